@@ -1,0 +1,47 @@
+# Two commands for a newcomer: `make demo` and `make test`. Each sets up its own environment.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint types imports unit test-base test-slow format clean
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+demo: $(READY)  ## compress the shipped Starry Night network; ends with a table and a picture
+	$(BIN)/nstc compress zoo:starry-night/teacher -o demo --preset quick
+
+test: lint types imports unit test-base  ## everything CI runs
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/python scripts/typetree.py
+	$(BIN)/mypy
+
+imports: $(READY)
+	$(BIN)/python scripts/typetree.py
+	PYTHONPATH=.typetree $(BIN)/lint-imports
+
+unit: $(READY)
+	$(BIN)/python -m pytest
+
+test-base: $(READY)  ## the device's install: a wheel in an environment without torch
+	$(BIN)/python -m pytest -m base_install
+
+test-slow: $(READY)  ## minutes of training: judges quality, not only function
+	$(BIN)/python -m pytest -m slow
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .typetree build dist demo

@@ -1,0 +1,69 @@
+"""nstc, the neural style transfer compressor.
+
+Every name here is loaded when it is first used, so that `import nstc` stays light. Each verb takes
+a bundle and gives a bundle.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+from nstc.core import version
+
+if TYPE_CHECKING:
+    from nstc.benchmarks.bench import bench
+    from nstc.compress.distillation import distill
+    from nstc.compress.exporting import export
+    from nstc.compress.importing import import_checkpoint
+    from nstc.compress.pruning import prune
+    from nstc.compress.quantization import quantize
+    from nstc.compress.training import train
+    from nstc.core.bundle import Bundle, open_bundle
+    from nstc.core.errors import NstcError
+    from nstc.core.photos import photos_in
+    from nstc.models.architectures import load
+    from nstc.runtime.stylizer import Stylizer
+
+__version__: Final = version.VERSION
+
+__all__ = [
+    "Bundle",
+    "NstcError",
+    "Stylizer",
+    "__version__",
+    "bench",
+    "distill",
+    "export",
+    "import_checkpoint",
+    "load",
+    "open_bundle",
+    "photos_in",
+    "prune",
+    "quantize",
+    "train",
+]
+
+_HOMES: Final = {
+    "Bundle": "nstc.core.bundle",
+    "NstcError": "nstc.core.errors",
+    "Stylizer": "nstc.runtime.stylizer",
+    "bench": "nstc.benchmarks.bench",
+    "distill": "nstc.compress.distillation",
+    "export": "nstc.compress.exporting",
+    "import_checkpoint": "nstc.compress.importing",
+    "load": "nstc.models.architectures",
+    "open_bundle": "nstc.core.bundle",
+    "photos_in": "nstc.core.photos",
+    "prune": "nstc.compress.pruning",
+    "quantize": "nstc.compress.quantization",
+    "train": "nstc.compress.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

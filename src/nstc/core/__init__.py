@@ -1,0 +1,1 @@
+"""What every part of nstc stands on: errors, bundles, recipes, images. Imports no torch."""

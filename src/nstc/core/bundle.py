@@ -1,0 +1,218 @@
+"""A bundle: a folder that is a model."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from nstc.core.errors import ArtifactError, BundleError, CorruptBundleError
+from nstc.core.files import (
+    atomic_folder,
+    readable_by_default,
+    refuse_foreign_folder,
+    reported_as_output_error,
+    sha256_of,
+)
+from nstc.core.manifest import FileRecord, Manifest, Origin
+from nstc.core.zoo import resolve_model_path, zoo_name_of
+
+MANIFEST_FILE: Final = "manifest.json"
+WEIGHTS_FILE: Final = "weights.safetensors"
+STYLE_FILE: Final = "style.safetensors"
+CARD_FILE: Final = "README.md"
+PREVIEW_FILE: Final = "preview.jpg"
+
+_ARTIFACT_PREFIX: Final = "model."
+_SHORT_NAMES: Final = {"int8": "int8.onnx", "dynamic": "dynamic.onnx", "float": "onnx"}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle.
+
+    Attributes:
+        path: Its folder.
+        manifest: What it says of itself.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.manifest.name
+
+    @property
+    def identity(self) -> str:
+        """A hash of architecture and weights: equal for two bundles that compute the same.
+
+        It does not change when files are exported into the bundle.
+        """
+        architecture = dataclasses.asdict(self.manifest.architecture)
+        weights = self.manifest.files[WEIGHTS_FILE].sha256
+        text = json.dumps([architecture, weights], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def artifacts(self) -> tuple[str, ...]:
+        """Names of the files that run, as `--artifact` takes them: onnx, int8.onnx, ts."""
+        return tuple(
+            name.removeprefix(_ARTIFACT_PREFIX)
+            for name in sorted(self.manifest.files)
+            if name.startswith(_ARTIFACT_PREFIX)
+        )
+
+    def origin(self) -> Origin:
+        """How another model's manifest remembers this one."""
+        zoo = zoo_name_of(self.path)
+        path = None if zoo else str(self.path.resolve())
+        return Origin(name=self.name, sha256=self.identity, zoo=zoo, path=path)
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files, checked against the manifest's hash.
+
+        Raises:
+            ArtifactError: the bundle holds no such file.
+            CorruptBundleError: the file is missing or was changed.
+        """
+        record = self.manifest.files.get(name)
+        if record is None:
+            raise ArtifactError(
+                f"{self.path} holds no {name}; it holds {', '.join(sorted(self.manifest.files))}."
+            )
+        path = self.path / name
+        if not path.is_file():
+            raise CorruptBundleError(f"{path} is missing: the bundle is incomplete, copy it again.")
+        if sha256_of(path) != record.sha256:
+            raise CorruptBundleError(
+                f"{path} is damaged: its content is not what the manifest says. Copy it again."
+            )
+        return path
+
+    def artifact(self, name: str) -> Path:
+        """The path of a runnable file, by its artifact name or a short form such as int8.
+
+        Raises:
+            ArtifactError: the bundle holds no such file; the message says how to make it.
+            CorruptBundleError: the file is missing or was changed.
+        """
+        full = artifact_name(name)
+        if full not in self.artifacts:
+            raise ArtifactError(
+                f"{self.path} holds no artifact {name}; it holds "
+                f"{', '.join(self.artifacts) or 'none'}. Make it with: {_making(full, self.path)}"
+            )
+        return self.file(artifact_file(full))
+
+
+def artifact_name(name: str) -> str:
+    """The full artifact name of a short form: int8 is int8.onnx, float is onnx."""
+    return _SHORT_NAMES.get(name, name)
+
+
+def artifact_file(name: str) -> str:
+    """The file of an artifact: int8.onnx is in model.int8.onnx."""
+    return _ARTIFACT_PREFIX + artifact_name(name)
+
+
+def open_bundle(model: str | Path) -> Bundle:
+    """Open a bundle by its path or zoo name.
+
+    Raises:
+        BundleError: there is no bundle at that place or of that name.
+        CorruptBundleError: a file that the manifest names is missing.
+        SchemaVersionError: a newer nstc wrote it.
+    """
+    path = resolve_model_path(model)
+    manifest_path = path / MANIFEST_FILE
+    if not manifest_path.is_file():
+        what = "is not a bundle: it holds no manifest.json" if path.exists() else "does not exist"
+        raise BundleError(f"{path} {what}. `nstc models` lists the bundles that ship.")
+    try:
+        text = manifest_path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CorruptBundleError(f"{manifest_path} can't be read: {error}") from error
+    manifest = Manifest.from_json(text, str(manifest_path))
+    for name in manifest.files:
+        if not (path / name).is_file():
+            raise CorruptBundleError(f"{path / name} is missing: the bundle is incomplete.")
+    return Bundle(path, manifest)
+
+
+def is_bundle(model: str | Path) -> bool:
+    """Whether a path or zoo name leads to a folder with a manifest."""
+    try:
+        return (resolve_model_path(model) / MANIFEST_FILE).is_file()
+    except BundleError:
+        return False
+
+
+def refuse_unwritable_bundle(target: Path) -> None:
+    """Fail before hours of work if `target` can't become a bundle.
+
+    Raises:
+        OutputError: it holds something else, or the place can't be written.
+    """
+    refuse_foreign_folder(target, replaceable=MANIFEST_FILE)
+    with reported_as_output_error(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+
+
+@contextlib.contextmanager
+def new_bundle(target: Path, manifest: Manifest) -> Iterator[Path]:
+    """Give a folder to write files into; it becomes the bundle when the block succeeds.
+
+    Raises:
+        OutputError: the place can't be written, or holds something that is no bundle.
+    """
+    with atomic_folder(target, replaceable=MANIFEST_FILE) as draft:
+        yield draft
+        _write_manifest(draft, manifest)
+
+
+@contextlib.contextmanager
+def revised_bundle(bundle: Bundle, target: Path, manifest: Manifest) -> Iterator[Path]:
+    """As `new_bundle`, with the files of another bundle to start from.
+
+    `target` may be the bundle's own folder, which is then replaced in one step.
+    """
+    with atomic_folder(target, replaceable=MANIFEST_FILE) as draft:
+        for name in bundle.manifest.files:
+            _link_or_copy(bundle.file(name), draft / name)
+        yield draft
+        _write_manifest(draft, manifest)
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> None:
+    (folder / MANIFEST_FILE).unlink(missing_ok=True)
+    records = {}
+    for path in sorted(folder.iterdir()):
+        readable_by_default(path)
+        records[path.name] = FileRecord(sha256=sha256_of(path), size_bytes=path.stat().st_size)
+    complete = dataclasses.replace(manifest, files=records)
+    (folder / MANIFEST_FILE).write_text(complete.to_json(), encoding="utf-8")
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
+
+
+def _making(artifact: str, path: Path) -> str:
+    if artifact in {"int8.onnx", "dynamic.onnx"}:
+        mode = "static" if artifact == "int8.onnx" else "dynamic"
+        return f"nstc quantize {path} -o OUT --mode {mode}"
+    formats = "torchscript" if artifact == "ts" else "onnx"
+    return f"nstc export {path} --format {formats}"

@@ -1,0 +1,126 @@
+"""Everything nstc can say went wrong, each kind with the exit code of the process.
+
+    NstcError                 1
+    ├── OptionError           3   a flag or recipe value out of range, or two that contradict
+    ├── RecipeError           4   a recipe file that can't be used
+    ├── MissingExtraError     5   an optional part of nstc is not installed
+    ├── ImageError           10   a file that can't be read as a picture
+    ├── PhotosError          11   a folder without photographs
+    ├── BundleError          20   a path that is no bundle
+    │   ├── CorruptBundleError   21   a file that is missing or not what the manifest says
+    │   ├── SchemaVersionError   22   written by a newer nstc
+    │   └── ArtifactError        23   a file the bundle does not hold
+    ├── CheckpointError      30   weights of another architecture
+    │   └── UnsafeFileError      31   a file that would run code when loaded
+    ├── TeacherError         32   a teacher that can't be found or is not an image-to-image network
+    ├── OutputError          40   a place that can't be written
+    ├── DivergedError        50   training that ran into infinities
+    ├── ExportMismatchError  51   an exported file that differs from the network it came from
+    └── Interrupted         130   stopped by the user, with what was done kept
+
+The CLI catches `NstcError` once, prints its message in one line and exits by its code.
+"""
+
+from typing import ClassVar
+
+
+class NstcError(Exception):
+    """Base of all errors that are the user's to mend. The message says what to do next."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class OptionError(NstcError):
+    """A flag or recipe value that is out of range, or two that contradict each other."""
+
+    exit_code = 3
+
+
+class RecipeError(NstcError):
+    """A recipe file that is no TOML, or names keys that do not exist."""
+
+    exit_code = 4
+
+
+class MissingExtraError(NstcError):
+    """A verb whose optional dependencies are not installed."""
+
+    exit_code = 5
+
+
+class ImageError(NstcError):
+    """A file that can't be read as a picture."""
+
+    exit_code = 10
+
+
+class PhotosError(NstcError):
+    """A folder that holds no photographs, or too few."""
+
+    exit_code = 11
+
+
+class BundleError(NstcError):
+    """A path that is not a bundle."""
+
+    exit_code = 20
+
+
+class CorruptBundleError(BundleError):
+    """A bundle whose files are missing or differ from its manifest."""
+
+    exit_code = 21
+
+
+class SchemaVersionError(BundleError):
+    """A bundle written by a newer nstc."""
+
+    exit_code = 22
+
+
+class ArtifactError(BundleError):
+    """A file that this bundle does not hold."""
+
+    exit_code = 23
+
+
+class CheckpointError(NstcError):
+    """Weights that do not fit the architecture."""
+
+    exit_code = 30
+
+
+class UnsafeFileError(CheckpointError):
+    """A file that would run code of its own if it were loaded."""
+
+    exit_code = 31
+
+
+class TeacherError(NstcError):
+    """A teacher that can't be found, or is not an image-to-image network."""
+
+    exit_code = 32
+
+
+class OutputError(NstcError):
+    """A place that can't be written: missing rights, a full disk, a path under a file."""
+
+    exit_code = 40
+
+
+class DivergedError(NstcError):
+    """Training whose loss became infinite or not a number."""
+
+    exit_code = 50
+
+
+class ExportMismatchError(NstcError):
+    """An exported file whose output differs from the network it came from."""
+
+    exit_code = 51
+
+
+class Interrupted(NstcError):  # noqa: N818  (it is the user's wish, not a fault)
+    """Stopped by the user; the message says what was kept and how to go on."""
+
+    exit_code = 130

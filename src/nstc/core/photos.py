@@ -1,0 +1,99 @@
+"""Sets of photographs: folders the user names, or the samples that ship."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from nstc.core.errors import PhotosError
+from nstc.core.files import sha256_of
+from nstc.core.images import FORMATS, Pixels, centre_square, read_picture, resize_shorter_side
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    """A sorted list of photographs.
+
+    Attributes:
+        paths: The files.
+        names: What the set is called in a manifest: folder names, or "samples".
+    """
+
+    paths: tuple[Path, ...]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self.paths)
+
+    def list_sha256(self) -> str:
+        """A hash of the contents, in order: two people can tell that they used the same set."""
+        digest = hashlib.sha256()
+        for path in self.paths:
+            digest.update(bytes.fromhex(sha256_of(path)))
+        return digest.hexdigest()
+
+    def take(self, count: int) -> "PhotoSet":
+        """The first `count` photographs, evenly spread over the set."""
+        if count >= len(self.paths):
+            return self
+        chosen = np.linspace(0, len(self.paths) - 1, count).round().astype(int)
+        return PhotoSet(tuple(self.paths[i] for i in chosen), self.names)
+
+    def squares(self, size: int) -> Iterator[Pixels]:
+        """Each photograph's centre square, (size, size, 3) uint8, decoded as it is asked for."""
+        for path in self.paths:
+            yield centre_square(read_picture(path).rgb, size)
+
+
+def photos_in(folders: Sequence[Path]) -> PhotoSet:
+    """All photographs in some folders and the folders inside them; the samples if none is named.
+
+    Raises:
+        PhotosError: a folder does not exist or holds no photograph.
+        ImageError: a file's header is not that of a picture.
+    """
+    if not folders:
+        return sample_photos()
+    found: list[Path] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise PhotosError(f"no folder at {folder}: --photos takes a folder of photographs.")
+        here = sorted(p for p in folder.rglob("*") if p.suffix.lower() in FORMATS and p.is_file())
+        if not here:
+            raise PhotosError(f"no photographs in {folder}: expected {', '.join(FORMATS)} files.")
+        found += here
+    return PhotoSet(tuple(found), tuple(folder.resolve().name for folder in folders))
+
+
+def sample_photos() -> PhotoSet:
+    """The photographs that ship with nstc."""
+    folder = Path(str(resources.files("nstc.core") / "samples"))
+    return PhotoSet(tuple(sorted(folder.glob("*.jpg"))), ("samples",))
+
+
+def random_crop(
+    path: Path, size: int, rng: np.random.Generator, *, zoom: float = 1.6, jitter: float = 0.0
+) -> Pixels:
+    """A random square of a photograph, (size, size, 3) uint8.
+
+    The shorter side is first scaled to between 1 and `zoom` times `size`, and half the crops are
+    mirrored. With `jitter` above 0 the colour channels change places and are each multiplied by a
+    factor from 1 - jitter to 1 + jitter: few photographs then stand for many.
+    """
+    rgb = read_picture(path).rgb
+    scaled = resize_shorter_side(rgb, round(size * rng.uniform(1, zoom)))
+    top = int(rng.integers(0, scaled.shape[0] - size + 1))
+    left = int(rng.integers(0, scaled.shape[1] - size + 1))
+    crop = scaled[top : top + size, left : left + size]
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    if jitter:
+        gains = rng.uniform(1 - jitter, 1 + jitter, 3)
+        crop = np.clip(crop[:, :, rng.permutation(3)] * gains, 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(crop)

@@ -1,0 +1,302 @@
+"""Recipes: every setting of every step, from TOML and flags, checked before any work begins."""
+
+import dataclasses
+import difflib
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from nstc.core.errors import OptionError, RecipeError
+
+R = TypeVar("R")
+
+
+def _setting(default: Any, check: Callable[[Any], bool], expected: str) -> Any:
+    return field(default=default, metadata={"check": check, "expected": expected})
+
+
+def _at_least(low: float, default: Any) -> Any:
+    return _setting(default, lambda value: low <= value < math.inf, f"at least {low}")
+
+
+def _positive(default: Any) -> Any:
+    return _setting(default, lambda value: 0 < value < math.inf, "above 0")
+
+
+def _within(low: float, high: float, default: Any) -> Any:
+    return _setting(default, lambda value: low <= value <= high, f"from {low} to {high}")
+
+
+def _one_of(options: tuple[str, ...], default: str) -> Any:
+    return _setting(default, lambda value: value in options, f"one of {', '.join(options)}")
+
+
+class _Checked:
+    """Refuses values out of range when a recipe is made."""
+
+    def __post_init__(self) -> None:
+        problems = []
+        for f in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, f.name)
+            if not f.metadata["check"](value):
+                flag = f.name.replace("_", "-")
+                problems.append(f"{flag} is {value}: expected {f.metadata['expected']}.")
+        if problems:
+            raise OptionError(" ".join(problems))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRecipe(_Checked):
+    """Settings of `nstc train`.
+
+    Attributes:
+        steps: Optimiser steps.
+        size: Side of the training crops in pixels.
+        batch: Crops a step.
+        learning_rate: Peak, of Adam.
+        style_weight: On the style loss summed over four layers.
+        content_weight: On the content loss summed over two layers.
+        tv_weight: On total variation.
+        style_size: Long side of the painting in pixels: larger means finer brush strokes.
+        seed: Of all randomness.
+    """
+
+    steps: int = _at_least(1, 1600)
+    size: int = _within(64, 1024, 192)
+    batch: int = _within(1, 64, 4)
+    learning_rate: float = _positive(1.5e-3)
+    style_weight: float = _at_least(0, 2.0)
+    content_weight: float = _at_least(0, 1.0)
+    tv_weight: float = _at_least(0, 0.5)
+    style_size: int = _within(128, 2048, 512)
+    seed: int = _within(0, 2**63 - 1, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillRecipe(_Checked):
+    """Settings of `nstc distill`.
+
+    Attributes:
+        student: Name of the student's family.
+        width: Channels of its trunk.
+        blocks: Residual blocks.
+        pixel_steps: Steps of the first stage, pixels alone.
+        steps: Steps of the second stage: pixels, VGG features, Gram matrices.
+        size: Side of the crops the teacher stylises, in pixels.
+        perceptual_size: Side of the part of them that VGG looks at.
+        crops: Crops cached of each photograph.
+        color_jitter: How far their colours are changed, for sets of few photographs.
+        batch: Crops a step.
+        learning_rate: Peak of the first stage, of Adam.
+        perceptual_learning_rate: Peak of the second.
+        pixel_weight: On the mean absolute difference to the teacher's picture.
+        feature_weight: On the VGG feature distance to it.
+        gram_weight: On the Gram distance to it.
+        style_weight: On the style loss against the painting, where there is one.
+        content_weight: On the content loss against the photograph.
+        seed: Of all randomness.
+    """
+
+    student: str = _one_of(("separable", "plain"), "separable")
+    width: int = _setting(64, lambda v: 8 <= v <= 256 and v % 8 == 0, "a multiple of 8 up to 256")
+    blocks: int = _within(1, 32, 6)
+    pixel_steps: int = _at_least(0, 3000)
+    steps: int = _at_least(0, 2500)
+    size: int = _setting(
+        256, lambda v: 64 <= v <= 1024 and v % 8 == 0, "a multiple of 8 from 64 to 1024"
+    )
+    perceptual_size: int = _setting(
+        160, lambda v: 32 <= v <= 1024 and v % 8 == 0, "a multiple of 8 from 32 to 1024"
+    )
+    crops: int = _within(1, 100, 1)
+    color_jitter: float = _within(0, 1, 0.0)
+    batch: int = _within(1, 64, 4)
+    learning_rate: float = _positive(3e-3)
+    perceptual_learning_rate: float = _positive(1e-3)
+    pixel_weight: float = _at_least(0, 4.0)
+    feature_weight: float = _at_least(0, 1.0)
+    gram_weight: float = _at_least(0, 1.0)
+    style_weight: float = _at_least(0, 1.0)
+    content_weight: float = _at_least(0, 0.5)
+    seed: int = _within(0, 2**63 - 1, 0)
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, or that contradict."""
+        super().__post_init__()
+        if self.perceptual_size > self.size:
+            raise OptionError(
+                f"perceptual-size is {self.perceptual_size}: expected at most size, {self.size}."
+            )
+        if self.pixel_steps + self.steps == 0:
+            raise OptionError("steps and pixel-steps are both 0: nothing would be learned.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneRecipe(_Checked):
+    """Settings of `nstc prune`.
+
+    Attributes:
+        ratio: Share of the channels to remove, unless `speedup` is given.
+        speedup: Times fewer multiply-accumulates to reach; the ratio is then found by search.
+        round_to: Widths left are multiples of this.
+        steps: Steps of fine-tuning afterwards, with the distillation's loss.
+        learning_rate: Peak while fine-tuning, of Adam.
+        seed: Of all randomness.
+    """
+
+    ratio: float | None = _setting(None, lambda v: v is None or 0 < v < 1, "above 0 and below 1")
+    speedup: float | None = _setting(None, lambda v: v is None or 1 < v < math.inf, "above 1")
+    round_to: int = _within(1, 64, 8)
+    steps: int = _at_least(0, 500)
+    learning_rate: float = _positive(5e-4)
+    seed: int = _within(0, 2**63 - 1, 0)
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, or that contradict."""
+        super().__post_init__()
+        if self.ratio is not None and self.speedup is not None:
+            raise OptionError("ratio and speedup were both given: choose one.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeRecipe(_Checked):
+    """Settings of `nstc quantize`.
+
+    Attributes:
+        mode: "static" for integer convolutions calibrated on photographs, "dynamic" for what
+            ONNX Runtime calls so.
+        calibration_photos: How many photographs to calibrate on.
+        calibration_size: Their side in pixels.
+    """
+
+    mode: str = _one_of(("static", "dynamic"), "static")
+    calibration_photos: int = _at_least(1, 24)
+    calibration_size: int = _within(32, 2048, 512)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchRecipe(_Checked):
+    """Settings of `nstc bench`.
+
+    Attributes:
+        size: Side of the pictures in pixels.
+        rounds: Timed rounds, each one run of the reference and of every candidate.
+        threads: Threads of the CPU target.
+        quality_photos: At most so many photographs judge the quality.
+        seed: Of the order within rounds and of the bootstrap.
+    """
+
+    size: int = _within(16, 4096, 512)
+    rounds: int = _within(3, 10_000, 15)
+    threads: int = _within(1, 256, 2)
+    quality_photos: int = _at_least(1, 32)
+    seed: int = _within(0, 2**63 - 1, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The settings of a whole compression, a table for each step."""
+
+    train: TrainRecipe = field(default_factory=TrainRecipe)
+    distill: DistillRecipe = field(default_factory=DistillRecipe)
+    prune: PruneRecipe = field(default_factory=PruneRecipe)
+    quantize: QuantizeRecipe = field(default_factory=QuantizeRecipe)
+    bench: BenchRecipe = field(default_factory=BenchRecipe)
+
+
+def load_recipe(path: Path | None) -> Recipe:
+    """Read a TOML file with a table a step: [distill] steps = 500. None gives the defaults.
+
+    Raises:
+        RecipeError: the file can't be read or names unknown keys; all of them are listed.
+        OptionError: a value is out of range.
+    """
+    if path is None:
+        return Recipe()
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"can't read the recipe {path}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}") from error
+    return recipe_from(content, str(path))
+
+
+def recipe_from(content: Mapping[str, Any], where: str) -> Recipe:
+    """A recipe from nested tables; see `load_recipe`."""
+    kinds: dict[str, type] = get_type_hints(Recipe)
+    problems = _unknown_keys(content, tuple(kinds), "")
+    for step, kind in kinds.items():
+        table = content.get(step, {})
+        if not isinstance(table, dict):
+            problems.append(f"{step} must be a table")
+            continue
+        problems += _unknown_keys(table, _names(kind), f"{step}.")
+        problems += _wrong_types(table, kind, f"{step}.")
+    if problems:
+        raise RecipeError(f"{where}: {'; '.join(problems)}.")
+    return Recipe(**_steps(content, kinds, where))
+
+
+def override(recipe: R, **flags: Any) -> R:
+    """The recipe with those flags that were given, that is, are not None.
+
+    Raises:
+        OptionError: a value is out of range.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    return dataclasses.replace(recipe, **given)  # type: ignore[type-var]
+
+
+def _steps(content: Mapping[str, Any], kinds: Mapping[str, type], where: str) -> dict[str, Any]:
+    """Each table as its step's recipe; what is out of range in any of them is told at once."""
+    steps: dict[str, Any] = {}
+    problems = []
+    for step, table in content.items():
+        try:
+            steps[step] = kinds[step](**table)
+        except OptionError as error:
+            problems.append(f"[{step}] {error}")
+    if problems:
+        raise OptionError(f"{where}: {' '.join(problems)}")
+    return steps
+
+
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(kind))
+
+
+def _unknown_keys(table: Mapping[str, Any], known: tuple[str, ...], prefix: str) -> list[str]:
+    problems = []
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+            problems.append(f"unknown key {prefix}{key}, the nearest is {prefix}{near[0]}")
+    return problems
+
+
+def _wrong_types(table: Mapping[str, Any], kind: type, prefix: str) -> list[str]:
+    problems = []
+    for name, hint in get_type_hints(kind).items():
+        if name not in table:
+            continue
+        value = table[name]
+        wanted = (int, float) if hint in (float, float | None) else hint
+        if isinstance(value, bool) or not isinstance(value, wanted):
+            expected = "a number" if isinstance(wanted, tuple) else wanted.__name__
+            problems.append(f"{prefix}{name} is {value!r}, expected {expected}")
+    return problems
+
+
+def with_seed(recipe: Recipe, seed: int) -> Recipe:
+    """The recipe with one seed for all its steps."""
+    return dataclasses.replace(
+        recipe,
+        train=override(recipe.train, seed=seed),
+        distill=override(recipe.distill, seed=seed),
+        prune=override(recipe.prune, seed=seed),
+        bench=override(recipe.bench, seed=seed),
+    )

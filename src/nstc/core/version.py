@@ -1,0 +1,5 @@
+"""The version of nstc, the one place where it is written."""
+
+from typing import Final
+
+VERSION: Final = "0.1.0"
