@@ -1,0 +1,129 @@
+"""What nstc keeps of a painting: its Gram matrices at three sizes, never its pixels."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from nstc.core.errors import CorruptBundleError, OptionError
+from nstc.core.images import Pixels, resize_longer_side
+from nstc.models.functional import gram_matrix
+from nstc.models.perceptual import STYLE_LAYERS
+from nstc.models.tensors import images_to_tensor, load_tensors
+from nstc.models.vgg import VggFeatures
+
+STYLE_SIZES: Final = (256, 512, 1024)
+"""Long sides, in pixels, at which a painting's statistics are taken."""
+
+
+@dataclass(frozen=True)
+class StyleStatistics:
+    """Gram matrices of a style.
+
+    Attributes:
+        grams: For each size the Gram matrix (C, C), float32, of each layer in `STYLE_LAYERS`.
+    """
+
+    grams: Mapping[int, Mapping[str, Tensor]]
+
+    def at(self, size: int) -> Mapping[str, Tensor]:
+        """The matrices whose size is nearest to `size` in ratio."""
+        nearest = min(self.grams, key=lambda known: max(known / size, size / known))
+        return self.grams[nearest]
+
+    def packed(self) -> dict[str, Tensor]:
+        """Upper triangles in half precision, beside the largest value they were divided by."""
+        tensors: dict[str, Tensor] = {}
+        for size, layers in self.grams.items():
+            for name, gram in layers.items():
+                upper = gram[tuple(torch.triu_indices(*gram.shape))]
+                scale = upper.abs().max().clamp_min(1e-12)
+                tensors[f"{size}.{name}"] = (upper / scale).half()
+                tensors[f"{size}.{name}.scale"] = scale.reshape(1)
+        return tensors
+
+    @staticmethod
+    def unpacked(tensors: Mapping[str, Tensor]) -> "StyleStatistics":
+        """The inverse of `packed`, to half precision."""
+        grams: dict[int, dict[str, Tensor]] = {}
+        for key, upper in tensors.items():
+            size, _, name = key.partition(".")
+            if name not in STYLE_LAYERS:
+                continue
+            channels = int((2 * upper.numel()) ** 0.5)
+            gram = torch.zeros(channels, channels)
+            gram[tuple(torch.triu_indices(channels, channels))] = upper.float()
+            gram = gram + gram.triu(1).T
+            grams.setdefault(int(size), {})[name] = gram * tensors[f"{key}.scale"]
+        return StyleStatistics(grams)
+
+
+def statistics_of_painting(
+    painting: Pixels, vgg: VggFeatures, sizes: Iterable[int] = STYLE_SIZES
+) -> StyleStatistics:
+    """Gram matrices of a painting, its long side scaled to each of some sizes.
+
+    Args:
+        painting: (H, W, 3) uint8.
+        vgg: The feature network.
+        sizes: Long sides in pixels.
+    """
+    return StyleStatistics(
+        {size: mean_grams([_style_image(painting, size)], vgg) for size in sizes}
+    )
+
+
+def statistics_of_outputs(
+    outputs: Mapping[int, Iterable[Pixels]], vgg: VggFeatures
+) -> StyleStatistics:
+    """The style of a network that came without a painting: the mean Gram of its own outputs.
+
+    Args:
+        outputs: For each size the network's pictures at that size, (H, W, 3) uint8.
+        vgg: The feature network.
+    """
+    return StyleStatistics({size: mean_grams(images, vgg) for size, images in outputs.items()})
+
+
+def mean_grams(images: Iterable[Pixels], vgg: VggFeatures) -> dict[str, Tensor]:
+    """The Gram matrix (C, C) of each style layer, averaged over pictures (H, W, 3) uint8."""
+    sums: dict[str, Tensor] = {}
+    count = 0
+    with torch.inference_mode():
+        for pixels in images:
+            features = vgg(images_to_tensor([pixels]), STYLE_LAYERS)
+            for name, feature in features.items():
+                gram = gram_matrix(feature)[0].clone()
+                sums[name] = sums[name] + gram if name in sums else gram
+            count += 1
+    return {name: total.clone() / count for name, total in sums.items()}
+
+
+def load_style(path: Path) -> StyleStatistics:
+    """Read a bundle's `style.safetensors`.
+
+    Raises:
+        CorruptBundleError: the file is not one that `StyleStatistics.packed` filled.
+    """
+    tensors = load_tensors(path)
+    try:
+        statistics = StyleStatistics.unpacked(tensors)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise CorruptBundleError(f"{path} holds no style statistics: {error}") from error
+    complete = all(set(layers) == set(STYLE_LAYERS) for layers in statistics.grams.values())
+    if not statistics.grams or not complete:
+        raise CorruptBundleError(
+            f"{path} holds no style statistics: expected a Gram matrix of each of "
+            f"{', '.join(STYLE_LAYERS)}."
+        )
+    return statistics
+
+
+def _style_image(painting: Pixels, size: int) -> Pixels:
+    scaled = resize_longer_side(painting, size)
+    if min(scaled.shape[:2]) < 16:
+        raise OptionError("the painting is too narrow to learn a style from: crop it wider.")
+    return scaled

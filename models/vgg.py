@@ -1,0 +1,145 @@
+"""VGG-16 features, the eye that the perceptual losses look with.
+
+Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, load_file
+from torch import Tensor, nn
+
+from nstc.core.errors import CheckpointError, CorruptBundleError, OptionError
+
+LAYERS: Final[dict[str, int]] = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}
+"""Names of the layers losses look at, and their positions in torchvision's `features`."""
+
+SHIPPED_FILE: Final = "vgg16_features_relu4_3_fp16.safetensors"
+SHIPPED_SHA256: Final = "622a834ba48f137fd7023b5b2cb49a5244b7f6c6c269bdcb742658daf217f1dc"
+
+_WIDTHS: Final = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512)
+_OXFORD_NORMALISATION: Final = ((0.48502, 0.45795, 0.40760), (1 / 255,) * 3)
+_TORCHVISION_NORMALISATION: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+class VggFeatures(nn.Module):
+    """The convolutions of VGG-16 up to relu4_3, frozen.
+
+    Args:
+        mean: Subtracted from each of the channels R, G, B of an image in [0, 1].
+        std: The channels are then divided by it.
+    """
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*_layers())
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """Features of images.
+
+        Args:
+            images: (N, 3, H, W) in [0, 1], H and W at least 8.
+            layers: Names out of `LAYERS`.
+
+        Returns:
+            A tensor (N, C, H/s, W/s) for each name, s being 1, 2, 4, 8 from first to last layer.
+        """
+        wanted = {LAYERS[name]: name for name in layers}
+        found: dict[str, Tensor] = {}
+        x = (images - self.get_buffer("mean")) / self.get_buffer("std")
+        for position, layer in enumerate(self.features):
+            x = layer(x)
+            if position in wanted:
+                found[wanted[position]] = x
+            if len(found) == len(wanted):
+                break
+        return found
+
+
+def load_vgg(source: str = "shipped") -> VggFeatures:
+    """The feature network.
+
+    Args:
+        source: "shipped" for the file inside this package, "torchvision" for torchvision's
+            ImageNet weights (downloads 528 MB the first time), or the path of a safetensors file
+            with torchvision's keys (`features.N.weight`) and torchvision's input normalisation.
+
+    Raises:
+        CorruptBundleError: the shipped file is not the one this version was made with.
+        CheckpointError: the weights are not those of VGG-16.
+        OptionError: `source` names nothing that exists.
+    """
+    if source == "shipped":
+        return _with_weights(_shipped_weights(), _OXFORD_NORMALISATION)
+    if source == "torchvision":
+        return _with_weights(_torchvision_weights(), _TORCHVISION_NORMALISATION)
+    path = Path(source)
+    if not path.is_file():
+        raise OptionError(
+            f"no VGG weights at {source}: give shipped, torchvision or a safetensors file."
+        )
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
+    return _with_weights(weights, _TORCHVISION_NORMALISATION)
+
+
+def _layers() -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    channels = 3
+    for width in _WIDTHS:
+        if isinstance(width, int):
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            channels = width
+        else:
+            layers.append(nn.MaxPool2d(2, 2))
+    return layers
+
+
+def _with_weights(
+    weights: dict[str, Tensor], normalisation: tuple[tuple[float, ...], tuple[float, ...]]
+) -> VggFeatures:
+    network = VggFeatures(*normalisation)
+    own = network.state_dict()
+    missing = [key for key in own if key not in weights]
+    if missing:
+        raise CheckpointError(
+            f"not the weights of VGG-16: {missing[0]} is missing. "
+            "Keys must be torchvision's, features.0.weight and so on."
+        )
+    for key, expected in own.items():
+        if weights[key].shape != expected.shape:
+            raise CheckpointError(
+                f"not the weights of VGG-16: {key} is {tuple(weights[key].shape)}, "
+                f"expected {tuple(expected.shape)}. Configuration D without batch norm is needed."
+            )
+    network.load_state_dict({key: weights[key].float() for key in own})
+    return network
+
+
+def _shipped_weights() -> dict[str, Tensor]:
+    content = (resources.files("nstc.models") / "data" / SHIPPED_FILE).read_bytes()
+    if hashlib.sha256(content).hexdigest() != SHIPPED_SHA256:
+        raise CorruptBundleError(
+            f"{SHIPPED_FILE} differs from the file nstc was released with: install nstc again."
+        )
+    return load(content)
+
+
+def _torchvision_weights() -> dict[str, Tensor]:
+    from torchvision.models import VGG16_Weights
+
+    state: dict[str, Tensor] = VGG16_Weights.IMAGENET1K_V1.get_state_dict(
+        progress=True, check_hash=True
+    )
+    return state
