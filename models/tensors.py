@@ -38,5 +38,13 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors as a safetensors file."""
-    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
+    """Write tensors as a safetensors file.
+
+    Raises:
+        OSError: the place is full or can't be written.
+    """
+    on_cpu = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    try:
+        save_file(on_cpu, path)
+    except SafetensorError as error:  # its name for whatever the file system said
+        raise OSError(str(error)) from error

@@ -232,4 +232,3 @@ def _step(content: dict[str, Any]) -> Step:
 
 def _optional(kind: type[T], content: dict[str, Any] | None) -> T | None:
     return None if content is None else kind(**content)
-

@@ -11,6 +11,7 @@ import numpy as np
 from nstc.core.errors import PhotosError
 from nstc.core.files import sha256_of
 from nstc.core.images import FORMATS, Pixels, centre_square, read_picture, resize_shorter_side
+from nstc.core.manifest import PhotoRecord
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class PhotoSet:
         for path in self.paths:
             digest.update(bytes.fromhex(sha256_of(path)))
         return digest.hexdigest()
+
+    def record(self) -> PhotoRecord:
+        """What a manifest or a result says of the set."""
+        return PhotoRecord(count=len(self), sets=self.names, list_sha256=self.list_sha256())
 
     def take(self, count: int) -> "PhotoSet":
         """The first `count` photographs, evenly spread over the set."""

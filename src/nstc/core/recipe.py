@@ -7,11 +7,19 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Final, TypeVar, get_type_hints
 
 from nstc.core.errors import OptionError, RecipeError
 
 R = TypeVar("R")
+
+_TYPES: Final[dict[Any, tuple[tuple[type, ...], str]]] = {
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    float | None: ((int, float), "a number"),
+    str: ((str,), "text"),
+}
+"""What may be written for a setting's type. In TOML true is no number, as it is in Python."""
 
 
 def _setting(default: Any, check: Callable[[Any], bool], expected: str) -> Any:
@@ -284,9 +292,8 @@ def _wrong_types(table: Mapping[str, Any], kind: type, prefix: str) -> list[str]
         if name not in table:
             continue
         value = table[name]
-        wanted = (int, float) if hint in (float, float | None) else hint
+        wanted, expected = _TYPES[hint]
         if isinstance(value, bool) or not isinstance(value, wanted):
-            expected = "a number" if isinstance(wanted, tuple) else wanted.__name__
             problems.append(f"{prefix}{name} is {value!r}, expected {expected}")
     return problems
 

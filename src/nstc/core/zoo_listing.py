@@ -15,7 +15,7 @@ class ZooEntry:
     Attributes:
         name: Its zoo name.
         stage: What was done to it last.
-        style: Credit of the painting, or its name.
+        style: Name of the painting.
         artifacts: Files that run.
         size_bytes: Of the int8 file, else of the weights.
         speedup: Times faster than its teacher, as measured when it was made; None for a teacher.
@@ -65,7 +65,7 @@ def _entry(name: str) -> ZooEntry:
     return ZooEntry(
         name=name,
         stage=manifest.stage,
-        style="-" if style is None else style.credit or style.name,
+        style="-" if style is None else style.name,
         artifacts=bundle.artifacts,
         size_bytes=manifest.files[main_file].size_bytes,
         speedup=None if row is None else row["speedup"]["median"],

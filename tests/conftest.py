@@ -1,0 +1,170 @@
+"""Fixtures that many tests share: small pictures, small graphs, and a bundle that runs them.
+
+The graphs are written with onnx.helper and give the negative of a picture, 255 - x, so that what
+comes out can be worked out by hand.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+from safetensors.numpy import save_file
+
+from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
+from nstc.core.manifest import Architecture, Contract, Manifest, Origin, Step, Style
+from nstc.core.photos import sample_photos
+
+Graph = Callable[..., Path]
+MakeBundle = Callable[..., Bundle]
+
+FLOAT, UINT8 = TensorProto.FLOAT, TensorProto.UINT8
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or fills the user's cache."""
+    monkeypatch.setenv("NSTC_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def photo_path() -> Path:
+    """A sample photograph."""
+    return sample_photos().paths[0]
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    """A picture (37, 53, 3) uint8 in which no two rows or columns are alike."""
+    rng = np.random.default_rng(7)
+    return rng.integers(0, 256, (37, 53, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def save_picture(tmp_path: Path) -> Callable[..., Path]:
+    """Writes an array (H, W, 3) to a file of the test's folder, with Pillow's options."""
+
+    def save(rgb: np.ndarray, name: str = "photo.png", **options: Any) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rgb).save(path, **options)
+        return path
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def write_graph() -> Graph:
+    """Writes an ONNX file of some nodes: from x to y, with constants by name."""
+
+    def write(
+        path: Path,
+        nodes: Sequence[onnx.NodeProto],
+        *,
+        shape: Sequence[int | str] = (1, 3, "H", "W"),
+        output_shape: Sequence[int | str] | None = None,
+        dtype: int = FLOAT,
+        output_dtype: int | None = None,
+        constants: Mapping[str, Any] | None = None,
+        more_inputs: Sequence[onnx.ValueInfoProto] = (),
+    ) -> Path:
+        initializers = [
+            numpy_helper.from_array(np.asarray(value), name)
+            for name, value in (constants or {}).items()
+        ]
+        given = helper.make_tensor_value_info("x", dtype, shape)
+        made = helper.make_tensor_value_info(
+            "y", output_dtype or dtype, output_shape if output_shape is not None else shape
+        )
+        graph = helper.make_graph(
+            list(nodes), "test", [given, *more_inputs], [made], initializer=initializers
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+        model.ir_version = 8
+        onnx.checker.check_model(model)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        onnx.save(model, path)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def negative_bytes(write_graph: Graph) -> Graph:
+    """Writes the negative as devices run it: uint8 NHWC in and out."""
+
+    def write(path: Path, height: int | str = "H", width: int | str = "W") -> Path:
+        return write_graph(
+            path,
+            [
+                helper.make_node("Cast", ["x"], ["f"], to=FLOAT),
+                helper.make_node("Sub", ["white", "f"], ["n"]),
+                helper.make_node("Cast", ["n"], ["y"], to=UINT8),
+            ],
+            shape=(1, height, width, 3),
+            dtype=UINT8,
+            constants={"white": np.float32(255)},
+        )
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def linear(write_graph: Graph) -> Graph:
+    """Writes the float graph y = scale * x + offset."""
+
+    def write(path: Path, scale: float, offset: float, **options: Any) -> Path:
+        return write_graph(
+            path,
+            [
+                helper.make_node("Mul", ["x", "scale"], ["m"]),
+                helper.make_node("Add", ["m", "offset"], ["y"]),
+            ],
+            constants={"scale": np.float32(scale), "offset": np.float32(offset)},
+            **options,
+        )
+
+    return write
+
+
+@pytest.fixture
+def make_bundle(negative_bytes: Graph, linear: Graph) -> MakeBundle:
+    """Makes a bundle whose int8 and float graphs give the negative of a picture.
+
+    Its weights are a few random numbers: it runs, but no network can be built of it.
+    """
+
+    def make(path: Path, *, artifacts: Sequence[str] = ("int8", "float"), seed: int = 0) -> Bundle:
+        rng = np.random.default_rng(seed)
+        manifest = Manifest(
+            name="negative",
+            stage="quantized",
+            architecture=Architecture(name="student", arguments={"width": 8, "inner": [8]}),
+            contract=Contract(
+                size_multiple=4, minimum_size=4, receptive_field=35, locality="exact"
+            ),
+            style=Style(name="negative", source="painting", credit="Nobody, 2020"),
+            teacher=Origin(name="teacher", sha256="0" * 64),
+            history=(Step(verb="distill", recipe={"steps": 1}, seed=0, results={"loss": 0.5}),),
+        )
+        with new_bundle(path, manifest) as draft:
+            weights = rng.standard_normal((8, 3), dtype=np.float32)
+            save_file({"stem.weight": weights}, draft / WEIGHTS_FILE)
+            save_file({"256.relu1_2": weights[0]}, draft / STYLE_FILE)
+            if "int8" in artifacts:
+                negative_bytes(draft / "model.int8.onnx")
+            if "float" in artifacts:
+                linear(draft / "model.onnx", -1, 1)
+        return open_bundle(path)
+
+    return make
+
+
+@pytest.fixture
+def bundle(make_bundle: MakeBundle, tmp_path: Path) -> Bundle:
+    """A bundle that gives the negative of a picture."""
+    return make_bundle(tmp_path / "negative")

@@ -1,0 +1,234 @@
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from nstc.core.bundle import (
+    MANIFEST_FILE,
+    WEIGHTS_FILE,
+    artifact_name,
+    is_bundle,
+    new_bundle,
+    open_bundle,
+    refuse_unwritable_bundle,
+    revised_bundle,
+)
+from nstc.core.errors import (
+    ArtifactError,
+    BundleError,
+    CorruptBundleError,
+    NstcError,
+    OutputError,
+    SchemaVersionError,
+)
+from nstc.core.files import sha256_of
+
+FILES = [WEIGHTS_FILE, "style.safetensors", "model.onnx", "model.int8.onnx"]
+
+
+def check_all(path) -> None:
+    bundle = open_bundle(path)
+    for name in bundle.manifest.files:
+        bundle.file(name)
+
+
+def test_a_bundle_says_what_it_holds(bundle) -> None:
+    assert sorted(bundle.manifest.files) == sorted(FILES)
+    assert bundle.artifacts == ("int8.onnx", "onnx")
+    for name, record in bundle.manifest.files.items():
+        path = bundle.path / name
+        assert (record.sha256, record.size_bytes) == (sha256_of(path), path.stat().st_size)
+    check_all(bundle.path)
+
+
+def test_a_moved_bundle_is_still_whole(bundle, tmp_path) -> None:
+    moved = shutil.move(bundle.path, tmp_path / "elsewhere")
+    assert open_bundle(moved).manifest == bundle.manifest
+    check_all(moved)
+
+
+@pytest.mark.parametrize(
+    ("short", "full"), [("int8", "int8.onnx"), ("float", "onnx"), ("ts", "ts"), ("onnx", "onnx")]
+)
+def test_short_names_of_artifacts(short, full) -> None:
+    assert artifact_name(short) == full
+
+
+class TestDamage:
+    @pytest.mark.parametrize("name", FILES)
+    @pytest.mark.parametrize("where", [0, 0.5, -1])
+    def test_a_flipped_bit_in_a_file(self, bundle, name, where) -> None:
+        _flip(bundle.path / name, where)
+        with pytest.raises(CorruptBundleError, match=f"{name} is damaged"):
+            check_all(bundle.path)
+
+    def test_a_flipped_bit_anywhere_in_the_manifest(self, bundle) -> None:
+        path = bundle.path / MANIFEST_FILE
+        whole = path.read_bytes()
+        for place in range(len(whole)):
+            bit = 1 << place % 8
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+            try:
+                changed = open_bundle(bundle.path)
+            except (CorruptBundleError, SchemaVersionError):
+                continue
+            assert changed.manifest == bundle.manifest, f"byte {place}"
+
+    @pytest.mark.parametrize("name", FILES)
+    def test_a_missing_file(self, bundle, name) -> None:
+        (bundle.path / name).unlink()
+        with pytest.raises(CorruptBundleError, match=f"{name} is missing"):
+            open_bundle(bundle.path)
+
+    def test_a_file_that_vanishes_after_opening(self, bundle) -> None:
+        (bundle.path / WEIGHTS_FILE).unlink()
+        with pytest.raises(CorruptBundleError, match="is missing"):
+            bundle.file(WEIGHTS_FILE)
+
+    def test_a_missing_manifest(self, bundle) -> None:
+        (bundle.path / MANIFEST_FILE).unlink()
+        with pytest.raises(BundleError, match=r"holds no manifest\.json"):
+            open_bundle(bundle.path)
+
+    @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"x"', b"{}", b"\xff\xfe\x00"])
+    def test_a_manifest_of_something_else(self, bundle, content) -> None:
+        (bundle.path / MANIFEST_FILE).write_bytes(content)
+        with pytest.raises(CorruptBundleError, match=r"manifest\.json"):
+            open_bundle(bundle.path)
+
+    def test_a_newer_schema(self, bundle) -> None:
+        path = bundle.path / MANIFEST_FILE
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({**content, "schema_version": 2, "brush": "new"}))
+        with pytest.raises(SchemaVersionError, match=r"schema version 2.*upgrade nstc"):
+            open_bundle(bundle.path)
+
+    def test_nothing_there(self, tmp_path) -> None:
+        with pytest.raises(BundleError, match="does not exist"):
+            open_bundle(tmp_path / "nothing")
+        assert not is_bundle(tmp_path / "nothing")
+
+    def test_every_kind_of_damage_has_an_exit_code_of_its_own(self) -> None:
+        kinds = (BundleError, CorruptBundleError, SchemaVersionError, ArtifactError, NstcError)
+        assert len({kind.exit_code for kind in kinds}) == len(kinds)
+
+
+class TestArtifacts:
+    def test_one_it_holds(self, bundle) -> None:
+        assert bundle.artifact("int8") == bundle.path / "model.int8.onnx"
+
+    @pytest.mark.parametrize(
+        ("name", "command"),
+        [
+            ("int8", "nstc quantize .* --mode static"),
+            ("dynamic", "nstc quantize .* --mode dynamic"),
+            ("float", "nstc export .* --format onnx"),
+            ("ts", "nstc export .* --format torchscript"),
+        ],
+    )
+    def test_one_it_lacks_names_the_command(self, make_bundle, tmp_path, name, command) -> None:
+        bundle = make_bundle(tmp_path / "b", artifacts=[])
+        with pytest.raises(ArtifactError, match=f"holds none. Make it with: {command}"):
+            bundle.artifact(name)
+
+    def test_a_file_that_is_not_in_the_manifest(self, bundle) -> None:
+        (bundle.path / "model.ts").write_bytes(b"smuggled in")
+        with pytest.raises(ArtifactError):
+            open_bundle(bundle.path).artifact("ts")
+
+
+class TestWriting:
+    def test_a_failure_leaves_nothing(self, bundle, tmp_path) -> None:
+        target = tmp_path / "new"
+        with pytest.raises(KeyboardInterrupt), new_bundle(target, bundle.manifest) as draft:
+            _write_and_stop(draft / WEIGHTS_FILE)
+        assert [p.name for p in tmp_path.iterdir()] == [bundle.path.name]
+
+    def test_a_revision_keeps_the_files_and_adds_to_them(self, bundle, tmp_path) -> None:
+        renamed = dataclasses.replace(bundle.manifest, name="revised")
+        with revised_bundle(bundle, tmp_path / "new", renamed) as draft:
+            (draft / "model.ts").write_bytes(b"script")
+        revised = open_bundle(tmp_path / "new")
+        assert revised.name == "revised"
+        assert revised.artifacts == ("int8.onnx", "onnx", "ts")
+        assert revised.identity == bundle.identity
+        check_all(revised.path)
+        check_all(bundle.path)
+
+    def test_a_bundle_can_be_revised_in_its_own_place(self, bundle) -> None:
+        with revised_bundle(bundle, bundle.path, bundle.manifest) as draft:
+            (draft / "model.ts").write_bytes(b"script")
+        check_all(bundle.path)
+        assert "ts" in open_bundle(bundle.path).artifacts
+
+    def test_a_damaged_bundle_is_not_revised(self, bundle) -> None:
+        _flip(bundle.path / WEIGHTS_FILE, 0)
+        with (
+            pytest.raises(CorruptBundleError),
+            revised_bundle(bundle, bundle.path, bundle.manifest),
+        ):
+            pass
+        assert [p.name for p in bundle.path.parent.iterdir()] == [bundle.path.name]
+
+    def test_a_place_that_can_not_be_written_is_found_before_the_work(self, tmp_path) -> None:
+        (tmp_path / "file").touch()
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "thesis.tex").touch()
+        for target in (tmp_path / "file", tmp_path / "file" / "b", tmp_path / "mine"):
+            with pytest.raises(OutputError):
+                refuse_unwritable_bundle(target)
+        refuse_unwritable_bundle(tmp_path / "new" / "b")
+
+    def test_a_read_only_mount(self, tmp_path, bundle) -> None:
+        mount = tmp_path / "mount"
+        mount.mkdir()
+        if os.geteuid() != 0 or not shutil.which("mount"):
+            pytest.skip("only root mounts file systems")
+        command = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(mount)]
+        if subprocess.run(command, capture_output=True).returncode != 0:
+            pytest.skip("no file system may be mounted here")
+        try:
+            with pytest.raises(OutputError, match="Read-only file system"):
+                refuse_unwritable_bundle(mount / "b")
+            with (
+                pytest.raises(OutputError, match="Read-only file system"),
+                new_bundle(mount / "b", bundle.manifest),
+            ):
+                pass
+        finally:
+            subprocess.run(["umount", str(mount)], check=True)
+
+
+class TestIdentity:
+    def test_it_follows_the_weights(self, make_bundle, tmp_path) -> None:
+        one, same, other = (
+            make_bundle(tmp_path / name, seed=seed) for name, seed in [("a", 1), ("b", 1), ("c", 2)]
+        )
+        assert one.identity == same.identity != other.identity
+
+    def test_it_follows_the_architecture(self, bundle) -> None:
+        architecture = dataclasses.replace(bundle.manifest.architecture, arguments={"width": 16})
+        manifest = dataclasses.replace(bundle.manifest, architecture=architecture)
+        assert dataclasses.replace(bundle, manifest=manifest).identity != bundle.identity
+
+    def test_an_origin_remembers_name_hash_and_place(self, bundle, monkeypatch, tmp_path) -> None:
+        monkeypatch.setattr("nstc.core.zoo.zoo_folder", lambda: tmp_path)
+        origin = bundle.origin()
+        assert (origin.name, origin.sha256) == ("negative", bundle.identity)
+        assert (origin.zoo, origin.path) == (None, str(bundle.path.resolve()))
+
+
+def _write_and_stop(path) -> None:
+    path.write_bytes(b"half")
+    raise KeyboardInterrupt
+
+
+def _flip(path, where: float) -> None:
+    content = bytearray(path.read_bytes())
+    place = int(where * len(content)) if where >= 0 else len(content) - 1
+    content[place] ^= 1
+    path.unlink()  # bundles may share files by hard links
+    path.write_bytes(content)

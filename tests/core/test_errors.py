@@ -1,0 +1,79 @@
+import re
+
+import pytest
+
+from nstc.core import errors
+from nstc.core.errors import NstcError
+
+DRAWN = re.compile(r"^    (?P<tree>[│├└─ ]*)(?P<name>[A-Z]\w+) +(?P<code>\d+)", re.MULTILINE)
+
+
+def tree_of_classes(kind, depth=0):
+    found = {kind.__name__: (depth, kind.exit_code)}
+    for child in kind.__subclasses__():
+        if child.__module__.startswith("nstc."):
+            found |= tree_of_classes(child, depth + 1)
+    return found
+
+
+def test_the_tree_in_the_docstring_is_the_tree_of_the_classes():
+    drawn = {
+        match["name"]: (len(match["tree"]) // 4, int(match["code"]))
+        for match in DRAWN.finditer(errors.__doc__ or "")
+    }
+
+    assert drawn == tree_of_classes(NstcError)
+    assert len(drawn) > 10
+
+
+def test_the_docstring_draws_each_error_under_its_parent():
+    parents: dict[int, str] = {}
+    for match in DRAWN.finditer(errors.__doc__ or ""):
+        depth = len(match["tree"]) // 4
+        parents[depth] = match["name"]
+        if depth:
+            assert getattr(errors, match["name"]).__base__.__name__ == parents[depth - 1]
+
+
+def test_no_two_errors_share_an_exit_code():
+    codes = [code for _, code in tree_of_classes(NstcError).values()]
+
+    assert len(codes) == len(set(codes))
+
+
+@pytest.mark.parametrize("name", tree_of_classes(NstcError))
+def test_every_error_defines_a_code_that_a_process_can_exit_with(name):
+    kind = getattr(errors, name)
+
+    assert "exit_code" in vars(kind)  # its own, not its parent's
+    assert 0 < kind.exit_code < 256
+    assert kind.exit_code != 2  # the command line's own, for flags it does not know
+    assert kind.__doc__
+
+
+def test_the_codes_that_scripts_may_rely_on():
+    assert {name: code for name, (_, code) in tree_of_classes(NstcError).items()} == {
+        "NstcError": 1,
+        "OptionError": 3,
+        "RecipeError": 4,
+        "MissingExtraError": 5,
+        "ImageError": 10,
+        "PhotosError": 11,
+        "BundleError": 20,
+        "CorruptBundleError": 21,
+        "SchemaVersionError": 22,
+        "ArtifactError": 23,
+        "CheckpointError": 30,
+        "UnsafeFileError": 31,
+        "TeacherError": 32,
+        "OutputError": 40,
+        "DivergedError": 50,
+        "ExportMismatchError": 51,
+        "Interrupted": 130,
+    }
+
+
+def test_every_error_is_one_that_the_command_line_catches():
+    for name in tree_of_classes(NstcError):
+        with pytest.raises(NstcError, match="what to do"):
+            raise getattr(errors, name)("what to do")

@@ -1,0 +1,97 @@
+import dataclasses
+import json
+
+import pytest
+
+from nstc.core.errors import CorruptBundleError, SchemaVersionError
+from nstc.core.manifest import (
+    Architecture,
+    Contract,
+    FileRecord,
+    Manifest,
+    Origin,
+    PhotoRecord,
+    Step,
+    Style,
+    tool_versions,
+)
+
+FULL = Manifest(
+    name="Nuit étoilée",
+    stage="pruned",
+    architecture=Architecture(name="student", arguments={"width": 24, "inner": [8, 16]}),
+    contract=Contract(size_multiple=4, minimum_size=4, receptive_field=35, locality="exact"),
+    style=Style(name="The Starry Night", source="painting", credit="Vincent van Gogh, 1889"),
+    parent=Origin(name="student", sha256="a" * 64, path="/models/student"),
+    teacher=Origin(name="teacher", sha256="b" * 64, zoo="zoo:starry-night/teacher"),
+    history=(
+        Step(
+            verb="distill",
+            recipe={"steps": 10, "learning_rate": 1e-3, "nested": {"x": None}},
+            seed=3,
+            photos=PhotoRecord(count=2, sets=("holiday", "work"), list_sha256="c" * 64),
+            results={"loss": 0.25},
+            tools={"nstc": "0.1.0"},
+        ),
+    ),
+    measurements=({"protocol": "p1", "speedup": 41.5},),
+    files={"weights.safetensors": FileRecord(sha256="d" * 64, size_bytes=12)},
+)
+
+
+def test_everything_comes_back_as_it_was_written() -> None:
+    assert Manifest.from_json(FULL.to_json(), "m") == FULL
+
+
+def test_what_is_optional_may_be_absent() -> None:
+    bare = Manifest(
+        name="n", stage="trained", architecture=FULL.architecture, contract=FULL.contract
+    )
+    assert Manifest.from_json(bare.to_json(), "m") == bare
+
+
+def test_the_text_is_the_same_each_time() -> None:
+    assert Manifest.from_json(FULL.to_json(), "m").to_json() == FULL.to_json()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"size_multiple": 4', '"size_multiple": 8'), ('"width": 24', '"width": 32'), ("0.25", "0.2")],
+)
+def test_a_number_changed_by_hand_is_noticed(old, new) -> None:
+    text = FULL.to_json()
+    assert old in text
+    with pytest.raises(CorruptBundleError, match="its content was changed"):
+        Manifest.from_json(text.replace(old, new), "m")
+
+
+def test_a_manifest_without_its_seal_is_refused() -> None:
+    content = json.loads(FULL.to_json())
+    del content["seal"]
+    with pytest.raises(CorruptBundleError):
+        Manifest.from_json(json.dumps(content), "m")
+
+
+@pytest.mark.parametrize("version", [2, 99, "1"])
+def test_a_newer_schema_asks_for_an_upgrade(version) -> None:
+    text = json.dumps({**json.loads(FULL.to_json()), "schema_version": version})
+    with pytest.raises(SchemaVersionError, match=f"here/m.json has schema version {version}"):
+        Manifest.from_json(text, "here/m.json")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "3", '{"name": "x"}'])
+def test_what_is_no_manifest_is_refused_by_name(text) -> None:
+    with pytest.raises(CorruptBundleError, match="here is damaged"):
+        Manifest.from_json(text, "here")
+
+
+def test_versions_name_what_is_installed_only(monkeypatch) -> None:
+    versions = tool_versions()
+    assert {"python", "nstc", "numpy", "pillow", "onnxruntime"} <= versions.keys()
+    monkeypatch.setattr("nstc.core.manifest._RECORDED_TOOLS", ("numpy", "no-such-tool"))
+    assert tool_versions().keys() == {"python", "nstc", "numpy"}
+
+
+def test_a_manifest_can_not_be_changed_in_place() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        FULL.name = "other"  # type: ignore[misc]

@@ -1,0 +1,131 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from nstc.core.errors import ImageError, PhotosError
+from nstc.core.photos import (
+    PhotoSet,
+    photos_in,
+    random_crop,
+    sample_photos,
+)
+
+
+@pytest.fixture
+def folder(save_picture, pixels):
+    for name in ("holiday/b.png", "holiday/a.JPG", "holiday/day2/c.webp"):
+        save_picture(pixels, name)
+    path = save_picture(pixels, "holiday/day2/d.tif").parent.parent
+    (path / "notes.txt").write_text("no photograph")
+    return path
+
+
+def test_photographs_are_found_in_folders_inside_and_sorted(folder) -> None:
+    photos = photos_in([folder])
+    assert [p.relative_to(folder).as_posix() for p in photos] == [
+        "a.JPG",
+        "b.png",
+        "day2/c.webp",
+        "day2/d.tif",
+    ]
+    assert photos.names == ("holiday",)
+
+
+def test_folders_are_taken_in_the_order_given(folder) -> None:
+    photos = photos_in([folder / "day2", folder])
+    assert [p.name for p in photos][:2] == ["c.webp", "d.tif"]
+    assert photos.names == ("day2", "holiday")
+
+
+def test_without_a_folder_the_samples_are_used() -> None:
+    photos = photos_in([])
+    assert photos == sample_photos()
+    assert photos.names == ("samples",)
+    assert len(photos) >= 8
+
+
+def test_every_sample_is_a_photograph() -> None:
+    for square in sample_photos().squares(32):
+        assert square.shape == (32, 32, 3)
+        assert square.std() > 1
+
+
+def test_a_missing_folder(tmp_path) -> None:
+    with pytest.raises(PhotosError, match="no folder at"):
+        photos_in([tmp_path / "none"])
+
+
+def test_a_file_is_no_folder(folder) -> None:
+    with pytest.raises(PhotosError, match="no folder at"):
+        photos_in([folder / "b.png"])
+
+
+def test_a_folder_without_photographs(tmp_path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(PhotosError, match=r"no photographs in .*expected \.png"):
+        photos_in([tmp_path])
+
+
+def test_a_photograph_that_is_none_is_named_when_it_is_read(tmp_path) -> None:
+    (tmp_path / "a.jpg").write_text("no picture")
+    with pytest.raises(ImageError, match=r"a\.jpg is not a picture"):
+        list(photos_in([tmp_path]).squares(8))
+
+
+def test_the_hash_of_a_list_is_that_of_its_contents(folder, tmp_path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    assert photos_in([copy]).list_sha256() == photos_in([folder]).list_sha256()
+    (copy / "b.png").unlink()
+    assert photos_in([copy]).list_sha256() != photos_in([folder]).list_sha256()
+
+
+def test_a_few_of_many_are_spread_over_them(tmp_path) -> None:
+    many = PhotoSet(tuple(tmp_path / str(i) for i in range(11)), ("n",))
+    assert [p.name for p in many.take(3)] == ["0", "5", "10"]
+    assert many.take(20) is many
+
+
+class TestCrops:
+    @pytest.mark.parametrize("size", [16, 64])
+    def test_they_have_their_size_whatever_the_photograph(self, save_picture, pixels, size) -> None:
+        path = save_picture(pixels)
+        for seed in range(20):
+            crop = random_crop(path, size, np.random.default_rng(seed))
+            assert (crop.shape, crop.dtype) == ((size, size, 3), np.uint8)
+            assert crop.flags.c_contiguous
+
+    def test_one_pixel_is_enough(self, save_picture) -> None:
+        path = save_picture(np.full((1, 1, 3), 9, np.uint8))
+        assert (random_crop(path, 8, np.random.default_rng(0)) == 9).all()
+
+    def test_a_seed_gives_one_crop_and_another_seed_another(self, save_picture, pixels) -> None:
+        path = save_picture(pixels)
+        one, same, other = (
+            random_crop(path, 16, np.random.default_rng(seed)) for seed in (1, 1, 2)
+        )
+        np.testing.assert_array_equal(one, same)
+        assert (one != other).any()
+
+    def test_some_are_mirrored(self, save_picture) -> None:
+        ramp = np.tile(np.arange(64, dtype=np.uint8)[None, :, None], (64, 1, 3))
+        path = save_picture(ramp)
+        rising = [
+            crop[0, -1, 0] > crop[0, 0, 0]
+            for seed in range(20)
+            for crop in [random_crop(path, 16, np.random.default_rng(seed)).astype(int)]
+        ]
+        assert 0 < sum(rising) < 20
+
+    def test_jitter_changes_the_colours_only_as_far_as_asked(self, save_picture) -> None:
+        path = save_picture(np.full((32, 32, 3), (40, 100, 200), np.uint8))
+        gains = set()
+        for seed in range(20):
+            crop = random_crop(path, 16, np.random.default_rng(seed), jitter=0.25)
+            assert (crop == crop[0, 0]).all()
+            low, middle, high = sorted(crop[0, 0].astype(int))
+            assert 29 <= low <= 50
+            assert 74 <= middle <= 125
+            assert 149 <= high <= 250
+            gains.add(tuple(crop[0, 0]))
+        assert len(gains) == 20

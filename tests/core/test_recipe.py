@@ -1,0 +1,282 @@
+import dataclasses
+import math
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from nstc.core.errors import OptionError, RecipeError
+from nstc.core.recipe import (
+    BenchRecipe,
+    DistillRecipe,
+    PruneRecipe,
+    QuantizeRecipe,
+    Recipe,
+    TrainRecipe,
+    load_recipe,
+    override,
+    recipe_from,
+    with_seed,
+)
+
+PRESETS = Path(str(resources.files("nstc.core") / "presets"))
+
+COUNT = ((1, 10**6), (0, -1))  # accepted, refused
+STEPS = ((0, 10**6), (-1,))
+WEIGHT = ((0, 0.5, 1e6), (-0.001, math.inf, math.nan))
+RATE = ((1e-9, 3), (0, -1e-3, math.inf, math.nan))
+SEED = ((0, 2**63 - 1), (-1, 2**63))
+BATCH = ((1, 64), (0, 65))
+NAME = ((), ("", "Separable", "none"))
+
+RANGES = {
+    (TrainRecipe, "steps"): COUNT,
+    (TrainRecipe, "size"): ((64, 1024), (63, 1025)),
+    (TrainRecipe, "batch"): BATCH,
+    (TrainRecipe, "learning_rate"): RATE,
+    (TrainRecipe, "style_weight"): WEIGHT,
+    (TrainRecipe, "content_weight"): WEIGHT,
+    (TrainRecipe, "tv_weight"): WEIGHT,
+    (TrainRecipe, "style_size"): ((128, 2048), (127, 2049)),
+    (TrainRecipe, "seed"): SEED,
+    (DistillRecipe, "student"): (("separable", "plain"), NAME[1]),
+    (DistillRecipe, "width"): ((8, 16, 256), (0, 4, 20, 264, -8)),
+    (DistillRecipe, "blocks"): ((1, 32), (0, 33)),
+    (DistillRecipe, "pixel_steps"): STEPS,
+    (DistillRecipe, "steps"): STEPS,
+    (DistillRecipe, "size"): ((160, 168, 1024), (56, 164, 1032)),
+    (DistillRecipe, "perceptual_size"): ((32, 40, 256), (24, 36, 1032)),
+    (DistillRecipe, "crops"): ((1, 100), (0, 101)),
+    (DistillRecipe, "color_jitter"): ((0, 0.5, 1), (-0.01, 1.01, math.nan)),
+    (DistillRecipe, "batch"): BATCH,
+    (DistillRecipe, "learning_rate"): RATE,
+    (DistillRecipe, "perceptual_learning_rate"): RATE,
+    (DistillRecipe, "pixel_weight"): WEIGHT,
+    (DistillRecipe, "feature_weight"): WEIGHT,
+    (DistillRecipe, "gram_weight"): WEIGHT,
+    (DistillRecipe, "style_weight"): WEIGHT,
+    (DistillRecipe, "content_weight"): WEIGHT,
+    (DistillRecipe, "seed"): SEED,
+    (PruneRecipe, "ratio"): ((None, 0.01, 0.99), (0, 1, -0.5, math.nan)),
+    (PruneRecipe, "speedup"): ((None, 1.01, 50), (1, 0.5, -2, math.inf, math.nan)),
+    (PruneRecipe, "round_to"): ((1, 64), (0, 65)),
+    (PruneRecipe, "steps"): STEPS,
+    (PruneRecipe, "learning_rate"): RATE,
+    (PruneRecipe, "seed"): SEED,
+    (QuantizeRecipe, "mode"): (("static", "dynamic"), ("", "int4")),
+    (QuantizeRecipe, "calibration_photos"): COUNT,
+    (QuantizeRecipe, "calibration_size"): ((32, 2048), (31, 2049)),
+    (BenchRecipe, "size"): ((16, 4096), (15, 4097)),
+    (BenchRecipe, "rounds"): ((3, 10_000), (2, 10_001)),
+    (BenchRecipe, "threads"): ((1, 256), (0, 257)),
+    (BenchRecipe, "quality_photos"): COUNT,
+    (BenchRecipe, "seed"): SEED,
+}
+STEP_OF = {
+    TrainRecipe: "train",
+    DistillRecipe: "distill",
+    PruneRecipe: "prune",
+    QuantizeRecipe: "quantize",
+    BenchRecipe: "bench",
+}
+
+
+def named(cases):
+    return [pytest.param(k, f, v, id=f"{STEP_OF[k]}.{f}={v}") for (k, f), vs in cases for v in vs]
+
+
+@pytest.fixture
+def toml(tmp_path):
+    def write(text):
+        path = tmp_path / "recipe.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_every_setting_of_every_step_has_a_range_here():
+    assert set(RANGES) == {(k, f.name) for k in STEP_OF for f in dataclasses.fields(k)}
+    assert {f.name for f in dataclasses.fields(Recipe)} == set(STEP_OF.values())
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), named((k, v[0]) for k, v in RANGES.items()))
+def test_values_in_range_are_kept(kind, name, value):
+    assert getattr(kind(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), named((k, v[1]) for k, v in RANGES.items()))
+def test_values_out_of_range_are_refused_by_the_flags_name(kind, name, value):
+    with pytest.raises(OptionError) as caught:
+        kind(**{name: value})
+
+    assert f"{name.replace('_', '-')} is {value}: expected " in str(caught.value)
+
+
+def test_all_values_out_of_range_are_told_at_once():
+    with pytest.raises(OptionError) as caught:
+        TrainRecipe(steps=0, batch=65, tv_weight=-1)
+
+    assert str(caught.value) == (
+        "steps is 0: expected at least 1. batch is 65: expected from 1 to 64. "
+        "tv-weight is -1: expected at least 0."
+    )
+
+
+def test_values_that_contradict_are_refused():
+    with pytest.raises(OptionError, match="perceptual-size is 160: expected at most size, 128"):
+        DistillRecipe(size=128)
+    with pytest.raises(OptionError, match="nothing would be learned"):
+        DistillRecipe(steps=0, pixel_steps=0)
+    with pytest.raises(OptionError, match="ratio and speedup were both given"):
+        PruneRecipe(ratio=0.5, speedup=2)
+
+
+def test_a_recipe_can_not_be_changed_nor_given_by_position():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TrainRecipe().steps = 3  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        TrainRecipe(3)  # type: ignore[misc]
+
+
+def test_no_file_means_the_defaults():
+    assert load_recipe(None) == Recipe()
+
+
+def test_an_empty_file_means_the_defaults(toml):
+    assert load_recipe(toml("")) == Recipe()
+
+
+def test_a_file_sets_what_it_names_and_nothing_else(toml):
+    recipe = load_recipe(toml("[distill]\nsteps = 7\ngram_weight = 2\n[bench]\nrounds = 5\n"))
+
+    assert recipe == Recipe(
+        distill=DistillRecipe(steps=7, gram_weight=2), bench=BenchRecipe(rounds=5)
+    )
+
+
+def test_all_unknown_keys_are_listed_with_the_nearest(toml):
+    path = toml("stesp = 1\n[distill]\nwidht = 8\nlearningrate = 0.1\n[tarin]\nsteps = 1\n")
+
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+
+    assert str(caught.value) == (
+        f"{path}: unknown key stesp, the nearest is distill; "
+        "unknown key tarin, the nearest is train; "
+        "unknown key distill.widht, the nearest is distill.width; "
+        "unknown key distill.learningrate, the nearest is distill.learning_rate."
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("steps = true", "distill.steps is True, expected a whole number"),
+        ("steps = 10.0", "distill.steps is 10.0, expected a whole number"),
+        ('steps = "10"', "distill.steps is '10', expected a whole number"),
+        ("steps = [1]", r"distill.steps is \[1\], expected a whole number"),
+        ("student = 3", "distill.student is 3, expected text"),
+        ("student = true", "distill.student is True, expected text"),
+        ("gram_weight = false", "distill.gram_weight is False, expected a number"),
+        ('gram_weight = "1"', "distill.gram_weight is '1', expected a number"),
+        ("color_jitter = 1979-05-27", "expected a number"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_told(line, reason, toml):
+    with pytest.raises(RecipeError, match=reason):
+        load_recipe(toml(f"[distill]\n{line}\n"))
+
+
+@pytest.mark.parametrize("key", ["ratio", "speedup"])
+@pytest.mark.parametrize("value", ["true", '"2"', "[2]"])
+def test_an_optional_number_is_a_number(key, value, toml):
+    with pytest.raises(RecipeError, match=rf"prune\.{key} is .*, expected a number"):
+        load_recipe(toml(f"[prune]\n{key} = {value}\n"))
+
+
+def test_whole_numbers_pass_for_numbers(toml):
+    assert load_recipe(toml("[prune]\nspeedup = 2\n")).prune.speedup == 2
+
+
+def test_unknown_keys_and_wrong_types_are_told_together(toml):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(toml("[train]\nstep = 1\nsize = 1.5\n[bench]\nround = 3\n"))
+
+    for part in ("train.step,", "train.size is 1.5", "bench.round,"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["distill = 3\n", "[[distill]]\nsteps = 3\n"])
+def test_a_step_that_is_no_table(text, toml):
+    with pytest.raises(RecipeError, match="distill must be a table"):
+        load_recipe(toml(text))
+
+
+def test_values_out_of_range_name_the_file_and_the_table(toml):
+    path = toml("[train]\nsteps = 0\n[bench]\nrounds = 1\nthreads = 0\n")
+
+    with pytest.raises(OptionError) as caught:
+        load_recipe(path)
+
+    assert str(caught.value) == (
+        f"{path}: [train] steps is 0: expected at least 1. "
+        "[bench] rounds is 1: expected from 3 to 10000. threads is 0: expected from 1 to 256."
+    )
+
+
+@pytest.mark.parametrize("content", [b"steps = ", b"[distill]\n[distill]\n", b"a = nul\x00"])
+def test_a_file_that_is_no_toml(content, tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(content)
+
+    with pytest.raises(RecipeError, match=r"recipe\.toml is not valid TOML"):
+        load_recipe(path)
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(RecipeError, match="can't read the recipe"):
+        load_recipe(path)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(RecipeError, match=r"can't read the recipe .*nothing\.toml"):
+        load_recipe(tmp_path / "nothing.toml")
+
+
+def test_flags_override_a_recipe_and_absent_ones_do_not():
+    recipe = TrainRecipe(steps=5, batch=2)
+
+    assert override(recipe, steps=9, batch=None, tv_weight=0) == TrainRecipe(
+        steps=9, batch=2, tv_weight=0
+    )
+    assert recipe.steps == 5
+
+
+def test_flags_out_of_range_are_refused():
+    with pytest.raises(OptionError, match="rounds is 0: expected from 3"):
+        override(BenchRecipe(), rounds=0)
+
+
+def test_the_shipped_presets_are_whole_recipes():
+    presets = {path.stem: load_recipe(path) for path in PRESETS.glob("*.toml")}
+
+    assert set(presets) == {"quick", "full"}
+    quick, full = presets["quick"], presets["full"]
+    assert quick.distill.pixel_steps + quick.distill.steps < full.distill.steps
+    for recipe in presets.values():
+        assert recipe.prune.ratio is not None
+        assert recipe != Recipe()
+
+
+def test_one_seed_goes_to_every_step_that_has_one():
+    recipe = with_seed(recipe_from({"train": {"steps": 3}}, "here"), 42)
+
+    for step in STEP_OF.values():
+        settings = getattr(recipe, step)
+        assert getattr(settings, "seed", 42) == 42
+    assert recipe.train.steps == 3
+    assert with_seed(recipe, 0) == recipe_from({"train": {"steps": 3}}, "here")

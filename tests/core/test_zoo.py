@@ -1,0 +1,181 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from nstc.core import zoo
+from nstc.core.bundle import open_bundle, revised_bundle
+from nstc.core.errors import BundleError
+from nstc.core.zoo import resolve_model_path, zoo_folder, zoo_name_of, zoo_names
+from nstc.core.zoo_listing import list_zoo
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """A zoo of a whole style, one that has a teacher only, and things that are no models."""
+    folder = tmp_path / "zoo"
+    monkeypatch.setattr(zoo, "zoo_folder", lambda: folder)
+    for model in ("wave/student", "wave/teacher", "night/teacher"):
+        (folder / model).mkdir(parents=True)
+        (folder / model / "manifest.json").write_text("{}")
+    (folder / "unfinished" / "student").mkdir(parents=True)
+    (folder / "README.md").write_text("the zoo")
+    return folder
+
+
+def test_names_are_sorted_with_the_student_before_its_teacher(shipped):
+    assert zoo_names() == ("zoo:night/teacher", "zoo:wave", "zoo:wave/teacher")
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("zoo:wave", "wave/student"),
+        ("zoo:wave/student", "wave/student"),
+        ("zoo:wave/teacher", "wave/teacher"),
+        (Path("zoo:night/teacher"), "night/teacher"),
+    ],
+)
+def test_a_zoo_name_leads_to_its_folder(shipped, name, folder):
+    assert resolve_model_path(name) == shipped / folder
+
+
+@pytest.mark.parametrize("path", ["wave", "some/folder", "./zoo/wave", Path("/tmp/zoo:wave")])
+def test_anything_else_is_a_path(shipped, path):
+    assert resolve_model_path(path) == Path(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "zoo:",
+        "zoo:night",
+        "zoo:unfinished",
+        "zoo:Wave",
+        "zoo:wave/pupil",
+        "zoo:wave/teacher/..",
+        "zoo:../zoo/wave",
+        "zoo:README.md",
+    ],
+)
+def test_a_name_that_nothing_ships_under_is_told_what_there_is(shipped, name):
+    with pytest.raises(BundleError) as caught:
+        resolve_model_path(name)
+
+    assert str(caught.value) == (
+        f"no {name} in the zoo; there is zoo:night/teacher, zoo:wave, zoo:wave/teacher."
+    )
+
+
+def test_a_zoo_that_did_not_ship_is_empty(tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo, "zoo_folder", lambda: tmp_path / "nowhere")
+
+    assert zoo_names() == ()
+    assert zoo_name_of(tmp_path) is None
+    with pytest.raises(BundleError, match="no zoo:wave in the zoo; there is nothing"):
+        resolve_model_path("zoo:wave")
+
+
+def test_a_folder_of_the_zoo_knows_its_name(shipped, tmp_path, monkeypatch):
+    monkeypatch.chdir(shipped)
+    (tmp_path / "link").symlink_to(shipped / "wave" / "teacher")
+
+    assert zoo_name_of(shipped / "wave" / "student") == "zoo:wave"
+    assert zoo_name_of(Path("wave/teacher")) == "zoo:wave/teacher"
+    assert zoo_name_of(tmp_path / "link") == "zoo:wave/teacher"
+    assert zoo_name_of(shipped / "wave") is None
+    assert zoo_name_of(tmp_path) is None
+
+
+def test_a_bundle_of_the_zoo_is_remembered_by_its_name_and_not_its_path(
+    make_bundle, tmp_path, monkeypatch
+):
+    folder = tmp_path / "zoo"
+    monkeypatch.setattr(zoo, "zoo_folder", lambda: folder)
+    inside = make_bundle(folder / "negative" / "student")
+    outside = make_bundle(tmp_path / "mine")
+
+    assert (inside.origin().zoo, inside.origin().path) == ("zoo:negative", None)
+    assert (outside.origin().zoo, outside.origin().path) == (None, str(tmp_path / "mine"))
+    assert open_bundle("zoo:negative").identity == inside.identity
+
+
+def test_the_zoo_lies_in_the_package():
+    import nstc.models
+
+    assert zoo_folder() == Path(nstc.models.__path__[0]) / "zoo"
+
+
+def measured(bundle, rows):
+    manifest = dataclasses.replace(bundle.manifest, measurements=tuple(rows))
+    with revised_bundle(bundle, bundle.path, manifest):
+        pass
+
+
+ROW = {
+    "artifact": "int8.onnx",
+    "speedup": {"median": 41.6, "low": 40, "high": 43},
+    "quality": {"style_ratio": 1.254, "content_ratio": 1.1},
+}
+
+
+@pytest.fixture
+def listed(make_bundle, tmp_path, monkeypatch):
+    """Gives the entry of a zoo with one model in it."""
+    folder = tmp_path / "zoo"
+    monkeypatch.setattr(zoo, "zoo_folder", lambda: folder)
+
+    def entry(rows=(), **options):
+        measured(make_bundle(folder / "negative" / "student", **options), rows)
+        (only,) = list_zoo()
+        return only, folder / "negative" / "student"
+
+    return entry
+
+
+def test_an_entry_says_what_the_manifest_says(listed):
+    entry, folder = listed([{**ROW, "artifact": "onnx", "speedup": None}, ROW])
+
+    assert entry.name == "zoo:negative"
+    assert entry.stage == "quantized"
+    assert entry.style == "Nobody, 2020"
+    assert entry.artifacts == ("int8.onnx", "onnx")
+    assert entry.size_bytes == (folder / "model.int8.onnx").stat().st_size
+    assert (entry.speedup, entry.style_ratio, entry.content_ratio) == (41.6, 1.254, 1.1)
+
+
+def test_an_entrys_cells_are_what_the_table_shows(listed):
+    entry, folder = listed([ROW])
+    kilobytes = f"{(folder / 'model.int8.onnx').stat().st_size / 1000:.0f}"
+
+    assert entry.cells() == (
+        "zoo:negative",
+        "quantized",
+        "Nobody, 2020",
+        "int8.onnx, onnx",
+        kilobytes,
+        "42",
+        "1.25",
+    )
+
+
+def test_a_model_without_int8_and_measurements_shows_its_weights(listed):
+    entry, folder = listed(artifacts=())
+
+    assert entry.size_bytes == (folder / "weights.safetensors").stat().st_size
+    assert (entry.speedup, entry.style_ratio, entry.content_ratio) == (None, None, None)
+    assert entry.cells()[3:] == ("-", "0", "-", "-")
+
+
+@pytest.mark.parametrize("quality", [None, {"style_ratio": None, "content_ratio": None}])
+def test_a_model_measured_without_quality_is_listed(listed, quality):
+    entry, _ = listed([{**ROW, "quality": quality}])
+
+    assert (entry.speedup, entry.style_ratio, entry.content_ratio) == (41.6, None, None)
+
+
+def test_entries_are_plain_json(listed):
+    entry, _ = listed([ROW])
+
+    assert json.loads(json.dumps(entry.to_dict()))["artifacts"] == ["int8.onnx", "onnx"]

@@ -1,0 +1,192 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, new_bundle, open_bundle
+from nstc.core.errors import ArtifactError, BundleError, CorruptBundleError, NstcError
+from nstc.core.manifest import Architecture, Manifest, Style
+from nstc.models.architectures import ARCHITECTURES, build, describe, load, style_of
+from nstc.models.perceptual import STYLE_LAYERS
+from nstc.models.student import Student
+from nstc.models.style import StyleStatistics
+from nstc.models.tensors import save_tensors
+from nstc.models.transformer import TransformerNet
+
+NETWORKS = {
+    "transformer": lambda: TransformerNet(down=(8, 6, 4), inner=(3, 5, 1), up=(7, 2)),
+    "student": lambda: Student(8, [16, 8], "plain"),
+}
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Writes a network as a bundle."""
+
+    def write(network, *, weights=None, style=None, **changes):
+        architecture, contract = describe(network)
+        manifest = Manifest(
+            name="n",
+            stage="trained",
+            architecture=architecture,
+            contract=contract,
+            style=Style(name="s", source="painting") if style else None,
+        )
+        with new_bundle(tmp_path / "bundle", dataclasses.replace(manifest, **changes)) as draft:
+            save_tensors(network.state_dict() if weights is None else weights, draft / WEIGHTS_FILE)
+            if style:
+                save_tensors(style.packed(), draft / STYLE_FILE)
+        return open_bundle(tmp_path / "bundle")
+
+    return write
+
+
+def test_every_architecture_is_tried_here():
+    assert set(NETWORKS) == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_is_built_again_from_its_description(name):
+    network = NETWORKS[name]().eval()
+    architecture, _ = describe(network)
+    through_json = Architecture(**json.loads(json.dumps(dataclasses.asdict(architecture))))
+
+    rebuilt = build(through_json)
+    rebuilt.load_state_dict(network.state_dict())
+
+    assert architecture.name == name
+    assert type(rebuilt) is type(network)
+    images = torch.rand(1, 3, 16, 20)
+    assert torch.equal(rebuilt.eval()(images), network(images))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_works_at_the_smallest_size_of_its_contract(name):
+    network = NETWORKS[name]()
+    _, contract = describe(network)
+
+    out = network(torch.rand(1, 3, contract.minimum_size, contract.minimum_size))
+
+    assert out.shape[2:] == (contract.minimum_size, contract.minimum_size)
+    assert contract.minimum_size % contract.size_multiple == 0
+
+
+def test_contracts_by_hand():
+    _, of_teacher = describe(TransformerNet())
+    _, of_student = describe(Student(8, [8] * 5))
+
+    assert (of_teacher.size_multiple, of_teacher.locality) == (4, "global")
+    assert of_teacher.receptive_field == 115
+    assert (of_student.size_multiple, of_student.locality) == (4, "exact")
+    # 8 pixels at the stem, 8 more for each of 11 convolutions, 3 for the place among 4 pixels
+    assert of_student.receptive_field == 8 + 11 * 8 + 3
+
+
+def test_a_module_of_another_kind_has_no_description():
+    with pytest.raises(TypeError, match="Linear is not in ARCHITECTURES"):
+        describe(nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_bundle_loads_as_the_network_saved(name, dtype, save):
+    network = NETWORKS[name]().to(dtype)
+
+    loaded = load(save(network).path)
+
+    assert not loaded.training
+    for key, value in loaded.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, network.state_dict()[key].float())
+
+
+def test_a_bundle_loads_from_its_path_as_from_its_object(save):
+    bundle = save(NETWORKS["student"]())
+    images = torch.rand(1, 3, 8, 8)
+
+    assert torch.equal(load(bundle)(images), load(str(bundle.path))(images))
+
+
+def test_an_architecture_of_the_future_is_named():
+    with pytest.raises(BundleError, match="'mamba'; this nstc knows transformer, student"):
+        build(Architecture(name="mamba", arguments={}))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("student", {}),
+        ("student", {"width": 8, "inner": [8], "block": "magic"}),
+        ("student", {"width": 8, "inner": 8}),
+        ("student", {"width": "8", "inner": [8]}),
+        ("student", {"width": -8, "inner": [8]}),
+        ("student", {"width": 8, "inner": [8], "depth": 3}),
+        ("transformer", {"down": [8, 8]}),
+        ("transformer", {"down": [8, 8, 8], "inner": [None]}),
+    ],
+)
+def test_arguments_that_build_nothing_are_a_damaged_bundle(name, arguments):
+    with pytest.raises(CorruptBundleError, match=f"the manifest's arguments build no {name}"):
+        build(Architecture(name=name, arguments=arguments))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda w: {**w, "head.bias": torch.zeros(47)},
+        lambda w: {key: value for key, value in w.items() if key != "stem.weight"},
+        lambda w: {**w, "extra": torch.zeros(1)},
+    ],
+    ids=["wrong shape", "a weight is missing", "a weight too many"],
+)
+def test_weights_that_do_not_fit_are_a_damaged_bundle(damage, save):
+    network = NETWORKS["student"]()
+    bundle = save(network, weights=damage(network.state_dict()))
+
+    with pytest.raises(CorruptBundleError, match="do not fit the architecture") as caught:
+        load(bundle)
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_flipped_byte_of_the_weights_is_noticed(save):
+    bundle = save(NETWORKS["student"]())
+    weights = bundle.path / WEIGHTS_FILE
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+
+    with pytest.raises(CorruptBundleError, match="damaged"):
+        load(bundle.path)
+
+
+def test_a_bundle_that_is_not_there(tmp_path):
+    with pytest.raises(NstcError, match="does not exist"):
+        load(tmp_path / "nothing")
+
+
+def test_the_style_of_a_bundle(save):
+    gram = torch.tensor([[4.0, 2.0], [2.0, 1.0]])  # exact in half precision
+    style = StyleStatistics({256: dict.fromkeys(STYLE_LAYERS, gram)})
+
+    found = style_of(save(NETWORKS["student"](), style=style))
+
+    assert found is not None
+    assert torch.equal(found.at(256)["relu1_2"], gram)
+
+
+def test_a_bundle_without_a_style_has_none(save):
+    assert style_of(save(NETWORKS["student"]())) is None
+
+
+def test_a_style_that_the_manifest_promises_must_be_there(save):
+    bundle = save(NETWORKS["student"](), style=None)
+    promised = dataclasses.replace(
+        bundle,
+        manifest=dataclasses.replace(bundle.manifest, style=Style(name="s", source="outputs")),
+    )
+
+    with pytest.raises(ArtifactError, match=r"holds no style\.safetensors"):
+        style_of(promised)

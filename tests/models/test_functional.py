@@ -1,0 +1,138 @@
+import pytest
+import torch
+
+from nstc.models.functional import (
+    feature_distance,
+    gram_distance,
+    gram_matrix,
+    total_variation,
+)
+
+
+def test_gram_matrix_of_two_channels_by_hand():
+    features = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]])  # C=2, H=1, W=2
+
+    gram = gram_matrix(features)
+
+    # <a,a> = 1+4, <a,b> = 3+8, <b,b> = 9+16, all divided by C*H*W = 4
+    assert gram.tolist() == [[[1.25, 2.75], [2.75, 6.25]]]
+
+
+def test_gram_matrix_keeps_pictures_apart():
+    features = torch.rand(3, 4, 5, 6)
+
+    together = gram_matrix(features)
+
+    assert together.shape == (3, 4, 4)
+    torch.testing.assert_close(together[1], gram_matrix(features[1:2])[0])
+
+
+def test_gram_matrix_does_not_see_where_things_are():
+    features = torch.rand(1, 4, 6, 6)
+    shuffled = features.flatten(2)[:, :, torch.randperm(36)].reshape(1, 4, 6, 6)
+
+    torch.testing.assert_close(gram_matrix(features), gram_matrix(shuffled))
+
+
+def test_gram_matrix_of_a_repeated_picture_is_that_of_the_picture():
+    features = torch.rand(1, 4, 6, 6)
+
+    torch.testing.assert_close(gram_matrix(features.repeat(1, 1, 2, 2)), gram_matrix(features))
+
+
+def test_gram_matrix_of_half_precision_features_does_not_overflow():
+    features = torch.full((1, 2, 32, 32), 300.0, dtype=torch.float16)  # squares sum to 9e7
+
+    gram = gram_matrix(features)
+
+    assert gram.dtype == torch.float32
+    assert gram.flatten().tolist() == [45000.0] * 4  # 300² * 1024 / (2 * 1024)
+
+
+def test_gram_matrix_is_exact_under_autocast():
+    features = torch.rand(1, 16, 32, 32)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        gram = gram_matrix(features)
+
+    assert gram.dtype == torch.float32
+    torch.testing.assert_close(gram, gram_matrix(features))
+
+
+def test_gram_distance_by_hand():
+    gram = torch.tensor([[[1.0, 0.0], [0.0, 2.0]], [[3.0, 4.0], [4.0, 0.0]]])
+    target = torch.tensor([[[3.0, 0.0], [0.0, 4.0]]])  # |T|² = 25
+
+    # (4 + 4) / 25, (16 + 16 + 16) / 25
+    torch.testing.assert_close(gram_distance(gram, target), torch.tensor([8 / 25, 48 / 25]))
+
+
+def test_feature_distance_by_hand():
+    features = torch.tensor([[[[1.0, 2.0]]], [[[0.0, 0.0]]]])
+    target = torch.tensor([[[[4.0, 2.0]]], [[[3.0, 4.0]]]])
+
+    # 9 / (16 + 4), and exactly 1 where there are no features
+    torch.testing.assert_close(feature_distance(features, target), torch.tensor([0.45, 1.0]))
+
+
+@pytest.mark.parametrize("distance", [gram_distance, feature_distance])
+def test_a_distance_is_zero_only_from_itself(distance):
+    shape = (2, 4, 4) if distance is gram_distance else (2, 4, 3, 3)
+    target = torch.rand(shape)
+
+    assert distance(target, target).tolist() == [0, 0]
+    assert (distance(target + 0.01, target) > 0).all()
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_distances_are_scale_free(scale):
+    features = scale * (1 + torch.rand(1, 4, 8, 8))
+
+    # |2F - F|² / |F|² = 1; Gram matrices go with the square: |4G - G|² / |G|² = 9
+    torch.testing.assert_close(feature_distance(2 * features, features), torch.tensor([1.0]))
+    torch.testing.assert_close(
+        gram_distance(gram_matrix(2 * features), gram_matrix(features)), torch.tensor([9.0])
+    )
+
+
+def test_a_distance_from_nothing_is_finite():
+    nothing = torch.zeros(1, 2, 2, 2)
+
+    assert feature_distance(nothing, nothing).tolist() == [0]
+    assert torch.isfinite(feature_distance(torch.ones(1, 2, 2, 2), nothing)).all()
+    assert gram_distance(gram_matrix(nothing), gram_matrix(nothing)).tolist() == [0]
+
+
+def test_gradients_of_the_feature_distance_by_hand():
+    features = torch.tensor([[[[1.0, 2.0]]]], requires_grad=True)
+    target = torch.tensor([[[[4.0, 2.0]]]])
+
+    feature_distance(features, target).sum().backward()
+
+    torch.testing.assert_close(features.grad, torch.tensor([[[[2 * -3 / 20, 0.0]]]]))
+
+
+def test_descending_the_gram_distance_arrives():
+    target = gram_matrix(torch.rand(1, 3, 8, 8))
+    features = torch.rand(1, 3, 8, 8, requires_grad=True)
+    before = gram_distance(gram_matrix(features), target).item()
+    optimiser = torch.optim.Adam([features], lr=0.05)
+
+    for _ in range(60):
+        optimiser.zero_grad()
+        gram_distance(gram_matrix(features), target).sum().backward()
+        optimiser.step()
+
+    assert gram_distance(gram_matrix(features), target).item() < before / 20
+
+
+def test_total_variation_by_hand():
+    one_colour = torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 0.5]])
+    images = one_colour.repeat(1, 3, 1, 1)
+
+    # down: (0 + 0 + 0.5) / 3; across: (1 + 1 + 1 + 0.5) / 4
+    torch.testing.assert_close(total_variation(images), torch.tensor([0.5 / 3 + 3.5 / 4]))
+
+
+def test_total_variation_of_a_flat_picture_is_zero():
+    assert total_variation(torch.full((2, 3, 4, 5), 0.3)).tolist() == [0, 0]

@@ -1,0 +1,154 @@
+import shutil
+from importlib import resources
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torchvision.models import vgg as torchvision_vgg
+
+from nstc.core.errors import CheckpointError, CorruptBundleError, OptionError
+from nstc.models import vgg as module
+from nstc.models.vgg import LAYERS, SHIPPED_FILE, load_vgg
+
+SHIPPED = resources.files("nstc.models") / "data" / SHIPPED_FILE
+OXFORD_MEAN_BGR = (103.939, 116.779, 123.68)  # subtracted by Simonyan and Zisserman from 0..255
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return {key: value.float() for key, value in load_file(str(SHIPPED)).items()}
+
+
+@pytest.fixture(scope="module")
+def torchvision_features(weights):
+    """torchvision's own VGG-16 with the shipped weights: nothing is downloaded."""
+    layers = torchvision_vgg.make_layers(torchvision_vgg.cfgs["D"])
+    loaded = layers.load_state_dict(
+        {key.removeprefix("features."): value for key, value in weights.items()}, strict=False
+    )
+    assert not loaded.unexpected_keys
+    assert {int(key.split(".")[0]) for key in loaded.missing_keys} == {24, 26, 28}  # conv5
+    return layers.eval()
+
+
+def expected(layers, x):
+    found = {}
+    for position, layer in enumerate(layers):
+        x = layer(x)
+        for name, place in LAYERS.items():
+            if place == position:
+                found[name] = x.clone()  # torchvision's ReLUs work in place
+    return found
+
+
+def test_the_shipped_features_are_those_of_torchvisions_network(vgg, torchvision_features):
+    images = torch.rand(2, 3, 48, 40)
+    mean = torch.tensor(OXFORD_MEAN_BGR[::-1]).view(1, 3, 1, 1)
+
+    found = vgg(images, LAYERS)
+
+    with torch.no_grad():
+        wanted = expected(torchvision_features, images * 255 - mean)
+    assert list(found) == ["relu1_2", "relu2_2", "relu3_3", "relu4_3"]
+    for name in LAYERS:
+        assert (found[name] - wanted[name]).abs().max() < 2e-4 * wanted[name].max()
+
+
+def test_shapes_of_the_layers(vgg):
+    found = vgg(torch.rand(1, 3, 64, 32), LAYERS)
+
+    assert {name: tuple(f.shape) for name, f in found.items()} == {
+        "relu1_2": (1, 64, 64, 32),
+        "relu2_2": (1, 128, 32, 16),
+        "relu3_3": (1, 256, 16, 8),
+        "relu4_3": (1, 512, 8, 4),
+    }
+
+
+def test_only_the_layers_asked_for_are_given(vgg):
+    assert list(vgg(torch.rand(1, 3, 16, 16), ["relu2_2"])) == ["relu2_2"]
+
+
+def test_no_layer_past_the_last_wanted_one_is_computed():
+    class Untouchable(torch.nn.Module):
+        def forward(self, _):
+            raise AssertionError("computed for nothing")
+
+    short = load_vgg()
+    short.features[LAYERS["relu2_2"] + 1] = Untouchable()
+
+    assert short(torch.rand(1, 3, 16, 16), ["relu2_2"])["relu2_2"].shape[1] == 128
+
+
+def test_the_eye_never_learns(vgg):
+    assert not any(parameter.requires_grad for parameter in vgg.parameters())
+    assert not vgg.training
+
+
+def test_a_changed_byte_of_the_shipped_file_is_noticed(tmp_path, monkeypatch):
+    copy = tmp_path / "data" / SHIPPED_FILE
+    copy.parent.mkdir()
+    shutil.copyfile(str(SHIPPED), copy)
+    monkeypatch.setattr(module, "resources", SimpleNamespace(files=lambda _: tmp_path))
+    load_vgg()  # the copy is good
+    content = bytearray(copy.read_bytes())
+    content[-1] ^= 1
+    copy.write_bytes(content)
+
+    with pytest.raises(CorruptBundleError, match="install nstc again"):
+        load_vgg()
+
+
+def test_weights_from_a_path_take_torchvisions_normalisation(
+    weights, torchvision_features, tmp_path
+):
+    path = tmp_path / "vgg.safetensors"
+    save_file({**weights, "classifier.0.weight": torch.zeros(2)}, path)
+    images = torch.rand(1, 3, 32, 32)
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+
+    found = load_vgg(str(path))(images, ["relu3_3"])["relu3_3"]
+
+    with torch.no_grad():
+        wanted = expected(torchvision_features, (images - mean) / std)["relu3_3"]
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-3)
+
+
+def test_a_path_that_does_not_exist():
+    with pytest.raises(OptionError, match=r"no VGG weights at nowhere\.safetensors.*shipped"):
+        load_vgg("nowhere.safetensors")
+
+
+def test_a_folder_is_not_weights(tmp_path):
+    with pytest.raises(OptionError, match="no VGG weights"):
+        load_vgg(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a torch file", b"\xff" * 64])
+def test_a_file_that_is_no_safetensors(tmp_path, content):
+    path = tmp_path / "vgg.pth"
+    path.write_bytes(content)
+
+    with pytest.raises(CheckpointError, match=r"vgg\.pth is not a safetensors file"):
+        load_vgg(str(path))
+
+
+def test_weights_of_another_network_name_the_first_missing_key(weights, tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({k: v for k, v in weights.items() if not k.startswith("features.5.")}, path)
+
+    with pytest.raises(CheckpointError, match=r"features\.5\.weight is missing"):
+        load_vgg(str(path))
+
+
+def test_weights_of_another_shape_are_told_in_one_line(weights, tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({**weights, "features.2.weight": torch.zeros(64, 64, 5, 5)}, path)
+
+    with pytest.raises(CheckpointError) as caught:
+        load_vgg(str(path))
+
+    assert "features.2.weight is (64, 64, 5, 5), expected (64, 64, 3, 3)" in str(caught.value)
+    assert "\n" not in str(caught.value)
