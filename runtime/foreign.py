@@ -1,0 +1,110 @@
+"""Image-to-image files made by others, behind the same face as nstc's own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nstc.core.errors import ImageError, OptionError, TeacherError
+from nstc.core.images import Pixels
+from nstc.runtime.arrays import Array, checked, replicate_edges, unit_to_pixels
+from nstc.runtime.foreign_graph import GraphFailedError, open_foreign_graph
+from nstc.runtime.graph_contract import GraphContract
+from nstc.runtime.probing import probe_contract
+
+__all__ = ["ForeignSession", "Framed", "GraphContract", "probe_contract"]
+
+
+@dataclass(frozen=True)
+class Framed:
+    """An array in which the picture fills the upper left, and how much of it that is.
+
+    Attributes:
+        values: What the graph takes or gives.
+        height: Of the picture, in pixels.
+        width: Of the picture, in pixels.
+    """
+
+    values: Array
+    height: int
+    width: int
+
+
+class ForeignSession:
+    """Runs a graph by its contract: edges are repeated up to a size it takes, and cropped off.
+
+    Args:
+        path: The file, ONNX or TorchScript.
+        contract: From `probe_contract`.
+        threads: Threads within an operator; None for one a core.
+        trust: Whether TorchScript, which is a program, may be loaded.
+
+    Raises:
+        TeacherError: the file can't be loaded.
+        UnsafeFileError: it is TorchScript and was not trusted.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        contract: GraphContract,
+        threads: int | None = None,
+        *,
+        trust: bool = False,
+    ) -> None:
+        self.path = path
+        self.artifact = path.name
+        self.contract = contract
+        self._graph = open_foreign_graph(path, threads, trust=trust)
+
+    def prepare(self, rgb: Pixels) -> Framed:
+        """(H, W, 3) uint8 as the graph's input, enlarged where it must be.
+
+        Raises:
+            ImageError: it is no picture.
+            OptionError: the graph takes one size only, and this is another.
+        """
+        height, width = checked(rgb).shape[:2]
+        fixed = self.contract.fixed_size
+        if fixed is None:
+            rgb = replicate_edges(rgb, self._enlarged(height), self._enlarged(width))
+        elif fixed != (height, width):
+            raise OptionError(
+                f"{self.path} takes pictures of {fixed[0]}x{fixed[1]} (height x width) only, "
+                f"this one is {height}x{width}: export it with free sizes."
+            )
+        return Framed(self.contract.encode(rgb), height, width)
+
+    def infer(self, feed: Framed) -> Framed:
+        """Run the graph.
+
+        Raises:
+            ImageError: it failed on a picture of this size, for want of memory as a rule.
+        """
+        try:
+            raw = self._graph.call(feed.values)
+        except GraphFailedError as error:
+            raise ImageError(
+                f"{self.path.name} failed on a picture of {feed.height}x{feed.width}, it may be "
+                f"too large for the memory: {error}"
+            ) from error
+        return Framed(raw, feed.height, feed.width)
+
+    def finish(self, raw: Framed) -> Pixels:
+        """The graph's output as (H, W, 3) uint8, without what was added."""
+        picture = self.contract.decode(raw.values)[: raw.height, : raw.width]
+        if picture.shape[:2] != (raw.height, raw.width):
+            raise TeacherError(
+                f"{self.path} gave {picture.shape[0]}x{picture.shape[1]} for a picture of "
+                f"{raw.height}x{raw.width}: --size-multiple may be wrong."
+            )
+        return unit_to_pixels(np.nan_to_num(picture))
+
+    def run(self, rgb: Pixels) -> Pixels:
+        """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""
+        return self.finish(self.infer(self.prepare(rgb)))
+
+    def _enlarged(self, side: int) -> int:
+        multiple = self.contract.size_multiple
+        wanted = max(side, self.contract.minimum_size)
+        return -(-wanted // multiple) * multiple

@@ -1,0 +1,146 @@
+"""Graphs that nstc exported, run by ONNX Runtime."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
+
+from nstc.core.errors import CorruptBundleError, ImageError, OptionError
+from nstc.core.images import Pixels
+from nstc.runtime.arrays import Array, checked, to_unit_nchw, unit_to_pixels
+
+ORT_ERRORS: Final[tuple[type[Exception], ...]] = (
+    ort_state.EPFail,
+    ort_state.Fail,
+    ort_state.InvalidArgument,
+    ort_state.InvalidGraph,
+    ort_state.InvalidProtobuf,
+    ort_state.NoModel,
+    ort_state.NoSuchFile,
+    ort_state.NotImplemented,
+    ort_state.RuntimeException,
+    RuntimeError,
+)
+"""What ONNX Runtime raises; its classes share no base of their own."""
+
+_FATAL: Final = 4
+
+
+def availability() -> str | None:
+    """None: ONNX Runtime is part of every installation."""
+    return None
+
+
+def load_graph(path: Path, threads: int | None) -> Any:
+    """An `onnxruntime.InferenceSession` on the CPU.
+
+    Raises:
+        Exception: one of `ORT_ERRORS`, if the file is damaged or no ONNX graph.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL  # errors come as exceptions: logged too they are noise
+    options.inter_op_num_threads = 1
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, or its kind if it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+class OnnxSession:
+    """A graph of a bundle: uint8 NHWC as devices run it, or the float NCHW reference.
+
+    Args:
+        path: The file.
+        artifact: Its artifact name.
+        threads: Threads within an operator; None for one a core.
+
+    Raises:
+        CorruptBundleError: the file is damaged, or no graph that nstc writes.
+    """
+
+    def __init__(self, path: Path, artifact: str, threads: int | None = None) -> None:
+        self.path = path
+        self.artifact = artifact
+        try:
+            self._session = load_graph(path, threads)
+        except ORT_ERRORS as error:
+            raise CorruptBundleError(
+                f"{path} can't be loaded: {first_line(error)}. Delete it and make it again."
+            ) from error
+        self._form = _form_of(self._session, path)
+
+    def prepare(self, rgb: Pixels) -> dict[str, Array]:
+        """(H, W, 3) uint8 as the graph's input.
+
+        Raises:
+            ImageError: it is no picture.
+            OptionError: the graph takes one size only, and this is another.
+        """
+        height, width = checked(rgb).shape[:2]
+        fixed = self._form.fixed_size
+        if fixed is not None and fixed != (height, width):
+            raise OptionError(
+                f"{self.path.name} takes pictures of {fixed[0]}x{fixed[1]} (height x width) only, "
+                f"this one is {height}x{width}: resize it, or choose another --artifact."
+            )
+        values = rgb[None] if self._form.bytes_in_and_out else to_unit_nchw(rgb)
+        return {self._form.input_name: values}
+
+    def infer(self, feed: dict[str, Array]) -> Array:
+        """Run the graph.
+
+        Raises:
+            ImageError: it failed on a picture of this size, for want of memory as a rule.
+        """
+        try:
+            raw: Array = self._session.run([self._form.output_name], feed)[0]
+        except ORT_ERRORS as error:
+            shape = "x".join(map(str, feed[self._form.input_name].shape))
+            raise ImageError(
+                f"{self.path.name} failed on a picture of shape {shape}, it may be too large for "
+                f"the memory: {first_line(error)}"
+            ) from error
+        return raw
+
+    def finish(self, raw: Array) -> Pixels:
+        """The graph's output as (H, W, 3) uint8."""
+        if self._form.bytes_in_and_out:
+            pixels: Pixels = raw[0]
+            return pixels
+        return unit_to_pixels(raw[0].transpose(1, 2, 0))
+
+    def run(self, rgb: Pixels) -> Pixels:
+        """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""
+        return self.finish(self.infer(self.prepare(rgb)))
+
+
+@dataclass(frozen=True)
+class _Form:
+    input_name: str
+    output_name: str
+    bytes_in_and_out: bool
+    fixed_size: tuple[int, int] | None
+
+
+def _form_of(session: Any, path: Path) -> _Form:
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    kinds = [value.type for value in (*inputs, *outputs)]
+    shape = inputs[0].shape if inputs else []
+    if kinds == ["tensor(uint8)"] * 2 and len(shape) == 4 and shape[3] == 3:
+        size = shape[1:3]
+    elif kinds == ["tensor(float)"] * 2 and len(shape) == 4 and shape[1] == 3:
+        size = shape[2:4]
+    else:
+        raise CorruptBundleError(
+            f"{path} is no graph of nstc's: it takes {[(i.type, i.shape) for i in inputs]}, "
+            "expected one uint8 picture [1, H, W, 3] or one float picture [1, 3, H, W]."
+        )
+    fixed = (size[0], size[1]) if all(isinstance(side, int) for side in size) else None
+    return _Form(inputs[0].name, outputs[0].name, kinds[0] == "tensor(uint8)", fixed)

@@ -1,0 +1,99 @@
+"""A file of a bundle, opened and ready to run, whatever kind of file it is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from nstc.core.bundle import Bundle, artifact_name, open_bundle
+from nstc.core.errors import MissingExtraError, OptionError
+from nstc.core.images import Pixels
+from nstc.runtime import onnx_session, torchscript_session
+from nstc.runtime.artifact_cache import find_artifact
+
+DEFAULT_ARTIFACT: Final = "int8"
+
+
+class Session(Protocol):
+    """An opened graph. `run` is `prepare`, `infer`, `finish`, which benchmarks time apart."""
+
+    @property
+    def artifact(self) -> str:
+        """The artifact's full name, such as int8.onnx."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    def prepare(self, rgb: Pixels) -> Any:
+        """A picture (H, W, 3) uint8 as what the graph takes."""
+
+    def infer(self, feed: Any) -> Any:
+        """Run the graph, and nothing else."""
+
+    def finish(self, raw: Any) -> Pixels:
+        """What the graph gave as a picture (H, W, 3) uint8."""
+
+    def run(self, rgb: Pixels) -> Pixels:
+        """Stylise (H, W, 3) uint8 to the same size.
+
+        Raises:
+            ImageError: `rgb` is no picture, or too large to be worked on.
+            OptionError: the graph takes one size only, and this is another.
+        """
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A way to run files of one ending.
+
+    Attributes:
+        availability: Gives None if it can run here, or what is missing and how to install it.
+        open: From the file, its artifact name and a number of threads to a session.
+    """
+
+    availability: Callable[[], str | None]
+    open: Callable[[Path, str, int | None], Session]
+
+
+BACKENDS: Final[Mapping[str, Backend]] = {
+    "onnx": Backend(onnx_session.availability, onnx_session.OnnxSession),
+    "ts": Backend(torchscript_session.availability, torchscript_session.TorchScriptSession),
+}
+"""By the ending of the artifact's name."""
+
+
+def open_session(
+    model: str | Path | Bundle,
+    *,
+    artifact: str = DEFAULT_ARTIFACT,
+    threads: int | None = None,
+) -> Session:
+    """Open a file of a bundle, or one made for it in the user's cache.
+
+    Args:
+        model: A bundle, its path or its zoo name.
+        artifact: Which file: int8, float, int8.512x512.onnx, ts.
+        threads: Threads to compute with; None leaves it to the backend.
+
+    Raises:
+        OptionError: `threads` is below 1, or no backend runs such an artifact.
+        ArtifactError: there is no such file; the message says how to make it.
+        MissingExtraError: its backend is not installed.
+        BundleError: and its kinds, if the bundle can't be opened or is damaged.
+    """
+    if threads is not None and threads < 1:
+        raise OptionError(f"threads is {threads}: expected at least 1.")
+    bundle = model if isinstance(model, Bundle) else open_bundle(model)
+    name = artifact_name(artifact)
+    backend = BACKENDS.get(name.rpartition(".")[2])
+    if backend is None:
+        raise OptionError(
+            f"artifact is {artifact}: expected int8, float, dynamic, or a name that ends in "
+            f"{' or '.join(BACKENDS)}; {bundle.path} holds {', '.join(bundle.artifacts) or 'none'}."
+        )
+    path = find_artifact(bundle, name)
+    missing = backend.availability()
+    if missing is not None:
+        raise MissingExtraError(missing)
+    return backend.open(path, name, threads)

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from nstc.core.errors import CorruptBundleError, ImageError, OptionError
+from nstc.runtime.onnx_session import OnnxSession
+
+
+def test_the_deployed_graph_gets_bytes_as_they_are(negative_bytes, tmp_path, pixels) -> None:
+    session = OnnxSession(negative_bytes(tmp_path / "g.onnx"), "int8.onnx", threads=1)
+    feed = session.prepare(pixels)
+    assert np.shares_memory(feed["x"], pixels)
+    assert feed["x"].shape == (1, 37, 53, 3)
+    np.testing.assert_array_equal(session.run(pixels), 255 - pixels)
+
+
+def test_the_float_graph_gets_planes_from_0_to_1(linear, tmp_path, pixels) -> None:
+    session = OnnxSession(linear(tmp_path / "g.onnx", 1, 0), "onnx")
+    feed = session.prepare(pixels)
+    assert (feed["x"].dtype, feed["x"].shape) == (np.float32, (1, 3, 37, 53))
+    np.testing.assert_array_equal(session.run(pixels), pixels)
+
+
+def test_float_output_beyond_the_range_is_clipped(linear, tmp_path) -> None:
+    session = OnnxSession(linear(tmp_path / "g.onnx", 2, -0.5), "onnx")
+    rgb = np.array([[[0, 255, 128]]], dtype=np.uint8)  # 2 * 128 / 255 - 0.5 = 0.5039 = 128.5 / 255
+    assert session.run(rgb).tolist()[0][0][:2] == [0, 255]
+    assert session.run(rgb)[0, 0, 2] in {128, 129}
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (40, 5000, 3), (5000, 40, 3)])
+def test_any_size_comes_back_in_its_own(negative_bytes, tmp_path, shape) -> None:
+    session = OnnxSession(negative_bytes(tmp_path / "g.onnx"), "int8.onnx")
+    assert session.run(np.zeros(shape, np.uint8)).shape == shape
+
+
+def test_a_graph_of_one_size_says_so(negative_bytes, tmp_path) -> None:
+    session = OnnxSession(negative_bytes(tmp_path / "g.onnx", 8, 16), "int8.8x16.onnx")
+    assert session.run(np.zeros((8, 16, 3), np.uint8)).min() == 255
+    with pytest.raises(OptionError, match=r"8x16 .* only, this one is 16x8"):
+        session.run(np.zeros((16, 8, 3), np.uint8))
+
+
+@pytest.mark.parametrize("content", [b"", b"no graph at all", None])
+def test_a_damaged_file_is_one_line(negative_bytes, tmp_path, content) -> None:
+    path = negative_bytes(tmp_path / "g.onnx")
+    path.write_bytes(path.read_bytes()[:-40] if content is None else content)
+    with pytest.raises(CorruptBundleError, match="can't be loaded") as caught:
+        OnnxSession(path, "int8.onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_graph_of_another_form_is_refused(write_graph, tmp_path) -> None:
+    path = write_graph(
+        tmp_path / "g.onnx", [helper.make_node("Identity", ["x"], ["y"])], shape=(1, 10)
+    )
+    with pytest.raises(CorruptBundleError, match="no graph of nstc's"):
+        OnnxSession(path, "onnx")
+
+
+def test_a_graph_that_fails_names_the_size(write_graph, tmp_path) -> None:
+    path = write_graph(
+        tmp_path / "g.onnx",
+        [helper.make_node("Add", ["x", "row"], ["y"])],
+        constants={"row": np.zeros((1, 3, 1, 7), np.float32)},
+    )
+    session = OnnxSession(path, "onnx")
+    assert session.run(np.zeros((5, 7, 3), np.uint8)).shape == (5, 7, 3)
+    with pytest.raises(ImageError, match="failed on a picture of shape 1x3x5x8"):
+        session.run(np.zeros((5, 8, 3), np.uint8))
+
+
+def test_an_array_that_is_no_picture_is_refused(negative_bytes, tmp_path) -> None:
+    session = OnnxSession(negative_bytes(tmp_path / "g.onnx"), "int8.onnx")
+    with pytest.raises(ImageError, match="float32"):
+        session.run(np.zeros((4, 4, 3), np.float32))
+
+
+def test_threads_reach_onnx_runtime(negative_bytes, tmp_path) -> None:
+    session = OnnxSession(negative_bytes(tmp_path / "g.onnx"), "int8.onnx", threads=1)
+    options = session._session.get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
+    assert session._session.get_providers() == ["CPUExecutionProvider"]
+
+
+def test_a_failing_graph_logs_nothing_of_its_own(write_graph, tmp_path, capfd) -> None:
+    path = write_graph(
+        tmp_path / "g.onnx",
+        [helper.make_node("Add", ["x", "row"], ["y"])],
+        constants={"row": np.zeros((1, 3, 1, 7), np.float32)},
+        dtype=TensorProto.FLOAT,
+    )
+    with pytest.raises(ImageError):
+        OnnxSession(path, "onnx").run(np.zeros((5, 8, 3), np.uint8))
+    assert capfd.readouterr() == ("", "")
