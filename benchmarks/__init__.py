@@ -1,0 +1,1 @@
+"""What judges a network: latency beside a reference, and quality against the teacher."""

@@ -1,0 +1,194 @@
+"""Judging stylised photographs against a teacher's, one photograph at a time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import torch
+from torch import Tensor
+
+from nstc.benchmarks.metrics import METRICS, Look
+from nstc.benchmarks.statistics import Interval, bootstrap_median
+from nstc.core.images import Pixels
+from nstc.core.photos import PhotoSet
+from nstc.core.progress import Progress, Silent
+from nstc.models.functional import gram_distance, gram_matrix
+from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss
+from nstc.models.style import StyleStatistics, statistics_of_outputs
+from nstc.models.tensors import images_to_tensor
+from nstc.models.vgg import VggFeatures
+from nstc.runtime.session import Session
+
+FEW_PHOTOS: Final = 20
+"""Intervals over fewer photographs than this are marked."""
+
+_LAYERS: Final = tuple(dict.fromkeys(STYLE_LAYERS + CONTENT_LAYERS))
+
+StyleSource = Literal["painting", "outputs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """Whom to judge by.
+
+    Attributes:
+        name: As results name it.
+        session: Its float graph.
+    """
+
+    name: str
+    session: Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleTarget:
+    """What the style loss is measured against.
+
+    Attributes:
+        statistics: Gram matrices.
+        source: "painting", or "outputs" for the mean over the teacher's own pictures.
+    """
+
+    statistics: StyleStatistics
+    source: StyleSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A session to judge, its teacher, and the style both are held to."""
+
+    session: Session
+    teacher: Teacher
+    style: StyleTarget
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """What was found of one candidate.
+
+    Attributes:
+        metrics: By name in `METRICS`, the median over photographs and its bootstrap interval.
+        photos: How many photographs.
+        teacher: The name of the teacher.
+        style_source: See `StyleTarget`.
+    """
+
+    metrics: Mapping[str, Interval]
+    photos: int
+    teacher: str
+    style_source: StyleSource
+
+    @property
+    def few_photos(self) -> bool:
+        """Whether the intervals are too shaky to lean on."""
+        return self.photos < FEW_PHOTOS
+
+
+def judge(
+    candidates: Sequence[Candidate],
+    photos: PhotoSet,
+    *,
+    size: int,
+    vgg: VggFeatures,
+    seed: int,
+    progress: Progress | None = None,
+) -> list[Quality]:
+    """Judge all candidates on the same photographs.
+
+    Each photograph is decoded, stylised and looked at before the next one, and each teacher
+    stylises it once, so memory does not grow with the number of photographs.
+
+    Args:
+        candidates: Those with the same `Teacher` object share its pictures.
+        photos: At least one.
+        size: Side in pixels of the centre squares.
+        vgg: The feature network.
+        seed: Of the bootstrap.
+        progress: Told of every photograph.
+
+    Returns:
+        One result a candidate, in their order.
+    """
+    values: list[dict[str, list[float]]] = [{m.name: [] for m in METRICS} for _ in candidates]
+    eye = _Eye(vgg)
+    progress = progress or Silent()
+    progress.begin("quality", len(photos), 0)
+    with torch.inference_mode():
+        for done, photo in enumerate(photos.squares(size), start=1):
+            for own, numbers in zip(values, _compare(candidates, photo, eye), strict=True):
+                for name, number in numbers.items():
+                    own[name].append(number)
+            progress.advance(done, {})
+    return [
+        Quality(
+            metrics={name: bootstrap_median(own[name], seed=seed) for name in own},
+            photos=len(photos),
+            teacher=candidate.teacher.name,
+            style_source=candidate.style.source,
+        )
+        for candidate, own in zip(candidates, values, strict=True)
+    ]
+
+
+def style_of_outputs(
+    teacher: Teacher, photos: PhotoSet, *, size: int, vgg: VggFeatures
+) -> StyleTarget:
+    """The style of a teacher without a painting: the mean Gram of its pictures of `photos`."""
+    pictures = (teacher.session.run(photo) for photo in photos.squares(size))
+    return StyleTarget(statistics=statistics_of_outputs({size: pictures}, vgg), source="outputs")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A picture through VGG: Gram matrices (1, C, C), and features (1, C, h, w) of the content."""
+
+    pixels: Pixels
+    grams: Mapping[str, Tensor]
+    features: Mapping[str, Tensor]
+
+
+class _Eye:
+    def __init__(self, vgg: VggFeatures) -> None:
+        self.vgg = vgg
+        self.content_loss = ContentLoss()
+
+    def see(self, pixels: Pixels) -> _Seen:
+        found = self.vgg(images_to_tensor([pixels]), _LAYERS)
+        return _Seen(
+            pixels,
+            {name: gram_matrix(found[name]) for name in STYLE_LAYERS},
+            {name: found[name] for name in CONTENT_LAYERS},
+        )
+
+    def content(self, photo: Pixels) -> Mapping[str, Tensor]:
+        features: Mapping[str, Tensor] = self.vgg(images_to_tensor([photo]), CONTENT_LAYERS)
+        return features
+
+    def look(self, seen: _Seen, content: Mapping[str, Tensor], style: Mapping[str, Tensor]) -> Look:
+        style_loss = sum(
+            float(gram_distance(seen.grams[name], style[name].unsqueeze(0)))
+            for name in STYLE_LAYERS
+        )
+        return Look(
+            pixels=seen.pixels,
+            features=seen.features,
+            style_loss=style_loss,
+            content_loss=float(self.content_loss(seen.features, content)),
+        )
+
+
+def _compare(candidates: Sequence[Candidate], photo: Pixels, eye: _Eye) -> list[dict[str, float]]:
+    """Every metric of every candidate on one photograph."""
+    content = eye.content(photo)
+    size = photo.shape[0]
+    by_teacher: dict[int, _Seen] = {}
+    results = []
+    for candidate in candidates:
+        teacher = candidate.teacher.session
+        if id(teacher) not in by_teacher:
+            by_teacher[id(teacher)] = eye.see(teacher.run(photo))
+        style = candidate.style.statistics.at(size)
+        reference = eye.look(by_teacher[id(teacher)], content, style)
+        own = eye.look(eye.see(candidate.session.run(photo)), content, style)
+        results.append({metric.name: metric.compute(own, reference) for metric in METRICS})
+    return results

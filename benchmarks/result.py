@@ -1,0 +1,196 @@
+"""What a benchmark found, in the form that is kept: JSON of schema `nstc.bench/1`."""
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from nstc.benchmarks.latency import FAST_MS, FAST_REPEATS, PAUSE_S
+from nstc.benchmarks.quality import Quality
+from nstc.benchmarks.statistics import Interval, iqr, median
+from nstc.core.files import atomic_file
+from nstc.core.manifest import PhotoRecord
+
+SCHEMA: Final = "nstc.bench/1"
+
+_ID_LENGTH: Final = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchProtocol:
+    """How it was measured.
+
+    Attributes:
+        rounds: Timed rounds.
+        size: Side of the pictures in pixels.
+        photos: The photographs; the first one is the picture that was timed.
+        seed: Of the rounds' order and of the bootstrap.
+        vgg: Hash of the feature network's weights; None if quality was not judged.
+        reference: `Subject.identity` of the model that others are compared with.
+    """
+
+    rounds: int
+    size: int
+    photos: PhotoRecord
+    seed: int
+    vgg: str | None
+    reference: str
+
+    @property
+    def id(self) -> str:
+        """A short hash of what must be equal for two results' numbers to be comparable.
+
+        That is the schema, the size, the photographs, the feature network, the reference and the
+        constants of timing. Rounds and seed only make the intervals wider or narrower, and target,
+        artifact and teacher stand in each row, so these are left out.
+        """
+        content = [
+            SCHEMA,
+            self.size,
+            self.photos.list_sha256,
+            self.vgg,
+            self.reference,
+            [PAUSE_S, FAST_MS, FAST_REPEATS],
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:_ID_LENGTH]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """The model that others are compared with.
+
+    Attributes:
+        model: Its zoo name or path.
+        artifact: The file that was run.
+        target: Where.
+        samples_ms: Milliseconds, one a round.
+    """
+
+    model: str
+    artifact: str
+    target: str
+    samples_ms: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One model's one artifact on one target.
+
+    Attributes:
+        model: Its zoo name or path.
+        artifact: The file that was run.
+        target: Where.
+        size: Side of the pictures in pixels.
+        samples_ms: Milliseconds, one a round.
+        speedup: Times faster than the reference in the same round.
+        params: Learned numbers; None for a foreign file.
+        macs: Multiply-accumulates a picture; None for a foreign file.
+        size_bytes: Of the file.
+        quality: Against the teacher; None if it was not judged.
+    """
+
+    model: str
+    artifact: str
+    target: str
+    size: int
+    samples_ms: tuple[float, ...]
+    speedup: Interval
+    params: int | None
+    macs: int | None
+    size_bytes: int
+    quality: Quality | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchResult:
+    """Everything that `nstc bench` found.
+
+    Attributes:
+        machine: See `nstc.benchmarks.machine.machine_facts`.
+        protocol: How it was measured.
+        reference: What speed-ups are relative to.
+        rows: One for each model's artifact, in the order they were asked for.
+    """
+
+    machine: Mapping[str, Any]
+    protocol: BenchProtocol
+    reference: Reference
+    rows: tuple[Row, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values. An infinite number, such as the PSNR of equal pictures, is null."""
+        reference = {
+            "model": self.reference.model,
+            "artifact": self.reference.artifact,
+            "target": self.reference.target,
+            "latency_ms": _latency(self.reference.samples_ms),
+        }
+        content = {
+            "schema": SCHEMA,
+            "machine": dict(self.machine),
+            "protocol": {"id": self.protocol.id, **dataclasses.asdict(self.protocol)},
+            "reference": reference,
+            "rows": [_row(row) for row in self.rows],
+        }
+        finite: dict[str, Any] = _finite(content)
+        return finite
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+
+    def write(self, path: Path) -> None:
+        """Write the JSON; the file appears whole or not at all.
+
+        Raises:
+            OutputError: the place can't be written.
+        """
+        with atomic_file(path) as draft:
+            draft.write_text(self.to_json(), encoding="utf-8")
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "model": row.model,
+        "artifact": row.artifact,
+        "target": row.target,
+        "size": row.size,
+        "latency_ms": _latency(row.samples_ms),
+        "speedup": dataclasses.asdict(row.speedup),
+        "params": row.params,
+        "macs": row.macs,
+        "bytes": row.size_bytes,
+        "quality": None if row.quality is None else _quality(row.quality),
+    }
+
+
+def _latency(samples_ms: tuple[float, ...]) -> dict[str, Any]:
+    return {"median": median(samples_ms), "iqr": iqr(samples_ms), "samples": list(samples_ms)}
+
+
+def _quality(quality: Quality) -> dict[str, Any]:
+    return {
+        **{name: found.median for name, found in quality.metrics.items()},
+        "intervals": {
+            name: {"low": found.low, "high": found.high} for name, found in quality.metrics.items()
+        },
+        "photos": quality.photos,
+        "few_photos": quality.few_photos,
+        "teacher": quality.teacher,
+        "style_source": quality.style_source,
+    }
+
+
+def _finite(value: Any) -> Any:
+    """The same values with None for numbers that JSON has no word for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value

@@ -1,0 +1,170 @@
+"""What a benchmark is asked to judge: bundles, and ONNX files that others made."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from nstc.core.bundle import Bundle, artifact_name, open_bundle
+from nstc.core.errors import ArtifactError, NstcError, TeacherError
+from nstc.core.files import sha256_of
+from nstc.core.manifest import Origin
+from nstc.core.zoo import resolve_model_path, zoo_name_of
+from nstc.runtime.foreign import ForeignSession, GraphContract, probe_contract
+from nstc.runtime.session import Session, open_session
+
+FLOAT: Final = "onnx"
+"""The artifact that references and teachers are run as."""
+
+_FIXED_SHAPE: Final = re.compile(r"(\d+)x(\d+)\.onnx$")
+
+
+Probe = Callable[[Path], GraphContract]
+"""Finds out what a foreign ONNX file takes."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that can be run.
+
+    Attributes:
+        path: A bundle's folder, or an ONNX file.
+        bundle: The opened bundle; None for a foreign ONNX file.
+    """
+
+    path: Path
+    bundle: Bundle | None
+
+    @property
+    def name(self) -> str:
+        """How results call it: its zoo name, else its path."""
+        return zoo_name_of(self.path) or str(self.path)
+
+    @property
+    def identity(self) -> str:
+        """A hash that is equal for models that compute the same; see `Origin.sha256`."""
+        return sha256_of(self.path) if self.bundle is None else self.bundle.identity
+
+    def artifacts(self, size: int) -> tuple[str, ...]:
+        """All ONNX artifacts that take a picture of size x size; the float one if it holds none."""
+        held = () if self.bundle is None else self.bundle.artifacts
+        return tuple(name for name in held if _takes(name, size)) or (FLOAT,)
+
+    def open(self, artifact: str, threads: int, probe: Probe = probe_contract) -> Session:
+        """A session on the CPU.
+
+        Args:
+            artifact: Full or short name; of a foreign file only `FLOAT`.
+            threads: To compute with.
+            probe: Asked about a foreign file.
+
+        Raises:
+            TeacherError: a foreign file is no image-to-image network.
+            ArtifactError: there is no such file; the message says how to make it.
+            BundleError: and its kinds, if it is damaged.
+        """
+        if self.bundle is not None:
+            return open_session(self.bundle, artifact=artifact, threads=threads)
+        if artifact_name(artifact) != FLOAT:
+            raise ArtifactError(
+                f"{self.path} is an ONNX file and has no artifact {artifact}: "
+                f"distill it to a bundle, or give --artifact {FLOAT}."
+            )
+        return ForeignSession(self.path, probe(self.path), threads=threads)
+
+
+def find_subject(model: str | Path) -> Subject:
+    """A bundle by path or zoo name, or an ONNX file.
+
+    Raises:
+        BundleError: there is neither at that place.
+    """
+    path = resolve_model_path(model)
+    if path.suffix == ".onnx" and path.is_file():
+        return Subject(path, None)
+    return Subject(path, open_bundle(model))
+
+
+def teacher_of(subject: Subject, given: str | Path | None) -> Subject:
+    """Whom a model's pictures are judged by.
+
+    Args:
+        subject: The model.
+        given: What `--teacher` names; else it is the teacher in the manifest, and a network that
+            had no teacher is judged by its own float graph.
+
+    Raises:
+        TeacherError: it can't be found, or is another network than the manifest says.
+    """
+    if given is not None:
+        return _find_teacher(given, f"--teacher {given}")
+    if subject.bundle is None:
+        raise TeacherError(
+            f"{subject.path} does not say who its teacher is: give --teacher BUNDLE or an ONNX "
+            "file, or --no-quality."
+        )
+    origin = subject.bundle.manifest.teacher
+    if origin is None:
+        return subject
+    return _remembered_teacher(subject, origin)
+
+
+def float_graphs_needed(
+    models: Sequence[str | Path],
+    *,
+    against: str | Path,
+    artifacts: Sequence[str] = (),
+    teacher: str | Path | None = None,
+    quality: bool = True,
+    size: int = 512,
+) -> list[str | Path]:
+    """The bundles among its arguments that `bench` will run as float ONNX graphs.
+
+    A caller that may export makes these graphs first.
+
+    Raises:
+        TeacherError: a teacher can't be found.
+        BundleError: and its kinds, for bundles that can't be opened.
+    """
+    wanted = [find_subject(against)]
+    for model in models:
+        subject = find_subject(model)
+        if FLOAT in map(artifact_name, artifacts or subject.artifacts(size)):
+            wanted.append(subject)
+        if quality:
+            wanted.append(teacher_of(subject, teacher))
+    return list(dict.fromkeys(s.name for s in wanted if s.bundle is not None))
+
+
+def _remembered_teacher(subject: Subject, origin: Origin) -> Subject:
+    place = origin.zoo or origin.path
+    if place is None:
+        raise TeacherError(
+            f"{subject.name} was taught by {origin.name}, of which it knows no place: "
+            "give --teacher BUNDLE or an ONNX file."
+        )
+    teacher = _find_teacher(place, f"{origin.name}, the teacher of {subject.name}")
+    if teacher.identity != origin.sha256:
+        raise TeacherError(
+            f"{place} is not the network that taught {subject.name}, it was changed since: "
+            "give --teacher to judge by it nonetheless, or by another."
+        )
+    return teacher
+
+
+def _find_teacher(place: str | Path, what: str) -> Subject:
+    try:
+        return find_subject(place)
+    except NstcError as error:
+        raise TeacherError(
+            f"can't find {what}: {error} Give --teacher BUNDLE or an ONNX file; "
+            "a checkpoint becomes a bundle with nstc import."
+        ) from error
+
+
+def _takes(artifact: str, size: int) -> bool:
+    shape = _FIXED_SHAPE.search(artifact)
+    if shape is not None and shape.groups() != (str(size), str(size)):
+        return False
+    return artifact.endswith("onnx")

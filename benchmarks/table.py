@@ -1,0 +1,121 @@
+"""A benchmark's result for the terminal, readable at 100 columns."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from rich import box
+from rich.table import Table
+
+from nstc.benchmarks.quality import FEW_PHOTOS
+from nstc.benchmarks.result import BenchResult, Row
+from nstc.benchmarks.statistics import median
+from nstc.core.zoo import PREFIX
+
+_NONE: Final = "-"
+_NAME_WIDTH: Final = 16
+_SI_PREFIXES: Final = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def result_table(result: BenchResult) -> Table:
+    """Rows as they were asked for; the caption says what they were measured beside and on."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, caption=_caption(result))
+    table.caption_justify = "left"
+    table.add_column("model", overflow="fold", min_width=_NAME_WIDTH)
+    for heading in ("artifact", "target"):
+        table.add_column(heading, no_wrap=True)
+    for heading in (
+        "ms",
+        "times faster\n(95 %)",
+        "params",
+        "MACs",
+        "KB",
+        "style\nratio",
+        "content\nratio",
+        "SSIM",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    names = _short_names([row.model for row in result.rows])
+    for name, row in zip(names, result.rows, strict=True):
+        table.add_row(name, *_cells(row))
+    return table
+
+
+def summary(row: Row) -> str:
+    """One line of a row's numbers, for progress between stages."""
+    parts = [
+        f"{row.artifact} {_three_digits(median(row.samples_ms))} ms",
+        f"{_three_digits(row.speedup.median)} times faster",
+        f"{_three_digits(row.size_bytes / 1000)} KB",
+    ]
+    if row.quality is not None:
+        parts += [
+            f"{name} {row.quality.metrics[name].median:.2f}"
+            for name in ("style_ratio", "content_ratio", "ssim")
+        ]
+    return ", ".join(parts)
+
+
+def _cells(row: Row) -> list[str]:
+    low, high = _three_digits(row.speedup.low), _three_digits(row.speedup.high)
+    return [
+        row.artifact,
+        row.target,
+        _three_digits(median(row.samples_ms)),
+        f"{_three_digits(row.speedup.median)} ({low}-{high})",
+        _count(row.params),
+        _count(row.macs),
+        _three_digits(row.size_bytes / 1000),
+        *(_metric(row, name) for name in ("style_ratio", "content_ratio", "ssim")),
+    ]
+
+
+def _metric(row: Row, name: str) -> str:
+    if row.quality is None:
+        return _NONE
+    mark = "†" if name == "style_ratio" and row.quality.style_source == "outputs" else ""
+    return f"{row.quality.metrics[name].median:.2f}{mark}"
+
+
+def _caption(result: BenchResult) -> str:
+    reference, protocol = result.reference, result.protocol
+    lines = [
+        f"times faster than {reference.model} {reference.artifact} on the same target, "
+        f"{_three_digits(median(reference.samples_ms))} ms",
+        f"{protocol.size}x{protocol.size} px, {protocol.rounds} rounds, protocol {protocol.id}",
+    ]
+    judged = [row.quality for row in result.rows if row.quality is not None]
+    if judged:
+        few = f" (fewer than {FEW_PHOTOS}: a rough guide)" if judged[0].few_photos else ""
+        teachers = ", ".join(dict.fromkeys(quality.teacher for quality in judged))
+        lines.append(f"quality on {judged[0].photos} photographs{few}, beside {teachers}")
+    if any(quality.style_source == "outputs" for quality in judged):
+        lines.append("† no painting is known: the style is the mean of the teacher's own pictures")
+    return "\n".join(lines)
+
+
+def _short_names(models: Sequence[str]) -> list[str]:
+    """Zoo names as they are; of paths as few last parts as tell them apart."""
+    parts = {model: Path(model).parts for model in models if not model.startswith(PREFIX)}
+    longest = max((len(p) for p in parts.values()), default=1)
+    for kept in range(1, longest + 1):
+        short = {model: str(Path(*p[-kept:])) for model, p in parts.items()}
+        if len(set(short.values())) == len(short):
+            break
+    return [short[model] if model in parts else model for model in models]
+
+
+def _three_digits(number: float) -> str:
+    """Three digits that count: 586, 40.3, 1.68, 0.07."""
+    if number >= 100:
+        return f"{number:.0f}"
+    return f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+
+
+def _count(number: int | None) -> str:
+    if number is None:
+        return _NONE
+    for scale, prefix in _SI_PREFIXES:
+        if number >= scale:
+            return f"{_three_digits(number / scale)}{prefix}"
+    return str(number)

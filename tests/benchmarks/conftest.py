@@ -1,0 +1,148 @@
+"""Small photographs, sessions that are functions, and bundles with tiny graphs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from nstc.core.bundle import (
+    STYLE_FILE,
+    WEIGHTS_FILE,
+    Bundle,
+    artifact_file,
+    new_bundle,
+    open_bundle,
+)
+from nstc.core.images import Picture, Pixels, write_picture
+from nstc.core.manifest import Manifest, Origin, Style
+from nstc.core.photos import PhotoSet
+from nstc.models.architectures import describe
+from nstc.models.student import Student
+from nstc.models.style import statistics_of_painting
+from nstc.models.tensors import save_tensors
+from nstc.models.vgg import VggFeatures, load_vgg
+
+
+@dataclass
+class FunctionSession:
+    """A session that stylises by a function, and writes down what it was given."""
+
+    function: Callable[[Pixels], Pixels]
+    name: str = "session"
+    artifact: str = "int8.onnx"
+    path: Path = Path("model.int8.onnx")
+    log: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+
+    def prepare(self, rgb: Pixels) -> Pixels:
+        return rgb
+
+    def infer(self, feed: Pixels) -> Pixels:
+        return self.function(feed)
+
+    def finish(self, raw: Pixels) -> Pixels:
+        return raw
+
+    def run(self, rgb: Pixels) -> Pixels:
+        self.log.append((self.name, rgb.shape))
+        return self.finish(self.infer(self.prepare(rgb)))
+
+
+@pytest.fixture(scope="session")
+def vgg() -> VggFeatures:
+    return load_vgg()
+
+
+@pytest.fixture
+def photo_set(tmp_path: Path) -> Callable[..., PhotoSet]:
+    """Photographs: blurred noise 48 pixels wide and 40 high, no two alike."""
+
+    def make(count: int) -> PhotoSet:
+        rng = np.random.default_rng(3)
+        paths = []
+        for number in range(count):
+            coarse = rng.integers(30, 226, (10, 12, 3), dtype=np.uint8)
+            path = tmp_path / "photos" / f"{number:02d}.png"
+            write_picture(path, Picture(rgb=coarse.repeat(4, axis=0).repeat(4, axis=1)))
+            paths.append(path)
+        return PhotoSet(tuple(paths), ("photos",))
+
+    return make
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path, vgg: VggFeatures) -> Callable[..., Bundle]:
+    """Bundles whose graphs scale brightness, whatever the student's weights are."""
+
+    def make(
+        name: str,
+        artifacts: dict[str, float],
+        *,
+        teacher: Origin | None = None,
+        style_source: str | None = "painting",
+        width: int = 8,
+    ) -> Bundle:
+        network = Student(width, [8], "plain")
+        architecture, contract = describe(network)
+        style = None
+        if style_source is not None:
+            style = Style(name="stripes", source=style_source)  # type: ignore[arg-type]
+        manifest = Manifest(
+            name=name,
+            stage="distilled",
+            architecture=architecture,
+            contract=contract,
+            style=style,
+            teacher=teacher,
+        )
+        with new_bundle(tmp_path / name, manifest) as draft:
+            save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
+            if style is not None:
+                stripes = np.zeros((64, 64, 3), np.uint8)
+                stripes[::4, :, 2] = 255
+                statistics = statistics_of_painting(stripes, vgg, [256])
+                save_tensors(statistics.packed(), draft / STYLE_FILE)
+            for artifact, brightness in artifacts.items():
+                brightness_graph(draft / artifact_file(artifact), brightness)
+        return open_bundle(tmp_path / name)
+
+    return make
+
+
+def brightness_graph(path: Path, factor: float) -> None:
+    """The float graph [1, 3, H, W] in [0, 1] that multiplies by `factor`."""
+    shape = [1, 3, "height", "width"]
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["images", "factor"], ["stylised"])],
+        "brightness",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("stylised", TensorProto.FLOAT, shape)],
+        [helper.make_tensor("factor", TensorProto.FLOAT, [], [factor])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, path)
+
+
+@pytest.fixture
+def function_session() -> type[FunctionSession]:
+    return FunctionSession
+
+
+@pytest.fixture
+def foreign_file(tmp_path: Path) -> Path:
+    """A graph made by others, uint8 [1, H, W, 3], that halves brightness."""
+    shape = [1, "height", "width", 3]
+    graph = helper.make_graph(
+        [helper.make_node("BitShift", ["images", "one"], ["stylised"], direction="RIGHT")],
+        "halve",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, shape)],
+        [helper.make_tensor_value_info("stylised", TensorProto.UINT8, shape)],
+        [helper.make_tensor("one", TensorProto.UINT8, [], [1])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path = tmp_path / "foreign.onnx"
+    onnx.save(model, path)
+    return path

@@ -1,0 +1,147 @@
+"""The whole benchmark on real sessions: graphs that scale brightness."""
+
+import json
+import os
+
+import pytest
+
+from nstc.benchmarks import latency
+from nstc.benchmarks.bench import bench
+from nstc.core.errors import ArtifactError, OptionError, PhotosError, TeacherError
+from nstc.core.manifest import Origin
+from nstc.core.photos import PhotoSet
+from nstc.core.recipe import BenchRecipe
+
+RECIPE = BenchRecipe(size=32, rounds=3, threads=1)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch, tmp_path):
+    monkeypatch.setattr(latency, "PAUSE_S", 0.0)
+    monkeypatch.setenv("NSTC_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def teacher(make_bundle):
+    return make_bundle("teacher", {"onnx": 0.5}, width=16)
+
+
+@pytest.fixture
+def student(make_bundle, teacher):
+    origin = Origin(name="teacher", sha256=teacher.identity, path=str(teacher.path))
+    return make_bundle("student", {"onnx": 0.5, "int8.onnx": 0.8}, teacher=origin)
+
+
+def test_a_row_for_every_artifact_beside_one_reference(teacher, student, photo_set):
+    photos = photo_set(3)
+    result = bench([student.path, teacher.path], against=teacher.path, photos=photos, recipe=RECIPE)
+    assert [(row.model, row.artifact) for row in result.rows] == [
+        (str(student.path), "int8.onnx"),
+        (str(student.path), "onnx"),
+        (str(teacher.path), "onnx"),
+    ]
+    assert (result.reference.model, result.reference.artifact) == (str(teacher.path), "onnx")
+    assert result.reference.target == "cpu:1"
+    for row in result.rows:
+        assert len(row.samples_ms) == 3
+        assert min(row.samples_ms) > 0
+        assert row.speedup.low <= row.speedup.median <= row.speedup.high
+        assert row.size_bytes == (student.path / "model.onnx").stat().st_size
+    params = [row.params for row in result.rows]
+    assert params[0] == params[1] is not None
+    assert params[1] != params[2]
+    assert result.protocol.photos.list_sha256 == photos.list_sha256()
+
+
+def test_quality_is_of_the_file_that_ships_beside_the_teachers_float_graph(
+    teacher, student, photo_set
+):
+    result = bench([student.path], against=teacher.path, photos=photo_set(3), recipe=RECIPE)
+    int8, same_as_teacher = (row.quality for row in result.rows)
+    assert int8 is not None
+    assert same_as_teacher is not None
+    assert same_as_teacher.metrics["style_ratio"].median == 1.0
+    assert same_as_teacher.metrics["ssim"].median == 1.0
+    # photographs from 30 to 225: 0.8 of them is 0.3 away from 0.5 of them, up to 68 levels
+    assert 12 < int8.metrics["psnr_db"].median < 20
+    assert int8.metrics["content_ratio"].median < 1  # nearer to the photograph
+    assert (int8.teacher, int8.style_source, int8.photos) == (str(teacher.path), "painting", 3)
+    json.loads(result.to_json())
+
+
+def test_without_quality_no_teacher_is_needed(make_bundle, teacher, photo_set):
+    lost = Origin(name="gone", sha256="0" * 64, path="/nowhere")
+    student = make_bundle("student", {"int8.onnx": 0.8}, teacher=lost)
+    options = {"against": teacher.path, "photos": photo_set(1), "recipe": RECIPE}
+    result = bench([student.path], quality=False, **options)
+    assert result.rows[0].quality is None
+    assert result.protocol.vgg is None
+    with pytest.raises(TeacherError, match="--teacher"):
+        bench([student.path], **options)
+
+
+def test_a_foreign_teacher_and_its_style(make_bundle, photo_set, foreign_file):
+    known = make_bundle("known", {"onnx": 0.5}, style_source="painting")
+    unknown = make_bundle("unknown", {"onnx": 0.5}, style_source=None)
+    result = bench(
+        [known.path, unknown.path, foreign_file],
+        against=foreign_file,
+        photos=photo_set(2),
+        recipe=RECIPE,
+        teacher=foreign_file,
+    )
+    first, second, itself = (row.quality for row in result.rows)
+    assert first is not None
+    assert second is not None
+    assert itself is not None
+    sources = [quality.style_source for quality in (first, second, itself)]
+    assert sources == ["painting", "outputs", "outputs"]
+    assert itself.metrics["style_ratio"].median == 1.0
+    assert first.metrics["style_ratio"].median == pytest.approx(1.0, abs=0.05)
+    row = result.rows[2]
+    assert (row.model, row.artifact) == (str(foreign_file), "onnx")
+    assert (row.params, row.macs) == (None, None)
+    assert result.reference.model == str(foreign_file)
+
+
+def test_chosen_artifacts_and_no_more_photographs_than_the_recipe_says(teacher, student, photo_set):
+    recipe = BenchRecipe(size=32, rounds=3, threads=1, quality_photos=2)
+    result = bench(
+        [student.path],
+        against=teacher.path,
+        artifacts=["int8"],
+        photos=photo_set(5),
+        recipe=recipe,
+    )
+    assert [row.artifact for row in result.rows] == ["int8.onnx"]
+    assert result.protocol.photos.count == 2
+    assert result.rows[0].quality is not None
+    assert result.rows[0].quality.photos == 2
+
+
+def test_what_is_missing_is_said_before_anything_is_timed(teacher, student, photo_set, monkeypatch):
+    monkeypatch.setattr("nstc.benchmarks.bench.alternate", lambda *_, **__: pytest.fail("timed"))
+    options = {"against": teacher.path, "photos": photo_set(1), "recipe": RECIPE}
+    with pytest.raises(ArtifactError, match="nstc quantize"):
+        bench([student.path], artifacts=["dynamic"], **options)
+    with pytest.raises(OptionError, match="nothing to bench"):
+        bench([], **options)
+    with pytest.raises(PhotosError, match="--photos"):
+        bench([student.path], **{**options, "photos": PhotoSet((), ("none",))})
+    with pytest.raises(OptionError, match="cores"):
+        bench([student.path], **{**options, "recipe": BenchRecipe(size=32, threads=256)})
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system pins no threads")
+def test_timing_is_pinned_and_the_process_is_free_again(teacher, student, photo_set, monkeypatch):
+    before = os.sched_getaffinity(0)
+    seen = []
+
+    def spy(*args, **kwargs):
+        seen.append(os.sched_getaffinity(0))
+        return latency.alternate(*args, **kwargs)
+
+    monkeypatch.setattr("nstc.benchmarks.bench.alternate", spy)
+    bench([student.path], against=teacher.path, photos=photo_set(1), recipe=RECIPE, quality=False)
+    assert seen == [{min(before)}]
+    assert os.sched_getaffinity(0) == before

@@ -1,0 +1,48 @@
+import json
+import os
+
+from nstc.benchmarks.machine import machine_facts, usable_cores
+
+X86 = """processor\t: 0
+model name\t: Some CPU @ 3.00GHz
+flags\t\t: fpu sse2 avx2 avx512bw avx512_vnni avx_vnni
+
+processor\t: 1
+model name\t: Another CPU
+flags\t\t: fpu
+"""
+
+ARM = """processor\t: 0
+BogoMIPS\t: 108.00
+Features\t: fp asimd aes asimddp
+CPU part\t: 0xd0b
+"""
+
+
+def test_x86_facts_are_those_of_the_first_processor(tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(X86)
+    facts = machine_facts(cpuinfo)
+    assert facts["cpu"] == "Some CPU @ 3.00GHz"
+    assert facts["int8"] == ["avx2", "avx512bw", "avx512_vnni", "avx_vnni"]
+
+
+def test_arm_calls_its_instructions_features(tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(ARM)
+    assert machine_facts(cpuinfo)["int8"] == ["asimd", "asimddp"]
+
+
+def test_a_system_without_cpuinfo_has_facts_all_the_same(tmp_path):
+    facts = machine_facts(tmp_path / "missing")
+    assert facts["int8"] == []
+    assert facts["cpu"]
+    assert facts["cores"] == len(usable_cores()) >= 1
+    assert {"python", "nstc", "onnxruntime"} <= set(facts["tools"])
+    assert json.loads(json.dumps(facts)) == facts
+
+
+def test_cores_without_an_affinity_call(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert usable_cores() == (0, 1, 2)

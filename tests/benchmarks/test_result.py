@@ -1,0 +1,134 @@
+import dataclasses
+import json
+import math
+
+import pytest
+
+from nstc.benchmarks.quality import Quality
+from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
+from nstc.benchmarks.statistics import Interval
+from nstc.core.errors import OutputError
+from nstc.core.manifest import PhotoRecord
+
+PROTOCOL = BenchProtocol(
+    rounds=3,
+    size=64,
+    photos=PhotoRecord(count=2, sets=("holiday",), list_sha256="ab" * 32),
+    seed=0,
+    vgg="cd" * 32,
+    reference="ef" * 32,
+)
+
+
+def spread(median: float) -> Interval:
+    return Interval(median=median, low=median - 0.1, high=median + 0.1)
+
+
+QUALITY = Quality(
+    metrics={
+        "style_ratio": spread(1.25),
+        "content_ratio": spread(1.1),
+        "ssim": spread(0.8),
+        "psnr_db": Interval(median=math.inf, low=30.0, high=math.inf),
+        "feature_distance": spread(0.5),
+    },
+    photos=2,
+    teacher="zoo:dusk/teacher",
+    style_source="outputs",
+)
+
+ROW = Row(
+    model="zoo:dusk",
+    artifact="int8.onnx",
+    target="cpu:2",
+    size=64,
+    samples_ms=(4.0, 6.0, 5.0),
+    speedup=Interval(median=40.0, low=39.0, high=41.5),
+    params=33_000,
+    macs=540_000_000,
+    size_bytes=56_000,
+    quality=QUALITY,
+)
+
+RESULT = BenchResult(
+    machine={"arch": "x86_64"},
+    protocol=PROTOCOL,
+    reference=Reference(
+        model="zoo:dusk/teacher", artifact="onnx", target="cpu:2", samples_ms=(200.0, 200.0, 230.0)
+    ),
+    rows=(ROW, dataclasses.replace(ROW, params=None, macs=None, quality=None)),
+)
+
+
+def refuse(constant):
+    raise AssertionError(f"{constant} is not JSON")
+
+
+def test_the_json_has_the_schemas_keys_and_only_finite_numbers():
+    content = json.loads(RESULT.to_json(), parse_constant=refuse)
+    assert list(content) == ["schema", "machine", "protocol", "reference", "rows"]
+    assert content["schema"] == "nstc.bench/1"
+    assert content["protocol"]["photos"] == {
+        "count": 2,
+        "sets": ["holiday"],
+        "list_sha256": "ab" * 32,
+    }
+    assert {"id", "rounds", "size", "photos"} <= set(content["protocol"])
+    assert content["reference"] == {
+        "model": "zoo:dusk/teacher",
+        "artifact": "onnx",
+        "target": "cpu:2",
+        "latency_ms": {"median": 200.0, "iqr": 15.0, "samples": [200.0, 200.0, 230.0]},
+    }
+    row, bare = content["rows"]
+    assert list(row) == [
+        "model",
+        "artifact",
+        "target",
+        "size",
+        "latency_ms",
+        "speedup",
+        "params",
+        "macs",
+        "bytes",
+        "quality",
+    ]
+    assert row["latency_ms"] == {"median": 5.0, "iqr": 1.0, "samples": [4.0, 6.0, 5.0]}
+    assert row["speedup"] == {"median": 40.0, "low": 39.0, "high": 41.5}
+    assert (bare["params"], bare["macs"], bare["quality"]) == (None, None, None)
+
+
+def test_quality_has_plain_numbers_and_says_what_it_stands_on():
+    quality = RESULT.to_dict()["rows"][0]["quality"]
+    assert quality["style_ratio"] == 1.25
+    assert quality["psnr_db"] is None
+    assert quality["intervals"]["psnr_db"] == {"low": 30.0, "high": None}
+    assert quality["few_photos"] is True
+    assert quality["style_source"] == "outputs"
+    assert quality["teacher"] == "zoo:dusk/teacher"
+
+
+def test_the_protocol_id_is_of_what_makes_numbers_comparable():
+    def changed(**changes):
+        return dataclasses.replace(PROTOCOL, **changes).id
+
+    other_photos = dataclasses.replace(PROTOCOL.photos, list_sha256="00" * 32)
+    renamed_photos = dataclasses.replace(PROTOCOL.photos, sets=("elsewhere",))
+    same = [changed(rounds=99), changed(seed=7), changed(photos=renamed_photos)]
+    different = [
+        changed(size=128),
+        changed(photos=other_photos),
+        changed(vgg=None),
+        changed(reference="0" * 64),
+    ]
+    assert set(same) == {PROTOCOL.id}
+    assert len({PROTOCOL.id, *different}) == 5
+
+
+def test_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "results" / "bench.json"
+    RESULT.write(path)
+    assert json.loads(path.read_text()) == RESULT.to_dict()
+    assert [p.name for p in path.parent.iterdir()] == ["bench.json"]
+    with pytest.raises(OutputError):
+        RESULT.write(path / "below-a-file.json")

@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+
+from nstc.benchmarks.subjects import FLOAT, find_subject, float_graphs_needed, teacher_of
+from nstc.core.errors import ArtifactError, BundleError, TeacherError
+from nstc.core.files import sha256_of
+from nstc.core.manifest import Origin
+
+
+def origin_of(bundle, **changes) -> Origin:
+    return Origin(**{"name": "t", "sha256": bundle.identity, "path": str(bundle.path), **changes})
+
+
+@pytest.fixture
+def teacher(make_bundle):
+    return make_bundle("teacher", {"onnx": 0.5})
+
+
+def test_the_teacher_is_the_manifests(make_bundle, teacher):
+    student = make_bundle("student", {}, teacher=origin_of(teacher))
+    found = teacher_of(find_subject(student.path), None)
+    assert found.bundle is not None
+    assert found.bundle.identity == teacher.identity
+
+
+def test_a_given_teacher_goes_before_the_manifests(make_bundle, teacher):
+    other = make_bundle("other", {"onnx": 0.7})
+    student = make_bundle("student", {}, teacher=origin_of(teacher))
+    assert teacher_of(find_subject(student.path), str(other.path)).path == other.path
+
+
+def test_a_network_without_a_teacher_is_judged_by_itself(teacher):
+    subject = find_subject(teacher.path)
+    assert teacher_of(subject, None) is subject
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"path": "/nowhere/teacher"},
+        {"path": None},
+        {"path": None, "zoo": "zoo:no-such-style/teacher"},
+        {"sha256": "0" * 64},
+    ],
+)
+def test_a_teacher_that_is_gone_or_another_names_the_flag(make_bundle, teacher, changes):
+    student = make_bundle("student", {}, teacher=origin_of(teacher, **changes))
+    with pytest.raises(TeacherError, match="--teacher"):
+        teacher_of(find_subject(student.path), None)
+
+
+def test_a_given_teacher_that_is_not_there_names_the_flag(teacher):
+    with pytest.raises(
+        TeacherError, match=r"--teacher nowhere\.onnx.*nowhere\.onnx does not exist"
+    ):
+        teacher_of(find_subject(teacher.path), "nowhere.onnx")
+
+
+def test_an_onnx_file_made_by_others(foreign_file):
+    path = foreign_file
+    subject = find_subject(path)
+    assert (subject.name, subject.bundle, subject.identity) == (str(path), None, sha256_of(path))
+    assert subject.artifacts(64) == (FLOAT,)
+    session = subject.open(FLOAT, 1)
+    rgb = np.full((20, 24, 3), 200, np.uint8)
+    assert (session.run(rgb) == 100).all()
+    with pytest.raises(ArtifactError, match=r"no artifact int8"):
+        subject.open("int8", 1)
+    with pytest.raises(TeacherError, match="--teacher"):
+        teacher_of(subject, None)
+
+
+def test_default_artifacts_are_the_onnx_files_that_take_the_size(make_bundle):
+    graphs = {"onnx": 1.0, "int8.onnx": 1.0, "int8.64x64.onnx": 1.0, "64x32.onnx": 1.0, "ts": 1.0}
+    subject = find_subject(make_bundle("student", graphs).path)
+    assert subject.artifacts(64) == ("int8.64x64.onnx", "int8.onnx", "onnx")
+    assert subject.artifacts(32) == ("int8.onnx", "onnx")
+
+
+def test_a_missing_artifact_says_how_to_make_it(make_bundle, monkeypatch, tmp_path):
+    monkeypatch.setenv("NSTC_CACHE", str(tmp_path / "cache"))
+    subject = find_subject(make_bundle("student", {}).path)
+    with pytest.raises(ArtifactError, match=r"nstc quantize .* --mode static"):
+        subject.open("int8", 1)
+    assert subject.artifacts(64) == (FLOAT,)
+    with pytest.raises(ArtifactError, match=r"nstc export .* --format onnx"):
+        subject.open(FLOAT, 1)
+
+
+def test_what_is_no_model_is_a_bundle_error(tmp_path):
+    with pytest.raises(BundleError, match="does not exist"):
+        find_subject(tmp_path / "nothing")
+
+
+def test_float_graphs_needed_are_references_teachers_and_what_runs_as_float(
+    make_bundle, teacher, foreign_file
+):
+    student = make_bundle("student", {"int8.onnx": 1.0}, teacher=origin_of(teacher))
+    bare = make_bundle("bare", {}, teacher=origin_of(teacher))
+    reference = make_bundle("reference", {})
+    paths = [str(student.path), str(bare.path)]
+    needed = float_graphs_needed(paths, against=reference.path)
+    assert needed == [str(reference.path), str(teacher.path), str(bare.path)]
+    needed = float_graphs_needed(paths, against=reference.path, artifacts=["int8"], quality=False)
+    assert needed == [str(reference.path)]
+    needed = float_graphs_needed(paths, against=reference.path, artifacts=["float"], quality=False)
+    assert needed == [str(reference.path), *paths]
+    assert float_graphs_needed([], against=foreign_file) == []

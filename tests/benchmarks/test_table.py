@@ -1,0 +1,141 @@
+import dataclasses
+import io
+
+from rich.console import Console
+
+from nstc.benchmarks.quality import Quality
+from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
+from nstc.benchmarks.statistics import Interval
+from nstc.benchmarks.table import result_table, summary
+from nstc.core.manifest import PhotoRecord
+
+
+def spread(median: float) -> Interval:
+    return Interval(median=median, low=median * 0.95, high=median * 1.05)
+
+
+def quality(**changes) -> Quality:
+    names = ("style_ratio", "content_ratio", "ssim", "psnr_db", "feature_distance")
+    return Quality(
+        **{
+            "metrics": dict(zip(names, map(spread, (1.273, 1.14, 0.81, 21.0, 0.7)), strict=True)),
+            "photos": 12,
+            "teacher": "zoo:starry-night/teacher",
+            "style_source": "painting",
+            **changes,
+        }
+    )
+
+
+STUDENT = Row(
+    model="zoo:starry-night",
+    artifact="int8.onnx",
+    target="cpu:2",
+    size=512,
+    samples_ms=(6.8, 6.9, 7.1),
+    speedup=Interval(median=145.24, low=139.9, high=151.6),
+    params=57_912,
+    macs=940_000_000,
+    size_bytes=81_300,
+    quality=quality(),
+)
+
+
+def shown(*rows: Row) -> str:
+    result = BenchResult(
+        machine={},
+        protocol=BenchProtocol(
+            rounds=15,
+            size=512,
+            photos=PhotoRecord(count=12, sets=("samples",), list_sha256="0" * 64),
+            seed=0,
+            vgg="0" * 64,
+            reference="1" * 64,
+        ),
+        reference=Reference(
+            model="zoo:starry-night/teacher",
+            artifact="onnx",
+            target="cpu:2",
+            samples_ms=(586.4, 586.0, 590.0),
+        ),
+        rows=rows,
+    )
+    sink = io.StringIO()
+    Console(file=sink, width=100, color_system=None).print(result_table(result))
+    return sink.getvalue()
+
+
+def line_with(text: str, output: str) -> list[str]:
+    [line] = [line for line in output.splitlines() if text in line]
+    return line.split()
+
+
+def test_a_row_has_every_number_with_its_unit_in_the_heading():
+    output = shown(STUDENT)
+    assert line_with("int8.onnx", output) == [
+        "zoo:starry-night",
+        "int8.onnx",
+        "cpu:2",
+        "6.90",
+        "145",
+        "(140-152)",
+        "57.9k",
+        "940M",
+        "81.3",
+        "1.27",
+        "1.14",
+        "0.81",
+    ]
+    for heading in ("model", "artifact", "target", "ms", "params", "MACs", "KB", "SSIM"):
+        assert heading in output
+
+
+def test_nothing_is_cut_off_at_100_columns():
+    long = dataclasses.replace(
+        STUDENT, model="zoo:starry-night/teacher", artifact="int8.512x512.onnx", macs=40_315_000_000
+    )
+    output = shown(STUDENT, long)
+    assert all(len(line) <= 100 for line in output.splitlines())
+    assert "…" not in output
+    for text in ("int8.512x512.onnx", "40.3G", "(140-152)", "1.27", "0.81"):
+        assert text in output
+
+
+def test_the_caption_says_beside_what_and_how():
+    caption = " ".join(shown(STUDENT).split())
+    assert "zoo:starry-night/teacher onnx on the same target, 586 ms" in caption
+    assert "512x512 px, 15 rounds, protocol " in caption
+    assert "12 photographs (fewer than 20" in caption
+    enough = dataclasses.replace(STUDENT, quality=quality(photos=20))
+    assert "fewer than" not in shown(enough)
+
+
+def test_a_style_without_a_painting_is_marked_and_explained():
+    output = shown(dataclasses.replace(STUDENT, quality=quality(style_source="outputs")))
+    assert "1.27†" in line_with("int8.onnx", output)
+    assert "† no painting is known" in output
+    assert "†" not in shown(STUDENT)
+
+
+def test_what_is_not_known_is_a_dash():
+    bare = dataclasses.replace(STUDENT, params=None, macs=None, quality=None)
+    assert line_with("int8.onnx", shown(bare)).count("-") == 5
+
+
+def test_paths_are_shortened_as_far_as_they_stay_apart():
+    rows = [
+        dataclasses.replace(STUDENT, model=f"/long/way/{folder}/student", artifact=artifact)
+        for folder, artifact in (("a", "one"), ("b", "two"), ("b", "three"))
+    ]
+    output = shown(*rows)
+    assert line_with(" one ", output)[0] == "a/student"
+    assert line_with(" two ", output)[0] == line_with(" three ", output)[0] == "b/student"
+    assert line_with(" one ", shown(rows[0]))[0] == "student"
+
+
+def test_the_summary_of_a_row_is_one_line():
+    assert summary(STUDENT) == (
+        "int8.onnx 6.90 ms, 145 times faster, 81.3 KB, "
+        "style_ratio 1.27, content_ratio 1.14, ssim 0.81"
+    )
+    assert summary(dataclasses.replace(STUDENT, quality=None)).endswith("81.3 KB")
