@@ -1,0 +1,126 @@
+"""The card of a model: what it is, what it learned from, how good it is, made from its manifest."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from nstc.benchmarks.result import BenchResult
+from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle, revised_bundle
+from nstc.core.images import Picture, write_picture
+from nstc.core.manifest import Manifest, Step
+from nstc.core.photos import PhotoSet
+from nstc.core.sheets import contact_sheet
+from nstc.runtime.session import Session, open_session
+
+_PREVIEW_SIZE: Final = 192
+_PREVIEW_PHOTOS: Final = 4
+
+
+def with_card(bundle: Bundle, result: BenchResult, photos: PhotoSet) -> Bundle:
+    """Write the measured numbers, the card and a preview into a student's bundle, in place.
+
+    Raises:
+        OutputError: the place can't be written.
+    """
+    measured = [row for row in result.to_dict()["rows"] if row["model"] == str(bundle.path)]
+    for row in measured:
+        row["protocol"] = result.protocol.id
+        row["model"] = bundle.name
+        row["latency_ms"].pop("samples")
+    manifest = dataclasses.replace(bundle.manifest, measurements=tuple(measured))
+    with revised_bundle(bundle, bundle.path, manifest) as draft:
+        write_preview(draft, open_session(bundle), photos)
+        (draft / CARD_FILE).write_text(card(manifest), encoding="utf-8")
+    return open_bundle(bundle.path)
+
+
+def write_preview(folder: Path, session: Session, photos: PhotoSet) -> None:
+    """Write a sheet of a few photographs above their stylised pictures into a bundle's folder."""
+    squares = list(photos.take(_PREVIEW_PHOTOS).squares(_PREVIEW_SIZE))
+    sheet = contact_sheet([squares, [session.run(square) for square in squares]])
+    write_picture(folder / PREVIEW_FILE, Picture(rgb=sheet))
+
+
+def card(manifest: Manifest) -> str:
+    """A model's card in Markdown."""
+    parts = [
+        f"# {manifest.name}",
+        _summary(manifest),
+        f"![preview]({PREVIEW_FILE})",
+        *_measurements(manifest.measurements),
+        "## How it was made",
+        *[_step(step) for step in manifest.history],
+        "This card is generated from `manifest.json`.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(manifest: Manifest) -> str:
+    lines = [f"- stage: {manifest.stage}", f"- architecture: {_architecture(manifest)}"]
+    if manifest.style:
+        source = "painting" if manifest.style.source == "painting" else "the network's own outputs"
+        credit = f", {manifest.style.credit}" if manifest.style.credit else ""
+        lines.append(f"- style: {manifest.style.name}{credit} (statistics of {source})")
+    if manifest.parent:
+        lines.append(f"- started from: {manifest.parent.zoo or manifest.parent.name}")
+    if manifest.teacher:
+        where = manifest.teacher.zoo or manifest.teacher.name
+        lines.append(f"- teacher: {where}, sha256 {manifest.teacher.sha256[:16]}")
+    contract = manifest.contract
+    lines.append(
+        f"- any picture size; an output pixel sees {contract.receptive_field} pixels across; "
+        f"locality: {contract.locality}"
+    )
+    return "\n".join(lines)
+
+
+def _architecture(manifest: Manifest) -> str:
+    arguments = ", ".join(f"{k} {v}" for k, v in manifest.architecture.arguments.items())
+    return f"{manifest.architecture.name} ({arguments})"
+
+
+def _measurements(rows: Sequence[Any]) -> list[str]:
+    if not rows:
+        return []
+    quality = rows[0]["quality"]
+    return [
+        "## Measured",
+        f"By `nstc bench` at {rows[0]['size']}x{rows[0]['size']} on {rows[0]['target']}, "
+        f"protocol {rows[0]['protocol']}, beside the teacher's float ONNX graph in the same run; "
+        f"quality against the teacher on {quality['photos']} photographs it did not learn from"
+        + (" (few: wide intervals)." if quality["few_photos"] else "."),
+        "\n".join(
+            [
+                "| file | KB | times faster (95 %) | style ratio | content ratio | SSIM | dB |",
+                "|---|---|---|---|---|---|---|",
+                *[_measurement(row) for row in rows],
+            ]
+        ),
+        f"{rows[0]['params']:,} parameters, {rows[0]['macs'] / 1e9:.2f} GMACs.",
+    ]
+
+
+def _measurement(row: Any) -> str:
+    speedup, quality = row["speedup"], row["quality"]
+    return (
+        f"| model.{row['artifact']} | {row['bytes'] / 1000:.0f} "
+        f"| {speedup['median']:.1f} ({speedup['low']:.1f} to {speedup['high']:.1f}) "
+        f"| {quality['style_ratio']:.3f} | {quality['content_ratio']:.3f} "
+        f"| {quality['ssim']:.3f} | {quality['psnr_db']:.1f} |"
+    )
+
+
+def _step(step: Step) -> str:
+    lines = [f"### {step.verb}"]
+    if step.photos:
+        lines.append(
+            f"On {step.photos.count} photographs of {', '.join(step.photos.sets)} "
+            f"(list sha256 {step.photos.list_sha256[:16]})."
+        )
+    settings = ", ".join(f"{key} {value}" for key, value in step.recipe.items())
+    lines.append(f"Recipe: {settings}.")
+    if step.results:
+        results = ", ".join(f"{key} {value}" for key, value in step.results.items())
+        lines.append(f"Results: {results}.")
+    return "\n\n".join(lines)

@@ -1,0 +1,61 @@
+"""Which operators of a quantized file ONNX Runtime really computes with integers."""
+
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import onnx
+import onnxruntime
+
+INTEGER_OPERATORS: Final = frozenset({"QLinearConv", "QLinearAdd", "ConvInteger"})
+FLOAT_OPERATORS: Final = frozenset({"Conv", "FusedConv", "NhwcFusedConv"})
+
+_ERRORS_ONLY: Final = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertedOperators:
+    """The operators worth converting: convolutions, and additions between them.
+
+    Attributes:
+        total: All of them.
+        converted: Those that run on integers.
+        left: Names of the convolutions that still run in float.
+    """
+
+    total: int
+    converted: int
+    left: tuple[str, ...]
+
+    def describe(self) -> str:
+        """In words, for a reader."""
+        text = f"{self.converted} of {self.total} operators converted"
+        return text + (f", left in float: {', '.join(self.left)}" if self.left else "")
+
+
+def converted_operators(file: Path) -> ConvertedOperators:
+    """Count the operators of the graph that ONNX Runtime makes of a file."""
+    graph = optimized_graph(file)
+    converted = sum(node.op_type in INTEGER_OPERATORS for node in graph.node)
+    left = tuple(
+        node.name or node.op_type for node in graph.node if node.op_type in FLOAT_OPERATORS
+    )
+    return ConvertedOperators(total=converted + len(left), converted=converted, left=left)
+
+
+def operator_counts(file: Path) -> Counter[str]:
+    """How many nodes of each type run."""
+    return Counter(node.op_type for node in optimized_graph(file).node)
+
+
+def optimized_graph(file: Path) -> onnx.GraphProto:
+    """The graph as ONNX Runtime runs it on this machine's CPU."""
+    with tempfile.TemporaryDirectory(prefix="nstc.") as folder:
+        target = Path(folder) / "optimized.onnx"
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(target)
+        options.log_severity_level = _ERRORS_ONLY  # it warns that the written file is not portable
+        onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        return onnx.load(target, load_external_data=False).graph

@@ -1,0 +1,179 @@
+"""The graph that a device runs: bytes in, bytes out, and nothing in float around the network.
+
+A quantized network's *body* comes from `nstc.compress.calibration` as QuantizeLinear and
+DequantizeLinear pairs between float tensors. Here its edges are put on:
+
+    uint8 (1, H, W, 3) ─ normalise, quantize, pad ─ body ─ depth to space, crop ─ uint8 (1, H, W, 3)
+
+A body that ends in a convolution gives its bytes as they are: with a scale of 1/255 and a zero
+point of 0 the saturation of the integer convolution is the clamp to [0, 1], and in NHWC depth to
+space is one transposition of bytes. Edge nodes are named with a prefix, so that they can be taken
+off again to write the same body for one fixed size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import onnx
+from onnx import TensorProto, helper
+from torch import nn
+
+from nstc.compress.edges import (
+    INPUT,
+    OUTPUT,
+    Nodes,
+    cropped,
+    depth_to_space,
+    fixed_sizes,
+    normalised,
+    padded,
+    sizes_at_run_time,
+)
+from nstc.core.manifest import Contract
+from nstc.models.student import SCALE, Student
+
+STATISTICS: Final = "stats"
+"""Optional second input, float32 (2, 3): mean and deviation of the whole picture, in [0, 1]."""
+
+_EDGE: Final = "edge/"
+_BODY_INPUT: Final = "body_input"
+_BODY_OUTPUT: Final = "body_output"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edges:
+    """What surrounds a body.
+
+    Attributes:
+        size_multiple: The body works on heights and widths that are multiples of this.
+        minimum_size: And at least this.
+        normalised: Whether the body takes pictures less their mean and over their deviation; it
+            then begins and ends with 8-bit tensors. Otherwise it takes and gives [0, 1] floats.
+        scale: Pixels a side that one position of the body's output stands for.
+    """
+
+    size_multiple: int
+    minimum_size: int
+    normalised: bool
+    scale: int
+
+
+def edges_of(network: nn.Module, contract: Contract) -> Edges:
+    """The edges that a network's body needs."""
+    is_student = isinstance(network, Student)
+    return Edges(
+        size_multiple=contract.size_multiple,
+        minimum_size=contract.minimum_size,
+        normalised=is_student,
+        scale=SCALE if is_student else 1,
+    )
+
+
+def deployed_graph(
+    body: onnx.ModelProto, edges: Edges, *, statistics_input: bool = False
+) -> onnx.ModelProto:
+    """Put the edges on a quantized body, for pictures of any size.
+
+    Args:
+        body: One input (1, 3, H, W) and one output (1, 3·scale², H/scale, W/scale), both float32.
+            A normalised body's first node is a QuantizeLinear, its last a DequantizeLinear.
+        edges: What to put on.
+        statistics_input: Whether the graph takes a normalised body's statistics as an input,
+            `STATISTICS`, instead of computing them of the picture: tiles need that.
+    """
+    if statistics_input and not edges.normalised:
+        raise ValueError("only a normalised body has statistics to take as an input")
+    return _with_edges(_bare(body, edges), edges, None, statistics_input)
+
+
+def with_fixed_size(
+    deployed: onnx.ModelProto, edges: Edges, size: tuple[int, int]
+) -> onnx.ModelProto:
+    """The same body, in a graph that takes pictures of one height and width only."""
+    body = onnx.ModelProto()
+    body.CopyFrom(deployed)
+    nodes = [node for node in body.graph.node if not node.name.startswith(_EDGE)]
+    constants = [c for c in body.graph.initializer if not c.name.startswith(_EDGE)]
+    _replace(body.graph.node, nodes)
+    _replace(body.graph.initializer, constants)
+    return _with_edges(body, edges, size, statistics_input=False)
+
+
+def _bare(body: onnx.ModelProto, edges: Edges) -> onnx.ModelProto:
+    """The body between `_BODY_INPUT` and `_BODY_OUTPUT`: bytes if normalised, else floats."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(body)
+    first, last = bare.graph.input[0].name, bare.graph.output[0].name
+    nodes = list(bare.graph.node)
+    if edges.normalised:
+        quantize = _only([n for n in nodes if first in n.input], "QuantizeLinear")
+        dequantize = _only([n for n in nodes if last in n.output], "DequantizeLinear")
+        nodes = [node for node in nodes if node not in (quantize, dequantize)]
+        first, last = quantize.output[0], dequantize.input[0]
+    for node in nodes:
+        _rename(node.input, {first: _BODY_INPUT, last: _BODY_OUTPUT})
+        _rename(node.output, {last: _BODY_OUTPUT})
+    _replace(bare.graph.node, nodes)
+    return bare
+
+
+def _with_edges(
+    body: onnx.ModelProto, edges: Edges, size: tuple[int, int] | None, statistics_input: bool
+) -> onnx.ModelProto:
+    before, after = Nodes(f"{_EDGE}in/"), Nodes(f"{_EDGE}out/")
+    if size is None:
+        sizes = sizes_at_run_time(before, edges.size_multiple, edges.minimum_size)
+    else:
+        sizes = fixed_sizes(size, edges.size_multiple, edges.minimum_size)
+    if edges.normalised:
+        scale, zero_point = _quantization_of(body, _BODY_INPUT)
+        floats = normalised(before, sizes, STATISTICS if statistics_input else None)
+        picture = padded(before, before.add("QuantizeLinear", floats, scale, zero_point), sizes)
+        before.add("Transpose", picture, output=_BODY_INPUT, perm=[0, 3, 1, 2])
+        pixels = _BODY_OUTPUT
+    else:
+        planes = before.add("Transpose", padded(before, INPUT, sizes), perm=[0, 3, 1, 2])
+        before.add("DequantizeLinear", planes, *before.levels(), output=_BODY_INPUT)
+        pixels = after.add("QuantizeLinear", _BODY_OUTPUT, *after.levels())
+    pixels = after.add("Transpose", pixels, perm=[0, 2, 3, 1])
+    cropped(after, depth_to_space(after, pixels, sizes, edges.scale), sizes)
+
+    shape = [1, *(size or ("height", "width")), 3]
+    inputs = [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, shape)]
+    if statistics_input:
+        inputs.append(helper.make_tensor_value_info(STATISTICS, TensorProto.FLOAT, [2, 3]))
+    graph = helper.make_graph(
+        [*before.nodes, *body.graph.node, *after.nodes],
+        "nstc",
+        inputs,
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.UINT8, shape)],
+        [*before.constants, *body.graph.initializer, *after.constants],
+    )
+    model = helper.make_model(
+        graph, opset_imports=body.opset_import, ir_version=body.ir_version, producer_name="nstc"
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _quantization_of(body: onnx.ModelProto, tensor: str) -> tuple[str, str]:
+    """Names of the scale and the zero point that a quantized tensor is read with."""
+    reader = next(node for node in body.graph.node if tensor in node.input)
+    return reader.input[1], reader.input[2]
+
+
+def _only(nodes: Sequence[onnx.NodeProto], operator: str) -> onnx.NodeProto:
+    if len(nodes) != 1 or nodes[0].op_type != operator:
+        raise ValueError(f"a body has one {operator} at its edge, not {[n.op_type for n in nodes]}")
+    return nodes[0]
+
+
+def _rename(names: Any, mapping: dict[str, str]) -> None:
+    for index, name in enumerate(names):
+        names[index] = mapping.get(name, name)
+
+
+def _replace(field: Any, values: Sequence[Any]) -> None:
+    del field[:]
+    field.extend(values)

@@ -1,0 +1,299 @@
+"""Distillation: a small network learns to paint what a full-size one paints.
+
+First on the teacher's pixels alone, with batch normalisation, which is cheap and finds the colours
+and the layout; then, with the normalisation folded away so that what is trained is what ships, on
+VGG features and Gram matrices, which find the brush.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nstc.compress.objectives import PerceptualObjective, PixelObjective
+from nstc.compress.optimisation import (
+    Schedule,
+    best_device,
+    forget,
+    optimise,
+    training_folder,
+)
+from nstc.compress.style_sources import StyleSource, outputs_style, painting_style
+from nstc.compress.teacher_outputs import TeacherOutputs
+from nstc.compress.teachers import Teacher, TeacherOptions, open_teacher
+from nstc.core.bundle import (
+    STYLE_FILE,
+    WEIGHTS_FILE,
+    Bundle,
+    new_bundle,
+    open_bundle,
+)
+from nstc.core.errors import Interrupted, OptionError
+from nstc.core.files import sha256_of
+from nstc.core.manifest import Manifest, Step
+from nstc.core.photos import PhotoSet, sample_photos
+from nstc.core.progress import Progress, Silent
+from nstc.core.recipe import DistillRecipe
+from nstc.models.architectures import describe, load
+from nstc.models.student import Block, Student, fold
+from nstc.models.style import STYLE_SIZES
+from nstc.models.tensors import save_tensors
+from nstc.models.vgg import VggFeatures, load_vgg
+
+_OBJECTIVE_SIZE = 512
+"""The painting's long side for the student's own style loss: the size students are judged at."""
+
+_PHOTOS_FOR_STATISTICS = 6
+_PIXELS, _PERCEPTUAL = "pixels", "perceptual"
+
+
+def distill(
+    teacher: str | Path,
+    output: Path,
+    *,
+    photos: PhotoSet,
+    recipe: DistillRecipe | None = None,
+    name: str | None = None,
+    init: str | Path | None = None,
+    style: Path | None = None,
+    credit: str | None = None,
+    options: TeacherOptions | None = None,
+    vgg: str = "shipped",
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Bundle:
+    """Train a student on a teacher's outputs.
+
+    Args:
+        teacher: A bundle, zoo name, checkpoint, TorchScript or ONNX file.
+        output: The bundle to write; checkpoints go to `OUTPUT.training` beside it.
+        photos: What the teacher is asked about.
+        recipe: Settings.
+        name: Of the student; the output's name by default.
+        init: A student's bundle to start from; its shape replaces the recipe's.
+        style: The painting, for a teacher that came without one.
+        credit: Of the painting.
+        options: For teachers that are foreign files.
+        vgg: See `nstc.models.vgg.load_vgg`.
+        resume: Go on from the checkpoints of a run with the same settings.
+        progress: Told of every step.
+
+    Returns:
+        The bundle at `output`.
+
+    Raises:
+        NstcError: bad input, an interrupted or a diverged run.
+    """
+    recipe, progress = recipe or DistillRecipe(), progress or Silent()
+    folder = training_folder(output)
+    start = None if init is None else open_bundle(init)
+    opened = open_teacher(teacher, options)
+    if opened.note:
+        progress.note(opened.note)
+    source = style_source(opened, style, credit=credit, vgg=vgg)
+    run = DistillationRun(
+        teacher=opened,
+        source=source,
+        photos=photos,
+        recipe=recipe,
+        features=load_vgg(vgg).to(best_device()),
+        folder=folder,
+        resume=resume,
+        progress=progress,
+        settings={
+            "vgg": vgg,
+            "init": None if init is None else open_bundle(init).identity,
+            "style": None if style is None else sha256_of(style),
+        },
+    )
+    if not resume:
+        run.forget_checkpoints()
+    network = run.pixel_stage(None if start is None else _student_of(start))
+    run.perceptual_stage(network, steps=recipe.steps, rate=recipe.perceptual_learning_rate)
+    architecture, contract = describe(network)
+    manifest = Manifest(
+        name=name or output.name,
+        stage="distilled",
+        architecture=architecture,
+        contract=contract,
+        style=source.record,
+        parent=None if start is None else start.origin(),
+        teacher=opened.origin,
+        history=(
+            *(() if start is None else start.manifest.history),
+            run.history_step("distill"),
+        ),
+    )
+    with new_bundle(output, manifest) as draft:
+        save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
+        save_tensors(source.statistics.packed(), draft / STYLE_FILE)
+    run.forget_checkpoints()
+    return open_bundle(output)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DistillationRun:
+    """What the stages of a distillation share; pruning fine-tunes through it too.
+
+    Attributes:
+        teacher: Who is copied.
+        source: The style.
+        photos: What the teacher is asked about.
+        recipe: Settings.
+        features: The VGG network, on the device where the work is done.
+        folder: For checkpoints and losses.
+        resume: Whether to go on from them.
+        progress: Told of every step.
+        settings: What else makes this run this run.
+    """
+
+    teacher: Teacher
+    source: StyleSource
+    photos: PhotoSet
+    recipe: DistillRecipe
+    features: VggFeatures
+    folder: Path
+    resume: bool
+    progress: Progress
+    settings: Mapping[str, Any]
+
+    def pixel_stage(self, start: Student | None) -> Student:
+        """A student that has learned the teacher's pixels, its normalisation folded away."""
+        recipe = self.recipe
+        torch.manual_seed(recipe.seed)
+        network = start or fresh_student(recipe)
+        if recipe.pixel_steps == 0:
+            return fold(network)
+        device = best_device()
+        network = network.to(device).train()
+        self._optimise(
+            network,
+            PixelObjective(network, self._pairs(), recipe, device),
+            Schedule(steps=recipe.pixel_steps, learning_rate=recipe.learning_rate),
+            title=_PIXELS,
+        )
+        return fold(network.cpu())
+
+    def perceptual_stage(self, network: nn.Module, *, steps: int, rate: float) -> None:
+        """Train a network in place on everything in `PerceptualObjective`."""
+        if steps == 0:
+            return
+        device = best_device()
+        network.to(device).train()
+        grams = self.source.statistics.at(_OBJECTIVE_SIZE)
+        self._optimise(
+            network,
+            PerceptualObjective(network, self._pairs(), self.recipe, self.features, grams),
+            Schedule(steps=steps, learning_rate=rate),
+            title=_PERCEPTUAL,
+        )
+        network.cpu().eval()
+
+    def history_step(self, verb: str, **results: Any) -> Step:
+        """What the manifest says of this run."""
+        return Step(
+            verb=verb,
+            recipe={**dataclasses.asdict(self.recipe), **self.settings},
+            seed=self.recipe.seed,
+            photos=self.photos.record(),
+            results=results,
+        )
+
+    def forget_checkpoints(self) -> None:
+        """Delete the checkpoints of all stages; the losses stay."""
+        for stage in (_PIXELS, _PERCEPTUAL):
+            forget(self.folder / stage)
+
+    def _optimise(
+        self, network: nn.Module, objective: Any, schedule: Schedule, *, title: str
+    ) -> None:
+        identity = {
+            **dataclasses.asdict(self.recipe),
+            **self.settings,
+            "teacher": _key_of(self.teacher),
+            "photos": self.photos.list_sha256(),
+            "schedule": dataclasses.asdict(schedule),
+        }
+        optimise(
+            network,
+            objective,
+            schedule,
+            title=title,
+            folder=self.folder / title,
+            resume=self.resume,
+            identity=identity,
+            progress=self.progress,
+        )
+
+    def _pairs(self) -> TeacherOutputs:
+        recipe = self.recipe
+        pairs = TeacherOutputs(
+            self.teacher.stylize,
+            _key_of(self.teacher),
+            self.photos,
+            size=recipe.size,
+            crops=recipe.crops,
+            jitter=recipe.color_jitter,
+            seed=recipe.seed,
+        )
+        missing = pairs.missing()
+        if missing:
+            self.progress.begin("teacher outputs", len(pairs), len(pairs) - len(missing))
+            self._make(pairs, missing)
+        return pairs
+
+    def _make(self, pairs: TeacherOutputs, missing: Sequence[int]) -> None:
+        done = len(pairs) - len(missing)
+        try:
+            for index in missing:
+                pairs.make(index)
+                done += 1
+                self.progress.advance(done, {})
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted(
+                f"stopped, {done} of {len(pairs)} pictures of the teacher are kept. "
+                "Run the same command again to go on."
+            ) from interrupt
+
+
+def fresh_student(recipe: DistillRecipe) -> Student:
+    """A student of the recipe's shape with random weights."""
+    block: Block = "plain" if recipe.student == "plain" else "separable"
+    return Student(recipe.width, [recipe.width] * recipe.blocks, block, batch_norm=True)
+
+
+def style_source(
+    teacher: Teacher, painting: Path | None, *, credit: str | None, vgg: str
+) -> StyleSource:
+    """The style to aim at: a painting if one is given, else the teacher's own.
+
+    A teacher that came without a painting has the mean Gram of its own outputs on a few sample
+    photographs.
+    """
+    if painting is not None:
+        return painting_style(painting, credit=credit, vgg=vgg)
+    if teacher.statistics is not None and teacher.style is not None:
+        return StyleSource(teacher.style, teacher.statistics)
+    photos = sample_photos().take(_PHOTOS_FOR_STATISTICS)
+    outputs = {
+        size: (teacher.stylize(square) for square in photos.squares(size)) for size in STYLE_SIZES
+    }
+    return outputs_style(teacher.origin.name, outputs, vgg=vgg)
+
+
+def _key_of(teacher: Teacher) -> str:
+    """What a teacher's pictures depend on: its weights, and how a foreign file is fed."""
+    if teacher.note is None:
+        return teacher.origin.sha256
+    return hashlib.sha256(f"{teacher.origin.sha256}|{teacher.note}".encode()).hexdigest()
+
+
+def _student_of(start: Bundle) -> Student:
+    network = load(start)
+    if not isinstance(network, Student):
+        raise OptionError(f"--init {start.path} is no student: give the bundle of a distilled one.")
+    return network

@@ -1,0 +1,193 @@
+"""Exporting a bundle's network to files that run elsewhere, each checked after it was written."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import onnx
+from torch import nn
+
+from nstc.compress.checking import Reference, check_float, check_quantized, eager_reference
+from nstc.compress.deployed_graph import edges_of, with_fixed_size
+from nstc.compress.float_graphs import onnx_graph, torchscript
+from nstc.core.bundle import Bundle, artifact_file, open_bundle, revised_bundle
+from nstc.core.errors import OptionError
+from nstc.core.files import atomic_file
+from nstc.core.progress import Progress, Silent
+from nstc.models.architectures import load
+from nstc.runtime.artifact_cache import cached_artifact
+
+FORMATS: Final = ("onnx", "torchscript")
+
+_INT8: Final = "int8.onnx"
+_LARGEST_SIDE: Final = 16384
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+def export(
+    model: str | Path | Bundle,
+    *,
+    formats: Sequence[str] = FORMATS,
+    output: Path | None = None,
+    static: Size | None = None,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Write a bundle's network in other formats; every file is loaded again and compared.
+
+    Args:
+        model: The bundle, its path or its zoo name.
+        formats: Of `FORMATS`: `model.onnx` and `model.ts`, for pictures of any size.
+        output: A folder for the files. None puts them into the bundle, in one step.
+        static: Height and width of the only pictures the files will take, which phone delegates
+            want. Writes `model.HEIGHTxWIDTH.onnx`, of a quantized bundle also
+            `model.int8.HEIGHTxWIDTH.onnx`, and no TorchScript.
+        progress: Told of every file.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        OptionError: an unknown format, an impossible size.
+        ExportMismatchError: a file differs from the network; it was not kept.
+        OutputError: the place can't be written.
+        BundleError: and its kinds, if the bundle can't be opened or is damaged.
+    """
+    progress = progress or Silent()
+    _refuse_bad_options(formats, static)
+    bundle = model if isinstance(model, Bundle) else open_bundle(model)
+    source = _Source(bundle, load(bundle))
+    files = source.files(formats, static)
+    with _destination(bundle, output) as folder:
+        for done, file in enumerate(files):
+            progress.begin(f"export {file.artifact}", 1, 0)
+            _write(folder / artifact_file(file.artifact), file)
+            progress.advance(1, {})
+            progress.note(f"{artifact_file(file.artifact)} ({done + 1}/{len(files)}) checked")
+    place = output or bundle.path
+    return [place / artifact_file(file.artifact) for file in files]
+
+
+def parse_size(text: str) -> Size:
+    """Height and width of "512x512".
+
+    Raises:
+        OptionError: it is not two whole numbers with an x between.
+    """
+    height, separator, width = text.lower().partition("x")
+    if not (separator and height.isdecimal() and width.isdecimal()):
+        raise OptionError(f"static is {text}: expected HEIGHTxWIDTH in pixels, such as 512x512.")
+    return int(height), int(width)
+
+
+def ensure_onnx(model: str | Path | Bundle) -> None:
+    """Make a bundle's `model.onnx` in the user's cache, unless it is there or in the bundle.
+
+    Raises:
+        ExportMismatchError: the file differs from the network; it was not kept.
+        OutputError: the cache can't be written.
+        BundleError: and its kinds, if the bundle can't be opened or is damaged.
+    """
+    bundle = model if isinstance(model, Bundle) else open_bundle(model)
+    if "onnx" in bundle.artifacts:
+        return
+    target = cached_artifact(bundle, "onnx")
+    if not target.is_file():
+        (file,) = _Source(bundle, load(bundle)).files(("onnx",), None)
+        _write(target, file)
+
+
+def write_float_onnx(network: nn.Module, bundle: Bundle, target: Path) -> None:
+    """Write and check `model.onnx` of a network that was loaded from a bundle.
+
+    Raises:
+        ExportMismatchError: the file differs from the network; it was not kept.
+    """
+    (file,) = _Source(bundle, network).files(("onnx",), None)
+    _write(target, file)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file to write: `write` fills a path, `check` raises if it came out wrong."""
+
+    artifact: str
+    write: Callable[[Path], None]
+    check: Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What files are made from."""
+
+    bundle: Bundle
+    network: nn.Module
+
+    @property
+    def reference(self) -> Reference:
+        return eager_reference(self.network, self.bundle.manifest.contract)
+
+    def files(self, formats: Sequence[str], static: Size | None) -> list[_File]:
+        if static is not None:
+            quantized = [self._int8(static)] if _INT8 in self.bundle.artifacts else []
+            return [self._onnx(static), *quantized]
+        made = {"onnx": lambda: self._onnx(None), "torchscript": self._torchscript}
+        return [made[name]() for name in FORMATS if name in formats]
+
+    def _onnx(self, size: Size | None) -> _File:
+        artifact = "onnx" if size is None else f"{size[0]}x{size[1]}.onnx"
+
+        def write(path: Path) -> None:
+            onnx.save(onnx_graph(self.network, self.bundle.manifest.contract, size), path)
+
+        return _File(artifact, write, lambda p: check_float(p, artifact, self.reference, size))
+
+    def _int8(self, size: Size) -> _File:
+        artifact = f"int8.{size[0]}x{size[1]}.onnx"
+
+        def write(path: Path) -> None:
+            deployed = onnx.load(self.bundle.artifact(_INT8))
+            edges = edges_of(self.network, self.bundle.manifest.contract)
+            onnx.save(with_fixed_size(deployed, edges, size), path)
+
+        return _File(artifact, write, lambda p: check_quantized(p, artifact, self.reference, size))
+
+    def _torchscript(self) -> _File:
+        def write(path: Path) -> None:
+            torchscript(self.network, self.bundle.manifest.contract).save(str(path))
+
+        return _File("ts", write, lambda p: check_float(p, "ts", self.reference))
+
+
+def _write(target: Path, file: _File) -> None:
+    with atomic_file(target) as draft:
+        file.write(draft)
+        file.check(draft)
+
+
+@contextlib.contextmanager
+def _destination(bundle: Bundle, output: Path | None) -> Iterator[Path]:
+    if output is None:
+        with revised_bundle(bundle, bundle.path, bundle.manifest) as draft:
+            yield draft
+    else:
+        yield output
+
+
+def _refuse_bad_options(formats: Sequence[str], static: Size | None) -> None:
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        given = ", ".join(unknown) or "empty"
+        raise OptionError(f"format is {given}: expected some of {', '.join(FORMATS)}.")
+    if static is None:
+        return
+    if "onnx" not in formats:
+        raise OptionError("static writes ONNX files only: give --format onnx with it.")
+    if not all(1 <= side <= _LARGEST_SIDE for side in static):
+        raise OptionError(
+            f"static is {static[0]}x{static[1]}: expected HEIGHTxWIDTH, "
+            f"each from 1 to {_LARGEST_SIDE}."
+        )

@@ -1,0 +1,121 @@
+"""What a student learns from: pairs of a photograph and the teacher's picture of it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nstc.compress.optimisation import mixed_precision
+from nstc.compress.teacher_outputs import TeacherOutputs
+from nstc.core.recipe import DistillRecipe
+from nstc.models.functional import feature_distance, gram_distance, gram_matrix
+from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
+from nstc.models.tensors import images_to_tensor
+from nstc.models.vgg import VggFeatures
+
+
+class PixelObjective:
+    """Mean absolute difference to the teacher's picture."""
+
+    def __init__(
+        self, network: nn.Module, pairs: TeacherOutputs, recipe: DistillRecipe, device: torch.device
+    ) -> None:
+        self.network = network
+        self.pairs = pairs
+        self.recipe = recipe
+        self.device = device
+
+    def __call__(self, step: int) -> Mapping[str, Tensor]:
+        """The terms at a step; see `nstc.compress.optimisation.Objective`."""
+        photographs, targets = _batch(self.pairs, self.recipe, step, "pixels", self.device)
+        with mixed_precision(self.device):
+            outputs = self.network(photographs)
+        return {"pixel": (outputs.float() - targets).abs().mean()}
+
+
+class PerceptualObjective:
+    """Pixels, VGG features and Gram matrices of the teacher's picture, and the teacher's own aims.
+
+    The teacher's own aims are the style loss against the painting and the content loss against
+    the photograph: a student that only copies inherits the teacher's errors beside its own.
+
+    Args:
+        network: The student.
+        pairs: Photographs and the teacher's pictures.
+        recipe: The weights.
+        vgg: The feature network; its device is where the work is done.
+        grams: The painting's Gram matrix (C, C) of each style layer.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        pairs: TeacherOutputs,
+        recipe: DistillRecipe,
+        vgg: VggFeatures,
+        grams: Mapping[str, Tensor],
+    ) -> None:
+        self.network = network
+        self.pairs = pairs
+        self.recipe = recipe
+        self.vgg = vgg
+        self.device = next(vgg.parameters()).device
+        self.style_loss = StyleLoss(grams).to(self.device)
+        self.content_loss = ContentLoss()
+
+    def __call__(self, step: int) -> Mapping[str, Tensor]:
+        """The weighted terms at a step; see `nstc.compress.optimisation.Objective`."""
+        photographs, targets = _batch(self.pairs, self.recipe, step, "perceptual", self.device)
+        with mixed_precision(self.device):
+            outputs = self.network(photographs)
+        part = _random_part(self.recipe, step)
+        outputs, targets, photographs = outputs[part], targets[part], photographs[part]
+        with mixed_precision(self.device):
+            seen = self.vgg(outputs, STYLE_LAYERS)
+            with torch.no_grad():
+                seen_target = self.vgg(targets, STYLE_LAYERS)
+                seen_photograph = self.vgg(photographs, CONTENT_LAYERS)
+        return self._terms(outputs.float(), targets, seen, seen_target, seen_photograph)
+
+    def _terms(
+        self,
+        outputs: Tensor,
+        targets: Tensor,
+        seen: Mapping[str, Tensor],
+        seen_target: Mapping[str, Tensor],
+        seen_photograph: Mapping[str, Tensor],
+    ) -> Mapping[str, Tensor]:
+        recipe = self.recipe
+        features = [feature_distance(seen[n], seen_target[n]).mean() for n in CONTENT_LAYERS]
+        grams = [
+            gram_distance(gram_matrix(seen[n]), gram_matrix(seen_target[n])).mean()
+            for n in STYLE_LAYERS
+        ]
+        return {
+            "pixel": recipe.pixel_weight * (outputs - targets).abs().mean(),
+            "feature": recipe.feature_weight * torch.stack(features).sum(),
+            "gram": recipe.gram_weight * torch.stack(grams).sum(),
+            "style": recipe.style_weight * self.style_loss(seen).mean(),
+            "content": recipe.content_weight * self.content_loss(seen, seen_photograph).mean(),
+            "range": 10 * (outputs - outputs.clamp(0, 1)).square().mean(),
+        }
+
+
+def _batch(
+    pairs: TeacherOutputs, recipe: DistillRecipe, step: int, stage: str, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Photographs and targets, each (N, 3, size, size) in [0, 1], drawn by the step's number."""
+    rng = np.random.default_rng((recipe.seed, len(stage), step))
+    drawn = [pairs[int(i)] for i in rng.integers(0, len(pairs), recipe.batch)]
+    photographs = images_to_tensor([photograph for photograph, _ in drawn])
+    targets = images_to_tensor([target for _, target in drawn])
+    return photographs.to(device), targets.to(device)
+
+
+def _random_part(recipe: DistillRecipe, step: int) -> tuple[slice, ...]:
+    """The square of `perceptual_size` that VGG looks at in this step."""
+    rng = np.random.default_rng((recipe.seed, 1, step))
+    top, left = rng.integers(0, recipe.size - recipe.perceptual_size + 1, 2)
+    side = recipe.perceptual_size
+    return (slice(None), slice(None), slice(top, top + side), slice(left, left + side))

@@ -1,0 +1,337 @@
+"""The training loop that every verb shares: schedule, precision, checkpoints, resume."""
+
+import contextlib
+import json
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from nstc.core.bundle import refuse_unwritable_bundle
+from nstc.core.errors import (
+    CorruptBundleError,
+    DivergedError,
+    Interrupted,
+    OptionError,
+    OutputError,
+)
+from nstc.core.files import atomic_file, reported_as_output_error
+from nstc.core.progress import Progress
+from nstc.models.tensors import save_tensors
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+LOSSES_FILE = "losses.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long and how fast to learn.
+
+    Attributes:
+        steps: Number of optimiser steps.
+        learning_rate: Peak of the cosine.
+        warmup: Steps of linear rise before it.
+        checkpoint_every: Steps between checkpoints.
+    """
+
+    steps: int
+    learning_rate: float
+    warmup: int = 50
+    checkpoint_every: int = 100
+
+    def saves_at(self, finished: int) -> bool:
+        """Whether a checkpoint is due after so many steps."""
+        return finished % self.checkpoint_every == 0 or finished == self.steps
+
+    def rate(self, step: int) -> float:
+        """The learning rate at a step: linear warm-up, then half a cosine down to zero."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        progress = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+Objective = Callable[[int], Mapping[str, Tensor]]
+"""From a step's number to weighted loss terms, each a scalar; their sum is minimised.
+
+All randomness must come from the step's number and a seed, so that a resumed run repeats it.
+"""
+
+
+def optimise(
+    network: nn.Module,
+    objective: Objective,
+    schedule: Schedule,
+    *,
+    title: str,
+    folder: Path,
+    resume: bool,
+    identity: Mapping[str, Any],
+    progress: Progress,
+    after_step: Callable[[int], None] | None = None,
+    rate_scales: Mapping[str, float] | None = None,
+) -> None:
+    """Minimise an objective with Adam, in place.
+
+    Args:
+        network: Trained in place; its parameters with `requires_grad` are learned.
+        objective: See `Objective`.
+        schedule: Steps and learning rate.
+        title: What the progress bar says.
+        folder: Where the checkpoint and the losses go while training.
+        resume: Go on from the checkpoint in `folder`, if there is one.
+        identity: What makes this run this run; a checkpoint of another one is refused.
+        progress: Told of every step.
+        after_step: Called with the number of finished steps, for previews.
+        rate_scales: Parameter name prefixes to a factor on the learning rate.
+
+    Raises:
+        DivergedError: the loss or a weight is infinite or not a number.
+        Interrupted: the user pressed Ctrl-C; a checkpoint holds everything up to the last step,
+            or up to the last checkpoint if Ctrl-C was pressed twice.
+        OptionError: the checkpoint belongs to other settings.
+        CorruptBundleError: the checkpoint is damaged.
+        OutputError: `folder` can't be written.
+    """
+    groups = _parameter_groups(network, rate_scales or {})
+    optimiser = torch.optim.Adam(groups, lr=schedule.learning_rate)
+    checkpoint = folder / CHECKPOINT_FILE
+    done = 0
+    if resume and checkpoint.exists():
+        done = _restore(network, optimiser, checkpoint, identity)
+    else:
+        _start_afresh(folder)
+    progress.begin(title, schedule.steps, done)
+    saved = done
+    try:
+        with _interruptible() as stop_requested, _loss_log(folder / LOSSES_FILE, done) as log:
+            for step in range(done, schedule.steps):
+                values = _learn(optimiser, objective, schedule, step, title)
+                log(step, values)
+                finished = step + 1
+                progress.advance(finished, values)
+                if after_step is not None:
+                    after_step(finished)
+                if stop_requested() or schedule.saves_at(finished):
+                    _refuse_infinite_weights(network, title, finished)
+                    _save(network, optimiser, checkpoint, finished, identity)
+                    saved = finished
+                if stop_requested():
+                    raise _interrupted(title, finished, schedule.steps)
+    except KeyboardInterrupt as second:
+        raise _interrupted(title, saved, schedule.steps) from second
+
+
+def training_folder(output: Path) -> Path:
+    """Where a run that will write a bundle keeps its checkpoints: `OUTPUT.training` beside it.
+
+    Raises:
+        OutputError: either of the two can't be written; nothing was.
+    """
+    refuse_unwritable_bundle(output)
+    folder = output.with_name(f"{output.name}.training")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(
+            f"cannot write checkpoints to {folder}: it is a file. Move it, or name another output."
+        )
+    return folder
+
+
+def forget(folder: Path) -> None:
+    """Delete the checkpoint that `optimise` keeps in a folder; the losses stay."""
+    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+
+def best_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """bf16 autocast where the hardware multiplies bf16, full precision elsewhere."""
+    if device.type == "cuda":
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=bool(fast))
+
+
+def _learn(
+    optimiser: torch.optim.Optimizer,
+    objective: Objective,
+    schedule: Schedule,
+    step: int,
+    title: str,
+) -> dict[str, float]:
+    """Make one step and give the values of the loss terms before it."""
+    for group in optimiser.param_groups:
+        group["lr"] = schedule.rate(step) * group["scale"]
+    terms = objective(step)
+    loss = torch.stack(list(terms.values())).sum()
+    if not torch.isfinite(loss):
+        raise _diverged(title, f"the loss became {loss.item()}", step)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    return {name: float(term.detach()) for name, term in terms.items()}
+
+
+def _refuse_infinite_weights(network: nn.Module, title: str, finished: int) -> None:
+    """A finite loss can have an infinite gradient: no such step is kept, the last one neither."""
+    for name, parameter in network.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise _diverged(title, f"{name} became infinite or not a number", finished)
+
+
+def _diverged(title: str, what: str, step: int) -> DivergedError:
+    return DivergedError(
+        f"{title}: {what} at step {step}. Lower the learning rate and start again, "
+        "without --resume."
+    )
+
+
+def _interrupted(title: str, saved: int, steps: int) -> Interrupted:
+    if saved == 0:
+        return Interrupted(f"{title} stopped before its first checkpoint: nothing is kept of it.")
+    return Interrupted(
+        f"{title} stopped, step {saved} of {steps} is kept. "
+        "Run the same command with --resume to go on."
+    )
+
+
+def _start_afresh(folder: Path) -> None:
+    """Make the folder; a checkpoint of an earlier run in it must not be taken for this one's."""
+    with reported_as_output_error(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        forget(folder)
+
+
+def _parameter_groups(network: nn.Module, scales: Mapping[str, float]) -> list[dict[str, Any]]:
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            scale = next((s for prefix, s in scales.items() if name.startswith(prefix)), 1.0)
+            groups.setdefault(scale, []).append(parameter)
+    return [{"params": members, "scale": scale} for scale, members in groups.items()]
+
+
+def _save(
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    checkpoint: Path,
+    step: int,
+    identity: Mapping[str, Any],
+) -> None:
+    tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"adam.{index}.{key}": value for key, value in state.items()}
+    tensors["step"] = torch.tensor(step)
+    tensors["identity"] = torch.frombuffer(bytearray(_canonical(identity)), dtype=torch.uint8)
+    with atomic_file(checkpoint) as draft:
+        save_tensors(tensors, draft)
+
+
+def _restore(
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    checkpoint: Path,
+    identity: Mapping[str, Any],
+) -> int:
+    try:
+        with safe_open(checkpoint, framework="pt") as stored:
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+        written_by = bytes(tensors.pop("identity").numpy())
+        step = int(tensors.pop("step"))
+    except (SafetensorError, OSError, KeyError) as error:
+        raise _damaged(checkpoint, error) from error
+    if written_by != _canonical(identity):
+        raise OptionError(
+            f"{checkpoint} belongs to a run with other settings: repeat those, "
+            "or run without --resume to start afresh."
+        )
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("adam."):
+            _, index, name = key.split(".")
+            state.setdefault(int(index), {})[name] = value
+    try:
+        network.load_state_dict(
+            {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
+        )
+    except RuntimeError as error:
+        raise _damaged(checkpoint, error) from error
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+    return step
+
+
+def _damaged(checkpoint: Path, error: Exception) -> CorruptBundleError:
+    return CorruptBundleError(
+        f"{checkpoint} is damaged or no checkpoint: run again without --resume to start afresh "
+        f"({str(error).partition(chr(10))[0]})."
+    )
+
+
+def _canonical(identity: Mapping[str, Any]) -> bytes:
+    return json.dumps(identity, sort_keys=True).encode()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Let the step in hand finish on the first Ctrl-C; a second one interrupts at once."""
+    requested = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield requested.is_set
+        return
+
+    def on_interrupt(number: int, _frame: object) -> None:
+        if requested.is_set():
+            raise KeyboardInterrupt(number)
+        requested.set()
+
+    previous = {number: signal.signal(number, on_interrupt) for number in _STOP_SIGNALS}
+    try:
+        yield requested.is_set
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _loss_log(path: Path, done: int) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+    """A file of a line a step, continued after the steps that a checkpoint holds."""
+    with atomic_file(path) as draft:
+        draft.write_text("".join(_lines_of_steps_before(done, path)), encoding="utf-8")
+
+    def write(step: int, losses: Mapping[str, float]) -> None:
+        rounded = {name: round(value, 5) for name, value in losses.items()}
+        with reported_as_output_error(path):
+            stream.write(json.dumps({"step": step, **rounded}) + "\n")
+            stream.flush()
+
+    with path.open("a", encoding="utf-8") as stream:
+        yield write
+
+
+def _lines_of_steps_before(done: int, path: Path) -> list[str]:
+    """Lines of the steps that are not made again; a killed run logs more than it checkpoints."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    numbered = ((_step_of(line), line) for line in lines)
+    return [line for step, line in numbered if step is not None and step < done]
+
+
+def _step_of(line: str) -> int | None:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return None  # the line that was being written when the run was killed

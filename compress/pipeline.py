@@ -1,0 +1,330 @@
+"""The whole path as one command: distill, prune, quantize, export, measure, show.
+
+Each stage leaves a bundle in the output folder. A run that was stopped goes on where it was; a
+stage whose inputs changed is done again.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from nstc.benchmarks.bench import bench
+from nstc.benchmarks.result import BenchResult
+from nstc.benchmarks.table import summary
+from nstc.compress.card import with_card
+from nstc.compress.comparison import write_comparison
+from nstc.compress.distillation import distill
+from nstc.compress.exporting import ensure_onnx, export
+from nstc.compress.importing import import_checkpoint
+from nstc.compress.pruning import prune
+from nstc.compress.quantization import quantize
+from nstc.compress.teachers import TeacherOptions, open_teacher
+from nstc.core.bundle import Bundle, is_bundle, open_bundle
+from nstc.core.errors import BundleError, OptionError, OutputError, TeacherError
+from nstc.core.files import atomic_file, reported_as_output_error, sha256_of
+from nstc.core.photos import PhotoSet, photos_in, sample_photos
+from nstc.core.progress import Progress, Silent
+from nstc.core.recipe import BenchRecipe, Recipe, load_recipe
+from nstc.runtime.foreign_graph import is_torchscript
+
+PRESETS: Final = ("quick", "full")
+
+_STATE_FILE: Final = "pipeline.json"
+_ROUNDS_BETWEEN_STAGES: Final = 3
+_SHOWN_NAMES: Final = 12
+_JUDGED_SAMPLES: Final = ("chelsea", "coffee", "rocket", "camera")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compression:
+    """What a run of the pipeline made.
+
+    Attributes:
+        bundle: The compressed model: int8 and float ONNX, TorchScript.
+        result: Its numbers beside the teacher's.
+        comparison: The side-by-side picture.
+    """
+
+    bundle: Bundle
+    result: BenchResult
+    comparison: Path
+
+
+def preset(name: str) -> Recipe:
+    """One of the recipes that ship, by its name in `PRESETS`.
+
+    Raises:
+        OptionError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise OptionError(f"no preset {name}: there is {' and '.join(PRESETS)}.")
+    return load_recipe(Path(str(resources.files("nstc.core") / "presets" / f"{name}.toml")))
+
+
+def split_photos(folders: Sequence[Path]) -> tuple[PhotoSet, PhotoSet]:
+    """Photographs to learn from and photographs to judge by, never the same.
+
+    Folders of the user's own are learned from and the samples judge; without any, some samples
+    are learned from and the others judge.
+    """
+    samples = sample_photos()
+    if folders:
+        return photos_in(folders), samples
+    judged = tuple(path for path in samples if path.stem in _JUDGED_SAMPLES)
+    learned = tuple(path for path in samples if path.stem not in _JUDGED_SAMPLES)
+    return PhotoSet(learned, samples.names), PhotoSet(judged, samples.names)
+
+
+def compress(
+    teacher: str | Path,
+    output: Path,
+    *,
+    recipe: Recipe,
+    photos: Sequence[Path] = (),
+    name: str | None = None,
+    init: str | Path | None = None,
+    style: Path | None = None,
+    credit: str | None = None,
+    options: TeacherOptions | None = None,
+    vgg: str = "shipped",
+    progress: Progress | None = None,
+) -> Compression:
+    """Run the pipeline.
+
+    Args:
+        teacher: A bundle, zoo name, checkpoint, TorchScript or ONNX file.
+        output: A folder for the stages' bundles, `bench.json` and `comparison.png`.
+        recipe: Settings of all steps.
+        photos: Folders to learn from; see `split_photos`.
+        name: Of the model; the teacher's by default.
+        init: A student to start from.
+        style: The painting, for a teacher that came without one.
+        credit: Of the painting.
+        options: For a teacher that is a foreign file.
+        vgg: See `nstc.models.vgg.load_vgg`.
+        progress: Told of every step.
+
+    Raises:
+        NstcError: bad input, or an interrupted run; running again goes on.
+    """
+    progress = progress or Silent()
+    learned, judged = split_photos(photos)
+    stages = _Stages(output, progress)
+    source = _source_of(teacher, output, options, style=style, credit=credit, vgg=vgg)
+    opened = open_teacher(source, options)
+    stages.depend_on(
+        teacher=opened.origin.sha256,
+        learned=learned.list_sha256(),
+        init=None if init is None else open_bundle(init).identity,
+        style=None if style is None else sha256_of(style),
+        vgg=vgg,
+    )
+    progress.note(f"learning from {len(learned)} photographs: {_listed(learned)}")
+    progress.note(f"judging by {len(judged)} others: {_listed(judged)}")
+    if is_bundle(source):
+        ensure_onnx(source)
+    shared: dict[str, Any] = {
+        "photos": learned,
+        "options": options,
+        "vgg": vgg,
+        "resume": True,
+        "progress": progress,
+    }
+    judge = _Judge(source, judged, recipe.bench, vgg, progress)
+    distilled = stages.run(
+        "distilled",
+        recipe.distill,
+        lambda target: distill(
+            source,
+            target,
+            recipe=recipe.distill,
+            name=name or opened.origin.name,
+            init=init,
+            style=style,
+            credit=credit,
+            **shared,
+        ),
+    )
+    judge.note_stage(distilled)
+    pruned = stages.run(
+        "pruned",
+        recipe.prune,
+        lambda target: prune(
+            distilled.path,
+            target,
+            recipe=recipe.prune,
+            distillation=recipe.distill,
+            teacher=source,
+            **shared,
+        ),
+    )
+    judge.note_stage(pruned)
+    student = stages.run(
+        "student",
+        recipe.quantize,
+        lambda target: _deployable(pruned, target, learned, recipe, progress),
+    )
+    result = judge.bench([distilled, pruned, student], recipe.bench)
+    result.write(output / "bench.json")
+    comparison = output / "comparison.png"
+    write_comparison(comparison, opened, student, judged)
+    student = with_card(student, result, judged)
+    return Compression(bundle=student, result=result, comparison=comparison)
+
+
+def _source_of(
+    teacher: str | Path,
+    output: Path,
+    options: TeacherOptions | None,
+    *,
+    style: Path | None,
+    credit: str | None,
+    vgg: str,
+) -> str | Path:
+    """The teacher as the benchmark can run it: a checkpoint is imported into a bundle first.
+
+    Raises:
+        TeacherError: it is TorchScript, which has no ONNX graph to be timed beside.
+    """
+    if is_bundle(teacher) or str(teacher).endswith(".onnx"):
+        return teacher
+    open_teacher(teacher, options)
+    if is_torchscript(Path(teacher)):
+        raise TeacherError(
+            f"{teacher} is TorchScript, which can't be timed as ONNX: use `nstc distill` and the "
+            "verbs after it, or export it to ONNX first."
+        )
+    target = output / "teacher"
+    if _finished(target) is None:
+        import_checkpoint(Path(teacher), target, style=style, credit=credit, vgg=vgg)
+    return target
+
+
+class _Judge:
+    """Measures stages beside the teacher on the same photographs."""
+
+    def __init__(
+        self,
+        teacher: str | Path,
+        photos: PhotoSet,
+        recipe: BenchRecipe,
+        vgg: str,
+        progress: Progress,
+    ) -> None:
+        self._teacher = teacher
+        self._photos = photos
+        self._recipe = recipe
+        self._vgg = vgg
+        self._progress = progress
+
+    def bench(self, bundles: Sequence[Bundle], recipe: BenchRecipe) -> BenchResult:
+        """Rows of all the ONNX files of some bundles."""
+        for bundle in bundles:
+            ensure_onnx(bundle.path)
+        return bench(
+            [bundle.path for bundle in bundles],
+            against=self._teacher,
+            teacher=self._teacher,
+            photos=self._photos,
+            recipe=recipe,
+            vgg=self._vgg,
+            progress=self._progress,
+        )
+
+    def note_stage(self, bundle: Bundle) -> None:
+        """Say in one line how good and how fast a stage's result is."""
+        few_rounds = dataclasses.replace(self._recipe, rounds=_ROUNDS_BETWEEN_STAGES)
+        found = self.bench([bundle], few_rounds)
+        self._progress.note(f"{bundle.path.name}: {summary(found.rows[0])}")
+
+
+class _Stages:
+    """Runs stages whose result is not there yet, and remembers what each was made from.
+
+    Args:
+        folder: Of the stages' bundles.
+        progress: Told which stages are taken over.
+    """
+
+    def __init__(self, folder: Path, progress: Progress) -> None:
+        self._folder = folder
+        self._inputs: dict[str, Any] = {}
+        self._progress = progress
+        with reported_as_output_error(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._state = self._read_state()
+
+    def depend_on(self, **inputs: str | None) -> None:
+        """Say what all stages depend on: where it differs, they are done again."""
+        self._inputs |= inputs
+
+    def run(self, name: str, settings: Any, make: Callable[[Path], Bundle]) -> Bundle:
+        """The bundle of a stage, made now or by an earlier run with the same inputs."""
+        self._inputs = {**self._inputs, name: dataclasses.asdict(settings)}
+        text = json.dumps(self._inputs, sort_keys=True)
+        fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        target = self._folder / name
+        same_inputs = self._state.get(name) == fingerprint
+        if same_inputs and (finished := _finished(target)) is not None:
+            self._progress.note(f"{name}: taken over from an earlier run")
+            return finished
+        if not same_inputs:
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.rmtree(self._folder / f"{name}.training", ignore_errors=True)
+            self._state[name] = fingerprint
+            with atomic_file(self._folder / _STATE_FILE) as draft:
+                draft.write_text(json.dumps(self._state, indent=1), encoding="utf-8")
+        return make(target)
+
+    def _read_state(self) -> dict[str, str]:
+        path = self._folder / _STATE_FILE
+        if not path.is_file():
+            if any(self._folder.iterdir()):
+                raise OutputError(
+                    f"will not write into {self._folder}: it holds files that are not nstc's. "
+                    "Give another folder, or empty it first."
+                )
+            return {}
+        try:
+            state: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self._progress.note(f"{path} can't be read: all stages are done again")
+            return {}
+        return state
+
+
+def _finished(path: Path) -> Bundle | None:
+    """The bundle at a path if it is whole."""
+    try:
+        bundle = open_bundle(path)
+        for name in bundle.manifest.files:
+            bundle.file(name)
+    except BundleError:
+        return None
+    return bundle
+
+
+def _deployable(
+    model: Bundle, target: Path, photos: PhotoSet, recipe: Recipe, progress: Progress
+) -> Bundle:
+    """Quantize, then export what a device may want besides."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".quantized.") as folder:
+        quantized, report = quantize(
+            model.path, Path(folder) / "bundle", photos=photos, recipe=recipe.quantize
+        )
+        progress.note(report.describe())
+        export(quantized.path, formats=("torchscript",))
+        quantized.path.replace(target)
+    return open_bundle(target)
+
+
+def _listed(photos: PhotoSet) -> str:
+    shown = [path.stem for path in photos.paths[:_SHOWN_NAMES]]
+    return ", ".join(shown) + (", ..." if len(photos) > _SHOWN_NAMES else "")

@@ -1,0 +1,115 @@
+"""Anything that can teach: a bundle, a checkpoint, a TorchScript or ONNX file made by others."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from nstc.compress.importing import network_of_checkpoint
+from nstc.compress.optimisation import best_device
+from nstc.core.bundle import is_bundle, open_bundle
+from nstc.core.errors import TeacherError
+from nstc.core.files import sha256_of
+from nstc.core.images import Pixels
+from nstc.core.manifest import Origin, Style
+from nstc.models.any_size import any_size
+from nstc.models.architectures import describe, load, style_of
+from nstc.models.style import StyleStatistics
+from nstc.models.tensors import images_to_tensor, tensor_to_images
+from nstc.runtime.foreign import ForeignSession, probe_contract
+from nstc.runtime.foreign_graph import is_torchscript
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherOptions:
+    """What can't always be found by looking at a file made by others.
+
+    Attributes:
+        layout: "NCHW" or "NHWC".
+        value_range: 1 for values from 0 to 1, 255 for 0 to 255.
+        size_multiple: Heights and widths must be multiples of it.
+        trust: Whether TorchScript, which is a program, may be loaded.
+    """
+
+    layout: str | None = None
+    value_range: int | None = None
+    size_multiple: int | None = None
+    trust: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """An opened teacher.
+
+    Attributes:
+        origin: What its students' manifests say of it.
+        stylize: (H, W, 3) uint8 to the same.
+        statistics: Its style, if it brought one.
+        style: What its manifest says of the style.
+        note: What was found out about a foreign file, in one line.
+    """
+
+    origin: Origin
+    stylize: Callable[[Pixels], Pixels]
+    statistics: StyleStatistics | None = None
+    style: Style | None = None
+    note: str | None = None
+
+
+def open_teacher(model: str | Path, options: TeacherOptions | None = None) -> Teacher:
+    """Open a teacher of any kind.
+
+    Raises:
+        TeacherError: there is nothing at that place, or no image-to-image network.
+        BundleError: it is a damaged bundle.
+        CheckpointError: it is a checkpoint of another architecture.
+        UnsafeFileError: it is TorchScript and was not trusted.
+    """
+    options = options or TeacherOptions()
+    if is_bundle(model) or str(model).startswith("zoo:"):
+        bundle = open_bundle(model)
+        return Teacher(
+            origin=bundle.origin(),
+            stylize=_by_network(load(bundle)),
+            statistics=style_of(bundle),
+            style=bundle.manifest.style,
+        )
+    path = Path(model)
+    if not path.is_file():
+        raise TeacherError(
+            f"no teacher at {model}: --teacher takes a bundle, a zoo name, or an ONNX, "
+            "TorchScript or checkpoint file."
+        )
+    if path.suffix == ".onnx" or is_torchscript(path):
+        return _foreign_teacher(path, options)
+    return Teacher(origin=_origin(path), stylize=_by_network(network_of_checkpoint(path)))
+
+
+def _foreign_teacher(path: Path, options: TeacherOptions) -> Teacher:
+    contract = probe_contract(
+        path,
+        layout=options.layout,
+        value_range=options.value_range,
+        size_multiple=options.size_multiple,
+        trust=options.trust,
+    )
+    session = ForeignSession(path, contract, trust=options.trust)
+    return Teacher(origin=_origin(path), stylize=session.run, note=contract.describe())
+
+
+def _origin(path: Path) -> Origin:
+    return Origin(name=path.stem, sha256=sha256_of(path), path=str(path.resolve()))
+
+
+def _by_network(network: nn.Module) -> Callable[[Pixels], Pixels]:
+    device = best_device()
+    _, contract = describe(network)
+    whole = any_size(network, contract).to(device)
+
+    def stylize(rgb: Pixels) -> Pixels:
+        with torch.inference_mode():
+            return tensor_to_images(whole(images_to_tensor([rgb]).to(device)))[0]
+
+    return stylize

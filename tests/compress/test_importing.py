@@ -1,0 +1,320 @@
+import pickle
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nstc.compress.importing import import_checkpoint, network_of_checkpoint
+from nstc.core.bundle import STYLE_FILE, open_bundle
+from nstc.core.errors import CheckpointError, ImageError, OutputError, UnsafeFileError
+from nstc.core.files import sha256_of
+from nstc.core.images import read_picture
+from nstc.models.architectures import load, style_of
+from nstc.models.style import statistics_of_painting
+from nstc.models.vgg import load_vgg
+
+FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+
+NORMS = {"in1": 32, "in2": 64, "in3": 128, "in4": 64, "in5": 32} | {
+    f"res{i}.in{j}": 128 for i in range(1, 6) for j in (1, 2)
+}
+CONVOLUTIONS = {
+    "conv1": (32, 3, 9),
+    "conv2": (64, 32, 3),
+    "conv3": (128, 64, 3),
+    **{f"res{i}.conv{j}": (128, 128, 3) for i in range(1, 6) for j in (1, 2)},
+    "deconv1": (64, 128, 3),
+    "deconv2": (32, 64, 3),
+    "deconv3": (3, 32, 9),
+}
+
+
+def examples_state(seed: int = 0) -> "OrderedDict[str, Tensor]":
+    """Weights under the keys of pytorch/examples' fast_neural_style, in no special order."""
+    generator = torch.Generator().manual_seed(seed)
+    state: OrderedDict[str, Tensor] = OrderedDict()
+    for name, (out, into, kernel) in CONVOLUTIONS.items():
+        spread = (2 / (into * kernel * kernel)) ** 0.5
+        shape = (out, into, kernel, kernel)
+        state[f"{name}.conv2d.weight"] = torch.randn(shape, generator=generator) * spread
+        state[f"{name}.conv2d.bias"] = torch.randn(out, generator=generator) * 0.1
+    for name, channels in NORMS.items():
+        state[f"{name}.weight"] = 1 + 0.2 * torch.randn(channels, generator=generator)
+        state[f"{name}.bias"] = 0.2 * torch.randn(channels, generator=generator)
+    state["deconv3.conv2d.weight"] *= 40
+    state["deconv3.conv2d.bias"] += 127.5
+    return state
+
+
+def examples_forward(state: dict[str, Tensor], images: Tensor) -> Tensor:
+    """What the network of pytorch/examples computes, written as plain functions.
+
+    Args:
+        state: Its weights.
+        images: (N, 3, H, W) from 0 to 255; the result likewise.
+    """
+
+    def conv(x: Tensor, name: str, stride: int = 1, upsample: int = 1) -> Tensor:
+        weight = state[f"{name}.conv2d.weight"]
+        if upsample > 1:
+            x = F.interpolate(x, mode="nearest", scale_factor=float(upsample))
+        border = weight.shape[-1] // 2
+        x = F.pad(x, (border, border, border, border), mode="reflect")
+        return F.conv2d(x, weight, state[f"{name}.conv2d.bias"], stride=stride)
+
+    def norm(x: Tensor, name: str) -> Tensor:
+        mean = x.mean(dim=(2, 3), keepdim=True)
+        variance = x.var(dim=(2, 3), keepdim=True, unbiased=False)
+        weight = state[f"{name}.weight"][None, :, None, None]
+        bias = state[f"{name}.bias"][None, :, None, None]
+        return (x - mean) / (variance + 1e-5).sqrt() * weight + bias
+
+    x = F.relu(norm(conv(images, "conv1"), "in1"))
+    x = F.relu(norm(conv(x, "conv2", stride=2), "in2"))
+    x = F.relu(norm(conv(x, "conv3", stride=2), "in3"))
+    for i in range(1, 6):
+        y = F.relu(norm(conv(x, f"res{i}.conv1"), f"res{i}.in1"))
+        x = norm(conv(y, f"res{i}.conv2"), f"res{i}.in2") + x
+    x = F.relu(norm(conv(x, "deconv1", upsample=2), "in4"))
+    x = F.relu(norm(conv(x, "deconv2", upsample=2), "in5"))
+    return conv(x, "deconv3")
+
+
+def with_running_statistics(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As checkpoints from before torch 0.4 carry them: never used, and not the pictures' own."""
+    old = dict(state)
+    for name, channels in NORMS.items():
+        old[f"{name}.running_mean"] = torch.full((channels,), 3.0)
+        old[f"{name}.running_var"] = torch.full((channels,), 7.0)
+        old[f"{name}.num_batches_tracked"] = torch.tensor(5)
+    return old
+
+
+@pytest.fixture(scope="module")
+def state() -> "OrderedDict[str, Tensor]":
+    return examples_state()
+
+
+@pytest.fixture
+def checkpoint(state: dict[str, Tensor], tmp_path: Path) -> Path:
+    path = tmp_path / "candy.pth"
+    torch.save(state, path)
+    return path
+
+
+def listing(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        lambda state: state,
+        with_running_statistics,
+        lambda state: {f"module.{key}": value for key, value in state.items()},
+        lambda state: {"epoch": 2, "state_dict": dict(state)},
+        lambda state: {key: value.double() for key, value in state.items()},
+    ],
+    ids=["as it is", "old", "data parallel", "nested", "double"],
+)
+@FORMATS
+def test_the_bundle_computes_what_the_checkpoint_did(
+    state: dict[str, Tensor], tmp_path: Path, variant: Callable[..., Any], zipped: bool
+) -> None:
+    path = tmp_path / "candy.model"
+    torch.save(variant(state), path, _use_new_zipfile_serialization=zipped)
+    import_checkpoint(path, tmp_path / "candy")
+    images = torch.rand(1, 3, 24, 32, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        wanted = examples_forward(state, images * 255) / 255
+        given = load(tmp_path / "candy")(images)
+    assert wanted.std() > 0.05, "a flat picture would compare nothing"
+    assert (given - wanted).abs().max() < 1e-3
+
+
+def test_the_manifest_says_where_it_came_from(checkpoint: Path, tmp_path: Path) -> None:
+    bundle = import_checkpoint(checkpoint, tmp_path / "candy", name="Candy")
+    manifest = open_bundle(tmp_path / "candy").manifest
+    assert (bundle.name, manifest.stage, manifest.style) == ("Candy", "imported", None)
+    assert manifest.parent is not None
+    assert manifest.parent.name == "candy.pth"
+    assert manifest.parent.sha256 == sha256_of(checkpoint)
+    assert manifest.parent.path == str(checkpoint)
+    assert [step.verb for step in manifest.history] == ["import"]
+    assert manifest.contract.locality == "global"
+    assert import_checkpoint(checkpoint, tmp_path / "other").name == "other"
+
+
+def test_a_painting_brings_its_statistics(checkpoint: Path, painting: Path, tmp_path: Path) -> None:
+    bundle = import_checkpoint(checkpoint, tmp_path / "c", style=painting, credit="Anon, 1900")
+    style = bundle.manifest.style
+    assert style is not None
+    assert (style.name, style.source, style.credit) == ("stripes", "painting", "Anon, 1900")
+    kept = style_of(bundle)
+    assert kept is not None
+    wanted = statistics_of_painting(read_picture(painting).rgb, load_vgg(), [512]).grams[512]
+    for layer, gram in wanted.items():
+        error = (kept.grams[512][layer] - gram).norm() / gram.norm()
+        assert error < 1e-2, layer
+
+
+def test_without_a_painting_there_are_none(checkpoint: Path, tmp_path: Path) -> None:
+    assert STYLE_FILE not in import_checkpoint(checkpoint, tmp_path / "c").manifest.files
+
+
+def test_a_painting_that_cannot_be_read_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"missing\.png"):
+        import_checkpoint(checkpoint, tmp_path / "c", style=tmp_path / "missing.png")
+    assert listing(tmp_path) == {"candy.pth"}
+
+
+class Payload:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+class TestRefusal:
+    def refused(self, path: Path, kind: type[CheckpointError] = CheckpointError) -> str:
+        before = listing(path.parent)
+        with pytest.raises(CheckpointError) as caught:
+            import_checkpoint(path, path.parent / "bundle")
+        assert type(caught.value) is kind
+        message = str(caught.value)
+        assert str(path) in message
+        assert "\n" not in message
+        assert "weights_only" not in message, "torch's advice is to load what must not be loaded"
+        assert listing(path.parent) == before
+        return message
+
+    def test_first_differing_keys_are_named(self, state: dict[str, Tensor], tmp_path: Path) -> None:
+        other = dict(state)
+        del other["conv1.conv2d.weight"], other["in1.bias"]
+        other["conv9.conv2d.weight"] = torch.zeros(3)
+        other["deconv3.conv2d.bias"] = torch.zeros(4)
+        torch.save(other, tmp_path / "other.pth")
+        message = self.refused(tmp_path / "other.pth")
+        assert "conv1.conv2d.weight is missing" in message
+        assert "in1.bias is missing" in message
+        assert "conv9.conv2d.weight is not expected" in message
+        assert "4 differences" in message
+
+    def test_a_differing_shape_is_named(self, state: dict[str, Tensor], tmp_path: Path) -> None:
+        torch.save({**state, "deconv3.conv2d.bias": torch.zeros(4)}, tmp_path / "other.pth")
+        message = self.refused(tmp_path / "other.pth")
+        assert "deconv3.conv2d.bias is (4,) instead of (3,)" in message
+
+    def test_another_network(self, tmp_path: Path) -> None:
+        torch.save(nn.Linear(2, 3).state_dict(), tmp_path / "linear.pth")
+        assert "another architecture" in self.refused(tmp_path / "linear.pth")
+
+    @pytest.mark.parametrize(
+        "content",
+        [[torch.zeros(2)], {"a": "text"}, {1: torch.zeros(2)}, torch.zeros(3)],
+        ids=["list", "text", "numbered", "tensor"],
+    )
+    def test_no_state_dict(self, tmp_path: Path, content: Any) -> None:
+        torch.save(content, tmp_path / "x.pth")
+        assert "no state dict" in self.refused(tmp_path / "x.pth")
+
+    def test_missing(self, tmp_path: Path) -> None:
+        assert "no such file" in self.refused(tmp_path / "missing.pth")
+        (tmp_path / "folder").mkdir()
+        assert "no such file" in self.refused(tmp_path / "folder")
+
+    @FORMATS
+    @pytest.mark.parametrize("kept", [0, 0.001, 0.3, 0.999])
+    def test_truncated(
+        self, state: dict[str, Tensor], tmp_path: Path, zipped: bool, kept: float
+    ) -> None:
+        path = tmp_path / "candy.pth"
+        torch.save(state, path, _use_new_zipfile_serialization=zipped)
+        content = path.read_bytes()
+        path.write_bytes(content[: int(len(content) * kept)])
+        assert "damaged" in self.refused(path)
+
+    @FORMATS
+    def test_whatever_byte_is_damaged_it_is_a_clear_error_or_none(
+        self, tmp_path: Path, zipped: bool
+    ) -> None:
+        small = {"layer": torch.arange(6.0), "other": torch.zeros(2)}
+        path = tmp_path / "small.pth"
+        torch.save(small, path, _use_new_zipfile_serialization=zipped)
+        content = path.read_bytes()
+        rng = np.random.default_rng(0)
+        for _ in range(100):
+            damaged = bytearray(content)
+            damaged[int(rng.integers(len(content)))] = int(rng.integers(256))
+            path.write_bytes(damaged)
+            with pytest.raises(CheckpointError):  # at best it is of another architecture
+                network_of_checkpoint(path)
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"just a text\nof two lines\n", b"\x89PNG\r\n\x1a\n" + bytes(100), b"PK\x03\x04"],
+    )
+    def test_no_checkpoint(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "x.pth").write_bytes(content)
+        assert "damaged, or no file that torch.save wrote" in self.refused(tmp_path / "x.pth")
+
+    def test_torchscript(self, tmp_path: Path) -> None:
+        class Negative(nn.Module):
+            def forward(self, x: Tensor) -> Tensor:
+                return 1 - x
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch wants to be rid of TorchScript
+            torch.jit.script(Negative()).save(str(tmp_path / "x.pth"))
+        message = self.refused(tmp_path / "x.pth")
+        assert "TorchScript" in message
+        assert "distill" in message
+
+    @FORMATS
+    def test_a_program_is_refused_unread(
+        self, state: dict[str, Tensor], tmp_path: Path, zipped: bool
+    ) -> None:
+        ran = tmp_path / "ran"
+        path = tmp_path / "trojan.pth"
+        torch.save({**state, "x": Payload(ran)}, path, _use_new_zipfile_serialization=zipped)
+        assert "would run code" in self.refused(path, UnsafeFileError)
+        assert not ran.exists()
+        torch.load(path, weights_only=False)  # so the payload works
+        assert ran.exists()
+
+    @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+    def test_a_bare_pickle_is_refused_unread(self, tmp_path: Path, protocol: int) -> None:
+        ran = tmp_path / "ran"
+        path = tmp_path / "trojan.pkl"
+        path.write_bytes(pickle.dumps({"x": Payload(ran)}, protocol))
+        assert "would run code" in self.refused(path, UnsafeFileError)
+        assert not ran.exists()
+        pickle.loads(path.read_bytes())  # noqa: S301
+        assert ran.exists()
+
+    @FORMATS
+    def test_a_whole_network_is_refused_too(self, tmp_path: Path, zipped: bool) -> None:
+        path = tmp_path / "x.pth"
+        torch.save(nn.Linear(2, 3), path, _use_new_zipfile_serialization=zipped)
+        assert "state_dict()" in self.refused(path, UnsafeFileError)
+
+    def test_a_foreign_folder_is_not_touched(self, checkpoint: Path, tmp_path: Path) -> None:
+        (tmp_path / "thesis").mkdir()
+        (tmp_path / "thesis" / "chapter.txt").write_text("mine")
+        with pytest.raises(OutputError, match="thesis"):
+            import_checkpoint(checkpoint, tmp_path / "thesis")
+        assert listing(tmp_path / "thesis") == {"chapter.txt"}
+
+    def test_a_path_under_a_file(self, checkpoint: Path) -> None:
+        with pytest.raises(OutputError):
+            import_checkpoint(checkpoint, checkpoint / "bundle")
