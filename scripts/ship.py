@@ -1,0 +1,59 @@
+"""Put a finished bundle into the zoo: `python scripts/ship.py BUNDLE STYLE {teacher,student}`.
+
+What a shipped manifest says holds on every machine: paths of the one that made it are left out, and
+a teacher that ships is remembered by its zoo name. A preview and the card are made anew.
+"""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from nstc.compress.card import card, write_preview
+from nstc.compress.exporting import ensure_onnx
+from nstc.core.bundle import CARD_FILE, Bundle, open_bundle, revised_bundle
+from nstc.core.manifest import Origin
+from nstc.core.photos import sample_photos
+from nstc.core.zoo import STUDENT, TEACHER, zoo_folder, zoo_names
+from nstc.runtime.session import open_session
+
+
+def main() -> None:
+    """Ship."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("style", help="folder of the zoo, such as starry-night")
+    parser.add_argument("role", choices=[TEACHER, STUDENT])
+    arguments = parser.parse_args()
+    shipped = ship(open_bundle(arguments.bundle), arguments.style, arguments.role)
+    print(f"shipped {shipped.path}")
+
+
+def ship(bundle: Bundle, style: str, role: str) -> Bundle:
+    """Copy a bundle into the zoo's folder of a style."""
+    manifest = dataclasses.replace(
+        bundle.manifest,
+        name=style if role == STUDENT else f"{style}-{TEACHER}",
+        parent=_public(bundle.manifest.parent),
+        teacher=_public(bundle.manifest.teacher),
+    )
+    ensure_onnx(bundle.path)
+    session = open_session(bundle, artifact="int8" if role == STUDENT else "onnx")
+    with revised_bundle(bundle, zoo_folder() / style / role, manifest) as draft:
+        write_preview(draft, session, sample_photos())
+        (draft / CARD_FILE).write_text(card(manifest), encoding="utf-8")
+    return open_bundle(zoo_folder() / style / role)
+
+
+def _public(origin: Origin | None) -> Origin | None:
+    """An origin as it is known everywhere."""
+    if origin is None:
+        return None
+    zoo = origin.zoo
+    for name in zoo_names():
+        if open_bundle(name).identity == origin.sha256:
+            zoo = name
+    return dataclasses.replace(origin, zoo=zoo, path=None)
+
+
+if __name__ == "__main__":
+    main()

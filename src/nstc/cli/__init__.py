@@ -1,0 +1,5 @@
+"""The command line: one file a verb, each without logic of its own."""
+
+from nstc.cli.app import main
+
+__all__ = ["main"]

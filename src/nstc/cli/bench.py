@@ -1,0 +1,103 @@
+"""nstc bench."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nstc.cli import options
+
+
+def bench(
+    models: Annotated[
+        list[str], typer.Argument(help="Bundles or zoo names to judge.", metavar="BUNDLE...")
+    ],
+    against: Annotated[
+        str,
+        typer.Option("--against", help="Timed beside them in every round, as its float graph."),
+    ],
+    size: Annotated[
+        int | None, typer.Option("--size", help="Side of the pictures in px.", show_default="512")
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", help="N: short for the target cpu:N.", show_default="2"),
+    ] = None,
+    rounds: Annotated[int | None, typer.Option("--rounds", show_default="15")] = None,
+    photos: options.Photos = None,
+    teacher: options.Teacher = None,
+    artifact: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--artifact",
+            help="File to run, such as int8, repeatable. Default: all ONNX files.",
+            show_default=False,
+        ),
+    ] = None,
+    quality: Annotated[
+        bool, typer.Option("--quality/--no-quality", help="Whether to judge the pictures.")
+    ] = True,
+    recipe: options.Recipe = None,
+    layout: options.Layout = None,
+    value_range: options.ValueRange = None,
+    size_multiple: options.SizeMultiple = None,
+    vgg: options.Vgg = "shipped",
+    seed: options.Seed = None,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            "--json", help="Write the result to this file; - is standard output, without the table."
+        ),
+    ] = None,
+) -> None:
+    """Measure speed beside a reference, and quality against the teacher."""
+    from functools import partial
+
+    from rich.console import Console
+
+    from nstc.benchmarks.bench import bench as run
+    from nstc.benchmarks.subjects import float_graphs_needed
+    from nstc.benchmarks.table import result_table
+    from nstc.cli.progress import Bar
+    from nstc.compress.exporting import ensure_onnx
+    from nstc.core.photos import photos_in
+    from nstc.core.recipe import load_recipe, override
+    from nstc.runtime.foreign import probe_contract
+
+    settings = override(
+        load_recipe(recipe).bench, size=size, threads=threads, rounds=rounds, seed=seed
+    )
+    artifacts = artifact or ()
+    for model in float_graphs_needed(
+        models,
+        against=against,
+        artifacts=artifacts,
+        teacher=teacher,
+        quality=quality,
+        size=settings.size,
+    ):
+        ensure_onnx(model)
+    result = run(
+        models,
+        against=against,
+        artifacts=artifacts,
+        photos=photos_in(photos or []),
+        recipe=settings,
+        teacher=teacher,
+        quality=quality,
+        vgg=vgg,
+        probe=partial(
+            probe_contract,
+            layout=layout,
+            value_range=value_range,
+            size_multiple=size_multiple,
+        ),
+        progress=Bar(),
+    )
+    if json is None or str(json) != "-":
+        Console().print(result_table(result))
+    if json is not None:
+        if str(json) == "-":
+            typer.echo(result.to_json(), nl=False)
+        else:
+            result.write(json)

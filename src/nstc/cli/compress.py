@@ -1,0 +1,66 @@
+"""nstc compress."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nstc.cli import options
+
+
+def compress(
+    teacher: Annotated[str, typer.Argument(help="Bundle, zoo name, checkpoint or ONNX file.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the stages' bundles and results.")
+    ],
+    preset: Annotated[
+        str, typer.Option("--preset", help="quick: minutes. full: an hour or two.")
+    ] = "full",
+    recipe: options.Recipe = None,
+    photos: options.Photos = None,
+    name: options.Name = None,
+    init: Annotated[
+        str | None, typer.Option("--init", help="Bundle of a student to start from.")
+    ] = None,
+    style: options.Style = None,
+    credit: options.Credit = None,
+    layout: options.Layout = None,
+    value_range: options.ValueRange = None,
+    size_multiple: options.SizeMultiple = None,
+    vgg: options.Vgg = "shipped",
+    seed: options.Seed = None,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print the results as JSON instead of a table.")
+    ] = False,
+) -> None:
+    """Distill, prune, quantize, export and measure in one go. Run again to go on after a stop."""
+    from rich.console import Console
+
+    from nstc.benchmarks.table import result_table
+    from nstc.cli.progress import Bar
+    from nstc.compress.pipeline import compress as run
+    from nstc.compress.pipeline import preset as preset_recipe
+    from nstc.compress.teachers import TeacherOptions
+    from nstc.core.recipe import load_recipe, with_seed
+
+    settings = load_recipe(recipe) if recipe else preset_recipe(preset)
+    made = run(
+        teacher,
+        output,
+        recipe=settings if seed is None else with_seed(settings, seed),
+        photos=photos or [],
+        name=name,
+        init=init,
+        style=style,
+        credit=credit,
+        options=TeacherOptions(layout=layout, value_range=value_range, size_multiple=size_multiple),
+        vgg=vgg,
+        progress=Bar(),
+    )
+    if json_output:
+        typer.echo(json.dumps(made.result.to_dict(), indent=1))
+        return
+    Console().print(result_table(made.result))
+    typer.echo(f"the compressed model: {made.bundle.path}")
+    typer.echo(f"side by side:         {made.comparison}")

@@ -1,0 +1,59 @@
+"""Options that several verbs share, so that a flag means the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Photos = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--photos",
+        help="Folder of photographs, repeatable. Default: the sample photographs.",
+        show_default=False,
+    ),
+]
+Recipe = Annotated[
+    Path | None, typer.Option("--recipe", help="TOML file of settings; flags override it.")
+]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="The bundle to write.", resolve_path=True)
+]
+Teacher = Annotated[
+    str | None,
+    typer.Option("--teacher", help="Bundle, zoo name or file. Default: the manifest's."),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Of all randomness.", show_default="0")]
+Name = Annotated[
+    str | None, typer.Option("--name", help="Of the model. Default: the output's name.")
+]
+Vgg = Annotated[
+    str,
+    typer.Option("--vgg", help="VGG-16 features: shipped, torchvision, or a safetensors file."),
+]
+Style = Annotated[
+    Path | None,
+    typer.Option("--style", help="The painting, for a network that came without one."),
+]
+Credit = Annotated[str | None, typer.Option("--credit", help="Who made the painting.")]
+Layout = Annotated[
+    str | None,
+    typer.Option("--layout", help="NCHW or NHWC, if probing a foreign file is wrong."),
+]
+ValueRange = Annotated[
+    int | None,
+    typer.Option(
+        "--value-range", help="Of its values, likewise: 1 for 0..1, 255, or -1 for -1..1."
+    ),
+]
+SizeMultiple = Annotated[
+    int | None,
+    typer.Option("--size-multiple", help="Sizes must be multiples of it, likewise."),
+]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Load a TorchScript teacher, which is a program, all the same."),
+]

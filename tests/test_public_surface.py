@@ -1,0 +1,186 @@
+import ast
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nstc
+from nstc.core.version import VERSION
+
+PUBLIC = {
+    "Bundle",
+    "NstcError",
+    "Stylizer",
+    "__version__",
+    "bench",
+    "distill",
+    "export",
+    "import_checkpoint",
+    "load",
+    "open_bundle",
+    "photos_in",
+    "prune",
+    "quantize",
+    "train",
+}
+VERBS = [
+    "compress",
+    "train",
+    "import",
+    "distill",
+    "prune",
+    "quantize",
+    "export",
+    "stylize",
+    "bench",
+    "models",
+    "verify",
+]
+HEAVY = {
+    "numpy",
+    "PIL",
+    "onnxruntime",
+    "torch",
+    "torchvision",
+    "torch_pruning",
+    "onnx",
+    "onnxscript",
+    "safetensors",
+    "skimage",
+    "scipy",
+}
+
+
+def loaded_by(code: str, **environment: str) -> set[str]:
+    """Top-level names of the modules that a fresh Python has loaded after some code."""
+    ending = "\nimport json, sys\nsys.stderr.write('\\n' + json.dumps(sorted(sys.modules)))"
+    ran = subprocess.run(
+        [sys.executable, "-c", code + ending],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert ran.returncode == 0, ran.stderr
+    return {name.partition(".")[0] for name in json.loads(ran.stderr.splitlines()[-1])}
+
+
+def run_cli(*arguments: str) -> str:
+    """Code that runs `nstc` in this process and swallows its exit with 0."""
+    return (
+        "import sys\n"
+        f"sys.argv = ['nstc', *{list(arguments)!r}]\n"
+        "from nstc.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+    )
+
+
+def statically_imported() -> dict[str, str]:
+    """The names that `nstc/__init__.py` imports for type checkers, and from where."""
+    tree = ast.parse(Path(nstc.__file__).read_text(encoding="utf-8"))
+    (guarded,) = (
+        node.body
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    return {
+        alias.asname or alias.name: node.module or ""
+        for node in guarded
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def test_what_is_public_is_what_is_meant():
+    assert set(nstc.__all__) == PUBLIC
+    assert nstc.__all__ == sorted(nstc.__all__)
+    assert dir(nstc) == sorted(PUBLIC)
+
+
+def test_every_public_name_leads_home():
+    for name in PUBLIC - {"__version__"}:
+        value = getattr(nstc, name)
+        assert value.__name__ == name
+        assert value.__module__ == statically_imported()[name]
+
+
+def test_type_checkers_and_python_find_the_same_names():
+    assert statically_imported() == nstc._HOMES
+    assert set(nstc._HOMES) == PUBLIC - {"__version__"}
+
+
+def test_every_public_name_says_what_it_is():
+    for name in PUBLIC - {"__version__"}:
+        assert getattr(nstc, name).__doc__
+
+
+def test_no_module_hides_a_verb():
+    """`nstc.compress.distill` must be no module, lest `nstc.distill` be one after an import."""
+    for home in set(nstc._HOMES.values()):
+        importlib.import_module(home)
+
+    assert all(callable(getattr(nstc, name)) for name in PUBLIC - {"__version__"})
+
+
+def test_a_name_that_is_not_there():
+    with pytest.raises(AttributeError, match="module 'nstc' has no attribute 'stylise'"):
+        _ = nstc.stylise  # type: ignore[attr-defined]
+
+
+def test_the_version():
+    assert nstc.__version__ == VERSION
+
+
+def test_import_nstc_is_light():
+    loaded = loaded_by("import nstc")
+
+    assert "nstc" in loaded
+    assert not loaded & (HEAVY | {"typer", "rich", "click"})
+
+
+def test_importing_each_folder_loads_nothing_heavy():
+    code = "import nstc.models, nstc.compress, nstc.runtime, nstc.benchmarks, nstc.core"
+
+    assert not loaded_by(code) & HEAVY
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_asking_for_help_or_the_version_is_light(argument):
+    loaded = loaded_by(run_cli(argument))
+
+    assert "typer" in loaded
+    assert not loaded & HEAVY
+
+
+def test_the_help_of_every_verb_is_light():
+    code = "\n".join(run_cli(verb, "--help") for verb in VERBS)
+
+    assert not loaded_by(code) & HEAVY
+
+
+def test_help_lists_every_verb():
+    ran = subprocess.run([sys.executable, "-m", "nstc", "--help"], capture_output=True, text=True)
+
+    commands = ran.stdout.partition("Commands:")[2].splitlines()
+    assert [
+        line.split()[0] for line in commands if line.startswith("  ") and line[2] != " "
+    ] == VERBS
+
+
+def test_python_m_nstc_gives_the_version():
+    ran = subprocess.run(
+        [sys.executable, "-m", "nstc", "--version"], capture_output=True, text=True
+    )
+
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"nstc {VERSION}\n", "")
+
+
+def test_the_installed_command_is_the_same():
+    command = Path(sys.executable).with_name("nstc")
+
+    ran = subprocess.run([command, "--version"], capture_output=True, text=True)
+
+    assert (ran.returncode, ran.stdout) == (0, f"nstc {VERSION}\n")
