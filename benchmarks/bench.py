@@ -21,13 +21,12 @@ from nstc.benchmarks.subjects import FLOAT, Probe, Subject, find_subject, teache
 from nstc.benchmarks.targets import Target, parse_target
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError, PhotosError
-from nstc.core.files import sha256_of
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.models.architectures import style_of
-from nstc.models.vgg import SHIPPED_SHA256, VggFeatures, load_vgg
+from nstc.models.vgg import VggFeatures, load_vgg, vgg_identity
 from nstc.runtime.foreign import probe_contract
 from nstc.runtime.session import Session
 
@@ -194,7 +193,7 @@ def _protocol(
         size=recipe.size,
         photos=photos.record(),
         seed=recipe.seed,
-        vgg=None if vgg is None else _vgg_identity(vgg),
+        vgg=None if vgg is None else vgg_identity(vgg),
         reference=opponent.identity,
     )
 
@@ -225,9 +224,3 @@ def _rows(
             )
         )
     return tuple(rows)
-
-
-def _vgg_identity(source: str) -> str:
-    if source == "shipped":
-        return SHIPPED_SHA256
-    return source if source == "torchvision" else sha256_of(Path(source))

@@ -6,7 +6,6 @@ VGG features and Gram matrices, which find the brush.
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,16 @@ from torch import nn
 
 from nstc.compress.objectives import PerceptualObjective, PixelObjective
 from nstc.compress.optimisation import (
+    Objective,
     Schedule,
     best_device,
     forget,
     optimise,
     training_folder,
 )
-from nstc.compress.style_sources import StyleSource, outputs_style, painting_style
+from nstc.compress.style_sources import StyleSource
 from nstc.compress.teacher_outputs import TeacherOutputs
+from nstc.compress.teacher_style import style_of_teacher
 from nstc.compress.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.core.bundle import (
     STYLE_FILE,
@@ -35,20 +36,31 @@ from nstc.core.bundle import (
 from nstc.core.errors import Interrupted, OptionError
 from nstc.core.files import sha256_of
 from nstc.core.manifest import Manifest, Step
-from nstc.core.photos import PhotoSet, sample_photos
+from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import DistillRecipe
 from nstc.models.architectures import describe, load
 from nstc.models.student import Block, Student, fold
-from nstc.models.style import STYLE_SIZES
 from nstc.models.tensors import save_tensors
 from nstc.models.vgg import VggFeatures, load_vgg
 
 _OBJECTIVE_SIZE = 512
 """The painting's long side for the student's own style loss: the size students are judged at."""
 
-_PHOTOS_FOR_STATISTICS = 6
 _PIXELS, _PERCEPTUAL = "pixels", "perceptual"
+_PIXEL_SETTINGS = (
+    "student",
+    "width",
+    "blocks",
+    "pixel_steps",
+    "size",
+    "crops",
+    "color_jitter",
+    "batch",
+    "learning_rate",
+    "seed",
+)
+"""What the first stage depends on: its checkpoint outlives a change of the second's settings."""
 
 
 def distill(
@@ -93,8 +105,8 @@ def distill(
     start = None if init is None else open_bundle(init)
     opened = open_teacher(teacher, options)
     if opened.note:
-        progress.note(opened.note)
-    source = style_source(opened, style, credit=credit, vgg=vgg)
+        progress.note(f"{opened.origin.name} {opened.note}")
+    source = style_of_teacher(opened, style, credit=credit, vgg=vgg, progress=progress)
     run = DistillationRun(
         teacher=opened,
         source=source,
@@ -175,6 +187,7 @@ class DistillationRun:
             PixelObjective(network, self._pairs(), recipe, device),
             Schedule(steps=recipe.pixel_steps, learning_rate=recipe.learning_rate),
             title=_PIXELS,
+            settings={key: getattr(recipe, key) for key in _PIXEL_SETTINGS},
         )
         return fold(network.cpu())
 
@@ -190,6 +203,7 @@ class DistillationRun:
             PerceptualObjective(network, self._pairs(), self.recipe, self.features, grams),
             Schedule(steps=steps, learning_rate=rate),
             title=_PERCEPTUAL,
+            settings=dataclasses.asdict(self.recipe),
         )
         network.cpu().eval()
 
@@ -209,12 +223,18 @@ class DistillationRun:
             forget(self.folder / stage)
 
     def _optimise(
-        self, network: nn.Module, objective: Any, schedule: Schedule, *, title: str
+        self,
+        network: nn.Module,
+        objective: Objective,
+        schedule: Schedule,
+        *,
+        title: str,
+        settings: Mapping[str, Any],
     ) -> None:
         identity = {
-            **dataclasses.asdict(self.recipe),
+            **settings,
             **self.settings,
-            "teacher": _key_of(self.teacher),
+            "teacher": self.teacher.key,
             "photos": self.photos.list_sha256(),
             "schedule": dataclasses.asdict(schedule),
         }
@@ -233,7 +253,7 @@ class DistillationRun:
         recipe = self.recipe
         pairs = TeacherOutputs(
             self.teacher.stylize,
-            _key_of(self.teacher),
+            self.teacher.key,
             self.photos,
             size=recipe.size,
             crops=recipe.crops,
@@ -264,32 +284,6 @@ def fresh_student(recipe: DistillRecipe) -> Student:
     """A student of the recipe's shape with random weights."""
     block: Block = "plain" if recipe.student == "plain" else "separable"
     return Student(recipe.width, [recipe.width] * recipe.blocks, block, batch_norm=True)
-
-
-def style_source(
-    teacher: Teacher, painting: Path | None, *, credit: str | None, vgg: str
-) -> StyleSource:
-    """The style to aim at: a painting if one is given, else the teacher's own.
-
-    A teacher that came without a painting has the mean Gram of its own outputs on a few sample
-    photographs.
-    """
-    if painting is not None:
-        return painting_style(painting, credit=credit, vgg=vgg)
-    if teacher.statistics is not None and teacher.style is not None:
-        return StyleSource(teacher.style, teacher.statistics)
-    photos = sample_photos().take(_PHOTOS_FOR_STATISTICS)
-    outputs = {
-        size: (teacher.stylize(square) for square in photos.squares(size)) for size in STYLE_SIZES
-    }
-    return outputs_style(teacher.origin.name, outputs, vgg=vgg)
-
-
-def _key_of(teacher: Teacher) -> str:
-    """What a teacher's pictures depend on: its weights, and how a foreign file is fed."""
-    if teacher.note is None:
-        return teacher.origin.sha256
-    return hashlib.sha256(f"{teacher.origin.sha256}|{teacher.note}".encode()).hexdigest()
 
 
 def _student_of(start: Bundle) -> Student:

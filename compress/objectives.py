@@ -28,7 +28,9 @@ class PixelObjective:
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The terms at a step; see `nstc.compress.optimisation.Objective`."""
-        photographs, targets = _batch(self.pairs, self.recipe, step, "pixels", self.device)
+        photographs, targets = _batch(
+            self.pairs, self.recipe, step, "pixels", self.recipe.batch, self.device
+        )
         with mixed_precision(self.device):
             outputs = self.network(photographs)
         return {"pixel": (outputs.float() - targets).abs().mean()}
@@ -66,7 +68,9 @@ class PerceptualObjective:
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms at a step; see `nstc.compress.optimisation.Objective`."""
-        photographs, targets = _batch(self.pairs, self.recipe, step, "perceptual", self.device)
+        photographs, targets = _batch(
+            self.pairs, self.recipe, step, "perceptual", self.recipe.perceptual_batch, self.device
+        )
         with mixed_precision(self.device):
             outputs = self.network(photographs)
         part = _random_part(self.recipe, step)
@@ -103,11 +107,16 @@ class PerceptualObjective:
 
 
 def _batch(
-    pairs: TeacherOutputs, recipe: DistillRecipe, step: int, stage: str, device: torch.device
+    pairs: TeacherOutputs,
+    recipe: DistillRecipe,
+    step: int,
+    stage: str,
+    size: int,
+    device: torch.device,
 ) -> tuple[Tensor, Tensor]:
     """Photographs and targets, each (N, 3, size, size) in [0, 1], drawn by the step's number."""
     rng = np.random.default_rng((recipe.seed, len(stage), step))
-    drawn = [pairs[int(i)] for i in rng.integers(0, len(pairs), recipe.batch)]
+    drawn = [pairs[int(i)] for i in rng.integers(0, len(pairs), size)]
     photographs = images_to_tensor([photograph for photograph, _ in drawn])
     targets = images_to_tensor([target for _, target in drawn])
     return photographs.to(device), targets.to(device)

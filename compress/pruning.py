@@ -10,9 +10,10 @@ import torch
 import torch_pruning
 from torch import nn
 
-from nstc.compress.distillation import DistillationRun, style_source
+from nstc.compress.distillation import DistillationRun
 from nstc.compress.optimisation import best_device, training_folder
 from nstc.compress.style_sources import StyleSource
+from nstc.compress.teacher_style import style_of_teacher
 from nstc.compress.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.core.bundle import (
     STYLE_FILE,
@@ -84,7 +85,9 @@ def prune(
         f"pruned: {before[0] / 1e9:.2f} to {after[0] / 1e9:.2f} GMACs at 512x512, "
         f"{before[1]:,} to {after[1]:,} parameters"
     )
-    source = _style_of(bundle) or style_source(opened, None, credit=None, vgg=vgg)
+    source = _style_of(bundle) or style_of_teacher(
+        opened, None, credit=None, vgg=vgg, progress=progress
+    )
     run = DistillationRun(
         teacher=opened,
         source=source,

@@ -1,12 +1,11 @@
-"""Where a model's style statistics come from: a painting, or a network's own outputs."""
+"""A style to aim at: its statistics, and what a manifest says of them."""
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nstc.core.images import Pixels, read_picture
+from nstc.core.images import read_picture
 from nstc.core.manifest import Style
-from nstc.models.style import StyleStatistics, statistics_of_outputs, statistics_of_painting
+from nstc.models.style import StyleStatistics, statistics_of_painting
 from nstc.models.vgg import load_vgg
 
 
@@ -27,9 +26,3 @@ def painting_style(painting: Path, *, credit: str | None, vgg: str) -> StyleSour
     statistics = statistics_of_painting(read_picture(painting).rgb, load_vgg(vgg))
     record = Style(name=painting.stem, source="painting", credit=credit)
     return StyleSource(record, statistics)
-
-
-def outputs_style(name: str, outputs: Mapping[int, Iterable[Pixels]], *, vgg: str) -> StyleSource:
-    """The style of a network that came without a painting: the mean Gram of its own pictures."""
-    statistics = statistics_of_outputs(outputs, load_vgg(vgg))
-    return StyleSource(Style(name=name, source="outputs"), statistics)

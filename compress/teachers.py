@@ -1,5 +1,6 @@
 """Anything that can teach: a bundle, a checkpoint, a TorchScript or ONNX file made by others."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,13 @@ class Teacher:
     statistics: StyleStatistics | None = None
     style: Style | None = None
     note: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What its pictures depend on: its weights, and how a foreign file is fed."""
+        if self.note is None:
+            return self.origin.sha256
+        return hashlib.sha256(f"{self.origin.sha256}|{self.note}".encode()).hexdigest()
 
 
 def open_teacher(model: str | Path, options: TeacherOptions | None = None) -> Teacher:

@@ -15,6 +15,7 @@ from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
 from nstc.core.errors import CheckpointError, CorruptBundleError, OptionError
+from nstc.core.files import sha256_of
 
 LAYERS: Final[dict[str, int]] = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}
 """Names of the layers losses look at, and their positions in torchvision's `features`."""
@@ -92,6 +93,13 @@ def load_vgg(source: str = "shipped") -> VggFeatures:
     except SafetensorError as error:
         raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
     return _with_weights(weights, _TORCHVISION_NORMALISATION)
+
+
+def vgg_identity(source: str) -> str:
+    """What makes two feature networks the same: the hash of the file, or torchvision's name."""
+    if source == "shipped":
+        return SHIPPED_SHA256
+    return source if source == "torchvision" else sha256_of(Path(source))
 
 
 def _layers() -> list[nn.Module]:
