@@ -97,7 +97,8 @@ class DistillRecipe(_Checked):
         perceptual_size: Side of the part of them that VGG looks at.
         crops: Crops cached of each photograph.
         color_jitter: How far their colours are changed, for sets of few photographs.
-        batch: Crops a step.
+        batch: Crops a step of the first stage.
+        perceptual_batch: Crops a step of the second, whose cost is VGG's.
         learning_rate: Peak of the first stage, of Adam.
         perceptual_learning_rate: Peak of the second.
         pixel_weight: On the mean absolute difference to the teacher's picture.
@@ -122,6 +123,7 @@ class DistillRecipe(_Checked):
     crops: int = _within(1, 100, 1)
     color_jitter: float = _within(0, 1, 0.0)
     batch: int = _within(1, 64, 4)
+    perceptual_batch: int = _within(1, 64, 4)
     learning_rate: float = _positive(3e-3)
     perceptual_learning_rate: float = _positive(1e-3)
     pixel_weight: float = _at_least(0, 4.0)
