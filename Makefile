@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types imports unit test-base test-slow format clean
+.PHONY: demo test lint types imports unit test-base test-slow bench-startup format clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -31,10 +31,13 @@ imports: $(READY)
 	PYTHONPATH=.typetree $(BIN)/lint-imports
 
 unit: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test-base: $(READY)  ## the device's install: a wheel in an environment without torch
 	$(BIN)/python -m pytest -m base_install
+
+bench-startup: $(READY)  ## how long `nstc --help` takes
+	$(BIN)/python -m nstc.benchmarks.startup
 
 test-slow: $(READY)  ## minutes of training: judges quality, not only function
 	$(BIN)/python -m pytest -m slow

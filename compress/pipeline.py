@@ -38,6 +38,7 @@ PRESETS: Final = ("quick", "full")
 
 _STATE_FILE: Final = "pipeline.json"
 _ROUNDS_BETWEEN_STAGES: Final = 3
+_PHOTOS_BETWEEN_STAGES: Final = 2
 _SHOWN_NAMES: Final = 12
 _JUDGED_SAMPLES: Final = ("chelsea", "coffee", "rocket", "camera")
 
@@ -240,8 +241,12 @@ class _Judge:
 
     def note_stage(self, bundle: Bundle) -> None:
         """Say in one line how good and how fast a stage's result is."""
-        few_rounds = dataclasses.replace(self._recipe, rounds=_ROUNDS_BETWEEN_STAGES)
-        found = self.bench([bundle], few_rounds)
+        briefly = dataclasses.replace(
+            self._recipe,
+            rounds=min(_ROUNDS_BETWEEN_STAGES, self._recipe.rounds),
+            quality_photos=min(_PHOTOS_BETWEEN_STAGES, self._recipe.quality_photos),
+        )
+        found = self.bench([bundle], briefly)
         self._progress.note(f"{bundle.path.name}: {summary(found.rows[0])}")
 
 
