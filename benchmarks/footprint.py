@@ -1,0 +1,104 @@
+"""What a file costs before it is warm: peak memory and cold start, in a process of its own.
+
+Run as a module this file is that process. It loads neither torch nor the rest of nstc's tools, so
+that what it reports is ONNX Runtime and the network.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from nstc.core.errors import ArtifactError
+from nstc.runtime.onnx_session import OnnxSession
+
+_STATUS: Final = Path("/proc/self/status")
+_TIME_LIMIT_S: Final = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """Of one file at one picture size.
+
+    Attributes:
+        peak_bytes: Most resident memory of the process, Python and ONNX Runtime included.
+        network_bytes: How much of that came after ONNX Runtime was imported: weights and arena.
+        cold_start_ms: From opening the file to the end of its first inference.
+    """
+
+    peak_bytes: int
+    network_bytes: int
+    cold_start_ms: float
+
+
+def measure_footprint(path: Path, *, size: int, threads: int) -> Footprint | None:
+    """Open a bundle's ONNX file in a fresh process and stylise one picture.
+
+    Args:
+        path: The file.
+        size: Side of the picture in pixels.
+        threads: To compute with.
+
+    Returns:
+        None where the system does not tell a process's peak memory (it is Linux's `VmHWM`).
+
+    Raises:
+        ArtifactError: the file can't be loaded, does not run, or takes more than two minutes.
+    """
+    if not _STATUS.exists():
+        return None
+    command = [
+        sys.executable,
+        "-m",
+        "nstc.benchmarks.footprint",
+        str(path),
+        str(size),
+        str(threads),
+    ]
+    try:
+        ran = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIME_LIMIT_S, check=True
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ArtifactError(
+            f"{path} took more than {_TIME_LIMIT_S} s for one picture of {size}x{size}."
+        ) from error
+    except subprocess.CalledProcessError as error:
+        reason = (error.stderr.strip().splitlines() or [f"exit status {error.returncode}"])[-1]
+        raise ArtifactError(f"{path} does not run in a process of its own: {reason}") from error
+    return Footprint(**json.loads(ran.stdout))
+
+
+def _peak_bytes() -> int:
+    """Peak resident memory of this process.
+
+    `ru_maxrss` would not do: on Linux it begins with what the parent held at the fork.
+    """
+    for line in _STATUS.read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"{_STATUS} has no VmHWM")
+
+
+def _main(path: str, size: str, threads: str) -> None:
+    picture = np.full((int(size), int(size), 3), 128, np.uint8)
+    before = _peak_bytes()
+    started = time.perf_counter()
+    OnnxSession(Path(path), Path(path).name, int(threads)).run(picture)
+    elapsed = time.perf_counter() - started
+    peak = _peak_bytes()
+    content = {
+        "peak_bytes": peak,
+        "network_bytes": peak - before,
+        "cold_start_ms": elapsed * 1000,
+    }
+    sys.stdout.write(json.dumps(content))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
