@@ -9,10 +9,18 @@ import numpy as np
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from nstc.benchmarks import color_metrics
+from nstc.benchmarks.learned_metrics import load_lpips, lpips_missing
+from nstc.benchmarks.structure_metrics import edge_correlation, grid_share
 from nstc.core.images import Pixels
 from nstc.models.perceptual import ContentLoss
 
+GRID_FLOOR: Final = 1e-4
+"""Share of a picture's power below which a grid can't be seen: half a level of 255 on average, in
+a picture whose luminance has a deviation of 50 levels."""
+
 _PEAK: Final = 255
+_LPIPS: Final = "lpips"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,16 +28,20 @@ class Look:
     """All that metrics see of one stylised photograph.
 
     Attributes:
+        photo: (H, W, 3) uint8, what was stylised.
         pixels: (H, W, 3) uint8, as the session gave it.
         features: VGG features (1, C, h, w) of the layers in `CONTENT_LAYERS`.
         style_loss: Sum over `STYLE_LAYERS` of |G(y) - G(s)|² / |G(s)|², 0 or more.
         content_loss: Sum over `CONTENT_LAYERS` of |F(y) - F(x)|² / |F(x)|², x being the photograph.
+        flicker: See `nstc.benchmarks.flicker.flicker`; None where it was not measured.
     """
 
+    photo: Pixels
     pixels: Pixels
     features: Mapping[str, Tensor]
     style_loss: float
     content_loss: float
+    flicker: float | None = None
 
 
 class Metric(Protocol):
@@ -48,8 +60,11 @@ class Metric(Protocol):
         """Which way is up."""
 
     @property
-    def compute(self) -> Callable[[Look, Look], float]:
-        """From the candidate's look and the reference's to the number; infinity is allowed."""
+    def compute(self) -> Callable[[Look, Look], float | None]:
+        """From the candidate's look and the reference's to the number.
+
+        Infinity is allowed. None: what it takes was not measured of this photograph.
+        """
 
 
 @dataclass(frozen=True)
@@ -57,7 +72,7 @@ class _Comparison:
     name: str
     unit: str
     higher_is_better: bool
-    compute: Callable[[Look, Look], float]
+    compute: Callable[[Look, Look], float | None]
 
 
 def style_ratio(candidate: Look, reference: Look) -> float:
@@ -96,6 +111,58 @@ def feature_distance(candidate: Look, reference: Look) -> float:
     return float(ContentLoss()(candidate.features, reference.features))
 
 
+def color_drift(candidate: Look, reference: Look) -> float:
+    """See `nstc.benchmarks.color_metrics.color_drift`."""
+    return color_metrics.color_drift(candidate.pixels, reference.pixels)
+
+
+def histogram_distance(candidate: Look, reference: Look) -> float:
+    """See `nstc.benchmarks.color_metrics.histogram_distance`."""
+    return color_metrics.histogram_distance(candidate.pixels, reference.pixels)
+
+
+def checkerboard_ratio(candidate: Look, reference: Look) -> float:
+    """(g + e) / (r + e) of both pictures' `grid_share` and `GRID_FLOOR`: 1 is no more of a grid.
+
+    The floor keeps it finite, and a grid that can't be seen from counting.
+    """
+    own, other = grid_share(candidate.pixels), grid_share(reference.pixels)
+    return (own + GRID_FLOOR) / (other + GRID_FLOOR)
+
+
+def edge_preservation(candidate: Look, reference: Look) -> float:
+    """`edge_correlation` with the photograph less the reference's: 0 keeps as much of its edges.
+
+    From -2 to 2; above 0 it keeps more. A difference, since a correlation can be 0.
+    """
+    own = edge_correlation(candidate.pixels, candidate.photo)
+    return own - edge_correlation(reference.pixels, reference.photo)
+
+
+def flicker_ratio(candidate: Look, reference: Look) -> float | None:
+    """Flicker over the reference's: 1 is as steady, more is less steady."""
+    if candidate.flicker is None or reference.flicker is None:
+        return None
+    return _ratio(candidate.flicker, reference.flicker)
+
+
+def available_metrics() -> tuple[Metric, ...]:
+    """`METRICS`, and behind them those whose packages and weights are here."""
+    if lpips_missing() is not None:
+        return METRICS
+    distance = load_lpips()
+    return (
+        *METRICS,
+        _Comparison(_LPIPS, "", False, lambda own, other: distance(own.pixels, other.pixels)),
+    )
+
+
+def unavailable_metrics() -> Mapping[str, str]:
+    """By name of the metrics that results here do without: why, and what to do about it."""
+    missing = lpips_missing()
+    return {} if missing is None else {_LPIPS: missing}
+
+
 def _ratio(own: float, reference: float) -> float:
     if own == reference:
         return 1.0
@@ -108,5 +175,10 @@ METRICS: Final[tuple[Metric, ...]] = (
     _Comparison("ssim", "", True, ssim),
     _Comparison("psnr_db", "dB", True, psnr),
     _Comparison("feature_distance", "", False, feature_distance),
+    _Comparison("color_drift", "ΔE", False, color_drift),
+    _Comparison("histogram_distance", "CIELAB", False, histogram_distance),
+    _Comparison("checkerboard_ratio", "", False, checkerboard_ratio),
+    _Comparison("edge_preservation", "", True, edge_preservation),
+    _Comparison("flicker_ratio", "", False, flicker_ratio),
 )
-"""All metrics, in the order that results have them."""
+"""What every result has, in its order; see docs/metrics.md."""

@@ -1,13 +1,15 @@
 """Judging stylised photographs against a teacher's, one photograph at a time."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from nstc.benchmarks.metrics import METRICS, Look
+from nstc.benchmarks.flicker import flicker
+from nstc.benchmarks.metrics import Look, Metric, available_metrics
 from nstc.benchmarks.statistics import Interval, bootstrap_median
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
@@ -21,6 +23,9 @@ from nstc.runtime.session import Session
 
 FEW_PHOTOS: Final = 20
 """Intervals over fewer photographs than this are marked."""
+
+FLICKER_PHOTOS: Final = 8
+"""Flicker is measured on at most so many photographs: it costs each session four more runs."""
 
 _LAYERS: Final = tuple(dict.fromkeys(STYLE_LAYERS + CONTENT_LAYERS))
 
@@ -67,16 +72,19 @@ class Quality:
     """What was found of one candidate.
 
     Attributes:
-        metrics: By name in `METRICS`, the median over photographs and its bootstrap interval.
+        metrics: By name in `available_metrics`, the median over photographs and its bootstrap
+            interval.
         photos: How many photographs.
         teacher: The name of the teacher.
         style_source: See `StyleTarget`.
+        sampled_photos: For each metric that was computed on fewer than `photos`, on how many.
     """
 
     metrics: Mapping[str, Interval]
     photos: int
     teacher: str
     style_source: StyleSource
+    sampled_photos: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def few_photos(self) -> bool:
@@ -96,7 +104,8 @@ def judge(
     """Judge all candidates on the same photographs.
 
     Each photograph is decoded, stylised and looked at before the next one, and each teacher
-    stylises it once, so memory does not grow with the number of photographs.
+    stylises it once, so memory does not grow with the number of photographs. On `FLICKER_PHOTOS`
+    of them, evenly spread, every session stylises four changed copies as well.
 
     Args:
         candidates: Those with the same `Teacher` object share its pictures.
@@ -109,23 +118,20 @@ def judge(
     Returns:
         One result a candidate, in their order.
     """
-    values: list[dict[str, list[float]]] = [{m.name: [] for m in METRICS} for _ in candidates]
+    metrics = available_metrics()
+    values: list[dict[str, list[float]]] = [{m.name: [] for m in metrics} for _ in candidates]
     eye = _Eye(vgg)
+    shaken = _spread(len(photos), FLICKER_PHOTOS)
     progress = progress or Silent()
     progress.begin("quality", len(photos), 0)
     with torch.inference_mode():
-        for done, photo in enumerate(photos.squares(size), start=1):
-            for own, numbers in zip(values, _compare(candidates, photo, eye), strict=True):
-                for name, number in numbers.items():
-                    own[name].append(number)
-            progress.advance(done, {})
+        for position, photo in enumerate(photos.squares(size)):
+            looks = _look_at(candidates, photo, eye, shake=position in shaken)
+            for own, pair in zip(values, looks, strict=True):
+                _collect(own, metrics, *pair)
+            progress.advance(position + 1, {})
     return [
-        Quality(
-            metrics={name: bootstrap_median(own[name], seed=seed) for name in own},
-            photos=len(photos),
-            teacher=candidate.teacher.name,
-            style_source=candidate.style.source,
-        )
+        _quality(candidate, own, len(photos), seed)
         for candidate, own in zip(candidates, values, strict=True)
     ]
 
@@ -145,6 +151,7 @@ class _Seen:
     pixels: Pixels
     grams: Mapping[str, Tensor]
     features: Mapping[str, Tensor]
+    flicker: float | None
 
 
 class _Eye:
@@ -152,43 +159,76 @@ class _Eye:
         self.vgg = vgg
         self.content_loss = ContentLoss()
 
-    def see(self, pixels: Pixels) -> _Seen:
+    def see(self, session: Session, photo: Pixels, *, shake: bool) -> _Seen:
+        pixels = session.run(photo)
         found = self.vgg(images_to_tensor([pixels]), _LAYERS)
         return _Seen(
             pixels,
             {name: gram_matrix(found[name]) for name in STYLE_LAYERS},
             {name: found[name] for name in CONTENT_LAYERS},
+            flicker(session, photo, pixels) if shake else None,
         )
 
     def content(self, photo: Pixels) -> Mapping[str, Tensor]:
         features: Mapping[str, Tensor] = self.vgg(images_to_tensor([photo]), CONTENT_LAYERS)
         return features
 
-    def look(self, seen: _Seen, content: Mapping[str, Tensor], style: Mapping[str, Tensor]) -> Look:
+    def look(
+        self, seen: _Seen, photo: Pixels, content: Mapping[str, Tensor], style: Mapping[str, Tensor]
+    ) -> Look:
         style_loss = sum(
             float(gram_distance(seen.grams[name], style[name].unsqueeze(0)))
             for name in STYLE_LAYERS
         )
         return Look(
+            photo=photo,
             pixels=seen.pixels,
             features=seen.features,
             style_loss=style_loss,
             content_loss=float(self.content_loss(seen.features, content)),
+            flicker=seen.flicker,
         )
 
 
-def _compare(candidates: Sequence[Candidate], photo: Pixels, eye: _Eye) -> list[dict[str, float]]:
-    """Every metric of every candidate on one photograph."""
+def _look_at(
+    candidates: Sequence[Candidate], photo: Pixels, eye: _Eye, *, shake: bool
+) -> Iterator[tuple[Look, Look]]:
+    """Of every candidate its own look and its teacher's, on one photograph."""
     content = eye.content(photo)
-    size = photo.shape[0]
     by_teacher: dict[int, _Seen] = {}
-    results = []
     for candidate in candidates:
         teacher = candidate.teacher.session
         if id(teacher) not in by_teacher:
-            by_teacher[id(teacher)] = eye.see(teacher.run(photo))
-        style = candidate.style.statistics.at(size)
-        reference = eye.look(by_teacher[id(teacher)], content, style)
-        own = eye.look(eye.see(candidate.session.run(photo)), content, style)
-        results.append({metric.name: metric.compute(own, reference) for metric in METRICS})
-    return results
+            by_teacher[id(teacher)] = eye.see(teacher, photo, shake=shake)
+        own = eye.see(candidate.session, photo, shake=shake)
+        style = candidate.style.statistics.at(photo.shape[0])
+        yield (
+            eye.look(own, photo, content, style),
+            eye.look(by_teacher[id(teacher)], photo, content, style),
+        )
+
+
+def _collect(
+    values: Mapping[str, list[float]], metrics: Sequence[Metric], own: Look, reference: Look
+) -> None:
+    for metric in metrics:
+        number = metric.compute(own, reference)
+        if number is not None:
+            values[metric.name].append(number)
+
+
+def _quality(
+    candidate: Candidate, values: Mapping[str, Sequence[float]], photos: int, seed: int
+) -> Quality:
+    return Quality(
+        metrics={name: bootstrap_median(own, seed=seed) for name, own in values.items()},
+        photos=photos,
+        teacher=candidate.teacher.name,
+        style_source=candidate.style.source,
+        sampled_photos={name: len(own) for name, own in values.items() if len(own) < photos},
+    )
+
+
+def _spread(total: int, count: int) -> frozenset[int]:
+    """At most `count` positions among `total`, evenly spread, the first and the last among them."""
+    return frozenset(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist())

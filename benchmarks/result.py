@@ -180,6 +180,7 @@ def _quality(quality: Quality) -> dict[str, Any]:
         },
         "photos": quality.photos,
         "few_photos": quality.few_photos,
+        "sampled_photos": dict(quality.sampled_photos),
         "teacher": quality.teacher,
         "style_source": quality.style_source,
     }

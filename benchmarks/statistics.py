@@ -66,7 +66,7 @@ def bootstrap_median(samples: Sequence[float], *, seed: int) -> Interval:
     _refuse_none(samples)
     values = np.asarray(samples, dtype=np.float64)
     rng = np.random.default_rng(seed)
-    medians = [np.median(rng.choice(values, len(values))) for _ in range(RESAMPLES)]
+    medians = np.median(rng.choice(values, (RESAMPLES, len(values))), axis=1)
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(medians, [tail, 1 - tail], method="inverted_cdf")
     return Interval(median=median(samples), low=float(low), high=float(high))

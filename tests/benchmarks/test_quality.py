@@ -4,11 +4,17 @@ import numpy as np
 import pytest
 import torch
 
+from nstc.benchmarks import metrics
 from nstc.benchmarks.quality import Candidate, StyleTarget, Teacher, judge, style_of_outputs
 from nstc.models.perceptual import STYLE_LAYERS
 from nstc.models.style import StyleStatistics, statistics_of_painting
 
 SIZE = 32
+
+
+@pytest.fixture(autouse=True)
+def _no_lpips(monkeypatch):
+    monkeypatch.setattr(metrics, "lpips_missing", lambda: "not wanted here")
 
 
 class Mirror:
@@ -66,6 +72,11 @@ def test_the_teacher_beside_itself_is_perfect(
         "ssim": 1.0,
         "psnr_db": math.inf,
         "feature_distance": 0.0,
+        "color_drift": 0.0,
+        "histogram_distance": 0.0,
+        "checkerboard_ratio": 1.0,
+        "edge_preservation": 0.0,
+        "flicker_ratio": 1.0,
     }
 
 
@@ -99,7 +110,56 @@ def test_one_photograph_after_the_other_and_the_teacher_once_for_all_candidates(
     ]
     judge(candidates, photo_set(2), size=SIZE, vgg=Mirror(), seed=0)
     square = (SIZE, SIZE, 3)
-    assert log == [("teacher", square), ("first", square), ("second", square)] * 2
+    # each stylises the photograph and four changed copies of it
+    of_one = [(name, square) for name in ("teacher", "first", "second") for _ in range(5)]
+    assert log == of_one * 2
+
+
+def test_flicker_is_measured_on_eight_photographs_evenly_spread(
+    photo_set, invert, function_session
+):
+    photos = photo_set(15)
+    numbers = {photo.tobytes(): number for number, photo in enumerate(photos.squares(16))}
+    runs = []
+
+    def remember(rgb):
+        runs.append(numbers.get(rgb.tobytes(), "changed"))
+        return rgb
+
+    candidate = Candidate(session=function_session(remember), teacher=invert, style=flat_style(0.1))
+    [found] = judge([candidate], photos, size=16, vgg=Mirror(), seed=0)
+    expected = []
+    for number in range(15):
+        expected += [number] + ["changed"] * (4 if number % 2 == 0 else 0)
+    assert runs == expected
+    assert found.sampled_photos == {"flicker_ratio": 8}
+    assert found.metrics["flicker_ratio"].median == pytest.approx(1.0, rel=0.02)
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_few_photographs_are_all_used_for_flicker(photo_set, invert, count):
+    candidate = Candidate(session=invert.session, teacher=invert, style=flat_style(0.1))
+    [found] = judge([candidate], photo_set(count), size=16, vgg=Mirror(), seed=0)
+    assert found.sampled_photos == {}
+    assert found.metrics["flicker_ratio"].median == 1.0
+
+
+def test_a_grid_and_a_restless_student_are_found(photo_set, invert, function_session):
+    def grid(rgb):
+        inverted = 255 - rgb
+        inverted[::4] -= inverted[::4] // 4
+        return inverted
+
+    def restless(rgb):
+        return 255 - rgb // 32 * 32
+
+    candidates = [
+        Candidate(session=function_session(f), teacher=invert, style=flat_style(0.1))
+        for f in (grid, restless)
+    ]
+    gridded, shaky = judge(candidates, photo_set(3), size=SIZE, vgg=Mirror(), seed=0)
+    assert gridded.metrics["checkerboard_ratio"].median > 3
+    assert shaky.metrics["flicker_ratio"].median > 1.5
 
 
 def test_candidates_with_teachers_of_their_own(photo_set, invert, function_session):

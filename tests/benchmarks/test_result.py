@@ -31,10 +31,12 @@ QUALITY = Quality(
         "ssim": spread(0.8),
         "psnr_db": Interval(median=math.inf, low=30.0, high=math.inf),
         "feature_distance": spread(0.5),
+        "flicker_ratio": spread(1.05),
     },
     photos=2,
     teacher="zoo:dusk/teacher",
     style_source="outputs",
+    sampled_photos={"flicker_ratio": 1},
 )
 
 ROW = Row(
@@ -103,7 +105,9 @@ def test_quality_has_plain_numbers_and_says_what_it_stands_on():
     assert quality["style_ratio"] == 1.25
     assert quality["psnr_db"] is None
     assert quality["intervals"]["psnr_db"] == {"low": 30.0, "high": None}
+    assert quality["flicker_ratio"] == 1.05
     assert quality["few_photos"] is True
+    assert quality["sampled_photos"] == {"flicker_ratio": 1}
     assert quality["style_source"] == "outputs"
     assert quality["teacher"] == "zoo:dusk/teacher"
 
