@@ -106,9 +106,14 @@ def _measurement(row: Any) -> str:
     return (
         f"| model.{row['artifact']} | {row['bytes'] / 1000:.0f} "
         f"| {speedup['median']:.1f} ({speedup['low']:.1f} to {speedup['high']:.1f}) "
-        f"| {quality['style_ratio']:.3f} | {quality['content_ratio']:.3f} "
-        f"| {quality['ssim']:.3f} | {quality['psnr_db']:.1f} |"
+        f"| {_number(quality['style_ratio'], 3)} | {_number(quality['content_ratio'], 3)} "
+        f"| {_number(quality['ssim'], 3)} | {_number(quality['psnr_db'], 1)} |"
     )
+
+
+def _number(value: float | None, digits: int) -> str:
+    """A result's number; JSON has none for infinity, such as the PSNR of equal pictures."""
+    return "∞" if value is None else f"{value:.{digits}f}"
 
 
 def _step(step: Step) -> str:

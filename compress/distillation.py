@@ -103,6 +103,7 @@ def distill(
     recipe, progress = recipe or DistillRecipe(), progress or Silent()
     folder = training_folder(output)
     start = None if init is None else open_bundle(init)
+    started = None if start is None else _student_of(start)
     opened = open_teacher(teacher, options)
     if opened.note:
         progress.note(f"{opened.origin.name} {opened.note}")
@@ -118,13 +119,13 @@ def distill(
         progress=progress,
         settings={
             "vgg": vgg,
-            "init": None if init is None else open_bundle(init).identity,
+            "init": None if start is None else start.identity,
             "style": None if style is None else sha256_of(style),
         },
     )
     if not resume:
         run.forget_checkpoints()
-    network = run.pixel_stage(None if start is None else _student_of(start))
+    network = run.pixel_stage(started)
     run.perceptual_stage(network, steps=recipe.steps, rate=recipe.perceptual_learning_rate)
     architecture, contract = describe(network)
     manifest = Manifest(

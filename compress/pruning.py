@@ -136,7 +136,7 @@ def slim_down(network: nn.Module, recipe: PruneRecipe) -> None:
     if _widths(network) == widths:
         raise OptionError(
             f"nothing is removed at ratio {ratio:.2f} with widths in multiples of "
-            f"{recipe.round_to}: raise --ratio or lower --round-to."
+            f"{recipe.round_to}: lower --round-to."
         )
 
 
@@ -200,8 +200,8 @@ def _ratio_for(network: nn.Module, speedup: float, round_to: int) -> float:
     low, high = 0.0, _LARGEST_RATIO
     if _macs_after(network, high, round_to) > goal:
         raise OptionError(
-            f"a speed-up of {speedup} can't be reached by removing channels from this network: "
-            "ask for less."
+            f"a speed-up of {speedup} can't be reached by removing channels from this network with "
+            f"widths in multiples of {round_to}: ask for less, or lower --round-to."
         )
     for _ in range(_SEARCH_STEPS):
         middle = (low + high) / 2
@@ -219,17 +219,24 @@ def _macs_after(network: nn.Module, ratio: float, round_to: int) -> int:
 
 
 def _remove_channels(network: nn.Module, ratio: float, round_to: int) -> None:
-    """Remove `ratio` of each layer's channels, those of least norm, in place."""
+    """Remove `ratio` of each layer's channels, those of least norm, in place.
+
+    `round_to` channels are left in any layer: torch-pruning would round fewer down to none, and
+    then leave the layer whole.
+    """
     example = torch.zeros(1, 3, _TRACED_SIZE, _TRACED_SIZE)
-    outputs = [m for m in network.modules() if isinstance(m, nn.Conv2d)][-1]
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    # Half a channel more, so that no rounding error takes one from the last `round_to`.
+    most = {m: max(0.0, 1 - (round_to + 0.5) / m.out_channels) for m in convolutions}
     pruner = torch_pruning.BasePruner(
         network,
         example,
         importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
         pruning_ratio=ratio,
+        pruning_ratio_dict={m: min(ratio, most[m]) for m in convolutions},
         max_pruning_ratio=_LARGEST_RATIO,
         round_to=round_to,
-        ignored_layers=[outputs],
+        ignored_layers=[convolutions[-1]],
         in_channel_groups={},  # torch-pruning's own defaults are shared between calls
         out_channel_groups={},
     )
