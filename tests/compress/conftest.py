@@ -22,6 +22,7 @@ from nstc.models.student import Student
 from nstc.models.style import StyleStatistics
 from nstc.models.tensors import save_tensors
 from nstc.models.transformer import TransformerNet
+from nstc.models.vgg import VggFeatures, load_vgg
 
 MakeStyledBundle = Callable[..., Bundle]
 
@@ -172,6 +173,12 @@ def styled_teacher(
 ) -> Bundle:
     """A full-size network's bundle that brings its style."""
     return make_styled_bundle(teacher, tmp_path / "styled-teacher")
+
+
+@pytest.fixture(scope="session")
+def vgg() -> VggFeatures:
+    """The shipped feature network."""
+    return load_vgg()
 
 
 @pytest.fixture

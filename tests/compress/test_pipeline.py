@@ -2,12 +2,17 @@
 
 import dataclasses
 import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from nstc.compress import pipeline
-from nstc.compress.pipeline import PRESETS, compress, preset, split_photos
+from nstc.compress.pipeline import PRESETS, Compression, compress, preset, split_photos
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import Interrupted, OptionError, OutputError
 from nstc.core.images import read_picture
@@ -19,6 +24,7 @@ from nstc.core.recipe import (
     QuantizeRecipe,
     Recipe,
 )
+from nstc.models.transformer import TransformerNet
 
 TINY = Recipe(
     distill=DistillRecipe(
@@ -29,30 +35,75 @@ TINY = Recipe(
         size=64,
         perceptual_size=64,
         batch=1,
+        perceptual_batch=1,
     ),
     prune=PruneRecipe(ratio=0.5, steps=1),
     quantize=QuantizeRecipe(calibration_photos=1, calibration_size=64),
     bench=BenchRecipe(size=64, rounds=3, threads=1, quality_photos=1),
 )
+SHEET_SIZE = 64
+
+
+def make_cheap(patch: pytest.MonkeyPatch) -> None:
+    """What costs time and has tests of its own: pictures of full size, many bootstrap draws."""
+    patch.setattr("nstc.compress.comparison.SHEET_SIZE", SHEET_SIZE)
+    patch.setattr("nstc.benchmarks.statistics.RESAMPLES", 100)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that came to its end. Not to be changed: tests go on with copies of its folder."""
+
+    teacher: Path
+    photos: Path
+    output: Path
+    made: Compression
+    notes: str
+
+    def copy(self, path: Path) -> Path:
+        return Path(shutil.copytree(self.output, path))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for the whole module, so that equal networks are exported once."""
+    return tmp_path_factory.mktemp("pipeline-cache")
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NSTC_CACHE", str(tmp_path / "cache"))
+def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NSTC_CACHE", str(cache))
+    make_cheap(monkeypatch)
 
 
-def test_all_stages_are_made_measured_and_shown(
-    styled_teacher: Bundle, photos: PhotoSet, tmp_path: Path, recorder: type
-) -> None:
+@pytest.fixture(scope="module")
+def finished(
+    make_styled_bundle: Callable[..., Bundle],
+    photos: PhotoSet,
+    recorder: type,
+    cache: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Finished:
+    folder = tmp_path_factory.mktemp("finished")
+    torch.manual_seed(1)
+    network = TransformerNet((8, 8, 8), (), (8, 8))
+    network.prepare_for_training()
+    bundle = make_styled_bundle(network, folder / "teacher")
+    learned = photos.paths[0].parent
     told = recorder()
-    output = tmp_path / "out"
-    made = compress(
-        styled_teacher.path,
-        output,
-        recipe=TINY,
-        photos=[photos.paths[0].parent],
-        progress=told,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NSTC_CACHE", str(cache))
+        make_cheap(patch)
+        made = compress(bundle.path, folder / "out", recipe=TINY, photos=[learned], progress=told)
+    return Finished(bundle.path, learned, folder / "out", made, "\n".join(told.notes))
+
+
+def taken_over(told: Any) -> list[str]:
+    return [note.partition(":")[0] for note in told.notes if "taken over" in note]
+
+
+def test_all_stages_are_made_measured_and_shown(finished: Finished) -> None:
+    made = finished.made
     assert set(made.bundle.artifacts) == {"onnx", "int8.onnx", "ts"}
     assert [(Path(row.model).name, row.artifact) for row in made.result.rows] == [
         ("distilled", "onnx"),
@@ -61,57 +112,77 @@ def test_all_stages_are_made_measured_and_shown(
         ("student", "onnx"),
     ]
     assert made.result.rows[0].macs > made.result.rows[1].macs
-    assert json.loads((output / "bench.json").read_text())["schema"] == "nstc.bench/1"
-    assert read_picture(made.comparison).rgb.shape[1] > 4 * 300
+    assert json.loads((finished.output / "bench.json").read_text())["schema"] == "nstc.bench/1"
+    assert read_picture(made.comparison).rgb.shape[1] >= 4 * SHEET_SIZE
     card = (made.bundle.path / "README.md").read_text()
     assert "### distill" in card
     assert "model.int8.onnx" in card
-    notes = "\n".join(told.notes)
-    assert "learning from 2 photographs: 0, 1" in notes
-    assert "distilled: " in notes
-    assert "style_ratio" in notes
+    assert "learning from 2 photographs: 0, 1" in finished.notes
+    assert "distilled: " in finished.notes
+    assert "style_ratio" in finished.notes
 
 
-def test_a_second_run_takes_over_what_is_there_and_a_changed_one_does_not(
-    styled_teacher: Bundle, photos: PhotoSet, tmp_path: Path, recorder: type
+def test_a_second_run_takes_over_what_is_there(
+    finished: Finished, tmp_path: Path, recorder: type
 ) -> None:
-    folder = [photos.paths[0].parent]
-    compress(styled_teacher.path, tmp_path / "out", recipe=TINY, photos=folder)
-    first = {
-        name: open_bundle(tmp_path / "out" / name).identity for name in ("distilled", "pruned")
-    }
-
-    again = recorder()
-    compress(styled_teacher.path, tmp_path / "out", recipe=TINY, photos=folder, progress=again)
-    assert [n for n in again.notes if "taken over" in n] == [
-        f"{stage}: taken over from an earlier run" for stage in ("distilled", "pruned", "student")
-    ]
-
-    changed = dataclasses.replace(TINY, prune=PruneRecipe(ratio=0.5, steps=2))
+    output = finished.copy(tmp_path / "out")
     told = recorder()
-    compress(styled_teacher.path, tmp_path / "out", recipe=changed, photos=folder, progress=told)
-    assert [n for n in told.notes if "taken over" in n] == [
-        "distilled: taken over from an earlier run"
-    ]
-    assert open_bundle(tmp_path / "out" / "distilled").identity == first["distilled"]
-    assert open_bundle(tmp_path / "out" / "pruned").identity != first["pruned"]
+    again = compress(finished.teacher, output, recipe=TINY, photos=[finished.photos], progress=told)
+    assert taken_over(told) == ["distilled", "pruned", "student"]
+    assert again.bundle.identity == finished.made.bundle.identity
 
 
-def test_a_run_stopped_in_a_stage_ends_as_if_it_had_not_been(
-    styled_teacher: Bundle, photos: PhotoSet, tmp_path: Path, recorder: type
+class AskedError(Exception):
+    """The pipeline came to the quantization, with this network."""
+
+
+@pytest.fixture
+def stop_before_quantization(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quantizing exports the network twice, and does not change its weights."""
+
+    def quantize(model: Path, *_arguments: Any, **_options: Any) -> None:
+        raise AskedError(open_bundle(model).identity)
+
+    monkeypatch.setattr(pipeline, "quantize", quantize)
+
+
+@pytest.mark.usefixtures("stop_before_quantization")
+def test_a_stage_whose_settings_changed_is_done_again_and_those_after_it(
+    finished: Finished, tmp_path: Path, recorder: type
 ) -> None:
-    folder = [photos.paths[0].parent]
-    whole = compress(styled_teacher.path, tmp_path / "whole", recipe=TINY, photos=folder)
+    output = finished.copy(tmp_path / "out")
+    # As many channels go as before, so that nothing has to be exported again.
+    changed = dataclasses.replace(TINY, prune=PruneRecipe(ratio=0.45, steps=1))
+    told = recorder()
+    with pytest.raises(AskedError):
+        compress(finished.teacher, output, recipe=changed, photos=[finished.photos], progress=told)
+    assert taken_over(told) == ["distilled"]
+    pruned = open_bundle(output / "pruned")
+    assert pruned.manifest.history[-1].recipe["prune"]["ratio"] == 0.45
+    # The student was there, but made from another pruned network.
+    assert not (output / "student").exists()
+
+
+@pytest.mark.usefixtures("stop_before_quantization")
+def test_a_run_stopped_in_its_stages_ends_as_if_it_had_not_been(
+    finished: Finished, tmp_path: Path, recorder: type
+) -> None:
+    def run(progress: Any) -> None:
+        output, photos = tmp_path / "stopped", [finished.photos]
+        compress(finished.teacher, output, recipe=TINY, photos=photos, progress=progress)
+
     with pytest.raises(Interrupted):
-        compress(
-            styled_teacher.path,
-            tmp_path / "stopped",
-            recipe=TINY,
-            photos=folder,
-            progress=recorder(ctrl_c_at=("perceptual", 1)),
-        )
-    resumed = compress(styled_teacher.path, tmp_path / "stopped", recipe=TINY, photos=folder)
-    assert resumed.bundle.identity == whole.bundle.identity
+        run(recorder(ctrl_c_at=("pixels", 1)))
+    with pytest.raises(Interrupted):
+        run(recorder(ctrl_c_at=("perceptual", 1)))
+    told = recorder()
+    with pytest.raises(AskedError, match=finished.made.bundle.identity):
+        run(told)
+    assert [entry for entry in told.begun if entry[0] in {"pixels", "perceptual"}] == [
+        ("pixels", 2, 2),
+        ("perceptual", 2, 1),
+        ("perceptual", 1, 0),
+    ]
 
 
 def test_a_folder_of_the_users_own_is_not_written_into(

@@ -1,0 +1,180 @@
+"""The card of a model, from manifests and results written by hand."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nstc.benchmarks.metrics import METRICS
+from nstc.benchmarks.quality import Quality
+from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
+from nstc.benchmarks.statistics import Interval
+from nstc.compress.card import card, with_card, write_preview
+from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle
+from nstc.core.images import read_picture
+from nstc.core.manifest import Origin, PhotoRecord, Step
+from nstc.core.photos import PhotoSet, sample_photos
+from nstc.runtime.session import open_session
+
+MEDIANS = {"style_ratio": 1.234, "content_ratio": 0.987, "ssim": 0.8125, "psnr_db": 24.56}
+
+
+def row(model: str, artifact: str = "int8.onnx", photos: int = 4, **medians: float) -> Row:
+    found = {metric.name: 0.5 for metric in METRICS} | MEDIANS | medians
+    return Row(
+        model=model,
+        artifact=artifact,
+        target="cpu:2",
+        size=512,
+        samples_ms=(4.0, 5.0, 6.0),
+        speedup=Interval(median=81.26, low=79.04, high=84.95),
+        params=58_123,
+        macs=940_000_000,
+        size_bytes=81_499,
+        quality=Quality(
+            metrics={name: Interval(median=m, low=m, high=m) for name, m in found.items()},
+            photos=photos,
+            teacher="zoo:starry-night/teacher",
+            style_source="painting",
+        ),
+    )
+
+
+def result_of(*rows: Row) -> BenchResult:
+    return BenchResult(
+        machine={"cpu": "some"},
+        protocol=BenchProtocol(
+            rounds=3,
+            size=512,
+            photos=PhotoRecord(count=4, sets=("samples",), list_sha256="c" * 64),
+            seed=0,
+            vgg="d" * 64,
+            reference="teacher",
+        ),
+        reference=Reference(
+            model="teacher", artifact="onnx", target="cpu:2", samples_ms=(400.0, 410.0, 390.0)
+        ),
+        rows=rows,
+    )
+
+
+@pytest.fixture
+def two_photos() -> PhotoSet:
+    return sample_photos().take(2)
+
+
+class TestWithCard:
+    def test_the_models_own_rows_are_kept_without_their_samples(
+        self, bundle: Bundle, two_photos: PhotoSet
+    ) -> None:
+        path = str(bundle.path)
+        result = result_of(row("another"), row(path), row(path, "onnx"))
+        made = with_card(bundle, result, two_photos)
+        first, second = made.manifest.measurements
+        assert (first["model"], first["artifact"]) == ("negative", "int8.onnx")
+        assert second["artifact"] == "onnx"
+        assert first["protocol"] == result.protocol.id
+        assert first["latency_ms"] == {"median": 5.0, "iqr": 1.0}
+        assert first["speedup"] == {"median": 81.26, "low": 79.04, "high": 84.95}
+
+    def test_card_and_preview_are_files_of_the_bundle_and_the_rest_stays(
+        self, bundle: Bundle, two_photos: PhotoSet
+    ) -> None:
+        made = with_card(bundle, result_of(row(str(bundle.path))), two_photos)
+        assert made.path == bundle.path
+        assert made.identity == bundle.identity
+        assert set(made.manifest.files) == {*bundle.manifest.files, CARD_FILE, PREVIEW_FILE}
+        for name in made.manifest.files:
+            made.file(name)  # its hash is the manifest's
+        assert (made.path / CARD_FILE).read_text(encoding="utf-8") == card(
+            dataclasses.replace(made.manifest, files={})
+        )
+
+    def test_a_second_card_replaces_the_first(self, bundle: Bundle, two_photos: PhotoSet) -> None:
+        path = str(bundle.path)
+        made = with_card(bundle, result_of(row(path), row(path, "onnx")), two_photos)
+        again = with_card(made, result_of(row(path, style_ratio=1.111)), two_photos)
+        assert len(again.manifest.measurements) == 1
+        assert "| 1.111 |" in (again.path / CARD_FILE).read_text()
+
+    def test_pictures_equal_to_the_teachers_have_no_finite_psnr(
+        self, bundle: Bundle, two_photos: PhotoSet
+    ) -> None:
+        result = result_of(row(str(bundle.path), psnr_db=math.inf))
+        made = with_card(bundle, result, two_photos)
+        assert "| 0.812 | ∞ |" in (made.path / CARD_FILE).read_text(encoding="utf-8")
+
+
+class TestPreview:
+    def test_shows_photographs_above_their_stylised_pictures(
+        self, bundle: Bundle, two_photos: PhotoSet, tmp_path: Path
+    ) -> None:
+        write_preview(tmp_path, open_session(bundle), two_photos)
+        sheet = read_picture(tmp_path / PREVIEW_FILE).rgb.astype(int)
+        size = 192
+        above, below = sheet[:size, :size], sheet[-size:, :size]
+        square = next(two_photos.squares(size)).astype(int)
+        # The model paints negatives; JPEG changes single pixels a little.
+        assert np.abs(above - square).mean() < 8
+        assert np.abs(below - (255 - square)).mean() < 8
+
+    def test_shows_four_photographs_at_most(self, bundle: Bundle, tmp_path: Path) -> None:
+        write_preview(tmp_path, open_session(bundle), sample_photos())
+        width = read_picture(tmp_path / PREVIEW_FILE).rgb.shape[1]
+        assert 4 * 192 <= width < 5 * 192
+
+
+class TestCard:
+    def measured(self, bundle: Bundle, two_photos: PhotoSet, photos: int = 4) -> str:
+        made = with_card(bundle, result_of(row(str(bundle.path), photos=photos)), two_photos)
+        return (made.path / CARD_FILE).read_text(encoding="utf-8")
+
+    def test_says_what_the_model_is(self, bundle: Bundle) -> None:
+        text = card(bundle.manifest)
+        assert text.startswith("# negative\n\n- stage: quantized\n")
+        assert "- architecture: student (inner [8], width 8)" in text
+        assert "- style: negative, Nobody, 2020 (statistics of painting)" in text
+        assert f"- teacher: teacher, sha256 {'0' * 16}\n" in text
+        assert "an output pixel sees 35 pixels across; locality: exact" in text
+        assert f"![preview]({PREVIEW_FILE})" in text
+        assert text.endswith("generated from `manifest.json`.\n")
+
+    def test_says_what_it_was_made_of_and_how(self, bundle: Bundle) -> None:
+        photos = PhotoRecord(count=7, sets=("holiday", "work"), list_sha256="ab" * 32)
+        step = Step(verb="prune", recipe={"ratio": 0.25, "steps": 9}, photos=photos)
+        manifest = dataclasses.replace(
+            bundle.manifest,
+            parent=Origin(name="small", sha256="1" * 64, zoo="zoo:starry-night"),
+            history=(*bundle.manifest.history, step),
+        )
+        text = card(manifest)
+        assert "- started from: zoo:starry-night\n" in text
+        assert "### distill\n\nRecipe: steps 1.\n\nResults: loss 0.5.\n" in text
+        assert (
+            "### prune\n\nOn 7 photographs of holiday, work (list sha256 abababababababab).\n\n"
+            "Recipe: ratio 0.25, steps 9.\n"
+        ) in text
+
+    def test_of_a_model_that_was_not_measured_has_no_table(self, bundle: Bundle) -> None:
+        assert "## Measured" not in card(bundle.manifest)
+
+    def test_of_a_model_without_style_names_none(self, bundle: Bundle) -> None:
+        assert "- style" not in card(dataclasses.replace(bundle.manifest, style=None))
+
+    def test_has_the_measured_numbers(self, bundle: Bundle, two_photos: PhotoSet) -> None:
+        text = self.measured(bundle, two_photos)
+        assert (
+            "| model.int8.onnx | 81 | 81.3 (79.0 to 85.0) | 1.234 | 0.987 | 0.812 | 24.6 |" in text
+        )
+        assert "By `nstc bench` at 512x512 on cpu:2, protocol " in text
+        assert "58,123 parameters, 0.94 GMACs." in text
+
+    def test_marks_intervals_over_few_photographs(
+        self, bundle: Bundle, two_photos: PhotoSet
+    ) -> None:
+        assert "on 4 photographs it did not learn from (few: wide" in self.measured(
+            bundle, two_photos
+        )
+        assert "on 20 photographs it did not learn from." in self.measured(bundle, two_photos, 20)

@@ -1,0 +1,185 @@
+"""What a student learns from, on pairs whose losses can be worked out by hand."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nstc.compress.objectives import PerceptualObjective, PixelObjective
+from nstc.compress.teacher_outputs import TeacherOutputs
+from nstc.core.images import Pixels
+from nstc.core.photos import PhotoSet
+from nstc.core.recipe import DistillRecipe
+from nstc.models.functional import gram_distance, gram_matrix
+from nstc.models.perceptual import STYLE_LAYERS
+from nstc.models.style import StyleStatistics
+from nstc.models.tensors import images_to_tensor
+from nstc.models.vgg import VggFeatures
+
+RECIPE = DistillRecipe(size=64, perceptual_size=64, batch=2, perceptual_batch=1)
+CPU = torch.device("cpu")
+
+
+class Scaled(nn.Module):
+    """The photograph times a factor plus an offset, both learned."""
+
+    def __init__(self, factor: float, offset: float = 0.0) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+        self.offset = nn.Parameter(torch.tensor(offset))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.factor * images + self.offset
+
+
+def pairs_of(
+    photos: PhotoSet, teacher: Callable[[Pixels], Pixels], recipe: DistillRecipe = RECIPE
+) -> TeacherOutputs:
+    pairs = TeacherOutputs(
+        teacher,
+        teacher.__name__.ljust(24),
+        photos,
+        size=recipe.size,
+        crops=1,
+        jitter=0,
+        seed=recipe.seed,
+    )
+    for index in pairs.missing():
+        pairs.make(index)
+    return pairs
+
+
+def same(rgb: Pixels) -> Pixels:
+    return rgb
+
+
+def negative(rgb: Pixels) -> Pixels:
+    return 255 - rgb
+
+
+@pytest.fixture
+def photo(photos: PhotoSet) -> PhotoSet:
+    """A single photograph, so that every batch is known."""
+    return PhotoSet(photos.paths[:1], photos.names)
+
+
+@pytest.fixture
+def perceptual(
+    vgg: VggFeatures, style_statistics: StyleStatistics
+) -> Callable[..., PerceptualObjective]:
+    def make(
+        network: nn.Module,
+        pairs: TeacherOutputs,
+        recipe: DistillRecipe = RECIPE,
+        grams: Mapping[str, Tensor] | None = None,
+    ) -> PerceptualObjective:
+        return PerceptualObjective(network, pairs, recipe, vgg, grams or style_statistics.at(512))
+
+    return make
+
+
+def numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    return {name: float(term.detach()) for name, term in terms.items()}
+
+
+class TestPixels:
+    def test_is_the_mean_distance_to_the_teachers_picture(self, photo: PhotoSet) -> None:
+        pairs = pairs_of(photo, negative)
+        x = images_to_tensor([pairs[0][0]])
+        terms = PixelObjective(Scaled(1.0), pairs, RECIPE, CPU)(0)
+        assert numbers(terms) == pytest.approx({"pixel": float((2 * x - 1).abs().mean())})
+
+    def test_is_nothing_for_a_perfect_student(self, photos: PhotoSet) -> None:
+        terms = PixelObjective(Scaled(-1.0, 1.0), pairs_of(photos, negative), RECIPE, CPU)(3)
+        assert numbers(terms) == pytest.approx({"pixel": 0}, abs=1e-6)
+
+    def test_a_step_draws_the_same_batch_whenever_it_is_made(self, photos: PhotoSet) -> None:
+        recipe = dataclasses.replace(RECIPE, batch=1)
+        pairs = pairs_of(photos, negative)
+        first, again = (PixelObjective(Scaled(0.5), pairs, recipe, CPU) for _ in range(2))
+        values = [numbers(first(step))["pixel"] for step in range(8)]
+        assert [numbers(again(step))["pixel"] for step in reversed(range(8))] == values[::-1]
+        assert len(set(values)) == 2  # both photographs come up
+
+
+class TestPerceptual:
+    def test_has_six_terms_and_a_perfect_student_only_the_teachers_own_aims(
+        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+    ) -> None:
+        terms = numbers(perceptual(Scaled(-1.0, 1.0), pairs_of(photo, negative))(0))
+        assert set(terms) == {"pixel", "feature", "gram", "style", "content", "range"}
+        for name in ("pixel", "feature", "gram", "range"):
+            assert terms[name] == pytest.approx(0, abs=1e-4), name
+        assert terms["style"] > 0.1
+        assert terms["content"] > 0.1
+
+    def test_content_is_measured_from_the_photograph_not_from_the_teacher(
+        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+    ) -> None:
+        terms = numbers(perceptual(Scaled(1.0), pairs_of(photo, negative))(0))
+        assert terms["content"] == pytest.approx(0, abs=1e-5)
+        assert terms["feature"] > 0.1
+        assert terms["gram"] > 0.01
+
+    def test_a_picture_out_of_range_costs_ten_times_its_square(
+        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+    ) -> None:
+        pairs = pairs_of(photo, same)
+        target = images_to_tensor([pairs[0][1]])
+        terms = numbers(perceptual(Scaled(0.0, 1.5), pairs)(0))
+        assert terms["range"] == pytest.approx(10 * 0.5**2)
+        assert terms["pixel"] == pytest.approx(4 * float((1.5 - target).mean()), rel=1e-5)
+        assert numbers(perceptual(Scaled(0.0, -0.2), pairs)(0))["range"] == pytest.approx(0.4)
+
+    def test_style_is_the_gram_distance_to_the_painting_over_all_layers(
+        self,
+        photo: PhotoSet,
+        vgg: VggFeatures,
+        perceptual: Callable[..., PerceptualObjective],
+    ) -> None:
+        pairs = pairs_of(photo, same)
+        seen = vgg(images_to_tensor([pairs[0][0]]), STYLE_LAYERS)
+        own = {name: gram_matrix(feature) for name, feature in seen.items()}
+        doubled = {name: 2 * gram[0] for name, gram in own.items()}
+        terms = numbers(perceptual(Scaled(1.0), pairs, grams=doubled)(0))
+        # |G - 2G|² / |2G|² is a quarter in each of the four layers.
+        assert terms["style"] == pytest.approx(1.0, rel=0.02)
+        assert float(gram_distance(own["relu1_2"], 2 * own["relu1_2"])) == pytest.approx(0.25)
+
+    @pytest.mark.parametrize("term", ["pixel", "feature", "gram", "style", "content"])
+    def test_each_weight_scales_its_own_term(
+        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective], term: str
+    ) -> None:
+        pairs, network = pairs_of(photo, negative), Scaled(0.5)
+        before = numbers(perceptual(network, pairs)(0))
+        weight: dict[str, Any] = {f"{term}_weight": 3 * getattr(RECIPE, f"{term}_weight")}
+        after = numbers(perceptual(network, pairs, dataclasses.replace(RECIPE, **weight))(0))
+        assert before[term] > 0
+        assert after == pytest.approx({**before, term: 3 * before[term]}, rel=1e-5)
+
+    def test_vgg_looks_at_a_part_drawn_by_the_steps_number(
+        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+    ) -> None:
+        recipe = dataclasses.replace(RECIPE, perceptual_size=32)
+        pairs, network = pairs_of(photo, negative), Scaled(0.5)
+        values = [numbers(perceptual(network, pairs, recipe)(step)) for step in range(3)]
+        assert numbers(perceptual(network, pairs, recipe)(1)) == values[1]
+        assert len({value["pixel"] for value in values}) == 3
+        other_seed = dataclasses.replace(recipe, seed=1)
+        assert numbers(perceptual(network, pairs, other_seed)(1)) != values[1]
+
+    def test_the_student_learns_and_vgg_does_not(
+        self,
+        photo: PhotoSet,
+        vgg: VggFeatures,
+        perceptual: Callable[..., PerceptualObjective],
+    ) -> None:
+        network = Scaled(0.5)
+        terms = perceptual(network, pairs_of(photo, negative))(0)
+        torch.stack(list(terms.values())).sum().backward()
+        assert network.factor.grad is not None
+        assert network.factor.grad != 0
+        assert all(weight.grad is None for weight in vgg.parameters())
