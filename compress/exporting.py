@@ -100,16 +100,6 @@ def ensure_onnx(model: str | Path | Bundle) -> None:
         _write(target, file)
 
 
-def write_float_onnx(network: nn.Module, bundle: Bundle, target: Path) -> None:
-    """Write and check `model.onnx` of a network that was loaded from a bundle.
-
-    Raises:
-        ExportMismatchError: the file differs from the network; it was not kept.
-    """
-    (file,) = _Source(bundle, network).files(("onnx",), None)
-    _write(target, file)
-
-
 @dataclass(frozen=True)
 class _File:
     """A file to write: `write` fills a path, `check` raises if it came out wrong."""
@@ -157,7 +147,9 @@ class _Source:
 
     def _torchscript(self) -> _File:
         def write(path: Path) -> None:
-            torchscript(self.network, self.bundle.manifest.contract).save(str(path))
+            module = torchscript(self.network, self.bundle.manifest.contract)
+            # To memory first: on a full disk torch's own writer ends the process.
+            path.write_bytes(module.save_to_buffer())
 
         return _File("ts", write, lambda p: check_float(p, "ts", self.reference))
 

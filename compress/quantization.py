@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +17,7 @@ from nstc.compress.calibration import quantized_body
 from nstc.compress.checking import check_quantized, eager_reference, sample_picture
 from nstc.compress.converted import ConvertedOperators, converted_operators
 from nstc.compress.deployed_graph import deployed_graph, edges_of
-from nstc.compress.exporting import write_float_onnx
+from nstc.compress.exporting import ensure_onnx
 from nstc.core.bundle import (
     Bundle,
     artifact_file,
@@ -34,6 +33,7 @@ from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import load
+from nstc.runtime.artifact_cache import find_artifact
 from nstc.runtime.onnx_session import OnnxSession
 
 SPEED_SIZE: Final = 512
@@ -73,6 +73,11 @@ class QuantizationReport:
     def slower(self) -> bool:
         """Whether the quantized file takes longer than the float one."""
         return self.speedup < 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, which has no infinity: a perfect match has 99 dB."""
+        results = dataclasses.asdict(self)
+        return {**results, "psnr_db": min(self.psnr_db, 99.0), "slower": self.slower}
 
     def describe(self) -> str:
         """Lines for a reader. One that is slower says so first, and loudly."""
@@ -133,8 +138,9 @@ def quantize(
     network = load(bundle)
     artifact = _ARTIFACTS[recipe.mode]
     with tempfile.TemporaryDirectory(prefix="nstc.") as folder:
-        float_file, file = (Path(folder) / artifact_file(a) for a in (_FLOAT, artifact))
-        write_float_onnx(network, bundle, float_file)
+        file = Path(folder) / artifact_file(artifact)
+        ensure_onnx(bundle)
+        float_file = find_artifact(bundle, _FLOAT)
         if recipe.mode == "static":
             _write_static(network, bundle, chosen, recipe, file, progress)
         else:
@@ -147,7 +153,7 @@ def quantize(
             verb="quantize",
             recipe=dataclasses.asdict(recipe),
             photos=chosen.record() if recipe.mode == "static" else None,
-            results=_results(report),
+            results=report.to_dict(),
         )
         manifest = dataclasses.replace(
             bundle.manifest,
@@ -204,12 +210,6 @@ def _measured(artifact: str, file: Path, float_file: Path, psnr_db: float) -> Qu
         speedup=timings.speedup(0, seed=0).median,
         psnr_db=psnr_db,
     )
-
-
-def _results(report: QuantizationReport) -> Mapping[str, Any]:
-    """For the manifest, where a perfect match has no finite ratio and JSON no infinity."""
-    results = dataclasses.asdict(report)
-    return {**results, "psnr_db": min(report.psnr_db, 99.0), "slower": report.slower}
 
 
 def _parent_path(bundle: Bundle) -> str:

@@ -4,7 +4,7 @@ The graphs are written with onnx.helper and give the negative of a picture, 255 
 comes out can be worked out by hand.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,14 @@ Graph = Callable[..., Path]
 MakeBundle = Callable[..., Bundle]
 
 FLOAT, UINT8 = TensorProto.FLOAT, TensorProto.UINT8
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_users_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What session fixtures make is kept for them alone too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NSTC_CACHE", str(tmp_path_factory.mktemp("session-cache")))
+        yield
 
 
 @pytest.fixture(autouse=True)
