@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +44,27 @@ def machine_facts(cpuinfo: Path = CPUINFO) -> dict[str, Any]:
         "os": f"{platform.system()} {platform.release()}",
         "tools": tool_versions(),
     }
+
+
+def machine_class(facts: Mapping[str, Any]) -> str:
+    """What two machines must share for their speed-ups to be comparable, threads apart.
+
+    Those stand in each row's target.
+
+    Args:
+        facts: See `machine_facts`.
+
+    Returns:
+        Architecture, int8 instructions and runtime: "x86_64/avx2+avx512_vnni/onnxruntime-1.31.0".
+    """
+    instructions = "+".join(facts.get("int8", ())) or "no-int8"
+    runtime = facts.get("tools", {}).get("onnxruntime", "unknown")
+    return f"{facts.get('arch', 'unknown')}/{instructions}/onnxruntime-{runtime}"
+
+
+def same_hardware(one: str, other: str) -> bool:
+    """Whether two machine classes differ in nothing but the runtime."""
+    return one.rpartition("/")[0] == other.rpartition("/")[0]
 
 
 def usable_cores() -> tuple[int, ...]:

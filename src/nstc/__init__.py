@@ -11,6 +11,7 @@ from nstc.core import version
 
 if TYPE_CHECKING:
     from nstc.benchmarks.bench import bench
+    from nstc.benchmarks.gate import check
     from nstc.compress.distillation import distill
     from nstc.compress.exporting import export
     from nstc.compress.importing import import_checkpoint
@@ -31,6 +32,7 @@ __all__ = [
     "Stylizer",
     "__version__",
     "bench",
+    "check",
     "distill",
     "export",
     "import_checkpoint",
@@ -47,6 +49,7 @@ _HOMES: Final = {
     "NstcError": "nstc.core.errors",
     "Stylizer": "nstc.runtime.stylizer",
     "bench": "nstc.benchmarks.bench",
+    "check": "nstc.benchmarks.gate",
     "distill": "nstc.compress.distillation",
     "export": "nstc.compress.exporting",
     "import_checkpoint": "nstc.compress.importing",

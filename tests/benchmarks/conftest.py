@@ -1,19 +1,26 @@
 """Small photographs, sessions that are functions, and bundles with tiny graphs."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from nstc.benchmarks.quality import Quality
+from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
+from nstc.benchmarks.statistics import Interval, bootstrap_median
+from nstc.benchmarks.subjects import find_subject, teacher_of
 from nstc.core.bundle import (
     STYLE_FILE,
     WEIGHTS_FILE,
     Bundle,
     artifact_file,
+    artifact_name,
     new_bundle,
     open_bundle,
 )
@@ -22,7 +29,7 @@ from nstc.core.manifest import Manifest, Origin, Style
 from nstc.core.photos import PhotoSet
 from nstc.models.architectures import describe
 from nstc.models.student import Student
-from nstc.models.style import statistics_of_painting
+from nstc.models.style import StyleStatistics, statistics_of_painting
 from nstc.models.tensors import save_tensors
 from nstc.models.vgg import VggFeatures, load_vgg
 
@@ -73,8 +80,16 @@ def photo_set(tmp_path: Path) -> Callable[..., PhotoSet]:
     return make
 
 
+@pytest.fixture(scope="session")
+def stripes_style(vgg: VggFeatures) -> StyleStatistics:
+    """Of a painting of blue stripes."""
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[::4, :, 2] = 255
+    return statistics_of_painting(stripes, vgg, [256])
+
+
 @pytest.fixture
-def make_bundle(tmp_path: Path, vgg: VggFeatures) -> Callable[..., Bundle]:
+def make_bundle(tmp_path: Path, stripes_style: StyleStatistics) -> Callable[..., Bundle]:
     """Bundles whose graphs scale brightness, whatever the student's weights are."""
 
     def make(
@@ -101,10 +116,7 @@ def make_bundle(tmp_path: Path, vgg: VggFeatures) -> Callable[..., Bundle]:
         with new_bundle(tmp_path / name, manifest) as draft:
             save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
             if style is not None:
-                stripes = np.zeros((64, 64, 3), np.uint8)
-                stripes[::4, :, 2] = 255
-                statistics = statistics_of_painting(stripes, vgg, [256])
-                save_tensors(statistics.packed(), draft / STYLE_FILE)
+                save_tensors(stripes_style.packed(), draft / STYLE_FILE)
             for artifact, brightness in artifacts.items():
                 brightness_graph(draft / artifact_file(artifact), brightness)
         return open_bundle(tmp_path / name)
@@ -146,3 +158,97 @@ def foreign_file(tmp_path: Path) -> Path:
     path = tmp_path / "foreign.onnx"
     onnx.save(model, path)
     return path
+
+
+@dataclass
+class FakeBench:
+    """Stands for `bench`: real bundles and facts, made-up times and quality.
+
+    Attributes:
+        speeds: By model's name, times faster than the reference. A sequence is one for each round.
+        metrics: By name, of every model.
+        changes: Fields of rows to replace.
+        protocol: Fields of the protocol to replace.
+        machine: What the run says of its machine.
+        calls: Models, artifacts and settings that it was asked for.
+    """
+
+    speeds: dict[str, float | list[float]] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=lambda: {"ssim": 0.8, "style_ratio": 1.2})
+    changes: dict[str, Any] = field(default_factory=dict)
+    protocol: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, Any] = field(
+        default_factory=lambda: {
+            "arch": "x86_64",
+            "int8": ["avx2", "avx512_vnni"],
+            "cpu": "Some CPU",
+            "tools": {"onnxruntime": "1.31.0"},
+        }
+    )
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+    def __call__(self, models, *, against, artifacts, photos, recipe, **options) -> BenchResult:
+        self.calls.append({"models": list(models), "artifacts": artifacts, "recipe": recipe})
+        self.calls[-1].update(options)
+        reference = find_subject(against)
+        subjects = [find_subject(model) for model in models]
+        rows = [
+            self.row(subject, artifact_name(artifact), recipe, options)
+            for subject in subjects
+            for artifact in artifacts or subject.artifacts(recipe.size)
+        ]
+        protocol = BenchProtocol(
+            rounds=recipe.rounds,
+            size=recipe.size,
+            photos=photos.take(recipe.quality_photos).record(),
+            seed=recipe.seed,
+            vgg="eye" if options["quality"] else None,
+            reference=reference.identity,
+        )
+        return BenchResult(
+            machine=self.machine,
+            protocol=dataclasses.replace(protocol, **self.protocol),
+            reference=Reference(
+                model=reference.name, artifact="onnx", target="cpu:1", samples_ms=(100.0,)
+            ),
+            rows=tuple(rows),
+        )
+
+    def row(self, subject, artifact, recipe, options) -> Row:
+        speeds = self.speeds.get(subject.path.name, 10.0)
+        if not isinstance(speeds, list):
+            speeds = [speeds]
+        samples = [100 / speeds[i % len(speeds)] for i in range(recipe.rounds)]
+        quality = None
+        if options["quality"]:
+            teacher = teacher_of(subject, options["teacher"])
+            quality = Quality(
+                metrics={
+                    name: Interval(median=value, low=value, high=value)
+                    for name, value in self.metrics.items()
+                },
+                photos=2,
+                teacher=teacher.name,
+                style_source="painting",
+            )
+        row = Row(
+            model=subject.name,
+            artifact=artifact,
+            target=f"cpu:{recipe.threads}",
+            size=recipe.size,
+            samples_ms=tuple(samples),
+            speedup=bootstrap_median([100 / ms for ms in samples], seed=0),
+            params=1000,
+            macs=2_000_000,
+            size_bytes=30_000,
+            quality=quality,
+        )
+        return dataclasses.replace(row, **self.changes)
+
+
+@pytest.fixture
+def fake_bench(monkeypatch) -> FakeBench:
+    """What the gate runs instead of `bench`."""
+    fake = FakeBench()
+    monkeypatch.setattr("nstc.benchmarks.measuring.bench", fake)
+    return fake

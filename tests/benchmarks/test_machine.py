@@ -1,7 +1,7 @@
 import json
 import os
 
-from nstc.benchmarks.machine import machine_facts, usable_cores
+from nstc.benchmarks.machine import machine_class, machine_facts, same_hardware, usable_cores
 
 X86 = """processor\t: 0
 model name\t: Some CPU @ 3.00GHz
@@ -46,3 +46,15 @@ def test_cores_without_an_affinity_call(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     assert usable_cores() == (0, 1, 2)
+
+
+def test_machines_of_one_class_share_instructions_and_runtime():
+    facts = {"arch": "x86_64", "int8": ["avx2", "avx_vnni"], "tools": {"onnxruntime": "1.31.0"}}
+    assert machine_class(facts) == "x86_64/avx2+avx_vnni/onnxruntime-1.31.0"
+    assert machine_class({"arch": "arm64", "int8": [], "tools": {}}) == (
+        "arm64/no-int8/onnxruntime-unknown"
+    )
+    newer = machine_class({**facts, "tools": {"onnxruntime": "1.32.0"}})
+    assert newer != machine_class(facts)
+    assert same_hardware(newer, machine_class(facts))
+    assert not same_hardware(newer, machine_class({**facts, "int8": ["avx2"]}))

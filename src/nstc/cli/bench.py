@@ -10,7 +10,7 @@ from nstc.cli import options
 
 def bench(
     models: Annotated[
-        list[str], typer.Argument(help="Bundles or zoo names to judge.", metavar="BUNDLE...")
+        list[str], typer.Argument(help="Bundles or zoo names to judge.", metavar="BUNDLE")
     ],
     against: Annotated[
         str,
@@ -23,7 +23,9 @@ def bench(
         int | None,
         typer.Option("--threads", help="N: short for the target cpu:N.", show_default="2"),
     ] = None,
-    rounds: Annotated[int | None, typer.Option("--rounds", show_default="15")] = None,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", help="Timed rounds.", show_default="15")
+    ] = None,
     photos: options.Photos = None,
     teacher: options.Teacher = None,
     artifact: Annotated[
@@ -49,25 +51,37 @@ def bench(
             "--json", help="Write the result to this file; - is standard output, without the table."
         ),
     ] = None,
+    save_baseline: Annotated[
+        Path | None,
+        typer.Option("--save-baseline", help="Write what nstc check compares with to a new file."),
+    ] = None,
 ) -> None:
-    """Measure speed beside a reference, and quality against the teacher."""
+    """Measure speed and quality beside a reference."""
     from functools import partial
 
     from rich.console import Console
 
+    from nstc.benchmarks import baseline_file
+    from nstc.benchmarks.baseline import from_result
     from nstc.benchmarks.bench import bench as run
     from nstc.benchmarks.subjects import float_graphs_needed
     from nstc.benchmarks.table import result_table
     from nstc.cli.progress import Bar
     from nstc.compress.exporting import ensure_onnx
+    from nstc.core.files import refuse_unwritable_file
     from nstc.core.photos import photos_in
     from nstc.core.recipe import load_recipe, override
-    from nstc.runtime.foreign import probe_contract
+    from nstc.runtime.foreign import probe_contract, refuse_unknown
 
     settings = override(
         load_recipe(recipe).bench, size=size, threads=threads, rounds=rounds, seed=seed
     )
+    if json is not None and str(json) != "-":
+        refuse_unwritable_file(json)
+    refuse_unknown(layout, value_range, size_multiple)
     artifacts = artifact or ()
+    if save_baseline is not None:
+        baseline_file.refuse_existing(save_baseline)
     for model in float_graphs_needed(
         models,
         against=against,
@@ -77,23 +91,26 @@ def bench(
         size=settings.size,
     ):
         ensure_onnx(model)
-    result = run(
-        models,
-        against=against,
-        artifacts=artifacts,
-        photos=photos_in(photos or []),
-        recipe=settings,
-        teacher=teacher,
-        quality=quality,
-        vgg=vgg,
-        probe=partial(
-            probe_contract,
-            layout=layout,
-            value_range=value_range,
-            size_multiple=size_multiple,
-        ),
-        progress=Bar(),
-    )
+    with Bar() as bar:
+        result = run(
+            models,
+            against=against,
+            artifacts=artifacts,
+            photos=photos_in(photos or []),
+            recipe=settings,
+            teacher=teacher,
+            quality=quality,
+            vgg=vgg,
+            probe=partial(
+                probe_contract,
+                layout=layout,
+                value_range=value_range,
+                size_multiple=size_multiple,
+            ),
+            progress=bar,
+        )
+    if save_baseline is not None:
+        baseline_file.save_baseline(from_result(result, save_baseline.parent), save_baseline)
     if json is None or str(json) != "-":
         Console().print(result_table(result))
     if json is not None:

@@ -16,6 +16,9 @@
     ├── OutputError          40   a place that can't be written
     ├── DivergedError        50   training that ran into infinities
     ├── ExportMismatchError  51   an exported file that differs from the network it came from
+    ├── BaselineError        60   a baseline that is not there
+    │   ├── CorruptBaselineError  61   a file that is no baseline, or half of one
+    │   └── BaselineSchemaError   62   a baseline of an older or newer form
     └── Interrupted         130   stopped by the user, with what was done kept
 
 The CLI catches `NstcError` once, prints its message in one line and exits by its code.
@@ -118,6 +121,24 @@ class ExportMismatchError(NstcError):
     """An exported file whose output differs from the network it came from."""
 
     exit_code = 51
+
+
+class BaselineError(NstcError):
+    """A baseline that is not there, or can't be used as it was asked to."""
+
+    exit_code = 60
+
+
+class CorruptBaselineError(BaselineError):
+    """A file that is no baseline, or lacks what every baseline has."""
+
+    exit_code = 61
+
+
+class BaselineSchemaError(BaselineError):
+    """A baseline that an older or newer nstc wrote in another form."""
+
+    exit_code = 62
 
 
 class Interrupted(NstcError):  # noqa: N818  (it is the user's wish, not a fault)

@@ -1,0 +1,203 @@
+"""Puts measured rows beside a baseline's, number by number."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from nstc.benchmarks.baseline import (
+    Baseline,
+    BaselineQuality,
+    BaselineRow,
+    exact_facts,
+    known_model,
+)
+from nstc.benchmarks.machine import machine_class, same_hardware
+from nstc.benchmarks.measuring import Measured
+from nstc.benchmarks.metrics import METRICS, available_metrics
+from nstc.benchmarks.result import BenchResult
+from nstc.benchmarks.speed_change import since_stored, within_run
+from nstc.benchmarks.statistics import bootstrap_median
+from nstc.benchmarks.tolerances import tolerance_of
+from nstc.benchmarks.verdicts import (
+    Finding,
+    RowKey,
+    Verdict,
+    compare_fact,
+    compare_quality,
+    compare_time,
+)
+
+SPEEDUP: Final = "speedup"
+
+_NO_TIME: Final = (
+    "give --base with the files before the change, or run nstc baseline update here, or leave time "
+    "out with --facts-and-quality-only"
+)
+
+
+def facts_and_quality(old: BaselineRow, new: Measured, baseline: Baseline) -> list[Finding]:
+    """Verdicts on all that holds on every machine."""
+    facts = exact_facts(new.row)
+    found = [
+        compare_fact(old.key, name, old.facts.get(name), facts.get(name))
+        for name in _names(old.facts, facts)
+    ]
+    before = {} if old.quality is None else old.quality.metrics
+    now = (
+        {}
+        if new.row.quality is None
+        else {name: interval.median for name, interval in new.row.quality.metrics.items()}
+    )
+    obstacle = _quality_obstacle(old.quality, new, baseline)
+    for name in _names(before, now):
+        was, value = before.get(name), now.get(name)
+        if obstacle is not None and was is not None:
+            found.append(incomparable(old.key, name, was, value, obstacle))
+            continue
+        found.append(
+            compare_quality(
+                old.key,
+                name,
+                was,
+                value,
+                higher_is_better=_higher_is_better(name),
+                tolerance=tolerance_of(name),
+            )
+        )
+    return found
+
+
+def time_since_stored(
+    old: BaselineRow, new: Measured, baseline: Baseline, *, tolerance: float
+) -> Finding:
+    """A verdict on the speed-up beside the one that the baseline keeps for this machine class."""
+    here = machine_class(new.result.machine)
+    value = new.row.speedup.median
+    stored = {time.machine_class: time for time in baseline.times if time.key == old.key}
+    time = stored.get(here)
+    if new.row.target != old.key.target:
+        return incomparable(
+            old.key,
+            SPEEDUP,
+            None if time is None else time.speedup.median,
+            value,
+            f"this process may use too few cores for {old.key.target}",
+        )
+    if time is None:
+        kin = [name for name in stored if same_hardware(name, here)]
+        if kin:
+            was = stored[kin[-1]].speedup.median
+            why = f"taken with {kin[-1].rpartition('/')[2]}, and here is {here.rpartition('/')[2]}"
+            return incomparable(old.key, SPEEDUP, was, value, f"{why}: {_NO_TIME}")
+        others = f", only of {', '.join(stored)}" if stored else ""
+        return Finding(
+            row=old.key,
+            fact=SPEEDUP,
+            verdict=Verdict.MISSING_BASELINE,
+            baseline=None,
+            value=value,
+            explanation=f"no time of {here}{others}: {_NO_TIME}",
+        )
+    if time.protocol != new.result.protocol.id:
+        why = _protocol_difference(baseline, new.result)
+        return incomparable(old.key, SPEEDUP, time.speedup.median, value, f"{why}: {_NO_TIME}")
+    change = since_stored(
+        new.row.speedup,
+        time.speedup,
+        rounds=len(new.row.samples_ms),
+        stored_rounds=time.rounds,
+    )
+    return compare_time(
+        old.key, baseline=time.speedup.median, value=value, change=change, tolerance=tolerance
+    )
+
+
+def time_beside_base(old: BaselineRow, new: Measured | None, *, tolerance: float) -> Finding:
+    """A verdict on the time beside that of the base's file, round by round.
+
+    Args:
+        old: The row.
+        new: None if the base does not have it.
+        tolerance: As a share.
+    """
+    if new is None or new.base is None:
+        return Finding(
+            row=old.key,
+            fact=SPEEDUP,
+            verdict=Verdict.MISSING_BASELINE,
+            baseline=None,
+            value=None,
+            explanation="no base was given that has this file: give --base, or "
+            "--facts-and-quality-only where the file is new",
+        )
+    if new.row.target != old.key.target:
+        why = f"this process may use too few cores for {old.key.target}"
+        return incomparable(old.key, SPEEDUP, new.base.speedup.median, new.row.speedup.median, why)
+    ratios = [base / own for base, own in zip(new.base.samples_ms, new.row.samples_ms, strict=True)]
+    interval = bootstrap_median(ratios, seed=new.result.protocol.seed)
+    return compare_time(
+        old.key,
+        baseline=new.base.speedup.median,
+        value=new.row.speedup.median,
+        change=within_run(interval, rounds=len(ratios)),
+        tolerance=tolerance,
+    )
+
+
+def incomparable(
+    row: RowKey, fact: str, baseline: float | None, value: float | None, explanation: str
+) -> Finding:
+    """Two numbers that were not measured in the same way."""
+    return Finding(
+        row=row,
+        fact=fact,
+        verdict=Verdict.INCOMPARABLE,
+        baseline=baseline,
+        value=value,
+        explanation=explanation,
+    )
+
+
+def _quality_obstacle(old: BaselineQuality | None, new: Measured, baseline: Baseline) -> str | None:
+    """Why the two qualities can't be compared, if they can't."""
+    quality = new.row.quality
+    if old is None or quality is None:
+        return None
+    if new.result.protocol.id != baseline.protocol.id:
+        return _protocol_difference(baseline, new.result)
+    itself = quality.teacher == new.row.model
+    teacher = None if itself else known_model(quality.teacher, baseline.folder)
+    if (None if teacher is None else teacher.sha256) != (old.teacher and old.teacher.sha256):
+        before = "itself" if old.teacher is None else old.teacher.place
+        now = "itself" if teacher is None else teacher.place
+        return (
+            f"{before} is another network than when the baseline was judged by it"
+            if before == now
+            else f"judged by {now}, the baseline by {before}"
+        )
+    if quality.style_source != old.style_source:
+        return f"the style is from the {quality.style_source}, the baseline's {old.style_source}"
+    return None
+
+
+def _protocol_difference(baseline: Baseline, result: BenchResult) -> str:
+    old, new = baseline.protocol, result.protocol
+    pairs = {
+        "other photographs": (old.photos.list_sha256, new.photos.list_sha256),
+        "another size": (old.size, new.size),
+        "another feature network": (old.vgg, new.vgg),
+        "another reference": (baseline.reference.sha256, new.reference),
+    }
+    differing = [name for name, (before, now) in pairs.items() if before != now]
+    what = " and ".join(differing) or "another way of measuring in this nstc"
+    return f"{what} (protocol {new.id}, the baseline's is {old.id})"
+
+
+def _higher_is_better(metric: str) -> bool:
+    for known in METRICS:
+        if known.name == metric:
+            return known.higher_is_better
+    return any(known.name == metric and known.higher_is_better for known in available_metrics())
+
+
+def _names(old: Iterable[str], new: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys([*old, *new]))

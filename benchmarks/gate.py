@@ -1,0 +1,210 @@
+"""The gate: measure what a baseline names, and give every number a verdict."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from nstc.benchmarks.baseline import Baseline, known_model
+from nstc.benchmarks.baseline_file import load_baseline
+from nstc.benchmarks.check_report import CheckReport, TimedBeside
+from nstc.benchmarks.comparison import facts_and_quality, time_beside_base, time_since_stored
+from nstc.benchmarks.machine import machine_class, machine_facts
+from nstc.benchmarks.measuring import (
+    Conditions,
+    Measured,
+    Prepare,
+    measure,
+    measure_beside,
+    measure_new,
+)
+from nstc.benchmarks.pairing import Pairing, pair_models
+from nstc.benchmarks.result import BenchResult
+from nstc.benchmarks.subjects import Probe, find_subject
+from nstc.benchmarks.verdicts import TIME_TOLERANCE, Finding, RowKey, Verdict
+from nstc.core.errors import OptionError
+from nstc.core.photos import PhotoSet
+from nstc.core.progress import Progress
+from nstc.runtime.foreign import probe_contract
+
+
+def check(
+    models: Sequence[str | Path],
+    baseline: str | Path,
+    *,
+    photos: PhotoSet,
+    base: Sequence[str | Path] = (),
+    facts_and_quality_only: bool = False,
+    strict: bool = False,
+    tolerance: float = TIME_TOLERANCE,
+    rounds: int | None = None,
+    against: str | Path | None = None,
+    teacher: str | Path | None = None,
+    vgg: str = "shipped",
+    probe: Probe = probe_contract,
+    prepare: Prepare | None = None,
+    progress: Progress | None = None,
+) -> CheckReport:
+    """Measure the rows of a baseline anew, beside the same reference, and compare.
+
+    Everything is measured once: what is too noisy is said to be, and never taken again unasked.
+
+    Args:
+        models: Bundles, zoo names or ONNX files that stand for the baseline's, see
+            `nstc.benchmarks.pairing.pair_models`; none: those that the baseline names.
+        baseline: Its file.
+        photos: Those that the baseline was made with, or the result is incomparable.
+        base: The same models before the change. Times are then compared with theirs, taken in the
+            same run, so that the class of machine does not matter.
+        facts_and_quality_only: Give no verdict on time.
+        strict: IMPROVED fails too.
+        tolerance: Of time, as a share.
+        rounds: Timed rounds; the baseline's unless given.
+        against: Where the reference lies; where the baseline says unless given.
+        teacher: Whom to judge by; whom the baseline says unless given.
+        vgg: See `nstc.models.vgg.load_vgg`.
+        probe: Finds out what foreign ONNX files take.
+        prepare: Told of each bundle whose float graph is about to be run; may export it.
+        progress: Told of rounds and photographs.
+
+    Raises:
+        BaselineError: and its kinds, for a baseline that can't be used.
+        OptionError: options that contradict each other, or two models for one of the baseline's.
+        NstcError: whatever `nstc.benchmarks.bench.bench` raises.
+    """
+    if facts_and_quality_only and base:
+        raise OptionError("--base judges time, which --facts-and-quality-only leaves out.")
+    if not 0 < tolerance < 1:
+        raise OptionError(f"a tolerance of {tolerance:.0%}: expected between 0 % and 100 %.")
+    known = load_baseline(Path(baseline))
+    pairing = pair_models(models, known)
+    bases = pair_models(base, known) if base else Pairing(pairs=(), strangers=())
+    _refuse_strange_bases(bases, known)
+    conditions = Conditions(
+        photos=photos,
+        rounds=rounds,
+        against=against,
+        teacher=teacher,
+        vgg=vgg,
+        probe=probe,
+        prepare=prepare,
+        progress=progress,
+    )
+    beside = _beside(base, facts_and_quality_only)
+    timed: dict[RowKey, Measured] = {}
+    if beside is TimedBeside.BASE:
+        timed = measure_beside(bases, pairing.pairs, known, conditions)
+    judged = measure(pairing.pairs, known, conditions, timed=beside is TimedBeside.BASELINE)
+    findings = _unknown_models(pairing, known)
+    for pair in pairing.pairs:
+        for row in known.rows_of(pair.known):
+            now = judged[row.key]
+            findings += facts_and_quality(row, now, known)
+            if beside is TimedBeside.BASELINE:
+                findings.append(time_since_stored(row, now, known, tolerance=tolerance))
+            elif beside is TimedBeside.BASE:
+                findings.append(time_beside_base(row, timed.get(row.key), tolerance=tolerance))
+    return CheckReport(
+        baseline=str(baseline),
+        machine_class=machine_class(machine_facts()),
+        timed_beside=beside,
+        strict=strict,
+        findings=tuple(findings),
+        notes=_notes(beside, pairing, known),
+        results=_results([*judged.values(), *timed.values()]),
+    )
+
+
+def update_baseline(
+    models: Sequence[str | Path],
+    baseline: str | Path,
+    reason: str,
+    *,
+    conditions: Conditions,
+    date: str | None = None,
+) -> tuple[Baseline, BenchResult]:
+    """Measure a baseline's rows anew and agree to what is found. Nothing is written.
+
+    Args:
+        models: Those of the baseline to measure, at their own places, and new ones to add to it;
+            none: all of the baseline's.
+        baseline: Its file.
+        reason: Why these numbers are the ones to hold from now on.
+        conditions: How to measure.
+        date: ISO; today unless given.
+
+    Returns:
+        The new baseline and what it was made of.
+
+    Raises:
+        BaselineError: and its kinds, for a baseline that can't be used.
+        OptionError: no reason, or a model of the baseline's that lies elsewhere now.
+        NstcError: whatever `nstc.benchmarks.bench.bench` raises.
+    """
+    known = load_baseline(Path(baseline))
+    if not reason.strip():
+        raise OptionError("why? --reason takes the words that the baseline's log will keep.")
+    pairing = pair_models(models, known)
+    for pair in pairing.pairs:
+        if known_model(pair.model, known.folder).place != pair.known.place:
+            raise OptionError(
+                f"{pair.model} lies elsewhere than {pair.known.place}, which the baseline names: "
+                "put it there first."
+            )
+    measured = [
+        *measure(pairing.pairs, known, conditions, timed=True).values(),
+        *measure_new(pairing.strangers, known, conditions),
+    ]
+    result = dataclasses.replace(measured[0].result, rows=tuple(found.row for found in measured))
+    return known.updated(result, reason, date=date), result
+
+
+def _beside(base: Sequence[str | Path], facts_and_quality_only: bool) -> TimedBeside:
+    if facts_and_quality_only:
+        return TimedBeside.NOTHING
+    return TimedBeside.BASE if base else TimedBeside.BASELINE
+
+
+def _refuse_strange_bases(bases: Pairing, baseline: Baseline) -> None:
+    if bases.strangers:
+        raise OptionError(
+            f"--base {bases.strangers[0]} is none of the baseline's models, {_places(baseline)}."
+        )
+
+
+def _unknown_models(pairing: Pairing, baseline: Baseline) -> list[Finding]:
+    """A model that the baseline does not have is a finding for each of its files."""
+    size, target = baseline.protocol.size, baseline.rows[0].key.target
+    return [
+        Finding(
+            row=RowKey(model=str(model), artifact=artifact, target=target, size=size),
+            fact="row",
+            verdict=Verdict.MISSING_BASELINE,
+            baseline=None,
+            value=None,
+            explanation=f"the baseline has only {_places(baseline)}: "
+            f"nstc baseline update FILE {model} --reason TEXT adds it",
+        )
+        for model in pairing.strangers
+        for artifact in find_subject(model).artifacts(size)
+    ]
+
+
+def _notes(beside: TimedBeside, pairing: Pairing, baseline: Baseline) -> tuple[str, ...]:
+    notes = []
+    if beside is TimedBeside.NOTHING:
+        notes.append("time was left out, as --facts-and-quality-only asks")
+    if beside is TimedBeside.BASE:
+        notes.append("time is compared with the base's own files, in the same run")
+    checked = {pair.known for pair in pairing.pairs}
+    left = [model.place for model in baseline.models if model not in checked]
+    if left:
+        notes.append(f"not checked, since other models were named: {', '.join(left)}")
+    return tuple(notes)
+
+
+def _results(measured: Sequence[Measured]) -> tuple[BenchResult, ...]:
+    return tuple({id(found.result): found.result for found in measured}.values())
+
+
+def _places(baseline: Baseline) -> str:
+    return ", ".join(model.place for model in baseline.models)

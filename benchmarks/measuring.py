@@ -1,0 +1,257 @@
+"""Runs the benchmark on the rows of a baseline, once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from nstc.benchmarks.baseline import Baseline, BaselineRow
+from nstc.benchmarks.bench import bench
+from nstc.benchmarks.machine import usable_cores
+from nstc.benchmarks.pairing import Pair, Pairing
+from nstc.benchmarks.result import BenchResult, Row
+from nstc.benchmarks.subjects import FLOAT, Probe, find_subject, float_graphs_needed
+from nstc.benchmarks.verdicts import RowKey
+from nstc.core.errors import OptionError
+from nstc.core.photos import PhotoSet
+from nstc.core.progress import Progress
+from nstc.core.recipe import BenchRecipe
+from nstc.runtime.foreign import probe_contract
+
+FEWEST_ROUNDS: Final = 3
+"""What `bench` takes at least: for runs whose times nobody looks at."""
+
+Prepare = Callable[[str | Path], object]
+"""Told of each bundle whose float graph is about to be run; may export it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """How to measure what a baseline names.
+
+    Attributes:
+        photos: Those that the baseline was made with, or the result is incomparable.
+        rounds: Timed rounds; the baseline's unless given.
+        against: Where the reference lies; where the baseline says unless given.
+        teacher: Whom to judge by; whom the baseline says unless given.
+        vgg: See `nstc.models.vgg.load_vgg`.
+        probe: Finds out what foreign ONNX files take.
+        prepare: Told of each bundle whose float graph is about to be run.
+        progress: Told of rounds and photographs.
+    """
+
+    photos: PhotoSet
+    rounds: int | None = None
+    against: str | Path | None = None
+    teacher: str | Path | None = None
+    vgg: str = "shipped"
+    probe: Probe = probe_contract
+    prepare: Prepare | None = None
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A row of a baseline as it is now.
+
+    Attributes:
+        row: What was found.
+        result: The run that it was found in.
+        base: The base's row of the same run, if it was timed beside one.
+    """
+
+    row: Row
+    result: BenchResult
+    base: Row | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    """Rows of several models that one run can measure together."""
+
+    target: str
+    size: int
+    teacher: str | Path | None
+    artifacts: tuple[str, ...]
+
+
+def measure(
+    pairs: Sequence[Pair],
+    baseline: Baseline,
+    conditions: Conditions,
+    *,
+    timed: bool,
+) -> dict[RowKey, Measured]:
+    """Measure the baseline's rows of some models.
+
+    Args:
+        pairs: The models.
+        baseline: Names the rows and the reference.
+        conditions: How.
+        timed: Whether times will be looked at; else as few as possible are taken.
+
+    Raises:
+        NstcError: whatever `bench` raises.
+    """
+    rounds = (conditions.rounds or baseline.protocol.rounds) if timed else FEWEST_ROUNDS
+    quality = baseline.protocol.vgg is not None
+    found = {}
+    for group, members in _groups(pairs, baseline, conditions, lambda _pair, _row: True).items():
+        models = [pair.model for pair in members]
+        result = _bench(group, models, baseline, conditions, rounds=rounds, quality=quality)
+        for key, row in _by_key(group, members, result.rows).items():
+            found[key] = Measured(row=row, result=result)
+    return found
+
+
+def measure_beside(
+    bases: Pairing, pairs: Sequence[Pair], baseline: Baseline, conditions: Conditions
+) -> dict[RowKey, Measured]:
+    """Time the baseline's rows of some models beside their bases' files in the same run.
+
+    Rows that a base does not have are left out.
+
+    Args:
+        bases: The models as they were before the change.
+        pairs: The models.
+        baseline: Names the rows and the reference.
+        conditions: How.
+
+    Raises:
+        NstcError: whatever `bench` raises.
+    """
+    rounds = conditions.rounds or baseline.protocol.rounds
+
+    def has_base(pair: Pair, row: BaselineRow) -> bool:
+        base = bases.model_for(pair.known)
+        return base is not None and _holds(base, row.key.artifact)
+
+    found = {}
+    for group, members in _groups(pairs, baseline, conditions, has_base).items():
+        own = [pair.model for pair in members]
+        others = [base for pair in members if (base := bases.model_for(pair.known)) is not None]
+        models = [*own, *others]
+        result = _bench(group, models, baseline, conditions, rounds=rounds, quality=False)
+        half = len(result.rows) // 2
+        base_rows = _by_key(group, members, result.rows[half:])
+        for key, row in _by_key(group, members, result.rows[:half]).items():
+            found[key] = Measured(row=row, result=result, base=base_rows[key])
+    return found
+
+
+def measure_new(
+    models: Sequence[str | Path], baseline: Baseline, conditions: Conditions
+) -> list[Measured]:
+    """Measure all ONNX files of models that are new to the baseline, as it measures its own.
+
+    Raises:
+        NstcError: whatever `bench` raises.
+    """
+    found = []
+    rounds = conditions.rounds or baseline.protocol.rounds
+    first = baseline.rows[0].key
+    for model in models:
+        group = _Group(
+            target=first.target,
+            size=baseline.protocol.size,
+            teacher=conditions.teacher,
+            artifacts=find_subject(model).artifacts(baseline.protocol.size),
+        )
+        quality = baseline.protocol.vgg is not None
+        result = _bench(group, [model], baseline, conditions, rounds=rounds, quality=quality)
+        found += [Measured(row=row, result=result) for row in result.rows]
+    return found
+
+
+def _groups(
+    pairs: Sequence[Pair],
+    baseline: Baseline,
+    conditions: Conditions,
+    wanted: Callable[[Pair, BaselineRow], bool],
+) -> Mapping[_Group, list[Pair]]:
+    """`bench` runs the same artifacts of all its models; models with others get their own run."""
+    together: dict[_Group, list[Pair]] = {}
+    for pair in pairs:
+        artifacts: dict[tuple[str, int, str | Path | None], list[str]] = {}
+        for row in baseline.rows_of(pair.known):
+            if wanted(pair, row):
+                teacher = conditions.teacher or _teacher(pair, row, baseline)
+                place = (row.key.target, row.key.size, teacher)
+                artifacts.setdefault(place, []).append(row.key.artifact)
+        for (target, size, teacher), names in artifacts.items():
+            group = _Group(target=target, size=size, teacher=teacher, artifacts=tuple(names))
+            together.setdefault(group, []).append(pair)
+    return together
+
+
+def _teacher(pair: Pair, row: BaselineRow, baseline: Baseline) -> str | Path | None:
+    """Whom the baseline judged by; a model that was judged by itself is again."""
+    if row.quality is None:
+        return None
+    if row.quality.teacher is None:
+        return pair.model
+    return baseline.locate(row.quality.teacher)
+
+
+def _bench(
+    group: _Group,
+    models: Sequence[str | Path],
+    baseline: Baseline,
+    conditions: Conditions,
+    *,
+    rounds: int,
+    quality: bool,
+) -> BenchResult:
+    against = conditions.against or baseline.locate(baseline.reference)
+    teacher = group.teacher if quality else None
+    if conditions.prepare is not None:
+        for model in float_graphs_needed(
+            models,
+            against=against,
+            artifacts=group.artifacts,
+            teacher=teacher,
+            quality=quality,
+            size=group.size,
+        ):
+            conditions.prepare(model)
+    return bench(
+        models,
+        against=against,
+        artifacts=group.artifacts,
+        photos=conditions.photos,
+        recipe=BenchRecipe(
+            size=group.size,
+            rounds=rounds,
+            threads=_threads(group.target),
+            quality_photos=baseline.protocol.photos.count,
+            seed=baseline.protocol.seed,
+        ),
+        teacher=teacher,
+        quality=quality,
+        vgg=conditions.vgg,
+        probe=conditions.probe,
+        progress=conditions.progress,
+    )
+
+
+def _by_key(group: _Group, members: Sequence[Pair], rows: Sequence[Row]) -> dict[RowKey, Row]:
+    """`bench` gives rows model by model, and of each its artifacts in the order asked for."""
+    keys = [
+        RowKey(model=pair.known.place, artifact=artifact, target=group.target, size=group.size)
+        for pair in members
+        for artifact in group.artifacts
+    ]
+    return dict(zip(keys, rows, strict=True))
+
+
+def _holds(model: str | Path, artifact: str) -> bool:
+    bundle = find_subject(model).bundle
+    return artifact == FLOAT or (bundle is not None and artifact in bundle.artifacts)
+
+
+def _threads(target: str) -> int:
+    """Of "cpu:N", but no more than there are cores: facts and quality hold on any number."""
+    kind, _, count = target.partition(":")
+    if kind != "cpu" or not (count.isascii() and count.isdigit() and int(count) > 0):
+        raise OptionError(f"the baseline has a row on {target!r}, which nstc check can't run.")
+    return min(int(count), len(usable_cores()))

@@ -1,0 +1,154 @@
+"""How much faster or slower a model became, and how sure that is."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from nstc.benchmarks.statistics import Interval
+
+MAX_ROUNDS: Final = 10_000
+"""More than `nstc bench` takes: a number of rounds above it settles nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """The distance from a median to one end of its interval, in natural logarithms.
+
+    Attributes:
+        own: The part that more rounds make smaller.
+        fixed: The part that stays: the baseline's, which was measured at another time.
+    """
+
+    own: float
+    fixed: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Both: they are independent, so their squares add up."""
+        return math.hypot(self.own, self.fixed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedChange:
+    """How fast a model is, relative to its baseline.
+
+    Attributes:
+        ratio: Its speed over the baseline's: 1 is unchanged, 0.9 is slower.
+        below: From the median to the lower end of the 95 % interval.
+        above: From the median to the upper end.
+        rounds: How many were timed.
+        stored_rounds: How many the baseline's own interval was found from; 0 if it has none.
+    """
+
+    ratio: float
+    below: Spread
+    above: Spread
+    rounds: int
+    stored_rounds: int = 0
+
+    @property
+    def low(self) -> float:
+        """Lower end of the interval of `ratio`."""
+        return self.ratio * math.exp(-self.below.total)
+
+    @property
+    def high(self) -> float:
+        """Its upper end."""
+        return self.ratio * math.exp(self.above.total)
+
+    def __str__(self) -> str:
+        """What it does to the time of a picture: "8.1 % slower (95 %: 6.9 % slower to ...)"."""
+        return f"{_slower(self.ratio)} (95 %: {_slower(self.high)} to {_slower(self.low)})"
+
+
+def since_stored(
+    speedup: Interval, stored: Interval, *, rounds: int, stored_rounds: int
+) -> SpeedChange:
+    """From the speed-up over the reference, now and in the baseline's own run.
+
+    Args:
+        speedup: Now.
+        stored: The baseline's.
+        rounds: How many `speedup` was found from.
+        stored_rounds: How many `stored` was.
+    """
+    return SpeedChange(
+        ratio=speedup.median / stored.median,
+        below=Spread(
+            own=math.log(speedup.median / speedup.low),
+            fixed=math.log(stored.high / stored.median),
+        ),
+        above=Spread(
+            own=math.log(speedup.high / speedup.median),
+            fixed=math.log(stored.median / stored.low),
+        ),
+        rounds=rounds,
+        stored_rounds=stored_rounds,
+    )
+
+
+def within_run(ratio: Interval, *, rounds: int) -> SpeedChange:
+    """From the base's milliseconds over the candidate's, taken within each round of one run."""
+    return SpeedChange(
+        ratio=ratio.median,
+        below=Spread(own=math.log(ratio.median / ratio.low)),
+        above=Spread(own=math.log(ratio.high / ratio.median)),
+        rounds=rounds,
+    )
+
+
+def rounds_to_settle(change: SpeedChange, tolerance: float) -> int | None:
+    """About how many rounds would make the interval narrow enough to give a verdict.
+
+    The width of a median's interval goes with 1 / sqrt(rounds), so this run's part of it shrinks
+    when more rounds are timed; the baseline's part does not.
+
+    Args:
+        change: What was found.
+        tolerance: As a share: 0.05 lets a picture take 5 % longer.
+
+    Returns:
+        None if no number up to `MAX_ROUNDS` would do, because the baseline's own interval is too
+        wide or the median lies right at the tolerance.
+    """
+    needed = change.rounds + 1.0
+    for spread, room in _sides(change, tolerance):
+        left = room**2 - spread.fixed**2
+        if left <= 0:
+            return None
+        needed = max(needed, change.rounds * spread.own**2 / left)
+    return math.ceil(needed) if needed <= MAX_ROUNDS else None
+
+
+def rounds_for_both(change: SpeedChange, tolerance: float) -> int | None:
+    """About how many rounds would do if the baseline were given as many, too.
+
+    Args:
+        change: What was found.
+        tolerance: As a share.
+
+    Returns:
+        None if no number up to `MAX_ROUNDS` would do: the median lies right at the tolerance.
+    """
+    needed = max(change.rounds, change.stored_rounds) + 1.0
+    for spread, room in _sides(change, tolerance):
+        if room <= 0:
+            return None
+        variance = change.rounds * spread.own**2 + change.stored_rounds * spread.fixed**2
+        needed = max(needed, variance / room**2)
+    return math.ceil(needed) if needed <= MAX_ROUNDS else None
+
+
+def _sides(change: SpeedChange, tolerance: float) -> list[tuple[Spread, float]]:
+    """The spreads that a verdict depends on, and how wide each may be."""
+    middle, edge = math.log(change.ratio), math.log1p(tolerance)
+    if middle < -edge:
+        return [(change.above, -edge - middle)]
+    if middle > edge:
+        return [(change.below, middle - edge)]
+    return [(change.above, edge - middle), (change.below, middle + edge)]
+
+
+def _slower(ratio: float) -> str:
+    longer = 1 / ratio - 1
+    return f"{abs(longer) * 100:.1f} % {'faster' if longer < 0 else 'slower'}"

@@ -1,0 +1,246 @@
+"""What the gate says of one number beside its baseline, worked out without running anything."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from nstc.benchmarks.speed_change import SpeedChange, rounds_for_both, rounds_to_settle
+from nstc.benchmarks.tolerances import Tolerance
+
+
+class Verdict(StrEnum):
+    """What became of a number.
+
+    Attributes:
+        PASS: As the baseline has it, within tolerance.
+        IMPROVED: Better than tolerance allows: the baseline wants an update.
+        INCONCLUSIVE: The machine was too noisy to say; the finding says what would settle it.
+        MISSING_BASELINE: There is nothing to compare with.
+        INCOMPARABLE: There is, but one of the two was measured in another way, or not at all.
+        REGRESSED: Worse than tolerance allows.
+    """
+
+    PASS = "PASS"  # noqa: S105  (no password)
+    IMPROVED = "IMPROVED"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    MISSING_BASELINE = "MISSING_BASELINE"
+    INCOMPARABLE = "INCOMPARABLE"
+    REGRESSED = "REGRESSED"
+
+
+SEVERITY: Final = tuple(Verdict)
+"""From the best to the worst, the order in which they are written above."""
+
+EXIT_STATUS: Final[Mapping[Verdict, int]] = {
+    Verdict.PASS: 0,
+    Verdict.REGRESSED: 70,
+    Verdict.INCOMPARABLE: 71,
+    Verdict.MISSING_BASELINE: 72,
+    Verdict.INCONCLUSIVE: 73,
+    Verdict.IMPROVED: 74,
+}
+"""Of `nstc check`, by its worst verdict. IMPROVED fails only a strict check."""
+
+TIME_TOLERANCE: Final = 0.05
+"""Less than what a user notices, more than what a file that did not change shows on a quiet
+machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowKey:
+    """Which row of a result.
+
+    Attributes:
+        model: Its zoo name, or its path relative to the baseline.
+        artifact: The file that was run.
+        target: Where.
+        size: Side of the pictures in pixels.
+    """
+
+    model: str
+    artifact: str
+    target: str
+    size: int
+
+    def __str__(self) -> str:
+        """One line, such as "zoo:starry-night int8.onnx cpu:2 512px"."""
+        return f"{self.model} {self.artifact} {self.target} {self.size}px"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A verdict on one number of one row.
+
+    Attributes:
+        row: Whose number.
+        fact: Which: "bytes", "style_ratio", "speedup".
+        verdict: What became of it.
+        baseline: What it was; None where there is nothing to compare with.
+        value: What it is; None where it was not measured.
+        explanation: One line: what changed by how much, or what to do.
+    """
+
+    row: RowKey
+    fact: str
+    verdict: Verdict
+    baseline: float | None
+    value: float | None
+    explanation: str
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """The most severe one; of none at all MISSING_BASELINE, since nothing was compared."""
+    return max(verdicts, key=SEVERITY.index, default=Verdict.MISSING_BASELINE)
+
+
+def exit_status(verdict: Verdict, *, strict: bool = False) -> int:
+    """Of a process whose worst verdict this is."""
+    if verdict is Verdict.IMPROVED and not strict:
+        return 0
+    return EXIT_STATUS[verdict]
+
+
+def compare_fact(row: RowKey, fact: str, baseline: int | None, value: int | None) -> Finding:
+    """Compare a number that is exact on every machine, such as parameters; fewer is better.
+
+    Args:
+        row: Whose.
+        fact: Its name.
+        baseline: None if the baseline does not have it.
+        value: None if this run does not have it.
+    """
+    if baseline is None or value is None:
+        return _one_sided(row, fact, baseline, value)
+    if value == baseline:
+        verdict, explanation = Verdict.PASS, "the same"
+    else:
+        verdict = Verdict.REGRESSED if value > baseline else Verdict.IMPROVED
+        share = f" ({(value - baseline) / baseline * 100:+.2f} %)" if baseline else ""
+        explanation = f"{value - baseline:+,}{share}, and it should be exactly the same"
+    return Finding(
+        row=row,
+        fact=fact,
+        verdict=verdict,
+        baseline=baseline,
+        value=value,
+        explanation=explanation,
+    )
+
+
+def compare_quality(
+    row: RowKey,
+    metric: str,
+    baseline: float | None,
+    value: float | None,
+    *,
+    higher_is_better: bool,
+    tolerance: Tolerance,
+) -> Finding:
+    """Compare two medians of a metric, with a tolerance on both sides.
+
+    Args:
+        row: Whose.
+        metric: Its name.
+        baseline: None if the baseline does not have it.
+        value: None if this run does not have it.
+        higher_is_better: Which way is up.
+        tolerance: How far is near enough.
+    """
+    if baseline is None or value is None:
+        return _one_sided(row, metric, baseline, value)
+    verdict, explanation = _judge_quality(baseline, value, higher_is_better, tolerance)
+    return Finding(
+        row=row,
+        fact=metric,
+        verdict=verdict,
+        baseline=baseline,
+        value=value,
+        explanation=explanation,
+    )
+
+
+def compare_time(
+    row: RowKey,
+    *,
+    baseline: float,
+    value: float,
+    change: SpeedChange,
+    tolerance: float = TIME_TOLERANCE,
+) -> Finding:
+    """Compare two speed-ups over the reference.
+
+    REGRESSED needs the median beyond tolerance and the whole 95 % interval with it, and so does
+    IMPROVED on the other side. PASS needs the whole interval within tolerance. Else the interval is
+    too wide to say, and the finding is INCONCLUSIVE.
+
+    Args:
+        row: Whose.
+        baseline: Times faster than the reference, as it was.
+        value: As it is.
+        change: How the two relate.
+        tolerance: As a share: 0.05 lets a picture take 5 % longer, or a 1.05th of the time.
+    """
+    slowest, fastest = 1 / (1 + tolerance), 1 + tolerance
+    explanation = f"{change}, {tolerance * 100:.1f} % is allowed"
+    if change.ratio < slowest and change.high < slowest:
+        verdict = Verdict.REGRESSED
+    elif change.ratio > fastest and change.low > fastest:
+        verdict = Verdict.IMPROVED
+    elif slowest <= change.low and change.high <= fastest:
+        verdict = Verdict.PASS
+    else:
+        verdict = Verdict.INCONCLUSIVE
+        explanation += f": {_what_would_settle(change, tolerance)}"
+    return Finding(
+        row=row,
+        fact="speedup",
+        verdict=verdict,
+        baseline=baseline,
+        value=value,
+        explanation=explanation,
+    )
+
+
+def _judge_quality(
+    baseline: float, value: float, higher_is_better: bool, tolerance: Tolerance
+) -> tuple[Verdict, str]:
+    if math.isnan(baseline) or math.isnan(value):
+        return Verdict.INCOMPARABLE, "not a number"
+    before, now = min(baseline, tolerance.ceiling), min(value, tolerance.ceiling)
+    if before == now:
+        return Verdict.PASS, "the same"
+    explanation = f"{now - before:+.4g}, {tolerance.allowed(before):.3g} is allowed"
+    if abs(now - before) <= tolerance.allowed(before):
+        return Verdict.PASS, explanation
+    better = (now > before) == higher_is_better
+    return (Verdict.IMPROVED if better else Verdict.REGRESSED), explanation
+
+
+def _what_would_settle(change: SpeedChange, tolerance: float) -> str:
+    rounds = rounds_to_settle(change, tolerance)
+    if rounds is not None:
+        return f"too noisy to say, about --rounds {rounds} would settle it"
+    both = rounds_for_both(change, tolerance)
+    if both is not None and change.stored_rounds:
+        return f"too noisy to say, about --rounds {both} in the baseline and here would settle it"
+    return "too near to the tolerance to say, and more rounds would not settle it"
+
+
+def _one_sided(row: RowKey, fact: str, baseline: float | None, value: float | None) -> Finding:
+    """A number that only one of the two has. Neither is a pass."""
+    if baseline is None:
+        verdict = Verdict.MISSING_BASELINE
+        explanation = "not in the baseline: nstc baseline update FILE --reason TEXT"
+    else:
+        verdict = Verdict.INCOMPARABLE
+        explanation = "in the baseline, but this run did not measure it"
+    return Finding(
+        row=row,
+        fact=fact,
+        verdict=verdict,
+        baseline=baseline,
+        value=value,
+        explanation=explanation,
+    )

@@ -1,0 +1,78 @@
+"""nstc baseline."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nstc.cli import options
+
+
+def update(
+    file: Annotated[Path, typer.Argument(help="The baseline.", metavar="FILE")],
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why the new numbers hold from now on; it is kept.")
+    ],
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Those to measure; new ones are added. Default: all that it names.",
+            metavar="BUNDLE",
+            show_default=False,
+        ),
+    ] = None,
+    rounds: Annotated[int | None, typer.Option("--rounds", show_default="the baseline's")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="Where the reference lies. Default: as the baseline says."),
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option("--teacher", help="Default: as the baseline says.")
+    ] = None,
+    photos: options.Photos = None,
+    layout: options.Layout = None,
+    value_range: options.ValueRange = None,
+    size_multiple: options.SizeMultiple = None,
+    vgg: options.Vgg = "shipped",
+) -> None:
+    """Measure a baseline's rows anew and agree to what is found.
+
+    Facts and quality are replaced, and the times of this machine's class; those of other classes
+    stay.
+    """
+    from functools import partial
+
+    from rich.console import Console
+
+    from nstc.benchmarks.baseline_file import save_baseline
+    from nstc.benchmarks.gate import update_baseline
+    from nstc.benchmarks.measuring import Conditions
+    from nstc.benchmarks.table import result_table
+    from nstc.cli.progress import Bar
+    from nstc.compress.exporting import ensure_onnx
+    from nstc.core.photos import photos_in
+    from nstc.runtime.foreign import probe_contract, refuse_unknown
+
+    refuse_unknown(layout, value_range, size_multiple)
+    probe = partial(
+        probe_contract, layout=layout, value_range=value_range, size_multiple=size_multiple
+    )
+    with Bar() as bar:
+        updated, result = update_baseline(
+            models or (),
+            file,
+            reason,
+            conditions=Conditions(
+                photos=photos_in(photos or []),
+                rounds=rounds,
+                against=against,
+                teacher=teacher,
+                vgg=vgg,
+                probe=probe,
+                prepare=ensure_onnx,
+                progress=bar,
+            ),
+        )
+    save_baseline(updated, file)
+    Console().print(result_table(result))
+    typer.echo(f"{file}: {len(result.rows)} rows agreed to")

@@ -1,0 +1,109 @@
+"""nstc check."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nstc.cli import options
+
+
+def check(
+    baseline: Annotated[
+        Path, typer.Option("--baseline", help="What nstc bench --save-baseline wrote.")
+    ],
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Bundles that stand for the baseline's. Default: those that it names.",
+            metavar="BUNDLE",
+            show_default=False,
+        ),
+    ] = None,
+    base: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--base",
+            help="A bundle before the change, repeatable: times are compared with its own, "
+            "taken in the same run.",
+            show_default=False,
+        ),
+    ] = None,
+    facts_and_quality_only: Annotated[
+        bool, typer.Option("--facts-and-quality-only", help="Leave time out, and say so.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="IMPROVED fails too.")] = False,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", help="Per cent that time may change by.")
+    ] = 5.0,
+    rounds: Annotated[int | None, typer.Option("--rounds", show_default="the baseline's")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="Where the reference lies. Default: as the baseline says."),
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option("--teacher", help="Default: as the baseline says.")
+    ] = None,
+    photos: options.Photos = None,
+    layout: options.Layout = None,
+    value_range: options.ValueRange = None,
+    size_multiple: options.SizeMultiple = None,
+    vgg: options.Vgg = "shipped",
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            "--json", help="Write all to this file; - is standard output, without the table."
+        ),
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="Write a summary for people to this file.")
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", help="Write JUnit XML to this file.")
+    ] = None,
+) -> None:
+    """Measure a baseline's rows anew and exit by the worst verdict."""
+    from functools import partial
+
+    from rich.console import Console
+
+    from nstc.benchmarks import gate_output
+    from nstc.benchmarks.gate import check as run
+    from nstc.cli.progress import Bar
+    from nstc.compress.exporting import ensure_onnx
+    from nstc.core.photos import photos_in
+    from nstc.runtime.foreign import probe_contract, refuse_unknown
+
+    refuse_unknown(layout, value_range, size_multiple)
+    probe = partial(
+        probe_contract, layout=layout, value_range=value_range, size_multiple=size_multiple
+    )
+    with Bar() as bar:
+        report = run(
+            models or (),
+            baseline,
+            photos=photos_in(photos or []),
+            base=base or (),
+            facts_and_quality_only=facts_and_quality_only,
+            strict=strict,
+            tolerance=tolerance / 100,
+            rounds=rounds,
+            against=against,
+            teacher=teacher,
+            vgg=vgg,
+            probe=probe,
+            prepare=ensure_onnx,
+            progress=bar,
+        )
+    if markdown is not None:
+        gate_output.write(gate_output.markdown(report), markdown)
+    if junit is not None:
+        gate_output.write(gate_output.junit(report), junit)
+    if json is None or str(json) != "-":
+        Console().print(gate_output.check_table(report))
+    if json is not None:
+        if str(json) == "-":
+            typer.echo(gate_output.to_json(report), nl=False)
+        else:
+            gate_output.write(gate_output.to_json(report), json)
+    raise typer.Exit(report.exit_status)
