@@ -1,7 +1,5 @@
 """A benchmark's result for the terminal, readable at 100 columns."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from rich import box
@@ -10,11 +8,10 @@ from rich.table import Table
 from nstc.benchmarks.quality import FEW_PHOTOS
 from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.statistics import median
-from nstc.core.zoo import PREFIX
+from nstc.benchmarks.wording import count, short_names, three_digits
 
 _NONE: Final = "-"
 _NAME_WIDTH: Final = 16
-_SI_PREFIXES: Final = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def result_table(result: BenchResult) -> Table:
@@ -35,7 +32,7 @@ def result_table(result: BenchResult) -> Table:
         "SSIM",
     ):
         table.add_column(heading, justify="right", no_wrap=True)
-    names = _short_names([row.model for row in result.rows])
+    names = short_names([row.model for row in result.rows])
     for name, row in zip(names, result.rows, strict=True):
         table.add_row(name, *_cells(row))
     return table
@@ -44,9 +41,9 @@ def result_table(result: BenchResult) -> Table:
 def summary(row: Row) -> str:
     """One line of a row's numbers, for progress between stages."""
     parts = [
-        f"{row.artifact} {_three_digits(median(row.samples_ms))} ms",
-        f"{_three_digits(row.speedup.median)} times faster",
-        f"{_three_digits(row.size_bytes / 1000)} KB",
+        f"{row.artifact} {three_digits(median(row.samples_ms))} ms",
+        f"{three_digits(row.speedup.median)} times faster",
+        f"{three_digits(row.size_bytes / 1000)} KB",
     ]
     if row.quality is not None:
         parts += [
@@ -57,15 +54,15 @@ def summary(row: Row) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    low, high = _three_digits(row.speedup.low), _three_digits(row.speedup.high)
+    low, high = three_digits(row.speedup.low), three_digits(row.speedup.high)
     return [
         row.artifact,
         row.target,
-        _three_digits(median(row.samples_ms)),
-        f"{_three_digits(row.speedup.median)} ({low}-{high})",
+        three_digits(median(row.samples_ms)),
+        f"{three_digits(row.speedup.median)} ({low}-{high})",
         _count(row.params),
         _count(row.macs),
-        _three_digits(row.size_bytes / 1000),
+        three_digits(row.size_bytes / 1000),
         *(_metric(row, name) for name in ("style_ratio", "content_ratio", "ssim")),
     ]
 
@@ -81,7 +78,7 @@ def _caption(result: BenchResult) -> str:
     reference, protocol = result.reference, result.protocol
     lines = [
         f"times faster than {reference.model} {reference.artifact} on the same target, "
-        f"{_three_digits(median(reference.samples_ms))} ms",
+        f"{three_digits(median(reference.samples_ms))} ms",
         f"{protocol.size}x{protocol.size} px, {protocol.rounds} rounds, protocol {protocol.id}",
     ]
     judged = [row.quality for row in result.rows if row.quality is not None]
@@ -94,28 +91,5 @@ def _caption(result: BenchResult) -> str:
     return "\n".join(lines)
 
 
-def _short_names(models: Sequence[str]) -> list[str]:
-    """Zoo names as they are; of paths as few last parts as tell them apart."""
-    parts = {model: Path(model).parts for model in models if not model.startswith(PREFIX)}
-    longest = max((len(p) for p in parts.values()), default=1)
-    for kept in range(1, longest + 1):
-        short = {model: str(Path(*p[-kept:])) for model, p in parts.items()}
-        if len(set(short.values())) == len(short):
-            break
-    return [short[model] if model in parts else model for model in models]
-
-
-def _three_digits(number: float) -> str:
-    """Three digits that count: 586, 40.3, 1.68, 0.07."""
-    if number >= 100:
-        return f"{number:.0f}"
-    return f"{number:.1f}" if number >= 10 else f"{number:.2f}"
-
-
 def _count(number: int | None) -> str:
-    if number is None:
-        return _NONE
-    for scale, prefix in _SI_PREFIXES:
-        if number >= scale:
-            return f"{_three_digits(number / scale)}{prefix}"
-    return str(number)
+    return _NONE if number is None else count(number)

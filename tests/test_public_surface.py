@@ -17,6 +17,7 @@ PUBLIC = {
     "Stylizer",
     "__version__",
     "bench",
+    "check",
     "distill",
     "export",
     "import_checkpoint",
@@ -37,6 +38,9 @@ VERBS = [
     "export",
     "stylize",
     "bench",
+    "check",
+    "baseline",
+    "report",
     "models",
     "verify",
 ]

@@ -1,16 +1,20 @@
 """The application: the verbs, and the one place where errors become exit codes."""
 
+import errno
 import functools
 import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from nstc.cli import (
+    baseline,
     bench,
+    check,
     compress,
     distill,
     export,
@@ -18,14 +22,23 @@ from nstc.cli import (
     models,
     prune,
     quantize,
+    report,
     stylize,
     train,
     verify,
 )
-from nstc.core.errors import Interrupted, MissingExtraError, NstcError
+from nstc.core.errors import Interrupted, MissingExtraError, NstcError, OutputError
 from nstc.core.version import VERSION
 
-_VERBS: Final[dict[str, Callable[..., None]]] = {
+
+class _Group(NamedTuple):
+    """A verb with verbs of its own."""
+
+    help: str
+    verbs: dict[str, Callable[..., None]]
+
+
+_VERBS: Final[dict[str, Callable[..., None] | _Group]] = {
     "compress": compress.compress,
     "train": train.train,
     "import": import_.import_,
@@ -35,6 +48,11 @@ _VERBS: Final[dict[str, Callable[..., None]]] = {
     "export": export.export,
     "stylize": stylize.stylize,
     "bench": bench.bench,
+    "check": check.check,
+    "baseline": _Group(
+        "Keep the numbers that nstc check compares with.", {"update": baseline.update}
+    ),
+    "report": report.report,
     "models": models.models,
     "verify": verify.verify,
 }
@@ -47,12 +65,23 @@ _MODULES_OF_EXTRAS: Final = {
     "onnxscript": "compress",
     "safetensors": "compress",
     "skimage": "compress",
+    "matplotlib": "report",
+    "jinja2": "report",
 }
 
 _DEBUG_VARIABLE: Final = "NSTC_DEBUG"
 
+
+class _InOrder(TyperGroup):
+    """Lists verbs as they are written here, where Typer would list groups first."""
+
+    def list_commands(self, _context: object) -> list[str]:
+        return list(_VERBS)
+
+
 app = typer.Typer(
     name="nstc",
+    cls=_InOrder,
     help="Compress neural style transfer networks for small devices, and prove it with numbers.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -66,11 +95,20 @@ def main() -> None:
     try:
         app()
     except NstcError as error:
-        if os.environ.get(_DEBUG_VARIABLE):
-            traceback.print_exc()
-        else:
-            sys.stderr.write(f"nstc: {' '.join(str(error).splitlines())}\n")
-        sys.exit(error.exit_code)
+        _fail(error)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        place = error.filename or "standard output"
+        _fail(OutputError(f"cannot write {place}: {error.strerror}. Choose a place with room."))
+
+
+def _fail(error: NstcError) -> NoReturn:
+    if os.environ.get(_DEBUG_VARIABLE):
+        traceback.print_exc()
+    else:
+        sys.stderr.write(f"nstc: {' '.join(str(error).splitlines())}\n")
+    sys.exit(error.exit_code)
 
 
 def _show_version(wanted: bool) -> None:
@@ -119,4 +157,10 @@ def _reporting(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 for _name, _verb in _VERBS.items():
-    app.command(_name)(_reporting(_verb))
+    if isinstance(_verb, _Group):
+        _group = typer.Typer(name=_name, help=_verb.help, no_args_is_help=True)
+        for _inner_name, _inner in _verb.verbs.items():
+            _group.command(_inner_name)(_reporting(_inner))
+        app.add_typer(_group)
+    else:
+        app.command(_name)(_reporting(_verb))

@@ -1,0 +1,176 @@
+"""The table of all rows, column by column: those that no row has a number for are left out."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nstc.benchmarks.report.reading import ReadRow, Run, Spread
+from nstc.benchmarks.wording import (
+    INFINITE,
+    NONE,
+    byte_count,
+    count,
+    fine,
+    short_names,
+    three_digits,
+)
+
+BETTER: Final = {
+    "style_ratio": "↓",
+    "content_ratio": "↓",
+    "ssim": "↑",
+    "psnr_db": "↑",
+    "feature_distance": "↓",
+    "color_drift": "↓",
+    "histogram_distance": "↓",
+    "checkerboard_ratio": "↓",
+    "edge_preservation": "↑",
+    "flicker_ratio": "↓",
+    "lpips": "↓",
+    "dists": "↓",
+}
+"""Which way is better, of the metrics that are known."""
+
+_EXTRA_UNITS: Final[tuple[tuple[str, Callable[[float], str]], ...]] = (
+    ("_bytes", byte_count),
+    ("_mb", lambda number: f"{three_digits(number)} MB"),
+    ("_ms", lambda number: f"{three_digits(number)} ms"),
+)
+"""Endings of unknown keys that are worth a column, and how their numbers read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One number or word.
+
+    Attributes:
+        text: As it is shown.
+        interval: Its interval, as it is shown; empty if it has none.
+        value: To sort by; None goes last.
+    """
+
+    text: str
+    interval: str = ""
+    value: float | str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A heading and a cell for each row.
+
+    Attributes:
+        heading: What it is.
+        hint: Unit, or which way is better; may be empty.
+        numeric: Whether cells are aligned right.
+        cells: In the order of the rows.
+    """
+
+    heading: str
+    hint: str
+    numeric: bool
+    cells: tuple[Cell, ...]
+
+
+def all_rows(runs: Sequence[Run]) -> list[tuple[Run, ReadRow]]:
+    """Every run's every row, in their order: a row's number in the report is its place here."""
+    return [(run, row) for run in runs for row in run.rows]
+
+
+def row_names(runs: Sequence[Run], *, with_run: bool = True) -> list[str]:
+    """What tells rows apart: model and artifact, and target and run where there are several."""
+    rows = all_rows(runs)
+    models = short_names([row.model for _, row in rows])
+    targets = {row.target for _, row in rows}
+    names = []
+    for model, (run, row) in zip(models, rows, strict=True):
+        target = f" {row.target}" if len(targets) > 1 else ""
+        of_run = f" ({run.name})" if with_run and len(runs) > 1 else ""
+        names.append(f"{model} {row.artifact}{target}{of_run}")
+    return names
+
+
+def table_columns(runs: Sequence[Run]) -> list[Column]:
+    """All columns that at least one row has something for."""
+    pairs = all_rows(runs)
+    rows = [row for _, row in pairs]
+    models = short_names([row.model for row in rows])
+    columns = [_words("model", models)]
+    if len(runs) > 1:
+        columns.append(_words("run", [run.name for run, _ in pairs]))
+    columns += [
+        _words("artifact", [row.artifact for row in rows]),
+        _words("target", [row.target for row in rows]),
+        _numbers("size", "px", [row.size for row in rows], lambda number: f"{number:.0f}"),
+        Column(
+            heading="latency",
+            hint="ms",
+            numeric=True,
+            cells=tuple(_latency(row) for row in rows),
+        ),
+        _spreads("times faster", "95 %", [row.speedup for row in rows]),
+        _numbers("parameters", "", [row.params for row in rows], count),
+        _numbers("MACs", "", [row.macs for row in rows], count),
+        _numbers("file", "", [row.size_bytes for row in rows], byte_count),
+        *_extra_columns(rows),
+        *_metric_columns(rows),
+    ]
+    return [column for column in columns if any(cell.value is not None for cell in column.cells)]
+
+
+def _metric_columns(rows: Sequence[ReadRow]) -> Iterable[Column]:
+    judged = [row.quality.metrics if row.quality else {} for row in rows]
+    for name in dict.fromkeys(name for metrics in judged for name in metrics):
+        hint = f"{BETTER[name]} 95 %" if name in BETTER else "95 %"
+        yield _spreads(name, hint, [metrics.get(name) for metrics in judged])
+
+
+def _extra_columns(rows: Sequence[ReadRow]) -> Iterable[Column]:
+    """Of unknown keys those that are plain amounts: memory, cold start, and what comes later."""
+    for path in dict.fromkeys(path for row in rows for path in row.extra):
+        for ending, words in _EXTRA_UNITS:
+            values = [_amount(row.extra.get(path)) for row in rows]
+            if path.endswith(ending) and any(value is not None for value in values):
+                heading = path.rpartition(".")[2].replace("_", " ")
+                yield _numbers(heading, "", values, words)
+
+
+def _amount(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
+
+
+def _words(heading: str, texts: Sequence[str]) -> Column:
+    cells = tuple(Cell(text=text, value=text) for text in texts)
+    return Column(heading=heading, hint="", numeric=False, cells=cells)
+
+
+def _numbers(
+    heading: str, hint: str, values: Sequence[float | None], words: Callable[[float], str]
+) -> Column:
+    cells = tuple(
+        Cell(text=NONE) if value is None else Cell(text=words(value), value=value)
+        for value in values
+    )
+    return Column(heading=heading, hint=hint, numeric=True, cells=cells)
+
+
+def _spreads(heading: str, hint: str, spreads: Sequence[Spread | None]) -> Column:
+    cells = tuple(Cell(text=NONE) if spread is None else _spread(spread) for spread in spreads)
+    return Column(heading=heading, hint=hint, numeric=True, cells=cells)
+
+
+def _spread(spread: Spread) -> Cell:
+    median = float("inf") if spread.median is None else spread.median
+    ends = [INFINITE if end is None else fine(end) for end in (spread.low, spread.high)]
+    known = spread.low is not None or spread.high is not None
+    return Cell(
+        text=INFINITE if spread.median is None else fine(spread.median),
+        interval=f"{ends[0]} to {ends[1]}" if known else "",
+        value=median,
+    )
+
+
+def _latency(row: ReadRow) -> Cell:
+    spread = "" if row.latency_iqr_ms is None else f"IQR {fine(row.latency_iqr_ms)}"
+    return Cell(text=fine(row.latency_ms), interval=spread, value=row.latency_ms)

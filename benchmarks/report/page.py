@@ -1,0 +1,193 @@
+"""The page: everything that was read, drawn and measured, put into the template."""
+
+import base64
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from nstc.benchmarks.machine import machine_facts
+from nstc.benchmarks.report.caveats import caveats_of
+from nstc.benchmarks.report.columns import all_rows, row_names, table_columns
+from nstc.benchmarks.report.layers import Layers, profile_rows
+from nstc.benchmarks.report.pictures import Pictures, make_pictures
+from nstc.benchmarks.report.plots import frontier_plot, layer_plot
+from nstc.benchmarks.report.reading import Run, flattened, read_results
+from nstc.benchmarks.report.svg import DARK, LIGHT
+from nstc.benchmarks.wording import fact, fine, key_words
+from nstc.core.errors import OptionError
+from nstc.core.files import atomic_file
+from nstc.core.photos import PhotoSet
+from nstc.core.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_TEMPLATE: Final = "page.html.jinja"
+_SCRIPT: Final = "page.js"
+_STYLE: Final = "page.css"
+_OPERATORS: Final = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """A name and what it is."""
+
+    name: str
+    value: str
+
+
+def write_report(
+    files: Sequence[Path],
+    output: Path,
+    *,
+    photos: PhotoSet | None,
+    layers: bool = True,
+    progress: Progress | None = None,
+) -> None:
+    """Make one HTML page of results.
+
+    The same files give the same page, but for layer times, which are measured on this machine now.
+
+    Args:
+        files: Written by `nstc bench --json`.
+        output: The page; it appears whole or not at all.
+        photos: Some of them are stylised for the page; None for a page without pictures.
+        layers: Whether to measure where the rows' files spend their time.
+        progress: Told of pictures and profiles.
+
+    Raises:
+        OptionError: no files, one that is no result, or `output` is one of them.
+        PhotosError: no photographs.
+        ImageError: one of the photographs can't be read.
+        OutputError: the place can't be written.
+    """
+    if not files:
+        raise OptionError("nothing to report: give files that nstc bench --json wrote.")
+    if any(path.resolve() == output.resolve() for path in files):
+        raise OptionError(f"-o {output} is one of the results: the page needs a name of its own.")
+    progress = progress or Silent()
+    runs = named_apart([read_results(path) for path in files])
+    template = _template()  # what is not installed is missed before the long work
+    with atomic_file(output) as draft:
+        profiles = profile_rows(runs, progress) if layers else None
+        pictures = make_pictures(runs, photos, progress) if photos is not None else None
+        draft.write_text(_render(template, runs, profiles, pictures), encoding="utf-8")
+
+
+def render_page(
+    runs: Sequence[Run], *, layers: Layers | None = None, pictures: Pictures | None = None
+) -> str:
+    """The page of some runs, with what was found of them.
+
+    Args:
+        runs: See `read_results`.
+        layers: None if they were not measured.
+        pictures: None if none were made.
+    """
+    return _render(_template(), runs, layers, pictures)
+
+
+def named_apart(runs: Sequence[Run]) -> list[Run]:
+    """The same with a number behind names that several have."""
+    names = [run.name for run in runs]
+    return [
+        run
+        if names.count(run.name) == 1
+        else dataclasses.replace(run, name=f"{run.name} {names[: place + 1].count(run.name)}")
+        for place, run in enumerate(runs)
+    ]
+
+
+def _template() -> "Template":
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.from_string(_text(_TEMPLATE))
+
+
+def _render(
+    template: "Template", runs: Sequence[Run], layers: Layers | None, pictures: Pictures | None
+) -> str:
+    from markupsafe import Markup
+
+    script, style = _text(_SCRIPT), _text(_STYLE)
+    frontier = frontier_plot(runs)
+    shown_layers = None if layers is None or not layers.times else _layer_plot(layers)
+    return template.render(
+        # this package's own text, and what matplotlib wrote with every name in it escaped
+        script=Markup(script),  # noqa: S704
+        style=Markup(style),  # noqa: S704
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        light=LIGHT,
+        dark=DARK,
+        frontier=None if frontier is None else _marked_up(frontier.forms),
+        layer_plot=shown_layers,
+        runs=[(run, _run_facts(run)) for run in runs],
+        rows=len(all_rows(runs)),
+        columns=table_columns(runs),
+        caveats=caveats_of(runs),
+        layers=layers,
+        profiles=[] if layers is None else _profiles(layers),
+        machine=_facts(machine_facts()) if layers is not None and layers.times else [],
+        pictures=pictures,
+        details=_details(runs),
+    )
+
+
+def _marked_up(forms: Iterable[tuple[Any, Any, str]]) -> list[tuple[str, str, Any]]:
+    from markupsafe import Markup
+
+    return [(scheme.name, layout.name, Markup(svg)) for scheme, layout, svg in forms]  # noqa: S704
+
+
+def _layer_plot(layers: Layers) -> list[tuple[str, str, Any]]:
+    return _marked_up(
+        layer_plot({name: times.by_kind() for name, times in layers.times.items()}).forms
+    )
+
+
+def _profiles(layers: Layers) -> list[tuple[str, str, list[tuple[str, str, str, str]]]]:
+    """Of each file its name, how it was run, and its slowest operators."""
+    found = []
+    for name, times in layers.times.items():
+        total = times.total_ms or 1.0
+        slowest = [
+            (operator.name, operator.kind, fine(operator.ms), f"{100 * operator.ms / total:.0f} %")
+            for operator in times.operators[:_OPERATORS]
+        ]
+        how = f"{times.size}x{times.size} px, {times.threads} threads"
+        found.append((name, how, slowest))
+    return found
+
+
+def _run_facts(run: Run) -> list[tuple[str, list[Fact]]]:
+    return [
+        ("protocol", _facts(run.protocol)),
+        ("reference", _facts(run.reference)),
+        ("machine", _facts(run.machine)),
+        ("more", _facts(run.extra)),
+    ]
+
+
+def _facts(values: Any) -> list[Fact]:
+    return [
+        Fact(name=key_words(name), value=fact(value)) for name, value in flattened(values).items()
+    ]
+
+
+def _details(runs: Sequence[Run]) -> list[tuple[str, list[Fact]]]:
+    pairs = zip(row_names(runs), all_rows(runs), strict=True)
+    return [(name, _facts(row.extra)) for name, (_, row) in pairs if row.extra]
+
+
+def _text(name: str) -> str:
+    return (resources.files("nstc.benchmarks.report") / name).read_text(encoding="utf-8")

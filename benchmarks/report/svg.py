@@ -1,0 +1,148 @@
+"""Matplotlib's figures as SVG that stands in an HTML page beside others."""
+
+import io
+import warnings
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SVG: Final = "http://www.w3.org/2000/svg"
+
+_XLINK: Final = "{http://www.w3.org/1999/xlink}href"
+_FONTS: Final = ("DejaVu Sans", "Helvetica", "Arial", "sans-serif")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheme:
+    """Colours of a plot.
+
+    Attributes:
+        name: "light" or "dark".
+        ink: Of text and axes.
+        faint: Of grids and guides.
+        paper: Behind the plot.
+        runs: One for each run, and again from the first.
+    """
+
+    name: Literal["light", "dark"]
+    ink: str
+    faint: str
+    paper: str
+    runs: tuple[str, ...]
+
+
+LIGHT: Final = Scheme(
+    name="light",
+    ink="#1d2330",
+    faint="#c9cfda",
+    paper="#ffffff",
+    runs=("#0b5fbf", "#b4440b", "#0d7a55", "#7d3bb0", "#8a6100", "#b01f63", "#4b5563", "#0a7c8c"),
+)
+DARK: Final = Scheme(
+    name="dark",
+    ink="#e7ebf3",
+    faint="#3b4454",
+    paper="#171c26",
+    runs=("#6cb2ff", "#ff9d66", "#4fd3a2", "#c99bff", "#e6bd4d", "#ff8fbf", "#a9b4c6", "#5fd6e6"),
+)
+SCHEMES: Final = (LIGHT, DARK)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A plot's shape, for a screen of one width.
+
+    Attributes:
+        name: "wide" or "narrow".
+        inches: Its width; what it is shown at decides how large its text is.
+        legend_columns: How many entries of a legend stand side by side.
+    """
+
+    name: Literal["wide", "narrow"]
+    inches: float
+    legend_columns: int
+
+
+WIDE: Final = Layout(name="wide", inches=9.0, legend_columns=4)
+NARROW: Final = Layout(name="narrow", inches=4.3, legend_columns=2)
+LAYOUTS: Final = (WIDE, NARROW)
+
+
+@contextmanager
+def plotting(scheme: Scheme) -> Iterator[None]:
+    """Matplotlib's settings for a plot in these colours; text stays text, and names are no TeX."""
+    import matplotlib as mpl
+
+    settings: Any = {  # its keys are literal types in some releases, plain ones in others
+        "svg.fonttype": "none",
+        "svg.hashsalt": "nstc",
+        "text.parse_math": False,
+        "text.usetex": False,
+        "font.family": ["sans-serif"],
+        "font.sans-serif": list(_FONTS[:-1]),
+        "font.size": 10.0,
+        "text.color": scheme.ink,
+        "axes.labelcolor": scheme.ink,
+        "axes.edgecolor": scheme.ink,
+        "axes.facecolor": scheme.paper,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "figure.facecolor": scheme.paper,
+        "xtick.color": scheme.ink,
+        "ytick.color": scheme.ink,
+        "grid.color": scheme.faint,
+        "legend.frameon": False,
+    }
+    with warnings.catch_warnings(), mpl.rc_context():
+        mpl.rcdefaults()  # no matplotlibrc of the user's: the same input gives the same page
+        mpl.rcParams.update(settings)
+        # a name in a script that DejaVu lacks: the browser has the letters, only widths are off
+        warnings.filterwarnings("ignore", message="Glyph ", category=UserWarning)
+        yield
+
+
+def page_svg(figure: "Figure", name: str) -> str:
+    """A figure as an `<svg>` element.
+
+    Args:
+        figure: The figure.
+        name: Put before every id, so that no two figures of a page share one.
+
+    Returns:
+        Markup without a prologue, metadata, fixed size, or a style sheet, which would be the whole
+        page's.
+    """
+    sink = io.BytesIO()
+    figure.savefig(sink, format="svg", metadata={"Date": None, "Creator": None})
+    root = ElementTree.fromstring(sink.getvalue())  # noqa: S314  (what matplotlib wrote just now)
+    for child in list(root):
+        if child.tag == f"{{{SVG}}}metadata":
+            root.remove(child)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag == f"{{{SVG}}}style":
+                parent.remove(child)
+    for element in root.iter():
+        _rename_ids(element, name)
+    for size in ("width", "height"):
+        root.attrib.pop(size, None)
+    root.set("stroke-linejoin", "round")
+    root.set("aria-hidden", "true")
+    ElementTree.register_namespace("", SVG)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _rename_ids(element: ElementTree.Element, name: str) -> None:
+    target = element.attrib.pop(_XLINK, None)
+    if target is not None:
+        element.set("href", f"#{name}-{target.removeprefix('#')}")
+    for key, value in element.attrib.items():
+        if key == "id":
+            element.set(key, f"{name}-{value}")
+        elif "url(#" in value:
+            element.set(key, value.replace("url(#", f"url(#{name}-"))

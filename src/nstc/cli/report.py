@@ -1,0 +1,45 @@
+"""nstc report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nstc.cli import options
+
+
+def report(
+    files: Annotated[
+        list[Path], typer.Argument(help="Results that nstc bench --json wrote.", metavar="FILE...")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The HTML page to write.")],
+    photos: options.Photos = None,
+    pictures: Annotated[
+        bool,
+        typer.Option(
+            "--pictures/--no-pictures",
+            help="Whether to stylise some photographs with the files that are still here.",
+        ),
+    ] = True,
+    layer_times: Annotated[
+        bool,
+        typer.Option(
+            "--layer-times/--no-layer-times",
+            help="Whether to profile those files, here and now.",
+        ),
+    ] = True,
+) -> None:
+    """Make one self-contained HTML page of benchmark results."""
+    from nstc.benchmarks.report.page import write_report
+    from nstc.cli.progress import Bar
+    from nstc.core.photos import photos_in
+
+    with Bar() as bar:
+        write_report(
+            files,
+            output,
+            photos=photos_in(photos or []) if pictures else None,
+            layers=layer_times,
+            progress=bar,
+        )
+    typer.echo(f"{output}: {output.stat().st_size / 1e6:.2f} MB")

@@ -1,0 +1,54 @@
+from nstc.benchmarks.metrics import METRICS
+from nstc.benchmarks.report.columns import BETTER, row_names, table_columns
+
+
+def by_heading(*runs):
+    return {column.heading: column for column in table_columns(runs)}
+
+
+def test_every_number_has_its_column_with_its_interval(read):
+    columns = by_heading(read())
+    shown = {
+        name: (column.cells[0].text, column.cells[0].interval) for name, column in columns.items()
+    }
+    assert shown == {
+        "model": ("zoo:dusk", ""),
+        "artifact": ("int8.onnx", ""),
+        "target": ("cpu:2", ""),
+        "size": ("64", ""),
+        "latency": ("5.00", "IQR 1.00"),
+        "times faster": ("40.0", "36.0 to 44.0"),
+        "parameters": ("33.0k", ""),
+        "MACs": ("540M", ""),
+        "file": ("56.0 KB", ""),
+        "style_ratio": ("1.25", "1.12 to 1.50"),
+        "ssim": ("0.72", "0.70 to 0.74"),
+        "psnr_db": ("∞", "30.0 to ∞"),
+    }
+
+
+def test_memory_has_columns_where_a_row_has_it(read, make_row):
+    memory = {"peak_bytes": 81_000_000, "cold_start_ms": 42.5, "allocator": "arena"}
+    columns = by_heading(read(make_row(memory=memory), make_row()))
+    assert [cell.text for cell in columns["peak bytes"].cells] == ["81.0 MB", "–"]
+    assert columns["cold start ms"].cells[0].text == "42.5 ms"
+    assert "allocator" not in columns
+
+
+def test_columns_that_nobody_fills_are_left_out(read, make_row):
+    columns = by_heading(read(make_row(params=None, macs=None, quality=None, speedup=None)))
+    assert not {"parameters", "MACs", "style_ratio", "times faster", "run"} & set(columns)
+
+
+def test_rows_are_named_by_what_tells_them_apart(read, make_row):
+    one = read(make_row(model="/x/a/student"), make_row(model="/x/b/student", target="cpu:1"))
+    assert row_names([one]) == ["a/student int8.onnx cpu:2", "b/student int8.onnx cpu:1"]
+    two = [read(name="mon"), read(name="tue")]
+    assert row_names(two) == ["zoo:dusk int8.onnx (mon)", "zoo:dusk int8.onnx (tue)"]
+    assert [cell.text for cell in by_heading(*two)["run"].cells] == ["mon", "tue"]
+
+
+def test_arrows_point_where_the_metrics_say():
+    for metric in METRICS:
+        if metric.name in BETTER:
+            assert (BETTER[metric.name] == "↑") == metric.higher_is_better, metric.name

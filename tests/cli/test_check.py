@@ -1,0 +1,159 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from nstc.benchmarks.check_report import CheckReport, TimedBeside
+from nstc.benchmarks.verdicts import EXIT_STATUS, Finding, RowKey, Verdict
+from nstc.cli.app import app
+from nstc.core.errors import (
+    BaselineError,
+    BaselineSchemaError,
+    CorruptBaselineError,
+    OptionError,
+    OutputError,
+)
+from nstc.core.photos import sample_photos
+
+KEY = RowKey(model="zoo:starry-night", artifact="int8.onnx", target="cpu:2", size=512)
+
+
+def nstc(*arguments):
+    return CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=True)
+
+
+@pytest.fixture
+def fake_check(monkeypatch):
+    """Stands for the gate: gives one finding, and keeps what it was asked."""
+    asked = {"verdict": Verdict.PASS}
+
+    def check(models, baseline, **options):
+        asked.update(options, models=list(models), baseline=str(baseline))
+        found = Finding(
+            row=KEY,
+            fact="bytes",
+            verdict=asked["verdict"],
+            baseline=10,
+            value=11,
+            explanation="one more",
+        )
+        return CheckReport(
+            baseline=str(baseline),
+            machine_class="x86_64/avx2/onnxruntime-1.31.0",
+            timed_beside=TimedBeside.BASELINE,
+            strict=options["strict"],
+            findings=(found,),
+            notes=(),
+            results=(),
+        )
+
+    monkeypatch.setattr("nstc.benchmarks.gate.check", check)
+    return asked
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_the_exit_status_is_that_of_the_worst_verdict(fake_check, verdict):
+    fake_check["verdict"] = verdict
+    done = nstc("check", "--baseline", "b.json")
+    assert done.exit_code == (0 if verdict is Verdict.IMPROVED else EXIT_STATUS[verdict])
+    assert str(verdict) in done.stdout
+    strict = nstc("check", "--baseline", "b.json", "--strict")
+    assert strict.exit_code == EXIT_STATUS[verdict]
+
+
+def test_every_option_reaches_the_gate(fake_check):
+    done = nstc(
+        *("check", "one", "two", "--baseline", "b.json", "--base", "old/one", "--base", "old/two"),
+        *("--tolerance", "8", "--rounds", "30", "--against", "ref", "--teacher", "t"),
+    )
+    assert done.exit_code == 0, done.output
+    assert fake_check["models"] == ["one", "two"]
+    assert fake_check["base"] == ["old/one", "old/two"]
+    assert fake_check["tolerance"] == pytest.approx(0.08)
+    assert (fake_check["rounds"], fake_check["against"], fake_check["teacher"]) == (30, "ref", "t")
+    assert fake_check["photos"] == sample_photos()
+    assert not fake_check["facts_and_quality_only"]
+    nstc("check", "--baseline", "b.json", "--facts-and-quality-only")
+    assert fake_check["models"] == []
+    assert fake_check["facts_and_quality_only"]
+
+
+def test_files_are_written_whatever_the_verdict(fake_check, tmp_path):
+    fake_check["verdict"] = Verdict.REGRESSED
+    done = nstc(
+        *("check", "--baseline", "b.json", "--json", tmp_path / "c.json"),
+        *("--markdown", tmp_path / "c.md", "--junit", tmp_path / "c.xml"),
+    )
+    assert done.exit_code == EXIT_STATUS[Verdict.REGRESSED]
+    assert json.loads((tmp_path / "c.json").read_text())["verdict"] == "REGRESSED"
+    assert "**REGRESSED**" in (tmp_path / "c.md").read_text()
+    assert "<failure" in (tmp_path / "c.xml").read_text()
+
+
+def test_json_on_standard_output_comes_alone(fake_check):
+    done = nstc("check", "--baseline", "b.json", "--json", "-")
+    assert json.loads(done.stdout)["verdict"] == "PASS"
+
+
+def test_a_baseline_is_asked_for():
+    done = nstc("check")
+    assert done.exit_code == 2
+    assert "--baseline" in done.output
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (None, BaselineError),
+        ("{", CorruptBaselineError),
+        ('{"schema": "nstc.baseline/0"}', BaselineSchemaError),
+        ('{"schema": "nstc.baseline/2"}', BaselineSchemaError),
+    ],
+)
+@pytest.mark.parametrize("verb", [("check", "--baseline"), ("baseline", "update")])
+def test_a_baseline_that_cant_be_used_is_an_error(tmp_path, text, kind, verb):
+    path = tmp_path / "baseline.json"
+    if text is not None:
+        path.write_text(text)
+    more = ("--reason", "because") if verb[0] == "baseline" else ()
+    done = nstc(*verb, path, *more)
+    assert done.exit_code != 0
+    assert type(done.exception) is kind
+
+
+def test_an_update_wants_a_reason(tmp_path):
+    done = nstc("baseline", "update", tmp_path / "baseline.json")
+    assert done.exit_code == 2
+    assert "--reason" in done.output
+    (tmp_path / "baseline.json").write_text("{}")
+    assert nstc("check", "--baseline", tmp_path / "baseline.json").exit_code != 0
+
+
+def test_a_first_baseline_is_not_written_over_another(bundle, tmp_path):
+    path = tmp_path / "baseline.json"
+    path.write_text("precious")
+    done = nstc("bench", bundle.path, "--against", bundle.path, "--save-baseline", path)
+    assert isinstance(done.exception, OutputError)
+    assert path.read_text() == "precious"
+
+
+def test_from_the_first_baseline_to_an_update(foreign, tmp_path, monkeypatch):
+    """bench --save-baseline, check and baseline update on a real file, quality and all."""
+    monkeypatch.setattr("nstc.benchmarks.latency.PAUSE_S", 0.0)
+    baseline = tmp_path / "baseline.json"
+    bench = ("bench", foreign, "--against", foreign, "--teacher", foreign)
+    done = nstc(*bench, "--size", 32, "--rounds", 3, "--threads", 1, "--save-baseline", baseline)
+    assert done.exit_code == 0, done.output
+    done = nstc("check", "--baseline", baseline, "--facts-and-quality-only")
+    assert done.exit_code == 0, done.output
+    done = nstc("baseline", "update", baseline, "--reason", "a quieter machine", "--rounds", 4)
+    assert done.exit_code == 0, done.output
+    log = json.loads(baseline.read_text())["log"]
+    assert [entry["reason"] for entry in log] == ["created", "a quieter machine"]
+    blank = nstc("baseline", "update", baseline, "--reason", " ")
+    assert isinstance(blank.exception, OptionError)
+
+
+@pytest.fixture
+def foreign(linear, tmp_path):
+    return linear(tmp_path / "darker.onnx", 0.8, 0.0)
