@@ -124,9 +124,9 @@ def optimise(
                     _save(network, optimiser, checkpoint, finished, identity)
                     saved = finished
                 if stop_requested():
-                    raise _interrupted(title, finished, schedule.steps)
+                    raise _interrupted(title, finished, schedule.steps, resumed=resume)
     except KeyboardInterrupt as second:
-        raise _interrupted(title, saved, schedule.steps) from second
+        raise _interrupted(title, saved, schedule.steps, resumed=resume) from second
 
 
 def training_folder(output: Path) -> Path:
@@ -196,12 +196,12 @@ def _diverged(title: str, what: str, step: int) -> DivergedError:
     )
 
 
-def _interrupted(title: str, saved: int, steps: int) -> Interrupted:
+def _interrupted(title: str, saved: int, steps: int, *, resumed: bool) -> Interrupted:
     if saved == 0:
         return Interrupted(f"{title} stopped before its first checkpoint: nothing is kept of it.")
+    again = "again" if resumed else "with --resume"
     return Interrupted(
-        f"{title} stopped, step {saved} of {steps} is kept. "
-        "Run the same command with --resume to go on."
+        f"{title} stopped, step {saved} of {steps} is kept. Run the same command {again} to go on."
     )
 
 
@@ -314,10 +314,10 @@ def _loss_log(path: Path, done: int) -> Iterator[Callable[[int, Mapping[str, flo
     def write(step: int, losses: Mapping[str, float]) -> None:
         rounded = {name: round(value, 5) for name, value in losses.items()}
         with reported_as_output_error(path):
-            stream.write(json.dumps({"step": step, **rounded}) + "\n")
-            stream.flush()
+            stream.write((json.dumps({"step": step, **rounded}) + "\n").encode())
 
-    with path.open("a", encoding="utf-8") as stream:
+    # Unbuffered: on a full disk what a buffer still holds would fail again as the file is closed.
+    with path.open("ab", buffering=0) as stream:
         yield write
 
 

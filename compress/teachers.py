@@ -19,7 +19,7 @@ from nstc.models.any_size import any_size
 from nstc.models.architectures import describe, load, style_of
 from nstc.models.style import StyleStatistics
 from nstc.models.tensors import images_to_tensor, tensor_to_images
-from nstc.runtime.foreign import ForeignSession, probe_contract
+from nstc.runtime.foreign import ForeignSession, probe_contract, refuse_unknown
 from nstc.runtime.foreign_graph import is_torchscript
 
 
@@ -32,12 +32,19 @@ class TeacherOptions:
         value_range: 1 for values from 0 to 1, 255 for 0 to 255.
         size_multiple: Heights and widths must be multiples of it.
         trust: Whether TorchScript, which is a program, may be loaded.
+
+    Raises:
+        OptionError: one of them is out of range.
     """
 
     layout: str | None = None
     value_range: int | None = None
     size_multiple: int | None = None
     trust: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, also where the teacher turns out not to be foreign."""
+        refuse_unknown(self.layout, self.value_range, self.size_multiple)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,7 +84,9 @@ def _open_onnx(path: Path, threads: int | None) -> ForeignGraph:
     try:
         session = load_graph(path, threads)
     except ORT_ERRORS as error:
-        raise TeacherError(f"{path} can't be loaded as ONNX: {first_line(error)}") from error
+        raise TeacherError(
+            f"{path} can't be loaded as ONNX: {first_line(error).rstrip('.')}. Export it again."
+        ) from error
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1:
         raise TeacherError(

@@ -23,6 +23,7 @@ from nstc.runtime.graph_contract import (
 
 _TRIED_SIZES: Final = ((128, 192), (256, 256), (512, 512))
 _TRIED_MULTIPLES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
+_LARGEST_MULTIPLE: Final = 1024
 _SMALL: Final = 64
 _USUAL_CONTRAST: Final = 0.1
 _SAME_RANGE_BONUS: Final = 1.25
@@ -57,7 +58,7 @@ def probe_contract(
         UnsafeFileError: it is TorchScript and was not trusted.
         OptionError: a flag has no such value, or the graph does not work with it.
     """
-    _refuse_unknown(layout, value_range, size_multiple)
+    refuse_unknown(layout, value_range, size_multiple)
     graph = open_foreign_graph(path, threads, trust=trust)
     multiple = size_multiple or 1
     trials = [_first_guess(graph, tried, multiple) for tried in _layouts(graph, layout)]
@@ -72,14 +73,19 @@ def probe_contract(
     return dataclasses.replace(contract, minimum_size=small if keeps else max(photo.shape[:2]))
 
 
-def _refuse_unknown(layout: str | None, value_range: int | None, multiple: int | None) -> None:
+def refuse_unknown(layout: str | None, value_range: int | None, multiple: int | None) -> None:
+    """Refuse what no network is fed with; None is what is still to be found.
+
+    Raises:
+        OptionError: one of them is out of range.
+    """
     if layout is not None and layout not in LAYOUTS:
         raise OptionError(f"layout is {layout}: expected {' or '.join(LAYOUTS)}.")
     if value_range is not None and value_range not in RANGES:
         known = ", ".join(map(str, RANGES))
         raise OptionError(f"value-range is {value_range}: expected one of {known}.")
-    if multiple is not None and multiple < 1:
-        raise OptionError(f"size-multiple is {multiple}: expected at least 1.")
+    if multiple is not None and not 1 <= multiple <= _LARGEST_MULTIPLE:
+        raise OptionError(f"size-multiple is {multiple}: expected from 1 to {_LARGEST_MULTIPLE}.")
 
 
 def _layouts(graph: ForeignGraph, wanted: str | None) -> list[Layout]:

@@ -13,6 +13,9 @@ from nstc.runtime.artifact_cache import find_artifact
 
 DEFAULT_ARTIFACT: Final = "int8"
 
+MAX_THREADS: Final = 256
+"""More are refused: some ten thousand threads take all the memory there is."""
+
 
 class Session(Protocol):
     """An opened graph. `run` is `prepare`, `infer`, `finish`, which benchmarks time apart."""
@@ -77,13 +80,13 @@ def open_session(
         threads: Threads to compute with; None leaves it to the backend.
 
     Raises:
-        OptionError: `threads` is below 1, or no backend runs such an artifact.
+        OptionError: `threads` is not from 1 to `MAX_THREADS`, or no backend runs such an artifact.
         ArtifactError: there is no such file; the message says how to make it.
         MissingExtraError: its backend is not installed.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
-    if threads is not None and threads < 1:
-        raise OptionError(f"threads is {threads}: expected at least 1.")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise OptionError(f"threads is {threads}: expected from 1 to {MAX_THREADS}.")
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
     name = artifact_name(artifact)
     backend = BACKENDS.get(name.rpartition(".")[2])

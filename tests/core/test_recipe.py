@@ -49,6 +49,7 @@ RANGES = {
     (DistillRecipe, "crops"): ((1, 100), (0, 101)),
     (DistillRecipe, "color_jitter"): ((0, 0.5, 1), (-0.01, 1.01, math.nan)),
     (DistillRecipe, "batch"): BATCH,
+    (DistillRecipe, "perceptual_batch"): BATCH,
     (DistillRecipe, "learning_rate"): RATE,
     (DistillRecipe, "perceptual_learning_rate"): RATE,
     (DistillRecipe, "pixel_weight"): WEIGHT,

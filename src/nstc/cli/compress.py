@@ -45,19 +45,22 @@ def compress(
     from nstc.core.recipe import load_recipe, with_seed
 
     settings = load_recipe(recipe) if recipe else preset_recipe(preset)
-    made = run(
-        teacher,
-        output,
-        recipe=settings if seed is None else with_seed(settings, seed),
-        photos=photos or [],
-        name=name,
-        init=init,
-        style=style,
-        credit=credit,
-        options=TeacherOptions(layout=layout, value_range=value_range, size_multiple=size_multiple),
-        vgg=vgg,
-        progress=Bar(),
-    )
+    with Bar() as bar:
+        made = run(
+            teacher,
+            output,
+            recipe=settings if seed is None else with_seed(settings, seed),
+            photos=photos or [],
+            name=name,
+            init=init,
+            style=style,
+            credit=credit,
+            options=TeacherOptions(
+                layout=layout, value_range=value_range, size_multiple=size_multiple
+            ),
+            vgg=vgg,
+            progress=bar,
+        )
     if json_output:
         typer.echo(json.dumps(made.result.to_dict(), indent=1))
         return

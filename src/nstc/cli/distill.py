@@ -46,7 +46,15 @@ def distill(
     crops: Annotated[
         int | None, typer.Option("--crops", help="Crops of each photograph.", show_default="1")
     ] = None,
-    batch: Annotated[int | None, typer.Option("--batch", show_default="4")] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", help="Crops a step.", show_default="4")
+    ] = None,
+    perceptual_batch: Annotated[
+        int | None,
+        typer.Option(
+            "--perceptual-batch", help="Crops a step that VGG looks at.", show_default="4"
+        ),
+    ] = None,
     init: Annotated[
         str | None, typer.Option("--init", help="Bundle of a student to start from.")
     ] = None,
@@ -78,6 +86,7 @@ def distill(
         perceptual_size=perceptual_size,
         crops=crops,
         batch=batch,
+        perceptual_batch=perceptual_batch,
         seed=seed,
     )
     with Bar() as bar:

@@ -29,17 +29,18 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Write model.onnx and model.ts, each loaded again and compared with the network."""
+    """Write model.onnx and model.ts, and check them."""
     from nstc.cli.progress import Bar
     from nstc.compress.exporting import export as run
     from nstc.compress.exporting import parse_size
 
-    written = run(
-        model,
-        formats=[name.strip() for name in formats.split(",")],
-        output=output,
-        static=None if static is None else parse_size(static),
-        progress=Bar(),
-    )
+    with Bar() as bar:
+        written = run(
+            model,
+            formats=[name.strip() for name in formats.split(",")],
+            output=output,
+            static=None if static is None else parse_size(static),
+            progress=bar,
+        )
     for path in written:
         typer.echo(f"wrote {path}")

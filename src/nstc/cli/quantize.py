@@ -1,5 +1,6 @@
 """nstc quantize."""
 
+import json
 from typing import Annotated
 
 import typer
@@ -25,25 +26,33 @@ def quantize(
     ] = None,
     recipe: options.Recipe = None,
     name: options.Name = None,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON instead of text.")
+    ] = False,
 ) -> None:
-    """Make an integer file of a network, checked, and measured beside the float one."""
+    """Make an integer file of a network."""
     from nstc.cli.progress import Bar
     from nstc.compress.quantization import quantize as run
     from nstc.core.photos import photos_in
     from nstc.core.recipe import load_recipe, override
 
-    bundle, report = run(
-        model,
-        output,
-        photos=photos_in(photos or []),
-        recipe=override(
-            load_recipe(recipe).quantize,
-            mode=mode,
-            calibration_photos=calibration_photos,
-            calibration_size=calibration_size,
-        ),
-        name=name,
-        progress=Bar(),
+    settings = override(
+        load_recipe(recipe).quantize,
+        mode=mode,
+        calibration_photos=calibration_photos,
+        calibration_size=calibration_size,
     )
+    with Bar() as bar:
+        bundle, report = run(
+            model,
+            output,
+            photos=photos_in(photos or []),
+            recipe=settings,
+            name=name,
+            progress=bar,
+        )
+    if json_output:
+        typer.echo(json.dumps({"bundle": str(bundle.path), **report.to_dict()}, indent=1))
+        return
     typer.echo(report.describe())
     typer.echo(f"wrote {bundle.path}")

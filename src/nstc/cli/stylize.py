@@ -10,9 +10,7 @@ if TYPE_CHECKING:
 
 
 def stylize(
-    photos: Annotated[
-        list[Path], typer.Argument(metavar="PHOTO...", help="Photographs to stylise.")
-    ],
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", help="Photographs to stylise.")],
     output: Annotated[
         Path,
         typer.Option(

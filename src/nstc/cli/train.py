@@ -18,19 +18,28 @@ def train(
     init: Annotated[
         str | None, typer.Option("--init", help="Bundle of a full-size network to start from.")
     ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", show_default="1600")] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Of the optimiser.", show_default="1600")
+    ] = None,
     size: Annotated[
         int | None, typer.Option("--size", help="Side of the crops in px.", show_default="192")
     ] = None,
-    batch: Annotated[int | None, typer.Option("--batch", show_default="4")] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", help="Crops a step.", show_default="4")
+    ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", show_default="1.5e-3")
+        float | None, typer.Option("--learning-rate", help="Its peak.", show_default="1.5e-3")
     ] = None,
-    style_weight: Annotated[float | None, typer.Option("--style-weight", show_default="2")] = None,
+    style_weight: Annotated[
+        float | None, typer.Option("--style-weight", help="On the style loss.", show_default="2")
+    ] = None,
     content_weight: Annotated[
-        float | None, typer.Option("--content-weight", show_default="1")
+        float | None,
+        typer.Option("--content-weight", help="On the content loss.", show_default="1"),
     ] = None,
-    tv_weight: Annotated[float | None, typer.Option("--tv-weight", show_default="0.5")] = None,
+    tv_weight: Annotated[
+        float | None, typer.Option("--tv-weight", help="On total variation.", show_default="0.5")
+    ] = None,
     style_size: Annotated[
         int | None,
         typer.Option("--style-size", help="Long side of the painting.", show_default="512"),

@@ -23,7 +23,8 @@ def reported_as_output_error(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
+        blocked = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "a file is where a folder is needed" if blocked else error.strerror or str(error)
         raise OutputError(
             f"cannot write {target}: {reason}. Choose a place with room that you may write to."
         ) from error
@@ -82,6 +83,21 @@ def atomic_folder(target: Path, *, replaceable: str) -> Iterator[Path]:
             _swap(draft, target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def refuse_unwritable_file(target: Path) -> None:
+    """Fail before long work if `target` can't become a file.
+
+    Raises:
+        OutputError: it is a folder, or the place can't be written.
+    """
+    if target.is_dir():
+        raise OutputError(f"cannot write {target}: it is a folder. Give the name of a file.")
+    with reported_as_output_error(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists() or target.is_file():  # and no device
+            with tempfile.TemporaryFile(dir=target.parent):
+                pass
 
 
 def refuse_foreign_folder(target: Path, *, replaceable: str) -> None:

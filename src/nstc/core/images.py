@@ -55,6 +55,8 @@ def read_picture(path: Path) -> Picture:
     Raises:
         ImageError: there is no such file, it is empty, truncated, too large or not a picture.
     """
+    if path.is_dir():
+        raise ImageError(f"{path} is a folder: name the pictures in it.")
     if not path.is_file():
         raise ImageError(f"no picture at {path}: there is no such file.")
     try:

@@ -228,8 +228,14 @@ def load_recipe(path: Path | None) -> Recipe:
         return Recipe()
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"can't read the recipe {path}: {error}") from error
+    except OSError as error:
+        raise RecipeError(
+            f"can't read the recipe {path}: {error.strerror}. Give a TOML file."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(
+            f"can't read the recipe {path}: it is no text. Give a TOML file."
+        ) from error
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path} is not valid TOML: {error}") from error
     return recipe_from(content, str(path))
