@@ -1,0 +1,116 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nstc.core.errors import NstcError, OutputError
+from nstc.core.version import VERSION
+
+VERIFY = "nstc.core.bundle.open_bundle"
+
+
+def test_the_version(nstc) -> None:
+    done = nstc("--version")
+    assert (done.code, done.out) == (0, f"nstc {VERSION}\n")
+
+
+def test_without_arguments_the_verbs_are_listed(nstc) -> None:
+    done = nstc()
+    assert done.code == 2
+    listed = done.out + done.err
+    for verb in ("compress", "distill", "stylize", "verify"):
+        assert f"\n  {verb} " in listed
+    assert "..." not in listed.partition("Commands:")[2], "a summary was cut short"
+
+
+def test_an_unknown_verb_and_an_unknown_flag(nstc) -> None:
+    assert nstc("distil", "x").code == 2
+    done = nstc("verify", "x", "--fast")
+    assert done.code == 2
+    assert "--fast" in done.err
+
+
+def test_an_error_is_one_line_and_its_code(nstc, tmp_path) -> None:
+    done = nstc("verify", tmp_path / "nothing")
+    assert done.code == 20
+    assert done.out == ""
+    assert done.err.splitlines() == [done.error]
+    assert str(tmp_path / "nothing") in done.error
+
+
+def test_an_error_of_several_lines_is_told_in_one(nstc, record) -> None:
+    record(VERIFY, NstcError("first\nsecond"))
+    done = nstc("verify", "x")
+    assert (done.code, done.err) == (1, "nstc: first second\n")
+
+
+def test_debug_adds_the_traceback(nstc, tmp_path) -> None:
+    done = nstc("--debug", "verify", tmp_path / "nothing")
+    assert done.code == 20
+    assert done.err.startswith("Traceback")
+    assert "open_bundle" in done.err
+
+
+@pytest.mark.parametrize(
+    "module", ["torch", "torchvision", "torch_pruning.pruner", "onnx", "onnxscript", "safetensors"]
+)
+def test_a_missing_extra_names_the_line_that_installs_it(nstc, record, module) -> None:
+    record(VERIFY, ModuleNotFoundError(f"No module named {module!r}", name=module))
+    done = nstc("verify", "x")
+    assert done.code == 5
+    assert module in done.error
+    assert 'pip install "nstc[compress]"' in done.error
+
+
+def test_another_missing_module_is_a_bug_and_shown_as_one(nstc, record) -> None:
+    record(VERIFY, ModuleNotFoundError("No module named 'elsewhere'", name="elsewhere"))
+    with pytest.raises(ModuleNotFoundError):
+        nstc("verify", "x")
+
+
+def test_ctrl_c(nstc, record) -> None:
+    record(VERIFY, KeyboardInterrupt())
+    done = nstc("verify", "x")
+    assert done.code == 130
+    assert "again to go on" in done.error
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["models"], ["models", "--json"], ["--version"]])
+def test_a_full_disk_behind_standard_output(arguments) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "nstc", *arguments], stdout=full, stderr=subprocess.PIPE
+        )
+    told = done.stderr.decode()
+    assert "Traceback" not in told
+    assert done.returncode == OutputError.exit_code
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "compress",
+        "train",
+        "import",
+        "distill",
+        "prune",
+        "quantize",
+        "export",
+        "stylize",
+        "bench",
+        "models",
+        "verify",
+    ],
+)
+def test_every_verb_explains_itself_and_each_of_its_flags(nstc, flags_of, verb) -> None:
+    done = nstc(verb, "--help")
+    assert done.code == 0
+    assert f"nstc {verb} " in done.out.splitlines()[0]
+    assert nstc(verb, "-h").out == done.out
+    listed = done.out.partition("Options:")[2]
+    for flag in flags_of(verb):
+        assert re.search(rf"{flag}\b.* {{2,}}\S", listed), f"{flag} has no help"

@@ -1,0 +1,111 @@
+import json
+
+import pytest
+
+from nstc.core.recipe import BenchRecipe
+from nstc.runtime.foreign import probe_contract
+
+BENCH = "nstc.benchmarks.bench.bench"
+
+IN_THE_RECIPE = [
+    ("--size", "64", "size", 64),
+    ("--threads", "1", "threads", 1),
+    ("--rounds", "5", "rounds", 5),
+    ("--seed", "9", "seed", 9),
+]
+FOR_THE_VERB = [
+    ("--teacher", "t", "teacher", "t"),
+    ("--artifact", "int8", "artifacts", ["int8"]),
+    ("--no-quality", None, "quality", False),
+    ("--quality", None, "quality", True),
+    ("--vgg", "torchvision", "vgg", "torchvision"),
+]
+OF_FOREIGN_FILES = [
+    ("--layout", "NHWC", "layout", "NHWC"),
+    ("--value-range", "255", "value_range", 255),
+    ("--size-multiple", "8", "size_multiple", 8),
+]
+
+
+class _Enough(Exception):  # noqa: N818
+    """Ends a run once the library was asked."""
+
+
+@pytest.fixture
+def bench(nstc, record):
+    """What `nstc bench` asks of the library."""
+    record("nstc.benchmarks.subjects.float_graphs_needed", ())
+    calls = record(BENCH, _Enough())
+
+    def run(*arguments):
+        with pytest.raises(_Enough):
+            nstc("bench", "one", "other", "--against", "teacher", *arguments)
+        return calls[-1]
+
+    return run
+
+
+def given(flag, text):
+    return [flag] if text is None else [flag, text]
+
+
+@pytest.mark.parametrize(("flag", "text", "field", "value"), IN_THE_RECIPE)
+def test_each_setting_arrives_in_the_recipe(bench, flag, text, field, value) -> None:
+    assert bench(flag, text)["recipe"] == BenchRecipe(**{field: value})
+
+
+@pytest.mark.parametrize(("flag", "text", "field", "value"), FOR_THE_VERB)
+def test_each_other_flag_arrives(bench, flag, text, field, value) -> None:
+    assert bench(*given(flag, text))[field] == value
+
+
+@pytest.mark.parametrize(("flag", "text", "field", "value"), OF_FOREIGN_FILES)
+def test_what_is_known_of_foreign_files_arrives(bench, flag, text, field, value) -> None:
+    probe = bench(flag, text)["probe"]
+    assert probe.func is probe_contract
+    assert probe.keywords[field] == value
+
+
+def test_models_reference_and_photographs_arrive(bench, photo_folder) -> None:
+    call = bench("--photos", photo_folder)
+    assert (call["models"], call["against"]) == (["one", "other"], "teacher")
+    assert [path.name for path in call["photos"]] == ["a.png", "b.png"]
+
+
+def test_flags_override_a_recipe_file(bench, recipe_file) -> None:
+    file = recipe_file("[bench]\nsize = 64\nrounds = 5\n")
+    assert bench("--recipe", file, "--rounds", "4")["recipe"] == BenchRecipe(size=64, rounds=4)
+
+
+def test_no_flag_is_forgotten_here(flags_of) -> None:
+    tested = {row[0] for row in IN_THE_RECIPE + FOR_THE_VERB + OF_FOREIGN_FILES}
+    assert flags_of("bench") | {"--no-quality"} == tested | {
+        "--against",
+        "--photos",
+        "--recipe",
+        "--json",
+        "--save-baseline",
+    }
+
+
+def measure(nstc, model, *arguments):
+    short = ["--size", 64, "--rounds", 3, "--threads", 1, "--no-quality"]
+    done = nstc("bench", model, "--against", model, *short, *arguments)
+    assert done.code == 0, done.err
+    return done
+
+
+def test_a_network_that_was_not_exported_as_table_file_and_stream(
+    nstc, student_bundle, tmp_path
+) -> None:
+    file = tmp_path / "new" / "result.json"
+    done = measure(nstc, student_bundle.path, "--json", file)
+    assert "times faster" in done.out
+    (row,) = json.loads(file.read_text())["rows"]
+    assert row["artifact"] == "onnx"
+    assert len(row["latency_ms"]["samples"]) == 3
+    assert not (student_bundle.path / "model.onnx").exists(), "it was made in the cache"
+
+    streamed = json.loads(measure(nstc, student_bundle.path, "--json", "-").out)
+    assert streamed["schema"].startswith("nstc.bench/")
+    assert [row["artifact"] for row in streamed["rows"]] == ["onnx"]

@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+
+from nstc.core.bundle import open_bundle
+
+EXPORT = "nstc.compress.exporting.export"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "value"),
+    [
+        ([], "formats", ["onnx", "torchscript"]),
+        (["--format", "torchscript, onnx"], "formats", ["torchscript", "onnx"]),
+        ([], "output", None),
+        (["-o", "files"], "output", Path("files")),
+        ([], "static", None),
+        (["--static", "480X640"], "static", (480, 640)),
+    ],
+)
+def test_each_flag_arrives(nstc, record, arguments, field, value) -> None:
+    calls = record(EXPORT, [Path("a"), Path("b")])
+    done = nstc("export", "model", *arguments)
+    assert (done.code, done.out) == (0, "wrote a\nwrote b\n")
+    assert calls[0]["model"] == "model"
+    assert calls[0][field] == value
+
+
+def test_no_flag_is_forgotten_here(flags_of) -> None:
+    assert flags_of("export") == {"--format", "--output", "--static"}
+
+
+def test_files_go_into_the_bundle(nstc, student_bundle) -> None:
+    done = nstc("export", student_bundle.path, "--format", "onnx")
+    assert done.code == 0, done.err
+    assert done.out == f"wrote {student_bundle.path / 'model.onnx'}\n"
+    assert open_bundle(student_bundle.path).artifacts == ("onnx",)

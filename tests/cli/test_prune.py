@@ -1,0 +1,77 @@
+import pytest
+
+from nstc.core.recipe import DistillRecipe, PruneRecipe
+
+PRUNE = "nstc.compress.pruning.prune"
+
+IN_THE_RECIPE = [
+    ("--ratio", "0.5", "ratio", 0.5),
+    ("--speedup", "2", "speedup", 2),
+    ("--round-to", "4", "round_to", 4),
+    ("--steps", "0", "steps", 0),
+    ("--seed", "9", "seed", 9),
+]
+FOR_THE_VERB = [
+    ("--teacher", "t", "teacher", "t"),
+    ("--name", "thin", "name", "thin"),
+    ("--vgg", "torchvision", "vgg", "torchvision"),
+    ("--resume", None, "resume", True),
+]
+OF_FOREIGN_FILES = [
+    ("--layout", "NHWC", "layout", "NHWC"),
+    ("--value-range", "-1", "value_range", -1),
+    ("--size-multiple", "8", "size_multiple", 8),
+    ("--trust", None, "trust", True),
+]
+
+
+def given(flag, text):
+    return [flag] if text is None else [flag, text]
+
+
+@pytest.fixture
+def prune(nstc, record, made, tmp_path):
+    """What `nstc prune` asks of the library."""
+    calls = record(PRUNE, made)
+
+    def run(*arguments):
+        done = nstc("prune", "model", "-o", tmp_path / "out", *arguments)
+        assert (done.code, done.out) == (0, "wrote made\n"), done.err
+        return calls[-1]
+
+    return run
+
+
+@pytest.mark.parametrize(("flag", "text", "field", "value"), IN_THE_RECIPE)
+def test_each_setting_arrives_in_the_recipe(prune, flag, text, field, value) -> None:
+    assert prune(flag, text)["recipe"] == PruneRecipe(**{field: value})
+
+
+@pytest.mark.parametrize(("flag", "text", "field", "value"), FOR_THE_VERB)
+def test_each_other_flag_arrives(prune, flag, text, field, value) -> None:
+    assert prune(*given(flag, text))[field] == value
+
+
+@pytest.mark.parametrize(("flag", "text", "field", "value"), OF_FOREIGN_FILES)
+def test_what_is_known_of_a_foreign_teacher_arrives(prune, flag, text, field, value) -> None:
+    assert getattr(prune(*given(flag, text))["options"], field) == value
+
+
+def test_model_output_and_photographs_arrive(prune, photo_folder, tmp_path) -> None:
+    call = prune("--photos", photo_folder)
+    assert (call["model"], call["output"]) == ("model", tmp_path / "out")
+    assert [path.name for path in call["photos"]] == ["a.png", "b.png"]
+
+
+def test_a_recipe_file_also_says_how_to_fine_tune(prune, recipe_file) -> None:
+    file = recipe_file(
+        "[prune]\nsteps = 3\nround_to = 4\n[distill]\nsize = 128\nbatch = 1\nperceptual_size = 64\n"
+    )
+    call = prune("--recipe", file, "--steps", "4")
+    assert call["recipe"] == PruneRecipe(steps=4, round_to=4)
+    assert call["distillation"] == DistillRecipe(size=128, batch=1, perceptual_size=64)
+
+
+def test_no_flag_is_forgotten_here(flags_of) -> None:
+    tested = {row[0] for row in IN_THE_RECIPE + FOR_THE_VERB + OF_FOREIGN_FILES}
+    assert flags_of("prune") == tested | {"--output", "--photos", "--recipe"}

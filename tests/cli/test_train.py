@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from nstc.core.recipe import TrainRecipe
+
+TRAIN = "nstc.compress.training.train"
+
+IN_THE_RECIPE = [
+    ("--steps", "11", "steps", 11),
+    ("--size", "128", "size", 128),
+    ("--batch", "7", "batch", 7),
+    ("--learning-rate", "0.5", "learning_rate", 0.5),
+    ("--style-weight", "3.5", "style_weight", 3.5),
+    ("--content-weight", "0", "content_weight", 0),
+    ("--tv-weight", "0.25", "tv_weight", 0.25),
+    ("--style-size", "256", "style_size", 256),
+    ("--seed", "9", "seed", 9),
+]
+FOR_THE_VERB = [
+    ("--name", "waves", "name", "waves"),
+    ("--credit", "Anon", "credit", "Anon"),
+    ("--init", "first", "init", "first"),
+    ("--vgg", "torchvision", "vgg", "torchvision"),
+    ("--resume", None, "resume", True),
+]
+
+
+@pytest.fixture
+def train(nstc, record, made, tmp_path):
+    """What `nstc train` asks of the library."""
+    calls = record(TRAIN, made)
+
+    def run(*arguments):
+        done = nstc("train", "--style", "s.png", "-o", tmp_path / "out", *arguments)
+        assert done.code == 0, done.err
+        assert done.out.startswith("wrote made; previews are in ")
+        return calls[-1]
+
+    return run
+
+
+@pytest.mark.parametrize(("flag", "text", "field", "value"), IN_THE_RECIPE)
+def test_each_setting_arrives_in_the_recipe(train, flag, text, field, value) -> None:
+    assert train(flag, text)["recipe"] == TrainRecipe(**{field: value})
+
+
+@pytest.mark.parametrize(("flag", "text", "field", "value"), FOR_THE_VERB)
+def test_each_other_flag_arrives(train, flag, text, field, value) -> None:
+    assert train(*([flag] if text is None else [flag, text]))[field] == value
+
+
+def test_painting_output_and_photographs_arrive(train, photo_folder, tmp_path) -> None:
+    call = train("--photos", photo_folder)
+    assert (call["painting"], call["output"]) == (Path("s.png"), tmp_path / "out")
+    assert [path.name for path in call["photos"]] == ["a.png", "b.png"]
+
+
+def test_flags_override_a_recipe_file(train, recipe_file) -> None:
+    file = recipe_file("[train]\nsteps = 3\nbatch = 2\n")
+    assert train("--recipe", file, "--steps", "4")["recipe"] == TrainRecipe(steps=4, batch=2)
+
+
+def test_no_flag_is_forgotten_here(flags_of) -> None:
+    tested = {row[0] for row in IN_THE_RECIPE + FOR_THE_VERB}
+    assert flags_of("train") == tested | {"--style", "--output", "--photos", "--recipe"}
