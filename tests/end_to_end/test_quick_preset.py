@@ -18,9 +18,7 @@ TEACHER = "zoo:starry-night/teacher"
 def untouched(path: Path) -> Path:
     """A network that gives back the photograph: as much content as can be, and no style."""
     shape = [1, 3, "height", "width"]
-    tensors = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y")
-    ]
+    tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y")]
     graph = helper.make_graph(
         [helper.make_node("Identity", ["x"], ["y"])], "untouched", tensors[:1], tensors[1:]
     )
