@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from nstc.cli import options
+from nstc.cli.tables import print_table
 
 
 def update(
@@ -42,8 +43,6 @@ def update(
     """
     from functools import partial
 
-    from rich.console import Console
-
     from nstc.benchmarks.baseline_file import save_baseline
     from nstc.benchmarks.gate import update_baseline
     from nstc.benchmarks.measuring import Conditions
@@ -74,5 +73,5 @@ def update(
             ),
         )
     save_baseline(updated, file)
-    Console().print(result_table(result))
+    print_table(result_table(result))
     typer.echo(f"{file}: {len(result.rows)} rows agreed to")

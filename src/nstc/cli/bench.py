@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from nstc.cli import options
+from nstc.cli.tables import print_table
 
 
 def bench(
@@ -59,8 +60,6 @@ def bench(
     """Measure speed and quality beside a reference."""
     from functools import partial
 
-    from rich.console import Console
-
     from nstc.benchmarks import baseline_file
     from nstc.benchmarks.baseline import from_result
     from nstc.benchmarks.bench import bench as run
@@ -112,7 +111,7 @@ def bench(
     if save_baseline is not None:
         baseline_file.save_baseline(from_result(result, save_baseline.parent), save_baseline)
     if json is None or str(json) != "-":
-        Console().print(result_table(result))
+        print_table(result_table(result))
     if json is not None:
         if str(json) == "-":
             typer.echo(result.to_json(), nl=False)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from nstc.cli import options
+from nstc.cli.tables import print_table
 
 
 def check(
@@ -65,8 +66,6 @@ def check(
     """Measure a baseline's rows anew and exit by the worst verdict."""
     from functools import partial
 
-    from rich.console import Console
-
     from nstc.benchmarks import gate_output
     from nstc.benchmarks.gate import check as run
     from nstc.cli.progress import Bar
@@ -100,7 +99,7 @@ def check(
     if junit is not None:
         gate_output.write(gate_output.junit(report), junit)
     if json is None or str(json) != "-":
-        Console().print(gate_output.check_table(report))
+        print_table(gate_output.check_table(report))
     if json is not None:
         if str(json) == "-":
             typer.echo(gate_output.to_json(report), nl=False)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from nstc.cli import options
+from nstc.cli.tables import print_table
 
 
 def compress(
@@ -35,8 +36,6 @@ def compress(
     ] = False,
 ) -> None:
     """Distill, prune, quantize, export and measure in one go. Run again to go on after a stop."""
-    from rich.console import Console
-
     from nstc.benchmarks.table import result_table
     from nstc.cli.progress import Bar
     from nstc.compress.pipeline import compress as run
@@ -64,6 +63,6 @@ def compress(
     if json_output:
         typer.echo(json.dumps(made.result.to_dict(), indent=1))
         return
-    Console().print(result_table(made.result))
+    print_table(result_table(made.result))
     typer.echo(f"the compressed model: {made.bundle.path}")
     typer.echo(f"side by side:         {made.comparison}")

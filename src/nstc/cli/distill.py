@@ -40,7 +40,7 @@ def distill(
     perceptual_size: Annotated[
         int | None,
         typer.Option(
-            "--perceptual-size", help="Side of the part VGG looks at.", show_default="160"
+            "--perceptual-size", help="Side of the part VGG looks at.", show_default="--size"
         ),
     ] = None,
     crops: Annotated[
@@ -52,7 +52,7 @@ def distill(
     perceptual_batch: Annotated[
         int | None,
         typer.Option(
-            "--perceptual-batch", help="Crops a step that VGG looks at.", show_default="4"
+            "--perceptual-batch", help="Crops a step that VGG looks at.", show_default="1"
         ),
     ] = None,
     init: Annotated[

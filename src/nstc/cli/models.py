@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
+from nstc.cli.tables import print_table
+
 
 def models(
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the models that ship with nstc."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from nstc.core.zoo_listing import list_zoo
@@ -27,4 +28,4 @@ def models(
         shown.add_column(column, justify="right")
     for entry in entries:
         shown.add_row(*entry.cells())
-    Console().print(shown)
+    print_table(shown)
