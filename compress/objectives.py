@@ -123,8 +123,8 @@ def _batch(
 
 
 def _random_part(recipe: DistillRecipe, step: int) -> tuple[slice, ...]:
-    """The square of `perceptual_size` that VGG looks at in this step."""
+    """The square that VGG looks at in this step."""
     rng = np.random.default_rng((recipe.seed, 1, step))
-    top, left = rng.integers(0, recipe.size - recipe.perceptual_size + 1, 2)
-    side = recipe.perceptual_size
+    side = recipe.perceptual_size or recipe.size
+    top, left = rng.integers(0, recipe.size - side + 1, 2)
     return (slice(None), slice(None), slice(top, top + side), slice(left, left + side))

@@ -172,7 +172,9 @@ def compress(
         recipe.quantize,
         lambda target: _deployable(pruned, target, learned, recipe, progress),
     )
-    result = judge.bench([distilled, pruned, student], recipe.bench)
+    result = judge.bench(
+        [distilled, student], recipe.bench
+    )  # whose float graph is the pruned one's
     result.write(output / "bench.json")
     comparison = output / "comparison.png"
     write_comparison(comparison, opened, student, judged)

@@ -123,7 +123,7 @@ class TestNumbers:
         [
             (["prune", "m", "-o", "o", "--ratio", "0.5", "--speedup", "2"], "choose one"),
             (["distill", "m", "-o", "o", "--steps", "0", "--pixel-steps", "0"], "both 0"),
-            (["distill", "m", "-o", "o", "--size", "64"], "expected at most size, 64"),
+            (["distill", "m", "-o", "o", "--perceptual-size", "264"], "at most size, 256"),
             (["distill", "m", "-o", "o", "--student", "big"], "separable, plain"),
             (["distill", "m", "-o", "o", "--layout", "CHW"], "NCHW or NHWC"),
             (["quantize", "m", "-o", "o", "--mode", "int4"], "static, dynamic"),

@@ -107,7 +107,6 @@ def test_all_stages_are_made_measured_and_shown(finished: Finished) -> None:
     assert set(made.bundle.artifacts) == {"onnx", "int8.onnx", "ts"}
     assert [(Path(row.model).name, row.artifact) for row in made.result.rows] == [
         ("distilled", "onnx"),
-        ("pruned", "onnx"),
         ("student", "int8.onnx"),
         ("student", "onnx"),
     ]

@@ -44,8 +44,8 @@ RANGES = {
     (DistillRecipe, "blocks"): ((1, 32), (0, 33)),
     (DistillRecipe, "pixel_steps"): STEPS,
     (DistillRecipe, "steps"): STEPS,
-    (DistillRecipe, "size"): ((160, 168, 1024), (56, 164, 1032)),
-    (DistillRecipe, "perceptual_size"): ((32, 40, 256), (24, 36, 1032)),
+    (DistillRecipe, "size"): ((64, 160, 1024), (56, 164, 1032)),
+    (DistillRecipe, "perceptual_size"): ((None, 32, 40, 256), (24, 36, 1032)),
     (DistillRecipe, "crops"): ((1, 100), (0, 101)),
     (DistillRecipe, "color_jitter"): ((0, 0.5, 1), (-0.01, 1.01, math.nan)),
     (DistillRecipe, "batch"): BATCH,
@@ -125,8 +125,8 @@ def test_all_values_out_of_range_are_told_at_once():
 
 
 def test_values_that_contradict_are_refused():
-    with pytest.raises(OptionError, match="perceptual-size is 160: expected at most size, 128"):
-        DistillRecipe(size=128)
+    with pytest.raises(OptionError, match="perceptual-size is 256: expected at most size, 128"):
+        DistillRecipe(size=128, perceptual_size=256)
     with pytest.raises(OptionError, match="nothing would be learned"):
         DistillRecipe(steps=0, pixel_steps=0)
     with pytest.raises(OptionError, match="ratio and speedup were both given"):

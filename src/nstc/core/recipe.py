@@ -17,6 +17,7 @@ _TYPES: Final[dict[Any, tuple[tuple[type, ...], str]]] = {
     int: ((int,), "a whole number"),
     float: ((int, float), "a number"),
     float | None: ((int, float), "a number"),
+    int | None: ((int,), "a whole number"),
     str: ((str,), "text"),
 }
 """What may be written for a setting's type. In TOML true is no number, as it is in Python."""
@@ -94,7 +95,7 @@ class DistillRecipe(_Checked):
         pixel_steps: Steps of the first stage, pixels alone.
         steps: Steps of the second stage: pixels, VGG features, Gram matrices.
         size: Side of the crops the teacher stylises, in pixels.
-        perceptual_size: Side of the part of them that VGG looks at.
+        perceptual_size: Side of the part of them that VGG looks at; None for all of it.
         crops: Crops cached of each photograph.
         color_jitter: How far their colours are changed, for sets of few photographs.
         batch: Crops a step of the first stage.
@@ -117,26 +118,28 @@ class DistillRecipe(_Checked):
     size: int = _setting(
         256, lambda v: 64 <= v <= 1024 and v % 8 == 0, "a multiple of 8 from 64 to 1024"
     )
-    perceptual_size: int = _setting(
-        160, lambda v: 32 <= v <= 1024 and v % 8 == 0, "a multiple of 8 from 32 to 1024"
+    perceptual_size: int | None = _setting(
+        None,
+        lambda v: v is None or (32 <= v <= 1024 and v % 8 == 0),
+        "a multiple of 8 from 32 to 1024",
     )
     crops: int = _within(1, 100, 1)
     color_jitter: float = _within(0, 1, 0.0)
     batch: int = _within(1, 64, 4)
-    perceptual_batch: int = _within(1, 64, 4)
+    perceptual_batch: int = _within(1, 64, 1)
     learning_rate: float = _positive(3e-3)
-    perceptual_learning_rate: float = _positive(1e-3)
-    pixel_weight: float = _at_least(0, 4.0)
-    feature_weight: float = _at_least(0, 1.0)
-    gram_weight: float = _at_least(0, 1.0)
-    style_weight: float = _at_least(0, 1.0)
+    perceptual_learning_rate: float = _positive(5e-4)
+    pixel_weight: float = _at_least(0, 1.0)
+    feature_weight: float = _at_least(0, 0.5)
+    gram_weight: float = _at_least(0, 2.0)
+    style_weight: float = _at_least(0, 4.0)
     content_weight: float = _at_least(0, 0.5)
     seed: int = _within(0, 2**63 - 1, 0)
 
     def __post_init__(self) -> None:
         """Refuse values out of range, or that contradict."""
         super().__post_init__()
-        if self.perceptual_size > self.size:
+        if self.perceptual_size is not None and self.perceptual_size > self.size:
             raise OptionError(
                 f"perceptual-size is {self.perceptual_size}: expected at most size, {self.size}."
             )
