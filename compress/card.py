@@ -1,7 +1,7 @@
 """The card of a model: what it is, what it learned from, how good it is, made from its manifest."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,16 +23,26 @@ def with_card(bundle: Bundle, result: BenchResult, photos: PhotoSet) -> Bundle:
     Raises:
         OutputError: the place can't be written.
     """
-    measured = [row for row in result.to_dict()["rows"] if row["model"] == str(bundle.path)]
-    for row in measured:
-        row["protocol"] = result.protocol.id
-        row["model"] = bundle.name
-        row["latency_ms"].pop("samples")
-    manifest = dataclasses.replace(bundle.manifest, measurements=tuple(measured))
+    measured = measurements(result.to_dict(), bundle)
+    manifest = dataclasses.replace(bundle.manifest, measurements=measured)
     with revised_bundle(bundle, bundle.path, manifest) as draft:
         write_preview(draft, open_session(bundle), photos)
         (draft / CARD_FILE).write_text(card(manifest), encoding="utf-8")
     return open_bundle(bundle.path)
+
+
+def measurements(result: Mapping[str, Any], bundle: Bundle) -> tuple[Mapping[str, Any], ...]:
+    """A bundle's rows of a benchmark's JSON as its manifest keeps them: without raw samples."""
+    rows = [row for row in result["rows"] if Path(row["model"]).resolve() == bundle.path.resolve()]
+    return tuple(
+        {
+            **row,
+            "model": bundle.name,
+            "protocol": result["protocol"]["id"],
+            "latency_ms": {k: v for k, v in row["latency_ms"].items() if k != "samples"},
+        }
+        for row in rows
+    )
 
 
 def write_preview(folder: Path, session: Session, photos: PhotoSet) -> None:

@@ -1,14 +1,19 @@
 """Put a finished bundle into the zoo: `python scripts/ship.py BUNDLE STYLE {teacher,student}`.
 
+`--measured FILE` takes what `nstc bench BUNDLE --json FILE` found into the manifest and the card.
+
 What a shipped manifest says holds on every machine: paths of the one that made it are left out, and
 a teacher that ships is remembered by its zoo name. A preview and the card are made anew.
 """
 
 import argparse
 import dataclasses
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from nstc.compress.card import card, write_preview
+from nstc.compress.card import card, measurements, write_preview
 from nstc.compress.exporting import ensure_onnx
 from nstc.core.bundle import CARD_FILE, Bundle, open_bundle, revised_bundle
 from nstc.core.manifest import Origin
@@ -23,18 +28,25 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("style", help="folder of the zoo, such as starry-night")
     parser.add_argument("role", choices=[TEACHER, STUDENT])
+    parser.add_argument("--measured", type=Path, help="JSON that nstc bench wrote of it")
     arguments = parser.parse_args()
-    shipped = ship(open_bundle(arguments.bundle), arguments.style, arguments.role)
+    bundle = open_bundle(arguments.bundle)
+    measured = bundle.manifest.measurements
+    if arguments.measured:
+        content = json.loads(arguments.measured.read_text(encoding="utf-8"))
+        measured = measurements(content, bundle)
+    shipped = ship(bundle, arguments.style, arguments.role, measured)
     print(f"shipped {shipped.path}")
 
 
-def ship(bundle: Bundle, style: str, role: str) -> Bundle:
+def ship(bundle: Bundle, style: str, role: str, measured: tuple[Mapping[str, Any], ...]) -> Bundle:
     """Copy a bundle into the zoo's folder of a style."""
     manifest = dataclasses.replace(
         bundle.manifest,
         name=style if role == STUDENT else f"{style}-{TEACHER}",
         parent=_public(bundle.manifest.parent),
         teacher=_public(bundle.manifest.teacher),
+        measurements=measured,
     )
     ensure_onnx(bundle.path)
     session = open_session(bundle, artifact="int8" if role == STUDENT else "onnx")
