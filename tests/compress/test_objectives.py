@@ -131,7 +131,9 @@ class TestPerceptual:
         target = images_to_tensor([pairs[0][1]])
         terms = numbers(perceptual(Scaled(0.0, 1.5), pairs)(0))
         assert terms["range"] == pytest.approx(10 * 0.5**2)
-        assert terms["pixel"] == pytest.approx(4 * float((1.5 - target).mean()), rel=1e-5)
+        assert terms["pixel"] == pytest.approx(
+            RECIPE.pixel_weight * float((1.5 - target).mean()), rel=1e-5
+        )
         assert numbers(perceptual(Scaled(0.0, -0.2), pairs)(0))["range"] == pytest.approx(0.4)
 
     def test_style_is_the_gram_distance_to_the_painting_over_all_layers(
@@ -146,7 +148,7 @@ class TestPerceptual:
         doubled = {name: 2 * gram[0] for name, gram in own.items()}
         terms = numbers(perceptual(Scaled(1.0), pairs, grams=doubled)(0))
         # |G - 2G|² / |2G|² is a quarter in each of the four layers.
-        assert terms["style"] == pytest.approx(1.0, rel=0.02)
+        assert terms["style"] == pytest.approx(RECIPE.style_weight, rel=0.02)
         assert float(gram_distance(own["relu1_2"], 2 * own["relu1_2"])) == pytest.approx(0.25)
 
     @pytest.mark.parametrize("term", ["pixel", "feature", "gram", "style", "content"])

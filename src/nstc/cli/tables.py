@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
 _WIDTH_OF_FILES: Final = 120
 """Columns where standard output is no terminal, such as a CI log: Rich would cut at 80."""
 
 
-def print_table(table: "Table") -> None:
+def print_table(table: "RenderableType") -> None:
     """Print a table as wide as the terminal, or wide enough for all its columns."""
     from rich.console import Console
 
