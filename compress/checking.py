@@ -40,12 +40,13 @@ _ROUNDING_LEVELS: Final = 2.0
 
 
 def eager_reference(network: nn.Module, contract: Contract) -> Reference:
-    """The network itself as a function of 8-bit pictures of any size."""
+    """The network itself, where its weights are, as a function of 8-bit pictures of any size."""
     whole = any_size(network, contract)
+    device = next(network.parameters()).device
 
     def stylise(rgb: Pixels) -> Pixels:
         with torch.inference_mode():
-            return tensor_to_images(whole(images_to_tensor([rgb])))[0]
+            return tensor_to_images(whole(images_to_tensor([rgb]).to(device)))[0]
 
     return stylise
 

@@ -97,7 +97,7 @@ def prune(
         folder=folder,
         resume=resume,
         progress=progress,
-        settings={"vgg": vgg, "pruned": bundle.identity, **_removal(recipe)},
+        settings={"vgg": vgg, "pruned": bundle.identity, "prune": dataclasses.asdict(recipe)},
     )
     run.perceptual_stage(network, steps=recipe.steps, rate=recipe.learning_rate)
     architecture, contract = describe(network)
@@ -188,10 +188,6 @@ def _style_of(bundle: Bundle) -> StyleSource | None:
     if statistics is None or record is None:
         return None
     return StyleSource(record, statistics)
-
-
-def _removal(recipe: PruneRecipe) -> dict[str, object]:
-    return {"prune": dataclasses.asdict(recipe)}
 
 
 def _ratio_for(network: nn.Module, speedup: float, round_to: int) -> float:

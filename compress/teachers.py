@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
+from nstc.compress.checking import eager_reference
 from nstc.compress.importing import network_of_checkpoint
 from nstc.compress.optimisation import best_device
 from nstc.core.bundle import is_bundle, open_bundle
@@ -15,10 +15,8 @@ from nstc.core.errors import TeacherError
 from nstc.core.files import sha256_of
 from nstc.core.images import Pixels
 from nstc.core.manifest import Origin, Style
-from nstc.models.any_size import any_size
 from nstc.models.architectures import describe, load, style_of
 from nstc.models.style import StyleStatistics
-from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.runtime.foreign import ForeignSession, probe_contract, refuse_unknown
 from nstc.runtime.foreign_graph import is_torchscript
 
@@ -119,12 +117,5 @@ def _origin(path: Path) -> Origin:
 
 
 def _by_network(network: nn.Module) -> Callable[[Pixels], Pixels]:
-    device = best_device()
     _, contract = describe(network)
-    whole = any_size(network, contract).to(device)
-
-    def stylize(rgb: Pixels) -> Pixels:
-        with torch.inference_mode():
-            return tensor_to_images(whole(images_to_tensor([rgb]).to(device)))[0]
-
-    return stylize
+    return eager_reference(network.to(best_device()), contract)
