@@ -1,6 +1,6 @@
 """What a student learns from: pairs of a photograph and the teacher's picture of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -77,33 +77,44 @@ class PerceptualObjective:
         outputs, targets, photographs = outputs[part], targets[part], photographs[part]
         with mixed_precision(self.device):
             seen = self.vgg(outputs, STYLE_LAYERS)
-            with torch.no_grad():
-                seen_target = self.vgg(targets, STYLE_LAYERS)
-                seen_photograph = self.vgg(photographs, CONTENT_LAYERS)
-        return self._terms(outputs.float(), targets, seen, seen_target, seen_photograph)
+        return {
+            "pixel": self.recipe.pixel_weight * (outputs.float() - targets).abs().mean(),
+            "style": self.recipe.style_weight * self.style_loss(seen).mean(),
+            "range": 10 * (outputs - outputs.clamp(0, 1)).float().square().mean(),
+            **self._terms_of_teacher(seen, targets),
+            **self._terms_of_photograph(seen, photographs),
+        }
 
-    def _terms(
-        self,
-        outputs: Tensor,
-        targets: Tensor,
-        seen: Mapping[str, Tensor],
-        seen_target: Mapping[str, Tensor],
-        seen_photograph: Mapping[str, Tensor],
+    def _terms_of_teacher(
+        self, seen: Mapping[str, Tensor], targets: Tensor
     ) -> Mapping[str, Tensor]:
+        """How far what is seen is from the teacher's picture; VGG is spared where nobody asks."""
         recipe = self.recipe
-        features = [feature_distance(seen[n], seen_target[n]).mean() for n in CONTENT_LAYERS]
+        if recipe.feature_weight == 0 and recipe.gram_weight == 0:
+            return {}
+        target = self._look(targets, STYLE_LAYERS)
+        features = [feature_distance(seen[n], target[n]).mean() for n in CONTENT_LAYERS]
         grams = [
-            gram_distance(gram_matrix(seen[n]), gram_matrix(seen_target[n])).mean()
-            for n in STYLE_LAYERS
+            gram_distance(gram_matrix(seen[n]), gram_matrix(target[n])).mean() for n in STYLE_LAYERS
         ]
         return {
-            "pixel": recipe.pixel_weight * (outputs - targets).abs().mean(),
             "feature": recipe.feature_weight * torch.stack(features).sum(),
             "gram": recipe.gram_weight * torch.stack(grams).sum(),
-            "style": recipe.style_weight * self.style_loss(seen).mean(),
-            "content": recipe.content_weight * self.content_loss(seen, seen_photograph).mean(),
-            "range": 10 * (outputs - outputs.clamp(0, 1)).square().mean(),
         }
+
+    def _terms_of_photograph(
+        self, seen: Mapping[str, Tensor], photographs: Tensor
+    ) -> Mapping[str, Tensor]:
+        weight = self.recipe.content_weight
+        if weight == 0:
+            return {}
+        photograph = self._look(photographs, CONTENT_LAYERS)
+        return {"content": weight * self.content_loss(seen, photograph).mean()}
+
+    def _look(self, images: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+        with torch.no_grad(), mixed_precision(self.device):
+            found: Mapping[str, Tensor] = self.vgg(images, layers)
+        return found
 
 
 def _batch(

@@ -162,6 +162,31 @@ class TestPerceptual:
         assert before[term] > 0
         assert after == pytest.approx({**before, term: 3 * before[term]}, rel=1e-5)
 
+    def test_vgg_is_spared_the_pictures_that_no_weight_asks_about(
+        self,
+        photo: PhotoSet,
+        vgg: VggFeatures,
+        perceptual: Callable[..., PerceptualObjective],
+    ) -> None:
+        looked: list[int] = []
+        handle = vgg.register_forward_hook(lambda *_: looked.append(1))
+        try:
+            pairs = pairs_of(photo, negative)
+            for names, looks in [
+                ((), 3),
+                (("feature",), 3),
+                (("feature", "gram"), 2),
+                (("feature", "gram", "content"), 1),
+            ]:
+                looked.clear()
+                weights: dict[str, Any] = {f"{name}_weight": 0.0 for name in names}
+                recipe = dataclasses.replace(RECIPE, **weights)
+                terms = numbers(perceptual(Scaled(0.5), pairs, recipe)(0))
+                assert len(looked) == looks
+                assert all(terms.get(name, 0) == 0 for name in names)
+        finally:
+            handle.remove()
+
     def test_vgg_looks_at_a_part_drawn_by_the_steps_number(
         self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
     ) -> None:
