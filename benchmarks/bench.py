@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from nstc.benchmarks.complexity import complexity
+from nstc.benchmarks.footprint import Footprint, measure_footprint
 from nstc.benchmarks.latency import Timings, alternate
 from nstc.benchmarks.machine import machine_facts
 from nstc.benchmarks.quality import (
@@ -27,7 +28,7 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.models.architectures import style_of
 from nstc.models.vgg import VggFeatures, load_vgg, vgg_identity
-from nstc.runtime.foreign import probe_contract
+from nstc.runtime.foreign import ForeignSession, probe_contract
 from nstc.runtime.session import Session
 
 
@@ -72,7 +73,7 @@ def bench(
         progress: Told of rounds and photographs.
 
     Raises:
-        OptionError: no models, or more threads than cores.
+        OptionError: no models, or a target that can't run here.
         PhotosError: no photographs.
         ArtifactError: a model does not hold the file to be run.
         TeacherError: a teacher can't be found.
@@ -84,7 +85,7 @@ def bench(
         raise PhotosError("no photographs to bench on: --photos takes a folder of photographs.")
     progress = progress or Silent()
     photos = photos.take(recipe.quality_photos)
-    target = parse_target(f"cpu:{recipe.threads}")
+    target = parse_target(recipe.target)
     eye = load_vgg(vgg) if quality else None
     opponent = find_subject(against)
     subjects = [find_subject(model) for model in models]
@@ -221,6 +222,15 @@ def _rows(
                 macs=counted.macs if counted else None,
                 size_bytes=entry.session.path.stat().st_size,
                 quality=quality,
+                footprint=_footprint(entry.session, recipe, target),
             )
         )
     return tuple(rows)
+
+
+def _footprint(session: Session, recipe: BenchRecipe, target: Target) -> Footprint | None:
+    """Of nstc's own graphs: a foreign file's contract is not known to a fresh process."""
+    if not target.reports_memory or isinstance(session, ForeignSession):
+        return None
+    with target.pinned():
+        return measure_footprint(session.path, size=recipe.size, threads=target.threads)

@@ -36,7 +36,12 @@ class Footprint:
     cold_start_ms: float
 
 
-def measure_footprint(path: Path, *, size: int, threads: int) -> Footprint | None:
+def tells_peak_memory() -> bool:
+    """Whether this system tells a process's peak memory; it is Linux's `VmHWM`."""
+    return _STATUS.exists()
+
+
+def measure_footprint(path: Path, *, size: int, threads: int) -> Footprint:
     """Open a bundle's ONNX file in a fresh process and stylise one picture.
 
     Args:
@@ -44,14 +49,9 @@ def measure_footprint(path: Path, *, size: int, threads: int) -> Footprint | Non
         size: Side of the picture in pixels.
         threads: To compute with.
 
-    Returns:
-        None where the system does not tell a process's peak memory (it is Linux's `VmHWM`).
-
     Raises:
         ArtifactError: the file can't be loaded, does not run, or takes more than two minutes.
     """
-    if not _STATUS.exists():
-        return None
     command = [
         sys.executable,
         "-m",

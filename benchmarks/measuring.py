@@ -11,6 +11,7 @@ from nstc.benchmarks.machine import usable_cores
 from nstc.benchmarks.pairing import Pair, Pairing
 from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.subjects import FLOAT, Probe, find_subject, float_graphs_needed
+from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.verdicts import RowKey
 from nstc.core.errors import OptionError
 from nstc.core.photos import PhotoSet
@@ -222,7 +223,7 @@ def _bench(
         recipe=BenchRecipe(
             size=group.size,
             rounds=rounds,
-            threads=_threads(group.target),
+            target=_target_here(group.target),
             quality_photos=baseline.protocol.photos.count,
             seed=baseline.protocol.seed,
         ),
@@ -249,9 +250,14 @@ def _holds(model: str | Path, artifact: str) -> bool:
     return artifact == FLOAT or (bundle is not None and artifact in bundle.artifacts)
 
 
-def _threads(target: str) -> int:
-    """Of "cpu:N", but no more than there are cores: facts and quality hold on any number."""
+def _target_here(target: str) -> str:
+    """Of cpu:N no more threads than there are cores: facts and quality hold on any number."""
     kind, _, count = target.partition(":")
-    if kind != "cpu" or not (count.isascii() and count.isdigit() and int(count) > 0):
-        raise OptionError(f"the baseline has a row on {target!r}, which nstc check can't run.")
-    return min(int(count), len(usable_cores()))
+    if kind == "cpu" and count.isascii() and count.isdigit():
+        target = f"cpu:{min(int(count), len(usable_cores()))}"
+    try:
+        return parse_target(target).name
+    except OptionError as error:
+        raise OptionError(
+            f"the baseline has a row on {target!r}, which nstc check can't run: {error}"
+        ) from error

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from nstc.benchmarks.footprint import Footprint
 from nstc.benchmarks.latency import FAST_MS, FAST_REPEATS, PAUSE_S
 from nstc.benchmarks.quality import Quality
-from nstc.benchmarks.statistics import Interval, iqr, median
+from nstc.benchmarks.statistics import Interval, iqr, median, percentile
 from nstc.core.files import atomic_file
 from nstc.core.manifest import PhotoRecord
 
@@ -91,6 +92,7 @@ class Row:
         macs: Multiply-accumulates a picture; None for a foreign file.
         size_bytes: Of the file.
         quality: Against the teacher; None if it was not judged.
+        footprint: Memory and cold start; None on targets that do not look.
     """
 
     model: str
@@ -103,6 +105,7 @@ class Row:
     macs: int | None
     size_bytes: int
     quality: Quality | None
+    footprint: Footprint | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,11 +168,29 @@ def _row(row: Row) -> dict[str, Any]:
         "macs": row.macs,
         "bytes": row.size_bytes,
         "quality": None if row.quality is None else _quality(row.quality),
+        **_footprint(row.footprint),
+    }
+
+
+def _footprint(footprint: Footprint | None) -> dict[str, Any]:
+    if footprint is None:
+        return {}
+    return {
+        "memory": {
+            "peak_bytes": footprint.peak_bytes,
+            "network_bytes": footprint.network_bytes,
+        },
+        "cold_start_ms": footprint.cold_start_ms,
     }
 
 
 def _latency(samples_ms: tuple[float, ...]) -> dict[str, Any]:
-    return {"median": median(samples_ms), "iqr": iqr(samples_ms), "samples": list(samples_ms)}
+    return {
+        "median": median(samples_ms),
+        "iqr": iqr(samples_ms),
+        "p95": percentile(samples_ms, 95),
+        "samples": list(samples_ms),
+    }
 
 
 def _quality(quality: Quality) -> dict[str, Any]:

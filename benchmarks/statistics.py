@@ -48,6 +48,16 @@ def iqr(samples: Sequence[float]) -> float:
     return float(third - first)
 
 
+def percentile(samples: Sequence[float], percent: float) -> float:
+    """The value that so many per cent of the samples do not exceed, interpolated linearly.
+
+    Raises:
+        ValueError: there are no samples.
+    """
+    _refuse_none(samples)
+    return float(np.percentile(samples, percent))
+
+
 def bootstrap_median(samples: Sequence[float], *, seed: int) -> Interval:
     """The median with its percentile bootstrap interval.
 

@@ -32,9 +32,12 @@ def result_table(result: BenchResult) -> Table:
         "SSIM",
     ):
         table.add_column(heading, justify="right", no_wrap=True)
+    shows_memory = any(row.footprint is not None for row in result.rows)
+    if shows_memory:
+        table.add_column("peak\nMB", justify="right", no_wrap=True)
     names = short_names([row.model for row in result.rows])
     for name, row in zip(names, result.rows, strict=True):
-        table.add_row(name, *_cells(row))
+        table.add_row(name, *_cells(row), *([_peak(row)] if shows_memory else []))
     return table
 
 
@@ -65,6 +68,10 @@ def _cells(row: Row) -> list[str]:
         three_digits(row.size_bytes / 1000),
         *(_metric(row, name) for name in ("style_ratio", "content_ratio", "ssim")),
     ]
+
+
+def _peak(row: Row) -> str:
+    return _NONE if row.footprint is None else three_digits(row.footprint.peak_bytes / 1e6)
 
 
 def _metric(row: Row, name: str) -> str:

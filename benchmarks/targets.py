@@ -1,4 +1,4 @@
-"""Where latency is taken: how many threads, on which cores."""
+"""Where latency is taken: how many threads, on which cores, and whether memory is looked at."""
 
 import contextlib
 import os
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from nstc.benchmarks.footprint import tells_peak_memory
 from nstc.benchmarks.machine import usable_cores
 from nstc.core.errors import OptionError
 
@@ -15,14 +16,16 @@ class Target:
     """A place to measure.
 
     Attributes:
-        name: As results and `--target` have it: cpu:2.
+        name: As results and `--target` have it: cpu:2, mobile.
         threads: That a session computes with.
         cores: Numbers of the cores the threads are held to.
+        reports_memory: Whether rows say what memory a fresh process needs.
     """
 
     name: str
     threads: int
     cores: tuple[int, ...]
+    reports_memory: bool = False
 
     @contextlib.contextmanager
     def pinned(self) -> Iterator[None]:
@@ -42,6 +45,23 @@ class Target:
             os.sched_setaffinity(0, before)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TargetKind:
+    """What `nstc targets` lists.
+
+    Attributes:
+        form: How `--target` is written.
+        summary: What it measures, in one line.
+        make: From the text behind the colon, None without one, to a target.
+        availability: None if it can run here, or the reason why not.
+    """
+
+    form: str
+    summary: str
+    make: Callable[[str | None], Target]
+    availability: Callable[[], str | None]
+
+
 def parse_target(text: str) -> Target:
     """A target from its name: "cpu:2" is two threads on two cores, "cpu" all cores.
 
@@ -49,10 +69,13 @@ def parse_target(text: str) -> Target:
         OptionError: there is no such target here, or fewer cores than threads.
     """
     kind, colon, argument = text.partition(":")
-    maker = TARGETS.get(kind)
-    if maker is None:
+    known = TARGETS.get(kind)
+    if known is None:
         raise OptionError(f"no target {text!r}: expected one of {', '.join(TARGETS)}, as in cpu:2.")
-    return maker(argument if colon else None)
+    reason = known.availability()
+    if reason is not None:
+        raise OptionError(f"target {kind} can't run here: {reason}.")
+    return known.make(argument if colon else None)
 
 
 def _cpu(argument: str | None) -> Target:
@@ -70,5 +93,32 @@ def _cpu(argument: str | None) -> Target:
     return Target(name=f"cpu:{threads}", threads=threads, cores=cores[:threads])
 
 
-TARGETS: Final[Mapping[str, Callable[[str | None], Target]]] = {"cpu": _cpu}
-"""What makes a target of each kind from the text behind its colon."""
+def _mobile(argument: str | None) -> Target:
+    if argument is not None:
+        raise OptionError(f"no target 'mobile:{argument}': mobile is one thread, cpu:2 is two.")
+    return Target(name="mobile", threads=1, cores=usable_cores()[:1], reports_memory=True)
+
+
+def _everywhere() -> str | None:
+    return None
+
+
+def _where_peak_memory_is_told() -> str | None:
+    return None if tells_peak_memory() else "this system does not tell a process's peak memory"
+
+
+TARGETS: Final[Mapping[str, TargetKind]] = {
+    "cpu": TargetKind(
+        form="cpu[:N]",
+        summary="ONNX Runtime, N threads on N pinned cores; all cores without N",
+        make=_cpu,
+        availability=_everywhere,
+    ),
+    "mobile": TargetKind(
+        form="mobile",
+        summary="ONNX Runtime as phones run it, on one core of this machine, with peak memory",
+        make=_mobile,
+        availability=_where_peak_memory_is_told,
+    ),
+}
+"""By what stands before the colon."""

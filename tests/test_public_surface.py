@@ -41,6 +41,7 @@ VERBS = [
     "check",
     "baseline",
     "report",
+    "targets",
     "models",
     "verify",
 ]

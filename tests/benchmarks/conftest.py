@@ -234,7 +234,7 @@ class FakeBench:
         row = Row(
             model=subject.name,
             artifact=artifact,
-            target=f"cpu:{recipe.threads}",
+            target=recipe.target,
             size=recipe.size,
             samples_ms=tuple(samples),
             speedup=bootstrap_median([100 / ms for ms in samples], seed=0),

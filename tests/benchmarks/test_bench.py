@@ -12,7 +12,7 @@ from nstc.core.manifest import Origin
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import BenchRecipe
 
-RECIPE = BenchRecipe(size=32, rounds=3, threads=1)
+RECIPE = BenchRecipe(size=32, rounds=3, target="cpu:1")
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +105,7 @@ def test_a_foreign_teacher_and_its_style(make_bundle, photo_set, foreign_file):
 
 
 def test_chosen_artifacts_and_no_more_photographs_than_the_recipe_says(teacher, student, photo_set):
-    recipe = BenchRecipe(size=32, rounds=3, threads=1, quality_photos=2)
+    recipe = BenchRecipe(size=32, rounds=3, target="cpu:1", quality_photos=2)
     result = bench(
         [student.path],
         against=teacher.path,
@@ -129,7 +129,7 @@ def test_what_is_missing_is_said_before_anything_is_timed(teacher, student, phot
     with pytest.raises(PhotosError, match="--photos"):
         bench([student.path], **{**options, "photos": PhotoSet((), ("none",))})
     with pytest.raises(OptionError, match="cores"):
-        bench([student.path], **{**options, "recipe": BenchRecipe(size=32, threads=256)})
+        bench([student.path], **{**options, "recipe": BenchRecipe(size=32, target="cpu:256")})
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system pins no threads")

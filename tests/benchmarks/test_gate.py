@@ -24,7 +24,7 @@ from nstc.core.errors import (
 )
 from nstc.core.recipe import BenchRecipe
 
-RECIPE = BenchRecipe(size=32, rounds=5, threads=1)
+RECIPE = BenchRecipe(size=32, rounds=5, target="cpu:1")
 
 
 @pytest.fixture
@@ -80,7 +80,11 @@ def test_what_did_not_change_passes(baseline, photos, fake_bench, student):
     [call] = fake_bench.calls  # measured once
     assert call["models"] == [student.path]
     assert call["artifacts"] == ("int8.onnx",)
-    assert (call["recipe"].rounds, call["recipe"].size, call["recipe"].threads) == (5, 32, 1)
+    assert (call["recipe"].rounds, call["recipe"].size, call["recipe"].target) == (
+        5,
+        32,
+        "cpu:1",
+    )
 
 
 def test_the_same_measurement_gives_the_same_report(baseline, photos):

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from nstc.benchmarks.statistics import bootstrap_median, iqr, median
+from nstc.benchmarks.statistics import bootstrap_median, iqr, median, percentile
 
 
 def test_median_is_the_middle_or_the_mean_of_the_two_middle_values():
@@ -15,6 +15,13 @@ def test_iqr_by_hand():
     assert iqr([5.0, 3.0, 1.0, 2.0, 4.0]) == 2.0
     # sorted 1 2 3 10: positions 0.75 and 2.25, so 1.75 and 3 + 0.25 * 7 = 4.75
     assert iqr([10.0, 1.0, 3.0, 2.0]) == pytest.approx(3.0)
+
+
+def test_percentile_by_hand():
+    # positions 0 to 20: the 95th per cent is at 19
+    assert percentile(range(21), 95) == 19.0
+    with pytest.raises(ValueError, match="no samples"):
+        percentile([], 95)
 
 
 def test_bootstrap_interval_by_hand():

@@ -67,3 +67,17 @@ def test_without_an_affinity_call_nothing_is_pinned(monkeypatch):
     monkeypatch.delattr(os, "sched_setaffinity", raising=False)
     with target.pinned():
         pass
+
+
+@pytest.mark.usefixtures("four_cores")
+def test_mobile_is_one_core_and_reports_memory():
+    target = parse_target("mobile")
+    assert target == Target(name="mobile", threads=1, cores=(2,), reports_memory=True)
+    with pytest.raises(OptionError, match="one thread"):
+        parse_target("mobile:2")
+
+
+def test_a_target_that_can_not_run_here_says_why(monkeypatch):
+    monkeypatch.setattr(targets, "tells_peak_memory", lambda: False)
+    with pytest.raises(OptionError, match="can't run here: this system does not tell"):
+        parse_target("mobile")

@@ -9,7 +9,8 @@ BENCH = "nstc.benchmarks.bench.bench"
 
 IN_THE_RECIPE = [
     ("--size", "64", "size", 64),
-    ("--threads", "1", "threads", 1),
+    ("--threads", "1", "target", "cpu:1"),
+    ("--target", "cpu:1", "target", "cpu:1"),
     ("--rounds", "5", "rounds", 5),
     ("--seed", "9", "seed", 9),
 ]
@@ -85,7 +86,14 @@ def test_no_flag_is_forgotten_here(flags_of) -> None:
         "--recipe",
         "--json",
         "--save-baseline",
+        "--memory-cap",
     }
+
+
+def test_threads_and_target_contradict(nstc) -> None:
+    done = nstc("bench", "one", "--against", "one", "--threads", 1, "--target", "mobile")
+    assert done.code == 3
+    assert "--threads 1 and --target mobile: give one of them" in done.err
 
 
 def measure(nstc, model, *arguments):

@@ -39,7 +39,7 @@ TINY = Recipe(
     ),
     prune=PruneRecipe(ratio=0.5, steps=1),
     quantize=QuantizeRecipe(calibration_photos=1, calibration_size=64),
-    bench=BenchRecipe(size=64, rounds=3, threads=1, quality_photos=1),
+    bench=BenchRecipe(size=64, rounds=3, target="cpu:1", quality_photos=1),
 )
 SHEET_SIZE = 64
 

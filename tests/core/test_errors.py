@@ -69,6 +69,7 @@ def test_the_codes_that_scripts_may_rely_on():
         "OutputError": 40,
         "DivergedError": 50,
         "ExportMismatchError": 51,
+        "MemoryCapError": 52,
         "BaselineError": 60,
         "CorruptBaselineError": 61,
         "BaselineSchemaError": 62,

@@ -69,7 +69,7 @@ RANGES = {
     (QuantizeRecipe, "calibration_size"): ((32, 2048), (31, 2049)),
     (BenchRecipe, "size"): ((16, 4096), (15, 4097)),
     (BenchRecipe, "rounds"): ((3, 10_000), (2, 10_001)),
-    (BenchRecipe, "threads"): ((1, 256), (0, 257)),
+    (BenchRecipe, "target"): (("cpu:1", "mobile"), ("", " ")),
     (BenchRecipe, "quality_photos"): COUNT,
     (BenchRecipe, "seed"): SEED,
 }
@@ -215,14 +215,14 @@ def test_a_step_that_is_no_table(text, toml):
 
 
 def test_values_out_of_range_name_the_file_and_the_table(toml):
-    path = toml("[train]\nsteps = 0\n[bench]\nrounds = 1\nthreads = 0\n")
+    path = toml("[train]\nsteps = 0\n[bench]\nrounds = 1\nsize = 0\n")
 
     with pytest.raises(OptionError) as caught:
         load_recipe(path)
 
     assert str(caught.value) == (
         f"{path}: [train] steps is 0: expected at least 1. "
-        "[bench] rounds is 1: expected from 3 to 10000. threads is 0: expected from 1 to 256."
+        "[bench] size is 0: expected from 16 to 4096. rounds is 1: expected from 3 to 10000."
     )
 
 

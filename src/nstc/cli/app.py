@@ -24,6 +24,7 @@ from nstc.cli import (
     quantize,
     report,
     stylize,
+    targets,
     train,
     verify,
 )
@@ -53,6 +54,7 @@ _VERBS: Final[dict[str, Callable[..., None] | _Group]] = {
         "Keep the numbers that nstc check compares with.", {"update": baseline.update}
     ),
     "report": report.report,
+    "targets": targets.targets,
     "models": models.models,
     "verify": verify.verify,
 }

@@ -22,7 +22,19 @@ def bench(
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option("--threads", help="N: short for the target cpu:N.", show_default="2"),
+        typer.Option("--threads", help="N: short for --target cpu:N.", show_default="2"),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", help="Where; nstc targets lists them.", show_default="cpu:2"),
+    ] = None,
+    memory_cap: Annotated[
+        int | None,
+        typer.Option(
+            "--memory-cap",
+            help="MB of peak memory above which a target that reports it fails.",
+            show_default=False,
+        ),
     ] = None,
     rounds: Annotated[
         int | None, typer.Option("--rounds", help="Timed rounds.", show_default="15")
@@ -63,18 +75,28 @@ def bench(
     from nstc.benchmarks import baseline_file
     from nstc.benchmarks.baseline import from_result
     from nstc.benchmarks.bench import bench as run
+    from nstc.benchmarks.memory_cap import refuse_over_cap, refuse_useless_cap
     from nstc.benchmarks.subjects import float_graphs_needed
     from nstc.benchmarks.table import result_table
+    from nstc.benchmarks.targets import parse_target
     from nstc.cli.progress import Bar
     from nstc.compress.exporting import ensure_onnx
+    from nstc.core.errors import OptionError
     from nstc.core.files import refuse_unwritable_file
     from nstc.core.photos import photos_in
     from nstc.core.recipe import load_recipe, override
     from nstc.runtime.foreign import probe_contract, refuse_unknown
 
+    if threads is not None and target is not None:
+        raise OptionError(f"--threads {threads} and --target {target}: give one of them.")
     settings = override(
-        load_recipe(recipe).bench, size=size, threads=threads, rounds=rounds, seed=seed
+        load_recipe(recipe).bench,
+        size=size,
+        target=target if threads is None else f"cpu:{threads}",
+        rounds=rounds,
+        seed=seed,
     )
+    refuse_useless_cap(memory_cap, parse_target(settings.target))
     if json is not None and str(json) != "-":
         refuse_unwritable_file(json)
     refuse_unknown(layout, value_range, size_multiple)
@@ -117,3 +139,4 @@ def bench(
             typer.echo(result.to_json(), nl=False)
         else:
             result.write(json)
+    refuse_over_cap(result, memory_cap)

@@ -16,6 +16,7 @@
     ├── OutputError          40   a place that can't be written
     ├── DivergedError        50   training that ran into infinities
     ├── ExportMismatchError  51   an exported file that differs from the network it came from
+    ├── MemoryCapError       52   a network that needs more memory than --memory-cap allows
     ├── BaselineError        60   a baseline that is not there
     │   ├── CorruptBaselineError  61   a file that is no baseline, or half of one
     │   └── BaselineSchemaError   62   a baseline of an older or newer form
@@ -121,6 +122,12 @@ class ExportMismatchError(NstcError):
     """An exported file whose output differs from the network it came from."""
 
     exit_code = 51
+
+
+class MemoryCapError(NstcError):
+    """A network that needs more memory than the target may have."""
+
+    exit_code = 52
 
 
 class BaselineError(NstcError):

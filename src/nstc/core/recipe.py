@@ -197,14 +197,14 @@ class BenchRecipe(_Checked):
     Attributes:
         size: Side of the pictures in pixels.
         rounds: Timed rounds, each one run of the reference and of every candidate.
-        threads: Threads of the CPU target.
+        target: Where to measure; `nstc targets` lists what there is.
         quality_photos: At most so many photographs judge the quality.
         seed: Of the order within rounds and of the bootstrap.
     """
 
     size: int = _within(16, 4096, 512)
     rounds: int = _within(3, 10_000, 15)
-    threads: int = _within(1, 256, 2)
+    target: str = _setting("cpu:2", lambda v: v.strip() != "", "a target, such as cpu:2")
     quality_photos: int = _at_least(1, 32)
     seed: int = _within(0, 2**63 - 1, 0)
 

@@ -1,0 +1,54 @@
+"""The limit that `--memory-cap` sets on a row's peak memory."""
+
+from typing import Final
+
+from nstc.benchmarks.result import BenchResult
+from nstc.benchmarks.targets import TARGETS, Target
+from nstc.core.errors import MemoryCapError, OptionError
+
+MB: Final = 1_000_000
+
+
+def refuse_useless_cap(cap_mb: int | None, target: Target) -> None:
+    """Refuse a limit that nothing would be held to.
+
+    Args:
+        cap_mb: The limit in MB, None for none.
+        target: Where rows are measured.
+
+    Raises:
+        OptionError: the target does not report memory, or the limit is not above 0.
+    """
+    if cap_mb is None:
+        return
+    if cap_mb <= 0:
+        raise OptionError(f"--memory-cap is {cap_mb}: expected MB above 0.")
+    if not target.reports_memory:
+        raise OptionError(
+            f"--memory-cap needs a target that reports memory, and {target.name} does not: "
+            f"give --target {TARGETS['mobile'].form}."
+        )
+
+
+def refuse_over_cap(result: BenchResult, cap_mb: int | None) -> None:
+    """Hold every row's peak resident memory to a limit.
+
+    Args:
+        result: What was measured.
+        cap_mb: The limit in MB, None for none.
+
+    Raises:
+        MemoryCapError: rows that are over it; all are named.
+    """
+    if cap_mb is None:
+        return
+    over = [
+        f"{row.model} {row.artifact} {row.footprint.peak_bytes / MB:.0f} MB"
+        for row in result.rows
+        if row.footprint is not None and row.footprint.peak_bytes > cap_mb * MB
+    ]
+    if over:
+        raise MemoryCapError(
+            f"peak memory over --memory-cap {cap_mb} MB: {', '.join(over)}. "
+            "Take a smaller network or picture, or a higher cap."
+        )

@@ -1,0 +1,20 @@
+import json
+
+from nstc.benchmarks import targets
+
+
+def test_every_target_with_its_availability(nstc) -> None:
+    done = nstc("targets")
+    assert done.code == 0, done.err
+    assert [line.split()[:2] for line in done.out.splitlines()[2:]][:2] == [
+        ["cpu[:N]", "yes"],
+        ["mobile", "yes"],
+    ]
+
+
+def test_json_says_why_one_is_not_there(nstc, monkeypatch) -> None:
+    monkeypatch.setattr(targets, "tells_peak_memory", lambda: False)
+    cpu, mobile = json.loads(nstc("targets", "--json").out)
+    assert (cpu["available"], cpu["reason"]) == (True, None)
+    assert (mobile["target"], mobile["available"]) == ("mobile", False)
+    assert "peak memory" in mobile["reason"]
