@@ -9,6 +9,7 @@ from typing import Final
 from nstc.benchmarks.footprint import tells_peak_memory
 from nstc.benchmarks.machine import usable_cores
 from nstc.core.errors import OptionError
+from nstc.runtime.session import MAX_THREADS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,21 @@ def parse_target(text: str) -> Target:
     if reason is not None:
         raise OptionError(f"target {kind} can't run here: {reason}.")
     return known.make(argument if colon else None)
+
+
+def chosen_target(target: str | None, threads: int | None) -> str | None:
+    """The name of the target that the flags ask for; `threads` is short for cpu:N.
+
+    Raises:
+        OptionError: both are given, or the threads are out of range.
+    """
+    if threads is None:
+        return target
+    if target is not None:
+        raise OptionError(f"--threads {threads} and --target {target}: give one of them.")
+    if not 1 <= threads <= MAX_THREADS:
+        raise OptionError(f"threads is {threads}: expected from 1 to {MAX_THREADS}.")
+    return f"cpu:{threads}"
 
 
 def _cpu(argument: str | None) -> Target:

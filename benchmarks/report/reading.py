@@ -19,7 +19,7 @@ _FAMILY: Final = "nstc.bench/"
 _ROW_KEYS: Final = frozenset(
     ("model", "artifact", "target", "size", "latency_ms", "speedup", "params", "macs", "bytes")
 ) | {"quality"}
-_LATENCY_KEYS: Final = frozenset(("median", "iqr", "p95", "samples"))
+_LATENCY_KEYS: Final = frozenset(("median", "iqr", "samples"))
 _SPREAD_KEYS: Final = frozenset(("median", "low", "high"))
 _QUALITY_KEYS: Final = frozenset(
     ("intervals", "photos", "few_photos", "sampled_photos", "teacher", "style_source")

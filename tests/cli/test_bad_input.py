@@ -60,6 +60,7 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
     "bench": {
         "--size": [0, -1, 15, 4097, HUGE],
         "--threads": [0, -1, 257, HUGE],
+        "--memory-cap": [0, -1],
         "--rounds": [0, -1, 2, 10_001, HUGE],
         "--value-range": [0, 2, HUGE],
         "--size-multiple": [0, -1, 1025, HUGE],

@@ -76,7 +76,7 @@ class TestWithCard:
         assert (first["model"], first["artifact"]) == ("negative", "int8.onnx")
         assert second["artifact"] == "onnx"
         assert first["protocol"] == result.protocol.id
-        assert first["latency_ms"] == {"median": 5.0, "iqr": 1.0}
+        assert first["latency_ms"] == {"median": 5.0, "iqr": 1.0, "p95": 5.9}
         assert first["speedup"] == {"median": 81.26, "low": 79.04, "high": 84.95}
 
     def test_card_and_preview_are_files_of_the_bundle_and_the_rest_stays(

@@ -78,21 +78,18 @@ def bench(
     from nstc.benchmarks.memory_cap import refuse_over_cap, refuse_useless_cap
     from nstc.benchmarks.subjects import float_graphs_needed
     from nstc.benchmarks.table import result_table
-    from nstc.benchmarks.targets import parse_target
+    from nstc.benchmarks.targets import chosen_target, parse_target
     from nstc.cli.progress import Bar
     from nstc.compress.exporting import ensure_onnx
-    from nstc.core.errors import OptionError
     from nstc.core.files import refuse_unwritable_file
     from nstc.core.photos import photos_in
     from nstc.core.recipe import load_recipe, override
     from nstc.runtime.foreign import probe_contract, refuse_unknown
 
-    if threads is not None and target is not None:
-        raise OptionError(f"--threads {threads} and --target {target}: give one of them.")
     settings = override(
         load_recipe(recipe).bench,
         size=size,
-        target=target if threads is None else f"cpu:{threads}",
+        target=chosen_target(target, threads),
         rounds=rounds,
         seed=seed,
     )
