@@ -62,6 +62,21 @@ class TargetKind:
     make: Callable[[str | None], Target]
     availability: Callable[[], str | None]
 
+    def to_dict(self) -> dict[str, str | bool | None]:
+        """Plain JSON values."""
+        reason = self.availability()
+        return {
+            "target": self.form,
+            "available": reason is None,
+            "reason": reason,
+            "summary": self.summary,
+        }
+
+    def cells(self) -> tuple[str, str, str]:
+        """Form, availability and summary, for a table."""
+        reason = self.availability()
+        return self.form, "yes" if reason is None else f"no: {reason}", self.summary
+
 
 def parse_target(text: str) -> Target:
     """A target from its name: "cpu:2" is two threads on two cores, "cpu" all cores.

@@ -1,5 +1,6 @@
 """Tables on standard output."""
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -17,3 +18,18 @@ def print_table(table: "RenderableType") -> None:
     if not console.is_terminal:
         console = Console(width=_WIDTH_OF_FILES)
     console.print(table)
+
+
+def print_list(words: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table of columns of words and, right of them, columns of numbers."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for column in words:
+        table.add_column(column, no_wrap=True)
+    for column in numbers:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    print_table(table)
