@@ -6,8 +6,11 @@ Each distance is divided by the size of its target, so that a weight means the s
 layer, picture and style.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 _TINY = 1e-12
 
@@ -21,11 +24,39 @@ def gram_matrix(features: Tensor) -> Tensor:
     Returns:
         (N, C, C) in float32, the inner products of the channels divided by C·H·W.
     """
-    n, c, h, w = features.shape
-    flat = features.reshape(n, c, h * w).float()
-    # Autocast would round the products to half precision, which sums of thousands can't spare.
-    with torch.autocast(features.device.type, enabled=False):
-        return flat @ flat.transpose(1, 2) / (c * h * w)
+    gram: Tensor = _Gram.apply(features)
+    return gram
+
+
+class _Gram(torch.autograd.Function):
+    """`gram_matrix`, differentiated by hand.
+
+    Autograd would multiply twice in float32 and lay the result out by channels, which half
+    precision features in channels_last then have to be converted to at every layer; together
+    that cost more than VGG's own backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        ctx.save_for_backward(features)
+        rows = _rows(features).float()
+        # Autocast would round the products to half precision, which sums of thousands can't spare.
+        with torch.autocast(features.device.type, enabled=False):
+            return rows.transpose(1, 2) @ rows / features[0].numel()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (features,) = ctx.saved_tensors
+        n, c, h, w = features.shape
+        both = (gradient + gradient.transpose(1, 2)) / features[0].numel()
+        rows = _rows(features) @ both.to(features.dtype)
+        return rows.reshape(n, h, w, c).permute(0, 3, 1, 2)
+
+
+def _rows(features: Tensor) -> Tensor:
+    """Features (N, C, H, W) as (N, H·W, C): a view where they are in channels_last."""
+    return features.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def gram_distance(gram: Tensor, target: Tensor) -> Tensor:

@@ -57,6 +57,8 @@ class VggFeatures(nn.Module):
         wanted = {LAYERS[name]: name for name in layers}
         found: dict[str, Tensor] = {}
         x = (images - self.get_buffer("mean")) / self.get_buffer("std")
+        # Three times as fast in half precision on a processor as channel after channel.
+        x = x.contiguous(memory_format=torch.channels_last)
         for position, layer in enumerate(self.features):
             x = layer(x)
             if position in wanted:

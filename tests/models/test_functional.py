@@ -136,3 +136,28 @@ def test_total_variation_by_hand():
 
 def test_total_variation_of_a_flat_picture_is_zero():
     assert total_variation(torch.full((2, 3, 4, 5), 0.3)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_gradient_through_a_gram_matrix_is_that_of_its_formula(layout):
+    features = torch.rand(2, 3, 4, 5).to(memory_format=layout).requires_grad_()
+    weights = torch.rand(2, 3, 3)
+    (gram_matrix(features) * weights).sum().backward()
+
+    plain = features.detach().clone().requires_grad_()
+    flat = plain.flatten(2)
+    (flat @ flat.transpose(1, 2) / (3 * 4 * 5) * weights).sum().backward()
+
+    torch.testing.assert_close(features.grad, plain.grad)
+
+
+def test_half_precision_features_make_a_float32_gram_and_half_precision_gradients():
+    features = torch.rand(1, 3, 16, 16, dtype=torch.bfloat16, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        gram = gram_matrix(features)
+    gram.sum().backward()
+
+    exact = features.detach().float().flatten(2)
+    torch.testing.assert_close(gram, exact @ exact.transpose(1, 2) / features.numel())
+    assert features.grad is not None
+    assert features.grad.dtype == torch.bfloat16
