@@ -231,13 +231,14 @@ def from_result(result: BenchResult, folder: Path, *, date: str | None = None) -
 
 
 def exact_facts(row: Row) -> dict[str, int]:
-    """The numbers of a row that are the same on every machine: all whole ones but settings."""
+    """The numbers of a row that are the same everywhere: whole ones but settings, and counts."""
     values = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
-    return {
+    own = {
         _NAMES.get(name, name): value
         for name, value in values.items()
         if type(value) is int and name not in _NOT_FACTS
     }
+    return own | dict(row.counts)
 
 
 def known_model(model: str | Path, folder: Path) -> KnownModel:
@@ -277,7 +278,7 @@ def _first(result: BenchResult, folder: Path, reason: str, date: str | None) -> 
     return Baseline(
         folder=folder,
         protocol=BaselineProtocol.of(result.protocol),
-        reference=known_model(result.reference.model, folder),
+        reference=known_model(result.references[0].model, folder),
         models=tuple(known.values()),
         rows=tuple(
             BaselineRow(key=key, facts=exact_facts(row), quality=_quality(row, folder))

@@ -1,14 +1,12 @@
 """The benchmark: every model's every artifact beside one reference, on the same photographs."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from nstc.benchmarks.complexity import complexity
-from nstc.benchmarks.footprint import Footprint, measure_footprint
-from nstc.benchmarks.latency import Timings, alternate
-from nstc.benchmarks.machine import machine_facts
+from nstc.benchmarks.machine import machine_facts, usable_cores
 from nstc.benchmarks.quality import (
     Candidate,
     Quality,
@@ -19,7 +17,8 @@ from nstc.benchmarks.quality import (
 )
 from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject, find_subject, teacher_of
-from nstc.benchmarks.targets import Target, parse_target
+from nstc.benchmarks.targets import parse_target
+from nstc.benchmarks.targets.base import Reading, Target
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError, PhotosError
 from nstc.core.images import Pixels
@@ -28,8 +27,8 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.models.architectures import style_of
 from nstc.models.vgg import VggFeatures, load_vgg, vgg_identity
-from nstc.runtime.foreign import ForeignSession, probe_contract
-from nstc.runtime.session import Session
+from nstc.runtime.foreign import probe_contract
+from nstc.runtime.session import MAX_THREADS, Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +40,10 @@ class _Entry:
     session: Session
     teacher: Teacher | None
     teacher_subject: Subject | None
+
+    @property
+    def file(self) -> tuple[Path, str]:
+        return self.subject.path.resolve(), self.artifact
 
 
 def bench(
@@ -55,6 +58,7 @@ def bench(
     vgg: str = "shipped",
     probe: Probe = probe_contract,
     progress: Progress | None = None,
+    finished: Callable[[BenchResult], None] | None = None,
 ) -> BenchResult:
     """Time models beside a reference, and judge their pictures by their teachers'.
 
@@ -62,8 +66,8 @@ def bench(
 
     Args:
         models: Bundles, zoo names or ONNX files.
-        against: The reference, timed as its float ONNX graph.
-        artifacts: Which files of each model; by default all its ONNX files.
+        against: The reference, timed on each target as its float file for it.
+        artifacts: Which files of each model; by default all that the target runs.
         photos: At most `recipe.quality_photos` of them are used; the first is what is timed.
         recipe: Settings.
         teacher: Judge all models by this bundle or ONNX file; by default each by its own teacher.
@@ -71,6 +75,8 @@ def bench(
         vgg: See `nstc.models.vgg.load_vgg`.
         probe: Finds out what foreign ONNX files take; see `nstc.runtime.foreign.probe_contract`.
         progress: Told of rounds and photographs.
+        finished: Told after each target what is found so far, so that a run that is stopped
+            has not been for nothing.
 
     Raises:
         OptionError: no models, or a target that can't run here.
@@ -85,72 +91,142 @@ def bench(
         raise PhotosError("no photographs to bench on: --photos takes a folder of photographs.")
     progress = progress or Silent()
     photos = photos.take(recipe.quality_photos)
-    target = parse_target(recipe.target)
+    targets = [parse_target(name) for name in recipe.targets]
     eye = load_vgg(vgg) if quality else None
     opponent = find_subject(against)
     subjects = [find_subject(model) for model in models]
-    teachers = [teacher_of(subject, teacher) if quality else None for subject in subjects]
-    with target.pinned():
-        reference = opponent.open(FLOAT, target.threads, probe)
-        floats = _FloatSessions(target.threads, probe, {opponent.path.resolve(): reference})
-        entries = [
-            _Entry(
-                subject=subject,
-                artifact=artifact_name(artifact),
-                session=subject.open(artifact, target.threads, probe),
-                teacher=None if own_teacher is None else floats.teacher(own_teacher),
-                teacher_subject=own_teacher,
-            )
-            for subject, own_teacher in zip(subjects, teachers, strict=True)
-            for artifact in artifacts or subject.artifacts(recipe.size)
-        ]
-        timings = _time(reference, entries, next(photos.squares(recipe.size)), recipe, progress)
-    judged: Sequence[Quality | None] = [None] * len(entries)
-    if eye is not None:
-        judged = _judge(entries, photos, eye, recipe, progress)
-    return BenchResult(
+    teachers = _Teachers(probe)
+    judges = [teacher_of(subject, teacher) if quality else None for subject in subjects]
+    lanes = [
+        _Lane(
+            target=target,
+            reference=target.open(opponent, target.reference_artifact, probe),
+            entries=tuple(
+                _Entry(
+                    subject=subject,
+                    artifact=artifact_name(artifact),
+                    session=target.open(subject, artifact, probe),
+                    teacher=None if judge_by is None else teachers.open(judge_by),
+                    teacher_subject=judge_by,
+                )
+                for subject, judge_by in zip(subjects, judges, strict=True)
+                for artifact in artifacts or target.artifacts(subject, recipe.size)
+            ),
+        )
+        for target in targets
+    ]
+    quality_of = _QualityOf(photos, eye, recipe, progress)
+    result = BenchResult(
         machine=machine_facts(),
         protocol=_protocol(photos, recipe, vgg if quality else None, opponent),
-        reference=Reference(
-            model=opponent.name,
-            artifact=FLOAT,
-            target=target.name,
-            samples_ms=timings.reference_ms,
-        ),
-        rows=_rows(entries, timings, judged, recipe, target),
+        references=(),
+        rows=(),
+        unfinished=tuple(target.name for target in targets),
     )
+    picture = next(photos.squares(recipe.size))
+    for lane in lanes:
+        reading = lane.measure(picture, recipe, progress)
+        judged = quality_of.all(lane.entries)
+        result = dataclasses.replace(
+            result,
+            references=(*result.references, lane.reference_row(opponent, reading)),
+            rows=(*result.rows, *lane.rows(reading, judged, recipe)),
+            unfinished=result.unfinished[1:],
+        )
+        if finished is not None:
+            finished(result)
+    return result
 
 
-class _FloatSessions:
-    """Teachers' sessions, opened once each; the reference's own is used again."""
+@dataclass(frozen=True, kw_only=True)
+class _Lane:
+    """A target with everything opened that is measured there."""
 
-    def __init__(self, threads: int, probe: Probe, sessions: dict[Path, Session]) -> None:
-        self._threads = threads
+    target: Target
+    reference: Session
+    entries: tuple[_Entry, ...]
+
+    def measure(self, picture: Pixels, recipe: BenchRecipe, progress: Progress) -> Reading:
+        sessions = [entry.session for entry in self.entries]
+        return self.target.measure(self.reference, sessions, picture, recipe, progress)
+
+    def reference_row(self, opponent: Subject, reading: Reading) -> Reference:
+        return Reference(
+            model=opponent.name,
+            artifact=self.target.reference_artifact,
+            target=self.target.name,
+            samples_ms=reading.timings.reference_ms,
+            place=reading.place,
+        )
+
+    def rows(
+        self, reading: Reading, judged: Sequence[Quality | None], recipe: BenchRecipe
+    ) -> list[Row]:
+        rows = []
+        for position, (entry, quality) in enumerate(zip(self.entries, judged, strict=True)):
+            bundle = entry.subject.bundle
+            counted = None if bundle is None else complexity(bundle, recipe.size)
+            facts = reading.rows[position]
+            rows.append(
+                Row(
+                    model=entry.subject.name,
+                    artifact=entry.artifact,
+                    target=self.target.name,
+                    size=recipe.size,
+                    samples_ms=reading.timings.candidates_ms[position],
+                    speedup=reading.timings.speedup(position, seed=recipe.seed),
+                    params=counted.params if counted else None,
+                    macs=counted.macs if counted else None,
+                    size_bytes=entry.session.path.stat().st_size,
+                    quality=quality,
+                    counts=facts.counts,
+                    footprint=facts.footprint,
+                )
+            )
+        return rows
+
+
+class _Teachers:
+    """The float graphs that pictures are judged by, opened once each on all cores."""
+
+    def __init__(self, probe: Probe) -> None:
         self._probe = probe
-        self._sessions = sessions
-        self._teachers: dict[Path, Teacher] = {}
+        self._opened: dict[Path, Teacher] = {}
 
-    def teacher(self, subject: Subject) -> Teacher:
+    def open(self, subject: Subject) -> Teacher:
         place = subject.path.resolve()
-        if place not in self._sessions:
-            self._sessions[place] = subject.open(FLOAT, self._threads, self._probe)
-        if place not in self._teachers:
-            self._teachers[place] = Teacher(name=subject.name, session=self._sessions[place])
-        return self._teachers[place]
+        if place not in self._opened:
+            session = subject.open(FLOAT, min(len(usable_cores()), MAX_THREADS), self._probe)
+            self._opened[place] = Teacher(name=subject.name, session=session)
+        return self._opened[place]
 
 
-def _time(
-    reference: Session,
-    entries: Sequence[_Entry],
-    picture: Pixels,
-    recipe: BenchRecipe,
-    progress: Progress,
-) -> Timings:
-    runs = [
-        partial(session.infer, session.prepare(picture))
-        for session in (reference, *(entry.session for entry in entries))
-    ]
-    return alternate(runs[0], runs[1:], rounds=recipe.rounds, seed=recipe.seed, progress=progress)
+class _QualityOf:
+    """The quality of files, each judged once whatever the number of targets it is timed on."""
+
+    def __init__(
+        self,
+        photos: PhotoSet,
+        vgg: VggFeatures | None,
+        recipe: BenchRecipe,
+        progress: Progress,
+    ) -> None:
+        self._photos = photos
+        self._vgg = vgg
+        self._recipe = recipe
+        self._progress = progress
+        self._known: dict[tuple[Path, str], Quality] = {}
+
+    def all(self, entries: Sequence[_Entry]) -> list[Quality | None]:
+        if self._vgg is None:
+            return [None] * len(entries)
+        new = {entry.file: entry for entry in entries if entry.file not in self._known}
+        if new:
+            judged = _judge(
+                list(new.values()), self._photos, self._vgg, self._recipe, self._progress
+            )
+            self._known |= zip(new, judged, strict=True)
+        return [self._known[entry.file] for entry in entries]
 
 
 def _judge(
@@ -197,40 +273,3 @@ def _protocol(
         vgg=None if vgg is None else vgg_identity(vgg),
         reference=opponent.identity,
     )
-
-
-def _rows(
-    entries: Sequence[_Entry],
-    timings: Timings,
-    judged: Sequence[Quality | None],
-    recipe: BenchRecipe,
-    target: Target,
-) -> tuple[Row, ...]:
-    rows = []
-    for position, (entry, quality) in enumerate(zip(entries, judged, strict=True)):
-        bundle = entry.subject.bundle
-        counted = None if bundle is None else complexity(bundle, recipe.size)
-        rows.append(
-            Row(
-                model=entry.subject.name,
-                artifact=entry.artifact,
-                target=target.name,
-                size=recipe.size,
-                samples_ms=timings.candidates_ms[position],
-                speedup=timings.speedup(position, seed=recipe.seed),
-                params=counted.params if counted else None,
-                macs=counted.macs if counted else None,
-                size_bytes=entry.session.path.stat().st_size,
-                quality=quality,
-                footprint=_footprint(entry.session, recipe, target),
-            )
-        )
-    return tuple(rows)
-
-
-def _footprint(session: Session, recipe: BenchRecipe, target: Target) -> Footprint | None:
-    """Of nstc's own graphs: a foreign file's contract is not known to a fresh process."""
-    if not target.reports_memory or isinstance(session, ForeignSession):
-        return None
-    with target.pinned():
-        return measure_footprint(session.path, size=recipe.size, threads=target.threads)

@@ -1,8 +1,9 @@
 """What a measurement must say of the machine it was taken on."""
 
+import contextlib
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,6 +73,27 @@ def usable_cores() -> tuple[int, ...]:
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))
     return tuple(range(os.cpu_count() or 1))
+
+
+@contextlib.contextmanager
+def pinned(cores: Sequence[int]) -> Iterator[None]:
+    """Hold this thread, and those started inside the block, to some cores.
+
+    Open sessions inside: their threads keep the cores for life. Where the system has no such
+    call (macOS, Windows) nothing is pinned.
+
+    Args:
+        cores: Numbers of the cores.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _first_processor(cpuinfo: Path) -> dict[str, str]:

@@ -8,9 +8,10 @@ from typing import Final
 from nstc.benchmarks.baseline import Baseline, BaselineRow
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.machine import usable_cores
+from nstc.benchmarks.needed_files import needed_files
 from nstc.benchmarks.pairing import Pair, Pairing
 from nstc.benchmarks.result import BenchResult, Row
-from nstc.benchmarks.subjects import FLOAT, Probe, find_subject, float_graphs_needed
+from nstc.benchmarks.subjects import FLOAT, Probe, find_subject
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.verdicts import RowKey
 from nstc.core.errors import OptionError
@@ -22,8 +23,8 @@ from nstc.runtime.foreign import probe_contract
 FEWEST_ROUNDS: Final = 3
 """What `bench` takes at least: for runs whose times nobody looks at."""
 
-Prepare = Callable[[str | Path], object]
-"""Told of each bundle whose float graph is about to be run; may export it."""
+Prepare = Callable[[str, str], object]
+"""Told of each bundle and each of its artifacts that is about to be run; may export it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class Conditions:
         teacher: Whom to judge by; whom the baseline says unless given.
         vgg: See `nstc.models.vgg.load_vgg`.
         probe: Finds out what foreign ONNX files take.
-        prepare: Told of each bundle whose float graph is about to be run.
+        prepare: Told of each file of a bundle that is about to be run.
         progress: Told of rounds and photographs.
     """
 
@@ -205,16 +206,18 @@ def _bench(
 ) -> BenchResult:
     against = conditions.against or baseline.locate(baseline.reference)
     teacher = group.teacher if quality else None
+    targets = (_target_here(group.target),)
     if conditions.prepare is not None:
-        for model in float_graphs_needed(
+        for file in needed_files(
             models,
             against=against,
             artifacts=group.artifacts,
             teacher=teacher,
             quality=quality,
             size=group.size,
+            targets=targets,
         ):
-            conditions.prepare(model)
+            conditions.prepare(file.model, file.artifact)
     return bench(
         models,
         against=against,
@@ -223,7 +226,7 @@ def _bench(
         recipe=BenchRecipe(
             size=group.size,
             rounds=rounds,
-            target=_target_here(group.target),
+            targets=targets,
             quality_photos=baseline.protocol.photos.count,
             seed=baseline.protocol.seed,
         ),

@@ -1,31 +1,34 @@
 """The limit that `--memory-cap` sets on a row's peak memory."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from nstc.benchmarks.result import BenchResult
-from nstc.benchmarks.targets import TARGETS, Target
+from nstc.benchmarks.targets import TARGETS, parse_target
+from nstc.benchmarks.targets.base import Target
 from nstc.core.errors import MemoryCapError, OptionError
 
 MB: Final = 1_000_000
 
 
-def refuse_useless_cap(cap_mb: int | None, target: Target) -> None:
+def refuse_useless_cap(cap_mb: int | None, targets: Sequence[Target]) -> None:
     """Refuse a limit that nothing would be held to.
 
     Args:
         cap_mb: The limit in MB, None for none.
-        target: Where rows are measured.
+        targets: Where rows are measured.
 
     Raises:
-        OptionError: the target does not report memory, or the limit is not above 0.
+        OptionError: none of the targets reports memory, or the limit is not above 0.
     """
     if cap_mb is None:
         return
     if cap_mb <= 0:
         raise OptionError(f"--memory-cap is {cap_mb}: expected MB above 0.")
-    if not target.reports_memory:
+    if not any(target.reports_memory for target in targets):
         raise OptionError(
-            f"--memory-cap needs a target that reports memory, and {target.name} does not: "
+            "--memory-cap needs a target that reports memory, and "
+            f"{', '.join(target.name for target in targets)} does not: "
             f"give --target {TARGETS['mobile'].form}."
         )
 
@@ -42,6 +45,16 @@ def refuse_over_cap(result: BenchResult, cap_mb: int | None) -> None:
     """
     if cap_mb is None:
         return
+    unknown = [
+        f"{row.model} {row.artifact}"
+        for row in result.rows
+        if row.footprint is None and parse_target(row.target).reports_memory
+    ]
+    if unknown:
+        raise MemoryCapError(
+            f"no peak memory to hold to --memory-cap for {', '.join(unknown)}: a file that others "
+            "made is not measured. Distill it to a bundle, or leave it out."
+        )
     over = [
         f"{row.model} {row.artifact} {row.footprint.peak_bytes / MB:.0f} MB"
         for row in result.rows

@@ -1,22 +1,24 @@
-"""What a benchmark found, in the form that is kept: JSON of schema `nstc.bench/1`."""
+"""What a benchmark found, in the form that is kept: JSON of schema `nstc.bench/2`."""
 
 import dataclasses
 import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from nstc.benchmarks.footprint import Footprint
 from nstc.benchmarks.latency import FAST_MS, FAST_REPEATS, PAUSE_S
 from nstc.benchmarks.quality import Quality
+from nstc.benchmarks.schemas import SCHEMA
 from nstc.benchmarks.statistics import Interval, iqr, median, percentile
 from nstc.core.files import atomic_file
 from nstc.core.manifest import PhotoRecord
 
-SCHEMA: Final = "nstc.bench/1"
+_PROTOCOL: Final = "nstc.bench/1"
+"""The way of measuring. It is older than the form of the file, and changes with the numbers."""
 
 _ID_LENGTH: Final = 12
 
@@ -45,12 +47,12 @@ class BenchProtocol:
     def id(self) -> str:
         """A short hash of what must be equal for two results' numbers to be comparable.
 
-        That is the schema, the size, the photographs, the feature network, the reference and the
-        constants of timing. Rounds and seed only make the intervals wider or narrower, and target,
-        artifact and teacher stand in each row, so these are left out.
+        That is the way of measuring, the size, the photographs, the feature network, the reference
+        and the constants of timing. Rounds and seed only make the intervals wider or narrower, and
+        target, artifact and teacher stand in each row, so these are left out.
         """
         content = [
-            SCHEMA,
+            _PROTOCOL,
             self.size,
             self.photos.list_sha256,
             self.vgg,
@@ -62,19 +64,21 @@ class BenchProtocol:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """The model that others are compared with.
+    """The model that others are compared with, on one target.
 
     Attributes:
         model: Its zoo name or path.
         artifact: The file that was run.
         target: Where.
         samples_ms: Milliseconds, one a round.
+        place: What the target says of where that is: provider, device, browser.
     """
 
     model: str
     artifact: str
     target: str
     samples_ms: tuple[float, ...]
+    place: Mapping[str, str | int | float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +96,7 @@ class Row:
         macs: Multiply-accumulates a picture; None for a foreign file.
         size_bytes: Of the file.
         quality: Against the teacher; None if it was not judged.
+        counts: Exact numbers that the target tells of the file, by name: delegates.
         footprint: Memory and cold start; None on targets that do not look.
     """
 
@@ -105,6 +110,7 @@ class Row:
     macs: int | None
     size_bytes: int
     quality: Quality | None
+    counts: Mapping[str, int] = field(default_factory=dict)
     footprint: Footprint | None = None
 
 
@@ -115,29 +121,30 @@ class BenchResult:
     Attributes:
         machine: See `nstc.benchmarks.machine.machine_facts`.
         protocol: How it was measured.
-        reference: What speed-ups are relative to.
-        rows: One for each model's artifact, in the order they were asked for.
+        references: What speed-ups are relative to: the same model on each target.
+        rows: One for each target and model's artifact, in the order they were asked for.
+        unfinished: Targets that were asked for and not come to: the run was stopped before.
     """
 
     machine: Mapping[str, Any]
     protocol: BenchProtocol
-    reference: Reference
+    references: tuple[Reference, ...]
     rows: tuple[Row, ...]
+    unfinished: tuple[str, ...] = ()
+
+    def reference_of(self, row: Row) -> Reference:
+        """What a row's speed-up is relative to."""
+        return next(own for own in self.references if own.target == row.target)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values. An infinite number, such as the PSNR of equal pictures, is null."""
-        reference = {
-            "model": self.reference.model,
-            "artifact": self.reference.artifact,
-            "target": self.reference.target,
-            "latency_ms": _latency(self.reference.samples_ms),
-        }
         content = {
             "schema": SCHEMA,
             "machine": dict(self.machine),
             "protocol": {"id": self.protocol.id, **dataclasses.asdict(self.protocol)},
-            "reference": reference,
+            "references": [_reference(own) for own in self.references],
             "rows": [_row(row) for row in self.rows],
+            "unfinished": list(self.unfinished),
         }
         finite: dict[str, Any] = _finite(content)
         return finite
@@ -156,6 +163,16 @@ class BenchResult:
             draft.write_text(self.to_json(), encoding="utf-8")
 
 
+def _reference(reference: Reference) -> dict[str, Any]:
+    return {
+        "model": reference.model,
+        "artifact": reference.artifact,
+        "target": reference.target,
+        "latency_ms": _latency(reference.samples_ms),
+        "place": dict(reference.place),
+    }
+
+
 def _row(row: Row) -> dict[str, Any]:
     return {
         "model": row.model,
@@ -167,6 +184,7 @@ def _row(row: Row) -> dict[str, Any]:
         "params": row.params,
         "macs": row.macs,
         "bytes": row.size_bytes,
+        "counts": dict(row.counts),
         "quality": None if row.quality is None else _quality(row.quality),
         **_footprint(row.footprint),
     }

@@ -1,7 +1,7 @@
 """What a benchmark is asked to judge: bundles, and ONNX files that others made."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -108,33 +108,6 @@ def teacher_of(subject: Subject, given: str | Path | None) -> Subject:
     if origin is None:
         return subject
     return _remembered_teacher(subject, origin)
-
-
-def float_graphs_needed(
-    models: Sequence[str | Path],
-    *,
-    against: str | Path,
-    artifacts: Sequence[str] = (),
-    teacher: str | Path | None = None,
-    quality: bool = True,
-    size: int = 512,
-) -> list[str | Path]:
-    """The bundles among its arguments that `bench` will run as float ONNX graphs.
-
-    A caller that may export makes these graphs first.
-
-    Raises:
-        TeacherError: a teacher can't be found.
-        BundleError: and its kinds, for bundles that can't be opened.
-    """
-    wanted = [find_subject(against)]
-    for model in models:
-        subject = find_subject(model)
-        if FLOAT in map(artifact_name, artifacts or subject.artifacts(size)):
-            wanted.append(subject)
-        if quality:
-            wanted.append(teacher_of(subject, teacher))
-    return list(dict.fromkeys(s.name for s in wanted if s.bundle is not None))
 
 
 def _remembered_teacher(subject: Subject, origin: Origin) -> Subject:

@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 
 from nstc.benchmarks.quality import FEW_PHOTOS
-from nstc.benchmarks.result import BenchResult, Row
+from nstc.benchmarks.result import BenchResult, Reference, Row
 from nstc.benchmarks.statistics import median
 from nstc.benchmarks.wording import count, short_names, three_digits
 
@@ -82,10 +82,9 @@ def _metric(row: Row, name: str) -> str:
 
 
 def _caption(result: BenchResult) -> str:
-    reference, protocol = result.reference, result.protocol
+    protocol = result.protocol
     lines = [
-        f"times faster than {reference.model} {reference.artifact} on the same target, "
-        f"{three_digits(median(reference.samples_ms))} ms",
+        *map(_beside, result.references),
         f"{protocol.size}x{protocol.size} px, {protocol.rounds} rounds, protocol {protocol.id}",
     ]
     judged = [row.quality for row in result.rows if row.quality is not None]
@@ -93,9 +92,18 @@ def _caption(result: BenchResult) -> str:
         few = f" (fewer than {FEW_PHOTOS}: a rough guide)" if judged[0].few_photos else ""
         teachers = ", ".join(dict.fromkeys(quality.teacher for quality in judged))
         lines.append(f"quality on {judged[0].photos} photographs{few}, beside {teachers}")
+    if result.unfinished:
+        lines.append(f"not measured: {', '.join(result.unfinished)}")
     if any(quality.style_source == "outputs" for quality in judged):
         lines.append("† no painting is known: the style is the mean of the teacher's own pictures")
     return "\n".join(lines)
+
+
+def _beside(reference: Reference) -> str:
+    return (
+        f"{reference.target}: times faster than {reference.model} {reference.artifact}, "
+        f"{three_digits(median(reference.samples_ms))} ms"
+    )
 
 
 def _count(number: int | None) -> str:

@@ -21,6 +21,9 @@ from nstc.runtime.artifact_cache import cached_artifact
 
 FORMATS: Final = ("onnx", "torchscript")
 
+_MADE: Final = {"onnx": "onnx", "torchscript": "ts"}
+"""The artifact that each format is."""
+
 _INT8: Final = "int8.onnx"
 _LARGEST_SIDE: Final = 16384
 
@@ -83,8 +86,13 @@ def parse_size(text: str) -> Size:
     return int(height), int(width)
 
 
-def ensure_onnx(model: str | Path | Bundle) -> None:
-    """Make a bundle's `model.onnx` in the user's cache, unless it is there or in the bundle.
+def ensure_artifact(model: str | Path | Bundle, artifact: str = "onnx") -> None:
+    """Make one of a bundle's float files in the user's cache, unless it is there or in the bundle.
+
+    Args:
+        model: The bundle, its path or its zoo name.
+        artifact: Full name of the file. Those that no `FORMATS` gives, such as what `quantize`
+            writes, are left to be missed by who opens them.
 
     Raises:
         ExportMismatchError: the file differs from the network; it was not kept.
@@ -92,11 +100,12 @@ def ensure_onnx(model: str | Path | Bundle) -> None:
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
-    if "onnx" in bundle.artifacts:
+    form = next((form for form, made in _MADE.items() if made == artifact), None)
+    if form is None or artifact in bundle.artifacts:
         return
-    target = cached_artifact(bundle, "onnx")
+    target = cached_artifact(bundle, artifact)
     if not target.is_file():
-        (file,) = _Source(bundle, load(bundle)).files(("onnx",), None)
+        (file,) = _Source(bundle, load(bundle)).files((form,), None)
         _write(target, file)
 
 

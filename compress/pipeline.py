@@ -21,7 +21,7 @@ from nstc.benchmarks.table import summary
 from nstc.compress.card import with_card
 from nstc.compress.comparison import write_comparison
 from nstc.compress.distillation import distill
-from nstc.compress.exporting import ensure_onnx, export
+from nstc.compress.exporting import ensure_artifact, export
 from nstc.compress.importing import import_checkpoint
 from nstc.compress.pruning import prune
 from nstc.compress.quantization import quantize
@@ -130,7 +130,7 @@ def compress(
     progress.note(f"learning from {len(learned)} photographs: {_listed(learned)}")
     progress.note(f"judging by {len(judged)} others: {_listed(judged)}")
     if is_bundle(source):
-        ensure_onnx(source)
+        ensure_artifact(source)
     shared: dict[str, Any] = {
         "photos": learned,
         "options": options,
@@ -230,7 +230,7 @@ class _Judge:
     def bench(self, bundles: Sequence[Bundle], recipe: BenchRecipe) -> BenchResult:
         """Rows of all the ONNX files of some bundles."""
         for bundle in bundles:
-            ensure_onnx(bundle.path)
+            ensure_artifact(bundle.path)
         return bench(
             [bundle.path for bundle in bundles],
             against=self._teacher,

@@ -17,7 +17,7 @@ from nstc.compress.calibration import quantized_body
 from nstc.compress.checking import check_quantized, eager_reference, sample_picture
 from nstc.compress.converted import ConvertedOperators, converted_operators
 from nstc.compress.deployed_graph import deployed_graph, edges_of
-from nstc.compress.exporting import ensure_onnx
+from nstc.compress.exporting import ensure_artifact
 from nstc.core.bundle import (
     Bundle,
     artifact_file,
@@ -139,7 +139,7 @@ def quantize(
     artifact = _ARTIFACTS[recipe.mode]
     with tempfile.TemporaryDirectory(prefix="nstc.") as folder:
         file = Path(folder) / artifact_file(artifact)
-        ensure_onnx(bundle)
+        ensure_artifact(bundle)
         float_file = find_artifact(bundle, _FLOAT)
         if recipe.mode == "static":
             _write_static(network, bundle, chosen, recipe, file, progress)

@@ -42,7 +42,8 @@ class _Gram(torch.autograd.Function):
         rows = _rows(features).float()
         # Autocast would round the products to half precision, which sums of thousands can't spare.
         with torch.autocast(features.device.type, enabled=False):
-            return rows.transpose(1, 2) @ rows / features[0].numel()
+            gram: Tensor = rows.transpose(1, 2) @ rows / features[0].numel()
+        return gram
 
     @staticmethod
     @once_differentiable
@@ -50,7 +51,7 @@ class _Gram(torch.autograd.Function):
         (features,) = ctx.saved_tensors
         n, c, h, w = features.shape
         both = (gradient + gradient.transpose(1, 2)) / features[0].numel()
-        rows = _rows(features) @ both.to(features.dtype)
+        rows: Tensor = _rows(features) @ both.to(features.dtype)
         return rows.reshape(n, h, w, c).permute(0, 3, 1, 2)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nstc.compress.card import card, measurements, write_preview
-from nstc.compress.exporting import ensure_onnx
+from nstc.compress.exporting import ensure_artifact
 from nstc.core.bundle import CARD_FILE, Bundle, open_bundle, revised_bundle
 from nstc.core.manifest import Origin
 from nstc.core.photos import sample_photos
@@ -48,7 +48,7 @@ def ship(bundle: Bundle, style: str, role: str, measured: tuple[Mapping[str, Any
         teacher=_public(bundle.manifest.teacher),
         measurements=measured,
     )
-    ensure_onnx(bundle.path)
+    ensure_artifact(bundle.path)
     session = open_session(bundle, artifact="int8" if role == STUDENT else "onnx")
     with revised_bundle(bundle, zoo_folder() / style / role, manifest) as draft:
         write_preview(draft, session, sample_photos())

@@ -37,7 +37,7 @@ def teacher_name(run: Run, row: ReadRow) -> str:
     """Whom a row's pictures are shown beside: its teacher, or else the reference."""
     if row.quality is not None and row.quality.teacher is not None:
         return row.quality.teacher
-    return str(run.reference.get("model", ""))
+    return run.reference
 
 
 def open_teacher(run: Run, name: str) -> Session:
@@ -51,7 +51,7 @@ def open_teacher(run: Run, name: str) -> Session:
     """
     subject = find_subject(name)
     known = run.protocol.get("reference")
-    if name == run.reference.get("model") and known and subject.identity != known:
+    if name == run.reference and known and subject.identity != known:
         raise TeacherError(f"{name} is not the network that was measured: it was changed since.")
     return subject.open(FLOAT, THREADS)
 

@@ -172,7 +172,7 @@ def _profiles(layers: Layers) -> list[tuple[str, str, list[tuple[str, str, str, 
 def _run_facts(run: Run) -> list[tuple[str, list[Fact]]]:
     return [
         ("protocol", _facts(run.protocol)),
-        ("reference", _facts(run.reference)),
+        *(("reference", _facts(reference)) for reference in run.references),
         ("machine", _facts(run.machine)),
         ("more", _facts(run.extra)),
     ]

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from nstc.benchmarks.report.places import Place
+from nstc.benchmarks.schemas import MIGRATIONS, SCHEMA, migrated
 from nstc.core.errors import OptionError
 
-SCHEMAS: Final = ("nstc.bench/1",)
-"""What can be read. `nstc.benchmarks.result.SCHEMA` is what this nstc writes."""
+SCHEMAS: Final = (*MIGRATIONS, SCHEMA)
+"""What can be read, oldest first."""
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Files above this are refused unread."""
 
 _FAMILY: Final = "nstc.bench/"
+_TOP_KEYS: Final = frozenset(("schema", "machine", "protocol", "references", "rows"))
 _ROW_KEYS: Final = frozenset(
     ("model", "artifact", "target", "size", "latency_ms", "speedup", "params", "macs", "bytes")
 ) | {"quality"}
@@ -103,7 +105,7 @@ class Run:
         name: The file's name without its ending.
         machine: Facts of the machine, by dotted path.
         protocol: How it was measured, by dotted path.
-        reference: What speed-ups are relative to, by dotted path.
+        references: What speed-ups are relative to on each target, by dotted path.
         rows: In the file's order.
         extra: Everything else at the file's top, by dotted path.
     """
@@ -111,9 +113,14 @@ class Run:
     name: str
     machine: Mapping[str, Any]
     protocol: Mapping[str, Any]
-    reference: Mapping[str, Any]
+    references: tuple[Mapping[str, Any], ...]
     rows: tuple[ReadRow, ...]
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> str:
+        """Name of the model that speed-ups are relative to."""
+        return next((str(own.get("model", "")) for own in self.references), "")
 
 
 def read_results(path: Path) -> Run:
@@ -131,19 +138,20 @@ def read_results(path: Path) -> Run:
     schema = content.get("schema")
     if schema not in SCHEMAS:
         raise OptionError(f"{path} {_foreign(schema)}")
+    content = migrated(content)
+    top = Place(content, path)
     rows = top.at("rows").sequence()
     return Run(
         name=str(_shown(path.stem)),
         machine=flattened(content.get("machine") or {}),
         protocol=flattened(top.at("protocol").mapping()),
-        reference=flattened(top.at("reference").mapping(), without=frozenset(("samples",))),
+        references=tuple(
+            flattened(own.mapping(), without=frozenset(("samples",)))
+            for own in top.at("references").sequence()
+        ),
         rows=tuple(_row(row) for row in rows),
         extra=flattened(
-            {
-                key: value
-                for key, value in content.items()
-                if key not in {"schema", "machine", "protocol", "reference", "rows"}
-            }
+            {key: value for key, value in content.items() if key not in _TOP_KEYS and value != []}
         ),
     )
 

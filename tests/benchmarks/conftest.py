@@ -208,8 +208,10 @@ class FakeBench:
         return BenchResult(
             machine=self.machine,
             protocol=dataclasses.replace(protocol, **self.protocol),
-            reference=Reference(
-                model=reference.name, artifact="onnx", target="cpu:1", samples_ms=(100.0,)
+            references=(
+                Reference(
+                    model=reference.name, artifact="onnx", target="cpu:1", samples_ms=(100.0,)
+                ),
             ),
             rows=tuple(rows),
         )
@@ -234,7 +236,7 @@ class FakeBench:
         row = Row(
             model=subject.name,
             artifact=artifact,
-            target=recipe.target,
+            target=recipe.targets[0],
             size=recipe.size,
             samples_ms=tuple(samples),
             speedup=bootstrap_median([100 / ms for ms in samples], seed=0),

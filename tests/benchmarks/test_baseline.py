@@ -20,7 +20,7 @@ from nstc.core.errors import (
 )
 from nstc.core.recipe import BenchRecipe
 
-RECIPE = BenchRecipe(size=32, rounds=5, target="cpu:1")
+RECIPE = BenchRecipe(size=32, rounds=5, targets=("cpu:1",))
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ import os
 
 import pytest
 
-from nstc.benchmarks import latency
+from nstc.benchmarks import latency, quality
 from nstc.benchmarks.bench import bench
 from nstc.core.errors import ArtifactError, OptionError, PhotosError, TeacherError
 from nstc.core.manifest import Origin
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import BenchRecipe
 
-RECIPE = BenchRecipe(size=32, rounds=3, target="cpu:1")
+RECIPE = BenchRecipe(size=32, rounds=3, targets=("cpu:1",))
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +40,11 @@ def test_a_row_for_every_artifact_beside_one_reference(teacher, student, photo_s
         (str(student.path), "onnx"),
         (str(teacher.path), "onnx"),
     ]
-    assert (result.reference.model, result.reference.artifact) == (str(teacher.path), "onnx")
-    assert result.reference.target == "cpu:1"
+    assert (result.references[0].model, result.references[0].artifact) == (
+        str(teacher.path),
+        "onnx",
+    )
+    assert result.references[0].target == "cpu:1"
     for row in result.rows:
         assert len(row.samples_ms) == 3
         assert min(row.samples_ms) > 0
@@ -101,11 +104,11 @@ def test_a_foreign_teacher_and_its_style(make_bundle, photo_set, foreign_file):
     row = result.rows[2]
     assert (row.model, row.artifact) == (str(foreign_file), "onnx")
     assert (row.params, row.macs) == (None, None)
-    assert result.reference.model == str(foreign_file)
+    assert result.references[0].model == str(foreign_file)
 
 
 def test_chosen_artifacts_and_no_more_photographs_than_the_recipe_says(teacher, student, photo_set):
-    recipe = BenchRecipe(size=32, rounds=3, target="cpu:1", quality_photos=2)
+    recipe = BenchRecipe(size=32, rounds=3, targets=("cpu:1",), quality_photos=2)
     result = bench(
         [student.path],
         against=teacher.path,
@@ -120,7 +123,9 @@ def test_chosen_artifacts_and_no_more_photographs_than_the_recipe_says(teacher, 
 
 
 def test_what_is_missing_is_said_before_anything_is_timed(teacher, student, photo_set, monkeypatch):
-    monkeypatch.setattr("nstc.benchmarks.bench.alternate", lambda *_, **__: pytest.fail("timed"))
+    monkeypatch.setattr(
+        "nstc.benchmarks.targets.cpu.alternate", lambda *_, **__: pytest.fail("timed")
+    )
     options = {"against": teacher.path, "photos": photo_set(1), "recipe": RECIPE}
     with pytest.raises(ArtifactError, match="nstc quantize"):
         bench([student.path], artifacts=["dynamic"], **options)
@@ -129,7 +134,7 @@ def test_what_is_missing_is_said_before_anything_is_timed(teacher, student, phot
     with pytest.raises(PhotosError, match="--photos"):
         bench([student.path], **{**options, "photos": PhotoSet((), ("none",))})
     with pytest.raises(OptionError, match="cores"):
-        bench([student.path], **{**options, "recipe": BenchRecipe(size=32, target="cpu:256")})
+        bench([student.path], **{**options, "recipe": BenchRecipe(size=32, targets=("cpu:256",))})
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system pins no threads")
@@ -141,7 +146,59 @@ def test_timing_is_pinned_and_the_process_is_free_again(teacher, student, photo_
         seen.append(os.sched_getaffinity(0))
         return latency.alternate(*args, **kwargs)
 
-    monkeypatch.setattr("nstc.benchmarks.bench.alternate", spy)
+    monkeypatch.setattr("nstc.benchmarks.targets.cpu.alternate", spy)
     bench([student.path], against=teacher.path, photos=photo_set(1), recipe=RECIPE, quality=False)
     assert seen == [{min(before)}]
     assert os.sched_getaffinity(0) == before
+
+
+def test_several_targets_each_with_its_reference_and_quality_judged_once(
+    teacher, student, photo_set, monkeypatch
+):
+    judged = []
+
+    def spy(candidates, *args, **kwargs):
+        judged.extend(candidates)
+        return quality.judge(candidates, *args, **kwargs)
+
+    monkeypatch.setattr("nstc.benchmarks.bench.judge", spy)
+    told = []
+    result = bench(
+        [student.path],
+        against=teacher.path,
+        photos=photo_set(2),
+        recipe=BenchRecipe(size=32, rounds=3, targets=("cpu:1", "mobile")),
+        finished=told.append,
+    )
+    assert [(row.target, row.artifact) for row in result.rows] == [
+        ("cpu:1", "int8.onnx"),
+        ("cpu:1", "onnx"),
+        ("mobile", "int8.onnx"),
+        ("mobile", "onnx"),
+    ]
+    assert [reference.target for reference in result.references] == ["cpu:1", "mobile"]
+    assert result.reference_of(result.rows[2]) is result.references[1]
+    assert result.rows[0].quality is result.rows[2].quality is not None
+    assert len(judged) == 2
+    assert [(len(so_far.rows), so_far.unfinished) for so_far in told] == [(2, ("mobile",)), (4, ())]
+
+
+def test_what_is_finished_is_told_before_a_target_fails(teacher, student, photo_set, monkeypatch):
+    told = []
+
+    def broken(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nstc.benchmarks.targets.cpu.measure_footprint", broken)
+    with pytest.raises(KeyboardInterrupt):
+        bench(
+            [student.path],
+            against=teacher.path,
+            photos=photo_set(1),
+            recipe=BenchRecipe(size=32, rounds=3, targets=("cpu:1", "mobile")),
+            quality=False,
+            finished=told.append,
+        )
+    (so_far,) = told
+    assert [row.target for row in so_far.rows] == ["cpu:1", "cpu:1"]
+    assert so_far.unfinished == ("mobile",)

@@ -24,7 +24,7 @@ from nstc.core.errors import (
 )
 from nstc.core.recipe import BenchRecipe
 
-RECIPE = BenchRecipe(size=32, rounds=5, target="cpu:1")
+RECIPE = BenchRecipe(size=32, rounds=5, targets=("cpu:1",))
 
 
 @pytest.fixture
@@ -80,10 +80,10 @@ def test_what_did_not_change_passes(baseline, photos, fake_bench, student):
     [call] = fake_bench.calls  # measured once
     assert call["models"] == [student.path]
     assert call["artifacts"] == ("int8.onnx",)
-    assert (call["recipe"].rounds, call["recipe"].size, call["recipe"].target) == (
+    assert (call["recipe"].rounds, call["recipe"].size, call["recipe"].targets) == (
         5,
         32,
-        "cpu:1",
+        ("cpu:1",),
     )
 
 
@@ -399,8 +399,8 @@ def test_an_update_is_of_the_models_at_their_own_places(baseline, photos, studen
 
 def test_float_graphs_are_asked_for_before_they_are_run(two_models, photos, teacher):
     asked = []
-    check([], two_models, photos=photos, prepare=lambda model: asked.append(str(model)))
-    assert set(asked) == {str(teacher.path)}
+    check([], two_models, photos=photos, prepare=lambda *file: asked.append(file))
+    assert (str(teacher.path), "onnx") in asked
 
 
 @pytest.fixture

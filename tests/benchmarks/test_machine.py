@@ -1,7 +1,16 @@
 import json
 import os
+import threading
 
-from nstc.benchmarks.machine import machine_class, machine_facts, same_hardware, usable_cores
+import pytest
+
+from nstc.benchmarks.machine import (
+    machine_class,
+    machine_facts,
+    pinned,
+    same_hardware,
+    usable_cores,
+)
 
 X86 = """processor\t: 0
 model name\t: Some CPU @ 3.00GHz
@@ -58,3 +67,35 @@ def test_machines_of_one_class_share_instructions_and_runtime():
     assert newer != machine_class(facts)
     assert same_hardware(newer, machine_class(facts))
     assert not same_hardware(newer, machine_class({**facts, "int8": ["avx2"]}))
+
+
+needs_affinity = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="this system pins no threads"
+)
+
+
+@needs_affinity
+def test_pinning_holds_new_threads_and_ends_with_the_block():
+    before = os.sched_getaffinity(0)
+    core = min(before)
+    seen = []
+    with pinned([core]):
+        thread = threading.Thread(target=lambda: seen.append(os.sched_getaffinity(0)))
+        thread.start()
+        thread.join()
+    assert seen == [{core}]
+    assert os.sched_getaffinity(0) == before
+
+
+@needs_affinity
+def test_pinning_ends_after_an_error_too():
+    before = os.sched_getaffinity(0)
+    with pytest.raises(KeyError), pinned([min(before)]):
+        raise KeyError
+    assert os.sched_getaffinity(0) == before
+
+
+def test_without_an_affinity_call_nothing_is_pinned(monkeypatch):
+    monkeypatch.delattr(os, "sched_setaffinity", raising=False)
+    with pinned([0]):
+        pass

@@ -13,7 +13,7 @@ from nstc.core.recipe import BenchRecipe
 def result(make_bundle, photo_set, monkeypatch):
     monkeypatch.setattr("nstc.benchmarks.latency.PAUSE_S", 0.0)
     bundle = make_bundle("plain", {"onnx": 0.5, "int8.onnx": 0.8})
-    recipe = BenchRecipe(size=64, rounds=3, target="mobile")
+    recipe = BenchRecipe(size=64, rounds=3, targets=("mobile",))
     return bench(
         [bundle.path], against=bundle.path, photos=photo_set(1), recipe=recipe, quality=False
     )
@@ -35,9 +35,9 @@ def test_rows_over_the_cap_are_all_named(result):
 
 
 def test_a_cap_that_nothing_would_be_held_to_is_refused():
-    refuse_useless_cap(None, parse_target("cpu:1"))
-    refuse_useless_cap(100, parse_target("mobile"))
+    refuse_useless_cap(None, [parse_target("cpu:1")])
+    refuse_useless_cap(100, [parse_target("cpu:1"), parse_target("mobile")])
     with pytest.raises(OptionError, match="--target mobile"):
-        refuse_useless_cap(100, parse_target("cpu:1"))
+        refuse_useless_cap(100, [parse_target("cpu:1")])
     with pytest.raises(OptionError, match="above 0"):
-        refuse_useless_cap(0, parse_target("mobile"))
+        refuse_useless_cap(0, [parse_target("mobile")])

@@ -55,8 +55,13 @@ ROW = Row(
 RESULT = BenchResult(
     machine={"arch": "x86_64"},
     protocol=PROTOCOL,
-    reference=Reference(
-        model="zoo:dusk/teacher", artifact="onnx", target="cpu:2", samples_ms=(200.0, 200.0, 230.0)
+    references=(
+        Reference(
+            model="zoo:dusk/teacher",
+            artifact="onnx",
+            target="cpu:2",
+            samples_ms=(200.0, 200.0, 230.0),
+        ),
     ),
     rows=(ROW, dataclasses.replace(ROW, params=None, macs=None, quality=None)),
 )
@@ -68,15 +73,15 @@ def refuse(constant):
 
 def test_the_json_has_the_schemas_keys_and_only_finite_numbers():
     content = json.loads(RESULT.to_json(), parse_constant=refuse)
-    assert list(content) == ["schema", "machine", "protocol", "reference", "rows"]
-    assert content["schema"] == "nstc.bench/1"
+    assert list(content) == ["schema", "machine", "protocol", "references", "rows", "unfinished"]
+    assert content["schema"] == "nstc.bench/2"
     assert content["protocol"]["photos"] == {
         "count": 2,
         "sets": ["holiday"],
         "list_sha256": "ab" * 32,
     }
     assert {"id", "rounds", "size", "photos"} <= set(content["protocol"])
-    assert content["reference"] == {
+    assert content["references"][0] == {
         "model": "zoo:dusk/teacher",
         "artifact": "onnx",
         "target": "cpu:2",
@@ -86,6 +91,7 @@ def test_the_json_has_the_schemas_keys_and_only_finite_numbers():
             "p95": 227.0,
             "samples": [200.0, 200.0, 230.0],
         },
+        "place": {},
     }
     row, bare = content["rows"]
     assert list(row) == [
@@ -98,6 +104,7 @@ def test_the_json_has_the_schemas_keys_and_only_finite_numbers():
         "params",
         "macs",
         "bytes",
+        "counts",
         "quality",
     ]
     samples = row["latency_ms"].pop("samples")

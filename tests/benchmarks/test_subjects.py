@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nstc.benchmarks.subjects import FLOAT, find_subject, float_graphs_needed, teacher_of
+from nstc.benchmarks.subjects import FLOAT, find_subject, teacher_of
 from nstc.core.errors import ArtifactError, BundleError, TeacherError
 from nstc.core.files import sha256_of
 from nstc.core.manifest import Origin
@@ -90,19 +90,3 @@ def test_a_missing_artifact_says_how_to_make_it(make_bundle, monkeypatch, tmp_pa
 def test_what_is_no_model_is_a_bundle_error(tmp_path):
     with pytest.raises(BundleError, match="does not exist"):
         find_subject(tmp_path / "nothing")
-
-
-def test_float_graphs_needed_are_references_teachers_and_what_runs_as_float(
-    make_bundle, teacher, foreign_file
-):
-    student = make_bundle("student", {"int8.onnx": 1.0}, teacher=origin_of(teacher))
-    bare = make_bundle("bare", {}, teacher=origin_of(teacher))
-    reference = make_bundle("reference", {})
-    paths = [str(student.path), str(bare.path)]
-    needed = float_graphs_needed(paths, against=reference.path)
-    assert needed == [str(reference.path), str(teacher.path), str(bare.path)]
-    needed = float_graphs_needed(paths, against=reference.path, artifacts=["int8"], quality=False)
-    assert needed == [str(reference.path)]
-    needed = float_graphs_needed(paths, against=reference.path, artifacts=["float"], quality=False)
-    assert needed == [str(reference.path), *paths]
-    assert float_graphs_needed([], against=foreign_file) == []

@@ -52,11 +52,13 @@ def shown(*rows: Row) -> str:
             vgg="0" * 64,
             reference="1" * 64,
         ),
-        reference=Reference(
-            model="zoo:starry-night/teacher",
-            artifact="onnx",
-            target="cpu:2",
-            samples_ms=(586.4, 586.0, 590.0),
+        references=(
+            Reference(
+                model="zoo:starry-night/teacher",
+                artifact="onnx",
+                target="cpu:2",
+                samples_ms=(586.4, 586.0, 590.0),
+            ),
         ),
         rows=rows,
     )
@@ -103,7 +105,7 @@ def test_nothing_is_cut_off_at_100_columns():
 
 def test_the_caption_says_beside_what_and_how():
     caption = " ".join(shown(STUDENT).split())
-    assert "zoo:starry-night/teacher onnx on the same target, 586 ms" in caption
+    assert "cpu:2: times faster than zoo:starry-night/teacher onnx, 586 ms" in caption
     assert "512x512 px, 15 rounds, protocol " in caption
     assert "12 photographs (fewer than 20" in caption
     enough = dataclasses.replace(STUDENT, quality=quality(photos=20))

@@ -9,8 +9,8 @@ BENCH = "nstc.benchmarks.bench.bench"
 
 IN_THE_RECIPE = [
     ("--size", "64", "size", 64),
-    ("--threads", "1", "target", "cpu:1"),
-    ("--target", "cpu:1", "target", "cpu:1"),
+    ("--threads", "1", "targets", ("cpu:1",)),
+    ("--target", "cpu:1", "targets", ("cpu:1",)),
     ("--rounds", "5", "rounds", 5),
     ("--seed", "9", "seed", 9),
 ]
@@ -35,7 +35,7 @@ class _Enough(Exception):  # noqa: N818
 @pytest.fixture
 def bench(nstc, record):
     """What `nstc bench` asks of the library."""
-    record("nstc.benchmarks.subjects.float_graphs_needed", ())
+    record("nstc.benchmarks.needed_files.needed_files", ())
     calls = record(BENCH, _Enough())
 
     def run(*arguments):

@@ -53,8 +53,10 @@ def result_of(*rows: Row) -> BenchResult:
             vgg="d" * 64,
             reference="teacher",
         ),
-        reference=Reference(
-            model="teacher", artifact="onnx", target="cpu:2", samples_ms=(400.0, 410.0, 390.0)
+        references=(
+            Reference(
+                model="teacher", artifact="onnx", target="cpu:2", samples_ms=(400.0, 410.0, 390.0)
+            ),
         ),
         rows=rows,
     )

@@ -13,7 +13,7 @@ from torch import nn
 
 from nstc.compress import exporting
 from nstc.compress.checking import eager_reference, sample_picture
-from nstc.compress.exporting import ensure_onnx, export, parse_size
+from nstc.compress.exporting import ensure_artifact, export, parse_size
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import ExportMismatchError, OptionError
 from nstc.models.student import Student
@@ -197,12 +197,12 @@ def test_a_quantized_bundle_gets_a_static_file_of_each_kind(
 
 def test_a_teachers_onnx_file_is_made_in_the_cache_once(teacher_bundle: Bundle) -> None:
     before = content_of(teacher_bundle.path)
-    ensure_onnx(teacher_bundle.path)
+    ensure_artifact(teacher_bundle.path)
     cached = cached_artifact(teacher_bundle, "onnx")
     made = cached.stat()
     assert sorted(content_of(cached.parent)) == ["model.onnx"]
     assert content_of(teacher_bundle.path) == before
-    ensure_onnx(teacher_bundle.path)
+    ensure_artifact(teacher_bundle.path)
     assert cached.stat().st_mtime_ns == made.st_mtime_ns
     assert open_session(teacher_bundle, artifact="float").path == cached
 
@@ -210,12 +210,12 @@ def test_a_teachers_onnx_file_is_made_in_the_cache_once(teacher_bundle: Bundle) 
 @pytest.mark.usefixtures("wrong_graph")
 def test_a_cached_file_is_checked_like_any_other(teacher_bundle: Bundle) -> None:
     with pytest.raises(ExportMismatchError):
-        ensure_onnx(teacher_bundle)
+        ensure_artifact(teacher_bundle)
     assert not cached_artifact(teacher_bundle, "onnx").exists()
 
 
 def test_nothing_is_cached_for_a_bundle_that_holds_the_file(exported: dict[str, Bundle]) -> None:
-    ensure_onnx(exported["student"])
+    ensure_artifact(exported["student"])
     assert not cached_artifact(exported["student"], "onnx").exists()
 
 

@@ -39,7 +39,7 @@ TINY = Recipe(
     ),
     prune=PruneRecipe(ratio=0.5, steps=1),
     quantize=QuantizeRecipe(calibration_photos=1, calibration_size=64),
-    bench=BenchRecipe(size=64, rounds=3, target="cpu:1", quality_photos=1),
+    bench=BenchRecipe(size=64, rounds=3, targets=("cpu:1",), quality_photos=1),
 )
 SHEET_SIZE = 64
 
@@ -111,7 +111,7 @@ def test_all_stages_are_made_measured_and_shown(finished: Finished) -> None:
         ("student", "onnx"),
     ]
     assert made.result.rows[0].macs > made.result.rows[1].macs
-    assert json.loads((finished.output / "bench.json").read_text())["schema"] == "nstc.bench/1"
+    assert json.loads((finished.output / "bench.json").read_text())["schema"] == "nstc.bench/2"
     assert read_picture(made.comparison).rgb.shape[1] >= 4 * SHEET_SIZE
     card = (made.bundle.path / "README.md").read_text()
     assert "### distill" in card

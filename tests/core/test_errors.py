@@ -70,6 +70,7 @@ def test_the_codes_that_scripts_may_rely_on():
         "DivergedError": 50,
         "ExportMismatchError": 51,
         "MemoryCapError": 52,
+        "TargetError": 53,
         "BaselineError": 60,
         "CorruptBaselineError": 61,
         "BaselineSchemaError": 62,

@@ -69,7 +69,10 @@ RANGES = {
     (QuantizeRecipe, "calibration_size"): ((32, 2048), (31, 2049)),
     (BenchRecipe, "size"): ((16, 4096), (15, 4097)),
     (BenchRecipe, "rounds"): ((3, 10_000), (2, 10_001)),
-    (BenchRecipe, "target"): (("cpu:1", "mobile"), ("", " ")),
+    (BenchRecipe, "targets"): (
+        (("cpu:1",), ("cpu:1", "mobile")),
+        ((), ("",), (" ",), (1,), ("mobile", "mobile")),
+    ),
     (BenchRecipe, "quality_photos"): COUNT,
     (BenchRecipe, "seed"): SEED,
 }

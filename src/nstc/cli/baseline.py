@@ -48,7 +48,7 @@ def update(
     from nstc.benchmarks.measuring import Conditions
     from nstc.benchmarks.table import result_table
     from nstc.cli.progress import Bar
-    from nstc.compress.exporting import ensure_onnx
+    from nstc.compress.exporting import ensure_artifact
     from nstc.core.photos import photos_in
     from nstc.runtime.foreign import probe_contract, refuse_unknown
 
@@ -68,7 +68,7 @@ def update(
                 teacher=teacher,
                 vgg=vgg,
                 probe=probe,
-                prepare=ensure_onnx,
+                prepare=ensure_artifact,
                 progress=bar,
             ),
         )

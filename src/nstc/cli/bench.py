@@ -25,14 +25,16 @@ def bench(
         typer.Option("--threads", help="N: short for --target cpu:N.", show_default="2"),
     ] = None,
     target: Annotated[
-        str | None,
-        typer.Option("--target", help="Where; nstc targets lists them.", show_default="cpu:2"),
+        list[str] | None,
+        typer.Option(
+            "--target", help="Where; nstc targets lists them. Repeatable.", show_default="cpu:2"
+        ),
     ] = None,
     memory_cap: Annotated[
         int | None,
         typer.Option(
             "--memory-cap",
-            help="MB of peak memory above which a target that reports it fails.",
+            help="MB of peak memory above which a row of a target that reports it fails.",
             show_default=False,
         ),
     ] = None,
@@ -61,7 +63,9 @@ def bench(
     json: Annotated[
         Path | None,
         typer.Option(
-            "--json", help="Write the result to this file; - is standard output, without the table."
+            "--json",
+            help="Write the result to this file, after each target what there is so far; "
+            "- is standard output, without the table.",
         ),
     ] = None,
     save_baseline: Annotated[
@@ -76,11 +80,11 @@ def bench(
     from nstc.benchmarks.baseline import from_result
     from nstc.benchmarks.bench import bench as run
     from nstc.benchmarks.memory_cap import refuse_over_cap, refuse_useless_cap
-    from nstc.benchmarks.subjects import float_graphs_needed
+    from nstc.benchmarks.needed_files import needed_files
     from nstc.benchmarks.table import result_table
-    from nstc.benchmarks.targets import chosen_target, parse_target
+    from nstc.benchmarks.targets import chosen_targets, parse_target
     from nstc.cli.progress import Bar
-    from nstc.compress.exporting import ensure_onnx
+    from nstc.compress.exporting import ensure_artifact
     from nstc.core.files import refuse_unwritable_file
     from nstc.core.photos import photos_in
     from nstc.core.recipe import load_recipe, override
@@ -89,26 +93,28 @@ def bench(
     settings = override(
         load_recipe(recipe).bench,
         size=size,
-        target=chosen_target(target, threads),
+        targets=chosen_targets(target or (), threads),
         rounds=rounds,
         seed=seed,
     )
-    refuse_useless_cap(memory_cap, parse_target(settings.target))
-    if json is not None and str(json) != "-":
-        refuse_unwritable_file(json)
+    refuse_useless_cap(memory_cap, [parse_target(name) for name in settings.targets])
+    file = None if json is None or str(json) == "-" else json
+    if file is not None:
+        refuse_unwritable_file(file)
     refuse_unknown(layout, value_range, size_multiple)
     artifacts = artifact or ()
     if save_baseline is not None:
         baseline_file.refuse_existing(save_baseline)
-    for model in float_graphs_needed(
+    for needed in needed_files(
         models,
         against=against,
         artifacts=artifacts,
         teacher=teacher,
         quality=quality,
         size=settings.size,
+        targets=settings.targets,
     ):
-        ensure_onnx(model)
+        ensure_artifact(*needed)
     with Bar() as bar:
         result = run(
             models,
@@ -126,14 +132,12 @@ def bench(
                 size_multiple=size_multiple,
             ),
             progress=bar,
+            finished=None if file is None else lambda so_far: so_far.write(file),
         )
     if save_baseline is not None:
         baseline_file.save_baseline(from_result(result, save_baseline.parent), save_baseline)
-    if json is None or str(json) != "-":
+    if json is None or file is not None:
         print_table(result_table(result))
-    if json is not None:
-        if str(json) == "-":
-            typer.echo(result.to_json(), nl=False)
-        else:
-            result.write(json)
+    else:
+        typer.echo(result.to_json(), nl=False)
     refuse_over_cap(result, memory_cap)

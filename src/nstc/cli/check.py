@@ -69,7 +69,7 @@ def check(
     from nstc.benchmarks import gate_output
     from nstc.benchmarks.gate import check as run
     from nstc.cli.progress import Bar
-    from nstc.compress.exporting import ensure_onnx
+    from nstc.compress.exporting import ensure_artifact
     from nstc.core.photos import photos_in
     from nstc.runtime.foreign import probe_contract, refuse_unknown
 
@@ -91,7 +91,7 @@ def check(
             teacher=teacher,
             vgg=vgg,
             probe=probe,
-            prepare=ensure_onnx,
+            prepare=ensure_artifact,
             progress=bar,
         )
     if markdown is not None:

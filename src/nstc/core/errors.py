@@ -130,6 +130,12 @@ class MemoryCapError(NstcError):
     exit_code = 52
 
 
+class TargetError(NstcError):
+    """A place to measure that can't be reached, hangs, or answers with rubbish."""
+
+    exit_code = 53
+
+
 class BaselineError(NstcError):
     """A baseline that is not there, or can't be used as it was asked to."""
 

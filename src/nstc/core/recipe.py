@@ -19,6 +19,7 @@ _TYPES: Final[dict[Any, tuple[tuple[type, ...], str]]] = {
     float | None: ((int, float), "a number"),
     int | None: ((int,), "a whole number"),
     str: ((str,), "text"),
+    tuple[str, ...]: ((list,), "a list of texts"),
 }
 """What may be written for a setting's type. In TOML true is no number, as it is in Python."""
 
@@ -41,6 +42,11 @@ def _within(low: float, high: float, default: Any) -> Any:
 
 def _one_of(options: tuple[str, ...], default: str) -> Any:
     return _setting(default, lambda value: value in options, f"one of {', '.join(options)}")
+
+
+def _are_different_words(values: tuple[Any, ...]) -> bool:
+    words = all(isinstance(value, str) and value.strip() for value in values)
+    return words and 0 < len(values) == len(set(values))
 
 
 class _Checked:
@@ -197,14 +203,16 @@ class BenchRecipe(_Checked):
     Attributes:
         size: Side of the pictures in pixels.
         rounds: Timed rounds, each one run of the reference and of every candidate.
-        target: Where to measure; `nstc targets` lists what there is.
+        targets: Where to measure; `nstc targets` lists what there is.
         quality_photos: At most so many photographs judge the quality.
         seed: Of the order within rounds and of the bootstrap.
     """
 
     size: int = _within(16, 4096, 512)
     rounds: int = _within(3, 10_000, 15)
-    target: str = _setting("cpu:2", lambda v: v.strip() != "", "a target, such as cpu:2")
+    targets: tuple[str, ...] = _setting(
+        ("cpu:2",), _are_different_words, 'different targets, such as "cpu:2" and "mobile"'
+    )
     quality_photos: int = _at_least(1, 32)
     seed: int = _within(0, 2**63 - 1, 0)
 
@@ -276,7 +284,8 @@ def _steps(content: Mapping[str, Any], kinds: Mapping[str, type], where: str) ->
     problems = []
     for step, table in content.items():
         try:
-            steps[step] = kinds[step](**table)
+            settings = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+            steps[step] = kinds[step](**settings)
         except OptionError as error:
             problems.append(f"[{step}] {error}")
     if problems:

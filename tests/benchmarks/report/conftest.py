@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from nstc.benchmarks.report.reading import Run, read_results
+from nstc.benchmarks.schemas import SCHEMA
 
 
 def spread(median: float) -> dict[str, float]:
@@ -52,7 +53,7 @@ def row(faster: float = 40.0, style_ratio: float = 1.25, **changes: Any) -> dict
 
 def result(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
     content = {
-        "schema": "nstc.bench/1",
+        "schema": SCHEMA,
         "machine": {"arch": "x86_64", "cpu": "Clockwork", "cores": 2, "tools": {"python": "3.11"}},
         "protocol": {
             "id": "0123456789ab",
@@ -63,12 +64,14 @@ def result(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
             "vgg": "cd" * 32,
             "reference": "ef" * 32,
         },
-        "reference": {
-            "model": "zoo:dusk/teacher",
-            "artifact": "onnx",
-            "target": "cpu:2",
-            "latency_ms": {"median": 200.0, "iqr": 15.0, "samples": [200.0, 200.0, 230.0]},
-        },
+        "references": [
+            {
+                "model": "zoo:dusk/teacher",
+                "artifact": "onnx",
+                "target": "cpu:2",
+                "latency_ms": {"median": 200.0, "iqr": 15.0, "samples": [200.0, 200.0, 230.0]},
+            }
+        ],
         "rows": list(rows or (row(),)),
     }
     return copy.deepcopy({**content, **changes})

@@ -83,7 +83,7 @@ def test_a_teacher_that_was_changed_is_not_shown(
     row = make_row(
         model=name, artifact="onnx", bytes=size_bytes, quality=make_quality(1.0, teacher=name)
     )
-    shown = make_pictures([read(row, reference={"model": name})], photo_set(1), Silent())
+    shown = make_pictures([read(row, references=[{"model": name}])], photo_set(1), Silent())
     assert "changed since" in shown.left_out[0][1]
 
 

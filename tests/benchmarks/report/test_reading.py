@@ -24,7 +24,8 @@ def test_a_row_keeps_its_numbers_and_what_it_stands_on(read):
     assert (row.quality.photos, row.quality.few_photos) == (12, True)
     assert row.extra == {}
     assert run.protocol["photos.count"] == 12
-    assert "latency_ms.samples" not in run.reference
+    assert run.reference == "zoo:dusk/teacher"
+    assert "latency_ms.samples" not in run.references[0]
 
 
 def test_unknown_keys_are_kept_by_their_path(read, make_row, make_quality):
@@ -115,7 +116,7 @@ def test_a_wrong_value_is_named_by_its_place(write_result, make_result, make_row
         read_results(write_result(make_result(make_row(**changes))))
 
 
-@pytest.mark.parametrize("key", ["rows", "protocol", "reference"])
+@pytest.mark.parametrize("key", ["rows", "protocol", "references"])
 def test_a_missing_part_is_named(write_result, make_result, key):
     content = make_result()
     del content[key]

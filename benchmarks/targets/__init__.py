@@ -1,0 +1,49 @@
+"""Where latency is taken: a module for each kind of place, and the table of them all."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from nstc.benchmarks.targets import cpu
+from nstc.benchmarks.targets.base import Target, TargetKind
+from nstc.core.errors import OptionError
+from nstc.runtime.session import MAX_THREADS
+
+TARGETS: Final[Mapping[str, TargetKind]] = {
+    "cpu": cpu.CPU,
+    "mobile": cpu.MOBILE,
+}
+"""By what stands before the colon."""
+
+
+def parse_target(text: str) -> Target:
+    """A target from its name: "cpu:2" is two threads on two cores, "cpu" all cores.
+
+    Raises:
+        OptionError: there is no such target here, or fewer cores than threads.
+    """
+    kind, colon, argument = text.partition(":")
+    known = TARGETS.get(kind)
+    if known is None:
+        raise OptionError(f"no target {text!r}: expected one of {', '.join(TARGETS)}, as in cpu:2.")
+    reason = known.availability()
+    if reason is not None:
+        raise OptionError(f"target {kind} can't run here: {reason}.")
+    return known.make(argument if colon else None)
+
+
+def chosen_targets(targets: Sequence[str], threads: int | None) -> tuple[str, ...] | None:
+    """The names of the targets that the flags ask for; `threads` is short for cpu:N.
+
+    Returns:
+        None if no flag was given.
+
+    Raises:
+        OptionError: both are given, or the threads are out of range.
+    """
+    if threads is None:
+        return tuple(targets) or None
+    if targets:
+        raise OptionError(f"--threads {threads} and --target {targets[0]}: give one of them.")
+    if not 1 <= threads <= MAX_THREADS:
+        raise OptionError(f"threads is {threads}: expected from 1 to {MAX_THREADS}.")
+    return (f"cpu:{threads}",)

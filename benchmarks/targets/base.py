@@ -1,0 +1,125 @@
+"""What a place to measure is, whether it is this processor, a browser or another machine."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from nstc.benchmarks.footprint import Footprint
+from nstc.benchmarks.latency import Timings
+from nstc.benchmarks.subjects import Probe, Subject
+from nstc.core.images import Pixels
+from nstc.core.progress import Progress
+from nstc.core.recipe import BenchRecipe
+from nstc.runtime.session import Session
+
+Place = Mapping[str, str | int | float | None]
+"""What a result must say of where its numbers come from: provider, device, browser."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowFacts:
+    """What a target tells of one file beside its times.
+
+    Attributes:
+        counts: Exact numbers that hold on every machine, by name: delegates. A baseline keeps
+            them, and `nstc check` takes any other number for a regression.
+        footprint: Memory and cold start; None on targets that do not look.
+    """
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    footprint: Footprint | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a target found.
+
+    Attributes:
+        timings: Of the reference and the candidates.
+        place: Where, in plain words.
+        rows: One for each candidate.
+    """
+
+    timings: Timings
+    place: Place
+    rows: tuple[RowFacts, ...]
+
+
+class Target(Protocol):
+    """A place to measure."""
+
+    @property
+    def name(self) -> str:
+        """As results and `--target` have it: cpu:2, mobile."""
+
+    @property
+    def reference_artifact(self) -> str:
+        """The file that the reference is run as there."""
+
+    @property
+    def reports_memory(self) -> bool:
+        """Whether rows say what memory a fresh process needs."""
+
+    def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
+        """Those files of a model that are run there, whether or not they exist already.
+
+        Args:
+            subject: The model.
+            size: Side of the pictures in pixels.
+        """
+
+    def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:
+        """A session on this machine, through which pictures are judged.
+
+        Raises:
+            OptionError: the target does not run such files.
+            ArtifactError: there is no such file; the message says how to make it.
+            NstcError: whatever else `Subject.open` raises.
+        """
+
+    def measure(
+        self,
+        reference: Session,
+        candidates: Sequence[Session],
+        picture: Pixels,
+        recipe: BenchRecipe,
+        progress: Progress,
+    ) -> Reading:
+        """Time the candidates beside the reference on a picture (H, W, 3) uint8.
+
+        Raises:
+            TargetError: the place can't be reached, hangs, or answers with rubbish.
+            NstcError: a file does not run there.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetKind:
+    """What `nstc targets` lists.
+
+    Attributes:
+        form: How `--target` is written.
+        summary: What it measures, in one line.
+        make: From the text behind the colon, None without one, to a target.
+        availability: None if it can run here, or the reason why not.
+    """
+
+    form: str
+    summary: str
+    make: Callable[[str | None], Target]
+    availability: Callable[[], str | None]
+
+    def to_dict(self) -> dict[str, str | bool | None]:
+        """Plain JSON values."""
+        reason = self.availability()
+        return {
+            "target": self.form,
+            "available": reason is None,
+            "reason": reason,
+            "summary": self.summary,
+        }
+
+    def cells(self) -> tuple[str, str, str]:
+        """Form, availability and summary, for a table."""
+        reason = self.availability()
+        return self.form, "yes" if reason is None else f"no: {reason}", self.summary

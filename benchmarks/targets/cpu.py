@@ -1,0 +1,116 @@
+"""ONNX Runtime on the cores of this machine; one of them stands for the mobile class."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, Final
+
+from nstc.benchmarks.footprint import Footprint, measure_footprint, tells_peak_memory
+from nstc.benchmarks.latency import alternate
+from nstc.benchmarks.machine import pinned, usable_cores
+from nstc.benchmarks.subjects import FLOAT, Probe, Subject
+from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
+from nstc.core.errors import OptionError
+from nstc.core.images import Pixels
+from nstc.core.progress import Progress
+from nstc.core.recipe import BenchRecipe
+from nstc.runtime.foreign import ForeignSession
+from nstc.runtime.session import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class CpuTarget:
+    """Cores of this machine; see `nstc.benchmarks.targets.base.Target`.
+
+    Attributes:
+        name: As results and `--target` have it: cpu:2, mobile.
+        threads: That a session computes with.
+        cores: Numbers of the cores the threads are held to.
+        reports_memory: Whether rows say what memory a fresh process needs.
+    """
+
+    name: str
+    threads: int
+    cores: tuple[int, ...]
+    reports_memory: bool = False
+    reference_artifact: ClassVar[str] = FLOAT
+
+    def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
+        """All ONNX files that take such pictures."""
+        return subject.artifacts(size)
+
+    def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:
+        """A session whose threads keep to the target's cores for life."""
+        with pinned(self.cores):
+            return subject.open(artifact, self.threads, probe)
+
+    def measure(
+        self,
+        reference: Session,
+        candidates: Sequence[Session],
+        picture: Pixels,
+        recipe: BenchRecipe,
+        progress: Progress,
+    ) -> Reading:
+        """Alternate within this process; memory is looked at in a fresh one for each file."""
+        sessions = (reference, *candidates)
+        runs = [partial(session.infer, session.prepare(picture)) for session in sessions]
+        with pinned(self.cores):
+            timings = alternate(
+                runs[0], runs[1:], rounds=recipe.rounds, seed=recipe.seed, progress=progress
+            )
+            rows = [RowFacts(footprint=self._footprint(own, recipe.size)) for own in candidates]
+        return Reading(
+            timings=timings,
+            place={"provider": "CPUExecutionProvider", "threads": self.threads},
+            rows=tuple(rows),
+        )
+
+    def _footprint(self, session: Session, size: int) -> Footprint | None:
+        """Of nstc's own graphs: a foreign file's contract is not known to a fresh process."""
+        if not self.reports_memory or isinstance(session, ForeignSession):
+            return None
+        return measure_footprint(session.path, size=size, threads=self.threads)
+
+
+def _cpu(argument: str | None) -> CpuTarget:
+    cores = usable_cores()
+    if argument is None:
+        argument = str(len(cores))
+    if not (argument.isascii() and argument.isdigit() and int(argument) > 0):
+        raise OptionError(f"no target 'cpu:{argument}': expected a number of threads, as in cpu:2.")
+    threads = int(argument)
+    if threads > len(cores):
+        raise OptionError(
+            f"cpu:{threads} needs {threads} cores and this process may use {len(cores)}: "
+            f"give --threads {len(cores)} or fewer."
+        )
+    return CpuTarget(name=f"cpu:{threads}", threads=threads, cores=cores[:threads])
+
+
+def _mobile(argument: str | None) -> CpuTarget:
+    if argument is not None:
+        raise OptionError(f"no target 'mobile:{argument}': mobile is one thread, cpu:2 is two.")
+    return CpuTarget(name="mobile", threads=1, cores=usable_cores()[:1], reports_memory=True)
+
+
+def _everywhere() -> str | None:
+    return None
+
+
+def _where_peak_memory_is_told() -> str | None:
+    return None if tells_peak_memory() else "this system does not tell a process's peak memory"
+
+
+CPU: Final = TargetKind(
+    form="cpu[:N]",
+    summary="ONNX Runtime, N threads on N pinned cores; all cores without N",
+    make=_cpu,
+    availability=_everywhere,
+)
+MOBILE: Final = TargetKind(
+    form="mobile",
+    summary="ONNX Runtime as phones run it, on one core of this machine, with peak memory",
+    make=_mobile,
+    availability=_where_peak_memory_is_told,
+)
