@@ -17,6 +17,7 @@
     ├── DivergedError        50   training that ran into infinities
     ├── ExportMismatchError  51   an exported file that differs from the network it came from
     ├── MemoryCapError       52   a network that needs more memory than --memory-cap allows
+    ├── TargetError          53   a place to measure that can't be reached, hangs or talks rubbish
     ├── BaselineError        60   a baseline that is not there
     │   ├── CorruptBaselineError  61   a file that is no baseline, or half of one
     │   └── BaselineSchemaError   62   a baseline of an older or newer form
