@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from nstc.compress.clipping import GradientClipper
 from nstc.core.bundle import refuse_unwritable_bundle
 from nstc.core.errors import (
     CorruptBundleError,
@@ -78,7 +79,7 @@ def optimise(
     after_step: Callable[[int], None] | None = None,
     rate_scales: Mapping[str, float] | None = None,
 ) -> None:
-    """Minimise an objective with Adam, in place.
+    """Minimise an objective with Adam and clipped gradients, in place.
 
     Args:
         network: Trained in place; its parameters with `requires_grad` are learned.
@@ -102,10 +103,11 @@ def optimise(
     """
     groups = _parameter_groups(network, rate_scales or {})
     optimiser = torch.optim.Adam(groups, lr=schedule.learning_rate)
+    clipper = GradientClipper()
     checkpoint = folder / CHECKPOINT_FILE
     done = 0
     if resume and checkpoint.exists():
-        done = _restore(network, optimiser, checkpoint, identity)
+        done = _restore(network, optimiser, clipper, checkpoint, identity)
     else:
         _start_afresh(folder)
     progress.begin(title, schedule.steps, done)
@@ -113,7 +115,7 @@ def optimise(
     try:
         with _interruptible() as stop_requested, _loss_log(folder / LOSSES_FILE, done) as log:
             for step in range(done, schedule.steps):
-                values = _learn(optimiser, objective, schedule, step, title)
+                values = _learn(optimiser, clipper, objective, schedule, step, title)
                 log(step, values)
                 finished = step + 1
                 progress.advance(finished, values)
@@ -121,7 +123,7 @@ def optimise(
                     after_step(finished)
                 if stop_requested() or schedule.saves_at(finished):
                     _refuse_infinite_weights(network, title, finished)
-                    _save(network, optimiser, checkpoint, finished, identity)
+                    _save(network, optimiser, clipper, checkpoint, finished, identity)
                     saved = finished
                 if stop_requested():
                     raise _interrupted(title, finished, schedule.steps, resumed=resume)
@@ -164,6 +166,7 @@ def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[A
 
 def _learn(
     optimiser: torch.optim.Optimizer,
+    clipper: GradientClipper,
     objective: Objective,
     schedule: Schedule,
     step: int,
@@ -178,6 +181,7 @@ def _learn(
         raise _diverged(title, f"the loss became {loss.item()}", step)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    clipper.clip(p for group in optimiser.param_groups for p in group["params"])
     optimiser.step()
     return {name: float(term.detach()) for name, term in terms.items()}
 
@@ -224,6 +228,7 @@ def _parameter_groups(network: nn.Module, scales: Mapping[str, float]) -> list[d
 def _save(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
+    clipper: GradientClipper,
     checkpoint: Path,
     step: int,
     identity: Mapping[str, Any],
@@ -231,6 +236,7 @@ def _save(
     tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{key}": value for key, value in state.items()}
+    tensors["norms"] = clipper.state()
     tensors["step"] = torch.tensor(step)
     tensors["identity"] = torch.frombuffer(bytearray(_canonical(identity)), dtype=torch.uint8)
     with atomic_file(checkpoint) as draft:
@@ -240,6 +246,7 @@ def _save(
 def _restore(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
+    clipper: GradientClipper,
     checkpoint: Path,
     identity: Mapping[str, Any],
 ) -> int:
@@ -248,6 +255,7 @@ def _restore(
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
         written_by = bytes(tensors.pop("identity").numpy())
         step = int(tensors.pop("step"))
+        norms = tensors.pop("norms")
     except (SafetensorError, OSError, KeyError) as error:
         raise _damaged(checkpoint, error) from error
     if written_by != _canonical(identity):
@@ -266,6 +274,7 @@ def _restore(
         )
     except RuntimeError as error:
         raise _damaged(checkpoint, error) from error
+    clipper.restore(norms)
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
     return step
 
