@@ -180,7 +180,12 @@ def _write_static(
 ) -> None:
     contract = bundle.manifest.contract
     body = quantized_body(
-        network, contract, photos, size=recipe.calibration_size, progress=progress
+        network,
+        contract,
+        photos,
+        size=recipe.calibration_size,
+        percentile=recipe.percentile,
+        progress=progress,
     )
     onnx.save(deployed_graph(body, edges_of(network, contract)), file)
 

@@ -56,6 +56,7 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
     "quantize": {
         "--calibration-photos": [0, -1],
         "--calibration-size": [0, -1, 31, 2049, HUGE],
+        "--percentile": [0, -1, 89, 101, HUGE],
     },
     "bench": {
         "--size": [0, -1, 15, 4097, HUGE],

@@ -12,6 +12,7 @@ IN_THE_RECIPE = [
     ("--mode", "dynamic", "mode", "dynamic"),
     ("--calibration-photos", "5", "calibration_photos", 5),
     ("--calibration-size", "128", "calibration_size", 128),
+    ("--percentile", "99.5", "percentile", 99.5),
 ]
 
 REPORT = QuantizationReport(

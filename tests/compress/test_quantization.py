@@ -189,3 +189,26 @@ def test_a_report_states_operators_bytes_and_speed() -> None:
         "50 KB beside 200 KB, 30.0 dB to the float network",
         "4.0 ms beside 10.0 ms at 512x512 on 2 threads: 2.50 times as fast as float",
     ]
+
+
+def test_what_lies_beyond_the_percentile_saturates(
+    student_bundle: Bundle, photos: PhotoSet, tmp_path: Path
+) -> None:
+    all_of_it, most_of_it = (
+        quantize(
+            student_bundle,
+            tmp_path / str(percentile),
+            photos=photos,
+            recipe=dataclasses.replace(SMALL, percentile=percentile),
+        )[0]
+        for percentile in (100, 99)
+    )
+
+    def scales(made: Bundle) -> list[float]:
+        tensors = onnx.load(made.artifact("int8")).graph.initializer
+        named = {t.name: onnx.numpy_helper.to_array(t) for t in tensors}
+        return [float(v) for k, v in named.items() if k.endswith("_scale") and v.size == 1]
+
+    pairs = list(zip(scales(all_of_it), scales(most_of_it), strict=True))
+    assert all(own <= whole for whole, own in pairs)
+    assert sum(own < 0.95 * whole for whole, own in pairs) > len(pairs) / 3

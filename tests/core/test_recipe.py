@@ -67,6 +67,7 @@ RANGES = {
     (QuantizeRecipe, "mode"): (("static", "dynamic"), ("", "int4")),
     (QuantizeRecipe, "calibration_photos"): COUNT,
     (QuantizeRecipe, "calibration_size"): ((32, 2048), (31, 2049)),
+    (QuantizeRecipe, "percentile"): ((90, 99.9, 100), (89.9, 100.1)),
     (BenchRecipe, "size"): ((16, 4096), (15, 4097)),
     (BenchRecipe, "rounds"): ((3, 10_000), (2, 10_001)),
     (BenchRecipe, "targets"): (

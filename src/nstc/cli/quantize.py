@@ -24,6 +24,14 @@ def quantize(
         int | None,
         typer.Option("--calibration-size", help="Their side in px.", show_default="512"),
     ] = None,
+    percentile: Annotated[
+        float | None,
+        typer.Option(
+            "--percentile",
+            help="Of an activation's values, how many its bytes hold; the rest saturates.",
+            show_default="99.99",
+        ),
+    ] = None,
     recipe: options.Recipe = None,
     name: options.Name = None,
     json_output: Annotated[
@@ -41,6 +49,7 @@ def quantize(
         mode=mode,
         calibration_photos=calibration_photos,
         calibration_size=calibration_size,
+        percentile=percentile,
     )
     with Bar() as bar:
         bundle, report = run(

@@ -189,11 +189,14 @@ class QuantizeRecipe(_Checked):
             ONNX Runtime calls so.
         calibration_photos: How many photographs to calibrate on.
         calibration_size: Their side in pixels.
+        percentile: Of the values of each activation on them, how many its bytes must hold; the
+            rest saturates. 100 is the smallest and the largest.
     """
 
     mode: str = _one_of(("static", "dynamic"), "static")
     calibration_photos: int = _at_least(1, 24)
     calibration_size: int = _within(32, 2048, 512)
+    percentile: float = _setting(99.99, lambda v: 90 <= v <= 100, "from 90 to 100")
 
 
 @dataclass(frozen=True, kw_only=True)
