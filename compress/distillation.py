@@ -202,7 +202,7 @@ class DistillationRun:
         self._optimise(
             network,
             PerceptualObjective(network, self._pairs(), self.recipe, self.features, grams),
-            Schedule(steps=steps, learning_rate=rate),
+            Schedule(steps=steps, learning_rate=rate, method="muon"),
             title=_PERCEPTUAL,
             settings=dataclasses.asdict(self.recipe),
         )

@@ -9,8 +9,14 @@ from torch import Tensor, nn
 from nstc.compress.optimisation import mixed_precision
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.recipe import DistillRecipe
-from nstc.models.functional import feature_distance, gram_distance, gram_matrix
+from nstc.models.functional import (
+    checkerboard_energy,
+    feature_distance,
+    gram_distance,
+    gram_matrix,
+)
 from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
+from nstc.models.student import SCALE
 from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
 
@@ -80,6 +86,7 @@ class PerceptualObjective:
         return {
             "pixel": self.recipe.pixel_weight * (outputs.float() - targets).abs().mean(),
             "style": self.recipe.style_weight * self.style_loss(seen).mean(),
+            "grid": self.recipe.checkerboard_weight * checkerboard_energy(outputs, SCALE).mean(),
             "range": 10 * (outputs - outputs.clamp(0, 1)).float().square().mean(),
             **self._terms_of_teacher(seen, targets),
             **self._terms_of_photograph(seen, photographs),

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from nstc.compress.clipping import GradientClipper
+from nstc.compress.optimisers import Method, Optimiser
 from nstc.core.bundle import refuse_unwritable_bundle
 from nstc.core.errors import (
     CorruptBundleError,
@@ -40,12 +41,14 @@ class Schedule:
         learning_rate: Peak of the cosine.
         warmup: Steps of linear rise before it.
         checkpoint_every: Steps between checkpoints.
+        method: See `nstc.compress.optimisers.Optimiser`.
     """
 
     steps: int
     learning_rate: float
     warmup: int = 50
     checkpoint_every: int = 100
+    method: Method = "adam"
 
     def saves_at(self, finished: int) -> bool:
         """Whether a checkpoint is due after so many steps."""
@@ -79,7 +82,7 @@ def optimise(
     after_step: Callable[[int], None] | None = None,
     rate_scales: Mapping[str, float] | None = None,
 ) -> None:
-    """Minimise an objective with Adam and clipped gradients, in place.
+    """Minimise an objective with clipped gradients, in place.
 
     Args:
         network: Trained in place; its parameters with `requires_grad` are learned.
@@ -101,8 +104,7 @@ def optimise(
         CorruptBundleError: the checkpoint is damaged.
         OutputError: `folder` can't be written.
     """
-    groups = _parameter_groups(network, rate_scales or {})
-    optimiser = torch.optim.Adam(groups, lr=schedule.learning_rate)
+    optimiser = Optimiser(_parameter_groups(network, rate_scales or {}), schedule.method)
     clipper = GradientClipper()
     checkpoint = folder / CHECKPOINT_FILE
     done = 0
@@ -165,7 +167,7 @@ def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[A
 
 
 def _learn(
-    optimiser: torch.optim.Optimizer,
+    optimiser: Optimiser,
     clipper: GradientClipper,
     objective: Objective,
     schedule: Schedule,
@@ -173,15 +175,14 @@ def _learn(
     title: str,
 ) -> dict[str, float]:
     """Make one step and give the values of the loss terms before it."""
-    for group in optimiser.param_groups:
-        group["lr"] = schedule.rate(step) * group["scale"]
+    optimiser.set_rate(schedule.rate(step))
     terms = objective(step)
     loss = torch.stack(list(terms.values())).sum()
     if not torch.isfinite(loss):
         raise _diverged(title, f"the loss became {loss.item()}", step)
-    optimiser.zero_grad(set_to_none=True)
+    optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    clipper.clip(p for group in optimiser.param_groups for p in group["params"])
+    clipper.clip(optimiser.parameters)
     optimiser.step()
     return {name: float(term.detach()) for name, term in terms.items()}
 
@@ -227,15 +228,14 @@ def _parameter_groups(network: nn.Module, scales: Mapping[str, float]) -> list[d
 
 def _save(
     network: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Optimiser,
     clipper: GradientClipper,
     checkpoint: Path,
     step: int,
     identity: Mapping[str, Any],
 ) -> None:
     tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"adam.{index}.{key}": value for key, value in state.items()}
+    tensors |= optimiser.state()
     tensors["norms"] = clipper.state()
     tensors["step"] = torch.tensor(step)
     tensors["identity"] = torch.frombuffer(bytearray(_canonical(identity)), dtype=torch.uint8)
@@ -245,7 +245,7 @@ def _save(
 
 def _restore(
     network: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Optimiser,
     clipper: GradientClipper,
     checkpoint: Path,
     identity: Mapping[str, Any],
@@ -263,11 +263,6 @@ def _restore(
             f"{checkpoint} belongs to a run with other settings: repeat those, "
             "or run without --resume to start afresh."
         )
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("adam."):
-            _, index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
     try:
         network.load_state_dict(
             {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
@@ -275,7 +270,7 @@ def _restore(
     except RuntimeError as error:
         raise _damaged(checkpoint, error) from error
     clipper.restore(norms)
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+    optimiser.restore(tensors)
     return step
 
 

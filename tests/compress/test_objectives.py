@@ -106,11 +106,11 @@ class TestPixels:
 
 
 class TestPerceptual:
-    def test_has_six_terms_and_a_perfect_student_only_the_teachers_own_aims(
+    def test_has_seven_terms_and_a_perfect_student_only_the_teachers_own_aims(
         self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
     ) -> None:
         terms = numbers(perceptual(Scaled(-1.0, 1.0), pairs_of(photo, negative))(0))
-        assert set(terms) == {"pixel", "feature", "gram", "style", "content", "range"}
+        assert set(terms) == {"pixel", "feature", "gram", "style", "content", "range", "grid"}
         for name in ("pixel", "feature", "gram", "range"):
             assert terms[name] == pytest.approx(0, abs=1e-4), name
         assert terms["style"] > 0.1
@@ -210,3 +210,20 @@ class TestPerceptual:
         assert network.factor.grad is not None
         assert network.factor.grad != 0
         assert all(weight.grad is None for weight in vgg.parameters())
+
+    def test_a_grid_is_weighed(
+        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+    ) -> None:
+        class Gridded(Scaled):
+            def forward(self, x: Tensor) -> Tensor:
+                grid = torch.zeros_like(x)
+                grid[:, :, ::4, ::4] = 0.2
+                return super().forward(x) + grid
+
+        pairs = pairs_of(photo, same)
+        plain = numbers(perceptual(Scaled(1.0), pairs)(0))["grid"]
+        gridded = numbers(perceptual(Gridded(1.0), pairs)(0))["grid"]
+        assert gridded > 10 * plain
+        doubled = dataclasses.replace(RECIPE, checkerboard_weight=2 * RECIPE.checkerboard_weight)
+        again = numbers(perceptual(Gridded(1.0), pairs, doubled)(0))["grid"]
+        assert again == pytest.approx(2 * gridded)

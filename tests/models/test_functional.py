@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from nstc.models.functional import (
+    checkerboard_energy,
     feature_distance,
     gram_distance,
     gram_matrix,
@@ -161,3 +162,39 @@ def test_half_precision_features_make_a_float32_gram_and_half_precision_gradient
     torch.testing.assert_close(gram, exact @ exact.transpose(1, 2) / features.numel())
     assert features.grad is not None
     assert features.grad.dtype == torch.bfloat16
+
+
+def _grid(period: int) -> torch.Tensor:
+    grid = torch.zeros(1, 3, 64, 64)
+    grid[:, :, ::period, ::period] = 0.5
+    return grid
+
+
+def test_a_grid_of_the_period_has_energy_and_one_of_another_has_little():
+    assert checkerboard_energy(_grid(4), 4) > 50 * checkerboard_energy(_grid(5), 4)
+
+
+def test_flat_pictures_and_slopes_have_no_checkerboard_energy():
+    slope = torch.linspace(0, 1, 64).expand(1, 3, 48, 64)
+    for picture in (torch.full((1, 3, 48, 64), 0.3), slope, slope.transpose(2, 3)):
+        assert checkerboard_energy(picture, 4) == pytest.approx(0, abs=1e-12)
+
+
+def test_checkerboard_energy_grows_with_the_square_of_the_grid():
+    grid = _grid(4)
+    ratio = checkerboard_energy(2 * grid, 4) / checkerboard_energy(grid, 4)
+    assert float(ratio) == pytest.approx(4)
+
+
+def test_noise_has_less_checkerboard_energy_than_a_grid_as_strong():
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, 3, 64, 64, generator=generator)
+    grid = _grid(4)
+    assert checkerboard_energy(noise * grid.std(), 4) < 0.05 * checkerboard_energy(grid, 4)
+
+
+def test_checkerboard_energy_is_a_number_for_each_picture():
+    both = torch.cat([_grid(4), torch.zeros(1, 3, 64, 64)])
+    first, second = checkerboard_energy(both, 4)
+    assert first > 0
+    assert second == 0

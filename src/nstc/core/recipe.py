@@ -107,12 +107,13 @@ class DistillRecipe(_Checked):
         batch: Crops a step of the first stage.
         perceptual_batch: Crops a step of the second, whose cost is VGG's.
         learning_rate: Peak of the first stage, of Adam.
-        perceptual_learning_rate: Peak of the second.
+        perceptual_learning_rate: Peak of the second, of Muon.
         pixel_weight: On the mean absolute difference to the teacher's picture.
         feature_weight: On the VGG feature distance to it.
         gram_weight: On the Gram distance to it.
         style_weight: On the style loss against the painting, where there is one.
         content_weight: On the content loss against the photograph.
+        checkerboard_weight: On the energy of a 4x4 grid in the second stage.
         seed: Of all randomness.
     """
 
@@ -134,12 +135,13 @@ class DistillRecipe(_Checked):
     batch: int = _within(1, 64, 4)
     perceptual_batch: int = _within(1, 64, 1)
     learning_rate: float = _positive(3e-3)
-    perceptual_learning_rate: float = _positive(5e-4)
+    perceptual_learning_rate: float = _positive(2e-3)
     pixel_weight: float = _at_least(0, 1.0)
     feature_weight: float = _at_least(0, 0.5)
     gram_weight: float = _at_least(0, 2.0)
     style_weight: float = _at_least(0, 4.0)
-    content_weight: float = _at_least(0, 0.5)
+    content_weight: float = _at_least(0, 2.0)
+    checkerboard_weight: float = _at_least(0, 500.0)
     seed: int = _within(0, 2**63 - 1, 0)
 
     def __post_init__(self) -> None:
@@ -162,7 +164,7 @@ class PruneRecipe(_Checked):
         speedup: Times fewer multiply-accumulates to reach; the ratio is then found by search.
         round_to: Widths left are multiples of this.
         steps: Steps of fine-tuning afterwards, with the distillation's loss.
-        learning_rate: Peak while fine-tuning, of Adam.
+        learning_rate: Peak while fine-tuning, of Muon.
         seed: Of all randomness.
     """
 
@@ -170,7 +172,7 @@ class PruneRecipe(_Checked):
     speedup: float | None = _setting(None, lambda v: v is None or 1 < v < math.inf, "above 1")
     round_to: int = _within(1, 64, 8)
     steps: int = _at_least(0, 500)
-    learning_rate: float = _positive(5e-4)
+    learning_rate: float = _positive(2e-3)
     seed: int = _within(0, 2**63 - 1, 0)
 
     def __post_init__(self) -> None:
