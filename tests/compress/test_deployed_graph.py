@@ -127,7 +127,7 @@ def contract(student: Student) -> Contract:
 
 @pytest.fixture(scope="module")
 def body(student: Student, contract: Contract, photos: PhotoSet) -> onnx.ModelProto:
-    return quantized_body(student, contract, photos, size=96, progress=Silent())
+    return quantized_body(student, contract, photos, size=96, percentile=99.99, progress=Silent())
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,9 @@ def deployed_teacher(
     teacher: TransformerNet, photos: PhotoSet
 ) -> tuple[onnx.ModelProto, Edges, Callable[[Pixels], Pixels]]:
     contract = describe(teacher)[1]
-    quantized = quantized_body(teacher, contract, photos, size=96, progress=Silent())
+    quantized = quantized_body(
+        teacher, contract, photos, size=96, percentile=99.99, progress=Silent()
+    )
     edges = edges_of(teacher, contract)
     return deployed_graph(quantized, edges), edges, eager_reference(teacher, contract)
 
