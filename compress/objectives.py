@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nstc.compress.optimisation import mixed_precision
+from nstc.compress.steadiness import unsteadiness
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.recipe import DistillRecipe
 from nstc.models.functional import (
@@ -79,6 +80,7 @@ class PerceptualObjective:
         )
         with mixed_precision(self.device):
             outputs = self.network(photographs)
+        steady = self._steadiness(photographs, outputs, step)
         part = _random_part(self.recipe, step)
         outputs, targets, photographs = outputs[part], targets[part], photographs[part]
         with mixed_precision(self.device):
@@ -90,7 +92,15 @@ class PerceptualObjective:
             "range": 10 * (outputs - outputs.clamp(0, 1)).float().square().mean(),
             **self._terms_of_teacher(seen, targets),
             **self._terms_of_photograph(seen, photographs),
+            **steady,
         }
+
+    def _steadiness(self, photographs: Tensor, outputs: Tensor, step: int) -> Mapping[str, Tensor]:
+        weight = self.recipe.steadiness_weight
+        if weight == 0:
+            return {}
+        rng = np.random.default_rng((self.recipe.seed, 2, step))
+        return {"flicker": weight * unsteadiness(self.network, photographs, outputs, rng)}
 
     def _terms_of_teacher(
         self, seen: Mapping[str, Tensor], targets: Tensor

@@ -106,11 +106,12 @@ class TestPixels:
 
 
 class TestPerceptual:
-    def test_has_seven_terms_and_a_perfect_student_only_the_teachers_own_aims(
+    def test_has_eight_terms_and_a_perfect_student_only_the_teachers_own_aims(
         self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
     ) -> None:
         terms = numbers(perceptual(Scaled(-1.0, 1.0), pairs_of(photo, negative))(0))
-        assert set(terms) == {"pixel", "feature", "gram", "style", "content", "range", "grid"}
+        own = {"style", "content", "range", "grid", "flicker"}
+        assert set(terms) == {"pixel", "feature", "gram"} | own
         for name in ("pixel", "feature", "gram", "range"):
             assert terms[name] == pytest.approx(0, abs=1e-4), name
         assert terms["style"] > 0.1
@@ -151,13 +152,24 @@ class TestPerceptual:
         assert terms["style"] == pytest.approx(RECIPE.style_weight, rel=0.02)
         assert float(gram_distance(own["relu1_2"], 2 * own["relu1_2"])) == pytest.approx(0.25)
 
-    @pytest.mark.parametrize("term", ["pixel", "feature", "gram", "style", "content"])
+    @pytest.mark.parametrize(
+        ("term", "setting"),
+        [
+            *((term, f"{term}_weight") for term in ("pixel", "feature", "gram", "style")),
+            ("content", "content_weight"),
+            ("flicker", "steadiness_weight"),
+        ],
+    )
     def test_each_weight_scales_its_own_term(
-        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective], term: str
+        self,
+        photo: PhotoSet,
+        perceptual: Callable[..., PerceptualObjective],
+        term: str,
+        setting: str,
     ) -> None:
         pairs, network = pairs_of(photo, negative), Scaled(0.5)
         before = numbers(perceptual(network, pairs)(0))
-        weight: dict[str, Any] = {f"{term}_weight": 3 * getattr(RECIPE, f"{term}_weight")}
+        weight: dict[str, Any] = {setting: 3 * getattr(RECIPE, setting)}
         after = numbers(perceptual(network, pairs, dataclasses.replace(RECIPE, **weight))(0))
         assert before[term] > 0
         assert after == pytest.approx({**before, term: 3 * before[term]}, rel=1e-5)
@@ -210,6 +222,16 @@ class TestPerceptual:
         assert network.factor.grad is not None
         assert network.factor.grad != 0
         assert all(weight.grad is None for weight in vgg.parameters())
+
+    def test_what_does_not_weigh_is_not_run(
+        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+    ) -> None:
+        runs: list[int] = []
+        network = Scaled(0.5)
+        network.register_forward_hook(lambda *_: runs.append(1))
+        recipe = dataclasses.replace(RECIPE, steadiness_weight=0.0)
+        assert "flicker" not in perceptual(network, pairs_of(photo, negative), recipe)(0)
+        assert len(runs) == 1
 
     def test_a_grid_is_weighed(
         self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]

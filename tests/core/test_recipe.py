@@ -58,6 +58,7 @@ RANGES = {
     (DistillRecipe, "style_weight"): WEIGHT,
     (DistillRecipe, "content_weight"): WEIGHT,
     (DistillRecipe, "checkerboard_weight"): WEIGHT,
+    (DistillRecipe, "steadiness_weight"): WEIGHT,
     (DistillRecipe, "seed"): SEED,
     (PruneRecipe, "ratio"): ((None, 0.01, 0.99), (0, 1, -0.5, math.nan)),
     (PruneRecipe, "speedup"): ((None, 1.01, 50), (1, 0.5, -2, math.inf, math.nan)),

@@ -114,6 +114,8 @@ class DistillRecipe(_Checked):
         style_weight: On the style loss against the painting, where there is one.
         content_weight: On the content loss against the photograph.
         checkerboard_weight: On the energy of a 4x4 grid in the second stage.
+        steadiness_weight: On what the picture changes by beyond half a pixel of camera shake and a
+            sensor's noise, in the second stage.
         seed: Of all randomness.
     """
 
@@ -142,6 +144,7 @@ class DistillRecipe(_Checked):
     style_weight: float = _at_least(0, 4.0)
     content_weight: float = _at_least(0, 2.0)
     checkerboard_weight: float = _at_least(0, 500.0)
+    steadiness_weight: float = _at_least(0, 10.0)
     seed: int = _within(0, 2**63 - 1, 0)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,58 @@
+"""What a picture should do when its photograph hardly changes: hardly change."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nstc.compress.optimisation import mixed_precision
+
+NOISE = 2 / 255
+"""Deviation of a sensor's noise, which is added to every changed photograph."""
+
+_SHIFTS = ((0, 0), (0, 1), (1, 0), (1, 1))
+"""Which of rows and columns move by half a pixel."""
+
+
+def unsteadiness(
+    network: nn.Module, photographs: Tensor, outputs: Tensor, rng: np.random.Generator
+) -> Tensor:
+    """How far pictures change beyond what their photographs do.
+
+    The photographs move by half a pixel along one axis, both or none, and get another noise; their
+    pictures should move as far and be the same otherwise. It needs a second run of the student and
+    no look through VGG.
+
+    Compare Gao et al., "ReCoNet: real-time coherent video style transfer network", ACCV 2018,
+    where the optical flow of films stands in the place of a known shift.
+
+    Args:
+        network: The student.
+        photographs: (N, 3, H, W) in [0, 1].
+        outputs: What it makes of them.
+        rng: Draws shift and noise.
+
+    Returns:
+        A scalar, the mean absolute difference.
+    """
+    axes = _SHIFTS[int(rng.integers(len(_SHIFTS)))]
+    noise = torch.from_numpy(rng.normal(0, NOISE, tuple(photographs.shape)).astype(np.float32))
+    changed = (shifted(photographs, axes) + noise.to(photographs.device)).clamp(0, 1)
+    with mixed_precision(photographs.device):
+        pictures = network(changed)
+    return (pictures.float() - shifted(outputs.float(), axes)).abs().mean()
+
+
+def shifted(images: Tensor, axes: tuple[int, int]) -> Tensor:
+    """(N, C, H, W) moved by half a pixel along each axis that is 1, bilinear; the last line stays.
+
+    Args:
+        images: Any values.
+        axes: Whether rows and columns move.
+    """
+    for axis, moves in zip((2, 3), axes, strict=True):
+        if moves:
+            length = images.shape[axis]
+            last = images.narrow(axis, length - 1, 1)
+            following = torch.cat([images.narrow(axis, 1, length - 1), last], dim=axis)
+            images = (images + following) / 2
+    return images
