@@ -25,7 +25,8 @@ FAST_MS: Final = 10.0
 """A session faster than this gives the median of `FAST_REPEATS` runs as its sample."""
 
 FAST_REPEATS: Final = 5
-_OPENING_RUNS: Final = 3
+OPENING_RUNS: Final = 3
+"""By which it is found out who is fast; the first does not count."""
 
 Run = Callable[[], object]
 """One inference, nothing else: `functools.partial(session.infer, feed)`."""
@@ -107,7 +108,7 @@ def alternate(
 def _repeats(run: Run, clock: Clock) -> int:
     """Timed runs a turn; the first of the opening runs allocates memory and does not count."""
     clock.sleep(PAUSE_S)
-    times = [_timed_ms(run, clock) for _ in range(_OPENING_RUNS)]
+    times = [_timed_ms(run, clock) for _ in range(OPENING_RUNS)]
     return FAST_REPEATS if min(times[1:]) < FAST_MS else 1
 
 

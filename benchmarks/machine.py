@@ -11,7 +11,7 @@ from nstc.core.manifest import tool_versions
 
 CPUINFO: Final = Path("/proc/cpuinfo")
 
-_INT8_INSTRUCTIONS: Final = (
+INT8_INSTRUCTIONS: Final = (
     "avx2",
     "avx512bw",
     "avx512_vnni",
@@ -110,4 +110,4 @@ def _first_processor(cpuinfo: Path) -> dict[str, str]:
 
 def _int8_instructions(fields: dict[str, str]) -> list[str]:
     known = set(fields.get("flags", fields.get("Features", "")).split())
-    return [name for name in _INT8_INSTRUCTIONS if name in known]
+    return [name for name in INT8_INSTRUCTIONS if name in known]

@@ -12,6 +12,8 @@ from nstc.benchmarks.wording import count, short_names, three_digits
 
 _NONE: Final = "-"
 _NAME_WIDTH: Final = 16
+_TARGET_WIDTH: Final = 12
+"""Longer ones, such as addresses of machines, are folded where there is no room."""
 
 
 def result_table(result: BenchResult) -> Table:
@@ -19,8 +21,9 @@ def result_table(result: BenchResult) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, caption=_caption(result))
     table.caption_justify = "left"
     table.add_column("model", overflow="fold", min_width=_NAME_WIDTH)
-    for heading in ("artifact", "target"):
-        table.add_column(heading, no_wrap=True)
+    table.add_column("artifact", no_wrap=True)
+    longest = max((len(row.target) for row in result.rows), default=0)
+    table.add_column("target", overflow="fold", min_width=min(longest, _TARGET_WIDTH))
     for heading in (
         "ms",
         "times faster\n(95 %)",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from nstc.benchmarks.targets import cpu
+from nstc.benchmarks.targets import cpu, ssh
 from nstc.benchmarks.targets.base import Target, TargetKind
 from nstc.core.errors import OptionError
 from nstc.runtime.session import MAX_THREADS
@@ -11,6 +11,7 @@ from nstc.runtime.session import MAX_THREADS
 TARGETS: Final[Mapping[str, TargetKind]] = {
     "cpu": cpu.CPU,
     "mobile": cpu.MOBILE,
+    "ssh": ssh.SSH,
 }
 """By what stands before the colon."""
 

@@ -141,3 +141,11 @@ def test_the_summary_of_a_row_is_one_line():
         "style_ratio 1.27, content_ratio 1.14, ssim 0.81"
     )
     assert summary(dataclasses.replace(STUDENT, quality=None)).endswith("81.3 KB")
+
+
+def test_a_machines_address_is_folded_and_cuts_nothing_off():
+    address = "ssh://measure@board-in-the-cellar:2222?threads=2&python=/opt/venv/bin/python"
+    text = shown(dataclasses.replace(STUDENT, target=address))
+    assert "…" not in text
+    assert "145 (140-152)" in text
+    assert all(len(line) <= 100 for line in text.splitlines())

@@ -1,0 +1,153 @@
+"""What is sent to a far machine: graphs, the picture as they take it, and how to time them."""
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import copyfile
+from typing import Any, Final
+
+import numpy as np
+
+from nstc.benchmarks import latency
+from nstc.benchmarks.machine import INT8_INSTRUCTIONS
+from nstc.benchmarks.remote import far_side
+from nstc.core.images import Pixels
+from nstc.core.recipe import BenchRecipe
+from nstc.runtime.arrays import Array
+from nstc.runtime.foreign import ForeignSession
+from nstc.runtime.graph_contract import RANGES, Layout
+from nstc.runtime.session import Session
+
+SCRIPT: Final = "far_side.py"
+JOB_FILE: Final = "job.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FarGraph:
+    """A file to be run on another machine, with all that must be known to read its output there.
+
+    Attributes:
+        path: The ONNX file.
+        feed: The picture as the graph takes it.
+        layout: Of its output.
+        low: Black, on the output's scale.
+        high: White.
+        height: Of the picture in pixels; the output may be larger.
+        width: Likewise.
+    """
+
+    path: Path
+    feed: Array
+    layout: Layout
+    low: float
+    high: float
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A measurement to be taken elsewhere.
+
+    Attributes:
+        graphs: The reference, then the candidates.
+        orders: Who takes turns when: a permutation of the graphs' positions for each round.
+        threads: To compute with.
+        time_limit_s: After which the far side gives up by itself.
+        token: Begins each line of its answer; new for every job.
+    """
+
+    graphs: tuple[FarGraph, ...]
+    orders: tuple[tuple[int, ...], ...]
+    threads: int
+    time_limit_s: int
+    token: str
+
+    @property
+    def turns(self) -> int:
+        """How often the far side may report a turn: when it is open, the openings, the rounds."""
+        return 1 + len(self.graphs) * (1 + len(self.orders))
+
+    def write(self, folder: Path) -> None:
+        """Fill an empty folder: fixed names only, whatever the graphs' files are called.
+
+        Args:
+            folder: Exists.
+        """
+        copyfile(far_side.__file__, folder / SCRIPT)
+        graphs: list[dict[str, Any]] = []
+        for number, graph in enumerate(self.graphs):
+            names = {"file": f"graph{number}.onnx", "feed": f"feed{number}.npy"}
+            copyfile(graph.path, folder / names["file"])
+            np.save(folder / names["feed"], graph.feed, allow_pickle=False)
+            form = {"layout": graph.layout, "low": graph.low, "high": graph.high}
+            graphs.append({**names, **form, "height": graph.height, "width": graph.width})
+        content = {
+            "token": self.token,
+            "threads": self.threads,
+            "time_limit_s": self.time_limit_s,
+            "orders": self.orders,
+            "pause_s": latency.PAUSE_S,
+            "fast_ms": latency.FAST_MS,
+            "fast_repeats": latency.FAST_REPEATS,
+            "opening_runs": latency.OPENING_RUNS,
+            "int8_instructions": INT8_INSTRUCTIONS,
+            "graphs": graphs,
+        }
+        (folder / JOB_FILE).write_text(json.dumps(content), encoding="ascii")
+
+
+def make_job(
+    sessions: Sequence[Session],
+    picture: Pixels,
+    recipe: BenchRecipe,
+    *,
+    threads: int,
+    time_limit_s: int,
+) -> Job:
+    """A job in which every session's file takes turns on a picture.
+
+    Args:
+        sessions: The reference, then the candidates, all of ONNX files.
+        picture: (H, W, 3) uint8.
+        recipe: Gives the rounds and the seed of their orders, which are those that
+            `nstc.benchmarks.latency.alternate` would take.
+        threads: To compute with.
+        time_limit_s: See `Job`.
+
+    Raises:
+        OptionError: a graph takes one size only, and the picture has another.
+    """
+    rng = np.random.default_rng(recipe.seed)
+    orders = [rng.permutation(len(sessions)).tolist() for _ in range(recipe.rounds)]
+    return Job(
+        graphs=tuple(_far_graph(session, picture) for session in sessions),
+        orders=tuple(map(tuple, orders)),
+        threads=threads,
+        time_limit_s=time_limit_s,
+        token=secrets.token_hex(8),
+    )
+
+
+def _far_graph(session: Session, picture: Pixels) -> FarGraph:
+    height, width = picture.shape[:2]
+    feed = session.prepare(picture)
+    if isinstance(session, ForeignSession):
+        low, high = RANGES[session.contract.output_range]
+        layout: Layout = session.contract.output_layout
+        values = feed.values
+    else:
+        (values,) = feed.values()
+        low, high = 0.0, 1.0
+        layout = "NHWC" if values.dtype == np.uint8 else "NCHW"
+    return FarGraph(
+        path=session.path,
+        feed=values,
+        layout=layout,
+        low=low,
+        high=high,
+        height=height,
+        width=width,
+    )

@@ -1,0 +1,220 @@
+"""ONNX Runtime on a machine that can be reached by ssh: a board, a laptop, a server."""
+
+import re
+import shlex
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+from nstc.benchmarks.machine import usable_cores
+from nstc.benchmarks.remote.address import PYTHON, THREADS, parse_options
+from nstc.benchmarks.remote.answer import Answer, Listener, size_limit
+from nstc.benchmarks.remote.job import Job, make_job
+from nstc.benchmarks.remote.pictures import refuse_other_picture
+from nstc.benchmarks.remote.process import Finished, Limits, converse
+from nstc.benchmarks.subjects import FLOAT, Probe, Subject
+from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
+from nstc.core.bundle import artifact_name
+from nstc.core.errors import OptionError, TargetError
+from nstc.core.images import Pixels
+from nstc.core.progress import Progress
+from nstc.core.recipe import BenchRecipe
+from nstc.runtime.session import Session
+
+WHOLE_S: Final = 3600
+SILENCE_S: Final = 120
+_SLOWEST_BYTES_S: Final = 100_000
+_ADDRESS: Final = re.compile(
+    r"//(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9._-]*)@)?"
+    r"(?P<host>[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])"
+    r"(?::(?P<port>[0-9]{1,5}))?/?(?:\?(?P<options>.*))?"
+)
+_OPTIONS: Final = (
+    "BatchMode=yes",
+    "ConnectTimeout=15",
+    "ServerAliveInterval=15",
+    "ServerAliveCountMax=3",
+    "ClearAllForwardings=yes",
+)
+_NO_FOLDER, _NO_TAR, _NO_PYTHON, _NO_SSH = 91, 92, 93, 255
+_LACKS_A_PACKAGE: Final = ("ModuleNotFoundError", "ImportError")
+
+# Holds no single quote, so that every login shell hands it to sh as it is. The folder goes whatever
+# happens: when the line is cut, the script's next word fails, and it gives up after a time anyhow.
+_FAR_COMMAND: Final = (
+    "umask 077; "
+    f'd=$(mktemp -d "${{TMPDIR:-/tmp}}/nstc.XXXXXX") || exit {_NO_FOLDER}; '
+    'trap "cd /; rm -rf \\"$d\\"" EXIT; trap "exit 95" HUP INT TERM; '
+    f'cd "$d" && tar -xf - || exit {_NO_TAR}; '
+    f'command -v "$1" >/dev/null 2>&1 || exit {_NO_PYTHON}; '
+    '"$1" far_side.py; exit $?'
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SshTarget:
+    """Another machine; see `nstc.benchmarks.targets.base.Target`.
+
+    Attributes:
+        name: As results and `--target` have it: ssh://pi@board:22?threads=2.
+        destination: What ssh is told: pi@board.
+        port: None for what ssh takes by itself.
+        threads: That a session computes with there.
+        python: The interpreter there.
+        reports_memory: Whether rows say what memory a fresh process needs.
+    """
+
+    name: str
+    destination: str
+    port: int | None
+    threads: int
+    python: str
+    reports_memory: ClassVar[bool] = True
+    reference_artifact: ClassVar[str] = FLOAT
+
+    def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
+        """All ONNX files that take such pictures."""
+        return subject.artifacts(size)
+
+    def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:
+        """A session here: pictures are judged on this machine."""
+        return open_onnx(self.name, subject, artifact, probe)
+
+    def measure(
+        self,
+        reference: Session,
+        candidates: Sequence[Session],
+        picture: Pixels,
+        recipe: BenchRecipe,
+        progress: Progress,
+    ) -> Reading:
+        """Send everything in one folder, time it there, and bring the answer back."""
+        sessions = (reference, *candidates)
+        job = make_job(sessions, picture, recipe, threads=self.threads, time_limit_s=WHOLE_S)
+        answer = self._answer(job, progress)
+        for session, far in zip(sessions, answer.pictures, strict=True):
+            refuse_other_picture(self.name, str(session.path), far, session.run(picture))
+        return Reading(
+            timings=answer.timings,
+            place={"by": "ssh", "host": self.destination, "threads": self.threads, **answer.place},
+            rows=tuple(RowFacts(footprint=own) for own in answer.footprints[1:]),
+        )
+
+    def _answer(self, job: Job, progress: Progress) -> Answer:
+        listener = Listener(self.name, job, progress)
+        with tempfile.TemporaryDirectory(prefix="nstc-") as place:
+            folder = Path(place)
+            archive = folder / "job.tar"
+            _pack(job, folder / "job", archive)
+            finished = converse(
+                self._command(),
+                name=self.name,
+                limits=Limits(
+                    whole_s=WHOLE_S,
+                    silence_s=SILENCE_S + archive.stat().st_size / _SLOWEST_BYTES_S,
+                    output_bytes=size_limit(job),
+                ),
+                stdin=archive,
+                on_line=listener.hear,
+            )
+        if finished.status != 0 or listener.error is not None:
+            raise TargetError(f"{self.name}: {self._failure(finished, listener.error)}")
+        return listener.answer()
+
+    def _command(self) -> list[str]:
+        options = [word for option in _OPTIONS for word in ("-o", option)]
+        port = [] if self.port is None else ["-p", str(self.port)]
+        far = f"exec sh -c {shlex.quote(_FAR_COMMAND)} sh {shlex.quote(self.python)}"
+        return ["ssh", "-T", *options, *port, "--", self.destination, far]
+
+    def _failure(self, finished: Finished, error: str | None) -> str:
+        if error is not None:
+            return f"{self.python} there says: {error}. {_advice(error, self.python)}"
+        said = f" ({finished.complaint})" if finished.complaint else ""
+        reasons = {
+            _NO_FOLDER: "there is no room for a folder there",
+            _NO_TAR: "the files did not arrive, is the disk there full and tar installed",
+            _NO_PYTHON: f"there is no {self.python} there, install it or give ?{PYTHON}=PATH",
+            _NO_SSH: f"ssh failed, see that `ssh {self.destination}` works without a password",
+        }
+        reason = reasons.get(
+            finished.status, f"it ended with status {finished.status}, is the memory there enough"
+        )
+        return f"{reason}{said}."
+
+
+def _advice(error: str, python: str) -> str:
+    if error.startswith(_LACKS_A_PACKAGE):
+        return (
+            f"It needs onnxruntime and numpy: {python} -m pip install onnxruntime, or give "
+            f"?{PYTHON}=PATH of one that has them."
+        )
+    return "Is the memory there enough, and onnxruntime there as new as here?"
+
+
+def open_onnx(target: str, subject: Subject, artifact: str, probe: Probe) -> Session:
+    """A session on this machine of a file that another machine will be sent.
+
+    Raises:
+        OptionError: it is no ONNX file.
+        NstcError: whatever else `Subject.open` raises.
+    """
+    name = artifact_name(artifact)
+    if not name.endswith(FLOAT):
+        raise OptionError(f"{target} runs ONNX files, not {name}: give --artifact int8 or onnx.")
+    return subject.open(name, len(usable_cores()), probe)
+
+
+def _pack(job: Job, folder: Path, archive: Path) -> None:
+    """The job's folder as a tar file that says nothing of this machine's users."""
+    folder.mkdir()
+    job.write(folder)
+    with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for path in sorted(folder.iterdir()):
+            tar.add(path, path.name, filter=_of_nobody)
+    shutil.rmtree(folder)
+
+
+def _of_nobody(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    entry.mode = 0o600
+    return entry
+
+
+def _ssh(argument: str | None) -> SshTarget:
+    text = f"ssh:{argument or ''}"
+    parsed = _ADDRESS.fullmatch(argument or "")
+    if parsed is None:
+        raise OptionError(
+            f"no target {text!r}: expected ssh://USER@HOST:PORT?threads=N, where user and port may "
+            "be left out; passwords are not taken, ssh's keys are."
+        )
+    port = None if parsed["port"] is None else int(parsed["port"])
+    if port is not None and not 1 <= port <= 65535:
+        raise OptionError(f"no target {text!r}: the port must be from 1 to 65535.")
+    options = parse_options(text, parsed["options"] or "", (THREADS, PYTHON))
+    host = parsed["host"].strip("[]")
+    return SshTarget(
+        name=text,
+        destination=host if parsed["user"] is None else f"{parsed['user']}@{host}",
+        port=port,
+        threads=int(options.get(THREADS, "1")),
+        python=options.get(PYTHON, "python3"),
+    )
+
+
+def _where_ssh_is() -> str | None:
+    return None if shutil.which("ssh") else "there is no ssh on the PATH"
+
+
+SSH: Final = TargetKind(
+    form="ssh://[USER@]HOST[:PORT]",
+    summary="ONNX Runtime on a machine reached by ssh that has Python, one thread",
+    make=_ssh,
+    availability=_where_ssh_is,
+)
