@@ -28,11 +28,12 @@ class Footprint:
     Attributes:
         peak_bytes: Most resident memory of the process, Python and ONNX Runtime included.
         network_bytes: How much of that came after ONNX Runtime was imported: weights and arena.
+            None where only the whole is told.
         cold_start_ms: From opening the file to the end of its first inference.
     """
 
     peak_bytes: int
-    network_bytes: int
+    network_bytes: int | None
     cold_start_ms: float
 
 

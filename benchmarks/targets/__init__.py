@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from nstc.benchmarks.targets import cpu, ssh
+from nstc.benchmarks.targets import adb, cpu, ssh
 from nstc.benchmarks.targets.base import Target, TargetKind
 from nstc.core.errors import OptionError
 from nstc.runtime.session import MAX_THREADS
@@ -12,6 +12,7 @@ TARGETS: Final[Mapping[str, TargetKind]] = {
     "cpu": cpu.CPU,
     "mobile": cpu.MOBILE,
     "ssh": ssh.SSH,
+    "adb": adb.ADB,
 }
 """By what stands before the colon."""
 

@@ -10,24 +10,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
 
-from nstc.benchmarks.machine import usable_cores
 from nstc.benchmarks.remote.address import PYTHON, THREADS, parse_options
 from nstc.benchmarks.remote.answer import Answer, Listener, size_limit
 from nstc.benchmarks.remote.job import Job, make_job
-from nstc.benchmarks.remote.pictures import refuse_other_picture
 from nstc.benchmarks.remote.process import Finished, Limits, converse
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
-from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
-from nstc.core.bundle import artifact_name
+from nstc.benchmarks.targets.base import Place, Reading, TargetKind
+from nstc.benchmarks.targets.far import (
+    WHOLE_S,
+    advice,
+    checked_reading,
+    open_onnx,
+    silence_limit_s,
+)
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.session import Session
 
-WHOLE_S: Final = 3600
-SILENCE_S: Final = 120
-_SLOWEST_BYTES_S: Final = 100_000
 _ADDRESS: Final = re.compile(
     r"//(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9._-]*)@)?"
     r"(?P<host>[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])"
@@ -41,7 +42,6 @@ _OPTIONS: Final = (
     "ClearAllForwardings=yes",
 )
 _NO_FOLDER, _NO_TAR, _NO_PYTHON, _NO_SSH = 91, 92, 93, 255
-_LACKS_A_PACKAGE: Final = ("ModuleNotFoundError", "ImportError")
 
 # Holds no single quote, so that every login shell hands it to sh as it is. The folder goes whatever
 # happens: when the line is cut, the script's next word fails, and it gives up after a time anyhow.
@@ -96,13 +96,13 @@ class SshTarget:
         sessions = (reference, *candidates)
         job = make_job(sessions, picture, recipe, threads=self.threads, time_limit_s=WHOLE_S)
         answer = self._answer(job, progress)
-        for session, far in zip(sessions, answer.pictures, strict=True):
-            refuse_other_picture(self.name, str(session.path), far, session.run(picture))
-        return Reading(
-            timings=answer.timings,
-            place={"by": "ssh", "host": self.destination, "threads": self.threads, **answer.place},
-            rows=tuple(RowFacts(footprint=own) for own in answer.footprints[1:]),
-        )
+        place: Place = {
+            "by": "ssh",
+            "host": self.destination,
+            "threads": self.threads,
+            "runner": "python",
+        }
+        return checked_reading(self.name, sessions, picture, answer, place)
 
     def _answer(self, job: Job, progress: Progress) -> Answer:
         listener = Listener(self.name, job, progress)
@@ -115,7 +115,7 @@ class SshTarget:
                 name=self.name,
                 limits=Limits(
                     whole_s=WHOLE_S,
-                    silence_s=SILENCE_S + archive.stat().st_size / _SLOWEST_BYTES_S,
+                    silence_s=silence_limit_s(archive.stat().st_size),
                     output_bytes=size_limit(job),
                 ),
                 stdin=archive,
@@ -133,7 +133,7 @@ class SshTarget:
 
     def _failure(self, finished: Finished, error: str | None) -> str:
         if error is not None:
-            return f"{self.python} there says: {error}. {_advice(error, self.python)}"
+            return f"{self.python} there says: {error}. {advice(error, self.python)}"
         said = f" ({finished.complaint})" if finished.complaint else ""
         reasons = {
             _NO_FOLDER: "there is no room for a folder there",
@@ -145,28 +145,6 @@ class SshTarget:
             finished.status, f"it ended with status {finished.status}, is the memory there enough"
         )
         return f"{reason}{said}."
-
-
-def _advice(error: str, python: str) -> str:
-    if error.startswith(_LACKS_A_PACKAGE):
-        return (
-            f"It needs onnxruntime and numpy: {python} -m pip install onnxruntime, or give "
-            f"?{PYTHON}=PATH of one that has them."
-        )
-    return "Is the memory there enough, and onnxruntime there as new as here?"
-
-
-def open_onnx(target: str, subject: Subject, artifact: str, probe: Probe) -> Session:
-    """A session on this machine of a file that another machine will be sent.
-
-    Raises:
-        OptionError: it is no ONNX file.
-        NstcError: whatever else `Subject.open` raises.
-    """
-    name = artifact_name(artifact)
-    if not name.endswith(FLOAT):
-        raise OptionError(f"{target} runs ONNX files, not {name}: give --artifact int8 or onnx.")
-    return subject.open(name, len(usable_cores()), probe)
 
 
 def _pack(job: Job, folder: Path, archive: Path) -> None:

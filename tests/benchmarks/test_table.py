@@ -3,6 +3,7 @@ import io
 
 from rich.console import Console
 
+from nstc.benchmarks.footprint import Footprint
 from nstc.benchmarks.quality import Quality
 from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
 from nstc.benchmarks.statistics import Interval
@@ -145,7 +146,8 @@ def test_the_summary_of_a_row_is_one_line():
 
 def test_a_machines_address_is_folded_and_cuts_nothing_off():
     address = "ssh://measure@board-in-the-cellar:2222?threads=2&python=/opt/venv/bin/python"
-    text = shown(dataclasses.replace(STUDENT, target=address))
+    footprint = Footprint(peak_bytes=79_712_256, network_bytes=12_963_840, cold_start_ms=89.2)
+    text = shown(dataclasses.replace(STUDENT, target=address, footprint=footprint))
     assert "…" not in text
     assert "145 (140-152)" in text
     assert all(len(line) <= 100 for line in text.splitlines())

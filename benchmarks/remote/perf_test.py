@@ -1,0 +1,156 @@
+"""ONNX Runtime's own `onnxruntime_perf_test`, where a device has no Python.
+
+It is a program of ONNX Runtime's sources (onnxruntime/test/perftest). A call of it times one graph
+in a process of its own and writes a line for each run. So each turn of a round is a call here, of
+which the first half of the runs is the warm-up. It gives no pictures.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import copyfile
+from typing import Final
+
+from nstc.benchmarks.footprint import Footprint
+from nstc.benchmarks.latency import FAST_MS, FAST_REPEATS, OPENING_RUNS, Timings
+from nstc.benchmarks.remote.job import Job
+from nstc.benchmarks.remote.tensor_file import tensor_bytes
+from nstc.benchmarks.statistics import median
+from nstc.core.errors import TargetError
+from nstc.core.progress import Progress
+
+_RUN: Final = re.compile(r"[^,]*,(?P<seconds>[0-9.e+-]+),(?P<peak>[0-9]{1,15}),-?[0-9]+,[0-9]+")
+_AVERAGE: Final = re.compile(r"Average[a-z ]* time cost[a-z ]*:\s*([0-9.e+-]+) ms")
+_CREATION: Final = re.compile(r"Session creation time cost:\s*([0-9.e+-]+) s")
+_FIRST: Final = re.compile(r"First inference time cost:\s*([0-9]+) ms")
+_AGREE: Final = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerfRuns:
+    """What one call says.
+
+    Attributes:
+        times_ms: Of each run in order, in milliseconds.
+        peak_bytes: Most resident memory of the process.
+        cold_start_ms: Opening and first inference; None where the version does not tell.
+    """
+
+    times_ms: tuple[float, ...]
+    peak_bytes: int
+    cold_start_ms: float | None
+
+
+Call = Callable[[int, int], PerfRuns]
+"""From a graph's position and a number of runs to what one call of the program says."""
+
+
+def write_perf_folder(job: Job, folder: Path) -> None:
+    """Fill an empty folder with graphs and inputs as the program wants to find them."""
+    for number, graph in enumerate(job.graphs):
+        own = folder / f"graph{number}"
+        data = own / "test_data_set_0"
+        data.mkdir(parents=True)
+        copyfile(graph.path, own / "model.onnx")
+        (data / "input_0.pb").write_bytes(tensor_bytes(graph.feed))
+
+
+def perf_command(program: str, place: str, graph: int, runs: int, threads: int) -> str:
+    """A command for the device's shell; it prints the program's words and then its result file.
+
+    Args:
+        program: The program's path there, of characters that no shell minds.
+        place: The folder there, likewise.
+        graph: Its position.
+        runs: To be timed.
+        threads: To compute with.
+    """
+    libraries = program.rpartition("/")[0]
+    result = f"{place}/result.csv"
+    return (
+        f"cd {place} && rm -f {result} && LD_LIBRARY_PATH={libraries} {program} -e cpu -m times "
+        f"-r {runs} -x {threads} -y 1 {place}/graph{graph}/model.onnx {result}; cat {result}"
+    )
+
+
+def read_runs(name: str, output: str, runs: int) -> PerfRuns:
+    """What a call printed, held against itself.
+
+    Args:
+        name: Of the target, for messages.
+        output: The program's words and its result file.
+        runs: How many were asked for.
+
+    Raises:
+        TargetError: it did not run, or its numbers can't be.
+    """
+    rows = [row for line in output.splitlines() if (row := _RUN.fullmatch(line.strip()))]
+    average = _number(_AVERAGE, output)
+    times = tuple(_finite(row["seconds"]) * 1000 for row in rows)
+    if len(times) != runs or average is None or not all(0 < own < math.inf for own in times):
+        raise TargetError(
+            f"{name}: onnxruntime_perf_test gave {len(times)} of {runs} times. Run it there by "
+            "hand to see why: it may be built for another processor, or an ONNX Runtime older than "
+            "the file."
+        )
+    if not math.isclose(sum(times) / runs, average, rel_tol=_AGREE, abs_tol=0.001):
+        raise TargetError(
+            f"{name}: onnxruntime_perf_test says {average} ms on average and lists times of "
+            f"{sum(times) / runs:.6g} ms: nothing of it is used, take another version of it."
+        )
+    creation, first = _number(_CREATION, output), _number(_FIRST, output)
+    cold = None if creation is None or first is None else creation * 1000 + first
+    return PerfRuns(
+        times_ms=times, peak_bytes=max(int(row["peak"]) for row in rows), cold_start_ms=cold
+    )
+
+
+def take_turns(
+    job: Job, call: Call, progress: Progress
+) -> tuple[Timings, tuple[Footprint | None, ...]]:
+    """The job's rounds, a call for each turn.
+
+    Args:
+        job: What to time.
+        call: Runs the program.
+        progress: Told of every round.
+
+    Returns:
+        The times, and of each graph its memory and cold start where the program tells.
+    """
+    openings = [call(graph, OPENING_RUNS) for graph in range(len(job.graphs))]
+    fast = [min(own.times_ms[1:]) < FAST_MS for own in openings]
+    samples: list[list[float]] = [[] for _ in job.graphs]
+    progress.begin("latency", len(job.orders), 0)
+    for done, order in enumerate(job.orders):
+        for graph in order:
+            repeats = FAST_REPEATS if fast[graph] else 1
+            samples[graph].append(median(call(graph, 2 * repeats).times_ms[repeats:]))
+        progress.advance(done + 1, {})
+    first, *others = map(tuple, samples)
+    timings = Timings(reference_ms=first, candidates_ms=tuple(others))
+    return timings, tuple(map(_footprint, openings))
+
+
+def _footprint(runs: PerfRuns) -> Footprint | None:
+    if runs.cold_start_ms is None:
+        return None
+    return Footprint(
+        peak_bytes=runs.peak_bytes, network_bytes=None, cold_start_ms=runs.cold_start_ms
+    )
+
+
+def _number(pattern: re.Pattern[str], text: str) -> float | None:
+    found = pattern.search(text)
+    return None if found is None else _finite(found[1])
+
+
+def _finite(text: str) -> float:
+    """0 for what is no number, which no time is."""
+    try:
+        value = float(text)
+    except ValueError:
+        return 0.0
+    return value if math.isfinite(value) else 0.0

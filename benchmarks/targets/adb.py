@@ -1,0 +1,220 @@
+"""ONNX Runtime on an Android device that is reached by adb."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+from nstc.benchmarks.remote.address import PYTHON, THREADS, parse_options
+from nstc.benchmarks.remote.android import HOME, Device
+from nstc.benchmarks.remote.answer import Listener, size_limit
+from nstc.benchmarks.remote.job import Job, make_job
+from nstc.benchmarks.remote.perf_test import (
+    PerfRuns,
+    perf_command,
+    read_runs,
+    take_turns,
+    write_perf_folder,
+)
+from nstc.benchmarks.remote.process import Limits
+from nstc.benchmarks.subjects import FLOAT, Probe, Subject
+from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
+from nstc.benchmarks.targets.far import (
+    SILENCE_S,
+    WHOLE_S,
+    advice,
+    checked_reading,
+    open_onnx,
+    silence_limit_s,
+)
+from nstc.core.errors import OptionError, TargetError
+from nstc.core.images import Pixels
+from nstc.core.progress import Progress
+from nstc.core.recipe import BenchRecipe
+from nstc.runtime.session import Session
+
+PERF_TEST: Final = "perf_test"
+USUAL_PERF_TEST: Final = f"{HOME}/onnxruntime_perf_test"
+_SERIAL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+_VERSION: Final = re.compile(r"VERS_([0-9]+\.[0-9]+\.[0-9]+)")
+_LIBRARY_BYTES: Final = 500_000_000
+_PROGRAM_WORDS_BYTES: Final = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdbTarget:
+    """An Android device; see `nstc.benchmarks.targets.base.Target`.
+
+    Attributes:
+        name: As results and `--target` have it: adb:emulator-5554?threads=2.
+        serial: As `adb devices` lists it; for a device in the network its address.
+        threads: That a session computes with there.
+        perf_test: Where `onnxruntime_perf_test` is; None to look at the usual place.
+        python: The interpreter to use instead; None to look for python3.
+        reports_memory: Whether rows say what memory a fresh process needs.
+    """
+
+    name: str
+    serial: str
+    threads: int
+    perf_test: str | None
+    python: str | None
+    reports_memory: ClassVar[bool] = True
+    reference_artifact: ClassVar[str] = FLOAT
+
+    def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
+        """All ONNX files that take such pictures."""
+        return subject.artifacts(size)
+
+    def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:
+        """A session here: pictures are judged on this machine."""
+        return open_onnx(self.name, subject, artifact, probe)
+
+    def measure(
+        self,
+        reference: Session,
+        candidates: Sequence[Session],
+        picture: Pixels,
+        recipe: BenchRecipe,
+        progress: Progress,
+    ) -> Reading:
+        """Push everything in one folder, time it there, and bring the answer back."""
+        device = Device(self.name, self.serial)
+        device.refuse_unready()
+        program = self._perf_test(device)
+        sessions = (reference, *candidates)
+        job = make_job(sessions, picture, recipe, threads=self.threads, time_limit_s=WHOLE_S)
+        if program is not None:
+            return self._by_perf_test(device, program, job, progress)
+        return self._by_python(device, job, sessions, picture, progress)
+
+    def _perf_test(self, device: Device) -> str | None:
+        """The program's path there; None if Python is to be used.
+
+        Raises:
+            TargetError: the device has neither.
+        """
+        if self.python is None:
+            program = self.perf_test or USUAL_PERF_TEST
+            if device.says_yes(f"test -x {program}"):
+                return program
+            if self.perf_test is not None:
+                raise TargetError(
+                    f"{self.name}: there is no program at {program} on the device. Push it and "
+                    f"its libonnxruntime.so: adb push onnxruntime_perf_test {program}"
+                )
+        python = self._python
+        if not device.says_yes(f"command -v {python} && {python} -c 'import numpy, onnxruntime'"):
+            raise TargetError(
+                f"{self.name}: the device has neither {USUAL_PERF_TEST} nor a {python} with numpy "
+                "and onnxruntime in adb's shell. docs/targets-remote.md says how to get the "
+                f"first; ?{PERF_TEST}=PATH or ?{PYTHON}=PATH say where they are."
+            )
+        return None
+
+    @property
+    def _python(self) -> str:
+        return self.python or "python3"
+
+    def _by_perf_test(self, device: Device, program: str, job: Job, progress: Progress) -> Reading:
+        library = f"{program.rpartition('/')[0]}/libonnxruntime.so"
+        version = device.find_in(library, _VERSION, _LIBRARY_BYTES)
+        limits = Limits(whole_s=WHOLE_S, silence_s=SILENCE_S, output_bytes=_PROGRAM_WORDS_BYTES)
+        with device.folder() as place, tempfile.TemporaryDirectory(prefix="nstc-") as here:
+            folder = Path(here) / "job"
+            write_perf_folder(job, folder)
+            self._push(device, folder, place)
+
+            def call(graph: int, runs: int) -> PerfRuns:
+                command = perf_command(program, f"{place}/job", graph, runs, job.threads)
+                output = device.shell(command, limits=limits).output
+                return read_runs(self.name, output, runs)
+
+            timings, footprints = take_turns(job, call, progress)
+            facts = device.facts()
+        return Reading(
+            timings=timings,
+            place={
+                **self._place("onnxruntime_perf_test"),
+                **facts,
+                "onnxruntime": "unknown" if version is None else version.removeprefix("VERS_"),
+                "provider": "CPUExecutionProvider",
+                "pictures": "not checked: the program gives none",
+            },
+            rows=tuple(RowFacts(footprint=own) for own in footprints[1:]),
+        )
+
+    def _by_python(
+        self,
+        device: Device,
+        job: Job,
+        sessions: Sequence[Session],
+        picture: Pixels,
+        progress: Progress,
+    ) -> Reading:
+        listener = Listener(self.name, job, progress)
+        limits = Limits(whole_s=WHOLE_S, silence_s=SILENCE_S, output_bytes=size_limit(job))
+        with device.folder() as place, tempfile.TemporaryDirectory(prefix="nstc-") as here:
+            folder = Path(here) / "job"
+            folder.mkdir()
+            job.write(folder)
+            self._push(device, folder, place)
+            command = f"cd {place}/job && {self._python} far_side.py"
+            device.shell(command, limits=limits, on_line=listener.hear)
+            facts = device.facts()
+        if listener.error is not None:
+            raise TargetError(
+                f"{self.name}: {self._python} there says: {listener.error}. "
+                f"{advice(listener.error, self._python)}"
+            )
+        place_known = {**self._place("python"), "device": facts["device"]}
+        return checked_reading(self.name, sessions, picture, listener.answer(), place_known)
+
+    def _place(self, runner: str) -> dict[str, str | int]:
+        return {"by": "adb", "host": self.serial, "threads": self.threads, "runner": runner}
+
+    def _push(self, device: Device, folder: Path, place: str) -> None:
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        limit_s = silence_limit_s(size)
+        device.push(
+            folder,
+            place,
+            Limits(whole_s=limit_s, silence_s=limit_s, output_bytes=_PROGRAM_WORDS_BYTES),
+        )
+
+
+def _adb(argument: str | None) -> AdbTarget:
+    text = f"adb:{argument or ''}"
+    serial, _, more = (argument or "").partition("?")
+    if _SERIAL.fullmatch(serial) is None:
+        raise OptionError(
+            f"no target {text!r}: expected adb:SERIAL with a serial number from `adb devices`, as "
+            "in adb:emulator-5554 or adb:192.168.1.5:5555."
+        )
+    options = parse_options(text, more, (THREADS, PERF_TEST, PYTHON))
+    if PERF_TEST in options and PYTHON in options:
+        raise OptionError(f"target {text!r}: give {PERF_TEST} or {PYTHON}, not both.")
+    if not options.get(PERF_TEST, "/").startswith("/"):
+        raise OptionError(f"target {text!r}: {PERF_TEST} must be a whole path, from /.")
+    return AdbTarget(
+        name=text,
+        serial=serial,
+        threads=int(options.get(THREADS, "1")),
+        perf_test=options.get(PERF_TEST),
+        python=options.get(PYTHON),
+    )
+
+
+def _where_adb_is() -> str | None:
+    return None if shutil.which("adb") else "there is no adb on the PATH"
+
+
+ADB: Final = TargetKind(
+    form="adb:SERIAL",
+    summary="ONNX Runtime on an Android device: its onnxruntime_perf_test, or Python; one thread",
+    make=_adb,
+    availability=_where_adb_is,
+)
