@@ -72,9 +72,9 @@ def converse(
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(stdin.open("rb")) if stdin is not None else subprocess.DEVNULL
         process = stack.enter_context(_started(command, source, name))
-        complaints = _Tail(process.stderr)
+        complaints, output = _Tail(process.stderr), _Output(process.stdout, limits)
         lines: list[str] = []
-        for line in _lines(process.stdout, name, limits):
+        for line in _lines(output.chunks, name, limits):
             (on_line or lines.append)(line)
         try:
             status = process.wait(_REAP_S)
@@ -104,12 +104,12 @@ def _started(
         )
     except OSError as error:
         raise TargetError(f"{name}: {command[0]} can't be started: {error.strerror}.") from error
-    with process:
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                _kill(process)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            _kill(process)
+        process.wait()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -120,16 +120,14 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
-def _lines(output: IO[bytes] | None, name: str, limits: Limits) -> Iterator[str]:
-    """Lines as they come, until the end of the output.
+def _lines(chunks: "queue.SimpleQueue[bytes]", name: str, limits: Limits) -> Iterator[str]:
+    """Lines as they come, until the empty chunk at the end of the output.
 
     Raises:
         TargetError: a limit is reached.
     """
-    chunks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_pump, args=(output, chunks), daemon=True).start()
     started = time.monotonic()
-    size, rest = 0, b""
+    size, unfinished = 0, [b""]
     while True:
         left = limits.whole_s - (time.monotonic() - started)
         try:
@@ -142,12 +140,20 @@ def _lines(output: IO[bytes] | None, name: str, limits: Limits) -> Iterator[str]
                 f"{name}: more than {limits.output_bytes} bytes came back, which no measurement "
                 "has: see what a login there prints."
             )
-        *whole, rest = (rest + chunk).split(b"\n")
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            yield _text(b"".join([*unfinished, end]))
+            unfinished = []
+        unfinished.append(rest)
         if not chunk:
-            whole = [rest] if rest else []
-        yield from (line.decode("utf-8", "replace").rstrip("\r") for line in whole)
-        if not chunk:
+            last = b"".join(unfinished)
+            if last:
+                yield _text(last)
             return
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace").rstrip("\r")
 
 
 def _hangs(name: str, limits: Limits, *, silent: bool) -> TargetError:
@@ -161,29 +167,58 @@ def _hangs(name: str, limits: Limits, *, silent: bool) -> TargetError:
     )
 
 
-def _pump(source: IO[bytes] | None, chunks: "queue.SimpleQueue[bytes]") -> None:
-    """Hand over what comes; an empty chunk is the end."""
-    if source is not None:
-        while chunk := os.read(source.fileno(), _CHUNK):
-            chunks.put(chunk)
-    chunks.put(b"")
-
-
-class _Tail:
-    """Reads a stream to its end and remembers the last of it."""
+class _Reader:
+    """Reads a stream to its end in a thread of its own, and closes it there and nowhere else."""
 
     def __init__(self, source: IO[bytes] | None) -> None:
-        self._kept = b""
         self._source = source
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
 
-    def last_line(self) -> str:
-        self._reader.join(_REAP_S)
-        lines = self._kept.decode("utf-8", "replace").strip().splitlines()
-        return readable(lines[-1]) if lines else ""
+    def take(self, chunk: bytes) -> bool:
+        """Called with all that comes, and with nothing at the end; gives whether to go on."""
+        raise NotImplementedError
+
+    def join(self) -> None:
+        """Wait for the end, but not for ever: something that was left behind may hold it open."""
+        self._thread.join(_REAP_S)
 
     def _read(self) -> None:
         if self._source is not None:
-            while chunk := os.read(self._source.fileno(), _CHUNK):
-                self._kept = (self._kept + chunk)[-_COMPLAINTS_KEPT:]
+            with self._source as source:
+                while chunk := os.read(source.fileno(), _CHUNK):
+                    if not self.take(chunk):
+                        break
+        self.take(b"")
+
+
+class _Output(_Reader):
+    """Hands over what comes, to little more than the limit; an empty chunk is the end."""
+
+    def __init__(self, source: IO[bytes] | None, limits: Limits) -> None:
+        self.chunks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._room = limits.output_bytes
+        super().__init__(source)
+
+    def take(self, chunk: bytes) -> bool:
+        self.chunks.put(chunk)
+        self._room -= len(chunk)
+        return self._room >= 0
+
+
+class _Tail(_Reader):
+    """Remembers the last of what comes."""
+
+    def __init__(self, source: IO[bytes] | None) -> None:
+        self._kept = b""
+        super().__init__(source)
+
+    def take(self, chunk: bytes) -> bool:
+        self._kept = (self._kept + chunk)[-_COMPLAINTS_KEPT:]
+        return True
+
+    def last_line(self) -> str:
+        """Readable; "" if there is none."""
+        self.join()
+        lines = self._kept.decode("utf-8", "replace").strip().splitlines()
+        return readable(lines[-1]) if lines else ""

@@ -40,6 +40,7 @@ _OPTIONS: Final = (
     "ServerAliveInterval=15",
     "ServerAliveCountMax=3",
     "ClearAllForwardings=yes",
+    "ControlMaster=no",
 )
 _NO_FOLDER, _NO_TAR, _NO_PYTHON, _NO_SSH = 91, 92, 93, 255
 

@@ -1,7 +1,10 @@
 """Small photographs, sessions that are functions, and bundles with tiny graphs."""
 
+import base64
 import dataclasses
-from collections.abc import Callable
+import json
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -254,3 +257,57 @@ def fake_bench(monkeypatch) -> FakeBench:
     fake = FakeBench()
     monkeypatch.setattr("nstc.benchmarks.measuring.bench", fake)
     return fake
+
+
+@dataclass
+class FarSpeech:
+    """What a far machine says about a job, as lines with {token} for the job's own.
+
+    Attributes:
+        turns: How many it reports.
+        pictures: By position; (H, W, 3) uint8.
+        result: Its facts and figures.
+    """
+
+    turns: int
+    pictures: dict[int, Pixels]
+    result: dict[str, Any]
+
+    def lines(self) -> list[str]:
+        said = ["turn"] * self.turns
+        for number, picture in self.pictures.items():
+            packed = base64.b64encode(zlib.compress(picture.tobytes())).decode("ascii")
+            said.append(f"picture {number} {packed}")
+        said.append(f"result {json.dumps(self.result)}")
+        return [f"nstc-{{token}} {words}" for words in said]
+
+
+@pytest.fixture
+def far_speech() -> Callable[..., FarSpeech]:
+    """A truthful answer about a reference and a candidate that give these pictures."""
+
+    def make(pictures: Sequence[Pixels], rounds: int = 3) -> FarSpeech:
+        graphs = len(pictures)
+        footprint = {"peak_bytes": 60_000_000, "network_bytes": 4_000_000, "cold_start_ms": 31.5}
+        return FarSpeech(
+            turns=1 + graphs * (1 + rounds),
+            pictures=dict(enumerate(pictures)),
+            result={
+                "samples_ms": [[20.0 / (1 + number)] * rounds for number in range(graphs)],
+                "machine": {
+                    "arch": "aarch64",
+                    "cpu": "Some Board",
+                    "os": "Linux 6.1",
+                    "python": "3.11.2",
+                    "numpy": "2.1.0",
+                    "onnxruntime": "1.22.0",
+                    "int8": ["asimd", "asimddp"],
+                    "cores": 4,
+                    "pinned": [3],
+                },
+                "provider": "CPUExecutionProvider",
+                "footprints": [footprint] * graphs,
+            },
+        )
+
+    return make

@@ -1,6 +1,6 @@
 from rich.table import Table
 
-from nstc.cli.tables import print_table
+from nstc.cli.tables import print_list, print_table
 
 
 def test_a_log_gets_all_columns(capsys) -> None:
@@ -10,3 +10,14 @@ def test_a_log_gets_all_columns(capsys) -> None:
     printed = capsys.readouterr().out
     assert "column 07" in printed
     assert printed.count("0123456789") == 8
+
+
+def test_long_sentences_wrap_and_names_do_not(capsys) -> None:
+    reason = "no: " + "why not " * 12
+    print_list(
+        ("target",), (), [("ssh://[USER@]HOST[:PORT]", reason, reason)], sentences=("a", "b")
+    )
+    printed = capsys.readouterr().out
+    assert "ssh://[USER@]HOST[:PORT]" in printed
+    assert printed.count("why") == 24
+    assert "…" not in printed

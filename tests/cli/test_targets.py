@@ -6,10 +6,8 @@ from nstc.benchmarks.targets import cpu as cpu_target
 def test_every_target_with_its_availability(nstc) -> None:
     done = nstc("targets")
     assert done.code == 0, done.err
-    assert [line.split()[:2] for line in done.out.splitlines()[2:]][:2] == [
-        ["cpu[:N]", "yes"],
-        ["mobile", "yes"],
-    ]
+    rows = [line.split()[:2] for line in done.out.splitlines()[2:] if not line.startswith(" ")]
+    assert rows[:2] == [["cpu[:N]", "yes"], ["mobile", "yes"]]
 
 
 def test_json_says_why_one_is_not_there(nstc, monkeypatch) -> None:

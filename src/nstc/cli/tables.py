@@ -20,14 +20,22 @@ def print_table(table: "RenderableType") -> None:
     console.print(table)
 
 
-def print_list(words: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table of columns of words and, right of them, columns of numbers."""
+def print_list(
+    words: Sequence[str],
+    numbers: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    sentences: Sequence[str] = (),
+) -> None:
+    """Print a table of columns of words, of sentences, which may wrap, and of numbers."""
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for column in words:
         table.add_column(column, no_wrap=True)
+    for column in sentences:
+        table.add_column(column)
     for column in numbers:
         table.add_column(column, justify="right")
     for row in rows:

@@ -18,4 +18,9 @@ def targets(
     if json_output:
         typer.echo(json.dumps([kind.to_dict() for kind in kinds], indent=1))
         return
-    print_list(("target", "available", "what it measures"), (), (kind.cells() for kind in kinds))
+    print_list(
+        ("target",),
+        (),
+        (kind.cells() for kind in kinds),
+        sentences=("available", "what it measures"),
+    )
