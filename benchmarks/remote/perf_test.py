@@ -15,7 +15,9 @@ from typing import Final
 
 from nstc.benchmarks.footprint import Footprint
 from nstc.benchmarks.latency import FAST_MS, FAST_REPEATS, OPENING_RUNS, Timings
+from nstc.benchmarks.remote.far_side import NO_TELEMETRY
 from nstc.benchmarks.remote.job import Job
+from nstc.benchmarks.remote.process import readable
 from nstc.benchmarks.remote.tensor_file import tensor_bytes
 from nstc.benchmarks.statistics import median
 from nstc.core.errors import TargetError
@@ -70,8 +72,9 @@ def perf_command(program: str, place: str, graph: int, runs: int, threads: int) 
     libraries = program.rpartition("/")[0]
     result = f"{place}/result.csv"
     return (
-        f"cd {place} && rm -f {result} && LD_LIBRARY_PATH={libraries} {program} -e cpu -m times "
-        f"-r {runs} -x {threads} -y 1 {place}/graph{graph}/model.onnx {result}; cat {result}"
+        f"cd {place} && rm -f {result} && {NO_TELEMETRY}=1 LD_LIBRARY_PATH={libraries} {program} "
+        f"-e cpu -m times -r {runs} -x {threads} -y 1 {place}/graph{graph}/model.onnx "
+        f"{result} 2>&1; cat {result}"
     )
 
 
@@ -90,10 +93,11 @@ def read_runs(name: str, output: str, runs: int) -> PerfRuns:
     average = _number(_AVERAGE, output)
     times = tuple(_finite(row["seconds"]) * 1000 for row in rows)
     if len(times) != runs or average is None or not all(0 < own < math.inf for own in times):
+        last_words = readable(output.strip().rpartition("\n")[2])
         raise TargetError(
-            f"{name}: onnxruntime_perf_test gave {len(times)} of {runs} times. Run it there by "
-            "hand to see why: it may be built for another processor, or an ONNX Runtime older than "
-            "the file."
+            f"{name}: onnxruntime_perf_test gave {len(times)} of {runs} times "
+            f"({last_words or 'and no word'}). It may be built for another processor, "
+            "lack its libonnxruntime.so, or be of an ONNX Runtime older than the file."
         )
     if not math.isclose(sum(times) / runs, average, rel_tol=_AGREE, abs_tol=0.001):
         raise TargetError(
