@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types imports unit test-base test-slow bench-startup format clean
+.PHONY: demo test lint types imports unit test-base test-slow test-ssh bench-startup format clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,9 @@ bench-startup: $(READY)  ## how long `nstc --help` takes
 
 test-slow: $(READY)  ## minutes of training: judges quality, not only function
 	$(BIN)/python -m pytest -m slow
+
+test-ssh: $(READY)  ## the ssh target through OpenSSH itself; needs openssh-server
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ssh
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
