@@ -53,7 +53,8 @@ def refuse_over_cap(result: BenchResult, cap_mb: int | None) -> None:
     if unknown:
         raise MemoryCapError(
             f"no peak memory to hold to --memory-cap for {', '.join(unknown)}: a file that others "
-            "made is not measured. Distill it to a bundle, or leave it out."
+            "made is not measured here, and not every far machine tells. Distill it to a bundle, "
+            "or leave it out."
         )
     over = [
         f"{row.model} {row.artifact} {row.footprint.peak_bytes / MB:.0f} MB"
