@@ -134,7 +134,7 @@ class Listener:
         done, rest = divmod(self._turns - 1 - graphs, graphs)
         if rest == 0 and done == 0:
             self._progress.begin("latency", len(self._job.orders), 0)
-        elif rest == 0 and done > 0:
+        elif rest == 0 and 0 < done <= len(self._job.orders):
             self._progress.advance(done, {})
 
     def _rubbish(self, what: str) -> TargetError:

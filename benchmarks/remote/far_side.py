@@ -68,7 +68,10 @@ def measure(job: dict[str, Any]) -> None:
     samples = timed(job, graphs)
     for number, graph in enumerate(graphs):
         say(job, "picture", str(number), graph.picture())
-    footprints = [footprint_of_a_process(number) for number in range(len(graphs))]
+    footprints = []
+    for number in range(len(graphs)):
+        footprints.append(footprint_of_a_process(number))
+        say(job, "turn")
     content = {
         "samples_ms": samples,
         "machine": dict(machine(job["int8_instructions"]), pinned=pinned),

@@ -67,8 +67,12 @@ class Job:
 
     @property
     def turns(self) -> int:
-        """How often the far side may report a turn: when it is open, the openings, the rounds."""
-        return 1 + len(self.graphs) * (1 + len(self.orders))
+        """How often the far side speaks.
+
+        Once when all is open, and for each graph after its first runs, its turn in every round, and
+        the look at its memory.
+        """
+        return 1 + len(self.graphs) * (2 + len(self.orders))
 
     def write(self, folder: Path) -> None:
         """Fill an empty folder: fixed names only, whatever the graphs' files are called.

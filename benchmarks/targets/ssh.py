@@ -41,6 +41,7 @@ _OPTIONS: Final = (
     "ServerAliveCountMax=3",
     "ClearAllForwardings=yes",
     "ControlMaster=no",
+    "RemoteCommand=none",
 )
 _NO_FOLDER, _NO_TAR, _NO_PYTHON, _NO_SSH = 91, 92, 93, 255
 

@@ -290,7 +290,7 @@ def far_speech() -> Callable[..., FarSpeech]:
         graphs = len(pictures)
         footprint = {"peak_bytes": 60_000_000, "network_bytes": 4_000_000, "cold_start_ms": 31.5}
         return FarSpeech(
-            turns=1 + graphs * (1 + rounds),
+            turns=1 + graphs * (2 + rounds),
             pictures=dict(enumerate(pictures)),
             result={
                 "samples_ms": [[20.0 / (1 + number)] * rounds for number in range(graphs)],
