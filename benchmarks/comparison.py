@@ -15,7 +15,7 @@ from nstc.benchmarks.measuring import Measured
 from nstc.benchmarks.metrics import METRICS, available_metrics
 from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.speed_change import since_stored, within_run
-from nstc.benchmarks.statistics import bootstrap_median
+from nstc.benchmarks.statistics import bootstrap_series
 from nstc.benchmarks.tolerances import tolerance_of
 from nstc.benchmarks.verdicts import (
     Finding,
@@ -133,7 +133,7 @@ def time_beside_base(old: BaselineRow, new: Measured | None, *, tolerance: float
         why = f"this process may use too few cores for {old.key.target}"
         return incomparable(old.key, SPEEDUP, new.base.speedup.median, new.row.speedup.median, why)
     ratios = [base / own for base, own in zip(new.base.samples_ms, new.row.samples_ms, strict=True)]
-    interval = bootstrap_median(ratios, seed=new.result.protocol.seed)
+    interval = bootstrap_series(ratios, seed=new.result.protocol.seed)
     return compare_time(
         old.key,
         baseline=new.base.speedup.median,

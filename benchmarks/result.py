@@ -17,7 +17,7 @@ from nstc.benchmarks.statistics import Interval, iqr, median, percentile
 from nstc.core.files import atomic_file
 from nstc.core.manifest import PhotoRecord
 
-_PROTOCOL: Final = "nstc.bench/1"
+_PROTOCOL: Final = "nstc.bench/2"
 """The way of measuring. It is older than the form of the file, and changes with the numbers."""
 
 _ID_LENGTH: Final = 12

@@ -55,7 +55,13 @@ class ForeignSession:
         self.path = path
         self.artifact = path.name
         self.contract = contract
+        self._threads = threads
+        self._trust = trust
         self._graph = open_foreign_graph(path, threads, trust=trust)
+
+    def reopened(self) -> "ForeignSession":
+        """The same file in a session of its own."""
+        return ForeignSession(self.path, self.contract, self._threads, trust=self._trust)
 
     def prepare(self, rgb: Pixels) -> Framed:
         """(H, W, 3) uint8 as the graph's input, enlarged where it must be.

@@ -68,6 +68,7 @@ class OnnxSession:
     def __init__(self, path: Path, artifact: str, threads: int | None = None) -> None:
         self.path = path
         self.artifact = artifact
+        self._threads = threads
         try:
             self._session = load_graph(path, threads)
         except ORT_ERRORS as error:
@@ -75,6 +76,10 @@ class OnnxSession:
                 f"{path} can't be loaded: {first_line(error)}. Delete it and make it again."
             ) from error
         self._form = _form_of(self._session, path)
+
+    def reopened(self) -> "OnnxSession":
+        """The same file in a session of its own."""
+        return OnnxSession(self.path, self.artifact, self._threads)
 
     def prepare(self, rgb: Pixels) -> dict[str, Array]:
         """(H, W, 3) uint8 as the graph's input.

@@ -128,20 +128,31 @@ class Graph:
         return base64.b64encode(packed).decode("ascii")
 
 
+def warm_up(job: dict[str, Any], graph: Graph) -> tuple[int, float]:
+    """How many runs it takes until one is warm, and the milliseconds of a warm one."""
+    before = graph.timed_ms()
+    for runs in range(job["max_warm_ups"]):
+        now = graph.timed_ms()
+        if now >= before * (1 - job["steady"]):
+            return runs, min(before, now)
+        before = now
+    return job["max_warm_ups"], before
+
+
 def timed(job: dict[str, Any], graphs: list[Graph]) -> list[list[float]]:
     """One sample a round of each graph, in milliseconds."""
-    repeats = []
+    repeats, warm_ups = [], []
     for graph in graphs:
         time.sleep(job["pause_s"])
-        opening = [graph.timed_ms() for _ in range(job["opening_runs"])]
-        fast = min(opening[1:]) < job["fast_ms"]
-        repeats.append(job["fast_repeats"] if fast else 1)
+        runs, warm_ms = warm_up(job, graph)
+        repeats.append(job["fast_repeats"] if warm_ms < job["fast_ms"] else 1)
+        warm_ups.append(max(repeats[-1], runs))
         say(job, "turn")
     samples: list[list[float]] = [[] for _ in graphs]
     for order in job["orders"]:
         for i in order:
             time.sleep(job["pause_s"])
-            for _ in range(repeats[i]):
+            for _ in range(warm_ups[i]):
                 graphs[i].infer()
             samples[i].append(statistics.median(graphs[i].timed_ms() for _ in range(repeats[i])))
             say(job, "turn")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from nstc.benchmarks import latency
+from nstc.benchmarks import latency, steadiness
 from nstc.benchmarks.machine import INT8_INSTRUCTIONS
 from nstc.benchmarks.remote import far_side
 from nstc.core.images import Pixels
@@ -96,7 +96,8 @@ class Job:
             "pause_s": latency.PAUSE_S,
             "fast_ms": latency.FAST_MS,
             "fast_repeats": latency.FAST_REPEATS,
-            "opening_runs": latency.OPENING_RUNS,
+            "max_warm_ups": steadiness.MAX_WARM_UPS,
+            "steady": steadiness.STEADY,
             "int8_instructions": INT8_INSTRUCTIONS,
             "graphs": graphs,
         }

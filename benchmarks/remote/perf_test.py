@@ -14,7 +14,7 @@ from shutil import copyfile
 from typing import Final
 
 from nstc.benchmarks.footprint import Footprint
-from nstc.benchmarks.latency import FAST_MS, FAST_REPEATS, OPENING_RUNS, Timings
+from nstc.benchmarks.latency import FAST_MS, FAST_REPEATS, Timings
 from nstc.benchmarks.remote.far_side import NO_TELEMETRY
 from nstc.benchmarks.remote.job import Job
 from nstc.benchmarks.remote.process import readable
@@ -28,6 +28,8 @@ _AVERAGE: Final = re.compile(r"Average[a-z ]* time cost[a-z ]*:\s*([0-9.e+-]+) m
 _CREATION: Final = re.compile(r"Session creation time cost:\s*([0-9.e+-]+) s")
 _FIRST: Final = re.compile(r"First inference time cost:\s*([0-9]+) ms")
 _AGREE: Final = 0.02
+_OPENING_RUNS: Final = 3
+"""By which it is found out who is fast; the first does not count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +126,7 @@ def take_turns(
     Returns:
         The times, and of each graph its memory and cold start where the program tells.
     """
-    openings = [call(graph, OPENING_RUNS) for graph in range(len(job.graphs))]
+    openings = [call(graph, _OPENING_RUNS) for graph in range(len(job.graphs))]
     fast = [min(own.times_ms[1:]) < FAST_MS for own in openings]
     samples: list[list[float]] = [[] for _ in job.graphs]
     progress.begin("latency", len(job.orders), 0)

@@ -10,6 +10,7 @@ from nstc.benchmarks.latency import alternate
 from nstc.benchmarks.machine import pinned, usable_cores
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
+from nstc.benchmarks.targets.fresh import fresh_runs
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
@@ -57,7 +58,12 @@ class CpuTarget:
         runs = [partial(session.infer, session.prepare(picture)) for session in sessions]
         with pinned(self.cores):
             timings = alternate(
-                runs[0], runs[1:], rounds=recipe.rounds, seed=recipe.seed, progress=progress
+                runs[0],
+                runs[1:],
+                rounds=recipe.rounds,
+                seed=recipe.seed,
+                renew=fresh_runs(sessions, picture),
+                progress=progress,
             )
             rows = [RowFacts(footprint=self._footprint(own, recipe.size)) for own in candidates]
         return Reading(

@@ -1,8 +1,17 @@
 import math
 
+import numpy as np
 import pytest
 
-from nstc.benchmarks.statistics import bootstrap_median, iqr, median, percentile
+from nstc.benchmarks import statistics
+from nstc.benchmarks.statistics import (
+    Interval,
+    bootstrap_median,
+    bootstrap_series,
+    iqr,
+    median,
+    percentile,
+)
 
 
 def test_median_is_the_middle_or_the_mean_of_the_two_middle_values():
@@ -56,3 +65,58 @@ def test_same_seed_same_interval_and_infinite_samples_are_allowed():
 def test_no_samples_are_refused(statistic):
     with pytest.raises(ValueError, match="no samples"):
         statistic([])
+
+
+def test_a_series_of_few_samples_has_a_wider_interval_than_the_plain_one():
+    samples = [1.00, 1.03, 0.99, 1.02, 1.01, 0.97, 1.04]
+    plain, series = bootstrap_median(samples, seed=0), bootstrap_series(samples, seed=0)
+    assert plain.median == series.median == 1.01
+    assert series.low < plain.low
+    assert series.high > plain.high
+    assert (series.low, series.high) == (0.97, 1.04)
+
+
+def test_students_t_by_the_printed_table():
+    found = [statistics._student_t(degrees) for degrees in (3, 4, 9, 14, 29)]
+    assert found == pytest.approx([3.182, 2.776, 2.262, 2.145, 2.045], rel=2e-3)
+
+
+def test_neighbours_that_resemble_each_other_count_for_less():
+    mixed = [1.0, 1.08, 1.02, 1.06, 1.04, 1.01, 1.07, 1.03, 1.05, 1.0, 1.08, 1.02]
+    sorted_, shuffled = bootstrap_series(sorted(mixed), seed=0), bootstrap_series(mixed, seed=0)
+    assert sorted_.median == shuffled.median
+    assert math.log(sorted_.high / sorted_.low) > 2 * math.log(shuffled.high / shuffled.low)
+
+
+def test_the_widening_by_hand():
+    # ranks less their mean, neighbours' products and squares: -3.5 to 3.5, 26.25, 42, and the
+    # estimate (26.25 / 42 + 1 / 8) / (1 - 4 / 8) is above the bound
+    rising = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    assert statistics._widening(rising) == pytest.approx(math.sqrt(1.9 / 0.1))
+    # -3.5 -0.5 -2.5 -1.5 1.5 2.5 0.5 3.5: products 1.75 + 1.25 + 3.75 - 2.25 + 3.75 + 1.25 + 1.75
+    drifting = [1.0, 4.0, 2.0, 3.0, 6.0, 7.0, 5.0, 8.0]
+    found = (11.25 / 42 + 1 / 8) / (1 - 4 / 8)
+    assert statistics._widening(drifting) == pytest.approx(math.sqrt((1 + found) / (1 - found)))
+    assert statistics._widening([1.0, 2.0] * 4) == 1.0
+    assert statistics._widening([3.0] * 9) == 1.0
+
+
+@pytest.mark.parametrize("correlated", [False, True])
+def test_intervals_of_two_runs_of_the_same_machine_overlap(correlated):
+    rng = np.random.default_rng(0)
+
+    def run() -> Interval:
+        noise = rng.normal(0, 0.01, 15)
+        if correlated:
+            for i in range(1, 15):
+                noise[i] = 0.5 * noise[i - 1] + 0.866 * noise[i]
+        return bootstrap_series(np.exp(noise).tolist(), seed=0)
+
+    pairs = [(run(), run()) for _ in range(50)]
+    assert sum(a.low <= b.high and b.low <= a.high for a, b in pairs) >= 48
+
+
+def test_one_sample_is_its_own_interval():
+    assert bootstrap_series([2.0], seed=0) == Interval(median=2.0, low=2.0, high=2.0)
+    with pytest.raises(ValueError, match="no samples"):
+        bootstrap_series([], seed=0)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nstc.benchmarks import latency
+from nstc.benchmarks import latency, steadiness
 from nstc.benchmarks.remote import far_side
 from nstc.benchmarks.remote.answer import Listener, size_limit
 from nstc.benchmarks.remote.job import make_job
@@ -162,7 +162,8 @@ def test_the_far_side_measures_as_this_machine_does(monkeypatch, make):
         "pause_s": latency.PAUSE_S,
         "fast_ms": latency.FAST_MS,
         "fast_repeats": latency.FAST_REPEATS,
-        "opening_runs": latency.OPENING_RUNS,
+        "max_warm_ups": steadiness.MAX_WARM_UPS,
+        "steady": steadiness.STEADY,
     }
 
     def graphs(clock):
