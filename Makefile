@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types imports unit test-base test-slow test-ssh bench-startup format clean
+.PHONY: demo test lint types imports unit test-base test-slow test-ssh bench-startup format clean bench-repeatability
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,9 @@ test-base: $(READY)  ## the device's install: a wheel in an environment without 
 
 bench-startup: $(READY)  ## how long `nstc --help` takes
 	$(BIN)/python -m nstc.benchmarks.startup
+
+bench-repeatability: $(READY)  ## whether two runs of the benchmark agree, in 50 pairs
+	$(BIN)/python -m nstc.benchmarks.repeatability --pairs 50
 
 test-slow: $(READY)  ## minutes of training: judges quality, not only function
 	$(BIN)/python -m pytest -m slow
