@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nstc.benchmarks.complexity import complexity
+from nstc.benchmarks.complexity import Complexity, complexity
 from nstc.benchmarks.machine import machine_facts, usable_cores
 from nstc.benchmarks.quality import (
     Candidate,
@@ -16,6 +16,8 @@ from nstc.benchmarks.quality import (
     style_of_outputs,
 )
 from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
+from nstc.benchmarks.roofline import Roofline, roofline
+from nstc.benchmarks.statistics import median
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject, find_subject, teacher_of
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.targets.base import Reading, Target
@@ -157,6 +159,8 @@ class _Lane:
             target=self.target.name,
             samples_ms=reading.timings.reference_ms,
             place=reading.place,
+            watch=reading.timings.watch,
+            peaks=reading.peaks,
         )
 
     def rows(
@@ -181,9 +185,27 @@ class _Lane:
                     quality=quality,
                     counts=facts.counts,
                     footprint=facts.footprint,
+                    throughput=facts.throughput,
+                    provider=facts.provider,
+                    roofline=_roofline(entry, counted, reading, position),
                 )
             )
         return rows
+
+
+def _roofline(
+    entry: _Entry, counted: Complexity | None, reading: Reading, position: int
+) -> Roofline | None:
+    if counted is None or reading.peaks is None:
+        return None
+    return roofline(
+        entry.artifact,
+        macs=counted.macs,
+        moved_values=counted.moved_values,
+        file_bytes=entry.session.path.stat().st_size,
+        latency_ms=median(reading.timings.candidates_ms[position]),
+        peaks=reading.peaks,
+    )
 
 
 class _Teachers:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from nstc.core.bundle import Bundle
 from nstc.models.architectures import load
-from nstc.models.complexity import count_macs, count_parameters
+from nstc.models.complexity import count_macs, count_moved_values, count_parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,10 +14,12 @@ class Complexity:
     Attributes:
         params: Learned numbers: weights and biases of convolutions, scales and shifts of norms.
         macs: Multiply-accumulates of its convolutions for one picture, biases not counted.
+        moved_values: That its convolutions read and write for one picture, weights not counted.
     """
 
     params: int
     macs: int
+    moved_values: int
 
 
 def complexity(bundle: Bundle, size: int) -> Complexity:
@@ -32,4 +34,8 @@ def complexity(bundle: Bundle, size: int) -> Complexity:
     contract = bundle.manifest.contract
     side = max(size, contract.minimum_size)
     side += -side % contract.size_multiple
-    return Complexity(params=count_parameters(network), macs=count_macs(network, side))
+    return Complexity(
+        params=count_parameters(network),
+        macs=count_macs(network, side),
+        moved_values=count_moved_values(network, side),
+    )

@@ -5,6 +5,7 @@ that what it reports is ONNX Runtime and the network.
 """
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -13,12 +14,17 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import onnxruntime
 
 from nstc.core.errors import ArtifactError
-from nstc.runtime.onnx_session import OnnxSession
+from nstc.core.images import Pixels
+from nstc.runtime.onnx_session import OnnxSession, load_graph
 
 _STATUS: Final = Path("/proc/self/status")
 _TIME_LIMIT_S: Final = 120
+_VERBOSE: Final = 0
+_ARENA: Final = re.compile(r"Total allocated bytes: (\d+)")
+"""What ONNX Runtime's arena logs whenever it grows. There is no call that tells it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +36,13 @@ class Footprint:
         network_bytes: How much of that came after ONNX Runtime was imported: weights and arena.
             None where only the whole is told.
         cold_start_ms: From opening the file to the end of its first inference.
+        arena_bytes: What ONNX Runtime's arena took for tensors; None if it did not say.
     """
 
     peak_bytes: int
     network_bytes: int | None
     cold_start_ms: float
+    arena_bytes: int | None = None
 
 
 def tells_peak_memory() -> bool:
@@ -72,7 +80,8 @@ def measure_footprint(path: Path, *, size: int, threads: int) -> Footprint:
     except subprocess.CalledProcessError as error:
         reason = (error.stderr.strip().splitlines() or [f"exit status {error.returncode}"])[-1]
         raise ArtifactError(f"{path} does not run in a process of its own: {reason}") from error
-    return Footprint(**json.loads(ran.stdout))
+    sizes = _ARENA.findall(ran.stderr)
+    return Footprint(**json.loads(ran.stdout), arena_bytes=int(sizes[-1]) if sizes else None)
 
 
 def _peak_bytes() -> int:
@@ -99,6 +108,14 @@ def _main(path: str, size: str, threads: str) -> None:
         "cold_start_ms": elapsed * 1000,
     }
     sys.stdout.write(json.dumps(content))
+    _log_arena(Path(path), picture, int(threads))
+
+
+def _log_arena(path: Path, picture: Pixels, threads: int) -> None:
+    """Run once more with ONNX Runtime's log, of which the parent reads the arena's size."""
+    feed = OnnxSession(path, path.name, threads).prepare(picture)
+    onnxruntime.set_default_logger_severity(_VERBOSE)
+    load_graph(path, threads).run(None, feed)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,15 @@ from nstc.core.errors import MemoryCapError, OptionError
 MB: Final = 1_000_000
 
 
-def refuse_useless_cap(cap_mb: int | None, targets: Sequence[Target]) -> None:
+def refuse_useless_cap(
+    cap_mb: int | None, targets: Sequence[Target], *, memory: bool = False
+) -> None:
     """Refuse a limit that nothing would be held to.
 
     Args:
         cap_mb: The limit in MB, None for none.
         targets: Where rows are measured.
+        memory: Whether memory is looked at wherever it can be, as --memory asks.
 
     Raises:
         OptionError: none of the targets reports memory, or the limit is not above 0.
@@ -25,11 +28,11 @@ def refuse_useless_cap(cap_mb: int | None, targets: Sequence[Target]) -> None:
         return
     if cap_mb <= 0:
         raise OptionError(f"--memory-cap is {cap_mb}: expected MB above 0.")
-    if not any(target.reports_memory for target in targets):
+    if not memory and not any(target.reports_memory for target in targets):
         raise OptionError(
             "--memory-cap needs a target that reports memory, and "
             f"{', '.join(target.name for target in targets)} does not: "
-            f"give --target {TARGETS['mobile'].form}."
+            f"give --target {TARGETS['mobile'].form}, or --memory."
         )
 
 

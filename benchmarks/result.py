@@ -12,8 +12,12 @@ from typing import Any, Final
 from nstc.benchmarks.footprint import Footprint
 from nstc.benchmarks.latency import FAST_MS, FAST_REPEATS, PAUSE_S
 from nstc.benchmarks.quality import Quality
+from nstc.benchmarks.roofline import Peaks, Roofline
 from nstc.benchmarks.schemas import SCHEMA
+from nstc.benchmarks.speed_change import PRECISION, is_precise, rounds_for_precision
 from nstc.benchmarks.statistics import Interval, iqr, median, percentile
+from nstc.benchmarks.steadiness import Watch
+from nstc.benchmarks.throughput import Throughput
 from nstc.core.files import atomic_file
 from nstc.core.manifest import PhotoRecord
 
@@ -72,6 +76,8 @@ class Reference:
         target: Where.
         samples_ms: Milliseconds, one a round.
         place: What the target says of where that is: provider, device, browser.
+        watch: How still the machine held meanwhile; None where nobody looked.
+        peaks: What it could do at most; None where nobody looked.
     """
 
     model: str
@@ -79,6 +85,8 @@ class Reference:
     target: str
     samples_ms: tuple[float, ...]
     place: Mapping[str, str | int | float | None] = field(default_factory=dict)
+    watch: Watch | None = None
+    peaks: Peaks | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +106,9 @@ class Row:
         quality: Against the teacher; None if it was not judged.
         counts: Exact numbers that the target tells of the file, by name: delegates.
         footprint: Memory and cold start; None on targets that do not look.
+        throughput: Frames a second back to back; None on targets that do not look.
+        provider: What really ran the file, as its runtime says; None where the place says it all.
+        roofline: How near it comes to what the machine could do; None where nobody looked.
     """
 
     model: str
@@ -112,6 +123,19 @@ class Row:
     quality: Quality | None
     counts: Mapping[str, int] = field(default_factory=dict)
     footprint: Footprint | None = None
+    throughput: Throughput | None = None
+    provider: str | None = None
+    roofline: Roofline | None = None
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether the machine was quiet enough for the speed-up to say anything."""
+        return is_precise(self.speedup)
+
+    @property
+    def rounds_needed(self) -> int | None:
+        """About how many rounds would settle an inconclusive row; None if it is hopeless."""
+        return rounds_for_precision(self.speedup, rounds=len(self.samples_ms))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +194,8 @@ def _reference(reference: Reference) -> dict[str, Any]:
         "target": reference.target,
         "latency_ms": _latency(reference.samples_ms),
         "place": dict(reference.place),
+        **({} if reference.watch is None else {"watch": dataclasses.asdict(reference.watch)}),
+        **({} if reference.peaks is None else {"roofline": dataclasses.asdict(reference.peaks)}),
     }
 
 
@@ -181,13 +207,29 @@ def _row(row: Row) -> dict[str, Any]:
         "size": row.size,
         "latency_ms": _latency(row.samples_ms),
         "speedup": dataclasses.asdict(row.speedup),
+        "precision": _precision(row),
         "params": row.params,
         "macs": row.macs,
         "bytes": row.size_bytes,
         "counts": dict(row.counts),
         "quality": None if row.quality is None else _quality(row.quality),
+        **({} if row.provider is None else {"provider": row.provider}),
         **_footprint(row.footprint),
+        **({} if row.throughput is None else {"throughput": dataclasses.asdict(row.throughput)}),
+        **({} if row.roofline is None else {"roofline": _roofline(row.roofline)}),
     }
+
+
+def _precision(row: Row) -> dict[str, Any]:
+    if row.conclusive:
+        return {"verdict": "CONCLUSIVE", "tolerance": PRECISION, "more_rounds": None}
+    needed = row.rounds_needed
+    more = None if needed is None else needed - len(row.samples_ms)
+    return {"verdict": "INCONCLUSIVE", "tolerance": PRECISION, "more_rounds": more}
+
+
+def _roofline(roofline: Roofline) -> dict[str, Any]:
+    return {**dataclasses.asdict(roofline), "share": roofline.share}
 
 
 def _footprint(footprint: Footprint | None) -> dict[str, Any]:
@@ -197,6 +239,7 @@ def _footprint(footprint: Footprint | None) -> dict[str, Any]:
         "memory": {
             "peak_bytes": footprint.peak_bytes,
             "network_bytes": footprint.network_bytes,
+            "arena_bytes": footprint.arena_bytes,
         },
         "cold_start_ms": footprint.cold_start_ms,
     }

@@ -10,6 +10,11 @@ MAX_ROUNDS: Final = 10_000
 """More than `nstc bench` takes: a number of rounds above it settles nothing."""
 
 
+PRECISION: Final = 0.05
+"""How far the ends of a speed-up's interval may lie from its median, as a share, for a run on its
+own to have told it. The gate's own tolerance is the same unless it is given another."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spread:
     """The distance from a median to one end of its interval, in natural logarithms.
@@ -95,6 +100,37 @@ def within_run(ratio: Interval, *, rounds: int) -> SpeedChange:
         above=Spread(own=math.log(ratio.high / ratio.median)),
         rounds=rounds,
     )
+
+
+def is_precise(speedup: Interval, tolerance: float = PRECISION) -> bool:
+    """Whether an interval is narrow enough to say anything.
+
+    Args:
+        speedup: Over the reference.
+        tolerance: As a share of the median.
+    """
+    return speedup.low * (1 + tolerance) >= speedup.median and speedup.high <= speedup.median * (
+        1 + tolerance
+    )
+
+
+def rounds_for_precision(
+    speedup: Interval, *, rounds: int, tolerance: float = PRECISION
+) -> int | None:
+    """About how many rounds would make an interval narrow enough.
+
+    Args:
+        speedup: Over the reference.
+        rounds: How many it was found from.
+        tolerance: As a share of the median.
+
+    Returns:
+        None if no number up to `MAX_ROUNDS` would do.
+    """
+    relative = Interval(
+        median=1.0, low=speedup.low / speedup.median, high=speedup.high / speedup.median
+    )
+    return rounds_to_settle(within_run(relative, rounds=rounds), tolerance)
 
 
 def rounds_to_settle(change: SpeedChange, tolerance: float) -> int | None:

@@ -65,7 +65,7 @@ def _cells(row: Row) -> list[str]:
         row.artifact,
         row.target,
         three_digits(median(row.samples_ms)),
-        f"{three_digits(row.speedup.median)} ({low}-{high})",
+        f"{three_digits(row.speedup.median)} ({low}-{high}){'' if row.conclusive else '‡'}",
         _count(row.params),
         _count(row.macs),
         three_digits(row.size_bytes / 1000),
@@ -95,6 +95,7 @@ def _caption(result: BenchResult) -> str:
         few = f" (fewer than {FEW_PHOTOS}: a rough guide)" if judged[0].few_photos else ""
         teachers = ", ".join(dict.fromkeys(quality.teacher for quality in judged))
         lines.append(f"quality on {judged[0].photos} photographs{few}, beside {teachers}")
+    lines += map(_inconclusive, (row for row in result.rows if not row.conclusive))
     if result.unfinished:
         lines.append(f"not measured: {', '.join(result.unfinished)}")
     if any(quality.style_source == "outputs" for quality in judged):
@@ -103,10 +104,25 @@ def _caption(result: BenchResult) -> str:
 
 
 def _beside(reference: Reference) -> str:
+    drift = ""
+    if reference.watch is not None and reference.watch.void_rounds:
+        drift = f", {reference.watch.void_rounds} rounds void and repeated"
+        if reference.watch.drifting_rounds:
+            drift += f", {reference.watch.drifting_rounds} drifting still"
     return (
         f"{reference.target}: times faster than {reference.model} {reference.artifact}, "
-        f"{three_digits(median(reference.samples_ms))} ms"
+        f"{three_digits(median(reference.samples_ms))} ms{drift}"
     )
+
+
+def _inconclusive(row: Row) -> str:
+    needed = row.rounds_needed
+    advice = (
+        "no number of rounds would settle it"
+        if needed is None
+        else f"about {needed - len(row.samples_ms)} more would settle it, --rounds {needed}"
+    )
+    return f"‡ INCONCLUSIVE: {row.artifact} on {row.target}, the machine is too noisy: {advice}"
 
 
 def _count(number: int | None) -> str:

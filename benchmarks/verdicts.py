@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from nstc.benchmarks.speed_change import SpeedChange, rounds_for_both, rounds_to_settle
+from nstc.benchmarks.speed_change import PRECISION, SpeedChange, rounds_for_both, rounds_to_settle
 from nstc.benchmarks.tolerances import Tolerance
 
 
@@ -43,7 +43,7 @@ EXIT_STATUS: Final[Mapping[Verdict, int]] = {
 }
 """Of `nstc check`, by its worst verdict. IMPROVED fails only a strict check."""
 
-TIME_TOLERANCE: Final = 0.05
+TIME_TOLERANCE: Final = PRECISION
 """Less than what a user notices, more than what a file that did not change shows on a quiet
 machine."""
 

@@ -81,6 +81,20 @@ class OnnxSession:
         """The same file in a session of its own."""
         return OnnxSession(self.path, self.artifact, self._threads)
 
+    @property
+    def batch(self) -> int | None:
+        """Pictures a run; None for any number."""
+        return self._form.batch
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that ONNX Runtime put first, whatever was asked for."""
+        return str(self._session.get_providers()[0])
+
+    def prepare_batch(self, rgb: Pixels, count: int) -> dict[str, Array]:
+        """(H, W, 3) uint8, `count` times over, as the graph's input; raises as `prepare`."""
+        return {name: values.repeat(count, 0) for name, values in self.prepare(rgb).items()}
+
     def prepare(self, rgb: Pixels) -> dict[str, Array]:
         """(H, W, 3) uint8 as the graph's input.
 
@@ -132,6 +146,7 @@ class _Form:
     output_name: str
     bytes_in_and_out: bool
     fixed_size: tuple[int, int] | None
+    batch: int | None
 
 
 def _form_of(session: Any, path: Path) -> _Form:
@@ -148,4 +163,10 @@ def _form_of(session: Any, path: Path) -> _Form:
             "expected one uint8 picture [1, H, W, 3] or one float picture [1, 3, H, W]."
         )
     fixed = (size[0], size[1]) if all(isinstance(side, int) for side in size) else None
-    return _Form(inputs[0].name, outputs[0].name, kinds[0] == "tensor(uint8)", fixed)
+    return _Form(
+        inputs[0].name,
+        outputs[0].name,
+        kinds[0] == "tensor(uint8)",
+        fixed,
+        shape[0] if isinstance(shape[0], int) else None,
+    )

@@ -6,7 +6,9 @@ from typing import Protocol
 
 from nstc.benchmarks.footprint import Footprint
 from nstc.benchmarks.latency import Timings
+from nstc.benchmarks.roofline import Peaks
 from nstc.benchmarks.subjects import Probe, Subject
+from nstc.benchmarks.throughput import Throughput
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
@@ -24,10 +26,14 @@ class RowFacts:
         counts: Exact numbers that hold on every machine, by name: delegates. A baseline keeps
             them, and `nstc check` takes any other number for a regression.
         footprint: Memory and cold start; None on targets that do not look.
+        throughput: Frames a second back to back; None on targets that do not look.
+        provider: What really ran the file, as its runtime says; None where the place says it all.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
     footprint: Footprint | None = None
+    throughput: Throughput | None = None
+    provider: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +44,13 @@ class Reading:
         timings: Of the reference and the candidates.
         place: Where, in plain words.
         rows: One for each candidate.
+        peaks: What the place could do at most; None where nobody looked.
     """
 
     timings: Timings
     place: Place
     rows: tuple[RowFacts, ...]
+    peaks: Peaks | None = None
 
 
 class Target(Protocol):

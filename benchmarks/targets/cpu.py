@@ -8,14 +8,17 @@ from typing import ClassVar, Final
 from nstc.benchmarks.footprint import Footprint, measure_footprint, tells_peak_memory
 from nstc.benchmarks.latency import alternate
 from nstc.benchmarks.machine import pinned, usable_cores
+from nstc.benchmarks.machine_peaks import measure_peaks
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
 from nstc.benchmarks.targets.fresh import fresh_runs
+from nstc.benchmarks.throughput import measure_throughput
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign import ForeignSession
+from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import Session
 
 
@@ -65,16 +68,26 @@ class CpuTarget:
                 renew=fresh_runs(sessions, picture),
                 progress=progress,
             )
-            rows = [RowFacts(footprint=self._footprint(own, recipe.size)) for own in candidates]
+            rows = [self._facts(session, picture, recipe) for session in candidates]
+            peaks = measure_peaks(self.cores) if recipe.roofline else None
         return Reading(
             timings=timings,
             place={"provider": "CPUExecutionProvider", "threads": self.threads},
             rows=tuple(rows),
+            peaks=peaks,
+        )
+
+    def _facts(self, session: Session, picture: Pixels, recipe: BenchRecipe) -> RowFacts:
+        wanted = self.reports_memory or recipe.memory
+        return RowFacts(
+            footprint=self._footprint(session, recipe.size) if wanted else None,
+            throughput=measure_throughput(session, picture),
+            provider=session.provider if isinstance(session, OnnxSession) else None,
         )
 
     def _footprint(self, session: Session, size: int) -> Footprint | None:
         """Of nstc's own graphs: a foreign file's contract is not known to a fresh process."""
-        if not self.reports_memory or isinstance(session, ForeignSession):
+        if not tells_peak_memory() or isinstance(session, ForeignSession):
             return None
         return measure_footprint(session.path, size=size, threads=self.threads)
 

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from nstc.benchmarks import latency, quality
+from nstc.benchmarks import latency, quality, throughput
 from nstc.benchmarks.bench import bench
 from nstc.core.errors import ArtifactError, OptionError, PhotosError, TeacherError
 from nstc.core.manifest import Origin
@@ -18,6 +18,7 @@ RECIPE = BenchRecipe(size=32, rounds=3, targets=("cpu:1",))
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch, tmp_path):
     monkeypatch.setattr(latency, "PAUSE_S", 0.0)
+    monkeypatch.setattr(throughput, "STRETCH_S", 0.0)
     monkeypatch.setenv("NSTC_CACHE", str(tmp_path / "cache"))
 
 
@@ -202,3 +203,23 @@ def test_what_is_finished_is_told_before_a_target_fails(teacher, student, photo_
     (so_far,) = told
     assert [row.target for row in so_far.rows] == ["cpu:1", "cpu:1"]
     assert so_far.unfinished == ("mobile",)
+
+
+def test_memory_roofline_and_throughput_of_a_cpu_target(teacher, student, photo_set):
+    recipe = BenchRecipe(size=32, rounds=3, targets=("cpu:1",), memory=True, roofline=True)
+    result = bench(
+        [student.path], against=teacher.path, photos=photo_set(1), recipe=recipe, quality=False
+    )
+    (reference,) = result.references
+    assert reference.watch is not None
+    assert reference.peaks is not None
+    assert reference.peaks.threads == 1
+    for row in result.rows:
+        assert row.provider == "CPUExecutionProvider"
+        assert row.throughput is not None
+        assert row.throughput.frames_per_second > 0
+        assert row.footprint is not None
+        assert row.roofline is not None
+        assert row.macs is not None
+        speed = row.macs / 1e6 / sorted(row.samples_ms)[1]
+        assert row.roofline.achieved_gmac_s == pytest.approx(speed)

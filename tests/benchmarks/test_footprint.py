@@ -65,3 +65,14 @@ def test_not_every_system_tells_peak_memory(monkeypatch, tmp_path):
     assert footprint.tells_peak_memory()
     monkeypatch.setattr(footprint, "_STATUS", tmp_path / "nowhere")
     assert not footprint.tells_peak_memory()
+
+
+def test_the_arena_grows_with_the_picture(make_bundle):
+    """The graph holds one tensor beside its input: the output, 12 bytes a pixel."""
+    path = make_bundle("tensors", {"onnx": 0.5}).path / artifact_file("onnx")
+    small = measure_footprint(path, size=64, threads=1).arena_bytes
+    large = measure_footprint(path, size=1024, threads=1).arena_bytes
+    assert small is not None
+    assert large is not None
+    assert 12 * 1024 * 1024 <= large < 3 * 12 * 1024 * 1024
+    assert small < large / 4

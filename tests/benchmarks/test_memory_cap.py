@@ -37,7 +37,8 @@ def test_rows_over_the_cap_are_all_named(result):
 def test_a_cap_that_nothing_would_be_held_to_is_refused():
     refuse_useless_cap(None, [parse_target("cpu:1")])
     refuse_useless_cap(100, [parse_target("cpu:1"), parse_target("mobile")])
-    with pytest.raises(OptionError, match="--target mobile"):
+    refuse_useless_cap(100, [parse_target("cpu:1")], memory=True)
+    with pytest.raises(OptionError, match="--target mobile, or --memory"):
         refuse_useless_cap(100, [parse_target("cpu:1")])
     with pytest.raises(OptionError, match="above 0"):
         refuse_useless_cap(0, [parse_target("mobile")])

@@ -4,9 +4,13 @@ import math
 
 import pytest
 
+from nstc.benchmarks.footprint import Footprint
 from nstc.benchmarks.quality import Quality
 from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
+from nstc.benchmarks.roofline import Peaks, Roofline
 from nstc.benchmarks.statistics import Interval
+from nstc.benchmarks.steadiness import Watch
+from nstc.benchmarks.throughput import Throughput
 from nstc.core.errors import OutputError
 from nstc.core.manifest import PhotoRecord
 
@@ -101,6 +105,7 @@ def test_the_json_has_the_schemas_keys_and_only_finite_numbers():
         "size",
         "latency_ms",
         "speedup",
+        "precision",
         "params",
         "macs",
         "bytes",
@@ -112,6 +117,53 @@ def test_the_json_has_the_schemas_keys_and_only_finite_numbers():
     assert row["latency_ms"] == pytest.approx({"median": 5.0, "iqr": 1.0, "p95": 5.9})
     assert row["speedup"] == {"median": 40.0, "low": 39.0, "high": 41.5}
     assert (bare["params"], bare["macs"], bare["quality"]) == (None, None, None)
+
+
+def test_a_row_says_whether_its_interval_is_narrow_enough_and_what_would_make_it_so():
+    row, _ = RESULT.to_dict()["rows"]
+    assert row["precision"] == {"verdict": "CONCLUSIVE", "tolerance": 0.05, "more_rounds": None}
+    # the width goes with 1 / sqrt(rounds): of 3 rounds 10 % are 5 % after 3 * (ln 1.1 / ln 1.05)²,
+    # that is 11.4
+    noisy = dataclasses.replace(ROW, speedup=Interval(median=40.0, low=39.0, high=44.0))
+    result = dataclasses.replace(RESULT, rows=(noisy,))
+    assert result.to_dict()["rows"][0]["precision"] == {
+        "verdict": "INCONCLUSIVE",
+        "tolerance": 0.05,
+        "more_rounds": 9,
+    }
+    hopeless = dataclasses.replace(ROW, speedup=Interval(median=40.0, low=0.01, high=1e6))
+    result = dataclasses.replace(RESULT, rows=(hopeless,))
+    assert result.to_dict()["rows"][0]["precision"]["more_rounds"] is None
+
+
+def test_what_was_watched_and_what_it_costs_stand_in_the_json_where_somebody_looked():
+    reference = dataclasses.replace(
+        RESULT.references[0],
+        watch=Watch(void_rounds=2, drifting_rounds=0, unsteady_sessions=0, tick_ns=40),
+        peaks=Peaks(threads=2, int8_gmac_s=200.0, float_gmac_s=50.0, bandwidth_gb_s=10.0),
+    )
+    row = dataclasses.replace(
+        ROW,
+        provider="CPUExecutionProvider",
+        footprint=Footprint(peak_bytes=9, network_bytes=4, cold_start_ms=50.0, arena_bytes=3),
+        throughput=Throughput(frames_per_second=210.0, graph_batch=1, energy_mj=12.5),
+        roofline=Roofline(
+            precision="int8",
+            intensity=30.0,
+            attainable_gmac_s=200.0,
+            achieved_gmac_s=100.0,
+            bound="compute",
+        ),
+    )
+    content = dataclasses.replace(RESULT, references=(reference,), rows=(row,)).to_dict()
+    assert content["references"][0]["watch"]["void_rounds"] == 2
+    assert content["references"][0]["roofline"]["int8_gmac_s"] == 200.0
+    (shown,) = content["rows"]
+    assert shown["provider"] == "CPUExecutionProvider"
+    assert shown["memory"] == {"peak_bytes": 9, "network_bytes": 4, "arena_bytes": 3}
+    assert shown["throughput"]["frames_per_second"] == 210.0
+    assert shown["throughput"]["energy_mj"] == 12.5
+    assert shown["roofline"]["share"] == 0.5
 
 
 def test_quality_has_plain_numbers_and_says_what_it_stands_on():

@@ -125,6 +125,16 @@ def test_what_is_not_known_is_a_dash():
     assert line_with("int8.onnx", shown(bare)).count("-") == 5
 
 
+def test_a_row_of_a_machine_too_noisy_is_inconclusive_and_says_what_would_settle_it():
+    noisy = dataclasses.replace(STUDENT, speedup=Interval(median=145.0, low=130.0, high=152.0))
+    output = " ".join(shown(noisy).split())
+    assert "145 (130-152)‡" in output
+    # 3 * (ln(145 / 130) / ln(1.05))² is 15.02
+    assert "‡ INCONCLUSIVE: int8.onnx on cpu:2" in output
+    assert "about 13 more would settle it, --rounds 16" in output
+    assert "INCONCLUSIVE" not in shown(STUDENT)
+
+
 def test_paths_are_shortened_as_far_as_they_stay_apart():
     rows = [
         dataclasses.replace(STUDENT, model=f"/long/way/{folder}/student", artifact=artifact)

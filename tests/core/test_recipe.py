@@ -27,6 +27,7 @@ WEIGHT = ((0, 0.5, 1e6), (-0.001, math.inf, math.nan))
 RATE = ((1e-9, 3), (0, -1e-3, math.inf, math.nan))
 SEED = ((0, 2**63 - 1), (-1, 2**63))
 BATCH = ((1, 64), (0, 65))
+FLAG = ((True, False), (1, "yes", None))
 NAME = ((), ("", "Separable", "none"))
 
 RANGES = {
@@ -77,6 +78,8 @@ RANGES = {
         ((), ("",), (" ",), (1,), ("mobile", "mobile")),
     ),
     (BenchRecipe, "quality_photos"): COUNT,
+    (BenchRecipe, "memory"): FLAG,
+    (BenchRecipe, "roofline"): FLAG,
     (BenchRecipe, "seed"): SEED,
 }
 STEP_OF = {
@@ -287,3 +290,9 @@ def test_one_seed_goes_to_every_step_that_has_one():
         assert getattr(settings, "seed", 42) == 42
     assert recipe.train.steps == 3
     assert with_seed(recipe, 0) == recipe_from({"train": {"steps": 3}}, "here")
+
+
+def test_in_toml_a_flag_is_true_or_false_and_no_number(toml):
+    assert load_recipe(toml("[bench]\nmemory = true")).bench.memory is True
+    with pytest.raises(RecipeError, match=r"bench\.memory is 1, expected true or false"):
+        load_recipe(toml("[bench]\nmemory = 1"))

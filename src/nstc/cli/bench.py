@@ -38,6 +38,22 @@ def bench(
             show_default=False,
         ),
     ] = None,
+    memory: Annotated[
+        bool | None,
+        typer.Option(
+            "--memory",
+            help="Look at the peak memory and cold start of a fresh process on cpu targets too.",
+            show_default=False,
+        ),
+    ] = None,
+    roofline: Annotated[
+        bool | None,
+        typer.Option(
+            "--roofline",
+            help="Measure what the cores could do at most, and how near each file comes.",
+            show_default=False,
+        ),
+    ] = None,
     rounds: Annotated[
         int | None, typer.Option("--rounds", help="Timed rounds.", show_default="15")
     ] = None,
@@ -79,6 +95,7 @@ def bench(
     from nstc.benchmarks import baseline_file
     from nstc.benchmarks.baseline import from_result
     from nstc.benchmarks.bench import bench as run
+    from nstc.benchmarks.costs_table import costs_table, has_costs
     from nstc.benchmarks.memory_cap import refuse_over_cap, refuse_useless_cap
     from nstc.benchmarks.needed_files import needed_files
     from nstc.benchmarks.table import result_table
@@ -96,8 +113,11 @@ def bench(
         targets=chosen_targets(target or (), threads),
         rounds=rounds,
         seed=seed,
+        memory=memory,
+        roofline=roofline,
     )
-    refuse_useless_cap(memory_cap, [parse_target(name) for name in settings.targets])
+    wanted = [parse_target(name) for name in settings.targets]
+    refuse_useless_cap(memory_cap, wanted, memory=settings.memory)
     file = None if json is None or str(json) == "-" else json
     if file is not None:
         refuse_unwritable_file(file)
@@ -138,6 +158,8 @@ def bench(
         baseline_file.save_baseline(from_result(result, save_baseline.parent), save_baseline)
     if json is None or file is not None:
         print_table(result_table(result))
+        if has_costs(result):
+            print_table(costs_table(result))
     else:
         typer.echo(result.to_json(), nl=False)
     refuse_over_cap(result, memory_cap)

@@ -20,6 +20,7 @@ _TYPES: Final[dict[Any, tuple[tuple[type, ...], str]]] = {
     int | None: ((int,), "a whole number"),
     str: ((str,), "text"),
     tuple[str, ...]: ((list,), "a list of texts"),
+    bool: ((bool,), "true or false"),
 }
 """What may be written for a setting's type. In TOML true is no number, as it is in Python."""
 
@@ -42,6 +43,10 @@ def _within(low: float, high: float, default: Any) -> Any:
 
 def _one_of(options: tuple[str, ...], default: str) -> Any:
     return _setting(default, lambda value: value in options, f"one of {', '.join(options)}")
+
+
+def _flag(*, default: bool) -> Any:
+    return _setting(default, lambda value: isinstance(value, bool), "true or false")
 
 
 def _are_different_words(values: tuple[Any, ...]) -> bool:
@@ -213,6 +218,8 @@ class BenchRecipe(_Checked):
         rounds: Timed rounds, each one run of the reference and of every candidate.
         targets: Where to measure; `nstc targets` lists what there is.
         quality_photos: At most so many photographs judge the quality.
+        memory: Whether targets on this machine's cores tell what a fresh process needs.
+        roofline: Whether they measure what their cores could do at most.
         seed: Of the order within rounds and of the bootstrap.
     """
 
@@ -222,6 +229,8 @@ class BenchRecipe(_Checked):
         ("cpu:2",), _are_different_words, 'different targets, such as "cpu:2" and "mobile"'
     )
     quality_photos: int = _at_least(1, 32)
+    memory: bool = _flag(default=False)
+    roofline: bool = _flag(default=False)
     seed: int = _within(0, 2**63 - 1, 0)
 
 
@@ -321,7 +330,7 @@ def _wrong_types(table: Mapping[str, Any], kind: type, prefix: str) -> list[str]
             continue
         value = table[name]
         wanted, expected = _TYPES[hint]
-        if isinstance(value, bool) or not isinstance(value, wanted):
+        if isinstance(value, bool) != (hint is bool) or not isinstance(value, wanted):
             problems.append(f"{prefix}{name} is {value!r}, expected {expected}")
     return problems
 
