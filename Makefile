@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types imports unit test-base test-slow test-ssh bench-startup format clean bench-repeatability
+.PHONY: demo test lint types imports unit test-base test-slow test-ssh bench-startup format clean bench-repeatability test-cuda
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,9 @@ bench-startup: $(READY)  ## how long `nstc --help` takes
 
 bench-repeatability: $(READY)  ## whether two runs of the benchmark agree, in 50 pairs
 	$(BIN)/python -m nstc.benchmarks.repeatability --pairs 50
+
+test-cuda: $(READY)  ## what needs an NVIDIA GPU; without one each test says that it was not run
+	$(BIN)/python -m pytest -m cuda
 
 test-slow: $(READY)  ## minutes of training: judges quality, not only function
 	$(BIN)/python -m pytest -m slow

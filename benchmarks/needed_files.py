@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from nstc.benchmarks.subjects import FLOAT, find_subject, teacher_of
 from nstc.benchmarks.targets import parse_target
+from nstc.benchmarks.targets.cuda import TORCH
 from nstc.core.bundle import artifact_name
 
 
@@ -51,5 +52,9 @@ def needed_files(
         ]
     if quality:
         wanted += [(teacher_of(subject, teacher), FLOAT) for subject in subjects]
-    found = [NeededFile(own.name, artifact) for own, artifact in wanted if own.bundle is not None]
+    found = [
+        NeededFile(own.name, artifact)
+        for own, artifact in wanted
+        if own.bundle is not None and artifact not in TORCH
+    ]
     return list(dict.fromkeys(found))

@@ -1,5 +1,6 @@
 """Graphs that nstc exported, run by ONNX Runtime."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -33,8 +34,20 @@ def availability() -> str | None:
     return None
 
 
-def load_graph(path: Path, threads: int | None) -> Any:
-    """An `onnxruntime.InferenceSession` on the CPU.
+CPU: Final = ("CPUExecutionProvider",)
+"""Where graphs run unless another place is asked for."""
+
+
+def load_graph(
+    path: Path, threads: int | None, providers: Sequence[str] = CPU, profile: Path | None = None
+) -> Any:
+    """An `onnxruntime.InferenceSession`.
+
+    Args:
+        path: The file.
+        threads: Threads within an operator; None for one a core.
+        providers: Of execution, the wanted one first. ONNX Runtime falls back without an error.
+        profile: Beginning of the name of a file to write a profile to; none unless given.
 
     Raises:
         Exception: one of `ORT_ERRORS`, if the file is damaged or no ONNX graph.
@@ -44,7 +57,10 @@ def load_graph(path: Path, threads: int | None) -> Any:
     options.inter_op_num_threads = 1
     if threads is not None:
         options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+    return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
 
 
 def first_line(error: Exception) -> str:
@@ -60,17 +76,25 @@ class OnnxSession:
         path: The file.
         artifact: Its artifact name.
         threads: Threads within an operator; None for one a core.
+        providers: See `load_graph`.
 
     Raises:
         CorruptBundleError: the file is damaged, or no graph that nstc writes.
     """
 
-    def __init__(self, path: Path, artifact: str, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        artifact: str,
+        threads: int | None = None,
+        *,
+        providers: Sequence[str] = CPU,
+    ) -> None:
         self.path = path
         self.artifact = artifact
         self._threads = threads
         try:
-            self._session = load_graph(path, threads)
+            self._session = load_graph(path, threads, providers)
         except ORT_ERRORS as error:
             raise CorruptBundleError(
                 f"{path} can't be loaded: {first_line(error)}. Delete it and make it again."

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from nstc.benchmarks.targets import adb, cpu, ssh
+from nstc.benchmarks.targets import adb, cpu, cuda, ssh
 from nstc.benchmarks.targets.base import Target, TargetKind
 from nstc.core.errors import OptionError
 from nstc.runtime.session import MAX_THREADS
@@ -13,6 +13,7 @@ TARGETS: Final[Mapping[str, TargetKind]] = {
     "mobile": cpu.MOBILE,
     "ssh": ssh.SSH,
     "adb": adb.ADB,
+    "cuda": cuda.CUDA,
 }
 """By what stands before the colon."""
 
