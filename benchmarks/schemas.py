@@ -1,12 +1,21 @@
 """The schema of a result's JSON, and how older ones are brought up to it."""
 
+import json
 from collections.abc import Callable, Mapping
+from importlib import resources
 from typing import Any, Final
 
 SCHEMA: Final = "nstc.bench/2"
 """What this nstc writes."""
 
 Content = Mapping[str, Any]
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `SCHEMA`, for whoever reads results without nstc."""
+    file = resources.files("nstc.benchmarks") / f"bench-{SCHEMA.rpartition('/')[2]}.schema.json"
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content
 
 
 def migrated(content: Content) -> dict[str, Any]:
