@@ -13,6 +13,8 @@ IN_THE_RECIPE = [
     ("--target", "cpu:1", "targets", ("cpu:1",)),
     ("--rounds", "5", "rounds", 5),
     ("--seed", "9", "seed", 9),
+    ("--memory", None, "memory", True),
+    ("--roofline", None, "roofline", True),
 ]
 FOR_THE_VERB = [
     ("--teacher", "t", "teacher", "t"),
@@ -52,7 +54,7 @@ def given(flag, text):
 
 @pytest.mark.parametrize(("flag", "text", "field", "value"), IN_THE_RECIPE)
 def test_each_setting_arrives_in_the_recipe(bench, flag, text, field, value) -> None:
-    assert bench(flag, text)["recipe"] == BenchRecipe(**{field: value})
+    assert bench(*given(flag, text))["recipe"] == BenchRecipe(**{field: value})
 
 
 @pytest.mark.parametrize(("flag", "text", "field", "value"), FOR_THE_VERB)

@@ -1,8 +1,15 @@
+import numpy as np
 import pytest
 
+from nstc.benchmarks import latency, throughput
+from nstc.benchmarks.subjects import find_subject
 from nstc.benchmarks.targets import cpu, parse_target
 from nstc.benchmarks.targets.cpu import CpuTarget
 from nstc.core.errors import OptionError
+from nstc.core.progress import Silent
+from nstc.core.recipe import BenchRecipe
+from nstc.runtime.foreign import ForeignSession, probe_contract
+from nstc.runtime.onnx_session import OnnxSession
 
 
 @pytest.fixture
@@ -32,3 +39,47 @@ def test_mobile_is_one_core_and_reports_memory():
     assert target == CpuTarget(name="mobile", threads=1, cores=(2,), reports_memory=True)
     with pytest.raises(OptionError, match="one thread"):
         parse_target("mobile:2")
+
+
+def test_every_turn_is_of_a_session_opened_anew_and_foreign_files_too(
+    make_bundle, foreign_file, monkeypatch
+):
+    monkeypatch.setattr(latency, "PAUSE_S", 0.0)
+    monkeypatch.setattr(throughput, "STRETCH_S", 0.0)
+    monkeypatch.setattr(latency, "drifting", lambda _: [])
+    opened = []
+    for kind in (OnnxSession, ForeignSession):
+        original = kind.reopened
+
+        def reopened(self, original=original):
+            opened.append(self.path.name)
+            fresh = original(self)
+            assert fresh is not self
+            assert type(fresh) is type(self)
+            return fresh
+
+        monkeypatch.setattr(kind, "reopened", reopened)
+    target = parse_target("cpu:1")
+    bundle = make_bundle("student", {"onnx": 0.5})
+    sessions = [
+        target.open(find_subject(path), "onnx", probe_contract)
+        for path in (bundle.path, foreign_file)
+    ]
+    picture = np.zeros((32, 32, 3), np.uint8)
+    recipe = BenchRecipe(size=32, rounds=4, targets=("cpu:1",))
+    reading = target.measure(sessions[0], sessions[1:], picture, recipe, Silent())
+    assert sorted(opened) == ["foreign.onnx"] * 4 + ["model.onnx"] * 4
+    (foreign,) = reading.rows
+    assert foreign.provider is None
+    assert foreign.throughput is not None
+    assert foreign.throughput.graph_batch == "unknown"
+
+
+def test_a_session_opened_anew_computes_the_same_on_as_many_threads(make_bundle):
+    path = make_bundle("student", {"onnx": 0.5}).path / "model.onnx"
+    session = OnnxSession(path, "onnx", 2)
+    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    fresh = session.reopened()
+    assert (fresh.run(picture) == session.run(picture)).all()
+    assert fresh._session.get_session_options().intra_op_num_threads == 2
+    assert (session.batch, session.provider) == (1, "CPUExecutionProvider")
