@@ -39,7 +39,8 @@ def unsteadiness(
     changed = (shifted(photographs, axes) + noise.to(photographs.device)).clamp(0, 1)
     with mixed_precision(photographs.device):
         pictures = network(changed)
-    return (pictures.float() - shifted(outputs.float(), axes)).abs().mean()
+    change: Tensor = pictures.float() - shifted(outputs.float(), axes)
+    return change.abs().mean()
 
 
 def shifted(images: Tensor, axes: tuple[int, int]) -> Tensor:
