@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types imports unit test-base test-slow test-ssh bench-startup format clean bench-repeatability test-cuda
+.PHONY: demo test lint types imports unit test-base test-slow test-ssh bench-startup format clean bench-repeatability test-cuda test-executorch
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +44,10 @@ bench-repeatability: $(READY)  ## whether two runs of the benchmark agree, in 50
 
 test-cuda: $(READY)  ## what needs an NVIDIA GPU; without one each test says that it was not run
 	$(BIN)/python -m pytest -m cuda
+
+test-executorch: $(READY)  ## installs the extra, then makes and runs .pte files
+	$(BIN)/python -m pip install --quiet --editable ".[executorch]"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m executorch
 
 test-slow: $(READY)  ## minutes of training: judges quality, not only function
 	$(BIN)/python -m pytest -m slow

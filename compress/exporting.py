@@ -1,28 +1,47 @@
 """Exporting a bundle's network to files that run elsewhere, each checked after it was written."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import onnx
-from torch import nn
+from torch import Tensor, nn
 
 from nstc.compress.checking import Reference, check_float, check_quantized, eager_reference
 from nstc.compress.deployed_graph import edges_of, with_fixed_size
+from nstc.compress.executorch_graphs import Calibrate, executorch_program
 from nstc.compress.float_graphs import onnx_graph, torchscript
 from nstc.core.bundle import Bundle, artifact_file, open_bundle, revised_bundle
-from nstc.core.errors import OptionError
+from nstc.core.errors import OptionError, PhotosError
 from nstc.core.files import atomic_file
+from nstc.core.manifest import Manifest, Step
+from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent
 from nstc.models.architectures import load
+from nstc.models.tensors import images_to_tensor
 from nstc.runtime.artifact_cache import cached_artifact
 
-FORMATS: Final = ("onnx", "torchscript")
+_CALIBRATED: Final = "executorch-int8"
 
-_MADE: Final = {"onnx": "onnx", "torchscript": "ts"}
+_MADE: Final = {
+    "onnx": "onnx",
+    "torchscript": "ts",
+    "executorch": "pte",
+    _CALIBRATED: "int8.pte",
+}
 """The artifact that each format is."""
+
+FORMATS: Final = tuple(_MADE)
+
+_BY_DEFAULT: Final = ("onnx", "torchscript")
+"""Those that need no further extra."""
+
+CALIBRATION_PHOTOS: Final = 24
+CALIBRATION_SIZE: Final = 256
+"""Side of their centre squares in pixels; the observers of twice the side take minutes."""
 
 _INT8: Final = "int8.onnx"
 _LARGEST_SIDE: Final = 16384
@@ -34,27 +53,33 @@ Size = tuple[int, int]
 def export(
     model: str | Path | Bundle,
     *,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] = _BY_DEFAULT,
     output: Path | None = None,
     static: Size | None = None,
+    photos: PhotoSet | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Write a bundle's network in other formats; every file is loaded again and compared.
 
     Args:
         model: The bundle, its path or its zoo name.
-        formats: Of `FORMATS`: `model.onnx` and `model.ts`, for pictures of any size.
+        formats: Of `FORMATS`: `model.onnx`, `model.ts`, `model.pte` and `model.int8.pte`, for
+            pictures of any size.
         output: A folder for the files. None puts them into the bundle, in one step.
         static: Height and width of the only pictures the files will take, which phone delegates
             want. Writes `model.HEIGHTxWIDTH.onnx`, of a quantized bundle also
             `model.int8.HEIGHTxWIDTH.onnx`, and no TorchScript.
-        progress: Told of every file.
+        photos: To calibrate `model.int8.pte` on, at most `CALIBRATION_PHOTOS` of them. None is the
+            sample photographs. A bundle that gets the file remembers them in its history.
+        progress: Told of every file and photograph.
 
     Returns:
         The files that were written.
 
     Raises:
         OptionError: an unknown format, an impossible size.
+        MissingExtraError: what a format is made by is not installed.
+        PhotosError: there are no photographs to calibrate on.
         ExportMismatchError: a file differs from the network; it was not kept.
         OutputError: the place can't be written.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
@@ -62,9 +87,12 @@ def export(
     progress = progress or Silent()
     _refuse_bad_options(formats, static)
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
-    source = _Source(bundle, load(bundle))
+    chosen = _chosen(photos)
+    source = _Source(bundle, load(bundle), chosen, progress)
     files = source.files(formats, static)
-    with _destination(bundle, output) as folder:
+    calibrated = any(file.artifact == _MADE[_CALIBRATED] for file in files)
+    manifest = _with_step(bundle, chosen) if calibrated else bundle.manifest
+    with _destination(bundle, manifest, output) as folder:
         for done, file in enumerate(files):
             progress.begin(f"export {file.artifact}", 1, 0)
             _write(folder / artifact_file(file.artifact), file)
@@ -87,14 +115,16 @@ def parse_size(text: str) -> Size:
 
 
 def ensure_artifact(model: str | Path | Bundle, artifact: str = "onnx") -> None:
-    """Make one of a bundle's float files in the user's cache, unless it is there or in the bundle.
+    """Make one of a bundle's files in the user's cache, unless it is there or in the bundle.
 
     Args:
         model: The bundle, its path or its zoo name.
-        artifact: Full name of the file. Those that no `FORMATS` gives, such as what `quantize`
-            writes, are left to be missed by who opens them.
+        artifact: Full name of the file; `model.int8.pte` is calibrated on the sample photographs.
+            Those that no `FORMATS` gives, such as what `quantize` writes, are left to be missed by
+            who opens them.
 
     Raises:
+        MissingExtraError: what the file is made by is not installed.
         ExportMismatchError: the file differs from the network; it was not kept.
         OutputError: the cache can't be written.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
@@ -105,7 +135,8 @@ def ensure_artifact(model: str | Path | Bundle, artifact: str = "onnx") -> None:
         return
     target = cached_artifact(bundle, artifact)
     if not target.is_file():
-        (file,) = _Source(bundle, load(bundle)).files((form,), None)
+        source = _Source(bundle, load(bundle), _chosen(None), Silent())
+        (file,) = source.files((form,), None)
         _write(target, file)
 
 
@@ -124,6 +155,8 @@ class _Source:
 
     bundle: Bundle
     network: nn.Module
+    photos: PhotoSet
+    progress: Progress
 
     @property
     def reference(self) -> Reference:
@@ -133,7 +166,12 @@ class _Source:
         if static is not None:
             quantized = [self._int8(static)] if _INT8 in self.bundle.artifacts else []
             return [self._onnx(static), *quantized]
-        made = {"onnx": lambda: self._onnx(None), "torchscript": self._torchscript}
+        made = {
+            "onnx": lambda: self._onnx(None),
+            "torchscript": self._torchscript,
+            "executorch": self._executorch,
+            _CALIBRATED: self._executorch_int8,
+        }
         return [made[name]() for name in FORMATS if name in formats]
 
     def _onnx(self, size: Size | None) -> _File:
@@ -162,6 +200,26 @@ class _Source:
 
         return _File("ts", write, lambda p: check_float(p, "ts", self.reference))
 
+    def _executorch(self) -> _File:
+        def write(path: Path) -> None:
+            path.write_bytes(executorch_program(self.network, self.bundle.manifest.contract))
+
+        return _File("pte", write, lambda p: check_float(p, "pte", self.reference))
+
+    def _executorch_int8(self) -> _File:
+        artifact = _MADE[_CALIBRATED]
+
+        def write(path: Path) -> None:
+            calibrate = _calibration(self.photos, self.progress)
+            contract = self.bundle.manifest.contract
+            path.write_bytes(executorch_program(self.network, contract, calibrate))
+
+        def check(path: Path) -> None:
+            psnr_db = check_quantized(path, artifact, self.reference)
+            self.progress.note(f"{artifact_file(artifact)}: {psnr_db:.1f} dB to the float network")
+
+        return _File(artifact, write, check)
+
 
 def _write(target: Path, file: _File) -> None:
     with atomic_file(target) as draft:
@@ -169,10 +227,38 @@ def _write(target: Path, file: _File) -> None:
         file.check(draft)
 
 
+def _chosen(photos: PhotoSet | None) -> PhotoSet:
+    return (sample_photos() if photos is None else photos).take(CALIBRATION_PHOTOS)
+
+
+def _calibration(photos: PhotoSet, progress: Progress) -> Calibrate:
+    if not len(photos):
+        raise PhotosError("no photographs to calibrate on: name a folder of them with --photos.")
+
+    def calibrate(observe: Callable[[Tensor], object]) -> None:
+        progress.begin("calibrate", len(photos), 0)
+        for done, square in enumerate(photos.squares(CALIBRATION_SIZE), start=1):
+            observe(images_to_tensor([square]))
+            progress.advance(done, {})
+        progress.begin(f"export {_MADE[_CALIBRATED]}", 1, 0)
+
+    return calibrate
+
+
+def _with_step(bundle: Bundle, photos: PhotoSet) -> Manifest:
+    step = Step(
+        verb="export",
+        recipe={"format": _CALIBRATED, "calibration_size": CALIBRATION_SIZE},
+        photos=photos.record(),
+    )
+    history = (*bundle.manifest.history, step)
+    return dataclasses.replace(bundle.manifest, history=history)
+
+
 @contextlib.contextmanager
-def _destination(bundle: Bundle, output: Path | None) -> Iterator[Path]:
+def _destination(bundle: Bundle, manifest: Manifest, output: Path | None) -> Iterator[Path]:
     if output is None:
-        with revised_bundle(bundle, bundle.path, bundle.manifest) as draft:
+        with revised_bundle(bundle, bundle.path, manifest) as draft:
             yield draft
     else:
         yield output

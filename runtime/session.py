@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from nstc.core.bundle import Bundle, artifact_name, open_bundle
 from nstc.core.errors import MissingExtraError, OptionError
 from nstc.core.images import Pixels
-from nstc.runtime import onnx_session, torchscript_session
+from nstc.runtime import executorch_session, onnx_session, torchscript_session
 from nstc.runtime.artifact_cache import find_artifact
 
 DEFAULT_ARTIFACT: Final = "int8"
@@ -61,6 +61,7 @@ class Backend:
 
 BACKENDS: Final[Mapping[str, Backend]] = {
     "onnx": Backend(onnx_session.availability, onnx_session.OnnxSession),
+    "pte": Backend(executorch_session.availability, executorch_session.ExecutorchSession),
     "ts": Backend(torchscript_session.availability, torchscript_session.TorchScriptSession),
 }
 """By the ending of the artifact's name."""

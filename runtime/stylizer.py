@@ -32,7 +32,7 @@ class Stylizer:
 
     Args:
         model: A bundle, its path or its zoo name.
-        artifact: Which of its files runs: int8, float, ts.
+        artifact: Which of its files runs: int8, float, ts, pte.
         threads: Threads to compute with; None leaves it to the backend.
 
     Raises:

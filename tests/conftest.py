@@ -4,6 +4,7 @@ The graphs are written with onnx.helper and give the negative of a picture, 255 
 comes out can be worked out by hand.
 """
 
+import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,15 @@ Graph = Callable[..., Path]
 MakeBundle = Callable[..., Bundle]
 
 FLOAT, UINT8 = TensorProto.FLOAT, TensorProto.UINT8
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that make or run ExecuTorch programs are left out where it is not installed."""
+    if importlib.util.find_spec("executorch") is not None:
+        return
+    for item in items:
+        if item.get_closest_marker("executorch") is not None:
+            item.add_marker(pytest.mark.skip('not installed: pip install "nstc[executorch]"'))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -16,6 +16,7 @@ EXPORT = "nstc.compress.exporting.export"
         (["-o", "files"], "output", Path("files")),
         ([], "static", None),
         (["--static", "480X640"], "static", (480, 640)),
+        (["--format", "executorch,executorch-int8"], "formats", ["executorch", "executorch-int8"]),
     ],
 )
 def test_each_flag_arrives(nstc, record, arguments, field, value) -> None:
@@ -27,7 +28,23 @@ def test_each_flag_arrives(nstc, record, arguments, field, value) -> None:
 
 
 def test_no_flag_is_forgotten_here(flags_of) -> None:
-    assert flags_of("export") == {"--format", "--output", "--static"}
+    assert flags_of("export") == {"--format", "--output", "--static", "--photos"}
+
+
+def test_photographs_to_calibrate_on_arrive(nstc, record, photo_folder) -> None:
+    calls = record(EXPORT, [])
+    nstc("export", "model", "--format", "executorch-int8", "--photos", photo_folder)
+    assert [path.name for path in calls[0]["photos"]] == ["a.png", "b.png"]
+
+
+def test_a_format_whose_extra_is_not_installed_says_what_to_install(
+    nstc, student_bundle, monkeypatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    done = nstc("export", student_bundle.path, "--format", "executorch")
+    assert done.code == 5
+    assert 'pip install "nstc[executorch]"' in done.error
+    assert open_bundle(student_bundle.path).artifacts == ()
 
 
 def test_files_go_into_the_bundle(nstc, student_bundle) -> None:

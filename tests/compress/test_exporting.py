@@ -15,7 +15,8 @@ from nstc.compress import exporting
 from nstc.compress.checking import eager_reference, sample_picture
 from nstc.compress.exporting import ensure_artifact, export, parse_size
 from nstc.core.bundle import Bundle, open_bundle
-from nstc.core.errors import ExportMismatchError, OptionError
+from nstc.core.errors import ExportMismatchError, OptionError, PhotosError
+from nstc.core.photos import PhotoSet
 from nstc.models.student import Student
 from nstc.models.transformer import TransformerNet
 from nstc.runtime.artifact_cache import cached_artifact
@@ -219,11 +220,101 @@ def test_nothing_is_cached_for_a_bundle_that_holds_the_file(exported: dict[str, 
     assert not cached_artifact(exported["student"], "onnx").exists()
 
 
+@pytest.fixture(scope="module")
+def programs(
+    student: Student,
+    teacher: TransformerNet,
+    photos: PhotoSet,
+    make_network_bundle: Callable[[nn.Module, Path], Bundle],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Bundle]:
+    """A student with both ExecuTorch programs, and a teacher with the float one."""
+    folder = tmp_path_factory.mktemp("programs")
+    bundles = {}
+    formats = {"student": ["executorch", "executorch-int8"], "teacher": ["executorch"]}
+    for name, network in (("student", student), ("teacher", teacher)):
+        bundle = make_network_bundle(network, folder / name)
+        export(bundle, formats=formats[name], photos=photos)
+        bundles[name] = open_bundle(bundle.path)
+    return bundles
+
+
+@pytest.mark.executorch
+@pytest.mark.parametrize("size", [(64, 96), (67, 45), (1, 1), (300, 20)])
+@pytest.mark.parametrize("name", ["student", "teacher"])
+def test_programs_paint_what_the_network_paints_at_any_size(
+    programs: dict[str, Bundle],
+    student: Student,
+    teacher: TransformerNet,
+    name: str,
+    size: tuple[int, int],
+) -> None:
+    bundle = programs[name]
+    network = {"student": student, "teacher": teacher}[name]
+    picture = sample_picture(*size)
+    expected = eager_reference(network, bundle.manifest.contract)(picture)
+    painted = open_session(bundle, artifact="pte").run(picture)
+    assert painted.shape == picture.shape
+    assert np.abs(painted.astype(int) - expected).max() <= 1
+    assert size == (1, 1) or expected.std() > 5
+
+
+@pytest.mark.executorch
+def test_an_int8_program_is_smaller_and_near_the_float_one(
+    programs: dict[str, Bundle], photos: PhotoSet
+) -> None:
+    bundle = programs["student"]
+    assert set(bundle.artifacts) == {"pte", "int8.pte"}
+    whole, small = (bundle.artifact(name).stat().st_size for name in bundle.artifacts[::-1])
+    assert small < whole
+    picture = sample_picture(200, 120)
+    painted, quantized = (
+        open_session(bundle, artifact=name).run(picture).astype(float)
+        for name in ("pte", "int8.pte")
+    )
+    error = np.sqrt(np.mean((painted - quantized) ** 2))
+    assert 0 < error < 255 / 10 ** (30 / 20)
+    step = bundle.manifest.history[-1]
+    assert (step.verb, step.recipe["format"]) == ("export", "executorch-int8")
+    assert step.photos == photos.record()
+
+
+@pytest.mark.executorch
+@pytest.mark.parametrize("form", ["executorch", "executorch-int8"])
+def test_a_program_of_another_network_is_not_kept(
+    student_bundle: Bundle,
+    programs: dict[str, Bundle],
+    form: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = programs["teacher"].artifact("pte").read_bytes()
+    monkeypatch.setattr(exporting, "executorch_program", lambda *_: other)
+    before = content_of(student_bundle.path)
+    with pytest.raises(ExportMismatchError, match=r"pte differs .*the network"):
+        export(student_bundle, formats=[form])
+    assert content_of(student_bundle.path) == before
+
+
+@pytest.mark.executorch
+def test_a_program_that_is_missing_is_made_in_the_cache(teacher_bundle: Bundle) -> None:
+    ensure_artifact(teacher_bundle, "pte")
+    assert sorted(content_of(cached_artifact(teacher_bundle, "pte").parent)) == ["model.pte"]
+    assert open_session(teacher_bundle, artifact="pte").path.parent != teacher_bundle.path
+
+
+@pytest.mark.executorch
+def test_an_int8_program_needs_photographs(student_bundle: Bundle) -> None:
+    with pytest.raises(PhotosError, match="--photos"):
+        export(student_bundle, formats=["executorch-int8"], photos=PhotoSet((), ()))
+    assert open_bundle(student_bundle.path).artifacts == ()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"formats": ["onnx", "tflite"]}, "format is tflite: expected some of onnx, torchscript"),
         ({"formats": []}, "format is empty"),
+        ({"formats": ["executorch"], "static": (64, 64)}, "static writes ONNX files only"),
         ({"formats": ["torchscript"], "static": (64, 64)}, "static writes ONNX files only"),
         ({"static": (0, 64)}, "static is 0x64"),
         ({"static": (64, 99999)}, "from 1 to 16384"),

@@ -125,6 +125,8 @@ class TestArtifacts:
         [
             ("int8", "nstc quantize .* --mode static"),
             ("dynamic", "nstc quantize .* --mode dynamic"),
+            ("pte", "nstc export .* --format executorch$"),
+            ("int8.pte", "nstc export .* --format executorch-int8$"),
             ("float", "nstc export .* --format onnx"),
             ("ts", "nstc export .* --format torchscript"),
         ],

@@ -5,11 +5,17 @@ from typing import Annotated
 
 import typer
 
+from nstc.cli import options
+
 
 def export(
     model: Annotated[str, typer.Argument(help="Bundle or zoo name to export.")],
     formats: Annotated[
-        str, typer.Option("--format", help="Some of onnx, torchscript, with commas between.")
+        str,
+        typer.Option(
+            "--format",
+            help="Some of onnx, torchscript, executorch, executorch-int8, with commas between.",
+        ),
     ] = "onnx,torchscript",
     output: Annotated[
         Path | None,
@@ -28,11 +34,16 @@ def export(
             help="Fix ONNX files, int8 too, to one size, which phone delegates want: 512x512.",
         ),
     ] = None,
+    photos: options.Photos = None,
 ) -> None:
-    """Write model.onnx and model.ts, and check them."""
+    """Write model.onnx, model.ts, model.pte or model.int8.pte, and check them.
+
+    Photographs are what model.int8.pte is calibrated on.
+    """
     from nstc.cli.progress import Bar
     from nstc.compress.exporting import export as run
     from nstc.compress.exporting import parse_size
+    from nstc.core.photos import photos_in
 
     with Bar() as bar:
         written = run(
@@ -40,6 +51,7 @@ def export(
             formats=[name.strip() for name in formats.split(",")],
             output=output,
             static=None if static is None else parse_size(static),
+            photos=photos_in(photos or []),
             progress=bar,
         )
     for path in written:

@@ -21,7 +21,7 @@ def stylize(
         str, typer.Option("--model", "-m", help="A bundle's folder or a zoo name.")
     ] = "zoo:starry-night",
     artifact: Annotated[
-        str, typer.Option(help="Which file of the bundle runs: int8, float, ts.")
+        str, typer.Option(help="Which file of the bundle runs: int8, float, ts, pte.")
     ] = "int8",
     threads: Annotated[
         int | None, typer.Option(help="Threads to compute with; by default one a core.")

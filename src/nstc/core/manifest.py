@@ -18,7 +18,16 @@ Locality = Literal["exact", "global"]
 
 T = TypeVar("T")
 
-_RECORDED_TOOLS: Final = ("numpy", "pillow", "onnxruntime", "torch", "onnx", "torch-pruning")
+_RECORDED_TOOLS: Final = (
+    "numpy",
+    "pillow",
+    "onnxruntime",
+    "torch",
+    "onnx",
+    "torch-pruning",
+    "executorch",
+    "torchao",
+)
 
 
 def tool_versions() -> dict[str, str]:
@@ -133,7 +142,7 @@ class Step:
     """One step of a model's history.
 
     Attributes:
-        verb: What was done: train, import, distill, prune, quantize.
+        verb: What was done: train, import, distill, prune, quantize, export.
         recipe: Every setting of the step.
         seed: Of its randomness; None where there is none.
         photos: What it learned or calibrated on.

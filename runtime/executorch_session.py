@@ -1,0 +1,228 @@
+"""ExecuTorch programs of a bundle, run by its Python runtime with XNNPACK.
+
+A program takes pictures whose sides are multiples of a number it states itself. Padding, cropping
+and the channel statistics that a student asks for are the caller's: on a phone they are done
+where the camera's bytes are.
+"""
+
+import contextlib
+import gc
+import importlib.util
+import os
+import sys
+import warnings
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from nstc.core.errors import CorruptBundleError, ImageError, MissingExtraError, OptionError
+from nstc.core.images import Pixels
+from nstc.runtime.arrays import checked, replicate_edges, to_unit_nchw, unit_to_pixels
+
+FORWARD: Final = "forward"
+SIZE_MULTIPLE: Final = "size_multiple"
+MINIMUM_SIZE: Final = "minimum_size"
+MAXIMUM_SIZE: Final = "maximum_size"
+DEVIATION_FLOOR: Final = "deviation_floor"
+"""Methods of a program, the latter four constant; the last only where statistics are inputs."""
+
+_IDENTIFIER: Final = b"ET12"
+"""Bytes 4 to 7 of every program."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partition:
+    """How much of a program its delegate took.
+
+    Attributes:
+        delegates: Calls of the delegate: one is best, each costs copies at its border.
+        operators_outside: Calls of ExecuTorch's own, portable kernels before, between and after.
+    """
+
+    delegates: int
+    operators_outside: int
+
+
+def availability() -> str | None:
+    """None if ExecuTorch is installed, or how to install it."""
+    if importlib.util.find_spec("executorch") is None:
+        return 'ExecuTorch programs need executorch: pip install "nstc[executorch]"'
+    return None
+
+
+class ExecutorchSession:
+    """A float picture in, a float picture out, in [0, 1].
+
+    Args:
+        path: The file.
+        artifact: Its artifact name.
+        threads: Of XNNPACK, which has one pool for the whole process; None leaves it as it is.
+
+    Raises:
+        MissingExtraError: ExecuTorch is not installed.
+        OptionError: another session is open with another number of threads.
+        CorruptBundleError: the file is damaged, or no program that nstc writes.
+    """
+
+    _open: ClassVar["weakref.WeakSet[ExecutorchSession]"] = weakref.WeakSet()
+
+    def __init__(self, path: Path, artifact: str, threads: int | None = None) -> None:
+        missing = availability()
+        if missing is not None:
+            raise MissingExtraError(missing)
+        self.path = path
+        self.artifact = artifact
+        if threads is not None:
+            self._set_threads(threads)
+        try:
+            with quiet():
+                self._load(path.read_bytes())
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise CorruptBundleError(
+                f"{path} can't be loaded as an ExecuTorch program of nstc's: "
+                f"{_first_line(error).rstrip('.')}. Delete it and make it again."
+            ) from error
+        self._open.add(self)
+
+    def _load(self, content: bytes) -> None:
+        from executorch.runtime import Runtime
+
+        if content[4:8] != _IDENTIFIER:
+            # ExecuTorch would end the process: it writes what it finds there as text.
+            raise ValueError("it is no ExecuTorch program.")
+        self._program = Runtime.get().load_program(content)
+        self._forward = self._program.load_method(FORWARD)
+        self._multiple = int(self._constant(SIZE_MULTIPLE))
+        self._minimum = int(self._constant(MINIMUM_SIZE))
+        self._maximum = int(self._constant(MAXIMUM_SIZE))
+        named = self._program.method_names
+        self._floor = self._constant(DEVIATION_FLOOR) if DEVIATION_FLOOR in named else None
+
+    @classmethod
+    def _set_threads(cls, threads: int) -> None:
+        """Make XNNPACK's pool anew; those it starts keep to the cores of this thread.
+
+        Opened programs hold the old pool and would crash.
+        """
+        with quiet():
+            from executorch.extension.pybindings import portable_lib
+
+            if portable_lib._threadpool_get_thread_count() == threads:
+                return
+            gc.collect()
+            if len(cls._open):
+                raise OptionError(
+                    f"threads is {threads}: ExecuTorch has one number for a whole process, and a "
+                    f"program is open with {portable_lib._threadpool_get_thread_count()}."
+                )
+            portable_lib._unsafe_reset_threadpool(threads)  # no other call sets it
+
+    def _constant(self, name: str) -> float:
+        (value,) = self._program.load_method(name).execute([])
+        return float(value)
+
+    def prepare(self, rgb: Pixels) -> Any:
+        """(H, W, 3) uint8 as the program's tensors, with the picture's own height and width.
+
+        Raises:
+            ImageError: it is no picture, or larger than the program takes.
+        """
+        import torch
+
+        height, width = checked(rgb).shape[:2]
+        rows, columns = (self._padded(side) for side in (height, width))
+        if max(rows, columns) > self._maximum:
+            raise ImageError(
+                f"{self.path.name} takes pictures of at most {self._maximum} pixels a side, this "
+                f"one is {height}x{width}: make it smaller, or choose another --artifact."
+            )
+        tensors = [torch.from_numpy(to_unit_nchw(replicate_edges(rgb, rows, columns)))]
+        if self._floor is not None:
+            mean, deviation = (of(rgb, axis=(0, 1)) / 255 for of in (np.mean, np.std))
+            deviation = np.maximum(deviation, self._floor)
+            tensors += [
+                torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1)
+                for values in (mean, deviation)
+            ]
+        return tensors, (height, width)
+
+    def infer(self, feed: Any) -> Any:
+        """Run the program.
+
+        Raises:
+            ImageError: it failed on a picture of this size.
+        """
+        tensors, size = feed
+        try:
+            return self._forward.execute(tensors)[0], size
+        except RuntimeError as error:
+            raise ImageError(
+                f"{self.path.name} failed on a picture of shape {tuple(tensors[0].shape)}: "
+                f"{_first_line(error)}"
+            ) from error
+
+    def finish(self, raw: Any) -> Pixels:
+        """The program's output as (H, W, 3) uint8."""
+        picture, (height, width) = raw
+        return unit_to_pixels(picture[0].permute(1, 2, 0).numpy()[:height, :width])
+
+    def run(self, rgb: Pixels) -> Pixels:
+        """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""
+        return self.finish(self.infer(self.prepare(rgb)))
+
+    def _padded(self, side: int) -> int:
+        return max(-(-side // self._multiple) * self._multiple, self._minimum)
+
+
+def partition_of(path: Path) -> Partition:
+    """Count what a program's delegate took, as the file itself has it.
+
+    Raises:
+        MissingExtraError: ExecuTorch is not installed.
+    """
+    missing = availability()
+    if missing is not None:
+        raise MissingExtraError(missing)
+    with quiet():
+        from executorch.exir._serialize._program import deserialize_pte_binary
+        from executorch.exir.schema import DelegateCall, KernelCall
+
+        program = deserialize_pte_binary(path.read_bytes()).program
+    calls = [
+        type(instruction.instr_args)
+        for plan in program.execution_plan
+        if plan.name == FORWARD
+        for chain in plan.chains
+        for instruction in chain.instructions
+    ]
+    return Partition(delegates=calls.count(DelegateCall), operators_outside=calls.count(KernelCall))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what ExecuTorch's native code and imports log from standard error.
+
+    It tells of files of an Arm's that this machine has not, at every start. What goes wrong comes
+    as an exception.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
