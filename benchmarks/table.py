@@ -96,6 +96,12 @@ def _caption(result: BenchResult) -> str:
         teachers = ", ".join(dict.fromkeys(quality.teacher for quality in judged))
         lines.append(f"quality on {judged[0].photos} photographs{few}, beside {teachers}")
     lines += map(_inconclusive, (row for row in result.rows if not row.conclusive))
+    lines += [
+        f"{row.model} {row.artifact} on {row.target}: "
+        + ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in row.counts.items())
+        for row in result.rows
+        if row.counts
+    ]
     if result.unfinished:
         lines.append(f"not measured: {', '.join(result.unfinished)}")
     if any(quality.style_source == "outputs" for quality in judged):
@@ -111,7 +117,7 @@ def _beside(reference: Reference) -> str:
             drift += f", {reference.watch.drifting_rounds} drifting still"
     return (
         f"{reference.target}: times faster than {reference.model} {reference.artifact}, "
-        f"{three_digits(median(reference.samples_ms))} ms{drift}"
+        f"{three_digits(median(reference.samples_ms))} ms{_device(reference)}{drift}"
     )
 
 
@@ -123,6 +129,11 @@ def _inconclusive(row: Row) -> str:
         else f"about {needed - len(row.samples_ms)} more would settle it, --rounds {needed}"
     )
     return f"‡ INCONCLUSIVE: {row.artifact} on {row.target}, the machine is too noisy: {advice}"
+
+
+def _device(reference: Reference) -> str:
+    device = reference.place.get("device")
+    return "" if device is None else f", on {device}"
 
 
 def _count(number: int | None) -> str:

@@ -1,7 +1,9 @@
 """TorchScript files of a bundle, run by torch where it is installed."""
 
+import contextlib
 import importlib.util
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,19 @@ class TorchScriptSession:
     def run(self, rgb: Pixels) -> Pixels:
         """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""
         return self.finish(self.infer(self.prepare(rgb)))
+
+
+@contextlib.contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Give torch's operators so many threads, in the whole process, for as long as the block."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def load_torchscript(path: Path, threads: int | None) -> Any:

@@ -42,7 +42,7 @@ STUDENT = Row(
 )
 
 
-def shown(*rows: Row) -> str:
+def shown(*rows: Row, place: dict[str, str] | None = None) -> str:
     result = BenchResult(
         machine={},
         protocol=BenchProtocol(
@@ -59,6 +59,7 @@ def shown(*rows: Row) -> str:
                 artifact="onnx",
                 target="cpu:2",
                 samples_ms=(586.4, 586.0, 590.0),
+                place=place or {},
             ),
         ),
         rows=rows,
@@ -161,3 +162,20 @@ def test_a_machines_address_is_folded_and_cuts_nothing_off():
     assert "…" not in text
     assert "145 (140-152)" in text
     assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_what_a_target_counted_stands_below() -> None:
+    row = dataclasses.replace(
+        STUDENT,
+        artifact="pte",
+        target="executorch",
+        counts={"delegates": 1, "operators_outside": 2},
+    )
+    output = shown(STUDENT, row)
+    assert "zoo:starry-night pte on executorch: 1 delegates, 2 operators outside" in output
+    assert "on cpu:2: " not in output
+
+
+def test_the_device_is_named_where_the_target_names_one() -> None:
+    assert "onnx, 586 ms, on this machine" in shown(STUDENT, place={"device": "this machine"})
+    assert ", on " not in shown(STUDENT)

@@ -16,3 +16,12 @@ def test_json_says_why_one_is_not_there(nstc, monkeypatch) -> None:
     assert (cpu["available"], cpu["reason"]) == (True, None)
     assert (mobile["target"], mobile["available"]) == ("mobile", False)
     assert "peak memory" in mobile["reason"]
+
+
+def test_one_whose_extra_is_not_installed_says_what_to_install(nstc, monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name != "executorch" or None)
+    found = {kind["target"]: kind for kind in json.loads(nstc("targets", "--json").out)}
+    assert found["torchscript[:N]"]["available"] is True
+    assert found["executorch"]["available"] is False
+    assert 'pip install "nstc[executorch]"' in found["executorch"]["reason"]
+    assert "this machine" in found["executorch"]["summary"]

@@ -1,0 +1,93 @@
+"""TorchScript on the cores of this machine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from typing import ClassVar, Final
+
+from nstc.benchmarks.latency import alternate
+from nstc.benchmarks.machine import pinned, usable_cores
+from nstc.benchmarks.subjects import Probe, Subject
+from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
+from nstc.benchmarks.targets.bundled_files import open_bundled
+from nstc.core.errors import OptionError
+from nstc.core.images import Pixels
+from nstc.core.progress import Progress
+from nstc.core.recipe import BenchRecipe
+from nstc.runtime import torchscript_session
+from nstc.runtime.session import Session
+
+ARTIFACT: Final = "ts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchScriptTarget:
+    """`model.ts` through torch; see `nstc.benchmarks.targets.base.Target`.
+
+    Attributes:
+        name: As results and `--target` have it: torchscript:2.
+        threads: That torch's operators compute with.
+        cores: Numbers of the cores the threads are held to.
+    """
+
+    name: str
+    threads: int
+    cores: tuple[int, ...]
+    reports_memory: ClassVar[bool] = False
+    reference_artifact: ClassVar[str] = ARTIFACT
+
+    def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:  # noqa: ARG002
+        """The one file there is, for pictures of any size."""
+        return (ARTIFACT,)
+
+    def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:  # noqa: ARG002
+        """A session that computes with whatever threads torch has: `measure` sets them."""
+        return open_bundled(subject, artifact, target=self.name, runs=(ARTIFACT,))
+
+    def measure(
+        self,
+        reference: Session,
+        candidates: Sequence[Session],
+        picture: Pixels,
+        recipe: BenchRecipe,
+        progress: Progress,
+    ) -> Reading:
+        """Alternate within this process, with torch's threads set for the time being."""
+        sessions = (reference, *candidates)
+        runs = [partial(session.infer, session.prepare(picture)) for session in sessions]
+        with pinned(self.cores), torchscript_session.torch_threads(self.threads):
+            timings = alternate(
+                runs[0], runs[1:], rounds=recipe.rounds, seed=recipe.seed, progress=progress
+            )
+        return Reading(
+            timings=timings,
+            place={"provider": f"torch {metadata.version('torch')}", "threads": self.threads},
+            rows=tuple(RowFacts() for _ in candidates),
+        )
+
+
+def _torchscript(argument: str | None) -> TorchScriptTarget:
+    cores = usable_cores()
+    if argument is None:
+        argument = str(len(cores))
+    if not (argument.isascii() and argument.isdigit() and int(argument) > 0):
+        raise OptionError(
+            f"no target 'torchscript:{argument}': expected a number of threads, as in "
+            "torchscript:2."
+        )
+    threads = int(argument)
+    if threads > len(cores):
+        raise OptionError(
+            f"torchscript:{threads} needs {threads} cores and this process may use {len(cores)}: "
+            f"give --target torchscript:{len(cores)} or fewer."
+        )
+    return TorchScriptTarget(name=f"torchscript:{threads}", threads=threads, cores=cores[:threads])
+
+
+TORCHSCRIPT: Final = TargetKind(
+    form="torchscript[:N]",
+    summary="TorchScript, N threads on N cores; all cores without N",
+    make=_torchscript,
+    availability=torchscript_session.availability,
+)
