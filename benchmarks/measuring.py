@@ -23,6 +23,12 @@ from nstc.runtime.foreign import probe_contract
 FEWEST_ROUNDS: Final = 3
 """What `bench` takes at least: for runs whose times nobody looks at."""
 
+_MADE_OF_WEIGHTS: Final = (FLOAT, "ts", "pte", "int8.pte")
+"""Files that whoever may export makes of any bundle, so that none has to hold them."""
+
+_OF_THREADS: Final = ("cpu", "torchscript")
+"""Targets whose name ends in a number of threads."""
+
 Prepare = Callable[[str, str], object]
 """Told of each bundle and each of its artifacts that is about to be run; may export it."""
 
@@ -250,14 +256,16 @@ def _by_key(group: _Group, members: Sequence[Pair], rows: Sequence[Row]) -> dict
 
 def _holds(model: str | Path, artifact: str) -> bool:
     bundle = find_subject(model).bundle
-    return artifact == FLOAT or (bundle is not None and artifact in bundle.artifacts)
+    if bundle is None:
+        return artifact == FLOAT
+    return artifact in _MADE_OF_WEIGHTS or artifact in bundle.artifacts
 
 
 def _target_here(target: str) -> str:
-    """Of cpu:N no more threads than there are cores: facts and quality hold on any number."""
+    """No more threads than there are cores: facts and quality hold on any number."""
     kind, _, count = target.partition(":")
-    if kind == "cpu" and count.isascii() and count.isdigit():
-        target = f"cpu:{min(int(count), len(usable_cores()))}"
+    if kind in _OF_THREADS and count.isascii() and count.isdigit():
+        target = f"{kind}:{min(int(count), len(usable_cores()))}"
     try:
         return parse_target(target).name
     except OptionError as error:

@@ -267,6 +267,16 @@ def test_a_file_that_the_base_does_not_have_is_no_pass(
     assert verdicts(report) == {**ALL_PASS, "speedup": "MISSING_BASELINE"}
 
 
+@pytest.mark.parametrize("artifact", ["ts", "pte", "int8.pte"])
+def test_a_base_need_not_hold_what_is_made_of_its_weights(
+    baseline, photos, student, fake_bench, tmp_path, artifact
+):
+    baseline.write_text(baseline.read_text().replace("int8.onnx", artifact))
+    base = shutil.copytree(student.path, tmp_path / "before" / "base")
+    assert verdicts(check([], baseline, photos=photos, base=[base])) == ALL_PASS
+    assert fake_bench.calls[-1]["artifacts"] == (artifact,)
+
+
 def test_time_left_out_is_said(baseline, photos, fake_bench):
     fake_bench.speeds = {"student": 5.0}
     report = check([], baseline, photos=photos, facts_and_quality_only=True)
@@ -338,15 +348,17 @@ def test_options_that_contradict_each_other(baseline, photos, student):
         check([], baseline, photos=photos, tolerance=0.0)
 
 
-def test_fewer_cores_than_the_baseline_leave_only_time_open(baseline, photos, monkeypatch):
+@pytest.mark.parametrize("target", ["cpu:4", "torchscript:4"])
+def test_fewer_cores_than_the_baseline_leave_only_time_open(baseline, photos, monkeypatch, target):
     content = json.loads(baseline.read_text())
     for row in content["rows"] + content["times"]:
-        row["target"] = "cpu:4"
+        row["target"] = target
     baseline.write_text(json.dumps(content))
-    monkeypatch.setattr("nstc.benchmarks.measuring.usable_cores", lambda: (0, 1))
+    for module in ("measuring", "targets.cpu", "targets.torchscript"):
+        monkeypatch.setattr(f"nstc.benchmarks.{module}.usable_cores", lambda: (0, 1))
     report = check([], baseline, photos=photos)
     assert verdicts(report) == {**ALL_PASS, "speedup": "INCOMPARABLE"}
-    assert "too few cores for cpu:4" in explained(report, "speedup")
+    assert f"too few cores for {target}" in explained(report, "speedup")
 
 
 def test_a_target_that_is_not_known_is_refused(baseline, photos):
