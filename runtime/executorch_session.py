@@ -88,6 +88,10 @@ class ExecutorchSession:
             ) from error
         self._open.add(self)
 
+    def reopened(self) -> "ExecutorchSession":
+        """The same program loaded anew, on the threads that XNNPACK has."""
+        return ExecutorchSession(self.path, self.artifact)
+
     def _load(self, content: bytes) -> None:
         from executorch.runtime import Runtime
 

@@ -11,6 +11,7 @@ from nstc.benchmarks.machine import pinned, usable_cores
 from nstc.benchmarks.machine_peaks import measure_peaks
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
+from nstc.benchmarks.targets.cores import chosen_cores
 from nstc.benchmarks.targets.fresh import fresh_runs
 from nstc.benchmarks.throughput import measure_throughput
 from nstc.core.errors import OptionError
@@ -93,18 +94,8 @@ class CpuTarget:
 
 
 def _cpu(argument: str | None) -> CpuTarget:
-    cores = usable_cores()
-    if argument is None:
-        argument = str(len(cores))
-    if not (argument.isascii() and argument.isdigit() and int(argument) > 0):
-        raise OptionError(f"no target 'cpu:{argument}': expected a number of threads, as in cpu:2.")
-    threads = int(argument)
-    if threads > len(cores):
-        raise OptionError(
-            f"cpu:{threads} needs {threads} cores and this process may use {len(cores)}: "
-            f"give --threads {len(cores)} or fewer."
-        )
-    return CpuTarget(name=f"cpu:{threads}", threads=threads, cores=cores[:threads])
+    cores = chosen_cores("cpu", argument)
+    return CpuTarget(name=f"cpu:{len(cores)}", threads=len(cores), cores=cores)
 
 
 def _mobile(argument: str | None) -> CpuTarget:

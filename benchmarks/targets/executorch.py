@@ -11,6 +11,7 @@ from nstc.benchmarks.machine import pinned, usable_cores
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
 from nstc.benchmarks.targets.bundled_files import open_bundled
+from nstc.benchmarks.targets.fresh import fresh_runs
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
@@ -57,7 +58,12 @@ class ExecutorchTarget:
         runs = [partial(session.infer, session.prepare(picture)) for session in sessions]
         with pinned((self.core,)):
             timings = alternate(
-                runs[0], runs[1:], rounds=recipe.rounds, seed=recipe.seed, progress=progress
+                runs[0],
+                runs[1:],
+                rounds=recipe.rounds,
+                seed=recipe.seed,
+                renew=fresh_runs(sessions, picture),
+                progress=progress,
             )
         return Reading(
             timings=timings,

@@ -7,11 +7,11 @@ from importlib import metadata
 from typing import ClassVar, Final
 
 from nstc.benchmarks.latency import alternate
-from nstc.benchmarks.machine import pinned, usable_cores
+from nstc.benchmarks.machine import pinned
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
 from nstc.benchmarks.targets.bundled_files import open_bundled
-from nstc.core.errors import OptionError
+from nstc.benchmarks.targets.cores import chosen_cores
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
@@ -68,21 +68,8 @@ class TorchScriptTarget:
 
 
 def _torchscript(argument: str | None) -> TorchScriptTarget:
-    cores = usable_cores()
-    if argument is None:
-        argument = str(len(cores))
-    if not (argument.isascii() and argument.isdigit() and int(argument) > 0):
-        raise OptionError(
-            f"no target 'torchscript:{argument}': expected a number of threads, as in "
-            "torchscript:2."
-        )
-    threads = int(argument)
-    if threads > len(cores):
-        raise OptionError(
-            f"torchscript:{threads} needs {threads} cores and this process may use {len(cores)}: "
-            f"give --target torchscript:{len(cores)} or fewer."
-        )
-    return TorchScriptTarget(name=f"torchscript:{threads}", threads=threads, cores=cores[:threads])
+    cores = chosen_cores("torchscript", argument)
+    return TorchScriptTarget(name=f"torchscript:{len(cores)}", threads=len(cores), cores=cores)
 
 
 TORCHSCRIPT: Final = TargetKind(

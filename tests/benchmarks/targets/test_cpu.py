@@ -3,7 +3,7 @@ import pytest
 
 from nstc.benchmarks import latency, throughput
 from nstc.benchmarks.subjects import find_subject
-from nstc.benchmarks.targets import cpu, parse_target
+from nstc.benchmarks.targets import cores, cpu, parse_target
 from nstc.benchmarks.targets.cpu import CpuTarget
 from nstc.core.errors import OptionError
 from nstc.core.progress import Silent
@@ -14,7 +14,8 @@ from nstc.runtime.onnx_session import OnnxSession
 
 @pytest.fixture
 def four_cores(monkeypatch):
-    monkeypatch.setattr(cpu, "usable_cores", lambda: (2, 3, 5, 7))
+    for module in (cpu, cores):
+        monkeypatch.setattr(module, "usable_cores", lambda: (2, 3, 5, 7))
 
 
 @pytest.mark.usefixtures("four_cores")
@@ -29,7 +30,7 @@ def test_cpu_alone_is_all_cores_and_says_how_many():
 
 @pytest.mark.usefixtures("four_cores")
 def test_more_threads_than_cores_name_the_limit():
-    with pytest.raises(OptionError, match=r"5 cores.*may use 4.*--threads 4"):
+    with pytest.raises(OptionError, match=r"5 cores.*may use 4.*--target cpu:4 or fewer"):
         parse_target("cpu:5")
 
 
