@@ -189,3 +189,17 @@ def test_the_installed_command_is_the_same():
     ran = subprocess.run([command, "--version"], capture_output=True, text=True)
 
     assert (ran.returncode, ran.stdout) == (0, f"nstc {VERSION}\n")
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [(None, "1"), ("0", "0")])
+def test_onnx_runtime_reports_to_nobody_unless_the_user_wants_it(chosen, expected):
+    others = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    given = {} if chosen is None else {"ORT_DISABLE_TELEMETRY": chosen}
+    ran = subprocess.run(
+        [sys.executable, "-c", "import nstc, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"],
+        env=others | given,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.strip() == expected

@@ -5,6 +5,7 @@ a bundle and gives a bundle.
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from nstc.core import version
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from nstc.core.photos import photos_in
     from nstc.models.architectures import load
     from nstc.runtime.stylizer import Stylizer
+
+# ONNX Runtime 1.32 and later report to their makers unless this is set before they are loaded.
+# Whoever wants that sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__: Final = version.VERSION
 
