@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types imports unit test-base test-slow test-ssh bench-startup format clean bench-repeatability test-cuda test-executorch
+.PHONY: demo test lint types imports unit test-base test-slow test-ssh bench-startup format clean bench-repeatability test-cuda test-executorch test-web web-setup
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -54,6 +54,12 @@ test-slow: $(READY)  ## minutes of training: judges quality, not only function
 
 test-ssh: $(READY)  ## the ssh target through OpenSSH itself; needs openssh-server
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ssh
+
+web-setup: $(READY)  ## onnxruntime-web from npm, for --target web
+	$(BIN)/nstc web-setup
+
+test-web: $(READY)  ## Node and Chromium run the rounds; needs node, npm and chromium
+	$(BIN)/python -m pytest -m web
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from nstc.benchmarks.targets import adb, cpu, cuda, executorch, ssh, torchscript
+from nstc.benchmarks.targets import adb, cpu, cuda, executorch, ssh, torchscript, web
 from nstc.benchmarks.targets.base import Target, TargetKind
 from nstc.core.errors import OptionError
 from nstc.runtime.session import MAX_THREADS
@@ -16,8 +16,11 @@ TARGETS: Final[Mapping[str, TargetKind]] = {
     "cuda": cuda.CUDA,
     "executorch": executorch.EXECUTORCH,
     "torchscript": torchscript.TORCHSCRIPT,
+    **web.KINDS,
 }
-"""By what stands before the colon."""
+"""By what stands before the argument's colon."""
+
+_LONGEST_FIRST: Final = sorted(TARGETS, key=len, reverse=True)
 
 
 def parse_target(text: str) -> Target:
@@ -26,14 +29,14 @@ def parse_target(text: str) -> Target:
     Raises:
         OptionError: there is no such target here, or fewer cores than threads.
     """
-    kind, colon, argument = text.partition(":")
+    kind = next((own for own in _LONGEST_FIRST if text == own or text.startswith(f"{own}:")), text)
     known = TARGETS.get(kind)
     if known is None:
         raise OptionError(f"no target {text!r}: expected one of {', '.join(TARGETS)}, as in cpu:2.")
     reason = known.availability()
     if reason is not None:
         raise OptionError(f"target {kind} can't run here: {reason}.")
-    return known.make(argument if colon else None)
+    return known.make(None if text == kind else text.removeprefix(f"{kind}:"))
 
 
 def chosen_targets(targets: Sequence[str], threads: int | None) -> tuple[str, ...] | None:

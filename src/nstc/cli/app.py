@@ -27,6 +27,7 @@ from nstc.cli import (
     targets,
     train,
     verify,
+    web_setup,
 )
 from nstc.core.errors import Interrupted, MissingExtraError, NstcError, OutputError
 from nstc.core.version import VERSION
@@ -55,6 +56,7 @@ _VERBS: Final[dict[str, Callable[..., None] | _Group]] = {
     ),
     "report": report.report,
     "targets": targets.targets,
+    "web-setup": web_setup.web_setup,
     "models": models.models,
     "verify": verify.verify,
 }

@@ -30,6 +30,16 @@ def bench(
             "--target", help="Where; nstc targets lists them. Repeatable.", show_default="cpu:2"
         ),
     ] = None,
+    open_page: Annotated[
+        bool,
+        typer.Option(
+            "--open", help="Serve the page of --target web for a phone in this network to open."
+        ),
+    ] = False,
+    https: Annotated[
+        bool,
+        typer.Option("--https", help="Serve it by a certificate of its own: threads need that."),
+    ] = False,
     memory_cap: Annotated[
         int | None,
         typer.Option(
@@ -100,6 +110,7 @@ def bench(
     from nstc.benchmarks.needed_files import needed_files
     from nstc.benchmarks.table import result_table
     from nstc.benchmarks.targets import chosen_targets, parse_target
+    from nstc.benchmarks.targets.web import opened_elsewhere, refuse_baseline_of_another_device
     from nstc.cli.progress import Bar
     from nstc.compress.exporting import ensure_artifact
     from nstc.core.files import refuse_unwritable_file
@@ -110,7 +121,9 @@ def bench(
     settings = override(
         load_recipe(recipe).bench,
         size=size,
-        targets=chosen_targets(target or (), threads),
+        targets=chosen_targets(
+            opened_elsewhere(target or (), page=open_page, https=https), threads
+        ),
         rounds=rounds,
         seed=seed,
         memory=memory,
@@ -124,6 +137,7 @@ def bench(
     refuse_unknown(layout, value_range, size_multiple)
     artifacts = artifact or ()
     if save_baseline is not None:
+        refuse_baseline_of_another_device([parse_target(name) for name in settings.targets])
         baseline_file.refuse_existing(save_baseline)
     for needed in needed_files(
         models,

@@ -1,0 +1,132 @@
+"""Node and Chromium of this machine, as processes that open a link and leave nothing behind."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from nstc.benchmarks.web.messages import one_line
+from nstc.benchmarks.web.setup import DATA, WebRuntime
+
+_BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_FLAGS: Final = (
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--no-proxy-server",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_GRACE_S: Final = 5.0
+"""For a process to end by itself once its results are in."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """An engine at work.
+
+    Attributes:
+        name: In messages.
+        child: The process.
+        log: What it wrote to standard error.
+    """
+
+    name: str
+    child: subprocess.Popen[bytes]
+    log: Path
+
+    def ended(self) -> str | None:
+        """Why there is nothing to wait for any more, by its last words; None while it works."""
+        status = self.child.poll()
+        if status is None:
+            return None
+        return f"{self.name} ended with status {status}: {_last_words(self.log)}"
+
+
+def find_chromium() -> str | None:
+    """The path of Chromium or Chrome, if there is one."""
+    return next((path for name in _BROWSERS if (path := shutil.which(name))), None)
+
+
+def missing_node() -> str | None:
+    """None if Node is here, or what to do."""
+    if shutil.which("node") is None:
+        return "node is not installed: install Node.js 20 or newer (Debian: apt install nodejs)"
+    return None
+
+
+def missing_chromium() -> str | None:
+    """None if Chromium is here and Node to drive it, or what to do."""
+    if find_chromium() is None:
+        return "chromium is not installed: install it (Debian: apt install chromium)"
+    return missing_node()
+
+
+@contextlib.contextmanager
+def in_node(runtime: WebRuntime, link: str) -> Iterator[Process]:
+    """Node at work on a link, until the block ends."""
+    command = ["node", str(DATA / "node.mjs"), str(runtime.node_module)]
+    with _scratch() as folder, _running("node", command, link, folder) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def in_chromium(runtime: WebRuntime, link: str) -> Iterator[Process]:
+    """A headless Chromium with a profile of its own at work on a link, until the block ends."""
+    is_root = hasattr(os, "geteuid") and os.geteuid() == 0  # its sandbox does not work for root
+    flags = [*_FLAGS, *(["--no-sandbox"] if is_root else [])]
+    command = ["node", str(DATA / "chromium.mjs"), str(runtime.driver), str(find_chromium())]
+    with _scratch() as folder:
+        command += [str(folder / "profile"), *flags]
+        with _running("chromium", command, link, folder) as process:
+            yield process
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder for one run. A browser that was ended may still be writing when it goes."""
+    with tempfile.TemporaryDirectory(prefix="nstc-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def _running(name: str, command: list[str], link: str, folder: Path) -> Iterator[Process]:
+    log = folder / "stderr"
+    with log.open("wb") as stderr:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            env={**os.environ, "NSTC_LINK": link, "TMPDIR": str(folder)},
+            start_new_session=True,  # with a group of its own, so that all its children end too
+        )
+    try:
+        yield Process(name, child, log)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(_GRACE_S)
+    finally:
+        _end_group(child)
+
+
+def _end_group(child: subprocess.Popen[bytes]) -> None:
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    else:
+        child.kill()
+    child.wait()
+
+
+def _last_words(log: Path) -> str:
+    """The line of an error if there is one, else the last."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if "Error" in line]
+    return one_line((errors or lines or ["it said nothing"])[-1])

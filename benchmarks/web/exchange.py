@@ -1,0 +1,235 @@
+"""One run's conversation with a page: in which order it may speak, how much, and how long."""
+
+import hmac
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from nstc.benchmarks.web.messages import (
+    RubbishError,
+    Visitor,
+    read_failure,
+    read_samples,
+    read_visitor,
+)
+from nstc.core.errors import TargetError
+
+_POLL_S: Final = 0.2
+_SHORT_BYTES: Final = 4096
+_SAMPLE_BYTES: Final = 32
+"""A number of double precision in JSON, and the comma."""
+
+
+_AGAIN: Final = "Run nstc bench again; a smaller --size needs less of the place."
+
+
+class RefusedError(Exception):
+    """A message that is not taken.
+
+    Attributes:
+        status: Of HTTP.
+    """
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a run gave.
+
+    Attributes:
+        visitor: Who opened the page, as it says itself.
+        address: Where it came from, as the network says.
+        samples_ms: One list a file, one time a round.
+        outputs: Of each file, the raw bytes.
+    """
+
+    visitor: Visitor
+    address: str
+    samples_ms: tuple[tuple[float, ...], ...]
+    outputs: tuple[bytes, ...]
+
+
+class Patience(NamedTuple):
+    """How long to wait, in seconds: for the page to be opened, and for each next message."""
+
+    opening_s: float
+    silence_s: float
+
+
+class Exchange:
+    """Takes the messages of the first who opens the page, and of nobody else.
+
+    Whoever begins is given a key that all later messages must carry. Anything that the page would
+    not send ends the run.
+
+    Args:
+        output_bytes: The exact size of each file's output.
+        rounds: Timed rounds.
+        threads: As many as the page is told to take; None where it may choose.
+    """
+
+    def __init__(self, output_bytes: Sequence[int], *, rounds: int, threads: int | None) -> None:
+        self._sizes = tuple(output_bytes)
+        self._rounds = rounds
+        self._threads = threads
+        self._changed = threading.Condition()
+        self._key = ""
+        self._visitor: Visitor | None = None
+        self._address = ""
+        self._outputs: dict[int, bytes] = {}
+        self._samples: tuple[tuple[float, ...], ...] | None = None
+        self._trouble: str | None = None
+        self._steps = 0
+        self._last_heard = time.monotonic()
+
+    def limit(self, name: str) -> int | None:
+        """How many bytes a message may have; None if there is no such message."""
+        limits = {
+            "begin": _SHORT_BYTES,
+            "step": _SHORT_BYTES,
+            "failed": _SHORT_BYTES,
+            "samples": _SHORT_BYTES + _SAMPLE_BYTES * len(self._sizes) * self._rounds,
+        }
+        limits |= {f"output/{i}": size for i, size in enumerate(self._sizes)}
+        return limits.get(name)
+
+    def refuse_stranger(self, name: str, key: str) -> None:
+        """Turn away who does not hold the key, before the body is read.
+
+        Raises:
+            RefusedError: it is the wrong key, or the run is over.
+        """
+        with self._changed:
+            if name == "begin":
+                if self._key:
+                    raise RefusedError(409, "this link was used already: run nstc bench again")
+            elif not self._key or not hmac.compare_digest(key.encode(), self._key.encode()):
+                raise RefusedError(403, "the run belongs to whoever opened the link first")
+            if self._is_over:
+                raise RefusedError(409, "the run is over")
+
+    def take(self, name: str, key: str, body: bytes, address: str) -> str:
+        """Take one message.
+
+        Args:
+            name: One that `limit` knows.
+            key: What `begin` gave, "" for begin itself.
+            body: At most as long as `limit` says.
+            address: Where it came from.
+
+        Returns:
+            What to reply: the key, for begin.
+
+        Raises:
+            RefusedError: it is not taken; the run may be over by that.
+        """
+        with self._changed:
+            self.refuse_stranger(name, key)
+            try:
+                reply = self._taken(name, body, address)
+            except RubbishError as error:
+                self._trouble = f"the page sent rubbish ({name}: {error})"
+                raise RefusedError(400, str(error)) from error
+            finally:
+                self._last_heard = time.monotonic()
+                self._changed.notify_all()
+            return reply
+
+    def end(self, trouble: str) -> None:
+        """End the run for a reason that is not in a message."""
+        with self._changed:
+            self._trouble = self._trouble or trouble
+            self._changed.notify_all()
+
+    def wait(
+        self,
+        patience: Patience,
+        *,
+        ended: Callable[[], str | None] = lambda: None,
+        steps: Callable[[int], None] = lambda _: None,
+    ) -> Answer:
+        """Until everything has come.
+
+        Args:
+            patience: How long.
+            ended: Gives why whoever was to open the page is gone, None while it is not.
+            steps: Told now and then how many steps are done.
+
+        Raises:
+            TargetError: nobody opened the page, it fell silent, failed or sent rubbish.
+        """
+        self._last_heard = time.monotonic()
+        while True:
+            gone = ended()  # asked first: what it sent before it went counts
+            with self._changed:
+                if (answer := self._answer()) is not None:
+                    return answer
+                self._refuse_trouble(patience, gone)
+                self._changed.wait(_POLL_S)
+                done = self._steps
+            steps(done)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._trouble is not None or self._samples is not None
+
+    def _taken(self, name: str, body: bytes, address: str) -> str:
+        if name == "begin":
+            self._visitor = read_visitor(body, threads=self._threads)
+            self._address = address
+            self._key = secrets.token_urlsafe(16)
+            return self._key
+        if name == "step":
+            self._steps += 1
+            if self._steps > len(self._sizes) * (self._rounds + 1):
+                raise RubbishError("more steps than there are")
+        elif name == "failed":
+            self._trouble = f"it failed there: {read_failure(body)}"
+        elif name == "samples":
+            samples = read_samples(body, files=len(self._sizes), rounds=self._rounds)
+            if len(self._outputs) < len(self._sizes):
+                raise RubbishError("times without pictures")
+            self._samples = samples
+        else:
+            self._keep_output(int(name.rpartition("/")[2]), body)
+        return "ok"
+
+    def _keep_output(self, number: int, body: bytes) -> None:
+        if number in self._outputs:
+            raise RubbishError("it came before")
+        if len(body) != self._sizes[number]:
+            raise RubbishError(f"{len(body)} bytes, expected {self._sizes[number]}")
+        self._outputs[number] = body
+
+    def _answer(self) -> Answer | None:
+        if self._samples is None or self._visitor is None:
+            return None
+        return Answer(
+            visitor=self._visitor,
+            address=self._address,
+            samples_ms=self._samples,
+            outputs=tuple(self._outputs[i] for i in range(len(self._sizes))),
+        )
+
+    def _refuse_trouble(self, patience: Patience, gone: str | None) -> None:
+        trouble = self._trouble or gone
+        if trouble is not None:
+            raise TargetError(f"{trouble}. {_AGAIN}")
+        silent_s = time.monotonic() - self._last_heard
+        if self._visitor is None:
+            if silent_s > patience.opening_s:
+                raise TargetError(
+                    f"nobody opened the page within {patience.opening_s:.0f} s. If a device could "
+                    "not, look whether it is in the same network and no firewall is between."
+                )
+        elif silent_s > patience.silence_s:
+            raise TargetError(
+                f"{self._visitor.agent:.60} fell silent for {patience.silence_s:.0f} s after "
+                f"{self._steps} steps: its page was closed, hangs, or the network is gone. {_AGAIN}"
+            )

@@ -1,0 +1,125 @@
+"""What the page is asked to do, and the files that it needs for it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from nstc.benchmarks.latency import FAST_MS, FAST_REPEATS, PAUSE_S
+from nstc.benchmarks.web.setup import DATA, WebRuntime
+from nstc.core.errors import OptionError
+from nstc.core.images import Pixels
+from nstc.runtime.arrays import Array
+from nstc.runtime.foreign import ForeignSession, Framed
+from nstc.runtime.session import Session
+
+Content = bytes | Path
+"""Of a served file: its bytes, or where they are."""
+
+_OWN_FILES: Final = ("page.mjs", "page.css", "rounds.mjs")
+_DTYPES: Final = ("uint8", "float32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A file to run on a picture, and what ONNX Runtime on this machine made of it.
+
+    Attributes:
+        session: The file, opened here.
+        input_name: Of the graph.
+        output_name: Of the graph; None for its first.
+        values: The input.
+        raw: The output here.
+        frame: How a foreign file's picture lies in the output, else None.
+    """
+
+    session: Session
+    input_name: str
+    output_name: str | None
+    values: Array
+    raw: Array
+    frame: Framed | None
+
+    def picture(self, raw: Array) -> Pixels:
+        """An output as the picture (H, W, 3) uint8 that it stands for."""
+        if self.frame is None:
+            return self.session.finish(raw)
+        return self.session.finish(Framed(raw, self.frame.height, self.frame.width))
+
+
+def ask(session: Session, picture: Pixels) -> Asked:
+    """Run a file here on a picture (H, W, 3) uint8.
+
+    Raises:
+        OptionError: it takes something that the page can't make.
+        NstcError: it does not run here.
+    """
+    feed = session.prepare(picture)
+    raw = session.infer(feed)
+    frame = None
+    if isinstance(session, ForeignSession):
+        names: tuple[str, str | None] = (
+            session.contract.input_name,
+            session.contract.output_name,
+        )
+        values, frame, raw = feed.values, feed, raw.values
+    else:
+        ((name, values),) = feed.items()
+        names = (name, None)
+    if values.dtype.name not in _DTYPES or raw.dtype.name not in _DTYPES:
+        raise OptionError(
+            f"{session.path} takes {values.dtype} and gives {raw.dtype}: in a browser nstc runs "
+            f"graphs of {' and '.join(_DTYPES)}."
+        )
+    return Asked(
+        session=session,
+        input_name=names[0],
+        output_name=names[1],
+        values=values,
+        raw=raw,
+        frame=frame,
+    )
+
+
+def site_of(
+    asked: Sequence[Asked], runtime: WebRuntime, *, threads: int | None, rounds: int, seed: int
+) -> Mapping[str, Content]:
+    """Everything that is served, by exact name; "" is the page.
+
+    Args:
+        asked: The reference and the candidates.
+        runtime: Where onnxruntime-web is.
+        threads: None for as many as onnxruntime-web itself would take.
+        rounds: Timed rounds.
+        seed: Of the orders within them.
+    """
+    rng = np.random.default_rng(seed)
+    job = {
+        "threads": threads,
+        "pauseMs": PAUSE_S * 1000,
+        "fastMs": FAST_MS,
+        "fastRepeats": FAST_REPEATS,
+        "openingRuns": 3,
+        "orders": [rng.permutation(len(asked)).tolist() for _ in range(rounds)],
+        "files": [
+            {
+                "model": f"model/{i}",
+                "feed": f"feed/{i}",
+                "input": own.input_name,
+                "output": own.output_name,
+                "dtype": own.values.dtype.name,
+                "shape": own.values.shape,
+            }
+            for i, own in enumerate(asked)
+        ],
+    }
+    site: dict[str, Content] = {"": DATA / "page.html", "job.json": json.dumps(job).encode()}
+    site |= {name: DATA / name for name in _OWN_FILES}
+    site |= {path.name: path for path in runtime.page_files}
+    for i, own in enumerate(asked):
+        site[f"model/{i}"] = own.session.path
+        site[f"feed/{i}"] = np.ascontiguousarray(own.values).tobytes()
+    return site

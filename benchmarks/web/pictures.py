@@ -1,0 +1,47 @@
+"""Whether a picture that was made elsewhere is the one that ONNX Runtime makes here."""
+
+from typing import Final
+
+import numpy as np
+
+from nstc.benchmarks.web.job import Asked
+from nstc.core.errors import TargetError
+from nstc.core.images import Pixels
+
+NEAR_LEVELS: Final = 1
+"""Of 255: float kernels of two processors round differently."""
+
+MOST_FAR_SHARE: Final = 0.001
+"""Of a picture's values may be further off, where a rounding in between fell the other way."""
+
+
+def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
+    """Hold a file's picture to the one that was made here: a fast wrong picture is no result.
+
+    Args:
+        asked: The file, with its output here.
+        output: The raw bytes that came.
+        where: The name of the place.
+
+    Returns:
+        The largest difference between the two pictures, in levels from 0 to 255.
+
+    Raises:
+        TargetError: it is another picture.
+    """
+    raw = np.frombuffer(output, asked.raw.dtype).reshape(asked.raw.shape)
+    if raw.dtype.kind == "f" and not np.isfinite(raw).all():
+        raise TargetError(f"{asked.session.path} gives no finite numbers in {where}.")
+    off = _levels_off(asked.picture(raw), asked.picture(asked.raw))
+    far = float((off > NEAR_LEVELS).mean())
+    if far > MOST_FAR_SHARE:
+        raise TargetError(
+            f"{asked.session.path} gives another picture in {where} than in ONNX Runtime here: "
+            f"{far:.1%} of its values are more than {NEAR_LEVELS}/255 off, the worst by "
+            f"{off.max()}; at most {MOST_FAR_SHARE:.1%} may be. Its times are no result."
+        )
+    return int(off.max())
+
+
+def _levels_off(one: Pixels, other: Pixels) -> Pixels:
+    return np.where(one > other, one - other, other - one)

@@ -1,0 +1,143 @@
+// The rounds of nstc's latency.py where JavaScript runs: in Node, and in any browser.
+//
+// The server says what to do (job.json) and takes what came of it; it trusts nothing from here.
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function median(values) {
+  const sorted = [...values].sort((one, other) => one - other);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** The smallest step in ms that the clock makes: browsers coarsen it, least where isolated. */
+function clockStep() {
+  let smallest = Infinity;
+  for (let i = 0; i < 20; i++) {
+    const before = performance.now();
+    let after = before;
+    while (after === before) after = performance.now();
+    smallest = Math.min(smallest, after - before);
+  }
+  return smallest;
+}
+
+class Server {
+  constructor(link) {
+    this.link = link;
+    this.key = "";
+  }
+
+  async get(name) {
+    return accepted(await fetch(new URL(name, this.link), { cache: "no-store" }));
+  }
+
+  async post(name, body) {
+    const headers = { "Content-Type": "application/octet-stream", "Nstc-Run": this.key };
+    const to = new URL(name, this.link);
+    return accepted(await fetch(to, { method: "POST", headers, body }));
+  }
+
+  tell(name, content) {
+    return this.post(name, JSON.stringify(content));
+  }
+}
+
+async function accepted(response) {
+  if (!response.ok) throw new Error((await response.text()) || `status ${response.status}`);
+  return response;
+}
+
+/** One session with its input ready; `run` gives the output, and counts as one inference. */
+async function opened(ort, server, file) {
+  const model = new Uint8Array(await (await server.get(file.model)).arrayBuffer());
+  const bytes = await (await server.get(file.feed)).arrayBuffer();
+  const values = file.dtype === "uint8" ? new Uint8Array(bytes) : new Float32Array(bytes);
+  const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
+  const feed = { [file.input]: new ort.Tensor(file.dtype, values, file.shape) };
+  const name = file.output ?? session.outputNames[0];
+  return { run: async () => (await session.run(feed, [name]))[name] };
+}
+
+async function timed(session) {
+  const start = performance.now();
+  const output = await session.run();
+  const elapsed = performance.now() - start;
+  output.dispose();
+  return elapsed;
+}
+
+/** Timed runs a turn; the first of the opening runs allocates memory and does not count. */
+async function repeatsOf(session, job) {
+  await sleep(job.pauseMs);
+  const times = [];
+  for (let i = 0; i < job.openingRuns; i++) times.push(await timed(session));
+  return Math.min(...times.slice(1)) < job.fastMs ? job.fastRepeats : 1;
+}
+
+async function turn(session, repeats, job) {
+  await sleep(job.pauseMs);
+  for (let i = 0; i < repeats; i++) await timed(session);
+  const times = [];
+  for (let i = 0; i < repeats; i++) times.push(await timed(session));
+  return median(times);
+}
+
+/**
+ * Do what the server asks, tell it of every step, and give it the pictures and the times.
+ *
+ * @param ort The onnxruntime-web module.
+ * @param link Where the server's files lie; ends with a slash.
+ * @param here { agent, isolated, secure, cores }: what this place is; threads need isolation.
+ * @param say Called with a line for whoever watches.
+ * @param stop An AbortSignal, or nothing.
+ */
+export async function runJob(ort, link, here, say, stop) {
+  const server = new Server(link);
+  const job = await (await server.get("job.json")).json();
+  const threads = here.isolated ? (job.threads ?? Math.min(4, Math.ceil(here.cores / 2))) : 1;
+  const place = {
+    agent: here.agent.slice(0, 300),
+    secure: here.secure,
+    isolated: here.isolated,
+    threads,
+    clock_step_ms: clockStep(),
+  };
+  server.key = await (await server.tell("begin", place)).text();
+  try {
+    const watch = (line) => {
+      stop?.throwIfAborted();
+      say(line);
+    };
+    ort.env.logLevel = "error";
+    ort.env.wasm.numThreads = threads;
+    const samples = await measured(ort, server, job, watch);
+    watch("sending the results");
+    await server.tell("samples", { samples_ms: samples });
+  } catch (error) {
+    await server.tell("failed", { message: String(error?.message ?? error).slice(0, 300) });
+    throw error;
+  }
+}
+
+async function measured(ort, server, job, say) {
+  const sessions = [];
+  const repeats = [];
+  for (const [i, file] of job.files.entries()) {
+    say(`network ${i + 1} of ${job.files.length}`);
+    const session = await opened(ort, server, file);
+    await server.post(`output/${i}`, (await session.run()).data);
+    repeats.push(await repeatsOf(session, job));
+    sessions.push(session);
+    await server.tell("step", {});
+  }
+  const samples = sessions.map(() => []);
+  for (const [round, order] of job.orders.entries()) {
+    say(`round ${round + 1} of ${job.orders.length}`);
+    for (const i of order) {
+      samples[i].push(await turn(sessions[i], repeats[i], job));
+      await server.tell("step", {});
+    }
+  }
+  return samples;
+}

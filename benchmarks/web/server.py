@@ -1,0 +1,198 @@
+"""The server of one run: a few files by exact name behind a token, and the page's messages."""
+
+import hmac
+import secrets
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from nstc.benchmarks.web.exchange import Exchange, RefusedError
+from nstc.benchmarks.web.job import Content
+from nstc.core.errors import TargetError
+
+LOOPBACK: Final = "127.0.0.1"
+
+_SOCKET_S: Final = 30
+"""A client that sends nothing for so long in the middle of a request is dropped."""
+
+_MOST_CLIENTS: Final = 32
+
+_TYPES: Final[Mapping[str, str]] = {
+    "": "text/html; charset=utf-8",
+    "page.css": "text/css",
+    "job.json": "application/json",
+}
+"""By name; else by ending."""
+
+_TYPES_BY_ENDING: Final[Mapping[str, str]] = {
+    ".mjs": "text/javascript",
+    ".wasm": "application/wasm",
+}
+
+_HEADERS: Final[Mapping[str, str]] = {
+    # threads need both: a page that shares memory must let no other site in
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; connect-src 'self'; style-src 'self'; "
+    "script-src 'self' 'wasm-unsafe-eval' blob:; worker-src 'self' blob:",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+
+@contextmanager
+def serving(
+    site: Mapping[str, Content],
+    exchange: Exchange,
+    *,
+    host: str = LOOPBACK,
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[str]:
+    """Serve while the block runs.
+
+    Args:
+        site: Content by exact name; nothing else is ever read.
+        exchange: Takes the messages.
+        host: The address to bind to.
+        tls: Serve https by this.
+
+    Yields:
+        The link, token and all; it ends with a slash.
+
+    Raises:
+        TargetError: the address can't be bound to.
+    """
+    token = secrets.token_urlsafe(16)
+    try:
+        server = _Server(host, site, exchange, token)
+    except OSError as error:
+        raise TargetError(f"can't serve on {host}: {error.strerror}.") from error
+    with server:
+        if tls is not None:
+            # the handshake is left to each client's own thread: a client that makes none would
+            # else keep all others out
+            server.socket = tls.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        scheme = "http" if tls is None else "https"
+        try:
+            yield f"{scheme}://{host}:{server.server_port}/{token}/"
+        finally:
+            server.shutdown()
+
+
+def network_address() -> str:
+    """This machine's address in the network that phones share with it.
+
+    Raises:
+        TargetError: it is in none.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # a datagram socket sends nothing by that
+        except OSError as error:
+            raise TargetError(
+                "this machine is in no network, so nothing else can open its page: connect it."
+            ) from error
+        return str(probe.getsockname()[0])
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(
+        self, host: str, site: Mapping[str, Content], exchange: Exchange, token: str
+    ) -> None:
+        super().__init__((host, 0), _Handler)
+        self.site = site
+        self.exchange = exchange
+        self.token = token
+        self._places = threading.BoundedSemaphore(_MOST_CLIENTS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """Of a client that went away its silence tells; anything else is a fault of ours."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            self.exchange.end(f"the server failed: {error!r}")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout: ClassVar[int] = _SOCKET_S
+    server: _Server
+
+    def do_GET(self) -> None:
+        name = self._name()
+        content = None if name is None else self.server.site.get(name)
+        if name is None or content is None:
+            self._reply(404, b"there is no such page")
+            return
+        body = content.read_bytes() if isinstance(content, Path) else content
+        kind = _TYPES.get(name) or _TYPES_BY_ENDING.get(Path(name).suffix)
+        self._reply(200, body, kind or "application/octet-stream")
+
+    def do_POST(self) -> None:
+        name = self._name()
+        limit = None if name is None else self.server.exchange.limit(name)
+        if name is None or limit is None:
+            self._reply(404, b"there is no such page")
+            return
+        try:
+            reply = self._taken(name, limit)
+        except RefusedError as error:
+            self._reply(error.status, str(error).encode())
+        else:
+            self._reply(200, reply.encode())
+
+    def _taken(self, name: str, limit: int) -> str:
+        exchange, key = self.server.exchange, self.headers.get("Nstc-Run", "")
+        exchange.refuse_stranger(name, key)
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit()):
+            raise RefusedError(411, "a message says how long it is")
+        if len(length) > len(str(limit)) or int(length) > limit:
+            exchange.end(f"the page sent rubbish ({name}: more than {limit} bytes)")
+            raise RefusedError(413, f"more than {limit} bytes")
+        body = self.rfile.read(int(length))
+        if len(body) < int(length):
+            raise RefusedError(400, "half a message")
+        return exchange.take(name, key, body, str(self.client_address[0]))
+
+    def _name(self) -> str | None:
+        """What is asked for, None without the token; a name is taken as it is, never decoded."""
+        root, slash, rest = self.path.removeprefix("/").partition("/")
+        holds_token = hmac.compare_digest(root.encode(), self.server.token.encode())
+        return rest if slash and holds_token else None
+
+    def _reply(self, status: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
+        self.send_response_only(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: what matters is in the result."""

@@ -1,0 +1,11 @@
+"""nstc web-setup."""
+
+import typer
+
+
+def web_setup() -> None:
+    """Fetch onnxruntime-web from npm into the user's cache, for nstc bench --target web."""
+    from nstc.benchmarks.web.setup import install, runtime_version
+
+    runtime = install()
+    typer.echo(f"onnxruntime-web {runtime_version()} is in {runtime.folder}")
