@@ -87,7 +87,7 @@ def _metric(row: Row, name: str) -> str:
 def _caption(result: BenchResult) -> str:
     protocol = result.protocol
     lines = [
-        *map(_beside, result.references),
+        *(line for own in result.references for line in (_beside(own), *_browser(own))),
         f"{protocol.size}x{protocol.size} px, {protocol.rounds} rounds, protocol {protocol.id}",
     ]
     judged = [row.quality for row in result.rows if row.quality is not None]
@@ -132,8 +132,18 @@ def _inconclusive(row: Row) -> str:
 
 
 def _device(reference: Reference) -> str:
-    device = reference.place.get("device")
-    return "" if device is None else f", on {device}"
+    place = reference.place
+    return f", on {place['device']}" if "device" in place and "browser" not in place else ""
+
+
+def _browser(reference: Reference) -> list[str]:
+    """Where a target's page ran: what it was is known by its own word alone."""
+    place = reference.place
+    if "browser" not in place:
+        return []
+    threads = "one thread" if place["threads"] == 1 else f"{place['threads']} threads"
+    context = "a" if place["secure_context"] else "no"
+    return [f"  on {place['device']}, {threads}, {context} secure context: {place['browser']}"]
 
 
 def _count(number: int | None) -> str:

@@ -2,6 +2,9 @@
 //
 // The server says what to do (job.json) and takes what came of it; it trusts nothing from here.
 
+// A time is at least so many steps of the clock, or several runs are timed in one stretch.
+const STEPS_OF_CLOCK = 100;
+
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function median(values) {
@@ -59,27 +62,30 @@ async function opened(ort, server, file) {
   return { run: async () => (await session.run(feed, [name]))[name] };
 }
 
-async function timed(session) {
+/** Milliseconds a run, of as many runs in one stretch as the clock needs to tell them. */
+async function timed(session, stretch = 1) {
   const start = performance.now();
-  const output = await session.run();
-  const elapsed = performance.now() - start;
-  output.dispose();
-  return elapsed;
+  for (let i = 0; i < stretch; i++) (await session.run()).dispose();
+  return (performance.now() - start) / stretch;
 }
 
 /** Timed runs a turn; the first of the opening runs allocates memory and does not count. */
-async function repeatsOf(session, job) {
+async function planOf(session, job, clockStepMs) {
   await sleep(job.pauseMs);
   const times = [];
   for (let i = 0; i < job.openingRuns; i++) times.push(await timed(session));
-  return Math.min(...times.slice(1)) < job.fastMs ? job.fastRepeats : 1;
+  const fastest = Math.max(Math.min(...times.slice(1)), clockStepMs);
+  return {
+    repeats: fastest < job.fastMs ? job.fastRepeats : 1,
+    stretch: Math.ceil((STEPS_OF_CLOCK * clockStepMs) / fastest),
+  };
 }
 
-async function turn(session, repeats, job) {
+async function turn(session, { repeats, stretch }, job) {
   await sleep(job.pauseMs);
   for (let i = 0; i < repeats; i++) await timed(session);
   const times = [];
-  for (let i = 0; i < repeats; i++) times.push(await timed(session));
+  for (let i = 0; i < repeats; i++) times.push(await timed(session, stretch));
   return median(times);
 }
 
@@ -111,7 +117,7 @@ export async function runJob(ort, link, here, say, stop) {
     };
     ort.env.logLevel = "error";
     ort.env.wasm.numThreads = threads;
-    const samples = await measured(ort, server, job, watch);
+    const samples = await measured(ort, server, job, place.clock_step_ms, watch);
     watch("sending the results");
     await server.tell("samples", { samples_ms: samples });
   } catch (error) {
@@ -120,14 +126,14 @@ export async function runJob(ort, link, here, say, stop) {
   }
 }
 
-async function measured(ort, server, job, say) {
+async function measured(ort, server, job, clockStepMs, say) {
   const sessions = [];
-  const repeats = [];
+  const plans = [];
   for (const [i, file] of job.files.entries()) {
     say(`network ${i + 1} of ${job.files.length}`);
     const session = await opened(ort, server, file);
     await server.post(`output/${i}`, (await session.run()).data);
-    repeats.push(await repeatsOf(session, job));
+    plans.push(await planOf(session, job, clockStepMs));
     sessions.push(session);
     await server.tell("step", {});
   }
@@ -135,7 +141,7 @@ async function measured(ort, server, job, say) {
   for (const [round, order] of job.orders.entries()) {
     say(`round ${round + 1} of ${job.orders.length}`);
     for (const i of order) {
-      samples[i].push(await turn(sessions[i], repeats[i], job));
+      samples[i].push(await turn(sessions[i], plans[i], job));
       await server.tell("step", {});
     }
   }

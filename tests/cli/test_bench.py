@@ -89,7 +89,32 @@ def test_no_flag_is_forgotten_here(flags_of) -> None:
         "--json",
         "--save-baseline",
         "--memory-cap",
+        "--open",
+        "--https",
     }
+
+
+def test_open_serves_the_page_of_web_for_another_device(bench, monkeypatch) -> None:
+    monkeypatch.setattr("nstc.benchmarks.targets.parse_target", lambda _: None)
+    served = bench("--target", "cpu:1", "--target", "web", "--open")
+    assert served["recipe"].targets == ("cpu:1", "web:open")
+    secured = bench("--target", "web:2", "--open", "--https")
+    assert secured["recipe"].targets == ("web:open-https:2",)
+
+
+def test_open_needs_web_and_keeps_no_baseline(nstc, monkeypatch, tmp_path) -> None:
+    done = nstc("bench", "one", "--against", "one", "--open")
+    assert (done.code, done.error) == (
+        3,
+        "nstc: --open serves the page of --target web: give --target web too.",
+    )
+    monkeypatch.setattr("nstc.benchmarks.web.setup.WebRuntime.is_complete", True)
+    done = nstc(
+        *("bench", "one", "--against", "one", "--target", "web", "--open"),
+        *("--save-baseline", tmp_path / "baseline.json"),
+    )
+    assert done.code == 3
+    assert "--open measures another device" in done.error
 
 
 def test_threads_and_target_contradict(nstc) -> None:

@@ -25,3 +25,10 @@ def test_one_whose_extra_is_not_installed_says_what_to_install(nstc, monkeypatch
     assert found["executorch"]["available"] is False
     assert 'pip install "nstc[executorch]"' in found["executorch"]["reason"]
     assert "this machine" in found["executorch"]["summary"]
+
+
+def test_the_line_that_mends_it_is_whole_where_the_table_is_narrow(nstc, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    words = nstc("targets").out.split()
+    assert {"web:open-https[:N]", "nstc", "web-setup"} <= set(words)
+    assert not [word for word in words if "…" in word]

@@ -1,0 +1,120 @@
+"""Who may speak, in which order, how much and how long."""
+
+import json
+import threading
+
+import pytest
+
+from nstc.benchmarks.web.exchange import Exchange, Patience, RefusedError
+from nstc.core.errors import TargetError
+
+BEGIN = json.dumps(
+    {"agent": "Phone/1", "secure": True, "isolated": True, "threads": 2, "clock_step_ms": 0.1}
+).encode()
+SAMPLES = json.dumps({"samples_ms": [[1, 2], [3, 4]]}).encode()
+SOON = Patience(opening_s=0.05, silence_s=0.05)
+
+
+@pytest.fixture
+def exchange():
+    return Exchange([4, 2], rounds=2, threads=None)
+
+
+@pytest.fixture
+def say(exchange):
+    key = exchange.take("begin", "", BEGIN, "10.0.0.9")
+    return lambda name, body=b"{}": exchange.take(name, key, body, "10.0.0.9")
+
+
+def test_a_whole_run(exchange, say):
+    say("output/1", b"ab")
+    say("output/0", b"abcd")
+    for _ in range(6):
+        say("step")
+    say("samples", SAMPLES)
+    answer = exchange.wait(SOON)
+    assert answer.samples_ms == ((1.0, 2.0), (3.0, 4.0))
+    assert answer.outputs == (b"abcd", b"ab")
+    assert (answer.visitor.threads, answer.address) == (2, "10.0.0.9")
+
+
+def test_the_link_is_good_for_one(exchange, say):
+    with pytest.raises(RefusedError, match="used already") as refused:
+        exchange.take("begin", "", BEGIN, "10.0.0.10")
+    assert refused.value.status == 409
+    for key in ("", "wrong", "é"):
+        with pytest.raises(RefusedError, match="belongs to"):
+            exchange.take("step", key, b"{}", "10.0.0.10")
+    say("step")  # a stranger's tries do not end the run
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "why"),
+    [
+        ("output/0", b"abc", "3 bytes, expected 4"),
+        ("samples", b"{}", "no object of samples_ms"),
+        ("samples", SAMPLES, "times without pictures"),
+        ("failed", b"{}", "no object of message"),
+    ],
+)
+def test_rubbish_ends_the_run(exchange, say, name, body, why):
+    with pytest.raises(RefusedError) as refused:
+        say(name, body)
+    assert refused.value.status == 400
+    with pytest.raises(TargetError, match=f"sent rubbish.*{why}"):
+        exchange.wait(SOON)
+    with pytest.raises(RefusedError, match="is over"):
+        say("step")
+
+
+def test_a_picture_comes_once(exchange, say):
+    say("output/1", b"ab")
+    with pytest.raises(RefusedError, match="came before"):
+        say("output/1", b"ab")
+
+
+def test_a_page_can_not_keep_us_waiting_by_steps_without_end(exchange, say):
+    for _ in range(6):
+        say("step")
+    with pytest.raises(RefusedError, match="more steps"):
+        say("step")
+
+
+def test_what_failed_there_is_told(exchange, say):
+    say("failed", b'{"message": "out of memory"}')
+    with pytest.raises(TargetError, match=r"failed there: out of memory\. Run nstc bench again"):
+        exchange.wait(SOON)
+
+
+def test_nobody_comes(exchange):
+    with pytest.raises(TargetError, match=r"nobody opened the page.*firewall"):
+        exchange.wait(SOON)
+
+
+def test_a_page_falls_silent(exchange, say):
+    say("step")
+    with pytest.raises(TargetError, match=r"Phone/1 fell silent.*after 1 steps"):
+        exchange.wait(SOON)
+
+
+def test_each_message_is_as_long_as_it_can_be(exchange):
+    assert exchange.limit("output/0") == 4
+    assert exchange.limit("output/2") is None
+    assert exchange.limit("../etc/passwd") is None
+    longest = json.dumps({"samples_ms": [[1 / 3e5 + 1e3] * 2] * 2})
+    assert len(longest) <= exchange.limit("samples") < 5000
+
+
+def test_results_count_though_their_sender_is_gone(exchange, say):
+    """A process ends right after its results: what it sent came before its end."""
+    say("output/0", b"abcd")
+    say("output/1", b"ab")
+    say("samples", SAMPLES)
+    assert exchange.wait(SOON, ended=lambda: "it ended").samples_ms[0] == (1.0, 2.0)
+
+
+def test_a_sender_that_is_gone_is_not_waited_for(exchange):
+    done = threading.Event()
+    with pytest.raises(TargetError, match="it ended"):
+        exchange.wait(Patience(600, 600), ended=lambda: "it ended", steps=lambda _: done.set())
+    assert not done.is_set()
