@@ -42,6 +42,7 @@ VERBS = [
     "baseline",
     "report",
     "targets",
+    "web-setup",
     "models",
     "verify",
 ]

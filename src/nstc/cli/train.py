@@ -48,7 +48,7 @@ def train(
     seed: options.Seed = None,
     resume: options.Resume = False,
 ) -> None:
-    """Train a full-size style network from a painting and photographs."""
+    """Train a full-size network from a painting and photographs."""
     from nstc.cli.progress import Bar
     from nstc.compress.training import train as run
     from nstc.core.photos import photos_in

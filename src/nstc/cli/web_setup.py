@@ -4,7 +4,7 @@ import typer
 
 
 def web_setup() -> None:
-    """Fetch onnxruntime-web from npm into the user's cache, for nstc bench --target web."""
+    """Fetch onnxruntime-web from npm, for nstc bench --target web."""
     from nstc.benchmarks.web.setup import install, runtime_version
 
     runtime = install()
