@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,9 +92,15 @@ def in_chromium(runtime: WebRuntime, link: str) -> Iterator[Process]:
 
 @contextlib.contextmanager
 def _scratch() -> Iterator[Path]:
-    """A folder for one run. A browser that was ended may still be writing when it goes."""
-    with tempfile.TemporaryDirectory(prefix="nstc-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    """A folder for one run; a browser whose driver was killed writes to it a moment longer."""
+    folder = Path(tempfile.mkdtemp(prefix="nstc-"))
+    try:
+        yield folder
+    finally:
+        until = time.monotonic() + _GRACE_S
+        while folder.exists() and time.monotonic() < until:
+            shutil.rmtree(folder, ignore_errors=True)
+            time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -117,16 +124,25 @@ def _running(name: str, command: list[str], link: str, folder: Path) -> Iterator
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-    else:
+    """Ask first: Chromium has a group of its own, and its driver ends it when it is asked to."""
+    if not hasattr(os, "killpg"):
         child.kill()
+        child.wait()
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(_GRACE_S)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
     child.wait()
 
 
 def _last_words(log: Path) -> str:
-    """The line of an error if there is one, else the last."""
+    """The first line that tells of an error, else the last one."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if "Error" in line]
-    return one_line((errors or lines or ["it said nothing"])[-1])
+    for word in ("FATAL", "Error"):  # Chromium's own reason is worth more than its driver's
+        telling = [line for line in lines if word in line]
+        if telling:
+            return one_line(telling[0])
+    return one_line(lines[-1]) if lines else "it said nothing"

@@ -51,6 +51,9 @@ def test_the_last_words_of_a_process_that_ended(node):
     node("echo 'TypeError: no such thing' >&2; echo '    at place' >&2; exit 3")
     with engines.in_node(RUNTIME, "link") as process:
         assert ended(process) == "node ended with status 3: TypeError: no such thing"
+    node("echo '[err] FATAL: path too long' >&2; echo 'Node.js v20' >&2; exit 1")
+    with engines.in_node(RUNTIME, "link") as process:
+        assert ended(process) == "node ended with status 1: [err] FATAL: path too long"
     node("exit 0")
     with engines.in_node(RUNTIME, "link") as process:
         assert ended(process).endswith("status 0: it said nothing")
