@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from nstc.benchmarks.latency import FAST_MS, FAST_REPEATS, PAUSE_S
+from nstc.benchmarks.steadiness import MAX_WARM_UPS, STEADY
 from nstc.benchmarks.web.setup import DATA, WebRuntime
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
@@ -102,7 +103,8 @@ def site_of(
         "pauseMs": PAUSE_S * 1000,
         "fastMs": FAST_MS,
         "fastRepeats": FAST_REPEATS,
-        "openingRuns": 3,
+        "maxWarmUps": MAX_WARM_UPS,
+        "steady": STEADY,
         "orders": [rng.permutation(len(asked)).tolist() for _ in range(rounds)],
         "files": [
             {

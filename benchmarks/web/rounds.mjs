@@ -69,21 +69,33 @@ async function timed(session, stretch = 1) {
   return (performance.now() - start) / stretch;
 }
 
-/** Timed runs a turn; the first of the opening runs allocates memory and does not count. */
+/** Run until a run is not faster than the one before by more than the share that counts. */
+async function warmUp(session, job) {
+  let before = await timed(session);
+  for (let runs = 0; runs < job.maxWarmUps; runs++) {
+    const now = await timed(session);
+    if (now >= before * (1 - job.steady)) return { runs, warmMs: Math.min(before, now) };
+    before = now;
+  }
+  return { runs: job.maxWarmUps, warmMs: before };
+}
+
+/** How a turn of a session goes. */
 async function planOf(session, job, clockStepMs) {
   await sleep(job.pauseMs);
-  const times = [];
-  for (let i = 0; i < job.openingRuns; i++) times.push(await timed(session));
-  const fastest = Math.max(Math.min(...times.slice(1)), clockStepMs);
+  const { runs, warmMs } = await warmUp(session, job);
+  const seen = Math.max(warmMs, clockStepMs);
+  const repeats = seen < job.fastMs ? job.fastRepeats : 1;
   return {
-    repeats: fastest < job.fastMs ? job.fastRepeats : 1,
-    stretch: Math.ceil((STEPS_OF_CLOCK * clockStepMs) / fastest),
+    repeats,
+    warmUps: Math.max(repeats, runs),
+    stretch: Math.ceil((STEPS_OF_CLOCK * clockStepMs) / seen),
   };
 }
 
-async function turn(session, { repeats, stretch }, job) {
+async function turn(session, { repeats, warmUps, stretch }, job) {
   await sleep(job.pauseMs);
-  for (let i = 0; i < repeats; i++) await timed(session);
+  for (let i = 0; i < warmUps; i++) await timed(session);
   const times = [];
   for (let i = 0; i < repeats; i++) times.push(await timed(session, stretch));
   return median(times);

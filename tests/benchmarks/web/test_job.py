@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nstc.benchmarks import latency
+from nstc.benchmarks import latency, steadiness
 from nstc.benchmarks.web.job import ask, site_of
 from nstc.benchmarks.web.setup import WebRuntime
 from nstc.core.errors import OptionError
@@ -52,11 +52,13 @@ def test_the_rounds_are_those_of_latency(sessions, pixels):
     job = json.loads(site_of(asked, RUNTIME, threads=1, rounds=5, seed=7)["job.json"])
     assert job["pauseMs"] == latency.PAUSE_S * 1000
     assert (job["fastMs"], job["fastRepeats"]) == (latency.FAST_MS, latency.FAST_REPEATS)
+    assert (job["maxWarmUps"], job["steady"]) == (steadiness.MAX_WARM_UPS, steadiness.STEADY)
     turns: list[int] = []
     clock = latency.Clock(now_ns=lambda: len(turns) * 20_000_000, sleep=lambda _: None)
     runs = [lambda i=i: turns.append(i) for i in range(3)]
     latency.alternate(runs[0], runs[1:], rounds=5, seed=7, clock=clock)
-    in_rounds = turns[3 * job["openingRuns"] :]
+    steady_at_once = 2
+    in_rounds = turns[3 * steady_at_once :]
     assert [i for order in job["orders"] for i in order for _ in "12"] == in_rounds
 
 
