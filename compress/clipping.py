@@ -1,7 +1,7 @@
 """Keeping one unlucky crop from undoing what thousands of steps have learned."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import torch
@@ -37,10 +37,10 @@ class GradientClipper:
         if torch.isfinite(norm):
             self._norms.append(float(norm))
 
-    def state(self) -> Tensor:
+    def state(self) -> Mapping[str, Tensor]:
         """What a checkpoint must hold for a resumed run to clip alike."""
-        return torch.tensor(list(self._norms), dtype=torch.float64)
+        return {"norms": torch.tensor(list(self._norms), dtype=torch.float64)}
 
-    def restore(self, state: Tensor) -> None:
+    def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from `state`."""
-        self._norms = deque(state.tolist(), maxlen=HISTORY)
+        self._norms = deque(state["norms"].tolist(), maxlen=HISTORY)

@@ -17,11 +17,11 @@ from nstc.compress.objectives import PerceptualObjective, PixelObjective
 from nstc.compress.optimisation import (
     Objective,
     Schedule,
-    best_device,
     forget,
     optimise,
     training_folder,
 )
+from nstc.compress.processes import best_device
 from nstc.compress.style_sources import StyleSource
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.compress.teacher_style import style_of_teacher

@@ -11,24 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from nstc.compress.checkpoint import (
+    CHECKPOINT_FILE,
+    Remembers,
+    Weights,
+    restore_checkpoint,
+    save_checkpoint,
+)
 from nstc.compress.clipping import GradientClipper
 from nstc.compress.optimisers import Method, Optimiser
+from nstc.compress.processes import Processes, alone
 from nstc.core.bundle import refuse_unwritable_bundle
-from nstc.core.errors import (
-    CorruptBundleError,
-    DivergedError,
-    Interrupted,
-    OptionError,
-    OutputError,
-)
+from nstc.core.errors import DivergedError, Interrupted, OutputError
 from nstc.core.files import atomic_file, reported_as_output_error
-from nstc.core.progress import Progress
-from nstc.models.tensors import save_tensors
+from nstc.core.progress import Progress, Silent
 
-CHECKPOINT_FILE = "checkpoint.safetensors"
 LOSSES_FILE = "losses.jsonl"
 
 
@@ -81,6 +80,9 @@ def optimise(
     progress: Progress,
     after_step: Callable[[int], None] | None = None,
     rate_scales: Mapping[str, float] | None = None,
+    companions: Mapping[str, Remembers] | None = None,
+    figures: Callable[[], Mapping[str, float]] | None = None,
+    processes: Processes | None = None,
 ) -> None:
     """Minimise an objective with clipped gradients, in place.
 
@@ -95,6 +97,9 @@ def optimise(
         progress: Told of every step.
         after_step: Called with the number of finished steps, for previews.
         rate_scales: Parameter name prefixes to a factor on the learning rate.
+        companions: What else learns, by names of its own: checkpoints hold it too.
+        figures: Asked after each step for numbers to report beside the losses.
+        processes: Those that share the work, each with its own part of every batch.
 
     Raises:
         DivergedError: the loss or a weight is infinite or not a number.
@@ -104,30 +109,41 @@ def optimise(
         CorruptBundleError: the checkpoint is damaged.
         OutputError: `folder` can't be written.
     """
+    processes = processes or alone()
     optimiser = Optimiser(_parameter_groups(network, rate_scales or {}), schedule.method)
     clipper = GradientClipper()
+    parts: dict[str, Remembers] = {
+        "network": Weights(network),
+        "optimiser": optimiser,
+        "clipper": clipper,
+        **(companions or {}),
+    }
     checkpoint = folder / CHECKPOINT_FILE
     done = 0
     if resume and checkpoint.exists():
-        done = _restore(network, optimiser, clipper, checkpoint, identity)
-    else:
+        done = restore_checkpoint(checkpoint, parts, identity=identity)
+    elif processes.leads:
         _start_afresh(folder)
-    progress.begin(title, schedule.steps, done)
+    reporter = progress if processes.leads else Silent()
+    reporter.begin(title, schedule.steps, done)
     saved = done
     try:
-        with _interruptible() as stop_requested, _loss_log(folder / LOSSES_FILE, done) as log:
+        with _interruptible() as stop_requested, _loss_log(folder, done, processes) as log:
             for step in range(done, schedule.steps):
-                values = _learn(optimiser, clipper, objective, schedule, step, title)
+                values = _learn(optimiser, clipper, objective, schedule, step, title, processes)
+                values |= figures() if figures is not None else {}
                 log(step, values)
                 finished = step + 1
-                progress.advance(finished, values)
+                reporter.advance(finished, values)
                 if after_step is not None:
                     after_step(finished)
-                if stop_requested() or schedule.saves_at(finished):
+                stopping = processes.any(stop_requested())
+                if stopping or schedule.saves_at(finished):
                     _refuse_infinite_weights(network, title, finished)
-                    _save(network, optimiser, clipper, checkpoint, finished, identity)
+                    if processes.leads:
+                        save_checkpoint(checkpoint, parts, step=finished, identity=identity)
                     saved = finished
-                if stop_requested():
+                if stopping:
                     raise _interrupted(title, finished, schedule.steps, resumed=resume)
     except KeyboardInterrupt as second:
         raise _interrupted(title, saved, schedule.steps, resumed=resume) from second
@@ -153,11 +169,6 @@ def forget(folder: Path) -> None:
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 
-def best_device() -> torch.device:
-    """CUDA where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     """bf16 autocast where the hardware multiplies bf16, full precision elsewhere."""
     if device.type == "cuda":
@@ -173,18 +184,20 @@ def _learn(
     schedule: Schedule,
     step: int,
     title: str,
+    processes: Processes,
 ) -> dict[str, float]:
     """Make one step and give the values of the loss terms before it."""
     optimiser.set_rate(schedule.rate(step))
     terms = objective(step)
-    loss = torch.stack(list(terms.values())).sum()
-    if not torch.isfinite(loss):
-        raise _diverged(title, f"the loss became {loss.item()}", step)
+    stacked = torch.stack(list(terms.values()))
+    values = processes.mean(stacked)
+    if not torch.isfinite(values.sum()):
+        raise _diverged(title, f"the loss became {values.sum().item()}", step)
     optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    stacked.sum().backward()  # type: ignore[no-untyped-call]
     clipper.clip(optimiser.parameters)
     optimiser.step()
-    return {name: float(term.detach()) for name, term in terms.items()}
+    return dict(zip(terms, values.tolist(), strict=True))
 
 
 def _refuse_infinite_weights(network: nn.Module, title: str, finished: int) -> None:
@@ -226,65 +239,6 @@ def _parameter_groups(network: nn.Module, scales: Mapping[str, float]) -> list[d
     return [{"params": members, "scale": scale} for scale, members in groups.items()]
 
 
-def _save(
-    network: nn.Module,
-    optimiser: Optimiser,
-    clipper: GradientClipper,
-    checkpoint: Path,
-    step: int,
-    identity: Mapping[str, Any],
-) -> None:
-    tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
-    tensors |= optimiser.state()
-    tensors["norms"] = clipper.state()
-    tensors["step"] = torch.tensor(step)
-    tensors["identity"] = torch.frombuffer(bytearray(_canonical(identity)), dtype=torch.uint8)
-    with atomic_file(checkpoint) as draft:
-        save_tensors(tensors, draft)
-
-
-def _restore(
-    network: nn.Module,
-    optimiser: Optimiser,
-    clipper: GradientClipper,
-    checkpoint: Path,
-    identity: Mapping[str, Any],
-) -> int:
-    try:
-        with safe_open(checkpoint, framework="pt") as stored:
-            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-        written_by = bytes(tensors.pop("identity").numpy())
-        step = int(tensors.pop("step"))
-        norms = tensors.pop("norms")
-    except (SafetensorError, OSError, KeyError) as error:
-        raise _damaged(checkpoint, error) from error
-    if written_by != _canonical(identity):
-        raise OptionError(
-            f"{checkpoint} belongs to a run with other settings: repeat those, "
-            "or run without --resume to start afresh."
-        )
-    try:
-        network.load_state_dict(
-            {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
-        )
-    except RuntimeError as error:
-        raise _damaged(checkpoint, error) from error
-    clipper.restore(norms)
-    optimiser.restore(tensors)
-    return step
-
-
-def _damaged(checkpoint: Path, error: Exception) -> CorruptBundleError:
-    return CorruptBundleError(
-        f"{checkpoint} is damaged or no checkpoint: run again without --resume to start afresh "
-        f"({str(error).partition(chr(10))[0]})."
-    )
-
-
-def _canonical(identity: Mapping[str, Any]) -> bytes:
-    return json.dumps(identity, sort_keys=True).encode()
-
-
 @contextlib.contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
     """Let the step in hand finish on the first Ctrl-C; a second one interrupts at once."""
@@ -310,8 +264,14 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def _loss_log(path: Path, done: int) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+def _loss_log(
+    folder: Path, done: int, processes: Processes
+) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
     """A file of a line a step, continued after the steps that a checkpoint holds."""
+    if not processes.leads:
+        yield lambda _step, _losses: None
+        return
+    path = folder / LOSSES_FILE
     with atomic_file(path) as draft:
         draft.write_text("".join(_lines_of_steps_before(done, path)), encoding="utf-8")
 

@@ -11,7 +11,8 @@ import torch_pruning
 from torch import nn
 
 from nstc.compress.distillation import DistillationRun
-from nstc.compress.optimisation import best_device, training_folder
+from nstc.compress.optimisation import training_folder
+from nstc.compress.processes import best_device
 from nstc.compress.style_sources import StyleSource
 from nstc.compress.teacher_style import style_of_teacher
 from nstc.compress.teachers import Teacher, TeacherOptions, open_teacher

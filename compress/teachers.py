@@ -9,7 +9,7 @@ from torch import nn
 
 from nstc.compress.checking import eager_reference
 from nstc.compress.importing import network_of_checkpoint
-from nstc.compress.optimisation import best_device
+from nstc.compress.processes import best_device
 from nstc.core.bundle import is_bundle, open_bundle
 from nstc.core.errors import TeacherError
 from nstc.core.files import sha256_of

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from nstc.compress.optimisation import (
     Schedule,
-    best_device,
     forget,
     mixed_precision,
     optimise,
     training_folder,
 )
+from nstc.compress.processes import best_device
 from nstc.core.bundle import (
     STYLE_FILE,
     WEIGHTS_FILE,

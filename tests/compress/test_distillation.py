@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from nstc.compress.checkpoint import CHECKPOINT_FILE
 from nstc.compress.distillation import distill, fresh_student
-from nstc.compress.optimisation import CHECKPOINT_FILE, LOSSES_FILE
+from nstc.compress.optimisation import LOSSES_FILE
 from nstc.core.bundle import STYLE_FILE, Bundle
 from nstc.core.errors import (
     DivergedError,

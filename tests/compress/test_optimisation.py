@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from nstc.compress.checkpoint import CHECKPOINT_FILE
 from nstc.compress.optimisation import (
-    CHECKPOINT_FILE,
     LOSSES_FILE,
     Schedule,
     forget,

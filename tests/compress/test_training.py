@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from nstc.compress.optimisation import CHECKPOINT_FILE, LOSSES_FILE
+from nstc.compress.checkpoint import CHECKPOINT_FILE
+from nstc.compress.optimisation import LOSSES_FILE
 from nstc.compress.training import train
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import DivergedError, ImageError, Interrupted, OptionError, OutputError

@@ -1,0 +1,124 @@
+"""The processes that share a training, started by `torchrun`, or this one alone.
+
+Every process holds the same weights and looks at its own part of each batch; torch's own
+DistributedDataParallel averages the gradients. Whatever the processes must agree on, such as
+whether to stop, goes through here.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from nstc.core.errors import NstcError, OptionError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """A training's processes as one of them sees them.
+
+    Attributes:
+        device: Where this process computes.
+        rank: Its number.
+        count: How many there are.
+    """
+
+    device: torch.device
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes files and reports."""
+        return self.rank == 0
+
+    def share_of(self, batch: int) -> range:
+        """The places in a batch that are this process's to look at, as many as everyone's.
+
+        Raises:
+            OptionError: the batch can't be divided equally.
+        """
+        if batch % self.count:
+            raise OptionError(
+                f"batch is {batch}, which {self.count} processes can't share equally: "
+                f"give a multiple of {self.count}."
+            )
+        each = batch // self.count
+        return range(self.rank * each, (self.rank + 1) * each)
+
+    def in_step(self, network: nn.Module) -> nn.Module:
+        """The network, whose gradients are then the mean over all processes."""
+        if self.count == 1:
+            return network
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of a small tensor over all processes, on the CPU."""
+        return self._sum(values) / self.count if self.count > 1 else values.detach().cpu()
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is up in any process."""
+        if self.count == 1:
+            return flag
+        return bool(self._sum(torch.tensor(float(flag))) > 0)
+
+    def _sum(self, values: Tensor) -> Tensor:
+        summed = values.detach().to(self.device, copy=True)
+        dist.all_reduce(summed)
+        return summed.cpu()
+
+
+def best_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def alone() -> Processes:
+    """This process and no other."""
+    return Processes(best_device())
+
+
+@contextlib.contextmanager
+def joined(environment: Mapping[str, str] | None = None) -> Iterator[Processes]:
+    """Meet the other processes if `torchrun` started this one, and part from them afterwards.
+
+    Args:
+        environment: What `torchrun` says by variables; those of the process by default.
+    """
+    given = os.environ if environment is None else environment
+    count = int(given.get("WORLD_SIZE", "1"))
+    if count == 1 or "RANK" not in given:
+        yield alone()
+        return
+    on_gpu = torch.cuda.is_available()
+    device = torch.device("cuda", int(given.get("LOCAL_RANK", "0"))) if on_gpu else best_device()
+    if on_gpu:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if on_gpu else "gloo")
+    try:
+        yield Processes(device, int(given["RANK"]), count)
+    finally:
+        dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def led(processes: Processes) -> Iterator[None]:
+    """Let one process do the block while the others wait; they skip what `leads` guards.
+
+    Raises:
+        NstcError: in the others, where the block failed in the one that leads.
+    """
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        failed = processes.any(not done)
+    if failed:
+        raise NstcError("the process that leads could not go on; its own message says why.")
