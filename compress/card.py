@@ -5,16 +5,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from torch import nn
+
 from nstc.benchmarks.result import BenchResult
+from nstc.compress.loss_curves import Losses, loss_curves
+from nstc.compress.previews import preview_sheet
 from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle, revised_bundle
 from nstc.core.images import Picture, write_picture
 from nstc.core.manifest import Manifest, Step
-from nstc.core.photos import PhotoSet
+from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.sheets import contact_sheet
 from nstc.runtime.session import Session, open_session
 
+CURVES_FILE: Final = "losses.png"
+
 _PREVIEW_SIZE: Final = 192
 _PREVIEW_PHOTOS: Final = 4
+_TRAINED_PREVIEW_SIZE: Final = 256
+
+_CURVES: Final = f"""![loss curves]({CURVES_FILE})
+
+The terms of the loss, with their weights, over the steps; on a logarithmic scale. Results are means
+over the last tenth of the steps."""
 
 
 def with_card(bundle: Bundle, result: BenchResult, photos: PhotoSet) -> Bundle:
@@ -27,7 +39,8 @@ def with_card(bundle: Bundle, result: BenchResult, photos: PhotoSet) -> Bundle:
     manifest = dataclasses.replace(bundle.manifest, measurements=measured)
     with revised_bundle(bundle, bundle.path, manifest) as draft:
         write_preview(draft, open_session(bundle), photos)
-        (draft / CARD_FILE).write_text(card(manifest), encoding="utf-8")
+        text = card(manifest, curves=CURVES_FILE in manifest.files)
+        (draft / CARD_FILE).write_text(text, encoding="utf-8")
     return open_bundle(bundle.path)
 
 
@@ -52,8 +65,31 @@ def write_preview(folder: Path, session: Session, photos: PhotoSet) -> None:
     write_picture(folder / PREVIEW_FILE, Picture(rgb=sheet))
 
 
-def card(manifest: Manifest) -> str:
-    """A model's card in Markdown."""
+def write_training_card(
+    folder: Path, manifest: Manifest, network: nn.Module, losses: Losses
+) -> None:
+    """Write card, loss curves and preview of a network that was just trained into its draft.
+
+    Args:
+        folder: The bundle's, not finished yet.
+        manifest: What it will say of itself.
+        network: Asked for the preview's pictures.
+        losses: See `nstc.compress.loss_curves.read_losses`.
+    """
+    squares = list(sample_photos().take(_PREVIEW_PHOTOS).squares(_TRAINED_PREVIEW_SIZE))
+    sheet = preview_sheet(network, squares)
+    write_picture(folder / PREVIEW_FILE, Picture(rgb=sheet))
+    write_picture(folder / CURVES_FILE, Picture(rgb=loss_curves(losses)))
+    (folder / CARD_FILE).write_text(card(manifest, curves=True), encoding="utf-8")
+
+
+def card(manifest: Manifest, *, curves: bool = False) -> str:
+    """A model's card in Markdown.
+
+    Args:
+        manifest: Of the model.
+        curves: Whether the bundle holds its loss curves.
+    """
     parts = [
         f"# {manifest.name}",
         _summary(manifest),
@@ -61,6 +97,7 @@ def card(manifest: Manifest) -> str:
         *_measurements(manifest.measurements),
         "## How it was made",
         *[_step(step) for step in manifest.history],
+        *([_CURVES] if curves else []),
         "This card is generated from `manifest.json`.",
     ]
     return "\n\n".join(parts) + "\n"

@@ -3,44 +3,46 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nstc.compress.averaging import AveragedWeights
+from nstc.compress.balancing import GradientBalance
+from nstc.compress.card import write_training_card
+from nstc.compress.checkpoint import Remembers
+from nstc.compress.loss_curves import last_losses, read_losses
 from nstc.compress.optimisation import (
+    LOSSES_FILE,
     Schedule,
     forget,
-    mixed_precision,
     optimise,
     training_folder,
 )
-from nstc.compress.processes import best_device
-from nstc.core.bundle import (
-    STYLE_FILE,
-    WEIGHTS_FILE,
-    Bundle,
-    new_bundle,
-    open_bundle,
-)
+from nstc.compress.painting_objective import PaintingObjective
+from nstc.compress.previews import Previews
+from nstc.compress.processes import Processes, joined, led
+from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.errors import OptionError
 from nstc.core.files import sha256_of
-from nstc.core.images import Picture, read_picture, write_picture
+from nstc.core.images import Pixels, read_picture, resize_shorter_side
 from nstc.core.manifest import Manifest, Step, Style
-from nstc.core.photos import PhotoSet, random_crop, sample_photos
+from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import TrainRecipe
-from nstc.core.sheets import contact_sheet
 from nstc.models.architectures import describe, load
-from nstc.models.functional import total_variation
-from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
-from nstc.models.style import statistics_of_painting
-from nstc.models.tensors import images_to_tensor, save_tensors, tensor_to_images
+from nstc.models.color_transfer import color_statistics, recolored
+from nstc.models.style import StyleStatistics, statistics_of_painting
+from nstc.models.tensors import save_tensors
 from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import VggFeatures, load_vgg
 
-PREVIEW_EVERY = 100
-_LAST_LAYER_RATE = {"deconv3.": 20.0}
+_LAST_LAYER_RATE: Final = {"deconv3.": 20.0}
+
+_COLORED_PHOTOS: Final = 500
+_COLORED_SIDE: Final = 64
+"""At most so many photographs, and so small, say what colours photographs have."""
 
 
 def train(
@@ -57,6 +59,8 @@ def train(
     progress: Progress | None = None,
 ) -> Bundle:
     """Train a `TransformerNet` with the losses of Johnson et al., ECCV 2016.
+
+    Under `torchrun` every process takes its part of each batch; the first one writes.
 
     Args:
         painting: The style.
@@ -79,117 +83,50 @@ def train(
     """
     recipe = recipe or TrainRecipe()
     folder = training_folder(output)
-    device = best_device()
-    features = load_vgg(vgg)
-    pixels = read_picture(painting).rgb
-    statistics = statistics_of_painting(pixels, features)
-    learned = statistics_of_painting(pixels, features, [recipe.style_size])
-    features = features.to(device)
     start = None if init is None else open_bundle(init)
-    torch.manual_seed(recipe.seed)
-    network = _starting_point(start).to(device)
-    record = photos.record()
+    features = load_vgg(vgg)
+    pixels = _style_image(painting, photos, recipe)
+    learned = statistics_of_painting(pixels, features, [recipe.style_size])
+    kept = statistics_of_painting(pixels, features)
     settings = {
         **dataclasses.asdict(recipe),
         "init": None if start is None else start.identity,
         "vgg": vgg,
     }
-    optimise(
-        network,
-        _Objective(network, photos, features, learned.at(recipe.style_size), recipe),
-        Schedule(steps=recipe.steps, learning_rate=recipe.learning_rate),
-        title="train",
-        folder=folder,
-        resume=resume,
-        identity={
-            **settings,
-            "painting": sha256_of(painting),
-            "photos": record.list_sha256,
-        },
-        progress=progress or Silent(),
-        after_step=_Previews(network, folder / "previews", last=recipe.steps),
-        rate_scales=_LAST_LAYER_RATE,
-    )
-    architecture, contract = describe(network)
-    manifest = Manifest(
-        name=name or output.name,
-        stage="trained",
-        architecture=architecture,
-        contract=contract,
-        style=Style(name=painting.stem, source="painting", credit=credit),
-        parent=None if start is None else start.origin(),
-        history=(
-            *(() if start is None else start.manifest.history),
-            Step(verb="train", recipe=settings, seed=recipe.seed, photos=record),
-        ),
-    )
-    with new_bundle(output, manifest) as draft:
-        save_tensors({k: v.half() for k, v in network.state_dict().items()}, draft / WEIGHTS_FILE)
-        save_tensors(statistics.packed(), draft / STYLE_FILE)
-    forget(folder)
+    record = photos.record()
+    torch.manual_seed(recipe.seed)
+    network = _starting_point(start)
+    with joined() as processes:
+        network = _learn(
+            network.to(processes.device),
+            photos,
+            features.to(processes.device),
+            learned.at(recipe.style_size),
+            recipe,
+            processes=processes,
+            folder=folder,
+            resume=resume,
+            identity={**settings, "painting": sha256_of(painting), "photos": record.list_sha256},
+            progress=progress or Silent(),
+        )
+        with led(processes):
+            if processes.leads:
+                step = Step(verb="train", recipe=settings, seed=recipe.seed, photos=record)
+                style = Style(name=painting.stem, source="painting", credit=credit)
+                manifest = _manifest(name or output.name, network, style, step, start)
+                _write(output, manifest, network, kept, folder)
+                forget(folder)
     return open_bundle(output)
 
 
-class _Objective:
-    """Style against the painting, content against the photograph, and smoothness."""
-
-    def __init__(
-        self,
-        network: nn.Module,
-        photos: PhotoSet,
-        vgg: VggFeatures,
-        grams: Mapping[str, Tensor],
-        recipe: TrainRecipe,
-    ) -> None:
-        self.network = network
-        self.photos = photos
-        self.vgg = vgg
-        self.recipe = recipe
-        self.device = next(vgg.parameters()).device
-        self.style_loss = StyleLoss(grams).to(self.device)
-        self.content_loss = ContentLoss()
-
-    def __call__(self, step: int) -> Mapping[str, Tensor]:
-        images = self._batch(step).to(self.device)
-        with mixed_precision(self.device):
-            output = self.network(images)
-            looked_at = self.vgg(output.clamp(-0.5, 1.5), STYLE_LAYERS)
-            with torch.no_grad():
-                target = self.vgg(images, CONTENT_LAYERS)
-        recipe = self.recipe
-        out_of_range = (output.float() - output.float().clamp(0, 1)).square().mean()
-        return {
-            "style": recipe.style_weight * self.style_loss(looked_at).mean(),
-            "content": recipe.content_weight * self.content_loss(looked_at, target).mean(),
-            "tv": recipe.tv_weight * total_variation(output).mean(),
-            "range": 10 * out_of_range,
-        }
-
-    def _batch(self, step: int) -> Tensor:
-        rng = np.random.default_rng((self.recipe.seed, step))
-        chosen = rng.integers(0, len(self.photos), self.recipe.batch)
-        return images_to_tensor(
-            [random_crop(self.photos.paths[i], self.recipe.size, rng) for i in chosen]
-        )
-
-
-class _Previews:
-    """A sheet of sample photographs and their stylised pictures, now and then and at the end."""
-
-    def __init__(self, network: nn.Module, folder: Path, *, last: int) -> None:
-        self.network = network
-        self.folder = folder
-        self.last = last
-        self.squares = list(sample_photos().take(4).squares(256))
-
-    def __call__(self, step: int) -> None:
-        if step % PREVIEW_EVERY and step != self.last:
-            return
-        device = next(self.network.parameters()).device
-        with torch.inference_mode(), mixed_precision(device):
-            stylised = self.network(images_to_tensor(self.squares).to(device))
-        sheet = contact_sheet([self.squares, tensor_to_images(stylised)])
-        write_picture(self.folder / f"step-{step:05d}.jpg", Picture(rgb=sheet))
+def _style_image(painting: Path, photos: PhotoSet, recipe: TrainRecipe) -> Pixels:
+    """The painting's pixels, in the colours that the recipe asks for."""
+    pixels = read_picture(painting).rgb
+    if recipe.color_of == "painting":
+        return pixels
+    asked = photos.take(_COLORED_PHOTOS)
+    small = (resize_shorter_side(read_picture(path).rgb, _COLORED_SIDE) for path in asked)
+    return recolored(pixels, color_statistics(small))
 
 
 def _starting_point(start: Bundle | None) -> nn.Module:
@@ -201,3 +138,76 @@ def _starting_point(start: Bundle | None) -> nn.Module:
     if not isinstance(loaded, TransformerNet):
         raise OptionError(f"--init {start.path} is no full-size network: give a teacher's bundle.")
     return loaded.train()
+
+
+def _learn(
+    network: nn.Module,
+    photos: PhotoSet,
+    features: VggFeatures,
+    grams: Mapping[str, Tensor],
+    recipe: TrainRecipe,
+    *,
+    processes: Processes,
+    folder: Path,
+    resume: bool,
+    identity: Mapping[str, Any],
+    progress: Progress,
+) -> nn.Module:
+    """Train in place; give the network to keep, which is another one where weights are averaged."""
+    balance = None if recipe.balance is None else GradientBalance(recipe.balance, processes)
+    average = AveragedWeights(network, recipe.ema) if recipe.ema else None
+    kept = network if average is None else average.network
+    previews = Previews(kept, folder / "previews", last=recipe.steps) if processes.leads else None
+    companions: dict[str, Remembers | None] = {"balance": balance, "average": average}
+
+    def after_step(finished: int) -> None:
+        if average is not None:
+            average.update()
+        if previews is not None:
+            previews.show(finished)
+
+    optimise(
+        network,
+        PaintingObjective(network, photos, features, grams, recipe, processes, balance),
+        Schedule(steps=recipe.steps, learning_rate=recipe.learning_rate),
+        title="train",
+        folder=folder,
+        resume=resume,
+        identity=identity,
+        progress=progress,
+        after_step=after_step,
+        rate_scales=_LAST_LAYER_RATE,
+        companions={key: part for key, part in companions.items() if part is not None},
+        figures=None if balance is None else balance.figures,
+        processes=processes,
+    )
+    return kept
+
+
+def _manifest(
+    name: str, network: nn.Module, style: Style, step: Step, start: Bundle | None
+) -> Manifest:
+    architecture, contract = describe(network)
+    return Manifest(
+        name=name,
+        stage="trained",
+        architecture=architecture,
+        contract=contract,
+        style=style,
+        parent=None if start is None else start.origin(),
+        history=(*(() if start is None else start.manifest.history), step),
+    )
+
+
+def _write(
+    output: Path, manifest: Manifest, network: nn.Module, kept: StyleStatistics, folder: Path
+) -> None:
+    """Write the bundle: weights, the painting's statistics, and a card with curves and pictures."""
+    losses = read_losses(folder / LOSSES_FILE)
+    *before, step = manifest.history
+    step = dataclasses.replace(step, results=last_losses(losses))
+    manifest = dataclasses.replace(manifest, history=(*before, step))
+    with new_bundle(output, manifest) as draft:
+        save_tensors({k: v.half() for k, v in network.state_dict().items()}, draft / WEIGHTS_FILE)
+        save_tensors(kept.packed(), draft / STYLE_FILE)
+        write_training_card(draft, manifest, network, losses)

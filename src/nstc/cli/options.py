@@ -13,6 +13,15 @@ Photos = Annotated[
         show_default=False,
     ),
 ]
+PhotoSets = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--photos",
+        help="Folder of photographs, or imagenette, flowers102 or oxford-pets, which are "
+        "downloaded; repeatable. Default: the sample photographs.",
+        show_default=False,
+    ),
+]
 Recipe = Annotated[
     Path | None, typer.Option("--recipe", help="TOML file of settings; flags override it.")
 ]

@@ -1,17 +1,23 @@
 """nstc train."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nstc.cli import options
 
+if TYPE_CHECKING:
+    from nstc.core.recipe import Recipe
+
 
 def train(
     style: Annotated[Path, typer.Option("--style", help="The painting to learn.")],
     output: options.Output,
-    photos: options.Photos = None,
+    photos: options.PhotoSets = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="draft: minutes. good: an hour. best: a night.")
+    ] = None,
     recipe: options.Recipe = None,
     name: options.Name = None,
     credit: options.Credit = None,
@@ -40,9 +46,27 @@ def train(
     tv_weight: Annotated[
         float | None, typer.Option("--tv-weight", help="On total variation.", show_default="0.5")
     ] = None,
+    balance: Annotated[
+        float | None,
+        typer.Option(
+            "--balance",
+            help="Correct the two weights so that the style pulls so many times as hard.",
+            show_default="off",
+        ),
+    ] = None,
     style_size: Annotated[
         int | None,
-        typer.Option("--style-size", help="Long side of the painting.", show_default="512"),
+        typer.Option("--style-size", help="Long side of the painting in px.", show_default="512"),
+    ] = None,
+    color_of: Annotated[
+        str | None,
+        typer.Option(
+            "--color-of", help="Whose colours: painting or photos.", show_default="painting"
+        ),
+    ] = None,
+    ema: Annotated[
+        float | None,
+        typer.Option("--ema", help="Decay of a running mean of the weights.", show_default="0"),
     ] = None,
     vgg: options.Vgg = "shipped",
     seed: options.Seed = None,
@@ -50,12 +74,12 @@ def train(
 ) -> None:
     """Train a full-size network from a painting and photographs."""
     from nstc.cli.progress import Bar
+    from nstc.compress.photo_sets import photos_of
     from nstc.compress.training import train as run
-    from nstc.core.photos import photos_in
-    from nstc.core.recipe import load_recipe, override
+    from nstc.core.recipe import override
 
     settings = override(
-        load_recipe(recipe).train,
+        _recipe_of(preset, recipe).train,
         steps=steps,
         size=size,
         batch=batch,
@@ -63,13 +87,16 @@ def train(
         style_weight=style_weight,
         content_weight=content_weight,
         tv_weight=tv_weight,
+        balance=balance,
         style_size=style_size,
+        color_of=color_of,
+        ema=ema,
         seed=seed,
     )
     with Bar() as bar:
         bundle = run(
             style,
-            photos_in(photos or []),
+            photos_of(photos or []),
             output,
             recipe=settings,
             name=name,
@@ -80,3 +107,15 @@ def train(
             progress=bar,
         )
     typer.echo(f"wrote {bundle.path}; previews are in {output}.training/previews")
+
+
+def _recipe_of(preset: str | None, path: Path | None) -> "Recipe":
+    from nstc.core.errors import OptionError
+    from nstc.core.recipe import load_recipe
+    from nstc.core.shipped_recipes import train_preset
+
+    if preset is None:
+        return load_recipe(path)
+    if path is not None:
+        raise OptionError("--preset and --recipe were both given: choose one.")
+    return train_preset(preset)

@@ -80,7 +80,12 @@ class TrainRecipe(_Checked):
         style_weight: On the style loss summed over four layers.
         content_weight: On the content loss summed over two layers.
         tv_weight: On total variation.
-        style_size: Long side of the painting in pixels: larger means finer brush strokes.
+        balance: Times that the style's gradient at the picture is longer than the content's: the
+            two weights are corrected to that while training. None leaves them as they are.
+        style_size: Long side of the painting in pixels: larger means coarser brush strokes.
+        color_of: Whose colours are painted with, the "painting"'s or, by a linear colour transfer
+            of the painting to them all, the "photos"'.
+        ema: Decay of the running mean of the weights that is kept; 0 keeps the last ones.
         seed: Of all randomness.
     """
 
@@ -91,8 +96,19 @@ class TrainRecipe(_Checked):
     style_weight: float = _at_least(0, 2.0)
     content_weight: float = _at_least(0, 1.0)
     tv_weight: float = _at_least(0, 0.5)
+    balance: float | None = _setting(
+        None, lambda v: v is None or 0.01 <= v <= 1000, "from 0.01 to 1000"
+    )
     style_size: int = _within(128, 2048, 512)
+    color_of: str = _one_of(("painting", "photos"), "painting")
+    ema: float = _within(0, 0.9999, 0.0)
     seed: int = _within(0, 2**63 - 1, 0)
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, or that contradict."""
+        super().__post_init__()
+        if self.balance is not None and 0 in (self.style_weight, self.content_weight):
+            raise OptionError("balance needs a style-weight and a content-weight above 0.")
 
 
 @dataclass(frozen=True, kw_only=True)
