@@ -53,9 +53,9 @@ class GradientBalance:
             for loss in (style, content)
         ]
         ours, theirs = self._processes.mean(torch.stack(pulls)).clamp_min(_TINY).sqrt().tolist()
-        wanted = math.log(self._target * theirs / ours)
-        if not math.isfinite(wanted):
+        if not math.isfinite(ours) or not math.isfinite(theirs):
             return  # a diverged loss is told of by the training itself
+        wanted = math.log(self._target * theirs / ours)
         wanted = max(-_LARGEST, min(_LARGEST, wanted))
         before = wanted if self._correction is None else self._correction
         self._correction = _SMOOTHING * before + (1 - _SMOOTHING) * wanted

@@ -15,7 +15,7 @@ _WIDTH, _HEIGHT = 900, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 110, 24, 44
 _SUPERSAMPLING: Final = 2
 _POINTS: Final = 200
-_FLOOR: Final = 1e-6
+_FLOOR: Final = 1e-4
 _COLORS: Final = ("#0b6e99", "#d9730d", "#448361", "#9065b0", "#c14c8a", "#787774")
 
 Losses = Sequence[Mapping[str, float]]

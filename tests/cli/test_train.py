@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from nstc.core.recipe import TrainRecipe
+from nstc.core.recipe import TrainRecipe, override
+from nstc.core.shipped_recipes import train_preset
 
 TRAIN = "nstc.compress.training.train"
 
@@ -14,7 +15,10 @@ IN_THE_RECIPE = [
     ("--style-weight", "3.5", "style_weight", 3.5),
     ("--content-weight", "0", "content_weight", 0),
     ("--tv-weight", "0.25", "tv_weight", 0.25),
+    ("--balance", "4", "balance", 4),
     ("--style-size", "256", "style_size", 256),
+    ("--color-of", "photos", "color_of", "photos"),
+    ("--ema", "0.9", "ema", 0.9),
     ("--seed", "9", "seed", 9),
 ]
 FOR_THE_VERB = [
@@ -61,6 +65,50 @@ def test_flags_override_a_recipe_file(train, recipe_file) -> None:
     assert train("--recipe", file, "--steps", "4")["recipe"] == TrainRecipe(steps=4, batch=2)
 
 
+def test_a_preset_is_where_flags_start_from(train) -> None:
+    expected = override(train_preset("draft").train, steps=9)
+    assert train("--preset", "draft", "--steps", "9")["recipe"] == expected
+
+
+def test_a_preset_and_a_recipe_contradict(nstc, record, made, recipe_file, tmp_path) -> None:
+    calls = record(TRAIN, made)
+    file = recipe_file("[train]\nsteps = 3\n")
+    done = nstc(
+        "train", "--style", "s.png", "-o", tmp_path / "out", "--preset", "good", "--recipe", file
+    )
+    assert (done.code, calls) == (3, [])
+    assert "--preset and --recipe were both given" in done.error
+
+
+def test_a_preset_that_is_none(nstc, record, made, tmp_path) -> None:
+    record(TRAIN, made)
+    done = nstc("train", "--style", "s.png", "-o", tmp_path / "out", "--preset", "quick")
+    assert done.code == 3
+    assert "there is draft, good, best" in done.error
+
+
+def test_a_data_set_can_be_named(train, tmp_path, monkeypatch, photo_folder) -> None:
+    unpacked = tmp_path / "cache" / "datasets" / "imagenette" / "imagenette2-320"
+    unpacked.mkdir(parents=True)
+    photo_folder.rename(unpacked / "train")
+    monkeypatch.setenv("NSTC_CACHE", str(tmp_path / "cache"))
+    call = train("--photos", "imagenette")
+    assert [path.name for path in call["photos"]] == ["a.png", "b.png"]
+    assert call["photos"].names == ("imagenette",)
+
+
+def test_a_data_set_that_can_not_be_downloaded_is_told_in_one_line(
+    nstc, record, made, tmp_path, monkeypatch
+) -> None:
+    def unreachable(**_arguments):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("torchvision.datasets.Imagenette", unreachable)
+    done = nstc("train", "--style", "s.png", "-o", tmp_path / "out", "--photos", "imagenette")
+    assert done.code == 11
+    assert "can't download imagenette: Name or service not known" in done.error
+
+
 def test_no_flag_is_forgotten_here(flags_of) -> None:
     tested = {row[0] for row in IN_THE_RECIPE + FOR_THE_VERB}
-    assert flags_of("train") == tested | {"--style", "--output", "--photos", "--recipe"}
+    assert flags_of("train") == tested | {"--style", "--output", "--photos", "--recipe", "--preset"}

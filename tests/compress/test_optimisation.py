@@ -143,6 +143,51 @@ def test_what_is_done_after_each_step_hears_its_number(tmp_path: Path) -> None:
     assert heard == list(range(1, 9))
 
 
+class Counter:
+    """A companion that counts steps, and says so."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def after_step(self, _finished: int) -> None:
+        self.count += 1
+
+    def figures(self) -> Mapping[str, float]:
+        return {"count": float(self.count)}
+
+    def state(self) -> Mapping[str, Tensor]:
+        return {"count": torch.tensor(self.count)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        self.count = int(state["count"])
+
+
+class TestCompanions:
+    def test_they_are_part_of_the_checkpoint_and_their_figures_of_the_log(
+        self, tmp_path: Path
+    ) -> None:
+        def options(counter: Counter) -> dict[str, Any]:
+            return {
+                "companions": {"counter": counter},
+                "figures": counter.figures,
+                "after_step": counter.after_step,
+            }
+
+        ctrl_c = {4: lambda: signal.raise_signal(signal.SIGINT)}
+        with pytest.raises(Interrupted):
+            run(fresh_network(), tmp_path, fail_at=ctrl_c, **options(Counter()))
+        resumed = Counter()
+        run(fresh_network(), tmp_path, resume=True, **options(resumed))
+        assert resumed.count == 8
+        lines = [json.loads(line) for line in (tmp_path / LOSSES_FILE).read_text().splitlines()]
+        assert [line["count"] for line in lines] == list(range(8))
+
+    def test_a_checkpoint_without_them_is_named(self, tmp_path: Path) -> None:
+        TestCheckpoint().stopped(tmp_path)
+        with pytest.raises(CorruptBundleError, match="no checkpoint"):
+            run(fresh_network(), tmp_path, resume=True, companions={"counter": Counter()})
+
+
 class TestInterrupt:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     @pytest.mark.parametrize("step", [0, 4, 7])

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from nstc.compress.card import CURVES_FILE
 from nstc.compress.checkpoint import CHECKPOINT_FILE
 from nstc.compress.optimisation import LOSSES_FILE
 from nstc.compress.training import train
-from nstc.core.bundle import Bundle, open_bundle
+from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle
 from nstc.core.errors import DivergedError, ImageError, Interrupted, OptionError, OutputError
 from nstc.core.files import sha256_of
 from nstc.core.images import Picture, read_picture, write_picture
@@ -208,6 +209,65 @@ def test_a_term_weighs_what_the_recipe_says(
     assert after["tv"] == pytest.approx(3 * before["tv"], rel=1e-3)  # and 0.5
     assert before["content"] > 0
     assert after["content"] == 0
+
+
+ALL_AT_ONCE = {"balance": 20.0, "ema": 0.5, "color_of": "photos"}
+
+
+def test_balance_average_and_colours_are_resumed_alike(
+    train_tiny: Train, trained: Bundle, tmp_path: Path, recorder: type
+) -> None:
+    whole = train_tiny(tmp_path / "whole", **ALL_AT_ONCE)
+    with pytest.raises(Interrupted):
+        train_tiny(tmp_path / "stopped", progress=recorder(ctrl_c_at=("train", 2)), **ALL_AT_ONCE)
+    resumed = train_tiny(tmp_path / "stopped", resume=True, **ALL_AT_ONCE)
+    assert resumed.identity == whole.identity != trained.identity
+    assert losses(resumed.path) == losses(whole.path)
+    assert resumed.manifest.history == whole.manifest.history
+
+
+def test_the_balance_brings_the_gradients_to_the_ratio_and_is_logged(
+    trained: Bundle, train_tiny: Train, tmp_path: Path
+) -> None:
+    train_tiny(tmp_path / "net", steps=1, balance=20.0)
+    before, after = losses(trained.path)[0], losses(tmp_path / "net")[0]
+    assert after["balance"] != pytest.approx(1, rel=0.1)
+    ratio = (after["style"] / after["content"]) / (before["style"] / before["content"])
+    assert ratio == pytest.approx(after["balance"], rel=1e-3)
+
+
+def test_the_average_is_what_is_kept(start: Bundle, train_tiny: Train, tmp_path: Path) -> None:
+    last = train_tiny(tmp_path / "last", learning_rate=0.05)
+    mean = train_tiny(tmp_path / "mean", learning_rate=0.05, ema=0.99)
+    name = "deconv3.conv2d.weight"
+    at_first, at_last, averaged = (load(b).state_dict()[name] for b in (start, last, mean))
+    way = (at_last - at_first).norm()
+    assert 0.2 * way < (averaged - at_first).norm() < 0.95 * way
+    assert losses(mean.path) == losses(last.path)  # what learns is another network
+
+
+def test_photographs_colours_change_the_style_that_is_kept(
+    train_tiny: Train, trained: Bundle, photos: PhotoSet, vgg: VggFeatures, tmp_path: Path
+) -> None:
+    kept = style_of(train_tiny(tmp_path / "net", steps=1, color_of="photos"))
+    own = style_of(trained)
+    assert kept is not None
+    assert own is not None
+    first = "relu1_2"
+    assert not torch.allclose(kept.at(256)[first], own.at(256)[first], rtol=0.1)
+
+
+def test_the_card_has_pictures_and_the_losses(trained: Bundle) -> None:
+    text = trained.file(CARD_FILE).read_text(encoding="utf-8")
+    assert f"![preview]({PREVIEW_FILE})" in text
+    assert f"![loss curves]({CURVES_FILE})" in text
+    last = losses(trained.path)[-1]
+    (step,) = trained.manifest.history
+    assert set(step.results) == {"style", "content", "tv", "range"}
+    assert step.results["style"] == pytest.approx(last["style"], rel=1e-3)
+    assert f"Results: style {step.results['style']}, " in text
+    assert read_picture(trained.file(CURVES_FILE)).rgb.shape == (420, 900, 3)
+    assert read_picture(trained.file(PREVIEW_FILE)).rgb.shape[1] >= 4 * 256
 
 
 def test_a_run_that_diverges_says_so(train_tiny: Train, tmp_path: Path) -> None:

@@ -38,7 +38,10 @@ RANGES = {
     (TrainRecipe, "style_weight"): WEIGHT,
     (TrainRecipe, "content_weight"): WEIGHT,
     (TrainRecipe, "tv_weight"): WEIGHT,
+    (TrainRecipe, "balance"): ((None, 0.01, 4, 1000), (0, -1, 0.009, 1001, math.nan)),
     (TrainRecipe, "style_size"): ((128, 2048), (127, 2049)),
+    (TrainRecipe, "color_of"): (("painting", "photos"), ("", "photo")),
+    (TrainRecipe, "ema"): ((0, 0.9, 0.9999), (-0.1, 1, math.nan)),
     (TrainRecipe, "seed"): SEED,
     (DistillRecipe, "student"): (("separable", "plain"), NAME[1]),
     (DistillRecipe, "width"): ((8, 16, 256), (0, 4, 20, 264, -8)),
@@ -138,6 +141,8 @@ def test_values_that_contradict_are_refused():
         DistillRecipe(size=128, perceptual_size=256)
     with pytest.raises(OptionError, match="nothing would be learned"):
         DistillRecipe(steps=0, pixel_steps=0)
+    with pytest.raises(OptionError, match="balance needs a style-weight and a content-weight"):
+        TrainRecipe(balance=4, content_weight=0)
     with pytest.raises(OptionError, match="ratio and speedup were both given"):
         PruneRecipe(ratio=0.5, speedup=2)
 
@@ -274,11 +279,12 @@ def test_flags_out_of_range_are_refused():
 def test_the_shipped_presets_are_whole_recipes():
     presets = {path.stem: load_recipe(path) for path in PRESETS.glob("*.toml")}
 
-    assert set(presets) == {"quick", "full"}
+    assert set(presets) == {"quick", "full", "train-draft", "train-good", "train-best"}
     quick, full = presets["quick"], presets["full"]
     assert quick.distill.pixel_steps + quick.distill.steps < full.distill.steps
-    for recipe in presets.values():
+    for recipe in (quick, full):
         assert recipe.prune.ratio is not None
+    for recipe in presets.values():
         assert recipe != Recipe()
 
 
