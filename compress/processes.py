@@ -56,7 +56,7 @@ class Processes:
         if self.count == 1:
             return network
         devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
+        return DistributedDataParallel(network, device_ids=devices)
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean of a small tensor over all processes, on the CPU."""
@@ -82,6 +82,11 @@ def best_device() -> torch.device:
 def alone() -> Processes:
     """This process and no other."""
     return Processes(best_device())
+
+
+def leads_here() -> bool:
+    """Whether this process leads, as far as `torchrun`'s variables say before it has joined."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextlib.contextmanager

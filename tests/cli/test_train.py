@@ -109,6 +109,15 @@ def test_a_data_set_that_can_not_be_downloaded_is_told_in_one_line(
     assert "can't download imagenette: Name or service not known" in done.error
 
 
+def test_of_several_processes_the_first_one_reports(
+    nstc, record, made, tmp_path, monkeypatch
+) -> None:
+    record(TRAIN, made)
+    monkeypatch.setenv("RANK", "1")
+    done = nstc("train", "--style", "s.png", "-o", tmp_path / "out")
+    assert (done.code, done.out) == (0, "")
+
+
 def test_no_flag_is_forgotten_here(flags_of) -> None:
     tested = {row[0] for row in IN_THE_RECIPE + FOR_THE_VERB}
     assert flags_of("train") == tested | {"--style", "--output", "--photos", "--recipe", "--preset"}

@@ -75,6 +75,7 @@ def train(
     """Train a full-size network from a painting and photographs."""
     from nstc.cli.progress import Bar
     from nstc.compress.photo_sets import photos_of
+    from nstc.compress.processes import leads_here
     from nstc.compress.training import train as run
     from nstc.core.recipe import override
 
@@ -106,7 +107,8 @@ def train(
             resume=resume,
             progress=bar,
         )
-    typer.echo(f"wrote {bundle.path}; previews are in {output}.training/previews")
+    if leads_here():
+        typer.echo(f"wrote {bundle.path}; previews are in {output}.training/previews")
 
 
 def _recipe_of(preset: str | None, path: Path | None) -> "Recipe":
