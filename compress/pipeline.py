@@ -23,13 +23,14 @@ from nstc.compress.comparison import write_comparison
 from nstc.compress.distillation import distill
 from nstc.compress.exporting import ensure_artifact, export
 from nstc.compress.importing import import_checkpoint
+from nstc.compress.photo_sets import photos_of
 from nstc.compress.pruning import prune
 from nstc.compress.quantization import quantize
 from nstc.compress.teachers import TeacherOptions, open_teacher
 from nstc.core.bundle import Bundle, is_bundle, open_bundle
 from nstc.core.errors import BundleError, OptionError, OutputError, TeacherError
 from nstc.core.files import atomic_file, reported_as_output_error, sha256_of
-from nstc.core.photos import PhotoSet, photos_in, sample_photos
+from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe, Recipe, load_recipe
 from nstc.runtime.foreign_graph import is_torchscript
@@ -72,12 +73,12 @@ def preset(name: str) -> Recipe:
 def split_photos(folders: Sequence[Path]) -> tuple[PhotoSet, PhotoSet]:
     """Photographs to learn from and photographs to judge by, never the same.
 
-    Folders of the user's own are learned from and the samples judge; without any, some samples
-    are learned from and the others judge.
+    Folders and data sets that the user names are learned from and the samples judge; without any,
+    some samples are learned from and the others judge.
     """
     samples = sample_photos()
     if folders:
-        return photos_in(folders), samples
+        return photos_of(folders), samples
     judged = tuple(path for path in samples if path.stem in _JUDGED_SAMPLES)
     learned = tuple(path for path in samples if path.stem not in _JUDGED_SAMPLES)
     return PhotoSet(learned, samples.names), PhotoSet(judged, samples.names)

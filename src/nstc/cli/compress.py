@@ -19,7 +19,7 @@ def compress(
         str, typer.Option("--preset", help="quick: minutes. full: an hour or two.")
     ] = "full",
     recipe: options.Recipe = None,
-    photos: options.Photos = None,
+    photos: options.PhotoSets = None,
     name: options.Name = None,
     init: Annotated[
         str | None, typer.Option("--init", help="Bundle of a student to start from.")

@@ -13,7 +13,7 @@ def distill(
         typer.Argument(help="Bundle, zoo name, checkpoint, or ONNX or TorchScript file."),
     ],
     output: options.Output,
-    photos: options.Photos = None,
+    photos: options.PhotoSets = None,
     recipe: options.Recipe = None,
     name: options.Name = None,
     student: Annotated[
@@ -71,8 +71,8 @@ def distill(
     """Teach a small network to paint what a full-size one paints."""
     from nstc.cli.progress import Bar
     from nstc.compress.distillation import distill as run
+    from nstc.compress.photo_sets import photos_of
     from nstc.compress.teachers import TeacherOptions
-    from nstc.core.photos import photos_in
     from nstc.core.recipe import load_recipe, override
 
     settings = override(
@@ -93,7 +93,7 @@ def distill(
         bundle = run(
             teacher,
             output,
-            photos=photos_in(photos or []),
+            photos=photos_of(photos or []),
             recipe=settings,
             name=name,
             init=init,

@@ -13,6 +13,7 @@ Photos = Annotated[
         show_default=False,
     ),
 ]
+# Of the verbs that learn; those that judge take folders alone.
 PhotoSets = Annotated[
     list[Path] | None,
     typer.Option(

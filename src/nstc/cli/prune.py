@@ -25,7 +25,7 @@ def prune(
     steps: Annotated[
         int | None, typer.Option("--steps", help="Of fine-tuning.", show_default="500")
     ] = None,
-    photos: options.Photos = None,
+    photos: options.PhotoSets = None,
     recipe: options.Recipe = None,
     teacher: options.Teacher = None,
     name: options.Name = None,
@@ -39,9 +39,9 @@ def prune(
 ) -> None:
     """Remove whole channels, then fine-tune by distillation."""
     from nstc.cli.progress import Bar
+    from nstc.compress.photo_sets import photos_of
     from nstc.compress.pruning import prune as run
     from nstc.compress.teachers import TeacherOptions
-    from nstc.core.photos import photos_in
     from nstc.core.recipe import load_recipe, override
 
     settings = load_recipe(recipe)
@@ -49,7 +49,7 @@ def prune(
         bundle = run(
             model,
             output,
-            photos=photos_in(photos or []),
+            photos=photos_of(photos or []),
             recipe=override(
                 settings.prune,
                 ratio=ratio,

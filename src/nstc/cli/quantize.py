@@ -15,7 +15,7 @@ def quantize(
         str | None,
         typer.Option("--mode", help="static or dynamic.", show_default="static"),
     ] = None,
-    photos: options.Photos = None,
+    photos: options.PhotoSets = None,
     calibration_photos: Annotated[
         int | None,
         typer.Option("--calibration-photos", help="How many to calibrate on.", show_default="24"),
@@ -40,8 +40,8 @@ def quantize(
 ) -> None:
     """Make an integer file of a network."""
     from nstc.cli.progress import Bar
+    from nstc.compress.photo_sets import photos_of
     from nstc.compress.quantization import quantize as run
-    from nstc.core.photos import photos_in
     from nstc.core.recipe import load_recipe, override
 
     settings = override(
@@ -55,7 +55,7 @@ def quantize(
         bundle, report = run(
             model,
             output,
-            photos=photos_in(photos or []),
+            photos=photos_of(photos or []),
             recipe=settings,
             name=name,
             progress=bar,
