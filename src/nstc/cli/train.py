@@ -16,7 +16,8 @@ def train(
     output: options.Output,
     photos: options.PhotoSets = None,
     preset: Annotated[
-        str | None, typer.Option("--preset", help="draft: minutes. good: an hour. best: half a day.")
+        str | None,
+        typer.Option("--preset", help="draft: minutes. good: an hour. best: half a day."),
     ] = None,
     recipe: options.Recipe = None,
     name: options.Name = None,
