@@ -29,7 +29,9 @@ from nstc.core.progress import Progress
 from nstc.models.student import Student
 from nstc.models.tensors import images_to_tensor
 
-_LOCAL_OPERATORS: Final = ("Conv", "Relu", "Add")
+_LOCAL_OPERATORS: Final = ("Conv", "Relu", "Add", "Reshape", "Transpose")
+"""The last two are depth to space in front of a convolution at full resolution."""
+
 _OPERATORS_BETWEEN_NORMS: Final = ("Conv", "Relu")
 """Where float normalisation follows every convolution, adding in bytes only costs conversions."""
 
@@ -66,6 +68,7 @@ def quantized_body(
     if len(photos) == 0:
         raise PhotosError("no photographs to calibrate on: name a folder of them with --photos.")
     is_student = isinstance(network, Student)
+    is_local = is_student and contract.locality == "exact"
     body = body_graph(network)
     # The exporter has folded constants and inferred shapes; unmarked, ONNX Runtime would log advice
     # to do so, and set up the process's root logger on the way.
@@ -81,7 +84,7 @@ def quantized_body(
                 calibrate_method=CalibrationMethod.Percentile,
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=list(
-                    _LOCAL_OPERATORS if is_student else _OPERATORS_BETWEEN_NORMS
+                    _LOCAL_OPERATORS if is_local else _OPERATORS_BETWEEN_NORMS
                 ),
                 per_channel=True,
                 reduce_range=True,

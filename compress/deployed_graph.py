@@ -31,7 +31,7 @@ from nstc.compress.edges import (
     sizes_at_run_time,
 )
 from nstc.core.manifest import Contract
-from nstc.models.student import SCALE, Student
+from nstc.models.student import Student
 
 STATISTICS: Final = "stats"
 """Optional second input, float32 (2, 3): mean and deviation of the whole picture, in [0, 1]."""
@@ -61,12 +61,11 @@ class Edges:
 
 def edges_of(network: nn.Module, contract: Contract) -> Edges:
     """The edges that a network's body needs."""
-    is_student = isinstance(network, Student)
     return Edges(
         size_multiple=contract.size_multiple,
         minimum_size=contract.minimum_size,
-        normalised=is_student,
-        scale=SCALE if is_student else 1,
+        normalised=isinstance(network, Student),
+        scale=network.body_scale if isinstance(network, Student) else 1,
     )
 
 

@@ -40,7 +40,9 @@ from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import DistillRecipe
 from nstc.models.architectures import describe, load
-from nstc.models.student import Block, Student, fold
+from nstc.models.folding import fold
+from nstc.models.student import Student
+from nstc.models.student_sizes import student_named
 from nstc.models.tensors import save_tensors
 from nstc.models.vgg import VggFeatures, load_vgg
 
@@ -48,12 +50,16 @@ _OBJECTIVE_SIZE = 512
 """The painting's long side for the student's own style loss: the size students are judged at."""
 
 _PIXELS, _PERCEPTUAL = "pixels", "perceptual"
+_SHAPE = ("width", "blocks", "inner", "scale", "norm", "finish")
+"""Settings that change the shape whose name the recipe gives."""
+
 _PIXEL_SETTINGS = (
     "student",
-    "width",
-    "blocks",
+    *_SHAPE,
     "pixel_steps",
     "size",
+    "sizes",
+    "hint_weight",
     "crops",
     "color_jitter",
     "batch",
@@ -283,8 +289,9 @@ class DistillationRun:
 
 def fresh_student(recipe: DistillRecipe) -> Student:
     """A student of the recipe's shape with random weights."""
-    block: Block = "plain" if recipe.student == "plain" else "separable"
-    return Student(recipe.width, [recipe.width] * recipe.blocks, block, batch_norm=True)
+    return student_named(
+        recipe.student, learning=True, **{name: getattr(recipe, name) for name in _SHAPE}
+    )
 
 
 def _student_of(start: Bundle) -> Student:

@@ -43,11 +43,17 @@ def _transformer_contract(arguments: Mapping[str, Any]) -> Contract:
 
 
 def _student_contract(arguments: Mapping[str, Any]) -> Contract:
+    scale, norm = arguments.get("scale", student.SCALE), arguments.get("norm", "none")
     return Contract(
-        size_multiple=student.SCALE,
-        minimum_size=student.MINIMUM_SIZE,
-        receptive_field=student.receptive_field(len(arguments["inner"])),
-        locality="exact",
+        size_multiple=scale,
+        minimum_size=student.minimum_size(scale=scale, norm=norm),
+        receptive_field=student.receptive_field(
+            len(arguments["inner"]),
+            arguments["block"],
+            scale=scale,
+            finish=arguments.get("finish", 0),
+        ),
+        locality="global" if norm == "instance" else "exact",
     )
 
 

@@ -1,25 +1,26 @@
-"""The student family: a local convolutional network at quarter resolution.
+"""The student family: a convolutional network at a quarter or an eighth of the resolution.
 
-One strided convolution takes the picture to a quarter of its height and width, residual blocks
-work there, and one convolution gives the 4x4 pixels of every position. Nothing inside looks at the
-whole picture: the only global thing is one normalisation of the input by its channels' mean and
-deviation, which can be computed beforehand, so a tile needs no more than its halo.
+One strided convolution takes the picture down, residual blocks work there, and one convolution
+gives the pixels of every position; a last small one may go over them at full resolution. Without
+instance normalisation nothing inside looks at the whole picture: the only global thing is one
+normalisation of the input by its channels' mean and deviation, which can be computed beforehand, so
+a tile needs no more than its halo.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Block = Literal["separable", "plain"]
+from nstc.models.blocks import Block, Norm, ResidualBlock, convolution_of, kind_of, normed
 
 SCALE: Final = 4
-"""Pixels a side that one position of the body stands for."""
+"""Pixels a side that one position of the body stands for, unless a student is told otherwise."""
 
-MINIMUM_SIZE: Final = 4
-_STEM_KERNEL: Final = 8
+SCALES: Final = (4, 8)
+FINISHES: Final = (0, 3, 5)
 DEVIATION_FLOOR: Final = 0.02
 """Smallest deviation that a picture is divided by, so that a flat one stays flat."""
 
@@ -29,10 +30,20 @@ class Student(nn.Module):
 
     Args:
         width: Channels of the trunk.
-        inner: Channels between the two convolutions of each residual block.
-        block: "separable" for depthwise 3x3 then pointwise convolutions, "plain" for full 3x3.
+        inner: Channels inside each residual block.
+        block: Kind of the blocks, see `nstc.models.blocks`.
+        scale: Pixels a side that one position of the trunk stands for, 4 or 8.
+        norm: "none", or "instance" for instance normalisation behind every convolution of the
+            trunk. It makes the network global, and costs an integer graph more than its
+            convolutions; it is there to be compared with.
+        finish: Kernel, 3 or 5, of a convolution at full resolution that ends the network and can
+            take off the grid of its positions; 0 for none.
         batch_norm: Whether convolutions are followed by batch normalisation. That is how a fresh
-            student learns; `fold` takes it away, and bundles hold folded networks only.
+            student without instance normalisation learns; `fold` takes it away, and bundles hold
+            folded networks only.
+
+    Raises:
+        ValueError: an argument is none of those.
     """
 
     def __init__(
@@ -41,27 +52,33 @@ class Student(nn.Module):
         inner: Sequence[int],
         block: Block = "separable",
         *,
+        scale: int = SCALE,
+        norm: Literal["none", "instance"] = "none",
+        finish: int = 0,
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        if block not in _CONVOLUTIONS:
-            raise ValueError(f"block is {block!r}: expected one of {', '.join(_CONVOLUTIONS)}")
-        convolve = _CONVOLUTIONS[block]
+        _refuse_unknown("scale", scale, SCALES)
+        _refuse_unknown("finish", finish, FINISHES)
+        _refuse_unknown("norm", norm, ("none", "instance"))
+        kind = kind_of(block)
+        if norm == "instance" and batch_norm:
+            raise ValueError("instance and batch normalisation exclude each other")
+        behind: Norm = "batch" if batch_norm else norm
         self.block: Block = block
-        self.stem = _normed(
-            nn.Conv2d(3, width, _STEM_KERNEL, SCALE, (_STEM_KERNEL - SCALE) // 2), batch_norm
-        )
-        self.blocks = nn.ModuleList(
-            [ResidualBlock(width, hidden, convolve, batch_norm) for hidden in inner]
-        )
-        self.head = nn.Conv2d(width, 3 * SCALE * SCALE, 3, padding=1)
+        self.scale = scale
+        self.norm: Literal["none", "instance"] = norm
+        self.stem = normed(nn.Conv2d(3, width, 2 * scale, scale, scale // 2), behind)
+        self.blocks = nn.ModuleList([kind.build(width, hidden, behind) for hidden in inner])
+        self.head = nn.Conv2d(width, 3 * scale * scale, 3, padding=1)
+        self.finish = nn.Conv2d(3, 3, finish, padding=finish // 2) if finish else None
         self._start_as_resize()
 
     def forward(self, images: Tensor, statistics: Tensor | None = None) -> Tensor:
         """Stylise.
 
         Args:
-            images: (N, 3, H, W) in [0, 1], H and W multiples of 4.
+            images: (N, 3, H, W) in [0, 1], H and W multiples of `scale`.
             statistics: (N, 2, 3), mean and deviation of the whole pictures that `images` are cut
                 from; None if they are whole.
 
@@ -70,59 +87,60 @@ class Student(nn.Module):
         """
         if statistics is None:
             statistics = channel_statistics(images)
-        return depth_to_space(self.body(normalise(images, statistics)))
+        return depth_to_space(self.body(normalise(images, statistics)), self.body_scale)
+
+    @property
+    def body_scale(self) -> int:
+        """Pixels a side that one position of the body's output stands for."""
+        return self.scale if self.finish is None else 1
 
     def body(self, normalised: Tensor) -> Tensor:
-        """The local part: (N, 3, H, W) normalised to (N, 48, H/4, W/4), see `depth_to_space`."""
+        """The part that is quantized.
+
+        Args:
+            normalised: (N, 3, H, W), see `normalise`.
+
+        Returns:
+            (N, 3s², H/s, W/s) for `depth_to_space`, s being `body_scale`.
+        """
         x = F.relu(self.stem(normalised))
         for block in self.blocks:
             x = block(x)
         result: Tensor = self.head(x)
+        if self.finish is not None:
+            result = self.finish(depth_to_space(result, self.scale))
         return result
 
     def arguments(self) -> dict[str, Any]:
-        """What `Student(**arguments)` needs to build the folded network again."""
-        first = self.stem[0] if isinstance(self.stem, nn.Sequential) else self.stem
+        """What `Student(**arguments)` needs to build the folded network again.
+
+        What is as it is by default is left out: an older nstc reads all it can build.
+        """
+        options = {
+            "scale": (self.scale, SCALE),
+            "norm": (self.norm, "none"),
+            "finish": (0 if self.finish is None else self.finish.kernel_size[0], 0),
+        }
         return {
-            "width": first.out_channels,
+            "width": convolution_of(self.stem).out_channels,
             "inner": [b.hidden for b in self.blocks if isinstance(b, ResidualBlock)],
             "block": self.block,
+            **{name: value for name, (value, default) in options.items() if value != default},
         }
 
     def _start_as_resize(self) -> None:
-        """Start the head as a resize of the body: all 16 pixels of a position equal (ICNR).
+        """Start the head as a resize of the body: all pixels of a position equal (ICNR).
 
         Aitken et al., "Checkerboard artifact free sub-pixel convolution", 2017.
         """
         one_pixel = self.head.weight.data[:3]
-        self.head.weight.data.copy_(one_pixel.repeat(SCALE * SCALE, 1, 1, 1))
+        self.head.weight.data.copy_(one_pixel.repeat(self.scale * self.scale, 1, 1, 1))
         if self.head.bias is not None:
             self.head.bias.data.fill_(0.5)
-
-
-class ResidualBlock(nn.Module):
-    """Two convolutions added to their input."""
-
-    def __init__(
-        self,
-        width: int,
-        hidden: int,
-        convolve: Callable[[int, int, bool], nn.Module],
-        batch_norm: bool,
-    ) -> None:
-        super().__init__()
-        self.expand = convolve(width, hidden, batch_norm)
-        self.project = convolve(hidden, width, batch_norm)
-
-    @property
-    def hidden(self) -> int:
-        """Channels between the two convolutions."""
-        return [m for m in self.expand.modules() if isinstance(m, nn.Conv2d)][-1].out_channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, width, H, W) to the same."""
-        result: Tensor = x + self.project(F.relu(self.expand(x)))
-        return result
+        if self.finish is not None:
+            nn.init.dirac_(self.finish.weight)
+            if self.finish.bias is not None:
+                nn.init.zeros_(self.finish.bias)
 
 
 def channel_statistics(images: Tensor) -> Tensor:
@@ -146,71 +164,41 @@ def normalise(images: Tensor, statistics: Tensor) -> Tensor:
     return (images - mean) / deviation
 
 
-def depth_to_space(x: Tensor) -> Tensor:
-    """(N, 48, h, w) to (N, 3, 4h, 4w).
+def depth_to_space(x: Tensor, scale: int = SCALE) -> Tensor:
+    """(N, 3s², h, w) to (N, 3, s·h, s·w), s being the scale.
 
     Channels are ordered row, column, colour, so that in NHWC this is one transposition of bytes.
     """
+    if scale == 1:
+        return x
     n, _, h, w = x.shape
-    x = x.reshape(n, SCALE, SCALE, 3, h, w).permute(0, 3, 4, 1, 5, 2)
-    return x.reshape(n, 3, h * SCALE, w * SCALE)
+    x = x.reshape(n, scale, scale, 3, h, w).permute(0, 3, 4, 1, 5, 2)
+    return x.reshape(n, 3, h * scale, w * scale)
 
 
-def receptive_field(blocks: int) -> int:
+def receptive_field(
+    blocks: int, block: str = "separable", *, scale: int = SCALE, finish: int = 0
+) -> int:
     """Side in pixels of the square around an output pixel that it depends on, statistics aside.
 
-    The 4x4 pixels of a position see the same part of the picture, off centre by 1.5 for the outer
-    ones.
+    The pixels of a position see the same part of the picture, off centre for the outer ones.
+
+    Args:
+        blocks: How many residual blocks.
+        block: Of which kind.
+        scale: See `Student`.
+        finish: See `Student`.
     """
-    convolutions_at_quarter = 2 * blocks + 1
-    return _STEM_KERNEL + convolutions_at_quarter * 2 * SCALE + SCALE - 1
+    positions_away = blocks * kind_of(block).reach + 1
+    stem, off_centre = 2 * scale, scale - 1
+    return stem + 2 * scale * positions_away + off_centre + max(0, finish - 1)
 
 
-def fold(student: Student) -> Student:
-    """The same function without batch normalisation: its running statistics go into the weights."""
-    folded = Student(**student.arguments()).to(student.head.weight)
-    pairs = zip(_convolutions(student), _convolutions(folded), strict=True)
-    for (convolution, norm), (target, _) in pairs:
-        weight, bias = convolution.weight.data, convolution.bias
-        shift = weight.new_zeros(weight.shape[0]) if bias is None else bias.data
-        if norm is not None:
-            mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
-            scale = norm.weight.data / (variance + norm.eps).sqrt()
-            weight = weight * scale[:, None, None, None]
-            shift = (shift - mean) * scale + norm.bias.data
-        target.weight.data.copy_(weight)
-        if target.bias is not None:
-            target.bias.data.copy_(shift)
-    return folded.train(student.training)
+def minimum_size(*, scale: int = SCALE, norm: str = "none") -> int:
+    """Least height and width in pixels: instance normalisation needs more than one position."""
+    return 2 * scale if norm == "instance" else scale
 
 
-def _convolutions(student: Student) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
-    """Each convolution with the batch normalisation behind it, in order."""
-    found: list[tuple[nn.Conv2d, nn.BatchNorm2d | None]] = []
-    for module in student.modules():
-        if isinstance(module, nn.Conv2d):
-            found.append((module, None))
-        elif isinstance(module, nn.BatchNorm2d):
-            found[-1] = (found[-1][0], module)
-    return found
-
-
-def _normed(convolution: nn.Conv2d, batch_norm: bool) -> nn.Module:
-    if not batch_norm:
-        return convolution
-    return nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels))
-
-
-def _separable(channels: int, width: int, batch_norm: bool) -> nn.Module:
-    depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
-    return nn.Sequential(depthwise, _normed(nn.Conv2d(channels, width, 1), batch_norm))
-
-
-def _plain(channels: int, width: int, batch_norm: bool) -> nn.Module:
-    return _normed(nn.Conv2d(channels, width, 3, padding=1), batch_norm)
-
-
-_CONVOLUTIONS: Final[dict[Block, Callable[[int, int, bool], nn.Module]]] = {
-    "separable": _separable,
-    "plain": _plain,
-}
+def _refuse_unknown(name: str, value: object, known: Sequence[object]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}: expected one of {', '.join(map(str, known))}")

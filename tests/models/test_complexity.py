@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from nstc.models.complexity import count_macs, count_parameters
-from nstc.models.student import Student, fold
+from nstc.models.folding import fold
+from nstc.models.student import Student
 from nstc.models.transformer import TransformerNet
 
 

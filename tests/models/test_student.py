@@ -2,77 +2,51 @@ import pytest
 import torch
 from torch import nn
 
+from nstc.models.blocks import KINDS
+from nstc.models.folding import fold
 from nstc.models.student import (
     Student,
     channel_statistics,
     depth_to_space,
-    fold,
+    minimum_size,
     normalise,
     receptive_field,
 )
 
-BLOCKS = ["separable", "plain"]
+BLOCKS = list(KINDS)
+KEYS = ("weight", "bias")
+OPTIONS = [{"scale": 8}, {"norm": "instance"}, {"finish": 3}, {"scale": 8, "finish": 5}]
 
 
-def taught(block):
-    """A student with batch norm that has seen pictures, so that its statistics are not fresh."""
-    student = Student(8, [8, 16, 24], block, batch_norm=True).train()
-    nn.init.normal_(student.head.weight, std=0.1)
-    for module in student.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.uniform_(module.bias, -0.5, 0.5)
-    for _ in range(8):
-        student(torch.rand(4, 3, 32, 32) ** 2)
-    return student
+@pytest.mark.parametrize("options", OPTIONS)
+def test_options_are_arguments_and_others_are_left_out(options):
+    student = Student(16, [8], **options)
+
+    assert student.arguments() == {"width": 16, "inner": [8], "block": "separable", **options}
+    Student(**student.arguments()).load_state_dict(student.state_dict())
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_folding_gives_the_same_function_without_batch_norm(block):
-    student = taught(block).eval()
-    images = torch.rand(2, 3, 24, 36)
-
-    folded = fold(student)
-
-    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
-    torch.testing.assert_close(folded(images), student(images), atol=1e-5, rtol=1e-5)
-    fresh_statistics = Student(8, [8, 16, 24], block, batch_norm=True).eval()
-    assert not torch.allclose(folded(images), fresh_statistics(images), atol=1e-2)
-
-
-def test_folding_leaves_the_student_as_it_was():
-    student = taught("separable")
-    before = {key: value.clone() for key, value in student.state_dict().items()}
-
-    folded = fold(student)
-    nn.init.zeros_(folded.head.weight)
-
-    assert all(torch.equal(value, before[key]) for key, value in student.state_dict().items())
-
-
-def test_folding_what_is_folded_changes_nothing(small_student):
-    student = small_student()
-    images = torch.rand(1, 3, 16, 16)
-
-    assert torch.equal(fold(student)(images), student(images))
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_folding_keeps_mode_and_precision(training):
-    folded = fold(taught("plain").double().train(training))
-
-    assert folded.training is training
-    assert {p.dtype for p in folded.parameters()} == {torch.float64}
+def test_the_keys_of_bundles_that_are_out_there_stay():
+    """A change here makes every bundle that was ever written unreadable."""
+    assert set(Student(8, [8]).state_dict()) == {
+        *("stem.weight", "stem.bias", "head.weight", "head.bias"),
+        *(f"blocks.0.{part}.0.weight" for part in ("expand", "project")),
+        *(f"blocks.0.{part}.1.{key}" for part in ("expand", "project") for key in KEYS),
+    }
+    assert set(Student(8, [8], "plain").state_dict()) == {
+        *("stem.weight", "stem.bias", "head.weight", "head.bias"),
+        *(f"blocks.0.{part}.{key}" for part in ("expand", "project") for key in KEYS),
+    }
 
 
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_arguments_rebuild_the_folded_network(block, batch_norm):
-    student = Student(24, [8, 40], block, batch_norm=batch_norm)
+    student = Student(24, [8, 40, 24], block, batch_norm=batch_norm)
 
     arguments = student.arguments()
 
-    assert arguments == {"width": 24, "inner": [8, 40], "block": block}
+    assert arguments == {"width": 24, "inner": [8, 40, 24], "block": block}
     rebuilt = Student(**arguments)
     rebuilt.load_state_dict(fold(student).state_dict())
 
@@ -82,28 +56,52 @@ def test_an_unknown_kind_of_block_is_refused():
         Student(8, [8], "magic")  # type: ignore[arg-type]
 
 
-def test_separable_and_plain_parameters_by_hand():
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scale": 2}, "scale is 2: expected one of 4, 8"),
+        ({"finish": 4}, "finish is 4: expected one of 0, 3, 5"),
+        ({"norm": "layer"}, "norm is 'layer': expected one of none, instance"),
+        ({"norm": "instance", "batch_norm": True}, "exclude each other"),
+        ({"norm": "instance", "block": "reparameterised"}, "instance normalisation does not"),
+    ],
+)
+def test_options_that_can_not_be_built_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Student(8, [8], **options)
+
+
+def test_parameters_of_each_kind_of_block_by_hand():
     # stem 3·8·8·8 + 8; head 8·48·9 + 48
     edges = 3 * 64 * 8 + 8 + 8 * 48 * 9 + 48
     separable = 2 * (8 * 9) + (8 * 16 + 16) + (16 * 8 + 8) + 8 * 9  # 16 is the inner width
     plain = (8 * 16 * 9 + 16) + (16 * 8 * 9 + 8)
+    points = (8 * 16 + 16) + (16 * 8 + 8)
 
     counts = {
         block: sum(p.numel() for p in Student(8, [16], block).parameters()) for block in BLOCKS
     }
 
-    assert counts == {"separable": edges + separable, "plain": edges + plain}
+    assert counts == {
+        "separable": edges + separable,
+        "plain": edges + plain,
+        "inverted": edges + points + (16 * 9 + 16),
+        "large5": edges + points + 8 * 25,
+        "large7": edges + points + 8 * 49,
+        "reparameterised": edges + plain,
+    }
 
 
-def test_depth_to_space_orders_row_column_colour():
-    x = torch.arange(48.0).view(1, 48, 1, 1)
+@pytest.mark.parametrize("scale", [1, 4, 8])
+def test_depth_to_space_orders_row_column_colour(scale):
+    x = torch.arange(3.0 * scale * scale).view(1, -1, 1, 1)
 
-    out = depth_to_space(x)
+    out = depth_to_space(x, scale)
 
-    for row in range(4):
-        for column in range(4):
+    for row in range(scale):
+        for column in range(scale):
             for colour in range(3):
-                assert out[0, colour, row, column] == (row * 4 + column) * 3 + colour
+                assert out[0, colour, row, column] == (row * scale + column) * 3 + colour
 
 
 def test_depth_to_space_keeps_positions_in_place():
@@ -123,11 +121,12 @@ def test_in_nhwc_depth_to_space_is_one_transposition():
     assert torch.equal(depth_to_space(x), nhwc.permute(0, 3, 1, 2))
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_it_starts_as_a_resize_with_no_grid(block):
-    out = Student(8, [8], block)(torch.rand(1, 3, 16, 24))
+@pytest.mark.parametrize("options", [*({"block": block} for block in BLOCKS), *OPTIONS])
+def test_it_starts_as_a_resize_with_no_grid(options):
+    scale = options.get("scale", 4)
+    out = Student(8, [8], **options)(torch.rand(1, 3, 32, 48))
 
-    patches = out.unfold(2, 4, 4).unfold(3, 4, 4)
+    patches = out.unfold(2, scale, scale).unfold(3, scale, scale)
     assert torch.equal(patches, patches[..., :1, :1].expand_as(patches))
     assert patches[..., 0, 0].std() > 1e-3  # and yet it is no flat picture
     assert 0.2 < out.mean() < 0.8
@@ -171,29 +170,49 @@ def test_given_statistics_are_used_instead_of_the_pictures_own(small_student):
     assert not torch.allclose(student(images, others), student(images), atol=1e-3)
 
 
-@pytest.mark.parametrize("block", BLOCKS)
+SHAPED = [*({"block": block} for block in BLOCKS), {"scale": 8}, {"finish": 3}, {"finish": 5}]
+
+
+def field_of(blocks, options):
+    return receptive_field(blocks, **options)
+
+
+@pytest.mark.parametrize("options", [*SHAPED, {"scale": 8, "finish": 3, "block": "large7"}])
 @pytest.mark.parametrize("blocks", [1, 3])
-def test_the_receptive_field_is_true_and_tight(block, blocks, extent):
-    student = Student(8, [8] * blocks, block).double()
+def test_the_receptive_field_is_true_and_tight(options, blocks, extent):
+    student = Student(8, [8] * blocks, **options).double()
     for parameter in student.parameters():  # positive: no dependence can cancel
         nn.init.constant_(parameter, 1 / (1 + parameter[0].numel()))
     statistics = torch.tensor([[[0.0] * 3, [1.0] * 3]], dtype=torch.float64)
-    side = 96
+    side = 256
 
     reach = [
         max(extent(lambda x: student(x, statistics), side, side // 2 + i, side // 2))
-        for i in range(4)
+        for i in range(student.scale)
     ]
 
-    assert max(reach) == (receptive_field(blocks) - 1) / 2
+    assert max(reach) == (field_of(blocks, options) - 1) / 2
 
 
-@pytest.mark.parametrize("block", BLOCKS)
+def test_receptive_fields_by_hand():
+    # the stem, twice the scale for each position further away, the place in a position
+    assert receptive_field(6) == 8 + 13 * 8 + 3
+    assert receptive_field(2, "inverted", scale=8) == 16 + 3 * 16 + 7
+    assert receptive_field(2, "large7", finish=5) == 8 + 7 * 8 + 3 + 4
+
+
+def test_smallest_pictures():
+    assert minimum_size() == 4
+    assert minimum_size(scale=8) == 8
+    assert minimum_size(scale=8, norm="instance") == 16
+
+
+@pytest.mark.parametrize("options", SHAPED)
 def test_nothing_outside_the_receptive_field_matters_once_statistics_are_fixed(
-    block, small_student
+    options, small_student
 ):
-    student = small_student(block=block)
-    reach = (receptive_field(2) - 1) // 2
+    student = small_student(**options)
+    reach = (field_of(2, options) - 1) // 2
     images = torch.rand(1, 3, 96, 96)
     statistics = channel_statistics(images)
     before = student(images, statistics)
@@ -205,16 +224,46 @@ def test_nothing_outside_the_receptive_field_matters_once_statistics_are_fixed(
     assert (changed - 48).abs().max() <= reach
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-def test_a_tile_with_its_halo_gives_the_whole_pictures_result(block, small_student):
-    student = small_student(block=block)
-    images = torch.rand(1, 3, 128, 128)
-    halo = -(-(receptive_field(2) - 1) // 2 // 4) * 4  # in whole positions
+@pytest.mark.parametrize("options", SHAPED)
+def test_a_tile_with_its_halo_gives_the_whole_pictures_result(options, small_student):
+    student = small_student(**options)
+    halo = -(-(field_of(2, options) - 1) // 2 // 8) * 8  # in whole positions
+    images = torch.rand(1, 3, 256, 256)
     whole = student(images)
 
-    tile = images[:, :, 64 - halo : 80 + halo, 64 - halo : 80 + halo]
+    tile = images[:, :, 128 - halo : 144 + halo, 128 - halo : 144 + halo]
     out = student(tile, channel_statistics(images))
 
     torch.testing.assert_close(
-        out[:, :, halo:-halo, halo:-halo], whole[:, :, 64:80, 64:80], atol=1e-6, rtol=1e-5
+        out[:, :, halo:-halo, halo:-halo], whole[:, :, 128:144, 128:144], atol=1e-6, rtol=1e-5
     )
+
+
+def test_instance_normalisation_looks_at_the_whole_picture(small_student):
+    student = small_student(norm="instance")
+    images = torch.rand(1, 3, 128, 128)
+    statistics = channel_statistics(images)
+    before = student(images, statistics)
+
+    images[:, :, :8] = 0
+
+    assert not torch.allclose(student(images, statistics)[:, :, 120:], before[:, :, 120:])
+
+
+@pytest.mark.parametrize("scale", [4, 8])
+def test_a_last_convolution_sees_the_pixels_and_not_the_positions(scale, small_student):
+    student = small_student(scale=scale, finish=3)
+    images = torch.rand(1, 3, 32, 32)
+    bare = Student(8, (8, 16), scale=scale)
+    bare.load_state_dict(
+        {key: value for key, value in student.state_dict().items() if "finish" not in key}
+    )
+    nn.init.normal_(student.finish.weight)
+
+    expected = nn.functional.conv2d(
+        bare(images), student.finish.weight, student.finish.bias, padding=1
+    )
+
+    torch.testing.assert_close(student(images), expected)
+    assert student.body(images).shape == (1, 3, 32, 32)
+    assert (student.body_scale, bare.body_scale) == (1, scale)

@@ -19,10 +19,19 @@ _TYPES: Final[dict[Any, tuple[tuple[type, ...], str]]] = {
     float | None: ((int, float), "a number"),
     int | None: ((int,), "a whole number"),
     str: ((str,), "text"),
+    str | None: ((str,), "text"),
+    tuple[int, ...]: ((list,), "a list of whole numbers"),
     tuple[str, ...]: ((list,), "a list of texts"),
     bool: ((bool,), "true or false"),
 }
 """What may be written for a setting's type. In TOML true is no number, as it is in Python."""
+
+
+STUDENTS: Final = (
+    *("nano", "tiny", "small"),
+    *("separable", "plain", "inverted", "large5", "large7", "reparameterised"),
+)
+"""Names of the students' sizes and of the kinds of their blocks."""
 
 
 def _setting(default: Any, check: Callable[[Any], bool], expected: str) -> Any:
@@ -47,6 +56,31 @@ def _one_of(options: tuple[str, ...], default: str) -> Any:
 
 def _flag(*, default: bool) -> Any:
     return _setting(default, lambda value: isinstance(value, bool), "true or false")
+
+
+def _optional(low: int, high: int, multiple: int) -> Any:
+    return _setting(
+        None,
+        lambda v: v is None or (low <= v <= high and v % multiple == 0),
+        f"a multiple of {multiple} from {low} to {high}" if multiple > 1 else f"{low} to {high}",
+    )
+
+
+def _optional_of(options: tuple[Any, ...]) -> Any:
+    return _setting(
+        None,
+        lambda value: value is None or value in options,
+        f"one of {', '.join(map(str, options))}",
+    )
+
+
+def _are_different_sizes(values: tuple[Any, ...]) -> bool:
+    whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
+    return whole and len(values) == len(set(values)) and all(_is_crop_size(v) for v in values)
+
+
+def _is_crop_size(value: int) -> bool:
+    return 64 <= value <= 1024 and value % 8 == 0
 
 
 def _are_different_words(values: tuple[Any, ...]) -> bool:
@@ -116,12 +150,18 @@ class DistillRecipe(_Checked):
     """Settings of `nstc distill`.
 
     Attributes:
-        student: Name of the student's family.
-        width: Channels of its trunk.
+        student: Name of a size (nano, tiny, small), or of a kind of residual blocks.
+        width: Channels of its trunk. None, here and below, for what the name stands for.
         blocks: Residual blocks.
+        inner: Channels inside each of them.
+        scale: Pixels a side that a position of the trunk stands for, 4 or 8.
+        norm: "none", or "instance" for instance normalisation inside.
+        finish: Kernel of a last convolution at full resolution, 3 or 5; 0 for none.
         pixel_steps: Steps of the first stage, pixels alone.
         steps: Steps of the second stage: pixels, VGG features, Gram matrices.
         size: Side of the crops the teacher stylises, in pixels.
+        sizes: Several such sides instead, so that pictures small and large look right: each step
+            draws one. The teacher stylises crops of all of them; a step costs by its area.
         perceptual_size: Side of the part of them that VGG looks at; None for all of it.
         crops: Crops cached of each photograph.
         color_jitter: How far their colours are changed, for sets of few photographs.
@@ -132,6 +172,10 @@ class DistillRecipe(_Checked):
         pixel_weight: On the mean absolute difference to the teacher's picture.
         feature_weight: On the VGG feature distance to it.
         gram_weight: On the Gram distance to it.
+        wasserstein_weight: On the sliced Wasserstein distance to it, in the second stage. Costs
+            sixteen sorts of each style layer's positions.
+        hint_weight: On the distance of the trunk's features to the teacher's own, in both stages.
+            Costs a run of the teacher in every step, which must be a network nstc knows.
         style_weight: On the style loss against the painting, where there is one.
         content_weight: On the content loss against the photograph.
         checkerboard_weight: On the energy of a 4x4 grid in the second stage.
@@ -140,19 +184,20 @@ class DistillRecipe(_Checked):
         seed: Of all randomness.
     """
 
-    student: str = _one_of(("separable", "plain"), "separable")
-    width: int = _setting(64, lambda v: 8 <= v <= 256 and v % 8 == 0, "a multiple of 8 up to 256")
-    blocks: int = _within(1, 32, 6)
+    student: str = _one_of(STUDENTS, "separable")
+    width: int | None = _optional(8, 256, 8)
+    blocks: int | None = _optional(1, 32, 1)
+    inner: int | None = _optional(8, 1024, 8)
+    scale: int | None = _optional_of((4, 8))
+    norm: str | None = _optional_of(("none", "instance"))
+    finish: int | None = _optional_of((0, 3, 5))
     pixel_steps: int = _at_least(0, 3000)
     steps: int = _at_least(0, 2500)
-    size: int = _setting(
-        256, lambda v: 64 <= v <= 1024 and v % 8 == 0, "a multiple of 8 from 64 to 1024"
+    size: int = _setting(256, _is_crop_size, "a multiple of 8 from 64 to 1024")
+    sizes: tuple[int, ...] = _setting(
+        (), _are_different_sizes, "different multiples of 8 from 64 to 1024"
     )
-    perceptual_size: int | None = _setting(
-        None,
-        lambda v: v is None or (32 <= v <= 1024 and v % 8 == 0),
-        "a multiple of 8 from 32 to 1024",
-    )
+    perceptual_size: int | None = _optional(32, 1024, 8)
     crops: int = _within(1, 100, 1)
     color_jitter: float = _within(0, 1, 0.0)
     batch: int = _within(1, 64, 4)
@@ -162,6 +207,8 @@ class DistillRecipe(_Checked):
     pixel_weight: float = _at_least(0, 1.0)
     feature_weight: float = _at_least(0, 0.5)
     gram_weight: float = _at_least(0, 2.0)
+    wasserstein_weight: float = _at_least(0, 0.0)
+    hint_weight: float = _at_least(0, 0.0)
     style_weight: float = _at_least(0, 4.0)
     content_weight: float = _at_least(0, 2.0)
     checkerboard_weight: float = _at_least(0, 500.0)
@@ -171,12 +218,23 @@ class DistillRecipe(_Checked):
     def __post_init__(self) -> None:
         """Refuse values out of range, or that contradict."""
         super().__post_init__()
-        if self.perceptual_size is not None and self.perceptual_size > self.size:
+        largest = max(self.crop_sizes)
+        if self.perceptual_size is not None and self.perceptual_size > largest:
             raise OptionError(
-                f"perceptual-size is {self.perceptual_size}: expected at most size, {self.size}."
+                f"perceptual-size is {self.perceptual_size}: expected at most size, {largest}."
+            )
+        if self.student == "reparameterised" and self.norm == "instance":
+            raise OptionError(
+                "norm is instance, which reparameterised blocks can't be folded with: "
+                "choose other blocks, or norm none."
             )
         if self.pixel_steps + self.steps == 0:
             raise OptionError("steps and pixel-steps are both 0: nothing would be learned.")
+
+    @property
+    def crop_sizes(self) -> tuple[int, ...]:
+        """Sides of the crops to learn from: `sizes`, or `size` alone."""
+        return self.sizes or (self.size,)
 
 
 @dataclass(frozen=True, kw_only=True)
