@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nstc.compress.feature_hints import FeatureHints
 from nstc.compress.objectives import PerceptualObjective, PixelObjective
 from nstc.compress.optimisation import (
     Objective,
@@ -189,9 +190,10 @@ class DistillationRun:
             return fold(network)
         device = best_device()
         network = network.to(device).train()
+        hints = self._hints(network)
         self._optimise(
-            network,
-            PixelObjective(network, self._pairs(), recipe, device),
+            _learned(network, hints),
+            PixelObjective(network, self._pairs(), recipe, device, hints),
             Schedule(steps=recipe.pixel_steps, learning_rate=recipe.learning_rate),
             title=_PIXELS,
             settings={key: getattr(recipe, key) for key in _PIXEL_SETTINGS},
@@ -205,9 +207,10 @@ class DistillationRun:
         device = best_device()
         network.to(device).train()
         grams = self.source.statistics.at(_OBJECTIVE_SIZE)
+        hints = self._hints(network)
         self._optimise(
-            network,
-            PerceptualObjective(network, self._pairs(), self.recipe, self.features, grams),
+            _learned(network, hints),
+            PerceptualObjective(network, self._pairs(), self.recipe, self.features, grams, hints),
             Schedule(steps=steps, learning_rate=rate, method="muon"),
             title=_PERCEPTUAL,
             settings=dataclasses.asdict(self.recipe),
@@ -256,22 +259,39 @@ class DistillationRun:
             progress=self.progress,
         )
 
-    def _pairs(self) -> TeacherOutputs:
+    def _hints(self, network: nn.Module) -> FeatureHints | None:
+        """The teacher's own features, if the recipe gives them a weight."""
+        if self.recipe.hint_weight == 0:
+            return None
+        if self.teacher.network is None:
+            raise OptionError(
+                f"hint-weight needs the features of the teacher, and {self.teacher.origin.name} "
+                "is a foreign file: give a bundle as the teacher, or set hint-weight to 0."
+            )
+        torch.manual_seed(self.recipe.seed)
+        return FeatureHints(network, self.teacher.network)
+
+    def _pairs(self) -> list[TeacherOutputs]:
+        """Crops of each size with the teacher's pictures, which are made now if need be."""
         recipe = self.recipe
-        pairs = TeacherOutputs(
-            self.teacher.stylize,
-            self.teacher.key,
-            self.photos,
-            size=recipe.size,
-            crops=recipe.crops,
-            jitter=recipe.color_jitter,
-            seed=recipe.seed,
-        )
-        missing = pairs.missing()
-        if missing:
-            self.progress.begin("teacher outputs", len(pairs), len(pairs) - len(missing))
-            self._make(pairs, missing)
-        return pairs
+        sets = [
+            TeacherOutputs(
+                self.teacher.stylize,
+                self.teacher.key,
+                self.photos,
+                size=size,
+                crops=recipe.crops,
+                jitter=recipe.color_jitter,
+                seed=recipe.seed,
+            )
+            for size in recipe.crop_sizes
+        ]
+        for pairs in sets:
+            missing = pairs.missing()
+            if missing:
+                self.progress.begin("teacher outputs", len(pairs), len(pairs) - len(missing))
+                self._make(pairs, missing)
+        return sets
 
     def _make(self, pairs: TeacherOutputs, missing: Sequence[int]) -> None:
         done = len(pairs) - len(missing)
@@ -285,6 +305,11 @@ class DistillationRun:
                 f"stopped, {done} of {len(pairs)} pictures of the teacher are kept. "
                 "Run the same command again to go on."
             ) from interrupt
+
+
+def _learned(network: nn.Module, hints: FeatureHints | None) -> nn.Module:
+    """What the optimiser changes and a checkpoint holds: adapters of hints beside the network."""
+    return network if hints is None else nn.ModuleList([network, hints])
 
 
 def fresh_student(recipe: DistillRecipe) -> Student:

@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nstc.compress.batches import Batches
+from nstc.compress.feature_hints import FeatureHints
 from nstc.compress.optimisation import mixed_precision
 from nstc.compress.steadiness import unsteadiness
 from nstc.compress.teacher_outputs import TeacherOutputs
@@ -15,32 +18,45 @@ from nstc.models.functional import (
     feature_distance,
     gram_distance,
     gram_matrix,
+    sliced_wasserstein,
 )
 from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
-from nstc.models.student import SCALE
-from nstc.models.tensors import images_to_tensor
+from nstc.models.student import SCALE, Student
 from nstc.models.vgg import VggFeatures
+
+_DIRECTIONS = 16
+"""On which features are projected for the sliced Wasserstein distance, in every layer and step."""
 
 
 class PixelObjective:
-    """Mean absolute difference to the teacher's picture."""
+    """Mean absolute difference to the teacher's picture, and hints where there are any.
+
+    Args:
+        network: The student.
+        sets: Photographs and the teacher's pictures, of each size.
+        recipe: The weights.
+        device: Where the work is done.
+        hints: The teacher's own features, if they are to be learned from.
+    """
 
     def __init__(
-        self, network: nn.Module, pairs: TeacherOutputs, recipe: DistillRecipe, device: torch.device
+        self,
+        network: nn.Module,
+        sets: Sequence[TeacherOutputs],
+        recipe: DistillRecipe,
+        device: torch.device,
+        hints: FeatureHints | None = None,
     ) -> None:
         self.network = network
-        self.pairs = pairs
+        self.batches = Batches(sets, recipe.seed, device)
         self.recipe = recipe
-        self.device = device
+        self.hints = hints
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The terms at a step; see `nstc.compress.optimisation.Objective`."""
-        photographs, targets = _batch(
-            self.pairs, self.recipe, step, "pixels", self.recipe.batch, self.device
-        )
-        with mixed_precision(self.device):
-            outputs = self.network(photographs)
-        return {"pixel": (outputs.float() - targets).abs().mean()}
+        photographs, targets = self.batches.draw(step, "pixels", self.recipe.batch)
+        outputs, hint = _painted(self.network, photographs, self.hints, self.recipe)
+        return {"pixel": (outputs.float() - targets).abs().mean(), **hint}
 
 
 class PerceptualObjective:
@@ -51,48 +67,52 @@ class PerceptualObjective:
 
     Args:
         network: The student.
-        pairs: Photographs and the teacher's pictures.
+        sets: Photographs and the teacher's pictures, of each size.
         recipe: The weights.
         vgg: The feature network; its device is where the work is done.
         grams: The painting's Gram matrix (C, C) of each style layer.
+        hints: The teacher's own features, if they are to be learned from.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        pairs: TeacherOutputs,
+        sets: Sequence[TeacherOutputs],
         recipe: DistillRecipe,
         vgg: VggFeatures,
         grams: Mapping[str, Tensor],
+        hints: FeatureHints | None = None,
     ) -> None:
         self.network = network
-        self.pairs = pairs
         self.recipe = recipe
         self.vgg = vgg
+        self.hints = hints
         self.device = next(vgg.parameters()).device
+        self.batches = Batches(sets, recipe.seed, self.device)
         self.style_loss = StyleLoss(grams).to(self.device)
         self.content_loss = ContentLoss()
+        self.grid_period = network.scale if isinstance(network, Student) else SCALE
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms at a step; see `nstc.compress.optimisation.Objective`."""
-        photographs, targets = _batch(
-            self.pairs, self.recipe, step, "perceptual", self.recipe.perceptual_batch, self.device
-        )
-        with mixed_precision(self.device):
-            outputs = self.network(photographs)
+        recipe = self.recipe
+        photographs, targets = self.batches.draw(step, "perceptual", recipe.perceptual_batch)
+        outputs, hint = _painted(self.network, photographs, self.hints, recipe)
         steady = self._steadiness(photographs, outputs, step)
-        part = _random_part(self.recipe, step)
+        part = _random_part(recipe, photographs.shape[-1], step)
         outputs, targets, photographs = outputs[part], targets[part], photographs[part]
         with mixed_precision(self.device):
             seen = self.vgg(outputs, STYLE_LAYERS)
+        grid = checkerboard_energy(outputs, self.grid_period).mean()
         return {
-            "pixel": self.recipe.pixel_weight * (outputs.float() - targets).abs().mean(),
-            "style": self.recipe.style_weight * self.style_loss(seen).mean(),
-            "grid": self.recipe.checkerboard_weight * checkerboard_energy(outputs, SCALE).mean(),
+            "pixel": recipe.pixel_weight * (outputs.float() - targets).abs().mean(),
+            "style": recipe.style_weight * self.style_loss(seen).mean(),
+            "grid": recipe.checkerboard_weight * grid,
             "range": 10 * (outputs - outputs.clamp(0, 1)).float().square().mean(),
-            **self._terms_of_teacher(seen, targets),
+            **self._terms_of_teacher(seen, targets, step),
             **self._terms_of_photograph(seen, photographs),
             **steady,
+            **hint,
         }
 
     def _steadiness(self, photographs: Tensor, outputs: Tensor, step: int) -> Mapping[str, Tensor]:
@@ -103,11 +123,11 @@ class PerceptualObjective:
         return {"flicker": weight * unsteadiness(self.network, photographs, outputs, rng)}
 
     def _terms_of_teacher(
-        self, seen: Mapping[str, Tensor], targets: Tensor
+        self, seen: Mapping[str, Tensor], targets: Tensor, step: int
     ) -> Mapping[str, Tensor]:
         """How far what is seen is from the teacher's picture; VGG is spared where nobody asks."""
         recipe = self.recipe
-        if recipe.feature_weight == 0 and recipe.gram_weight == 0:
+        if recipe.feature_weight == recipe.gram_weight == recipe.wasserstein_weight == 0:
             return {}
         target = self._look(targets, STYLE_LAYERS)
         features = [feature_distance(seen[n], target[n]).mean() for n in CONTENT_LAYERS]
@@ -117,7 +137,23 @@ class PerceptualObjective:
         return {
             "feature": recipe.feature_weight * torch.stack(features).sum(),
             "gram": recipe.gram_weight * torch.stack(grams).sum(),
+            **self._texture(seen, target, step),
         }
+
+    def _texture(
+        self, seen: Mapping[str, Tensor], target: Mapping[str, Tensor], step: int
+    ) -> Mapping[str, Tensor]:
+        """The sliced Wasserstein distance, on other directions in every step."""
+        weight = self.recipe.wasserstein_weight
+        if weight == 0:
+            return {}
+        generator = torch.Generator().manual_seed(self.recipe.seed + step)
+        terms = []
+        for name in STYLE_LAYERS:
+            drawn = torch.randn(_DIRECTIONS, seen[name].shape[1], generator=generator)
+            directions = F.normalize(drawn, dim=1).to(self.device)
+            terms.append(sliced_wasserstein(seen[name], target[name], directions).mean())
+        return {"texture": weight * torch.stack(terms).sum()}
 
     def _terms_of_photograph(
         self, seen: Mapping[str, Tensor], photographs: Tensor
@@ -134,25 +170,22 @@ class PerceptualObjective:
         return found
 
 
-def _batch(
-    pairs: TeacherOutputs,
-    recipe: DistillRecipe,
-    step: int,
-    stage: str,
-    size: int,
-    device: torch.device,
-) -> tuple[Tensor, Tensor]:
-    """Photographs and targets, each (N, 3, size, size) in [0, 1], drawn by the step's number."""
-    rng = np.random.default_rng((recipe.seed, len(stage), step))
-    drawn = [pairs[int(i)] for i in rng.integers(0, len(pairs), size)]
-    photographs = images_to_tensor([photograph for photograph, _ in drawn])
-    targets = images_to_tensor([target for _, target in drawn])
-    return photographs.to(device), targets.to(device)
+def _painted(
+    network: nn.Module, photographs: Tensor, hints: FeatureHints | None, recipe: DistillRecipe
+) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """The student's pictures, and the term of its features if there are hints."""
+    device = photographs.device
+    if hints is None:
+        with mixed_precision(device):
+            return network(photographs), {}
+    with hints.watching(), mixed_precision(device):
+        outputs = network(photographs)
+    return outputs, {"hint": recipe.hint_weight * hints(photographs)}
 
 
-def _random_part(recipe: DistillRecipe, step: int) -> tuple[slice, ...]:
-    """The square that VGG looks at in this step."""
+def _random_part(recipe: DistillRecipe, size: int, step: int) -> tuple[slice, ...]:
+    """The square of a crop that VGG looks at in this step."""
     rng = np.random.default_rng((recipe.seed, 1, step))
-    side = recipe.perceptual_size or recipe.size
-    top, left = rng.integers(0, recipe.size - side + 1, 2)
+    side = min(size, recipe.perceptual_size or size)
+    top, left = rng.integers(0, size - side + 1, 2)
     return (slice(None), slice(None), slice(top, top + side), slice(left, left + side))

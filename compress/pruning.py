@@ -3,12 +3,14 @@
 Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023.
 """
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import torch_pruning
-from torch import nn
+from torch import Tensor, nn
 
 from nstc.compress.distillation import DistillationRun
 from nstc.compress.optimisation import training_folder
@@ -30,6 +32,7 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import DistillRecipe, PruneRecipe
 from nstc.models.architectures import build, describe, load, style_of
 from nstc.models.complexity import count_macs, count_parameters
+from nstc.models.student import Student
 from nstc.models.tensors import save_tensors
 from nstc.models.vgg import load_vgg
 
@@ -222,6 +225,11 @@ def _remove_channels(network: nn.Module, ratio: float, round_to: int) -> None:
     then leave the layer whole.
     """
     example = torch.zeros(1, 3, _TRACED_SIZE, _TRACED_SIZE)
+    with _without_finish(network):
+        _prune_in_place(network, example, ratio, round_to)
+
+
+def _prune_in_place(network: nn.Module, example: Tensor, ratio: float, round_to: int) -> None:
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
     # Half a channel more, so that no rounding error takes one from the last `round_to`.
     most = {m: max(0.0, 1 - (round_to + 0.5) / m.out_channels) for m in convolutions}
@@ -238,6 +246,22 @@ def _remove_channels(network: nn.Module, ratio: float, round_to: int) -> None:
         out_channel_groups={},
     )
     pruner.step()
+
+
+@contextlib.contextmanager
+def _without_finish(network: nn.Module) -> Iterator[None]:
+    """Leave out a student's last convolution: it has the colours' channels in and out.
+
+    torch-pruning would follow them through depth to space and take them for the head's.
+    """
+    if not isinstance(network, Student):
+        yield
+        return
+    finish, network.finish = network.finish, None
+    try:
+        yield
+    finally:
+        network.finish = finish
 
 
 def _widths(network: nn.Module) -> list[int]:

@@ -55,6 +55,7 @@ class Teacher:
         statistics: Its style, if it brought one.
         style: What its manifest says of the style.
         note: What was found out about a foreign file, in one line.
+        network: Itself, unless it is a foreign file.
     """
 
     origin: Origin
@@ -62,6 +63,7 @@ class Teacher:
     statistics: StyleStatistics | None = None
     style: Style | None = None
     note: str | None = None
+    network: nn.Module | None = None
 
     @property
     def key(self) -> str:
@@ -83,9 +85,11 @@ def open_teacher(model: str | Path, options: TeacherOptions | None = None) -> Te
     options = options or TeacherOptions()
     if is_bundle(model) or str(model).startswith("zoo:"):
         bundle = open_bundle(model)
+        network = load(bundle)
         return Teacher(
             origin=bundle.origin(),
-            stylize=_by_network(load(bundle)),
+            network=network,
+            stylize=_by_network(network),
             statistics=style_of(bundle),
             style=bundle.manifest.style,
         )
@@ -97,7 +101,8 @@ def open_teacher(model: str | Path, options: TeacherOptions | None = None) -> Te
         )
     if path.suffix == ".onnx" or is_torchscript(path):
         return _foreign_teacher(path, options)
-    return Teacher(origin=_origin(path), stylize=_by_network(network_of_checkpoint(path)))
+    network = network_of_checkpoint(path)
+    return Teacher(origin=_origin(path), network=network, stylize=_by_network(network))
 
 
 def _foreign_teacher(path: Path, options: TeacherOptions) -> Teacher:

@@ -13,7 +13,21 @@ from nstc.core.recipe import DistillRecipe
 DISTILL = "nstc.compress.distillation.distill"
 
 IN_THE_RECIPE = [
-    ("--student", "plain", "student", "plain"),
+    ("--student", "tiny", "student", "tiny"),
+    ("--inner", "24", "inner", 24),
+    ("--scale", "8", "scale", 8),
+    ("--norm", "instance", "norm", "instance"),
+    ("--finish", "3", "finish", 3),
+    ("--sizes", "192,256,384", "sizes", (192, 256, 384)),
+    ("--pixel-weight", "0.25", "pixel_weight", 0.25),
+    ("--feature-weight", "0.25", "feature_weight", 0.25),
+    ("--gram-weight", "0.25", "gram_weight", 0.25),
+    ("--wasserstein-weight", "0.25", "wasserstein_weight", 0.25),
+    ("--style-weight", "0.25", "style_weight", 0.25),
+    ("--content-weight", "0.25", "content_weight", 0.25),
+    ("--hint-weight", "0.25", "hint_weight", 0.25),
+    ("--checkerboard-weight", "0.25", "checkerboard_weight", 0.25),
+    ("--steadiness-weight", "0.25", "steadiness_weight", 0.25),
     ("--width", "48", "width", 48),
     ("--blocks", "3", "blocks", 3),
     ("--pixel-steps", "11", "pixel_steps", 11),
@@ -85,6 +99,26 @@ def test_teacher_output_and_photographs_arrive(distill, photo_folder, tmp_path) 
 def test_flags_override_a_recipe_file(distill, recipe_file) -> None:
     file = recipe_file("[distill]\nsteps = 3\nwidth = 32\n")
     assert distill("--recipe", file, "--steps", "4")["recipe"] == DistillRecipe(steps=4, width=32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--student", "huge"], "student is huge: expected one of nano, tiny, small, separable"),
+        (["--sizes", "192;256"], "sizes is 192;256: expected whole numbers with commas"),
+        (["--sizes", "192,100"], "different multiples of 8 from 64 to 1024"),
+        (["--scale", "2"], "scale is 2: expected one of 4, 8"),
+        (["--finish", "2"], "finish is 2: expected one of 0, 3, 5"),
+        (["--norm", "batch"], "norm is batch: expected one of none, instance"),
+        (["--student", "reparameterised", "--norm", "instance"], "choose other blocks"),
+        (["--style-weight", "-1"], "style-weight is -1.0: expected at least 0"),
+    ],
+)
+def test_what_can_not_be_is_refused_in_one_line(nstc, tmp_path, arguments, message) -> None:
+    done = nstc("distill", "t", "-o", tmp_path / "out", *arguments)
+    assert (done.code, done.out) == (3, "")
+    assert message in done.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_no_flag_is_forgotten_here(flags_of) -> None:

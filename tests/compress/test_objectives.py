@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nstc.compress.feature_hints import FeatureHints
 from nstc.compress.objectives import PerceptualObjective, PixelObjective
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.images import Pixels
@@ -15,8 +16,10 @@ from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe
 from nstc.models.functional import gram_distance, gram_matrix
 from nstc.models.perceptual import STYLE_LAYERS
+from nstc.models.student import Student
 from nstc.models.style import StyleStatistics
 from nstc.models.tensors import images_to_tensor
+from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import VggFeatures
 
 RECIPE = DistillRecipe(size=64, perceptual_size=64, batch=2, perceptual_batch=1)
@@ -76,7 +79,7 @@ def perceptual(
         recipe: DistillRecipe = RECIPE,
         grams: Mapping[str, Tensor] | None = None,
     ) -> PerceptualObjective:
-        return PerceptualObjective(network, pairs, recipe, vgg, grams or style_statistics.at(512))
+        return PerceptualObjective(network, [pairs], recipe, vgg, grams or style_statistics.at(512))
 
     return make
 
@@ -89,17 +92,17 @@ class TestPixels:
     def test_is_the_mean_distance_to_the_teachers_picture(self, photo: PhotoSet) -> None:
         pairs = pairs_of(photo, negative)
         x = images_to_tensor([pairs[0][0]])
-        terms = PixelObjective(Scaled(1.0), pairs, RECIPE, CPU)(0)
+        terms = PixelObjective(Scaled(1.0), [pairs], RECIPE, CPU)(0)
         assert numbers(terms) == pytest.approx({"pixel": float((2 * x - 1).abs().mean())})
 
     def test_is_nothing_for_a_perfect_student(self, photos: PhotoSet) -> None:
-        terms = PixelObjective(Scaled(-1.0, 1.0), pairs_of(photos, negative), RECIPE, CPU)(3)
+        terms = PixelObjective(Scaled(-1.0, 1.0), [pairs_of(photos, negative)], RECIPE, CPU)(3)
         assert numbers(terms) == pytest.approx({"pixel": 0}, abs=1e-6)
 
     def test_a_step_draws_the_same_batch_whenever_it_is_made(self, photos: PhotoSet) -> None:
         recipe = dataclasses.replace(RECIPE, batch=1)
         pairs = pairs_of(photos, negative)
-        first, again = (PixelObjective(Scaled(0.5), pairs, recipe, CPU) for _ in range(2))
+        first, again = (PixelObjective(Scaled(0.5), [pairs], recipe, CPU) for _ in range(2))
         values = [numbers(first(step))["pixel"] for step in range(8)]
         assert [numbers(again(step))["pixel"] for step in reversed(range(8))] == values[::-1]
         assert len(set(values)) == 2  # both photographs come up
@@ -173,6 +176,59 @@ class TestPerceptual:
         after = numbers(perceptual(network, pairs, dataclasses.replace(RECIPE, **weight))(0))
         assert before[term] > 0
         assert after == pytest.approx({**before, term: 3 * before[term]}, rel=1e-5)
+
+    def test_texture_weighs_nothing_unless_asked_for(
+        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+    ) -> None:
+        pairs, network = pairs_of(photo, negative), Scaled(0.5)
+        assert "texture" not in perceptual(network, pairs)(0)
+        one, three = (dataclasses.replace(RECIPE, wasserstein_weight=w) for w in (1.0, 3.0))
+        values = [numbers(perceptual(network, pairs, recipe)(0)) for recipe in (one, three)]
+        assert values[1] == pytest.approx({**values[0], "texture": 3 * values[0]["texture"]})
+        assert values[0]["texture"] > 0.1
+        perfect = numbers(perceptual(Scaled(-1.0, 1.0), pairs, one)(0))
+        assert perfect["texture"] == pytest.approx(0, abs=1e-3)
+
+    def test_hints_weigh_in_both_stages(
+        self, photo: PhotoSet, vgg: VggFeatures, style_statistics: StyleStatistics
+    ) -> None:
+        recipe = dataclasses.replace(RECIPE, hint_weight=2.0)
+        student, pairs = Student(8, [8]), pairs_of(photo, negative)
+        hints = FeatureHints(student, TransformerNet((8, 8, 8), (8,), (8, 8)))
+        for adapter in hints.adapters:
+            nn.init.zeros_(adapter.weight)
+            nn.init.zeros_(adapter.bias)
+        grams = style_statistics.at(512)
+        for objective in (
+            PixelObjective(student, [pairs], recipe, CPU, hints),
+            PerceptualObjective(student, [pairs], recipe, vgg, grams, hints),
+        ):
+            # an adapter that gives nothing is at a distance of 1
+            assert numbers(objective(0))["hint"] == pytest.approx(2, rel=1e-4)
+
+    def test_a_step_looks_at_crops_of_one_of_several_sizes(
+        self,
+        photo: PhotoSet,
+        vgg: VggFeatures,
+        style_statistics: StyleStatistics,
+    ) -> None:
+        seen: list[int] = []
+        network = Scaled(0.5)
+        network.register_forward_hook(lambda _m, _i, output: seen.append(output.shape[-1]))
+        recipe = dataclasses.replace(
+            RECIPE, sizes=(64, 96), perceptual_size=80, steadiness_weight=0.0
+        )
+        sets = [pairs_of(photo, negative, dataclasses.replace(RECIPE, size=s)) for s in (64, 96)]
+        looked: list[int] = []
+        handle = vgg.register_forward_pre_hook(lambda _m, i: looked.append(i[0].shape[-1]))
+        try:
+            objective = PerceptualObjective(network, sets, recipe, vgg, style_statistics.at(512))
+            for step in range(6):
+                objective(step)
+        finally:
+            handle.remove()
+        assert set(seen) == {64, 96}
+        assert set(looked) == {64, 80}  # all of a small crop, a part of a large one
 
     def test_vgg_is_spared_the_pictures_that_no_weight_asks_about(
         self,

@@ -217,6 +217,22 @@ def test_an_optional_number_is_a_number(key, value, toml):
         load_recipe(toml(f"[prune]\n{key} = {value}\n"))
 
 
+def test_sizes_are_a_list_of_whole_numbers(toml):
+    recipe = load_recipe(toml("[distill]\nsizes = [192, 256]\nperceptual_size = 256\n")).distill
+
+    assert recipe.crop_sizes == (192, 256)
+    assert DistillRecipe().crop_sizes == (256,)
+    with pytest.raises(RecipeError, match="sizes is 192, expected a list of whole numbers"):
+        load_recipe(toml("[distill]\nsizes = 192\n"))
+    with pytest.raises(OptionError, match="perceptual-size is 264: expected at most size, 256"):
+        load_recipe(toml("[distill]\nsizes = [192, 256]\nperceptual_size = 264\n"))
+
+
+def test_reparameterised_blocks_exclude_instance_normalisation():
+    with pytest.raises(OptionError, match="norm is instance, which reparameterised"):
+        DistillRecipe(student="reparameterised", norm="instance")
+
+
 def test_whole_numbers_pass_for_numbers(toml):
     assert load_recipe(toml("[prune]\nspeedup = 2\n")).prune.speedup == 2
 

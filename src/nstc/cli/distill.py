@@ -18,13 +18,40 @@ def distill(
     name: options.Name = None,
     student: Annotated[
         str | None,
-        typer.Option("--student", help="Family: separable or plain.", show_default="separable"),
+        typer.Option(
+            "--student",
+            help="Size: nano, tiny, small. Or kind of blocks: separable, plain, inverted, large5, "
+            "large7, reparameterised.",
+            show_default="separable",
+        ),
     ] = None,
     width: Annotated[
-        int | None, typer.Option("--width", help="Channels of the trunk.", show_default="64")
+        int | None,
+        typer.Option("--width", help="Channels of the trunk.", show_default="64, or the size's"),
     ] = None,
     blocks: Annotated[
-        int | None, typer.Option("--blocks", help="Residual blocks.", show_default="6")
+        int | None,
+        typer.Option("--blocks", help="Residual blocks.", show_default="6, or the size's"),
+    ] = None,
+    inner: Annotated[
+        int | None,
+        typer.Option("--inner", help="Channels inside a block.", show_default="usual for its kind"),
+    ] = None,
+    scale: Annotated[
+        int | None,
+        typer.Option("--scale", help="Trunk at 1/4 or 1/8 of the size.", show_default="4"),
+    ] = None,
+    norm: Annotated[
+        str | None,
+        typer.Option(
+            "--norm", help="none, or instance: global and slow in int8.", show_default="none"
+        ),
+    ] = None,
+    finish: Annotated[
+        int | None,
+        typer.Option(
+            "--finish", help="Kernel of a last layer at full size: 0, 3, 5.", show_default="0"
+        ),
     ] = None,
     pixel_steps: Annotated[
         int | None,
@@ -36,6 +63,14 @@ def distill(
     ] = None,
     size: Annotated[
         int | None, typer.Option("--size", help="Side of the crops in px.", show_default="256")
+    ] = None,
+    sizes: Annotated[
+        str | None,
+        typer.Option(
+            "--sizes",
+            help="Several of them instead, such as 192,256,384; a step draws one.",
+            show_default="--size",
+        ),
     ] = None,
     perceptual_size: Annotated[
         int | None,
@@ -53,6 +88,74 @@ def distill(
         int | None,
         typer.Option(
             "--perceptual-batch", help="Crops a step that VGG looks at.", show_default="1"
+        ),
+    ] = None,
+    pixel_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--pixel-weight",
+            help="On the pixels' difference to the teacher's picture.",
+            show_default="1",
+        ),
+    ] = None,
+    feature_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--feature-weight",
+            help="On VGG's features of the teacher's picture.",
+            show_default="0.5",
+        ),
+    ] = None,
+    gram_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--gram-weight",
+            help="On its Gram matrices.",
+            show_default="2",
+        ),
+    ] = None,
+    wasserstein_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--wasserstein-weight",
+            help="On the texture of the teacher's picture.",
+            show_default="0",
+        ),
+    ] = None,
+    style_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--style-weight", help="On the style loss against the painting.", show_default="4"
+        ),
+    ] = None,
+    content_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--content-weight", help="On the content loss against the photograph.", show_default="2"
+        ),
+    ] = None,
+    hint_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--hint-weight",
+            help="On the teacher's own features.",
+            show_default="0",
+        ),
+    ] = None,
+    checkerboard_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--checkerboard-weight",
+            help="Against a grid.",
+            show_default="500",
+        ),
+    ] = None,
+    steadiness_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--steadiness-weight",
+            help="Against flicker.",
+            show_default="10",
         ),
     ] = None,
     init: Annotated[
@@ -73,20 +176,34 @@ def distill(
     from nstc.compress.distillation import distill as run
     from nstc.compress.photo_sets import photos_of
     from nstc.compress.teachers import TeacherOptions
-    from nstc.core.recipe import load_recipe, override
+    from nstc.core.recipe import load_recipe, override, whole_numbers
 
     settings = override(
         load_recipe(recipe).distill,
         student=student,
         width=width,
         blocks=blocks,
+        inner=inner,
+        scale=scale,
+        norm=norm,
+        finish=finish,
         pixel_steps=pixel_steps,
         steps=steps,
         size=size,
+        sizes=None if sizes is None else whole_numbers("sizes", sizes),
         perceptual_size=perceptual_size,
         crops=crops,
         batch=batch,
         perceptual_batch=perceptual_batch,
+        pixel_weight=pixel_weight,
+        feature_weight=feature_weight,
+        gram_weight=gram_weight,
+        wasserstein_weight=wasserstein_weight,
+        style_weight=style_weight,
+        content_weight=content_weight,
+        hint_weight=hint_weight,
+        checkerboard_weight=checkerboard_weight,
+        steadiness_weight=steadiness_weight,
         seed=seed,
     )
     with Bar() as bar:
