@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types imports unit test-base test-slow test-ssh bench-startup format clean bench-repeatability test-cuda test-executorch test-web web-setup
+.PHONY: demo test lint types imports unit test-base test-slow test-ssh bench-startup format clean bench-repeatability test-cuda test-executorch test-web web-setup explore
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -48,6 +48,10 @@ test-cuda: $(READY)  ## what needs an NVIDIA GPU; without one each test says tha
 test-executorch: $(READY)  ## installs the extra, then makes and runs .pte files
 	$(BIN)/python -m pip install --quiet --editable ".[executorch]"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m executorch
+
+PLAN ?= architectures
+explore: $(READY)  ## compare students: make explore PHOTOS=folder [PLAN=ablation] [OUT=folder]
+	$(BIN)/python scripts/explore.py scripts/exploration/$(PLAN).toml --photos $(PHOTOS) -o $(or $(OUT),runs/explore-$(PLAN))
 
 test-slow: $(READY)  ## minutes of training: judges quality, not only function
 	$(BIN)/python -m pytest -m slow

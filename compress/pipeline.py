@@ -5,11 +5,8 @@ stage whose inputs changed is done again.
 """
 
 import dataclasses
-import hashlib
-import json
-import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -26,10 +23,11 @@ from nstc.compress.importing import import_checkpoint
 from nstc.compress.photo_sets import photos_of
 from nstc.compress.pruning import prune
 from nstc.compress.quantization import quantize
+from nstc.compress.stages import Stages, finished
 from nstc.compress.teachers import TeacherOptions, open_teacher
 from nstc.core.bundle import Bundle, is_bundle, open_bundle
-from nstc.core.errors import BundleError, OptionError, OutputError, TeacherError
-from nstc.core.files import atomic_file, reported_as_output_error, sha256_of
+from nstc.core.errors import OptionError, TeacherError
+from nstc.core.files import sha256_of
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe, Recipe, load_recipe
@@ -37,7 +35,6 @@ from nstc.runtime.foreign_graph import is_torchscript
 
 PRESETS: Final = ("quick", "full")
 
-_STATE_FILE: Final = "pipeline.json"
 _ROUNDS_BETWEEN_STAGES: Final = 3
 _PHOTOS_BETWEEN_STAGES: Final = 2
 _SHOWN_NAMES: Final = 12
@@ -118,7 +115,7 @@ def compress(
     """
     progress = progress or Silent()
     learned, judged = split_photos(photos)
-    stages = _Stages(output, progress)
+    stages = Stages(output, progress)
     source = _source_of(teacher, output, options, style=style, credit=credit, vgg=vgg)
     opened = open_teacher(source, options)
     stages.depend_on(
@@ -206,7 +203,7 @@ def _source_of(
             "verbs after it, or export it to ONNX first."
         )
     target = output / "teacher"
-    if _finished(target) is None:
+    if finished(target) is None:
         import_checkpoint(Path(teacher), target, style=style, credit=credit, vgg=vgg)
     return target
 
@@ -251,72 +248,6 @@ class _Judge:
         )
         found = self.bench([bundle], briefly)
         self._progress.note(f"{bundle.path.name}: {summary(found.rows[0])}")
-
-
-class _Stages:
-    """Runs stages whose result is not there yet, and remembers what each was made from.
-
-    Args:
-        folder: Of the stages' bundles.
-        progress: Told which stages are taken over.
-    """
-
-    def __init__(self, folder: Path, progress: Progress) -> None:
-        self._folder = folder
-        self._inputs: dict[str, Any] = {}
-        self._progress = progress
-        with reported_as_output_error(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        self._state = self._read_state()
-
-    def depend_on(self, **inputs: str | None) -> None:
-        """Say what all stages depend on: where it differs, they are done again."""
-        self._inputs |= inputs
-
-    def run(self, name: str, settings: Any, make: Callable[[Path], Bundle]) -> Bundle:
-        """The bundle of a stage, made now or by an earlier run with the same inputs."""
-        self._inputs = {**self._inputs, name: dataclasses.asdict(settings)}
-        text = json.dumps(self._inputs, sort_keys=True)
-        fingerprint = hashlib.sha256(text.encode()).hexdigest()
-        target = self._folder / name
-        same_inputs = self._state.get(name) == fingerprint
-        if same_inputs and (finished := _finished(target)) is not None:
-            self._progress.note(f"{name}: taken over from an earlier run")
-            return finished
-        if not same_inputs:
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.rmtree(self._folder / f"{name}.training", ignore_errors=True)
-            self._state[name] = fingerprint
-            with atomic_file(self._folder / _STATE_FILE) as draft:
-                draft.write_text(json.dumps(self._state, indent=1), encoding="utf-8")
-        return make(target)
-
-    def _read_state(self) -> dict[str, str]:
-        path = self._folder / _STATE_FILE
-        if not path.is_file():
-            if any(self._folder.iterdir()):
-                raise OutputError(
-                    f"will not write into {self._folder}: it holds files that are not nstc's. "
-                    "Give another folder, or empty it first."
-                )
-            return {}
-        try:
-            state: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            self._progress.note(f"{path} can't be read: all stages are done again")
-            return {}
-        return state
-
-
-def _finished(path: Path) -> Bundle | None:
-    """The bundle at a path if it is whole."""
-    try:
-        bundle = open_bundle(path)
-        for name in bundle.manifest.files:
-            bundle.file(name)
-    except BundleError:
-        return None
-    return bundle
 
 
 def _deployable(

@@ -110,7 +110,7 @@ def test_the_losses_of_both_stages_stay_and_checkpoints_go(distilled: Bundle) ->
     pixels, perceptual = (losses(distilled.path, s) for s in ("pixels", "perceptual"))
     assert [set(line) for line in pixels] == [{"step", "pixel"}] * 3
     assert [line["step"] for line in perceptual] == [0, 1, 2]
-    terms = {"pixel", "feature", "gram", "style", "content", "grid", "range"}
+    terms = {"pixel", "feature", "gram", "style", "content", "grid", "range", "flicker"}
     assert set(perceptual[0]) == {"step", *terms}
     assert checkpoints(distilled.path) == []
 
@@ -352,3 +352,59 @@ def test_a_fresh_student_has_the_recipes_shape(block: str) -> None:
     network = fresh_student(DistillRecipe(student=block, width=24, blocks=2))
     assert network.arguments() == {"width": 24, "inner": [24, 24], "block": block}
     assert any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+def test_a_size_is_a_shape_and_settings_change_it() -> None:
+    network = fresh_student(DistillRecipe(student="tiny", blocks=2, inner=16, scale=8, finish=3))
+    assert network.arguments() == {
+        "width": 32,
+        "inner": [16, 16],
+        "block": "separable",
+        "scale": 8,
+        "finish": 3,
+    }
+
+
+class TestHints:
+    def test_are_learned_from_in_both_stages_and_not_kept(
+        self, distill_tiny: Distill, tmp_path: Path
+    ) -> None:
+        made = distill_tiny(tmp_path / "small", hint_weight=1.0)
+        for stage in ("pixels", "perceptual"):
+            assert all(line["hint"] > 0 for line in losses(made.path, stage))
+        assert not any("adapter" in key for key in load(made).state_dict())
+
+    @pytest.mark.parametrize("stage", ["pixels", "perceptual"])
+    def test_a_resumed_run_ends_as_one_that_was_not_interrupted(
+        self, distill_tiny: Distill, tmp_path: Path, recorder: type, stage: str
+    ) -> None:
+        whole = distill_tiny(tmp_path / "whole", hint_weight=1.0)
+        with pytest.raises(Interrupted):
+            distill_tiny(
+                tmp_path / "small", hint_weight=1.0, progress=recorder(ctrl_c_at=(stage, 2))
+            )
+        resumed = distill_tiny(tmp_path / "small", hint_weight=1.0, resume=True)
+        assert resumed.identity == whole.identity
+
+    def test_of_a_foreign_file_are_refused(
+        self,
+        distill_tiny: Distill,
+        linear: Callable[..., Path],
+        painting: Path,
+        tmp_path: Path,
+    ) -> None:
+        file = linear(tmp_path / "negative.onnx", -1, 1)
+        with pytest.raises(OptionError, match=r"negative is a foreign file: give a bundle"):
+            distill_tiny(tmp_path / "small", teacher=file, style=painting, hint_weight=1.0)
+        assert not (tmp_path / "small").exists()
+
+
+def test_crops_of_all_sizes_are_asked_of_the_teacher(
+    distill_tiny: Distill, tmp_path: Path, recorder: type
+) -> None:
+    told = recorder()
+    made = distill_tiny(tmp_path / "small", sizes=(64, 72), pixel_steps=2, steps=2, progress=told)
+    assert [begun for begun in told.begun if begun[0] == "teacher outputs"] == [
+        ("teacher outputs", 2, 0)
+    ] * 2
+    assert made.manifest.history[-1].recipe["sizes"] in ([64, 72], (64, 72))
