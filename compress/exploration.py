@@ -23,7 +23,7 @@ from nstc.compress.quantization import quantize
 from nstc.compress.stages import Stages
 from nstc.compress.teachers import open_teacher
 from nstc.core.bundle import Bundle, artifact_name, is_bundle
-from nstc.core.errors import RecipeError
+from nstc.core.errors import DivergedError, ExportMismatchError, RecipeError
 from nstc.core.files import atomic_file
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
@@ -112,7 +112,9 @@ def explore(
 ) -> list[Outcome]:
     """Distill, quantize and measure each variant; the report is written anew after each.
 
-    Run again, it takes over what an earlier run made from the same inputs, and goes on.
+    Run again, it takes over what an earlier run made from the same inputs, and goes on. That a
+    variant diverges or can't be quantized is a finding too: it stands in the report, and the others
+    are still made.
 
     Args:
         teacher: A bundle, zoo name or ONNX file.
@@ -134,7 +136,14 @@ def explore(
     outcomes: list[Outcome] = []
     for number, variant in enumerate(plan.variants, start=1):
         progress.note(f"variant {number} of {len(plan.variants)}: {variant.name}")
-        outcomes.append(asked.outcome(variant, output / variant.folder))
+        try:
+            outcome = asked.outcome(variant, output / variant.folder)
+        except (DivergedError, ExportMismatchError) as error:
+            progress.note(f"{variant.name} failed: {error}")
+            outcome = Outcome(
+                name=variant.name, changes=variant.changes, row={}, failure=str(error)
+            )
+        outcomes.append(outcome)
         write_report(output, outcomes, plan.compare, _budget(plan, photos, judged))
     return outcomes
 

@@ -29,16 +29,18 @@ class Outcome:
     Attributes:
         name: Of the variant.
         changes: What it set.
-        row: A row of `nstc bench`, as JSON has it.
+        row: A row of `nstc bench`, as JSON has it; empty if there is none.
+        failure: Why there is none: training that diverged, an int8 file too far from its network.
     """
 
     name: str
     changes: Mapping[str, Any]
     row: Mapping[str, Any]
+    failure: str | None = None
 
     def quality(self, metric: str) -> float | None:
         """A metric's median over photographs; None where it has none."""
-        value = self.row["quality"].get(metric)
+        value = self.row["quality"].get(metric) if self.row else None
         return None if value is None else float(value)
 
     @property
@@ -93,7 +95,11 @@ def settings_table(outcomes: Sequence[Outcome]) -> str:
 
 def _markdown(columns: Mapping[str, Callable[[Outcome], str]], outcomes: Sequence[Outcome]) -> str:
     lines = [list(columns), ["---"] * len(columns)]
-    lines += [[cell(outcome) for cell in columns.values()] for outcome in outcomes]
+    for outcome in outcomes:
+        if outcome.failure is None:
+            lines.append([cell(outcome) for cell in columns.values()])
+        else:
+            lines.append([outcome.name, f"failed: {outcome.failure}", *[NONE] * (len(columns) - 2)])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

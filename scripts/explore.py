@@ -47,7 +47,7 @@ def _run(arguments: argparse.Namespace) -> None:
         chosen = tuple(v for v in plan.variants if v.name in arguments.only)
         plan = dataclasses.replace(plan, variants=chosen)
     with Bar() as bar:
-        explore(
+        outcomes = explore(
             arguments.teacher,
             arguments.output,
             plan=plan,
@@ -56,6 +56,8 @@ def _run(arguments: argparse.Namespace) -> None:
             progress=bar,
         )
     print((arguments.output / TABLE_FILE).read_text(encoding="utf-8"))
+    if failed := [outcome.name for outcome in outcomes if outcome.failure]:
+        sys.exit(f"failed: {', '.join(failed)}; the table says why")
 
 
 if __name__ == "__main__":

@@ -144,6 +144,13 @@ class TestReport:
             "| 1.15 (-0.100) | 1.00 (+0.000) | – | 1.50 (+0.000) |"
         )
 
+    @pytest.mark.parametrize("table", [shapes_table, settings_table])
+    def test_a_failure_stands_in_the_table(self, table: Callable[..., str]) -> None:
+        failed = Outcome(name="wild", changes={}, row={}, failure="the loss became inf")
+        rows = table([failed, outcome("tame", 1.2)]).splitlines()
+        assert rows[2].startswith("| wild | failed: the loss became inf | – |")
+        assert {row.count("|") for row in rows} == {rows[0].count("|")}
+
     @pytest.mark.parametrize("compare", ["shapes", "settings"])
     def test_each_variant_is_named_in_table_and_plot(self, tmp_path: Path, compare: str) -> None:
         outcomes = [outcome("first", 1.2), outcome("second", 1.6), outcome("unjudged", None)]
@@ -154,6 +161,29 @@ class TestReport:
         plot = (tmp_path / "report.svg").read_text()
         assert "first" in plot
         assert "unjudged" not in plot
+
+
+def test_a_variant_that_diverges_does_not_stop_the_others(
+    make_styled_bundle: Callable[..., Bundle],
+    photos: PhotoSet,
+    plan_file: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    teacher = make_styled_bundle(TransformerNet((8, 8, 8), (), (8, 8)), tmp_path / "teacher").path
+    plan = load_plan(plan_file(TINY + "learning_rate = 1e30\n"))
+    made = outcome("plain one", 1.5)
+    own = exploration._Asked.outcome
+
+    def quick(self: Any, variant: Any, folder: Path) -> Outcome:
+        return made if variant.name == "plain one" else own(self, variant, folder)
+
+    monkeypatch.setattr(exploration._Asked, "outcome", quick)
+    found = explore(teacher, tmp_path / "out", plan=plan, photos=photos, judged=photos)
+    assert found[0] == made
+    assert found[1].failure is not None
+    assert "Lower the learning rate" in found[1].failure
+    assert "| eighth | failed: " in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_each_variant_is_made_and_measured_once(

@@ -41,7 +41,11 @@ def test_by_hand_an_adapter_of_zeros_is_as_far_as_can_be_and_the_same_features_a
 def test_the_middle_and_the_end_of_the_trunks_are_compared(teacher: TransformerNet) -> None:
     student = Student(8, [8] * 5)
     hints = FeatureHints(student, teacher)
+    nn.init.zeros_(hints.adapters[1].weight)
+    nn.init.zeros_(hints.adapters[1].bias)  # its distance is 1, whatever the end of the trunk is
     before = hint(hints, student)
+    nn.init.constant_(teacher.res3.in2.weight, 3.0)
+    assert hint(hints, student) == before
     nn.init.constant_(teacher.res2.in2.weight, 3.0)
     assert hint(hints, student) != before
     assert [a.weight.shape[:2] for a in hints.adapters] == [(16, 8), (16, 8)]
