@@ -176,7 +176,7 @@ def distill(
     from nstc.compress.distillation import distill as run
     from nstc.compress.photo_sets import photos_of
     from nstc.compress.teachers import TeacherOptions
-    from nstc.core.recipe import load_recipe, override, whole_numbers
+    from nstc.core.recipe import load_recipe, override
 
     settings = override(
         load_recipe(recipe).distill,
@@ -190,7 +190,7 @@ def distill(
         pixel_steps=pixel_steps,
         steps=steps,
         size=size,
-        sizes=None if sizes is None else whole_numbers("sizes", sizes),
+        sizes=None if sizes is None else options.whole_numbers("sizes", sizes),
         perceptual_size=perceptual_size,
         crops=crops,
         batch=batch,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from nstc.core.errors import OptionError
+
 Photos = Annotated[
     list[Path] | None,
     typer.Option(
@@ -67,3 +69,17 @@ Trust = Annotated[
     bool,
     typer.Option("--trust", help="Load a TorchScript teacher, which is a program, all the same."),
 ]
+
+
+def whole_numbers(name: str, text: str) -> tuple[int, ...]:
+    """Whole numbers with commas between them, as a flag gives them: "192,256,384".
+
+    Raises:
+        OptionError: it is no such list.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise OptionError(
+            f"{name} is {text}: expected whole numbers with commas between them, such as 192,256."
+        ) from error

@@ -369,20 +369,6 @@ def override(recipe: R, **flags: Any) -> R:
     return dataclasses.replace(recipe, **given)  # type: ignore[type-var]
 
 
-def whole_numbers(name: str, text: str) -> tuple[int, ...]:
-    """Whole numbers with commas between them, as a flag gives them: "192,256,384".
-
-    Raises:
-        OptionError: it is no such list.
-    """
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise OptionError(
-            f"{name} is {text}: expected whole numbers with commas between them, such as 192,256."
-        ) from error
-
-
 def _steps(content: Mapping[str, Any], kinds: Mapping[str, type], where: str) -> dict[str, Any]:
     """Each table as its step's recipe; what is out of range in any of them is told at once."""
     steps: dict[str, Any] = {}
