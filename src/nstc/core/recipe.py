@@ -4,12 +4,26 @@ import dataclasses
 import difflib
 import math
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_type_hints
 
 from nstc.core.errors import OptionError, RecipeError
+from nstc.core.settings import (
+    Checked,
+    are_different_sizes,
+    are_different_words,
+    at_least,
+    flag,
+    is_crop_size,
+    one_of,
+    optional,
+    optional_of,
+    positive,
+    setting,
+    within,
+)
 
 R = TypeVar("R")
 
@@ -34,76 +48,8 @@ STUDENTS: Final = (
 """Names of the students' sizes and of the kinds of their blocks."""
 
 
-def _setting(default: Any, check: Callable[[Any], bool], expected: str) -> Any:
-    return field(default=default, metadata={"check": check, "expected": expected})
-
-
-def _at_least(low: float, default: Any) -> Any:
-    return _setting(default, lambda value: low <= value < math.inf, f"at least {low}")
-
-
-def _positive(default: Any) -> Any:
-    return _setting(default, lambda value: 0 < value < math.inf, "above 0")
-
-
-def _within(low: float, high: float, default: Any) -> Any:
-    return _setting(default, lambda value: low <= value <= high, f"from {low} to {high}")
-
-
-def _one_of(options: tuple[str, ...], default: str) -> Any:
-    return _setting(default, lambda value: value in options, f"one of {', '.join(options)}")
-
-
-def _flag(*, default: bool) -> Any:
-    return _setting(default, lambda value: isinstance(value, bool), "true or false")
-
-
-def _optional(low: int, high: int, multiple: int) -> Any:
-    return _setting(
-        None,
-        lambda v: v is None or (low <= v <= high and v % multiple == 0),
-        f"a multiple of {multiple} from {low} to {high}" if multiple > 1 else f"{low} to {high}",
-    )
-
-
-def _optional_of(options: tuple[Any, ...]) -> Any:
-    return _setting(
-        None,
-        lambda value: value is None or value in options,
-        f"one of {', '.join(map(str, options))}",
-    )
-
-
-def _are_different_sizes(values: tuple[Any, ...]) -> bool:
-    whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
-    return whole and len(values) == len(set(values)) and all(_is_crop_size(v) for v in values)
-
-
-def _is_crop_size(value: int) -> bool:
-    return 64 <= value <= 1024 and value % 8 == 0
-
-
-def _are_different_words(values: tuple[Any, ...]) -> bool:
-    words = all(isinstance(value, str) and value.strip() for value in values)
-    return words and 0 < len(values) == len(set(values))
-
-
-class _Checked:
-    """Refuses values out of range when a recipe is made."""
-
-    def __post_init__(self) -> None:
-        problems = []
-        for f in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, f.name)
-            if not f.metadata["check"](value):
-                flag = f.name.replace("_", "-")
-                problems.append(f"{flag} is {value}: expected {f.metadata['expected']}.")
-        if problems:
-            raise OptionError(" ".join(problems))
-
-
 @dataclass(frozen=True, kw_only=True)
-class TrainRecipe(_Checked):
+class TrainRecipe(Checked):
     """Settings of `nstc train`.
 
     Attributes:
@@ -123,20 +69,20 @@ class TrainRecipe(_Checked):
         seed: Of all randomness.
     """
 
-    steps: int = _at_least(1, 1600)
-    size: int = _within(64, 1024, 192)
-    batch: int = _within(1, 64, 4)
-    learning_rate: float = _positive(1.5e-3)
-    style_weight: float = _at_least(0, 2.0)
-    content_weight: float = _at_least(0, 1.0)
-    tv_weight: float = _at_least(0, 0.5)
-    balance: float | None = _setting(
+    steps: int = at_least(1, 1600)
+    size: int = within(64, 1024, 192)
+    batch: int = within(1, 64, 4)
+    learning_rate: float = positive(1.5e-3)
+    style_weight: float = at_least(0, 2.0)
+    content_weight: float = at_least(0, 1.0)
+    tv_weight: float = at_least(0, 0.5)
+    balance: float | None = setting(
         None, lambda v: v is None or 0.01 <= v <= 1000, "from 0.01 to 1000"
     )
-    style_size: int = _within(128, 2048, 512)
-    color_of: str = _one_of(("painting", "photos"), "painting")
-    ema: float = _within(0, 0.9999, 0.0)
-    seed: int = _within(0, 2**63 - 1, 0)
+    style_size: int = within(128, 2048, 512)
+    color_of: str = one_of(("painting", "photos"), "painting")
+    ema: float = within(0, 0.9999, 0.0)
+    seed: int = within(0, 2**63 - 1, 0)
 
     def __post_init__(self) -> None:
         """Refuse values out of range, or that contradict."""
@@ -146,7 +92,7 @@ class TrainRecipe(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillRecipe(_Checked):
+class DistillRecipe(Checked):
     """Settings of `nstc distill`.
 
     Attributes:
@@ -184,36 +130,36 @@ class DistillRecipe(_Checked):
         seed: Of all randomness.
     """
 
-    student: str = _one_of(STUDENTS, "separable")
-    width: int | None = _optional(8, 256, 8)
-    blocks: int | None = _optional(1, 32, 1)
-    inner: int | None = _optional(8, 1024, 8)
-    scale: int | None = _optional_of((4, 8))
-    norm: str | None = _optional_of(("none", "instance"))
-    finish: int | None = _optional_of((0, 3, 5))
-    pixel_steps: int = _at_least(0, 3000)
-    steps: int = _at_least(0, 2500)
-    size: int = _setting(256, _is_crop_size, "a multiple of 8 from 64 to 1024")
-    sizes: tuple[int, ...] = _setting(
-        (), _are_different_sizes, "different multiples of 8 from 64 to 1024"
+    student: str = one_of(STUDENTS, "separable")
+    width: int | None = optional(8, 256, 8)
+    blocks: int | None = optional(1, 32, 1)
+    inner: int | None = optional(8, 1024, 8)
+    scale: int | None = optional_of((4, 8))
+    norm: str | None = optional_of(("none", "instance"))
+    finish: int | None = optional_of((0, 3, 5))
+    pixel_steps: int = at_least(0, 3000)
+    steps: int = at_least(0, 2500)
+    size: int = setting(256, is_crop_size, "a multiple of 8 from 64 to 1024")
+    sizes: tuple[int, ...] = setting(
+        (), are_different_sizes, "different multiples of 8 from 64 to 1024"
     )
-    perceptual_size: int | None = _optional(32, 1024, 8)
-    crops: int = _within(1, 100, 1)
-    color_jitter: float = _within(0, 1, 0.0)
-    batch: int = _within(1, 64, 4)
-    perceptual_batch: int = _within(1, 64, 1)
-    learning_rate: float = _positive(3e-3)
-    perceptual_learning_rate: float = _positive(2e-3)
-    pixel_weight: float = _at_least(0, 1.0)
-    feature_weight: float = _at_least(0, 0.5)
-    gram_weight: float = _at_least(0, 2.0)
-    wasserstein_weight: float = _at_least(0, 0.0)
-    hint_weight: float = _at_least(0, 0.0)
-    style_weight: float = _at_least(0, 4.0)
-    content_weight: float = _at_least(0, 2.0)
-    checkerboard_weight: float = _at_least(0, 500.0)
-    steadiness_weight: float = _at_least(0, 10.0)
-    seed: int = _within(0, 2**63 - 1, 0)
+    perceptual_size: int | None = optional(32, 1024, 8)
+    crops: int = within(1, 100, 1)
+    color_jitter: float = within(0, 1, 0.0)
+    batch: int = within(1, 64, 4)
+    perceptual_batch: int = within(1, 64, 1)
+    learning_rate: float = positive(3e-3)
+    perceptual_learning_rate: float = positive(2e-3)
+    pixel_weight: float = at_least(0, 1.0)
+    feature_weight: float = at_least(0, 0.5)
+    gram_weight: float = at_least(0, 2.0)
+    wasserstein_weight: float = at_least(0, 0.0)
+    hint_weight: float = at_least(0, 0.0)
+    style_weight: float = at_least(0, 4.0)
+    content_weight: float = at_least(0, 2.0)
+    checkerboard_weight: float = at_least(0, 500.0)
+    steadiness_weight: float = at_least(0, 10.0)
+    seed: int = within(0, 2**63 - 1, 0)
 
     def __post_init__(self) -> None:
         """Refuse values out of range, or that contradict."""
@@ -238,7 +184,7 @@ class DistillRecipe(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneRecipe(_Checked):
+class PruneRecipe(Checked):
     """Settings of `nstc prune`.
 
     Attributes:
@@ -250,12 +196,12 @@ class PruneRecipe(_Checked):
         seed: Of all randomness.
     """
 
-    ratio: float | None = _setting(None, lambda v: v is None or 0 < v < 1, "above 0 and below 1")
-    speedup: float | None = _setting(None, lambda v: v is None or 1 < v < math.inf, "above 1")
-    round_to: int = _within(1, 64, 8)
-    steps: int = _at_least(0, 500)
-    learning_rate: float = _positive(2e-3)
-    seed: int = _within(0, 2**63 - 1, 0)
+    ratio: float | None = setting(None, lambda v: v is None or 0 < v < 1, "above 0 and below 1")
+    speedup: float | None = setting(None, lambda v: v is None or 1 < v < math.inf, "above 1")
+    round_to: int = within(1, 64, 8)
+    steps: int = at_least(0, 500)
+    learning_rate: float = positive(2e-3)
+    seed: int = within(0, 2**63 - 1, 0)
 
     def __post_init__(self) -> None:
         """Refuse values out of range, or that contradict."""
@@ -265,7 +211,7 @@ class PruneRecipe(_Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantizeRecipe(_Checked):
+class QuantizeRecipe(Checked):
     """Settings of `nstc quantize`.
 
     Attributes:
@@ -277,14 +223,14 @@ class QuantizeRecipe(_Checked):
             rest saturates. 100 is the smallest and the largest.
     """
 
-    mode: str = _one_of(("static", "dynamic"), "static")
-    calibration_photos: int = _at_least(1, 24)
-    calibration_size: int = _within(32, 2048, 512)
-    percentile: float = _setting(99.99, lambda v: 90 <= v <= 100, "from 90 to 100")
+    mode: str = one_of(("static", "dynamic"), "static")
+    calibration_photos: int = at_least(1, 24)
+    calibration_size: int = within(32, 2048, 512)
+    percentile: float = setting(99.99, lambda v: 90 <= v <= 100, "from 90 to 100")
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchRecipe(_Checked):
+class BenchRecipe(Checked):
     """Settings of `nstc bench`.
 
     Attributes:
@@ -297,15 +243,15 @@ class BenchRecipe(_Checked):
         seed: Of the order within rounds and of the bootstrap.
     """
 
-    size: int = _within(16, 4096, 512)
-    rounds: int = _within(3, 10_000, 15)
-    targets: tuple[str, ...] = _setting(
-        ("cpu:2",), _are_different_words, 'different targets, such as "cpu:2" and "mobile"'
+    size: int = within(16, 4096, 512)
+    rounds: int = within(3, 10_000, 15)
+    targets: tuple[str, ...] = setting(
+        ("cpu:2",), are_different_words, 'different targets, such as "cpu:2" and "mobile"'
     )
-    quality_photos: int = _at_least(1, 32)
-    memory: bool = _flag(default=False)
-    roofline: bool = _flag(default=False)
-    seed: int = _within(0, 2**63 - 1, 0)
+    quality_photos: int = at_least(1, 32)
+    memory: bool = flag(default=False)
+    roofline: bool = flag(default=False)
+    seed: int = within(0, 2**63 - 1, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
