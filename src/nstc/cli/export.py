@@ -36,9 +36,9 @@ def export(
     ] = None,
     photos: options.Photos = None,
 ) -> None:
-    """Write model.onnx, model.ts, model.pte or model.int8.pte, and check them.
+    """Write files that run elsewhere, each compared with the network.
 
-    Photographs are what model.int8.pte is calibrated on.
+    That is model.onnx, model.ts, model.pte, or model.int8.pte, which photographs calibrate.
     """
     from nstc.cli.progress import Bar
     from nstc.compress.exporting import export as run
