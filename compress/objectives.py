@@ -28,6 +28,10 @@ _DIRECTIONS = 16
 """On which features are projected for the sliced Wasserstein distance, in every layer and step."""
 
 
+BORDER = 8
+"""Pixels at each side of a crop that VGG does not look at."""
+
+
 class PixelObjective:
     """Mean absolute difference to the teacher's picture, and hints where there are any.
 
@@ -65,6 +69,10 @@ class PerceptualObjective:
     The teacher's own aims are the style loss against the painting and the content loss against
     the photograph: a student that only copies inherits the teacher's errors beside its own.
 
+    VGG looks inside a border. The zeros that convolutions are padded with tell a student where a
+    picture ends, and it would paint there, as a dotted line, the strokes that a style loss misses
+    elsewhere. The border's pixels are held to the teacher's instead.
+
     Args:
         network: The student.
         sets: Photographs and the teacher's pictures, of each size.
@@ -99,6 +107,7 @@ class PerceptualObjective:
         photographs, targets = self.batches.draw(step, "perceptual", recipe.perceptual_batch)
         outputs, hint = _painted(self.network, photographs, self.hints, recipe)
         steady = self._steadiness(photographs, outputs, step)
+        border = recipe.border_weight * _border_distance(outputs.float(), targets)
         part = _random_part(recipe, photographs.shape[-1], step)
         outputs, targets, photographs = outputs[part], targets[part], photographs[part]
         with mixed_precision(self.device):
@@ -108,6 +117,7 @@ class PerceptualObjective:
             "pixel": recipe.pixel_weight * (outputs.float() - targets).abs().mean(),
             "style": recipe.style_weight * self.style_loss(seen).mean(),
             "grid": recipe.checkerboard_weight * grid,
+            "border": border,
             "range": 10 * (outputs - outputs.clamp(0, 1)).float().square().mean(),
             **self._terms_of_teacher(seen, targets, step),
             **self._terms_of_photograph(seen, photographs),
@@ -183,9 +193,17 @@ def _painted(
     return outputs, {"hint": recipe.hint_weight * hints(photographs)}
 
 
+def _border_distance(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean absolute difference of the border's pixels alone."""
+    difference = (outputs - targets).abs()
+    inner = difference[:, :, BORDER:-BORDER, BORDER:-BORDER]
+    return (difference.sum() - inner.sum()) / (difference.numel() - inner.numel())
+
+
 def _random_part(recipe: DistillRecipe, size: int, step: int) -> tuple[slice, ...]:
-    """The square of a crop that VGG looks at in this step."""
+    """The square inside a crop's border that VGG looks at in this step."""
     rng = np.random.default_rng((recipe.seed, 1, step))
-    side = min(size, recipe.perceptual_size or size)
-    top, left = rng.integers(0, size - side + 1, 2)
+    inside = size - 2 * BORDER
+    side = min(inside, recipe.perceptual_size or inside)
+    top, left = BORDER + rng.integers(0, inside - side + 1, 2)
     return (slice(None), slice(None), slice(top, top + side), slice(left, left + side))

@@ -33,6 +33,16 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "--seed": [-1, 2**63, HUGE],
     },
     "distill": {
+        **{
+            f"--{term}-weight": [-1, math.nan, math.inf]
+            for term in (
+                *("pixel", "feature", "gram", "wasserstein", "style", "content", "hint"),
+                *("checkerboard", "border", "steadiness"),
+            )
+        },
+        "--inner": [0, -8, 7, 1032, HUGE],
+        "--scale": [0, -4, 2, 16],
+        "--finish": [-1, 1, 7],
         "--width": [0, -8, 7, 264, HUGE],
         "--blocks": [0, -1, 33, HUGE],
         "--pixel-steps": [-1],

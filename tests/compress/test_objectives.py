@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nstc.compress.feature_hints import FeatureHints
-from nstc.compress.objectives import PerceptualObjective, PixelObjective
+from nstc.compress.objectives import BORDER, PerceptualObjective, PixelObjective
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
@@ -84,6 +84,11 @@ def perceptual(
     return make
 
 
+def inside(images: Tensor) -> Tensor:
+    """Images without the border that VGG does not look at."""
+    return images[:, :, BORDER:-BORDER, BORDER:-BORDER]
+
+
 def numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: float(term.detach()) for name, term in terms.items()}
 
@@ -109,13 +114,13 @@ class TestPixels:
 
 
 class TestPerceptual:
-    def test_has_eight_terms_and_a_perfect_student_only_the_teachers_own_aims(
+    def test_has_nine_terms_and_a_perfect_student_only_the_teachers_own_aims(
         self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
     ) -> None:
         terms = numbers(perceptual(Scaled(-1.0, 1.0), pairs_of(photo, negative))(0))
-        own = {"style", "content", "range", "grid", "flicker"}
+        own = {"style", "content", "range", "grid", "border", "flicker"}
         assert set(terms) == {"pixel", "feature", "gram"} | own
-        for name in ("pixel", "feature", "gram", "range"):
+        for name in ("pixel", "feature", "gram", "range", "border"):
             assert terms[name] == pytest.approx(0, abs=1e-4), name
         assert terms["style"] > 0.1
         assert terms["content"] > 0.1
@@ -132,7 +137,7 @@ class TestPerceptual:
         self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
     ) -> None:
         pairs = pairs_of(photo, same)
-        target = images_to_tensor([pairs[0][1]])
+        target = inside(images_to_tensor([pairs[0][1]]))
         terms = numbers(perceptual(Scaled(0.0, 1.5), pairs)(0))
         assert terms["range"] == pytest.approx(10 * 0.5**2)
         assert terms["pixel"] == pytest.approx(
@@ -147,7 +152,7 @@ class TestPerceptual:
         perceptual: Callable[..., PerceptualObjective],
     ) -> None:
         pairs = pairs_of(photo, same)
-        seen = vgg(images_to_tensor([pairs[0][0]]), STYLE_LAYERS)
+        seen = vgg(inside(images_to_tensor([pairs[0][0]])), STYLE_LAYERS)
         own = {name: gram_matrix(feature) for name, feature in seen.items()}
         doubled = {name: 2 * gram[0] for name, gram in own.items()}
         terms = numbers(perceptual(Scaled(1.0), pairs, grams=doubled)(0))
@@ -160,6 +165,7 @@ class TestPerceptual:
         [
             *((term, f"{term}_weight") for term in ("pixel", "feature", "gram", "style")),
             ("content", "content_weight"),
+            ("border", "border_weight"),
             ("flicker", "steadiness_weight"),
         ],
     )
@@ -228,7 +234,7 @@ class TestPerceptual:
         finally:
             handle.remove()
         assert set(seen) == {64, 96}
-        assert set(looked) == {64, 80}  # all of a small crop, a part of a large one
+        assert set(looked) == {48, 80}  # all of a small crop's inside, a part of a large one's
 
     def test_vgg_is_spared_the_pictures_that_no_weight_asks_about(
         self,
@@ -278,6 +284,23 @@ class TestPerceptual:
         assert network.factor.grad is not None
         assert network.factor.grad != 0
         assert all(weight.grad is None for weight in vgg.parameters())
+
+    def test_what_is_painted_in_the_border_pleases_no_style(
+        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+    ) -> None:
+        class Framed(Scaled):
+            def forward(self, x: Tensor) -> Tensor:
+                frame = torch.full_like(x, 0.25)
+                frame[:, :, BORDER:-BORDER, BORDER:-BORDER] = 0
+                return super().forward(x) + frame
+
+        pairs = pairs_of(photo, same)
+        plain = numbers(perceptual(Scaled(1.0), pairs)(0))
+        framed = numbers(perceptual(Framed(1.0), pairs)(0))
+        assert plain["border"] == 0
+        assert framed["border"] == pytest.approx(0.25 * RECIPE.border_weight)
+        unseen = ("style", "content", "pixel", "grid")
+        assert [framed[name] for name in unseen] == [plain[name] for name in unseen]
 
     def test_what_does_not_weigh_is_not_run(
         self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]

@@ -69,6 +69,7 @@ RANGES = {
     (DistillRecipe, "style_weight"): WEIGHT,
     (DistillRecipe, "content_weight"): WEIGHT,
     (DistillRecipe, "checkerboard_weight"): WEIGHT,
+    (DistillRecipe, "border_weight"): WEIGHT,
     (DistillRecipe, "steadiness_weight"): WEIGHT,
     (DistillRecipe, "seed"): SEED,
     (PruneRecipe, "ratio"): ((None, 0.01, 0.99), (0, 1, -0.5, math.nan)),

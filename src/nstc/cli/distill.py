@@ -150,6 +150,14 @@ def distill(
             show_default="500",
         ),
     ] = None,
+    border_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--border-weight",
+            help="On the teacher's pixels in the border that VGG does not look at.",
+            show_default="2",
+        ),
+    ] = None,
     steadiness_weight: Annotated[
         float | None,
         typer.Option(
@@ -203,6 +211,7 @@ def distill(
         content_weight=content_weight,
         hint_weight=hint_weight,
         checkerboard_weight=checkerboard_weight,
+        border_weight=border_weight,
         steadiness_weight=steadiness_weight,
         seed=seed,
     )

@@ -108,7 +108,7 @@ class DistillRecipe(Checked):
         size: Side of the crops the teacher stylises, in pixels.
         sizes: Several such sides instead, so that pictures small and large look right: each step
             draws one. The teacher stylises crops of all of them; a step costs by its area.
-        perceptual_size: Side of the part of them that VGG looks at; None for all of it.
+        perceptual_size: Side of the part of them that VGG looks at; None for all but a border.
         crops: Crops cached of each photograph.
         color_jitter: How far their colours are changed, for sets of few photographs.
         batch: Crops a step of the first stage.
@@ -125,6 +125,8 @@ class DistillRecipe(Checked):
         style_weight: On the style loss against the painting, where there is one.
         content_weight: On the content loss against the photograph.
         checkerboard_weight: On the energy of a 4x4 grid in the second stage.
+        border_weight: On the mean absolute difference to the teacher's picture in the outermost 8
+            pixels, which VGG does not look at.
         steadiness_weight: On what the picture changes by beyond half a pixel of camera shake and a
             sensor's noise, in the second stage.
         seed: Of all randomness.
@@ -158,6 +160,7 @@ class DistillRecipe(Checked):
     style_weight: float = at_least(0, 4.0)
     content_weight: float = at_least(0, 2.0)
     checkerboard_weight: float = at_least(0, 500.0)
+    border_weight: float = at_least(0, 2.0)
     steadiness_weight: float = at_least(0, 10.0)
     seed: int = within(0, 2**63 - 1, 0)
 
