@@ -127,6 +127,11 @@ class BaselineTime:
     latency_ms: float
     cpu: str
 
+    @property
+    def reference_ms(self) -> float:
+        """About what the reference took: how fast the machine was at that hour."""
+        return self.latency_ms * self.speedup.median
+
 
 @dataclass(frozen=True, kw_only=True)
 class LogEntry:

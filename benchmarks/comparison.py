@@ -15,7 +15,7 @@ from nstc.benchmarks.measuring import Measured
 from nstc.benchmarks.metrics import METRICS, available_metrics
 from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.speed_change import since_stored, within_run
-from nstc.benchmarks.statistics import bootstrap_series
+from nstc.benchmarks.statistics import bootstrap_series, median
 from nstc.benchmarks.tolerances import tolerance_of
 from nstc.benchmarks.verdicts import (
     Finding,
@@ -105,6 +105,7 @@ def time_since_stored(
         time.speedup,
         rounds=len(new.row.samples_ms),
         stored_rounds=time.rounds,
+        reference_ratio=median(new.result.reference_of(new.row).samples_ms) / time.reference_ms,
     )
     return compare_time(
         old.key, baseline=time.speedup.median, value=value, change=change, tolerance=tolerance

@@ -1,15 +1,17 @@
 """The gate: measure what a baseline names, and give every number a verdict."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from nstc.benchmarks.baseline import Baseline, known_model
+from nstc.benchmarks.baseline import Baseline, BaselineRow, known_model
 from nstc.benchmarks.baseline_file import load_baseline
 from nstc.benchmarks.check_report import CheckReport, TimedBeside
 from nstc.benchmarks.comparison import facts_and_quality, time_beside_base, time_since_stored
 from nstc.benchmarks.machine import machine_class, machine_facts
 from nstc.benchmarks.measuring import (
+    FEWEST_ROUNDS,
     Conditions,
     Measured,
     Prepare,
@@ -17,6 +19,7 @@ from nstc.benchmarks.measuring import (
     measure_beside,
     measure_new,
 )
+from nstc.benchmarks.more_rounds import BOUND, rounds_to_add
 from nstc.benchmarks.pairing import Pairing, pair_models
 from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.subjects import Probe, find_subject
@@ -37,6 +40,7 @@ def check(
     strict: bool = False,
     tolerance: float = TIME_TOLERANCE,
     rounds: int | None = None,
+    max_rounds: int | None = None,
     against: str | Path | None = None,
     teacher: str | Path | None = None,
     vgg: str = "shipped",
@@ -46,7 +50,8 @@ def check(
 ) -> CheckReport:
     """Measure the rows of a baseline anew, beside the same reference, and compare.
 
-    Everything is measured once: what is too noisy is said to be, and never taken again unasked.
+    Where noise leaves a time open, rounds are added to those there are until it is settled or there
+    are `max_rounds`. None is thrown away or taken again.
 
     Args:
         models: Bundles, zoo names or ONNX files that stand for the baseline's, see
@@ -58,7 +63,9 @@ def check(
         facts_and_quality_only: Give no verdict on time.
         strict: IMPROVED fails too.
         tolerance: Of time, as a share.
-        rounds: Timed rounds; the baseline's unless given.
+        rounds: Timed rounds to begin with; the baseline's unless given.
+        max_rounds: In all; `nstc.benchmarks.more_rounds.BOUND` times `rounds` unless given, and the
+            same as `rounds` for none added.
         against: Where the reference lies; where the baseline says unless given.
         teacher: Whom to judge by; whom the baseline says unless given.
         vgg: See `nstc.models.vgg.load_vgg`.
@@ -75,6 +82,8 @@ def check(
         raise OptionError("--base judges time, which --facts-and-quality-only leaves out.")
     if not 0 < tolerance < 1:
         raise OptionError(f"a tolerance of {tolerance:.0%}: expected between 0 % and 100 %.")
+    if max_rounds is not None and max_rounds < FEWEST_ROUNDS:
+        raise OptionError(f"--max-rounds is {max_rounds}: expected at least {FEWEST_ROUNDS}.")
     known = load_baseline(Path(baseline))
     pairing = pair_models(models, known)
     bases = pair_models(base, known) if base else Pairing(pairs=(), strangers=())
@@ -90,19 +99,32 @@ def check(
         progress=progress,
     )
     beside = _beside(base, facts_and_quality_only)
+    first = rounds or known.protocol.rounds
+    times = _Times(
+        baseline=known,
+        beside=beside,
+        tolerance=tolerance,
+        max_rounds=max(first, max_rounds or BOUND * first),
+    )
     timed: dict[RowKey, Measured] = {}
     if beside is TimedBeside.BASE:
-        timed = measure_beside(bases, pairing.pairs, known, conditions)
-    judged = measure(pairing.pairs, known, conditions, timed=beside is TimedBeside.BASELINE)
+        timed = measure_beside(bases, pairing.pairs, known, conditions, wanted=times.wanted)
+    judged = measure(
+        pairing.pairs,
+        known,
+        conditions,
+        timed=beside is TimedBeside.BASELINE,
+        wanted=times.wanted if beside is TimedBeside.BASELINE else None,
+    )
     findings = _unknown_models(pairing, known)
     for pair in pairing.pairs:
         for row in known.rows_of(pair.known):
             now = judged[row.key]
             findings += facts_and_quality(row, now, known)
             if beside is TimedBeside.BASELINE:
-                findings.append(time_since_stored(row, now, known, tolerance=tolerance))
+                findings.append(times.finding(row, now))
             elif beside is TimedBeside.BASE:
-                findings.append(time_beside_base(row, timed.get(row.key), tolerance=tolerance))
+                findings.append(times.finding(row, timed.get(row.key)))
     return CheckReport(
         baseline=str(baseline),
         machine_class=machine_class(machine_facts()),
@@ -156,6 +178,30 @@ def update_baseline(
     ]
     result = dataclasses.replace(measured[0].result, rows=tuple(found.row for found in measured))
     return known.updated(result, reason, date=date), result
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Times:
+    """Verdicts on times, and whether they want more rounds."""
+
+    baseline: Baseline
+    beside: TimedBeside
+    tolerance: float
+    max_rounds: int
+
+    def finding(self, row: BaselineRow, found: Measured | None) -> Finding:
+        if self.beside is TimedBeside.BASE or found is None:
+            return time_beside_base(row, found, tolerance=self.tolerance)
+        return time_since_stored(row, found, self.baseline, tolerance=self.tolerance)
+
+    def wanted(self, found: Mapping[RowKey, Measured]) -> int:
+        """How many more rounds; see `nstc.benchmarks.measuring.Wanted`."""
+        rows = [row for row in self.baseline.rows if row.key in found]
+        return rounds_to_add(
+            [self.finding(row, found[row.key]) for row in rows],
+            taken=min(len(own.row.samples_ms) for own in found.values()),
+            at_most=self.max_rounds,
+        )
 
 
 def _beside(base: Sequence[str | Path], facts_and_quality_only: bool) -> TimedBeside:

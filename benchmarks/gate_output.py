@@ -128,6 +128,7 @@ def to_dict(report: CheckReport) -> dict[str, Any]:
                 "baseline": _json_number(finding.baseline),
                 "value": _json_number(finding.value),
                 "explanation": finding.explanation,
+                "rounds_needed": finding.rounds_needed,
             }
             for finding in report.findings
         ],

@@ -1,4 +1,4 @@
-"""Runs the benchmark on the rows of a baseline, once."""
+"""Runs the benchmark on the rows of a baseline."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Final
 from nstc.benchmarks.baseline import Baseline, BaselineRow
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.machine import usable_cores
+from nstc.benchmarks.more_rounds import pooled
 from nstc.benchmarks.needed_files import needed_files
 from nstc.benchmarks.pairing import Pair, Pairing
 from nstc.benchmarks.result import BenchResult, Row
@@ -73,6 +74,10 @@ class Measured:
     base: Row | None = None
 
 
+Wanted = Callable[[Mapping[RowKey, Measured]], int]
+"""How many more rounds the times of some rows want; 0 if they are enough."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Group:
     """Rows of several models that one run can measure together."""
@@ -89,6 +94,7 @@ def measure(
     conditions: Conditions,
     *,
     timed: bool,
+    wanted: Wanted | None = None,
 ) -> dict[RowKey, Measured]:
     """Measure the baseline's rows of some models.
 
@@ -97,23 +103,32 @@ def measure(
         baseline: Names the rows and the reference.
         conditions: How.
         timed: Whether times will be looked at; else as few as possible are taken.
+        wanted: Asked after each run of timed rows.
 
     Raises:
         NstcError: whatever `bench` raises.
     """
     rounds = (conditions.rounds or baseline.protocol.rounds) if timed else FEWEST_ROUNDS
     quality = baseline.protocol.vgg is not None
-    found = {}
+    found: dict[RowKey, Measured] = {}
     for group, members in _groups(pairs, baseline, conditions, lambda _pair, _row: True).items():
         models = [pair.model for pair in members]
         result = _bench(group, models, baseline, conditions, rounds=rounds, quality=quality)
-        for key, row in _by_key(group, members, result.rows).items():
-            found[key] = Measured(row=row, result=result)
+        rows = _measured(group, members, result)
+        while wanted is not None and (more := wanted(rows)):
+            result = _with_more(group, models, baseline, conditions, more, result)
+            rows = _measured(group, members, result)
+        found |= rows
     return found
 
 
 def measure_beside(
-    bases: Pairing, pairs: Sequence[Pair], baseline: Baseline, conditions: Conditions
+    bases: Pairing,
+    pairs: Sequence[Pair],
+    baseline: Baseline,
+    conditions: Conditions,
+    *,
+    wanted: Wanted | None = None,
 ) -> dict[RowKey, Measured]:
     """Time the baseline's rows of some models beside their bases' files in the same run.
 
@@ -124,6 +139,7 @@ def measure_beside(
         pairs: The models.
         baseline: Names the rows and the reference.
         conditions: How.
+        wanted: Asked after each run.
 
     Raises:
         NstcError: whatever `bench` raises.
@@ -134,16 +150,17 @@ def measure_beside(
         base = bases.model_for(pair.known)
         return base is not None and _holds(base, row.key.artifact)
 
-    found = {}
+    found: dict[RowKey, Measured] = {}
     for group, members in _groups(pairs, baseline, conditions, has_base).items():
         own = [pair.model for pair in members]
         others = [base for pair in members if (base := bases.model_for(pair.known)) is not None]
         models = [*own, *others]
         result = _bench(group, models, baseline, conditions, rounds=rounds, quality=False)
-        half = len(result.rows) // 2
-        base_rows = _by_key(group, members, result.rows[half:])
-        for key, row in _by_key(group, members, result.rows[:half]).items():
-            found[key] = Measured(row=row, result=result, base=base_rows[key])
+        rows = _measured_beside(group, members, result)
+        while wanted is not None and (more := wanted(rows)):
+            result = _with_more(group, models, baseline, conditions, more, result)
+            rows = _measured_beside(group, members, result)
+        found |= rows
     return found
 
 
@@ -209,6 +226,7 @@ def _bench(
     *,
     rounds: int,
     quality: bool,
+    seed: int | None = None,
 ) -> BenchResult:
     against = conditions.against or baseline.locate(baseline.reference)
     teacher = group.teacher if quality else None
@@ -234,7 +252,7 @@ def _bench(
             rounds=rounds,
             targets=targets,
             quality_photos=baseline.protocol.photos.count,
-            seed=baseline.protocol.seed,
+            seed=baseline.protocol.seed if seed is None else seed,
         ),
         teacher=teacher,
         quality=quality,
@@ -242,6 +260,42 @@ def _bench(
         probe=conditions.probe,
         progress=conditions.progress,
     )
+
+
+def _with_more(
+    group: _Group,
+    models: Sequence[str | Path],
+    baseline: Baseline,
+    conditions: Conditions,
+    rounds: int,
+    result: BenchResult,
+) -> BenchResult:
+    """The result with more rounds of all its rows, in orders that it has not had yet."""
+    seed = baseline.protocol.seed + result.protocol.rounds
+    rounds = max(rounds, FEWEST_ROUNDS)
+    more = _bench(group, models, baseline, conditions, rounds=rounds, quality=False, seed=seed)
+    return pooled(result, more)
+
+
+def _measured(
+    group: _Group, members: Sequence[Pair], result: BenchResult
+) -> dict[RowKey, Measured]:
+    return {
+        key: Measured(row=row, result=result)
+        for key, row in _by_key(group, members, result.rows).items()
+    }
+
+
+def _measured_beside(
+    group: _Group, members: Sequence[Pair], result: BenchResult
+) -> dict[RowKey, Measured]:
+    """The members' rows come first, then their bases'."""
+    half = len(result.rows) // 2
+    bases = _by_key(group, members, result.rows[half:])
+    return {
+        key: Measured(row=row, result=result, base=bases[key])
+        for key, row in _by_key(group, members, result.rows[:half]).items()
+    }
 
 
 def _by_key(group: _Group, members: Sequence[Pair], rows: Sequence[Row]) -> dict[RowKey, Row]:

@@ -6,8 +6,14 @@ from typing import Final
 
 from nstc.benchmarks.statistics import Interval
 
+_DOUBT_TOLD: Final = 0.005
+
 MAX_ROUNDS: Final = 10_000
 """More than `nstc bench` takes: a number of rounds above it settles nothing."""
+
+UNEVEN_SHARE: Final = 0.1
+"""What slows a machine down slows both networks, but not by quite the same: so much of what the
+reference lost or won since the baseline, in logarithms, may be the machine's doing in the ratio."""
 
 
 PRECISION: Final = 0.05
@@ -43,6 +49,7 @@ class SpeedChange:
         above: From the median to the upper end.
         rounds: How many were timed.
         stored_rounds: How many the baseline's own interval was found from; 0 if it has none.
+        reference_ratio: The reference's milliseconds over what they were; 1 within one run.
     """
 
     ratio: float
@@ -50,6 +57,12 @@ class SpeedChange:
     above: Spread
     rounds: int
     stored_rounds: int = 0
+    reference_ratio: float = 1.0
+
+    @property
+    def doubt(self) -> float:
+        """How far the machine's own change may have moved `ratio`, in natural logarithms."""
+        return UNEVEN_SHARE * abs(math.log(self.reference_ratio))
 
     @property
     def low(self) -> float:
@@ -63,11 +76,19 @@ class SpeedChange:
 
     def __str__(self) -> str:
         """What it does to the time of a picture: "8.1 % slower (95 %: 6.9 % slower to ...)"."""
-        return f"{_slower(self.ratio)} (95 %: {_slower(self.high)} to {_slower(self.low)})"
+        own = f"{_slower(self.ratio)} (95 %: {_slower(self.high)} to {_slower(self.low)})"
+        if self.doubt < _DOUBT_TOLD:
+            return own
+        return f"{own}, where the reference is {_slower(1 / self.reference_ratio)} itself"
 
 
 def since_stored(
-    speedup: Interval, stored: Interval, *, rounds: int, stored_rounds: int
+    speedup: Interval,
+    stored: Interval,
+    *,
+    rounds: int,
+    stored_rounds: int,
+    reference_ratio: float = 1.0,
 ) -> SpeedChange:
     """From the speed-up over the reference, now and in the baseline's own run.
 
@@ -76,6 +97,7 @@ def since_stored(
         stored: The baseline's.
         rounds: How many `speedup` was found from.
         stored_rounds: How many `stored` was.
+        reference_ratio: The reference's milliseconds now over those in the baseline's run.
     """
     return SpeedChange(
         ratio=speedup.median / stored.median,
@@ -89,6 +111,7 @@ def since_stored(
         ),
         rounds=rounds,
         stored_rounds=stored_rounds,
+        reference_ratio=reference_ratio,
     )
 
 
@@ -150,7 +173,7 @@ def rounds_to_settle(change: SpeedChange, tolerance: float) -> int | None:
     needed = change.rounds + 1.0
     for spread, room in _sides(change, tolerance):
         left = room**2 - spread.fixed**2
-        if left <= 0:
+        if room <= 0 or left <= 0:
             return None
         needed = max(needed, change.rounds * spread.own**2 / left)
     return math.ceil(needed) if needed <= MAX_ROUNDS else None
@@ -175,13 +198,32 @@ def rounds_for_both(change: SpeedChange, tolerance: float) -> int | None:
     return math.ceil(needed) if needed <= MAX_ROUNDS else None
 
 
+def more_may_settle(change: SpeedChange, tolerance: float) -> bool:
+    """Whether more rounds could give a verdict: some median that the interval holds would.
+
+    The median moves while rounds are added, so this may hold where `rounds_to_settle`, which takes
+    it to stay, knows no number.
+
+    Args:
+        change: What was found.
+        tolerance: As a share.
+    """
+    middle, edge = math.log(change.ratio), math.log1p(tolerance)
+    lowest, highest = middle - change.below.own, middle + change.above.own
+    slower = lowest + change.above.fixed + change.doubt < -edge
+    faster = highest - change.below.fixed - change.doubt > edge
+    nearest = min(max(0.0, lowest), highest)
+    same = nearest + change.above.fixed <= edge and nearest - change.below.fixed >= -edge
+    return slower or faster or same
+
+
 def _sides(change: SpeedChange, tolerance: float) -> list[tuple[Spread, float]]:
     """The spreads that a verdict depends on, and how wide each may be."""
     middle, edge = math.log(change.ratio), math.log1p(tolerance)
     if middle < -edge:
-        return [(change.above, -edge - middle)]
+        return [(change.above, -edge - middle - change.doubt)]
     if middle > edge:
-        return [(change.below, middle - edge)]
+        return [(change.below, middle - edge - change.doubt)]
     return [(change.above, edge - middle), (change.below, middle + edge)]
 
 

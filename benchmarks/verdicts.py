@@ -2,11 +2,17 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from nstc.benchmarks.speed_change import PRECISION, SpeedChange, rounds_for_both, rounds_to_settle
+from nstc.benchmarks.speed_change import (
+    PRECISION,
+    SpeedChange,
+    more_may_settle,
+    rounds_for_both,
+    rounds_to_settle,
+)
 from nstc.benchmarks.tolerances import Tolerance
 
 
@@ -80,6 +86,9 @@ class Finding:
         baseline: What it was; None where there is nothing to compare with.
         value: What it is; None where it was not measured.
         explanation: One line: what changed by how much, or what to do.
+        rounds_needed: About how many rounds would settle a time that is INCONCLUSIVE, where some
+            number of them here would.
+        more_rounds_may_settle: Whether it is worth trying.
     """
 
     row: RowKey
@@ -88,6 +97,8 @@ class Finding:
     baseline: float | None
     value: float | None
     explanation: str
+    rounds_needed: int | None = None
+    more_rounds_may_settle: bool = False
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
@@ -172,7 +183,8 @@ def compare_time(
     """Compare two speed-ups over the reference.
 
     REGRESSED needs the median beyond tolerance and the whole 95 % interval with it, and so does
-    IMPROVED on the other side. PASS needs the whole interval within tolerance. Else the interval is
+    IMPROVED on the other side, and both of them by more than the machine's own change accounts for,
+    see `SpeedChange.doubt`. PASS needs the whole interval within tolerance. Else the interval is
     too wide to say, and the finding is INCONCLUSIVE.
 
     Args:
@@ -184,14 +196,17 @@ def compare_time(
     """
     slowest, fastest = 1 / (1 + tolerance), 1 + tolerance
     explanation = f"{change}, {tolerance * 100:.1f} % is allowed"
-    if change.ratio < slowest and change.high < slowest:
+    rounds_needed, may_settle = None, False
+    if change.high * math.exp(change.doubt) < slowest:
         verdict = Verdict.REGRESSED
-    elif change.ratio > fastest and change.low > fastest:
+    elif change.low * math.exp(-change.doubt) > fastest:
         verdict = Verdict.IMPROVED
     elif slowest <= change.low and change.high <= fastest:
         verdict = Verdict.PASS
     else:
         verdict = Verdict.INCONCLUSIVE
+        rounds_needed = rounds_to_settle(change, tolerance)
+        may_settle = more_may_settle(change, tolerance)
         explanation += f": {_what_would_settle(change, tolerance)}"
     return Finding(
         row=row,
@@ -200,6 +215,8 @@ def compare_time(
         baseline=baseline,
         value=value,
         explanation=explanation,
+        rounds_needed=rounds_needed,
+        more_rounds_may_settle=may_settle,
     )
 
 
@@ -225,6 +242,11 @@ def _what_would_settle(change: SpeedChange, tolerance: float) -> str:
     both = rounds_for_both(change, tolerance)
     if both is not None and change.stored_rounds:
         return f"too noisy to say, about --rounds {both} in the baseline and here would settle it"
+    if change.doubt and rounds_for_both(replace(change, reference_ratio=1.0), tolerance):
+        return (
+            "the machine is not in the state that the baseline was taken in: take it on a quieter "
+            "one, or give --base"
+        )
     return "too near to the tolerance to say, and more rounds would not settle it"
 
 

@@ -171,6 +171,7 @@ class FakeBench:
         speeds: By model's name, times faster than the reference. A sequence is one for each round.
         metrics: By name, of every model.
         changes: Fields of rows to replace.
+        reference_ms: What the reference takes in every round.
         protocol: Fields of the protocol to replace.
         machine: What the run says of its machine.
         calls: Models, artifacts and settings that it was asked for.
@@ -179,6 +180,7 @@ class FakeBench:
     speeds: dict[str, float | list[float]] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=lambda: {"ssim": 0.8, "style_ratio": 1.2})
     changes: dict[str, Any] = field(default_factory=dict)
+    reference_ms: float = 100.0
     protocol: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, Any] = field(
         default_factory=lambda: {
@@ -213,7 +215,10 @@ class FakeBench:
             protocol=dataclasses.replace(protocol, **self.protocol),
             references=(
                 Reference(
-                    model=reference.name, artifact="onnx", target="cpu:1", samples_ms=(100.0,)
+                    model=reference.name,
+                    artifact="onnx",
+                    target=recipe.targets[0],
+                    samples_ms=(self.reference_ms,) * recipe.rounds,
                 ),
             ),
             rows=tuple(rows),
@@ -223,7 +228,7 @@ class FakeBench:
         speeds = self.speeds.get(subject.path.name, 10.0)
         if not isinstance(speeds, list):
             speeds = [speeds]
-        samples = [100 / speeds[i % len(speeds)] for i in range(recipe.rounds)]
+        samples = [self.reference_ms / speeds[i % len(speeds)] for i in range(recipe.rounds)]
         quality = None
         if options["quality"]:
             teacher = teacher_of(subject, options["teacher"])
@@ -242,7 +247,7 @@ class FakeBench:
             target=recipe.targets[0],
             size=recipe.size,
             samples_ms=tuple(samples),
-            speedup=bootstrap_median([100 / ms for ms in samples], seed=0),
+            speedup=bootstrap_median([self.reference_ms / ms for ms in samples], seed=0),
             params=1000,
             macs=2_000_000,
             size_bytes=30_000,

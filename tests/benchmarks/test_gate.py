@@ -158,6 +158,51 @@ def test_more_rounds_and_another_tolerance_on_demand(baseline, photos, fake_benc
     assert fake_bench.calls[0]["recipe"].rounds == 7
 
 
+def test_noise_is_met_with_more_rounds_up_to_a_bound(baseline, photos, fake_bench):
+    fake_bench.speeds = {"student": [9.4, 10.0, 10.6]}  # open after 5 rounds
+    report = check([], baseline, photos=photos, max_rounds=200)
+    assert report.verdict is Verdict.PASS
+    first, *others = [(call["recipe"].rounds, call["quality"]) for call in fake_bench.calls]
+    assert first == (5, True)
+    assert others
+    assert not any(quality for _, quality in others)  # pictures are judged once
+    seeds = [call["recipe"].seed for call in fake_bench.calls]
+    assert len(set(seeds)) == len(seeds)
+    [result] = report.results
+    taken = 5 + sum(rounds for rounds, _ in others)
+    assert result.protocol.rounds == taken == len(result.rows[0].samples_ms)
+
+
+def test_no_rounds_are_added_beyond_the_bound(baseline, photos, fake_bench):
+    fake_bench.speeds = {"student": [7.0, 10.0, 13.0]}
+    report = check([], baseline, photos=photos, max_rounds=12)
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert sum(call["recipe"].rounds for call in fake_bench.calls) == 10  # 2 more are too few
+    fake_bench.calls.clear()
+    check([], baseline, photos=photos, max_rounds=5)
+    assert len(fake_bench.calls) == 1
+
+
+def test_rounds_are_added_beside_the_base_too(baseline, photos, fake_bench, student, tmp_path):
+    base = shutil.copytree(student.path, tmp_path / "before" / "base")
+    fake_bench.speeds = {"base": 10.0, "student": [9.4, 10.0, 10.6]}
+    report = check([], baseline, photos=photos, base=[base], max_rounds=200)
+    assert report.verdict is Verdict.PASS
+    assert [call["quality"] for call in fake_bench.calls].count(True) == 1
+    assert len(fake_bench.calls) > 2
+
+
+def test_a_machine_in_another_state_is_no_regression(baseline, photos, fake_bench):
+    fake_bench.speeds = {"student": 9.2}  # 8.7 % slower than stored
+    fake_bench.reference_ms = 150.0  # and the reference itself takes half as long again
+    report = check([], baseline, photos=photos)
+    assert verdicts(report)["speedup"] == "INCONCLUSIVE"
+    assert "the reference is 50.0 % slower itself" in explained(report, "speedup")
+    assert "quieter" in explained(report, "speedup")
+    fake_bench.speeds = {"student": 8.0}
+    assert check([], baseline, photos=photos).verdict is Verdict.REGRESSED
+
+
 def test_a_machine_of_another_class_has_no_time_to_compare_with(baseline, photos, fake_bench):
     fake_bench.machine = {**fake_bench.machine, "int8": ["avx2"]}
     report = check([], baseline, photos=photos)
@@ -346,6 +391,8 @@ def test_options_that_contradict_each_other(baseline, photos, student):
         check([], baseline, photos=photos, base=[student.path], facts_and_quality_only=True)
     with pytest.raises(OptionError, match="tolerance"):
         check([], baseline, photos=photos, tolerance=0.0)
+    with pytest.raises(OptionError, match="max-rounds"):
+        check([], baseline, photos=photos, max_rounds=2)
 
 
 @pytest.mark.parametrize("target", ["cpu:4", "torchscript:4"])
@@ -438,7 +485,7 @@ def test_on_real_bundles(quick, student, teacher, make_bundle, photos, tmp_path)
     with pytest.raises(ArtifactError):
         check([other_files.path], path, photos=photos, facts_and_quality_only=True)
 
-    timed = check([], path, photos=photos, tolerance=0.99)
+    timed = check([], path, photos=photos, tolerance=0.99, max_rounds=10)
     [speedup] = [finding for finding in timed.findings if finding.fact == "speedup"]
     assert speedup.value is not None
     assert math.isfinite(speedup.value)

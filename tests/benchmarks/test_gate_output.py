@@ -138,6 +138,7 @@ def test_json_holds_everything():
         "baseline": 81_300,
         "value": 89_430,
         "explanation": "+8,130",
+        "rounds_needed": None,
     }
 
 

@@ -37,7 +37,18 @@ def check(
     tolerance: Annotated[
         float, typer.Option("--tolerance", help="Per cent that time may change by.")
     ] = 5.0,
-    rounds: Annotated[int | None, typer.Option("--rounds", show_default="the baseline's")] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option("--rounds", help="To begin with.", show_default="the baseline's"),
+    ] = None,
+    max_rounds: Annotated[
+        int | None,
+        typer.Option(
+            "--max-rounds",
+            help="Rounds are added up to so many while noise leaves a time open.",
+            show_default="8 times --rounds",
+        ),
+    ] = None,
     against: Annotated[
         str | None,
         typer.Option("--against", help="Where the reference lies. Default: as the baseline says."),
@@ -87,6 +98,7 @@ def check(
             strict=strict,
             tolerance=tolerance / 100,
             rounds=rounds,
+            max_rounds=max_rounds,
             against=against,
             teacher=teacher,
             vgg=vgg,

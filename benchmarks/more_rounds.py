@@ -1,0 +1,80 @@
+"""Rounds added to rounds: what is not settled yet is timed on, and nothing is thrown away."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from nstc.benchmarks.result import BenchResult, Reference, Row
+from nstc.benchmarks.statistics import bootstrap_median
+from nstc.benchmarks.verdicts import Finding, Verdict
+
+FEWEST: Final = 5
+"""Rounds that are worth opening everything anew for."""
+
+MORE: Final = 1.3
+"""Times the rounds that are thought to settle it: the estimate is as rough as the noise is."""
+
+BOUND: Final = 8
+"""At most so many times the rounds that were asked for, unless told otherwise."""
+
+
+def rounds_to_add(findings: Sequence[Finding], *, taken: int, at_most: int) -> int:
+    """How many more rounds are worth timing.
+
+    A step at most doubles what there is, since the first estimates are the roughest.
+
+    Args:
+        findings: On the times so far.
+        taken: Rounds so far.
+        at_most: Rounds in all.
+
+    Returns:
+        0 if all is settled, if more rounds would settle nothing, or if none may be added.
+    """
+    needed = [
+        finding.rounds_needed or at_most
+        for finding in findings
+        if finding.verdict is Verdict.INCONCLUSIVE and finding.more_rounds_may_settle
+    ]
+    room = at_most - taken
+    if not needed or room < FEWEST:
+        return 0
+    wanted = round(MORE * max(needed)) - taken
+    return min(max(wanted, FEWEST), taken, room) if taken >= FEWEST else min(FEWEST, room)
+
+
+def pooled(first: BenchResult, more: BenchResult) -> BenchResult:
+    """A result with the samples of both, of the same files in the same order.
+
+    Everything but times is the first one's.
+
+    Args:
+        first: With the rows as they were judged.
+        more: Taken with sessions of its own, so that what hangs on where a session's memory lies
+            differs too.
+    """
+    references = {own.target: own for own in more.references}
+    joined = tuple(
+        dataclasses.replace(own, samples_ms=own.samples_ms + references[own.target].samples_ms)
+        for own in first.references
+    )
+    by_target: Mapping[str, Reference] = {own.target: own for own in joined}
+    rows = tuple(
+        _joined(own, other, by_target[own.target], first.protocol.seed)
+        for own, other in zip(first.rows, more.rows, strict=True)
+    )
+    rounds = first.protocol.rounds + more.protocol.rounds
+    return dataclasses.replace(
+        first,
+        protocol=dataclasses.replace(first.protocol, rounds=rounds),
+        references=joined,
+        rows=rows,
+    )
+
+
+def _joined(first: Row, more: Row, reference: Reference, seed: int) -> Row:
+    samples = first.samples_ms + more.samples_ms
+    ratios = [one / own for one, own in zip(reference.samples_ms, samples, strict=True)]
+    return dataclasses.replace(
+        first, samples_ms=samples, speedup=bootstrap_median(ratios, seed=seed)
+    )
