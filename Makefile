@@ -5,7 +5,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types imports unit test-base test-slow test-ssh bench-startup format clean bench-repeatability test-cuda test-executorch test-web web-setup explore
+# For `make zoo-baseline`: why its numbers hold from now on.
+REASON ?=
+ZOO_BASELINE := models/zoo/baseline.json
+ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
+
+.PHONY: demo test lint types imports unit test-base gate explore format clean web-setup zoo-baseline \
+	test-slow test-ssh test-web test-cuda test-executorch test-gate-proof \
+	bench-gate bench-startup bench-repeatability
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -16,7 +23,7 @@ $(READY): pyproject.toml
 demo: $(READY)  ## compress the shipped Starry Night network; ends with a table and a picture
 	$(BIN)/nstc compress zoo:starry-night/teacher -o demo --preset quick
 
-test: lint types imports unit test-base  ## everything CI runs
+test: lint types imports unit test-base gate  ## everything CI runs
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -35,6 +42,18 @@ unit: $(READY)
 
 test-base: $(READY)  ## the device's install: a wheel in an environment without torch
 	$(BIN)/python -m pytest -m base_install
+
+gate: $(READY)  ## the zoo's facts and quality beside its baseline
+	$(BIN)/nstc check --baseline $(ZOO_BASELINE) --facts-and-quality-only
+
+bench-gate: $(READY)  ## the zoo's time too, on a machine that does nothing else
+	$(BIN)/nstc check --baseline $(ZOO_BASELINE)
+
+zoo-baseline: $(READY)  ## agree to the zoo as it is: make zoo-baseline REASON="what changed"
+	$(BIN)/nstc baseline update $(ZOO_BASELINE) $(ZOO) --reason "$(REASON)"
+
+test-gate-proof: $(READY)  ## 40 minutes on a quiet machine; NSTC_GATE_PROOF=short tries it
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m gate_proof tests/gate_proof
 
 bench-startup: $(READY)  ## how long `nstc --help` takes
 	$(BIN)/python -m nstc.benchmarks.startup

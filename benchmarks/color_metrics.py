@@ -43,6 +43,19 @@ def histogram_distance(pixels: Pixels, reference: Pixels) -> float:
     return float(np.mean(np.abs(own - other)))
 
 
+def lightness_shift(pixels: Pixels, reference: Pixels) -> float:
+    """How much lighter a picture is than another as a whole: the difference of their mean L*.
+
+    Args:
+        pixels: (H, W, 3) uint8, sRGB.
+        reference: The same shape.
+
+    Returns:
+        From -100 to 100, in units of L*: above 0 is lighter.
+    """
+    return float(np.mean(_lab(pixels)[..., 0]) - np.mean(_lab(reference)[..., 0]))
+
+
 def _lab(pixels: Pixels) -> npt.NDArray[np.float64]:
     """CIELAB under D65: L* from 0 to 100, a* and b* about -128 to 127."""
     lab: npt.NDArray[np.float64] = rgb2lab(pixels)

@@ -121,6 +121,11 @@ def histogram_distance(candidate: Look, reference: Look) -> float:
     return color_metrics.histogram_distance(candidate.pixels, reference.pixels)
 
 
+def lightness_shift(candidate: Look, reference: Look) -> float:
+    """See `nstc.benchmarks.color_metrics.lightness_shift`."""
+    return color_metrics.lightness_shift(candidate.pixels, reference.pixels)
+
+
 def checkerboard_ratio(candidate: Look, reference: Look) -> float:
     """(g + e) / (r + e) of both pictures' `grid_share` and `GRID_FLOOR`: 1 is no more of a grid.
 
@@ -177,6 +182,7 @@ METRICS: Final[tuple[Metric, ...]] = (
     _Comparison("feature_distance", "", False, feature_distance),
     _Comparison("color_drift", "ΔE", False, color_drift),
     _Comparison("histogram_distance", "CIELAB", False, histogram_distance),
+    _Comparison("lightness_shift", "L*", False, lightness_shift),
     _Comparison("checkerboard_ratio", "", False, checkerboard_ratio),
     _Comparison("edge_preservation", "", True, edge_preservation),
     _Comparison("flicker_ratio", "", False, flicker_ratio),

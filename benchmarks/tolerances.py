@@ -14,11 +14,13 @@ class Tolerance:
         absolute: In the metric's unit.
         relative: As a share of the baseline. The wider of the two holds.
         ceiling: Values above it count as equal to it, infinity too.
+        either_way: Neither side is the better one: to move at all is to regress.
     """
 
     absolute: float = 0.0
     relative: float = 0.0
     ceiling: float = math.inf
+    either_way: bool = False
 
     def allowed(self, baseline: float) -> float:
         """How far from this baseline is near enough; nothing finite is near to infinity."""
@@ -40,6 +42,9 @@ TOLERANCES: Final[Mapping[str, Tolerance]] = {
     # In CIELAB units, of which about 1 can just be seen: rounding 0.015, brightness 0.16 to 0.5.
     "color_drift": Tolerance(absolute=0.06),
     "histogram_distance": Tolerance(absolute=0.06),
+    # In units of L*: rounding 0.01, brightness 0.5 to 1. A student that is darker than its teacher
+    # comes nearer to it by any mistake that adds light, in every other metric too.
+    "lightness_shift": Tolerance(absolute=0.1, either_way=True),
     # Rounding 0.1 %; brightness is no grid and changes 0.5 % at most.
     "checkerboard_ratio": Tolerance(relative=0.02, absolute=0.02),
     # A difference of correlations: rounding below 0.0001, brightness 0.003 at most.

@@ -231,6 +231,8 @@ def _judge_quality(
     explanation = f"{now - before:+.4g}, {tolerance.allowed(before):.3g} is allowed"
     if abs(now - before) <= tolerance.allowed(before):
         return Verdict.PASS, explanation
+    if tolerance.either_way:
+        return Verdict.REGRESSED, f"{explanation}, and neither way is better"
     better = (now > before) == higher_is_better
     return (Verdict.IMPROVED if better else Verdict.REGRESSED), explanation
 

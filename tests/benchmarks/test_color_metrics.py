@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nstc.benchmarks.color_metrics import color_drift, histogram_distance
+from nstc.benchmarks.color_metrics import color_drift, histogram_distance, lightness_shift
 
 
 def flat(*rgb: int) -> np.ndarray:
@@ -43,6 +43,14 @@ def test_histograms_ignore_where_a_colour_stands(picture):
     moved = np.random.default_rng(1).permutation(picture.reshape(-1, 3)).reshape(picture.shape)
     assert histogram_distance(moved, picture) == pytest.approx(0.0, abs=1e-12)
     assert color_drift(moved, picture) > 10
+
+
+def test_lightness_shift_has_a_sign_and_ignores_colour_and_place():
+    assert lightness_shift(flat(255, 255, 255), flat(0, 0, 0)) == pytest.approx(100, abs=0.01)
+    assert lightness_shift(flat(0, 0, 0), flat(255, 255, 255)) == pytest.approx(-100, abs=0.01)
+    half = flat(0, 0, 0)
+    half[: len(half) // 2] = 255
+    assert lightness_shift(half, half[::-1].copy()) == pytest.approx(0, abs=1e-9)
 
 
 def test_histogram_distance_of_black_and_white_by_hand():

@@ -45,6 +45,7 @@ def test_metrics_are_those_of_the_results_schema_with_their_direction():
         ("feature_distance", "", False),
         ("color_drift", "ΔE", False),
         ("histogram_distance", "CIELAB", False),
+        ("lightness_shift", "L*", False),
         ("checkerboard_ratio", "", False),
         ("edge_preservation", "", True),
         ("flicker_ratio", "", False),

@@ -119,6 +119,15 @@ def test_quality_has_a_tolerance_on_both_sides(baseline, value, verdict):
     assert found.verdict == verdict
 
 
+@pytest.mark.parametrize("value", [-0.6, 1.4])
+def test_where_neither_way_is_better_both_are_a_regression(value):
+    options = {"higher_is_better": False, "tolerance": tolerance_of("lightness_shift")}
+    found = compare_quality(KEY, "lightness_shift", 0.4, value, **options)
+    assert found.verdict == "REGRESSED"
+    assert "neither way is better" in found.explanation
+    assert compare_quality(KEY, "lightness_shift", 0.4, 0.45, **options).verdict == "PASS"
+
+
 def test_where_more_is_better_less_is_a_regression():
     options = {"higher_is_better": True, "tolerance": Tolerance(absolute=0.01)}
     assert compare_quality(KEY, "ssim", 0.8, 0.78, **options).verdict == "REGRESSED"

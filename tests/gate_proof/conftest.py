@@ -1,0 +1,174 @@
+"""Baselines of the shipped student, a copy of it to do harm to, and a ledger of all verdicts."""
+
+import contextlib
+import dataclasses
+import functools
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from gate_proof.ledger import Case, Trial, table, write
+from gate_proof.plan import Plan, chosen_plan, output_file, photos_of_run
+
+from nstc.benchmarks import subjects
+from nstc.benchmarks.baseline import from_result
+from nstc.benchmarks.baseline_file import save_baseline
+from nstc.benchmarks.bench import bench
+from nstc.benchmarks.check_report import CheckReport
+from nstc.benchmarks.gate import check
+from nstc.benchmarks.more_rounds import pooled
+from nstc.benchmarks.result import BenchResult
+from nstc.compress.exporting import ensure_artifact
+from nstc.core.photos import PhotoSet, sample_photos
+from nstc.core.recipe import BenchRecipe
+from nstc.core.zoo import resolve_model_path
+from nstc.runtime.session import Session
+
+STUDENT: Final = "zoo:starry-night"
+ARTIFACT: Final = "int8.onnx"
+TARGET: Final = "cpu:1"
+"""One core, so that the other one is left for a load."""
+
+_CASES: list[Case] = []
+
+Wrap = Callable[[Session], Session]
+
+
+@pytest.fixture(scope="session")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("proof-cache")
+
+
+@pytest.fixture(scope="session")
+def _baselines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("baselines")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of the proof shares one: the teacher's graph takes a while to make."""
+    monkeypatch.setenv("NSTC_CACHE", str(_cache))
+
+
+@pytest.fixture(scope="session")
+def plan() -> Plan:
+    return chosen_plan()
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The gate over the shipped student, whose copy may be harmed."""
+
+    plan: Plan
+    folder: Path
+    candidate: Path
+
+    def judged(self, run: int, candidate: Path | None = None) -> CheckReport:
+        """Facts and quality, on photographs of the run's own."""
+        return check(
+            [candidate or self.candidate],
+            _quality_baseline(self.folder, self.plan, run),
+            photos=self._photos(run),
+            facts_and_quality_only=True,
+            prepare=ensure_artifact,
+        )
+
+    def timed(self) -> CheckReport:
+        """Facts and time."""
+        return check(
+            [self.candidate],
+            _time_baseline(self.folder, self.plan),
+            photos=sample_photos(),
+            rounds=self.plan.rounds,
+            max_rounds=self.plan.max_rounds,
+            prepare=ensure_artifact,
+        )
+
+    @contextlib.contextmanager
+    def opening_as(self, wrap: Wrap) -> Iterator[None]:
+        """Open the candidate, and nothing else, as another session inside the block."""
+        real = subjects.open_session
+        place = self.candidate.resolve()
+
+        def opened(model: Any, **options: Any) -> Session:
+            session = real(model, **options)
+            return wrap(session) if model.path.resolve() == place else session
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(subjects, "open_session", opened)
+            yield
+
+    def _photos(self, run: int) -> PhotoSet:
+        return photos_of_run(run, sample_photos(), self.plan.photos)
+
+
+@pytest.fixture
+def gate(plan: Plan, tmp_path: Path, _baselines: Path) -> Gate:
+    candidate = shutil.copytree(resolve_model_path(STUDENT), tmp_path / "candidate")
+    return Gate(plan, _baselines, candidate)
+
+
+@pytest.fixture
+def tried() -> Callable[..., Case]:
+    """Runs a case so many times and enters it in the ledger, whatever comes of it."""
+
+    def run(name: str, runs: int, once: Callable[[int], Trial], *, needed: int) -> Case:
+        case = Case(name, needed)
+        _CASES.append(case)
+        start = time.monotonic()
+        for number in range(runs):
+            case.trials.append(once(number))
+            case.seconds = time.monotonic() - start
+        return case
+
+    return run
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _CASES:
+        return
+    plan = chosen_plan()
+    terminalreporter.section(f"proof of the gate, {plan.name}")
+    for line in table(_CASES):
+        terminalreporter.write_line(line)
+    write(_CASES, output_file(), plan=dataclasses.asdict(plan))
+    terminalreporter.write_line(f"written to {output_file()}")
+
+
+@functools.cache
+def _quality_baseline(folder: Path, plan: Plan, run: int) -> Path:
+    photos = photos_of_run(run, sample_photos(), plan.photos)
+    result = _measured(plan, photos, rounds=3, seed=run, quality=True)
+    return _saved(result, folder / f"quality-{run}.json")
+
+
+@functools.cache
+def _time_baseline(folder: Path, plan: Plan) -> Path:
+    runs = [
+        _measured(plan, sample_photos(), rounds=plan.baseline_rounds, seed=seed, quality=False)
+        for seed in range(plan.openings)
+    ]
+    return _saved(functools.reduce(pooled, runs), folder / "time.json")
+
+
+def _measured(
+    plan: Plan, photos: PhotoSet, *, rounds: int, seed: int, quality: bool
+) -> BenchResult:
+    ensure_artifact(f"{STUDENT}/teacher")
+    return bench(
+        [STUDENT],
+        against=STUDENT,
+        artifacts=[ARTIFACT],
+        photos=photos,
+        recipe=BenchRecipe(size=plan.size, rounds=rounds, targets=(TARGET,), seed=seed),
+        quality=quality,
+    )
+
+
+def _saved(result: BenchResult, path: Path) -> Path:
+    save_baseline(from_result(result, path.parent), path)
+    return path

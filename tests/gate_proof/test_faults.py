@@ -1,0 +1,99 @@
+"""The faults do what they say: else the proof would prove something else."""
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from gate_proof.faults import PICTURE_FAULTS, Changed, scaled, swapped, with_checkerboard
+from gate_proof.heavier import make_heavier
+from gate_proof.plan import FULL, SHORT, chosen_plan, photos_of_run
+from gate_proof.slowness import Slower, busy_core
+
+from nstc.benchmarks.machine import usable_cores
+from nstc.core.bundle import open_bundle
+from nstc.core.photos import sample_photos
+from nstc.runtime.session import open_session
+
+
+class Negative:
+    """A session that gives the negative."""
+
+    path = Path("model.int8.onnx")
+
+    def prepare(self, rgb):
+        return rgb
+
+    def infer(self, feed):
+        return 255 - feed
+
+    def finish(self, raw):
+        return raw
+
+
+def test_pictures_are_changed_by_hand_worked_values():
+    rgb = np.array([[[10, 20, 200]]], np.uint8)
+    assert swapped(rgb).tolist() == [[[200, 20, 10]]]
+    assert scaled(rgb, 1.5).tolist() == [[[15, 30, 255]]]
+    grey = np.full((2, 2, 3), 100, np.uint8)
+    assert with_checkerboard(grey, 3, 1)[..., 0].tolist() == [[97, 103], [103, 97]]
+
+
+def test_a_changed_session_is_changed_on_the_side_it_says():
+    rgb = np.array([[[10, 20, 200]]], np.uint8)
+    before = Changed(Negative(), before=lambda p: p * 0)
+    after = Changed(Negative(), after=lambda p: p * 0)
+    assert before.run(rgb).tolist() == [[[255, 255, 255]]]
+    assert after.run(rgb).tolist() == [[[0, 0, 0]]]
+    assert before.path == Negative.path
+
+
+@pytest.mark.parametrize("fault", PICTURE_FAULTS, ids=lambda fault: fault.name)
+def test_every_fault_changes_the_picture_in_every_run(fault, pixels):
+    spoilt = [fault.wrap(Negative(), run).run(pixels) for run in range(6)]
+    assert all((picture != 255 - pixels).any() for picture in spoilt)
+
+
+def test_a_slower_session_waits_for_a_share_of_its_own_time():
+    inner = SimpleNamespace(infer=lambda feed: time.sleep(0.02) or feed)
+    slower = Slower(inner, 0.5)
+    slower.infer(0)
+    start = time.perf_counter()
+    assert slower.infer(7) == 7
+    assert time.perf_counter() - start >= 0.03
+
+
+def test_a_heavier_bundle_has_a_tenth_more_bytes_and_gives_the_same_picture(
+    bundle, tmp_path, pixels
+):
+    path = make_heavier(bundle.path, tmp_path / "heavier", share=0.1, seed=1)
+    heavier = open_bundle(path)
+    before, after = (own.file("model.int8.onnx").stat().st_size for own in (bundle, heavier))
+    assert 1.1 * before <= after <= 1.35 * before  # the name of the ballast counts in so small one
+    pictures = [open_session(own, artifact="int8").run(pixels) for own in (bundle, heavier)]
+    assert (pictures[0] == pictures[1]).all()
+    assert make_heavier(bundle.path, tmp_path / "again", share=0.1, seed=2) != path
+
+
+@pytest.mark.skipif(len(usable_cores()) < 2, reason="a load needs a second core")
+def test_a_load_keeps_its_core_busy():
+    def busy_ticks() -> int:
+        name = f"cpu{usable_cores()[-1]}"
+        lines = Path("/proc/stat").read_text().splitlines()
+        return next(int(words[1]) for words in map(str.split, lines) if words[0] == name)
+
+    before = busy_ticks()
+    with busy_core(usable_cores()[-1]):
+        time.sleep(0.3)
+    assert busy_ticks() - before >= 10  # of 30, beside what else runs
+
+
+def test_runs_judge_different_photographs_and_the_same_again(monkeypatch):
+    chosen = [photos_of_run(run, sample_photos(), 2) for run in range(20)]
+    assert len({photos.list_sha256() for photos in chosen}) > 15
+    assert chosen[3] == photos_of_run(3, sample_photos(), 2)
+    monkeypatch.setenv("NSTC_GATE_PROOF", "short")
+    assert chosen_plan() is SHORT
+    monkeypatch.delenv("NSTC_GATE_PROOF")
+    assert chosen_plan() is FULL

@@ -1,0 +1,75 @@
+"""How often everything is run."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from nstc.core.photos import PhotoSet
+
+LENGTH_VARIABLE: Final = "NSTC_GATE_PROOF"
+OUTPUT_VARIABLE: Final = "NSTC_GATE_PROOF_JSON"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Numbers of runs and what one of them takes.
+
+    Attributes:
+        name: "full" or "short".
+        faulty: Runs of each fault.
+        unchanged: Runs of the unchanged model on a quiet machine.
+        loaded: Runs of it beside a load.
+        size: Side of the pictures in pixels.
+        photos: How many photographs a run judges, another choice in each.
+        rounds: Timed rounds to begin with.
+        max_rounds: In all.
+        openings: The timed baseline is pooled from so many runs, each with sessions of its own.
+        baseline_rounds: Of each of them.
+        counts_hold: Whether there are enough runs for the counts to mean something.
+    """
+
+    name: str
+    faulty: int
+    unchanged: int
+    loaded: int
+    size: int = 256
+    photos: int = 2
+    rounds: int = 25
+    max_rounds: int = 240
+    openings: int = 4
+    baseline_rounds: int = 60
+    counts_hold: bool = True
+
+
+FULL: Final = Plan(name="full", faulty=20, unchanged=100, loaded=100)
+SHORT: Final = Plan(
+    name="short",
+    faulty=2,
+    unchanged=2,
+    loaded=2,
+    rounds=10,
+    max_rounds=40,
+    openings=2,
+    baseline_rounds=20,
+    counts_hold=False,
+)
+
+
+def chosen_plan() -> Plan:
+    """The one that `NSTC_GATE_PROOF` names; full unless it does."""
+    plans = {plan.name: plan for plan in (FULL, SHORT)}
+    return plans[os.environ.get(LENGTH_VARIABLE, FULL.name)]
+
+
+def output_file() -> Path:
+    """Where the JSON goes."""
+    return Path(os.environ.get(OUTPUT_VARIABLE, "runs/gate-proof.json"))
+
+
+def photos_of_run(run: int, photos: PhotoSet, count: int) -> PhotoSet:
+    """So many photographs, another choice for each run."""
+    chosen = np.random.default_rng(run).choice(len(photos), count, replace=False)
+    return PhotoSet(tuple(photos.paths[place] for place in sorted(chosen)), photos.names)

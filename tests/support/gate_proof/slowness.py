@@ -1,0 +1,64 @@
+"""A session that takes longer, and a machine that is busy."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from statistics import median
+from typing import Any, Final
+
+from nstc.runtime.session import Session
+
+_REMEMBERED: Final = 101
+_LOAD: Final = """
+import os, sys
+os.sched_setaffinity(0, {int(sys.argv[1])})
+import numpy as np
+a = np.ones((512, 512), np.float32)
+print("busy", flush=True)
+while True:
+    a @ a
+"""
+
+
+class Slower:
+    """Waits after each run for a share of its own median time."""
+
+    def __init__(self, session: Session, share: float):
+        self._session = session
+        self._share = share
+        self._own_ns: deque[int] = deque(maxlen=_REMEMBERED)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def infer(self, feed: Any) -> Any:
+        start = time.perf_counter_ns()
+        raw = self._session.infer(feed)
+        end = time.perf_counter_ns()
+        self._own_ns.append(end - start)
+        until = end + self._share * median(self._own_ns)
+        while time.perf_counter_ns() < until:  # sleeping is not that exact
+            pass
+        return raw
+
+
+@contextlib.contextmanager
+def busy_core(core: int) -> Iterator[None]:
+    """A process that multiplies matrices on one core for as long as the block runs."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    process = subprocess.Popen(
+        [sys.executable, "-c", _LOAD, str(core)],
+        env={**os.environ, **threads},
+        stdout=subprocess.PIPE,
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"busy\n"
+            yield
+        finally:
+            process.kill()
