@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nstc.benchmarks.complexity import Complexity, complexity
 from nstc.benchmarks.machine import machine_facts, usable_cores
+from nstc.benchmarks.provenance import taken_now
 from nstc.benchmarks.quality import (
     Candidate,
     Quality,
@@ -77,8 +78,8 @@ def bench(
         vgg: See `nstc.models.vgg.load_vgg`.
         probe: Finds out what foreign ONNX files take; see `nstc.runtime.foreign.probe_contract`.
         progress: Told of rounds and photographs.
-        finished: Told after each target what is found so far, so that a run that is stopped
-            has not been for nothing.
+        finished: Told after each target what is found so far, and before its pictures are judged
+            its times, so that a run that is stopped has not been for nothing.
 
     Raises:
         OptionError: no models, or a target that can't run here.
@@ -124,14 +125,20 @@ def bench(
         references=(),
         rows=(),
         unfinished=tuple(target.name for target in targets),
+        taken=taken_now(),
     )
     picture = next(photos.squares(recipe.size))
     for lane in lanes:
         reading = lane.measure(picture, recipe, progress)
+        timed = dataclasses.replace(
+            result, references=(*result.references, lane.reference_row(opponent, reading))
+        )
+        if finished is not None and quality:  # judging takes long, and the times are there
+            unjudged = lane.rows(reading, [None] * len(lane.entries), recipe)
+            finished(dataclasses.replace(timed, rows=(*result.rows, *unjudged)))
         judged = quality_of.all(lane.entries)
         result = dataclasses.replace(
-            result,
-            references=(*result.references, lane.reference_row(opponent, reading)),
+            timed,
             rows=(*result.rows, *lane.rows(reading, judged, recipe)),
             unfinished=result.unfinished[1:],
         )

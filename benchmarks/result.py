@@ -148,6 +148,7 @@ class BenchResult:
         references: What speed-ups are relative to: the same model on each target.
         rows: One for each target and model's artifact, in the order they were asked for.
         unfinished: Targets that were asked for and not come to: the run was stopped before.
+        taken: See `nstc.benchmarks.provenance.taken_now`.
     """
 
     machine: Mapping[str, Any]
@@ -155,6 +156,7 @@ class BenchResult:
     references: tuple[Reference, ...]
     rows: tuple[Row, ...]
     unfinished: tuple[str, ...] = ()
+    taken: Mapping[str, str | bool] = field(default_factory=dict)
 
     def reference_of(self, row: Row) -> Reference:
         """What a row's speed-up is relative to."""
@@ -164,6 +166,7 @@ class BenchResult:
         """Plain JSON values. An infinite number, such as the PSNR of equal pictures, is null."""
         content = {
             "schema": SCHEMA,
+            "taken": dict(self.taken),
             "machine": dict(self.machine),
             "protocol": {"id": self.protocol.id, **dataclasses.asdict(self.protocol)},
             "references": [_reference(own) for own in self.references],

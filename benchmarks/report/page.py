@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 from nstc.benchmarks.machine import machine_facts
 from nstc.benchmarks.report.caveats import caveats_of
 from nstc.benchmarks.report.columns import all_rows, row_names, table_columns
+from nstc.benchmarks.report.history import read_history, trend_lines, trends
 from nstc.benchmarks.report.layers import Layers, profile_rows
 from nstc.benchmarks.report.pictures import Pictures, make_pictures
 from nstc.benchmarks.report.plots import frontier_plot, layer_plot
 from nstc.benchmarks.report.reading import Run, flattened, read_results
 from nstc.benchmarks.report.svg import DARK, LIGHT
+from nstc.benchmarks.report.trend_plot import trend_plot
 from nstc.benchmarks.wording import fact, fine, key_words
 from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file
@@ -44,6 +46,7 @@ def write_report(
     files: Sequence[Path],
     output: Path,
     *,
+    history: Path | None = None,
     photos: PhotoSet | None,
     layers: bool = True,
     progress: Progress | None = None,
@@ -53,8 +56,11 @@ def write_report(
     The same files give the same page, but for layer times, which are measured on this machine now.
 
     Args:
-        files: Written by `nstc bench --json`.
+        files: Written by `nstc bench --json`. None are needed beside a history: the newest of
+            that is then the one the page is about.
         output: The page; it appears whole or not at all.
+        history: A folder of such files, one for each commit; see
+            `nstc.benchmarks.report.history.read_history`.
         photos: Some of them are stylised for the page; None for a page without pictures.
         layers: Whether to measure where the rows' files spend their time.
         progress: Told of pictures and profiles.
@@ -65,21 +71,27 @@ def write_report(
         ImageError: one of the photographs can't be read.
         OutputError: the place can't be written.
     """
-    if not files:
+    if not files and history is None:
         raise OptionError("nothing to report: give files that nstc bench --json wrote.")
-    if any(path.resolve() == output.resolve() for path in files):
+    kept = [] if history is None else list(history.rglob("*.json"))
+    if any(path.resolve() == output.resolve() for path in [*files, *kept]):
         raise OptionError(f"-o {output} is one of the results: the page needs a name of its own.")
     progress = progress or Silent()
-    runs = named_apart([read_results(path) for path in files])
+    past = [] if history is None else read_history(history)
+    runs = named_apart([read_results(path) for path in files]) or past[-1:]
     template = _template()  # what is not installed is missed before the long work
     with atomic_file(output) as draft:
         profiles = profile_rows(runs, progress) if layers else None
         pictures = make_pictures(runs, photos, progress) if photos is not None else None
-        draft.write_text(_render(template, runs, profiles, pictures), encoding="utf-8")
+        draft.write_text(_render(template, runs, profiles, pictures, past), encoding="utf-8")
 
 
 def render_page(
-    runs: Sequence[Run], *, layers: Layers | None = None, pictures: Pictures | None = None
+    runs: Sequence[Run],
+    *,
+    layers: Layers | None = None,
+    pictures: Pictures | None = None,
+    past: Sequence[Run] = (),
 ) -> str:
     """The page of some runs, with what was found of them.
 
@@ -87,8 +99,9 @@ def render_page(
         runs: See `read_results`.
         layers: None if they were not measured.
         pictures: None if none were made.
+        past: Runs whose trend is drawn, the oldest first.
     """
-    return _render(_template(), runs, layers, pictures)
+    return _render(_template(), runs, layers, pictures, past)
 
 
 def named_apart(runs: Sequence[Run]) -> list[Run]:
@@ -115,7 +128,11 @@ def _template() -> "Template":
 
 
 def _render(
-    template: "Template", runs: Sequence[Run], layers: Layers | None, pictures: Pictures | None
+    template: "Template",
+    runs: Sequence[Run],
+    layers: Layers | None,
+    pictures: Pictures | None,
+    past: Sequence[Run],
 ) -> str:
     from markupsafe import Markup
 
@@ -140,6 +157,7 @@ def _render(
         machine=_facts(machine_facts()) if layers is not None and layers.times else [],
         pictures=pictures,
         details=_details(runs),
+        **_history(past),
     )
 
 
@@ -147,6 +165,19 @@ def _marked_up(forms: Iterable[tuple[Any, Any, str]]) -> list[tuple[str, str, An
     from markupsafe import Markup
 
     return [(scheme.name, layout.name, Markup(svg)) for scheme, layout, svg in forms]  # noqa: S704
+
+
+def _history(past: Sequence[Run]) -> dict[str, Any]:
+    """The template's words for the trend over commits."""
+    found = trends(past)
+    plot = trend_plot(past, found)
+    return {
+        "past": len(past),
+        "trend_plot": None if plot is None else _marked_up(plot.forms),
+        "trends": [
+            (f"{trend.measure.name}: {trend.row}", trend_lines(trend, past)) for trend in found
+        ],
+    }
 
 
 def _layer_plot(layers: Layers) -> list[tuple[str, str, Any]]:

@@ -55,7 +55,7 @@ def frontier_plot(runs: Sequence[Run]) -> Plot | None:
     def draw(figure: "Figure", scheme: Scheme, layout: Layout) -> None:
         _draw_frontier(figure, runs, points, by_speedup, scheme, layout)
 
-    return _in_all_forms("frontier", draw, height=lambda layout: 0.5 * layout.inches + 1.2)
+    return in_all_forms("frontier", draw, height=lambda layout: 0.5 * layout.inches + 1.2)
 
 
 def layer_plot(times: Mapping[str, Mapping[str, float]]) -> Plot:
@@ -74,19 +74,26 @@ def layer_plot(times: Mapping[str, Mapping[str, float]]) -> Plot:
         _draw_layers(figure, times, named, scheme, layout)
 
     legend_rows = len(named) + 1
-    return _in_all_forms(
+    return in_all_forms(
         "layers",
         draw,
         height=lambda layout: 0.9 + 0.55 * len(times) + 0.22 * legend_rows / layout.legend_columns,
     )
 
 
-def _in_all_forms(
+def in_all_forms(
     name: str,
     draw: "Callable[[Figure, Scheme, Layout], None]",
     *,
     height: Callable[[Layout], float],
 ) -> Plot:
+    """A plot drawn for every scheme and width.
+
+    Args:
+        name: Of the plot, unlike any other's on the page.
+        draw: Told the empty figure.
+        height: Of the figure in inches.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -181,7 +181,31 @@ def test_several_targets_each_with_its_reference_and_quality_judged_once(
     assert result.reference_of(result.rows[2]) is result.references[1]
     assert result.rows[0].quality is result.rows[2].quality is not None
     assert len(judged) == 2
-    assert [(len(so_far.rows), so_far.unfinished) for so_far in told] == [(2, ("mobile",)), (4, ())]
+    stages = [(len(so_far.rows), so_far.unfinished) for so_far in told]
+    assert stages == [(2, ("cpu:1", "mobile")), (2, ("mobile",)), (4, ("mobile",)), (4, ())]
+    assert [row.quality is None for row in told[2].rows] == [False, False, True, True]
+    assert "date" in result.taken
+
+
+def test_times_are_told_before_judging_is_stopped(teacher, student, photo_set, monkeypatch):
+    told = []
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nstc.benchmarks.bench.judge", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        bench(
+            [student.path],
+            against=teacher.path,
+            photos=photo_set(1),
+            recipe=BenchRecipe(size=32, rounds=3, targets=("cpu:1",)),
+            finished=told.append,
+        )
+    (so_far,) = told
+    assert [len(row.samples_ms) for row in so_far.rows] == [3, 3]
+    assert [len(own.samples_ms) for own in so_far.references] == [3]
+    assert so_far.unfinished == ("cpu:1",)
 
 
 def test_what_is_finished_is_told_before_a_target_fails(teacher, student, photo_set, monkeypatch):

@@ -77,6 +77,19 @@ def test_a_missing_library_is_named_with_its_extra(file, tmp_path, monkeypatch):
     assert 'pip install "nstc[report]"' in str(done.exception)
 
 
+def test_a_history_needs_no_other_file(file, tmp_path):
+    folder = tmp_path / "history"
+    folder.mkdir()
+    file.rename(folder / "monday.json")
+    options = ("-o", tmp_path / "r.html", "--no-pictures", "--no-layer-times")
+    done = report("--history", folder, *options)
+    assert done.exit_code == 0, done.output
+    assert "Over commits" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    missing = report("--history", tmp_path / "nowhere", *options)
+    assert isinstance(missing.exception, OptionError)
+    assert isinstance(report(*options).exception, OptionError)
+
+
 def test_an_output_is_asked_for(file):
     done = report(file)
     assert done.exit_code == 2

@@ -9,10 +9,23 @@ from nstc.cli import options
 
 
 def report(
-    files: Annotated[
-        list[Path], typer.Argument(help="Results that nstc bench --json wrote.", metavar="FILE...")
-    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML page to write.")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Results that nstc bench --json wrote. Default: the newest of --history.",
+            metavar="FILE...",
+            show_default=False,
+        ),
+    ] = None,
+    history: Annotated[
+        Path | None,
+        typer.Option(
+            "--history",
+            help="Folder of such results, one for each commit: their trend is drawn.",
+            show_default=False,
+        ),
+    ] = None,
     photos: options.Photos = None,
     pictures: Annotated[
         bool,
@@ -36,8 +49,9 @@ def report(
 
     with Bar() as bar:
         write_report(
-            files,
+            files or [],
             output,
+            history=history,
             photos=photos_in(photos or []) if pictures else None,
             layers=layer_times,
             progress=bar,
