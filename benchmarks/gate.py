@@ -19,10 +19,12 @@ from nstc.benchmarks.measuring import (
     measure_beside,
     measure_new,
 )
+from nstc.benchmarks.memory_cap import peak_memory, refuse_useless_cap
 from nstc.benchmarks.more_rounds import BOUND, rounds_to_add
 from nstc.benchmarks.pairing import Pairing, pair_models
 from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.subjects import Probe, find_subject
+from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.verdicts import TIME_TOLERANCE, Finding, RowKey, Verdict
 from nstc.core.errors import OptionError
 from nstc.core.photos import PhotoSet
@@ -41,6 +43,7 @@ def check(
     tolerance: float = TIME_TOLERANCE,
     rounds: int | None = None,
     max_rounds: int | None = None,
+    memory_cap_mb: int | None = None,
     against: str | Path | None = None,
     teacher: str | Path | None = None,
     vgg: str = "shipped",
@@ -66,6 +69,7 @@ def check(
         rounds: Timed rounds to begin with; the baseline's unless given.
         max_rounds: In all; `nstc.benchmarks.more_rounds.BOUND` times `rounds` unless given, and the
             same as `rounds` for none added.
+        memory_cap_mb: MB of peak memory above which rows of targets that report it regressed.
         against: Where the reference lies; where the baseline says unless given.
         teacher: Whom to judge by; whom the baseline says unless given.
         vgg: See `nstc.models.vgg.load_vgg`.
@@ -85,6 +89,7 @@ def check(
     if max_rounds is not None and max_rounds < FEWEST_ROUNDS:
         raise OptionError(f"--max-rounds is {max_rounds}: expected at least {FEWEST_ROUNDS}.")
     known = load_baseline(Path(baseline))
+    refuse_useless_cap(memory_cap_mb, [parse_target(row.key.target) for row in known.rows])
     pairing = pair_models(models, known)
     bases = pair_models(base, known) if base else Pairing(pairs=(), strangers=())
     _refuse_strange_bases(bases, known)
@@ -121,6 +126,8 @@ def check(
         for row in known.rows_of(pair.known):
             now = judged[row.key]
             findings += facts_and_quality(row, now, known)
+            if memory_cap_mb is not None:
+                findings += filter(None, [peak_memory(row.key, now.row, memory_cap_mb)])
             if beside is TimedBeside.BASELINE:
                 findings.append(times.finding(row, now))
             elif beside is TimedBeside.BASE:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
-from nstc.benchmarks.result import BenchResult
+from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.targets import TARGETS, parse_target
 from nstc.benchmarks.targets.base import Target
+from nstc.benchmarks.verdicts import Finding, RowKey, Verdict
 from nstc.core.errors import MemoryCapError, OptionError
 
 MB: Final = 1_000_000
@@ -34,6 +35,33 @@ def refuse_useless_cap(
             f"{', '.join(target.name for target in targets)} does not: "
             f"give --target {TARGETS['mobile'].form}, or --memory."
         )
+
+
+def peak_memory(key: RowKey, row: Row, cap_mb: int) -> Finding | None:
+    """A verdict on a row's peak resident memory; None on targets that do not look.
+
+    Args:
+        key: Whose.
+        row: As it was measured.
+        cap_mb: The limit in MB.
+    """
+    if not parse_target(row.target).reports_memory:
+        return None
+    peak = None if row.footprint is None else row.footprint.peak_bytes
+    if peak is None:
+        verdict, words = Verdict.INCOMPARABLE, "a file that others made is not measured"
+    elif peak > cap_mb * MB:
+        verdict, words = Verdict.REGRESSED, f"over --memory-cap {cap_mb} MB"
+    else:
+        verdict, words = Verdict.PASS, f"within --memory-cap {cap_mb} MB"
+    return Finding(
+        row=key,
+        fact="peak_bytes",
+        verdict=verdict,
+        baseline=cap_mb * MB,
+        value=peak,
+        explanation=words,
+    )
 
 
 def refuse_over_cap(result: BenchResult, cap_mb: int | None) -> None:

@@ -10,7 +10,12 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from nstc.benchmarks import color_metrics
-from nstc.benchmarks.learned_metrics import load_lpips, lpips_missing
+from nstc.benchmarks.learned_metrics import (
+    dists_missing,
+    load_dists,
+    load_lpips,
+    lpips_missing,
+)
 from nstc.benchmarks.structure_metrics import edge_correlation, grid_share
 from nstc.core.images import Pixels
 from nstc.models.perceptual import ContentLoss
@@ -21,6 +26,7 @@ a picture whose luminance has a deviation of 50 levels."""
 
 _PEAK: Final = 255
 _LPIPS: Final = "lpips"
+_DISTS: Final = "dists"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,19 +159,22 @@ def flicker_ratio(candidate: Look, reference: Look) -> float | None:
 
 def available_metrics() -> tuple[Metric, ...]:
     """`METRICS`, and behind them those whose packages and weights are here."""
-    if lpips_missing() is not None:
-        return METRICS
-    distance = load_lpips()
-    return (
-        *METRICS,
-        _Comparison(_LPIPS, "", False, lambda own, other: distance(own.pixels, other.pixels)),
-    )
+    learned = []
+    if lpips_missing() is None:
+        learned.append(_learned(_LPIPS, load_lpips()))
+    if dists_missing() is None:
+        learned.append(_learned(_DISTS, load_dists()))
+    return (*METRICS, *learned)
 
 
 def unavailable_metrics() -> Mapping[str, str]:
     """By name of the metrics that results here do without: why, and what to do about it."""
-    missing = lpips_missing()
-    return {} if missing is None else {_LPIPS: missing}
+    reasons = {_LPIPS: lpips_missing(), _DISTS: dists_missing()}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def _learned(name: str, distance: Callable[[Pixels, Pixels], float]) -> _Comparison:
+    return _Comparison(name, "", False, lambda own, other: distance(own.pixels, other.pixels))
 
 
 def _ratio(own: float, reference: float) -> float:

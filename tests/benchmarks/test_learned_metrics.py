@@ -1,4 +1,4 @@
-"""LPIPS with a package and weights that only look like the real ones."""
+"""LPIPS and DISTS with packages and weights that only look like the real ones."""
 
 import sys
 import types
@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from nstc.benchmarks.learned_metrics import load_lpips, lpips_missing
+from nstc.benchmarks.learned_metrics import (
+    dists_missing,
+    load_dists,
+    load_lpips,
+    lpips_missing,
+)
 
 
 class FakeLpips:
@@ -60,4 +65,56 @@ def test_with_both(package, weights):
     distance = load_lpips()
     dark, bright = np.full((16, 16, 3), 51, np.uint8), np.full((16, 16, 3), 102, np.uint8)
     assert distance(bright, dark) == pytest.approx(0.4)
+    assert distance(dark, dark) == 0.0
+
+
+class FakeDists:
+    """Takes the real one's arguments; its distance is the mean absolute difference in [0, 1]."""
+
+    def __init__(self):
+        warnings.warn_explicit(
+            "'pretrained' is deprecated", UserWarning, "models.py", 1, "torchvision.models._utils"
+        )
+
+    def eval(self):
+        return self
+
+    def __call__(self, x, y):
+        assert x.shape == y.shape == (1, 3, 16, 16)
+        assert 0 <= float(x.min()) <= float(x.max()) <= 1
+        return (x - y).abs().mean()
+
+
+@pytest.fixture
+def dists(monkeypatch, tmp_path):
+    """The files that DISTS needs, beside its package."""
+    fake = types.ModuleType("DISTS_pytorch")
+    fake.__spec__ = ModuleSpec("DISTS_pytorch", None)
+    fake.DISTS = FakeDists
+    monkeypatch.setitem(sys.modules, "DISTS_pytorch", fake)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    files = tmp_path / "checkpoints" / "vgg16-397923af.pth", tmp_path / "weights.pt"
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"")
+    return files
+
+
+def test_dists_without_its_package(monkeypatch, dists):
+    monkeypatch.setitem(sys.modules, "DISTS_pytorch", None)
+    assert "pip install dists-pytorch" in dists_missing()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_dists_without_one_of_its_files(dists, which):
+    dists[which].unlink()
+    assert str(dists[which]) in dists_missing()
+
+
+def test_dists_with_all_it_needs(dists):
+    assert dists_missing() is None
+    distance = load_dists()
+    dark, bright = np.full((16, 16, 3), 51, np.uint8), np.full((16, 16, 3), 102, np.uint8)
+    assert distance(bright, dark) == pytest.approx(0.2)
     assert distance(dark, dark) == 0.0

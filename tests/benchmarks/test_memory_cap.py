@@ -1,10 +1,13 @@
 """The limit on peak memory, on rows whose memory is known."""
 
+import dataclasses
+
 import pytest
 
 from nstc.benchmarks.bench import bench
-from nstc.benchmarks.memory_cap import refuse_over_cap, refuse_useless_cap
+from nstc.benchmarks.memory_cap import peak_memory, refuse_over_cap, refuse_useless_cap
 from nstc.benchmarks.targets import parse_target
+from nstc.benchmarks.verdicts import RowKey
 from nstc.core.errors import MemoryCapError, OptionError
 from nstc.core.recipe import BenchRecipe
 
@@ -25,6 +28,18 @@ def test_mobile_rows_say_what_memory_a_fresh_process_needs(result):
         assert 5e6 < row["memory"]["peak_bytes"] < 1e9
         assert 0 < row["memory"]["network_bytes"] < row["memory"]["peak_bytes"]
         assert row["cold_start_ms"] > 0
+
+
+def test_the_gate_says_which_rows_are_over(result):
+    key = RowKey(model="m", artifact="onnx", target="mobile", size=64)
+    row = result.rows[0]
+    over, within = (peak_memory(key, row, cap) for cap in (1, 1000))
+    assert (over.fact, over.verdict) == ("peak_bytes", "REGRESSED")
+    assert over.value == row.footprint.peak_bytes > over.baseline == 1_000_000
+    assert within.verdict == "PASS"
+    unknown = peak_memory(key, dataclasses.replace(row, footprint=None), 1000)
+    assert unknown.verdict == "INCOMPARABLE"
+    assert peak_memory(key, dataclasses.replace(row, target="cpu:1"), 1000) is None
 
 
 def test_rows_over_the_cap_are_all_named(result):

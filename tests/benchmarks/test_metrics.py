@@ -130,18 +130,24 @@ def test_flicker_beside_the_references_where_it_was_measured():
 
 def test_what_is_missing_is_left_out_and_named(monkeypatch):
     monkeypatch.setattr(metrics, "lpips_missing", lambda: "not installed")
+    monkeypatch.setattr(metrics, "dists_missing", lambda: "nor this")
     assert available_metrics() == METRICS
-    assert unavailable_metrics() == {"lpips": "not installed"}
+    assert unavailable_metrics() == {"lpips": "not installed", "dists": "nor this"}
 
 
 def test_what_is_there_comes_last(monkeypatch):
-    monkeypatch.setattr(metrics, "lpips_missing", lambda: None)
+    for name in ("lpips", "dists"):
+        monkeypatch.setattr(metrics, f"{name}_missing", lambda: None)
     monkeypatch.setattr(
         metrics, "load_lpips", lambda: lambda own, other: float(own.mean() - other.mean())
     )
-    *first, lpips = available_metrics()
+    monkeypatch.setattr(
+        metrics, "load_dists", lambda: lambda own, other: float(own.max() - other.min())
+    )
+    *first, lpips, dists = available_metrics()
     assert tuple(first) == METRICS
     assert (lpips.name, lpips.unit, lpips.higher_is_better) == ("lpips", "", False)
     candidate, reference = (look(np.full((16, 16, 3), level, np.uint8)) for level in (70, 30))
     assert lpips.compute(candidate, reference) == 40
+    assert (dists.name, dists.compute(reference, candidate)) == ("dists", -40)
     assert unavailable_metrics() == {}

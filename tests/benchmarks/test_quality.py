@@ -13,8 +13,9 @@ SIZE = 32
 
 
 @pytest.fixture(autouse=True)
-def _no_lpips(monkeypatch):
-    monkeypatch.setattr(metrics, "lpips_missing", lambda: "not wanted here")
+def _no_learned_metrics(monkeypatch):
+    for name in ("lpips", "dists"):
+        monkeypatch.setattr(metrics, f"{name}_missing", lambda: "not wanted here")
 
 
 class Mirror:

@@ -144,3 +144,63 @@ def test_a_network_that_was_not_exported_as_table_file_and_stream(
     streamed = json.loads(measure(nstc, student_bundle.path, "--json", "-").out)
     assert streamed["schema"].startswith("nstc.bench/")
     assert [row["artifact"] for row in streamed["rows"]] == ["onnx"]
+
+
+def beside_itself(nstc, model, *arguments):
+    short = ["--size", 32, "--rounds", 3, "--threads", 1]
+    return nstc("bench", model, "--against", model, *short, *arguments)
+
+
+def test_a_folder_of_one_photograph_will_do_and_is_said_to_be_few(
+    nstc, teacher_bundle, save_picture, pixels, tmp_path
+) -> None:
+    save_picture(pixels, "one/only.png")
+    file = tmp_path / "result.json"
+    done = beside_itself(nstc, teacher_bundle.path, "--photos", tmp_path / "one", "--json", file)
+    assert done.code == 0, done.err
+    assert "quality on 1 photographs (fewer than 20" in done.out
+    quality = json.loads(file.read_text())["rows"][0]["quality"]
+    assert (quality["photos"], quality["few_photos"]) == (1, True)
+    assert quality["intervals"]["ssim"] == {"low": quality["ssim"], "high": quality["ssim"]}
+
+
+def test_a_broken_photograph_is_named(nstc, student_bundle, photo_folder, tmp_path) -> None:
+    whole = (photo_folder / "a.png").read_bytes()
+    (photo_folder / "broken.png").write_bytes(whole[: len(whole) // 2])
+    done = beside_itself(
+        nstc, student_bundle.path, "--photos", photo_folder, "--teacher", student_bundle.path
+    )
+    assert done.code not in (0, 1)
+    assert "broken.png" in done.error
+
+
+def test_what_was_timed_is_kept_when_judging_is_stopped(
+    nstc, teacher_bundle, photo_folder, tmp_path, monkeypatch
+) -> None:
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nstc.benchmarks.bench.judge", stopped)
+    file = tmp_path / "result.json"
+    done = beside_itself(nstc, teacher_bundle.path, "--photos", photo_folder, "--json", file)
+    assert done.code == 130
+    assert "what was finished is kept" in done.error
+    content = json.loads(file.read_text())
+    (row,) = content["rows"]
+    assert len(row["latency_ms"]["samples"]) == 3
+    assert row["quality"] is None
+    assert content["unfinished"] == ["cpu:1"]
+
+
+def test_a_size_below_what_is_taken_is_refused(nstc, student_bundle) -> None:
+    done = nstc("bench", student_bundle.path, "--against", student_bundle.path, "--size", 8)
+    assert done.code == 3
+    assert "size is 8: expected from 16" in done.error
+
+
+def test_the_smallest_size_runs_on_a_network_that_wants_more(nstc, teacher_bundle) -> None:
+    done = nstc(
+        *("bench", teacher_bundle.path, "--against", teacher_bundle.path, "--size", 16),
+        *("--rounds", 3, "--threads", 1, "--no-quality"),
+    )
+    assert done.code == 0, done.err

@@ -49,6 +49,14 @@ def check(
             show_default="8 times --rounds",
         ),
     ] = None,
+    memory_cap: Annotated[
+        int | None,
+        typer.Option(
+            "--memory-cap",
+            help="MB of peak memory above which a row of a target that reports it is REGRESSED.",
+            show_default=False,
+        ),
+    ] = None,
     against: Annotated[
         str | None,
         typer.Option("--against", help="Where the reference lies. Default: as the baseline says."),
@@ -99,6 +107,7 @@ def check(
             tolerance=tolerance / 100,
             rounds=rounds,
             max_rounds=max_rounds,
+            memory_cap_mb=memory_cap,
             against=against,
             teacher=teacher,
             vgg=vgg,

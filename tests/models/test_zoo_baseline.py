@@ -1,0 +1,47 @@
+"""The baseline that `make gate` compares the zoo with; `make zoo-baseline` makes it anew."""
+
+import pytest
+
+from nstc.benchmarks.baseline_file import load_baseline
+from nstc.benchmarks.result import BenchProtocol
+from nstc.benchmarks.subjects import find_subject
+from nstc.core.photos import sample_photos
+from nstc.core.zoo import TEACHER, zoo_folder, zoo_names
+from nstc.models.vgg import vgg_identity
+
+STUDENTS = [name for name in zoo_names() if not name.endswith(f"/{TEACHER}")]
+
+
+@pytest.fixture(scope="module")
+def baseline():
+    return load_baseline(zoo_folder() / "baseline.json")
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_every_student_that_ships_is_in_it_as_it_ships(baseline, name):
+    [known] = [model for model in baseline.models if model.place == name]
+    subject = find_subject(name)
+    assert known.sha256 == subject.identity, "make zoo-baseline REASON=..."
+    rows = {row.key.artifact: row for row in baseline.rows_of(known)}
+    assert set(rows) == set(subject.artifacts(baseline.protocol.size))
+    for artifact, row in rows.items():
+        assert row.facts["bytes"] == (subject.path / f"model.{artifact}").stat().st_size
+        assert row.quality is not None
+        assert row.quality.style_source == "painting"
+
+
+def test_it_names_no_one_that_does_not_ship(baseline):
+    assert {model.place for model in baseline.models} <= set(zoo_names())
+
+
+def test_it_was_made_in_the_way_that_this_nstc_measures(baseline):
+    reference = find_subject(baseline.locate(baseline.reference))
+    protocol = BenchProtocol(
+        rounds=3,
+        size=baseline.protocol.size,
+        photos=sample_photos().record(),
+        seed=0,
+        vgg=vgg_identity("shipped"),
+        reference=reference.identity,
+    )
+    assert baseline.protocol.id == protocol.id, "make zoo-baseline REASON=..."
