@@ -142,7 +142,7 @@ def test_what_is_there_comes_last(monkeypatch):
         metrics, "load_lpips", lambda: lambda own, other: float(own.mean() - other.mean())
     )
     monkeypatch.setattr(
-        metrics, "load_dists", lambda: lambda own, other: float(own.max() - other.min())
+        metrics, "load_dists", lambda: lambda own, other: float(own.max()) - float(other.min())
     )
     *first, lpips, dists = available_metrics()
     assert tuple(first) == METRICS
