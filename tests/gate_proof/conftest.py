@@ -67,12 +67,22 @@ class Gate:
     folder: Path
     candidate: Path
 
-    def judged(self, run: int, candidate: Path | None = None) -> CheckReport:
+    def judged(self, run: int) -> CheckReport:
         """Facts and quality, on photographs of the run's own."""
         return check(
-            [candidate or self.candidate],
+            [self.candidate],
             _quality_baseline(self.folder, self.plan, run),
             photos=self._photos(run),
+            facts_and_quality_only=True,
+            prepare=ensure_artifact,
+        )
+
+    def counted(self, candidate: Path) -> CheckReport:
+        """Facts alone."""
+        return check(
+            [candidate],
+            _time_baseline(self.folder, self.plan),
+            photos=sample_photos(),
             facts_and_quality_only=True,
             prepare=ensure_artifact,
         )

@@ -37,7 +37,7 @@ class Plan:
     loaded: int
     size: int = 256
     photos: int = 2
-    rounds: int = 25
+    rounds: int = 20
     max_rounds: int = 240
     openings: int = 4
     baseline_rounds: int = 60
