@@ -53,7 +53,7 @@ zoo-baseline: $(READY)  ## agree to the zoo as it is: make zoo-baseline REASON="
 	$(BIN)/nstc baseline update $(ZOO_BASELINE) $(ZOO) --reason "$(REASON)"
 
 test-gate-proof: $(READY)  ## 40 minutes on a quiet machine; NSTC_GATE_PROOF=short tries it
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m gate_proof tests/gate_proof
+	$(BIN)/python -m pytest -m gate_proof tests/gate_proof
 
 bench-startup: $(READY)  ## how long `nstc --help` takes
 	$(BIN)/python -m nstc.benchmarks.startup
