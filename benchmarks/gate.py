@@ -18,6 +18,7 @@ from nstc.benchmarks.measuring import (
     measure,
     measure_beside,
     measure_new,
+    target_here,
 )
 from nstc.benchmarks.memory_cap import peak_memory, refuse_useless_cap
 from nstc.benchmarks.more_rounds import BOUND, rounds_to_add
@@ -89,7 +90,9 @@ def check(
     if max_rounds is not None and max_rounds < FEWEST_ROUNDS:
         raise OptionError(f"--max-rounds is {max_rounds}: expected at least {FEWEST_ROUNDS}.")
     known = load_baseline(Path(baseline))
-    refuse_useless_cap(memory_cap_mb, [parse_target(row.key.target) for row in known.rows])
+    if memory_cap_mb is not None:
+        names = dict.fromkeys(target_here(row.key.target) for row in known.rows)
+        refuse_useless_cap(memory_cap_mb, [parse_target(name) for name in names])
     pairing = pair_models(models, known)
     bases = pair_models(base, known) if base else Pairing(pairs=(), strangers=())
     _refuse_strange_bases(bases, known)

@@ -230,7 +230,7 @@ def _bench(
 ) -> BenchResult:
     against = conditions.against or baseline.locate(baseline.reference)
     teacher = group.teacher if quality else None
-    targets = (_target_here(group.target),)
+    targets = (target_here(group.target),)
     if conditions.prepare is not None:
         for file in needed_files(
             models,
@@ -315,8 +315,14 @@ def _holds(model: str | Path, artifact: str) -> bool:
     return artifact in _MADE_OF_WEIGHTS or artifact in bundle.artifacts
 
 
-def _target_here(target: str) -> str:
-    """No more threads than there are cores: facts and quality hold on any number."""
+def target_here(target: str) -> str:
+    """A row's target as it is measured: of no more threads than there are cores.
+
+    Facts and quality hold on any number of them.
+
+    Raises:
+        OptionError: it can't run here.
+    """
     kind, _, count = target.partition(":")
     if kind in _OF_THREADS and count.isascii() and count.isdigit():
         target = f"{kind}:{min(int(count), len(usable_cores()))}"

@@ -406,6 +406,8 @@ def test_fewer_cores_than_the_baseline_leave_only_time_open(baseline, photos, mo
     report = check([], baseline, photos=photos)
     assert verdicts(report) == {**ALL_PASS, "speedup": "INCOMPARABLE"}
     assert f"too few cores for {target}" in explained(report, "speedup")
+    with pytest.raises(OptionError, match="memory-cap needs a target that reports memory"):
+        check([], baseline, photos=photos, memory_cap_mb=100)
 
 
 def test_a_target_that_is_not_known_is_refused(baseline, photos):

@@ -77,7 +77,8 @@ def refuse(constant):
 
 def test_the_json_has_the_schemas_keys_and_only_finite_numbers():
     content = json.loads(RESULT.to_json(), parse_constant=refuse)
-    assert list(content) == ["schema", "machine", "protocol", "references", "rows", "unfinished"]
+    top = ["schema", "taken", "machine", "protocol", "references", "rows", "unfinished"]
+    assert list(content) == top
     assert content["schema"] == "nstc.bench/2"
     assert content["protocol"]["photos"] == {
         "count": 2,
