@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from nstc.benchmarks.result import BenchResult, Reference, Row
-from nstc.benchmarks.statistics import bootstrap_median
+from nstc.benchmarks.statistics import bootstrap_series
 from nstc.benchmarks.verdicts import Finding, Verdict
 
 FEWEST: Final = 5
@@ -76,5 +76,5 @@ def _joined(first: Row, more: Row, reference: Reference, seed: int) -> Row:
     samples = first.samples_ms + more.samples_ms
     ratios = [one / own for one, own in zip(reference.samples_ms, samples, strict=True)]
     return dataclasses.replace(
-        first, samples_ms=samples, speedup=bootstrap_median(ratios, seed=seed)
+        first, samples_ms=samples, speedup=bootstrap_series(ratios, seed=seed)
     )
