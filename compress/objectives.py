@@ -28,8 +28,8 @@ _DIRECTIONS = 16
 """On which features are projected for the sliced Wasserstein distance, in every layer and step."""
 
 
-BORDER = 8
-"""Pixels at each side of a crop that VGG does not look at."""
+BORDER_SHARE = 8
+"""An eighth of a crop at each side is not looked at by VGG."""
 
 
 class PixelObjective:
@@ -71,7 +71,8 @@ class PerceptualObjective:
 
     VGG looks inside a border. The zeros that convolutions are padded with tell a student where a
     picture ends, and it would paint there, as a dotted line, the strokes that a style loss misses
-    elsewhere. The border's pixels are held to the teacher's instead.
+    elsewhere; so the border is as wide as such news reaches. Its pixels are held to the teacher's
+    instead.
 
     Args:
         network: The student.
@@ -196,14 +197,16 @@ def _painted(
 def _border_distance(outputs: Tensor, targets: Tensor) -> Tensor:
     """Mean absolute difference of the border's pixels alone."""
     difference = (outputs - targets).abs()
-    inner = difference[:, :, BORDER:-BORDER, BORDER:-BORDER]
+    border = outputs.shape[-1] // BORDER_SHARE
+    inner = difference[:, :, border:-border, border:-border]
     return (difference.sum() - inner.sum()) / (difference.numel() - inner.numel())
 
 
 def _random_part(recipe: DistillRecipe, size: int, step: int) -> tuple[slice, ...]:
     """The square inside a crop's border that VGG looks at in this step."""
     rng = np.random.default_rng((recipe.seed, 1, step))
-    inside = size - 2 * BORDER
+    border = size // BORDER_SHARE
+    inside = size - 2 * border
     side = min(inside, recipe.perceptual_size or inside)
-    top, left = BORDER + rng.integers(0, inside - side + 1, 2)
+    top, left = border + rng.integers(0, inside - side + 1, 2)
     return (slice(None), slice(None), slice(top, top + side), slice(left, left + side))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nstc.compress.feature_hints import FeatureHints
-from nstc.compress.objectives import BORDER, PerceptualObjective, PixelObjective
+from nstc.compress.objectives import BORDER_SHARE, PerceptualObjective, PixelObjective
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
@@ -22,6 +22,7 @@ from nstc.models.tensors import images_to_tensor
 from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import VggFeatures
 
+BORDER = 64 // BORDER_SHARE
 RECIPE = DistillRecipe(size=64, perceptual_size=64, batch=2, perceptual_batch=1)
 CPU = torch.device("cpu")
 
@@ -222,7 +223,7 @@ class TestPerceptual:
         network = Scaled(0.5)
         network.register_forward_hook(lambda _m, _i, output: seen.append(output.shape[-1]))
         recipe = dataclasses.replace(
-            RECIPE, sizes=(64, 96), perceptual_size=80, steadiness_weight=0.0
+            RECIPE, sizes=(64, 96), perceptual_size=56, steadiness_weight=0.0
         )
         sets = [pairs_of(photo, negative, dataclasses.replace(RECIPE, size=s)) for s in (64, 96)]
         looked: list[int] = []
@@ -234,7 +235,7 @@ class TestPerceptual:
         finally:
             handle.remove()
         assert set(seen) == {64, 96}
-        assert set(looked) == {48, 80}  # all of a small crop's inside, a part of a large one's
+        assert set(looked) == {48, 56}  # all of a small crop's inside, a part of a large one's
 
     def test_vgg_is_spared_the_pictures_that_no_weight_asks_about(
         self,
