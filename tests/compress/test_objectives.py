@@ -23,7 +23,14 @@ from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import VggFeatures
 
 BORDER = 64 // BORDER_SHARE
-RECIPE = DistillRecipe(size=64, perceptual_size=64, batch=2, perceptual_batch=1)
+RECIPE = DistillRecipe(
+    size=64,
+    perceptual_size=64,
+    batch=2,
+    perceptual_batch=1,
+    feature_weight=0.5,
+    gram_weight=2.0,
+)
 CPU = torch.device("cpu")
 
 

@@ -95,7 +95,7 @@ def distill(
         typer.Option(
             "--pixel-weight",
             help="On the pixels' difference to the teacher's picture.",
-            show_default="1",
+            show_default="0.5",
         ),
     ] = None,
     feature_weight: Annotated[
@@ -103,7 +103,7 @@ def distill(
         typer.Option(
             "--feature-weight",
             help="On VGG's features of the teacher's picture.",
-            show_default="0.5",
+            show_default="0",
         ),
     ] = None,
     gram_weight: Annotated[
@@ -111,7 +111,7 @@ def distill(
         typer.Option(
             "--gram-weight",
             help="On its Gram matrices.",
-            show_default="2",
+            show_default="0",
         ),
     ] = None,
     wasserstein_weight: Annotated[
@@ -131,7 +131,9 @@ def distill(
     content_weight: Annotated[
         float | None,
         typer.Option(
-            "--content-weight", help="On the content loss against the photograph.", show_default="2"
+            "--content-weight",
+            help="On the content loss against the photograph.",
+            show_default="0.8",
         ),
     ] = None,
     hint_weight: Annotated[
@@ -155,7 +157,7 @@ def distill(
         typer.Option(
             "--border-weight",
             help="On the teacher's pixels in the border that VGG does not look at.",
-            show_default="2",
+            show_default="4",
         ),
     ] = None,
     steadiness_weight: Annotated[
@@ -163,7 +165,7 @@ def distill(
         typer.Option(
             "--steadiness-weight",
             help="Against flicker.",
-            show_default="10",
+            show_default="4",
         ),
     ] = None,
     init: Annotated[
