@@ -28,8 +28,8 @@ _DIRECTIONS = 16
 """On which features are projected for the sliced Wasserstein distance, in every layer and step."""
 
 
-BORDER_SHARE = 8
-"""An eighth of a crop at each side is not looked at by VGG."""
+BORDER_SHARE = 16
+"""A sixteenth of a crop at each side is not looked at by VGG."""
 
 
 class PixelObjective:
@@ -71,8 +71,7 @@ class PerceptualObjective:
 
     VGG looks inside a border. The zeros that convolutions are padded with tell a student where a
     picture ends, and it would paint there, as a dotted line, the strokes that a style loss misses
-    elsewhere; so the border is as wide as such news reaches. Its pixels are held to the teacher's
-    instead.
+    elsewhere. The border's pixels are held to the teacher's instead.
 
     Args:
         network: The student.

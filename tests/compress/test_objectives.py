@@ -230,7 +230,7 @@ class TestPerceptual:
         network = Scaled(0.5)
         network.register_forward_hook(lambda _m, _i, output: seen.append(output.shape[-1]))
         recipe = dataclasses.replace(
-            RECIPE, sizes=(64, 96), perceptual_size=56, steadiness_weight=0.0
+            RECIPE, sizes=(64, 96), perceptual_size=72, steadiness_weight=0.0
         )
         sets = [pairs_of(photo, negative, dataclasses.replace(RECIPE, size=s)) for s in (64, 96)]
         looked: list[int] = []
@@ -242,7 +242,7 @@ class TestPerceptual:
         finally:
             handle.remove()
         assert set(seen) == {64, 96}
-        assert set(looked) == {48, 56}  # all of a small crop's inside, a part of a large one's
+        assert set(looked) == {56, 72}  # all of a small crop's inside, a part of a large one's
 
     def test_vgg_is_spared_the_pictures_that_no_weight_asks_about(
         self,

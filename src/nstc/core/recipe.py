@@ -125,8 +125,8 @@ class DistillRecipe(Checked):
         style_weight: On the style loss against the painting, where there is one.
         content_weight: On the content loss against the photograph.
         checkerboard_weight: On the energy of a 4x4 grid in the second stage.
-        border_weight: On the mean absolute difference to the teacher's picture in a border of an
-            eighth of the crop, which VGG does not look at.
+        border_weight: On the mean absolute difference to the teacher's picture in a border of a
+            sixteenth of the crop, which VGG does not look at.
         steadiness_weight: On what the picture changes by beyond half a pixel of camera shake and a
             sensor's noise, in the second stage.
         seed: Of all randomness.
