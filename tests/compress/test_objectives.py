@@ -274,7 +274,8 @@ class TestPerceptual:
     ) -> None:
         recipe = dataclasses.replace(RECIPE, perceptual_size=32)
         pairs, network = pairs_of(photo, negative), Scaled(0.5)
-        values = [numbers(perceptual(network, pairs, recipe)(step)) for step in range(3)]
+        steps = (0, 1, 3)  # step 2 happens to draw the part of step 0
+        values = [numbers(perceptual(network, pairs, recipe)(step)) for step in steps]
         assert numbers(perceptual(network, pairs, recipe)(1)) == values[1]
         assert len({value["pixel"] for value in values}) == 3
         other_seed = dataclasses.replace(recipe, seed=1)
