@@ -10,7 +10,7 @@ from typing import Final
 
 from nstc.benchmarks.machine import machine_class
 from nstc.benchmarks.result import BenchProtocol, BenchResult, Row
-from nstc.benchmarks.statistics import Interval, median
+from nstc.benchmarks.statistics import Interval, undisturbed
 from nstc.benchmarks.subjects import find_subject
 from nstc.benchmarks.verdicts import RowKey
 from nstc.core.errors import OptionError
@@ -115,7 +115,7 @@ class BaselineTime:
         protocol: Id of the protocol it was taken by.
         rounds: How many it was found from.
         speedup: Times faster than the reference.
-        latency_ms: Median, for the reader only.
+        latency_ms: Of a picture, `nstc.benchmarks.statistics.undisturbed`, for the reader only.
         cpu: The machine's, likewise.
     """
 
@@ -296,7 +296,7 @@ def _first(result: BenchResult, folder: Path, reason: str, date: str | None) -> 
                 protocol=result.protocol.id,
                 rounds=len(row.samples_ms),
                 speedup=row.speedup,
-                latency_ms=median(row.samples_ms),
+                latency_ms=undisturbed(row.samples_ms),
                 cpu=str(result.machine.get("cpu", "unknown")),
             )
             for key, row in zip(keys, result.rows, strict=True)

@@ -15,7 +15,7 @@ from nstc.benchmarks.measuring import Measured
 from nstc.benchmarks.metrics import METRICS, available_metrics
 from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.speed_change import since_stored, within_run
-from nstc.benchmarks.statistics import bootstrap_series, median
+from nstc.benchmarks.statistics import bootstrap_speedup, undisturbed
 from nstc.benchmarks.tolerances import tolerance_of
 from nstc.benchmarks.verdicts import (
     Finding,
@@ -105,7 +105,8 @@ def time_since_stored(
         time.speedup,
         rounds=len(new.row.samples_ms),
         stored_rounds=time.rounds,
-        reference_ratio=median(new.result.reference_of(new.row).samples_ms) / time.reference_ms,
+        reference_ratio=undisturbed(new.result.reference_of(new.row).samples_ms)
+        / time.reference_ms,
     )
     return compare_time(
         old.key, baseline=time.speedup.median, value=value, change=change, tolerance=tolerance
@@ -133,13 +134,13 @@ def time_beside_base(old: BaselineRow, new: Measured | None, *, tolerance: float
     if new.row.target != old.key.target:
         why = f"this process may use too few cores for {old.key.target}"
         return incomparable(old.key, SPEEDUP, new.base.speedup.median, new.row.speedup.median, why)
-    ratios = [base / own for base, own in zip(new.base.samples_ms, new.row.samples_ms, strict=True)]
-    interval = bootstrap_series(ratios, seed=new.result.protocol.seed)
+    seed = new.result.protocol.seed
+    interval = bootstrap_speedup(new.base.samples_ms, new.row.samples_ms, seed=seed)
     return compare_time(
         old.key,
         baseline=new.base.speedup.median,
         value=new.row.speedup.median,
-        change=within_run(interval, rounds=len(ratios)),
+        change=within_run(interval, rounds=len(new.row.samples_ms)),
         tolerance=tolerance,
     )
 

@@ -112,6 +112,7 @@ def check(
         baseline=known,
         beside=beside,
         tolerance=tolerance,
+        first=first,
         max_rounds=max(first, max_rounds or BOUND * first),
     )
     timed: dict[RowKey, Measured] = {}
@@ -197,6 +198,7 @@ class _Times:
     baseline: Baseline
     beside: TimedBeside
     tolerance: float
+    first: int
     max_rounds: int
 
     def finding(self, row: BaselineRow, found: Measured | None) -> Finding:
@@ -209,6 +211,7 @@ class _Times:
         rows = [row for row in self.baseline.rows if row.key in found]
         return rounds_to_add(
             [self.finding(row, found[row.key]) for row in rows],
+            first=self.first,
             taken=min(len(own.row.samples_ms) for own in found.values()),
             at_most=self.max_rounds,
         )

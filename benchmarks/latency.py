@@ -2,11 +2,14 @@
 
 A figure in milliseconds says little on another machine or at another hour; the ratio to a
 reference that was timed in the same second says much. So every round times everybody once, in an
-order of its own, and what is compared is reference over candidate within a round. Where a session
-can be opened anew it is, for every turn: what its memory happens to look like makes one session
-some per cent faster than the next for life, and rounds must show that, for their interval to hold
-in another process. See Mytkowicz et al., "Producing wrong data without doing anything obviously
-wrong!", ASPLOS 2009.
+order of its own. Where a session can be opened anew it is, for every turn: what its memory happens
+to look like makes one session some per cent faster than the next for life, and rounds must show
+that, for their interval to hold in another process. See Mytkowicz et al., "Producing wrong data
+without doing anything obviously wrong!", ASPLOS 2009.
+
+Whatever else a machine does only adds to a run's time. So a turn gives its lowest time, and a
+speed-up compares lower quartiles of the rounds. See Chen and Revels, "Robust benchmarking in noisy
+environments", 2016, arXiv:1608.04295, and docs/adr/0006.
 """
 
 import contextlib
@@ -18,7 +21,7 @@ from typing import Final
 
 import numpy as np
 
-from nstc.benchmarks.statistics import Interval, bootstrap_series, median
+from nstc.benchmarks.statistics import Interval, bootstrap_speedup
 from nstc.benchmarks.steadiness import Watch, drifting, runs_a_stretch, timer_tick_ns, warm_up
 from nstc.core.progress import Progress, Silent
 
@@ -26,10 +29,10 @@ PAUSE_S: Final = 0.05
 """Before each session's turn: ONNX Runtime's threads spin for some tens of milliseconds after a
 run, and would take the next session's cores."""
 
-FAST_MS: Final = 10.0
-"""A session faster than this gives the median of `FAST_REPEATS` runs as its sample."""
+TURN_MS: Final = 50.0
+"""A turn times about as many runs as fit into this: at least one, at most `MOST_REPEATS`."""
 
-FAST_REPEATS: Final = 5
+MOST_REPEATS: Final = 15
 
 Run = Callable[[], object]
 """One inference, nothing else: `functools.partial(session.infer, feed)`."""
@@ -75,14 +78,22 @@ class Timings:
     watch: Watch | None = None
 
     def speedup(self, candidate: int, *, seed: int) -> Interval:
-        """How many times faster than the reference: ratios within rounds, and their median.
+        """How many times faster than the reference.
 
         Args:
             candidate: Its position.
             seed: Of the bootstrap.
         """
-        pairs = zip(self.reference_ms, self.candidates_ms[candidate], strict=True)
-        return bootstrap_series([reference / own for reference, own in pairs], seed=seed)
+        return bootstrap_speedup(self.reference_ms, self.candidates_ms[candidate], seed=seed)
+
+
+def repeats(run_ms: float) -> int:
+    """How many runs a turn times, of which the lowest is its sample.
+
+    Args:
+        run_ms: What a warm run takes.
+    """
+    return min(MOST_REPEATS, max(1, int(TURN_MS / run_ms))) if run_ms > 0 else MOST_REPEATS
 
 
 def alternate(
@@ -97,9 +108,9 @@ def alternate(
 ) -> Timings:
     """Time everybody once a round, in an order shuffled for each round.
 
-    A turn is a pause, warm-up runs, and the timed ones: one, or for a fast session `FAST_REPEATS`.
-    How many warm up is found out before the first round. Rounds in which the reference drifts are
-    void and timed anew, at most half as many as were asked for. Garbage is not collected meanwhile.
+    A turn is a pause, warm-up runs, and the timed ones, see `repeats`. How many warm up is found
+    out before the first round. Rounds in which the reference drifts are void and timed anew, at
+    most half as many as were asked for. Garbage is not collected meanwhile.
 
     Args:
         reference: What the others are compared with.
@@ -148,7 +159,7 @@ class _Pace:
 
     Attributes:
         warm_ups: Untimed runs.
-        repeats: Timed stretches, of which the median is the sample.
+        repeats: Timed stretches, of which the lowest is the sample.
         stretch: Runs that are timed together.
         steady: Whether its first runs became steady.
     """
@@ -162,10 +173,9 @@ class _Pace:
 def _pace(run: Run, clock: Clock) -> _Pace:
     clock.sleep(PAUSE_S)
     found = warm_up(lambda: clock.timed_ms(run))
-    repeats = FAST_REPEATS if found.warm_ms < FAST_MS else 1
     return _Pace(
-        warm_ups=max(repeats, found.runs),
-        repeats=repeats,
+        warm_ups=max(1, found.runs),
+        repeats=repeats(found.warm_ms),
         stretch=runs_a_stretch(found.warm_ms, clock.tick_ns),
         steady=found.steady,
     )
@@ -175,7 +185,7 @@ def _turn(run: Run, pace: _Pace, clock: Clock) -> float:
     clock.sleep(PAUSE_S)
     for _ in range(pace.warm_ups):
         run()
-    return median([clock.timed_ms(run, pace.stretch) for _ in range(pace.repeats)])
+    return min(clock.timed_ms(run, pace.stretch) for _ in range(pace.repeats))
 
 
 def _repeat_void(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from nstc.benchmarks.result import BenchResult, Reference, Row
-from nstc.benchmarks.statistics import bootstrap_series
+from nstc.benchmarks.statistics import bootstrap_speedup
 from nstc.benchmarks.verdicts import Finding, Verdict
 
 FEWEST: Final = 5
@@ -14,23 +14,30 @@ FEWEST: Final = 5
 MORE: Final = 1.3
 """Times the rounds that are thought to settle it: the estimate is as rough as the noise is."""
 
+_CHANGES: Final = (Verdict.REGRESSED, Verdict.IMPROVED)
+
 BOUND: Final = 8
 """At most so many times the rounds that were asked for, unless told otherwise."""
 
 
-def rounds_to_add(findings: Sequence[Finding], *, taken: int, at_most: int) -> int:
+def rounds_to_add(findings: Sequence[Finding], *, first: int, taken: int, at_most: int) -> int:
     """How many more rounds are worth timing.
 
-    A step at most doubles what there is, since the first estimates are the roughest.
+    A step at most doubles what there is, since the first estimates are the roughest. A change is
+    believed once as many rounds again, a little later, are in it too: what else a machine does can
+    last for all of the first.
 
     Args:
         findings: On the times so far.
+        first: Rounds to begin with.
         taken: Rounds so far.
         at_most: Rounds in all.
 
     Returns:
         0 if all is settled, if more rounds would settle nothing, or if none may be added.
     """
+    if taken < 2 * first and any(found.verdict in _CHANGES for found in findings):
+        return min(max(first, FEWEST), at_most - taken)
     needed = [
         finding.rounds_needed or at_most
         for finding in findings
@@ -74,7 +81,5 @@ def pooled(first: BenchResult, more: BenchResult) -> BenchResult:
 
 def _joined(first: Row, more: Row, reference: Reference, seed: int) -> Row:
     samples = first.samples_ms + more.samples_ms
-    ratios = [one / own for one, own in zip(reference.samples_ms, samples, strict=True)]
-    return dataclasses.replace(
-        first, samples_ms=samples, speedup=bootstrap_series(ratios, seed=seed)
-    )
+    speedup = bootstrap_speedup(reference.samples_ms, samples, seed=seed)
+    return dataclasses.replace(first, samples_ms=samples, speedup=speedup)

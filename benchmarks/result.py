@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nstc.benchmarks.footprint import Footprint
-from nstc.benchmarks.latency import FAST_MS, FAST_REPEATS, PAUSE_S
+from nstc.benchmarks.latency import MOST_REPEATS, PAUSE_S, TURN_MS
 from nstc.benchmarks.quality import Quality
 from nstc.benchmarks.roofline import Peaks, Roofline
 from nstc.benchmarks.schemas import SCHEMA
@@ -21,8 +21,8 @@ from nstc.benchmarks.throughput import Throughput
 from nstc.core.files import atomic_file
 from nstc.core.manifest import PhotoRecord
 
-_PROTOCOL: Final = "nstc.bench/2"
-"""The way of measuring. It is older than the form of the file, and changes with the numbers."""
+_PROTOCOL: Final = "nstc.timing/3"
+"""The way of measuring. It changes with the numbers, and not with the form of the file."""
 
 _ID_LENGTH: Final = 12
 
@@ -61,7 +61,7 @@ class BenchProtocol:
             self.photos.list_sha256,
             self.vgg,
             self.reference,
-            [PAUSE_S, FAST_MS, FAST_REPEATS],
+            [PAUSE_S, TURN_MS, MOST_REPEATS],
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:_ID_LENGTH]
 
@@ -99,7 +99,7 @@ class Row:
         target: Where.
         size: Side of the pictures in pixels.
         samples_ms: Milliseconds, one a round.
-        speedup: Times faster than the reference in the same round.
+        speedup: Times faster than the reference: `nstc.benchmarks.statistics.bootstrap_speedup`.
         params: Learned numbers; None for a foreign file.
         macs: Multiply-accumulates a picture; None for a foreign file.
         size_bytes: Of the file.

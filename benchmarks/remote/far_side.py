@@ -16,7 +16,6 @@ import json
 import os
 import platform
 import signal
-import statistics
 import subprocess
 import sys
 import time
@@ -145,8 +144,9 @@ def timed(job: dict[str, Any], graphs: list[Graph]) -> list[list[float]]:
     for graph in graphs:
         time.sleep(job["pause_s"])
         runs, warm_ms = warm_up(job, graph)
-        repeats.append(job["fast_repeats"] if warm_ms < job["fast_ms"] else 1)
-        warm_ups.append(max(repeats[-1], runs))
+        fitting = int(job["turn_ms"] / warm_ms) if warm_ms > 0 else job["most_repeats"]
+        repeats.append(min(job["most_repeats"], max(1, fitting)))
+        warm_ups.append(max(1, runs))
         say(job, "turn")
     samples: list[list[float]] = [[] for _ in graphs]
     for order in job["orders"]:
@@ -154,7 +154,7 @@ def timed(job: dict[str, Any], graphs: list[Graph]) -> list[list[float]]:
             time.sleep(job["pause_s"])
             for _ in range(warm_ups[i]):
                 graphs[i].infer()
-            samples[i].append(statistics.median(graphs[i].timed_ms() for _ in range(repeats[i])))
+            samples[i].append(min(graphs[i].timed_ms() for _ in range(repeats[i])))
             say(job, "turn")
     return samples
 

@@ -14,12 +14,11 @@ from shutil import copyfile
 from typing import Final
 
 from nstc.benchmarks.footprint import Footprint
-from nstc.benchmarks.latency import FAST_MS, FAST_REPEATS, Timings
+from nstc.benchmarks.latency import Timings, repeats
 from nstc.benchmarks.remote.far_side import NO_TELEMETRY
 from nstc.benchmarks.remote.job import Job
 from nstc.benchmarks.remote.process import readable
 from nstc.benchmarks.remote.tensor_file import tensor_bytes
-from nstc.benchmarks.statistics import median
 from nstc.core.errors import TargetError
 from nstc.core.progress import Progress
 
@@ -127,13 +126,12 @@ def take_turns(
         The times, and of each graph its memory and cold start where the program tells.
     """
     openings = [call(graph, _OPENING_RUNS) for graph in range(len(job.graphs))]
-    fast = [min(own.times_ms[1:]) < FAST_MS for own in openings]
+    timed = [repeats(min(own.times_ms[1:])) for own in openings]
     samples: list[list[float]] = [[] for _ in job.graphs]
     progress.begin("latency", len(job.orders), 0)
     for done, order in enumerate(job.orders):
         for graph in order:
-            repeats = FAST_REPEATS if fast[graph] else 1
-            samples[graph].append(median(call(graph, 2 * repeats).times_ms[repeats:]))
+            samples[graph].append(min(call(graph, 1 + timed[graph]).times_ms[1:]))
         progress.advance(done + 1, {})
     first, *others = map(tuple, samples)
     timings = Timings(reference_ms=first, candidates_ms=tuple(others))

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from nstc.benchmarks.latency import FAST_MS, FAST_REPEATS, PAUSE_S
+from nstc.benchmarks.latency import MOST_REPEATS, PAUSE_S, TURN_MS
 from nstc.benchmarks.steadiness import MAX_WARM_UPS, STEADY
 from nstc.benchmarks.web.setup import DATA, WebRuntime
 from nstc.core.errors import OptionError
@@ -101,8 +101,8 @@ def site_of(
     job = {
         "threads": threads,
         "pauseMs": PAUSE_S * 1000,
-        "fastMs": FAST_MS,
-        "fastRepeats": FAST_REPEATS,
+        "turnMs": TURN_MS,
+        "mostRepeats": MOST_REPEATS,
         "maxWarmUps": MAX_WARM_UPS,
         "steady": STEADY,
         "orders": [rng.permutation(len(asked)).tolist() for _ in range(rounds)],

@@ -7,12 +7,6 @@ const STEPS_OF_CLOCK = 100;
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-function median(values) {
-  const sorted = [...values].sort((one, other) => one - other);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
 /** The smallest step in ms that the clock makes: browsers coarsen it, least where isolated. */
 function clockStep() {
   let smallest = Infinity;
@@ -85,10 +79,9 @@ async function planOf(session, job, clockStepMs) {
   await sleep(job.pauseMs);
   const { runs, warmMs } = await warmUp(session, job);
   const seen = Math.max(warmMs, clockStepMs);
-  const repeats = seen < job.fastMs ? job.fastRepeats : 1;
   return {
-    repeats,
-    warmUps: Math.max(repeats, runs),
+    repeats: Math.min(job.mostRepeats, Math.max(1, Math.floor(job.turnMs / seen))),
+    warmUps: Math.max(1, runs),
     stretch: Math.ceil((STEPS_OF_CLOCK * clockStepMs) / seen),
   };
 }
@@ -98,7 +91,7 @@ async function turn(session, { repeats, warmUps, stretch }, job) {
   for (let i = 0; i < warmUps; i++) await timed(session);
   const times = [];
   for (let i = 0; i < repeats; i++) times.push(await timed(session, stretch));
-  return median(times);
+  return Math.min(...times);
 }
 
 /**

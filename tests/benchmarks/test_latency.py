@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nstc.benchmarks.latency import FAST_REPEATS, PAUSE_S, Clock, Timings, alternate
+from nstc.benchmarks.latency import MOST_REPEATS, PAUSE_S, Clock, Timings, alternate, repeats
 
 
 class SimulatedMachine:
@@ -76,14 +76,20 @@ def test_every_turn_pauses_then_warms_up_and_only_then_is_timed():
     assert pauses == [f"sleep {PAUSE_S}"] * (2 + 2 * 4)
 
 
-def test_a_fast_session_gives_the_median_of_several_runs():
+def test_a_turn_times_what_fits_into_it():
+    assert repeats(600.0) == repeats(50.0) == repeats(26.0) == 1
+    assert repeats(25.0) == 2
+    assert repeats(7.0) == 7
+    assert repeats(0.2) == repeats(0.0) == MOST_REPEATS == 15
+
+
+def test_a_fast_session_gives_the_lowest_of_several_runs():
     machine = SimulatedMachine()
-    cycle = [4.0, 4.0, 4.0, 4.0, 4.0, 3.0, 9.0, 5.0, 100.0, 4.0]  # five warm-ups, five timed
+    cycle = [10.0, 13.0, 11.0, 100.0, 12.0, 14.0]  # one warm-up, five timed
 
     def cost(run: int) -> float:
-        return 4.0 if run < 2 else cycle[(run - 2) % 10]
+        return 10.0 if run < 2 else cycle[(run - 2) % 6]
 
-    assert FAST_REPEATS == 5
     found = alternate(
         machine.session("reference", lambda _: 50.0),
         [machine.session("candidate", cost)],
@@ -91,7 +97,7 @@ def test_a_fast_session_gives_the_median_of_several_runs():
         seed=0,
         clock=machine.clock(),
     )
-    assert found.candidates_ms == ((5.0, 5.0),)
+    assert found.candidates_ms == ((11.0, 11.0),)
 
 
 def test_a_slow_first_run_does_not_make_a_fast_session_slow():
@@ -103,7 +109,7 @@ def test_a_slow_first_run_does_not_make_a_fast_session_slow():
         seed=0,
         clock=machine.clock(),
     )
-    assert machine.events.count("candidate") == 3 + 2 * FAST_REPEATS
+    assert machine.events.count("candidate") == 3 + 1 + MOST_REPEATS
     assert machine.events.count("reference") == 2 + 2
 
 

@@ -9,7 +9,7 @@ import pytest
 from nstc.benchmarks.more_rounds import FEWEST, pooled, rounds_to_add
 from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
 from nstc.benchmarks.speed_change import since_stored
-from nstc.benchmarks.statistics import bootstrap_median
+from nstc.benchmarks.statistics import bootstrap_speedup
 from nstc.benchmarks.verdicts import Finding, RowKey, Verdict, compare_time
 from nstc.core.manifest import PhotoRecord
 
@@ -33,7 +33,8 @@ def finding(verdict: Verdict, *, needed: int | None = None, may_settle: bool = T
     ("found", "more"),
     [
         ([finding(Verdict.PASS)], 0),
-        ([finding(Verdict.REGRESSED, may_settle=False)], 0),
+        ([finding(Verdict.REGRESSED, may_settle=False)], 20),  # as many again
+        ([finding(Verdict.PASS), finding(Verdict.IMPROVED)], 20),
         ([finding(Verdict.INCONCLUSIVE, needed=30)], 19),  # 1.3 x 30 - 20
         ([finding(Verdict.INCONCLUSIVE, needed=21)], 7),
         ([finding(Verdict.INCONCLUSIVE, needed=500)], 20),  # no more than there are
@@ -43,18 +44,25 @@ def finding(verdict: Verdict, *, needed: int | None = None, may_settle: bool = T
     ],
 )
 def test_only_what_is_open_wants_more(found, more):
-    assert rounds_to_add(found, taken=20, at_most=160) == more
+    assert rounds_to_add(found, first=20, taken=20, at_most=160) == more
+
+
+def test_a_change_is_believed_once_as_many_rounds_say_so():
+    worse = [finding(Verdict.REGRESSED)]
+    assert rounds_to_add(worse, first=20, taken=39, at_most=160) == 20
+    assert rounds_to_add(worse, first=20, taken=40, at_most=160) == 0
+    assert rounds_to_add(worse, first=20, taken=20, at_most=25) == 5
+    assert rounds_to_add(worse, first=20, taken=20, at_most=20) == 0
 
 
 def test_the_bound_holds():
     open_ = [finding(Verdict.INCONCLUSIVE, needed=500)]
-    assert rounds_to_add(open_, taken=150, at_most=160) == 10
-    assert rounds_to_add(open_, taken=160, at_most=160) == 0
-    assert rounds_to_add(open_, taken=3, at_most=160) == FEWEST
+    assert rounds_to_add(open_, first=20, taken=150, at_most=160) == 10
+    assert rounds_to_add(open_, first=20, taken=160, at_most=160) == 0
+    assert rounds_to_add(open_, first=20, taken=3, at_most=160) == FEWEST
 
 
 def result(reference_ms: list[float], own_ms: list[float], *, seed: int = 0) -> BenchResult:
-    ratios = [one / own for one, own in zip(reference_ms, own_ms, strict=True)]
     return BenchResult(
         machine={},
         protocol=BenchProtocol(
@@ -77,7 +85,7 @@ def result(reference_ms: list[float], own_ms: list[float], *, seed: int = 0) -> 
                 target="cpu:1",
                 size=256,
                 samples_ms=tuple(own_ms),
-                speedup=bootstrap_median(ratios, seed=seed),
+                speedup=bootstrap_speedup(reference_ms, own_ms, seed=seed),
                 params=1,
                 macs=1,
                 size_bytes=1,
@@ -92,7 +100,7 @@ def test_pooled_rounds_keep_their_own_references():
     [row] = both.rows
     assert row.samples_ms == (5, 5, 5, 10, 10)
     assert both.reference_of(row).samples_ms == (10, 10, 10, 40, 40)
-    assert row.speedup.median == 2.0  # of 2 2 2 4 4
+    assert row.speedup.median == 2.0  # lower quartiles: 10 of 10 10 10 40 40, 5 of 5 5 5 10 10
     assert (both.protocol.rounds, both.protocol.seed) == (5, 0)
 
 
@@ -105,16 +113,19 @@ def test_results_of_other_rows_are_not_pooled():
 def judged(slowdown: float, seed: int, *, noise: float = 0.03) -> tuple[Verdict, int]:
     """The verdict on a network that takes so many times as long, and the rounds it took."""
     rng = np.random.default_rng(seed)
-    stored = bootstrap_median(list(np.exp(rng.normal(0, noise, 100))), seed=0)
+    stored = bootstrap_speedup(np.exp(rng.normal(0, noise, 100)), np.ones(100), seed=0)
     samples: list[float] = []
     more = 20
     while more:
         samples += list(np.exp(rng.normal(-math.log(slowdown), noise, more)))
         change = since_stored(
-            bootstrap_median(samples, seed=0), stored, rounds=len(samples), stored_rounds=100
+            bootstrap_speedup(samples, np.ones(len(samples)), seed=0),
+            stored,
+            rounds=len(samples),
+            stored_rounds=100,
         )
         found = compare_time(KEY, baseline=1, value=1, change=change)
-        more = rounds_to_add([found], taken=len(samples), at_most=300)
+        more = rounds_to_add([found], first=20, taken=len(samples), at_most=300)
     return found.verdict, len(samples)
 
 

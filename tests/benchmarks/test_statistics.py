@@ -7,10 +7,11 @@ from nstc.benchmarks import statistics
 from nstc.benchmarks.statistics import (
     Interval,
     bootstrap_median,
-    bootstrap_series,
+    bootstrap_speedup,
     iqr,
     median,
     percentile,
+    undisturbed,
 )
 
 
@@ -67,13 +68,36 @@ def test_no_samples_are_refused(statistic):
         statistic([])
 
 
-def test_a_series_of_few_samples_has_a_wider_interval_than_the_plain_one():
-    samples = [1.00, 1.03, 0.99, 1.02, 1.01, 0.97, 1.04]
-    plain, series = bootstrap_median(samples, seed=0), bootstrap_series(samples, seed=0)
-    assert plain.median == series.median == 1.01
-    assert series.low < plain.low
-    assert series.high > plain.high
-    assert (series.low, series.high) == (0.97, 1.04)
+def over_one(samples) -> Interval:
+    """The speed-up of something that takes 1 over what takes so long."""
+    return bootstrap_speedup(samples, [1.0] * len(samples), seed=0)
+
+
+def test_a_speedup_by_hand():
+    assert undisturbed([4.0, 1.0, 2.0, 3.0, 5.0]) == 2.0
+    found = bootstrap_speedup([60.0, 60.0, 60.0], [20.0, 20.0, 20.0], seed=0)
+    assert found == Interval(median=3.0, low=3.0, high=3.0)
+    with pytest.raises(ValueError, match="argument"):
+        bootstrap_speedup([60.0, 60.0], [20.0], seed=0)
+
+
+def test_what_disturbs_most_rounds_moves_a_speedup_little():
+    rng = np.random.default_rng(0)
+    calm = np.exp(rng.normal(0, 0.005, (2, 40)))
+    busy = rng.permuted(np.repeat([1.0, 1.5], [16, 24]))  # in 24 rounds of 40 one takes longer
+    found = bootstrap_speedup(2 * calm[0], calm[1] * busy, seed=0)
+    ratio_of_medians = 2 * median(calm[0]) / median(calm[1] * busy)
+    assert abs(found.median - 2) < 0.02
+    assert ratio_of_medians < 1.5
+
+
+def test_few_rounds_have_a_wider_interval_than_the_percentiles_alone():
+    samples = [1.01, 1.04, 1.0, 1.03, 1.02, 0.98, 1.05]
+    rng = np.random.default_rng(0)
+    draws = np.percentile(np.array(samples)[rng.integers(0, 7, (5000, 7))], 25, axis=1)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    found = over_one(samples)
+    assert found.low <= low < found.median < high < found.high
 
 
 def test_students_t_by_the_printed_table():
@@ -83,8 +107,8 @@ def test_students_t_by_the_printed_table():
 
 def test_neighbours_that_resemble_each_other_count_for_less():
     mixed = [1.0, 1.08, 1.02, 1.06, 1.04, 1.01, 1.07, 1.03, 1.05, 1.0, 1.08, 1.02]
-    sorted_, shuffled = bootstrap_series(sorted(mixed), seed=0), bootstrap_series(mixed, seed=0)
-    assert sorted_.median == shuffled.median
+    sorted_, shuffled = over_one(sorted(mixed)), over_one(mixed)
+    assert sorted_.median == pytest.approx(shuffled.median, rel=0.01)
     assert math.log(sorted_.high / sorted_.low) > 2 * math.log(shuffled.high / shuffled.low)
 
 
@@ -110,13 +134,13 @@ def test_intervals_of_two_runs_of_the_same_machine_overlap(correlated):
         if correlated:
             for i in range(1, 15):
                 noise[i] = 0.5 * noise[i - 1] + 0.866 * noise[i]
-        return bootstrap_series(np.exp(noise).tolist(), seed=0)
+        return over_one(np.exp(noise).tolist())
 
     pairs = [(run(), run()) for _ in range(50)]
     assert sum(a.low <= b.high and b.low <= a.high for a, b in pairs) >= 48
 
 
 def test_one_sample_is_its_own_interval():
-    assert bootstrap_series([2.0], seed=0) == Interval(median=2.0, low=2.0, high=2.0)
+    assert over_one([2.0]) == Interval(median=2.0, low=2.0, high=2.0)
     with pytest.raises(ValueError, match="no samples"):
-        bootstrap_series([], seed=0)
+        over_one([])

@@ -13,8 +13,13 @@ from gate_proof.slowness import Slower, busy_core
 
 from nstc.benchmarks.machine import usable_cores
 from nstc.core.bundle import open_bundle
+from nstc.core.images import read_picture
 from nstc.core.photos import sample_photos
 from nstc.runtime.session import open_session
+
+
+def rgb_of(path: Path) -> np.ndarray:
+    return read_picture(path).rgb
 
 
 class Negative:
@@ -94,6 +99,8 @@ def test_a_load_keeps_its_core_busy():
 def test_runs_judge_different_photographs_and_the_same_again(monkeypatch):
     chosen = [photos_of_run(run, sample_photos(), 2) for run in range(20)]
     assert len({photos.list_sha256() for photos in chosen}) > 15
+    swaps = [[(swapped(rgb) != rgb).any() for rgb in map(rgb_of, own.paths)] for own in chosen]
+    assert all(any(changed) for changed in swaps)
     assert chosen[3] == photos_of_run(3, sample_photos(), 2)
     monkeypatch.setenv("NSTC_GATE_PROOF", "short")
     assert chosen_plan() is SHORT

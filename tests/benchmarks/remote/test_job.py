@@ -160,8 +160,8 @@ def test_the_far_side_measures_as_this_machine_does(monkeypatch, make):
         "token": job.token,
         "orders": job.orders,
         "pause_s": latency.PAUSE_S,
-        "fast_ms": latency.FAST_MS,
-        "fast_repeats": latency.FAST_REPEATS,
+        "turn_ms": latency.TURN_MS,
+        "most_repeats": latency.MOST_REPEATS,
         "max_warm_ups": steadiness.MAX_WARM_UPS,
         "steady": steadiness.STEADY,
     }

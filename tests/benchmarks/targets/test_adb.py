@@ -124,7 +124,7 @@ def test_perf_test_gives_times_memory_and_the_devices_facts(fake, perf_test, mea
     commands = [" ".join(call) for call in fake.calls()]
     turns = [command for command in commands if "-m times" in command]
     assert len(turns) == 2 + 2 * 3
-    assert sum("-r 10 -x 2" in turn for turn in turns) == 3  # the fast one
+    assert sum("-r 13 -x 2" in turn for turn in turns) == 3  # the fast one
     assert not any("$(a)" in command for command in commands)  # a model's own name
 
 
@@ -199,8 +199,8 @@ def test_a_device_that_hangs_is_given_up_and_tidied(
 
 
 def test_a_device_that_is_unplugged_midway(fake, perf_test, measure):
-    fake.plan(vanish="-r 10")
-    with pytest.raises(TargetError, match="gave 0 of 10 times"):
+    fake.plan(vanish="-r 13")
+    with pytest.raises(TargetError, match="gave 0 of 13 times"):
         measure()
 
 

@@ -51,10 +51,10 @@ def test_the_rounds_are_those_of_latency(sessions, pixels):
     asked = [ask(session, pixels) for session in sessions]
     job = json.loads(site_of(asked, RUNTIME, threads=1, rounds=5, seed=7)["job.json"])
     assert job["pauseMs"] == latency.PAUSE_S * 1000
-    assert (job["fastMs"], job["fastRepeats"]) == (latency.FAST_MS, latency.FAST_REPEATS)
+    assert (job["turnMs"], job["mostRepeats"]) == (latency.TURN_MS, latency.MOST_REPEATS)
     assert (job["maxWarmUps"], job["steady"]) == (steadiness.MAX_WARM_UPS, steadiness.STEADY)
     turns: list[int] = []
-    clock = latency.Clock(now_ns=lambda: len(turns) * 20_000_000, sleep=lambda _: None)
+    clock = latency.Clock(now_ns=lambda: len(turns) * 30_000_000, sleep=lambda _: None)
     runs = [lambda i=i: turns.append(i) for i in range(3)]
     latency.alternate(runs[0], runs[1:], rounds=5, seed=7, clock=clock)
     steady_at_once = 2

@@ -1,5 +1,6 @@
 """How often everything is run."""
 
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,11 @@ from typing import Final
 
 import numpy as np
 
+from nstc.core.images import read_picture
 from nstc.core.photos import PhotoSet
+
+_COLORED: Final = 8
+"""Levels between red and blue, on average."""
 
 LENGTH_VARIABLE: Final = "NSTC_GATE_PROOF"
 OUTPUT_VARIABLE: Final = "NSTC_GATE_PROOF_JSON"
@@ -70,6 +75,18 @@ def output_file() -> Path:
 
 
 def photos_of_run(run: int, photos: PhotoSet, count: int) -> PhotoSet:
-    """So many photographs, another choice for each run."""
-    chosen = np.random.default_rng(run).choice(len(photos), count, replace=False)
+    """So many photographs, another choice for each run, with one in colour among them.
+
+    To a grey one some faults do nothing: its channels can be swapped as often as one likes.
+    """
+    rng = np.random.default_rng(run)
+    colored = rng.choice([place for place, path in enumerate(photos.paths) if _is_colored(path)])
+    others = [place for place in range(len(photos)) if place != colored]
+    chosen = [colored, *rng.choice(others, count - 1, replace=False)]
     return PhotoSet(tuple(photos.paths[place] for place in sorted(chosen)), photos.names)
+
+
+@functools.cache
+def _is_colored(path: Path) -> bool:
+    rgb = read_picture(path).rgb.astype(np.int16)
+    return bool(np.abs(rgb[..., 0] - rgb[..., 2]).mean() > _COLORED)
