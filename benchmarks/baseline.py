@@ -279,7 +279,6 @@ def _first(result: BenchResult, folder: Path, reason: str, date: str | None) -> 
     twice = sorted({str(key) for key in keys if keys.count(key) > 1})
     if twice:
         raise OptionError(f"measured twice: {', '.join(twice)}. Give each model once.")
-    machine = machine_class(result.machine)
     return Baseline(
         folder=folder,
         protocol=BaselineProtocol.of(result.protocol),
@@ -292,7 +291,7 @@ def _first(result: BenchResult, folder: Path, reason: str, date: str | None) -> 
         times=tuple(
             BaselineTime(
                 key=key,
-                machine_class=machine,
+                machine_class=machine_class(result.machine, result.reference_of(row).place),
                 protocol=result.protocol.id,
                 rounds=len(row.samples_ms),
                 speedup=row.speedup,
@@ -306,7 +305,7 @@ def _first(result: BenchResult, folder: Path, reason: str, date: str | None) -> 
                 date=date or datetime.now(UTC).date().isoformat(),
                 reason=" ".join(reason.split()),
                 nstc=VERSION,
-                machine_class=machine,
+                machine_class=machine_class(result.machine),
             ),
         ),
     )

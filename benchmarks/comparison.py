@@ -70,7 +70,7 @@ def time_since_stored(
     old: BaselineRow, new: Measured, baseline: Baseline, *, tolerance: float
 ) -> Finding:
     """A verdict on the speed-up beside the one that the baseline keeps for this machine class."""
-    here = machine_class(new.result.machine)
+    here = machine_class(new.result.machine, new.result.reference_of(new.row).place)
     value = new.row.speedup.median
     stored = {time.machine_class: time for time in baseline.times if time.key == old.key}
     time = stored.get(here)

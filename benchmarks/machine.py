@@ -3,8 +3,10 @@
 import contextlib
 import os
 import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from nstc.core.manifest import tool_versions
@@ -24,6 +26,11 @@ INT8_INSTRUCTIONS: Final = (
     "sve",
 )
 """What decides how fast int8 convolutions are, by the names that Linux gives them."""
+
+NO_INT8: Final = "no-int8"
+
+THIS_MACHINE: Final = "this machine"
+"""How a target names the device that nstc itself runs on."""
 
 
 def machine_facts(cpuinfo: Path = CPUINFO) -> dict[str, Any]:
@@ -47,20 +54,31 @@ def machine_facts(cpuinfo: Path = CPUINFO) -> dict[str, Any]:
     }
 
 
-def machine_class(facts: Mapping[str, Any]) -> str:
+def machine_class(facts: Mapping[str, Any], place: Mapping[str, Any] = MappingProxyType({})) -> str:
     """What two machines must share for their speed-ups to be comparable, threads apart.
 
     Those stand in each row's target.
 
     Args:
         facts: See `machine_facts`.
+        place: What a target says of where it ran: another machine's `arch` and `int8`, a `runtime`
+            other than this machine's ONNX Runtime, a `browser`, a `device` that is not the CPU.
 
     Returns:
         Architecture, int8 instructions and runtime: "x86_64/avx2+avx512_vnni/onnxruntime-1.31.0".
     """
-    instructions = "+".join(facts.get("int8", ())) or "no-int8"
-    runtime = facts.get("tools", {}).get("onnxruntime", "unknown")
-    return f"{facts.get('arch', 'unknown')}/{instructions}/onnxruntime-{runtime}"
+    arch = place.get("arch", facts.get("arch", "unknown"))
+    instructions = place.get("int8", "+".join(facts.get("int8", ()))) or NO_INT8
+    version = place.get("onnxruntime", facts.get("tools", {}).get("onnxruntime", "unknown"))
+    runtime = place.get("runtime", f"onnxruntime {version}")
+    words = [runtime, *(place[name] for name in ("browser", "device") if name in place)]
+    elsewhere = (word for word in words if not word.startswith(THIS_MACHINE))
+    return "/".join(_word(part) for part in (arch, instructions, " ".join(elsewhere)))
+
+
+def _word(text: str) -> str:
+    """Without spaces and slashes, which part the words of a class."""
+    return re.sub(r"[^\w.+-]+", "-", text)
 
 
 def same_hardware(one: str, other: str) -> bool:

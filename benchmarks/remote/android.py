@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from nstc.benchmarks.machine import INT8_INSTRUCTIONS
+from nstc.benchmarks.machine import INT8_INSTRUCTIONS, NO_INT8
 from nstc.benchmarks.remote.far_side import int8_of, processor_fields, processor_name
 from nstc.benchmarks.remote.process import Finished, Limits, converse, readable
 from nstc.core.errors import TargetError
@@ -119,7 +119,7 @@ class Device:
         return {
             "arch": self._first_line("uname -m"),
             "cpu": readable(processor_name(fields), 100) or "unknown",
-            "int8": "+".join(int8_of(fields, list(INT8_INSTRUCTIONS))) or "none",
+            "int8": "+".join(int8_of(fields, list(INT8_INSTRUCTIONS))) or NO_INT8,
             "cores": int(cores) if re.fullmatch(r"[0-9]{1,4}", cores) else 0,
             "device": self._first_line("getprop ro.product.model"),
             "os": f"Android {self._first_line('getprop ro.build.version.release')}",

@@ -14,6 +14,7 @@ import numpy as np
 
 from nstc.benchmarks.footprint import Footprint
 from nstc.benchmarks.latency import Timings
+from nstc.benchmarks.machine import NO_INT8
 from nstc.benchmarks.remote.job import FarGraph, Job
 from nstc.benchmarks.remote.process import readable
 from nstc.core.errors import TargetError
@@ -156,7 +157,7 @@ def _place(result: Mapping[str, Any]) -> dict[str, str | int]:
     machine = _mapping(result["machine"])
     facts: dict[str, str | int] = {name: _text(machine[name]) for name in _FACTS}
     facts["provider"] = _text(result["provider"])
-    facts["int8"] = "+".join(_word(name) for name in _list(machine["int8"])) or "none"
+    facts["int8"] = "+".join(_word(name) for name in _list(machine["int8"])) or NO_INT8
     facts["cores"] = _whole(machine["cores"], _MOST_CORES)
     facts["pinned"] = len([_whole(core, _MOST_CORES) for core in _list(machine["pinned"])])
     return facts

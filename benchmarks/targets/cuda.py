@@ -129,8 +129,8 @@ def _place() -> dict[str, str | int | float | None]:
     here = torch.cuda.is_available()
     return {
         "provider": "CUDA",
-        "device": torch.cuda.get_device_name(0) if here else None,
-        "torch": str(torch.__version__),
+        "device": torch.cuda.get_device_name(0) if here else "none",
+        "runtime": f"torch {torch.__version__}",
         "tf32_convolutions": int(torch.backends.cudnn.allow_tf32),
     }
 

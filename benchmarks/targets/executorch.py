@@ -7,7 +7,7 @@ from importlib import metadata
 from typing import ClassVar, Final
 
 from nstc.benchmarks.latency import alternate
-from nstc.benchmarks.machine import pinned, usable_cores
+from nstc.benchmarks.machine import THIS_MACHINE, pinned, usable_cores
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
 from nstc.benchmarks.targets.bundled_files import open_bundled
@@ -68,8 +68,9 @@ class ExecutorchTarget:
         return Reading(
             timings=timings,
             place={
-                "device": "this machine, not a phone",
-                "provider": f"XNNPACK in executorch {metadata.version('executorch')}",
+                "device": f"{THIS_MACHINE}, not a phone",
+                "provider": "XNNPACK",
+                "runtime": f"executorch {metadata.version('executorch')}",
                 "threads": 1,
             },
             rows=tuple(_facts(session) for session in candidates),

@@ -62,7 +62,7 @@ class TorchScriptTarget:
             )
         return Reading(
             timings=timings,
-            place={"provider": f"torch {metadata.version('torch')}", "threads": self.threads},
+            place={"runtime": f"torch {metadata.version('torch')}", "threads": self.threads},
             rows=tuple(RowFacts() for _ in candidates),
         )
 

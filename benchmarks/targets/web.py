@@ -7,7 +7,7 @@ from functools import partial
 from typing import ClassVar, Final
 
 from nstc.benchmarks.latency import Timings
-from nstc.benchmarks.machine import usable_cores
+from nstc.benchmarks.machine import THIS_MACHINE, usable_cores
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Place, Reading, RowFacts, Target, TargetKind
 from nstc.benchmarks.web import engines
@@ -142,7 +142,7 @@ class WebTarget:
             "browser": answer.visitor.agent,
             "threads": answer.visitor.threads,
             "secure_context": answer.visitor.secure,
-            "device": "this machine" if here else "another device",
+            "device": THIS_MACHINE if here else "another device",
             "address": answer.address,
             "clock_step_ms": answer.visitor.clock_step_ms,
             "largest_difference": worst,

@@ -65,8 +65,27 @@ def test_machines_of_one_class_share_instructions_and_runtime():
     )
     newer = machine_class({**facts, "tools": {"onnxruntime": "1.32.0"}})
     assert newer != machine_class(facts)
+    assert machine_class(facts, {"provider": "CPUExecutionProvider", "threads": 1}) == (
+        machine_class(facts)
+    )
     assert same_hardware(newer, machine_class(facts))
     assert not same_hardware(newer, machine_class({**facts, "int8": ["avx2"]}))
+
+
+def test_the_class_of_a_row_is_of_what_ran_it():
+    facts = {"arch": "x86_64", "int8": ["avx2"], "tools": {"onnxruntime": "1.31.0"}}
+
+    def name(**place) -> str:
+        return machine_class(facts, place)
+
+    here = {"runtime": "executorch 1.5.0", "device": "this machine, not a phone"}
+    assert name(**here) == "x86_64/avx2/executorch-1.5.0"
+    assert name(runtime="onnxruntime-web 1.23.0", browser="Node/22", device="this machine") == (
+        "x86_64/avx2/onnxruntime-web-1.23.0-Node-22"
+    )
+    phone = {"arch": "aarch64", "int8": "asimd+asimddp", "onnxruntime": "1.22.0"}
+    assert name(**phone, device="Pixel 99") == ("aarch64/asimd+asimddp/onnxruntime-1.22.0-Pixel-99")
+    assert same_hardware(name(**here), name(runtime="executorch 1.6.0"))
 
 
 needs_affinity = pytest.mark.skipif(

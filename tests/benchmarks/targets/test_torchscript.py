@@ -82,7 +82,7 @@ def test_files_are_timed_on_the_targets_threads_and_no_longer(subject, monkeypat
     assert set(seen) == {1}
     assert len(reading.timings.reference_ms) == len(reading.timings.candidates_ms[0]) == 3
     assert reading.place == {
-        "provider": f"torch {torch.__version__.partition('+')[0]}",
+        "runtime": f"torch {torch.__version__.partition('+')[0]}",
         "threads": 1,
     }
     assert (session.run(picture) == 50).all()
