@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar, Final
 
 from nstc.benchmarks.footprint import Footprint, measure_footprint, tells_peak_memory
-from nstc.benchmarks.latency import alternate
 from nstc.benchmarks.machine import pinned, usable_cores
 from nstc.benchmarks.machine_peaks import measure_peaks
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
 from nstc.benchmarks.targets.cores import chosen_cores
-from nstc.benchmarks.targets.fresh import fresh_runs
+from nstc.benchmarks.targets.fresh import alternate_sessions
 from nstc.benchmarks.throughput import measure_throughput
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
@@ -59,16 +57,8 @@ class CpuTarget:
     ) -> Reading:
         """Alternate within this process; memory is looked at in a fresh one for each file."""
         sessions = (reference, *candidates)
-        runs = [partial(session.infer, session.prepare(picture)) for session in sessions]
         with pinned(self.cores):
-            timings = alternate(
-                runs[0],
-                runs[1:],
-                rounds=recipe.rounds,
-                seed=recipe.seed,
-                renew=fresh_runs(sessions, picture),
-                progress=progress,
-            )
+            timings = alternate_sessions(sessions, picture, recipe, progress)
             rows = [self._facts(session, picture, recipe) for session in candidates]
             peaks = measure_peaks(self.cores) if recipe.roofline else None
         return Reading(

@@ -3,13 +3,12 @@
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar, Final
 
-from nstc.benchmarks.latency import Clock, alternate
+from nstc.benchmarks.latency import Clock
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
-from nstc.benchmarks.targets.fresh import fresh_runs
+from nstc.benchmarks.targets.fresh import alternate_sessions
 from nstc.benchmarks.throughput import BATCH, Batched, Throughput
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError
@@ -78,16 +77,7 @@ class CudaTarget:
 
         clock = self.clock or CudaClock()
         sessions = (reference, *candidates)
-        runs = [partial(session.infer, session.prepare(picture)) for session in sessions]
-        timings = alternate(
-            runs[0],
-            runs[1:],
-            rounds=recipe.rounds,
-            seed=recipe.seed,
-            renew=fresh_runs(sessions, picture),
-            clock=clock,
-            progress=progress,
-        )
+        timings = alternate_sessions(sessions, picture, recipe, progress, clock)
         return Reading(
             timings=timings,
             place=_place(),

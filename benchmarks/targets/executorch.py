@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib import metadata
 from typing import ClassVar, Final
 
-from nstc.benchmarks.latency import alternate
 from nstc.benchmarks.machine import THIS_MACHINE, pinned, usable_cores
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
 from nstc.benchmarks.targets.bundled_files import open_bundled
-from nstc.benchmarks.targets.fresh import fresh_runs
+from nstc.benchmarks.targets.fresh import alternate_sessions
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
@@ -55,16 +53,8 @@ class ExecutorchTarget:
     ) -> Reading:
         """Alternate within this process; and count what each program's delegate took."""
         sessions = (reference, *candidates)
-        runs = [partial(session.infer, session.prepare(picture)) for session in sessions]
         with pinned((self.core,)):
-            timings = alternate(
-                runs[0],
-                runs[1:],
-                rounds=recipe.rounds,
-                seed=recipe.seed,
-                renew=fresh_runs(sessions, picture),
-                progress=progress,
-            )
+            timings = alternate_sessions(sessions, picture, recipe, progress)
         return Reading(
             timings=timings,
             place={

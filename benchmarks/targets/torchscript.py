@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib import metadata
 from typing import ClassVar, Final
 
-from nstc.benchmarks.latency import alternate
 from nstc.benchmarks.machine import pinned
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
 from nstc.benchmarks.targets.bundled_files import open_bundled
 from nstc.benchmarks.targets.cores import chosen_cores
+from nstc.benchmarks.targets.fresh import alternate_sessions
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
@@ -55,11 +54,8 @@ class TorchScriptTarget:
     ) -> Reading:
         """Alternate within this process, with torch's threads set for the time being."""
         sessions = (reference, *candidates)
-        runs = [partial(session.infer, session.prepare(picture)) for session in sessions]
         with pinned(self.cores), torchscript_session.torch_threads(self.threads):
-            timings = alternate(
-                runs[0], runs[1:], rounds=recipe.rounds, seed=recipe.seed, progress=progress
-            )
+            timings = alternate_sessions(sessions, picture, recipe, progress)
         return Reading(
             timings=timings,
             place={"runtime": f"torch {metadata.version('torch')}", "threads": self.threads},
