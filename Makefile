@@ -8,9 +8,10 @@ READY := $(VENV)/.ready
 # For `make zoo-baseline`: why its numbers hold from now on.
 REASON ?=
 ZOO_BASELINE := models/zoo/baseline.json
+TARGETS := cpu:1 cpu:2 mobile executorch web
 ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
 
-.PHONY: demo test lint types imports unit test-base gate explore format clean web-setup zoo-baseline \
+.PHONY: demo test lint types imports unit test-base gate explore format clean web-setup zoo-baseline zoo-report \
 	test-slow test-ssh test-web test-cuda test-executorch test-gate-proof \
 	bench-gate bench-startup bench-repeatability
 
@@ -51,6 +52,12 @@ bench-gate: $(READY)  ## the zoo's time too, on a machine that does nothing else
 
 zoo-baseline: $(READY)  ## agree to the zoo as it is: make zoo-baseline REASON="what changed"
 	$(BIN)/nstc baseline update $(ZOO_BASELINE) $(ZOO) --reason "$(REASON)"
+
+zoo-report: $(READY) web-setup  ## the zoo on every target of this machine, in under 10 minutes
+	$(BIN)/python -m pip install --quiet --editable ".[executorch]"
+	$(BIN)/nstc bench $(ZOO) --against zoo:starry-night/teacher $(addprefix --target ,$(TARGETS)) \
+		--json docs/zoo-report.json
+	$(BIN)/nstc report docs/zoo-report.json -o docs/zoo-report.html
 
 test-gate-proof: $(READY)  ## 40 minutes on a quiet machine; NSTC_GATE_PROOF=short tries it
 	$(BIN)/python -m pytest -m gate_proof tests/gate_proof
