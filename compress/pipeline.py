@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from nstc.benchmarks.bench import bench
-from nstc.benchmarks.result import BenchResult
+from nstc.benchmarks.budget import Budget
+from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.table import summary
 from nstc.compress.card import with_card
 from nstc.compress.comparison import write_comparison
@@ -25,7 +26,7 @@ from nstc.compress.pruning import prune
 from nstc.compress.quantization import quantize
 from nstc.compress.stages import Stages, finished
 from nstc.compress.teachers import TeacherOptions, open_teacher
-from nstc.core.bundle import Bundle, is_bundle, open_bundle
+from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
 from nstc.core.errors import OptionError, TeacherError
 from nstc.core.files import sha256_of
 from nstc.core.photos import PhotoSet, sample_photos
@@ -35,6 +36,9 @@ from nstc.runtime.foreign_graph import is_torchscript
 
 PRESETS: Final = ("quick", "full")
 
+NO_BUDGET: Final = Budget()
+
+_FLOAT: Final = artifact_name("float")
 _ROUNDS_BETWEEN_STAGES: Final = 3
 _PHOTOS_BETWEEN_STAGES: Final = 2
 _SHOWN_NAMES: Final = 12
@@ -93,6 +97,7 @@ def compress(
     credit: str | None = None,
     options: TeacherOptions | None = None,
     vgg: str = "shipped",
+    budget: Budget = NO_BUDGET,
     progress: Progress | None = None,
 ) -> Compression:
     """Run the pipeline.
@@ -108,9 +113,12 @@ def compress(
         credit: Of the painting.
         options: For a teacher that is a foreign file.
         vgg: See `nstc.models.vgg.load_vgg`.
+        budget: What the result must keep to. Quality must from the first stage on, parameters and
+            MACs from pruning on, bytes and speed at the end.
         progress: Told of every step.
 
     Raises:
+        BudgetError: a stage breaks the budget; its bundle is kept, and nothing after it is done.
         NstcError: bad input, or an interrupted run; running again goes on.
     """
     progress = progress or Silent()
@@ -136,7 +144,7 @@ def compress(
         "resume": True,
         "progress": progress,
     }
-    judge = _Judge(source, judged, recipe.bench, vgg, progress)
+    judge = _Judge(source, judged, recipe.bench, vgg, budget, progress)
     distilled = stages.run(
         "distilled",
         recipe.distill,
@@ -151,7 +159,7 @@ def compress(
             **shared,
         ),
     )
-    judge.note_stage(distilled)
+    judge.hold("distilled", distilled)
     pruned = stages.run(
         "pruned",
         recipe.prune,
@@ -164,7 +172,7 @@ def compress(
             **shared,
         ),
     )
-    judge.note_stage(pruned)
+    judge.hold("pruned", pruned)
     student = stages.run(
         "student",
         recipe.quantize,
@@ -174,6 +182,7 @@ def compress(
         [distilled, student], recipe.bench
     )  # whose float graph is the pruned one's
     result.write(output / "bench.json")
+    budget.hold("student", _deployed_row(result, student), student.path)
     comparison = output / "comparison.png"
     write_comparison(comparison, opened, student, judged)
     student = with_card(student, result, judged)
@@ -217,12 +226,14 @@ class _Judge:
         photos: PhotoSet,
         recipe: BenchRecipe,
         vgg: str,
+        budget: Budget,
         progress: Progress,
     ) -> None:
         self._teacher = teacher
         self._photos = photos
         self._recipe = recipe
         self._vgg = vgg
+        self._budget = budget
         self._progress = progress
 
     def bench(self, bundles: Sequence[Bundle], recipe: BenchRecipe) -> BenchResult:
@@ -239,15 +250,30 @@ class _Judge:
             progress=self._progress,
         )
 
-    def note_stage(self, bundle: Bundle) -> None:
-        """Say in one line how good and how fast a stage's result is."""
+    def hold(self, stage: str, bundle: Bundle) -> None:
+        """Say in one line how good and how fast a stage's result is, and hold it to the budget.
+
+        Raises:
+            BudgetError: it breaks it.
+        """
+        photos = self._recipe.quality_photos
+        if not self._budget.judges_quality:
+            photos = min(_PHOTOS_BETWEEN_STAGES, photos)
         briefly = dataclasses.replace(
             self._recipe,
             rounds=min(_ROUNDS_BETWEEN_STAGES, self._recipe.rounds),
-            quality_photos=min(_PHOTOS_BETWEEN_STAGES, self._recipe.quality_photos),
+            quality_photos=photos,
         )
-        found = self.bench([bundle], briefly)
-        self._progress.note(f"{bundle.path.name}: {summary(found.rows[0])}")
+        [row] = self.bench([bundle], briefly).rows
+        self._progress.note(f"{bundle.path.name}: {summary(row)}")
+        self._budget.hold(stage, row, bundle.path)
+
+
+def _deployed_row(result: BenchResult, student: Bundle) -> Row:
+    """The quantized file's."""
+    return next(
+        row for row in result.rows if row.model == str(student.path) and row.artifact != _FLOAT
+    )
 
 
 def _deployable(

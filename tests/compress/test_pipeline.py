@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
+from nstc.benchmarks.budget import parse_budget
 from nstc.compress import pipeline
 from nstc.compress.pipeline import PRESETS, Compression, compress, preset, split_photos
-from nstc.core.bundle import Bundle, open_bundle
-from nstc.core.errors import Interrupted, OptionError, OutputError
+from nstc.core.bundle import Bundle, is_bundle, open_bundle
+from nstc.core.errors import BudgetError, Interrupted, OptionError, OutputError
 from nstc.core.images import read_picture
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import (
@@ -208,3 +209,26 @@ def test_presets_are_there_by_name_and_no_other() -> None:
     with pytest.raises(OptionError, match="quick and full"):
         preset("fast")
     assert pipeline.PRESETS == ("quick", "full")
+
+
+def test_a_broken_budget_stops_at_its_stage_and_keeps_what_is_there(
+    finished: Finished, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    run = {"recipe": TINY, "photos": [finished.photos]}
+    with pytest.raises(BudgetError, match="stage 'distilled': style_ratio"):
+        compress(finished.teacher, output, budget=parse_budget("style_ratio<=0.001"), **run)
+    assert is_bundle(output / "distilled")
+    assert not (output / "pruned").exists()
+
+
+def test_a_budget_is_judged_by_the_quantized_file_at_the_end(
+    finished: Finished, tmp_path: Path
+) -> None:
+    output = finished.copy(tmp_path / "out")
+    size = open_bundle(output / "student").file("model.int8.onnx").stat().st_size
+    run = {"recipe": TINY, "photos": [finished.photos]}
+    compress(finished.teacher, output, budget=parse_budget(f"bytes<={size}"), **run)
+    with pytest.raises(BudgetError, match=f"'student': bytes {size} "):
+        compress(finished.teacher, output, budget=parse_budget(f"bytes<={size - 1}"), **run)
+    assert is_bundle(output / "student")

@@ -71,6 +71,7 @@ def test_the_codes_that_scripts_may_rely_on():
         "ExportMismatchError": 51,
         "MemoryCapError": 52,
         "TargetError": 53,
+        "BudgetError": 54,
         "BaselineError": 60,
         "CorruptBaselineError": 61,
         "BaselineSchemaError": 62,

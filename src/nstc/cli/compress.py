@@ -31,18 +31,29 @@ def compress(
     size_multiple: options.SizeMultiple = None,
     vgg: options.Vgg = "shipped",
     seed: options.Seed = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIMITS",
+            help="What the result must keep to, or the command fails: "
+            '"style_ratio<=1.1, speedup>=50, bytes<=100KB".',
+        ),
+    ] = None,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print the results as JSON instead of a table.")
     ] = False,
 ) -> None:
     """Distill, prune, quantize, export and measure in one go. Run again to go on after a stop."""
+    from nstc.benchmarks.budget import parse_budget
     from nstc.benchmarks.table import result_table
     from nstc.cli.progress import Bar
+    from nstc.compress.pipeline import NO_BUDGET
     from nstc.compress.pipeline import compress as run
     from nstc.compress.pipeline import preset as preset_recipe
     from nstc.compress.teachers import TeacherOptions
     from nstc.core.recipe import load_recipe, with_seed
 
+    limits = NO_BUDGET if budget is None else parse_budget(budget)
     settings = load_recipe(recipe) if recipe else preset_recipe(preset)
     with Bar() as bar:
         made = run(
@@ -58,6 +69,7 @@ def compress(
                 layout=layout, value_range=value_range, size_multiple=size_multiple
             ),
             vgg=vgg,
+            budget=limits,
             progress=bar,
         )
     if json_output:

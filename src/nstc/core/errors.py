@@ -18,6 +18,7 @@
     ├── ExportMismatchError  51   an exported file that differs from the network it came from
     ├── MemoryCapError       52   a network that needs more memory than --memory-cap allows
     ├── TargetError          53   a place to measure that can't be reached, hangs or talks rubbish
+    ├── BudgetError          54   a compressed model that breaks its --budget
     ├── BaselineError        60   a baseline that is not there
     │   ├── CorruptBaselineError  61   a file that is no baseline, or half of one
     │   └── BaselineSchemaError   62   a baseline of an older or newer form
@@ -135,6 +136,12 @@ class TargetError(NstcError):
     """A place to measure that can't be reached, hangs, or answers with rubbish."""
 
     exit_code = 53
+
+
+class BudgetError(NstcError):
+    """A compressed model that costs more, or is worth less, than it was asked to."""
+
+    exit_code = 54
 
 
 class BaselineError(NstcError):
