@@ -16,6 +16,11 @@ PRECISION: Final = 0.05
 own to have told it. The gate's own tolerance is the same unless it is given another."""
 
 
+REFERENCE_SCATTER: Final = 0.015
+"""What the reference's own time differs by, in natural logarithms, between runs on a machine that
+has not changed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spread:
     """The distance from a median to one end of its interval, in natural logarithms.
@@ -60,9 +65,9 @@ class SpeedChange:
 
         What slows a machine down slows both networks, but one more than the other: neighbours on a
         host that took 3 % from a float network took 3 to 6 % from the int8 one. So a ratio may be
-        off by as much as the reference is.
+        off by as much as the reference is, beyond what that scatters by itself.
         """
-        return abs(math.log(self.reference_ratio))
+        return max(0.0, abs(math.log(self.reference_ratio)) - REFERENCE_SCATTER)
 
     @property
     def low(self) -> float:
