@@ -10,7 +10,13 @@ import numpy as np
 
 from nstc.core.errors import PhotosError
 from nstc.core.files import sha256_of
-from nstc.core.images import FORMATS, Pixels, centre_square, read_picture, resize_shorter_side
+from nstc.core.images import (
+    PHOTO_ENDINGS,
+    Pixels,
+    centre_square,
+    read_picture,
+    resize_shorter_side,
+)
 from nstc.core.manifest import PhotoRecord
 
 
@@ -69,9 +75,12 @@ def photos_in(folders: Sequence[Path]) -> PhotoSet:
     for folder in folders:
         if not folder.is_dir():
             raise PhotosError(f"no folder at {folder}: --photos takes a folder of photographs.")
-        here = sorted(p for p in folder.rglob("*") if p.suffix.lower() in FORMATS and p.is_file())
+        here = sorted(
+            p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_ENDINGS and p.is_file()
+        )
         if not here:
-            raise PhotosError(f"no photographs in {folder}: expected {', '.join(FORMATS)} files.")
+            endings = ", ".join(PHOTO_ENDINGS)
+            raise PhotosError(f"no photographs in {folder}: expected {endings} files.")
         found += here
     return PhotoSet(tuple(found), tuple(folder.resolve().name for folder in folders))
 

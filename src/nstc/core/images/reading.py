@@ -1,0 +1,221 @@
+"""Decoding pictures: whatever a camera or an editor wrote, as 8-bit sRGB arrays."""
+
+import contextlib
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from nstc.core.errors import ImageError, NstcError
+from nstc.core.images.formats import ANIMATED, is_heif, register_heif
+from nstc.core.images.limits import MAX_PIXELS, checked_limit, pillow_allows, refuse_too_large
+from nstc.core.images.metadata import metadata_of
+from nstc.core.images.picture import Frame, Metadata, Picture, Pixels
+from nstc.core.images.profiles import to_srgb
+
+_DECODER_ERRORS: Final[tuple[type[Exception], ...]] = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow's decoders raise on damaged files; they share no base of their own."""
+
+_MAGIC_BYTES: Final = 12
+_DEFAULT_FRAME_MS: Final = 100.0
+"""What browsers show a frame for that says no time or next to none."""
+
+
+class ImageFile:
+    """A picture file, opened: its header is read, its pixels are not. A context manager.
+
+    Args:
+        source: A path, or the content of a file.
+        name: What errors call it; the path unless given.
+        max_pixels: The most that are decoded, all frames of an animation together.
+
+    Attributes:
+        format: Pillow's name of it.
+        width: Of the picture as it lies in the file, before it is turned upright.
+        height: Likewise.
+        frames: Of an animation; 1 for any other file.
+        pages: Pictures in the file, of which only the first is read if it is no animation.
+
+    Raises:
+        ImageError: there is no such file, it is empty, unreadable, too large or no picture.
+        MissingExtraError: it is HEIF, and what reads that is not installed.
+        OptionError: `max_pixels` is out of range.
+    """
+
+    def __init__(
+        self, source: Path | bytes, name: str | None = None, *, max_pixels: int = MAX_PIXELS
+    ) -> None:
+        self.name = name or str(source)
+        self._max_pixels = checked_limit(max_pixels)
+        self._stream = io.BytesIO(source) if isinstance(source, bytes) else _stream_of(source)
+        try:
+            self._image = self._open()
+            with self._decoding():
+                self.format = self._image.format or ""
+                self.width, self.height = self._image.size
+                refuse_too_large(self.name, self.width, self.height, 1, max_pixels)
+                self.pages = int(getattr(self._image, "n_frames", 1))
+            # in PNG the picture that others see may be no part of the animation
+            self._first = 1 if self._image.info.get("default_image") else 0
+            self.frames = self.pages - self._first if self.format in ANIMATED else 1
+            refuse_too_large(self.name, self.width, self.height, self.frames, max_pixels)
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._image.close()
+        self._stream.close()
+
+    @property
+    def plays(self) -> int:
+        """How often an animation is shown; 0 for ever."""
+        loop = self._image.info.get("loop")
+        if not isinstance(loop, int):
+            return 1
+        return loop + 1 if self.format == "GIF" and loop else loop  # GIF counts repetitions
+
+    def metadata(self) -> Metadata | None:
+        """EXIF and XMP, or None if there is none, or none that can be read."""
+        try:
+            with self._decoding():
+                return metadata_of(self._image)
+        except ImageError:  # damaged notes beside a picture that may be in order
+            return None
+
+    def picture(self) -> Picture:
+        """Decode the picture, or an animation's first frame, and turn it upright.
+
+        Raises:
+            ImageError: it is truncated or damaged.
+        """
+        with self._decoding():
+            ImageOps.exif_transpose(self._image, in_place=True)
+            return _as_picture(self._image, self.name)
+
+    def animation(self) -> Iterator[Frame]:
+        """Decode an animation's frames, each as it is asked for.
+
+        Raises:
+            ImageError: one is truncated or damaged.
+        """
+        for index in range(self._first, self._first + self.frames):
+            with self._decoding():
+                self._image.seek(index)
+                self._image.load()
+                duration = self._image.info.get("duration", 0)
+                picture = _as_picture(self._image, self.name)
+            yield Frame(picture=picture, duration_ms=float(duration or _DEFAULT_FRAME_MS))
+
+    def _open(self) -> Image.Image:
+        beginning = self._stream.read(_MAGIC_BYTES)
+        self._stream.seek(0)
+        if not beginning:
+            raise ImageError(f"{self.name} is empty: a picture was expected.")
+        if is_heif(beginning):
+            register_heif(self.name)
+        with self._decoding():
+            return Image.open(self._stream)
+
+    @contextlib.contextmanager
+    def _decoding(self) -> Iterator[None]:
+        """Turn what Pillow raises into an `ImageError` that names the file."""
+        try:
+            with warnings.catch_warnings(), pillow_allows(self._max_pixels):
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                # damaged tags: either the picture is fine without them, or decoding fails
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+                yield
+        except NstcError:
+            raise
+        except UnidentifiedImageError as error:
+            raise ImageError(
+                f"{self.name} is not a picture that Pillow can read: "
+                "give a PNG, JPEG, WebP, GIF or TIFF file."
+            ) from error
+        except (Image.DecompressionBombError, MemoryError) as error:
+            raise ImageError(f"{self.name} is too large: {error}") from error
+        except _DECODER_ERRORS as error:
+            raise ImageError(
+                f"{self.name} can't be decoded, it may be truncated: {error}"
+            ) from error
+
+
+def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode a file, apply its EXIF rotation and colour profile, and bring it to 8-bit RGB.
+
+    Args:
+        path: The file.
+        max_pixels: The most that are decoded.
+
+    Raises:
+        ImageError: there is no such file, it is empty, truncated, too large or not a picture.
+        MissingExtraError: it is HEIF, and what reads that is not installed.
+    """
+    with ImageFile(path, max_pixels=max_pixels) as file:
+        return file.picture()
+
+
+def picture_of(image: Image.Image) -> Picture:
+    """An opened image turned upright, in 8-bit sRGB, whatever its mode, depth and profile."""
+    return _as_picture(ImageOps.exif_transpose(image), "the image")
+
+
+def _stream_of(path: Path) -> BinaryIO:
+    try:
+        if path.is_dir():
+            raise ImageError(f"{path} is a folder: name the pictures in it.")
+        if not path.exists() and path.is_symlink():
+            raise ImageError(f"{path} is a link that leads to no file.")
+        if not path.exists():
+            raise ImageError(f"no picture at {path}: there is no such file.")
+        if not path.is_file():
+            raise ImageError(f"{path} is no regular file: a picture was expected.")
+        return path.open("rb")
+    except ValueError as error:  # a NUL byte in the name
+        raise ImageError(f"no picture at {path}: {error}.") from error
+    except FileNotFoundError as error:
+        raise ImageError(f"no picture at {path}: there is no such file.") from error
+    except OSError as error:
+        raise ImageError(f"{path} can't be read: {error.strerror}.") from error
+
+
+def _as_picture(image: Image.Image, name: str) -> Picture:
+    if image.mode.startswith("I") or image.mode == "F":
+        return Picture(rgb=_grey_as_rgb(np.asarray(image)))
+    image = to_srgb(image, name)
+    if image.mode in {"RGBA", "RGBa", "LA", "La", "PA"} or "transparency" in image.info:
+        rgba = np.asarray(image.convert("RGBA"))
+        return Picture(rgb=rgba[:, :, :3].copy(), alpha=rgba[:, :, 3].copy())
+    return Picture(rgb=np.asarray(image.convert("RGB")))
+
+
+def _grey_as_rgb(values: npt.NDArray[Any]) -> Pixels:
+    """16-bit integers from 0 to 65535, or floats from 0 to 1, to three equal 8-bit channels."""
+    full_scale = 1.0 if values.dtype.kind == "f" else 65535.0
+    levels = np.nan_to_num(values.astype(np.float64) / full_scale)
+    grey = np.rint(np.clip(levels, 0, 1) * 255).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)
