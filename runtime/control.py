@@ -1,0 +1,146 @@
+"""How much of a style a picture gets, in which colours, and with how large a brush.
+
+With x the photograph, G the network, values from 0 to 255 and Y the brightness 0.299 R + 0.587 G +
+0.114 B of ITU-R BT.601:
+
+    scaled style    s(x) = resize(G(resize(x, 1 / style_scale)), size of x)
+    kept colours    c(x) = x + Y(s(x)) - Y(x)           added to red, green and blue alike
+    strength a      y    = x + a (c(x) - x)             s(x) where colours are not kept
+
+Kept colours are the luminance-only transfer of Gatys et al., "Preserving color in neural artistic
+style transfer", 2016, section 3.2: brightness of the style, I and Q of YIQ (or Cb and Cr) of the
+photograph. In those spaces equal steps of all three channels change Y alone, so that the sum above
+is the same thing without a change of space. Strength is linear interpolation of the pictures, which
+no training has to know of; above 1 and below 0 it extrapolates.
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from nstc.core.errors import OptionError
+from nstc.core.images import Pixels, resize, resize_longer_side
+from nstc.core.images.resizing import scaled_size
+
+STRENGTHS: Final = (-1.0, 3.0)
+SIZES: Final = (16, 65_536)
+STYLE_SCALES: Final = (0.125, 8.0)
+
+_BRIGHTNESS: Final = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_ROWS: Final = 64
+"""Rows worked on at a time: floats of a whole picture would take four times its memory."""
+
+Transfer = Callable[[Pixels], Pixels]
+"""From (H, W, 3) uint8 to the same size in the painting's style."""
+
+
+def _refuse_outside(name: str, value: float, ends: tuple[float, float]) -> None:
+    low, high = ends
+    if not (math.isfinite(value) and low <= value <= high):
+        raise OptionError(f"{name} is {value:g}: expected from {low:g} to {high:g}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """What a user asks for; the formulas stand at the top of this module.
+
+    Attributes:
+        strength: 0 is the photograph, 1 the style; beyond them up to `STRENGTHS` extrapolates.
+        preserve_color: Whether colours stay the photograph's and only brightness is painted.
+        size: Long side in pixels to bring the photograph to before it is painted; None for its own.
+        upscale_to_original: Whether the result is brought back to the photograph's own size.
+        style_scale: How many times as large as learned the brush looks.
+
+    Raises:
+        OptionError: one of them is out of range.
+    """
+
+    strength: float = 1.0
+    preserve_color: bool = False
+    size: int | None = None
+    upscale_to_original: bool = False
+    style_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _refuse_outside("strength", self.strength, STRENGTHS)
+        _refuse_outside("style-scale", self.style_scale, STYLE_SCALES)
+        if self.size is not None:
+            _refuse_outside("size", self.size, SIZES)
+
+    @property
+    def warning(self) -> str | None:
+        """What to tell the user who goes beyond what the network was taught, or None."""
+        if 0 <= self.strength <= 1:
+            return None
+        return (
+            f"strength is {self.strength:g}, outside of 0 to 1: colours are extrapolated and may "
+            "clip to black, white or pure hues."
+        )
+
+
+PLAIN: Final = Control()
+"""The style and nothing else."""
+
+
+def warn_of_extrapolation(control: Control) -> None:
+    """Tell a caller from Python, who sees no command line."""
+    if control.warning is not None:
+        warnings.warn(control.warning, stacklevel=3)
+
+
+def controlled(photo: Pixels, control: Control, transfer: Transfer) -> Pixels:
+    """Paint a photograph as `control` says.
+
+    Args:
+        photo: (H, W, 3) uint8.
+        control: What is asked for.
+        transfer: The network, for pictures of any size.
+
+    Returns:
+        (H, W, 3) uint8, of the photograph's size unless `control.size` says otherwise.
+    """
+    if control.strength == 0:
+        return _sized(photo, control)
+    original = photo
+    if control.size is not None:
+        photo = resize_longer_side(photo, control.size)
+    height, width = photo.shape[:2]
+    painted = transfer(resize(photo, *scaled_size(height, width, 1 / control.style_scale)))
+    target = original if control.upscale_to_original else photo
+    return blended(
+        target,
+        resize(painted, *target.shape[:2]),
+        strength=control.strength,
+        preserve_color=control.preserve_color,
+    )
+
+
+def blended(photo: Pixels, painted: Pixels, *, strength: float, preserve_color: bool) -> Pixels:
+    """Mix a photograph and what was made of it, both (H, W, 3) uint8; see the formulas above."""
+    if strength == 1 and not preserve_color:
+        return painted
+    mixed = np.empty_like(photo)
+    for top in range(0, len(photo), _ROWS):
+        rows = slice(top, top + _ROWS)
+        before = photo[rows].astype(np.float32)
+        change = painted[rows].astype(np.float32) - before
+        if preserve_color:
+            change = np.repeat(_brightness(change), 3, axis=2)
+        mixed[rows] = np.clip(np.rint(before + strength * change), 0, 255).astype(np.uint8)
+    return mixed
+
+
+def _brightness(rgb: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Y of BT.601, (H, W, 1)."""
+    return np.asarray(rgb @ _BRIGHTNESS, dtype=np.float32)[:, :, None]
+
+
+def _sized(photo: Pixels, control: Control) -> Pixels:
+    if control.size is None or control.upscale_to_original:
+        return photo
+    return resize_longer_side(photo, control.size)
