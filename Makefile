@@ -11,8 +11,9 @@ ZOO_BASELINE := models/zoo/baseline.json
 TARGETS := cpu:1 cpu:2 mobile executorch web
 ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
 
-.PHONY: demo test lint types imports unit test-base gate explore format clean web-setup zoo-baseline zoo-report \
-	test-slow test-ssh test-web test-cuda test-executorch test-gate-proof \
+.PHONY: demo test lint types imports unit test-base gate explore format clean web-setup \
+	zoo-baseline zoo-report test-slow test-ssh test-web test-cuda test-executorch test-gate-proof \
+	test-fuzz test-batch \
 	bench-gate bench-startup bench-repeatability
 
 $(READY): pyproject.toml
@@ -81,6 +82,13 @@ explore: $(READY)  ## compare students: make explore PHOTOS=folder [PLAN=ablatio
 
 test-slow: $(READY)  ## minutes of training: judges quality, not only function
 	$(BIN)/python -m pytest -m slow
+
+test-fuzz: $(READY)  ## thousands of damaged pictures of every format, HEIF among them
+	$(BIN)/python -m pip install --quiet --editable ".[heif]"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m fuzz
+
+test-batch: $(READY)  ## a thousand photographs with fifty broken ones among them, in flat memory
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m batch
 
 test-ssh: $(READY)  ## the ssh target through OpenSSH itself; needs openssh-server
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ssh

@@ -93,6 +93,7 @@ class OnnxSession:
         self.path = path
         self.artifact = artifact
         self._threads = threads
+        self._providers = providers
         try:
             self._session = load_graph(path, threads, providers)
         except ORT_ERRORS as error:
@@ -103,7 +104,7 @@ class OnnxSession:
 
     def reopened(self) -> "OnnxSession":
         """The same file in a session of its own."""
-        return OnnxSession(self.path, self.artifact, self._threads)
+        return OnnxSession(self.path, self.artifact, self._threads, providers=self._providers)
 
     @property
     def batch(self) -> int | None:
@@ -141,15 +142,22 @@ class OnnxSession:
 
         Raises:
             ImageError: it failed on a picture of this size, for want of memory as a rule.
+            CorruptBundleError: it gives something else than a picture of the same size.
         """
+        given = feed[self._form.input_name].shape
         try:
             raw: Array = self._session.run([self._form.output_name], feed)[0]
         except ORT_ERRORS as error:
-            shape = "x".join(map(str, feed[self._form.input_name].shape))
+            shape = "x".join(map(str, given))
             raise ImageError(
                 f"{self.path.name} failed on a picture of shape {shape}, it may be too large for "
                 f"the memory: {first_line(error)}"
             ) from error
+        if raw.shape != given:
+            raise CorruptBundleError(
+                f"{self.path} is no style network: for {list(given)} it gives {list(raw.shape)}, "
+                "expected a picture of the same size."
+            )
         return raw
 
     def finish(self, raw: Array) -> Pixels:

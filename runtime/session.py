@@ -1,6 +1,7 @@
 """A file of a bundle, opened and ready to run, whatever kind of file it is."""
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -10,6 +11,7 @@ from nstc.core.errors import MissingExtraError, OptionError
 from nstc.core.images import Pixels
 from nstc.runtime import executorch_session, onnx_session, torchscript_session
 from nstc.runtime.artifact_cache import find_artifact
+from nstc.runtime.providers import CPU, provider_chain
 
 DEFAULT_ARTIFACT: Final = "int8"
 
@@ -72,6 +74,7 @@ def open_session(
     *,
     artifact: str = DEFAULT_ARTIFACT,
     threads: int | None = None,
+    provider: str = CPU,
 ) -> Session:
     """Open a file of a bundle, or one made for it in the user's cache.
 
@@ -79,11 +82,13 @@ def open_session(
         model: A bundle, its path or its zoo name.
         artifact: Which file: int8, float, int8.512x512.onnx, ts.
         threads: Threads to compute with; None leaves it to the backend.
+        provider: Where ONNX Runtime computes: cpu, cuda and so on. ONNX files only.
 
     Raises:
-        OptionError: `threads` is not from 1 to `MAX_THREADS`, or no backend runs such an artifact.
+        OptionError: `threads` is not from 1 to `MAX_THREADS`, no backend runs such an artifact, or
+            there is no such provider.
         ArtifactError: there is no such file; the message says how to make it.
-        MissingExtraError: its backend is not installed.
+        MissingExtraError: its backend or the provider is not installed.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
     if threads is not None and not 1 <= threads <= MAX_THREADS:
@@ -96,8 +101,30 @@ def open_session(
             f"artifact is {artifact}: expected int8, float, dynamic, or a name that ends in "
             f"{' or '.join(BACKENDS)}; {bundle.path} holds {', '.join(bundle.artifacts) or 'none'}."
         )
+    elsewhere = provider.lower() != CPU
+    if elsewhere and backend.open is not onnx_session.OnnxSession:
+        raise OptionError(f"provider is {provider}, but {artifact} is no ONNX file: leave it out.")
+    chain = provider_chain(provider)
     path = find_artifact(bundle, name)
     missing = backend.availability()
     if missing is not None:
         raise MissingExtraError(missing)
+    if elsewhere:
+        return _on_provider(path, name, threads, chain)
     return backend.open(path, name, threads)
+
+
+def _on_provider(
+    path: Path, name: str, threads: int | None, chain: Sequence[str]
+) -> onnx_session.OnnxSession:
+    """A session that really runs on the first of some providers."""
+    with warnings.catch_warnings():
+        # ONNX Runtime warns of what is refused below
+        warnings.filterwarnings("ignore", message=".*provider.*", category=UserWarning)
+        session = onnx_session.OnnxSession(path, name, threads, providers=chain)
+    if session.provider != chain[0]:
+        raise MissingExtraError(
+            f"{chain[0]} is installed but does not start here, a driver or library of it is "
+            f"missing: ONNX Runtime fell back to {session.provider}."
+        )
+    return session

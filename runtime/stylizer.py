@@ -1,9 +1,7 @@
-"""Pictures in a painting's style: arrays, Pillow images and files."""
+"""Pictures in a painting's style, from Python: arrays, Pillow images and files."""
 
-import os
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, overload
 
@@ -11,196 +9,148 @@ import numpy as np
 from PIL import Image
 
 from nstc.core.bundle import Bundle
-from nstc.core.errors import ImageError, NstcError, OptionError, OutputError
-from nstc.core.images import (
-    FORMATS,
-    Picture,
-    Pixels,
-    format_of,
-    picture_of,
-    read_picture,
-    write_picture,
-)
+from nstc.core.errors import OptionError
+from nstc.core.images import Picture, Pixels, picture_of, read_picture, resize
+from nstc.core.images.picture import Frame
+from nstc.runtime.arrays import checked
+from nstc.runtime.control import PLAIN, Control, controlled, warn_of_extrapolation
+from nstc.runtime.providers import CPU
 from nstc.runtime.session import DEFAULT_ARTIFACT, open_session
 
 DEFAULT_MODEL: Final = "zoo:starry-night"
-_ENDING_FOR_THE_REST: Final = ".png"
+PRECISIONS: Final = ("int8", "float")
 
 
 class Stylizer:
-    """Paints pictures with one model.
+    """Paints pictures with one model, whose session is opened once.
 
     Args:
         model: A bundle, its path or its zoo name.
-        artifact: Which of its files runs: int8, float, ts, pte.
+        precision: int8, which is the default, or float: short for the artifacts of these names.
+        artifact: Which of its files runs, where that is neither: ts, pte, int8.512x512.onnx.
         threads: Threads to compute with; None leaves it to the backend.
+        provider: Where ONNX Runtime computes: cpu, cuda, or what else is installed.
 
     Raises:
-        NstcError: of the kinds that `nstc.runtime.session.open_session` names.
+        NstcError: of the kinds that `nstc.runtime.session.open_session` names, or `OptionError`
+            where precision and artifact contradict.
     """
 
     def __init__(
         self,
         model: str | Path | Bundle = DEFAULT_MODEL,
         *,
-        artifact: str = DEFAULT_ARTIFACT,
+        precision: str | None = None,
+        artifact: str | None = None,
         threads: int | None = None,
+        provider: str = CPU,
     ) -> None:
-        self.session = open_session(model, artifact=artifact, threads=threads)
+        self.session = open_session(
+            model,
+            artifact=_artifact_of(precision, artifact),
+            threads=threads,
+            provider=provider,
+        )
 
     @overload
-    def __call__(self, image: Pixels) -> Pixels: ...
+    def __call__(
+        self,
+        image: Pixels,
+        *,
+        strength: float = ...,
+        preserve_color: bool = ...,
+        size: int | None = ...,
+        upscale_to_original: bool = ...,
+        style_scale: float = ...,
+    ) -> Pixels: ...
     @overload
-    def __call__(self, image: str | Path | Image.Image) -> Image.Image: ...
-    def __call__(self, image: str | Path | Image.Image | Pixels) -> Image.Image | Pixels:
-        """Stylise a picture.
+    def __call__(
+        self,
+        image: str | Path | Image.Image,
+        *,
+        strength: float = ...,
+        preserve_color: bool = ...,
+        size: int | None = ...,
+        upscale_to_original: bool = ...,
+        style_scale: float = ...,
+    ) -> Image.Image: ...
+    def __call__(
+        self,
+        image: str | Path | Image.Image | Pixels,
+        *,
+        strength: float = 1.0,
+        preserve_color: bool = False,
+        size: int | None = None,
+        upscale_to_original: bool = False,
+        style_scale: float = 1.0,
+    ) -> Image.Image | Pixels:
+        """Stylise a picture; `nstc.runtime.control.Control` says what the options do.
 
         Args:
-            image: A file, a Pillow image of any mode, or an array (H, W, 3) uint8.
+            image: A file, a Pillow image of any mode, or an array (H, W, 3) uint8, or (H, W, 4)
+                with alpha. Of an animation the first frame is taken.
+            strength: 0 is the photograph, 1 the style.
+            preserve_color: Whether colours stay the photograph's.
+            size: Long side to paint at, in pixels.
+            upscale_to_original: Whether to come back from there to the photograph's own size.
+            style_scale: How many times as large the brush looks.
 
         Returns:
-            The same kind and size: an array for an array, otherwise a Pillow image, RGBA if the
-            picture has an alpha channel and RGB if not.
+            An array for an array, otherwise a Pillow image, RGBA if the picture has an alpha
+            channel and RGB if not. Of the same size, unless `size` says otherwise.
 
         Raises:
             ImageError: it can't be read as a picture.
+            OptionError: an option is out of range.
         """
+        control = Control(
+            strength=strength,
+            preserve_color=preserve_color,
+            size=size,
+            upscale_to_original=upscale_to_original,
+            style_scale=style_scale,
+        )
+        warn_of_extrapolation(control)
         if isinstance(image, np.ndarray):
-            return self.session.run(image)
-        painted = self.paint(_opened(image))
-        result = Image.fromarray(painted.rgb)
-        if painted.alpha is not None:
-            result.putalpha(Image.fromarray(painted.alpha))
-        return result
+            return _array_of(self.paint(_picture_of_array(image), control))
+        opened = picture_of(image) if isinstance(image, Image.Image) else read_picture(Path(image))
+        return self.paint(opened, control).as_image()
 
-    def paint(self, picture: Picture) -> Picture:
-        """Stylise the colours and keep the alpha channel."""
-        return Picture(rgb=self.session.run(picture.rgb), alpha=picture.alpha)
+    def paint(self, picture: Picture, control: Control = PLAIN) -> Picture:
+        """Stylise the colours; the alpha channel and the metadata are kept."""
+        painted = controlled(picture.rgb, control, self.transfer)
+        alpha = picture.alpha
+        if alpha is not None:
+            alpha = resize(alpha, *painted.shape[:2])
+        return replace(picture, rgb=painted, alpha=alpha)
 
+    def paint_frames(self, frames: Iterator[Frame], control: Control = PLAIN) -> Iterator[Frame]:
+        """Stylise the frames of an animation, each as it is asked for."""
+        for frame in frames:
+            yield replace(frame, picture=self.paint(frame.picture, control))
 
-def _opened(image: str | Path | Image.Image) -> Picture:
-    return picture_of(image) if isinstance(image, Image.Image) else read_picture(Path(image))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stylized:
-    """A finished file.
-
-    Attributes:
-        photo: What it was made from.
-        output: Where it lies.
-        width: In pixels.
-        height: In pixels.
-        seconds: From reading the photograph to the written file.
-    """
-
-    photo: Path
-    output: Path
-    width: int
-    height: int
-    seconds: float
+    def transfer(self, rgb: Pixels) -> Pixels:
+        """The network alone: (H, W, 3) uint8 to the same size. All that is painted passes here."""
+        return self.session.run(rgb)
 
 
-def stylize_files(
-    photos: Sequence[Path],
-    stylizer: Stylizer,
-    output: Path,
-    on_done: Callable[[Stylized], None] | None = None,
-) -> list[Path]:
-    """Stylise files to files.
-
-    A photograph that can't be read does not keep the others from being done.
-
-    Args:
-        photos: The files.
-        stylizer: What paints them.
-        output: For one photograph a file; for several, or where it is a folder or has no ending of
-            a picture, a folder for files of the same names.
-        on_done: Called after each file.
-
-    Returns:
-        The files written.
-
-    Raises:
-        OptionError: two photographs would land on one name, or one would be overwritten.
-        OutputError: the place can't be written.
-        ImageError: photographs could not be stylised; the message names them all.
-    """
-    written: list[Path] = []
-    failures: list[NstcError] = []
-    for photo, target in zip(photos, output_paths(photos, output), strict=True):
-        start = time.perf_counter()
-        try:
-            painted = stylizer.paint(read_picture(photo))
-        except (ImageError, OptionError) as error:
-            failures.append(error)
-            continue
-        write_picture(target, painted)
-        written.append(target)
-        if on_done is not None:
-            height, width = painted.rgb.shape[:2]
-            seconds = time.perf_counter() - start
-            on_done(
-                Stylized(photo=photo, output=target, width=width, height=height, seconds=seconds)
-            )
-    if failures and len(photos) == 1:
-        raise failures[0]
-    if failures:
-        raise ImageError(
-            f"{len(failures)} of {len(photos)} photographs could not be stylised: "
-            + " ".join(map(str, failures))
-        )
-    return written
+def _artifact_of(precision: str | None, artifact: str | None) -> str:
+    if precision is None:
+        return artifact or DEFAULT_ARTIFACT
+    if precision not in PRECISIONS:
+        raise OptionError(f"precision is {precision}: expected {' or '.join(PRECISIONS)}.")
+    if artifact is not None and artifact != precision:
+        raise OptionError(f"precision is {precision} and artifact {artifact}: give one of the two.")
+    return precision
 
 
-def output_paths(photos: Sequence[Path], output: Path) -> list[Path]:
-    """Where each photograph's picture goes; see `stylize_files`.
-
-    Raises:
-        OptionError: two photographs would land on one name, or one would be overwritten.
-        OutputError: a folder is needed where there is a file.
-    """
-    if not photos:
-        raise OptionError("no photographs were given: name at least one.")
-    if len(photos) == 1 and not output.is_dir() and _is_picture_name(output):
-        format_of(output)
-        targets = [output]
-    else:
-        _refuse_as_folder(output, len(photos))
-        targets = [output / _file_name(photo) for photo in photos]
-    _refuse_collisions(photos, targets)
-    return targets
+def _picture_of_array(array: Pixels) -> Picture:
+    if array.ndim == 3 and array.shape[2] == 4:
+        return Picture(rgb=checked(np.ascontiguousarray(array[:, :, :3])), alpha=array[:, :, 3])
+    return Picture(rgb=checked(array))
 
 
-def _is_picture_name(path: Path) -> bool:
-    return path.suffix.lower() in Image.registered_extensions()
-
-
-def _refuse_as_folder(output: Path, count: int) -> None:
-    if output.is_dir():
-        return
-    if output.exists():
-        raise OutputError(f"cannot write into {output}: it is a file. Give the name of a folder.")
-    if _is_picture_name(output):
-        raise OptionError(
-            f"output is {output}, one picture, for {count} photographs: give the name of a folder."
-        )
-
-
-def _file_name(photo: Path) -> str:
-    ending = photo.suffix if photo.suffix.lower() in FORMATS else _ENDING_FOR_THE_REST
-    return photo.stem + ending
-
-
-def _refuse_collisions(photos: Sequence[Path], targets: Sequence[Path]) -> None:
-    sources = {photo.resolve() for photo in photos}
-    taken: dict[str, Path] = {}
-    for photo, target in zip(photos, targets, strict=True):
-        if target.resolve() in sources:
-            raise OptionError(f"{target} is one of the photographs: choose another --output.")
-        other = taken.setdefault(os.path.normcase(target), photo)
-        if other is not photo:
-            raise OptionError(
-                f"{other} and {photo} would both be written to {target}: rename one of them, or "
-                "stylise them into two folders."
-            )
+def _array_of(picture: Picture) -> Pixels:
+    if picture.alpha is None:
+        return picture.rgb
+    return np.dstack([picture.rgb, picture.alpha])

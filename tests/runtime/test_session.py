@@ -78,9 +78,10 @@ def test_every_backend_says_whether_it_can_run(monkeypatch) -> None:
 
 def test_running_a_bundle_loads_no_training_library(bundle, photo_path, tmp_path) -> None:
     program = (
-        "import sys; from pathlib import Path; from nstc.runtime.stylizer import *;"
-        f"stylize_files([Path({str(photo_path)!r})], Stylizer({str(bundle.path)!r}),"
-        f" Path({str(tmp_path / 'out.png')!r}));"
+        "import sys; from nstc.runtime.files.batch import stylize_files;"
+        "from nstc.runtime.stylizer import Stylizer;"
+        f"stylize_files([{str(photo_path)!r}], {str(tmp_path / 'out.png')!r},"
+        f" Stylizer({str(bundle.path)!r}));"
         "print(sorted(sys.modules.keys() & {'torch', 'torchvision', 'onnx', 'safetensors'}))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

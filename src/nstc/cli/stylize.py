@@ -1,38 +1,267 @@
 """`nstc stylize`: photographs in, pictures in a painting's style out."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from nstc.core.errors import BatchError, OptionError
+
 if TYPE_CHECKING:
-    from nstc.runtime.stylizer import Stylized
+    from nstc.runtime.control import Control
+    from nstc.runtime.files.batch import BatchOptions, Outcome
+
+_SCHEMA: Final = "nstc.stylize/1"
+_MB: Final = 1_000_000
+
+Photo = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PHOTO",
+        help="Files, folders with all in them, http(s) addresses, or - for standard input.",
+    ),
+]
+Output = Annotated[
+    str,
+    typer.Option(
+        "--output", "-o", help="The picture to write, a folder for several, or - for a pipe."
+    ),
+]
+Model = Annotated[str, typer.Option("--model", "-m", help="A bundle's folder or a zoo name.")]
+Artifact = Annotated[
+    str | None,
+    typer.Option(help="Another file of the bundle, such as ts, pte or int8.512x512.onnx."),
+]
+Precision = Annotated[
+    str | None, typer.Option(help="Which network runs: int8 or float.", show_default="int8")
+]
+Provider = Annotated[
+    str, typer.Option(help="Where ONNX Runtime computes: cpu, cuda, or what else is installed.")
+]
+Threads = Annotated[
+    int | None, typer.Option(help="Threads to compute with; by default one a core.")
+]
+Strength = Annotated[
+    float, typer.Option(help="0 is the photograph, 1 the style; beyond them extrapolates.")
+]
+PreserveColor = Annotated[
+    bool, typer.Option("--preserve-color", help="Paint brightness only; keep the photo's colours.")
+]
+Size = Annotated[
+    int | None,
+    typer.Option(help="Long side in pixels to paint at.", show_default="the photograph's"),
+]
+Upscale = Annotated[
+    bool,
+    typer.Option("--upscale-to-original", help="Bring the result back to the photograph's size."),
+]
+StyleScale = Annotated[
+    float, typer.Option(help="How large the brush looks: 2 twice as large, 0.5 half.")
+]
+Glob = Annotated[
+    str | None,
+    typer.Option(help="Which files of folders, such as '*.jpg'.", show_default="all pictures"),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the files written: png, jpeg, webp, tiff, bmp, gif or heif.",
+        show_default="the source's",
+    ),
+]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Leave pictures that are there already.")
+]
+KeepOrStrip = Annotated[
+    str,
+    typer.Option(
+        "--metadata",
+        help="keep or strip EXIF and XMP. Stripped unless asked for: they say where and when a "
+        "photograph was taken, and with which camera.",
+    ),
+]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        help="Refuse pictures with more pixels, all frames together.", show_default="178956970"
+    ),
+]
+MaxDownload = Annotated[
+    int, typer.Option("--max-download-mb", help="Most MB of an address or of standard input.")
+]
+Timeout = Annotated[float, typer.Option(help="Most seconds for an address.")]
+AllowPrivate = Annotated[
+    bool,
+    typer.Option("--allow-private", help="Fetch from this machine and private networks too."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print what became of each picture as JSON.")]
 
 
 def stylize(
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", help="Photographs to stylise.")],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", help="The picture to write; a folder for several photographs."
-        ),
-    ],
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A bundle's folder or a zoo name.")
-    ] = "zoo:starry-night",
-    artifact: Annotated[
-        str, typer.Option(help="Which file of the bundle runs: int8, float, ts, pte.")
-    ] = "int8",
-    threads: Annotated[
-        int | None, typer.Option(help="Threads to compute with; by default one a core.")
-    ] = None,
+    photos: Photo,
+    output: Output,
+    model: Model = "zoo:starry-night",
+    precision: Precision = None,
+    artifact: Artifact = None,
+    threads: Threads = None,
+    provider: Provider = "cpu",
+    strength: Strength = 1.0,
+    preserve_color: PreserveColor = False,
+    size: Size = None,
+    upscale_to_original: Upscale = False,
+    style_scale: StyleScale = 1.0,
+    glob: Glob = None,
+    format: Format = None,
+    metadata: KeepOrStrip = "strip",
+    skip_existing: SkipExisting = False,
+    max_pixels: MaxPixels = None,
+    max_download_mb: MaxDownload = 64,
+    timeout: Timeout = 30.0,
+    allow_private: AllowPrivate = False,
+    json_output: Json = False,
 ) -> None:
     """Paint photographs in the style of a model."""
-    from nstc.runtime.stylizer import Stylizer, stylize_files
+    from nstc.core.images import MAX_PIXELS
+    from nstc.core.images.formats import ending_of
+    from nstc.core.images.limits import checked_limit
+    from nstc.runtime.control import Control
+    from nstc.runtime.files.batch import BatchOptions
+    from nstc.runtime.files.fetching import FetchLimits
+    from nstc.runtime.files.folders import ALL
+    from nstc.runtime.stylizer import Stylizer
 
-    stylizer = Stylizer(model, artifact=artifact, threads=threads)
-    stylize_files(photos, stylizer, output, on_done=_report)
+    control = Control(
+        strength=strength,
+        preserve_color=preserve_color,
+        size=size,
+        upscale_to_original=upscale_to_original,
+        style_scale=style_scale,
+    )
+    options = BatchOptions(
+        control=control,
+        keep_metadata=_keeps(metadata),
+        skip_existing=skip_existing,
+        max_pixels=checked_limit(MAX_PIXELS if max_pixels is None else max_pixels),
+        limits=FetchLimits(
+            max_bytes=max_download_mb * _MB, timeout_s=timeout, allow_private=allow_private
+        ),
+        ending=None if format is None else ending_of(format),
+        pattern=ALL if glob is None else glob,
+    )
+    _refuse_streams_in_conflict(output, json_output)
+    stylizer = Stylizer(
+        model, precision=precision, artifact=artifact, threads=threads, provider=provider
+    )
+    _warn(control)
+    _run(photos, output, stylizer, options, model=model, json_output=json_output)
 
 
-def _report(done: "Stylized") -> None:
-    typer.echo(f"{done.output}  {done.width}x{done.height}  {done.seconds:.2f} s")
+def _run(
+    photos: list[str],
+    output: str,
+    stylizer: Any,
+    options: "BatchOptions",
+    *,
+    model: str,
+    json_output: bool,
+) -> None:
+    from nstc.runtime.files.batch import stylize_files
+    from nstc.runtime.files.sources import is_many
+
+    many = is_many(photos)
+
+    def report(outcome: "Outcome") -> None:
+        _report(outcome, quiet=json_output, many=many, piped=output == "-")
+
+    outcomes = stylize_files(photos, output, stylizer, options, report)
+    if json_output:
+        typer.echo(json.dumps(_summary(outcomes, model), indent=1))
+    failed = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if failed and not many:
+        raise failed[0]
+    if many:
+        _tell(
+            f"{_count(outcomes, 'done')} done, {_count(outcomes, 'skipped')} skipped, "
+            f"{len(failed)} failed"
+        )
+    if failed:
+        raise BatchError(
+            f"{len(failed)} of {len(outcomes)} pictures could not be stylised: "
+            "each is named above, and the others are done."
+        )
+
+
+def _report(outcome: "Outcome", *, quiet: bool, many: bool, piped: bool) -> None:
+    """A line a picture: on standard output if it was made, on standard error if not."""
+    place = _printable(outcome.source if outcome.output == "-" else outcome.output)
+    for note in outcome.notes:
+        _tell(f"{place}: {note}")
+    if outcome.error is not None:
+        if many:
+            _tell(str(outcome.error))
+    elif not quiet:
+        frames = f"  {outcome.frames} frames" if outcome.frames > 1 else ""
+        line = f"{place}  {outcome.width}x{outcome.height}{frames}  {outcome.seconds:.2f} s"
+        if outcome.status == "skipped":
+            line = f"{place}  skipped, it is there already"
+        typer.echo(line, err=piped)
+
+
+def _summary(outcomes: "list[Outcome]", model: str) -> dict[str, Any]:
+    return {
+        "schema": _SCHEMA,
+        "model": model,
+        **{status: _count(outcomes, status) for status in ("done", "skipped", "failed")},
+        "pictures": [
+            {
+                "source": outcome.source,
+                "output": outcome.output,
+                "status": outcome.status,
+                "width": outcome.width,
+                "height": outcome.height,
+                "frames": outcome.frames,
+                "seconds": round(outcome.seconds, 4),
+                "notes": list(outcome.notes),
+                "error": None
+                if outcome.error is None
+                else {"kind": type(outcome.error).__name__, "message": str(outcome.error)},
+            }
+            for outcome in outcomes
+        ],
+    }
+
+
+def _count(outcomes: "list[Outcome]", status: str) -> int:
+    return sum(outcome.status == status for outcome in outcomes)
+
+
+def _keeps(metadata: str) -> bool:
+    if metadata not in {"keep", "strip"}:
+        raise OptionError(f"metadata is {metadata}: expected keep or strip.")
+    return metadata == "keep"
+
+
+def _refuse_streams_in_conflict(output: str, json_output: bool) -> None:
+    from nstc.runtime.files.streams import refuse_terminal_output
+
+    if output != "-":
+        return
+    if json_output:
+        raise OptionError("-o - and --json both want standard output: give one of the two.")
+    refuse_terminal_output()
+
+
+def _warn(control: "Control") -> None:
+    if control.warning is not None:
+        _tell(control.warning)
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(_printable(" ".join(line.splitlines())) + "\n")
+    sys.stderr.flush()
+
+
+def _printable(text: str) -> str:
+    """Names that are not UTF-8 with what is not written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()

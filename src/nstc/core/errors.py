@@ -6,6 +6,8 @@
     ├── MissingExtraError     5   an optional part of nstc is not installed
     ├── ImageError           10   a file that can't be read as a picture
     ├── PhotosError          11   a folder without photographs
+    ├── BatchError           12   some of several pictures that could not be made; the rest are
+    ├── FetchError           13   an address that gives no picture
     ├── BundleError          20   a path that is no bundle
     │   ├── CorruptBundleError   21   a file that is missing or not what the manifest says
     │   ├── SchemaVersionError   22   written by a newer nstc
@@ -64,6 +66,18 @@ class PhotosError(NstcError):
     """A folder that holds no photographs, or too few."""
 
     exit_code = 11
+
+
+class BatchError(NstcError):
+    """Some of several pictures could not be made; the others are."""
+
+    exit_code = 12
+
+
+class FetchError(NstcError):
+    """An address that gives no picture: not reachable, not allowed, or past a limit."""
+
+    exit_code = 13
 
 
 class BundleError(NstcError):

@@ -1,0 +1,1 @@
+"""Stylising files: folders, streams and addresses in, files out, many at a time."""

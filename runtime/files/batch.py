@@ -1,0 +1,242 @@
+"""Stylising many files: what fails is told and the rest is done."""
+
+import errno
+import io
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+from nstc.core.errors import (
+    FetchError,
+    ImageError,
+    MissingExtraError,
+    NstcError,
+    OptionError,
+    OutputError,
+)
+from nstc.core.images import MAX_PIXELS, format_of, write_picture
+from nstc.core.images.formats import ANIMATED, ENDINGS
+from nstc.core.images.picture import Frame, Metadata, Picture
+from nstc.core.images.reading import ImageFile
+from nstc.core.images.writing import (
+    WITHOUT_ALPHA,
+    encode_animation,
+    encode_picture,
+    refuse_unfit,
+    write_animation,
+)
+from nstc.runtime.control import PLAIN, Control
+from nstc.runtime.files.destinations import Job, plan
+from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits
+from nstc.runtime.files.folders import ALL
+from nstc.runtime.files.sources import find_sources, is_many
+from nstc.runtime.files.streams import write_standard_output
+from nstc.runtime.stylizer import Stylizer
+
+_OF_ONE_PICTURE: Final = (ImageError, OptionError, FetchError, OutputError, MissingExtraError)
+"""What keeps no other picture from being made; all else ends the batch."""
+
+_OF_THE_DISK: Final = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """How each file is read, painted and written.
+
+    Attributes:
+        control: Strength and so on.
+        keep_metadata: Whether EXIF and XMP, place and time included, go to the result.
+        skip_existing: Whether a target that is there is left alone.
+        max_pixels: The most that are decoded of one file.
+        limits: Of addresses and of standard input.
+        ending: Of the files written, such as .png; None for that of each source.
+        pattern: Which files of folders, as `nstc.runtime.files.folders.files_in` takes it.
+    """
+
+    control: Control = PLAIN
+    keep_metadata: bool = False
+    skip_existing: bool = False
+    max_pixels: int = MAX_PIXELS
+    limits: FetchLimits = USUAL_LIMITS
+    ending: str | None = None
+    pattern: str = ALL
+
+
+USUAL: Final = BatchOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one picture.
+
+    Attributes:
+        source: As the user knows it.
+        output: The file, "-" for standard output.
+        status: Whether it was made.
+        width: Of the result in pixels; 0 if there is none.
+        height: Likewise.
+        frames: Of an animation; 1 for other pictures.
+        seconds: From opening the source to the written file.
+        notes: What the user may not expect of the result.
+        error: Why it was not made.
+    """
+
+    source: str
+    output: str
+    status: Literal["done", "skipped", "failed"]
+    width: int = 0
+    height: int = 0
+    frames: int = 1
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    error: NstcError | None = None
+
+
+def stylize_files(
+    inputs: Sequence[str],
+    output: str,
+    stylizer: Stylizer,
+    options: BatchOptions = USUAL,
+    on_outcome: Callable[[Outcome], None] | None = None,
+) -> list[Outcome]:
+    """Stylise files, folders, standard input and addresses, one picture after the other.
+
+    Args:
+        inputs: As `nstc.runtime.files.sources.find_sources` takes them.
+        output: As `nstc.runtime.files.destinations.plan` takes it.
+        stylizer: What paints.
+        options: How.
+        on_outcome: Told of each picture as it is done.
+
+    Returns:
+        What became of each, in order; those that failed are among them.
+
+    Raises:
+        OptionError: nothing was named, or two pictures would land on one name, or one be
+            overwritten; nothing is done then.
+        ImageError: a folder holds no picture.
+        OutputError: the disk is full or takes nothing, so that no other could be written either.
+        CorruptBundleError: the model is no style network.
+    """
+    sources = find_sources(inputs, pattern=options.pattern, output=output)
+    jobs = plan(sources, output, many=is_many(inputs), ending=options.ending)
+    outcomes = []
+    for job in jobs:
+        outcome = _outcome_of(job, stylizer, options)
+        outcomes.append(outcome)
+        if on_outcome is not None:
+            on_outcome(outcome)
+    return outcomes
+
+
+def _outcome_of(job: Job, stylizer: Stylizer, options: BatchOptions) -> Outcome:
+    start = time.perf_counter()
+    base = Outcome(
+        source=job.source.name,
+        output="-" if job.target is None else str(job.target),
+        status="failed",
+    )
+    if options.skip_existing and job.target is not None and job.target.is_file():
+        return replace(base, status="skipped")
+    try:
+        made = _make(job, stylizer, options)
+    except _OF_ONE_PICTURE as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _OF_THE_DISK:
+            raise
+        return replace(base, error=error, seconds=time.perf_counter() - start)
+    except MemoryError:
+        too_large = ImageError(f"{job.source.name} does not fit into the memory: give --size.")
+        return replace(base, error=too_large, seconds=time.perf_counter() - start)
+    return replace(
+        base,
+        status="done",
+        width=made.width,
+        height=made.height,
+        frames=made.frames,
+        notes=made.notes,
+        seconds=time.perf_counter() - start,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    width: int
+    height: int
+    frames: int
+    notes: tuple[str, ...]
+
+
+def _make(job: Job, stylizer: Stylizer, options: BatchOptions) -> _Made:
+    """Read, paint and write one file."""
+    with job.source.open(max_pixels=options.max_pixels, limits=options.limits) as file:
+        name = _format_for(job, file, options)
+        metadata = file.metadata() if options.keep_metadata else None
+        if file.frames > 1 and name in ANIMATED:
+            return _make_animation(job, file, name, metadata, stylizer, options.control)
+        return _make_still(job, file, name, metadata, stylizer, options.control)
+
+
+def _make_still(
+    job: Job,
+    file: ImageFile,
+    name: str,
+    metadata: Metadata | None,
+    stylizer: Stylizer,
+    control: Control,
+) -> _Made:
+    picture = stylizer.paint(replace(file.picture(), metadata=metadata), control)
+    refuse_unfit(name, picture)
+    if job.target is not None:
+        write_picture(job.target, picture)
+    else:
+        stream = io.BytesIO()
+        encode_picture(stream, picture, name)
+        write_standard_output(stream.getvalue())
+    height, width = picture.rgb.shape[:2]
+    return _Made(width=width, height=height, frames=1, notes=_notes(file, picture, name))
+
+
+def _make_animation(
+    job: Job,
+    file: ImageFile,
+    name: str,
+    metadata: Metadata | None,
+    stylizer: Stylizer,
+    control: Control,
+) -> _Made:
+    size = (0, 0)
+
+    def painted() -> Iterator[Frame]:
+        nonlocal size
+        for frame in stylizer.paint_frames(file.animation(), control):
+            size = frame.picture.rgb.shape[:2]
+            yield replace(frame, picture=replace(frame.picture, metadata=metadata))
+
+    if job.target is not None:
+        write_animation(job.target, painted(), file.plays)
+    else:
+        stream = io.BytesIO()
+        encode_animation(stream, painted(), name, file.plays)
+        write_standard_output(stream.getvalue())
+    return _Made(width=size[1], height=size[0], frames=file.frames, notes=())
+
+
+def _format_for(job: Job, file: ImageFile, options: BatchOptions) -> str:
+    """Pillow's name of the format to write: what was asked for, or as the source."""
+    if job.target is not None:
+        return format_of(job.target)
+    ending = options.ending or ENDINGS.get(file.format, ".png")
+    return format_of(Path("-" + ending))
+
+
+def _notes(file: ImageFile, picture: Picture, name: str) -> tuple[str, ...]:
+    notes = []
+    if file.frames > 1:
+        notes.append(f"the first of {file.frames} frames: {name} holds no animation")
+    elif file.pages > 1 and file.format != "MPO":  # whose further pages are previews
+        notes.append(f"the first of {file.pages} pages")
+    if picture.alpha is not None and name in WITHOUT_ALPHA:
+        notes.append(f"transparency is lost: {name} holds none")
+    return tuple(notes)

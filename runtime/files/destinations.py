@@ -1,0 +1,110 @@
+"""Where each picture goes, decided before any work: no two on one name, none over a photograph."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from nstc.core.errors import OptionError, OutputError
+from nstc.core.images import FORMATS, format_of
+from nstc.runtime.files.sources import STANDARD_STREAM, Source
+
+_ENDING_FOR_THE_REST: Final = ".png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One picture to be made.
+
+    Attributes:
+        source: What of.
+        target: The file to write; None for standard output.
+    """
+
+    source: Source
+    target: Path | None
+
+
+def plan(
+    sources: Sequence[Source], output: str | Path, *, many: bool, ending: str | None = None
+) -> list[Job]:
+    """Give each source its target.
+
+    Args:
+        sources: The pictures, at least one.
+        output: `-` for standard output; for one picture a file; for several, or where it is a
+            folder or has no ending of a picture, a folder in which they keep their names and the
+            folders they lay in.
+        many: Whether the user named several pictures or a folder, even if it holds only one.
+        ending: Of all files, such as .png; None for that of each source.
+
+    Raises:
+        OptionError: two pictures would land on one name, one would be overwritten, or the output
+            is no place for them.
+        OutputError: a folder is needed where there is a file.
+    """
+    if str(output) == STANDARD_STREAM:
+        if many:
+            raise OptionError("-o - takes one picture: give the name of a folder for several.")
+        return [Job(source=sources[0], target=None)]
+    place = Path(output)
+    if not many and not _is_folder(place) and _is_picture_name(place):
+        _refuse_other_format(place, ending)
+        jobs = [Job(source=sources[0], target=place)]
+    else:
+        _refuse_as_folder(place, len(sources), many=many)
+        jobs = [Job(source=each, target=place / _place_of(each, ending)) for each in sources]
+    _refuse_collisions([job for job in jobs if job.source.failure is None])
+    return jobs
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder; one that may not be looked at is found out when it is written."""
+    return os.path.isdir(path)  # noqa: PTH112  (pathlib raises there)
+
+
+def _is_picture_name(path: Path) -> bool:
+    """Whether a name ends as some picture's does, even one that is not written."""
+    ending = path.suffix.lower()
+    return ending in FORMATS or ending in Image.registered_extensions()
+
+
+def _refuse_other_format(path: Path, ending: str | None) -> None:
+    name = format_of(path)
+    if ending is not None and FORMATS[ending] != name:
+        raise OptionError(f"output is {path}, but format is {ending[1:]}: give one of the two.")
+
+
+def _refuse_as_folder(output: Path, count: int, *, many: bool) -> None:
+    if _is_folder(output):
+        return
+    if os.path.exists(output):  # noqa: PTH110
+        raise OutputError(f"cannot write into {output}: it is a file. Give the name of a folder.")
+    if many and _is_picture_name(output):
+        raise OptionError(
+            f"output is {output}, one picture, for {count} photographs: give the name of a folder."
+        )
+
+
+def _place_of(source: Source, ending: str | None) -> Path:
+    own = source.place.suffix if source.place.suffix.lower() in FORMATS else _ENDING_FOR_THE_REST
+    return source.place.parent / ((source.place.stem or "picture") + (ending or own))
+
+
+def _refuse_collisions(jobs: Sequence[Job]) -> None:
+    photos = {os.path.realpath(job.source.path) for job in jobs if job.source.path is not None}
+    taken: dict[str, Source] = {}
+    for job in jobs:
+        if job.target is None:
+            continue
+        if os.path.realpath(job.target) in photos:
+            raise OptionError(f"{job.target} is one of the photographs: choose another --output.")
+        other = taken.setdefault(os.path.normcase(job.target), job.source)
+        if other is not job.source:
+            raise OptionError(
+                f"{other.name} and {job.source.name} would both be written to {job.target}: "
+                "rename one of them, or stylise them into two folders."
+            )

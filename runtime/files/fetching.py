@@ -1,0 +1,238 @@
+"""Pictures from http and https addresses, within limits of bytes, time, redirects and place."""
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+
+from nstc.core.errors import FetchError, OptionError
+from nstc.core.version import VERSION
+from nstc.runtime.files.addresses import addresses_of, refuse_private
+
+MAX_REDIRECTS: Final = 5
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_PORTS: Final = {"http": 80, "https": 443}
+_KINDS: Final = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+_CHUNK: Final = 1 << 16
+_HEADERS: Final = {
+    "User-Agent": f"nstc/{VERSION}",
+    "Accept": "image/*",
+    "Accept-Encoding": "identity",  # what is unpacked on the way escapes the limit of bytes
+    "Connection": "close",
+}
+_OTHER_SCHEMES: Final = ("://", "data:")
+_UNPRINTABLE_NAME: Final = "picture"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchLimits:
+    """How much an address, or standard input, may take.
+
+    Attributes:
+        max_bytes: Of the file.
+        timeout_s: For all of it, redirects included; looking a name up is up to the system.
+        allow_private: Whether this machine and private networks may be connected to.
+
+    Raises:
+        OptionError: a number is out of range.
+    """
+
+    max_bytes: int = 64_000_000
+    timeout_s: float = 30.0
+    allow_private: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_bytes <= 1 << 40:
+            raise OptionError(f"max-download-mb is {self.max_bytes / 1e6:g}: expected above 0.")
+        if not 0 < self.timeout_s <= 86_400:
+            raise OptionError(f"timeout is {self.timeout_s:g}: expected seconds above 0, to 86400.")
+
+
+USUAL_LIMITS: Final = FetchLimits()
+
+
+def is_address(given: str) -> bool:
+    """Whether what a user named is an address rather than a file."""
+    return any(mark in given[:32] for mark in _OTHER_SCHEMES)
+
+
+def file_name_of(address: str) -> str:
+    """A file's name for what an address gives: the last part of its path, printable."""
+    name = PurePosixPath(unquote(urlsplit(address).path).replace("\\", "/")).name
+    printable = "".join(letter for letter in name if letter.isprintable() and letter not in ':"|?*')
+    return printable[-100:].lstrip(".") or _UNPRINTABLE_NAME
+
+
+def fetch(address: str, limits: FetchLimits) -> bytes:
+    """The content behind an address.
+
+    No proxy is used, no cookie or password sent, and nothing kept. The connection is made to the
+    very IP address that was checked, so that a name server can't answer twice in two ways.
+
+    Raises:
+        FetchError: it is no http or https address, it can't be reached, it answers with an error,
+            it redirects too often, or it is past one of the limits.
+    """
+    deadline = time.monotonic() + limits.timeout_s
+    current = address
+    for _ in range(MAX_REDIRECTS + 1):
+        content, target = _one_answer(current, limits, deadline)
+        if target is None:
+            return content
+        following = urljoin(current, target)
+        if urlsplit(current).scheme == "https" and urlsplit(following).scheme == "http":
+            raise FetchError(f"{address} redirects from https to plain http: not followed.")
+        current = following
+    raise FetchError(f"{address} redirects more than {MAX_REDIRECTS} times: not followed further.")
+
+
+def _one_answer(address: str, limits: FetchLimits, deadline: float) -> tuple[bytes, str | None]:
+    """The content, or where it redirects to."""
+    parts = _parts_of(address)
+    host = parts.hostname or ""
+    port = parts.port or _PORTS[parts.scheme]
+    candidates = addresses_of(host, port, allow_private=limits.allow_private)
+    with _within(deadline, address, limits) as watch:
+        connection = _connected(parts, candidates, port, watch, limits)
+        try:
+            connection.request("GET", _target_of(parts), headers=_HEADERS)
+            with connection.getresponse() as response:
+                if response.status in _REDIRECTS:
+                    return b"", response.headers.get("Location", "")
+                if response.status != http.client.OK:
+                    raise FetchError(f"{address} answers {response.status} {response.reason}.")
+                return _body_of(response, address, limits), None
+        finally:
+            connection.close()
+
+
+def _parts_of(address: str) -> SplitResult:
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError as error:
+        raise FetchError(f"{address} is no address: {error}.") from error
+    if parts.scheme not in _PORTS:
+        raise FetchError(f"{address} is not fetched: only http and https are.")
+    if not parts.hostname or port == 0:
+        raise FetchError(f"{address} is no address: it names no host.")
+    if parts.username is not None or parts.password is not None:
+        raise FetchError(f"the address at {parts.hostname} holds a password: none is ever sent.")
+    return parts
+
+
+def _target_of(parts: SplitResult) -> str:
+    """Path and query, with everything that HTTP does not allow in them written as %XX."""
+    text = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    octets = text.encode("utf-8", "surrogateescape")
+    return "".join(chr(octet) if 0x20 < octet < 0x7F else f"%{octet:02X}" for octet in octets)
+
+
+def _body_of(response: http.client.HTTPResponse, address: str, limits: FetchLimits) -> bytes:
+    too_large = FetchError(
+        f"{address} holds more than {limits.max_bytes / 1e6:g} MB: raise --max-download-mb."
+    )
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity":
+        raise FetchError(f"{address} answers in encoding {encoding}, which was not asked for.")
+    if response.length is not None and response.length > limits.max_bytes:
+        raise too_large
+    expected = response.length
+    body = bytearray()
+    while chunk := response.read(_CHUNK):
+        body += chunk
+        if len(body) > limits.max_bytes:
+            raise too_large
+    if expected is not None and len(body) < expected:
+        raise FetchError(f"{address} broke off after {len(body)} of {expected} bytes.")
+    return bytes(body)
+
+
+class _Watch:
+    """Ends a connection when time is up: a server that drips bytes outlasts a socket's limit."""
+
+    def __init__(self, deadline: float) -> None:
+        self.socket: socket.socket | None = None
+        self.expired = False
+        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._expire)
+        self._timer.daemon = True
+        self._deadline = deadline
+
+    def __enter__(self) -> "_Watch":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._timer.cancel()
+
+    def remaining_s(self) -> float:
+        return max(0.001, self._deadline - time.monotonic())
+
+    def _expire(self) -> None:
+        self.expired = True
+        if self.socket is not None:
+            with contextlib.suppress(OSError):  # it may be closed already
+                # a TLS socket's own method would take its state from under the reading thread
+                socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def _within(deadline: float, address: str, limits: FetchLimits) -> Iterator[_Watch]:
+    """Run a connection; what goes wrong with it becomes a `FetchError` that names the address."""
+    watch = _Watch(deadline)
+    try:
+        with watch:
+            yield watch
+    except (FetchError, OSError, http.client.HTTPException, ValueError) as error:
+        if watch.expired or isinstance(error, TimeoutError):
+            raise FetchError(
+                f"{address} took longer than {limits.timeout_s:g} s: raise --timeout."
+            ) from error
+        if isinstance(error, FetchError):
+            raise
+        reason = str(error) or type(error).__name__
+        raise FetchError(f"{address} can't be fetched: {reason}.") from error
+    if watch.expired:
+        raise FetchError(f"{address} took longer than {limits.timeout_s:g} s: raise --timeout.")
+
+
+def _connected(
+    parts: SplitResult, candidates: list[str], port: int, watch: _Watch, limits: FetchLimits
+) -> http.client.HTTPConnection:
+    """A connection to the first of some IP addresses that takes one."""
+    host = parts.hostname or ""
+    connection: http.client.HTTPConnection = _KINDS[parts.scheme](host, port)
+    connection.auto_open = 0  # a second connection would look the name up again
+    opened = _socket_to(candidates, port, watch)
+    try:
+        watch.socket = opened
+        if not limits.allow_private:
+            refuse_private(host, str(opened.getpeername()[0]))
+        if parts.scheme == "https":
+            opened = ssl.create_default_context().wrap_socket(
+                opened, server_hostname=host, do_handshake_on_connect=False
+            )
+            watch.socket = opened
+            opened.do_handshake()
+    except BaseException:
+        opened.close()
+        raise
+    connection.sock = opened
+    return connection
+
+
+def _socket_to(candidates: list[str], port: int, watch: _Watch) -> socket.socket:
+    failure: OSError | None = None
+    for candidate in candidates:
+        try:
+            return socket.create_connection((candidate, port), timeout=watch.remaining_s())
+        except OSError as error:
+            failure = error
+    raise failure or OSError("no address")

@@ -1,0 +1,114 @@
+"""What the user named, as a list of pictures to be read: files, folders, `-` and addresses."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from nstc.core.errors import ImageError, NstcError, OptionError
+from nstc.core.images import MAX_PIXELS
+from nstc.core.images.reading import ImageFile
+from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits, fetch, file_name_of, is_address
+from nstc.runtime.files.folders import ALL, files_in
+from nstc.runtime.files.streams import read_standard_input
+
+STANDARD_STREAM: Final = "-"
+_STREAM_NAME: Final = "standard input"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A picture that is to be read.
+
+    Attributes:
+        name: As the user knows it: a path, an address, or "standard input".
+        place: Where the result goes below the output folder, with the source's own ending.
+        path: The file, or None where there is none.
+        failure: Why it can't be read, if that is known already.
+    """
+
+    name: str
+    place: Path
+    path: Path | None = None
+    failure: NstcError | None = None
+
+    def open(
+        self, *, max_pixels: int = MAX_PIXELS, limits: FetchLimits = USUAL_LIMITS
+    ) -> ImageFile:
+        """Read its header.
+
+        Args:
+            max_pixels: The most that are decoded.
+            limits: Of bytes and time.
+
+        Raises:
+            ImageError: it can't be read as a picture, or holds more bytes than `limits` allow.
+            FetchError: an address gave nothing.
+            MissingExtraError: it is HEIF, and what reads that is not installed.
+        """
+        if self.failure is not None:
+            raise self.failure
+        if self.path is not None:
+            return ImageFile(self.path, max_pixels=max_pixels)
+        if self.name == _STREAM_NAME:
+            content = read_standard_input(limits.max_bytes)
+        else:
+            content = fetch(self.name, limits)
+        return ImageFile(content, self.name, max_pixels=max_pixels)
+
+
+def is_many(inputs: Sequence[str]) -> bool:
+    """Whether more than one picture was named, or a folder, however many it holds."""
+    return len(inputs) > 1 or any(map(_is_folder, inputs))
+
+
+def find_sources(
+    inputs: Sequence[str], *, pattern: str = ALL, output: str | Path | None = None
+) -> list[Source]:
+    """The pictures behind what the user named, in that order, a folder's sorted by name.
+
+    Args:
+        inputs: Files, folders, `-` for standard input, http and https addresses.
+        pattern: Which files of folders count, as `nstc.runtime.files.folders.files_in` takes it.
+        output: Where results go: if it is a folder inside one of these, it is not looked into.
+
+    Returns:
+        At least one source. What can't be read is among them, with its failure.
+
+    Raises:
+        OptionError: nothing was named, or standard input twice.
+        ImageError: a folder holds no picture.
+    """
+    if not inputs:
+        raise OptionError("no photographs were given: name at least one.")
+    if list(inputs).count(STANDARD_STREAM) > 1:
+        raise OptionError("- was given twice: standard input can be read once.")
+    found: list[Source] = []
+    for given in inputs:
+        found += _sources_of(given, pattern, None if output is None else Path(output))
+    return found
+
+
+def _is_folder(given: str) -> bool:
+    return given != STANDARD_STREAM and not is_address(given) and os.path.isdir(given)  # noqa: PTH112 (no error where it may not look)
+
+
+def _sources_of(given: str, pattern: str, leave_out: Path | None) -> Iterator[Source]:
+    if given == STANDARD_STREAM:
+        yield Source(name=_STREAM_NAME, place=Path("stdin"))
+    elif is_address(given):
+        yield Source(name=given, place=Path(file_name_of(given)))
+    elif _is_folder(given):
+        folder = Path(given)
+        if leave_out is not None and os.path.realpath(leave_out) == os.path.realpath(folder):
+            raise OptionError(f"{folder} holds the photographs: choose another --output.")
+        any_found = False
+        for path, failure in files_in(folder, pattern, leave_out):
+            any_found = True
+            place = path.relative_to(folder)
+            yield Source(name=str(path), place=place, path=path, failure=failure)
+        if not any_found:
+            raise ImageError(f"no pictures in {folder}: none there is like {pattern}.")
+    else:
+        yield Source(name=given, place=Path(Path(given).name), path=Path(given))
