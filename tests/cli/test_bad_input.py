@@ -84,9 +84,19 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "--size-multiple": [0, -1, 1025, HUGE],
         "--seed": [-1, 2**63, HUGE],
     },
-    "stylize": {"--threads": [0, -1, 257, HUGE]},
+    "stylize": {
+        "--threads": [0, -1, 257, HUGE],
+        "--size": [0, -1, 15, HUGE],
+        "--strength": [-1.1, 3.1, "nan", "inf"],
+        "--style-scale": [0, -1, 9, "nan"],
+        "--max-pixels": [0, -1, 2**31, HUGE],
+        "--max-download-mb": [0, -1, HUGE],
+        "--timeout": [0, -1, "nan", "inf"],
+    },
 }
 """Values of every numeric flag that must be refused before any work begins."""
+
+NUMERIC = {int, float, int | None, float | None}
 
 CALLS = {
     "train": ["--style", "missing.png", "-o", "out"],
@@ -129,7 +139,7 @@ class TestNumbers:
     def test_no_numeric_flag_is_forgotten_here(self, verb) -> None:
         function = getattr(importlib.import_module(f"nstc.cli.{verb}"), verb)
         hints = get_type_hints(function)
-        numeric = {name for name, hint in hints.items() if hint in {int | None, float | None}}
+        numeric = {name for name, hint in hints.items() if hint in NUMERIC}
         assert {f"--{name.replace('_', '-')}" for name in numeric} == set(REFUSED[verb])
 
     @pytest.mark.parametrize(
@@ -147,7 +157,7 @@ class TestNumbers:
             (["export", "m", "--static", "0x0"], "from 1 to"),
             (["export", "m", "--static", "99999999x8"], "from 1 to"),
             (["export", "m", "--static", "512"], "such as 512x512"),
-            (["stylize", "a.png", "-o", "b.gif"], "use one of .png"),
+            (["stylize", "a.png", "-o", "b.psd"], "use one of .png"),
         ],
     )
     def test_other_settings_that_can_not_be(self, nstc, bundle, arguments, told) -> None:
@@ -205,18 +215,20 @@ class TestPhotographs:
         assert "truncated" in done.error
         assert not (tmp_path / "out").exists()
 
-    def test_a_folder(self, stylize, photo_folder) -> None:
-        done = stylize(photo_folder)
+    def test_a_folder_without_pictures(self, stylize, photo_folder) -> None:
+        (photo_folder / "empty").mkdir()
+        done = stylize(photo_folder / "empty")
         assert done.code == 10
-        assert "is a folder: name the pictures in it" in done.error
+        assert "no pictures in" in done.error
 
     def test_one_bad_of_several(self, stylize, save_picture, pixels, tmp_path) -> None:
         save_picture(pixels, "a.png")
         save_picture(pixels, "c.png")
         (tmp_path / "b.png").write_bytes(b"")
         done = stylize("a.png", "b.png", "c.png")
-        assert done.code == 10
-        assert "1 of 3 photographs could not be stylised: b.png is empty" in done.error
+        assert done.code == 12
+        assert "1 of 3 pictures could not be stylised" in done.error
+        assert "b.png is empty" in done.err
         assert listing(tmp_path / "out") == {"a.png", "c.png"}
         assert len(done.out.splitlines()) == 2
 

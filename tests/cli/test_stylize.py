@@ -1,14 +1,29 @@
+import io
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from nstc.cli.app import app
-from nstc.core.errors import ImageError, OptionError
+from nstc.core.errors import ImageError, MissingExtraError, OptionError
 
 
-def stylize(*arguments):
-    return CliRunner().invoke(app, ["stylize", *map(str, arguments)], catch_exceptions=True)
+def stylize(*arguments, **options):
+    return CliRunner().invoke(app, ["stylize", *map(str, arguments)], **options)
+
+
+@pytest.fixture
+def folder(save_picture, pixels, tmp_path):
+    """Two good photographs and a broken one between them."""
+    save_picture(pixels, "in/a.png")
+    save_picture(pixels[:20], "in/sub/c.png")
+    (tmp_path / "in/b.png").write_bytes(b"no picture")
+    return tmp_path / "in"
 
 
 def test_a_line_a_file_with_size_and_seconds(bundle, save_picture, pixels, tmp_path) -> None:
@@ -20,25 +35,162 @@ def test_a_line_a_file_with_size_and_seconds(bundle, save_picture, pixels, tmp_p
         (str(tmp_path / "out" / "a.png"), "53x37", "s"),
         (str(tmp_path / "out" / "b.png"), "53x20", "s"),
     ]
+    assert done.stderr == "2 done, 0 skipped, 0 failed\n"
     with Image.open(tmp_path / "out" / "a.png") as painted:
         np.testing.assert_array_equal(np.asarray(painted), 255 - pixels)
 
 
-def test_the_artifact_can_be_chosen(make_bundle, save_picture, pixels, tmp_path) -> None:
+class TestABatch:
+    def test_a_bad_one_is_named_and_the_rest_is_done(self, nstc, bundle, folder, tmp_path) -> None:
+        done = nstc("stylize", folder, "-m", bundle.path, "-o", tmp_path / "out")
+        assert done.code == 12
+        assert done.error.startswith("nstc: 1 of 3 pictures could not be stylised")
+        assert done.err.splitlines()[0] == (
+            f"{folder}/b.png is not a picture that Pillow can read: "
+            "give a PNG, JPEG, WebP, GIF or TIFF file."
+        )
+        assert len(done.out.splitlines()) == 2
+        assert (tmp_path / "out/sub/c.png").is_file()
+
+    def test_as_json(self, nstc, bundle, folder, tmp_path) -> None:
+        done = nstc("stylize", folder, "-m", bundle.path, "-o", tmp_path / "out", "--json")
+        assert done.code == 12
+        told = json.loads(done.out)
+        assert told["schema"] == "nstc.stylize/1"
+        assert (told["done"], told["skipped"], told["failed"]) == (2, 0, 1)
+        assert [picture["status"] for picture in told["pictures"]] == ["done", "failed", "done"]
+        first, bad, last = told["pictures"]
+        assert (first["width"], first["height"], first["frames"]) == (53, 37, 1)
+        assert bad["error"]["kind"] == "ImageError"
+        assert bad["error"]["message"].startswith(f"{folder}/b.png is not a picture")
+        assert last["output"] == str(tmp_path / "out/sub/c.png")
+
+    def test_resumed(self, nstc, bundle, folder, tmp_path) -> None:
+        call = ["stylize", folder, "-m", bundle.path, "-o", tmp_path / "out", "--skip-existing"]
+        nstc(*call)
+        done = nstc(*call)
+        assert [line.split("  ")[1] for line in done.out.splitlines()] == [
+            "skipped, it is there already"
+        ] * 2
+        assert "0 done, 2 skipped, 1 failed" in done.err
+
+    def test_by_a_pattern_and_in_one_format(self, nstc, bundle, folder, tmp_path) -> None:
+        out = tmp_path / "out"
+        done = nstc(
+            *("stylize", folder, "-m", bundle.path, "-o", out),
+            *("--glob", "[ac].png", "--format", "jpeg"),
+        )
+        assert done.code == 0, done.err
+        found = sorted(str(path.relative_to(out)) for path in out.rglob("*.*"))
+        assert found == ["a.jpg", "sub/c.jpg"]
+
+    def test_a_name_that_is_no_utf_8(self, bundle, save_picture, pixels, tmp_path) -> None:
+        save_picture(pixels, "in/" + os.fsdecode(b"caf\xe9.png"))
+        (tmp_path / "in" / os.fsdecode(b"bad\xe9.png")).touch()
+        call = ["stylize", "in", "-m", str(bundle.path), "-o", "out", "--threads", "1"]
+        done = subprocess.run(
+            [sys.executable, "-m", "nstc", *call],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONUTF8": "1"},
+        )
+        assert done.returncode == 12, done.stderr
+        assert done.stdout.startswith("out/caf\\udce9.png  53x37")
+        assert done.stderr.startswith("in/bad\\udce9.png is empty")
+        assert (tmp_path / "out" / os.fsdecode(b"caf\xe9.png")).is_file()
+
+
+class TestPipes:
+    def test_in_and_out(self, bundle, pixels) -> None:
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "PNG")
+        done = stylize("-", "-m", bundle.path, "-o", "-", input=stream.getvalue())
+        assert done.exit_code == 0, done.stderr
+        with Image.open(io.BytesIO(done.stdout_bytes)) as painted:
+            np.testing.assert_array_equal(np.asarray(painted), 255 - pixels)
+        assert done.stderr.startswith("standard input  53x37")
+
+    def test_json_and_a_picture_do_not_go_into_one_pipe(self, bundle, save_picture, pixels) -> None:
+        done = stylize(save_picture(pixels), "-m", bundle.path, "-o", "-", "--json")
+        assert isinstance(done.exception, OptionError)
+        assert "both want standard output" in str(done.exception)
+
+
+class TestControl:
+    def painted(self, bundle, save_picture, pixels, tmp_path, *arguments) -> np.ndarray:
+        out = tmp_path / "out.png"
+        done = stylize(save_picture(pixels), "-m", bundle.path, "-o", out, *arguments)
+        assert done.exit_code == 0, done.output
+        with Image.open(out) as image:
+            return np.asarray(image)
+
+    def test_strength(self, bundle, save_picture, pixels, tmp_path) -> None:
+        result = self.painted(bundle, save_picture, pixels, tmp_path, "--strength", 0)
+        np.testing.assert_array_equal(result, pixels)
+
+    def test_colour(self, bundle, save_picture, tmp_path) -> None:
+        grey = np.full((8, 8, 3), (150, 100, 100), np.uint8)
+        result = self.painted(bundle, save_picture, grey, tmp_path, "--preserve-color")
+        assert result[0, 0].tolist() == [175, 125, 125]
+
+    @pytest.mark.parametrize(
+        ("arguments", "shape"),
+        [
+            (["--size", 106], (74, 106, 3)),
+            (["--size", 106, "--upscale-to-original"], (37, 53, 3)),
+            (["--style-scale", 2], (37, 53, 3)),
+        ],
+    )
+    def test_sizes(self, bundle, save_picture, pixels, tmp_path, arguments, shape) -> None:
+        result = self.painted(bundle, save_picture, pixels, tmp_path, *arguments)
+        assert result.shape == shape
+
+    def test_extrapolation_is_warned_of_once(self, bundle, folder, tmp_path) -> None:
+        done = stylize(folder, "-m", bundle.path, "-o", tmp_path / "out", "--strength", 1.5)
+        assert done.stderr.count("strength is 1.5, outside of 0 to 1") == 1
+
+
+def test_another_file_of_the_bundle(make_bundle, save_picture, pixels, tmp_path) -> None:
     bundle = make_bundle(tmp_path / "b", artifacts=["float"])
     photo = save_picture(pixels)
     assert stylize(photo, "-m", bundle.path, "-o", tmp_path / "a.png").exit_code != 0
-    done = stylize(photo, "-m", bundle.path, "-o", tmp_path / "b.png", "--artifact", "float")
-    assert done.exit_code == 0, done.output
-    assert (tmp_path / "b.png").is_file()
+    for flag in ("--artifact", "--precision"):
+        out = tmp_path / f"{flag}.png"
+        done = stylize(photo, "-m", bundle.path, "-o", out, flag, "float")
+        assert done.exit_code == 0, done.output
+        assert out.is_file()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "kind"), [(["--threads", "0"], OptionError), (["missing.png"], ImageError)]
+    ("arguments", "kind", "told"),
+    [
+        (["--threads", "0"], OptionError, "threads"),
+        (["--precision", "int4"], OptionError, "int8 or float"),
+        (["--provider", "gpu"], OptionError, "provider is gpu"),
+        (["--provider", "rknpu"], MissingExtraError, "not in the installed onnxruntime"),
+        (["--metadata", "some"], OptionError, "keep or strip"),
+        (["--format", "psd"], OptionError, "format is psd: expected one of bmp"),
+        (["--max-pixels", "5"], ImageError, "the limit is 5e-06"),
+        (["--max-pixels", "0"], OptionError, "max-pixels is 0"),
+        (["--max-download-mb", "0"], OptionError, "max-download-mb is 0"),
+        (["--timeout", "0"], OptionError, "timeout is 0"),
+        (["--strength", "nan"], OptionError, "strength is nan"),
+        (["--style-scale", "9"], OptionError, "style-scale is 9"),
+        (["--size", "1"], OptionError, "size is 1"),
+    ],
 )
-def test_errors_reach_the_top(bundle, save_picture, pixels, tmp_path, arguments, kind) -> None:
+def test_what_can_not_be(bundle, save_picture, pixels, tmp_path, arguments, kind, told) -> None:
     done = stylize(save_picture(pixels), *arguments, "-m", bundle.path, "-o", tmp_path / "out")
     assert isinstance(done.exception, kind)
+    assert told in str(done.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_address_of_this_machine(nstc, bundle, tmp_path) -> None:
+    done = nstc("stylize", "http://localhost/a.png", "-m", bundle.path, "-o", tmp_path / "out")
+    assert done.code == 13
+    assert "--allow-private" in done.error
 
 
 def test_an_output_is_asked_for(bundle, save_picture, pixels) -> None:

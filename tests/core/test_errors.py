@@ -59,6 +59,8 @@ def test_the_codes_that_scripts_may_rely_on():
         "MissingExtraError": 5,
         "ImageError": 10,
         "PhotosError": 11,
+        "BatchError": 12,
+        "FetchError": 13,
         "BundleError": 20,
         "CorruptBundleError": 21,
         "SchemaVersionError": 22,
