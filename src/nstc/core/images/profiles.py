@@ -29,11 +29,14 @@ def to_srgb(image: Image.Image, name: str) -> Image.Image:
         The same image if there is nothing to do, otherwise one of mode RGB or RGBA.
 
     Raises:
-        ImageError: it has a profile and this Pillow can't convert.
+        ImageError: it has a profile and this Pillow can't convert, or it is damaged CIELAB.
     """
     content = image.info.get("icc_profile")
     if image.mode == "LAB":
-        return _converted(image, ImageCms.createProfile("LAB"), name)
+        try:
+            return _converted(image, ImageCms.createProfile("LAB"), name)
+        except ImageCms.PyCMSError as error:
+            raise ImageError(f"{name} is CIELAB that can't be converted: {error}") from error
     if not isinstance(content, bytes) or content[_SIGNATURE] != b"acsp" or _is_srgb(content):
         return image
     mode = _MODES_OF_SPACES.get(content[16:20].decode("latin-1"))
