@@ -204,18 +204,23 @@ class DistillationRun:
         """Train a network in place on everything in `PerceptualObjective`."""
         if steps == 0:
             return
-        device = best_device()
-        network.to(device).train()
-        grams = self.source.statistics.at(_OBJECTIVE_SIZE)
+        network.to(best_device()).train()
         hints = self._hints(network)
         self._optimise(
             _learned(network, hints),
-            PerceptualObjective(network, self._pairs(), self.recipe, self.features, grams, hints),
+            self.perceptual_objective(network, hints),
             Schedule(steps=steps, learning_rate=rate, method="muon"),
             title=_PERCEPTUAL,
             settings=dataclasses.asdict(self.recipe),
         )
         network.cpu().eval()
+
+    def perceptual_objective(
+        self, network: nn.Module, hints: FeatureHints | None = None
+    ) -> PerceptualObjective:
+        """What the second stage minimises; the network must be where `features` are."""
+        grams = self.source.statistics.at(_OBJECTIVE_SIZE)
+        return PerceptualObjective(network, self._pairs(), self.recipe, self.features, grams, hints)
 
     def history_step(self, verb: str, **results: Any) -> Step:
         """What the manifest says of this run."""

@@ -1,23 +1,27 @@
-"""Structured pruning: whole channels go, along torch-pruning's dependency graph.
+"""Structured pruning: whole channels and blocks go, and fine-tuning mends what is left."""
 
-Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023.
-"""
-
-import contextlib
 import dataclasses
-from collections.abc import Iterator
+import hashlib
+import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-import torch
-import torch_pruning
-from torch import Tensor, nn
+from torch import nn
 
+from nstc.compress.channel_groups import channel_groups, remove_channels
 from nstc.compress.distillation import DistillationRun
+from nstc.compress.importance import BATCHES
+from nstc.compress.objectives import PerceptualObjective
 from nstc.compress.optimisation import training_folder
 from nstc.compress.processes import best_device
+from nstc.compress.pruning_plan import Plan, make_plan
+from nstc.compress.residual_blocks import without_block
 from nstc.compress.style_sources import StyleSource
+from nstc.compress.survey import Survey
 from nstc.compress.teacher_style import style_of_teacher
 from nstc.compress.teachers import Teacher, TeacherOptions, open_teacher
+from nstc.compress.width_plans import between, full_widths, least_scored
 from nstc.core.bundle import (
     STYLE_FILE,
     WEIGHTS_FILE,
@@ -32,14 +36,10 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import DistillRecipe, PruneRecipe
 from nstc.models.architectures import build, describe, load, style_of
 from nstc.models.complexity import count_macs, count_parameters
-from nstc.models.student import Student
 from nstc.models.tensors import save_tensors
 from nstc.models.vgg import load_vgg
 
-DEFAULT_RATIO = 0.25
-_TRACED_SIZE = 64
-_SEARCH_STEPS = 12
-_LARGEST_RATIO = 0.95
+_PLAN_FILE: Final = "plan.json"
 
 
 def prune(
@@ -53,15 +53,18 @@ def prune(
     name: str | None = None,
     options: TeacherOptions | None = None,
     vgg: str = "shipped",
+    from_float: bool = False,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Bundle:
-    """Remove channels, then fine-tune by distillation.
+    """Remove blocks and channels, and fine-tune by distillation after each turn.
+
+    A bundle that was pruned before may be pruned again.
 
     Args:
         model: The bundle to prune, a student's or a teacher's.
         output: The bundle to write; checkpoints go to `OUTPUT.training` beside it.
-        photos: To fine-tune on.
+        photos: To fine-tune on, and to see what is missed least.
         recipe: How much to remove and how long to fine-tune.
         distillation: Weights and sizes of the losses while fine-tuning.
         teacher: Who is copied while fine-tuning; the manifest's by default, or the model itself
@@ -69,26 +72,21 @@ def prune(
         name: Of the result; the model's by default.
         options: For a teacher that is a foreign file.
         vgg: See `nstc.models.vgg.load_vgg`.
+        from_float: Whether to prune the float weights of a quantized bundle, whose quantized files
+            are left behind.
         resume: Go on from the checkpoint of a run with the same settings.
         progress: Told of every step.
 
     Raises:
-        OptionError: nothing can be removed at this ratio, or the speed-up can't be reached.
+        OptionError: the bundle is quantized, a goal can't be reached, or nothing can be removed.
         NstcError: bad input, an interrupted or a diverged run.
     """
     recipe, progress = recipe or PruneRecipe(), progress or Silent()
     folder = training_folder(output)
     bundle = open_bundle(model)
+    _refuse_quantized(bundle, from_float=from_float)
     network = load(bundle)
     opened = _open_teacher(bundle, teacher, options)
-    before = count_macs(network), count_parameters(network)
-    slim_down(network, recipe)
-    network = rebuilt(network)
-    after = count_macs(network), count_parameters(network)
-    progress.note(
-        f"pruned: {before[0] / 1e9:.2f} to {after[0] / 1e9:.2f} GMACs at 512x512, "
-        f"{before[1]:,} to {after[1]:,} parameters"
-    )
     source = _style_of(bundle) or style_of_teacher(
         opened, None, credit=None, vgg=vgg, progress=progress
     )
@@ -103,10 +101,19 @@ def prune(
         progress=progress,
         settings={"vgg": vgg, "pruned": bundle.identity, "prune": dataclasses.asdict(recipe)},
     )
-    run.perceptual_stage(network, steps=recipe.steps, rate=recipe.learning_rate)
+    before = count_macs(network), count_parameters(network)
+    pruning = _Pruning(recipe, run, _survey(network, recipe, run))
+    network, plan = pruning.carry_out(network)
+    after = count_macs(network), count_parameters(network)
     architecture, contract = describe(network)
     step = run.history_step(
-        "prune", macs_before=before[0], macs=after[0], params_before=before[1], params=after[1]
+        "prune",
+        macs_before=before[0],
+        macs=after[0],
+        params_before=before[1],
+        params=after[1],
+        **({"dropped_blocks": list(plan.dropped)} if plan.dropped else {}),
+        **plan.findings,
     )
     manifest = Manifest(
         name=name or bundle.name,
@@ -121,27 +128,76 @@ def prune(
     with new_bundle(output, manifest) as draft:
         save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
         save_tensors(source.statistics.packed(), draft / STYLE_FILE)
-    run.forget_checkpoints()
+    pruning.forget()
     return open_bundle(output)
 
 
-def slim_down(network: nn.Module, recipe: PruneRecipe) -> None:
-    """Remove channels in place, by `recipe.speedup` if it is given, else by `recipe.ratio`.
+@dataclass(frozen=True)
+class _Pruning:
+    """A pruning in turns, each of which can be resumed."""
 
-    Raises:
-        OptionError: nothing can be removed at this ratio, or the speed-up can't be reached.
-    """
-    widths = _widths(network)
-    if recipe.speedup is None:
-        ratio = recipe.ratio or DEFAULT_RATIO
-    else:
-        ratio = _ratio_for(network, recipe.speedup, recipe.round_to)
-    _remove_channels(network, ratio, recipe.round_to)
-    if _widths(network) == widths:
-        raise OptionError(
-            f"nothing is removed at ratio {ratio:.2f} with widths in multiples of "
-            f"{recipe.round_to}: lower --round-to."
+    recipe: PruneRecipe
+    run: DistillationRun
+    survey: Survey
+
+    def carry_out(self, network: nn.Module) -> tuple[nn.Module, Plan]:
+        """The network that is left, fine-tuned, and what was planned."""
+        plan = self._plan(network)
+        macs, parameters = count_macs(network), count_parameters(network)
+        for block in _in_order_of_removal(plan.dropped):
+            network = without_block(network, block)
+        full = full_widths(channel_groups(network))
+        for turn in range(1, self.recipe.iterations + 1):
+            part = turn / self.recipe.iterations
+            widths = between(full, plan.widths, part, plan.round_to)
+            remove_channels(network, least_scored(self.survey.scores(network), widths))
+            network = rebuilt(network)
+            self.run.progress.note(
+                f"pruned: {macs / 1e9:.3g} to {count_macs(network) / 1e9:.3g} GMACs at 512x512, "
+                f"{parameters:,} to {count_parameters(network):,} parameters"
+            )
+            rate = self.recipe.learning_rate
+            self._run_of(turn).perceptual_stage(network, steps=self._steps_of(turn), rate=rate)
+        return network, plan
+
+    def forget(self) -> None:
+        """Delete the plan and the checkpoints; the losses stay."""
+        (self.run.folder / _PLAN_FILE).unlink(missing_ok=True)
+        for turn in range(1, self.recipe.iterations + 1):
+            self._run_of(turn).forget_checkpoints()
+
+    def _plan(self, network: nn.Module) -> Plan:
+        """A new plan, or on resuming the one that was begun with."""
+        path = self.run.folder / _PLAN_FILE
+        settings = [
+            self.run.settings,
+            dataclasses.asdict(self.run.recipe),
+            self.run.teacher.key,
+            self.run.photos.list_sha256(),
+        ]
+        text = json.dumps(settings, sort_keys=True)
+        identity = hashlib.sha256(text.encode()).hexdigest()
+        plan = Plan.read(path, identity) if self.run.resume else None
+        if plan is None:
+            plan = make_plan(network, self.recipe, self.survey)
+            if self.recipe.steps:
+                plan.write(path, identity)
+        return plan
+
+    def _run_of(self, turn: int) -> DistillationRun:
+        """The fine-tuning after a turn, with checkpoints of its own if there are several."""
+        if self.recipe.iterations == 1:
+            return self.run
+        return dataclasses.replace(
+            self.run,
+            folder=self.run.folder / f"turn-{turn}",
+            settings={**self.run.settings, "turn": turn},
         )
+
+    def _steps_of(self, turn: int) -> int:
+        """The steps are shared out evenly, and what is over is the last turn's."""
+        each, over = divmod(self.recipe.steps, self.recipe.iterations)
+        return each + (over if turn == self.recipe.iterations else 0)
 
 
 def rebuilt(network: nn.Module) -> nn.Module:
@@ -194,75 +250,39 @@ def _style_of(bundle: Bundle) -> StyleSource | None:
     return StyleSource(record, statistics)
 
 
-def _ratio_for(network: nn.Module, speedup: float, round_to: int) -> float:
-    """The smallest ratio, to a few thousandths, that leaves 1/speedup of the MACs."""
-    goal = count_macs(network) / speedup
-    low, high = 0.0, _LARGEST_RATIO
-    if _macs_after(network, high, round_to) > goal:
-        raise OptionError(
-            f"a speed-up of {speedup} can't be reached by removing channels from this network with "
-            f"widths in multiples of {round_to}: ask for less, or lower --round-to."
-        )
-    for _ in range(_SEARCH_STEPS):
-        middle = (low + high) / 2
-        if _macs_after(network, middle, round_to) > goal:
-            low = middle
-        else:
-            high = middle
-    return high
+def _survey(network: nn.Module, recipe: PruneRecipe, run: DistillationRun) -> Survey:
+    """Asked with a few of the photographs: the teacher paints the others for fine-tuning alone."""
+    few = dataclasses.replace(run, photos=run.photos.take(BATCHES))
 
+    def objective(trial: nn.Module) -> PerceptualObjective:
+        return few.perceptual_objective(trial.to(best_device()))
 
-def _macs_after(network: nn.Module, ratio: float, round_to: int) -> int:
-    trial = rebuilt(network)
-    _remove_channels(trial, ratio, round_to)
-    return count_macs(trial)
-
-
-def _remove_channels(network: nn.Module, ratio: float, round_to: int) -> None:
-    """Remove `ratio` of each layer's channels, those of least norm, in place.
-
-    `round_to` channels are left in any layer: torch-pruning would round fewer down to none, and
-    then leave the layer whole.
-    """
-    example = torch.zeros(1, 3, _TRACED_SIZE, _TRACED_SIZE)
-    with _without_finish(network):
-        _prune_in_place(network, example, ratio, round_to)
-
-
-def _prune_in_place(network: nn.Module, example: Tensor, ratio: float, round_to: int) -> None:
-    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
-    # Half a channel more, so that no rounding error takes one from the last `round_to`.
-    most = {m: max(0.0, 1 - (round_to + 0.5) / m.out_channels) for m in convolutions}
-    pruner = torch_pruning.BasePruner(
-        network,
-        example,
-        importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
-        pruning_ratio=ratio,
-        pruning_ratio_dict={m: min(ratio, most[m]) for m in convolutions},
-        max_pruning_ratio=_LARGEST_RATIO,
-        round_to=round_to,
-        ignored_layers=[convolutions[-1]],
-        in_channel_groups={},  # torch-pruning's own defaults are shared between calls
-        out_channel_groups={},
+    return Survey(
+        network=network,
+        importance=recipe.importance,
+        photos=run.photos,
+        source=run.source,
+        vgg=run.features,
+        objective=objective,
+        seed=recipe.seed,
+        progress=run.progress,
     )
-    pruner.step()
 
 
-@contextlib.contextmanager
-def _without_finish(network: nn.Module) -> Iterator[None]:
-    """Leave out a student's last convolution: it has the colours' channels in and out.
+def _in_order_of_removal(dropped: tuple[int, ...]) -> list[int]:
+    """Positions in the whole network as positions in what is left when their turn comes."""
+    return [
+        block - sum(earlier < block for earlier in dropped[:turn])
+        for turn, block in enumerate(dropped)
+    ]
 
-    torch-pruning would follow them through depth to space and take them for the head's.
-    """
-    if not isinstance(network, Student):
-        yield
+
+def _refuse_quantized(bundle: Bundle, *, from_float: bool) -> None:
+    if bundle.manifest.stage != "quantized" or from_float:
         return
-    finish, network.finish = network.finish, None
-    try:
-        yield
-    finally:
-        network.finish = finish
-
-
-def _widths(network: nn.Module) -> list[int]:
-    return [m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d)]
+    parent = bundle.manifest.parent
+    place = (parent.zoo or parent.path) if parent else None
+    raise OptionError(
+        f"{bundle.path} is quantized: prune what it was made from{f', {place}' if place else ''}, "
+        "or give --from-float to prune the float weights it keeps and leave its quantized files."
+    )

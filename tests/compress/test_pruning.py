@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from nstc.compress.checkpoint import CHECKPOINT_FILE
-from nstc.compress.pruning import prune, rebuilt, slim_down, teacher_of
+from nstc.compress.pruning import prune, rebuilt, teacher_of
 from nstc.core.bundle import Bundle
 from nstc.core.errors import BundleError, Interrupted, OptionError, OutputError, TeacherError
 from nstc.core.manifest import Origin

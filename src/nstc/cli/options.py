@@ -83,3 +83,10 @@ def whole_numbers(name: str, text: str) -> tuple[int, ...]:
         raise OptionError(
             f"{name} is {text}: expected whole numbers with commas between them, such as 192,256."
         ) from error
+
+
+def number_or_word(text: str | None) -> int | str | None:
+    """A whole number if a flag's text is one, else the text, for the recipe to judge."""
+    if text is None:
+        return None
+    return int(text) if text.removeprefix("-").isdecimal() else text

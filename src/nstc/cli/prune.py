@@ -18,12 +18,58 @@ def prune(
         float | None,
         typer.Option("--speedup", help="Instead: times fewer multiply-accumulates."),
     ] = None,
-    round_to: Annotated[
+    target_macs: Annotated[
+        str | None,
+        typer.Option(
+            "--target-macs", help="Instead: multiply-accumulates at 512x512, 400M or 10G."
+        ),
+    ] = None,
+    target_latency: Annotated[
+        str | None,
+        typer.Option(
+            "--target-latency",
+            help="Instead: time of the float graph at 512x512, 8ms@cpu:1, measured.",
+        ),
+    ] = None,
+    importance: Annotated[
+        str | None,
+        typer.Option(
+            "--importance",
+            help="What goes first: magnitude, group-norm, taylor or activation.",
+            show_default="group-norm",
+        ),
+    ] = None,
+    distribution: Annotated[
+        str | None,
+        typer.Option(
+            "--distribution",
+            help="What each layer loses: uniform, global or sensitivity.",
+            show_default="uniform",
+        ),
+    ] = None,
+    drop_blocks: Annotated[
+        str | None,
+        typer.Option(
+            "--drop-blocks",
+            help="Whole residual blocks to drop first, or auto: those cheaper than channels.",
+            show_default="0",
+        ),
+    ] = None,
+    iterations: Annotated[
         int | None,
-        typer.Option("--round-to", help="Widths are multiples of it.", show_default="8"),
+        typer.Option("--iterations", help="Turns, with fine-tuning after each.", show_default="1"),
+    ] = None,
+    round_to: Annotated[
+        str | None,
+        typer.Option(
+            "--round-to",
+            help="Widths are multiples of it; auto measures which are fastest.",
+            show_default="8",
+        ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", help="Of fine-tuning.", show_default="500")
+        int | None,
+        typer.Option("--steps", help="Of fine-tuning, in all; 0 for none.", show_default="500"),
     ] = None,
     photos: options.PhotoSets = None,
     recipe: options.Recipe = None,
@@ -35,9 +81,16 @@ def prune(
     trust: options.Trust = False,
     vgg: options.Vgg = "shipped",
     seed: options.Seed = None,
+    from_float: Annotated[
+        bool,
+        typer.Option(
+            "--from-float",
+            help="Prune the float weights of a quantized bundle; its int8 file is left behind.",
+        ),
+    ] = False,
     resume: options.Resume = False,
 ) -> None:
-    """Remove whole channels, then fine-tune by distillation."""
+    """Remove channels and blocks, then fine-tune by distillation."""
     from nstc.cli.progress import Bar
     from nstc.compress.photo_sets import photos_of
     from nstc.compress.pruning import prune as run
@@ -54,7 +107,13 @@ def prune(
                 settings.prune,
                 ratio=ratio,
                 speedup=speedup,
-                round_to=round_to,
+                target_macs=target_macs,
+                target_latency=target_latency,
+                importance=importance,
+                distribution=distribution,
+                drop_blocks=options.number_or_word(drop_blocks),
+                iterations=iterations,
+                round_to=options.number_or_word(round_to),
                 steps=steps,
                 seed=seed,
             ),
@@ -68,6 +127,7 @@ def prune(
                 trust=trust,
             ),
             vgg=vgg,
+            from_float=from_float,
             resume=resume,
             progress=bar,
         )

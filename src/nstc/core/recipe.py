@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, get_type_hints
 
 from nstc.core.errors import OptionError, RecipeError
+from nstc.core.prune_recipe import PruneRecipe as PruneRecipe
 from nstc.core.settings import (
     Checked,
     are_different_sizes,
@@ -37,6 +37,7 @@ _TYPES: Final[dict[Any, tuple[tuple[type, ...], str]]] = {
     tuple[int, ...]: ((list,), "a list of whole numbers"),
     tuple[str, ...]: ((list,), "a list of texts"),
     bool: ((bool,), "true or false"),
+    int | str: ((int, str), "a whole number or text"),
 }
 """What may be written for a setting's type. In TOML true is no number, as it is in Python."""
 
@@ -184,33 +185,6 @@ class DistillRecipe(Checked):
     def crop_sizes(self) -> tuple[int, ...]:
         """Sides of the crops to learn from: `sizes`, or `size` alone."""
         return self.sizes or (self.size,)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PruneRecipe(Checked):
-    """Settings of `nstc prune`.
-
-    Attributes:
-        ratio: Share of the channels to remove, unless `speedup` is given.
-        speedup: Times fewer multiply-accumulates to reach; the ratio is then found by search.
-        round_to: Widths left are multiples of this.
-        steps: Steps of fine-tuning afterwards, with the distillation's loss.
-        learning_rate: Peak while fine-tuning, of Muon.
-        seed: Of all randomness.
-    """
-
-    ratio: float | None = setting(None, lambda v: v is None or 0 < v < 1, "above 0 and below 1")
-    speedup: float | None = setting(None, lambda v: v is None or 1 < v < math.inf, "above 1")
-    round_to: int = within(1, 64, 8)
-    steps: int = at_least(0, 500)
-    learning_rate: float = positive(2e-3)
-    seed: int = within(0, 2**63 - 1, 0)
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range, or that contradict."""
-        super().__post_init__()
-        if self.ratio is not None and self.speedup is not None:
-            raise OptionError("ratio and speedup were both given: choose one.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,15 @@ def one_of(options: tuple[str, ...], default: str) -> Any:
     return setting(default, lambda value: value in options, f"one of {', '.join(options)}")
 
 
+def number_or(word: str, low: int, high: int, default: Any) -> Any:
+    """A word, or a whole number between two others, both included."""
+
+    def holds(value: Any) -> bool:
+        return value == word or (isinstance(value, int) and low <= value <= high)
+
+    return setting(default, holds, f"from {low} to {high}, or {word}")
+
+
 def flag(*, default: bool) -> Any:
     """True or false."""
     return setting(default, lambda value: isinstance(value, bool), "true or false")

@@ -1,0 +1,117 @@
+"""Channels that can only go together, along torch-pruning's dependency graph.
+
+A residual trunk is written by many convolutions and read by many: one of its channels is gone only
+when it is gone from all of them. Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR
+2023. Everything that nstc asks of torch-pruning is in this module.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+import torch_pruning
+from torch import Tensor, nn
+
+from nstc.models.student import Student
+
+_TRACED_SIZE: Final = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelGroup:
+    """Channels of which each is all of its layers' or none's.
+
+    Attributes:
+        name: Module name of the first convolution that makes the channels.
+        width: How many there are.
+        writes: Convolutions that make them; behind a depthwise one they are still the same.
+        depthwise: Convolutions that each of them goes through alone.
+        norms: Normalisations that each of them goes through alone.
+        reads: Convolutions that mix them into others.
+    """
+
+    name: str
+    width: int
+    writes: tuple[nn.Conv2d, ...]
+    depthwise: tuple[nn.Conv2d, ...]
+    norms: tuple[nn.Module, ...]
+    reads: tuple[nn.Conv2d, ...]
+
+
+def channel_groups(network: nn.Module) -> tuple[ChannelGroup, ...]:
+    """All groups of a network, in the order of its layers; the picture's colours are in none."""
+    with _without_finish(network):
+        _, groups = _traced(network)
+    return tuple(group for group, _ in groups)
+
+
+def remove_channels(network: nn.Module, removed: Mapping[str, Tensor]) -> None:
+    """Take channels away, in place.
+
+    Args:
+        network: To be made smaller.
+        removed: Indices (n,) of the channels that go, by name of the group. A group that is not
+            named keeps all.
+    """
+    with _without_finish(network):
+        graph, groups = _traced(network)
+        for group, traced in groups:
+            gone = sorted(removed.get(group.name, torch.empty(0)).int().tolist())
+            if gone:
+                root = traced[0].dep
+                graph.get_pruning_group(root.target.module, root.handler, gone).prune()
+
+
+def _traced(network: nn.Module) -> tuple[Any, list[tuple[ChannelGroup, Any]]]:
+    """torch-pruning's graph, and each group beside what torch-pruning knows it as."""
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    example = torch.zeros(1, 3, _TRACED_SIZE, _TRACED_SIZE)
+    graph = torch_pruning.DependencyGraph().build_dependency(network, example)
+    names = {module: name for name, module in network.named_modules()}
+    found = graph.get_all_groups(ignored_layers=[convolutions[-1]], root_module_types=[nn.Conv2d])
+    order = {name: position for position, name in enumerate(names.values())}
+    described = [(_described(traced, names), traced) for traced in found]
+    return graph, sorted(described, key=lambda pair: order[pair[0].name])
+
+
+def _described(traced: Any, names: Mapping[nn.Module, str]) -> ChannelGroup:
+    writes: dict[nn.Conv2d, None] = {}
+    depthwise: dict[nn.Conv2d, None] = {}
+    norms: dict[nn.Module, None] = {}
+    reads: dict[nn.Conv2d, None] = {}
+    for dep, _ in traced:
+        module = dep.target.module
+        if isinstance(module, nn.Conv2d) and 1 < module.groups == module.out_channels:
+            depthwise[module] = None
+        elif isinstance(module, nn.Conv2d):
+            made = dep.handler == torch_pruning.prune_conv_out_channels
+            (writes if made else reads)[module] = None
+        elif isinstance(module, nn.InstanceNorm2d | nn.BatchNorm2d):
+            norms[module] = None
+    first = next(module for module in names if module in writes)
+    return ChannelGroup(
+        name=names[first],
+        width=first.out_channels,
+        writes=tuple(m for m in names if m in writes),
+        depthwise=tuple(m for m in names if m in depthwise),
+        norms=tuple(m for m in names if m in norms),
+        reads=tuple(m for m in names if m in reads),
+    )
+
+
+@contextlib.contextmanager
+def _without_finish(network: nn.Module) -> Iterator[None]:
+    """Leave out a student's last convolution: it has the colours' channels in and out.
+
+    torch-pruning would follow them through depth to space and take them for the head's.
+    """
+    if not isinstance(network, Student):
+        yield
+        return
+    finish, network.finish = network.finish, None
+    try:
+        yield
+    finally:
+        network.finish = finish

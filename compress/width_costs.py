@@ -1,0 +1,88 @@
+"""What a network of other widths would compute, worked out without building it."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from nstc.compress.channel_groups import ChannelGroup
+from nstc.models.complexity import REFERENCE_SIZE
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCost:
+    """A convolution's multiply-accumulates as a product.
+
+    Attributes:
+        each: Multiply-accumulates for one channel in and one channel out, over all positions.
+        made: Name of the group it makes, or how many channels if they are in none.
+        read: Name of the group it reads, or how many channels; 1 of a depthwise convolution.
+    """
+
+    each: int
+    made: str | int
+    read: str | int
+
+    def macs(self, widths: Mapping[str, float]) -> int:
+        """Multiply-accumulates at some widths."""
+        made, read = (w if isinstance(w, int) else widths[w] for w in (self.made, self.read))
+        return round(self.each * made * read)
+
+
+@dataclass(frozen=True)
+class WidthCosts:
+    """Of all convolutions of a network, by their module names."""
+
+    layers: Mapping[str, LayerCost]
+
+    def macs(self, widths: Mapping[str, float]) -> int:
+        """Multiply-accumulates of the whole network at some widths."""
+        return sum(layer.macs(widths) for layer in self.layers.values())
+
+    def with_half_of(self, name: str, widths: Mapping[str, float]) -> int:
+        """Multiply-accumulates that go with half of a group's channels."""
+        return self.macs(widths) - self.macs({**widths, name: widths[name] / 2})
+
+
+def width_costs(
+    network: nn.Module, groups: Sequence[ChannelGroup], size: int = REFERENCE_SIZE
+) -> WidthCosts:
+    """Costs of a network for a picture of `size` x `size` pixels."""
+    positions = _positions(network, size)
+    made: dict[nn.Module, str] = {}
+    read: dict[nn.Module, str] = {}
+    for group in groups:
+        made |= dict.fromkeys((*group.writes, *group.depthwise), group.name)
+        read |= dict.fromkeys(group.reads, group.name)
+    layers = {}
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            height, width = module.kernel_size
+            alone = module.groups > 1
+            layers[name] = LayerCost(
+                each=positions[name] * height * width,
+                made=made.get(module, module.out_channels),
+                read=1 if alone else read.get(module, module.in_channels),
+            )
+    return WidthCosts(layers)
+
+
+def _positions(network: nn.Module, size: int) -> dict[str, int]:
+    """Output positions of each convolution, by its name."""
+    on_paper = copy.deepcopy(network).to("meta")
+    found: dict[str, int] = {}
+
+    def counter(name: str) -> Callable[..., None]:
+        def count(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+            found[name] = output.shape[-1] * output.shape[-2]
+
+        return count
+
+    for name, module in on_paper.named_modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(counter(name))
+    with torch.no_grad():
+        on_paper(torch.empty(1, 3, size, size, device="meta"))
+    return found
