@@ -17,7 +17,7 @@ from nstc.compress.optimisation import training_folder
 from nstc.compress.processes import best_device
 from nstc.compress.pruning_plan import Plan, make_plan
 from nstc.compress.residual_blocks import without_block
-from nstc.compress.style_sources import StyleSource
+from nstc.compress.style_sources import style_brought_by
 from nstc.compress.survey import Survey
 from nstc.compress.teacher_style import style_of_teacher
 from nstc.compress.teachers import Teacher, TeacherOptions, open_teacher
@@ -34,7 +34,7 @@ from nstc.core.manifest import Manifest
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import DistillRecipe, PruneRecipe
-from nstc.models.architectures import build, describe, load, style_of
+from nstc.models.architectures import build, describe, load
 from nstc.models.complexity import count_macs, count_parameters
 from nstc.models.tensors import save_tensors
 from nstc.models.vgg import load_vgg
@@ -87,7 +87,7 @@ def prune(
     _refuse_quantized(bundle, from_float=from_float)
     network = load(bundle)
     opened = _open_teacher(bundle, teacher, options)
-    source = _style_of(bundle) or style_of_teacher(
+    source = style_brought_by(bundle) or style_of_teacher(
         opened, None, credit=None, vgg=vgg, progress=progress
     )
     run = DistillationRun(
@@ -240,14 +240,6 @@ def _open_teacher(
             "has changed. Say where the teacher is with --teacher."
         )
     return opened
-
-
-def _style_of(bundle: Bundle) -> StyleSource | None:
-    """The style that the model was made for, which its teacher may have come without."""
-    statistics, record = style_of(bundle), bundle.manifest.style
-    if statistics is None or record is None:
-        return None
-    return StyleSource(record, statistics)
 
 
 def _survey(network: nn.Module, recipe: PruneRecipe, run: DistillationRun) -> Survey:

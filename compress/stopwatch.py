@@ -5,6 +5,7 @@ given the weights of each narrower copy.
 """
 
 import contextlib
+import copy
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Final
 
 import onnx
 import onnx.numpy_helper
+import torch
 from torch import nn
 
 from nstc.benchmarks.latency import alternate
@@ -46,7 +48,7 @@ class Stopwatch:
         self._target = target
         self._folder = folder
         self._seed = seed
-        self._graph = onnx_graph(network, describe(network)[1])
+        self._graph = graph_of_any_widths(network)
         self._whole = self._session("whole", self._graph)
         self._picture = sample_picture(TIMED_SIZE, TIMED_SIZE)
         self._samples: list[float] = []
@@ -117,6 +119,19 @@ def timing_target(name: str) -> CpuTarget:
             "Give cpu:N or mobile."
         )
     return found
+
+
+def graph_of_any_widths(network: nn.Module) -> onnx.ModelProto:
+    """A network's float graph in which every weight is there to be replaced.
+
+    The exporter keeps one of several that are equal, such as scales of norms that learned nothing,
+    so it is shown a copy without equal ones.
+    """
+    unequal = copy.deepcopy(network)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in unequal.parameters():
+        parameter.data = torch.rand(parameter.shape, generator=generator)
+    return with_weights(onnx_graph(unequal, describe(network)[1]), network)
 
 
 def with_weights(graph: onnx.ModelProto, network: nn.Module) -> onnx.ModelProto:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from nstc.core.bundle import Bundle
 from nstc.core.images import read_picture
 from nstc.core.manifest import Style
+from nstc.models.architectures import style_of
 from nstc.models.style import StyleStatistics, statistics_of_painting
 from nstc.models.vgg import load_vgg
 
@@ -15,6 +17,14 @@ class StyleSource:
 
     record: Style
     statistics: StyleStatistics
+
+
+def style_brought_by(bundle: Bundle) -> StyleSource | None:
+    """The style that a model was made for, which its teacher may have come without."""
+    statistics, record = style_of(bundle), bundle.manifest.style
+    if statistics is None or record is None:
+        return None
+    return StyleSource(record, statistics)
 
 
 def painting_style(painting: Path, *, credit: str | None, vgg: str) -> StyleSource:

@@ -41,6 +41,7 @@ class Survey:
         objective: Gives the distillation's loss of a network, which it may move to that device.
         seed: Of the orders in which networks are timed.
         progress: Told of what takes long.
+        size: Side in pixels of the photographs' centre squares that are looked at.
     """
 
     network: nn.Module
@@ -51,15 +52,16 @@ class Survey:
     objective: Callable[[nn.Module], Objective]
     seed: int
     progress: Progress
+    size: int = DAMAGE_SIZE
 
     @functools.cached_property
     def meter(self) -> DamageMeter:
         """Compares with the pictures of the network as it is."""
-        return DamageMeter(self.network, self.photos, self.source, self.vgg)
+        return DamageMeter(self.network, self.photos, self.source, self.vgg, self.size)
 
     def scores(self, network: nn.Module) -> Scores:
         """How much each of its channels matters."""
-        squares = self.photos.take(BATCHES).squares(DAMAGE_SIZE)
+        squares = self.photos.take(BATCHES).squares(self.size)
         evidence = Evidence(
             network=network,
             groups=channel_groups(network),

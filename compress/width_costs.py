@@ -16,19 +16,21 @@ class LayerCost:
     """A convolution's multiply-accumulates as a product.
 
     Attributes:
-        each: Multiply-accumulates for one channel in and one channel out, over all positions.
+        positions: Of a channel it makes.
+        kernel: Multiply-accumulates at each of them for one channel read.
         made: Name of the group it makes, or how many channels if they are in none.
         read: Name of the group it reads, or how many channels; 1 of a depthwise convolution.
     """
 
-    each: int
+    positions: int
+    kernel: int
     made: str | int
     read: str | int
 
     def macs(self, widths: Mapping[str, float]) -> int:
         """Multiply-accumulates at some widths."""
         made, read = (w if isinstance(w, int) else widths[w] for w in (self.made, self.read))
-        return round(self.each * made * read)
+        return round(self.positions * self.kernel * made * read)
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def width_costs(
             height, width = module.kernel_size
             alone = module.groups > 1
             layers[name] = LayerCost(
-                each=positions[name] * height * width,
+                positions=positions[name],
+                kernel=height * width,
                 made=made.get(module, module.out_channels),
                 read=1 if alone else read.get(module, module.in_channels),
             )

@@ -13,6 +13,7 @@ from nstc.core import version
 if TYPE_CHECKING:
     from nstc.benchmarks.bench import bench
     from nstc.benchmarks.gate import check
+    from nstc.compress.analysis import analyze
     from nstc.compress.distillation import distill
     from nstc.compress.exporting import export
     from nstc.compress.importing import import_checkpoint
@@ -36,6 +37,7 @@ __all__ = [
     "NstcError",
     "Stylizer",
     "__version__",
+    "analyze",
     "bench",
     "check",
     "distill",
@@ -53,6 +55,7 @@ _HOMES: Final = {
     "Bundle": "nstc.core.bundle",
     "NstcError": "nstc.core.errors",
     "Stylizer": "nstc.runtime.stylizer",
+    "analyze": "nstc.compress.analysis",
     "bench": "nstc.benchmarks.bench",
     "check": "nstc.benchmarks.gate",
     "distill": "nstc.compress.distillation",

@@ -10,13 +10,18 @@ import pytest
 import torch
 from torch import nn
 
+from nstc.compress.channel_groups import remove_channels
 from nstc.compress.checking import sample_picture
+from nstc.compress.pruning_plan import make_plan
 from nstc.compress.quantization import QuantizationReport, quantize
+from nstc.compress.survey import Survey
+from nstc.compress.width_plans import least_scored
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.images import Picture, write_picture
 from nstc.core.manifest import Manifest, Style
 from nstc.core.photos import PhotoSet, photos_in
-from nstc.core.recipe import QuantizeRecipe
+from nstc.core.progress import Silent
+from nstc.core.recipe import PruneRecipe, QuantizeRecipe
 from nstc.models.architectures import describe
 from nstc.models.student import Student
 from nstc.models.style import StyleStatistics
@@ -191,3 +196,24 @@ def copy_of_quantized(
         return open_bundle(shutil.copytree(quantized[1].path, tmp_path / "copy"))
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def slim_down() -> Callable[[nn.Module, PruneRecipe], None]:
+    """Removes from a network what a recipe asks for, in place, without fine-tuning."""
+
+    def slim(network: nn.Module, recipe: PruneRecipe) -> None:
+        survey: Any = Survey(
+            network=network,
+            importance=recipe.importance,
+            photos=PhotoSet((), ()),  # weights alone decide
+            source=None,
+            vgg=None,
+            objective=None,
+            seed=0,
+            progress=Silent(),
+        )
+        plan = make_plan(network, recipe, survey)
+        remove_channels(network, least_scored(survey.scores(network), plan.widths))
+
+    return slim

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from nstc.compress.checkpoint import CHECKPOINT_FILE
-from nstc.compress.pruning import prune, rebuilt, teacher_of
+from nstc.compress.pruning import prune, teacher_of
 from nstc.core.bundle import Bundle
 from nstc.core.errors import BundleError, Interrupted, OptionError, OutputError, TeacherError
 from nstc.core.manifest import Origin
@@ -86,74 +86,6 @@ def pruned(prune_small: Prune, tmp_path_factory: pytest.TempPathFactory) -> Bund
         return prune_small(tmp_path_factory.mktemp("pruned") / "smaller")
 
 
-class TestSlimDown:
-    @pytest.mark.parametrize("make", [wide_student, lambda: TransformerNet((16, 32, 32), (32,))])
-    @pytest.mark.parametrize("round_to", [4, 8])
-    def test_widths_left_are_multiples(self, make: Callable[[], nn.Module], round_to: int) -> None:
-        network: Any = make()
-        before = count_macs(network)
-        slim_down(network, PruneRecipe(ratio=0.4, round_to=round_to))
-        widths = [w for value in network.arguments().values() for w in np.atleast_1d(value)]
-        assert [w for w in widths if not isinstance(w, str) and w % round_to] == []
-        assert count_macs(network) < before
-
-    def test_half_of_the_channels_go(self) -> None:
-        network = wide_student()
-        slim_down(network, PruneRecipe(ratio=0.5))
-        assert network.arguments() == {"width": 16, "inner": [16, 16], "block": "separable"}
-
-    def test_without_ratio_and_speedup_a_quarter_goes(self) -> None:
-        network = wide_student()
-        slim_down(network, PruneRecipe())
-        assert network.arguments() == {"width": 24, "inner": [24, 24], "block": "separable"}
-
-    def test_channels_of_least_weight_go_first(self) -> None:
-        network = TransformerNet((16, 16, 16), (16,), (16, 16))
-        with torch.no_grad():
-            for name in ("conv1", "conv2"):
-                for parameter in network.res1.get_submodule(name).parameters():
-                    parameter.fill_(1.0)
-            network.res1.conv1.conv2d.weight[::2] = 1e-3
-        slim_down(network, HALF)
-        assert network.res1.conv1.conv2d.weight.shape[0] == 8
-        assert (network.res1.conv1.conv2d.weight == 1).all()
-
-    @pytest.mark.parametrize("ratio", [0.8, 0.9, 0.99])
-    def test_a_layer_keeps_as_many_channels_as_widths_are_rounded_to(self, ratio: float) -> None:
-        network = TransformerNet((16, 24, 40), (32,), (16, 8))
-        slim_down(network, PruneRecipe(ratio=ratio, round_to=8))
-        assert network.arguments() == {"down": [8, 8, 8], "inner": [8], "up": [8, 8]}
-
-    @pytest.mark.parametrize("speedup", [1.3, 2.5, 8])
-    def test_the_speedup_asked_for_is_reached(self, speedup: float) -> None:
-        network = wide_student()
-        before = count_macs(network)
-        slim_down(network, PruneRecipe(speedup=speedup, round_to=4))
-        assert count_macs(network) <= before / speedup
-        assert count_macs(network) > before / speedup / 2  # and not far overshot
-
-    def test_a_speedup_that_cannot_be_reached_is_refused_and_nothing_removed(self) -> None:
-        network = wide_student()
-        with pytest.raises(OptionError, match=r"speed-up of 1000\.0 can't be reached"):
-            slim_down(network, PruneRecipe(speedup=1000.0))
-        assert network.arguments()["width"] == 32
-
-    def test_a_ratio_that_removes_nothing_is_refused(self) -> None:
-        with pytest.raises(OptionError, match=r"nothing is removed at ratio 0\.50.*--round-to"):
-            slim_down(wide_student(), PruneRecipe(ratio=0.5, round_to=32))
-
-    def test_the_picture_keeps_its_size_and_colours(self) -> None:
-        network = wide_student()
-        slim_down(network, HALF)
-        assert painted(network, torch.rand(1, 3, 32, 48)).shape == (1, 3, 32, 48)
-
-    def test_rebuilt_computes_the_same(self) -> None:
-        network = wide_student()
-        slim_down(network, HALF)
-        pictures = torch.rand(1, 3, 32, 32)
-        assert torch.equal(painted(rebuilt(network), pictures), painted(network, pictures))
-
-
 def test_the_bundle_says_what_was_removed(
     pruned: Bundle, small: Bundle, painter: Bundle, photos: PhotoSet
 ) -> None:
@@ -187,7 +119,7 @@ with torch.inference_mode():
 
 
 def test_a_clean_process_rebuilds_it_from_the_manifest(
-    prune_small: Prune, small: Bundle, tmp_path: Path
+    prune_small: Prune, small: Bundle, tmp_path: Path, slim_down: Callable[..., None]
 ) -> None:
     recipe = PruneRecipe(ratio=0.5, steps=0)
     network = load(small)
@@ -233,6 +165,133 @@ def test_what_was_removed_is_told(prune_small: Prune, tmp_path: Path, recorder: 
     prune_small(tmp_path / "smaller", recipe=PruneRecipe(ratio=0.5, steps=0), progress=told)
     assert any(note.startswith("pruned: ") and "parameters" in note for note in told.notes)
     assert told.begun == []  # nothing is learned in no steps
+
+
+class TestTurns:
+    RECIPE = PruneRecipe(ratio=0.5, steps=4, iterations=2)
+
+    def test_channels_go_in_turns_with_fine_tuning_after_each(
+        self, prune_small: Prune, tmp_path: Path, recorder: type
+    ) -> None:
+        told = recorder()
+        made = prune_small(tmp_path / "smaller", recipe=self.RECIPE, progress=told)
+        assert made.manifest.architecture.arguments["inner"] == [16, 16]
+        learned = [begun for begun in told.begun if begun[0] == "perceptual"]
+        assert learned == [("perceptual", 2, 0), ("perceptual", 2, 0)]
+        steps = [note for note in told.notes if note.startswith("pruned: ")]
+        assert len(steps) == 2
+        assert steps[0] != steps[1]  # less and less is left
+
+    def test_a_run_stopped_in_the_second_turn_goes_on_to_the_same_end(
+        self, prune_small: Prune, tmp_path: Path, recorder: type
+    ) -> None:
+        whole = prune_small(tmp_path / "whole", recipe=self.RECIPE)
+
+        class SecondTurn(recorder):
+            """Presses Ctrl-C in the second turn's first step."""
+
+            def advance(self, step: int, losses: Any) -> None:
+                turns = [begun for begun in self.begun if begun[0] == "perceptual"]
+                self._ctrl_c_at = ("perceptual", 1) if len(turns) == 2 else None
+                super().advance(step, losses)
+
+        output = tmp_path / "smaller"
+        with pytest.raises(Interrupted, match="--resume"):
+            prune_small(output, recipe=self.RECIPE, progress=SecondTurn())
+        told = recorder()
+        resumed = prune_small(output, recipe=self.RECIPE, resume=True, progress=told)
+        assert [b for b in told.begun if b[0] == "perceptual"] == [
+            ("perceptual", 2, 2),
+            ("perceptual", 2, 1),
+        ]
+        assert resumed.identity == whole.identity
+        left = {p.name for p in (tmp_path / "smaller.training").rglob("*") if p.is_file()}
+        assert left == {"losses.jsonl"}
+
+
+def test_blocks_are_dropped_and_the_manifest_says_which(prune_small: Prune, tmp_path: Path) -> None:
+    made = prune_small(tmp_path / "shallow", recipe=PruneRecipe(drop_blocks=1, steps=0))
+    assert made.manifest.architecture.arguments["inner"] == [32]
+    assert made.manifest.architecture.arguments["width"] == 32  # nothing else was asked for
+    assert made.manifest.history[-1].results["dropped_blocks"] in ([0], [1])
+    assert load(made)(torch.rand(1, 3, 32, 32)).shape == (1, 3, 32, 32)
+
+
+def test_blocks_and_channels_together(prune_small: Prune, tmp_path: Path) -> None:
+    recipe = PruneRecipe(drop_blocks=1, ratio=0.5, steps=0)
+    arguments = prune_small(tmp_path / "tiny", recipe=recipe).manifest.architecture.arguments
+    assert (arguments["width"], arguments["inner"]) == (16, [16])
+
+
+@pytest.mark.parametrize("importance", ["magnitude", "taylor", "activation"])
+@pytest.mark.parametrize("distribution", ["global", "sensitivity"])
+def test_every_way_to_choose_removes_about_what_was_asked_for(
+    prune_small: Prune, tmp_path: Path, importance: str, distribution: str, small: Bundle
+) -> None:
+    recipe = PruneRecipe(
+        speedup=2, round_to=4, importance=importance, distribution=distribution, steps=0
+    )
+    made = prune_small(tmp_path / "smaller", recipe=recipe)
+    whole = count_macs(load(small))
+    assert whole / 3 < count_macs(load(made)) <= whole / 2
+
+
+def test_a_number_of_multiply_accumulates_is_reached(prune_small: Prune, tmp_path: Path) -> None:
+    recipe = PruneRecipe(target_macs="300M", round_to=4, steps=0)
+    macs = count_macs(load(prune_small(tmp_path / "smaller", recipe=recipe)))
+    assert 200e6 < macs <= 300e6
+
+
+def test_a_latency_is_reached_on_the_clock_and_told(prune_small: Prune, tmp_path: Path) -> None:
+    """The goal is far from both ends, so that no hiccup of the machine decides."""
+    recipe = PruneRecipe(target_latency="1000ms@cpu:1", steps=0)
+    with pytest.raises(OptionError, match=r"nothing is removed: the network takes .* ms on cpu:1"):
+        prune_small(tmp_path / "smaller", recipe=recipe)
+    recipe = PruneRecipe(target_latency="0.001ms@cpu:1", steps=0)
+    with pytest.raises(OptionError, match=r"0\.001 ms can't be reached .* nearest reached is"):
+        prune_small(tmp_path / "smaller", recipe=recipe)
+    assert list(tmp_path.iterdir()) == []
+
+
+class TestQuantized:
+    @pytest.fixture
+    def quantized_bundle(
+        self, make_styled_bundle: Callable[..., Bundle], painter: Bundle, tmp_path: Path
+    ) -> Bundle:
+        return make_styled_bundle(
+            wide_student(),
+            tmp_path / "int8",
+            stage="quantized",
+            teacher=painter.origin(),
+            parent=Origin(name="float", sha256="0" * 64, path="/models/float"),
+        )
+
+    def test_is_refused_and_its_parent_named(
+        self, prune_small: Prune, tmp_path: Path, quantized_bundle: Bundle
+    ) -> None:
+        with pytest.raises(OptionError, match=r"is quantized: .* /models/float, or give --from-f"):
+            prune_small(tmp_path / "smaller", model=quantized_bundle.path)
+
+    def test_may_be_pruned_from_its_float_weights(
+        self, prune_small: Prune, tmp_path: Path, quantized_bundle: Bundle
+    ) -> None:
+        made = prune_small(
+            tmp_path / "smaller",
+            model=quantized_bundle.path,
+            recipe=PruneRecipe(ratio=0.5, steps=0),
+            from_float=True,
+        )
+        assert made.manifest.stage == "pruned"
+        assert made.artifacts == ()
+
+
+def test_what_was_pruned_may_be_pruned_again(
+    pruned: Bundle, prune_small: Prune, tmp_path: Path
+) -> None:
+    recipe = PruneRecipe(ratio=0.5, steps=0)
+    made = prune_small(tmp_path / "again", model=pruned.path, recipe=recipe)
+    assert made.manifest.architecture.arguments["inner"] == [8, 8]
+    assert [step.verb for step in made.manifest.history] == ["prune", "prune"]
 
 
 def test_an_impossible_speedup_leaves_no_bundle(prune_small: Prune, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Every way to build a student goes all the way: pruned, quantized, exported, loaded again."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from nstc.compress.checking import check_float, check_quantized, eager_reference
 from nstc.compress.converted import converted_operators
 from nstc.compress.deployed_graph import deployed_graph, edges_of, with_fixed_size
 from nstc.compress.float_graphs import onnx_graph, torchscript
-from nstc.compress.pruning import rebuilt, slim_down
+from nstc.compress.pruning import rebuilt
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Silent
 from nstc.core.recipe import PruneRecipe
@@ -81,7 +82,9 @@ def test_the_integer_file_paints_nearly_that_and_computes_what_it_can_in_integer
     assert name not in LOCAL or operators.left == ()
 
 
-def test_pruning_leaves_a_network_that_its_manifest_rebuilds(network: Student) -> None:
+def test_pruning_leaves_a_network_that_its_manifest_rebuilds(
+    network: Student, slim_down: Callable[[Student, PruneRecipe], None]
+) -> None:
     before, macs = network.arguments(), count_macs(network)
     slim_down(network, PruneRecipe(ratio=0.5))
     assert network.arguments() == {**before, "width": 8, "inner": [8]}

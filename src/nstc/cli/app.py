@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from nstc.cli import (
+    analyze,
     baseline,
     bench,
     check,
@@ -45,6 +46,7 @@ _VERBS: Final[dict[str, Callable[..., None] | _Group]] = {
     "train": train.train,
     "import": import_.import_,
     "distill": distill.distill,
+    "analyze": analyze.analyze,
     "prune": prune.prune,
     "quantize": quantize.quantize,
     "export": export.export,

@@ -1,0 +1,103 @@
+"""nstc analyze."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nstc.cli import options
+from nstc.cli.tables import print_list
+
+if TYPE_CHECKING:
+    from nstc.compress.analysis import Analysis
+    from nstc.compress.damage import Damage
+
+
+def analyze(
+    model: Annotated[str, typer.Argument(help="Bundle or zoo name to look into.")],
+    plot: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Also draw it, to a file ending in .svg or .png."),
+    ] = None,
+    photos: options.Photos = None,
+    artifact: Annotated[
+        str | None,
+        typer.Option(
+            "--artifact", help="ONNX file to time.", show_default="int8 if there is one, else float"
+        ),
+    ] = None,
+    size: Annotated[
+        int, typer.Option("--size", help="Side in px of the picture that is timed.")
+    ] = 512,
+    threads: Annotated[int, typer.Option("--threads", help="To time with.")] = 1,
+    importance: Annotated[
+        str,
+        typer.Option("--importance", help="Which half goes: magnitude, group-norm or activation."),
+    ] = "group-norm",
+    vgg: options.Vgg = "shipped",
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what each layer costs, and what is lost if it is pruned or quantized."""
+    from nstc.cli.progress import Bar
+    from nstc.compress.analysis import analyze as run
+    from nstc.compress.analysis_plot import refuse_unknown_ending, write_plot
+    from nstc.core.files import refuse_unwritable_file
+    from nstc.core.photos import photos_in
+
+    if plot is not None:
+        refuse_unknown_ending(plot)
+        refuse_unwritable_file(plot)
+    with Bar() as bar:
+        found = run(
+            model,
+            photos=photos_in(photos or []),
+            artifact=artifact,
+            size=size,
+            threads=threads,
+            importance=importance,
+            vgg=vgg,
+            progress=bar,
+        )
+    if plot is not None:
+        write_plot(found, plot)
+    if json_output:
+        typer.echo(json.dumps(found.to_dict(), indent=1))
+    else:
+        _print(found)
+
+
+def _print(analysis: "Analysis") -> None:
+    from nstc.benchmarks.wording import NONE, byte_count, count, fine
+
+    rows = [
+        (
+            layer.facts.name,
+            layer.facts.kind,
+            count(layer.facts.params),
+            count(layer.facts.macs),
+            byte_count(layer.facts.activation_bytes),
+            fine(layer.ms),
+            f"{100 * layer.share:.1f}",
+            NONE if layer.halved is None else _lost(layer.halved) + "*" * layer.made_together,
+            _lost(layer.rounded),
+        )
+        for layer in analysis.layers
+    ]
+    other = (*("all else", "", NONE, NONE, NONE), fine(analysis.other_ms))
+    share = f"{100 * analysis.other_ms / analysis.total_ms:.1f}"
+    print_list(
+        ("layer", "kernel"),
+        ("params", "MACs", "memory", "ms", "time %", "halved", "8 bits"),
+        [*rows, (*other, share, NONE, NONE)],
+    )
+    typer.echo(
+        f"{analysis.artifact} at {analysis.size}x{analysis.size}, {analysis.threads} thread(s): "
+        f"{fine(analysis.total_ms)} ms in operators. memory: what it makes, in float32. halved, "
+        "8 bits: growth of the style loss / of the content loss in %, by that layer alone, before "
+        "any fine-tuning. * channels that several layers make: all are halved together."
+    )
+
+
+def _lost(damage: "Damage") -> str:
+    return f"{100 * damage.style:+.1f} / {100 * damage.content:+.1f}"
