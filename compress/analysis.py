@@ -13,6 +13,7 @@ from nstc.benchmarks.layer_times import layer_times
 from nstc.compress.channel_groups import channel_groups
 from nstc.compress.damage import Damage
 from nstc.compress.exporting import ensure_artifact
+from nstc.compress.importance import importance_named
 from nstc.compress.layer_facts import LayerFacts, layer_facts
 from nstc.compress.layer_rounding import input_ranges, rounded
 from nstc.compress.optimisation import Objective
@@ -185,6 +186,7 @@ def _refuse_bad_options(size: int, threads: int, importance: str) -> None:
         )
     if not 1 <= threads <= MAX_THREADS:
         raise OptionError(f"threads is {threads}: expected from 1 to {MAX_THREADS}.")
+    importance_named(importance)
     if importance == "taylor":
         raise OptionError(
             "importance is taylor, which needs the loss of a distillation: expected magnitude, "

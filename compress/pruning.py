@@ -17,11 +17,13 @@ from nstc.compress.optimisation import training_folder
 from nstc.compress.processes import best_device
 from nstc.compress.pruning_plan import Plan, make_plan
 from nstc.compress.residual_blocks import without_block
+from nstc.compress.stopwatch import timing_target
 from nstc.compress.style_sources import style_brought_by
 from nstc.compress.survey import Survey
 from nstc.compress.teacher_style import style_of_teacher
 from nstc.compress.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.compress.width_plans import between, full_widths, least_scored
+from nstc.core.amounts import parse_latency
 from nstc.core.bundle import (
     STYLE_FILE,
     WEIGHTS_FILE,
@@ -83,9 +85,11 @@ def prune(
     """
     recipe, progress = recipe or PruneRecipe(), progress or Silent()
     folder = training_folder(output)
+    if recipe.target_latency is not None:
+        timing_target(parse_latency(recipe.target_latency).target)  # refused before any work
     bundle = open_bundle(model)
-    _refuse_quantized(bundle, from_float=from_float)
     network = load(bundle)
+    _refuse_quantized(bundle, from_float=from_float)
     opened = _open_teacher(bundle, teacher, options)
     source = style_brought_by(bundle) or style_of_teacher(
         opened, None, credit=None, vgg=vgg, progress=progress

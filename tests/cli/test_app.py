@@ -97,6 +97,7 @@ def test_a_full_disk_behind_standard_output(arguments) -> None:
         "train",
         "import",
         "distill",
+        "analyze",
         "prune",
         "quantize",
         "export",

@@ -7,7 +7,15 @@ PRUNE = "nstc.compress.pruning.prune"
 IN_THE_RECIPE = [
     ("--ratio", "0.5", "ratio", 0.5),
     ("--speedup", "2", "speedup", 2),
+    ("--target-macs", "400M", "target_macs", "400M"),
+    ("--target-latency", "8ms@cpu:1", "target_latency", "8ms@cpu:1"),
+    ("--importance", "taylor", "importance", "taylor"),
+    ("--distribution", "sensitivity", "distribution", "sensitivity"),
+    ("--drop-blocks", "2", "drop_blocks", 2),
+    ("--drop-blocks", "auto", "drop_blocks", "auto"),
+    ("--iterations", "3", "iterations", 3),
     ("--round-to", "4", "round_to", 4),
+    ("--round-to", "auto", "round_to", "auto"),
     ("--steps", "0", "steps", 0),
     ("--seed", "9", "seed", 9),
 ]
@@ -15,6 +23,7 @@ FOR_THE_VERB = [
     ("--teacher", "t", "teacher", "t"),
     ("--name", "thin", "name", "thin"),
     ("--vgg", "torchvision", "vgg", "torchvision"),
+    ("--from-float", None, "from_float", True),
     ("--resume", None, "resume", True),
 ]
 OF_FOREIGN_FILES = [

@@ -38,7 +38,7 @@ def analyze(
     vgg: options.Vgg = "shipped",
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show what each layer costs, and what is lost if it is pruned or quantized."""
+    """Show layer by layer what a network costs and could lose."""
     from nstc.cli.progress import Bar
     from nstc.compress.analysis import analyze as run
     from nstc.compress.analysis_plot import refuse_unknown_ending, write_plot

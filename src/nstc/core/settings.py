@@ -38,7 +38,8 @@ def number_or(word: str, low: int, high: int, default: Any) -> Any:
     """A word, or a whole number between two others, both included."""
 
     def holds(value: Any) -> bool:
-        return value == word or (isinstance(value, int) and low <= value <= high)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return value == word or (whole and low <= value <= high)
 
     return setting(default, holds, f"from {low} to {high}, or {word}")
 

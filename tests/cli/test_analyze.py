@@ -1,0 +1,96 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from nstc.compress.analysis import Analysis, Layer
+from nstc.compress.damage import Damage
+from nstc.compress.layer_facts import LayerFacts
+
+ANALYZE = "nstc.compress.analysis.analyze"
+
+FLAGS = [
+    ("--artifact", "int8", "artifact", "int8"),
+    ("--size", "256", "size", 256),
+    ("--threads", "2", "threads", 2),
+    ("--importance", "activation", "importance", "activation"),
+    ("--vgg", "torchvision", "vgg", "torchvision"),
+]
+
+
+def layer(name: str, *, halved: Damage | None, makers: tuple[str, ...]) -> Layer:
+    return Layer(
+        facts=LayerFacts(
+            name=name, kind="3x3", params=1000, macs=2_000_000, activation_bytes=81_300
+        ),
+        ms=3.0,
+        share=0.375,
+        halved=halved,
+        makers=makers,
+        rounded=Damage(style=0.001, content=-0.002, distance=0.01),
+    )
+
+
+@pytest.fixture
+def found() -> Analysis:
+    lost = Damage(style=0.125, content=-0.01, distance=0.5)
+    return Analysis(
+        model="model",
+        artifact="int8.onnx",
+        size=512,
+        threads=1,
+        layers=(
+            layer("stem", halved=lost, makers=("stem", "project")),
+            layer("head", halved=None, makers=()),
+        ),
+        other_ms=2.0,
+        importance="group-norm",
+    )
+
+
+@pytest.mark.parametrize(("flag", "text", "field", "value"), FLAGS)
+def test_each_flag_arrives(nstc, record, found, flag, text, field, value) -> None:
+    calls = record(ANALYZE, found)
+    assert nstc("analyze", "model", flag, text).code == 0
+    assert calls[-1][field] == value
+
+
+def test_photographs_arrive(nstc, record, found, photo_folder) -> None:
+    calls = record(ANALYZE, found)
+    nstc("analyze", "model", "--photos", photo_folder)
+    assert [path.name for path in calls[-1]["photos"]] == ["a.png", "b.png"]
+
+
+def test_the_table_has_a_row_a_layer_and_one_for_the_rest(nstc, record, found) -> None:
+    record(ANALYZE, found)
+    lines = nstc("analyze", "model").out.splitlines()
+    rows = {line.split()[0]: line for line in lines if line.strip()}
+    for told in ("1.00k", "2.00M", "81.3 KB", "3.00", "37.5", "+12.5 / -1.0*", "+0.1 / -0.2"):
+        assert told in rows["stem"]
+    assert "*" not in rows["head"]
+    assert "2.00" in rows["all"]
+    assert "25.0" in rows["all"]
+
+
+def test_json_is_the_analysis_and_nothing_else(nstc, record, found) -> None:
+    record(ANALYZE, found)
+    assert json.loads(nstc("analyze", "model", "--json").out) == found.to_dict()
+
+
+def test_it_is_drawn(nstc, record, found, tmp_path: Path) -> None:
+    record(ANALYZE, found)
+    assert nstc("analyze", "model", "-o", tmp_path / "plot.svg").code == 0
+    assert "stem" in (tmp_path / "plot.svg").read_text()
+
+
+def test_a_place_that_can_not_be_written_is_refused_before_the_work(
+    nstc, record, found, tmp_path: Path
+) -> None:
+    calls = record(ANALYZE, found)
+    (tmp_path / "file").write_text("mine")
+    assert nstc("analyze", "model", "-o", tmp_path / "file" / "plot.svg").code == 40
+    assert calls == []
+
+
+def test_no_flag_is_forgotten_here(flags_of) -> None:
+    assert flags_of("analyze") == {row[0] for row in FLAGS} | {"--output", "--photos", "--json"}
