@@ -90,7 +90,7 @@ def _panels(analysis: Analysis) -> Sequence[_Panel]:
         _Panel("% of the MACs", lambda layer: 100 * layer.facts.macs / macs),
         _Panel("% of the time", lambda layer: 100 * layer.share),
         _Panel(
-            "damage if halved (hollow: with all of its trunk)",
+            "damage if halved (hollow: a trunk's)",
             lambda layer: None if layer.halved is None else layer.halved.distance,
             logarithmic=True,
             hollow=True,

@@ -139,7 +139,13 @@ class _Planner:
                 return Plan(
                     dropped=dropped, round_to=round_to, widths=found.widths, findings=findings
                 )
-        widths = ladder(self._share(network, ladder, round_to))
+        share = self._share(network, ladder, round_to)
+        widths = ladder(share)
+        held = sum(group.width * (1 - share) < round_to < group.width for group in groups)
+        if held and self._recipe.distribution == "uniform":
+            self._survey.progress.note(
+                f"{held} of {len(groups)} layers would be emptied: they keep {round_to} channels"
+            )
         return Plan(dropped=dropped, round_to=round_to, widths=widths, findings=findings)
 
     def nothing_to_do(self, plan: Plan) -> str:
