@@ -32,7 +32,7 @@ from nstc.core.bundle import (
     open_bundle,
 )
 from nstc.core.errors import OptionError, TeacherError
-from nstc.core.manifest import Manifest
+from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import DistillRecipe, PruneRecipe
@@ -108,32 +108,38 @@ def prune(
     before = count_macs(network), count_parameters(network)
     pruning = _Pruning(recipe, run, _survey(network, recipe, run))
     network, plan = pruning.carry_out(network)
-    after = count_macs(network), count_parameters(network)
-    architecture, contract = describe(network)
     step = run.history_step(
         "prune",
         macs_before=before[0],
-        macs=after[0],
+        macs=count_macs(network),
         params_before=before[1],
-        params=after[1],
+        params=count_parameters(network),
         **({"dropped_blocks": list(plan.dropped)} if plan.dropped else {}),
         **plan.findings,
     )
+    _write(output, network, run, parent=bundle, step=step, name=name or bundle.name)
+    pruning.forget()
+    return open_bundle(output)
+
+
+def _write(
+    output: Path, network: nn.Module, run: DistillationRun, *, parent: Bundle, step: Step, name: str
+) -> None:
+    """Write the bundle of what is left."""
+    architecture, contract = describe(network)
     manifest = Manifest(
-        name=name or bundle.name,
+        name=name,
         stage="pruned",
         architecture=architecture,
         contract=contract,
-        style=source.record,
-        parent=bundle.origin(),
-        teacher=opened.origin,
-        history=(*bundle.manifest.history, step),
+        style=run.source.record,
+        parent=parent.origin(),
+        teacher=run.teacher.origin,
+        history=(*parent.manifest.history, step),
     )
     with new_bundle(output, manifest) as draft:
         save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
-        save_tensors(source.statistics.packed(), draft / STYLE_FILE)
-    pruning.forget()
-    return open_bundle(output)
+        save_tensors(run.source.statistics.packed(), draft / STYLE_FILE)
 
 
 @dataclass(frozen=True)
