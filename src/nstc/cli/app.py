@@ -73,6 +73,7 @@ _MODULES_OF_EXTRAS: Final = {
     "skimage": "compress",
     "matplotlib": "report",
     "jinja2": "report",
+    "av": "video",
 }
 
 _DEBUG_VARIABLE: Final = "NSTC_DEBUG"

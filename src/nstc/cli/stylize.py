@@ -1,4 +1,4 @@
-"""`nstc stylize`: photographs in, pictures in a painting's style out."""
+"""`nstc stylize`: photographs and videos in, pictures in a painting's style out."""
 
 import json
 import sys
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from nstc.cli import video
 from nstc.core.errors import BatchError, OptionError
 
 if TYPE_CHECKING:
@@ -16,16 +17,20 @@ _SCHEMA: Final = "nstc.stylize/1"
 _MB: Final = 1_000_000
 
 Photo = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         metavar="PHOTO",
-        help="Files, folders with all in them, http(s) addresses, or - for standard input.",
+        help="Files, folders with all in them, http(s) addresses, or - for standard input; or one "
+        "video.",
+        show_default=False,
     ),
 ]
 Output = Annotated[
     str,
     typer.Option(
-        "--output", "-o", help="The picture to write, a folder for several, or - for a pipe."
+        "--output",
+        "-o",
+        help="The picture or video to write, a folder for several, or - for a pipe.",
     ),
 ]
 Model = Annotated[str, typer.Option("--model", "-m", help="A bundle's folder or a zoo name.")]
@@ -95,12 +100,29 @@ AllowPrivate = Annotated[
     bool,
     typer.Option("--allow-private", help="Fetch from this machine and private networks too."),
 ]
+Camera = Annotated[
+    str | None,
+    typer.Option(help="Paint what a camera sees: its number, or FORMAT:NAME as FFmpeg has it."),
+]
+Frames = Annotated[int | None, typer.Option(help="Most frames of a video.")]
+Seconds = Annotated[float | None, typer.Option(help="Most seconds of a video.")]
+Stabilize = Annotated[
+    bool, typer.Option("--stabilize", help="Against flicker in a video: hold still what is still.")
+]
+CodecName = Annotated[
+    str | None,
+    typer.Option("--codec", help="Of a video: h264, hevc, vp9, av1 or ffv1.", show_default="h264"),
+]
+Crf = Annotated[
+    int | None,
+    typer.Option(help="Quality of a video: 0 is the best, more is smaller.", show_default="18"),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print what became of each picture as JSON.")]
 
 
 def stylize(
-    photos: Photo,
     output: Output,
+    photos: Photo = None,
     model: Model = "zoo:starry-night",
     precision: Precision = None,
     artifact: Artifact = None,
@@ -119,9 +141,15 @@ def stylize(
     max_download_mb: MaxDownload = 64,
     timeout: Timeout = 30.0,
     allow_private: AllowPrivate = False,
+    camera: Camera = None,
+    frames: Frames = None,
+    seconds: Seconds = None,
+    stabilize: Stabilize = False,
+    codec: CodecName = None,
+    crf: Crf = None,
     json_output: Json = False,
 ) -> None:
-    """Paint photographs in the style of a model."""
+    """Paint photographs, a video or what a camera sees in the style of a model."""
     from nstc.core.images import MAX_PIXELS
     from nstc.core.images.formats import ending_of
     from nstc.core.images.limits import checked_limit
@@ -149,12 +177,24 @@ def stylize(
         ending=None if format is None else ending_of(format),
         pattern=ALL if glob is None else glob,
     )
-    _refuse_streams_in_conflict(output, json_output)
+    inputs = photos or []
+    flags = video.VideoFlags(
+        camera=camera, frames=frames, seconds=seconds, stabilize=stabilize, codec=codec, crf=crf
+    )
+    of_video = video.is_video(inputs, output, flags)
+    if of_video:
+        video.refuse_on_videos({"glob": glob, "format": format, "skip-existing": skip_existing})
+    else:
+        video.refuse_on_pictures(flags)
+        _refuse_streams_in_conflict(output, json_output)
     stylizer = Stylizer(
         model, precision=precision, artifact=artifact, threads=threads, provider=provider
     )
     _warn(control)
-    _run(photos, output, stylizer, options, model=model, json_output=json_output)
+    if of_video:
+        video.stylize_one(inputs, output, stylizer, options, flags, model, json_output)
+    else:
+        _run(inputs, output, stylizer, options, model=model, json_output=json_output)
 
 
 def _run(

@@ -8,6 +8,8 @@
     ├── PhotosError          11   a folder without photographs
     ├── BatchError           12   some of several pictures that could not be made; the rest are
     ├── FetchError           13   an address that gives no picture
+    ├── VideoError           14   a file or camera that gives no video, or one that can't be written
+    │   └── DamagedVideoError    15   a video of which parts can't be read; the rest is done
     ├── BundleError          20   a path that is no bundle
     │   ├── CorruptBundleError   21   a file that is missing or not what the manifest says
     │   ├── SchemaVersionError   22   written by a newer nstc
@@ -78,6 +80,18 @@ class FetchError(NstcError):
     """An address that gives no picture: not reachable, not allowed, or past a limit."""
 
     exit_code = 13
+
+
+class VideoError(NstcError):
+    """A file or camera that gives no video, or one that can't be encoded as it was asked to."""
+
+    exit_code = 14
+
+
+class DamagedVideoError(VideoError):
+    """A video that breaks off, or of which parts can't be decoded; the rest was stylised."""
+
+    exit_code = 15
 
 
 class BundleError(NstcError):

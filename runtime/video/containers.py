@@ -1,0 +1,167 @@
+"""Which films are written: containers by the ending of their names, and what they may hold."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+from nstc.core.errors import OptionError
+
+INPUT_ENDINGS: Final = frozenset(
+    (
+        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts"),
+        *(".m2ts", ".3gp", ".3g2", ".wmv", ".asf", ".flv", ".ogv", ".vob", ".mxf", ".y4m"),
+        *(".h264", ".h265", ".hevc", ".ivf", ".dv", ".nut"),
+    )
+)
+"""Names that are taken for films. What the file holds is found out when it is opened."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codec:
+    """A way to encode frames.
+
+    Attributes:
+        encoder: FFmpeg's name.
+        pixel_format: That frames are given in.
+        options: Of the encoder.
+        crf: Constant rate factor unless another is asked for; None for a lossless codec.
+        worst: The largest that it takes; 0 is the best.
+        holds_aspect: Whether its stream itself says how wide pixels are.
+        tag: Four letters that players look for in MP4 and MOV, if they are not FFmpeg's own.
+    """
+
+    encoder: str
+    pixel_format: str = "yuv420p"
+    options: Mapping[str, str]
+    crf: int | None
+    worst: int = 51
+    holds_aspect: bool = False
+    tag: str | None = None
+
+
+CODECS: Final[Mapping[str, Codec]] = {
+    "h264": Codec(encoder="libx264", options={"preset": "veryfast"}, crf=18, holds_aspect=True),
+    "hevc": Codec(
+        encoder="libx265",
+        options={"preset": "veryfast", "x265-params": "log-level=error"},
+        crf=22,
+        holds_aspect=True,
+        tag="hvc1",
+    ),
+    "vp9": Codec(
+        encoder="libvpx-vp9",
+        options={"deadline": "good", "cpu-used": "5", "row-mt": "1"},
+        crf=26,
+        worst=63,
+    ),
+    "av1": Codec(encoder="libsvtav1", options={"preset": "9"}, crf=26, worst=63),
+    "ffv1": Codec(encoder="ffv1", pixel_format="bgr0", options={}, crf=None),
+}
+"""By the names that `--codec` takes. The rate factors lie at where differences are hard to see."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """A kind of file.
+
+    Attributes:
+        format: FFmpeg's name of what writes it.
+        codecs: What it may hold, the usual one first.
+        options: Of what writes it.
+        holds_aspect: Whether it says how wide pixels are where the codec does not.
+    """
+
+    format: str
+    codecs: tuple[str, ...]
+    options: Mapping[str, str]
+    holds_aspect: bool
+
+
+_AT_THE_FRONT: Final = {"movflags": "+faststart"}
+"""The index stands before the frames, so that players need not have all of the file."""
+
+CONTAINERS: Final[Mapping[str, Container]] = {
+    ".mp4": Container(
+        format="mp4",
+        codecs=("h264", "hevc", "av1", "vp9"),
+        options=_AT_THE_FRONT,
+        holds_aspect=True,
+    ),
+    ".m4v": Container(
+        format="mp4", codecs=("h264", "hevc"), options=_AT_THE_FRONT, holds_aspect=True
+    ),
+    ".mov": Container(
+        format="mov", codecs=("h264", "hevc"), options=_AT_THE_FRONT, holds_aspect=True
+    ),
+    ".mkv": Container(
+        format="matroska",
+        codecs=("h264", "hevc", "vp9", "av1", "ffv1"),
+        options={},
+        holds_aspect=False,
+    ),
+    ".webm": Container(format="webm", codecs=("vp9", "av1"), options={}, holds_aspect=False),
+}
+"""By ending. All of them keep the time of each frame; AVI, which does not, is not written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """How a film is written.
+
+    Attributes:
+        container: The kind of file.
+        codec_name: As `--codec` takes it.
+        codec: What that is.
+        crf: Constant rate factor; None for a lossless codec.
+    """
+
+    container: Container
+    codec_name: str
+    codec: Codec
+    crf: int | None
+
+    def is_square_only(self, sample_aspect: Fraction) -> bool:
+        """Whether pixels of this width over height can't be told to players."""
+        told = self.codec.holds_aspect or self.container.holds_aspect
+        return sample_aspect != 1 and not told
+
+
+def is_video_name(name: str) -> bool:
+    """Whether a file's name ends as some film's does."""
+    return Path(name).suffix.lower() in INPUT_ENDINGS
+
+
+def encoding_for(output: Path, codec: str | None = None, crf: int | None = None) -> Encoding:
+    """What `--output`, `--codec` and `--crf` ask for.
+
+    Raises:
+        OptionError: no film is written with this ending, or not with this codec, or the rate
+            factor is out of range.
+    """
+    container = CONTAINERS.get(output.suffix.lower())
+    if container is None:
+        raise OptionError(
+            f"output is {output}: a video is written to a name that ends in "
+            f"{', '.join(CONTAINERS)}."
+        )
+    name = container.codecs[0] if codec is None else codec.lower()
+    if name not in container.codecs:
+        raise OptionError(
+            f"codec is {codec}: {output.suffix} holds {' or '.join(container.codecs)}."
+        )
+    chosen = CODECS[name]
+    return Encoding(
+        container=container, codec_name=name, codec=chosen, crf=_checked(crf, name, chosen)
+    )
+
+
+def _checked(crf: int | None, name: str, codec: Codec) -> int | None:
+    if crf is None:
+        return codec.crf
+    if codec.crf is None:
+        raise OptionError(f"crf is {crf}, but {name} is lossless: leave one of the two out.")
+    if not 0 <= crf <= codec.worst:
+        raise OptionError(f"crf is {crf}: {name} takes from 0, the best, to {codec.worst}.")
+    return crf

@@ -1,0 +1,254 @@
+"""Frames of a film or a camera, upright and as RGB, with its sound beside them."""
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from typing import Final
+
+import av
+from av.audio.stream import AudioStream
+from av.error import EOFError as EndOfFile
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Stream
+
+from nstc.core.errors import VideoError
+from nstc.core.images import MAX_PIXELS
+from nstc.core.images.limits import refuse_too_large
+from nstc.runtime.video.colours import colours_of, to_pixels
+from nstc.runtime.video.film import ALL, Facts, Item, Limits, SoundPacket, TimedFrame
+from nstc.runtime.video.opening import Place, open_place, told_of, video_stream
+from nstc.runtime.video.orientation import matrix_of, turned
+
+_MICROSECOND: Final = Fraction(1, 1_000_000)
+_USUAL_RATE: Final = Fraction(25)
+_MISSING_SECONDS: Final = 0.25
+"""A file that ends so much before the end it states was cut off."""
+
+_SOUND_BEHIND_SECONDS: Final = 2.0
+"""How far behind the picture sound may lie in a file, where a part is asked for."""
+
+
+_OF_THE_FILE: Final = frozenset(
+    ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
+)
+
+
+class Reader:
+    """An opened source. The first frame is decoded when it is opened.
+
+    Args:
+        place: What to open.
+        limits: How much of it is taken.
+        max_pixels: The most of a frame.
+
+    Attributes:
+        damage: What was wrong with the file, known when all is read; None if nothing was.
+        facts: What the film is like.
+        sound: The sound tracks, whose packets come with the frames.
+
+    Raises:
+        VideoError: it holds no film that can be read.
+        ImageError: frames are larger than `max_pixels`.
+    """
+
+    def __init__(self, place: Place, limits: Limits = ALL, *, max_pixels: int = MAX_PIXELS) -> None:
+        self.damage: str | None = None
+        self._place = place
+        self._limits = limits
+        self._busy = False
+        self._undecodable = 0
+        self._end_s = Fraction(0)
+        self._last_pts: int | None = None
+        self._early: deque[Packet[Stream]] = deque()
+        self._container = open_place(place)
+        try:
+            self._video = video_stream(self._container, place.name)
+            refuse_too_large(place.name, self._video.width, self._video.height, 1, max_pixels)
+            self.sound: tuple[AudioStream, ...] = (
+                () if place.live else tuple(self._container.streams.audio)
+            )
+            self._tracks = {stream.index: track for track, stream in enumerate(self.sound)}
+            self._packets = self._demuxed()
+            self._decoded = self._frames()
+            first = next(self._decoded, None)
+            if first is None:
+                raise VideoError(f"{place.name} holds no frame that can be decoded.")
+            self._first = first
+            self.facts = self._facts_of(first)
+        except BaseException:
+            self._container.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file, unless a thread still hangs in it."""
+        if not self._busy:
+            self._decoded.close()
+            self._packets.close()
+            self._container.close()
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Title, time, place and so on, without what is about the file that held them."""
+        stated = self._container.metadata
+        return {key: text for key, text in stated.items() if key.lower() not in _OF_THE_FILE}
+
+    def items(self) -> Generator[Item, None, None]:
+        """All frames and sound about in the order they lie in, a frame first."""
+        self._busy = True
+        try:
+            yield from self._items()
+        finally:
+            self._busy = False
+
+    def _items(self) -> Iterator[Item]:
+        count = 0
+        frame: av.VideoFrame | None = self._first
+        while frame is not None:
+            timed = self._timed(frame)
+            if timed is not None:
+                if self._past_limits(timed, count):
+                    yield from self._sound_until(timed.pts * self.facts.time_base)
+                    return
+                count += 1
+                yield timed
+                while self._early:
+                    yield self._moved(self._early.popleft())
+            frame = next(self._decoded, None)
+        while self._early:
+            yield self._moved(self._early.popleft())
+        self.damage = self._damage_of(count)
+
+    def _past_limits(self, timed: TimedFrame, count: int) -> bool:
+        most, seconds = self._limits.frames, self._limits.seconds
+        if most is not None and count >= most:
+            return True
+        return seconds is not None and timed.pts * self.facts.time_base >= seconds
+
+    def _demuxed(self) -> "Generator[Packet[Stream], None, None]":
+        """Packets of the film and its sound; what breaks off is remembered."""
+        try:
+            for packet in self._container.demux(self._video, *self.sound):
+                if packet.pts is not None and packet.time_base:
+                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    self._end_s = max(self._end_s, end)
+                yield packet
+        except EndOfFile:
+            return
+        except FFmpegError as error:
+            if self._place.live:
+                with told_of(self._place.name):
+                    raise
+            self.damage = f"it breaks off: {error.strerror}"
+
+    def _frames(self) -> Generator[av.VideoFrame, None, None]:
+        """Decoded frames; packets of sound that lie between them are put aside."""
+        for packet in self._packets:
+            if packet.stream_index != self._video.index:
+                if packet.dts is not None:
+                    self._early.append(packet)
+                continue
+            try:
+                yield from packet.decode()  # type: ignore[misc]
+            except EndOfFile:
+                return
+            except FFmpegError:
+                self._undecodable += 1
+
+    def _timed(self, frame: av.VideoFrame) -> TimedFrame | None:
+        """The frame with its time; None if it is not later than the one before."""
+        facts = self.facts
+        step = max(1, round(1 / (facts.rate * facts.time_base)))
+        if frame.pts is None:
+            pts = 0 if self._last_pts is None else self._last_pts + step
+        else:
+            pts = frame.pts - self._offset(facts.time_base)
+        if self._last_pts is not None and pts <= self._last_pts:
+            return None
+        self._last_pts = pts
+        if (frame.width, frame.height) != (facts.width, facts.height):
+            frame = frame.reformat(facts.width, facts.height)
+        rgb = turned(to_pixels(frame, facts.colours), facts.turns)
+        return TimedFrame(rgb=rgb, pts=pts, duration=frame.duration or 0)
+
+    def _offset(self, time_base: Fraction) -> int:
+        """What time stamps begin with, which is not 0 in broadcasts and from cameras."""
+        if self._place.live:
+            return self._first.pts or 0
+        return round((self._container.start_time or 0) * _MICROSECOND / time_base)
+
+    def _moved(self, packet: "Packet[Stream]") -> SoundPacket:
+        offset = self._offset(packet.time_base)
+        if packet.pts is not None:
+            packet.pts -= offset
+        if packet.dts is not None:
+            packet.dts -= offset
+        return SoundPacket(track=self._tracks[packet.stream_index], packet=packet)
+
+    def _sound_until(self, end_s: Fraction) -> Iterator[SoundPacket]:
+        """The rest of the sound of a part of a film, which may lie behind the picture."""
+        going_on = set(self._tracks)
+        start_s = (self._container.start_time or 0) * _MICROSECOND
+        while self._early:
+            packet = self._early.popleft()
+            if packet.pts is not None and packet.pts * packet.time_base - start_s < end_s:
+                yield self._moved(packet)
+        for packet in self._packets if going_on else ():
+            if packet.dts is None or packet.pts is None:
+                continue
+            begin_s = packet.pts * packet.time_base - start_s
+            if packet.stream_index not in self._tracks:
+                if packet.dts * packet.time_base - start_s > end_s + _SOUND_BEHIND_SECONDS:
+                    return
+            elif begin_s < end_s:
+                yield self._moved(packet)
+            else:
+                going_on.discard(packet.stream_index)
+                if not going_on:
+                    return
+
+    def _damage_of(self, count: int) -> str | None:
+        if self.damage is not None:
+            return f"{self.damage} after {count} frames"
+        stated = self._container.duration
+        if stated is not None and not self._place.live:
+            start = self._container.start_time or 0
+            missing = float((start + stated) * _MICROSECOND - self._end_s)
+            if missing > _MISSING_SECONDS:
+                return f"it breaks off after {count} frames, {missing:.1f} s before its end"
+        if self._undecodable:
+            return f"{self._undecodable} of its packets can't be decoded"
+        return None
+
+    def _facts_of(self, first: av.VideoFrame) -> Facts:
+        video = self._video
+        time_base = first.time_base or video.time_base or 1 / _USUAL_RATE
+        rate = video.average_rate or video.guessed_rate or _USUAL_RATE
+        aspect = video.sample_aspect_ratio
+        others = len(self._container.streams) - 1 - len(self.sound)
+        colours = colours_of(first)
+        left_out = (f"{others} streams beside video and sound are left out",) if others else ()
+        return Facts(
+            name=self._place.name,
+            width=first.width,
+            height=first.height,
+            time_base=time_base,
+            rate=rate,
+            sample_aspect=Fraction(1) if aspect is None or aspect <= 0 else aspect,
+            matrix=matrix_of(first),
+            colours=colours,
+            expected_frames=self._expected(rate),
+            notes=(*colours.notes, *left_out),
+        )
+
+    def _expected(self, rate: Fraction) -> int:
+        stated = self._container.duration
+        count = self._video.frames
+        if not count and stated is not None and not self._place.live:
+            count = round(stated * _MICROSECOND * rate)
+        if self._limits.seconds is not None:
+            asked = max(1, round(self._limits.seconds * float(rate)))
+            count = min(count, asked) if count else asked
+        if self._limits.frames is not None:
+            count = min(count, self._limits.frames) if count else self._limits.frames
+        return count

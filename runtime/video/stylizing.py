@@ -1,0 +1,216 @@
+"""A film in a painting's style: read, painted and written at once, whole or not at all."""
+
+import os
+import time
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from nstc.core.errors import Interrupted, OptionError
+from nstc.core.files import atomic_file, refuse_unwritable_file
+from nstc.core.images import MAX_PIXELS, Picture
+from nstc.core.progress import Progress, Silent
+from nstc.runtime.control import PLAIN, Control
+from nstc.runtime.stylizer import Stylizer
+from nstc.runtime.video.containers import encoding_for
+from nstc.runtime.video.film import ALL, Item, Limits, TimedFrame
+from nstc.runtime.video.opening import Place
+from nstc.runtime.video.pipeline import Flow, overlap
+from nstc.runtime.video.reading import Reader
+from nstc.runtime.video.stabilizing import Stabilizer
+from nstc.runtime.video.writing import Writer
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOptions:
+    """How a film is painted and written.
+
+    Attributes:
+        control: Strength and so on, for each frame.
+        limits: How much of it.
+        stabilize: Whether what stands still is held still.
+        codec: As `nstc.runtime.video.containers.CODECS` names it; None for the container's usual.
+        crf: Constant rate factor, 0 the best; None for the codec's usual.
+        max_pixels: The most of a frame.
+        keep_metadata: Whether title, time and place go to the result.
+    """
+
+    control: Control = PLAIN
+    limits: Limits = ALL
+    stabilize: bool = False
+    codec: str | None = None
+    crf: int | None = None
+    max_pixels: int = MAX_PIXELS
+    keep_metadata: bool = False
+
+
+USUAL: Final = VideoOptions()
+
+_SECONDS_BETWEEN_NOTES: Final = 5.0
+"""Of a camera that runs until it is stopped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOutcome:
+    """What was made.
+
+    Attributes:
+        source: As the user knows it.
+        output: The file.
+        width: Of its frames as they are stored, in pixels.
+        height: Likewise.
+        frames: That were written.
+        seconds: From the first frame's time to the last one's.
+        rate_fps: Frames a second by these times; 0 for a single frame. Of a camera this is the
+            rate at which frames were taken.
+        elapsed_s: How long it took.
+        painted_fps: Frames painted a second of that.
+        codec: Of the frames.
+        crf: Its rate factor; None for a lossless one.
+        sound: Codec of each sound track, and whether its packets were copied.
+        rotation: Degrees counter-clockwise by which players turn the frames.
+        sample_aspect: Width over height of a pixel.
+        waiting: The most frames and packets that waited in a queue.
+        notes: What the user may not expect of the file.
+        damage: What was wrong with the source, all else of which is in the file; None if nothing.
+        interrupted: Whether the user ended the recording of a camera.
+    """
+
+    source: str
+    output: str
+    width: int
+    height: int
+    frames: int
+    seconds: float
+    rate_fps: float
+    elapsed_s: float
+    painted_fps: float
+    codec: str
+    crf: int | None
+    sound: tuple[tuple[str, bool], ...]
+    rotation: int
+    sample_aspect: str
+    waiting: int
+    notes: tuple[str, ...]
+    damage: str | None
+    interrupted: bool
+
+
+def stylize_video(
+    place: Place,
+    output: Path,
+    stylizer: Stylizer,
+    options: VideoOptions = USUAL,
+    progress: Progress | None = None,
+) -> VideoOutcome:
+    """Stylise a film or what a camera sees.
+
+    Time stamps, turning, width of pixels, matrix of colours and sound are the source's. The file
+    appears when it is whole.
+
+    Args:
+        place: From `nstc.runtime.video.opening`.
+        output: The film to write; its ending says what kind.
+        stylizer: What paints.
+        options: How.
+        progress: Told of frames.
+
+    Returns:
+        What was made. Of a damaged source that is all that could be read: see `damage`.
+
+    Raises:
+        VideoError: there is no film in the source, or it can't be encoded like that.
+        OptionError: codec, rate factor or ending do not go together.
+        ImageError: frames have too many pixels.
+        OutputError: the place can't be written.
+        Interrupted: Ctrl-C, unless it ended the recording of a camera; nothing is written then.
+    """
+    encoding = encoding_for(output, options.codec, options.crf)
+    if not place.live and os.path.realpath(place.name) == os.path.realpath(output):
+        raise OptionError(f"{output} is the video that is read: choose another --output.")
+    refuse_unwritable_file(output)
+    started = time.perf_counter()
+    try:
+        with (
+            closing(Reader(place, options.limits, max_pixels=options.max_pixels)) as reader,
+            atomic_file(output) as draft,
+            closing(Writer(draft, encoding, reader.facts, reader.sound, output)) as writer,
+        ):
+            if options.keep_metadata:
+                writer.metadata.update(reader.metadata)
+            flow = overlap(
+                reader.items(),
+                _Painter(stylizer, options, reader.facts.expected_frames, progress or Silent()),
+                writer.write,
+                keep_on_interrupt=place.live,
+            )
+            if flow.interrupted and writer.frames == 0:
+                raise KeyboardInterrupt
+            writer.finish()
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(f"stopped: {output} is not written.") from interrupt
+    return _outcome_of(reader, writer, output, flow, time.perf_counter() - started)
+
+
+class _Painter:
+    """Paints frames in order and lets sound pass."""
+
+    def __init__(
+        self, stylizer: Stylizer, options: VideoOptions, expected: int, progress: Progress
+    ) -> None:
+        self._stylizer = stylizer
+        self._control = options.control
+        self._stabilizer = Stabilizer() if options.stabilize else None
+        self._expected = expected
+        self._progress = progress
+        self._painted = 0
+        self._started = self._told = time.monotonic()
+        if expected:
+            progress.begin("painting frames", expected, 0)
+
+    def __call__(self, item: Item) -> Item:
+        if not isinstance(item, TimedFrame):
+            return item
+        rgb = self._stylizer.paint(Picture(rgb=item.rgb), self._control).rgb
+        if self._stabilizer is not None:
+            rgb = self._stabilizer(item.rgb, rgb)
+        self._painted += 1
+        self._tell()
+        return replace(item, rgb=rgb)
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        rate = self._painted / max(now - self._started, 1e-9)
+        if self._painted <= self._expected:
+            self._progress.advance(self._painted, {"fps": rate})
+        elif not self._expected and now - self._told > _SECONDS_BETWEEN_NOTES:
+            self._told = now
+            self._progress.note(f"{self._painted} frames, {rate:.1f} a second; Ctrl-C ends it")
+
+
+def _outcome_of(
+    reader: Reader, writer: Writer, output: Path, flow: Flow, elapsed_s: float
+) -> VideoOutcome:
+    seconds = float(writer.last_s - writer.first_s)
+    aspect = writer.sample_aspect
+    return VideoOutcome(
+        source=reader.facts.name,
+        output=str(output),
+        width=writer.size[1],
+        height=writer.size[0],
+        frames=writer.frames,
+        seconds=seconds,
+        rate_fps=(writer.frames - 1) / seconds if seconds else 0.0,
+        elapsed_s=elapsed_s,
+        painted_fps=writer.frames / elapsed_s,
+        codec=writer.encoding.codec_name,
+        crf=writer.encoding.crf,
+        sound=tuple((track.codec, track.copied) for track in writer.tracks),
+        rotation=90 * reader.facts.turns,
+        sample_aspect=f"{aspect.numerator}:{aspect.denominator}",
+        waiting=flow.peak,
+        notes=(*reader.facts.notes, *writer.notes),
+        damage=reader.damage,
+        interrupted=flow.interrupted,
+    )

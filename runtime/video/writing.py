@@ -1,0 +1,207 @@
+"""Encoding painted frames, and their sound beside them, into a file."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, NamedTuple, cast
+
+import av
+from av.audio.stream import AudioStream
+from av.codec.context import Flags
+from av.container import OutputContainer
+from av.error import FFmpegError
+from av.video.stream import VideoStream
+
+from nstc.core.errors import MissingExtraError, VideoError
+from nstc.core.images import Pixels, resize
+from nstc.runtime.arrays import replicate_edges
+from nstc.runtime.video.colours import tag, to_frame
+from nstc.runtime.video.containers import Encoding
+from nstc.runtime.video.film import Facts, Item, SoundPacket, TimedFrame
+from nstc.runtime.video.orientation import turned
+from nstc.runtime.video.sound import Track
+
+_QUIET_SVT: Final = "SVT_LOG"
+
+
+class _Output(NamedTuple):
+    container: OutputContainer
+    video: VideoStream
+
+
+class Writer:
+    """A film that is being written. The first thing it is given is a frame, whose size it takes.
+
+    Args:
+        path: The file, as it is called while it is written.
+        encoding: Container, codec and quality.
+        facts: Of the source: times, turning, width of pixels and colours are as there.
+        sound: Tracks of the source that come too.
+        target: How the file will be called, for errors.
+
+    Attributes:
+        encoding: As given.
+        size: Height and width of the frames as they are stored, (0, 0) before the first.
+        frames: That were written.
+        first_s: When the first is shown.
+        last_s: When the last is shown.
+        metadata: Title and so on, written if it is filled before the first frame.
+        tracks: Of sound.
+
+    Raises:
+        MissingExtraError: this PyAV has no such encoder.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        encoding: Encoding,
+        facts: Facts,
+        sound: Sequence[AudioStream],
+        target: Path,
+    ) -> None:
+        if encoding.codec.encoder not in av.codecs_available:
+            raise MissingExtraError(
+                f"codec {encoding.codec_name} needs {encoding.codec.encoder}, which this PyAV was "
+                "built without: choose another --codec, or install av from PyPI."
+            )
+        self.size = (0, 0)
+        self.metadata: dict[str, str] = {}
+        self.frames = 0
+        self.first_s = self.last_s = Fraction(0)
+        self.tracks: tuple[Track, ...] = ()
+        self._path = path
+        self.encoding = encoding
+        self._facts = facts
+        self._sound = sound
+        self._target = target
+        self._odd: tuple[int, int] | None = None
+        self._output: _Output | None = None
+
+    @property
+    def sample_aspect(self) -> Fraction:
+        """Width over height of a pixel as it is written."""
+        if self.encoding.is_square_only(self._facts.sample_aspect):
+            return Fraction(1)
+        return self._facts.sample_aspect
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user may not expect of the file."""
+        notes = [note for track in self.tracks for note in track.notes]
+        if self._odd is not None:
+            height, width = self._odd
+            notes.append(
+                f"frames of {width}x{height} are written as {self.size[1]}x{self.size[0]}: their "
+                f"last line is doubled, for {self.encoding.codec_name} takes even sizes"
+            )
+        if self.sample_aspect != self._facts.sample_aspect:
+            notes.append(
+                f"frames are scaled to square pixels: this file holds no pixels of "
+                f"{self._facts.sample_aspect.numerator}:{self._facts.sample_aspect.denominator}"
+            )
+        return tuple(notes)
+
+    def write(self, item: Item) -> None:
+        """Encode a frame or take a packet of sound."""
+        with self._told():
+            if isinstance(item, SoundPacket):
+                self.tracks[item.track].write(item.packet)
+            else:
+                self._write_frame(item)
+
+    def finish(self) -> None:
+        """Write what encoders still hold and the end of the file."""
+        output = self._output
+        if output is None:
+            raise VideoError(f"no frame was painted: {self._target} is not written.")
+        with self._told():
+            output.container.mux(output.video.encode(None))
+            for track in self.tracks:
+                track.finish()
+            self._output = None
+            output.container.close()
+
+    def close(self) -> None:
+        """Let go of a file that was not finished."""
+        output, self._output = self._output, None
+        if output is None:
+            return
+        try:
+            output.container.close()
+        except FFmpegError:
+            return  # it is thrown away: that it can't be ended is no matter
+
+    def _write_frame(self, item: TimedFrame) -> None:
+        facts = self._facts
+        stored = self._stored(item.rgb)
+        if self._output is None:
+            self._output = self._open(stored)
+            self.first_s = item.pts * facts.time_base
+        frame = to_frame(stored, facts.colours, self.encoding.codec.pixel_format)
+        frame.pts, frame.time_base, frame.duration = item.pts, facts.time_base, item.duration
+        self._output.container.mux(self._output.video.encode(frame))
+        self.frames += 1
+        self.last_s = item.pts * facts.time_base
+
+    def _stored(self, rgb: Pixels) -> Pixels:
+        """An upright picture as it is stored: turned back, of square pixels if it must, even."""
+        rgb = turned(rgb, -self._facts.turns)
+        height, width = rgb.shape[:2]
+        if self.sample_aspect != self._facts.sample_aspect:
+            width = max(1, round(width * self._facts.sample_aspect))
+            rgb = resize(rgb, height, width)
+        if not self.encoding.codec.pixel_format.startswith("yuv"):
+            return rgb
+        if height % 2 or width % 2:
+            self._odd = (height, width)
+        return replicate_edges(rgb, height + height % 2, width + width % 2)
+
+    def _open(self, stored: Pixels) -> "_Output":
+        encoding, facts = self.encoding, self._facts
+        os.environ.setdefault(_QUIET_SVT, "1")  # it prints what it does on standard error
+        self.size = (stored.shape[0], stored.shape[1])
+        container = av.open(
+            str(self._path),
+            "w",
+            format=encoding.container.format,
+            container_options=dict(encoding.container.options),
+        )
+        container.metadata.update(self.metadata)
+        options = dict(encoding.codec.options)
+        if encoding.crf is not None:
+            options["crf"] = str(encoding.crf)
+        video = cast(
+            "VideoStream",
+            container.add_stream(encoding.codec.encoder, rate=facts.rate, options=options),
+        )
+        context = video.codec_context
+        context.width, context.height = self.size[1], self.size[0]
+        context.pix_fmt = encoding.codec.pixel_format
+        context.time_base = facts.time_base
+        context.flags |= Flags.frame_duration
+        if encoding.codec.tag is not None and encoding.container.format in {"mp4", "mov"}:
+            context.codec_tag = encoding.codec.tag
+        if not encoding.is_square_only(facts.sample_aspect):
+            context.sample_aspect_ratio = facts.sample_aspect
+        tag(context, facts.colours)
+        if facts.matrix is not None:
+            video.set_display_matrix(facts.matrix)
+        self.tracks = tuple(Track(container, source) for source in self._sound)
+        return _Output(container, video)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what FFmpeg refuses, other than by the disk, into an error that says so."""
+        try:
+            yield
+        except FFmpegError as error:
+            if isinstance(error, OSError):
+                raise
+            height, width = self.size
+            raise VideoError(
+                f"{self._target} can't be written as {self.encoding.codec_name} of "
+                f"{width}x{height}: {error.strerror}. Try another --size or --codec."
+            ) from error

@@ -1,0 +1,165 @@
+"""The part of `nstc stylize` that paints videos and what cameras see."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from nstc.core.errors import DamagedVideoError, OptionError
+
+if TYPE_CHECKING:
+    from nstc.runtime.files.batch import BatchOptions
+    from nstc.runtime.stylizer import Stylizer
+    from nstc.runtime.video.opening import Place
+    from nstc.runtime.video.stylizing import VideoOptions, VideoOutcome
+
+_SCHEMA: Final = "nstc.stylize-video/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoFlags:
+    """The options of `nstc stylize` that only videos have, as they were typed."""
+
+    camera: str | None = None
+    frames: int | None = None
+    seconds: float | None = None
+    stabilize: bool = False
+    codec: str | None = None
+    crf: int | None = None
+
+    @property
+    def given(self) -> list[str]:
+        """Names of those that were given."""
+        return [f"--{name}" for name, value in vars(self).items() if value not in (None, False)]
+
+
+def is_video(inputs: list[str], output: str, flags: VideoFlags) -> bool:
+    """Whether a film is asked for: by a camera, by the name of the input, or of the output."""
+    from nstc.runtime.video.containers import CONTAINERS, is_video_name
+
+    if flags.camera is not None or any(map(is_video_name, inputs)):
+        return True
+    return Path(output).suffix.lower() in CONTAINERS and not os.path.isdir(output)  # noqa: PTH112
+
+
+def refuse_on_pictures(flags: VideoFlags) -> None:
+    """Raise `OptionError` if options of videos were given for pictures."""
+    if flags.given:
+        raise OptionError(f"{', '.join(flags.given)} is for videos: name one, or leave it out.")
+
+
+def refuse_on_videos(options: dict[str, object]) -> None:
+    """Raise `OptionError` if options of pictures were given for a video.
+
+    Args:
+        options: By name; None and False are those that were not given.
+    """
+    given = [f"--{name}" for name, value in options.items() if value not in (None, False)]
+    if given:
+        raise OptionError(f"{', '.join(given)} is for pictures: leave it out for a video.")
+
+
+def stylize_one(
+    inputs: list[str],
+    output: str,
+    stylizer: "Stylizer",
+    pictures: "BatchOptions",
+    flags: VideoFlags,
+    model: str,
+    json_output: bool,
+) -> None:
+    """Paint a film and tell what was made; a damaged one is told of last.
+
+    What videos share with pictures, such as strength, is taken from the options for those.
+    """
+    from nstc.cli.progress import Bar
+    from nstc.runtime.video.film import Limits
+    from nstc.runtime.video.stylizing import VideoOptions, stylize_video
+
+    options = VideoOptions(
+        control=pictures.control,
+        limits=Limits(frames=flags.frames, seconds=flags.seconds),
+        stabilize=flags.stabilize,
+        codec=flags.codec,
+        crf=flags.crf,
+        max_pixels=pictures.max_pixels,
+        keep_metadata=pictures.keep_metadata,
+    )
+    place = _place_of(inputs, flags.camera)
+    with Bar() as bar:
+        outcome = stylize_video(place, _target(place, output), stylizer, options, bar)
+    for note in outcome.notes:
+        typer.echo(f"{outcome.output}: {note}", err=True)
+    if json_output:
+        typer.echo(json.dumps(_summary(outcome, options, model), indent=1))
+    else:
+        typer.echo(_line(outcome))
+    if outcome.damage is not None:
+        raise DamagedVideoError(
+            f"{outcome.source} is damaged: {outcome.damage}. The {outcome.frames} frames that "
+            f"could be read are in {outcome.output}."
+        )
+
+
+def _place_of(inputs: list[str], camera: str | None) -> "Place":
+    from nstc.runtime.files.fetching import is_address
+    from nstc.runtime.files.sources import STANDARD_STREAM
+    from nstc.runtime.video.opening import camera_place, file_place
+
+    if camera is not None:
+        if inputs:
+            raise OptionError(f"--camera and {inputs[0]} were both given: choose one.")
+        return camera_place(camera)
+    if len(inputs) != 1:
+        raise OptionError(f"{len(inputs)} inputs with a video among them: give videos one by one.")
+    name = inputs[0]
+    if name == STANDARD_STREAM or is_address(name):
+        raise OptionError(f"{name}: a video is read from a file. Save it first.")
+    return file_place(Path(name))
+
+
+def _target(place: "Place", output: str) -> Path:
+    """The file to write; in a folder it keeps the film's name."""
+    if output == "-":
+        raise OptionError("-o - is for pictures: give the name of a file for a video.")
+    path = Path(output)
+    if path.is_dir() and not place.live:
+        return path / Path(place.name).name
+    return path
+
+
+def _line(outcome: "VideoOutcome") -> str:
+    rate = f"{outcome.rate_fps:.4g} fps" if outcome.rate_fps else "1 frame"
+    return (
+        f"{outcome.output}  {outcome.width}x{outcome.height}  {outcome.frames} frames at {rate}  "
+        f"{outcome.codec}  {outcome.elapsed_s:.2f} s, {outcome.painted_fps:.3g} frames a second"
+    )
+
+
+def _summary(outcome: "VideoOutcome", options: "VideoOptions", model: str) -> dict[str, Any]:
+    return {
+        "schema": _SCHEMA,
+        "model": model,
+        "source": outcome.source,
+        "output": outcome.output,
+        "width": outcome.width,
+        "height": outcome.height,
+        "frames": outcome.frames,
+        "seconds": round(outcome.seconds, 6),
+        "rate_fps": round(outcome.rate_fps, 4),
+        "elapsed_s": round(outcome.elapsed_s, 4),
+        "painted_fps": round(outcome.painted_fps, 4),
+        "codec": outcome.codec,
+        "crf": outcome.crf,
+        "sound": [{"codec": codec, "copied": copied} for codec, copied in outcome.sound],
+        "rotation": outcome.rotation,
+        "sample_aspect": outcome.sample_aspect,
+        "stabilized": options.stabilize,
+        "waiting": outcome.waiting,
+        "interrupted": outcome.interrupted,
+        "damage": outcome.damage,
+        "notes": list(outcome.notes),
+    }
