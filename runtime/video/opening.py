@@ -17,7 +17,8 @@ from av.video.stream import VideoStream
 from nstc.core.errors import VideoError
 
 _SECONDS_FOR_A_CAMERA: Final = 10.0
-_FILE_PREFIX: Final = "file:"
+_STILL: Final = Disposition.attached_pic | Disposition.timed_thumbnails
+FILE_PREFIX: Final = "file:"
 """Else FFmpeg takes a colon in a name for the end of a protocol, such as http."""
 
 
@@ -50,7 +51,7 @@ def file_place(path: Path) -> Place:
         raise VideoError(f"{path}: there is no such file.")
     if not path.is_file():
         raise VideoError(f"{path} is no file: a video is read from one.")
-    return Place(name=str(path), address=_FILE_PREFIX + str(path))
+    return Place(name=str(path), address=FILE_PREFIX + str(path))
 
 
 def camera_place(camera: str) -> Place:
@@ -130,11 +131,7 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     Raises:
         VideoError: there is none, or this FFmpeg can't decode it.
     """
-    films = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails)
-    ]
+    films = [stream for stream in container.streams.video if not stream.disposition & _STILL]
     if not films:
         only = "only sound" if container.streams.audio else "neither video nor sound"
         raise VideoError(f"{name} holds no video, {only}: name a file with a video in it.")

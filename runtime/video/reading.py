@@ -16,12 +16,16 @@ from nstc.core.errors import VideoError
 from nstc.core.images import MAX_PIXELS
 from nstc.core.images.limits import refuse_too_large
 from nstc.runtime.video.colours import colours_of, to_pixels
+from nstc.runtime.video.durations import missing_seconds
 from nstc.runtime.video.film import ALL, Facts, Item, Limits, SoundPacket, TimedFrame
 from nstc.runtime.video.opening import Place, open_place, told_of, video_stream
 from nstc.runtime.video.orientation import matrix_of, turned
 
 _MICROSECOND: Final = Fraction(1, 1_000_000)
 _USUAL_RATE: Final = Fraction(25)
+_HIGHEST_RATE: Final = Fraction(240)
+"""More is made up from uneven times, and encoders refuse it."""
+
 _MISSING_SECONDS: Final = 0.25
 """A file that ends so much before the end it states was cut off."""
 
@@ -58,7 +62,7 @@ class Reader:
         self._limits = limits
         self._busy = False
         self._undecodable = 0
-        self._end_s = Fraction(0)
+        self._ends_s: dict[int, Fraction] = {}
         self._last_pts: int | None = None
         self._early: deque[Packet[Stream]] = deque()
         self._container = open_place(place)
@@ -73,7 +77,8 @@ class Reader:
             self._decoded = self._frames()
             first = next(self._decoded, None)
             if first is None:
-                raise VideoError(f"{place.name} holds no frame that can be decoded.")
+                why = "" if self.damage is None else f": {self.damage}"
+                raise VideoError(f"{place.name} holds no frame that can be decoded{why}.")
             self._first = first
             self.facts = self._facts_of(first)
         except BaseException:
@@ -97,7 +102,8 @@ class Reader:
         """All frames and sound about in the order they lie in, a frame first."""
         self._busy = True
         try:
-            yield from self._items()
+            with told_of(self._place.name):
+                yield from self._items()
         finally:
             self._busy = False
 
@@ -130,21 +136,20 @@ class Reader:
         try:
             for packet in self._container.demux(self._video, *self.sound):
                 if packet.pts is not None and packet.time_base:
-                    end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                    self._end_s = max(self._end_s, end)
+                    end_s = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    index = packet.stream.index
+                    self._ends_s[index] = max(self._ends_s.get(index, end_s), end_s)
                 yield packet
         except EndOfFile:
             return
         except FFmpegError as error:
-            if self._place.live:
-                with told_of(self._place.name):
-                    raise
             self.damage = f"it breaks off: {error.strerror}"
 
     def _frames(self) -> Generator[av.VideoFrame, None, None]:
         """Decoded frames; packets of sound that lie between them are put aside."""
         for packet in self._packets:
-            if packet.stream_index != self._video.index:
+            # packets that end a stream have no index of their own
+            if packet.stream.index != self._video.index:
                 if packet.dts is not None:
                     self._early.append(packet)
                 continue
@@ -183,7 +188,7 @@ class Reader:
             packet.pts -= offset
         if packet.dts is not None:
             packet.dts -= offset
-        return SoundPacket(track=self._tracks[packet.stream_index], packet=packet)
+        return SoundPacket(track=self._tracks[packet.stream.index], packet=packet)
 
     def _sound_until(self, end_s: Fraction) -> Iterator[SoundPacket]:
         """The rest of the sound of a part of a film, which may lie behind the picture."""
@@ -197,25 +202,22 @@ class Reader:
             if packet.dts is None or packet.pts is None:
                 continue
             begin_s = packet.pts * packet.time_base - start_s
-            if packet.stream_index not in self._tracks:
+            if packet.stream.index not in self._tracks:
                 if packet.dts * packet.time_base - start_s > end_s + _SOUND_BEHIND_SECONDS:
                     return
             elif begin_s < end_s:
                 yield self._moved(packet)
             else:
-                going_on.discard(packet.stream_index)
+                going_on.discard(packet.stream.index)
                 if not going_on:
                     return
 
     def _damage_of(self, count: int) -> str | None:
         if self.damage is not None:
             return f"{self.damage} after {count} frames"
-        stated = self._container.duration
-        if stated is not None and not self._place.live:
-            start = self._container.start_time or 0
-            missing = float((start + stated) * _MICROSECOND - self._end_s)
-            if missing > _MISSING_SECONDS:
-                return f"it breaks off after {count} frames, {missing:.1f} s before its end"
+        missing_s = 0.0 if self._place.live else missing_seconds(self._container, self._ends_s)
+        if missing_s > _MISSING_SECONDS:
+            return f"it breaks off after {count} frames, {missing_s:.1f} s before its end"
         if self._undecodable:
             return f"{self._undecodable} of its packets can't be decoded"
         return None
@@ -227,18 +229,22 @@ class Reader:
         aspect = video.sample_aspect_ratio
         others = len(self._container.streams) - 1 - len(self.sound)
         colours = colours_of(first)
-        left_out = (f"{others} streams beside video and sound are left out",) if others else ()
+        notes = list(colours.notes)
+        if first.interlaced_frame:
+            notes.append("it is interlaced: lines of two moments are painted as one picture")
+        if others:
+            notes.append(f"{others} streams beside video and sound are left out")
         return Facts(
             name=self._place.name,
             width=first.width,
             height=first.height,
             time_base=time_base,
-            rate=rate,
+            rate=min(rate, _HIGHEST_RATE),
             sample_aspect=Fraction(1) if aspect is None or aspect <= 0 else aspect,
             matrix=matrix_of(first),
             colours=colours,
             expected_frames=self._expected(rate),
-            notes=(*colours.notes, *left_out),
+            notes=tuple(notes),
         )
 
     def _expected(self, rate: Fraction) -> int:

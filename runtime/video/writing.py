@@ -1,5 +1,6 @@
 """Encoding painted frames, and their sound beside them, into a file."""
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,10 +21,16 @@ from nstc.runtime.arrays import replicate_edges
 from nstc.runtime.video.colours import tag, to_frame
 from nstc.runtime.video.containers import Encoding
 from nstc.runtime.video.film import Facts, Item, SoundPacket, TimedFrame
+from nstc.runtime.video.opening import FILE_PREFIX
 from nstc.runtime.video.orientation import turned
 from nstc.runtime.video.sound import Track
 
 _QUIET_SVT: Final = "SVT_LOG"
+
+
+_OF_THE_DISK: Final = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG)
+)
 
 
 class _Output(NamedTuple):
@@ -164,7 +171,7 @@ class Writer:
         os.environ.setdefault(_QUIET_SVT, "1")  # it prints what it does on standard error
         self.size = (stored.shape[0], stored.shape[1])
         container = av.open(
-            str(self._path),
+            FILE_PREFIX + str(self._path),
             "w",
             format=encoding.container.format,
             container_options=dict(encoding.container.options),
@@ -198,8 +205,8 @@ class Writer:
         try:
             yield
         except FFmpegError as error:
-            if isinstance(error, OSError):
-                raise
+            if error.errno in _OF_THE_DISK:
+                raise OSError(error.errno, error.strerror) from error
             height, width = self.size
             raise VideoError(
                 f"{self._target} can't be written as {self.encoding.codec_name} of "

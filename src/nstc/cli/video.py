@@ -113,7 +113,9 @@ def _place_of(inputs: list[str], camera: str | None) -> "Place":
         if inputs:
             raise OptionError(f"--camera and {inputs[0]} were both given: choose one.")
         return camera_place(camera)
-    if len(inputs) != 1:
+    if not inputs:
+        raise OptionError("no video was given: name one, or a --camera.")
+    if len(inputs) > 1:
         raise OptionError(f"{len(inputs)} inputs with a video among them: give videos one by one.")
     name = inputs[0]
     if name == STANDARD_STREAM or is_address(name):
