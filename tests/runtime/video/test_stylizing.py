@@ -1,3 +1,5 @@
+import time
+import weakref
 from dataclasses import replace
 from fractions import Fraction
 
@@ -11,7 +13,9 @@ from nstc.core.images import resize
 from nstc.runtime.control import Control
 from nstc.runtime.video.film import Limits
 from nstc.runtime.video.opening import camera_place, file_place
+from nstc.runtime.video.pipeline import ROOM
 from nstc.runtime.video.stylizing import VideoOptions, stylize_video
+from nstc.runtime.video.writing import Writer
 
 UNEVEN = (0, 40, 95, 130, 300, 301, 420)
 QUARTER = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
@@ -210,6 +214,31 @@ def test_a_camera_is_a_source_like_a_file(read_clip, stylizer, tmp_path) -> None
     assert [round(time * 12, 2) for time in read_clip(tmp_path / "out.mp4").times_s] == [*range(9)]
     assert (outcome.frames, outcome.damage) == (9, None)
     assert outcome.rate_fps == pytest.approx(12)
+
+
+def test_few_frames_are_held_however_slow_the_encoder(stylizer, tmp_path, monkeypatch) -> None:
+    given, made, most = [], [], []
+    run, write = stylizer.session.run, Writer.write
+
+    def transfer(rgb):
+        painted = run(rgb).copy()
+        given.append(weakref.ref(rgb))
+        made.append(weakref.ref(painted))
+        most.append(sum(each() is not None for each in (*given, *made)))
+        return painted
+
+    def slowly(writer, item):
+        time.sleep(0.003)
+        write(writer, item)
+
+    monkeypatch.setattr(stylizer, "transfer", transfer)
+    monkeypatch.setattr(Writer, "write", slowly)
+    camera = camera_place("lavfi:testsrc=size=64x48:rate=12")
+    options = VideoOptions(limits=Limits(frames=80))
+    outcome = stylize_video(camera, tmp_path / "out.mp4", stylizer, options)
+    assert outcome.frames == 80
+    assert outcome.waiting == ROOM
+    assert max(most) <= ROOM + 6
 
 
 def test_stabilizing_steadies_a_still_and_noisy_film(
