@@ -48,7 +48,7 @@ def is_video(inputs: list[str], output: str, flags: VideoFlags) -> bool:
 def refuse_on_pictures(flags: VideoFlags) -> None:
     """Raise `OptionError` if options of videos were given for pictures."""
     if flags.given:
-        raise OptionError(f"{', '.join(flags.given)} is for videos: name one, or leave it out.")
+        raise OptionError(f"{', '.join(flags.given)} is for videos: expected one, or leave it out.")
 
 
 def refuse_on_videos(options: dict[str, object]) -> None:
