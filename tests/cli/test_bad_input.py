@@ -92,6 +92,9 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "--max-pixels": [0, -1, 2**31, HUGE],
         "--max-download-mb": [0, -1, HUGE],
         "--timeout": [0, -1, "nan", "inf"],
+        "--frames": [0, -1],
+        "--seconds": [0, -1, "nan"],
+        "--crf": [-1, 52],
     },
 }
 """Values of every numeric flag that must be refused before any work begins."""

@@ -33,7 +33,12 @@ class VideoFlags:
     @property
     def given(self) -> list[str]:
         """Names of those that were given."""
-        return [f"--{name}" for name, value in vars(self).items() if value not in (None, False)]
+        return [f"--{name}" for name, value in vars(self).items() if _was_given(value)]
+
+
+def _was_given(value: object) -> bool:
+    """A flag's: 0 was given, although it equals False."""
+    return value is not None and value is not False
 
 
 def is_video(inputs: list[str], output: str, flags: VideoFlags) -> bool:
@@ -57,7 +62,7 @@ def refuse_on_videos(options: dict[str, object]) -> None:
     Args:
         options: By name; None and False are those that were not given.
     """
-    given = [f"--{name}" for name, value in options.items() if value not in (None, False)]
+    given = [f"--{name}" for name, value in options.items() if _was_given(value)]
     if given:
         raise OptionError(f"{', '.join(given)} is for pictures: leave it out for a video.")
 
