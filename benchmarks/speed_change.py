@@ -1,7 +1,7 @@
 """How much faster or slower a model became, and how sure that is."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from nstc.benchmarks.statistics import Interval
@@ -182,6 +182,20 @@ def rounds_to_settle(change: SpeedChange, tolerance: float) -> int | None:
             return None
         needed = max(needed, change.rounds * spread.own**2 / left)
     return math.ceil(needed) if needed <= MAX_ROUNDS else None
+
+
+def rounds_to_outweigh(change: SpeedChange, tolerance: float) -> int:
+    """About how many rounds would do if the machine were as it was for the baseline from now on.
+
+    As many undisturbed rounds as there are disturbed ones: half of all, which is more than a lower
+    quartile needs.
+
+    Args:
+        change: What was found, on a machine that is slower or faster than it was.
+        tolerance: As a share.
+    """
+    undisturbed = replace(change, reference_ratio=1.0)
+    return max(2 * change.rounds, rounds_to_settle(undisturbed, tolerance) or 0)
 
 
 def rounds_for_both(change: SpeedChange, tolerance: float) -> int | None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -11,6 +11,7 @@ from nstc.benchmarks.speed_change import (
     SpeedChange,
     more_may_settle,
     rounds_for_both,
+    rounds_to_outweigh,
     rounds_to_settle,
 )
 from nstc.benchmarks.tolerances import Tolerance
@@ -207,6 +208,8 @@ def compare_time(
         verdict = Verdict.INCONCLUSIVE
         rounds_needed = rounds_to_settle(change, tolerance)
         may_settle = more_may_settle(change, tolerance)
+        if rounds_needed is None and change.doubt:
+            rounds_needed, may_settle = rounds_to_outweigh(change, tolerance), True
         explanation += f": {_what_would_settle(change, tolerance)}"
     return Finding(
         row=row,
@@ -244,10 +247,10 @@ def _what_would_settle(change: SpeedChange, tolerance: float) -> str:
     both = rounds_for_both(change, tolerance)
     if both is not None and change.stored_rounds:
         return f"too noisy to say, about --rounds {both} in the baseline and here would settle it"
-    if change.doubt and rounds_for_both(replace(change, reference_ratio=1.0), tolerance):
+    if change.doubt:
         return (
-            "the machine is not in the state that the baseline was taken in: take it on a quieter "
-            "one, or give --base"
+            "the machine is not in the state that the baseline was taken in: about --rounds "
+            f"{rounds_to_outweigh(change, tolerance)} would settle it once it is, or give --base"
         )
     return "too near to the tolerance to say, and more rounds would not settle it"
 
