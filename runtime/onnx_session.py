@@ -112,6 +112,16 @@ class OnnxSession:
         return self._form.batch
 
     @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """Height and width of the only pictures it takes; None for any."""
+        return self._form.fixed_size
+
+    @property
+    def bytes_in_and_out(self) -> bool:
+        """Whether it is uint8 NHWC, as devices run it, and not the float NCHW reference."""
+        return self._form.bytes_in_and_out
+
+    @property
     def provider(self) -> str:
         """The execution provider that ONNX Runtime put first, whatever was asked for."""
         return str(self._session.get_providers()[0])

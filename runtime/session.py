@@ -63,6 +63,7 @@ class Backend:
 
 BACKENDS: Final[Mapping[str, Backend]] = {
     "onnx": Backend(onnx_session.availability, onnx_session.OnnxSession),
+    "ort": Backend(onnx_session.availability, onnx_session.OnnxSession),
     "pte": Backend(executorch_session.availability, executorch_session.ExecutorchSession),
     "ts": Backend(torchscript_session.availability, torchscript_session.TorchScriptSession),
 }

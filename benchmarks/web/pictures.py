@@ -1,18 +1,10 @@
 """Whether a picture that was made elsewhere is the one that ONNX Runtime makes here."""
 
-from typing import Final
-
 import numpy as np
 
 from nstc.benchmarks.web.job import Asked
 from nstc.core.errors import TargetError
-from nstc.core.images import Pixels
-
-NEAR_LEVELS: Final = 1
-"""Of 255: float kernels of two processors round differently."""
-
-MOST_FAR_SHARE: Final = 0.001
-"""Of a picture's values may be further off, where a rounding in between fell the other way."""
+from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, far_share, levels_off
 
 
 def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
@@ -32,8 +24,8 @@ def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
     raw = np.frombuffer(output, asked.raw.dtype).reshape(asked.raw.shape)
     if raw.dtype.kind == "f" and not np.isfinite(raw).all():
         raise TargetError(f"{asked.session.path} gives no finite numbers in {where}.")
-    off = _levels_off(asked.picture(raw), asked.picture(asked.raw))
-    far = float((off > NEAR_LEVELS).mean())
+    off = levels_off(asked.picture(raw), asked.picture(asked.raw))
+    far = far_share(off)
     if far > MOST_FAR_SHARE:
         raise TargetError(
             f"{asked.session.path} gives another picture in {where} than in ONNX Runtime here: "
@@ -41,7 +33,3 @@ def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
             f"{off.max()}; at most {MOST_FAR_SHARE:.1%} may be. Its times are no result."
         )
     return int(off.max())
-
-
-def _levels_off(one: Pixels, other: Pixels) -> Pixels:
-    return np.where(one > other, one - other, other - one)

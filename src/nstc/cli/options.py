@@ -69,6 +69,10 @@ Trust = Annotated[
     bool,
     typer.Option("--trust", help="Load a TorchScript teacher, which is a program, all the same."),
 ]
+TrustBundled = Annotated[
+    bool,
+    typer.Option("--trust", help="Run a bundle's TorchScript file, which is a program, too."),
+]
 
 
 def whole_numbers(name: str, text: str) -> tuple[int, ...]:

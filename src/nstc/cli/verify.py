@@ -1,28 +1,53 @@
 """nstc verify."""
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from nstc.cli import options
+from nstc.cli.tables import print_list
+
+if TYPE_CHECKING:
+    from nstc.runtime.verification import Verification
 
 
 def verify(
     models: Annotated[list[str], typer.Argument(help="Bundles or zoo names.", metavar="BUNDLE")],
+    trust: options.TrustBundled = False,
+    record: Annotated[
+        bool,
+        typer.Option(
+            "--record",
+            help="Write what each file paints here into the bundle first: its check vectors, which "
+            "bundles from before they were kept lack.",
+        ),
+    ] = False,
     json_output: Annotated[
-        bool, typer.Option("--json", help="Print the files and their hashes as JSON.")
+        bool, typer.Option("--json", help="Print what was found as JSON.")
     ] = False,
 ) -> None:
-    """Check a bundle's files against its manifest."""
-    from nstc.core.bundle import open_bundle
+    """Check a bundle's files: their hashes, what they take and give, and what they paint."""
+    from nstc.runtime.verification import record as record_vectors
+    from nstc.runtime.verification import verify as run
 
     checked = []
     for model in models:
-        bundle = open_bundle(model)
-        for name in bundle.manifest.files:
-            bundle.file(name)
+        if record:
+            record_vectors(model, trust=trust)
+        found = run(model, trust=trust)
+        checked.append(found)
         if not json_output:
-            typer.echo(f"{model}: {len(bundle.manifest.files)} files are as written")
-        hashes = {name: record.sha256 for name, record in bundle.manifest.files.items()}
-        checked.append({"model": model, "identity": bundle.identity, "files": hashes})
+            _print(found)
     if json_output:
-        typer.echo(json.dumps(checked, indent=1))
+        typer.echo(json.dumps([found.to_dict() for found in checked], indent=1))
+    errors = [error for found in checked for error in found.errors]
+    if errors:
+        more = f" ({len(errors) - 1} more above)" if len(errors) > 1 else ""
+        raise type(errors[0])(f"{errors[0]}{more}")
+
+
+def _print(found: "Verification") -> None:
+    typer.echo(f"{found.model}: {found.summary}")
+    rows = [(each.file, each.check, each.state, each.detail) for each in found.findings]
+    print_list(("file", "check", "state"), (), rows, sentences=("found",))

@@ -1,0 +1,211 @@
+"""Check vectors: what each runnable file of a bundle painted when it was made.
+
+A picture made from a seed goes in; what came out is kept in the bundle's `checks.json`, so that
+another machine, or another runtime, can tell whether it paints the same. The picture itself is not
+kept, and of a large result only every so many rows and columns:
+
+    {"schema": "nstc.checks/1", "vectors": {"int8.onnx": {"seed": 0, "height": 45, ...}}}
+"""
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from nstc.core.bundle import Bundle, artifact_file
+from nstc.core.errors import CorruptBundleError
+from nstc.core.files import atomic_file, sha256_of
+from nstc.core.images import Pixels
+from nstc.runtime.session import BACKENDS, Session
+
+CHECKS_FILE: Final = "checks.json"
+SCHEMA: Final = "nstc.checks/1"
+
+SIZE: Final = (45, 59)
+"""Height and width of the picture, both odd, so that padding and cropping are looked at too. A file
+that takes one size only is given that."""
+
+_SEED: Final = 0
+_BLOCK: Final = 9
+_GRAIN: Final = 24
+_MOST_POSITIONS: Final = 4096
+_LARGEST_SIDE: Final = 16384
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckVector:
+    """What one file painted.
+
+    Attributes:
+        file_sha256: Of the file that painted it: a file made anew has no vector.
+        seed: Of the picture that went in.
+        height: Of that picture in pixels.
+        width: Likewise.
+        picture_sha256: Of its bytes, rows first: tells whether it could be made again.
+        painted_sha256: Of the result's.
+        stride: Every so many rows and columns of the result are kept.
+        values: Those, (rows, columns, 3) uint8.
+    """
+
+    file_sha256: str
+    seed: int
+    height: int
+    width: int
+    picture_sha256: str
+    painted_sha256: str
+    stride: int
+    values: Pixels
+
+    def picture(self) -> Pixels:
+        """The picture that went in, made again.
+
+        Raises:
+            CorruptBundleError: it comes out another one.
+        """
+        rgb = check_picture(self.seed, self.height, self.width)
+        if _digest(rgb) != self.picture_sha256:
+            raise CorruptBundleError(
+                f"the picture of {CHECKS_FILE} can't be made again by this numpy "
+                f"{np.__version__}: write the vectors anew with  nstc verify BUNDLE --record."
+            )
+        return rgb
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `values` compressed by zlib and in base 64."""
+        packed = zlib.compress(self.values.tobytes(), 9)
+        return {**vars(self), "values": base64.b64encode(packed).decode("ascii")}
+
+
+def check_picture(seed: int, height: int, width: int) -> Pixels:
+    """Blocks of colour with grain on them, (height, width, 3) uint8, the same on every machine.
+
+    Of PCG64's raw bits and integers alone, which NumPy keeps as they are between versions.
+    """
+    bits = np.random.PCG64(seed)
+    down, across = -(-height // _BLOCK), -(-width // _BLOCK)
+    blocks = _raw(bits, (down, across, 3)) % 256
+    spread = blocks.repeat(_BLOCK, 0).repeat(_BLOCK, 1)[:height, :width]
+    grain = _raw(bits, (height, width, 3)) % (2 * _GRAIN) - _GRAIN
+    rgb: Pixels = np.clip(spread + grain, 0, 255).astype(np.uint8)
+    return rgb
+
+
+def check_vector(session: Session) -> CheckVector:
+    """Let a file paint, and keep what it painted.
+
+    Raises:
+        NstcError: it does not run.
+    """
+    height, width = getattr(session, "fixed_size", None) or SIZE
+    rgb = check_picture(_SEED, height, width)
+    painted = session.run(rgb)
+    stride = _stride(height, width)
+    return CheckVector(
+        file_sha256=sha256_of(session.path),
+        seed=_SEED,
+        height=height,
+        width=width,
+        picture_sha256=_digest(rgb),
+        painted_sha256=_digest(painted),
+        stride=stride,
+        values=np.ascontiguousarray(painted[::stride, ::stride]),
+    )
+
+
+def read_check_vectors(bundle: Bundle) -> Mapping[str, CheckVector]:
+    """The vectors that a bundle holds, by artifact; none if it came without.
+
+    Raises:
+        CorruptBundleError: its `checks.json` was changed, or is none that this nstc reads.
+    """
+    if CHECKS_FILE not in bundle.manifest.files:
+        return {}
+    path = bundle.file(CHECKS_FILE)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise ValueError(f"it is {content['schema']!r}, expected {SCHEMA}")
+        return {name: _vector(record) for name, record in content["vectors"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
+        raise CorruptBundleError(
+            f"{path} can't be read: {error}. Write it anew with  nstc verify "
+            f"{bundle.path} --record, or upgrade nstc."
+        ) from error
+
+
+def write_check_vectors(
+    folder: Path, artifacts: Iterable[str], known: Mapping[str, CheckVector]
+) -> None:
+    """Let files of a bundle that is being made paint, and write its `checks.json`.
+
+    Args:
+        folder: Where the files are.
+        artifacts: Their artifact names.
+        known: Vectors to keep; those of files that are no longer there are left out.
+
+    Raises:
+        OutputError: the place can't be written.
+        NstcError: a file does not run.
+    """
+    vectors = {name: own for name, own in known.items() if (folder / artifact_file(name)).is_file()}
+    for name in artifacts:
+        backend = BACKENDS[name.rpartition(".")[2]]
+        vectors[name] = check_vector(backend.open(folder / artifact_file(name), name, None))
+    records = {name: vector.to_dict() for name, vector in vectors.items()}
+    with atomic_file(folder / CHECKS_FILE) as draft:
+        text = json.dumps({"schema": SCHEMA, "vectors": records}, indent=1, sort_keys=True)
+        draft.write_text(text + "\n", encoding="utf-8")
+
+
+def painted_digest(painted: Pixels) -> str:
+    """What `CheckVector.painted_sha256` is of a picture (H, W, 3) uint8."""
+    return _digest(painted)
+
+
+def _raw(bits: np.random.PCG64, shape: tuple[int, ...]) -> Any:
+    return (bits.random_raw(int(np.prod(shape))) >> np.uint64(32)).astype(np.int64).reshape(shape)
+
+
+def _digest(rgb: Pixels) -> str:
+    return hashlib.sha256(np.ascontiguousarray(rgb).tobytes()).hexdigest()
+
+
+def _stride(height: int, width: int) -> int:
+    """The least odd one that keeps few enough.
+
+    An even one would meet only every other pixel of the grids that networks leave.
+    """
+    stride = 1
+    while -(-height // stride) * -(-width // stride) > _MOST_POSITIONS:
+        stride += 2
+    return stride
+
+
+def _vector(record: Mapping[str, Any]) -> CheckVector:
+    height, width, stride, seed = (
+        int(record[name]) for name in ("height", "width", "stride", "seed")
+    )
+    if not (0 < height <= _LARGEST_SIDE and 0 < width <= _LARGEST_SIDE and stride > 0 <= seed):
+        raise ValueError(f"a picture of {height}x{width} at stride {stride} is none")
+    shape = (-(-height // stride), -(-width // stride), 3)
+    size = shape[0] * shape[1] * 3
+    packed = base64.b64decode(record["values"], validate=True)
+    unpacked = zlib.decompressobj().decompress(packed, size + 1)
+    if len(unpacked) != size:
+        raise ValueError(f"{len(unpacked)} values where {size} are expected")
+    return CheckVector(
+        file_sha256=str(record["file_sha256"]),
+        seed=seed,
+        height=height,
+        width=width,
+        picture_sha256=str(record["picture_sha256"]),
+        painted_sha256=str(record["painted_sha256"]),
+        stride=stride,
+        values=np.frombuffer(unpacked, np.uint8).reshape(shape),
+    )

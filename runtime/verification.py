@@ -1,0 +1,270 @@
+"""Whether a bundle is what its manifest says, and still paints what it painted when it was made."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from nstc.core.bundle import (
+    MANIFEST_FILE,
+    WEIGHTS_FILE,
+    Bundle,
+    artifact_file,
+    open_bundle,
+    revised_bundle,
+)
+from nstc.core.errors import (
+    CorruptBundleError,
+    ExportMismatchError,
+    NstcError,
+)
+from nstc.core.manifest import Contract, Manifest
+from nstc.core.zoo import resolve_model_path
+from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, far_share, levels_off
+from nstc.runtime.check_vectors import (
+    CHECKS_FILE,
+    SIZE,
+    CheckVector,
+    check_picture,
+    painted_digest,
+    read_check_vectors,
+    write_check_vectors,
+)
+from nstc.runtime.onnx_session import OnnxSession
+from nstc.runtime.session import BACKENDS, Session
+
+State = Literal["ok", "failed", "not checked"]
+
+_PROGRAM: Final = "ts"
+_SMALLEST: Final = (1, 1)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        file: Of the bundle.
+        check: content, contract or picture.
+        state: How it came out.
+        detail: In words: what was found, or why nobody looked.
+        error: What is wrong, of one that failed.
+    """
+
+    file: str
+    check: Literal["content", "contract", "picture"]
+    state: State
+    detail: str
+    error: NstcError | None = None
+
+    def to_dict(self) -> dict[str, str]:
+        """Plain JSON values."""
+        return {
+            "file": self.file,
+            "check": self.check,
+            "state": self.state,
+            "detail": self.detail,
+        }
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All that was found of one bundle.
+
+    Attributes:
+        model: As it was asked for.
+        identity: `Bundle.identity`; None of what can't be opened.
+        findings: In the order of the files' names.
+    """
+
+    model: str
+    identity: str | None
+    findings: tuple[Finding, ...] = field(default=())
+
+    @property
+    def errors(self) -> tuple[NstcError, ...]:
+        """What is wrong with it."""
+        return tuple(found.error for found in self.findings if found.error is not None)
+
+    @property
+    def summary(self) -> str:
+        """How many findings are of which state, in words."""
+        counts = [
+            f"{sum(found.state == state for found in self.findings)} {state}"
+            for state in get_args(State)
+        ]
+        return ", ".join(counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "model": self.model,
+            "identity": self.identity,
+            "ok": not self.errors,
+            "findings": [found.to_dict() for found in self.findings],
+        }
+
+
+def verify(model: str | Path, *, trust: bool = False) -> Verification:
+    """Look at every file of a bundle; what is wrong is told, not raised.
+
+    Every file is held to the manifest's hash. Each that runs is opened, held to the contract, and
+    held to its check vector where the bundle brings one.
+
+    Args:
+        model: The bundle's path or its zoo name.
+        trust: Whether TorchScript files, which are programs, may be run.
+
+    Raises:
+        BundleError: there is no bundle of that name.
+        SchemaVersionError: a newer nstc wrote it.
+    """
+    manifest = _manifest_of(model)
+    if isinstance(manifest, CorruptBundleError):
+        return Verification(str(model), None, (_failed(MANIFEST_FILE, "content", manifest),))
+    bundle = Bundle(resolve_model_path(model), manifest)
+    sound = "the seal is whole, the schema is known"
+    findings = [Finding(MANIFEST_FILE, "content", "ok", sound), *_contents(bundle)]
+    whole = {found.file for found in findings if found.state == "ok"}
+    vectors: Mapping[str, CheckVector] = {}
+    if CHECKS_FILE in whole:
+        try:
+            vectors = read_check_vectors(bundle)
+        except CorruptBundleError as error:
+            findings.append(_failed(CHECKS_FILE, "content", error))
+    for artifact in bundle.artifacts:
+        if artifact_file(artifact) in whole:
+            findings += _runs(bundle, artifact, vectors.get(artifact), trust=trust)
+    identity = bundle.identity if WEIGHTS_FILE in manifest.files else None
+    return Verification(str(model), identity, tuple(findings))
+
+
+def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:
+    """Let every file of a bundle paint, and keep that in the bundle as its check vectors.
+
+    Args:
+        model: The bundle's path or its zoo name. It is replaced in one step.
+        trust: Whether TorchScript files, which are programs, may be run.
+
+    Returns:
+        The artifacts that have a vector now.
+
+    Raises:
+        BundleError: and its kinds, if the bundle can't be opened or is damaged.
+        OutputError: the place can't be written.
+        NstcError: a file does not run.
+    """
+    bundle = open_bundle(model)
+    chosen = [name for name in bundle.artifacts if _reason_not_to_run(name, trust=trust) is None]
+    with revised_bundle(bundle, bundle.path, bundle.manifest) as draft:
+        (draft / CHECKS_FILE).unlink(missing_ok=True)
+        write_check_vectors(draft, chosen, {})
+    return tuple(chosen)
+
+
+def _manifest_of(model: str | Path) -> Manifest | CorruptBundleError:
+    """What `open_bundle` would read, without its look at the files: they are looked at here."""
+    path = resolve_model_path(model) / MANIFEST_FILE
+    try:
+        return Manifest.from_json(path.read_text(encoding="utf-8"), str(path))
+    except CorruptBundleError as error:
+        return error
+    except (OSError, UnicodeDecodeError):
+        return open_bundle(model).manifest  # says what is wrong
+
+
+def _contents(bundle: Bundle) -> Iterator[Finding]:
+    if WEIGHTS_FILE not in bundle.manifest.files:
+        error = CorruptBundleError(f"{bundle.path} names no {WEIGHTS_FILE}: it is no whole bundle.")
+        yield _failed(WEIGHTS_FILE, "content", error)
+    for name, record_ in sorted(bundle.manifest.files.items()):
+        try:
+            bundle.file(name)
+        except CorruptBundleError as error:
+            yield _failed(name, "content", error)
+        else:
+            yield Finding(name, "content", "ok", f"{record_.size_bytes} bytes as they were written")
+    known = {MANIFEST_FILE, *bundle.manifest.files}
+    for path in sorted(bundle.path.iterdir()):
+        if path.name not in known:
+            yield Finding(path.name, "content", "not checked", "the manifest does not name it")
+
+
+def _runs(
+    bundle: Bundle, artifact: str, vector: CheckVector | None, *, trust: bool
+) -> Iterator[Finding]:
+    """The file's contract and its picture."""
+    file = artifact_file(artifact)
+    reason = _reason_not_to_run(artifact, trust=trust)
+    if reason is not None:
+        yield Finding(file, "picture", "not checked", reason)
+        return
+    try:
+        session = BACKENDS[artifact.rpartition(".")[2]].open(bundle.path / file, artifact, None)
+        yield _contract(session, bundle.manifest.contract)
+    except NstcError as error:
+        yield _failed(file, "contract", error)
+        return
+    try:
+        yield _picture(session, vector, bundle.manifest.files[file].sha256)
+    except NstcError as error:
+        yield _failed(file, "picture", error)
+
+
+def _reason_not_to_run(artifact: str, *, trust: bool) -> str | None:
+    ending = artifact.rpartition(".")[2]
+    if ending not in BACKENDS:
+        return f"nothing here runs .{ending} files"
+    if ending == _PROGRAM and not trust:
+        return "TorchScript is a program: give --trust if you know where it comes from"
+    return BACKENDS[ending].availability()
+
+
+def _contract(session: Session, contract: Contract) -> Finding:
+    """Whether a file takes and gives what the manifest promises, at the sizes it promises."""
+    file = session.path.name
+    form = f"{contract.dtype} {contract.layout}"
+    if isinstance(session, OnnxSession):
+        bytes_promised = session.artifact.startswith("int8.")
+        if session.bytes_in_and_out != bytes_promised:
+            expected = "uint8 NHWC" if bytes_promised else form
+            raise CorruptBundleError(f"{session.path} does not take {expected}, as it should.")
+        form = "uint8 NHWC" if bytes_promised else form
+    size = getattr(session, "fixed_size", None)
+    for height, width in (size,) if size else (_SMALLEST, SIZE):
+        painted = session.run(check_picture(0, height, width))
+        if painted.shape != (height, width, 3):
+            made = "x".join(map(str, painted.shape[:2]))
+            raise CorruptBundleError(
+                f"{session.path} makes a picture of {made} of one of {height}x{width}."
+            )
+    sizes = f"pictures of {size[0]}x{size[1]} only" if size else "pictures of any size"
+    return Finding(file, "contract", "ok", f"{form} in and out, {sizes}")
+
+
+def _picture(session: Session, vector: CheckVector | None, file_sha256: str) -> Finding:
+    file = session.path.name
+    if vector is None:
+        return Finding(file, "picture", "not checked", "the bundle holds no check vector of it")
+    if vector.file_sha256 != file_sha256:
+        return Finding(file, "picture", "not checked", "the check vector is of an older file")
+    painted = session.run(vector.picture())
+    if painted_digest(painted) == vector.painted_sha256:
+        return Finding(file, "picture", "ok", "as its check vector, bit for bit")
+    kept = painted[:: vector.stride, :: vector.stride]
+    off = levels_off(kept, vector.values)
+    far = far_share(off)
+    if far > MOST_FAR_SHARE:
+        raise ExportMismatchError(
+            f"{session.path} paints another picture here than where it was made: {far:.1%} of its "
+            f"values are more than {NEAR_LEVELS}/255 off its check vector, the worst by "
+            f"{int(off.max())}; at most {MOST_FAR_SHARE:.1%} may be. Do not use it on this machine."
+        )
+    worst = int(off.max())
+    return Finding(file, "picture", "ok", f"as its check vector, at most {worst}/255 off")
+
+
+def _failed(
+    file: str, check: Literal["content", "contract", "picture"], error: NstcError
+) -> Finding:
+    return Finding(file, check, "failed", str(error), error)
