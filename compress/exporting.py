@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Final
 import onnx
 from torch import Tensor, nn
 
+from nstc.compress.board_folder import write_board_folder
 from nstc.compress.checking import Reference, check_float, check_quantized, eager_reference
 from nstc.compress.deployed_graph import edges_of, with_fixed_size
 from nstc.compress.executorch_graphs import Calibrate, executorch_program
 from nstc.compress.float_graphs import onnx_graph, torchscript
+from nstc.compress.ort_format import write_ort
 from nstc.core.bundle import Bundle, artifact_file, open_bundle, revised_bundle
 from nstc.core.errors import OptionError, PhotosError
 from nstc.core.files import atomic_file
@@ -23,6 +26,8 @@ from nstc.core.progress import Progress, Silent
 from nstc.models.architectures import load
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.artifact_cache import cached_artifact
+from nstc.runtime.check_vectors import read_check_vectors, write_check_vectors
+from nstc.runtime.onnx_session import OnnxSession
 
 _CALIBRATED: Final = "executorch-int8"
 
@@ -31,10 +36,14 @@ _MADE: Final = {
     "torchscript": "ts",
     "executorch": "pte",
     _CALIBRATED: "int8.pte",
+    "ort": "ort",
 }
-"""The artifact that each format is."""
+"""The artifact that each format is. Of a quantized bundle, ort is int8.ort too."""
 
-FORMATS: Final = tuple(_MADE)
+FOLDER: Final = "folder"
+"""No file but a folder for a board; see `nstc.compress.board_folder`."""
+
+FORMATS: Final = (*_MADE, FOLDER)
 
 _BY_DEFAULT: Final = ("onnx", "torchscript")
 """Those that need no further extra."""
@@ -44,6 +53,7 @@ CALIBRATION_SIZE: Final = 256
 """Side of their centre squares in pixels; the observers of twice the side take minutes."""
 
 _INT8: Final = "int8.onnx"
+_INT8_ORT: Final = "int8.ort"
 _LARGEST_SIDE: Final = 16384
 
 Size = tuple[int, int]
@@ -63,8 +73,8 @@ def export(
 
     Args:
         model: The bundle, its path or its zoo name.
-        formats: Of `FORMATS`: `model.onnx`, `model.ts`, `model.pte` and `model.int8.pte`, for
-            pictures of any size.
+        formats: Of `FORMATS`: `model.onnx`, `model.ts`, `model.pte`, `model.int8.pte` and
+            `model.ort`, for pictures of any size; or "folder" alone, for a board.
         output: A folder for the files. None puts them into the bundle, in one step.
         static: Height and width of the only pictures the files will take, which phone delegates
             want. Writes `model.HEIGHTxWIDTH.onnx`, of a quantized bundle also
@@ -85,10 +95,13 @@ def export(
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
     progress = progress or Silent()
-    _refuse_bad_options(formats, static)
+    _refuse_bad_options(formats, static, output)
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
     chosen = _chosen(photos)
     source = _Source(bundle, load(bundle), chosen, progress)
+    if FOLDER in formats and output is not None:
+        (written,) = source.files(("onnx",), None)
+        return write_board_folder(bundle, output, lambda path: _write(path, written))
     files = source.files(formats, static)
     calibrated = any(file.artifact == _MADE[_CALIBRATED] for file in files)
     manifest = _with_step(bundle, chosen) if calibrated else bundle.manifest
@@ -98,6 +111,9 @@ def export(
             _write(folder / artifact_file(file.artifact), file)
             progress.advance(1, {})
             progress.note(f"{artifact_file(file.artifact)} ({done + 1}/{len(files)}) checked")
+        if output is None:
+            made = [file.artifact for file in files]
+            write_check_vectors(folder, made, read_check_vectors(bundle))
     place = output or bundle.path
     return [place / artifact_file(file.artifact) for file in files]
 
@@ -131,13 +147,14 @@ def ensure_artifact(model: str | Path | Bundle, artifact: str = "onnx") -> None:
     """
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
     form = next((form for form, made in _MADE.items() if made == artifact), None)
+    if artifact == _INT8_ORT and _INT8 in bundle.artifacts:
+        form = "ort"
     if form is None or artifact in bundle.artifacts:
         return
     target = cached_artifact(bundle, artifact)
     if not target.is_file():
         source = _Source(bundle, load(bundle), _chosen(None), Silent())
-        (file,) = source.files((form,), None)
-        _write(target, file)
+        _write(target, next(f for f in source.files((form,), None) if f.artifact == artifact))
 
 
 @dataclass(frozen=True)
@@ -167,12 +184,13 @@ class _Source:
             quantized = [self._int8(static)] if _INT8 in self.bundle.artifacts else []
             return [self._onnx(static), *quantized]
         made = {
-            "onnx": lambda: self._onnx(None),
-            "torchscript": self._torchscript,
-            "executorch": self._executorch,
-            _CALIBRATED: self._executorch_int8,
+            "onnx": lambda: [self._onnx(None)],
+            "torchscript": lambda: [self._torchscript()],
+            "executorch": lambda: [self._executorch()],
+            _CALIBRATED: lambda: [self._executorch_int8()],
+            "ort": self._ort,
         }
-        return [made[name]() for name in FORMATS if name in formats]
+        return [file for name in _MADE if name in formats for file in made[name]()]
 
     def _onnx(self, size: Size | None) -> _File:
         artifact = "onnx" if size is None else f"{size[0]}x{size[1]}.onnx"
@@ -220,6 +238,25 @@ class _Source:
 
         return _File(artifact, write, check)
 
+    def _ort(self) -> list[_File]:
+        def write_float(path: Path) -> None:
+            with tempfile.TemporaryDirectory(prefix="nstc.") as folder:
+                source = Path(folder) / artifact_file("onnx")
+                onnx.save(onnx_graph(self.network, self.bundle.manifest.contract, None), source)
+                write_ort(source, path)
+
+        files = [_File("ort", write_float, lambda p: check_float(p, "ort", self.reference))]
+        if _INT8 in self.bundle.artifacts:
+            source = self.bundle.artifact(_INT8)
+            files.append(
+                _File(
+                    _INT8_ORT,
+                    lambda p: write_ort(source, p),
+                    lambda p: check_float(p, _INT8_ORT, OnnxSession(source, _INT8).run),
+                )
+            )
+        return files
+
 
 def _write(target: Path, file: _File) -> None:
     with atomic_file(target) as draft:
@@ -264,11 +301,16 @@ def _destination(bundle: Bundle, manifest: Manifest, output: Path | None) -> Ite
         yield output
 
 
-def _refuse_bad_options(formats: Sequence[str], static: Size | None) -> None:
+def _refuse_bad_options(formats: Sequence[str], static: Size | None, output: Path | None) -> None:
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         given = ", ".join(unknown) or "empty"
         raise OptionError(f"format is {given}: expected some of {', '.join(FORMATS)}.")
+    if FOLDER in formats and (len(formats) > 1 or static is not None or output is None):
+        raise OptionError(
+            "folder is written alone, beside the bundle: give --format folder with --output FOLDER "
+            "and no other format or size."
+        )
     if static is None:
         return
     if "onnx" not in formats:

@@ -14,7 +14,8 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="Some of onnx, torchscript, executorch, executorch-int8, with commas between.",
+            help="Some of onnx, torchscript, executorch, executorch-int8, ort, with commas "
+            "between; or folder, which a board runs by itself.",
         ),
     ] = "onnx,torchscript",
     output: Annotated[
@@ -39,6 +40,7 @@ def export(
     """Write files that run elsewhere, each compared with the network.
 
     That is model.onnx, model.ts, model.pte, or model.int8.pte, which photographs calibrate.
+    ort is ONNX Runtime's own format: model.ort, and model.int8.ort of a quantized bundle.
     """
     from nstc.cli.progress import Bar
     from nstc.compress.exporting import export as run

@@ -214,5 +214,11 @@ def _making(artifact: str, path: Path) -> str:
     if artifact in {"int8.onnx", "dynamic.onnx"}:
         mode = "static" if artifact == "int8.onnx" else "dynamic"
         return f"nstc quantize {path} -o OUT --mode {mode}"
-    formats = {"ts": "torchscript", "pte": "executorch", "int8.pte": "executorch-int8"}
+    formats = {
+        "ts": "torchscript",
+        "pte": "executorch",
+        "int8.pte": "executorch-int8",
+        "ort": "ort",
+        "int8.ort": "ort",
+    }
     return f"nstc export {path} --format {formats.get(artifact, 'onnx')}"
