@@ -18,6 +18,7 @@ from nstc.cli import (
     check,
     compress,
     distill,
+    doctor,
     export,
     import_,
     models,
@@ -61,6 +62,7 @@ _VERBS: Final[dict[str, Callable[..., None] | _Group]] = {
     "web-setup": web_setup.web_setup,
     "models": models.models,
     "verify": verify.verify,
+    "doctor": doctor.doctor,
 }
 
 _MODULES_OF_EXTRAS: Final = {

@@ -1,0 +1,69 @@
+"""nstc doctor."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nstc.cli.tables import print_list
+
+if TYPE_CHECKING:
+    from nstc.benchmarks.delegates.report import DelegateReport
+    from nstc.benchmarks.diagnosis import Diagnosis
+
+
+def doctor(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A bundle or zoo name: tell too which of its operators the accelerators of "
+            "phones and boards would refuse. Needs onnx.",
+        ),
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what this machine can run, and which pip line brings what is missing."""
+    from nstc.benchmarks.diagnosis import diagnose
+
+    found = diagnose()
+    reports: tuple[DelegateReport, ...] = ()
+    if model is not None:
+        from nstc.benchmarks.delegates.offered import delegate_reports
+
+        reports = delegate_reports(model)
+    if json_output:
+        content = found.to_dict()
+        if model is not None:
+            content["delegates"] = [report.to_dict() for report in reports]
+        typer.echo(json.dumps(content, indent=1))
+        return
+    _print_machine(found)
+    if reports:
+        _print_delegates(reports)
+
+
+def _print_machine(found: "Diagnosis") -> None:
+    print_list(("this machine",), (), found.facts(), sentences=("",))
+    rows = [
+        (own.name, "yes" if own.reason is None else f"no: {own.reason}") for own in found.providers
+    ]
+    print_list(("provider",), (), rows, sentences=("available",))
+    parts = [
+        (own.name, "installed" if own.pip_line is None else f"{own.pip_line}", own.missing_text)
+        for own in found.extras
+    ]
+    print_list(("extra",), (), parts, sentences=("install with", "missing"))
+    typer.echo("Places to measure: nstc targets")
+
+
+def _print_delegates(reports: "tuple[DelegateReport, ...]") -> None:
+    print_list(
+        ("file", "delegate"),
+        ("operators", "taken as is", "at one size", "partitions"),
+        [(*report.cells()[:2], report.cells()[2], *report.cells()[3:]) for report in reports],
+        sentences=("refused even at one size",),
+    )
+    for source in dict.fromkeys(f"{report.delegate}: {report.source}" for report in reports):
+        typer.echo(source)
