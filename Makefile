@@ -13,7 +13,7 @@ ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
 
 .PHONY: demo test lint types imports unit test-base gate explore format clean web-setup \
 	zoo-baseline zoo-report test-slow test-ssh test-web test-cuda test-executorch test-gate-proof \
-	test-fuzz test-batch \
+	test-fuzz test-batch test-deploy \
 	bench-gate bench-startup bench-repeatability
 
 $(READY): pyproject.toml
@@ -98,6 +98,9 @@ web-setup: $(READY)  ## onnxruntime-web from npm, for --target web
 
 test-web: $(READY)  ## Node and Chromium run the rounds; needs node, npm and chromium
 	$(BIN)/python -m pytest -m web
+
+test-deploy: $(READY)  ## the programs of docs/deploy; needs g++ with ONNX Runtime's headers, Chromium
+	$(BIN)/python -m pytest -m deploy tests/deploy
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

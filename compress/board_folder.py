@@ -20,8 +20,8 @@ SCRIPT: Final = "stylize.py"
 REQUIREMENTS: Final = "requirements.txt"
 
 _NEEDED: Final = ("numpy>=1.24", "pillow>=9.5", "onnxruntime>=1.18")
-"""Older than nstc itself asks for, since boards keep their Python for long. ONNX Runtime 1.18 is the
-first that reads files of ONNX IR version 10, which torch writes."""
+"""Older than nstc itself asks for, since boards keep their Python for long. ONNX Runtime 1.18 is
+the first that reads files of ONNX IR version 10, which torch writes."""
 
 _FLOAT: Final = artifact_name("float")
 _RUN: Final = (artifact_name("int8"), _FLOAT)

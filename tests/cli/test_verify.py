@@ -1,31 +1,142 @@
+"""What `nstc verify` finds, prints, and exits with."""
+
 import json
+import shutil
 
+import numpy as np
+
+from nstc.core.bundle import open_bundle
 from nstc.core.files import sha256_of
+from nstc.core.manifest import FileRecord
 
 
-def test_bundles_that_are_as_written(nstc, bundle, make_bundle, tmp_path) -> None:
-    other = make_bundle(tmp_path / "other", artifacts=["float"])
-    done = nstc("verify", bundle.path, other.path)
+def findings(nstc, *arguments):
+    """What --json says of one bundle: state and detail by file and check."""
+    (found,) = json.loads(nstc("verify", *arguments, "--json").out)
+    return {(each["file"], each["check"]): each for each in found["findings"]}
+
+
+def reseal(bundle, name) -> None:
+    """Write a manifest that agrees with a file as it is now, as a maker of bundles would."""
+    path = bundle.path / name
+    record = FileRecord(sha256=sha256_of(path), size_bytes=path.stat().st_size)
+    files = {**bundle.manifest.files, name: record}
+    content = type(bundle.manifest)(**{**vars(bundle.manifest), "files": files})
+    (bundle.path / "manifest.json").write_text(content.to_json(), encoding="utf-8")
+
+
+def test_a_bundle_without_vectors_says_what_was_not_checked(nstc, bundle) -> None:
+    done = nstc("verify", bundle.path)
     assert (done.code, done.err) == (0, "")
-    assert done.out.splitlines() == [
-        f"{bundle.path}: 4 files are as written",
-        f"{other.path}: 3 files are as written",
-    ]
+    assert done.out.startswith(f"{bundle.path}: 7 ok, 0 failed, 2 not checked\n")
+    assert done.out.count("the bundle holds no check vector of it") == 2
 
 
-def test_the_files_as_json(nstc, bundle) -> None:
-    (found,) = json.loads(nstc("verify", bundle.path, "--json").out)
-    assert found["model"] == str(bundle.path)
-    assert found["identity"] == bundle.identity
-    assert found["files"]["model.onnx"] == sha256_of(bundle.path / "model.onnx")
-    assert set(found["files"]) == set(bundle.manifest.files)
+def test_recorded_vectors_are_met_bit_for_bit(nstc, bundle) -> None:
+    assert nstc("verify", bundle.path, "--record").code == 0
+    found = findings(nstc, bundle.path)
+    for file in ("model.int8.onnx", "model.onnx"):
+        assert found[file, "picture"]["detail"] == "as its check vector, bit for bit"
+    assert found["model.int8.onnx", "contract"]["detail"].startswith("uint8 NHWC")
+    assert found["model.onnx", "contract"]["detail"].startswith("float32 NCHW")
+    assert open_bundle(bundle.path).identity == bundle.identity
 
 
-def test_a_damaged_one_is_named_and_prints_no_json(nstc, bundle, make_bundle, tmp_path) -> None:
+def test_a_damaged_file_is_named_and_the_others_are_still_looked_at(
+    nstc, bundle, make_bundle, tmp_path
+) -> None:
     whole = make_bundle(tmp_path / "whole")
     (bundle.path / "model.onnx").write_bytes(b"other")
-    done = nstc("verify", whole.path, bundle.path)
+    done = nstc("verify", bundle.path, whole.path)
     assert done.code == 21
     assert f"{bundle.path / 'model.onnx'} is damaged" in done.error
-    assert done.out == f"{whole.path}: 4 files are as written\n"
-    assert nstc("verify", whole.path, bundle.path, "--json").out == ""
+    assert f"{whole.path}: 7 ok, 0 failed" in done.out
+    found = findings(nstc, bundle.path)
+    assert found["model.onnx", "content"]["state"] == "failed"
+    assert found["model.int8.onnx", "contract"]["state"] == "ok"
+
+
+def test_a_missing_file_and_one_too_many(nstc, bundle) -> None:
+    (bundle.path / "style.safetensors").unlink()
+    (bundle.path / "notes.txt").write_text("mine")
+    done = nstc("verify", bundle.path)
+    assert done.code == 21
+    assert "style.safetensors is missing" in done.error
+    assert "the manifest does not name it" in done.out
+
+
+def test_a_changed_manifest_is_damage(nstc, bundle) -> None:
+    path = bundle.path / "manifest.json"
+    path.write_text(path.read_text().replace('"negative"', '"positive"', 1))
+    done = nstc("verify", bundle.path)
+    assert done.code == 21
+    assert "its content was changed" in done.error
+
+
+def test_a_file_that_paints_otherwise_than_its_vector(nstc, bundle, linear) -> None:
+    nstc("verify", bundle.path, "--record")
+    recorded = open_bundle(bundle.path)
+    checks = bundle.path / "checks.json"
+    content = json.loads(checks.read_text())
+    linear(bundle.path / "model.onnx", -0.9, 1)
+    content["vectors"]["onnx"]["file_sha256"] = sha256_of(bundle.path / "model.onnx")
+    checks.write_text(json.dumps(content))
+    reseal(recorded, "model.onnx")
+    reseal(open_bundle(bundle.path), "checks.json")
+    done = nstc("verify", bundle.path)
+    assert done.code == 51
+    assert "paints another picture here than where it was made" in done.error
+
+
+def test_a_vector_of_an_older_file_is_not_held_against_the_new_one(nstc, bundle, linear) -> None:
+    nstc("verify", bundle.path, "--record")
+    linear(bundle.path / "model.onnx", -0.9, 1)
+    reseal(open_bundle(bundle.path), "model.onnx")
+    found = findings(nstc, bundle.path)
+    assert found["model.onnx", "picture"]["state"] == "not checked"
+    assert "older file" in found["model.onnx", "picture"]["detail"]
+
+
+def test_a_file_of_another_contract_is_found(nstc, bundle, linear) -> None:
+    linear(bundle.path / "model.int8.onnx", -1, 1)
+    reseal(bundle, "model.int8.onnx")
+    done = nstc("verify", bundle.path)
+    assert done.code == 21
+    assert "does not take uint8 NHWC" in done.error
+
+
+def test_vectors_that_are_none_are_an_error(nstc, bundle) -> None:
+    nstc("verify", bundle.path, "--record")
+    path = bundle.path / "checks.json"
+    content = json.loads(path.read_text())
+    content["vectors"]["onnx"]["height"] = 10**6
+    path.write_text(json.dumps(content))
+    reseal(open_bundle(bundle.path), "checks.json")
+    done = nstc("verify", bundle.path)
+    assert done.code == 21
+    assert "checks.json can't be read" in done.error
+
+
+def test_torchscript_runs_only_when_it_is_trusted(nstc, bundle) -> None:
+    shutil.copyfile(bundle.path / "model.onnx", bundle.path / "model.ts")
+    reseal(bundle, "model.ts")
+    found = findings(nstc, bundle.path)
+    assert found["model.ts", "picture"]["state"] == "not checked"
+    assert "--trust" in found["model.ts", "picture"]["detail"]
+    assert nstc("verify", bundle.path, "--trust").code == 21  # it is no TorchScript
+
+
+def test_no_bundle(nstc, tmp_path) -> None:
+    done = nstc("verify", tmp_path / "none")
+    assert done.code == 20
+    assert "does not exist" in done.error
+
+
+def test_the_picture_is_the_same_everywhere() -> None:
+    from nstc.runtime.check_vectors import check_picture
+
+    rgb = check_picture(0, 45, 59)
+    assert rgb.shape == (45, 59, 3)
+    assert rgb.std() > 50
+    np.testing.assert_array_equal(rgb, check_picture(0, 45, 59))
+    assert (rgb != check_picture(1, 45, 59)).mean() > 0.9

@@ -1,0 +1,67 @@
+"""The web page in headless Chromium, with onnxruntime-web as npm gives it."""
+
+import functools
+import http.server
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nstc.benchmarks.web.engines import find_chromium, missing_chromium
+from nstc.benchmarks.web.setup import WebRuntime, install
+
+pytestmark = pytest.mark.deploy
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "deploy" / "web" / "index.html"
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    extensions_map: ClassVar = {
+        **http.server.SimpleHTTPRequestHandler.extensions_map,
+        ".mjs": "text/javascript",
+    }
+
+    def log_message(self, *_: object) -> None:
+        """Keeps the test's output clean."""
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> WebRuntime:
+    missing = missing_chromium()
+    if missing is not None:
+        pytest.skip(f"not run: {missing}")
+    return install()
+
+
+@pytest.fixture
+def link(runtime: WebRuntime, model: Path, tmp_path: Path) -> Iterator[str]:
+    folder = tmp_path / "page"
+    folder.mkdir()
+    for path in (PAGE, model, *runtime.page_files):
+        shutil.copyfile(path, folder / path.name)
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/index.html"
+        server.shutdown()
+        thread.join()
+
+
+def test_it_paints_what_python_paints(link, runtime, photo, expected, tmp_path) -> None:
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    driver = Path(__file__).with_name("deploy_page.mjs")
+    chromium = find_chromium()
+    assert chromium is not None
+    files = [tmp_path / "photo.png", tmp_path / "out.rgba"]
+    command = ["node", str(driver), str(runtime.driver), chromium, link, *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout.strip()) == (0, "done"), done.stderr
+    rgba = np.fromfile(files[1], np.uint8).reshape(*photo.shape[:2], 4)
+    np.testing.assert_array_equal(rgba[..., :3], expected)
