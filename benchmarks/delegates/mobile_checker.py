@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from nstc.benchmarks.delegates.report import DelegateReport, refusals
+from nstc.benchmarks.delegates.report import DelegateReport, Refusal, refusals
 
 _CHECKER: Final = "onnxruntime.tools.mobile_helpers.usability_checker"
 
@@ -44,7 +44,15 @@ def mobile_report(delegate: str, file: str, model: Any) -> DelegateReport:
 
     check = _checks()[delegate]
     as_is, fixed = check(model, True), check(model, False)
-    found = [(_named(node), "not in its list") for node in model.graph.node]
+    named = [_named(node) for node in model.graph.node]
+    unlisted = [name for name in named if _qualified(name) in fixed.unsupported_ops]
+    refused = refusals((name, "not in its list") for name in unlisted)
+    axes = fixed.num_nodes - fixed.num_supported_nodes - len(unlisted)
+    if axes:
+        ranked = "/".join(
+            sorted(name.rpartition(":")[2] for name in fixed.ops_with_unsupported_rank)
+        )
+        refused += (Refusal(operator=ranked, count=axes, reason="a tensor of too many axes"),)
     return DelegateReport(
         delegate=delegate,
         file=file,
@@ -52,7 +60,7 @@ def mobile_report(delegate: str, file: str, model: Any) -> DelegateReport:
         taken=fixed.num_supported_nodes,
         taken_as_is=as_is.num_supported_nodes,
         partitions=fixed.num_partitions,
-        refusals=refusals(each for each in found if _qualified(each[0]) in fixed.unsupported_ops),
+        refusals=refused,
         source=f"ONNX Runtime {onnxruntime.__version__}, {_CHECKER}",
     )
 
