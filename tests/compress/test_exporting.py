@@ -112,7 +112,7 @@ def test_export_into_a_bundle_keeps_its_other_files(student_bundle: Bundle) -> N
     assert after.artifact("float") == written
     kept = content_of(student_bundle.path)
     assert kept["weights.safetensors"] == before["weights.safetensors"]
-    assert set(kept) == {"manifest.json", "model.onnx", "weights.safetensors"}
+    assert set(kept) == {"checks.json", "manifest.json", "model.onnx", "weights.safetensors"}
 
 
 def test_export_to_a_folder_leaves_the_bundle_alone(student_bundle: Bundle, tmp_path: Path) -> None:
