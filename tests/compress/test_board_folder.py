@@ -37,11 +37,18 @@ def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.fixture
-def folder(student_bundle: Bundle, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def written(make_network_bundle, student, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a bundle that holds weights alone."""
-    export(student_bundle, formats=["folder"], output=tmp_path / "board")
-    return tmp_path / "board"
+    place = tmp_path_factory.mktemp("board")
+    export(make_network_bundle(student, place / "student"), formats=["folder"], output=place / "b")
+    return place / "b"
+
+
+@pytest.fixture
+def folder(written: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(written, tmp_path / "board"))
 
 
 @pytest.fixture
