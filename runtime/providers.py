@@ -103,7 +103,9 @@ def _provider(full: str, *, built: bool) -> Provider:
     name = full.removesuffix(_SUFFIX)
     if built:
         reason = (
-            "sends pictures to a service on the network" if name.lower() in _ELSEWHERE else _tried(full)
+            "sends pictures to a service on the network"
+            if name.lower() in _ELSEWHERE
+            else _tried(full)
         )
     else:
         way = WAYS.get(name.lower(), f"it {_UNKNOWN_WAY}")

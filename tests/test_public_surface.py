@@ -47,6 +47,7 @@ VERBS = [
     "web-setup",
     "models",
     "verify",
+    "doctor",
 ]
 HEAVY = {
     "numpy",

@@ -61,6 +61,8 @@ def test_the_codes_that_scripts_may_rely_on():
         "PhotosError": 11,
         "BatchError": 12,
         "FetchError": 13,
+        "VideoError": 14,
+        "DamagedVideoError": 15,
         "BundleError": 20,
         "CorruptBundleError": 21,
         "SchemaVersionError": 22,
