@@ -1,0 +1,140 @@
+"""From the values of an activation to the range that its 256 levels cover.
+
+What lies outside saturates. A narrow range gives fine steps to most values and cuts the rest; which
+is worth more is what the calibrators differ in.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from nstc.compress.histograms import Histogram
+
+LEVELS: Final = 256
+
+Range = tuple[float, float]
+"""Lowest and highest value that is held; zero lies within, as zero points need it to."""
+
+_CANDIDATES: Final = 100
+_NARROWEST: Final = 0.1
+
+_Doubles = npt.NDArray[np.float64]
+
+
+class Calibrator(Protocol):
+    """A way to choose."""
+
+    def range_of(self, histogram: Histogram) -> Range:
+        """The range for values that occur like this."""
+
+
+@dataclass(frozen=True)
+class MinMax:
+    """Everything that was seen."""
+
+    def range_of(self, histogram: Histogram) -> Range:
+        """See `Calibrator`."""
+        return min(histogram.low, 0.0), max(histogram.high, 0.0)
+
+
+@dataclass(frozen=True)
+class Percentile:
+    """All but the outermost values.
+
+    Attributes:
+        percentile: How many of the values the range holds, in per cent. Half of the others may lie
+            below it and half above.
+    """
+
+    percentile: float
+
+    def range_of(self, histogram: Histogram) -> Range:
+        """See `Calibrator`."""
+        outside = histogram.total * (100 - self.percentile) / 200
+        below = np.cumsum(histogram.counts)
+        first = int(np.argmax(below > outside))
+        last = int(np.argmax(below >= histogram.total - outside))
+        low = histogram.centres[first] - histogram.width / 2
+        high = histogram.centres[last] + histogram.width / 2
+        smallest, largest = MinMax().range_of(histogram)
+        return max(min(low, 0.0), smallest), min(max(high, 0.0), largest)
+
+
+@dataclass(frozen=True)
+class Entropy:
+    """Least information lost, by the Kullback-Leibler divergence of the levels from the values.
+
+    Migacz, "8-bit inference with TensorRT", GTC 2017. Ranges tried are the whole one's narrowings.
+    """
+
+    def range_of(self, histogram: Histogram) -> Range:
+        """See `Calibrator`."""
+        return _best(histogram, _divergence)
+
+
+@dataclass(frozen=True)
+class MeanSquaredError:
+    """Least squared error of the rounded and saturated values.
+
+    Banner et al., "Post training 4-bit quantization of convolutional networks", NeurIPS 2019, with
+    the values' own distribution in place of a fitted one.
+    """
+
+    def range_of(self, histogram: Histogram) -> Range:
+        """See `Calibrator`."""
+        return _best(histogram, _squared_error)
+
+
+CALIBRATORS: Final[Mapping[str, Callable[[float], Calibrator]]] = {
+    "min-max": lambda _percentile: MinMax(),
+    "percentile": Percentile,
+    "entropy": lambda _percentile: Entropy(),
+    "mse": lambda _percentile: MeanSquaredError(),
+}
+"""By the names that recipes give them; each takes the recipe's percentile."""
+
+
+def _best(histogram: Histogram, cost: Callable[[_Doubles, _Doubles, Range], float]) -> Range:
+    """The cheapest narrowing of the whole range: both ends together, then each alone."""
+    used = histogram.counts > 0
+    centres, weights = histogram.centres[used], histogram.counts[used] / max(1, histogram.total)
+    low, high = MinMax().range_of(histogram)
+    if low == high:
+        return low, high
+    shares = np.linspace(1.0, _NARROWEST, _CANDIDATES)
+
+    def cheapest(ranges: list[Range]) -> Range:
+        return min(ranges, key=lambda tried: cost(centres, weights, tried))
+
+    both = cheapest([(low * share, high * share) for share in shares])
+    upper = cheapest([both, *((both[0], high * share) for share in shares if high > 0)])
+    return cheapest([upper, *((low * share, upper[1]) for share in shares if low < 0)])
+
+
+def _squared_error(centres: _Doubles, weights: _Doubles, tried: Range) -> float:
+    step = (tried[1] - tried[0]) / (LEVELS - 1)
+    held = np.clip(np.rint((centres - tried[0]) / step), 0, LEVELS - 1) * step + tried[0]
+    return float(weights @ (centres - held) ** 2)
+
+
+def _divergence(centres: _Doubles, weights: _Doubles, tried: Range) -> float:
+    """Of what the levels tell from the values, those beyond the range counted at its ends."""
+    step = (tried[1] - tried[0]) / (LEVELS - 1)
+    level = np.clip(np.rint((centres - tried[0]) / step), 0, LEVELS - 1).astype(np.int64)
+    inside = (centres >= tried[0] - step / 2) & (centres <= tried[1] + step / 2)
+    if not inside.any():
+        return math.inf
+    # The levels know nothing of what was cut: their mass is of the values inside alone.
+    mass = np.bincount(level[inside], weights[inside], LEVELS)
+    members = np.bincount(level[inside], minlength=LEVELS)
+    spread = (mass / np.maximum(members, 1))[level[inside]]
+    told = weights[inside].copy()
+    order = np.flatnonzero(inside)
+    told[0] += weights[: order[0]].sum()
+    told[-1] += weights[order[-1] + 1 :].sum()
+    spread = np.maximum(spread, np.finfo(np.float64).tiny) / max(spread.sum(), 1e-300)
+    return float(told @ np.log(told / spread))
