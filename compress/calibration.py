@@ -1,147 +1,106 @@
-"""Static quantization of a network's body by ONNX Runtime, calibrated on photographs."""
+"""The ranges of a graph's activations, found on photographs that are looked at one by one."""
 
-import contextlib
-import io
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
-import numpy as np
 import onnx
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
-from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from torch import nn
 
-from nstc.compress.edges import LEVEL
-from nstc.compress.float_graphs import BODY_INPUT, BODY_OUTPUT, body_graph, body_input
-from nstc.core.errors import PhotosError
-from nstc.core.images import Pixels
+from nstc.compress.calibrators import Calibrator, Range
+from nstc.compress.float_graphs import BODY_INPUT, body_input
+from nstc.compress.histograms import Histogram
+from nstc.compress.observation import Feed, observed
+from nstc.core.errors import ExportMismatchError, PhotosError
 from nstc.core.manifest import Contract
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
-from nstc.models.student import Student
 from nstc.models.tensors import images_to_tensor
 
-_LOCAL_OPERATORS: Final = ("Conv", "Relu", "Add", "Reshape", "Transpose")
-"""The last two are depth to space in front of a convolution at full resolution."""
+Feeds = Callable[[], Iterator[Feed]]
+"""Starts over with the first photograph each time."""
 
-_OPERATORS_BETWEEN_NORMS: Final = ("Conv", "Relu")
-"""Where float normalisation follows every convolution, adding in bytes only costs conversions."""
+FEW_PHOTOS: Final = 8
+"""Fewer than this leave out much of what a network will see; reports say so."""
 
 
-def quantized_body(
+def photographs(
     network: nn.Module,
     contract: Contract,
     photos: PhotoSet,
     *,
     size: int,
-    percentile: float,
-    progress: Progress,
-) -> onnx.ModelProto:
-    """The body of a network as QuantizeLinear and DequantizeLinear pairs around its operators.
-
-    Activations are uint8. The few values beyond `percentile` saturate: a trunk of residual blocks
-    adds one activation's rounding to the next, and finer steps for the rest are worth more than
-    the outliers (on a student of Starry Night 40.4 dB to the float network at 99.99 beside 37.6 dB
-    with everything held, and 37.6 dB again at 99.97). Weights are int8, a scale for each output
-    channel. They use 7 of their 8 bits (`reduce_range`): without VNNI the products of
-    two uint8 and int8 pairs are added in 16 bits, which full-range weights overflow.
-
-    Args:
-        network: In evaluation mode.
-        contract: Its sizes.
-        photos: To calibrate on, decoded one at a time.
-        size: Side in pixels of their centre squares.
-        percentile: Of an activation's values, how many its bytes hold; 100 is all.
-        progress: Told of every photograph.
+) -> Feeds:
+    """What a network's body sees of the centre squares of photographs, decoded as asked for.
 
     Raises:
         PhotosError: there are none.
     """
+    refuse_no_photos(photos)
+
+    def feeds() -> Iterator[Feed]:
+        for square in photos.squares(size):
+            images = images_to_tensor([square])
+            yield {BODY_INPUT: body_input(network, contract, images).numpy()}
+
+    return feeds
+
+
+def refuse_no_photos(photos: PhotoSet) -> None:
+    """Raise a PhotosError if there is nothing to calibrate on."""
     if len(photos) == 0:
         raise PhotosError("no photographs to calibrate on: name a folder of them with --photos.")
-    is_student = isinstance(network, Student)
-    is_local = is_student and contract.locality == "exact"
-    body = body_graph(network)
-    # The exporter has folded constants and inferred shapes; unmarked, ONNX Runtime would log advice
-    # to do so, and set up the process's root logger on the way.
-    add_pre_process_metadata(body)
-    with tempfile.TemporaryDirectory(prefix="nstc.") as folder:
-        target = Path(folder) / "body.onnx"
-        # ONNX Runtime prints what it does.
-        with contextlib.redirect_stdout(io.StringIO()):
-            quantize_static(
-                body,
-                target,
-                _Photographs(network, contract, photos, size, progress),
-                calibrate_method=CalibrationMethod.Percentile,
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=list(
-                    _LOCAL_OPERATORS if is_local else _OPERATORS_BETWEEN_NORMS
-                ),
-                per_channel=True,
-                reduce_range=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                extra_options={
-                    "CalibPercentile": percentile,
-                    "CalibStridedMinMax": 1,
-                    **({"TensorQuantOverrides": _pixels_at_the_end()} if is_student else {}),
-                },
-            )
-        return onnx.load(target)
 
 
-def _pixels_at_the_end() -> dict[str, list[dict[str, Any]]]:
-    """The body's output is the picture: its bytes are levels, and their saturation the clamp."""
-    levels = {"scale": np.array(LEVEL, np.float32), "zero_point": np.array(0, np.uint8)}
-    return {BODY_OUTPUT: [levels]}
+def counted(feeds: Iterable[Feed], title: str, count: int, progress: Progress) -> Iterator[Feed]:
+    """The same, with progress told of each that is done."""
+    progress.begin(title, count, 0)
+    for done, feed in enumerate(feeds, start=1):
+        yield feed
+        progress.advance(done, {})
 
 
-class _Photographs(CalibrationDataReader):  # type: ignore[misc]
-    """What the body sees of each photograph.
+def calibrate(
+    body: onnx.ModelProto,
+    operators: Sequence[str],
+    feeds: Iterable[Feed],
+    calibrator: Calibrator,
+) -> Mapping[str, Range]:
+    """A range for everything that operators of some kinds read or make.
 
-    ONNX Runtime keeps every activation of all photographs of a range until it has counted them, so
-    it is given ranges of one (its option is called after another method and holds for all).
+    A histogram a tensor is all that is kept of the photographs, so that memory does not grow with
+    their number.
+
+    Args:
+        body: A float graph.
+        operators: Whose tensors.
+        feeds: The graph's inputs.
+        calibrator: From what was counted to a range.
+
+    Raises:
+        ExportMismatchError: an activation was infinite.
     """
+    histograms = {name: Histogram() for name in _activations(body, operators)}
+    for seen in observed(body, list(histograms), feeds):
+        for name, values in seen.items():
+            try:
+                histograms[name].add(values)
+            except ValueError as error:
+                raise ExportMismatchError(
+                    f"the network makes infinite values of a photograph, at {name}: its weights "
+                    "are damaged, and no range of bytes holds them."
+                ) from error
+    return {name: calibrator.range_of(histogram) for name, histogram in histograms.items()}
 
-    def __init__(
-        self,
-        network: nn.Module,
-        contract: Contract,
-        photos: PhotoSet,
-        size: int,
-        progress: Progress,
-    ) -> None:
-        self._network = network
-        self._contract = contract
-        self._squares: Iterator[Pixels] = photos.squares(size)
-        self._progress = progress
-        self._done = 0
-        self._count = len(photos)
-        self._end = 0
-        progress.begin("calibrate", len(photos), 0)
 
-    def __len__(self) -> int:
-        return self._count
-
-    def set_range(self, start_index: int, end_index: int) -> None:  # noqa: ARG002
-        """Ranges come one after the other: ONNX Runtime's protocol."""
-        self._end = end_index
-
-    def get_next(self) -> dict[str, Any] | None:
-        """The next one, None after the range's last: ONNX Runtime's protocol."""
-        if self._done == self._end:
-            return None
-        square = next(self._squares)
-        self._done += 1
-        self._progress.advance(self._done, {})
-        images = images_to_tensor([square])
-        return {BODY_INPUT: body_input(self._network, self._contract, images).numpy()}
+def _activations(body: onnx.ModelProto, operators: Sequence[str]) -> list[str]:
+    """Float tensors at nodes of some kinds, without what is stored and what is a shape."""
+    inferred = onnx.shape_inference.infer_shapes(body).graph
+    known = (*inferred.value_info, *inferred.input, *inferred.output)
+    floats = {v.name for v in known if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
+    floats -= {tensor.name for tensor in body.graph.initializer}
+    names: dict[str, None] = {}
+    for node in body.graph.node:
+        if node.op_type in operators:
+            inputs = node.input if node.op_type == "Add" else node.input[:1]
+            names |= dict.fromkeys(n for n in (*inputs, *node.output) if n in floats)
+    return list(names)

@@ -9,6 +9,8 @@ from typing import Final
 import onnx
 import onnxruntime
 
+from nstc.compress.graph_index import GraphIndex
+
 INTEGER_OPERATORS: Final = frozenset({"QLinearConv", "QLinearAdd", "ConvInteger"})
 FLOAT_OPERATORS: Final = frozenset({"Conv", "FusedConv", "NhwcFusedConv"})
 
@@ -43,6 +45,25 @@ def converted_operators(file: Path) -> ConvertedOperators:
         node.name or node.op_type for node in graph.node if node.op_type in FLOAT_OPERATORS
     )
     return ConvertedOperators(total=converted + len(left), converted=converted, left=left)
+
+
+def lighter_weights(model: onnx.ModelProto) -> ConvertedOperators:
+    """Count the convolutions whose weights are stored in fewer bits than float32."""
+    index = GraphIndex(model)
+    convolutions = [n for op in ("Conv", "ConvTranspose") for n in index.nodes(op)]
+    left = tuple(
+        node.name or node.op_type for node in convolutions if not _is_lighter(index, node.input[1])
+    )
+    total = len(convolutions)
+    return ConvertedOperators(total=total, converted=total - len(left), left=left)
+
+
+def _is_lighter(index: GraphIndex, weight: str) -> bool:
+    maker = index.producers.get(weight)
+    if maker is not None and maker.op_type in {"DequantizeLinear", "Cast"}:
+        weight = maker.input[0]
+    stored = index.constants.get(weight)
+    return stored is not None and stored.data_type != onnx.TensorProto.FLOAT
 
 
 def operator_counts(file: Path) -> Counter[str]:

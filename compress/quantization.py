@@ -3,9 +3,10 @@
 import dataclasses
 import functools
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -13,11 +14,22 @@ from torch import nn
 
 from nstc.benchmarks.latency import alternate
 from nstc.benchmarks.statistics import median
-from nstc.compress.calibration import quantized_body
+from nstc.compress.calibration import FEW_PHOTOS, counted, refuse_no_photos
 from nstc.compress.checking import check_quantized, eager_reference, sample_picture
-from nstc.compress.converted import ConvertedOperators, converted_operators
+from nstc.compress.converted import (
+    ConvertedOperators,
+    converted_operators,
+    lighter_weights,
+)
 from nstc.compress.deployed_graph import deployed_graph, edges_of
+from nstc.compress.edges import INPUT
 from nstc.compress.exporting import ensure_artifact
+from nstc.compress.half_precision import in_half_precision
+from nstc.compress.mixed_precision import Island
+from nstc.compress.observation import Feed
+from nstc.compress.quantization_report import SPEED_SIZE, SPEED_THREADS, QuantizationReport
+from nstc.compress.static_quantization import quantized_body
+from nstc.compress.weight_storage import with_stored_weights
 from nstc.core.bundle import (
     Bundle,
     artifact_file,
@@ -28,75 +40,65 @@ from nstc.core.bundle import (
 )
 from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file
-from nstc.core.manifest import Step
+from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import load
+from nstc.models.tensors import images_to_tensor
 from nstc.runtime.artifact_cache import find_artifact
 from nstc.runtime.onnx_session import OnnxSession
 
-SPEED_SIZE: Final = 512
-SPEED_THREADS: Final = 2
 SPEED_ROUNDS: Final = 5
 
-_ARTIFACTS: Final = {"static": artifact_name("int8"), "dynamic": artifact_name("dynamic")}
 _FLOAT: Final = artifact_name("float")
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantizationReport:
-    """What quantization did, beside the float file of the same network.
+class _Work:
+    """What a mode is given.
 
     Attributes:
-        artifact: The file it made.
-        operators: How many were converted, and which were not.
-        size_bytes: Of the file.
-        float_size_bytes: Of `model.onnx`.
-        latency_ms: Median over rounds that alternate with the float file, at `SPEED_SIZE` squared
-            on `SPEED_THREADS` threads.
-        float_latency_ms: The float file's.
-        speedup: Median over rounds of float over quantized time.
-        psnr_db: Lowest peak signal-to-noise ratio to the network on a sample photograph.
+        network: In evaluation mode.
+        bundle: It comes from.
+        photos: To calibrate on.
+        float_file: Its float graph.
+        recipe: Settings.
+        folder: Where to write.
+        progress: Told of every photograph.
     """
 
-    artifact: str
-    operators: ConvertedOperators
-    size_bytes: int
-    float_size_bytes: int
-    latency_ms: float
-    float_latency_ms: float
-    speedup: float
-    psnr_db: float
+    network: nn.Module
+    bundle: Bundle
+    photos: PhotoSet
+    float_file: Path
+    recipe: QuantizeRecipe
+    folder: Path
+    progress: Progress
 
     @property
-    def slower(self) -> bool:
-        """Whether the quantized file takes longer than the float one."""
-        return self.speedup < 1
+    def artifact(self) -> str:
+        """The artifact it makes."""
+        return artifact_of(self.recipe)
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON, which has no infinity: a perfect match has 99 dB."""
-        results = dataclasses.asdict(self)
-        return {**results, "psnr_db": min(self.psnr_db, 99.0), "slower": self.slower}
+    @property
+    def file(self) -> Path:
+        """The file to write."""
+        return self.folder / artifact_file(self.artifact)
 
-    def describe(self) -> str:
-        """Lines for a reader. One that is slower says so first, and loudly."""
-        lines = [
-            f"{artifact_file(self.artifact)}: {self.operators.describe()}",
-            f"{self.size_bytes / 1000:.0f} KB beside {self.float_size_bytes / 1000:.0f} KB, "
-            f"{self.psnr_db:.1f} dB to the float network",
-            f"{self.latency_ms:.1f} ms beside {self.float_latency_ms:.1f} ms at "
-            f"{SPEED_SIZE}x{SPEED_SIZE} on {SPEED_THREADS} threads: {self.speedup:.2f} times "
-            "as fast as float",
-        ]
-        if self.slower:
-            lines.insert(
-                0,
-                f"WARNING: {artifact_file(self.artifact)} IS SLOWER THAN FLOAT, "
-                f"{1 / self.speedup:.1f} times. Do not deploy it for speed; "
-                "--mode static makes integer convolutions that are faster on most CPUs.",
-            )
-        return "\n".join(lines)
+
+@dataclass(frozen=True, kw_only=True)
+class _Written:
+    """What a mode tells of its file: islands, and the file it would be without them."""
+
+    islands: tuple[Island, ...] = ()
+    all_integer: Path | None = None
+
+
+def artifact_of(recipe: QuantizeRecipe) -> str:
+    """The artifact that a recipe makes."""
+    short = {"static": "int8", "weights": f"weights-int{recipe.bits}"}
+    return artifact_name(short.get(recipe.mode, recipe.mode))
 
 
 def quantize(
@@ -106,6 +108,7 @@ def quantize(
     photos: PhotoSet,
     recipe: QuantizeRecipe | None = None,
     name: str | None = None,
+    again: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Bundle, QuantizationReport]:
     """Make a bundle with a quantized file, checked and measured, beside the float one.
@@ -116,10 +119,12 @@ def quantize(
         photos: To calibrate on, in static mode.
         recipe: Settings.
         name: Of the model; the first one's by default.
+        again: Whether a file that the bundle holds already may be replaced. Its float weights are
+            what is quantized, never its integers.
         progress: Told of every photograph.
 
     Raises:
-        OptionError: the bundle is quantized already.
+        OptionError: the bundle holds such a file already.
         PhotosError: there are no photographs to calibrate on.
         ExportMismatchError: the file came out too far from the network; nothing was written.
         OutputError: the place can't be written.
@@ -128,96 +133,145 @@ def quantize(
     progress = progress or Silent()
     recipe = recipe or QuantizeRecipe()
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
-    if bundle.manifest.stage == "quantized":
+    if artifact_of(recipe) in bundle.artifacts and not again:
         raise OptionError(
-            f"{bundle.path} is quantized already: give the bundle it was made from"
-            f"{_parent_path(bundle)}."
+            f"{bundle.path} is quantized already, to {artifact_file(artifact_of(recipe))}: give "
+            f"--again to make that anew from its float weights{_parent_path(bundle)}."
         )
+    if recipe.needs_photos:
+        refuse_no_photos(photos)
     refuse_unwritable_bundle(output)
     chosen = photos.take(recipe.calibration_photos)
-    network = load(bundle)
-    artifact = _ARTIFACTS[recipe.mode]
     with tempfile.TemporaryDirectory(prefix="nstc.") as folder:
-        file = Path(folder) / artifact_file(artifact)
         ensure_artifact(bundle)
-        float_file = find_artifact(bundle, _FLOAT)
-        if recipe.mode == "static":
-            _write_static(network, bundle, chosen, recipe, file, progress)
-        else:
-            _write_dynamic(float_file, file)
-        reference = eager_reference(network, bundle.manifest.contract)
-        psnr_db = check_quantized(file, artifact, reference)
-        progress.note(f"measuring {file.name} beside {float_file.name}")
-        report = _measured(artifact, file, float_file, psnr_db)
-        step = Step(
-            verb="quantize",
-            recipe=dataclasses.asdict(recipe),
-            photos=chosen.record() if recipe.mode == "static" else None,
-            results=report.to_dict(),
+        work = _Work(
+            network=load(bundle),
+            bundle=bundle,
+            photos=chosen,
+            float_file=find_artifact(bundle, _FLOAT),
+            recipe=recipe,
+            folder=Path(folder),
+            progress=progress,
         )
-        manifest = dataclasses.replace(
-            bundle.manifest,
-            name=name or bundle.name,
-            stage="quantized",
-            parent=bundle.origin(),
-            history=(*bundle.manifest.history, step),
-            measurements=(),
-        )
+        written = _MODES[recipe.mode](work)
+        report = _measured(work, written)
+        manifest = _manifest(work, report, name)
         with revised_bundle(bundle, output, manifest) as draft:
-            for made in (float_file, file):
+            for made in (work.float_file, work.file):
                 with atomic_file(draft / made.name) as target:
                     target.write_bytes(made.read_bytes())
     return open_bundle(output), report
 
 
-def _write_static(
-    network: nn.Module,
-    bundle: Bundle,
-    photos: PhotoSet,
-    recipe: QuantizeRecipe,
-    file: Path,
-    progress: Progress,
-) -> None:
-    contract = bundle.manifest.contract
-    body = quantized_body(
-        network,
-        contract,
-        photos,
-        size=recipe.calibration_size,
-        percentile=recipe.percentile,
-        progress=progress,
+def _manifest(work: _Work, report: QuantizationReport, name: str | None) -> Manifest:
+    step = Step(
+        verb="quantize",
+        recipe=dataclasses.asdict(work.recipe),
+        photos=work.photos.record() if work.recipe.needs_photos else None,
+        results=report.to_dict(),
     )
-    onnx.save(deployed_graph(body, edges_of(network, contract)), file)
+    return dataclasses.replace(
+        work.bundle.manifest,
+        name=name or work.bundle.name,
+        stage="quantized",
+        parent=work.bundle.origin(),
+        history=(*work.bundle.manifest.history, step),
+        measurements=(),
+    )
 
 
-def _write_dynamic(float_file: Path, file: Path) -> None:
+def _write_static(work: _Work) -> _Written:
+    contract = work.bundle.manifest.contract
+    made = quantized_body(work.network, contract, work.photos, work.recipe, work.progress)
+    edges = edges_of(work.network, contract)
+    onnx.save(deployed_graph(made.graph, edges), work.file)
+    if not made.islands:
+        return _Written()
+    all_integer = work.folder / "all_integer.onnx"
+    onnx.save(deployed_graph(made.all_integer, edges), all_integer)
+    return _Written(islands=made.islands, all_integer=all_integer)
+
+
+def _write_dynamic(work: _Work) -> _Written:
     # uint8 weights: ONNX Runtime has no ConvInteger for int8 ones
-    quantize_dynamic(float_file, file, weight_type=QuantType.QUInt8)
+    quantize_dynamic(work.float_file, work.file, weight_type=QuantType.QUInt8)
+    return _Written()
 
 
-def _measured(artifact: str, file: Path, float_file: Path, psnr_db: float) -> QuantizationReport:
+def _write_weights(work: _Work) -> _Written:
+    def feeds() -> Iterator[Feed]:
+        for square in work.photos.squares(work.recipe.calibration_size):
+            yield {INPUT: images_to_tensor([square]).numpy()}
+
+    looked_at = None
+    if work.recipe.rounding == "adaptive":
+        looked_at = counted(feeds(), "round", len(work.photos), work.progress)
+    stored = with_stored_weights(onnx.load(work.float_file), work.recipe.bits, looked_at)
+    onnx.save(stored, work.file)
+    return _Written()
+
+
+def _write_half(work: _Work) -> _Written:
+    onnx.save(in_half_precision(onnx.load(work.float_file)), work.file)
+    return _Written()
+
+
+_MODES: Final[Mapping[str, Callable[[_Work], _Written]]] = {
+    "static": _write_static,
+    "dynamic": _write_dynamic,
+    "weights": _write_weights,
+    "fp16": _write_half,
+}
+
+
+def _measured(work: _Work, written: _Written) -> QuantizationReport:
+    reference = eager_reference(work.network, work.bundle.manifest.contract)
+    psnr_db = check_quantized(work.file, work.artifact, reference)
+    work.progress.note(f"measuring {work.file.name} beside {work.float_file.name}")
+    files = [(work.float_file, _FLOAT), (work.file, work.artifact)]
+    if written.all_integer is not None:
+        files.append((written.all_integer, work.artifact))
     picture = sample_picture(SPEED_SIZE, SPEED_SIZE)
-    sessions = [
-        OnnxSession(path, name, SPEED_THREADS)
-        for path, name in ((float_file, _FLOAT), (file, artifact))
-    ]
-    float_run, quantized_run = (
+    sessions = [OnnxSession(path, name, SPEED_THREADS) for path, name in files]
+    float_run, *runs = (
         functools.partial(session.infer, session.prepare(picture)) for session in sessions
     )
-    timings = alternate(float_run, [quantized_run], rounds=SPEED_ROUNDS, seed=0)
+    timings = alternate(float_run, runs, rounds=SPEED_ROUNDS, seed=0)
+    latencies_ms = [median(samples) for samples in timings.candidates_ms]
     return QuantizationReport(
-        artifact=artifact,
-        operators=converted_operators(file),
-        size_bytes=file.stat().st_size,
-        float_size_bytes=float_file.stat().st_size,
-        latency_ms=median(timings.candidates_ms[0]),
+        mode=work.recipe.mode,
+        artifact=work.artifact,
+        operators=operators_of(work.file, work.recipe.mode),
+        size_bytes=work.file.stat().st_size,
+        float_size_bytes=work.float_file.stat().st_size,
+        latency_ms=latencies_ms[0],
         float_latency_ms=median(timings.reference_ms),
         speedup=timings.speedup(0, seed=0).median,
         psnr_db=psnr_db,
+        islands=written.islands,
+        integer_latency_ms=latencies_ms[1] if written.all_integer is not None else None,
+        remarks=remarks_on(work.photos, work.recipe),
+    )
+
+
+def operators_of(file: Path, mode: str) -> ConvertedOperators:
+    """What a mode counts: operators on integers, or weights of fewer bits."""
+    integers = mode in {"static", "dynamic"}
+    return converted_operators(file) if integers else lighter_weights(onnx.load(file))
+
+
+def remarks_on(photos: PhotoSet, recipe: QuantizeRecipe) -> tuple[str, ...]:
+    """What to say of the photographs that ranges were found on."""
+    if not recipe.needs_photos or len(photos) >= FEW_PHOTOS:
+        return ()
+    few = f"{len(photos)} photograph{'' if len(photos) == 1 else 's'}"
+    return (
+        f"calibrated on {few}: what others hold may saturate. Give at least {FEW_PHOTOS} with "
+        "--photos and --calibration-photos.",
     )
 
 
 def _parent_path(bundle: Bundle) -> str:
     parent = bundle.manifest.parent
     place = (parent.zoo or parent.path) if parent else None
-    return f", {place}" if place else ""
+    return f", or give the bundle it was made from, {place}" if place else ""

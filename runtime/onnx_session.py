@@ -38,8 +38,17 @@ CPU: Final = ("CPUExecutionProvider",)
 """Where graphs run unless another place is asked for."""
 
 
+STORED_WEIGHTS: Final = "weights-"
+"""What names of artifacts begin with that store integers and compute in float."""
+
+
 def load_graph(
-    path: Path, threads: int | None, providers: Sequence[str] = CPU, profile: Path | None = None
+    path: Path,
+    threads: int | None,
+    providers: Sequence[str] = CPU,
+    profile: Path | None = None,
+    *,
+    weights_once: bool = False,
 ) -> Any:
     """An `onnxruntime.InferenceSession`.
 
@@ -48,6 +57,9 @@ def load_graph(
         threads: Threads within an operator; None for one a core.
         providers: Of execution, the wanted one first. ONNX Runtime falls back without an error.
         profile: Beginning of the name of a file to write a profile to; none unless given.
+        weights_once: Whether weights stored as integers become floats when the graph is loaded,
+            and not in every run anew. Of a graph that computes with integers it would make a float
+            one.
 
     Raises:
         Exception: one of `ORT_ERRORS`, if the file is damaged or no ONNX graph.
@@ -57,6 +69,8 @@ def load_graph(
     options.inter_op_num_threads = 1
     if threads is not None:
         options.intra_op_num_threads = threads
+    if weights_once:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
@@ -95,7 +109,9 @@ class OnnxSession:
         self._threads = threads
         self._providers = providers
         try:
-            self._session = load_graph(path, threads, providers)
+            self._session = load_graph(
+                path, threads, providers, weights_once=artifact.startswith(STORED_WEIGHTS)
+            )
         except ORT_ERRORS as error:
             raise CorruptBundleError(
                 f"{path} can't be loaded: {first_line(error)}. Delete it and make it again."

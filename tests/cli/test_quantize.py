@@ -1,9 +1,10 @@
+import dataclasses
 import json
 
 import pytest
 
 from nstc.compress.converted import ConvertedOperators
-from nstc.compress.quantization import QuantizationReport
+from nstc.compress.quantization_report import QuantizationReport
 from nstc.core.recipe import QuantizeRecipe
 
 QUANTIZE = "nstc.compress.quantization.quantize"
@@ -12,19 +13,33 @@ IN_THE_RECIPE = [
     ("--mode", "dynamic", "mode", "dynamic"),
     ("--calibration-photos", "5", "calibration_photos", 5),
     ("--calibration-size", "128", "calibration_size", 128),
+    ("--calibrator", "mse", "calibrator", "mse"),
     ("--percentile", "99.5", "percentile", 99.5),
+    ("--rounding", "adaptive", "rounding", "adaptive"),
+    ("--quality-budget", "40", "quality_budget", 40.0),
+]
+
+SWITCHES = [
+    ("--per-tensor", "per_channel", False),
+    ("--per-channel", "per_channel", True),
+    ("--bias-correction", "bias_correction", True),
+    ("--no-bias-correction", "bias_correction", False),
 ]
 
 REPORT = QuantizationReport(
+    mode="static",
     artifact="int8.onnx",
     operators=ConvertedOperators(total=9, converted=8, left=("Resize",)),
     size_bytes=40_000,
     float_size_bytes=120_000,
-    latency_ms=5.0,
-    float_latency_ms=4.0,
-    speedup=0.8,
+    latency_ms=4.0,
+    float_latency_ms=5.0,
+    speedup=1.25,
     psnr_db=float("inf"),
 )
+
+
+SLOWER = dataclasses.replace(REPORT, latency_ms=5.0, float_latency_ms=4.0, speedup=0.8)
 
 
 @pytest.fixture
@@ -45,8 +60,20 @@ def test_each_setting_arrives_in_the_recipe(quantize, flag, text, field, value) 
     assert quantize(flag, text)[0]["recipe"] == QuantizeRecipe(**{field: value})
 
 
+@pytest.mark.parametrize(("flag", "field", "value"), SWITCHES)
+def test_each_switch_arrives_in_the_recipe(quantize, recipe_file, flag, field, value) -> None:
+    other = recipe_file(f"[quantize]\n{field} = {str(not value).lower()}\n")
+    assert quantize(flag, "--recipe", other)[0]["recipe"] == QuantizeRecipe(**{field: value})
+
+
+def test_bits_are_of_stored_weights(quantize) -> None:
+    recipe = quantize("--mode", "weights", "--bits", "4")[0]["recipe"]
+    assert recipe == QuantizeRecipe(mode="weights", bits=4)
+
+
 def test_what_else_is_given_arrives(quantize, photo_folder, tmp_path) -> None:
-    call, _ = quantize("--photos", photo_folder, "--name", "n")
+    call, _ = quantize("--photos", photo_folder, "--name", "n", "--again")
+    assert call["again"]
     assert (call["model"], call["output"], call["name"]) == ("model", tmp_path / "out", "n")
     assert [path.name for path in call["photos"]] == ["a.png", "b.png"]
 
@@ -59,17 +86,46 @@ def test_flags_override_a_recipe_file(quantize, recipe_file) -> None:
 
 def test_the_report_is_read_by_people(quantize) -> None:
     first, *_, last = quantize()[1].splitlines()
-    assert "IS SLOWER THAN FLOAT" in first
+    assert first == "model.int8.onnx: 8 of 9 operators converted, left in float: Resize"
     assert last == "wrote made"
 
 
 def test_or_by_programs(quantize) -> None:
     found = json.loads(quantize("--json")[1])
     assert (found["bundle"], found["artifact"]) == ("made", "int8.onnx")
-    assert (found["speedup"], found["slower"], found["psnr_db"]) == (0.8, True, 99.0)
+    assert (found["speedup"], found["slower"], found["psnr_db"]) == (1.25, False, 99.0)
     assert found["operators"]["left"] == ["Resize"]
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_file_that_is_slower_is_written_told_and_an_error(nstc, record, made, form) -> None:
+    record(QUANTIZE, (made, SLOWER))
+    done = nstc("quantize", "model", "-o", "out", *form)
+    assert done.code == 56
+    assert "model.int8.onnx is slower than float, 1.2 times" in done.error
+    assert "--allow-slower" in done.error
+    assert "made" in done.out
+    assert json.loads(done.out)["slower"] if form else "IS SLOWER THAN FLOAT" in done.out
+
+
+def test_unless_it_is_allowed(nstc, record, made) -> None:
+    record(QUANTIZE, (made, SLOWER))
+    done = nstc("quantize", "model", "-o", "out", "--allow-slower")
+    assert done.code == 0
+    assert done.out.startswith("WARNING: model.int8.onnx IS SLOWER THAN FLOAT")
 
 
 def test_no_flag_is_forgotten_here(flags_of) -> None:
     tested = {row[0] for row in IN_THE_RECIPE}
-    assert flags_of("quantize") == tested | {"--output", "--photos", "--recipe", "--name", "--json"}
+    switches = {"--per-channel", "--bias-correction"}
+    others = {
+        "--bits",
+        "--output",
+        "--photos",
+        "--recipe",
+        "--name",
+        "--json",
+        "--allow-slower",
+        "--again",
+    }
+    assert flags_of("quantize") == tested | switches | others

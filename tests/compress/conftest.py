@@ -13,7 +13,8 @@ from torch import nn
 from nstc.compress.channel_groups import remove_channels
 from nstc.compress.checking import sample_picture
 from nstc.compress.pruning_plan import make_plan
-from nstc.compress.quantization import QuantizationReport, quantize
+from nstc.compress.quantization import quantize
+from nstc.compress.quantization_report import QuantizationReport
 from nstc.compress.survey import Survey
 from nstc.compress.width_plans import least_scored
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle

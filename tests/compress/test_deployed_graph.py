@@ -11,15 +11,16 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from nstc.compress.calibration import quantized_body
 from nstc.compress.checking import eager_reference, sample_picture
 from nstc.compress.converted import converted_operators, operator_counts
 from nstc.compress.deployed_graph import Edges, deployed_graph, edges_of, with_fixed_size
 from nstc.compress.float_graphs import BODY_INPUT, body_input
+from nstc.compress.static_quantization import quantized_body
 from nstc.core.images import Pixels
 from nstc.core.manifest import Contract
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Silent
+from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import describe
 from nstc.models.student import Student, channel_statistics, depth_to_space, receptive_field
 from nstc.models.tensors import images_to_tensor, tensor_to_images
@@ -127,7 +128,9 @@ def contract(student: Student) -> Contract:
 
 @pytest.fixture(scope="module")
 def body(student: Student, contract: Contract, photos: PhotoSet) -> onnx.ModelProto:
-    return quantized_body(student, contract, photos, size=96, percentile=99.99, progress=Silent())
+    return quantized_body(
+        student, contract, photos, QuantizeRecipe(calibration_size=96), Silent()
+    ).graph
 
 
 @pytest.fixture(scope="module")
@@ -228,8 +231,8 @@ def deployed_teacher(
 ) -> tuple[onnx.ModelProto, Edges, Callable[[Pixels], Pixels]]:
     contract = describe(teacher)[1]
     quantized = quantized_body(
-        teacher, contract, photos, size=96, percentile=99.99, progress=Silent()
-    )
+        teacher, contract, photos, QuantizeRecipe(calibration_size=96), Silent()
+    ).graph
     edges = edges_of(teacher, contract)
     return deployed_graph(quantized, edges), edges, eager_reference(teacher, contract)
 

@@ -11,7 +11,9 @@ import pytest
 from nstc.compress import quantization
 from nstc.compress.checking import eager_reference, sample_picture
 from nstc.compress.converted import ConvertedOperators
-from nstc.compress.quantization import QuantizationReport, quantize
+from nstc.compress.quantization import quantize
+from nstc.compress.quantization_report import QuantizationReport
+from nstc.compress.static_quantization import StaticGraph
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import ExportMismatchError, OptionError, PhotosError
 from nstc.core.photos import PhotoSet
@@ -130,9 +132,23 @@ def test_dynamic_is_what_onnx_runtime_calls_so(
 
 def test_a_quantized_bundle_is_not_quantized_again(quantized: Quantized, tmp_path: Path) -> None:
     source, made, _ = quantized
-    with pytest.raises(OptionError, match=f"quantized already: .* {source.path}"):
+    with pytest.raises(OptionError, match=f"quantized already, .*--again .* {source.path}"):
         quantize(made, tmp_path / "again", photos=PhotoSet((), ()))
     assert not (tmp_path / "again").exists()
+
+
+def test_unless_it_is_asked_for_and_then_from_its_float_weights(
+    quantized: Quantized, photos: PhotoSet, tmp_path: Path
+) -> None:
+    _, made, _ = quantized
+    again, _ = quantize(made, tmp_path / "again", photos=photos, recipe=SMALL, again=True)
+    assert again.artifact("int8").read_bytes() == made.artifact("int8").read_bytes()
+
+
+def test_another_kind_of_file_goes_beside_the_first(quantized: Quantized, tmp_path: Path) -> None:
+    recipe = QuantizeRecipe(mode="weights")
+    both, _ = quantize(quantized[1], tmp_path / "b", photos=PhotoSet((), ()), recipe=recipe)
+    assert both.artifacts == ("int8.onnx", "onnx", "weights-int8.onnx")
 
 
 def test_calibration_without_photographs_is_refused(student_bundle: Bundle, tmp_path: Path) -> None:
@@ -146,9 +162,9 @@ def test_a_file_too_far_from_the_network_is_not_kept(
 ) -> None:
     right = quantization.quantized_body
 
-    def with_a_wrong_scale(*args: object, **kwargs: object) -> onnx.ModelProto:
+    def with_a_wrong_scale(*args: object, **kwargs: object) -> StaticGraph:
         body = right(*args, **kwargs)  # type: ignore[arg-type]
-        for constant in body.graph.initializer:
+        for constant in body.graph.graph.initializer:
             if constant.name.endswith("head.weight_scale"):
                 doubled = 2 * onnx.numpy_helper.to_array(constant)
                 constant.CopyFrom(onnx.numpy_helper.from_array(doubled, constant.name))
@@ -163,6 +179,7 @@ def test_a_file_too_far_from_the_network_is_not_kept(
 
 def report_of(speedup: float) -> QuantizationReport:
     return QuantizationReport(
+        mode="dynamic",
         artifact="dynamic.onnx",
         operators=ConvertedOperators(total=7, converted=6, left=("head",)),
         size_bytes=50_000,

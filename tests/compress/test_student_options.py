@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from nstc.compress.calibration import quantized_body
 from nstc.compress.checking import check_float, check_quantized, eager_reference
 from nstc.compress.converted import converted_operators
 from nstc.compress.deployed_graph import deployed_graph, edges_of, with_fixed_size
 from nstc.compress.float_graphs import onnx_graph, torchscript
 from nstc.compress.pruning import rebuilt
+from nstc.compress.static_quantization import quantized_body
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Silent
-from nstc.core.recipe import PruneRecipe
+from nstc.core.recipe import PruneRecipe, QuantizeRecipe
 from nstc.models.architectures import describe
 from nstc.models.complexity import count_macs
 from nstc.models.folding import fold
@@ -69,7 +69,9 @@ def test_the_integer_file_paints_nearly_that_and_computes_what_it_can_in_integer
     network = student_of(name)
     _, contract = describe(network)
     reference = eager_reference(network, contract)
-    body = quantized_body(network, contract, photos, size=64, percentile=99.99, progress=Silent())
+    body = quantized_body(
+        network, contract, photos, QuantizeRecipe(calibration_size=64), Silent()
+    ).graph
     edges = edges_of(network, contract)
     deployed = deployed_graph(body, edges)
     file = tmp_path / "model.int8.onnx"

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from nstc.cli import options
+from nstc.core.errors import NoGainError
 
 
 def quantize(
@@ -13,7 +14,11 @@ def quantize(
     output: options.Output,
     mode: Annotated[
         str | None,
-        typer.Option("--mode", help="static or dynamic.", show_default="static"),
+        typer.Option("--mode", help="static, dynamic, weights or fp16.", show_default="static"),
+    ] = None,
+    bits: Annotated[
+        int | None,
+        typer.Option("--bits", help="Of weights, in mode weights: 8 or 4.", show_default="8"),
     ] = None,
     photos: options.PhotoSets = None,
     calibration_photos: Annotated[
@@ -24,6 +29,14 @@ def quantize(
         int | None,
         typer.Option("--calibration-size", help="Their side in px.", show_default="512"),
     ] = None,
+    calibrator: Annotated[
+        str | None,
+        typer.Option(
+            "--calibrator",
+            help="How activations' ranges are chosen: min-max, percentile, entropy or mse.",
+            show_default="percentile",
+        ),
+    ] = None,
     percentile: Annotated[
         float | None,
         typer.Option(
@@ -32,13 +45,58 @@ def quantize(
             show_default="99.99",
         ),
     ] = None,
+    per_channel: Annotated[
+        bool | None,
+        typer.Option(
+            "--per-channel/--per-tensor",
+            help="A scale for each filter of a layer, or one for all.",
+            show_default="per-channel",
+        ),
+    ] = None,
+    rounding: Annotated[
+        str | None,
+        typer.Option(
+            "--rounding",
+            help="Of weights: nearest, or adaptive, by what it does to photographs.",
+            show_default="nearest",
+        ),
+    ] = None,
+    bias_correction: Annotated[
+        bool | None,
+        typer.Option(
+            "--bias-correction/--no-bias-correction",
+            help="Let biases take back the mean that rounding shifts.",
+            show_default="no",
+        ),
+    ] = None,
+    quality_budget: Annotated[
+        float | None,
+        typer.Option(
+            "--quality-budget",
+            metavar="DB",
+            help="Least PSNR to the float network; layers stay float until it is reached.",
+            show_default=False,
+        ),
+    ] = None,
     recipe: options.Recipe = None,
     name: options.Name = None,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Replace a file that the bundle holds already."),
+    ] = False,
+    allow_slower: Annotated[
+        bool,
+        typer.Option("--allow-slower", help="Exit 0 even if the file gives nothing over float."),
+    ] = False,
     json_output: Annotated[
         bool, typer.Option("--json", help="Print the report as JSON instead of text.")
     ] = False,
 ) -> None:
-    """Make an integer file of a network."""
+    """Make a file of fewer bits: integers to be faster, or weights alone to be smaller.
+
+    A file that gives nothing over the float one is written and said to be so, and ends with an
+    error, unless --allow-slower. An ONNX file made by others is quantized to an ONNX file.
+    """
     from nstc.cli.progress import Bar
     from nstc.compress.photo_sets import photos_of
     from nstc.compress.quantization import quantize as run
@@ -47,9 +105,15 @@ def quantize(
     settings = override(
         load_recipe(recipe).quantize,
         mode=mode,
+        bits=bits,
         calibration_photos=calibration_photos,
         calibration_size=calibration_size,
+        calibrator=calibrator,
         percentile=percentile,
+        per_channel=per_channel,
+        rounding=rounding,
+        bias_correction=bias_correction,
+        quality_budget=quality_budget,
     )
     with Bar() as bar:
         bundle, report = run(
@@ -58,10 +122,16 @@ def quantize(
             photos=photos_of(photos or []),
             recipe=settings,
             name=name,
+            again=again,
             progress=bar,
         )
     if json_output:
         typer.echo(json.dumps({"bundle": str(bundle.path), **report.to_dict()}, indent=1))
-        return
-    typer.echo(report.describe())
-    typer.echo(f"wrote {bundle.path}")
+    else:
+        typer.echo(report.describe())
+        typer.echo(f"wrote {bundle.path}")
+    if report.without_gain is not None and not allow_slower:
+        raise NoGainError(
+            f"{report.without_gain.lower()}: it was written all the same. Give --allow-slower if "
+            "that is what you want."
+        )

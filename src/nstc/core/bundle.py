@@ -30,7 +30,22 @@ CARD_FILE: Final = "README.md"
 PREVIEW_FILE: Final = "preview.jpg"
 
 _ARTIFACT_PREFIX: Final = "model."
-_SHORT_NAMES: Final = {"int8": "int8.onnx", "dynamic": "dynamic.onnx", "float": "onnx"}
+_SHORT_NAMES: Final = {
+    "int8": "int8.onnx",
+    "dynamic": "dynamic.onnx",
+    "weights-int8": "weights-int8.onnx",
+    "weights-int4": "weights-int4.onnx",
+    "fp16": "fp16.onnx",
+    "float": "onnx",
+}
+_QUANTIZED_BY: Final = {
+    "int8.onnx": "static",
+    "dynamic.onnx": "dynamic",
+    "weights-int8.onnx": "weights",
+    "weights-int4.onnx": "weights --bits 4",
+    "fp16.onnx": "fp16",
+}
+"""The mode of `nstc quantize` that makes an artifact."""
 
 
 @dataclass(frozen=True)
@@ -211,9 +226,8 @@ def _link_or_copy(source: Path, target: Path) -> None:
 
 
 def _making(artifact: str, path: Path) -> str:
-    if artifact in {"int8.onnx", "dynamic.onnx"}:
-        mode = "static" if artifact == "int8.onnx" else "dynamic"
-        return f"nstc quantize {path} -o OUT --mode {mode}"
+    if artifact in _QUANTIZED_BY:
+        return f"nstc quantize {path} -o OUT --mode {_QUANTIZED_BY[artifact]}"
     formats = {
         "ts": "torchscript",
         "pte": "executorch",

@@ -23,6 +23,7 @@
     ├── MemoryCapError       52   a network that needs more memory than --memory-cap allows
     ├── TargetError          53   a place to measure that can't be reached, hangs or talks rubbish
     ├── BudgetError          54   a compressed model that breaks its --budget
+    ├── NoGainError          56   a quantized file that is no faster, or no smaller, than float
     ├── BaselineError        60   a baseline that is not there
     │   ├── CorruptBaselineError  61   a file that is no baseline, or half of one
     │   └── BaselineSchemaError   62   a baseline of an older or newer form
@@ -170,6 +171,12 @@ class BudgetError(NstcError):
     """A compressed model that costs more, or is worth less, than it was asked to."""
 
     exit_code = 54
+
+
+class NoGainError(NstcError):
+    """A quantized file, written all the same, that gives nothing over the float one."""
+
+    exit_code = 56
 
 
 class BaselineError(NstcError):

@@ -1,0 +1,148 @@
+"""The integer form of a network's body: QuantizeLinear and DequantizeLinear around operators."""
+
+import contextlib
+import io
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from onnxruntime.quantization import CalibrationMethod, QuantType
+from onnxruntime.quantization.calibrate import TensorData, TensorsData
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from onnxruntime.quantization.quant_utils import (
+    add_pre_process_metadata,
+    save_and_reload_model_with_shape_infer,
+)
+from torch import nn
+
+from nstc.compress.calibrators import Range
+from nstc.compress.edges import LEVEL
+from nstc.compress.float_graphs import BODY_INPUT, BODY_OUTPUT
+from nstc.compress.norm_algebra import undone_with_the_bytes
+from nstc.core.manifest import Contract
+from nstc.models.student import Student
+
+LOCAL_OPERATORS: Final = ("Conv", "Relu", "Add", "Reshape", "Transpose")
+"""The last two are depth to space in front of a convolution at full resolution."""
+
+OPERATORS_BETWEEN_NORMS: Final = ("Conv", "Relu")
+"""Where float normalisation follows every convolution, adding in bytes only costs conversions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerForm:
+    """What becomes integers, and how.
+
+    Attributes:
+        operators: Kinds of nodes.
+        per_channel: Whether weights have a scale for each output channel, or one for all.
+        pixels: The tensors whose bytes are a picture's levels: their scale is 1/255 and their
+            saturation the clamp.
+        bytes_at: Tensors that must be bytes even if nothing around them is.
+    """
+
+    operators: tuple[str, ...]
+    per_channel: bool = True
+    pixels: tuple[str, ...] = ()
+    bytes_at: tuple[str, ...] = ()
+
+
+def integer_form_of(network: nn.Module, contract: Contract, *, per_channel: bool) -> IntegerForm:
+    """The form that a network's body takes."""
+    is_student = isinstance(network, Student)
+    is_local = is_student and contract.locality == "exact"
+    return IntegerForm(
+        operators=LOCAL_OPERATORS if is_local else OPERATORS_BETWEEN_NORMS,
+        per_channel=per_channel,
+        pixels=(BODY_OUTPUT,) if is_student else (),
+        bytes_at=(BODY_INPUT, BODY_OUTPUT) if is_student else (),
+    )
+
+
+def integer_body(
+    body: onnx.ModelProto,
+    form: IntegerForm,
+    ranges: Mapping[str, Range],
+    *,
+    left_in_float: Collection[str] = (),
+) -> onnx.ModelProto:
+    """Put pairs around the operators of a float body.
+
+    Activations are uint8. Weights are int8 and use 7 of their 8 bits (`reduce_range`): without VNNI
+    the products of two uint8 and int8 pairs are added in 16 bits, which full-range weights
+    overflow.
+
+    Args:
+        body: The float graph.
+        form: What becomes integers.
+        ranges: Of the activations, from `nstc.compress.calibration.calibrate`.
+        left_in_float: Names of nodes that don't.
+    """
+    body = save_and_reload_model_with_shape_infer(body)
+    # The exporter has folded constants and inferred shapes; unmarked, ONNX Runtime would log advice
+    # to do so, and set up the process's root logger on the way.
+    add_pre_process_metadata(body)
+    with contextlib.redirect_stdout(io.StringIO()):  # ONNX Runtime prints what it does
+        quantizer = QDQQuantizer(
+            body,
+            form.per_channel,
+            True,  # reduce_range
+            QuantType.QInt8,
+            QuantType.QUInt8,
+            _for_onnx_runtime(ranges),
+            [],
+            list(left_in_float),
+            list(form.operators),
+            {"TensorQuantOverrides": {name: [_levels()] for name in form.pixels}},
+        )
+        quantizer.quantize_model()
+        quantizer.model.topological_sort()
+    made: onnx.ModelProto = quantizer.model.model
+    undone_with_the_bytes(made)
+    _ensure_bytes(made, form, ranges)
+    return made
+
+
+def _levels() -> dict[str, Any]:
+    return {"scale": np.array(LEVEL, np.float32), "zero_point": np.array(0, np.uint8)}
+
+
+def _for_onnx_runtime(ranges: Mapping[str, Range]) -> TensorsData:
+    data = {
+        name: TensorData(lowest=np.float32(low), highest=np.float32(high))
+        for name, (low, high) in ranges.items()
+    }
+    return TensorsData(CalibrationMethod.MinMax, data)
+
+
+def _ensure_bytes(model: onnx.ModelProto, form: IntegerForm, ranges: Mapping[str, Range]) -> None:
+    """A picture comes and goes as bytes, whatever computes beside it."""
+    graph = model.graph
+    for name in form.bytes_at:
+        at_start = name in {value.name for value in graph.input}
+        quantized = [n for n in graph.node if name in (n.input if at_start else n.output)]
+        if {node.op_type for node in quantized} <= {"QuantizeLinear", "DequantizeLinear"}:
+            continue
+        low, high = (0.0, 1.0) if name in form.pixels else ranges[name]
+        scale = (high - low) / 255 or 1.0
+        stored = {
+            f"{name}/scale": np.array(scale, np.float32),
+            f"{name}/zero_point": np.array(round(-low / scale), np.uint8),
+        }
+        graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in stored.items())
+        inner = f"{name}/float"
+        for node in quantized:
+            names = node.input if at_start else node.output
+            names[list(names).index(name)] = inner
+        first, last = (name, inner) if at_start else (inner, name)
+        pair = [
+            helper.make_node("QuantizeLinear", [first, *stored], [f"{name}/bytes"], f"{name}/q"),
+            helper.make_node("DequantizeLinear", [f"{name}/bytes", *stored], [last], f"{name}/dq"),
+        ]
+        nodes = [*pair, *graph.node] if at_start else [*graph.node, *pair]
+        copied = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        del graph.node[:]
+        graph.node.extend(copied)

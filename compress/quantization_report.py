@@ -1,0 +1,130 @@
+"""What quantization did, beside the float file of the same network, and whether it pays."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nstc.compress.converted import ConvertedOperators
+from nstc.compress.mixed_precision import Island
+from nstc.core.bundle import artifact_file
+
+SPEED_SIZE: Final = 512
+SPEED_THREADS: Final = 2
+
+_FASTER_MODES: Final = ("static", "dynamic")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizationReport:
+    """Facts and measurements.
+
+    Attributes:
+        mode: See `QuantizeRecipe.mode`.
+        artifact: The file it made, by its artifact name; by its own if others made the network.
+        operators: How many convolutions, and additions between them, became integers, or were
+            stored in fewer bits; and which were not.
+        size_bytes: Of the file.
+        float_size_bytes: Of the float file.
+        latency_ms: Median over rounds that alternate with the float file, at `SPEED_SIZE` squared
+            on `SPEED_THREADS` threads.
+        float_latency_ms: The float file's.
+        speedup: Median over rounds of float over quantized time.
+        psnr_db: Lowest peak signal-to-noise ratio to the network on a sample photograph.
+        islands: Layers that stay float for the quality asked for.
+        integer_latency_ms: What the file would take without islands, if there are any.
+        foreign_operators: Kinds of nodes, in a file made by others, that nstc does not know: they
+            compute in float as they did.
+        remarks: What else the user should know.
+        is_foreign: Whether others made the network.
+    """
+
+    mode: str
+    artifact: str
+    operators: ConvertedOperators
+    size_bytes: int
+    float_size_bytes: int
+    latency_ms: float
+    float_latency_ms: float
+    speedup: float
+    psnr_db: float
+    islands: tuple[Island, ...] = ()
+    integer_latency_ms: float | None = None
+    foreign_operators: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    is_foreign: bool = False
+
+    @property
+    def file(self) -> str:
+        """The name of the file."""
+        return self.artifact if self.is_foreign else artifact_file(self.artifact)
+
+    @property
+    def slower(self) -> bool:
+        """Whether the quantized file takes longer than the float one."""
+        return self.speedup < 1
+
+    @property
+    def without_gain(self) -> str | None:
+        """Why the file is not worth having, None if it is.
+
+        Integer modes are there for speed, the others for bytes alone.
+        """
+        if self.mode in _FASTER_MODES:
+            if self.operators.converted == 0:
+                return f"{self.file} HAS NO OPERATOR ON INTEGERS"
+            if self.slower:
+                return f"{self.file} IS SLOWER THAN FLOAT, {1 / self.speedup:.1f} times"
+        elif self.size_bytes >= self.float_size_bytes:
+            return f"{self.file} IS NO SMALLER THAN FLOAT"
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, which has no infinity: a perfect match has 99 dB."""
+        results = dataclasses.asdict(self)
+        return {
+            **results,
+            "psnr_db": min(self.psnr_db, 99.0),
+            "slower": self.slower,
+            "without_gain": self.without_gain,
+        }
+
+    def describe(self) -> str:
+        """Lines for a reader. A file without gain says so first, and loudly."""
+        lines = [
+            f"{self.file}: {self._converted()}",
+            f"{self.size_bytes / 1000:.0f} KB beside {self.float_size_bytes / 1000:.0f} KB, "
+            f"{self.psnr_db:.1f} dB to the float network",
+            f"{self.latency_ms:.1f} ms beside {self.float_latency_ms:.1f} ms at "
+            f"{SPEED_SIZE}x{SPEED_SIZE} on {SPEED_THREADS} threads: {self.speedup:.2f} times "
+            "as fast as float",
+            *(island.describe() for island in self.islands),
+        ]
+        if self.integer_latency_ms is not None:
+            lines.append(
+                f"without layers in float it takes {self.integer_latency_ms:.1f} ms, "
+                f"{self.latency_ms - self.integer_latency_ms:+.1f} ms with them"
+            )
+        if self.foreign_operators:
+            lines.append(
+                f"passed through as float, unknown to nstc: {', '.join(self.foreign_operators)}"
+            )
+        lines += self.remarks
+        if self.without_gain is not None:
+            lines.insert(0, f"WARNING: {self.without_gain}. {self._advice()}")
+        return "\n".join(lines)
+
+    def _converted(self) -> str:
+        if self.mode in _FASTER_MODES:
+            return self.operators.describe()
+        done = f"{self.operators.converted} of {self.operators.total} convolutions"
+        kind = "in half precision" if self.mode == "fp16" else "stored as integers, float computes"
+        left = f", left in float: {', '.join(self.operators.left)}" if self.operators.left else ""
+        return f"{done} {kind}{left}"
+
+    def _advice(self) -> str:
+        if self.mode in _FASTER_MODES:
+            return (
+                "Do not deploy it for speed; --mode static makes integer convolutions that are "
+                "faster on most CPUs."
+            )
+        return "Keep the float file."
