@@ -1,6 +1,7 @@
 """Half precision: the bytes of a network halved, its numbers rounded to eleven bits."""
 
 import warnings
+from collections.abc import Collection
 
 import onnx
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
@@ -9,12 +10,18 @@ _STATISTICS = ("ReduceMean", "ReduceSum", "InstanceNormalization")
 """Sums over a whole picture do not fit: they stay float32."""
 
 
-def in_half_precision(model: onnx.ModelProto) -> onnx.ModelProto:
+def in_half_precision(
+    model: onnx.ModelProto, left_in_float: Collection[str] = ()
+) -> onnx.ModelProto:
     """A copy of a float graph in float16, its input and output as they were.
 
     What comes before the first convolution stays float32, sums over the picture everywhere. A CPU
     without arithmetic of its own for them runs float16 nodes in float32, by casts that ONNX Runtime
     puts around them: the file is half as large, and not faster.
+
+    Args:
+        model: The float graph.
+        left_in_float: Kinds of nodes that stay float32, which may not exist in float16.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -24,7 +31,7 @@ def in_half_precision(model: onnx.ModelProto) -> onnx.ModelProto:
         converted: onnx.ModelProto = convert_float_to_float16(
             copy,
             keep_io_types=True,
-            op_block_list=[*DEFAULT_OP_BLOCK_LIST, *_STATISTICS],
+            op_block_list=[*DEFAULT_OP_BLOCK_LIST, *_STATISTICS, *left_in_float],
             node_block_list=_before_convolutions(copy),
         )
     return converted

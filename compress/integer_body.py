@@ -42,12 +42,14 @@ class IntegerForm:
         pixels: The tensors whose bytes are a picture's levels: their scale is 1/255 and their
             saturation the clamp.
         bytes_at: Tensors that must be bytes even if nothing around them is.
+        black_and_white: What the graph's output calls them.
     """
 
     operators: tuple[str, ...]
     per_channel: bool = True
     pixels: tuple[str, ...] = ()
     bytes_at: tuple[str, ...] = ()
+    black_and_white: tuple[float, float] = (0.0, 1.0)
 
 
 def integer_form_of(network: nn.Module, contract: Contract, *, per_channel: bool) -> IntegerForm:

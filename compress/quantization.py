@@ -3,10 +3,10 @@
 import dataclasses
 import functools
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -40,6 +40,7 @@ from nstc.core.bundle import (
 )
 from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file
+from nstc.core.images import Pixels
 from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
@@ -48,6 +49,7 @@ from nstc.models.architectures import load
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.artifact_cache import find_artifact
 from nstc.runtime.onnx_session import OnnxSession
+from nstc.runtime.session import Session
 
 SPEED_ROUNDS: Final = 5
 
@@ -88,7 +90,7 @@ class _Work:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Written:
+class Written:
     """What a mode tells of its file: islands, and the file it would be without them."""
 
     islands: tuple[Island, ...] = ()
@@ -180,25 +182,30 @@ def _manifest(work: _Work, report: QuantizationReport, name: str | None) -> Mani
     )
 
 
-def _write_static(work: _Work) -> _Written:
+def _write_static(work: _Work) -> Written:
     contract = work.bundle.manifest.contract
     made = quantized_body(work.network, contract, work.photos, work.recipe, work.progress)
     edges = edges_of(work.network, contract)
     onnx.save(deployed_graph(made.graph, edges), work.file)
     if not made.islands:
-        return _Written()
+        return Written()
     all_integer = work.folder / "all_integer.onnx"
     onnx.save(deployed_graph(made.all_integer, edges), all_integer)
-    return _Written(islands=made.islands, all_integer=all_integer)
+    return Written(islands=made.islands, all_integer=all_integer)
 
 
-def _write_dynamic(work: _Work) -> _Written:
+def _write_dynamic(work: _Work) -> Written:
+    return dynamic_file(work.float_file, work.file)
+
+
+def dynamic_file(float_file: Path, file: Path) -> Written:
+    """What ONNX Runtime calls dynamic quantization, of a file."""
     # uint8 weights: ONNX Runtime has no ConvInteger for int8 ones
-    quantize_dynamic(work.float_file, work.file, weight_type=QuantType.QUInt8)
-    return _Written()
+    quantize_dynamic(float_file, file, weight_type=QuantType.QUInt8)
+    return Written()
 
 
-def _write_weights(work: _Work) -> _Written:
+def _write_weights(work: _Work) -> Written:
     def feeds() -> Iterator[Feed]:
         for square in work.photos.squares(work.recipe.calibration_size):
             yield {INPUT: images_to_tensor([square]).numpy()}
@@ -208,15 +215,15 @@ def _write_weights(work: _Work) -> _Written:
         looked_at = counted(feeds(), "round", len(work.photos), work.progress)
     stored = with_stored_weights(onnx.load(work.float_file), work.recipe.bits, looked_at)
     onnx.save(stored, work.file)
-    return _Written()
+    return Written()
 
 
-def _write_half(work: _Work) -> _Written:
+def _write_half(work: _Work) -> Written:
     onnx.save(in_half_precision(onnx.load(work.float_file)), work.file)
-    return _Written()
+    return Written()
 
 
-_MODES: Final[Mapping[str, Callable[[_Work], _Written]]] = {
+_MODES: Final[Mapping[str, Callable[[_Work], Written]]] = {
     "static": _write_static,
     "dynamic": _write_dynamic,
     "weights": _write_weights,
@@ -224,7 +231,7 @@ _MODES: Final[Mapping[str, Callable[[_Work], _Written]]] = {
 }
 
 
-def _measured(work: _Work, written: _Written) -> QuantizationReport:
+def _measured(work: _Work, written: Written) -> QuantizationReport:
     reference = eager_reference(work.network, work.bundle.manifest.contract)
     psnr_db = check_quantized(work.file, work.artifact, reference)
     work.progress.note(f"measuring {work.file.name} beside {work.float_file.name}")
@@ -233,25 +240,39 @@ def _measured(work: _Work, written: _Written) -> QuantizationReport:
         files.append((written.all_integer, work.artifact))
     picture = sample_picture(SPEED_SIZE, SPEED_SIZE)
     sessions = [OnnxSession(path, name, SPEED_THREADS) for path, name in files]
-    float_run, *runs = (
-        functools.partial(session.infer, session.prepare(picture)) for session in sessions
-    )
-    timings = alternate(float_run, runs, rounds=SPEED_ROUNDS, seed=0)
-    latencies_ms = [median(samples) for samples in timings.candidates_ms]
     return QuantizationReport(
         mode=work.recipe.mode,
         artifact=work.artifact,
         operators=operators_of(work.file, work.recipe.mode),
         size_bytes=work.file.stat().st_size,
         float_size_bytes=work.float_file.stat().st_size,
-        latency_ms=latencies_ms[0],
-        float_latency_ms=median(timings.reference_ms),
-        speedup=timings.speedup(0, seed=0).median,
         psnr_db=psnr_db,
         islands=written.islands,
-        integer_latency_ms=latencies_ms[1] if written.all_integer is not None else None,
         remarks=remarks_on(work.photos, work.recipe),
+        **timed_beside(sessions[0], sessions[1:], picture),
     )
+
+
+def timed_beside(reference: Session, others: Sequence[Session], picture: Pixels) -> dict[str, Any]:
+    """The times of a report: of the file that was made, then of it without islands if there are.
+
+    Args:
+        reference: The float file's session.
+        others: One or two, the file's first.
+        picture: What they run on.
+    """
+    float_run, *runs = (
+        functools.partial(session.infer, session.prepare(picture))
+        for session in (reference, *others)
+    )
+    timings = alternate(float_run, runs, rounds=SPEED_ROUNDS, seed=0)
+    latencies_ms = [median(samples) for samples in timings.candidates_ms]
+    return {
+        "latency_ms": latencies_ms[0],
+        "float_latency_ms": median(timings.reference_ms),
+        "speedup": timings.speedup(0, seed=0).median,
+        "integer_latency_ms": latencies_ms[1] if len(latencies_ms) > 1 else None,
+    }
 
 
 def operators_of(file: Path, mode: str) -> ConvertedOperators:

@@ -91,7 +91,7 @@ def quantized_statically(
     recipe: QuantizeRecipe,
     progress: Progress,
 ) -> StaticGraph:
-    """Quantize a float graph of one input and one output, about [0, 1].
+    """Quantize a float graph of one input and one output.
 
     Args:
         graph: The graph; it is not changed.
@@ -114,7 +114,7 @@ def quantized_statically(
     make = functools.partial(integer_body, body, form, ranges)
     islands: tuple[Island, ...] = ()
     if recipe.quality_budget is not None:
-        islands = _islands(recipe.quality_budget, body, make, feeds, count, progress)
+        islands = _islands(recipe.quality_budget, body, form, make, feeds, count, progress)
     left = [island.name for island in islands]
     made = {name: make(left_in_float=name) for name in ((), tuple(left))}
     for integer in made.values():
@@ -139,19 +139,26 @@ def rewritten(graph: onnx.ModelProto, *, per_channel: bool) -> onnx.ModelProto:
     return body
 
 
-def psnr_db(wanted: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> float:
-    """Of pictures clamped to [0, 1], over all of them."""
+def psnr_db(
+    wanted: Sequence[np.ndarray],
+    found: Sequence[np.ndarray],
+    black_and_white: tuple[float, float] = (0.0, 1.0),
+) -> float:
+    """Of pictures, clamped to black and white, over all of them."""
     errors = [
-        np.mean((np.clip(a, 0, 1) - np.clip(b, 0, 1)) ** 2, dtype=np.float64)
+        np.mean(
+            (np.clip(a, *black_and_white) - np.clip(b, *black_and_white)) ** 2, dtype=np.float64
+        )
         for a, b in zip(wanted, found, strict=True)
     ]
-    mean = float(np.mean(errors))
+    mean = float(np.mean(errors)) / (black_and_white[1] - black_and_white[0]) ** 2
     return math.inf if mean == 0 else -10 * math.log10(mean)
 
 
 def _islands(
     budget_db: float,
     body: onnx.ModelProto,
+    form: IntegerForm,
     make: functools.partial[onnx.ModelProto],
     feeds: Feeds,
     count: int,
@@ -161,7 +168,9 @@ def _islands(
     wanted = list(outputs(body, judged))
 
     def judge(left: tuple[str, ...]) -> float:
-        return psnr_db(wanted, list(outputs(make(left_in_float=left), judged)))
+        return psnr_db(
+            wanted, list(outputs(make(left_in_float=left), judged)), form.black_and_white
+        )
 
     def weigh(left: tuple[str, ...]) -> int:
         return int(make(left_in_float=left).ByteSize())

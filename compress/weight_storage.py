@@ -6,18 +6,18 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, version_converter
+from onnx import TensorProto, helper
 
 from nstc.compress.adaptive_rounding import round_adaptively
 from nstc.compress.graph_index import Array, GraphIndex
 from nstc.compress.observation import Feed
+from nstc.compress.opsets import FOUR_BITS, SCALE_A_CHANNEL, at_least_opset
 
 LARGEST: Final = {8: 127, 4: 7}
 """The largest integer of so many bits; the smallest is its negative."""
 
 _TYPES: Final = {8: TensorProto.INT8, 4: TensorProto.INT4}
 _AXES: Final = {"Conv": 0, "ConvTranspose": 1}
-_FOUR_BIT_OPSET: Final = 21
 _SHARES: Final = np.linspace(1.0, 0.5, 51)
 
 
@@ -34,10 +34,7 @@ def with_stored_weights(
         feeds: The graph's inputs for some photographs, to round the weights by what they do to
             them; to the nearest without.
     """
-    stored = onnx.ModelProto()
-    stored.CopyFrom(model)
-    if bits == 4 and _opset(model) < _FOUR_BIT_OPSET:
-        stored = version_converter.convert_version(stored, _FOUR_BIT_OPSET)
+    stored = at_least_opset(model, FOUR_BITS if bits == 4 else SCALE_A_CHANNEL)
     index = GraphIndex(stored)
     for operator, axis in _AXES.items():
         for node in index.nodes(operator):
@@ -92,9 +89,3 @@ def _store(index: GraphIndex, node: onnx.NodeProto, axis: int, bits: int) -> Non
 
 def _is_float(index: GraphIndex, name: str) -> bool:
     return bool(index.constants[name].data_type == TensorProto.FLOAT)
-
-
-def _opset(model: onnx.ModelProto) -> int:
-    return max(
-        int(entry.version) for entry in model.opset_import if entry.domain in {"", "ai.onnx"}
-    )

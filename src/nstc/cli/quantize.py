@@ -1,16 +1,18 @@
 """nstc quantize."""
 
 import json
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from nstc.cli import options
-from nstc.core.errors import NoGainError
+from nstc.core.errors import NoGainError, OptionError
 
 
 def quantize(
-    model: Annotated[str, typer.Argument(help="Bundle or zoo name to quantize.")],
+    model: Annotated[str, typer.Argument(help="Bundle, zoo name or ONNX file to quantize.")],
     output: options.Output,
     mode: Annotated[
         str | None,
@@ -80,6 +82,9 @@ def quantize(
     ] = None,
     recipe: options.Recipe = None,
     name: options.Name = None,
+    layout: options.Layout = None,
+    value_range: options.ValueRange = None,
+    size_multiple: options.SizeMultiple = None,
     again: Annotated[
         bool,
         typer.Option("--again", help="Replace a file that the bundle holds already."),
@@ -98,6 +103,7 @@ def quantize(
     error, unless --allow-slower. An ONNX file made by others is quantized to an ONNX file.
     """
     from nstc.cli.progress import Bar
+    from nstc.compress.foreign_quantization import is_foreign, quantize_file
     from nstc.compress.photo_sets import photos_of
     from nstc.compress.quantization import quantize as run
     from nstc.core.recipe import load_recipe, override
@@ -115,23 +121,39 @@ def quantize(
         bias_correction=bias_correction,
         quality_budget=quality_budget,
     )
+    probing: dict[str, Any] = {
+        "layout": layout,
+        "value_range": value_range,
+        "size_multiple": size_multiple,
+    }
     with Bar() as bar:
-        bundle, report = run(
-            model,
-            output,
-            photos=photos_of(photos or []),
-            recipe=settings,
-            name=name,
-            again=again,
-            progress=bar,
-        )
+        shared: dict[str, Any] = {"photos": photos_of(photos or []), "recipe": settings}
+        if is_foreign(model):
+            made = output
+            report = quantize_file(Path(model), output, **shared, **probing, progress=bar)
+        else:
+            _refuse_probing(probing)
+            bundle, report = run(model, output, **shared, name=name, again=again, progress=bar)
+            made = bundle.path
     if json_output:
-        typer.echo(json.dumps({"bundle": str(bundle.path), **report.to_dict()}, indent=1))
+        typer.echo(
+            json.dumps(
+                {"file" if report.is_foreign else "bundle": str(made), **report.to_dict()}, indent=1
+            )
+        )
     else:
         typer.echo(report.describe())
-        typer.echo(f"wrote {bundle.path}")
+        typer.echo(f"wrote {made}")
     if report.without_gain is not None and not allow_slower:
         raise NoGainError(
             f"{report.without_gain.lower()}: it was written all the same. Give --allow-slower if "
             "that is what you want."
+        )
+
+
+def _refuse_probing(given: Mapping[str, object]) -> None:
+    flags = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
+    if flags:
+        raise OptionError(
+            f"{', '.join(flags)} say what an ONNX file of others takes: a bundle says it itself."
         )

@@ -1,0 +1,269 @@
+"""Quantizing an ONNX file made by others: what it takes and gives stays as it was."""
+
+import contextlib
+import functools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+
+from nstc.compress.calibration import counted, refuse_no_photos
+from nstc.compress.checking import sample_picture
+from nstc.compress.half_precision import in_half_precision
+from nstc.compress.integer_body import LOCAL_OPERATORS, OPERATORS_BETWEEN_NORMS, IntegerForm
+from nstc.compress.observation import Feed
+from nstc.compress.opsets import SCALE_A_CHANNEL, at_least_opset
+from nstc.compress.quantization import (
+    Written,
+    dynamic_file,
+    operators_of,
+    remarks_on,
+    timed_beside,
+)
+from nstc.compress.quantization_report import SPEED_SIZE, QuantizationReport
+from nstc.compress.static_quantization import quantized_statically
+from nstc.compress.weight_storage import with_stored_weights
+from nstc.core.errors import ExportMismatchError, OptionError, TeacherError
+from nstc.core.files import atomic_file, refuse_unwritable_file
+from nstc.core.photos import PhotoSet
+from nstc.core.progress import Progress, Silent
+from nstc.core.recipe import QuantizeRecipe
+from nstc.runtime.foreign import ForeignSession, GraphContract, probe_contract
+from nstc.runtime.graph_contract import RANGES
+
+KNOWN_OPERATORS: Final = frozenset(
+    (
+        *(
+            "Add",
+            "BatchNormalization",
+            "Cast",
+            "Clip",
+            "Concat",
+            "Constant",
+            "ConstantOfShape",
+            "Conv",
+        ),
+        *(
+            "ConvTranspose",
+            "DepthToSpace",
+            "Div",
+            "Expand",
+            "Flatten",
+            "Gather",
+            "Gemm",
+            "GlobalAveragePool",
+        ),
+        *(
+            "Identity",
+            "InstanceNormalization",
+            "LeakyRelu",
+            "MatMul",
+            "Max",
+            "MaxPool",
+            "Min",
+            "Mul",
+            "Neg",
+            "Pad",
+            "Pow",
+        ),
+        *(
+            "PRelu",
+            "Reciprocal",
+            "ReduceMean",
+            "Relu",
+            "Reshape",
+            "Resize",
+            "Shape",
+            "Sigmoid",
+            "Slice",
+            "SpaceToDepth",
+        ),
+        *("Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Upsample"),
+    )
+)
+"""What style networks are made of. Others compute in float as they did, and are listed."""
+
+_LEAST_PSNR_DB: Final = 15.0
+"""Below this the file is not the network any more."""
+
+
+def is_foreign(model: str | Path) -> bool:
+    """Whether a model is given as an ONNX file, and not as a bundle."""
+    return str(model).endswith(".onnx")
+
+
+def quantize_file(
+    model: Path,
+    output: Path,
+    *,
+    photos: PhotoSet,
+    recipe: QuantizeRecipe | None = None,
+    layout: str | None = None,
+    value_range: int | None = None,
+    size_multiple: int | None = None,
+    progress: Progress | None = None,
+) -> QuantizationReport:
+    """Write a quantized ONNX file beside a float one.
+
+    Args:
+        model: An ONNX file that takes one picture and gives one of the same size.
+        output: The file to write.
+        photos: To calibrate on, where the mode does.
+        recipe: Settings.
+        layout: See `nstc.runtime.probing.probe_contract`, as the two after it.
+        value_range: Likewise.
+        size_multiple: Likewise.
+        progress: Told of every photograph.
+
+    Raises:
+        TeacherError: the file is no image-to-image network.
+        OptionError: it is quantized already, or the output is no other ONNX file.
+        PhotosError: there are no photographs to calibrate on.
+        ExportMismatchError: the quantized file does not run, or paints something else.
+        OutputError: the place can't be written.
+    """
+    recipe, progress = recipe or QuantizeRecipe(), progress or Silent()
+    if output.suffix != ".onnx" or output.resolve() == model.resolve():
+        raise OptionError(
+            f"output is {output}: an ONNX file is quantized to another one, give -o NAME.onnx."
+        )
+    if recipe.needs_photos:
+        refuse_no_photos(photos)
+    contract = probe_contract(
+        model, layout=layout, value_range=value_range, size_multiple=size_multiple
+    )
+    graph = onnx.load(model)
+    _refuse_quantized(graph, model)
+    refuse_unwritable_file(output)
+    chosen = photos.take(recipe.calibration_photos)
+    with tempfile.TemporaryDirectory(prefix="nstc.") as folder:
+        file = Path(folder) / output.name
+        written = _write(graph, model, file, contract, chosen, recipe, progress)
+        progress.note(f"measuring {output.name} beside {model.name}")
+        report = _report(model, file, contract, chosen, recipe, written, _unknown(graph))
+        with atomic_file(output) as target:
+            target.write_bytes(file.read_bytes())
+    return report
+
+
+def _write(
+    graph: onnx.ModelProto,
+    model: Path,
+    file: Path,
+    contract: GraphContract,
+    photos: PhotoSet,
+    recipe: QuantizeRecipe,
+    progress: Progress,
+) -> Written:
+    feeds = functools.partial(_feeds, contract, photos, recipe.calibration_size)
+    count = len(photos)
+    if recipe.mode == "dynamic":
+        return dynamic_file(model, file)
+    _name_nodes(graph)
+    if recipe.mode == "fp16":
+        onnx.save(in_half_precision(graph, _unknown(graph)), file)
+        return Written()
+    if recipe.mode == "weights":
+        adaptive = recipe.rounding == "adaptive"
+        looked_at = counted(feeds(), "round", count, progress) if adaptive else None
+        onnx.save(with_stored_weights(graph, recipe.bits, looked_at), file)
+        return Written()
+    normalised = any("Normalization" in node.op_type for node in graph.graph.node)
+    form = IntegerForm(
+        operators=OPERATORS_BETWEEN_NORMS if normalised else LOCAL_OPERATORS,
+        per_channel=recipe.per_channel,
+        black_and_white=RANGES[contract.output_range],
+    )
+    graph = at_least_opset(graph, SCALE_A_CHANNEL)
+    made = quantized_statically(graph, form, feeds, count, recipe, progress)
+    onnx.save(made.graph, file)
+    if not made.islands:
+        return Written()
+    all_integer = file.with_suffix(".all-integer.onnx")
+    onnx.save(made.all_integer, all_integer)
+    return Written(islands=made.islands, all_integer=all_integer)
+
+
+def _report(
+    model: Path,
+    file: Path,
+    contract: GraphContract,
+    photos: PhotoSet,
+    recipe: QuantizeRecipe,
+    written: Written,
+    unknown: tuple[str, ...],
+) -> QuantizationReport:
+    files = [model, file, *([written.all_integer] if written.all_integer else [])]
+    with _as_mismatch(file):
+        sessions = [ForeignSession(path, contract, threads=2) for path in files]
+        side = contract.fixed_size or (SPEED_SIZE, SPEED_SIZE)
+        picture = sample_picture(*side)
+        wanted, painted = (session.run(picture).astype(np.float64) for session in sessions[:2])
+    error = float(np.sqrt(np.mean((painted - wanted) ** 2)))
+    psnr_db = float("inf") if error == 0 else 20 * float(np.log10(255 / error))
+    if psnr_db < _LEAST_PSNR_DB:
+        raise ExportMismatchError(
+            f"{file.name} differs too much from {model}: {psnr_db:.1f} dB. It was not kept. "
+            "Calibrate on photographs like those it will see, or give a --quality-budget."
+        )
+    return QuantizationReport(
+        mode=recipe.mode,
+        artifact=file.name,
+        operators=operators_of(file, recipe.mode),
+        size_bytes=file.stat().st_size,
+        float_size_bytes=model.stat().st_size,
+        psnr_db=psnr_db,
+        islands=written.islands,
+        foreign_operators=unknown,
+        remarks=remarks_on(photos, recipe),
+        is_foreign=True,
+        **timed_beside(sessions[0], sessions[1:], picture),
+    )
+
+
+def _feeds(contract: GraphContract, photos: PhotoSet, size: int) -> Iterator[Feed]:
+    """The graph's inputs: centre squares, of the one size it takes or as large as asked."""
+    multiple = contract.size_multiple
+    side = max(size // multiple * multiple, contract.minimum_size)
+    height, width = contract.fixed_size or (side, side)
+    for square in photos.squares(max(height, width)):
+        yield {contract.input_name: contract.encode(square[:height, :width])}
+
+
+def _refuse_quantized(graph: onnx.ModelProto, model: Path) -> None:
+    quantized = {"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "ConvInteger"}
+    found = sorted({node.op_type for node in graph.graph.node} & quantized)
+    if found:
+        raise OptionError(
+            f"{model} is quantized already, it has {', '.join(found)}: give the float file that it "
+            "was made from."
+        )
+
+
+def _unknown(graph: onnx.ModelProto) -> tuple[str, ...]:
+    """Kinds of nodes that are not among those nstc knows, with their domains."""
+    kinds = {
+        node.op_type if node.domain in {"", "ai.onnx"} else f"{node.domain}.{node.op_type}"
+        for node in graph.graph.node
+    }
+    return tuple(sorted(kinds - KNOWN_OPERATORS))
+
+
+def _name_nodes(graph: onnx.ModelProto) -> None:
+    """Give every node a name of its own: layers are told apart by theirs."""
+    taken = set()
+    for number, node in enumerate(graph.graph.node):
+        if not node.name or node.name in taken:
+            node.name = f"{node.op_type}_{number}"
+        taken.add(node.name)
+
+
+@contextlib.contextmanager
+def _as_mismatch(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except TeacherError as error:
+        raise ExportMismatchError(f"{file.name} was written but does not run: {error}") from error
