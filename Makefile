@@ -14,7 +14,7 @@ ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
 .PHONY: demo test lint types imports unit test-base gate explore format clean web-setup \
 	zoo-baseline zoo-report test-slow test-ssh test-web test-cuda test-executorch test-gate-proof \
 	test-fuzz test-batch test-deploy \
-	bench-gate bench-startup bench-repeatability
+	bench-gate bench-startup bench-repeatability bench-calibration-memory calibrators
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -68,6 +68,12 @@ bench-startup: $(READY)  ## how long `nstc --help` takes
 
 bench-repeatability: $(READY)  ## whether two runs of the benchmark agree, in 50 pairs
 	$(BIN)/python -m nstc.benchmarks.repeatability --pairs 50
+
+bench-calibration-memory: $(READY)  ## peak memory of calibrating on 500 photographs: under 1 GB
+	$(BIN)/python scripts/calibration_memory.py 500
+
+calibrators: $(READY)  ## the table of docs/quantization.md
+	$(BIN)/python scripts/calibrators.py
 
 test-cuda: $(READY)  ## what needs an NVIDIA GPU; without one each test says that it was not run
 	$(BIN)/python -m pytest -m cuda
