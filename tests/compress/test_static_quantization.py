@@ -1,5 +1,6 @@
 """Static quantization of whole bodies: what its algebra gains, and networks that are hard on it."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -93,34 +94,33 @@ def test_a_constant_network_is_quantized(
     assert np.abs(painted.astype(int) - 64).max() <= 1
 
 
-def test_infinite_weights_are_told(
-    make_network_bundle: MakeBundle, photos: PhotoSet, tmp_path: Path
-) -> None:
-    network = Student(8, [8]).eval()
-    torch.nn.init.constant_(network.stem.weight, float("inf"))  # type: ignore[arg-type]
-    bundle = make_network_bundle(network, tmp_path / "broken")
-    with pytest.raises(ExportMismatchError):
-        quantize(bundle, tmp_path / "int8", photos=photos, recipe=SMALL)
-    assert not (tmp_path / "int8").exists()
+def test_infinite_activations_are_told(student: Student, photos: PhotoSet) -> None:
+    body = body_graph(student)
+    feeds = photographs(student, describe(student)[1], photos, size=64)
+    broken = [{name: np.full_like(values, np.inf) for name, values in next(feeds()).items()}]
+    with pytest.raises(ExportMismatchError, match="infinite values of a photograph"):
+        calibrate(body, OPERATORS_BETWEEN_NORMS, broken, CALIBRATORS["percentile"](99.99))
 
 
 def test_layers_stay_float_until_the_quality_is_reached(
-    student_bundle: Bundle, photos: PhotoSet, tmp_path: Path
+    student_bundle: Bundle, student: Student, photos: PhotoSet, tmp_path: Path
 ) -> None:
-    plain, report = quantize(student_bundle, tmp_path / "int8", photos=photos, recipe=SMALL)
-    asked = QuantizeRecipe(
-        calibration_photos=2, calibration_size=96, quality_budget=report.psnr_db + 1
-    )
-    made, mixed = quantize(student_bundle, tmp_path / "mixed", photos=photos, recipe=asked)
-    assert 1 <= len(mixed.islands) < 6
-    assert mixed.psnr_db > report.psnr_db
-    assert len(mixed.operators.left) >= len(mixed.islands)
-    assert mixed.integer_latency_ms is not None
-    assert mixed.to_dict()["islands"][0]["name"] == mixed.islands[0].name
-    assert f"{mixed.islands[0].name} stays float" in mixed.describe()
-    picture = sample_picture(31, 47)
-    whole = open_session(plain).run(picture)
-    assert open_session(made).run(picture).shape == whole.shape
+    contract = describe(student)[1]
+    feeds = list(photographs(student, contract, photos, size=96)())
+    wanted = list(outputs(body_graph(student), feeds))
+    plain = quantized_body(student, contract, photos, SMALL, Silent())
+    assert plain.islands == ()
+    budget_db = psnr_db(wanted, list(outputs(plain.graph, feeds))) + 0.5
+    asked = dataclasses.replace(SMALL, quality_budget=budget_db)
+    made, report = quantize(student_bundle, tmp_path / "mixed", photos=photos, recipe=asked)
+    assert 1 <= len(report.islands) < 6
+    assert report.islands[-1].psnr_db >= budget_db
+    assert all(island.gain_db > 0 for island in report.islands)
+    assert len(report.operators.left) >= len(report.islands)
+    assert report.integer_latency_ms is not None
+    assert report.to_dict()["islands"][0]["name"] == report.islands[0].name
+    assert f"{report.islands[0].name} stays float" in report.describe()
+    assert open_session(made).run(sample_picture(31, 47)).shape == (31, 47, 3)
 
 
 @pytest.mark.parametrize("left", ["first", "last"])
