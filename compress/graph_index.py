@@ -75,20 +75,23 @@ class GraphIndex:
         self.constants[name] = self.model.graph.initializer[-1]
         return name
 
-    def insert_behind(self, node: onnx.NodeProto, operator: str, constant: Array) -> onnx.NodeProto:
-        """Put a node with one constant between a node and all its readers."""
+    def insert_behind(
+        self, node: onnx.NodeProto, operator: str, constant: Array | None = None
+    ) -> onnx.NodeProto:
+        """Put a node, with a constant or without one, between a node and all its readers."""
         made = node.output[0]
         middle = f"{made}/{operator}"
-        name = self.add_constant(f"{middle}/constant", constant)
-        inserted = helper.make_node(
-            operator, [middle, name], [made], name=f"{node.name}/{operator}"
-        )
+        inputs = [middle]
+        if constant is not None:
+            inputs.append(self.add_constant(f"{middle}/constant", constant))
+        inserted = helper.make_node(operator, inputs, [made], name=f"{node.name}/{operator}")
         node.output[0] = middle
         place = list(self.model.graph.node).index(node) + 1
         self.model.graph.node.insert(place, inserted)
         inserted = self.model.graph.node[place]
         self.producers[middle], self.producers[made] = node, inserted
-        self.readers[middle], self.readers[name] = [inserted], [inserted]
+        for name in inputs:
+            self.readers[name] = [inserted]
         return inserted
 
     def bypass(self, node: onnx.NodeProto) -> None:

@@ -21,6 +21,7 @@ from torch import nn
 from nstc.compress.calibrators import Range
 from nstc.compress.edges import LEVEL
 from nstc.compress.float_graphs import BODY_INPUT, BODY_OUTPUT
+from nstc.compress.graph_index import GraphIndex
 from nstc.compress.norm_algebra import undone_with_the_bytes
 from nstc.core.manifest import Contract
 from nstc.models.student import Student
@@ -30,6 +31,9 @@ LOCAL_OPERATORS: Final = ("Conv", "Relu", "Add", "Reshape", "Transpose")
 
 OPERATORS_BETWEEN_NORMS: Final = ("Conv", "Relu")
 """Where float normalisation follows every convolution, adding in bytes only costs conversions."""
+
+
+_NEXT_TO_NOTHING: Final = 2.0**-16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +87,7 @@ def integer_body(
         ranges: Of the activations, from `nstc.compress.calibration.calibrate`.
         left_in_float: Names of nodes that don't.
     """
-    body = save_and_reload_model_with_shape_infer(body)
+    body = save_and_reload_model_with_shape_infer(_with_scales(body))
     # The exporter has folded constants and inferred shapes; unmarked, ONNX Runtime would log advice
     # to do so, and set up the process's root logger on the way.
     add_pre_process_metadata(body)
@@ -105,7 +109,41 @@ def integer_body(
     made: onnx.ModelProto = quantizer.model.model
     undone_with_the_bytes(made)
     _ensure_bytes(made, form, ranges)
+    _keep_in_float(made, left_in_float)
     return made
+
+
+def _with_scales(body: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which filters of zeros hold one weight that is next to nothing.
+
+    ONNX Runtime gives them a scale of 1, and biases are stored in steps of it: theirs would be
+    rounded to whole numbers.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(body)
+    index = GraphIndex(copy)
+    for node in index.nodes("Conv"):
+        if index.is_constant(node.input[1]):
+            weight = index.value(node.input[1])
+            filters = weight.reshape(weight.shape[0], -1)
+            silent = ~filters.any(axis=1)
+            if silent.any():
+                filters[silent, 0] = _NEXT_TO_NOTHING * (np.abs(weight).max() or 1)
+                index.set_input(node, 1, filters.reshape(weight.shape))
+    index.drop_unread_constants()
+    return copy
+
+
+def _keep_in_float(model: onnx.ModelProto, names: Collection[str]) -> None:
+    """Put a copy between convolutions that stay float and the bytes that are made of them.
+
+    ONNX Runtime makes integers of the weights of any convolution between DequantizeLinear and
+    QuantizeLinear, of all 8 bits, which other machines overflow.
+    """
+    index = GraphIndex(model)
+    for node in [node for node in index.nodes("Conv") if node.name in names]:
+        if any(reader.op_type == "QuantizeLinear" for reader in index.readers[node.output[0]]):
+            index.insert_behind(node, "Max")
 
 
 def _levels() -> dict[str, Any]:
@@ -114,7 +152,10 @@ def _levels() -> dict[str, Any]:
 
 def _for_onnx_runtime(ranges: Mapping[str, Range]) -> TensorsData:
     data = {
-        name: TensorData(lowest=np.float32(low), highest=np.float32(high))
+        # What is always zero fits any scale, and biases are stored in steps of it.
+        name: TensorData(
+            lowest=np.float32(low), highest=np.float32(high if low < high else low + 1)
+        )
         for name, (low, high) in ranges.items()
     }
     return TensorsData(CalibrationMethod.MinMax, data)
