@@ -69,6 +69,10 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "--calibration-photos": [0, -1],
         "--calibration-size": [0, -1, 31, 2049, HUGE],
         "--percentile": [0, -1, 89, 101, HUGE],
+        "--bits": [0, -1, 2, 16, HUGE],
+        "--quality-budget": [0, -1, 9, 61, HUGE],
+        "--value-range": [0, 2, HUGE],
+        "--size-multiple": [0, -1, 1025, HUGE],
     },
     "bench": {
         "--size": [0, -1, 15, 4097, HUGE],

@@ -115,6 +115,25 @@ def test_unless_it_is_allowed(nstc, record, made) -> None:
     assert done.out.startswith("WARNING: model.int8.onnx IS SLOWER THAN FLOAT")
 
 
+def test_an_onnx_file_of_others_is_quantized_to_another(nstc, record, tmp_path) -> None:
+    report = dataclasses.replace(REPORT, artifact="out.onnx", is_foreign=True)
+    calls = record("nstc.compress.foreign_quantization.quantize_file", report)
+    given = ("--layout", "NHWC", "--value-range", "255", "--size-multiple", "4", "--json")
+    done = nstc("quantize", "net.onnx", "-o", tmp_path / "out.onnx", *given)
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["file"] == str(tmp_path / "out.onnx")
+    (call,) = calls
+    assert (str(call["model"]), call["output"]) == ("net.onnx", tmp_path / "out.onnx")
+    assert (call["layout"], call["value_range"], call["size_multiple"]) == ("NHWC", 255, 4)
+
+
+def test_a_bundle_is_not_told_what_it_takes(nstc, record, made) -> None:
+    record(QUANTIZE, (made, REPORT))
+    done = nstc("quantize", "model", "-o", "out", "--layout", "NCHW")
+    assert done.code == 3
+    assert "--layout" in done.error
+
+
 def test_no_flag_is_forgotten_here(flags_of) -> None:
     tested = {row[0] for row in IN_THE_RECIPE}
     switches = {"--per-channel", "--bias-correction"}
@@ -127,5 +146,8 @@ def test_no_flag_is_forgotten_here(flags_of) -> None:
         "--json",
         "--allow-slower",
         "--again",
+        "--layout",
+        "--value-range",
+        "--size-multiple",
     }
     assert flags_of("quantize") == tested | switches | others

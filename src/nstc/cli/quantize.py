@@ -107,6 +107,7 @@ def quantize(
     from nstc.compress.photo_sets import photos_of
     from nstc.compress.quantization import quantize as run
     from nstc.core.recipe import load_recipe, override
+    from nstc.runtime.foreign import refuse_unknown
 
     settings = override(
         load_recipe(recipe).quantize,
@@ -121,6 +122,7 @@ def quantize(
         bias_correction=bias_correction,
         quality_budget=quality_budget,
     )
+    refuse_unknown(layout, value_range, size_multiple)
     probing: dict[str, Any] = {
         "layout": layout,
         "value_range": value_range,
