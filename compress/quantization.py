@@ -48,6 +48,7 @@ from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import load
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.artifact_cache import find_artifact
+from nstc.runtime.check_vectors import read_check_vectors, write_check_vectors
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import Session
 
@@ -162,6 +163,7 @@ def quantize(
             for made in (work.float_file, work.file):
                 with atomic_file(draft / made.name) as target:
                     target.write_bytes(made.read_bytes())
+            write_check_vectors(draft, [_FLOAT, report.artifact], read_check_vectors(bundle))
     return open_bundle(output), report
 
 

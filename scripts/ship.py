@@ -20,6 +20,7 @@ from nstc.core.manifest import Origin
 from nstc.core.photos import sample_photos
 from nstc.core.zoo import STUDENT, TEACHER, zoo_folder, zoo_names
 from nstc.runtime.session import open_session
+from nstc.runtime.verification import record
 
 
 def main() -> None:
@@ -53,6 +54,7 @@ def ship(bundle: Bundle, style: str, role: str, measured: tuple[Mapping[str, Any
     with revised_bundle(bundle, zoo_folder() / style / role, manifest) as draft:
         write_preview(draft, session, sample_photos())
         (draft / CARD_FILE).write_text(card(manifest), encoding="utf-8")
+    record(zoo_folder() / style / role, trust=True)
     return open_bundle(zoo_folder() / style / role)
 
 
