@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nstc.core.bundle import Bundle, artifact_name, open_bundle
+from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, NstcError, TeacherError
 from nstc.core.files import sha256_of
 from nstc.core.manifest import Origin
@@ -47,7 +47,10 @@ class Subject:
         return sha256_of(self.path) if self.bundle is None else self.bundle.identity
 
     def artifacts(self, size: int) -> tuple[str, ...]:
-        """All ONNX artifacts that take a picture of size x size; the float one if it holds none."""
+        """All ONNX artifacts that take a picture of size x size; the float one if it holds none.
+
+        What runs tiles is the int8 network once more, so it is left out.
+        """
         held = () if self.bundle is None else self.bundle.artifacts
         return tuple(name for name in held if _takes(name, size)) or (FLOAT,)
 
@@ -140,4 +143,4 @@ def _takes(artifact: str, size: int) -> bool:
     shape = _FIXED_SHAPE.search(artifact)
     if shape is not None and shape.groups() != (str(size), str(size)):
         return False
-    return artifact.endswith("onnx")
+    return artifact.endswith("onnx") and artifact != TILES_ARTIFACT

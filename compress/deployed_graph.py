@@ -32,8 +32,9 @@ from nstc.compress.edges import (
 )
 from nstc.core.manifest import Contract
 from nstc.models.student import Student
+from nstc.runtime.onnx_session import STATISTICS_INPUT
 
-STATISTICS: Final = "stats"
+STATISTICS: Final = STATISTICS_INPUT
 """Optional second input, float32 (2, 3): mean and deviation of the whole picture, in [0, 1]."""
 
 _EDGE: Final = "edge/"
@@ -81,8 +82,8 @@ def deployed_graph(
         statistics_input: Whether the graph takes a normalised body's statistics as an input,
             `STATISTICS`, instead of computing them of the picture: tiles need that.
     """
-    if statistics_input and not edges.normalised:
-        raise ValueError("only a normalised body has statistics to take as an input")
+    if statistics_input:
+        _refuse_statistics_of_raw(edges)
     return _with_edges(_bare(body, edges), edges, None, statistics_input)
 
 
@@ -90,13 +91,29 @@ def with_fixed_size(
     deployed: onnx.ModelProto, edges: Edges, size: tuple[int, int]
 ) -> onnx.ModelProto:
     """The same body, in a graph that takes pictures of one height and width only."""
+    return _with_edges(_without_edges(deployed), edges, size, statistics_input=False)
+
+
+def with_statistics_input(deployed: onnx.ModelProto, edges: Edges) -> onnx.ModelProto:
+    """The same body, in a graph that is told the whole picture's `STATISTICS`, for its tiles."""
+    _refuse_statistics_of_raw(edges)
+    return _with_edges(_without_edges(deployed), edges, None, statistics_input=True)
+
+
+def _without_edges(deployed: onnx.ModelProto) -> onnx.ModelProto:
+    """The body that `_with_edges` was given."""
     body = onnx.ModelProto()
     body.CopyFrom(deployed)
     nodes = [node for node in body.graph.node if not node.name.startswith(_EDGE)]
     constants = [c for c in body.graph.initializer if not c.name.startswith(_EDGE)]
     _replace(body.graph.node, nodes)
     _replace(body.graph.initializer, constants)
-    return _with_edges(body, edges, size, statistics_input=False)
+    return body
+
+
+def _refuse_statistics_of_raw(edges: Edges) -> None:
+    if not edges.normalised:
+        raise ValueError("only a normalised body has statistics to take as an input")
 
 
 def _bare(body: onnx.ModelProto, edges: Edges) -> onnx.ModelProto:

@@ -94,7 +94,7 @@ def normalised(nodes: Nodes, sizes: Sizes, statistics: str | None) -> str:
         nodes: Where to add.
         sizes: Of the picture.
         statistics: The name of a float32 (2, 3) tensor, mean and deviation in [0, 1], or None to
-            compute them of the picture.
+            compute them of the picture. Deviations below the floor are raised to it either way.
     """
     floats = nodes.add("Cast", INPUT, to=TensorProto.FLOAT)
     rows = nodes.add("Reshape", floats, nodes.constant([0, 0, -1]))
@@ -108,6 +108,8 @@ def normalised(nodes: Nodes, sizes: Sizes, statistics: str | None) -> str:
     else:
         in_bytes = nodes.add("Mul", statistics, nodes.constant(255, np.float32))
         mean, deviation = (_row_of(nodes, in_bytes, row) for row in (0, 1))
+        floor = nodes.constant(DEVIATION_FLOOR * 255, np.float32)
+        deviation = nodes.add("Max", deviation, floor)
         centred = nodes.add("Sub", rows, _as_row(nodes, mean, sizes))
     scale = nodes.add("Reciprocal", deviation)
     scaled = nodes.add("Mul", centred, _as_row(nodes, scale, sizes))

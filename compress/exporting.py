@@ -13,11 +13,17 @@ from torch import Tensor, nn
 
 from nstc.compress.board_folder import write_board_folder
 from nstc.compress.checking import Reference, check_float, check_quantized, eager_reference
-from nstc.compress.deployed_graph import edges_of, with_fixed_size
+from nstc.compress.deployed_graph import edges_of, with_fixed_size, with_statistics_input
 from nstc.compress.executorch_graphs import Calibrate, executorch_program
 from nstc.compress.float_graphs import onnx_graph, torchscript
 from nstc.compress.ort_format import write_ort
-from nstc.core.bundle import Bundle, artifact_file, open_bundle, revised_bundle
+from nstc.core.bundle import (
+    TILES_ARTIFACT,
+    Bundle,
+    artifact_file,
+    open_bundle,
+    revised_bundle,
+)
 from nstc.core.errors import OptionError, PhotosError
 from nstc.core.files import atomic_file
 from nstc.core.manifest import Manifest, Step
@@ -37,6 +43,7 @@ _MADE: Final = {
     "executorch": "pte",
     _CALIBRATED: "int8.pte",
     "ort": "ort",
+    "tiles": TILES_ARTIFACT,
 }
 """The artifact that each format is. Of a quantized bundle, ort is int8.ort too."""
 
@@ -74,7 +81,9 @@ def export(
     Args:
         model: The bundle, its path or its zoo name.
         formats: Of `FORMATS`: `model.onnx`, `model.ts`, `model.pte`, `model.int8.pte` and
-            `model.ort`, for pictures of any size; or "folder" alone, for a board.
+            `model.ort`, for pictures of any size, and `model.int8.tiles.onnx`, which is told the
+            whole picture's statistics so that a picture can be cut into tiles; or "folder" alone,
+            for a board.
         output: A folder for the files. None puts them into the bundle, in one step.
         static: Height and width of the only pictures the files will take, which phone delegates
             want. Writes `model.HEIGHTxWIDTH.onnx`, of a quantized bundle also
@@ -189,6 +198,7 @@ class _Source:
             "executorch": lambda: [self._executorch()],
             _CALIBRATED: lambda: [self._executorch_int8()],
             "ort": self._ort,
+            "tiles": lambda: [self._tiles()],
         }
         return [file for name in _MADE if name in formats for file in made[name]()]
 
@@ -209,6 +219,24 @@ class _Source:
             onnx.save(with_fixed_size(deployed, edges, size), path)
 
         return _File(artifact, write, lambda p: check_quantized(p, artifact, self.reference, size))
+
+    def _tiles(self) -> _File:
+        contract = self.bundle.manifest.contract
+        edges = edges_of(self.network, contract)
+        if contract.locality != "exact" or not edges.normalised:
+            raise OptionError(
+                f"{self.bundle.path} can't be cut into tiles: its layers look at the whole picture "
+                "(locality global). Only students without instance normalisation have the format "
+                "tiles."
+            )
+
+        def write(path: Path) -> None:
+            deployed = onnx.load(self.bundle.artifact(_INT8))
+            onnx.save(with_statistics_input(deployed, edges), path)
+
+        return _File(
+            TILES_ARTIFACT, write, lambda p: check_quantized(p, TILES_ARTIFACT, self.reference)
+        )
 
     def _torchscript(self) -> _File:
         def write(path: Path) -> None:

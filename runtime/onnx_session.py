@@ -11,6 +11,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 from nstc.core.errors import CorruptBundleError, ImageError, OptionError
 from nstc.core.images import Pixels
 from nstc.runtime.arrays import Array, checked, to_unit_nchw, unit_to_pixels
+from nstc.runtime.channel_statistics import channel_statistics
 
 ORT_ERRORS: Final[tuple[type[Exception], ...]] = (
     ort_state.EPFail,
@@ -40,6 +41,8 @@ CPU: Final = ("CPUExecutionProvider",)
 
 STORED_WEIGHTS: Final = "weights-"
 """What names of artifacts begin with that store integers and compute in float."""
+STATISTICS_INPUT: Final = "stats"
+"""Name of the second input of a graph that runs tiles, float32 (2, 3)."""
 
 
 def load_graph(
@@ -49,6 +52,7 @@ def load_graph(
     profile: Path | None = None,
     *,
     weights_once: bool = False,
+    arena: bool = True,
 ) -> Any:
     """An `onnxruntime.InferenceSession`.
 
@@ -60,6 +64,8 @@ def load_graph(
         weights_once: Whether weights stored as integers become floats when the graph is loaded,
             and not in every run anew. Of a graph that computes with integers it would make a float
             one.
+        arena: Whether memory of tensors is kept for the next run. Without it a run gives all back,
+            and its peak follows from the picture's size alone.
 
     Raises:
         Exception: one of `ORT_ERRORS`, if the file is damaged or no ONNX graph.
@@ -67,6 +73,7 @@ def load_graph(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL  # errors come as exceptions: logged too they are noise
     options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = arena
     if threads is not None:
         options.intra_op_num_threads = threads
     if weights_once:
@@ -91,6 +98,7 @@ class OnnxSession:
         artifact: Its artifact name.
         threads: Threads within an operator; None for one a core.
         providers: See `load_graph`.
+        arena: See `load_graph`.
 
     Raises:
         CorruptBundleError: the file is damaged, or no graph that nstc writes.
@@ -103,6 +111,7 @@ class OnnxSession:
         threads: int | None = None,
         *,
         providers: Sequence[str] = CPU,
+        arena: bool = True,
     ) -> None:
         self.path = path
         self.artifact = artifact
@@ -110,7 +119,11 @@ class OnnxSession:
         self._providers = providers
         try:
             self._session = load_graph(
-                path, threads, providers, weights_once=artifact.startswith(STORED_WEIGHTS)
+                path,
+                threads,
+                providers,
+                weights_once=artifact.startswith(STORED_WEIGHTS),
+                arena=arena,
             )
         except ORT_ERRORS as error:
             raise CorruptBundleError(
@@ -146,6 +159,11 @@ class OnnxSession:
         """(H, W, 3) uint8, `count` times over, as the graph's input; raises as `prepare`."""
         return {name: values.repeat(count, 0) for name, values in self.prepare(rgb).items()}
 
+    @property
+    def takes_statistics(self) -> bool:
+        """Whether the graph is told the whole picture's statistics, so that it can run tiles."""
+        return self._form.takes_statistics
+
     def prepare(self, rgb: Pixels) -> dict[str, Array]:
         """(H, W, 3) uint8 as the graph's input.
 
@@ -160,8 +178,10 @@ class OnnxSession:
                 f"{self.path.name} takes pictures of {fixed[0]}x{fixed[1]} (height x width) only, "
                 f"this one is {height}x{width}: resize it, or choose another --artifact."
             )
-        values = rgb[None] if self._form.bytes_in_and_out else to_unit_nchw(rgb)
-        return {self._form.input_name: values}
+        feed = {self._form.input_name: self._values(rgb)}
+        if self._form.takes_statistics:
+            feed[STATISTICS_INPUT] = channel_statistics(rgb)
+        return feed
 
     def infer(self, feed: dict[str, Array]) -> Array:
         """Run the graph.
@@ -197,6 +217,22 @@ class OnnxSession:
         """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""
         return self.finish(self.infer(self.prepare(rgb)))
 
+    def run_tile(self, rgb: Pixels, statistics: Array) -> Pixels:
+        """Stylise a tile of a picture, with a graph that `takes_statistics`.
+
+        Args:
+            rgb: The tile, (h, w, 3) uint8.
+            statistics: Of the whole picture, see `nstc.runtime.channel_statistics`.
+
+        Raises:
+            ImageError: as `infer`.
+        """
+        feed = {self._form.input_name: self._values(rgb), STATISTICS_INPUT: statistics}
+        return self.finish(self.infer(feed))
+
+    def _values(self, rgb: Pixels) -> Array:
+        return rgb[None] if self._form.bytes_in_and_out else to_unit_nchw(rgb)
+
 
 @dataclass(frozen=True)
 class _Form:
@@ -205,11 +241,13 @@ class _Form:
     bytes_in_and_out: bool
     fixed_size: tuple[int, int] | None
     batch: int | None
+    takes_statistics: bool
 
 
 def _form_of(session: Any, path: Path) -> _Form:
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    kinds = [value.type for value in (*inputs, *outputs)]
+    takes_statistics = len(inputs) == 2 and inputs[1].name == STATISTICS_INPUT
+    kinds = [value.type for value in (*(inputs[:1] if takes_statistics else inputs), *outputs)]
     shape = inputs[0].shape if inputs else []
     if kinds == ["tensor(uint8)"] * 2 and len(shape) == 4 and shape[3] == 3:
         size = shape[1:3]
@@ -227,4 +265,5 @@ def _form_of(session: Any, path: Path) -> _Form:
         kinds[0] == "tensor(uint8)",
         fixed,
         shape[0] if isinstance(shape[0], int) else None,
+        takes_statistics,
     )

@@ -14,7 +14,7 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="Some of onnx, torchscript, executorch, executorch-int8, ort, with commas "
+            help="Some of onnx, torchscript, executorch, executorch-int8, ort, tiles, with commas "
             "between; or folder, which a board runs by itself.",
         ),
     ] = "onnx,torchscript",
@@ -40,7 +40,8 @@ def export(
     """Write files that run elsewhere, each compared with the network.
 
     That is model.onnx, model.ts, model.pte, or model.int8.pte, which photographs calibrate.
-    ort is ONNX Runtime's own format: model.ort, and model.int8.ort of a quantized bundle.
+    ort is ONNX Runtime's own format: model.ort, and model.int8.ort of a quantized bundle. tiles is
+    model.int8.tiles.onnx, which stylize --max-ram runs on pictures that don't fit.
     """
     from nstc.cli.progress import Bar
     from nstc.compress.exporting import export as run

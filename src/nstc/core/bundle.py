@@ -29,6 +29,9 @@ STYLE_FILE: Final = "style.safetensors"
 CARD_FILE: Final = "README.md"
 PREVIEW_FILE: Final = "preview.jpg"
 
+TILES_ARTIFACT: Final = "int8.tiles.onnx"
+"""The int8 network with the whole picture's statistics as a second input: it runs tiles of one."""
+
 _ARTIFACT_PREFIX: Final = "model."
 _SHORT_NAMES: Final = {
     "int8": "int8.onnx",
@@ -234,5 +237,6 @@ def _making(artifact: str, path: Path) -> str:
         "int8.pte": "executorch-int8",
         "ort": "ort",
         "int8.ort": "ort",
+        TILES_ARTIFACT: "tiles",
     }
     return f"nstc export {path} --format {formats.get(artifact, 'onnx')}"
