@@ -19,8 +19,8 @@ import onnxruntime
 from nstc.core.errors import ArtifactError
 from nstc.core.images import Pixels
 from nstc.runtime.onnx_session import OnnxSession, load_graph
+from nstc.runtime.resident import peak_bytes
 
-_STATUS: Final = Path("/proc/self/status")
 _TIME_LIMIT_S: Final = 120
 _VERBOSE: Final = 0
 _ARENA: Final = re.compile(r"Total allocated bytes: (\d+)")
@@ -43,11 +43,6 @@ class Footprint:
     network_bytes: int | None
     cold_start_ms: float
     arena_bytes: int | None = None
-
-
-def tells_peak_memory() -> bool:
-    """Whether this system tells a process's peak memory; it is Linux's `VmHWM`."""
-    return _STATUS.exists()
 
 
 def measure_footprint(path: Path, *, size: int, threads: int) -> Footprint:
@@ -84,24 +79,13 @@ def measure_footprint(path: Path, *, size: int, threads: int) -> Footprint:
     return Footprint(**json.loads(ran.stdout), arena_bytes=int(sizes[-1]) if sizes else None)
 
 
-def _peak_bytes() -> int:
-    """Peak resident memory of this process.
-
-    `ru_maxrss` would not do: on Linux it begins with what the parent held at the fork.
-    """
-    for line in _STATUS.read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"{_STATUS} has no VmHWM")
-
-
 def _main(path: str, size: str, threads: str) -> None:
     picture = np.full((int(size), int(size), 3), 128, np.uint8)
-    before = _peak_bytes()
+    before = peak_bytes()
     started = time.perf_counter()
     OnnxSession(Path(path), Path(path).name, int(threads)).run(picture)
     elapsed = time.perf_counter() - started
-    peak = _peak_bytes()
+    peak = peak_bytes()
     content = {
         "peak_bytes": peak,
         "network_bytes": peak - before,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from nstc.benchmarks.footprint import Footprint, measure_footprint, tells_peak_memory
+from nstc.benchmarks.footprint import Footprint, measure_footprint
 from nstc.benchmarks.machine import pinned, usable_cores
 from nstc.benchmarks.machine_peaks import measure_peaks
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
@@ -18,6 +18,7 @@ from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign import ForeignSession
 from nstc.runtime.onnx_session import OnnxSession
+from nstc.runtime.resident import tells_peak_memory
 from nstc.runtime.session import Session
 
 

@@ -61,12 +61,6 @@ def test_one_that_hangs_is_stopped(graph, monkeypatch):
         measure_footprint(graph, size=64, threads=1)
 
 
-def test_not_every_system_tells_peak_memory(monkeypatch, tmp_path):
-    assert footprint.tells_peak_memory()
-    monkeypatch.setattr(footprint, "_STATUS", tmp_path / "nowhere")
-    assert not footprint.tells_peak_memory()
-
-
 def test_the_arena_grows_with_the_picture(make_bundle):
     """The graph holds one tensor beside its input: the output, 12 bytes a pixel."""
     path = make_bundle("tensors", {"onnx": 0.5}).path / artifact_file("onnx")

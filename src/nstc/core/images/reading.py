@@ -7,18 +7,17 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self
+from typing import BinaryIO, Final, Self
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from nstc.core.errors import ImageError, NstcError
+from nstc.core.images.banded_decoding import picture_in_bands
+from nstc.core.images.converting import as_picture
 from nstc.core.images.formats import ANIMATED, is_heif, register_heif
 from nstc.core.images.limits import MAX_PIXELS, checked_limit, pillow_allows, refuse_too_large
 from nstc.core.images.metadata import metadata_of
-from nstc.core.images.picture import Frame, Metadata, Picture, Pixels
-from nstc.core.images.profiles import to_srgb
+from nstc.core.images.picture import Frame, Metadata, Picture
 
 _DECODER_ERRORS: Final[tuple[type[Exception], ...]] = (
     ArithmeticError,
@@ -106,15 +105,20 @@ class ImageFile:
         except ImageError:  # damaged notes beside a picture that may be in order
             return None
 
-    def picture(self) -> Picture:
+    def picture(self, *, in_bands: bool = False) -> Picture:
         """Decode the picture, or an animation's first frame, and turn it upright.
+
+        Args:
+            in_bands: Whether it is converted a few rows at a time, in the least memory.
 
         Raises:
             ImageError: it is truncated or damaged.
         """
         with self._decoding():
+            if in_bands:
+                return picture_in_bands(self._image, self.name)
             ImageOps.exif_transpose(self._image, in_place=True)
-            return _as_picture(self._image, self.name)
+            return as_picture(self._image, self.name)
 
     def animation(self) -> Iterator[Frame]:
         """Decode an animation's frames, each as it is asked for.
@@ -127,7 +131,7 @@ class ImageFile:
                 self._image.seek(index)
                 self._image.load()
                 duration = self._image.info.get("duration", 0)
-                picture = _as_picture(self._image, self.name)
+                picture = as_picture(self._image, self.name)
             yield Frame(picture=picture, duration_ms=float(duration or _DEFAULT_FRAME_MS))
 
     def _open(self) -> Image.Image:
@@ -181,7 +185,7 @@ def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
 
 def picture_of(image: Image.Image) -> Picture:
     """An opened image turned upright, in 8-bit sRGB, whatever its mode, depth and profile."""
-    return _as_picture(ImageOps.exif_transpose(image), "the image")
+    return as_picture(ImageOps.exif_transpose(image), "the image")
 
 
 def _stream_of(path: Path) -> BinaryIO:
@@ -201,21 +205,3 @@ def _stream_of(path: Path) -> BinaryIO:
         raise ImageError(f"no picture at {path}: there is no such file.") from error
     except OSError as error:
         raise ImageError(f"{path} can't be read: {error.strerror}.") from error
-
-
-def _as_picture(image: Image.Image, name: str) -> Picture:
-    if image.mode.startswith("I") or image.mode == "F":
-        return Picture(rgb=_grey_as_rgb(np.asarray(image)))
-    image = to_srgb(image, name)
-    if image.mode in {"RGBA", "RGBa", "LA", "La", "PA"} or "transparency" in image.info:
-        rgba = np.asarray(image.convert("RGBA"))
-        return Picture(rgb=rgba[:, :, :3].copy(), alpha=rgba[:, :, 3].copy())
-    return Picture(rgb=np.asarray(image.convert("RGB")))
-
-
-def _grey_as_rgb(values: npt.NDArray[Any]) -> Pixels:
-    """16-bit integers from 0 to 65535, or floats from 0 to 1, to three equal 8-bit channels."""
-    full_scale = 1.0 if values.dtype.kind == "f" else 65535.0
-    levels = np.nan_to_num(values.astype(np.float64) / full_scale)
-    grey = np.rint(np.clip(levels, 0, 1) * 255).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
