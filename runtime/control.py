@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nstc.core.errors import OptionError
-from nstc.core.images import Pixels, resize, resize_longer_side
+from nstc.core.images import Pixels, resize
 from nstc.core.images.resizing import scaled_size
 
 STRENGTHS: Final = (-1.0, 3.0)
@@ -34,6 +34,9 @@ STYLE_SCALES: Final = (0.125, 8.0)
 _BRIGHTNESS: Final = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _ROWS: Final = 64
 """Rows worked on at a time: floats of a whole picture would take four times its memory."""
+
+_BLENDING_BYTES: Final = 72
+"""Of a pixel of these rows, as floats and bytes: before, after, change and what it comes to."""
 
 Transfer = Callable[[Pixels], Pixels]
 """From (H, W, 3) uint8 to the same size in the painting's style."""
@@ -73,6 +76,16 @@ class Control:
             _refuse_outside("size", self.size, SIZES)
 
     @property
+    def blends(self) -> bool:
+        """Whether the result is a mix of the photograph and what was painted."""
+        return self.strength != 1 or self.preserve_color
+
+    @property
+    def resizes(self) -> bool:
+        """Whether pictures are scaled, which takes the whole of them."""
+        return self.size is not None or self.style_scale != 1
+
+    @property
     def warning(self) -> str | None:
         """What to tell the user who goes beyond what the network was taught, or None."""
         if 0 <= self.strength <= 1:
@@ -93,6 +106,32 @@ def warn_of_extrapolation(control: Control) -> None:
         warnings.warn(control.warning, stacklevel=3)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Heights and widths in pixels on the way from a photograph to the picture.
+
+    Attributes:
+        photo: The photograph, scaled to `Control.size`.
+        network: What the network is given.
+        result: The picture.
+    """
+
+    photo: tuple[int, int]
+    network: tuple[int, int]
+    result: tuple[int, int]
+
+
+def sizes_of(height: int, width: int, control: Control) -> Sizes:
+    """What a photograph of this height and width in pixels is scaled to."""
+    scale = 1.0 if control.size is None else control.size / max(height, width)
+    photo = scaled_size(height, width, scale)
+    return Sizes(
+        photo=photo,
+        network=scaled_size(*photo, 1 / control.style_scale),
+        result=(height, width) if control.upscale_to_original else photo,
+    )
+
+
 def controlled(photo: Pixels, control: Control, transfer: Transfer) -> Pixels:
     """Paint a photograph as `control` says.
 
@@ -104,43 +143,35 @@ def controlled(photo: Pixels, control: Control, transfer: Transfer) -> Pixels:
     Returns:
         (H, W, 3) uint8, of the photograph's size unless `control.size` says otherwise.
     """
+    sizes = sizes_of(*photo.shape[:2], control)
+    scaled = resize(photo, *sizes.photo)
+    target = photo if control.upscale_to_original else scaled
     if control.strength == 0:
-        return _sized(photo, control)
-    original = photo
-    if control.size is not None:
-        photo = resize_longer_side(photo, control.size)
-    height, width = photo.shape[:2]
-    painted = transfer(resize(photo, *scaled_size(height, width, 1 / control.style_scale)))
-    target = original if control.upscale_to_original else photo
-    return blended(
-        target,
-        resize(painted, *target.shape[:2]),
-        strength=control.strength,
-        preserve_color=control.preserve_color,
-    )
+        return target
+    painted = transfer(resize(scaled, *sizes.network))
+    return blended(target, resize(painted, *sizes.result), control)
 
 
-def blended(photo: Pixels, painted: Pixels, *, strength: float, preserve_color: bool) -> Pixels:
+def blended(photo: Pixels, painted: Pixels, control: Control) -> Pixels:
     """Mix a photograph and what was made of it, both (H, W, 3) uint8; see the formulas above."""
-    if strength == 1 and not preserve_color:
+    if not control.blends:
         return painted
     mixed = np.empty_like(photo)
     for top in range(0, len(photo), _ROWS):
         rows = slice(top, top + _ROWS)
         before = photo[rows].astype(np.float32)
         change = painted[rows].astype(np.float32) - before
-        if preserve_color:
+        if control.preserve_color:
             change = np.repeat(_brightness(change), 3, axis=2)
-        mixed[rows] = np.clip(np.rint(before + strength * change), 0, 255).astype(np.uint8)
+        mixed[rows] = np.clip(np.rint(before + control.strength * change), 0, 255).astype(np.uint8)
     return mixed
+
+
+def blending_bytes(height: int, width: int) -> int:
+    """What `blended` takes, the photograph and the painted picture included."""
+    return 3 * 3 * height * width + min(height, _ROWS) * width * _BLENDING_BYTES
 
 
 def _brightness(rgb: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Y of BT.601, (H, W, 1)."""
     return np.asarray(rgb @ _BRIGHTNESS, dtype=np.float32)[:, :, None]
-
-
-def _sized(photo: Pixels, control: Control) -> Pixels:
-    if control.size is None or control.upscale_to_original:
-        return photo
-    return resize_longer_side(photo, control.size)

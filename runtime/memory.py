@@ -15,6 +15,7 @@ import numpy as np
 
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
+from nstc.runtime.control import blending_bytes
 from nstc.runtime.resident import peak_bytes, resident_bytes, tells_peak_memory
 from nstc.runtime.tiling import Tiling
 
@@ -61,16 +62,19 @@ class Work:
     held_bytes: int
     bytes_per_pixel: float
 
-    def peak_bytes(self, tiling: Tiling, cost: PictureCost) -> int:
+    def peak_bytes(self, tiling: Tiling, cost: PictureCost, *, blends: bool = False) -> int:
         """The most that the process will hold while it stylises a picture.
 
         Args:
             tiling: How the picture is cut; one tile is painted as a whole.
             cost: Of the picture.
+            blends: Whether tiles are mixed with the photograph's.
         """
         height, width = tiling.largest
         picture_width = tiling.columns[-1].stop
         run = height * width * self.bytes_per_pixel * MARGIN
+        if blends:
+            run = max(run, blending_bytes(height, width))
         painting = cost.painting + run + _bands_bytes(tiling)
         counting = cost.painting + picture_width * _HISTOGRAM_BYTES_PER_COLUMN
         most = max(cost.decoding, painting, counting, cost.encoding)

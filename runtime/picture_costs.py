@@ -1,9 +1,13 @@
 """Bytes that Pillow takes for a picture, by its format and mode."""
 
+import math
 from typing import Final
 
 from PIL import Image
 
+from nstc.core.images.converting import has_alpha
+from nstc.core.images.writing import WITHOUT_ALPHA
+from nstc.runtime.control import Control, Sizes, blending_bytes, sizes_of
 from nstc.runtime.memory import PictureCost
 
 _RGB: Final = 3
@@ -22,28 +26,72 @@ _PROGRESSIVE_JPEG_BYTES: Final = 6
 _ENCODER_BYTES: Final = {"WEBP": 12}
 """That an encoder takes for a pixel beside Pillow's picture."""
 
+_ENCODED_BYTES: Final = 4
+"""Of a pixel in the encoded file, at most."""
 
-def cost_of(image: Image.Image, output_format: str) -> PictureCost:
+
+def cost_of(image: Image.Image, output_format: str | None, *, piped: bool = False) -> PictureCost:
     """What an opened picture will take in a program that reads it in bands.
 
     Args:
         image: Opened; its header is looked at alone.
-        output_format: Pillow's name of the format that the result is written in.
+        output_format: Pillow's name of the format that the result is written in; None for a result
+            that is not written.
+        piped: Whether the encoded picture is held before it is sent on.
     """
     pixels = image.width * image.height
-    alpha = 1 if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or _transparent(image) else 0
-    array = _RGB + alpha
+    array = _RGB + has_alpha(image)
     decoder = _DECODER_BYTES.get(image.format or "", 0)
     if image.info.get("progressive") or image.info.get("progression"):
         decoder += _PROGRESSIVE_JPEG_BYTES
     pillow = _PILLOW_BYTES.get(image.mode, _PILLOW_RGB)
-    encoder = _ENCODER_BYTES.get(output_format, 0)
+    encoder = _ENCODER_BYTES.get(output_format or "", 0) + (_ENCODED_BYTES if piped else 0)
+    alpha = 1 if has_alpha(image) and output_format not in WITHOUT_ALPHA else 0
     return PictureCost(
         decoding=pixels * (pillow + max(decoder, array)),
         painting=pixels * array,
-        encoding=pixels * (array + _PILLOW_RGB + encoder),
+        encoding=pixels * (array + _PILLOW_RGB + alpha + encoder),
     )
 
 
-def _transparent(image: Image.Image) -> bool:
-    return "transparency" in image.info
+def scaled_cost(cost: PictureCost, height: int, width: int, control: Control) -> PictureCost:
+    """What a picture takes that is scaled on its way through `nstc.runtime.control.controlled`.
+
+    Args:
+        cost: Of the picture itself.
+        height: Of the photograph, upright.
+        width: Likewise.
+        control: What is asked for.
+    """
+    if not control.resizes:
+        return cost
+    sizes = sizes_of(height, width, control)
+    photo, network = _rgb_bytes(sizes.photo), _rgb_bytes(sizes.network)
+    return PictureCost(
+        decoding=max(cost.decoding, cost.painting + _scaling_bytes((height, width), sizes)),
+        painting=cost.painting + photo + 2 * network,
+        encoding=round(cost.encoding * math.prod(sizes.result) / (height * width)),
+    )
+
+
+def _scaling_bytes(original: tuple[int, int], sizes: Sizes) -> int:
+    """The most that scaling and mixing take, beside the photograph."""
+    photo, network = _rgb_bytes(sizes.photo), _rgb_bytes(sizes.network)
+    return max(
+        _resize_bytes(original, sizes.photo),
+        photo + _resize_bytes(sizes.photo, sizes.network),
+        photo + network + _resize_bytes(sizes.network, sizes.result),
+        photo + network + blending_bytes(*sizes.result),
+    )
+
+
+def _resize_bytes(before: tuple[int, int], after: tuple[int, int]) -> int:
+    """Of Pillow's picture before, after, and scaled along its rows alone; then of the array."""
+    if before == after:
+        return 0
+    scaling = math.prod(before) + before[0] * after[1] + math.prod(after)
+    return max(_PILLOW_RGB * scaling, _PILLOW_RGB * math.prod(after) + 2 * _rgb_bytes(after))
+
+
+def _rgb_bytes(size: tuple[int, int]) -> int:
+    return _RGB * math.prod(size)

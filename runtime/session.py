@@ -76,6 +76,7 @@ def open_session(
     artifact: str = DEFAULT_ARTIFACT,
     threads: int | None = None,
     provider: str = CPU,
+    arena: bool = True,
 ) -> Session:
     """Open a file of a bundle, or one made for it in the user's cache.
 
@@ -84,6 +85,8 @@ def open_session(
         artifact: Which file: int8, float, int8.512x512.onnx, ts.
         threads: Threads to compute with; None leaves it to the backend.
         provider: Where ONNX Runtime computes: cpu, cuda and so on. ONNX files only.
+        arena: False for a session that gives memory back after every run, at some cost in time.
+            Only ONNX Runtime has the choice.
 
     Raises:
         OptionError: `threads` is not from 1 to `MAX_THREADS`, no backend runs such an artifact, or
@@ -112,6 +115,8 @@ def open_session(
         raise MissingExtraError(missing)
     if elsewhere:
         return _on_provider(path, name, threads, chain)
+    if not arena and name.endswith(".onnx"):
+        return onnx_session.OnnxSession(path, name, threads, arena=False)
     return backend.open(path, name, threads)
 
 

@@ -10,9 +10,13 @@ from PIL import Image
 
 from nstc.core.bundle import Bundle
 from nstc.core.errors import OptionError
-from nstc.core.images import Picture, Pixels, picture_of, read_picture, resize
+from nstc.core.images import Picture, Pixels, picture_of
 from nstc.core.images.picture import Frame
+from nstc.core.images.reading import ImageFile
+from nstc.core.images.resizing import with_colors
 from nstc.runtime.arrays import checked
+from nstc.runtime.bounded import BoundedPainter, bounded_painter
+from nstc.runtime.bounded_files import paint_within
 from nstc.runtime.control import PLAIN, Control, controlled, warn_of_extrapolation
 from nstc.runtime.providers import CPU
 from nstc.runtime.session import DEFAULT_ARTIFACT, open_session
@@ -30,10 +34,18 @@ class Stylizer:
         artifact: Which of its files runs, where that is neither: ts, pte, int8.512x512.onnx.
         threads: Threads to compute with; None leaves it to the backend.
         provider: Where ONNX Runtime computes: cpu, cuda, or what else is installed.
+        max_ram_bytes: What the process may hold, libraries and pictures included; None for any
+            amount. Pictures that don't fit are cut into tiles.
+        approximate_tiles: Whether a network that can't be cut exactly may be cut all the same.
+
+    Attributes:
+        session: The opened network.
+        bounded: What keeps to `max_ram_bytes`; None without.
 
     Raises:
-        NstcError: of the kinds that `nstc.runtime.session.open_session` names, or `OptionError`
-            where precision and artifact contradict.
+        NstcError: of the kinds that `nstc.runtime.session.open_session` and
+            `nstc.runtime.bounded.bounded_painter` name, or `OptionError` where precision and
+            artifact, or provider and limit, contradict.
     """
 
     def __init__(
@@ -44,13 +56,29 @@ class Stylizer:
         artifact: str | None = None,
         threads: int | None = None,
         provider: str = CPU,
+        max_ram_bytes: int | None = None,
+        approximate_tiles: bool = False,
     ) -> None:
-        self.session = open_session(
+        artifact = _artifact_of(precision, artifact)
+        self.bounded: BoundedPainter | None = None
+        if max_ram_bytes is None:
+            self.session = open_session(
+                model, artifact=artifact, threads=threads, provider=provider
+            )
+            return
+        if provider.lower() != CPU:
+            raise OptionError(
+                f"--max-ram is of this machine's memory and provider is {provider}, which has its "
+                "own: leave out one of the two."
+            )
+        self.bounded = bounded_painter(
             model,
-            artifact=_artifact_of(precision, artifact),
+            artifact=artifact,
             threads=threads,
-            provider=provider,
+            limit_bytes=max_ram_bytes,
+            approximate=approximate_tiles,
         )
+        self.session = self.bounded.session
 
     @overload
     def __call__(
@@ -101,6 +129,7 @@ class Stylizer:
 
         Raises:
             ImageError: it can't be read as a picture.
+            MemoryLimitError: it does not fit into `max_ram_bytes`.
             OptionError: an option is out of range.
         """
         control = Control(
@@ -113,16 +142,42 @@ class Stylizer:
         warn_of_extrapolation(control)
         if isinstance(image, np.ndarray):
             return _array_of(self.paint(_picture_of_array(image), control))
-        opened = picture_of(image) if isinstance(image, Image.Image) else read_picture(Path(image))
-        return self.paint(opened, control).as_image()
+        if isinstance(image, Image.Image):
+            return self.paint(picture_of(image), control).as_image()
+        with ImageFile(Path(image)) as file:
+            return self.paint_file(file, control).as_image()
 
     def paint(self, picture: Picture, control: Control = PLAIN) -> Picture:
         """Stylise the colours; the alpha channel and the metadata are kept."""
-        painted = controlled(picture.rgb, control, self.transfer)
-        alpha = picture.alpha
-        if alpha is not None:
-            alpha = resize(alpha, *painted.shape[:2])
-        return replace(picture, rgb=painted, alpha=alpha)
+        if self.bounded is None:
+            painted = controlled(picture.rgb, control, self.transfer)
+        else:
+            painted = self.bounded.painted(picture.rgb, control)
+        return with_colors(picture, painted)
+
+    def paint_file(
+        self,
+        file: ImageFile,
+        control: Control = PLAIN,
+        *,
+        output_format: str | None = None,
+        piped: bool = False,
+    ) -> Picture:
+        """Decode and stylise a file; with a limit in the least memory.
+
+        Args:
+            file: The photograph. With a limit it can't be read again.
+            control: What is asked for.
+            output_format: Pillow's name of the format that the result will be written in, if any.
+            piped: Whether it is encoded in memory.
+
+        Raises:
+            ImageError: it is truncated or damaged.
+            MemoryLimitError: it does not fit, and nothing was decoded.
+        """
+        if self.bounded is None:
+            return self.paint(file.picture(), control)
+        return paint_within(file, self.bounded, control, output_format=output_format, piped=piped)
 
     def paint_frames(self, frames: Iterator[Frame], control: Control = PLAIN) -> Iterator[Frame]:
         """Stylise the frames of an animation, each as it is asked for."""
@@ -131,7 +186,7 @@ class Stylizer:
 
     def transfer(self, rgb: Pixels) -> Pixels:
         """The network alone: (H, W, 3) uint8 to the same size. All that is painted passes here."""
-        return self.session.run(rgb)
+        return self.session.run(rgb) if self.bounded is None else self.bounded.painted(rgb)
 
 
 def _artifact_of(precision: str | None, artifact: str | None) -> str:

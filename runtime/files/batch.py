@@ -11,6 +11,7 @@ from typing import Final, Literal
 from nstc.core.errors import (
     FetchError,
     ImageError,
+    MemoryLimitError,
     MissingExtraError,
     NstcError,
     OptionError,
@@ -27,6 +28,7 @@ from nstc.core.images.writing import (
     refuse_unfit,
     write_animation,
 )
+from nstc.runtime.bounded_files import stream_within
 from nstc.runtime.control import PLAIN, Control
 from nstc.runtime.files.destinations import Job, plan
 from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits
@@ -35,7 +37,14 @@ from nstc.runtime.files.sources import find_sources, is_many
 from nstc.runtime.files.streams import write_standard_output
 from nstc.runtime.stylizer import Stylizer
 
-_OF_ONE_PICTURE: Final = (ImageError, OptionError, FetchError, OutputError, MissingExtraError)
+_OF_ONE_PICTURE: Final = (
+    ImageError,
+    OptionError,
+    FetchError,
+    OutputError,
+    MissingExtraError,
+    MemoryLimitError,
+)
 """What keeps no other picture from being made; all else ends the batch."""
 
 _OF_THE_DISK: Final = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
@@ -174,6 +183,7 @@ def _make(job: Job, stylizer: Stylizer, options: BatchOptions) -> _Made:
         name = _format_for(job, file, options)
         metadata = file.metadata() if options.keep_metadata else None
         if file.frames > 1 and name in ANIMATED:
+            _refuse_bounded_animation(file, stylizer)
             return _make_animation(job, file, name, metadata, stylizer, options.control)
         return _make_still(job, file, name, metadata, stylizer, options.control)
 
@@ -186,7 +196,11 @@ def _make_still(
     stylizer: Stylizer,
     control: Control,
 ) -> _Made:
-    picture = stylizer.paint(replace(file.picture(), metadata=metadata), control)
+    try:
+        picture = stylizer.paint_file(file, control, output_format=name, piped=job.target is None)
+    except MemoryLimitError as too_large:
+        return _make_in_strips(job, file, name, metadata, stylizer, control, too_large)
+    picture = replace(picture, metadata=metadata)
     refuse_unfit(name, picture)
     if job.target is not None:
         write_picture(job.target, picture)
@@ -196,6 +210,31 @@ def _make_still(
         write_standard_output(stream.getvalue())
     height, width = picture.rgb.shape[:2]
     return _Made(width=width, height=height, frames=1, notes=_notes(file, picture, name))
+
+
+def _make_in_strips(
+    job: Job,
+    file: ImageFile,
+    name: str,
+    metadata: Metadata | None,
+    stylizer: Stylizer,
+    control: Control,
+    too_large: MemoryLimitError,
+) -> _Made:
+    """From file to file, or the error that there was."""
+    photo, target = job.source.path, job.target
+    if stylizer.bounded is None or photo is None or target is None:
+        raise too_large
+    height, width = stream_within(photo, target, stylizer.bounded, control, metadata, too_large)
+    return _Made(width=width, height=height, frames=1, notes=_notes_on_pages(file, name))
+
+
+def _refuse_bounded_animation(file: ImageFile, stylizer: Stylizer) -> None:
+    if stylizer.bounded is not None:
+        raise OptionError(
+            f"{file.name} is an animation, whose frames are all held until they are written: "
+            "leave out --max-ram, or write JPEG, which gets the first frame."
+        )
 
 
 def _make_animation(
@@ -232,11 +271,15 @@ def _format_for(job: Job, file: ImageFile, options: BatchOptions) -> str:
 
 
 def _notes(file: ImageFile, picture: Picture, name: str) -> tuple[str, ...]:
-    notes = []
-    if file.frames > 1:
-        notes.append(f"the first of {file.frames} frames: {name} holds no animation")
-    elif file.pages > 1 and file.format != "MPO":  # whose further pages are previews
-        notes.append(f"the first of {file.pages} pages")
+    notes = _notes_on_pages(file, name)
     if picture.alpha is not None and name in WITHOUT_ALPHA:
-        notes.append(f"transparency is lost: {name} holds none")
-    return tuple(notes)
+        notes += (f"transparency is lost: {name} holds none",)
+    return notes
+
+
+def _notes_on_pages(file: ImageFile, name: str) -> tuple[str, ...]:
+    if file.frames > 1:
+        return (f"the first of {file.frames} frames: {name} holds no animation",)
+    if file.pages > 1 and file.format != "MPO":  # whose further pages are previews
+        return (f"the first of {file.pages} pages",)
+    return ()

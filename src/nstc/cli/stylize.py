@@ -117,6 +117,22 @@ Crf = Annotated[
     int | None,
     typer.Option(help="Quality of a video: 0 is the best, more is smaller.", show_default="18"),
 ]
+MaxRam = Annotated[
+    str | None,
+    typer.Option(
+        "--max-ram",
+        metavar="SIZE",
+        help="What the process may hold, such as 256MB; larger pictures are cut into tiles.",
+        show_default="any amount",
+    ),
+]
+ApproximateTiles = Annotated[
+    bool,
+    typer.Option(
+        "--allow-approximate-tiles",
+        help="Cut pictures for a network whose tiles differ from the whole.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print what became of each picture as JSON.")]
 
 
@@ -138,6 +154,8 @@ def stylize(
     metadata: KeepOrStrip = "strip",
     skip_existing: SkipExisting = False,
     max_pixels: MaxPixels = None,
+    max_ram: MaxRam = None,
+    allow_approximate_tiles: ApproximateTiles = False,
     max_download_mb: MaxDownload = 64,
     timeout: Timeout = 30.0,
     allow_private: AllowPrivate = False,
@@ -157,6 +175,7 @@ def stylize(
     from nstc.runtime.files.batch import BatchOptions
     from nstc.runtime.files.fetching import FetchLimits
     from nstc.runtime.files.folders import ALL
+    from nstc.runtime.memory import parse_bytes
     from nstc.runtime.stylizer import Stylizer
 
     control = Control(
@@ -183,12 +202,25 @@ def stylize(
     )
     of_video = video.is_video(inputs, output, flags)
     if of_video:
-        video.refuse_on_videos({"glob": glob, "format": format, "skip-existing": skip_existing})
+        video.refuse_on_videos(
+            {
+                "glob": glob,
+                "format": format,
+                "skip-existing": skip_existing,
+                "max-ram": max_ram,
+            }
+        )
     else:
         video.refuse_on_pictures(flags)
         _refuse_streams_in_conflict(output, json_output)
     stylizer = Stylizer(
-        model, precision=precision, artifact=artifact, threads=threads, provider=provider
+        model,
+        precision=precision,
+        artifact=artifact,
+        threads=threads,
+        provider=provider,
+        max_ram_bytes=None if max_ram is None else parse_bytes(max_ram),
+        approximate_tiles=allow_approximate_tiles,
     )
     _warn(control)
     if of_video:

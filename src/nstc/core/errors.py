@@ -23,6 +23,7 @@
     ├── MemoryCapError       52   a network that needs more memory than --memory-cap allows
     ├── TargetError          53   a place to measure that can't be reached, hangs or talks rubbish
     ├── BudgetError          54   a compressed model that breaks its --budget
+    ├── MemoryLimitError     55   a picture that needs more memory than --max-ram allows
     ├── NoGainError          56   a quantized file that is no faster, or no smaller, than float
     ├── BaselineError        60   a baseline that is not there
     │   ├── CorruptBaselineError  61   a file that is no baseline, or half of one
@@ -171,6 +172,21 @@ class BudgetError(NstcError):
     """A compressed model that costs more, or is worth less, than it was asked to."""
 
     exit_code = 54
+
+
+class MemoryLimitError(NstcError):
+    """A picture that can't be stylised within --max-ram; the message says the least it needs.
+
+    Args:
+        message: In one line.
+        needed_bytes: The least.
+    """
+
+    exit_code = 55
+
+    def __init__(self, message: str, needed_bytes: int) -> None:
+        super().__init__(message)
+        self.needed_bytes = needed_bytes
 
 
 class NoGainError(NstcError):

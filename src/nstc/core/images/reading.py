@@ -12,7 +12,7 @@ from typing import BinaryIO, Final, Self
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from nstc.core.errors import ImageError, NstcError
-from nstc.core.images.banded_decoding import picture_in_bands
+from nstc.core.images.banded_decoding import orientation_of, picture_in_bands, upright_size
 from nstc.core.images.converting import as_picture
 from nstc.core.images.formats import ANIMATED, is_heif, register_heif
 from nstc.core.images.limits import MAX_PIXELS, checked_limit, pillow_allows, refuse_too_large
@@ -54,6 +54,7 @@ class ImageFile:
         height: Likewise.
         frames: Of an animation; 1 for any other file.
         pages: Pictures in the file, of which only the first is read if it is no animation.
+        content_bytes: Of a content that was given, which is held in memory; 0 for a path.
 
     Raises:
         ImageError: there is no such file, it is empty, unreadable, too large or no picture.
@@ -66,6 +67,7 @@ class ImageFile:
     ) -> None:
         self.name = name or str(source)
         self._max_pixels = checked_limit(max_pixels)
+        self.content_bytes = len(source) if isinstance(source, bytes) else 0
         self._stream = io.BytesIO(source) if isinstance(source, bytes) else _stream_of(source)
         try:
             self._image = self._open()
@@ -97,6 +99,21 @@ class ImageFile:
             return 1
         return loop + 1 if self.format == "GIF" and loop else loop  # GIF counts repetitions
 
+    @property
+    def image(self) -> Image.Image:
+        """As Pillow opened it, for what the header tells: mode, format and `info`."""
+        return self._image
+
+    def upright_size(self) -> tuple[int, int]:
+        """Height and width of the upright picture, from the header.
+
+        Raises:
+            ImageError: its notes on the orientation are damaged.
+        """
+        with self._decoding():
+            width, height = upright_size(self._image, orientation_of(self._image))
+        return height, width
+
     def metadata(self) -> Metadata | None:
         """EXIF and XMP, or None if there is none, or none that can be read."""
         try:
@@ -109,14 +126,18 @@ class ImageFile:
         """Decode the picture, or an animation's first frame, and turn it upright.
 
         Args:
-            in_bands: Whether it is converted a few rows at a time, in the least memory.
+            in_bands: Whether it takes the least memory: it is converted a few rows at a time, and
+                what the file was decoded to is let go, so that it can't be read again.
 
         Raises:
             ImageError: it is truncated or damaged.
         """
         with self._decoding():
             if in_bands:
-                return picture_in_bands(self._image, self.name)
+                picture = picture_in_bands(self._image, self.name)
+                self._image.close()
+                self._stream.close()
+                return picture
             ImageOps.exif_transpose(self._image, in_place=True)
             return as_picture(self._image, self.name)
 

@@ -1,9 +1,11 @@
 """Scaling pictures."""
 
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image
 
-from nstc.core.images.picture import Pixels
+from nstc.core.images.picture import Picture, Pixels
 
 
 def resize(pixels: Pixels, height: int, width: int) -> Pixels:
@@ -12,6 +14,12 @@ def resize(pixels: Pixels, height: int, width: int) -> Pixels:
         return pixels
     scaled = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(scaled)
+
+
+def with_colors(picture: Picture, rgb: Pixels) -> Picture:
+    """A picture with other colours, its alpha channel scaled to them, and its metadata."""
+    alpha = None if picture.alpha is None else resize(picture.alpha, *rgb.shape[:2])
+    return replace(picture, rgb=rgb, alpha=alpha)
 
 
 def resize_shorter_side(rgb: Pixels, size: int) -> Pixels:

@@ -1,0 +1,204 @@
+"""Pictures that pass through in strips: libvips reads rows, and writes rows as they are painted.
+
+Neither the photograph nor the picture is ever in memory as a whole. It takes two readings, one for
+the whole picture's statistics. A thread encodes what the painting one sends it through a pipe.
+"""
+
+import importlib.util
+import os
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from nstc.core.errors import ImageError, MissingExtraError, OutputError
+from nstc.core.files import atomic_file
+from nstc.core.images import Pixels, format_of
+from nstc.runtime.bands import OnTile, painted_bands
+from nstc.runtime.bounded import BoundedPainter
+from nstc.runtime.channel_statistics import ChannelHistogram
+from nstc.runtime.control import PLAIN, Control
+from nstc.runtime.memory import PictureCost
+from nstc.runtime.png_stream import png_stream
+
+_SAVE_OPTIONS: Final[dict[str, dict[str, Any]]] = {
+    "JPEG": {"Q": 95, "subsample_mode": "off"},
+    "PNG": {},
+    "TIFF": {},
+}
+"""Formats that are written a strip at a time, as libvips is to write them."""
+
+_LIBRARY_BYTES: Final = 40_000_000
+"""What libvips holds once it has read and written something."""
+
+_BYTES_PER_COLUMN: Final = 3_000
+"""Of its strips, some hundred rows of them on the way in and on the way out."""
+
+_STRIP_ROWS: Final = 64
+_UPRIGHT: Final = 1
+
+
+def availability() -> str | None:
+    """None if pyvips is installed, or how to install it."""
+    if importlib.util.find_spec("pyvips") is None:
+        return 'pictures that pass through in strips need pyvips: pip install "nstc[huge]"'
+    return None
+
+
+class Strips:
+    """A photograph read from top to bottom, once for every `Strips`.
+
+    Args:
+        path: The file.
+
+    Raises:
+        MissingExtraError: pyvips is not installed.
+        ImageError: it can't be read in strips: libvips has no reader for it, it has to be turned,
+            it has an alpha channel, or colours that are not RGB or grey.
+    """
+
+    def __init__(self, path: Path) -> None:
+        vips = _vips()
+        self.path = path
+        try:
+            image = vips.Image.new_from_file(str(path), access="sequential", fail_on="truncated")
+        except vips.Error as error:
+            raise _unreadable(path, error) from error
+        _refuse_unstreamable(path, image)
+        self.height, self.width = int(image.height), int(image.width)
+        if "icc-profile-data" in image.get_fields():
+            image = image.icc_transform("srgb", embedded=True)
+        self._error = vips.Error
+        self._region = vips.Region.new(image.colourspace("srgb").cast("uchar"))
+
+    def read(self, start: int, rows: Pixels) -> None:
+        """Fill rows (h, W, 3) with those from `start` on, which follow what was read before.
+
+        Raises:
+            ImageError: the file is truncated or damaged.
+        """
+        for top in range(0, len(rows), _STRIP_ROWS):
+            strip = rows[top : top + _STRIP_ROWS]
+            try:
+                content = self._region.fetch(0, start + top, self.width, len(strip))
+            except self._error as error:
+                raise _unreadable(self.path, error) from error
+            pixels = np.frombuffer(content, np.uint8).reshape(len(strip), self.width, -1)
+            strip[...] = pixels  # one band of a grey picture fills all three
+
+    def histogram(self) -> ChannelHistogram:
+        """Of all rows; see `read`."""
+        counted = ChannelHistogram()
+        rows = np.empty((_STRIP_ROWS, self.width, 3), np.uint8)
+        for start in range(0, self.height, _STRIP_ROWS):
+            part = rows[: self.height - start]
+            self.read(start, part)
+            counted.add(part)
+        return counted
+
+
+def streaming_cost(width: int) -> PictureCost:
+    """What a picture takes that passes through in strips of this width."""
+    held = _LIBRARY_BYTES + width * _BYTES_PER_COLUMN
+    return PictureCost(decoding=held, painting=held, encoding=held)
+
+
+def writes(target: Path) -> bool:
+    """Whether a file of this ending can be written in strips."""
+    return format_of(target) in _SAVE_OPTIONS
+
+
+def stream(
+    photo: Path,
+    target: Path,
+    painter: BoundedPainter,
+    control: Control = PLAIN,
+    on_tile: OnTile | None = None,
+) -> tuple[int, int]:
+    """Stylise a file to a file.
+
+    Args:
+        photo: The photograph.
+        target: A JPEG, PNG or TIFF file.
+        painter: Of the tiles.
+        control: What is asked for; it does not scale.
+        on_tile: Called after each tile.
+
+    Returns:
+        Height and width.
+
+    Raises:
+        MemoryLimitError: not even strips fit.
+        ImageError: the photograph can't be read in strips.
+        OutputError: the place can't be written.
+    """
+    strips = Strips(photo)
+    plan = painter.plan(strips.height, strips.width, streaming_cost(strips.width), control)
+    paint = painter.painter_of(strips.histogram().statistics, control)
+    bands = (band for _, band in painted_bands(Strips(photo).read, plan.tiling, paint, on_tile))
+    with atomic_file(target) as draft:
+        _encode(draft, target, png_stream(strips.height, strips.width, bands))
+    return strips.height, strips.width
+
+
+def _encode(draft: Path, target: Path, content: Iterable[bytes]) -> None:
+    """Send the bytes of a PNG file to a thread that writes them in the target's format."""
+    receiver, sender = os.pipe()
+    failures: list[Exception] = []
+    thread = threading.Thread(
+        target=_save, args=(receiver, draft, _SAVE_OPTIONS[format_of(target)], failures)
+    )
+    thread.start()
+    try:
+        with os.fdopen(sender, "wb") as pipe:
+            for part in content:
+                pipe.write(part)
+    except BrokenPipeError:  # the thread has failed, and says why
+        if not failures:
+            thread.join()
+    finally:
+        thread.join()
+    if failures:
+        raise OutputError(f"cannot write {target}: {failures[0]}") from failures[0]
+
+
+def _save(receiver: int, draft: Path, options: dict[str, Any], failures: list[Exception]) -> None:
+    vips = _vips()
+    try:
+        source = vips.Source.new_from_descriptor(receiver)
+        image = vips.Image.new_from_source(source, "", access="sequential", fail_on="truncated")
+        image.write_to_file(str(draft), **options)
+    except vips.Error as error:
+        failures.append(error)
+    finally:
+        os.close(receiver)
+
+
+def _refuse_unstreamable(path: Path, image: Any) -> None:
+    fields = image.get_fields()
+    turned = "orientation" in fields and image.get("orientation") != _UPRIGHT
+    reasons: list[tuple[bool, str]] = [
+        (turned, "it has to be turned upright"),
+        (bool(image.hasalpha()), "it has an alpha channel"),
+        (image.interpretation == "cmyk", "its colours are CMYK"),
+    ]
+    for unfit, reason in reasons:
+        if unfit:
+            raise ImageError(f"{path} can't be read in strips: {reason}.")
+
+
+def _unreadable(path: Path, error: Exception) -> ImageError:
+    lines = str(error).strip().splitlines()
+    return ImageError(f"{path} can't be read in strips: {lines[-1] if lines else error}.")
+
+
+def _vips() -> Any:
+    missing = availability()
+    if missing is not None:
+        raise MissingExtraError(missing)
+    import pyvips
+
+    pyvips.cache_set_max(0)  # results are not asked for twice
+    return pyvips
