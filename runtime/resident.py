@@ -27,7 +27,7 @@ def peak_bytes() -> int:
 
     `ru_maxrss` would not do: on Linux it begins with what the parent held at the fork.
     """
-    return _field("VmHWM")
+    return max(_field("VmHWM"), resident_bytes())  # the kernel notes the first later
 
 
 def _field(name: str) -> int:

@@ -10,10 +10,8 @@ from nstc.runtime import resident
 from nstc.runtime.resident import peak_bytes, resident_bytes, tells_peak_memory
 
 HOLDS_AND_FREES = """
-import sys
 from nstc.runtime.resident import give_back_large_blocks, resident_bytes
-if sys.argv[1] == "give back":
-    give_back_large_blocks()
+give_back_large_blocks()
 for _ in range(3):
     block = bytearray(30_000_000)
     del block
@@ -31,7 +29,8 @@ def test_a_held_array_is_resident_and_the_peak_outlives_it() -> None:
     held = resident_bytes()
     del block
     assert 48_000_000 < held - before < 54_000_000
-    assert peak_bytes() >= held > resident_bytes() + 48_000_000
+    assert peak_bytes() > held - 500_000  # the kernel's counters lag by some pages
+    assert held > resident_bytes() + 48_000_000
 
 
 def test_not_every_system_tells(monkeypatch, tmp_path) -> None:
@@ -43,9 +42,6 @@ def test_not_every_system_tells(monkeypatch, tmp_path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the GNU allocator's habit")
 def test_large_blocks_go_back_to_the_system_whatever_was_freed_before() -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", HOLDS_AND_FREES, "give back"],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", HOLDS_AND_FREES], capture_output=True, text=True, check=True
     )
     assert int(ran.stdout) > 35_000_000

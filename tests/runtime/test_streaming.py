@@ -1,0 +1,117 @@
+"""Pictures that pass through in strips, beside those that are read as a whole."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from nstc.compress.checking import sample_picture
+from nstc.core.bundle import Bundle
+from nstc.core.errors import ImageError, MissingExtraError, OutputError
+from nstc.core.images import Picture, read_picture, write_picture
+from nstc.runtime import streaming
+from nstc.runtime.bounded import BoundedPainter, bounded_painter
+from nstc.runtime.streaming import Strips, stream, writes
+
+pytest.importorskip("pyvips", reason='not installed: pip install "nstc[huge]"')
+
+
+@pytest.fixture(scope="module")
+def painter(tiles_bundle: Bundle) -> BoundedPainter:
+    return bounded_painter(tiles_bundle, threads=1, limit_bytes=10**9)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    write_picture(path, Picture(rgb=sample_picture(203, 330)))
+    return path
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_the_file_is_the_one_that_is_painted_as_a_whole(
+    painter: BoundedPainter, photo: Path, tmp_path: Path, ending: str
+) -> None:
+    target = tmp_path / f"out{ending}"
+    assert stream(photo, target, painter) == (203, 330)
+    whole = painter.session.run(read_picture(photo).rgb)
+    assert np.array_equal(read_picture(target).rgb, whole)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_jpeg_file_keeps_all_its_colour(
+    painter: BoundedPainter, photo: Path, tmp_path: Path
+) -> None:
+    stream(photo, tmp_path / "out.jpg", painter)
+    write_picture(tmp_path / "ours.jpg", Picture(rgb=painter.session.run(read_picture(photo).rgb)))
+    with Image.open(tmp_path / "out.jpg") as image, Image.open(tmp_path / "ours.jpg") as ours:
+        difference = np.abs(np.asarray(image).astype(int) - np.asarray(ours))
+        assert difference.mean() < 0.5
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_rows_are_those_that_pillow_reads(mode: str, tmp_path: Path) -> None:
+    rgb = sample_picture(150, 60)
+    Image.fromarray(rgb).convert(mode).save(tmp_path / "a.png")
+    strips = Strips(tmp_path / "a.png")
+    rows = np.empty_like(rgb)
+    strips.read(0, rows[:100])
+    strips.read(100, rows[100:])
+    assert np.array_equal(rows, read_picture(tmp_path / "a.png").rgb)
+
+
+def test_a_picture_to_be_turned_is_not_read_in_strips(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(sample_picture(60, 40)).save(tmp_path / "a.jpg", exif=exif)
+    with pytest.raises(ImageError, match="it has to be turned upright"):
+        Strips(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(("mode", "reason"), [("RGBA", "alpha"), ("CMYK", "CMYK")])
+def test_colours_that_are_not_read_in_strips(mode: str, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / ("a.png" if mode == "RGBA" else "a.jpg")
+    Image.fromarray(sample_picture(60, 40)).convert(mode).save(path)
+    with pytest.raises(ImageError, match=reason):
+        Strips(path)
+
+
+def test_a_truncated_file_leaves_nothing(painter: BoundedPainter, tmp_path: Path) -> None:
+    path, target = tmp_path / "cut.jpg", tmp_path / "out" / "out.png"
+    Image.fromarray(sample_picture(400, 300)).save(path, quality=95)
+    path.write_bytes(path.read_bytes()[:-20_000])
+    with pytest.raises(ImageError, match=r"cut\.jpg can't be read in strips"):
+        stream(path, target, painter)
+    assert not target.exists()
+
+
+def test_an_encoder_that_fails_is_an_output_error(
+    painter: BoundedPainter, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(streaming._SAVE_OPTIONS, "PNG", {"compression": 99})
+    with pytest.raises(OutputError, match=r"cannot write .*out\.png"):
+        stream(photo, tmp_path / "out.png", painter)
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_a_painter_that_fails_stops_the_encoder(
+    painter: BoundedPainter, photo: Path, tmp_path: Path
+) -> None:
+    def fail() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stream(photo, tmp_path / "out.png", painter, fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
+
+
+def test_formats_that_can_be_written_in_strips() -> None:
+    names = ("a.png", "a.jpg", "a.tiff", "a.webp", "a.bmp")
+    assert [name for name in names if writes(Path(name))] == ["a.png", "a.jpg", "a.tiff"]
+
+
+def test_without_pyvips_the_extra_is_named(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(MissingExtraError, match=r"nstc\[huge\]"):
+        Strips(photo)
