@@ -6,8 +6,9 @@ the whole picture's statistics. A thread encodes what the painting one sends it 
 
 import importlib.util
 import os
-import threading
+import select
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ _BYTES_PER_COLUMN: Final = 3_000
 """Of its strips, some hundred rows of them on the way in and on the way out."""
 
 _STRIP_ROWS: Final = 64
+_WAIT_S: Final = 0.1
 _UPRIGHT: Final = 1
 
 
@@ -146,32 +148,41 @@ def stream(
 def _encode(draft: Path, target: Path, content: Iterable[bytes]) -> None:
     """Send the bytes of a PNG file to a thread that writes them in the target's format."""
     receiver, sender = os.pipe()
-    failures: list[Exception] = []
-    thread = threading.Thread(
-        target=_save, args=(receiver, draft, _SAVE_OPTIONS[format_of(target)], failures)
-    )
-    thread.start()
-    try:
-        with os.fdopen(sender, "wb") as pipe:
+    os.set_blocking(sender, False)
+    with ThreadPoolExecutor(max_workers=1) as threads:
+        saving = threads.submit(_save, receiver, draft, _SAVE_OPTIONS[format_of(target)])
+        try:
             for part in content:
-                pipe.write(part)
-    except BrokenPipeError:  # the thread has failed, and says why
-        if not failures:
-            thread.join()
-    finally:
-        thread.join()
-    if failures:
-        raise OutputError(f"cannot write {target}: {failures[0]}") from failures[0]
+                if saving.done():  # it failed, or has all it needs
+                    break
+                _send(sender, part, saving)
+        finally:
+            os.close(sender)
+        try:
+            saving.result()
+        except _vips().Error as error:
+            raise OutputError(f"cannot write {target}: {_reason(error)}.") from error
 
 
-def _save(receiver: int, draft: Path, options: dict[str, Any], failures: list[Exception]) -> None:
+def _send(sender: int, part: bytes, saving: "Future[None]") -> None:
+    """Write to a pipe for as long as someone reads it; nobody does after a failure."""
+    rest = memoryview(part)
+    while len(rest) and not saving.done():
+        _, ready, _ = select.select([], [sender], [], _WAIT_S)
+        if not ready:
+            continue
+        try:
+            rest = rest[os.write(sender, rest) :]
+        except BrokenPipeError:  # the last row was read, or none will be: the result tells
+            return
+
+
+def _save(receiver: int, draft: Path, options: dict[str, Any]) -> None:
     vips = _vips()
     try:
         source = vips.Source.new_from_descriptor(receiver)
         image = vips.Image.new_from_source(source, "", access="sequential", fail_on="truncated")
         image.write_to_file(str(draft), **options)
-    except vips.Error as error:
-        failures.append(error)
     finally:
         os.close(receiver)
 
@@ -190,8 +201,13 @@ def _refuse_unstreamable(path: Path, image: Any) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> ImageError:
+    return ImageError(f"{path} can't be read in strips: {_reason(error)}.")
+
+
+def _reason(error: Exception) -> str:
+    """The last line of what libvips says, which is the first thing that went wrong."""
     lines = str(error).strip().splitlines()
-    return ImageError(f"{path} can't be read in strips: {lines[-1] if lines else error}.")
+    return lines[-1] if lines else type(error).__name__
 
 
 def _vips() -> Any:

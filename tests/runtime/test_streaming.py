@@ -89,7 +89,7 @@ def test_a_truncated_file_leaves_nothing(painter: BoundedPainter, tmp_path: Path
 def test_an_encoder_that_fails_is_an_output_error(
     painter: BoundedPainter, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(streaming._SAVE_OPTIONS, "PNG", {"compression": 99})
+    monkeypatch.setitem(streaming._SAVE_OPTIONS, "PNG", {"no_such_option": 1})
     with pytest.raises(OutputError, match=r"cannot write .*out\.png"):
         stream(photo, tmp_path / "out.png", painter)
     assert not (tmp_path / "out.png").exists()
