@@ -13,8 +13,8 @@ ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
 
 .PHONY: demo test lint types imports unit test-base gate explore format clean web-setup \
 	zoo-baseline zoo-report test-slow test-ssh test-web test-cuda test-executorch test-gate-proof \
-	test-fuzz test-batch test-deploy \
-	bench-gate bench-startup bench-repeatability bench-calibration-memory calibrators
+	test-fuzz test-batch test-deploy test-memory \
+	bench-gate bench-startup bench-repeatability bench-device bench-calibration-memory calibrators
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -66,6 +66,11 @@ test-gate-proof: $(READY)  ## 40 minutes on a quiet machine; NSTC_GATE_PROOF=sho
 bench-startup: $(READY)  ## how long `nstc --help` takes
 	$(BIN)/python -m nstc.benchmarks.startup
 
+bench-device: $(READY)  ## memory, tiles and start-up of what ships; FORMAT=--json for JSON
+	$(BIN)/python -c "from nstc.compress.exporting import ensure_artifact as make; \
+		make('zoo:starry-night/teacher'); make('zoo:starry-night', 'int8.tiles.onnx')"
+	$(BIN)/python -m nstc.benchmarks.device $(FORMAT)
+
 bench-repeatability: $(READY)  ## whether two runs of the benchmark agree, in 50 pairs
 	$(BIN)/python -m nstc.benchmarks.repeatability --pairs 50
 
@@ -85,6 +90,9 @@ test-executorch: $(READY)  ## installs the extra, then makes and runs .pte files
 PLAN ?= architectures
 explore: $(READY)  ## compare students: make explore PHOTOS=folder [PLAN=ablation] [OUT=folder]
 	$(BIN)/python scripts/explore.py scripts/exploration/$(PLAN).toml --photos $(PHOTOS) -o $(or $(OUT),runs/explore-$(PLAN))
+
+test-memory: $(READY)  ## a 12000x9000 picture within 900 and 400 MB; minutes
+	$(BIN)/python -m pytest -m memory -s
 
 test-slow: $(READY)  ## minutes of training: judges quality, not only function
 	$(BIN)/python -m pytest -m slow

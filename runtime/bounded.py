@@ -42,6 +42,11 @@ class Plan:
     tiling: Tiling
     peak_bytes: int
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of what is painted, in pixels."""
+        return self.tiling.rows[-1].stop, self.tiling.columns[-1].stop
+
 
 def bounded_painter(
     model: str | Path | Bundle,
@@ -86,6 +91,11 @@ class BoundedPainter:
             then differ in colour and contrast, and the result depends on their size.
         measure: Finds what a run takes; see `measured_work`.
 
+    Attributes:
+        limit_bytes: As it was given.
+        session: As it was given.
+        last_plan: The last that was made.
+
     Raises:
         OptionError: this system does not tell what a process holds.
     """
@@ -101,6 +111,7 @@ class BoundedPainter:
     ) -> None:
         self.limit_bytes = limit_bytes
         self.session = session
+        self.last_plan: Plan | None = None
         self._contract = contract
         self._statistics_session = (
             session if isinstance(session, OnnxSession) and session.takes_statistics else None
@@ -135,7 +146,9 @@ class BoundedPainter:
         if not fitting:
             least_bytes = min(plan.peak_bytes for plan in plans)
             raise MemoryLimitError(self._refusal(height, width, least_bytes), least_bytes)
-        return min(fitting, key=lambda plan: (plan.tiling.pixels_read, plan.tiling.count))
+        cheapest = min(fitting, key=lambda plan: (plan.tiling.pixels_read, plan.tiling.count))
+        self.last_plan = cheapest
+        return cheapest
 
     def painted(self, rgb: Pixels, control: Control = PLAIN) -> Pixels:
         """Stylise a picture (H, W, 3) that the caller keeps; see `plan`."""

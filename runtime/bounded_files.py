@@ -10,7 +10,7 @@ from nstc.core.images.reading import ImageFile
 from nstc.core.images.resizing import with_colors
 from nstc.runtime import streaming
 from nstc.runtime.bands import OnTile
-from nstc.runtime.bounded import BoundedPainter
+from nstc.runtime.bounded import BoundedPainter, Plan
 from nstc.runtime.control import PLAIN, Control
 from nstc.runtime.picture_costs import cost_of
 
@@ -54,7 +54,7 @@ def stream_within(
     control: Control,
     metadata: Metadata | None,
     too_large: MemoryLimitError,
-) -> tuple[int, int]:
+) -> Plan:
     """Stylise a file in strips, after `paint_within` found that it does not fit.
 
     Args:
@@ -66,7 +66,7 @@ def stream_within(
         too_large: What `paint_within` raised.
 
     Returns:
-        Height and width of the picture.
+        What was done.
 
     Raises:
         MemoryLimitError: strips don't do either; the message says why.

@@ -118,7 +118,7 @@ def stream(
     painter: BoundedPainter,
     control: Control = PLAIN,
     on_tile: OnTile | None = None,
-) -> tuple[int, int]:
+) -> Plan:
     """Stylise a file to a file.
 
     Args:
@@ -129,7 +129,7 @@ def stream(
         on_tile: Called after each tile.
 
     Returns:
-        Height and width.
+        What was done.
 
     Raises:
         MemoryLimitError: not even strips fit.
@@ -142,7 +142,7 @@ def stream(
     bands = (band for _, band in painted_bands(Strips(photo).read, plan.tiling, paint, on_tile))
     with atomic_file(target) as draft:
         _encode(draft, target, png_stream(strips.height, strips.width, bands))
-    return strips.height, strips.width
+    return plan
 
 
 def _encode(draft: Path, target: Path, content: Iterable[bytes]) -> None:

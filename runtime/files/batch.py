@@ -225,7 +225,8 @@ def _make_in_strips(
     photo, target = job.source.path, job.target
     if stylizer.bounded is None or photo is None or target is None:
         raise too_large
-    height, width = stream_within(photo, target, stylizer.bounded, control, metadata, too_large)
+    plan = stream_within(photo, target, stylizer.bounded, control, metadata, too_large)
+    height, width = plan.size
     return _Made(width=width, height=height, frames=1, notes=_notes_on_pages(file, name))
 
 

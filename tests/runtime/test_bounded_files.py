@@ -1,6 +1,5 @@
 """Files within a limit, by the peak memory of a process of their own."""
 
-import json
 import re
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nstc.benchmarks.device_memory import measure_within
 from nstc.compress.checking import sample_picture
 from nstc.core.bundle import Bundle
 from nstc.core.errors import MemoryLimitError
@@ -21,36 +21,6 @@ from nstc.runtime.memory import parse_bytes
 from nstc.runtime.session import open_session
 
 MB = 1_000_000
-
-STYLISE = """
-import json, sys
-from pathlib import Path
-import nstc.cli.app
-from nstc.runtime.bounded import BoundedPainter, bounded_painter
-from nstc.runtime.bounded_files import stylise_within
-from nstc.runtime.resident import peak_bytes
-photo, target, model, limit = sys.argv[1:]
-plans = []
-plan = BoundedPainter.plan
-def remember(*arguments):
-    plans.append(plan(*arguments))
-    return plans[-1]
-BoundedPainter.plan = remember
-painter = bounded_painter(model, threads=1, limit_bytes=int(limit))
-height, width = stylise_within(Path(photo), Path(target), painter)
-print(json.dumps({"peak": peak_bytes(), "predicted": plans[-1].peak_bytes,
-                  "tiles": plans[-1].tiling.count, "size": [height, width]}))
-"""
-
-
-def in_its_own_process(photo: Path, target: Path, bundle: Bundle, limit: int) -> dict:
-    ran = subprocess.run(
-        [sys.executable, "-c", STYLISE, photo, target, bundle.path, str(limit)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(ran.stdout)
 
 
 def large_photo(path: Path, width: int, height: int) -> Path:
@@ -75,13 +45,13 @@ def test_the_least_that_a_refusal_names_is_kept_to(
     named = re.search(r"give --max-ram (\d+MB)", refused.stderr)
     assert named is not None, refused.stderr
     limit = parse_bytes(named[1]) + 2 * MB  # what a process holds differs by some pages
-    done = in_its_own_process(photo, target, tiles_bundle, limit)
-    assert done["tiles"] > 1
-    assert done["size"] == [901, 1203]
-    assert 0.75 * done["predicted"] < done["peak"] <= done["predicted"] <= limit
-    whole = in_its_own_process(photo, tmp_path / "whole.png", tiles_bundle, 1000 * MB)
-    assert whole["tiles"] == 1
-    assert limit < whole["peak"] <= whole["predicted"]
+    done = measure_within(photo, target, tiles_bundle.path, limit_bytes=limit)
+    assert done.tiles > 1
+    assert (done.height, done.width) == (901, 1203)
+    assert 0.75 * done.predicted_bytes < done.peak_bytes <= done.predicted_bytes <= limit
+    whole = measure_within(photo, tmp_path / "whole.png", tiles_bundle.path, limit_bytes=1000 * MB)
+    assert whole.tiles == 1
+    assert limit < whole.peak_bytes <= whole.predicted_bytes
     tiled, untiled = (read_picture(tmp_path / name).rgb for name in ("out.png", "whole.png"))
     assert np.array_equal(tiled, untiled)
     shipped = open_session(tiles_bundle, threads=1).run(read_picture(photo).rgb)
@@ -117,7 +87,7 @@ class TestWhatPillowCantDo:
     def test_goes_through_in_strips(self, tight, photo, tmp_path) -> None:
         pytest.importorskip("pyvips", reason='not installed: pip install "nstc[huge]"')
         target = tmp_path / "out.png"
-        assert stylise_within(photo, target, tight) == (901, 1203)
+        assert stylise_within(photo, target, tight).size == (901, 1203)
         whole = tight.session.run(read_picture(photo).rgb)
         difference = np.abs(read_picture(target).rgb.astype(int) - whole)
         # two decoders of JPEG may round differently, which the network makes more of
@@ -145,21 +115,18 @@ class TestWhatPillowCantDo:
 class TestAHundredMegapixels:
     """12000 x 9000, of which the decoded picture alone is 324 MB."""
 
-    @pytest.fixture(scope="class")
-    def scan(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        return large_photo(tmp_path_factory.mktemp("scan") / "scan.jpg", 12_000, 9_000)
-
     @pytest.mark.parametrize(("limit", "with_pillow"), [(900 * MB, True), (400 * MB, False)])
     def test_stays_within(
-        self, scan: Path, tiles_bundle: Bundle, tmp_path: Path, limit: int, with_pillow: bool
+        self, tiles_bundle: Bundle, tmp_path: Path, limit: int, with_pillow: bool
     ) -> None:
+        scan = large_photo(tmp_path / "scan.jpg", 12_000, 9_000)
         if not with_pillow:
             pytest.importorskip("pyvips", reason='not installed: pip install "nstc[huge]"')
         target = tmp_path / "out.jpg"
-        done = in_its_own_process(scan, target, tiles_bundle, limit)
+        done = measure_within(scan, target, tiles_bundle.path, limit_bytes=limit)
         print(f"limit {limit / MB:.0f} MB: {done}")  # noqa: T201  (a figure for the documentation)
-        assert done["size"] == [9_000, 12_000]
-        assert done["peak"] <= limit
-        assert 0.75 * done["predicted"] < done["peak"] <= done["predicted"]
+        assert (done.height, done.width) == (9_000, 12_000)
+        assert done.peak_bytes <= limit
+        assert 0.75 * done.predicted_bytes < done.peak_bytes <= done.predicted_bytes
         with Image.open(target) as image:
             assert image.size == (12_000, 9_000)

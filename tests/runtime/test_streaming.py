@@ -34,7 +34,7 @@ def test_the_file_is_the_one_that_is_painted_as_a_whole(
     painter: BoundedPainter, photo: Path, tmp_path: Path, ending: str
 ) -> None:
     target = tmp_path / f"out{ending}"
-    assert stream(photo, target, painter) == (203, 330)
+    assert stream(photo, target, painter).size == (203, 330)
     whole = painter.session.run(read_picture(photo).rgb)
     assert np.array_equal(read_picture(target).rgb, whole)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
