@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from nstc.benchmarks.subjects import FLOAT, find_subject, teacher_of
+from nstc.core.bundle import TILES_ARTIFACT
 from nstc.core.errors import ArtifactError, BundleError, TeacherError
 from nstc.core.files import sha256_of
 from nstc.core.manifest import Origin
@@ -90,3 +91,9 @@ def test_a_missing_artifact_says_how_to_make_it(make_bundle, monkeypatch, tmp_pa
 def test_what_is_no_model_is_a_bundle_error(tmp_path):
     with pytest.raises(BundleError, match="does not exist"):
         find_subject(tmp_path / "nothing")
+
+
+def test_the_file_for_tiles_is_the_int8_network_again_and_no_row(make_bundle):
+    subject = find_subject(make_bundle("student", {"int8.onnx": 1.0, TILES_ARTIFACT: 1.0}).path)
+    assert TILES_ARTIFACT in subject.bundle.artifacts
+    assert subject.artifacts(64) == ("int8.onnx",)

@@ -10,7 +10,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from nstc.cli.app import app
-from nstc.core.errors import ImageError, MissingExtraError, OptionError
+from nstc.core.errors import (
+    ArtifactError,
+    ImageError,
+    MemoryLimitError,
+    MissingExtraError,
+    OptionError,
+)
+from nstc.runtime.resident import resident_bytes
 
 
 def stylize(*arguments, **options):
@@ -197,3 +204,49 @@ def test_an_output_is_asked_for(bundle, save_picture, pixels) -> None:
     done = stylize(save_picture(pixels), "-m", bundle.path)
     assert done.exit_code == 2
     assert "--output" in done.output
+
+
+class TestMaxRam:
+    @pytest.fixture
+    def within(self, bundle, tmp_path):
+        """By a file that can't be cut: the negative, in float."""
+
+        def run(limit, *photos, options=()):
+            common = ["-m", bundle.path, "-o", tmp_path / "out", "--threads", 1]
+            return stylize(*photos, *common, "--max-ram", limit, "--artifact", "float", *options)
+
+        return run
+
+    def test_a_picture_that_fits(self, within, save_picture, pixels, tmp_path) -> None:
+        done = within("64GB", save_picture(pixels))
+        assert done.exit_code == 0, done.output
+        with Image.open(tmp_path / "out" / "photo.png") as painted:
+            np.testing.assert_array_equal(np.asarray(painted), 255 - pixels)
+
+    def test_one_that_does_not(self, within, save_picture, pixels, tmp_path) -> None:
+        done = within("1MB", save_picture(pixels))
+        assert isinstance(done.exception, MemoryLimitError)
+        assert "53x37 needs" in str(done.exception)
+        assert "or --allow-approximate-tiles" in str(done.exception)
+        assert not (tmp_path / "out").exists()
+
+    def test_one_that_does_not_keeps_no_other_from_being_done(
+        self, within, save_picture, pixels, tmp_path
+    ) -> None:
+        small, large = save_picture(pixels, "a.png"), tmp_path / "large.png"
+        Image.new("RGB", (8000, 4000)).save(large)
+        done = within(f"{resident_bytes() // 1000 + 100_000}KB", large, small)
+        assert isinstance(done.exception, ImageError)
+        assert "8000x4000 needs" in str(done.exception)
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+
+    def test_a_student_without_the_file_for_tiles(self, bundle, save_picture, pixels, tmp_path):
+        options = ["-m", bundle.path, "-o", tmp_path / "out.png", "--max-ram", "64GB"]
+        done = stylize(save_picture(pixels), *options)
+        assert isinstance(done.exception, ArtifactError)
+        assert "--format tiles" in str(done.exception)
+
+    @pytest.mark.parametrize("limit", ["256", "lots", "-1MB"])
+    def test_what_is_no_size(self, within, save_picture, pixels, limit) -> None:
+        done = within(limit, save_picture(pixels))
+        assert isinstance(done.exception, OptionError)

@@ -94,6 +94,15 @@ def test_each_colour_is_normalised_by_its_own_mean_and_deviation(
     assert expected.std() > 50
 
 
+def test_a_flat_pictures_tiles_are_not_divided_by_nothing(
+    space_to_depth_body: onnx.ModelProto, noise: Pixels
+) -> None:
+    model = deployed_graph(space_to_depth_body, STUDENT_EDGES, statistics_input=True)
+    mean = noise.mean(axis=(0, 1)) / 255
+    flat, floor = (np.stack([mean, np.full(3, d)]).astype(np.float32) for d in (0, 0.02))
+    assert np.array_equal(run(model, noise, stats=flat), run(model, noise, stats=floor))
+
+
 def test_a_flat_picture_is_not_divided_by_nothing(space_to_depth_body: onnx.ModelProto) -> None:
     flat = np.full((9, 6, 3), 255, np.uint8)
     flat[0, 0] = 250

@@ -14,12 +14,15 @@ from torch import nn
 from nstc.compress import exporting
 from nstc.compress.checking import eager_reference, sample_picture
 from nstc.compress.exporting import ensure_artifact, export, parse_size
+from nstc.compress.quantization import QuantizationReport
 from nstc.core.bundle import Bundle, open_bundle
-from nstc.core.errors import ExportMismatchError, OptionError, PhotosError
+from nstc.core.errors import ArtifactError, ExportMismatchError, OptionError, PhotosError
 from nstc.core.photos import PhotoSet
 from nstc.models.student import Student
 from nstc.models.transformer import TransformerNet
 from nstc.runtime.artifact_cache import cached_artifact
+from nstc.runtime.channel_statistics import channel_statistics
+from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import open_session
 
 SIZES = [(64, 96), (67, 45), (1, 1), (5000, 40)]
@@ -335,3 +338,31 @@ def test_a_size_is_height_by_width() -> None:
 def test_a_text_that_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(OptionError, match="expected HEIGHTxWIDTH"):
         parse_size(text)
+
+
+def test_a_quantized_student_gets_a_file_for_tiles(
+    quantized: tuple[Bundle, Bundle, QuantizationReport], tmp_path: Path
+) -> None:
+    _, made, _ = quantized
+    (path,) = export(made, formats=["tiles"], output=tmp_path)
+    assert path == tmp_path / "model.int8.tiles.onnx"
+    session = OnnxSession(path, "int8.tiles.onnx", 1)
+    picture = sample_picture(96, 128)
+    whole = OnnxSession(made.artifact("int8"), "int8.onnx", 1)
+    assert session.takes_statistics
+    assert not whole.takes_statistics
+    assert np.abs(session.run(picture).astype(int) - whole.run(picture)).max() <= 1
+    statistics = channel_statistics(picture)
+    brighter = session.run_tile(picture, statistics - np.float32([[0.2], [0]]))
+    assert np.abs(brighter.astype(int) - session.run(picture)).mean() > 1
+
+
+def test_a_global_network_gets_no_file_for_tiles(teacher_bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"can't be cut into tiles.*locality global"):
+        export(teacher_bundle, formats=["tiles"], output=tmp_path)
+    assert list(tmp_path.glob("*.onnx")) == []
+
+
+def test_tiles_need_the_int8_file(student_bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="nstc quantize"):
+        export(student_bundle, formats=["tiles"], output=tmp_path)
