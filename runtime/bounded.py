@@ -152,10 +152,10 @@ class BoundedPainter:
 
     def painted(self, rgb: Pixels, control: Control = PLAIN) -> Pixels:
         """Stylise a picture (H, W, 3) that the caller keeps; see `plan`."""
-        size_bytes = checked(rgb).nbytes
-        held = PictureCost(decoding=0, painting=size_bytes, encoding=0)
+        held = PictureCost(decoding=0, painting=2 * checked(rgb).nbytes, encoding=0)
         plan = self.plan(rgb.shape[0], rgb.shape[1], held, control)
-        return self.paint(rgb.copy(), plan, control)
+        overwritten = plan.tiling.count > 1 and not control.resizes
+        return self.paint(rgb.copy() if overwritten else rgb, plan, control)
 
     def paint(
         self,

@@ -214,6 +214,8 @@ def _vips() -> Any:
     missing = availability()
     if missing is not None:
         raise MissingExtraError(missing)
+    # read once, when the library is loaded; with more threads it holds more strips at a time
+    os.environ.setdefault("VIPS_CONCURRENCY", "1")
     import pyvips
 
     pyvips.cache_set_max(0)  # results are not asked for twice

@@ -112,6 +112,7 @@ class TestWhatPillowCantDo:
 
 
 @pytest.mark.memory
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 class TestAHundredMegapixels:
     """12000 x 9000, of which the decoded picture alone is 324 MB."""
 
