@@ -187,7 +187,9 @@ class BoundedPainter:
         if control.strength == 0:
             return lambda tile: tile
         run = self._run_of(statistics)
-        return lambda tile: blended(tile, run(tile), control)
+        return lambda tile: blended(
+            tile, run(tile), strength=control.strength, preserve_color=control.preserve_color
+        )
 
     def _run_of(self, statistics: Callable[[], npt.NDArray[np.float32]]) -> Paint:
         session = self._statistics_session

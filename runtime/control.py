@@ -143,27 +143,33 @@ def controlled(photo: Pixels, control: Control, transfer: Transfer) -> Pixels:
     Returns:
         (H, W, 3) uint8, of the photograph's size unless `control.size` says otherwise.
     """
-    sizes = sizes_of(*photo.shape[:2], control)
+    height, width = photo.shape[:2]
+    sizes = sizes_of(height, width, control)
     scaled = resize(photo, *sizes.photo)
     target = photo if control.upscale_to_original else scaled
     if control.strength == 0:
         return target
     painted = transfer(resize(scaled, *sizes.network))
-    return blended(target, resize(painted, *sizes.result), control)
+    return blended(
+        target,
+        resize(painted, *sizes.result),
+        strength=control.strength,
+        preserve_color=control.preserve_color,
+    )
 
 
-def blended(photo: Pixels, painted: Pixels, control: Control) -> Pixels:
+def blended(photo: Pixels, painted: Pixels, *, strength: float, preserve_color: bool) -> Pixels:
     """Mix a photograph and what was made of it, both (H, W, 3) uint8; see the formulas above."""
-    if not control.blends:
+    if strength == 1 and not preserve_color:
         return painted
     mixed = np.empty_like(photo)
     for top in range(0, len(photo), _ROWS):
         rows = slice(top, top + _ROWS)
         before = photo[rows].astype(np.float32)
         change = painted[rows].astype(np.float32) - before
-        if control.preserve_color:
+        if preserve_color:
             change = np.repeat(_brightness(change), 3, axis=2)
-        mixed[rows] = np.clip(np.rint(before + control.strength * change), 0, 255).astype(np.uint8)
+        mixed[rows] = np.clip(np.rint(before + strength * change), 0, 255).astype(np.uint8)
     return mixed
 
 

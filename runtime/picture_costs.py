@@ -7,7 +7,7 @@ from PIL import Image
 
 from nstc.core.images.converting import has_alpha
 from nstc.core.images.writing import WITHOUT_ALPHA
-from nstc.runtime.control import Control, Sizes, blending_bytes, sizes_of
+from nstc.runtime.control import Control, blending_bytes, sizes_of
 from nstc.runtime.memory import PictureCost
 
 _RGB: Final = 3
@@ -66,23 +66,32 @@ def scaled_cost(cost: PictureCost, height: int, width: int, control: Control) ->
     if not control.resizes:
         return cost
     sizes = sizes_of(height, width, control)
-    photo, network = _rgb_bytes(sizes.photo), _rgb_bytes(sizes.network)
+    scaled = _array_bytes((height, width), sizes.photo)
+    given = _array_bytes(sizes.photo, sizes.network)
     return PictureCost(
-        decoding=max(cost.decoding, cost.painting + _scaling_bytes((height, width), sizes)),
-        painting=cost.painting + photo + 2 * network,
+        decoding=max(cost.decoding, cost.painting + _scaling_bytes((height, width), control)),
+        painting=cost.painting + scaled + given + _rgb_bytes(sizes.network),
         encoding=round(cost.encoding * math.prod(sizes.result) / (height * width)),
     )
 
 
-def _scaling_bytes(original: tuple[int, int], sizes: Sizes) -> int:
+def _scaling_bytes(original: tuple[int, int], control: Control) -> int:
     """The most that scaling and mixing take, beside the photograph."""
-    photo, network = _rgb_bytes(sizes.photo), _rgb_bytes(sizes.network)
+    sizes = sizes_of(*original, control)
+    scaled = _array_bytes(original, sizes.photo)
+    painted = _rgb_bytes(sizes.network)
+    mixing = blending_bytes(*sizes.result) - 2 * _rgb_bytes(sizes.result) if control.blends else 0
     return max(
         _resize_bytes(original, sizes.photo),
-        photo + _resize_bytes(sizes.photo, sizes.network),
-        photo + network + _resize_bytes(sizes.network, sizes.result),
-        photo + network + blending_bytes(*sizes.result),
+        scaled + _resize_bytes(sizes.photo, sizes.network),
+        scaled + painted + _resize_bytes(sizes.network, sizes.result),
+        scaled + painted + _array_bytes(sizes.network, sizes.result) + mixing,
     )
+
+
+def _array_bytes(before: tuple[int, int], after: tuple[int, int]) -> int:
+    """Of the scaled picture; none where it is the one before."""
+    return 0 if before == after else _rgb_bytes(after)
 
 
 def _resize_bytes(before: tuple[int, int], after: tuple[int, int]) -> int:

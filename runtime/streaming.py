@@ -18,7 +18,7 @@ from nstc.core.errors import ImageError, MissingExtraError, OutputError
 from nstc.core.files import atomic_file
 from nstc.core.images import Pixels, format_of
 from nstc.runtime.bands import OnTile, painted_bands
-from nstc.runtime.bounded import BoundedPainter
+from nstc.runtime.bounded import BoundedPainter, Plan
 from nstc.runtime.channel_statistics import ChannelHistogram
 from nstc.runtime.control import PLAIN, Control
 from nstc.runtime.memory import PictureCost

@@ -236,8 +236,9 @@ class TestMaxRam:
         small, large = save_picture(pixels, "a.png"), tmp_path / "large.png"
         Image.new("RGB", (8000, 4000)).save(large)
         done = within(f"{resident_bytes() // 1000 + 100_000}KB", large, small)
-        assert isinstance(done.exception, ImageError)
-        assert "8000x4000 needs" in str(done.exception)
+        assert done.exit_code != 0
+        assert "8000x4000 needs" in done.stderr
+        assert "1 of 2 pictures could not be stylised" in str(done.exception)
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
 
     def test_a_student_without_the_file_for_tiles(self, bundle, save_picture, pixels, tmp_path):
@@ -245,6 +246,18 @@ class TestMaxRam:
         done = stylize(save_picture(pixels), *options)
         assert isinstance(done.exception, ArtifactError)
         assert "--format tiles" in str(done.exception)
+
+    def test_an_animation_is_refused(self, within, save_picture, pixels, tmp_path) -> None:
+        frames = [Image.fromarray(pixels), Image.fromarray(255 - pixels)]
+        frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+        done = within("64GB", tmp_path / "a.gif")
+        assert isinstance(done.exception, OptionError)
+        assert "is an animation" in str(done.exception)
+
+    def test_memory_of_another_device(self, within, save_picture, pixels) -> None:
+        done = within("64GB", save_picture(pixels), options=["--provider", "cuda"])
+        assert isinstance(done.exception, OptionError)
+        assert "provider is cuda" in str(done.exception)
 
     @pytest.mark.parametrize("limit", ["256", "lots", "-1MB"])
     def test_what_is_no_size(self, within, save_picture, pixels, limit) -> None:

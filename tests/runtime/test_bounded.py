@@ -13,6 +13,7 @@ from nstc.core.errors import ArtifactError, ImageError, MemoryLimitError
 from nstc.core.images import Pixels
 from nstc.core.manifest import Contract
 from nstc.runtime.bounded import BoundedPainter, bounded_painter
+from nstc.runtime.control import Control, controlled
 from nstc.runtime.memory import PictureCost, Work
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import Session, open_session
@@ -124,6 +125,36 @@ def test_an_array_is_painted_and_left_as_it_was(student: OnnxSession, tiles_bund
     painter = painter_within(student, tiles_bundle.manifest.contract, 66 * MB)
     assert np.array_equal(painter.painted(rgb), student.run(rgb))
     assert np.array_equal(rgb, before)
+
+
+CONTROLS = [
+    Control(strength=0.4),
+    Control(strength=0),
+    Control(preserve_color=True),
+    Control(style_scale=2),
+    Control(style_scale=0.7, strength=1.5),
+    Control(size=300),
+    Control(size=300, upscale_to_original=True, strength=0.5, preserve_color=True),
+    Control(size=200, strength=0),
+]
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_controls_do_in_tiles_what_they_do_without(
+    student: OnnxSession, tiles_bundle: Bundle, control: Control
+) -> None:
+    rgb = sample_picture(390, 510)
+    before = rgb.copy()
+    painter = painter_within(student, tiles_bundle.manifest.contract, 68 * MB)
+    tiled = painter.painted(rgb, control)
+    assert np.array_equal(tiled, controlled(rgb, control, student.run))
+    assert np.array_equal(rgb, before)
+
+
+def test_such_pictures_are_cut(student: OnnxSession, tiles_bundle: Bundle) -> None:
+    painter = painter_within(student, tiles_bundle.manifest.contract, 68 * MB)
+    assert painter.plan(390, 510, NOTHING, CONTROLS[0]).tiling.count > 1
+    assert painter.plan(390, 510, NOTHING, CONTROLS[4]).size == (557, 729)
 
 
 def test_what_is_no_picture_is_refused(student: OnnxSession, tiles_bundle: Bundle) -> None:

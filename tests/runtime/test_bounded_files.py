@@ -7,18 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from nstc.benchmarks.device_memory import measure_within
 from nstc.compress.checking import sample_picture
-from nstc.core.bundle import Bundle
+from nstc.core.bundle import TILES_ARTIFACT, Bundle
 from nstc.core.errors import MemoryLimitError
 from nstc.core.images import read_picture
-from nstc.runtime import bounded_files, streaming
-from nstc.runtime.bounded import bounded_painter
-from nstc.runtime.bounded_files import stylise_within
-from nstc.runtime.memory import parse_bytes
+from nstc.runtime import bounded_files
+from nstc.runtime.control import PLAIN, Control
+from nstc.runtime.files.batch import BatchOptions, Outcome, stylize_files
+from nstc.runtime.memory import PictureCost, parse_bytes
 from nstc.runtime.session import open_session
+from nstc.runtime.stylizer import Stylizer
 
 MB = 1_000_000
 
@@ -41,7 +42,7 @@ def test_the_least_that_a_refusal_names_is_kept_to(
 ) -> None:
     target = tmp_path / "out.png"
     refused = nstc_stylize(photo, target, "--max-ram", "1MB")
-    assert refused.returncode == 54
+    assert refused.returncode == 55
     named = re.search(r"give --max-ram (\d+MB)", refused.stderr)
     assert named is not None, refused.stderr
     limit = parse_bytes(named[1]) + 2 * MB  # what a process holds differs by some pages
@@ -56,6 +57,38 @@ def test_the_least_that_a_refusal_names_is_kept_to(
     assert np.array_equal(tiled, untiled)
     shipped = open_session(tiles_bundle, threads=1).run(read_picture(photo).rgb)
     assert np.abs(shipped.astype(int) - tiled).max() <= 1
+
+
+def test_alpha_metadata_and_controls_are_as_without_a_limit(
+    tiles_bundle: Bundle, tmp_path: Path
+) -> None:
+    rgba = np.dstack([sample_picture(60, 90), np.arange(5400).reshape(60, 90).astype(np.uint8)])
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "A"
+    exif[ExifTags.Base.Orientation] = 6
+    photo = tmp_path / "a.png"
+    Image.fromarray(rgba).save(photo, exif=exif)
+    control = Control(strength=0.7, size=70)
+    options = BatchOptions(control=control, keep_metadata=True)
+    for name, limit in (("within", 1000 * MB), ("without", None)):
+        stylizer = Stylizer(tiles_bundle, artifact=TILES_ARTIFACT, max_ram_bytes=limit, threads=1)
+        (outcome,) = stylize_files([str(photo)], str(tmp_path / f"{name}.png"), stylizer, options)
+        assert (outcome.status, outcome.width, outcome.height) == ("done", 47, 70)
+    within, without = ((tmp_path / f"{name}.png").read_bytes() for name in ("within", "without"))
+    assert within == without
+    with Image.open(tmp_path / "within.png") as image:
+        assert image.mode == "RGBA"
+        assert image.getexif()[ExifTags.Base.Artist] == "A"
+
+
+def test_a_path_given_from_python_is_read_in_bands(tiles_bundle: Bundle, photo: Path) -> None:
+    stylizer = Stylizer(tiles_bundle, artifact=TILES_ARTIFACT, max_ram_bytes=10**9, threads=1)
+    shipped = Stylizer(tiles_bundle, artifact=TILES_ARTIFACT, threads=1)
+    assert np.array_equal(np.asarray(stylizer(photo)), np.asarray(shipped(photo)))
+    assert stylizer.bounded is not None
+    assert stylizer.bounded.last_plan is not None
+    with pytest.raises(MemoryLimitError, match="1203x901 needs"):
+        Stylizer(tiles_bundle, max_ram_bytes=MB, threads=1)(photo)
 
 
 @pytest.fixture
@@ -75,40 +108,64 @@ class TestWhatPillowCantDo:
     """Between what Pillow needs, 3 bytes a pixel and more, and what strips need."""
 
     @pytest.fixture
-    def tight(self, tiles_bundle, monkeypatch):
-        """A painter that would need the earth for a picture as a whole, and little for strips."""
+    def stylise(self, tiles_bundle, monkeypatch):
+        """With what would need the earth for a picture as a whole, and little for strips."""
         monkeypatch.setattr(
             bounded_files,
             "cost_of",
-            lambda *_: streaming.PictureCost(decoding=10**12, painting=0, encoding=0),
+            lambda *_, **_options: PictureCost(decoding=10**12, painting=0, encoding=0),
         )
-        return bounded_painter(tiles_bundle, threads=1, limit_bytes=1000 * MB)
+        stylizer = Stylizer(tiles_bundle, threads=1, max_ram_bytes=1000 * MB)
 
-    def test_goes_through_in_strips(self, tight, photo, tmp_path) -> None:
+        def run(photo: Path, target: Path, **options) -> Outcome:
+            (outcome,) = stylize_files([str(photo)], str(target), stylizer, BatchOptions(**options))
+            return outcome
+
+        return run
+
+    @pytest.mark.parametrize("control", [PLAIN, Control(strength=0.5, preserve_color=True)])
+    def test_goes_through_in_strips(self, stylise, photo, tiles_bundle, tmp_path, control) -> None:
         pytest.importorskip("pyvips", reason='not installed: pip install "nstc[huge]"')
         target = tmp_path / "out.png"
-        assert stylise_within(photo, target, tight).size == (901, 1203)
-        whole = tight.session.run(read_picture(photo).rgb)
+        outcome = stylise(photo, target, control=control)
+        assert (outcome.status, outcome.width, outcome.height) == ("done", 1203, 901)
+        whole = Stylizer(tiles_bundle, threads=1).paint(read_picture(photo), control).rgb
         difference = np.abs(read_picture(target).rgb.astype(int) - whole)
         # two decoders of JPEG may round differently, which the network makes more of
         assert np.mean(difference) < 0.5
 
-    def test_says_what_is_missing(self, tight, photo, tmp_path, monkeypatch) -> None:
+    def test_says_what_is_missing(self, stylise, photo, tmp_path, monkeypatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-        with pytest.raises(MemoryLimitError, match=r'pip install "nstc\[huge\]"'):
-            stylise_within(photo, tmp_path / "out.png", tight)
+        error = stylise(photo, tmp_path / "out.png").error
+        assert isinstance(error, MemoryLimitError)
+        assert 'pip install "nstc[huge]"' in str(error)
 
-    def test_says_which_files_can_be_written(self, tight, photo, tmp_path) -> None:
+    @pytest.mark.parametrize(
+        ("name", "options", "told"),
+        [
+            ("out.webp", {}, "A JPEG, PNG or TIFF file"),
+            ("out.png", {"control": Control(size=100)}, "leave out --size and --style-scale"),
+            ("out.png", {"keep_metadata": True}, "leave out --metadata keep"),
+        ],
+    )
+    def test_says_what_keeps_it_from_strips(self, stylise, tmp_path, name, options, told) -> None:
         pytest.importorskip("pyvips", reason='not installed: pip install "nstc[huge]"')
-        with pytest.raises(MemoryLimitError, match="A JPEG, PNG or TIFF file"):
-            stylise_within(photo, tmp_path / "out.webp", tight)
+        path = tmp_path / "a.jpg"
+        exif = Image.Exif()
+        exif[ExifTags.Base.Artist] = "A"
+        Image.fromarray(sample_picture(60, 40)).save(path, exif=exif)
+        error = stylise(path, tmp_path / name, **options).error
+        assert isinstance(error, MemoryLimitError)
+        assert told in str(error)
+        assert not (tmp_path / name).exists()
 
-    def test_says_why_strips_will_not_do(self, tight, tmp_path) -> None:
+    def test_says_why_strips_will_not_do(self, stylise, tmp_path) -> None:
         pytest.importorskip("pyvips", reason='not installed: pip install "nstc[huge]"')
         path = tmp_path / "alpha.png"
         Image.fromarray(sample_picture(60, 40)).convert("RGBA").save(path)
-        with pytest.raises(MemoryLimitError, match="it has an alpha channel"):
-            stylise_within(path, tmp_path / "out.png", tight)
+        error = stylise(path, tmp_path / "out.png").error
+        assert isinstance(error, MemoryLimitError)
+        assert "it has an alpha channel" in str(error)
 
 
 @pytest.mark.memory

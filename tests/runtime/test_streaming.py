@@ -102,7 +102,7 @@ def test_a_painter_that_fails_stops_the_encoder(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        stream(photo, tmp_path / "out.png", painter, fail)
+        stream(photo, tmp_path / "out.png", painter, on_tile=fail)
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image, ImageCms, features
 
 from nstc.core.errors import ImageError
-from nstc.core.images import picture_of, read_picture
+from nstc.core.images import banded_decoding, picture_of, read_picture
+from nstc.core.images.reading import ImageFile
 
 ADOBE_RGB_XYZ = np.array(
     [[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]]
@@ -94,6 +95,16 @@ def test_srgb_itself_is_not_touched(pixels) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     image.info["icc_profile"] = profile
     np.testing.assert_array_equal(picture_of(image).rgb, pixels)
+
+
+def test_a_file_read_in_bands(save, pixels, monkeypatch) -> None:
+    monkeypatch.setattr(banded_decoding, "_BAND_PIXELS", 100)
+    image = Image.fromarray(pixels).convert("RGBA")
+    path = save(image, "a.png", icc_profile=adobe_rgb())
+    with ImageFile(path) as file:
+        in_bands = file.picture(in_bands=True)
+    np.testing.assert_array_equal(in_bands.rgb, read_picture(path).rgb)
+    assert not np.array_equal(in_bands.rgb, pixels)
 
 
 def test_cielab_without_a_profile() -> None:

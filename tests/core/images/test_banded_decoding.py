@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from nstc.core import banded_decoding
-from nstc.core.banded_decoding import orientation_of, picture_in_bands, upright_size
-from nstc.core.images import Picture, picture_of
+from nstc.core.errors import ImageError
+from nstc.core.images import Picture, banded_decoding, read_picture
+from nstc.core.images.reading import ImageFile
 
 Save = Callable[..., Path]
 SIZE = (31, 23)
@@ -26,14 +26,14 @@ def photo(mode: str) -> Image.Image:
     rgba = Image.fromarray(rng.integers(0, 256, (SIZE[1], SIZE[0], 4), dtype=np.uint8))
     if mode == "I;16":
         return Image.fromarray(rng.integers(0, 65536, SIZE[::-1]).astype(np.uint16))
+    if mode == "LAB":
+        return Image.frombytes("LAB", SIZE, rgba.convert("RGB").tobytes())
     return rgba.convert(mode)
 
 
 def both(path: Path) -> tuple[Picture, Picture]:
-    with Image.open(path) as whole:
-        expected = picture_of(whole)
-    with Image.open(path) as image:
-        return picture_in_bands(image), expected
+    with ImageFile(path) as file:
+        return file.picture(in_bands=True), read_picture(path)
 
 
 def assert_same(ours: Picture, expected: Picture) -> None:
@@ -55,6 +55,8 @@ def assert_same(ours: Picture, expected: Picture) -> None:
         ("RGBA", "a.png"),
         ("I;16", "a.png"),
         ("RGB", "a.tif"),
+        ("LAB", "a.tif"),
+        ("F", "a.tif"),
     ],
 )
 def test_any_mode(mode: str, name: str, tmp_path: Path) -> None:
@@ -69,6 +71,27 @@ def test_a_palette_with_a_transparent_colour(tmp_path: Path) -> None:
     ours, expected = both(path)
     assert expected.alpha is not None
     assert_same(ours, expected)
+
+
+def test_deep_grey_with_a_transparent_colour(tmp_path: Path) -> None:
+    photo("I;16").save(tmp_path / "a.png", transparency=3)
+    assert_same(*both(tmp_path / "a.png"))
+
+
+def test_half_a_file_is_an_image_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    photo("RGB").save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with ImageFile(path) as file, pytest.raises(ImageError, match=r"a\.jpg can't be decoded"):
+        file.picture(in_bands=True)
+
+
+def test_the_decoded_file_is_let_go(tmp_path: Path) -> None:
+    photo("RGB").save(tmp_path / "a.png")
+    with ImageFile(tmp_path / "a.png") as file:
+        file.picture(in_bands=True)
+        with pytest.raises(ValueError, match="closed image"):
+            file.image.load()
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
@@ -90,5 +113,5 @@ def test_the_upright_size_is_known_before_decoding(
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = turn
     photo("RGB").save(tmp_path / "a.jpg", exif=exif)
-    with Image.open(tmp_path / "a.jpg") as image:
-        assert upright_size(image, orientation_of(image)) == size
+    with ImageFile(tmp_path / "a.jpg") as file:
+        assert file.upright_size() == size[::-1]
