@@ -12,6 +12,9 @@ from nstc.core.images import FORMATS
 ALL: Final = "all pictures"
 """Stands for files with an ending of `FORMATS`."""
 
+_Identity = tuple[int, int]
+"""Numbers of the device and of the folder on it."""
+
 Found = tuple[Path, ImageError | None]
 
 
@@ -30,18 +33,21 @@ def files_in(folder: Path, pattern: str = ALL, leave_out: Path | None = None) ->
     Yields:
         Paths that begin with `folder`, and what is wrong with them.
     """
-    seen = set() if leave_out is None else {os.path.realpath(leave_out)}
-    waiting: list[tuple[Path, frozenset[str]]] = [(Path(), frozenset())]
+    seen = set() if leave_out is None or not leave_out.exists() else {_identity(leave_out)}
+    waiting: list[tuple[Path, frozenset[_Identity]]] = [(Path(), frozenset())]
     while waiting:
         inner, above = waiting.pop()
         here = folder / inner
-        real = os.path.realpath(here)
-        if real in above:
-            yield here, ImageError(f"{here} is a link back into a folder above it: not followed.")
-        if real in seen:
-            continue
-        seen.add(real)
         try:
+            itself = _identity(here)
+            if itself in above:
+                yield (
+                    here,
+                    ImageError(f"{here} is a link back into a folder above it: not followed."),
+                )
+            if itself in seen:
+                continue
+            seen.add(itself)
             names, folders = _listed(here)
         except OSError as error:
             yield here, ImageError(f"{here} can't be read: {error.strerror}.")
@@ -49,7 +55,13 @@ def files_in(folder: Path, pattern: str = ALL, leave_out: Path | None = None) ->
         for name in names:
             if _matches(inner / name, pattern):
                 yield here / name, None
-        waiting += [(inner / name, above | {real}) for name in reversed(folders)]
+        waiting += [(inner / name, above | {itself}) for name in reversed(folders)]
+
+
+def _identity(folder: Path) -> _Identity:
+    """Which folder it is, by whatever path."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _listed(folder: Path) -> tuple[list[str], list[str]]:
