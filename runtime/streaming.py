@@ -10,7 +10,7 @@ import select
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -37,7 +37,9 @@ _LIBRARY_BYTES: Final = 40_000_000
 _BYTES_PER_COLUMN: Final = 3_000
 """Of its strips, some hundred rows of them on the way in and on the way out."""
 
-_STRIP_ROWS: Final = 64
+_STRIP_ROWS: Final = 16
+"""Read at once: libvips holds several times as many."""
+
 _WAIT_S: Final = 0.1
 _UPRIGHT: Final = 1
 
@@ -50,10 +52,15 @@ def availability() -> str | None:
 
 
 class Strips:
-    """A photograph read from top to bottom, once for every `Strips`.
+    """A photograph read from top to bottom, once for every `Strips`. A context manager.
 
     Args:
         path: The file.
+
+    Attributes:
+        path: As it was given.
+        height: In pixels.
+        width: Likewise.
 
     Raises:
         MissingExtraError: pyvips is not installed.
@@ -62,18 +69,43 @@ class Strips:
     """
 
     def __init__(self, path: Path) -> None:
-        vips = _vips()
+        self._error = _vips().Error
         self.path = path
         try:
-            image = vips.Image.new_from_file(str(path), access="sequential", fail_on="truncated")
-        except vips.Error as error:
-            raise _unreadable(path, error) from error
-        _refuse_unstreamable(path, image)
+            self._stream = path.open("rb")
+        except OSError as error:
+            raise ImageError(f"{path} can't be read: {error.strerror}.") from error
+        try:
+            image = self._opened()
+        except BaseException:
+            self._stream.close()
+            raise
         self.height, self.width = int(image.height), int(image.width)
+        self._region = _vips().Region.new(image)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        del self._region  # libvips holds rows, and reads, for as long as it is there
+        self._stream.close()
+
+    def _opened(self) -> Any:
+        vips = _vips()
+        # not by its name: libvips would map the file, and all that was read would count as held
+        self._source = vips.SourceCustom()  # kept, since libvips calls what hangs on it
+        self._source.on_read(self._stream.read)
+        self._source.on_seek(self._stream.seek)
+        try:
+            image = vips.Image.new_from_source(
+                self._source, "", access="sequential", fail_on="truncated"
+            )
+        except vips.Error as error:
+            raise _unreadable(self.path, error) from error
+        _refuse_unstreamable(self.path, image)
         if "icc-profile-data" in image.get_fields():
             image = image.icc_transform("srgb", embedded=True)
-        self._error = vips.Error
-        self._region = vips.Region.new(image.colourspace("srgb").cast("uchar"))
+        return image.colourspace("srgb").cast("uchar")
 
     def read(self, start: int, rows: Pixels) -> None:
         """Fill rows (h, W, 3) with those from `start` on, which follow what was read before.
@@ -136,11 +168,11 @@ def stream(
         ImageError: the photograph can't be read in strips.
         OutputError: the place can't be written.
     """
-    strips = Strips(photo)
-    plan = painter.plan(strips.height, strips.width, streaming_cost(strips.width), control)
-    paint = painter.painter_of(strips.histogram().statistics, control)
-    bands = (band for _, band in painted_bands(Strips(photo).read, plan.tiling, paint, on_tile))
-    with atomic_file(target) as draft:
+    with Strips(photo) as strips:
+        plan = painter.plan(strips.height, strips.width, streaming_cost(strips.width), control)
+        paint = painter.painter_of(strips.histogram().statistics, control)
+    with Strips(photo) as strips, atomic_file(target) as draft:
+        bands = (band for _, band in painted_bands(strips.read, plan.tiling, paint, on_tile))
         _encode(draft, target, png_stream(strips.height, strips.width, bands))
     return plan
 

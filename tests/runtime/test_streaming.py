@@ -54,10 +54,10 @@ def test_a_jpeg_file_keeps_all_its_colour(
 def test_rows_are_those_that_pillow_reads(mode: str, tmp_path: Path) -> None:
     rgb = sample_picture(150, 60)
     Image.fromarray(rgb).convert(mode).save(tmp_path / "a.png")
-    strips = Strips(tmp_path / "a.png")
     rows = np.empty_like(rgb)
-    strips.read(0, rows[:100])
-    strips.read(100, rows[100:])
+    with Strips(tmp_path / "a.png") as strips:
+        strips.read(0, rows[:100])
+        strips.read(100, rows[100:])
     assert np.array_equal(rows, read_picture(tmp_path / "a.png").rgb)
 
 
