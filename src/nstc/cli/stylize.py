@@ -83,7 +83,7 @@ KeepOrStrip = Annotated[
     typer.Option(
         "--metadata",
         help="keep or strip EXIF and XMP. Stripped unless asked for: they say where and when a "
-        "photograph was taken, and with which camera.",
+        "photograph was taken, and with which camera. IPTC and PNG text are never taken along.",
     ),
 ]
 MaxPixels = Annotated[
