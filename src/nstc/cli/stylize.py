@@ -12,6 +12,8 @@ from nstc.core.errors import BatchError, OptionError
 if TYPE_CHECKING:
     from nstc.runtime.control import Control
     from nstc.runtime.files.batch import BatchOptions, Outcome
+    from nstc.runtime.files.fetching import FetchLimits
+    from nstc.runtime.stylizer import Stylizer
 
 _SCHEMA: Final = "nstc.stylize/1"
 _MB: Final = 1_000_000
@@ -173,10 +175,7 @@ def stylize(
     from nstc.core.images.limits import checked_limit
     from nstc.runtime.control import Control
     from nstc.runtime.files.batch import BatchOptions
-    from nstc.runtime.files.fetching import FetchLimits
     from nstc.runtime.files.folders import ALL
-    from nstc.runtime.memory import parse_bytes
-    from nstc.runtime.stylizer import Stylizer
 
     control = Control(
         strength=strength,
@@ -190,9 +189,7 @@ def stylize(
         keep_metadata=_keeps(metadata),
         skip_existing=skip_existing,
         max_pixels=checked_limit(MAX_PIXELS if max_pixels is None else max_pixels),
-        limits=FetchLimits(
-            max_bytes=max_download_mb * _MB, timeout_s=timeout, allow_private=allow_private
-        ),
+        limits=_limits(max_download_mb, timeout, allow_private),
         ending=None if format is None else ending_of(format),
         pattern=ALL if glob is None else glob,
     )
@@ -213,26 +210,42 @@ def stylize(
     else:
         video.refuse_on_pictures(flags)
         _refuse_streams_in_conflict(output, json_output)
-    stylizer = Stylizer(
+    stylizer = _opened(
         model,
+        max_ram,
         precision=precision,
         artifact=artifact,
         threads=threads,
         provider=provider,
-        max_ram_bytes=None if max_ram is None else parse_bytes(max_ram),
         approximate_tiles=allow_approximate_tiles,
     )
-    _warn(control)
     if of_video:
+        _warn(control)
         video.stylize_one(inputs, output, stylizer, options, flags, model, json_output)
     else:
         _run(inputs, output, stylizer, options, model=model, json_output=json_output)
 
 
+def _limits(max_download_mb: int, timeout_s: float, allow_private: bool) -> "FetchLimits":
+    from nstc.runtime.files.fetching import FetchLimits
+
+    return FetchLimits(
+        max_bytes=max_download_mb * _MB, timeout_s=timeout_s, allow_private=allow_private
+    )
+
+
+def _opened(model: str, max_ram: str | None, **options: Any) -> "Stylizer":
+    from nstc.runtime.memory import parse_bytes
+    from nstc.runtime.stylizer import Stylizer
+
+    max_ram_bytes = None if max_ram is None else parse_bytes(max_ram)
+    return Stylizer(model, max_ram_bytes=max_ram_bytes, **options)
+
+
 def _run(
     photos: list[str],
     output: str,
-    stylizer: Any,
+    stylizer: "Stylizer",
     options: "BatchOptions",
     *,
     model: str,
@@ -241,6 +254,7 @@ def _run(
     from nstc.runtime.files.batch import stylize_files
     from nstc.runtime.files.sources import is_many
 
+    _warn(options.control)
     many = is_many(photos)
 
     def report(outcome: "Outcome") -> None:
