@@ -192,7 +192,7 @@ class _Source:
         if static is not None:
             quantized = [self._int8(static)] if _INT8 in self.bundle.artifacts else []
             return [self._onnx(static), *quantized]
-        made = {
+        made: dict[str, Callable[[], Sequence[_File]]] = {
             "onnx": lambda: [self._onnx(None)],
             "torchscript": lambda: [self._torchscript()],
             "executorch": lambda: [self._executorch()],

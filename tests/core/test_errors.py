@@ -76,6 +76,7 @@ def test_the_codes_that_scripts_may_rely_on():
         "MemoryCapError": 52,
         "TargetError": 53,
         "BudgetError": 54,
+        "MemoryLimitError": 55,
         "NoGainError": 56,
         "BaselineError": 60,
         "CorruptBaselineError": 61,

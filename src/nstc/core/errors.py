@@ -179,12 +179,12 @@ class MemoryLimitError(NstcError):
 
     Args:
         message: In one line.
-        needed_bytes: The least.
+        needed_bytes: The least; 0 where it is not known.
     """
 
     exit_code = 55
 
-    def __init__(self, message: str, needed_bytes: int) -> None:
+    def __init__(self, message: str, needed_bytes: int = 0) -> None:
         super().__init__(message)
         self.needed_bytes = needed_bytes
 
