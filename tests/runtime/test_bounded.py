@@ -190,14 +190,14 @@ class TestOpening:
     def test_int8_of_a_student_is_run_by_the_file_that_takes_statistics(
         self, tiles_bundle: Bundle
     ) -> None:
-        painter = bounded_painter(tiles_bundle, threads=1, limit_bytes=10**9)
+        painter = bounded_painter(tiles_bundle, threads=1, limit_bytes=64 * 10**9)
         assert painter.session.artifact == TILES_ARTIFACT
         assert painter.cuts
 
     def test_a_bundle_without_it_says_how_to_make_it(self, bundle: Bundle) -> None:
         with pytest.raises(ArtifactError, match=f"nstc export {bundle.path} --format tiles"):
-            bounded_painter(bundle, threads=1, limit_bytes=10**9)
+            bounded_painter(bundle, threads=1, limit_bytes=64 * 10**9)
 
     def test_the_float_file_finds_statistics_itself_and_is_not_cut(self, bundle: Bundle) -> None:
-        painter = bounded_painter(bundle, artifact="float", threads=1, limit_bytes=10**9)
+        painter = bounded_painter(bundle, artifact="float", threads=1, limit_bytes=64 * 10**9)
         assert not painter.cuts

@@ -19,7 +19,7 @@ pytest.importorskip("pyvips", reason='not installed: pip install "nstc[huge]"')
 
 @pytest.fixture(scope="module")
 def painter(tiles_bundle: Bundle) -> BoundedPainter:
-    return bounded_painter(tiles_bundle, threads=1, limit_bytes=10**9)
+    return bounded_painter(tiles_bundle, threads=1, limit_bytes=64 * 10**9)
 
 
 @pytest.fixture
