@@ -136,7 +136,7 @@ def _moments(
     nodes = [node for node in index.nodes("Conv") if node.name in layers and _is_plain(node)]
     moments: dict[str, Moments] = {}
     for seen in observed(index.model, [node.input[0] for node in nodes], feeds):
-        for node in nodes:
+        for node in (node for node in nodes if node.input[0] in seen):
             patches = _patches(seen[node.input[0]], node, index.constants[node.input[1]].dims)
             if node.name not in moments:
                 groups, size, _ = patches.shape

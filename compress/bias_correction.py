@@ -41,10 +41,8 @@ def correct_biases(
 
 def _means(model: onnx.ModelProto, tensors: list[str], feeds: Feeds) -> dict[str, np.ndarray]:
     """The mean of each channel over all photographs, (C,)."""
-    sums = {name: np.zeros(1) for name in tensors}
-    count = 0
+    means: dict[str, list[np.ndarray]] = {name: [] for name in tensors}
     for seen in observed(model, tensors, feeds()):
-        count += 1
         for name, values in seen.items():
-            sums[name] = sums[name] + values[0].mean(axis=(1, 2), dtype=np.float64)
-    return {name: total / max(1, count) for name, total in sums.items()}
+            means[name].append(values[0].mean(axis=(1, 2), dtype=np.float64))
+    return {name: np.mean(found, axis=0) for name, found in means.items()}

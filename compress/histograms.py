@@ -51,7 +51,8 @@ class Histogram:
         self._empty = False
         while max(-low, high) >= HALF * self.width:
             self._widen()
-        bins = np.floor(flat * np.float64(1 / self.width)).astype(np.int64) + HALF
+        # the width is a power of two: nothing is rounded
+        bins = np.floor(flat * np.float32(1 / self.width)).astype(np.int64) + HALF
         self.counts += np.bincount(bins, minlength=2 * HALF)
 
     @property

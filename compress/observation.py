@@ -15,6 +15,9 @@ Feed = Mapping[str, npt.NDArray[np.float32]]
 Seen = dict[str, npt.NDArray[np.float32]]
 """Tensors by name."""
 
+AT_ONCE: Final = 8
+"""Tensors that are looked at together; each further part runs the graph again, up to itself."""
+
 _ERRORS_ONLY: Final = 3
 
 
@@ -25,21 +28,31 @@ def observed(
 
     QuantizeLinear and DequantizeLinear run as they are written, nothing is fused: a convolution
     between them shows its sums in front of their rounding. Only the nodes that lead to the tensors
-    run, and nothing is kept from one input to the next.
+    run. Tensors of large pictures are large: they come in parts of at most `AT_ONCE`, and each part
+    is emptied when the next one is asked for.
 
     Args:
         model: The graph.
         tensors: Names, of inputs of the graph too.
         feeds: Its inputs, asked for one by one.
+
+    Yields:
+        The parts of the first input, then those of the second, and so on.
     """
     wanted = list(dict.fromkeys(tensors))
-    given = {value.name for value in model.graph.input}
-    inside = [name for name in wanted if name not in given]
-    session = _session(_cut_out(model, inside), optimised=False) if inside else None
+    inputs = {value.name for value in model.graph.input}
+    inside = [name for name in wanted if name not in inputs]
+    parts = [inside[start : start + AT_ONCE] for start in range(0, len(inside), AT_ONCE)]
+    sessions = [_session(_cut_out(model, part), optimised=False) for part in parts]
     for feed in feeds:
-        values = session.run(inside, dict(feed)) if session is not None else []
-        seen = dict(zip(inside, values, strict=True))
-        yield {name: seen[name] if name in seen else feed[name] for name in wanted}
+        given = {name: feed[name] for name in wanted if name in inputs}
+        for part, session in zip(parts, sessions, strict=True):
+            seen = given | dict(zip(part, session.run(part, dict(feed)), strict=True))
+            given = {}
+            yield seen
+            seen.clear()
+        if given:
+            yield given
 
 
 def outputs(model: onnx.ModelProto, feeds: Iterable[Feed]) -> Iterator[npt.NDArray[np.float32]]:

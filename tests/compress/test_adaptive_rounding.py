@@ -73,7 +73,7 @@ def feeds(student: Student, photos: PhotoSet) -> list[dict[str, np.ndarray]]:
 
 
 def outputs_of(model: onnx.ModelProto, feeds: list[dict[str, np.ndarray]]) -> list[np.ndarray]:
-    return [seen["body_out"] for seen in observed(model, ["body_out"], feeds)]
+    return [seen["body_out"].copy() for seen in observed(model, ["body_out"], feeds)]
 
 
 def test_four_bits_gain_decibels(body: onnx.ModelProto, feeds: list[dict[str, np.ndarray]]) -> None:

@@ -18,7 +18,7 @@ from nstc.compress.norm_algebra import (
     fold_batch_norm,
     undone_with_the_bytes,
 )
-from nstc.compress.observation import observed, outputs
+from nstc.compress.observation import AT_ONCE, observed, outputs
 from nstc.models.student import Student
 
 Rewrite = Callable[[onnx.ModelProto], None]
@@ -186,6 +186,20 @@ def test_tensors_are_seen_without_running_what_lies_behind() -> None:
     model = uneven_body("plain", "none")
     first = GraphIndex(model).nodes("Conv")[0].output[0]
     model.graph.node[-1].op_type = "NoSuchOperator"
-    (seen,) = observed(model, [first, BODY_INPUT], [picture()])
+    seen = next(observed(model, [first, BODY_INPUT], [picture()]))
     assert seen[first].shape == (1, 8, 8, 10)
     assert np.array_equal(seen[BODY_INPUT], picture()[BODY_INPUT])
+
+
+def test_more_tensors_than_are_looked_at_together_come_in_parts_and_are_let_go() -> None:
+    model = uneven_body("separable", "none")
+    names = [name for node in model.graph.node for name in node.output]
+    assert len(names) > AT_ONCE
+    shapes: dict[str, tuple[int, ...]] = {}
+    parts = []
+    for part in observed(model, names, [picture()]):
+        shapes |= {name: values.shape for name, values in part.items()}
+        parts.append(part)
+    assert list(shapes) == names
+    assert len(parts) == -(-len(names) // AT_ONCE)
+    assert not any(parts)
