@@ -45,7 +45,7 @@ def ship(bundle: Bundle, style: str, role: str, measured: tuple[Mapping[str, Any
     manifest = dataclasses.replace(
         bundle.manifest,
         name=style if role == STUDENT else f"{style}-{TEACHER}",
-        parent=_public(bundle.manifest.parent),
+        parent=_public(bundle.manifest.parent, besides=bundle.identity),
         teacher=_public(bundle.manifest.teacher),
         measurements=measured,
     )
@@ -58,13 +58,13 @@ def ship(bundle: Bundle, style: str, role: str, measured: tuple[Mapping[str, Any
     return open_bundle(zoo_folder() / style / role)
 
 
-def _public(origin: Origin | None) -> Origin | None:
-    """An origin as it is known everywhere."""
+def _public(origin: Origin | None, besides: str | None = None) -> Origin | None:
+    """An origin as it is known everywhere; a bundle that computes like `besides` is not its own."""
     if origin is None:
         return None
     zoo = origin.zoo
     for name in zoo_names():
-        if open_bundle(name).identity == origin.sha256:
+        if open_bundle(name).identity == origin.sha256 != besides:
             zoo = name
     return dataclasses.replace(origin, zoo=zoo, path=None)
 
