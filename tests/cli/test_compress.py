@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from nstc.benchmarks.budget import parse_budget
 from nstc.compress.optimisation import _learn
 from nstc.compress.pipeline import preset
 from nstc.core.errors import Interrupted
@@ -14,6 +15,7 @@ from nstc.core.recipe import DistillRecipe, Recipe, with_seed
 COMPRESS = "nstc.compress.pipeline.compress"
 
 FOR_THE_VERB = [
+    ("--budget", "speedup>=50", "budget", parse_budget("speedup>=50")),
     ("--name", "small", "name", "small"),
     ("--init", "first", "init", "first"),
     ("--style", "s.png", "style", Path("s.png")),
