@@ -8,7 +8,7 @@ import pytest
 from nstc.core.errors import NstcError, OutputError
 from nstc.core.version import VERSION
 
-VERIFY = "nstc.core.bundle.open_bundle"
+VERIFY = "nstc.runtime.verification.verify"
 
 
 def test_the_version(nstc) -> None:

@@ -23,7 +23,6 @@ SWITCHES = [
     ("--per-tensor", "per_channel", False),
     ("--per-channel", "per_channel", True),
     ("--bias-correction", "bias_correction", True),
-    ("--no-bias-correction", "bias_correction", False),
 ]
 
 REPORT = QuantizationReport(

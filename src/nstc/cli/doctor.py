@@ -24,7 +24,7 @@ def doctor(
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what this machine can run, and which pip line brings what is missing."""
+    """Say what this machine can run, and how to get the rest."""
     from nstc.benchmarks.diagnosis import diagnose
 
     found = diagnose()

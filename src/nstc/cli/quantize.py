@@ -66,7 +66,7 @@ def quantize(
     bias_correction: Annotated[
         bool | None,
         typer.Option(
-            "--bias-correction/--no-bias-correction",
+            "--bias-correction",
             help="Let biases take back the mean that rounding shifts.",
             show_default="no",
         ),
@@ -97,7 +97,7 @@ def quantize(
         bool, typer.Option("--json", help="Print the report as JSON instead of text.")
     ] = False,
 ) -> None:
-    """Make a file of fewer bits: integers to be faster, or weights alone to be smaller.
+    """Make a file of fewer bits: faster, or smaller alone.
 
     A file that gives nothing over the float one is written and said to be so, and ends with an
     error, unless --allow-slower. An ONNX file made by others is quantized to an ONNX file.

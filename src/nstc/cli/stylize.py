@@ -169,7 +169,7 @@ def stylize(
     crf: Crf = None,
     json_output: Json = False,
 ) -> None:
-    """Paint photographs, a video or what a camera sees in the style of a model."""
+    """Paint photographs, a video or a camera's view in a style."""
     from nstc.core.images import MAX_PIXELS
     from nstc.core.images.formats import ending_of
     from nstc.core.images.limits import checked_limit

@@ -27,7 +27,7 @@ def verify(
         bool, typer.Option("--json", help="Print what was found as JSON.")
     ] = False,
 ) -> None:
-    """Check a bundle's files: their hashes, what they take and give, and what they paint."""
+    """Check a bundle's hashes, and what its files paint."""
     from nstc.runtime.verification import record as record_vectors
     from nstc.runtime.verification import verify as run
 
