@@ -87,7 +87,8 @@ class Budget:
         Raises:
             BudgetError: it does not; the message has every number that was reached.
         """
-        due = [limit for limit in self.limits if STAGES.index(limit.first_stage) <= _at(stage)]
+        reached = STAGES[: STAGES.index(stage) + 1]
+        due = [limit for limit in self.limits if limit.first_stage in reached]
         broken = [limit for limit in due if not limit.is_kept_by(row)]
         if broken:
             raise BudgetError(
@@ -130,10 +131,6 @@ def _parse(part: str) -> Limit:
 def _plain(value: float) -> str:
     """All digits of what is counted, four of what is measured."""
     return f"{value:.0f}" if abs(value) >= _COUNTED else f"{value:.4g}"
-
-
-def _at(stage: str) -> int:
-    return STAGES.index(stage)
 
 
 def _listed(limits: Sequence[Limit], row: Row) -> str:
