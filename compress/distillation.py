@@ -51,7 +51,7 @@ _OBJECTIVE_SIZE = 512
 """The painting's long side for the student's own style loss: the size students are judged at."""
 
 _PIXELS, _PERCEPTUAL = "pixels", "perceptual"
-_SHAPE = ("width", "blocks", "inner", "scale", "norm", "finish")
+_SHAPE = ("width", "blocks", "inner", "scale", "norm", "head", "finish")
 """Settings that change the shape whose name the recipe gives."""
 
 _PIXEL_SETTINGS = (

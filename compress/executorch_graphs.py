@@ -187,7 +187,7 @@ class _StudentGivenStatistics(nn.Module):
         super().__init__()
         self.student = copy.deepcopy(student)
         by_colour = torch.arange(3 * SCALE * SCALE).reshape(SCALE * SCALE, 3).T.flatten()
-        head = self.student.head
+        head = self.student.to_pixels
         head.weight.data = head.weight.data[by_colour]
         if head.bias is not None:
             head.bias.data = head.bias.data[by_colour]

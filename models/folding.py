@@ -19,7 +19,7 @@ def fold(student: Student) -> Student:
     Running statistics go into the weights, branches are added up. Instance normalisation depends on
     the picture: it stays.
     """
-    folded = Student(**student.arguments()).to(student.head.weight)
+    folded = Student(**student.arguments()).to(student.to_pixels.weight)
     for (weight, bias), target in zip(_affine(student), _convolutions(folded), strict=True):
         target.weight.data.copy_(weight)
         if target.bias is not None:

@@ -20,6 +20,8 @@ SCALE: Final = 4
 """Pixels a side that one position of the body stands for, unless a student is told otherwise."""
 
 SCALES: Final = (4, 8)
+Head = Literal["plain", "separable"]
+HEADS: Final[tuple[Head, ...]] = ("plain", "separable")
 FINISHES: Final = (0, 3, 5)
 DEVIATION_FLOOR: Final = 0.02
 """Smallest deviation that a picture is divided by, so that a flat one stays flat."""
@@ -36,6 +38,8 @@ class Student(nn.Module):
         norm: "none", or "instance" for instance normalisation behind every convolution of the
             trunk. It makes the network global, and costs an integer graph more than its
             convolutions; it is there to be compared with.
+        head: "plain" for one 3x3 convolution to the pixels of a position, or "separable" for a
+            depthwise one and a pointwise one, which cost an eighth of it.
         finish: Kernel, 3 or 5, of a convolution at full resolution that ends the network and can
             take off the grid of its positions; 0 for none.
         batch_norm: Whether convolutions are followed by batch normalisation. That is how a fresh
@@ -54,6 +58,7 @@ class Student(nn.Module):
         *,
         scale: int = SCALE,
         norm: Literal["none", "instance"] = "none",
+        head: Head = "plain",
         finish: int = 0,
         batch_norm: bool = False,
     ) -> None:
@@ -61,6 +66,7 @@ class Student(nn.Module):
         _refuse_unknown("scale", scale, SCALES)
         _refuse_unknown("finish", finish, FINISHES)
         _refuse_unknown("norm", norm, ("none", "instance"))
+        _refuse_unknown("head", head, HEADS)
         kind = kind_of(block)
         if norm == "instance" and batch_norm:
             raise ValueError("instance and batch normalisation exclude each other")
@@ -70,7 +76,7 @@ class Student(nn.Module):
         self.norm: Literal["none", "instance"] = norm
         self.stem = normed(nn.Conv2d(3, width, 2 * scale, scale, scale // 2), behind)
         self.blocks = nn.ModuleList([kind.build(width, hidden, behind) for hidden in inner])
-        self.head = nn.Conv2d(width, 3 * scale * scale, 3, padding=1)
+        self.head = _head(head, width, 3 * scale * scale)
         self.finish = nn.Conv2d(3, 3, finish, padding=finish // 2) if finish else None
         self._start_as_resize()
 
@@ -88,6 +94,11 @@ class Student(nn.Module):
         if statistics is None:
             statistics = channel_statistics(images)
         return depth_to_space(self.body(normalise(images, statistics)), self.body_scale)
+
+    @property
+    def to_pixels(self) -> nn.Conv2d:
+        """The convolution whose outputs are the pixels of a position."""
+        return [module for module in self.head.modules() if isinstance(module, nn.Conv2d)][-1]
 
     @property
     def body_scale(self) -> int:
@@ -119,6 +130,7 @@ class Student(nn.Module):
         options = {
             "scale": (self.scale, SCALE),
             "norm": (self.norm, "none"),
+            "head": ("plain" if self.to_pixels is self.head else "separable", "plain"),
             "finish": (0 if self.finish is None else self.finish.kernel_size[0], 0),
         }
         return {
@@ -133,10 +145,11 @@ class Student(nn.Module):
 
         Aitken et al., "Checkerboard artifact free sub-pixel convolution", 2017.
         """
-        one_pixel = self.head.weight.data[:3]
-        self.head.weight.data.copy_(one_pixel.repeat(self.scale * self.scale, 1, 1, 1))
-        if self.head.bias is not None:
-            self.head.bias.data.fill_(0.5)
+        to_pixels = self.to_pixels
+        one_pixel = to_pixels.weight.data[:3]
+        to_pixels.weight.data.copy_(one_pixel.repeat(self.scale * self.scale, 1, 1, 1))
+        if to_pixels.bias is not None:
+            to_pixels.bias.data.fill_(0.5)
         if self.finish is not None:
             nn.init.dirac_(self.finish.weight)
             if self.finish.bias is not None:
@@ -197,6 +210,13 @@ def receptive_field(
 def minimum_size(*, scale: int = SCALE, norm: str = "none") -> int:
     """Least height and width in pixels: instance normalisation needs more than one position."""
     return 2 * scale if norm == "instance" else scale
+
+
+def _head(kind: Head, width: int, pixels: int) -> nn.Module:
+    if kind == "plain":
+        return nn.Conv2d(width, pixels, 3, padding=1)
+    depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
+    return nn.Sequential(depthwise, nn.Conv2d(width, pixels, 1))
 
 
 def _refuse_unknown(name: str, value: object, known: Sequence[object]) -> None:

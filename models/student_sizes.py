@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from nstc.models.blocks import KINDS, Block, kind_of
-from nstc.models.student import SCALE, Student
+from nstc.models.student import SCALE, Head, Student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,7 @@ class Shape:
         inner: Channels inside each of them; None for as many as are usual for the kind.
         scale: Pixels a side of a position of the trunk.
         norm: "none" or "instance".
+        head: "plain" or "separable".
         finish: Kernel of a last convolution at full resolution; 0 for none.
     """
 
@@ -28,6 +29,7 @@ class Shape:
     inner: int | None = None
     scale: int = SCALE
     norm: Literal["none", "instance"] = "none"
+    head: Head = "plain"
     finish: int = 0
 
     def build(self, *, learning: bool = False) -> Student:
@@ -44,6 +46,7 @@ class Shape:
             self.block,
             scale=self.scale,
             norm=self.norm,
+            head=self.head,
             finish=self.finish,
             batch_norm=learning and self.norm == "none",
         )

@@ -27,6 +27,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "reparameterised": {"block": "reparameterised"},
     "inverted, eighth, full resolution at the end": {"block": "inverted", "scale": 8, "finish": 5},
     "large": {"block": "large7"},
+    "separable head": {"head": "separable"},
     "instance": {"block": "large5", "norm": "instance", "finish": 3},
 }
 """Each option once; the tests of the other modules have separable and plain blocks."""
@@ -39,7 +40,7 @@ def student_of(name: str) -> Student:
     torch.manual_seed(5)
     options = OPTIONS[name]
     network = Student(16, [16], batch_norm="norm" not in options, **options).train()
-    nn.init.normal_(network.head.weight, std=0.05)
+    nn.init.normal_(network.to_pixels.weight, std=0.05)
     if network.finish is not None:
         nn.init.normal_(network.finish.weight, std=0.2)
     with torch.no_grad():

@@ -49,6 +49,7 @@ RANGES = {
     (DistillRecipe, "inner"): ((None, 8, 1024), (0, 4, 20, 1032)),
     (DistillRecipe, "scale"): ((None, 4, 8), (0, 2, 16)),
     (DistillRecipe, "norm"): ((None, "none", "instance"), ("batch", "")),
+    (DistillRecipe, "head"): ((None, "plain", "separable"), ("none", "")),
     (DistillRecipe, "finish"): ((None, 0, 3, 5), (1, 4, 7)),
     (DistillRecipe, "sizes"): (((), (64,), (192, 256, 384)), ((56,), (64, 64), (1032,), ("64",))),
     (DistillRecipe, "wasserstein_weight"): WEIGHT,

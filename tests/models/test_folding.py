@@ -12,6 +12,7 @@ EVERY = [
     *({"block": block} for block in KINDS),
     {"scale": 8},
     {"finish": 3},
+    {"head": "separable"},
     {"scale": 8, "finish": 5, "block": "reparameterised"},
 ]
 
@@ -19,7 +20,7 @@ EVERY = [
 def taught(**options):
     """A student with batch norm that has seen pictures, so that its statistics are not fresh."""
     student = Student(8, [8, 16, 24], batch_norm=True, **options).train()
-    nn.init.normal_(student.head.weight, std=0.1)
+    nn.init.normal_(student.to_pixels.weight, std=0.1)
     for module in student.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)

@@ -15,7 +15,13 @@ from nstc.models.student import (
 
 BLOCKS = list(KINDS)
 KEYS = ("weight", "bias")
-OPTIONS = [{"scale": 8}, {"norm": "instance"}, {"finish": 3}, {"scale": 8, "finish": 5}]
+OPTIONS = [
+    {"scale": 8},
+    {"norm": "instance"},
+    {"finish": 3},
+    {"scale": 8, "finish": 5},
+    {"head": "separable"},
+]
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -36,6 +42,9 @@ def test_the_keys_of_bundles_that_are_out_there_stay():
     assert set(Student(8, [8], "plain").state_dict()) == {
         *("stem.weight", "stem.bias", "head.weight", "head.bias"),
         *(f"blocks.0.{part}.{key}" for part in ("expand", "project") for key in KEYS),
+    }
+    assert set(Student(8, [], head="separable").state_dict()) == {
+        *("stem.weight", "stem.bias", "head.0.weight", "head.1.weight", "head.1.bias"),
     }
 
 
@@ -61,6 +70,7 @@ def test_an_unknown_kind_of_block_is_refused():
     [
         ({"scale": 2}, "scale is 2: expected one of 4, 8"),
         ({"finish": 4}, "finish is 4: expected one of 0, 3, 5"),
+        ({"head": "none"}, "head is 'none': expected one of plain, separable"),
         ({"norm": "layer"}, "norm is 'layer': expected one of none, instance"),
         ({"norm": "instance", "batch_norm": True}, "exclude each other"),
         ({"norm": "instance", "block": "reparameterised"}, "instance normalisation does not"),

@@ -47,6 +47,14 @@ def distill(
             "--norm", help="none, or instance: global and slow in int8.", show_default="none"
         ),
     ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(
+            "--head",
+            help="Of the layer to pixels: plain, or separable for 1/8 of its cost.",
+            show_default="plain, or the size's",
+        ),
+    ] = None,
     finish: Annotated[
         int | None,
         typer.Option(
@@ -196,6 +204,7 @@ def distill(
         inner=inner,
         scale=scale,
         norm=norm,
+        head=head,
         finish=finish,
         pixel_steps=pixel_steps,
         steps=steps,

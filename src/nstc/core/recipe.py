@@ -103,6 +103,7 @@ class DistillRecipe(Checked):
         inner: Channels inside each of them.
         scale: Pixels a side that a position of the trunk stands for, 4 or 8.
         norm: "none", or "instance" for instance normalisation inside.
+        head: Of the convolution to pixels, "plain", or "separable" for an eighth of its cost.
         finish: Kernel of a last convolution at full resolution, 3 or 5; 0 for none.
         pixel_steps: Steps of the first stage, pixels alone.
         steps: Steps of the second stage: pixels, VGG features, Gram matrices.
@@ -139,6 +140,7 @@ class DistillRecipe(Checked):
     inner: int | None = optional(8, 1024, 8)
     scale: int | None = optional_of((4, 8))
     norm: str | None = optional_of(("none", "instance"))
+    head: str | None = optional_of(("plain", "separable"))
     finish: int | None = optional_of((0, 3, 5))
     pixel_steps: int = at_least(0, 3000)
     steps: int = at_least(0, 2500)
