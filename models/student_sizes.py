@@ -54,7 +54,7 @@ class Shape:
 
 SIZES: Final[dict[str, Shape]] = {
     "nano": Shape(width=16, blocks=2, block="plain"),
-    "tiny": Shape(width=32, blocks=7),
+    "tiny": Shape(width=48, blocks=5, head="separable"),
     "small": Shape(width=48, blocks=6),
 }
 """Under 20, 42 and 64 thousand parameters."""

@@ -30,7 +30,12 @@ def test_a_student_that_learns_has_batch_norm_and_the_named_shape():
     assert any(isinstance(m, nn.BatchNorm2d) for m in learning.modules())
     assert not any(isinstance(m, nn.BatchNorm2d) for m in student_named("tiny").modules())
     assert learning.arguments() == student_named("tiny").arguments()
-    assert learning.arguments() == {"width": 32, "inner": [32] * 7, "block": "separable"}
+    assert learning.arguments() == {
+        "width": 48,
+        "inner": [48] * 5,
+        "block": "separable",
+        "head": "separable",
+    }
 
 
 def test_one_with_instance_normalisation_learns_without_batch_norm():
