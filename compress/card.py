@@ -1,27 +1,47 @@
 """The card of a model: what it is, what it learned from, how good it is, made from its manifest."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from torch import nn
 
 from nstc.benchmarks.result import BenchResult
+from nstc.benchmarks.wording import NONE
 from nstc.compress.loss_curves import Losses, loss_curves
 from nstc.compress.previews import preview_sheet
 from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle, revised_bundle
-from nstc.core.images import Picture, write_picture
+from nstc.core.images import Picture, Pixels, write_picture
 from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.sheets import contact_sheet
-from nstc.runtime.session import Session, open_session
+from nstc.runtime.session import open_session
 
 CURVES_FILE: Final = "losses.png"
+FRONTIER_FILE: Final = "frontier.svg"
 
 _PREVIEW_SIZE: Final = 192
-_PREVIEW_PHOTOS: Final = 4
+_PREVIEW_PHOTOS: Final = 6
 _TRAINED_PREVIEW_SIZE: Final = 256
+_TRAINED_PREVIEW_PHOTOS: Final = 4
+
+Paint = Callable[[Pixels], Pixels]
+
+_QUALITY: Final = {
+    "style ratio": ("style_ratio", 3),
+    "content ratio": ("content_ratio", 3),
+    "flicker ratio": ("flicker_ratio", 3),
+    "grid ratio": ("checkerboard_ratio", 3),
+    "SSIM": ("ssim", 3),
+    "dB": ("psnr_db", 1),
+}
+"""Columns of the tables: a metric and its digits."""
+
+_FRONTIER: Final = f"""![speed and style]({FRONTIER_FILE})
+
+Beside students of other shapes, taught for a short time alike (`make explore`)."""
 
 _CURVES: Final = f"""![loss curves]({CURVES_FILE})
 
@@ -29,8 +49,14 @@ The terms of the loss, with their weights, over the steps; on a logarithmic scal
 over the last tenth of the steps."""
 
 
-def with_card(bundle: Bundle, result: BenchResult, photos: PhotoSet) -> Bundle:
+def with_card(bundle: Bundle, result: BenchResult, photos: PhotoSet, teacher: Paint) -> Bundle:
     """Write the measured numbers, the card and a preview into a student's bundle, in place.
+
+    Args:
+        bundle: The student's.
+        result: What was measured of it, and maybe of others.
+        photos: For the preview.
+        teacher: Whose pictures stand in it above the student's.
 
     Raises:
         OutputError: the place can't be written.
@@ -38,8 +64,9 @@ def with_card(bundle: Bundle, result: BenchResult, photos: PhotoSet) -> Bundle:
     measured = measurements(result.to_dict(), bundle)
     manifest = dataclasses.replace(bundle.manifest, measurements=measured)
     with revised_bundle(bundle, bundle.path, manifest) as draft:
-        write_preview(draft, open_session(bundle), photos)
-        text = card(manifest, curves=CURVES_FILE in manifest.files)
+        write_preview(draft, [teacher, open_session(bundle).run], photos)
+        held = manifest.files
+        text = card(manifest, curves=CURVES_FILE in held, frontier=FRONTIER_FILE in held)
         (draft / CARD_FILE).write_text(text, encoding="utf-8")
     return open_bundle(bundle.path)
 
@@ -52,16 +79,18 @@ def measurements(result: Mapping[str, Any], bundle: Bundle) -> tuple[Mapping[str
             **row,
             "model": bundle.name,
             "protocol": result["protocol"]["id"],
+            "judged_by": result["protocol"]["photos"],
             "latency_ms": {k: v for k, v in row["latency_ms"].items() if k != "samples"},
         }
         for row in rows
     )
 
 
-def write_preview(folder: Path, session: Session, photos: PhotoSet) -> None:
-    """Write a sheet of a few photographs above their stylised pictures into a bundle's folder."""
+def write_preview(folder: Path, painters: Sequence[Paint], photos: PhotoSet) -> None:
+    """Write a sheet of six photographs above what each painter makes of them into a folder."""
     squares = list(photos.take(_PREVIEW_PHOTOS).squares(_PREVIEW_SIZE))
-    sheet = contact_sheet([squares, [session.run(square) for square in squares]])
+    painted = [[paint(square) for square in squares] for paint in painters]
+    sheet = contact_sheet([squares, *painted])
     write_picture(folder / PREVIEW_FILE, Picture(rgb=sheet))
 
 
@@ -76,25 +105,28 @@ def write_training_card(
         network: Asked for the preview's pictures.
         losses: See `nstc.compress.loss_curves.read_losses`.
     """
-    squares = list(sample_photos().take(_PREVIEW_PHOTOS).squares(_TRAINED_PREVIEW_SIZE))
+    squares = list(sample_photos().take(_TRAINED_PREVIEW_PHOTOS).squares(_TRAINED_PREVIEW_SIZE))
     sheet = preview_sheet(network, squares)
     write_picture(folder / PREVIEW_FILE, Picture(rgb=sheet))
     write_picture(folder / CURVES_FILE, Picture(rgb=loss_curves(losses)))
     (folder / CARD_FILE).write_text(card(manifest, curves=True), encoding="utf-8")
 
 
-def card(manifest: Manifest, *, curves: bool = False) -> str:
+def card(manifest: Manifest, *, curves: bool = False, frontier: bool = False) -> str:
     """A model's card in Markdown.
 
     Args:
         manifest: Of the model.
         curves: Whether the bundle holds its loss curves.
+        frontier: Whether it holds its place beside other students.
     """
     parts = [
         f"# {manifest.name}",
         _summary(manifest),
         f"![preview]({PREVIEW_FILE})",
+        *(["Photographs, the teacher's pictures, the student's."] if manifest.teacher else []),
         *_measurements(manifest.measurements),
+        *([_FRONTIER] if frontier else []),
         "## How it was made",
         *[_step(step) for step in manifest.history],
         *([_CURVES] if curves else []),
@@ -128,33 +160,49 @@ def _architecture(manifest: Manifest) -> str:
 
 
 def _measurements(rows: Sequence[Any]) -> list[str]:
+    """The section of numbers: a table for each list of photographs that judged."""
     if not rows:
         return []
-    quality = rows[0]["quality"]
+    judges: dict[str, list[Any]] = {}
+    for row in rows:
+        judges.setdefault(json.dumps(row.get("judged_by"), sort_keys=True), []).append(row)
+    first = rows[0]
     return [
         "## Measured",
-        f"By `nstc bench` at {rows[0]['size']}x{rows[0]['size']} on {rows[0]['target']}, "
-        f"protocol {rows[0]['protocol']}, beside the teacher's float ONNX graph in the same run; "
-        f"quality against the teacher on {quality['photos']} photographs it did not learn from"
-        + (" (few: wide intervals)." if quality["few_photos"] else "."),
-        "\n".join(
-            [
-                "| file | KB | times faster (95 %) | style ratio | content ratio | SSIM | dB |",
-                "|---|---|---|---|---|---|---|",
-                *[_measurement(row) for row in rows],
-            ]
-        ),
-        f"{rows[0]['params']:,} parameters, {rows[0]['macs'] / 1e9:.2f} GMACs.",
+        f"By `nstc bench` at {first['size']}x{first['size']} on {first['target']}, "
+        f"protocol {first['protocol']}, beside the teacher's float ONNX graph in the same run; "
+        "quality against the teacher on photographs the model did not learn from. Ratios are the "
+        "model's over the teacher's, medians over the photographs.",
+        *[part for judged in judges.values() for part in _judged(judged)],
+        f"{first['params']:,} parameters, {first['macs'] / 1e9:.2f} GMACs.",
     ]
+
+
+def _judged(rows: Sequence[Any]) -> list[str]:
+    """What one list of photographs found."""
+    quality, judged_by = rows[0]["quality"], rows[0].get("judged_by")
+    of = ""
+    if judged_by is not None:
+        sets = ", ".join(judged_by["sets"])
+        of = f" of {sets} (list sha256 {judged_by['list_sha256'][:16]})"
+    few = ": few, the intervals are wide" if quality["few_photos"] else ""
+    table = [
+        f"| file | KB | times faster (95 %) | {' | '.join(_QUALITY)} |",
+        f"|---|---|---|{'---|' * len(_QUALITY)}",
+        *[_measurement(row) for row in rows],
+    ]
+    return [f"On {quality['photos']} photographs{of}{few}.", "\n".join(table)]
 
 
 def _measurement(row: Any) -> str:
     speedup, quality = row["speedup"], row["quality"]
+    found = " | ".join(
+        _number(quality[key], digits) if key in quality else NONE
+        for key, digits in _QUALITY.values()
+    )
     return (
         f"| model.{row['artifact']} | {row['bytes'] / 1000:.0f} "
-        f"| {speedup['median']:.1f} ({speedup['low']:.1f} to {speedup['high']:.1f}) "
-        f"| {_number(quality['style_ratio'], 3)} | {_number(quality['content_ratio'], 3)} "
-        f"| {_number(quality['ssim'], 3)} | {_number(quality['psnr_db'], 1)} |"
+        f"| {speedup['median']:.1f} ({speedup['low']:.1f} to {speedup['high']:.1f}) | {found} |"
     )
 
 

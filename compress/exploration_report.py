@@ -134,7 +134,25 @@ def _beside(metric: str, first: Outcome) -> Callable[[Outcome], str]:
     return cell
 
 
-def _plot(path: Path, outcomes: Sequence[Outcome], compare: str) -> None:
+def write_frontier(path: Path, outcomes: Sequence[Outcome], shipped: Outcome) -> None:
+    """Draw a model's place of speed and style beside what an exploration of shapes found.
+
+    Args:
+        path: An SVG file.
+        outcomes: Of the exploration.
+        shipped: The model's.
+
+    Raises:
+        OutputError: the place can't be written.
+        MissingExtraError: matplotlib is not installed.
+    """
+    with atomic_file(path) as draft:
+        _plot(draft, outcomes, "shapes", marked=shipped)
+
+
+def _plot(
+    path: Path, outcomes: Sequence[Outcome], compare: str, *, marked: Outcome | None = None
+) -> None:
     """Style ratio by speed-up for shapes, by content ratio for settings, which share a speed."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -144,22 +162,30 @@ def _plot(path: Path, outcomes: Sequence[Outcome], compare: str) -> None:
             'the plot needs matplotlib: pip install "nstc[report]", then run again to go on.'
         ) from error
     by_speed = compare == "shapes"
-    points = [
-        (outcome.speedup if by_speed else outcome.quality("content_ratio"), y, outcome.name)
-        for outcome in outcomes
-        if (y := outcome.quality("style_ratio")) is not None
-    ]
-    drawn = [(x, y, name) for x, y, name in points if x is not None]
+    others, own = _points(outcomes, by_speed), _points([marked] if marked else [], by_speed)
     with plotting(LIGHT):
         figure = Figure(figsize=(9.0, 5.5), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         axes.grid(visible=True, linewidth=0.6)
         axes.set_axisbelow(True)
-        axes.plot([x for x, _, _ in drawn], [y for _, y, _ in drawn], "o", color=LIGHT.runs[0])
+        for points, marker, color in ((others, "o", LIGHT.runs[0]), (own, "D", LIGHT.runs[1])):
+            axes.plot([x for x, _, _ in points], [y for _, y, _ in points], marker, color=color)
         axes.margins(0.2)
         axes.set_xlabel("times faster than the teacher →" if by_speed else "← content ratio")
         axes.set_ylabel("← style ratio, 1 is the teacher's")
-        labels = [Label(x=x, y=y, text=name, short=name, color=LIGHT.ink) for x, y, name in drawn]
+        labels = [
+            Label(x=x, y=y, text=name, short=name, color=LIGHT.ink) for x, y, name in others + own
+        ]
         place_labels(figure, axes, labels, [])
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+
+
+def _points(outcomes: Sequence[Outcome], by_speed: bool) -> list[tuple[float, float, str]]:
+    """Where outcomes that have both numbers stand."""
+    points = [
+        (outcome.speedup if by_speed else outcome.quality("content_ratio"), y, outcome.name)
+        for outcome in outcomes
+        if (y := outcome.quality("style_ratio")) is not None
+    ]
+    return [(x, y, name) for x, y, name in points if x is not None]

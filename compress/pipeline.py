@@ -185,7 +185,7 @@ def compress(
     budget.hold("student", _deployed_row(result, student), student.path)
     comparison = output / "comparison.png"
     write_comparison(comparison, opened, student, judged)
-    student = with_card(student, result, judged)
+    student = with_card(student, result, judged, opened.stylize)
     return Compression(bundle=student, result=result, comparison=comparison)
 
 

@@ -1,6 +1,8 @@
 """Put a finished bundle into the zoo: `python scripts/ship.py BUNDLE STYLE {teacher,student}`.
 
-`--measured FILE` takes what `nstc bench BUNDLE --json FILE` found into the manifest and the card.
+`--measured FILE` takes what `nstc bench BUNDLE --json FILE` found into the manifest and the card;
+given again, what other photographs found. `--frontier DIR` draws the student's place beside what
+`scripts/explore.py` found there.
 
 What a shipped manifest says holds on every machine: paths of the one that made it are left out, and
 a teacher that ships is remembered by its zoo name. A preview and the card are made anew.
@@ -13,8 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nstc.compress.card import card, measurements, write_preview
+from nstc.compress.card import FRONTIER_FILE, card, measurements, write_preview
+from nstc.compress.exploration import outcomes_in
+from nstc.compress.exploration_report import Outcome, write_frontier
 from nstc.compress.exporting import ensure_artifact
+from nstc.compress.teachers import open_teacher
 from nstc.core.bundle import CARD_FILE, Bundle, open_bundle, revised_bundle
 from nstc.core.manifest import Origin
 from nstc.core.photos import sample_photos
@@ -29,18 +34,31 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("style", help="folder of the zoo, such as starry-night")
     parser.add_argument("role", choices=[TEACHER, STUDENT])
-    parser.add_argument("--measured", type=Path, help="JSON that nstc bench wrote of it")
+    parser.add_argument(
+        "--measured", type=Path, action="append", default=[], help="JSON that nstc bench wrote"
+    )
+    parser.add_argument("--frontier", type=Path, help="output folder of an exploration of shapes")
     arguments = parser.parse_args()
     bundle = open_bundle(arguments.bundle)
-    measured = bundle.manifest.measurements
-    if arguments.measured:
-        content = json.loads(arguments.measured.read_text(encoding="utf-8"))
-        measured = measurements(content, bundle)
-    shipped = ship(bundle, arguments.style, arguments.role, measured)
+    contents = [json.loads(file.read_text(encoding="utf-8")) for file in arguments.measured]
+    measured = tuple(row for content in contents for row in measurements(content, bundle))
+    shipped = ship(
+        bundle,
+        arguments.style,
+        arguments.role,
+        measured or bundle.manifest.measurements,
+        arguments.frontier,
+    )
     print(f"shipped {shipped.path}")
 
 
-def ship(bundle: Bundle, style: str, role: str, measured: tuple[Mapping[str, Any], ...]) -> Bundle:
+def ship(
+    bundle: Bundle,
+    style: str,
+    role: str,
+    measured: tuple[Mapping[str, Any], ...],
+    frontier: Path | None,
+) -> Bundle:
     """Copy a bundle into the zoo's folder of a style."""
     manifest = dataclasses.replace(
         bundle.manifest,
@@ -50,10 +68,16 @@ def ship(bundle: Bundle, style: str, role: str, measured: tuple[Mapping[str, Any
         measurements=measured,
     )
     ensure_artifact(bundle.path)
-    session = open_session(bundle, artifact="int8" if role == STUDENT else "onnx")
+    own = open_session(bundle, artifact="int8" if role == STUDENT else "onnx").run
+    taught_by = manifest.teacher.zoo if manifest.teacher else None
+    teacher = [open_teacher(taught_by).stylize] if taught_by else []
     with revised_bundle(bundle, zoo_folder() / style / role, manifest) as draft:
-        write_preview(draft, session, sample_photos())
-        (draft / CARD_FILE).write_text(card(manifest), encoding="utf-8")
+        write_preview(draft, [*teacher, own], sample_photos())
+        if frontier is not None:
+            shown = Outcome(name=manifest.name, changes={}, row=measured[0])
+            write_frontier(draft / FRONTIER_FILE, outcomes_in(frontier), shown)
+        text = card(manifest, frontier=(draft / FRONTIER_FILE).exists())
+        (draft / CARD_FILE).write_text(text, encoding="utf-8")
     record(zoo_folder() / style / role, trust=True)
     return open_bundle(zoo_folder() / style / role)
 

@@ -11,9 +11,9 @@ from nstc.benchmarks.metrics import METRICS
 from nstc.benchmarks.quality import Quality
 from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
 from nstc.benchmarks.statistics import Interval
-from nstc.compress.card import card, with_card, write_preview
+from nstc.compress.card import FRONTIER_FILE, card, with_card, write_preview
 from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle
-from nstc.core.images import read_picture
+from nstc.core.images import Pixels, read_picture
 from nstc.core.manifest import Origin, PhotoRecord, Step
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.runtime.session import open_session
@@ -62,6 +62,11 @@ def result_of(*rows: Row) -> BenchResult:
     )
 
 
+def untouched(photo: Pixels) -> Pixels:
+    """A teacher that gives the photograph back."""
+    return photo
+
+
 @pytest.fixture
 def two_photos() -> PhotoSet:
     return sample_photos().take(2)
@@ -73,7 +78,7 @@ class TestWithCard:
     ) -> None:
         path = str(bundle.path)
         result = result_of(row("another"), row(path), row(path, "onnx"))
-        made = with_card(bundle, result, two_photos)
+        made = with_card(bundle, result, two_photos, untouched)
         first, second = made.manifest.measurements
         assert (first["model"], first["artifact"]) == ("negative", "int8.onnx")
         assert second["artifact"] == "onnx"
@@ -84,7 +89,7 @@ class TestWithCard:
     def test_card_and_preview_are_files_of_the_bundle_and_the_rest_stays(
         self, bundle: Bundle, two_photos: PhotoSet
     ) -> None:
-        made = with_card(bundle, result_of(row(str(bundle.path))), two_photos)
+        made = with_card(bundle, result_of(row(str(bundle.path))), two_photos, untouched)
         assert made.path == bundle.path
         assert made.identity == bundle.identity
         assert set(made.manifest.files) == {*bundle.manifest.files, CARD_FILE, PREVIEW_FILE}
@@ -96,8 +101,8 @@ class TestWithCard:
 
     def test_a_second_card_replaces_the_first(self, bundle: Bundle, two_photos: PhotoSet) -> None:
         path = str(bundle.path)
-        made = with_card(bundle, result_of(row(path), row(path, "onnx")), two_photos)
-        again = with_card(made, result_of(row(path, style_ratio=1.111)), two_photos)
+        made = with_card(bundle, result_of(row(path), row(path, "onnx")), two_photos, untouched)
+        again = with_card(made, result_of(row(path, style_ratio=1.111)), two_photos, untouched)
         assert len(again.manifest.measurements) == 1
         assert "| 1.111 |" in (again.path / CARD_FILE).read_text()
 
@@ -105,7 +110,7 @@ class TestWithCard:
         self, bundle: Bundle, two_photos: PhotoSet
     ) -> None:
         result = result_of(row(str(bundle.path), psnr_db=math.inf))
-        made = with_card(bundle, result, two_photos)
+        made = with_card(bundle, result, two_photos, untouched)
         assert "| 0.812 | ∞ |" in (made.path / CARD_FILE).read_text(encoding="utf-8")
 
 
@@ -113,7 +118,7 @@ class TestPreview:
     def test_shows_photographs_above_their_stylised_pictures(
         self, bundle: Bundle, two_photos: PhotoSet, tmp_path: Path
     ) -> None:
-        write_preview(tmp_path, open_session(bundle), two_photos)
+        write_preview(tmp_path, [open_session(bundle).run], two_photos)
         sheet = read_picture(tmp_path / PREVIEW_FILE).rgb.astype(int)
         size = 192
         above, below = sheet[:size, :size], sheet[-size:, :size]
@@ -122,15 +127,28 @@ class TestPreview:
         assert np.abs(above - square).mean() < 8
         assert np.abs(below - (255 - square)).mean() < 8
 
-    def test_shows_four_photographs_at_most(self, bundle: Bundle, tmp_path: Path) -> None:
-        write_preview(tmp_path, open_session(bundle), sample_photos())
+    def test_shows_the_teachers_pictures_between(
+        self, bundle: Bundle, two_photos: PhotoSet, tmp_path: Path
+    ) -> None:
+        write_preview(tmp_path, [untouched, open_session(bundle).run], two_photos)
+        sheet = read_picture(tmp_path / PREVIEW_FILE).rgb.astype(int)
+        size = 192
+        middle = sheet[size + 4 : 2 * size + 4, :size]
+        square = next(two_photos.squares(size)).astype(int)
+        assert sheet.shape[0] == 3 * size + 8
+        assert np.abs(middle - square).mean() < 8
+
+    def test_shows_six_photographs_at_most(self, bundle: Bundle, tmp_path: Path) -> None:
+        write_preview(tmp_path, [open_session(bundle).run], sample_photos())
         width = read_picture(tmp_path / PREVIEW_FILE).rgb.shape[1]
-        assert 4 * 192 <= width < 5 * 192
+        assert 6 * 192 <= width < 7 * 192
 
 
 class TestCard:
     def measured(self, bundle: Bundle, two_photos: PhotoSet, photos: int = 4) -> str:
-        made = with_card(bundle, result_of(row(str(bundle.path), photos=photos)), two_photos)
+        made = with_card(
+            bundle, result_of(row(str(bundle.path), photos=photos)), two_photos, untouched
+        )
         return (made.path / CARD_FILE).read_text(encoding="utf-8")
 
     def test_says_what_the_model_is(self, bundle: Bundle) -> None:
@@ -168,15 +186,41 @@ class TestCard:
     def test_has_the_measured_numbers(self, bundle: Bundle, two_photos: PhotoSet) -> None:
         text = self.measured(bundle, two_photos)
         assert (
-            "| model.int8.onnx | 81 | 81.3 (79.0 to 85.0) | 1.234 | 0.987 | 0.812 | 24.6 |" in text
+            "| model.int8.onnx | 81 | 81.3 (79.0 to 85.0) | 1.234 | 0.987 | 0.500 | 0.500 "
+            "| 0.812 | 24.6 |" in text
         )
         assert "By `nstc bench` at 512x512 on cpu:2, protocol " in text
         assert "58,123 parameters, 0.94 GMACs." in text
 
+    def test_has_a_table_for_each_list_of_photographs(
+        self, bundle: Bundle, two_photos: PhotoSet
+    ) -> None:
+        judged_by = {"count": 96, "sets": ["unseen"], "list_sha256": "ef" * 32}
+        made = with_card(bundle, result_of(row(str(bundle.path))), two_photos, untouched)
+        other = {**made.manifest.measurements[0], "judged_by": judged_by}
+        other["quality"] = {**other["quality"], "style_ratio": 1.5, "photos": 96}
+        rows = (*made.manifest.measurements, other)
+        text = card(dataclasses.replace(made.manifest, measurements=rows))
+        assert f"On 4 photographs of samples (list sha256 {'c' * 16})" in text
+        assert f"On 96 photographs of unseen (list sha256 {'ef' * 8})" in text
+        assert text.index("| 1.234 |") < text.index("of unseen") < text.index("| 1.500 |")
+
+    def test_a_metric_that_was_not_taken_has_no_number(
+        self, bundle: Bundle, two_photos: PhotoSet
+    ) -> None:
+        made = with_card(bundle, result_of(row(str(bundle.path))), two_photos, untouched)
+        measured = made.manifest.measurements[0]
+        quality = {k: v for k, v in measured["quality"].items() if k != "flicker_ratio"}
+        old = {**measured, "quality": quality}
+        text = card(dataclasses.replace(made.manifest, measurements=(old,)))
+        assert "| 1.234 | 0.987 | – | 0.500 |" in text
+
     def test_marks_intervals_over_few_photographs(
         self, bundle: Bundle, two_photos: PhotoSet
     ) -> None:
-        assert "on 4 photographs it did not learn from (few: wide" in self.measured(
-            bundle, two_photos
-        )
-        assert "on 20 photographs it did not learn from." in self.measured(bundle, two_photos, 20)
+        assert ": few, the intervals are wide." in self.measured(bundle, two_photos)
+        assert "few" not in self.measured(bundle, two_photos, 20)
+
+    def test_shows_its_place_beside_others_where_it_was_drawn(self, bundle: Bundle) -> None:
+        assert f"]({FRONTIER_FILE})" in card(bundle.manifest, frontier=True)
+        assert FRONTIER_FILE not in card(bundle.manifest)

@@ -9,8 +9,14 @@ import pytest
 import torch
 
 from nstc.compress import exploration
-from nstc.compress.exploration import explore, load_plan
-from nstc.compress.exploration_report import Outcome, settings_table, shapes_table, write_report
+from nstc.compress.exploration import explore, load_plan, outcomes_in
+from nstc.compress.exploration_report import (
+    Outcome,
+    settings_table,
+    shapes_table,
+    write_frontier,
+    write_report,
+)
 from nstc.core.bundle import Bundle
 from nstc.core.errors import NstcError, OptionError, RecipeError
 from nstc.core.photos import PhotoSet
@@ -93,7 +99,7 @@ class TestPlan:
         assert len(plan.variants) >= 10
         for variant in plan.variants:
             recipe = variant.recipe.distill
-            shape = ("width", "blocks", "inner", "scale", "norm", "finish")
+            shape = ("width", "blocks", "inner", "scale", "norm", "head", "finish")
             shape_named(recipe.student, **{key: getattr(recipe, key) for key in shape}).build()
         budgets = {(v.recipe.distill.pixel_steps, v.recipe.distill.steps) for v in plan.variants}
         assert name != "architectures" or len(budgets) == 1
@@ -161,6 +167,27 @@ class TestReport:
         plot = (tmp_path / "report.svg").read_text()
         assert "first" in plot
         assert "unjudged" not in plot
+
+
+class TestFrontier:
+    def test_draws_a_model_beside_what_was_explored(self, tmp_path: Path) -> None:
+        plot = tmp_path / "frontier.svg"
+        write_frontier(plot, [outcome("first", 1.2), outcome("second", 1.6)], outcome("mine", 1.1))
+        text = plot.read_text(encoding="utf-8")
+        assert all(name in text for name in ("first", "second", "mine"))
+
+    def test_takes_what_an_exploration_left(self, tmp_path: Path) -> None:
+        for name, style in (("large 5", 1.3), ("tiny", 1.2)):
+            folder = tmp_path / name.replace(" ", "-")
+            folder.mkdir()
+            content = {"name": name, "inputs": "abc", "row": outcome(name, style).row}
+            (folder / "outcome.json").write_text(json.dumps(content), encoding="utf-8")
+        found = {o.name: o.quality("style_ratio") for o in outcomes_in(tmp_path)}
+        assert found == {"large 5": 1.3, "tiny": 1.2}
+
+    def test_a_folder_without_one_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(OptionError, match="no exploration in"):
+            outcomes_in(tmp_path)
 
 
 def test_a_variant_that_diverges_does_not_stop_the_others(
