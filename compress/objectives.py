@@ -29,7 +29,10 @@ _DIRECTIONS = 16
 
 
 BORDER_SHARE = 16
-"""A sixteenth of a crop at each side is not looked at by VGG."""
+"""A sixteenth of a crop at each side is held to the teacher's pixels."""
+
+_HIDDEN_SHARES = 3
+"""Sixteenths of a crop that VGG does not look at in a step, on both sides together."""
 
 
 class PixelObjective:
@@ -69,9 +72,10 @@ class PerceptualObjective:
     The teacher's own aims are the style loss against the painting and the content loss against
     the photograph: a student that only copies inherits the teacher's errors beside its own.
 
-    VGG looks inside a border. The zeros that convolutions are padded with tell a student where a
-    picture ends, and it would paint there, as a dotted line, the strokes that a style loss misses
-    elsewhere. The border's pixels are held to the teacher's instead.
+    VGG looks at most of a crop, each time at another place. The zeros that convolutions are padded
+    with, the student's and VGG's, tell where a picture ends and where the look at it begins: always
+    looked at from the same line on, a student paints there, as a frame or a row of dots, the
+    strokes that a style loss misses elsewhere. The border's pixels are held to the teacher's too.
 
     Args:
         network: The student.
@@ -202,10 +206,9 @@ def _border_distance(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _random_part(recipe: DistillRecipe, size: int, step: int) -> tuple[slice, ...]:
-    """The square inside a crop's border that VGG looks at in this step."""
+    """The square that VGG looks at in this step."""
     rng = np.random.default_rng((recipe.seed, 1, step))
-    border = size // BORDER_SHARE
-    inside = size - 2 * border
-    side = min(inside, recipe.perceptual_size or inside)
-    top, left = border + rng.integers(0, inside - side + 1, 2)
+    most = size - _HIDDEN_SHARES * (size // BORDER_SHARE)
+    side = min(size, recipe.perceptual_size or most)
+    top, left = rng.integers(0, size - side + 1, 2)
     return (slice(None), slice(None), slice(top, top + side), slice(left, left + side))

@@ -92,11 +92,6 @@ def perceptual(
     return make
 
 
-def inside(images: Tensor) -> Tensor:
-    """Images without the border that VGG does not look at."""
-    return images[:, :, BORDER:-BORDER, BORDER:-BORDER]
-
-
 def numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: float(term.detach()) for name, term in terms.items()}
 
@@ -144,9 +139,9 @@ class TestPerceptual:
     def test_a_picture_out_of_range_costs_ten_times_its_square(
         self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
     ) -> None:
-        pairs = pairs_of(photo, same)
-        target = inside(images_to_tensor([pairs[0][1]]))
-        terms = numbers(perceptual(Scaled(0.0, 1.5), pairs)(0))
+        pairs, all_of_it = pairs_of(photo, same), dataclasses.replace(RECIPE, perceptual_size=64)
+        target = images_to_tensor([pairs[0][1]])
+        terms = numbers(perceptual(Scaled(0.0, 1.5), pairs, all_of_it)(0))
         assert terms["range"] == pytest.approx(10 * 0.5**2)
         assert terms["pixel"] == pytest.approx(
             RECIPE.pixel_weight * float((1.5 - target).mean()), rel=1e-5
@@ -159,11 +154,11 @@ class TestPerceptual:
         vgg: VggFeatures,
         perceptual: Callable[..., PerceptualObjective],
     ) -> None:
-        pairs = pairs_of(photo, same)
-        seen = vgg(inside(images_to_tensor([pairs[0][0]])), STYLE_LAYERS)
+        pairs, all_of_it = pairs_of(photo, same), dataclasses.replace(RECIPE, perceptual_size=64)
+        seen = vgg(images_to_tensor([pairs[0][0]]), STYLE_LAYERS)
         own = {name: gram_matrix(feature) for name, feature in seen.items()}
         doubled = {name: 2 * gram[0] for name, gram in own.items()}
-        terms = numbers(perceptual(Scaled(1.0), pairs, grams=doubled)(0))
+        terms = numbers(perceptual(Scaled(1.0), pairs, all_of_it, grams=doubled)(0))
         # |G - 2G|² / |2G|² is a quarter in each of the four layers.
         assert terms["style"] == pytest.approx(RECIPE.style_weight, rel=0.02)
         assert float(gram_distance(own["relu1_2"], 2 * own["relu1_2"])) == pytest.approx(0.25)
@@ -242,7 +237,7 @@ class TestPerceptual:
         finally:
             handle.remove()
         assert set(seen) == {64, 96}
-        assert set(looked) == {56, 72}  # all of a small crop's inside, a part of a large one's
+        assert set(looked) == {64, 72}  # all of a small crop, a part of a large one
 
     def test_vgg_is_spared_the_pictures_that_no_weight_asks_about(
         self,
@@ -294,7 +289,37 @@ class TestPerceptual:
         assert network.factor.grad != 0
         assert all(weight.grad is None for weight in vgg.parameters())
 
-    def test_what_is_painted_in_the_border_pleases_no_style(
+    def test_the_look_begins_at_no_line_that_a_student_could_know(
+        self,
+        photo: PhotoSet,
+        vgg: VggFeatures,
+        perceptual: Callable[..., PerceptualObjective],
+    ) -> None:
+        pairs = pairs_of(photo, same)
+        whole, side = images_to_tensor([pairs[0][0]]), 64 - 3 * BORDER
+        looked: list[Tensor] = []
+        handle = vgg.register_forward_pre_hook(lambda _m, i: looked.append(i[0]))
+        recipe = dataclasses.replace(
+            RECIPE, content_weight=0.0, feature_weight=0.0, perceptual_size=None
+        )
+        try:
+            objective = perceptual(Scaled(1.0), pairs, dataclasses.replace(recipe, gram_weight=0.0))
+            for step in range(40):
+                objective(step)
+        finally:
+            handle.remove()
+        places = [(top, left) for top in range(64 - side + 1) for left in range(64 - side + 1)]
+        begun = {
+            place
+            for seen in looked
+            for place in places
+            if torch.equal(seen, whole[:, :, place[0] :, place[1] :][:, :, :side, :side])
+        }
+        assert {side} == {seen.shape[-1] for seen in looked}
+        assert len({top for top, _ in begun}) > 8
+        assert len({left for _, left in begun}) > 8
+
+    def test_the_border_is_held_to_the_teachers_pixels(
         self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
     ) -> None:
         class Framed(Scaled):
@@ -304,12 +329,9 @@ class TestPerceptual:
                 return super().forward(x) + frame
 
         pairs = pairs_of(photo, same)
-        plain = numbers(perceptual(Scaled(1.0), pairs)(0))
+        assert numbers(perceptual(Scaled(1.0), pairs)(0))["border"] == 0
         framed = numbers(perceptual(Framed(1.0), pairs)(0))
-        assert plain["border"] == 0
         assert framed["border"] == pytest.approx(0.25 * RECIPE.border_weight)
-        unseen = ("style", "content", "pixel", "grid")
-        assert [framed[name] for name in unseen] == [plain[name] for name in unseen]
 
     def test_what_does_not_weigh_is_not_run(
         self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]

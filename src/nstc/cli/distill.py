@@ -164,7 +164,7 @@ def distill(
         float | None,
         typer.Option(
             "--border-weight",
-            help="On the teacher's pixels in the border that VGG does not look at.",
+            help="On the teacher's pixels in the border, which VGG seldom looks at.",
             show_default="4",
         ),
     ] = None,

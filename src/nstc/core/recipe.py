@@ -110,7 +110,7 @@ class DistillRecipe(Checked):
         size: Side of the crops the teacher stylises, in pixels.
         sizes: Several such sides instead, so that pictures small and large look right: each step
             draws one. The teacher stylises crops of all of them; a step costs by its area.
-        perceptual_size: Side of the part of them that VGG looks at; None for all but a border.
+        perceptual_size: Side of the part of them that VGG looks at; None for 13 sixteenths.
         crops: Crops cached of each photograph.
         color_jitter: How far their colours are changed, for sets of few photographs.
         batch: Crops a step of the first stage.
@@ -128,7 +128,7 @@ class DistillRecipe(Checked):
         content_weight: On the content loss against the photograph.
         checkerboard_weight: On the energy of a 4x4 grid in the second stage.
         border_weight: On the mean absolute difference to the teacher's picture in a border of a
-            sixteenth of the crop, which VGG does not look at.
+            sixteenth of the crop, which VGG seldom looks at.
         steadiness_weight: On what the picture changes by beyond half a pixel of camera shake and a
             sensor's noise, in the second stage.
         seed: Of all randomness.
