@@ -1,9 +1,11 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from nstc.core import zoo
+from nstc.core.images import read_picture, resize_longer_side
 
 
 @pytest.fixture
@@ -42,3 +44,38 @@ def test_an_empty_zoo(nstc, tmp_path, monkeypatch) -> None:
 def test_what_ships_can_be_listed(nstc) -> None:
     names = [entry["name"] for entry in json.loads(nstc("models", "--json").out)]
     assert "zoo:starry-night/teacher" in names
+
+
+class TestSheet:
+    def test_shows_the_photograph_and_every_student(self, nstc, own_zoo, photo_path, tmp_path) -> None:
+        done = nstc("models", "--sheet", photo_path, "-o", tmp_path / "sheet.png")
+        assert done.code == 0, done.err
+        assert done.out == f"wrote {tmp_path / 'sheet.png'}: zoo:waves\n"
+        sheet = read_picture(tmp_path / "sheet.png").rgb.astype(int)
+        shown = resize_longer_side(read_picture(photo_path).rgb, 512).astype(int)
+        height, width = shown.shape[:2]
+        assert sheet.shape[1] == 2 * width + 4
+        assert np.array_equal(sheet[-height:, :width], shown)
+        assert np.abs(sheet[-height:, -width:] - (255 - shown)).mean() < 3
+
+    def test_says_what_it_wrote_as_json(self, nstc, own_zoo, photo_path, tmp_path) -> None:
+        done = nstc("models", "--sheet", photo_path, "-o", tmp_path / "sheet.png", "--json")
+        assert json.loads(done.out)["models"] == ["zoo:waves"]
+
+    @pytest.mark.parametrize("given", [["--sheet", "a.png"], ["-o", "b.png"]])
+    def test_needs_both_a_photograph_and_a_place(self, nstc, given) -> None:
+        done = nstc("models", *given)
+        assert done.code != 0
+        assert "go together" in done.err
+
+    def test_never_writes_over_the_photograph(self, nstc, own_zoo, photo_path) -> None:
+        before = photo_path.read_bytes()
+        done = nstc("models", "--sheet", photo_path, "-o", photo_path)
+        assert "name another output" in done.err
+        assert photo_path.read_bytes() == before
+
+    def test_a_file_that_is_no_picture(self, nstc, own_zoo, tmp_path) -> None:
+        (tmp_path / "a.png").write_bytes(b"no picture")
+        done = nstc("models", "--sheet", tmp_path / "a.png", "-o", tmp_path / "sheet.png")
+        assert done.code != 0
+        assert not (tmp_path / "sheet.png").exists()

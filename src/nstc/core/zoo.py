@@ -29,6 +29,11 @@ def zoo_names() -> tuple[str, ...]:
     return tuple(names)
 
 
+def zoo_students() -> tuple[str, ...]:
+    """The zoo names of the students alone."""
+    return tuple(name for name in zoo_names() if not name.endswith(f"/{TEACHER}"))
+
+
 def resolve_model_path(model: str | Path) -> Path:
     """The folder of a zoo name, or the path itself.
 
