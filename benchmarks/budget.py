@@ -8,6 +8,7 @@ from typing import Final
 
 from nstc.benchmarks.metrics import METRICS
 from nstc.benchmarks.result import Row
+from nstc.core.amounts import BYTES, COUNTS, read_amount
 from nstc.core.errors import BudgetError, OptionError
 
 STAGES: Final = ("distilled", "pruned", "student")
@@ -22,9 +23,8 @@ _FACTS: Final[Mapping[str, tuple[str, Callable[[Row], float | None]]]] = {
 """Beside the metrics: the stage from which each must hold, and where it stands."""
 
 _QUALITY_FROM: Final = "distilled"
-_UNITS: Final = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "KB": 1e3, "MB": 1e6}
 _COUNTED: Final = 1000
-_FORM: Final = re.compile(r"\s*([A-Za-z_]+)\s*(<=|>=)\s*([0-9]+\.?[0-9]*)\s*([A-Za-z]*)\s*")
+_FORM: Final = re.compile(r"\s*([A-Za-z_]+)\s*(<=|>=)\s*([0-9]+\.?[0-9]*\s*[A-Za-z]*)\s*")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,8 @@ def parse_budget(text: str) -> Budget:
 
 def _parse(part: str) -> Limit:
     found = _FORM.fullmatch(part)
-    if found is None or found[4].upper() not in _UNITS:
+    bound = read_amount("".join(found[3].split()), (*COUNTS, *BYTES)) if found else None
+    if found is None or bound is None:
         raise OptionError(
             f"budget: '{part.strip()}' is no limit: write a name, <= or >=, and a number, as in "
             "style_ratio<=1.1 or bytes<=100KB."
@@ -125,7 +126,7 @@ def _parse(part: str) -> Limit:
         near = difflib.get_close_matches(found[1], names, 1)
         meant = f" Did you mean {near[0]}?" if near else ""
         raise OptionError(f"budget: there is no {found[1]}.{meant} There are {', '.join(names)}.")
-    return Limit(found[1], found[2] == "<=", float(found[3]) * _UNITS[found[4].upper()])
+    return Limit(found[1], found[2] == "<=", bound)
 
 
 def _plain(value: float) -> str:

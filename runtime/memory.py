@@ -32,8 +32,6 @@ _CLEAR_GROWTH_BYTES: Final = 3_000_000
 _HISTOGRAM_BYTES_PER_COLUMN: Final = 64 * 9
 """64 rows of one colour, as bytes and as the 8-byte numbers that they are counted as."""
 
-_UNITS: Final = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
 
 @dataclass(frozen=True, kw_only=True)
 class PictureCost:
@@ -104,23 +102,6 @@ def measured_work(paint: Callable[[Pixels], Pixels]) -> Work:
             break
     paint(np.full((side, side, 3), 128, np.uint8))
     return Work(held_bytes=resident_bytes(), bytes_per_pixel=slopes[-1])
-
-
-def parse_bytes(text: str) -> int:
-    """Bytes of "256MB", "1.5GB", "512MiB".
-
-    Raises:
-        OptionError: it is no number above 0 with one of these units.
-    """
-    number = text.strip().rstrip("BbKkMmGgIi")
-    unit = text.strip()[len(number) :].upper()
-    try:
-        size = float(number) * _UNITS[unit]
-    except (ValueError, KeyError):
-        size = 0.0
-    if not 0 < size < 2**60:
-        raise OptionError(f"max-ram is {text}: expected a size such as 256MB or 1.5GB.")
-    return int(size)
 
 
 def in_mb(size_bytes: float) -> str:

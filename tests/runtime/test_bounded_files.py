@@ -11,13 +11,14 @@ from PIL import ExifTags, Image
 
 from nstc.benchmarks.device_memory import measure_within
 from nstc.compress.checking import sample_picture
+from nstc.core.amounts import parse_bytes
 from nstc.core.bundle import TILES_ARTIFACT, Bundle
 from nstc.core.errors import MemoryLimitError
 from nstc.core.images import read_picture
 from nstc.runtime import bounded_files
 from nstc.runtime.control import PLAIN, Control
 from nstc.runtime.files.batch import BatchOptions, Outcome, stylize_files
-from nstc.runtime.memory import PictureCost, parse_bytes
+from nstc.runtime.memory import PictureCost
 from nstc.runtime.session import open_session
 from nstc.runtime.stylizer import Stylizer
 

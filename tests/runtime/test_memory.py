@@ -17,7 +17,6 @@ from nstc.runtime.memory import (
     Work,
     in_mb,
     measured_work,
-    parse_bytes,
 )
 from nstc.runtime.resident import give_back_large_blocks
 from nstc.runtime.tiling import Tiling, spans
@@ -68,29 +67,6 @@ def test_a_system_that_does_not_tell_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(memory, "tells_peak_memory", lambda: False)
     with pytest.raises(OptionError, match="--max-ram needs to know"):
         measured_work(lambda rgb: rgb)
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("256MB", 256_000_000),
-        ("256 mb", 256_000_000),
-        ("1.5GB", 1_500_000_000),
-        ("64MiB", 67_108_864),
-        ("900KB", 900_000),
-        ("1GiB", 2**30),
-    ],
-)
-def test_sizes(text: str, size: int) -> None:
-    assert parse_bytes(text) == size
-
-
-@pytest.mark.parametrize(
-    "text", ["", "256", "MB", "-1MB", "0MB", "nanMB", "infGB", "1TB", "1e99GB"]
-)
-def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(OptionError, match="expected a size such as 256MB"):
-        parse_bytes(text)
 
 
 def test_megabytes_are_rounded_up_so_that_they_are_enough() -> None:

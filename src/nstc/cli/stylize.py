@@ -235,7 +235,7 @@ def _limits(max_download_mb: int, timeout_s: float, allow_private: bool) -> "Fet
 
 
 def _opened(model: str, max_ram: str | None, **options: Any) -> "Stylizer":
-    from nstc.runtime.memory import parse_bytes
+    from nstc.core.amounts import parse_bytes
     from nstc.runtime.stylizer import Stylizer
 
     max_ram_bytes = None if max_ram is None else parse_bytes(max_ram)

@@ -1,15 +1,24 @@
-"""Amounts with a unit, as flags and recipes have them: 400M, 1.5G, 8ms@cpu:1."""
+"""Amounts with a unit, as flags and recipes have them: 400M, 256MB, 8ms@cpu:1."""
 
+import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
 from nstc.core.errors import OptionError
 
-_PREFIXES: Final = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
-_NUMBER: Final = r"(\d+(?:\.\d+)?)"
-_MACS: Final = re.compile(rf"{_NUMBER}([kMG]?)")
+COUNTS: Final = ("", "K", "M", "G")
+"""Units of what is counted, in capitals."""
+
+BYTES: Final = ("KB", "MB", "GB", "KIB", "MIB", "GIB")
+"""Units of what a file or a process takes."""
+
+_PREFIXES: Final = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+_NUMBER: Final = r"([0-9]+\.?[0-9]*|\.[0-9]+)"
+_AMOUNT: Final = re.compile(rf"{_NUMBER}([A-Za-z]*)")
 _LATENCY: Final = re.compile(rf"{_NUMBER}\s*ms@(\S+)")
+_MOST_BYTES: Final = 2**60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,19 +34,48 @@ class Latency:
     target: str
 
 
+def read_amount(text: str, units: Collection[str]) -> float | None:
+    """A number with its unit, such as 1.5G, 100kb or 64MiB.
+
+    Args:
+        text: Without spaces.
+        units: Those of `COUNTS` and `BYTES` that it may have; small letters count as capitals.
+
+    Returns:
+        What it amounts to, 0 or more; None if it is no finite number with one of these units.
+    """
+    found = _AMOUNT.fullmatch(text)
+    unit = found[2].upper() if found else None
+    if found is None or unit not in units:
+        return None
+    amount = float(found[1]) * _PREFIXES[unit.removesuffix("B")]
+    return amount if math.isfinite(amount) else None
+
+
 def parse_macs(text: str) -> int:
     """Multiply-accumulates of "400M", "1.5G" or "400000000".
 
     Raises:
         OptionError: it is no such amount, or none at all.
     """
-    found = _MACS.fullmatch(text)
-    macs = int(float(found[1]) * _PREFIXES[found[2]]) if found else 0
+    macs = int(read_amount(text, COUNTS) or 0)
     if macs < 1:
         raise OptionError(
             f"target-macs is {text}: expected multiply-accumulates at 512x512, such as 400M or 10G."
         )
     return macs
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of "256MB", "1.5 GB", "512MiB".
+
+    Raises:
+        OptionError: it is no number above 0 with one of these units.
+    """
+    size = read_amount("".join(text.split()), BYTES) or 0.0
+    if not 0 < size < _MOST_BYTES:
+        raise OptionError(f"max-ram is {text}: expected a size such as 256MB or 1.5GB.")
+    return int(size)
 
 
 def parse_latency(text: str) -> Latency:
