@@ -197,6 +197,11 @@ def _within(deadline: float, address: str, limits: FetchLimits) -> Iterator[_Wat
             ) from error
         if isinstance(error, FetchError):
             raise
+        if isinstance(error, ssl.SSLCertVerificationError):
+            raise FetchError(
+                f"{address} has a certificate that is not trusted: {error.verify_message}. If the "
+                "server is your own, give its authority's file in SSL_CERT_FILE."
+            ) from error
         reason = str(error) or type(error).__name__
         raise FetchError(f"{address} can't be fetched: {reason}.") from error
     if watch.expired:

@@ -1,5 +1,7 @@
 """A stylizer whose network gives the negative, and a small server that answers as it is told."""
 
+import contextlib
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,18 +19,21 @@ def stylizer(bundle) -> Stylizer:
 
 
 class Served(ThreadingHTTPServer):
-    """Answers of each path, and what was asked for."""
+    """Answers of each path, and what was asked for; over TLS where a context is given."""
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.scheme = "http" if context is None else "https"
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         self.answers: dict[str, Answer] = {}
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.released = threading.Event()
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.server_port}{path}"
+        return f"{self.scheme}://127.0.0.1:{self.server_port}{path}"
 
     def gives(self, path: str, content: bytes, *, status: int = 200, **headers: str) -> str:
         """Let a path answer with bytes; headers with _ for -."""
@@ -60,9 +65,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture
-def served() -> Iterator[Served]:
-    server = Served()
+@contextlib.contextmanager
+def serving(context: ssl.SSLContext | None = None) -> Iterator[Served]:
+    """A server on this machine for as long as the block lasts."""
+    server = Served(context)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield server
@@ -70,3 +76,14 @@ def served() -> Iterator[Served]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def served_over_tls() -> Callable[[ssl.SSLContext], contextlib.AbstractContextManager[Served]]:
+    return serving
