@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import IO, Final, Literal
 
 from nstc.core.errors import (
     FetchError,
@@ -17,7 +17,8 @@ from nstc.core.errors import (
     OptionError,
     OutputError,
 )
-from nstc.core.images import MAX_PIXELS, format_of, write_picture
+from nstc.core.files import atomic_file
+from nstc.core.images import MAX_PIXELS, format_of
 from nstc.core.images.formats import ANIMATED, ENDINGS
 from nstc.core.images.picture import Frame, Metadata, Picture
 from nstc.core.images.reading import ImageFile
@@ -26,7 +27,6 @@ from nstc.core.images.writing import (
     encode_animation,
     encode_picture,
     refuse_unfit,
-    write_animation,
 )
 from nstc.runtime.bounded_files import stream_within
 from nstc.runtime.control import PLAIN, Control
@@ -202,12 +202,7 @@ def _make_still(
         return _make_in_strips(job, file, name, metadata, stylizer, control, too_large)
     picture = replace(picture, metadata=metadata)
     refuse_unfit(name, picture)
-    if job.target is not None:
-        write_picture(job.target, picture)
-    else:
-        stream = io.BytesIO()
-        encode_picture(stream, picture, name)
-        write_standard_output(stream.getvalue())
+    _write(job.target, lambda stream: encode_picture(stream, picture, name))
     height, width = picture.rgb.shape[:2]
     return _Made(width=width, height=height, frames=1, notes=_notes(file, picture, name))
 
@@ -254,13 +249,24 @@ def _make_animation(
             size = frame.picture.rgb.shape[:2]
             yield replace(frame, picture=replace(frame.picture, metadata=metadata))
 
-    if job.target is not None:
-        write_animation(job.target, painted(), file.plays)
-    else:
-        stream = io.BytesIO()
-        encode_animation(stream, painted(), name, file.plays)
-        write_standard_output(stream.getvalue())
+    _write(job.target, lambda stream: encode_animation(stream, painted(), name, file.plays))
     return _Made(width=size[1], height=size[0], frames=file.frames, notes=())
+
+
+def _write(target: Path | None, encode: Callable[[IO[bytes]], None]) -> None:
+    """Write a file, whole or not at all, or everything to standard output at once.
+
+    Args:
+        target: The file; None for standard output.
+        encode: Writes the encoded picture to a stream.
+    """
+    if target is None:
+        held = io.BytesIO()
+        encode(held)
+        write_standard_output(held.getvalue())
+        return
+    with atomic_file(target) as draft, draft.open("wb") as stream:
+        encode(stream)
 
 
 def _format_for(job: Job, file: ImageFile, options: BatchOptions) -> str:

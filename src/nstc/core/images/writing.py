@@ -51,21 +51,14 @@ def encode_picture(stream: IO[bytes], picture: Picture, name: str) -> None:
     _image_of(picture, name).save(stream, format=name, **options)
 
 
-def write_animation(path: Path, frames: Iterator[Frame], plays: int) -> None:
-    """Encode an animation to GIF, WebP or animated PNG by the path's ending, as `write_picture`.
+def encode_animation(stream: IO[bytes], frames: Iterator[Frame], name: str, plays: int) -> None:
+    """Encode an animation to a stream: GIF, WebP or animated PNG.
 
     Args:
-        path: The file.
+        stream: Open for writing.
         frames: All of one size, at least one.
+        name: Pillow's name of the format.
         plays: How often it is shown; 0 for ever.
-    """
-    name = format_of(path)
-    with atomic_file(path) as draft, draft.open("wb") as stream:
-        encode_animation(stream, frames, name, plays)
-
-
-def encode_animation(stream: IO[bytes], frames: Iterator[Frame], name: str, plays: int) -> None:
-    """Encode an animation to a stream, in the format of Pillow's that is named.
 
     Raises:
         OptionError: the format holds no such size.
