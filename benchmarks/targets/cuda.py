@@ -1,6 +1,8 @@
 """An NVIDIA GPU of this machine: torch in two precisions, and ONNX Runtime's CUDA provider."""
 
+import ctypes
 import importlib.util
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -22,6 +24,9 @@ TORCH: Final = ("torch-fp32", "torch-fp16")
 """Artifacts that are no files: a bundle's weights, run by torch."""
 
 _PROVIDER: Final = "CUDAExecutionProvider"
+_DRIVER: Final = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+"""NVIDIA's own library, which comes with the driver and with nothing else."""
+
 _FRAMES: Final = 50
 
 
@@ -128,12 +133,23 @@ def _place() -> dict[str, str | int | float | None]:
 def _availability() -> str | None:
     if importlib.util.find_spec("torch") is None:
         return 'it needs torch: pip install "nstc[compress]"'
-    import torch
+    if not _driver_is_there():
+        return "there is no NVIDIA driver on this machine"
+    import torch  # which takes seconds: only where the answer hangs on it
 
     if torch.cuda.is_available():
         return None
     built = "" if torch.version.cuda else ", and this torch is built without CUDA"
     return f"torch sees no NVIDIA GPU{built}"
+
+
+def _driver_is_there() -> bool:
+    """Whether NVIDIA's driver can be loaded, as torch would."""
+    try:
+        ctypes.CDLL(_DRIVER)
+    except OSError:
+        return False
+    return True
 
 
 def _providers() -> list[Any]:

@@ -1,4 +1,9 @@
+import ctypes
 import json
+import subprocess
+import sys
+
+import pytest
 
 from nstc.benchmarks.targets import cpu as cpu_target
 
@@ -32,3 +37,22 @@ def test_the_line_that_mends_it_is_whole_where_the_table_is_narrow(nstc, monkeyp
     words = nstc("targets").out.split()
     assert {"web:open-https[:N]", "nstc", "web-setup"} <= set(words)
     assert not [word for word in words if "…" in word]
+
+
+def has_nvidias_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(has_nvidias_driver(), reason="with an NVIDIA driver torch has the last word")
+def test_listing_them_loads_no_training_library() -> None:
+    program = (
+        "import contextlib, io, json, sys; from nstc.cli.targets import targets\n"
+        "with contextlib.redirect_stdout(io.StringIO()): targets(json_output=True)\n"
+        "print(json.dumps(sorted({'torch', 'torchvision', 'onnx', 'executorch'} & {*sys.modules})))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout.strip()) == (0, "[]"), ran.stderr

@@ -31,7 +31,20 @@ def gpu_that_is_a_cpu(monkeypatch):
     return CudaTarget(onnx=False, clock=Clock(sleep=lambda _: None))
 
 
-def test_without_a_gpu_the_reason_is_told(monkeypatch):
+@pytest.fixture
+def driver(monkeypatch):
+    """A library that is everywhere in the place of NVIDIA's."""
+    monkeypatch.setattr(cuda, "_DRIVER", None)
+
+
+def test_without_a_driver_torch_is_not_asked(monkeypatch):
+    monkeypatch.setattr(cuda, "_DRIVER", "libno-such-driver.so.1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("torch was asked"))
+    with pytest.raises(OptionError, match="no NVIDIA driver on this machine"):
+        parse_target("cuda")
+
+
+def test_without_a_gpu_the_reason_is_told(driver, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", None)
     with pytest.raises(OptionError, match="no NVIDIA GPU, and this torch is built without CUDA"):
@@ -42,14 +55,16 @@ def test_without_a_gpu_the_reason_is_told(monkeypatch):
     assert "pip install" in (TARGETS["cuda"].availability() or "")
 
 
-def test_with_one_it_is_a_target_and_takes_no_number(monkeypatch):
+def test_with_one_it_is_a_target_and_takes_no_number(driver, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert parse_target("cuda").reference_artifact == "torch-fp32"
     with pytest.raises(OptionError, match="first GPU"):
         parse_target("cuda:1")
 
 
-def test_onnx_files_are_run_only_where_onnx_runtime_has_the_provider(make_bundle, monkeypatch):
+def test_onnx_files_are_run_only_where_onnx_runtime_has_the_provider(
+    make_bundle, driver, monkeypatch
+):
     subject = find_subject(make_bundle("student", {"onnx": 0.5, "int8.onnx": 0.8}).path)
     without, with_it = CudaTarget(onnx=False), CudaTarget(onnx=True)
     assert without.artifacts(subject, 32) == ("torch-fp32", "torch-fp16")
@@ -61,7 +76,7 @@ def test_onnx_files_are_run_only_where_onnx_runtime_has_the_provider(make_bundle
     assert parse_target("cuda") == with_it
 
 
-def test_weights_are_no_file_that_could_be_exported(make_bundle, monkeypatch):
+def test_weights_are_no_file_that_could_be_exported(make_bundle, driver, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     path = make_bundle("student", {"onnx": 0.5}).path
     assert needed_files([path], against=path, quality=False, targets=["cuda"]) == []
