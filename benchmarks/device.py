@@ -1,10 +1,11 @@
-"""What a device pays: memory, tiles that don't show, and start-up.
+"""What a device pays: memory, tiles that don't show, start-up, and time from file to file.
 
 `python -m nstc.benchmarks.device [--json] [--model BUNDLE] [--teacher BUNDLE]`
 """
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,11 +17,13 @@ import numpy as np
 from PIL import Image
 
 from nstc.benchmarks.device_memory import measure_within
+from nstc.benchmarks.device_speed import file_to_file
 from nstc.benchmarks.footprint import measure_footprint
 from nstc.benchmarks.startup import IMPORT_LIMIT_S, Command, startup_rows
+from nstc.benchmarks.statistics import median
 from nstc.core.bundle import open_bundle
 from nstc.core.errors import NstcError
-from nstc.core.images import Pixels, read_picture
+from nstc.core.images import Picture, Pixels, read_picture, write_picture
 from nstc.core.photos import sample_photos
 from nstc.runtime.artifact_cache import find_artifact
 from nstc.runtime.bounded import Plan, bounded_painter
@@ -41,6 +44,10 @@ LEVELS: Final = 1.0
 """Of 255 by which a picture in tiles may differ from the whole one."""
 
 RAM_LIMIT_MB: Final = 256
+FILE_ENDINGS: Final = (".jpg", ".png")
+LEAST_SPEEDUP: Final = 10.0
+"""Of the int8 student over the float teacher, from file to file at `SIZE`."""
+
 COLD_LIMIT_S: Final = 1.0
 """What `nstc stylize` may take for a photograph of `SIZE`, from nothing to the file."""
 
@@ -54,6 +61,7 @@ class DeviceRow:
         value: As it was measured; None if it could not be.
         unit: Of the value and the limit.
         limit: The most it may be; None where it stands beside another for comparison.
+        least: The least it must be; None likewise.
         note: What else is known, or why there is no value.
     """
 
@@ -61,12 +69,24 @@ class DeviceRow:
     value: float | None
     unit: str
     limit: float | None = None
+    least: float | None = None
     note: str = ""
 
     @property
     def holds(self) -> bool:
-        """Whether it was measured and is within the limit, if there is one."""
-        return self.limit is None or (self.value is not None and self.value <= self.limit)
+        """Whether it was measured and is within its limits, if there are any."""
+        if self.limit is None and self.least is None:
+            return True
+        if self.value is None:
+            return False
+        within = self.limit is None or self.value <= self.limit
+        return within and (self.least is None or self.value >= self.least)
+
+    @property
+    def bounds(self) -> str:
+        """The limits in words."""
+        most = "" if self.limit is None else f"at most {self.limit:g}"
+        return most if self.least is None else f"at least {self.least:g}"
 
 
 def memory_rows(model: str, teacher: str) -> Iterator[DeviceRow]:
@@ -129,13 +149,13 @@ def limit_row(model: str, folder: Path) -> DeviceRow:
     )
 
 
-def time_rows(model: str, folder: Path) -> Iterator[DeviceRow]:
-    """A cold `nstc stylize` and `import nstc`, beside an interpreter that does nothing."""
-    photo, output = folder / "photo.jpg", folder / "photo.png"
-    Image.fromarray(_resized(sample_photos().paths[0], (SIZE, SIZE))).save(photo)
-    stylize = ("-m", "nstc", "stylize", str(photo), "-o", str(output), "-m", model)
+def time_rows(model: str, teacher: str, folder: Path) -> Iterator[DeviceRow]:
+    """A cold `nstc stylize` with either and `import nstc`, beside a bare interpreter."""
+    photo = _photo(folder / "photo.jpg")
+    cold = f"cold nstc stylize of {SIZE}x{SIZE}"
     commands = {
-        f"cold nstc stylize of {SIZE}x{SIZE}": Command(stylize, COLD_LIMIT_S),
+        cold: _stylizing(photo, folder, model, "int8", COLD_LIMIT_S),
+        f"the same with {teacher} float": _stylizing(photo, folder, teacher, "float", math.inf),
         "import nstc": Command(("-c", "import nstc"), IMPORT_LIMIT_S),
     }
     for row in startup_rows(commands):
@@ -143,8 +163,30 @@ def time_rows(model: str, folder: Path) -> Iterator[DeviceRow]:
             fact=row.command,
             value=row.seconds,
             unit="s",
-            limit=row.limit_s,
+            limit=row.limit_s if math.isfinite(row.limit_s) else None,
             note=f"IQR {row.iqr:.3f} s, {row.over_bare:.1f} times bare Python",
+        )
+
+
+def speed_rows(model: str, teacher: str, folder: Path) -> Iterator[DeviceRow]:
+    """From file to file with the student beside the teacher, both opened already."""
+    for ending in FILE_ENDINGS:
+        fact = f"file to file at {SIZE}x{SIZE}, {ending[1:]}: {model} int8 beside {teacher} float"
+        try:
+            timings = file_to_file(_photo(folder / f"a{ending}"), model=model, teacher=teacher)
+        except NstcError as error:
+            yield DeviceRow(
+                fact=fact, value=None, unit="times faster", least=LEAST_SPEEDUP, note=str(error)
+            )
+            continue
+        speedup = timings.speedup(0, seed=0)
+        own, other = median(timings.candidates_ms[0]), median(timings.reference_ms)
+        yield DeviceRow(
+            fact=fact,
+            value=speedup.median,
+            unit="times faster",
+            least=LEAST_SPEEDUP,
+            note=f"{speedup.low:.1f} to {speedup.high:.1f}; {own:.0f} and {other:.0f} ms, 1 thread",
         )
 
 
@@ -154,7 +196,21 @@ def device_rows(model: str, teacher: str) -> Iterator[DeviceRow]:
     yield from tiling_rows(model)
     with tempfile.TemporaryDirectory() as name:
         yield limit_row(model, Path(name))
-        yield from time_rows(model, Path(name))
+        yield from time_rows(model, teacher, Path(name))
+        yield from speed_rows(model, teacher, Path(name))
+
+
+def _stylizing(photo: Path, folder: Path, model: str, precision: str, limit_s: float) -> Command:
+    output = folder / "cold.png"
+    options = ("-o", str(output), "-m", model, "--precision", precision)
+    return Command(("-m", "nstc", "stylize", str(photo), *options), limit_s)
+
+
+def _photo(path: Path) -> Path:
+    """Writes a sample photograph of `SIZE`."""
+    rgb = _resized(sample_photos().paths[0], (SIZE, SIZE))
+    write_picture(path, Picture(rgb=rgb))
+    return path
 
 
 def _enlarged(path: Path) -> Pixels:
@@ -181,11 +237,10 @@ def main() -> int:
         content = [{**asdict(row), "holds": row.holds} for row in rows]
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
     else:
-        table = Table("fact", "measured", "at most", "holds", "", box=None)
+        table = Table("fact", "measured", "must be", "holds", "", box=None)
         for row in rows:
             value = "-" if row.value is None else f"{row.value:.3g} {row.unit}"
-            limit = "" if row.limit is None else f"{row.limit:g}"
-            table.add_row(row.fact, value, limit, "yes" if row.holds else "NO", row.note)
+            table.add_row(row.fact, value, row.bounds, "yes" if row.holds else "NO", row.note)
         Console().print(table)
     return 0 if all(row.holds for row in rows) else 1
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ import pytest
 from nstc.benchmarks import device
 from nstc.benchmarks.device import DeviceRow
 from nstc.benchmarks.device_memory import measure_within
+from nstc.benchmarks.device_speed import file_to_file
+from nstc.benchmarks.latency import Clock
 from nstc.benchmarks.startup import StartupRow
 from nstc.core.errors import MemoryLimitError
+from nstc.core.images import read_picture
 
 
 @pytest.mark.parametrize(
@@ -19,6 +23,12 @@ from nstc.core.errors import MemoryLimitError
 )
 def test_a_row_holds_if_it_was_measured_within_its_limit(value, limit, holds) -> None:
     assert DeviceRow(fact="peak", value=value, unit="MB", limit=limit).holds is holds
+
+
+@pytest.mark.parametrize(("value", "holds"), [(10.0, True), (9.9, False), (None, False)])
+def test_or_above_the_least(value, holds) -> None:
+    row = DeviceRow(fact="speed", value=value, unit="times faster", least=10.0)
+    assert (row.holds, row.bounds) == (holds, "at least 10")
 
 
 def test_a_file_that_is_missing_is_a_row_without_a_value(make_bundle):
@@ -45,13 +55,32 @@ def test_cold_starts_are_timed_with_the_model_that_was_asked_for(monkeypatch, tm
         ]
 
     monkeypatch.setattr(device, "startup_rows", timed)
-    rows = list(device.time_rows("some-bundle", tmp_path))
-    assert [row.value for row in rows] == [0.5, 0.5]
-    stylize, bare = asked.values()
-    assert "some-bundle" in stylize.arguments
+    rows = list(device.time_rows("some-bundle", "its-teacher", tmp_path))
+    assert [row.value for row in rows] == [0.5, 0.5, 0.5]
+    stylize, teachers, bare = asked.values()
+    assert {"some-bundle", "int8"} <= set(stylize.arguments)
+    assert {"its-teacher", "float"} <= set(teachers.arguments)
     assert stylize.limit_s == 1.0
     assert bare.limit_s == 0.15
     assert Path(stylize.arguments[3]).is_file()
+
+
+def test_from_file_to_file_the_student_stands_beside_its_teacher(
+    make_bundle, monkeypatch, tmp_path
+) -> None:
+    student, teacher = make_bundle("student", {"int8.onnx": 1.0}), make_bundle("t", {"onnx": 0.5})
+    measured = partial(file_to_file, rounds=3, clock=Clock(sleep=lambda _: None))
+    monkeypatch.setattr(device, "file_to_file", measured)
+    rows = list(device.speed_rows(str(student.path), str(teacher.path), tmp_path))
+    assert [(row.unit, row.least) for row in rows] == [("times faster", 10.0)] * 2
+    for row, ending in zip(rows, (".jpg", ".png"), strict=True):
+        assert row.value is not None
+        assert row.value > 0
+        assert ending[1:] in row.fact
+        for name in ("reference", "candidate"):
+            assert read_picture(tmp_path / f"a-{name}{ending}").rgb.shape == (512, 512, 3)
+    lines = device.speed_rows(str(teacher.path), str(student.path), tmp_path)
+    assert [(row.holds, row.value) for row in lines] == [(False, None)] * 2
 
 
 @pytest.mark.parametrize(("value", "status"), [(29.0, 0), (31.0, 1)])
