@@ -11,7 +11,7 @@ ZOO_BASELINE := models/zoo/baseline.json
 TARGETS := cpu:1 cpu:2 mobile executorch web
 ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
 
-.PHONY: demo test lint types imports unit test-base gate explore format clean web-setup \
+.PHONY: demo test lint types imports unit test-base base-sizes gate explore format clean web-setup \
 	zoo-baseline zoo-report test-slow test-ssh test-web test-cuda test-executorch test-gate-proof \
 	test-fuzz test-batch test-deploy test-memory \
 	bench-gate bench-startup bench-repeatability bench-device bench-calibration-memory calibrators
@@ -45,10 +45,16 @@ unit: $(READY)
 test-base: $(READY)  ## the device's install: a wheel in an environment without torch
 	$(BIN)/python -m pytest -m base_install
 
+base-sizes: $(READY)  ## its packages with their versions and megabytes; FORMAT=--json for JSON
+	$(BIN)/python scripts/base_install.py $(FORMAT)
+
 gate: $(READY)  ## the zoo's facts and quality beside its baseline
 	$(BIN)/nstc check --baseline $(ZOO_BASELINE) --facts-and-quality-only
 
-bench-gate: $(READY)  ## the zoo's time too, on a machine that does nothing else
+bench-base-sizes: $(READY)  ## its packages with their versions and megabytes; FORMAT=--json for JSON
+	$(BIN)/python scripts/base_install.py $(FORMAT)
+
+gate: $(READY)  ## the zoo's time too, on a machine that does nothing else
 	$(BIN)/nstc check --baseline $(ZOO_BASELINE)
 
 zoo-baseline: $(READY)  ## agree to the zoo as it is: make zoo-baseline REASON="what changed"
@@ -68,7 +74,7 @@ test-gate-proof: $(READY)  ## 40 minutes on a quiet machine; NSTC_GATE_PROOF=sho
 bench-startup: $(READY)  ## how long `nstc --help` takes
 	$(BIN)/python -m nstc.benchmarks.startup
 
-bench-device: $(READY)  ## memory, tiles and start-up of what ships; FORMAT=--json for JSON
+bench-device: $(READY)  ## memory, tiles, start-up and time from file to file; FORMAT=--json for JSON
 	$(BIN)/python -c "from nstc.compress.exporting import ensure_artifact as make; \
 		make('zoo:starry-night/teacher'); make('zoo:starry-night', 'int8.tiles.onnx')"
 	$(BIN)/python -m nstc.benchmarks.device $(FORMAT)

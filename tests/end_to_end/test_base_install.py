@@ -1,11 +1,11 @@
 """What a device gets: the wheel alone, in an environment of its own, without torch."""
 
-import shutil
+import importlib.util
 import subprocess
 import sys
-import venv
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -25,30 +25,33 @@ PACKAGES = {
     "runtime": "nstc/runtime",
     "benchmarks": "nstc/benchmarks",
 }
+MOST_MB = 300
+"""The whole install, which torch alone would exceed."""
+
 TRAINING_LIBRARIES = ("torch", "torchvision", "onnx", "safetensors", "skimage", "torch_pruning")
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    """The wheel, built from a copy so that nothing old in build/ gets into it."""
-    folder = tmp_path_factory.mktemp("wheel")
-    skipped = shutil.ignore_patterns(".*", "__pycache__", "runs", "demo", "build", "*.egg-info")
-    source = shutil.copytree(ROOT, folder / "source", ignore=skipped)
-    build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(source)]
-    done = subprocess.run(build, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return next(folder.glob("nstc-*.whl"))
+def installing() -> ModuleType:
+    """The script that builds and installs."""
+    spec = importlib.util.spec_from_file_location("base_install", ROOT / "scripts/base_install.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its dataclass looks itself up
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
-def device(wheel, tmp_path_factory) -> Path:
+def wheel(installing, tmp_path_factory) -> Path:
+    return installing.built_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def device(installing, wheel, tmp_path_factory) -> Path:
     """The `bin` folder of an environment in which only the wheel was installed."""
-    folder = tmp_path_factory.mktemp("device") / "venv"
-    venv.create(folder, with_pip=True)
-    install = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", wheel]
-    done = subprocess.run(install, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder / "bin"
+    return installing.fresh_install(wheel, tmp_path_factory.mktemp("device") / "venv")
 
 
 @pytest.fixture
@@ -87,6 +90,19 @@ def test_no_training_library_comes_with_it(run) -> None:
         f"print([name for name in {TRAINING_LIBRARIES} if find_spec(name)])"
     )
     assert run("python", "-c", program).stdout.strip() == "[]"
+
+
+def test_its_packages_are_listed_with_their_sizes(installing, device, wheel) -> None:
+    """`make base-sizes` prints them."""
+    packages = {package.name: package for package in installing.installed_packages(device)}
+    asked_for = {"nstc", "numpy", "pillow", "onnxruntime", "typer", "rich", "platformdirs"}
+    assert asked_for <= set(packages)
+    assert not {"pip", "setuptools"} & set(packages)
+    assert packages["nstc"].version == VERSION
+    with zipfile.ZipFile(wheel) as archive:
+        unpacked_mb = sum(file.file_size for file in archive.infolist()) / 1e6
+    assert unpacked_mb < packages["nstc"].size_mb < 3 * unpacked_mb
+    assert sum(package.size_mb for package in packages.values()) < MOST_MB
 
 
 def test_the_command_names_its_version(run) -> None:
