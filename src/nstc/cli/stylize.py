@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from nstc.cli import video
-from nstc.core.errors import BatchError, OptionError
+from nstc.core.errors import BatchError, Interrupted, OptionError
 
 if TYPE_CHECKING:
     from nstc.runtime.control import Control
@@ -256,11 +256,21 @@ def _run(
 
     _warn(options.control)
     many = is_many(photos)
+    done = 0
 
     def report(outcome: "Outcome") -> None:
+        nonlocal done
         _report(outcome, quiet=json_output, many=many, piped=output == "-")
+        done += outcome.status == "done"
 
-    outcomes = stylize_files(photos, output, stylizer, options, report)
+    try:
+        outcomes = stylize_files(photos, output, stylizer, options, report)
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(
+            f"stopped with {done} pictures done, which are kept: give --skip-existing to go on."
+            if many
+            else f"stopped: {output} is not written."
+        ) from interrupt
     if json_output:
         typer.echo(json.dumps(_summary(outcomes, model), indent=1))
     failed = [outcome.error for outcome in outcomes if outcome.error is not None]

@@ -1,0 +1,44 @@
+"""Ctrl-C in the middle of a batch: a real signal to a real process."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+from PIL import Image
+
+COUNT = 12
+
+
+def test_what_is_done_is_whole_and_the_rest_can_be_made_later(
+    nstc, bundle, save_picture, pixels, tmp_path
+) -> None:
+    first = save_picture(np.tile(pixels, (20, 20, 1)), "in/00.png")
+    for number in range(1, COUNT):
+        os.link(first, first.with_stem(f"{number:02}"))
+    call = ["stylize", tmp_path / "in", "-m", bundle.path, "-o", tmp_path / "out"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "nstc", *map(str, call)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        line = running.stdout.readline()
+        running.send_signal(signal.SIGINT)
+        rest, told = running.communicate(timeout=300)
+    assert running.returncode == 130, told
+    done = len([line, *rest.splitlines()])
+    assert told == (
+        f"nstc: stopped with {done} pictures done, which are kept: give --skip-existing to go on.\n"
+    )
+    assert 0 < done < COUNT
+    made = sorted((tmp_path / "out").iterdir())
+    assert [path.name for path in made] == [f"{number:02}.png" for number in range(done)]
+    for path in made:
+        with Image.open(path) as painted:
+            assert painted.size == (1060, 740)
+            painted.load()
+    again = nstc(*call, "--skip-existing")
+    assert f"{COUNT - done} done, {done} skipped, 0 failed" in again.err
