@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import onnx
 from torch import nn
 
 from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.wording import NONE
 from nstc.compress.loss_curves import Losses, loss_curves
+from nstc.compress.portability import portability
 from nstc.compress.previews import preview_sheet
 from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle, revised_bundle
 from nstc.core.images import Picture, Pixels, write_picture
@@ -43,6 +45,8 @@ _FRONTIER: Final = f"""![speed and style]({FRONTIER_FILE})
 
 Beside students of other shapes, taught for a short time alike (`make explore`)."""
 
+_INT8_FILES: Final = "model.int8*.onnx"
+
 _CURVES: Final = f"""![loss curves]({CURVES_FILE})
 
 The terms of the loss, with their weights, over the steps; on a logarithmic scale. Results are means
@@ -65,8 +69,7 @@ def with_card(bundle: Bundle, result: BenchResult, photos: PhotoSet, teacher: Pa
     manifest = dataclasses.replace(bundle.manifest, measurements=measured)
     with revised_bundle(bundle, bundle.path, manifest) as draft:
         write_preview(draft, [teacher, open_session(bundle).run], photos)
-        held = manifest.files
-        text = card(manifest, curves=CURVES_FILE in held, frontier=FRONTIER_FILE in held)
+        text = card(manifest, draft)
         (draft / CARD_FILE).write_text(text, encoding="utf-8")
     return open_bundle(bundle.path)
 
@@ -109,33 +112,37 @@ def write_training_card(
     sheet = preview_sheet(network, squares)
     write_picture(folder / PREVIEW_FILE, Picture(rgb=sheet))
     write_picture(folder / CURVES_FILE, Picture(rgb=loss_curves(losses)))
-    (folder / CARD_FILE).write_text(card(manifest, curves=True), encoding="utf-8")
+    (folder / CARD_FILE).write_text(card(manifest, folder), encoding="utf-8")
 
 
-def card(manifest: Manifest, *, curves: bool = False, frontier: bool = False) -> str:
+def card(manifest: Manifest, folder: Path | None = None) -> str:
     """A model's card in Markdown.
 
     Args:
         manifest: Of the model.
-        curves: Whether the bundle holds its loss curves.
-        frontier: Whether it holds its place beside other students.
+        folder: The bundle's: its plots are shown, and its int8 files looked into to say how
+            portable they are. None for a card without either.
     """
     parts = [
         f"# {manifest.name}",
-        _summary(manifest),
+        "\n".join([*_summary(manifest), *_portability(folder)]),
         f"![preview]({PREVIEW_FILE})",
         *(["Photographs, the teacher's pictures, the student's."] if manifest.teacher else []),
         *_measurements(manifest.measurements),
-        *([_FRONTIER] if frontier else []),
+        *([_FRONTIER] if _holds(folder, FRONTIER_FILE) else []),
         "## How it was made",
         *[_step(step) for step in manifest.history],
-        *([_CURVES] if curves else []),
+        *([_CURVES] if _holds(folder, CURVES_FILE) else []),
         "This card is generated from `manifest.json`.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _summary(manifest: Manifest) -> str:
+def _holds(folder: Path | None, name: str) -> bool:
+    return folder is not None and (folder / name).exists()
+
+
+def _summary(manifest: Manifest) -> list[str]:
     lines = [f"- stage: {manifest.stage}", f"- architecture: {_architecture(manifest)}"]
     if manifest.style:
         source = "painting" if manifest.style.source == "painting" else "the network's own outputs"
@@ -151,7 +158,12 @@ def _summary(manifest: Manifest) -> str:
         f"- any picture size; an output pixel sees {contract.receptive_field} pixels across; "
         f"locality: {contract.locality}"
     )
-    return "\n".join(lines)
+    return lines
+
+
+def _portability(folder: Path | None) -> list[str]:
+    files = sorted(folder.glob(_INT8_FILES)) if folder else []
+    return [f"- {file.name}: {portability(onnx.load(file))}" for file in files]
 
 
 def _architecture(manifest: Manifest) -> str:

@@ -76,8 +76,7 @@ def ship(
         if frontier is not None:
             shown = Outcome(name=manifest.name, changes={}, row=measured[0])
             write_frontier(draft / FRONTIER_FILE, outcomes_in(frontier), shown)
-        text = card(manifest, frontier=(draft / FRONTIER_FILE).exists())
-        (draft / CARD_FILE).write_text(text, encoding="utf-8")
+        (draft / CARD_FILE).write_text(card(manifest, draft), encoding="utf-8")
     record(zoo_folder() / style / role, trust=True)
     return open_bundle(zoo_folder() / style / role)
 

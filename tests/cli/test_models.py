@@ -47,7 +47,9 @@ def test_what_ships_can_be_listed(nstc) -> None:
 
 
 class TestSheet:
-    def test_shows_the_photograph_and_every_student(self, nstc, own_zoo, photo_path, tmp_path) -> None:
+    def test_shows_the_photograph_and_every_student(
+        self, nstc, own_zoo, photo_path, tmp_path
+    ) -> None:
         done = nstc("models", "--sheet", photo_path, "-o", tmp_path / "sheet.png")
         assert done.code == 0, done.err
         assert done.out == f"wrote {tmp_path / 'sheet.png'}: zoo:waves\n"

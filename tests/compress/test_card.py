@@ -12,7 +12,7 @@ from nstc.benchmarks.quality import Quality
 from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
 from nstc.benchmarks.statistics import Interval
 from nstc.compress.card import FRONTIER_FILE, card, with_card, write_preview
-from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle
+from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle
 from nstc.core.images import Pixels, read_picture
 from nstc.core.manifest import Origin, PhotoRecord, Step
 from nstc.core.photos import PhotoSet, sample_photos
@@ -177,6 +177,14 @@ class TestCard:
             "Recipe: ratio 0.25, steps 9.\n"
         ) in text
 
+    def test_says_which_int8_files_are_the_same_everywhere(self) -> None:
+        shipped = open_bundle("zoo:starry-night")
+        text = card(shipped.manifest, folder=shipped.path)
+        for file in ("model.int8.onnx", "model.int8.tiles.onnx"):
+            line = next(line for line in text.splitlines() if line.startswith(f"- {file}: "))
+            assert "float nodes remain in front" in line
+            assert "within 1/255 on all but 0.1 % of values" in line
+
     def test_of_a_model_that_was_not_measured_has_no_table(self, bundle: Bundle) -> None:
         assert "## Measured" not in card(bundle.manifest)
 
@@ -221,6 +229,9 @@ class TestCard:
         assert ": few, the intervals are wide." in self.measured(bundle, two_photos)
         assert "few" not in self.measured(bundle, two_photos, 20)
 
-    def test_shows_its_place_beside_others_where_it_was_drawn(self, bundle: Bundle) -> None:
-        assert f"]({FRONTIER_FILE})" in card(bundle.manifest, frontier=True)
-        assert FRONTIER_FILE not in card(bundle.manifest)
+    def test_shows_its_place_beside_others_where_it_was_drawn(
+        self, bundle: Bundle, tmp_path: Path
+    ) -> None:
+        assert FRONTIER_FILE not in card(bundle.manifest, tmp_path)
+        (tmp_path / FRONTIER_FILE).touch()
+        assert f"]({FRONTIER_FILE})" in card(bundle.manifest, tmp_path)

@@ -1,0 +1,92 @@
+"""Whether an int8 file gives the same bytes on every machine, told from its graph.
+
+Integers add up to the same sums wherever their weights leave room (see `integer_body`). Floats are
+rounded in an order that differs between processors, and a byte made of them may come out one up.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import onnx
+from onnx import TensorProto
+
+from nstc.compress.graph_index import GraphIndex
+from nstc.compress.integer_body import LOCAL_OPERATORS
+
+_FLOATS: Final = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE})
+
+_EXACT: Final = frozenset(
+    {"Cast", "Concat", "Expand", "Flatten", "Gather", "Identity", "Pad", "QuantizeLinear"}
+    | {"DequantizeLinear", "Reshape", "Shape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+)
+"""Move numbers, or make one of one in a single step that the standard of floats prescribes."""
+
+SAME_BYTES: Final = "the same bytes on x86 with VNNI, x86 with AVX2 alone and Arm"
+NEARLY: Final = (
+    "x86 with VNNI, x86 with AVX2 alone and Arm agree within 1/255 on all but 0.1 % of values"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatOperators:
+    """The kinds of nodes of a graph that compute with floats, in alphabetical order.
+
+    Attributes:
+        in_front: Before the first integers: they can move the bytes that integers begin with.
+        inside: Between integers or behind them.
+    """
+
+    in_front: tuple[str, ...]
+    inside: tuple[str, ...]
+
+
+def portability(model: onnx.ModelProto) -> str:
+    """What to expect of a file on another machine, in words."""
+    left = float_operators(model)
+    if left.inside:
+        return f"float nodes remain inside ({', '.join(left.inside)}): machines may differ a little"
+    if left.in_front:
+        return f"float nodes remain in front ({', '.join(left.in_front)}): {NEARLY}"
+    return f"integer from end to end: {SAME_BYTES}"
+
+
+def float_operators(model: onnx.ModelProto) -> FloatOperators:
+    """What of a quantized graph computes with floats."""
+    index = GraphIndex(model)
+    types = _types(model)
+    behind: set[str] = set()
+    found: dict[bool, set[str]] = {False: set(), True: set()}
+    for node in model.graph.node:
+        inside = any(name in behind for name in node.input) or _leaves_integers(index, node)
+        if inside:
+            behind.update(node.output)
+        touches = any(types.get(name) in _FLOATS for name in (*node.input, *node.output))
+        if touches and node.op_type not in _EXACT and not _on_integers(index, node):
+            found[inside].add(node.op_type)
+    return FloatOperators(in_front=tuple(sorted(found[False])), inside=tuple(sorted(found[True])))
+
+
+def _leaves_integers(index: GraphIndex, node: onnx.NodeProto) -> bool:
+    """Whether it reads bytes that were made while the graph ran."""
+    return node.op_type == "DequantizeLinear" and not index.is_constant(node.input[0])
+
+
+def _on_integers(index: GraphIndex, node: onnx.NodeProto) -> bool:
+    """Whether ONNX Runtime makes one integer operator of it and the pairs around it."""
+    if node.op_type not in LOCAL_OPERATORS:
+        return False
+    made = [index.producers[name] for name in node.input if name in index.producers]
+    readers = index.readers[node.output[0]]
+    return all(_is_quantized(n, "DequantizeLinear") for n in made) and all(
+        _is_quantized(n, "QuantizeLinear") for n in readers
+    )
+
+
+def _is_quantized(node: onnx.NodeProto, end: str) -> bool:
+    return node.op_type == end or node.op_type in LOCAL_OPERATORS
+
+
+def _types(model: onnx.ModelProto) -> dict[str, int]:
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    known = (*graph.value_info, *graph.input, *graph.output)
+    return {value.name: value.type.tensor_type.elem_type for value in known}

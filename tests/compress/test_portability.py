@@ -1,0 +1,62 @@
+"""What graphs say of floats, on shipped files and on graphs written out."""
+
+import onnx
+import onnx.parser
+import pytest
+from emulation.graphs import between_bytes
+
+from nstc.compress.portability import NEARLY, SAME_BYTES, float_operators, portability
+from nstc.core.bundle import open_bundle
+
+
+def shipped(file: str) -> onnx.ModelProto:
+    return onnx.load(open_bundle("zoo:starry-night").file(file))
+
+
+def between_levels(*lines: str) -> onnx.ModelProto:
+    """A graph whose `lines` make the float `y` of the float `x`, which are bytes outside."""
+    return onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]>
+        written (uint8[1, 2, h, w] image) => (uint8[1, 2, h, w] stylized)
+        <float scale = {0.1}, uint8 zero = {0}, float[2] ones = {1, 1},
+         int8[2, 2, 1, 1] integers = {1, 2, 3, 4}, int8 middle = {0}>
+        { x = DequantizeLinear(image, scale, zero)
+        """
+        + "\n".join(lines)
+        + "\nstylized = QuantizeLinear(y, scale, zero) }"
+    )
+
+
+@pytest.mark.parametrize("file", ["model.int8.onnx", "model.int8.tiles.onnx"])
+def test_shipped_files_compute_with_floats_in_front_alone(file: str) -> None:
+    left = float_operators(shipped(file))
+    assert left.inside == ()
+    assert {"Sub", "Mul", "Reciprocal"} <= set(left.in_front)
+    assert NEARLY in portability(shipped(file))
+
+
+def test_between_bytes_shipped_files_are_integer_from_end_to_end() -> None:
+    integers = between_bytes(shipped("model.int8.onnx"))
+    assert portability(integers) == f"integer from end to end: {SAME_BYTES}"
+
+
+def test_a_convolution_of_stored_integers_runs_on_integers() -> None:
+    model = between_levels(
+        "weight = DequantizeLinear(integers, scale, middle)", "c = Conv(x, weight)", "y = Relu(c)"
+    )
+    left = float_operators(model)
+    assert (left.in_front, left.inside) == ((), ())
+
+
+def test_normalisation_between_bytes_is_inside() -> None:
+    model = between_levels("y = InstanceNormalization(x, ones, ones)")
+    assert float_operators(model).inside == ("InstanceNormalization",)
+    assert "may differ" in portability(model)
+
+
+def test_a_layer_left_in_float_is_inside() -> None:
+    """As `integer_body` writes one: a copy holds it off from the bytes made of it."""
+    model = between_levels(
+        "weight = DequantizeLinear(integers, scale, middle)", "c = Conv(x, weight)", "y = Max(c)"
+    )
+    assert float_operators(model).inside == ("Conv", "Max")
