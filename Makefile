@@ -13,7 +13,7 @@ ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
 
 .PHONY: demo test lint types imports unit test-base base-sizes gate explore format clean web-setup \
 	zoo-baseline zoo-report test-slow test-ssh test-web test-cuda test-executorch test-gate-proof \
-	test-fuzz test-batch test-deploy test-memory \
+	test-fuzz test-batch test-deploy test-memory emulators test-emulated \
 	bench-gate bench-startup bench-repeatability bench-device bench-calibration-memory calibrators
 
 $(READY): pyproject.toml
@@ -111,6 +111,12 @@ test-fuzz: $(READY)  ## thousands of damaged pictures of every format, HEIF amon
 
 test-batch: $(READY)  ## a thousand photographs with fifty broken ones among them, in flat memory
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m batch
+
+emulators: $(READY)  ## a small Debian of arm64 in runs/emulators; needs apt and qemu-user-static
+	$(BIN)/python scripts/emulators.py runs/emulators
+
+test-emulated: emulators  ## the shipped int8 files on x86 without VNNI and on Arm, under QEMU
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m emulated -s
 
 test-ssh: $(READY)  ## the ssh target through OpenSSH itself; needs openssh-server
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ssh

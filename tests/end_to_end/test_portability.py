@@ -1,0 +1,93 @@
+"""The same int8 files on other processors: x86 with AVX2 alone, and Arm, both emulated.
+
+`make test-emulated` runs it. What is integer from end to end must agree bit for bit; where float
+nodes remain in front, rounding may differ in their last bit, and a byte here and there with it.
+"""
+
+import numpy as np
+import pytest
+from emulation.graphs import FIXED_SIZE, pictures, write_graphs
+from emulation.machines import ARM, AVX2, THIS, Machine, Results, require
+
+from nstc.core.bundle import open_bundle
+
+pytestmark = pytest.mark.emulated
+
+OTHERS = (AVX2, ARM)
+MOST_APART = 0.001
+"""Of the values, may differ by more than one level of 255 where float nodes remain."""
+
+
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("graphs")
+    write_graphs(open_bundle("zoo:starry-night"), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(graphs, tmp_path_factory):
+    """Runs all graphs on a machine, once."""
+    kept: dict[Machine, Results] = {}
+
+    def _run(machine: Machine) -> Results:
+        require(machine)
+        if machine.name not in kept:
+            output = tmp_path_factory.mktemp("results") / machine.name
+            kept[machine.name] = machine.run_graphs(graphs, output)
+        return kept[machine.name]
+
+    return _run
+
+
+def levels_apart(results: Results, others: Results, graph: str) -> np.ndarray:
+    """Differences of all values of all pictures, in levels of 255."""
+    assert results[graph].keys() == others[graph].keys()
+    apart = [
+        np.abs(ours.astype(np.int16) - others[graph][picture]).ravel()
+        for picture, ours in results[graph].items()
+    ]
+    return np.concatenate(apart)
+
+
+@pytest.mark.parametrize("machine", OTHERS, ids=lambda machine: machine.name)
+def test_integers_give_the_same_bytes(machine: Machine, run) -> None:
+    ours, theirs = run(THIS), run(machine)
+    assert len(ours["integers"]) == len(pictures())
+    for picture, result in ours["integers"].items():
+        assert np.ptp(result) > 100, f"{picture} came out flat: nothing would be seen"
+    apart = levels_apart(ours, theirs, "integers")
+    tell(machine, "integers", apart)
+    assert np.count_nonzero(apart) == 0
+
+
+@pytest.mark.parametrize("graph", ["int8", "int8.tiles", "int8.fixed"])
+@pytest.mark.parametrize("machine", OTHERS, ids=lambda machine: machine.name)
+def test_shipped_files_give_the_same_picture(machine: Machine, graph: str, run) -> None:
+    ours, theirs = run(THIS), run(machine)
+    for picture, result in ours[graph].items():
+        assert result.shape[1:] == pictures()[picture].shape
+    apart = levels_apart(ours, theirs, graph)
+    tell(machine, graph, apart)
+    assert np.mean(apart > 1) <= MOST_APART
+
+
+def test_weights_of_eight_bits_would_be_caught(run) -> None:
+    """Products of full weights overflow 16 bits on x86 without VNNI, and on no Arm."""
+    apart = levels_apart(run(ARM), run(AVX2), "eight-bits")
+    tell(AVX2, "eight-bits", apart)
+    assert np.mean(apart > 1) > 0.01
+
+
+def test_one_picture_is_of_the_fixed_size_and_one_of_no_multiple() -> None:
+    sizes = [picture.shape[:2] for picture in pictures().values()]
+    assert FIXED_SIZE in sizes
+    assert any(side % 4 for size in sizes for side in size)
+
+
+def tell(machine: Machine, graph: str, apart: np.ndarray) -> None:
+    """Print a figure for the documentation."""
+    print(  # noqa: T201  (a figure for the documentation)
+        f"\n{machine.name}, {graph}: {np.count_nonzero(apart)} of {apart.size} values differ, "
+        f"by {apart.max()} levels at most"
+    )
