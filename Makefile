@@ -14,7 +14,8 @@ ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
 .PHONY: demo test lint types imports unit test-base base-sizes gate explore format clean web-setup \
 	zoo-baseline zoo-report test-slow test-ssh test-web test-cuda test-executorch test-gate-proof \
 	test-fuzz test-batch test-deploy test-memory emulators test-emulated \
-	bench-gate bench-startup bench-repeatability bench-device bench-calibration-memory calibrators
+	bench-gate bench-startup bench-repeatability bench-device bench-calibration-memory \
+	bench-quantization-modes calibrators
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -84,6 +85,9 @@ bench-repeatability: $(READY)  ## whether two runs of the benchmark agree, in 50
 
 bench-calibration-memory: $(READY)  ## peak memory of calibrating on 500 photographs: under 1 GB
 	$(BIN)/python scripts/calibration_memory.py 500
+
+bench-quantization-modes: $(READY)  ## every mode's bytes, speed and quality, on a quiet machine
+	$(BIN)/python scripts/quantization_modes.py
 
 calibrators: $(READY)  ## the table of docs/quantization.md
 	$(BIN)/python scripts/calibrators.py
