@@ -96,7 +96,7 @@ class TestWithCard:
         for name in made.manifest.files:
             made.file(name)  # its hash is the manifest's
         assert (made.path / CARD_FILE).read_text(encoding="utf-8") == card(
-            dataclasses.replace(made.manifest, files={})
+            dataclasses.replace(made.manifest, files={}), made.path
         )
 
     def test_a_second_card_replaces_the_first(self, bundle: Bundle, two_photos: PhotoSet) -> None:

@@ -45,8 +45,10 @@ def read_amount(text: str, units: Collection[str]) -> float | None:
         What it amounts to, 0 or more; None if it is no finite number with one of these units.
     """
     found = _AMOUNT.fullmatch(text)
-    unit = found[2].upper() if found else None
-    if found is None or unit not in units:
+    if found is None:
+        return None
+    unit = str(found[2]).upper()
+    if unit not in units:
         return None
     amount = float(found[1]) * _PREFIXES[unit.removesuffix("B")]
     return amount if math.isfinite(amount) else None
