@@ -98,6 +98,24 @@ CALIBRATORS: Final[Mapping[str, Callable[[float], Calibrator]]] = {
 """By the names that recipes give them; each takes the recipe's percentile."""
 
 
+def with_width(found: Range) -> Range:
+    """The range, or a wider one if it is a single value: that fits any scale but zero."""
+    low, high = found
+    return low, high if low < high else low + 1
+
+
+def scale_and_zero_point(found: Range) -> tuple[float, int]:
+    """The step of a range's levels, and the level that is zero, as ONNX Runtime has them."""
+    low, high = with_width(found)
+    scale = (high - low) / (LEVELS - 1)
+    return scale, round(-low / scale)
+
+
+def range_of_levels(scale: float, zero_point: int) -> Range:
+    """The range whose levels have a step and a zero."""
+    return -zero_point * scale, (LEVELS - 1 - zero_point) * scale
+
+
 def _best(histogram: Histogram, cost: Callable[[_Doubles, _Doubles, Range], float]) -> Range:
     """The cheapest narrowing of the whole range: both ends together, then each alone."""
     used = histogram.counts > 0

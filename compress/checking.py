@@ -13,7 +13,7 @@ from nstc.core.errors import ExportMismatchError, NstcError, OptionError
 from nstc.core.images import Pixels, centre_square, read_picture
 from nstc.core.manifest import Contract
 from nstc.core.photos import sample_photos
-from nstc.models.any_size import any_size
+from nstc.models.any_size import AnySize, any_size
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.runtime.session import BACKENDS, Session
 
@@ -41,8 +41,12 @@ _ROUNDING_LEVELS: Final = 2.0
 
 def eager_reference(network: nn.Module, contract: Contract) -> Reference:
     """The network itself, where its weights are, as a function of 8-bit pictures of any size."""
-    whole = any_size(network, contract)
-    device = next(network.parameters()).device
+    return painting_with(any_size(network, contract))
+
+
+def painting_with(whole: AnySize) -> Reference:
+    """A network that takes any size, where its weights are, as a function of 8-bit pictures."""
+    device = next(whole.parameters()).device
 
     def stylise(rgb: Pixels) -> Pixels:
         with torch.inference_mode():

@@ -18,7 +18,7 @@ from onnxruntime.quantization.quant_utils import (
 )
 from torch import nn
 
-from nstc.compress.calibrators import Range
+from nstc.compress.calibrators import Range, scale_and_zero_point, with_width
 from nstc.compress.edges import LEVEL
 from nstc.compress.float_graphs import BODY_INPUT, BODY_OUTPUT
 from nstc.compress.graph_index import GraphIndex
@@ -32,8 +32,11 @@ LOCAL_OPERATORS: Final = ("Conv", "Relu", "Add", "Reshape", "Transpose")
 OPERATORS_BETWEEN_NORMS: Final = ("Conv", "Relu")
 """Where float normalisation follows every convolution, adding in bytes only costs conversions."""
 
+LARGEST_WEIGHT: Final = 64
+"""Magnitude of a stored weight: of 7 bits, see `integer_body`."""
 
-_NEXT_TO_NOTHING: Final = 2.0**-16
+NEXT_TO_NOTHING: Final = 2.0**-16
+"""Of a layer's largest weight: what stands in a filter of zeros, so that it has a scale."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +131,7 @@ def _with_scales(body: onnx.ModelProto) -> onnx.ModelProto:
             filters = weight.reshape(weight.shape[0], -1)
             silent = ~filters.any(axis=1)
             if silent.any():
-                filters[silent, 0] = _NEXT_TO_NOTHING * (np.abs(weight).max() or 1)
+                filters[silent, 0] = NEXT_TO_NOTHING * (np.abs(weight).max() or 1)
                 index.set_input(node, 1, filters.reshape(weight.shape))
     index.drop_unread_constants()
     return copy
@@ -152,11 +155,8 @@ def _levels() -> dict[str, Any]:
 
 def _for_onnx_runtime(ranges: Mapping[str, Range]) -> TensorsData:
     data = {
-        # What is always zero fits any scale, and biases are stored in steps of it.
-        name: TensorData(
-            lowest=np.float32(low), highest=np.float32(high if low < high else low + 1)
-        )
-        for name, (low, high) in ranges.items()
+        name: TensorData(lowest=np.float32(low), highest=np.float32(high))
+        for name, (low, high) in ((name, with_width(found)) for name, found in ranges.items())
     }
     return TensorsData(CalibrationMethod.MinMax, data)
 
@@ -169,11 +169,12 @@ def _ensure_bytes(model: onnx.ModelProto, form: IntegerForm, ranges: Mapping[str
         quantized = [n for n in graph.node if name in (n.input if at_start else n.output)]
         if {node.op_type for node in quantized} <= {"QuantizeLinear", "DequantizeLinear"}:
             continue
-        low, high = (0.0, 1.0) if name in form.pixels else ranges[name]
-        scale = (high - low) / 255 or 1.0
+        scale, zero_point = scale_and_zero_point(
+            (0.0, 1.0) if name in form.pixels else ranges[name]
+        )
         stored = {
             f"{name}/scale": np.array(scale, np.float32),
-            f"{name}/zero_point": np.array(round(-low / scale), np.uint8),
+            f"{name}/zero_point": np.array(zero_point, np.uint8),
         }
         graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in stored.items())
         inner = f"{name}/float"

@@ -3,7 +3,7 @@
 import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,17 @@ from torch import nn
 
 from nstc.compress.adaptive_rounding import round_adaptively
 from nstc.compress.bias_correction import correct_biases
+from nstc.compress.byte_tensors import byte_tensors
 from nstc.compress.calibration import Feeds, calibrate, counted, photographs
-from nstc.compress.calibrators import CALIBRATORS
+from nstc.compress.calibrators import CALIBRATORS, Range
 from nstc.compress.float_graphs import body_graph
 from nstc.compress.graph_index import GraphIndex
-from nstc.compress.integer_body import IntegerForm, integer_body, integer_form_of
+from nstc.compress.integer_body import (
+    LARGEST_WEIGHT,
+    IntegerForm,
+    integer_body,
+    integer_form_of,
+)
 from nstc.compress.integer_layers import integer_layers
 from nstc.compress.layer_equalisation import equalise_layers
 from nstc.compress.mixed_precision import Island, islands_for
@@ -30,9 +36,7 @@ from nstc.core.manifest import Contract
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
 from nstc.core.recipe import QuantizeRecipe
-
-_LARGEST_INTEGER = 64
-"""Of 7 bits, see `integer_body`."""
+from nstc.models.student import Student
 
 _CORRECTED_ON = 8
 _JUDGED_ON = 4
@@ -80,6 +84,31 @@ def quantized_body(
         len(photos),
         recipe,
         progress,
+    )
+
+
+def quantized_as_learned(
+    student: Student, contract: Contract, ranges: Mapping[str, Range]
+) -> onnx.ModelProto:
+    """Quantize a student's body with the ranges that its weights have learned with.
+
+    Nothing is rewritten or corrected: the result is what its `IntegerTwin` computes.
+
+    Args:
+        student: In evaluation mode.
+        contract: Its sizes.
+        ranges: From `IntegerTwin.ranges`.
+    """
+    body = body_graph(student)
+    return integer_body(
+        body,
+        integer_form_of(student, contract, per_channel=True),
+        {
+            name: ranges[found.module]
+            for found in byte_tensors(student, body)
+            if found.module in ranges
+            for name in found.tensors
+        },
     )
 
 
@@ -193,7 +222,7 @@ def _correct(
             integer,
             body,
             counted(feeds(), "round", count, progress),
-            limit=_LARGEST_INTEGER,
+            limit=LARGEST_WEIGHT,
             mean_is_free=lambda name: recipe.bias_correction and name in biased,
         )
     if recipe.bias_correction:

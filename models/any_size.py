@@ -48,7 +48,7 @@ def core_of(network: nn.Module) -> nn.Module:
     a large picture's tiles are padded one by one. Networks that normalise inside see the padding.
     """
     if isinstance(network, Student):
-        return _StatisticsOfUnpadded(network)
+        return StatisticsOfUnpadded(network)
     return _PaddedOnly(network)
 
 
@@ -69,12 +69,15 @@ def padded_length(length: int, multiple: int, minimum: int) -> int:
     return torch.sym_max(rounded_up, minimum)  # type: ignore[return-value]
 
 
-class _StatisticsOfUnpadded(nn.Module):
-    def __init__(self, network: Student) -> None:
+class StatisticsOfUnpadded(nn.Module):
+    """A student, or its like, with the statistics of the unpadded picture."""
+
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, padded: Tensor, images: Tensor) -> Tensor:
+        """Both (1, 3, H, W) in [0, 1]."""
         result: Tensor = self.network(padded, channel_statistics(images))
         return result
 

@@ -26,6 +26,7 @@ from nstc.core.zoo import resolve_model_path, zoo_name_of
 MANIFEST_FILE: Final = "manifest.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
 STYLE_FILE: Final = "style.safetensors"
+QUANTIZATION_FILE: Final = "quantization.safetensors"
 CARD_FILE: Final = "README.md"
 PREVIEW_FILE: Final = "preview.jpg"
 

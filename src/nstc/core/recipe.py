@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 
 from nstc.core.errors import OptionError, RecipeError
 from nstc.core.prune_recipe import PruneRecipe as PruneRecipe
+from nstc.core.quantize_recipe import QuantizeRecipe as QuantizeRecipe
 from nstc.core.settings import (
     Checked,
     are_different_sizes,
@@ -131,6 +132,9 @@ class DistillRecipe(Checked):
             sixteenth of the crop, which VGG seldom looks at.
         steadiness_weight: On what the picture changes by beyond half a pixel of camera shake and a
             sensor's noise, in the second stage.
+        quantize_aware: Whether the second stage rounds as the integer file will, so that weights
+            and the ranges of bytes learn to live with it. A student to start from goes straight to
+            it. Fine-tuning after pruning does the same.
         seed: Of all randomness.
     """
 
@@ -165,6 +169,7 @@ class DistillRecipe(Checked):
     checkerboard_weight: float = at_least(0, 500.0)
     border_weight: float = at_least(0, 4.0)
     steadiness_weight: float = at_least(0, 4.0)
+    quantize_aware: bool = flag(default=False)
     seed: int = within(0, 2**63 - 1, 0)
 
     def __post_init__(self) -> None:
@@ -180,6 +185,13 @@ class DistillRecipe(Checked):
                 "norm is instance, which reparameterised blocks can't be folded with: "
                 "choose other blocks, or norm none."
             )
+        if self.quantize_aware and self.norm == "instance":
+            raise OptionError(
+                "quantize-aware needs a graph that is integer from end to end, and instance "
+                "normalisation computes in float: leave it out, or take norm none."
+            )
+        if self.quantize_aware and self.steps == 0:
+            raise OptionError("quantize-aware is of the second stage: give steps above 0.")
         if self.pixel_steps + self.steps == 0:
             raise OptionError("steps and pixel-steps are both 0: nothing would be learned.")
 
@@ -187,69 +199,6 @@ class DistillRecipe(Checked):
     def crop_sizes(self) -> tuple[int, ...]:
         """Sides of the crops to learn from: `sizes`, or `size` alone."""
         return self.sizes or (self.size,)
-
-
-@dataclass(frozen=True, kw_only=True)
-class QuantizeRecipe(Checked):
-    """Settings of `nstc quantize`.
-
-    Attributes:
-        mode: "static" for integer convolutions calibrated on photographs, "dynamic" for what
-            ONNX Runtime calls so, "weights" for weights stored in few bits and computed with in
-            float, "fp16" for half precision.
-        bits: Of stored weights, in mode "weights": 8 or 4.
-        calibration_photos: How many photographs to calibrate on.
-        calibration_size: Their side in pixels.
-        calibrator: How the range that an activation's bytes cover is chosen: "min-max",
-            "percentile", "entropy" or "mse".
-        percentile: Of the values of each activation on the photographs, how many its bytes must
-            hold; the rest saturates. 100 is the smallest and the largest. A trunk of residual
-            blocks adds one activation's rounding to the next, and finer steps for the rest are
-            worth more than the outliers.
-        per_channel: Whether weights have a scale for each output channel, or one a layer.
-        rounding: "nearest", or "adaptive" for the side of each weight that changes a layer's output
-            least on the photographs.
-        bias_correction: Whether biases take back the mean that rounding shifts.
-        quality_budget: Least peak signal-to-noise ratio to the float network, in dB on the
-            calibration photographs; layers stay float until it is reached. None for all integers.
-    """
-
-    mode: str = one_of(("static", "dynamic", "weights", "fp16"), "static")
-    bits: int = setting(8, lambda v: v in (4, 8), "4 or 8")
-    calibration_photos: int = at_least(1, 24)
-    calibration_size: int = within(32, 2048, 512)
-    calibrator: str = one_of(("min-max", "percentile", "entropy", "mse"), "percentile")
-    percentile: float = setting(99.99, lambda v: 90 <= v <= 100, "from 90 to 100")
-    per_channel: bool = flag(default=True)
-    rounding: str = one_of(("nearest", "adaptive"), "nearest")
-    bias_correction: bool = flag(default=False)
-    quality_budget: float | None = setting(
-        None, lambda v: v is None or 10 <= v <= 60, "from 10 to 60 (dB)"
-    )
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range, or that contradict."""
-        super().__post_init__()
-        elsewhere = {
-            "bits": (self.bits != 8, ("weights",)),
-            "per-tensor": (not self.per_channel, ("static",)),
-            "rounding adaptive": (self.rounding == "adaptive", ("static", "weights")),
-            "bias-correction": (self.bias_correction, ("static",)),
-            "quality-budget": (self.quality_budget is not None, ("static",)),
-        }
-        problems = [
-            f"{name} is given, which mode {self.mode} does not have: it belongs to mode "
-            f"{' or '.join(modes)}."
-            for name, (given, modes) in elsewhere.items()
-            if given and self.mode not in modes
-        ]
-        if problems:
-            raise OptionError(" ".join(problems))
-
-    @property
-    def needs_photos(self) -> bool:
-        """Whether photographs have a part in it."""
-        return self.mode == "static" or self.rounding == "adaptive"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,6 +235,15 @@ class Recipe:
     prune: PruneRecipe = field(default_factory=PruneRecipe)
     quantize: QuantizeRecipe = field(default_factory=QuantizeRecipe)
     bench: BenchRecipe = field(default_factory=BenchRecipe)
+
+    def __post_init__(self) -> None:
+        """Refuse steps that would undo each other."""
+        if self.distill.quantize_aware and self.quantize.against_learned_ranges:
+            raise OptionError(
+                "distill.quantize_aware learns what these settings of quantize would undo: "
+                f"{', '.join(self.quantize.against_learned_ranges)}. Leave out one or the other, "
+                "or set quantize.recalibrate."
+            )
 
 
 def load_recipe(path: Path | None) -> Recipe:

@@ -1,0 +1,118 @@
+"""The activations of a student that integers store as bytes, by the names of its modules.
+
+A float body's graph names its tensors as an exporter likes; what is learned of them outlives the
+exporter, and so goes by the modules that make them: "stem", "blocks.0.project.1" for convolutions,
+"blocks.0" for the sum that a block ends in, and "input" for what the body is given.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from nstc.compress.float_graphs import BODY_INPUT
+from nstc.compress.graph_index import GraphIndex
+from nstc.models.blocks import ResidualBlock
+from nstc.models.student import Student
+
+INPUT: Final = "input"
+
+_MOVED: Final = {"Reshape", "Transpose"}
+"""What moves bytes and leaves them as they are."""
+
+_TRACED_SIZE: Final = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByteTensor:
+    """An activation.
+
+    Attributes:
+        module: The name of what makes it, or `INPUT`.
+        tensors: Its name in the float body's graph. If only a ReLU reads it also, in front, the
+            name of what the ReLU makes: the saturation of the bytes does the ReLU's work.
+        reads: If a convolution makes it, the `module` of what that reads.
+    """
+
+    module: str
+    tensors: tuple[str, ...]
+    reads: str | None = None
+
+
+def byte_tensors(student: Student, body: onnx.ModelProto) -> tuple[ByteTensor, ...]:
+    """All of them, in the order in which they are made, the body's output last.
+
+    Args:
+        student: Without instance normalisation.
+        body: Its graph, from `body_graph`.
+
+    Raises:
+        ValueError: the graph's layers are not the student's.
+    """
+    index = GraphIndex(body)
+    nodes = {"Conv": iter(index.nodes("Conv")), "Add": iter(_sums(index))}
+    found = {BODY_INPUT: ByteTensor(module=INPUT, tensors=(BODY_INPUT,))}
+    for name, module in _in_order(student):
+        node = next(nodes["Conv" if isinstance(module, nn.Conv2d) else "Add"], None)
+        if node is None or not _is_of(index, node, module):
+            raise ValueError(f"the graph has no layer {name}, or in another place")
+        made = _held_at(index, node)
+        reads = found[_moved_from(index, node.input[0])].module if node.op_type == "Conv" else None
+        found[made[0]] = ByteTensor(module=name, tensors=made, reads=reads)
+    if any(next(rest, None) is not None for rest in nodes.values()):
+        raise ValueError("the graph has layers that the student has not")
+    return tuple(found.values())
+
+
+def _in_order(student: Student) -> list[tuple[str, nn.Module]]:
+    """Convolutions and residual blocks, in the order in which they are done."""
+    done: list[tuple[str, nn.Module]] = []
+    handles = []
+    for name, module in student.named_modules():
+        if isinstance(module, nn.Conv2d | ResidualBlock):
+
+            def note(made_by: nn.Module, _given: object, _made: object, name: str = name) -> None:
+                done.append((name, made_by))
+
+            handles.append(module.register_forward_hook(note))
+    try:
+        with torch.no_grad():
+            some = next(student.parameters())
+            student(torch.zeros(1, 3, _TRACED_SIZE, _TRACED_SIZE, device=some.device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return done
+
+
+def _sums(index: GraphIndex) -> Iterator[onnx.NodeProto]:
+    """Additions of two activations, not of shapes or constants."""
+    for node in index.nodes("Add"):
+        if not any(index.is_constant(name) for name in node.input):
+            yield node
+
+
+def _is_of(index: GraphIndex, node: onnx.NodeProto, module: nn.Module) -> bool:
+    if not isinstance(module, nn.Conv2d):
+        return True
+    weight: Tensor = module.weight.detach().cpu()
+    return np.array_equal(index.value(node.input[1]), weight.numpy())
+
+
+def _held_at(index: GraphIndex, node: onnx.NodeProto) -> tuple[str, ...]:
+    made = str(node.output[0])
+    reader = index.only_reader(made)
+    behind = reader if reader is not None and reader.op_type == "Relu" else None
+    return (made,) if behind is None else (str(behind.output[0]), made)
+
+
+def _moved_from(index: GraphIndex, tensor: str) -> str:
+    maker = index.producers.get(tensor)
+    while maker is not None and maker.op_type in _MOVED:
+        tensor = maker.input[0]
+        maker = index.producers.get(tensor)
+    return str(tensor)

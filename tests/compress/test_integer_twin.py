@@ -1,0 +1,91 @@
+"""The graph that quantize-aware distillation learns through, beside what ONNX Runtime computes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from nstc.compress.agreement import LEAST_AGREEMENT, agreement, twin_reference
+from nstc.compress.calibrators import Range
+from nstc.compress.checking import eager_reference
+from nstc.compress.deployed_graph import deployed_graph, edges_of
+from nstc.compress.integer_twin import IntegerTwin
+from nstc.compress.quantize_aware import calibrated_twin
+from nstc.compress.static_quantization import quantized_as_learned
+from nstc.core.images import Pixels, centre_square
+from nstc.core.photos import PhotoSet, sample_photos
+from nstc.core.progress import Silent
+from nstc.core.recipe import QuantizeRecipe
+from nstc.models.architectures import describe
+from nstc.models.blocks import KINDS, Block
+from nstc.models.student import Student
+from nstc.runtime.onnx_session import OnnxSession
+
+SMALL = QuantizeRecipe(calibration_photos=2, calibration_size=96)
+SHAPES: Mapping[str, Mapping[str, object]] = {
+    **{kind: {"block": kind} for kind in KINDS},
+    "finish": {"finish": 3},
+    "eighth": {"scale": 8},
+}
+SIZES = ((64, 64), (120, 88), (67, 93))
+
+
+def painter(**shape: object) -> Student:
+    """A student with random weights whose pictures have contrast, and biases of every sign."""
+    torch.manual_seed(2)
+    network = Student(16, [16, 24], **shape)  # type: ignore[arg-type]
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    for module in convolutions:
+        if module.bias is not None:
+            module.bias.data += 0.1 * torch.randn(module.out_channels)
+    convolutions[-1].weight.data += 0.05 * torch.randn(convolutions[-1].weight.shape)
+    return network.eval()
+
+
+def trained_a_little(twin: IntegerTwin) -> IntegerTwin:
+    """With scales that no calibration would give."""
+    generator = torch.Generator().manual_seed(3)
+    moved = 0.2 * torch.randn(twin.log_scales.shape, generator=generator)
+    twin.log_scales.data += moved
+    return twin
+
+
+def integer_session(student: Student, ranges: Mapping[str, Range], folder: Path) -> OnnxSession:
+    _, contract = describe(student)
+    body = quantized_as_learned(student, contract, ranges)
+    onnx.save(deployed_graph(body, edges_of(student, contract)), folder / "model.int8.onnx")
+    return OnnxSession(folder / "model.int8.onnx", "int8.onnx", 1)
+
+
+def pictures() -> list[Pixels]:
+    """Parts of scikit-image's photographs, of sizes that are multiples of a scale and are not."""
+    photographs = sample_photos().take(len(SIZES)).squares(120)
+    return [
+        square[:height, :width]
+        for square, (height, width) in zip(photographs, SIZES, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_it_paints_what_its_integer_file_paints(
+    name: str, photos: PhotoSet, tmp_path: Path
+) -> None:
+    student = painter(**SHAPES[name])
+    twin = trained_a_little(calibrated_twin(student, photos, SMALL, Silent()))
+    session = integer_session(student, twin.ranges(), tmp_path)
+    _, contract = describe(student)
+    found = agreement(session, twin_reference(twin, contract), pictures())
+    assert found >= LEAST_AGREEMENT
+    # What is not rounded as the file rounds falls short of that by far.
+    assert agreement(session, eager_reference(student, contract), pictures()) < 0.9
+
+
+def test_its_ranges_are_those_it_was_given(photos: PhotoSet) -> None:
+    """But for zero, which is a level."""
+    student = painter()
+    twin = calibrated_twin(student, photos, SMALL, Silent())
+    again = IntegerTwin(student, twin.tensors, twin.ranges())
+    assert again.ranges() == pytest.approx(twin.ranges(), rel=1e-6)
