@@ -14,7 +14,14 @@ from nstc.benchmarks.wording import NONE
 from nstc.compress.loss_curves import Losses, loss_curves
 from nstc.compress.portability import portability
 from nstc.compress.previews import preview_sheet
-from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle, revised_bundle
+from nstc.core.bundle import (
+    CARD_FILE,
+    PREVIEW_FILE,
+    QUANTIZATION_FILE,
+    Bundle,
+    open_bundle,
+    revised_bundle,
+)
 from nstc.core.images import Picture, Pixels, write_picture
 from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet, sample_photos
@@ -153,6 +160,8 @@ def _summary(manifest: Manifest) -> list[str]:
     if manifest.teacher:
         where = manifest.teacher.zoo or manifest.teacher.name
         lines.append(f"- teacher: {where}, sha256 {manifest.teacher.sha256[:16]}")
+    if QUANTIZATION_FILE in manifest.files:
+        lines.append("- learned to be rounded: its int8 file has the ranges it learned with")
     contract = manifest.contract
     lines.append(
         f"- any picture size; an output pixel sees {contract.receptive_field} pixels across; "

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nstc.compress.calibrators import Range
 from nstc.compress.feature_hints import FeatureHints
 from nstc.compress.objectives import PerceptualObjective, PixelObjective
 from nstc.compress.optimisation import (
@@ -23,6 +24,7 @@ from nstc.compress.optimisation import (
     training_folder,
 )
 from nstc.compress.processes import best_device
+from nstc.compress.quantize_aware import calibrated_twin, student_to_round, write_ranges
 from nstc.compress.style_sources import StyleSource
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.compress.teacher_style import style_of_teacher
@@ -39,7 +41,7 @@ from nstc.core.files import sha256_of
 from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
-from nstc.core.recipe import DistillRecipe
+from nstc.core.recipe import DistillRecipe, QuantizeRecipe
 from nstc.models.architectures import describe, load
 from nstc.models.folding import fold
 from nstc.models.student import Student
@@ -114,6 +116,9 @@ def distill(
     opened = open_teacher(teacher, options)
     if opened.note:
         progress.note(f"{opened.origin.name} {opened.note}")
+    if recipe.quantize_aware and started is not None:
+        student_to_round(started)  # refused before any work
+        recipe = dataclasses.replace(recipe, pixel_steps=0)
     source = style_of_teacher(opened, style, credit=credit, vgg=vgg, progress=progress)
     run = DistillationRun(
         teacher=opened,
@@ -133,7 +138,9 @@ def distill(
     if not resume:
         run.forget_checkpoints()
     network = run.pixel_stage(started)
-    run.perceptual_stage(network, steps=recipe.steps, rate=recipe.perceptual_learning_rate)
+    ranges = run.perceptual_stage(
+        network, steps=recipe.steps, rate=recipe.perceptual_learning_rate
+    )
     architecture, contract = describe(network)
     manifest = Manifest(
         name=name or output.name,
@@ -151,6 +158,7 @@ def distill(
     with new_bundle(output, manifest) as draft:
         save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
         save_tensors(source.statistics.packed(), draft / STYLE_FILE)
+        write_ranges(draft, ranges)
     run.forget_checkpoints()
     return open_bundle(output)
 
@@ -200,20 +208,32 @@ class DistillationRun:
         )
         return fold(network.cpu())
 
-    def perceptual_stage(self, network: nn.Module, *, steps: int, rate: float) -> None:
-        """Train a network in place on everything in `PerceptualObjective`."""
+    def perceptual_stage(
+        self, network: nn.Module, *, steps: int, rate: float
+    ) -> Mapping[str, Range] | None:
+        """Train a network in place on everything in `PerceptualObjective`.
+
+        Returns:
+            The ranges that it has learned with, if the recipe is quantize-aware.
+        """
         if steps == 0:
-            return
-        network.to(best_device()).train()
+            return None
+        twin = None
+        if self.recipe.quantize_aware:
+            student = student_to_round(network)
+            twin = calibrated_twin(student, self.photos, QuantizeRecipe(), self.progress)
+        painter = network if twin is None else twin
+        painter.to(best_device()).train()
         hints = self._hints(network)
         self._optimise(
-            _learned(network, hints),
-            self.perceptual_objective(network, hints),
+            _learned(painter, hints),
+            self.perceptual_objective(painter, hints),
             Schedule(steps=steps, learning_rate=rate, method="muon"),
             title=_PERCEPTUAL,
             settings=dataclasses.asdict(self.recipe),
         )
-        network.cpu().eval()
+        painter.cpu().eval()
+        return None if twin is None else twin.ranges()
 
     def perceptual_objective(
         self, network: nn.Module, hints: FeatureHints | None = None

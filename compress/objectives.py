@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nstc.compress.batches import Batches
 from nstc.compress.feature_hints import FeatureHints
+from nstc.compress.integer_twin import IntegerTwin
 from nstc.compress.optimisation import mixed_precision
 from nstc.compress.steadiness import unsteadiness
 from nstc.compress.teacher_outputs import TeacherOutputs
@@ -103,7 +104,7 @@ class PerceptualObjective:
         self.batches = Batches(sets, recipe.seed, self.device)
         self.style_loss = StyleLoss(grams).to(self.device)
         self.content_loss = ContentLoss()
-        self.grid_period = network.scale if isinstance(network, Student) else SCALE
+        self.grid_period = network.scale if isinstance(network, Student | IntegerTwin) else SCALE
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms at a step; see `nstc.compress.optimisation.Objective`."""

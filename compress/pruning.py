@@ -3,12 +3,14 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from torch import nn
 
+from nstc.compress.calibrators import Range
 from nstc.compress.channel_groups import channel_groups, remove_channels
 from nstc.compress.distillation import DistillationRun
 from nstc.compress.importance import BATCHES
@@ -16,6 +18,7 @@ from nstc.compress.objectives import PerceptualObjective
 from nstc.compress.optimisation import training_folder
 from nstc.compress.processes import best_device
 from nstc.compress.pruning_plan import Plan, make_plan
+from nstc.compress.quantize_aware import student_to_round, write_ranges
 from nstc.compress.residual_blocks import without_block
 from nstc.compress.stopwatch import timing_target
 from nstc.compress.style_sources import style_brought_by
@@ -90,6 +93,8 @@ def prune(
     bundle = open_bundle(model)
     network = load(bundle)
     _refuse_quantized(bundle, from_float=from_float)
+    if distillation is not None and distillation.quantize_aware:
+        student_to_round(network)  # refused before any work
     opened = _open_teacher(bundle, teacher, options)
     source = style_brought_by(bundle) or style_of_teacher(
         opened, None, credit=None, vgg=vgg, progress=progress
@@ -107,7 +112,7 @@ def prune(
     )
     before = count_macs(network), count_parameters(network)
     pruning = _Pruning(recipe, run, _survey(network, recipe, run))
-    network, plan = pruning.carry_out(network)
+    network, plan, ranges = pruning.carry_out(network)
     step = run.history_step(
         "prune",
         macs_before=before[0],
@@ -117,17 +122,21 @@ def prune(
         **({"dropped_blocks": list(plan.dropped)} if plan.dropped else {}),
         **plan.findings,
     )
-    _write(output, network, run, parent=bundle, step=step, name=name or bundle.name)
+    manifest = _manifest(network, run, parent=bundle, step=step, name=name or bundle.name)
+    with new_bundle(output, manifest) as draft:
+        save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
+        save_tensors(run.source.statistics.packed(), draft / STYLE_FILE)
+        write_ranges(draft, ranges)
     pruning.forget()
     return open_bundle(output)
 
 
-def _write(
-    output: Path, network: nn.Module, run: DistillationRun, *, parent: Bundle, step: Step, name: str
-) -> None:
-    """Write the bundle of what is left."""
+def _manifest(
+    network: nn.Module, run: DistillationRun, *, parent: Bundle, step: Step, name: str
+) -> Manifest:
+    """Of what is left."""
     architecture, contract = describe(network)
-    manifest = Manifest(
+    return Manifest(
         name=name,
         stage="pruned",
         architecture=architecture,
@@ -137,9 +146,6 @@ def _write(
         teacher=run.teacher.origin,
         history=(*parent.manifest.history, step),
     )
-    with new_bundle(output, manifest) as draft:
-        save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
-        save_tensors(run.source.statistics.packed(), draft / STYLE_FILE)
 
 
 @dataclass(frozen=True)
@@ -150,8 +156,14 @@ class _Pruning:
     run: DistillationRun
     survey: Survey
 
-    def carry_out(self, network: nn.Module) -> tuple[nn.Module, Plan]:
-        """The network that is left, fine-tuned, and what was planned."""
+    def carry_out(
+        self, network: nn.Module
+    ) -> tuple[nn.Module, Plan, Mapping[str, Range] | None]:
+        """The network that is left, fine-tuned, what was planned, and the ranges it learned with.
+
+        Those are the last turn's, if its fine-tuning was quantize-aware.
+        """
+        ranges: Mapping[str, Range] | None = None
         plan = self._plan(network)
         macs, parameters = count_macs(network), count_parameters(network)
         for block in _in_order_of_removal(plan.dropped):
@@ -167,8 +179,9 @@ class _Pruning:
                 f"{parameters:,} to {count_parameters(network):,} parameters"
             )
             rate = self.recipe.learning_rate
-            self._run_of(turn).perceptual_stage(network, steps=self._steps_of(turn), rate=rate)
-        return network, plan
+            steps = self._steps_of(turn)
+            ranges = self._run_of(turn).perceptual_stage(network, steps=steps, rate=rate)
+        return network, plan, ranges
 
     def forget(self) -> None:
         """Delete the plan and the checkpoints; the losses stay."""

@@ -14,7 +14,9 @@ from torch import nn
 
 from nstc.benchmarks.latency import alternate
 from nstc.benchmarks.statistics import median
+from nstc.compress.agreement import check_agreement
 from nstc.compress.calibration import FEW_PHOTOS, counted, refuse_no_photos
+from nstc.compress.calibrators import Range
 from nstc.compress.checking import check_quantized, eager_reference, sample_picture
 from nstc.compress.converted import (
     ConvertedOperators,
@@ -28,7 +30,8 @@ from nstc.compress.half_precision import in_half_precision
 from nstc.compress.mixed_precision import Island
 from nstc.compress.observation import Feed
 from nstc.compress.quantization_report import SPEED_SIZE, SPEED_THREADS, QuantizationReport
-from nstc.compress.static_quantization import quantized_body
+from nstc.compress.quantize_aware import learned_ranges, student_to_round, twin_as_learned
+from nstc.compress.static_quantization import quantized_as_learned, quantized_body
 from nstc.compress.weight_storage import with_stored_weights
 from nstc.core.bundle import (
     Bundle,
@@ -46,6 +49,7 @@ from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import load
+from nstc.models.student import Student
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.artifact_cache import find_artifact
 from nstc.runtime.check_vectors import read_check_vectors, write_check_vectors
@@ -69,6 +73,7 @@ class _Work:
         recipe: Settings.
         folder: Where to write.
         progress: Told of every photograph.
+        learned: The ranges that the network has learned with, if those are to be used.
     """
 
     network: nn.Module
@@ -78,6 +83,12 @@ class _Work:
     recipe: QuantizeRecipe
     folder: Path
     progress: Progress
+    learned: Mapping[str, Range] | None = None
+
+    @property
+    def needs_photos(self) -> bool:
+        """Whether photographs have a part in it."""
+        return self.recipe.needs_photos and self.learned is None
 
     @property
     def artifact(self) -> str:
@@ -92,10 +103,15 @@ class _Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What a mode tells of its file: islands, and the file it would be without them."""
+    """What a mode tells of its file: islands, and the file it would be without them.
+
+    `agreement` is the share of pixels on which it is within a level of its training graph, if it
+    has one.
+    """
 
     islands: tuple[Island, ...] = ()
     all_integer: Path | None = None
+    agreement: float | None = None
 
 
 def artifact_of(recipe: QuantizeRecipe) -> str:
@@ -141,7 +157,8 @@ def quantize(
             f"{bundle.path} is quantized already, to {artifact_file(artifact_of(recipe))}: give "
             f"--again to make that anew from its float weights{_parent_path(bundle)}."
         )
-    if recipe.needs_photos:
+    learned = _learned(bundle, recipe)
+    if recipe.needs_photos and learned is None:
         refuse_no_photos(photos)
     refuse_unwritable_bundle(output)
     chosen = photos.take(recipe.calibration_photos)
@@ -155,6 +172,7 @@ def quantize(
             recipe=recipe,
             folder=Path(folder),
             progress=progress,
+            learned=learned,
         )
         written = _MODES[recipe.mode](work)
         report = _measured(work, written)
@@ -171,7 +189,7 @@ def _manifest(work: _Work, report: QuantizationReport, name: str | None) -> Mani
     step = Step(
         verb="quantize",
         recipe=dataclasses.asdict(work.recipe),
-        photos=work.photos.record() if work.recipe.needs_photos else None,
+        photos=work.photos.record() if work.needs_photos else None,
         results=report.to_dict(),
     )
     return dataclasses.replace(
@@ -186,6 +204,8 @@ def _manifest(work: _Work, report: QuantizationReport, name: str | None) -> Mani
 
 def _write_static(work: _Work) -> Written:
     contract = work.bundle.manifest.contract
+    if work.learned is not None:
+        return _write_as_learned(work, student_to_round(work.network), work.learned)
     made = quantized_body(work.network, contract, work.photos, work.recipe, work.progress)
     edges = edges_of(work.network, contract)
     onnx.save(deployed_graph(made.graph, edges), work.file)
@@ -194,6 +214,15 @@ def _write_static(work: _Work) -> Written:
     all_integer = work.folder / "all_integer.onnx"
     onnx.save(deployed_graph(made.all_integer, edges), all_integer)
     return Written(islands=made.islands, all_integer=all_integer)
+
+
+def _write_as_learned(work: _Work, student: Student, ranges: Mapping[str, Range]) -> Written:
+    contract = work.bundle.manifest.contract
+    twin = twin_as_learned(student, ranges)
+    body = quantized_as_learned(student, contract, ranges)
+    onnx.save(deployed_graph(body, edges_of(student, contract)), work.file)
+    session = OnnxSession(work.file, work.artifact, SPEED_THREADS)
+    return Written(agreement=check_agreement(session, twin, contract))
 
 
 def _write_dynamic(work: _Work) -> Written:
@@ -250,7 +279,8 @@ def _measured(work: _Work, written: Written) -> QuantizationReport:
         float_size_bytes=work.float_file.stat().st_size,
         psnr_db=psnr_db,
         islands=written.islands,
-        remarks=remarks_on(work.photos, work.recipe),
+        agreement=written.agreement,
+        remarks=remarks_on(work.photos, work.recipe) if work.needs_photos else (),
         **timed_beside(sessions[0], sessions[1:], picture),
     )
 
@@ -292,6 +322,24 @@ def remarks_on(photos: PhotoSet, recipe: QuantizeRecipe) -> tuple[str, ...]:
         f"calibrated on {few}: what others hold may saturate. Give at least {FEW_PHOTOS} with "
         "--photos and --calibration-photos.",
     )
+
+
+def _learned(bundle: Bundle, recipe: QuantizeRecipe) -> Mapping[str, Range] | None:
+    """The ranges that a bundle's weights have learned with, if the recipe uses them.
+
+    Raises:
+        OptionError: the recipe would undo what was learned.
+    """
+    if recipe.mode != "static" or recipe.recalibrate:
+        return None
+    ranges = learned_ranges(bundle)
+    if ranges is not None and recipe.against_learned_ranges:
+        raise OptionError(
+            f"{bundle.path} was distilled quantize-aware, and has not learned with "
+            f"{', '.join(recipe.against_learned_ranges)}: leave that out, or give --recalibrate to "
+            "quantize it as if it had learned in float."
+        )
+    return ranges
 
 
 def _parent_path(bundle: Bundle) -> str:

@@ -31,6 +31,8 @@ class QuantizationReport:
         speedup: Median over rounds of float over quantized time.
         psnr_db: Lowest peak signal-to-noise ratio to the network on a sample photograph.
         islands: Layers that stay float for the quality asked for.
+        agreement: Share of pixels on which the file is within one level of 255 of the graph that
+            the network learned through, if it was distilled quantize-aware.
         integer_latency_ms: What the file would take without islands, if there are any.
         foreign_operators: Kinds of nodes, in a file made by others, that nstc does not know: they
             compute in float as they did.
@@ -48,6 +50,7 @@ class QuantizationReport:
     speedup: float
     psnr_db: float
     islands: tuple[Island, ...] = ()
+    agreement: float | None = None
     integer_latency_ms: float | None = None
     foreign_operators: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -97,6 +100,7 @@ class QuantizationReport:
             f"{self.latency_ms:.1f} ms beside {self.float_latency_ms:.1f} ms at "
             f"{SPEED_SIZE}x{SPEED_SIZE} on {SPEED_THREADS} threads: {self.speedup:.2f} times "
             "as fast as float",
+            *([] if self.agreement is None else [_learned(self.agreement)]),
             *(island.describe() for island in self.islands),
         ]
         if self.integer_latency_ms is not None:
@@ -128,3 +132,10 @@ class QuantizationReport:
                 "faster on most CPUs."
             )
         return "Keep the float file."
+
+
+def _learned(agreement: float) -> str:
+    return (
+        "with the ranges that it learned, nothing was calibrated: within one level of its training "
+        f"graph on {100 * agreement:.2f} % of pixels"
+    )

@@ -176,6 +176,14 @@ def distill(
             show_default="4",
         ),
     ] = None,
+    quantize_aware: Annotated[
+        bool | None,
+        typer.Option(
+            "--quantize-aware/--no-quantize-aware",
+            help="Round in the second stage as the int8 file will; with --init that stage alone.",
+            show_default="no",
+        ),
+    ] = None,
     init: Annotated[
         str | None, typer.Option("--init", help="Bundle of a student to start from.")
     ] = None,
@@ -224,6 +232,7 @@ def distill(
         checkerboard_weight=checkerboard_weight,
         border_weight=border_weight,
         steadiness_weight=steadiness_weight,
+        quantize_aware=quantize_aware,
         seed=seed,
     )
     with Bar() as bar:

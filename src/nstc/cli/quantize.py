@@ -80,6 +80,14 @@ def quantize(
             show_default=False,
         ),
     ] = None,
+    recalibrate: Annotated[
+        bool | None,
+        typer.Option(
+            "--recalibrate/--learned-ranges",
+            help="Calibrate a student that was distilled quantize-aware as any other.",
+            show_default="learned ranges, if there are",
+        ),
+    ] = None,
     recipe: options.Recipe = None,
     name: options.Name = None,
     layout: options.Layout = None,
@@ -121,6 +129,7 @@ def quantize(
         rounding=rounding,
         bias_correction=bias_correction,
         quality_budget=quality_budget,
+        recalibrate=recalibrate,
     )
     refuse_unknown(layout, value_range, size_multiple)
     probing: dict[str, Any] = {
