@@ -41,7 +41,7 @@ from nstc.core.files import sha256_of
 from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
-from nstc.core.recipe import DistillRecipe, QuantizeRecipe
+from nstc.core.recipe import DistillRecipe
 from nstc.models.architectures import describe, load
 from nstc.models.folding import fold
 from nstc.models.student import Student
@@ -138,9 +138,7 @@ def distill(
     if not resume:
         run.forget_checkpoints()
     network = run.pixel_stage(started)
-    ranges = run.perceptual_stage(
-        network, steps=recipe.steps, rate=recipe.perceptual_learning_rate
-    )
+    ranges = run.perceptual_stage(network, steps=recipe.steps, rate=recipe.perceptual_learning_rate)
     architecture, contract = describe(network)
     manifest = Manifest(
         name=name or output.name,
@@ -220,8 +218,7 @@ class DistillationRun:
             return None
         twin = None
         if self.recipe.quantize_aware:
-            student = student_to_round(network)
-            twin = calibrated_twin(student, self.photos, QuantizeRecipe(), self.progress)
+            twin = calibrated_twin(student_to_round(network), self.photos, self.progress)
         painter = network if twin is None else twin
         painter.to(best_device()).train()
         hints = self._hints(network)

@@ -46,7 +46,7 @@ def weight_scale(weight: Tensor) -> Tensor:
 
 
 def held_weight(weight: Tensor, scale: Tensor) -> Tensor:
-    """Weights (out, in, k, k) in steps of (out, 1, 1, 1); each filter's largest is the last step."""
+    """Weights (out, in, k, k) in steps of (out, 1, 1, 1); each filter's largest is the last."""
     return _rounded(weight / scale) * scale
 
 

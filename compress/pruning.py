@@ -156,9 +156,7 @@ class _Pruning:
     run: DistillationRun
     survey: Survey
 
-    def carry_out(
-        self, network: nn.Module
-    ) -> tuple[nn.Module, Plan, Mapping[str, Range] | None]:
+    def carry_out(self, network: nn.Module) -> tuple[nn.Module, Plan, Mapping[str, Range] | None]:
         """The network that is left, fine-tuned, what was planned, and the ranges it learned with.
 
         Those are the last turn's, if its fine-tuning was quantize-aware.

@@ -1,7 +1,8 @@
-"""Learning to be rounded: the integer twin of a student that is to be fine-tuned, and its ranges."""
+"""Learning to be rounded: the integer twin of a student that is fine-tuned, and its ranges."""
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import nn
@@ -20,6 +21,9 @@ from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import describe
 from nstc.models.student import Student
 from nstc.models.tensors import load_tensors, save_tensors
+
+CALIBRATION: Final = QuantizeRecipe()
+"""How the ranges are found that learning starts from: as `nstc quantize` finds them by default."""
 
 
 def student_to_round(network: nn.Module) -> Student:
@@ -42,16 +46,20 @@ def student_to_round(network: nn.Module) -> Student:
 
 
 def calibrated_twin(
-    student: Student, photos: PhotoSet, recipe: QuantizeRecipe, progress: Progress
+    student: Student,
+    photos: PhotoSet,
+    progress: Progress,
+    recipe: QuantizeRecipe | None = None,
 ) -> IntegerTwin:
     """The integer twin of the file that `nstc quantize` would make, to start learning from.
 
     Args:
         student: On the CPU.
         photos: To calibrate on.
-        recipe: How.
         progress: Told of every photograph.
+        recipe: How; `CALIBRATION` by default.
     """
+    recipe = recipe or CALIBRATION
     _, contract = describe(student)
     chosen = photos.take(recipe.calibration_photos)
     body = body_graph(student.eval())

@@ -30,6 +30,7 @@ IN_THE_RECIPE = [
     ("--checkerboard-weight", "0.25", "checkerboard_weight", 0.25),
     ("--border-weight", "3", "border_weight", 3.0),
     ("--steadiness-weight", "0.25", "steadiness_weight", 0.25),
+    ("--quantize-aware", None, "quantize_aware", True),
     ("--width", "48", "width", 48),
     ("--blocks", "3", "blocks", 3),
     ("--pixel-steps", "11", "pixel_steps", 11),

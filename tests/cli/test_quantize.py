@@ -23,6 +23,7 @@ SWITCHES = [
     ("--per-tensor", "per_channel", False),
     ("--per-channel", "per_channel", True),
     ("--bias-correction", "bias_correction", True),
+    ("--recalibrate", "recalibrate", True),
 ]
 
 REPORT = QuantizationReport(

@@ -15,12 +15,12 @@ from nstc.compress.deployed_graph import deployed_graph, edges_of
 from nstc.compress.integer_twin import IntegerTwin
 from nstc.compress.quantize_aware import calibrated_twin
 from nstc.compress.static_quantization import quantized_as_learned
-from nstc.core.images import Pixels, centre_square
+from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import describe
-from nstc.models.blocks import KINDS, Block
+from nstc.models.blocks import KINDS
 from nstc.models.student import Student
 from nstc.runtime.onnx_session import OnnxSession
 
@@ -64,8 +64,7 @@ def pictures() -> list[Pixels]:
     """Parts of scikit-image's photographs, of sizes that are multiples of a scale and are not."""
     photographs = sample_photos().take(len(SIZES)).squares(120)
     return [
-        square[:height, :width]
-        for square, (height, width) in zip(photographs, SIZES, strict=True)
+        square[:height, :width] for square, (height, width) in zip(photographs, SIZES, strict=True)
     ]
 
 
@@ -74,7 +73,7 @@ def test_it_paints_what_its_integer_file_paints(
     name: str, photos: PhotoSet, tmp_path: Path
 ) -> None:
     student = painter(**SHAPES[name])
-    twin = trained_a_little(calibrated_twin(student, photos, SMALL, Silent()))
+    twin = trained_a_little(calibrated_twin(student, photos, Silent(), SMALL))
     session = integer_session(student, twin.ranges(), tmp_path)
     _, contract = describe(student)
     found = agreement(session, twin_reference(twin, contract), pictures())
@@ -86,6 +85,6 @@ def test_it_paints_what_its_integer_file_paints(
 def test_its_ranges_are_those_it_was_given(photos: PhotoSet) -> None:
     """But for zero, which is a level."""
     student = painter()
-    twin = calibrated_twin(student, photos, SMALL, Silent())
+    twin = calibrated_twin(student, photos, Silent(), SMALL)
     again = IntegerTwin(student, twin.tensors, twin.ranges())
     assert again.ranges() == pytest.approx(twin.ranges(), rel=1e-6)

@@ -1,0 +1,272 @@
+"""Quantize-aware distillation: what it leaves in a bundle, and what quantization makes of that."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from torch import nn
+
+from nstc.compress import quantization, quantize_aware
+from nstc.compress.agreement import LEAST_AGREEMENT
+from nstc.compress.distillation import distill
+from nstc.compress.pruning import prune
+from nstc.compress.quantization import quantize
+from nstc.compress.quantize_aware import learned_ranges
+from nstc.core.bundle import QUANTIZATION_FILE, Bundle
+from nstc.core.errors import ExportMismatchError, Interrupted, OptionError
+from nstc.core.files import sha256_of
+from nstc.core.images import centre_square, read_picture
+from nstc.core.photos import PhotoSet
+from nstc.core.recipe import DistillRecipe, PruneRecipe, QuantizeRecipe, Recipe, override
+from nstc.models.student import Student
+from nstc.models.transformer import TransformerNet
+from nstc.runtime.session import open_session
+
+SMALL = QuantizeRecipe(calibration_photos=2, calibration_size=96)
+NONE = PhotoSet((), ())
+FIELDS = DistillRecipe.__dataclass_fields__
+TINY = DistillRecipe(
+    width=16,
+    blocks=1,
+    pixel_steps=2,
+    steps=3,
+    size=64,
+    perceptual_size=32,
+    batch=1,
+    perceptual_batch=1,
+    quantize_aware=True,
+)
+
+Distill = Callable[..., Bundle]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def calibrated_on_little() -> Any:
+    """Learning starts from ranges of small pictures: large ones take their time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quantize_aware, "CALIBRATION", SMALL)
+        yield
+
+
+@pytest.fixture(scope="module")
+def painter(
+    teacher: TransformerNet,
+    make_styled_bundle: Callable[..., Bundle],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Bundle:
+    """The teacher. Not to be changed."""
+    return make_styled_bundle(teacher, tmp_path_factory.mktemp("painter") / "painter")
+
+
+@pytest.fixture(scope="module")
+def distill_tiny(painter: Bundle, photos: PhotoSet) -> Distill:
+    """Distills; settings of the recipe and arguments of `distill` can be given."""
+
+    def run(output: Path, **given: Any) -> Bundle:
+        settings = {name: given.pop(name) for name in tuple(given) if name in FIELDS}
+        arguments = {"teacher": painter.path, "photos": photos, **given}
+        return distill(output=output, recipe=override(TINY, **settings), **arguments)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def learned(distill_tiny: Distill, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A student that was distilled quantize-aware. Not to be changed."""
+    return distill_tiny(tmp_path_factory.mktemp("learned") / "small")
+
+
+def test_the_bundle_holds_a_range_of_every_activation_that_is_stored_as_bytes(
+    learned: Bundle,
+) -> None:
+    ranges = load_file(learned.file(QUANTIZATION_FILE))
+    block = ["blocks.0", *(f"blocks.0.{n}" for n in ("expand.0", "expand.1", "project.0"))]
+    assert set(ranges) >= {"input", "stem", *block, "blocks.0.project.1"}
+    assert all(low <= 0 < high for low, high in ranges.values())
+    assert ranges["stem"][0] == 0  # behind a ReLU
+    assert learned.manifest.history[-1].recipe["quantize_aware"] is True
+
+
+def test_quantize_takes_the_learned_ranges_and_no_photographs(
+    learned: Bundle, tmp_path: Path
+) -> None:
+    made, report = quantize(learned, tmp_path / "int8", photos=NONE)
+    assert report.agreement is not None
+    assert report.agreement >= LEAST_AGREEMENT
+    assert "nothing was calibrated" in report.describe()
+    assert made.manifest.history[-1].photos is None
+    assert learned_ranges(made) == learned_ranges(learned)
+    assert report.operators.left == ()
+
+
+def test_recalibrate_quantizes_it_as_any_other(
+    learned: Bundle, photos: PhotoSet, tmp_path: Path
+) -> None:
+    made, report = quantize(
+        learned, tmp_path / "int8", photos=photos, recipe=override(SMALL, recalibrate=True)
+    )
+    assert report.agreement is None
+    assert made.manifest.history[-1].photos == photos.record()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"per_channel": False},
+        {"rounding": "adaptive"},
+        {"bias_correction": True},
+        {"quality_budget": 30.0},
+    ],
+)
+def test_settings_that_it_has_not_learned_with_are_refused(
+    learned: Bundle, photos: PhotoSet, tmp_path: Path, setting: dict[str, Any]
+) -> None:
+    recipe = override(SMALL, **setting)
+    with pytest.raises(OptionError, match="--recalibrate"):
+        quantize(learned, tmp_path / "int8", photos=photos, recipe=recipe)
+    with pytest.raises(OptionError, match=r"quantize\.recalibrate"):
+        Recipe(distill=TINY, quantize=recipe)
+
+
+def test_a_file_that_is_not_its_training_graph_is_not_kept(
+    learned: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = quantization.quantized_as_learned
+
+    def with_wider_ranges(student: Student, contract: Any, ranges: Any) -> Any:
+        wider = {name: (2 * low, 2 * high) for name, (low, high) in ranges.items()}
+        return right(student, contract, wider)
+
+    monkeypatch.setattr(quantization, "quantized_as_learned", with_wider_ranges)
+    with pytest.raises(ExportMismatchError, match="training graph"):
+        quantize(learned, tmp_path / "int8", photos=NONE)
+    assert not (tmp_path / "int8").exists()
+
+
+class TestWarmStart:
+    def test_goes_straight_to_the_second_stage(
+        self, learned: Bundle, distill_tiny: Distill, tmp_path: Path, recorder: type
+    ) -> None:
+        told = recorder()
+        made = distill_tiny(tmp_path / "warm", init=learned.path, progress=told)
+        assert {title for title, _, _ in told.begun} == {"calibrate", "perceptual"}
+        assert made.manifest.history[-1].recipe["pixel_steps"] == 0
+        assert learned_ranges(made) != learned_ranges(learned)
+
+    def test_in_float_leaves_the_ranges_behind(
+        self, learned: Bundle, distill_tiny: Distill, tmp_path: Path
+    ) -> None:
+        made = distill_tiny(
+            tmp_path / "warm", init=learned.path, pixel_steps=1, steps=0, quantize_aware=False
+        )
+        assert learned_ranges(made) is None
+
+
+class TestPruning:
+    RECIPE = PruneRecipe(ratio=0.4, steps=1, round_to=1)
+
+    @pytest.mark.parametrize("aware", [False, True])
+    def test_has_ranges_of_its_own_fine_tuning_or_none(
+        self, learned: Bundle, painter: Bundle, photos: PhotoSet, tmp_path: Path, aware: bool
+    ) -> None:
+        made = prune(
+            learned.path,
+            tmp_path / "pruned",
+            photos=photos,
+            recipe=self.RECIPE,
+            distillation=override(TINY, quantize_aware=aware),
+            teacher=painter.path,
+        )
+        assert (learned_ranges(made) is not None) is aware
+        if aware:
+            assert quantize(made, tmp_path / "int8", photos=NONE)[1].agreement is not None
+
+    def test_a_full_size_network_is_refused(
+        self, painter: Bundle, photos: PhotoSet, tmp_path: Path
+    ) -> None:
+        with pytest.raises(OptionError, match="students alone"):
+            prune(
+                painter.path,
+                tmp_path / "pruned",
+                photos=photos,
+                recipe=self.RECIPE,
+                distillation=TINY,
+            )
+
+
+def test_the_same_seed_gives_the_same_student_and_ranges(
+    learned: Bundle, distill_tiny: Distill, tmp_path: Path
+) -> None:
+    again = distill_tiny(tmp_path / "again")
+    assert again.identity == learned.identity
+    assert sha256_of(again.file(QUANTIZATION_FILE)) == sha256_of(learned.file(QUANTIZATION_FILE))
+
+
+def test_an_interrupted_run_that_is_resumed_ends_as_one_that_was_not(
+    learned: Bundle, distill_tiny: Distill, tmp_path: Path, recorder: type
+) -> None:
+    with pytest.raises(Interrupted, match="--resume"):
+        distill_tiny(tmp_path / "small", progress=recorder(ctrl_c_at=("perceptual", 2)))
+    told = recorder()
+    resumed = distill_tiny(tmp_path / "small", resume=True, progress=told)
+    assert ("perceptual", 3, 2) in told.begun
+    assert resumed.identity == learned.identity
+    assert learned_ranges(resumed) == learned_ranges(learned)
+
+
+def test_a_student_with_instance_normalisation_is_refused_before_any_work(
+    distill_tiny: Distill,
+    make_styled_bundle: Callable[..., Bundle],
+    tmp_path: Path,
+    recorder: type,
+) -> None:
+    with pytest.raises(OptionError, match="norm none"):
+        override(TINY, norm="instance")
+    start = make_styled_bundle(Student(8, [8], norm="instance"), tmp_path / "start")
+    told = recorder()
+    with pytest.raises(OptionError, match="norm none"):
+        distill_tiny(tmp_path / "small", init=start.path, progress=told)
+    assert told.begun == []
+
+
+def test_without_steps_it_is_refused() -> None:
+    with pytest.raises(OptionError, match="second stage"):
+        override(TINY, steps=0)
+
+
+def spread(network: Student) -> Student:
+    """With channels of very different size behind each convolution, which one scale holds badly."""
+    generator = torch.Generator().manual_seed(5)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            size = torch.exp(0.7 * torch.randn(module.out_channels, generator=generator))
+            module.weight.data *= size[:, None, None, None]
+    return network
+
+
+def test_what_rounding_loses_is_won_back(
+    distill_tiny: Distill,
+    make_styled_bundle: Callable[..., Bundle],
+    photos: PhotoSet,
+    tmp_path: Path,
+) -> None:
+    """A student that learns from itself has nothing to learn but to be rounded."""
+    torch.manual_seed(1)
+    start = make_styled_bundle(spread(Student(16, [16])).eval(), tmp_path / "start")
+    weights = {name: 0.0 for name in FIELDS if name.endswith("_weight")}
+    settings = {**weights, "pixel_weight": 1.0, "steps": 40, "perceptual_learning_rate": 2e-3}
+    made = distill_tiny(tmp_path / "made", teacher=start.path, init=start.path, **settings)
+    wanted = open_session(start, artifact="float")
+    pictures = [centre_square(read_picture(path).rgb, 64) for path in photos]
+
+    def distance(bundle: Bundle, folder: str) -> float:
+        quantized, _ = quantize(bundle, tmp_path / folder, photos=photos, recipe=SMALL)
+        session = open_session(quantized, artifact="int8")
+        errors = [session.run(p).astype(float) - wanted.run(p) for p in pictures]
+        return float(np.mean(np.abs(errors)))
+
+    assert distance(made, "aware") < distance(start, "afterwards")
