@@ -45,16 +45,9 @@ def weight_scale(weight: Tensor) -> Tensor:
     return torch.where(largest > 0, largest, silent) / LARGEST_WEIGHT
 
 
-def held_weight(weight: Tensor, scale: Tensor) -> Tensor:
-    """Weights (out, in, k, k) in steps of (out, 1, 1, 1); each filter's largest is the last."""
-    return _rounded(weight / scale) * scale
-
-
-def held_bias(bias: Tensor, step: Tensor) -> Tensor:
-    """A bias (out,) in steps (out,), the product of the scales of a layer's input and filters."""
-    # In double: a bias has more steps than the 24 bits of a float.
-    steps = (bias / step).double().detach().round()
-    return bias + ((steps * step).to(bias.dtype) - bias).detach()
+def in_steps(values: Tensor, step: Tensor) -> Tensor:
+    """Weights in the steps of their `weight_scale`; biases in that times the scale of the input."""
+    return _rounded(values / step) * step
 
 
 def _rounded(values: Tensor) -> Tensor:

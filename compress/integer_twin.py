@@ -17,13 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from nstc.compress.byte_tensors import INPUT, ByteTensor
 from nstc.compress.calibrators import Range, range_of_levels, scale_and_zero_point
-from nstc.compress.fake_quantization import (
-    held,
-    held_bias,
-    held_weight,
-    in_levels,
-    weight_scale,
-)
+from nstc.compress.fake_quantization import held, in_levels, in_steps, weight_scale
 from nstc.models.student import Student
 
 _PIXELS: Final = -1
@@ -94,11 +88,11 @@ class IntegerTwin(nn.Module):
                 continue
             layer = self.student.get_submodule(tensor.module)
             step = weight_scale(layer.get_parameter("weight"))
-            weight = held_weight(layer.get_parameter("weight"), step)
+            weight = in_steps(layer.get_parameter("weight"), step)
             parameters[f"{tensor.module}.weight"] = weight
             if layer.bias is not None:
                 step = step.flatten() * scales[tensor.reads].detach()
-                bias = held_bias(layer.get_parameter("bias"), step)
+                bias = in_steps(layer.get_parameter("bias"), step)
                 parameters[f"{tensor.module}.bias"] = bias
         return parameters
 
