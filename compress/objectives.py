@@ -111,9 +111,9 @@ class PerceptualObjective:
         recipe = self.recipe
         photographs, targets = self.batches.draw(step, "perceptual", recipe.perceptual_batch)
         outputs, hint = _painted(self.network, photographs, self.hints, recipe)
-        steady = self._steadiness(photographs, outputs, step)
-        border = recipe.border_weight * _border_distance(outputs.float(), targets)
         part = _random_part(recipe, photographs.shape[-1], step)
+        steady = self._steadiness(photographs, outputs, part, step)
+        border = recipe.border_weight * _border_distance(outputs.float(), targets)
         outputs, targets, photographs = outputs[part], targets[part], photographs[part]
         with mixed_precision(self.device):
             seen = self.vgg(outputs, STYLE_LAYERS)
@@ -130,12 +130,16 @@ class PerceptualObjective:
             **hint,
         }
 
-    def _steadiness(self, photographs: Tensor, outputs: Tensor, step: int) -> Mapping[str, Tensor]:
+    def _steadiness(
+        self, photographs: Tensor, outputs: Tensor, part: tuple[slice, ...], step: int
+    ) -> Mapping[str, Tensor]:
+        """Of the part that VGG looks at: where nothing else is asked for, flat would be best."""
         weight = self.recipe.steadiness_weight
         if weight == 0:
             return {}
         rng = np.random.default_rng((self.recipe.seed, 2, step))
-        return {"flicker": weight * unsteadiness(self.network, photographs, outputs, rng)}
+        change = unsteadiness(self.network, photographs, outputs, rng)
+        return {"flicker": weight * change[part].mean()}
 
     def _terms_of_teacher(
         self, seen: Mapping[str, Tensor], targets: Tensor, step: int

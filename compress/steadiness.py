@@ -32,7 +32,7 @@ def unsteadiness(
         rng: Draws shift and noise.
 
     Returns:
-        A scalar, the mean absolute difference.
+        The absolute difference, (N, 3, H, W).
     """
     axes = _SHIFTS[int(rng.integers(len(_SHIFTS)))]
     noise = torch.from_numpy(rng.normal(0, NOISE, tuple(photographs.shape)).astype(np.float32))
@@ -40,7 +40,7 @@ def unsteadiness(
     with mixed_precision(photographs.device):
         pictures = network(changed)
     change: Tensor = pictures.float() - shifted(outputs.float(), axes)
-    return change.abs().mean()
+    return change.abs()
 
 
 def shifted(images: Tensor, axes: tuple[int, int]) -> Tensor:

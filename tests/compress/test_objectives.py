@@ -319,6 +319,25 @@ class TestPerceptual:
         assert len({top for top, _ in begun}) > 8
         assert len({left for _, left in begun}) > 8
 
+    def test_steadiness_is_asked_of_what_vgg_looks_at(
+        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+    ) -> None:
+        class FlickeringFrame(Scaled):
+            runs = 0
+
+            def forward(self, x: Tensor) -> Tensor:
+                self.runs += 1
+                frame = torch.full_like(x, 0.5 * (self.runs % 2))
+                frame[:, :, 8:-8, 8:-8] = 0
+                return 0 * super().forward(x) + frame
+
+        recipe = dataclasses.replace(RECIPE, perceptual_size=32)
+        objective = perceptual(FlickeringFrame(1.0), pairs_of(photo, same), recipe)
+        found = [numbers(objective(step))["flicker"] for step in range(30)]
+        # Some places hold a part of the frame, others none, and nothing else moves.
+        assert max(found) > 0.1 * RECIPE.steadiness_weight
+        assert min(found) == 0
+
     def test_the_border_is_held_to_the_teachers_pixels(
         self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
     ) -> None:

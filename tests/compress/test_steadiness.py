@@ -29,7 +29,7 @@ def stripes() -> Tensor:
 def mean_unsteadiness(network: nn.Module, photographs: Tensor) -> float:
     outputs = network(photographs)
     values = [
-        float(unsteadiness(network, photographs, outputs, np.random.default_rng(seed)))
+        float(unsteadiness(network, photographs, outputs, np.random.default_rng(seed)).mean())
         for seed in range(16)
     ]
     return sum(values) / len(values)
@@ -56,7 +56,7 @@ def test_a_network_that_looks_at_every_fourth_pixel_flickers() -> None:
 def test_the_same_draw_is_the_same_change() -> None:
     photographs = stripes()
     one, again, other = (
-        unsteadiness(EveryFourth(), photographs, photographs, np.random.default_rng(seed))
+        unsteadiness(EveryFourth(), photographs, photographs, np.random.default_rng(seed)).mean()
         for seed in (1, 1, 4)
     )
     assert one == again != other
@@ -71,7 +71,7 @@ def test_both_pictures_are_learned_from() -> None:
 
     photographs = torch.rand(1, 3, 8, 8)
     outputs = torch.rand(1, 3, 8, 8, requires_grad=True)
-    unsteadiness(Offset(), photographs, outputs, np.random.default_rng(0)).backward()
+    unsteadiness(Offset(), photographs, outputs, np.random.default_rng(0)).mean().backward()
     assert offset.grad is not None
     assert offset.grad.abs().sum() > 0
     assert outputs.grad is not None
