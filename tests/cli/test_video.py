@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -64,6 +65,18 @@ def test_into_a_folder_it_keeps_its_name(nstc, bundle, clip, tmp_path) -> None:
     (tmp_path / "out").mkdir()
     assert nstc("stylize", clip(), "-m", bundle.path, "-o", tmp_path / "out").code == 0
     assert frames_in(tmp_path / "out" / "clip.mp4") == 8
+
+
+def test_a_name_that_is_no_utf_8(bundle, clip, tmp_path) -> None:
+    """In a locale of UTF-8, whose standard output refuses it."""
+    name, out = (os.fsdecode(word) for word in (b"caf\xe9.mp4", b"out\xe9.mp4"))
+    clip(name)
+    command = [sys.executable, "-m", "nstc", "stylize", name, "-m", str(bundle.path), "-o", out]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("out\\udce9.mp4  64x48  8 frames")
+    assert frames_in(tmp_path / out) == 8
 
 
 def test_a_camera(nstc, bundle, tmp_path) -> None:

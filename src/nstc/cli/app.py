@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import io
 import os
 import sys
 import traceback
@@ -101,6 +102,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; an `NstcError` becomes one line on standard error and its exit code."""
+    _print_whatever_names_hold()
     try:
         app()
     except NstcError as error:
@@ -110,6 +112,13 @@ def main() -> None:
             raise
         place = error.filename or "standard output"
         _fail(OutputError(f"cannot write {place}: {error.strerror}. Choose a place with room."))
+
+
+def _print_whatever_names_hold() -> None:
+    """Print as an escape what a terminal can't show, such as a file's name that is no UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(error: NstcError) -> NoReturn:

@@ -290,7 +290,7 @@ def _run(
 
 def _report(outcome: "Outcome", *, quiet: bool, many: bool, piped: bool) -> None:
     """A line a picture: on standard output if it was made, on standard error if not."""
-    place = _printable(outcome.source if outcome.output == "-" else outcome.output)
+    place = outcome.source if outcome.output == "-" else outcome.output
     for note in outcome.notes:
         _tell(f"{place}: {note}")
     if outcome.error is not None:
@@ -354,10 +354,5 @@ def _warn(control: "Control") -> None:
 
 
 def _tell(line: str) -> None:
-    sys.stderr.write(_printable(" ".join(line.splitlines())) + "\n")
+    sys.stderr.write(" ".join(line.splitlines()) + "\n")
     sys.stderr.flush()
-
-
-def _printable(text: str) -> str:
-    """Names that are not UTF-8 with what is not written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
