@@ -14,6 +14,9 @@ byte that holds it."""
 
 _FIRST_WIDTH: Final = 2.0**-40
 
+_AT_ONCE: Final = 2**18
+"""Values whose bins are held together: a bin's number takes more memory than the value."""
+
 
 class Histogram:
     """Counts of values in bins of one width, an edge at zero.
@@ -52,8 +55,10 @@ class Histogram:
         while max(-low, high) >= HALF * self.width:
             self._widen()
         # the width is a power of two: nothing is rounded
-        bins = np.floor(flat * np.float32(1 / self.width)).astype(np.int64) + HALF
-        self.counts += np.bincount(bins, minlength=2 * HALF)
+        by_width = np.float32(1 / self.width)
+        for start in range(0, flat.size, _AT_ONCE):
+            bins = np.floor(flat[start : start + _AT_ONCE] * by_width).astype(np.int64) + HALF
+            self.counts += np.bincount(bins, minlength=2 * HALF)
 
     @property
     def centres(self) -> npt.NDArray[np.float64]:

@@ -1,5 +1,7 @@
 """Counting values whose range is not known beforehand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,17 @@ def test_what_is_counted_in_parts_is_counted_as_one() -> None:
     assert parts.width == whole.width
     assert np.array_equal(parts.counts, whole.counts)
     assert (parts.low, parts.high, parts.total) == (values.min(), values.max(), 3000)
+
+
+def test_counting_takes_little_memory_beside_the_values() -> None:
+    values = np.random.default_rng(0).normal(size=(4, 512, 1024)).astype(np.float32)
+    histogram = Histogram()
+    tracemalloc.start()
+    histogram.add(values)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert histogram.total == values.size
+    assert most < values.nbytes
 
 
 def test_every_value_lies_in_its_bin() -> None:
