@@ -1,11 +1,14 @@
 """Peak memory of calibrating on many photographs: `python scripts/calibration_memory.py [COUNT]`.
 
 Quantizes the shipped student in a fresh process and reports the high-water mark of its resident
-set. The sample photographs are linked under as many names as are wanted; every one is decoded.
-Exits with 1 where the mark is not under --most.
+set, and how much of it was there before the first photograph: PyTorch and its ONNX exporter. A
+PyTorch with CUDA brings more than one without. The sample photographs are linked under as many
+names as are wanted, unless --photos names others; every one is decoded. Exits with 1 where the mark
+is not under --most.
 """
 
 import argparse
+import functools
 import subprocess
 import sys
 import tempfile
@@ -16,17 +19,33 @@ from nstc.core.photos import sample_photos
 _CHILD = """
 import resource, sys
 from pathlib import Path
-from nstc.compress.static_quantization import quantized_body
+from nstc.compress.calibration import photographs
+from nstc.compress.float_graphs import body_graph
+from nstc.compress.integer_body import integer_form_of
+from nstc.compress.static_quantization import quantized_statically
 from nstc.core.bundle import open_bundle
 from nstc.core.photos import photos_in
 from nstc.core.progress import Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import load
 
-bundle, photos = open_bundle(sys.argv[1]), photos_in([Path(sys.argv[2])])
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+bundle, photos = open_bundle(sys.argv[1]), photos_in([Path(sys.argv[2])]).take(int(sys.argv[4]))
 recipe = QuantizeRecipe(calibration_photos=len(photos), calibration_size=int(sys.argv[3]))
-quantized_body(load(bundle), bundle.manifest.contract, photos, recipe, Silent())
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
+network, contract = load(bundle), bundle.manifest.contract
+graph = body_graph(network)
+print(len(photos), peak())
+quantized_statically(
+    graph,
+    integer_form_of(network, contract, per_channel=recipe.per_channel),
+    photographs(network, contract, photos, size=recipe.calibration_size),
+    len(photos),
+    recipe,
+    Silent(),
+)
+print(peak())
 """
 
 
@@ -36,23 +55,39 @@ def main() -> None:
     parser.add_argument("count", type=int, nargs="?", default=500)
     parser.add_argument("--bundle", default="zoo:starry-night")
     parser.add_argument("--size", type=int, default=512, help="side of the photographs in pixels")
+    parser.add_argument("--photos", type=Path, help="a folder; the sample photographs by default")
     parser.add_argument("--most", type=float, default=1000, help="megabytes")
     arguments = parser.parse_args()
-    found = peak_mb(arguments.bundle, arguments.count, arguments.size)
-    print(f"{found:.0f} MB at most, calibrating on {arguments.count} photographs")
+    if arguments.photos:
+        measure = functools.partial(peaks_mb, folder=arguments.photos)
+    else:
+        measure = peaks_on_samples_mb
+    before, found = measure(bundle=arguments.bundle, size=arguments.size, count=arguments.count)
+    print(
+        f"{found:.0f} MB at most, calibrating on {arguments.count} photographs; "
+        f"{before:.0f} MB of it before the first"
+    )
     sys.exit(0 if found < arguments.most else 1)
 
 
-def peak_mb(bundle: str, count: int, size: int) -> float:
-    """The high-water mark of a fresh process that calibrates, in megabytes."""
+def peaks_on_samples_mb(*, bundle: str, size: int, count: int) -> tuple[float, float]:
+    """As `peaks_mb`, on the sample photographs under as many names as are wanted."""
     samples = sample_photos().paths
     with tempfile.TemporaryDirectory() as folder:
         for number in range(count):
             source = samples[number % len(samples)]
             (Path(folder) / f"{number:05}{source.suffix}").symlink_to(source.resolve())
-        command = [sys.executable, "-c", _CHILD, bundle, folder, str(size)]
-        ran = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(ran.stdout)
+        return peaks_mb(folder=Path(folder), bundle=bundle, size=size, count=count)
+
+
+def peaks_mb(*, folder: Path, bundle: str, size: int, count: int) -> tuple[float, float]:
+    """High-water marks of a fresh process, in megabytes: before it calibrates, and in the end."""
+    command = [sys.executable, "-c", _CHILD, bundle, str(folder), str(size), str(count)]
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found, before, most = map(float, ran.stdout.split())
+    if found != count:
+        sys.exit(f"{folder} holds {found:.0f} photographs, not {count}")
+    return before, most
 
 
 if __name__ == "__main__":
