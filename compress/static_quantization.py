@@ -38,6 +38,8 @@ from nstc.core.progress import Progress
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.student import Student
 
+_PICTURE = (0.0, 1.0)
+
 _CORRECTED_ON = 8
 _JUDGED_ON = 4
 
@@ -104,9 +106,8 @@ def quantized_as_learned(
         body,
         integer_form_of(student, contract, per_channel=True),
         {
-            name: ranges[found.module]
+            name: ranges.get(found.module, _PICTURE)
             for found in byte_tensors(student, body)
-            if found.module in ranges
             for name in found.tensors
         },
     )
