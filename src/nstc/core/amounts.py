@@ -47,7 +47,7 @@ def read_amount(text: str, units: Collection[str]) -> float | None:
     found = _AMOUNT.fullmatch(text)
     if found is None:
         return None
-    unit = str(found[2]).upper()
+    unit = found[2].upper()
     if unit not in units:
         return None
     amount = float(found[1]) * _PREFIXES[unit.removesuffix("B")]
