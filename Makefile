@@ -52,10 +52,7 @@ base-sizes: $(READY)  ## its packages with their versions and megabytes; FORMAT=
 gate: $(READY)  ## the zoo's facts and quality beside its baseline
 	$(BIN)/nstc check --baseline $(ZOO_BASELINE) --facts-and-quality-only
 
-bench-base-sizes: $(READY)  ## its packages with their versions and megabytes; FORMAT=--json for JSON
-	$(BIN)/python scripts/base_install.py $(FORMAT)
-
-gate: $(READY)  ## the zoo's time too, on a machine that does nothing else
+bench-gate: $(READY)  ## the zoo's time too, on a machine that does nothing else
 	$(BIN)/nstc check --baseline $(ZOO_BASELINE)
 
 zoo-baseline: $(READY)  ## agree to the zoo as it is: make zoo-baseline REASON="what changed"
