@@ -23,7 +23,7 @@ _DECODER_BYTES: Final = {"WEBP": 13, "AVIF": 8, "HEIF": 12, "JPEG2000": 12, "GIF
 _PROGRESSIVE_JPEG_BYTES: Final = 6
 """Two bytes a coefficient, which are all kept until the last pass."""
 
-_ENCODER_BYTES: Final = {"WEBP": 12, "GIF": 48, "HEIF": 42}
+_ENCODER_BYTES: Final = {"WEBP": 28, "GIF": 48, "HEIF": 42}
 """That an encoder takes for a pixel beside Pillow's picture, at most: that is of noise. GIF's finds
 its palette by a table of all colours that occur, HEIF's holds what it predicts blocks from."""
 

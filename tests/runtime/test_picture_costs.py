@@ -33,7 +33,7 @@ def cost(mode: str, name: str, output_format: str | None, folder: Path, **option
         ("L", "a.jpg", "JPEG", (4, 3, 7)),
         ("RGBA", "a.png", "PNG", (8, 4, 9)),
         ("RGBA", "a.png", "JPEG", (8, 4, 8)),  # alpha is held, and not written
-        ("RGB", "a.webp", "WEBP", (17, 3, 19)),
+        ("RGB", "a.webp", "WEBP", (17, 3, 35)),
         ("RGB", "a.png", "GIF", (7, 3, 55)),
         ("RGB", "a.png", "HEIF", (7, 3, 49)),
         ("RGB", "a.png", None, (7, 3, 7)),

@@ -179,7 +179,7 @@ def distill(
     quantize_aware: Annotated[
         bool | None,
         typer.Option(
-            "--quantize-aware/--no-quantize-aware",
+            "--quantize-aware",
             help="Round in the second stage as the int8 file will; with --init that stage alone.",
             show_default="no",
         ),

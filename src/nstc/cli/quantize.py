@@ -83,7 +83,7 @@ def quantize(
     recalibrate: Annotated[
         bool | None,
         typer.Option(
-            "--recalibrate/--learned-ranges",
+            "--recalibrate",
             help="Calibrate a student that was distilled quantize-aware as any other.",
             show_default="learned ranges, if there are",
         ),
