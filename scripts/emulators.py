@@ -7,6 +7,7 @@ machine runs its own environment as an older processor and needs no tree. Networ
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -105,7 +106,7 @@ def unpack_debian(apt: Path, tree: Path, mirror: str) -> None:
     (apt / "sources.list").write_text(source, encoding="utf-8")
     settings = apt / "apt.conf"
     settings.write_text(_APT.format(folder=apt), encoding="utf-8")
-    environment = {"APT_CONFIG": str(settings), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    environment = os.environ | {"APT_CONFIG": str(settings)}
     download = ["apt-get", "install", "--yes", "--quiet", "--download-only", *PACKAGES]
     for command in (["apt-get", "update", "--quiet"], download):
         subprocess.run(command, check=True, env=environment)
@@ -115,9 +116,9 @@ def unpack_debian(apt: Path, tree: Path, mirror: str) -> None:
 
 def install_wheels(folder: Path) -> None:
     """Put the wheels for arm64, with what they depend on, into a folder."""
-    platforms = [f"manylinux_2_{minor}_aarch64" for minor in (17, 27, 28, 34)]
+    tags = ("2014", "_2_17", "_2_26", "_2_27", "_2_28", "_2_31", "_2_34")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--only-binary=:all:"]
-    command += [f"--platform={name}" for name in platforms]
+    command += [f"--platform=manylinux{tag}_aarch64" for tag in tags]
     command += [f"--python-version={PYTHON}", f"--target={folder}", *pinned_wheels()]
     subprocess.run(command, check=True)
 

@@ -28,7 +28,7 @@ def graphs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(graphs, tmp_path_factory):
     """Runs all graphs on a machine, once."""
-    kept: dict[Machine, Results] = {}
+    kept: dict[str, Results] = {}
 
     def _run(machine: Machine) -> Results:
         require(machine)
