@@ -63,6 +63,8 @@ def float_operators(model: onnx.ModelProto) -> FloatOperators:
         touches = any(types.get(name) in _FLOATS for name in (*node.input, *node.output))
         if touches and node.op_type not in _EXACT and not _on_integers(index, node):
             found[inside].add(node.op_type)
+    if not behind:  # there are no integers that the rest could be in front of
+        found = {False: set(), True: found[False]}
     return FloatOperators(in_front=tuple(sorted(found[False])), inside=tuple(sorted(found[True])))
 
 

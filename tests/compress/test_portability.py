@@ -54,6 +54,18 @@ def test_normalisation_between_bytes_is_inside() -> None:
     assert "may differ" in portability(model)
 
 
+def test_floats_without_integers_are_in_front_of_nothing() -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]>
+        written (uint8[1, 2, h, w] image) => (uint8[1, 2, h, w] stylized)
+        { x = Cast<to = 1>(image)
+          y = Sqrt(x)
+          stylized = Cast<to = 2>(y) }"""
+    )
+    left = float_operators(model)
+    assert (left.in_front, left.inside) == ((), ("Sqrt",))
+
+
 def test_a_layer_left_in_float_is_inside() -> None:
     """As `integer_body` writes one: a copy holds it off from the bytes made of it."""
     model = between_levels(
