@@ -1,7 +1,8 @@
-"""Whether an int8 file gives the same bytes on every machine, told from its graph.
+"""Whether an int8 file gives the same picture on every machine, told from its graph.
 
 Integers add up to the same sums wherever their weights leave room (see `integer_body`). Floats are
 rounded in an order that differs between processors, and a byte made of them may come out one up.
+What was found on which processor is in docs/quantization.md.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ _EXACT: Final = frozenset(
 )
 """Move numbers, or make one of one in a single step that the standard of floats prescribes."""
 
-SAME_BYTES: Final = "the same bytes on x86 with VNNI, x86 with AVX2 alone and Arm"
+SAME_BYTES: Final = (
+    "the same bytes on x86 with VNNI and x86 with AVX2 alone; Arm rounds a few of them otherwise"
+)
 NEARLY: Final = (
     "x86 with VNNI, x86 with AVX2 alone and Arm agree within 1/255 on all but 0.1 % of values"
 )

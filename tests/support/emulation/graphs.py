@@ -1,12 +1,13 @@
-"""The graphs that ship, the integers inside them, and weights that do overflow."""
+"""The graphs that ship, the integers inside them, and sums that do overflow."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+import onnx.parser
+from onnx import TensorProto, helper
 
 from nstc.compress.deployed_graph import edges_of, with_fixed_size
 from nstc.core.bundle import Bundle
@@ -17,6 +18,7 @@ from nstc.runtime.onnx_session import OnnxSession
 
 FIXED_SIZE = (96, 128)
 EDGE = "edge/"
+BODY_INPUT, BODY_OUTPUT = "body_input", "body_output"
 
 Feeds = Mapping[str, Mapping[str, np.ndarray]]
 """A graph's inputs for each picture."""
@@ -40,25 +42,29 @@ def write_graphs(bundle: Bundle, folder: Path) -> None:
     """Write graphs and feeds as `run_graphs.py` reads them.
 
     `int8`, `int8.tiles`, and `int8.fixed` of one size are what ships; `integers` is the part of
-    them between bytes, and `eight-bits` the same with weights of twice the size.
+    them between bytes. `seven-bits` and `eight-bits` are `sums_of_white`.
     """
     model = onnx.load(bundle.file("model.int8.onnx"))
     network = load(bundle)
-    integers = between_bytes(model)
     made = {
         "int8": model,
         "int8.tiles": onnx.load(bundle.file("model.int8.tiles.onnx")),
         "int8.fixed": with_fixed_size(
             model, edges_of(network, bundle.manifest.contract), FIXED_SIZE
         ),
-        "integers": integers,
-        "eight-bits": with_eight_bits(integers),
+        "integers": between_bytes(model),
+        "seven-bits": sums_of_white(64),
+        "eight-bits": sums_of_white(127),
     }
     for name, graph in made.items():
         file = folder / f"{name}.onnx"
         onnx.save(graph, file)
-        of_bytes = name in {"integers", "eight-bits"}
-        feeds = planes() if of_bytes else fed(OnnxSession(file, "int8.onnx"))
+        if name == "integers":
+            feeds = planes()
+        elif name.endswith("-bits"):
+            feeds = {"white": {BODY_INPUT: np.full((1, 16, 8, 8), 255, np.uint8)}}
+        else:
+            feeds = fed(OnnxSession(file, "int8.onnx"))
         np.savez(
             file.with_suffix(".npz"),
             **{f"{p}/{given}": a for p, feed in feeds.items() for given, a in feed.items()},
@@ -78,7 +84,7 @@ def fed(session: OnnxSession) -> Feeds:
 def planes() -> Feeds:
     """The pictures' bytes as the integers' input (1, 3, H, W), sides multiples of four."""
     return {
-        name: {"body_input": np.ascontiguousarray(_even(picture).transpose(2, 0, 1)[None])}
+        name: {BODY_INPUT: np.ascontiguousarray(_even(picture).transpose(2, 0, 1)[None])}
         for name, picture in pictures().items()
     }
 
@@ -95,8 +101,8 @@ def between_bytes(deployed: onnx.ModelProto) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "integers",
-        [helper.make_tensor_value_info("body_input", TensorProto.UINT8, shape)],
-        [helper.make_tensor_value_info("body_output", TensorProto.UINT8, shape)],
+        [helper.make_tensor_value_info(BODY_INPUT, TensorProto.UINT8, shape)],
+        [helper.make_tensor_value_info(BODY_OUTPUT, TensorProto.UINT8, shape)],
         [c for c in deployed.graph.initializer if not c.name.startswith(EDGE)],
     )
     return helper.make_model(
@@ -104,27 +110,20 @@ def between_bytes(deployed: onnx.ModelProto) -> onnx.ModelProto:
     )
 
 
-def with_eight_bits(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same network, its weights in 8 bits and not in 7: twice the integer, half the scale."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    constants = {tensor.name: tensor for tensor in changed.graph.initializer}
-    for weight, scale in sorted(_weights_and_scales(changed, constants)):
-        integers = numpy_helper.to_array(constants[weight]).astype(np.int16)
-        twice = np.clip(2 * integers, -127, 127).astype(np.int8)
-        constants[weight].CopyFrom(numpy_helper.from_array(twice, weight))
-        half = numpy_helper.to_array(constants[scale]) / np.float32(2)
-        constants[scale].CopyFrom(numpy_helper.from_array(half, scale))
-    return changed
+def sums_of_white(largest: int) -> onnx.ModelProto:
+    """A convolution of 16 bright channels whose weights are all 1, stored as `largest`.
 
-
-def _weights_and_scales(
-    model: onnx.ModelProto, constants: Mapping[str, onnx.TensorProto]
-) -> set[tuple[str, str]]:
-    def found() -> Iterator[tuple[str, str]]:
-        for node in model.graph.node:
-            stored = constants.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
-            if stored is not None and stored.data_type == TensorProto.INT8:
-                yield node.input[0], node.input[1]
-
-    return set(found())
+    Its bytes are 255. Two products of 255 and `largest` are added in 16 bits where there is no
+    VNNI: 2·255·64 fit, 2·255·127 are cut to 32767, about half.
+    """
+    return onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 18]>
+        sums (uint8[1, 16, 8, 8] {BODY_INPUT}) => (uint8[1, 16, 8, 8] {BODY_OUTPUT})
+        <float one = {{0.00392156862}}, float step = {{{1 / largest}}},
+         float sixteen = {{0.06274509804}}, uint8 zero = {{0}}, int8 middle = {{0}},
+         int8[16, 16, 1, 1] weight = {{{", ".join([str(largest)] * 256)}}}>
+        {{ x = DequantizeLinear({BODY_INPUT}, one, zero)
+           w = DequantizeLinear(weight, step, middle)
+           y = Conv(x, w)
+           {BODY_OUTPUT} = QuantizeLinear(y, sixteen, zero) }}"""
+    )
