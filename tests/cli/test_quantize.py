@@ -136,7 +136,7 @@ def test_a_bundle_is_not_told_what_it_takes(nstc, record, made) -> None:
 
 def test_no_flag_is_forgotten_here(flags_of) -> None:
     tested = {row[0] for row in IN_THE_RECIPE}
-    switches = {"--per-channel", "--bias-correction"}
+    switches = {"--per-channel", "--bias-correction", "--recalibrate"}
     others = {
         "--bits",
         "--output",
