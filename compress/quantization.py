@@ -34,6 +34,7 @@ from nstc.compress.quantize_aware import learned_ranges, student_to_round, twin_
 from nstc.compress.static_quantization import quantized_as_learned, quantized_body
 from nstc.compress.weight_storage import with_stored_weights
 from nstc.core.bundle import (
+    QUANTIZATION_FILE,
     Bundle,
     artifact_file,
     artifact_name,
@@ -181,6 +182,8 @@ def quantize(
             for made in (work.float_file, work.file):
                 with atomic_file(draft / made.name) as target:
                     target.write_bytes(made.read_bytes())
+            if recipe.recalibrate:
+                (draft / QUANTIZATION_FILE).unlink(missing_ok=True)
             write_check_vectors(draft, [_FLOAT, report.artifact], read_check_vectors(bundle))
     return open_bundle(output), report
 
