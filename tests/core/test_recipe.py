@@ -72,6 +72,7 @@ RANGES = {
     (DistillRecipe, "checkerboard_weight"): WEIGHT,
     (DistillRecipe, "border_weight"): WEIGHT,
     (DistillRecipe, "steadiness_weight"): WEIGHT,
+    (DistillRecipe, "quantize_aware"): ((True, False), (1, None)),
     (DistillRecipe, "seed"): SEED,
     (PruneRecipe, "ratio"): ((None, 0.01, 0.99), (0, 1, -0.5, math.nan)),
     (PruneRecipe, "speedup"): ((None, 1.01, 50), (1, 0.5, -2, math.inf, math.nan)),
@@ -91,6 +92,7 @@ RANGES = {
     (QuantizeRecipe, "per_channel"): ((True, False), (1, None)),
     (QuantizeRecipe, "rounding"): (("nearest", "adaptive"), ("", "stochastic")),
     (QuantizeRecipe, "bias_correction"): ((True, False), (0, None)),
+    (QuantizeRecipe, "recalibrate"): ((True, False), (0, None)),
     (QuantizeRecipe, "quality_budget"): ((None, 10, 60.0), (9.9, 61)),
     (QuantizeRecipe, "calibration_photos"): COUNT,
     (QuantizeRecipe, "calibration_size"): ((32, 2048), (31, 2049)),
@@ -320,7 +322,7 @@ def test_the_shipped_presets_are_whole_recipes():
     quick, full = presets["quick"], presets["full"]
     assert quick.distill.pixel_steps + quick.distill.steps < full.distill.steps
     for recipe in (quick, full):
-        assert recipe.prune.ratio is not None
+        assert recipe.prune.ratio is not None or recipe.prune.drop_blocks
     for recipe in presets.values():
         assert recipe != Recipe()
 
