@@ -358,10 +358,11 @@ def test_a_fresh_student_has_the_recipes_shape(block: str) -> None:
 def test_a_size_is_a_shape_and_settings_change_it() -> None:
     network = fresh_student(DistillRecipe(student="tiny", blocks=2, inner=16, scale=8, finish=3))
     assert network.arguments() == {
-        "width": 32,
+        "width": 48,
         "inner": [16, 16],
         "block": "separable",
         "scale": 8,
+        "head": "separable",
         "finish": 3,
     }
 

@@ -260,8 +260,8 @@ def _run(
 
     def report(outcome: "Outcome") -> None:
         nonlocal done
-        _report(outcome, quiet=json_output, many=many, piped=output == "-")
         done += outcome.status == "done"
+        _report(outcome, quiet=json_output, many=many, piped=output == "-")
 
     try:
         outcomes = stylize_files(photos, output, stylizer, options, report)
