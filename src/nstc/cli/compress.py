@@ -16,7 +16,7 @@ def compress(
         Path, typer.Option("--output", "-o", help="Folder for the stages' bundles and results.")
     ],
     preset: Annotated[
-        str, typer.Option("--preset", help="quick: minutes. full: an hour or two.")
+        str, typer.Option("--preset", help="quick: minutes. full: some hours.")
     ] = "full",
     recipe: options.Recipe = None,
     photos: options.PhotoSets = None,
