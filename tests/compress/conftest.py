@@ -12,6 +12,7 @@ from torch import nn
 
 from nstc.compress.channel_groups import remove_channels
 from nstc.compress.checking import sample_picture
+from nstc.compress.distillation import distill
 from nstc.compress.pruning_plan import make_plan
 from nstc.compress.quantization import quantize
 from nstc.compress.quantization_report import QuantizationReport
@@ -22,7 +23,7 @@ from nstc.core.images import Picture, write_picture
 from nstc.core.manifest import Manifest, Style
 from nstc.core.photos import PhotoSet, photos_in
 from nstc.core.progress import Silent
-from nstc.core.recipe import PruneRecipe, QuantizeRecipe
+from nstc.core.recipe import DistillRecipe, PruneRecipe, QuantizeRecipe, override
 from nstc.models.architectures import describe
 from nstc.models.student import Student
 from nstc.models.style import StyleStatistics
@@ -218,3 +219,31 @@ def slim_down() -> Callable[[nn.Module, PruneRecipe], None]:
         remove_channels(network, least_scored(survey.scores(network), plan.widths))
 
     return slim
+
+
+@pytest.fixture(scope="module")
+def painter(
+    teacher: TransformerNet,
+    make_styled_bundle: Callable[..., Bundle],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Bundle:
+    """The teacher. Not to be changed."""
+    return make_styled_bundle(teacher, tmp_path_factory.mktemp("painter") / "painter")
+
+
+@pytest.fixture(scope="module")
+def distill_by(
+    painter: Bundle, photos: PhotoSet
+) -> Callable[[DistillRecipe], Callable[..., Bundle]]:
+    """From a recipe to what distills by it, with other settings and arguments where given."""
+
+    def by(recipe: DistillRecipe) -> Callable[..., Bundle]:
+        def run(output: Path, **given: Any) -> Bundle:
+            fields = DistillRecipe.__dataclass_fields__
+            settings = {name: given.pop(name) for name in tuple(given) if name in fields}
+            arguments = {"teacher": painter.path, "photos": photos, **given}
+            return distill(output=output, recipe=override(recipe, **settings), **arguments)
+
+        return run
+
+    return by

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nstc.compress.checkpoint import CHECKPOINT_FILE
-from nstc.compress.distillation import distill, fresh_student
+from nstc.compress.distillation import fresh_student
 from nstc.compress.optimisation import LOSSES_FILE
 from nstc.core.bundle import STYLE_FILE, Bundle
 from nstc.core.errors import (
@@ -23,7 +23,7 @@ from nstc.core.errors import (
 from nstc.core.files import sha256_of
 from nstc.core.manifest import Style
 from nstc.core.photos import PhotoSet
-from nstc.core.recipe import DistillRecipe, override
+from nstc.core.recipe import DistillRecipe
 from nstc.models.architectures import load, style_of
 from nstc.models.transformer import TransformerNet
 
@@ -37,31 +37,14 @@ TINY = DistillRecipe(
     batch=1,
     perceptual_batch=1,
 )
-SETTINGS = DistillRecipe.__dataclass_fields__
 
 Distill = Callable[..., Bundle]
 
 
 @pytest.fixture(scope="module")
-def painter(
-    teacher: TransformerNet,
-    make_styled_bundle: Callable[..., Bundle],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Bundle:
-    """The teacher. Not to be changed."""
-    return make_styled_bundle(teacher, tmp_path_factory.mktemp("painter") / "painter")
-
-
-@pytest.fixture(scope="module")
-def distill_tiny(painter: Bundle, photos: PhotoSet) -> Distill:
+def distill_tiny(distill_by: Callable[[DistillRecipe], Distill]) -> Distill:
     """Distills; settings of the recipe and arguments of `distill` can be given."""
-
-    def run(output: Path, **given: Any) -> Bundle:
-        settings = {k: given.pop(k) for k in tuple(given) if k in SETTINGS}
-        arguments = {"teacher": painter.path, "photos": photos, **given}
-        return distill(output=output, recipe=override(TINY, **settings), **arguments)
-
-    return run
+    return distill_by(TINY)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from safetensors.numpy import load_file
 
 from nstc.compress import quantization, quantize_aware
 from nstc.compress.agreement import LEAST_AGREEMENT
-from nstc.compress.distillation import distill
 from nstc.compress.pruning import prune
 from nstc.compress.quantization import quantize
 from nstc.compress.quantize_aware import learned_ranges
@@ -19,11 +18,9 @@ from nstc.core.files import sha256_of
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe, PruneRecipe, QuantizeRecipe, Recipe, override
 from nstc.models.student import Student
-from nstc.models.transformer import TransformerNet
 
 SMALL = QuantizeRecipe(calibration_photos=2, calibration_size=96)
 NONE = PhotoSet((), ())
-FIELDS = DistillRecipe.__dataclass_fields__
 TINY = DistillRecipe(
     width=16,
     blocks=1,
@@ -48,25 +45,9 @@ def calibrated_on_little() -> Any:
 
 
 @pytest.fixture(scope="module")
-def painter(
-    teacher: TransformerNet,
-    make_styled_bundle: Callable[..., Bundle],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Bundle:
-    """The teacher. Not to be changed."""
-    return make_styled_bundle(teacher, tmp_path_factory.mktemp("painter") / "painter")
-
-
-@pytest.fixture(scope="module")
-def distill_tiny(painter: Bundle, photos: PhotoSet) -> Distill:
+def distill_tiny(distill_by: Callable[[DistillRecipe], Distill]) -> Distill:
     """Distills; settings of the recipe and arguments of `distill` can be given."""
-
-    def run(output: Path, **given: Any) -> Bundle:
-        settings = {name: given.pop(name) for name in tuple(given) if name in FIELDS}
-        arguments = {"teacher": painter.path, "photos": photos, **given}
-        return distill(output=output, recipe=override(TINY, **settings), **arguments)
-
-    return run
+    return distill_by(TINY)
 
 
 @pytest.fixture(scope="module")
