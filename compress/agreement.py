@@ -14,8 +14,8 @@ from nstc.models.any_size import AnySize, StatisticsOfUnpadded
 from nstc.runtime.session import Session
 
 LEAST_AGREEMENT: Final = 0.999
-"""Share of pixels within one level. Sums in another order put a value in ten thousand on the other
-side of a border between two levels, and the layers behind it pass that on."""
+"""Share of pixels within one level. Where a machine rounds on the way in other places, a value is
+now and then on the other side of a border between two levels; the layers behind pass that on."""
 
 _SIZES: Final = ((128, 160), (67, 93), (256, 256))
 """Heights and widths to compare at."""

@@ -35,12 +35,17 @@ class ByteTensor:
         module: The name of what makes it, or `INPUT`.
         tensors: Its name in the float body's graph. If only a ReLU reads it also, in front, the
             name of what the ReLU makes: the saturation of the bytes does the ReLU's work.
-        reads: If a convolution makes it, the `module` of what that reads.
+        reads: The `module` of what a convolution reads, or of both that a sum adds.
     """
 
     module: str
     tensors: tuple[str, ...]
-    reads: str | None = None
+    reads: tuple[str, ...] = ()
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether two activations are added to make it."""
+        return len(self.reads) > 1
 
 
 def byte_tensors(student: Student, body: onnx.ModelProto) -> tuple[ByteTensor, ...]:
@@ -61,7 +66,8 @@ def byte_tensors(student: Student, body: onnx.ModelProto) -> tuple[ByteTensor, .
         if node is None or not _is_of(index, node, module):
             raise ValueError(f"the graph has no layer {name}, or in another place")
         made = _held_at(index, node)
-        reads = found[_moved_from(index, node.input[0])].module if node.op_type == "Conv" else None
+        activations = node.input[:1] if node.op_type == "Conv" else node.input
+        reads = tuple(found[_moved_from(index, tensor)].module for tensor in activations)
         found[made[0]] = ByteTensor(module=name, tensors=made, reads=reads)
     if any(next(rest, None) is not None for rest in nodes.values()):
         raise ValueError("the graph has layers that the student has not")

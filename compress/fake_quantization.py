@@ -8,6 +8,7 @@ square root of the number of values, as it is here.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -19,22 +20,55 @@ HIGHEST_LEVEL: Final = 255
 """Of an activation's byte."""
 
 
-def held(values: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
-    """An activation as its bytes hold it: in steps, half to even, saturated at both ends.
+def held(steps: Tensor, zero_point: Tensor) -> Tensor:
+    """An activation as its bytes hold it, less zero points: half to even, saturated at both ends.
 
     Args:
-        values: Of any shape.
-        scale: A scalar above 0; learns.
+        steps: The values over the scale, of any shape.
         zero_point: A scalar from 0 to `HIGHEST_LEVEL`.
     """
-    scale = _damped(scale, 1 / math.sqrt(values.numel() * HIGHEST_LEVEL))
-    steps = _rounded(values / scale)
-    return steps.clamp(-zero_point, HIGHEST_LEVEL - zero_point) * scale
+    return rounded(steps).clamp(-zero_point, HIGHEST_LEVEL - zero_point)
 
 
-def in_levels(pixels: Tensor) -> Tensor:
-    """Pixels in steps of 1/255, not saturated: their clamp is the picture's, as in float."""
-    return _rounded(pixels * HIGHEST_LEVEL) / HIGHEST_LEVEL
+@dataclass(frozen=True, kw_only=True)
+class Addend:
+    """One of two activations that are added.
+
+    Attributes:
+        numbers: Its bytes, less the zero point.
+        zero_point: A scalar.
+        ratio: Its scale over the sum's.
+    """
+
+    numbers: Tensor
+    zero_point: Tensor
+    ratio: Tensor
+
+    @property
+    def levels(self) -> Tensor:
+        """The bytes, in float64."""
+        return (self.numbers + self.zero_point).double()
+
+
+def added(first: Addend, second: Addend, zero_point: Tensor) -> Tensor:
+    """The sum of two activations in its own whole steps, float64, not saturated.
+
+    Two scales give 65,536 sums and no more: where one of them is a tie, it is so in every picture.
+    So this rounds on the way, and half to even with the zero point in it, as ONNX Runtime's
+    QLinearAdd does with fused multiplication and addition, found by comparing all pairs of bytes at
+    200 choices of scales and zero points.
+    """
+    products = [each.ratio.double() * each.zero_point for each in (first, second)]
+    both = (products[0] + products[1].float()).float()
+    inner = second.levels * second.ratio.double() + (zero_point - both).double()
+    outer = first.levels * first.ratio.double() + inner.float().double()
+    return rounded(outer.float().double()) - zero_point
+
+
+def damped(scale: Tensor, count: int) -> Tensor:
+    """The scale that `count` values are held by, its gradient over the root of their levels."""
+    slow = scale / math.sqrt(count * HIGHEST_LEVEL)
+    return scale.detach() + (slow - slow.detach())
 
 
 def weight_scale(weight: Tensor) -> Tensor:
@@ -45,15 +79,6 @@ def weight_scale(weight: Tensor) -> Tensor:
     return torch.where(largest > 0, largest, silent) / LARGEST_WEIGHT
 
 
-def in_steps(values: Tensor, step: Tensor) -> Tensor:
-    """Weights in the steps of their `weight_scale`; biases in that times the scale of the input."""
-    return _rounded(values / step) * step
-
-
-def _rounded(values: Tensor) -> Tensor:
+def rounded(values: Tensor) -> Tensor:
+    """Values to the nearest whole number, half to even."""
     return values + (values.round() - values).detach()
-
-
-def _damped(scale: Tensor, factor: float) -> Tensor:
-    """The same, with its gradient times a factor."""
-    return scale * factor + (scale - scale * factor).detach()

@@ -105,7 +105,7 @@ def integer_body(
             [],
             list(left_in_float),
             list(form.operators),
-            {"TensorQuantOverrides": {name: [_levels()] for name in form.pixels}},
+            {"TensorQuantOverrides": _stored(form, ranges)},
         )
         quantizer.quantize_model()
         quantizer.model.topological_sort()
@@ -149,8 +149,14 @@ def _keep_in_float(model: onnx.ModelProto, names: Collection[str]) -> None:
             index.insert_behind(node, "Max")
 
 
-def _levels() -> dict[str, Any]:
-    return {"scale": np.array(LEVEL, np.float32), "zero_point": np.array(0, np.uint8)}
+def _stored(form: IntegerForm, ranges: Mapping[str, Range]) -> dict[str, list[dict[str, Any]]]:
+    """Scales and zero points by tensors: of ranges in float32 ONNX Runtime's own are a bit off."""
+    held = {name: scale_and_zero_point(found) for name, found in ranges.items()}
+    held |= dict.fromkeys(form.pixels, (LEVEL, 0))
+    return {
+        name: [{"scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.uint8)}]
+        for name, (scale, zero) in held.items()
+    }
 
 
 def _for_onnx_runtime(ranges: Mapping[str, Range]) -> TensorsData:

@@ -1,14 +1,17 @@
 """A student as its integer file computes it, and as it can learn.
 
 Every activation is held as bytes hold it and every weight and bias as integers do, at the places
-where `nstc.compress.integer_body` puts QuantizeLinear and DequantizeLinear; sums stay in float32,
-which holds them but for their last bits. Jacob et al., "Quantization and training of neural
-networks for efficient integer-arithmetic-only inference", CVPR 2018, section 3.
+where `nstc.compress.integer_body` puts QuantizeLinear and DequantizeLinear. What passes between
+those are whole numbers, whose products add up to something exact in float32 as long as it is below
+2^24, and one multiplication takes a sum to the next bytes, as in ONNX Runtime. Were they real
+numbers, one value in a hundred thousand would fall on the other side of a border between two bytes,
+and ten layers make a visible difference of it. Jacob et al., "Quantization and training of neural
+networks for efficient integer-arithmetic-only inference", CVPR 2018, sections 2 and 3.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +20,8 @@ from torch.utils.hooks import RemovableHandle
 
 from nstc.compress.byte_tensors import INPUT, ByteTensor
 from nstc.compress.calibrators import Range, range_of_levels, scale_and_zero_point
-from nstc.compress.fake_quantization import held, in_levels, in_steps, weight_scale
+from nstc.compress.edges import LEVEL
+from nstc.compress.fake_quantization import Addend, added, damped, held, rounded, weight_scale
 from nstc.models.student import Student
 
 _PIXELS: Final = -1
@@ -27,10 +31,11 @@ _PIXELS: Final = -1
 class IntegerTwin(nn.Module):
     """The student with everything rounded; its parameters and the scales of its bytes learn.
 
-    Scales are learned as logarithms, as large and small ones then move by the same share: Jain et
-    al., "Trained quantization thresholds for accurate and efficient fixed-point inference of deep
-    neural networks", MLSys 2020. Zero points stay where calibration has put them. A filter's scale
-    is that of its largest weight at every step, as it is in the file.
+    Scales are learned as the logarithms of factors on those that calibration has found, as large
+    and small ones then move by the same share: Jain et al., "Trained quantization thresholds for
+    accurate and efficient fixed-point inference of deep neural networks", MLSys 2020. Zero points
+    stay where calibration has put them. A filter's scale is that of its largest weight at every
+    step, as it is in the file.
 
     Args:
         student: In float; it learns through this, and is not changed otherwise.
@@ -52,7 +57,9 @@ class IntegerTwin(nn.Module):
         stored = [scale_and_zero_point(ranges[name]) for name in self._learned]
         device = next(student.parameters()).device
         scales = torch.tensor([scale for scale, _ in stored], device=device)
-        self.log_scales = nn.Parameter(scales.log())
+        self.found_scales: Tensor
+        self.register_buffer("found_scales", scales)
+        self.log_factors = nn.Parameter(torch.zeros_like(scales))
         self.zero_points: Tensor
         zeros = torch.tensor([zero for _, zero in stored], dtype=torch.float32, device=device)
         self.register_buffer("zero_points", zeros)
@@ -64,67 +71,116 @@ class IntegerTwin(nn.Module):
 
     def forward(self, images: Tensor, statistics: Tensor | None = None) -> Tensor:
         """As the student's, in levels of 1/255; in float32 whatever is asked for around it."""
-        scales = dict(zip(self._learned, self.log_scales.exp(), strict=True))
-        with torch.autocast(images.device.type, enabled=False), self._holding(scales):
+        steps = {
+            tensor.module: weight_scale(self._layer(tensor).get_parameter("weight"))
+            for tensor in self.tensors
+            if tensor.module != INPUT and not tensor.is_sum
+        }
+        with torch.autocast(images.device.type, enabled=False), self._in_integers(steps):
             result: Tensor = functional_call(
-                self.student, self._integers(scales), (images, statistics)
+                self.student, self._integers(steps), (images, statistics)
             )
         return result
 
     def ranges(self) -> dict[str, Range]:
         """What the bytes of each activation hold, by `ByteTensor.module`."""
-        scales = self.log_scales.detach().exp().tolist()
-        zeros = self.zero_points.tolist()
+        scales, zeros = self._scales().tolist(), self.zero_points.tolist()
         return {
             name: range_of_levels(scale, round(zero))
             for name, scale, zero in zip(self._learned, scales, zeros, strict=True)
         }
 
-    def _integers(self, scales: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The student's weights and biases as they are stored, by their names."""
+    def _scales(self) -> Tensor:
+        return self.found_scales * self.log_factors.exp()
+
+    def _layer(self, tensor: ByteTensor) -> nn.Module:
+        return self.student.get_submodule(tensor.module)
+
+    def _integers(self, steps: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The student's weights as they are stored, by their names; biases come behind them."""
         parameters: dict[str, Tensor] = {}
-        for tensor in self.tensors:
-            if tensor.reads is None:
-                continue
-            layer = self.student.get_submodule(tensor.module)
-            step = weight_scale(layer.get_parameter("weight"))
-            weight = in_steps(layer.get_parameter("weight"), step)
-            parameters[f"{tensor.module}.weight"] = weight
+        for name, step in steps.items():
+            layer = self.student.get_submodule(name)
+            parameters[f"{name}.weight"] = rounded(layer.get_parameter("weight") / step)
             if layer.bias is not None:
-                step = step.flatten() * scales[tensor.reads].detach()
-                bias = in_steps(layer.get_parameter("bias"), step)
-                parameters[f"{tensor.module}.bias"] = bias
+                parameters[f"{name}.bias"] = torch.zeros_like(layer.get_parameter("bias"))
         return parameters
 
     @contextmanager
-    def _holding(self, scales: Mapping[str, Tensor]) -> Iterator[None]:
-        """Inside the block the student's modules give what bytes hold of what they make.
+    def _in_integers(self, steps: Mapping[str, Tensor]) -> Iterator[None]:
+        """Inside the block the student's modules give bytes of what they make, less zero points.
 
         A convolution in front of a ReLU has the ReLU's zero point, 0: nothing below it is left for
         the ReLU to take away.
         """
-        zeros = dict(zip(self._learned, self.zero_points, strict=True))
-
-        def hold(name: str, values: Tensor) -> Tensor:
-            return held(values, scales[name], zeros[name]) if name in scales else in_levels(values)
-
         handles: list[RemovableHandle] = []
+        biases = {
+            name: self.student.get_parameter(f"{name}.bias")
+            for name in steps
+            if self.student.get_submodule(name).bias is not None
+        }
+        numbers = _Numbers(
+            dict(zip(self._learned, self._scales(), strict=True)),
+            dict(zip(self._learned, self.zero_points, strict=True)),
+        )
         for tensor in self.tensors:
+            if tensor.module == INPUT:
+                continue
+            layer = self._layer(tensor)
 
-            def after(_module: Any, _given: Any, made: Tensor, name: str = tensor.module) -> Tensor:
-                return hold(name, made)
+            def before(_layer: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+                return (numbers.bytes_of(INPUT, given[0], 1.0), *given[1:])
 
-            def before(_module: Any, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-                return (hold(INPUT, given[0]), *given[1:])
+            def after(
+                _layer: nn.Module,
+                given: tuple[Tensor, ...],
+                made: Tensor,
+                tensor: ByteTensor = tensor,
+            ) -> Tensor:
+                if tensor.is_sum:
+                    return numbers.sum_of(tensor, given[0], made - given[0])
+                unit = numbers.scales[tensor.reads[0]] * steps[tensor.module].reshape(1, -1, 1, 1)
+                if tensor.module in biases:
+                    made = made + rounded(biases[tensor.module].reshape(1, -1, 1, 1) / unit)
+                return numbers.bytes_of(tensor.module, made, unit)
 
-            if tensor.reads == INPUT:
-                reader = self.student.get_submodule(tensor.module)
-                handles.append(reader.register_forward_pre_hook(before))
-            if tensor.module != INPUT:
-                maker = self.student.get_submodule(tensor.module)
-                handles.append(maker.register_forward_hook(after))
+            if tensor.reads == (INPUT,):
+                handles.append(layer.register_forward_pre_hook(before))
+            handles.append(layer.register_forward_hook(after))
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
+
+
+class _Numbers:
+    """The scales of a student's bytes as it makes them, one after another."""
+
+    def __init__(self, scales: Mapping[str, Tensor], zero_points: Mapping[str, Tensor]) -> None:
+        self._learned = scales
+        self._zero_points = zero_points
+        self.scales: dict[str, Tensor] = {}
+
+    def bytes_of(self, name: str, numbers: Tensor, unit: Tensor | float) -> Tensor:
+        """Numbers in a unit as a tensor's bytes; as the picture, if they are the last."""
+        if name not in self._learned:  # the picture's clamp is left to whoever shows it
+            return rounded(numbers * (unit / LEVEL)) * LEVEL
+        return held(numbers * (unit / self._scale(name, numbers)), self._zero_points[name])
+
+    def sum_of(self, tensor: ByteTensor, first: Tensor, second: Tensor) -> Tensor:
+        """The bytes of the sum of what a tensor reads."""
+        zero_point, scale = self._zero_points[tensor.module], self._scale(tensor.module, first)
+        one, other = (
+            Addend(
+                numbers=numbers,
+                zero_point=self._zero_points[name],
+                ratio=self.scales[name] / scale,
+            )
+            for name, numbers in zip(tensor.reads, (first, second), strict=True)
+        )
+        return held(added(one, other, zero_point), zero_point).float()
+
+    def _scale(self, name: str, values: Tensor) -> Tensor:
+        scale = self.scales[name] = damped(self._learned[name], values.numel())
+        return scale

@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from nstc.compress.agreement import LEAST_AGREEMENT, agreement, twin_reference
@@ -19,7 +20,7 @@ from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Silent
 from nstc.core.recipe import QuantizeRecipe
-from nstc.models.architectures import describe
+from nstc.models.architectures import describe, load
 from nstc.models.blocks import KINDS
 from nstc.models.student import Student
 from nstc.runtime.onnx_session import OnnxSession
@@ -48,8 +49,8 @@ def painter(**shape: object) -> Student:
 def trained_a_little(twin: IntegerTwin) -> IntegerTwin:
     """With scales that no calibration would give."""
     generator = torch.Generator().manual_seed(3)
-    moved = 0.2 * torch.randn(twin.log_scales.shape, generator=generator)
-    twin.log_scales.data += moved
+    moved = 0.2 * torch.randn(twin.log_factors.shape, generator=generator)
+    twin.log_factors.data += moved
     return twin
 
 
@@ -80,6 +81,44 @@ def test_it_paints_what_its_integer_file_paints(
     assert found >= LEAST_AGREEMENT
     # What is not rounded as the file rounds falls short of that by far.
     assert agreement(session, eager_reference(student, contract), pictures()) < 0.9
+
+
+def test_ten_layers_of_a_shipped_student_do_not_make_more_of_a_byte(
+    photos: PhotoSet, tmp_path: Path
+) -> None:
+    """Its contrast makes a visible patch of one byte on the other side of a border."""
+    student = load("zoo:starry-night")
+    assert isinstance(student, Student)
+    twin = calibrated_twin(student, photos, Silent(), SMALL)
+    session = integer_session(student, twin.ranges(), tmp_path)
+    _, contract = describe(student)
+    square = next(sample_photos().take(1).squares(256))
+    seen = [square, *pictures()]
+    assert agreement(session, twin_reference(twin, contract), seen) >= LEAST_AGREEMENT
+
+
+def test_weights_biases_and_scales_learn(photos: PhotoSet) -> None:
+    student = painter()
+    twin = calibrated_twin(student, photos, Silent(), SMALL)
+    images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    twin(images).square().mean().backward()
+    for name, parameter in twin.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+def test_weights_learn_as_they_would_without_rounding(photos: PhotoSet) -> None:
+    """Bytes are fine enough that gradients through them are those of the student, nearly."""
+    student = painter()
+    twin = calibrated_twin(student, photos, Silent(), SMALL)
+    images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    gradients = []
+    for network in (student, twin):
+        student.zero_grad()
+        network(images).square().mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in student.parameters()]))
+    assert F.cosine_similarity(*gradients, dim=0) > 0.98
 
 
 def test_its_ranges_are_those_it_was_given(photos: PhotoSet) -> None:
