@@ -80,9 +80,10 @@ def installed_packages(programs: Path) -> list[Package]:
     """What an environment holds beside its own tools, the largest first.
 
     Args:
-        programs: Its `bin` folder.
+        programs: Its `bin` folder. Python runs isolated there: in a checkout it would count the
+            checkout as well.
     """
-    found = (Package(**row) for row in json.loads(_run(str(programs / "python"), "-c", _LIST)))
+    found = (Package(**row) for row in json.loads(_run(str(programs / "python"), "-I", "-c", _LIST)))
     own = [package for package in found if package.name not in _TOOLS]
     return sorted(own, key=lambda package: -package.size_mb)
 

@@ -64,4 +64,7 @@ def test_it_paints_what_python_paints(link, runtime, photo, expected, tmp_path) 
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout.strip()) == (0, "done"), done.stderr
     rgba = np.fromfile(files[1], np.uint8).reshape(*photo.shape[:2], 4)
-    np.testing.assert_array_equal(rgba[..., :3], expected)
+    # The mean and the deviation in front of the integers are floats, and WebAssembly adds those in
+    # another order: what docs/quantization.md promises of such graphs is asked for here.
+    near = np.abs(rgba[..., :3].astype(int) - expected) <= 1
+    assert near.mean() >= 0.999
