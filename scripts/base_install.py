@@ -83,7 +83,9 @@ def installed_packages(programs: Path) -> list[Package]:
         programs: Its `bin` folder. Python runs isolated there: in a checkout it would count the
             checkout as well.
     """
-    found = (Package(**row) for row in json.loads(_run(str(programs / "python"), "-I", "-c", _LIST)))
+    found = (
+        Package(**row) for row in json.loads(_run(str(programs / "python"), "-I", "-c", _LIST))
+    )
     own = [package for package in found if package.name not in _TOOLS]
     return sorted(own, key=lambda package: -package.size_mb)
 
