@@ -7,7 +7,7 @@ DequantizeLinear pairs between float tensors. Here its edges are put on:
 
 A body that ends in a convolution gives its bytes as they are: with a scale of 1/255 and a zero
 point of 0 the saturation of the integer convolution is the clamp to [0, 1], and in NHWC depth to
-space is one transposition of bytes. Edge nodes are named with a prefix, so that they can be taken
+space moves rows of bytes. Edge nodes are named with a prefix, so that they can be taken
 off again to write the same body for one fixed size.
 """
 
@@ -30,6 +30,7 @@ from nstc.compress.edges import (
     padded,
     sizes_at_run_time,
 )
+from nstc.compress.pixel_strips import read_in_strips
 from nstc.core.manifest import Contract
 from nstc.models.student import Student
 from nstc.runtime.onnx_session import STATISTICS_INPUT
@@ -131,6 +132,8 @@ def _bare(body: onnx.ModelProto, edges: Edges) -> onnx.ModelProto:
         _rename(node.input, {first: _BODY_INPUT, last: _BODY_OUTPUT})
         _rename(node.output, {last: _BODY_OUTPUT})
     _replace(bare.graph.node, nodes)
+    if edges.normalised:
+        read_in_strips(bare, _BODY_INPUT)
     return bare
 
 
@@ -174,8 +177,10 @@ def _with_edges(
 
 
 def _quantization_of(body: onnx.ModelProto, tensor: str) -> tuple[str, str]:
-    """Names of the scale and the zero point that a quantized tensor is read with."""
+    """Names of the scale and the zero point that bytes are read with, moved about or not."""
     reader = next(node for node in body.graph.node if tensor in node.input)
+    if reader.op_type != "DequantizeLinear":
+        return _quantization_of(body, reader.output[0])
     return reader.input[1], reader.input[2]
 
 

@@ -36,6 +36,13 @@ class Nodes:
         self.nodes.append(node)
         return output or name
 
+    def split(self, tensor: str, lengths: list[int], *, axis: int) -> list[str]:
+        """Add a Split; its outputs' names."""
+        first = self.add("Split", tensor, self.constant(lengths), axis=axis)
+        outputs = [f"{first}_{part}" for part in range(len(lengths))]
+        self.nodes[-1].output[:] = outputs
+        return outputs
+
     def constant(self, values: npt.ArrayLike, dtype: npt.DTypeLike = np.int64) -> str:
         """Add a constant; its name."""
         name = f"{self.prefix}constant_{len(self.constants)}"
@@ -130,11 +137,16 @@ def padded(nodes: Nodes, picture: str, sizes: Sizes) -> str:
 
 
 def depth_to_space(nodes: Nodes, pixels: str, sizes: Sizes, scale: int) -> str:
-    """(1, h, w, 3·scale²), ordered row, column, colour, to (1, scale·h, scale·w, 3)."""
+    """(1, h, w, 3·scale²), ordered row, column, colour, to (1, scale·h, scale·w, 3).
+
+    The channels of each row of pixels are split off and the rows put one below the other, which
+    ONNX Runtime does in half the time of a transposition.
+    """
     if scale == 1:
         return pixels
-    blocks = nodes.add("Reshape", pixels, nodes.constant([0, 0, 0, scale, 3 * scale]))
-    rows = nodes.add("Transpose", blocks, perm=[0, 1, 3, 2, 4])
+    parts = nodes.split(pixels, [3 * scale] * scale, axis=3)
+    row = nodes.constant([0, 0, 1, -1])
+    rows = nodes.add("Concat", *(nodes.add("Reshape", part, row) for part in parts), axis=2)
     return nodes.add("Reshape", rows, nodes.shape(1, sizes.padded, 3))
 
 
