@@ -22,18 +22,15 @@ from nstc.models.functional import (
     sliced_wasserstein,
 )
 from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
-from nstc.models.student import SCALE, Student
+from nstc.models.student import SCALE, Student, channel_statistics
 from nstc.models.vgg import VggFeatures
 
 _DIRECTIONS = 16
 """On which features are projected for the sliced Wasserstein distance, in every layer and step."""
 
 
-BORDER_SHARE = 16
-"""A sixteenth of a crop at each side is held to the teacher's pixels."""
-
-_HIDDEN_SHARES = 3
-"""Sixteenths of a crop that VGG does not look at in a step, on both sides together."""
+SURROUNDINGS = 48
+"""Mirrored pixels around a crop, further than most students' convolutions reach."""
 
 
 class PixelObjective:
@@ -73,10 +70,11 @@ class PerceptualObjective:
     The teacher's own aims are the style loss against the painting and the content loss against
     the photograph: a student that only copies inherits the teacher's errors beside its own.
 
-    VGG looks at most of a crop, each time at another place. The zeros that convolutions are padded
-    with, the student's and VGG's, tell where a picture ends and where the look at it begins: always
-    looked at from the same line on, a student paints there, as a frame or a row of dots, the
-    strokes that a style loss misses elsewhere. The border's pixels are held to the teacher's too.
+    The zeros that convolutions are padded with tell a student where a picture ends, and there it
+    would paint, as a frame, the strokes that a style loss misses elsewhere. So VGG is shown what
+    the student paints where the crop goes on, as its mirror image, and the crop painted by itself
+    is held to that, which is one with steadiness: neither a shake of the camera nor the end of
+    the picture should change what is painted. Without a weight on steadiness, crops end.
 
     Args:
         network: The student.
@@ -110,10 +108,10 @@ class PerceptualObjective:
         """The weighted terms at a step; see `nstc.compress.optimisation.Objective`."""
         recipe = self.recipe
         photographs, targets = self.batches.draw(step, "perceptual", recipe.perceptual_batch)
-        outputs, hint = _painted(self.network, photographs, self.hints, recipe)
+        surroundings = SURROUNDINGS if recipe.steadiness_weight > 0 else 0
+        outputs, hint = _painted(self.network, photographs, self.hints, recipe, surroundings)
+        steady = self._steadiness(photographs, outputs, step)
         part = _random_part(recipe, photographs.shape[-1], step)
-        steady = self._steadiness(photographs, outputs, part, step)
-        border = recipe.border_weight * _border_distance(outputs.float(), targets)
         outputs, targets, photographs = outputs[part], targets[part], photographs[part]
         with mixed_precision(self.device):
             seen = self.vgg(outputs, STYLE_LAYERS)
@@ -122,7 +120,6 @@ class PerceptualObjective:
             "pixel": recipe.pixel_weight * (outputs.float() - targets).abs().mean(),
             "style": recipe.style_weight * self.style_loss(seen).mean(),
             "grid": recipe.checkerboard_weight * grid,
-            "border": border,
             "range": 10 * (outputs - outputs.clamp(0, 1)).float().square().mean(),
             **self._terms_of_teacher(seen, targets, step),
             **self._terms_of_photograph(seen, photographs),
@@ -130,16 +127,13 @@ class PerceptualObjective:
             **hint,
         }
 
-    def _steadiness(
-        self, photographs: Tensor, outputs: Tensor, part: tuple[slice, ...], step: int
-    ) -> Mapping[str, Tensor]:
-        """Of the part that VGG looks at: where nothing else is asked for, flat would be best."""
+    def _steadiness(self, photographs: Tensor, outputs: Tensor, step: int) -> Mapping[str, Tensor]:
         weight = self.recipe.steadiness_weight
         if weight == 0:
             return {}
         rng = np.random.default_rng((self.recipe.seed, 2, step))
         change = unsteadiness(self.network, photographs, outputs, rng)
-        return {"flicker": weight * change[part].mean()}
+        return {"flicker": weight * change.mean()}
 
     def _terms_of_teacher(
         self, seen: Mapping[str, Tensor], targets: Tensor, step: int
@@ -190,30 +184,41 @@ class PerceptualObjective:
 
 
 def _painted(
-    network: nn.Module, photographs: Tensor, hints: FeatureHints | None, recipe: DistillRecipe
+    network: nn.Module,
+    photographs: Tensor,
+    hints: FeatureHints | None,
+    recipe: DistillRecipe,
+    surroundings: int = 0,
 ) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """The student's pictures, and the term of its features if there are hints."""
+    """The student's pictures, and the term of its features if there are hints.
+
+    With `surroundings` the photographs go on by so many mirrored pixels, at most half as
+    many as they have, and of what is painted the part inside is given back.
+    """
     device = photographs.device
+    margin = min(surroundings, photographs.shape[-1] // 16 * 8)
+    around = F.pad(photographs, (margin,) * 4, mode="reflect")
+    inside = slice(margin, margin + photographs.shape[-1])
     if hints is None:
         with mixed_precision(device):
-            return network(photographs), {}
+            return _run(network, around, photographs)[:, :, inside, inside], {}
     with hints.watching(), mixed_precision(device):
-        outputs = network(photographs)
-    return outputs, {"hint": recipe.hint_weight * hints(photographs)}
+        outputs = _run(network, around, photographs)[:, :, inside, inside]
+    return outputs, {"hint": recipe.hint_weight * hints(around)}
 
 
-def _border_distance(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean absolute difference of the border's pixels alone."""
-    difference = (outputs - targets).abs()
-    border = outputs.shape[-1] // BORDER_SHARE
-    inner = difference[:, :, border:-border, border:-border]
-    return (difference.sum() - inner.sum()) / (difference.numel() - inner.numel())
+def _run(network: nn.Module, around: Tensor, photographs: Tensor) -> Tensor:
+    """A network's pictures of photographs that go on, normalised as the photographs alone."""
+    knows_statistics = isinstance(network, Student | IntegerTwin)
+    result: Tensor = (
+        network(around, channel_statistics(photographs)) if knows_statistics else network(around)
+    )
+    return result
 
 
 def _random_part(recipe: DistillRecipe, size: int, step: int) -> tuple[slice, ...]:
     """The square that VGG looks at in this step."""
     rng = np.random.default_rng((recipe.seed, 1, step))
-    most = size - _HIDDEN_SHARES * (size // BORDER_SHARE)
-    side = min(size, recipe.perceptual_size or most)
+    side = min(size, recipe.perceptual_size or size)
     top, left = rng.integers(0, size - side + 1, 2)
     return (slice(None), slice(None), slice(top, top + side), slice(left, left + side))

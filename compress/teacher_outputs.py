@@ -16,7 +16,7 @@ from nstc.core.files import atomic_file, sha256_of
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet, random_crop
 
-_CROPPING = "crop-1"
+_CROPPING = "crop-2"
 """Names how crops are drawn: another way to draw them is another name."""
 
 
@@ -71,7 +71,7 @@ class TeacherOutputs:
         """
         path, key = self._entries[index]
         rng = np.random.default_rng(int(key[:16], 16))
-        crop = random_crop(path, self._size, rng, zoom=2.0, jitter=self._jitter)
+        crop = random_crop(path, self._size, rng, zoom=2.0, enlarged=1.5, jitter=self._jitter)
         pair = np.stack([crop, self._teacher(crop)])
         with atomic_file(self._file(key)) as draft, draft.open("wb") as stream:
             np.save(stream, pair, allow_pickle=False)

@@ -28,7 +28,6 @@ IN_THE_RECIPE = [
     ("--content-weight", "0.25", "content_weight", 0.25),
     ("--hint-weight", "0.25", "hint_weight", 0.25),
     ("--checkerboard-weight", "0.25", "checkerboard_weight", 0.25),
-    ("--border-weight", "3", "border_weight", 3.0),
     ("--steadiness-weight", "0.25", "steadiness_weight", 0.25),
     ("--quantize-aware", None, "quantize_aware", True),
     ("--width", "48", "width", 48),

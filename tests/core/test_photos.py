@@ -107,6 +107,18 @@ class TestCrops:
         np.testing.assert_array_equal(one, same)
         assert (one != other).any()
 
+    @pytest.mark.parametrize(("size", "least"), [(16, 1.0), (48, 1.0), (96, 64 / 96)])
+    def test_photographs_are_enlarged_no_more_than_allowed_unless_size_asks_for_it(
+        self, save_picture, size, least
+    ) -> None:
+        ramp = np.tile(4 * np.arange(64, dtype=np.uint8)[None, :, None], (64, 1, 3))
+        path = save_picture(ramp)
+        for seed in range(20):
+            rng = np.random.default_rng(seed)
+            crop = random_crop(path, size, rng, zoom=2.0, enlarged=1.0).astype(int)
+            pixels_of_photograph = abs(np.diff(crop[0, :, 0])[4:-4].mean()) / 4
+            assert 0.97 * least <= pixels_of_photograph <= 1.05 * 64 / size
+
     def test_some_are_mirrored(self, save_picture) -> None:
         ramp = np.tile(np.arange(64, dtype=np.uint8)[None, :, None], (64, 1, 3))
         path = save_picture(ramp)

@@ -70,7 +70,6 @@ RANGES = {
     (DistillRecipe, "style_weight"): WEIGHT,
     (DistillRecipe, "content_weight"): WEIGHT,
     (DistillRecipe, "checkerboard_weight"): WEIGHT,
-    (DistillRecipe, "border_weight"): WEIGHT,
     (DistillRecipe, "steadiness_weight"): WEIGHT,
     (DistillRecipe, "quantize_aware"): ((True, False), (1, None)),
     (DistillRecipe, "seed"): SEED,

@@ -160,19 +160,11 @@ def distill(
             show_default="500",
         ),
     ] = None,
-    border_weight: Annotated[
-        float | None,
-        typer.Option(
-            "--border-weight",
-            help="On the teacher's pixels in the border, which VGG seldom looks at.",
-            show_default="4",
-        ),
-    ] = None,
     steadiness_weight: Annotated[
         float | None,
         typer.Option(
             "--steadiness-weight",
-            help="Against flicker.",
+            help="Against flicker and frames.",
             show_default="4",
         ),
     ] = None,
@@ -230,7 +222,6 @@ def distill(
         content_weight=content_weight,
         hint_weight=hint_weight,
         checkerboard_weight=checkerboard_weight,
-        border_weight=border_weight,
         steadiness_weight=steadiness_weight,
         quantize_aware=quantize_aware,
         seed=seed,

@@ -1,6 +1,7 @@
 """Sets of photographs: folders the user names, or the samples that ship."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -92,16 +93,25 @@ def sample_photos() -> PhotoSet:
 
 
 def random_crop(
-    path: Path, size: int, rng: np.random.Generator, *, zoom: float = 1.6, jitter: float = 0.0
+    path: Path,
+    size: int,
+    rng: np.random.Generator,
+    *,
+    zoom: float = 1.6,
+    enlarged: float = math.inf,
+    jitter: float = 0.0,
 ) -> Pixels:
     """A random square of a photograph, (size, size, 3) uint8.
 
-    The shorter side is first scaled to between 1 and `zoom` times `size`, and half the crops are
-    mirrored. With `jitter` above 0 the colour channels change places and are each multiplied by a
-    factor from 1 - jitter to 1 + jitter: few photographs then stand for many.
+    The shorter side is first scaled to between 1 and `zoom` times `size`, but to no more than
+    `enlarged` times its own length unless `size` asks for it: enlarged photographs hold less detail
+    than those that are stylised. Half the crops are mirrored. With `jitter` above 0 the colour
+    channels change places and are each multiplied by a factor from 1 - jitter to 1 + jitter: few
+    photographs then stand for many.
     """
     rgb = read_picture(path).rgb
-    scaled = resize_shorter_side(rgb, round(size * rng.uniform(1, zoom)))
+    longest = max(size, min(zoom * size, enlarged * min(rgb.shape[:2])))
+    scaled = resize_shorter_side(rgb, round(rng.uniform(size, longest)))
     top = int(rng.integers(0, scaled.shape[0] - size + 1))
     left = int(rng.integers(0, scaled.shape[1] - size + 1))
     crop = scaled[top : top + size, left : left + size]

@@ -111,7 +111,7 @@ class DistillRecipe(Checked):
         size: Side of the crops the teacher stylises, in pixels.
         sizes: Several such sides instead, so that pictures small and large look right: each step
             draws one. The teacher stylises crops of all of them; a step costs by its area.
-        perceptual_size: Side of the part of them that VGG looks at; None for 13 sixteenths.
+        perceptual_size: Side of the part of them that VGG looks at; None for all.
         crops: Crops cached of each photograph.
         color_jitter: How far their colours are changed, for sets of few photographs.
         batch: Crops a step of the first stage.
@@ -128,10 +128,8 @@ class DistillRecipe(Checked):
         style_weight: On the style loss against the painting, where there is one.
         content_weight: On the content loss against the photograph.
         checkerboard_weight: On the energy of a 4x4 grid in the second stage.
-        border_weight: On the mean absolute difference to the teacher's picture in a border of a
-            sixteenth of the crop, which VGG seldom looks at.
-        steadiness_weight: On what the picture changes by beyond half a pixel of camera shake and a
-            sensor's noise, in the second stage.
+        steadiness_weight: On what the picture changes by beyond half a pixel of camera shake, a
+            sensor's noise, and the end of the photograph, in the second stage.
         quantize_aware: Whether the second stage rounds as the integer file will, so that weights
             and the ranges of bytes learn to live with it. A student to start from goes straight to
             it. Fine-tuning after pruning does the same.
@@ -167,7 +165,6 @@ class DistillRecipe(Checked):
     style_weight: float = at_least(0, 4.0)
     content_weight: float = at_least(0, 0.8)
     checkerboard_weight: float = at_least(0, 500.0)
-    border_weight: float = at_least(0, 4.0)
     steadiness_weight: float = at_least(0, 4.0)
     quantize_aware: bool = flag(default=False)
     seed: int = within(0, 2**63 - 1, 0)
