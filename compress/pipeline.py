@@ -34,7 +34,7 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe, Recipe, load_recipe
 from nstc.runtime.foreign_graph import is_torchscript
 
-PRESETS: Final = ("quick", "full")
+PRESETS: Final = ("quick", "full", "restyle")
 
 NO_BUDGET: Final = Budget()
 
@@ -67,7 +67,7 @@ def preset(name: str) -> Recipe:
         OptionError: there is no such preset.
     """
     if name not in PRESETS:
-        raise OptionError(f"no preset {name}: there is {' and '.join(PRESETS)}.")
+        raise OptionError(f"no preset {name}: there is {', '.join(PRESETS)}.")
     return load_recipe(Path(str(resources.files("nstc.core") / "presets" / f"{name}.toml")))
 
 
@@ -160,19 +160,21 @@ def compress(
         ),
     )
     judge.hold("distilled", distilled)
-    pruned = stages.run(
-        "pruned",
-        recipe.prune,
-        lambda target: prune(
-            distilled.path,
-            target,
-            recipe=recipe.prune,
-            distillation=recipe.distill,
-            teacher=source,
-            **shared,
-        ),
-    )
-    judge.hold("pruned", pruned)
+    pruned = distilled
+    if not recipe.prune.removes_nothing:
+        pruned = stages.run(
+            "pruned",
+            recipe.prune,
+            lambda target: prune(
+                distilled.path,
+                target,
+                recipe=recipe.prune,
+                distillation=recipe.distill,
+                teacher=source,
+                **shared,
+            ),
+        )
+        judge.hold("pruned", pruned)
     student = stages.run(
         "student",
         recipe.quantize,

@@ -83,11 +83,13 @@ def prune(
         progress: Told of every step.
 
     Raises:
-        OptionError: the bundle is quantized, a goal can't be reached, or nothing can be removed.
+        OptionError: the bundle is quantized, a goal can't be reached, or nothing is removed.
         NstcError: bad input, an interrupted or a diverged run.
     """
     recipe, progress = recipe or PruneRecipe(), progress or Silent()
     folder = training_folder(output)
+    if recipe.removes_nothing:
+        raise OptionError("ratio is 0, which removes nothing: expected above 0 and below 1.")
     if recipe.target_latency is not None:
         timing_target(parse_latency(recipe.target_latency).target)  # refused before any work
     bundle = open_bundle(model)

@@ -37,7 +37,7 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
             f"--{term}-weight": [-1, math.nan, math.inf]
             for term in (
                 *("pixel", "feature", "gram", "wasserstein", "style", "content", "hint"),
-                *("checkerboard", "border", "steadiness"),
+                *("checkerboard", "steadiness"),
             )
         },
         "--inner": [0, -8, 7, 1032, HUGE],
@@ -174,7 +174,7 @@ class TestNumbers:
             (["distill", "m", "-o", "o", "--student", "big"], "separable, plain"),
             (["distill", "m", "-o", "o", "--layout", "CHW"], "NCHW or NHWC"),
             (["quantize", "m", "-o", "o", "--mode", "int4"], "static, dynamic"),
-            (["compress", "m", "-o", "o", "--preset", "fast"], "quick and full"),
+            (["compress", "m", "-o", "o", "--preset", "fast"], "quick, full, restyle"),
             (["export", "m", "--format", "coreml"], "onnx, torchscript"),
             (["export", "m", "--format", ""], "format is empty"),
             (["export", "m", "--static", "0x0"], "from 1 to"),

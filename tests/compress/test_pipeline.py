@@ -164,6 +164,23 @@ def test_a_stage_whose_settings_changed_is_done_again_and_those_after_it(
 
 
 @pytest.mark.usefixtures("stop_before_quantization")
+def test_a_recipe_that_prunes_nothing_goes_from_distilling_to_quantizing(
+    finished: Finished, tmp_path: Path, recorder: type
+) -> None:
+    output = finished.copy(tmp_path / "out")
+    unpruned = dataclasses.replace(TINY, prune=PruneRecipe(ratio=0))
+    with pytest.raises(AskedError) as asked:
+        compress(
+            finished.teacher,
+            output,
+            recipe=unpruned,
+            photos=[finished.photos],
+            progress=recorder(),
+        )
+    assert str(asked.value) == open_bundle(output / "distilled").identity
+
+
+@pytest.mark.usefixtures("stop_before_quantization")
 def test_a_run_stopped_in_its_stages_ends_as_if_it_had_not_been(
     finished: Finished, tmp_path: Path, recorder: type
 ) -> None:
@@ -204,11 +221,14 @@ def test_what_is_learned_from_never_judges(photos: PhotoSet) -> None:
 
 
 def test_presets_are_there_by_name_and_no_other() -> None:
-    quick, full = (preset(name) for name in PRESETS)
+    quick, full, restyle = (preset(name) for name in PRESETS)
     assert quick.distill.steps < full.distill.steps
-    with pytest.raises(OptionError, match="quick and full"):
+    assert restyle.prune.removes_nothing
+    weights = ("style_weight", "content_weight", "steadiness_weight", "size")
+    assert all(getattr(restyle.distill, n) == getattr(full.distill, n) for n in weights)
+    with pytest.raises(OptionError, match="quick, full, restyle"):
         preset("fast")
-    assert pipeline.PRESETS == ("quick", "full")
+    assert pipeline.PRESETS == ("quick", "full", "restyle")
 
 
 def test_a_broken_budget_stops_at_its_stage_and_keeps_what_is_there(

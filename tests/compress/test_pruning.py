@@ -296,6 +296,12 @@ def test_what_was_pruned_may_be_pruned_again(
     assert [step.verb for step in made.manifest.history] == ["prune", "prune"]
 
 
+def test_a_ratio_of_nothing_is_refused(prune_small: Prune, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="ratio is 0, which removes nothing"):
+        prune_small(tmp_path / "whole", recipe=PruneRecipe(ratio=0))
+    assert not (tmp_path / "whole").exists()
+
+
 def test_an_impossible_speedup_leaves_no_bundle(prune_small: Prune, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="can't be reached"):
         prune_small(tmp_path / "smaller", recipe=PruneRecipe(speedup=1000.0))

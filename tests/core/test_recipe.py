@@ -73,7 +73,7 @@ RANGES = {
     (DistillRecipe, "steadiness_weight"): WEIGHT,
     (DistillRecipe, "quantize_aware"): ((True, False), (1, None)),
     (DistillRecipe, "seed"): SEED,
-    (PruneRecipe, "ratio"): ((None, 0.01, 0.99), (0, 1, -0.5, math.nan)),
+    (PruneRecipe, "ratio"): ((None, 0, 0.01, 0.99), (1, -0.5, math.nan)),
     (PruneRecipe, "speedup"): ((None, 1.01, 50), (1, 0.5, -2, math.inf, math.nan)),
     (PruneRecipe, "target_macs"): ((None, "400M", "1.5G"), ("many", "0", "")),
     (PruneRecipe, "target_latency"): ((None, "8ms@cpu:1"), ("8", "0ms@cpu:1", "8ms@")),

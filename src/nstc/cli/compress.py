@@ -16,7 +16,8 @@ def compress(
         Path, typer.Option("--output", "-o", help="Folder for the stages' bundles and results.")
     ],
     preset: Annotated[
-        str, typer.Option("--preset", help="quick: minutes. full: some hours.")
+        str,
+        typer.Option("--preset", help="quick: minutes. full: some hours. restyle: from --init."),
     ] = "full",
     recipe: options.Recipe = None,
     photos: options.PhotoSets = None,

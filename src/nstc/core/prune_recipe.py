@@ -23,7 +23,8 @@ class PruneRecipe(Checked):
     """Settings of `nstc prune`.
 
     Attributes:
-        ratio: Share of the channels to remove. At most one of this and the next three is given.
+        ratio: Share of the channels to remove. At most one of this and the next three is given. 0
+            leaves a compression's pruning out.
         speedup: Times fewer multiply-accumulates to reach; the ratio is then found by search.
         target_macs: Multiply-accumulates at 512x512 to reach, such as "400M".
         target_latency: Milliseconds to reach at a place, such as "8ms@cpu:1": measured, on the
@@ -41,7 +42,7 @@ class PruneRecipe(Checked):
         seed: Of all randomness.
     """
 
-    ratio: float | None = setting(None, lambda v: v is None or 0 < v < 1, "above 0 and below 1")
+    ratio: float | None = setting(None, lambda v: v is None or 0 <= v < 1, "from 0 to below 1")
     speedup: float | None = setting(None, lambda v: v is None or 1 < v < math.inf, "above 1")
     target_macs: str | None = setting(None, lambda _: True, "")
     target_latency: str | None = setting(None, lambda _: True, "")
@@ -70,3 +71,8 @@ class PruneRecipe(Checked):
                 f"iterations is {self.iterations}, with fine-tuning after each, and steps is "
                 f"{self.steps}: give more steps, or fewer iterations."
             )
+
+    @property
+    def removes_nothing(self) -> bool:
+        """Whether there is nothing to prune."""
+        return self.ratio == 0 and self.drop_blocks == 0
