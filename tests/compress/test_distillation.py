@@ -93,8 +93,7 @@ def test_the_losses_of_both_stages_stay_and_checkpoints_go(distilled: Bundle) ->
     pixels, perceptual = (losses(distilled.path, s) for s in ("pixels", "perceptual"))
     assert [set(line) for line in pixels] == [{"step", "pixel"}] * 3
     assert [line["step"] for line in perceptual] == [0, 1, 2]
-    terms = {"pixel", "style", "content", "grid", "range"}
-    terms |= {"border", "flicker"}
+    terms = {"pixel", "style", "content", "grid", "range", "flicker"}
     assert set(perceptual[0]) == {"step", *terms}
     assert checkpoints(distilled.path) == []
 

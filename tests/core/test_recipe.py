@@ -317,7 +317,8 @@ def test_flags_out_of_range_are_refused():
 def test_the_shipped_presets_are_whole_recipes():
     presets = {path.stem: load_recipe(path) for path in PRESETS.glob("*.toml")}
 
-    assert set(presets) == {"quick", "full", "train-draft", "train-good", "train-best"}
+    trainings = {"train-draft", "train-good", "train-best"}
+    assert set(presets) == {"quick", "full", "restyle", *trainings}
     quick, full = presets["quick"], presets["full"]
     assert quick.distill.pixel_steps + quick.distill.steps < full.distill.steps
     for recipe in (quick, full):

@@ -162,10 +162,10 @@ class DistillRecipe(Checked):
     gram_weight: float = at_least(0, 0.0)
     wasserstein_weight: float = at_least(0, 0.0)
     hint_weight: float = at_least(0, 0.0)
-    style_weight: float = at_least(0, 4.0)
-    content_weight: float = at_least(0, 0.8)
+    style_weight: float = at_least(0, 5.8)
+    content_weight: float = at_least(0, 1.4)
     checkerboard_weight: float = at_least(0, 500.0)
-    steadiness_weight: float = at_least(0, 4.0)
+    steadiness_weight: float = at_least(0, 75.0)
     quantize_aware: bool = flag(default=False)
     seed: int = within(0, 2**63 - 1, 0)
 
