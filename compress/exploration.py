@@ -234,7 +234,7 @@ def outcomes_in(folder: Path) -> list[Outcome]:
     """What an exploration left in its output folder, by name.
 
     Raises:
-        OptionError: there is nothing of one.
+        OptionError: there is nothing of one, or it is of an nstc that kept no names.
     """
     contents = [
         json.loads(file.read_text(encoding="utf-8"))
@@ -242,6 +242,8 @@ def outcomes_in(folder: Path) -> list[Outcome]:
     ]
     if not contents:
         raise OptionError(f"no exploration in {folder}: give the output folder of one.")
+    if any("name" not in content for content in contents):
+        raise OptionError(f"the exploration in {folder} is of an older nstc: run it again.")
     return [Outcome(name=c["name"], changes={}, row=c["row"]) for c in contents]
 
 

@@ -8,8 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-WEIGHT_LEVELS: Final = 63
-"""To each side of zero: 7 of the 8 bits, as int8 files that run alike everywhere have them."""
+from nstc.compress.integer_body import LARGEST_WEIGHT
 
 ACTIVATION_LEVELS: Final = 255
 
@@ -63,9 +62,9 @@ def rounded(layer: nn.Conv2d, seen: Range) -> Iterator[None]:
 
 
 def rounded_weight(weight: Tensor) -> Tensor:
-    """Weights (out, in, k, k) in steps of a 63rd of each output channel's largest."""
+    """Weights (out, in, k, k) as they are stored, with a step for each output channel."""
     largest = weight.abs().amax(dim=(1, 2, 3), keepdim=True)
-    step = (largest / WEIGHT_LEVELS).clamp_min(_TINY)
+    step = (largest / LARGEST_WEIGHT).clamp_min(_TINY)
     return (weight / step).round() * step
 
 

@@ -189,6 +189,13 @@ class TestFrontier:
         with pytest.raises(OptionError, match="no exploration in"):
             outcomes_in(tmp_path)
 
+    def test_one_that_kept_no_names_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "tiny").mkdir()
+        content = json.dumps({"inputs": "abc", "row": outcome("tiny", 1.2).row})
+        (tmp_path / "tiny" / "outcome.json").write_text(content, encoding="utf-8")
+        with pytest.raises(OptionError, match="older nstc: run it again"):
+            outcomes_in(tmp_path)
+
 
 def test_a_variant_that_diverges_does_not_stop_the_others(
     make_styled_bundle: Callable[..., Bundle],

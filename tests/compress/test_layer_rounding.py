@@ -13,9 +13,9 @@ from nstc.compress.layer_rounding import (
 )
 
 
-def test_weights_have_63_steps_to_each_side_of_each_channel() -> None:
-    weight = torch.tensor([[63.0, 0.4, -0.6], [0.63, 0.004, -0.5]])[:, :, None, None]
-    expected = torch.tensor([[63.0, 0.0, -1.0], [0.63, 0.0, -0.5]])[:, :, None, None]
+def test_weights_have_64_steps_to_each_side_of_each_channel() -> None:
+    weight = torch.tensor([[64.0, 0.4, -0.6], [0.64, 0.004, -0.5]])[:, :, None, None]
+    expected = torch.tensor([[64.0, 0.0, -1.0], [0.64, 0.0, -0.5]])[:, :, None, None]
     torch.testing.assert_close(rounded_weight(weight), expected)
     assert rounded_weight(torch.zeros(2, 1, 1, 1)).abs().max() == 0
 
