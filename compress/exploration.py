@@ -2,7 +2,8 @@
 
 A plan is a TOML file: the tables of a recipe, which all variants share, and a `[[variant]]` each
 with a name and the settings of `[distill]` that it changes. `compare = "shapes"` is for students of
-different architectures, `compare = "settings"` for one student taught in different ways.
+different architectures, `compare = "settings"` for one student taught in different ways, and `init`
+names the student that all of these start from.
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ from nstc.compress.exporting import ensure_artifact
 from nstc.compress.quantization import quantize
 from nstc.compress.stages import Stages
 from nstc.compress.teachers import open_teacher
-from nstc.core.bundle import Bundle, artifact_name, is_bundle
+from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
 from nstc.core.errors import DivergedError, ExportMismatchError, OptionError, RecipeError
 from nstc.core.files import atomic_file
 from nstc.core.photos import PhotoSet
@@ -62,10 +63,12 @@ class Plan:
     Attributes:
         compare: Out of `COMPARISONS`.
         variants: The first is what the others are seen beside.
+        init: A student that all start from, a bundle or zoo name; None for random weights.
     """
 
     compare: str
     variants: tuple[Variant, ...]
+    init: str | None = None
 
 
 def load_plan(path: Path, **budget: int | None) -> Plan:
@@ -84,9 +87,12 @@ def load_plan(path: Path, **budget: int | None) -> Plan:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"can't read the plan {path}: {error}. Give a TOML file.") from error
     compare = content.pop("compare", COMPARISONS[0])
+    init = content.pop("init", None)
     tables = content.pop("variant", [])
     if compare not in COMPARISONS:
         raise RecipeError(f"{path}: compare is {compare!r}: expected {' or '.join(COMPARISONS)}.")
+    if init is not None and not (isinstance(init, str) and compare == "settings"):
+        raise RecipeError(f"{path}: init is the name of a student whose shape all variants keep.")
     recipe_from(content, str(path))  # what all share is refused without a variant's name
     given = {key: value for key, value in budget.items() if value is not None}
     shared = {**content, "distill": {**content.get("distill", {}), **given}}
@@ -97,7 +103,8 @@ def load_plan(path: Path, **budget: int | None) -> Plan:
             f"{path}: expected [[variant]] tables, each with a name of its own in letters, "
             "digits, spaces and ._+-"
         )
-    return Plan(compare=compare, variants=tuple(_variant(table, shared, path) for table in tables))
+    variants = tuple(_variant(table, shared, path) for table in tables)
+    return Plan(compare=compare, variants=variants, init=init)
 
 
 def explore(
@@ -132,7 +139,8 @@ def explore(
     opened = open_teacher(teacher)
     if is_bundle(teacher) or str(teacher).startswith("zoo:"):
         ensure_artifact(teacher)
-    asked = _Asked(teacher, opened.origin.sha256, photos, judged, vgg, progress)
+    start = None if plan.init is None else open_bundle(plan.init)
+    asked = _Asked(teacher, opened.origin.sha256, start, photos, judged, vgg, progress)
     outcomes: list[Outcome] = []
     for number, variant in enumerate(plan.variants, start=1):
         progress.note(f"variant {number} of {len(plan.variants)}: {variant.name}")
@@ -154,6 +162,7 @@ class _Asked:
 
     teacher: str | Path
     teacher_sha256: str
+    start: Bundle | None
     photos: PhotoSet
     judged: PhotoSet
     vgg: str
@@ -176,7 +185,10 @@ class _Asked:
     def _student(self, variant: Variant, folder: Path) -> Bundle:
         stages = Stages(folder, self.progress)
         stages.depend_on(
-            teacher=self.teacher_sha256, learned=self.photos.list_sha256(), vgg=self.vgg
+            teacher=self.teacher_sha256,
+            learned=self.photos.list_sha256(),
+            init=None if self.start is None else self.start.identity,
+            vgg=self.vgg,
         )
         distilled = stages.run(
             "distilled",
@@ -186,6 +198,7 @@ class _Asked:
                 target,
                 photos=self.photos,
                 recipe=variant.recipe.distill,
+                init=None if self.start is None else self.start.path,
                 vgg=self.vgg,
                 resume=True,
                 progress=self.progress,

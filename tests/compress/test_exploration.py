@@ -17,9 +17,10 @@ from nstc.compress.exploration_report import (
     write_frontier,
     write_report,
 )
-from nstc.core.bundle import Bundle
+from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import NstcError, OptionError, RecipeError
 from nstc.core.photos import PhotoSet
+from nstc.models.student import Student
 from nstc.models.student_sizes import shape_named
 from nstc.models.transformer import TransformerNet
 
@@ -102,7 +103,7 @@ class TestPlan:
             shape = ("width", "blocks", "inner", "scale", "norm", "head", "finish")
             shape_named(recipe.student, **{key: getattr(recipe, key) for key in shape}).build()
         budgets = {(v.recipe.distill.pixel_steps, v.recipe.distill.steps) for v in plan.variants}
-        assert name != "architectures" or len(budgets) == 1
+        assert len(budgets) == 1
 
     @pytest.mark.parametrize(
         ("text", "error", "message"),
@@ -121,6 +122,8 @@ class TestPlan:
             ),
             ("[[variant]]\nname = 'a'\nwidth = 9\n", OptionError, "width is 9"),
             ("[[variant\n", RecipeError, "can't read the plan"),
+            ("init = 'm'\n[[variant]]\nname = 'a'\n", RecipeError, "whose shape all variants keep"),
+            ("compare = 'settings'\ninit = 3\n", RecipeError, "init is the name of a student"),
         ],
     )
     def test_a_plan_that_can_not_be_run_is_refused(
@@ -218,6 +221,25 @@ def test_a_variant_that_diverges_does_not_stop_the_others(
     assert found[1].failure is not None
     assert "Lower the learning rate" in found[1].failure
     assert "| eighth | failed: " in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_variants_start_from_the_student_that_the_plan_names(
+    make_styled_bundle: Callable[..., Bundle],
+    photos: PhotoSet,
+    plan_file: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    teacher = make_styled_bundle(TransformerNet((8, 8, 8), (), (8, 8)), tmp_path / "teacher").path
+    start = make_styled_bundle(Student(8, [8]), tmp_path / "start")
+    head = f'compare = "settings"\ninit = "{start.path}"\n'
+    plan = load_plan(plan_file(head + TINY))
+    monkeypatch.setattr(exploration._Asked, "_measured", lambda *_: outcome("any", 1.5).row)
+    explore(teacher, tmp_path / "out", plan=plan, photos=photos, judged=photos)
+    for variant in plan.variants:
+        student = open_bundle(tmp_path / "out" / variant.folder / "distilled")
+        assert student.manifest.parent == start.origin()
+        assert student.manifest.architecture == start.manifest.architecture
 
 
 def test_each_variant_is_made_and_measured_once(
