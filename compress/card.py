@@ -140,7 +140,7 @@ def card(manifest: Manifest, folder: Path | None = None) -> str:
         "## How it was made",
         *[_step(step) for step in manifest.history],
         *([_CURVES] if _holds(folder, CURVES_FILE) else []),
-        "This card is generated from `manifest.json`.",
+        "This card is generated from `manifest.json` and the graphs beside it.",
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -159,7 +159,7 @@ class TestCard:
         assert f"- teacher: teacher, sha256 {'0' * 16}\n" in text
         assert "an output pixel sees 35 pixels across; locality: exact" in text
         assert f"![preview]({PREVIEW_FILE})" in text
-        assert text.endswith("generated from `manifest.json`.\n")
+        assert text.endswith("generated from `manifest.json` and the graphs beside it.\n")
 
     def test_says_what_it_was_made_of_and_how(self, bundle: Bundle) -> None:
         photos = PhotoRecord(count=7, sets=("holiday", "work"), list_sha256="ab" * 32)
