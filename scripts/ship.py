@@ -77,7 +77,8 @@ def ship(
             shown = Outcome(name=manifest.name, changes={}, row=measured[0])
             write_frontier(draft / FRONTIER_FILE, outcomes_in(frontier), shown)
         (draft / CARD_FILE).write_text(card(manifest, draft), encoding="utf-8")
-    record(zoo_folder() / style / role, trust=True)
+    if role == STUDENT:
+        record(zoo_folder() / style / role, trust=True)
     return open_bundle(zoo_folder() / style / role)
 
 

@@ -160,6 +160,14 @@ class TestWriting:
         check_all(revised.path)
         check_all(bundle.path)
 
+    def test_what_is_written_over_in_a_revision_stays_in_the_other_bundle(
+        self, bundle, tmp_path
+    ) -> None:
+        with revised_bundle(bundle, tmp_path / "new", bundle.manifest) as draft:
+            (draft / "model.onnx").write_bytes(b"another graph")
+        check_all(bundle.path)
+        check_all(tmp_path / "new")
+
     def test_a_bundle_can_be_revised_in_its_own_place(self, bundle) -> None:
         with revised_bundle(bundle, bundle.path, bundle.manifest) as draft:
             (draft / "model.ts").write_bytes(b"script")

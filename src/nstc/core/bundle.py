@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -203,11 +202,12 @@ def new_bundle(target: Path, manifest: Manifest) -> Iterator[Path]:
 def revised_bundle(bundle: Bundle, target: Path, manifest: Manifest) -> Iterator[Path]:
     """As `new_bundle`, with the files of another bundle to start from.
 
-    `target` may be the bundle's own folder, which is then replaced in one step.
+    `target` may be the bundle's own folder, which is then replaced in one step. What is written
+    into the draft, over a file or beside it, changes nothing in the other bundle.
     """
     with atomic_folder(target, replaceable=MANIFEST_FILE) as draft:
         for name in bundle.manifest.files:
-            _link_or_copy(bundle.file(name), draft / name)
+            shutil.copyfile(bundle.file(name), draft / name)
         yield draft
         _write_manifest(draft, manifest)
 
@@ -220,13 +220,6 @@ def _write_manifest(folder: Path, manifest: Manifest) -> None:
         records[path.name] = FileRecord(sha256=sha256_of(path), size_bytes=path.stat().st_size)
     complete = dataclasses.replace(manifest, files=records)
     (folder / MANIFEST_FILE).write_text(complete.to_json(), encoding="utf-8")
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(source, target)
 
 
 def _making(artifact: str, path: Path) -> str:
