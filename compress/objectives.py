@@ -23,11 +23,18 @@ from nstc.models.functional import (
 )
 from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
 from nstc.models.student import SCALE, Student, channel_statistics
+from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
 
 _DIRECTIONS = 16
 """On which features are projected for the sliced Wasserstein distance, in every layer and step."""
 
+
+_ASKED_PAIRS = 32
+"""Of how many of the teacher's pictures its own losses are the mean."""
+
+_LEAST_LOSS = 0.05
+"""Of a teacher: what copies a photograph or a painting has next to none."""
 
 SURROUNDINGS = 48
 """Mirrored pixels around a crop, further than most students' convolutions reach."""
@@ -68,7 +75,9 @@ class PerceptualObjective:
     """Pixels, VGG features and Gram matrices of the teacher's picture, and the teacher's own aims.
 
     The teacher's own aims are the style loss against the painting and the content loss against
-    the photograph: a student that only copies inherits the teacher's errors beside its own.
+    the photograph: a student that only copies inherits the teacher's errors beside its own. Both
+    are told in the teacher's own, the mean over some of its pictures: then a weight means the same
+    for every style, and the terms are the ratios that a student is judged by.
 
     The zeros that convolutions are padded with tell a student where a picture ends, and there it
     would paint, as a frame, the strokes that a style loss misses elsewhere. So VGG is shown what
@@ -102,6 +111,7 @@ class PerceptualObjective:
         self.batches = Batches(sets, recipe.seed, self.device)
         self.style_loss = StyleLoss(grams).to(self.device)
         self.content_loss = ContentLoss()
+        self.teacher_losses = self._losses_of_teacher()
         self.grid_period = network.scale if isinstance(network, Student | IntegerTwin) else SCALE
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
@@ -118,7 +128,7 @@ class PerceptualObjective:
         grid = checkerboard_energy(outputs, self.grid_period).mean()
         return {
             "pixel": recipe.pixel_weight * (outputs.float() - targets).abs().mean(),
-            "style": recipe.style_weight * self.style_loss(seen).mean(),
+            "style": self._in_the_teachers("style", recipe.style_weight, self.style_loss(seen)),
             "grid": recipe.checkerboard_weight * grid,
             "range": 10 * (outputs - outputs.clamp(0, 1)).float().square().mean(),
             **self._terms_of_teacher(seen, targets, step),
@@ -174,8 +184,26 @@ class PerceptualObjective:
         weight = self.recipe.content_weight
         if weight == 0:
             return {}
-        photograph = self._look(photographs, CONTENT_LAYERS)
-        return {"content": weight * self.content_loss(seen, photograph).mean()}
+        content = self.content_loss(seen, self._look(photographs, CONTENT_LAYERS))
+        return {"content": self._in_the_teachers("content", weight, content)}
+
+    def _in_the_teachers(self, name: str, weight: float, losses: Tensor) -> Tensor:
+        return weight / self.teacher_losses[name] * losses.mean()
+
+    def _losses_of_teacher(self) -> Mapping[str, float]:
+        """Its mean style and content loss."""
+        pairs = self.batches.sets[0]
+        found = []
+        for index in range(0, len(pairs), -(-len(pairs) // _ASKED_PAIRS)):
+            photograph, target = (
+                images_to_tensor([pixels]).to(self.device) for pixels in pairs[index]
+            )
+            seen = self._look(target, STYLE_LAYERS)
+            content = self.content_loss(seen, self._look(photograph, CONTENT_LAYERS))
+            found.append((float(self.style_loss(seen)), float(content)))
+        means = np.mean(found, axis=0)
+        names = ("style", "content")
+        return {name: max(float(m), _LEAST_LOSS) for name, m in zip(names, means, strict=True)}
 
     def _look(self, images: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
         with torch.no_grad(), mixed_precision(self.device):

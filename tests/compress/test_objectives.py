@@ -139,6 +139,22 @@ class TestPerceptual:
         assert terms["style"] > 0.1
         assert terms["content"] > 0.1
 
+    def test_the_teachers_own_aims_are_told_in_what_it_reaches_itself(
+        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+    ) -> None:
+        objective = perceptual(Scaled(-1.0, 1.0), pairs_of(photo, negative))
+        terms = numbers(objective(0))
+        assert terms["style"] == pytest.approx(RECIPE.style_weight, rel=0.02)
+        assert terms["content"] == pytest.approx(RECIPE.content_weight, rel=0.02)
+        assert min(objective.teacher_losses.values()) > 0.1
+
+    def test_a_teacher_that_copies_is_nothing_to_divide_by(
+        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+    ) -> None:
+        objective = perceptual(Scaled(0.5), pairs_of(photo, same))
+        assert objective.teacher_losses["content"] == 0.05
+        assert numbers(objective(0))["content"] > 1
+
     def test_content_is_measured_from_the_photograph_not_from_the_teacher(
         self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
     ) -> None:
@@ -265,10 +281,11 @@ class TestPerceptual:
                 (("feature", "gram"), 2),
                 (("feature", "gram", "content"), 1),
             ]:
-                looked.clear()
                 weights: dict[str, Any] = {f"{name}_weight": 0.0 for name in names}
                 recipe = dataclasses.replace(RECIPE, **weights)
-                terms = numbers(perceptual(Scaled(0.5), pairs, recipe)(0))
+                objective = perceptual(Scaled(0.5), pairs, recipe)
+                looked.clear()
+                terms = numbers(objective(0))
                 assert len(looked) == looks
                 assert all(terms.get(name, 0) == 0 for name in names)
         finally:

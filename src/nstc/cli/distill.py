@@ -133,7 +133,7 @@ def distill(
     style_weight: Annotated[
         float | None,
         typer.Option(
-            "--style-weight", help="On the style loss against the painting.", show_default="5.8"
+            "--style-weight", help="On the style loss against the painting.", show_default="2.8"
         ),
     ] = None,
     content_weight: Annotated[
@@ -141,7 +141,7 @@ def distill(
         typer.Option(
             "--content-weight",
             help="On the content loss against the photograph.",
-            show_default="1.4",
+            show_default="2.4",
         ),
     ] = None,
     hint_weight: Annotated[

@@ -125,8 +125,8 @@ class DistillRecipe(Checked):
             sixteen sorts of each style layer's positions.
         hint_weight: On the distance of the trunk's features to the teacher's own, in both stages.
             Costs a run of the teacher in every step, which must be a network nstc knows.
-        style_weight: On the style loss against the painting, where there is one.
-        content_weight: On the content loss against the photograph.
+        style_weight: On the style loss against the painting, in units of the teacher's own.
+        content_weight: On the content loss against the photograph, likewise.
         checkerboard_weight: On the energy of a 4x4 grid in the second stage.
         steadiness_weight: On what the picture changes by beyond half a pixel of camera shake, a
             sensor's noise, and the end of the photograph, in the second stage.
@@ -162,8 +162,8 @@ class DistillRecipe(Checked):
     gram_weight: float = at_least(0, 0.0)
     wasserstein_weight: float = at_least(0, 0.0)
     hint_weight: float = at_least(0, 0.0)
-    style_weight: float = at_least(0, 5.8)
-    content_weight: float = at_least(0, 1.4)
+    style_weight: float = at_least(0, 2.8)
+    content_weight: float = at_least(0, 2.4)
     checkerboard_weight: float = at_least(0, 500.0)
     steadiness_weight: float = at_least(0, 75.0)
     quantize_aware: bool = flag(default=False)
