@@ -1,6 +1,7 @@
 """Which crops a step learns from, drawn by its number so that a resumed run repeats them."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +12,20 @@ from nstc.models.tensors import images_to_tensor
 
 _SIZE_DRAW = 3
 """Tells this draw from the others that a step's number seeds."""
+
+
+class Batch(NamedTuple):
+    """Pairs to learn from in a step.
+
+    Attributes:
+        photographs: (N, 3, size, size) in [0, 1].
+        targets: The teacher's pictures of them, alike.
+        names: What each pair is known by, whatever the step.
+    """
+
+    photographs: Tensor
+    targets: Tensor
+    names: tuple[str, ...]
 
 
 class Batches:
@@ -27,14 +42,17 @@ class Batches:
         self.seed = seed
         self.device = device
 
-    def draw(self, step: int, stage: str, count: int) -> tuple[Tensor, Tensor]:
-        """Photographs and targets of a step, each (count, 3, size, size) in [0, 1]."""
+    def draw(self, step: int, stage: str, count: int) -> Batch:
+        """The `count` pairs of a step."""
         pairs = self._set_of(step)
         rng = np.random.default_rng((self.seed, len(stage), step))
-        drawn = [pairs[int(i)] for i in rng.integers(0, len(pairs), count)]
-        photographs = images_to_tensor([photograph for photograph, _ in drawn])
-        targets = images_to_tensor([target for _, target in drawn])
-        return photographs.to(self.device), targets.to(self.device)
+        places = [int(place) for place in rng.integers(0, len(pairs), count)]
+        drawn = [pairs[place] for place in places]
+        return Batch(
+            images_to_tensor([photograph for photograph, _ in drawn]).to(self.device),
+            images_to_tensor([target for _, target in drawn]).to(self.device),
+            tuple(pairs.name(place) for place in places),
+        )
 
     def _set_of(self, step: int) -> TeacherOutputs:
         if len(self.sets) == 1:

@@ -6,6 +6,7 @@ VGG features and Gram matrices, which find the brush.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nstc.compress.balancing import RatioBalance
 from nstc.compress.calibrators import Range
 from nstc.compress.feature_hints import FeatureHints
 from nstc.compress.objectives import PerceptualObjective, PixelObjective
@@ -26,6 +28,7 @@ from nstc.compress.optimisation import (
 from nstc.compress.processes import best_device
 from nstc.compress.quantize_aware import calibrated_twin, student_to_round, write_ranges
 from nstc.compress.style_sources import StyleSource
+from nstc.compress.teacher_losses import TeacherLosses
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.compress.teacher_style import style_of_teacher
 from nstc.compress.teachers import Teacher, TeacherOptions, open_teacher
@@ -222,22 +225,39 @@ class DistillationRun:
         painter = network if twin is None else twin
         painter.to(best_device()).train()
         hints = self._hints(network)
+        balance = self._balance()
         self._optimise(
             _learned(painter, hints),
-            self.perceptual_objective(painter, hints),
+            self.perceptual_objective(painter, hints, balance),
             Schedule(steps=steps, learning_rate=rate, method="muon"),
             title=_PERCEPTUAL,
             settings=dataclasses.asdict(self.recipe),
+            balance=balance,
         )
         painter.cpu().eval()
         return None if twin is None else twin.ranges()
 
     def perceptual_objective(
-        self, network: nn.Module, hints: FeatureHints | None = None
+        self,
+        network: nn.Module,
+        hints: FeatureHints | None = None,
+        balance: RatioBalance | None = None,
     ) -> PerceptualObjective:
         """What the second stage minimises; the network must be where `features` are."""
-        grams = self.source.statistics.at(_OBJECTIVE_SIZE)
-        return PerceptualObjective(network, self._pairs(), self.recipe, self.features, grams, hints)
+        return PerceptualObjective(
+            network, self._pairs(), self.recipe, self.features, self._own, hints, balance
+        )
+
+    @functools.cached_property
+    def _own(self) -> TeacherLosses:
+        return TeacherLosses(self.features, self.source.statistics.at(_OBJECTIVE_SIZE))
+
+    def _balance(self) -> RatioBalance | None:
+        """Where the recipe asks for one, and gives it something to balance."""
+        recipe = self.recipe
+        if 0 in (recipe.balance, recipe.style_weight, recipe.content_weight):
+            return None
+        return RatioBalance(recipe.balance)
 
     def history_step(self, verb: str, **results: Any) -> Step:
         """What the manifest says of this run."""
@@ -262,6 +282,7 @@ class DistillationRun:
         *,
         title: str,
         settings: Mapping[str, Any],
+        balance: RatioBalance | None = None,
     ) -> None:
         identity = {
             **settings,
@@ -279,6 +300,8 @@ class DistillationRun:
             resume=self.resume,
             identity=identity,
             progress=self.progress,
+            companions={} if balance is None else {"balance": balance},
+            figures=None if balance is None else balance.figures,
         )
 
     def _hints(self, network: nn.Module) -> FeatureHints | None:

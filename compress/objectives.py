@@ -7,11 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nstc.compress.batches import Batches
+from nstc.compress.balancing import RatioBalance
+from nstc.compress.batches import Batch, Batches
 from nstc.compress.feature_hints import FeatureHints
 from nstc.compress.integer_twin import IntegerTwin
 from nstc.compress.optimisation import mixed_precision
 from nstc.compress.steadiness import unsteadiness
+from nstc.compress.teacher_losses import Part, TeacherLosses
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.recipe import DistillRecipe
 from nstc.models.functional import (
@@ -21,20 +23,13 @@ from nstc.models.functional import (
     gram_matrix,
     sliced_wasserstein,
 )
-from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
+from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS
 from nstc.models.student import SCALE, Student, channel_statistics
-from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
 
 _DIRECTIONS = 16
 """On which features are projected for the sliced Wasserstein distance, in every layer and step."""
 
-
-_ASKED_PAIRS = 32
-"""Of how many of the teacher's pictures its own losses are the mean."""
-
-_LEAST_LOSS = 0.05
-"""Of a teacher: what copies a photograph or a painting has next to none."""
 
 SURROUNDINGS = 48
 """Mirrored pixels around a crop, further than most students' convolutions reach."""
@@ -66,9 +61,9 @@ class PixelObjective:
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The terms at a step; see `nstc.compress.optimisation.Objective`."""
-        photographs, targets = self.batches.draw(step, "pixels", self.recipe.batch)
-        outputs, hint = _painted(self.network, photographs, self.hints, self.recipe)
-        return {"pixel": (outputs.float() - targets).abs().mean(), **hint}
+        drawn = self.batches.draw(step, "pixels", self.recipe.batch)
+        outputs, hint = _painted(self.network, drawn.photographs, self.hints, self.recipe)
+        return {"pixel": (outputs.float() - drawn.targets).abs().mean(), **hint}
 
 
 class PerceptualObjective:
@@ -76,8 +71,8 @@ class PerceptualObjective:
 
     The teacher's own aims are the style loss against the painting and the content loss against
     the photograph: a student that only copies inherits the teacher's errors beside its own. Both
-    are told in the teacher's own, the mean over some of its pictures: then a weight means the same
-    for every style, and the terms are the ratios that a student is judged by.
+    are told in what the teacher reaches on the same picture, as a student is judged, and a balance
+    of the two is held while learning: what a student pays in one for the other is each style's own.
 
     The zeros that convolutions are padded with tell a student where a picture ends, and there it
     would paint, as a frame, the strokes that a style loss misses elsewhere. So VGG is shown what
@@ -90,8 +85,9 @@ class PerceptualObjective:
         sets: Photographs and the teacher's pictures, of each size.
         recipe: The weights.
         vgg: The feature network; its device is where the work is done.
-        grams: The painting's Gram matrix (C, C) of each style layer.
+        own: What the teacher reaches, and the painting.
         hints: The teacher's own features, if they are to be learned from.
+        balance: Holds style and content at a ratio, where one was asked for.
     """
 
     def __init__(
@@ -100,39 +96,39 @@ class PerceptualObjective:
         sets: Sequence[TeacherOutputs],
         recipe: DistillRecipe,
         vgg: VggFeatures,
-        grams: Mapping[str, Tensor],
+        own: TeacherLosses,
         hints: FeatureHints | None = None,
+        balance: RatioBalance | None = None,
     ) -> None:
         self.network = network
         self.recipe = recipe
         self.vgg = vgg
+        self.own = own
         self.hints = hints
+        self.balance = balance
         self.device = next(vgg.parameters()).device
         self.batches = Batches(sets, recipe.seed, self.device)
-        self.style_loss = StyleLoss(grams).to(self.device)
-        self.content_loss = ContentLoss()
-        self.teacher_losses = self._losses_of_teacher()
         self.grid_period = network.scale if isinstance(network, Student | IntegerTwin) else SCALE
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms at a step; see `nstc.compress.optimisation.Objective`."""
         recipe = self.recipe
-        photographs, targets = self.batches.draw(step, "perceptual", recipe.perceptual_batch)
+        drawn = self.batches.draw(step, "perceptual", recipe.perceptual_batch)
+        photographs, targets = drawn.photographs, drawn.targets
         surroundings = SURROUNDINGS if recipe.steadiness_weight > 0 else 0
         outputs, hint = _painted(self.network, photographs, self.hints, recipe, surroundings)
         steady = self._steadiness(photographs, outputs, step)
         part = _random_part(recipe, photographs.shape[-1], step)
-        outputs, targets, photographs = outputs[part], targets[part], photographs[part]
+        outputs = outputs[part]
         with mixed_precision(self.device):
             seen = self.vgg(outputs, STYLE_LAYERS)
         grid = checkerboard_energy(outputs, self.grid_period).mean()
         return {
-            "pixel": recipe.pixel_weight * (outputs.float() - targets).abs().mean(),
-            "style": self._in_the_teachers("style", recipe.style_weight, self.style_loss(seen)),
+            "pixel": recipe.pixel_weight * (outputs.float() - targets[part]).abs().mean(),
             "grid": recipe.checkerboard_weight * grid,
             "range": 10 * (outputs - outputs.clamp(0, 1)).float().square().mean(),
-            **self._terms_of_teacher(seen, targets, step),
-            **self._terms_of_photograph(seen, photographs),
+            **self._terms_of_teacher(seen, targets[part], step),
+            **self._aims(seen, drawn, part),
             **steady,
             **hint,
         }
@@ -152,7 +148,7 @@ class PerceptualObjective:
         recipe = self.recipe
         if recipe.feature_weight == recipe.gram_weight == recipe.wasserstein_weight == 0:
             return {}
-        target = self._look(targets, STYLE_LAYERS)
+        target = self.own.look(targets, STYLE_LAYERS)
         features = [feature_distance(seen[n], target[n]).mean() for n in CONTENT_LAYERS]
         grams = [
             gram_distance(gram_matrix(seen[n]), gram_matrix(target[n])).mean() for n in STYLE_LAYERS
@@ -178,37 +174,23 @@ class PerceptualObjective:
             terms.append(sliced_wasserstein(seen[name], target[name], directions).mean())
         return {"texture": weight * torch.stack(terms).sum()}
 
-    def _terms_of_photograph(
-        self, seen: Mapping[str, Tensor], photographs: Tensor
-    ) -> Mapping[str, Tensor]:
-        weight = self.recipe.content_weight
-        if weight == 0:
+    def _aims(self, seen: Mapping[str, Tensor], drawn: Batch, part: Part) -> Mapping[str, Tensor]:
+        """Style and content, each in what the teacher reaches on the same pictures."""
+        recipe, own = self.recipe, self.own
+        if recipe.style_weight == recipe.content_weight == 0:
             return {}
-        content = self.content_loss(seen, self._look(photographs, CONTENT_LAYERS))
-        return {"content": self._in_the_teachers("content", weight, content)}
-
-    def _in_the_teachers(self, name: str, weight: float, losses: Tensor) -> Tensor:
-        return weight / self.teacher_losses[name] * losses.mean()
-
-    def _losses_of_teacher(self) -> Mapping[str, float]:
-        """Its mean style and content loss."""
-        pairs = self.batches.sets[0]
-        found = []
-        for index in range(0, len(pairs), -(-len(pairs) // _ASKED_PAIRS)):
-            photograph, target = (
-                images_to_tensor([pixels]).to(self.device) for pixels in pairs[index]
-            )
-            seen = self._look(target, STYLE_LAYERS)
-            content = self.content_loss(seen, self._look(photograph, CONTENT_LAYERS))
-            found.append((float(self.style_loss(seen)), float(content)))
-        means = np.mean(found, axis=0)
-        names = ("style", "content")
-        return {name: max(float(m), _LEAST_LOSS) for name, m in zip(names, means, strict=True)}
-
-    def _look(self, images: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
-        with torch.no_grad(), mixed_precision(self.device):
-            found: Mapping[str, Tensor] = self.vgg(images, layers)
-        return found
+        style, content = own.of(drawn.names, drawn.photographs, drawn.targets, part)
+        ratios = {"style": (own.style(seen) / style).mean()}
+        if recipe.content_weight > 0:
+            photographs = own.look(drawn.photographs[part], CONTENT_LAYERS)
+            ratios["content"] = (own.content(seen, photographs) / content).mean()
+        weights = {"style": recipe.style_weight, "content": recipe.content_weight}
+        terms = {name: weights[name] * ratio for name, ratio in ratios.items()}
+        if self.balance is None:
+            return terms
+        self.balance.measure(ratios["style"], ratios["content"])
+        factors = self.balance.factors()
+        return {name: factors[name] * term for name, term in terms.items()}
 
 
 def _painted(
@@ -244,7 +226,7 @@ def _run(network: nn.Module, around: Tensor, photographs: Tensor) -> Tensor:
     return result
 
 
-def _random_part(recipe: DistillRecipe, size: int, step: int) -> tuple[slice, ...]:
+def _random_part(recipe: DistillRecipe, size: int, step: int) -> Part:
     """The square that VGG looks at in this step."""
     rng = np.random.default_rng((recipe.seed, 1, step))
     side = min(size, recipe.perceptual_size or size)

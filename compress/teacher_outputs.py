@@ -62,6 +62,10 @@ class TeacherOutputs:
         """Indices of the pairs that are not in the cache yet."""
         return [i for i, (_, key) in enumerate(self._entries) if not self._file(key).is_file()]
 
+    def name(self, index: int) -> str:
+        """What a pair is known by: its photograph, place and size, for this teacher."""
+        return self._entries[index][1]
+
     def make(self, index: int) -> None:
         """Stylise one crop and keep the pair.
 

@@ -28,6 +28,7 @@ IN_THE_RECIPE = [
     ("--content-weight", "0.25", "content_weight", 0.25),
     ("--hint-weight", "0.25", "hint_weight", 0.25),
     ("--checkerboard-weight", "0.25", "checkerboard_weight", 0.25),
+    ("--balance", "1.5", "balance", 1.5),
     ("--steadiness-weight", "0.25", "steadiness_weight", 0.25),
     ("--quantize-aware", None, "quantize_aware", True),
     ("--width", "48", "width", 48),

@@ -31,9 +31,18 @@ def outputs(photos: PhotoSet) -> Callable[[int], TeacherOutputs]:
 
 
 def test_a_batch_is_pairs_of_one_size(outputs: Callable[[int], TeacherOutputs]) -> None:
-    photographs, targets = Batches([outputs(64)], 0, CPU).draw(0, "pixels", 5)
-    assert photographs.shape == targets.shape == (5, 3, 64, 64)
-    torch.testing.assert_close(targets, 1 - photographs)
+    batch = Batches([outputs(64)], 0, CPU).draw(0, "pixels", 5)
+    assert batch.photographs.shape == batch.targets.shape == (5, 3, 64, 64)
+    torch.testing.assert_close(batch.targets, 1 - batch.photographs)
+
+
+def test_a_pair_has_one_name_in_every_step(outputs: Callable[[int], TeacherOutputs]) -> None:
+    batches = Batches([outputs(64), outputs(72)], 0, CPU)
+    drawn = [batches.draw(step, "pixels", 1) for step in range(40)]
+    seen = {batch.names[0]: batch.photographs for batch in drawn}
+    assert len(seen) == sum(map(len, batches.sets))
+    for batch in drawn:
+        assert torch.equal(batch.photographs, seen[batch.names[0]])
 
 
 def test_sizes_come_up_in_turn_by_the_steps_number(

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nstc.compress.balancing import RatioBalance
 from nstc.compress.feature_hints import FeatureHints
 from nstc.compress.objectives import SURROUNDINGS, PerceptualObjective, PixelObjective
+from nstc.compress.teacher_losses import TeacherLosses
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
@@ -97,8 +99,10 @@ def perceptual(
         pairs: TeacherOutputs,
         recipe: DistillRecipe = RECIPE,
         grams: Mapping[str, Tensor] | None = None,
+        balance: RatioBalance | None = None,
     ) -> PerceptualObjective:
-        return PerceptualObjective(network, [pairs], recipe, vgg, grams or style_statistics.at(512))
+        own = TeacherLosses(vgg, grams or style_statistics.at(512))
+        return PerceptualObjective(network, [pairs], recipe, vgg, own, balance=balance)
 
     return make
 
@@ -146,13 +150,50 @@ class TestPerceptual:
         terms = numbers(objective(0))
         assert terms["style"] == pytest.approx(RECIPE.style_weight, rel=0.02)
         assert terms["content"] == pytest.approx(RECIPE.content_weight, rel=0.02)
-        assert min(objective.teacher_losses.values()) > 0.1
+
+    def test_each_picture_has_its_own(
+        self, photos: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+    ) -> None:
+        objective = perceptual(Scaled(-1.0, 1.0), pairs_of(photos, negative))
+        for step in range(6):  # a mean over pictures would be off for both of them
+            assert numbers(objective(step))["style"] == pytest.approx(2.8, rel=0.02)
+        aims = {objective.batches.draw(step, "perceptual", 1).names for step in range(6)}
+        assert len(aims) == 2
+
+    def test_they_are_asked_for_once(
+        self, photo: PhotoSet, vgg: VggFeatures, perceptual: Callable[..., PerceptualObjective]
+    ) -> None:
+        objective, looked = perceptual(Scaled(0.5), pairs_of(photo, negative)), []
+        handle = vgg.register_forward_hook(lambda *_: looked.append(1))
+        try:
+            objective(0)
+            first = len(looked)
+            objective(1)
+        finally:
+            handle.remove()
+        assert first - (len(looked) - first) == 2
+
+    def test_a_balance_is_shown_the_ratios_and_moves_the_two_weights(
+        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+    ) -> None:
+        pairs, network = pairs_of(photo, negative), Scaled(0.5)
+        plain = numbers(perceptual(network, pairs)(0))
+        balance = RatioBalance(1.0)
+        moved = numbers(perceptual(network, pairs, balance=balance)(0))
+        style, content = plain["style"] / 2.8, plain["content"] / 2.4
+        factor = (style / content) ** 0.005
+        assert factor != pytest.approx(1, abs=1e-3)
+        assert moved == pytest.approx(
+            {**plain, "style": plain["style"] * factor, "content": plain["content"] / factor}
+        )
 
     def test_a_teacher_that_copies_is_nothing_to_divide_by(
         self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
     ) -> None:
         objective = perceptual(Scaled(0.5), pairs_of(photo, same))
-        assert objective.teacher_losses["content"] == 0.05
+        pixels = images_to_tensor([pairs_of(photo, same)[0][0]])
+        content = objective.own.of(["copy"], pixels, pixels, (slice(None),) * 4)[1]
+        assert content.tolist() == pytest.approx([0.05])
         assert numbers(objective(0))["content"] > 1
 
     def test_content_is_measured_from_the_photograph_not_from_the_teacher(
@@ -233,10 +274,10 @@ class TestPerceptual:
         for adapter in hints.adapters:
             nn.init.zeros_(adapter.weight)
             nn.init.zeros_(adapter.bias)
-        grams = style_statistics.at(512)
+        own = TeacherLosses(vgg, style_statistics.at(512))
         for objective in (
             PixelObjective(student, [pairs], recipe, CPU, hints),
-            PerceptualObjective(student, [pairs], recipe, vgg, grams, hints),
+            PerceptualObjective(student, [pairs], recipe, vgg, own, hints),
         ):
             # an adapter that gives nothing is at a distance of 1
             assert numbers(objective(0))["hint"] == pytest.approx(2, rel=1e-4)
@@ -257,7 +298,8 @@ class TestPerceptual:
         looked: list[int] = []
         handle = vgg.register_forward_pre_hook(lambda _m, i: looked.append(i[0].shape[-1]))
         try:
-            objective = PerceptualObjective(network, sets, recipe, vgg, style_statistics.at(512))
+            own = TeacherLosses(vgg, style_statistics.at(512))
+            objective = PerceptualObjective(network, sets, recipe, vgg, own)
             for step in range(6):
                 objective(step)
         finally:
@@ -284,6 +326,7 @@ class TestPerceptual:
                 weights: dict[str, Any] = {f"{name}_weight": 0.0 for name in names}
                 recipe = dataclasses.replace(RECIPE, **weights)
                 objective = perceptual(Scaled(0.5), pairs, recipe)
+                objective(0)  # asks for the teacher's own
                 looked.clear()
                 terms = numbers(objective(0))
                 assert len(looked) == looks

@@ -224,7 +224,7 @@ def test_presets_are_there_by_name_and_no_other() -> None:
     quick, full, restyle = (preset(name) for name in PRESETS)
     assert quick.distill.steps < full.distill.steps
     assert restyle.prune.removes_nothing
-    weights = ("style_weight", "content_weight", "steadiness_weight", "size")
+    weights = ("style_weight", "content_weight", "balance", "steadiness_weight", "size")
     assert all(getattr(restyle.distill, n) == getattr(full.distill, n) for n in weights)
     with pytest.raises(OptionError, match="quick, full, restyle"):
         preset("fast")

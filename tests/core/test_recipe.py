@@ -71,6 +71,7 @@ RANGES = {
     (DistillRecipe, "content_weight"): WEIGHT,
     (DistillRecipe, "checkerboard_weight"): WEIGHT,
     (DistillRecipe, "steadiness_weight"): WEIGHT,
+    (DistillRecipe, "balance"): ((0, 0.1, 1.05, 10), (-1, 0.09, 10.1, math.nan)),
     (DistillRecipe, "quantize_aware"): ((True, False), (1, None)),
     (DistillRecipe, "seed"): SEED,
     (PruneRecipe, "ratio"): ((None, 0, 0.01, 0.99), (1, -0.5, math.nan)),

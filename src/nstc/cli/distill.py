@@ -144,6 +144,15 @@ def distill(
             show_default="2.4",
         ),
     ] = None,
+    balance: Annotated[
+        float | None,
+        typer.Option(
+            "--balance",
+            help="Correct the two weights so that the style ratio is so many times the content "
+            "ratio; 0 leaves them.",
+            show_default="1.05",
+        ),
+    ] = None,
     hint_weight: Annotated[
         float | None,
         typer.Option(
@@ -220,6 +229,7 @@ def distill(
         wasserstein_weight=wasserstein_weight,
         style_weight=style_weight,
         content_weight=content_weight,
+        balance=balance,
         hint_weight=hint_weight,
         checkerboard_weight=checkerboard_weight,
         steadiness_weight=steadiness_weight,
