@@ -192,7 +192,6 @@ def _ensure_bytes(model: onnx.ModelProto, form: IntegerForm, ranges: Mapping[str
             helper.make_node("QuantizeLinear", [first, *stored], [f"{name}/bytes"], f"{name}/q"),
             helper.make_node("DequantizeLinear", [f"{name}/bytes", *stored], [last], f"{name}/dq"),
         ]
-        nodes = [*pair, *graph.node] if at_start else [*graph.node, *pair]
-        copied = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-        del graph.node[:]
-        graph.node.extend(copied)
+        start = 0 if at_start else len(graph.node)
+        for place, node in enumerate(pair, start):
+            graph.node.insert(place, node)

@@ -68,10 +68,8 @@ def _put_in_front(
         helper.make_node("Transpose", [strips], [planes], planes, perm=[0, 3, 1, 2]),
     ]
     dequantize.input[0] = planes
-    nodes = index.model.graph.node
-    made = [onnx.NodeProto.FromString(n.SerializeToString()) for n in (*front, *nodes)]
-    del nodes[:]
-    nodes.extend(made)
+    for place, node in enumerate(front):
+        index.model.graph.node.insert(place, node)
 
 
 def _set_attributes(node: onnx.NodeProto, **attributes: Any) -> None:
