@@ -200,14 +200,18 @@ class TestFrontier:
             outcomes_in(tmp_path)
 
 
+@pytest.fixture
+def teacher(make_styled_bundle: Callable[..., Bundle], tmp_path: Path) -> Path:
+    return make_styled_bundle(TransformerNet((8, 8, 8), (), (8, 8)), tmp_path / "teacher").path
+
+
 def test_a_variant_that_diverges_does_not_stop_the_others(
-    make_styled_bundle: Callable[..., Bundle],
+    teacher: Path,
     photos: PhotoSet,
     plan_file: Callable[[str], Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    teacher = make_styled_bundle(TransformerNet((8, 8, 8), (), (8, 8)), tmp_path / "teacher").path
     plan = load_plan(plan_file(TINY + "learning_rate = 1e30\n"))
     made = outcome("plain one", 1.5)
     own = exploration._Asked.outcome
@@ -225,12 +229,12 @@ def test_a_variant_that_diverges_does_not_stop_the_others(
 
 def test_variants_start_from_the_student_that_the_plan_names(
     make_styled_bundle: Callable[..., Bundle],
+    teacher: Path,
     photos: PhotoSet,
     plan_file: Callable[[str], Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    teacher = make_styled_bundle(TransformerNet((8, 8, 8), (), (8, 8)), tmp_path / "teacher").path
     start = make_styled_bundle(Student(8, [8]), tmp_path / "start")
     head = f'compare = "settings"\ninit = "{start.path}"\n'
     plan = load_plan(plan_file(head + TINY))
