@@ -13,7 +13,7 @@ from nstc.compress.feature_hints import FeatureHints
 from nstc.compress.integer_twin import IntegerTwin
 from nstc.compress.optimisation import mixed_precision
 from nstc.compress.steadiness import unsteadiness
-from nstc.compress.teacher_losses import Part, TeacherLosses
+from nstc.compress.teacher_losses import TeacherLosses
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.recipe import DistillRecipe
 from nstc.models.functional import (
@@ -33,6 +33,9 @@ _DIRECTIONS = 16
 
 SURROUNDINGS = 48
 """Mirrored pixels around a crop, further than most students' convolutions reach."""
+
+Part = tuple[slice, ...]
+"""Of an image tensor (N, 3, H, W): the square of it that is looked at."""
 
 
 class PixelObjective:
@@ -179,11 +182,13 @@ class PerceptualObjective:
         recipe, own = self.recipe, self.own
         if recipe.style_weight == recipe.content_weight == 0:
             return {}
-        style, content = own.of(drawn.names, drawn.photographs, drawn.targets, part)
-        ratios = {"style": (own.style(seen) / style).mean()}
-        if recipe.content_weight > 0:
-            photographs = own.look(drawn.photographs[part], CONTENT_LAYERS)
-            ratios["content"] = (own.content(seen, photographs) / content).mean()
+        photographs = own.look(drawn.photographs[part], CONTENT_LAYERS)
+        names = [f"{name} {part}" for name in drawn.names]
+        style, content = own.of(names, drawn.targets[part], photographs)
+        ratios = {
+            "style": (own.style(seen) / style).mean(),
+            "content": (own.content(seen, photographs) / content).mean(),
+        }
         weights = {"style": recipe.style_weight, "content": recipe.content_weight}
         terms = {name: weights[name] * ratio for name, ratio in ratios.items()}
         if self.balance is None:

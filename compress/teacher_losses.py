@@ -6,14 +6,11 @@ import torch
 from torch import Tensor
 
 from nstc.compress.optimisation import mixed_precision
-from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
+from nstc.models.perceptual import STYLE_LAYERS, ContentLoss, StyleLoss
 from nstc.models.vgg import VggFeatures
 
 _LEAST_LOSS = 0.05
 """Of a teacher: what copies a photograph or a painting has next to none."""
-
-Part = tuple[slice, ...]
-"""Of an image tensor (N, 3, H, W): the square of it that is looked at."""
 
 
 class TeacherLosses:
@@ -29,36 +26,33 @@ class TeacherLosses:
         self._device = next(vgg.parameters()).device
         self.style = StyleLoss(grams).to(self._device)
         self.content = ContentLoss()
-        self._known: dict[tuple[str, str], tuple[float, float]] = {}
+        self._known: dict[str, tuple[float, float]] = {}
 
     def of(
-        self, names: Sequence[str], photographs: Tensor, targets: Tensor, part: Part
+        self, names: Sequence[str], targets: Tensor, photographs: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """The style and the content loss (N,) of pictures, at least 0.05.
 
         Args:
-            names: What each pair is known by.
-            photographs: (N, 3, H, W) in [0, 1].
-            targets: The teacher's pictures of them.
-            part: What is looked at of both.
+            names: What each pair, and the part of it that is looked at, is known by.
+            targets: The teacher's pictures (N, 3, H, W) in [0, 1].
+            photographs: Features (N, C, h, w) of what it made them of, of each content layer.
         """
-        rows = []
         for place, name in enumerate(names):
-            key = (name, repr(part))
-            if key not in self._known:
+            if name not in self._known:
                 one = slice(place, place + 1)
-                self._known[key] = self._measured(photographs[one][part], targets[one][part])
-            rows.append(self._known[key])
-        losses = torch.tensor(rows, device=self._device).clamp_min(_LEAST_LOSS)
-        return losses[:, 0], losses[:, 1]
+                seen = self.look(targets[one], STYLE_LAYERS)
+                photograph = {layer: features[one] for layer, features in photographs.items()}
+                self._known[name] = (
+                    float(self.style(seen)),
+                    float(self.content(seen, photograph)),
+                )
+        losses = torch.tensor([self._known[name] for name in names], device=self._device)
+        style, content = losses.clamp_min(_LEAST_LOSS).unbind(1)
+        return style, content
 
     def look(self, images: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
         """Features of images that nothing is learned through."""
         with torch.no_grad(), mixed_precision(self._device):
             found: Mapping[str, Tensor] = self._vgg(images, layers)
         return found
-
-    def _measured(self, photograph: Tensor, target: Tensor) -> tuple[float, float]:
-        seen = self.look(target, STYLE_LAYERS)
-        content = self.content(seen, self.look(photograph, CONTENT_LAYERS))
-        return float(self.style(seen)), float(content)

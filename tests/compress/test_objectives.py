@@ -17,7 +17,7 @@ from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe
 from nstc.models.functional import gram_distance, gram_matrix
-from nstc.models.perceptual import STYLE_LAYERS
+from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS
 from nstc.models.student import Student, channel_statistics
 from nstc.models.style import StyleStatistics
 from nstc.models.tensors import images_to_tensor
@@ -171,7 +171,7 @@ class TestPerceptual:
             objective(1)
         finally:
             handle.remove()
-        assert first - (len(looked) - first) == 2
+        assert first - (len(looked) - first) == 1
 
     def test_a_balance_is_shown_the_ratios_and_moves_the_two_weights(
         self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
@@ -192,7 +192,8 @@ class TestPerceptual:
     ) -> None:
         objective = perceptual(Scaled(0.5), pairs_of(photo, same))
         pixels = images_to_tensor([pairs_of(photo, same)[0][0]])
-        content = objective.own.of(["copy"], pixels, pixels, (slice(None),) * 4)[1]
+        photographs = objective.own.look(pixels, CONTENT_LAYERS)
+        _style, content = objective.own.of(["copy"], pixels, photographs)
         assert content.tolist() == pytest.approx([0.05])
         assert numbers(objective(0))["content"] > 1
 
@@ -321,7 +322,7 @@ class TestPerceptual:
                 ((), 3),
                 (("feature",), 3),
                 (("feature", "gram"), 2),
-                (("feature", "gram", "content"), 1),
+                (("feature", "gram", "content", "style"), 1),
             ]:
                 weights: dict[str, Any] = {f"{name}_weight": 0.0 for name in names}
                 recipe = dataclasses.replace(RECIPE, **weights)
