@@ -12,7 +12,7 @@ TARGETS := cpu:1 cpu:2 mobile executorch web
 ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
 
 .PHONY: demo test lint types imports unit test-base base-sizes gate explore format clean web-setup \
-	zoo-baseline zoo-report test-slow test-ssh test-web test-cuda test-executorch test-gate-proof \
+	zoo-baseline zoo-report readme-pictures test-slow test-ssh test-web test-cuda test-executorch test-gate-proof \
 	test-fuzz test-batch test-deploy test-memory emulators test-emulated \
 	bench-gate bench-startup bench-repeatability bench-device bench-calibration-memory \
 	bench-quantization-modes calibrators
@@ -57,6 +57,9 @@ bench-gate: $(READY)  ## the zoo's time too, on a machine that does nothing else
 
 zoo-baseline: $(READY)  ## agree to the zoo as it is: make zoo-baseline REASON="what changed"
 	$(BIN)/nstc baseline update $(ZOO_BASELINE) $(ZOO) --reason "$(REASON)"
+
+readme-pictures: $(READY)  ## docs/images: the zoo's sheet, its frontier, a comparison
+	$(BIN)/python scripts/readme_pictures.py
 
 zoo-report: $(READY) web-setup  ## the zoo on every target of this machine, in some 10 minutes
 	$(BIN)/python -m pip install --quiet --editable ".[executorch]"

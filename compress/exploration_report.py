@@ -134,13 +134,13 @@ def _beside(metric: str, first: Outcome) -> Callable[[Outcome], str]:
     return cell
 
 
-def write_frontier(path: Path, outcomes: Sequence[Outcome], shipped: Outcome) -> None:
-    """Draw a model's place of speed and style beside what an exploration of shapes found.
+def write_frontier(path: Path, outcomes: Sequence[Outcome], shipped: Sequence[Outcome]) -> None:
+    """Draw models' places of speed and style beside what else was measured.
 
     Args:
         path: An SVG file.
-        outcomes: Of the exploration.
-        shipped: The model's.
+        outcomes: Of an exploration of shapes, or of other files of the same models.
+        shipped: Of the models.
 
     Raises:
         OutputError: the place can't be written.
@@ -151,7 +151,7 @@ def write_frontier(path: Path, outcomes: Sequence[Outcome], shipped: Outcome) ->
 
 
 def _plot(
-    path: Path, outcomes: Sequence[Outcome], compare: str, *, marked: Outcome | None = None
+    path: Path, outcomes: Sequence[Outcome], compare: str, *, marked: Sequence[Outcome] = ()
 ) -> None:
     """Style ratio by speed-up for shapes, by content ratio for settings, which share a speed."""
     try:
@@ -162,7 +162,7 @@ def _plot(
             'the plot needs matplotlib: pip install "nstc[report]", then run again to go on.'
         ) from error
     by_speed = compare == "shapes"
-    others, own = _points(outcomes, by_speed), _points([marked] if marked else [], by_speed)
+    others, own = _points(outcomes, by_speed), _points(marked, by_speed)
     with plotting(LIGHT):
         figure = Figure(figsize=(9.0, 5.5), layout="constrained")
         FigureCanvasAgg(figure)

@@ -75,7 +75,7 @@ def ship(
         write_preview(draft, [*teacher, own], sample_photos())
         if frontier is not None:
             shown = Outcome(name=manifest.name, changes={}, row=measured[0])
-            write_frontier(draft / FRONTIER_FILE, outcomes_in(frontier), shown)
+            write_frontier(draft / FRONTIER_FILE, outcomes_in(frontier), [shown])
         (draft / CARD_FILE).write_text(card(manifest, draft), encoding="utf-8")
     if role == STUDENT:
         record(zoo_folder() / style / role, trust=True)

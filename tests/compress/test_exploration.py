@@ -175,7 +175,9 @@ class TestReport:
 class TestFrontier:
     def test_draws_a_model_beside_what_was_explored(self, tmp_path: Path) -> None:
         plot = tmp_path / "frontier.svg"
-        write_frontier(plot, [outcome("first", 1.2), outcome("second", 1.6)], outcome("mine", 1.1))
+        write_frontier(
+            plot, [outcome("first", 1.2), outcome("second", 1.6)], [outcome("mine", 1.1)]
+        )
         text = plot.read_text(encoding="utf-8")
         assert all(name in text for name in ("first", "second", "mine"))
 

@@ -1,0 +1,60 @@
+"""Make the pictures of the README from the models that ship.
+
+python scripts/readme_pictures.py [-o docs/images]
+
+`zoo.jpg` is `nstc models --sheet` of a sample photograph, `frontier.svg` the speed and the style
+ratio that the manifests hold of every student's files, by the photographs that they were judged on
+last, and `comparison.jpg` three photographs beside one teacher's and its student's pictures.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from nstc.compress.comparison import write_comparison
+from nstc.compress.exploration_report import Outcome, write_frontier
+from nstc.compress.teachers import open_teacher
+from nstc.core.bundle import open_bundle
+from nstc.core.photos import PhotoSet, sample_photos
+from nstc.core.zoo import PREFIX, STUDENT, TEACHER, zoo_students
+from nstc.runtime.zoo_sheet import write_zoo_sheet
+
+SHOWN: Final = "astronaut"
+COMPARED: Final = ("astronaut", "chelsea", "coffee")
+COMPARED_STYLE: Final = "zoo:starry-night"
+
+
+def main() -> None:
+    """Write the three."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/images"))
+    folder: Path = parser.parse_args().output
+    photos = sample_photos()
+    named = {path.stem: path for path in photos}
+    write_zoo_sheet(named[SHOWN], folder / "zoo.png")
+    compared = PhotoSet(tuple(named[name] for name in COMPARED), photos.names)
+    teacher = open_teacher(f"{COMPARED_STYLE}/{TEACHER}")
+    write_comparison(folder / "comparison.png", teacher, open_bundle(COMPARED_STYLE), compared)
+    for name in ("zoo", "comparison"):
+        lossless = folder / f"{name}.png"
+        Image.open(lossless).save(folder / f"{name}.jpg", quality=88, optimize=True)
+        lossless.unlink()
+    floating, deployed = (_outcomes(artifact) for artifact in ("onnx", "int8.onnx"))
+    write_frontier(folder / "frontier.svg", floating, deployed)
+
+
+def _outcomes(artifact: str) -> list[Outcome]:
+    """Of each student's file, what was measured last."""
+    found = []
+    for name in zoo_students():
+        rows = open_bundle(name).manifest.measurements
+        row = [row for row in rows if row["artifact"] == artifact][-1]
+        style = name.removeprefix(PREFIX).removesuffix(f"/{STUDENT}")
+        found.append(Outcome(name=f"{style}, {artifact}", changes={}, row=row))
+    return found
+
+
+if __name__ == "__main__":
+    main()
