@@ -13,49 +13,19 @@ MEASURED_EVERY: Final = 10
 """Steps between measurements, each of which costs two passes back through VGG."""
 
 _SMOOTHING: Final = 0.8
-_PACE: Final = 0.01
 _LARGEST: Final = math.log(100.0)
 _TINY: Final = 1e-20
 
 
-class _Balance:
-    """Two factors, whose product is 1, from one correction in logarithms.
-
-    Half of it makes the style stronger, half the content weaker: the meaning of the other weights
-    stays.
-    """
-
-    def __init__(self) -> None:
-        self._correction: float | None = None
-
-    def factors(self) -> Mapping[str, float]:
-        """On the losses of "style" and "content"."""
-        style = math.exp((self._correction or 0.0) / 2)
-        return {"style": style, "content": 1 / style}
-
-    def figures(self) -> Mapping[str, float]:
-        """For the log: how many times the recipe's ratio of style to content weight is used."""
-        return {"balance": math.exp(self._correction or 0.0)}
-
-    def state(self) -> Mapping[str, Tensor]:
-        """What a checkpoint must hold."""
-        known = [] if self._correction is None else [self._correction]
-        return {"correction": torch.tensor(known, dtype=torch.float64)}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from `state`."""
-        known = state["correction"].tolist()
-        self._correction = known[0] if known else None
-
-
-class GradientBalance(_Balance):
+class GradientBalance:
     """Two factors that hold the pulls of style and content at a chosen ratio.
 
     The pull of a loss is the norm of its gradient with respect to the network's output. Now and
     then both are measured, and the correction that would bring their ratio to the target is
-    smoothed, in logarithms, and bounded to a factor of 100 either way. After Chen et al.,
-    "GradNorm: Gradient normalization for adaptive loss balancing in deep multitask networks",
-    ICML 2018, who learn such factors for the norms at a shared layer.
+    smoothed, in logarithms, and bounded to a factor of 100 either way. Half of it makes the style
+    stronger, half the content weaker, so that their product, and with it the meaning of the other
+    weights, stays. After Chen et al., "GradNorm: Gradient normalization for adaptive loss balancing
+    in deep multitask networks", ICML 2018, who learn such factors for the norms at a shared layer.
 
     Args:
         target: How many times the style's pull is the content's.
@@ -63,9 +33,9 @@ class GradientBalance(_Balance):
     """
 
     def __init__(self, target: float, processes: Processes) -> None:
-        super().__init__()
         self._target = target
         self._processes = processes
+        self._correction: float | None = None
 
     def measure(self, step: int, style: Tensor, content: Tensor, output: Tensor) -> None:
         """Look at the pulls, if it is time to.
@@ -90,27 +60,26 @@ class GradientBalance(_Balance):
         before = wanted if self._correction is None else self._correction
         self._correction = _SMOOTHING * before + (1 - _SMOOTHING) * wanted
 
+    @property
+    def style_factor(self) -> float:
+        """On the style loss."""
+        return math.exp((self._correction or 0.0) / 2)
 
-class RatioBalance(_Balance):
-    """Two factors that bring the style and the content of a student to a chosen ratio.
+    @property
+    def content_factor(self) -> float:
+        """On the content loss."""
+        return 1 / self.style_factor
 
-    Both are told in what the teacher reaches. In each step the correction moves by a hundredth of
-    how far, in logarithms, their ratio is from the target: an integral controller, slow enough that
-    single crops, which differ by far more, average out. It is bounded to a factor of 100 either
-    way.
+    def figures(self) -> Mapping[str, float]:
+        """For the log: how many times the recipe's ratio of style to content weight is used."""
+        return {"balance": math.exp(self._correction or 0.0)}
 
-    Args:
-        target: How many times the style ratio is to be the content ratio.
-    """
+    def state(self) -> Mapping[str, Tensor]:
+        """What a checkpoint must hold."""
+        known = [] if self._correction is None else [self._correction]
+        return {"correction": torch.tensor(known, dtype=torch.float64)}
 
-    def __init__(self, target: float) -> None:
-        super().__init__()
-        self._target = target
-
-    def measure(self, style: Tensor, content: Tensor) -> None:
-        """Take in the ratios of a step, two scalars."""
-        ours, theirs = (float(ratio.detach().clamp_min(_TINY)) for ratio in (style, content))
-        if not math.isfinite(ours) or not math.isfinite(theirs):
-            return  # a diverged loss is told of by the training itself
-        moved = (self._correction or 0.0) + _PACE * math.log(ours / theirs / self._target)
-        self._correction = max(-_LARGEST, min(_LARGEST, moved))
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from `state`."""
+        known = state["correction"].tolist()
+        self._correction = known[0] if known else None

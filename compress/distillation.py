@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from nstc.compress.balancing import RatioBalance
 from nstc.compress.calibrators import Range
 from nstc.compress.feature_hints import FeatureHints
 from nstc.compress.objectives import PerceptualObjective, PixelObjective
@@ -27,6 +26,7 @@ from nstc.compress.optimisation import (
 )
 from nstc.compress.processes import best_device
 from nstc.compress.quantize_aware import calibrated_twin, student_to_round, write_ranges
+from nstc.compress.ratio_balance import RatioBalance
 from nstc.compress.style_sources import StyleSource
 from nstc.compress.teacher_losses import TeacherLosses
 from nstc.compress.teacher_outputs import TeacherOutputs
@@ -253,11 +253,15 @@ class DistillationRun:
         return TeacherLosses(self.features, self.source.statistics.at(_OBJECTIVE_SIZE))
 
     def _balance(self) -> RatioBalance | None:
-        """Where the recipe asks for one, and gives it something to balance."""
+        """Where the recipe asks for one: of what has a weight."""
         recipe = self.recipe
-        if 0 in (recipe.balance, recipe.style_weight, recipe.content_weight):
-            return None
-        return RatioBalance(recipe.balance)
+        goals = {
+            "style": (recipe.style_weight, recipe.style_goal),
+            "content": (recipe.content_weight, recipe.content_goal),
+            "flicker": (recipe.steadiness_weight, recipe.flicker_goal),
+        }
+        weighed = {name: goal for name, (weight, goal) in goals.items() if weight > 0}
+        return RatioBalance(weighed) if recipe.balance and len(weighed) > 1 else None
 
     def history_step(self, verb: str, **results: Any) -> Step:
         """What the manifest says of this run."""

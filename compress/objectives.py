@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nstc.compress.balancing import RatioBalance
 from nstc.compress.batches import Batch, Batches
 from nstc.compress.feature_hints import FeatureHints
 from nstc.compress.integer_twin import IntegerTwin
 from nstc.compress.optimisation import mixed_precision
+from nstc.compress.ratio_balance import RatioBalance
 from nstc.compress.steadiness import unsteadiness
 from nstc.compress.teacher_losses import TeacherLosses
 from nstc.compress.teacher_outputs import TeacherOutputs
@@ -73,9 +73,8 @@ class PerceptualObjective:
     """Pixels, VGG features and Gram matrices of the teacher's picture, and the teacher's own aims.
 
     The teacher's own aims are the style loss against the painting and the content loss against
-    the photograph: a student that only copies inherits the teacher's errors beside its own. Both
-    are told in what the teacher reaches on the same picture, as a student is judged, and a balance
-    of the two is held while learning: what a student pays in one for the other is each style's own.
+    the photograph: a student that only copies inherits the teacher's errors beside its own. They
+    and steadiness are told in what the teacher reaches, as a student is judged.
 
     The zeros that convolutions are padded with tell a student where a picture ends, and there it
     would paint, as a frame, the strokes that a style loss misses elsewhere. So VGG is shown what
@@ -90,7 +89,7 @@ class PerceptualObjective:
         vgg: The feature network; its device is where the work is done.
         own: What the teacher reaches, and the painting.
         hints: The teacher's own features, if they are to be learned from.
-        balance: Holds style and content at a ratio, where one was asked for.
+        balance: Of style, content and flicker, where one was asked for.
     """
 
     def __init__(
@@ -131,18 +130,17 @@ class PerceptualObjective:
             "grid": recipe.checkerboard_weight * grid,
             "range": 10 * (outputs - outputs.clamp(0, 1)).float().square().mean(),
             **self._terms_of_teacher(seen, targets[part], step),
-            **self._aims(seen, drawn, part),
-            **steady,
+            **self._weighted({**self._aims(seen, drawn, part), **steady}),
             **hint,
         }
 
     def _steadiness(self, photographs: Tensor, outputs: Tensor, step: int) -> Mapping[str, Tensor]:
-        weight = self.recipe.steadiness_weight
-        if weight == 0:
+        """How unsteady the pictures are, over how unsteady the teacher's are."""
+        if self.recipe.steadiness_weight == 0:
             return {}
         rng = np.random.default_rng((self.recipe.seed, 2, step))
         change = unsteadiness(self.network, photographs, outputs, rng)
-        return {"flicker": weight * change.mean()}
+        return {"flicker": change.mean() / self.own.change(self.batches.sets[0])}
 
     def _terms_of_teacher(
         self, seen: Mapping[str, Tensor], targets: Tensor, step: int
@@ -178,22 +176,28 @@ class PerceptualObjective:
         return {"texture": weight * torch.stack(terms).sum()}
 
     def _aims(self, seen: Mapping[str, Tensor], drawn: Batch, part: Part) -> Mapping[str, Tensor]:
-        """Style and content, each in what the teacher reaches on the same pictures."""
-        recipe, own = self.recipe, self.own
-        if recipe.style_weight == recipe.content_weight == 0:
+        """Style and content loss, each over what the teacher reaches on the same pictures."""
+        if self.recipe.style_weight == self.recipe.content_weight == 0:
             return {}
-        photographs = own.look(drawn.photographs[part], CONTENT_LAYERS)
+        photographs = self.own.look(drawn.photographs[part], CONTENT_LAYERS)
         names = [f"{name} {part}" for name in drawn.names]
-        style, content = own.of(names, drawn.targets[part], photographs)
-        ratios = {
-            "style": (own.style(seen) / style).mean(),
-            "content": (own.content(seen, photographs) / content).mean(),
+        style, content = self.own.of(names, drawn.targets[part], photographs)
+        return {
+            "style": (self.own.style(seen) / style).mean(),
+            "content": (self.own.content(seen, photographs) / content).mean(),
         }
-        weights = {"style": recipe.style_weight, "content": recipe.content_weight}
+
+    def _weighted(self, ratios: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        recipe = self.recipe
+        weights = {
+            "style": recipe.style_weight,
+            "content": recipe.content_weight,
+            "flicker": recipe.steadiness_weight,
+        }
         terms = {name: weights[name] * ratio for name, ratio in ratios.items()}
         if self.balance is None:
             return terms
-        self.balance.measure(ratios["style"], ratios["content"])
+        self.balance.measure(ratios)
         factors = self.balance.factors()
         return {name: factors[name] * term for name, term in terms.items()}
 

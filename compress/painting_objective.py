@@ -65,8 +65,8 @@ class PaintingObjective:
         content = recipe.content_weight * self._content_loss(looked_at, target).mean()
         if self._balance is not None:
             self._balance.measure(step, style, content, output)
-            factors = self._balance.factors()
-            style, content = style * factors["style"], content * factors["content"]
+            style = style * self._balance.style_factor
+            content = content * self._balance.content_factor
         out_of_range = (output.float() - output.float().clamp(0, 1)).square().mean()
         return {
             "style": style,

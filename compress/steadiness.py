@@ -1,8 +1,10 @@
 """What a picture should do when its photograph hardly changes: hardly change."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nstc.compress.optimisation import mixed_precision
 
@@ -14,7 +16,10 @@ _SHIFTS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 def unsteadiness(
-    network: nn.Module, photographs: Tensor, outputs: Tensor, rng: np.random.Generator
+    network: Callable[[Tensor], Tensor],
+    photographs: Tensor,
+    outputs: Tensor,
+    rng: np.random.Generator,
 ) -> Tensor:
     """How far pictures change beyond what their photographs do.
 
@@ -26,7 +31,7 @@ def unsteadiness(
     where the optical flow of films stands in the place of a known shift.
 
     Args:
-        network: The student.
+        network: A student or a teacher.
         photographs: (N, 3, H, W) in [0, 1].
         outputs: What it makes of them.
         rng: Draws shift and noise.

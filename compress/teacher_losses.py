@@ -1,20 +1,31 @@
-"""What a teacher itself reaches in style and content, picture by picture: a student's units."""
+"""What a teacher itself reaches in style, content and steadiness: the units of its student."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nstc.compress.optimisation import mixed_precision
+from nstc.compress.steadiness import unsteadiness
+from nstc.compress.teacher_outputs import TeacherOutputs
+from nstc.core.images import Pixels
 from nstc.models.perceptual import STYLE_LAYERS, ContentLoss, StyleLoss
+from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.models.vgg import VggFeatures
 
 _LEAST_LOSS = 0.05
 """Of a teacher: what copies a photograph or a painting has next to none."""
 
+_LEAST_CHANGE = 0.002
+"""Of its pictures' values, likewise."""
+
+_SHAKEN_PAIRS = 16
+"""Of how many of its pictures its unsteadiness is the mean: each is painted once more."""
+
 
 class TeacherLosses:
-    """Style and content losses of a teacher's pictures, each asked of VGG once.
+    """Style and content losses of a teacher's pictures, each asked of VGG once, and their change.
 
     Args:
         vgg: The feature network; its device is where the work is done.
@@ -27,6 +38,7 @@ class TeacherLosses:
         self.style = StyleLoss(grams).to(self._device)
         self.content = ContentLoss()
         self._known: dict[str, tuple[float, float]] = {}
+        self._change: float | None = None
 
     def of(
         self, names: Sequence[str], targets: Tensor, photographs: Mapping[str, Tensor]
@@ -51,8 +63,29 @@ class TeacherLosses:
         style, content = losses.clamp_min(_LEAST_LOSS).unbind(1)
         return style, content
 
+    def change(self, pairs: TeacherOutputs) -> float:
+        """How far its pictures change beyond what photographs do, see `unsteadiness`; from 0.002.
+
+        Args:
+            pairs: Some of them are asked about, once for all.
+        """
+        if self._change is None:
+            found = []
+            for index in range(0, len(pairs), -(-len(pairs) // _SHAKEN_PAIRS)):
+                photograph, target = (images_to_tensor([pixels]) for pixels in pairs[index])
+                rng = np.random.default_rng(index)
+                change = unsteadiness(_on_tensors(pairs.teacher), photograph, target, rng)
+                found.append(float(change.mean()))
+            self._change = max(float(np.mean(found)), _LEAST_CHANGE)
+        return self._change
+
     def look(self, images: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
         """Features of images that nothing is learned through."""
         with torch.no_grad(), mixed_precision(self._device):
             found: Mapping[str, Tensor] = self._vgg(images, layers)
         return found
+
+
+def _on_tensors(teacher: Callable[[Pixels], Pixels]) -> Callable[[Tensor], Tensor]:
+    """A teacher of (N, 3, H, W)."""
+    return lambda images: images_to_tensor([teacher(pixels) for pixels in tensor_to_images(images)])

@@ -44,7 +44,7 @@ class TeacherOutputs:
         jitter: float,
         seed: int,
     ) -> None:
-        self._teacher = teacher
+        self.teacher = teacher
         self._size = size
         self._jitter = jitter
         self._folder = cache_folder("teacher-outputs") / teacher_sha256[:24]
@@ -76,7 +76,7 @@ class TeacherOutputs:
         path, key = self._entries[index]
         rng = np.random.default_rng(int(key[:16], 16))
         crop = random_crop(path, self._size, rng, zoom=2.0, enlarged=1.5, jitter=self._jitter)
-        pair = np.stack([crop, self._teacher(crop)])
+        pair = np.stack([crop, self.teacher(crop)])
         with atomic_file(self._file(key)) as draft, draft.open("wb") as stream:
             np.save(stream, pair, allow_pickle=False)
 

@@ -41,7 +41,10 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
             )
         },
         "--inner": [0, -8, 7, 1032, HUGE],
-        "--balance": [-1, 0.09, 11, math.nan, math.inf],
+        **{
+            f"--{term}-goal": [0, -1, math.nan, math.inf]
+            for term in ("style", "content", "flicker")
+        },
         "--scale": [0, -4, 2, 16],
         "--finish": [-1, 1, 7],
         "--width": [0, -8, 7, 264, HUGE],

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nstc.compress.balancing import RatioBalance
 from nstc.compress.feature_hints import FeatureHints
 from nstc.compress.objectives import SURROUNDINGS, PerceptualObjective, PixelObjective
+from nstc.compress.ratio_balance import RatioBalance
 from nstc.compress.teacher_losses import TeacherLosses
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.images import Pixels
@@ -151,19 +151,19 @@ class TestPerceptual:
         assert terms["style"] == pytest.approx(RECIPE.style_weight, rel=0.02)
         assert terms["content"] == pytest.approx(RECIPE.content_weight, rel=0.02)
 
-    def test_a_balance_is_shown_the_ratios_and_moves_the_two_weights(
+    def test_a_balance_is_shown_the_ratios_and_moves_the_weights(
         self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
     ) -> None:
         pairs, network = pairs_of(photo, negative), Scaled(0.5)
         plain = numbers(perceptual(network, pairs)(0))
-        balance = RatioBalance(1.0)
-        moved = numbers(perceptual(network, pairs, balance=balance)(0))
-        style, content = plain["style"] / 2.8, plain["content"] / 2.4
-        factor = (style / content) ** 0.005
-        assert factor != pytest.approx(1, abs=1e-3)
-        assert moved == pytest.approx(
-            {**plain, "style": plain["style"] * factor, "content": plain["content"] / factor}
-        )
+        weights, goals = {"style": 2.8, "content": 2.4, "flicker": 1.5}, [1.15, 1.1, 1.0]
+        given, expected = (RatioBalance(dict(zip(weights, goals, strict=True))) for _ in range(2))
+        moved = numbers(perceptual(network, pairs, balance=given)(0))
+        expected.measure({n: torch.tensor(plain[n] / weight) for n, weight in weights.items()})
+        factors = expected.factors()
+        assert factors["style"] != pytest.approx(1, abs=1e-3)
+        scaled = {name: plain[name] * factor for name, factor in factors.items()}
+        assert moved == pytest.approx({**plain, **scaled})
 
     def test_content_is_measured_from_the_photograph_not_from_the_teacher(
         self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
@@ -341,8 +341,9 @@ class TestPerceptual:
         self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
     ) -> None:
         pairs = pairs_of(photo, same)
-        framed = numbers(perceptual(Framed(1.0), pairs)(0))["flicker"]
-        plain = numbers(perceptual(Scaled(1.0), pairs)(0))["flicker"]
+        objective = perceptual(Framed(1.0), pairs)
+        framed = numbers(objective(0))["flicker"] * objective.own.change(pairs)
+        plain = numbers(perceptual(Scaled(1.0), pairs)(0))["flicker"] * objective.own.change(pairs)
         frame = 1 - (64 - 2 * Framed.thickness) ** 2 / 64**2
         assert framed - plain == pytest.approx(RECIPE.steadiness_weight * 0.25 * frame, rel=0.2)
 

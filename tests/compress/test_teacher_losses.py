@@ -1,12 +1,18 @@
 """What a teacher reaches itself."""
 
+import math
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from nstc.compress.steadiness import NOISE
 from nstc.compress.teacher_losses import TeacherLosses
+from nstc.compress.teacher_outputs import TeacherOutputs
+from nstc.core.images import Pixels
+from nstc.core.photos import PhotoSet
 from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
 from nstc.models.style import StyleStatistics
 from nstc.models.vgg import VggFeatures
@@ -68,6 +74,36 @@ def test_a_teacher_that_copies_is_nothing_to_divide_by(
 ) -> None:
     _style, content = own.of(["a", "b"], pictures, own.look(pictures, CONTENT_LAYERS))
     assert content.tolist() == pytest.approx([0.05, 0.05])
+
+
+def test_a_teacher_that_copies_changes_by_a_sensor_s_noise(
+    own: TeacherLosses, photos: PhotoSet
+) -> None:
+    asked: list[int] = []
+
+    def copies(rgb: Pixels) -> Pixels:
+        asked.append(1)
+        return rgb
+
+    pairs = TeacherOutputs(copies, "copies".ljust(24), photos, size=64, crops=1, jitter=0, seed=0)
+    for index in pairs.missing():
+        pairs.make(index)
+    asked.clear()
+    found = own.change(pairs)
+    assert found == pytest.approx(NOISE * math.sqrt(2 / math.pi), rel=0.1)
+    assert own.change(pairs) == found
+    assert len(asked) == len(pairs)
+
+
+def test_one_that_never_changes_is_nothing_to_divide_by(
+    own: TeacherLosses, photos: PhotoSet
+) -> None:
+    pairs = TeacherOutputs(
+        np.zeros_like, "black".ljust(24), photos, size=64, crops=1, jitter=0, seed=0
+    )
+    for index in pairs.missing():
+        pairs.make(index)
+    assert own.change(pairs) == 0.002
 
 
 def test_nothing_is_learned_through_a_look(own: TeacherLosses, pictures: Tensor) -> None:

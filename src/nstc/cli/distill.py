@@ -144,15 +144,6 @@ def distill(
             show_default="2.4",
         ),
     ] = None,
-    balance: Annotated[
-        float | None,
-        typer.Option(
-            "--balance",
-            help="Correct the two weights so that the style ratio is so many times the content "
-            "ratio; 0 leaves them.",
-            show_default="1.05",
-        ),
-    ] = None,
     hint_weight: Annotated[
         float | None,
         typer.Option(
@@ -174,8 +165,29 @@ def distill(
         typer.Option(
             "--steadiness-weight",
             help="Against flicker and frames.",
-            show_default="75",
+            show_default="1.5",
         ),
+    ] = None,
+    balance: Annotated[
+        bool | None,
+        typer.Option(
+            "--balance/--no-balance",
+            help="Correct the weights of style, content and steadiness so that all three come "
+            "equally near to their goals.",
+            show_default="yes",
+        ),
+    ] = None,
+    style_goal: Annotated[
+        float | None,
+        typer.Option("--style-goal", help="The style ratio to reach.", show_default="1.15"),
+    ] = None,
+    content_goal: Annotated[
+        float | None,
+        typer.Option("--content-goal", help="The content ratio to reach.", show_default="1.1"),
+    ] = None,
+    flicker_goal: Annotated[
+        float | None,
+        typer.Option("--flicker-goal", help="The flicker ratio to reach.", show_default="1"),
     ] = None,
     quantize_aware: Annotated[
         bool | None,
@@ -229,10 +241,13 @@ def distill(
         wasserstein_weight=wasserstein_weight,
         style_weight=style_weight,
         content_weight=content_weight,
-        balance=balance,
         hint_weight=hint_weight,
         checkerboard_weight=checkerboard_weight,
         steadiness_weight=steadiness_weight,
+        balance=balance,
+        style_goal=style_goal,
+        content_goal=content_goal,
+        flicker_goal=flicker_goal,
         quantize_aware=quantize_aware,
         seed=seed,
     )

@@ -125,14 +125,18 @@ class DistillRecipe(Checked):
             sixteen sorts of each style layer's positions.
         hint_weight: On the distance of the trunk's features to the teacher's own, in both stages.
             Costs a run of the teacher in every step, which must be a network nstc knows.
-        style_weight: On the style loss against the painting, in what the teacher reaches on the
+        style_weight: On the style loss against the painting, over what the teacher reaches on the
             same picture.
         content_weight: On the content loss against the photograph, likewise.
-        balance: How many times the style ratio is to be the content ratio: these two weights are
-            corrected to that while learning. 0 leaves them as they are.
         checkerboard_weight: On the energy of a 4x4 grid in the second stage.
         steadiness_weight: On what the picture changes by beyond half a pixel of camera shake, a
-            sensor's noise, and the end of the photograph, in the second stage.
+            sensor's noise, and the end of the photograph, over what the teacher's changes by, in
+            the second stage.
+        balance: Whether these three weights are corrected while learning, so that the three ratios
+            come equally near to their goals.
+        style_goal: The style ratio that is to be reached.
+        content_goal: The content ratio, likewise.
+        flicker_goal: The flicker ratio, likewise.
         quantize_aware: Whether the second stage rounds as the integer file will, so that weights
             and the ranges of bytes learn to live with it. A student to start from goes straight to
             it. Fine-tuning after pruning does the same.
@@ -167,9 +171,12 @@ class DistillRecipe(Checked):
     hint_weight: float = at_least(0, 0.0)
     style_weight: float = at_least(0, 2.8)
     content_weight: float = at_least(0, 2.4)
-    balance: float = setting(1.05, lambda v: v == 0 or 0.1 <= v <= 10, "0, or from 0.1 to 10")
     checkerboard_weight: float = at_least(0, 500.0)
-    steadiness_weight: float = at_least(0, 75.0)
+    steadiness_weight: float = at_least(0, 1.5)
+    balance: bool = flag(default=True)
+    style_goal: float = positive(1.15)
+    content_goal: float = positive(1.10)
+    flicker_goal: float = positive(1.0)
     quantize_aware: bool = flag(default=False)
     seed: int = within(0, 2**63 - 1, 0)
 
