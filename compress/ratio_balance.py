@@ -7,8 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-_PACE: Final = 0.01
-_LARGEST: Final = math.log(10.0)
+_PACE: Final = 0.005
+_LARGEST: Final = math.log(2.0)
 _TINY: Final = 1e-6
 
 
@@ -17,9 +17,10 @@ class RatioBalance:
 
     A student is judged by what it loses in style, content and steadiness over what its teacher
     loses, and what it pays in one for another is each style's own. In each step every factor moves,
-    in logarithms, by a hundredth of how much farther its ratio is from its goal than the others
+    in logarithms, by a two-hundredth of how much farther its ratio is from its goal than the others
     are: an integral controller, slow enough that single crops, which differ by far more, average
-    out. Their product stays 1, up to a bound of 10 either way.
+    out. Their product stays 1, up to a bound of 2 either way: a student that is still far from a
+    style it has only begun to learn would else be pushed past the photograph.
 
     Args:
         goals: What each ratio is to come down to.

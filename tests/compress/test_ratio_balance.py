@@ -25,7 +25,7 @@ def test_before_it_has_looked_it_changes_nothing(balance: RatioBalance) -> None:
     assert balance.figures() == {"style x": 1, "content x": 1, "flicker x": 1}
 
 
-@pytest.mark.parametrize("start", [(1.6, 0.8, 0.8), (1.0, 1.0, 1.0), (0.7, 1.2, 0.5)])
+@pytest.mark.parametrize("start", [(1.4, 0.9, 0.9), (1.0, 1.0, 1.0), (0.9, 1.2, 0.8)])
 def test_a_student_that_answers_comes_equally_near(
     balance: RatioBalance, start: tuple[float, float, float]
 ) -> None:
@@ -37,11 +37,11 @@ def test_a_student_that_answers_comes_equally_near(
     assert math.prod(balance.factors().values()) == pytest.approx(1)
 
 
-def test_one_step_moves_each_by_a_hundredth_of_how_much_farther_it_is(
+def test_one_step_moves_each_by_its_share_of_how_much_farther_it_is(
     balance: RatioBalance,
 ) -> None:
     balance.measure(told(1.15 * 8, 1.1, 1.0))
-    expected = {"style": 4**0.01, "content": 0.5**0.01, "flicker": 0.5**0.01}
+    expected = {"style": 4**0.005, "content": 0.5**0.005, "flicker": 0.5**0.005}
     assert balance.factors() == pytest.approx(expected)
 
 
@@ -50,11 +50,11 @@ def test_equally_far_from_all_goals_is_balanced(balance: RatioBalance) -> None:
     assert list(balance.factors().values()) == pytest.approx([1, 1, 1])
 
 
-def test_it_never_goes_beyond_a_factor_of_ten(balance: RatioBalance) -> None:
+def test_it_never_goes_beyond_a_factor_of_two(balance: RatioBalance) -> None:
     for _ in range(200):
         balance.measure(told(1e3, 0.0, 1.0))
-    assert balance.factors()["style"] == pytest.approx(10)
-    assert balance.factors()["content"] == pytest.approx(0.1)
+    assert balance.factors()["style"] == pytest.approx(2)
+    assert balance.factors()["content"] == pytest.approx(0.5)
 
 
 def test_infinite_ratios_are_not_taken_in(balance: RatioBalance) -> None:
