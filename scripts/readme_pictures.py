@@ -1,10 +1,11 @@
-"""Make the pictures of the README from the models that ship.
+"""Make the pictures of the README from the models that ship, and print its table.
 
 python scripts/readme_pictures.py [-o docs/images]
 
 `zoo.jpg` is `nstc models --sheet` of a sample photograph, `frontier.svg` the speed and the style
 ratio that the manifests hold of every student's files, by the photographs that they were judged on
-last, and `comparison.jpg` three photographs beside one teacher's and its student's pictures.
+last, and `comparison.jpg` three photographs beside one teacher's and its student's pictures. The
+table has a row for each file, of the same photographs.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from typing import Final
 from PIL import Image
 
 from nstc.compress.comparison import write_comparison
-from nstc.compress.exploration_report import Outcome, write_frontier
+from nstc.compress.exploration_report import Outcome, shapes_table, write_frontier
 from nstc.compress.teachers import open_teacher
 from nstc.core.bundle import open_bundle
 from nstc.core.photos import PhotoSet, sample_photos
@@ -27,7 +28,7 @@ COMPARED_STYLE: Final = "zoo:starry-night"
 
 
 def main() -> None:
-    """Write the three."""
+    """Write the three and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/images"))
     folder: Path = parser.parse_args().output
@@ -43,6 +44,7 @@ def main() -> None:
         lossless.unlink()
     floating, deployed = (_outcomes(artifact) for artifact in ("onnx", "int8.onnx"))
     write_frontier(folder / "frontier.svg", floating, deployed)
+    print(shapes_table([*floating, *deployed]))
 
 
 def _outcomes(artifact: str) -> list[Outcome]:
