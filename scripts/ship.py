@@ -60,12 +60,14 @@ def ship(
     frontier: Path | None,
 ) -> Bundle:
     """Copy a bundle into the zoo's folder of a style."""
+    taught = bundle.manifest.teacher
+    teacher_origin = _public(taught)
     manifest = dataclasses.replace(
         bundle.manifest,
         name=style if role == STUDENT else f"{style}-{TEACHER}",
         parent=_public(bundle.manifest.parent, besides=bundle.identity),
-        teacher=_public(bundle.manifest.teacher),
-        measurements=measured,
+        teacher=teacher_origin,
+        measurements=tuple(_renamed(row, taught, teacher_origin) for row in measured),
     )
     ensure_artifact(bundle.path)
     own = open_session(bundle, artifact="int8" if role == STUDENT else "onnx").run
@@ -80,6 +82,16 @@ def ship(
     if role == STUDENT:
         record(zoo_folder() / style / role, trust=True)
     return open_bundle(zoo_folder() / style / role)
+
+
+def _renamed(
+    row: Mapping[str, Any], before: Origin | None, after: Origin | None
+) -> Mapping[str, Any]:
+    """A row of measurements whose judge is named as it is known everywhere."""
+    quality = row.get("quality")
+    if quality is None or before is None or after is None or quality.get("teacher") != before.path:
+        return row
+    return {**row, "quality": {**quality, "teacher": after.zoo}}
 
 
 def _public(origin: Origin | None, besides: str | None = None) -> Origin | None:
