@@ -16,6 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
+from nstc.core.zoo import zoo_names
+
 HUGE = 10**30
 
 REFUSED: dict[str, dict[str, list[Any]]] = {
@@ -396,7 +398,7 @@ class TestBundles:
     def test_an_unknown_zoo_name(self, nstc, name) -> None:
         done = nstc("verify", name)
         assert done.code == 20
-        assert f"no {name} in the zoo; there is zoo:starry-night" in done.error
+        assert f"no {name} in the zoo; there is {', '.join(zoo_names())}." in done.error
 
     def test_an_artifact_that_was_not_made(self, nstc, make_bundle, save_picture, pixels, tmp_path):
         save_picture(pixels, "a.png")

@@ -130,6 +130,7 @@ def test_what_can_not_be_is_refused_in_one_line(nstc, tmp_path, arguments, messa
 
 def test_no_flag_is_forgotten_here(flags_of) -> None:
     tested = {row[0] for row in IN_THE_RECIPE + FOR_THE_VERB + OF_FOREIGN_FILES}
+    tested = tested - {"--no-balance"} | {"--balance"}  # one flag, and its other name
     assert flags_of("distill") == tested | {"--output", "--photos", "--recipe"}
 
 
