@@ -45,9 +45,7 @@ def test_the_exit_status_says_whether_the_limit_holds(help_takes, status, monkey
 
 
 def test_a_real_round_is_timed_and_a_failing_command_is_no_time():
-    rows = {row.command: row for row in startup_rows(rounds=3)}
-    assert all(row.seconds > 0.01 for row in rows.values())
-    # `import nstc` alone is within a busy machine's noise of a bare interpreter.
-    assert all(rows[name].over_bare > 1 for name in ("nstc --version", "nstc --help"))
+    [*rows] = startup_rows()
+    assert all(row.seconds > 0.01 and row.over_bare > 1 for row in rows)
     with pytest.raises(subprocess.CalledProcessError):
         startup._seconds(("-c", "raise SystemExit(3)"))
