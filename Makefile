@@ -12,8 +12,8 @@ TARGETS := cpu:1 cpu:2 mobile executorch web
 ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
 
 .PHONY: demo test lint types imports unit test-base base-sizes gate explore format clean web-setup \
-	zoo-baseline zoo-report readme-pictures test-slow test-ssh test-web test-cuda test-executorch test-gate-proof \
-	test-fuzz test-batch test-deploy test-memory emulators test-emulated \
+	zoo-baseline zoo-report readme-pictures test-slow test-ssh test-web test-cuda test-executorch \
+	test-gate-proof test-fuzz test-batch test-deploy test-memory emulators test-emulated \
 	bench-gate bench-startup bench-repeatability bench-device bench-calibration-memory \
 	bench-quantization-modes calibrators
 

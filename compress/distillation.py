@@ -254,14 +254,8 @@ class DistillationRun:
 
     def _balance(self) -> RatioBalance | None:
         """Where the recipe asks for one: of what has a weight."""
-        recipe = self.recipe
-        goals = {
-            "style": (recipe.style_weight, recipe.style_goal),
-            "content": (recipe.content_weight, recipe.content_goal),
-            "flicker": (recipe.steadiness_weight, recipe.flicker_goal),
-        }
-        weighed = {name: goal for name, (weight, goal) in goals.items() if weight > 0}
-        return RatioBalance(weighed) if recipe.balance and len(weighed) > 1 else None
+        weighed = {name: aim.goal for name, aim in self.recipe.aims.items() if aim.weight > 0}
+        return RatioBalance(weighed) if self.recipe.balance and len(weighed) > 1 else None
 
     def history_step(self, verb: str, **results: Any) -> Step:
         """What the manifest says of this run."""

@@ -188,13 +188,8 @@ class PerceptualObjective:
         }
 
     def _weighted(self, ratios: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        recipe = self.recipe
-        weights = {
-            "style": recipe.style_weight,
-            "content": recipe.content_weight,
-            "flicker": recipe.steadiness_weight,
-        }
-        terms = {name: weights[name] * ratio for name, ratio in ratios.items()}
+        aims = self.recipe.aims
+        terms = {name: aims[name].weight * ratio for name, ratio in ratios.items()}
         if self.balance is None:
             return terms
         self.balance.measure(ratios)

@@ -19,7 +19,7 @@ from nstc.compress.exploration_report import Outcome, shapes_table, write_fronti
 from nstc.compress.teachers import open_teacher
 from nstc.core.bundle import open_bundle
 from nstc.core.photos import PhotoSet, sample_photos
-from nstc.core.zoo import PREFIX, STUDENT, TEACHER, zoo_students
+from nstc.core.zoo import PREFIX, TEACHER, zoo_students
 from nstc.runtime.zoo_sheet import write_zoo_sheet
 
 SHOWN: Final = "astronaut"
@@ -53,8 +53,7 @@ def _outcomes(artifact: str) -> list[Outcome]:
     for name in zoo_students():
         rows = open_bundle(name).manifest.measurements
         row = [row for row in rows if row["artifact"] == artifact][-1]
-        style = name.removeprefix(PREFIX).removesuffix(f"/{STUDENT}")
-        found.append(Outcome(name=f"{style}, {artifact}", changes={}, row=row))
+        found.append(Outcome(name=f"{name.removeprefix(PREFIX)}, {artifact}", changes={}, row=row))
     return found
 
 

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import Any, Final, NamedTuple, TypeVar, get_type_hints
 
 from nstc.core.errors import OptionError, RecipeError
 from nstc.core.prune_recipe import PruneRecipe as PruneRecipe
@@ -91,6 +91,18 @@ class TrainRecipe(Checked):
         super().__post_init__()
         if self.balance is not None and 0 in (self.style_weight, self.content_weight):
             raise OptionError("balance needs a style-weight and a content-weight above 0.")
+
+
+class Aim(NamedTuple):
+    """A ratio that a student is judged by.
+
+    Attributes:
+        weight: On it in the loss.
+        goal: What it is to come down to.
+    """
+
+    weight: float
+    goal: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +214,15 @@ class DistillRecipe(Checked):
             raise OptionError("quantize-aware is of the second stage: give steps above 0.")
         if self.pixel_steps + self.steps == 0:
             raise OptionError("steps and pixel-steps are both 0: nothing would be learned.")
+
+    @property
+    def aims(self) -> Mapping[str, Aim]:
+        """What the second stage balances, by the names of its terms."""
+        return {
+            "style": Aim(self.style_weight, self.style_goal),
+            "content": Aim(self.content_weight, self.content_goal),
+            "flicker": Aim(self.steadiness_weight, self.flicker_goal),
+        }
 
     @property
     def crop_sizes(self) -> tuple[int, ...]:
