@@ -7,7 +7,7 @@ VGG features and Gram matrices, which find the brush.
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import nn
 
 from nstc.compress.calibrators import Range
 from nstc.compress.feature_hints import FeatureHints
+from nstc.compress.judged_ratios import JudgedRatios
 from nstc.compress.objectives import PerceptualObjective, PixelObjective
 from nstc.compress.optimisation import (
     Objective,
@@ -29,7 +30,7 @@ from nstc.compress.quantize_aware import calibrated_twin, student_to_round, writ
 from nstc.compress.ratio_balance import RatioBalance
 from nstc.compress.style_sources import StyleSource
 from nstc.compress.teacher_losses import TeacherLosses
-from nstc.compress.teacher_outputs import TeacherOutputs
+from nstc.compress.teacher_outputs import CentreSquares, RandomCrops, TeacherOutputs
 from nstc.compress.teacher_style import style_of_teacher
 from nstc.compress.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.core.bundle import (
@@ -52,8 +53,11 @@ from nstc.models.student_sizes import student_named
 from nstc.models.tensors import save_tensors
 from nstc.models.vgg import VggFeatures, load_vgg
 
-_OBJECTIVE_SIZE = 512
-"""The painting's long side for the student's own style loss: the size students are judged at."""
+_JUDGED_SIZE = 512
+"""In pixels, of photographs and paintings: what students are judged at."""
+
+_JUDGED_PHOTOS = 64
+"""At most so many of the photographs tell how the balance of what is judged stands."""
 
 _PIXELS, _PERCEPTUAL = "pixels", "perceptual"
 _SHAPE = ("width", "blocks", "inner", "scale", "norm", "head", "finish")
@@ -225,7 +229,7 @@ class DistillationRun:
         painter = network if twin is None else twin
         painter.to(best_device()).train()
         hints = self._hints(network)
-        balance = self._balance()
+        balance = self._balance(painter)
         self._optimise(
             _learned(painter, hints),
             self.perceptual_objective(painter, hints, balance),
@@ -244,18 +248,26 @@ class DistillationRun:
         balance: RatioBalance | None = None,
     ) -> PerceptualObjective:
         """What the second stage minimises; the network must be where `features` are."""
-        return PerceptualObjective(
-            network, self._pairs(), self.recipe, self.features, self._own, hints, balance
-        )
+        return PerceptualObjective(network, self._pairs(), self.recipe, self._own, hints, balance)
 
     @functools.cached_property
     def _own(self) -> TeacherLosses:
-        return TeacherLosses(self.features, self.source.statistics.at(_OBJECTIVE_SIZE))
+        return TeacherLosses(self.features, self.source.statistics.at(_JUDGED_SIZE))
 
-    def _balance(self) -> RatioBalance | None:
+    def _balance(self, network: nn.Module) -> RatioBalance | None:
         """Where the recipe asks for one: of what has a weight."""
         weighed = {name: aim.goal for name, aim in self.recipe.aims.items() if aim.weight > 0}
-        return RatioBalance(weighed) if self.recipe.balance and len(weighed) > 1 else None
+        if not self.recipe.balance or len(weighed) < 2:
+            return None
+        judged = self._made(
+            TeacherOutputs(
+                self.teacher.stylize,
+                self.teacher.key,
+                self.photos.take(_JUDGED_PHOTOS),
+                cut=CentreSquares(size=_JUDGED_SIZE),
+            )
+        )
+        return RatioBalance(weighed, JudgedRatios(network, judged, self._own, self.recipe.seed))
 
     def history_step(self, verb: str, **results: Any) -> Step:
         """What the manifest says of this run."""
@@ -315,29 +327,28 @@ class DistillationRun:
         return FeatureHints(network, self.teacher.network)
 
     def _pairs(self) -> list[TeacherOutputs]:
-        """Crops of each size with the teacher's pictures, which are made now if need be."""
+        """Crops of each size with the teacher's pictures."""
         recipe = self.recipe
-        sets = [
-            TeacherOutputs(
-                self.teacher.stylize,
-                self.teacher.key,
-                self.photos,
-                size=size,
-                crops=recipe.crops,
-                jitter=recipe.color_jitter,
-                seed=recipe.seed,
+        return [
+            self._made(
+                TeacherOutputs(
+                    self.teacher.stylize,
+                    self.teacher.key,
+                    self.photos,
+                    cut=RandomCrops(size=size, jitter=recipe.color_jitter, seed=recipe.seed),
+                    each=recipe.crops,
+                )
             )
             for size in recipe.crop_sizes
         ]
-        for pairs in sets:
-            missing = pairs.missing()
-            if missing:
-                self.progress.begin("teacher outputs", len(pairs), len(pairs) - len(missing))
-                self._make(pairs, missing)
-        return sets
 
-    def _make(self, pairs: TeacherOutputs, missing: Sequence[int]) -> None:
+    def _made(self, pairs: TeacherOutputs) -> TeacherOutputs:
+        """The pairs; those that are missing are made now."""
+        missing = pairs.missing()
+        if not missing:
+            return pairs
         done = len(pairs) - len(missing)
+        self.progress.begin("teacher outputs", len(pairs), done)
         try:
             for index in missing:
                 pairs.make(index)
@@ -348,6 +359,7 @@ class DistillationRun:
                 f"stopped, {done} of {len(pairs)} pictures of the teacher are kept. "
                 "Run the same command again to go on."
             ) from interrupt
+        return pairs
 
 
 def _learned(network: nn.Module, hints: FeatureHints | None) -> nn.Module:

@@ -12,7 +12,7 @@ from nstc.compress.feature_hints import FeatureHints
 from nstc.compress.integer_twin import IntegerTwin
 from nstc.compress.optimisation import mixed_precision
 from nstc.compress.ratio_balance import RatioBalance
-from nstc.compress.steadiness import unsteadiness
+from nstc.compress.steadiness import SHAKES, unsteadiness
 from nstc.compress.teacher_losses import TeacherLosses
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.recipe import DistillRecipe
@@ -25,7 +25,6 @@ from nstc.models.functional import (
 )
 from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS
 from nstc.models.student import SCALE, Student, channel_statistics
-from nstc.models.vgg import VggFeatures
 
 _DIRECTIONS = 16
 """On which features are projected for the sliced Wasserstein distance, in every layer and step."""
@@ -86,8 +85,8 @@ class PerceptualObjective:
         network: The student.
         sets: Photographs and the teacher's pictures, of each size.
         recipe: The weights.
-        vgg: The feature network; its device is where the work is done.
-        own: What the teacher reaches, and the painting.
+        own: What the teacher reaches, the painting, and the feature network, on the device where
+            the work is done.
         hints: The teacher's own features, if they are to be learned from.
         balance: Of style, content and flicker, where one was asked for.
     """
@@ -97,24 +96,23 @@ class PerceptualObjective:
         network: nn.Module,
         sets: Sequence[TeacherOutputs],
         recipe: DistillRecipe,
-        vgg: VggFeatures,
         own: TeacherLosses,
         hints: FeatureHints | None = None,
         balance: RatioBalance | None = None,
     ) -> None:
         self.network = network
         self.recipe = recipe
-        self.vgg = vgg
         self.own = own
         self.hints = hints
         self.balance = balance
-        self.device = next(vgg.parameters()).device
-        self.batches = Batches(sets, recipe.seed, self.device)
+        self.batches = Batches(sets, recipe.seed, self.own.device)
         self.grid_period = network.scale if isinstance(network, Student | IntegerTwin) else SCALE
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms at a step; see `nstc.compress.optimisation.Objective`."""
         recipe = self.recipe
+        if self.balance is not None:
+            self.balance.measure(step)
         drawn = self.batches.draw(step, "perceptual", recipe.perceptual_batch)
         photographs, targets = drawn.photographs, drawn.targets
         surroundings = SURROUNDINGS if recipe.steadiness_weight > 0 else 0
@@ -122,8 +120,8 @@ class PerceptualObjective:
         steady = self._steadiness(photographs, outputs, step)
         part = _random_part(recipe, photographs.shape[-1], step)
         outputs = outputs[part]
-        with mixed_precision(self.device):
-            seen = self.vgg(outputs, STYLE_LAYERS)
+        with mixed_precision(self.own.device):
+            seen = self.own.vgg(outputs, STYLE_LAYERS)
         grid = checkerboard_energy(outputs, self.grid_period).mean()
         return {
             "pixel": recipe.pixel_weight * (outputs.float() - targets[part]).abs().mean(),
@@ -139,7 +137,8 @@ class PerceptualObjective:
         if self.recipe.steadiness_weight == 0:
             return {}
         rng = np.random.default_rng((self.recipe.seed, 2, step))
-        change = unsteadiness(self.network, photographs, outputs, rng)
+        axes = SHAKES[int(rng.integers(len(SHAKES)))]
+        change = unsteadiness(self.network, photographs, outputs, axes, rng)
         return {"flicker": change.mean() / self.own.change(self.batches.sets[0])}
 
     def _terms_of_teacher(
@@ -171,7 +170,7 @@ class PerceptualObjective:
         terms = []
         for name in STYLE_LAYERS:
             drawn = torch.randn(_DIRECTIONS, seen[name].shape[1], generator=generator)
-            directions = F.normalize(drawn, dim=1).to(self.device)
+            directions = F.normalize(drawn, dim=1).to(self.own.device)
             terms.append(sliced_wasserstein(seen[name], target[name], directions).mean())
         return {"texture": weight * torch.stack(terms).sum()}
 
@@ -192,7 +191,6 @@ class PerceptualObjective:
         terms = {name: aims[name].weight * ratio for name, ratio in ratios.items()}
         if self.balance is None:
             return terms
-        self.balance.measure(ratios)
         factors = self.balance.factors()
         return {name: factors[name] * term for name, term in terms.items()}
 

@@ -1,14 +1,18 @@
 """Balancing what a student is judged by, while it learns."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import torch
 from torch import Tensor
 
-_PACE: Final = 0.005
-_LARGEST: Final = math.log(2.0)
+MEASURED_EVERY: Final = 20
+"""Steps between measurements, each of which costs two looks through VGG and none back."""
+
+_PACE: Final = 0.1
+_FARTHEST: Final = 0.3
+_LARGEST: Final = math.log(4.0)
 _TINY: Final = 1e-6
 
 
@@ -16,44 +20,59 @@ class RatioBalance:
     """Factors that bring ratios equally near to their goals.
 
     A student is judged by what it loses in style, content and steadiness over what its teacher
-    loses, and what it pays in one for another is each style's own. In each step every factor moves,
-    in logarithms, by a two-hundredth of how much farther its ratio is from its goal than the others
-    are: an integral controller, slow enough that single crops, which differ by far more, average
-    out. Their product stays 1, up to a bound of 2 either way: a student that is still far from a
-    style it has only begun to learn would else be pushed past the photograph.
+    loses, and what it pays in one for another is each style's own. Every 20 steps every factor
+    moves, in logarithms, by a tenth of how much farther its ratio is from its goal than the others
+    are, and that by no more than 0.3: an integral controller, slow enough that single photographs
+    average out. Their product stays 1, up to a bound of 4 either way. A student that is still far
+    from a style it has only begun to learn would else be pushed past the photograph.
 
     Args:
         goals: What each ratio is to come down to.
+        measured: Gives the ratios, by the names of the goals, of the turn whose number it is told.
     """
 
-    def __init__(self, goals: Mapping[str, float]) -> None:
+    def __init__(
+        self, goals: Mapping[str, float], measured: Callable[[int], Mapping[str, float]]
+    ) -> None:
         self._goals = dict(goals)
+        self._measured = measured
         self._corrections = dict.fromkeys(goals, 0.0)
+        self._ratios = dict.fromkeys(goals, math.nan)
 
-    def measure(self, ratios: Mapping[str, Tensor]) -> None:
-        """Take in the ratios of a step, scalars by the names of the goals."""
-        found = {name: float(ratios[name].detach()) for name in self._goals}
-        if not all(map(math.isfinite, found.values())):
+    def measure(self, step: int) -> None:
+        """Look at the ratios, if it is time to."""
+        if step % MEASURED_EVERY:
+            return
+        found = self._measured(step // MEASURED_EVERY)
+        self._ratios = {name: found[name] for name in self._goals}
+        if not all(map(math.isfinite, self._ratios.values())):
             return  # a diverged loss is told of by the training itself
-        short = {n: math.log(max(ratio, _TINY) / self._goals[n]) for n, ratio in found.items()}
+        short = {n: math.log(max(r, _TINY) / self._goals[n]) for n, r in self._ratios.items()}
         mean = sum(short.values()) / len(short)
         for name, distance in short.items():
-            moved = self._corrections[name] + _PACE * (distance - mean)
-            self._corrections[name] = max(-_LARGEST, min(_LARGEST, moved))
+            farther = _within(distance - mean, _FARTHEST)
+            self._corrections[name] = _within(self._corrections[name] + _PACE * farther, _LARGEST)
 
     def factors(self) -> Mapping[str, float]:
         """On the losses, by the names of the goals."""
         return {name: math.exp(moved) for name, moved in self._corrections.items()}
 
     def figures(self) -> Mapping[str, float]:
-        """For the log: the factors."""
-        return {f"{name} x": factor for name, factor in self.factors().items()}
+        """For the log: the factors, and the ratios that were last measured."""
+        factors = {f"{name} x": factor for name, factor in self.factors().items()}
+        return factors | {f"{name} ratio": ratio for name, ratio in self._ratios.items()}
 
     def state(self) -> Mapping[str, Tensor]:
         """What a checkpoint must hold."""
-        return {"corrections": torch.tensor([*self._corrections.values()], dtype=torch.float64)}
+        known = [*self._corrections.values(), *self._ratios.values()]
+        return {"known": torch.tensor(known, dtype=torch.float64)}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from `state`."""
-        known = state["corrections"].tolist()
-        self._corrections = dict(zip(self._corrections, known, strict=True))
+        corrections, ratios = state["known"].reshape(2, -1).tolist()
+        self._corrections = dict(zip(self._corrections, corrections, strict=True))
+        self._ratios = dict(zip(self._ratios, ratios, strict=True))
+
+
+def _within(value: float, bound: float) -> float:
+    return max(-bound, min(bound, value))

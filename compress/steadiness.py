@@ -1,6 +1,7 @@
 """What a picture should do when its photograph hardly changes: hardly change."""
 
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 import torch
@@ -11,19 +12,23 @@ from nstc.compress.optimisation import mixed_precision
 NOISE = 2 / 255
 """Deviation of a sensor's noise, which is added to every changed photograph."""
 
-_SHIFTS = ((0, 0), (0, 1), (1, 0), (1, 1))
-"""Which of rows and columns move by half a pixel."""
+Axes = tuple[int, int]
+"""Which of rows and columns move by half a pixel: those that are 1."""
+
+SHAKES: Final[tuple[Axes, ...]] = ((0, 0), (0, 1), (1, 0), (1, 1))
+"""A camera's, each as likely as the others."""
 
 
 def unsteadiness(
     network: Callable[[Tensor], Tensor],
     photographs: Tensor,
     outputs: Tensor,
+    axes: Axes,
     rng: np.random.Generator,
 ) -> Tensor:
     """How far pictures change beyond what their photographs do.
 
-    The photographs move by half a pixel along one axis, both or none, and get another noise; their
+    The photographs move by half a pixel along some axes, and get another noise; their
     pictures should move as far and be the same otherwise. It needs a second run of the student and
     no look through VGG.
 
@@ -34,12 +39,12 @@ def unsteadiness(
         network: A student or a teacher.
         photographs: (N, 3, H, W) in [0, 1].
         outputs: What it makes of them.
-        rng: Draws shift and noise.
+        axes: Along which the camera moves, of `SHAKES`.
+        rng: Draws the noise.
 
     Returns:
         The absolute difference, (N, 3, H, W).
     """
-    axes = _SHIFTS[int(rng.integers(len(_SHIFTS)))]
     noise = torch.from_numpy(rng.normal(0, NOISE, tuple(photographs.shape)).astype(np.float32))
     changed = (shifted(photographs, axes) + noise.to(photographs.device)).clamp(0, 1)
     with mixed_precision(photographs.device):
@@ -48,7 +53,7 @@ def unsteadiness(
     return change.abs()
 
 
-def shifted(images: Tensor, axes: tuple[int, int]) -> Tensor:
+def shifted(images: Tensor, axes: Axes) -> Tensor:
     """(N, C, H, W) moved by half a pixel along each axis that is 1, bilinear; the last line stays.
 
     Args:

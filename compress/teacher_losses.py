@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nstc.compress.optimisation import mixed_precision
-from nstc.compress.steadiness import unsteadiness
+from nstc.compress.steadiness import SHAKES, unsteadiness
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.images import Pixels
 from nstc.models.perceptual import STYLE_LAYERS, ContentLoss, StyleLoss
@@ -30,15 +30,21 @@ class TeacherLosses:
     Args:
         vgg: The feature network; its device is where the work is done.
         grams: The painting's Gram matrix (C, C) of each style layer.
+
+    Attributes:
+        vgg: The feature network.
+        device: Where it is.
+        style: The style loss (N,) of features of the style layers.
+        content: The content loss (N,) of features and a photograph's.
     """
 
     def __init__(self, vgg: VggFeatures, grams: Mapping[str, Tensor]) -> None:
-        self._vgg = vgg
-        self._device = next(vgg.parameters()).device
-        self.style = StyleLoss(grams).to(self._device)
+        self.vgg = vgg
+        self.device = next(vgg.parameters()).device
+        self.style = StyleLoss(grams).to(self.device)
         self.content = ContentLoss()
         self._known: dict[str, tuple[float, float]] = {}
-        self._change: float | None = None
+        self._changes: dict[str, float] = {}
 
     def of(
         self, names: Sequence[str], targets: Tensor, photographs: Mapping[str, Tensor]
@@ -59,7 +65,7 @@ class TeacherLosses:
                     float(self.style(seen)),
                     float(self.content(seen, photograph)),
                 )
-        losses = torch.tensor([self._known[name] for name in names], device=self._device)
+        losses = torch.tensor([self._known[name] for name in names], device=self.device)
         style, content = losses.clamp_min(_LEAST_LOSS).unbind(1)
         return style, content
 
@@ -69,20 +75,21 @@ class TeacherLosses:
         Args:
             pairs: Some of them are asked about, once for all.
         """
-        if self._change is None:
+        known_as = pairs.name(0)
+        if known_as not in self._changes:
             found = []
-            for index in range(0, len(pairs), -(-len(pairs) // _SHAKEN_PAIRS)):
+            for turn, index in enumerate(range(0, len(pairs), -(-len(pairs) // _SHAKEN_PAIRS))):
                 photograph, target = (images_to_tensor([pixels]) for pixels in pairs[index])
-                rng = np.random.default_rng(index)
-                change = unsteadiness(_on_tensors(pairs.teacher), photograph, target, rng)
+                shake, rng = SHAKES[turn % len(SHAKES)], np.random.default_rng(index)
+                change = unsteadiness(_on_tensors(pairs.teacher), photograph, target, shake, rng)
                 found.append(float(change.mean()))
-            self._change = max(float(np.mean(found)), _LEAST_CHANGE)
-        return self._change
+            self._changes[known_as] = max(float(np.mean(found)), _LEAST_CHANGE)
+        return self._changes[known_as]
 
     def look(self, images: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
         """Features of images that nothing is learned through."""
-        with torch.no_grad(), mixed_precision(self._device):
-            found: Mapping[str, Tensor] = self._vgg(images, layers)
+        with torch.no_grad(), mixed_precision(self.device):
+            found: Mapping[str, Tensor] = self.vgg(images, layers)
         return found
 
 

@@ -1,36 +1,99 @@
-"""Crops of photographs with the teacher's picture of each, kept on disk.
+"""Parts of photographs with the teacher's picture of each, kept on disk.
 
-A teacher costs a hundred times its student, and its pictures never change: each crop is stylised
+A teacher costs a hundred times its student, and its pictures never change: each part is stylised
 once, whatever runs come later.
 """
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from nstc.core.cache import cache_folder
 from nstc.core.errors import CorruptBundleError
 from nstc.core.files import atomic_file, sha256_of
-from nstc.core.images import Pixels
+from nstc.core.images import Pixels, centre_square, read_picture
 from nstc.core.photos import PhotoSet, random_crop
 
-_CROPPING = "crop-2"
-"""Names how crops are drawn: another way to draw them is another name."""
+
+class Cut(Protocol):
+    """How squares are cut out of photographs."""
+
+    @property
+    def size(self) -> int:
+        """Side of a square in pixels."""
+        ...
+
+    def text(self, photo_sha256: str, number: int) -> str:
+        """All that a square depends on, in words: another way to cut them has other words.
+
+        Args:
+            photo_sha256: Of the photograph.
+            number: Of the square among those of the same photograph.
+        """
+        ...
+
+    def __call__(self, path: Path, seed: int) -> Pixels:
+        """A square (size, size, 3) of a photograph; what is random in it comes from the seed."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomCrops:
+    """Crops at random places and scales.
+
+    Attributes:
+        size: Side of a crop in pixels.
+        jitter: Of their colours, see `random_crop`.
+        seed: Of the places.
+    """
+
+    size: int
+    jitter: float
+    seed: int
+
+    def text(self, photo_sha256: str, number: int) -> str:
+        """See `Cut`."""
+        return f"crop-2|{photo_sha256}|{self.size}|{number}|{self.jitter}|{self.seed}"
+
+    def __call__(self, path: Path, seed: int) -> Pixels:
+        """See `Cut`."""
+        rng = np.random.default_rng(seed)
+        return random_crop(path, self.size, rng, zoom=2.0, enlarged=1.5, jitter=self.jitter)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CentreSquares:
+    """The largest squares in the middle, as students are judged on.
+
+    Attributes:
+        size: What their side is made, in pixels.
+    """
+
+    size: int
+
+    def text(self, photo_sha256: str, number: int) -> str:
+        """See `Cut`."""
+        return f"centre-1|{photo_sha256}|{self.size}|{number}"
+
+    def __call__(self, path: Path, seed: int) -> Pixels:
+        """See `Cut`; nothing in it is random."""
+        del seed
+        return centre_square(read_picture(path).rgb, self.size)
 
 
 class TeacherOutputs:
-    """Pairs of a crop and the teacher's picture of it.
+    """Pairs of a square of a photograph and the teacher's picture of it.
 
     Args:
-        teacher: From a crop (size, size, 3) uint8 to the same.
+        teacher: From (size, size, 3) uint8 to the same.
         teacher_sha256: Of the teacher; pictures of another one are never mixed in.
-        photos: Where crops are taken.
-        size: Side of a crop in pixels.
-        crops: Crops of each photograph.
-        jitter: Of their colours, see `random_crop`.
-        seed: Of the places of the crops.
+        photos: Where squares are cut.
+        cut: How.
+        each: How many of each photograph.
     """
 
     def __init__(
@@ -39,19 +102,16 @@ class TeacherOutputs:
         teacher_sha256: str,
         photos: PhotoSet,
         *,
-        size: int,
-        crops: int,
-        jitter: float,
-        seed: int,
+        cut: Cut,
+        each: int = 1,
     ) -> None:
         self.teacher = teacher
-        self._size = size
-        self._jitter = jitter
+        self._cut = cut
         self._folder = cache_folder("teacher-outputs") / teacher_sha256[:24]
         hashes = [sha256_of(path) for path in photos]
         self._entries = [
-            (path, self._key(digest, crop, seed))
-            for crop in range(crops)
+            (path, hashlib.sha256(cut.text(digest, number).encode()).hexdigest())
+            for number in range(each)
             for path, digest in zip(photos, hashes, strict=True)
         ]
 
@@ -67,21 +127,20 @@ class TeacherOutputs:
         return self._entries[index][1]
 
     def make(self, index: int) -> None:
-        """Stylise one crop and keep the pair.
+        """Stylise one square and keep the pair.
 
         Raises:
             ImageError: the photograph can't be decoded.
             OutputError: the cache can't be written.
         """
         path, key = self._entries[index]
-        rng = np.random.default_rng(int(key[:16], 16))
-        crop = random_crop(path, self._size, rng, zoom=2.0, enlarged=1.5, jitter=self._jitter)
-        pair = np.stack([crop, self.teacher(crop)])
+        square = self._cut(path, int(key[:16], 16))
+        pair = np.stack([square, self.teacher(square)])
         with atomic_file(self._file(key)) as draft, draft.open("wb") as stream:
             np.save(stream, pair, allow_pickle=False)
 
     def __getitem__(self, index: int) -> tuple[Pixels, Pixels]:
-        """A crop and its stylised picture, both (size, size, 3) uint8.
+        """A square and its stylised picture, both (size, size, 3) uint8.
 
         Raises:
             CorruptBundleError: the cached file is damaged.
@@ -92,13 +151,9 @@ class TeacherOutputs:
                 pair = np.lib.format.read_array(stream, allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
             raise _damaged(file) from error
-        if pair.dtype != np.uint8 or pair.shape != (2, self._size, self._size, 3):
+        if pair.dtype != np.uint8 or pair.shape != (2, self._cut.size, self._cut.size, 3):
             raise _damaged(file)
         return pair[0], pair[1]
-
-    def _key(self, photo_sha256: str, crop: int, seed: int) -> str:
-        text = f"{_CROPPING}|{photo_sha256}|{self._size}|{crop}|{self._jitter}|{seed}"
-        return hashlib.sha256(text.encode()).hexdigest()
 
     def _file(self, key: str) -> Path:
         return self._folder / f"{key[:32]}.npy"

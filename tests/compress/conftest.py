@@ -17,9 +17,10 @@ from nstc.compress.pruning_plan import make_plan
 from nstc.compress.quantization import quantize
 from nstc.compress.quantization_report import QuantizationReport
 from nstc.compress.survey import Survey
+from nstc.compress.teacher_outputs import RandomCrops, TeacherOutputs
 from nstc.compress.width_plans import least_scored
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
-from nstc.core.images import Picture, write_picture
+from nstc.core.images import Picture, Pixels, write_picture
 from nstc.core.manifest import Manifest, Style
 from nstc.core.photos import PhotoSet, photos_in
 from nstc.core.progress import Silent
@@ -56,6 +57,22 @@ def tiny_teacher() -> TransformerNet:
     network = TransformerNet((8, 8, 16), (8,), (8, 8))
     network.prepare_for_training()
     return network.eval()
+
+
+@pytest.fixture(scope="session")
+def crops_by() -> Callable[..., TeacherOutputs]:
+    """Crops of photographs with the pictures that a teacher, a function, makes of them."""
+
+    def make(
+        teacher: Callable[[Pixels], Pixels], photos: PhotoSet, size: int = 64
+    ) -> TeacherOutputs:
+        cut = RandomCrops(size=size, jitter=0, seed=0)
+        pairs = TeacherOutputs(teacher, teacher.__name__.ljust(24), photos, cut=cut)
+        for index in pairs.missing():
+            pairs.make(index)
+        return pairs
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -18,16 +18,10 @@ def negative(rgb: Pixels) -> Pixels:
 
 
 @pytest.fixture
-def outputs(photos: PhotoSet) -> Callable[[int], TeacherOutputs]:
-    def make(size: int) -> TeacherOutputs:
-        pairs = TeacherOutputs(
-            negative, "negative".ljust(24), photos, size=size, crops=1, jitter=0, seed=0
-        )
-        for index in pairs.missing():
-            pairs.make(index)
-        return pairs
-
-    return make
+def outputs(
+    crops_by: Callable[..., TeacherOutputs], photos: PhotoSet
+) -> Callable[[int], TeacherOutputs]:
+    return lambda size: crops_by(negative, photos, size)
 
 
 def test_a_batch_is_pairs_of_one_size(outputs: Callable[[int], TeacherOutputs]) -> None:

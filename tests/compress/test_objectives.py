@@ -59,23 +59,6 @@ class Framed(Scaled):
         return super().forward(images) + frame
 
 
-def pairs_of(
-    photos: PhotoSet, teacher: Callable[[Pixels], Pixels], recipe: DistillRecipe = RECIPE
-) -> TeacherOutputs:
-    pairs = TeacherOutputs(
-        teacher,
-        teacher.__name__.ljust(24),
-        photos,
-        size=recipe.size,
-        crops=1,
-        jitter=0,
-        seed=recipe.seed,
-    )
-    for index in pairs.missing():
-        pairs.make(index)
-    return pairs
-
-
 def same(rgb: Pixels) -> Pixels:
     return rgb
 
@@ -102,7 +85,7 @@ def perceptual(
         balance: RatioBalance | None = None,
     ) -> PerceptualObjective:
         own = TeacherLosses(vgg, grams or style_statistics.at(512))
-        return PerceptualObjective(network, [pairs], recipe, vgg, own, balance=balance)
+        return PerceptualObjective(network, [pairs], recipe, own, balance=balance)
 
     return make
 
@@ -112,19 +95,25 @@ def numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 class TestPixels:
-    def test_is_the_mean_distance_to_the_teachers_picture(self, photo: PhotoSet) -> None:
-        pairs = pairs_of(photo, negative)
+    def test_is_the_mean_distance_to_the_teachers_picture(
+        self, photo: PhotoSet, crops_by: Callable[..., TeacherOutputs]
+    ) -> None:
+        pairs = crops_by(negative, photo)
         x = images_to_tensor([pairs[0][0]])
         terms = PixelObjective(Scaled(1.0), [pairs], RECIPE, CPU)(0)
         assert numbers(terms) == pytest.approx({"pixel": float((2 * x - 1).abs().mean())})
 
-    def test_is_nothing_for_a_perfect_student(self, photos: PhotoSet) -> None:
-        terms = PixelObjective(Scaled(-1.0, 1.0), [pairs_of(photos, negative)], RECIPE, CPU)(3)
+    def test_is_nothing_for_a_perfect_student(
+        self, photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
+    ) -> None:
+        terms = PixelObjective(Scaled(-1.0, 1.0), [crops_by(negative, photos)], RECIPE, CPU)(3)
         assert numbers(terms) == pytest.approx({"pixel": 0}, abs=1e-6)
 
-    def test_a_step_draws_the_same_batch_whenever_it_is_made(self, photos: PhotoSet) -> None:
+    def test_a_step_draws_the_same_batch_whenever_it_is_made(
+        self, photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
+    ) -> None:
         recipe = dataclasses.replace(RECIPE, batch=1)
-        pairs = pairs_of(photos, negative)
+        pairs = crops_by(negative, photos)
         first, again = (PixelObjective(Scaled(0.5), [pairs], recipe, CPU) for _ in range(2))
         values = [numbers(first(step))["pixel"] for step in range(8)]
         assert [numbers(again(step))["pixel"] for step in reversed(range(8))] == values[::-1]
@@ -133,9 +122,12 @@ class TestPixels:
 
 class TestPerceptual:
     def test_has_eight_terms_and_a_perfect_student_only_the_teachers_own_aims(
-        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+        self,
+        photo: PhotoSet,
+        perceptual: Callable[..., PerceptualObjective],
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
-        terms = numbers(perceptual(Scaled(-1.0, 1.0), pairs_of(photo, negative))(0))
+        terms = numbers(perceptual(Scaled(-1.0, 1.0), crops_by(negative, photo))(0))
         own = {"style", "content", "range", "grid", "flicker"}
         assert set(terms) == {"pixel", "feature", "gram"} | own
         for name in ("pixel", "feature", "gram", "range"):
@@ -144,39 +136,50 @@ class TestPerceptual:
         assert terms["content"] > 0.1
 
     def test_the_teachers_own_aims_are_told_in_what_it_reaches_itself(
-        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+        self,
+        photo: PhotoSet,
+        perceptual: Callable[..., PerceptualObjective],
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
-        objective = perceptual(Scaled(-1.0, 1.0), pairs_of(photo, negative))
+        objective = perceptual(Scaled(-1.0, 1.0), crops_by(negative, photo))
         terms = numbers(objective(0))
         assert terms["style"] == pytest.approx(RECIPE.style_weight, rel=0.02)
         assert terms["content"] == pytest.approx(RECIPE.content_weight, rel=0.02)
 
-    def test_a_balance_is_shown_the_ratios_and_moves_the_weights(
-        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+    def test_a_balance_that_measures_moves_the_weights(
+        self,
+        photo: PhotoSet,
+        perceptual: Callable[..., PerceptualObjective],
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
-        pairs, network = pairs_of(photo, negative), Scaled(0.5)
+        pairs, network = crops_by(negative, photo), Scaled(0.5)
         plain = numbers(perceptual(network, pairs)(0))
-        weights, goals = {"style": 2.8, "content": 2.4, "flicker": 1.5}, [1.15, 1.1, 1.0]
-        given, expected = (RatioBalance(dict(zip(weights, goals, strict=True))) for _ in range(2))
-        moved = numbers(perceptual(network, pairs, balance=given)(0))
-        expected.measure({n: torch.tensor(plain[n] / weight) for n, weight in weights.items()})
-        factors = expected.factors()
+        ratios = {"style": 2.0, "content": 0.5, "flicker": 1.0}
+        balance = RatioBalance(dict.fromkeys(ratios, 1.0), lambda _turn: ratios)
+        moved = numbers(perceptual(network, pairs, balance=balance)(0))
+        factors = balance.factors()
         assert factors["style"] != pytest.approx(1, abs=1e-3)
         scaled = {name: plain[name] * factor for name, factor in factors.items()}
         assert moved == pytest.approx({**plain, **scaled})
 
     def test_content_is_measured_from_the_photograph_not_from_the_teacher(
-        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+        self,
+        photo: PhotoSet,
+        perceptual: Callable[..., PerceptualObjective],
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
-        terms = numbers(perceptual(Scaled(1.0), pairs_of(photo, negative))(0))
+        terms = numbers(perceptual(Scaled(1.0), crops_by(negative, photo))(0))
         assert terms["content"] == pytest.approx(0, abs=1e-5)
         assert terms["feature"] > 0.1
         assert terms["gram"] > 0.01
 
     def test_a_picture_out_of_range_costs_ten_times_its_square(
-        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+        self,
+        photo: PhotoSet,
+        perceptual: Callable[..., PerceptualObjective],
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
-        pairs, all_of_it = pairs_of(photo, same), dataclasses.replace(RECIPE, perceptual_size=64)
+        pairs, all_of_it = crops_by(same, photo), dataclasses.replace(RECIPE, perceptual_size=64)
         target = images_to_tensor([pairs[0][1]])
         terms = numbers(perceptual(Scaled(0.0, 1.5), pairs, all_of_it)(0))
         assert terms["range"] == pytest.approx(10 * 0.5**2)
@@ -190,8 +193,9 @@ class TestPerceptual:
         photo: PhotoSet,
         vgg: VggFeatures,
         perceptual: Callable[..., PerceptualObjective],
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
-        pairs, all_of_it = pairs_of(photo, same), dataclasses.replace(RECIPE, perceptual_size=64)
+        pairs, all_of_it = crops_by(same, photo), dataclasses.replace(RECIPE, perceptual_size=64)
         seen = vgg(images_to_tensor([pairs[0][0]]), STYLE_LAYERS)
         own = {name: gram_matrix(feature) for name, feature in seen.items()}
         doubled = {name: 2 * gram[0] for name, gram in own.items()}
@@ -214,8 +218,9 @@ class TestPerceptual:
         perceptual: Callable[..., PerceptualObjective],
         term: str,
         setting: str,
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
-        pairs, network = pairs_of(photo, negative), Scaled(0.5)
+        pairs, network = crops_by(negative, photo), Scaled(0.5)
         before = numbers(perceptual(network, pairs)(0))
         weight: dict[str, Any] = {setting: 3 * getattr(RECIPE, setting)}
         after = numbers(perceptual(network, pairs, dataclasses.replace(RECIPE, **weight))(0))
@@ -223,9 +228,12 @@ class TestPerceptual:
         assert after == pytest.approx({**before, term: 3 * before[term]}, rel=1e-5)
 
     def test_texture_weighs_nothing_unless_asked_for(
-        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+        self,
+        photo: PhotoSet,
+        perceptual: Callable[..., PerceptualObjective],
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
-        pairs, network = pairs_of(photo, negative), Scaled(0.5)
+        pairs, network = crops_by(negative, photo), Scaled(0.5)
         assert "texture" not in perceptual(network, pairs)(0)
         one, three = (dataclasses.replace(RECIPE, wasserstein_weight=w) for w in (1.0, 3.0))
         values = [numbers(perceptual(network, pairs, recipe)(0)) for recipe in (one, three)]
@@ -235,10 +243,14 @@ class TestPerceptual:
         assert perfect["texture"] == pytest.approx(0, abs=1e-3)
 
     def test_hints_weigh_in_both_stages(
-        self, photo: PhotoSet, vgg: VggFeatures, style_statistics: StyleStatistics
+        self,
+        photo: PhotoSet,
+        vgg: VggFeatures,
+        style_statistics: StyleStatistics,
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
         recipe = dataclasses.replace(RECIPE, hint_weight=2.0)
-        student, pairs = Student(8, [8]), pairs_of(photo, negative)
+        student, pairs = Student(8, [8]), crops_by(negative, photo)
         hints = FeatureHints(student, TransformerNet((8, 8, 8), (8,), (8, 8)))
         for adapter in hints.adapters:
             nn.init.zeros_(adapter.weight)
@@ -246,7 +258,7 @@ class TestPerceptual:
         own = TeacherLosses(vgg, style_statistics.at(512))
         for objective in (
             PixelObjective(student, [pairs], recipe, CPU, hints),
-            PerceptualObjective(student, [pairs], recipe, vgg, own, hints),
+            PerceptualObjective(student, [pairs], recipe, own, hints),
         ):
             # an adapter that gives nothing is at a distance of 1
             assert numbers(objective(0))["hint"] == pytest.approx(2, rel=1e-4)
@@ -256,6 +268,7 @@ class TestPerceptual:
         photo: PhotoSet,
         vgg: VggFeatures,
         style_statistics: StyleStatistics,
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
         seen: list[int] = []
         network = Scaled(0.5)
@@ -263,12 +276,12 @@ class TestPerceptual:
         recipe = dataclasses.replace(
             RECIPE, sizes=(64, 96), perceptual_size=72, steadiness_weight=0.0
         )
-        sets = [pairs_of(photo, negative, dataclasses.replace(RECIPE, size=s)) for s in (64, 96)]
+        sets = [crops_by(negative, photo, s) for s in (64, 96)]
         looked: list[int] = []
         handle = vgg.register_forward_pre_hook(lambda _m, i: looked.append(i[0].shape[-1]))
         try:
             own = TeacherLosses(vgg, style_statistics.at(512))
-            objective = PerceptualObjective(network, sets, recipe, vgg, own)
+            objective = PerceptualObjective(network, sets, recipe, own)
             for step in range(6):
                 objective(step)
         finally:
@@ -281,11 +294,12 @@ class TestPerceptual:
         photo: PhotoSet,
         vgg: VggFeatures,
         perceptual: Callable[..., PerceptualObjective],
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
         looked: list[int] = []
         handle = vgg.register_forward_hook(lambda *_: looked.append(1))
         try:
-            pairs = pairs_of(photo, negative)
+            pairs = crops_by(negative, photo)
             for names, looks in [
                 ((), 3),
                 (("feature",), 3),
@@ -304,10 +318,13 @@ class TestPerceptual:
             handle.remove()
 
     def test_vgg_looks_at_a_part_drawn_by_the_steps_number(
-        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+        self,
+        photo: PhotoSet,
+        perceptual: Callable[..., PerceptualObjective],
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
         recipe = dataclasses.replace(RECIPE, perceptual_size=32)
-        pairs, network = pairs_of(photo, negative), Scaled(0.5)
+        pairs, network = crops_by(negative, photo), Scaled(0.5)
         steps = (0, 1, 3)  # step 2 happens to draw the part of step 0
         values = [numbers(perceptual(network, pairs, recipe)(step)) for step in steps]
         assert numbers(perceptual(network, pairs, recipe)(1)) == values[1]
@@ -320,27 +337,34 @@ class TestPerceptual:
         photo: PhotoSet,
         vgg: VggFeatures,
         perceptual: Callable[..., PerceptualObjective],
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
         network = Scaled(0.5)
-        terms = perceptual(network, pairs_of(photo, negative))(0)
+        terms = perceptual(network, crops_by(negative, photo))(0)
         torch.stack(list(terms.values())).sum().backward()
         assert network.factor.grad is not None
         assert network.factor.grad != 0
         assert all(weight.grad is None for weight in vgg.parameters())
 
     def test_vgg_sees_what_is_painted_where_the_crop_goes_on(
-        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+        self,
+        photo: PhotoSet,
+        perceptual: Callable[..., PerceptualObjective],
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
-        pairs = pairs_of(photo, same)
+        pairs = crops_by(same, photo)
         framed = numbers(perceptual(Framed(1.0), pairs)(0))
         plain = numbers(perceptual(Scaled(1.0), pairs)(0))
         shown = ("pixel", "style", "content", "grid", "range")
         assert {n: framed[n] for n in shown} == pytest.approx({n: plain[n] for n in shown})
 
     def test_the_crop_by_itself_is_held_to_that(
-        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+        self,
+        photo: PhotoSet,
+        perceptual: Callable[..., PerceptualObjective],
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
-        pairs = pairs_of(photo, same)
+        pairs = crops_by(same, photo)
         objective = perceptual(Framed(1.0), pairs)
         framed = numbers(objective(0))["flicker"] * objective.own.change(pairs)
         plain = numbers(perceptual(Scaled(1.0), pairs)(0))["flicker"] * objective.own.change(pairs)
@@ -348,20 +372,26 @@ class TestPerceptual:
         assert framed - plain == pytest.approx(RECIPE.steadiness_weight * 0.25 * frame, rel=0.2)
 
     def test_crops_end_where_nothing_holds_what_is_painted_there(
-        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+        self,
+        photo: PhotoSet,
+        perceptual: Callable[..., PerceptualObjective],
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
         unsteady = dataclasses.replace(RECIPE, steadiness_weight=0.0)
-        pairs = pairs_of(photo, same)
+        pairs = crops_by(same, photo)
         framed = numbers(perceptual(Framed(1.0), pairs, unsteady)(0))
         assert framed["pixel"] > 0.01
 
     def test_a_student_normalises_by_the_crop_and_not_by_its_surroundings(
-        self, photos: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+        self,
+        photos: PhotoSet,
+        perceptual: Callable[..., PerceptualObjective],
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
         student, given = Student(8, [8]), []
         student.register_forward_pre_hook(lambda _m, inputs: given.append(inputs))
         recipe = dataclasses.replace(RECIPE, size=128, perceptual_size=None)
-        pairs = pairs_of(photos, same, recipe)
+        pairs = crops_by(same, photos, 128)
         perceptual(student, pairs, recipe)(0)
         (around, statistics), _changed = given
         margin = SURROUNDINGS
@@ -372,17 +402,23 @@ class TestPerceptual:
         assert torch.equal(around[:, :, margin - 1], around[:, :, margin + 1])
 
     def test_what_does_not_weigh_is_not_run(
-        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+        self,
+        photo: PhotoSet,
+        perceptual: Callable[..., PerceptualObjective],
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
         runs: list[int] = []
         network = Scaled(0.5)
         network.register_forward_hook(lambda *_: runs.append(1))
         recipe = dataclasses.replace(RECIPE, steadiness_weight=0.0)
-        assert "flicker" not in perceptual(network, pairs_of(photo, negative), recipe)(0)
+        assert "flicker" not in perceptual(network, crops_by(negative, photo), recipe)(0)
         assert len(runs) == 1
 
     def test_a_grid_is_weighed(
-        self, photo: PhotoSet, perceptual: Callable[..., PerceptualObjective]
+        self,
+        photo: PhotoSet,
+        perceptual: Callable[..., PerceptualObjective],
+        crops_by: Callable[..., TeacherOutputs],
     ) -> None:
         class Gridded(Scaled):
             def forward(self, x: Tensor) -> Tensor:
@@ -390,7 +426,7 @@ class TestPerceptual:
                 grid[:, :, ::4, ::4] = 0.2
                 return super().forward(x) + grid
 
-        pairs = pairs_of(photo, same)
+        pairs = crops_by(same, photo)
         plain = numbers(perceptual(Scaled(1.0), pairs)(0))["grid"]
         gridded = numbers(perceptual(Gridded(1.0), pairs)(0))["grid"]
         assert gridded > 10 * plain

@@ -37,6 +37,7 @@ TINY = Recipe(
         perceptual_size=64,
         batch=1,
         perceptual_batch=1,
+        balance=False,
     ),
     prune=PruneRecipe(ratio=0.5, steps=1),
     quantize=QuantizeRecipe(calibration_photos=1, calibration_size=64),

@@ -23,7 +23,7 @@ from nstc.models.complexity import count_macs, count_parameters
 from nstc.models.student import Student
 from nstc.models.transformer import TransformerNet
 
-FINE_TUNING = DistillRecipe(size=64, perceptual_size=32, batch=1, perceptual_batch=1)
+FINE_TUNING = DistillRecipe(size=64, perceptual_size=32, batch=1, perceptual_batch=1, balance=False)
 HALF = PruneRecipe(ratio=0.5, steps=3)
 
 Prune = Callable[..., Bundle]

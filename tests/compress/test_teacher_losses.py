@@ -1,7 +1,7 @@
 """What a teacher reaches itself."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import pytest
@@ -77,7 +77,7 @@ def test_a_teacher_that_copies_is_nothing_to_divide_by(
 
 
 def test_a_teacher_that_copies_changes_by_a_sensor_s_noise(
-    own: TeacherLosses, photos: PhotoSet
+    own: TeacherLosses, photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
 ) -> None:
     asked: list[int] = []
 
@@ -85,25 +85,22 @@ def test_a_teacher_that_copies_changes_by_a_sensor_s_noise(
         asked.append(1)
         return rgb
 
-    pairs = TeacherOutputs(copies, "copies".ljust(24), photos, size=64, crops=1, jitter=0, seed=0)
-    for index in pairs.missing():
-        pairs.make(index)
+    pairs = crops_by(copies, photos)
     asked.clear()
     found = own.change(pairs)
     assert found == pytest.approx(NOISE * math.sqrt(2 / math.pi), rel=0.1)
     assert own.change(pairs) == found
     assert len(asked) == len(pairs)
+    larger = crops_by(copies, photos, 96)
+    asked.clear()
+    own.change(larger)
+    assert len(asked) == len(larger)
 
 
 def test_one_that_never_changes_is_nothing_to_divide_by(
-    own: TeacherLosses, photos: PhotoSet
+    own: TeacherLosses, photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
 ) -> None:
-    pairs = TeacherOutputs(
-        np.zeros_like, "black".ljust(24), photos, size=64, crops=1, jitter=0, seed=0
-    )
-    for index in pairs.missing():
-        pairs.make(index)
-    assert own.change(pairs) == 0.002
+    assert own.change(crops_by(np.zeros_like, photos)) == 0.002
 
 
 def test_nothing_is_learned_through_a_look(own: TeacherLosses, pictures: Tensor) -> None:

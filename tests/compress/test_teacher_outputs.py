@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nstc.compress.teacher_outputs import TeacherOutputs
+from nstc.compress.teacher_outputs import CentreSquares, RandomCrops, TeacherOutputs
 from nstc.core.cache import cache_folder
 from nstc.core.errors import CorruptBundleError, ImageError, OutputError
 from nstc.core.images import Picture, Pixels, write_picture
@@ -28,9 +28,11 @@ class Negative:
 
 
 def outputs_of(photos: PhotoSet, teacher: Any = None, **settings: Any) -> TeacherOutputs:
-    given = {"size": 32, "crops": 1, "jitter": 0.0, "seed": 0, **settings}
-    sha256 = given.pop("sha256", "a" * 64)
-    return TeacherOutputs(teacher or Negative(), sha256, photos, **given)
+    each, sha256 = settings.pop("each", 1), settings.pop("sha256", "a" * 64)
+    cut = settings.pop("cut", None) or RandomCrops(
+        **{"size": 32, "jitter": 0.0, "seed": 0, **settings}
+    )
+    return TeacherOutputs(teacher or Negative(), sha256, photos, cut=cut, each=each)
 
 
 def made(photos: PhotoSet, teacher: Any = None, **settings: Any) -> TeacherOutputs:
@@ -74,7 +76,15 @@ def test_the_teacher_is_asked_once_whatever_runs_come_later(photos: PhotoSet) ->
 
 
 @pytest.mark.parametrize(
-    "other", [{"sha256": "b" * 64}, {"size": 40}, {"jitter": 0.3}, {"seed": 1}], ids=str
+    "other",
+    [
+        {"sha256": "b" * 64},
+        {"size": 40},
+        {"jitter": 0.3},
+        {"seed": 1},
+        {"cut": CentreSquares(size=32)},
+    ],
+    ids=str,
 )
 def test_pictures_of_other_settings_are_never_taken(
     photos: PhotoSet, other: dict[str, Any]
@@ -83,12 +93,25 @@ def test_pictures_of_other_settings_are_never_taken(
     assert outputs_of(photos, **other).missing() == [0, 1]
 
 
+def test_whole_photographs_are_cut_as_the_judge_cuts_them(photos: PhotoSet) -> None:
+    pairs = made(photos, cut=CentreSquares(size=48))
+    for index, square in enumerate(photos.squares(48)):
+        assert np.array_equal(pairs[index][0], square)
+        assert np.array_equal(pairs[index][1], 255 - square)
+
+
+def test_whole_photographs_of_another_size_are_others(photos: PhotoSet) -> None:
+    made(photos, cut=CentreSquares(size=48))
+    assert outputs_of(photos, cut=CentreSquares(size=48)).missing() == []
+    assert outputs_of(photos, cut=CentreSquares(size=56)).missing() == [0, 1]
+
+
 def test_more_crops_are_added_to_those_that_are_there(photos: PhotoSet) -> None:
     made(photos)
-    pairs = outputs_of(photos, crops=3)
+    pairs = outputs_of(photos, each=3)
     assert len(pairs) == 6
     assert pairs.missing() == [2, 3, 4, 5]
-    pairs = made(photos, crops=3)
+    pairs = made(photos, each=3)
     assert not np.array_equal(pairs[0][0], pairs[2][0])
 
 
