@@ -59,7 +59,11 @@ _JUDGED_SIZE = 512
 _JUDGED_PHOTOS = 64
 """At most so many of the photographs tell how the balance of what is judged stands."""
 
-_PIXELS, _PERCEPTUAL = "pixels", "perceptual"
+_PIXELS, _PERCEPTUAL, _ROUNDING = _STAGES = ("pixels", "perceptual", "rounding")
+
+_ROUNDING_RATE = 0.5
+"""Of the learning rate is enough for what only learns to be rounded."""
+
 _SHAPE = ("width", "blocks", "inner", "scale", "norm", "head", "finish")
 """Settings that change the shape whose name the recipe gives."""
 
@@ -221,25 +225,40 @@ class DistillationRun:
         Returns:
             The ranges that it has learned with, if the recipe is quantize-aware.
         """
-        if steps == 0:
+        aware = steps - round(steps * self.recipe.float_share) if self.recipe.quantize_aware else 0
+        balance = None
+        if steps > aware:
+            balance = self._learn(network, _PERCEPTUAL, steps - aware, rate)
+        if aware == 0:
             return None
-        twin = None
-        if self.recipe.quantize_aware:
-            twin = calibrated_twin(student_to_round(network), self.photos, self.progress)
-        painter = network if twin is None else twin
+        twin = calibrated_twin(student_to_round(network), self.photos, self.progress)
+        self._learn(twin, _ROUNDING, aware, rate * _ROUNDING_RATE, balance)
+        return twin.ranges()
+
+    def _learn(
+        self,
+        painter: nn.Module,
+        title: str,
+        steps: int,
+        rate: float,
+        before: RatioBalance | None = None,
+    ) -> RatioBalance | None:
+        """Train a student, or its integer twin, and give the balance that was found."""
         painter.to(best_device()).train()
-        hints = self._hints(network)
+        hints = self._hints(painter)
         balance = self._balance(painter)
+        if balance is not None and before is not None:
+            balance.restore(before.state())
         self._optimise(
             _learned(painter, hints),
             self.perceptual_objective(painter, hints, balance),
             Schedule(steps=steps, learning_rate=rate, method="muon"),
-            title=_PERCEPTUAL,
+            title=title,
             settings=dataclasses.asdict(self.recipe),
             balance=balance,
         )
         painter.cpu().eval()
-        return None if twin is None else twin.ranges()
+        return balance
 
     def perceptual_objective(
         self,
@@ -281,7 +300,7 @@ class DistillationRun:
 
     def forget_checkpoints(self) -> None:
         """Delete the checkpoints of all stages; the losses stay."""
-        for stage in (_PIXELS, _PERCEPTUAL):
+        for stage in _STAGES:
             forget(self.folder / stage)
 
     def _optimise(

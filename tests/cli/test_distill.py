@@ -34,6 +34,7 @@ IN_THE_RECIPE = [
     ("--flicker-goal", "1.5", "flicker_goal", 1.5),
     ("--steadiness-weight", "0.25", "steadiness_weight", 0.25),
     ("--quantize-aware", None, "quantize_aware", True),
+    ("--float-share", "0.5", "float_share", 0.5),
     ("--width", "48", "width", 48),
     ("--blocks", "3", "blocks", 3),
     ("--pixel-steps", "11", "pixel_steps", 11),

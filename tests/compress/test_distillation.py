@@ -1,6 +1,7 @@
 """Distillation of a tiny teacher into a tiny student."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from nstc.compress import quantize_aware
 from nstc.compress.checkpoint import CHECKPOINT_FILE
 from nstc.compress.distillation import fresh_student
 from nstc.compress.optimisation import LOSSES_FILE
+from nstc.compress.ratio_balance import RatioBalance
 from nstc.core.bundle import STYLE_FILE, Bundle
 from nstc.core.errors import (
     DivergedError,
@@ -23,7 +26,7 @@ from nstc.core.errors import (
 from nstc.core.files import sha256_of
 from nstc.core.manifest import Style
 from nstc.core.photos import PhotoSet
-from nstc.core.recipe import DistillRecipe
+from nstc.core.recipe import DistillRecipe, QuantizeRecipe
 from nstc.models.architectures import load, style_of
 from nstc.models.transformer import TransformerNet
 
@@ -36,6 +39,7 @@ TINY = DistillRecipe(
     perceptual_size=32,
     batch=1,
     perceptual_batch=1,
+    balance=False,
 )
 
 Distill = Callable[..., Bundle]
@@ -94,9 +98,44 @@ def test_the_losses_of_both_stages_stay_and_checkpoints_go(distilled: Bundle) ->
     assert [set(line) for line in pixels] == [{"step", "pixel"}] * 3
     assert [line["step"] for line in perceptual] == [0, 1, 2]
     terms = {"pixel", "style", "content", "grid", "range", "flicker"}
-    balanced = {"style x", "content x", "flicker x"}
-    assert set(perceptual[0]) == {"step", *terms, *balanced}
+    assert set(perceptual[0]) == {"step", *terms}
     assert checkpoints(distilled.path) == []
+
+
+class TestBalance:
+    def test_ratios_of_whole_photographs_move_the_weights(
+        self, distill_tiny: Distill, tmp_path: Path, recorder: type
+    ) -> None:
+        told = recorder()
+        made = distill_tiny(tmp_path / "small", balance=True, steps=1, progress=told)
+        assert [title for title, *_ in told.begun].count("teacher outputs") == 2
+        (line,) = losses(made.path, "perceptual")
+        for name in ("style", "content", "flicker"):
+            assert line[f"{name} x"] != 1
+            assert line[f"{name} ratio"] > 0
+
+    def test_rounding_goes_on_with_the_balance_that_was_found(
+        self, distill_tiny: Distill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        few = QuantizeRecipe(calibration_photos=1, calibration_size=96)
+        monkeypatch.setattr(quantize_aware, "CALIBRATION", few)
+        made = distill_tiny(
+            tmp_path / "small", balance=True, steps=2, quantize_aware=True, float_share=0.5
+        )
+        (before,), (after,) = (losses(made.path, stage) for stage in ("perceptual", "rounding"))
+        goals = {name: aim.goal for name, aim in TINY.aims.items()}
+        expected = RatioBalance(goals, lambda _turn: {n: after[f"{n} ratio"] for n in goals})
+        expected.restore(
+            {
+                "known": torch.tensor(
+                    [*(math.log(before[f"{n} x"]) for n in goals), *(1.0 for _ in goals)],
+                    dtype=torch.float64,
+                )
+            }
+        )
+        expected.measure(0)
+        for name, factor in expected.factors().items():
+            assert after[f"{name} x"] == pytest.approx(factor, rel=1e-3)
 
 
 def test_the_same_seed_gives_the_same_student_and_another_does_not(

@@ -30,6 +30,7 @@ TINY = DistillRecipe(
     perceptual_size=32,
     batch=1,
     perceptual_batch=1,
+    balance=False,
     quantize_aware=True,
 )
 
@@ -131,9 +132,34 @@ class TestWarmStart:
         told = recorder()
         made = distill_tiny(tmp_path / "warm", init=learned.path, progress=told)
         titles = {title for title, _, _ in told.begun}
-        assert titles - {"teacher outputs"} == {"calibrate", "perceptual"}
+        assert titles - {"teacher outputs"} == {"calibrate", "rounding"}
         assert made.manifest.history[-1].recipe["pixel_steps"] == 0
         assert learned_ranges(made) != learned_ranges(learned)
+
+    def test_learns_a_share_of_its_steps_in_float_first(
+        self, learned: Bundle, distill_tiny: Distill, tmp_path: Path, recorder: type
+    ) -> None:
+        told = recorder()
+        made = distill_tiny(
+            tmp_path / "warm", init=learned.path, steps=4, float_share=0.75, progress=told
+        )
+        steps = {title: total for title, total, _ in told.begun}
+        assert (steps["perceptual"], steps["rounding"]) == (3, 1)
+        assert learned_ranges(made) is not None
+
+    def test_interrupted_while_it_rounds_it_goes_on(
+        self, learned: Bundle, distill_tiny: Distill, tmp_path: Path, recorder: type
+    ) -> None:
+        settings = {"init": learned.path, "steps": 4, "float_share": 0.5}
+        whole = distill_tiny(tmp_path / "whole" / "warm", **settings)
+        output = tmp_path / "warm"
+        with pytest.raises(Interrupted):
+            distill_tiny(output, **settings, progress=recorder(ctrl_c_at=("rounding", 1)))
+        told = recorder()
+        resumed = distill_tiny(output, **settings, resume=True, progress=told)
+        assert ("perceptual", 2, 2) in told.begun
+        assert ("rounding", 2, 1) in told.begun
+        assert resumed.identity == whole.identity
 
     def test_in_float_leaves_the_ranges_behind(
         self, learned: Bundle, distill_tiny: Distill, tmp_path: Path
@@ -188,10 +214,10 @@ def test_an_interrupted_run_that_is_resumed_ends_as_one_that_was_not(
     learned: Bundle, distill_tiny: Distill, tmp_path: Path, recorder: type
 ) -> None:
     with pytest.raises(Interrupted, match="--resume"):
-        distill_tiny(tmp_path / "small", progress=recorder(ctrl_c_at=("perceptual", 2)))
+        distill_tiny(tmp_path / "small", progress=recorder(ctrl_c_at=("rounding", 2)))
     told = recorder()
     resumed = distill_tiny(tmp_path / "small", resume=True, progress=told)
-    assert ("perceptual", 3, 2) in told.begun
+    assert ("rounding", 3, 2) in told.begun
     assert resumed.identity == learned.identity
     assert learned_ranges(resumed) == learned_ranges(learned)
 

@@ -76,6 +76,7 @@ RANGES = {
     (DistillRecipe, "content_goal"): ((0.5, 1.1), (0, -1, math.inf, math.nan)),
     (DistillRecipe, "flicker_goal"): ((0.5, 1), (0, -1, math.inf, math.nan)),
     (DistillRecipe, "quantize_aware"): ((True, False), (1, None)),
+    (DistillRecipe, "float_share"): ((0, 0.75, 0.99), (-0.1, 1, math.nan)),
     (DistillRecipe, "seed"): SEED,
     (PruneRecipe, "ratio"): ((None, 0, 0.01, 0.99), (1, -0.5, math.nan)),
     (PruneRecipe, "speedup"): ((None, 1.01, 50), (1, 0.5, -2, math.inf, math.nan)),

@@ -197,6 +197,14 @@ def distill(
             show_default="no",
         ),
     ] = None,
+    float_share: Annotated[
+        float | None,
+        typer.Option(
+            "--float-share",
+            help="With --quantize-aware, the share of its steps before it rounds.",
+            show_default="0",
+        ),
+    ] = None,
     init: Annotated[
         str | None, typer.Option("--init", help="Bundle of a student to start from.")
     ] = None,
@@ -249,6 +257,7 @@ def distill(
         content_goal=content_goal,
         flicker_goal=flicker_goal,
         quantize_aware=quantize_aware,
+        float_share=float_share,
         seed=seed,
     )
     with Bar() as bar:

@@ -129,7 +129,7 @@ class DistillRecipe(Checked):
         batch: Crops a step of the first stage.
         perceptual_batch: Crops a step of the second, whose cost is VGG's.
         learning_rate: Peak of the first stage, of Adam.
-        perceptual_learning_rate: Peak of the second, of Muon.
+        perceptual_learning_rate: Peak of the second, of Muon; half of it where it rounds.
         pixel_weight: On the mean absolute difference to the teacher's picture.
         feature_weight: On the VGG feature distance to it.
         gram_weight: On the Gram distance to it.
@@ -152,6 +152,8 @@ class DistillRecipe(Checked):
         quantize_aware: Whether the second stage rounds as the integer file will, so that weights
             and the ranges of bytes learn to live with it. A student to start from goes straight to
             it. Fine-tuning after pruning does the same.
+        float_share: Of a stage that is quantize-aware, the share of its steps before it rounds,
+            which cost half as much.
         seed: Of all randomness.
     """
 
@@ -190,6 +192,7 @@ class DistillRecipe(Checked):
     content_goal: float = positive(1.10)
     flicker_goal: float = positive(1.0)
     quantize_aware: bool = flag(default=False)
+    float_share: float = within(0, 0.99, 0.0)
     seed: int = within(0, 2**63 - 1, 0)
 
     def __post_init__(self) -> None:
