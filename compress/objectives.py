@@ -72,8 +72,8 @@ class PerceptualObjective:
     """Pixels, VGG features and Gram matrices of the teacher's picture, and the teacher's own aims.
 
     The teacher's own aims are the style loss against the painting and the content loss against
-    the photograph: a student that only copies inherits the teacher's errors beside its own. They
-    and steadiness are told in what the teacher reaches, as a student is judged.
+    the photograph: a student that only copies inherits the teacher's errors beside its own. They,
+    steadiness and the grid are told in what the teacher reaches, as a student is judged.
 
     The zeros that convolutions are padded with tell a student where a picture ends, and there it
     would paint, as a frame, the strokes that a style loss misses elsewhere. So VGG is shown what
@@ -122,10 +122,9 @@ class PerceptualObjective:
         outputs = outputs[part]
         with mixed_precision(self.own.device):
             seen = self.own.vgg(outputs, STYLE_LAYERS)
-        grid = checkerboard_energy(outputs, self.grid_period).mean()
         return {
             "pixel": recipe.pixel_weight * (outputs.float() - targets[part]).abs().mean(),
-            "grid": recipe.checkerboard_weight * grid,
+            "grid": recipe.checkerboard_weight * self._grid(outputs),
             "range": 10 * (outputs - outputs.clamp(0, 1)).float().square().mean(),
             **self._terms_of_teacher(seen, targets[part], step),
             **self._weighted({**self._aims(seen, drawn, part), **steady}),
@@ -140,6 +139,11 @@ class PerceptualObjective:
         axes = SHAKES[int(rng.integers(len(SHAKES)))]
         change = unsteadiness(self.network, photographs, outputs, axes, rng)
         return {"flicker": change.mean() / self.own.change(self.batches.sets[0])}
+
+    def _grid(self, outputs: Tensor) -> Tensor:
+        """The energy of a grid with the student's period, over that of the teacher's pictures."""
+        teachers = self.own.grid(self.batches.sets[0], self.grid_period)
+        return checkerboard_energy(outputs, self.grid_period).mean() / teachers
 
     def _terms_of_teacher(
         self, seen: Mapping[str, Tensor], targets: Tensor, step: int

@@ -1,4 +1,4 @@
-"""What a teacher itself reaches in style, content and steadiness: the units of its student."""
+"""What a teacher itself reaches in what its student is judged by: the units of that."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,6 +10,7 @@ from nstc.compress.optimisation import mixed_precision
 from nstc.compress.steadiness import SHAKES, unsteadiness
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.images import Pixels
+from nstc.models.functional import checkerboard_energy
 from nstc.models.perceptual import STYLE_LAYERS, ContentLoss, StyleLoss
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.models.vgg import VggFeatures
@@ -20,12 +21,16 @@ _LEAST_LOSS = 0.05
 _LEAST_CHANGE = 0.002
 """Of its pictures' values, likewise."""
 
-_SHAKEN_PAIRS = 16
-"""Of how many of its pictures its unsteadiness is the mean: each is painted once more."""
+_LEAST_GRID = 5e-6
+"""Of their checkerboard energy, a tenth of photographs' own."""
+
+_FEW = 16
+"""Of how many of its pictures its unsteadiness is the mean, each of which is painted once more, and
+its checkerboard energy."""
 
 
 class TeacherLosses:
-    """Style and content losses of a teacher's pictures, each asked of VGG once, and their change.
+    """Style and content losses of a teacher's pictures, each asked of VGG once; change and grid.
 
     Args:
         vgg: The feature network; its device is where the work is done.
@@ -45,6 +50,7 @@ class TeacherLosses:
         self.content = ContentLoss()
         self._known: dict[str, tuple[float, float]] = {}
         self._changes: dict[str, float] = {}
+        self._grids: dict[tuple[str, int], float] = {}
 
     def of(
         self, names: Sequence[str], targets: Tensor, photographs: Mapping[str, Tensor]
@@ -78,7 +84,7 @@ class TeacherLosses:
         known_as = pairs.name(0)
         if known_as not in self._changes:
             found = []
-            for turn, index in enumerate(range(0, len(pairs), -(-len(pairs) // _SHAKEN_PAIRS))):
+            for turn, index in enumerate(_few_of(pairs)):
                 photograph, target = (images_to_tensor([pixels]) for pixels in pairs[index])
                 shake, rng = SHAKES[turn % len(SHAKES)], np.random.default_rng(index)
                 change = unsteadiness(_on_tensors(pairs.teacher), photograph, target, shake, rng)
@@ -86,11 +92,31 @@ class TeacherLosses:
             self._changes[known_as] = max(float(np.mean(found)), _LEAST_CHANGE)
         return self._changes[known_as]
 
+    def grid(self, pairs: TeacherOutputs, period: int) -> float:
+        """The checkerboard energy of its pictures, see `checkerboard_energy`; from 0.000005.
+
+        Args:
+            pairs: Some of them are looked at, once for all.
+            period: Of the grid, in pixels.
+        """
+        known_as = pairs.name(0), period
+        if known_as not in self._grids:
+            found = [
+                float(checkerboard_energy(images_to_tensor([pairs[index][1]]), period))
+                for index in _few_of(pairs)
+            ]
+            self._grids[known_as] = max(float(np.mean(found)), _LEAST_GRID)
+        return self._grids[known_as]
+
     def look(self, images: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
         """Features of images that nothing is learned through."""
         with torch.no_grad(), mixed_precision(self.device):
             found: Mapping[str, Tensor] = self.vgg(images, layers)
         return found
+
+
+def _few_of(pairs: TeacherOutputs) -> range:
+    return range(0, len(pairs), -(-len(pairs) // _FEW))
 
 
 def _on_tensors(teacher: Callable[[Pixels], Pixels]) -> Callable[[Tensor], Tensor]:

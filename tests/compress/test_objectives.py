@@ -429,6 +429,7 @@ class TestPerceptual:
         pairs = crops_by(same, photo)
         plain = numbers(perceptual(Scaled(1.0), pairs)(0))["grid"]
         gridded = numbers(perceptual(Gridded(1.0), pairs)(0))["grid"]
+        assert plain == pytest.approx(RECIPE.checkerboard_weight)  # in what the teacher has
         assert gridded > 10 * plain
         doubled = dataclasses.replace(RECIPE, checkerboard_weight=2 * RECIPE.checkerboard_weight)
         again = numbers(perceptual(Gridded(1.0), pairs, doubled)(0))["grid"]

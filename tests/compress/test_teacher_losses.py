@@ -13,9 +13,15 @@ from nstc.compress.teacher_losses import TeacherLosses
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
+from nstc.models.functional import checkerboard_energy
 from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
 from nstc.models.style import StyleStatistics
+from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
+
+
+def negative(rgb: Pixels) -> Pixels:
+    return 255 - rgb
 
 
 @pytest.fixture
@@ -101,6 +107,23 @@ def test_one_that_never_changes_is_nothing_to_divide_by(
     own: TeacherLosses, photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
 ) -> None:
     assert own.change(crops_by(np.zeros_like, photos)) == 0.002
+
+
+def test_a_teacher_that_copies_has_the_grid_of_its_photographs(
+    own: TeacherLosses, photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
+) -> None:
+    pairs = crops_by(negative, photos)
+    energies = [checkerboard_energy(images_to_tensor([target]), 4) for _, target in pairs]
+    assert own.grid(pairs, 4) == pytest.approx(float(torch.cat(energies).mean()))
+    assert own.grid(pairs, 8) != own.grid(pairs, 4)
+    larger = crops_by(negative, photos, 96)
+    assert own.grid(larger, 4) != own.grid(pairs, 4)
+
+
+def test_one_without_a_grid_is_nothing_to_divide_by(
+    own: TeacherLosses, photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
+) -> None:
+    assert own.grid(crops_by(np.zeros_like, photos), 4) == 5e-6
 
 
 def test_nothing_is_learned_through_a_look(own: TeacherLosses, pictures: Tensor) -> None:

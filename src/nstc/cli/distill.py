@@ -157,7 +157,7 @@ def distill(
         typer.Option(
             "--checkerboard-weight",
             help="Against a grid.",
-            show_default="500",
+            show_default="0.05",
         ),
     ] = None,
     steadiness_weight: Annotated[

@@ -140,7 +140,8 @@ class DistillRecipe(Checked):
         style_weight: On the style loss against the painting, over what the teacher reaches on the
             same picture.
         content_weight: On the content loss against the photograph, likewise.
-        checkerboard_weight: On the energy of a 4x4 grid in the second stage.
+        checkerboard_weight: On the energy of a grid with the period of the student's scale in the
+            second stage, over what the teacher's pictures have.
         steadiness_weight: On what the picture changes by beyond half a pixel of camera shake, a
             sensor's noise, and the end of the photograph, over what the teacher's changes by, in
             the second stage.
@@ -185,7 +186,7 @@ class DistillRecipe(Checked):
     hint_weight: float = at_least(0, 0.0)
     style_weight: float = at_least(0, 2.8)
     content_weight: float = at_least(0, 2.4)
-    checkerboard_weight: float = at_least(0, 500.0)
+    checkerboard_weight: float = at_least(0, 0.05)
     steadiness_weight: float = at_least(0, 1.5)
     balance: bool = flag(default=True)
     style_goal: float = positive(1.15)
