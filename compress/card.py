@@ -52,6 +52,9 @@ _FRONTIER: Final = f"""![speed and style]({FRONTIER_FILE})
 
 Beside students of other shapes, taught for a short time alike (`make explore`)."""
 
+_LAST_STEPS: Final = 3
+"""Of a history are shown at once: teaching, pruning, quantizing."""
+
 _INT8_FILES: Final = "model.int8*.onnx"
 
 _CURVES: Final = f"""![loss curves]({CURVES_FILE})
@@ -138,7 +141,7 @@ def card(manifest: Manifest, folder: Path | None = None) -> str:
         *_measurements(manifest.measurements),
         *([_FRONTIER] if _holds(folder, FRONTIER_FILE) else []),
         "## How it was made",
-        *[_step(step) for step in manifest.history],
+        *_history(manifest.history),
         *([_CURVES] if _holds(folder, CURVES_FILE) else []),
         "This card is generated from `manifest.json` and the graphs beside it.",
     ]
@@ -230,6 +233,15 @@ def _measurement(row: Any) -> str:
 def _number(value: float | None, digits: int) -> str:
     """A result's number; JSON has none for infinity, such as the PSNR of equal pictures."""
     return "∞" if value is None else f"{value:.{digits}f}"
+
+
+def _history(steps: Sequence[Step]) -> list[str]:
+    """The last steps, and folded away what came before them: students start from others."""
+    before = [_step(step) for step in steps[:-_LAST_STEPS]]
+    if before:
+        before = [f"<details><summary>Before that: {len(before)} steps</summary>", *before]
+        before.append("</details>")
+    return [*[_step(step) for step in steps[-_LAST_STEPS:]], *before]
 
 
 def _step(step: Step) -> str:

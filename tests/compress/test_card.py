@@ -177,6 +177,17 @@ class TestCard:
             "Recipe: ratio 0.25, steps 9.\n"
         ) in text
 
+    def test_folds_away_all_but_the_last_three_steps(self, bundle: Bundle) -> None:
+        steps = tuple(Step(verb=f"v{number}", recipe={"n": number}) for number in range(5))
+        of_three, of_five = (
+            card(dataclasses.replace(bundle.manifest, history=few)) for few in (steps[2:], steps)
+        )
+        assert "<details>" not in of_three
+        at = [of_five.index(f"### v{number}\n") for number in (2, 3, 4)]
+        folded = of_five.index("<details><summary>Before that: 2 steps</summary>\n\n### v0\n")
+        assert sorted(at) == at < [folded]
+        assert folded < of_five.index("### v1\n") < of_five.index("</details>")
+
     def test_says_which_int8_files_are_the_same_everywhere(self) -> None:
         shipped = open_bundle("zoo:starry-night")
         text = card(shipped.manifest, folder=shipped.path)
