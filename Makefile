@@ -7,6 +7,8 @@ READY := $(VENV)/.ready
 
 # For `make zoo-baseline`: why its numbers hold from now on.
 REASON ?=
+# What runs side by side prints one after another, where make can (4.0 and later).
+IN_ORDER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 ZOO_BASELINE := models/zoo/baseline.json
 TARGETS := cpu:1 cpu:2 mobile executorch web
 ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
@@ -27,7 +29,7 @@ demo: $(READY)  ## compress the shipped Starry Night network; ends with a table 
 	$(BIN)/nstc compress zoo:starry-night/teacher -o demo --preset quick
 
 test: $(READY)  ## everything CI runs: first, side by side, what keeps one core busy
-	$(MAKE) --no-print-directory -j2 --output-sync=target lint types imports test-base
+	$(MAKE) --no-print-directory -j2 $(IN_ORDER) lint types imports test-base
 	$(MAKE) --no-print-directory unit gate
 
 lint: $(READY)
