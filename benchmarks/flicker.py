@@ -7,13 +7,13 @@ transfer network", ACCV 2018, with a shift that is known in the place of an opti
 """
 
 import zlib
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from nstc.core.images import Pixels
-from nstc.runtime.session import Session
 
 NOISE_LEVELS: Final = 2.0
 """Standard deviation of the noise, of 255 levels."""
@@ -27,7 +27,7 @@ _SHIFTS: Final = ((0, 1), (1, 0), (1, 1))
 _PEAK: Final = 255
 
 
-def flicker(session: Session, photo: Pixels, clean: Pixels) -> float:
+def flicker(stylize: Callable[[Pixels], Pixels], photo: Pixels, clean: Pixels) -> float:
     """Mean absolute change of the picture over four small changes of the photograph.
 
     Three are shifts by half a pixel, down, right and both: the picture is compared with the clean
@@ -35,9 +35,9 @@ def flicker(session: Session, photo: Pixels, clean: Pixels) -> float:
     for the same photograph: the picture is compared with the clean one.
 
     Args:
-        session: Runs four times.
+        stylize: Called four times, from (H, W, 3) uint8 to the same.
         photo: (H, W, 3) uint8.
-        clean: What the session makes of it, (H, W, 3) uint8.
+        clean: What it makes of that, (H, W, 3) uint8.
 
     Returns:
         From 0 to 1, 1 being from black to white. A border of 8 pixels is left out, a quarter of
@@ -45,10 +45,10 @@ def flicker(session: Session, photo: Pixels, clean: Pixels) -> float:
     """
     target = clean.astype(np.float64)
     changes = [
-        _change(session.run(_as_pixels(_shifted(photo, axes))), _shifted(target, axes))
+        _change(stylize(_as_pixels(_shifted(photo, axes))), _shifted(target, axes))
         for axes in _SHIFTS
     ]
-    changes.append(_change(session.run(_noisy(photo)), target))
+    changes.append(_change(stylize(_noisy(photo)), target))
     return float(np.mean(changes))
 
 

@@ -166,7 +166,7 @@ class _Eye:
             pixels,
             {name: gram_matrix(found[name]) for name in STYLE_LAYERS},
             {name: found[name] for name in CONTENT_LAYERS},
-            flicker(session, photo, pixels) if shake else None,
+            flicker(session.run, photo, pixels) if shake else None,
         )
 
     def content(self, photo: Pixels) -> Mapping[str, Tensor]:

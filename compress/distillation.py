@@ -30,7 +30,7 @@ from nstc.compress.quantize_aware import calibrated_twin, student_to_round, writ
 from nstc.compress.ratio_balance import RatioBalance
 from nstc.compress.style_sources import StyleSource
 from nstc.compress.teacher_losses import TeacherLosses
-from nstc.compress.teacher_outputs import CentreSquares, RandomCrops, TeacherOutputs
+from nstc.compress.teacher_pictures import JUDGED_SIZE, TeacherPictures
 from nstc.compress.teacher_style import style_of_teacher
 from nstc.compress.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.core.bundle import (
@@ -40,7 +40,7 @@ from nstc.core.bundle import (
     new_bundle,
     open_bundle,
 )
-from nstc.core.errors import Interrupted, OptionError
+from nstc.core.errors import OptionError
 from nstc.core.files import sha256_of
 from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet
@@ -52,12 +52,6 @@ from nstc.models.student import Student
 from nstc.models.student_sizes import student_named
 from nstc.models.tensors import save_tensors
 from nstc.models.vgg import VggFeatures, load_vgg
-
-_JUDGED_SIZE = 512
-"""In pixels, of photographs and paintings: what students are judged at."""
-
-_JUDGED_PHOTOS = 64
-"""At most so many of the photographs tell how the balance of what is judged stands."""
 
 _PIXELS, _PERCEPTUAL, _ROUNDING = _STAGES = ("pixels", "perceptual", "rounding")
 
@@ -148,6 +142,7 @@ def distill(
     )
     if not resume:
         run.forget_checkpoints()
+    run.pictures.make()
     network = run.pixel_stage(started)
     ranges = run.perceptual_stage(network, steps=recipe.steps, rate=recipe.perceptual_learning_rate)
     architecture, contract = describe(network)
@@ -210,12 +205,19 @@ class DistillationRun:
         hints = self._hints(network)
         self._optimise(
             _learned(network, hints),
-            PixelObjective(network, self._pairs(), recipe, device, hints),
+            PixelObjective(network, self.pictures.crops, recipe, device, hints),
             Schedule(steps=recipe.pixel_steps, learning_rate=recipe.learning_rate),
             title=_PIXELS,
             settings={key: getattr(recipe, key) for key in _PIXEL_SETTINGS},
         )
         return fold(network.cpu())
+
+    @functools.cached_property
+    def pictures(self) -> TeacherPictures:
+        """What the teacher paints for the stages."""
+        return TeacherPictures(
+            teacher=self.teacher, photos=self.photos, recipe=self.recipe, progress=self.progress
+        )
 
     def perceptual_stage(
         self, network: nn.Module, *, steps: int, rate: float
@@ -225,28 +227,34 @@ class DistillationRun:
         Returns:
             The ranges that it has learned with, if the recipe is quantize-aware.
         """
-        aware = steps - round(steps * self.recipe.float_share) if self.recipe.quantize_aware else 0
+        if steps == 0:
+            return None
+        aware = 0
+        if self.recipe.quantize_aware:
+            aware = max(1, steps - round(steps * self.recipe.float_share))
         balance = None
         if steps > aware:
-            balance = self._learn(network, _PERCEPTUAL, steps - aware, rate)
+            balance = self._learn(network, network, _PERCEPTUAL, steps - aware, rate)
         if aware == 0:
             return None
-        twin = calibrated_twin(student_to_round(network), self.photos, self.progress)
-        self._learn(twin, _ROUNDING, aware, rate * _ROUNDING_RATE, balance)
+        student = student_to_round(network)
+        twin = calibrated_twin(student, self.photos, self.progress)
+        self._learn(twin, student, _ROUNDING, aware, rate * _ROUNDING_RATE, balance)
         return twin.ranges()
 
     def _learn(
         self,
         painter: nn.Module,
+        student: nn.Module,
         title: str,
         steps: int,
         rate: float,
         before: RatioBalance | None = None,
     ) -> RatioBalance | None:
-        """Train a student, or its integer twin, and give the balance that was found."""
+        """Train a student, by itself or through its twin, and give the balance that was found."""
         painter.to(best_device()).train()
-        hints = self._hints(painter)
-        balance = self._balance(painter)
+        hints = self._hints(student)
+        balance = self._balance(painter, seed=self.recipe.seed + _STAGES.index(title))
         if balance is not None and before is not None:
             balance.restore(before.state())
         self._optimise(
@@ -267,26 +275,20 @@ class DistillationRun:
         balance: RatioBalance | None = None,
     ) -> PerceptualObjective:
         """What the second stage minimises; the network must be where `features` are."""
-        return PerceptualObjective(network, self._pairs(), self.recipe, self._own, hints, balance)
+        return PerceptualObjective(
+            network, self.pictures.crops, self.recipe, self._own, hints, balance
+        )
 
     @functools.cached_property
     def _own(self) -> TeacherLosses:
-        return TeacherLosses(self.features, self.source.statistics.at(_JUDGED_SIZE))
+        return TeacherLosses(self.features, self.source.statistics.at(JUDGED_SIZE))
 
-    def _balance(self, network: nn.Module) -> RatioBalance | None:
-        """Where the recipe asks for one: of what has a weight."""
-        weighed = {name: aim.goal for name, aim in self.recipe.aims.items() if aim.weight > 0}
-        if not self.recipe.balance or len(weighed) < 2:
+    def _balance(self, network: nn.Module, seed: int) -> RatioBalance | None:
+        """Where the recipe asks for one."""
+        goals, judged = self.recipe.goals_in_balance, self.pictures.judged
+        if judged is None:
             return None
-        judged = self._made(
-            TeacherOutputs(
-                self.teacher.stylize,
-                self.teacher.key,
-                self.photos.take(_JUDGED_PHOTOS),
-                cut=CentreSquares(size=_JUDGED_SIZE),
-            )
-        )
-        return RatioBalance(weighed, JudgedRatios(network, judged, self._own, self.recipe.seed))
+        return RatioBalance(goals, JudgedRatios(network, judged, self._own, seed))
 
     def history_step(self, verb: str, **results: Any) -> Step:
         """What the manifest says of this run."""
@@ -344,41 +346,6 @@ class DistillationRun:
             )
         torch.manual_seed(self.recipe.seed)
         return FeatureHints(network, self.teacher.network)
-
-    def _pairs(self) -> list[TeacherOutputs]:
-        """Crops of each size with the teacher's pictures."""
-        recipe = self.recipe
-        return [
-            self._made(
-                TeacherOutputs(
-                    self.teacher.stylize,
-                    self.teacher.key,
-                    self.photos,
-                    cut=RandomCrops(size=size, jitter=recipe.color_jitter, seed=recipe.seed),
-                    each=recipe.crops,
-                )
-            )
-            for size in recipe.crop_sizes
-        ]
-
-    def _made(self, pairs: TeacherOutputs) -> TeacherOutputs:
-        """The pairs; those that are missing are made now."""
-        missing = pairs.missing()
-        if not missing:
-            return pairs
-        done = len(pairs) - len(missing)
-        self.progress.begin("teacher outputs", len(pairs), done)
-        try:
-            for index in missing:
-                pairs.make(index)
-                done += 1
-                self.progress.advance(done, {})
-        except KeyboardInterrupt as interrupt:
-            raise Interrupted(
-                f"stopped, {done} of {len(pairs)} pictures of the teacher are kept. "
-                "Run the same command again to go on."
-            ) from interrupt
-        return pairs
 
 
 def _learned(network: nn.Module, hints: FeatureHints | None) -> nn.Module:

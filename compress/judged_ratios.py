@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from nstc.compress.optimisation import mixed_precision
-from nstc.compress.steadiness import SHAKES, unsteadiness
+from nstc.benchmarks.flicker import flicker
 from nstc.compress.teacher_losses import TeacherLosses
-from nstc.compress.teacher_outputs import TeacherOutputs
+from nstc.compress.teacher_pictures import Judged
+from nstc.core.images import Pixels
 from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS
-from nstc.models.tensors import images_to_tensor
+from nstc.models.tensors import images_to_tensor, tensor_to_images
 
 
 class JudgedRatios:
@@ -19,38 +19,43 @@ class JudgedRatios:
 
     Args:
         network: The student, or its integer twin; where the feature network is.
-        pairs: Photographs of the size that it is judged at, and the teacher's pictures; all made.
+        judged: Photographs of the size that it is judged at, and the teacher's pictures.
         own: What the teacher reaches.
-        seed: Of the shakes.
+        seed: Of the order in which photographs take turns: folders are of one kind each.
     """
 
     def __init__(
-        self, network: nn.Module, pairs: TeacherOutputs, own: TeacherLosses, seed: int
+        self,
+        network: nn.Module,
+        judged: Judged,
+        own: TeacherLosses,
+        seed: int,
     ) -> None:
         self._network = network
-        self._pairs = pairs
+        self._judged = judged
         self._own = own
-        self._seed = seed
+        self._order = np.random.default_rng(seed).permutation(len(judged.pairs)).tolist()
 
     def __call__(self, turn: int) -> Mapping[str, float]:
         """The ratios on the photograph whose turn it is, by the names of `DistillRecipe.aims`."""
-        index = turn % len(self._pairs)
-        photograph, target = (
-            images_to_tensor([pixels]).to(self._own.device) for pixels in self._pairs[index]
+        index = self._order[turn % len(self._order)]
+        photograph, target = self._judged.pairs[index]
+        picture = self._paint(photograph)
+        seen, photographs, targets = (
+            images_to_tensor([pixels]).to(self._own.device)
+            for pixels in (picture, photograph, target)
         )
+        features = self._own.look(photographs, CONTENT_LAYERS)
+        looks = self._own.look(seen, STYLE_LAYERS)
+        style, content = self._own.of([self._judged.pairs.name(index)], targets, features)
+        return {
+            "style": float(self._own.style(looks) / style),
+            "content": float(self._own.content(looks, features) / content),
+            "flicker": flicker(self._paint, photograph, picture) / self._judged.flicker[index],
+        }
+
+    def _paint(self, rgb: Pixels) -> Pixels:
+        """In full precision, as the files that are judged."""
         with torch.no_grad():
-            with mixed_precision(self._own.device):
-                picture = self._network(photograph).clamp(0, 1)
-            features = self._own.look(photograph, CONTENT_LAYERS)
-            seen = self._own.look(picture, STYLE_LAYERS)
-            style, content = self._own.of([self._pairs.name(index)], target, features)
-            rng = np.random.default_rng((self._seed, 4, turn))
-            changes = [
-                unsteadiness(self._network, photograph, picture, axes, rng).mean()
-                for axes in SHAKES
-            ]
-            return {
-                "style": float(self._own.style(seen) / style),
-                "content": float(self._own.content(seen, features) / content),
-                "flicker": float(torch.stack(changes).mean()) / self._own.change(self._pairs),
-            }
+            picture = self._network(images_to_tensor([rgb]).to(self._own.device))
+        return tensor_to_images(picture)[0]

@@ -69,7 +69,7 @@ class PixelObjective:
 
 
 class PerceptualObjective:
-    """Pixels, VGG features and Gram matrices of the teacher's picture, and the teacher's own aims.
+    """The teacher's own aims, and its picture: pixels, and VGG features and Gram matrices if asked.
 
     The teacher's own aims are the style loss against the painting and the content loss against
     the photograph: a student that only copies inherits the teacher's errors beside its own. They,
@@ -137,7 +137,8 @@ class PerceptualObjective:
             return {}
         rng = np.random.default_rng((self.recipe.seed, 2, step))
         axes = SHAKES[int(rng.integers(len(SHAKES)))]
-        change = unsteadiness(self.network, photographs, outputs, axes, rng)
+        with mixed_precision(photographs.device):
+            change = unsteadiness(self.network, photographs, outputs, axes, rng)
         return {"flicker": change.mean() / self.own.change(self.batches.sets[0])}
 
     def _grid(self, outputs: Tensor) -> Tensor:
@@ -196,7 +197,7 @@ class PerceptualObjective:
         if self.balance is None:
             return terms
         factors = self.balance.factors()
-        return {name: factors[name] * term for name, term in terms.items()}
+        return {name: factors.get(name, 1.0) * term for name, term in terms.items()}
 
 
 def _painted(

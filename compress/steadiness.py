@@ -7,8 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nstc.compress.optimisation import mixed_precision
-
 NOISE = 2 / 255
 """Deviation of a sensor's noise, which is added to every changed photograph."""
 
@@ -47,9 +45,7 @@ def unsteadiness(
     """
     noise = torch.from_numpy(rng.normal(0, NOISE, tuple(photographs.shape)).astype(np.float32))
     changed = (shifted(photographs, axes) + noise.to(photographs.device)).clamp(0, 1)
-    with mixed_precision(photographs.device):
-        pictures = network(changed)
-    change: Tensor = pictures.float() - shifted(outputs.float(), axes)
+    change: Tensor = network(changed).float() - shifted(outputs.float(), axes)
     return change.abs()
 
 

@@ -83,11 +83,12 @@ class TeacherLosses:
         """
         known_as = pairs.name(0)
         if known_as not in self._changes:
-            found = []
-            for turn, index in enumerate(_few_of(pairs)):
+            few, found = _few_of(pairs), []
+            for turn in range(max(len(few), len(SHAKES))):
+                index, axes = few[turn % len(few)], SHAKES[turn % len(SHAKES)]
                 photograph, target = (images_to_tensor([pixels]) for pixels in pairs[index])
-                shake, rng = SHAKES[turn % len(SHAKES)], np.random.default_rng(index)
-                change = unsteadiness(_on_tensors(pairs.teacher), photograph, target, shake, rng)
+                rng = np.random.default_rng(index)
+                change = unsteadiness(_on_tensors(pairs.teacher), photograph, target, axes, rng)
                 found.append(float(change.mean()))
             self._changes[known_as] = max(float(np.mean(found)), _LEAST_CHANGE)
         return self._changes[known_as]

@@ -120,7 +120,7 @@ class TeacherOutputs:
 
     def missing(self) -> list[int]:
         """Indices of the pairs that are not in the cache yet."""
-        return [i for i, (_, key) in enumerate(self._entries) if not self._file(key).is_file()]
+        return [i for i, (_, key) in enumerate(self._entries) if not self._path(key).is_file()]
 
     def name(self, index: int) -> str:
         """What a pair is known by: its photograph, place and size, for this teacher."""
@@ -136,7 +136,7 @@ class TeacherOutputs:
         path, key = self._entries[index]
         square = self._cut(path, int(key[:16], 16))
         pair = np.stack([square, self.teacher(square)])
-        with atomic_file(self._file(key)) as draft, draft.open("wb") as stream:
+        with atomic_file(self._path(key)) as draft, draft.open("wb") as stream:
             np.save(stream, pair, allow_pickle=False)
 
     def __getitem__(self, index: int) -> tuple[Pixels, Pixels]:
@@ -145,7 +145,7 @@ class TeacherOutputs:
         Raises:
             CorruptBundleError: the cached file is damaged.
         """
-        file = self._file(self._entries[index][1])
+        file = self.file(index)
         try:
             with file.open("rb") as stream:
                 pair = np.lib.format.read_array(stream, allow_pickle=False)
@@ -155,8 +155,12 @@ class TeacherOutputs:
             raise _damaged(file)
         return pair[0], pair[1]
 
-    def _file(self, key: str) -> Path:
-        return self._folder / f"{key[:32]}.npy"
+    def file(self, index: int, ending: str = ".npy") -> Path:
+        """Where a pair is kept, or with another ending what else is known of it."""
+        return self._path(self._entries[index][1], ending)
+
+    def _path(self, key: str, ending: str = ".npy") -> Path:
+        return self._folder / f"{key[:32]}{ending}"
 
 
 def _damaged(file: Path) -> CorruptBundleError:

@@ -1,5 +1,6 @@
 """Distillation of a tiny teacher into a tiny student."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -10,11 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from nstc.compress import quantize_aware
+from nstc.compress import distillation, quantize_aware
 from nstc.compress.checkpoint import CHECKPOINT_FILE
 from nstc.compress.distillation import fresh_student
 from nstc.compress.optimisation import LOSSES_FILE
 from nstc.compress.ratio_balance import RatioBalance
+from nstc.compress.teachers import Teacher
 from nstc.core.bundle import STYLE_FILE, Bundle
 from nstc.core.errors import (
     DivergedError,
@@ -24,6 +26,7 @@ from nstc.core.errors import (
     TeacherError,
 )
 from nstc.core.files import sha256_of
+from nstc.core.images import Pixels
 from nstc.core.manifest import Style
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe, QuantizeRecipe
@@ -103,6 +106,44 @@ def test_the_losses_of_both_stages_stay_and_checkpoints_go(distilled: Bundle) ->
 
 
 class TestBalance:
+    @pytest.fixture
+    def of_one_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A teacher that takes crops of the recipe's size and nothing else."""
+        right = distillation.open_teacher
+
+        def opened(*arguments: Any) -> Teacher:
+            teacher = right(*arguments)
+
+            def stylize(rgb: Pixels) -> Pixels:
+                if rgb.shape != (64, 64, 3):
+                    raise OptionError("it takes pictures of 64x64 only.")
+                return teacher.stylize(rgb)
+
+            return dataclasses.replace(teacher, stylize=stylize)
+
+        monkeypatch.setattr(distillation, "open_teacher", opened)
+
+    @pytest.mark.usefixtures("of_one_size")
+    def test_a_teacher_of_one_size_is_refused_before_anything_is_learned(
+        self, distill_tiny: Distill, tmp_path: Path, recorder: type
+    ) -> None:
+        told = recorder()
+        with pytest.raises(OptionError, match=r"of 64x64 only\. .* give --no-balance"):
+            distill_tiny(tmp_path / "small", balance=True, progress=told)
+        assert {title for title, *_ in told.begun} == {"teacher outputs"}
+
+    @pytest.mark.usefixtures("of_one_size")
+    def test_without_a_balance_it_teaches(self, distill_tiny: Distill, tmp_path: Path) -> None:
+        assert distill_tiny(tmp_path / "small", balance=False, steps=1).identity
+
+    def test_ctrl_c_while_the_teacher_paints_for_it_loses_nothing(
+        self, distill_tiny: Distill, tmp_path: Path, recorder: type
+    ) -> None:
+        told = recorder(ctrl_c_at=("teacher flicker", 1))
+        with pytest.raises(Interrupted, match="Run the same command again"):
+            distill_tiny(tmp_path / "small", balance=True, progress=told)
+        assert not any(title == "pixels" for title, *_ in told.begun)
+
     def test_ratios_of_whole_photographs_move_the_weights(
         self, distill_tiny: Distill, tmp_path: Path, recorder: type
     ) -> None:

@@ -162,6 +162,20 @@ class TestPerceptual:
         scaled = {name: plain[name] * factor for name, factor in factors.items()}
         assert moved == pytest.approx({**plain, **scaled})
 
+    def test_a_balance_of_others_leaves_what_it_does_not_know(
+        self,
+        photo: PhotoSet,
+        perceptual: Callable[..., PerceptualObjective],
+        crops_by: Callable[..., TeacherOutputs],
+    ) -> None:
+        recipe = dataclasses.replace(RECIPE, content_weight=0.0)
+        ratios = {"style": 2.0, "flicker": 1.0}
+        balance = RatioBalance(dict.fromkeys(ratios, 1.0), lambda _turn: ratios)
+        pairs = crops_by(negative, photo)
+        terms = numbers(perceptual(Scaled(0.5), pairs, recipe, balance=balance)(0))
+        assert terms["content"] == 0
+        assert terms["style"] > 0
+
     def test_content_is_measured_from_the_photograph_not_from_the_teacher(
         self,
         photo: PhotoSet,

@@ -1,5 +1,6 @@
 """Quantize-aware distillation: what it leaves in a bundle, and what quantization makes of that."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -147,10 +148,20 @@ class TestWarmStart:
         assert (steps["perceptual"], steps["rounding"]) == (3, 1)
         assert learned_ranges(made) is not None
 
+    @pytest.mark.parametrize("steps", [1, 2])
+    def test_a_share_of_few_steps_leaves_one_to_round(
+        self, learned: Bundle, distill_tiny: Distill, tmp_path: Path, recorder: type, steps: int
+    ) -> None:
+        told = recorder()
+        distill_tiny(
+            tmp_path / "warm", init=learned.path, steps=steps, float_share=0.99, progress=told
+        )
+        assert {title: total for title, total, _ in told.begun}["rounding"] == 1
+
     def test_interrupted_while_it_rounds_it_goes_on(
         self, learned: Bundle, distill_tiny: Distill, tmp_path: Path, recorder: type
     ) -> None:
-        settings = {"init": learned.path, "steps": 4, "float_share": 0.5}
+        settings = {"init": learned.path, "steps": 4, "float_share": 0.5, "balance": True}
         whole = distill_tiny(tmp_path / "whole" / "warm", **settings)
         output = tmp_path / "warm"
         with pytest.raises(Interrupted):
@@ -160,6 +171,14 @@ class TestWarmStart:
         assert ("perceptual", 2, 2) in told.begun
         assert ("rounding", 2, 1) in told.begun
         assert resumed.identity == whole.identity
+
+    def test_hints_are_of_the_student_inside(
+        self, learned: Bundle, distill_tiny: Distill, tmp_path: Path
+    ) -> None:
+        made = distill_tiny(tmp_path / "warm", init=learned.path, steps=1, hint_weight=1.0)
+        (line,) = (tmp_path / "warm.training/rounding/losses.jsonl").read_text().splitlines()
+        assert json.loads(line)["hint"] > 0
+        assert learned_ranges(made) is not None
 
     def test_in_float_leaves_the_ranges_behind(
         self, learned: Bundle, distill_tiny: Distill, tmp_path: Path

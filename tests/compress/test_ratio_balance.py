@@ -70,8 +70,16 @@ def test_one_turn_moves_each_by_its_share_of_how_much_farther_it_is() -> None:
 
 def test_a_style_that_has_only_been_begun_moves_them_no_faster() -> None:
     far, farther = (after(1, always(ratio, 1.1, 1.0)).factors() for ratio in (4.0, 40.0))
-    assert far == farther
+    assert far == pytest.approx(farther)
     assert far["style"] == pytest.approx(math.exp(0.1 * 0.3))
+    assert far["content"] == far["flicker"] == pytest.approx(math.exp(-0.05 * 0.3))
+
+
+@pytest.mark.parametrize("found", [(3.8, 1.1, 1.0), (1.0, 3.0, 0.2), (1.3, 1.2, 0.9)])
+def test_the_factors_product_stays_one(found: tuple[float, float, float]) -> None:
+    factors = after(40, always(*found)).factors().values()
+    assert max(factors) > 1.2
+    assert math.prod(factors) == pytest.approx(1)
 
 
 def test_equally_far_from_all_goals_is_balanced() -> None:

@@ -38,7 +38,7 @@ class PruneRecipe(Checked):
         round_to: Widths left are multiples of this; "auto" for what multiply-accumulates are
             fastest with, by measuring.
         steps: Of fine-tuning in all, with the distillation's loss.
-        learning_rate: Peak while fine-tuning, of Muon.
+        learning_rate: Peak while fine-tuning, of Muon; half of it where it rounds.
         seed: Of all randomness.
     """
 

@@ -221,12 +221,18 @@ class DistillRecipe(Checked):
 
     @property
     def aims(self) -> Mapping[str, Aim]:
-        """What the second stage balances, by the names of its terms."""
+        """What a student is judged by, by the names of the second stage's terms."""
         return {
             "style": Aim(self.style_weight, self.style_goal),
             "content": Aim(self.content_weight, self.content_goal),
             "flicker": Aim(self.steadiness_weight, self.flicker_goal),
         }
+
+    @property
+    def goals_in_balance(self) -> Mapping[str, float]:
+        """Of what the second stage balances: two aims or more that have a weight, or none."""
+        goals = {name: aim.goal for name, aim in self.aims.items() if aim.weight > 0}
+        return goals if self.balance and len(goals) > 1 else {}
 
     @property
     def crop_sizes(self) -> tuple[int, ...]:

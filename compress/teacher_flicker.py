@@ -1,0 +1,54 @@
+"""How much each picture of a teacher flickers: four pictures more, asked for once."""
+
+import json
+from typing import Final
+
+from nstc.benchmarks.flicker import flicker
+from nstc.compress.teacher_outputs import TeacherOutputs
+from nstc.core.errors import CorruptBundleError
+from nstc.core.files import atomic_file
+
+_LEAST_FLICKER: Final = 0.002
+"""Of a teacher: pictures that never change are nothing to divide by."""
+
+
+class TeacherFlicker:
+    """How much each of a teacher's pictures flickers, kept on disk beside them.
+
+    Args:
+        pairs: Photographs and the pictures; those asked about must be made.
+    """
+
+    def __init__(self, pairs: TeacherOutputs) -> None:
+        self._pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def missing(self) -> list[int]:
+        """Indices of those that are not known yet."""
+        return [i for i in range(len(self)) if not self._pairs.file(i, ".flicker.json").is_file()]
+
+    def make(self, index: int) -> None:
+        """Ask the teacher for four more pictures, see `nstc.benchmarks.flicker`, and keep it.
+
+        Raises:
+            OutputError: the cache can't be written.
+        """
+        found = flicker(self._pairs.teacher, *self._pairs[index])
+        with atomic_file(self._pairs.file(index, ".flicker.json")) as draft:
+            draft.write_text(json.dumps(found), encoding="utf-8")
+
+    def __getitem__(self, index: int) -> float:
+        """From 0.002 to 1.
+
+        Raises:
+            CorruptBundleError: the cached file is damaged.
+        """
+        file = self._pairs.file(index, ".flicker.json")
+        try:
+            return max(float(json.loads(file.read_text(encoding="utf-8"))), _LEAST_FLICKER)
+        except (OSError, ValueError, TypeError) as error:
+            raise CorruptBundleError(
+                f"{file} in the cache is damaged: delete it and run again."
+            ) from error
