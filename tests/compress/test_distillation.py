@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from nstc.compress import distillation, quantize_aware
+from nstc.compress import distillation, quantize_aware, teacher_pictures
 from nstc.compress.checkpoint import CHECKPOINT_FILE
 from nstc.compress.distillation import fresh_student
 from nstc.compress.optimisation import LOSSES_FILE
@@ -106,6 +106,11 @@ def test_the_losses_of_both_stages_stay_and_checkpoints_go(distilled: Bundle) ->
 
 
 class TestBalance:
+    @pytest.fixture(autouse=True)
+    def judged_small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is judged at full size takes its time."""
+        monkeypatch.setattr(teacher_pictures, "JUDGED_SIZE", 96)
+
     @pytest.fixture
     def of_one_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A teacher that takes crops of the recipe's size and nothing else."""
