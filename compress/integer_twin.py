@@ -21,7 +21,15 @@ from torch.utils.hooks import RemovableHandle
 from nstc.compress.byte_tensors import INPUT, ByteTensor
 from nstc.compress.calibrators import Range, range_of_levels, scale_and_zero_point
 from nstc.compress.edges import LEVEL
-from nstc.compress.fake_quantization import Addend, added, damped, held, rounded, weight_scale
+from nstc.compress.fake_quantization import (
+    Addend,
+    added,
+    damped,
+    held,
+    rounded,
+    stored_bias,
+    weight_scale,
+)
 from nstc.models.student import Student
 
 _PIXELS: Final = -1
@@ -141,7 +149,7 @@ class IntegerTwin(nn.Module):
                     return numbers.sum_of(tensor, given[0], made - given[0])
                 unit = numbers.scales[tensor.reads[0]] * steps[tensor.module].reshape(1, -1, 1, 1)
                 if tensor.module in biases:
-                    made = made + rounded(biases[tensor.module].reshape(1, -1, 1, 1) / unit)
+                    made = made + stored_bias(biases[tensor.module].reshape(1, -1, 1, 1), unit)
                 return numbers.bytes_of(tensor.module, made, unit)
 
             if tensor.reads == (INPUT,):

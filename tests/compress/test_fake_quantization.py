@@ -1,9 +1,10 @@
 """Rounding that gradients pass through, against values worked by hand."""
 
+import numpy as np
 import pytest
 import torch
 
-from nstc.compress.fake_quantization import damped, held, rounded, weight_scale
+from nstc.compress.fake_quantization import damped, held, rounded, stored_bias, weight_scale
 
 STEP = 0.5
 
@@ -64,3 +65,20 @@ def test_each_filters_largest_weight_is_the_last_of_64_steps() -> None:
     torch.testing.assert_close(scale.flatten()[[0, 2]], torch.tensor([0.02, 0.01]))
     kept = rounded(weight / scale).flatten()
     assert kept.tolist() == [64, -1, 0, 0, -64, 2]
+
+
+def test_a_bias_that_is_a_tie_in_float32_alone_is_stored_as_the_quantizer_stores_it() -> None:
+    generator = torch.Generator().manual_seed(0)
+    bias = -torch.rand(100_000, generator=generator)
+    unit = 1e-4 * (1 + torch.rand(100_000, generator=generator))
+    expected = np.round(bias.double().numpy() / unit.double().numpy())
+    assert np.array_equal(stored_bias(bias, unit).numpy(), expected)
+    ties = np.round((bias / unit).numpy()) != expected
+    assert 3 < ties.sum() < 100
+
+
+def test_a_stored_bias_passes_gradients() -> None:
+    bias = torch.tensor([0.3, -0.7], requires_grad=True)
+    stored_bias(bias, torch.tensor(0.1)).sum().backward()
+    assert bias.grad is not None
+    assert bias.grad.tolist() == pytest.approx([10, 10])
