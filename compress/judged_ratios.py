@@ -10,7 +10,7 @@ from nstc.benchmarks.flicker import flicker
 from nstc.compress.teacher_losses import TeacherLosses
 from nstc.compress.teacher_pictures import Judged
 from nstc.core.images import Pixels
-from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS
+from nstc.models.perceptual import STYLE_LAYERS
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 
 
@@ -45,12 +45,12 @@ class JudgedRatios:
             images_to_tensor([pixels]).to(self._own.device)
             for pixels in (picture, photograph, target)
         )
-        features = self._own.look(photographs, CONTENT_LAYERS)
         looks = self._own.look(seen, STYLE_LAYERS)
-        style, content = self._own.of([self._judged.pairs.name(index)], targets, features)
+        name = self._judged.pairs.name(index)
+        style, content = self._own.ratios([name], looks, targets, photographs)
         return {
-            "style": float(self._own.style(looks) / style),
-            "content": float(self._own.content(looks, features) / content),
+            "style": float(style),
+            "content": float(content),
             "flicker": flicker(self._paint, photograph, picture) / self._judged.flicker[index],
         }
 

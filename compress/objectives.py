@@ -183,13 +183,9 @@ class PerceptualObjective:
         """Style and content loss, each over what the teacher reaches on the same pictures."""
         if self.recipe.style_weight == self.recipe.content_weight == 0:
             return {}
-        photographs = self.own.look(drawn.photographs[part], CONTENT_LAYERS)
         names = [f"{name} {part}" for name in drawn.names]
-        style, content = self.own.of(names, drawn.targets[part], photographs)
-        return {
-            "style": (self.own.style(seen) / style).mean(),
-            "content": (self.own.content(seen, photographs) / content).mean(),
-        }
+        style, content = self.own.ratios(names, seen, drawn.targets[part], drawn.photographs[part])
+        return {"style": style.mean(), "content": content.mean()}
 
     def _weighted(self, ratios: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         aims = self.recipe.aims

@@ -4,8 +4,7 @@ import json
 from typing import Final
 
 from nstc.benchmarks.flicker import flicker
-from nstc.compress.teacher_outputs import TeacherOutputs
-from nstc.core.errors import CorruptBundleError
+from nstc.compress.teacher_outputs import TeacherOutputs, damaged
 from nstc.core.files import atomic_file
 
 _LEAST_FLICKER: Final = 0.002
@@ -49,6 +48,4 @@ class TeacherFlicker:
         try:
             return max(float(json.loads(file.read_text(encoding="utf-8"))), _LEAST_FLICKER)
         except (OSError, ValueError, TypeError) as error:
-            raise CorruptBundleError(
-                f"{file} in the cache is damaged: delete it and run again."
-            ) from error
+            raise damaged(file) from error

@@ -11,7 +11,7 @@ from nstc.compress.steadiness import SHAKES, unsteadiness
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.images import Pixels
 from nstc.models.functional import checkerboard_energy
-from nstc.models.perceptual import STYLE_LAYERS, ContentLoss, StyleLoss
+from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.models.vgg import VggFeatures
 
@@ -74,6 +74,25 @@ class TeacherLosses:
         losses = torch.tensor([self._known[name] for name in names], device=self.device)
         style, content = losses.clamp_min(_LEAST_LOSS).unbind(1)
         return style, content
+
+    def ratios(
+        self,
+        names: Sequence[str],
+        seen: Mapping[str, Tensor],
+        targets: Tensor,
+        photographs: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """The style and the content loss (N,) of a student's pictures over those of `of`.
+
+        Args:
+            names: See `of`.
+            seen: Features of the student's pictures, of all style layers.
+            targets: See `of`.
+            photographs: What both were made of, (N, 3, H, W) in [0, 1].
+        """
+        features = self.look(photographs, CONTENT_LAYERS)
+        style, content = self.of(names, targets, features)
+        return self.style(seen) / style, self.content(seen, features) / content
 
     def change(self, pairs: TeacherOutputs) -> float:
         """How far its pictures change beyond what photographs do, see `unsteadiness`; from 0.002.

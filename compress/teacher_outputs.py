@@ -150,9 +150,9 @@ class TeacherOutputs:
             with file.open("rb") as stream:
                 pair = np.lib.format.read_array(stream, allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
-            raise _damaged(file) from error
+            raise damaged(file) from error
         if pair.dtype != np.uint8 or pair.shape != (2, self._cut.size, self._cut.size, 3):
-            raise _damaged(file)
+            raise damaged(file)
         return pair[0], pair[1]
 
     def file(self, index: int, ending: str = ".npy") -> Path:
@@ -163,5 +163,6 @@ class TeacherOutputs:
         return self._folder / f"{key[:32]}{ending}"
 
 
-def _damaged(file: Path) -> CorruptBundleError:
+def damaged(file: Path) -> CorruptBundleError:
+    """What to raise of a file in the cache."""
     return CorruptBundleError(f"{file} in the cache is damaged: delete it and run again.")
