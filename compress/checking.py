@@ -13,7 +13,7 @@ from nstc.core.errors import ExportMismatchError, NstcError, OptionError
 from nstc.core.images import Pixels, centre_square, read_picture
 from nstc.core.manifest import Contract
 from nstc.core.photos import sample_photos
-from nstc.models.any_size import AnySize, any_size
+from nstc.models.any_size import any_size
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.runtime.session import BACKENDS, Session
 
@@ -44,8 +44,8 @@ def eager_reference(network: nn.Module, contract: Contract) -> Reference:
     return painting_with(any_size(network, contract))
 
 
-def painting_with(whole: AnySize) -> Reference:
-    """A network that takes any size, where its weights are, as a function of 8-bit pictures."""
+def painting_with(whole: nn.Module) -> Reference:
+    """A network, where its weights are, as a function of 8-bit pictures of the sizes it takes."""
     device = next(whole.parameters()).device
 
     def stylise(rgb: Pixels) -> Pixels:

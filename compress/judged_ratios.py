@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from torch import nn
 
 from nstc.benchmarks.flicker import flicker
+from nstc.compress.checking import painting_with
 from nstc.compress.teacher_losses import TeacherLosses
 from nstc.compress.teacher_pictures import Judged
-from nstc.core.images import Pixels
 from nstc.models.perceptual import STYLE_LAYERS
-from nstc.models.tensors import images_to_tensor, tensor_to_images
+from nstc.models.tensors import images_to_tensor
 
 
 class JudgedRatios:
@@ -31,7 +30,7 @@ class JudgedRatios:
         own: TeacherLosses,
         seed: int,
     ) -> None:
-        self._network = network
+        self._paint = painting_with(network)  # in full precision, as the files that are judged
         self._judged = judged
         self._own = own
         self._order = np.random.default_rng(seed).permutation(len(judged.pairs)).tolist()
@@ -53,9 +52,3 @@ class JudgedRatios:
             "content": float(content),
             "flicker": flicker(self._paint, photograph, picture) / self._judged.flicker[index],
         }
-
-    def _paint(self, rgb: Pixels) -> Pixels:
-        """In full precision, as the files that are judged."""
-        with torch.no_grad():
-            picture = self._network(images_to_tensor([rgb]).to(self._own.device))
-        return tensor_to_images(picture)[0]

@@ -37,6 +37,10 @@ class Painter(nn.Module):
 
 
 class Photograph(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.zeros(()))  # which says where the network is
+
     def forward(self, images: Tensor) -> Tensor:
         return images
 
