@@ -47,6 +47,11 @@ class ByteTensor:
         """Whether two activations are added to make it."""
         return len(self.reads) > 1
 
+    @property
+    def has_relu(self) -> bool:
+        """Whether the bytes hold what a ReLU makes of it."""
+        return len(self.tensors) > 1
+
 
 def byte_tensors(student: Student, body: onnx.ModelProto) -> tuple[ByteTensor, ...]:
     """All of them, in the order in which they are made, the body's output last.
