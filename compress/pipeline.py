@@ -16,6 +16,7 @@ from nstc.benchmarks.bench import bench
 from nstc.benchmarks.budget import Budget
 from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.table import summary
+from nstc.benchmarks.targets import parse_target
 from nstc.compress.card import with_card
 from nstc.compress.comparison import write_comparison
 from nstc.compress.distillation import distill
@@ -118,10 +119,13 @@ def compress(
         progress: Told of every step.
 
     Raises:
+        OptionError: the recipe measures on a target that is not there; nothing is done.
         BudgetError: a stage breaks the budget; its bundle is kept, and nothing after it is done.
         NstcError: bad input, or an interrupted run; running again goes on.
     """
     progress = progress or Silent()
+    for target in recipe.bench.targets:
+        parse_target(target)  # one that is not there would be found out after hours
     learned, judged = split_photos(photos)
     stages = Stages(output, progress)
     source = _source_of(teacher, output, options, style=style, credit=credit, vgg=vgg)
