@@ -4,13 +4,17 @@ from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
 from nstc.compress.checking import Reference, painting_with, sample_picture
 from nstc.compress.integer_twin import IntegerTwin
 from nstc.core.errors import ExportMismatchError
 from nstc.core.images import Pixels
 from nstc.core.manifest import Contract
-from nstc.models.any_size import AnySize, StatisticsOfUnpadded
+from nstc.models.any_size import AnySize
+from nstc.models.tensors import tensor_to_images
+from nstc.runtime.channel_statistics import channel_statistics
 from nstc.runtime.session import Session
 
 LEAST_AGREEMENT: Final = 0.999
@@ -23,8 +27,23 @@ _SIZES: Final = ((128, 160), (67, 93), (256, 256))
 
 def twin_reference(twin: IntegerTwin, contract: Contract) -> Reference:
     """The training graph as a function of 8-bit pictures of any size."""
-    core = StatisticsOfUnpadded(twin)
+    core = _ExactStatistics(twin)
     return painting_with(AnySize(core, contract.size_multiple, contract.minimum_size).eval())
+
+
+class _ExactStatistics(nn.Module):
+    """A twin with the statistics that files find, which those summed in float32 are nearly."""
+
+    def __init__(self, twin: IntegerTwin) -> None:
+        super().__init__()
+        self.twin = twin
+
+    def forward(self, padded: Tensor, images: Tensor) -> Tensor:
+        """Of a picture (1, 3, H, W) of bytes over 255, and of itself padded."""
+        (picture,) = tensor_to_images(images)
+        statistics = torch.from_numpy(channel_statistics(picture))[None].to(padded.device)
+        painted: Tensor = self.twin(padded, statistics)
+        return painted
 
 
 def agreement(session: Session, reference: Reference, pictures: Iterable[Pixels]) -> float:

@@ -20,7 +20,7 @@ from torch.utils.hooks import RemovableHandle
 
 from nstc.compress.byte_tensors import INPUT, ByteTensor
 from nstc.compress.calibrators import Range, range_of_levels, scale_and_zero_point
-from nstc.compress.edges import LEVEL
+from nstc.compress.edges import HIGHEST_BYTE, LEVEL
 from nstc.compress.fake_quantization import (
     Addend,
     added,
@@ -30,7 +30,7 @@ from nstc.compress.fake_quantization import (
     stored_bias,
     weight_scale,
 )
-from nstc.models.student import Student
+from nstc.models.student import DEVIATION_FLOOR, Student, channel_statistics
 
 _PIXELS: Final = -1
 """The last of a student's activations are its picture's levels."""
@@ -78,7 +78,14 @@ class IntegerTwin(nn.Module):
         return self.student.scale
 
     def forward(self, images: Tensor, statistics: Tensor | None = None) -> Tensor:
-        """As the student's, in levels of 1/255; in float32 whatever is asked for around it."""
+        """As the student's, in levels of 1/255; in float32 whatever is asked for around it.
+
+        The picture is normalised on the scale of bytes, by the operations that the file has.
+        """
+        if statistics is None:
+            statistics = channel_statistics(images)
+        mean, deviation = statistics.unbind(dim=1)
+        floored = torch.stack([mean, deviation.clamp_min(DEVIATION_FLOOR)], dim=1)
         steps = {
             tensor.module: weight_scale(self._layer(tensor).get_parameter("weight"))
             for tensor in self.tensors
@@ -86,7 +93,7 @@ class IntegerTwin(nn.Module):
         }
         with torch.autocast(images.device.type, enabled=False), self._in_integers(steps):
             result: Tensor = functional_call(
-                self.student, self._integers(steps), (images, statistics)
+                self.student, self._integers(steps), (images * HIGHEST_BYTE, floored * HIGHEST_BYTE)
             )
         return result
 
@@ -137,7 +144,7 @@ class IntegerTwin(nn.Module):
             layer = self._layer(tensor)
 
             def before(_layer: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-                return (numbers.bytes_of(INPUT, given[0], 1.0), *given[1:])
+                return (numbers.bytes_of_picture(given[0]), *given[1:])
 
             def after(
                 _layer: nn.Module,
@@ -170,7 +177,11 @@ class _Numbers:
         self._zero_points = zero_points
         self.scales: dict[str, Tensor] = {}
 
-    def bytes_of(self, name: str, numbers: Tensor, unit: Tensor | float) -> Tensor:
+    def bytes_of_picture(self, normalised: Tensor) -> Tensor:
+        """A normalised picture's bytes, divided by their scale as QuantizeLinear does."""
+        return held(normalised / self._scale(INPUT, normalised), self._zero_points[INPUT])
+
+    def bytes_of(self, name: str, numbers: Tensor, unit: Tensor) -> Tensor:
         """Numbers in a unit as a tensor's bytes; as the picture, if they are the last."""
         if name not in self._learned:  # the picture's clamp is left to whoever shows it
             return rounded(numbers * (unit / LEVEL)) * LEVEL

@@ -70,7 +70,7 @@ def padded_length(length: int, multiple: int, minimum: int) -> int:
 
 
 class StatisticsOfUnpadded(nn.Module):
-    """A student, or its like, with the statistics of the unpadded picture."""
+    """A student with the statistics of the unpadded picture."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

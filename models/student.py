@@ -174,7 +174,7 @@ def channel_statistics(images: Tensor) -> Tensor:
 def normalise(images: Tensor, statistics: Tensor) -> Tensor:
     """(N, 3, H, W) less the mean and over the deviation of (N, 2, 3) statistics."""
     mean, deviation = statistics[:, 0, :, None, None], statistics[:, 1, :, None, None]
-    return (images - mean) / deviation
+    return (images - mean) * deviation.reciprocal()
 
 
 def depth_to_space(x: Tensor, scale: int = SCALE) -> Tensor:

@@ -1,14 +1,17 @@
 """The graph that quantize-aware distillation learns through, beside what ONNX Runtime computes."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nstc.compress import quantize_aware
 from nstc.compress.agreement import LEAST_AGREEMENT, agreement, twin_reference
 from nstc.compress.calibrators import Range
 from nstc.compress.checking import eager_reference
@@ -23,6 +26,7 @@ from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import describe, load
 from nstc.models.blocks import KINDS
 from nstc.models.student import Student
+from nstc.runtime.channel_statistics import channel_statistics
 from nstc.runtime.onnx_session import OnnxSession
 
 SMALL = QuantizeRecipe(calibration_photos=2, calibration_size=96)
@@ -95,6 +99,51 @@ def test_ten_layers_of_a_shipped_student_do_not_make_more_of_a_byte(
     square = next(sample_photos().take(1).squares(256))
     seen = [square, *pictures()]
     assert agreement(session, twin_reference(twin, contract), seen) >= LEAST_AGREEMENT
+
+
+@pytest.mark.parametrize("level", [20, 133])
+def test_a_frequent_level_between_two_of_the_input_goes_where_the_file_puts_it(
+    level: int, photos: PhotoSet, tmp_path: Path
+) -> None:
+    """One in the last digit of a picture's mean would move half of it by a whole step."""
+    student = painter()
+    twin = calibrated_twin(student, photos, Silent(), SMALL)
+    _, contract = describe(student)
+    picture = np.random.default_rng(level).integers(0, 256, (300, 40, 3), dtype=np.uint8)
+    picture[::2] = level
+    mean, deviation = channel_statistics(picture)[:, 0]
+    normalised = (np.float32(level) - mean * np.float32(255)) / (deviation * np.float32(255))
+    # about where a step ends that is as wide as the one found
+    steps = np.floor(normalised / twin.found_scales[0].numpy()) + 0.5
+    for nudge in (-1, 0, 1):
+        tie = np.float32(normalised / steps)
+        scale = torch.from_numpy(np.array(tie + nudge * np.spacing(tie)))
+        twin.found_scales[0] = scale
+        session = integer_session(student, twin.ranges(), tmp_path)
+        found = session.run(picture).astype(int)
+        assert np.array_equal(found, twin_reference(twin, contract)(picture))
+
+
+def test_learning_starts_from_channels_that_bytes_hold_alike_well(
+    photos: PhotoSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = painter()
+    expand, project = student.blocks[0].expand[-1], student.blocks[0].project[0]
+    uneven = torch.logspace(-1.5, 1.5, expand.out_channels)
+    expand.weight.data *= uneven[:, None, None, None]
+    expand.bias.data *= uneven
+    project.weight.data /= uneven[:, None, None, None]
+
+    def rounding_error() -> float:
+        """In levels, root of the mean square."""
+        twin = calibrated_twin(copy.deepcopy(student), photos, Silent(), SMALL)
+        painted = twin_reference(twin, describe(student)[1])(pictures()[0])
+        exact = eager_reference(student, describe(student)[1])(pictures()[0])
+        return float(np.sqrt(np.mean((painted - exact.astype(float)) ** 2)))
+
+    equalised = rounding_error()
+    monkeypatch.setattr(quantize_aware, "equalise_channels", lambda *_: None)
+    assert equalised < 0.7 * rounding_error()
 
 
 def test_weights_biases_and_scales_learn(photos: PhotoSet) -> None:
