@@ -50,7 +50,7 @@ _QUALITY: Final = {
 
 _FRONTIER: Final = f"""![speed and style]({FRONTIER_FILE})
 
-Beside students of other shapes, taught for a short time alike (`make explore`)."""
+Beside the other students of the zoo, each against its own teacher."""
 
 _LAST_STEPS: Final = 3
 """Of a history are shown at once: teaching, pruning, quantizing."""

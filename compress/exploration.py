@@ -24,7 +24,7 @@ from nstc.compress.quantization import quantize
 from nstc.compress.stages import Stages
 from nstc.compress.teachers import open_teacher
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
-from nstc.core.errors import DivergedError, ExportMismatchError, OptionError, RecipeError
+from nstc.core.errors import DivergedError, ExportMismatchError, RecipeError
 from nstc.core.files import atomic_file
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
@@ -177,7 +177,7 @@ class _Asked:
         if row is None:
             row = self._measured(variant, student)
             with atomic_file(file) as draft:
-                content = {"name": variant.name, "inputs": inputs, "row": row}
+                content = {"inputs": inputs, "row": row}
                 text = json.dumps(content, indent=1)
                 draft.write_text(text, encoding="utf-8")
         return Outcome(name=variant.name, changes=variant.changes, row=row)
@@ -241,23 +241,6 @@ class _Asked:
         )
         row: Mapping[str, Any] = result.to_dict()["rows"][0]
         return row
-
-
-def outcomes_in(folder: Path) -> list[Outcome]:
-    """What an exploration left in its output folder, by name.
-
-    Raises:
-        OptionError: there is nothing of one, or it is of an nstc that kept no names.
-    """
-    contents = [
-        json.loads(file.read_text(encoding="utf-8"))
-        for file in sorted(folder.glob(f"*/{_OUTCOME_FILE}"))
-    ]
-    if not contents:
-        raise OptionError(f"no exploration in {folder}: give the output folder of one.")
-    if any("name" not in content for content in contents):
-        raise OptionError(f"the exploration in {folder} is of an older nstc: run it again.")
-    return [Outcome(name=c["name"], changes={}, row=c["row"]) for c in contents]
 
 
 def _variant(table: Mapping[str, Any], shared: Mapping[str, Any], path: Path) -> Variant:

@@ -10,6 +10,7 @@ from nstc.benchmarks.report.svg import LIGHT, plotting
 from nstc.benchmarks.wording import NONE, byte_count, count, fine, three_digits
 from nstc.core.errors import MissingExtraError
 from nstc.core.files import atomic_file
+from nstc.core.manifest import Manifest
 
 TABLE_FILE: Final = "report.md"
 PLOT_FILE: Final = "report.svg"
@@ -47,6 +48,17 @@ class Outcome:
     def speedup(self) -> float:
         """Times faster than the teacher, median over rounds."""
         return float(self.row["speedup"]["median"])
+
+
+def measured_last(manifest: Manifest, artifact: str) -> Outcome:
+    """A model's place by one of its files, on the photographs that judged it last.
+
+    Args:
+        manifest: Of the model.
+        artifact: Full name of a file that was measured.
+    """
+    row = [row for row in manifest.measurements if row["artifact"] == artifact][-1]
+    return Outcome(name=f"{manifest.name}, {artifact}", changes={}, row=row)
 
 
 def write_report(folder: Path, outcomes: Sequence[Outcome], compare: str, budget: str) -> None:

@@ -15,11 +15,16 @@ from typing import Final
 from PIL import Image
 
 from nstc.compress.comparison import write_comparison
-from nstc.compress.exploration_report import Outcome, shapes_table, write_frontier
+from nstc.compress.exploration_report import (
+    Outcome,
+    measured_last,
+    shapes_table,
+    write_frontier,
+)
 from nstc.compress.teachers import open_teacher
 from nstc.core.bundle import open_bundle
 from nstc.core.photos import PhotoSet, sample_photos
-from nstc.core.zoo import PREFIX, TEACHER, zoo_students
+from nstc.core.zoo import TEACHER, zoo_students
 from nstc.runtime.zoo_sheet import write_zoo_sheet
 
 SHOWN: Final = "astronaut"
@@ -49,12 +54,7 @@ def main() -> None:
 
 def _outcomes(artifact: str) -> list[Outcome]:
     """Of each student's file, what was measured last."""
-    found = []
-    for name in zoo_students():
-        rows = open_bundle(name).manifest.measurements
-        row = [row for row in rows if row["artifact"] == artifact][-1]
-        found.append(Outcome(name=f"{name.removeprefix(PREFIX)}, {artifact}", changes={}, row=row))
-    return found
+    return [measured_last(open_bundle(name).manifest, artifact) for name in zoo_students()]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Put a finished bundle into the zoo: `python scripts/ship.py BUNDLE STYLE {teacher,student}`.
 
 `--measured FILE` takes what `nstc bench BUNDLE --json FILE` found into the manifest and the card;
-given again, what other photographs found. `--frontier DIR` draws the student's place beside what
-`scripts/explore.py` found there.
+given again, what other photographs found. The card's plot has the student's place beside those of
+the zoo's others, as their manifests hold them: ship again those whose plot should have it too.
 
 What a shipped manifest says holds on every machine: paths of the one that made it are left out, and
 a teacher that ships is remembered by its zoo name. A preview and the card are made anew.
@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from nstc.compress.card import FRONTIER_FILE, card, measurements, write_preview
-from nstc.compress.exploration import outcomes_in
-from nstc.compress.exploration_report import Outcome, write_frontier
+from nstc.compress.exploration_report import measured_last, write_frontier
 from nstc.compress.exporting import ensure_artifact
 from nstc.compress.teachers import open_teacher
-from nstc.core.bundle import CARD_FILE, Bundle, open_bundle, revised_bundle
+from nstc.core.bundle import CARD_FILE, Bundle, artifact_name, open_bundle, revised_bundle
 from nstc.core.manifest import Origin
 from nstc.core.photos import sample_photos
-from nstc.core.zoo import STUDENT, TEACHER, zoo_folder, zoo_names
+from nstc.core.zoo import STUDENT, TEACHER, zoo_folder, zoo_names, zoo_students
 from nstc.runtime.session import open_session
 from nstc.runtime.verification import record
+
+_DEPLOYED = artifact_name("int8")
 
 
 def main() -> None:
@@ -37,7 +38,6 @@ def main() -> None:
     parser.add_argument(
         "--measured", type=Path, action="append", default=[], help="JSON that nstc bench wrote"
     )
-    parser.add_argument("--frontier", type=Path, help="output folder of an exploration of shapes")
     arguments = parser.parse_args()
     bundle = open_bundle(arguments.bundle)
     contents = [json.loads(file.read_text(encoding="utf-8")) for file in arguments.measured]
@@ -47,7 +47,6 @@ def main() -> None:
         arguments.style,
         arguments.role,
         measured or bundle.manifest.measurements,
-        arguments.frontier,
     )
     print(f"shipped {shipped.path}")
 
@@ -57,7 +56,6 @@ def ship(
     style: str,
     role: str,
     measured: tuple[Mapping[str, Any], ...],
-    frontier: Path | None,
 ) -> Bundle:
     """Copy a bundle into the zoo's folder of a style."""
     taught = bundle.manifest.teacher
@@ -75,9 +73,10 @@ def ship(
     teacher = [open_teacher(taught_by).stylize] if taught_by else []
     with revised_bundle(bundle, zoo_folder() / style / role, manifest) as draft:
         write_preview(draft, [*teacher, own], sample_photos())
-        if frontier is not None:
-            shown = Outcome(name=manifest.name, changes={}, row=measured[0])
-            write_frontier(draft / FRONTIER_FILE, outcomes_in(frontier), [shown])
+        if role == STUDENT and measured:
+            others = [open_bundle(name).manifest for name in zoo_students()]
+            beside = [measured_last(m, _DEPLOYED) for m in others if m.name != style]
+            write_frontier(draft / FRONTIER_FILE, beside, [measured_last(manifest, _DEPLOYED)])
         (draft / CARD_FILE).write_text(card(manifest, draft), encoding="utf-8")
     if role == STUDENT:
         record(zoo_folder() / style / role, trust=True)

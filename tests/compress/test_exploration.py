@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from nstc.compress import exploration
-from nstc.compress.exploration import explore, load_plan, outcomes_in
+from nstc.compress.exploration import explore, load_plan
 from nstc.compress.exploration_report import (
     Outcome,
+    measured_last,
     settings_table,
     shapes_table,
     write_frontier,
@@ -19,7 +20,9 @@ from nstc.compress.exploration_report import (
 )
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import NstcError, OptionError, RecipeError
+from nstc.core.manifest import Manifest
 from nstc.core.photos import PhotoSet
+from nstc.models.architectures import describe
 from nstc.models.student import Student
 from nstc.models.student_sizes import shape_named
 from nstc.models.transformer import TransformerNet
@@ -181,25 +184,22 @@ class TestFrontier:
         text = plot.read_text(encoding="utf-8")
         assert all(name in text for name in ("first", "second", "mine"))
 
-    def test_takes_what_an_exploration_left(self, tmp_path: Path) -> None:
-        for name, style in (("large 5", 1.3), ("tiny", 1.2)):
-            folder = tmp_path / name.replace(" ", "-")
-            folder.mkdir()
-            content = {"name": name, "inputs": "abc", "row": outcome(name, style).row}
-            (folder / "outcome.json").write_text(json.dumps(content), encoding="utf-8")
-        found = {o.name: o.quality("style_ratio") for o in outcomes_in(tmp_path)}
-        assert found == {"large 5": 1.3, "tiny": 1.2}
-
-    def test_a_folder_without_one_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(OptionError, match="no exploration in"):
-            outcomes_in(tmp_path)
-
-    def test_one_that_kept_no_names_is_refused(self, tmp_path: Path) -> None:
-        (tmp_path / "tiny").mkdir()
-        content = json.dumps({"inputs": "abc", "row": outcome("tiny", 1.2).row})
-        (tmp_path / "tiny" / "outcome.json").write_text(content, encoding="utf-8")
-        with pytest.raises(OptionError, match="older nstc: run it again"):
-            outcomes_in(tmp_path)
+    def test_a_models_place_is_by_the_photographs_that_judged_it_last(self) -> None:
+        rows = [
+            {**outcome("mine", style).row, "artifact": artifact}
+            for style in (1.2, 1.1)
+            for artifact in ("int8.onnx", "onnx")
+        ]
+        architecture, contract = describe(Student(8, [8]))
+        manifest = Manifest(
+            name="mine",
+            stage="quantized",
+            architecture=architecture,
+            contract=contract,
+            measurements=tuple(rows),
+        )
+        last = measured_last(manifest, "int8.onnx")
+        assert (last.name, last.quality("style_ratio")) == ("mine, int8.onnx", 1.1)
 
 
 @pytest.fixture
