@@ -135,4 +135,6 @@ def _over_the_largest(values: Tensor) -> Tensor:
     """(C, n) to (C,), not below `_LEAST`."""
     rank = max(1, int(_HELD * values.shape[1]))
     sizes = values.kthvalue(rank, dim=1).values
-    return (sizes / sizes.max().clamp_min(_LEAST)).clamp_min(_LEAST)
+    largest = sizes.max()
+    shares = sizes / torch.where(largest > 0, largest, 1.0)
+    return shares.clamp_min(_LEAST)

@@ -100,7 +100,7 @@ def normalised(nodes: Nodes, sizes: Sizes, statistics: str | None) -> str:
     """The bytes of the picture less the mean and over the deviation, float32 (1, H, W, 3).
 
     Rows are laid out flat, (1, H, 3W), because ONNX Runtime broadcasts over a last axis of three a
-    pixel at a time. Every operation is one of IEEE 754, whose result is the same on all machines.
+    pixel at a time. Every operation is one of IEEE 754, whose result is the same on all processors.
 
     Args:
         nodes: Where to add.
@@ -162,10 +162,11 @@ def _statistics(nodes: Nodes, rows: str, sizes: Sizes) -> str:
     """Mean and deviation of each colour, float32 (2, 3), as `ChannelHistogram` finds them.
 
     Sums of levels and of their squares are exact in whatever order they are added: in float32 as
-    long as they are below 2^24, by a product with ones, some ten times faster than by ONNX
-    Runtime's ReduceSum, and in float64 from there on. So every machine, number of threads and way
+    long as they are below 2^24, by a product with ones, several times faster than by ONNX
+    Runtime's ReduceSum, and in float64 from there on. So every processor, number of threads and way
     of cutting the picture has the same statistics: where a level that is frequent in a picture lies
-    on the border between two of the quantized input's, their last bit decides over all of it.
+    on the border between two of the quantized input's, their last bit decides over all of it (see
+    docs/adr/0010-a-pictures-statistics-are-exact.md).
     """
     count = _pixels(nodes, sizes)
     sums = _sums(nodes, rows, sizes, _ROWS_OF_LEVELS)
@@ -187,12 +188,15 @@ def _sums(nodes: Nodes, rows: str, sizes: Sizes, exact: int) -> str:
 
 
 def _rows_to_add(nodes: Nodes, sizes: Sizes, together: int) -> str:
-    """(1, K, H), ones for so many rows and zeros for the others, K times."""
-    if isinstance(sizes.height, int):
-        block = np.arange(sizes.height) // together
-        return nodes.constant([[block == each for each in np.unique(block)]], np.float32)
+    """(1, K, H), ones for so many rows and zeros for the others, K times.
+
+    Made when the graph runs, of a fixed size too: stored, they would outweigh a small network.
+    """
     zero, one, most = (nodes.constant(number) for number in (0, 1, together))
-    height = nodes.add("Squeeze", sizes.height)
+    if isinstance(sizes.height, int):
+        height = nodes.constant(sizes.height)
+    else:
+        height = nodes.add("Squeeze", sizes.height)
     block = nodes.add("Div", nodes.add("Range", zero, height, one), most)
     last = nodes.add("Div", nodes.add("Sub", height, one), most)
     each = nodes.add("Range", zero, nodes.add("Add", last, one), one)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nstc.benchmarks.bench import bench
+from nstc.benchmarks.targets import parse_target
 from nstc.compress.distillation import distill
 from nstc.compress.exploration_report import Outcome, write_report
 from nstc.compress.exporting import ensure_artifact
@@ -136,6 +137,8 @@ def explore(
         NstcError: bad input, or an interrupted run; running again goes on.
     """
     progress = progress or Silent()
+    for target in plan.variants[0].recipe.bench.targets:
+        parse_target(target)  # before anything is learned
     opened = open_teacher(teacher)
     if is_bundle(teacher) or str(teacher).startswith("zoo:"):
         ensure_artifact(teacher)

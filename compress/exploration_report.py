@@ -8,7 +8,7 @@ from typing import Any, Final
 from nstc.benchmarks.report.labels import Label, place_labels
 from nstc.benchmarks.report.svg import LIGHT, plotting
 from nstc.benchmarks.wording import NONE, byte_count, count, fine, three_digits
-from nstc.core.errors import MissingExtraError
+from nstc.core.errors import MissingExtraError, OptionError
 from nstc.core.files import atomic_file
 from nstc.core.manifest import Manifest
 
@@ -55,10 +55,18 @@ def measured_last(manifest: Manifest, artifact: str) -> Outcome:
 
     Args:
         manifest: Of the model.
-        artifact: Full name of a file that was measured.
+        artifact: Full name of the file.
+
+    Raises:
+        OptionError: it was not measured.
     """
-    row = [row for row in manifest.measurements if row["artifact"] == artifact][-1]
-    return Outcome(name=f"{manifest.name}, {artifact}", changes={}, row=row)
+    rows = [row for row in manifest.measurements if row["artifact"] == artifact]
+    if not rows:
+        raise OptionError(
+            f"{manifest.name} has no measurement of {artifact}: run nstc bench on it with --json, "
+            "and give scripts/ship.py the file with --measured."
+        )
+    return Outcome(name=f"{manifest.name}, {artifact}", changes={}, row=rows[-1])
 
 
 def write_report(folder: Path, outcomes: Sequence[Outcome], compare: str, budget: str) -> None:
@@ -151,7 +159,7 @@ def write_frontier(path: Path, outcomes: Sequence[Outcome], shipped: Sequence[Ou
 
     Args:
         path: An SVG file.
-        outcomes: Of an exploration of shapes, or of other files of the same models.
+        outcomes: Of other models, or of other files of the same.
         shipped: Of the models.
 
     Raises:

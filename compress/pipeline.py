@@ -119,13 +119,14 @@ def compress(
         progress: Told of every step.
 
     Raises:
-        OptionError: the recipe measures on a target that is not there; nothing is done.
+        OptionError: the recipe measures on a target that can't run here; nothing is done. Boards
+            and phones are not asked yet.
         BudgetError: a stage breaks the budget; its bundle is kept, and nothing after it is done.
         NstcError: bad input, or an interrupted run; running again goes on.
     """
     progress = progress or Silent()
     for target in recipe.bench.targets:
-        parse_target(target)  # one that is not there would be found out after hours
+        parse_target(target)  # one that can't run here would be found out after hours
     learned, judged = split_photos(photos)
     stages = Stages(output, progress)
     source = _source_of(teacher, output, options, style=style, credit=credit, vgg=vgg)

@@ -72,7 +72,7 @@ def padded_length(length: int, multiple: int, minimum: int) -> int:
 class StatisticsOfUnpadded(nn.Module):
     """A student with the statistics of the unpadded picture."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Student) -> None:
         super().__init__()
         self.network = network
 

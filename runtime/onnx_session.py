@@ -1,6 +1,6 @@
 """Graphs that nstc exported, run by ONNX Runtime."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +39,12 @@ CPU: Final = ("CPUExecutionProvider",)
 """Where graphs run unless another place is asked for."""
 
 
+_INTEGERS: Final = "int8"
+"""What names of artifacts begin with that compute with integers."""
+
+_IN_FULL: Final[Mapping[str, Mapping[str, str]]] = {"CUDAExecutionProvider": {"use_tf32": "0"}}
+"""Options of providers by which float32 is float32 in a product of matrices too."""
+
 STORED_WEIGHTS: Final = "weights-"
 """What names of artifacts begin with that store integers and compute in float."""
 STATISTICS_INPUT: Final = "stats"
@@ -52,6 +58,7 @@ def load_graph(
     profile: Path | None = None,
     *,
     weights_once: bool = False,
+    sums_exact: bool = False,
     arena: bool = True,
 ) -> Any:
     """An `onnxruntime.InferenceSession`.
@@ -64,6 +71,8 @@ def load_graph(
         weights_once: Whether weights stored as integers become floats when the graph is loaded,
             and not in every run anew. Of a graph that computes with integers it would make a float
             one.
+        sums_exact: Whether matrices are multiplied in full float32 where a provider would rather
+            cut the factors: an integer graph adds up the picture's squares so.
         arena: Whether memory of tensors is kept for the next run. Without it a run gives all back,
             and its peak follows from the picture's size alone.
 
@@ -81,7 +90,8 @@ def load_graph(
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
-    return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+    chosen = [(name, dict(_IN_FULL.get(name, {})) if sums_exact else {}) for name in providers]
+    return onnxruntime.InferenceSession(str(path), options, providers=chosen)
 
 
 def first_line(error: Exception) -> str:
@@ -123,6 +133,7 @@ class OnnxSession:
                 threads,
                 providers,
                 weights_once=artifact.startswith(STORED_WEIGHTS),
+                sums_exact=artifact.startswith(_INTEGERS),
                 arena=arena,
             )
         except ORT_ERRORS as error:

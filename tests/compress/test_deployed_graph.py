@@ -96,7 +96,7 @@ def test_each_colour_is_normalised_by_its_own_mean_and_deviation(
 
 
 @pytest.mark.parametrize("fixed", [False, True])
-@pytest.mark.parametrize("size", [*SIZES, (256, 40), (257, 40), (1300, 700)])
+@pytest.mark.parametrize("size", [*SIZES, (256, 40), (257, 40), (1300, 700), (65_537, 1)])
 def test_statistics_are_the_histograms_to_the_last_bit(
     space_to_depth_body: onnx.ModelProto, size: tuple[int, int], fixed: bool
 ) -> None:

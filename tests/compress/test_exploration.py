@@ -200,6 +200,8 @@ class TestFrontier:
         )
         last = measured_last(manifest, "int8.onnx")
         assert (last.name, last.quality("style_ratio")) == ("mine, int8.onnx", 1.1)
+        with pytest.raises(OptionError, match=r"mine has no measurement of pte: run nstc bench"):
+            measured_last(manifest, "pte")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from nstc.compress import quantization, quantize_aware
 from nstc.compress.agreement import LEAST_AGREEMENT
 from nstc.compress.pruning import prune
 from nstc.compress.quantization import quantize
-from nstc.compress.quantize_aware import learned_ranges
+from nstc.compress.quantize_aware import CALIBRATION, learned_ranges
 from nstc.core.bundle import QUANTIZATION_FILE, Bundle
 from nstc.core.errors import ExportMismatchError, Interrupted, OptionError
 from nstc.core.files import sha256_of
@@ -36,6 +36,10 @@ TINY = DistillRecipe(
 )
 
 Distill = Callable[..., Bundle]
+
+
+def test_learning_starts_from_finer_steps_than_quantizing_takes() -> None:
+    assert CALIBRATION.percentile < QuantizeRecipe().percentile
 
 
 @pytest.fixture(scope="module", autouse=True)

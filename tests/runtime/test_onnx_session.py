@@ -1,4 +1,5 @@
 import numpy as np
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -19,6 +20,23 @@ def test_the_float_graph_gets_planes_from_0_to_1(linear, tmp_path, pixels) -> No
     feed = session.prepare(pixels)
     assert (feed["x"].dtype, feed["x"].shape) == (np.float32, (1, 3, 37, 53))
     np.testing.assert_array_equal(session.run(pixels), pixels)
+
+
+@pytest.mark.parametrize(("artifact", "options"), [("int8.onnx", {"use_tf32": "0"}), ("onnx", {})])
+def test_integer_graphs_sum_squares_in_full_float32_on_a_gpu(
+    linear, tmp_path, monkeypatch, artifact, options
+) -> None:
+    opened = []
+    real = onnxruntime.InferenceSession
+
+    def on_cpu(path, settings, providers):
+        opened.extend(providers)
+        return real(path, settings, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", on_cpu)
+    providers = ("CUDAExecutionProvider", "CPUExecutionProvider")
+    OnnxSession(linear(tmp_path / "g.onnx", 1, 0), artifact, providers=providers)
+    assert opened == [("CUDAExecutionProvider", options), ("CPUExecutionProvider", {})]
 
 
 def test_float_output_beyond_the_range_is_clipped(linear, tmp_path) -> None:
