@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nstc.compress.byte_tensors import INPUT, ByteTensor
+from nstc.compress.watching import watched
 from nstc.core.images import Pixels
 from nstc.models.student import Student
 from nstc.models.tensors import images_to_tensor
@@ -107,27 +108,15 @@ def _channel_sizes(
     student: Student, tensors: Sequence[ByteTensor], pictures: Sequence[Pixels]
 ) -> Mapping[str, Tensor]:
     """How large each channel is, over the largest, (C,), by `ByteTensor.module`."""
-    held: dict[str, list[Tensor]] = {}
-    handles = []
-    for tensor in tensors:
-        if tensor.module == INPUT:
-            continue
-
-        def note(
-            _made_by: nn.Module, _given: object, made: Tensor, tensor: ByteTensor = tensor
-        ) -> None:
-            values = made.relu() if tensor.has_relu else made.abs()
-            some = values.transpose(0, 1).flatten(1)[:, ::_LOOKED_AT]
-            held.setdefault(tensor.module, []).append(some)
-
-        handles.append(student.get_submodule(tensor.module).register_forward_hook(note))
-    try:
-        with torch.no_grad():
-            for picture in pictures:
-                student(images_to_tensor([picture]))
-    finally:
-        for handle in handles:
-            handle.remove()
+    made = [tensor for tensor in tensors if tensor.module != INPUT]
+    modules = [student.get_submodule(tensor.module) for tensor in made]
+    held: dict[str, list[Tensor]] = {tensor.module: [] for tensor in made}
+    for picture in pictures:
+        with torch.no_grad(), watched(modules) as outputs:
+            student(images_to_tensor([picture]))
+        for tensor, output in zip(made, outputs, strict=True):
+            values = output.relu() if tensor.has_relu else output.abs()
+            held[tensor.module].append(values.transpose(0, 1).flatten(1)[:, ::_LOOKED_AT])
     return {name: _over_the_largest(torch.cat(parts, dim=1)) for name, parts in held.items()}
 
 

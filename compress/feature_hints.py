@@ -3,14 +3,15 @@
 Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nstc.compress.optimisation import mixed_precision
+from nstc.compress.watching import watched
 from nstc.core.errors import TeacherError
 from nstc.models.functional import feature_distance
 from nstc.models.student import Student
@@ -41,7 +42,7 @@ class FeatureHints(nn.Module):
         self._seen: list[Tensor] = []
         device, was_training = next(student.parameters()).device, student.training
         picture = torch.zeros(1, 3, _TRACED_SIZE, _TRACED_SIZE, device=device)
-        with torch.no_grad(), _watched(self._points[0]) as own, _watched(self._points[1]) as led:
+        with torch.no_grad(), watched(self._points[0]) as own, watched(self._points[1]) as led:
             student.eval()(picture)
             teacher.to(device)(picture)
         student.train(was_training)
@@ -52,7 +53,7 @@ class FeatureHints(nn.Module):
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Remember the features of the student's run inside."""
-        with _watched(self._points[0]) as seen:
+        with watched(self._points[0]) as seen:
             yield
         self._seen = seen
 
@@ -65,7 +66,7 @@ class FeatureHints(nn.Module):
         Returns:
             A scalar, 0 where the adapted features are the teacher's.
         """
-        with torch.no_grad(), mixed_precision(photographs.device), _watched(self._points[1]) as led:
+        with torch.no_grad(), mixed_precision(photographs.device), watched(self._points[1]) as led:
             self._teacher[0](photographs)
         terms = []
         for adapter, own, target in zip(self.adapters, self._seen, led, strict=True):
@@ -89,28 +90,3 @@ def _points(network: nn.Module) -> list[nn.Module]:
             "set it to 0."
         )
     return [blocks[(len(blocks) - 1) // 2], blocks[-1]]
-
-
-@contextmanager
-def _watched(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """The outputs of some modules, in their order, of the run inside."""
-    found: dict[int, Tensor] = {}
-    outputs: list[Tensor] = []
-    with ExitStack() as hooks:
-        for place, module in enumerate(modules):
-
-            def keep(_module: nn.Module, _inputs: object, output: Tensor, at: int = place) -> None:
-                found[at] = output
-
-            hooks.enter_context(_hook(module, keep))
-        yield outputs
-    outputs.extend(found[place] for place in range(len(modules)))
-
-
-@contextmanager
-def _hook(module: nn.Module, keep: Callable[..., None]) -> Iterator[None]:
-    handle = module.register_forward_hook(keep)
-    try:
-        yield
-    finally:
-        handle.remove()
