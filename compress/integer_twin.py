@@ -21,6 +21,7 @@ from torch.utils.hooks import RemovableHandle
 from nstc.compress.byte_tensors import INPUT, ByteTensor
 from nstc.compress.calibrators import Range, range_of_levels, scale_and_zero_point
 from nstc.compress.edges import HIGHEST_BYTE, LEVEL
+from nstc.compress.exact_sums import sums_of, with_exact_sums
 from nstc.compress.fake_quantization import (
     Addend,
     added,
@@ -48,7 +49,8 @@ class IntegerTwin(nn.Module):
     Args:
         student: In float; it learns through this, and is not changed otherwise.
         tensors: Its `byte_tensors`.
-        ranges: Of all of them but the last, by `ByteTensor.module`.
+        ranges: Of all of them but the last, by `ByteTensor.module`. Scales are always brought to
+            exact sums, see `nstc.compress.exact_sums`.
 
     Attributes:
         student: The student.
@@ -99,14 +101,22 @@ class IntegerTwin(nn.Module):
 
     def ranges(self) -> dict[str, Range]:
         """What the bytes of each activation hold, by `ByteTensor.module`."""
-        scales, zeros = self._scales().tolist(), self.zero_points.tolist()
-        return {
-            name: range_of_levels(scale, round(zero))
-            for name, scale, zero in zip(self._learned, scales, zeros, strict=True)
-        }
+        return self._ranges_of(self._scales())
 
     def _scales(self) -> Tensor:
-        return self.found_scales * self.log_factors.exp()
+        learned = self.found_scales * self.log_factors.exp()
+        if not torch.isfinite(learned).all():  # whoever learns says so
+            return learned
+        exact = with_exact_sums(self._ranges_of(learned), sums_of(self.tensors))
+        scales = [scale_and_zero_point(exact[name])[0] for name in self._learned]
+        return learned + (learned.new_tensor(scales) - learned).detach()
+
+    def _ranges_of(self, scales: Tensor) -> dict[str, Range]:
+        zeros = self.zero_points.tolist()
+        return {
+            name: range_of_levels(scale, round(zero))
+            for name, scale, zero in zip(self._learned, scales.tolist(), zeros, strict=True)
+        }
 
     def _layer(self, tensor: ByteTensor) -> nn.Module:
         return self.student.get_submodule(tensor.module)

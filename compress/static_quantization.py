@@ -15,6 +15,7 @@ from nstc.compress.bias_correction import correct_biases
 from nstc.compress.byte_tensors import byte_tensors
 from nstc.compress.calibration import Feeds, calibrate, counted, photographs
 from nstc.compress.calibrators import CALIBRATORS, Range
+from nstc.compress.exact_sums import sums_in, sums_of, with_exact_sums
 from nstc.compress.float_graphs import body_graph
 from nstc.compress.graph_index import GraphIndex
 from nstc.compress.integer_body import (
@@ -102,14 +103,12 @@ def quantized_as_learned(
         ranges: From `IntegerTwin.ranges`.
     """
     body = body_graph(student)
+    tensors = byte_tensors(student, body)
+    exact = with_exact_sums(ranges, sums_of(tensors))
     return integer_body(
         body,
         integer_form_of(student, contract, per_channel=True),
-        {
-            name: ranges.get(found.module, _PICTURE)
-            for found in byte_tensors(student, body)
-            for name in found.tensors
-        },
+        {name: exact.get(found.module, _PICTURE) for found in tensors for name in found.tensors},
     )
 
 
@@ -141,6 +140,8 @@ def quantized_statically(
         counted(feeds(), "calibrate", count, progress),
         CALIBRATORS[recipe.calibrator](recipe.percentile),
     )
+    if "Add" in form.operators:
+        ranges = with_exact_sums(ranges, sums_in(body))
     make = functools.partial(integer_body, body, form, ranges)
     islands: tuple[Island, ...] = ()
     if recipe.quality_budget is not None:

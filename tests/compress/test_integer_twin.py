@@ -196,3 +196,11 @@ def test_its_ranges_are_those_it_was_given(photos: PhotoSet) -> None:
     assert set(again.ranges()) == set(given)
     for name, found in again.ranges().items():
         assert found == pytest.approx(given[name], rel=1e-6), name
+
+
+def test_scales_that_are_no_numbers_reach_the_loss(photos: PhotoSet) -> None:
+    """Whoever learns looks at the loss, and says that it diverged."""
+    twin = calibrated_twin(painter(**SHAPES["separable"]), photos, Silent(), SMALL)
+    with torch.no_grad():
+        twin.log_factors.fill_(torch.nan)
+        assert torch.isnan(twin(torch.rand(1, 3, 64, 64))).any()

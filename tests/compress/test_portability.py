@@ -5,7 +5,13 @@ import onnx.parser
 import pytest
 from emulation.graphs import between_bytes
 
-from nstc.compress.portability import NEARLY, SAME_BYTES, float_operators, portability
+from nstc.compress.portability import (
+    NEARLY,
+    SAME_BUT_ON_ARM,
+    SAME_BYTES,
+    float_operators,
+    portability,
+)
 from nstc.core.bundle import open_bundle
 
 
@@ -46,6 +52,26 @@ def test_a_convolution_of_stored_integers_runs_on_integers() -> None:
     )
     left = float_operators(model)
     assert (left.in_front, left.inside) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("scales", "expected"),
+    [((0.75, 0.5, 1.0), SAME_BUT_ON_ARM), ((3.0, 2.0, 1.0), SAME_BYTES)],
+    ids=["sums between bytes", "whole sums"],
+)
+def test_sums_are_alike_everywhere_if_none_lies_between_bytes(
+    scales: tuple[float, float, float], expected: str
+) -> None:
+    one, other, total = scales
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 18]>
+        added (uint8[1, 2, h, w] a, uint8[1, 2, h, w] b) => (uint8[1, 2, h, w] sum)
+        <float one = {{{one}}}, float other = {{{other}}}, float both = {{{total}}},
+         uint8 zero = {{7}}>
+        {{ x = DequantizeLinear(a, one, zero)  y = DequantizeLinear(b, other, zero)
+           z = Add(x, y)  sum = QuantizeLinear(z, both, zero) }}"""
+    )
+    assert portability(model) == f"integer from end to end: {expected}"
 
 
 def test_normalisation_between_bytes_is_inside() -> None:

@@ -1,7 +1,7 @@
 """The same int8 files on other processors: x86 with AVX2 alone, and Arm, both emulated.
 
-`make test-emulated` runs it. What is integer from end to end should agree bit for bit, and does on
-x86; where float nodes remain in front, all but a few values must agree within one level.
+`make test-emulated` runs it, for every student of the zoo. Integers agree bit for bit, and so do
+the float nodes in front of them, which find the picture's statistics exactly.
 """
 
 import numpy as np
@@ -10,20 +10,19 @@ from emulation.graphs import FIXED_SIZE, pictures, write_graphs
 from emulation.machines import ARM, AVX2, THIS, Machine, Results, require
 
 from nstc.core.bundle import open_bundle
+from nstc.core.zoo import zoo_names
 
 pytestmark = pytest.mark.emulated
 
 OTHERS = (AVX2, ARM)
 
-ROUNDED_APART = "on Arm 8,410 of 161,856 bytes differ, by 4 levels at most, of noise the most"
-MOST_APART = 0.001
-"""Of the values, may differ by more than one level of 255 where float nodes remain."""
+STUDENTS = [name for name in zoo_names() if not name.endswith("/teacher")]
 
 
-@pytest.fixture(scope="module")
-def graphs(tmp_path_factory):
+@pytest.fixture(scope="module", params=STUDENTS)
+def graphs(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("graphs")
-    write_graphs(open_bundle("zoo:starry-night"), folder)
+    write_graphs(open_bundle(request.param), folder)
     return folder
 
 
@@ -52,16 +51,12 @@ def levels_apart(results: Results, others: Results, graph: str) -> np.ndarray:
     return np.concatenate(apart)
 
 
-@pytest.mark.parametrize(
-    "machine",
-    [AVX2, pytest.param(ARM, marks=pytest.mark.xfail(reason=ROUNDED_APART))],
-    ids=lambda machine: machine.name,
-)
+@pytest.mark.parametrize("machine", OTHERS, ids=lambda machine: machine.name)
 def test_integers_give_the_same_bytes(machine: Machine, run) -> None:
     ours, theirs = run(THIS), run(machine)
     assert len(ours["integers"]) == len(pictures())
     for picture, result in ours["integers"].items():
-        assert np.ptp(result) > 100, f"{picture} came out flat: nothing would be seen"
+        assert np.ptp(result) > 50, f"{picture} came out flat: nothing would be seen"
     apart = levels_apart(ours, theirs, "integers")
     tell(machine, "integers", apart)
     assert np.count_nonzero(apart) == 0
@@ -75,7 +70,7 @@ def test_shipped_files_give_the_same_picture(machine: Machine, graph: str, run) 
         assert result.shape[1:] == pictures()[picture].shape
     apart = levels_apart(ours, theirs, graph)
     tell(machine, graph, apart)
-    assert np.mean(apart > 1) <= MOST_APART
+    assert np.count_nonzero(apart) == 0
 
 
 def test_weights_of_eight_bits_would_be_caught(run) -> None:
