@@ -14,7 +14,7 @@ from nstc.benchmarks.subjects import Subject
 from nstc.core.bundle import WEIGHTS_FILE
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.images import Pixels
-from nstc.models.architectures import load
+from nstc.models.saturation import load_as_deployed
 from nstc.runtime.arrays import Array, checked, replicate_edges, to_unit_nchw, unit_to_pixels
 from nstc.runtime.onnx_session import OnnxSession, load_graph
 
@@ -66,7 +66,7 @@ class TorchSession:
         self.path: Path = subject.bundle.file(WEIGHTS_FILE)
         self._contract = subject.bundle.manifest.contract
         self._dtype, self._device = PRECISIONS[artifact], device
-        network = load(subject.bundle).to(device=device, dtype=self._dtype)
+        network = load_as_deployed(subject.bundle).to(device=device, dtype=self._dtype)
         self._network = network.to(memory_format=torch.channels_last)
 
     @property

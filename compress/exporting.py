@@ -30,6 +30,7 @@ from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent
 from nstc.models.architectures import load
+from nstc.models.saturation import load_as_deployed
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.artifact_cache import cached_artifact
 from nstc.runtime.check_vectors import read_check_vectors, write_check_vectors
@@ -107,7 +108,7 @@ def export(
     _refuse_bad_options(formats, static, output)
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
     chosen = _chosen(photos)
-    source = _Source(bundle, load(bundle), chosen, progress)
+    source = _Source(bundle, load_as_deployed(bundle), chosen, progress)
     if FOLDER in formats and output is not None:
         (written,) = source.files(("onnx",), None)
         return write_board_folder(bundle, output, lambda path: _write(path, written))
@@ -162,8 +163,24 @@ def ensure_artifact(model: str | Path | Bundle, artifact: str = "onnx") -> None:
         return
     target = cached_artifact(bundle, artifact)
     if not target.is_file():
-        source = _Source(bundle, load(bundle), _chosen(None), Silent())
+        source = _Source(bundle, load_as_deployed(bundle), _chosen(None), Silent())
         _write(target, next(f for f in source.files((form,), None) if f.artifact == artifact))
+
+
+def write_without_ranges(bundle: Bundle, target: Path) -> None:
+    """Write and check `model.onnx` of a bundle's weights alone, as if they had learned in float.
+
+    Args:
+        bundle: The bundle.
+        target: The file.
+
+    Raises:
+        ExportMismatchError: the file differs from the network; it was not kept.
+        OutputError: the place can't be written.
+    """
+    source = _Source(bundle, load(bundle), _chosen(None), Silent())
+    (file,) = source.files(("onnx",), None)
+    _write(target, file)
 
 
 @dataclass(frozen=True)
@@ -177,7 +194,7 @@ class _File:
 
 @dataclass(frozen=True)
 class _Source:
-    """What files are made from."""
+    """What files are made from; `network` is the bundle's as its float files compute it."""
 
     bundle: Bundle
     network: nn.Module
@@ -254,14 +271,15 @@ class _Source:
 
     def _executorch_int8(self) -> _File:
         artifact = _MADE[_CALIBRATED]
+        network, contract = load(self.bundle), self.bundle.manifest.contract
 
         def write(path: Path) -> None:
             calibrate = _calibration(self.photos, self.progress)
-            contract = self.bundle.manifest.contract
-            path.write_bytes(executorch_program(self.network, contract, calibrate))
+            path.write_bytes(executorch_program(network, contract, calibrate))
 
         def check(path: Path) -> None:
-            psnr_db = check_quantized(path, artifact, self.reference)
+            reference = eager_reference(network, contract)
+            psnr_db = check_quantized(path, artifact, reference)
             self.progress.note(f"{artifact_file(artifact)}: {psnr_db:.1f} dB to the float network")
 
         return _File(artifact, write, check)

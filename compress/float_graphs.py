@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from nstc.compress.edges import INPUT, OUTPUT
+from nstc.compress.graph_index import GraphIndex
 from nstc.core.manifest import Contract
 from nstc.models.any_size import AnySize, any_size, core_of, pad
 from nstc.models.student import Student, channel_statistics, normalise
@@ -100,7 +101,24 @@ def _exported(
     )
     if program is None:
         raise RuntimeError("torch.onnx.export(dynamo=True) gave no program")
-    return _without_traces(program.model_proto)
+    graph = program.model_proto
+    _drop_idle_relus(graph)
+    return _without_traces(graph)
+
+
+def _drop_idle_relus(model: onnx.ModelProto) -> None:
+    """Take away each ReLU whose input is held at zero or above: runtimes would compute it."""
+    index = GraphIndex(model)
+    for relu in index.nodes("Relu"):
+        clip = index.producers.get(relu.input[0])
+        if (
+            clip is not None
+            and clip.op_type == "Clip"
+            and index.only_reader(clip.output[0]) is relu
+            and index.is_constant(clip.input[1])
+            and index.value(clip.input[1]) >= 0
+        ):
+            index.bypass(relu)
 
 
 def _with_named_shape(model: onnx.ModelProto, shape: list[int | str]) -> onnx.ModelProto:

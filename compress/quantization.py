@@ -25,12 +25,12 @@ from nstc.compress.converted import (
 )
 from nstc.compress.deployed_graph import deployed_graph, edges_of
 from nstc.compress.edges import INPUT
-from nstc.compress.exporting import ensure_artifact
+from nstc.compress.exporting import ensure_artifact, write_without_ranges
 from nstc.compress.half_precision import in_half_precision
 from nstc.compress.mixed_precision import Island
 from nstc.compress.observation import Feed
 from nstc.compress.quantization_report import SPEED_SIZE, SPEED_THREADS, QuantizationReport
-from nstc.compress.quantize_aware import learned_ranges, student_to_round, twin_as_learned
+from nstc.compress.quantize_aware import student_to_round, twin_as_learned
 from nstc.compress.static_quantization import quantized_as_learned, quantized_body
 from nstc.compress.weight_storage import with_stored_weights
 from nstc.core.bundle import (
@@ -50,6 +50,7 @@ from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import load
+from nstc.models.saturation import learned_ranges, load_as_deployed
 from nstc.models.student import Student
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.artifact_cache import find_artifact
@@ -164,12 +165,11 @@ def quantize(
     refuse_unwritable_bundle(output)
     chosen = photos.take(recipe.calibration_photos)
     with tempfile.TemporaryDirectory(prefix="nstc.") as folder:
-        ensure_artifact(bundle)
         work = _Work(
             network=load(bundle),
             bundle=bundle,
             photos=chosen,
-            float_file=find_artifact(bundle, _FLOAT),
+            float_file=_float_file(bundle, recipe, Path(folder)),
             recipe=recipe,
             folder=Path(folder),
             progress=progress,
@@ -179,13 +179,31 @@ def quantize(
         report = _measured(work, written)
         manifest = _manifest(work, report, name)
         with revised_bundle(bundle, output, manifest) as draft:
-            for made in (work.float_file, work.file):
-                with atomic_file(draft / made.name) as target:
-                    target.write_bytes(made.read_bytes())
-            if recipe.recalibrate:
-                (draft / QUANTIZATION_FILE).unlink(missing_ok=True)
+            made = (work.float_file, work.file)
+            for file in made:
+                with atomic_file(draft / file.name) as target:
+                    target.write_bytes(file.read_bytes())
+            if _leaves_ranges_aside(bundle, recipe):
+                others = set(map(artifact_file, bundle.artifacts))
+                for outdated in (QUANTIZATION_FILE, *others - {made[0].name, made[1].name}):
+                    (draft / outdated).unlink()
             write_check_vectors(draft, [_FLOAT, report.artifact], read_check_vectors(bundle))
     return open_bundle(output), report
+
+
+def _leaves_ranges_aside(bundle: Bundle, recipe: QuantizeRecipe) -> bool:
+    """Whether weights that have learned with ranges are taken as if they had learned in float."""
+    return recipe.recalibrate and QUANTIZATION_FILE in bundle.manifest.files
+
+
+def _float_file(bundle: Bundle, recipe: QuantizeRecipe, folder: Path) -> Path:
+    """The float file to keep beside the quantized one."""
+    if _leaves_ranges_aside(bundle, recipe):
+        file = folder / artifact_file(_FLOAT)
+        write_without_ranges(bundle, file)
+        return file
+    ensure_artifact(bundle)
+    return find_artifact(bundle, _FLOAT)
 
 
 def _manifest(work: _Work, report: QuantizationReport, name: str | None) -> Manifest:
@@ -266,7 +284,9 @@ _MODES: Final[Mapping[str, Callable[[_Work], Written]]] = {
 
 
 def _measured(work: _Work, written: Written) -> QuantizationReport:
-    reference = eager_reference(work.network, work.bundle.manifest.contract)
+    aside = _leaves_ranges_aside(work.bundle, work.recipe)
+    painted = work.network if aside else load_as_deployed(work.bundle)
+    reference = eager_reference(painted, work.bundle.manifest.contract)
     psnr_db = check_quantized(work.file, work.artifact, reference)
     work.progress.note(f"measuring {work.file.name} beside {work.float_file.name}")
     files = [(work.float_file, _FLOAT), (work.file, work.artifact)]

@@ -14,14 +14,14 @@ from nstc.compress.channel_equalisation import equalise_channels
 from nstc.compress.float_graphs import body_graph
 from nstc.compress.integer_body import integer_form_of
 from nstc.compress.integer_twin import IntegerTwin
-from nstc.core.bundle import QUANTIZATION_FILE, Bundle
+from nstc.core.bundle import QUANTIZATION_FILE
 from nstc.core.errors import CorruptBundleError, OptionError
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import describe
 from nstc.models.student import Student
-from nstc.models.tensors import load_tensors, save_tensors
+from nstc.models.tensors import save_tensors
 
 CALIBRATION: Final = QuantizeRecipe(percentile=99.9)
 """How the ranges are found that learning starts from. They leave out ten times as many values as
@@ -111,20 +111,3 @@ def write_ranges(folder: Path, ranges: Mapping[str, Range] | None) -> None:
     if ranges is not None:
         packed = {name: torch.tensor(found, dtype=torch.float64) for name, found in ranges.items()}
         save_tensors(packed, folder / QUANTIZATION_FILE)
-
-
-def learned_ranges(bundle: Bundle) -> dict[str, Range] | None:
-    """The ranges that a bundle's weights have learned with, None if they have learned in float.
-
-    Raises:
-        CorruptBundleError: they can't be read.
-    """
-    if QUANTIZATION_FILE not in bundle.manifest.files:
-        return None
-    path = bundle.file(QUANTIZATION_FILE)
-    tensors = load_tensors(path)
-    try:
-        found = {name: (float(low), float(high)) for name, (low, high) in tensors.items()}
-    except (TypeError, ValueError) as error:
-        raise CorruptBundleError(f"{path} holds something else than ranges.") from error
-    return found

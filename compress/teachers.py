@@ -15,7 +15,8 @@ from nstc.core.errors import TeacherError
 from nstc.core.files import sha256_of
 from nstc.core.images import Pixels
 from nstc.core.manifest import Origin, Style
-from nstc.models.architectures import describe, load, style_of
+from nstc.models.architectures import describe, style_of
+from nstc.models.saturation import load_as_deployed
 from nstc.models.style import StyleStatistics
 from nstc.runtime.foreign import ForeignSession, probe_contract, refuse_unknown
 from nstc.runtime.foreign_graph import is_torchscript
@@ -85,7 +86,7 @@ def open_teacher(model: str | Path, options: TeacherOptions | None = None) -> Te
     options = options or TeacherOptions()
     if is_bundle(model) or str(model).startswith("zoo:"):
         bundle = open_bundle(model)
-        network = load(bundle)
+        network = load_as_deployed(bundle)
         return Teacher(
             origin=bundle.origin(),
             network=network,

@@ -1,23 +1,31 @@
 """Quantize-aware distillation: what it leaves in a bundle, and what quantization makes of that."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
+from emulation.graphs import between_bytes
 from safetensors.numpy import load_file
 
 from nstc.compress import quantization, quantize_aware
 from nstc.compress.agreement import LEAST_AGREEMENT
+from nstc.compress.checking import check_float, eager_reference
+from nstc.compress.exporting import export
+from nstc.compress.portability import SAME_BYTES, portability
 from nstc.compress.pruning import prune
 from nstc.compress.quantization import quantize
-from nstc.compress.quantize_aware import CALIBRATION, learned_ranges
+from nstc.compress.quantize_aware import CALIBRATION
 from nstc.core.bundle import QUANTIZATION_FILE, Bundle
 from nstc.core.errors import ExportMismatchError, Interrupted, OptionError
 from nstc.core.files import sha256_of
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe, PruneRecipe, QuantizeRecipe, Recipe, override
+from nstc.models.architectures import load
+from nstc.models.saturation import learned_ranges
 from nstc.models.student import Student
 
 SMALL = QuantizeRecipe(calibration_photos=2, calibration_size=96)
@@ -79,6 +87,7 @@ def test_quantize_takes_the_learned_ranges_and_no_photographs(
     made, report = quantize(learned, tmp_path / "int8", photos=NONE)
     assert report.agreement is not None
     assert report.agreement >= LEAST_AGREEMENT
+    assert SAME_BYTES in portability(between_bytes(onnx.load(made.artifact("int8.onnx"))))
     assert "nothing was calibrated" in report.describe()
     assert made.manifest.history[-1].photos is None
     assert learned_ranges(made) == learned_ranges(learned)
@@ -88,12 +97,27 @@ def test_quantize_takes_the_learned_ranges_and_no_photographs(
 def test_recalibrate_quantizes_it_as_any_other(
     learned: Bundle, photos: PhotoSet, tmp_path: Path
 ) -> None:
+    exported = shutil.copytree(learned.path, tmp_path / "exported")
+    export(exported, formats=("torchscript",))
     made, report = quantize(
-        learned, tmp_path / "int8", photos=photos, recipe=override(SMALL, recalibrate=True)
+        exported, tmp_path / "int8", photos=photos, recipe=override(SMALL, recalibrate=True)
     )
     assert report.agreement is None
+    assert set(made.artifacts) == {"onnx", "int8.onnx"}  # others held what the ranges hold
+    assert SAME_BYTES in portability(between_bytes(onnx.load(made.artifact("int8.onnx"))))
+    assert made.identity != learned.identity
     assert made.manifest.history[-1].photos == photos.record()
     assert learned_ranges(made) is None  # those of the file are others
+    check_float(made.artifact("onnx"), "onnx", eager_reference(load(made), made.manifest.contract))
+
+
+def test_the_float_file_saturates_as_the_bytes_do(learned: Bundle, tmp_path: Path) -> None:
+    made, _ = quantize(learned, tmp_path / "int8", photos=NONE)
+    operators = [node.op_type for node in onnx.load(made.artifact("onnx")).graph.node]
+    free = {"input", "blocks.0", "blocks.0.project.1"}
+    held = (learned_ranges(made) or {}).keys() - free
+    assert operators.count("Clip") == len(held) + 2  # the deviation's floor and the picture's clamp
+    assert "Relu" not in operators  # each is held at zero already
 
 
 @pytest.mark.parametrize(

@@ -70,13 +70,17 @@ class Bundle:
 
     @property
     def identity(self) -> str:
-        """A hash of architecture and weights: equal for two bundles that compute the same.
+        """A hash of architecture, weights and ranges: equal for two bundles that compute the same.
 
         It does not change when files are exported into the bundle.
         """
         architecture = dataclasses.asdict(self.manifest.architecture)
-        weights = self.manifest.files[WEIGHTS_FILE].sha256
-        text = json.dumps([architecture, weights], sort_keys=True)
+        learned = [
+            self.manifest.files[name].sha256
+            for name in (WEIGHTS_FILE, QUANTIZATION_FILE)
+            if name in self.manifest.files
+        ]
+        text = json.dumps([architecture, *learned], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
