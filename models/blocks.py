@@ -33,7 +33,7 @@ class TwoConvolutions(ResidualBlock):
     @property
     def hidden(self) -> int:
         """Channels between the two convolutions."""
-        return [m for m in self.expand.modules() if isinstance(m, nn.Conv2d)][-1].out_channels
+        return last_convolution_of(self.expand).out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, H, W) to the same."""
@@ -140,6 +140,11 @@ def normed(convolution: nn.Conv2d, norm: Norm) -> nn.Module:
 def convolution_of(module: nn.Module) -> nn.Conv2d:
     """The convolution of what `normed` made."""
     return next(m for m in module.modules() if isinstance(m, nn.Conv2d))
+
+
+def last_convolution_of(module: nn.Module) -> nn.Conv2d:
+    """The convolution of a module that comes last."""
+    return [m for m in module.modules() if isinstance(m, nn.Conv2d)][-1]
 
 
 def _separable(channels: int, width: int, norm: Norm) -> nn.Module:

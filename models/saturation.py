@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nstc.core.bundle import QUANTIZATION_FILE, Bundle
 from nstc.core.errors import CorruptBundleError
 from nstc.models.architectures import load
-from nstc.models.blocks import ResidualBlock
+from nstc.models.blocks import ResidualBlock, last_convolution_of
 from nstc.models.tensors import load_tensors
 
 _BODY: Final = "input"
@@ -52,7 +52,7 @@ def saturate(network: nn.Module, ranges: Mapping[str, tuple[float, float]]) -> N
         ranges: From `learned_ranges`.
     """
     added = {
-        _last_convolution(block.get_submodule("project"))
+        last_convolution_of(block.get_submodule("project"))
         for block in network.modules()
         if isinstance(block, ResidualBlock)
     }
@@ -92,7 +92,3 @@ def learned_ranges(bundle: Bundle) -> dict[str, tuple[float, float]] | None:
     except (TypeError, ValueError) as error:
         raise CorruptBundleError(f"{path} holds something else than ranges.") from error
     return found
-
-
-def _last_convolution(module: nn.Module) -> nn.Module:
-    return [m for m in module.modules() if isinstance(m, nn.Conv2d)][-1]

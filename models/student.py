@@ -14,7 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nstc.models.blocks import Block, Norm, ResidualBlock, convolution_of, kind_of, normed
+from nstc.models.blocks import (
+    Block,
+    Norm,
+    ResidualBlock,
+    convolution_of,
+    kind_of,
+    last_convolution_of,
+    normed,
+)
 
 SCALE: Final = 4
 """Pixels a side that one position of the body stands for, unless a student is told otherwise."""
@@ -98,7 +106,7 @@ class Student(nn.Module):
     @property
     def to_pixels(self) -> nn.Conv2d:
         """The convolution whose outputs are the pixels of a position."""
-        return [module for module in self.head.modules() if isinstance(module, nn.Conv2d)][-1]
+        return last_convolution_of(self.head)
 
     @property
     def body_scale(self) -> int:
