@@ -26,7 +26,7 @@ from nstc.core.bundle import Bundle, artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, OptionError
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
-from nstc.models.architectures import load
+from nstc.models.saturation import load_as_deployed
 from nstc.models.vgg import load_vgg
 from nstc.runtime.artifact_cache import find_artifact
 from nstc.runtime.session import MAX_THREADS
@@ -150,7 +150,7 @@ def analyze(
     _refuse_bad_options(size, threads, importance)
     bundle = open_bundle(model)
     chosen = artifact_name(artifact or (_INT8 if _INT8 in bundle.artifacts else _FLOAT))
-    times, network = _times(bundle, chosen, size, threads, progress), load(bundle)
+    times, network = _times(bundle, chosen, size, threads, progress), load_as_deployed(bundle)
     survey = _survey(bundle, network, photos, importance, vgg, progress)
     facts = layer_facts(network, size)
     halved = survey.damage_of_halves(network, survey.scores(network))
