@@ -26,7 +26,12 @@ from nstc.compress.optimisation import (
     training_folder,
 )
 from nstc.compress.processes import best_device
-from nstc.compress.quantize_aware import calibrated_twin, student_to_round, write_ranges
+from nstc.compress.quantize_aware import (
+    calibrated_twin,
+    student_to_round,
+    twin_as_learned,
+    write_ranges,
+)
 from nstc.compress.ratio_balance import RatioBalance
 from nstc.compress.style_sources import StyleSource
 from nstc.compress.teacher_losses import TeacherLosses
@@ -48,6 +53,7 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import DistillRecipe
 from nstc.models.architectures import describe, load
 from nstc.models.folding import fold
+from nstc.models.saturation import learned_ranges
 from nstc.models.student import Student
 from nstc.models.student_sizes import student_named
 from nstc.models.tensors import save_tensors
@@ -144,7 +150,12 @@ def distill(
         run.forget_checkpoints()
     run.pictures.make()
     network = run.pixel_stage(started)
-    ranges = run.perceptual_stage(network, steps=recipe.steps, rate=recipe.perceptual_learning_rate)
+    ranges = run.perceptual_stage(
+        network,
+        steps=recipe.steps,
+        rate=recipe.perceptual_learning_rate,
+        learned=None if start is None else learned_ranges(start),
+    )
     architecture, contract = describe(network)
     manifest = Manifest(
         name=name or output.name,
@@ -220,9 +231,21 @@ class DistillationRun:
         )
 
     def perceptual_stage(
-        self, network: nn.Module, *, steps: int, rate: float
+        self,
+        network: nn.Module,
+        *,
+        steps: int,
+        rate: float,
+        learned: Mapping[str, Range] | None = None,
     ) -> Mapping[str, Range] | None:
         """Train a network in place on everything in `PerceptualObjective`.
+
+        Args:
+            network: What is trained.
+            steps: How many, those that round included.
+            rate: The learning rate at its peak.
+            learned: The ranges that the network has learned with before, if it has. Rounding goes
+                on with them, unless steps in float come first.
 
         Returns:
             The ranges that it has learned with, if the recipe is quantize-aware.
@@ -238,7 +261,10 @@ class DistillationRun:
         if aware == 0:
             return None
         student = student_to_round(network)
-        twin = calibrated_twin(student, self.photos, self.progress)
+        if learned is not None and aware == steps:
+            twin = twin_as_learned(student.eval(), learned)
+        else:
+            twin = calibrated_twin(student, self.photos, self.progress)
         self._learn(twin, student, _ROUNDING, aware, rate * _ROUNDING_RATE, balance)
         return twin.ranges()
 

@@ -161,9 +161,20 @@ class TestWarmStart:
         told = recorder()
         made = distill_tiny(tmp_path / "warm", init=learned.path, progress=told)
         titles = {title for title, _, _ in told.begun}
-        assert titles - {"teacher outputs"} == {"calibrate", "rounding"}
+        assert titles - {"teacher outputs"} == {"rounding"}
         assert made.manifest.history[-1].recipe["pixel_steps"] == 0
         assert learned_ranges(made) != learned_ranges(learned)
+
+    def test_goes_on_with_the_ranges_that_were_learned(
+        self, learned: Bundle, distill_tiny: Distill, tmp_path: Path
+    ) -> None:
+        made = distill_tiny(
+            tmp_path / "warm", init=learned.path, steps=1, perceptual_learning_rate=1e-9
+        )
+        before, after = learned_ranges(learned) or {}, learned_ranges(made) or {}
+        assert list(after) == list(before)
+        for name, found in before.items():
+            assert after[name] == pytest.approx(found, rel=1e-3)
 
     def test_learns_a_share_of_its_steps_in_float_first(
         self, learned: Bundle, distill_tiny: Distill, tmp_path: Path, recorder: type
@@ -174,6 +185,7 @@ class TestWarmStart:
         )
         steps = {title: total for title, total, _ in told.begun}
         assert (steps["perceptual"], steps["rounding"]) == (3, 1)
+        assert "calibrate" in steps
         assert learned_ranges(made) is not None
 
     @pytest.mark.parametrize("steps", [1, 2])
