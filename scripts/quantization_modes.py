@@ -18,7 +18,14 @@ from nstc.cli.progress import Bar
 from nstc.compress.pipeline import split_photos
 from nstc.compress.quantization import quantize
 from nstc.compress.quantization_report import QuantizationReport
-from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
+from nstc.core.bundle import (
+    QUANTIZATION_FILE,
+    STYLE_FILE,
+    WEIGHTS_FILE,
+    Bundle,
+    new_bundle,
+    open_bundle,
+)
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe, QuantizeRecipe
@@ -63,10 +70,11 @@ def main() -> None:
 
 
 def without_files(bundle: Bundle, folder: Path) -> Bundle:
-    """A copy that holds weights and style, and nothing that was made of them."""
+    """A copy that holds what was learned, and nothing that was made of it."""
+    learned = {WEIGHTS_FILE, STYLE_FILE, QUANTIZATION_FILE} & bundle.manifest.files.keys()
     manifest = dataclasses.replace(bundle.manifest, files={}, measurements=())
     with new_bundle(folder, manifest) as draft:
-        for name in (WEIGHTS_FILE, STYLE_FILE):
+        for name in learned:
             (draft / name).write_bytes(bundle.file(name).read_bytes())
     return open_bundle(folder)
 
