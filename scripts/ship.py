@@ -1,4 +1,4 @@
-"""Put a finished bundle into the zoo: `python scripts/ship.py BUNDLE STYLE {teacher,student}`.
+"""Put a finished bundle into the zoo: `python scripts/ship.py BUNDLE STYLE ROLE`.
 
 `--measured FILE` takes what `nstc bench BUNDLE --json FILE` found into the manifest and the card;
 given again, what other photographs found. The card's plot has the student's place beside those of
@@ -22,7 +22,7 @@ from nstc.compress.teachers import open_teacher
 from nstc.core.bundle import CARD_FILE, Bundle, artifact_name, open_bundle, revised_bundle
 from nstc.core.manifest import Origin
 from nstc.core.photos import sample_photos
-from nstc.core.zoo import STUDENT, TEACHER, zoo_folder, zoo_names, zoo_students
+from nstc.core.zoo import ROLES, STUDENT, zoo_folder, zoo_names, zoo_students
 from nstc.runtime.session import open_session
 from nstc.runtime.verification import record
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("style", help="folder of the zoo, such as starry-night")
-    parser.add_argument("role", choices=[TEACHER, STUDENT])
+    parser.add_argument("role", choices=ROLES)
     parser.add_argument(
         "--measured", type=Path, action="append", default=[], help="JSON that nstc bench wrote"
     )
@@ -62,7 +62,7 @@ def ship(
     teacher_origin = _public(taught)
     manifest = dataclasses.replace(
         bundle.manifest,
-        name=style if role == STUDENT else f"{style}-{TEACHER}",
+        name=style if role == STUDENT else f"{style}-{role}",
         parent=_public(bundle.manifest.parent, besides=bundle.identity),
         teacher=teacher_origin,
         measurements=tuple(_renamed(row, taught, teacher_origin) for row in measured),

@@ -7,7 +7,13 @@ import pytest
 from nstc.core import zoo
 from nstc.core.bundle import open_bundle, revised_bundle
 from nstc.core.errors import BundleError
-from nstc.core.zoo import resolve_model_path, zoo_folder, zoo_name_of, zoo_names
+from nstc.core.zoo import (
+    resolve_model_path,
+    zoo_folder,
+    zoo_name_of,
+    zoo_names,
+    zoo_students,
+)
 from nstc.core.zoo_listing import list_zoo
 
 
@@ -16,7 +22,7 @@ def shipped(tmp_path, monkeypatch):
     """A zoo of a whole style, one that has a teacher only, and things that are no models."""
     folder = tmp_path / "zoo"
     monkeypatch.setattr(zoo, "zoo_folder", lambda: folder)
-    for model in ("wave/student", "wave/teacher", "night/teacher"):
+    for model in ("wave/student", "wave/teacher", "wave/pruned-teacher", "night/teacher"):
         (folder / model).mkdir(parents=True)
         (folder / model / "manifest.json").write_text("{}")
     (folder / "unfinished" / "student").mkdir(parents=True)
@@ -25,7 +31,13 @@ def shipped(tmp_path, monkeypatch):
 
 
 def test_names_are_sorted_with_the_student_before_its_teacher(shipped):
-    assert zoo_names() == ("zoo:night/teacher", "zoo:wave", "zoo:wave/teacher")
+    assert zoo_names() == (
+        "zoo:night/teacher",
+        "zoo:wave",
+        "zoo:wave/teacher",
+        "zoo:wave/pruned-teacher",
+    )
+    assert zoo_students() == ("zoo:wave",)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +46,7 @@ def test_names_are_sorted_with_the_student_before_its_teacher(shipped):
         ("zoo:wave", "wave/student"),
         ("zoo:wave/student", "wave/student"),
         ("zoo:wave/teacher", "wave/teacher"),
+        ("zoo:wave/pruned-teacher", "wave/pruned-teacher"),
         (Path("zoo:night/teacher"), "night/teacher"),
     ],
 )
@@ -64,7 +77,8 @@ def test_a_name_that_nothing_ships_under_is_told_what_there_is(shipped, name):
         resolve_model_path(name)
 
     assert str(caught.value) == (
-        f"no {name} in the zoo; there is zoo:night/teacher, zoo:wave, zoo:wave/teacher."
+        f"no {name} in the zoo; there is zoo:night/teacher, zoo:wave, zoo:wave/teacher, "
+        "zoo:wave/pruned-teacher."
     )
 
 
@@ -166,6 +180,12 @@ def test_a_model_without_int8_and_measurements_shows_its_weights(listed):
     assert entry.size_bytes == (folder / "weights.safetensors").stat().st_size
     assert (entry.speedup, entry.style_ratio, entry.content_ratio) == (None, None, None)
     assert entry.cells()[3:] == ("-", "0", "-", "-")
+
+
+def test_a_model_without_int8_shows_how_fast_its_float_file_is(listed):
+    entry, _ = listed([{**ROW, "artifact": "onnx"}], artifacts=())
+
+    assert (entry.speedup, entry.style_ratio) == (41.6, 1.254)
 
 
 @pytest.mark.parametrize("quality", [None, {"style_ratio": None, "content_ratio": None}])

@@ -10,16 +10,14 @@ from emulation.graphs import FIXED_SIZE, pictures, write_graphs
 from emulation.machines import ARM, AVX2, THIS, Machine, Results, require
 
 from nstc.core.bundle import open_bundle
-from nstc.core.zoo import zoo_names
+from nstc.core.zoo import zoo_students
 
 pytestmark = pytest.mark.emulated
 
 OTHERS = (AVX2, ARM)
 
-STUDENTS = [name for name in zoo_names() if not name.endswith("/teacher")]
 
-
-@pytest.fixture(scope="module", params=STUDENTS)
+@pytest.fixture(scope="module", params=zoo_students())
 def graphs(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("graphs")
     write_graphs(open_bundle(request.param), folder)

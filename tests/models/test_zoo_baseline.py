@@ -6,10 +6,8 @@ from nstc.benchmarks.baseline_file import load_baseline
 from nstc.benchmarks.result import BenchProtocol
 from nstc.benchmarks.subjects import find_subject
 from nstc.core.photos import sample_photos
-from nstc.core.zoo import TEACHER, zoo_folder, zoo_names
+from nstc.core.zoo import zoo_folder, zoo_names, zoo_students
 from nstc.models.vgg import vgg_identity
-
-STUDENTS = [name for name in zoo_names() if not name.endswith(f"/{TEACHER}")]
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +15,7 @@ def baseline():
     return load_baseline(zoo_folder() / "baseline.json")
 
 
-@pytest.mark.parametrize("name", STUDENTS)
+@pytest.mark.parametrize("name", zoo_students())
 def test_every_student_that_ships_is_in_it_as_it_ships(baseline, name):
     [known] = [model for model in baseline.models if model.place == name]
     subject = find_subject(name)

@@ -1,4 +1,7 @@
-"""Names of the models that ship: zoo:STYLE is a student, zoo:STYLE/teacher its teacher."""
+"""Names of the models that ship: zoo:STYLE is a student, zoo:STYLE/teacher its teacher.
+
+zoo:STYLE/pruned-teacher is that teacher with fewer channels, a full-size network all the same.
+"""
 
 from importlib import resources
 from pathlib import Path
@@ -9,6 +12,8 @@ from nstc.core.errors import BundleError
 PREFIX: Final = "zoo:"
 STUDENT: Final = "student"
 TEACHER: Final = "teacher"
+PRUNED_TEACHER: Final = "pruned-teacher"
+ROLES: Final = (STUDENT, TEACHER, PRUNED_TEACHER)
 
 
 def zoo_folder() -> Path:
@@ -17,21 +22,25 @@ def zoo_folder() -> Path:
 
 
 def zoo_names() -> tuple[str, ...]:
-    """All zoo names, each style's student before its teacher."""
-    names: list[str] = []
+    """All zoo names, each style's in the order of `ROLES`."""
     if not zoo_folder().is_dir():
         return ()
-    for style in sorted(p for p in zoo_folder().iterdir() if p.is_dir()):
-        if (style / STUDENT / "manifest.json").is_file():
-            names.append(f"{PREFIX}{style.name}")
-        if (style / TEACHER / "manifest.json").is_file():
-            names.append(f"{PREFIX}{style.name}/{TEACHER}")
-    return tuple(names)
+    return tuple(
+        zoo_name(style.name, role)
+        for style in sorted(p for p in zoo_folder().iterdir() if p.is_dir())
+        for role in ROLES
+        if (style / role / "manifest.json").is_file()
+    )
 
 
 def zoo_students() -> tuple[str, ...]:
     """The zoo names of the students alone."""
-    return tuple(name for name in zoo_names() if not name.endswith(f"/{TEACHER}"))
+    return tuple(name for name in zoo_names() if "/" not in name)
+
+
+def zoo_name(style: str, role: str) -> str:
+    """What ships of a style in one of the `ROLES`, whether it does or not."""
+    return f"{PREFIX}{style}" + ("" if role == STUDENT else f"/{role}")
 
 
 def resolve_model_path(model: str | Path) -> Path:
@@ -44,10 +53,10 @@ def resolve_model_path(model: str | Path) -> Path:
     if not text.startswith(PREFIX):
         return Path(model)
     style, _, role = text.removeprefix(PREFIX).partition("/")
-    canonical = f"{PREFIX}{style}" + (f"/{role}" if role and role != STUDENT else "")
-    if canonical not in zoo_names():
+    role = role or STUDENT
+    if zoo_name(style, role) not in zoo_names():
         raise BundleError(f"no {text} in the zoo; there is {', '.join(zoo_names()) or 'nothing'}.")
-    return zoo_folder() / style / (role or STUDENT)
+    return zoo_folder() / style / role
 
 
 def zoo_name_of(path: Path) -> str | None:

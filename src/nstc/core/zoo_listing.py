@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nstc.core.bundle import artifact_file, open_bundle
+from nstc.core.bundle import artifact_file, artifact_name, open_bundle
 from nstc.core.zoo import zoo_names
 
 
@@ -18,7 +18,8 @@ class ZooEntry:
         style: Name of the painting.
         artifacts: Files that run.
         size_bytes: Of the int8 file, else of the weights.
-        speedup: Times faster than its teacher, as measured when it was made; None for a teacher.
+        speedup: Times faster than its teacher, as measured when it was made: of the int8 file, else
+            of the float one. None for a teacher.
         style_ratio: Likewise.
         content_ratio: Likewise.
     """
@@ -59,7 +60,7 @@ def _entry(name: str) -> ZooEntry:
     manifest = bundle.manifest
     deployed = artifact_file("int8")
     main_file = deployed if deployed in manifest.files else "weights.safetensors"
-    row = _int8_row(manifest.measurements)
+    row = _row_of("int8", manifest.measurements) or _row_of("float", manifest.measurements)
     quality = (row or {}).get("quality") or {}
     style = manifest.style
     return ZooEntry(
@@ -74,5 +75,5 @@ def _entry(name: str) -> ZooEntry:
     )
 
 
-def _int8_row(rows: tuple[Mapping[str, Any], ...]) -> Mapping[str, Any] | None:
-    return next((row for row in rows if row["artifact"] == "int8.onnx"), None)
+def _row_of(short: str, rows: tuple[Mapping[str, Any], ...]) -> Mapping[str, Any] | None:
+    return next((row for row in rows if row["artifact"] == artifact_name(short)), None)
