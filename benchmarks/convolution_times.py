@@ -20,6 +20,7 @@ _CONVOLUTIONS: Final = ("Conv", "QLinearConv", "ConvInteger", "FusedConv")
 _BEHIND: Final = (
     "Add",
     "BatchNormalization",
+    "Clip",
     "DequantizeLinear",
     "InstanceNormalization",
     "QLinearAdd",

@@ -10,7 +10,8 @@ from torch import nn
 
 from nstc.compress.analysis import Analysis, analyze
 from nstc.compress.analysis_plot import write_plot
-from nstc.core.bundle import Bundle
+from nstc.compress.quantize_aware import write_ranges
+from nstc.core.bundle import Bundle, revised_bundle
 from nstc.core.errors import ArtifactError, OptionError
 from nstc.core.photos import PhotoSet
 from nstc.models.complexity import count_macs, count_parameters
@@ -71,6 +72,16 @@ def test_quality_is_lost_by_both(found: Analysis) -> None:
     assert all(damage.distance > 0 for damage in halved.values())
     assert all(0 < layer.rounded.distance < 0.5 for layer in found.layers)
     assert halved["stem"].distance > found.layers[0].rounded.distance
+
+
+def test_layers_hold_what_a_student_has_learned_that_their_bytes_hold(
+    bundle: Bundle, photos: PhotoSet, tmp_path: Path
+) -> None:
+    with revised_bundle(bundle, tmp_path / "learned", bundle.manifest) as draft:
+        write_ranges(draft, {"stem": (0.0, 0.0)})
+    learned = analyze(tmp_path / "learned", photos=photos.take(1), size=SIZE)
+    assert learned.layers[0].facts.name == "stem"
+    assert learned.layers[0].rounded.distance == 0  # of what it makes, nothing is left
 
 
 def test_it_is_plain_json(found: Analysis) -> None:
