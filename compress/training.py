@@ -27,7 +27,7 @@ from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_
 from nstc.core.errors import OptionError
 from nstc.core.files import sha256_of
 from nstc.core.images import Pixels, read_picture, resize_shorter_side
-from nstc.core.manifest import Manifest, Step, Style
+from nstc.core.manifest import Manifest, Origin, Step, Style
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import TrainRecipe
@@ -195,8 +195,16 @@ def _manifest(
         contract=contract,
         style=style,
         parent=None if start is None else start.origin(),
+        teacher=_teacher(start, style),
         history=(*(() if start is None else start.manifest.history), step),
     )
+
+
+def _teacher(start: Bundle | None, style: Style) -> Origin | None:
+    """Whom a pruned network is judged beside: still the one it was pruned from, in its style."""
+    if start is None or start.manifest.style is None or start.manifest.style.name != style.name:
+        return None
+    return start.manifest.teacher
 
 
 def _write(

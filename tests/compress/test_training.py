@@ -1,5 +1,6 @@
 """Training a full-size network: mostly from a tiny one, so that steps take no time."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from nstc.compress.card import CURVES_FILE
 from nstc.compress.checkpoint import CHECKPOINT_FILE
 from nstc.compress.optimisation import LOSSES_FILE
 from nstc.compress.training import train
-from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle
+from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle, revised_bundle
 from nstc.core.errors import DivergedError, ImageError, Interrupted, OptionError, OutputError
 from nstc.core.files import sha256_of
 from nstc.core.images import Picture, read_picture, write_picture
@@ -99,6 +100,19 @@ def test_the_bundle_says_where_it_came_from(
     assert step.photos == photos.record()
     assert step.seed == 0
     assert (step.recipe["steps"], step.recipe["init"]) == (3, start.identity)
+
+
+@pytest.mark.parametrize(("painted", "judged"), [("stripes", True), ("waves", False)])
+def test_what_was_pruned_from_a_teacher_is_judged_beside_it_in_its_own_style_alone(
+    start: Bundle, train_tiny: Train, tmp_path: Path, painted: str, judged: bool
+) -> None:
+    pruned = dataclasses.replace(
+        start.manifest, style=Style(name=painted, source="painting"), teacher=start.origin()
+    )
+    with revised_bundle(start, tmp_path / "pruned", pruned):
+        pass
+    made = train_tiny(tmp_path / "better", init=tmp_path / "pruned", steps=1)
+    assert made.manifest.teacher == (start.origin() if judged else None)
 
 
 def test_the_bundle_brings_the_paintings_statistics(
