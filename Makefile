@@ -17,7 +17,7 @@ ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
 	zoo-baseline zoo-report readme-pictures test-slow test-ssh test-web test-cuda test-executorch \
 	test-gate-proof test-fuzz test-batch test-deploy test-memory emulators test-emulated \
 	bench-gate bench-startup bench-repeatability bench-device bench-calibration-memory \
-	bench-quantization-modes calibrators
+	bench-integers bench-quantization-modes calibrators
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -90,6 +90,9 @@ bench-repeatability: $(READY)  ## whether two runs of the benchmark agree, in 50
 
 bench-calibration-memory: $(READY)  ## peak memory of calibrating on 500 photographs: under 1 GB
 	$(BIN)/python scripts/calibration_memory.py 500
+
+bench-integers: $(READY)  ## what int8 costs and gives beside float, on a quiet machine; PHOTOS=folder
+	$(BIN)/python scripts/integer_files.py $(if $(PHOTOS),--photos $(PHOTOS))
 
 bench-quantization-modes: $(READY)  ## every mode's bytes, speed and quality, on a quiet machine
 	$(BIN)/python scripts/quantization_modes.py
