@@ -23,7 +23,12 @@ from nstc.compress.width_plans import (
     full_widths,
     uniform,
 )
-from nstc.compress.width_search import LatencySearch, fastest_multiple, share_within
+from nstc.compress.width_search import (
+    LatencySearch,
+    fastest_multiple,
+    share_within,
+    widest_within,
+)
 from nstc.core.amounts import parse_latency, parse_macs
 from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file
@@ -140,7 +145,10 @@ class _Planner:
                     dropped=dropped, round_to=round_to, widths=found.widths, findings=findings
                 )
         share = self._share(network, ladder, round_to)
+        goal = self._goal(count_macs(self._survey.network))
         widths = ladder(share)
+        if goal is not None:
+            widths = widest_within(ladder, share, width_costs(network, groups).macs, goal)
         held = sum(group.width * (1 - share) < round_to < group.width for group in groups)
         if held and self._recipe.distribution == "uniform":
             self._survey.progress.note(

@@ -13,6 +13,8 @@ MEASURABLE: Final = 0.01
 """A difference in time below this part is noise: a width that saves no more helps nobody."""
 
 _COUNTED_STEPS: Final = 14
+_FINEST: Final = LARGEST_SHARE / 2**_COUNTED_STEPS
+"""What a share by counting is uncertain by."""
 _TIMED_STEPS: Final = 7
 
 
@@ -39,6 +41,29 @@ def share_within(
         else:
             low = middle
     return high
+
+
+def widest_within(
+    ladder: Ladder, share: float, costs: Callable[[Widths], float], goal: float
+) -> Widths:
+    """The widths at a share, as wide as the goal allows.
+
+    Where widths are multiples, many layers step down at one share, and all of them together go
+    past the goal. Of those, as many as fit stay as they were, first the ones of which the step
+    would take most.
+
+    Args:
+        ladder: Gives the widths at a share.
+        share: From `share_within`.
+        costs: Of a network of some widths.
+        goal: They are to be no more than that.
+    """
+    widths, before = dict(ladder(share)), ladder(max(0.0, share - _FINEST))
+    for name in sorted(widths, key=lambda name: widths[name] / before[name]):
+        wider = {**widths, name: before[name]}
+        if costs(wider) <= goal:
+            widths = wider
+    return widths
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,12 +1,18 @@
 """Searches, with clocks whose hands the test moves."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import pytest
 
 from nstc.compress.channel_groups import ChannelGroup
 from nstc.compress.width_plans import uniform
-from nstc.compress.width_search import LatencySearch, fastest_multiple, share_within
+from nstc.compress.width_search import (
+    LatencySearch,
+    fastest_multiple,
+    share_within,
+    widest_within,
+)
 from nstc.core.errors import OptionError
 
 PAIR = tuple(
@@ -33,6 +39,21 @@ def test_the_least_is_removed_that_fits() -> None:
     assert found is not None
     assert uniform(PAIR, 8)(found) == {"a": 40, "b": 40}
     assert share_within(uniform(PAIR, 8), lambda _: False) is None
+
+
+def test_of_layers_that_step_down_together_as_many_as_fit_stay_wide() -> None:
+    groups = (*PAIR, dataclasses.replace(PAIR[0], name="narrow", width=16))
+
+    def costs(widths: Mapping[str, int]) -> int:
+        return sum(widths.values())
+
+    ladder = uniform(groups, 8)
+    share = share_within(ladder, lambda widths: costs(widths) <= 64)
+    assert share is not None
+    assert costs(ladder(share)) == 56
+    widths = widest_within(ladder, share, costs, 64)
+    assert costs(widths) == 64
+    assert widths["narrow"] == 8
 
 
 def test_widths_that_do_not_help_the_clock_are_not_taken(recorder) -> None:
