@@ -122,22 +122,25 @@ def write_training_card(
     sheet = preview_sheet(network, squares)
     write_picture(folder / PREVIEW_FILE, Picture(rgb=sheet))
     write_picture(folder / CURVES_FILE, Picture(rgb=loss_curves(losses)))
-    (folder / CARD_FILE).write_text(card(manifest, folder), encoding="utf-8")
+    text = card(manifest, folder, teacher_shown=False)
+    (folder / CARD_FILE).write_text(text, encoding="utf-8")
 
 
-def card(manifest: Manifest, folder: Path | None = None) -> str:
+def card(manifest: Manifest, folder: Path | None = None, *, teacher_shown: bool = True) -> str:
     """A model's card in Markdown.
 
     Args:
         manifest: Of the model.
         folder: The bundle's: its plots are shown, and its int8 files looked into to say how
             portable they are. None for a card without either.
+        teacher_shown: Whether the preview has the pictures of its teacher, if it has one.
     """
+    shown = manifest.teacher is not None and teacher_shown
     parts = [
         f"# {manifest.name}",
         "\n".join([*_summary(manifest), *_portability(folder)]),
         f"![preview]({PREVIEW_FILE})",
-        *(["Photographs, the teacher's pictures, the student's."] if manifest.teacher else []),
+        *(["Photographs, the teacher's pictures, the model's."] if shown else []),
         *_measurements(manifest.measurements),
         *([_FRONTIER] if _holds(folder, FRONTIER_FILE) else []),
         "## How it was made",

@@ -113,6 +113,9 @@ def test_what_was_pruned_from_a_teacher_is_judged_beside_it_in_its_own_style_alo
         pass
     made = train_tiny(tmp_path / "better", init=tmp_path / "pruned", steps=1)
     assert made.manifest.teacher == (start.origin() if judged else None)
+    text = (made.path / CARD_FILE).read_text(encoding="utf-8")
+    assert ("- teacher: " in text) is judged
+    assert "the teacher's pictures" not in text  # the preview has its own alone
 
 
 def test_the_bundle_brings_the_paintings_statistics(
