@@ -1,4 +1,4 @@
-"""Compare ways to quantize a student: `python scripts/calibrators.py [BUNDLE] [--photos DIR]`.
+"""Compare ways to quantize a network that learned in float: `python scripts/calibrators.py [BUNDLE] [--photos DIR]`.
 
 Every calibrator, with a scale a filter and a scale a layer, plain and with what corrects rounding.
 Prints the Markdown table of docs/quantization.md. Quality is the teacher's judgement of the file a
@@ -39,7 +39,7 @@ SHOWN = ("style_ratio", "content_ratio", "color_drift")
 def main() -> None:
     """Quantize, judge, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("bundle", nargs="?", default="zoo:starry-night")
+    parser.add_argument("bundle", nargs="?", default="zoo:starry-night/pruned-teacher")
     parser.add_argument("--teacher", default="zoo:starry-night/teacher")
     parser.add_argument("--photos", type=Path, action="append", default=[])
     parser.add_argument("--size", type=int, default=256, help="side of the judged pictures")
