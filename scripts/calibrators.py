@@ -1,5 +1,6 @@
-"""Compare ways to quantize a network that learned in float: `python scripts/calibrators.py [BUNDLE] [--photos DIR]`.
+"""Compare ways to quantize: `python scripts/calibrators.py [BUNDLE] [--photos DIR]`.
 
+The network is one that learned in float: what has learned to be rounded has ranges of its own.
 Every calibrator, with a scale a filter and a scale a layer, plain and with what corrects rounding.
 Prints the Markdown table of docs/quantization.md. Quality is the teacher's judgement of the file a
 device runs, on photographs that it was not calibrated on; time is not taken.
