@@ -10,6 +10,7 @@ import gc
 import importlib.util
 import os
 import sys
+import threading
 import warnings
 import weakref
 from collections.abc import Iterator
@@ -32,6 +33,12 @@ DEVIATION_FLOOR: Final = "deviation_floor"
 
 _IDENTIFIER: Final = b"ET12"
 """Bytes 4 to 7 of every program."""
+
+_STANDARD_ERROR: Final = 2
+
+_ALONE: Final = threading.RLock()
+"""Held while standard error is led elsewhere, and while XNNPACK's pool or the set of open programs
+changes: there is one of each in a process, and threads that open programs would undo each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,17 +83,18 @@ class ExecutorchSession:
             raise MissingExtraError(missing)
         self.path = path
         self.artifact = artifact
-        if threads is not None:
-            self._set_threads(threads)
-        try:
-            with quiet():
-                self._load(path.read_bytes())
-        except (RuntimeError, ValueError, KeyError, TypeError) as error:
-            raise CorruptBundleError(
-                f"{path} can't be loaded as an ExecuTorch program of nstc's: "
-                f"{_first_line(error).rstrip('.')}. Delete it and make it again."
-            ) from error
-        self._open.add(self)
+        with _ALONE:
+            if threads is not None:
+                self._set_threads(threads)
+            try:
+                with quiet():
+                    self._load(path.read_bytes())
+            except (RuntimeError, ValueError, KeyError, TypeError) as error:
+                raise CorruptBundleError(
+                    f"{path} can't be loaded as an ExecuTorch program of nstc's: "
+                    f"{_first_line(error).rstrip('.')}. Delete it and make it again."
+                ) from error
+            self._open.add(self)
 
     def reopened(self) -> "ExecutorchSession":
         """The same program loaded anew, on the threads that XNNPACK has."""
@@ -214,19 +222,32 @@ def _first_line(error: Exception) -> str:
 def quiet() -> Iterator[None]:
     """Keep what ExecuTorch's native code and imports log from standard error.
 
-    It tells of files of an Arm's that this machine has not, at every start. What goes wrong comes
-    as an exception.
+    It reports files for Arm that this machine does not have, at every start. What goes wrong comes
+    as an exception. One thread at a time may be inside, since standard error and Python's warning
+    filters belong to the whole process; the same thread may enter again.
     """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with _ALONE, contextlib.ExitStack() as undo:
+        kept = _duplicate_of_standard_error()
+        if kept is not None:
+            undo.callback(os.close, kept)
+            with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  (a device)
+                os.dup2(nowhere.fileno(), _STANDARD_ERROR)
+            undo.callback(os.dup2, kept, _STANDARD_ERROR)
+            undo.callback(_flush_standard_error)
+        undo.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _duplicate_of_standard_error() -> int | None:
+    """A second descriptor of it; None in a process that has none."""
+    _flush_standard_error()
     try:
-        os.dup2(nowhere, 2)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
+        return os.dup(_STANDARD_ERROR)
+    except OSError:
+        return None
+
+
+def _flush_standard_error() -> None:
+    if sys.stderr is not None:  # as in a daemon
         sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

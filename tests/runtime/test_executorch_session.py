@@ -1,7 +1,11 @@
 import gc
+import os
 import subprocess
 import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -114,6 +118,59 @@ def test_nothing_is_logged(contrast) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_standard_error_outlives_threads_that_were_quiet_at_once(capfd) -> None:
+    """Each led it away and back by what it found there, which was the other's."""
+    first_is_in, second_is_in, first_is_out = Event(), Event(), Event()
+    filters = list(warnings.filters)
+
+    def first() -> None:
+        with quiet():
+            first_is_in.set()
+            second_is_in.wait(0.2)  # in vain, since it is kept out
+            os.write(2, b"from the first ")
+        first_is_out.set()
+
+    def second() -> None:
+        assert first_is_in.wait(20)
+        with quiet(), quiet():  # as what makes a program does
+            second_is_in.set()
+            assert first_is_out.wait(20)
+            os.write(2, b"from the second ")
+
+    before = os.fstat(2)
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(first), pool.submit(second)]:
+            done.result(30)
+    assert os.path.samestat(os.fstat(2), before)
+    os.write(2, b"afterwards")
+    assert capfd.readouterr().err == "afterwards"
+    assert list(warnings.filters) == filters
+
+
+def test_a_process_without_standard_error_can_be_quiet() -> None:
+    program = (
+        "import os, sys; os.close(2); sys.stderr = None;"
+        "from nstc.runtime.executorch_session import quiet\n"
+        "with quiet(): print('worked')\n"
+        "print(os.dup(1))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.split() == ["worked", "2"]  # and its number is as free as it was
+
+
+@pytest.mark.executorch
+def test_four_threads_open_programs(contrast, capfd) -> None:
+    picture = np.full((8, 8, 3), 102, np.uint8)
+
+    def opened(_number: int) -> int:
+        return int(ExecutorchSession(contrast, "pte").run(picture)[0, 0, 0])
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(opened, range(16))) == [76] * 16
+    os.write(2, b"afterwards")
+    assert capfd.readouterr().err == "afterwards"
 
 
 def test_without_executorch_it_says_what_to_install(tmp_path, monkeypatch) -> None:
