@@ -1,9 +1,10 @@
 """Pictures in a painting's style, from Python: arrays, Pillow images and files."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Final, overload
+from typing import Any, Final, Self, overload
 
 import numpy as np
 from PIL import Image
@@ -14,6 +15,7 @@ from nstc.core.images import Picture, Pixels, picture_of
 from nstc.core.images.picture import Frame
 from nstc.core.images.reading import ImageFile
 from nstc.core.images.resizing import with_colors
+from nstc.core.zoo import PREFIX
 from nstc.runtime.arrays import checked
 from nstc.runtime.bounded import BoundedPainter, bounded_painter
 from nstc.runtime.bounded_files import paint_within
@@ -27,6 +29,9 @@ PRECISIONS: Final = ("int8", "float")
 
 class Stylizer:
     """Paints pictures with one model, whose session is opened once.
+
+    A copy, or one that was pickled for another process, holds the model's place and the options,
+    and opens the model there again.
 
     Args:
         model: A bundle, its path or its zoo name.
@@ -59,6 +64,15 @@ class Stylizer:
         max_ram_bytes: int | None = None,
         approximate_tiles: bool = False,
     ) -> None:
+        self._model = _findable_anywhere(model)
+        self._options: dict[str, Any] = {
+            "precision": precision,
+            "artifact": artifact,
+            "threads": threads,
+            "provider": provider,
+            "max_ram_bytes": max_ram_bytes,
+            "approximate_tiles": approximate_tiles,
+        }
         artifact = _artifact_of(precision, artifact)
         self.bounded: BoundedPainter | None = None
         if max_ram_bytes is None:
@@ -79,6 +93,9 @@ class Stylizer:
             approximate=approximate_tiles,
         )
         self.session = self.bounded.session
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[str | Path]]:
+        return partial(type(self), **self._options), (self._model,)
 
     @overload
     def __call__(
@@ -187,6 +204,13 @@ class Stylizer:
     def transfer(self, rgb: Pixels) -> Pixels:
         """The network alone: (H, W, 3) uint8 to the same size. All that is painted passes here."""
         return self.session.run(rgb) if self.bounded is None else self.bounded.painted(rgb)
+
+
+def _findable_anywhere(model: str | Path | Bundle) -> str | Path:
+    """A model's zoo name, or its folder as it is called from any working folder."""
+    if isinstance(model, Bundle):
+        return model.path.absolute()
+    return model if str(model).startswith(PREFIX) else Path(model).absolute()
 
 
 def _artifact_of(precision: str | None, artifact: str | None) -> str:

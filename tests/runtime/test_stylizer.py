@@ -1,3 +1,7 @@
+import copy
+import inspect
+import multiprocessing
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +108,56 @@ def test_extrapolation_warns(stylizer, pixels) -> None:
 def test_a_jpeg_by_its_path(stylizer, save_picture, pixels) -> None:
     path = save_picture(pixels, "a.jpg", quality=95)
     np.testing.assert_array_equal(np.asarray(stylizer(str(path))), 255 - read_picture(path).rgb)
+
+
+class TestElsewhere:
+    """Copies, and those that are sent to other processes."""
+
+    @pytest.mark.parametrize("again", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])  # noqa: S301  (pickled just now)
+    def test_it_is_opened_again_with_its_options(self, make_bundle, tmp_path, pixels, again):
+        path = make_bundle(tmp_path / "b", artifacts=["float"]).path
+        first = Stylizer(path, precision="float", threads=1)
+        second = again(first)
+        assert second.session is not first.session
+        assert second.session.artifact == "onnx"
+        assert second.__reduce__()[0].keywords == first.__reduce__()[0].keywords
+        np.testing.assert_array_equal(second(pixels), 255 - pixels)
+
+    def test_an_opened_bundle_and_a_relative_path_are_found_from_anywhere(
+        self, bundle, monkeypatch, tmp_path, pixels
+    ):
+        monkeypatch.chdir(bundle.path.parent)
+        pickled = [pickle.dumps(Stylizer(each)) for each in (bundle, bundle.path.name)]
+        monkeypatch.chdir("/")
+        for each in pickled:
+            np.testing.assert_array_equal(pickle.loads(each)(pixels), 255 - pixels)  # noqa: S301
+
+    def test_a_zoo_name_stays_one(self):
+        assert b"zoo:starry-night" in pickle.dumps(Stylizer(threads=1))
+        assert str(Path.cwd()).encode() not in pickle.dumps(Stylizer(threads=1))
+
+    def test_a_limit_is_kept(self, bundle, pixels):
+        first = Stylizer(bundle, precision="float", max_ram_bytes=10**9, approximate_tiles=True)
+        second = pickle.loads(pickle.dumps(first))  # noqa: S301
+        assert second.bounded is not None
+        assert second.bounded.limit_bytes == 10**9
+        np.testing.assert_array_equal(second(pixels), 255 - pixels)
+
+    def test_no_option_is_left_behind(self, bundle):
+        reopening, _ = Stylizer(bundle).__reduce__()
+        named = inspect.signature(Stylizer).parameters
+        assert {"model", *reopening.keywords} == set(named)
+
+    def test_a_model_that_is_gone_is_named(self, make_bundle, tmp_path):
+        pickled = pickle.dumps(Stylizer(make_bundle(tmp_path / "b")))
+        (tmp_path / "b").rename(tmp_path / "c")
+        with pytest.raises(BundleError, match="b does not exist"):
+            pickle.loads(pickled)  # noqa: S301
+
+    def test_a_spawned_worker_paints_the_same(self, bundle, pixels):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            painted = pool.map(Stylizer(bundle, threads=1), [pixels])
+        np.testing.assert_array_equal(painted[0], 255 - pixels)
 
 
 class TestChoices:
