@@ -1,5 +1,6 @@
 """ONNX Runtime on a machine that can be reached by ssh: a board, a laptop, a server."""
 
+import ipaddress
 import re
 import shlex
 import shutil
@@ -178,7 +179,13 @@ def _ssh(argument: str | None) -> SshTarget:
     if port is not None and not 1 <= port <= 65535:
         raise OptionError(f"no target {text!r}: the port must be from 1 to 65535.")
     options = parse_options(text, parsed["options"] or "", (THREADS, PYTHON))
-    host = parsed["host"].strip("[]")
+    host = parsed["host"]
+    if host.startswith("["):
+        host = host[1:-1]
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError as error:
+            raise OptionError(f"no target {text!r}: [{host}] is not an IPv6 address.") from error
     return SshTarget(
         name=text,
         destination=host if parsed["user"] is None else f"{parsed['user']}@{host}",

@@ -6,7 +6,7 @@ network it stands in, so only public addresses are connected to unless the user 
 
 import ipaddress
 import socket
-from typing import Final
+from typing import Any, Final
 
 from nstc.core.errors import FetchError
 
@@ -34,11 +34,18 @@ def addresses_of(host: str, port: int, *, allow_private: bool) -> list[str]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise FetchError(f"{host} can't be found: {error}.") from error
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    addresses = list(dict.fromkeys(_with_zone(entry[4]) for entry in found))
     if not allow_private:
         for address in addresses:
             refuse_private(host, address)
     return addresses
+
+
+def _with_zone(socket_address: tuple[Any, ...]) -> str:
+    """An IP address; a link-local IPv6 one is on a network interface, and is not found without."""
+    address, _, *flow_and_zone = socket_address
+    zone = flow_and_zone[1] if len(flow_and_zone) == 2 else 0
+    return f"{address}%{zone}" if zone and "%" not in address else str(address)
 
 
 def refuse_private(host: str, address: str) -> None:

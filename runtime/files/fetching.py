@@ -65,7 +65,11 @@ def is_address(given: str) -> bool:
 
 def file_name_of(address: str) -> str:
     """A file's name for what an address gives: the last part of its path, printable."""
-    name = PurePosixPath(unquote(urlsplit(address).path).replace("\\", "/")).name
+    try:
+        path = urlsplit(address).path
+    except ValueError:  # `fetch` says what is wrong with it
+        return _UNPRINTABLE_NAME
+    name = PurePosixPath(unquote(path).replace("\\", "/")).name
     printable = "".join(letter for letter in name if letter.isprintable() and letter not in ':"|?*')
     return printable[-100:].lstrip(".") or _UNPRINTABLE_NAME
 
@@ -86,7 +90,7 @@ def fetch(address: str, limits: FetchLimits) -> bytes:
         content, target = _one_answer(current, limits, deadline)
         if target is None:
             return content
-        following = urljoin(current, target)
+        following = _redirected(current, target)
         if urlsplit(current).scheme == "https" and urlsplit(following).scheme == "http":
             raise FetchError(f"{address} redirects from https to plain http: not followed.")
         current = following
@@ -96,7 +100,7 @@ def fetch(address: str, limits: FetchLimits) -> bytes:
 def _one_answer(address: str, limits: FetchLimits, deadline: float) -> tuple[bytes, str | None]:
     """The content, or where it redirects to."""
     parts = _parts_of(address)
-    host = parts.hostname or ""
+    host = _host_of(parts)
     port = parts.port or _PORTS[parts.scheme]
     candidates = addresses_of(host, port, allow_private=limits.allow_private)
     with _within(deadline, address, limits) as watch:
@@ -113,6 +117,17 @@ def _one_answer(address: str, limits: FetchLimits, deadline: float) -> tuple[byt
             connection.close()
 
 
+def _redirected(address: str, target: str) -> str:
+    try:
+        following = urljoin(address, target)
+        urlsplit(following)
+    except ValueError as error:
+        raise FetchError(
+            f"{address} redirects to {target}, which is no address: {error}."
+        ) from error
+    return following
+
+
 def _parts_of(address: str) -> SplitResult:
     try:
         parts = urlsplit(address)
@@ -126,6 +141,12 @@ def _parts_of(address: str) -> SplitResult:
     if parts.username is not None or parts.password is not None:
         raise FetchError(f"the address at {parts.hostname} holds a password: none is ever sent.")
     return parts
+
+
+def _host_of(parts: SplitResult) -> str:
+    """The name or IP address; a zone is spelled %25eth0 in addresses and %eth0 everywhere else."""
+    host = parts.hostname or ""
+    return host.replace("%25", "%", 1) if ":" in host else host
 
 
 def _target_of(parts: SplitResult) -> str:
@@ -212,7 +233,7 @@ def _connected(
     parts: SplitResult, candidates: list[str], port: int, watch: _Watch, limits: FetchLimits
 ) -> http.client.HTTPConnection:
     """A connection to the first of some IP addresses that takes one."""
-    host = parts.hostname or ""
+    host = _host_of(parts)
     connection: http.client.HTTPConnection = _KINDS[parts.scheme](host, port)
     connection.auto_open = 0  # a second connection would look the name up again
     opened = _socket_to(candidates, port, watch)

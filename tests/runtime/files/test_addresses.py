@@ -78,3 +78,12 @@ def test_no_such_host(monkeypatch) -> None:
 def test_a_name_that_can_not_be_one() -> None:
     with pytest.raises(FetchError, match="can't be found"):
         addresses_of("a" * 70 + ".example", 80, allow_private=False)
+
+
+def test_a_link_local_address_keeps_its_interface(monkeypatch) -> None:
+    """Without it there is no connection to it."""
+    found = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 80, 0, 3))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: found)
+    assert addresses_of("fe80::1%eth0", 80, allow_private=True) == ["fe80::1%3"]
+    with pytest.raises(FetchError, match="private network"):
+        addresses_of("fe80::1%eth0", 80, allow_private=False)

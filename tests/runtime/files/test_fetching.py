@@ -83,6 +83,12 @@ class TestRedirects:
         with pytest.raises(FetchError, match=r"only http and https|names no host|more than 5"):
             fetch(url, HERE)
 
+    @pytest.mark.parametrize("target", ["http://[::1", "//[zz]/a.jpg"])
+    def test_to_what_is_not_an_address(self, served, target) -> None:
+        url = served.gives("/a", b"", status=302, Location=target)
+        with pytest.raises(FetchError, match=r"not an address|no address"):
+            fetch(url, HERE)
+
     def test_from_https_to_plain_http(self, monkeypatch) -> None:
         monkeypatch.setattr(
             fetching, "_one_answer", lambda *_arguments: (b"", "http://photos.example/a.png")
@@ -189,6 +195,7 @@ class TestRubbish:
             ("http://photos.example:99999/", "is no address"),
             ("http://photos.example:0/", "names no host"),
             ("http://[::1/", "is no address"),
+            ("http://[zz]/", r"is no address|can't be found"),
             ("http://user:secret@photos.example/a", "holds a password"),
         ],
     )
@@ -209,6 +216,7 @@ class TestRubbish:
         ("http://photos.example/.bashrc", "bashrc"),
         ("http://photos.example/..", "picture"),
         ("http://photos.example", "picture"),
+        ("http://[::1/a.png", "picture"),
         ("http://photos.example/" + "a" * 300 + ".png", "a" * 96 + ".png"),
     ],
 )
