@@ -252,7 +252,11 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt(number)
         requested.set()
 
-    previous = {number: signal.signal(number, on_interrupt) for number in _STOP_SIGNALS}
+    previous = {
+        number: signal.signal(number, on_interrupt)
+        for number in _STOP_SIGNALS
+        if signal.getsignal(number) is not signal.SIG_IGN  # as whoever started this run wants it
+    }
     try:
         yield requested.is_set
     finally:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from nstc.core.errors import CorruptBundleError, ImageError, OptionError
+from nstc.core.errors import CorruptBundleError, ImageError, OptionError, out_of_memory
 from nstc.core.images import Pixels
 from nstc.runtime.arrays import Array, checked, to_unit_nchw, unit_to_pixels
 from nstc.runtime.channel_statistics import channel_statistics
@@ -137,6 +137,8 @@ class OnnxSession:
                 arena=arena,
             )
         except ORT_ERRORS as error:
+            if (no_memory := out_of_memory(error)) is not None:
+                raise no_memory from error
             raise CorruptBundleError(
                 f"{path} can't be loaded: {first_line(error)}. Delete it and make it again."
             ) from error

@@ -1,21 +1,34 @@
 """Pictures through standard input and output."""
 
+import errno
 import os
 import sys
+from typing import IO, Any, Final
 
 from nstc.core.errors import ImageError, OptionError, OutputError
+
+_WHY: Final = {
+    errno.EBADF: "it is closed. Open it, or send it to a file",
+    errno.EPIPE: "the program that read it has ended",
+    errno.ENOSPC: "No space left on device. Choose a place with room",
+}
 
 
 def read_standard_input(max_bytes: int) -> bytes:
     """All that is piped in.
 
     Raises:
-        OptionError: nothing is: it is a terminal.
-        ImageError: there is more than `max_bytes`.
+        OptionError: nothing is: it is a terminal, or closed.
+        ImageError: there is more than `max_bytes`, or reading it fails.
     """
+    if sys.stdin is None:
+        raise OptionError("- is standard input, which is closed: pipe a picture into it.")
     if sys.stdin.isatty():
         raise OptionError("- is standard input, which is a terminal: pipe a picture into it.")
-    content = sys.stdin.buffer.read(max_bytes + 1)
+    try:
+        content = sys.stdin.buffer.read(max_bytes + 1) or b""  # None: it waits for no writer
+    except OSError as error:
+        raise ImageError(f"standard input can't be read: {error.strerror or error}.") from error
     if len(content) > max_bytes:
         raise ImageError(
             f"standard input holds more than {max_bytes / 1e6:g} MB: raise --max-download-mb."
@@ -25,7 +38,7 @@ def read_standard_input(max_bytes: int) -> bytes:
 
 def refuse_terminal_output() -> None:
     """Raise `OptionError` if standard output is a terminal, which a picture would upset."""
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         raise OptionError("-o - is a terminal: send it to a file or a program.")
 
 
@@ -33,12 +46,29 @@ def write_standard_output(content: bytes) -> None:
     """Write it all, at once.
 
     Raises:
-        OutputError: whoever reads it went away, or there is no room.
+        OutputError: whoever reads it went away, there is no room, or it is closed.
     """
+    if sys.stdout is None:
+        raise unwritable_output(OSError(errno.EBADF, os.strerror(errno.EBADF)))
     try:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
     except OSError as error:
-        # what is left in the buffer would fail once more when Python ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise OutputError(f"cannot write standard output: {error.strerror}.") from error
+        discard_the_rest(sys.stdout)
+        raise unwritable_output(error) from error
+
+
+def unwritable_output(error: OSError) -> OutputError:
+    """What to say where standard output can't be written."""
+    why = _WHY.get(error.errno or 0, error.strerror or str(error))
+    return OutputError(f"cannot write standard output: {why}.")
+
+
+def discard_the_rest(stream: IO[Any]) -> None:
+    """Lead a stream that can't be written nowhere.
+
+    What is left in its buffer would else fail once more when Python ends, with a traceback.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -230,6 +230,15 @@ class TestInterrupt:
         run(network, tmp_path, resume=True)
         assert same_weights(network, uninterrupted)
 
+    def test_a_signal_that_is_ignored_by_inheritance_stays_so(self, tmp_path: Path) -> None:
+        """As a script's background jobs have it, whose terminal's Ctrl-C is not theirs."""
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            run(fresh_network(), tmp_path, fail_at={4: lambda: signal.raise_signal(signal.SIGINT)})
+        finally:
+            signal.signal(signal.SIGINT, before)
+        assert steps_logged(tmp_path) == list(range(8))
+
     def test_a_second_ctrl_c_before_any_checkpoint_promises_nothing(self, tmp_path: Path) -> None:
         def twice() -> None:
             signal.raise_signal(signal.SIGINT)

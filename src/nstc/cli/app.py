@@ -1,12 +1,14 @@
 """The application: the verbs, and the one place where errors become exit codes."""
 
+import contextlib
 import errno
 import functools
 import io
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Final, NamedTuple, NoReturn
 
 import typer
@@ -32,7 +34,14 @@ from nstc.cli import (
     verify,
     web_setup,
 )
-from nstc.core.errors import Interrupted, MissingExtraError, NstcError, OutputError
+from nstc.cli.standard_streams import standard_streams
+from nstc.core.errors import (
+    Interrupted,
+    MissingExtraError,
+    NstcError,
+    OutputError,
+    out_of_memory,
+)
 from nstc.core.version import VERSION
 
 
@@ -81,6 +90,10 @@ _MODULES_OF_EXTRAS: Final = {
 
 _DEBUG_VARIABLE: Final = "NSTC_DEBUG"
 
+_STOPPING: Final = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
 
 class _InOrder(TyperGroup):
     """Lists verbs as they are written here, where Typer would list groups first."""
@@ -103,15 +116,47 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line; an `NstcError` becomes one line on standard error and its exit code."""
     _print_whatever_names_hold()
-    try:
-        app()
-    except NstcError as error:
-        _fail(error)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
+    with standard_streams(), _stopped_as_by_ctrl_c():
+        try:
+            try:
+                app()
+            finally:
+                sys.stdout.flush()  # what nobody can read is an error too
+        except NstcError as error:
+            _fail(error)
+        except Exception as error:
+            known = _of_the_machine(error)
+            if known is None:
+                raise
+            _fail(known)
+
+
+def _of_the_machine(error: Exception) -> NstcError | None:
+    """What a library raised because the disk is full or the memory is; None for anything else."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         place = error.filename or "standard output"
-        _fail(OutputError(f"cannot write {place}: {error.strerror}. Choose a place with room."))
+        return OutputError(f"cannot write {place}: {error.strerror}. Choose a place with room.")
+    return out_of_memory(error)
+
+
+@contextlib.contextmanager
+def _stopped_as_by_ctrl_c() -> Iterator[None]:
+    """Let `kill`, and a terminal that is closed, end the work as Ctrl-C does: drafts are removed.
+
+    Signals that whoever started this process has it ignore, as nohup does, stay ignored.
+    """
+
+    def stop(_number: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    own = [number for number in _STOPPING if signal.getsignal(number) is signal.SIG_DFL]
+    for number in own:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in own:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _print_whatever_names_hold() -> None:

@@ -23,7 +23,7 @@
     ├── MemoryCapError       52   a network that needs more memory than --memory-cap allows
     ├── TargetError          53   a place to measure that can't be reached, hangs or talks rubbish
     ├── BudgetError          54   a compressed model that breaks its --budget
-    ├── MemoryLimitError     55   a picture that needs more memory than --max-ram allows
+    ├── MemoryLimitError     55   what needs more memory than --max-ram allows, or than there is
     ├── NoGainError          56   a quantized file that is no faster, or no smaller, than float
     ├── BaselineError        60   a baseline that is not there
     │   ├── CorruptBaselineError  61   a file that is no baseline, or half of one
@@ -33,7 +33,15 @@
 The CLI catches `NstcError` once, prints its message in one line and exits by its code.
 """
 
-from typing import ClassVar
+import re
+from typing import ClassVar, Final
+
+_OUT_OF_MEMORY: Final = re.compile(
+    r"out of memory|(cannot|can't|failed to|unable to) (map segment|allocate)|allocation failed"
+    r"|bad[_ ]alloc|can't start new thread",
+    re.IGNORECASE,
+)
+"""How libraries say it. That of threads is for want of memory, or of a limit on their number."""
 
 
 class NstcError(Exception):
@@ -177,6 +185,8 @@ class BudgetError(NstcError):
 class MemoryLimitError(NstcError):
     """A picture that can't be stylised within --max-ram; the message says the least it needs.
 
+    The command line also ends by it where the machine, or a limit set on the process, has no more.
+
     Args:
         message: In one line.
         needed_bytes: The least; 0 where it is not known.
@@ -187,6 +197,21 @@ class MemoryLimitError(NstcError):
     def __init__(self, message: str, needed_bytes: int = 0) -> None:
         super().__init__(message)
         self.needed_bytes = needed_bytes
+
+
+def out_of_memory(error: BaseException) -> MemoryLimitError | None:
+    """What a library raised because there is no more memory; None for anything else.
+
+    Not every library raises `MemoryError`: the loader, ONNX Runtime and torch say it in words.
+    """
+    said = next((line for line in str(error).splitlines() if _OUT_OF_MEMORY.search(line)), "")
+    if not said and not isinstance(error, MemoryError):
+        return None
+    return MemoryLimitError(
+        f"there is not enough memory{f' ({said.strip()[-150:]})' if said else ''}: close other "
+        "programs, raise the limit (ulimit -v, the container's), or give a smaller picture, --size "
+        "or --max-ram."
+    )
 
 
 class NoGainError(NstcError):

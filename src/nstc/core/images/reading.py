@@ -182,7 +182,8 @@ class ImageFile:
                 "give a PNG, JPEG, WebP, GIF or TIFF file."
             ) from error
         except (Image.DecompressionBombError, MemoryError) as error:
-            raise ImageError(f"{self.name} is too large: {error}") from error
+            reason = str(error) or "it does not fit into the memory"
+            raise ImageError(f"{self.name} is too large: {reason}") from error
         except _DECODER_ERRORS as error:
             raise ImageError(
                 f"{self.name} can't be decoded, it may be truncated: {error}"
