@@ -4,12 +4,12 @@ Run as a module this file is that process.
 """
 
 import json
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from nstc.core.child_processes import run_to_end
 from nstc.core.errors import MemoryLimitError
 from nstc.runtime.files.batch import stylize_files
 from nstc.runtime.resident import peak_bytes, resident_bytes
@@ -54,18 +54,14 @@ def measure_within(
     Raises:
         MemoryLimitError: the process refused, or failed for another reason.
     """
-    arguments = [photo, target, model, str(limit_bytes), str(threads)]
-    ran = subprocess.run(
+    arguments = [str(each) for each in (photo, target, model, limit_bytes, threads)]
+    ran = run_to_end(
         [sys.executable, "-m", "nstc.benchmarks.device_memory", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=_TIME_LIMIT_S,
-        check=False,
+        timeout_s=_TIME_LIMIT_S,
     )
-    if ran.returncode != 0:
-        lines = ran.stderr.strip().splitlines() or [f"exit status {ran.returncode}"]
-        raise MemoryLimitError(f"{photo} was not stylised: {lines[-1]}", limit_bytes)
-    return WithinLimit(**json.loads(ran.stdout))
+    if ran.status != 0:
+        raise MemoryLimitError(f"{photo} was not stylised: {ran.last_words()}", limit_bytes)
+    return WithinLimit(**json.loads(ran.output))
 
 
 def _main(photo: str, target: str, model: str, limit_bytes: str, threads: str) -> None:

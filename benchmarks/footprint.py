@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 import onnxruntime
 
+from nstc.core.child_processes import run_to_end
 from nstc.core.errors import ArtifactError
 from nstc.core.images import Pixels
 from nstc.runtime.onnx_session import OnnxSession, load_graph
@@ -65,18 +66,15 @@ def measure_footprint(path: Path, *, size: int, threads: int) -> Footprint:
         str(threads),
     ]
     try:
-        ran = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIME_LIMIT_S, check=True
-        )
+        ran = run_to_end(command, timeout_s=_TIME_LIMIT_S)
     except subprocess.TimeoutExpired as error:
         raise ArtifactError(
             f"{path} took more than {_TIME_LIMIT_S} s for one picture of {size}x{size}."
         ) from error
-    except subprocess.CalledProcessError as error:
-        reason = (error.stderr.strip().splitlines() or [f"exit status {error.returncode}"])[-1]
-        raise ArtifactError(f"{path} does not run in a process of its own: {reason}") from error
-    sizes = _ARENA.findall(ran.stderr)
-    return Footprint(**json.loads(ran.stdout), arena_bytes=int(sizes[-1]) if sizes else None)
+    if ran.status != 0:
+        raise ArtifactError(f"{path} does not run in a process of its own: {ran.last_words()}")
+    sizes = _ARENA.findall(ran.complaints)
+    return Footprint(**json.loads(ran.output), arena_bytes=int(sizes[-1]) if sizes else None)
 
 
 def _main(path: str, size: str, threads: str) -> None:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from nstc.core.child_processes import run_to_end
+
 TIMEOUT_S: Final = 10
 """A repository on a disk that is slower than this goes unnamed."""
 
@@ -43,9 +45,7 @@ def _git(folder: Path | None, *arguments: str) -> str | None:
     """What git says; None if there is no git, no repository, or no answer in time."""
     command = ["git", "--no-optional-locks", *arguments]
     try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, check=True, timeout=TIMEOUT_S
-        )
-    except (OSError, subprocess.SubprocessError):
+        ran = run_to_end(command, cwd=folder, timeout_s=TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.decode("utf-8", errors="replace")
+    return ran.output if ran.status == 0 else None

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -53,12 +54,15 @@ class Device:
         limits: Limits = _SHORT,
         on_line: Callable[[str], None] | None = None,
     ) -> Finished:
-        """Run a command in the device's shell; before Android 7 the status is always 0.
+        """Run a command in the device's shell.
 
         Raises:
             TargetError: it goes over a limit.
         """
-        return self._run("shell", command, limits=limits, on_line=on_line)
+        end = f"nstc-{secrets.token_hex(8)}-end"  # adb stays while anything holds the output
+        return self._run(
+            "shell", f"{command}; echo {end} $?", limits=limits, on_line=on_line, end=end
+        )
 
     def says_yes(self, condition: str) -> bool:
         """Whether a shell's condition holds there."""
@@ -141,5 +145,7 @@ class Device:
         *words: str,
         limits: Limits = _SHORT,
         on_line: Callable[[str], None] | None = None,
+        end: str | None = None,
     ) -> Finished:
-        return converse((*self._adb, *words), name=self._name, limits=limits, on_line=on_line)
+        command = (*self._adb, *words)
+        return converse(command, name=self._name, limits=limits, on_line=on_line, end=end)

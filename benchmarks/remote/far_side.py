@@ -18,6 +18,7 @@ import platform
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zlib
 from typing import Any
@@ -228,13 +229,11 @@ def footprint_of_a_process(number: int) -> Any:
     """What a graph costs a process of its own; None where the system does not tell."""
     if not os.path.exists(STATUS):  # noqa: PTH110
         return None
-    ran = subprocess.run(
-        [sys.executable, os.path.abspath(__file__), "--footprint", str(number)],  # noqa: PTH100
-        stdout=subprocess.PIPE,
-        timeout=FOOTPRINT_LIMIT_S,
-        check=True,
-    )
-    return json.loads(ran.stdout.decode("ascii"))
+    command = [sys.executable, os.path.abspath(__file__), "--footprint", str(number)]  # noqa: PTH100
+    with tempfile.TemporaryFile() as output:  # a pipe ends only with all that inherit it
+        subprocess.run(command, stdout=output, timeout=FOOTPRINT_LIMIT_S, check=True)
+        output.seek(0)
+        return json.loads(output.read().decode("ascii"))
 
 
 def footprint(job: dict[str, Any], graph: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import queue
-import signal
+import re
 import subprocess
 import threading
 import time
@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from nstc.core.child_processes import end_group, started
 from nstc.core.errors import TargetError
 
 _CHUNK: Final = 65536
 _COMPLAINTS_KEPT: Final = 4096
 _REAP_S: Final = 5
+_GRACE_S: Final = 0.5
+"""For what is on its way when the end is known: that of the output, or of the command."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +59,9 @@ def converse(
     limits: Limits,
     stdin: Path | None = None,
     on_line: Callable[[str], None] | None = None,
+    end: str | None = None,
 ) -> Finished:
-    """Run a command to its end.
+    """Run a command to its end: its own, not that of something it left behind with its output.
 
     Args:
         command: The program and its arguments; no shell is asked.
@@ -65,6 +69,8 @@ def converse(
         limits: Beyond which the command and all that it started are ended.
         stdin: A file it reads; nothing unless given.
         on_line: Told of each line of output as it comes; what it raises ends the command.
+        end: How the line begins that is the last, before the exit status. On another machine the
+            output has no end either while somebody there holds it, and then nor has the command.
 
     Raises:
         TargetError: it can't be started, or goes over a limit.
@@ -73,13 +79,22 @@ def converse(
         source = stack.enter_context(stdin.open("rb")) if stdin is not None else subprocess.DEVNULL
         process = stack.enter_context(_started(command, source, name))
         complaints, output = _Tail(process.stderr), _Output(process.stdout, limits)
+        ended = threading.Thread(
+            target=_when_ended, args=(process, output, complaints), daemon=True
+        )
+        ended.start()
         lines: list[str] = []
+        status = None
         for line in _lines(output.chunks, name, limits):
+            if (status := _status_in(line, end)) is not None:
+                break
             (on_line or lines.append)(line)
-        try:
-            status = process.wait(_REAP_S)
-        except subprocess.TimeoutExpired as error:
-            raise TargetError(f"{name}: {command[0]} closed its output and hangs.") from error
+        ended.join(_REAP_S if status is None else _GRACE_S)
+        if status is None:
+            status = process.returncode
+        if status is None:
+            raise TargetError(f"{name}: {command[0]} closed its output and hangs.")
+        end_group(process)
         return Finished(status=status, output="\n".join(lines), complaint=complaints.last_line())
 
 
@@ -94,30 +109,34 @@ def _started(
     command: Sequence[str], source: IO[bytes] | int, name: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is not there any more when the block is left, nor are its children."""
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=source,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise TargetError(f"{name}: {command[0]} can't be started: {error.strerror}.") from error
-    try:
+    with contextlib.ExitStack() as stack:
+        piped = subprocess.PIPE
+        try:
+            process = stack.enter_context(
+                started(command, stdin=source, stdout=piped, stderr=piped)
+            )
+        except OSError as error:
+            raise TargetError(
+                f"{name}: {command[0]} can't be started: {error.strerror}."
+            ) from error
         yield process
-    finally:
-        if process.poll() is None:
-            _kill(process)
-        process.wait()
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
-            os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
+def _when_ended(process: subprocess.Popen[bytes], *readers: "_Reader") -> None:
+    """Once a process has ended, end what it left behind in its group, and then the reading.
+
+    Whatever left the group holds the pipes open still, so they are read until nothing more comes.
+    """
+    process.wait()
+    end_group(process)
+    for reader in readers:
+        reader.end_when_silent()
+
+
+def _status_in(line: str, end: str | None) -> int | None:
+    """The exit status, if it is the last line."""
+    found = None if end is None else re.fullmatch(re.escape(end) + r" ([0-9]{1,3})", line)
+    return None if found is None else int(found[1])
 
 
 def _lines(chunks: "queue.SimpleQueue[bytes]", name: str, limits: Limits) -> Iterator[str]:
@@ -172,6 +191,8 @@ class _Reader:
 
     def __init__(self, source: IO[bytes] | None) -> None:
         self._source = source
+        self._chunks_read = 0
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -180,16 +201,30 @@ class _Reader:
         raise NotImplementedError
 
     def join(self) -> None:
-        """Wait for the end, but not for ever: something that was left behind may hold it open."""
-        self._thread.join(_REAP_S)
+        """Wait for the end, but not for ever."""
+        self._ended.wait(_REAP_S)
+
+    def end_when_silent(self) -> None:
+        """Take it as the end when nothing comes for a moment: nobody writes who is waited for."""
+        before = -1
+        while self._thread.is_alive() and self._chunks_read != before:
+            before = self._chunks_read
+            self._thread.join(_GRACE_S)
+        if not self._ended.is_set():
+            self._end()
+
+    def _end(self) -> None:
+        self.take(b"")
+        self._ended.set()
 
     def _read(self) -> None:
         if self._source is not None:
             with self._source as source:
                 while chunk := os.read(source.fileno(), _CHUNK):
+                    self._chunks_read += 1
                     if not self.take(chunk):
                         break
-        self.take(b"")
+        self._end()
 
 
 class _Output(_Reader):

@@ -48,13 +48,14 @@ _NO_FOLDER, _NO_TAR, _NO_PYTHON, _NO_SSH = 91, 92, 93, 255
 
 # Holds no single quote, so that every login shell hands it to sh as it is. The folder goes whatever
 # happens: when the line is cut, the script's next word fails, and it gives up after a time anyhow.
+# The last line says that this is the end: ssh itself stays while anything there holds its output.
 _FAR_COMMAND: Final = (
     "umask 077; "
     f'd=$(mktemp -d "${{TMPDIR:-/tmp}}/nstc.XXXXXX") || exit {_NO_FOLDER}; '
     'trap "cd /; rm -rf \\"$d\\"" EXIT; trap "exit 95" HUP INT TERM; '
     f'cd "$d" && tar -xf - || exit {_NO_TAR}; '
     f'command -v "$1" >/dev/null 2>&1 || exit {_NO_PYTHON}; '
-    '"$1" far_side.py; exit $?'
+    '"$1" far_side.py; s=$?; cd /; rm -rf "$d"; echo "{end} $s"; exit $s'
 )
 
 
@@ -113,8 +114,9 @@ class SshTarget:
             folder = Path(place)
             archive = folder / "job.tar"
             _pack(job, folder / "job", archive)
+            end = f"nstc-{job.token}-end"
             finished = converse(
-                self._command(),
+                self._command(end),
                 name=self.name,
                 limits=Limits(
                     whole_s=WHOLE_S,
@@ -123,15 +125,17 @@ class SshTarget:
                 ),
                 stdin=archive,
                 on_line=listener.hear,
+                end=end,
             )
         if finished.status != 0 or listener.error is not None:
             raise TargetError(f"{self.name}: {self._failure(finished, listener.error)}")
         return listener.answer()
 
-    def _command(self) -> list[str]:
+    def _command(self, end: str) -> list[str]:
         options = [word for option in _OPTIONS for word in ("-o", option)]
         port = [] if self.port is None else ["-p", str(self.port)]
-        far = f"exec sh -c {shlex.quote(_FAR_COMMAND)} sh {shlex.quote(self.python)}"
+        script = _FAR_COMMAND.replace("{end}", end)
+        far = f"exec sh -c {shlex.quote(script)} sh {shlex.quote(self.python)}"
         return ["ssh", "-T", *options, *port, "--", self.destination, far]
 
     def _failure(self, finished: Finished, error: str | None) -> str:

@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from nstc.core.child_processes import run_to_end
 from nstc.core.errors import MissingExtraError, TargetError
 
 _TIME_LIMIT_S = 30
@@ -55,13 +56,16 @@ def self_signed(address: str) -> Certificate:
             *("-keyout", str(key), "-out", str(certificate)),
         ]
         try:
-            subprocess.run(command, capture_output=True, timeout=_TIME_LIMIT_S, check=True)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            said = (error.stderr or b"").decode(errors="replace").strip().splitlines()
+            ran = run_to_end(command, timeout_s=_TIME_LIMIT_S)
+        except subprocess.TimeoutExpired as error:
             raise TargetError(
-                f"openssl made no certificate: {said[-1] if said else error}. "
-                "Leave --https out, or update OpenSSL to 1.1.1 or newer."
+                f"openssl made no certificate in {_TIME_LIMIT_S} s. Leave --https out."
             ) from error
+        if ran.status != 0:
+            raise TargetError(
+                f"openssl made no certificate: {ran.last_words()}. "
+                "Leave --https out, or update OpenSSL to 1.1.1 or newer."
+            )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         der = ssl.PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii"))

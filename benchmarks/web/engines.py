@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,7 @@ from typing import Final
 
 from nstc.benchmarks.web.messages import one_line
 from nstc.benchmarks.web.setup import DATA, WebRuntime
+from nstc.core.child_processes import started
 
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FLAGS: Final = (
@@ -106,36 +106,18 @@ def _scratch() -> Iterator[Path]:
 @contextlib.contextmanager
 def _running(name: str, command: list[str], link: str, folder: Path) -> Iterator[Process]:
     log = folder / "stderr"
-    with log.open("wb") as stderr:
-        child = subprocess.Popen(
+    with (
+        log.open("wb") as stderr,
+        started(
             command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
             stderr=stderr,
             env={**os.environ, "NSTC_LINK": link, "TMPDIR": str(folder)},
-            start_new_session=True,  # with a group of its own, so that all its children end too
-        )
-    try:
+            grace_s=_GRACE_S,  # Chromium has a group of its own, which its driver ends when asked
+        ) as child,
+    ):
         yield Process(name, child, log)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(_GRACE_S)
-    finally:
-        _end_group(child)
-
-
-def _end_group(child: subprocess.Popen[bytes]) -> None:
-    """Ask first: Chromium has a group of its own, and its driver ends it when it is asked to."""
-    if not hasattr(os, "killpg"):
-        child.kill()
-        child.wait()
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(_GRACE_S)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
 
 
 def _last_words(log: Path) -> str:

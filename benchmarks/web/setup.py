@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from nstc.core.cache import cache_folder
+from nstc.core.child_processes import run_to_end
 from nstc.core.errors import MissingExtraError
 from nstc.core.files import atomic_folder
 
@@ -107,24 +108,15 @@ def install() -> WebRuntime:
 
 def _run_npm(npm: str, folder: Path) -> None:
     try:
-        ran = subprocess.run(
-            [npm, *_NPM[1:]],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIME_LIMIT_S,
-            check=False,
-        )
+        ran = run_to_end([npm, *_NPM[1:]], cwd=folder, timeout_s=_TIME_LIMIT_S)
     except subprocess.TimeoutExpired as error:
         raise MissingExtraError(
             f"npm ci took more than {_TIME_LIMIT_S} s: check the network, then run {SETUP_LINE} "
             "again."
         ) from error
-    if ran.returncode:
-        said = [line for line in ran.stderr.splitlines() if line.strip()]
-        reason = said[0] if said else f"exit status {ran.returncode}"
+    if ran.status:
+        said = [line for line in ran.complaints.splitlines() if line.strip()]
+        reason = said[0] if said else f"exit status {ran.status}"
         raise MissingExtraError(
             f"npm ci failed: {reason:.200}. Check the network and the disk, then run {SETUP_LINE} "
             "again."

@@ -1,3 +1,5 @@
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -54,11 +56,15 @@ def test_silence_is_given_up_and_whoever_was_silent_is_ended(tmp_path):
     with pytest.raises(TargetError, match=r"nothing was heard for 0 s|nothing was heard for 1 s"):
         run(code, limits)
     assert time.monotonic() - began < 10
-    deadline = time.monotonic() + 5
     for pid in map(int, pids.read_text().split()):
-        while _runs(pid):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        _wait_until_gone(pid)
+
+
+def _wait_until_gone(pid):
+    deadline = time.monotonic() + 5
+    while _runs(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def _runs(pid):
@@ -68,6 +74,37 @@ def _runs(pid):
         return stat.rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+LEAVES_SOMETHING = (
+    "import subprocess, sys;"
+    "print('the end', flush=True); print('complaint', file=sys.stderr, flush=True);"
+    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']{how});"
+    "open({pid!r}, 'w').write(str(child.pid))"
+)
+
+
+@pytest.mark.parametrize("how", ["", ", start_new_session=True"])
+def test_what_a_command_leaves_behind_with_its_output_is_not_waited_for(tmp_path, how):
+    """In its group it is ended; one that left the group holds the pipes all its life."""
+    pid = tmp_path / "pid"
+    began = time.monotonic()
+    done = run(LEAVES_SOMETHING.format(pid=str(pid), how=how))
+    assert (done.output, done.status, done.complaint) == ("the end", 0, "complaint")
+    assert time.monotonic() - began < 20
+    left = int(pid.read_text())
+    if how:
+        os.kill(left, signal.SIGKILL)
+    _wait_until_gone(left)
+
+
+def test_a_last_line_ends_a_command_that_stays(tmp_path):
+    """As ssh does while somebody there holds its output."""
+    began = time.monotonic()
+    code = "import time; print('a\\nend 300 more\\nend 7\\nb', flush=True); time.sleep(60)"
+    done = run(code, end="end")
+    assert (done.output, done.status) == ("a\nend 300 more", 7)
+    assert time.monotonic() - began < 20
 
 
 def test_talking_without_end_is_given_up():

@@ -1,6 +1,9 @@
 """The ssh target against a stand-in that speaks ssh's command line."""
 
+import contextlib
+import os
 import shlex
+import signal
 import sys
 import time
 
@@ -129,6 +132,23 @@ def test_a_real_run_by_the_command_that_is_sent(fake, measure, tmp_path):
     assert reading.place["threads"] == reading.place["pinned"] == 1
     [facts] = reading.rows
     assert facts.footprint.peak_bytes > 20_000_000
+    assert list((tmp_path / "far").iterdir()) == []
+
+
+def test_a_far_program_that_leaves_something_behind_is_not_waited_for(fake, measure, tmp_path):
+    """A wrapper of Python that starts a service, say, which keeps the output for itself."""
+    wrapper, left = tmp_path / "python", tmp_path / "left"
+    wrapper.write_text(f'#!/bin/sh\nsleep 60 &\necho $! >> {left}\nexec {sys.executable} "$@"\n')
+    wrapper.chmod(0o755)
+    began = time.monotonic()
+    try:
+        reading = measure(f"ssh://board?python={wrapper}")
+    finally:
+        for pid in map(int, left.read_text().split()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    assert len(reading.timings.reference_ms) == 3
+    assert time.monotonic() - began < 40
     assert list((tmp_path / "far").iterdir()) == []
 
 
