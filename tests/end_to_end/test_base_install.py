@@ -95,7 +95,16 @@ def test_no_training_library_comes_with_it(run) -> None:
 def test_its_packages_are_listed_with_their_sizes(installing, device, wheel) -> None:
     """`make base-sizes` prints them."""
     packages = {package.name: package for package in installing.installed_packages(device)}
-    asked_for = {"nstc", "numpy", "pillow", "onnxruntime", "typer", "rich", "platformdirs"}
+    asked_for = {
+        "nstc",
+        "numpy",
+        "pillow",
+        "onnxruntime",
+        "typer",
+        "rich",
+        "platformdirs",
+        "filelock",
+    }
     assert asked_for <= set(packages)
     assert not {"pip", "setuptools"} & set(packages)
     assert packages["nstc"].version == VERSION

@@ -5,16 +5,17 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nstc.core.errors import ArtifactError, BundleError, CorruptBundleError
+from nstc.core.drafts import restore
+from nstc.core.errors import ArtifactError, BundleError, CorruptBundleError, OutputError
 from nstc.core.files import (
     atomic_folder,
-    readable_by_default,
     refuse_foreign_folder,
     reported_as_output_error,
     sha256_of,
@@ -156,6 +157,8 @@ def open_bundle(model: str | Path) -> Bundle:
     path = resolve_model_path(model)
     manifest_path = path / MANIFEST_FILE
     if not manifest_path.is_file():
+        restore(path)
+    if not manifest_path.is_file():
         what = "is not a bundle: it holds no manifest.json" if path.exists() else "does not exist"
         raise BundleError(f"{path} {what}. `nstc models` lists the bundles that ship.")
     try:
@@ -208,19 +211,37 @@ def revised_bundle(bundle: Bundle, target: Path, manifest: Manifest) -> Iterator
 
     `target` may be the bundle's own folder, which is then replaced in one step. What is written
     into the draft, over a file or beside it, changes nothing in the other bundle.
+
+    Who revises a bundle in its own place opens it within `locked(bundle.path)`: otherwise another
+    run may have changed it meanwhile, and what that run added would be lost.
+
+    Raises:
+        OutputError: the place can't be written, holds something that is not a bundle, or the bundle
+            itself, changed since it was opened.
+        CorruptBundleError: a file of the bundle was changed.
     """
     with atomic_folder(target, replaceable=MANIFEST_FILE) as draft:
+        if target.resolve() == bundle.path.resolve():
+            _refuse_changed(bundle)
         for name in bundle.manifest.files:
             shutil.copyfile(bundle.file(name), draft / name)
         yield draft
         _write_manifest(draft, manifest)
 
 
+def _refuse_changed(bundle: Bundle) -> None:
+    if open_bundle(bundle.path).manifest != bundle.manifest:
+        raise OutputError(
+            f"cannot write {bundle.path}: another nstc changed it meanwhile. Run again."
+        )
+
+
 def _write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
     records = {}
+    rights = stat.S_IMODE(folder.stat().st_mode) & 0o666
     for path in sorted(folder.iterdir()):
-        readable_by_default(path)
+        path.chmod(rights)  # some libraries write files that only their user may read
         records[path.name] = FileRecord(sha256=sha256_of(path), size_bytes=path.stat().st_size)
     complete = dataclasses.replace(manifest, files=records)
     (folder / MANIFEST_FILE).write_text(complete.to_json(), encoding="utf-8")

@@ -2,13 +2,14 @@
 
 import contextlib
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from nstc.core.drafts import draft_file, draft_folder, put_in_place, restore
 from nstc.core.errors import OutputError
+from nstc.core.locks import locked
 
 
 def sha256_of(path: Path) -> str:
@@ -34,6 +35,10 @@ def reported_as_output_error(target: Path) -> Iterator[None]:
 def atomic_file(target: Path) -> Iterator[Path]:
     """Give a temporary path beside `target`; rename it into place if the block succeeds.
 
+    The content is on the disk before it gets its name, and the name is before this returns: after a
+    power cut the file is the old one or the new one. That is asked for pictures too, whose two
+    flushes cost little beside what was computed.
+
     Raises:
         OutputError: the place can't be written. `target` is then as it was before.
     """
@@ -41,29 +46,23 @@ def atomic_file(target: Path) -> Iterator[Path]:
         if target.is_dir():
             raise OutputError(f"cannot write {target}: it is a folder. Give the name of a file.")
         if target.exists() and not target.is_file():  # a device such as /dev/full or /dev/stdout
-            with tempfile.TemporaryDirectory() as folder:
-                draft = Path(folder) / target.name
+            with scratch_folder() as folder:
+                draft = folder / target.name
                 yield draft
-                with target.open("wb") as sink:
-                    sink.write(draft.read_bytes())
+                with draft.open("rb") as source, target.open("wb") as sink:
+                    shutil.copyfileobj(source, sink)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix
-        )
-        os.close(handle)
-        draft = Path(name)
-        try:
+        with draft_file(target) as draft:
             yield draft
-            readable_by_default(draft)
-            draft.replace(target)
-        finally:
-            draft.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def atomic_folder(target: Path, *, replaceable: str) -> Iterator[Path]:
     """Give a temporary folder beside `target`; swap it into place if the block succeeds.
+
+    Another run that writes `target` is waited for. At no moment is neither the old folder nor the
+    new one there, unless the file system can't exchange two: see `restore`.
 
     Args:
         target: The folder to write. An existing one is replaced only if it is empty or holds a
@@ -74,15 +73,24 @@ def atomic_folder(target: Path, *, replaceable: str) -> Iterator[Path]:
         OutputError: the place can't be written, or holds something else.
     """
     refuse_foreign_folder(target, replaceable=replaceable)
-    with reported_as_output_error(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-        try:
-            draft.chmod(0o777 & ~_umask())
-            yield draft
-            _swap(draft, target)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    with locked(target):
+        restore(target)
+        refuse_foreign_folder(target, replaceable=replaceable)
+        with reported_as_output_error(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with draft_folder(target) as draft:
+                yield draft
+                put_in_place(draft, target)
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder in the system's temporary one for this user alone, deleted at the end of the block.
+
+    As with every draft, the next run deletes what a killed one left.
+    """
+    with draft_folder(Path(tempfile.gettempdir()) / "scratch", mode=0o700) as folder:
+        yield folder
 
 
 def refuse_unwritable_file(target: Path) -> None:
@@ -91,9 +99,9 @@ def refuse_unwritable_file(target: Path) -> None:
     Raises:
         OutputError: it is a folder, or the place can't be written.
     """
-    if target.is_dir():
-        raise OutputError(f"cannot write {target}: it is a folder. Give the name of a file.")
     with reported_as_output_error(target):
+        if target.is_dir():
+            raise OutputError(f"cannot write {target}: it is a folder. Give the name of a file.")
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists() or target.is_file():  # and no device
             with tempfile.TemporaryFile(dir=target.parent):
@@ -102,36 +110,11 @@ def refuse_unwritable_file(target: Path) -> None:
 
 def refuse_foreign_folder(target: Path, *, replaceable: str) -> None:
     """Raise `OutputError` if `target` holds anything that nstc did not write."""
-    if target.exists() and not target.is_dir():
-        raise OutputError(f"cannot write {target}: it is a file. Give the name of a folder.")
-    if target.is_dir() and any(target.iterdir()) and not (target / replaceable).is_file():
-        raise OutputError(
-            f"will not replace {target}: it holds files that are not a bundle. "
-            "Give another name, or empty it first."
-        )
-
-
-def readable_by_default(path: Path) -> None:
-    """Give a file the rights that new files get, where a library made it private."""
-    path.chmod(0o666 & ~_umask())
-
-
-def _swap(draft: Path, target: Path) -> None:
-    if not target.exists():
-        draft.replace(target)
-        return
-    old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old.")) / "old"
-    target.replace(old)
-    try:
-        draft.replace(target)
-    except OSError:
-        old.replace(target)
-        raise
-    finally:
-        shutil.rmtree(old.parent, ignore_errors=True)
-
-
-def _umask() -> int:
-    current = os.umask(0o022)
-    os.umask(current)
-    return current
+    with reported_as_output_error(target):
+        if target.exists() and not target.is_dir():
+            raise OutputError(f"cannot write {target}: it is a file. Give the name of a folder.")
+        if target.is_dir() and any(target.iterdir()) and not (target / replaceable).is_file():
+            raise OutputError(
+                f"will not replace {target}: it holds files that are not a bundle. "
+                "Give another name, or empty it first."
+            )

@@ -1,0 +1,293 @@
+"""Drafts: what is written beside its target until it is whole, and goes when its writer is gone.
+
+A draft is named `.NAME.nstc-0123456789ab`, with NAME's ending if it is a file. Its writer holds a
+lock (flock) on it, which the kernel lets go of however the process ends, so a draft that can be
+locked belongs to nobody: the next writer into the same folder deletes it. Nothing else that lies
+there is touched, nor what another user owns. Where there are no such locks (Windows, some network
+file systems) nothing is known to be abandoned, and a killed run's drafts stay.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import re
+import secrets
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+if sys.platform != "win32":
+    import fcntl
+
+_NAME: Final = re.compile(r"\..*\.nstc-[0-9a-f]{12}(\.[^.]+)?", re.DOTALL)
+_ASIDE: Final = ".old"
+"""Ends the name of a draft that holds a target while another folder takes its place."""
+
+_LONGEST_NAME: Final = 40
+_LONGEST_ENDING: Final = 12
+"""Characters of a target's name that a draft keeps: the file system bounds the whole."""
+
+_SECONDS_OF_A_SWAP: Final = 1.0
+_AT_CWD: Final = -100
+_EXCHANGE: Final = 2
+"""`AT_FDCWD` and `RENAME_EXCHANGE` of Linux; macOS's `RENAME_SWAP` is 2 as well."""
+
+_NOT_FOR_FSYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
+_searched: set[Path] = set()
+
+
+@contextlib.contextmanager
+def draft_file(target: Path) -> Iterator[Path]:
+    """Give the path of a new empty file beside `target`, with the rights that new files get.
+
+    What is left there when the block ends is deleted.
+    """
+    remove_abandoned(target.parent)
+    # The kernel applies the umask: to ask what it is, it would have to be set.
+    draft, handle = _new(
+        target, lambda path: os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    )
+    try:
+        rights = stat.S_IMODE(draft.stat().st_mode)
+        yield draft
+        if stat.S_IMODE(draft.stat().st_mode) != rights:  # a library put a private file there
+            draft.chmod(rights)
+        sync(draft)
+        _let_go(handle)  # Windows renames no open file
+        handle = None
+        draft.replace(target)
+        _sync_entry(target)
+    finally:
+        _let_go(handle)
+        draft.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def draft_folder(target: Path, mode: int = 0o777) -> Iterator[Path]:
+    """Give the path of a new folder beside `target`; what is left there at the end is deleted.
+
+    Args:
+        target: Whose name and place the draft's are like.
+        mode: Rights of the folder, less what the umask takes.
+    """
+    remove_abandoned(target.parent)
+    draft, handle = _new(target, lambda path: path.mkdir(mode), is_folder=True)
+    try:
+        yield draft
+    finally:
+        _let_go(handle)
+        _remove(draft)
+
+
+def put_in_place(draft: Path, target: Path) -> None:
+    """Flush a draft folder to the disk and make it `target`, in one step where the system can.
+
+    What was at `target` is deleted; if that is a link, the link.
+    """
+    _sync_tree(draft)
+    if not os.path.lexists(target):
+        draft.replace(target)
+    elif not _exchanged(draft, target):
+        _replace_in_two_steps(draft, target)
+    _sync_entry(target)
+
+
+def restore(target: Path) -> None:
+    """Put back a folder that a run moved aside and was killed before it put the new one there.
+
+    That happens where the file system can't exchange two folders. A living run is waited for.
+    """
+    if target.name in {"", ".."}:
+        return
+    for turns_left in range(round(_SECONDS_OF_A_SWAP / 0.01), -1, -1):
+        if os.path.lexists(target):
+            return
+        aside = [path for path in _drafts_in(target.parent) if (path / target.name).is_dir()]
+        if not aside:
+            return
+        for path in aside:
+            with contextlib.suppress(OSError), _held(path) as is_held:
+                if is_held or not turns_left:
+                    (path / target.name).rename(target)
+                    _remove(path)
+                    return
+        time.sleep(0.01)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Delete what killed runs of this user left in a folder, once in the life of this process.
+
+    Once, since a batch of ten thousand pictures would list ten thousand names for each of them.
+    """
+    place = Path(os.path.realpath(folder))
+    if place in _searched:
+        return
+    _searched.add(place)
+    for path in _drafts_in(place):
+        # What can't be deleted is somebody's, or is left to the next run.
+        with contextlib.suppress(OSError), _held(path) as is_held:
+            if not is_held:
+                continue
+            if path.suffix == _ASIDE:
+                for old in path.iterdir():
+                    if not os.path.lexists(place / old.name):
+                        old.rename(place / old.name)
+            _remove(path)
+
+
+def sync(path: Path) -> None:
+    """Flush a file to the disk.
+
+    Raises:
+        OSError: the disk failed or is full.
+    """
+    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NOT_FOR_FSYNC:
+            raise
+    finally:
+        os.close(handle)
+
+
+def _new(
+    target: Path, make: Callable[[Path], None], *, is_folder: bool = False, ending: str = ""
+) -> tuple[Path, int | None]:
+    """Make a draft and lock it: its path and the handle of the lock, if it could be had."""
+    if not is_folder and len(target.suffix) <= _LONGEST_ENDING:
+        ending = target.suffix
+    while True:
+        name = f".{target.name[:_LONGEST_NAME]}.nstc-{secrets.token_hex(6)}{ending}"
+        path = target.parent / name
+        make(path)
+        handle = _opened(path)
+        if handle is None:
+            return path, None
+        # Between the two, another run may have found it without a lock and deleted it.
+        with contextlib.suppress(FileNotFoundError):
+            if _lock(handle) is not False and os.path.samestat(os.fstat(handle), path.lstat()):
+                return path, handle
+        os.close(handle)
+
+
+def _drafts_in(folder: Path) -> list[Path]:
+    """This user's drafts in a folder, of living and of dead runs."""
+    try:
+        with os.scandir(folder) as entries:
+            named = [entry for entry in entries if _NAME.fullmatch(entry.name)]
+        return [Path(entry.path) for entry in named if _is_own(entry)]
+    except OSError:
+        return []
+
+
+def _is_own(entry: "os.DirEntry[str]") -> bool:
+    status = entry.stat(follow_symlinks=False)
+    made = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) or entry.is_symlink()
+    return made and (sys.platform == "win32" or status.st_uid == os.geteuid())
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[bool]:
+    """Whether a draft's owner is gone; while the block runs it is ours."""
+    if path.is_symlink():  # left of a link that was replaced: it points to nothing of nstc's
+        yield True
+        return
+    handle = _opened(path)
+    try:
+        yield handle is not None and _lock(handle) is True
+    finally:
+        _let_go(handle)
+
+
+def _opened(path: Path) -> int | None:
+    if sys.platform == "win32":
+        return None
+    flags = os.O_NOFOLLOW | os.O_NONBLOCK  # neither a link nor a pipe in its place is waited for
+    try:
+        return os.open(path, os.O_RDWR | flags)  # NFS locks no file that was opened for reading
+    except IsADirectoryError:
+        return os.open(path, os.O_RDONLY | flags)
+
+
+def _lock(handle: int) -> bool | None:
+    """Take the lock: False if another has it, None where there are none."""
+    if sys.platform == "win32":
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _let_go(handle: int | None) -> None:
+    if handle is not None:
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    """Delete a folder, a file or a link; what resists is left to the next run."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _exchanged(draft: Path, target: Path) -> bool:
+    """Let two paths change their names in one step; False where system or disk can't."""
+    library = ctypes.CDLL(None, use_errno=True) if sys.platform != "win32" else None
+    one, other = os.fsencode(draft), os.fsencode(target)
+    if sys.platform == "darwin":
+        call, arguments = "renamex_np", (one, other, _EXCHANGE)
+    else:
+        call, arguments = "renameat2", (_AT_CWD, one, _AT_CWD, other, _EXCHANGE)
+    exchange = getattr(library, call, None)
+    return exchange is not None and exchange(*arguments) == 0
+
+
+def _replace_in_two_steps(draft: Path, target: Path) -> None:
+    """Between the two, `restore` and `remove_abandoned` find the old one in a draft of its own."""
+    aside, handle = _new(target, Path.mkdir, is_folder=True, ending=_ASIDE)
+    old = aside / target.name
+    try:
+        target.replace(old)
+        try:
+            draft.replace(target)
+        except OSError:
+            old.replace(target)
+            raise
+    finally:
+        _let_go(handle)
+        _remove(aside)
+
+
+def _sync_tree(folder: Path) -> None:
+    for inner, _, names in os.walk(folder):
+        for name in names:
+            path = Path(inner) / name
+            if path.is_file() and not path.is_symlink():
+                sync(path)
+        _sync_folder(Path(inner))
+
+
+def _sync_entry(target: Path) -> None:
+    """Flush the folder that says where `target` is: its content is on the disk already."""
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Not every system opens a folder, and not every file system flushes one."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
