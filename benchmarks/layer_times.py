@@ -1,7 +1,6 @@
 """Where a graph spends its time: ONNX Runtime's own profile, operator by operator."""
 
 import json
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import onnxruntime
 
 from nstc.benchmarks.statistics import median
 from nstc.core.errors import ArtifactError, OptionError
+from nstc.core.files import scratch_folder
 from nstc.runtime.onnx_session import ORT_ERRORS, OnnxSession, first_line
 
 RUNS: Final = 7
@@ -81,9 +81,9 @@ def layer_times(path: Path, *, size: int, threads: int, runs: int = RUNS) -> Lay
     if runs < 1:
         raise OptionError(f"runs is {runs}: expected at least 1.")
     feed = OnnxSession(path, path.name, threads).prepare(np.full((size, size, 3), 128, np.uint8))
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         try:
-            profile = _profile(path, feed, threads=threads, runs=runs, folder=Path(folder))
+            profile = _profile(path, feed, threads=threads, runs=runs, folder=folder)
         except ORT_ERRORS as error:
             raise ArtifactError(
                 f"{path} can't be profiled at {size}x{size}: {first_line(error)}"

@@ -19,6 +19,7 @@ from nstc.core.bundle import (
     PREVIEW_FILE,
     QUANTIZATION_FILE,
     Bundle,
+    bundle_to_revise,
     open_bundle,
     revised_bundle,
 )
@@ -75,13 +76,14 @@ def with_card(bundle: Bundle, result: BenchResult, photos: PhotoSet, teacher: Pa
     Raises:
         OutputError: the place can't be written.
     """
-    measured = measurements(result.to_dict(), bundle)
-    manifest = dataclasses.replace(bundle.manifest, measurements=measured)
-    with revised_bundle(bundle, bundle.path, manifest) as draft:
-        write_preview(draft, [teacher, open_session(bundle).run], photos)
-        text = card(manifest, draft)
-        (draft / CARD_FILE).write_text(text, encoding="utf-8")
-    return open_bundle(bundle.path)
+    with bundle_to_revise(bundle) as own:
+        measured = measurements(result.to_dict(), own)
+        manifest = dataclasses.replace(own.manifest, measurements=measured)
+        with revised_bundle(own, own.path, manifest) as draft:
+            write_preview(draft, [teacher, open_session(own).run], photos)
+            text = card(manifest, draft)
+            (draft / CARD_FILE).write_text(text, encoding="utf-8")
+        return open_bundle(own.path)
 
 
 def measurements(result: Mapping[str, Any], bundle: Bundle) -> tuple[Mapping[str, Any], ...]:

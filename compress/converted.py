@@ -1,6 +1,5 @@
 """Which operators of a quantized file ONNX Runtime really computes with integers."""
 
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import onnx
 import onnxruntime
 
 from nstc.compress.graph_index import GraphIndex
+from nstc.core.files import scratch_folder
 
 INTEGER_OPERATORS: Final = frozenset({"QLinearConv", "QLinearAdd", "ConvInteger"})
 FLOAT_OPERATORS: Final = frozenset({"Conv", "FusedConv", "NhwcFusedConv"})
@@ -73,8 +73,8 @@ def operator_counts(file: Path) -> Counter[str]:
 
 def optimized_graph(file: Path) -> onnx.GraphProto:
     """The graph as ONNX Runtime runs it on this machine's CPU."""
-    with tempfile.TemporaryDirectory(prefix="nstc.") as folder:
-        target = Path(folder) / "optimized.onnx"
+    with scratch_folder() as folder:
+        target = folder / "optimized.onnx"
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = str(target)
         options.log_severity_level = _ERRORS_ONLY  # it warns that the written file is not portable

@@ -47,6 +47,7 @@ from nstc.core.bundle import (
 )
 from nstc.core.errors import OptionError
 from nstc.core.files import sha256_of
+from nstc.core.locks import one_at_a_time
 from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
@@ -83,6 +84,7 @@ _PIXEL_SETTINGS = (
 """What the first stage depends on: its checkpoint outlives a change of the second's settings."""
 
 
+@one_at_a_time("output")
 def distill(
     teacher: str | Path,
     output: Path,

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,13 @@ from nstc.core.bundle import (
     TILES_ARTIFACT,
     Bundle,
     artifact_file,
+    bundle_to_revise,
     open_bundle,
     revised_bundle,
 )
 from nstc.core.errors import OptionError, PhotosError
-from nstc.core.files import atomic_file
+from nstc.core.files import atomic_file, scratch_folder
+from nstc.core.locks import locked
 from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent
@@ -104,10 +105,23 @@ def export(
         OutputError: the place can't be written.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
-    progress = progress or Silent()
     _refuse_bad_options(formats, static, output)
+    chosen, progress = _chosen(photos), progress or Silent()
+    if output is None:
+        with bundle_to_revise(model) as own:
+            return _export(own, formats, None, static, chosen, progress)
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
-    chosen = _chosen(photos)
+    return _export(bundle, formats, output, static, chosen, progress)
+
+
+def _export(
+    bundle: Bundle,
+    formats: Sequence[str],
+    output: Path | None,
+    static: Size | None,
+    chosen: PhotoSet,
+    progress: Progress,
+) -> list[Path]:
     source = _Source(bundle, load_as_deployed(bundle), chosen, progress)
     if FOLDER in formats and output is not None:
         (written,) = source.files(("onnx",), None)
@@ -162,9 +176,12 @@ def ensure_artifact(model: str | Path | Bundle, artifact: str = "onnx") -> None:
     if form is None or artifact in bundle.artifacts:
         return
     target = cached_artifact(bundle, artifact)
-    if not target.is_file():
-        source = _Source(bundle, load_as_deployed(bundle), _chosen(None), Silent())
-        _write(target, next(f for f in source.files((form,), None) if f.artifact == artifact))
+    if target.is_file():
+        return
+    with locked(target):
+        if not target.is_file():  # another run may have made it meanwhile
+            source = _Source(bundle, load_as_deployed(bundle), _chosen(None), Silent())
+            _write(target, next(f for f in source.files((form,), None) if f.artifact == artifact))
 
 
 def write_without_ranges(bundle: Bundle, target: Path) -> None:
@@ -286,8 +303,8 @@ class _Source:
 
     def _ort(self) -> list[_File]:
         def write_float(path: Path) -> None:
-            with tempfile.TemporaryDirectory(prefix="nstc.") as folder:
-                source = Path(folder) / artifact_file("onnx")
+            with scratch_folder() as folder:
+                source = folder / artifact_file("onnx")
                 onnx.save(onnx_graph(self.network, self.bundle.manifest.contract, None), source)
                 write_ort(source, path)
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -27,7 +26,7 @@ from nstc.compress.quantization_report import SPEED_SIZE, QuantizationReport
 from nstc.compress.static_quantization import quantized_statically
 from nstc.compress.weight_storage import with_stored_weights
 from nstc.core.errors import ExportMismatchError, OptionError, TeacherError
-from nstc.core.files import atomic_file, refuse_unwritable_file
+from nstc.core.files import atomic_file, refuse_unwritable_file, scratch_folder
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
@@ -139,8 +138,8 @@ def quantize_file(
     _refuse_quantized(graph, model)
     refuse_unwritable_file(output)
     chosen = photos.take(recipe.calibration_photos)
-    with tempfile.TemporaryDirectory(prefix="nstc.") as folder:
-        file = Path(folder) / output.name
+    with scratch_folder() as folder:
+        file = folder / output.name
         written = _write(graph, model, file, contract, chosen, recipe, progress)
         progress.note(f"measuring {output.name} beside {model.name}")
         report = _report(model, file, contract, chosen, recipe, written, _unknown(graph))

@@ -1,8 +1,6 @@
 """Photographs by what a user names: folders, or data sets that torchvision can download."""
 
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from nstc.core.cache import cache_folder
+from nstc.core.drafts import draft_folder, put_in_place
 from nstc.core.errors import PhotosError
 from nstc.core.files import reported_as_output_error
+from nstc.core.locks import locked
 from nstc.core.photos import PhotoSet, photos_in, sample_photos
 
 _SECONDS_BETWEEN_LOOKS: Final = 1.0
@@ -83,15 +83,13 @@ def _fetch(name: str, data_set: DataSet, root: Path) -> None:
         while not root.is_dir():  # torchrun ends all processes when the first one fails
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         return
-    with reported_as_output_error(root):
+    with locked(root), reported_as_output_error(root):
+        if root.is_dir():  # another run has downloaded it meanwhile
+            return
         root.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{name}."))
-    try:
-        _download(name, data_set, draft)
-        with reported_as_output_error(root):
-            draft.rename(root)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        with draft_folder(root) as draft:
+            _download(name, data_set, draft)
+            put_in_place(draft, root)
 
 
 def _download(name: str, data_set: DataSet, folder: Path) -> None:

@@ -5,7 +5,6 @@ stage whose inputs changed is done again.
 """
 
 import dataclasses
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -28,8 +27,10 @@ from nstc.compress.quantization import quantize
 from nstc.compress.stages import Stages, finished
 from nstc.compress.teachers import TeacherOptions, open_teacher
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
+from nstc.core.drafts import draft_folder, put_in_place
 from nstc.core.errors import OptionError, TeacherError
-from nstc.core.files import sha256_of
+from nstc.core.files import reported_as_output_error, sha256_of
+from nstc.core.locks import one_at_a_time
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe, Recipe, load_recipe
@@ -86,6 +87,7 @@ def split_photos(folders: Sequence[Path]) -> tuple[PhotoSet, PhotoSet]:
     return PhotoSet(learned, samples.names), PhotoSet(judged, samples.names)
 
 
+@one_at_a_time("output")
 def compress(
     teacher: str | Path,
     output: Path,
@@ -287,13 +289,14 @@ def _deployable(
     model: Bundle, target: Path, photos: PhotoSet, recipe: Recipe, progress: Progress
 ) -> Bundle:
     """Quantize, then export what a device may want besides."""
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".quantized.") as folder:
+    with draft_folder(target) as folder:
         quantized, report = quantize(
-            model.path, Path(folder) / "bundle", photos=photos, recipe=recipe.quantize
+            model.path, folder / "bundle", photos=photos, recipe=recipe.quantize
         )
         progress.note(report.describe())
         export(quantized.path, formats=("torchscript",))
-        quantized.path.replace(target)
+        with reported_as_output_error(target):
+            put_in_place(quantized.path, target)
     return open_bundle(target)
 
 

@@ -35,6 +35,7 @@ from nstc.core.bundle import (
     open_bundle,
 )
 from nstc.core.errors import OptionError, TeacherError
+from nstc.core.locks import one_at_a_time
 from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
@@ -47,6 +48,7 @@ from nstc.models.vgg import load_vgg
 _PLAN_FILE: Final = "plan.json"
 
 
+@one_at_a_time("output")
 def prune(
     model: str | Path,
     output: Path,

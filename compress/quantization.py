@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +42,9 @@ from nstc.core.bundle import (
     revised_bundle,
 )
 from nstc.core.errors import OptionError
-from nstc.core.files import atomic_file
+from nstc.core.files import atomic_file, scratch_folder
 from nstc.core.images import Pixels
+from nstc.core.locks import one_at_a_time
 from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
@@ -122,6 +122,7 @@ def artifact_of(recipe: QuantizeRecipe) -> str:
     return artifact_name(short.get(recipe.mode, recipe.mode))
 
 
+@one_at_a_time("output")
 def quantize(
     model: str | Path | Bundle,
     output: Path,
@@ -164,14 +165,14 @@ def quantize(
         refuse_no_photos(photos)
     refuse_unwritable_bundle(output)
     chosen = photos.take(recipe.calibration_photos)
-    with tempfile.TemporaryDirectory(prefix="nstc.") as folder:
+    with scratch_folder() as folder:
         work = _Work(
             network=load(bundle),
             bundle=bundle,
             photos=chosen,
-            float_file=_float_file(bundle, recipe, Path(folder)),
+            float_file=_float_file(bundle, recipe, folder),
             recipe=recipe,
-            folder=Path(folder),
+            folder=folder,
             progress=progress,
             learned=learned,
         )

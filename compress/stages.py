@@ -3,12 +3,12 @@
 import dataclasses
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from nstc.core.bundle import Bundle, open_bundle
+from nstc.core.drafts import discard, remove_abandoned
 from nstc.core.errors import BundleError, OutputError
 from nstc.core.files import atomic_file, reported_as_output_error
 from nstc.core.progress import Progress
@@ -30,7 +30,9 @@ class Stages:
         self._progress = progress
         with reported_as_output_error(folder):
             folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder)
         self._state = self._read_state()
+        self._write_state()  # the folder is nstc's from now on, even if nothing more comes of it
 
     def depend_on(self, **inputs: str | None) -> None:
         """Say what all stages depend on: where it differs, they are done again."""
@@ -47,12 +49,15 @@ class Stages:
             self._progress.note(f"{name}: taken over from an earlier run")
             return whole
         if not same_inputs:
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.rmtree(self._folder / f"{name}.training", ignore_errors=True)
+            discard(target)
+            discard(self._folder / f"{name}.training")
             self._state[name] = fingerprint
-            with atomic_file(self._folder / _STATE_FILE) as draft:
-                draft.write_text(json.dumps(self._state, indent=1), encoding="utf-8")
+            self._write_state()
         return make(target)
+
+    def _write_state(self) -> None:
+        with atomic_file(self._folder / _STATE_FILE) as draft:
+            draft.write_text(json.dumps(self._state, indent=1), encoding="utf-8")
 
     def _read_state(self) -> dict[str, str]:
         path = self._folder / _STATE_FILE

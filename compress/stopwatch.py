@@ -6,7 +6,6 @@ given the weights of each narrower copy.
 
 import contextlib
 import copy
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from nstc.benchmarks.targets.fresh import fresh_runs
 from nstc.compress.checking import sample_picture
 from nstc.compress.float_graphs import onnx_graph
 from nstc.core.errors import OptionError
+from nstc.core.files import scratch_folder
 from nstc.models.architectures import describe
 from nstc.runtime.onnx_session import OnnxSession
 
@@ -102,8 +102,8 @@ def stopwatch(network: nn.Module, target: str, *, seed: int) -> Iterator[Stopwat
         OptionError: there is no such target, or none that a network of no bundle can be timed on.
     """
     found = timing_target(target)
-    with tempfile.TemporaryDirectory(prefix="nstc.") as folder:
-        yield Stopwatch(network, found, Path(folder), seed)
+    with scratch_folder() as folder:
+        yield Stopwatch(network, found, folder, seed)
 
 
 def timing_target(name: str) -> CpuTarget:

@@ -20,6 +20,7 @@ class TeacherFlicker:
 
     def __init__(self, pairs: TeacherOutputs) -> None:
         self._pairs = pairs
+        self.folder = pairs.folder
 
     def __len__(self) -> int:
         return len(self._pairs)

@@ -107,7 +107,7 @@ class TeacherOutputs:
     ) -> None:
         self.teacher = teacher
         self._cut = cut
-        self._folder = cache_folder("teacher-outputs") / teacher_sha256[:24]
+        self.folder = cache_folder("teacher-outputs") / teacher_sha256[:24]
         hashes = [sha256_of(path) for path in photos]
         self._entries = [
             (path, hashlib.sha256(cut.text(digest, number).encode()).hexdigest())
@@ -160,7 +160,7 @@ class TeacherOutputs:
         return self._path(self._entries[index][1], ending)
 
     def _path(self, key: str, ending: str = ".npy") -> Path:
-        return self._folder / f"{key[:32]}{ending}"
+        return self.folder / f"{key[:32]}{ending}"
 
 
 def damaged(file: Path) -> CorruptBundleError:

@@ -8,6 +8,7 @@ from nstc.compress.teacher_flicker import TeacherFlicker
 from nstc.compress.teacher_outputs import CentreSquares, Cut, RandomCrops, TeacherOutputs
 from nstc.compress.teachers import Teacher
 from nstc.core.errors import Interrupted, OptionError
+from nstc.core.locks import locked
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
 from nstc.core.recipe import DistillRecipe
@@ -95,9 +96,13 @@ class TeacherPictures:
 
     def _made(self, kept: _Kept, title: str = "teacher outputs") -> _Kept:
         """What is kept on disk; what is missing is made now."""
-        missing = kept.missing()
-        if not missing:
+        if not kept.missing():
             return kept
+        with locked(kept.folder):  # another run may be asking the same teacher
+            return self._completed(kept, title)
+
+    def _completed(self, kept: _Kept, title: str) -> _Kept:
+        missing = kept.missing()
         done = len(kept) - len(missing)
         self.progress.begin(title, len(kept), done)
         try:

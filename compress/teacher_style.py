@@ -9,6 +9,7 @@ from nstc.compress.teachers import Teacher
 from nstc.core.cache import cache_folder
 from nstc.core.files import atomic_file
 from nstc.core.images import Pixels
+from nstc.core.locks import locked
 from nstc.core.manifest import Style
 from nstc.core.photos import sample_photos
 from nstc.core.progress import Progress
@@ -40,10 +41,11 @@ def style_of_teacher(
     file = (
         cache_folder("teacher-styles") / f"{teacher.key[:24]}-{vgg_identity(vgg)[:12]}.safetensors"
     )
-    if not file.is_file():
-        statistics = _style_of_outputs(teacher, vgg, progress)
-        with atomic_file(file) as draft:
-            save_tensors(statistics.packed(), draft)
+    with locked(file):
+        if not file.is_file():
+            statistics = _style_of_outputs(teacher, vgg, progress)
+            with atomic_file(file) as draft:
+                save_tensors(statistics.packed(), draft)
     return StyleSource(record, load_style(file))
 
 

@@ -22,11 +22,12 @@ from nstc.compress.optimisation import (
 )
 from nstc.compress.painting_objective import PaintingObjective
 from nstc.compress.previews import Previews
-from nstc.compress.processes import Processes, joined, led
+from nstc.compress.processes import Processes, joined, leads_here, led
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.errors import OptionError
 from nstc.core.files import sha256_of
 from nstc.core.images import Pixels, read_picture, resize_shorter_side
+from nstc.core.locks import one_at_a_time
 from nstc.core.manifest import Manifest, Origin, Step, Style
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
@@ -45,6 +46,7 @@ _COLORED_SIDE: Final = 64
 """At most so many photographs, and so small, say what colours photographs have."""
 
 
+@one_at_a_time("output", when=leads_here)
 def train(
     painting: Path,
     photos: PhotoSet,

@@ -10,6 +10,7 @@ from nstc.core.bundle import (
     WEIGHTS_FILE,
     Bundle,
     artifact_file,
+    bundle_to_revise,
     open_bundle,
     revised_bundle,
 )
@@ -154,12 +155,12 @@ def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:
         OutputError: the place can't be written.
         NstcError: a file does not run.
     """
-    bundle = open_bundle(model)
-    chosen = [name for name in bundle.artifacts if _reason_not_to_run(name, trust=trust) is None]
-    with revised_bundle(bundle, bundle.path, bundle.manifest) as draft:
-        (draft / CHECKS_FILE).unlink(missing_ok=True)
-        write_check_vectors(draft, chosen, {})
-    return tuple(chosen)
+    with bundle_to_revise(model) as bundle:
+        chosen = [n for n in bundle.artifacts if _reason_not_to_run(n, trust=trust) is None]
+        with revised_bundle(bundle, bundle.path, bundle.manifest) as draft:
+            (draft / CHECKS_FILE).unlink(missing_ok=True)
+            write_check_vectors(draft, chosen, {})
+        return tuple(chosen)
 
 
 def _manifest_of(model: str | Path) -> Manifest | CorruptBundleError:

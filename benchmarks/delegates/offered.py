@@ -1,7 +1,6 @@
 """What each delegate would make of the files of a bundle."""
 
 import importlib.util
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +9,7 @@ from nstc.benchmarks.delegates import mobile_checker, tables
 from nstc.benchmarks.delegates.report import DelegateReport, Refusal
 from nstc.core.bundle import Bundle, artifact_file, open_bundle
 from nstc.core.errors import CorruptBundleError, MissingExtraError
+from nstc.core.files import scratch_folder
 from nstc.runtime import executorch_session
 from nstc.runtime.artifact_cache import find_artifact
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line
@@ -67,8 +67,8 @@ def _as_offered(path: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    with tempfile.TemporaryDirectory(prefix="nstc.") as folder:
-        target = Path(folder) / path.name
+    with scratch_folder() as folder:
+        target = folder / path.name
         options.optimized_model_filepath = str(target)
         try:
             onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -10,6 +11,7 @@ from nstc.core.bundle import (
     MANIFEST_FILE,
     WEIGHTS_FILE,
     artifact_name,
+    bundle_to_revise,
     is_bundle,
     new_bundle,
     open_bundle,
@@ -210,6 +212,39 @@ class TestWriting:
                 pass
         finally:
             subprocess.run(["umount", str(mount)], check=True)
+
+
+_ADD = """
+import sys
+from pathlib import Path
+from nstc.core.bundle import bundle_to_revise, revised_bundle
+for turn in range(4):
+    with bundle_to_revise(Path(sys.argv[1])) as bundle:
+        with revised_bundle(bundle, bundle.path, bundle.manifest) as draft:
+            (draft / f"model.{sys.argv[2]}.{turn}").write_text("added")
+"""
+
+
+class TestTwoWriters:
+    def test_what_each_of_several_runs_adds_is_there_in_the_end(self, bundle) -> None:
+        runs = [
+            subprocess.Popen([sys.executable, "-c", _ADD, str(bundle.path), str(number)])
+            for number in range(3)
+        ]
+        assert [run.wait() for run in runs] == [0, 0, 0]
+        check_all(bundle.path)
+        added = {f"{number}.{turn}" for number in range(3) for turn in range(4)}
+        assert added <= set(open_bundle(bundle.path).artifacts)
+
+    def test_a_bundle_that_was_changed_since_it_was_opened_is_not_revised(self, bundle) -> None:
+        with bundle_to_revise(bundle) as own, revised_bundle(own, own.path, own.manifest) as draft:
+            (draft / "model.ts").write_bytes(b"script")
+        with (
+            pytest.raises(OutputError, match="changed it meanwhile"),
+            revised_bundle(bundle, bundle.path, bundle.manifest),
+        ):
+            pass
+        assert "ts" in open_bundle(bundle.path).artifacts
 
 
 class TestIdentity:

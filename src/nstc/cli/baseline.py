@@ -49,6 +49,7 @@ def update(
     from nstc.benchmarks.table import result_table
     from nstc.cli.progress import Bar
     from nstc.compress.exporting import ensure_artifact
+    from nstc.core.locks import locked
     from nstc.core.photos import photos_in
     from nstc.runtime.foreign import probe_contract, refuse_unknown
 
@@ -56,7 +57,7 @@ def update(
     probe = partial(
         probe_contract, layout=layout, value_range=value_range, size_multiple=size_multiple
     )
-    with Bar() as bar:
+    with locked(file), Bar() as bar:  # from reading it to writing it
         updated, result = update_baseline(
             models or (),
             file,
@@ -72,6 +73,6 @@ def update(
                 progress=bar,
             ),
         )
-    save_baseline(updated, file)
+        save_baseline(updated, file)
     print_table(result_table(result))
     typer.echo(f"{file}: {len(result.rows)} rows agreed to")

@@ -20,6 +20,7 @@ from nstc.core.files import (
     reported_as_output_error,
     sha256_of,
 )
+from nstc.core.locks import locked
 from nstc.core.manifest import FileRecord, Manifest, Origin
 from nstc.core.zoo import resolve_model_path, zoo_name_of
 
@@ -206,14 +207,29 @@ def new_bundle(target: Path, manifest: Manifest) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def bundle_to_revise(model: str | Path | Bundle) -> Iterator[Bundle]:
+    """Open a bundle that is going to be changed in its own place; meanwhile no other run may.
+
+    One that was opened before is opened anew: another run may have changed it since.
+
+    Raises:
+        BundleError: and its kinds, as `open_bundle`.
+        OutputError: no lock can be had.
+    """
+    path = model.path if isinstance(model, Bundle) else resolve_model_path(model)
+    with locked(path):
+        yield open_bundle(path)
+
+
+@contextlib.contextmanager
 def revised_bundle(bundle: Bundle, target: Path, manifest: Manifest) -> Iterator[Path]:
     """As `new_bundle`, with the files of another bundle to start from.
 
     `target` may be the bundle's own folder, which is then replaced in one step. What is written
     into the draft, over a file or beside it, changes nothing in the other bundle.
 
-    Who revises a bundle in its own place opens it within `locked(bundle.path)`: otherwise another
-    run may have changed it meanwhile, and what that run added would be lost.
+    Who revises a bundle in its own place opens it by `bundle_to_revise`: otherwise another run may
+    have changed it meanwhile, and what that run added would be lost.
 
     Raises:
         OutputError: the place can't be written, holds something that is not a bundle, or the bundle

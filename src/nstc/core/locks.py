@@ -3,16 +3,20 @@
 import contextlib
 import functools
 import hashlib
+import inspect
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from filelock import FileLock, Timeout
 
 from nstc.core.cache import cache_folder, is_writable, private_folder
 from nstc.core.errors import OutputError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _SECONDS_UNTIL_TOLD: Final = 1.0
 
@@ -56,6 +60,31 @@ def locked(target: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def one_at_a_time(
+    parameter: str, *, when: Callable[[], bool] = lambda: True
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Decorates a function that writes to a path: it runs while the path is `locked`.
+
+    Args:
+        parameter: Name of its parameter that is the path.
+        when: Whether this process has to; one of several that write together has not.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> T:
+            if not when():
+                return function(*args, **kwargs)
+            with locked(Path(signature.bind(*args, **kwargs).arguments[parameter])):
+                return function(*args, **kwargs)
+
+        return run
+
+    return decorate
 
 
 @functools.cache
