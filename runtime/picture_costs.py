@@ -6,6 +6,7 @@ from typing import Final
 from PIL import Image
 
 from nstc.core.images.converting import has_alpha
+from nstc.core.images.pillow_gaps import DEEP_COLOUR_BYTES, has_deep_colour
 from nstc.core.images.writing import WITHOUT_ALPHA
 from nstc.runtime.control import Control, blending_bytes, sizes_of
 from nstc.runtime.memory import PictureCost
@@ -45,6 +46,8 @@ def cost_of(image: Image.Image, output_format: str | None, *, piped: bool = Fals
     decoder = _DECODER_BYTES.get(image.format or "", 0)
     if image.info.get("progressive") or image.info.get("progression"):
         decoder += _PROGRESSIVE_JPEG_BYTES
+    if has_deep_colour(image):
+        decoder += DEEP_COLOUR_BYTES
     pillow = _PILLOW_BYTES.get(image.mode, _PILLOW_RGB)
     encoder = _ENCODER_BYTES.get(output_format or "", 0) + (_ENCODED_BYTES if piped else 0)
     alpha = 1 if has_alpha(image) and output_format not in WITHOUT_ALPHA else 0

@@ -42,6 +42,8 @@ _STRIP_ROWS: Final = 16
 
 _WAIT_S: Final = 0.1
 _UPRIGHT: Final = 1
+_PLAIN: Final = frozenset({"uchar", "ushort"})
+"""Numbers whose black and white are known, by libvips' names: 8 and 16 bits without a sign."""
 
 
 def availability() -> str | None:
@@ -65,7 +67,7 @@ class Strips:
     Raises:
         MissingExtraError: pyvips is not installed.
         ImageError: it can't be read in strips: libvips has no reader for it, it has to be turned,
-            it has an alpha channel, or colours that are not RGB or grey.
+            it has an alpha channel, or colours that are not RGB or grey of 8 or 16 bits.
     """
 
     def __init__(self, path: Path) -> None:
@@ -226,6 +228,7 @@ def _refuse_unstreamable(path: Path, image: Any) -> None:
         (turned, "it has to be turned upright"),
         (bool(image.hasalpha()), "it has an alpha channel"),
         (image.interpretation == "cmyk", "its colours are CMYK"),
+        (image.format not in _PLAIN, f"its numbers are of the kind {image.format}"),
     ]
     for unfit, reason in reasons:
         if unfit:

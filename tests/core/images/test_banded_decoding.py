@@ -26,6 +26,8 @@ def photo(mode: str) -> Image.Image:
     rgba = Image.fromarray(rng.integers(0, 256, (SIZE[1], SIZE[0], 4), dtype=np.uint8))
     if mode == "I;16":
         return Image.fromarray(rng.integers(0, 65536, SIZE[::-1]).astype(np.uint16))
+    if mode == "F":
+        return Image.fromarray(rng.random(SIZE[::-1], dtype=np.float32))
     if mode == "LAB":
         return Image.frombytes("LAB", SIZE, rgba.convert("RGB").tobytes())
     return rgba.convert(mode)

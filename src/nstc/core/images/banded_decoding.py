@@ -10,6 +10,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from nstc.core.images.converting import as_picture, has_alpha
+from nstc.core.images.depths import depth_of
 from nstc.core.images.picture import Picture
 
 _BAND_PIXELS: Final = 2**18
@@ -44,13 +45,14 @@ def picture_in_bands(image: Image.Image, name: str) -> Picture:
         ImageError: its colours can't be converted.
     """
     image.load()
+    depth = depth_of(image, name)
     turn = orientation_of(image)
     width, height = upright_size(image, turn)
     rgb = np.empty((height, width, 3), np.uint8)
     alpha = np.empty((height, width), np.uint8) if has_alpha(image) else None
     rows = max(1, _BAND_PIXELS // width)
     for top in range(0, height, rows):
-        band = as_picture(_upright_rows(image, turn, top, min(height, top + rows)), name)
+        band = as_picture(_upright_rows(image, turn, top, min(height, top + rows)), name, depth)
         rgb[top : top + rows] = band.rgb
         if alpha is not None:
             alpha[top : top + rows] = 255 if band.alpha is None else band.alpha

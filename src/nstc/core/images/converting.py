@@ -1,29 +1,26 @@
 """Whatever mode, depth and colours an opened image has, as an array of 8-bit sRGB."""
 
-from typing import Any, Final
-
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from nstc.core.images.picture import Picture, Pixels
+from nstc.core.images.depths import Depth, as_eight_bits, is_deep, transparent_number
+from nstc.core.images.picture import Picture
 from nstc.core.images.profiles import to_srgb
 
-_WITH_ALPHA: Final = frozenset({"RGBA", "RGBa", "LA", "La", "PA"})
 
-
-def as_picture(image: Image.Image, name: str) -> Picture:
+def as_picture(image: Image.Image, name: str, depth: Depth | None) -> Picture:
     """An opened image in 8-bit sRGB, not turned.
 
     Args:
-        image: Of any mode, depth and colour profile.
+        image: Of any mode, depth and colour profile, or a part of it.
         name: Of the file, for errors.
+        depth: What `nstc.core.images.depths.depth_of` said of the whole.
 
     Raises:
         ImageError: its colours can't be converted.
     """
-    if _is_deep(image):
-        return Picture(rgb=_grey_as_rgb(np.asarray(image)))
+    if depth is not None:
+        image = as_eight_bits(image, depth, name)
     image = to_srgb(image, name)
     if has_alpha(image):
         rgba = np.asarray(image.convert("RGBA"))
@@ -33,18 +30,6 @@ def as_picture(image: Image.Image, name: str) -> Picture:
 
 def has_alpha(image: Image.Image) -> bool:
     """Whether `as_picture` gives it an alpha channel."""
-    transparent = image.mode in _WITH_ALPHA or "transparency" in image.info
-    return transparent and not _is_deep(image)
-
-
-def _is_deep(image: Image.Image) -> bool:
-    """Whether it is grey with more than 8 bits."""
-    return image.mode.startswith("I") or image.mode == "F"
-
-
-def _grey_as_rgb(values: npt.NDArray[Any]) -> Pixels:
-    """16-bit integers from 0 to 65535, or floats from 0 to 1, to three equal 8-bit channels."""
-    full_scale = 1.0 if values.dtype.kind == "f" else 65535.0
-    levels = np.nan_to_num(values.astype(np.float64) / full_scale)
-    grey = np.rint(np.clip(levels, 0, 1) * 255).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
+    if is_deep(image):
+        return transparent_number(image) is not None
+    return image.has_transparency_data

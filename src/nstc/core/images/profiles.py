@@ -63,7 +63,7 @@ def _is_srgb(content: bytes) -> bool:
 
 def _in_mode(image: Image.Image, mode: str | None) -> Image.Image | None:
     """The colours in the mode that a profile speaks of, or None if they are of another kind."""
-    if mode is None or image.mode.startswith(("I", "F")):
+    if mode is None:
         return None
     if image.mode == mode:
         return image
@@ -73,7 +73,7 @@ def _in_mode(image: Image.Image, mode: str | None) -> Image.Image | None:
 
 
 def _alpha_of(image: Image.Image) -> Image.Image | None:
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+    if image.has_transparency_data:
         return image.convert("RGBA").getchannel("A")
     return None
 

@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from nstc.core.errors import ImageError, NstcError
 from nstc.core.images.banded_decoding import orientation_of, picture_in_bands, upright_size
 from nstc.core.images.converting import as_picture
+from nstc.core.images.depths import depth_of, unread_tiff
 from nstc.core.images.formats import ANIMATED, is_heif, register_heif
 from nstc.core.images.limits import MAX_PIXELS, checked_limit, pillow_allows, refuse_too_large
 from nstc.core.images.metadata import metadata_of
 from nstc.core.images.picture import Frame, Metadata, Picture
+from nstc.core.images.pillow_gaps import apply_deep_colour, has_deep_colour, mend_palette
 
 _DECODER_ERRORS: Final[tuple[type[Exception], ...]] = (
     ArithmeticError,
@@ -36,6 +38,7 @@ _DECODER_ERRORS: Final[tuple[type[Exception], ...]] = (
 """What Pillow's decoders raise on damaged files; they share no base of their own."""
 
 _MAGIC_BYTES: Final = 12
+_TIFF_BEGINNINGS: Final = (b"II*\0", b"MM\0*")
 _DEFAULT_FRAME_MS: Final = 100.0
 """What browsers show a frame for that says no time or next to none."""
 
@@ -72,6 +75,7 @@ class ImageFile:
         try:
             self._image = self._open()
             with self._decoding():
+                mend_palette(self._image)
                 self.format = self._image.format or ""
                 self.width, self.height = self._image.size
                 refuse_too_large(self.name, self.width, self.height, 1, max_pixels)
@@ -133,26 +137,40 @@ class ImageFile:
             ImageError: it is truncated or damaged.
         """
         with self._decoding():
+            if has_deep_colour(self._image):
+                apply_deep_colour(self._image, self._stream, self.name)
             if in_bands:
                 picture = picture_in_bands(self._image, self.name)
                 self._image.close()
                 self._stream.close()
                 return picture
+            self._image.load()
+            depth = depth_of(self._image, self.name)
             ImageOps.exif_transpose(self._image, in_place=True)
-            return as_picture(self._image, self.name)
+            return as_picture(self._image, self.name, depth)
 
     def animation(self) -> Iterator[Frame]:
-        """Decode an animation's frames, each as it is asked for.
+        """Decode an animation's frames, each as it is asked for, all of the size of the canvas.
+
+        What lies beyond the canvas, which is as large as the first frame, is not shown.
 
         Raises:
-            ImageError: one is truncated or damaged.
+            ImageError: one is truncated or damaged, or goes far beyond the canvas.
         """
+        if has_deep_colour(self._image):
+            apply_deep_colour(self._image, self._stream, self.name)
+        canvas = (0, 0, self.width, self.height)
         for index in range(self._first, self._first + self.frames):
             with self._decoding():
                 self._image.seek(index)
+                refuse_too_large(self.name, *self._image.size, 1, self._max_pixels)
                 self._image.load()
                 duration = self._image.info.get("duration", 0)
-                picture = as_picture(self._image, self.name)
+                shown = self._image
+                depth = depth_of(shown, self.name)
+                if shown.size != canvas[2:]:
+                    shown = shown.crop(canvas)
+                picture = as_picture(shown, self.name, depth)
             yield Frame(picture=picture, duration_ms=float(duration or _DEFAULT_FRAME_MS))
 
     def _open(self) -> Image.Image:
@@ -163,7 +181,13 @@ class ImageFile:
         if is_heif(beginning):
             register_heif(self.name)
         with self._decoding():
-            return Image.open(self._stream)
+            try:
+                return Image.open(self._stream)
+            except UnidentifiedImageError as error:
+                tags = _tags_of_tiff(self._stream, beginning)
+                if tags is None:
+                    raise
+                raise unread_tiff(self.name, tags) from error
 
     @contextlib.contextmanager
     def _decoding(self) -> Iterator[None]:
@@ -207,7 +231,20 @@ def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
 
 def picture_of(image: Image.Image) -> Picture:
     """An opened image turned upright, in 8-bit sRGB, whatever its mode, depth and profile."""
-    return as_picture(ImageOps.exif_transpose(image), "the image")
+    depth = depth_of(image, "the image")
+    return as_picture(ImageOps.exif_transpose(image), "the image", depth)
+
+
+def _tags_of_tiff(
+    stream: BinaryIO, beginning: bytes
+) -> TiffImagePlugin.ImageFileDirectory_v2 | None:
+    """The tags of a TIFF file that Pillow does not open; None if it is no such file."""
+    if beginning[:4] not in _TIFF_BEGINNINGS:
+        return None
+    tags = TiffImagePlugin.ImageFileDirectory_v2(beginning[:8])
+    stream.seek(tags.next)
+    tags.load(stream)
+    return tags if TiffImagePlugin.BITSPERSAMPLE in tags else None
 
 
 def _stream_of(path: Path) -> BinaryIO:
