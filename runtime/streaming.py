@@ -168,15 +168,32 @@ def stream(
     Raises:
         MemoryLimitError: not even strips fit.
         ImageError: the photograph can't be read in strips.
-        OutputError: the place can't be written.
+        OutputError: the place can't be written, or what was written can't be read back.
     """
     with Strips(photo) as strips:
         plan = painter.plan(strips.height, strips.width, streaming_cost(strips.width), control)
         paint = painter.painter_of(strips.histogram().statistics, control)
-    with Strips(photo) as strips, atomic_file(target) as draft:
-        bands = (band for _, band in painted_bands(strips.read, plan.tiling, paint, on_tile))
-        _encode(draft, target, png_stream(strips.height, strips.width, bands))
+    with atomic_file(target) as draft:
+        with Strips(photo) as strips:
+            size = strips.height, strips.width
+            bands = (band for _, band in painted_bands(strips.read, plan.tiling, paint, on_tile))
+            _encode(draft, target, png_stream(*size, bands))
+        _refuse_undecodable(draft, target, size)
     return plan
+
+
+def _refuse_undecodable(draft: Path, target: Path, size: tuple[int, int]) -> None:
+    """Read what was written once more, in strips, before it gets its name."""
+    try:
+        with Strips(draft) as strips:
+            found = strips.height, strips.width
+            strips.histogram()
+    except ImageError as error:
+        raise OutputError(
+            f"{target} was written and can't be read back, and is not kept: {error}"
+        ) from error
+    if found != size:
+        raise OutputError(f"{target} was written in another size, {found}, and is not kept.")
 
 
 def _encode(draft: Path, target: Path, content: Iterable[bytes]) -> None:

@@ -17,7 +17,6 @@ from nstc.core.errors import (
     OptionError,
     OutputError,
 )
-from nstc.core.files import atomic_file
 from nstc.core.images import MAX_PIXELS, format_of
 from nstc.core.images.formats import ANIMATED, ENDINGS
 from nstc.core.images.picture import Frame, Metadata, Picture
@@ -27,6 +26,8 @@ from nstc.core.images.writing import (
     encode_animation,
     encode_picture,
     refuse_unfit,
+    write_animation,
+    write_picture,
 )
 from nstc.runtime.bounded_files import stream_within
 from nstc.runtime.control import PLAIN, Control
@@ -202,7 +203,10 @@ def _make_still(
         return _make_in_strips(job, file, name, metadata, stylizer, control, too_large)
     picture = replace(picture, metadata=metadata)
     refuse_unfit(name, picture)
-    _write(job.target, lambda stream: encode_picture(stream, picture, name))
+    if job.target is None:
+        _pipe(lambda stream: encode_picture(stream, picture, name))
+    else:
+        write_picture(job.target, picture)
     height, width = picture.rgb.shape[:2]
     return _Made(width=width, height=height, frames=1, notes=_notes(file, picture, name))
 
@@ -249,24 +253,18 @@ def _make_animation(
             size = frame.picture.rgb.shape[:2]
             yield replace(frame, picture=replace(frame.picture, metadata=metadata))
 
-    _write(job.target, lambda stream: encode_animation(stream, painted(), name, file.plays))
+    if job.target is None:
+        _pipe(lambda stream: encode_animation(stream, painted(), name, file.plays))
+    else:
+        write_animation(job.target, painted(), file.plays)
     return _Made(width=size[1], height=size[0], frames=file.frames, notes=())
 
 
-def _write(target: Path | None, encode: Callable[[IO[bytes]], None]) -> None:
-    """Write a file, whole or not at all, or everything to standard output at once.
-
-    Args:
-        target: The file; None for standard output.
-        encode: Writes the encoded picture to a stream.
-    """
-    if target is None:
-        held = io.BytesIO()
-        encode(held)
-        write_standard_output(held.getvalue())
-        return
-    with atomic_file(target) as draft, draft.open("wb") as stream:
-        encode(stream)
+def _pipe(encode: Callable[[IO[bytes]], object]) -> None:
+    """Send everything to standard output at once."""
+    held = io.BytesIO()
+    encode(held)
+    write_standard_output(held.getvalue())
 
 
 def _format_for(job: Job, file: ImageFile, options: BatchOptions) -> str:

@@ -1,5 +1,7 @@
 """Pictures that pass through in strips, beside those that are read as a whole."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,28 @@ def test_the_file_is_the_one_that_is_painted_as_a_whole(
     whole = painter.session.run(read_picture(photo).rgb)
     assert np.array_equal(read_picture(target).rgb, whole)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".tif"])
+def test_what_can_not_be_read_back_is_not_kept(
+    painter: BoundedPainter,
+    photo: Path,
+    tmp_path: Path,
+    ending: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encode = streaming._encode
+
+    def cut(draft: Path, target: Path, content: Iterable[bytes]) -> None:
+        encode(draft, target, content)
+        os.truncate(draft, draft.stat().st_size * 2 // 3)
+
+    (tmp_path / f"out{ending}").write_bytes(b"before")
+    monkeypatch.setattr(streaming, "_encode", cut)
+    with pytest.raises(OutputError, match=r"out\.\w+ was written and can't be read back"):
+        stream(photo, tmp_path / f"out{ending}", painter)
+    assert (tmp_path / f"out{ending}").read_bytes() == b"before"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_jpeg_file_keeps_all_its_colour(

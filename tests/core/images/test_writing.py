@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nstc.core.errors import OptionError
-from nstc.core.images import Picture, read_picture, write_picture
+from nstc.core.errors import OptionError, OutputError
+from nstc.core.images import Picture, read_picture, write_picture, writing
+from nstc.core.images.picture import Metadata
 
 
 class TestWriting:
@@ -44,4 +45,39 @@ class TestWriting:
     def test_a_side_longer_than_the_format_has(self, tmp_path, name, side) -> None:
         with pytest.raises(OptionError, match=rf"a side, this picture is {side}x1: write PNG"):
             write_picture(tmp_path / name, Picture(rgb=np.zeros((1, side, 3), np.uint8)))
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestReadBack:
+    """A file gets its name once it was decoded."""
+
+    @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif", "a.bmp", "a.gif"])
+    def test_what_can_not_be_decoded_is_not_kept(self, tmp_path, pixels, name, monkeypatch) -> None:
+        encode = writing.encode_picture
+
+        def cut(stream, picture, format_) -> None:
+            encode(stream, picture, format_)
+            stream.truncate(stream.tell() * 2 // 3)
+
+        (tmp_path / name).write_bytes(b"before")
+        monkeypatch.setattr(writing, "encode_picture", cut)
+        with pytest.raises(OutputError, match=r"a\.\w+ was written, is not right when it is read"):
+            write_picture(tmp_path / name, Picture(rgb=pixels))
+        assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"before"]
+
+    def test_another_size_is_not_kept(self, tmp_path, pixels, monkeypatch) -> None:
+        encode = writing.encode_picture
+
+        def halved(stream, picture, format_) -> None:
+            encode(stream, Picture(rgb=picture.rgb[::2]), format_)
+
+        monkeypatch.setattr(writing, "encode_picture", halved)
+        with pytest.raises(OutputError, match="it came out as 53x19 instead of 53x37"):
+            write_picture(tmp_path / "a.jpg", Picture(rgb=pixels))
+        assert list(tmp_path.iterdir()) == []
+
+    def test_more_notes_than_the_format_takes(self, tmp_path, pixels) -> None:
+        notes = Metadata(exif=b"Exif\0\0" + bytes(70_000))
+        with pytest.raises(OutputError, match=r"written as JPEG: .*Leave out --metadata keep"):
+            write_picture(tmp_path / "a.jpg", Picture(rgb=pixels, metadata=notes))
         assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,9 @@ from nstc.core.errors import ImageError, OptionError
 MAX_PIXELS: Final = 178_956_970
 """Of all frames together. Pictures with more are refused unread; Pillow warns at half of it."""
 
-_LARGEST_LIMIT: Final = 2**31 - 1
+LARGEST_LIMIT: Final = 2**31 - 1
+"""Of what can be asked for."""
+
 _PILLOW_LOCK: Final = threading.RLock()
 
 
@@ -22,8 +24,8 @@ def checked_limit(max_pixels: int) -> int:
     Raises:
         OptionError: it is not.
     """
-    if not 1 <= max_pixels <= _LARGEST_LIMIT:
-        raise OptionError(f"max-pixels is {max_pixels}: expected from 1 to {_LARGEST_LIMIT}.")
+    if not 1 <= max_pixels <= LARGEST_LIMIT:
+        raise OptionError(f"max-pixels is {max_pixels}: expected from 1 to {LARGEST_LIMIT}.")
     return max_pixels
 
 

@@ -173,6 +173,28 @@ class ImageFile:
                 picture = as_picture(shown, self.name, depth)
             yield Frame(picture=picture, duration_ms=float(duration or _DEFAULT_FRAME_MS))
 
+    def decode(self) -> float:
+        """Decode all frames and keep none, to find out whether they can be.
+
+        A JPEG is brought to an eighth of its size on the way, which takes less time and memory
+        and still reads all of its bytes.
+
+        Returns:
+            How long the frames are shown together, in ms; 0 for a still picture.
+
+        Raises:
+            ImageError: one is truncated or damaged.
+        """
+        duration_ms = 0.0
+        with self._decoding():
+            self._image.draft("L", (1, 1))
+            for index in range(self._first, self._first + self.frames):
+                if self.frames > 1:
+                    self._image.seek(index)
+                self._image.load()
+                duration_ms += float(self._image.info.get("duration") or 0)
+        return duration_ms
+
     def _open(self) -> Image.Image:
         beginning = self._stream.read(_MAGIC_BYTES)
         self._stream.seek(0)

@@ -1,7 +1,8 @@
-"""Encoding pictures and animations."""
+"""Encoding pictures and animations, and decoding what was written before it gets its name."""
 
 import itertools
 import math
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import IO, Any, Final
 import numpy as np
 from PIL import Image
 
-from nstc.core.errors import OptionError
+from nstc.core.errors import ImageError, OptionError, OutputError
 from nstc.core.files import atomic_file
 from nstc.core.images.formats import format_of
+from nstc.core.images.limits import LARGEST_LIMIT
 from nstc.core.images.picture import Frame, Metadata, Picture
+from nstc.core.images.reading import ImageFile
 
 _SAVE_OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -25,6 +28,7 @@ WITHOUT_ALPHA: Final = frozenset({"JPEG", "BMP"})
 
 _WITHOUT_METADATA: Final = frozenset({"BMP", "GIF"})
 _LARGEST_SIDE: Final = {"JPEG": 65_500, "WEBP": 16_383, "GIF": 65_535, "HEIF": 16_384}
+_NOT_KEPT: Final = "{} was written, is not right when it is read back, and is not kept"
 _CLEAR: Final = 128
 """Below this a GIF's pixel, which is there or not, is not."""
 
@@ -37,21 +41,48 @@ def write_picture(path: Path, picture: Picture) -> None:
     Raises:
         OptionError: the ending is none of `FORMATS`, or the format holds no such size.
         MissingExtraError: the format needs a package that is not installed.
-        OutputError: the place can't be written.
+        OutputError: the place can't be written, or what was written can't be decoded.
     """
     name = format_of(path)
     refuse_unfit(name, picture)
-    with atomic_file(path) as draft, draft.open("wb") as stream:
-        encode_picture(stream, picture, name)
+    with atomic_file(path) as draft:
+        with draft.open("wb") as stream:
+            encode_picture(stream, picture, name)
+        height, width = picture.rgb.shape[:2]
+        _refuse_undecodable(draft, path, (width, height))
+
+
+def write_animation(path: Path, frames: Iterator[Frame], plays: int) -> None:
+    """Encode an animation to a GIF, WebP or PNG file, which appears whole or not at all.
+
+    Args:
+        path: The file.
+        frames: All of one size, at least one.
+        plays: How often it is shown; 0 for ever.
+
+    Raises:
+        OptionError: the format holds no such size.
+        OutputError: the place can't be written, or what was written can't be decoded.
+    """
+    with atomic_file(path) as draft:
+        with draft.open("wb") as stream:
+            size, duration_ms = encode_animation(stream, frames, format_of(path), plays)
+        _refuse_undecodable(draft, path, size, duration_ms)
 
 
 def encode_picture(stream: IO[bytes], picture: Picture, name: str) -> None:
-    """Encode to a stream, in the format of Pillow's that is named."""
+    """Encode to a stream, in the format of Pillow's that is named.
+
+    Raises:
+        OutputError: the format does not take it.
+    """
     options = {**_SAVE_OPTIONS.get(name, {}), **_metadata_options(picture.metadata, name)}
-    _image_of(picture, name).save(stream, format=name, **options)
+    _save(_image_of(picture, name), stream, name, options)
 
 
-def encode_animation(stream: IO[bytes], frames: Iterator[Frame], name: str, plays: int) -> None:
+def encode_animation(
+    stream: IO[bytes], frames: Iterator[Frame], name: str, plays: int
+) -> tuple[tuple[int, int], float]:
     """Encode an animation to a stream: GIF, WebP or animated PNG.
 
     Args:
@@ -60,8 +91,12 @@ def encode_animation(stream: IO[bytes], frames: Iterator[Frame], name: str, play
         name: Pillow's name of the format.
         plays: How often it is shown; 0 for ever.
 
+    Returns:
+        Width and height, and how long all frames together are shown, in ms.
+
     Raises:
         OptionError: the format holds no such size.
+        OutputError: the format does not take it.
     """
     durations: list[float] = []
     images: list[Image.Image] = []
@@ -70,12 +105,13 @@ def encode_animation(stream: IO[bytes], frames: Iterator[Frame], name: str, play
     for frame in itertools.chain([first], frames):
         durations.append(frame.duration_ms)
         images.append(_image_of(frame.picture, name))
+    written = _rounded(durations, 10 if name == "GIF" else 1)
     options: dict[str, Any] = {
         **_SAVE_OPTIONS.get(name, {}),
         **_metadata_options(first.picture.metadata, name),
         "save_all": True,
         "append_images": images[1:],
-        "duration": _rounded(durations, 10 if name == "GIF" else 1),
+        "duration": written,
     }
     if name == "GIF":
         options["disposal"] = 2  # each frame is the whole picture
@@ -83,7 +119,8 @@ def encode_animation(stream: IO[bytes], frames: Iterator[Frame], name: str, play
         options["loop"] = plays
     elif plays != 1:  # GIF counts repetitions, and says nothing for none
         options["loop"] = max(0, plays - 1)
-    images[0].save(stream, format=name, **options)
+    _save(images[0], stream, name, options)
+    return images[0].size, float(sum(written))
 
 
 def refuse_unfit(name: str, picture: Picture) -> None:
@@ -94,6 +131,49 @@ def refuse_unfit(name: str, picture: Picture) -> None:
         raise OptionError(
             f"{name} holds at most {largest} pixels a side, this picture is {width}x{height}: "
             "write PNG or TIFF, or give --size."
+        )
+
+
+def _save(image: Image.Image, stream: IO[bytes], name: str, options: Mapping[str, Any]) -> None:
+    try:
+        image.save(stream, format=name, **options)
+    except (ValueError, RuntimeError, OverflowError, struct.error) as error:
+        notes = " Leave out --metadata keep." if {"exif", "xmp"} & options.keys() else ""
+        raise OutputError(
+            f"a picture of {image.width}x{image.height} can't be written as {name}: {error}.{notes}"
+        ) from error
+
+
+def _refuse_undecodable(
+    draft: Path, target: Path, size: tuple[int, int], duration_ms: float | None = None
+) -> None:
+    """Decode a file that was written and has not got its name yet; it is not kept in memory.
+
+    Args:
+        draft: The file.
+        target: How it will be called, for the error.
+        size: Width and height that it must have.
+        duration_ms: How long an animation must last; None for a still picture. Encoders make one
+            of frames that are alike, so that their number tells nothing.
+
+    Raises:
+        OutputError: it is not what was to be written.
+    """
+    try:
+        with ImageFile(draft, str(target), max_pixels=LARGEST_LIMIT) as file:
+            found, frames = (file.width, file.height), file.frames
+            found_ms = file.decode()
+    except ImageError as error:
+        raise OutputError(f"{_NOT_KEPT.format(target)}: {error}") from error
+    if found != size:
+        raise OutputError(
+            f"{_NOT_KEPT.format(target)}: it came out as {found[0]}x{found[1]} instead of "
+            f"{size[0]}x{size[1]}."
+        )
+    if duration_ms is not None and frames > 1 and abs(found_ms - duration_ms) > frames:
+        raise OutputError(
+            f"{_NOT_KEPT.format(target)}: its {frames} frames last {found_ms:.0f} ms instead of "
+            f"{duration_ms:.0f}."
         )
 
 
