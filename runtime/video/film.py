@@ -43,11 +43,13 @@ class TimedFrame:
         rgb: (H, W, 3) uint8, upright.
         pts: When it is shown, in the film's time base, from its start.
         duration: How long, in the time base; 0 where that is not known.
+        sample_aspect: Width over height of a pixel, if it is not the film's.
     """
 
     rgb: Pixels
     pts: int
     duration: int
+    sample_aspect: Fraction | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,10 +3,12 @@
 from collections import deque
 from collections.abc import Generator, Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Final
 
 import av
 from av.audio.stream import AudioStream
+from av.container import InputContainer
 from av.error import EOFError as EndOfFile
 from av.error import FFmpegError
 from av.packet import Packet
@@ -18,8 +20,9 @@ from nstc.core.images.limits import refuse_too_large
 from nstc.runtime.video.colours import colours_of, to_pixels
 from nstc.runtime.video.durations import missing_seconds
 from nstc.runtime.video.film import ALL, Facts, Item, Limits, SoundPacket, TimedFrame
-from nstc.runtime.video.opening import Place, open_place, told_of, video_stream
-from nstc.runtime.video.orientation import matrix_of, turned
+from nstc.runtime.video.joins import Clock, joined_behind
+from nstc.runtime.video.opening import FILE_PREFIX, Place, open_place, told_of, video_stream
+from nstc.runtime.video.orientation import matrix_of, quarter_turns, turned
 
 _MICROSECOND: Final = Fraction(1, 1_000_000)
 _USUAL_RATE: Final = Fraction(25)
@@ -62,6 +65,9 @@ class Reader:
         self._limits = limits
         self._busy = False
         self._undecodable = 0
+        self._left_out = 0
+        self._read_bytes = 0
+        self._max_pixels = max_pixels
         self._ends_s: dict[int, Fraction] = {}
         self._last_pts: int | None = None
         self._early: deque[Packet[Stream]] = deque()
@@ -73,6 +79,12 @@ class Reader:
                 () if place.live else tuple(self._container.streams.audio)
             )
             self._tracks = {stream.index: track for track, stream in enumerate(self.sound)}
+            rate = self._video.average_rate or self._video.guessed_rate or _USUAL_RATE
+            self._clock = Clock(
+                self._video.index,
+                1 / min(rate, _HIGHEST_RATE),
+                closes_gaps=_clock_may_jump(self._container),
+            )
             self._packets = self._demuxed()
             self._decoded = self._frames()
             first = next(self._decoded, None)
@@ -80,6 +92,7 @@ class Reader:
                 why = "" if self.damage is None else f": {self.damage}"
                 raise VideoError(f"{place.name} holds no frame that can be decoded{why}.")
             self._first = first
+            self._first_aspect = self._video.codec_context.sample_aspect_ratio
             self.facts = self._facts_of(first)
         except BaseException:
             self._container.close()
@@ -97,6 +110,15 @@ class Reader:
         """Title, time, place and so on, without what is about the file that held them."""
         stated = self._container.metadata
         return {key: text for key, text in stated.items() if key.lower() not in _OF_THE_FILE}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found on the way, known when all is read."""
+        joins = self._clock.joins
+        if not joins:
+            return ()
+        times = "once" if joins == 1 else f"{joins} times"
+        return (f"its clock jumps {times}, as where recordings were joined: time goes on there",)
 
     def items(self) -> Generator[Item, None, None]:
         """All frames and sound about in the order they lie in, a frame first."""
@@ -139,14 +161,18 @@ class Reader:
                     end_s = (packet.pts + (packet.duration or 0)) * packet.time_base
                     index = packet.stream.index
                     self._ends_s[index] = max(self._ends_s.get(index, end_s), end_s)
-                yield packet
+                if packet.pos is not None:
+                    self._read_bytes = max(self._read_bytes, packet.pos + packet.size)
+                yield from self._clock.moved(packet)
         except EndOfFile:
-            return
+            pass
         except FFmpegError as error:
             self.damage = f"it breaks off: {error.strerror}"
+        yield from self._clock.rest()
 
     def _frames(self) -> Generator[av.VideoFrame, None, None]:
         """Decoded frames; packets of sound that lie between them are put aside."""
+        joins = 0
         for packet in self._packets:
             # packets that end a stream have no index of their own
             if packet.stream.index != self._video.index:
@@ -154,6 +180,10 @@ class Reader:
                     self._early.append(packet)
                 continue
             try:
+                if self._clock.joins > joins:  # the decoder would lose what it still holds
+                    joins = self._clock.joins
+                    yield from self._video.decode(None)
+                    self._video.codec_context.flush_buffers()
                 yield from packet.decode()  # type: ignore[misc]
             except EndOfFile:
                 return
@@ -161,7 +191,10 @@ class Reader:
                 self._undecodable += 1
 
     def _timed(self, frame: av.VideoFrame) -> TimedFrame | None:
-        """The frame with its time; None if it is not later than the one before."""
+        """The frame with its time; None if it is not later than the one before.
+
+        One of the same time, or hardly earlier, is shown right after it.
+        """
         facts = self.facts
         step = max(1, round(1 / (facts.rate * facts.time_base)))
         if frame.pts is None:
@@ -169,12 +202,23 @@ class Reader:
         else:
             pts = frame.pts - self._offset(facts.time_base)
         if self._last_pts is not None and pts <= self._last_pts:
-            return None
+            if self._last_pts + 1 - pts >= step:
+                self._left_out += 1
+                return None
+            pts = self._last_pts + 1
         self._last_pts = pts
-        if (frame.width, frame.height) != (facts.width, facts.height):
-            frame = frame.reformat(facts.width, facts.height)
-        rgb = turned(to_pixels(frame, facts.colours), facts.turns)
-        return TimedFrame(rgb=rgb, pts=pts, duration=frame.duration or 0)
+        refuse_too_large(self._place.name, frame.width, frame.height, 1, self._max_pixels)
+        # a stream may change all of it on its way
+        turns = quarter_turns(matrix_of(frame) or facts.matrix)
+        rgb = turned(to_pixels(frame, colours_of(frame)), turns)
+        aspect = self._video.codec_context.sample_aspect_ratio
+        changed = aspect != self._first_aspect
+        return TimedFrame(
+            rgb=rgb,
+            pts=pts,
+            duration=frame.duration or 0,
+            sample_aspect=(aspect or Fraction(1)) if changed else None,
+        )
 
     def _offset(self, time_base: Fraction) -> int:
         """What time stamps begin with, which is not 0 in broadcasts and from cameras."""
@@ -218,9 +262,18 @@ class Reader:
         missing_s = 0.0 if self._place.live else missing_seconds(self._container, self._ends_s)
         if missing_s > _MISSING_SECONDS:
             return f"it breaks off after {count} frames, {missing_s:.1f} s before its end"
+        behind = None if self._place.live else self._joined_behind()
+        if behind is not None:
+            return behind
+        if self._left_out:
+            return f"{self._left_out} frames whose time lies before another's are left out"
         if self._undecodable:
             return f"{self._undecodable} of its packets can't be decoded"
         return None
+
+    def _joined_behind(self) -> str | None:
+        path = Path(self._place.address.removeprefix(FILE_PREFIX))
+        return joined_behind(path, self._read_bytes, self._container.format.name)
 
     def _facts_of(self, first: av.VideoFrame) -> Facts:
         video = self._video
@@ -258,3 +311,8 @@ class Reader:
         if self._limits.frames is not None:
             count = min(count, self._limits.frames) if count else self._limits.frames
         return count
+
+
+def _clock_may_jump(container: InputContainer) -> bool:
+    """Whether times in such a container may jump, as in broadcasts and recordings of them."""
+    return bool(container.format.flags & av.format.Flags.ts_discont.value)

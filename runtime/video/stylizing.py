@@ -210,7 +210,7 @@ def _outcome_of(
         rotation=90 * reader.facts.turns,
         sample_aspect=f"{aspect.numerator}:{aspect.denominator}",
         waiting=flow.peak,
-        notes=(*reader.facts.notes, *writer.notes),
+        notes=(*reader.facts.notes, *reader.notes, *writer.notes),
         damage=reader.damage,
         interrupted=flow.interrupted,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, cast
 
 import av
+import numpy as np
 from av.audio.stream import AudioStream
 from av.codec.context import Flags
 from av.container import OutputContainer
@@ -85,6 +86,8 @@ class Writer:
         self._sound = sound
         self._target = target
         self._odd: tuple[int, int] | None = None
+        self._shown = (0, 0)
+        self._fitted = 0
         self._output: _Output | None = None
 
     @property
@@ -108,6 +111,11 @@ class Writer:
             notes.append(
                 f"frames are scaled to square pixels: this file holds no pixels of "
                 f"{self._facts.sample_aspect.numerator}:{self._facts.sample_aspect.denominator}"
+            )
+        if self._fitted:
+            notes.append(
+                f"{self._fitted} frames come in another size: they are scaled into the first one's "
+                f"{self._shown[1]}x{self._shown[0]}, with black where they do not fill it"
             )
         return tuple(notes)
 
@@ -143,7 +151,7 @@ class Writer:
 
     def _write_frame(self, item: TimedFrame) -> None:
         facts = self._facts
-        stored = self._stored(item.rgb)
+        stored = self._stored(item)
         if self._output is None:
             self._output = self._open(stored)
             self.first_s = item.pts * facts.time_base
@@ -153,12 +161,19 @@ class Writer:
         self.frames += 1
         self.last_s = item.pts * facts.time_base
 
-    def _stored(self, rgb: Pixels) -> Pixels:
+    def _stored(self, item: TimedFrame) -> Pixels:
         """An upright picture as it is stored: turned back, of square pixels if it must, even."""
-        rgb = turned(rgb, -self._facts.turns)
+        rgb = turned(item.rgb, -self._facts.turns)
         height, width = rgb.shape[:2]
-        if self.sample_aspect != self._facts.sample_aspect:
-            width = max(1, round(width * self._facts.sample_aspect))
+        aspect = item.sample_aspect or self._facts.sample_aspect
+        if self.sample_aspect != aspect:
+            width = max(1, round(width * aspect / self.sample_aspect))
+        if self._output is not None and (height, width) != self._shown:
+            self._fitted += 1
+            rgb = _fitted(rgb, height, width, self._shown)
+            height, width = self._shown
+        else:
+            self._shown = height, width
             rgb = resize(rgb, height, width)
         if not self.encoding.codec.pixel_format.startswith("yuv"):
             return rgb
@@ -212,3 +227,20 @@ class Writer:
                 f"{self._target} can't be written as {self.encoding.codec_name} of "
                 f"{width}x{height}: {error.strerror}. Try another --size or --codec."
             ) from error
+
+
+def _fitted(rgb: Pixels, height: int, width: int, room: tuple[int, int]) -> Pixels:
+    """A picture in the middle of a black one, as large as goes into it.
+
+    Args:
+        rgb: Of any size.
+        height: That it is shown in.
+        width: Likewise.
+        room: Height and width of the result.
+    """
+    scale = min(room[0] / height, room[1] / width)
+    height, width = (max(1, round(side * scale)) for side in (height, width))
+    fitted = np.zeros((*room, 3), np.uint8)
+    top, left = (room[0] - height) // 2, (room[1] - width) // 2
+    fitted[top : top + height, left : left + width] = resize(rgb, height, width)
+    return fitted

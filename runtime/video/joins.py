@@ -1,0 +1,197 @@
+"""Recordings that were joined end to end, as by `cat a.ts b.ts`: one time line for all of them.
+
+Their clocks begin anew where one ends and the next begins. FFmpeg's demuxers pass that on, and
+whatever needs rising times would leave the rest of the film out. Here each recording is moved to
+where the one before it ended, its sound by as much as its picture.
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+from av.packet import Packet
+from av.stream import Stream
+
+_JUMP_S: Final = Fraction(1)
+"""A film's clock that goes back by more is another recording's, at a key frame by any amount."""
+
+_SOUND_JUMP_S: Final = Fraction(1, 10)
+_GAP_S: Final = Fraction(10)
+"""Nobody records nothing for longer: FFmpeg's own threshold (`-dts_delta_threshold`)."""
+
+_WAIT_S: Final = Fraction(2)
+"""How much of the film is read before sound whose clock jumped is taken to have jumped alone."""
+
+_SIGNATURES: Final = {"mov": b"ftyp", "flv": b"FLV\1"}
+"""That files begin with, by FFmpeg's name of the format; 16 bytes of the file itself for others."""
+_SEARCHED_BYTES: Final = 1_000_000
+_TRANSPORT: Final = "mpegts"
+_UNREAD_SHARE: Final = 0.1
+_UNREAD_BYTES: Final = 8_192
+
+
+class Clock:
+    """Moves packets in time so that a film's clock never goes back.
+
+    Args:
+        film: Index of the stream of frames.
+        step_s: How long a frame is shown whose packet does not say it.
+        closes_gaps: Whether the container's clock may jump ahead too, as in broadcasts.
+
+    Attributes:
+        joins: How often the clock jumped.
+    """
+
+    def __init__(self, film: int, step_s: Fraction, *, closes_gaps: bool) -> None:
+        self._film = film
+        self._step_s = step_s
+        self._closes_gaps = closes_gaps
+        self._starts = [-1]  # byte of the file where each recording begins
+        self._offsets_s = [Fraction(0)]
+        self._last_s: Fraction | None = None  # of the film, as the file has it
+        self._next_s = Fraction(0)
+        self._end_s = Fraction(0)  # of all frames, moved
+        self._tracks: dict[int, _Track] = {}
+
+    @property
+    def joins(self) -> int:
+        """How often the clock jumped."""
+        return len(self._starts) - 1
+
+    def moved(self, packet: "Packet[Stream]") -> "Iterator[Packet[Stream]]":
+        """The packet at its new time; sound may be kept until the film's clock is known."""
+        if packet.dts is None:
+            if packet.stream.index == self._film and packet.size and self._last_s is not None:
+                self._last_s += self._step_s  # it follows the one before
+                self._next_s += self._step_s
+                self._end_s += self._step_s
+            yield packet
+        elif packet.stream.index == self._film:
+            self._move_film(packet)
+            yield packet
+        else:
+            track = self._tracks.setdefault(packet.stream.index, _Track())
+            track.waiting.append(packet)
+            yield from self._ready(track)
+
+    def rest(self) -> "Iterator[Packet[Stream]]":
+        """Sound that still waits when all is read."""
+        for track in self._tracks.values():
+            yield from self._ready(track, at_end=True)
+
+    def _move_film(self, packet: "Packet[Stream]") -> None:
+        unit = packet.time_base
+        at_s = packet.dts * unit
+        shown_s = at_s if packet.pts is None else packet.pts * unit
+        if self._last_s is not None and self._jumps(at_s, packet.is_keyframe):
+            # decoding goes on after the last packet, and nothing is shown before the last frame
+            before = self._offsets_s[-1]
+            self._offsets_s.append(max(self._next_s + before - at_s, self._end_s - shown_s))
+            self._starts.append(_place_of(packet))
+        length_s = packet.duration * unit if packet.duration else self._step_s
+        self._last_s, self._next_s = at_s, at_s + length_s
+        offset_s = self._offsets_s[-1]
+        self._end_s = max(self._end_s, shown_s + length_s + offset_s)
+        _shift(packet, offset_s)
+
+    def _jumps(self, at_s: Fraction, is_key: bool) -> bool:
+        last_s = self._last_s or Fraction(0)
+        if at_s < last_s:
+            return is_key or at_s < last_s - _JUMP_S
+        return self._closes_gaps and at_s > self._next_s + _GAP_S
+
+    def _ready(self, track: "_Track", *, at_end: bool = False) -> "Iterator[Packet[Stream]]":
+        """Packets of a track whose recording is known."""
+        while track.waiting:
+            packet = track.waiting[0]
+            at_s = packet.dts * packet.time_base
+            recording = max(self._recording_at(packet), track.recording)
+            if recording > track.recording:
+                track.recording, track.alone_s, track.asked_s = recording, Fraction(0), None
+            elif track.jumps(at_s, closes_gaps=self._closes_gaps):
+                # it is of the next recording, which the film will come to, or jumped alone
+                film_s = self._end_s
+                track.asked_s = film_s if track.asked_s is None else track.asked_s
+                if len(self._starts) - 1 > recording:
+                    track.recording, track.alone_s = recording + 1, Fraction(0)
+                elif at_end or film_s - track.asked_s > _WAIT_S:
+                    track.alone_s = track.end_s - at_s - self._offsets_s[recording]
+                else:
+                    return
+                track.asked_s = None
+            track.waiting.pop(0)
+            track.last_s = at_s
+            _shift(packet, self._offsets_s[track.recording] + track.alone_s)
+            track.put_behind(packet)
+            yield packet
+
+    def _recording_at(self, packet: "Packet[Stream]") -> int:
+        """Which recording a packet lies in, by its place in the file."""
+        place = _place_of(packet)
+        count = sum(start <= place for start in self._starts) if place >= 0 else len(self._starts)
+        return count - 1
+
+
+class _Track:
+    """What is known of one sound track."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Packet[Stream]] = []
+        self.recording = 0
+        self.alone_s = Fraction(0)  # that it was moved by while the film's clock did not jump
+        self.asked_s: Fraction | None = None  # where the film was when its clock jumped
+        self.last_s: Fraction | None = None  # as the file has it
+        self.end_s = Fraction(0)  # moved
+        self._last_dts: int | None = None
+
+    def jumps(self, at_s: Fraction, *, closes_gaps: bool) -> bool:
+        if self.last_s is None:
+            return False
+        return at_s < self.last_s - _SOUND_JUMP_S or (closes_gaps and at_s > self.last_s + _GAP_S)
+
+    def put_behind(self, packet: "Packet[Stream]") -> None:
+        """Keep times rising, as containers need it: recordings overlap by less than a packet."""
+        dts = packet.dts or 0
+        if self._last_dts is not None and dts <= self._last_dts:
+            later = self._last_dts + 1 - dts
+            packet.dts = dts + later
+            packet.pts = None if packet.pts is None else packet.pts + later
+        self._last_dts = packet.dts or 0
+        self.end_s = (self._last_dts + (packet.duration or 0)) * packet.time_base
+
+
+def joined_behind(path: Path, read_bytes: int, format_name: str) -> str | None:
+    """Whether another recording lies behind what was read of a file, in words.
+
+    Many containers end where their first recording does, so that nothing of a second is read.
+
+    Args:
+        path: The file, read to its end.
+        read_bytes: Where the last packet ends that was read.
+        format_name: As FFmpeg has it.
+    """
+    size = path.stat().st_size
+    unread = size - read_bytes
+    if format_name == _TRANSPORT:
+        if unread > max(_UNREAD_BYTES, size * _UNREAD_SHARE):
+            return f"its last {unread / size:.0%} are other streams than its first, not read"
+        return None
+    with path.open("rb") as stream:
+        signature = _SIGNATURES.get(format_name.partition(",")[0]) or stream.read(16)
+        stream.seek(read_bytes)
+        if signature in stream.read(_SEARCHED_BYTES):
+            return "another recording is joined to its end, of which nothing is read"
+    return None
+
+
+def _place_of(packet: "Packet[Stream]") -> int:
+    """Byte of the file where a packet lies; -1 where that is not known."""
+    return -1 if packet.pos is None else packet.pos
+
+
+def _shift(packet: Any, offset_s: Fraction) -> None:
+    ticks = round(offset_s / packet.time_base)
+    packet.dts += ticks
+    if packet.pts is not None:
+        packet.pts += ticks
