@@ -31,6 +31,7 @@ from nstc.core.recipe import BenchRecipe
 from nstc.models.architectures import style_of
 from nstc.models.vgg import VggFeatures, load_vgg, vgg_identity
 from nstc.runtime.foreign import probe_contract
+from nstc.runtime.model_files import model_bytes
 from nstc.runtime.session import MAX_THREADS, Session
 
 
@@ -188,7 +189,7 @@ class _Lane:
                     speedup=reading.timings.speedup(position, seed=recipe.seed),
                     params=counted.params if counted else None,
                     macs=counted.macs if counted else None,
-                    size_bytes=entry.session.path.stat().st_size,
+                    size_bytes=model_bytes(entry.session.path),
                     quality=quality,
                     counts=facts.counts,
                     footprint=facts.footprint,
@@ -209,7 +210,7 @@ def _roofline(
         entry.artifact,
         macs=counted.macs,
         moved_values=counted.moved_values,
-        file_bytes=entry.session.path.stat().st_size,
+        file_bytes=model_bytes(entry.session.path),
         latency_ms=median(reading.timings.candidates_ms[position]),
         peaks=reading.peaks,
     )

@@ -8,10 +8,10 @@ from typing import Final
 
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, NstcError, TeacherError
-from nstc.core.files import sha256_of
 from nstc.core.manifest import Origin
 from nstc.core.zoo import resolve_model_path, zoo_name_of
 from nstc.runtime.foreign import ForeignSession, GraphContract, probe_contract
+from nstc.runtime.model_files import model_sha256
 from nstc.runtime.session import Session, open_session
 
 FLOAT: Final = "onnx"
@@ -44,7 +44,7 @@ class Subject:
     @property
     def identity(self) -> str:
         """A hash that is equal for models that compute the same; see `Origin.sha256`."""
-        return sha256_of(self.path) if self.bundle is None else self.bundle.identity
+        return model_sha256(self.path) if self.bundle is None else self.bundle.identity
 
     def artifacts(self, size: int) -> tuple[str, ...]:
         """All ONNX artifacts that take a picture of size x size; the float one if it holds none.

@@ -32,6 +32,7 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.runtime.foreign import ForeignSession, GraphContract, probe_contract
 from nstc.runtime.graph_contract import RANGES
+from nstc.runtime.model_files import model_bytes
 
 KNOWN_OPERATORS: Final = frozenset(
     (
@@ -213,7 +214,7 @@ def _report(
         artifact=file.name,
         operators=operators_of(file, recipe.mode),
         size_bytes=file.stat().st_size,
-        float_size_bytes=model.stat().st_size,
+        float_size_bytes=model_bytes(model),
         psnr_db=psnr_db,
         islands=written.islands,
         foreign_operators=unknown,

@@ -12,7 +12,6 @@ from nstc.compress.importing import network_of_checkpoint
 from nstc.compress.processes import best_device
 from nstc.core.bundle import is_bundle, open_bundle
 from nstc.core.errors import TeacherError
-from nstc.core.files import sha256_of
 from nstc.core.images import Pixels
 from nstc.core.manifest import Origin, Style
 from nstc.models.architectures import describe, style_of
@@ -20,6 +19,7 @@ from nstc.models.saturation import load_as_deployed
 from nstc.models.style import StyleStatistics
 from nstc.runtime.foreign import ForeignSession, probe_contract, refuse_unknown
 from nstc.runtime.foreign_graph import is_torchscript
+from nstc.runtime.model_files import model_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ def _foreign_teacher(path: Path, options: TeacherOptions) -> Teacher:
 
 
 def _origin(path: Path) -> Origin:
-    return Origin(name=path.stem, sha256=sha256_of(path), path=str(path.resolve()))
+    return Origin(name=path.stem, sha256=model_sha256(path), path=str(path.resolve()))
 
 
 def _by_network(network: nn.Module) -> Callable[[Pixels], Pixels]:

@@ -149,6 +149,20 @@ def linear(write_graph: Graph) -> Graph:
     return write
 
 
+@pytest.fixture(scope="session")
+def weights_beside() -> Callable[[Path], Path]:
+    """Moves an ONNX file's tensors into FILE.data beside it, as torch's exporter does."""
+
+    def move(path: Path) -> Path:
+        graph = onnx.load(path)
+        data = path.with_name(f"{path.name}.data")
+        data.unlink(missing_ok=True)
+        onnx.save(graph, path, save_as_external_data=True, location=data.name, size_threshold=0)
+        return path
+
+    return move
+
+
 @pytest.fixture
 def make_bundle(negative_bytes: Graph, linear: Graph) -> MakeBundle:
     """Makes a bundle whose int8 and float graphs give the negative of a picture.

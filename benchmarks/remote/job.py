@@ -18,6 +18,7 @@ from nstc.core.recipe import BenchRecipe
 from nstc.runtime.arrays import Array
 from nstc.runtime.foreign import ForeignSession
 from nstc.runtime.graph_contract import RANGES, Layout
+from nstc.runtime.model_files import copy_model, data_files
 from nstc.runtime.session import Session
 
 SCRIPT: Final = "far_side.py"
@@ -83,8 +84,7 @@ class Job:
         copyfile(far_side.__file__, folder / SCRIPT)
         graphs: list[dict[str, Any]] = []
         for number, graph in enumerate(self.graphs):
-            names = {"file": f"graph{number}.onnx", "feed": f"feed{number}.npy"}
-            copyfile(graph.path, folder / names["file"])
+            names = {"file": _copied(graph.path, folder, number), "feed": f"feed{number}.npy"}
             np.save(folder / names["feed"], graph.feed, allow_pickle=False)
             form = {"layout": graph.layout, "low": graph.low, "high": graph.high}
             graphs.append({**names, **form, "height": graph.height, "width": graph.width})
@@ -134,6 +134,17 @@ def make_job(
         time_limit_s=time_limit_s,
         token=secrets.token_hex(8),
     )
+
+
+def _copied(graph: Path, folder: Path, number: int) -> str:
+    """Put a graph into a folder, or into one of its own there if its weights lie beside it."""
+    if not data_files(graph):
+        name = f"graph{number}.onnx"
+        copyfile(graph, folder / name)
+        return name
+    own = folder / f"graph{number}"
+    own.mkdir()
+    return f"{own.name}/{copy_model(graph, own).name}"
 
 
 def _far_graph(session: Session, picture: Pixels) -> FarGraph:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import copyfile
 from typing import Final
 
 from nstc.benchmarks.footprint import Footprint
@@ -21,6 +20,7 @@ from nstc.benchmarks.remote.process import readable
 from nstc.benchmarks.remote.tensor_file import tensor_bytes
 from nstc.core.errors import TargetError
 from nstc.core.progress import Progress
+from nstc.runtime.model_files import GRAPH_NAME, copy_model
 
 _RUN: Final = re.compile(r"[^,]*,(?P<seconds>[0-9.e+-]+),(?P<peak>[0-9]{1,15}),-?[0-9]+,[0-9]+")
 _AVERAGE: Final = re.compile(r"Average[a-z ]* time cost[a-z ]*:\s*([0-9.e+-]+) ms")
@@ -56,7 +56,7 @@ def write_perf_folder(job: Job, folder: Path) -> None:
         own = folder / f"graph{number}"
         data = own / "test_data_set_0"
         data.mkdir(parents=True)
-        copyfile(graph.path, own / "model.onnx")
+        copy_model(graph.path, own)
         (data / "input_0.pb").write_bytes(tensor_bytes(graph.feed))
 
 
@@ -74,7 +74,7 @@ def perf_command(program: str, place: str, graph: int, runs: int, threads: int) 
     result = f"{place}/result.csv"
     return (
         f"cd {place} && rm -f {result} && {NO_TELEMETRY}=1 LD_LIBRARY_PATH={libraries} {program} "
-        f"-e cpu -m times -r {runs} -x {threads} -y 1 {place}/graph{graph}/model.onnx "
+        f"-e cpu -m times -r {runs} -x {threads} -y 1 {place}/graph{graph}/{GRAPH_NAME} "
         f"{result} 2>&1; cat {result}"
     )
 

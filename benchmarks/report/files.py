@@ -7,6 +7,7 @@ from nstc.benchmarks.report.reading import ReadRow, Run
 from nstc.benchmarks.subjects import FLOAT, find_subject
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import ArtifactError, TeacherError
+from nstc.runtime.model_files import model_bytes
 from nstc.runtime.session import Session
 
 THREADS: Final = 1
@@ -24,7 +25,7 @@ def open_student(row: ReadRow, threads: int = THREADS) -> Session:
     if not artifact_name(row.artifact).endswith("onnx"):
         raise ArtifactError(f"{row.artifact} is no ONNX file: only those are run for a report.")
     session = find_subject(row.model).open(row.artifact, threads)
-    found = session.path.stat().st_size
+    found = model_bytes(session.path)
     if row.size_bytes is not None and found != row.size_bytes:
         raise ArtifactError(
             f"{session.path} has {found} bytes and was measured with {row.size_bytes:.0f}: "

@@ -167,7 +167,7 @@ def _pack(job: Job, folder: Path, archive: Path) -> None:
 def _of_nobody(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
-    entry.mode = 0o600
+    entry.mode = 0o700 if entry.isdir() else 0o600
     return entry
 
 

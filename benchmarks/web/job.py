@@ -15,6 +15,7 @@ from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
 from nstc.runtime.arrays import Array
 from nstc.runtime.foreign import ForeignSession, Framed
+from nstc.runtime.model_files import data_files
 from nstc.runtime.session import Session
 
 Content = bytes | Path
@@ -114,6 +115,10 @@ def site_of(
                 "output": own.output_name,
                 "dtype": own.values.dtype.name,
                 "shape": own.values.shape,
+                "weights": [
+                    {"path": file.name, "file": f"weights/{i}/{k}"}
+                    for k, file in enumerate(data_files(own.session.path))
+                ],
             }
             for i, own in enumerate(asked)
         ],
@@ -123,5 +128,7 @@ def site_of(
     site |= {path.name: path for path in runtime.page_files}
     for i, own in enumerate(asked):
         site[f"model/{i}"] = own.session.path
+        for k, file in enumerate(data_files(own.session.path)):
+            site[f"weights/{i}/{k}"] = file
         site[f"feed/{i}"] = np.ascontiguousarray(own.values).tobytes()
     return site

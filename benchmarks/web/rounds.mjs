@@ -50,7 +50,12 @@ async function opened(ort, server, file) {
   const model = new Uint8Array(await (await server.get(file.model)).arrayBuffer());
   const bytes = await (await server.get(file.feed)).arrayBuffer();
   const values = file.dtype === "uint8" ? new Uint8Array(bytes) : new Float32Array(bytes);
-  const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
+  const externalData = []; // weights that lie beside the graph, by the names it has for them
+  for (const { path, file: name } of file.weights) {
+    externalData.push({ path, data: new Uint8Array(await (await server.get(name)).arrayBuffer()) });
+  }
+  const options = { executionProviders: ["wasm"], ...(externalData.length && { externalData }) };
+  const session = await ort.InferenceSession.create(model, options);
   const feed = { [file.input]: new ort.Tensor(file.dtype, values, file.shape) };
   const name = file.output ?? session.outputNames[0];
   return { run: async () => (await session.run(feed, [name]))[name] };

@@ -71,6 +71,16 @@ def test_an_onnx_file_made_by_others(foreign_file):
         teacher_of(subject, None)
 
 
+def test_an_onnx_files_identity_is_that_of_its_weights_too(linear, weights_beside, tmp_path):
+    path = linear(tmp_path / "split.onnx", 1, 0)
+    before = find_subject(path).identity
+    weights_beside(path)
+    data = tmp_path / "split.onnx.data"
+    first = find_subject(path).identity
+    data.write_bytes(data.read_bytes()[::-1])
+    assert len({before, first, find_subject(path).identity}) == 3
+
+
 def test_default_artifacts_are_the_onnx_files_that_take_the_size(make_bundle):
     graphs = {"onnx": 1.0, "int8.onnx": 1.0, "int8.64x64.onnx": 1.0, "64x32.onnx": 1.0, "ts": 1.0}
     subject = find_subject(make_bundle("student", graphs).path)

@@ -102,6 +102,17 @@ def test_what_is_quantized_already_is_refused(
     assert not (tmp_path / "twice.onnx").exists()
 
 
+def test_weights_beside_the_float_graph_count_as_its_size(
+    foreign: Path, weights_beside: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    weights_beside(foreign)
+    data = foreign.with_name(f"{foreign.name}.data")
+    made = tmp_path / "made.onnx"
+    report = quantize_file(foreign, made, photos=NO_PHOTOS, recipe=recipe_of(mode="fp16"))
+    assert report.float_size_bytes == foreign.stat().st_size + data.stat().st_size
+    assert {path.name for path in tmp_path.iterdir()} == {foreign.name, data.name, made.name}
+
+
 @pytest.mark.parametrize("name", ["bundle", "foreign.onnx"])
 def test_the_output_is_another_onnx_file(
     foreign: Path, photos: PhotoSet, tmp_path: Path, name: str

@@ -1,6 +1,7 @@
 """Every kind of teacher, and what is none."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,19 @@ def test_the_range_of_torchscript_is_found_by_trying(tmp_path: Path, white: int)
     teacher = open_teacher(path, TeacherOptions(trust=True))
     assert np.abs(teacher.stylize(picture()).astype(int) - (255 - picture())).max() <= 1
     assert "--value-range" in teacher.note
+
+
+def test_a_teacher_whose_weights_lie_beside_its_graph_is_told_by_them(
+    linear: Callable[..., Path], weights_beside: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    """Else two of them share one cache of pictures, and the second student learns the first."""
+    path = weights_beside(linear(tmp_path / "model.onnx", 0.9, 0.05))
+    first, graph = open_teacher(path), path.read_bytes()
+    weights_beside(linear(path, 0.8, 0.1))  # trained again, and exported to the same place
+    second = open_teacher(path)
+    assert path.read_bytes() == graph
+    assert first.origin.sha256 != second.origin.sha256
+    assert first.key != second.key
 
 
 def test_nothing_there_names_the_flag(tmp_path: Path) -> None:

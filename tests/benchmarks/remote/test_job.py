@@ -65,6 +65,28 @@ def test_the_folder_holds_fixed_names_only(make, tmp_path):
     assert np.load(folder / "feed2.npy").shape == (1, 64, 64, 3)  # the least that is tried
 
 
+def test_weights_beside_a_graph_are_sent_with_it(
+    weights_beside, linear, sessions, picture, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(latency, "PAUSE_S", 0.0)
+    path = weights_beside(linear(tmp_path / "split.onnx", 0.5, 0.25))
+    session = ForeignSession(path, probe_contract(path), 1)
+    job = make_job([sessions[0], session], picture, RECIPE, threads=1, time_limit_s=60)
+    folder = tmp_path / "job"
+    folder.mkdir()
+    job.write(folder)
+    assert {path.name for path in (folder / "graph1").iterdir()} == {
+        "model.onnx",
+        "split.onnx.data",
+    }
+    command = [sys.executable, "-I", str(folder / "far_side.py")]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    listener = Listener("ssh://board", job, Silent())
+    for line in ran.stdout.splitlines():
+        listener.hear(line)
+    np.testing.assert_array_equal(listener.answer().pictures[1], session.run(picture))
+
+
 def test_every_job_has_a_token_of_its_own(make):
     assert make().token != make().token
 

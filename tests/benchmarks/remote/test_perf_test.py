@@ -1,7 +1,16 @@
+import numpy as np
 import pytest
 
-from nstc.benchmarks.remote.perf_test import PerfRuns, perf_command, read_runs
+from nstc.benchmarks.remote.job import make_job
+from nstc.benchmarks.remote.perf_test import (
+    PerfRuns,
+    perf_command,
+    read_runs,
+    write_perf_folder,
+)
 from nstc.core.errors import TargetError
+from nstc.core.recipe import BenchRecipe
+from nstc.runtime.foreign import ForeignSession, probe_contract
 
 PRINTED = """Setting intra_op_num_threads to 1
 Session creation time cost: 0.0183481 s
@@ -68,3 +77,17 @@ def test_the_command_has_the_options_of_the_programs_manual():
         "LD_LIBRARY_PATH=/data/local/tmp /data/local/tmp/pt -e cpu -m times -r 10 -x 2" in command
     )
     assert "/data/local/tmp/nstc.abcdef/job/graph1/model.onnx" in command
+
+
+def test_weights_beside_a_graph_lie_beside_it_on_the_device(linear, weights_beside, tmp_path):
+    path = weights_beside(linear(tmp_path / "split.onnx", 1, 0))
+    session = ForeignSession(path, probe_contract(path), 1)
+    picture = np.zeros((64, 64, 3), np.uint8)
+    recipe = BenchRecipe(size=64, rounds=3)
+    job = make_job([session, session], picture, recipe, threads=1, time_limit_s=60)
+    write_perf_folder(job, tmp_path / "job")
+    assert {file.name for file in (tmp_path / "job" / "graph0").iterdir()} == {
+        "model.onnx",
+        "split.onnx.data",
+        "test_data_set_0",
+    }

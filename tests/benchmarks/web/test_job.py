@@ -40,6 +40,17 @@ def test_each_file_with_its_own_input(sessions, pixels):
     assert [site[file["model"]] for file in job["files"]] == [own.path for own in sessions]
 
 
+def test_weights_beside_a_graph_are_served_by_the_name_it_has_for_them(
+    weights_beside, linear, pixels, tmp_path
+):
+    path = weights_beside(linear(tmp_path / "split.onnx", 1, 0))
+    asked = [ask(ForeignSession(path, probe_contract(path), 1), pixels)]
+    site = site_of(asked, RUNTIME, threads=1, rounds=3, seed=0)
+    (file,) = json.loads(site["job.json"])["files"]
+    assert file["weights"] == [{"path": "split.onnx.data", "file": "weights/0/0"}]
+    assert site["weights/0/0"] == tmp_path / "split.onnx.data"
+
+
 def test_an_output_becomes_the_picture_it_is(sessions, pixels):
     for session in sessions:
         asked = ask(session, pixels)

@@ -1,0 +1,221 @@
+"""Which files a network made by others consists of: its graph, and the weights beside it.
+
+An ONNX file may keep tensors in other files of its folder: torch's exporter writes FILE.onnx and
+FILE.onnx.data. Here alone it is said what belongs to a network, so that all of it is hashed, sized
+and copied. ONNX is read by its wire format, since the device's install has no onnx package.
+"""
+
+import hashlib
+import json
+import mmap
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from shutil import copyfile
+from typing import Final, NamedTuple
+
+from nstc.core.errors import TeacherError
+from nstc.core.files import sha256_of
+
+GRAPH_NAME: Final = "model.onnx"
+"""What a graph is called that is copied to somewhere else with its weights."""
+
+_ONNX: Final = ".onnx"
+_ZIP: Final = b"PK\x03\x04"
+_LOCATION: Final = b"location"
+_LONGEST_NAME: Final = 255
+_MOST_BYTES: Final = 2**31 - 1
+_MOST_FIELDS: Final = 2_000_000
+_DEEPEST: Final = 100
+"""As protobuf's own readers have it."""
+
+_VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
+
+_MESSAGES: Final[Mapping[str, Mapping[int, str]]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {13: "entry"},
+    "entry": {1: "key", 2: "value"},
+}
+"""Those fields of ONNX's messages by which a tensor's `external_data` is reached."""
+
+
+class _Damaged(Exception):  # noqa: N818  (it is caught here, and told as what it means)
+    """Bytes that are not a message."""
+
+
+class _Field(NamedTuple):
+    """A field that is a message of `kind`; `depth` messages are around it."""
+
+    kind: str
+    start: int
+    end: int
+    depth: int
+
+
+def data_files(path: Path) -> tuple[Path, ...]:
+    """The files beside an ONNX file that hold its weights, by name; none of any other file.
+
+    Raises:
+        TeacherError: it is damaged, larger than an ONNX file can be, or keeps weights in anything
+            but a regular file of its own folder.
+    """
+    if path.suffix.lower() != _ONNX:
+        return ()
+    size = path.stat().st_size
+    if size > _MOST_BYTES:
+        raise TeacherError(
+            f"{path} has {size} bytes, and an ONNX file can't have more than 2 GB: save it again "
+            "with its weights in a file beside it."
+        )
+    if size == 0:
+        return ()
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        if view.find(_LOCATION) < 0 or view[:4] == _ZIP:  # as good as always
+            return ()
+        try:
+            names = sorted(set(_locations(view)))
+        except _Damaged as error:
+            raise TeacherError(
+                f"{path} can't be loaded as ONNX: {error}. Export it again."
+            ) from error
+    return tuple(_beside(path, name) for name in names)
+
+
+def model_sha256(path: Path) -> str:
+    """A hash of all files of a network; of one in a single file it is that file's SHA-256.
+
+    Raises:
+        TeacherError: see `data_files`.
+    """
+    own, data = sha256_of(path), data_files(path)
+    if not data:
+        return own
+    text = json.dumps([own, *((file.name, sha256_of(file)) for file in data)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def model_bytes(path: Path) -> int:
+    """The size of all files of a network.
+
+    Raises:
+        TeacherError: see `data_files`.
+    """
+    return sum(file.stat().st_size for file in (path, *data_files(path)))
+
+
+def copy_model(path: Path, folder: Path) -> Path:
+    """Copy a network into an empty folder, as `GRAPH_NAME` and what it wants beside it.
+
+    Returns:
+        The graph's copy.
+
+    Raises:
+        TeacherError: see `data_files`; or its weights have the name that the graph will have.
+    """
+    data = data_files(path)
+    if any(file.name == GRAPH_NAME for file in data):
+        raise TeacherError(
+            f"{path} keeps its weights in a file called {GRAPH_NAME}: save it again with them in "
+            f"{path.name}.data."
+        )
+    copyfile(path, folder / GRAPH_NAME)
+    for file in data:
+        copyfile(file, folder / file.name)
+    return folder / GRAPH_NAME
+
+
+def _beside(graph: Path, name: str) -> Path:
+    """The file of that name in a graph's folder."""
+    shown = name if name.isprintable() and len(name) <= _LONGEST_NAME else repr(name)[:80]
+    if not _is_plain(name):
+        raise TeacherError(
+            f"{graph} keeps weights at {shown}: expected the plain name of a file in its own "
+            "folder. Save it again with its weights inside or beside it."
+        )
+    file = graph.parent / name
+    try:
+        found, folders = file.resolve(strict=True), (graph.parent, graph.resolve().parent)
+        regular = stat.S_ISREG(found.stat().st_mode)
+    except OSError as error:
+        raise TeacherError(
+            f"{graph} keeps weights in {shown}, which is not beside it: put that file there too."
+        ) from error
+    # A link may lead to the file that lies where the graph really lies, as hubs' caches have it.
+    if not regular or found.parent not in {folder.resolve() for folder in folders}:
+        raise TeacherError(
+            f"{graph} keeps weights in {shown}, which is not a regular file of its own folder: put "
+            "the file itself there."
+        )
+    return file
+
+
+def _is_plain(name: str) -> bool:
+    return (
+        name.isprintable()
+        and name not in {"", ".", ".."}
+        and not set(name) & set("/\\:")
+        and len(name.encode()) <= _LONGEST_NAME
+    )
+
+
+def _locations(view: mmap.mmap) -> Iterator[str]:
+    """Where tensors of a model lie, as the file says it."""
+    waiting, seen = [_Field("model", 0, len(view), 0)], 0
+    while waiting:
+        message = waiting.pop()
+        if message.depth > _DEEPEST:
+            raise _Damaged(f"it is nested deeper than {_DEEPEST} levels")
+        kinds, entry = _MESSAGES[message.kind], dict[str, bytes]()
+        for number, start, end in _fields(view, message.start, message.end):
+            seen += 1
+            if seen > _MOST_FIELDS:
+                raise _Damaged(f"it has more than {_MOST_FIELDS} parts")
+            kind = kinds.get(number)
+            if kind is None or start < 0:
+                continue
+            if kind in _MESSAGES:
+                waiting.append(_Field(kind, start, end, message.depth + 1))
+            else:
+                entry[kind] = view[start : min(end, start + 4 * _LONGEST_NAME)]
+        if entry.get("key") == _LOCATION:
+            yield entry.get("value", b"").decode("utf-8", "replace")
+
+
+def _fields(view: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Number, start and end of each field of a message; start is -1 of what is only a number."""
+    while position < end:
+        tag, position = _varint(view, position, end)
+        number, wire = tag >> 3, tag & 7
+        start = -1
+        if wire == _VARINT:
+            _, position = _varint(view, position, end)
+        elif wire == _BYTES:
+            size, start = _varint(view, position, end)
+            position = start + size
+        elif wire in {_FIXED_32, _FIXED_64}:
+            position += 4 if wire == _FIXED_32 else 8
+        else:
+            raise _Damaged("it holds what is not a field")
+        if position > end or number == 0:
+            raise _Damaged("it is cut off or damaged")
+        yield number, start, position
+
+
+def _varint(view: mmap.mmap, position: int, end: int) -> tuple[int, int]:
+    """A number of seven bits a byte, and the position behind it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if position >= end:
+            raise _Damaged("it is cut off or damaged")
+        byte = view[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise _Damaged("it holds what is not a number")
