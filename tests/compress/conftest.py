@@ -2,14 +2,16 @@
 
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from export_memory import remembering
 from torch import nn
 
+from nstc.compress import float_graphs
 from nstc.compress.channel_groups import remove_channels
 from nstc.compress.checking import sample_picture
 from nstc.compress.distillation import distill
@@ -57,6 +59,16 @@ def tiny_teacher() -> TransformerNet:
     network = TransformerNet((8, 8, 16), (8,), (8, 8))
     network.prepare_for_training()
     return network.eval()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _exported_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[None]:
+    """Equal networks are exported once in a run of the tests, by whichever process comes first."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder if worker_id == "master" else folder.parent) / "exports"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(float_graphs, "_exported", remembering(float_graphs._exported, folder))
+        yield
 
 
 @pytest.fixture(scope="session")
