@@ -1,16 +1,19 @@
 """The server of one run: a few files by exact name behind a token, and the page's messages."""
 
+import contextlib
 import hmac
 import secrets
 import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 from nstc.benchmarks.web.exchange import Exchange, RefusedError
 from nstc.benchmarks.web.job import Content
@@ -21,7 +24,22 @@ LOOPBACK: Final = "127.0.0.1"
 _SOCKET_S: Final = 30
 """A client that sends nothing for so long in the middle of a request is dropped."""
 
+_HEADER_S: Final = 10
+"""And one that has not shown the link's token so long after it came, however it drips."""
+
+_REQUEST_S: Final = 600
+"""One that has shown it may take so long for all of a request: a slow phone loads some 15 MB."""
+
+_HEADER_BYTES: Final = 16384
+
+_MOST_STRANGERS: Final = 128
+"""Connections, each with a thread, that have not shown the token yet. One more drops the oldest."""
+
+_STAY_S: Final = 0.5
+"""What every stranger has before it may be dropped for another: a page's request comes at once."""
+
 _MOST_CLIENTS: Final = 32
+"""Connections that have shown the token."""
 
 _TYPES: Final[Mapping[str, str]] = {
     "": "text/html; charset=utf-8",
@@ -107,8 +125,11 @@ def network_address() -> str:
 
 
 class _Server(ThreadingHTTPServer):
+    """Serves whoever holds the token, however many others come and say nothing, or little."""
+
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 512  # who waits for a place; a connection that finds none comes late
 
     def __init__(
         self, host: str, site: Mapping[str, Content], exchange: Exchange, token: str
@@ -117,19 +138,53 @@ class _Server(ThreadingHTTPServer):
         self.site = site
         self.exchange = exchange
         self.token = token
-        self._places = threading.BoundedSemaphore(_MOST_CLIENTS)
+        self._lock = threading.Lock()
+        self._strangers: dict[socket.socket, float] = {}  # oldest first, by when they came
+        self._admitted: dict[socket.socket, float] = {}
+
+    def admit(self, request: socket.socket) -> bool:
+        """Let one who has shown the token stay, unless there are too many of those."""
+        with self._lock:
+            if self._strangers.pop(request, None) is None or len(self._admitted) >= _MOST_CLIENTS:
+                return False
+            self._admitted[request] = time.monotonic()
+            return True
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._places.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+        self._make_room()
+        with self._lock:
+            self._strangers[request] = time.monotonic()
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            with self._lock:
+                self._strangers.pop(request, None)
+                self._admitted.pop(request, None)
+
+    def service_actions(self) -> None:
+        """Now and then: drop whoever has had its time."""
+        now = time.monotonic()
+        with self._lock:
+            for clients, limit_s in ((self._strangers, _HEADER_S), (self._admitted, _REQUEST_S)):
+                for request in [own for own, came in clients.items() if now - came > limit_s]:
+                    del clients[request]
+                    _cut(request)
+
+    def _make_room(self) -> None:
+        while True:
+            with self._lock:
+                if len(self._strangers) < _MOST_STRANGERS:
+                    return
+                request, came = next(iter(self._strangers.items()))
+                left_s = came + _STAY_S - time.monotonic()
+                if left_s <= 0:
+                    del self._strangers[request]
+                    _cut(request)
+                    return
+            time.sleep(left_s)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """Of a client that went away its silence tells; anything else is a fault of ours."""
@@ -138,9 +193,48 @@ class _Server(ThreadingHTTPServer):
             self.exchange.end(f"the server failed: {error!r}")
 
 
+def _cut(request: socket.socket) -> None:
+    """End a connection; the thread that reads from it or writes to it comes to its own end."""
+    with contextlib.suppress(OSError):  # it is closed already
+        # a TLS socket's own method would take its state from under that thread
+        socket.socket.shutdown(request, socket.SHUT_RDWR)
+
+
+class _BoundedHeader:
+    """A stream whose lines, which are a request's header, have an end."""
+
+    def __init__(self, stream: BufferedIOBase) -> None:
+        self._stream = stream
+        self.left = _HEADER_BYTES
+
+    def readline(self, limit: int) -> bytes:
+        line = self._stream.readline(min(limit, self.left))
+        self.left -= len(line)
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class _Handler(BaseHTTPRequestHandler):
     timeout: ClassVar[int] = _SOCKET_S
     server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self._header = _BoundedHeader(self.rfile)
+        self.rfile = cast("BufferedIOBase", self._header)
+
+    def parse_request(self) -> bool:
+        if not super().parse_request():
+            return False
+        if self._header.left == 0:
+            self._reply(431, f"a header has at most {_HEADER_BYTES} bytes".encode())
+            return False
+        if self._name() is not None and not self.server.admit(self.connection):
+            self._reply(503, b"too much at once")
+            return False
+        return True
 
     def do_GET(self) -> None:
         name = self._name()

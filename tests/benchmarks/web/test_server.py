@@ -1,13 +1,17 @@
 """What can be fetched and sent, by whom."""
 
+import contextlib
 import http.client
 import json
 import socket
 import ssl
+import threading
+import time
 import urllib.parse
 
 import pytest
 
+from nstc.benchmarks.web import server
 from nstc.benchmarks.web.certificate import self_signed
 from nstc.benchmarks.web.exchange import Exchange, Patience
 from nstc.benchmarks.web.server import network_address, serving
@@ -126,6 +130,96 @@ def test_half_a_message_is_none(link, exchange):
         client.shutdown(socket.SHUT_WR)
         assert b"400" in client.recv(100)
     assert ask(link, link.path + "begin", "POST", BEGIN)[0] == 200  # the link is still good
+
+
+@contextlib.contextmanager
+def slow_clients(link, count, words):
+    """Connections that say so much and no more, and stay."""
+    with contextlib.ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.create_connection((link.hostname, link.port), timeout=30))
+            for _ in range(count)
+        ]
+        for client in clients:
+            with contextlib.suppress(ConnectionError):  # dropped for another already
+                client.sendall(words)
+        yield clients
+
+
+@pytest.fixture
+def few_places(monkeypatch):
+    """Nobody is dropped for being slow here, only for another."""
+    monkeypatch.setattr(server, "_HEADER_S", 3600)
+    monkeypatch.setattr(server, "_MOST_STRANGERS", 16)
+    monkeypatch.setattr(server, "_STAY_S", 0.05)
+
+
+@pytest.mark.parametrize("words", [b"", b"GET /", b"POST / HTTP/1.1\r\nHost: x\r\nX: "])
+def test_slow_clients_keep_nobody_out(link, few_places, words):
+    before = threading.active_count()
+    with slow_clients(link, 60, words):
+        assert ask(link, link.path)[:2] == (200, b"<p>page")
+        assert ask(link, link.path + "begin", "POST", BEGIN)[0] == 200
+        # those of clients that were dropped just now may not have ended yet
+        deadline = time.monotonic() + 20
+        while threading.active_count() - before > 16:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_slow_clients_keep_nobody_out_of_https(exchange, few_places):
+    certificate = self_signed("127.0.0.1")
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    with serving({"": b"page"}, exchange, tls=certificate.context) as served:
+        there = urllib.parse.urlsplit(served)
+        with slow_clients(there, 60, b"\x16\x03\x01"):
+            connection = http.client.HTTPSConnection(there.netloc, timeout=30, context=trusting)
+            connection.request("GET", there.path)
+            assert connection.getresponse().read() == b"page"
+            connection.close()
+
+
+def assert_dropped(client):
+    """Although it goes on to send, and would have enough to send for minutes."""
+    deadline = time.monotonic() + 20
+    with contextlib.suppress(ConnectionError):
+        while time.monotonic() < deadline:
+            client.sendall(b"x")
+            time.sleep(0.02)
+        pytest.fail("it was not dropped")
+
+
+def test_a_header_that_drips_is_dropped_in_the_end(link, monkeypatch):
+    monkeypatch.setattr(server, "_HEADER_S", 0.2)
+    with slow_clients(link, 1, b"GET / HTTP/1.1\r\nX: ") as [client]:
+        assert_dropped(client)
+    assert ask(link, link.path)[0] == 200
+
+
+def test_a_message_that_drips_is_dropped_in_the_end(link, monkeypatch):
+    monkeypatch.setattr(server, "_REQUEST_S", 0.2)
+    words = f"POST {link.path}begin HTTP/1.0\r\nContent-Length: 4000\r\n\r\n".encode()
+    with slow_clients(link, 1, words) as [client]:
+        assert_dropped(client)
+    monkeypatch.undo()
+    assert ask(link, link.path + "begin", "POST", BEGIN)[0] == 200  # the link is still good
+
+
+def test_a_header_has_an_end(link):
+    line = b"X: " + b"y" * 5000 + b"\r\n"
+    with socket.create_connection((link.hostname, link.port), timeout=30) as client:
+        client.sendall(f"GET {link.path} HTTP/1.1\r\n".encode() + 3 * line + b"X: " + b"y" * 1333)
+        assert client.recv(100).startswith(b"HTTP/1.0 431")
+
+
+def test_those_who_hold_the_token_are_counted_too(link, monkeypatch):
+    monkeypatch.setattr(server, "_MOST_CLIENTS", 2)
+    words = f"POST {link.path}begin HTTP/1.0\r\nContent-Length: 4000\r\n\r\n".encode()
+    with slow_clients(link, 2, words):
+        deadline = time.monotonic() + 20
+        while (status := ask(link, link.path)[0]) != 503:
+            assert (status, time.monotonic() < deadline) == (200, True)
 
 
 def test_it_is_on_loopback_and_gone_afterwards(exchange):
