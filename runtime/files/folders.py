@@ -1,4 +1,4 @@
-"""The pictures in a folder and the folders inside it, links followed once."""
+"""The pictures in a folder and the folders inside it, which links do not lead out of."""
 
 import fnmatch
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from nstc.core.errors import ImageError
+from nstc.core.files import leads_out
 from nstc.core.images import FORMATS
 
 ALL: Final = "all pictures"
@@ -21,8 +22,9 @@ Found = tuple[Path, ImageError | None]
 def files_in(folder: Path, pattern: str = ALL, leave_out: Path | None = None) -> Iterator[Found]:
     """All pictures below a folder, sorted by name, folder by folder, each folder once.
 
-    Hidden files and folders are left out. A folder that can't be read, and a link that leads back
-    to a folder it lies in, come with an error that says so.
+    Hidden files and folders are left out. A folder that can't be read, a link that leads back to a
+    folder it lies in, and one that leads out of `folder` come with an error that says so: who may
+    put links into a folder does not choose which other files are read.
 
     Args:
         folder: Where to look.
@@ -54,8 +56,21 @@ def files_in(folder: Path, pattern: str = ALL, leave_out: Path | None = None) ->
             continue
         for name in names:
             if _matches(inner / name, pattern):
-                yield here / name, None
-        waiting += [(inner / name, above | {itself}) for name in reversed(folders)]
+                yield here / name, _link_out(here / name, folder)
+        for name in reversed(folders):
+            link = _link_out(here / name, folder)
+            if link is None:
+                waiting.append((inner / name, above | {itself}))
+            else:
+                yield here / name, link
+
+
+def _link_out(path: Path, folder: Path) -> ImageError | None:
+    if not leads_out(path, folder):
+        return None
+    return ImageError(
+        f"{path} is a link out of {folder}: not followed. Name what it leads to as well."
+    )
 
 
 def _identity(folder: Path) -> _Identity:

@@ -67,6 +67,30 @@ def test_a_folder_without_photographs(tmp_path) -> None:
         photos_in([tmp_path])
 
 
+def test_links_out_of_a_folder_are_left_out_and_that_is_said(folder, tmp_path, caplog) -> None:
+    before = photos_in([folder]).paths
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "out.png").symlink_to(before[0])
+    (folder / "in.png").symlink_to(before[0])
+    assert photos_in([folder]).paths == tuple(sorted([*before, folder / "in.png"]))
+    assert caplog.messages == []
+    (folder / "out.png").symlink_to(tmp_path / "linked" / "out.png")
+    (tmp_path / "linked" / "out.png").unlink()
+    (tmp_path / "linked" / "out.png").write_bytes(before[0].read_bytes())
+    assert folder / "out.png" not in photos_in([folder]).paths
+    assert caplog.messages == [
+        f"nstc: of {len(before) + 2} photographs 1 in {folder} are links out of it, "
+        "which are not followed."
+    ]
+
+
+def test_a_folder_of_links_out_of_it(folder, tmp_path) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "a.png").symlink_to(photos_in([folder]).paths[0])
+    with pytest.raises(PhotosError, match=r"no photographs in .*: 1 in .* are links out of it"):
+        photos_in([tmp_path / "links"])
+
+
 def test_a_photograph_that_is_none_is_named_when_it_is_read(tmp_path) -> None:
     (tmp_path / "a.jpg").write_text("no picture")
     with pytest.raises(ImageError, match=r"a\.jpg is not a picture"):

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -91,6 +92,14 @@ def scratch_folder() -> Iterator[Path]:
     """
     with draft_folder(Path(tempfile.gettempdir()) / "scratch", mode=0o700) as folder:
         yield folder
+
+
+def leads_out(path: Path, folder: Path) -> bool:
+    """Whether a path below a folder is a link to something that does not lie in that folder."""
+    if not path.is_symlink():
+        return False
+    root = os.path.realpath(folder)
+    return os.path.commonpath([root, os.path.realpath(path)]) != root
 
 
 def refuse_unwritable_file(target: Path) -> None:

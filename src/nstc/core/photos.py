@@ -1,6 +1,7 @@
 """Sets of photographs: folders the user names, or the samples that ship."""
 
 import hashlib
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nstc.core.errors import PhotosError
-from nstc.core.files import sha256_of
+from nstc.core.files import leads_out, sha256_of
 from nstc.core.images import (
     PHOTO_ENDINGS,
     Pixels,
@@ -76,14 +77,24 @@ def photos_in(folders: Sequence[Path]) -> PhotoSet:
     for folder in folders:
         if not folder.is_dir():
             raise PhotosError(f"no folder at {folder}: --photos takes a folder of photographs.")
-        here = sorted(
-            p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_ENDINGS and p.is_file()
-        )
-        if not here:
-            endings = ", ".join(PHOTO_ENDINGS)
-            raise PhotosError(f"no photographs in {folder}: expected {endings} files.")
-        found += here
+        found += _photos_in(folder)
     return PhotoSet(tuple(found), tuple(folder.resolve().name for folder in folders))
+
+
+def _photos_in(folder: Path) -> list[Path]:
+    """Those of one folder; links out of it are left out, and that is said."""
+    there = sorted(
+        p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_ENDINGS and p.is_file()
+    )
+    inside = [path for path in there if not leads_out(path, folder)]
+    left_out = len(there) - len(inside)
+    links = f"{left_out} in {folder} are links out of it, which are not followed"
+    if not inside:
+        reason = links if there else f"expected {', '.join(PHOTO_ENDINGS)} files"
+        raise PhotosError(f"no photographs in {folder}: {reason}.")
+    if left_out:
+        logging.getLogger(__name__).warning("nstc: of %d photographs %s.", len(there), links)
+    return inside
 
 
 def sample_photos() -> PhotoSet:

@@ -59,11 +59,32 @@ def test_by_a_pattern(tree, pattern, expected) -> None:
     assert names(tree, pattern) == expected
 
 
-def test_a_linked_folder_is_followed(tree, tmp_path) -> None:
+def test_links_within_the_folder_are_followed(tree) -> None:
+    (tree / "sub" / "again.png").symlink_to("../b.png")
+    (tree / ".store").mkdir()
+    (tree / ".store" / "z.png").touch()
+    (tree / "link").symlink_to(".store")
+    assert {"sub/again.png", "link/z.png"} < set(names(tree))
+    assert failures(tree) == []
+
+
+@pytest.mark.parametrize("given", [".", "../link-to-in"])
+def test_links_out_of_it_are_named_and_left(tree, tmp_path, monkeypatch, given) -> None:
+    (tmp_path / "link-to-in").symlink_to(tree)  # what the user names may be a link
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "z.png").touch()
+    (tmp_path / "in2").mkdir()  # a name that only begins like the folder's
+    (tmp_path / "in2" / "y.png").touch()
     (tree / "link").symlink_to(tmp_path / "elsewhere")
-    assert "link/z.png" in names(tree)
+    (tree / "y.png").symlink_to("../in2/y.png")
+    (tree / "twice").symlink_to("link")
+    monkeypatch.chdir(tree)
+    folder = Path(given)
+    assert failures(folder) == [
+        f"{folder / name} is a link out of {folder}: not followed. Name what it leads to as well."
+        for name in ("y.png", "twice", "link")
+    ]
+    assert "link/z.png" not in names(folder)
 
 
 def test_a_circle_of_links_is_named_and_left(tree) -> None:
@@ -76,14 +97,15 @@ def test_a_circle_of_links_is_named_and_left(tree) -> None:
 
 def test_links_that_multiply_are_followed_once(tmp_path) -> None:
     """Twenty folders with two links each to the next: a million ways to one file."""
-    folders_ = [tmp_path / str(number) for number in range(20)]
+    folders_ = [tmp_path / f".{number}" for number in range(20)]
     for folder in folders_:
         folder.mkdir()
+    (tmp_path / "first").symlink_to(folders_[0])
     for here, there in itertools.pairwise(folders_):
         (here / "left").symlink_to(there)
         (here / "right").symlink_to(there)
     (folders_[-1] / "a.png").touch()
-    assert len(list(files_in(folders_[0]))) == 1
+    assert len(list(files_in(tmp_path))) == 1
 
 
 @pytest.fixture
