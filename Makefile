@@ -15,7 +15,7 @@ ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
 
 .PHONY: demo test lint typetree types imports unit test-base base-sizes gate explore format clean web-setup \
 	zoo-baseline zoo-report readme-pictures test-slow test-ssh test-web test-cuda test-executorch \
-	test-gate-proof test-fuzz test-batch test-deploy test-memory emulators test-emulated \
+	test-gate-proof test-fuzz test-kills test-batch test-deploy test-memory emulators test-emulated \
 	bench-gate bench-startup bench-repeatability bench-device bench-calibration-memory \
 	bench-integers bench-quantization-modes calibrators
 
@@ -120,6 +120,9 @@ test-slow: $(READY)  ## minutes of training: judges quality, not only function
 test-fuzz: $(READY)  ## thousands of damaged pictures of every format, HEIF among them
 	$(BIN)/python -m pip install --quiet --editable ".[heif]"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m fuzz
+
+test-kills: $(READY)  ## two hundred processes killed at any moment: nothing half-written, lost or left
+	$(BIN)/python -m pytest -m kills tests/end_to_end
 
 test-batch: $(READY)  ## a thousand photographs with fifty broken ones among them, in flat memory
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m batch
