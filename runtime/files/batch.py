@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Final, Literal
 
 from nstc.core.errors import (
+    BatchError,
     FetchError,
     ImageError,
     MemoryLimitError,
@@ -90,7 +91,7 @@ class Outcome:
         frames: Of an animation; 1 for other pictures.
         seconds: From opening the source to the written file.
         notes: What the user may not expect of the result.
-        error: Why it was not made.
+        error: Why it was not made, or what else was not, where it is done.
     """
 
     source: str
@@ -166,6 +167,7 @@ def _outcome_of(job: Job, stylizer: Stylizer, options: BatchOptions) -> Outcome:
         height=made.height,
         frames=made.frames,
         notes=made.notes,
+        error=made.rest,
         seconds=time.perf_counter() - start,
     )
 
@@ -176,6 +178,7 @@ class _Made:
     height: int
     frames: int
     notes: tuple[str, ...]
+    rest: BatchError | None = None  # pictures of the same source that were not made
 
 
 def _make(job: Job, stylizer: Stylizer, options: BatchOptions) -> _Made:
@@ -183,10 +186,21 @@ def _make(job: Job, stylizer: Stylizer, options: BatchOptions) -> _Made:
     with job.source.open(max_pixels=options.max_pixels, limits=options.limits) as file:
         name = _format_for(job, file, options)
         metadata = file.metadata() if options.keep_metadata else None
+        rest = _rest_of(file) if job.source.is_pipe else None
+        make = _make_still
         if file.frames > 1 and name in ANIMATED:
             _refuse_bounded_animation(file, stylizer)
-            return _make_animation(job, file, name, metadata, stylizer, options.control)
-        return _make_still(job, file, name, metadata, stylizer, options.control)
+            make = _make_animation
+        return replace(make(job, file, name, metadata, stylizer, options.control), rest=rest)
+
+
+def _rest_of(file: ImageFile) -> BatchError | None:
+    if not file.is_followed():
+        return None
+    return BatchError(
+        f"{file.name} holds more than one picture: the first is made, and the others are not. "
+        "Pipe one at a time, or name files."
+    )
 
 
 def _make_still(

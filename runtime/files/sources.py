@@ -33,6 +33,11 @@ class Source:
     path: Path | None = None
     failure: NstcError | None = None
 
+    @property
+    def is_pipe(self) -> bool:
+        """Whether it is standard input."""
+        return self.path is None and self.name == _STREAM_NAME
+
     def open(
         self, *, max_pixels: int = MAX_PIXELS, limits: FetchLimits = USUAL_LIMITS
     ) -> ImageFile:
@@ -51,7 +56,7 @@ class Source:
             raise self.failure
         if self.path is not None:
             return ImageFile(self.path, max_pixels=max_pixels)
-        if self.name == _STREAM_NAME:
+        if self.is_pipe:
             content = read_standard_input(limits.max_bytes)
         else:
             content = fetch(self.name, limits)

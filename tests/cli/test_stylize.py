@@ -12,11 +12,13 @@ from typer.testing import CliRunner
 from nstc.cli.app import app
 from nstc.core.errors import (
     ArtifactError,
+    BatchError,
     ImageError,
     MemoryLimitError,
     MissingExtraError,
     OptionError,
 )
+from nstc.core.images import read_picture
 from nstc.runtime.resident import resident_bytes
 
 
@@ -117,6 +119,25 @@ class TestPipes:
         with Image.open(io.BytesIO(done.stdout_bytes)) as painted:
             np.testing.assert_array_equal(np.asarray(painted), 255 - pixels)
         assert done.stderr.startswith("standard input  53x37")
+
+    def test_of_two_in_one_pipe_the_first_is_made_and_that_is_said(
+        self, bundle, save_picture, pixels, tmp_path
+    ) -> None:
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "PNG")
+        done = stylize(
+            "-", "-m", bundle.path, "-o", tmp_path / "out.png", input=stream.getvalue() * 2
+        )
+        assert isinstance(done.exception, BatchError)
+        assert "standard input holds more than one picture" in str(done.exception)
+        np.testing.assert_array_equal(read_picture(tmp_path / "out.png").rgb, 255 - pixels)
+
+        photo, folder = save_picture(pixels), tmp_path / "out"
+        done = stylize("-", photo, "-m", bundle.path, "-o", folder, input=stream.getvalue() * 2)
+        assert isinstance(done.exception, BatchError)
+        assert done.stderr.startswith("standard input holds more than one picture")
+        assert "2 done, 0 skipped, 0 failed" in done.stderr
+        assert len(list(folder.iterdir())) == 2
 
     def test_json_and_a_picture_do_not_go_into_one_pipe(self, bundle, save_picture, pixels) -> None:
         done = stylize(save_picture(pixels), "-m", bundle.path, "-o", "-", "--json")

@@ -273,19 +273,22 @@ def _run(
         ) from interrupt
     if json_output:
         typer.echo(json.dumps(_summary(outcomes, model), indent=1))
-    failed = [outcome.error for outcome in outcomes if outcome.error is not None]
-    if failed and not many:
-        raise failed[0]
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if errors and not many:
+        raise errors[0]
+    failed = _count(outcomes, "failed")
     if many:
         _tell(
             f"{_count(outcomes, 'done')} done, {_count(outcomes, 'skipped')} skipped, "
-            f"{len(failed)} failed"
+            f"{failed} failed"
         )
     if failed:
         raise BatchError(
-            f"{len(failed)} of {len(outcomes)} pictures could not be stylised: "
+            f"{failed} of {len(outcomes)} pictures could not be stylised: "
             "each is named above, and the others are done."
         )
+    if errors:
+        raise BatchError("not all pictures of standard input were made: see above.")
 
 
 def _report(outcome: "Outcome", *, quiet: bool, many: bool, piped: bool) -> None:
@@ -293,10 +296,9 @@ def _report(outcome: "Outcome", *, quiet: bool, many: bool, piped: bool) -> None
     place = outcome.source if outcome.output == "-" else outcome.output
     for note in outcome.notes:
         _tell(f"{place}: {note}")
-    if outcome.error is not None:
-        if many:
-            _tell(str(outcome.error))
-    elif not quiet:
+    if outcome.error is not None and many:
+        _tell(str(outcome.error))
+    if outcome.status != "failed" and not quiet:
         frames = f"  {outcome.frames} frames" if outcome.frames > 1 else ""
         line = f"{place}  {outcome.width}x{outcome.height}{frames}  {outcome.seconds:.2f} s"
         if outcome.status == "skipped":

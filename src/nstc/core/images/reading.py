@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from nstc.core.errors import ImageError, NstcError
 from nstc.core.images.banded_decoding import orientation_of, picture_in_bands, upright_size
+from nstc.core.images.concatenation import is_followed
 from nstc.core.images.converting import as_picture
 from nstc.core.images.depths import depth_of, unread_tiff
 from nstc.core.images.formats import ANIMATED, is_heif, register_heif
@@ -107,6 +108,15 @@ class ImageFile:
     def image(self) -> Image.Image:
         """As Pillow opened it, for what the header tells: mode, format and `info`."""
         return self._image
+
+    def is_followed(self) -> bool:
+        """Whether a content that was given goes on with another picture behind this one.
+
+        Formats that hold several themselves, such as MPO, are no such case.
+        """
+        if not isinstance(self._stream, io.BytesIO) or self.pages > 1:
+            return False
+        return is_followed(self._stream.getvalue(), self._image)
 
     def upright_size(self) -> tuple[int, int]:
         """Height and width of the upright picture, from the header.
