@@ -189,6 +189,12 @@ class TestTransparentColour:
         assert picture.alpha.tolist() == [[0, 255, 255, 255]]
         assert picture.rgb[0, 0].tolist() == [156, 78, 1]
 
+    def test_a_truncated_one_is_told_whatever_is_asked_of_it(self) -> None:
+        content = png(np.zeros((40, 50, 3)), 2, struct.pack(">3H", 1, 2, 3))[:-30]
+        for ask in (ImageFile.picture, lambda file: list(file.animation()), ImageFile.decode):
+            with ImageFile(content, "a.png") as file, pytest.raises(ImageError, match=r"a\.png"):
+                ask(file)
+
     def test_of_16_bit_grey(self) -> None:
         picture = read(png(np.array([[300, 301, 65535]]), 0, struct.pack(">H", 300)), "a.png")
         assert picture.alpha.tolist() == [[0, 255, 255]]

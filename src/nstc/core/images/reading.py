@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import struct
 import warnings
 import zlib
@@ -37,6 +38,9 @@ _DECODER_ERRORS: Final[tuple[type[Exception], ...]] = (
     zlib.error,
 )
 """What Pillow's decoders raise on damaged files; they share no base of their own."""
+
+# else what Pillow logs of a damaged file is printed beside the one line that says it
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _MAGIC_BYTES: Final = 12
 _TIFF_BEGINNINGS: Final = (b"II*\0", b"MM\0*")
@@ -167,8 +171,9 @@ class ImageFile:
         Raises:
             ImageError: one is truncated or damaged, or goes far beyond the canvas.
         """
-        if has_deep_colour(self._image):
-            apply_deep_colour(self._image, self._stream, self.name)
+        with self._decoding():
+            if has_deep_colour(self._image):
+                apply_deep_colour(self._image, self._stream, self.name)
         canvas = (0, 0, self.width, self.height)
         for index in range(self._first, self._first + self.frames):
             with self._decoding():
