@@ -67,8 +67,8 @@ def apply_deep_colour(image: Image.Image, stream: BinaryIO, name: str) -> None:
     key = np.array(image.info["transparency"])
     image.load()
     stream.seek(0)
-    low = Image.open(stream)
-    low.tile = [(*tile[:3], _LOW_BYTES) for tile in low.tile]  # type: ignore[attr-defined]
+    low: Any = Image.open(stream)
+    low.tile = [(*tile[:3], _LOW_BYTES) for tile in low.tile]
     low.load()
     alpha = Image.new("L", image.size, 255)
     rows = max(1, _BAND_PIXELS // image.width)
