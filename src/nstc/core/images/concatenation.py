@@ -71,7 +71,7 @@ def _end_of_png(content: bytes) -> int:
     place = len(_PNG)
     while True:
         length, kind = struct.unpack_from(">I4s", content, place)
-        place += 12 + length
+        place += 12 + int(length)
         if kind == b"IEND":
             return place
 
