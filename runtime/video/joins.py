@@ -81,8 +81,8 @@ class Clock:
             yield from self._ready(track, at_end=True)
 
     def _move_film(self, packet: "Packet[Stream]") -> None:
-        unit = packet.time_base
-        at_s = packet.dts * unit
+        unit, dts = packet.time_base, packet.dts or 0
+        at_s = dts * unit
         shown_s = at_s if packet.pts is None else packet.pts * unit
         if self._last_s is not None and self._jumps(at_s, packet.is_keyframe):
             # decoding goes on after the last packet, and nothing is shown before the last frame
@@ -105,7 +105,7 @@ class Clock:
         """Packets of a track whose recording is known."""
         while track.waiting:
             packet = track.waiting[0]
-            at_s = packet.dts * packet.time_base
+            at_s = (packet.dts or 0) * packet.time_base
             recording = max(self._recording_at(packet), track.recording)
             if recording > track.recording:
                 track.recording, track.alone_s, track.asked_s = recording, Fraction(0), None

@@ -36,6 +36,9 @@ _SOUND_BEHIND_SECONDS: Final = 2.0
 """How far behind the picture sound may lie in a file, where a part is asked for."""
 
 
+_TIMES_MAY_JUMP: Final = 0x0200
+"""AVFMT_TS_DISCONT of libavformat."""
+
 _OF_THE_FILE: Final = frozenset(
     ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
 )
@@ -315,4 +318,4 @@ class Reader:
 
 def _clock_may_jump(container: InputContainer) -> bool:
     """Whether times in such a container may jump, as in broadcasts and recordings of them."""
-    return bool(container.format.flags & av.format.Flags.ts_discont.value)
+    return bool(container.format.flags & _TIMES_MAY_JUMP)
