@@ -61,6 +61,7 @@ def bench(
     quality: bool = True,
     vgg: str = "shipped",
     probe: Probe = probe_contract,
+    trust: bool = False,
     progress: Progress | None = None,
     finished: Callable[[BenchResult], None] | None = None,
 ) -> BenchResult:
@@ -78,6 +79,7 @@ def bench(
         quality: Whether to judge pictures at all.
         vgg: See `nstc.models.vgg.load_vgg`.
         probe: Finds out what foreign ONNX files take; see `nstc.runtime.foreign.probe_contract`.
+        trust: Whether programs of others, TorchScript and ExecuTorch, may be loaded.
         progress: Told of rounds and photographs.
         finished: Told after each target what is found so far, and before its pictures are judged
             its times, so that a run that is stopped has not been for nothing.
@@ -97,8 +99,8 @@ def bench(
     photos = photos.take(recipe.quality_photos)
     targets = [parse_target(name) for name in recipe.targets]
     eye = load_vgg(vgg) if quality else None
-    opponent = find_subject(against)
-    subjects = [find_subject(model) for model in models]
+    opponent = find_subject(against, trust=trust)
+    subjects = [find_subject(model, trust=trust) for model in models]
     teachers = _Teachers(probe)
     judges = [teacher_of(subject, teacher) if quality else None for subject in subjects]
     lanes = [

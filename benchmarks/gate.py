@@ -49,6 +49,7 @@ def check(
     teacher: str | Path | None = None,
     vgg: str = "shipped",
     probe: Probe = probe_contract,
+    trust: bool = False,
     prepare: Prepare | None = None,
     progress: Progress | None = None,
 ) -> CheckReport:
@@ -75,6 +76,7 @@ def check(
         teacher: Whom to judge by; whom the baseline says unless given.
         vgg: See `nstc.models.vgg.load_vgg`.
         probe: Finds out what foreign ONNX files take.
+        trust: Whether programs of others, TorchScript and ExecuTorch, may be loaded.
         prepare: Told of each bundle whose float graph is about to be run; may export it.
         progress: Told of rounds and photographs.
 
@@ -103,6 +105,7 @@ def check(
         teacher=teacher,
         vgg=vgg,
         probe=probe,
+        trust=trust,
         prepare=prepare,
         progress=progress,
     )

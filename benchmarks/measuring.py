@@ -45,6 +45,7 @@ class Conditions:
         teacher: Whom to judge by; whom the baseline says unless given.
         vgg: See `nstc.models.vgg.load_vgg`.
         probe: Finds out what foreign ONNX files take.
+        trust: Whether programs of others, TorchScript and ExecuTorch, may be loaded.
         prepare: Told of each file of a bundle that is about to be run.
         progress: Told of rounds and photographs.
     """
@@ -55,6 +56,7 @@ class Conditions:
     teacher: str | Path | None = None
     vgg: str = "shipped"
     probe: Probe = probe_contract
+    trust: bool = False
     prepare: Prepare | None = None
     progress: Progress | None = None
 
@@ -258,6 +260,7 @@ def _bench(
         quality=quality,
         vgg=conditions.vgg,
         probe=conditions.probe,
+        trust=conditions.trust,
         progress=conditions.progress,
     )
 

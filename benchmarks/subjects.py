@@ -31,10 +31,12 @@ class Subject:
     Attributes:
         path: A bundle's folder, or an ONNX file.
         bundle: The opened bundle; None for a foreign ONNX file.
+        trust: Whether programs of others, TorchScript and ExecuTorch, may be loaded.
     """
 
     path: Path
     bundle: Bundle | None
+    trust: bool = False
 
     @property
     def name(self) -> str:
@@ -68,25 +70,29 @@ class Subject:
             BundleError: and its kinds, if it is damaged.
         """
         if self.bundle is not None:
-            return open_session(self.bundle, artifact=artifact, threads=threads)
+            return open_session(self.bundle, artifact=artifact, threads=threads, trust=self.trust)
         if artifact_name(artifact) != FLOAT:
             raise ArtifactError(
                 f"{self.path} is an ONNX file and has no artifact {artifact}: "
                 f"distill it to a bundle, or give --artifact {FLOAT}."
             )
-        return ForeignSession(self.path, probe(self.path), threads=threads)
+        return ForeignSession(self.path, probe(self.path), threads=threads, trust=self.trust)
 
 
-def find_subject(model: str | Path) -> Subject:
+def find_subject(model: str | Path, *, trust: bool = False) -> Subject:
     """A bundle by path or zoo name, or an ONNX file.
+
+    Args:
+        model: Which.
+        trust: See `Subject`.
 
     Raises:
         BundleError: there is neither at that place.
     """
     path = resolve_model_path(model)
     if path.suffix == ".onnx" and path.is_file():
-        return Subject(path, None)
-    return Subject(path, open_bundle(model))
+        return Subject(path, None, trust)
+    return Subject(path, open_bundle(model), trust)
 
 
 def teacher_of(subject: Subject, given: str | Path | None) -> Subject:
@@ -101,7 +107,7 @@ def teacher_of(subject: Subject, given: str | Path | None) -> Subject:
         TeacherError: it can't be found, or is another network than the manifest says.
     """
     if given is not None:
-        return _find_teacher(given, f"--teacher {given}")
+        return _find_teacher(given, f"--teacher {given}", subject.trust)
     if subject.bundle is None:
         raise TeacherError(
             f"{subject.path} does not say who its teacher is: give --teacher BUNDLE or an ONNX "
@@ -120,7 +126,7 @@ def _remembered_teacher(subject: Subject, origin: Origin) -> Subject:
             f"{subject.name} was taught by {origin.name}, of which it knows no place: "
             "give --teacher BUNDLE or an ONNX file."
         )
-    teacher = _find_teacher(place, f"{origin.name}, the teacher of {subject.name}")
+    teacher = _find_teacher(place, f"{origin.name}, the teacher of {subject.name}", subject.trust)
     if teacher.identity != origin.sha256:
         raise TeacherError(
             f"{place} is not the network that taught {subject.name}, it was changed since: "
@@ -129,9 +135,9 @@ def _remembered_teacher(subject: Subject, origin: Origin) -> Subject:
     return teacher
 
 
-def _find_teacher(place: str | Path, what: str) -> Subject:
+def _find_teacher(place: str | Path, what: str, trust: bool) -> Subject:
     try:
-        return find_subject(place)
+        return find_subject(place, trust=trust)
     except NstcError as error:
         raise TeacherError(
             f"can't find {what}: {error} Give --teacher BUNDLE or an ONNX file; "

@@ -33,9 +33,10 @@ from nstc.core.progress import Progress, Silent
 from nstc.models.architectures import load
 from nstc.models.saturation import load_as_deployed
 from nstc.models.tensors import images_to_tensor
-from nstc.runtime.artifact_cache import cached_artifact
+from nstc.runtime.artifact_cache import cached_artifact, find_artifact
 from nstc.runtime.check_vectors import read_check_vectors, write_check_vectors
 from nstc.runtime.onnx_session import OnnxSession
+from nstc.runtime.trial import remember_made
 
 _CALIBRATED: Final = "executorch-int8"
 
@@ -248,7 +249,7 @@ class _Source:
         artifact = f"int8.{size[0]}x{size[1]}.onnx"
 
         def write(path: Path) -> None:
-            deployed = onnx.load(self.bundle.artifact(_INT8))
+            deployed = onnx.load(find_artifact(self.bundle, _INT8))
             edges = edges_of(self.network, self.bundle.manifest.contract)
             onnx.save(with_fixed_size(deployed, edges, size), path)
 
@@ -265,7 +266,7 @@ class _Source:
             )
 
         def write(path: Path) -> None:
-            deployed = onnx.load(self.bundle.artifact(_INT8))
+            deployed = onnx.load(find_artifact(self.bundle, _INT8))
             onnx.save(with_statistics_input(deployed, edges), path)
 
         return _File(
@@ -310,7 +311,7 @@ class _Source:
 
         files = [_File("ort", write_float, lambda p: check_float(p, "ort", self.reference))]
         if _INT8 in self.bundle.artifacts:
-            source = self.bundle.artifact(_INT8)
+            source = find_artifact(self.bundle, _INT8)
             files.append(
                 _File(
                     _INT8_ORT,
@@ -325,6 +326,7 @@ def _write(target: Path, file: _File) -> None:
     with atomic_file(target) as draft:
         file.write(draft)
         file.check(draft)
+        remember_made(draft)
 
 
 def _chosen(photos: PhotoSet | None) -> PhotoSet:

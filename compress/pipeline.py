@@ -151,7 +151,8 @@ def compress(
         "resume": True,
         "progress": progress,
     }
-    judge = _Judge(source, judged, recipe.bench, vgg, budget, progress)
+    trust = options is not None and options.trust
+    judge = _Judge(source, judged, recipe.bench, vgg, budget, progress, trust=trust)
     distilled = stages.run(
         "distilled",
         recipe.distill,
@@ -237,8 +238,11 @@ class _Judge:
         vgg: str,
         budget: Budget,
         progress: Progress,
+        *,
+        trust: bool,
     ) -> None:
         self._teacher = teacher
+        self._trust = trust
         self._photos = photos
         self._recipe = recipe
         self._vgg = vgg
@@ -256,6 +260,7 @@ class _Judge:
             photos=self._photos,
             recipe=recipe,
             vgg=self._vgg,
+            trust=self._trust,
             progress=self._progress,
         )
 

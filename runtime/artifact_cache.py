@@ -5,9 +5,15 @@ Teachers ship as weights alone; their ONNX files are large and can be made again
 
 from pathlib import Path
 
-from nstc.core.bundle import Bundle, artifact_file
+from nstc.core.bundle import Bundle, artifact_file, artifact_name
 from nstc.core.cache import cache_folder
-from nstc.core.errors import ArtifactError
+from nstc.core.errors import ArtifactError, CorruptBundleError
+from nstc.runtime.model_files import data_files
+from nstc.runtime.trial import ensure_tried, is_known
+from nstc.runtime.trust import PROGRAMS, refuse_program
+
+_GRAPHS = ("onnx", "ort")
+"""Endings of artifacts that are tried before they are opened."""
 
 
 def cached_artifact(bundle: Bundle, name: str) -> Path:
@@ -20,17 +26,57 @@ def cached_artifact(bundle: Bundle, name: str) -> Path:
     return cache_folder("artifacts") / bundle.identity / artifact_file(name)
 
 
-def find_artifact(bundle: Bundle, name: str) -> Path:
-    """The path of an artifact: in the bundle, or else in the cache.
+def find_artifact(bundle: Bundle, name: str, *, trust: bool = False) -> Path:
+    """The path of an artifact that may be opened: in the bundle, or else in the cache.
+
+    Args:
+        bundle: The bundle.
+        name: An artifact name or a short form such as float.
+        trust: See `refuse_unsafe`; what is in the cache was made here.
 
     Raises:
         ArtifactError: it is in neither; the message says how to make it.
         CorruptBundleError: the bundle's file is missing or was changed.
+        NstcError: whatever else `refuse_unsafe` raises.
     """
     try:
-        return bundle.artifact(name)
+        path = bundle.artifact(name)
     except ArtifactError:
         cached = cached_artifact(bundle, name)
         if cached.is_file():
             return cached
         raise
+    refuse_unsafe(bundle, artifact_name(name), trust=trust)
+    return path
+
+
+def refuse_unsafe(bundle: Bundle, artifact: str, *, trust: bool) -> None:
+    """Refuse a file of a bundle that may not be opened. All that run files of bundles ask here.
+
+    A bundle is foreign data. What the zoo ships and what this run made itself is free; of others a
+    program needs somebody who vouches for it, and a graph is tried first.
+
+    Args:
+        bundle: Whose file it is.
+        artifact: Its full name; the file is what the manifest says.
+        trust: Whether programs of others may be loaded.
+
+    Raises:
+        UnsafeFileError: it is a program and was not trusted.
+        GraphLimitError: it goes over a limit of memory or time, or crashes.
+        CorruptBundleError: it keeps weights in other files, which no seal covers.
+    """
+    name = artifact_file(artifact)
+    path, sha256 = bundle.path / name, bundle.manifest.files[name].sha256
+    ending = artifact.rpartition(".")[2]
+    if is_known(sha256):
+        return
+    if ending in PROGRAMS and not trust:
+        refuse_program(path, PROGRAMS[ending])
+    if ending in _GRAPHS:
+        if data_files(path):
+            raise CorruptBundleError(
+                f"{path} keeps weights in other files: a bundle's graphs hold all of theirs. "
+                "Make it again."
+            )
+        ensure_tried(path, sha256=sha256)

@@ -55,6 +55,7 @@ def bounded_painter(
     threads: int | None = None,
     limit_bytes: int,
     approximate: bool = False,
+    trust: bool = False,
 ) -> "BoundedPainter":
     """Open a network for painting within a limit.
 
@@ -65,6 +66,7 @@ def bounded_painter(
         threads: See `nstc.runtime.session.open_session`.
         limit_bytes: What the process may hold.
         approximate: See `BoundedPainter`.
+        trust: See `nstc.runtime.session.open_session`.
 
     Raises:
         ArtifactError: there is no such file; the message says how to make it.
@@ -76,7 +78,7 @@ def bounded_painter(
     contract = bundle.manifest.contract
     if contract.locality == "exact" and artifact_name(artifact) == artifact_name("int8"):
         artifact = TILES_ARTIFACT
-    session = open_session(bundle, artifact=artifact, threads=threads, arena=False)
+    session = open_session(bundle, artifact=artifact, threads=threads, arena=False, trust=trust)
     return BoundedPainter(session, contract, limit_bytes=limit_bytes, approximate=approximate)
 
 

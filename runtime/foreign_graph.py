@@ -1,27 +1,32 @@
 """Image-to-image files made by others, opened but not yet understood."""
 
 import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from nstc.core.errors import MissingExtraError, TeacherError, UnsafeFileError
+from nstc.core.errors import GraphLimitError, MissingExtraError, TeacherError
 from nstc.runtime.arrays import Array
+from nstc.runtime.graph_process import GraphFailedError as GraphFailedError
+from nstc.runtime.graph_process import GraphProcess, RefusedError, Value, current_limits
+from nstc.runtime.model_files import model_sha256
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
 from nstc.runtime.torchscript_session import availability, load_torchscript
-
-_DTYPES: Final = {
-    "tensor(float)": "float32",
-    "tensor(float16)": "float16",
-    "tensor(uint8)": "uint8",
-}
-
-
-class GraphFailedError(Exception):
-    """A graph did not take an input. Whoever called it knows what that means to the user."""
+from nstc.runtime.trial import (
+    DTYPES,
+    LONGEST_SIDE,
+    MOST_PIXELS,
+    ensure_tried,
+    forget,
+    is_known,
+    is_possible,
+    refuse_too_large,
+    remember,
+)
+from nstc.runtime.trust import refuse_program
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class ForeignGraph:
         dtype: Of its input: float32, float16 or uint8.
         shape: Of its input, four axes; those that are free have a name or None.
         call: From an input to its output; raises `GraphFailedError`.
+        metadata: What its maker wrote into the file, by name.
     """
 
     path: Path
@@ -43,12 +49,15 @@ class ForeignGraph:
     dtype: str
     shape: Sequence[int | str | None]
     call: Callable[[Array], Array]
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def open_foreign_graph(
     path: Path, threads: int | None = None, *, trust: bool = False
 ) -> ForeignGraph:
     """Open an ONNX or a TorchScript file, told apart by their content.
+
+    ONNX that was not probed before is tried first, see `nstc.runtime.graph_process`.
 
     Args:
         path: The file.
@@ -57,14 +66,43 @@ def open_foreign_graph(
 
     Raises:
         TeacherError: it is neither, or takes and gives other than one picture.
+        GraphLimitError: it goes over a limit of memory or time, or crashes.
         UnsafeFileError: it is TorchScript and was not trusted.
         MissingExtraError: it is TorchScript and torch is not installed.
     """
-    if not path.is_file():
-        raise TeacherError(f"no network at {path}: there is no such file.")
-    if is_torchscript(path):
+    if _is_program(path):
         return _open_torchscript(path, threads, trust)
+    ensure_tried(path, threads=threads)
     return _open_onnx(path, threads)
+
+
+def open_to_probe(path: Path, threads: int | None = None, *, trust: bool = False) -> ForeignGraph:
+    """As `open_foreign_graph`, but ONNX runs in a process under limits.
+
+    That process ends with the graph. TorchScript, which somebody vouches for, runs in this one.
+    """
+    if _is_program(path):
+        return _open_torchscript(path, threads, trust)
+    limits = current_limits()
+    refuse_too_large(path, limits)
+    key = model_sha256(path)
+    if is_known(key, limits):
+        return _open_onnx(path, threads)
+    try:
+        process = GraphProcess(path, threads, limits)
+    except RefusedError as error:
+        raise _not_loaded(path, str(error)) from error
+
+    def call(feeds: Mapping[str, Array]) -> Array:
+        try:
+            made = process.run(feeds)
+        except GraphLimitError:
+            forget(key)
+            raise
+        remember(key, limits)
+        return made
+
+    return _described(path, process, call)
 
 
 def is_torchscript(path: Path) -> bool:
@@ -80,47 +118,78 @@ def shown(shape: Sequence[Any]) -> str:
     return f"[{', '.join('?' if side is None else str(side) for side in shape)}]"
 
 
+def _is_program(path: Path) -> bool:
+    if not path.is_file():
+        raise TeacherError(f"no network at {path}: there is no such file.")
+    return is_torchscript(path)
+
+
+def _not_loaded(path: Path, reason: str) -> TeacherError:
+    return TeacherError(f"{path} can't be loaded as ONNX: {reason.rstrip('.')}. Export it again.")
+
+
 def _open_onnx(path: Path, threads: int | None) -> ForeignGraph:
     try:
         session = load_graph(path, threads)
     except ORT_ERRORS as error:
-        raise TeacherError(
-            f"{path} can't be loaded as ONNX: {first_line(error).rstrip('.')}. Export it again."
-        ) from error
-    inputs, outputs = session.get_inputs(), session.get_outputs()
+        raise _not_loaded(path, first_line(error)) from error
+
+    def call(feeds: Mapping[str, Array]) -> Array:
+        try:
+            result: Array = session.run(None, feeds)[0]
+        except ORT_ERRORS as error:
+            raise GraphFailedError(first_line(error)) from error
+        return result
+
+    opened = _Opened(
+        session.get_inputs(), session.get_outputs(), session.get_modelmeta().custom_metadata_map
+    )
+    return _described(path, opened, call)
+
+
+class _Opened(NamedTuple):
+    """What a file is, see `GraphProcess`."""
+
+    inputs: Sequence[Value]
+    outputs: Sequence[Value]
+    metadata: Mapping[str, str]
+
+
+def _described(
+    path: Path, opened: _Opened | GraphProcess, run: Callable[[Mapping[str, Array]], Array]
+) -> ForeignGraph:
+    inputs, outputs = opened.inputs, opened.outputs
     if len(inputs) != 1 or len(outputs) != 1:
         raise TeacherError(
             f"{path} has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}) and "
             f"{len(outputs)} outputs: an image-to-image network has one of each."
         )
-    dtype = _DTYPES.get(inputs[0].type)
+    dtype = DTYPES.get(inputs[0].type)
     if dtype is None:
         raise TeacherError(
-            f"{path} takes {inputs[0].type}: expected a picture as one of {', '.join(_DTYPES)}."
+            f"{path} takes {inputs[0].type}: expected a picture as one of {', '.join(DTYPES)}."
         )
     shape = inputs[0].shape or [None] * 4
     if len(shape) != 4 or (isinstance(shape[0], int) and shape[0] != 1):
         raise TeacherError(
             f"{path} takes {shown(shape)}: expected one picture, [1, 3, H, W] or [1, H, W, 3]."
         )
-    input_name, output_name = inputs[0].name, outputs[0].name
+    if not is_possible(shape):
+        raise TeacherError(
+            f"{path} takes {shown(shape)}: expected sides from 1 to {LONGEST_SIDE} and at most "
+            f"{MOST_PIXELS / 1e6:.0f} megapixels. Export it with free sizes."
+        )
+    input_name = inputs[0].name
 
     def call(values: Array) -> Array:
-        try:
-            result: Array = session.run([output_name], {input_name: values})[0]
-        except ORT_ERRORS as error:
-            raise GraphFailedError(first_line(error)) from error
-        return result
+        return run({input_name: values})
 
-    return ForeignGraph(path, input_name, output_name, dtype, shape, call)
+    return ForeignGraph(path, input_name, outputs[0].name, dtype, shape, call, opened.metadata)
 
 
 def _open_torchscript(path: Path, threads: int | None, trust: bool) -> ForeignGraph:
     if not trust:
-        raise UnsafeFileError(
-            f"{path} was not loaded: it is TorchScript, which is a program. "
-            "Give --trust if you know where it comes from."
-        )
+        refuse_program(path, "TorchScript")
     missing = availability()
     if missing is not None:
         raise MissingExtraError(missing)

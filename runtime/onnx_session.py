@@ -136,13 +136,13 @@ class OnnxSession:
                 sums_exact=artifact.startswith(_INTEGERS),
                 arena=arena,
             )
-        except ORT_ERRORS as error:
+            self._form = _form_of(self._session, path)
+        except (*ORT_ERRORS, UnicodeError) as error:  # the latter of names that are not text
             if (no_memory := out_of_memory(error)) is not None:
                 raise no_memory from error
             raise CorruptBundleError(
                 f"{path} can't be loaded: {first_line(error)}. Delete it and make it again."
             ) from error
-        self._form = _form_of(self._session, path)
 
     def reopened(self) -> "OnnxSession":
         """The same file in a session of its own."""

@@ -12,7 +12,7 @@ from nstc.core.errors import OptionError, TeacherError
 from nstc.core.images import Pixels, read_picture, resize_shorter_side
 from nstc.core.photos import sample_photos
 from nstc.runtime.arrays import Array
-from nstc.runtime.foreign_graph import ForeignGraph, GraphFailedError, open_foreign_graph, shown
+from nstc.runtime.foreign_graph import ForeignGraph, GraphFailedError, open_to_probe, shown
 from nstc.runtime.graph_contract import (
     LAYOUTS,
     RANGES,
@@ -55,11 +55,12 @@ def probe_contract(
 
     Raises:
         TeacherError: it is no such file, or no image-to-image network; the message says why.
+        GraphLimitError: it goes over a limit of memory or time, or crashes.
         UnsafeFileError: it is TorchScript and was not trusted.
         OptionError: a flag has no such value, or the graph does not work with it.
     """
     refuse_unknown(layout, value_range, size_multiple)
-    graph = open_foreign_graph(path, threads, trust=trust)
+    graph = open_to_probe(path, threads, trust=trust)
     multiple = size_multiple or 1
     trials = [_first_guess(graph, tried, multiple) for tried in _layouts(graph, layout)]
     contract, photo = _first_that_runs(graph, trials, multiple)

@@ -77,6 +77,7 @@ def open_session(
     threads: int | None = None,
     provider: str = CPU,
     arena: bool = True,
+    trust: bool = False,
 ) -> Session:
     """Open a file of a bundle, or one made for it in the user's cache.
 
@@ -87,12 +88,16 @@ def open_session(
         provider: Where ONNX Runtime computes: cpu, cuda and so on. ONNX files only.
         arena: False for a session that gives memory back after every run, at some cost in time.
             Only ONNX Runtime has the choice.
+        trust: Whether a program of the bundle, TorchScript or ExecuTorch, may be loaded; those of
+            the zoo and those that this machine made itself always are.
 
     Raises:
         OptionError: `threads` is not from 1 to `MAX_THREADS`, no backend runs such an artifact, or
             there is no such provider.
         ArtifactError: there is no such file; the message says how to make it.
         MissingExtraError: its backend or the provider is not installed.
+        UnsafeFileError: it is a program and was not trusted.
+        GraphLimitError: it is a graph that goes over a limit of memory or time, or crashes.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
     if threads is not None and not 1 <= threads <= MAX_THREADS:
@@ -109,7 +114,7 @@ def open_session(
     if elsewhere and backend.open is not onnx_session.OnnxSession:
         raise OptionError(f"provider is {provider}, but {artifact} is no ONNX file: leave it out.")
     chain = provider_chain(provider)
-    path = find_artifact(bundle, name)
+    path = find_artifact(bundle, name, trust=trust)
     missing = backend.availability()
     if missing is not None:
         raise MissingExtraError(missing)

@@ -42,6 +42,7 @@ class Stylizer:
         max_ram_bytes: What the process may hold, libraries and pictures included; None for any
             amount. Pictures that don't fit are cut into tiles.
         approximate_tiles: Whether a network that can't be cut exactly may be cut all the same.
+        trust: Whether a program of the bundle, TorchScript or ExecuTorch, may be loaded.
 
     Attributes:
         session: The opened network.
@@ -63,6 +64,7 @@ class Stylizer:
         provider: str = CPU,
         max_ram_bytes: int | None = None,
         approximate_tiles: bool = False,
+        trust: bool = False,
     ) -> None:
         self._model = _findable_anywhere(model)
         self._options: dict[str, Any] = {
@@ -77,7 +79,7 @@ class Stylizer:
         self.bounded: BoundedPainter | None = None
         if max_ram_bytes is None:
             self.session = open_session(
-                model, artifact=artifact, threads=threads, provider=provider
+                model, artifact=artifact, threads=threads, provider=provider, trust=trust
             )
             return
         if provider.lower() != CPU:
@@ -91,6 +93,7 @@ class Stylizer:
             threads=threads,
             limit_bytes=max_ram_bytes,
             approximate=approximate_tiles,
+            trust=trust,
         )
         self.session = self.bounded.session
 

@@ -22,6 +22,7 @@ from nstc.core.errors import (
 from nstc.core.manifest import Contract, Manifest
 from nstc.core.zoo import resolve_model_path
 from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, far_share, levels_off
+from nstc.runtime.artifact_cache import refuse_unsafe
 from nstc.runtime.check_vectors import (
     CHECKS_FILE,
     SIZE,
@@ -33,10 +34,11 @@ from nstc.runtime.check_vectors import (
 )
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import BACKENDS, Session
+from nstc.runtime.trial import is_known
+from nstc.runtime.trust import PROGRAMS
 
 State = Literal["ok", "failed", "not checked"]
 
-_PROGRAM: Final = "ts"
 _SMALLEST: Final = (1, 1)
 
 
@@ -114,7 +116,7 @@ def verify(model: str | Path, *, trust: bool = False) -> Verification:
 
     Args:
         model: The bundle's path or its zoo name.
-        trust: Whether TorchScript files, which are programs, may be run.
+        trust: Whether TorchScript and ExecuTorch files of others, which are programs, may be run.
 
     Raises:
         BundleError: there is no bundle of that name.
@@ -145,7 +147,7 @@ def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:
 
     Args:
         model: The bundle's path or its zoo name. It is replaced in one step.
-        trust: Whether TorchScript files, which are programs, may be run.
+        trust: Whether TorchScript and ExecuTorch files of others, which are programs, may be run.
 
     Returns:
         The artifacts that have a vector now.
@@ -156,7 +158,13 @@ def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:
         NstcError: a file does not run.
     """
     with bundle_to_revise(model) as bundle:
-        chosen = [n for n in bundle.artifacts if _reason_not_to_run(n, trust=trust) is None]
+        chosen = [
+            name
+            for name in bundle.artifacts
+            if _reason_not_to_run(bundle, name, trust=trust) is None
+        ]
+        for name in chosen:
+            refuse_unsafe(bundle, name, trust=trust)
         with revised_bundle(bundle, bundle.path, bundle.manifest) as draft:
             (draft / CHECKS_FILE).unlink(missing_ok=True)
             write_check_vectors(draft, chosen, {})
@@ -196,11 +204,12 @@ def _runs(
 ) -> Iterator[Finding]:
     """The file's contract and its picture."""
     file = artifact_file(artifact)
-    reason = _reason_not_to_run(artifact, trust=trust)
+    reason = _reason_not_to_run(bundle, artifact, trust=trust)
     if reason is not None:
         yield Finding(file, "picture", "not checked", reason)
         return
     try:
+        refuse_unsafe(bundle, artifact, trust=trust)
         session = BACKENDS[artifact.rpartition(".")[2]].open(bundle.path / file, artifact, None)
         yield _contract(session, bundle.manifest.contract)
     except NstcError as error:
@@ -212,12 +221,13 @@ def _runs(
         yield _failed(file, "picture", error)
 
 
-def _reason_not_to_run(artifact: str, *, trust: bool) -> str | None:
+def _reason_not_to_run(bundle: Bundle, artifact: str, *, trust: bool) -> str | None:
     ending = artifact.rpartition(".")[2]
     if ending not in BACKENDS:
         return f"nothing here runs .{ending} files"
-    if ending == _PROGRAM and not trust:
-        return "TorchScript is a program: give --trust if you know where it comes from"
+    known = is_known(bundle.manifest.files[artifact_file(artifact)].sha256)
+    if ending in PROGRAMS and not trust and not known:
+        return f"it is {PROGRAMS[ending]}, a program: give --trust if you know where it comes from"
     return BACKENDS[ending].availability()
 
 

@@ -38,4 +38,4 @@ def open_bundled(
             f"target {target} runs files of bundles, and {subject.path} is an ONNX file: distill "
             "it to a bundle, or give --target cpu."
         )
-    return open_session(subject.bundle, artifact=artifact, threads=threads)
+    return open_session(subject.bundle, artifact=artifact, threads=threads, trust=subject.trust)

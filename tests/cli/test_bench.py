@@ -22,6 +22,7 @@ FOR_THE_VERB = [
     ("--no-quality", None, "quality", False),
     ("--quality", None, "quality", True),
     ("--vgg", "torchvision", "vgg", "torchvision"),
+    ("--trust", None, "trust", True),
 ]
 OF_FOREIGN_FILES = [
     ("--layout", "NHWC", "layout", "NHWC"),

@@ -65,7 +65,7 @@ def test_every_option_reaches_the_gate(fake_check):
     done = nstc(
         *("check", "one", "two", "--baseline", "b.json", "--base", "old/one", "--base", "old/two"),
         *("--tolerance", "8", "--rounds", "30", "--against", "ref", "--teacher", "t"),
-        *("--max-rounds", "90", "--memory-cap", "120"),
+        *("--max-rounds", "90", "--memory-cap", "120", "--trust"),
     )
     assert done.exit_code == 0, done.output
     assert fake_check["models"] == ["one", "two"]
@@ -74,6 +74,7 @@ def test_every_option_reaches_the_gate(fake_check):
     assert (fake_check["rounds"], fake_check["against"], fake_check["teacher"]) == (30, "ref", "t")
     assert (fake_check["max_rounds"], fake_check["memory_cap_mb"]) == (90, 120)
     assert fake_check["photos"] == sample_photos()
+    assert fake_check["trust"]
     assert not fake_check["facts_and_quality_only"]
     nstc("check", "--baseline", "b.json", "--facts-and-quality-only")
     assert fake_check["models"] == []

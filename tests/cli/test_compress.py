@@ -56,6 +56,11 @@ def test_what_is_known_of_a_foreign_teacher_arrives(compress, flag, text, field,
     assert getattr(compress(flag, text)[0]["options"], field) == value
 
 
+def test_trust_arrives(compress) -> None:
+    assert compress("--trust")[0]["options"].trust
+    assert not compress()[0]["options"].trust
+
+
 def test_teacher_and_output_arrive(compress) -> None:
     call, _ = compress()
     assert (call["teacher"], call["output"]) == ("teacher", Path("out"))
@@ -79,6 +84,7 @@ def test_no_flag_is_forgotten_here(flags_of) -> None:
         "--preset",
         "--recipe",
         "--seed",
+        "--trust",
         "--json",
     }
 

@@ -36,6 +36,8 @@ def analyze(
         typer.Option("--importance", help="Which half goes: magnitude, group-norm or activation."),
     ] = "group-norm",
     vgg: options.Vgg = "shipped",
+    _max_ram: options.TrialRam = None,
+    _timeout: options.TrialTime = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show layer by layer what a network costs and could lose."""

@@ -34,6 +34,9 @@ def update(
     layout: options.Layout = None,
     value_range: options.ValueRange = None,
     size_multiple: options.SizeMultiple = None,
+    trust: options.TrustBundled = False,
+    _max_ram: options.TrialRam = None,
+    _timeout: options.TrialTime = None,
     vgg: options.Vgg = "shipped",
 ) -> None:
     """Measure a baseline's rows anew and agree to what is found.
@@ -55,7 +58,11 @@ def update(
 
     refuse_unknown(layout, value_range, size_multiple)
     probe = partial(
-        probe_contract, layout=layout, value_range=value_range, size_multiple=size_multiple
+        probe_contract,
+        layout=layout,
+        value_range=value_range,
+        size_multiple=size_multiple,
+        trust=trust,
     )
     with locked(file), Bar() as bar:  # from reading it to writing it
         updated, result = update_baseline(
@@ -69,6 +76,7 @@ def update(
                 teacher=teacher,
                 vgg=vgg,
                 probe=probe,
+                trust=trust,
                 prepare=ensure_artifact,
                 progress=bar,
             ),

@@ -84,6 +84,9 @@ def bench(
     layout: options.Layout = None,
     value_range: options.ValueRange = None,
     size_multiple: options.SizeMultiple = None,
+    trust: options.TrustBundled = False,
+    _max_ram: options.TrialRam = None,
+    _timeout: options.TrialTime = None,
     vgg: options.Vgg = "shipped",
     seed: options.Seed = None,
     json: Annotated[
@@ -164,7 +167,9 @@ def bench(
                 layout=layout,
                 value_range=value_range,
                 size_multiple=size_multiple,
+                trust=trust,
             ),
+            trust=trust,
             progress=bar,
             finished=None if file is None else lambda so_far: so_far.write(file),
         )

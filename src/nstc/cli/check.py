@@ -68,6 +68,9 @@ def check(
     layout: options.Layout = None,
     value_range: options.ValueRange = None,
     size_multiple: options.SizeMultiple = None,
+    trust: options.TrustBundled = False,
+    _max_ram: options.TrialRam = None,
+    _timeout: options.TrialTime = None,
     vgg: options.Vgg = "shipped",
     json: Annotated[
         Path | None,
@@ -94,7 +97,11 @@ def check(
 
     refuse_unknown(layout, value_range, size_multiple)
     probe = partial(
-        probe_contract, layout=layout, value_range=value_range, size_multiple=size_multiple
+        probe_contract,
+        layout=layout,
+        value_range=value_range,
+        size_multiple=size_multiple,
+        trust=trust,
     )
     with Bar() as bar:
         report = run(
@@ -112,6 +119,7 @@ def check(
             teacher=teacher,
             vgg=vgg,
             probe=probe,
+            trust=trust,
             prepare=ensure_artifact,
             progress=bar,
         )

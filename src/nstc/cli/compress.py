@@ -30,6 +30,9 @@ def compress(
     layout: options.Layout = None,
     value_range: options.ValueRange = None,
     size_multiple: options.SizeMultiple = None,
+    trust: options.TrustBundled = False,
+    _max_ram: options.TrialRam = None,
+    _timeout: options.TrialTime = None,
     vgg: options.Vgg = "shipped",
     seed: options.Seed = None,
     budget: Annotated[
@@ -67,7 +70,10 @@ def compress(
             style=style,
             credit=credit,
             options=TeacherOptions(
-                layout=layout, value_range=value_range, size_multiple=size_multiple
+                layout=layout,
+                value_range=value_range,
+                size_multiple=size_multiple,
+                trust=trust,
             ),
             vgg=vgg,
             budget=limits,

@@ -36,6 +36,8 @@ def export(
         ),
     ] = None,
     photos: options.Photos = None,
+    _max_ram: options.TrialRam = None,
+    _timeout: options.TrialTime = None,
 ) -> None:
     """Write files that run elsewhere, each compared with the network.
 

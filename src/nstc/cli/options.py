@@ -71,7 +71,52 @@ Trust = Annotated[
 ]
 TrustBundled = Annotated[
     bool,
-    typer.Option("--trust", help="Run a bundle's TorchScript file, which is a program, too."),
+    typer.Option(
+        "--trust",
+        help="Load the TorchScript and ExecuTorch files of a bundle, which are programs, unless "
+        "they came with nstc: a bundle is a stranger's until you vouch for it.",
+    ),
+]
+
+
+def _limit_ram(context: typer.Context, size: str | None) -> str | None:
+    from nstc.core.amounts import parse_bytes
+
+    if size is not None:
+        from nstc.runtime.graph_process import limited_to
+
+        context.with_resource(limited_to(max_ram_bytes=parse_bytes(size)))
+    return size
+
+
+def _limit_time(context: typer.Context, seconds: float | None) -> float | None:
+    if seconds is not None:
+        from nstc.runtime.graph_process import limited_to
+
+        context.with_resource(limited_to(timeout_s=seconds))
+    return seconds
+
+
+# For the whole verb, so that no verb has to look at them.
+TrialRam = Annotated[
+    str | None,
+    typer.Option(
+        "--max-ram",
+        metavar="SIZE",
+        callback=_limit_ram,
+        help="Memory that an ONNX file made by others may take when it is opened and tried.",
+        show_default="4GB",
+    ),
+]
+TrialTime = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        callback=_limit_time,
+        help="Time that it may take, likewise.",
+        show_default="120",
+    ),
 ]
 
 

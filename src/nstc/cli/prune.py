@@ -79,6 +79,8 @@ def prune(
     value_range: options.ValueRange = None,
     size_multiple: options.SizeMultiple = None,
     trust: options.Trust = False,
+    _max_ram: options.TrialRam = None,
+    _timeout: options.TrialTime = None,
     vgg: options.Vgg = "shipped",
     seed: options.Seed = None,
     from_float: Annotated[

@@ -93,6 +93,8 @@ def quantize(
     layout: options.Layout = None,
     value_range: options.ValueRange = None,
     size_multiple: options.SizeMultiple = None,
+    _max_ram: options.TrialRam = None,
+    _timeout: options.TrialTime = None,
     again: Annotated[
         bool,
         typer.Option("--again", help="Replace a file that the bundle holds already."),

@@ -41,6 +41,8 @@ def report(
             help="Whether to profile those files, here and now.",
         ),
     ] = True,
+    _max_ram: options.TrialRam = None,
+    _timeout: options.TrialTime = None,
 ) -> None:
     """Make one self-contained HTML page of benchmark results."""
     from nstc.benchmarks.report.page import write_report

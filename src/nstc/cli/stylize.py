@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from nstc.cli import options as shared
 from nstc.cli import video
 from nstc.core.errors import BatchError, Interrupted, OptionError
 
@@ -97,7 +98,13 @@ MaxPixels = Annotated[
 MaxDownload = Annotated[
     int, typer.Option("--max-download-mb", help="Most MB of an address or of standard input.")
 ]
-Timeout = Annotated[float, typer.Option(help="Most seconds for an address.")]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        help="Most seconds for an address. More than 120 also for trying a bundle's file that did "
+        "not come with nstc."
+    ),
+]
 AllowPrivate = Annotated[
     bool,
     typer.Option("--allow-private", help="Fetch from this machine and private networks too."),
@@ -124,7 +131,8 @@ MaxRam = Annotated[
     typer.Option(
         "--max-ram",
         metavar="SIZE",
-        help="What the process may hold, such as 256MB; larger pictures are cut into tiles.",
+        help="What the process may hold, such as 256MB; larger pictures are cut into tiles. A "
+        "bundle's file that did not come with nstc may take as much when it is tried, or 4GB.",
         show_default="any amount",
     ),
 ]
@@ -144,6 +152,7 @@ def stylize(
     model: Model = "zoo:starry-night",
     precision: Precision = None,
     artifact: Artifact = None,
+    trust: shared.TrustBundled = False,
     threads: Threads = None,
     provider: Provider = "cpu",
     strength: Strength = 1.0,
@@ -213,8 +222,10 @@ def stylize(
     stylizer = _opened(
         model,
         max_ram,
+        timeout,
         precision=precision,
         artifact=artifact,
+        trust=trust,
         threads=threads,
         provider=provider,
         approximate_tiles=allow_approximate_tiles,
@@ -234,12 +245,15 @@ def _limits(max_download_mb: int, timeout_s: float, allow_private: bool) -> "Fet
     )
 
 
-def _opened(model: str, max_ram: str | None, **options: Any) -> "Stylizer":
+def _opened(model: str, max_ram: str | None, timeout_s: float, **options: Any) -> "Stylizer":
     from nstc.core.amounts import parse_bytes
+    from nstc.runtime.graph_process import current_limits, limited_to
     from nstc.runtime.stylizer import Stylizer
 
     max_ram_bytes = None if max_ram is None else parse_bytes(max_ram)
-    return Stylizer(model, max_ram_bytes=max_ram_bytes, **options)
+    trial_s = max(timeout_s, current_limits().timeout_s)
+    with limited_to(max_ram_bytes=max_ram_bytes, timeout_s=trial_s):
+        return Stylizer(model, max_ram_bytes=max_ram_bytes, **options)
 
 
 def _run(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 def verify(
     models: Annotated[list[str], typer.Argument(help="Bundles or zoo names.", metavar="BUNDLE")],
     trust: options.TrustBundled = False,
+    _max_ram: options.TrialRam = None,
+    _timeout: options.TrialTime = None,
     record: Annotated[
         bool,
         typer.Option(

@@ -17,6 +17,7 @@
     ├── CheckpointError      30   weights of another architecture
     │   └── UnsafeFileError      31   a file that would run code when loaded
     ├── TeacherError         32   a teacher that can't be found or is not an image-to-image network
+    ├── GraphLimitError      36   a network that goes over --max-ram or --timeout when it is tried
     ├── OutputError          40   a place that can't be written
     ├── DivergedError        50   training that ran into infinities
     ├── ExportMismatchError  51   an exported file that differs from the network it came from
@@ -144,6 +145,15 @@ class TeacherError(NstcError):
     """A teacher that can't be found, or is not an image-to-image network."""
 
     exit_code = 32
+
+
+class GraphLimitError(NstcError):
+    """A network that did not come with nstc and can't be opened and tried within limits.
+
+    It goes over --max-ram or --timeout, or crashes.
+    """
+
+    exit_code = 36
 
 
 class OutputError(NstcError):

@@ -1,0 +1,389 @@
+"""An ONNX file in a process of its own, under limits of memory and time.
+
+An ONNX file is a program: a graph can ask for any amount of memory, or never end, when it is opened
+(constants are computed then) or when it runs. So a file that did not come with nstc is first opened
+and run on small pictures here. What holds there is taken to hold in this process too, which opens
+the file again then: its pictures are as fast as any, and timed as they will be.
+
+Run as a module this file is that process; it loads NumPy and ONNX Runtime alone. Memory is limited
+on Linux only, by `RLIMIT_DATA`, on top of what the process holds before it opens the file. Time is
+limited everywhere, Windows and macOS included.
+"""
+
+import contextlib
+import ctypes
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+
+from nstc.core.errors import GraphLimitError, OptionError
+from nstc.runtime.arrays import Array
+from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
+
+_MEMINFO: Final = Path("/proc/meminfo")
+_STATUS: Final = Path("/proc/self/status")
+_MOST_THREADS: Final = 8
+"""Each takes 8 MB of stack from the limit."""
+
+_GRACE_S: Final = 5
+"""After the limit of time the process ends by itself, should nobody be there to end it."""
+
+_LONGEST_S: Final = 86_400
+_KEPT_BYTES: Final = 1_000_000
+"""That it may write to files: its standard error."""
+
+_TAIL_BYTES: Final = 4096
+_MOST_TEXT: Final = 300
+_LONGEST_HEADER: Final = 2_000_000
+_MOST_VALUES: Final = 16
+_MOST_METADATA: Final = 2000
+_MOST_TIMES_LARGER: Final = 64
+"""Than its input, of an output that is looked at. Of others their shape says enough."""
+
+_OUT_OF_MEMORY: Final = ("bad_alloc", "allocate memory", "bad allocation", "requested bytes")
+_DIES_WITH_PARENT: Final = 1
+"""PR_SET_PDEATHSIG in Linux's prctl.h."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What opening and trying a file may take.
+
+    Attributes:
+        max_ram_bytes: Memory; by default 4 GB, or less where less is free.
+        timeout_s: Seconds from start to end.
+    """
+
+    max_ram_bytes: int = 4_000_000_000
+    timeout_s: float = 120.0
+
+
+_LIMITS: Final[ContextVar[Limits | None]] = ContextVar("limits of files of others", default=None)
+
+
+def current_limits() -> Limits:
+    """Those that `limited_to` set, or the defaults."""
+    chosen = _LIMITS.get()
+    if chosen is not None:
+        return chosen
+    usual = Limits()
+    return Limits(max_ram_bytes=min(usual.max_ram_bytes, _free_bytes() or usual.max_ram_bytes))
+
+
+@contextlib.contextmanager
+def limited_to(
+    *, max_ram_bytes: int | None = None, timeout_s: float | None = None
+) -> Iterator[None]:
+    """Other limits while the block lasts; None leaves one as it is.
+
+    Raises:
+        OptionError: the time is not from above 0 to a day.
+    """
+    if timeout_s is not None and not 0 < timeout_s <= _LONGEST_S:
+        raise OptionError(f"timeout is {timeout_s:g}: expected seconds, at most {_LONGEST_S}.")
+    usual = current_limits()
+    limits = Limits(
+        max_ram_bytes=usual.max_ram_bytes if max_ram_bytes is None else max_ram_bytes,
+        timeout_s=usual.timeout_s if timeout_s is None else timeout_s,
+    )
+    token = _LIMITS.set(limits)
+    try:
+        yield
+    finally:
+        _LIMITS.reset(token)
+
+
+class GraphFailedError(Exception):
+    """A graph did not take an input. Whoever called it knows what that means to the user."""
+
+
+class RefusedError(Exception):
+    """ONNX Runtime can't load a file; the message is its reason, in one line."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """An input or output of a graph, as ONNX Runtime has them.
+
+    Attributes:
+        name: As the file has it.
+        type: Such as tensor(float).
+        shape: Axes that are free have a name or None.
+    """
+
+    name: str
+    type: str
+    shape: Sequence[int | str | None]
+
+
+class GraphProcess:
+    """An opened file; the process ends with this object, or by `close`.
+
+    Args:
+        path: The file.
+        threads: Threads within an operator; None for one a core, at most `_MOST_THREADS`.
+        limits: Of the process.
+
+    Attributes:
+        inputs: Of the graph.
+        outputs: Of the graph.
+        metadata: What its maker wrote into the file, short texts by name.
+
+    Raises:
+        RefusedError: ONNX Runtime can't load it.
+        GraphLimitError: it goes over a limit, or crashes.
+    """
+
+    def __init__(self, path: Path, threads: int | None, limits: Limits) -> None:
+        self._path = path
+        self._limits = limits
+        self._late = threading.Event()
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process)
+        self._process = _started(path, threads, limits, self._complaints)
+        self._timer = threading.Timer(limits.timeout_s, _give_up, (self._process, self._late))
+        self._timer.daemon = True
+        self._timer.start()
+        self.close = weakref.finalize(self, _ended, self._process, self._timer, self._complaints)
+        try:
+            opened, _ = self._reply(0)
+        except BaseException:
+            self.close()
+            raise
+        if "refused" in opened:
+            self.close()
+            raise RefusedError(_text(opened["refused"]))
+        self.inputs = [Value(*each) for each in opened["inputs"]]
+        self.outputs = [Value(*each) for each in opened["outputs"]]
+        self.metadata: Mapping[str, str] = opened["metadata"]
+
+    def run(self, feeds: Mapping[str, Array]) -> Array:
+        """The graph's first output.
+
+        Raises:
+            GraphFailedError: it does not take this input.
+            GraphLimitError: it goes over a limit, or crashes.
+        """
+        header = [[name, values.dtype.str, values.shape] for name, values in feeds.items()]
+        size = sum(values.nbytes for values in feeds.values())
+        with contextlib.suppress(BrokenPipeError):  # of a process that is gone the reply tells
+            _write(_pipe(self._process.stdin), {"feeds": header})
+            for values in feeds.values():
+                _pipe(self._process.stdin).write(np.ascontiguousarray(values).data)
+            _pipe(self._process.stdin).flush()
+        reply, payload = self._reply(_MOST_TIMES_LARGER * size)
+        if "failed" in reply:
+            raise GraphFailedError(_text(reply["failed"]))
+        return np.frombuffer(payload, np.dtype(reply["dtype"])).reshape(reply["shape"])
+
+    def _reply(self, most_bytes: int) -> tuple[Mapping[str, Any], bytes]:
+        stream = _pipe(self._process.stdout)
+        try:
+            header: Mapping[str, Any] = json.loads(stream.readline(_LONGEST_HEADER))
+            size = int(header.get("bytes", 0))
+            payload = stream.read(size) if 0 < size <= most_bytes else b""
+        except ValueError:  # nothing, or half a line: it is gone
+            raise self._died() from None
+        if "memory" in header:
+            raise GraphLimitError(self._too_large())
+        if len(payload) < size:
+            raise self._died()
+        return header, payload
+
+    def _died(self) -> GraphLimitError:
+        """What the process ran into."""
+        status = self._process.wait()
+        if self._late.is_set() or -status == getattr(signal, "SIGALRM", None):
+            return GraphLimitError(
+                f"{self._path} did not end within {self._limits.timeout_s:g} s when it was opened "
+                "and tried: give a longer --timeout, if you know where it comes from."
+            )
+        self._complaints.seek(max(0, self._complaints.seek(0, os.SEEK_END) - _TAIL_BYTES))
+        last_words = self._complaints.read().decode("utf-8", "replace")
+        if _is_want_of_memory(last_words) or -status == getattr(signal, "SIGKILL", None):
+            return GraphLimitError(self._too_large())
+        how = f"signal {-status}" if status < 0 else f"exit status {status}"
+        return GraphLimitError(
+            f"{self._path} crashed with {how} when it was opened and tried: ONNX Runtime "
+            "can't run it. Export it again."
+        )
+
+    def _too_large(self) -> str:
+        size = f"{self._limits.max_ram_bytes / 1e9:.3g} GB"
+        return (
+            f"{self._path} needs more than {size} when it is opened and tried: give a larger "
+            "--max-ram, if you know where it comes from."
+        )
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    if stream is None:
+        raise ValueError("the process has no such pipe")
+    return stream
+
+
+def _started(
+    path: Path, threads: int | None, limits: Limits, complaints: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    cores = os.cpu_count() or 1
+    chosen = min(cores if threads is None else threads, _MOST_THREADS)
+    words = (str(path.absolute()), chosen, limits.max_ram_bytes, math.ceil(limits.timeout_s))
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "nstc.runtime.graph_process", *map(str, words)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=complaints,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+
+
+def _give_up(process: subprocess.Popen[bytes], late: threading.Event) -> None:
+    late.set()
+    _kill(process)
+
+
+def _ended(process: subprocess.Popen[bytes], timer: threading.Timer, complaints: IO[bytes]) -> None:
+    """Leave nothing of a process behind."""
+    timer.cancel()
+    _kill(process)
+    process.wait()
+    for stream in (process.stdin, process.stdout, complaints):
+        with contextlib.suppress(BrokenPipeError):  # what was not sent is not wanted
+            _pipe(stream).close()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End it with all that it may have started."""
+    if process.poll() is not None:
+        return
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+
+
+def _free_bytes() -> int | None:
+    """What this machine has free; None where it does not tell."""
+    if not _MEMINFO.exists():
+        return None
+    lines = _MEMINFO.read_text(encoding="ascii").splitlines()
+    found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return found[0] * 1024 if found else None
+
+
+def _is_want_of_memory(text: str) -> bool:
+    return any(words in text for words in _OUT_OF_MEMORY)
+
+
+def _text(value: object) -> str:
+    """Words of another process in one line that is safe to print."""
+    kept = "".join(char if char.isprintable() else " " for char in str(value))
+    return " ".join(kept.split())[:_MOST_TEXT]
+
+
+def _write(stream: IO[bytes], header: Mapping[str, Any]) -> None:
+    stream.write(json.dumps(header).encode() + b"\n")
+
+
+def _main(path: str, threads: str, max_ram_bytes: str, timeout_s: str) -> None:
+    """Open the file, say what it is, and run it on what comes, until nothing does."""
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)  # whatever native code prints is not taken for an answer
+        _limit_this_process(int(max_ram_bytes), int(timeout_s))
+        try:
+            session = load_graph(Path(path), int(threads))
+            opened = _opened(session)
+        except (*ORT_ERRORS, UnicodeError, MemoryError) as error:
+            _write(answers, _of_error("refused", error))
+            return
+        _write(answers, opened)
+        answers.flush()
+        while line := sys.stdin.buffer.readline():
+            _answer(session, json.loads(line)["feeds"], answers)
+            answers.flush()
+
+
+def _answer(session: Any, header: Sequence[Any], answers: IO[bytes]) -> None:
+    feeds, size = {}, 0
+    for name, dtype, shape in header:
+        count = math.prod(shape) * np.dtype(dtype).itemsize
+        feeds[name] = np.frombuffer(sys.stdin.buffer.read(count), dtype).reshape(shape)
+        size += count
+    try:
+        made = session.run(None, feeds)[0]
+    except (*ORT_ERRORS, ValueError, MemoryError) as error:
+        _write(answers, _of_error("failed", error))
+        return
+    if not isinstance(made, np.ndarray) or made.dtype.kind not in "biuf":
+        _write(answers, {"failed": f"it gives a {type(made).__name__}, not numbers"})
+    elif made.nbytes > _MOST_TIMES_LARGER * size:
+        _write(answers, {"failed": f"it gives {list(made.shape)}, far more than it takes"})
+    else:
+        _write(answers, {"dtype": made.dtype.str, "shape": made.shape, "bytes": made.nbytes})
+        answers.write(np.ascontiguousarray(made).data)
+
+
+def _of_error(kind: str, error: Exception) -> dict[str, str]:
+    if isinstance(error, MemoryError) or _is_want_of_memory(str(error)):
+        return {"memory": ""}
+    return {kind: first_line(error)[:_MOST_TEXT]}
+
+
+def _opened(session: Any) -> dict[str, Any]:
+    """What a file is, cut to what fits in `_LONGEST_HEADER` whatever it says of itself."""
+    metadata = session.get_modelmeta().custom_metadata_map
+    short = {name: text for name, text in metadata.items() if len(name + text) < _MOST_METADATA}
+    return {
+        "inputs": _values(session.get_inputs()),
+        "outputs": _values(session.get_outputs()),
+        "metadata": dict(list(short.items())[:_MOST_VALUES]),
+    }
+
+
+def _values(values: Sequence[Any]) -> list[tuple[str, str, Sequence[Any]]]:
+    def cut(side: object) -> object:
+        return side[:_MOST_TEXT] if isinstance(side, str) else side
+
+    return [
+        (
+            value.name[:_MOST_TEXT],
+            value.type[:_MOST_TEXT],
+            [cut(side) for side in value.shape[:_MOST_VALUES]],
+        )
+        for value in values[:_MOST_VALUES]
+    ]
+
+
+def _limit_this_process(max_ram_bytes: int, timeout_s: int) -> None:
+    if sys.platform == "win32":
+        return
+    import resource
+
+    # Should the parent be gone, the kernel ends this process: native code that never comes back
+    # would not see it.
+    signal.alarm(timeout_s + _GRACE_S)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_KEPT_BYTES, _KEPT_BYTES))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
+        lines = _STATUS.read_text(encoding="ascii").splitlines()
+        held = sum(int(line.split()[1]) for line in lines if line.startswith("VmData:")) * 1024
+        resource.setrlimit(resource.RLIMIT_DATA, (held + max_ram_bytes, held + max_ram_bytes))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,145 @@
+"""Trying files that did not come with nstc before this process opens them.
+
+A file is known by its hash: what the zoo ships needs no trial, and what held in one is not tried
+again by the same process.
+"""
+
+import contextlib
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from nstc.core.bundle import open_bundle
+from nstc.core.errors import GraphLimitError
+from nstc.core.files import sha256_of
+from nstc.core.zoo import zoo_names
+from nstc.runtime.arrays import Array
+from nstc.runtime.graph_process import (
+    GraphFailedError,
+    GraphProcess,
+    Limits,
+    RefusedError,
+    Value,
+    current_limits,
+)
+from nstc.runtime.model_files import model_bytes, model_sha256
+
+DTYPES: Final[Mapping[str, str]] = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(uint8)": "uint8",
+}
+"""Of pictures that graphs take, by ONNX Runtime's names."""
+
+LONGEST_SIDE: Final = 16384
+MOST_PIXELS: Final = 2**25
+"""Of a picture whose size a graph fixes: 8K, and little more."""
+
+_SIDE: Final = 64
+"""Of the picture that a file is tried on, if it takes any size."""
+
+_held: Final[dict[str, Limits]] = {}
+"""Files that held, by their hash, and the limits that they held in."""
+
+
+def ensure_tried(path: Path, *, sha256: str | None = None, threads: int | None = None) -> None:
+    """Open a file and run it once in a process under limits, unless it is known to hold.
+
+    What ONNX Runtime refuses there is left to be refused where it is opened.
+
+    Args:
+        path: An ONNX or ORT file.
+        sha256: Its hash, if it is known already.
+        threads: To compute with.
+
+    Raises:
+        GraphLimitError: it goes over a limit, or crashes.
+        TeacherError: its weights lie elsewhere than in its folder.
+    """
+    limits = current_limits()
+    refuse_too_large(path, limits)
+    key = model_sha256(path) if sha256 is None else sha256
+    if is_known(key, limits):
+        return
+    with contextlib.suppress(RefusedError):
+        process = GraphProcess(path, threads, limits)
+        try:
+            feeds = _feeds(process.inputs)
+            if feeds is not None:
+                with contextlib.suppress(GraphFailedError):
+                    process.run(feeds)
+        finally:
+            process.close()
+        remember(key, limits)
+
+
+def refuse_too_large(path: Path, limits: Limits) -> None:
+    """Refuse a file that can't be within the limit before any of it is read.
+
+    Raises:
+        GraphLimitError: it is larger than the limit.
+        TeacherError: its weights lie elsewhere than in its folder.
+    """
+    size = model_bytes(path)
+    if size > limits.max_ram_bytes:
+        raise GraphLimitError(
+            f"{path} has {size / 1e9:.3g} GB, more than the {limits.max_ram_bytes / 1e9:.3g} GB of "
+            "memory that it may take: give a larger --max-ram, if you know where it comes from."
+        )
+
+
+def is_known(sha256: str, limits: Limits | None = None) -> bool:
+    """Whether a file came with nstc, was made by this run, or kept within these limits in it."""
+    limits = limits or current_limits()
+    held = _held.get(sha256)
+    if held is None:
+        return sha256 in shipped()
+    return held.max_ram_bytes <= limits.max_ram_bytes and held.timeout_s <= limits.timeout_s
+
+
+def remember(sha256: str, limits: Limits) -> None:
+    """Keep in mind that a file kept within limits."""
+    _held[sha256] = limits
+
+
+def remember_made(path: Path) -> None:
+    """Keep in mind that this run made a file itself, which it need not try or be told to trust."""
+    remember(sha256_of(path), Limits(max_ram_bytes=0, timeout_s=0))
+
+
+def forget(sha256: str) -> None:
+    """Take back what `remember` kept."""
+    _held.pop(sha256, None)
+
+
+@functools.cache
+def shipped() -> frozenset[str]:
+    """The hashes of all files that the zoo's bundles consist of."""
+    bundles = map(open_bundle, zoo_names())
+    return frozenset(own.sha256 for bundle in bundles for own in bundle.manifest.files.values())
+
+
+def is_possible(shape: Sequence[object]) -> bool:
+    """Whether the axes of a picture that a graph fixes are such as pictures have."""
+    fixed = [side for side in shape if isinstance(side, int)]
+    pixels = 1
+    for side in fixed:
+        pixels *= side
+    return all(1 <= side <= LONGEST_SIDE for side in fixed) and pixels <= 4 * MOST_PIXELS
+
+
+def _feeds(inputs: Sequence[Value]) -> dict[str, Array] | None:
+    """Something grey for every input; None where nothing can be made up."""
+    feeds: dict[str, Array] = {}
+    for value in inputs:
+        dtype = DTYPES.get(value.type)
+        if dtype is None or not is_possible(value.shape):
+            return None
+        shape = [side if isinstance(side, int) else _SIDE for side in value.shape]
+        if len(shape) == 4 and not isinstance(value.shape[0], int):
+            shape[0] = 1
+        feeds[value.name] = np.full(shape, 128 if dtype == "uint8" else 0.5, dtype)
+    return feeds
