@@ -11,7 +11,7 @@ from nstc.core.bundle import (
     Bundle,
     artifact_file,
     bundle_to_revise,
-    open_bundle,
+    read_manifest,
     revised_bundle,
 )
 from nstc.core.errors import (
@@ -19,7 +19,7 @@ from nstc.core.errors import (
     ExportMismatchError,
     NstcError,
 )
-from nstc.core.manifest import Contract, Manifest
+from nstc.core.manifest import Contract
 from nstc.core.zoo import resolve_model_path
 from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, far_share, levels_off
 from nstc.runtime.artifact_cache import refuse_unsafe
@@ -122,9 +122,10 @@ def verify(model: str | Path, *, trust: bool = False) -> Verification:
         BundleError: there is no bundle of that name.
         SchemaVersionError: a newer nstc wrote it.
     """
-    manifest = _manifest_of(model)
-    if isinstance(manifest, CorruptBundleError):
-        return Verification(str(model), None, (_failed(MANIFEST_FILE, "content", manifest),))
+    try:
+        manifest = read_manifest(model)
+    except CorruptBundleError as error:
+        return Verification(str(model), None, (_failed(MANIFEST_FILE, "content", error),))
     bundle = Bundle(resolve_model_path(model), manifest)
     sound = "the seal is whole, the schema is known"
     findings = [Finding(MANIFEST_FILE, "content", "ok", sound), *_contents(bundle)]
@@ -169,17 +170,6 @@ def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:
             (draft / CHECKS_FILE).unlink(missing_ok=True)
             write_check_vectors(draft, chosen, {})
         return tuple(chosen)
-
-
-def _manifest_of(model: str | Path) -> Manifest | CorruptBundleError:
-    """What `open_bundle` would read, without its look at the files: they are looked at here."""
-    path = resolve_model_path(model) / MANIFEST_FILE
-    try:
-        return Manifest.from_json(path.read_text(encoding="utf-8"), str(path))
-    except CorruptBundleError as error:
-        return error
-    except (OSError, UnicodeDecodeError):
-        return open_bundle(model).manifest  # says what is wrong
 
 
 def _contents(bundle: Bundle) -> Iterator[Finding]:
@@ -259,6 +249,12 @@ def _picture(session: Session, vector: CheckVector | None, file_sha256: str) -> 
         return Finding(file, "picture", "not checked", "the bundle holds no check vector of it")
     if vector.file_sha256 != file_sha256:
         return Finding(file, "picture", "not checked", "the check vector is of an older file")
+    size = vector.height, vector.width
+    if size not in (SIZE, getattr(session, "fixed_size", None)):
+        raise CorruptBundleError(
+            f"the check vector of {session.path} is of a picture of {size[0]}x{size[1]}, which "
+            "nstc does not write. Write it anew with  nstc verify BUNDLE --record."
+        )
     painted = session.run(vector.picture())
     if painted_digest(painted) == vector.painted_sha256:
         return Finding(file, "picture", "ok", "as its check vector, bit for bit")

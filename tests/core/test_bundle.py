@@ -101,6 +101,60 @@ class TestDamage:
         with pytest.raises(CorruptBundleError, match=r"manifest\.json"):
             open_bundle(bundle.path)
 
+    def test_a_manifest_that_is_a_pipe_or_a_link_is_refused_at_once(self, bundle) -> None:
+        path = bundle.path / MANIFEST_FILE
+        path.rename(bundle.path.parent / "elsewhere.json")
+        os.mkfifo(path)
+        with pytest.raises(CorruptBundleError, match="it is a pipe, not a file"):
+            open_bundle(bundle.path)
+        path.unlink()
+        path.symlink_to(bundle.path.parent / "elsewhere.json")
+        with pytest.raises(CorruptBundleError, match="it is a symbolic link, not a file"):
+            open_bundle(bundle.path)
+        assert is_bundle(bundle.path)
+
+    def test_a_manifest_of_gigabytes_is_not_read(self, bundle) -> None:
+        with (bundle.path / MANIFEST_FILE).open("r+b") as stream:
+            stream.truncate(6 * 10**9)  # sparse
+        with pytest.raises(CorruptBundleError, match="it has 6000 MB, expected at most"):
+            open_bundle(bundle.path)
+
+    def test_a_file_that_is_a_link_is_not_followed(self, bundle, tmp_path) -> None:
+        path = bundle.path / "model.onnx"
+        path.rename(tmp_path / "elsewhere.onnx")  # its content is right
+        path.symlink_to(tmp_path / "elsewhere.onnx")
+        for read in (lambda: open_bundle(bundle.path), lambda: bundle.file("model.onnx")):
+            with pytest.raises(CorruptBundleError, match="it is a symbolic link, not a file"):
+                read()
+        with (
+            pytest.raises(CorruptBundleError, match="symbolic link"),
+            revised_bundle(bundle, tmp_path / "new", bundle.manifest),
+        ):
+            pass
+        assert not (tmp_path / "new").exists()
+
+    def test_a_folder_that_is_a_link_is_followed(self, bundle, tmp_path) -> None:
+        (tmp_path / "link").symlink_to(bundle.path)
+        check_all(tmp_path / "link")
+
+    def test_a_file_of_another_size_is_not_hashed(self, bundle, monkeypatch) -> None:
+        with (bundle.path / WEIGHTS_FILE).open("r+b") as stream:
+            stream.truncate(10**12)  # sparse
+        monkeypatch.setattr("nstc.core.bundle.sha256_of", lambda _: pytest.fail("it was read"))
+        with pytest.raises(CorruptBundleError, match="is damaged"):
+            bundle.file(WEIGHTS_FILE)
+
+    @pytest.mark.parametrize("name", ["../notes.txt", "/etc/hostname"])
+    def test_a_name_that_leads_elsewhere_is_not_opened(self, bundle, name, monkeypatch) -> None:
+        notes = bundle.path.parent / "notes.txt"
+        notes.write_text("mine")
+        manifest = dataclasses.replace(bundle.manifest)
+        record = dataclasses.replace(bundle.manifest.files[WEIGHTS_FILE])
+        manifest.files[name] = record  # type: ignore[index]  # past what reading refuses
+        hostile = dataclasses.replace(bundle)
+        with pytest.raises(CorruptBundleError, match="would lead out of the folder"):
+            hostile.file(name)
+
     def test_a_newer_schema(self, bundle) -> None:
         path = bundle.path / MANIFEST_FILE
         content = json.loads(path.read_text())

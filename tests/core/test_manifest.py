@@ -1,10 +1,13 @@
 import dataclasses
+import hashlib
 import json
+import math
 
 import pytest
 
 from nstc.core.errors import CorruptBundleError, SchemaVersionError
 from nstc.core.manifest import (
+    MAX_TOTAL_BYTES,
     Architecture,
     Contract,
     FileRecord,
@@ -83,6 +86,75 @@ def test_a_newer_schema_asks_for_an_upgrade(version) -> None:
 def test_what_is_no_manifest_is_refused_by_name(text) -> None:
     with pytest.raises(CorruptBundleError, match="here is damaged"):
         Manifest.from_json(text, "here")
+
+
+def sealed(**changes: object) -> str:
+    """A manifest as a hostile maker would write it: changed, and with a seal that is right."""
+    content = {**json.loads(FULL.to_json()), **changes}
+    del content["seal"]
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return json.dumps({**content, "seal": hashlib.sha256(text.encode()).hexdigest()})
+
+
+def architecture(name: str, arguments: object) -> dict[str, object]:
+    return {"architecture": {"name": name, "arguments": arguments}}
+
+
+CONTRACT = json.loads(FULL.to_json())["contract"]
+RECORD = {"sha256": "d" * 64, "size_bytes": 12}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"files": {"../.bashrc": RECORD}}, "lead out of the folder"),
+        ({"files": {"/etc/passwd": RECORD}}, "lead out of the folder"),
+        ({"files": {"manifest.json": RECORD}}, "one file on some systems"),
+        ({"files": ["model.onnx"]}, "files is .*: expected an object"),
+        ({"files": {"a": {**RECORD, "sha256": "x"}}}, "files.a.sha256 is 'x'"),
+        ({"files": {"a": {**RECORD, "sha256": "x" * 64}}}, "expected 64 hexadecimal digits"),
+        ({"files": {"a": {**RECORD, "size_bytes": -1}}}, "files.a.size_bytes is -1"),
+        ({"files": {"a": {**RECORD, "size_bytes": MAX_TOTAL_BYTES + 1}}}, "its files have 2 GB"),
+        ({"files": {f"{i}": RECORD for i in range(1001)}}, "files is .*of length <= 1000"),
+        ({"contract": {**CONTRACT, "size_multiple": 0}}, "size_multiple is 0: .* >= 1"),
+        ({"contract": {**CONTRACT, "minimum_size": 10**9}}, "minimum_size is 1000000000"),
+        ({"contract": {**CONTRACT, "receptive_field": "35"}}, "receptive_field is '35'"),
+        ({"contract": {**CONTRACT, "value_range": [0, 0]}}, "value_range is 0.0 to 0.0"),
+        ({"contract": {**CONTRACT, "value_range": [0]}}, "value_range is .*a list of length 2"),
+        ({"contract": {**CONTRACT, "locality": "none"}}, "contract.locality is 'none'"),
+        ({"contract": {**CONTRACT, "layout": "NHWC"}}, "contract.layout is 'NHWC'"),
+        (
+            {"architecture": {"name": "student", "arguments": {"width": 10**9, "inner": []}}},
+            "width",
+        ),
+        ({"architecture": {"name": "new", "arguments": {"width": {"x": 1}}}}, "arguments.width"),
+        ({"history": 7}, "history is 7: expected a list"),
+        ({"history": [{"verb": "distill"}]}, r"history\[0\] has no recipe"),
+        ({"measurements": [3]}, r"measurements\[0\] is 3: expected an object"),
+        ({"name": ""}, "name is ''"),
+        ({"name": "a\x1b[2J"}, "control characters"),
+        ({"name": "x" * 5000}, "name is .*of length <= 4096"),
+        ({"schema_version": 0}, "schema_version is 0"),
+        ({"brush": "new"}, "brush is not a key that this nstc knows"),
+    ],
+)
+def test_a_manifest_with_a_right_seal_and_a_wrong_value_is_damaged(change, reason) -> None:
+    with pytest.raises(CorruptBundleError, match=f"here is damaged: .*{reason}"):
+        Manifest.from_json(sealed(**change), "here")
+
+
+def test_names_that_can_not_be_read_again_are_written_so_that_they_can() -> None:
+    named = dataclasses.replace(
+        FULL,
+        name="a\nb\ud800",
+        style=Style(name="x" * 9000, source="painting"),
+        measurements=({"psnr_db": math.inf},),
+    )
+    read = Manifest.from_json(named.to_json(), "m")
+    assert read.name == "a\ufffdb\ufffd"
+    assert read.style is not None
+    assert read.style.name == "x" * 4096
+    assert read.measurements == ({"psnr_db": None},)
 
 
 def test_versions_name_what_is_installed_only(monkeypatch) -> None:

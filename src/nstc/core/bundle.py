@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 import stat
 import tempfile
@@ -12,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from nstc.core.decoding import DecodingError, read_file, refuse_irregular
 from nstc.core.drafts import restore
 from nstc.core.errors import ArtifactError, BundleError, CorruptBundleError, OutputError
+from nstc.core.file_names import fault_of_name
 from nstc.core.files import (
     atomic_folder,
     refuse_foreign_folder,
@@ -21,10 +24,10 @@ from nstc.core.files import (
     sha256_of,
 )
 from nstc.core.locks import locked
+from nstc.core.manifest import MANIFEST_FILE as MANIFEST_FILE
 from nstc.core.manifest import FileRecord, Manifest, Origin
 from nstc.core.zoo import resolve_model_path, zoo_name_of
 
-MANIFEST_FILE: Final = "manifest.json"
 WEIGHTS_FILE: Final = "weights.safetensors"
 STYLE_FILE: Final = "style.safetensors"
 QUANTIZATION_FILE: Final = "quantization.safetensors"
@@ -112,10 +115,8 @@ class Bundle:
             raise ArtifactError(
                 f"{self.path} holds no {name}; it holds {', '.join(sorted(self.manifest.files))}."
             )
-        path = self.path / name
-        if not path.is_file():
-            raise CorruptBundleError(f"{path} is missing: the bundle is incomplete, copy it again.")
-        if sha256_of(path) != record.sha256:
+        path, size_bytes = _plain_file(self.path, name)
+        if size_bytes != record.size_bytes or sha256_of(path) != record.sha256:
             raise CorruptBundleError(
                 f"{path} is damaged: its content is not what the manifest says. Copy it again."
             )
@@ -155,28 +156,45 @@ def open_bundle(model: str | Path) -> Bundle:
         CorruptBundleError: a file that the manifest names is missing.
         SchemaVersionError: a newer nstc wrote it.
     """
+    bundle = Bundle(resolve_model_path(model), read_manifest(model))
+    for name in bundle.manifest.files:
+        _plain_file(bundle.path, name)
+    return bundle
+
+
+def read_manifest(model: str | Path) -> Manifest:
+    """What a bundle says of itself; its files may be missing.
+
+    Raises:
+        BundleError: there is no bundle at that place or of that name.
+        CorruptBundleError: its manifest is damaged, or not a file of its folder.
+        SchemaVersionError: a newer nstc wrote it.
+    """
     path = resolve_model_path(model)
     manifest_path = path / MANIFEST_FILE
-    if not manifest_path.is_file():
+    if not is_bundle(model):
         restore(path)
-    if not manifest_path.is_file():
-        what = "is not a bundle: it holds no manifest.json" if path.exists() else "does not exist"
+    if not is_bundle(model):
+        exists = os.path.exists(path)  # noqa: PTH110  (of any text; a path too long is no error)
+        what = "is not a bundle: it holds no manifest.json" if exists else "does not exist"
         raise BundleError(f"{path} {what}. `nstc models` lists the bundles that ship.")
     try:
-        text = manifest_path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CorruptBundleError(f"{manifest_path} can't be read: {error}") from error
-    manifest = Manifest.from_json(text, str(manifest_path))
-    for name in manifest.files:
-        if not (path / name).is_file():
-            raise CorruptBundleError(f"{path / name} is missing: the bundle is incomplete.")
-    return Bundle(path, manifest)
+        text = read_file(manifest_path, follow_links=False)
+    except OSError as error:
+        raise CorruptBundleError(
+            f"{manifest_path} can't be read: {error.strerror or error}."
+        ) from error
+    except DecodingError as error:
+        raise CorruptBundleError(
+            f"{manifest_path} can't be read: {error}. Copy the bundle again."
+        ) from error
+    return Manifest.from_json(text, str(manifest_path))
 
 
 def is_bundle(model: str | Path) -> bool:
-    """Whether a path or zoo name leads to a folder with a manifest."""
+    """Whether a path or zoo name leads to a folder with a manifest, sound or not."""
     try:
-        return (resolve_model_path(model) / MANIFEST_FILE).is_file()
+        return os.path.lexists(resolve_model_path(model) / MANIFEST_FILE)
     except BundleError:
         return False
 
@@ -261,6 +279,32 @@ def _write_manifest(folder: Path, manifest: Manifest) -> None:
         records[path.name] = FileRecord(sha256=sha256_of(path), size_bytes=path.stat().st_size)
     complete = dataclasses.replace(manifest, files=records)
     (folder / MANIFEST_FILE).write_text(complete.to_json(), encoding="utf-8")
+
+
+def _plain_file(folder: Path, name: str) -> tuple[Path, int]:
+    """The path and the size of a file that a manifest names: of that folder, and a plain file.
+
+    All that is opened, hashed or copied of a bundle goes through here.
+
+    Raises:
+        CorruptBundleError: the name leads elsewhere, or what it names is not a regular file.
+    """
+    fault = fault_of_name(name)
+    if fault is not None:
+        raise CorruptBundleError(f"{folder} names a file {name!r:.80}: {fault}.")
+    path = folder / name
+    try:
+        status = path.lstat()
+        refuse_irregular(status)
+    except OSError as error:
+        raise CorruptBundleError(
+            f"{path} is missing: the bundle is incomplete, copy it again."
+        ) from error
+    except DecodingError as error:
+        raise CorruptBundleError(
+            f"{path} is not part of the bundle: {error}. Copy the bundle again, links followed."
+        ) from error
+    return path, status.st_size
 
 
 def _making(artifact: str, path: Path) -> str:

@@ -2,21 +2,46 @@
 
 import hashlib
 import json
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
+from msgspec import Meta
+
+from nstc.core.decoding import (
+    Count,
+    DecodingError,
+    Name,
+    Sha256,
+    Text,
+    decode,
+    parse_json,
+    printable,
+    refuse_other_than_sha256,
+)
 from nstc.core.errors import CorruptBundleError, SchemaVersionError
+from nstc.core.file_names import fault_of_names
+from nstc.core.network_shapes import refuse_arguments
 from nstc.core.version import VERSION
 
+MANIFEST_FILE: Final = "manifest.json"
 SCHEMA_VERSION: Final = 1
+
+MAX_TOTAL_BYTES: Final = 2 * 1024**3
+"""Of all files of a bundle. The largest networks that nstc builds, in five formats, have less."""
 
 Stage = Literal["trained", "imported", "distilled", "pruned", "quantized"]
 Locality = Literal["exact", "global"]
 
-T = TypeVar("T")
+Argument = bool | int | Text | None | Annotated[list[int], Meta(max_length=256)]
+"""Of an architecture; `nstc.core.network_shapes` knows more of those that this nstc builds."""
+
+Pixels = Annotated[int, Meta(ge=1, le=4096)]
+Field = Annotated[int, Meta(ge=1, le=65536)]
+Level = Annotated[float, Meta(ge=-1e6, le=1e6)]
 
 _RECORDED_TOOLS: Final = (
     "numpy",
@@ -50,8 +75,8 @@ class Architecture:
         arguments: Its keyword arguments, every layer's width after pruning among them.
     """
 
-    name: str
-    arguments: Mapping[str, Any]
+    name: Name
+    arguments: Annotated[Mapping[Name, Argument], Meta(max_length=64)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +97,20 @@ class Contract:
         channels: Order of the colours.
     """
 
-    size_multiple: int
-    minimum_size: int
-    receptive_field: int
+    size_multiple: Pixels
+    minimum_size: Pixels
+    receptive_field: Field
     locality: Locality
-    layout: str = "NCHW"
-    dtype: str = "float32"
-    value_range: tuple[float, float] = (0.0, 1.0)
-    channels: str = "RGB"
+    layout: Literal["NCHW"] = "NCHW"
+    dtype: Literal["float32"] = "float32"
+    value_range: tuple[Level, Level] = (0.0, 1.0)
+    channels: Literal["RGB"] = "RGB"
+
+    def __post_init__(self) -> None:
+        """Refuse a range of nothing, which values would be divided by."""
+        low, high = self.value_range
+        if not low < high:
+            raise ValueError(f"value_range is {low} to {high}: expected the smaller number first")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +124,14 @@ class Origin:
         path: Where it was found, if it does not.
     """
 
-    name: str
-    sha256: str
-    zoo: str | None = None
-    path: str | None = None
+    name: Name
+    sha256: Sha256
+    zoo: Text | None = None
+    path: Text | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a hash."""
+        refuse_other_than_sha256(self.sha256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +144,9 @@ class Style:
         credit: Who made the painting, if known.
     """
 
-    name: str
+    name: Name
     source: Literal["painting", "outputs"]
-    credit: str | None = None
+    credit: Text | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,17 +159,25 @@ class PhotoRecord:
         list_sha256: `PhotoSet.list_sha256`.
     """
 
-    count: int
-    sets: tuple[str, ...]
-    list_sha256: str
+    count: Count
+    sets: tuple[Text, ...]
+    list_sha256: Sha256
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a hash."""
+        refuse_other_than_sha256(self.list_sha256)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecord:
     """A file of the bundle as it was written."""
 
-    sha256: str
-    size_bytes: int
+    sha256: Sha256
+    size_bytes: Count
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a hash."""
+        refuse_other_than_sha256(self.sha256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,37 +193,48 @@ class Step:
         tools: Versions of the libraries that did it.
     """
 
-    verb: str
+    verb: Name
     recipe: Mapping[str, Any]
-    seed: int | None = None
+    seed: Count | None = None
     photos: PhotoRecord | None = None
     results: Mapping[str, Any] = field(default_factory=dict)
-    tools: Mapping[str, str] = field(default_factory=tool_versions)
+    tools: Mapping[Name, Text] = field(default_factory=tool_versions)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """See the module. `files` is filled in when the bundle is written."""
 
-    name: str
+    name: Name
     stage: Stage
     architecture: Architecture
     contract: Contract
     style: Style | None = None
     parent: Origin | None = None
     teacher: Origin | None = None
-    history: tuple[Step, ...] = ()
-    measurements: tuple[Mapping[str, Any], ...] = ()
-    files: Mapping[str, FileRecord] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
+    history: Annotated[tuple[Step, ...], Meta(max_length=1000)] = ()
+    measurements: Annotated[tuple[Mapping[str, Any], ...], Meta(max_length=1000)] = ()
+    files: Annotated[Mapping[str, FileRecord], Meta(max_length=1000)] = field(default_factory=dict)
+    schema_version: Annotated[int, Meta(ge=1, le=SCHEMA_VERSION)] = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse files that are not plain ones of the bundle's folder, or are too large."""
+        fault = fault_of_names(self.files, reserved=MANIFEST_FILE)
+        if fault is not None:
+            raise ValueError(fault)
+        total = sum(record.size_bytes for record in self.files.values())
+        if total > MAX_TOTAL_BYTES:
+            raise ValueError(
+                f"its files have {total / 1e9:.0f} GB, expected at most {MAX_TOTAL_BYTES / 1e9:.0f}"
+            )
 
     def to_json(self) -> str:
         """As text, with a seal over the content so that a changed byte is noticed."""
-        content = json.loads(json.dumps(asdict(self)))
+        content = json.loads(json.dumps(_readable(asdict(self))))
         return json.dumps({**content, "seal": _seal(content)}, indent=1, sort_keys=True) + "\n"
 
     @staticmethod
-    def from_json(text: str, where: str) -> "Manifest":
+    def from_json(text: str | bytes, where: str) -> "Manifest":
         """Read back what `to_json` wrote.
 
         Args:
@@ -189,22 +243,30 @@ class Manifest:
 
         Raises:
             SchemaVersionError: a newer nstc wrote it.
-            CorruptBundleError: it is damaged.
+            CorruptBundleError: it is damaged, or names what no bundle may hold.
         """
         try:
-            content = json.loads(text)
-            version = content["schema_version"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise CorruptBundleError(f"{where} is damaged: it is not a manifest.") from error
-        if not isinstance(version, int) or version > SCHEMA_VERSION:
-            raise SchemaVersionError(
-                f"{where} has schema version {version}, this nstc {VERSION} reads up to "
-                f"{SCHEMA_VERSION}: upgrade nstc."
-            )
-        seal = content.pop("seal", None)
-        if seal != _seal(content):
-            raise CorruptBundleError(f"{where} is damaged: its content was changed after writing.")
-        return _manifest(content)
+            content = parse_json(text, one_line_texts=True)
+            if not isinstance(content, dict) or content.get("schema_version") is None:
+                raise DecodingError("it is not a manifest")
+            _refuse_newer(content["schema_version"], where)
+            if content.pop("seal", None) != _seal(content):
+                raise DecodingError("its content was changed after writing")
+            manifest = decode(content, Manifest)
+            refuse_arguments(manifest.architecture.name, manifest.architecture.arguments)
+        except DecodingError as error:
+            raise CorruptBundleError(
+                f"{where} is damaged: {error}. Copy the bundle again."
+            ) from error
+        return manifest
+
+
+def _refuse_newer(version: Any, where: str) -> None:
+    if type(version) is not int or version > SCHEMA_VERSION:
+        raise SchemaVersionError(
+            f"{where} has schema version {printable(str(version))[:40]}, this nstc {VERSION} reads "
+            f"up to {SCHEMA_VERSION}: upgrade nstc."
+        )
 
 
 def _seal(content: Mapping[str, Any]) -> str:
@@ -212,32 +274,14 @@ def _seal(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _manifest(content: dict[str, Any]) -> Manifest:
-    return Manifest(
-        **{
-            **content,
-            "architecture": Architecture(**content["architecture"]),
-            "contract": _contract(content["contract"]),
-            "style": _optional(Style, content["style"]),
-            "parent": _optional(Origin, content["parent"]),
-            "teacher": _optional(Origin, content["teacher"]),
-            "history": tuple(_step(step) for step in content["history"]),
-            "measurements": tuple(content["measurements"]),
-            "files": {name: FileRecord(**record) for name, record in content["files"].items()},
-        }
-    )
-
-
-def _contract(content: dict[str, Any]) -> Contract:
-    return Contract(**{**content, "value_range": tuple(content["value_range"])})
-
-
-def _step(content: dict[str, Any]) -> Step:
-    photos = content["photos"]
-    if photos is not None:
-        photos = PhotoRecord(**{**photos, "sets": tuple(photos["sets"])})
-    return Step(**{**content, "photos": photos})
-
-
-def _optional(kind: type[T], content: dict[str, Any] | None) -> T | None:
-    return None if content is None else kind(**content)
+def _readable(value: Any) -> Any:
+    """Plain values as `from_json` takes them: names come from files that are called anything."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {key: _readable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_readable(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no word for infinity
+    return value

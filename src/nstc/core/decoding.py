@@ -1,0 +1,342 @@
+"""Structured files that somebody else may have written, read within bounds into declared types.
+
+What a reader may rely on is settled in this order, so that nothing hostile gets as far as the next
+step: what kind of file it is, how large, how deeply it nests and how many values it holds, and only
+then, type by type, what stands in it.
+"""
+
+import copy
+import errno
+import json
+import math
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn, TypeVar
+
+import msgspec
+
+MAX_BYTES: Final = 16 * 1024 * 1024
+"""Of a file, unless its reader says otherwise. A manifest has some 60 KB."""
+
+MAX_DEPTH: Final = 32
+MAX_VALUES: Final = 2_000_000
+MAX_TEXT: Final = 4096
+"""Characters of a name or a path."""
+
+_UNPRINTABLE: Final = re.compile(
+    "["
+    "\x00-\x1f\x7f-\x9f"  # control characters, among them what terminals obey
+    "\u2028\u2029\u202a-\u202e\u2066-\u2069"  # line ends, and what turns the direction of text
+    "\ud800-\udfff"  # halves of characters
+    "]"
+)
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+# No `pattern` in any `msgspec.Meta`: in a union with a list or an object it corrupts memory, as of
+# msgspec 0.22, whose TypeNode_Free takes the compiled pattern for a type.
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+"""A name, a path or some words in one line."""
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
+"""The same, and not empty."""
+
+Sha256 = Annotated[str, msgspec.Meta(min_length=64, max_length=64)]
+"""In hexadecimal; `refuse_other_than_sha256` looks at the digits."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+T = TypeVar("T")
+
+_STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_BRACKET: Final = re.compile(r"[][{}]")
+_INDEX: Final = re.compile(r"\[(\d+)\]\.?")
+_MISSING: Final = re.compile(r"Object missing required field `(.+)`")
+_LARGEST_INTEGER: Final = 2**64
+_FOUND_SHOWN: Final = 60
+_MAX_DOTS: Final = 200
+
+_KINDS: Final = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFDIR: "a folder",
+}
+
+_WORDS: Final = {
+    "`array`": "a list",
+    "`object`": "an object",
+    "`str`": "text",
+    "`int`": "a whole number",
+    "`float`": "a number",
+    "`bool`": "true or false",
+    "`null`": "null",
+}
+"""What msgspec's messages call things, and how a user reads them."""
+
+
+class DecodingError(ValueError):
+    """A file that can't be used, for a reason that completes the sentence "FILE can't be read: ".
+
+    Readers make of it an error of their own kind, which says what to do.
+    """
+
+
+def refuse_irregular(status: os.stat_result) -> None:
+    """Refuse what is not a plain file: a pipe would be waited for, a device might act.
+
+    Raises:
+        DecodingError: it is something else; the message names what.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
+        raise DecodingError(f"it is {kind}, not a file")
+
+
+def read_file(path: Path, limit: int = MAX_BYTES, *, follow_links: bool = True) -> bytes:
+    """The content of a file that is not larger than it may be.
+
+    Args:
+        path: The file. Nothing but a regular file is opened.
+        limit: Its largest size in bytes.
+        follow_links: Whether it may be a symbolic link.
+
+    Raises:
+        OSError: it is not there, is a folder, or can't be read.
+        DecodingError: it is not a regular file, or larger.
+    """
+    status = path.stat(follow_symlinks=follow_links)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    refuse_irregular(status)
+    flags = os.O_RDONLY
+    for flag in ("O_BINARY", "O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK"):
+        flags |= getattr(os, flag, 0)  # which of them there are depends on the system
+    if not follow_links:
+        flags |= getattr(os, "O_NOFOLLOW", 0)
+    with open(os.open(path, flags), "rb") as stream:  # noqa: PTH123  (Path.open takes no flags)
+        status = os.fstat(stream.fileno())  # it may be another file by now
+        refuse_irregular(status)
+        content = b"" if status.st_size > limit else stream.read(limit + 1)
+    size = max(status.st_size, len(content))
+    if size > limit:
+        raise DecodingError(f"it has {size / 1e6:.0f} MB, expected at most {limit / 1e6:.0f}")
+    return content
+
+
+def parse_json(
+    content: bytes | str, *, one_line_texts: bool = False, constants_as_null: bool = False
+) -> Any:
+    """JSON of bounded depth and size, with each key of an object once and numbers that are finite.
+
+    Args:
+        content: UTF-8.
+        one_line_texts: Whether texts with control characters or line ends are refused.
+        constants_as_null: Whether NaN and Infinity, which are not JSON, stand for null.
+
+    Raises:
+        DecodingError: it is something else.
+    """
+    text = _text(content)
+    _refuse_excess(text)
+    constant: Callable[[str], None] = (lambda _: None) if constants_as_null else _refuse_constant
+    try:
+        parsed = json.loads(text, object_pairs_hook=_unique, parse_constant=constant)
+    except DecodingError:
+        raise
+    except ValueError as error:
+        raise DecodingError(f"it is not JSON ({error})") from error
+    _refuse_extremes(parsed, finite=True, one_line=one_line_texts)
+    return parsed
+
+
+def parse_toml(content: bytes | str) -> dict[str, Any]:
+    """TOML of bounded depth, with integers of bounded length.
+
+    Args:
+        content: UTF-8.
+
+    Raises:
+        DecodingError: it is something else.
+    """
+    text = _text(content)
+    if any(line.count(".") > _MAX_DOTS and line[:1] != "#" for line in text.splitlines()):
+        raise DecodingError("it has a line of very many dots")  # keys cost the square of theirs
+    try:
+        parsed = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError too
+        reason = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
+        raise DecodingError(f"it is not valid TOML: {reason}") from error
+    _refuse_extremes(parsed, finite=False)
+    return parsed
+
+
+def decode(content: Any, kind: type[T], *, known_keys_only: bool = True) -> T:
+    """Plain values as a dataclass or another type, each checked against its declared type.
+
+    Args:
+        content: What `parse_json` or `parse_toml` gave.
+        kind: A type that msgspec knows, bounds in `Annotated[..., msgspec.Meta(...)]` included.
+        known_keys_only: Whether keys that no attribute is named by are refused, not ignored.
+
+    Raises:
+        DecodingError: a value is of another type or out of its bounds; the message names its place.
+    """
+    try:
+        decoded = msgspec.convert(content, kind)
+    except msgspec.ValidationError as error:
+        raise DecodingError(_explained(str(error), content, kind)) from error
+    if known_keys_only:
+        _refuse_unknown_keys(content, msgspec.to_builtins(decoded), "")
+    return decoded
+
+
+def printable(text: str) -> str:
+    """The same as a `Text` in one line: what is not printable replaced, what is too long cut."""
+    return _UNPRINTABLE.sub("\ufffd", text)[:MAX_TEXT]
+
+
+def refuse_other_than_sha256(text: str) -> None:
+    """Refuse what is not a SHA-256 as `sha256_of` writes it.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if _SHA256.fullmatch(text) is None:
+        raise ValueError(f"{text!r:.40} is not a SHA-256: expected 64 hexadecimal digits")
+
+
+def _text(content: bytes | str) -> str:
+    if isinstance(content, bytes):
+        try:
+            content = content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DecodingError("it is not text in UTF-8") from error
+    if content.startswith("\ufeff"):
+        raise DecodingError("it begins with a byte order mark: save it as UTF-8 without one")
+    return content
+
+
+def _refuse_excess(text: str) -> None:
+    """Refuse what nests deeply or holds very many values, before anything is made of it."""
+    marks = _STRING.sub("", text)
+    if sum(map(marks.count, ",[{")) > MAX_VALUES:
+        raise DecodingError(f"it holds more than {MAX_VALUES:,} values")
+    depth = 0
+    for mark in _BRACKET.findall(marks):
+        depth += 1 if mark in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise DecodingError(f"it nests more than {MAX_DEPTH} levels deep")
+
+
+def _refuse_extremes(parsed: Any, *, finite: bool, one_line: bool = False) -> None:
+    """Refuse values that Python can hold, and others that read them can't."""
+    waiting = [(parsed, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if depth > MAX_DEPTH:
+            raise DecodingError(f"it nests more than {MAX_DEPTH} levels deep")
+        if isinstance(value, dict):
+            waiting += [(inner, depth + 1) for pair in value.items() for inner in pair]
+        elif isinstance(value, list):
+            waiting += [(inner, depth + 1) for inner in value]
+        elif isinstance(value, str):
+            _refuse_half_characters(value)
+            if one_line and _UNPRINTABLE.search(value):
+                raise DecodingError(f"it holds a text with control characters: {value!r:.60}")
+        elif isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
+            raise DecodingError("it holds a whole number of more than 64 bits")
+        elif finite and isinstance(value, float) and not math.isfinite(value):
+            raise DecodingError("it holds a number that is too large")
+
+
+def _refuse_half_characters(text: str) -> None:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DecodingError(
+                f"it holds a surrogate that is not a character: {text!r:.60}"
+            ) from error
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise DecodingError(f"it is not JSON ({constant} is not a JSON number)")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in found if keys.count(key) > 1)
+        raise DecodingError(f"the key {twice!r:.60} stands twice in an object")
+    return found
+
+
+def _refuse_unknown_keys(content: Any, known: Any, where: str) -> None:
+    if isinstance(content, Mapping) and isinstance(known, Mapping):
+        for key, value in content.items():
+            place = f"{where}.{key}" if where else str(key)
+            if key not in known:
+                raise DecodingError(f"{place:.60} is not a key that this nstc knows")
+            _refuse_unknown_keys(value, known[key], place)
+    elif isinstance(content, list) and isinstance(known, Sequence):
+        for position, (value, inner) in enumerate(zip(content, known, strict=False)):
+            _refuse_unknown_keys(value, inner, f"{where}[{position}]")
+
+
+def _explained(message: str, content: Any, kind: Any) -> str:
+    """A message of msgspec as a user reads it: the place, what stands there, what was expected."""
+    what, _, path = message.partition(" - at `")
+    of_key, _, path = path.rpartition("$")
+    place = path.rstrip("`").removeprefix(".")
+    if "[...]" in place:
+        before, _, behind = place.partition("[...]")
+        place = f"{before}.{_wrong_key(content, kind, before)}{behind}"
+    missing = _MISSING.fullmatch(what)
+    if missing:
+        return f"{place or 'it'} has no {missing[1]}"
+    if not what.startswith(("Expected", "Invalid")):
+        return f"{place}: {what}" if place else what  # said by a dataclass itself
+    what = what[:1].lower() + what[1:].partition(", got ")[0]
+    for theirs, ours in _WORDS.items():
+        what = what.replace(theirs, ours)
+    if of_key:
+        return f"a key of {place or 'it'} is not {what.removeprefix('expected ')}"
+    return f"{place or 'it'} is {_at(content, place)!r:.{_FOUND_SHOWN}}: {what}"
+
+
+def _wrong_key(content: Any, kind: Any, place: str) -> str:
+    """The key of a mapping whose value msgspec refused, which its messages leave out."""
+    copied = copy.deepcopy(content)
+    mapping = _at(copied, place)
+    left = list(mapping.items())
+    while len(left) > 1:
+        half = left[: len(left) // 2]
+        mapping.clear()
+        mapping.update(half)
+        try:
+            msgspec.convert(copied, kind)
+        except msgspec.ValidationError:
+            left = half
+        else:
+            left = left[len(half) :]
+    return str(left[0][0])
+
+
+def _at(content: Any, place: str) -> Any:
+    """The value at a place such as history[0].photos; keys of mappings may have dots."""
+    while place:
+        index = _INDEX.match(place)
+        if index:
+            content, place = content[int(index[1])], place[index.end() :]
+            continue
+        keys = [key for key in content if place == key or place.startswith((f"{key}.", f"{key}["))]
+        key = max(keys, key=len)
+        content, place = content[key], place[len(key) :].removeprefix(".")
+    return content
