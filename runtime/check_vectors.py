@@ -14,11 +14,13 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
+from msgspec import Meta
 
 from nstc.core.bundle import Bundle, artifact_file
+from nstc.core.decoding import Count, DecodingError, Name, Sha256, decode, parse_json, read_file
 from nstc.core.errors import CorruptBundleError
 from nstc.core.files import atomic_file, sha256_of
 from nstc.core.images import Pixels
@@ -35,7 +37,33 @@ _SEED: Final = 0
 _BLOCK: Final = 9
 _GRAIN: Final = 24
 _MOST_POSITIONS: Final = 4096
-_LARGEST_SIDE: Final = 16384
+_MOST_PIXELS: Final = 2**24
+"""Of the picture of a file that takes one size only."""
+
+
+_Side = Annotated[int, Meta(ge=1, le=16384)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stored:
+    """A `CheckVector` as JSON has it."""
+
+    file_sha256: Sha256
+    seed: Count
+    height: _Side
+    width: _Side
+    picture_sha256: Sha256
+    painted_sha256: Sha256
+    stride: _Side
+    values: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Checks:
+    """The whole file."""
+
+    schema: Name
+    vectors: Annotated[Mapping[Name, _Stored], Meta(max_length=100)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,11 +156,12 @@ def read_check_vectors(bundle: Bundle) -> Mapping[str, CheckVector]:
         return {}
     path = bundle.file(CHECKS_FILE)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise ValueError(f"it is {content['schema']!r}, expected {SCHEMA}")
-        return {name: _vector(record) for name, record in content["vectors"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
+        content = parse_json(read_file(path), one_line_texts=True)
+        checks = decode(content, _Checks, known_keys_only=False)
+        if checks.schema != SCHEMA:
+            raise DecodingError(f"it is {checks.schema!r:.60}, expected {SCHEMA}")
+        return {name: _vector(stored) for name, stored in checks.vectors.items()}
+    except (OSError, DecodingError, zlib.error) as error:
         raise CorruptBundleError(
             f"{path} can't be read: {error}. Write it anew with  nstc verify "
             f"{bundle.path} --record, or upgrade nstc."
@@ -187,25 +216,16 @@ def _stride(height: int, width: int) -> int:
     return stride
 
 
-def _vector(record: Mapping[str, Any]) -> CheckVector:
-    height, width, stride, seed = (
-        int(record[name]) for name in ("height", "width", "stride", "seed")
-    )
-    if not (0 < height <= _LARGEST_SIDE and 0 < width <= _LARGEST_SIDE and stride > 0 <= seed):
-        raise ValueError(f"a picture of {height}x{width} at stride {stride} is none")
-    shape = (-(-height // stride), -(-width // stride), 3)
-    size = shape[0] * shape[1] * 3
-    packed = base64.b64decode(record["values"], validate=True)
-    unpacked = zlib.decompressobj().decompress(packed, size + 1)
+def _vector(stored: _Stored) -> CheckVector:
+    rows, columns = -(-stored.height // stored.stride), -(-stored.width // stored.stride)
+    if stored.height * stored.width > _MOST_PIXELS or rows * columns > _MOST_POSITIONS:
+        raise DecodingError(
+            f"a picture of {stored.height}x{stored.width} with every {stored.stride}th row and "
+            "column kept is more than nstc writes"
+        )
+    size = rows * columns * 3
+    unpacked = zlib.decompressobj().decompress(stored.values, size + 1)
     if len(unpacked) != size:
-        raise ValueError(f"{len(unpacked)} values where {size} are expected")
-    return CheckVector(
-        file_sha256=str(record["file_sha256"]),
-        seed=seed,
-        height=height,
-        width=width,
-        picture_sha256=str(record["picture_sha256"]),
-        painted_sha256=str(record["painted_sha256"]),
-        stride=stride,
-        values=np.frombuffer(unpacked, np.uint8).reshape(shape),
-    )
+        raise DecodingError(f"it has {len(unpacked)} values where {size} are expected")
+    values = np.frombuffer(unpacked, np.uint8).reshape(rows, columns, 3)
+    return CheckVector(**{**vars(stored), "values": values})
