@@ -5,14 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
+import torch
 from torch import Tensor, nn
 
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, open_bundle
+from nstc.core.decoding import DecodingError
 from nstc.core.errors import BundleError, CorruptBundleError
 from nstc.core.manifest import Architecture, Contract
+from nstc.core.network_shapes import refuse_arguments
 from nstc.models import student, transformer
 from nstc.models.style import StyleStatistics, load_style
 from nstc.models.tensors import load_tensors
+
+MAX_PARAMETERS: Final = 100_000_000
+"""Of a network that a bundle brings. The full-size teachers have 1.7 million."""
 
 
 class StyleNetwork(Protocol):
@@ -79,19 +85,40 @@ def build(architecture: Architecture) -> nn.Module:
         BundleError: this version of nstc knows no such architecture.
         CorruptBundleError: the architecture can't be built with these arguments.
     """
+    _outline(architecture)
+    return _builder(architecture).build(**architecture.arguments)
+
+
+def _builder(architecture: Architecture) -> Builder:
     builder = ARCHITECTURES.get(architecture.name)
     if builder is None:
         raise BundleError(
             f"unknown architecture {architecture.name!r}; "
             f"this nstc knows {', '.join(ARCHITECTURES)}."
         )
+    return builder
+
+
+def _outline(architecture: Architecture) -> nn.Module:
+    """The network without memory for its weights, so that what is too large is refused for free.
+
+    Raises:
+        BundleError: see `build`.
+        CorruptBundleError: see `build`.
+    """
     try:
-        return builder.build(**architecture.arguments)
-    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+        refuse_arguments(architecture.name, architecture.arguments)
+        with torch.device("meta"):
+            outline = _builder(architecture).build(**architecture.arguments)
+        parameters = sum(parameter.numel() for parameter in outline.parameters())
+        if parameters > MAX_PARAMETERS:
+            raise DecodingError(f"{parameters:,} parameters, expected at most {MAX_PARAMETERS:,}")
+    except (DecodingError, TypeError, ValueError, IndexError, RuntimeError) as error:
         raise CorruptBundleError(
             f"the manifest's arguments build no {architecture.name}: {error}. "
             "Copy the bundle again, or upgrade nstc if a newer one wrote it."
         ) from error
+    return outline
 
 
 def load(model: str | Path | Bundle) -> nn.Module:
@@ -104,14 +131,11 @@ def load(model: str | Path | Bundle) -> nn.Module:
         BundleError: and its kinds, if it can't be opened or is damaged.
     """
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
-    network = build(bundle.manifest.architecture)
-    weights = load_tensors(bundle.file(WEIGHTS_FILE))
-    try:
-        network.load_state_dict({key: value.float() for key, value in weights.items()})
-    except RuntimeError as error:
-        raise CorruptBundleError(
-            f"{bundle.path}: the weights do not fit the architecture of the manifest."
-        ) from error
+    architecture = bundle.manifest.architecture
+    expected = {key: value.shape for key, value in _outline(architecture).state_dict().items()}
+    weights = load_tensors(bundle.file(WEIGHTS_FILE), expected)
+    network = _builder(architecture).build(**architecture.arguments)
+    network.load_state_dict({key: value.float() for key, value in weights.items()})
     return network.eval()
 
 

@@ -87,8 +87,6 @@ def learned_ranges(bundle: Bundle) -> dict[str, tuple[float, float]] | None:
         return None
     path = bundle.file(QUANTIZATION_FILE)
     tensors = load_tensors(path)
-    try:
-        found = {name: (float(low), float(high)) for name, (low, high) in tensors.items()}
-    except (TypeError, ValueError) as error:
-        raise CorruptBundleError(f"{path} holds something else than ranges.") from error
-    return found
+    if any(ends.shape != (2,) for ends in tensors.values()):
+        raise CorruptBundleError(f"{path} holds something else than ranges of two numbers.")
+    return {name: (float(low), float(high)) for name, (low, high) in tensors.items()}

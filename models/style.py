@@ -1,5 +1,6 @@
 """What nstc keeps of a painting: its Gram matrices at three sizes, never its pixels."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from nstc.core.decoding import printable
 from nstc.core.errors import CorruptBundleError, OptionError
 from nstc.core.images import Pixels, resize_longer_side
 from nstc.models.functional import gram_matrix
@@ -17,6 +19,11 @@ from nstc.models.vgg import VggFeatures
 
 STYLE_SIZES: Final = (256, 512, 1024)
 """Long sides, in pixels, at which a painting's statistics are taken."""
+
+_CHANNELS: Final = dict(zip(STYLE_LAYERS, (64, 128, 256, 512), strict=True))
+"""Of VGG's features, whose Gram matrices are compared with the style's."""
+
+_SIZE: Final = re.compile(r"[1-9][0-9]{0,4}")
 
 
 @dataclass(frozen=True)
@@ -109,17 +116,35 @@ def load_style(path: Path) -> StyleStatistics:
         CorruptBundleError: the file is not one that `StyleStatistics.packed` filled.
     """
     tensors = load_tensors(path)
-    try:
-        statistics = StyleStatistics.unpacked(tensors)
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise CorruptBundleError(f"{path} holds no style statistics: {error}") from error
-    complete = all(set(layers) == set(STYLE_LAYERS) for layers in statistics.grams.values())
-    if not statistics.grams or not complete:
-        raise CorruptBundleError(
-            f"{path} holds no style statistics: expected a Gram matrix of each of "
-            f"{', '.join(STYLE_LAYERS)}."
-        )
-    return statistics
+    fault = _fault_of(tensors)
+    if fault is not None:
+        raise CorruptBundleError(f"{path} holds no style statistics: {printable(fault)}.")
+    return StyleStatistics.unpacked(tensors)
+
+
+def _fault_of(tensors: Mapping[str, Tensor]) -> str | None:
+    """What `StyleStatistics.packed` would not have written; None if nothing."""
+    sizes = {key.partition(".")[0] for key in tensors}
+    shapes = {
+        f"{size}.{layer}{kind}": (numbers,)
+        for size in sizes
+        for layer, channels in _CHANNELS.items()
+        for kind, numbers in ((".scale", 1), ("", channels * (channels + 1) // 2))
+    }
+    problems = [
+        f"{size:.20} is not a size in pixels" for size in sizes if not _SIZE.fullmatch(size)
+    ]
+    problems += [f"{key:.80} is none of them" for key in tensors if key not in shapes]
+    problems += [
+        f"{key} is of shape {tuple(tensors[key].shape)}, expected {shape}"
+        for key, shape in shapes.items()
+        if key in tensors and tensors[key].shape != shape
+    ]
+    problems += [f"{key:.80} is missing" for key in shapes if key not in tensors]
+    if problems or not tensors:
+        layers = ", ".join(STYLE_LAYERS)
+        return f"expected a Gram matrix of each of {layers}; {'; '.join(problems):.400}"
+    return None
 
 
 def _style_image(painting: Pixels, size: int) -> Pixels:

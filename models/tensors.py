@@ -2,15 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
+from nstc.core.decoding import DecodingError, printable, refuse_irregular
 from nstc.core.errors import CorruptBundleError
 from nstc.core.images import Pixels
+
+MAX_HEADER_BYTES: Final = 4 * 1024 * 1024
+"""Of a safetensors file; a network of 60 layers has some 6 KB."""
+
+_FLOATS: Final = ("F16", "BF16", "F32", "F64")
 
 
 def images_to_tensor(images: Sequence[Pixels]) -> Tensor:
@@ -25,16 +32,68 @@ def tensor_to_images(tensor: Tensor) -> list[Pixels]:
     return list(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
 
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file.
+def load_tensors(
+    path: Path, expected: Mapping[str, Sequence[int]] | None = None
+) -> dict[str, Tensor]:
+    """Floating-point tensors of a safetensors file.
+
+    What is in it is looked at before memory is given to it.
+
+    Args:
+        path: The file.
+        expected: The shape of each tensor of a network; None for any.
 
     Raises:
-        CorruptBundleError: it is missing or not such a file.
+        CorruptBundleError: it is missing, not such a file, or of another network.
     """
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CorruptBundleError(f"{path} can't be read: {error}") from error
+        refuse_unsafe_header(path)
+        with safe_open(path, framework="pt") as stored:
+            names = list(stored.keys())
+            slices = {name: stored.get_slice(name) for name in names}
+            for name, part in slices.items():
+                if part.get_dtype() not in _FLOATS:
+                    raise DecodingError(f"{name:.80} is of {part.get_dtype()}, expected floats")
+            if expected is not None:
+                _refuse_other_shapes({k: v.get_shape() for k, v in slices.items()}, expected)
+            return {name: stored.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, DecodingError) as error:
+        raise CorruptBundleError(f"{path} can't be read: {printable(str(error))}") from error
+
+
+def refuse_unsafe_header(path: Path) -> None:
+    """Refuse a safetensors file whose header is longer than any network's, before it is read.
+
+    Raises:
+        OSError: it is not there or can't be read.
+        DecodingError: it is not a regular file, or has no such header.
+    """
+    refuse_irregular(path.stat())
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+    if not 2 <= length <= min(MAX_HEADER_BYTES, path.stat().st_size - 8):
+        raise DecodingError("it does not begin with the header of a safetensors file")
+
+
+def _refuse_other_shapes(
+    found: Mapping[str, Sequence[int]], expected: Mapping[str, Sequence[int]]
+) -> None:
+    problems = [f"{name} is missing" for name in expected if name not in found]
+    problems += [f"{name:.80} is not one of its weights" for name in found if name not in expected]
+    problems += [
+        f"{name} is {_size(found[name])}, expected {_size(shape)}"
+        for name, shape in expected.items()
+        if name in found and tuple(found[name]) != tuple(shape)
+    ]
+    if problems:
+        others = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise DecodingError(
+            f"the weights do not fit the architecture of the manifest: {problems[0]}{others}"
+        )
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "one number"
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -14,8 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
+from nstc.core.decoding import DecodingError, printable
 from nstc.core.errors import CheckpointError, CorruptBundleError, OptionError
 from nstc.core.files import sha256_of
+from nstc.models.tensors import refuse_unsafe_header
 
 LAYERS: Final[dict[str, int]] = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}
 """Names of the layers losses look at, and their positions in torchvision's `features`."""
@@ -91,9 +93,12 @@ def load_vgg(source: str = "shipped") -> VggFeatures:
             f"no VGG weights at {source}: give shipped, torchvision or a safetensors file."
         )
     try:
+        refuse_unsafe_header(path)
         weights = load_file(path)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is not a safetensors file: {error}") from error
+    except (SafetensorError, DecodingError) as error:
+        raise CheckpointError(
+            f"{path} is not a safetensors file: {printable(str(error))}"
+        ) from error
     return _with_weights(weights, _TORCHVISION_NORMALISATION)
 
 

@@ -123,6 +123,8 @@ def test_an_architecture_of_the_future_is_named():
         ("student", {"width": "8", "inner": [8]}),
         ("student", {"width": -8, "inner": [8]}),
         ("student", {"width": 8, "inner": [8], "depth": 3}),
+        ("student", {"width": 10**9, "inner": [8]}),
+        ("student", {"width": 4096, "inner": [4096] * 64, "block": "plain"}),
         ("transformer", {"down": [8, 8]}),
         ("transformer", {"down": [8, 8, 8], "inner": [None]}),
     ],
@@ -168,13 +170,13 @@ def test_a_bundle_that_is_not_there(tmp_path):
 
 
 def test_the_style_of_a_bundle(save):
-    gram = torch.tensor([[4.0, 2.0], [2.0, 1.0]])  # exact in half precision
-    style = StyleStatistics({256: dict.fromkeys(STYLE_LAYERS, gram)})
+    grams = {name: torch.eye(n) for name, n in zip(STYLE_LAYERS, (64, 128, 256, 512), strict=True)}
+    style = StyleStatistics({256: grams})  # exact in half precision
 
     found = style_of(save(NETWORKS["student"](), style=style))
 
     assert found is not None
-    assert torch.equal(found.at(256)["relu1_2"], gram)
+    assert torch.equal(found.at(256)["relu2_2"], torch.eye(128))
 
 
 def test_a_bundle_without_a_style_has_none(save):

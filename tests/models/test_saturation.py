@@ -69,6 +69,15 @@ def test_ranges_of_another_network_are_refused(tmp_path: Path) -> None:
         load_as_deployed(open_bundle(tmp_path / "strange"))
 
 
+@pytest.mark.parametrize("ends", [torch.zeros(3), torch.zeros(2, 2), torch.tensor(0.0)])
+def test_what_is_not_a_range_of_two_numbers_is_refused(tmp_path: Path, ends: torch.Tensor) -> None:
+    bundle = open_bundle("zoo:udnie")
+    with revised_bundle(bundle, tmp_path / "strange", bundle.manifest) as draft:
+        save_tensors({"input": ends}, draft / QUANTIZATION_FILE)
+    with pytest.raises(CorruptBundleError, match="something else than ranges"):
+        learned_ranges(open_bundle(tmp_path / "strange"))
+
+
 def psnr_db(one: Pixels, other: Pixels) -> float:
     error = np.mean((one.astype(np.float64) - other) ** 2)
     return float(10 * np.log10(255**2 / error))

@@ -62,7 +62,11 @@ def test_values_beyond_half_precision_survive_packing(scale):
     torch.testing.assert_close(unpacked.at(256)["relu1_2"], gram, rtol=1e-3, atol=0)
 
 
-def test_a_style_read_from_its_file_is_the_one_written(statistics, tmp_path):
+def test_a_style_read_from_its_file_is_the_one_written(tmp_path):
+    widths = zip(STYLE_LAYERS, (64, 128, 256, 512), strict=True)  # as VGG's layers are
+    features = {name: torch.rand(1, width, 8, 8) for name, width in widths}
+    grams = {name: gram_matrix(feature)[0] for name, feature in features.items()}
+    statistics = StyleStatistics({256: grams, 512: {n: 512 * g for n, g in grams.items()}})
     save_tensors(statistics.packed(), tmp_path / "style.safetensors")
 
     read = load_style(tmp_path / "style.safetensors")
@@ -80,8 +84,10 @@ def test_a_style_read_from_its_file_is_the_one_written(statistics, tmp_path):
         ({"256.relu1_2": torch.zeros(4), "256.relu1_2.scale": torch.ones(1)}, "shape"),
         ({"big.relu1_2": torch.zeros(3), "big.relu1_2.scale": torch.ones(1)}, "big"),
         ({"256.relu1_2": torch.zeros(3), "256.relu1_2.scale": torch.ones(1)}, "relu4_3"),
+        ({"0.relu1_2": torch.zeros(3)}, "0 is not a size"),
+        ({"256.relu1_2": torch.zeros(2080), "256.relu1_2.scale": torch.ones(5000)}, "scale is of"),
     ],
-    ids=["no style", "no scale", "no triangle", "no size", "a layer is missing"],
+    ids=["no style", "no scale", "no triangle", "no size", "a layer is missing", "0", "scales"],
 )
 def test_a_file_without_a_whole_style_is_damaged(tensors, reason, tmp_path):
     save_file(tensors, tmp_path / "style.safetensors")

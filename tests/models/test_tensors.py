@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -51,3 +53,68 @@ def test_a_missing_or_foreign_file_is_damaged(tmp_path, content):
 
     with pytest.raises(CorruptBundleError, match=r"t\.safetensors can't be read"):
         load_tensors(path)
+
+
+def written(path, header, data=b"\x00" * 16):
+    """A file with a header of our own."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+    return path
+
+
+def tensor(begin, end, dtype="F32", shape=(2,)):
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"a": tensor(0, 8), "b": tensor(4, 12)},
+        {"a": tensor(0, 8), "b": tensor(8, 400, shape=(98,))},
+        {"a": tensor(0, 16, shape=(2**62, 4))},
+        {"a": tensor(0, 16, shape=(-4,))},
+        {"a": tensor(0, 16, shape="4")},
+        {"a": {"dtype": "F32"}},
+        {"a\n\x1b[2J": tensor(0, 16, "I32", (4,))},
+        {"a": tensor(0, 16, dtype="F99")},
+        b'{"a":' * 5000,
+        b"[]",
+        b"\xff\xff",
+    ],
+)
+def test_a_header_that_says_what_can_not_be(header, tmp_path):
+    with pytest.raises(CorruptBundleError, match="can't be read") as caught:
+        load_tensors(written(tmp_path / "w.safetensors", header))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("length", [0, 1, 10**6, 2**63, 2**64 - 1])
+def test_a_header_longer_than_the_file_is_not_given_memory(length, tmp_path):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + b"{}" + b"\x00" * 100)
+    with pytest.raises(CorruptBundleError, match="does not begin with the header"):
+        load_tensors(path)
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("I64", 16), ("U8", 2), ("BOOL", 2)])
+def test_weights_that_are_not_floats(dtype, size, tmp_path):
+    path = written(tmp_path / "w.safetensors", {"a": tensor(0, size, dtype)}, b"\x00" * size)
+    with pytest.raises(CorruptBundleError, match=f"a is of {dtype}, expected floats"):
+        load_tensors(path)
+
+
+@pytest.mark.parametrize(
+    ("expected", "reason"),
+    [
+        ({"a": (2,), "b": (2,)}, "b is missing"),
+        ({"b": (2,)}, "b is missing, and 1 more"),
+        ({}, "a is not one of its weights"),
+        ({"a": (1, 2)}, "a is 2, expected 1x2"),
+        ({"a": ()}, "a is 2, expected one number"),
+    ],
+)
+def test_tensors_of_another_network(expected, reason, tmp_path):
+    save_tensors({"a": torch.zeros(2)}, tmp_path / "w.safetensors")
+    assert load_tensors(tmp_path / "w.safetensors", {"a": (2,)}).keys() == {"a"}
+    with pytest.raises(CorruptBundleError, match=f"do not fit the architecture.*: {reason}"):
+        load_tensors(tmp_path / "w.safetensors", expected)
