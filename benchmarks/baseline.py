@@ -13,6 +13,7 @@ from nstc.benchmarks.result import BenchProtocol, BenchResult, Row
 from nstc.benchmarks.statistics import Interval, undisturbed
 from nstc.benchmarks.subjects import find_subject
 from nstc.benchmarks.verdicts import RowKey
+from nstc.core.decoding import Count, Name
 from nstc.core.errors import OptionError
 from nstc.core.manifest import PhotoRecord
 from nstc.core.version import VERSION
@@ -37,9 +38,9 @@ class KnownModel:
         sha256: `Subject.identity` when it was measured.
     """
 
-    place: str
-    name: str
-    sha256: str
+    place: Name
+    name: Name
+    sha256: Name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +56,12 @@ class BaselineProtocol:
         vgg: Hash of the feature network's weights; None if quality was not judged.
     """
 
-    id: str
-    rounds: int
-    size: int
-    seed: int
+    id: Name
+    rounds: Count
+    size: Count
+    seed: Count
     photos: PhotoRecord
-    vgg: str | None
+    vgg: Name | None
 
     @staticmethod
     def of(protocol: BenchProtocol) -> "BaselineProtocol":
@@ -85,9 +86,9 @@ class BaselineQuality:
         style_source: "painting" or "outputs".
     """
 
-    metrics: Mapping[str, float]
+    metrics: Mapping[Name, float]
     teacher: KnownModel | None
-    style_source: str
+    style_source: Name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,7 @@ class BaselineRow:
     """
 
     key: RowKey
-    facts: Mapping[str, int]
+    facts: Mapping[Name, Count]
     quality: BaselineQuality | None
 
 
@@ -120,12 +121,12 @@ class BaselineTime:
     """
 
     key: RowKey
-    machine_class: str
-    protocol: str
-    rounds: int
+    machine_class: Name
+    protocol: Name
+    rounds: Count
     speedup: Interval
     latency_ms: float
-    cpu: str
+    cpu: Name
 
     @property
     def reference_ms(self) -> float:
@@ -144,10 +145,10 @@ class LogEntry:
         machine_class: Where the numbers were taken.
     """
 
-    date: str
-    reason: str
-    nstc: str
-    machine_class: str
+    date: Name
+    reason: Name
+    nstc: Name
+    machine_class: Name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,10 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final
 
 from nstc.benchmarks.baseline import (
     Baseline,
@@ -17,19 +18,30 @@ from nstc.benchmarks.baseline import (
     KnownModel,
     LogEntry,
 )
-from nstc.benchmarks.statistics import Interval
 from nstc.benchmarks.verdicts import RowKey
+from nstc.core.decoding import DecodingError, as_readable, decode, parse_json, read_file
 from nstc.core.errors import BaselineError, BaselineSchemaError, CorruptBaselineError, OutputError
 from nstc.core.files import atomic_file
-from nstc.core.manifest import PhotoRecord
 from nstc.core.version import VERSION
 
 VERSION_READ: Final = 1
 SCHEMA: Final = f"nstc.baseline/{VERSION_READ}"
 
-_SCHEMA_NAME: Final = re.compile(r"nstc\.baseline/(\d+)")
+_SCHEMA_NAME: Final = re.compile(r"nstc\.baseline/(\d{1,6})")
 
-T = TypeVar("T")
+_KEY: Final = tuple(field.name for field in dataclasses.fields(RowKey))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Content:
+    """What a file holds besides its schema: a `Baseline` without its folder."""
+
+    protocol: BaselineProtocol
+    reference: KnownModel
+    models: tuple[KnownModel, ...]
+    rows: tuple[BaselineRow, ...]
+    times: tuple[BaselineTime, ...]
+    log: tuple[LogEntry, ...]
 
 
 def load_baseline(path: Path) -> Baseline:
@@ -38,11 +50,10 @@ def load_baseline(path: Path) -> Baseline:
     Raises:
         BaselineError: it is not there or can't be read.
         BaselineSchemaError: another nstc wrote it in another form.
-        CorruptBaselineError: it is no baseline, or lacks what every baseline has.
+        CorruptBaselineError: it is not a baseline, or lacks what every baseline has.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text, parse_constant=_refuse)
+        content = parse_json(read_file(path), one_line_texts=True)
     except FileNotFoundError as error:
         raise BaselineError(
             f"no baseline at {path}: make it with  nstc bench BUNDLE... --against REFERENCE "
@@ -50,15 +61,14 @@ def load_baseline(path: Path) -> Baseline:
         ) from error
     except OSError as error:
         raise BaselineError(f"cannot read the baseline {path}: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise CorruptBaselineError(f"{path} is no baseline: it is not JSON ({error}).") from error
+    except DecodingError as error:
+        raise CorruptBaselineError(f"{path} is not a baseline: {error}.") from error
     _check_schema(content, path)
     try:
         return _decode(content, path.parent)
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+    except ValueError as error:
         raise CorruptBaselineError(
-            f"{path} is damaged ({what}): restore it from version control, or make it anew with "
+            f"{path} is damaged ({error}): restore it from version control, or make it anew with "
             "nstc bench --save-baseline."
         ) from error
 
@@ -84,7 +94,7 @@ def save_baseline(baseline: Baseline, path: Path) -> None:
     """
     with atomic_file(path) as draft:
         draft.write_text(
-            json.dumps(_encode(baseline), indent=1, allow_nan=False, ensure_ascii=False) + "\n",
+            json.dumps(as_readable(_encode(baseline)), indent=1, ensure_ascii=False) + "\n",
             encoding="utf-8",
         )
 
@@ -94,7 +104,7 @@ def _check_schema(content: Any, path: Path) -> None:
     match = _SCHEMA_NAME.fullmatch(found) if isinstance(found, str) else None
     if match is None:
         raise CorruptBaselineError(
-            f"{path} is no baseline: its schema is {found!r}, not {SCHEMA}. Make one with "
+            f"{path} is not a baseline: its schema is {found!r}, not {SCHEMA}. Make one with "
             "nstc bench --save-baseline."
         )
     version = int(match[1])
@@ -148,141 +158,39 @@ def _encode_quality(quality: BaselineQuality | None) -> dict[str, Any] | None:
 
 
 def _decode(content: Mapping[str, Any], folder: Path) -> Baseline:
-    baseline = Baseline(
-        folder=folder,
-        protocol=_protocol(content["protocol"]),
-        reference=_model(content["reference"]),
-        models=_all(content["models"], _model),
-        rows=_all(content["rows"], _row),
-        times=_all(content["times"], _time),
-        log=_all(content["log"], _log_entry),
-    )
-    keys = [row.key for row in baseline.rows]
-    places = [model.place for model in baseline.models]
+    decoded = decode(_nested(content), _Content, known_keys_only=False)
+    keys = [row.key for row in decoded.rows]
+    places = [model.place for model in decoded.models]
     if not keys:
         raise ValueError("it has no rows")
     if len(set(keys)) < len(keys) or len(set(places)) < len(places):
         raise ValueError("it has a row or a model twice")
     if {key.model for key in keys} != set(places):
         raise ValueError("its rows and its models are not of the same names")
-    return baseline
+    for time in decoded.times:
+        if not 0 < time.speedup.low <= time.speedup.median <= time.speedup.high < math.inf:
+            raise ValueError(f"no interval of speed-ups: {time.speedup}")
+    return Baseline(folder=folder, **vars(decoded))
 
 
-def _protocol(content: Mapping[str, Any]) -> BaselineProtocol:
-    photos = content["photos"]
-    return BaselineProtocol(
-        id=_text(content, "id"),
-        rounds=_count(content, "rounds"),
-        size=_count(content, "size"),
-        seed=_count(content, "seed"),
-        photos=PhotoRecord(
-            count=_count(photos, "count"),
-            sets=tuple(str(name) for name in photos["sets"]),
-            list_sha256=_text(photos, "list_sha256"),
-        ),
-        vgg=None if content["vgg"] is None else _text(content, "vgg"),
-    )
+def _nested(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content as the dataclasses are: rows and times with a key, metrics that are numbers."""
+    nested = {**content}
+    for name in ("rows", "times"):
+        if isinstance(content.get(name), list):
+            nested[name] = [_with_key(own) for own in content[name]]
+    return nested
 
 
-def _model(content: Mapping[str, Any]) -> KnownModel:
-    return KnownModel(
-        place=_text(content, "place"),
-        name=_text(content, "name"),
-        sha256=_text(content, "sha256"),
-    )
-
-
-def _key(content: Mapping[str, Any]) -> RowKey:
-    return RowKey(
-        model=_text(content, "model"),
-        artifact=_text(content, "artifact"),
-        target=_text(content, "target"),
-        size=_count(content, "size"),
-    )
-
-
-def _row(content: Mapping[str, Any]) -> BaselineRow:
-    facts = content["facts"]
-    quality = content["quality"]
-    return BaselineRow(
-        key=_key(content),
-        facts={str(name): _count(facts, name) for name in facts},
-        quality=None if quality is None else _quality(quality),
-    )
-
-
-def _quality(content: Mapping[str, Any]) -> BaselineQuality:
-    teacher = content["teacher"]
-    return BaselineQuality(
-        metrics={str(name): _metric(value) for name, value in content["metrics"].items()},
-        teacher=None if teacher is None else _model(teacher),
-        style_source=_text(content, "style_source"),
-    )
-
-
-def _time(content: Mapping[str, Any]) -> BaselineTime:
-    speedup = content["speedup"]
-    interval = Interval(
-        median=_number(speedup, "median"),
-        low=_number(speedup, "low"),
-        high=_number(speedup, "high"),
-    )
-    if not 0 < interval.low <= interval.median <= interval.high < math.inf:
-        raise ValueError(f"no interval of speed-ups: {speedup}")
-    return BaselineTime(
-        key=_key(content),
-        machine_class=_text(content, "machine_class"),
-        protocol=_text(content, "protocol"),
-        rounds=_count(content, "rounds"),
-        speedup=interval,
-        latency_ms=_number(content, "latency_ms"),
-        cpu=_text(content, "cpu"),
-    )
-
-
-def _log_entry(content: Mapping[str, Any]) -> LogEntry:
-    return LogEntry(
-        date=_text(content, "date"),
-        reason=_text(content, "reason"),
-        nstc=_text(content, "nstc"),
-        machine_class=_text(content, "machine_class"),
-    )
-
-
-def _all(content: Any, decode: Callable[[Mapping[str, Any]], T]) -> tuple[T, ...]:
-    if not isinstance(content, list):
-        raise TypeError(f"expected a list, not {content!r}")
-    return tuple(decode(item) for item in content)
-
-
-def _text(content: Mapping[str, Any], key: str) -> str:
-    value = content[key]
-    if not isinstance(value, str) or not value:
-        raise TypeError(f"{key} is {value!r}, not text")
-    return value
-
-
-def _count(content: Mapping[str, Any], key: str) -> int:
-    value = content[key]
-    if type(value) is not int or value < 0:
-        raise TypeError(f"{key} is {value!r}, not a whole number")
-    return value
-
-
-def _number(content: Mapping[str, Any], key: str) -> float:
-    value = content[key]
-    if type(value) not in (int, float):
-        raise TypeError(f"{key} is {value!r}, not a number")
-    return float(value)
-
-
-def _metric(value: Any) -> float:
-    if value in ("inf", "-inf", "nan"):
-        return float(value)
-    if type(value) not in (int, float):
-        raise TypeError(f"a metric is {value!r}, not a number")
-    return float(value)
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON number")
+def _with_key(own: Any) -> Any:
+    if not isinstance(own, dict):
+        return own
+    quality = own.get("quality")
+    if isinstance(quality, dict) and isinstance(quality.get("metrics"), dict):
+        words = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+        metrics = {
+            name: words.get(value, value) if isinstance(value, str) else value
+            for name, value in quality["metrics"].items()
+        }
+        own = {**own, "quality": {**quality, "metrics": metrics}}
+    return {**own, "key": {name: own[name] for name in _KEY if name in own}}

@@ -15,6 +15,7 @@ from nstc.benchmarks.speed_change import (
     rounds_to_settle,
 )
 from nstc.benchmarks.tolerances import Tolerance
+from nstc.core.decoding import Count, Name
 
 
 class Verdict(StrEnum):
@@ -66,10 +67,10 @@ class RowKey:
         size: Side of the pictures in pixels.
     """
 
-    model: str
-    artifact: str
-    target: str
-    size: int
+    model: Name
+    artifact: Name
+    target: Name
+    size: Count
 
     def __str__(self) -> str:
         """One line, such as "zoo:starry-night int8.onnx cpu:2 512px"."""

@@ -1,6 +1,5 @@
 """Results of `nstc bench --json`, read from files that anyone may have written."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, Final
 
 from nstc.benchmarks.report.places import Place
 from nstc.benchmarks.schemas import MIGRATIONS, SCHEMA, migrated
+from nstc.core.decoding import DecodingError, parse_json, read_file
 from nstc.core.errors import OptionError
 
 SCHEMAS: Final = (*MIGRATIONS, SCHEMA)
@@ -130,7 +130,7 @@ def read_results(path: Path) -> Run:
     as those that reverse the direction of text, are replaced.
 
     Raises:
-        OptionError: there is no such file, it is no JSON, or not of a schema that can be read; the
+        OptionError: there is no such file, it is not JSON, or not of a schema that can be read; the
             message says which key is wrong.
     """
     top = Place(_shown(_json(path)), path)
@@ -176,20 +176,21 @@ def flattened(
 
 
 def _json(path: Path) -> Any:
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise OptionError(f"{path} {what}: give a file that nstc bench --json wrote.")
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise OptionError(
-                f"{path} has more than {MAX_BYTES // 2**20} MB: it is no result of nstc bench."
-            )
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+        return parse_json(read_file(path, MAX_BYTES), lenient=True)
+    except FileNotFoundError as error:
+        raise OptionError(
+            f"{path} does not exist: give a file that nstc bench --json wrote."
+        ) from error
+    except IsADirectoryError as error:
+        raise OptionError(
+            f"{path} is a folder: give a file that nstc bench --json wrote."
+        ) from error
     except OSError as error:
         raise OptionError(f"{path} can't be read: {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:
+    except DecodingError as error:
         raise OptionError(
-            f"{path} is no JSON, or half of one ({error}): write it anew with nstc bench --json."
+            f"{path} can't be read: {error}. Give a file that nstc bench --json wrote."
         ) from error
 
 

@@ -1,5 +1,6 @@
 import json
 import math
+import os
 import shutil
 
 import pytest
@@ -270,3 +271,33 @@ def test_the_same_numbers_give_the_same_text(result, tmp_path):
         made = from_result(result(), tmp_path, date="2026-01-02")
         save_baseline(made, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('{"schema": 1, "schema": 2}', "the key 'schema' stands twice"),
+        ('{"schema": "nstc.baseline/' + "9" * 5000 + '"}', "its schema is"),
+        (f'{{"schema": "{SCHEMA}", "x": "\\u0000"}}', "control characters"),
+        (f'{{"schema": "{SCHEMA}", "x": {"1" * 40}}}', "more than 64 bits"),
+    ],
+)
+def test_values_that_no_baseline_has(tmp_path, text, what):
+    path = tmp_path / "baseline.json"
+    path.write_text(text)
+    with pytest.raises(CorruptBaselineError, match=what):
+        load_baseline(path)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "baseline.json")
+    with pytest.raises(CorruptBaselineError, match="it is a pipe, not a file"):
+        load_baseline(tmp_path / "baseline.json")
+
+
+def test_what_is_wrong_in_a_row_is_named_with_its_place(saved):
+    content = json.loads(saved.read_text())
+    content["rows"][1]["facts"]["bytes"] = -1
+    saved.write_text(json.dumps(content))
+    with pytest.raises(CorruptBaselineError, match=r"\(rows\[1\].facts.bytes is -1: expected"):
+        load_baseline(saved)

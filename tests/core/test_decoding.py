@@ -119,7 +119,7 @@ def test_json_as_it_should_be() -> None:
         True,
     ]
     assert parse_json("[" * MAX_DEPTH + "]" * MAX_DEPTH)
-    assert parse_json("[NaN]", constants_as_null=True) == [None]
+    assert parse_json("[NaN]", lenient=True) == [None]
 
 
 def test_a_text_of_more_than_a_line_where_none_may_be() -> None:

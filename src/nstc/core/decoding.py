@@ -27,6 +27,9 @@ MAX_VALUES: Final = 2_000_000
 MAX_TEXT: Final = 4096
 """Characters of a name or a path."""
 
+MAX_LINE: Final = 256 * 1024
+"""Characters of a text in one line, bytes in base 64 among them."""
+
 _UNPRINTABLE: Final = re.compile(
     "["
     "\x00-\x1f\x7f-\x9f"  # control characters, among them what terminals obey
@@ -129,34 +132,34 @@ def read_file(path: Path, limit: int = MAX_BYTES, *, follow_links: bool = True) 
     return content
 
 
-def parse_json(
-    content: bytes | str, *, one_line_texts: bool = False, constants_as_null: bool = False
-) -> Any:
+def parse_json(content: bytes | str, *, one_line_texts: bool = False, lenient: bool = False) -> Any:
     """JSON of bounded depth and size, with each key of an object once and numbers that are finite.
 
     Args:
         content: UTF-8.
         one_line_texts: Whether texts with control characters or line ends are refused.
-        constants_as_null: Whether NaN and Infinity, which are not JSON, stand for null.
+        lenient: Whether values are left to the reader: texts of any characters, numbers of any
+            size, and null for NaN and Infinity, which are not JSON.
 
     Raises:
         DecodingError: it is something else.
     """
     text = _text(content)
     _refuse_excess(text)
-    constant: Callable[[str], None] = (lambda _: None) if constants_as_null else _refuse_constant
+    constant: Callable[[str], None] = (lambda _: None) if lenient else _refuse_constant
     try:
         parsed = json.loads(text, object_pairs_hook=_unique, parse_constant=constant)
     except DecodingError:
         raise
     except ValueError as error:
         raise DecodingError(f"it is not JSON ({error})") from error
-    _refuse_extremes(parsed, finite=True, one_line=one_line_texts)
+    if not lenient:
+        _refuse_extremes(parsed, finite=True, one_line=one_line_texts)
     return parsed
 
 
 def parse_toml(content: bytes | str) -> dict[str, Any]:
-    """TOML of bounded depth, with integers of bounded length.
+    """TOML of bounded depth, with integers of bounded length and texts of one line.
 
     Args:
         content: UTF-8.
@@ -172,7 +175,7 @@ def parse_toml(content: bytes | str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError too
         reason = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
         raise DecodingError(f"it is not valid TOML: {reason}") from error
-    _refuse_extremes(parsed, finite=False)
+    _refuse_extremes(parsed, finite=False, one_line=True)
     return parsed
 
 
@@ -199,6 +202,22 @@ def decode(content: Any, kind: type[T], *, known_keys_only: bool = True) -> T:
 def printable(text: str) -> str:
     """The same as a `Text` in one line: what is not printable replaced, what is too long cut."""
     return _UNPRINTABLE.sub("\ufffd", text)[:MAX_TEXT]
+
+
+def as_readable(value: Any) -> Any:
+    """Plain values as `parse_json` takes them: names come from files that are called anything.
+
+    Texts as `printable` gives them, and null for numbers that JSON has no word for.
+    """
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {key: as_readable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_readable(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def refuse_other_than_sha256(text: str) -> None:
@@ -249,6 +268,8 @@ def _refuse_extremes(parsed: Any, *, finite: bool, one_line: bool = False) -> No
             _refuse_half_characters(value)
             if one_line and _UNPRINTABLE.search(value):
                 raise DecodingError(f"it holds a text with control characters: {value!r:.60}")
+            if one_line and len(value) > MAX_LINE:
+                raise DecodingError(f"it holds a text of more than {MAX_LINE} characters")
         elif isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
             raise DecodingError("it holds a whole number of more than 64 bits")
         elif finite and isinstance(value, float) and not math.isfinite(value):

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ from nstc.core.decoding import (
     Name,
     Sha256,
     Text,
+    as_readable,
     decode,
     parse_json,
     printable,
@@ -230,7 +230,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """As text, with a seal over the content so that a changed byte is noticed."""
-        content = json.loads(json.dumps(_readable(asdict(self))))
+        content = json.loads(json.dumps(as_readable(asdict(self))))
         return json.dumps({**content, "seal": _seal(content)}, indent=1, sort_keys=True) + "\n"
 
     @staticmethod
@@ -272,16 +272,3 @@ def _refuse_newer(version: Any, where: str) -> None:
 def _seal(content: Mapping[str, Any]) -> str:
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _readable(value: Any) -> Any:
-    """Plain values as `from_json` takes them: names come from files that are called anything."""
-    if isinstance(value, str):
-        return printable(value)
-    if isinstance(value, dict):
-        return {key: _readable(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_readable(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None  # JSON has no word for infinity
-    return value
