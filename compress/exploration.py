@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +24,12 @@ from nstc.compress.quantization import quantize
 from nstc.compress.stages import Stages
 from nstc.compress.teachers import open_teacher
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
+from nstc.core.decoding import DecodingError, decode, parse_json, parse_toml, read_file
 from nstc.core.errors import DivergedError, ExportMismatchError, RecipeError
 from nstc.core.files import atomic_file
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
-from nstc.core.recipe import Recipe, recipe_from
+from nstc.core.recipe import MAX_RECIPE_BYTES, Recipe, recipe_from
 
 COMPARISONS: Final = ("shapes", "settings")
 
@@ -84,8 +84,8 @@ def load_plan(path: Path, **budget: int | None) -> Plan:
         OptionError: a value is out of range.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        content = parse_toml(read_file(path, MAX_RECIPE_BYTES))
+    except (OSError, DecodingError) as error:
         raise RecipeError(f"can't read the plan {path}: {error}. Give a TOML file.") from error
     compare = content.pop("compare", COMPARISONS[0])
     init = content.pop("init", None)
@@ -97,7 +97,8 @@ def load_plan(path: Path, **budget: int | None) -> Plan:
     recipe_from(content, str(path))  # what all share is refused without a variant's name
     given = {key: value for key, value in budget.items() if value is not None}
     shared = {**content, "distill": {**content.get("distill", {}), **given}}
-    names = [table.get("name") for table in tables] if isinstance(tables, list) else []
+    named = isinstance(tables, list) and all(isinstance(table, dict) for table in tables)
+    names = [table.get("name") for table in tables] if named else []
     good = [name for name in names if isinstance(name, str) and _NAME.fullmatch(name)]
     if not names or len({name.replace(" ", "-").lower() for name in good}) < len(names):
         raise RecipeError(
@@ -246,6 +247,14 @@ class _Asked:
         return row
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """What is kept of a variant that was measured."""
+
+    inputs: str
+    row: Mapping[str, Any]
+
+
 def _variant(table: Mapping[str, Any], shared: Mapping[str, Any], path: Path) -> Variant:
     changes = {key: value for key, value in table.items() if key != "name"}
     content = {**shared, "distill": {**shared["distill"], **changes}}
@@ -258,11 +267,10 @@ def _row_of(file: Path, inputs: str) -> Mapping[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        row: Mapping[str, Any] | None = content["row"] if content["inputs"] == inputs else None
-    except (ValueError, KeyError, TypeError):
+        kept = decode(parse_json(read_file(file), lenient=True), _Kept)
+    except (OSError, DecodingError):
         return None  # half written by hand: it is measured again
-    return row
+    return kept.row if kept.inputs == inputs else None
 
 
 def _budget(plan: Plan, photos: PhotoSet, judged: PhotoSet) -> str:

@@ -6,7 +6,6 @@ judged.
 """
 
 import dataclasses
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,12 @@ from nstc.compress.pruning import prune, teacher_of
 from nstc.compress.stages import Stages
 from nstc.compress.style_sources import style_brought_by
 from nstc.core.bundle import Bundle, open_bundle
+from nstc.core.decoding import DecodingError, parse_toml, read_file
 from nstc.core.errors import OptionError, RecipeError
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
-from nstc.core.recipe import Recipe, recipe_from
+from nstc.core.recipe import MAX_RECIPE_BYTES, Recipe, recipe_from
 from nstc.models.architectures import load
 from nstc.models.complexity import count_macs
 from nstc.models.vgg import load_vgg
@@ -73,8 +73,8 @@ def load_plan(path: Path) -> Plan:
         OptionError: a value is out of range.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        content = parse_toml(read_file(path, MAX_RECIPE_BYTES))
+    except (OSError, DecodingError) as error:
         raise RecipeError(f"can't read the plan {path}: {error}. Give a TOML file.") from error
     models, importances = content.pop("models", None), content.pop("importances", None)
     for name, words in (("models", models), ("importances", importances)):

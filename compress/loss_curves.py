@@ -1,6 +1,5 @@
 """The losses of a training as a picture and as a few numbers."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +8,12 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from nstc.core.decoding import DecodingError, decode, parse_json, read_file
+from nstc.core.errors import CorruptBundleError
 from nstc.core.images import Pixels
+
+MAX_BYTES: Final = 1024**3
+"""Of a loss file; a million steps have some 150 MB."""
 
 _WIDTH, _HEIGHT = 900, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 110, 24, 44
@@ -23,8 +27,29 @@ Losses = Sequence[Mapping[str, float]]
 
 
 def read_losses(path: Path) -> Losses:
-    """The lines of a loss file that `nstc.compress.optimisation.optimise` wrote."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """The lines of a loss file that `nstc.compress.optimisation.optimise` wrote.
+
+    Raises:
+        CorruptBundleError: it is not such a file.
+    """
+    try:
+        return [read_line(line) for line in read_file(path, MAX_BYTES).splitlines()]
+    except (OSError, DecodingError) as error:
+        raise CorruptBundleError(
+            f"{path} can't be read: {error}. Run again without --resume to start afresh."
+        ) from error
+
+
+def read_line(line: bytes) -> Mapping[str, float]:
+    """A step and its terms by name.
+
+    Raises:
+        DecodingError: the line is something else, such as half of one.
+    """
+    losses = decode(parse_json(line), dict[str, float])
+    if "step" not in losses:
+        raise DecodingError("a line has no step")
+    return losses
 
 
 def last_losses(losses: Losses) -> dict[str, float]:

@@ -21,9 +21,11 @@ from nstc.compress.checkpoint import (
     save_checkpoint,
 )
 from nstc.compress.clipping import GradientClipper
+from nstc.compress.loss_curves import read_line
 from nstc.compress.optimisers import Method, Optimiser
 from nstc.compress.processes import Processes, alone
 from nstc.core.bundle import refuse_unwritable_bundle
+from nstc.core.decoding import DecodingError
 from nstc.core.errors import DivergedError, Interrupted, OutputError
 from nstc.core.files import atomic_file, reported_as_output_error
 from nstc.core.progress import Progress, Silent
@@ -277,7 +279,7 @@ def _loss_log(
         return
     path = folder / LOSSES_FILE
     with atomic_file(path) as draft:
-        draft.write_text("".join(_lines_of_steps_before(done, path)), encoding="utf-8")
+        draft.write_bytes(b"".join(_lines_of_steps_before(done, path)))
 
     def write(step: int, losses: Mapping[str, float]) -> None:
         rounded = {name: round(value, 5) for name, value in losses.items()}
@@ -289,17 +291,18 @@ def _loss_log(
         yield write
 
 
-def _lines_of_steps_before(done: int, path: Path) -> list[str]:
+def _lines_of_steps_before(done: int, path: Path) -> list[bytes]:
     """Lines of the steps that are not made again; a killed run logs more than it checkpoints."""
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    with reported_as_output_error(path):
+        lines = path.read_bytes().splitlines(keepends=True)
     numbered = ((_step_of(line), line) for line in lines)
     return [line for step, line in numbered if step is not None and step < done]
 
 
-def _step_of(line: str) -> int | None:
+def _step_of(line: bytes) -> int | None:
     try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+        return int(read_line(line)["step"])
+    except DecodingError:
         return None  # the line that was being written when the run was killed

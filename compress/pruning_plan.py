@@ -5,8 +5,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+from msgspec import Meta
 from torch import nn
 
 from nstc.compress.block_dropping import Blocks
@@ -30,6 +31,7 @@ from nstc.compress.width_search import (
     widest_within,
 )
 from nstc.core.amounts import parse_latency, parse_macs
+from nstc.core.decoding import Count, DecodingError, decode, parse_json, read_file
 from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file
 from nstc.core.prune_recipe import AUTO, PruneRecipe
@@ -55,8 +57,8 @@ class Plan:
         findings: Times in milliseconds and the like, for the model's history.
     """
 
-    dropped: tuple[int, ...]
-    round_to: int
+    dropped: tuple[Count, ...]
+    round_to: Annotated[int, Meta(ge=1, le=4096)]
     widths: Widths
     findings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -75,11 +77,11 @@ class Plan:
         if not path.is_file():
             return None
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content.pop("identity") != identity:
+            content = parse_json(read_file(path))
+            if not isinstance(content, dict) or content.pop("identity", None) != identity:
                 return None
-            return Plan(**{**content, "dropped": tuple(content["dropped"])})
-        except (ValueError, KeyError, TypeError):
+            return decode(content, Plan)
+        except (OSError, DecodingError):
             return None  # half written by hand: it is made again
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nstc.core.bundle import Bundle, open_bundle
+from nstc.core.decoding import DecodingError, decode, parse_json, read_file
 from nstc.core.drafts import discard, remove_abandoned
 from nstc.core.errors import BundleError, OutputError
 from nstc.core.files import atomic_file, reported_as_output_error
@@ -69,11 +70,10 @@ class Stages:
                 )
             return {}
         try:
-            state: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return decode(parse_json(read_file(path)), dict[str, str])
+        except (OSError, DecodingError):
             self._progress.note(f"{path} can't be read: all stages are done again")
             return {}
-        return state
 
 
 def finished(path: Path) -> Bundle | None:

@@ -5,6 +5,7 @@ from typing import Final
 
 from nstc.benchmarks.flicker import flicker
 from nstc.compress.teacher_outputs import TeacherOutputs, damaged
+from nstc.core.decoding import DecodingError, decode, parse_json, read_file
 from nstc.core.files import atomic_file
 
 _LEAST_FLICKER: Final = 0.002
@@ -47,6 +48,6 @@ class TeacherFlicker:
         """
         file = self._pairs.file(index, ".flicker.json")
         try:
-            return max(float(json.loads(file.read_text(encoding="utf-8"))), _LEAST_FLICKER)
-        except (OSError, ValueError, TypeError) as error:
+            return max(decode(parse_json(read_file(file)), float), _LEAST_FLICKER)
+        except (OSError, DecodingError) as error:
             raise damaged(file) from error

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -288,7 +289,7 @@ def test_a_file_that_is_no_toml(content, tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_bytes(content)
 
-    with pytest.raises(RecipeError, match=r"recipe\.toml is not valid TOML"):
+    with pytest.raises(RecipeError, match=r"recipe\.toml: it is not valid TOML"):
         load_recipe(path)
 
 
@@ -346,3 +347,30 @@ def test_in_toml_a_flag_is_true_or_false_and_no_number(toml):
     assert load_recipe(toml("[bench]\nmemory = true")).bench.memory is True
     with pytest.raises(RecipeError, match=r"bench\.memory is 1, expected true or false"):
         load_recipe(toml("[bench]\nmemory = 1"))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a = " + "[" * 50_000, "nests too deeply"),
+        (".".join(["a"] * 50_000) + " = 1", "very many dots"),
+        ("[distill]\nsteps = 0x" + "f" * 9000, "more than 64 bits"),
+        ('[distill]\nstudent = "a\\u001b[2J"', "control characters"),
+        ("\ufeff[distill]\nsteps = 1", "byte order mark"),
+        ("#" * 2_000_000, "it has 2 MB, expected at most 1"),
+        ("\n".join(f"k{i} = 1" for i in range(30_000)), "and 29980 unknown keys more"),
+    ],
+    ids=["nested", "dots", "digits", "control", "mark", "large", "keys"],
+)
+def test_a_hostile_recipe_is_refused_in_a_line(tmp_path, text, reason):
+    (tmp_path / "recipe.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(RecipeError, match=reason) as caught:
+        load_recipe(tmp_path / "recipe.toml")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 3000
+
+
+def test_a_recipe_that_is_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "recipe.toml")
+    with pytest.raises(RecipeError, match="it is a pipe, not a file"):
+        load_recipe(tmp_path / "recipe.toml")

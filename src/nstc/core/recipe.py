@@ -2,12 +2,12 @@
 
 import dataclasses
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar, get_type_hints
 
+from nstc.core.decoding import DecodingError, parse_toml, read_file
 from nstc.core.errors import OptionError, RecipeError
 from nstc.core.prune_recipe import PruneRecipe as PruneRecipe
 from nstc.core.quantize_recipe import QuantizeRecipe as QuantizeRecipe
@@ -27,6 +27,11 @@ from nstc.core.settings import (
 )
 
 R = TypeVar("R")
+
+MAX_RECIPE_BYTES: Final = 1024 * 1024
+
+_MOST_UNKNOWN: Final = 20
+_KEY_SHOWN: Final = 60
 
 _TYPES: Final[dict[Any, tuple[tuple[type, ...], str]]] = {
     int: ((int,), "a whole number"),
@@ -295,17 +300,13 @@ def load_recipe(path: Path | None) -> Recipe:
     if path is None:
         return Recipe()
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = parse_toml(read_file(path, MAX_RECIPE_BYTES))
     except OSError as error:
         raise RecipeError(
             f"can't read the recipe {path}: {error.strerror}. Give a TOML file."
         ) from error
-    except UnicodeDecodeError as error:
-        raise RecipeError(
-            f"can't read the recipe {path}: it is no text. Give a TOML file."
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path} is not valid TOML: {error}") from error
+    except DecodingError as error:
+        raise RecipeError(f"can't read the recipe {path}: {error}. Give a TOML file.") from error
     return recipe_from(content, str(path))
 
 
@@ -356,10 +357,13 @@ def _names(kind: type) -> tuple[str, ...]:
 
 def _unknown_keys(table: Mapping[str, Any], known: tuple[str, ...], prefix: str) -> list[str]:
     problems = []
-    for key in table:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-            problems.append(f"unknown key {prefix}{key}, the nearest is {prefix}{near[0]}")
+    unknown = [key for key in table if key not in known]
+    for key in unknown[:_MOST_UNKNOWN]:
+        key = key[:_KEY_SHOWN]
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+        problems.append(f"unknown key {prefix}{key}, the nearest is {prefix}{near[0]}")
+    if len(unknown) > _MOST_UNKNOWN:
+        problems.append(f"and {len(unknown) - _MOST_UNKNOWN} unknown keys more")
     return problems
 
 
@@ -371,7 +375,7 @@ def _wrong_types(table: Mapping[str, Any], kind: type, prefix: str) -> list[str]
         value = table[name]
         wanted, expected = _TYPES[hint]
         if isinstance(value, bool) != (hint is bool) or not isinstance(value, wanted):
-            problems.append(f"{prefix}{name} is {value!r}, expected {expected}")
+            problems.append(f"{prefix}{name} is {value!r:.80}, expected {expected}")
     return problems
 
 
