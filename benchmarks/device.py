@@ -25,6 +25,7 @@ from nstc.core.bundle import open_bundle
 from nstc.core.errors import NstcError
 from nstc.core.images import Picture, Pixels, read_picture, write_picture
 from nstc.core.photos import sample_photos
+from nstc.core.terminal import plain_console
 from nstc.runtime.artifact_cache import find_artifact
 from nstc.runtime.bounded import Plan, bounded_painter
 from nstc.runtime.session import open_session
@@ -224,7 +225,6 @@ def _resized(path: Path, size: tuple[int, int]) -> Pixels:
 
 def main() -> int:
     """Print the rows; 1 if one is over its limit or could not be measured."""
-    from rich.console import Console
     from rich.table import Table
 
     parser = argparse.ArgumentParser(prog="python -m nstc.benchmarks.device", description=__doc__)
@@ -241,7 +241,7 @@ def main() -> int:
         for row in rows:
             value = "-" if row.value is None else f"{row.value:.3g} {row.unit}"
             table.add_row(row.fact, value, row.bounds, "yes" if row.holds else "NO", row.note)
-        Console().print(table)
+        plain_console().print(table)
     return 0 if all(row.holds for row in rows) else 1
 
 

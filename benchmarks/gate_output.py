@@ -15,6 +15,7 @@ from rich.text import Text
 from nstc.benchmarks.check_report import CheckReport
 from nstc.benchmarks.verdicts import SEVERITY, Finding, RowKey, Verdict
 from nstc.core.files import atomic_file
+from nstc.core.terminal import as_text
 
 SCHEMA: Final = "nstc.check/1"
 
@@ -33,13 +34,13 @@ _MARKDOWN_SIGNS: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
 
 def check_table(report: CheckReport) -> Group:
     """A table for each row, then the summary and what else a reader must know."""
-    ending = Text("\n".join([summary_line(report), *report.notes]))
+    ending = as_text("\n".join([summary_line(report), *report.notes]))
     return Group(*(_row_table(row, report.of_row(row)) for row in report.rows), ending)
 
 
 def _row_table(row: RowKey, findings: tuple[Finding, ...]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.title = Text(str(row))
+    table.title = as_text(str(row))
     table.title_justify = "left"
     table.add_column("fact", no_wrap=True)
     table.add_column("baseline", justify="right", no_wrap=True)
@@ -48,11 +49,11 @@ def _row_table(row: RowKey, findings: tuple[Finding, ...]) -> Table:
     table.add_column("", overflow="fold")
     for finding in findings:
         table.add_row(
-            Text(finding.fact),
+            as_text(finding.fact),
             _number(finding.baseline),
             _number(finding.value),
             Text(finding.verdict, style=_STYLES[finding.verdict]),
-            Text(finding.explanation),
+            as_text(finding.explanation),
         )
     return table
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nstc.benchmarks.statistics import Interval, median
+from nstc.core.terminal import plain_console
 
 PAIRS: Final = 50
 REQUIRED_SHARE: Final = 0.96
@@ -114,7 +115,6 @@ def speedups(result: dict[str, Any]) -> dict[str, Interval]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print how each row repeats; 1 if too few pairs of a row overlap."""
-    from rich.console import Console
     from rich.table import Table
 
     asked = _parser().parse_args(arguments)
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{row.within_run * 100:.2f} %",
                 "yes" if row.enough else "NO",
             )
-        Console().print(table)
+        plain_console().print(table)
     return 0 if all(row.enough for row in rows) else 1
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from nstc.benchmarks.statistics import iqr, median
+from nstc.core.terminal import plain_console
 
 LIMIT_S: Final = 0.4
 """What a command that only prints may take."""
@@ -110,7 +111,6 @@ def _seconds(arguments: Sequence[str]) -> float:
 
 def main() -> int:
     """Print the rows; 1 if a command is over the limit."""
-    from rich.console import Console
     from rich.table import Table
 
     parser = argparse.ArgumentParser(prog="python -m nstc.benchmarks.startup", description=__doc__)
@@ -131,7 +131,7 @@ def main() -> int:
                 f"{row.limit_s}",
                 fits,
             )
-        Console().print(table)
+        plain_console().print(table)
     return 0 if all(row.within_limit for row in rows) else 1
 
 

@@ -9,6 +9,7 @@ from nstc.benchmarks.quality import FEW_PHOTOS
 from nstc.benchmarks.result import BenchResult, Reference, Row
 from nstc.benchmarks.statistics import median
 from nstc.benchmarks.wording import count, short_names, three_digits
+from nstc.core.terminal import as_text
 
 _NONE: Final = "-"
 _NAME_WIDTH: Final = 16
@@ -18,7 +19,9 @@ _TARGET_WIDTH: Final = 12
 
 def result_table(result: BenchResult) -> Table:
     """Rows as they were asked for; the caption says what they were measured beside and on."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, caption=_caption(result))
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, padding=0, caption=as_text(_caption(result))
+    )
     table.caption_justify = "left"
     table.add_column("model", overflow="fold", min_width=_NAME_WIDTH)
     table.add_column("artifact", no_wrap=True)
@@ -40,7 +43,8 @@ def result_table(result: BenchResult) -> Table:
         table.add_column("peak\nMB", justify="right", no_wrap=True)
     names = short_names([row.model for row in result.rows])
     for name, row in zip(names, result.rows, strict=True):
-        table.add_row(name, *_cells(row), *([_peak(row)] if shows_memory else []))
+        cells = [name, *_cells(row), *([_peak(row)] if shows_memory else [])]
+        table.add_row(*map(as_text, cells))
     return table
 
 

@@ -36,9 +36,14 @@ def main(arguments: list[str]) -> int:
         rgb, alpha = read(options.photo)
         write(painted(network, rgb), alpha, options.output)
     except StopError as error:
-        sys.stderr.write(f"stylize: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"stylize: {shown(str(error))}\n")
         return 1
     return 0
+
+
+def shown(message: str) -> str:
+    """In one line, without what a terminal would obey: a file's name may hold anything."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(message.split()))
 
 
 def chosen(name: str | None) -> str:

@@ -9,6 +9,7 @@ from nstc.benchmarks.report.places import Place
 from nstc.benchmarks.schemas import MIGRATIONS, SCHEMA, migrated
 from nstc.core.decoding import DecodingError, parse_json, read_file
 from nstc.core.errors import OptionError
+from nstc.core.terminal import printable
 
 SCHEMAS: Final = (*MIGRATIONS, SCHEMA)
 """What can be read, oldest first."""
@@ -271,9 +272,9 @@ def _extra(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> Any:
-    """The same with every character that can't be shown replaced."""
+    """The same with U+FFFD for every character that is obeyed instead of shown, or is none."""
     if isinstance(value, str):
-        return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in value)
+        return printable(value, lines=True, sign="\ufffd")
     if isinstance(value, dict):
         return {_shown(key): _shown(inner) for key, inner in value.items()}
     if isinstance(value, list):

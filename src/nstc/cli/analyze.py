@@ -1,12 +1,12 @@
 """nstc analyze."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nstc.cli import options
+from nstc.cli.output import say, say_json
 from nstc.cli.tables import print_list
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def analyze(
     if plot is not None:
         write_plot(found, plot)
     if json_output:
-        typer.echo(json.dumps(found.to_dict(), indent=1))
+        say_json(found.to_dict())
     else:
         _print(found)
 
@@ -93,7 +93,7 @@ def _print(analysis: "Analysis") -> None:
         ("params", "MACs", "memory", "ms", "time %", "halved", "8 bits"),
         [*rows, (*other, share, NONE, NONE)],
     )
-    typer.echo(
+    say(
         f"{analysis.artifact} at {analysis.size}x{analysis.size}, {analysis.threads} thread(s): "
         f"{fine(analysis.total_ms)} ms in operators. memory: what it makes, in float32. halved, "
         "8 bits: growth of the style loss / of the content loss in %, by that layer alone, before "

@@ -34,6 +34,7 @@ from nstc.cli import (
     verify,
     web_setup,
 )
+from nstc.cli.output import say, tell
 from nstc.cli.standard_streams import standard_streams
 from nstc.core.errors import (
     Interrupted,
@@ -42,6 +43,7 @@ from nstc.core.errors import (
     OutputError,
     out_of_memory,
 )
+from nstc.core.terminal import shown
 from nstc.core.version import VERSION
 
 
@@ -168,15 +170,15 @@ def _print_whatever_names_hold() -> None:
 
 def _fail(error: NstcError) -> NoReturn:
     if os.environ.get(_DEBUG_VARIABLE):
-        traceback.print_exc()
+        sys.stderr.write(shown(traceback.format_exc(), lines=True))
     else:
-        sys.stderr.write(f"nstc: {' '.join(str(error).splitlines())}\n")
+        tell(f"nstc: {error}")
     sys.exit(error.exit_code)
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"nstc {VERSION}")
+        say(f"nstc {VERSION}")
         raise typer.Exit
 
 

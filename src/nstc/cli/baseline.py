@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from nstc.cli import options
+from nstc.cli.output import say
 from nstc.cli.tables import print_table
 
 
@@ -83,4 +84,4 @@ def update(
         )
         save_baseline(updated, file)
     print_table(result_table(result))
-    typer.echo(f"{file}: {len(result.rows)} rows agreed to")
+    say(f"{file}: {len(result.rows)} rows agreed to")

@@ -1,12 +1,12 @@
 """nstc compress."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nstc.cli import options
+from nstc.cli.output import say, say_json
 from nstc.cli.tables import print_table
 
 
@@ -80,8 +80,8 @@ def compress(
             progress=bar,
         )
     if json_output:
-        typer.echo(json.dumps(made.result.to_dict(), indent=1))
+        say_json(made.result.to_dict())
         return
     print_table(result_table(made.result))
-    typer.echo(f"the compressed model: {made.bundle.path}")
-    typer.echo(f"side by side:         {made.comparison}")
+    say(f"the compressed model: {made.bundle.path}")
+    say(f"side by side:         {made.comparison}")

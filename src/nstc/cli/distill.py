@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from nstc.cli import options
+from nstc.cli.output import say
 
 
 def distill(
@@ -282,4 +283,4 @@ def distill(
             resume=resume,
             progress=bar,
         )
-    typer.echo(f"wrote {bundle.path}")
+    say(f"wrote {bundle.path}")

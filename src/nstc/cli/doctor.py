@@ -1,10 +1,10 @@
 """nstc doctor."""
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nstc.cli.output import say, say_json
 from nstc.cli.tables import print_list
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def doctor(
         content = found.to_dict()
         if model is not None:
             content["delegates"] = [report.to_dict() for report in reports]
-        typer.echo(json.dumps(content, indent=1))
+        say_json(content)
         return
     _print_machine(found)
     if reports:
@@ -55,7 +55,7 @@ def _print_machine(found: "Diagnosis") -> None:
         for own in found.extras
     ]
     print_list(("extra",), (), parts, sentences=("install with", "missing"))
-    typer.echo("Places to measure: nstc targets")
+    say("Places to measure: nstc targets")
 
 
 def _print_delegates(reports: "tuple[DelegateReport, ...]") -> None:
@@ -66,4 +66,4 @@ def _print_delegates(reports: "tuple[DelegateReport, ...]") -> None:
         sentences=("refused even at one size",),
     )
     for source in dict.fromkeys(f"{report.delegate}: {report.source}" for report in reports):
-        typer.echo(source)
+        say(source)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from nstc.cli import options
+from nstc.cli.output import say
 
 
 def export(
@@ -60,4 +61,4 @@ def export(
             progress=bar,
         )
     for path in written:
-        typer.echo(f"wrote {path}")
+        say(f"wrote {path}")

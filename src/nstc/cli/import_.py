@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from nstc.cli import options
+from nstc.cli.output import say
 
 
 def import_(
@@ -22,4 +23,4 @@ def import_(
     from nstc.compress.importing import import_checkpoint
 
     bundle = import_checkpoint(checkpoint, output, name=name, style=style, credit=credit, vgg=vgg)
-    typer.echo(f"wrote {bundle.path}")
+    say(f"wrote {bundle.path}")

@@ -1,11 +1,11 @@
 """nstc models."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from nstc.cli.output import say, say_json
 from nstc.cli.tables import print_list
 
 
@@ -29,15 +29,14 @@ def models(
         from nstc.runtime.zoo_sheet import write_zoo_sheet
 
         names = write_zoo_sheet(sheet, output)
-        typer.echo(
-            json.dumps({"output": str(output), "models": names})
-            if json_output
-            else f"wrote {output}: {', '.join(names)}"
-        )
+        if json_output:
+            say_json({"output": str(output), "models": names})
+        else:
+            say(f"wrote {output}: {', '.join(names)}")
         return
     entries = list_zoo()
     if json_output:
-        typer.echo(json.dumps([entry.to_dict() for entry in entries], indent=1))
+        say_json([entry.to_dict() for entry in entries])
         return
     print_list(
         ("name", "stage", "style", "artifacts"),

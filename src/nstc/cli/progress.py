@@ -1,11 +1,9 @@
 """A progress bar with the time left, or a line now and then where there is no terminal."""
 
-import sys
 import time
 from collections.abc import Mapping
 from typing import Final, Self
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,6 +13,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from nstc.cli.output import tell
+from nstc.core.terminal import one_line, plain_console
 
 _SECONDS_BETWEEN_LINES: Final = 15.0
 
@@ -27,7 +28,7 @@ class Bar:
     """
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = plain_console(stderr=True)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._title = ""
@@ -45,23 +46,23 @@ class Bar:
     def begin(self, title: str, steps: int, done: int) -> None:
         """Start a bar, or a line, for a stage."""
         self.close()
-        self._title, self._steps, self._first = title, steps, done
+        self._title, self._steps, self._first = one_line(title), steps, done
         self._started = self._last_line = time.monotonic()
         if self._console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[losses]}"),
+                TextColumn("{task.fields[losses]}", markup=False),
                 console=self._console,
             )
             self._bar.start()
-            self._task = self._bar.add_task(title, total=steps, completed=done, losses="")
+            self._task = self._bar.add_task(self._title, total=steps, completed=done, losses="")
         else:
-            self._line(f"{title}: {steps} steps" + (f", {done} done before" if done else ""))
+            self._line(f"{self._title}: {steps} steps" + (f", {done} done before" if done else ""))
 
     def advance(self, step: int, losses: Mapping[str, float]) -> None:
         """Show how far it is."""
@@ -88,7 +89,6 @@ class Bar:
 
     def _line(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False)
+            self._bar.console.print(one_line(text))
         else:
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+            tell(text)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from nstc.cli import options
+from nstc.cli.output import say
 
 
 def prune(
@@ -133,4 +134,4 @@ def prune(
             resume=resume,
             progress=bar,
         )
-    typer.echo(f"wrote {bundle.path}")
+    say(f"wrote {bundle.path}")

@@ -1,6 +1,5 @@
 """nstc quantize."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from nstc.cli import options
+from nstc.cli.output import say, say_json
 from nstc.core.errors import NoGainError, OptionError
 
 
@@ -149,14 +149,11 @@ def quantize(
             bundle, report = run(model, output, **shared, name=name, again=again, progress=bar)
             made = bundle.path
     if json_output:
-        typer.echo(
-            json.dumps(
-                {"file" if report.is_foreign else "bundle": str(made), **report.to_dict()}, indent=1
-            )
-        )
+        say_json({"file" if report.is_foreign else "bundle": str(made), **report.to_dict()})
     else:
-        typer.echo(report.describe())
-        typer.echo(f"wrote {made}")
+        for line in report.describe().splitlines():
+            say(line)
+        say(f"wrote {made}")
     if report.without_gain is not None and not allow_slower:
         raise NoGainError(
             f"{report.without_gain.lower()}: it was written all the same. Give --allow-slower if "

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from nstc.cli import options
+from nstc.cli.output import say
 
 
 def report(
@@ -58,4 +59,4 @@ def report(
             layers=layer_times,
             progress=bar,
         )
-    typer.echo(f"{output}: {output.stat().st_size / 1e6:.2f} MB")
+    say(f"{output}: {output.stat().st_size / 1e6:.2f} MB")

@@ -1,13 +1,12 @@
 """`nstc stylize`: photographs and videos in, pictures in a painting's style out."""
 
-import json
-import sys
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from nstc.cli import options as shared
 from nstc.cli import video
+from nstc.cli.output import say, say_json, tell
 from nstc.core.errors import BatchError, Interrupted, OptionError
 
 if TYPE_CHECKING:
@@ -286,13 +285,13 @@ def _run(
             else f"stopped: {output} is not written."
         ) from interrupt
     if json_output:
-        typer.echo(json.dumps(_summary(outcomes, model), indent=1))
+        say_json(_summary(outcomes, model))
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     if errors and not many:
         raise errors[0]
     failed = _count(outcomes, "failed")
     if many:
-        _tell(
+        tell(
             f"{_count(outcomes, 'done')} done, {_count(outcomes, 'skipped')} skipped, "
             f"{failed} failed"
         )
@@ -309,15 +308,15 @@ def _report(outcome: "Outcome", *, quiet: bool, many: bool, piped: bool) -> None
     """A line a picture: on standard output if it was made, on standard error if not."""
     place = outcome.source if outcome.output == "-" else outcome.output
     for note in outcome.notes:
-        _tell(f"{place}: {note}")
+        tell(f"{place}: {note}")
     if outcome.error is not None and many:
-        _tell(str(outcome.error))
+        tell(str(outcome.error))
     if outcome.status != "failed" and not quiet:
         frames = f"  {outcome.frames} frames" if outcome.frames > 1 else ""
         line = f"{place}  {outcome.width}x{outcome.height}{frames}  {outcome.seconds:.2f} s"
         if outcome.status == "skipped":
             line = f"{place}  skipped, it is there already"
-        typer.echo(line, err=piped)
+        say(line, err=piped)
 
 
 def _summary(outcomes: "list[Outcome]", model: str) -> dict[str, Any]:
@@ -366,9 +365,4 @@ def _refuse_streams_in_conflict(output: str, json_output: bool) -> None:
 
 def _warn(control: "Control") -> None:
     if control.warning is not None:
-        _tell(control.warning)
-
-
-def _tell(line: str) -> None:
-    sys.stderr.write(" ".join(line.splitlines()) + "\n")
-    sys.stderr.flush()
+        tell(control.warning)

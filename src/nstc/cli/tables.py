@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from nstc.core.terminal import as_text, plain_console
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -12,11 +14,9 @@ _WIDTH_OF_FILES: Final = 120
 
 def print_table(table: "RenderableType") -> None:
     """Print a table as wide as the terminal, or wide enough for all its columns."""
-    from rich.console import Console
-
-    console = Console()
+    console = plain_console()
     if not console.is_terminal:
-        console = Console(width=_WIDTH_OF_FILES)
+        console = plain_console(width=_WIDTH_OF_FILES)
     console.print(table)
 
 
@@ -39,5 +39,5 @@ def print_list(
     for column in numbers:
         table.add_column(column, justify="right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(as_text, row))
     print_table(table)

@@ -1,10 +1,10 @@
 """nstc targets."""
 
-import json
 from typing import Annotated
 
 import typer
 
+from nstc.cli.output import say_json
 from nstc.cli.tables import print_list
 
 
@@ -16,7 +16,7 @@ def targets(
 
     kinds = TARGETS.values()
     if json_output:
-        typer.echo(json.dumps([kind.to_dict() for kind in kinds], indent=1))
+        say_json([kind.to_dict() for kind in kinds])
         return
     print_list(
         ("target",),

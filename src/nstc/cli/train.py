@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nstc.cli import options
+from nstc.cli.output import say
 
 if TYPE_CHECKING:
     from nstc.core.recipe import Recipe
@@ -109,7 +110,7 @@ def train(
             progress=bar,
         )
     if leads_here():
-        typer.echo(f"wrote {bundle.path}; previews are in {output}.training/previews")
+        say(f"wrote {bundle.path}; previews are in {output}.training/previews")
 
 
 def _recipe_of(preset: str | None, path: Path | None) -> "Recipe":

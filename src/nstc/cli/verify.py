@@ -1,11 +1,11 @@
 """nstc verify."""
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nstc.cli import options
+from nstc.cli.output import say, say_json
 from nstc.cli.tables import print_list
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def verify(
         if not json_output:
             _print(found)
     if json_output:
-        typer.echo(json.dumps([found.to_dict() for found in checked], indent=1))
+        say_json([found.to_dict() for found in checked])
     errors = [error for found in checked for error in found.errors]
     if errors:
         more = f" ({len(errors) - 1} more above)" if len(errors) > 1 else ""
@@ -50,6 +50,6 @@ def verify(
 
 
 def _print(found: "Verification") -> None:
-    typer.echo(f"{found.model}: {found.summary}")
+    say(f"{found.model}: {found.summary}")
     rows = [(each.file, each.check, each.state, each.detail) for each in found.findings]
     print_list(("file", "check", "state"), (), rows, sentences=("found",))

@@ -1,13 +1,11 @@
 """The part of `nstc stylize` that paints videos and what cameras see."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import typer
-
+from nstc.cli.output import say, say_json, tell
 from nstc.core.errors import DamagedVideoError, OptionError
 
 if TYPE_CHECKING:
@@ -97,11 +95,11 @@ def stylize_one(
     with Bar() as bar:
         outcome = stylize_video(place, _target(place, output), stylizer, options, bar)
     for note in outcome.notes:
-        typer.echo(f"{outcome.output}: {note}", err=True)
+        tell(f"{outcome.output}: {note}")
     if json_output:
-        typer.echo(json.dumps(_summary(outcome, options, model), indent=1))
+        say_json(_summary(outcome, options, model))
     else:
-        typer.echo(_line(outcome))
+        say(_line(outcome))
     if outcome.damage is not None:
         raise DamagedVideoError(
             f"{outcome.source} is damaged: {outcome.damage}. The {outcome.frames} frames that "

@@ -1,6 +1,6 @@
 """nstc web-setup."""
 
-import typer
+from nstc.cli.output import say
 
 
 def web_setup() -> None:
@@ -8,4 +8,4 @@ def web_setup() -> None:
     from nstc.benchmarks.web.setup import install, runtime_version
 
     runtime = install()
-    typer.echo(f"onnxruntime-web {runtime_version()} is in {runtime.folder}")
+    say(f"onnxruntime-web {runtime_version()} is in {runtime.folder}")

@@ -3,6 +3,8 @@
 zoo:STYLE/pruned-teacher is that teacher with fewer channels, a full-size network all the same.
 """
 
+import difflib
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -14,6 +16,15 @@ STUDENT: Final = "student"
 TEACHER: Final = "teacher"
 PRUNED_TEACHER: Final = "pruned-teacher"
 ROLES: Final = (STUDENT, TEACHER, PRUNED_TEACHER)
+
+_NEAR: Final = 0.75
+"""How alike a name must be, of 1, to be asked about."""
+
+_WITHIN: Final = (
+    rf"[/\\](?P<style>[\w-]+)[/\\](?P<role>{'|'.join(ROLES)})\b"
+    r"(?:[/\\](?P<file>[\w.-]*\w))?"
+)
+"""What follows the zoo's folder in the path of a bundle, or of a file in one."""
 
 
 def zoo_folder() -> Path:
@@ -55,7 +66,10 @@ def resolve_model_path(model: str | Path) -> Path:
     style, _, role = text.removeprefix(PREFIX).partition("/")
     role = role or STUDENT
     if zoo_name(style, role) not in zoo_names():
-        raise BundleError(f"no {text} in the zoo; there is {', '.join(zoo_names()) or 'nothing'}.")
+        raise BundleError(
+            f"no {text} in the zoo; there is {', '.join(zoo_names()) or 'nothing'}."
+            f"{did_you_mean(text)}"
+        )
     return zoo_folder() / style / role
 
 
@@ -65,3 +79,34 @@ def zoo_name_of(path: Path) -> str | None:
         if resolve_model_path(name).resolve() == path.resolve():
             return name
     return None
+
+
+def did_you_mean(model: str | Path) -> str:
+    """A question after the zoo name that is nearest to what was given, or nothing if none is."""
+    wanted = re.sub(r"[\s_]+", "-", str(model).lower()).removeprefix(PREFIX).removeprefix("zoo/")
+    known = {name.removeprefix(PREFIX): name for name in zoo_names()}
+    near = difflib.get_close_matches(wanted, known, n=1, cutoff=_NEAR)
+    return f" Did you mean {known[near[0]]}?" if near else ""
+
+
+def named(path: Path) -> str:
+    """How messages call a folder or a file: by its zoo name if it ships, else by its path."""
+    return with_zoo_names(str(path))
+
+
+def with_zoo_names(text: str) -> str:
+    """A message with the zoo names of shipped bundles in place of where they are installed."""
+    for folder in {str(zoo_folder()), str(zoo_folder().resolve())}:
+        if folder in text:
+            text = re.sub(re.escape(folder) + _WITHIN, _zoo_name_of_match, text)
+    return text
+
+
+def _zoo_name_of_match(match: re.Match[str]) -> str:
+    name = zoo_name(match["style"], match["role"])
+    return name if match["file"] is None else f"{match['file']} of {name}"
+
+
+def is_shipped(path: Path) -> bool:
+    """Whether a path lies where shipped bundles do."""
+    return path.resolve().is_relative_to(zoo_folder().resolve())

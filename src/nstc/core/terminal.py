@@ -1,0 +1,84 @@
+"""Text on a terminal: names, titles and messages that others chose are shown, never obeyed.
+
+A file's name, a manifest's credit or a server's answer may hold escape sequences that move the
+cursor or set the window's title, marks that turn the direction of reading, and brackets that Rich
+takes for markup. All that nstc prints for people passes here.
+"""
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from nstc.core.zoo import with_zoo_names
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+_OBEYED: Final = (
+    *range(0x20),
+    *range(0x7F, 0xA0),
+    0x061C,  # marks and overrides of direction
+    *range(0x200E, 0x2010),
+    *range(0x202A, 0x202F),
+    *range(0x2066, 0x206A),
+    *range(0x2028, 0x202A),  # separators of lines and paragraphs
+    *range(0xD800, 0xE000),  # halves of characters, such as what a name that is not UTF-8 holds
+    *range(0xFFF9, 0xFFFC),  # annotations
+)
+
+
+_FOUND: Final = re.compile(f"[{re.escape(''.join(map(chr, _OBEYED)))}]")
+
+
+def printable(text: str, *, lines: bool = False, sign: str | None = None) -> str:
+    r"""The same with an escape such as \x1b for every character that a terminal obeys.
+
+    Letters of any script, emoji and their joiners stay.
+
+    Args:
+        text: Any.
+        lines: Whether newlines stay too.
+        sign: Stands for each of them; None for their own escapes.
+    """
+
+    def instead(found: re.Match[str]) -> str:
+        if lines and found[0] == "\n":
+            return "\n"
+        return found[0].encode("unicode_escape").decode("ascii") if sign is None else sign
+
+    return _FOUND.sub(instead, text)
+
+
+def shown(text: str, *, lines: bool = False) -> str:
+    """As `printable`, with zoo names for the paths of shipped bundles."""
+    return printable(with_zoo_names(text), lines=lines)
+
+
+def one_line(text: str) -> str:
+    """As `shown`, for messages: their lines are joined."""
+    return shown(" ".join(text.splitlines()))
+
+
+def as_text(text: str) -> "Text":
+    """For a table's cell, title or caption: whatever console prints it, brackets are brackets."""
+    from rich.text import Text
+
+    return Text(shown(text, lines=True))
+
+
+def plain_console(*, stderr: bool = False, width: int | None = None) -> "Console":
+    """Rich's console with no meaning in brackets, in :words: or in what escapes.
+
+    Args:
+        stderr: Whether it prints to standard error instead of standard output.
+        width: Columns; None for those of the terminal.
+    """
+    from rich.console import Console
+
+    class PlainConsole(Console):
+        """Every string, such as a table's cell or title, is made a `Text` here."""
+
+        def render_str(self, text: str, **options: object) -> "Text":
+            return super().render_str(shown(text, lines=True), **options)  # type: ignore[arg-type]
+
+    return PlainConsole(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
