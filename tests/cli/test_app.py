@@ -23,13 +23,42 @@ def test_without_arguments_the_verbs_are_listed(nstc) -> None:
     for verb in ("compress", "distill", "stylize", "verify"):
         assert f"\n  {verb} " in listed
     assert "..." not in listed.partition("Commands:")[2], "a summary was cut short"
+    assert "\nExit codes: 0 done" in listed.replace("  Exit", "Exit")
 
 
 def test_an_unknown_verb_and_an_unknown_flag(nstc) -> None:
-    assert nstc("distil", "x").code == 2
+    done = nstc("distil", "x")
+    assert (done.code, done.err) == (
+        2,
+        "nstc: nstc has no verb distil. Did you mean distill? See nstc --help.\n",
+    )
     done = nstc("verify", "x", "--fast")
     assert done.code == 2
     assert "--fast" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["stylize", "a", "-o", "b", "--strength", "abc"], "--strength is abc: expected a number."),
+        (["stylize", "a", "-o", "b", "--size=1.5"], "--size is 1.5: expected a whole number."),
+        (["stylize", "a", "-o", "b", "--crf=x\x1b"], r"--crf is x\x1b: expected a whole number."),
+        (["stylize", "a", "--out", "b"], "no option --out. Did you mean --output?"),
+        (["stylize", "a"], "nstc stylize needs --output: the picture or video to write"),
+        (["stylize", "a", "-o"], "option '-o' requires an argument. See nstc stylize --help."),
+        (["verify"], "nstc verify needs BUNDLE: bundles or zoo names."),
+        (["models", "x"], "unexpected extra argument"),
+        (["baseline", "up"], "nstc baseline has no verb up. Did you mean update?"),
+        (["baseline", "update", "f"], "nstc baseline update needs --reason: why the new numbers"),
+        (["--verison"], "nstc has no option --verison. Did you mean --version?"),
+        (["distill", "a", "-o", "b", "--resume=3"], "'--resume' does not take a value"),
+    ],
+)
+def test_a_line_that_can_not_be_parsed_is_answered_in_one(nstc, arguments, told) -> None:
+    done = nstc(*arguments)
+    assert done.code == 2
+    assert told in done.error
+    assert done.err.count("\n") == 1
 
 
 def test_an_error_is_one_line_and_its_code(nstc, tmp_path) -> None:

@@ -35,6 +35,7 @@ from nstc.cli import (
     web_setup,
 )
 from nstc.cli.output import say, tell
+from nstc.cli.parsing import UNREADABLE, UNREADABLE_CODE, what_is_wrong
 from nstc.cli.standard_streams import standard_streams
 from nstc.core.errors import (
     Interrupted,
@@ -90,6 +91,13 @@ _MODULES_OF_EXTRAS: Final = {
     "av": "video",
 }
 
+_EXIT_CODES: Final = (
+    "Exit codes: 0 done, 1 and 3 to 5 wrong options or missing parts, 2 a command line that can't "
+    "be parsed, 10 to 15 pictures and videos, 20 to 23 bundles, 30 to 32 checkpoints and teachers, "
+    "40 a place that can't be written, 50 to 56 limits that were not kept, 60 to 62 baselines, "
+    "70 to 74 verdicts of nstc check, 130 interrupted. The README has each."
+)
+
 _DEBUG_VARIABLE: Final = "NSTC_DEBUG"
 
 _STOPPING: Final = [
@@ -101,13 +109,14 @@ class _InOrder(TyperGroup):
     """Lists verbs as they are written here, where Typer would list groups first."""
 
     def list_commands(self, _context: object) -> list[str]:
-        return list(_VERBS)
+        return sorted(self.commands, key=[*_VERBS, *self.commands].index)
 
 
 app = typer.Typer(
     name="nstc",
     cls=_InOrder,
     help="Compress neural style transfer networks for small devices, and prove it with numbers.",
+    epilog=_EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -121,9 +130,13 @@ def main() -> None:
     with standard_streams(), _stopped_as_by_ctrl_c():
         try:
             try:
-                app()
+                code = app(prog_name="nstc", standalone_mode=False)
             finally:
                 sys.stdout.flush()  # what nobody can read is an error too
+        except UNREADABLE as error:
+            _refuse(error)
+        except typer.Abort as error:
+            _fail(Interrupted(str(error) or "stopped."))
         except NstcError as error:
             _fail(error)
         except Exception as error:
@@ -131,6 +144,7 @@ def main() -> None:
             if known is None:
                 raise
             _fail(known)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _of_the_machine(error: Exception) -> NstcError | None:
@@ -166,6 +180,16 @@ def _print_whatever_names_hold() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _refuse(error: Exception) -> NoReturn:
+    """Exit as a command line that can't be parsed does; one without a verb is shown the help."""
+    told = what_is_wrong(error, sys.argv[1:])
+    if told is None:
+        typer.echo(str(error), err=True)
+    else:
+        tell(f"nstc: {told}")
+    sys.exit(UNREADABLE_CODE)
 
 
 def _fail(error: NstcError) -> NoReturn:
@@ -223,7 +247,7 @@ def _reporting(verb: Callable[..., None]) -> Callable[..., None]:
 
 for _name, _verb in _VERBS.items():
     if isinstance(_verb, _Group):
-        _group = typer.Typer(name=_name, help=_verb.help, no_args_is_help=True)
+        _group = typer.Typer(name=_name, cls=_InOrder, help=_verb.help, no_args_is_help=True)
         for _inner_name, _inner in _verb.verbs.items():
             _group.command(_inner_name)(_reporting(_inner))
         app.add_typer(_group)
