@@ -30,6 +30,7 @@ from nstc.core.locks import locked
 from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent
+from nstc.core.zoo import PREFIX, named, refuse_shipped
 from nstc.models.architectures import load
 from nstc.models.saturation import load_as_deployed
 from nstc.models.tensors import images_to_tensor
@@ -103,7 +104,8 @@ def export(
         MissingExtraError: what a format is made by is not installed.
         PhotosError: there are no photographs to calibrate on.
         ExportMismatchError: a file differs from the network; it was not kept.
-        OutputError: the place can't be written.
+        OutputError: the place can't be written, or the bundle ships with nstc and there is no
+            `output`.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
     _refuse_bad_options(formats, static, output)
@@ -123,6 +125,7 @@ def _export(
     chosen: PhotoSet,
     progress: Progress,
 ) -> list[Path]:
+    refuse_shipped(output or bundle.path, _elsewhere(bundle, formats, static, output))
     source = _Source(bundle, load_as_deployed(bundle), chosen, progress)
     if FOLDER in formats and output is not None:
         (written,) = source.files(("onnx",), None)
@@ -355,6 +358,21 @@ def _with_step(bundle: Bundle, photos: PhotoSet) -> Manifest:
     )
     history = (*bundle.manifest.history, step)
     return dataclasses.replace(bundle.manifest, history=history)
+
+
+def _elsewhere(
+    bundle: Bundle, formats: Sequence[str], static: Size | None, output: Path | None
+) -> str:
+    """What to do where the files can't go into a bundle that ships: the line to copy."""
+    if output is not None:
+        return "choose another --output."
+    name = named(bundle.path)
+    folder = name.removeprefix(PREFIX).replace("/", "-")
+    size = "" if static is None else f" --static {static[0]}x{static[1]}"
+    return (
+        f"give a folder of your own: nstc export {name} -o {folder} --format {','.join(formats)}"
+        f"{size}"
+    )
 
 
 @contextlib.contextmanager

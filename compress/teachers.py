@@ -14,6 +14,7 @@ from nstc.core.bundle import is_bundle, open_bundle
 from nstc.core.errors import TeacherError
 from nstc.core.images import Pixels
 from nstc.core.manifest import Origin, Style
+from nstc.core.zoo import did_you_mean
 from nstc.models.architectures import describe, style_of
 from nstc.models.saturation import load_as_deployed
 from nstc.models.style import StyleStatistics
@@ -98,7 +99,7 @@ def open_teacher(model: str | Path, options: TeacherOptions | None = None) -> Te
     if not path.is_file():
         raise TeacherError(
             f"no teacher at {model}: --teacher takes a bundle, a zoo name, or an ONNX, "
-            "TorchScript or checkpoint file."
+            f"TorchScript or checkpoint file.{did_you_mean(model)}"
         )
     if path.suffix == ".onnx" or is_torchscript(path):
         return _foreign_teacher(path, options)

@@ -20,7 +20,7 @@ from nstc.core.errors import (
     NstcError,
 )
 from nstc.core.manifest import Contract
-from nstc.core.zoo import resolve_model_path
+from nstc.core.zoo import refuse_shipped, resolve_model_path
 from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, far_share, levels_off
 from nstc.runtime.artifact_cache import refuse_unsafe
 from nstc.runtime.check_vectors import (
@@ -155,10 +155,11 @@ def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:
 
     Raises:
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
-        OutputError: the place can't be written.
+        OutputError: the place can't be written, or the bundle ships with nstc.
         NstcError: a file does not run.
     """
     with bundle_to_revise(model) as bundle:
+        refuse_shipped(bundle.path, "verify it without --record.")
         chosen = [
             name
             for name in bundle.artifacts

@@ -22,7 +22,7 @@ from nstc.compress.teachers import open_teacher
 from nstc.core.bundle import CARD_FILE, Bundle, artifact_name, open_bundle, revised_bundle
 from nstc.core.manifest import Origin
 from nstc.core.photos import sample_photos
-from nstc.core.zoo import ROLES, STUDENT, zoo_folder, zoo_names, zoo_students
+from nstc.core.zoo import ROLES, STUDENT, shipping, zoo_folder, zoo_names, zoo_students
 from nstc.runtime.session import open_session
 from nstc.runtime.verification import record
 
@@ -71,7 +71,7 @@ def ship(
     own = open_session(bundle, artifact="int8" if role == STUDENT else "onnx").run
     taught_by = manifest.teacher.zoo if manifest.teacher else None
     teacher = [open_teacher(taught_by).stylize] if taught_by else []
-    with revised_bundle(bundle, zoo_folder() / style / role, manifest) as draft:
+    with shipping(), revised_bundle(bundle, zoo_folder() / style / role, manifest) as draft:
         write_preview(draft, [*teacher, own], sample_photos())
         if role == STUDENT and measured:
             others = [open_bundle(name).manifest for name in zoo_students()]
@@ -79,7 +79,8 @@ def ship(
             write_frontier(draft / FRONTIER_FILE, beside, [measured_last(manifest, _DEPLOYED)])
         (draft / CARD_FILE).write_text(card(manifest, draft), encoding="utf-8")
     if role == STUDENT:
-        record(zoo_folder() / style / role, trust=True)
+        with shipping():
+            record(zoo_folder() / style / role, trust=True)
     return open_bundle(zoo_folder() / style / role)
 
 

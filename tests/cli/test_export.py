@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from nstc.core.bundle import open_bundle
+from nstc.core.zoo import zoo_folder
 
 EXPORT = "nstc.compress.exporting.export"
 
@@ -52,3 +53,32 @@ def test_files_go_into_the_bundle(nstc, student_bundle) -> None:
     assert done.code == 0, done.err
     assert done.out == f"wrote {student_bundle.path / 'model.onnx'}\n"
     assert open_bundle(student_bundle.path).artifacts == ("onnx",)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (["zoo:udnie"], "nstc export zoo:udnie -o udnie --format onnx,torchscript"),
+        (
+            ["zoo:udnie/teacher", "--format", "onnx", "--static", "64x32"],
+            "nstc export zoo:udnie/teacher -o udnie-teacher --format onnx --static 64x32",
+        ),
+    ],
+)
+def test_what_ships_is_read_only_and_the_line_to_copy_is_shown(nstc, given, line) -> None:
+    done = nstc("export", *given)
+    assert done.code == 40
+    assert done.error.endswith(f"is read-only: give a folder of your own: {line}")
+
+
+def test_nor_are_files_put_beside_what_ships(nstc) -> None:
+    done = nstc("export", "zoo:udnie", "-o", zoo_folder() / "udnie" / "student")
+    assert (
+        done.error == "nstc: zoo:udnie ships with nstc and is read-only: choose another --output."
+    )
+
+
+def test_what_ships_gets_no_check_vectors(nstc) -> None:
+    done = nstc("verify", "zoo:udnie", "--record")
+    assert done.code == 40
+    assert "verify it without --record" in done.error

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from nstc.core import zoo
-from nstc.core.bundle import open_bundle, revised_bundle
-from nstc.core.errors import BundleError
+from nstc.core.bundle import new_bundle, open_bundle, refuse_unwritable_bundle, revised_bundle
+from nstc.core.errors import ArtifactError, BundleError, CorruptBundleError, OutputError
 from nstc.core.zoo import (
     resolve_model_path,
     zoo_folder,
@@ -199,3 +199,71 @@ def test_entries_are_plain_json(listed):
     entry, _ = listed([ROW])
 
     assert json.loads(json.dumps(entry.to_dict()))["artifacts"] == ["int8.onnx", "onnx"]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("wave", "zoo:wave"),
+        ("zoo:wav", "zoo:wave"),
+        ("Wave/Teacher", "zoo:wave/teacher"),
+        ("zoo/wave", "zoo:wave"),
+        ("wvae", "zoo:wave"),
+        (Path("wave/pruned_teacher"), "zoo:wave/pruned-teacher"),
+    ],
+)
+def test_a_name_that_is_nearly_one_of_the_zoo_is_asked_about(shipped, given, meant):
+    with pytest.raises(BundleError, match=rf"Did you mean {meant}\?$"):
+        open_bundle(given)
+
+
+def test_a_path_that_is_like_none_is_not(shipped):
+    with pytest.raises(BundleError) as caught:
+        open_bundle("runs/student")
+    assert "Did you mean" not in str(caught.value)
+
+
+class TestReadOnly:
+    """Shipped bundles, for every verb that writes through the doors of `nstc.core.bundle`."""
+
+    @pytest.fixture
+    def before(self, shipped, monkeypatch):
+        monkeypatch.setattr(zoo, "installed_zoo", lambda: shipped)
+        return {path: path.read_bytes() for path in shipped.rglob("*") if path.is_file()}
+
+    @pytest.mark.parametrize("role", ["student", "new", "student/inside"])
+    def test_no_door_opens(self, shipped, before, bundle, role):
+        target = shipped / "wave" / role
+        for door in (
+            lambda: new_bundle(target, bundle.manifest).__enter__(),
+            lambda: revised_bundle(bundle, target, bundle.manifest).__enter__(),
+            lambda: refuse_unwritable_bundle(target),
+        ):
+            with pytest.raises(OutputError, match=r"ships with nstc and is read-only"):
+                door()
+        assert {p: p.read_bytes() for p in shipped.rglob("*") if p.is_file()} == before
+
+    def test_nor_by_a_link(self, shipped, before, bundle, tmp_path):
+        (tmp_path / "link").symlink_to(shipped / "wave" / "student")
+        with pytest.raises(OutputError, match="zoo:wave ships with nstc"):
+            refuse_unwritable_bundle(shipped / "wave" / "student")
+        with pytest.raises(OutputError, match="read-only"):
+            refuse_unwritable_bundle(tmp_path / "link")
+
+    def test_scripts_that_ship_may(self, shipped, before, bundle):
+        with zoo.shipping(), new_bundle(shipped / "wave" / "student", bundle.manifest) as draft:
+            (draft / "weights.safetensors").write_bytes(b"new")
+        assert (shipped / "wave" / "student" / "weights.safetensors").read_bytes() == b"new"
+        with pytest.raises(OutputError):
+            refuse_unwritable_bundle(shipped / "wave" / "student")
+
+
+def test_messages_call_what_ships_by_its_name(shipped, make_bundle, monkeypatch):
+    made = make_bundle(shipped / "wave" / "student")
+    with pytest.raises(
+        ArtifactError, match=r"^zoo:wave holds no artifact fp16; .* quantize zoo:wave "
+    ):
+        made.artifact("fp16")
+    (made.path / "weights.safetensors").write_bytes(b"other")
+    with pytest.raises(CorruptBundleError, match=r"^weights.safetensors of zoo:wave is damaged"):
+        made.file("weights.safetensors")

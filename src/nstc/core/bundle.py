@@ -26,7 +26,7 @@ from nstc.core.files import (
 from nstc.core.locks import locked
 from nstc.core.manifest import MANIFEST_FILE as MANIFEST_FILE
 from nstc.core.manifest import FileRecord, Manifest, Origin
-from nstc.core.zoo import resolve_model_path, zoo_name_of
+from nstc.core.zoo import did_you_mean, named, refuse_shipped, resolve_model_path, zoo_name_of
 
 WEIGHTS_FILE: Final = "weights.safetensors"
 STYLE_FILE: Final = "style.safetensors"
@@ -113,12 +113,14 @@ class Bundle:
         record = self.manifest.files.get(name)
         if record is None:
             raise ArtifactError(
-                f"{self.path} holds no {name}; it holds {', '.join(sorted(self.manifest.files))}."
+                f"{named(self.path)} holds no {name}; it holds "
+                f"{', '.join(sorted(self.manifest.files))}."
             )
         path, size_bytes = _plain_file(self.path, name)
         if size_bytes != record.size_bytes or sha256_of(path) != record.sha256:
             raise CorruptBundleError(
-                f"{path} is damaged: its content is not what the manifest says. Copy it again."
+                f"{named(path)} is damaged: its content is not what the manifest says. "
+                "Copy it again."
             )
         return path
 
@@ -132,7 +134,7 @@ class Bundle:
         full = artifact_name(name)
         if full not in self.artifacts:
             raise ArtifactError(
-                f"{self.path} holds no artifact {name}; it holds "
+                f"{named(self.path)} holds no artifact {name}; it holds "
                 f"{', '.join(self.artifacts) or 'none'}. Make it with: {_making(full, self.path)}"
             )
         return self.file(artifact_file(full))
@@ -177,18 +179,20 @@ def read_manifest(model: str | Path) -> Manifest:
     if not is_bundle(model):
         exists = os.path.exists(path)  # noqa: PTH110  (of any text; a path too long is no error)
         what = "is not a bundle: it holds no manifest.json" if exists else "does not exist"
-        raise BundleError(f"{path} {what}. `nstc models` lists the bundles that ship.")
+        raise BundleError(
+            f"{named(path)} {what}. `nstc models` lists the bundles that ship.{did_you_mean(model)}"
+        )
     try:
         text = read_file(manifest_path, follow_links=False)
     except OSError as error:
         raise CorruptBundleError(
-            f"{manifest_path} can't be read: {error.strerror or error}."
+            f"{named(manifest_path)} can't be read: {error.strerror or error}."
         ) from error
     except DecodingError as error:
         raise CorruptBundleError(
-            f"{manifest_path} can't be read: {error}. Copy the bundle again."
+            f"{named(manifest_path)} can't be read: {error}. Copy the bundle again."
         ) from error
-    return Manifest.from_json(text, str(manifest_path))
+    return Manifest.from_json(text, named(manifest_path))
 
 
 def is_bundle(model: str | Path) -> bool:
@@ -203,8 +207,9 @@ def refuse_unwritable_bundle(target: Path) -> None:
     """Fail before hours of work if `target` can't become a bundle.
 
     Raises:
-        OutputError: it holds something else, or the place can't be written.
+        OutputError: it holds something else or ships with nstc, or the place can't be written.
     """
+    refuse_shipped(target)
     refuse_foreign_folder(target, replaceable=MANIFEST_FILE)
     with reported_as_output_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -219,6 +224,7 @@ def new_bundle(target: Path, manifest: Manifest) -> Iterator[Path]:
     Raises:
         OutputError: the place can't be written, or holds something that is no bundle.
     """
+    refuse_shipped(target)
     with atomic_folder(target, replaceable=MANIFEST_FILE) as draft:
         yield draft
         _write_manifest(draft, manifest)
@@ -254,6 +260,7 @@ def revised_bundle(bundle: Bundle, target: Path, manifest: Manifest) -> Iterator
             itself, changed since it was opened.
         CorruptBundleError: a file of the bundle was changed.
     """
+    refuse_shipped(target)
     with atomic_folder(target, replaceable=MANIFEST_FILE) as draft:
         if target.resolve() == bundle.path.resolve():
             _refuse_changed(bundle)
@@ -291,25 +298,26 @@ def _plain_file(folder: Path, name: str) -> tuple[Path, int]:
     """
     fault = fault_of_name(name)
     if fault is not None:
-        raise CorruptBundleError(f"{folder} names a file {name!r:.80}: {fault}.")
+        raise CorruptBundleError(f"{named(folder)} names a file {name!r:.80}: {fault}.")
     path = folder / name
     try:
         status = path.lstat()
         refuse_irregular(status)
     except OSError as error:
         raise CorruptBundleError(
-            f"{path} is missing: the bundle is incomplete, copy it again."
+            f"{named(path)} is missing: the bundle is incomplete, copy it again."
         ) from error
     except DecodingError as error:
         raise CorruptBundleError(
-            f"{path} is not part of the bundle: {error}. Copy the bundle again, links followed."
+            f"{named(path)} is not part of the bundle: {error}. Copy the bundle again, links "
+            "followed."
         ) from error
     return path, status.st_size
 
 
 def _making(artifact: str, path: Path) -> str:
     if artifact in _QUANTIZED_BY:
-        return f"nstc quantize {path} -o OUT --mode {_QUANTIZED_BY[artifact]}"
+        return f"nstc quantize {named(path)} -o OUT --mode {_QUANTIZED_BY[artifact]}"
     formats = {
         "ts": "torchscript",
         "pte": "executorch",
@@ -318,4 +326,6 @@ def _making(artifact: str, path: Path) -> str:
         "int8.ort": "ort",
         TILES_ARTIFACT: "tiles",
     }
+    if zoo_name_of(path) is not None:  # which is read-only: the file goes to the user's cache
+        return f"nstc stylize PHOTO -m {named(path)} --artifact {artifact} -o OUT"
     return f"nstc export {path} --format {formats.get(artifact, 'onnx')}"

@@ -5,11 +5,14 @@ zoo:STYLE/pruned-teacher is that teacher with fewer channels, a full-size networ
 
 import difflib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from nstc.core.errors import BundleError
+from nstc.core.errors import BundleError, OutputError
 
 PREFIX: Final = "zoo:"
 STUDENT: Final = "student"
@@ -27,9 +30,14 @@ _WITHIN: Final = (
 """What follows the zoo's folder in the path of a bundle, or of a file in one."""
 
 
-def zoo_folder() -> Path:
-    """Where the shipped bundles lie."""
+def installed_zoo() -> Path:
+    """The folder of the package that holds the shipped bundles, which nothing may write into."""
     return Path(str(resources.files("nstc.models") / "zoo"))
+
+
+def zoo_folder() -> Path:
+    """Where zoo names are looked up."""
+    return installed_zoo()
 
 
 def zoo_names() -> tuple[str, ...]:
@@ -107,6 +115,25 @@ def _zoo_name_of_match(match: re.Match[str]) -> str:
     return name if match["file"] is None else f"{match['file']} of {name}"
 
 
-def is_shipped(path: Path) -> bool:
-    """Whether a path lies where shipped bundles do."""
-    return path.resolve().is_relative_to(zoo_folder().resolve())
+_SHIPPING: ContextVar[bool] = ContextVar("shipping", default=False)
+
+
+@contextmanager
+def shipping() -> Iterator[None]:
+    """Let shipped bundles be written in this block. For the scripts that ship them alone."""
+    token = _SHIPPING.set(True)
+    try:
+        yield
+    finally:
+        _SHIPPING.reset(token)
+
+
+def refuse_shipped(target: Path, advice: str = "choose another --output.") -> None:
+    """Raise `OutputError` if a path lies where shipped bundles do, which are read-only.
+
+    Args:
+        target: What is to be written.
+        advice: What to do instead.
+    """
+    if not _SHIPPING.get() and target.resolve().is_relative_to(installed_zoo().resolve()):
+        raise OutputError(f"{named(target)} ships with nstc and is read-only: {advice}")
