@@ -174,9 +174,7 @@ def ensure_artifact(model: str | Path | Bundle, artifact: str = "onnx") -> None:
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
-    form = next((form for form, made in _MADE.items() if made == artifact), None)
-    if artifact == _INT8_ORT and _INT8 in bundle.artifacts:
-        form = "ort"
+    form = _form_of(bundle, artifact)
     if form is None or artifact in bundle.artifacts:
         return
     target = cached_artifact(bundle, artifact)
@@ -186,6 +184,18 @@ def ensure_artifact(model: str | Path | Bundle, artifact: str = "onnx") -> None:
         if not target.is_file():  # another run may have made it meanwhile
             source = _Source(bundle, load_as_deployed(bundle), _chosen(None), Silent())
             _write(target, next(f for f in source.files((form,), None) if f.artifact == artifact))
+
+
+def can_make(bundle: Bundle, artifact: str) -> bool:
+    """Whether `ensure_artifact` makes a file of that full name from a bundle."""
+    return _form_of(bundle, artifact) is not None
+
+
+def _form_of(bundle: Bundle, artifact: str) -> str | None:
+    """The format that gives an artifact; None if none does."""
+    if artifact == _INT8_ORT and _INT8 in bundle.artifacts:
+        return "ort"
+    return next((form for form, made in _MADE.items() if made == artifact), None)
 
 
 def write_without_ranges(bundle: Bundle, target: Path) -> None:

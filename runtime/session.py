@@ -15,6 +15,8 @@ from nstc.runtime.providers import CPU, provider_chain
 
 DEFAULT_ARTIFACT: Final = "int8"
 
+FLOAT_ARTIFACT: Final = "float"
+
 MAX_THREADS: Final = 256
 """More are refused: some ten thousand threads take all the memory there is."""
 
@@ -68,6 +70,14 @@ BACKENDS: Final[Mapping[str, Backend]] = {
     "ts": Backend(torchscript_session.availability, torchscript_session.TorchScriptSession),
 }
 """By the ending of the artifact's name."""
+
+
+def usual_artifact(bundle: Bundle) -> str:
+    """What runs unless something else is asked for: int8, and float of weights alone.
+
+    Weights alone, as teachers ship, have no int8 file, and none that was left out by mistake.
+    """
+    return DEFAULT_ARTIFACT if bundle.artifacts else FLOAT_ARTIFACT
 
 
 def open_session(

@@ -9,7 +9,7 @@ from typing import Any, Final, Self, overload
 import numpy as np
 from PIL import Image
 
-from nstc.core.bundle import Bundle
+from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import OptionError
 from nstc.core.images import Picture, Pixels, picture_of
 from nstc.core.images.picture import Frame
@@ -21,7 +21,7 @@ from nstc.runtime.bounded import BoundedPainter, bounded_painter
 from nstc.runtime.bounded_files import paint_within
 from nstc.runtime.control import PLAIN, Control, controlled, warn_of_extrapolation
 from nstc.runtime.providers import CPU
-from nstc.runtime.session import DEFAULT_ARTIFACT, open_session
+from nstc.runtime.session import open_session, usual_artifact
 
 DEFAULT_MODEL: Final = "zoo:starry-night"
 PRECISIONS: Final = ("int8", "float")
@@ -35,7 +35,8 @@ class Stylizer:
 
     Args:
         model: A bundle, its path or its zoo name.
-        precision: int8, which is the default, or float: short for the artifacts of these names.
+        precision: int8 or float: short for the artifacts of these names. The default is int8, of
+            a bundle of weights alone float.
         artifact: Which of its files runs, where that is neither: ts, pte, int8.512x512.onnx.
         threads: Threads to compute with; None leaves it to the backend.
         provider: Where ONNX Runtime computes: cpu, cuda, or what else is installed.
@@ -74,8 +75,11 @@ class Stylizer:
             "provider": provider,
             "max_ram_bytes": max_ram_bytes,
             "approximate_tiles": approximate_tiles,
+            "trust": trust,
         }
-        artifact = _artifact_of(precision, artifact)
+        asked = artifact_of(precision, artifact)
+        model = model if isinstance(model, Bundle) else open_bundle(model)
+        artifact = asked or usual_artifact(model)
         self.bounded: BoundedPainter | None = None
         if max_ram_bytes is None:
             self.session = open_session(
@@ -216,9 +220,14 @@ def _findable_anywhere(model: str | Path | Bundle) -> str | Path:
     return model if str(model).startswith(PREFIX) else Path(model).absolute()
 
 
-def _artifact_of(precision: str | None, artifact: str | None) -> str:
+def artifact_of(precision: str | None, artifact: str | None) -> str | None:
+    """Which file is asked for by `--precision` or `--artifact`; None leaves it to the bundle.
+
+    Raises:
+        OptionError: there is no such precision, or the two contradict.
+    """
     if precision is None:
-        return artifact or DEFAULT_ARTIFACT
+        return artifact
     if precision not in PRECISIONS:
         raise OptionError(f"precision is {precision}: expected {' or '.join(PRECISIONS)}.")
     if artifact is not None and artifact != precision:

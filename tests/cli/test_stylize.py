@@ -20,6 +20,7 @@ from nstc.core.errors import (
 )
 from nstc.core.images import read_picture
 from nstc.runtime.resident import resident_bytes
+from nstc.runtime.stylizer import Stylizer
 
 
 def stylize(*arguments, **options):
@@ -284,3 +285,40 @@ class TestMaxRam:
     def test_what_is_no_size(self, within, save_picture, pixels, limit) -> None:
         done = within(limit, save_picture(pixels))
         assert isinstance(done.exception, OptionError)
+
+
+class TestWeightsAlone:
+    """A bundle as teachers ship: no file that runs."""
+
+    @pytest.fixture
+    def photo(self, save_picture, pixels):
+        return save_picture(pixels)
+
+    def test_its_float_file_is_made_once_and_kept(self, nstc, teacher_bundle, photo, tmp_path):
+        call = ["stylize", photo, "-m", teacher_bundle.path, "-o"]
+        first = nstc(*call, tmp_path / "a.png")
+        assert first.code == 0, first.err
+        assert f"making model.onnx of {teacher_bundle.path}, once" in first.err
+        again = nstc(*call, tmp_path / "b.png")
+        assert (again.code, again.err) == (0, "")
+        assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+        assert Stylizer(teacher_bundle).session.artifact == "onnx"
+
+    def test_without_the_extra_the_reason_is_told(self, nstc, photo, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "nstc.compress.exporting", None)
+        done = nstc("stylize", photo, "-m", "zoo:udnie/teacher", "-o", tmp_path / "a.png")
+        assert done.code == 5
+        assert "zoo:udnie/teacher holds no model.onnx, and making it needs" in done.error
+        assert 'pip install "nstc[compress]"' in done.error
+
+    def test_in_python_the_command_is_named(self):
+        with pytest.raises(
+            ArtifactError, match="stylize PHOTO -m zoo:udnie/teacher --artifact onnx"
+        ):
+            Stylizer("zoo:udnie/teacher")
+
+    def test_int8_of_it_is_not_made(self, nstc, teacher_bundle, photo, tmp_path):
+        call = ["stylize", photo, "-m", teacher_bundle.path, "-o", tmp_path / "a.png"]
+        done = nstc(*call, "--precision", "int8")
+        assert done.code == 23
+        assert "nstc quantize" in done.error

@@ -326,6 +326,8 @@ def _making(artifact: str, path: Path) -> str:
         "int8.ort": "ort",
         TILES_ARTIFACT: "tiles",
     }
-    if zoo_name_of(path) is not None:  # which is read-only: the file goes to the user's cache
-        return f"nstc stylize PHOTO -m {named(path)} --artifact {artifact} -o OUT"
-    return f"nstc export {path} --format {formats.get(artifact, 'onnx')}"
+    zoo = zoo_name_of(path)  # which is read-only: the file goes to the user's cache
+    if zoo is not None and artifact in (*formats, _SHORT_NAMES["float"]):
+        return f"nstc stylize PHOTO -m {zoo} --artifact {artifact} -o OUT"
+    folder = "" if zoo is None else " -o OUT"
+    return f"nstc export {zoo or path}{folder} --format {formats.get(artifact, 'onnx')}"
