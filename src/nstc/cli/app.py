@@ -115,8 +115,8 @@ class _InOrder(TyperGroup):
 app = typer.Typer(
     name="nstc",
     cls=_InOrder,
-    help="Compress neural style transfer networks for small devices, and prove it with numbers.",
-    epilog=_EXIT_CODES,
+    help="Compress neural style transfer networks for small devices, and prove it with numbers.\n\n"
+    + _EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
