@@ -19,7 +19,7 @@ from nstc.benchmarks.quality import (
 from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
 from nstc.benchmarks.roofline import Roofline, roofline
 from nstc.benchmarks.statistics import median
-from nstc.benchmarks.subjects import FLOAT, Probe, Subject, find_subject, teacher_of
+from nstc.benchmarks.subjects import FLOAT, Probe, Subject, find_subject, reference_of, teacher_of
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.targets.base import Reading, Target
 from nstc.core.bundle import artifact_name
@@ -53,7 +53,7 @@ class _Entry:
 def bench(
     models: Sequence[str | Path],
     *,
-    against: str | Path,
+    against: str | Path | None = None,
     artifacts: Sequence[str] = (),
     photos: PhotoSet,
     recipe: BenchRecipe,
@@ -71,7 +71,8 @@ def bench(
 
     Args:
         models: Bundles, zoo names or ONNX files.
-        against: The reference, timed on each target as its float file for it.
+        against: The reference, timed on each target as its float file for it; by default the
+            teacher that the manifests of all models name.
         artifacts: Which files of each model; by default all that the target runs.
         photos: At most `recipe.quality_photos` of them are used; the first is what is timed.
         recipe: Settings.
@@ -85,7 +86,8 @@ def bench(
             its times, so that a run that is stopped has not been for nothing.
 
     Raises:
-        OptionError: no models, or a target that can't run here.
+        OptionError: no models, ones with different teachers and nothing to go `against`, or a
+            target that can't run here.
         PhotosError: no photographs.
         ArtifactError: a model does not hold the file to be run.
         TeacherError: a teacher can't be found.
@@ -99,8 +101,8 @@ def bench(
     photos = photos.take(recipe.quality_photos)
     targets = [parse_target(name) for name in recipe.targets]
     eye = load_vgg(vgg) if quality else None
-    opponent = find_subject(against, trust=trust)
     subjects = [find_subject(model, trust=trust) for model in models]
+    opponent = reference_of(subjects, against, trust=trust)
     teachers = _Teachers(probe)
     judges = [teacher_of(subject, teacher) if quality else None for subject in subjects]
     lanes = [

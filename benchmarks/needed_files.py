@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nstc.benchmarks.subjects import FLOAT, find_subject, teacher_of
+from nstc.benchmarks.subjects import FLOAT, find_subject, reference_of, teacher_of
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.targets.cuda import TORCH
 from nstc.core.bundle import artifact_name
@@ -25,7 +25,7 @@ class NeededFile(NamedTuple):
 def needed_files(
     models: Sequence[str | Path],
     *,
-    against: str | Path,
+    against: str | Path | None = None,
     artifacts: Sequence[str] = (),
     teacher: str | Path | None = None,
     quality: bool = True,
@@ -35,12 +35,12 @@ def needed_files(
     """The files of bundles that `bench` opens when it is given the same arguments.
 
     Raises:
-        OptionError: a target that can't run here.
+        OptionError: a target that can't run here, or models with different teachers.
         TeacherError: a teacher can't be found.
         BundleError: and its kinds, for bundles that can't be opened.
     """
-    opponent = find_subject(against)
     subjects = [find_subject(model) for model in models]
+    opponent = reference_of(subjects, against)
     wanted = []
     for name in targets:
         target = parse_target(name)

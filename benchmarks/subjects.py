@@ -1,13 +1,13 @@
 """What a benchmark is asked to judge: bundles, and ONNX files that others made."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_name, open_bundle
-from nstc.core.errors import ArtifactError, NstcError, TeacherError
+from nstc.core.errors import ArtifactError, NstcError, OptionError, TeacherError
 from nstc.core.manifest import Origin
 from nstc.core.zoo import resolve_model_path, zoo_name_of
 from nstc.runtime.foreign import ForeignSession, GraphContract, probe_contract
@@ -119,28 +119,65 @@ def teacher_of(subject: Subject, given: str | Path | None) -> Subject:
     return _remembered_teacher(subject, origin)
 
 
-def _remembered_teacher(subject: Subject, origin: Origin) -> Subject:
+def reference_of(
+    subjects: Sequence[Subject], given: str | Path | None, *, trust: bool = False
+) -> Subject:
+    """What models are timed beside.
+
+    Args:
+        subjects: The models, at least one.
+        given: What `--against` names; else it is the teacher that all their manifests name.
+        trust: See `Subject`.
+
+    Raises:
+        BundleError: there is nothing at the place that was given.
+        TeacherError: a model names no teacher, or one that can't be found or was changed.
+        OptionError: the models have different teachers.
+    """
+    if given is not None:
+        return find_subject(given, trust=trust)
+    origins = {}
+    for subject in subjects:
+        origin = None if subject.bundle is None else subject.bundle.manifest.teacher
+        if origin is None:
+            raise TeacherError(
+                f"{subject.name} names no teacher to be timed beside: give --against BUNDLE or an "
+                "ONNX file."
+            )
+        origins.setdefault(origin.sha256, (subject, origin))
+    if len(origins) > 1:
+        names = ", ".join(origin.zoo or origin.name for _, origin in origins.values())
+        raise OptionError(
+            f"the models have different teachers, {names}: give the one that all are timed beside "
+            "with --against."
+        )
+    ((subject, origin),) = origins.values()
+    return _remembered_teacher(subject, origin, flag="--against")
+
+
+def _remembered_teacher(subject: Subject, origin: Origin, flag: str = "--teacher") -> Subject:
     place = origin.zoo or origin.path
     if place is None:
         raise TeacherError(
             f"{subject.name} was taught by {origin.name}, of which it knows no place: "
-            "give --teacher BUNDLE or an ONNX file."
+            f"give {flag} BUNDLE or an ONNX file."
         )
-    teacher = _find_teacher(place, f"{origin.name}, the teacher of {subject.name}", subject.trust)
+    what = f"{origin.name}, the teacher of {subject.name}"
+    teacher = _find_teacher(place, what, subject.trust, flag)
     if teacher.identity != origin.sha256:
         raise TeacherError(
             f"{place} is not the network that taught {subject.name}, it was changed since: "
-            "give --teacher to judge by it nonetheless, or by another."
+            f"give {flag} to take it nonetheless, or another."
         )
     return teacher
 
 
-def _find_teacher(place: str | Path, what: str, trust: bool) -> Subject:
+def _find_teacher(place: str | Path, what: str, trust: bool, flag: str = "--teacher") -> Subject:
     try:
         return find_subject(place, trust=trust)
     except NstcError as error:
         raise TeacherError(
-            f"can't find {what}: {error} Give --teacher BUNDLE or an ONNX file; "
+            f"can't find {what}: {error} Give {flag} BUNDLE or an ONNX file; "
             "a checkpoint becomes a bundle with nstc import."
         ) from error
 

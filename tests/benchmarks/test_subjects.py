@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from nstc.benchmarks.subjects import FLOAT, find_subject, teacher_of
+from nstc.benchmarks.subjects import FLOAT, find_subject, reference_of, teacher_of
 from nstc.core.bundle import TILES_ARTIFACT
-from nstc.core.errors import ArtifactError, BundleError, TeacherError
+from nstc.core.errors import ArtifactError, BundleError, OptionError, TeacherError
 from nstc.core.files import sha256_of
 from nstc.core.manifest import Origin
 
@@ -107,3 +107,36 @@ def test_the_file_for_tiles_is_the_int8_network_again_and_no_row(make_bundle):
     subject = find_subject(make_bundle("student", {"int8.onnx": 1.0, TILES_ARTIFACT: 1.0}).path)
     assert TILES_ARTIFACT in subject.bundle.artifacts
     assert subject.artifacts(64) == ("int8.onnx",)
+
+
+class TestReference:
+    """What models are timed beside where nothing is given."""
+
+    def test_is_the_teacher_of_the_manifests(self, make_bundle, teacher):
+        students = [
+            find_subject(make_bundle(name, {}, teacher=origin_of(teacher)).path) for name in "ab"
+        ]
+        assert reference_of(students, None).path == teacher.path
+        assert reference_of(students, students[0].path).path == students[0].path
+
+    @pytest.mark.parametrize(
+        "changes", [{"path": "/nowhere"}, {"path": None}, {"sha256": "0" * 64}]
+    )
+    def test_that_is_gone_or_another_names_the_flag(self, make_bundle, teacher, changes):
+        student = make_bundle("student", {}, teacher=origin_of(teacher, **changes))
+        with pytest.raises(TeacherError, match="--against"):
+            reference_of([find_subject(student.path)], None)
+
+    def test_of_a_model_without_a_teacher_names_the_flag(self, teacher, foreign_file):
+        for path in (teacher.path, foreign_file):
+            with pytest.raises(TeacherError, match=r"names no teacher .* give --against"):
+                reference_of([find_subject(path)], None)
+
+    def test_of_models_with_different_teachers_names_both(self, make_bundle, teacher):
+        other = make_bundle("other", {"onnx": 0.7})
+        students = [
+            find_subject(make_bundle(one.name, {}, teacher=one).path)
+            for one in (origin_of(teacher, name="t"), origin_of(other, name="o"))
+        ]
+        with pytest.raises(OptionError, match=r"different teachers, t, o: .* --against"):
+            reference_of(students, None)

@@ -205,3 +205,12 @@ def test_the_smallest_size_runs_on_a_network_that_wants_more(nstc, teacher_bundl
         *("--rounds", 3, "--threads", 1, "--no-quality"),
     )
     assert done.code == 0, done.err
+
+
+def test_without_against_the_library_takes_the_manifests_teacher(nstc, record) -> None:
+    needed = record("nstc.benchmarks.needed_files.needed_files", ())
+    calls = record(BENCH, _Enough())
+    with pytest.raises(_Enough):
+        nstc("bench", "zoo:udnie")
+    assert needed[0]["against"] is None
+    assert calls[0]["against"] is None

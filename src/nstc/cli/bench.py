@@ -14,9 +14,13 @@ def bench(
         list[str], typer.Argument(help="Bundles or zoo names to judge.", metavar="BUNDLE")
     ],
     against: Annotated[
-        str,
-        typer.Option("--against", help="Timed beside them in every round, as its float graph."),
-    ],
+        str | None,
+        typer.Option(
+            "--against",
+            help="Timed beside them in every round, as its float graph.",
+            show_default="the teacher that their manifests name",
+        ),
+    ] = None,
     size: Annotated[
         int | None, typer.Option("--size", help="Side of the pictures in px.", show_default="512")
     ] = None,
