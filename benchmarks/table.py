@@ -1,4 +1,4 @@
-"""A benchmark's result for the terminal, readable at 100 columns."""
+"""A benchmark's result for the terminal, readable at 100 columns, and at 80 in a narrow form."""
 
 from typing import Final
 
@@ -17,8 +17,13 @@ _TARGET_WIDTH: Final = 12
 """Longer ones, such as addresses of machines, are folded where there is no room."""
 
 
-def result_table(result: BenchResult) -> Table:
-    """Rows as they were asked for; the caption says what they were measured beside and on."""
+def result_table(result: BenchResult, *, narrow: bool = False) -> Table:
+    """Rows as they were asked for; the caption says what they were measured beside and on.
+
+    Args:
+        result: What was measured.
+        narrow: Whether sizes of the network and memory are left to `costs_table`.
+    """
     table = Table(
         box=box.SIMPLE_HEAD, show_edge=False, padding=0, caption=as_text(_caption(result))
     )
@@ -27,23 +32,18 @@ def result_table(result: BenchResult) -> Table:
     table.add_column("artifact", no_wrap=True)
     longest = max((len(row.target) for row in result.rows), default=0)
     table.add_column("target", overflow="fold", min_width=min(longest, _TARGET_WIDTH))
+    sizes = () if narrow else ("params", "MACs")
     for heading in (
-        "ms",
-        "times faster\n(95 %)",
-        "params",
-        "MACs",
-        "KB",
-        "style\nratio",
-        "content\nratio",
-        "SSIM",
+        *("ms", "times faster\n(95 %)", *sizes, "KB"),
+        *("style\nratio", "content\nratio", "SSIM"),
     ):
         table.add_column(heading, justify="right", no_wrap=True)
-    shows_memory = any(row.footprint is not None for row in result.rows)
+    shows_memory = not narrow and any(row.footprint is not None for row in result.rows)
     if shows_memory:
         table.add_column("peak\nMB", justify="right", no_wrap=True)
     names = short_names([row.model for row in result.rows])
     for name, row in zip(names, result.rows, strict=True):
-        cells = [name, *_cells(row), *([_peak(row)] if shows_memory else [])]
+        cells = [name, *_cells(row, narrow=narrow), *([_peak(row)] if shows_memory else [])]
         table.add_row(*map(as_text, cells))
     return table
 
@@ -63,15 +63,14 @@ def summary(row: Row) -> str:
     return ", ".join(parts)
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: Row, *, narrow: bool) -> list[str]:
     low, high = three_digits(row.speedup.low), three_digits(row.speedup.high)
     return [
         row.artifact,
         row.target,
         three_digits(median(row.samples_ms)),
         f"{three_digits(row.speedup.median)} ({low}-{high}){'' if row.conclusive else '‡'}",
-        _count(row.params),
-        _count(row.macs),
+        *([] if narrow else [_count(row.params), _count(row.macs)]),
         three_digits(row.size_bytes / 1000),
         *(_metric(row, name) for name in ("style_ratio", "content_ratio", "ssim")),
     ]

@@ -7,7 +7,7 @@ import typer
 
 from nstc.cli import options
 from nstc.cli.output import say
-from nstc.cli.tables import print_table
+from nstc.cli.tables import print_result
 
 
 def update(
@@ -50,7 +50,6 @@ def update(
     from nstc.benchmarks.baseline_file import save_baseline
     from nstc.benchmarks.gate import update_baseline
     from nstc.benchmarks.measuring import Conditions
-    from nstc.benchmarks.table import result_table
     from nstc.cli.progress import Bar
     from nstc.compress.exporting import ensure_artifact
     from nstc.core.locks import locked
@@ -83,5 +82,5 @@ def update(
             ),
         )
         save_baseline(updated, file)
-    print_table(result_table(result))
+    print_result(result, costs=False)
     say(f"{file}: {len(result.rows)} rows agreed to")

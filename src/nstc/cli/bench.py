@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from nstc.cli import options
-from nstc.cli.tables import print_table
+from nstc.cli.tables import print_result
 
 
 def bench(
@@ -112,10 +112,8 @@ def bench(
     from nstc.benchmarks import baseline_file
     from nstc.benchmarks.baseline import from_result
     from nstc.benchmarks.bench import bench as run
-    from nstc.benchmarks.costs_table import costs_table, has_costs
     from nstc.benchmarks.memory_cap import refuse_over_cap, refuse_useless_cap
     from nstc.benchmarks.needed_files import needed_files
-    from nstc.benchmarks.table import result_table
     from nstc.benchmarks.targets import chosen_targets, parse_target
     from nstc.benchmarks.targets.web import opened_elsewhere, refuse_baseline_of_another_device
     from nstc.cli.progress import Bar
@@ -180,9 +178,7 @@ def bench(
     if save_baseline is not None:
         baseline_file.save_baseline(from_result(result, save_baseline.parent), save_baseline)
     if json is None or file is not None:
-        print_table(result_table(result))
-        if has_costs(result):
-            print_table(costs_table(result))
+        print_result(result, costs=True)
     else:
         typer.echo(result.to_json(), nl=False)
     refuse_over_cap(result, memory_cap)

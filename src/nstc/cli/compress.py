@@ -7,7 +7,7 @@ import typer
 
 from nstc.cli import options
 from nstc.cli.output import say, say_json
-from nstc.cli.tables import print_table
+from nstc.cli.tables import print_result
 
 
 def compress(
@@ -49,7 +49,6 @@ def compress(
 ) -> None:
     """Distill, prune, quantize, export and measure in one go. Run again to go on after a stop."""
     from nstc.benchmarks.budget import parse_budget
-    from nstc.benchmarks.table import result_table
     from nstc.cli.progress import Bar
     from nstc.compress.pipeline import NO_BUDGET
     from nstc.compress.pipeline import compress as run
@@ -82,6 +81,6 @@ def compress(
     if json_output:
         say_json(made.result.to_dict())
         return
-    print_table(result_table(made.result))
+    print_result(made.result, costs=False)
     say(f"the compressed model: {made.bundle.path}")
     say(f"side by side:         {made.comparison}")

@@ -27,6 +27,9 @@ _OBEYED: Final = (
 )
 
 
+_HEIGHT: Final = 25
+"""Of a console of a width: on dumb terminals Rich heeds none without the other."""
+
 _FOUND: Final = re.compile(f"[{re.escape(''.join(map(chr, _OBEYED)))}]")
 
 
@@ -81,4 +84,11 @@ def plain_console(*, stderr: bool = False, width: int | None = None) -> "Console
         def render_str(self, text: str, **options: object) -> "Text":
             return super().render_str(shown(text, lines=True), **options)  # type: ignore[arg-type]
 
-    return PlainConsole(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+    return PlainConsole(
+        stderr=stderr,
+        width=width,
+        height=None if width is None else _HEIGHT,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
