@@ -1,5 +1,7 @@
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +41,20 @@ def test_an_empty_zoo(nstc, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(zoo, "zoo_folder", lambda: tmp_path / "none")
     assert nstc("models").code == 0
     assert json.loads(nstc("models", "--json").out) == []
+
+
+def test_the_figures_are_the_readmes(nstc) -> None:
+    done = nstc("models")
+    assert "medians over 32 photographs of photos-validation at 512x512 on cpu:2" in done.out
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    for entry in json.loads(nstc("models", "--json").out):
+        style, _, role = entry["name"].removeprefix("zoo:").partition("/")
+        if role:
+            continue
+        (line,) = re.findall(rf"^\| {style}, int8.onnx \|.*$", readme, re.MULTILINE)
+        row = [cell.strip() for cell in line.split("|")]
+        (shown,) = (text for text in done.out.splitlines() if text.startswith(f"zoo:{style} "))
+        assert shown.split()[-2:] == [row[5].split()[0], row[6]]
 
 
 def test_what_ships_can_be_listed(nstc) -> None:

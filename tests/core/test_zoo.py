@@ -14,7 +14,7 @@ from nstc.core.zoo import (
     zoo_names,
     zoo_students,
 )
-from nstc.core.zoo_listing import list_zoo
+from nstc.core.zoo_listing import basis, list_zoo
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_an_entrys_cells_are_what_the_table_shows(listed):
         "negative",
         "int8.onnx, onnx",
         kilobytes,
-        "42",
+        "41.6",
         "1.25",
     )
 
@@ -193,6 +193,30 @@ def test_a_model_measured_without_quality_is_listed(listed, quality):
     entry, _ = listed([{**ROW, "quality": quality}])
 
     assert (entry.speedup, entry.style_ratio, entry.content_ratio) == (41.6, None, None)
+
+
+def test_the_figures_are_those_measured_last_and_say_on_what(listed):
+    photos = {"count": 32, "sets": ["unseen"], "list_sha256": "0" * 64}
+    last = {
+        **ROW,
+        "speedup": {"median": 103.4},
+        "judged_by": photos,
+        "size": 512,
+        "target": "cpu:2",
+    }
+    entry, _ = listed([ROW, last])
+
+    assert entry.cells()[-2:] == ("103", "1.25")
+    assert entry.taken == "32 photographs of unseen at 512x512 on cpu:2"
+    assert basis([entry]) == [
+        "times faster and style ratio: beside the model's teacher, medians over "
+        "32 photographs of unseen at 512x512 on cpu:2"
+    ]
+    other = dataclasses.replace(entry, name="zoo:other", taken="12 photographs of samples")
+    assert [line.partition(":")[2][:9] for line in basis([entry, other])] == [
+        "negative:",
+        "other: be",
+    ]
 
 
 def test_entries_are_plain_json(listed):

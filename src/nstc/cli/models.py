@@ -21,7 +21,7 @@ def models(
 ) -> None:
     """List the models that ship with nstc."""
     from nstc.core.errors import OptionError
-    from nstc.core.zoo_listing import list_zoo
+    from nstc.core.zoo_listing import basis, list_zoo
 
     if (sheet is None) != (output is None):
         raise OptionError("--sheet and --output go together: give the photograph and the picture.")
@@ -39,7 +39,10 @@ def models(
         say_json([entry.to_dict() for entry in entries])
         return
     print_list(
-        ("name", "stage", "style", "artifacts"),
+        ("name", "stage", "style"),
         ("KB", "times faster", "style ratio"),
         (entry.cells() for entry in entries),
+        sentences=("artifacts",),
     )
+    for line in basis(entries):
+        say(line)

@@ -81,7 +81,7 @@ def print_list(
     for column in sentences:
         table.add_column(column)
     for column in numbers:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*map(as_text, row))
     print_table(table)
