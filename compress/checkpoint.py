@@ -14,6 +14,8 @@ from nstc.core.files import atomic_file
 from nstc.models.tensors import save_tensors
 
 CHECKPOINT_FILE: Final = "checkpoint.safetensors"
+PLAN_FILE: Final = "plan.json"
+"""What a pruning decided before it fine-tunes."""
 
 
 class Remembers(Protocol):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nstc.compress.checkpoint import (
     CHECKPOINT_FILE,
+    PLAN_FILE,
     Remembers,
     Weights,
     restore_checkpoint,
@@ -164,6 +165,17 @@ def training_folder(output: Path) -> Path:
             f"cannot write checkpoints to {folder}: it is a file. Move it, or name another output."
         )
     return folder
+
+
+def note_what_is_resumed(output: Path, progress: Progress) -> None:
+    """Say so if no interrupted run that was to write this bundle left anything to go on from.
+
+    Raises:
+        OutputError: see `training_folder`.
+    """
+    folder = training_folder(output)
+    if not any(any(folder.rglob(name)) for name in (CHECKPOINT_FILE, PLAN_FILE)):
+        progress.note(f"nothing to resume at {folder}: starting from the beginning")
 
 
 def forget(folder: Path) -> None:

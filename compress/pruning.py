@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from torch import nn
 
 from nstc.compress.calibrators import Range
 from nstc.compress.channel_groups import channel_groups, remove_channels
+from nstc.compress.checkpoint import PLAN_FILE
 from nstc.compress.distillation import DistillationRun
 from nstc.compress.importance import BATCHES
 from nstc.compress.objectives import PerceptualObjective
@@ -44,8 +44,6 @@ from nstc.models.architectures import build, describe, load
 from nstc.models.complexity import count_macs, count_parameters
 from nstc.models.tensors import save_tensors
 from nstc.models.vgg import load_vgg
-
-_PLAN_FILE: Final = "plan.json"
 
 
 @one_at_a_time("output")
@@ -187,13 +185,13 @@ class _Pruning:
 
     def forget(self) -> None:
         """Delete the plan and the checkpoints; the losses stay."""
-        (self.run.folder / _PLAN_FILE).unlink(missing_ok=True)
+        (self.run.folder / PLAN_FILE).unlink(missing_ok=True)
         for turn in range(1, self.recipe.iterations + 1):
             self._run_of(turn).forget_checkpoints()
 
     def _plan(self, network: nn.Module) -> Plan:
         """A new plan, or on resuming the one that was begun with."""
-        path = self.run.folder / _PLAN_FILE
+        path = self.run.folder / PLAN_FILE
         settings = [
             self.run.settings,
             dataclasses.asdict(self.run.recipe),

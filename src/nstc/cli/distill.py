@@ -224,6 +224,7 @@ def distill(
     """Teach a small network to paint what a full-size one paints."""
     from nstc.cli.progress import Bar
     from nstc.compress.distillation import distill as run
+    from nstc.compress.optimisation import note_what_is_resumed
     from nstc.compress.photo_sets import photos_of
     from nstc.compress.teachers import TeacherOptions
     from nstc.core.recipe import load_recipe, override
@@ -264,6 +265,8 @@ def distill(
         seed=seed,
     )
     with Bar() as bar:
+        if resume:
+            note_what_is_resumed(output, bar)
         bundle = run(
             teacher,
             output,

@@ -95,6 +95,7 @@ def prune(
 ) -> None:
     """Remove channels and blocks, then fine-tune by distillation."""
     from nstc.cli.progress import Bar
+    from nstc.compress.optimisation import note_what_is_resumed
     from nstc.compress.photo_sets import photos_of
     from nstc.compress.pruning import prune as run
     from nstc.compress.teachers import TeacherOptions
@@ -102,6 +103,8 @@ def prune(
 
     settings = load_recipe(recipe)
     with Bar() as bar:
+        if resume:
+            note_what_is_resumed(output, bar)
         bundle = run(
             model,
             output,

@@ -76,6 +76,7 @@ def train(
 ) -> None:
     """Train a full-size network from a painting and photographs."""
     from nstc.cli.progress import Bar
+    from nstc.compress.optimisation import note_what_is_resumed
     from nstc.compress.photo_sets import photos_of
     from nstc.compress.processes import leads_here
     from nstc.compress.training import train as run
@@ -97,6 +98,8 @@ def train(
         seed=seed,
     )
     with Bar() as bar:
+        if resume and leads_here():
+            note_what_is_resumed(output, bar)
         bundle = run(
             style,
             photos_of(photos or []),

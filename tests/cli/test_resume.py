@@ -1,0 +1,35 @@
+"""What --resume says where there is nothing to go on from."""
+
+import pytest
+
+from nstc.compress.checkpoint import CHECKPOINT_FILE, PLAN_FILE
+
+CALLS = {
+    "distill": ("nstc.compress.distillation.distill", ["teacher"]),
+    "prune": ("nstc.compress.pruning.prune", ["model"]),
+    "train": ("nstc.compress.training.train", ["--style", "style.png"]),
+}
+
+
+@pytest.fixture(params=CALLS)
+def run(request, nstc, record, made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    target, arguments = CALLS[request.param]
+    record(target, made)
+    return lambda *more: nstc(request.param, *arguments, "-o", "out", *more)
+
+
+def test_nothing_to_resume_is_said(run, tmp_path) -> None:
+    done = run("--resume")
+    assert done.code == 0, done.err
+    folder = tmp_path / "out.training"
+    assert done.err == f"nothing to resume at {folder}: starting from the beginning\n"
+    assert run().err == ""
+
+
+@pytest.mark.parametrize("left", [CHECKPOINT_FILE, f"turn-1/{CHECKPOINT_FILE}", PLAN_FILE])
+def test_what_can_be_resumed_is_not_commented(run, tmp_path, left) -> None:
+    path = tmp_path / "out.training" / left
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    assert run("--resume").err == ""
