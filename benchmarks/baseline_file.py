@@ -96,6 +96,7 @@ def save_baseline(baseline: Baseline, path: Path) -> None:
         draft.write_text(
             json.dumps(as_readable(_encode(baseline)), indent=1, ensure_ascii=False) + "\n",
             encoding="utf-8",
+            errors="backslashreplace",  # of names that are not UTF-8: it is JSON's escape too
         )
 
 

@@ -12,7 +12,7 @@ import onnxruntime
 
 from nstc.benchmarks.statistics import median
 from nstc.core.errors import ArtifactError, OptionError
-from nstc.core.files import scratch_folder
+from nstc.core.files import as_utf8, scratch_folder
 from nstc.runtime.onnx_session import ORT_ERRORS, OnnxSession, first_line
 
 RUNS: Final = 7
@@ -99,7 +99,8 @@ def _profile(path: Path, feed: Mapping[str, Any], *, threads: int, runs: int, fo
     options.intra_op_num_threads = threads
     options.enable_profiling = True
     options.profile_file_prefix = str(folder / "profile")
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    with as_utf8(path) as name:
+        session = onnxruntime.InferenceSession(name, options, providers=["CPUExecutionProvider"])
     for _ in range(runs):
         session.run(None, feed)
     return Path(session.end_profiling())

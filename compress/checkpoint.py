@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from nstc.core.errors import CorruptBundleError, OptionError
-from nstc.core.files import atomic_file
+from nstc.core.files import as_utf8, atomic_file
 from nstc.models.tensors import save_tensors
 
 CHECKPOINT_FILE: Final = "checkpoint.safetensors"
@@ -78,7 +78,7 @@ def restore_checkpoint(
         OptionError: it belongs to a run of another identity.
     """
     try:
-        with safe_open(path, framework="pt") as stored:
+        with as_utf8(path) as name, safe_open(name, framework="pt") as stored:
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
         written_by = bytes(tensors.pop("identity").numpy())
         step = int(tensors.pop("step"))

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 
 from nstc.compress.graph_index import GraphIndex
-from nstc.core.files import scratch_folder
+from nstc.core.files import as_utf8, scratch_folder
 
 INTEGER_OPERATORS: Final = frozenset({"QLinearConv", "QLinearAdd", "ConvInteger"})
 FLOAT_OPERATORS: Final = frozenset({"Conv", "FusedConv", "NhwcFusedConv"})
@@ -78,5 +78,6 @@ def optimized_graph(file: Path) -> onnx.GraphProto:
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = str(target)
         options.log_severity_level = _ERRORS_ONLY  # it warns that the written file is not portable
-        onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        with as_utf8(file) as name:
+            onnxruntime.InferenceSession(name, options, providers=["CPUExecutionProvider"])
         return onnx.load(target, load_external_data=False).graph

@@ -5,6 +5,8 @@ from typing import Final
 
 import onnxruntime
 
+from nstc.core.files import as_utf8
+
 _ERRORS_ONLY: Final = 3
 _OF_ONE_PROCESSOR: Final = ("NchwcTransformer",)
 """Blocks channels by the vectors of the x86 at hand; ONNX Runtime's own converter leaves it out
@@ -21,11 +23,12 @@ def write_ort(source: Path, target: Path) -> None:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.optimized_model_filepath = str(target)
     options.add_session_config_entry("session.save_model_format", "ORT")
-    onnxruntime.InferenceSession(
-        str(source),
-        options,
-        providers=["CPUExecutionProvider"],
-        disabled_optimizers=list(_OF_ONE_PROCESSOR),
-    )
+    with as_utf8(source) as graph, as_utf8(target) as written:
+        options.optimized_model_filepath = written
+        onnxruntime.InferenceSession(
+            graph,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=list(_OF_ONE_PROCESSOR),
+        )

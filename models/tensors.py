@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nstc.core.decoding import DecodingError, printable, refuse_irregular
 from nstc.core.errors import CorruptBundleError
+from nstc.core.files import as_utf8
 from nstc.core.images import Pixels
 
 MAX_HEADER_BYTES: Final = 4 * 1024 * 1024
@@ -48,7 +49,7 @@ def load_tensors(
     """
     try:
         refuse_unsafe_header(path)
-        with safe_open(path, framework="pt") as stored:
+        with as_utf8(path) as file, safe_open(file, framework="pt") as stored:
             names = list(stored.keys())
             slices = {name: stored.get_slice(name) for name in names}
             for name, part in slices.items():
@@ -104,6 +105,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """
     on_cpu = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     try:
-        save_file(on_cpu, path)
+        with as_utf8(path) as name:
+            save_file(on_cpu, name)
     except SafetensorError as error:  # its name for whatever the file system said
         raise OSError(str(error)) from error

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nstc.core.decoding import DecodingError, printable
 from nstc.core.errors import CheckpointError, CorruptBundleError, OptionError
-from nstc.core.files import sha256_of
+from nstc.core.files import as_utf8, sha256_of
 from nstc.models.tensors import refuse_unsafe_header
 
 LAYERS: Final[dict[str, int]] = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}
@@ -94,7 +94,8 @@ def load_vgg(source: str = "shipped") -> VggFeatures:
         )
     try:
         refuse_unsafe_header(path)
-        weights = load_file(path)
+        with as_utf8(path) as name:
+            weights = load_file(name)
     except (SafetensorError, DecodingError) as error:
         raise CheckpointError(
             f"{path} is not a safetensors file: {printable(str(error))}"

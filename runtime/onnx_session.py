@@ -9,6 +9,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from nstc.core.errors import CorruptBundleError, ImageError, OptionError, out_of_memory
+from nstc.core.files import as_utf8
 from nstc.core.images import Pixels
 from nstc.runtime.arrays import Array, checked, to_unit_nchw, unit_to_pixels
 from nstc.runtime.channel_statistics import channel_statistics
@@ -91,7 +92,8 @@ def load_graph(
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
     chosen = [(name, dict(_IN_FULL.get(name, {})) if sums_exact else {}) for name in providers]
-    return onnxruntime.InferenceSession(str(path), options, providers=chosen)
+    with as_utf8(path) as name:
+        return onnxruntime.InferenceSession(name, options, providers=chosen)
 
 
 def first_line(error: Exception) -> str:

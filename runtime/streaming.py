@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from nstc.core.errors import ImageError, MissingExtraError, OutputError
-from nstc.core.files import atomic_file
+from nstc.core.files import as_utf8, atomic_file
 from nstc.core.images import Pixels, format_of
 from nstc.runtime.bands import OnTile, painted_bands
 from nstc.runtime.bounded import BoundedPainter, Plan
@@ -233,7 +233,8 @@ def _save(receiver: int, draft: Path, options: dict[str, Any]) -> None:
     try:
         source = vips.Source.new_from_descriptor(receiver)
         image = vips.Image.new_from_source(source, "", access="sequential", fail_on="truncated")
-        image.write_to_file(str(draft), **options)
+        with as_utf8(draft) as name:
+            image.write_to_file(name, **options)
     finally:
         os.close(receiver)
 

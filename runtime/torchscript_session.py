@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nstc.core.errors import CorruptBundleError, ImageError, MissingExtraError
+from nstc.core.files import as_utf8
 from nstc.core.images import Pixels
 from nstc.runtime.arrays import checked, to_unit_nchw, unit_to_pixels
 
@@ -103,7 +104,8 @@ def load_torchscript(path: Path, threads: int | None) -> Any:
     with warnings.catch_warnings():
         # torch recommends torch.export instead; the format stays for the devices that run it
         warnings.filterwarnings("ignore", message=".*torch.jit.load.* is deprecated")
-        return torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+        with as_utf8(path) as name:
+            return torch.jit.load(name, map_location="cpu")  # type: ignore[no-untyped-call]
 
 
 def _load(path: Path, threads: int | None) -> Any:

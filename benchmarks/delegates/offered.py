@@ -9,7 +9,7 @@ from nstc.benchmarks.delegates import mobile_checker, tables
 from nstc.benchmarks.delegates.report import DelegateReport, Refusal
 from nstc.core.bundle import Bundle, artifact_file, open_bundle
 from nstc.core.errors import CorruptBundleError, MissingExtraError
-from nstc.core.files import scratch_folder
+from nstc.core.files import as_utf8, scratch_folder
 from nstc.runtime import executorch_session
 from nstc.runtime.artifact_cache import find_artifact
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line
@@ -71,7 +71,8 @@ def _as_offered(path: Path) -> Any:
         target = folder / path.name
         options.optimized_model_filepath = str(target)
         try:
-            onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            with as_utf8(path) as name:
+                onnxruntime.InferenceSession(name, options, providers=["CPUExecutionProvider"])
         except ORT_ERRORS as error:
             raise CorruptBundleError(
                 f"{path} can't be loaded: {first_line(error)}. Delete it and make it again."

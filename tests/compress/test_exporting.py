@@ -24,6 +24,7 @@ from nstc.runtime.artifact_cache import cached_artifact
 from nstc.runtime.channel_statistics import channel_statistics
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import open_session
+from nstc.runtime.verification import verify
 
 SIZES = [(64, 96), (67, 45), (1, 1), (5000, 40)]
 
@@ -366,3 +367,16 @@ def test_a_global_network_gets_no_file_for_tiles(teacher_bundle: Bundle, tmp_pat
 def test_tiles_need_the_int8_file(student_bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="nstc quantize"):
         export(student_bundle, formats=["tiles"], output=tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc here")
+def test_a_bundle_in_a_folder_whose_name_is_not_utf_8(
+    student_bundle: Bundle, tmp_path: Path
+) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    moved = student_bundle.path.rename(folder / "b")
+    export(moved, formats=("onnx", "torchscript", "ort"))
+    export(moved, formats=("onnx",), static=(32, 32))
+    assert verify(moved, trust=True).errors == ()
+    assert len(open_bundle(moved).artifacts) == 4

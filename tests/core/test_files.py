@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nstc.core.errors import OutputError
-from nstc.core.files import atomic_file, atomic_folder, sha256_of
+from nstc.core.files import as_utf8, atomic_file, atomic_folder, sha256_of
 
 MARK = "manifest.json"
 
@@ -58,6 +58,36 @@ class TestAtomicFile:
         with full, atomic_file(Path("/dev/full")) as draft:
             draft.write_text("x")
         assert Path("/dev/full").is_char_device()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc here")
+class TestNamesThatAreNotUtf8:
+    NAME = os.fsdecode(b"caf\xe9")
+
+    def test_utf_8_is_left_as_it_is(self, tmp_path) -> None:
+        with as_utf8(tmp_path / "café") as name:
+            assert name == str(tmp_path / "café")
+
+    @pytest.mark.parametrize("inner", ["plain", os.fsdecode(b"\xe9.txt")])
+    def test_a_file_is_read_through_its_folder(self, tmp_path, inner) -> None:
+        folder = tmp_path / self.NAME
+        folder.mkdir()
+        (folder / inner).write_text("content")
+        with as_utf8(folder / inner) as name:
+            name.encode()
+            assert Path(name).read_text() == "content"
+
+    def test_and_written(self, tmp_path) -> None:
+        (tmp_path / self.NAME).mkdir()
+        with as_utf8(tmp_path / self.NAME / "new") as name:
+            Path(name).write_text("content")
+        assert (tmp_path / self.NAME / "new").read_text() == "content"
+
+    def test_the_draft_of_such_a_file_has_a_name_that_every_library_writes(self, tmp_path) -> None:
+        with atomic_file(tmp_path / f"{self.NAME}.png") as draft:
+            draft.name.encode()
+            assert draft.suffix == ".png"
+        assert (tmp_path / f"{self.NAME}.png").exists()
 
 
 class TestAtomicFolder:

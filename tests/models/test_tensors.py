@@ -1,4 +1,6 @@
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,6 +45,16 @@ def test_tensors_are_read_back_as_written(tmp_path):
     read = load_tensors(tmp_path / "t.safetensors")
     assert all(torch.equal(read[key], value) for key, value in tensors.items())
     assert read["b"].dtype == torch.float16
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc here")
+def test_a_folder_whose_name_is_not_utf_8(tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+
+    save_tensors({"a": torch.arange(4)}, folder / "t.safetensors")
+
+    assert load_tensors(folder / "t.safetensors")["a"].tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x80\x04 a pickle"])

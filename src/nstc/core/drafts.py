@@ -177,8 +177,10 @@ def _new(
     """Make a draft and lock it: its path and the handle of the lock, if it could be had."""
     if not is_folder and len(target.suffix) <= _LONGEST_ENDING:
         ending = target.suffix
+    # Not every library writes to names that are not UTF-8.
+    start = target.name[:_LONGEST_NAME].encode(errors="replace").decode()
     while True:
-        name = f".{target.name[:_LONGEST_NAME]}.nstc-{secrets.token_hex(6)}{ending}"
+        name = f".{start}.nstc-{secrets.token_hex(6)}{ending}"
         path = target.parent / name
         make(path)
         handle = _opened(path)

@@ -20,6 +20,40 @@ def sha256_of(path: Path) -> str:
 
 
 @contextlib.contextmanager
+def as_utf8(path: Path) -> Iterator[str]:
+    """The path as libraries take it that read names as UTF-8, for as long as the block runs.
+
+    A name that is not UTF-8 is reached through the open folder that it lies in, on Linux, where
+    such names are.
+
+    Args:
+        path: Of a file that is there or of one in a folder that is; what lies beside it is found.
+
+    Raises:
+        OutputError: the name is not UTF-8, and this system has no other way to the file.
+    """
+    if _is_utf8(str(path)):
+        yield str(path)
+        return
+    if not Path("/proc/self/fd").is_dir():
+        raise OutputError(f"{path}: its name is not UTF-8, which not every library takes: rename.")
+    named = _is_utf8(path.name)
+    handle = os.open(path.parent if named else path, os.O_RDONLY)
+    try:
+        yield f"/proc/self/fd/{handle}" + (f"/{path.name}" if named else "")
+    finally:
+        os.close(handle)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
 def reported_as_output_error(target: Path) -> Iterator[None]:
     """Turn an `OSError` met while writing `target` into an `OutputError` that names it."""
     try:
