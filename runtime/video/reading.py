@@ -39,6 +39,9 @@ _SOUND_BEHIND_SECONDS: Final = 2.0
 _TIMES_MAY_JUMP: Final = 0x0200
 """AVFMT_TS_DISCONT of libavformat."""
 
+_HELD_BY_DECODERS: Final = 24
+"""Packets that go in, at most, before a frame comes out: 16 are referred to in H.264 and HEVC."""
+
 _OF_THE_FILE: Final = frozenset(
     ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
 )
@@ -69,6 +72,7 @@ class Reader:
         self._busy = False
         self._undecodable = 0
         self._left_out = 0
+        self._without_frames = 0
         self._read_bytes = 0
         self._max_pixels = max_pixels
         self._ends_s: dict[int, Fraction] = {}
@@ -78,8 +82,10 @@ class Reader:
         try:
             self._video = video_stream(self._container, place.name)
             refuse_too_large(place.name, self._video.width, self._video.height, 1, max_pixels)
-            self.sound: tuple[AudioStream, ...] = (
-                () if place.live else tuple(self._container.streams.audio)
+            audio = () if place.live else self._container.streams.audio
+            # of sound that begins in a later recording nothing is known
+            self.sound: tuple[AudioStream, ...] = tuple(
+                stream for stream in audio if stream.codec_context.sample_rate
             )
             self._tracks = {stream.index: track for track, stream in enumerate(self.sound)}
             rate = self._video.average_rate or self._video.guessed_rate or _USUAL_RATE
@@ -175,7 +181,7 @@ class Reader:
 
     def _frames(self) -> Generator[av.VideoFrame, None, None]:
         """Decoded frames; packets of sound that lie between them are put aside."""
-        joins = 0
+        joins = fed = found = 0
         for packet in self._packets:
             # packets that end a stream have no index of their own
             if packet.stream.index != self._video.index:
@@ -183,15 +189,23 @@ class Reader:
                     self._early.append(packet)
                 continue
             try:
-                if self._clock.joins > joins:  # the decoder would lose what it still holds
+                if self._clock.joins > joins:
                     joins = self._clock.joins
-                    yield from self._video.decode(None)
-                    self._video.codec_context.flush_buffers()
-                yield from packet.decode()  # type: ignore[misc]
+                    if packet.is_keyframe:  # else a clock wrapped around: decoding goes on
+                        held = self._video.decode(None)  # the decoder would lose these
+                        self._video.codec_context.flush_buffers()
+                        yield from held
+                    self._without_frames += fed > _HELD_BY_DECODERS and not found
+                    fed = found = 0
+                frames = packet.decode()
+                fed += 1
+                found += len(frames) if packet.size else 0
+                yield from frames  # type: ignore[misc]
             except EndOfFile:
                 return
             except FFmpegError:
                 self._undecodable += 1
+        self._without_frames += fed > _HELD_BY_DECODERS and not found
 
     def _timed(self, frame: av.VideoFrame) -> TimedFrame | None:
         """The frame with its time; None if it is not later than the one before.
@@ -268,6 +282,11 @@ class Reader:
         behind = None if self._place.live else self._joined_behind()
         if behind is not None:
             return behind
+        if self._without_frames:
+            return (
+                f"{self._without_frames} of the {self._clock.joins + 1} recordings joined in it "
+                "gave no frame: a film's codec can't change"
+            )
         if self._left_out:
             return f"{self._left_out} frames whose time lies before another's are left out"
         if self._undecodable:
@@ -283,11 +302,15 @@ class Reader:
         time_base = first.time_base or video.time_base or 1 / _USUAL_RATE
         rate = video.average_rate or video.guessed_rate or _USUAL_RATE
         aspect = video.sample_aspect_ratio
-        others = len(self._container.streams) - 1 - len(self.sound)
+        audio = () if self._place.live else self._container.streams.audio
+        others = len(self._container.streams) - 1 - len(audio)
+        unknown = len(audio) - len(self.sound)
         colours = colours_of(first)
         notes = list(colours.notes)
         if first.interlaced_frame:
             notes.append("it is interlaced: lines of two moments are painted as one picture")
+        if unknown:
+            notes.append(f"{unknown} sound tracks that begin later than the film are left out")
         if others:
             notes.append(f"{others} streams beside video and sound are left out")
         return Facts(

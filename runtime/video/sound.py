@@ -6,7 +6,7 @@ from typing import Final, cast
 import av
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
-from av.error import FFmpegError
+from av.error import FFmpegError, InvalidDataError
 from av.packet import Packet
 from av.stream import Stream
 
@@ -25,7 +25,7 @@ class Track:
     Attributes:
         codec: Name of the codec it is written in.
         copied: Whether packets are copied.
-        broken: Packets that could not be decoded to be encoded anew.
+        broken: Packets that are damaged and left out.
     """
 
     def __init__(self, target: OutputContainer, source: AudioStream) -> None:
@@ -53,10 +53,10 @@ class Track:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user may not expect."""
-        if self.copied:
-            return ()
-        name = self._source.codec_context.name
-        notes = [f"sound is encoded anew as {self.codec}: this container takes no {name}"]
+        notes = []
+        if not self.copied:
+            name = self._source.codec_context.name
+            notes.append(f"sound is encoded anew as {self.codec}: this container takes no {name}")
         if self.broken:
             notes.append(f"{self.broken} packets of sound can't be decoded and are left out")
         return tuple(notes)
@@ -65,7 +65,10 @@ class Track:
         """Write what was read."""
         if self.copied:
             packet.stream = self._stream
-            self._target.mux(packet)
+            try:
+                self._target.mux(packet)
+            except InvalidDataError:  # half of a packet, where a recording breaks off
+                self.broken += 1
             return
         for frame in self._decoded(packet):
             self._target.mux(self._stream.encode(frame))

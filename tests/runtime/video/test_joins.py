@@ -75,6 +75,37 @@ def test_a_gap_of_hours_is_closed_where_clocks_may_jump(join, stylize, read_clip
     assert times[-1] - times[0] == 29 * STEP
 
 
+def test_a_clock_that_wraps_around(join, stylize) -> None:
+    """At 2**33 / 90000 s, in the middle of the second recording and of a group of pictures."""
+    wrapping = {"options": {"output_ts_offset": "95443.4"}}
+    outcome = stylize(join("clip.ts", {}, wrapping, {}))
+    assert (outcome.frames, outcome.damage) == (45, None)
+
+
+def test_another_codec_is_told(join, stylize) -> None:
+    times = tuple(range(0, 1600, 40))
+    clips = [{"times": times, "codec": "mpeg4"}, {"times": times}]
+    outcome = stylize(join("clip.ts", *clips))
+    assert 38 <= outcome.frames <= 40
+    assert outcome.damage is not None
+
+
+def test_sound_that_begins_with_the_second(join, stylize) -> None:
+    assert stylize(join("clip.ts", {}, {"sound": "aac"})).sound == (("aac", True),)
+    late = {"times": tuple(range(0, 2400, 40))}  # what lies so far behind is not looked at first
+    outcome = stylize(join("clip-2.ts", late, {"sound": "aac"}))
+    assert (outcome.frames, outcome.sound) == (75, ())
+    assert "1 sound tracks that begin later than the film are left out" in outcome.notes
+
+
+def test_half_a_packet_of_sound_where_one_breaks_off(make_clip, join, stylize) -> None:
+    path = join("clip.ts", {"sound": "aac"}, {"sound": "aac"})
+    whole = path.with_name("part-0.ts").read_bytes()
+    for kept in range(len(whole) // 2, len(whole) // 2 + 1500, 300):
+        path.write_bytes(whole[:kept] + whole)
+        assert stylize(path).frames > 15
+
+
 def test_a_still_of_a_minute_stays_one(make_clip, stylize, read_clip, tmp_path) -> None:
     outcome = stylize(make_clip("clip.mkv", times=(0, 40, 60_000, 60_040)))
     assert read_clip(tmp_path / "out.mp4").times_s[-1] == Fraction(60_040, 1000)
