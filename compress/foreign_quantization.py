@@ -31,6 +31,7 @@ from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.runtime.foreign import ForeignSession, GraphContract, probe_contract
+from nstc.runtime.foreign_graph import is_torchscript
 from nstc.runtime.graph_contract import RANGES
 from nstc.runtime.model_files import model_bytes
 
@@ -129,6 +130,10 @@ def quantize_file(
     if output.suffix != ".onnx" or output.resolve() == model.resolve():
         raise OptionError(
             f"output is {output}: an ONNX file is quantized to another one, give -o NAME.onnx."
+        )
+    if model.is_file() and is_torchscript(model):
+        raise TeacherError(
+            f"{model} is TorchScript, and ONNX files are quantized: export it to ONNX first."
         )
     if recipe.needs_photos:
         refuse_no_photos(photos)

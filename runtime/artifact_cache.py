@@ -9,7 +9,7 @@ from nstc.core.bundle import Bundle, artifact_file, artifact_name
 from nstc.core.cache import cache_folder
 from nstc.core.errors import ArtifactError, CorruptBundleError
 from nstc.runtime.model_files import data_files
-from nstc.runtime.trial import ensure_tried, is_known
+from nstc.runtime.trial import ensure_tried, is_ours
 from nstc.runtime.trust import PROGRAMS, refuse_program
 
 _GRAPHS = ("onnx", "ort")
@@ -69,7 +69,7 @@ def refuse_unsafe(bundle: Bundle, artifact: str, *, trust: bool) -> None:
     name = artifact_file(artifact)
     path, sha256 = bundle.path / name, bundle.manifest.files[name].sha256
     ending = artifact.rpartition(".")[2]
-    if is_known(sha256):
+    if is_ours(sha256):
         return
     if ending in PROGRAMS and not trust:
         refuse_program(path, PROGRAMS[ending])

@@ -21,8 +21,8 @@ from nstc.runtime.trial import (
     MOST_PIXELS,
     ensure_tried,
     forget,
-    is_known,
     is_possible,
+    keeps_within,
     refuse_too_large,
     remember,
 )
@@ -86,7 +86,7 @@ def open_to_probe(path: Path, threads: int | None = None, *, trust: bool = False
     limits = current_limits()
     refuse_too_large(path, limits)
     key = model_sha256(path)
-    if is_known(key, limits):
+    if keeps_within(key, limits):
         return _open_onnx(path, threads)
     try:
         process = GraphProcess(path, threads, limits)

@@ -44,6 +44,9 @@ _SIDE: Final = 64
 _held: Final[dict[str, Limits]] = {}
 """Files that held, by their hash, and the limits that they held in."""
 
+_made: Final[set[str]] = set()
+"""The hashes of files that this run made itself."""
+
 
 def ensure_tried(path: Path, *, sha256: str | None = None, threads: int | None = None) -> None:
     """Open a file and run it once in a process under limits, unless it is known to hold.
@@ -62,7 +65,7 @@ def ensure_tried(path: Path, *, sha256: str | None = None, threads: int | None =
     limits = current_limits()
     refuse_too_large(path, limits)
     key = model_sha256(path) if sha256 is None else sha256
-    if is_known(key, limits):
+    if keeps_within(key, limits):
         return
     with contextlib.suppress(RefusedError):
         process = GraphProcess(path, threads, limits)
@@ -91,12 +94,16 @@ def refuse_too_large(path: Path, limits: Limits) -> None:
         )
 
 
-def is_known(sha256: str, limits: Limits | None = None) -> bool:
-    """Whether a file came with nstc, was made by this run, or kept within these limits in it."""
-    limits = limits or current_limits()
+def is_ours(sha256: str) -> bool:
+    """Whether a file came with nstc, or was made by this run."""
+    return sha256 in _made or sha256 in shipped()
+
+
+def keeps_within(sha256: str, limits: Limits) -> bool:
+    """Whether a file is ours, or was tried in this run and kept within these limits."""
     held = _held.get(sha256)
     if held is None:
-        return sha256 in shipped()
+        return is_ours(sha256)
     return held.max_ram_bytes <= limits.max_ram_bytes and held.timeout_s <= limits.timeout_s
 
 
@@ -107,7 +114,7 @@ def remember(sha256: str, limits: Limits) -> None:
 
 def remember_made(path: Path) -> None:
     """Keep in mind that this run made a file itself, which it need not try or be told to trust."""
-    remember(sha256_of(path), Limits(max_ram_bytes=0, timeout_s=0))
+    _made.add(sha256_of(path))
 
 
 def forget(sha256: str) -> None:

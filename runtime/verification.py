@@ -34,7 +34,7 @@ from nstc.runtime.check_vectors import (
 )
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import BACKENDS, Session
-from nstc.runtime.trial import is_known
+from nstc.runtime.trial import is_ours
 from nstc.runtime.trust import PROGRAMS
 
 State = Literal["ok", "failed", "not checked"]
@@ -216,8 +216,8 @@ def _reason_not_to_run(bundle: Bundle, artifact: str, *, trust: bool) -> str | N
     ending = artifact.rpartition(".")[2]
     if ending not in BACKENDS:
         return f"nothing here runs .{ending} files"
-    known = is_known(bundle.manifest.files[artifact_file(artifact)].sha256)
-    if ending in PROGRAMS and not trust and not known:
+    ours = is_ours(bundle.manifest.files[artifact_file(artifact)].sha256)
+    if ending in PROGRAMS and not trust and not ours:
         return f"it is {PROGRAMS[ending]}, a program: give --trust if you know where it comes from"
     return BACKENDS[ending].availability()
 

@@ -146,6 +146,25 @@ def test_a_bundles_torchscript_needs_somebodys_word(nstc, program, save_picture,
     assert done.code == 0, done.err
 
 
+def test_a_graph_that_was_tried_is_not_thereby_a_program_that_is_trusted(
+    nstc, program, write_graph, save_picture, pixels
+) -> None:
+    """One file can be both: ONNX passes over what follows it, an archive over what precedes it."""
+    from onnx import helper
+
+    path = write_graph(program.path / "model.onnx", [helper.make_node("Identity", ["x"], ["y"])])
+    archive = (program.path / "model.ts").read_bytes()
+    size = len(archive)
+    varint = bytes([size & 127 | 128, size >> 7 & 127 | 128, size >> 14 & 127 | 128, size >> 21])
+    path.write_bytes(path.read_bytes() + b"\xca\x3e" + varint + archive)
+    shutil.copyfile(path, program.path / "model.ts")
+    resealed(program, "model.onnx", "model.ts")
+    photo = save_picture(pixels)
+    command = ["stylize", photo, "-m", program.path, "-o", "o.png", "--artifact"]
+    assert nstc(*command, "onnx").code == 0
+    assert nstc(*command, "ts").code == 31
+
+
 @pytest.mark.parametrize(
     "more", [["--artifact", "ts", "--target", "torchscript:1"], ["--target", "torchscript:1"]]
 )
@@ -154,6 +173,14 @@ def test_so_does_bench(nstc, program, more) -> None:
     done = nstc(*command, *more, "--rounds", "3")
     assert done.code == 31
     assert "--trust" in done.error
+
+
+def test_quantize_does_not_ask_for_a_flag_that_it_has_not(nstc, program, tmp_path) -> None:
+    shutil.copy(program.path / "model.ts", tmp_path / "n.onnx")
+    done = nstc("quantize", "n.onnx", "-o", "q.onnx")
+    assert done.code == 32
+    assert "n.onnx is TorchScript" in done.error
+    assert "--trust" not in done.error
 
 
 def test_the_zoos_programs_came_with_nstc(nstc, save_picture, pixels, tmp_path) -> None:

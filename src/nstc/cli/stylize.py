@@ -134,8 +134,8 @@ MaxRam = Annotated[
     typer.Option(
         "--max-ram",
         metavar="SIZE",
-        help="What the process may hold, such as 256MB; larger pictures are cut into tiles. A "
-        "bundle's file that did not come with nstc may take as much when it is tried, or 4GB.",
+        help="What the process may hold, such as 256MB; larger pictures are cut into tiles. More "
+        "than 4GB also for trying a bundle's file that did not come with nstc.",
         show_default="any amount",
     ),
 ]
@@ -258,8 +258,9 @@ def _opened(model: str, max_ram: str | None, timeout_s: float, **options: Any) -
     asked = artifact_of(options["precision"], options["artifact"])
     bundle = open_bundle(model)
     _make_missing(bundle, asked)
-    trial_s = max(timeout_s, current_limits().timeout_s)
-    with limited_to(max_ram_bytes=max_ram_bytes, timeout_s=trial_s):
+    usual = current_limits()  # which smaller limits of a picture or an address leave as they are
+    ram = max(max_ram_bytes or 0, usual.max_ram_bytes)
+    with limited_to(max_ram_bytes=ram, timeout_s=max(timeout_s, usual.timeout_s)):
         return Stylizer(bundle, max_ram_bytes=max_ram_bytes, **options)
 
 
