@@ -118,13 +118,14 @@ class TestTiff:
             (tiff(of(10), 10), "BlackIsZero of 10-bit numbers"),
             (tiff(of(14), 14, endian=">"), "BlackIsZero of 14-bit numbers"),
             (tiff(RAMP, 16, FLOAT), "BlackIsZero of 16-bit floats"),
+            (tiff(np.dstack([of(16)] * 2), 16), "BlackIsZero of 2 x 16-bit numbers"),
             (tiff(RAMP, 64, FLOAT), "BlackIsZero of 64-bit floats"),
             (tiff(np.dstack([RAMP] * 3), 32, FLOAT, 2), "RGB of 3 x 32-bit floats"),
             (tiff(np.dstack([of(12)] * 3), 12, photometric=2), "RGB of 3 x 12-bit numbers"),
         ],
     )
     def test_what_pillow_can_not_read_is_named(self, content, told) -> None:
-        """And not said to be no TIFF file, with the advice to give one."""
+        """And not said to be no TIFF file, with the advice to give one of what it is."""
         with pytest.raises(
             ImageError, match=rf"a\.tif is a TIFF file whose pixels, {told}, Pillow"
         ):

@@ -15,7 +15,7 @@ from PIL import Image, TiffImagePlugin, TiffTags
 
 from nstc.core.errors import ImageError
 
-_ADVICE: Final = "save it with 8 or 16 bits a colour"
+_ADVICE: Final = "save it as PNG, or as TIFF of 8 bits a colour"
 _FULL_SCALE: Final = frozenset({None, "PNG", "PPM", "JPEG2000", "IM"})
 """Formats, None for a picture that is none of a file, whose whole numbers go up to 65535 here."""
 
@@ -68,7 +68,7 @@ def depth_of(image: Image.Image, name: str) -> Depth | None:
     if image.format not in _FULL_SCALE:
         raise ImageError(
             f"{name} is {image.format} of more than 8 bits, which does not say what is black and "
-            f"what is white: {_ADVICE}, as PNG or TIFF."
+            f"what is white: {_ADVICE}."
         )
     return Depth(black=0.0, white=65535.0, transparent=transparent_number(image))
 
@@ -136,7 +136,7 @@ def _depth_of_tiff(image: TiffImagePlugin.TiffImageFile, name: str) -> Depth | N
     if kind == _SIGNED:
         raise ImageError(
             f"{name} holds {named_depth(bits, kind)}, which don't say what is black and what is "
-            f"white: {_ADVICE}, without a sign."
+            f"white: {_ADVICE}."
         )
     if not is_deep(image):
         return None

@@ -43,7 +43,8 @@ _DECODER_ERRORS: Final[tuple[type[Exception], ...]] = (
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _MAGIC_BYTES: Final = 12
-_TIFF_BEGINNINGS: Final = (b"II*\0", b"MM\0*")
+_BIG_TIFF: Final = (b"+\0", b"\0+")
+_TIFF_BEGINNINGS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DEFAULT_FRAME_MS: Final = 100.0
 """What browsers show a frame for that says no time or next to none."""
 
@@ -278,7 +279,9 @@ def _tags_of_tiff(
     """The tags of a TIFF file that Pillow does not open; None if it is no such file."""
     if beginning[:4] not in _TIFF_BEGINNINGS:
         return None
-    tags = TiffImagePlugin.ImageFileDirectory_v2(beginning[:8])
+    is_big = beginning[2:4] in _BIG_TIFF
+    stream.seek(0)
+    tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(16 if is_big else 8))
     stream.seek(tags.next)
     tags.load(stream)
     return tags if TiffImagePlugin.BITSPERSAMPLE in tags else None
