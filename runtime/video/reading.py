@@ -287,7 +287,7 @@ class Reader:
                 f"{self._without_frames} of the {self._clock.joins + 1} recordings joined in it "
                 "gave no frame: a film's codec can't change"
             )
-        if self._left_out:
+        if self._left_out and not self._place.live:
             return f"{self._left_out} frames whose time lies before another's are left out"
         if self._undecodable:
             return f"{self._undecodable} of its packets can't be decoded"
