@@ -52,7 +52,7 @@ def test_a_folder_whose_name_is_not_utf_8(tmp_path):
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
 
-    save_tensors({"a": torch.arange(4)}, folder / "t.safetensors")
+    save_tensors({"a": torch.arange(4.0)}, folder / "t.safetensors")
 
     assert load_tensors(folder / "t.safetensors")["a"].tolist() == [0, 1, 2, 3]
 
