@@ -22,6 +22,7 @@ from nstc.core.bundle import (
     artifact_file,
     bundle_to_revise,
     open_bundle,
+    refuse_name_of_file,
     revised_bundle,
 )
 from nstc.core.errors import OptionError, PhotosError
@@ -125,6 +126,8 @@ def _export(
     chosen: PhotoSet,
     progress: Progress,
 ) -> list[Path]:
+    if output is not None:
+        refuse_name_of_file(output)
     refuse_shipped(output or bundle.path, _elsewhere(bundle, formats, static, output))
     source = _Source(bundle, load_as_deployed(bundle), chosen, progress)
     if FOLDER in formats and output is not None:

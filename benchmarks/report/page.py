@@ -32,6 +32,7 @@ _TEMPLATE: Final = "page.html.jinja"
 _SCRIPT: Final = "page.js"
 _STYLE: Final = "page.css"
 _OPERATORS: Final = 10
+_ENDINGS: Final = frozenset({"", ".html", ".htm"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,10 @@ def write_report(
     kept = [] if history is None else list(history.rglob("*.json"))
     if any(path.resolve() == output.resolve() for path in [*files, *kept]):
         raise OptionError(f"-o {output} is one of the results: the page needs a name of its own.")
+    if output.suffix.lower() not in _ENDINGS:
+        raise OptionError(
+            f"output is {output}: a report is an HTML page, give a name that ends in .html."
+        )
     progress = progress or Silent()
     past = [] if history is None else read_history(history)
     runs = named_apart([read_results(path) for path in files]) or past[-1:]

@@ -1,6 +1,7 @@
 """Where each picture goes, decided before any work: no two on one name, none over a photograph."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from nstc.core.images import FORMATS, format_of
 from nstc.runtime.files.sources import STANDARD_STREAM, Source
 
 _ENDING_FOR_THE_REST: Final = ".png"
+_NUMBERED: Final = re.compile(r"\.v?\d[\d_-]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +38,8 @@ def plan(
     Args:
         sources: The pictures, at least one.
         output: `-` for standard output; for one picture a file; for several, or where it is a
-            folder or has no ending of a picture, a folder in which they keep their names and the
-            folders they lay in.
+            folder, has no ending or has a slash at its end, a folder in which they keep their names
+            and the folders they lay in. A number, as in v1.2 or out.v2, is no ending.
         many: Whether the user named several pictures or a folder, even if it holds only one.
         ending: Of all files, such as .png; None for that of each source.
 
@@ -51,19 +53,27 @@ def plan(
             raise OptionError("-o - takes one picture: give the name of a folder for several.")
         return [Job(source=sources[0], target=None)]
     place = Path(output)
-    if not many and not _is_folder(place) and _is_picture_name(place):
+    if not (many or is_folder(output)) and _has_ending(place):
         _refuse_other_format(place, ending)
         jobs = [Job(source=sources[0], target=place)]
     else:
-        _refuse_as_folder(place, len(sources), many=many)
+        _refuse_as_folder(output, len(sources), many=many)
         jobs = [Job(source=each, target=place / _place_of(each, ending)) for each in sources]
     _refuse_collisions([job for job in jobs if job.source.failure is None])
     return jobs
 
 
-def _is_folder(path: Path) -> bool:
-    """Whether it is a folder; one that may not be looked at is found out when it is written."""
-    return os.path.isdir(path)  # noqa: PTH112  (pathlib raises there)
+def is_folder(output: str | Path) -> bool:
+    """Whether it is a folder, or is written as one, with a slash at its end.
+
+    One that may not be looked at is found out when it is written.
+    """
+    slash = str(output).endswith(("/", os.sep))
+    return slash or os.path.isdir(output)  # noqa: PTH112  (pathlib raises there)
+
+
+def _has_ending(path: Path) -> bool:
+    return bool(path.suffix) and not _NUMBERED.fullmatch(path.suffix)
 
 
 def _is_picture_name(path: Path) -> bool:
@@ -73,17 +83,20 @@ def _is_picture_name(path: Path) -> bool:
 
 
 def _refuse_other_format(path: Path, ending: str | None) -> None:
-    name = format_of(path)
+    try:
+        name = format_of(path)
+    except OptionError as error:
+        raise OptionError(f"{error} To make a folder of that name, write {path}/ .") from None
     if ending is not None and FORMATS[ending] != name:
         raise OptionError(f"output is {path}, but format is {ending[1:]}: give one of the two.")
 
 
-def _refuse_as_folder(output: Path, count: int, *, many: bool) -> None:
-    if _is_folder(output):
+def _refuse_as_folder(output: str | Path, count: int, *, many: bool) -> None:
+    if is_folder(output):
         return
     if os.path.exists(output):  # noqa: PTH110
         raise OutputError(f"cannot write into {output}: it is a file. Give the name of a folder.")
-    if many and _is_picture_name(output):
+    if many and _is_picture_name(Path(output)):
         raise OptionError(
             f"output is {output}, one picture, for {count} photographs: give the name of a folder."
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from nstc.core.errors import OptionError
+from nstc.core.suggestions import nearest_ending
 
 INPUT_ENDINGS: Final = frozenset(
     (
@@ -144,7 +145,7 @@ def encoding_for(output: Path, codec: str | None = None, crf: int | None = None)
     if container is None:
         raise OptionError(
             f"output is {output}: a video is written to a name that ends in "
-            f"{', '.join(CONTAINERS)}."
+            f"{', '.join(CONTAINERS)}.{nearest_ending(output.suffix, CONTAINERS)}"
         )
     name = container.codecs[0] if codec is None else codec.lower()
     if name not in container.codecs:

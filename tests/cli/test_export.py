@@ -78,6 +78,12 @@ def test_nor_are_files_put_beside_what_ships(nstc) -> None:
     )
 
 
+def test_files_are_not_put_into_a_folder_that_is_named_like_one(nstc) -> None:
+    done = nstc("export", "zoo:udnie", "-o", "model.onnx")
+    assert done.code == 3
+    assert "Give the name of a folder, such as model." in done.error
+
+
 def test_what_ships_gets_no_check_vectors(nstc) -> None:
     done = nstc("verify", "zoo:udnie", "--record")
     assert done.code == 40

@@ -61,6 +61,8 @@ def test_a_page_with_neither_pictures_nor_profiles(file, tmp_path):
         (["missing.json", "-o", "x.html"], OptionError),
         (["{file}", "-o", "{file}"], OptionError),
         (["{file}", "-o", "x.html", "--photos", "missing"], PhotosError),
+        (["{file}", "-o", "x.pdf"], OptionError),
+        (["{file}", "-o", "x.htlm"], OptionError),
     ],
 )
 def test_errors_reach_the_top(file, tmp_path, monkeypatch, arguments, kind):

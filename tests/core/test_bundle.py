@@ -23,6 +23,7 @@ from nstc.core.errors import (
     BundleError,
     CorruptBundleError,
     NstcError,
+    OptionError,
     OutputError,
     SchemaVersionError,
 )
@@ -299,6 +300,14 @@ class TestTwoWriters:
         ):
             pass
         assert "ts" in open_bundle(bundle.path).artifacts
+
+
+@pytest.mark.parametrize("name", ["student.onnx", "model.PTE", "s.pth"])
+def test_a_folder_does_not_get_a_files_name(tmp_path, name) -> None:
+    with pytest.raises(OptionError, match="Give the name of a folder, such as"):
+        refuse_unwritable_bundle(tmp_path / name)
+    (tmp_path / name).mkdir()
+    refuse_unwritable_bundle(tmp_path / name)  # what is there already
 
 
 class TestIdentity:

@@ -3,11 +3,12 @@
 Typer tells it by exceptions of click, or of its own copy of click since 0.22, in several lines.
 """
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, cast
 
 import typer
+
+from nstc.core.suggestions import did_you_mean
 
 UNREADABLE: Final = cast("type[Exception]", typer.BadParameter.__mro__[1])
 """The base of all of them. Typer exports one of its kinds alone."""
@@ -100,11 +101,7 @@ def _command_of(arguments: Sequence[str]) -> str:
 
 
 def _nearest(given: str, known: Iterable[str]) -> str:
-    names = {name.lstrip("-"): name for name in known}
-    wanted = given.lstrip("-")
-    near = difflib.get_close_matches(wanted, names, n=1)
-    near = near or [name for name in names if len(wanted) > 1 and name.startswith(wanted)]
-    return f" Did you mean {names[near[0]]}?" if near else ""
+    return did_you_mean(given.lstrip("-"), {name.lstrip("-"): name for name in known})
 
 
 def _lower(text: str) -> str:

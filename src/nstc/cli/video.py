@@ -1,6 +1,5 @@
 """The part of `nstc stylize` that paints videos and what cameras see."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -41,11 +40,12 @@ def _was_given(value: object) -> bool:
 
 def is_video(inputs: list[str], output: str, flags: VideoFlags) -> bool:
     """Whether a film is asked for: by a camera, by the name of the input, or of the output."""
+    from nstc.runtime.files.destinations import is_folder
     from nstc.runtime.video.containers import CONTAINERS, is_video_name
 
     if flags.camera is not None or any(map(is_video_name, inputs)):
         return True
-    return Path(output).suffix.lower() in CONTAINERS and not os.path.isdir(output)  # noqa: PTH112
+    return Path(output).suffix.lower() in CONTAINERS and not is_folder(output)
 
 
 def refuse_on_pictures(flags: VideoFlags) -> None:
@@ -130,8 +130,10 @@ def _target(place: "Place", output: str) -> Path:
     """The file to write; in a folder it keeps the film's name."""
     if output == "-":
         raise OptionError("-o - is for pictures: give the name of a file for a video.")
+    from nstc.runtime.files.destinations import is_folder
+
     path = Path(output)
-    if path.is_dir() and not place.live:
+    if is_folder(output) and not place.live:
         return path / Path(place.name).name
     return path
 

@@ -15,7 +15,13 @@ from typing import Final
 
 from nstc.core.decoding import DecodingError, read_file, refuse_irregular
 from nstc.core.drafts import restore
-from nstc.core.errors import ArtifactError, BundleError, CorruptBundleError, OutputError
+from nstc.core.errors import (
+    ArtifactError,
+    BundleError,
+    CorruptBundleError,
+    OptionError,
+    OutputError,
+)
 from nstc.core.file_names import fault_of_name
 from nstc.core.files import (
     atomic_folder,
@@ -36,6 +42,11 @@ PREVIEW_FILE: Final = "preview.jpg"
 
 TILES_ARTIFACT: Final = "int8.tiles.onnx"
 """The int8 network with the whole picture's statistics as a second input: it runs tiles of one."""
+
+_ENDINGS_OF_FILES: Final = frozenset(
+    (*(".onnx", ".ort", ".pt", ".pte", ".pth", ".safetensors", ".ts", ".zip"), *(".json", ".toml"))
+)
+"""Of files that verbs read and write, none of which is a bundle's or an export's folder."""
 
 _ARTIFACT_PREFIX: Final = "model."
 _SHORT_NAMES: Final = {
@@ -203,12 +214,24 @@ def is_bundle(model: str | Path) -> bool:
         return False
 
 
+def refuse_name_of_file(target: Path) -> None:
+    """Raise `OptionError` if a folder of files is to get the name of one of them: model.onnx."""
+    ending = target.suffix.lower()
+    if ending in _ENDINGS_OF_FILES and not target.is_dir():
+        raise OptionError(
+            f"output is {target}: a folder of files is written, and {ending} ends the name of a "
+            f"file. Give the name of a folder, such as {target.with_suffix('')}."
+        )
+
+
 def refuse_unwritable_bundle(target: Path) -> None:
     """Fail before hours of work if `target` can't become a bundle.
 
     Raises:
+        OptionError: its name is one of a file.
         OutputError: it holds something else or ships with nstc, or the place can't be written.
     """
+    refuse_name_of_file(target)
     refuse_shipped(target)
     refuse_foreign_folder(target, replaceable=MANIFEST_FILE)
     with reported_as_output_error(target):

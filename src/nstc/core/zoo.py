@@ -3,7 +3,6 @@
 zoo:STYLE/pruned-teacher is that teacher with fewer channels, a full-size network all the same.
 """
 
-import difflib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from nstc.core import suggestions
 from nstc.core.errors import BundleError, OutputError
 
 PREFIX: Final = "zoo:"
@@ -93,8 +93,7 @@ def did_you_mean(model: str | Path) -> str:
     """A question after the zoo name that is nearest to what was given, or nothing if none is."""
     wanted = re.sub(r"[\s_]+", "-", str(model).lower()).removeprefix(PREFIX).removeprefix("zoo/")
     known = {name.removeprefix(PREFIX): name for name in zoo_names()}
-    near = difflib.get_close_matches(wanted, known, n=1, cutoff=_NEAR)
-    return f" Did you mean {known[near[0]]}?" if near else ""
+    return suggestions.did_you_mean(wanted, known, least=_NEAR)
 
 
 def named(path: Path) -> str:

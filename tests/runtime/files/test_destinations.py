@@ -23,7 +23,7 @@ def test_one_to_a_file() -> None:
     assert targets(["a.png"], "new/out.jpg") == ["new/out.jpg"]
 
 
-@pytest.mark.parametrize("name", ["out", "v1.2"])
+@pytest.mark.parametrize("name", ["out", "v1.2", "out.v2", "run.2026-05-01"])
 def test_one_to_a_new_folder(name) -> None:
     assert targets(["a.png"], name) == [f"{name}/a.png"]
 
@@ -31,6 +31,31 @@ def test_one_to_a_new_folder(name) -> None:
 def test_one_to_a_folder_that_is_named_like_a_picture(tmp_path) -> None:
     (tmp_path / "out.png").mkdir()
     assert targets(["a.png"], "out.png") == ["out.png/a.png"]
+
+
+@pytest.mark.parametrize("name", ["out.jgp", "out.png", "out.new"])
+def test_a_slash_at_the_end_makes_a_folder(name) -> None:
+    assert targets(["a.png"], f"{name}/") == [f"{name}/a.png"]
+    assert targets(["a.png", "b.png"], f"{name}/") == [f"{name}/a.png", f"{name}/b.png"]
+
+
+def test_several_go_to_a_folder_of_any_name_that_is_no_pictures() -> None:
+    assert targets(["a.png", "b.png"], "out.new") == ["out.new/a.png", "out.new/b.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        *[("out.jgp", ".jpg"), ("out.jepg", ".jpg"), ("a.pgn", ".png"), ("out.webpp", ".webp")],
+        *[("out.new", None), ("out.3gp", None)],
+    ],
+)
+def test_an_ending_that_is_unknown_names_the_nearest_and_makes_no_folder(name, meant) -> None:
+    with pytest.raises(OptionError, match="can't tell the format of") as caught:
+        targets(["a.png"], name)
+    assert f"To make a folder of that name, write {name}/ ." in str(caught.value)
+    assert ("Did you mean" in str(caught.value)) == (meant is not None)
+    assert meant is None or f"Did you mean {meant}?" in str(caught.value)
 
 
 def test_several_keep_their_names_and_formats() -> None:

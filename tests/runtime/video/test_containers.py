@@ -24,6 +24,8 @@ def test_endings_and_codecs_in_capitals() -> None:
     [
         ("a.avi", None, None, r"a\.avi: a video is written to a name that ends in \.mp4, \.m4v"),
         ("a", None, None, "a name that ends in"),
+        ("a.mp5", None, None, r"Did you mean \.mp4\?"),
+        ("a.mkvv", None, None, r"Did you mean \.mkv\?"),
         ("a.gif", None, None, "a name that ends in"),
         ("a.mp4", "xvid", None, r"codec is xvid: \.mp4 holds h264 or hevc or av1 or vp9"),
         ("a.webm", "h264", None, r"\.webm holds vp9 or av1"),

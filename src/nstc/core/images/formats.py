@@ -8,6 +8,7 @@ from typing import Final
 from PIL import Image
 
 from nstc.core.errors import MissingExtraError, OptionError
+from nstc.core.suggestions import nearest_ending
 
 PHOTO_ENDINGS: Final = {
     ".png": "PNG",
@@ -54,6 +55,7 @@ def format_of(path: Path) -> str:
     except KeyError:
         raise OptionError(
             f"can't tell the format of {path} from its ending: use one of {', '.join(FORMATS)}."
+            f"{nearest_ending(path.suffix, FORMATS)}"
         ) from None
     if name == "HEIF":
         register_heif(str(path))
