@@ -9,7 +9,13 @@ from typing import Any, Final, Self, overload
 import numpy as np
 from PIL import Image
 
-from nstc.core.bundle import Bundle, open_bundle
+from nstc.core.bundle import (
+    TILES_ARTIFACT,
+    Bundle,
+    artifact_file,
+    artifact_name,
+    open_bundle,
+)
 from nstc.core.errors import OptionError
 from nstc.core.images import Picture, Pixels, picture_of
 from nstc.core.images.picture import Frame
@@ -80,6 +86,8 @@ class Stylizer:
         asked = artifact_of(precision, artifact)
         model = model if isinstance(model, Bundle) else open_bundle(model)
         artifact = asked or usual_artifact(model)
+        self._bundle = model
+        self._tiles = max_ram_bytes if approximate_tiles else None
         self.bounded: BoundedPainter | None = None
         if max_ram_bytes is None:
             self.session = open_session(
@@ -103,6 +111,16 @@ class Stylizer:
 
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[str | Path]]:
         return partial(type(self), **self._options), (self._model,)
+
+    @property
+    def identity(self) -> str:
+        """Equal for two that paint the same, whatever limit they keep to."""
+        name = self.session.artifact
+        if name == TILES_ARTIFACT:  # the int8 network, to the bit
+            name = artifact_name("int8")
+        record = self._bundle.manifest.files.get(artifact_file(name))
+        file = None if record is None else record.sha256
+        return "|".join(map(str, (self._bundle.identity, name, file, self._tiles)))
 
     @overload
     def __call__(

@@ -35,6 +35,7 @@ from nstc.runtime.control import PLAIN, Control
 from nstc.runtime.files.destinations import Job, plan
 from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits
 from nstc.runtime.files.folders import ALL
+from nstc.runtime.files.made import MadeBefore, settings_of
 from nstc.runtime.files.sources import find_sources, is_many
 from nstc.runtime.files.streams import write_standard_output
 from nstc.runtime.stylizer import Stylizer
@@ -49,6 +50,9 @@ _OF_ONE_PICTURE: Final = (
 )
 """What keeps no other picture from being made; all else ends the batch."""
 
+_NOT_KNOWN: Final = "made with settings that are not recorded here; delete it to have it made anew"
+_MADE_ANEW: Final = "made anew: what was there had another model or other settings"
+
 _OF_THE_DISK: Final = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
 
 
@@ -59,7 +63,8 @@ class BatchOptions:
     Attributes:
         control: Strength and so on.
         keep_metadata: Whether EXIF and XMP, place and time included, go to the result.
-        skip_existing: Whether a target that is there is left alone.
+        skip_existing: Whether a target that is there is left alone, unless it is known to be made
+            with another model or other settings.
         max_pixels: The most that are decoded of one file.
         limits: Of addresses and of standard input.
         ending: Of the files written, such as .png; None for that of each source.
@@ -133,24 +138,31 @@ def stylize_files(
     """
     sources = find_sources(inputs, pattern=options.pattern, output=output)
     jobs = plan(sources, output, many=is_many(inputs), ending=options.ending)
+    settings = settings_of(stylizer, options.control, keep_metadata=options.keep_metadata)
+    before = MadeBefore(settings)
     outcomes = []
     for job in jobs:
-        outcome = _outcome_of(job, stylizer, options)
+        outcome = _outcome_of(job, stylizer, options, before)
         outcomes.append(outcome)
         if on_outcome is not None:
             on_outcome(outcome)
     return outcomes
 
 
-def _outcome_of(job: Job, stylizer: Stylizer, options: BatchOptions) -> Outcome:
+def _outcome_of(job: Job, stylizer: Stylizer, options: BatchOptions, before: MadeBefore) -> Outcome:
     start = time.perf_counter()
     base = Outcome(
         source=job.source.name,
         output="-" if job.target is None else str(job.target),
         status="failed",
     )
+    anew = False
     if options.skip_existing and job.target is not None and job.target.is_file():
-        return replace(base, status="skipped")
+        standing = before.standing(job.target)
+        if standing != "otherwise":
+            notes = () if standing == "as asked" else (_NOT_KNOWN,)
+            return replace(base, status="skipped", notes=notes)
+        anew = True
     try:
         made = _make(job, stylizer, options)
     except _OF_ONE_PICTURE as error:
@@ -160,13 +172,15 @@ def _outcome_of(job: Job, stylizer: Stylizer, options: BatchOptions) -> Outcome:
     except MemoryError:
         too_large = ImageError(f"{job.source.name} does not fit into the memory: give --size.")
         return replace(base, error=too_large, seconds=time.perf_counter() - start)
+    if job.target is not None and job.target.is_file():
+        before.add(job.target)
     return replace(
         base,
         status="done",
         width=made.width,
         height=made.height,
         frames=made.frames,
-        notes=made.notes,
+        notes=(*([_MADE_ANEW] if anew else []), *made.notes),
         error=made.rest,
         seconds=time.perf_counter() - start,
     )

@@ -82,7 +82,11 @@ Format = Annotated[
     ),
 ]
 SkipExisting = Annotated[
-    bool, typer.Option("--skip-existing", help="Leave pictures that are there already.")
+    bool,
+    typer.Option(
+        "--skip-existing",
+        help="Leave pictures that are there already, made with the same model and settings.",
+    ),
 ]
 KeepOrStrip = Annotated[
     str,
