@@ -105,7 +105,7 @@ def _check_schema(content: Any, path: Path) -> None:
     match = _SCHEMA_NAME.fullmatch(found) if isinstance(found, str) else None
     if match is None:
         raise CorruptBaselineError(
-            f"{path} is not a baseline: its schema is {found!r}, not {SCHEMA}. Make one with "
+            f"{path} is not a baseline: its schema is {found!r:.60}, not {SCHEMA}. Make one with "
             "nstc bench --save-baseline."
         )
     version = int(match[1])

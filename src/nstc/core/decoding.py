@@ -324,6 +324,8 @@ def _explained(message: str, content: Any, kind: Any) -> str:
         return f"{place or 'it'} has no {missing[1]}"
     if not what.startswith(("Expected", "Invalid")):
         return f"{place}: {what}" if place else what  # said by a dataclass itself
+    if what.startswith("Invalid enum value"):  # and that value, of any length
+        what = "Expected one of the values that it may have"
     what = what[:1].lower() + what[1:].partition(", got ")[0]
     for theirs, ours in _WORDS.items():
         what = what.replace(theirs, ours)

@@ -94,6 +94,6 @@ class Checked:
             value = getattr(self, f.name)
             if not f.metadata["check"](value):
                 flag = f.name.replace("_", "-")
-                problems.append(f"{flag} is {value}: expected {f.metadata['expected']}.")
+                problems.append(f"{flag} is {value!s:.80}: expected {f.metadata['expected']}.")
         if problems:
             raise OptionError(" ".join(problems))
