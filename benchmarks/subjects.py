@@ -136,7 +136,7 @@ def reference_of(
     """
     if given is not None:
         return find_subject(given, trust=trust)
-    origins = {}
+    origins: dict[str, tuple[Subject, Origin]] = {}
     for subject in subjects:
         origin = None if subject.bundle is None else subject.bundle.manifest.teacher
         if origin is None:

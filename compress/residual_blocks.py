@@ -1,10 +1,11 @@
 """Networks with fewer residual blocks: a block adds to its input, and without it that goes on."""
 
 import dataclasses
-from typing import Final
+from typing import Final, cast
 
 from torch import nn
 
+from nstc.core.manifest import Architecture
 from nstc.models.architectures import build, describe
 
 _PREFIXES: Final = {"student": ("blocks.", 0), "transformer": ("res", 1)}
@@ -13,7 +14,7 @@ _PREFIXES: Final = {"student": ("blocks.", 0), "transformer": ("res", 1)}
 
 def block_count(network: nn.Module) -> int:
     """How many residual blocks a network has."""
-    return len(describe(network)[0].arguments["inner"])
+    return len(_inner_widths(describe(network)[0]))
 
 
 def without_block(network: nn.Module, block: int) -> nn.Module:
@@ -24,7 +25,7 @@ def without_block(network: nn.Module, block: int) -> nn.Module:
         block: Its position, 0 for the first.
     """
     architecture, _ = describe(network)
-    inner = list(architecture.arguments["inner"])
+    inner = _inner_widths(architecture)
     del inner[block]
     arguments = {**architecture.arguments, "inner": inner}
     fewer = build(dataclasses.replace(architecture, arguments=arguments))
@@ -39,3 +40,8 @@ def without_block(network: nn.Module, block: int) -> nn.Module:
             weights[f"{prefix}{int(number) - behind}.{rest}"] = value
     fewer.load_state_dict(weights)
     return fewer.train(network.training)
+
+
+def _inner_widths(architecture: Architecture) -> list[int]:
+    """A list of one's own of the widths within each block."""
+    return list(cast("list[int]", architecture.arguments["inner"]))

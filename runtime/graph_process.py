@@ -57,6 +57,8 @@ _OUT_OF_MEMORY: Final = ("bad_alloc", "allocate memory", "bad allocation", "requ
 _DIES_WITH_PARENT: Final = 1
 """PR_SET_PDEATHSIG in Linux's prctl.h."""
 
+_REFUSALS: Final[tuple[type[Exception], ...]] = (*ORT_ERRORS, ValueError, MemoryError)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -307,7 +309,7 @@ def _main(path: str, threads: str, max_ram_bytes: str, timeout_s: str) -> None:
         try:
             session = load_graph(Path(path), int(threads))
             opened = _opened(session)
-        except (*ORT_ERRORS, UnicodeError, MemoryError) as error:
+        except _REFUSALS as error:
             _write(answers, _of_error("refused", error))
             return
         _write(answers, opened)
@@ -325,7 +327,7 @@ def _answer(session: Any, header: Sequence[Any], answers: IO[bytes]) -> None:
         size += count
     try:
         made = session.run(None, feeds)[0]
-    except (*ORT_ERRORS, ValueError, MemoryError) as error:
+    except _REFUSALS as error:
         _write(answers, _of_error("failed", error))
         return
     if not isinstance(made, np.ndarray) or made.dtype.kind not in "biuf":

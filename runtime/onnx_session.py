@@ -28,6 +28,9 @@ ORT_ERRORS: Final[tuple[type[Exception], ...]] = (
 )
 """What ONNX Runtime raises; its classes share no base of their own."""
 
+_LOADING_ERRORS: Final[tuple[type[Exception], ...]] = (*ORT_ERRORS, UnicodeError)
+"""Also of names in a graph that are not text."""
+
 _FATAL: Final = 4
 
 
@@ -139,7 +142,7 @@ class OnnxSession:
                 arena=arena,
             )
             self._form = _form_of(self._session, path)
-        except (*ORT_ERRORS, UnicodeError) as error:  # the latter of names that are not text
+        except _LOADING_ERRORS as error:
             if (no_memory := out_of_memory(error)) is not None:
                 raise no_memory from error
             raise CorruptBundleError(

@@ -31,7 +31,7 @@ def what_is_wrong(error: Any, arguments: Sequence[str]) -> str | None:
         that names no verb, which is answered by its help.
     """
     kind = type(error).__name__
-    context = getattr(error, "ctx", None)
+    context: Any = getattr(error, "ctx", None)
     command = _command_of(arguments) if context is None else context.command_path
     if kind == "NoArgsIsHelpError":
         return None
