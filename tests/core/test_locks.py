@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from nstc.core import locks
+from nstc.core.drafts import draft_folder
 from nstc.core.errors import OutputError
 from nstc.core.locks import locked
 
@@ -41,6 +42,12 @@ def test_nothing_is_left_beside_the_target(tmp_path) -> None:
     with locked(tmp_path / "here" / "b"):
         pass
     assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_what_is_written_within_a_draft_needs_none(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(locks, "_lock", lambda path: pytest.fail(f"locked {path}"))
+    with draft_folder(tmp_path / "b") as draft, locked(draft / "bundle"):
+        pass
 
 
 def test_threads_take_turns(tmp_path) -> None:

@@ -155,6 +155,11 @@ def remove_abandoned(folder: Path) -> None:
             _remove(path)
 
 
+def lies_in_draft(path: Path) -> bool:
+    """Whether a path is a draft or in one, and so of no other process's concern."""
+    return any(_NAME.fullmatch(part) for part in path.parts)
+
+
 def sync(path: Path) -> None:
     """Flush a file to the disk.
 
