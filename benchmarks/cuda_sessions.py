@@ -1,7 +1,6 @@
 """Networks on an NVIDIA GPU: torch's own, and ONNX Runtime's where it has the provider."""
 
 import json
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from nstc.benchmarks.subjects import Subject
 from nstc.core.bundle import WEIGHTS_FILE
 from nstc.core.errors import OptionError, TargetError
+from nstc.core.files import scratch_folder
 from nstc.core.images import Pixels
 from nstc.models.saturation import load_as_deployed
 from nstc.runtime.arrays import Array, checked, replicate_edges, to_unit_nchw, unit_to_pixels
@@ -156,9 +156,9 @@ class OrtCudaSession(OnnxSession):
     def profile(self, rgb: Pixels) -> list[dict[str, Any]]:
         """The events of one run, as ONNX Runtime's profile has them."""
         feed = super().prepare(rgb)
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_folder() as folder:
             providers = (CUDA_PROVIDER, _CPU_PROVIDER)
-            session = load_graph(self.path, None, providers, Path(folder) / "profile")
+            session = load_graph(self.path, None, providers, folder / "profile")
             session.run(None, feed)
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         return list(events)

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from nstc.benchmarks.targets.far import (
     silence_limit_s,
 )
 from nstc.core.errors import OptionError, TargetError
+from nstc.core.files import scratch_folder
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
@@ -123,8 +123,8 @@ class AdbTarget:
         library = f"{program.rpartition('/')[0]}/libonnxruntime.so"
         version = device.find_in(library, _VERSION, _LIBRARY_BYTES)
         limits = Limits(whole_s=WHOLE_S, silence_s=SILENCE_S, output_bytes=_PROGRAM_WORDS_BYTES)
-        with device.folder() as place, tempfile.TemporaryDirectory(prefix="nstc-") as here:
-            folder = Path(here) / "job"
+        with device.folder() as place, scratch_folder() as here:
+            folder = here / "job"
             write_perf_folder(job, folder)
             self._push(device, folder, place)
 
@@ -157,8 +157,8 @@ class AdbTarget:
     ) -> Reading:
         listener = Listener(self.name, job, progress)
         limits = Limits(whole_s=WHOLE_S, silence_s=SILENCE_S, output_bytes=size_limit(job))
-        with device.folder() as place, tempfile.TemporaryDirectory(prefix="nstc-") as here:
-            folder = Path(here) / "job"
+        with device.folder() as place, scratch_folder() as here:
+            folder = here / "job"
             folder.mkdir()
             job.write(folder)
             self._push(device, folder, place)

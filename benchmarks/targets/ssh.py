@@ -5,7 +5,6 @@ import re
 import shlex
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from nstc.benchmarks.targets.far import (
     silence_limit_s,
 )
 from nstc.core.errors import OptionError, TargetError
+from nstc.core.files import scratch_folder
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
@@ -110,8 +110,7 @@ class SshTarget:
 
     def _answer(self, job: Job, progress: Progress) -> Answer:
         listener = Listener(self.name, job, progress)
-        with tempfile.TemporaryDirectory(prefix="nstc-") as place:
-            folder = Path(place)
+        with scratch_folder() as folder:
             archive = folder / "job.tar"
             _pack(job, folder / "job", archive)
             end = f"nstc-{job.token}-end"

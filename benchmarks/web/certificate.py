@@ -4,12 +4,11 @@ import hashlib
 import shutil
 import ssl
 import subprocess
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from nstc.core.child_processes import run_to_end
 from nstc.core.errors import MissingExtraError, TargetError
+from nstc.core.files import scratch_folder
 
 _TIME_LIMIT_S = 30
 
@@ -47,8 +46,8 @@ def self_signed(address: str) -> Certificate:
     missing = missing_openssl()
     if missing is not None:
         raise MissingExtraError(f"{missing}.")
-    with tempfile.TemporaryDirectory(prefix="nstc-") as folder:  # readable by this user alone
-        key, certificate = Path(folder) / "key.pem", Path(folder) / "certificate.pem"
+    with scratch_folder() as folder:  # readable by this user alone
+        key, certificate = folder / "key.pem", folder / "certificate.pem"
         command = [
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
             *("ec_paramgen_curve:prime256v1", "-nodes", "-sha256", "-days", "1"),

@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Final
 from nstc.benchmarks.web.messages import one_line
 from nstc.benchmarks.web.setup import DATA, WebRuntime
 from nstc.core.child_processes import started
+from nstc.core.files import scratch_folder
 
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FLAGS: Final = (
@@ -93,14 +93,14 @@ def in_chromium(runtime: WebRuntime, link: str) -> Iterator[Process]:
 @contextlib.contextmanager
 def _scratch() -> Iterator[Path]:
     """A folder for one run; a browser whose driver was killed writes to it a moment longer."""
-    folder = Path(tempfile.mkdtemp(prefix="nstc-"))
-    try:
-        yield folder
-    finally:
-        until = time.monotonic() + _GRACE_S
-        while folder.exists() and time.monotonic() < until:
-            shutil.rmtree(folder, ignore_errors=True)
-            time.sleep(0.05)
+    with scratch_folder() as folder:
+        try:
+            yield folder
+        finally:
+            until = time.monotonic() + _GRACE_S
+            while folder.exists() and time.monotonic() < until:
+                shutil.rmtree(folder, ignore_errors=True)
+                time.sleep(0.05)
 
 
 @contextlib.contextmanager

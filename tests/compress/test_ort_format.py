@@ -1,13 +1,18 @@
 """Files in ONNX Runtime's own format paint what the ONNX files paint."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 
 from nstc.compress import exporting
 from nstc.compress.checking import sample_picture
 from nstc.compress.exporting import export
+from nstc.compress.ort_format import write_ort
 from nstc.core.bundle import open_bundle
-from nstc.core.errors import ExportMismatchError
+from nstc.core.errors import ExportMismatchError, OutputError
+from nstc.runtime.onnx_session import ORT_ERRORS
 from nstc.runtime.session import open_session
 from nstc.runtime.verification import verify
 
@@ -35,3 +40,30 @@ def test_a_file_that_paints_otherwise_is_not_kept(copy_of_quantized, monkeypatch
     with pytest.raises(ExportMismatchError):
         export(bundle, formats=["ort"])
     assert "ort" not in open_bundle(bundle.path).artifacts
+
+
+def test_a_full_disk_is_named_and_the_old_file_stays(
+    copy_of_quantized, monkeypatch, tmp_path
+) -> None:
+    def full(_source, target):
+        target.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+    bundle = copy_of_quantized()
+    monkeypatch.setattr("nstc.compress.ort_format.shutil.copyfile", full)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "model.ort").write_bytes(b"old")
+    with pytest.raises(OutputError, match=r"cannot write .*/out/model\.ort: No space left"):
+        export(bundle, formats=["ort"], output=tmp_path / "out")
+    assert (tmp_path / "out" / "model.ort").read_bytes() == b"old"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["model.ort"]
+
+
+def test_a_full_temporary_folder_is_named_too(copy_of_quantized, monkeypatch, tmp_path) -> None:
+    def full(*_arguments, **_options):
+        raise ORT_ERRORS[1]("Failed to save ORT format model")
+
+    bundle = copy_of_quantized()
+    monkeypatch.setattr("nstc.compress.ort_format.onnxruntime.InferenceSession", full)
+    with pytest.raises(OutputError, match=r"cannot write .*Set TMPDIR"):
+        write_ort(bundle.file("model.onnx"), tmp_path / "model.ort")

@@ -123,8 +123,14 @@ def scratch_folder() -> Iterator[Path]:
     """A folder in the system's temporary one for this user alone, deleted at the end of the block.
 
     As with every draft, the next run deletes what a killed one left.
+
+    Raises:
+        OutputError: there is no temporary folder that can be written.
     """
-    with draft_folder(Path(tempfile.gettempdir()) / "scratch", mode=0o700) as folder:
+    with contextlib.ExitStack() as made:
+        with reported_as_output_error(Path("a temporary folder (TMPDIR)")):
+            place = Path(tempfile.gettempdir()) / "scratch"
+            folder = made.enter_context(draft_folder(place, mode=0o700))
         yield folder
 
 
