@@ -15,7 +15,8 @@ ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
 
 .PHONY: demo test lint typetree types imports unit test-base base-sizes gate explore format clean web-setup \
 	zoo-baseline zoo-report readme-pictures test-slow test-ssh test-web test-cuda test-executorch \
-	test-gate-proof test-fuzz test-kills test-batch test-deploy test-memory emulators test-emulated \
+	test-lowest test-lowest-compress test-gate-proof test-fuzz test-kills test-batch test-deploy \
+	test-memory emulators test-emulated \
 	bench-gate bench-startup bench-repeatability bench-device bench-calibration-memory \
 	bench-integers bench-quantization-modes calibrators
 
@@ -50,6 +51,17 @@ unit: $(READY)
 
 test-base: $(READY)  ## the device's install: a wheel in an environment without torch
 	$(BIN)/python -m pytest -m base_install
+
+LOWEST := runs/lowest
+
+test-lowest: $(READY)  ## the lowest versions that pyproject.toml allows, without torch; PYTHON=3.11's
+	$(BIN)/python -m pytest -m lowest tests/end_to_end/test_lowest.py
+
+test-lowest-compress: $(READY)  ## those of nstc[compress]: some 8 GB and ten minutes
+	$(BIN)/python scripts/lowest_install.py $(LOWEST) --extra compress --extra heif --extra report \
+		--extra video --with pytest --with jsonschema --with hypothesis
+	OMP_NUM_THREADS=1 $(LOWEST)/venv/bin/python -m pytest -W default tests/core tests/runtime \
+		tests/models tests/cli
 
 base-sizes: $(READY)  ## its packages with their versions and megabytes; FORMAT=--json for JSON
 	$(BIN)/python scripts/base_install.py $(FORMAT)

@@ -214,7 +214,11 @@ def out_of_memory(error: BaseException) -> MemoryLimitError | None:
 
     Not every library raises `MemoryError`: the loader, ONNX Runtime and torch say it in words.
     """
-    said = next((line for line in str(error).splitlines() if _OUT_OF_MEMORY.search(line)), "")
+    said = ""
+    link: BaseException | None = error
+    while link is not None and not said:  # NumPy explains at length, and says whose error it was
+        said = next((line for line in str(link).splitlines() if _OUT_OF_MEMORY.search(line)), "")
+        link = link.__cause__
     if not said and not isinstance(error, MemoryError):
         return None
     return MemoryLimitError(
