@@ -83,7 +83,8 @@ def peaks_on_samples_mb(*, bundle: str, size: int, count: int) -> tuple[float, f
 def peaks_mb(*, folder: Path, bundle: str, size: int, count: int) -> tuple[float, float]:
     """High-water marks of a fresh process, in megabytes: before it calibrates, and in the end."""
     command = [sys.executable, "-c", _CHILD, bundle, str(folder), str(size), str(count)]
-    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    # This Python with a program of this file.
+    ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
     found, before, most = map(float, ran.stdout.split())
     if found != count:
         sys.exit(f"{folder} holds {found:.0f} photographs, not {count}")

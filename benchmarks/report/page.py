@@ -169,6 +169,7 @@ def _render(
 def _marked_up(forms: Iterable[tuple[Any, Any, str]]) -> list[tuple[str, str, Any]]:
     from markupsafe import Markup
 
+    # what matplotlib wrote with every name in it escaped
     return [(scheme.name, layout.name, Markup(svg)) for scheme, layout, svg in forms]  # noqa: S704
 
 

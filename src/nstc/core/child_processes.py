@@ -94,7 +94,7 @@ def started(
     if program is None:
         raise FileNotFoundError(2, "No such file or directory", name)
     # A list without a shell; callers check every word that somebody else can choose.
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603
         [program, *arguments],
         stdin=stdin,
         stdout=stdout,
