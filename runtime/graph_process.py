@@ -242,7 +242,8 @@ def _started(
     cores = os.cpu_count() or 1
     chosen = min(cores if threads is None else threads, _MOST_THREADS)
     words = (str(path.absolute()), chosen, limits.max_ram_bytes, math.ceil(limits.timeout_s))
-    return subprocess.Popen(
+    # This Python and this module; the one word that others choose is a path, made absolute.
+    return subprocess.Popen(  # noqa: S603
         [sys.executable, "-P", "-m", "nstc.runtime.graph_process", *map(str, words)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
