@@ -1,0 +1,30 @@
+"""What SECURITY.md promises in numbers and names is what the code has."""
+
+from pathlib import Path
+
+from nstc.benchmarks.web import server
+from nstc.cli.app import app
+from nstc.runtime.files.fetching import MAX_REDIRECTS
+from nstc.runtime.graph_process import Limits
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())
+
+
+def test_limits_are_as_written() -> None:
+    usual = Limits()
+    assert f"limits of memory ({usual.max_ram_bytes / 1e9:g} GB" in PAGE
+    assert f"time ({usual.timeout_s:g} s;" in PAGE
+    assert MAX_REDIRECTS == 5
+    assert "at most five redirects" in PAGE
+    assert server.LOOPBACK == "127.0.0.1"
+
+
+def test_verbs_that_are_named_exist() -> None:
+    verbs = {command.name for command in app.registered_commands}
+    assert {"stylize", "export", "verify", "web-setup"} <= verbs
+
+
+def test_no_secret_address_is_invented() -> None:
+    assert "@" not in PAGE
+    assert "private vulnerability reporting" in PAGE
