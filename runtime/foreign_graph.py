@@ -109,8 +109,11 @@ def is_torchscript(path: Path) -> bool:
     """Whether a file is a TorchScript archive, told by its table of contents alone."""
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any("/code/" in name for name in archive.namelist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+        return False  # it has an archive's end and no table: torch could not open it either
 
 
 def shown(shape: Sequence[Any]) -> str:

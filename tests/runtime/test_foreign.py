@@ -1,9 +1,12 @@
+import zipfile
+
 import numpy as np
 import pytest
 from onnx import helper
 
 from nstc.core.errors import ImageError, OptionError, TeacherError
 from nstc.runtime.foreign import ForeignSession, probe_contract
+from nstc.runtime.foreign_graph import is_torchscript
 
 
 @pytest.fixture
@@ -63,6 +66,17 @@ def test_an_array_that_is_no_picture_is_refused(pixelate) -> None:
     session = ForeignSession(pixelate, probe_contract(pixelate))
     with pytest.raises(ImageError, match="uint8"):
         session.run(np.zeros((64, 64, 4), np.uint8))
+
+
+def test_an_archive_whose_table_is_damaged_is_not_torchscript(tmp_path) -> None:
+    path = tmp_path / "network.onnx"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("network/code/x.py", "")
+    assert is_torchscript(path)
+    path.write_bytes(path.read_bytes().replace(b"PK\x01\x02", b"PK\x01\x03"))
+    assert not is_torchscript(path)
+    with pytest.raises(TeacherError, match="can't be loaded as ONNX"):
+        probe_contract(path)
 
 
 def test_a_file_that_went_bad_after_probing(pixelate) -> None:
