@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import onnx
 from torch import nn
 
 from nstc.benchmarks.result import BenchResult
+from nstc.benchmarks.statistics import Interval
 from nstc.benchmarks.wording import NONE
 from nstc.compress.loss_curves import Losses, loss_curves
 from nstc.compress.portability import portability
@@ -23,6 +25,8 @@ from nstc.core.bundle import (
     open_bundle,
     revised_bundle,
 )
+from nstc.core.decoding import Count, DecodingError, Name, Text, decode
+from nstc.core.errors import CorruptBundleError
 from nstc.core.images import Picture, Pixels, write_picture
 from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet, sample_photos
@@ -62,6 +66,44 @@ _CURVES: Final = f"""![loss curves]({CURVES_FILE})
 
 The terms of the loss, with their weights, over the steps; on a logarithmic scale. Results are means
 over the last tenth of the steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judges:
+    """The photographs a row was judged on."""
+
+    sets: tuple[Text, ...]
+    list_sha256: Text
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Quality:
+    """What a card shows of a row's quality; None is infinity."""
+
+    photos: Count
+    few_photos: bool
+    style_ratio: float | None = None
+    content_ratio: float | None = None
+    flicker_ratio: float | None = None
+    checkerboard_ratio: float | None = None
+    ssim: float | None = None
+    psnr_db: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """What a card shows of a row of measurements."""
+
+    artifact: Name
+    target: Name
+    protocol: Name
+    size: Count
+    params: Count
+    macs: Count
+    bytes: Count
+    speedup: Interval
+    quality: _Quality
+    judged_by: _Judges | None = None
 
 
 def with_card(bundle: Bundle, result: BenchResult, photos: PhotoSet, teacher: Paint) -> Bundle:
@@ -136,6 +178,9 @@ def card(manifest: Manifest, folder: Path | None = None, *, teacher_shown: bool 
         folder: The bundle's: its plots are shown, and its int8 files looked into to say how
             portable they are. None for a card without either.
         teacher_shown: Whether the preview has the pictures of its teacher, if it has one.
+
+    Raises:
+        CorruptBundleError: the manifest's measurements are not rows of `nstc bench`.
     """
     shown = manifest.teacher is not None and teacher_shown
     parts = [
@@ -192,6 +237,12 @@ def _measurements(rows: Sequence[Any]) -> list[str]:
     """The section of numbers: a table for each list of photographs that judged."""
     if not rows:
         return []
+    try:
+        decode(rows, tuple[_Measured, ...], known_keys_only=False)
+    except DecodingError as error:
+        raise CorruptBundleError(
+            f"the manifest's measurements are of another form: {error}. Measure the bundle anew."
+        ) from error
     judges: dict[str, list[Any]] = {}
     for row in rows:
         judges.setdefault(json.dumps(row.get("judged_by"), sort_keys=True), []).append(row)

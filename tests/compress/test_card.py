@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
 from nstc.benchmarks.statistics import Interval
 from nstc.compress.card import FRONTIER_FILE, card, with_card, write_preview
 from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle
+from nstc.core.errors import CorruptBundleError
 from nstc.core.images import Pixels, read_picture
 from nstc.core.manifest import Origin, PhotoRecord, Step
 from nstc.core.photos import PhotoSet, sample_photos
@@ -233,6 +235,14 @@ class TestCard:
         old = {**measured, "quality": quality}
         text = card(dataclasses.replace(made.manifest, measurements=(old,)))
         assert "| 1.234 | 0.987 | – | 0.500 |" in text
+
+    @pytest.mark.parametrize(
+        "change", [{"speedup": None}, {"quality": {}}, {"macs": "many"}, {"judged_by": [1]}]
+    )
+    def test_of_measurements_in_another_form_is_refused(self, bundle: Bundle, change: Any) -> None:
+        row = {**open_bundle("zoo:udnie").manifest.measurements[0], **change}
+        with pytest.raises(CorruptBundleError, match=rf"\[0\]\.{next(iter(change))}"):
+            card(dataclasses.replace(bundle.manifest, measurements=(row,)))
 
     def test_marks_intervals_over_few_photographs(
         self, bundle: Bundle, two_photos: PhotoSet
