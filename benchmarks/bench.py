@@ -30,6 +30,7 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.models.architectures import style_of
 from nstc.models.vgg import VggFeatures, load_vgg, vgg_identity
+from nstc.runtime.check_vectors import refuse_without_picture
 from nstc.runtime.foreign import probe_contract
 from nstc.runtime.model_files import model_bytes
 from nstc.runtime.session import MAX_THREADS, Session
@@ -91,6 +92,7 @@ def bench(
         PhotosError: no photographs.
         ArtifactError: a model does not hold the file to be run.
         TeacherError: a teacher can't be found.
+        UnusableModelError: a file makes no picture.
         BundleError: and its kinds, for bundles that can't be opened.
     """
     if not models:
@@ -123,6 +125,7 @@ def bench(
         )
         for target in targets
     ]
+    _refuse_without_picture(lanes)
     quality_of = _QualityOf(photos, eye, recipe, progress)
     result = BenchResult(
         machine=machine_facts(),
@@ -150,6 +153,21 @@ def bench(
         if finished is not None:
             finished(result)
     return result
+
+
+def _refuse_without_picture(lanes: Sequence["_Lane"]) -> None:
+    """Refuse files that make no picture before anything is timed.
+
+    Raises:
+        UnusableModelError: what one gives is one colour, or not finite.
+    """
+    opened = [lane.reference for lane in lanes]
+    for entry in (entry for lane in lanes for entry in lane.entries):
+        opened.append(entry.session)
+        if entry.teacher is not None:
+            opened.append(entry.teacher.session)
+    for session in {id(session): session for session in opened}.values():
+        refuse_without_picture(session.run, session.path, getattr(session, "fixed_size", None))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,7 +97,7 @@ class TorchSession:
     def finish(self, raw: Fed) -> Pixels:
         """The first picture as (H, W, 3) uint8, once it is done."""
         values = raw.tensor[0].permute(1, 2, 0).float().cpu().numpy()
-        return unit_to_pixels(values[: raw.height, : raw.width])
+        return unit_to_pixels(values[: raw.height, : raw.width], self.path)
 
     def run(self, rgb: Pixels) -> Pixels:
         """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""

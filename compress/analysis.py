@@ -11,6 +11,7 @@ from torch import nn
 from nstc.benchmarks.convolution_times import ConvolutionTimes, convolution_times
 from nstc.benchmarks.layer_times import layer_times
 from nstc.compress.channel_groups import channel_groups
+from nstc.compress.checking import refuse_unusable_network
 from nstc.compress.damage import Damage
 from nstc.compress.exporting import ensure_artifact
 from nstc.compress.importance import importance_named
@@ -150,7 +151,9 @@ def analyze(
     _refuse_bad_options(size, threads, importance)
     bundle = open_bundle(model)
     chosen = artifact_name(artifact or (_INT8 if _INT8 in bundle.artifacts else _FLOAT))
-    times, network = _times(bundle, chosen, size, threads, progress), load_as_deployed(bundle)
+    network = load_as_deployed(bundle)
+    refuse_unusable_network(network, bundle.path)
+    times = _times(bundle, chosen, size, threads, progress)
     survey = _survey(bundle, network, photos, importance, vgg, progress)
     facts = layer_facts(network, size)
     halved = survey.damage_of_halves(network, survey.scores(network))

@@ -9,12 +9,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from nstc.core.errors import ExportMismatchError, NstcError, OptionError
+from nstc.core.errors import ExportMismatchError, NstcError, OptionError, UnusableModelError
 from nstc.core.images import Pixels, centre_square, read_picture
 from nstc.core.manifest import Contract
 from nstc.core.photos import sample_photos
 from nstc.models.any_size import any_size
+from nstc.models.architectures import describe
 from nstc.models.tensors import images_to_tensor, tensor_to_images
+from nstc.runtime.arrays import refuse_not_finite_output
+from nstc.runtime.check_vectors import refuse_without_picture
 from nstc.runtime.session import BACKENDS, Session
 
 Reference = Callable[[Pixels], Pixels]
@@ -39,20 +42,47 @@ _ROUNDING_LEVELS: Final = 2.0
 """An error below this is no fault however flat the picture."""
 
 
-def eager_reference(network: nn.Module, contract: Contract) -> Reference:
-    """The network itself, where its weights are, as a function of 8-bit pictures of any size."""
-    return painting_with(any_size(network, contract))
+def eager_reference(
+    network: nn.Module, contract: Contract, of: str | Path = "the network"
+) -> Reference:
+    """The network itself, where its weights are, as a function of 8-bit pictures of any size.
+
+    The function raises `UnusableModelError` where what the network gives is not finite.
+
+    Args:
+        network: In evaluation mode.
+        contract: Of it.
+        of: How messages call it.
+    """
+    return painting_with(any_size(network, contract), of)
 
 
-def painting_with(whole: nn.Module) -> Reference:
+def painting_with(whole: nn.Module, of: str | Path = "the network") -> Reference:
     """A network, where its weights are, as a function of 8-bit pictures of the sizes it takes."""
     device = next(whole.parameters()).device
 
     def stylise(rgb: Pixels) -> Pixels:
         with torch.inference_mode():
-            return tensor_to_images(whole(images_to_tensor([rgb]).to(device)))[0]
+            made = whole(images_to_tensor([rgb]).to(device)).float()
+            if not torch.isfinite(made.sum()):
+                refuse_not_finite_output(made.cpu().numpy(), of)
+            return tensor_to_images(made)[0]
 
     return stylise
+
+
+def refuse_unusable_network(network: nn.Module, of: str | Path) -> None:
+    """Refuse a network with finite weights whose picture is not finite, or one colour.
+
+    Args:
+        network: Of one of nstc's architectures, in evaluation mode.
+        of: How messages call it.
+
+    Raises:
+        UnusableModelError: it does not.
+    """
+    _, contract = describe(network)
+    refuse_without_picture(eager_reference(network, contract, of), of)
 
 
 def check_float(
@@ -134,7 +164,7 @@ def _runs(
             yield photo, painted
         if size is not None:
             _expect_refusal(session, artifact, (size[0] + 4, size[1]))
-    except ExportMismatchError:
+    except (ExportMismatchError, UnusableModelError):
         raise
     except NstcError as error:
         raise ExportMismatchError(f"{artifact} was written but does not run: {error}") from error

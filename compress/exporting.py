@@ -11,7 +11,13 @@ import onnx
 from torch import Tensor, nn
 
 from nstc.compress.board_folder import write_board_folder
-from nstc.compress.checking import Reference, check_float, check_quantized, eager_reference
+from nstc.compress.checking import (
+    Reference,
+    check_float,
+    check_quantized,
+    eager_reference,
+    refuse_unusable_network,
+)
 from nstc.compress.deployed_graph import edges_of, with_fixed_size, with_statistics_input
 from nstc.compress.executorch_graphs import Calibrate, executorch_program
 from nstc.compress.float_graphs import onnx_graph, torchscript
@@ -103,6 +109,7 @@ def export(
     Raises:
         OptionError: an unknown format, an impossible size.
         MissingExtraError: what a format is made by is not installed.
+        UnusableModelError: weights or pictures are not finite, or the network gives one colour.
         PhotosError: there are no photographs to calibrate on.
         ExportMismatchError: a file differs from the network; it was not kept.
         OutputError: the place can't be written, or the bundle ships with nstc and there is no
@@ -129,7 +136,9 @@ def _export(
     if output is not None:
         refuse_name_of_file(output)
     refuse_shipped(output or bundle.path, _elsewhere(bundle, formats, static, output))
-    source = _Source(bundle, load_as_deployed(bundle), chosen, progress)
+    network = load_as_deployed(bundle)
+    refuse_unusable_network(network, bundle.path)
+    source = _Source(bundle, network, chosen, progress)
     if FOLDER in formats and output is not None:
         (written,) = source.files(("onnx",), None)
         return write_board_folder(bundle, output, lambda path: _write(path, written))

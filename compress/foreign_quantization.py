@@ -11,6 +11,7 @@ import onnx
 
 from nstc.compress.calibration import counted, refuse_no_photos
 from nstc.compress.checking import sample_picture
+from nstc.compress.graph_values import refuse_unusable_weights
 from nstc.compress.half_precision import in_half_precision
 from nstc.compress.integer_body import LOCAL_OPERATORS, OPERATORS_BETWEEN_NORMS, IntegerForm
 from nstc.compress.observation import Feed
@@ -30,6 +31,7 @@ from nstc.core.files import atomic_file, refuse_unwritable_file, scratch_folder
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
+from nstc.runtime.arrays import refuse_one_colour
 from nstc.runtime.foreign import ForeignSession, GraphContract, probe_contract
 from nstc.runtime.foreign_graph import is_torchscript
 from nstc.runtime.graph_contract import RANGES
@@ -121,6 +123,7 @@ def quantize_file(
 
     Raises:
         TeacherError: the file is no image-to-image network.
+        UnusableModelError: weights or output of it are not finite, or it gives one colour.
         OptionError: it is quantized already, or the output is no other ONNX file.
         PhotosError: there are no photographs to calibrate on.
         ExportMismatchError: the quantized file does not run, or paints something else.
@@ -137,6 +140,7 @@ def quantize_file(
         )
     if recipe.needs_photos:
         refuse_no_photos(photos)
+    refuse_unusable_weights(model)
     contract = probe_contract(
         model, layout=layout, value_range=value_range, size_multiple=size_multiple
     )
@@ -206,7 +210,10 @@ def _report(
         sessions = [ForeignSession(path, contract, threads=2) for path in files]
         side = contract.fixed_size or (SPEED_SIZE, SPEED_SIZE)
         picture = sample_picture(*side)
-        wanted, painted = (session.run(picture).astype(np.float64) for session in sessions[:2])
+        made = [session.run(picture) for session in sessions[:2]]
+        for session, painted in zip(sessions, made, strict=False):
+            refuse_one_colour(painted, session.path)
+    wanted, painted = (own.astype(np.float64) for own in made)
     error = float(np.sqrt(np.mean((painted - wanted) ** 2)))
     psnr_db = float("inf") if error == 0 else 20 * float(np.log10(255 / error))
     if psnr_db < _LEAST_PSNR_DB:

@@ -16,7 +16,12 @@ from nstc.benchmarks.statistics import median
 from nstc.compress.agreement import check_agreement
 from nstc.compress.calibration import FEW_PHOTOS, counted, refuse_no_photos
 from nstc.compress.calibrators import Range
-from nstc.compress.checking import check_quantized, eager_reference, sample_picture
+from nstc.compress.checking import (
+    check_quantized,
+    eager_reference,
+    refuse_unusable_network,
+    sample_picture,
+)
 from nstc.compress.converted import (
     ConvertedOperators,
     converted_operators,
@@ -148,6 +153,7 @@ def quantize(
     Raises:
         OptionError: the bundle holds such a file already.
         PhotosError: there are no photographs to calibrate on.
+        UnusableModelError: weights or pictures are not finite, or the network gives one colour.
         ExportMismatchError: the file came out too far from the network; nothing was written.
         OutputError: the place can't be written.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
@@ -160,6 +166,8 @@ def quantize(
             f"{bundle.path} is quantized already, to {artifact_file(artifact_of(recipe))}: give "
             f"--again to make that anew from its float weights{_parent_path(bundle)}."
         )
+    network = load(bundle)
+    refuse_unusable_network(network, bundle.path)
     learned = _learned(bundle, recipe)
     if recipe.needs_photos and learned is None:
         refuse_no_photos(photos)
@@ -167,7 +175,7 @@ def quantize(
     chosen = photos.take(recipe.calibration_photos)
     with scratch_folder() as folder:
         work = _Work(
-            network=load(bundle),
+            network=network,
             bundle=bundle,
             photos=chosen,
             float_file=_float_file(bundle, recipe, folder),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nstc.compress.averaging import AveragedWeights
 from nstc.compress.balancing import GradientBalance
 from nstc.compress.card import write_training_card
+from nstc.compress.checking import refuse_unusable_network
 from nstc.compress.checkpoint import Remembers
 from nstc.compress.loss_curves import last_losses, read_losses
 from nstc.compress.optimisation import (
@@ -139,6 +140,7 @@ def _starting_point(start: Bundle | None) -> nn.Module:
     loaded = load(start)
     if not isinstance(loaded, TransformerNet):
         raise OptionError(f"--init {start.path} is no full-size network: give a teacher's bundle.")
+    refuse_unusable_network(loaded, start.path)
     return loaded.train()
 
 

@@ -14,7 +14,7 @@ from nstc.core.errors import CorruptBundleError, OptionError
 from nstc.core.images import Pixels, resize_longer_side
 from nstc.models.functional import gram_matrix
 from nstc.models.perceptual import STYLE_LAYERS
-from nstc.models.tensors import images_to_tensor, load_tensors
+from nstc.models.tensors import images_to_tensor, load_tensors, refuse_constant_statistics
 from nstc.models.vgg import VggFeatures
 
 STYLE_SIZES: Final = (256, 512, 1024)
@@ -114,11 +114,13 @@ def load_style(path: Path) -> StyleStatistics:
 
     Raises:
         CorruptBundleError: the file is not one that `StyleStatistics.packed` filled.
+        UnusableModelError: values of it are not finite, or a matrix is one constant.
     """
     tensors = load_tensors(path)
     fault = _fault_of(tensors)
     if fault is not None:
         raise CorruptBundleError(f"{path} holds no style statistics: {printable(fault)}.")
+    refuse_constant_statistics(tensors, path)
     return StyleStatistics.unpacked(tensors)
 
 

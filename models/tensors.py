@@ -1,6 +1,6 @@
 """Between pictures, files and tensors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from nstc.core.decoding import DecodingError, printable, refuse_irregular
 from nstc.core.errors import CorruptBundleError
 from nstc.core.files import as_utf8
+from nstc.core.finite import Values, refuse_constant, refuse_not_finite
 from nstc.core.images import Pixels
 
 MAX_HEADER_BYTES: Final = 4 * 1024 * 1024
@@ -33,6 +34,28 @@ def tensor_to_images(tensor: Tensor) -> list[Pixels]:
     return list(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
 
+def refuse_unusable(tensors: Mapping[str, Tensor], where: str | Path) -> None:
+    """Refuse weights or statistics with values that are not finite, see `refuse_not_finite`.
+
+    Args:
+        tensors: Dense ones by name. Float64 is looked at as the float32 that it will be.
+        where: What they are of, for messages.
+
+    Raises:
+        UnusableModelError: some are; the message names the first, and counts its values.
+    """
+    refuse_not_finite(_as_arrays(tensors), where)
+
+
+def refuse_constant_statistics(tensors: Mapping[str, Tensor], where: str | Path) -> None:
+    """Refuse a style's statistics or ranges that are one constant, see `refuse_constant`.
+
+    Raises:
+        UnusableModelError: one of them is.
+    """
+    refuse_constant(_as_arrays(tensors), where)
+
+
 def load_tensors(
     path: Path, expected: Mapping[str, Sequence[int]] | None = None
 ) -> dict[str, Tensor]:
@@ -46,6 +69,7 @@ def load_tensors(
 
     Raises:
         CorruptBundleError: it is missing, not such a file, or of another network.
+        UnusableModelError: values of it are not finite.
     """
     try:
         refuse_unsafe_header(path)
@@ -57,9 +81,11 @@ def load_tensors(
                     raise DecodingError(f"{name:.80} is of {part.get_dtype()}, expected floats")
             if expected is not None:
                 _refuse_other_shapes({k: v.get_shape() for k, v in slices.items()}, expected)
-            return {name: stored.get_tensor(name) for name in names}
+            tensors = {name: stored.get_tensor(name) for name in names}
     except (SafetensorError, OSError, DecodingError) as error:
         raise CorruptBundleError(f"{path} can't be read: {printable(str(error))}") from error
+    refuse_unusable(tensors, path)
+    return tensors
 
 
 def refuse_unsafe_header(path: Path) -> None:
@@ -102,10 +128,18 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
     Raises:
         OSError: the place is full or can't be written.
+        UnusableModelError: values of them are not finite.
     """
+    refuse_unusable(tensors, path.name)
     on_cpu = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     try:
         with as_utf8(path) as name:
             save_file(on_cpu, name)
     except SafetensorError as error:  # its name for whatever the file system said
         raise OSError(str(error)) from error
+
+
+def _as_arrays(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Values]]:
+    for name, value in tensors.items():
+        if value.is_floating_point():
+            yield name, value.detach().to("cpu", torch.float32).numpy()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nstc.core.decoding import DecodingError, printable
 from nstc.core.errors import CheckpointError, CorruptBundleError, OptionError
 from nstc.core.files import as_utf8, sha256_of
-from nstc.models.tensors import refuse_unsafe_header
+from nstc.models.tensors import refuse_unsafe_header, refuse_unusable
 
 LAYERS: Final[dict[str, int]] = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}
 """Names of the layers losses look at, and their positions in torchvision's `features`."""
@@ -139,6 +139,7 @@ def _with_weights(
                 f"not the weights of VGG-16: {key} is {tuple(weights[key].shape)}, "
                 f"expected {tuple(expected.shape)}. Configuration D without batch norm is needed."
             )
+    refuse_unusable({key: weights[key] for key in own}, "the VGG-16 file")
     network.load_state_dict({key: weights[key].float() for key in own})
     return network
 

@@ -1,11 +1,12 @@
-"""Between pictures and the arrays that graphs take and give."""
+"""Between pictures and the arrays that graphs take and give, and whether what they give is one."""
 
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from nstc.core.errors import ImageError
+from nstc.core.errors import ImageError, UnusableModelError
 from nstc.core.images import Pixels
 
 Array = npt.NDArray[Any]
@@ -32,10 +33,66 @@ def to_unit_nchw(rgb: Pixels) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])
 
 
-def unit_to_pixels(unit: Array) -> Pixels:
-    """(H, W, 3) floats, clipped to [0, 1] and rounded, to uint8."""
+def unit_to_pixels(unit: Array, of: str | Path) -> Pixels:
+    """(H, W, 3) floats, clipped to [0, 1] and rounded, to uint8.
+
+    Args:
+        unit: What a graph gave.
+        of: The graph's file, for messages.
+
+    Raises:
+        UnusableModelError: some are NaN or infinite.
+    """
+    refuse_not_finite_output(unit, of)
     levels = np.rint(np.clip(unit, 0, 1) * _LEVELS)
     return np.ascontiguousarray(levels.astype(np.uint8))
+
+
+def refuse_not_finite_output(values: Array, of: str | Path) -> None:
+    """Refuse what a graph gave, of any shape, where it is no picture.
+
+    Raises:
+        UnusableModelError: some values are NaN or infinite.
+    """
+    if values.dtype.kind != "f":
+        return
+    with np.errstate(all="ignore"):  # a sum is cheap, and finite only if all of it is
+        if np.isfinite(values.sum(dtype=np.float32)):
+            return
+    bad = values.size - np.count_nonzero(np.isfinite(values))
+    if bad:
+        raise UnusableModelError(
+            f"{of} gives no picture: {bad} of its {values.size} output values are not finite (NaN "
+            "or infinity). Its weights are damaged or its training failed: use another copy."
+        )
+
+
+def is_one_colour(picture: Pixels) -> bool:
+    """Whether all pixels of (H, W, 3) are equal. A look at a few of them tells most pictures."""
+    first = picture[0, 0]
+    few = picture[:: max(1, picture.shape[0] // 8), :: max(1, picture.shape[1] // 8)]
+    return bool((few == first).all() and (picture == first).all())
+
+
+def refuse_one_colour(painted: Pixels, of: str | Path) -> None:
+    """Refuse a model that gave one colour for a picture of many.
+
+    Of a photograph of one colour that may be right: a model is judged by a picture made for it, see
+    `nstc.runtime.check_vectors.refuse_without_picture`.
+
+    Args:
+        painted: (H, W, 3) uint8, what it gave.
+        of: Its file, for messages.
+
+    Raises:
+        UnusableModelError: all pixels are equal.
+    """
+    if painted.shape[:2] != (1, 1) and is_one_colour(painted):
+        colour = ", ".join(map(str, painted[0, 0].tolist()))
+        raise UnusableModelError(
+            f"{of} gives no picture: every pixel is ({colour}), though what it was given has many "
+            "colours. Its weights are damaged or it was never trained: use another copy."
+        )
 
 
 def replicate_edges(rgb: Pixels, height: int, width: int) -> Pixels:

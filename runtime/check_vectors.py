@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -24,6 +24,7 @@ from nstc.core.decoding import Count, DecodingError, Name, Sha256, decode, parse
 from nstc.core.errors import CorruptBundleError
 from nstc.core.files import atomic_file, sha256_of
 from nstc.core.images import Pixels
+from nstc.runtime.arrays import refuse_one_colour
 from nstc.runtime.session import BACKENDS, Session
 
 CHECKS_FILE: Final = "checks.json"
@@ -124,15 +125,33 @@ def check_picture(seed: int, height: int, width: int) -> Pixels:
     return rgb
 
 
+def refuse_without_picture(
+    run: Callable[[Pixels], Pixels], of: str | Path, size: tuple[int, int] | None = None
+) -> None:
+    """Refuse a model that makes no picture of the check picture, which has many colours.
+
+    Args:
+        run: The model, from (H, W, 3) uint8 to the same.
+        of: Its file, for messages.
+        size: Height and width of the only pictures that it takes; None for any.
+
+    Raises:
+        UnusableModelError: what it gives is one colour throughout, or not finite.
+    """
+    refuse_one_colour(run(check_picture(_SEED, *(size or SIZE))), of)
+
+
 def check_vector(session: Session) -> CheckVector:
     """Let a file paint, and keep what it painted.
 
     Raises:
+        UnusableModelError: it gives one colour throughout, or values that are not finite.
         NstcError: it does not run.
     """
     height, width = getattr(session, "fixed_size", None) or SIZE
     rgb = check_picture(_SEED, height, width)
     painted = session.run(rgb)
+    refuse_one_colour(painted, session.path)
     stride = _stride(height, width)
     return CheckVector(
         file_sha256=sha256_of(session.path),

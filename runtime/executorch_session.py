@@ -180,7 +180,7 @@ class ExecutorchSession:
     def finish(self, raw: Any) -> Pixels:
         """The program's output as (H, W, 3) uint8."""
         picture, (height, width) = raw
-        return unit_to_pixels(picture[0].permute(1, 2, 0).numpy()[:height, :width])
+        return unit_to_pixels(picture[0].permute(1, 2, 0).numpy()[:height, :width], self.path)
 
     def run(self, rgb: Pixels) -> Pixels:
         """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from nstc.core.errors import ImageError, OptionError, TeacherError
 from nstc.core.images import Pixels
 from nstc.runtime.arrays import Array, checked, replicate_edges, unit_to_pixels
@@ -59,6 +57,11 @@ class ForeignSession:
         self._trust = trust
         self._graph = open_foreign_graph(path, threads, trust=trust)
 
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """Height and width of the only pictures it takes; None for any."""
+        return self.contract.fixed_size
+
     def reopened(self) -> "ForeignSession":
         """The same file in a session of its own."""
         return ForeignSession(self.path, self.contract, self._threads, trust=self._trust)
@@ -97,14 +100,19 @@ class ForeignSession:
         return Framed(raw, feed.height, feed.width)
 
     def finish(self, raw: Framed) -> Pixels:
-        """The graph's output as (H, W, 3) uint8, without what was added."""
+        """The graph's output as (H, W, 3) uint8, without what was added.
+
+        Raises:
+            UnusableModelError: it is not finite.
+            TeacherError: it is smaller than the picture.
+        """
         picture = self.contract.decode(raw.values)[: raw.height, : raw.width]
         if picture.shape[:2] != (raw.height, raw.width):
             raise TeacherError(
                 f"{self.path} gave {picture.shape[0]}x{picture.shape[1]} for a picture of "
                 f"{raw.height}x{raw.width}: --size-multiple may be wrong."
             )
-        return unit_to_pixels(np.nan_to_num(picture))
+        return unit_to_pixels(picture, self.path)
 
     def run(self, rgb: Pixels) -> Pixels:
         """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""

@@ -225,11 +225,15 @@ class OnnxSession:
         return raw
 
     def finish(self, raw: Array) -> Pixels:
-        """The graph's output as (H, W, 3) uint8."""
+        """The graph's output as (H, W, 3) uint8.
+
+        Raises:
+            UnusableModelError: it is not finite.
+        """
         if self._form.bytes_in_and_out:
             pixels: Pixels = raw[0]
             return pixels
-        return unit_to_pixels(raw[0].transpose(1, 2, 0))
+        return unit_to_pixels(raw[0].transpose(1, 2, 0), self.path)
 
     def run(self, rgb: Pixels) -> Pixels:
         """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""

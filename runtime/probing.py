@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nstc.core.errors import OptionError, TeacherError
 from nstc.core.images import Pixels, read_picture, resize_shorter_side
 from nstc.core.photos import sample_photos
-from nstc.runtime.arrays import Array
+from nstc.runtime.arrays import Array, refuse_not_finite_output
 from nstc.runtime.foreign_graph import ForeignGraph, GraphFailedError, open_to_probe, shown
 from nstc.runtime.graph_contract import (
     LAYOUTS,
@@ -56,6 +56,7 @@ def probe_contract(
     Raises:
         TeacherError: it is no such file, or no image-to-image network; the message says why.
         GraphLimitError: it goes over a limit of memory or time, or crashes.
+        UnusableModelError: what it gives is not finite, at whatever range of values.
         UnsafeFileError: it is TorchScript and was not trusted.
         OptionError: a flag has no such value, or the graph does not work with it.
     """
@@ -178,6 +179,10 @@ def _with_range(
     for name in candidates:
         tried = dataclasses.replace(contract, input_range=name)
         raw = _run(graph, tried, photo)
+        if name == candidates[-1] and not scored:  # nothing finite in any range
+            refuse_not_finite_output(raw, graph.path)
+        if not np.isfinite(raw).all():
+            continue
         tried = dataclasses.replace(tried, output_range=_range_of(raw))
         scored.append((_score(tried, raw, photo), tried))
     best = max(score for score, _ in scored)
@@ -206,8 +211,6 @@ def _score(contract: GraphContract, raw: Array, photo: Pixels) -> float:
     out are then the likelier.
     """
     picture = contract.decode(raw)
-    if not np.isfinite(picture).all():
-        return 0.0
     seen = np.clip(picture, 0, 1)
     contrast = min(1.0, float(seen.std()) / _USUAL_CONTRAST)
     saturated = float(((picture <= 0) | (picture >= 1)).mean())

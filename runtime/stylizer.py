@@ -22,9 +22,10 @@ from nstc.core.images.picture import Frame
 from nstc.core.images.reading import ImageFile
 from nstc.core.images.resizing import with_colors
 from nstc.core.zoo import PREFIX
-from nstc.runtime.arrays import checked
+from nstc.runtime.arrays import checked, is_one_colour
 from nstc.runtime.bounded import BoundedPainter, bounded_painter
 from nstc.runtime.bounded_files import paint_within
+from nstc.runtime.check_vectors import refuse_without_picture
 from nstc.runtime.control import PLAIN, Control, controlled, warn_of_extrapolation
 from nstc.runtime.providers import CPU
 from nstc.runtime.session import open_session, usual_artifact
@@ -89,6 +90,7 @@ class Stylizer:
         self._bundle = model
         self._tiles = max_ram_bytes if approximate_tiles else None
         self.bounded: BoundedPainter | None = None
+        self._judged = False
         if max_ram_bytes is None:
             self.session = open_session(
                 model, artifact=artifact, threads=threads, provider=provider, trust=trust
@@ -108,6 +110,7 @@ class Stylizer:
             trust=trust,
         )
         self.session = self.bounded.session
+        self._judge()  # in tiles, of which many are of one colour
 
     def __reduce__(self) -> tuple[Callable[..., Self], tuple[str | Path]]:
         return partial(type(self), **self._options), (self._model,)
@@ -227,8 +230,25 @@ class Stylizer:
             yield replace(frame, picture=self.paint(frame.picture, control))
 
     def transfer(self, rgb: Pixels) -> Pixels:
-        """The network alone: (H, W, 3) uint8 to the same size. All that is painted passes here."""
-        return self.session.run(rgb) if self.bounded is None else self.bounded.painted(rgb)
+        """The network alone: (H, W, 3) uint8 to the same size. All that is painted passes here.
+
+        Raises:
+            UnusableModelError: it gives values that are not finite, or one colour for any picture.
+        """
+        if self.bounded is not None:
+            return self.bounded.painted(rgb)
+        painted = self.session.run(rgb)
+        if is_one_colour(painted):
+            self._judge()
+        return painted
+
+    def _judge(self) -> None:
+        """Refuse a model that has but one colour; asked once, where it may be the photograph's."""
+        if not self._judged:
+            refuse_without_picture(
+                self.session.run, self.session.path, getattr(self.session, "fixed_size", None)
+            )
+            self._judged = True
 
 
 def _findable_anywhere(model: str | Path | Bundle) -> str | Path:

@@ -71,7 +71,7 @@ class TorchScriptSession:
 
     def finish(self, raw: Any) -> Pixels:
         """The graph's output as (H, W, 3) uint8."""
-        return unit_to_pixels(raw[0].permute(1, 2, 0).numpy())
+        return unit_to_pixels(raw[0].permute(1, 2, 0).numpy(), self.path)
 
     def run(self, rgb: Pixels) -> Pixels:
         """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""

@@ -18,10 +18,13 @@ from nstc.core.errors import (
     CorruptBundleError,
     ExportMismatchError,
     NstcError,
+    UnusableModelError,
 )
+from nstc.core.finite import refuse_unusable_file
 from nstc.core.manifest import Contract
 from nstc.core.zoo import refuse_shipped, resolve_model_path
 from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, far_share, levels_off
+from nstc.runtime.arrays import refuse_one_colour
 from nstc.runtime.artifact_cache import refuse_unsafe
 from nstc.runtime.check_vectors import (
     CHECKS_FILE,
@@ -39,6 +42,7 @@ from nstc.runtime.trust import PROGRAMS
 
 State = Literal["ok", "failed", "not checked"]
 
+_TENSORS: Final = ".safetensors"
 _SMALLEST: Final = (1, 1)
 
 
@@ -179,8 +183,10 @@ def _contents(bundle: Bundle) -> Iterator[Finding]:
         yield _failed(WEIGHTS_FILE, "content", error)
     for name, record_ in sorted(bundle.manifest.files.items()):
         try:
-            bundle.file(name)
-        except CorruptBundleError as error:
+            path = bundle.file(name)
+            if name.endswith(_TENSORS):
+                refuse_unusable_file(path, statistics=name != WEIGHTS_FILE)
+        except (CorruptBundleError, UnusableModelError) as error:
             yield _failed(name, "content", error)
         else:
             yield Finding(name, "content", "ok", f"{record_.size_bytes} bytes as they were written")
@@ -235,6 +241,7 @@ def _contract(session: Session, contract: Contract) -> Finding:
     size = getattr(session, "fixed_size", None)
     for height, width in (size,) if size else (_SMALLEST, SIZE):
         painted = session.run(check_picture(0, height, width))
+        refuse_one_colour(painted, session.path)
         if painted.shape != (height, width, 3):
             made = "x".join(map(str, painted.shape[:2]))
             raise CorruptBundleError(

@@ -3,8 +3,9 @@
 import numpy as np
 
 from nstc.benchmarks.web.job import Asked
-from nstc.core.errors import TargetError
+from nstc.core.errors import TargetError, UnusableModelError
 from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, far_share, levels_off
+from nstc.runtime.arrays import refuse_not_finite_output
 
 
 def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
@@ -22,8 +23,10 @@ def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
         TargetError: it is another picture.
     """
     raw = np.frombuffer(output, asked.raw.dtype).reshape(asked.raw.shape)
-    if raw.dtype.kind == "f" and not np.isfinite(raw).all():
-        raise TargetError(f"{asked.session.path} gives no finite numbers in {where}.")
+    try:
+        refuse_not_finite_output(raw, asked.session.path)
+    except UnusableModelError as error:  # here it gave a picture: it is the place that does not
+        raise TargetError(f"{asked.session.path} gives no finite numbers in {where}.") from error
     off = levels_off(asked.picture(raw), asked.picture(asked.raw))
     far = far_share(off)
     if far > MOST_FAR_SHARE:

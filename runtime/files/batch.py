@@ -17,6 +17,7 @@ from nstc.core.errors import (
     NstcError,
     OptionError,
     OutputError,
+    UnusableModelError,
 )
 from nstc.core.images import MAX_PIXELS, format_of
 from nstc.core.images.formats import ANIMATED, ENDINGS
@@ -135,6 +136,7 @@ def stylize_files(
         ImageError: a folder holds no picture.
         OutputError: the disk is full or takes nothing, so that no other could be written either.
         CorruptBundleError: the model is no style network.
+        UnusableModelError: it gives no picture; the message names the photograph.
     """
     sources = find_sources(inputs, pattern=options.pattern, output=output)
     jobs = plan(sources, output, many=is_many(inputs), ending=options.ending)
@@ -169,6 +171,8 @@ def _outcome_of(job: Job, stylizer: Stylizer, options: BatchOptions, before: Mad
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in _OF_THE_DISK:
             raise
         return replace(base, error=error, seconds=time.perf_counter() - start)
+    except UnusableModelError as error:
+        raise UnusableModelError(f"{job.source.name}: {error}") from error
     except MemoryError:
         too_large = ImageError(f"{job.source.name} does not fit into the memory: give --size.")
         return replace(base, error=too_large, seconds=time.perf_counter() - start)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from nstc.core.errors import Interrupted, OptionError
+from nstc.core.errors import Interrupted, OptionError, UnusableModelError
 from nstc.core.files import atomic_file, refuse_unwritable_file
 from nstc.core.images import MAX_PIXELS, Picture
 from nstc.core.progress import Progress, Silent
@@ -172,7 +172,10 @@ class _Painter:
     def __call__(self, item: Item) -> Item:
         if not isinstance(item, TimedFrame):
             return item
-        rgb = self._stylizer.paint(Picture(rgb=item.rgb), self._control).rgb
+        try:
+            rgb = self._stylizer.paint(Picture(rgb=item.rgb), self._control).rgb
+        except UnusableModelError as error:
+            raise UnusableModelError(f"frame {self._painted + 1}: {error}") from error
         if self._stabilizer is not None:
             rgb = self._stabilizer(item.rgb, rgb)
         self._painted += 1

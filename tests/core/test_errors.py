@@ -70,6 +70,7 @@ def test_the_codes_that_scripts_may_rely_on():
         "CheckpointError": 30,
         "UnsafeFileError": 31,
         "TeacherError": 32,
+        "UnusableModelError": 33,
         "GraphLimitError": 36,
         "OutputError": 40,
         "DivergedError": 50,

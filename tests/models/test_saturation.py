@@ -64,7 +64,7 @@ def test_half_precision_holds_what_it_can(student: Student) -> None:
 def test_ranges_of_another_network_are_refused(tmp_path: Path) -> None:
     bundle = open_bundle("zoo:udnie")
     with revised_bundle(bundle, tmp_path / "strange", bundle.manifest) as draft:
-        save_tensors({"blocks.9": torch.zeros(2)}, draft / QUANTIZATION_FILE)
+        save_tensors({"blocks.9": torch.tensor([0.0, 1.0])}, draft / QUANTIZATION_FILE)
     with pytest.raises(CorruptBundleError, match="another network's layers"):
         load_as_deployed(open_bundle(tmp_path / "strange"))
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from nstc.core.errors import CorruptBundleError
+from nstc.core.errors import CorruptBundleError, UnusableModelError
 from nstc.models.tensors import images_to_tensor, load_tensors, save_tensors, tensor_to_images
 
 
@@ -130,3 +131,16 @@ def test_tensors_of_another_network(expected, reason, tmp_path):
     assert load_tensors(tmp_path / "w.safetensors", {"a": (2,)}).keys() == {"a"}
     with pytest.raises(CorruptBundleError, match=f"do not fit the architecture.*: {reason}"):
         load_tensors(tmp_path / "w.safetensors", expected)
+
+
+def test_tensors_that_are_not_finite_are_neither_read_nor_written(tmp_path):
+    path = tmp_path / "t.safetensors"
+    bad = {"a": torch.zeros(3), "b": torch.tensor([1.0, float("nan")]).bfloat16()}
+
+    with pytest.raises(UnusableModelError, match=r"t\.safetensors .* 1 of the 2 values of b"):
+        save_tensors(bad, path)
+    assert not path.exists()
+
+    save_file(bad, path)
+    with pytest.raises(UnusableModelError, match=r"t\.safetensors .* 1 of the 2 values of b"):
+        load_tensors(path)

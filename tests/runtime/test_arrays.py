@@ -1,8 +1,15 @@
 import numpy as np
 import pytest
 
-from nstc.core.errors import ImageError
-from nstc.runtime.arrays import checked, replicate_edges, to_unit_nchw, unit_to_pixels
+from nstc.core.errors import ImageError, UnusableModelError
+from nstc.runtime.arrays import (
+    checked,
+    is_one_colour,
+    refuse_one_colour,
+    replicate_edges,
+    to_unit_nchw,
+    unit_to_pixels,
+)
 
 
 def test_a_picture_becomes_planes_from_0_to_1() -> None:
@@ -14,8 +21,8 @@ def test_a_picture_becomes_planes_from_0_to_1() -> None:
 
 def test_floats_are_clipped_and_rounded_not_cut_off() -> None:
     unit = np.array([[[-0.5, 1.5, 0.998]]])  # 0.998 * 255 = 254.49, 0.9985 * 255 = 254.6
-    assert unit_to_pixels(unit).tolist() == [[[0, 255, 254]]]
-    assert unit_to_pixels(np.full((1, 1, 3), 0.9985)).tolist() == [[[255, 255, 255]]]
+    assert unit_to_pixels(unit, "x").tolist() == [[[0, 255, 254]]]
+    assert unit_to_pixels(np.full((1, 1, 3), 0.9985), "x").tolist() == [[[255, 255, 255]]]
 
 
 def test_edges_are_repeated_downwards_and_to_the_right() -> None:
@@ -36,3 +43,25 @@ def test_edges_are_repeated_downwards_and_to_the_right() -> None:
 def test_what_is_no_picture_is_refused(wrong) -> None:
     with pytest.raises(ImageError, match=r"\(H, W, 3\) uint8"):
         checked(wrong)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_no_picture(bad: float) -> None:
+    unit = np.full((4, 5, 3), 0.5, np.float32)
+    unit[1, 2] = bad
+    with pytest.raises(UnusableModelError, match=r"net\.onnx gives no picture: 3 of its 60 output"):
+        unit_to_pixels(unit, "net.onnx")
+
+
+def test_large_values_are_finite_though_their_sum_is_not() -> None:
+    unit = np.full((40, 50, 3), 3e38, np.float32)
+    assert unit_to_pixels(unit, "net.onnx").min() == 255
+
+
+def test_one_colour_is_told_from_one_pixel_that_differs() -> None:
+    picture = np.full((64, 80, 3), (1, 2, 3), np.uint8)
+    assert is_one_colour(picture)
+    with pytest.raises(UnusableModelError, match=r"every pixel is \(1, 2, 3\)"):
+        refuse_one_colour(picture, "net.onnx")
+    picture[37, 41, 2] = 4
+    assert not is_one_colour(picture)

@@ -7,14 +7,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 from PIL import Image
 
+from nstc.core.bundle import revised_bundle
 from nstc.core.errors import (
     ArtifactError,
     BundleError,
     CorruptBundleError,
     ImageError,
     OptionError,
+    UnusableModelError,
 )
 from nstc.core.images import read_picture
 from nstc.runtime.onnx_session import OnnxSession
@@ -196,3 +199,39 @@ class TestChoices:
         stylizer.session = OnnxSession(classes, "onnx")
         with pytest.raises(CorruptBundleError, match=r"classes\.onnx is no style network"):
             stylizer(pixels)
+
+
+class TestUnusable:
+    """Models that give no picture, in bundles whose hashes are right."""
+
+    @pytest.fixture
+    def made(self, make_bundle, tmp_path):
+        """A bundle, of which the test replaces a file."""
+
+        def make(write):
+            original = make_bundle(tmp_path / "good")
+            with revised_bundle(original, tmp_path / "bad", original.manifest) as draft:
+                write(draft)
+            return tmp_path / "bad"
+
+        return make
+
+    def test_float_output_that_is_not_finite_names_the_file(self, made, linear, pixels) -> None:
+        model = made(lambda draft: linear(draft / "model.onnx", float("nan"), 1))
+        with pytest.raises(UnusableModelError, match=r"model\.onnx gives no picture: 5883 of its"):
+            Stylizer(model, precision="float")(pixels)
+
+    def test_int8_output_of_one_colour_is_refused(self, made, write_graph, pixels) -> None:
+        def black(draft):
+            write_graph(
+                draft / "model.int8.onnx",
+                [helper.make_node("Sub", ["x", "x"], ["y"])],
+                shape=(1, "H", "W", 3),
+                dtype=TensorProto.UINT8,
+            )
+
+        with pytest.raises(UnusableModelError, match=r"int8\.onnx .* every pixel is \(0, 0, 0\)"):
+            Stylizer(made(black))(pixels)
+
+    def test_a_photograph_of_one_colour_may_give_one(self, stylizer) -> None:
+        assert stylizer(np.full((20, 30, 3), 55, np.uint8)).tolist()[0][0] == [200, 200, 200]

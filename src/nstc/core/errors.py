@@ -17,6 +17,7 @@
     ├── CheckpointError      30   weights of another architecture
     │   └── UnsafeFileError      31   a file that would run code when loaded
     ├── TeacherError         32   a teacher that can't be found or is not an image-to-image network
+    ├── UnusableModelError   33   weights or pictures that are not finite, or one colour throughout
     ├── GraphLimitError      36   a network that goes over --max-ram or --timeout when it is tried
     ├── OutputError          40   a place that can't be written
     ├── DivergedError        50   training that ran into infinities
@@ -154,6 +155,12 @@ class GraphLimitError(NstcError):
     """
 
     exit_code = 36
+
+
+class UnusableModelError(NstcError):
+    """A model whose numbers are NaN or infinite, or whose pictures are one colour throughout."""
+
+    exit_code = 33
 
 
 class OutputError(NstcError):

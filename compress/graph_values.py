@@ -1,0 +1,78 @@
+"""The numbers inside an ONNX graph: weights that are not finite, and what float16 can't hold."""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+
+from nstc.core.errors import UnusableModelError
+from nstc.core.finite import refuse_not_finite
+
+LARGEST_HALF: Final = 65504.0
+"""Of float16; what is larger becomes infinite."""
+
+
+def refuse_unusable_weights(path: Path) -> None:
+    """Refuse an ONNX file of someone else's whose weights are NaN or infinite.
+
+    A single number may be infinite: limits of a clip are written so. A file that is not a whole
+    ONNX graph passes: whoever opens it says what is wrong with it.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UnusableModelError: the message names the first such tensor, and counts its values.
+    """
+    try:
+        model = onnx.load(path)
+    except (DecodeError, onnx.checker.ValidationError, OSError, ValueError):
+        return
+    weights = (
+        (name, values)
+        for name, values in _constants(model)
+        if not (values.size == 1 and values.dtype.kind == "f" and np.isinf(values).all())
+    )
+    refuse_not_finite(weights, path)
+
+
+def refuse_beyond_half(model: onnx.ModelProto, float_nodes: Collection[str]) -> None:
+    """Refuse to store weights in float16 that would become infinite there.
+
+    Args:
+        model: A float32 graph.
+        float_nodes: Names and kinds of the nodes that stay float32.
+
+    Raises:
+        UnusableModelError: the message names the first such tensor, and counts its values.
+    """
+    converted = {
+        name
+        for node in model.graph.node
+        if node.name not in float_nodes and node.op_type not in float_nodes
+        for name in node.input
+    }
+    for name, values in _constants(model):
+        if name in converted and values.dtype == np.float32 and values.size > 1:
+            beyond = int(np.count_nonzero(np.abs(values) > LARGEST_HALF))
+            if beyond:
+                raise UnusableModelError(
+                    f"{beyond} of the {values.size} values of {name} are beyond "
+                    f"{LARGEST_HALF:.0f}, the largest of float16, and would become infinite: "
+                    "give --mode weights or static instead of fp16."
+                )
+
+
+def _constants(model: onnx.ModelProto) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    for tensor in model.graph.initializer:
+        yield tensor.name, numpy_helper.to_array(tensor)
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    yield node.output[0], numpy_helper.to_array(attribute.t)
