@@ -29,6 +29,7 @@ from typing import IO, Any, Final
 
 import numpy as np
 
+from nstc.core.child_processes import end_group, started
 from nstc.core.errors import GraphLimitError, OptionError
 from nstc.runtime.arrays import Array
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
@@ -153,12 +154,15 @@ class GraphProcess:
         self._path = path
         self._limits = limits
         self._late = threading.Event()
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process)
-        self._process = _started(path, threads, limits, self._complaints)
-        self._timer = threading.Timer(limits.timeout_s, _give_up, (self._process, self._late))
-        self._timer.daemon = True
-        self._timer.start()
-        self.close = weakref.finalize(self, _ended, self._process, self._timer, self._complaints)
+        stack = contextlib.ExitStack()
+        self.close = weakref.finalize(self, stack.close)
+        complaints = tempfile.TemporaryFile()  # noqa: SIM115  (the stack closes it)
+        self._complaints = stack.enter_context(complaints)
+        self._process = stack.enter_context(_running(path, threads, limits, self._complaints))
+        timer = threading.Timer(limits.timeout_s, _give_up, (self._process, self._late))
+        timer.daemon = True
+        timer.start()
+        stack.callback(timer.cancel)
         try:
             opened, _ = self._reply(0)
         except BaseException:
@@ -236,47 +240,28 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
     return stream
 
 
-def _started(
+@contextlib.contextmanager
+def _running(
     path: Path, threads: int | None, limits: Limits, complaints: IO[bytes]
-) -> subprocess.Popen[bytes]:
+) -> Iterator[subprocess.Popen[bytes]]:
     cores = os.cpu_count() or 1
     chosen = min(cores if threads is None else threads, _MOST_THREADS)
     words = (str(path.absolute()), chosen, limits.max_ram_bytes, math.ceil(limits.timeout_s))
-    # This Python and this module; the one word that others choose is a path, made absolute.
-    return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-P", "-m", "nstc.runtime.graph_process", *map(str, words)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=complaints,
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
+    command = [sys.executable, "-P", "-m", "nstc.runtime.graph_process", *map(str, words)]
+    pipe = subprocess.PIPE
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    with started(command, stdin=pipe, stdout=pipe, stderr=complaints, env=env) as process:
+        try:
+            yield process
+        finally:
+            _pipe(process.stdout).close()
+            with contextlib.suppress(BrokenPipeError):  # what was not sent is not wanted
+                _pipe(process.stdin).close()
 
 
 def _give_up(process: subprocess.Popen[bytes], late: threading.Event) -> None:
     late.set()
-    _kill(process)
-
-
-def _ended(process: subprocess.Popen[bytes], timer: threading.Timer, complaints: IO[bytes]) -> None:
-    """Leave nothing of a process behind."""
-    timer.cancel()
-    _kill(process)
-    process.wait()
-    for stream in (process.stdin, process.stdout, complaints):
-        with contextlib.suppress(BrokenPipeError):  # what was not sent is not wanted
-            _pipe(stream).close()
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End it with all that it may have started."""
-    if process.poll() is not None:
-        return
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
-            os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
+    end_group(process)
 
 
 def _free_bytes() -> int | None:
