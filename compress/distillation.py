@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from nstc.compress.calibrators import Range
+from nstc.compress.checking import refuse_unusable_network
 from nstc.compress.feature_hints import FeatureHints
 from nstc.compress.judged_ratios import JudgedRatios
 from nstc.compress.objectives import PerceptualObjective, PixelObjective
@@ -322,7 +323,11 @@ class DistillationRun:
         """What the manifest says of this run."""
         return Step(
             verb=verb,
-            recipe={**dataclasses.asdict(self.recipe), **self.settings},
+            recipe={
+                **dataclasses.asdict(self.recipe),
+                **self.settings,
+                **({"key": self.teacher.part} if self.teacher.part else {}),
+            },
             seed=self.recipe.seed,
             photos=self.photos.record(),
             results=results,
@@ -392,4 +397,5 @@ def _student_of(start: Bundle) -> Student:
     network = load(start)
     if not isinstance(network, Student):
         raise OptionError(f"--init {start.path} is no student: give the bundle of a distilled one.")
+    refuse_unusable_network(network, start.path)
     return network

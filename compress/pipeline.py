@@ -131,7 +131,11 @@ def compress(
         parse_target(target)  # one that can't run here would be found out after hours
     learned, judged = split_photos(photos)
     stages = Stages(output, progress)
-    source = _source_of(teacher, output, options, style=style, credit=credit, vgg=vgg)
+    source = _source_of(
+        teacher, output, options, style=style, credit=credit, vgg=vgg, progress=progress
+    )
+    if is_bundle(source) and options is not None:
+        options = dataclasses.replace(options, key=None)  # which the import has followed
     opened = open_teacher(source, options)
     stages.depend_on(
         teacher=opened.origin.sha256,
@@ -207,23 +211,30 @@ def _source_of(
     style: Path | None,
     credit: str | None,
     vgg: str,
+    progress: Progress,
 ) -> str | Path:
     """The teacher as the benchmark can run it: a checkpoint is imported into a bundle first.
 
     Raises:
+        OptionError: `options` has a key, and it is not a checkpoint.
         TeacherError: it is TorchScript, which has no ONNX graph to be timed beside.
     """
-    if is_bundle(teacher) or str(teacher).endswith(".onnx"):
+    key = None if options is None else options.key
+    if key is None and (is_bundle(teacher) or str(teacher).endswith(".onnx")):
         return teacher
-    open_teacher(teacher, options)
+    opened = open_teacher(teacher, options)
     if is_torchscript(Path(teacher)):
         raise TeacherError(
             f"{teacher} is TorchScript, which can't be timed as ONNX: use `nstc distill` and the "
             "verbs after it, or export it to ONNX first."
         )
     target = output / "teacher"
-    if finished(target) is None:
-        import_checkpoint(Path(teacher), target, style=style, credit=credit, vgg=vgg)
+    made = finished(target)
+    step = None if made is None else made.manifest.history[0]
+    if step is None or step.recipe.get("key") != opened.part:
+        import_checkpoint(Path(teacher), target, style=style, credit=credit, vgg=vgg, key=key)
+    if opened.note:
+        progress.note(f"{Path(teacher).name} {opened.note}")
     return target
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from nstc.compress.calibrators import Range
 from nstc.compress.channel_groups import channel_groups, remove_channels
+from nstc.compress.checking import refuse_unusable_network
 from nstc.compress.checkpoint import PLAN_FILE
 from nstc.compress.distillation import DistillationRun
 from nstc.compress.importance import BATCHES
@@ -24,7 +25,7 @@ from nstc.compress.stopwatch import timing_target
 from nstc.compress.style_sources import style_brought_by
 from nstc.compress.survey import Survey
 from nstc.compress.teacher_style import style_of_teacher
-from nstc.compress.teachers import Teacher, TeacherOptions, open_teacher
+from nstc.compress.teachers import Teacher, TeacherOptions, is_checkpoint, open_teacher
 from nstc.compress.width_plans import between, full_widths, least_scored
 from nstc.core.amounts import parse_latency
 from nstc.core.bundle import (
@@ -94,6 +95,7 @@ def prune(
         timing_target(parse_latency(recipe.target_latency).target)  # refused before any work
     bundle = open_bundle(model)
     network = load(bundle)
+    refuse_unusable_network(network, bundle.path)
     _refuse_quantized(bundle, from_float=from_float)
     if distillation is not None and distillation.quantize_aware:
         student_to_round(network)  # refused before any work
@@ -255,7 +257,8 @@ def _open_teacher(
 ) -> Teacher:
     if given is not None:
         return open_teacher(given, options)
-    opened = open_teacher(teacher_of(bundle), options)
+    place = teacher_of(bundle)
+    opened = open_teacher(place, _as_recorded(bundle, place, options))
     origin = bundle.manifest.teacher
     if origin is not None and origin.path and opened.origin.sha256 != origin.sha256:
         raise TeacherError(
@@ -263,6 +266,18 @@ def _open_teacher(
             "has changed. Say where the teacher is with --teacher."
         )
     return opened
+
+
+def _as_recorded(
+    bundle: Bundle, place: str | Path, options: TeacherOptions | None
+) -> TeacherOptions | None:
+    """With the part of a checkpoint that taught the bundle, if its history names one."""
+    key = next(
+        (step.recipe["key"] for step in bundle.manifest.history[::-1] if "key" in step.recipe), None
+    )
+    if key is None or (options and options.key) or not is_checkpoint(place):
+        return options
+    return dataclasses.replace(options or TeacherOptions(), key=key)
 
 
 def _survey(network: nn.Module, recipe: PruneRecipe, run: DistillationRun) -> Survey:

@@ -7,17 +7,19 @@ from pathlib import Path
 
 from torch import nn
 
-from nstc.compress.checking import eager_reference
+from nstc.compress.checking import eager_reference, refuse_unusable_network
+from nstc.compress.graph_values import refuse_unusable_weights
 from nstc.compress.importing import network_of_checkpoint
 from nstc.compress.processes import best_device
 from nstc.core.bundle import is_bundle, open_bundle
-from nstc.core.errors import TeacherError
+from nstc.core.errors import OptionError, TeacherError
 from nstc.core.images import Pixels
 from nstc.core.manifest import Origin, Style
 from nstc.core.zoo import did_you_mean
 from nstc.models.architectures import describe, style_of
 from nstc.models.saturation import load_as_deployed
 from nstc.models.style import StyleStatistics
+from nstc.runtime.check_vectors import refuse_without_picture
 from nstc.runtime.foreign import ForeignSession, probe_contract, refuse_unknown
 from nstc.runtime.foreign_graph import is_torchscript
 from nstc.runtime.model_files import model_sha256
@@ -32,6 +34,7 @@ class TeacherOptions:
         value_range: 1 for values from 0 to 1, 255 for 0 to 255.
         size_multiple: Heights and widths must be multiples of it.
         trust: Whether TorchScript, which is a program, may be loaded.
+        key: The path in a checkpoint that leads to the weights, where several parts of it fit.
 
     Raises:
         OptionError: one of them is out of range.
@@ -41,6 +44,7 @@ class TeacherOptions:
     value_range: int | None = None
     size_multiple: int | None = None
     trust: bool = False
+    key: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse values out of range, also where the teacher turns out not to be foreign."""
@@ -56,8 +60,9 @@ class Teacher:
         stylize: (H, W, 3) uint8 to the same.
         statistics: Its style, if it brought one.
         style: What its manifest says of the style.
-        note: What was found out about a foreign file, in one line.
+        note: What was found out about a foreign file, or taken of a checkpoint, in one line.
         network: Itself, unless it is a foreign file.
+        part: The path in a checkpoint that led to its weights, if it was not the file itself.
     """
 
     origin: Origin
@@ -66,10 +71,11 @@ class Teacher:
     style: Style | None = None
     note: str | None = None
     network: nn.Module | None = None
+    part: str | None = None
 
     @property
     def key(self) -> str:
-        """What its pictures depend on: its weights, and how a foreign file is fed."""
+        """What its pictures depend on: its weights, and how a foreign file is fed or read."""
         if self.note is None:
             return self.origin.sha256
         return hashlib.sha256(f"{self.origin.sha256}|{self.note}".encode()).hexdigest()
@@ -82,12 +88,16 @@ def open_teacher(model: str | Path, options: TeacherOptions | None = None) -> Te
         TeacherError: there is nothing at that place, or no image-to-image network.
         BundleError: it is a damaged bundle.
         CheckpointError: it is a checkpoint of another architecture.
+        UnusableModelError: its weights or pictures are not finite, or it gives one colour.
         UnsafeFileError: it is TorchScript and was not trusted.
     """
     options = options or TeacherOptions()
+    if options.key is not None and not is_checkpoint(model):
+        raise OptionError(f"key is {options.key}, and {model} is not a checkpoint: leave it out.")
     if is_bundle(model) or str(model).startswith("zoo:"):
         bundle = open_bundle(model)
         network = load_as_deployed(bundle)
+        refuse_unusable_network(network, bundle.path)
         return Teacher(
             origin=bundle.origin(),
             network=network,
@@ -101,13 +111,28 @@ def open_teacher(model: str | Path, options: TeacherOptions | None = None) -> Te
             f"no teacher at {model}: --teacher takes a bundle, a zoo name, or an ONNX, "
             f"TorchScript or checkpoint file.{did_you_mean(model)}"
         )
-    if path.suffix == ".onnx" or is_torchscript(path):
+    if not is_checkpoint(path):
         return _foreign_teacher(path, options)
-    network = network_of_checkpoint(path)
-    return Teacher(origin=_origin(path), network=network, stylize=_by_network(network))
+    read = network_of_checkpoint(path, options.key)
+    return Teacher(
+        origin=_origin(path),
+        network=read.network,
+        stylize=_by_network(read.network),
+        note=read.note,
+        part=read.key or None,
+    )
+
+
+def is_checkpoint(model: str | Path) -> bool:
+    """Whether a model is a file of weights, and neither a bundle, ONNX nor TorchScript."""
+    if is_bundle(model) or str(model).startswith("zoo:") or Path(model).suffix.lower() == ".onnx":
+        return False
+    return not is_torchscript(Path(model))
 
 
 def _foreign_teacher(path: Path, options: TeacherOptions) -> Teacher:
+    if not is_torchscript(path):
+        refuse_unusable_weights(path)
     contract = probe_contract(
         path,
         layout=options.layout,
@@ -116,6 +141,7 @@ def _foreign_teacher(path: Path, options: TeacherOptions) -> Teacher:
         trust=options.trust,
     )
     session = ForeignSession(path, contract, trust=options.trust)
+    refuse_without_picture(session.run, path, contract.fixed_size)
     return Teacher(origin=_origin(path), stylize=session.run, note=contract.describe())
 
 

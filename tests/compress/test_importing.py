@@ -1,6 +1,9 @@
+import argparse
 import pickle
+import re
 import warnings
-from collections import OrderedDict
+import zipfile
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,13 +12,24 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.serialization import MAGIC_NUMBER
 
+from nstc.compress import pickle_scan
 from nstc.compress.importing import import_checkpoint, network_of_checkpoint
+from nstc.compress.teachers import TeacherOptions, open_teacher
 from nstc.core.bundle import STYLE_FILE, open_bundle
-from nstc.core.errors import CheckpointError, ImageError, OutputError, UnsafeFileError
+from nstc.core.errors import (
+    CheckpointError,
+    ImageError,
+    OptionError,
+    OutputError,
+    UnsafeFileError,
+)
 from nstc.core.files import sha256_of
 from nstc.core.images import read_picture
+from nstc.core.progress import Silent
 from nstc.models.architectures import load, style_of
 from nstc.models.style import statistics_of_painting
 from nstc.models.vgg import load_vgg
@@ -175,6 +189,130 @@ def test_a_painting_that_cannot_be_read_leaves_nothing(checkpoint: Path, tmp_pat
     assert listing(tmp_path) == {"candy.pth"}
 
 
+def behind(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{key}": value for key, value in state.items()}
+
+
+VGG = {"vgg.slice1.0.weight": torch.zeros(64, 3, 3, 3)}
+SAVED: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str | None]] = {
+    "alone": (lambda s: s, None),
+    "training run": (
+        lambda s: {"epoch": 3, "model_state_dict": s, "loss": 1.5},
+        "is read as the weights behind model_state_dict",
+    ),
+    "compiled, parallel, wrapped": (
+        lambda s: {"net": {"state": behind("module._orig_mod.generator.", s)}},
+        "is read as the weights behind net.state.module._orig_mod.generator",
+    ),
+    "lightning": (
+        lambda s: {"state_dict": {**behind("transformer.", s), **VGG}},
+        "is read as the weights behind state_dict.transformer; left aside: state_dict.vgg",
+    ),
+    "beside a vgg": (
+        lambda s: {**s, **VGG, "step": torch.tensor(7)},
+        "is read as the weights of the file itself; left aside: vgg",
+    ),
+    "of two networks": (
+        lambda s: {"netD": {"conv1.weight": torch.zeros(3)}, "netG": s},
+        "is read as the weights behind netG; left aside: netD",
+    ),
+    "averaged": (
+        lambda s: {"params": {k: v + 1 for k, v in s.items()}, "params_ema": s},
+        "is read as the weights behind params_ema, which are averaged ones; "
+        "--key takes params instead",
+    ),
+    "twice": (
+        lambda s: {"model": s, "checkpoint": dict(s)},
+        "is read as the weights behind model, which checkpoint repeats",
+    ),
+    "by module": (
+        lambda s: {
+            "conv1": {"conv2d": {k[13:]: v for k, v in s.items() if k.startswith("conv1.")}},
+            **{k: v for k, v in s.items() if not k.startswith("conv1.")},
+        },
+        None,
+    ),
+    "with harmless objects": (
+        lambda s: {
+            "model": s,
+            "loss": np.float64(0.5),
+            "seed": np.arange(3),
+            "args": argparse.Namespace(out=Path("runs"), rates=defaultdict(list, a=[1])),
+        },
+        "is read as the weights behind model",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SAVED)
+def test_weights_are_found_where_scripts_put_them(
+    state: dict[str, Tensor], tmp_path: Path, case: str
+) -> None:
+    wrapped, note = SAVED[case]
+    torch.save(wrapped(state), tmp_path / "net.pth")
+    found = network_of_checkpoint(tmp_path / "net.pth")
+    assert found.note == note
+    taken = found.network.state_dict()
+    assert taken.keys() == state.keys()
+    assert all(torch.equal(taken[key], value) for key, value in state.items())
+
+
+def test_safetensors_are_read(state: dict[str, Tensor], tmp_path: Path) -> None:
+    save_file(behind("net.", state), tmp_path / "net.safetensors")
+    found = network_of_checkpoint(tmp_path / "net.safetensors")
+    assert (found.key, found.note) == ("net", "is read as the weights behind net")
+    kept = found.network.state_dict()
+    assert all(torch.equal(kept[key], value) for key, value in state.items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_become_float32(
+    state: dict[str, Tensor], tmp_path: Path, dtype: torch.dtype
+) -> None:
+    torch.save({key: value.to(dtype) for key, value in state.items()}, tmp_path / "net.pth")
+    kept = network_of_checkpoint(tmp_path / "net.pth").network.state_dict()
+    assert all(torch.equal(kept[key], value.to(dtype).float()) for key, value in state.items())
+
+
+def test_an_ambiguity_asks_for_a_key(state: dict[str, Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    torch.save({"candy": {k: v + 1 for k, v in state.items()}, "mosaic": {"net": state}}, path)
+    with pytest.raises(CheckpointError, match=r"--key, one of candy, mosaic\.net\."):
+        network_of_checkpoint(path)
+    with pytest.raises(CheckpointError, match=r"behind udnie: --key takes candy, mosaic\.net\."):
+        network_of_checkpoint(path, "udnie")
+    for key in ("mosaic.net", "mosaic"):
+        found = network_of_checkpoint(path, key)
+        assert found.key == "mosaic.net"
+        assert torch.equal(found.network.state_dict()["in1.bias"], state["in1.bias"])
+
+
+def test_the_file_itself_has_a_key(state: dict[str, Tensor], tmp_path: Path) -> None:
+    torch.save({**state, "ema": {k: v + 1 for k, v in state.items()}}, tmp_path / "net.pth")
+    assert network_of_checkpoint(tmp_path / "net.pth").key == "ema"
+    kept = network_of_checkpoint(tmp_path / "net.pth", ".").network.state_dict()
+    assert torch.equal(kept["in1.bias"], state["in1.bias"])
+
+
+def test_the_key_is_told_and_kept_in_the_history(state: dict[str, Tensor], tmp_path: Path) -> None:
+    told: list[str] = []
+
+    class Telling(Silent):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    torch.save({"params_ema": state}, tmp_path / "net.pth")
+    bundle = import_checkpoint(tmp_path / "net.pth", tmp_path / "net", progress=Telling())
+    assert told == ["net.pth is read as the weights behind params_ema"]
+    assert bundle.manifest.history[0].recipe["key"] == "params_ema"
+    assert open_teacher(tmp_path / "net.pth").part == "params_ema"
+
+
+def test_a_key_is_of_checkpoints_alone() -> None:
+    with pytest.raises(OptionError, match="not a checkpoint"):
+        open_teacher("zoo:starry-night/teacher", TeacherOptions(key="net"))
+
+
 class Payload:
     """Writes a file when it is unpickled."""
 
@@ -226,12 +364,12 @@ class TestRefusal:
     )
     def test_no_state_dict(self, tmp_path: Path, content: Any) -> None:
         torch.save(content, tmp_path / "x.pth")
-        assert "no state dict" in self.refused(tmp_path / "x.pth")
+        assert "not a state dict" in self.refused(tmp_path / "x.pth")
 
     def test_missing(self, tmp_path: Path) -> None:
         assert "no such file" in self.refused(tmp_path / "missing.pth")
         (tmp_path / "folder").mkdir()
-        assert "no such file" in self.refused(tmp_path / "folder")
+        assert "is a folder" in self.refused(tmp_path / "folder")
 
     @FORMATS
     @pytest.mark.parametrize("kept", [0, 0.001, 0.3, 0.999])
@@ -266,7 +404,7 @@ class TestRefusal:
     )
     def test_no_checkpoint(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "x.pth").write_bytes(content)
-        assert "damaged, or no file that torch.save wrote" in self.refused(tmp_path / "x.pth")
+        assert "damaged, or not a file that torch.save wrote" in self.refused(tmp_path / "x.pth")
 
     def test_torchscript(self, tmp_path: Path) -> None:
         class Negative(nn.Module):
@@ -307,6 +445,95 @@ class TestRefusal:
         path = tmp_path / "x.pth"
         torch.save(nn.Linear(2, 3), path, _use_new_zipfile_serialization=zipped)
         assert "state_dict()" in self.refused(path, UnsafeFileError)
+
+    def test_layers_that_would_be_left_out_are_refused(
+        self, state: dict[str, Tensor], tmp_path: Path
+    ) -> None:
+        torch.save(
+            {"net": {**state, "res6.conv1.conv2d.weight": torch.ones(2)}}, tmp_path / "x.pth"
+        )
+        message = self.refused(tmp_path / "x.pth")
+        assert "the part net of" in message
+        assert "res6.conv1.conv2d.weight is not expected (1 difference in all)" in message
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (lambda t: t.to_sparse(), "sparse tensor"),
+            (lambda t: t.to("meta"), "meta tensor"),
+            (lambda t: t.to(torch.complex64), "complex tensor"),
+            (lambda t: t.to(torch.int8), r"tensor of torch\.int8"),
+            (lambda t: t.numpy(), "NumPy array"),
+            (lambda t: torch.zeros(1).expand(10**12), "1000000000000"),
+        ],
+        ids=["sparse", "meta", "complex", "integers", "array", "giant"],
+    )
+    def test_tensors_that_hold_no_weights_are_named(
+        self, state: dict[str, Tensor], tmp_path: Path, change: Callable[..., Any], words: str
+    ) -> None:
+        torch.save({**state, "in1.bias": change(state["in1.bias"])}, tmp_path / "x.pth")
+        assert re.search(rf"in1\.bias is .*{words}", self.refused(tmp_path / "x.pth"))
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+            (b"\n<!DOCTYPE html>\n<html>", "web page"),
+            (b'{"message": "Not Found"}', "JSON"),
+            (b"", "empty"),
+            (b"\x1f\x8b\x08", "gzip"),
+            (bytes(257) + b"ustar" + bytes(250), "tar archive"),
+            (b"\x08\x08\x12\x07pytorch", "ONNX"),
+            (pickle.dumps({"a": [1, 2]}), "bare pickle"),
+            (b"\x93NUMPY", "NumPy"),
+        ],
+    )
+    def test_what_it_is_instead_is_named(self, tmp_path: Path, content: bytes, words: str) -> None:
+        (tmp_path / "x.pth").write_bytes(content)
+        assert words in self.refused(tmp_path / "x.pth")
+
+    def test_an_archive_of_several_names_them(self, tmp_path: Path) -> None:
+        with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
+            archive.writestr("candy.pth", b"")
+            archive.writestr("more/mosaic.pth", b"")
+        message = self.refused(tmp_path / "x.pth")
+        assert "2 checkpoints (candy.pth, more/mosaic.pth)" in message
+
+    def test_what_was_compressed_after_saving(self, tmp_path: Path) -> None:
+        torch.save({"a": torch.zeros(10**6)}, tmp_path / "plain")
+        with (
+            zipfile.ZipFile(tmp_path / "plain") as plain,
+            zipfile.ZipFile(tmp_path / "x.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+        ):
+            for name in plain.namelist():
+                packed.writestr(name, plain.read(name))
+        assert "compressed" in self.refused(tmp_path / "x.pth")
+
+    def test_a_later_protocol_is_named(self, tmp_path: Path) -> None:
+        torch.save({"a": torch.zeros(2)}, tmp_path / "x.pth", pickle_protocol=4)
+        assert "pickle protocol 4" in self.refused(tmp_path / "x.pth")
+
+    def test_the_class_that_would_run_code_is_named(self, tmp_path: Path) -> None:
+        torch.save({"a": torch.zeros(2), "x": nn.ReLU()}, tmp_path / "x.pth")
+        message = self.refused(tmp_path / "x.pth", UnsafeFileError)
+        assert "a whole network" in message
+        assert "torch.nn.modules.activation.ReLU" in message
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"}" + b")" + b"\x85" * 300_000 + b"Ns.",  # whose hash would end the process
+            b"(" + b"N" * 2_000 + b"t.",
+        ],
+        ids=["nested", "long"],
+    )
+    def test_a_pickle_that_must_not_be_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
+    ) -> None:
+        monkeypatch.setattr(pickle_scan, "_MOST_INSTRUCTIONS", 1_000)
+        start = [pickle.dumps(value, 2) for value in (MAGIC_NUMBER, 1001, {})]
+        (tmp_path / "x.pth").write_bytes(b"".join([*start, b"\x80\x02", body]))
+        assert "more beside the values" in self.refused(tmp_path / "x.pth")
 
     def test_a_foreign_folder_is_not_touched(self, checkpoint: Path, tmp_path: Path) -> None:
         (tmp_path / "thesis").mkdir()

@@ -33,6 +33,7 @@ def compress(
     trust: options.TrustBundled = False,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
+    key: options.Key = None,
     vgg: options.Vgg = "shipped",
     seed: options.Seed = None,
     budget: Annotated[
@@ -73,6 +74,7 @@ def compress(
                 value_range=value_range,
                 size_multiple=size_multiple,
                 trust=trust,
+                key=key,
             ),
             vgg=vgg,
             budget=limits,

@@ -69,6 +69,15 @@ Trust = Annotated[
     bool,
     typer.Option("--trust", help="Load a TorchScript teacher, which is a program, all the same."),
 ]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        help="Path in a checkpoint that leads to the weights, such as params_ema or "
+        "state_dict.generator; . is the file itself. Default: the one part that fits.",
+        show_default=False,
+    ),
+]
 TrustBundled = Annotated[
     bool,
     typer.Option(

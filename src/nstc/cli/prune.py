@@ -82,6 +82,7 @@ def prune(
     trust: options.Trust = False,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
+    key: options.Key = None,
     vgg: options.Vgg = "shipped",
     seed: options.Seed = None,
     from_float: Annotated[
@@ -131,6 +132,7 @@ def prune(
                 value_range=value_range,
                 size_multiple=size_multiple,
                 trust=trust,
+                key=key,
             ),
             vgg=vgg,
             from_float=from_float,
