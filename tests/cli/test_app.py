@@ -79,7 +79,7 @@ def test_debug_adds_the_traceback(nstc, tmp_path) -> None:
     done = nstc("--debug", "verify", tmp_path / "nothing")
     assert done.code == 20
     assert done.err.startswith("Traceback")
-    assert "open_bundle" in done.err
+    assert "read_manifest" in done.err
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,7 @@ def _refuse(error: Exception) -> NoReturn:
     """Exit as a command line that can't be parsed does; one without a verb is shown the help."""
     told = what_is_wrong(error, sys.argv[1:])
     if told is None:
-        typer.echo(str(error), err=True)
+        sys.stderr.write(shown(f"{error}\n", lines=True))
     else:
         tell(f"nstc: {told}")
     sys.exit(UNREADABLE_CODE)
