@@ -6,11 +6,11 @@ import typer
 
 from nstc.cli import options as shared
 from nstc.cli import video
+from nstc.cli.missing_files import make_missing
 from nstc.cli.output import say, say_json, tell
-from nstc.core.errors import BatchError, Interrupted, MissingExtraError, OptionError
+from nstc.core.errors import BatchError, Interrupted, OptionError
 
 if TYPE_CHECKING:
-    from nstc.core.bundle import Bundle
     from nstc.runtime.control import Control
     from nstc.runtime.files.batch import BatchOptions, Outcome
     from nstc.runtime.files.fetching import FetchLimits
@@ -261,37 +261,11 @@ def _opened(model: str, max_ram: str | None, timeout_s: float, **options: Any) -
     max_ram_bytes = None if max_ram is None else parse_bytes(max_ram)
     asked = artifact_of(options["precision"], options["artifact"])
     bundle = open_bundle(model)
-    _make_missing(bundle, asked)
+    make_missing(bundle, asked)
     usual = current_limits()  # which smaller limits of a picture or an address leave as they are
     ram = max(max_ram_bytes or 0, usual.max_ram_bytes)
     with limited_to(max_ram_bytes=ram, timeout_s=max(timeout_s, usual.timeout_s)):
         return Stylizer(bundle, max_ram_bytes=max_ram_bytes, **options)
-
-
-def _make_missing(bundle: "Bundle", artifact: str | None) -> None:
-    """Make the file that is to run in the user's cache, of a bundle of weights alone or of the zoo.
-
-    Other bundles are told by the session how to make it, for it belongs into them.
-    """
-    from nstc.core.bundle import artifact_file, artifact_name
-    from nstc.core.zoo import named, zoo_name_of
-    from nstc.runtime.artifact_cache import cached_artifact
-    from nstc.runtime.session import usual_artifact
-
-    name = artifact_name(artifact or usual_artifact(bundle))
-    is_there = name in bundle.artifacts or cached_artifact(bundle, name).is_file()
-    if is_there or (bundle.artifacts and zoo_name_of(bundle.path) is None):
-        return
-    try:
-        from nstc.compress.exporting import can_make, ensure_artifact
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f"{named(bundle.path)} holds no {artifact_file(name)}, and making it needs "
-            f'{error.name}: run  pip install "nstc[compress]"  and the same command again.'
-        ) from error
-    if can_make(bundle, name):
-        tell(f"making {artifact_file(name)} of {named(bundle.path)}, once: it is kept in the cache")
-        ensure_artifact(bundle, name)
 
 
 def _run(
