@@ -132,7 +132,7 @@ def compress(
     learned, judged = split_photos(photos)
     stages = Stages(output, progress)
     source = _source_of(
-        teacher, output, options, style=style, credit=credit, vgg=vgg, progress=progress
+        teacher, output, options, stages, style=style, credit=credit, vgg=vgg, progress=progress
     )
     if is_bundle(source) and options is not None:
         options = dataclasses.replace(options, key=None)  # which the import has followed
@@ -207,6 +207,7 @@ def _source_of(
     teacher: str | Path,
     output: Path,
     options: TeacherOptions | None,
+    stages: Stages,
     *,
     style: Path | None,
     credit: str | None,
@@ -229,6 +230,7 @@ def _source_of(
             "verbs after it, or export it to ONNX first."
         )
     target = output / "teacher"
+    stages.claim()
     made = finished(target)
     step = None if made is None else made.manifest.history[0]
     if step is None or step.recipe.get("key") != opened.part:

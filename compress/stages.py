@@ -33,11 +33,17 @@ class Stages:
             folder.mkdir(parents=True, exist_ok=True)
         remove_abandoned(folder)
         self._state = self._read_state()
-        self._write_state()  # the folder is nstc's from now on, even if nothing more comes of it
 
     def depend_on(self, **inputs: str | None) -> None:
         """Say what all stages depend on: where it differs, they are done again."""
         self._inputs |= inputs
+
+    def claim(self) -> None:
+        """Mark the folder as nstc's before anything else is written there.
+
+        A run that is killed then leaves a folder that the next one goes on with.
+        """
+        self._write_state()
 
     def run(self, name: str, settings: Any, make: Callable[[Path], Bundle]) -> Bundle:
         """The bundle of a stage, made now or by an earlier run with the same inputs."""

@@ -449,12 +449,19 @@ class TestTeachers:
         assert "would run code" in done.error
         assert not (tmp_path / "ran").exists()
 
-    @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04"])
-    def test_what_is_no_checkpoint(self, give, tmp_path, content) -> None:
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [
+            (b"", "x.pth is empty, damaged on its way: download or copy it again"),
+            (b"hello", "x.pth is damaged, or not a file that torch.save wrote. Download"),
+            (b"PK\x03\x04", "not a file that torch.save wrote: it begins as one and breaks off"),
+        ],
+    )
+    def test_what_is_no_checkpoint(self, give, tmp_path, content, told) -> None:
         (tmp_path / "x.pth").write_bytes(content)
         done = give("x.pth")
         assert done.code == 30
-        assert "damaged, or no file that torch.save wrote" in done.error
+        assert told in done.error
 
     @pytest.mark.parametrize("verb", ["distill", "compress", "bench"])
     def test_an_onnx_file_that_is_a_text(self, nstc, bundle, tmp_path, verb) -> None:
@@ -489,7 +496,7 @@ class TestRecipes:
         ("content", "code", "told"),
         [
             (b"[distill\n", 4, "not valid TOML"),
-            (b"\xff\xfe", 4, "no text"),
+            (b"\xff\xfe", 4, "r.toml: it is not text in UTF-8"),
             (b"[distill]\nsteps = 'many'\n", 4, "distill.steps is 'many', expected a whole number"),
             (b"[distill]\nsteps = true\n", 4, "expected a whole number"),
             (b"[distill]\nsteps = -1\n", 3, "[distill] steps is -1"),
