@@ -130,6 +130,8 @@ def compress(
     for target in recipe.bench.targets:
         parse_target(target)  # one that can't run here would be found out after hours
     learned, judged = split_photos(photos)
+    if is_bundle(teacher):
+        open_bundle(teacher)  # a damaged one is refused before anything is made
     stages = Stages(output, progress)
     source = _source_of(
         teacher, output, options, stages, style=style, credit=credit, vgg=vgg, progress=progress

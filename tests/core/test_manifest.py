@@ -127,7 +127,7 @@ RECORD = {"sha256": "d" * 64, "size_bytes": 12}
             {"architecture": {"name": "student", "arguments": {"width": 10**9, "inner": []}}},
             "width",
         ),
-        ({"architecture": {"name": "new", "arguments": {"width": {"x": 1}}}}, "arguments.width"),
+        ({"architecture": {"name": "new", "arguments": [8]}}, "architecture.arguments is .8.:"),
         ({"history": 7}, "history is 7: expected a list"),
         ({"history": [{"verb": "distill"}]}, r"history\[0\] has no recipe"),
         ({"measurements": [3]}, r"measurements\[0\] is 3: expected an object"),

@@ -36,9 +36,6 @@ MAX_TOTAL_BYTES: Final = 2 * 1024**3
 Stage = Literal["trained", "imported", "distilled", "pruned", "quantized"]
 Locality = Literal["exact", "global"]
 
-Argument = bool | int | Text | None | Annotated[list[int], Meta(max_length=256)]
-"""Of an architecture; `nstc.core.network_shapes` knows more of those that this nstc builds."""
-
 Pixels = Annotated[int, Meta(ge=1, le=4096)]
 Field = Annotated[int, Meta(ge=1, le=65536)]
 Level = Annotated[float, Meta(ge=-1e6, le=1e6)]
@@ -76,7 +73,7 @@ class Architecture:
     """
 
     name: Name
-    arguments: Annotated[Mapping[Name, Argument], Meta(max_length=64)]
+    arguments: Annotated[Mapping[Name, Any], Meta(max_length=64)]
 
 
 @dataclass(frozen=True, kw_only=True)
