@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nstc.core.errors import CorruptBundleError, OptionError
 from nstc.core.files import as_utf8, atomic_file
-from nstc.models.tensors import save_tensors
+from nstc.models.tensors import refuse_unsafe_header, save_tensors
 
 CHECKPOINT_FILE: Final = "checkpoint.safetensors"
 PLAN_FILE: Final = "plan.json"
@@ -78,11 +78,12 @@ def restore_checkpoint(
         OptionError: it belongs to a run of another identity.
     """
     try:
+        refuse_unsafe_header(path)
         with as_utf8(path) as name, safe_open(name, framework="pt") as stored:
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
         written_by = bytes(tensors.pop("identity").numpy())
         step = int(tensors.pop("step"))
-    except (SafetensorError, OSError, KeyError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
         raise _damaged(path, error) from error
     if written_by != _canonical(identity):
         raise OptionError(
