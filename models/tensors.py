@@ -83,7 +83,7 @@ def load_tensors(
                 _refuse_other_shapes({k: v.get_shape() for k, v in slices.items()}, expected)
             tensors = {name: stored.get_tensor(name) for name in names}
     except (SafetensorError, OSError, DecodingError) as error:
-        raise CorruptBundleError(f"{path} can't be read: {printable(str(error))}") from error
+        raise CorruptBundleError(f"{path} can't be read: {printable(str(error))[:300]}") from error
     refuse_unusable(tensors, path)
     return tensors
 

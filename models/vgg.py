@@ -98,7 +98,7 @@ def load_vgg(source: str = "shipped") -> VggFeatures:
             weights = load_file(name)
     except (SafetensorError, DecodingError) as error:
         raise CheckpointError(
-            f"{path} is not a safetensors file: {printable(str(error))}"
+            f"{path} is not a safetensors file: {printable(str(error))[:300]}"
         ) from error
     return _with_weights(weights, _TORCHVISION_NORMALISATION)
 

@@ -52,6 +52,8 @@ from nstc.runtime.check_vectors import (
     read_check_vectors,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # on failure
+
 EXAMPLES = [20, pytest.param(5000, marks=pytest.mark.fuzz)]
 SECONDS = 10
 """Of the processor, for one file."""
