@@ -19,7 +19,15 @@ from nstc.benchmarks.quality import (
 from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
 from nstc.benchmarks.roofline import Roofline, roofline
 from nstc.benchmarks.statistics import median
-from nstc.benchmarks.subjects import FLOAT, Probe, Subject, find_subject, reference_of, teacher_of
+from nstc.benchmarks.subjects import (
+    FLOAT,
+    Probe,
+    Subject,
+    find_subject,
+    reference_of,
+    remembering,
+    teacher_of,
+)
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.targets.base import Reading, Target
 from nstc.core.bundle import artifact_name
@@ -104,7 +112,7 @@ def bench(
     targets = [parse_target(name) for name in recipe.targets]
     eye = load_vgg(vgg) if quality else None
     subjects = [find_subject(model, trust=trust) for model in models]
-    opponent = reference_of(subjects, against, trust=trust)
+    opponent = remembering(reference_of(subjects, against, trust=trust), subjects)
     teachers = _Teachers(probe)
     judges = [teacher_of(subject, teacher) if quality else None for subject in subjects]
     lanes = [

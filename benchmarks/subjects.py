@@ -1,5 +1,6 @@
 """What a benchmark is asked to judge: bundles, and ONNX files that others made."""
 
+import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Final
 
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, NstcError, OptionError, TeacherError
+from nstc.core.graph_form import GraphForm
 from nstc.core.manifest import Origin
 from nstc.core.zoo import resolve_model_path, zoo_name_of
 from nstc.runtime.foreign import ForeignSession, GraphContract, probe_contract
@@ -20,8 +22,8 @@ FLOAT: Final = "onnx"
 _FIXED_SHAPE: Final = re.compile(r"(\d+)x(\d+)\.onnx$")
 
 
-Probe = Callable[[Path], GraphContract]
-"""Finds out what a foreign ONNX file takes."""
+Probe = Callable[[Path, GraphForm | None], GraphContract]
+"""Finds out what a foreign ONNX file takes, from what is remembered of it."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,13 @@ class Subject:
         path: A bundle's folder, or an ONNX file.
         bundle: The opened bundle; None for a foreign ONNX file.
         trust: Whether programs of others, TorchScript and ExecuTorch, may be loaded.
+        form: How a foreign file is fed, as far as a bundle that learned from it says so.
     """
 
     path: Path
     bundle: Bundle | None
     trust: bool = False
+    form: GraphForm | None = None
 
     @property
     def name(self) -> str:
@@ -76,7 +80,8 @@ class Subject:
                 f"{self.path} is an ONNX file and has no artifact {artifact}: "
                 f"distill it to a bundle, or give --artifact {FLOAT}."
             )
-        return ForeignSession(self.path, probe(self.path), threads=threads, trust=self.trust)
+        contract = probe(self.path, self.form)
+        return ForeignSession(self.path, contract, threads=threads, trust=self.trust)
 
 
 def find_subject(model: str | Path, *, trust: bool = False) -> Subject:
@@ -90,9 +95,22 @@ def find_subject(model: str | Path, *, trust: bool = False) -> Subject:
         BundleError: there is neither at that place.
     """
     path = resolve_model_path(model)
-    if path.suffix == ".onnx" and path.is_file():
+    if path.suffix.lower() == ".onnx" and path.is_file():
         return Subject(path, None, trust)
     return Subject(path, open_bundle(model), trust)
+
+
+def remembering(subject: Subject, others: Sequence[Subject]) -> Subject:
+    """A foreign file with what those of its students among some models say of how it is fed."""
+    if subject.bundle is not None or subject.form is not None:
+        return subject
+    origins = [one.bundle.manifest.teacher for one in others if one.bundle is not None]
+    forms = [(one.sha256, one.form) for one in origins if one is not None and one.form is not None]
+    if not forms:
+        return subject
+    identity = subject.identity
+    form = next((form for sha256, form in forms if sha256 == identity), None)
+    return dataclasses.replace(subject, form=form)
 
 
 def teacher_of(subject: Subject, given: str | Path | None) -> Subject:
@@ -107,7 +125,8 @@ def teacher_of(subject: Subject, given: str | Path | None) -> Subject:
         TeacherError: it can't be found, or is another network than the manifest says.
     """
     if given is not None:
-        return _find_teacher(given, f"--teacher {given}", subject.trust)
+        found = _find_teacher(given, f"--teacher {given}", subject.trust)
+        return remembering(found, [subject])
     if subject.bundle is None:
         raise TeacherError(
             f"{subject.path} does not say who its teacher is: give --teacher BUNDLE or an ONNX "
@@ -169,7 +188,7 @@ def _remembered_teacher(subject: Subject, origin: Origin, flag: str = "--teacher
             f"{place} is not the network that taught {subject.name}, it was changed since: "
             f"give {flag} to take it nonetheless, or another."
         )
-    return teacher
+    return remembering(teacher, [subject])
 
 
 def _find_teacher(place: str | Path, what: str, trust: bool, flag: str = "--teacher") -> Subject:

@@ -8,11 +8,21 @@ from typing import Final
 import onnx
 import onnxruntime
 
+from nstc.compress.foreign_graphs import graphs_of
 from nstc.compress.graph_index import GraphIndex
 from nstc.core.files import as_utf8, scratch_folder
 
 INTEGER_OPERATORS: Final = frozenset({"QLinearConv", "QLinearAdd", "ConvInteger"})
 FLOAT_OPERATORS: Final = frozenset({"Conv", "FusedConv", "NhwcFusedConv"})
+
+_LIGHT: Final = frozenset(
+    (
+        *(onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16),
+        *(onnx.TensorProto.INT8, onnx.TensorProto.UINT8),
+        *(onnx.TensorProto.INT4, onnx.TensorProto.UINT4),
+    )
+)
+"""Types of fewer bits than float32."""
 
 _ERRORS_ONLY: Final = 3
 
@@ -54,7 +64,15 @@ def lighter_weights(model: onnx.ModelProto) -> ConvertedOperators:
     left = tuple(
         node.name or node.op_type for node in convolutions if not _is_lighter(index, node.input[1])
     )
-    total = len(convolutions)
+    inside = [
+        node
+        for part in graphs_of(model.graph)
+        if part is not model.graph
+        for node in part.node
+        if node.op_type in {"Conv", "ConvTranspose"}
+    ]
+    left += tuple(node.name or node.op_type for node in inside)  # of If and Loop: left alone
+    total = len(convolutions) + len(inside)
     return ConvertedOperators(total=total, converted=total - len(left), left=left)
 
 
@@ -63,7 +81,7 @@ def _is_lighter(index: GraphIndex, weight: str) -> bool:
     if maker is not None and maker.op_type in {"DequantizeLinear", "Cast"}:
         weight = maker.input[0]
     stored = index.constants.get(weight)
-    return stored is not None and stored.data_type != onnx.TensorProto.FLOAT
+    return stored is not None and stored.data_type in _LIGHT
 
 
 def operator_counts(file: Path) -> Counter[str]:

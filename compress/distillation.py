@@ -127,7 +127,7 @@ def distill(
     folder = training_folder(output)
     start = None if init is None else open_bundle(init)
     started = None if start is None else _student_of(start)
-    opened = open_teacher(teacher, options)
+    opened = open_teacher(teacher, options, student=start)
     if opened.note:
         progress.note(f"{opened.origin.name} {opened.note}")
     if recipe.quantize_aware and started is not None:

@@ -2,15 +2,17 @@
 
 import contextlib
 import functools
+import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Unpack
 
 import numpy as np
 import onnx
 
 from nstc.compress.calibration import counted, refuse_no_photos
 from nstc.compress.checking import sample_picture
+from nstc.compress.foreign_graphs import graphs_of, prepared
 from nstc.compress.graph_values import refuse_unusable_weights
 from nstc.compress.half_precision import in_half_precision
 from nstc.compress.integer_body import LOCAL_OPERATORS, OPERATORS_BETWEEN_NORMS, IntegerForm
@@ -23,19 +25,20 @@ from nstc.compress.quantization import (
     remarks_on,
     timed_beside,
 )
-from nstc.compress.quantization_report import SPEED_SIZE, QuantizationReport
+from nstc.compress.quantization_report import QuantizationReport
 from nstc.compress.static_quantization import quantized_statically
 from nstc.compress.weight_storage import with_stored_weights
 from nstc.core.errors import ExportMismatchError, OptionError, TeacherError
 from nstc.core.files import atomic_file, refuse_unwritable_file, scratch_folder
+from nstc.core.graph_form import FORM_KEY, GraphFlags
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.runtime.arrays import refuse_one_colour
 from nstc.runtime.foreign import ForeignSession, GraphContract, probe_contract
 from nstc.runtime.foreign_graph import is_torchscript
-from nstc.runtime.graph_contract import RANGES
 from nstc.runtime.model_files import model_bytes
+from nstc.runtime.onnx_session import ORT_ERRORS, first_line
 
 KNOWN_OPERATORS: Final = frozenset(
     (
@@ -89,13 +92,38 @@ KNOWN_OPERATORS: Final = frozenset(
 )
 """What style networks are made of. Others compute in float as they did, and are listed."""
 
+_OF_INTEGERS: Final = frozenset(
+    (
+        *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv"),
+        *("QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulNBits"),
+    )
+)
+"""A file that holds one of these is quantized already."""
+
+_THIRD_PARTY_ERRORS: Final = (
+    *ORT_ERRORS,
+    onnx.checker.ValidationError,
+    onnx.shape_inference.InferenceError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
+"""What onnx and ONNX Runtime raise at graphs that they were not written for."""
+
 _LEAST_PSNR_DB: Final = 15.0
 """Below this the file is not the network any more."""
 
 
 def is_foreign(model: str | Path) -> bool:
     """Whether a model is given as an ONNX file, and not as a bundle."""
-    return str(model).endswith(".onnx")
+    return _is_onnx(Path(model))
+
+
+def _is_onnx(path: Path) -> bool:
+    return path.suffix.lower() == ".onnx"
 
 
 def quantize_file(
@@ -104,10 +132,8 @@ def quantize_file(
     *,
     photos: PhotoSet,
     recipe: QuantizeRecipe | None = None,
-    layout: str | None = None,
-    value_range: int | None = None,
-    size_multiple: int | None = None,
     progress: Progress | None = None,
+    **told: Unpack[GraphFlags],
 ) -> QuantizationReport:
     """Write a quantized ONNX file beside a float one.
 
@@ -116,21 +142,21 @@ def quantize_file(
         output: The file to write.
         photos: To calibrate on, where the mode does.
         recipe: Settings.
-        layout: See `nstc.runtime.probing.probe_contract`, as the two after it.
-        value_range: Likewise.
-        size_multiple: Likewise.
         progress: Told of every photograph.
+        told: How it is fed, where that is known: fields of a `GraphForm`. The file that is
+            written keeps all of them, so that nothing has to be told or tried again.
 
     Raises:
         TeacherError: the file is no image-to-image network.
         UnusableModelError: weights or output of it are not finite, or it gives one colour.
-        OptionError: it is quantized already, or the output is no other ONNX file.
+        OptionError: it is quantized already, can't be in this mode, or the output is not another
+            ONNX file.
         PhotosError: there are no photographs to calibrate on.
         ExportMismatchError: the quantized file does not run, or paints something else.
         OutputError: the place can't be written.
     """
     recipe, progress = recipe or QuantizeRecipe(), progress or Silent()
-    if output.suffix != ".onnx" or output.resolve() == model.resolve():
+    if not _is_onnx(output) or output.resolve() == model.resolve():
         raise OptionError(
             f"output is {output}: an ONNX file is quantized to another one, give -o NAME.onnx."
         )
@@ -141,18 +167,20 @@ def quantize_file(
     if recipe.needs_photos:
         refuse_no_photos(photos)
     refuse_unusable_weights(model)
-    contract = probe_contract(
-        model, layout=layout, value_range=value_range, size_multiple=size_multiple
-    )
+    contract = probe_contract(model, **told)
+    progress.note(f"{model.name} {contract.describe()}")
     graph = onnx.load(model)
     _refuse_quantized(graph, model)
+    graph = prepared(graph)
     refuse_unwritable_file(output)
     chosen = photos.take(recipe.calibration_photos)
     with scratch_folder() as folder:
         file = folder / output.name
-        written = _write(graph, model, file, contract, chosen, recipe, progress)
+        with _as_unfit(model, recipe):
+            written = _write(graph, file, contract, chosen, recipe, progress)
+            _keep_form(file, contract)
         progress.note(f"measuring {output.name} beside {model.name}")
-        report = _report(model, file, contract, chosen, recipe, written, _unknown(graph))
+        report = _report(model, file, contract, chosen, recipe, written, graph)
         with atomic_file(output) as target:
             target.write_bytes(file.read_bytes())
     return report
@@ -160,7 +188,6 @@ def quantize_file(
 
 def _write(
     graph: onnx.ModelProto,
-    model: Path,
     file: Path,
     contract: GraphContract,
     photos: PhotoSet,
@@ -170,7 +197,9 @@ def _write(
     feeds = functools.partial(_feeds, contract, photos, recipe.calibration_size)
     count = len(photos)
     if recipe.mode == "dynamic":
-        return dynamic_file(model, file)
+        float_file = file.with_suffix(".float.onnx")
+        onnx.save(graph, float_file)
+        return dynamic_file(float_file, file)
     _name_nodes(graph)
     if recipe.mode == "fp16":
         onnx.save(in_half_precision(graph, _unknown(graph)), file)
@@ -181,10 +210,11 @@ def _write(
         onnx.save(with_stored_weights(graph, recipe.bits, looked_at), file)
         return Written()
     normalised = any("Normalization" in node.op_type for node in graph.graph.node)
+    black, white = contract.black_and_white
     form = IntegerForm(
         operators=OPERATORS_BETWEEN_NORMS if normalised else LOCAL_OPERATORS,
         per_channel=recipe.per_channel,
-        black_and_white=RANGES[contract.output_range],
+        black_and_white=(float(min(black)), float(max(white))),
     )
     graph = at_least_opset(graph, SCALE_A_CHANNEL)
     made = quantized_statically(graph, form, feeds, count, recipe, progress)
@@ -203,16 +233,16 @@ def _report(
     photos: PhotoSet,
     recipe: QuantizeRecipe,
     written: Written,
-    unknown: tuple[str, ...],
+    graph: onnx.ModelProto,
 ) -> QuantizationReport:
     files = [model, file, *([written.all_integer] if written.all_integer else [])]
     with _as_mismatch(file):
         sessions = [ForeignSession(path, contract, threads=2) for path in files]
-        side = contract.fixed_size or (SPEED_SIZE, SPEED_SIZE)
+        side = contract.fixed_size or (recipe.size, recipe.size)
         picture = sample_picture(*side)
         made = [session.run(picture) for session in sessions[:2]]
-        for session, painted in zip(sessions, made, strict=False):
-            refuse_one_colour(painted, session.path)
+        for session, shown in zip(sessions, made, strict=False):
+            refuse_one_colour(shown, session.path)
     wanted, painted = (own.astype(np.float64) for own in made)
     error = float(np.sqrt(np.mean((painted - wanted) ** 2)))
     psnr_db = float("inf") if error == 0 else 20 * float(np.log10(255 / error))
@@ -229,9 +259,11 @@ def _report(
         float_size_bytes=model_bytes(model),
         psnr_db=psnr_db,
         islands=written.islands,
-        foreign_operators=unknown,
+        foreign_operators=_unknown(graph),
         remarks=remarks_on(photos, recipe),
         is_foreign=True,
+        height=picture.shape[0],
+        width=picture.shape[1],
         **timed_beside(sessions[0], sessions[1:], picture),
     )
 
@@ -245,9 +277,19 @@ def _feeds(contract: GraphContract, photos: PhotoSet, size: int) -> Iterator[Fee
         yield {contract.input_name: contract.encode(square[:height, :width])}
 
 
+def _keep_form(file: Path, contract: GraphContract) -> None:
+    """Write how the graph is fed into the file itself, where probing looks first."""
+    graph = onnx.load(file)
+    kept = [prop for prop in graph.metadata_props if prop.key != FORM_KEY]
+    del graph.metadata_props[:]
+    graph.metadata_props.extend(kept)
+    graph.metadata_props.add(key=FORM_KEY, value=contract.form.to_json())
+    onnx.save(graph, file)
+
+
 def _refuse_quantized(graph: onnx.ModelProto, model: Path) -> None:
-    quantized = {"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "ConvInteger"}
-    found = sorted({node.op_type for node in graph.graph.node} & quantized)
+    kinds = {node.op_type for part in graphs_of(graph.graph) for node in part.node}
+    found = sorted(kinds & _OF_INTEGERS, reverse=True)
     if found:
         raise OptionError(
             f"{model} is quantized already, it has {', '.join(found)}: give the float file that it "
@@ -259,7 +301,8 @@ def _unknown(graph: onnx.ModelProto) -> tuple[str, ...]:
     """Kinds of nodes that are not among those nstc knows, with their domains."""
     kinds = {
         node.op_type if node.domain in {"", "ai.onnx"} else f"{node.domain}.{node.op_type}"
-        for node in graph.graph.node
+        for part in graphs_of(graph.graph)
+        for node in part.node
     }
     return tuple(sorted(kinds - KNOWN_OPERATORS))
 
@@ -271,6 +314,23 @@ def _name_nodes(graph: onnx.ModelProto) -> None:
         if not node.name or node.name in taken:
             node.name = f"{node.op_type}_{number}"
         taken.add(node.name)
+
+
+@contextlib.contextmanager
+def _as_unfit(model: Path, recipe: QuantizeRecipe) -> Iterator[None]:
+    """Say in one line that a graph can't be quantized in this mode, whoever found out."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # onnxruntime.quantization logs advice to its developers
+    try:
+        yield
+    except _THIRD_PARTY_ERRORS as error:
+        raise OptionError(
+            f"{model} can't be quantized by --mode {recipe.mode}: "
+            f"{first_line(error).rstrip('.')} ({type(error).__name__}). Choose another mode, or "
+            "export the network again in float32 with another opset."
+        ) from error
+    finally:
+        logging.disable(before)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from nstc.compress.foreign_graphs import names_read
+
 Array = npt.NDArray[Any]
 
 
@@ -33,7 +35,7 @@ class GraphIndex:
         for node in model.graph.node:
             for name in node.output:
                 self.producers[name] = node
-            for name in node.input:
+            for name in names_read(node):
                 self.readers[name].append(node)
 
     def nodes(self, operator: str) -> list[onnx.NodeProto]:
@@ -105,7 +107,8 @@ class GraphIndex:
 
     def drop_unread_constants(self) -> None:
         """Forget the constants that nothing reads any more."""
-        read = {name for node in self.model.graph.node for name in node.input} | self._outputs
+        read = {name for node in self.model.graph.node for name in names_read(node)}
+        read |= self._outputs
         kept = [tensor for tensor in self.model.graph.initializer if tensor.name in read]
         del self.model.graph.initializer[:]
         self.model.graph.initializer.extend(kept)

@@ -9,6 +9,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
+from nstc.compress.foreign_graphs import names_read
+
 Feed = Mapping[str, npt.NDArray[np.float32]]
 """A graph's inputs by name."""
 
@@ -81,7 +83,7 @@ def _cut_out(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
     nodes = []
     for node in reversed(model.graph.node):
         if needed & set(node.output):
-            needed |= set(node.input)
+            needed |= set(names_read(node))
             nodes.append(node)
     graph = helper.make_graph(
         nodes[::-1],

@@ -22,7 +22,8 @@ def at_least_opset(model: onnx.ModelProto, wanted: int) -> onnx.ModelProto:
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    own = max(int(x.version) for x in model.opset_import if x.domain in {"", "ai.onnx"})
+    versions = [int(x.version) for x in model.opset_import if x.domain in {"", "ai.onnx"}]
+    own = max(versions, default=wanted)  # none: no node is of ONNX's own
     if own >= wanted:
         return copy
     try:

@@ -5,6 +5,7 @@ stage whose inputs changed is done again.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -30,10 +31,12 @@ from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
 from nstc.core.drafts import draft_folder, put_in_place
 from nstc.core.errors import OptionError, TeacherError
 from nstc.core.files import reported_as_output_error, sha256_of
+from nstc.core.graph_form import GraphForm
 from nstc.core.locks import one_at_a_time
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe, Recipe, load_recipe
+from nstc.runtime.foreign import probe_contract
 from nstc.runtime.foreign_graph import is_torchscript
 
 PRESETS: Final = ("quick", "full", "restyle")
@@ -138,11 +141,13 @@ def compress(
     )
     if is_bundle(source) and options is not None:
         options = dataclasses.replace(options, key=None)  # which the import has followed
-    opened = open_teacher(source, options)
+    start = None if init is None else open_bundle(init)
+    opened = open_teacher(source, options, student=start)
+    form = opened.origin.form
     stages.depend_on(
-        teacher=opened.origin.sha256,
+        teacher=opened.key,
         learned=learned.list_sha256(),
-        init=None if init is None else open_bundle(init).identity,
+        init=None if start is None else start.identity,
         style=None if style is None else sha256_of(style),
         vgg=vgg,
     )
@@ -152,13 +157,15 @@ def compress(
         ensure_artifact(source)
     shared: dict[str, Any] = {
         "photos": learned,
-        "options": options,
+        "options": options
+        if form is None
+        else dataclasses.replace(options or TeacherOptions(), **form.told()),
         "vgg": vgg,
         "resume": True,
         "progress": progress,
     }
     trust = options is not None and options.trust
-    judge = _Judge(source, judged, recipe.bench, vgg, budget, progress, trust=trust)
+    judge = _Judge(source, judged, recipe.bench, vgg, budget, progress, trust=trust, form=form)
     distilled = stages.run(
         "distilled",
         recipe.distill,
@@ -223,7 +230,8 @@ def _source_of(
         TeacherError: it is TorchScript, which has no ONNX graph to be timed beside.
     """
     key = None if options is None else options.key
-    if key is None and (is_bundle(teacher) or str(teacher).endswith(".onnx")):
+    is_onnx = Path(teacher).suffix.lower() == ".onnx"
+    if key is None and (is_bundle(teacher) or is_onnx):
         return teacher
     opened = open_teacher(teacher, options)
     if is_torchscript(Path(teacher)):
@@ -255,9 +263,12 @@ class _Judge:
         progress: Progress,
         *,
         trust: bool,
+        form: GraphForm | None,
     ) -> None:
         self._teacher = teacher
         self._trust = trust
+        told = {} if form is None else form.told()
+        self._probe = functools.partial(probe_contract, **told, trust=trust)
         self._photos = photos
         self._recipe = recipe
         self._vgg = vgg
@@ -275,6 +286,7 @@ class _Judge:
             photos=self._photos,
             recipe=recipe,
             vgg=self._vgg,
+            probe=self._probe,
             trust=self._trust,
             progress=self._progress,
         )

@@ -256,9 +256,9 @@ def _open_teacher(
     bundle: Bundle, given: str | Path | None, options: TeacherOptions | None
 ) -> Teacher:
     if given is not None:
-        return open_teacher(given, options)
+        return open_teacher(given, options, student=bundle)
     place = teacher_of(bundle)
-    opened = open_teacher(place, _as_recorded(bundle, place, options))
+    opened = open_teacher(place, _as_recorded(bundle, place, options), student=bundle)
     origin = bundle.manifest.teacher
     if origin is not None and origin.path and opened.origin.sha256 != origin.sha256:
         raise TeacherError(

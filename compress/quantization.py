@@ -33,7 +33,7 @@ from nstc.compress.exporting import ensure_artifact, write_without_ranges
 from nstc.compress.half_precision import in_half_precision
 from nstc.compress.mixed_precision import Island
 from nstc.compress.observation import Feed
-from nstc.compress.quantization_report import SPEED_SIZE, SPEED_THREADS, QuantizationReport
+from nstc.compress.quantization_report import SPEED_THREADS, QuantizationReport
 from nstc.compress.quantize_aware import student_to_round, twin_as_learned
 from nstc.compress.static_quantization import quantized_as_learned, quantized_body
 from nstc.compress.weight_storage import with_stored_weights
@@ -301,7 +301,7 @@ def _measured(work: _Work, written: Written) -> QuantizationReport:
     files = [(work.float_file, _FLOAT), (work.file, work.artifact)]
     if written.all_integer is not None:
         files.append((written.all_integer, work.artifact))
-    picture = sample_picture(SPEED_SIZE, SPEED_SIZE)
+    picture = sample_picture(work.recipe.size, work.recipe.size)
     sessions = [OnnxSession(path, name, SPEED_THREADS) for path, name in files]
     return QuantizationReport(
         mode=work.recipe.mode,
@@ -313,6 +313,8 @@ def _measured(work: _Work, written: Written) -> QuantizationReport:
         islands=written.islands,
         agreement=written.agreement,
         remarks=remarks_on(work.photos, work.recipe) if work.needs_photos else (),
+        height=picture.shape[0],
+        width=picture.shape[1],
         **timed_beside(sessions[0], sessions[1:], picture),
     )
 

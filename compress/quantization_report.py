@@ -8,7 +8,6 @@ from nstc.compress.converted import ConvertedOperators
 from nstc.compress.mixed_precision import Island
 from nstc.core.bundle import artifact_file
 
-SPEED_SIZE: Final = 512
 SPEED_THREADS: Final = 2
 
 _FASTER_MODES: Final = ("static", "dynamic")
@@ -25,8 +24,8 @@ class QuantizationReport:
             stored in fewer bits; and which were not.
         size_bytes: Of the file.
         float_size_bytes: Of the float file.
-        latency_ms: Median over rounds that alternate with the float file, at `SPEED_SIZE` squared
-            on `SPEED_THREADS` threads.
+        latency_ms: Median over rounds that alternate with the float file, on a picture of
+            `height` x `width` and `SPEED_THREADS` threads.
         float_latency_ms: The float file's.
         speedup: Median over rounds of float over quantized time.
         psnr_db: Lowest peak signal-to-noise ratio to the network on a sample photograph.
@@ -38,6 +37,8 @@ class QuantizationReport:
             compute in float as they did.
         remarks: What else the user should know.
         is_foreign: Whether others made the network.
+        height: Of the picture it was measured on, in pixels.
+        width: Likewise.
     """
 
     mode: str
@@ -55,6 +56,8 @@ class QuantizationReport:
     foreign_operators: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     is_foreign: bool = False
+    height: int = 512
+    width: int = 512
 
     @property
     def file(self) -> str:
@@ -81,6 +84,12 @@ class QuantizationReport:
             return f"{self.file} IS NO SMALLER THAN FLOAT"
         return None
 
+    @property
+    def complaint(self) -> str | None:
+        """`without_gain` for the middle of a sentence; the file keeps its name as it is."""
+        loud = self.without_gain
+        return None if loud is None else self.file + loud.removeprefix(self.file).lower()
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON, which has no infinity: a perfect match has 99 dB."""
         results = dataclasses.asdict(self)
@@ -98,7 +107,7 @@ class QuantizationReport:
             f"{self.size_bytes / 1000:.0f} KB beside {self.float_size_bytes / 1000:.0f} KB, "
             f"{self.psnr_db:.1f} dB to the float network",
             f"{self.latency_ms:.1f} ms beside {self.float_latency_ms:.1f} ms at "
-            f"{SPEED_SIZE}x{SPEED_SIZE} on {SPEED_THREADS} threads: {self.speedup:.2f} times "
+            f"{self.height}x{self.width} on {SPEED_THREADS} threads: {self.speedup:.2f} times "
             "as fast as float",
             *([] if self.agreement is None else [_learned(self.agreement)]),
             *(island.describe() for island in self.islands),

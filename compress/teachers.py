@@ -1,5 +1,6 @@
 """Anything that can teach: a bundle, a checkpoint, a TorchScript or ONNX file made by others."""
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from nstc.compress.checking import eager_reference, refuse_unusable_network
 from nstc.compress.graph_values import refuse_unusable_weights
 from nstc.compress.importing import network_of_checkpoint
 from nstc.compress.processes import best_device
-from nstc.core.bundle import is_bundle, open_bundle
+from nstc.core.bundle import Bundle, is_bundle, open_bundle
 from nstc.core.errors import OptionError, TeacherError
+from nstc.core.graph_form import GraphForm
 from nstc.core.images import Pixels
 from nstc.core.manifest import Origin, Style
 from nstc.core.zoo import did_you_mean
@@ -20,35 +22,32 @@ from nstc.models.architectures import describe, style_of
 from nstc.models.saturation import load_as_deployed
 from nstc.models.style import StyleStatistics
 from nstc.runtime.check_vectors import refuse_without_picture
-from nstc.runtime.foreign import ForeignSession, probe_contract, refuse_unknown
+from nstc.runtime.foreign import ForeignSession, probe_contract
 from nstc.runtime.foreign_graph import is_torchscript
 from nstc.runtime.model_files import model_sha256
 
 
 @dataclass(frozen=True, kw_only=True)
-class TeacherOptions:
-    """What can't always be found by looking at a file made by others.
+class TeacherOptions(GraphForm):
+    """What can't always be found by looking at a file made by others: how it is fed, and trust.
 
     Attributes:
-        layout: "NCHW" or "NHWC".
-        value_range: 1 for values from 0 to 1, 255 for 0 to 255.
-        size_multiple: Heights and widths must be multiples of it.
         trust: Whether TorchScript, which is a program, may be loaded.
         key: The path in a checkpoint that leads to the weights, where several parts of it fit.
 
     Raises:
-        OptionError: one of them is out of range.
+        OptionError: a value is out of range, also where the teacher turns out not to be foreign.
     """
 
-    layout: str | None = None
-    value_range: int | None = None
-    size_multiple: int | None = None
     trust: bool = False
     key: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, also where the teacher turns out not to be foreign."""
-        refuse_unknown(self.layout, self.value_range, self.size_multiple)
+        """Refuse values out of range."""
+        try:
+            super().__post_init__()
+        except ValueError as error:
+            raise OptionError(f"{error}.") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +75,26 @@ class Teacher:
     @property
     def key(self) -> str:
         """What its pictures depend on: its weights, and how a foreign file is fed or read."""
-        if self.note is None:
+        form = self.origin.form
+        if form is None and self.part is None:
             return self.origin.sha256
-        return hashlib.sha256(f"{self.origin.sha256}|{self.note}".encode()).hexdigest()
+        read = self.part if form is None else form.to_json()
+        return hashlib.sha256(f"{self.origin.sha256}|{read}".encode()).hexdigest()
 
 
-def open_teacher(model: str | Path, options: TeacherOptions | None = None) -> Teacher:
+def open_teacher(
+    model: str | Path,
+    options: TeacherOptions | None = None,
+    *,
+    student: Bundle | None = None,
+) -> Teacher:
     """Open a teacher of any kind.
+
+    Args:
+        model: The teacher.
+        options: For files made by others.
+        student: If it learned from this very file, the file is fed as then in all that the options
+            leave open.
 
     Raises:
         TeacherError: there is nothing at that place, or no image-to-image network.
@@ -112,7 +124,7 @@ def open_teacher(model: str | Path, options: TeacherOptions | None = None) -> Te
             f"TorchScript or checkpoint file.{did_you_mean(model)}"
         )
     if not is_checkpoint(path):
-        return _foreign_teacher(path, options)
+        return _foreign_teacher(path, options, student)
     read = network_of_checkpoint(path, options.key)
     return Teacher(
         origin=_origin(path),
@@ -130,19 +142,19 @@ def is_checkpoint(model: str | Path) -> bool:
     return not is_torchscript(Path(model))
 
 
-def _foreign_teacher(path: Path, options: TeacherOptions) -> Teacher:
+def _foreign_teacher(path: Path, options: TeacherOptions, student: Bundle | None) -> Teacher:
     if not is_torchscript(path):
         refuse_unusable_weights(path)
-    contract = probe_contract(
-        path,
-        layout=options.layout,
-        value_range=options.value_range,
-        size_multiple=options.size_multiple,
-        trust=options.trust,
-    )
+    origin = _origin(path)
+    remembered = None if student is None else student.manifest.teacher
+    form: GraphForm = options
+    if remembered is not None and remembered.sha256 == origin.sha256:
+        form = options.completed_by(remembered.form)
+    contract = probe_contract(path, form, trust=options.trust)
     session = ForeignSession(path, contract, trust=options.trust)
     refuse_without_picture(session.run, path, contract.fixed_size)
-    return Teacher(origin=_origin(path), stylize=session.run, note=contract.describe())
+    origin = dataclasses.replace(origin, form=contract.form)
+    return Teacher(origin=origin, stylize=session.run, note=contract.describe())
 
 
 def _origin(path: Path) -> Origin:

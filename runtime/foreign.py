@@ -8,9 +8,9 @@ from nstc.core.images import Pixels
 from nstc.runtime.arrays import Array, checked, replicate_edges, unit_to_pixels
 from nstc.runtime.foreign_graph import GraphFailedError, open_foreign_graph
 from nstc.runtime.graph_contract import GraphContract
-from nstc.runtime.probing import probe_contract, refuse_unknown
+from nstc.runtime.probing import probe_contract
 
-__all__ = ["ForeignSession", "Framed", "GraphContract", "probe_contract", "refuse_unknown"]
+__all__ = ["ForeignSession", "Framed", "GraphContract", "probe_contract"]
 
 
 @dataclass(frozen=True)

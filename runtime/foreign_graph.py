@@ -168,6 +168,11 @@ def _described(
             f"{len(outputs)} outputs: an image-to-image network has one of each."
         )
     dtype = DTYPES.get(inputs[0].type)
+    if inputs[0].type == "tensor(double)":
+        raise TeacherError(
+            f"{path} takes double precision: export it again in single precision, in torch by "
+            "network.float() and a float32 example."
+        )
     if dtype is None:
         raise TeacherError(
             f"{path} takes {inputs[0].type}: expected a picture as one of {', '.join(DTYPES)}."

@@ -3,99 +3,100 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
-from nstc.core.errors import OptionError, TeacherError
-from nstc.core.images import Pixels, read_picture, resize_shorter_side
-from nstc.core.photos import sample_photos
-from nstc.runtime.arrays import Array, refuse_not_finite_output
-from nstc.runtime.foreign_graph import ForeignGraph, GraphFailedError, open_to_probe, shown
-from nstc.runtime.graph_contract import (
+from nstc.core.cache import cache_folder
+from nstc.core.errors import OptionError, OutputError, TeacherError
+from nstc.core.files import sha256_of
+from nstc.core.graph_form import (
+    FORM_KEY,
     LAYOUTS,
-    RANGES,
-    GraphContract,
+    GraphFlags,
+    GraphForm,
     Layout,
-    ValueRange,
+    form_from_json,
+    form_of,
 )
+from nstc.core.images import Picture, Pixels, read_picture, resize_shorter_side, write_picture
+from nstc.core.photos import sample_photos
+from nstc.runtime.arrays import Array, refuse_not_finite_output, unit_to_pixels
+from nstc.runtime.contract_candidates import LEAST_SCORE, Candidate, Choice, choose
+from nstc.runtime.foreign_graph import ForeignGraph, GraphFailedError, open_to_probe, shown
+from nstc.runtime.graph_contract import GraphContract
 
 _TRIED_SIZES: Final = ((128, 192), (256, 256), (512, 512))
 _TRIED_MULTIPLES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
-_LARGEST_MULTIPLE: Final = 1024
 _SMALL: Final = 64
-_USUAL_CONTRAST: Final = 0.1
-_SAME_RANGE_BONUS: Final = 1.25
-_LEAST_SCORE: Final = 0.02
-_AS_GOOD: Final = 0.95
+_PHOTOS: Final = ("astronaut.jpg", "retina.jpg")
+"""Two of the samples with black, bright parts and colours."""
+
+_FOUR_CHANNELS: Final = (
+    "four channels: colours and an alpha channel or a mask. nstc works on three: export it again "
+    "inside a network"
+)
+_SHOWN_CANDIDATES: Final = 4
 
 
 def probe_contract(
     path: Path,
+    form: GraphForm | None = None,
     *,
-    layout: str | None = None,
-    value_range: int | None = None,
-    size_multiple: int | None = None,
     threads: int | None = None,
     trust: bool = False,
+    **told: Unpack[GraphFlags],
 ) -> GraphContract:
     """Find out what an ONNX or TorchScript file takes and gives.
 
-    A sample photograph is run through it at every range of values that the flags leave open; the
-    right one gives a picture with contrast that has to do with the photograph.
+    Sample photographs are run through it in every usual way that is left open; the right one gives
+    a picture with contrast that has to do with the photograph. What is told goes before the form,
+    and that before what nstc wrote into the file when it quantized it.
 
     Args:
         path: The file.
-        layout: "NCHW" or "NHWC" where it is known.
-        value_range: Of the input where it is known: 1, 255, or -1 for -1 to 1.
-        size_multiple: What heights and widths must be multiples of, where it is known.
+        form: What was found out before.
         threads: Threads to run it with; None for one a core.
         trust: Whether TorchScript, which is a program, may be loaded.
+        told: Fields of a `GraphForm` that the user gives.
 
     Raises:
-        TeacherError: it is no such file, or no image-to-image network; the message says why.
+        TeacherError: it is no such file, or no image-to-image network, or several ways to feed it
+            give good pictures that differ; the message says why, and where the pictures are.
         GraphLimitError: it goes over a limit of memory or time, or crashes.
         UnusableModelError: what it gives is not finite, at whatever range of values.
         UnsafeFileError: it is TorchScript and was not trusted.
         OptionError: a flag has no such value, or the graph does not work with it.
     """
-    refuse_unknown(layout, value_range, size_multiple)
+    known = form_of(**told).completed_by(form)
     graph = open_to_probe(path, threads, trust=trust)
-    multiple = size_multiple or 1
-    trials = [_first_guess(graph, tried, multiple) for tried in _layouts(graph, layout)]
+    kept = graph.metadata.get(FORM_KEY)
+    if kept is not None:
+        known = known.completed_by(form_from_json(kept))
+    multiple = known.size_multiple or 1
+    trials = [_first_guess(graph, tried, multiple) for tried in _layouts(graph, known.layout)]
     contract, photo = _first_that_runs(graph, trials, multiple)
-    contract = _with_range(graph, contract, photo, value_range)
+    contract = _with_values(graph, contract, photo, known)
     if contract.fixed_size is not None:
         return contract
-    multiple = _size_multiple(graph, contract, photo, size_multiple)
+    multiple = _size_multiple(graph, contract, photo, known.size_multiple)
     contract = dataclasses.replace(contract, size_multiple=multiple)
     small = -(-_SMALL // multiple) * multiple
     keeps = small <= min(photo.shape[:2]) and _keeps_size(graph, contract, photo[:small, :small])
     return dataclasses.replace(contract, minimum_size=small if keeps else max(photo.shape[:2]))
 
 
-def refuse_unknown(layout: str | None, value_range: int | None, multiple: int | None) -> None:
-    """Refuse what no network is fed with; None is what is still to be found.
-
-    Raises:
-        OptionError: one of them is out of range.
-    """
-    if layout is not None and layout not in LAYOUTS:
-        raise OptionError(f"layout is {layout}: expected {' or '.join(LAYOUTS)}.")
-    if value_range is not None and value_range not in RANGES:
-        known = ", ".join(map(str, RANGES))
-        raise OptionError(f"value-range is {value_range}: expected one of {known}.")
-    if multiple is not None and not 1 <= multiple <= _LARGEST_MULTIPLE:
-        raise OptionError(f"size-multiple is {multiple}: expected from 1 to {_LARGEST_MULTIPLE}.")
-
-
-def _layouts(graph: ForeignGraph, wanted: str | None) -> list[Layout]:
+def _layouts(graph: ForeignGraph, wanted: Layout | None) -> list[Layout]:
     """The layouts that the declared shape allows."""
     channels: dict[Layout, int | str | None] = {"NCHW": graph.shape[1], "NHWC": graph.shape[3]}
     allowed = [name for name in LAYOUTS if channels[name] == 3]
-    if not allowed:
+    if not allowed and 4 not in channels.values():
         allowed = [name for name in LAYOUTS if not isinstance(channels[name], int)]
+    if not allowed and 4 in channels.values():
+        raise TeacherError(
+            f"{graph.path} takes {shown(graph.shape)}, {_FOUR_CHANNELS} that takes 3 colours and "
+            "adds the fourth channel, all of it opaque or all of the mask set."
+        )
     if not allowed:
         raise TeacherError(f"{graph.path} takes {shown(graph.shape)}: no axis holds 3 colours.")
     if wanted is not None and wanted not in allowed:
@@ -165,73 +166,68 @@ def _first_that_runs(
                 f"for a picture of {height}x{width} it gives {shown(raw.shape)}, "
                 "which is no picture of that size"
             )
+            if raw.ndim == 4 and 4 in (raw.shape[1], raw.shape[3]):
+                reason = (
+                    f"it gives {shown(raw.shape)}, {_FOUR_CHANNELS} that leaves out the fourth "
+                    "channel"
+                )
     raise TeacherError(f"{graph.path} is not an image-to-image network: {reason}.")
 
 
-def _with_range(
-    graph: ForeignGraph, contract: GraphContract, photo: Pixels, wanted: int | None
+def _with_values(
+    graph: ForeignGraph, contract: GraphContract, photo: Pixels, form: GraphForm
 ) -> GraphContract:
-    """The contract with the ranges of values under which the network does best."""
-    candidates = [name for name in RANGES if wanted in (None, name)]
-    if contract.dtype == "uint8":
-        candidates = [255]
-    scored: list[tuple[float, GraphContract]] = []
-    for name in candidates:
-        tried = dataclasses.replace(contract, input_range=name)
-        raw = _run(graph, tried, photo)
-        if name == candidates[-1] and not scored:  # nothing finite in any range
-            refuse_not_finite_output(raw, graph.path)
-        if not np.isfinite(raw).all():
-            continue
-        tried = dataclasses.replace(tried, output_range=_range_of(raw))
-        scored.append((_score(tried, raw, photo), tried))
-    best = max(score for score, _ in scored)
-    if best < _LEAST_SCORE and wanted is None:
+    """The contract with the values under which the network does best."""
+    photos = [photo, *(_photo(photo.shape[0], photo.shape[1], name) for name in _PHOTOS[1:])]
+    try:
+        choice = choose(lambda tried, rgb: _run(graph, tried, rgb), contract, photos, form)
+    except GraphFailedError as error:
+        raise TeacherError(f"{graph.path} fails on some values of pictures: {error}.") from error
+    if choice.best.score == 0:
+        refuse_not_finite_output(_run(graph, choice.best.contract, photo), graph.path)
+    if choice.best.score < LEAST_SCORE and choice.certainty:
         raise TeacherError(
             f"{graph.path} gives nothing like the photograph it is given, whether values go to 1 "
-            "or to 255: it is no style network, or --value-range must say what it takes."
+            "or to 255: it is not a style network, or --input-range, --mean and --std must say "
+            "what it takes."
         )
-    return next(tried for score, tried in scored if score >= _AS_GOOD * best)
+    if choice.rivals:
+        raise TeacherError(_ambiguity(graph.path, choice, photo))
+    return dataclasses.replace(choice.best.contract, certainty=choice.certainty)
 
 
-def _range_of(raw: Array) -> ValueRange:
-    if raw.dtype == np.uint8:
-        return 255
-    low, high = np.percentile(raw.astype(np.float32), [1, 99])
-    if max(abs(low), abs(high)) > 4:
-        return 255
-    return -1 if low < -0.4 else 1
-
-
-def _score(contract: GraphContract, raw: Array, photo: Pixels) -> float:
-    """How much the output looks like a picture made from the photograph; about 0 to 1.
-
-    Correlation of the brightness of 8x8 blocks, less for little contrast and for saturation. Many
-    networks normalise their input at once and do not care about its scale: equal ranges in and
-    out are then the likelier.
-    """
-    picture = contract.decode(raw)
-    seen = np.clip(picture, 0, 1)
-    contrast = min(1.0, float(seen.std()) / _USUAL_CONTRAST)
-    saturated = float(((picture <= 0) | (picture >= 1)).mean())
-    bonus = _SAME_RANGE_BONUS if contract.input_range == contract.output_range else 1.0
-    return abs(_correlation(_blocks(seen), _blocks(photo))) * contrast * (1 - saturated) * bonus
-
-
-def _blocks(picture: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Mean brightness of 8x8 blocks, flattened."""
-    height, width = (side // 8 * 8 for side in picture.shape[:2])
-    brightness = picture[:height, :width].astype(np.float64).mean(axis=2)
-    means: npt.NDArray[np.float64] = brightness.reshape(height // 8, 8, width // 8, 8).mean(
-        axis=(1, 3)
+def _ambiguity(path: Path, choice: Choice, photo: Pixels) -> str:
+    """What to say of a network that gives good pictures in several ways."""
+    candidates = (choice.best, *choice.rivals)[:_SHOWN_CANDIDATES]
+    best = choice.best.score
+    listed = ", ".join(
+        f"{number}.png is {one.flags} (fits {100 * one.score / best:.0f} %)"
+        for number, one in enumerate(candidates, start=1)
     )
-    return means.ravel()
+    try:
+        pictures = f"see {_write_pictures(path, candidates, photo)}"
+    except OutputError as error:
+        pictures = f"the pictures could not be written: {error}".rstrip(".")
+    return (
+        f"{path} gives a good picture in {len(candidates)} ways that differ, and nothing tells "
+        f"which is meant: {listed}; {pictures}. Give the flags of the right one."
+    )
 
 
-def _correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / norm if norm > 1e-9 else 0.0
+def _write_pictures(path: Path, candidates: Sequence[Candidate], photo: Pixels) -> Path:
+    """What each candidate makes of the photograph, by number; the folder."""
+    folder = cache_folder("probing") / f"{path.stem[:40]}-{sha256_of(path)[:12]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for outdated in folder.glob("*.png"):
+            outdated.unlink()
+    except OSError as error:
+        raise OutputError(f"{folder} can't be written: {error.strerror}.") from error
+    write_picture(folder / "photo.png", Picture(rgb=photo))
+    for number, one in enumerate(candidates, start=1):
+        picture = unit_to_pixels(one.pictures[0], path.name)
+        write_picture(folder / f"{number}.png", Picture(rgb=picture))
+    return folder
 
 
 def _size_multiple(
@@ -260,8 +256,8 @@ def _output_layout(shape: Sequence[int], rgb: Pixels) -> Layout | None:
     return shapes.get(tuple(shape))
 
 
-def _photo(height: int, width: int) -> Pixels:
+def _photo(height: int, width: int, name: str = _PHOTOS[0]) -> Pixels:
     """A sample photograph, scaled and cropped to a size."""
-    rgb = read_picture(sample_photos().paths[0]).rgb
-    scaled = resize_shorter_side(rgb, max(height, width))
+    [path] = [path for path in sample_photos() if path.name == name]
+    scaled = resize_shorter_side(read_picture(path).rgb, max(height, width))
     return np.ascontiguousarray(scaled[:height, :width])

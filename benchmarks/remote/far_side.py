@@ -121,9 +121,11 @@ class Graph:
         values = raw[0].transpose(1, 2, 0) if self._graph["layout"] == "NCHW" else raw[0]
         values = values[: self._graph["height"], : self._graph["width"]]
         if values.dtype != numpy.uint8:
-            low, high = self._graph["low"], self._graph["high"]
+            low, high = numpy.float32(self._graph["low"]), numpy.float32(self._graph["high"])
             unit = (numpy.nan_to_num(values.astype(numpy.float32)) - low) / (high - low)
             values = numpy.rint(numpy.clip(unit, 0, 1) * 255).astype(numpy.uint8)
+        if self._graph["is_bgr"]:
+            values = values[:, :, ::-1]
         packed = zlib.compress(numpy.ascontiguousarray(values).tobytes())
         return base64.b64encode(packed).decode("ascii")
 

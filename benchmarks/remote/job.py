@@ -17,7 +17,7 @@ from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.arrays import Array
 from nstc.runtime.foreign import ForeignSession
-from nstc.runtime.graph_contract import RANGES, Layout
+from nstc.runtime.graph_contract import Layout
 from nstc.runtime.model_files import copy_model, data_files
 from nstc.runtime.session import Session
 
@@ -33,8 +33,9 @@ class FarGraph:
         path: The ONNX file.
         feed: The picture as the graph takes it.
         layout: Of its output.
-        low: Black, on the output's scale.
+        low: Black, on the output's scale, for each channel.
         high: White.
+        is_bgr: Whether blue is the output's first channel.
         height: Of the picture in pixels; the output may be larger.
         width: Likewise.
     """
@@ -42,8 +43,9 @@ class FarGraph:
     path: Path
     feed: Array
     layout: Layout
-    low: float
-    high: float
+    low: Sequence[float]
+    high: Sequence[float]
+    is_bgr: bool
     height: int
     width: int
 
@@ -86,7 +88,12 @@ class Job:
         for number, graph in enumerate(self.graphs):
             names = {"file": _copied(graph.path, folder, number), "feed": f"feed{number}.npy"}
             np.save(folder / names["feed"], graph.feed, allow_pickle=False)
-            form = {"layout": graph.layout, "low": graph.low, "high": graph.high}
+            form = {
+                "layout": graph.layout,
+                "low": graph.low,
+                "high": graph.high,
+                "is_bgr": graph.is_bgr,
+            }
             graphs.append({**names, **form, "height": graph.height, "width": graph.width})
         content = {
             "token": self.token,
@@ -151,12 +158,13 @@ def _far_graph(session: Session, picture: Pixels) -> FarGraph:
     height, width = picture.shape[:2]
     feed = session.prepare(picture)
     if isinstance(session, ForeignSession):
-        low, high = RANGES[session.contract.output_range]
+        low, high = (ends.tolist() for ends in session.contract.black_and_white)
+        is_bgr = session.contract.channels == "bgr"
         layout: Layout = session.contract.output_layout
         values = feed.values
     else:
         (values,) = feed.values()
-        low, high = 0.0, 1.0
+        low, high, is_bgr = [0.0], [1.0], False
         layout = "NHWC" if values.dtype == np.uint8 else "NCHW"
     return FarGraph(
         path=session.path,
@@ -164,6 +172,7 @@ def _far_graph(session: Session, picture: Pixels) -> FarGraph:
         layout=layout,
         low=low,
         high=high,
+        is_bgr=is_bgr,
         height=height,
         width=width,
     )

@@ -66,7 +66,7 @@ class WebTarget:
     def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:
         """A session on all cores of this machine, whose pictures those of the page must be."""
         session = subject.open(artifact, min(len(usable_cores()), MAX_THREADS), probe)
-        if session.path.suffix != ".onnx":
+        if session.path.suffix.lower() != ".onnx":
             raise OptionError(f"{self.name} runs ONNX files, and {session.path.name} is none.")
         return session
 

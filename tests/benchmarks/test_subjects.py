@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 
-from nstc.benchmarks.subjects import FLOAT, find_subject, reference_of, teacher_of
+from nstc.benchmarks.subjects import FLOAT, find_subject, reference_of, remembering, teacher_of
 from nstc.core.bundle import TILES_ARTIFACT
 from nstc.core.errors import ArtifactError, BundleError, OptionError, TeacherError
 from nstc.core.files import sha256_of
+from nstc.core.graph_form import GraphForm
 from nstc.core.manifest import Origin
+from nstc.runtime.foreign import probe_contract
 
 
 def origin_of(bundle, **changes) -> Origin:
@@ -107,6 +109,33 @@ def test_the_file_for_tiles_is_the_int8_network_again_and_no_row(make_bundle):
     subject = find_subject(make_bundle("student", {"int8.onnx": 1.0, TILES_ARTIFACT: 1.0}).path)
     assert TILES_ARTIFACT in subject.bundle.artifacts
     assert subject.artifacts(64) == ("int8.onnx",)
+
+
+def test_a_foreign_file_is_fed_as_when_it_taught(make_bundle, foreign_file):
+    form = GraphForm(input_range=255, mean=(1.0, 2.0, 3.0))
+    origin = Origin(
+        name="t", sha256=find_subject(foreign_file).identity, path=str(foreign_file), form=form
+    )
+    student = find_subject(make_bundle("student", {}, teacher=origin).path)
+    assert teacher_of(student, None).form == form
+    assert teacher_of(student, str(foreign_file)).form == form
+    assert remembering(find_subject(foreign_file), [student]).form == form
+    other = find_subject(make_bundle("other", {"onnx": 0.5}).path)
+    assert remembering(find_subject(foreign_file), [other]).form is None
+    asked = []
+
+    def probe(path, known):
+        asked.append(known)
+        return probe_contract(path)
+
+    teacher_of(student, None).open(FLOAT, 1, probe)
+    assert asked == [form]
+
+
+def test_an_onnx_file_may_end_in_capitals(foreign_file, tmp_path):
+    path = tmp_path / "NET.ONNX"
+    path.write_bytes(foreign_file.read_bytes())
+    assert find_subject(path).bundle is None
 
 
 class TestReference:

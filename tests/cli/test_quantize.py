@@ -12,6 +12,7 @@ QUANTIZE = "nstc.compress.quantization.quantize"
 IN_THE_RECIPE = [
     ("--mode", "dynamic", "mode", "dynamic"),
     ("--calibration-photos", "5", "calibration_photos", 5),
+    ("--size", "96", "size", 96),
     ("--calibration-size", "128", "calibration_size", 128),
     ("--calibrator", "mse", "calibrator", "mse"),
     ("--percentile", "99.5", "percentile", 99.5),
@@ -124,7 +125,15 @@ def test_an_onnx_file_of_others_is_quantized_to_another(nstc, record, tmp_path) 
     assert json.loads(done.out)["file"] == str(tmp_path / "out.onnx")
     (call,) = calls
     assert (str(call["model"]), call["output"]) == ("net.onnx", tmp_path / "out.onnx")
-    assert (call["layout"], call["value_range"], call["size_multiple"]) == ("NHWC", 255, 4)
+    assert call["told"] == {"layout": "NHWC", "input_range": 255, "size_multiple": 4}
+
+
+def test_the_name_of_a_file_stays_as_it_is_given(nstc, record, tmp_path) -> None:
+    report = dataclasses.replace(SLOWER, artifact="My-Network.ONNX", is_foreign=True)
+    calls = record("nstc.compress.foreign_quantization.quantize_file", report)
+    done = nstc("quantize", "NET.ONNX", "-o", tmp_path / "My-Network.ONNX")
+    assert (done.code, str(calls[0]["model"])) == (56, "NET.ONNX")
+    assert "My-Network.ONNX is slower than float" in done.error
 
 
 def test_a_bundle_is_not_told_what_it_takes(nstc, record, made) -> None:
@@ -147,7 +156,14 @@ def test_no_flag_is_forgotten_here(flags_of) -> None:
         "--allow-slower",
         "--again",
         "--layout",
+        "--input-range",
         "--value-range",
+        "--output-range",
+        "--mean",
+        "--std",
+        "--output-mean",
+        "--output-std",
+        "--channels",
         "--size-multiple",
     }
     assert flags_of("quantize") == tested | switches | others

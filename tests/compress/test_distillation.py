@@ -395,7 +395,7 @@ class TestTeacher:
         assert made.manifest.teacher is not None
         assert made.manifest.teacher.name == "negative"
         assert made.manifest.teacher.sha256 == sha256_of(file)
-        assert any("--value-range" in note for note in told.notes)
+        assert any("--input-range" in note for note in told.notes)
 
 
 def test_a_run_that_diverges_says_so(distill_tiny: Distill, tmp_path: Path) -> None:

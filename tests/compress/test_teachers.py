@@ -1,5 +1,6 @@
 """Every kind of teacher, and what is none."""
 
+import dataclasses
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -72,7 +73,7 @@ def test_the_range_of_torchscript_is_found_by_trying(tmp_path: Path, white: int)
     path = torchscript(tmp_path / "net.pt", white)
     teacher = open_teacher(path, TeacherOptions(trust=True))
     assert np.abs(teacher.stylize(picture()).astype(int) - (255 - picture())).max() <= 1
-    assert "--value-range" in teacher.note
+    assert "--input-range" in teacher.note
 
 
 def test_a_teacher_whose_weights_lie_beside_its_graph_is_told_by_them(
@@ -80,9 +81,10 @@ def test_a_teacher_whose_weights_lie_beside_its_graph_is_told_by_them(
 ) -> None:
     """Else two of them share one cache of pictures, and the second student learns the first."""
     path = weights_beside(linear(tmp_path / "model.onnx", 0.9, 0.05))
-    first, graph = open_teacher(path), path.read_bytes()
+    plain = TeacherOptions(input_range=1)
+    first, graph = open_teacher(path, plain), path.read_bytes()
     weights_beside(linear(path, 0.8, 0.1))  # trained again, and exported to the same place
-    second = open_teacher(path)
+    second = open_teacher(path, plain)
     assert path.read_bytes() == graph
     assert first.origin.sha256 != second.origin.sha256
     assert first.key != second.key
@@ -91,3 +93,20 @@ def test_a_teacher_whose_weights_lie_beside_its_graph_is_told_by_them(
 def test_nothing_there_names_the_flag(tmp_path: Path) -> None:
     with pytest.raises(TeacherError, match="--teacher"):
         open_teacher(tmp_path / "missing.onnx")
+
+
+def test_how_a_file_was_fed_is_kept_and_serves_again(
+    tmp_path: Path, student_bundle: Bundle
+) -> None:
+    path = torchscript(tmp_path / "net.pt", 2)
+    told = TeacherOptions(trust=True, input_range=-1, output_range=-1, mean=(-1.0, -1.0, -1.0))
+    first = open_teacher(path, told)
+    assert first.origin.form is not None
+    assert first.origin.form.mean == (-1, -1, -1)
+    student = dataclasses.replace(
+        student_bundle,
+        manifest=dataclasses.replace(student_bundle.manifest, teacher=first.origin),
+    )
+    again = open_teacher(path, TeacherOptions(trust=True), student=student)
+    assert (again.origin, again.key) == (first.origin, first.key)
+    assert open_teacher(path, dataclasses.replace(told, output_range=1)).key != first.key

@@ -101,6 +101,7 @@ RANGES = {
     (QuantizeRecipe, "quality_budget"): ((None, 10, 60.0), (9.9, 61)),
     (QuantizeRecipe, "calibration_photos"): COUNT,
     (QuantizeRecipe, "calibration_size"): ((32, 2048), (31, 2049)),
+    (QuantizeRecipe, "size"): ((16, 4096), (15, 4097)),
     (QuantizeRecipe, "percentile"): ((90, 99.9, 100), (89.9, 100.1)),
     (BenchRecipe, "size"): ((16, 4096), (15, 4097)),
     (BenchRecipe, "rounds"): ((3, 10_000), (2, 10_001)),

@@ -47,3 +47,19 @@ def test_layouts_in_and_out_may_differ() -> None:
 
 def test_any_size_is_said_so() -> None:
     assert ", any size;" in contract().describe()
+
+
+def test_a_mean_and_a_deviation_go_off_and_come_back_in_the_graphs_order() -> None:
+    statistics = {"mean": (51.0, 102.0, 0.0), "std": (1.0, 2.0, 5.0)}
+    caffe = contract(
+        channels="bgr",
+        input_range=255,
+        output_range=255,
+        output_mean=statistics["mean"],
+        output_std=statistics["std"],
+        **statistics,
+    )
+    encoded = caffe.encode(RGB)
+    np.testing.assert_allclose(encoded.ravel(), [255 - 51, (51 - 102) / 2, 0], atol=1e-5)
+    np.testing.assert_allclose(caffe.decode(encoded), [[[0, 0.2, 1]]], atol=1e-6)
+    assert "BGR from 0 to 255 less 51,102,0 over 1,2,5, gives" in caffe.describe()

@@ -154,8 +154,10 @@ def test_a_fixed_size_is_kept(sharpened) -> None:
 def test_what_was_found_is_one_line_that_names_the_flags(shrinking) -> None:
     text = probe_contract(shrinking(2)).describe()
     assert text == (
-        "takes NCHW float32 from 0 to 1, gives NCHW from 0 to 1, sizes in multiples of 4; "
-        "if that is wrong: --layout, --value-range, --size-multiple"
+        "takes NCHW float32 RGB from 0 to 1, gives NCHW from 0 to 1, sizes in multiples of 4; "
+        "certain, no other values give such a picture, the order of colours is taken to be RGB; "
+        "if that is wrong: --layout, --input-range, --output-range, --mean, --std, --channels, "
+        "--size-multiple"
     )
 
 
@@ -169,7 +171,7 @@ def test_a_given_range_is_believed(write_graph, tmp_path) -> None:
     "flags", [{"layout": "CHW"}, {"value_range": 2}, {"size_multiple": 0}, {"layout": "NHWC"}]
 )
 def test_flags_out_of_range_are_refused(sharpened, flags) -> None:
-    with pytest.raises(OptionError, match=r"(layout|value-range|size-multiple) is"):
+    with pytest.raises(OptionError, match=r"(layout|input-range|size-multiple) is"):
         probe_contract(sharpened(gain=1, offset=0, low=0, high=1), **flags)
 
 
@@ -245,6 +247,42 @@ def test_an_input_of_another_type(write_graph, tmp_path) -> None:
     )
     with pytest.raises(TeacherError, match=r"tensor\(int64\)"):
         probe_contract(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({"dtype": TensorProto.DOUBLE}, r"double precision: .*network\.float\(\)"),
+        ({"shape": (1, 4, "H", "W")}, "four channels: .*alpha channel or a mask.*3 colours"),
+        ({"shape": (1, "H", "W", 4)}, "four channels: .*alpha channel or a mask.*3 colours"),
+    ],
+)
+def test_what_to_do_with_double_precision_and_four_channels(
+    write_graph, tmp_path, options, advice
+) -> None:
+    identity = [helper.make_node("Identity", ["x"], ["y"])]
+    with pytest.raises(TeacherError, match=advice):
+        probe_contract(write_graph(tmp_path / "network.onnx", identity, **options))
+
+
+def test_an_output_of_four_channels_names_the_way_out(write_graph, tmp_path) -> None:
+    path = write_graph(
+        tmp_path / "network.onnx",
+        [helper.make_node("Conv", ["x", "w"], ["y"])],
+        output_shape=(1, 4, "H", "W"),
+        constants={"w": np.ones((4, 3, 1, 1), np.float32)},
+    )
+    with pytest.raises(TeacherError, match=r"four channels: .*leaves out the fourth channel"):
+        probe_contract(path)
+
+
+def test_initializers_that_are_listed_as_inputs_are_none(write_graph, tmp_path) -> None:
+    nodes = [helper.make_node("Mul", ["x", "gain"], ["y"])]
+    path = write_graph(tmp_path / "n.onnx", nodes, constants={"gain": np.float32(1)})
+    model = onnx.load(path)
+    model.graph.input.append(helper.make_tensor_value_info("gain", FLOAT, ()))
+    onnx.save(model, path)
+    assert probe_contract(path).input_name == "x"
 
 
 def test_a_network_that_ignores_its_picture(sharpened) -> None:

@@ -8,8 +8,10 @@ import typer
 from nstc.cli import options
 from nstc.cli.output import say
 from nstc.cli.tables import print_result
+from nstc.core.graph_form import GraphForm
 
 
+@options.with_graph_flags
 def update(
     file: Annotated[Path, typer.Argument(help="The baseline.", metavar="FILE")],
     reason: Annotated[
@@ -32,9 +34,7 @@ def update(
         str | None, typer.Option("--teacher", help="Default: as the baseline says.")
     ] = None,
     photos: options.Photos = None,
-    layout: options.Layout = None,
-    value_range: options.ValueRange = None,
-    size_multiple: options.SizeMultiple = None,
+    form: GraphForm = options.NO_FORM,
     trust: options.TrustBundled = False,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
@@ -54,16 +54,9 @@ def update(
     from nstc.compress.exporting import ensure_artifact
     from nstc.core.locks import locked
     from nstc.core.photos import photos_in
-    from nstc.runtime.foreign import probe_contract, refuse_unknown
+    from nstc.runtime.foreign import probe_contract
 
-    refuse_unknown(layout, value_range, size_multiple)
-    probe = partial(
-        probe_contract,
-        layout=layout,
-        value_range=value_range,
-        size_multiple=size_multiple,
-        trust=trust,
-    )
+    probe = partial(probe_contract, **form.told(), trust=trust)
     with locked(file), Bar() as bar:  # from reading it to writing it
         updated, result = update_baseline(
             models or (),

@@ -7,8 +7,10 @@ import typer
 
 from nstc.cli import options
 from nstc.cli.tables import print_result
+from nstc.core.graph_form import GraphForm
 
 
+@options.with_graph_flags
 def bench(
     models: Annotated[
         list[str], typer.Argument(help="Bundles or zoo names to judge.", metavar="BUNDLE")
@@ -85,9 +87,7 @@ def bench(
         bool, typer.Option("--quality/--no-quality", help="Whether to judge the pictures.")
     ] = True,
     recipe: options.Recipe = None,
-    layout: options.Layout = None,
-    value_range: options.ValueRange = None,
-    size_multiple: options.SizeMultiple = None,
+    form: GraphForm = options.NO_FORM,
     trust: options.TrustBundled = False,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
@@ -121,7 +121,7 @@ def bench(
     from nstc.core.files import refuse_unwritable_file
     from nstc.core.photos import photos_in
     from nstc.core.recipe import load_recipe, override
-    from nstc.runtime.foreign import probe_contract, refuse_unknown
+    from nstc.runtime.foreign import probe_contract
 
     settings = override(
         load_recipe(recipe).bench,
@@ -139,7 +139,6 @@ def bench(
     file = None if json is None or str(json) == "-" else json
     if file is not None:
         refuse_unwritable_file(file)
-    refuse_unknown(layout, value_range, size_multiple)
     artifacts = artifact or ()
     if save_baseline is not None:
         refuse_baseline_of_another_device([parse_target(name) for name in settings.targets])
@@ -164,13 +163,7 @@ def bench(
             teacher=teacher,
             quality=quality,
             vgg=vgg,
-            probe=partial(
-                probe_contract,
-                layout=layout,
-                value_range=value_range,
-                size_multiple=size_multiple,
-                trust=trust,
-            ),
+            probe=partial(probe_contract, **form.told(), trust=trust),
             trust=trust,
             progress=bar,
             finished=None if file is None else lambda so_far: so_far.write(file),

@@ -7,8 +7,10 @@ import typer
 
 from nstc.cli import options
 from nstc.cli.tables import print_table
+from nstc.core.graph_form import GraphForm
 
 
+@options.with_graph_flags
 def check(
     baseline: Annotated[
         Path, typer.Option("--baseline", help="What nstc bench --save-baseline wrote.")
@@ -65,9 +67,7 @@ def check(
         str | None, typer.Option("--teacher", help="Default: as the baseline says.")
     ] = None,
     photos: options.Photos = None,
-    layout: options.Layout = None,
-    value_range: options.ValueRange = None,
-    size_multiple: options.SizeMultiple = None,
+    form: GraphForm = options.NO_FORM,
     trust: options.TrustBundled = False,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
@@ -93,16 +93,9 @@ def check(
     from nstc.cli.progress import Bar
     from nstc.compress.exporting import ensure_artifact
     from nstc.core.photos import photos_in
-    from nstc.runtime.foreign import probe_contract, refuse_unknown
+    from nstc.runtime.foreign import probe_contract
 
-    refuse_unknown(layout, value_range, size_multiple)
-    probe = partial(
-        probe_contract,
-        layout=layout,
-        value_range=value_range,
-        size_multiple=size_multiple,
-        trust=trust,
-    )
+    probe = partial(probe_contract, **form.told(), trust=trust)
     with Bar() as bar:
         report = run(
             models or (),

@@ -8,8 +8,10 @@ import typer
 from nstc.cli import options
 from nstc.cli.output import say, say_json
 from nstc.cli.tables import print_result
+from nstc.core.graph_form import GraphForm
 
 
+@options.with_graph_flags
 def compress(
     teacher: Annotated[str, typer.Argument(help="Bundle, zoo name, checkpoint or ONNX file.")],
     output: Annotated[
@@ -27,9 +29,7 @@ def compress(
     ] = None,
     style: options.Style = None,
     credit: options.Credit = None,
-    layout: options.Layout = None,
-    value_range: options.ValueRange = None,
-    size_multiple: options.SizeMultiple = None,
+    form: GraphForm = options.NO_FORM,
     trust: options.TrustBundled = False,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
@@ -69,13 +69,7 @@ def compress(
             init=init,
             style=style,
             credit=credit,
-            options=TeacherOptions(
-                layout=layout,
-                value_range=value_range,
-                size_multiple=size_multiple,
-                trust=trust,
-                key=key,
-            ),
+            options=TeacherOptions(**form.told(), trust=trust, key=key),
             vgg=vgg,
             budget=limits,
             progress=bar,

@@ -6,8 +6,10 @@ import typer
 
 from nstc.cli import options
 from nstc.cli.output import say
+from nstc.core.graph_form import GraphForm
 
 
+@options.with_graph_flags
 def distill(
     teacher: Annotated[
         str,
@@ -211,9 +213,7 @@ def distill(
     ] = None,
     style: options.Style = None,
     credit: options.Credit = None,
-    layout: options.Layout = None,
-    value_range: options.ValueRange = None,
-    size_multiple: options.SizeMultiple = None,
+    form: GraphForm = options.NO_FORM,
     trust: options.Trust = False,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
@@ -277,13 +277,7 @@ def distill(
             init=init,
             style=style,
             credit=credit,
-            options=TeacherOptions(
-                layout=layout,
-                value_range=value_range,
-                size_multiple=size_multiple,
-                trust=trust,
-                key=key,
-            ),
+            options=TeacherOptions(**form.told(), trust=trust, key=key),
             vgg=vgg,
             resume=resume,
             progress=bar,

@@ -1,11 +1,15 @@
 """Options that several verbs share, so that a flag means the same everywhere."""
 
+import functools
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
 from nstc.core.errors import OptionError
+from nstc.core.graph_form import GraphForm, Statistic, form_of
 
 Photos = Annotated[
     list[Path] | None,
@@ -51,20 +55,71 @@ Style = Annotated[
     typer.Option("--style", help="The painting, for a network that came without one."),
 ]
 Credit = Annotated[str | None, typer.Option("--credit", help="Who made the painting.")]
-Layout = Annotated[
-    str | None,
-    typer.Option("--layout", help="NCHW or NHWC, if probing a foreign file is wrong."),
-]
-ValueRange = Annotated[
-    int | None,
-    typer.Option(
-        "--value-range", help="Of its values, likewise: 1 for 0..1, 255, or -1 for -1..1."
-    ),
-]
-SizeMultiple = Annotated[
-    int | None,
-    typer.Option("--size-multiple", help="Sizes must be multiples of it, likewise."),
-]
+_GRAPH_FLAGS: Final[Mapping[str, Any]] = {
+    "layout": Annotated[
+        str | None,
+        typer.Option("--layout", help="NCHW or NHWC, if probing a foreign file is wrong."),
+    ],
+    "input_range": Annotated[
+        int | None,
+        typer.Option(
+            "--input-range",
+            "--value-range",
+            help="Values that it takes, likewise: 1 for 0..1, 255, or -1 for -1..1.",
+        ),
+    ],
+    "output_range": Annotated[
+        int | None, typer.Option("--output-range", help="Values that it gives, likewise.")
+    ],
+    "mean": Annotated[
+        str | None,
+        typer.Option(
+            "--mean",
+            metavar="A,B,C",
+            help="What is taken off its input, in units of the input's range and the order of its "
+            "channels; or imagenet.",
+        ),
+    ],
+    "std": Annotated[
+        str | None,
+        typer.Option(
+            "--std", metavar="A,B,C", help="What its input is divided by then; or imagenet."
+        ),
+    ],
+    "output_mean": Annotated[
+        str | None,
+        typer.Option(
+            "--output-mean",
+            metavar="A,B,C",
+            help="What is added to its output, in units of the output's range; or imagenet. "
+            "Default: --mean, if the output shows that it was taken off.",
+            show_default=False,
+        ),
+    ],
+    "output_std": Annotated[
+        str | None,
+        typer.Option(
+            "--output-std",
+            metavar="A,B,C",
+            help="What its output is multiplied by before that; or imagenet.",
+        ),
+    ],
+    "channels": Annotated[
+        str | None,
+        typer.Option(
+            "--channels",
+            help="Order of its colours, rgb or bgr, which no probing finds.",
+            show_default="rgb",
+        ),
+    ],
+    "size_multiple": Annotated[
+        int | None,
+        typer.Option("--size-multiple", help="Sizes must be multiples of it, likewise."),
+    ],
+}
+"""Flags that say how a file made by others is fed; see `nstc.core.graph_form.GraphForm`."""
+
+_STATISTICS: Final = ("mean", "std", "output_mean", "output_std")
 Trust = Annotated[
     bool,
     typer.Option("--trust", help="Load a TorchScript teacher, which is a program, all the same."),
@@ -128,6 +183,36 @@ TrialTime = Annotated[
     ),
 ]
 
+NO_FORM: Final = GraphForm()
+"""Nothing is known of how a file made by others is fed."""
+
+
+def with_graph_flags(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb the flags of files made by others, in the place of its parameter `form`.
+
+    Typer reads flags off a function's signature, so the new function has one to read.
+    """
+
+    @functools.wraps(verb)
+    def with_form(*args: Any, **kwargs: Any) -> None:
+        told = {name: kwargs.pop(name) for name in _GRAPH_FLAGS}
+        for name in _STATISTICS:
+            told[name] = _statistic(name.replace("_", "-"), told[name])
+        verb(*args, form=form_of(**told), **kwargs)
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(verb).parameters.values():
+        if parameter.name == "form":
+            parameters += (
+                parameter.replace(name=name, default=None, annotation=flag)
+                for name, flag in _GRAPH_FLAGS.items()
+            )
+        else:
+            parameters.append(parameter)
+    with_form.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_form.__annotations__ = {one.name: one.annotation for one in parameters}
+    return with_form
+
 
 def whole_numbers(name: str, text: str) -> tuple[int, ...]:
     """Whole numbers with commas between them, as a flag gives them: "192,256,384".
@@ -148,3 +233,19 @@ def number_or_word(text: str | None) -> int | str | None:
     if text is None:
         return None
     return int(text) if text.removeprefix("-").isdecimal() else text
+
+
+def _statistic(name: str, text: str | None) -> Statistic | None:
+    """Three numbers with commas between them, or the word imagenet."""
+    if text is None:
+        return None
+    if text == "imagenet":
+        return "imagenet"
+    try:
+        first, second, third = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise OptionError(
+            f"{name} is {text}: expected imagenet, or three numbers with commas between them, "
+            "such as 0.485,0.456,0.406."
+        ) from error
+    return first, second, third

@@ -6,8 +6,10 @@ import typer
 
 from nstc.cli import options
 from nstc.cli.output import say
+from nstc.core.graph_form import GraphForm
 
 
+@options.with_graph_flags
 def prune(
     model: Annotated[str, typer.Argument(help="Bundle or zoo name to prune.")],
     output: options.Output,
@@ -76,9 +78,7 @@ def prune(
     recipe: options.Recipe = None,
     teacher: options.Teacher = None,
     name: options.Name = None,
-    layout: options.Layout = None,
-    value_range: options.ValueRange = None,
-    size_multiple: options.SizeMultiple = None,
+    form: GraphForm = options.NO_FORM,
     trust: options.Trust = False,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
@@ -127,13 +127,7 @@ def prune(
             distillation=settings.distill,
             teacher=teacher,
             name=name,
-            options=TeacherOptions(
-                layout=layout,
-                value_range=value_range,
-                size_multiple=size_multiple,
-                trust=trust,
-                key=key,
-            ),
+            options=TeacherOptions(**form.told(), trust=trust, key=key),
             vgg=vgg,
             from_float=from_float,
             resume=resume,

@@ -1,6 +1,5 @@
 """nstc quantize."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,8 +8,10 @@ import typer
 from nstc.cli import options
 from nstc.cli.output import say, say_json
 from nstc.core.errors import NoGainError, OptionError
+from nstc.core.graph_form import GraphForm
 
 
+@options.with_graph_flags
 def quantize(
     model: Annotated[str, typer.Argument(help="Bundle, zoo name or ONNX file to quantize.")],
     output: options.Output,
@@ -88,11 +89,17 @@ def quantize(
             show_default="learned ranges, if there are",
         ),
     ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            "--size",
+            help="Side in px of the picture that the file is measured on.",
+            show_default="512",
+        ),
+    ] = None,
     recipe: options.Recipe = None,
     name: options.Name = None,
-    layout: options.Layout = None,
-    value_range: options.ValueRange = None,
-    size_multiple: options.SizeMultiple = None,
+    form: GraphForm = options.NO_FORM,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
     again: Annotated[
@@ -117,7 +124,6 @@ def quantize(
     from nstc.compress.photo_sets import photos_of
     from nstc.compress.quantization import quantize as run
     from nstc.core.recipe import load_recipe, override
-    from nstc.runtime.foreign import refuse_unknown
 
     settings = override(
         load_recipe(recipe).quantize,
@@ -132,20 +138,15 @@ def quantize(
         bias_correction=bias_correction,
         quality_budget=quality_budget,
         recalibrate=recalibrate,
+        size=size,
     )
-    refuse_unknown(layout, value_range, size_multiple)
-    probing: dict[str, Any] = {
-        "layout": layout,
-        "value_range": value_range,
-        "size_multiple": size_multiple,
-    }
     with Bar() as bar:
         shared: dict[str, Any] = {"photos": photos_of(photos or []), "recipe": settings}
         if is_foreign(model):
             made = output
-            report = quantize_file(Path(model), output, **shared, **probing, progress=bar)
+            report = quantize_file(Path(model), output, **shared, **form.told(), progress=bar)
         else:
-            _refuse_probing(probing)
+            _refuse_probing(form)
             bundle, report = run(model, output, **shared, name=name, again=again, progress=bar)
             made = bundle.path
     if json_output:
@@ -154,16 +155,15 @@ def quantize(
         for line in report.describe().splitlines():
             say(line)
         say(f"wrote {made}")
-    if report.without_gain is not None and not allow_slower:
+    if report.complaint is not None and not allow_slower:
         raise NoGainError(
-            f"{report.without_gain.lower()}: it was written all the same. Give --allow-slower if "
+            f"{report.complaint}: it was written all the same. Give --allow-slower if "
             "that is what you want."
         )
 
 
-def _refuse_probing(given: Mapping[str, object]) -> None:
-    flags = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
-    if flags:
+def _refuse_probing(form: GraphForm) -> None:
+    if form.told():
         raise OptionError(
-            f"{', '.join(flags)} say what an ONNX file of others takes: a bundle says it itself."
+            f"{form.flags()} says what an ONNX file of others takes: a bundle says it itself."
         )

@@ -24,6 +24,7 @@ from nstc.core.decoding import (
 )
 from nstc.core.errors import CorruptBundleError, SchemaVersionError
 from nstc.core.file_names import fault_of_names
+from nstc.core.graph_form import GraphForm
 from nstc.core.network_shapes import refuse_arguments
 from nstc.core.version import VERSION
 
@@ -119,12 +120,14 @@ class Origin:
         sha256: Its `Bundle.identity`, or the hash of its file.
         zoo: Its zoo name, if it ships with nstc.
         path: Where it was found, if it does not.
+        form: How it was fed, if it is a file made by others.
     """
 
     name: Name
     sha256: Sha256
     zoo: Text | None = None
     path: Text | None = None
+    form: GraphForm | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is not a hash."""

@@ -29,6 +29,8 @@ class QuantizeRecipe(Checked):
         bias_correction: Whether biases take back the mean that rounding shifts.
         quality_budget: Least peak signal-to-noise ratio to the float network, in dB on the
             calibration photographs; layers stay float until it is reached. None for all integers.
+        size: Side in pixels of the picture on which the file's speed and quality are measured. A
+            graph of one size is measured at that.
         recalibrate: Whether a student that was distilled quantize-aware is calibrated as any other,
             and not given the ranges that it learned with.
     """
@@ -45,6 +47,7 @@ class QuantizeRecipe(Checked):
     quality_budget: float | None = setting(
         None, lambda v: v is None or 10 <= v <= 60, "from 10 to 60 (dB)"
     )
+    size: int = within(16, 4096, 512)
     recalibrate: bool = flag(default=False)
 
     def __post_init__(self) -> None:

@@ -70,7 +70,7 @@ def test_weights_beside_a_graph_are_sent_with_it(
 ):
     monkeypatch.setattr(latency, "PAUSE_S", 0.0)
     path = weights_beside(linear(tmp_path / "split.onnx", 0.5, 0.25))
-    session = ForeignSession(path, probe_contract(path), 1)
+    session = ForeignSession(path, probe_contract(path, input_range=1), 1)
     job = make_job([sessions[0], session], picture, RECIPE, threads=1, time_limit_s=60)
     folder = tmp_path / "job"
     folder.mkdir()

@@ -1,0 +1,231 @@
+"""How a network made by others is fed, as flags, files and probing say it."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypedDict, Unpack, get_args
+
+from nstc.core.errors import OptionError
+
+Layout = Literal["NCHW", "NHWC"]
+ValueRange = Literal[1, 255, -1]
+Channels = Literal["rgb", "bgr"]
+Triple = tuple[float, float, float]
+Statistic = Triple | Literal["imagenet"]
+
+LAYOUTS: Final[tuple[Layout, ...]] = get_args(Layout)
+CHANNELS: Final[tuple[Channels, ...]] = get_args(Channels)
+RANGES: Final[Mapping[ValueRange, tuple[float, float]]] = {
+    1: (0.0, 1.0),
+    255: (0.0, 255.0),
+    -1: (-1.0, 1.0),
+}
+"""The short name of a value range, as flags take it, and its ends."""
+
+NO_MEAN: Final[Triple] = (0.0, 0.0, 0.0)
+NO_STD: Final[Triple] = (1.0, 1.0, 1.0)
+IMAGENET_MEAN: Final[Triple] = (0.485, 0.456, 0.406)
+IMAGENET_STD: Final[Triple] = (0.229, 0.224, 0.225)
+"""Of red, green and blue from 0 to 1, as torchvision's networks are fed."""
+
+FORM_KEY: Final = "nstc.form"
+"""Where an ONNX file that nstc wrote keeps its form, in the graph's metadata."""
+
+_LARGEST_MULTIPLE: Final = 1024
+_LARGEST: Final = 1e6
+_LONGEST_JSON: Final = 2000
+_GROUPS: Final = (
+    ("input_range", "mean", "std"),
+    ("output_range", "output_mean", "output_std"),
+    ("layout",),
+    ("size_multiple",),
+    ("channels",),
+)
+"""Fields that mean something together only: a mean is in the units of its range."""
+
+
+class GraphFlags(TypedDict, total=False):
+    """The fields of a `GraphForm` as keywords; `value_range` is what `input_range` was called."""
+
+    layout: str | None
+    input_range: int | None
+    output_range: int | None
+    size_multiple: int | None
+    channels: str | None
+    mean: Statistic | None
+    std: Statistic | None
+    output_mean: Statistic | None
+    output_std: Statistic | None
+    value_range: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphForm:
+    """What is known of how a graph is fed; None is what is still to be found by trying.
+
+    The graph gets (picture in the input's range - mean) / std, channel by channel in its own order.
+    Its output times the output's std, plus the output's mean, is a picture in the output's range.
+
+    Attributes:
+        layout: "NCHW" or "NHWC", of the input.
+        input_range: 1 for values from 0 to 1, 255 for 0 to 255, -1 for -1 to 1.
+        output_range: Likewise.
+        size_multiple: Heights and widths must be multiples of it.
+        channels: "rgb" or "bgr", of the input and the output.
+        mean: In the units of the input's range and the order of the graph's channels, or
+            "imagenet" for ImageNet's in that range and order.
+        std: Likewise.
+        output_mean: In the units of the output's range. Where it is None although the input has
+            a mean, trying finds whether the output has the same one taken off.
+        output_std: Likewise.
+
+    Raises:
+        ValueError: one of them is out of range.
+    """
+
+    layout: Layout | None = None
+    input_range: ValueRange | None = None
+    output_range: ValueRange | None = None
+    size_multiple: int | None = None
+    channels: Channels | None = None
+    mean: Statistic | None = None
+    std: Statistic | None = None
+    output_mean: Statistic | None = None
+    output_std: Statistic | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no network is fed with."""
+        _one_of("layout", self.layout, LAYOUTS)
+        _one_of("input-range", self.input_range, tuple(RANGES))
+        _one_of("output-range", self.output_range, tuple(RANGES))
+        _one_of("channels", self.channels, CHANNELS)
+        multiple = self.size_multiple
+        known = type(multiple) is int and 1 <= multiple <= _LARGEST_MULTIPLE
+        if multiple is not None and not known:
+            raise ValueError(f"size-multiple is {multiple}: expected from 1 to {_LARGEST_MULTIPLE}")
+        _statistic("mean", self.mean, least=-_LARGEST)
+        _statistic("std", self.std, least=1 / _LARGEST)
+        _statistic("output-mean", self.output_mean, least=-_LARGEST)
+        _statistic("output-std", self.output_std, least=1 / _LARGEST)
+
+    def told(self) -> dict[str, Any]:
+        """What is known, as keywords."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(GraphForm)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def completed_by(self, other: "GraphForm | None") -> "GraphForm":
+        """The same, with what it does not say taken from another.
+
+        A range, its mean and its deviation come from one of the two together.
+        """
+        if other is None:
+            return self
+        taken = {
+            name: getattr(other, name)
+            for group in _GROUPS
+            if all(getattr(self, name) is None for name in group)
+            for name in group
+        }
+        return dataclasses.replace(self, **taken)
+
+    def flags(self) -> str:
+        """As it is typed at the prompt."""
+        return " ".join(
+            f"--{name.replace('_', '-')} {_typed(value)}" for name, value in self.told().items()
+        )
+
+    def to_json(self) -> str:
+        """On one line; see `form_from_json`."""
+        return json.dumps(self.told(), sort_keys=True)
+
+
+def form_of(**told: Unpack[GraphFlags]) -> GraphForm:
+    """A form of what users say.
+
+    Raises:
+        OptionError: one of the values is out of range.
+    """
+    fields: dict[str, Any] = dict(told)
+    old_name = fields.pop("value_range", None)
+    if old_name is not None and fields.get("input_range") not in (None, old_name):
+        raise OptionError(
+            f"value-range is {old_name} and input-range is {fields['input_range']}: both name the "
+            "input's range, expected one of them."
+        )
+    if old_name is not None:
+        fields["input_range"] = old_name
+    for name in ("mean", "std", "output_mean", "output_std"):
+        if isinstance(fields.get(name), list):
+            fields[name] = tuple(fields[name])
+    try:
+        return GraphForm(**fields)
+    except ValueError as error:
+        raise OptionError(f"{error}.") from error
+
+
+def form_from_json(text: str) -> GraphForm:
+    """Read what `GraphForm.to_json` wrote.
+
+    Raises:
+        OptionError: it is something else.
+    """
+    expected = "expected what nstc wrote there"
+    try:
+        content = json.loads(text[: _LONGEST_JSON + 1])
+    except (ValueError, RecursionError) as error:
+        raise OptionError(f"{FORM_KEY} is not JSON: {expected}.") from error
+    known = {field.name for field in dataclasses.fields(GraphForm)}
+    if not isinstance(content, dict) or not content.keys() <= known:
+        raise OptionError(f"{FORM_KEY} is not a form: {expected}.")
+    return form_of(**content)
+
+
+def mean_of(given: Statistic | None, value_range: ValueRange, channels: Channels) -> Triple:
+    """A mean in numbers, in the units of a range."""
+    if given != "imagenet":
+        return given or NO_MEAN
+    low, high = RANGES[value_range]
+    return _ordered([low + (high - low) * one for one in IMAGENET_MEAN], channels)
+
+
+def std_of(given: Statistic | None, value_range: ValueRange, channels: Channels) -> Triple:
+    """A standard deviation in numbers, in the units of a range."""
+    if given != "imagenet":
+        return given or NO_STD
+    low, high = RANGES[value_range]
+    return _ordered([(high - low) * one for one in IMAGENET_STD], channels)
+
+
+def shown_numbers(values: Sequence[float]) -> str:
+    """Three numbers as flags take them."""
+    return ",".join(f"{value:.6g}" for value in values)
+
+
+def _ordered(rgb: list[float], channels: Channels) -> Triple:
+    red, green, blue = rgb
+    return (red, green, blue) if channels == "rgb" else (blue, green, red)
+
+
+def _typed(value: Any) -> str:
+    return shown_numbers(value) if isinstance(value, tuple) else str(value)
+
+
+def _one_of(name: str, value: Any, known: tuple[Any, ...]) -> None:
+    # True == 1, and a list can't be looked up in a mapping.
+    if value is not None and not (type(value) in (str, int) and value in known):
+        listed = " or ".join(known) if len(known) == 2 else f"one of {', '.join(map(str, known))}"
+        raise ValueError(f"{name} is {value}: expected {listed}")
+
+
+def _statistic(name: str, value: Any, *, least: float) -> None:
+    if value is None or value == "imagenet":
+        return
+    numbers = isinstance(value, tuple) and all(isinstance(one, int | float) for one in value)
+    in_range = numbers and all(math.isfinite(one) and least <= one <= _LARGEST for one in value)
+    if not in_range or len(value) != 3:
+        raise ValueError(
+            f"{name} is {shown_numbers(value) if numbers else value}: expected imagenet, or three "
+            f"numbers from {least:g} to {_LARGEST:g}, one for each channel"
+        )
