@@ -34,7 +34,14 @@ from nstc.core.bundle import (
     open_bundle,
     revised_bundle,
 )
-from nstc.core.errors import BaselineError, BundleError, NstcError, OptionError, RecipeError
+from nstc.core.errors import (
+    BaselineError,
+    BundleError,
+    NstcError,
+    OptionError,
+    RecipeError,
+    UnusableModelError,
+)
 from nstc.core.files import sha256_of
 from nstc.core.manifest import FileRecord, Manifest, Origin, Step, Style
 from nstc.core.recipe import load_recipe, recipe_from
@@ -285,4 +292,5 @@ def test_safetensors(bundle, tmp_path, name, use, examples) -> None:
     with safe_open(bundle.path / name, framework="pt") as stored:
         assert stored.keys()
     assert sha256_of(bundle.path / name) == bundle.manifest.files[name].sha256
-    hammer(examples, mutated(header).map(built) | mangled(whole[:4096]), read, BundleError)
+    contents = mutated(header).map(built) | mangled(whole[:4096])
+    hammer(examples, contents, read, BundleError, UnusableModelError)
