@@ -152,7 +152,8 @@ def _chosen(
             wanted = [prefix for prefix in fitting if prefix.startswith(within)]
         if fitting and not wanted:
             raise CheckpointError(
-                f"{path} holds no such network behind {key}: --key takes {_listed(fitting)}."
+                f"{path} holds no such network behind {_shown(key)}: "
+                f"--key takes {_listed(fitting)}."
             )
     if len(wanted) < 2:
         return (wanted[0] if wanted else None), ""

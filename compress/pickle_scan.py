@@ -29,6 +29,10 @@ _DAMAGED: Final = (
     IndexError,
     OSError,
     EOFError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    MemoryError,
     StopIteration,
     zipfile.BadZipFile,
     NotImplementedError,
@@ -129,7 +133,9 @@ def pickles_of(path: Path) -> list[Pickle]:
                 name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
                 streams = [io.BytesIO(archive.read(name))]
             else:
-                streams = [opened.enter_context(path.open("rb"))] * _PICKLES_OF_OLD
+                file = opened.enter_context(path.open("rb"))
+                # in memory, where a length that is not true gets no more than there is
+                streams = [io.BytesIO(file.read(LARGEST_PICKLE))] * _PICKLES_OF_OLD
             for stream in streams:
                 found.append(Pickle())
                 found[-1].scan(stream)
