@@ -241,8 +241,8 @@ def _report(
         side = contract.fixed_size or (recipe.size, recipe.size)
         picture = sample_picture(*side)
         made = [session.run(picture) for session in sessions[:2]]
-        for session, shown in zip(sessions, made, strict=False):
-            refuse_one_colour(shown, session.path)
+        for session, output in zip(sessions, made, strict=False):
+            refuse_one_colour(output, session.path)
     wanted, painted = (own.astype(np.float64) for own in made)
     error = float(np.sqrt(np.mean((painted - wanted) ** 2)))
     psnr_db = float("inf") if error == 0 else 20 * float(np.log10(255 / error))

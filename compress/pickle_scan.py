@@ -75,16 +75,16 @@ class Pickle:
             if number > _MOST_INSTRUCTIONS:
                 raise OverlongPickleError
             if code.name == "PROTO":
-                self.protocol = argument
+                self.protocol = int(argument or 0)
             elif code.name in {"GLOBAL", "INST"}:
-                module, _, name = argument.partition(" ")
+                module, _, name = str(argument).partition(" ")
                 self.names.add(f"{_RENAMED.get(module, module)}.{name}")
             elif code.name == "STACK_GLOBAL":
                 self.names.add(".".join(str(value and value.text) for value in stack[-2:]))
             elif code.name.endswith("PUT") or code.name == "MEMOIZE":
                 memo[len(memo) if argument is None else int(argument)] = stack[-1]
                 continue
-            made = memo.get(int(argument)) if code.name.endswith("GET") else None
+            made = memo.get(int(argument or 0)) if code.name.endswith("GET") else None
             taken = _taken(stack, code)
             if code.name.startswith("TUPLE"):
                 made = _Value(1 + max((value.depth for value in taken if value), default=0))
