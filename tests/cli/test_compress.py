@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from graph_flags import GRAPH_FLAGS
 
 from nstc.benchmarks.budget import parse_budget
 from nstc.compress.optimisation import _learn
@@ -24,16 +25,8 @@ FOR_THE_VERB = [
     ("--photos", "p", "photos", [Path("p")]),
 ]
 OF_FOREIGN_FILES = [
-    ("--layout", "NHWC", "layout", "NHWC"),
-    ("--value-range", "255", "input_range", 255),
-    ("--input-range", "-1", "input_range", -1),
-    ("--output-range", "255", "output_range", 255),
-    ("--channels", "bgr", "channels", "bgr"),
-    ("--mean", "1,2.5,-3", "mean", (1.0, 2.5, -3.0)),
-    ("--std", "imagenet", "std", "imagenet"),
-    ("--output-mean", "0,0,0", "output_mean", (0.0, 0.0, 0.0)),
-    ("--output-std", "1,2,3", "output_std", (1.0, 2.0, 3.0)),
-    ("--size-multiple", "8", "size_multiple", 8),
+    *GRAPH_FLAGS,
+    ("--key", "ema.net", "key", "ema.net"),
 ]
 
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from graph_flags import GRAPH_FLAGS
 
 from nstc.core.bundle import open_bundle
 from nstc.core.recipe import DistillRecipe
@@ -55,16 +56,8 @@ FOR_THE_VERB = [
     ("--resume", None, "resume", True),
 ]
 OF_FOREIGN_FILES = [
-    ("--layout", "NHWC", "layout", "NHWC"),
-    ("--value-range", "255", "input_range", 255),
-    ("--input-range", "-1", "input_range", -1),
-    ("--output-range", "255", "output_range", 255),
-    ("--channels", "bgr", "channels", "bgr"),
-    ("--mean", "1,2.5,-3", "mean", (1.0, 2.5, -3.0)),
-    ("--std", "imagenet", "std", "imagenet"),
-    ("--output-mean", "0,0,0", "output_mean", (0.0, 0.0, 0.0)),
-    ("--output-std", "1,2,3", "output_std", (1.0, 2.0, 3.0)),
-    ("--size-multiple", "8", "size_multiple", 8),
+    *GRAPH_FLAGS,
+    ("--key", "ema.net", "key", "ema.net"),
     ("--trust", None, "trust", True),
 ]
 

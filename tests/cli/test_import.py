@@ -28,7 +28,14 @@ def test_each_flag_arrives(nstc, record, made, tmp_path, flag, text, field, valu
 
 
 def test_no_flag_is_forgotten_here(flags_of) -> None:
-    assert flags_of("import") == {"--output", "--name", "--style", "--credit", "--vgg"}
+    assert flags_of("import") == {
+        "--output",
+        "--name",
+        "--style",
+        "--credit",
+        "--vgg",
+        "--key",
+    }
 
 
 def test_a_checkpoint_becomes_a_bundle(nstc, tmp_path) -> None:

@@ -1,4 +1,5 @@
 import pytest
+from graph_flags import GRAPH_FLAGS
 
 from nstc.core.recipe import DistillRecipe, PruneRecipe
 
@@ -27,16 +28,8 @@ FOR_THE_VERB = [
     ("--resume", None, "resume", True),
 ]
 OF_FOREIGN_FILES = [
-    ("--layout", "NHWC", "layout", "NHWC"),
-    ("--value-range", "-1", "input_range", -1),
-    ("--input-range", "-1", "input_range", -1),
-    ("--output-range", "255", "output_range", 255),
-    ("--channels", "bgr", "channels", "bgr"),
-    ("--mean", "1,2.5,-3", "mean", (1.0, 2.5, -3.0)),
-    ("--std", "imagenet", "std", "imagenet"),
-    ("--output-mean", "0,0,0", "output_mean", (0.0, 0.0, 0.0)),
-    ("--output-std", "1,2,3", "output_std", (1.0, 2.0, 3.0)),
-    ("--size-multiple", "8", "size_multiple", 8),
+    *GRAPH_FLAGS,
+    ("--key", "ema.net", "key", "ema.net"),
     ("--trust", None, "trust", True),
 ]
 

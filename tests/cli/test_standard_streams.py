@@ -121,7 +121,7 @@ def test_a_wrong_ipv6_address(nstc, tmp_path, address):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems keep to no such limit")
-@pytest.mark.parametrize("kilobytes", [40_000, 80_000])
+@pytest.mark.parametrize("kilobytes", [50_000, 80_000])
 def test_a_limit_of_memory(kilobytes, tmp_path):
     """Where Pillow and NumPy are loaded, each of which says it in other words."""
     done = shell(f"ulimit -v {kilobytes}; $NSTC stylize {PHOTO} -o {tmp_path / 'a.png'}")
