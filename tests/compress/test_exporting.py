@@ -11,7 +11,7 @@ import pytest
 from onnx import ModelProto
 from torch import nn
 
-from nstc.compress import exporting
+from nstc.compress import exported_files
 from nstc.compress.checking import eager_reference, sample_picture
 from nstc.compress.exporting import ensure_artifact, export, parse_size
 from nstc.compress.quantization import QuantizationReport
@@ -36,7 +36,7 @@ def content_of(folder: Path) -> dict[str, str]:
 @pytest.fixture
 def wrong_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every ONNX export has red and blue exchanged."""
-    right = exporting.onnx_graph
+    right = exported_files.onnx_graph
 
     def wrong(*args: object) -> ModelProto:
         graph = right(*args)  # type: ignore[arg-type]
@@ -48,7 +48,7 @@ def wrong_graph(monkeypatch: pytest.MonkeyPatch) -> None:
         nodes.node.append(swap)
         return graph
 
-    monkeypatch.setattr(exporting, "onnx_graph", wrong)
+    monkeypatch.setattr(exported_files, "onnx_graph", wrong)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_files_hold_no_folders_of_the_machine_that_made_them(
 ) -> None:
     content = exported["student"].artifact(artifact).read_bytes()
     assert b"site-packages" not in content
-    assert os.fsencode(Path(exporting.__file__).parent) not in content
+    assert os.fsencode(Path(exported_files.__file__).parent) not in content
 
 
 def test_export_into_a_bundle_keeps_its_other_files(student_bundle: Bundle) -> None:
@@ -154,7 +154,7 @@ def test_a_failed_export_keeps_the_file_of_an_earlier_one(
 def test_a_file_that_does_not_run_is_not_kept(
     student_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporting, "onnx_graph", lambda *args: ModelProto())
+    monkeypatch.setattr(exported_files, "onnx_graph", lambda *args: ModelProto())
     with pytest.raises(ExportMismatchError, match="was written but does not run"):
         export(student_bundle, formats=["onnx"])
     assert open_bundle(student_bundle.path).artifacts == ()
@@ -176,9 +176,9 @@ def test_a_static_file_takes_one_size_only(student_bundle: Bundle, student: Stud
 def test_a_static_file_that_takes_other_sizes_is_not_kept(
     student_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = exporting.onnx_graph
+    right = exported_files.onnx_graph
     monkeypatch.setattr(
-        exporting, "onnx_graph", lambda network, contract, size: right(network, contract, None)
+        exported_files, "onnx_graph", lambda network, contract, size: right(network, contract, None)
     )
     with pytest.raises(ExportMismatchError, match="should take one size only"):
         export(student_bundle, static=(64, 64))
@@ -292,7 +292,7 @@ def test_a_program_of_another_network_is_not_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     other = programs["teacher"].artifact("pte").read_bytes()
-    monkeypatch.setattr(exporting, "executorch_program", lambda *_: other)
+    monkeypatch.setattr(exported_files, "executorch_program", lambda *_: other)
     before = content_of(student_bundle.path)
     with pytest.raises(ExportMismatchError, match=r"pte differs .*the network"):
         export(student_bundle, formats=[form])
