@@ -129,7 +129,7 @@ test-memory: $(READY)  ## a 12000x9000 picture within 900 and 400 MB; minutes
 test-slow: $(READY)  ## minutes of training: judges quality, not only function
 	$(BIN)/python -m pytest -m slow
 
-test-fuzz: $(READY)  ## thousands of damaged pictures of every format, HEIF among them
+test-fuzz: $(READY)  ## thousands of mutations of every file that nstc reads; half an hour or more
 	$(BIN)/python -m pip install --quiet --editable ".[heif]"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m fuzz
 

@@ -388,14 +388,13 @@ def _learned(network: nn.Module, hints: FeatureHints | None) -> nn.Module:
 
 def fresh_student(recipe: DistillRecipe) -> Student:
     """A student of the recipe's shape with random weights."""
-    return student_named(
-        recipe.student, learning=True, **{name: getattr(recipe, name) for name in _SHAPE}
-    )
+    shape = {name: getattr(recipe, name) for name in _SHAPE}
+    return student_named(recipe.student, learning=True, **shape)
 
 
 def _student_of(start: Bundle) -> Student:
     network = load(start)
     if not isinstance(network, Student):
-        raise OptionError(f"--init {start.path} is no student: give the bundle of a distilled one.")
+        raise OptionError(f"--init {start.path} is not a student: give a distilled bundle.")
     refuse_unusable_network(network, start.path)
     return network

@@ -315,7 +315,7 @@ class TestWarmStart:
         output = tmp_path / "small"
         with pytest.raises(Interrupted):
             distill_tiny(output, progress=recorder(ctrl_c_at=("pixels", 1)))
-        with pytest.raises(OptionError, match=r"--init .* is no student"):
+        with pytest.raises(OptionError, match=r"--init .* is not a student"):
             distill_tiny(output, init=painter.path)
         assert checkpoints(output) == ["pixels"]
 

@@ -10,7 +10,7 @@
     ├── FetchError           13   an address that gives no picture
     ├── VideoError           14   a file or camera that gives no video, or one that can't be written
     │   └── DamagedVideoError    15   a video of which parts can't be read; the rest is done
-    ├── BundleError          20   a path that is no bundle
+    ├── BundleError          20   a path that is not a bundle
     │   ├── CorruptBundleError   21   a file that is missing or not what the manifest says
     │   ├── SchemaVersionError   22   written by a newer nstc
     │   └── ArtifactError        23   a file the bundle does not hold
@@ -23,12 +23,12 @@
     ├── DivergedError        50   training that ran into infinities
     ├── ExportMismatchError  51   an exported file that differs from the network it came from
     ├── MemoryCapError       52   a network that needs more memory than --memory-cap allows
-    ├── TargetError          53   a place to measure that can't be reached, hangs or talks rubbish
+    ├── TargetError          53   a place to measure that can't be reached or answers nonsense
     ├── BudgetError          54   a compressed model that breaks its --budget
     ├── MemoryLimitError     55   what needs more memory than --max-ram allows, or than there is
     ├── NoGainError          56   a quantized file that is no faster, or no smaller, than float
     ├── BaselineError        60   a baseline that is not there
-    │   ├── CorruptBaselineError  61   a file that is no baseline, or half of one
+    │   ├── CorruptBaselineError  61   a file that is not a baseline, or half of one
     │   └── BaselineSchemaError   62   a baseline of an older or newer form
     └── Interrupted         130   stopped by the user, with what was done kept
 
@@ -59,7 +59,7 @@ class OptionError(NstcError):
 
 
 class RecipeError(NstcError):
-    """A recipe file that is no TOML, or names keys that do not exist."""
+    """A recipe file that is not TOML, or names keys that do not exist."""
 
     exit_code = 4
 
