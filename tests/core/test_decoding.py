@@ -168,6 +168,7 @@ def test_values_become_what_they_are_declared_as() -> None:
         ({"layers": [{"width": 1, "depth": 1}]}, r"layers\[0\].depth is not a key"),
         ({"layers": [{"width": 1}] * 3}, "layers is .*: expected a list of length <= 2"),
         ({"sizes": {"a": 1, "b.c": -1, "d": 1}}, "sizes.b.c is -1: expected a whole number >= 0"),
+        ({"sizes": {"[0]": -1}}, r"sizes.\[0\] is -1: expected a whole number >= 0"),
         ({"more": 1}, "more is not a key that this nstc knows"),
     ],
 )
