@@ -26,6 +26,8 @@ def test_the_old_name_of_the_input_range_is_still_taken() -> None:
         {"size_multiple": "4"},
         {"mean": (1.0, 2.0)},
         {"mean": (1.0, 2.0, float("nan"))},
+        {"mean": (10**1500, 1, 2)},
+        {"mean": (True, 1.0, 2.0)},
         {"std": (1.0, 0.0, 1.0)},
         {"output_std": (-1.0, 1.0, 1.0)},
         {"output_mean": "caffe"},

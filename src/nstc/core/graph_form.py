@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypedDict, Unpack, get_args
@@ -35,6 +35,7 @@ FORM_KEY: Final = "nstc.form"
 
 _LARGEST_MULTIPLE: Final = 1024
 _LARGEST: Final = 1e6
+_MOST_SHOWN: Final = 60
 _LONGEST_JSON: Final = 2000
 _GROUPS: Final = (
     ("input_range", "mean", "std"),
@@ -222,10 +223,13 @@ def _one_of(name: str, value: Any, known: tuple[Any, ...]) -> None:
 def _statistic(name: str, value: Any, *, least: float) -> None:
     if value is None or value == "imagenet":
         return
-    numbers = isinstance(value, tuple) and all(isinstance(one, int | float) for one in value)
-    in_range = numbers and all(math.isfinite(one) and least <= one <= _LARGEST for one in value)
+    numbers = isinstance(value, tuple) and all(type(one) in (int, float) for one in value)
+    # A comparison is false of NaN, and takes whole numbers that no float can hold.
+    in_range = numbers and all(least <= one <= _LARGEST for one in value)
     if not in_range or len(value) != 3:
+        as_floats = numbers and all(abs(one) <= sys.float_info.max for one in value)
+        given = shown_numbers(value) if as_floats else str(value)[:_MOST_SHOWN]
         raise ValueError(
-            f"{name} is {shown_numbers(value) if numbers else value}: expected imagenet, or three "
+            f"{name} is {given}: expected imagenet, or three "
             f"numbers from {least:g} to {_LARGEST:g}, one for each channel"
         )
