@@ -272,10 +272,9 @@ def _as_recorded(
     bundle: Bundle, place: str | Path, options: TeacherOptions | None
 ) -> TeacherOptions | None:
     """With the part of a checkpoint that taught the bundle, if its history names one."""
-    key = next(
-        (step.recipe["key"] for step in bundle.manifest.history[::-1] if "key" in step.recipe), None
-    )
-    if key is None or (options and options.key) or not is_checkpoint(place):
+    taught = next((s for s in bundle.manifest.history[::-1] if s.verb == "distill"), None)
+    key = None if taught is None else taught.recipe.get("key")
+    if not isinstance(key, str) or (options and options.key) or not is_checkpoint(place):
         return options
     return dataclasses.replace(options or TeacherOptions(), key=key)
 

@@ -11,11 +11,13 @@ import pytest
 import torch
 from torch import nn
 
+from nstc.compress import pruning
 from nstc.compress.checkpoint import CHECKPOINT_FILE
 from nstc.compress.pruning import prune, teacher_of
+from nstc.compress.teachers import TeacherOptions
 from nstc.core.bundle import Bundle
 from nstc.core.errors import BundleError, Interrupted, OptionError, OutputError, TeacherError
-from nstc.core.manifest import Origin
+from nstc.core.manifest import Origin, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe, PruneRecipe
 from nstc.models.architectures import load
@@ -339,6 +341,31 @@ class TestTeacher:
         origin = Origin(name="starry", sha256="0" * 64, zoo="zoo:starry-night/teacher")
         bundle = make_styled_bundle(wide_student(), tmp_path / "small", teacher=origin)
         assert teacher_of(bundle) == "zoo:starry-night/teacher"
+
+    def test_is_opened_by_the_part_of_a_checkpoint_that_taught_last(
+        self,
+        prune_small: Prune,
+        tmp_path: Path,
+        make_styled_bundle: Callable[..., Bundle],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        asked = []
+
+        def opened(_place: Path, options: TeacherOptions | None, **_: Any) -> None:
+            asked.append(options and options.key)
+            raise TeacherError("that is enough")
+
+        monkeypatch.setattr(pruning, "open_teacher", opened)
+        torch.save({}, tmp_path / "plain.pth")
+        origin = Origin(name="plain", sha256="0" * 64, path=str(tmp_path / "plain.pth"))
+        by_part, plain = (Step(verb="distill", recipe=own) for own in ({"key": "net"}, {}))
+        for history in [(by_part,), (by_part, plain), (plain, by_part)]:
+            bundle = make_styled_bundle(
+                wide_student(), tmp_path / "small", teacher=origin, history=history
+            )
+            with pytest.raises(TeacherError, match="that is enough"):
+                prune_small(tmp_path / "smaller", model=bundle.path)
+        assert asked == ["net", None, "net"]
 
     def test_that_is_gone_names_the_flag(
         self, prune_small: Prune, tmp_path: Path, make_styled_bundle: Callable[..., Bundle]
