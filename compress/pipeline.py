@@ -25,7 +25,7 @@ from nstc.compress.importing import import_checkpoint
 from nstc.compress.photo_sets import photos_of
 from nstc.compress.pruning import prune
 from nstc.compress.quantization import quantize
-from nstc.compress.stages import Stages, finished
+from nstc.compress.stages import Stages
 from nstc.compress.teachers import TeacherOptions, open_teacher
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
 from nstc.core.drafts import draft_folder, put_in_place
@@ -137,7 +137,7 @@ def compress(
         open_bundle(teacher)  # a damaged one is refused before anything is made
     stages = Stages(output, progress)
     source = _source_of(
-        teacher, output, options, stages, style=style, credit=credit, vgg=vgg, progress=progress
+        teacher, options, stages, style=style, credit=credit, vgg=vgg, progress=progress
     )
     if is_bundle(source) and options is not None:
         options = dataclasses.replace(options, key=None)  # which the import has followed
@@ -212,9 +212,19 @@ def compress(
     return Compression(bundle=student, result=result, comparison=comparison)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Import:
+    """What a checkpoint's bundle is made from: of files their hashes, for they may be replaced."""
+
+    checkpoint: str
+    key: str | None
+    style: str | None
+    credit: str | None
+    vgg: str
+
+
 def _source_of(
     teacher: str | Path,
-    output: Path,
     options: TeacherOptions | None,
     stages: Stages,
     *,
@@ -239,15 +249,22 @@ def _source_of(
             f"{teacher} is TorchScript, which can't be timed as ONNX: use `nstc distill` and the "
             "verbs after it, or export it to ONNX first."
         )
-    target = output / "teacher"
-    stages.claim()
-    made = finished(target)
-    step = None if made is None else made.manifest.history[0]
-    if step is None or step.recipe.get("key") != opened.part:
-        import_checkpoint(Path(teacher), target, style=style, credit=credit, vgg=vgg, key=key)
+    imported = stages.run(
+        "teacher",
+        _Import(
+            checkpoint=opened.origin.sha256,
+            key=opened.part,
+            style=sha256_of(style) if style is not None and style.is_file() else None,
+            credit=credit,
+            vgg=vgg,
+        ),
+        lambda path: import_checkpoint(
+            Path(teacher), path, style=style, credit=credit, vgg=vgg, key=key
+        ),
+    )
     if opened.note:
         progress.note(f"{Path(teacher).name} {opened.note}")
-    return target
+    return imported.path
 
 
 class _Judge:

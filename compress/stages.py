@@ -38,13 +38,6 @@ class Stages:
         """Say what all stages depend on: where it differs, they are done again."""
         self._inputs |= inputs
 
-    def claim(self) -> None:
-        """Mark the folder as nstc's before anything else is written there.
-
-        A run that is killed then leaves a folder that the next one goes on with.
-        """
-        self._write_state()
-
     def run(self, name: str, settings: Any, make: Callable[[Path], Bundle]) -> Bundle:
         """The bundle of a stage, made now or by an earlier run with the same inputs."""
         self._inputs = {**self._inputs, name: dataclasses.asdict(settings)}

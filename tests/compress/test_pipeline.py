@@ -221,6 +221,31 @@ def test_a_folder_of_the_users_own_is_not_written_into(
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
+def test_a_checkpoint_that_was_replaced_is_imported_anew(
+    tmp_path: Path, photos: PhotoSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ReachedError(Exception):
+        """Distilling begins, which is another test's."""
+
+    def reached(*_: Any, **__: Any) -> None:
+        raise ReachedError
+
+    monkeypatch.setattr(pipeline, "distill", reached)
+    imported = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        torch.save(TransformerNet().state_dict(), tmp_path / "candy.pth")
+        with pytest.raises(ReachedError):
+            compress(
+                tmp_path / "candy.pth",
+                tmp_path / "out",
+                recipe=TINY,
+                photos=[photos.paths[0].parent],
+            )
+        imported.append(open_bundle(tmp_path / "out" / "teacher").identity)
+    assert imported[0] == imported[1] != imported[2]
+
+
 def test_what_is_learned_from_never_judges(photos: PhotoSet) -> None:
     learned, judged = split_photos([])
     assert set(learned.paths).isdisjoint(judged.paths)
