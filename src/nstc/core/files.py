@@ -138,8 +138,8 @@ def leads_out(path: Path, folder: Path) -> bool:
     """Whether a path below a folder is a link to something that does not lie in that folder."""
     if not path.is_symlink():
         return False
-    root = os.path.realpath(folder)
-    return os.path.commonpath([root, os.path.realpath(path)]) != root
+    root = Path(os.path.realpath(folder))
+    return not Path(os.path.realpath(path)).is_relative_to(root)  # of another drive too
 
 
 def refuse_unwritable_file(target: Path) -> None:
