@@ -1,6 +1,6 @@
 """Whether a bundle is what its manifest says, and still paints what it painted when it was made."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -173,8 +173,24 @@ def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:
             refuse_unsafe(bundle, name, trust=trust)
         with revised_bundle(bundle, bundle.path, bundle.manifest) as draft:
             (draft / CHECKS_FILE).unlink(missing_ok=True)
-            write_check_vectors(draft, chosen, {})
+            write_check_vectors(draft, chosen, _still_true(bundle, without=chosen))
         return tuple(chosen)
+
+
+def _still_true(bundle: Bundle, *, without: Sequence[str]) -> dict[str, CheckVector]:
+    """Vectors of files that are not run now, such as programs that were not trusted, and fit."""
+    try:
+        vectors = read_check_vectors(bundle)
+    except CorruptBundleError:  # which is what they are written anew for
+        return {}
+    files = bundle.manifest.files
+    return {
+        name: vector
+        for name, vector in vectors.items()
+        if name not in without
+        and name in bundle.artifacts
+        and files[artifact_file(name)].sha256 == vector.file_sha256
+    }
 
 
 def _contents(bundle: Bundle) -> Iterator[Finding]:

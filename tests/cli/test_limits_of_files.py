@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nstc.core.bundle import open_bundle
+from nstc.runtime.check_vectors import read_check_vectors
 from nstc.runtime.graph_process import current_limits
 
 VERBS = {
@@ -192,3 +193,13 @@ def test_the_zoos_programs_came_with_nstc(nstc, save_picture, pixels, tmp_path) 
     for model in ("zoo:starry-night", copied):
         done = nstc("stylize", photo, "-m", model, "-o", "o.png", "--artifact", "ts")
         assert done.code == 0, done.err
+
+
+def test_a_program_that_is_not_trusted_keeps_its_check_vector(nstc, program) -> None:
+    assert nstc("verify", program.path, "--record", "--trust").code == 0
+    before = read_check_vectors(open_bundle(program.path))
+    assert nstc("verify", program.path, "--record").code == 0
+    after = read_check_vectors(open_bundle(program.path))
+    assert set(after) == set(before) >= {"ts"}
+    assert after["ts"].painted_sha256 == before["ts"].painted_sha256
+    assert nstc("verify", program.path, "--trust").code == 0
