@@ -184,10 +184,11 @@ def _refuse_by_content(path: Path, head: bytes) -> None:
         )
     if head[257:262] == b"ustar":
         raise CheckpointError(f"{path} is a tar archive: unpack it, and give the checkpoint in it.")
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith(_ZIP) or zipfile.is_zipfile(path):  # which may have anything in front
         _refuse_zip(path)
 
 
+_ZIP: Final = b"PK\x03\x04"
 _PACKED: Final = "unpack it, and give the checkpoint in it."
 _MAGIC: Final = {
     b"\x1f\x8b": f"compressed by gzip: {_PACKED}",

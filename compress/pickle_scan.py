@@ -131,7 +131,11 @@ def pickles_of(path: Path) -> list[Pickle]:
             if zipfile.is_zipfile(path):
                 archive = opened.enter_context(zipfile.ZipFile(path))
                 name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
-                streams = [io.BytesIO(archive.read(name))]
+                with archive.open(name) as packed:
+                    content = packed.read(LARGEST_PICKLE + 1)
+                if len(content) > LARGEST_PICKLE:
+                    raise OverlongPickleError
+                streams = [io.BytesIO(content)]
             else:
                 file = opened.enter_context(path.open("rb"))
                 # in memory, where a length that is not true gets no more than there is

@@ -1,4 +1,5 @@
 import argparse
+import io
 import pickle
 import re
 import warnings
@@ -16,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.serialization import MAGIC_NUMBER
 
-from nstc.compress import pickle_scan
+from nstc.compress import checkpoint_files, pickle_scan
 from nstc.compress.importing import import_checkpoint, network_of_checkpoint
 from nstc.compress.teachers import TeacherOptions, open_teacher
 from nstc.core.bundle import STYLE_FILE, open_bundle
@@ -121,6 +122,26 @@ def checkpoint(state: dict[str, Tensor], tmp_path: Path) -> Path:
     path = tmp_path / "candy.pth"
     torch.save(state, path)
     return path
+
+
+def zip_of_zeros(size: int) -> bytes:
+    """As torch.save names its pickle, and compressed."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", bytes(size))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("front", [b"", b"\n"])
+def test_no_more_of_a_zip_is_unpacked_than_a_pickle_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, front: bytes
+) -> None:
+    monkeypatch.setattr(pickle_scan, "LARGEST_PICKLE", 1000)
+    (tmp_path / "x.pth").write_bytes(front + zip_of_zeros(1000))
+    assert [found.whole for found in pickle_scan.pickles_of(tmp_path / "x.pth")] == [False]
+    (tmp_path / "x.pth").write_bytes(front + zip_of_zeros(1001))
+    with pytest.raises(pickle_scan.OverlongPickleError):
+        pickle_scan.pickles_of(tmp_path / "x.pth")
 
 
 def listing(folder: Path) -> set[str]:
@@ -533,6 +554,14 @@ class TestRefusal:
         monkeypatch.setattr(pickle_scan, "_MOST_INSTRUCTIONS", 1_000)
         start = [pickle.dumps(value, 2) for value in (MAGIC_NUMBER, 1001, {})]
         (tmp_path / "x.pth").write_bytes(b"".join([*start, b"\x80\x02", body]))
+        assert "more beside the values" in self.refused(tmp_path / "x.pth")
+
+    @pytest.mark.parametrize("front", [b"", b"\n", b"\x80\x02"])
+    def test_a_zip_that_unpacks_to_far_more_is_not_unpacked(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, front: bytes
+    ) -> None:
+        monkeypatch.setattr(checkpoint_files, "LARGEST_PICKLE", 1000)
+        (tmp_path / "x.pth").write_bytes(front + zip_of_zeros(1001))
         assert "more beside the values" in self.refused(tmp_path / "x.pth")
 
     def test_a_foreign_folder_is_not_touched(self, checkpoint: Path, tmp_path: Path) -> None:
