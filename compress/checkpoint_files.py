@@ -19,6 +19,8 @@ from safetensors.torch import load_file
 
 from nstc.compress.pickle_scan import LARGEST_PICKLE, OverlongPickleError, Pickle, pickles_of
 from nstc.core.errors import CheckpointError, UnsafeFileError
+from nstc.core.files import as_utf8
+from nstc.models.tensors import refuse_unsafe_header
 
 LARGEST_BYTES: Final = 2 * 2**30
 """Of a file, and of what it says it unpacks to. A full-size style network has 7 MB."""
@@ -149,7 +151,9 @@ def _is_safetensors(path: Path, head: bytes) -> bool:
 
 def _read_safetensors(path: Path) -> Any:
     try:
-        return load_file(path)
+        refuse_unsafe_header(path)
+        with as_utf8(path) as name:
+            return load_file(name)
     except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(

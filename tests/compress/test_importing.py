@@ -2,6 +2,7 @@ import argparse
 import io
 import pickle
 import re
+import sys
 import warnings
 import zipfile
 from collections import OrderedDict, defaultdict
@@ -31,6 +32,7 @@ from nstc.core.errors import (
 from nstc.core.files import sha256_of
 from nstc.core.images import read_picture
 from nstc.core.progress import Silent
+from nstc.models import tensors
 from nstc.models.architectures import load, style_of
 from nstc.models.style import statistics_of_painting
 from nstc.models.vgg import load_vgg
@@ -283,6 +285,18 @@ def test_safetensors_are_read(state: dict[str, Tensor], tmp_path: Path) -> None:
     found = network_of_checkpoint(tmp_path / "net.safetensors")
     assert (found.key, found.note) == ("net", "is read as the weights behind net")
     kept = found.network.state_dict()
+    assert all(torch.equal(kept[key], value) for key, value in state.items())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are not UTF-8 are Linux's alone")
+@pytest.mark.parametrize("name", ["caf\udce9.safetensors", "caf\udce9/net.safetensors"])
+def test_safetensors_are_read_whose_name_is_not_utf8(
+    state: dict[str, Tensor], tmp_path: Path, name: str
+) -> None:
+    save_file(state, tmp_path / "net")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "net").rename(tmp_path / name)
+    kept = network_of_checkpoint(tmp_path / name).network.state_dict()
     assert all(torch.equal(kept[key], value) for key, value in state.items())
 
 
@@ -563,6 +577,11 @@ class TestRefusal:
         monkeypatch.setattr(checkpoint_files, "LARGEST_PICKLE", 1000)
         (tmp_path / "x.pth").write_bytes(front + zip_of_zeros(1001))
         assert "more beside the values" in self.refused(tmp_path / "x.pth")
+
+    def test_a_safetensors_header_that_is_longer_than_any(self, tmp_path: Path) -> None:
+        header = b"{" + b" " * tensors.MAX_HEADER_BYTES + b"}"
+        (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+        assert "does not begin with the header" in self.refused(tmp_path / "x.safetensors")
 
     def test_a_foreign_folder_is_not_touched(self, checkpoint: Path, tmp_path: Path) -> None:
         (tmp_path / "thesis").mkdir()
