@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from nstc.core import drafts
+from nstc.core.bundle import open_bundle
 from nstc.core.drafts import draft_file, draft_folder, put_in_place, restore
+from nstc.core.errors import BundleError
 from nstc.core.files import atomic_file, atomic_folder, scratch_folder
 
 MARK = "manifest.json"
@@ -234,6 +236,37 @@ class TestTwoSteps:
             put_in_place(draft, tmp_path / "b")
         assert len(moments) == 1
         assert (tmp_path / "b" / MARK).read_text() == "new"
+
+    def test_nothing_is_taken_from_a_living_writer(self, tmp_path, monkeypatch) -> None:
+        monkeypatch.setattr(drafts.time, "sleep", lambda _s: None)
+        aside, handle = drafts._new(tmp_path / "b", Path.mkdir, is_folder=True, ending=".old")
+        (aside / "b").mkdir()
+        restore(tmp_path / "b")
+        assert (aside / "b").is_dir()
+        drafts._let_go(handle)
+        restore(tmp_path / "b")
+        assert (tmp_path / "b").is_dir()
+
+    @pytest.mark.parametrize("has_locks", [True, False])
+    def test_what_a_draft_holds_is_not_aside(self, tmp_path, monkeypatch, has_locks) -> None:
+        if not has_locks:
+            monkeypatch.setattr(drafts, "_lock", lambda _handle: None)
+        monkeypatch.setattr(drafts.time, "sleep", lambda _s: None)
+        with draft_folder(tmp_path / "out") as draft:
+            (draft / "model").mkdir()
+            with pytest.raises(BundleError, match="does not exist"):
+                open_bundle(tmp_path / "model")
+            assert (draft / "model").is_dir()
+
+    def test_without_locks_it_is_put_back_after_a_while(self, between, monkeypatch) -> None:
+        monkeypatch.setattr(drafts, "_lock", lambda _handle: None)
+        monkeypatch.setattr(drafts.time, "sleep", lambda _s: None)
+        restore(between / "b")
+        assert (between / "b" / MARK).read_text() == "old"
+
+    def test_a_name_too_long_for_a_file_is_no_bundle(self, between) -> None:
+        with pytest.raises(BundleError, match="does not exist"):
+            open_bundle(between / ("x" * 300))
 
 
 @pytest.fixture(params=["exchange", "two steps"])

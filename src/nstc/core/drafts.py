@@ -115,19 +115,24 @@ def discard(target: Path) -> None:
 def restore(target: Path) -> None:
     """Put back a folder that a run moved aside and was killed before it put the new one there.
 
-    That happens where the file system can't exchange two folders. A living run is waited for.
+    That happens where the file system can't exchange two folders. A living run is waited for, and
+    nothing is taken from it; where there are no locks it has a second.
     """
     if target.name in {"", ".."}:
         return
     for turns_left in range(round(_SECONDS_OF_A_SWAP / 0.01), -1, -1):
         if os.path.lexists(target):
             return
-        aside = [path for path in _drafts_in(target.parent) if (path / target.name).is_dir()]
+        aside = [
+            path
+            for path in _drafts_in(target.parent)
+            if path.suffix == _ASIDE and os.path.isdir(path / target.name)  # noqa: PTH112  (of a name of any length)
+        ]
         if not aside:
             return
         for path in aside:
             with contextlib.suppress(OSError), _held(path) as is_held:
-                if is_held or not turns_left:
+                if is_held or (is_held is None and not turns_left):
                     (path / target.name).rename(target)
                     _remove(path)
                     return
@@ -215,14 +220,14 @@ def _is_own(entry: "os.DirEntry[str]") -> bool:
 
 
 @contextlib.contextmanager
-def _held(path: Path) -> Iterator[bool]:
-    """Whether a draft's owner is gone; while the block runs it is ours."""
+def _held(path: Path) -> Iterator[bool | None]:
+    """Whether a draft's owner is gone, None without locks; while the block runs it is ours."""
     if path.is_symlink():  # left of a link that was replaced: it points to nothing of nstc's
         yield True
         return
     handle = _opened(path)
     try:
-        yield handle is not None and _lock(handle) is True
+        yield None if handle is None else _lock(handle)
     finally:
         _let_go(handle)
 
