@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from nstc.core.decoding import DecodingError, printable, refuse_irregular
@@ -132,11 +132,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """
     refuse_unusable(tensors, path.name)
     on_cpu = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    try:
-        with as_utf8(path) as name:
-            save_file(on_cpu, name)
-    except SafetensorError as error:  # its name for whatever the file system said
-        raise OSError(str(error)) from error
+    path.write_bytes(save(on_cpu))  # its save_file puts another file there, which has no lock
 
 
 def _as_arrays(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Values]]:

@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 import signal
@@ -416,12 +417,14 @@ class TestTrainingFolder:
     def test_a_full_disk_is_an_output_error(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from safetensors import SafetensorError
+        real = Path.write_bytes
 
-        def full(*_arguments: object) -> None:
-            raise SafetensorError("I/O error: No space left on device (os error 28)")
+        def full(self: Path, content: bytes) -> int:
+            if CHECKPOINT_FILE in self.name:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return real(self, content)
 
-        monkeypatch.setattr("nstc.models.tensors.save_file", full)
+        monkeypatch.setattr(Path, "write_bytes", full)
         with pytest.raises(OutputError, match="No space left") as caught:
             run(fresh_network(), tmp_path)
         assert isinstance(caught.value, NstcError)

@@ -1,5 +1,6 @@
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from nstc.core import drafts
 from nstc.core.errors import CorruptBundleError, UnusableModelError
+from nstc.core.files import atomic_file
+from nstc.core.zoo import resolve_model_path
 from nstc.models.tensors import images_to_tensor, load_tensors, save_tensors, tensor_to_images
 
 
@@ -56,6 +60,23 @@ def test_a_folder_whose_name_is_not_utf_8(tmp_path):
     save_tensors({"a": torch.arange(4.0)}, folder / "t.safetensors")
 
     assert load_tensors(folder / "t.safetensors")["a"].tolist() == [0, 1, 2, 3]
+
+
+def test_the_bytes_are_those_of_safetensors_own_files(tmp_path):
+    shipped = resolve_model_path("zoo:starry-night/student") / "weights.safetensors"
+
+    save_tensors(load_tensors(shipped), tmp_path / "w.safetensors")
+
+    assert (tmp_path / "w.safetensors").read_bytes() == shipped.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks that end with a process")
+def test_another_run_leaves_a_file_that_has_no_name_yet(tmp_path, monkeypatch):
+    with atomic_file(tmp_path / "t.safetensors") as draft:
+        save_tensors({"a": torch.arange(4.0)}, draft)
+        monkeypatch.setattr(drafts, "_searched", set())  # as of another run
+        drafts.remove_abandoned(tmp_path)
+    assert load_tensors(tmp_path / "t.safetensors")["a"].tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x80\x04 a pickle"])
