@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nstc.core.errors import CorruptBundleError, OptionError
 from nstc.core.files import as_utf8, atomic_file
-from nstc.models.tensors import refuse_unsafe_header, save_tensors
+from nstc.models.tensors import refuse_unsafe_header, save_state
 
 CHECKPOINT_FILE: Final = "checkpoint.safetensors"
 PLAN_FILE: Final = "plan.json"
@@ -65,7 +65,7 @@ def save_checkpoint(
     tensors["step"] = torch.tensor(step)
     tensors["identity"] = torch.frombuffer(bytearray(_canonical(identity)), dtype=torch.uint8)
     with atomic_file(path) as draft:
-        save_tensors(tensors, draft)
+        save_state(tensors, draft)
 
 
 def restore_checkpoint(

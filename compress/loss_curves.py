@@ -23,7 +23,7 @@ _FLOOR: Final = 1e-4
 _COLORS: Final = ("#0b6e99", "#d9730d", "#448361", "#9065b0", "#c14c8a", "#787774")
 
 Losses = Sequence[Mapping[str, float]]
-"""A line of a loss file a step: "step" and the terms' values."""
+"""A line of a loss file a step: "step" and the terms' values, NaN where one was not finite."""
 
 
 def read_losses(path: Path) -> Losses:
@@ -46,16 +46,19 @@ def read_line(line: bytes) -> Mapping[str, float]:
     Raises:
         DecodingError: the line is something else, such as half of one.
     """
-    losses = decode(parse_json(line), dict[str, float])
-    if "step" not in losses:
+    losses = decode(parse_json(line), dict[str, float | None])
+    if losses.get("step") is None:
         raise DecodingError("a line has no step")
-    return losses
+    return {name: math.nan if value is None else value for name, value in losses.items()}
 
 
 def last_losses(losses: Losses) -> dict[str, float]:
-    """The mean of each term over the last tenth of the steps, at least one."""
+    """The mean of each term over the last tenth of the steps, at least one.
+
+    Values that are not finite are left out, and so is a term that has no others.
+    """
     last = losses[-max(1, len(losses) // 10) :]
-    return {name: float(f"{np.mean([line[name] for line in last]):.4g}") for name in _terms(losses)}
+    return {name: float(f"{np.mean(values):.4g}") for name, (_, values) in _finite(last).items()}
 
 
 def loss_curves(losses: Losses) -> Pixels:
@@ -67,15 +70,13 @@ def loss_curves(losses: Losses) -> Pixels:
     Returns:
         The picture, (H, W, 3) uint8.
     """
-    steps = [line["step"] + 1 for line in losses]
-    curves = {name: _smoothed([line[name] for line in losses]) for name in _terms(losses)}
-    curves = {name: curve for name, curve in curves.items() if max(curve) > _FLOOR}
-    values = [max(v, _FLOOR) for curve in curves.values() for v in curve]
+    found = {name: (_smoothed(at), _smoothed(v)) for name, (at, v) in _finite(losses).items()}
+    curves = {name: (at, curve) for name, (at, curve) in found.items() if max(curve) > _FLOOR}
+    values = [max(v, _FLOOR) for _, curve in curves.values() for v in curve]
     decades = _decades(min(values, default=0.1), max(values, default=1))
-    canvas = _Canvas(last=max(steps), decades=decades)
+    canvas = _Canvas(last=losses[-1]["step"] + 1, decades=decades)
     canvas.grid(decades)
-    at = _smoothed(steps)
-    for (name, curve), color in zip(curves.items(), _COLORS, strict=False):
+    for (name, (at, curve)), color in zip(curves.items(), _COLORS, strict=False):
         canvas.curve(name, at, curve, color)
     return canvas.pixels()
 
@@ -122,8 +123,14 @@ class _Canvas:
         return x * _SUPERSAMPLING, y * _SUPERSAMPLING
 
 
-def _terms(losses: Losses) -> list[str]:
-    return [name for name in losses[0] if name != "step"]
+def _finite(losses: Losses) -> dict[str, tuple[list[float], list[float]]]:
+    """Of each term the steps, from 1, at which it was finite, and its values there."""
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for name in losses[0]:
+        lines = [line for line in losses if math.isfinite(line[name])]
+        if lines and name != "step":
+            found[name] = [line["step"] + 1 for line in lines], [line[name] for line in lines]
+    return found
 
 
 def _decades(low: float, high: float) -> range:

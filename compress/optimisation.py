@@ -26,7 +26,7 @@ from nstc.compress.loss_curves import read_line
 from nstc.compress.optimisers import Method, Optimiser
 from nstc.compress.processes import Processes, alone
 from nstc.core.bundle import refuse_unwritable_bundle
-from nstc.core.decoding import DecodingError
+from nstc.core.decoding import DecodingError, as_readable
 from nstc.core.errors import DivergedError, Interrupted, OutputError
 from nstc.core.files import atomic_file, reported_as_output_error
 from nstc.core.progress import Progress, Silent
@@ -296,7 +296,7 @@ def _loss_log(
     def write(step: int, losses: Mapping[str, float]) -> None:
         rounded = {name: round(value, 5) for name, value in losses.items()}
         with reported_as_output_error(path):
-            stream.write((json.dumps({"step": step, **rounded}) + "\n").encode())
+            stream.write((json.dumps(as_readable({"step": step, **rounded})) + "\n").encode())
 
     # Unbuffered: on a full disk what a buffer still holds would fail again as the file is closed.
     with path.open("ab", buffering=0) as stream:

@@ -124,13 +124,22 @@ def _size(shape: Sequence[int]) -> str:
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors as a safetensors file.
+    """Write weights, statistics or ranges as a safetensors file.
 
     Raises:
         OSError: the place is full or can't be written.
         UnusableModelError: values of them are not finite.
     """
     refuse_unusable(tensors, path.name)
+    save_state(tensors, path)
+
+
+def save_state(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors of any values as a safetensors file, as a training's state has them.
+
+    Raises:
+        OSError: the place is full or can't be written.
+    """
     on_cpu = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     path.write_bytes(save(on_cpu))  # its save_file puts another file there, which has no lock
 

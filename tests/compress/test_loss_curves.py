@@ -33,6 +33,20 @@ def test_a_file_of_lines_is_read(tmp_path):
     assert read_losses(path) == [{"step": 0, "style": 2.0}, {"step": 1, "style": 1.0}]
 
 
+def test_what_was_not_finite_is_left_out(tmp_path):
+    path = tmp_path / "losses.jsonl"
+    path.write_text(
+        '{"step": 0, "style": null, "ratio": null, "never": null}\n'
+        '{"step": 1, "style": 4.0, "ratio": null, "never": null}\n'
+        '{"step": 2, "style": 3.0, "ratio": 2.0, "never": null}\n'
+    )
+    read = read_losses(path)
+    assert last_losses(read) == {"style": 3.0, "ratio": 2.0}
+    assert last_losses(read[:1]) == {}
+    assert rows_of(loss_curves(read), *BLUE)
+    assert loss_curves(read[:1]).shape == (420, 900, 3)
+
+
 def test_a_falling_loss_is_a_falling_line_from_the_first_step_to_the_last():
     steps = 300
     rows = rows_of(loss_curves(losses(np.geomspace(8, 0.1, steps))), *BLUE)

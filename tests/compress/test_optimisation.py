@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nstc.compress.checkpoint import CHECKPOINT_FILE
+from nstc.compress.loss_curves import read_losses
 from nstc.compress.optimisation import (
     LOSSES_FILE,
     Schedule,
@@ -265,10 +266,10 @@ class TestInterrupt:
 
 
 class TestCheckpoint:
-    def stopped(self, folder: Path, step: int = 4) -> Path:
+    def stopped(self, folder: Path, step: int = 4, **options: Any) -> Path:
         ctrl_c = {step: lambda: signal.raise_signal(signal.SIGINT)}
         with pytest.raises(Interrupted):
-            run(fresh_network(), folder, fail_at=ctrl_c)
+            run(fresh_network(), folder, fail_at=ctrl_c, **options)
         return folder / CHECKPOINT_FILE
 
     def test_of_other_settings_is_refused_and_kept(self, tmp_path: Path) -> None:
@@ -360,6 +361,23 @@ class TestLosses:
         (tmp_path / LOSSES_FILE).unlink()
         run(fresh_network(), tmp_path, resume=True)
         assert steps_logged(tmp_path) == [5, 6, 7]
+
+    def test_figures_that_are_not_finite_end_no_run(self, tmp_path: Path) -> None:
+        """A ratio is not known before it was measured, or while one of the pictures is broken."""
+
+        class Unmeasured:
+            def state(self) -> Mapping[str, Tensor]:
+                return {"known": torch.tensor([math.nan, math.inf])}
+
+            def restore(self, state: Mapping[str, Tensor]) -> None:
+                assert state["known"].isnan().tolist() == [True, False]
+
+        known = {"figures": lambda: {"ratio": math.nan}, "companions": {"balance": Unmeasured()}}
+        TestCheckpoint().stopped(tmp_path, **known)
+        run(fresh_network(), tmp_path, resume=True, **known)
+        read = read_losses(tmp_path / LOSSES_FILE)
+        assert [line["step"] for line in read] == list(range(8))
+        assert all(math.isnan(line["ratio"]) for line in read)
 
 
 class TestDivergence:
