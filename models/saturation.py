@@ -16,7 +16,7 @@ from nstc.core.bundle import QUANTIZATION_FILE, Bundle
 from nstc.core.errors import CorruptBundleError
 from nstc.models.architectures import load
 from nstc.models.blocks import ResidualBlock, last_convolution_of
-from nstc.models.tensors import load_tensors, refuse_constant_statistics
+from nstc.models.tensors import load_tensors
 
 _BODY: Final = "input"
 """What ranges call the normalised picture, which no module makes."""
@@ -82,7 +82,7 @@ def learned_ranges(bundle: Bundle) -> dict[str, tuple[float, float]] | None:
 
     Raises:
         CorruptBundleError: they can't be read.
-        UnusableModelError: one is not finite, or holds one value alone.
+        UnusableModelError: one is not finite.
     """
     if QUANTIZATION_FILE not in bundle.manifest.files:
         return None
@@ -90,5 +90,4 @@ def learned_ranges(bundle: Bundle) -> dict[str, tuple[float, float]] | None:
     tensors = load_tensors(path)
     if any(ends.shape != (2,) for ends in tensors.values()):
         raise CorruptBundleError(f"{path} holds something else than ranges of two numbers.")
-    refuse_constant_statistics(tensors, path)
     return {name: (float(low), float(high)) for name, (low, high) in tensors.items()}

@@ -48,7 +48,7 @@ def refuse_unusable(tensors: Mapping[str, Tensor], where: str | Path) -> None:
 
 
 def refuse_constant_statistics(tensors: Mapping[str, Tensor], where: str | Path) -> None:
-    """Refuse a style's statistics or ranges that are one constant, see `refuse_constant`.
+    """Refuse a style's statistics that are one constant, see `refuse_constant`.
 
     Raises:
         UnusableModelError: one of them is.

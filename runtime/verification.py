@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, get_args
 
 from nstc.core.bundle import (
     MANIFEST_FILE,
+    STYLE_FILE,
     WEIGHTS_FILE,
     Bundle,
     artifact_file,
@@ -201,7 +202,7 @@ def _contents(bundle: Bundle) -> Iterator[Finding]:
         try:
             path = bundle.file(name)
             if name.endswith(_TENSORS):
-                refuse_unusable_file(path, statistics=name != WEIGHTS_FILE)
+                refuse_unusable_file(path, statistics=name == STYLE_FILE)
         except (CorruptBundleError, UnusableModelError) as error:
             yield _failed(name, "content", error)
         else:

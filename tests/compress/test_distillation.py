@@ -116,8 +116,8 @@ class TestBalance:
         """A teacher that takes crops of the recipe's size and nothing else."""
         right = distillation.open_teacher
 
-        def opened(*arguments: Any) -> Teacher:
-            teacher = right(*arguments)
+        def opened(*arguments: Any, **named: Any) -> Teacher:
+            teacher = right(*arguments, **named)
 
             def stylize(rgb: Pixels) -> Pixels:
                 if rgb.shape != (64, 64, 3):

@@ -43,9 +43,10 @@ def refuse_not_finite(tensors: Iterable[tuple[str, Values]], where: str | Path) 
 
 
 def refuse_constant(tensors: Iterable[tuple[str, Values]], where: str | Path) -> None:
-    """Refuse statistics or ranges of which every value is the same: no picture has such.
+    """Refuse statistics of which every value is the same: no picture has such.
 
-    Weights may well be constant: biases of zeros, scales of ones.
+    Weights may well be constant: biases of zeros, scales of ones. So may the range of a layer that
+    gives zeros whatever comes in.
 
     Args:
         tensors: Names and values of any shape. Single values are passed over.
@@ -67,7 +68,7 @@ def refuse_unusable_file(path: Path, *, statistics: bool) -> None:
 
     Args:
         path: The file.
-        statistics: Whether it holds a style's statistics or ranges, not weights.
+        statistics: Whether it holds a style's statistics, not weights or ranges.
 
     Raises:
         UnusableModelError: some are not finite, or statistics are one constant.
