@@ -355,7 +355,7 @@ def _wrong_key(content: Any, kind: Any, place: str) -> str:
 def _at(content: Any, place: str) -> Any:
     """The value at a place such as history[0].photos; keys of mappings may have dots."""
     while place:
-        index = _INDEX.match(place) if isinstance(content, list) else None
+        index = _INDEX.match(place) if isinstance(content, list | tuple) else None
         if index:
             content, place = content[int(index[1])], place[index.end() :]
             continue
