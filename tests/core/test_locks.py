@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -6,6 +7,7 @@ import threading
 import pytest
 
 from nstc.core import locks
+from nstc.core.cache import cache_folder
 from nstc.core.drafts import draft_folder
 from nstc.core.errors import OutputError
 from nstc.core.locks import locked
@@ -86,6 +88,41 @@ def test_a_cache_that_others_filled(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(locks, "private_folder", lambda: tmp_path / "private")
     with locked(tmp_path / "b"):
         assert len(list((tmp_path / "private" / "locks").iterdir())) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no flock")
+class TestFileSystemsWithoutLocks:
+    """With filelock's older versions the first is a traceback and the second waits for ever."""
+
+    @pytest.fixture
+    def answer(self, monkeypatch):
+        """Let each flock fail."""
+        import fcntl
+
+        def fail_with(number: int) -> None:
+            def flock(_handle: int, _operation: int) -> None:
+                raise OSError(number, os.strerror(number))
+
+            monkeypatch.setattr(fcntl, "flock", flock)
+
+        return fail_with
+
+    @pytest.mark.filterwarnings("ignore:flock not supported:UserWarning")
+    def test_a_file_that_is_there_stands_for_the_lock(self, tmp_path, answer) -> None:
+        answer(errno.ENOSYS)
+        held = cache_folder("locks")
+        before = set(held.glob("*"))
+        with locked(tmp_path / "b"):
+            assert len(set(held.glob("*")) - before) == 1
+        assert set(held.glob("*")) == before
+
+    def test_one_that_has_none_to_give_is_named(self, tmp_path, answer) -> None:
+        answer(errno.ENOLCK)
+        with (
+            pytest.raises(OutputError, match=r"No locks available.*NSTC_CACHE.* on a local disk"),
+            locked(tmp_path / "b"),
+        ):
+            pass
 
 
 def test_without_a_place_for_it_the_variable_is_named(tmp_path, monkeypatch) -> None:

@@ -58,7 +58,7 @@ def locked(target: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(
             f"cannot lock {target}: {folder}: {error.strerror or error}. "
-            "Set NSTC_CACHE to a folder that you may write to."
+            "Set NSTC_CACHE to a folder on a local disk that you may write to."
         ) from error
     try:
         yield
