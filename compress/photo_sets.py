@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from nstc.core.cache import cache_folder
+from nstc.core.cache import cached
 from nstc.core.drafts import draft_folder, put_in_place
 from nstc.core.errors import PhotosError
 from nstc.core.files import reported_as_output_error
@@ -71,7 +71,7 @@ def _set_of(name: Path) -> PhotoSet:
                 f"{', '.join(DATA_SETS)}."
             )
         return photos_in([name])
-    root = cache_folder("datasets") / str(name)
+    root = cached("datasets", str(name))
     if not root.is_dir():
         _fetch(str(name), data_set, root)
     return PhotoSet(photos_in([root / data_set.photos]).paths, (str(name),))

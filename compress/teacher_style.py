@@ -6,7 +6,7 @@ from typing import Final
 
 from nstc.compress.style_sources import StyleSource, painting_style
 from nstc.compress.teachers import Teacher
-from nstc.core.cache import cache_folder
+from nstc.core.cache import cached
 from nstc.core.files import atomic_file
 from nstc.core.images import Pixels
 from nstc.core.locks import locked
@@ -38,9 +38,7 @@ def style_of_teacher(
     if teacher.statistics is not None and teacher.style is not None:
         return StyleSource(teacher.style, teacher.statistics)
     record = Style(name=teacher.origin.name, source="outputs")
-    file = (
-        cache_folder("teacher-styles") / f"{teacher.key[:24]}-{vgg_identity(vgg)[:12]}.safetensors"
-    )
+    file = cached("teacher-styles", f"{teacher.key[:24]}-{vgg_identity(vgg)[:12]}.safetensors")
     with locked(file):
         if not file.is_file():
             statistics = _style_of_outputs(teacher, vgg, progress)

@@ -6,7 +6,7 @@ Teachers ship as weights alone; their ONNX files are large and can be made again
 from pathlib import Path
 
 from nstc.core.bundle import Bundle, artifact_file, artifact_name
-from nstc.core.cache import cache_folder
+from nstc.core.cache import cached
 from nstc.core.errors import ArtifactError, CorruptBundleError
 from nstc.runtime.model_files import data_files
 from nstc.runtime.trial import ensure_tried, is_ours
@@ -23,7 +23,7 @@ def cached_artifact(bundle: Bundle, name: str) -> Path:
         bundle: The bundle; two that compute the same share their cache.
         name: An artifact name or a short form such as float.
     """
-    return cache_folder("artifacts") / bundle.identity / artifact_file(name)
+    return cached("artifacts", Path(bundle.identity) / artifact_file(name))
 
 
 def find_artifact(bundle: Bundle, name: str, *, trust: bool = False) -> Path:
@@ -42,9 +42,9 @@ def find_artifact(bundle: Bundle, name: str, *, trust: bool = False) -> Path:
     try:
         path = bundle.artifact(name)
     except ArtifactError:
-        cached = cached_artifact(bundle, name)
-        if cached.is_file():
-            return cached
+        made = cached_artifact(bundle, name)
+        if made.is_file():
+            return made
         raise
     refuse_unsafe(bundle, artifact_name(name), trust=trust)
     return path

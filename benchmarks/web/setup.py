@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from nstc.core.cache import cache_folder
+from nstc.core.cache import cached
 from nstc.core.child_processes import run_to_end
 from nstc.core.errors import MissingExtraError
 from nstc.core.files import atomic_folder
@@ -64,7 +64,7 @@ class WebRuntime:
 def web_runtime() -> WebRuntime:
     """Where the pinned versions are, or will be: other pins are another folder."""
     pins = hashlib.sha256((DATA / _LOCK).read_bytes()).hexdigest()[:16]
-    return WebRuntime(cache_folder("web") / pins)
+    return WebRuntime(cached("web", pins))
 
 
 def runtime_version() -> str:

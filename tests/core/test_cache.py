@@ -9,7 +9,7 @@ import platformdirs
 import pytest
 
 from nstc.core import cache
-from nstc.core.cache import cache_folder, private_folder
+from nstc.core.cache import cache_folder, cached, private_folder
 
 
 def test_the_variable_moves_the_cache(monkeypatch, tmp_path):
@@ -69,6 +69,19 @@ def test_a_user_without_a_home_gets_a_private_folder_and_is_told_once(tmp_path, 
     reason = "this user has no home folder" if home is None else "cache/nstc can't be written"
     assert f"{reason}: what is cached goes to {tmp_path}/nstc-54321. Set NSTC_CACHE" in ran.stderr
     assert stat.S_IMODE((tmp_path / "nstc-54321").stat().st_mode) == 0o700
+
+
+def test_what_an_image_brings_is_found_though_nothing_can_be_added(monkeypatch, tmp_path) -> None:
+    monkeypatch.delenv("NSTC_CACHE")
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda _name: str(tmp_path / "usual"))
+    monkeypatch.setattr(cache, "is_writable", lambda _folder: False)
+    monkeypatch.setattr(cache, "_instead_of", lambda _usual: tmp_path / "private")
+    brought = tmp_path / "usual" / "datasets" / "dtd"
+    brought.mkdir(parents=True)
+
+    assert cached("datasets", "dtd") == brought
+    assert cached("datasets", "other") == tmp_path / "private" / "datasets" / "other"
+    assert cache_folder("locks") == tmp_path / "private" / "locks"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")

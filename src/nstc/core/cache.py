@@ -21,14 +21,22 @@ def cache_folder(kind: str) -> Path:
     A user without a home, such as an arbitrary number in a container, has no cache folder: without
     `NSTC_CACHE` a private one in the system's temporary folder is used, and said once.
     """
-    override = os.environ.get(VARIABLE)
-    if override:
-        return Path(override) / kind
-    try:
-        usual = Path(platformdirs.user_cache_dir("nstc"))
-    except RuntimeError:  # what platformdirs raises of a user without a home
-        return _instead_of(None) / kind
-    return (usual if is_writable(usual) else _instead_of(usual)) / kind
+    usual = _usual()
+    if usual is None or not (os.environ.get(VARIABLE) or is_writable(usual)):
+        return _instead_of(usual) / kind
+    return usual / kind
+
+
+def cached(kind: str, name: str | Path) -> Path:
+    """One whole thing in the cache, or where it is to be put.
+
+    It is found in the user's own cache folder although that can't be written, as where an image of
+    a container brings it filled.
+    """
+    usual = _usual()
+    if usual is not None and os.access(usual / kind / name, os.R_OK):
+        return usual / kind / name
+    return cache_folder(kind) / name
 
 
 def private_folder() -> Path:
@@ -59,6 +67,14 @@ def is_writable(folder: Path) -> bool:
         if os.path.lexists(place):
             return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
     return False
+
+
+def _usual() -> Path | None:
+    override = os.environ.get(VARIABLE)
+    try:
+        return Path(override or platformdirs.user_cache_dir("nstc"))
+    except RuntimeError:  # what platformdirs raises of a user without a home
+        return None
 
 
 @functools.cache
