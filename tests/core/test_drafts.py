@@ -59,6 +59,12 @@ class TestAbandoned:
             draft.write_text("new")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
 
+    def test_one_whose_ending_is_that_of_what_was_moved_aside(self, tmp_path) -> None:
+        (tmp_path / ".a.old.nstc-0123456789ab.old").write_text("half")
+        with atomic_file(tmp_path / "a.old") as draft:
+            draft.write_text("new")
+        assert [path.name for path in tmp_path.iterdir()] == ["a.old"]
+
     def test_a_folder_too(self, killed, tmp_path) -> None:
         killed("atomic_folder", f"Path({str(tmp_path / 'b')!r}), replaceable='m'")
         assert len(list(tmp_path.iterdir())) == 1

@@ -153,7 +153,7 @@ def remove_abandoned(folder: Path) -> None:
         with contextlib.suppress(OSError), _held(path) as is_held:
             if not is_held:
                 continue
-            if path.suffix == _ASIDE:
+            if path.suffix == _ASIDE and path.is_dir():  # not the draft of a file called a.old
                 for old in path.iterdir():
                     if not os.path.lexists(place / old.name):
                         old.rename(place / old.name)
