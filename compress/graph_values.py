@@ -10,11 +10,15 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
-from nstc.core.errors import UnusableModelError
+from nstc.core.decoding import printable
+from nstc.core.errors import TeacherError, UnusableModelError
 from nstc.core.finite import refuse_not_finite
+from nstc.runtime.foreign_graph import shown
 
 LARGEST_HALF: Final = 65504.0
 """Of float16; what is larger becomes infinite."""
+
+_FLOATS: Final = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
 
 
 def refuse_unusable_weights(path: Path) -> None:
@@ -28,6 +32,7 @@ def refuse_unusable_weights(path: Path) -> None:
 
     Raises:
         UnusableModelError: the message names the first such tensor, and counts its values.
+        TeacherError: the values of one do not fit its shape.
     """
     try:
         model = onnx.load(path)
@@ -35,7 +40,7 @@ def refuse_unusable_weights(path: Path) -> None:
         return
     weights = (
         (name, values)
-        for name, values in _constants(model)
+        for name, values in _constants(model, path)
         if not (values.size == 1 and values.dtype.kind == "f" and np.isinf(values).all())
     )
     refuse_not_finite(weights, path)
@@ -57,7 +62,7 @@ def refuse_beyond_half(model: onnx.ModelProto, float_nodes: Collection[str]) -> 
         if node.name not in float_nodes and node.op_type not in float_nodes
         for name in node.input
     }
-    for name, values in _constants(model):
+    for name, values in _constants(model, "the graph"):
         if name in converted and values.dtype == np.float32 and values.size > 1:
             beyond = int(np.count_nonzero(np.abs(values) > LARGEST_HALF))
             if beyond:
@@ -68,11 +73,24 @@ def refuse_beyond_half(model: onnx.ModelProto, float_nodes: Collection[str]) -> 
                 )
 
 
-def _constants(model: onnx.ModelProto) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+def _constants(model: onnx.ModelProto, where: str | Path) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """Names and values of the floats among them; of others ONNX Runtime says what is wrong."""
+    for name, tensor in _stored(model):
+        if tensor.data_type in _FLOATS:
+            try:
+                yield name, numpy_helper.to_array(tensor)
+            except (ValueError, onnx.checker.ValidationError) as error:
+                raise TeacherError(
+                    f"{where} can't be used: the values of {printable(name):.80} do not fit "
+                    f"its shape, {shown(tensor.dims):.80}. Export it again."
+                ) from error
+
+
+def _stored(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
     for tensor in model.graph.initializer:
-        yield tensor.name, numpy_helper.to_array(tensor)
+        yield tensor.name, tensor
     for node in model.graph.node:
         if node.op_type == "Constant":
             for attribute in node.attribute:
                 if attribute.name == "value":
-                    yield node.output[0], numpy_helper.to_array(attribute.t)
+                    yield next(iter(node.output), node.name), attribute.t
