@@ -13,7 +13,7 @@ import onnx
 from nstc.compress.calibration import counted, refuse_no_photos
 from nstc.compress.checking import sample_picture
 from nstc.compress.foreign_graphs import graphs_of, prepared
-from nstc.compress.graph_values import refuse_unusable_weights
+from nstc.compress.graph_values import probe_usable
 from nstc.compress.half_precision import in_half_precision
 from nstc.compress.integer_body import LOCAL_OPERATORS, OPERATORS_BETWEEN_NORMS, IntegerForm
 from nstc.compress.observation import Feed
@@ -35,7 +35,7 @@ from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.runtime.arrays import refuse_one_colour
-from nstc.runtime.foreign import ForeignSession, GraphContract, probe_contract
+from nstc.runtime.foreign import ForeignSession, GraphContract
 from nstc.runtime.foreign_graph import is_torchscript
 from nstc.runtime.model_files import model_bytes
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line
@@ -166,8 +166,7 @@ def quantize_file(
         )
     if recipe.needs_photos:
         refuse_no_photos(photos)
-    refuse_unusable_weights(model)
-    contract = probe_contract(model, **told)
+    contract = probe_usable(model, **told)
     progress.note(f"{model.name} {contract.describe()}")
     graph = onnx.load(model)
     _refuse_quantized(graph, model)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +13,39 @@ from onnx import numpy_helper
 from nstc.core.decoding import printable
 from nstc.core.errors import TeacherError, UnusableModelError
 from nstc.core.finite import refuse_not_finite
-from nstc.runtime.foreign_graph import shown
+from nstc.core.graph_form import GraphFlags, GraphForm
+from nstc.runtime.foreign import GraphContract, probe_contract
+from nstc.runtime.foreign_graph import is_torchscript, shown
+from nstc.runtime.graph_process import current_limits
+from nstc.runtime.model_files import model_sha256
+from nstc.runtime.trial import keeps_within
 
 LARGEST_HALF: Final = 65504.0
 """Of float16; what is larger becomes infinite."""
 
 _FLOATS: Final = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+
+
+def probe_usable(
+    path: Path, form: GraphForm | None = None, *, trust: bool = False, **told: Unpack[GraphFlags]
+) -> GraphContract:
+    """As `probe_contract`, of a file whose weights are finite; TorchScript's are not looked at.
+
+    All of a graph takes many times its size here, so it is read after it ran within limits. Where
+    it ran and gave no picture, weights that are not finite are the nearer reason.
+
+    Raises:
+        NstcError: see `probe_contract` and `refuse_unusable_weights`.
+    """
+    try:
+        contract = probe_contract(path, form, trust=trust, **told)
+    except (TeacherError, UnusableModelError):
+        if path.is_file() and keeps_within(model_sha256(path), current_limits()):
+            refuse_unusable_weights(path)
+        raise
+    if not is_torchscript(path):
+        refuse_unusable_weights(path)
+    return contract
 
 
 def refuse_unusable_weights(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from nstc.compress.checking import eager_reference, refuse_unusable_network
-from nstc.compress.graph_values import refuse_unusable_weights
+from nstc.compress.graph_values import probe_usable
 from nstc.compress.importing import network_of_checkpoint
 from nstc.compress.processes import best_device
 from nstc.core.bundle import Bundle, is_bundle, open_bundle
@@ -22,7 +22,7 @@ from nstc.models.architectures import describe, style_of
 from nstc.models.saturation import load_as_deployed
 from nstc.models.style import StyleStatistics
 from nstc.runtime.check_vectors import refuse_without_picture
-from nstc.runtime.foreign import ForeignSession, probe_contract
+from nstc.runtime.foreign import ForeignSession
 from nstc.runtime.foreign_graph import is_torchscript
 from nstc.runtime.model_files import model_sha256
 
@@ -143,14 +143,12 @@ def is_checkpoint(model: str | Path) -> bool:
 
 
 def _foreign_teacher(path: Path, options: TeacherOptions, student: Bundle | None) -> Teacher:
-    if not is_torchscript(path):
-        refuse_unusable_weights(path)
     origin = _origin(path)
     remembered = None if student is None else student.manifest.teacher
     form: GraphForm = options
     if remembered is not None and remembered.sha256 == origin.sha256:
         form = options.completed_by(remembered.form)
-    contract = probe_contract(path, form, trust=options.trust)
+    contract = probe_usable(path, form, trust=options.trust)
     session = ForeignSession(path, contract, trust=options.trust)
     refuse_without_picture(session.run, path, contract.fixed_size)
     origin = dataclasses.replace(origin, form=contract.form)

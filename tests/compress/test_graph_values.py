@@ -1,15 +1,22 @@
 """Weights of ONNX files that others made, damaged in ways that a reader of them may trip over."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hostile_graphs
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from nstc.compress.foreign_quantization import quantize_file
 from nstc.compress.graph_values import refuse_unusable_weights
-from nstc.core.errors import TeacherError
+from nstc.compress.teachers import open_teacher
+from nstc.core.errors import GraphLimitError, TeacherError
+from nstc.core.photos import PhotoSet
+from nstc.core.recipe import QuantizeRecipe
+from nstc.runtime.graph_process import limited_to
 
 
 @pytest.fixture
@@ -57,6 +64,42 @@ def of_a_type_to_come(tensor: TensorProto) -> None:
 
 def text(tensor: TensorProto) -> None:
     tensor.CopyFrom(TensorProto(data_type=TensorProto.STRING, dims=[1], string_data=[b"\xff"]))
+
+
+DOORS: dict[str, Callable[[Path], object]] = {
+    "distill": open_teacher,
+    "quantize": lambda path: quantize_file(
+        path,
+        path.with_name("q.onnx"),
+        photos=PhotoSet((), ()),
+        recipe=QuantizeRecipe(mode="weights"),
+    ),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_graph_beyond_the_limit_is_refused_before_its_weights_are_read(
+    linear: Callable[..., Path],
+    weights_beside: Callable[[Path], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    door: str,
+) -> None:
+    path = weights_beside(linear(tmp_path / "net.onnx", 0.9, 0.05))
+    os.truncate(tmp_path / "net.onnx.data", 3_000_000_000)  # a hole, which takes no room
+    monkeypatch.setattr(onnx, "load", lambda path: pytest.fail(f"{path} was read"))
+    with limited_to(max_ram_bytes=2_000_000_000), pytest.raises(GraphLimitError, match="max-ram"):
+        DOORS[door](path)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_graph_that_did_not_end_in_time_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: str
+) -> None:
+    path = hostile_graphs.written(hostile_graphs.loop_without_end(), tmp_path / "net.onnx")
+    monkeypatch.setattr(onnx, "load", lambda path: pytest.fail(f"{path} was read"))
+    with limited_to(timeout_s=1), pytest.raises(GraphLimitError, match="did not end"):
+        DOORS[door](path)
 
 
 @pytest.mark.parametrize("by_node", [False, True])

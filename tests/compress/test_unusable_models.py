@@ -113,6 +113,27 @@ def test_weights_of_an_onnx_file_are_named(write_graph, photos: PhotoSet, tmp_pa
         quantize_file(path, tmp_path / "out.onnx", photos=photos)
 
 
+def test_infinite_weights_are_named_that_give_nothing_like_a_picture(
+    write_graph, photos: PhotoSet, tmp_path: Path
+) -> None:
+    path = write_graph(
+        tmp_path / "net.onnx",
+        [
+            helper.make_node("Mul", ["x", "gain"], ["m"]),
+            helper.make_node("Clip", ["m", "low", "high"], ["y"]),
+        ],
+        constants={
+            "gain": np.full((1, 3, 1, 1), np.inf, np.float32),
+            "low": np.float32(0),
+            "high": np.float32(1),
+        },
+    )
+    with pytest.raises(UnusableModelError, match=r"net\.onnx .* 3 of the 3 values of gain"):
+        open_teacher(path)
+    with pytest.raises(UnusableModelError, match=r"net\.onnx .* 3 of the 3 values of gain"):
+        quantize_file(path, tmp_path / "out.onnx", photos=photos)
+
+
 def test_infinite_limits_of_an_onnx_file_are_no_fault(write_graph, tmp_path: Path) -> None:
     path = write_graph(
         tmp_path / "net.onnx",
