@@ -30,7 +30,7 @@ from typing import IO, Any, Final
 import numpy as np
 
 from nstc.core.child_processes import end_group, started
-from nstc.core.errors import GraphLimitError, OptionError
+from nstc.core.errors import GraphLimitError, NstcError, OptionError
 from nstc.runtime.arrays import Array
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
 
@@ -148,22 +148,29 @@ class GraphProcess:
     Raises:
         RefusedError: ONNX Runtime can't load it.
         GraphLimitError: it goes over a limit, or crashes.
+        NstcError: the process does not start.
     """
 
     def __init__(self, path: Path, threads: int | None, limits: Limits) -> None:
         self._path = path
         self._limits = limits
         self._late = threading.Event()
+        self._greeted = False
         stack = contextlib.ExitStack()
         self.close = weakref.finalize(self, stack.close)
-        complaints = tempfile.TemporaryFile()  # noqa: SIM115  (the stack closes it)
-        self._complaints = stack.enter_context(complaints)
-        self._process = stack.enter_context(_running(path, threads, limits, self._complaints))
+        try:
+            complaints = tempfile.TemporaryFile()  # noqa: SIM115  (the stack closes it)
+            self._complaints = stack.enter_context(complaints)
+            self._process = stack.enter_context(_running(path, threads, limits, self._complaints))
+        except OSError as error:
+            self.close()
+            raise self._not_started(str(error)) from error
         timer = threading.Timer(limits.timeout_s, _give_up, (self._process, self._late))
         timer.daemon = True
         timer.start()
         stack.callback(timer.cancel)
         try:
+            self._greeted = "ready" in self._reply(0)[0]
             opened, _ = self._reply(0)
         except BaseException:
             self.close()
@@ -208,7 +215,7 @@ class GraphProcess:
             raise self._died()
         return header, payload
 
-    def _died(self) -> GraphLimitError:
+    def _died(self) -> NstcError:
         """What the process ran into."""
         status = self._process.wait()
         if self._late.is_set() or -status == getattr(signal, "SIGALRM", None):
@@ -218,12 +225,22 @@ class GraphProcess:
             )
         self._complaints.seek(max(0, self._complaints.seek(0, os.SEEK_END) - _TAIL_BYTES))
         last_words = self._complaints.read().decode("utf-8", "replace")
+        how = f"signal {-status}" if status < 0 else f"exit status {status}"
+        if not self._greeted:
+            last_line = _text(last_words.strip().rpartition("\n")[2])
+            return self._not_started(f"{how}: {last_line}" if last_line else how)
         if _is_want_of_memory(last_words) or -status == getattr(signal, "SIGKILL", None):
             return GraphLimitError(self._too_large())
-        how = f"signal {-status}" if status < 0 else f"exit status {status}"
         return GraphLimitError(
             f"{self._path} crashed with {how} when it was opened and tried: ONNX Runtime "
             "can't run it. Export it again."
+        )
+
+    def _not_started(self, cause: str) -> NstcError:
+        return NstcError(
+            f"{self._path} was not tried, as the process for it did not start ({cause}): it needs "
+            f"a folder for temporary files, leave for one more process, and {sys.executable!r} to "
+            "be a Python that has nstc."
         )
 
     def _too_large(self) -> str:
@@ -247,7 +264,7 @@ def _running(
     cores = os.cpu_count() or 1
     chosen = min(cores if threads is None else threads, _MOST_THREADS)
     words = (str(path.absolute()), chosen, limits.max_ram_bytes, math.ceil(limits.timeout_s))
-    command = [sys.executable, "-P", "-m", "nstc.runtime.graph_process", *map(str, words)]
+    command = [sys.executable or "", "-P", "-m", "nstc.runtime.graph_process", *map(str, words)]
     pipe = subprocess.PIPE
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     with started(command, stdin=pipe, stdout=pipe, stderr=complaints, env=env) as process:
@@ -291,6 +308,8 @@ def _main(path: str, threads: str, max_ram_bytes: str, timeout_s: str) -> None:
     """Open the file, say what it is, and run it on what comes, until nothing does."""
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)  # whatever native code prints is not taken for an answer
+        _write(answers, {"ready": True})
+        answers.flush()
         _limit_this_process(int(max_ram_bytes), int(timeout_s))
         try:
             session = load_graph(Path(path), int(threads))

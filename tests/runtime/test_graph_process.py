@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -66,6 +67,38 @@ def test_the_process_ends_with_its_object(linear, tmp_path) -> None:
     del process
     with pytest.raises(ProcessLookupError):
         os.kill(number, 0)
+
+
+def test_no_folder_for_temporary_files_is_one_line(linear, tmp_path, monkeypatch) -> None:
+    path = linear(tmp_path / "n.onnx", 1, 0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(NstcError, match=r"did not start \(.*No such file or directory.*gone"):
+        GraphProcess(path, 1, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("executable", "cause"),
+    [("", "No such file"), (None, "No such file"), ("false", "exit status 1")],
+)
+def test_a_python_that_does_not_start_is_not_called_a_crash(
+    linear, tmp_path, monkeypatch, executable, cause
+) -> None:
+    path = linear(tmp_path / "n.onnx", 1, 0)
+    monkeypatch.setattr(sys, "executable", executable)
+    with pytest.raises(NstcError, match=rf"did not start \(.*{cause}") as caught:
+        GraphProcess(path, 1, SMALL)
+    assert not isinstance(caught.value, GraphLimitError)
+    assert str(caught.value).isprintable()
+
+
+def test_a_system_without_another_process_is_named(linear, tmp_path, monkeypatch) -> None:
+    def refused(*_arguments, **_options):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    path = linear(tmp_path / "n.onnx", 1, 0)
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    with pytest.raises(NstcError, match=r"did not start \(.*temporarily unavailable"):
+        GraphProcess(path, 1, SMALL)
 
 
 @ON_LINUX
