@@ -30,7 +30,7 @@ from typing import IO, Any, Final
 import numpy as np
 
 from nstc.core.child_processes import end_group, started
-from nstc.core.errors import GraphLimitError, NstcError, OptionError
+from nstc.core.errors import GraphLimitError, NstcError, OptionError, out_of_memory
 from nstc.runtime.arrays import Array
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
 
@@ -54,11 +54,10 @@ _MOST_METADATA: Final = 2000
 _MOST_TIMES_LARGER: Final = 64
 """Than its input, of an output that is looked at. Of others their shape says enough."""
 
-_OUT_OF_MEMORY: Final = ("bad_alloc", "allocate memory", "bad allocation", "requested bytes")
 _DIES_WITH_PARENT: Final = 1
 """PR_SET_PDEATHSIG in Linux's prctl.h."""
 
-_REFUSALS: Final[tuple[type[Exception], ...]] = (*ORT_ERRORS, ValueError, MemoryError)
+_REFUSALS: Final[tuple[type[Exception], ...]] = (*ORT_ERRORS, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +228,7 @@ class GraphProcess:
         if not self._greeted:
             last_line = _text(last_words.strip().rpartition("\n")[2])
             return self._not_started(f"{how}: {last_line}" if last_line else how)
-        if _is_want_of_memory(last_words) or -status == getattr(signal, "SIGKILL", None):
+        if out_of_memory(RuntimeError(last_words)) or -status == getattr(signal, "SIGKILL", None):
             return GraphLimitError(self._too_large())
         return GraphLimitError(
             f"{self._path} crashed with {how} when it was opened and tried: ONNX Runtime "
@@ -290,10 +289,6 @@ def _free_bytes() -> int | None:
     return found[0] * 1024 if found else None
 
 
-def _is_want_of_memory(text: str) -> bool:
-    return any(words in text for words in _OUT_OF_MEMORY)
-
-
 def _text(value: object) -> str:
     """Words of another process in one line that is safe to print."""
     kept = "".join(char if char.isprintable() else " " for char in str(value))
@@ -312,16 +307,23 @@ def _main(path: str, threads: str, max_ram_bytes: str, timeout_s: str) -> None:
         answers.flush()
         _limit_this_process(int(max_ram_bytes), int(timeout_s))
         try:
-            session = load_graph(Path(path), int(threads))
-            opened = _opened(session)
-        except _REFUSALS as error:
-            _write(answers, _of_error("refused", error))
-            return
-        _write(answers, opened)
+            _serve(Path(path), int(threads), answers)
+        except MemoryError:  # wherever it was; what is left of the input has no beginning
+            _write(answers, {"memory": ""})
+
+
+def _serve(path: Path, threads: int, answers: IO[bytes]) -> None:
+    try:
+        session = load_graph(path, threads)
+        opened = _opened(session)
+    except _REFUSALS as error:
+        _write(answers, _of_error("refused", error))
+        return
+    _write(answers, opened)
+    answers.flush()
+    while line := sys.stdin.buffer.readline():
+        _answer(session, json.loads(line)["feeds"], answers)
         answers.flush()
-        while line := sys.stdin.buffer.readline():
-            _answer(session, json.loads(line)["feeds"], answers)
-            answers.flush()
 
 
 def _answer(session: Any, header: Sequence[Any], answers: IO[bytes]) -> None:
@@ -340,12 +342,13 @@ def _answer(session: Any, header: Sequence[Any], answers: IO[bytes]) -> None:
     elif made.nbytes > _MOST_TIMES_LARGER * size:
         _write(answers, {"failed": f"it gives {list(made.shape)}, far more than it takes"})
     else:
+        payload = np.ascontiguousarray(made).data  # a copy may fail, and no answer is half a one
         _write(answers, {"dtype": made.dtype.str, "shape": made.shape, "bytes": made.nbytes})
-        answers.write(np.ascontiguousarray(made).data)
+        answers.write(payload)
 
 
 def _of_error(kind: str, error: Exception) -> dict[str, str]:
-    if isinstance(error, MemoryError) or _is_want_of_memory(str(error)):
+    if out_of_memory(error):
         return {"memory": ""}
     return {kind: first_line(error)[:_MOST_TEXT]}
 

@@ -140,6 +140,8 @@ def test_a_limit_of_memory(kilobytes, tmp_path):
         ),
         RuntimeError("can't start new thread"),
         RuntimeError("std::bad_alloc"),
+        RuntimeError("Available memory of 5 is smaller than requested bytes of 9"),
+        RuntimeError("a process ended: MemoryError"),
         ImportError("libtorch_cpu.so: failed to map segment from shared object"),
         OSError(12, "Cannot allocate memory"),
     ],

@@ -112,6 +112,14 @@ def test_a_graph_that_wants_more_memory_than_it_may_have(hostile, name) -> None:
     assert peak_bytes() - before < 200_000_000
 
 
+@ON_LINUX
+def test_a_picture_that_does_not_fit_is_no_crash(linear, tmp_path) -> None:
+    small = Limits(max_ram_bytes=20_000_000, timeout_s=60)
+    process = GraphProcess(linear(tmp_path / "n.onnx", 1, 0), 1, small)
+    with pytest.raises(GraphLimitError, match=r"needs more than 0\.02 GB"):
+        process.run({"x": np.zeros((1, 3, 2000, 4000), np.float32)})
+
+
 @pytest.mark.parametrize("name", sorted(OF_TIME))
 def test_a_graph_that_does_not_end(hostile, name) -> None:
     with limited_to(timeout_s=1.5), pytest.raises(GraphLimitError) as caught:

@@ -39,8 +39,8 @@ import re
 from typing import ClassVar, Final
 
 _OUT_OF_MEMORY: Final = re.compile(
-    r"out of memory|(cannot|can't|failed to|unable to) (map segment|allocate)|allocation failed"
-    r"|bad[_ ]alloc|can't start new thread",
+    r"out of memory|allocate memory|(cannot|can't|failed to|unable to) (map segment|allocate)"
+    r"|allocation failed|requested bytes|bad[_ ]alloc|can't start new thread|\bMemoryError\b",
     re.IGNORECASE,
 )
 """How libraries say it. That of threads is for want of memory, or of a limit on their number."""
