@@ -3,15 +3,11 @@
 An ONNX file is a program: a graph can ask for any amount of memory, or never end, when it is opened
 (constants are computed then) or when it runs. So a file that did not come with nstc is first opened
 and run on small pictures here. What holds there is taken to hold in this process too, which opens
-the file again then: its pictures are as fast as any, and timed as they will be.
-
-Run as a module this file is that process; it loads NumPy and ONNX Runtime alone. Memory is limited
-on Linux only, by `RLIMIT_DATA`, on top of what the process holds before it opens the file. Time is
-limited everywhere, Windows and macOS included.
+the file again then: its pictures are as fast as any, and timed as they will be. That process is
+`nstc.runtime.graph_child`. Time is limited everywhere, Windows and macOS included.
 """
 
 import contextlib
-import ctypes
 import json
 import math
 import os
@@ -32,32 +28,15 @@ import numpy as np
 from nstc.core.child_processes import end_group, started
 from nstc.core.errors import GraphLimitError, NstcError, OptionError, out_of_memory
 from nstc.runtime.arrays import Array
-from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
+from nstc.runtime.graph_child import MOST_TEXT, MOST_TIMES_LARGER, write_header
 
 _MEMINFO: Final = Path("/proc/meminfo")
-_STATUS: Final = Path("/proc/self/status")
 _MOST_THREADS: Final = 8
 """Each takes 8 MB of stack from the limit."""
 
-_GRACE_S: Final = 5
-"""After the limit of time the process ends by itself, should nobody be there to end it."""
-
 _LONGEST_S: Final = 86_400
-_KEPT_BYTES: Final = 1_000_000
-"""That it may write to files: its standard error."""
-
 _TAIL_BYTES: Final = 4096
-_MOST_TEXT: Final = 300
 _LONGEST_HEADER: Final = 2_000_000
-_MOST_VALUES: Final = 16
-_MOST_METADATA: Final = 2000
-_MOST_TIMES_LARGER: Final = 64
-"""Than its input, of an output that is looked at. Of others their shape says enough."""
-
-_DIES_WITH_PARENT: Final = 1
-"""PR_SET_PDEATHSIG in Linux's prctl.h."""
-
-_REFUSALS: Final[tuple[type[Exception], ...]] = (*ORT_ERRORS, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,11 +170,11 @@ class GraphProcess:
         header = [[name, values.dtype.str, values.shape] for name, values in feeds.items()]
         size = sum(values.nbytes for values in feeds.values())
         with contextlib.suppress(BrokenPipeError):  # of a process that is gone the reply tells
-            _write(_pipe(self._process.stdin), {"feeds": header})
+            write_header(_pipe(self._process.stdin), {"feeds": header})
             for values in feeds.values():
                 _pipe(self._process.stdin).write(np.ascontiguousarray(values).data)
             _pipe(self._process.stdin).flush()
-        reply, payload = self._reply(_MOST_TIMES_LARGER * size)
+        reply, payload = self._reply(MOST_TIMES_LARGER * size)
         if "failed" in reply:
             raise GraphFailedError(_text(reply["failed"]))
         return np.frombuffer(payload, np.dtype(reply["dtype"])).reshape(reply["shape"])
@@ -263,7 +242,7 @@ def _running(
     cores = os.cpu_count() or 1
     chosen = min(cores if threads is None else threads, _MOST_THREADS)
     words = (str(path.absolute()), chosen, limits.max_ram_bytes, math.ceil(limits.timeout_s))
-    command = [sys.executable or "", "-P", "-m", "nstc.runtime.graph_process", *map(str, words)]
+    command = [sys.executable or "", "-P", "-m", "nstc.runtime.graph_child", *map(str, words)]
     pipe = subprocess.PIPE
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     with started(command, stdin=pipe, stdout=pipe, stderr=complaints, env=env) as process:
@@ -292,108 +271,4 @@ def _free_bytes() -> int | None:
 def _text(value: object) -> str:
     """Words of another process in one line that is safe to print."""
     kept = "".join(char if char.isprintable() else " " for char in str(value))
-    return " ".join(kept.split())[:_MOST_TEXT]
-
-
-def _write(stream: IO[bytes], header: Mapping[str, Any]) -> None:
-    stream.write(json.dumps(header).encode() + b"\n")
-
-
-def _main(path: str, threads: str, max_ram_bytes: str, timeout_s: str) -> None:
-    """Open the file, say what it is, and run it on what comes, until nothing does."""
-    with os.fdopen(os.dup(1), "wb") as answers:
-        os.dup2(2, 1)  # whatever native code prints is not taken for an answer
-        _write(answers, {"ready": True})
-        answers.flush()
-        _limit_this_process(int(max_ram_bytes), int(timeout_s))
-        try:
-            _serve(Path(path), int(threads), answers)
-        except MemoryError:  # wherever it was; what is left of the input has no beginning
-            _write(answers, {"memory": ""})
-
-
-def _serve(path: Path, threads: int, answers: IO[bytes]) -> None:
-    try:
-        session = load_graph(path, threads)
-        opened = _opened(session)
-    except _REFUSALS as error:
-        _write(answers, _of_error("refused", error))
-        return
-    _write(answers, opened)
-    answers.flush()
-    while line := sys.stdin.buffer.readline():
-        _answer(session, json.loads(line)["feeds"], answers)
-        answers.flush()
-
-
-def _answer(session: Any, header: Sequence[Any], answers: IO[bytes]) -> None:
-    feeds, size = {}, 0
-    for name, dtype, shape in header:
-        count = math.prod(shape) * np.dtype(dtype).itemsize
-        feeds[name] = np.frombuffer(sys.stdin.buffer.read(count), dtype).reshape(shape)
-        size += count
-    try:
-        made = session.run(None, feeds)[0]
-    except _REFUSALS as error:
-        _write(answers, _of_error("failed", error))
-        return
-    if not isinstance(made, np.ndarray) or made.dtype.kind not in "biuf":
-        _write(answers, {"failed": f"it gives a {type(made).__name__}, not numbers"})
-    elif made.nbytes > _MOST_TIMES_LARGER * size:
-        _write(answers, {"failed": f"it gives {list(made.shape)}, far more than it takes"})
-    else:
-        payload = np.ascontiguousarray(made).data  # a copy may fail, and no answer is half a one
-        _write(answers, {"dtype": made.dtype.str, "shape": made.shape, "bytes": made.nbytes})
-        answers.write(payload)
-
-
-def _of_error(kind: str, error: Exception) -> dict[str, str]:
-    if out_of_memory(error):
-        return {"memory": ""}
-    return {kind: first_line(error)[:_MOST_TEXT]}
-
-
-def _opened(session: Any) -> dict[str, Any]:
-    """What a file is, cut to what fits in `_LONGEST_HEADER` whatever it says of itself."""
-    metadata = session.get_modelmeta().custom_metadata_map
-    short = {name: text for name, text in metadata.items() if len(name + text) < _MOST_METADATA}
-    return {
-        "inputs": _values(session.get_inputs()),
-        "outputs": _values(session.get_outputs()),
-        "metadata": dict(list(short.items())[:_MOST_VALUES]),
-    }
-
-
-def _values(values: Sequence[Any]) -> list[tuple[str, str, Sequence[Any]]]:
-    def cut(side: object) -> object:
-        return side[:_MOST_TEXT] if isinstance(side, str) else side
-
-    return [
-        (
-            value.name[:_MOST_TEXT],
-            value.type[:_MOST_TEXT],
-            [cut(side) for side in value.shape[:_MOST_VALUES]],
-        )
-        for value in values[:_MOST_VALUES]
-    ]
-
-
-def _limit_this_process(max_ram_bytes: int, timeout_s: int) -> None:
-    if sys.platform == "win32":
-        return
-    import resource
-
-    # Should the parent be gone, the kernel ends this process: native code that never comes back
-    # would not see it.
-    signal.alarm(timeout_s + _GRACE_S)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_KEPT_BYTES, _KEPT_BYTES))
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
-        lines = _STATUS.read_text(encoding="ascii").splitlines()
-        held = sum(int(line.split()[1]) for line in lines if line.startswith("VmData:")) * 1024
-        resource.setrlimit(resource.RLIMIT_DATA, (held + max_ram_bytes, held + max_ram_bytes))
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    return " ".join(kept.split())[:MOST_TEXT]

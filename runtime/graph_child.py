@@ -1,0 +1,145 @@
+"""The process in which `nstc.runtime.graph_process` opens and runs an ONNX file, under its limits.
+
+It loads NumPy and ONNX Runtime alone. Memory is limited on Linux only, by `RLIMIT_DATA`, on top of
+what the process holds before it opens the file.
+"""
+
+import ctypes
+import json
+import math
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+
+from nstc.core.errors import out_of_memory
+from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
+
+_STATUS: Final = Path("/proc/self/status")
+_GRACE_S: Final = 5
+"""After the limit of time the process ends by itself, should nobody be there to end it."""
+
+_KEPT_BYTES: Final = 1_000_000
+"""That it may write to files: its standard error."""
+
+MOST_TEXT: Final = 300
+"""Characters of a name or a reason."""
+
+_MOST_VALUES: Final = 16
+_MOST_METADATA: Final = 2000
+MOST_TIMES_LARGER: Final = 64
+"""Than its input, of an output that is looked at. Of others their shape says enough."""
+
+_DIES_WITH_PARENT: Final = 1
+"""PR_SET_PDEATHSIG in Linux's prctl.h."""
+
+_REFUSALS: Final[tuple[type[Exception], ...]] = (*ORT_ERRORS, ValueError)
+
+
+def write_header(stream: IO[bytes], header: Mapping[str, Any]) -> None:
+    """One line of JSON, as both sides begin what they say."""
+    stream.write(json.dumps(header).encode() + b"\n")
+
+
+def _main(path: str, threads: str, max_ram_bytes: str, timeout_s: str) -> None:
+    """Open the file, say what it is, and run it on what comes, until nothing does."""
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)  # whatever native code prints is not taken for an answer
+        write_header(answers, {"ready": True})
+        answers.flush()
+        _limit_this_process(int(max_ram_bytes), int(timeout_s))
+        try:
+            _serve(Path(path), int(threads), answers)
+        except MemoryError:  # wherever it was; what is left of the input has no beginning
+            write_header(answers, {"memory": ""})
+
+
+def _serve(path: Path, threads: int, answers: IO[bytes]) -> None:
+    try:
+        session = load_graph(path, threads)
+        opened = _opened(session)
+    except _REFUSALS as error:
+        write_header(answers, _of_error("refused", error))
+        return
+    write_header(answers, opened)
+    answers.flush()
+    while line := sys.stdin.buffer.readline():
+        _answer(session, json.loads(line)["feeds"], answers)
+        answers.flush()
+
+
+def _answer(session: Any, header: Sequence[Any], answers: IO[bytes]) -> None:
+    feeds, size = {}, 0
+    for name, dtype, shape in header:
+        count = math.prod(shape) * np.dtype(dtype).itemsize
+        feeds[name] = np.frombuffer(sys.stdin.buffer.read(count), dtype).reshape(shape)
+        size += count
+    try:
+        made = session.run(None, feeds)[0]
+    except _REFUSALS as error:
+        write_header(answers, _of_error("failed", error))
+        return
+    if not isinstance(made, np.ndarray) or made.dtype.kind not in "biuf":
+        write_header(answers, {"failed": f"it gives a {type(made).__name__}, not numbers"})
+    elif made.nbytes > MOST_TIMES_LARGER * size:
+        write_header(answers, {"failed": f"it gives {list(made.shape)}, far more than it takes"})
+    else:
+        payload = np.ascontiguousarray(made).data  # a copy may fail, and no answer is half a one
+        write_header(answers, {"dtype": made.dtype.str, "shape": made.shape, "bytes": made.nbytes})
+        answers.write(payload)
+
+
+def _of_error(kind: str, error: Exception) -> dict[str, str]:
+    if out_of_memory(error):
+        return {"memory": ""}
+    return {kind: first_line(error)[:MOST_TEXT]}
+
+
+def _opened(session: Any) -> dict[str, Any]:
+    """What a file is, cut to what fits in `_LONGEST_HEADER` whatever it says of itself."""
+    metadata = session.get_modelmeta().custom_metadata_map
+    short = {name: text for name, text in metadata.items() if len(name + text) < _MOST_METADATA}
+    return {
+        "inputs": _values(session.get_inputs()),
+        "outputs": _values(session.get_outputs()),
+        "metadata": dict(list(short.items())[:_MOST_VALUES]),
+    }
+
+
+def _values(values: Sequence[Any]) -> list[tuple[str, str, Sequence[Any]]]:
+    def cut(side: object) -> object:
+        return side[:MOST_TEXT] if isinstance(side, str) else side
+
+    return [
+        (
+            value.name[:MOST_TEXT],
+            value.type[:MOST_TEXT],
+            [cut(side) for side in value.shape[:_MOST_VALUES]],
+        )
+        for value in values[:_MOST_VALUES]
+    ]
+
+
+def _limit_this_process(max_ram_bytes: int, timeout_s: int) -> None:
+    if sys.platform == "win32":
+        return
+    import resource
+
+    # Should the parent be gone, the kernel ends this process: native code that never comes back
+    # would not see it.
+    signal.alarm(timeout_s + _GRACE_S)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_KEPT_BYTES, _KEPT_BYTES))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
+        lines = _STATUS.read_text(encoding="ascii").splitlines()
+        held = sum(int(line.split()[1]) for line in lines if line.startswith("VmData:")) * 1024
+        resource.setrlimit(resource.RLIMIT_DATA, (held + max_ram_bytes, held + max_ram_bytes))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
