@@ -8,6 +8,7 @@ the file again then: its pictures are as fast as any, and timed as they will be.
 """
 
 import contextlib
+import functools
 import json
 import math
 import os
@@ -57,9 +58,11 @@ _LIMITS: Final[ContextVar[Limits | None]] = ContextVar("limits of files of other
 
 def current_limits() -> Limits:
     """Those that `limited_to` set, or the defaults."""
-    chosen = _LIMITS.get()
-    if chosen is not None:
-        return chosen
+    return _LIMITS.get() or _default_limits()
+
+
+@functools.cache  # what held in them holds for the whole process, whatever is free later
+def _default_limits() -> Limits:
     usual = Limits()
     return Limits(max_ram_bytes=min(usual.max_ram_bytes, _free_bytes() or usual.max_ram_bytes))
 
