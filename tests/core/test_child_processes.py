@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from nstc.core.child_processes import run_to_end, started
+from nstc.core.child_processes import end_group, run_to_end, started
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="a group of processes is POSIX's")
 
@@ -77,6 +77,21 @@ def test_it_may_be_asked_first(tmp_path):
         while not ready.exists():
             time.sleep(0.02)
     assert word.exists()
+
+
+def test_a_group_that_was_ended_is_left_alone(monkeypatch):
+    """Its number may be another's by then."""
+    sent = []
+    killpg = os.killpg
+
+    def recorded(group, number):
+        sent.append((group, number))
+        killpg(group, number)
+
+    monkeypatch.setattr(os, "killpg", recorded)
+    with started(["sleep", "60"], grace_s=30) as process:
+        end_group(process)
+    assert sent == [(process.pid, signal.SIGKILL)]
 
 
 def test_a_program_that_is_not_there():

@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,11 @@ Stream = IO[bytes] | int
 """A file, or one of subprocess's DEVNULL and PIPE."""
 
 _NOWHERE: Final = subprocess.DEVNULL
+
+_ended: Final["weakref.WeakSet[subprocess.Popen[bytes]]"] = weakref.WeakSet()
+"""Processes whose group was ended; its number may be another's by now."""
+
+_ending: Final = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +119,8 @@ def started(
 def end_group(process: subprocess.Popen[bytes], grace_s: float = 0) -> None:
     """End a process that `started` gave, and whatever it started that is in its group still.
 
+    Once that is done, by whatever thread, another call sends nothing more.
+
     Args:
         process: It may have ended already.
         grace_s: Seconds that it has to end by itself once it is asked to.
@@ -120,16 +129,21 @@ def end_group(process: subprocess.Popen[bytes], grace_s: float = 0) -> None:
         _signal(process, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(grace_s)
-    _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+    _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM), last=True)
     process.wait()
 
 
-def _signal(process: subprocess.Popen[bytes], number: int) -> None:
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left in it
-            os.killpg(process.pid, number)
-    else:
-        process.terminate()
+def _signal(process: subprocess.Popen[bytes], number: int, *, last: bool = False) -> None:
+    with _ending:
+        if process in _ended:
+            return
+        if last:
+            _ended.add(process)
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody is left in it
+                os.killpg(process.pid, number)
+        else:
+            process.terminate()
 
 
 def _text_of(file: IO[bytes]) -> str:
