@@ -1,5 +1,6 @@
 """What a student's ratios to its teacher are, on whole photographs as it will be judged."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,6 +10,7 @@ from nstc.benchmarks.flicker import flicker
 from nstc.compress.checking import painting_with
 from nstc.compress.teacher_losses import TeacherLosses
 from nstc.compress.teacher_pictures import Judged
+from nstc.core.errors import UnusableModelError
 from nstc.models.perceptual import STYLE_LAYERS
 from nstc.models.tensors import images_to_tensor
 
@@ -36,7 +38,16 @@ class JudgedRatios:
         self._order = np.random.default_rng(seed).permutation(len(judged.pairs)).tolist()
 
     def __call__(self, turn: int) -> Mapping[str, float]:
-        """The ratios on the photograph whose turn it is, by the names of `DistillRecipe.aims`."""
+        """The ratios on the photograph whose turn it is, by the names of `DistillRecipe.aims`.
+
+        Not numbers, of a network that gives no picture: learning says of its loss that it diverged.
+        """
+        try:
+            return self._ratios(turn)
+        except UnusableModelError:
+            return dict.fromkeys(("style", "content", "flicker"), math.nan)
+
+    def _ratios(self, turn: int) -> Mapping[str, float]:
         index = self._order[turn % len(self._order)]
         photograph, target = self._judged.pairs[index]
         picture = self._paint(photograph)
