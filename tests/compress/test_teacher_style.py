@@ -11,6 +11,7 @@ from nstc.compress import teacher_style
 from nstc.compress.teacher_style import style_of_teacher
 from nstc.compress.teachers import Teacher
 from nstc.core.errors import CorruptBundleError
+from nstc.core.graph_form import GraphForm
 from nstc.core.images import Pixels
 from nstc.core.manifest import Origin, Style
 from nstc.core.photos import sample_photos
@@ -30,8 +31,11 @@ def negative(rgb: Pixels) -> Pixels:
     return 255 - rgb
 
 
-def foreign(stylize: Callable[[Pixels], Pixels] = negative, note: str = "takes NCHW") -> Teacher:
-    return Teacher(origin=Origin(name="net", sha256="ab" * 32), stylize=stylize, note=note)
+def foreign(
+    stylize: Callable[[Pixels], Pixels] = negative, form: GraphForm | None = None
+) -> Teacher:
+    origin = Origin(name="net", sha256="ab" * 32, form=form or GraphForm(layout="NCHW"))
+    return Teacher(origin=origin, stylize=stylize)
 
 
 def style(teacher: Teacher, told: object, painting: Path | None = None):
@@ -62,7 +66,7 @@ def test_it_is_worked_out_once_for_a_network_fed_in_one_way(recorder: type) -> N
     assert len(asked) == 4
     assert told.begun == [("style of the teacher's pictures", 4, 0)]
     assert torch.equal(first.statistics.grams[96]["relu1_2"], again.statistics.grams[96]["relu1_2"])
-    style(foreign(counting, note="takes NHWC"), recorder())
+    style(foreign(counting, form=GraphForm(layout="NHWC")), recorder())
     assert len(asked) == 8
 
 

@@ -38,8 +38,9 @@ def job(tmp_path):
         path=tmp_path / "any.onnx",
         feed=np.zeros(1),
         layout="NHWC",
-        low=0,
-        high=1,
+        low=[0.0],
+        high=[1.0],
+        is_bgr=False,
         height=8,
         width=6,
     )
