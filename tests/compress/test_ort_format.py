@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from nstc.compress import exporting
+from nstc.compress import exported_files
 from nstc.compress.checking import sample_picture
 from nstc.compress.exporting import export
 from nstc.compress.ort_format import write_ort
@@ -36,7 +36,7 @@ def test_both_files_paint_what_their_onnx_files_paint(copy_of_quantized) -> None
 
 def test_a_file_that_paints_otherwise_is_not_kept(copy_of_quantized, monkeypatch, linear) -> None:
     bundle = copy_of_quantized()
-    monkeypatch.setattr(exporting, "write_ort", lambda _, target: linear(target, -1, 1))
+    monkeypatch.setattr(exported_files, "write_ort", lambda _, target: linear(target, -1, 1))
     with pytest.raises(ExportMismatchError):
         export(bundle, formats=["ort"])
     assert "ort" not in open_bundle(bundle.path).artifacts
