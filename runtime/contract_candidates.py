@@ -6,6 +6,7 @@ out. Where several ways give good pictures that differ, nothing in the file tell
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,6 +20,7 @@ from nstc.core.graph_form import (
     NO_STD,
     RANGES,
     GraphForm,
+    Layout,
     Statistic,
     Triple,
     ValueRange,
@@ -46,6 +48,9 @@ _RIVAL: Final = 0.7
 
 _WORTH_NAMING: Final = 0.4
 
+_LOOKED_AT: Final = 2**20
+"""About so many pixels of a picture, evenly over it, are compared: what a graph fixes may be 8K."""
+
 _CLEARLY_DIFFERENT: Final = 14 / 255
 """Mean difference of two pictures that are not the same. Borders and epsilons make up to half."""
 
@@ -71,7 +76,7 @@ class Candidate:
     Attributes:
         contract: With the output's range that fits best.
         score: How much its output looks like a picture made from the photograph; about 0 to 1.
-        pictures: (photographs, H, W, 3), what it makes of them, from 0 to 1.
+        pictures: (photographs, H, W, 3), what it makes of them, from 0 to 1, `thinned`.
         flags: What says so at the prompt.
     """
 
@@ -166,7 +171,8 @@ def _ranges_of(statistics: Sequence[Statistic]) -> tuple[ValueRange, ...]:
 def _tried(
     run: Run, contract: GraphContract, photos: Sequence[Pixels], form: GraphForm
 ) -> Candidate:
-    outputs = [run(contract, photo) for photo in photos]
+    outputs = [_thinned_output(run(contract, photo), contract.output_layout) for photo in photos]
+    photos = [thinned(photo) for photo in photos]
     contract = dataclasses.replace(contract, **_way_out(contract, outputs, form))
     with np.errstate(invalid="ignore"):
         pictures = [contract.decode(raw) for raw in outputs]
@@ -177,6 +183,24 @@ def _tried(
         pictures=np.clip(np.nan_to_num(np.stack(pictures)), 0, 1),
         flags=_flags(contract, form),
     )
+
+
+def thinned(picture: Pixels) -> Pixels:
+    """Every n-th row and column of (H, W, 3), so that about a megapixel is left at most."""
+    step = _step(*picture.shape[:2])
+    return np.ascontiguousarray(picture[::step, ::step])
+
+
+def _thinned_output(raw: Array, layout: Layout) -> Array:
+    """The same rows and columns of a graph's output, in memory of their own."""
+    height, width = raw.shape[2:] if layout == "NCHW" else raw.shape[1:3]
+    step = _step(height, width)
+    kept = raw[:, :, ::step, ::step] if layout == "NCHW" else raw[:, ::step, ::step]
+    return np.ascontiguousarray(kept)
+
+
+def _step(height: int, width: int) -> int:
+    return math.ceil(math.sqrt(height * width / _LOOKED_AT))
 
 
 def _way_out(contract: GraphContract, outputs: Sequence[Array], form: GraphForm) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from nstc.core.graph_form import (
 from nstc.core.images import Picture, Pixels, read_picture, resize_shorter_side, write_picture
 from nstc.core.photos import sample_photos
 from nstc.runtime.arrays import Array, refuse_not_finite_output, unit_to_pixels
-from nstc.runtime.contract_candidates import LEAST_SCORE, Candidate, Choice, choose
+from nstc.runtime.contract_candidates import LEAST_SCORE, Candidate, Choice, choose, thinned
 from nstc.runtime.foreign_graph import ForeignGraph, GraphFailedError, open_to_probe, shown
 from nstc.runtime.graph_contract import GraphContract
 
@@ -223,7 +223,7 @@ def _write_pictures(path: Path, candidates: Sequence[Candidate], photo: Pixels) 
             outdated.unlink()
     except OSError as error:
         raise OutputError(f"{folder} can't be written: {error.strerror}.") from error
-    write_picture(folder / "photo.png", Picture(rgb=photo))
+    write_picture(folder / "photo.png", Picture(rgb=thinned(photo)))
     for number, one in enumerate(candidates, start=1):
         picture = unit_to_pixels(one.pictures[0], path.name)
         write_picture(folder / f"{number}.png", Picture(rgb=picture))

@@ -8,8 +8,11 @@ import pytest
 from onnx import helper
 
 from nstc.core.errors import OptionError, TeacherError
+from nstc.core.graph_form import GraphForm
 from nstc.core.images import read_picture
+from nstc.runtime.contract_candidates import choose
 from nstc.runtime.foreign import ForeignSession, probe_contract
+from nstc.runtime.graph_contract import GraphContract
 
 MIX = np.array([[0.75, 0.2, 0.0], [0.1, 0.55, 0.15], [0.0, 0.15, 0.5]], np.float32)
 BIAS = np.array([0.12, 0.05, 0.02], np.float32)
@@ -159,3 +162,34 @@ def test_bytes_have_no_mean(negative_bytes, tmp_path) -> None:
     with pytest.raises(OptionError, match=r"takes bytes.*--mean imagenet can't be"):
         probe_contract(path, mean="imagenet")
     assert probe_contract(path, input_range=255).input_range == 255
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_of_large_pictures_a_megapixel_is_kept(layout) -> None:
+    """Six ways of two pictures each would be gigabytes of a graph that takes 8K alone."""
+    contract = GraphContract(
+        input_name="x",
+        output_name="y",
+        layout=layout,
+        dtype="float32",
+        input_range=1,
+        output_layout=layout,
+        output_range=1,
+        size_multiple=1,
+        minimum_size=1,
+        fixed_size=(1200, 1800),
+    )
+    levels = np.random.default_rng(0).integers(0, 256, (12, 18, 3), np.uint8)
+    photo = levels.repeat(100, axis=0).repeat(100, axis=1)
+    fed = []
+
+    def darken(tried: GraphContract, rgb: np.ndarray) -> np.ndarray:
+        fed.append(rgb.shape)
+        return 0.8 * np.clip(tried.encode(rgb), 0, 1)
+
+    choice = choose(darken, contract, [photo], GraphForm())
+    assert set(fed) == {photo.shape}
+    for one in (choice.best, *choice.rivals):
+        assert one.pictures.shape == (1, 600, 900, 3)
+    assert choice.best.contract.input_range == 1
+    np.testing.assert_allclose(choice.best.pictures[0], 0.8 / 255 * photo[::2, ::2], atol=1e-6)
