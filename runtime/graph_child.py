@@ -21,7 +21,7 @@ from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
 
 _STATUS: Final = Path("/proc/self/status")
 _GRACE_S: Final = 5
-"""After the limit of time the process ends by itself, should nobody be there to end it."""
+"""After the limit of time for one answer the process ends by itself, should nobody else end it."""
 
 _KEPT_BYTES: Final = 1_000_000
 """That it may write to files: its standard error."""
@@ -51,14 +51,15 @@ def _main(path: str, threads: str, max_ram_bytes: str, timeout_s: str) -> None:
         os.dup2(2, 1)  # whatever native code prints is not taken for an answer
         write_header(answers, {"ready": True})
         answers.flush()
-        _limit_this_process(int(max_ram_bytes), int(timeout_s))
+        _limit_this_process(int(max_ram_bytes))
         try:
-            _serve(Path(path), int(threads), answers)
+            _serve(Path(path), int(threads), int(timeout_s), answers)
         except MemoryError:  # wherever it was; what is left of the input has no beginning
             write_header(answers, {"memory": ""})
 
 
-def _serve(path: Path, threads: int, answers: IO[bytes]) -> None:
+def _serve(path: Path, threads: int, timeout_s: int, answers: IO[bytes]) -> None:
+    _set_alarm(timeout_s)
     try:
         session = load_graph(path, threads)
         opened = _opened(session)
@@ -67,9 +68,22 @@ def _serve(path: Path, threads: int, answers: IO[bytes]) -> None:
         return
     write_header(answers, opened)
     answers.flush()
+    _set_alarm(0)
     while line := sys.stdin.buffer.readline():
+        _set_alarm(timeout_s)
         _answer(session, json.loads(line)["feeds"], answers)
         answers.flush()
+        _set_alarm(0)
+
+
+def _set_alarm(timeout_s: int) -> None:
+    """End this process in so many seconds and some grace; 0 for no longer.
+
+    Should the parent be gone, the kernel does it: native code that never comes back would not see
+    it. While the parent is waited for, the end of its pipe tells.
+    """
+    if sys.platform != "win32":
+        signal.alarm(timeout_s + _GRACE_S if timeout_s else 0)
 
 
 def _answer(session: Any, header: Sequence[Any], answers: IO[bytes]) -> None:
@@ -124,14 +138,11 @@ def _values(values: Sequence[Any]) -> list[tuple[str, str, Sequence[Any]]]:
     ]
 
 
-def _limit_this_process(max_ram_bytes: int, timeout_s: int) -> None:
+def _limit_this_process(max_ram_bytes: int) -> None:
     if sys.platform == "win32":
         return
     import resource
 
-    # Should the parent be gone, the kernel ends this process: native code that never comes back
-    # would not see it.
-    signal.alarm(timeout_s + _GRACE_S)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_KEPT_BYTES, _KEPT_BYTES))
     if sys.platform == "linux":

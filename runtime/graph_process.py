@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -46,7 +47,7 @@ class Limits:
 
     Attributes:
         max_ram_bytes: Memory; by default 4 GB, or less where less is free.
-        timeout_s: Seconds from start to end.
+        timeout_s: Seconds that the process works, all of its answers together.
     """
 
     max_ram_bytes: int = 4_000_000_000
@@ -137,6 +138,7 @@ class GraphProcess:
         self._limits = limits
         self._late = threading.Event()
         self._greeted = False
+        self._left_s = limits.timeout_s
         stack = contextlib.ExitStack()
         self.close = weakref.finalize(self, stack.close)
         try:
@@ -146,13 +148,10 @@ class GraphProcess:
         except OSError as error:
             self.close()
             raise self._not_started(str(error)) from error
-        timer = threading.Timer(limits.timeout_s, _give_up, (self._process, self._late))
-        timer.daemon = True
-        timer.start()
-        stack.callback(timer.cancel)
         try:
-            self._greeted = "ready" in self._reply(0)[0]
-            opened, _ = self._reply(0)
+            with self._timed():
+                self._greeted = "ready" in self._reply(0)[0]
+                opened, _ = self._reply(0)
         except BaseException:
             self.close()
             raise
@@ -172,15 +171,29 @@ class GraphProcess:
         """
         header = [[name, values.dtype.str, values.shape] for name, values in feeds.items()]
         size = sum(values.nbytes for values in feeds.values())
-        with contextlib.suppress(BrokenPipeError):  # of a process that is gone the reply tells
-            write_header(_pipe(self._process.stdin), {"feeds": header})
-            for values in feeds.values():
-                _pipe(self._process.stdin).write(np.ascontiguousarray(values).data)
-            _pipe(self._process.stdin).flush()
-        reply, payload = self._reply(MOST_TIMES_LARGER * size)
+        with self._timed():
+            with contextlib.suppress(BrokenPipeError):  # of a process that is gone the reply tells
+                write_header(_pipe(self._process.stdin), {"feeds": header})
+                for values in feeds.values():
+                    _pipe(self._process.stdin).write(np.ascontiguousarray(values).data)
+                _pipe(self._process.stdin).flush()
+            reply, payload = self._reply(MOST_TIMES_LARGER * size)
         if "failed" in reply:
             raise GraphFailedError(_text(reply["failed"]))
         return np.frombuffer(payload, np.dtype(reply["dtype"])).reshape(reply["shape"])
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Take what the block waits off the time that is left, and end the process at its end."""
+        timer = threading.Timer(max(0, self._left_s), _give_up, (self._process, self._late))
+        timer.daemon = True
+        began = time.monotonic()
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._left_s -= time.monotonic() - began
 
     def _reply(self, most_bytes: int) -> tuple[Mapping[str, Any], bytes]:
         stream = _pipe(self._process.stdout)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -165,6 +166,22 @@ def test_an_output_far_larger_than_a_picture_is_not_sent(tmp_path) -> None:
     process = GraphProcess(hostile_graphs.written(model, tmp_path / "n.onnx"), 1, SMALL)
     with pytest.raises(GraphFailedError, match=r"it gives \[1, 3, 96, 96\], far more"):
         process.run({"x": np.zeros((1, 3, 8, 8), np.float32)})
+
+
+def test_the_clock_stands_still_while_nothing_is_asked(linear, tmp_path) -> None:
+    """What is made of the answers here takes its own time, which is not the graph's."""
+    process = GraphProcess(linear(tmp_path / "n.onnx", 1, 0), 1, SMALL)
+    assert not running_timers()
+    left_s = process._left_s
+    assert 0 < left_s < 60
+    process.run({"x": np.zeros((1, 3, 8, 8), np.float32)})
+    assert not running_timers()
+    assert process._left_s < left_s
+
+
+def running_timers() -> list[threading.Timer]:
+    timers = [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
+    return [each for each in timers if not each.finished.is_set()]
 
 
 def test_a_session_of_a_file_that_nobody_probed_tries_it_first(hostile) -> None:
