@@ -117,6 +117,8 @@ class Value:
 class GraphProcess:
     """An opened file; the process ends with this object, or by `close`.
 
+    On Linux also with the thread that opened it, as the kernel counts parents by thread.
+
     Args:
         path: The file.
         threads: Threads within an operator; None for one a core, at most `_MOST_THREADS`.
@@ -223,8 +225,14 @@ class GraphProcess:
         if not self._greeted:
             last_line = _text(last_words.strip().rpartition("\n")[2])
             return self._not_started(f"{how}: {last_line}" if last_line else how)
-        if out_of_memory(RuntimeError(last_words)) or -status == getattr(signal, "SIGKILL", None):
+        if out_of_memory(RuntimeError(last_words)):
             return GraphLimitError(self._too_large())
+        if -status == getattr(signal, "SIGKILL", None):  # which no limit of ours sends
+            return GraphLimitError(
+                f"{self._path} was being tried when its process was killed from outside "
+                "(signal 9), as a system does that is out of memory: close other programs, or give "
+                "a smaller --max-ram."
+            )
         return GraphLimitError(
             f"{self._path} crashed with {how} when it was opened and tried: ONNX Runtime "
             "can't run it. Export it again."

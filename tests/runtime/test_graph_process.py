@@ -160,6 +160,15 @@ def test_a_crash_is_told_by_its_signal(linear, tmp_path) -> None:
         process.run({"x": np.zeros((1, 3, 8, 8), np.float32)})
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no signals")
+def test_whoever_kills_it_is_not_its_limit_of_memory(linear, tmp_path) -> None:
+    process = GraphProcess(linear(tmp_path / "n.onnx", 1, 0), 1, SMALL)
+    os.kill(process._process.pid, signal.SIGKILL)
+    with pytest.raises(GraphLimitError, match=r"killed from outside \(signal 9\)") as caught:
+        process.run({"x": np.zeros((1, 3, 8, 8), np.float32)})
+    assert "needs more than" not in str(caught.value)
+
+
 def test_an_output_far_larger_than_a_picture_is_not_sent(tmp_path) -> None:
     nodes = [helper.make_node("Tile", ["x", "times"], ["y"])]
     model = hostile_graphs.model_of(nodes, {"times": np.array([1, 1, 12, 12], np.int64)})
