@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from nstc.compress.pickle_scan import LARGEST_PICKLE, OverlongPickleError, Pickle, pickles_of
 from nstc.core.errors import CheckpointError, UnsafeFileError
 from nstc.core.files import as_utf8
+from nstc.core.wrong_files import wrong_file
 from nstc.models.tensors import refuse_unsafe_header
 
 LARGEST_BYTES: Final = 2 * 2**30
@@ -131,13 +132,12 @@ def read_checkpoint(path: Path) -> Any:
 
 
 def _refuse_no_file(path: Path) -> None:
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder: give the checkpoint file in it.")
-    if not path.is_file():
+    if not (path.is_file() or path.is_dir()):
         raise CheckpointError(f"no checkpoint at {path}: there is no such file.")
+    wrong = wrong_file(path, "a checkpoint")
+    if wrong is not None:
+        raise CheckpointError(wrong)
     size = path.stat().st_size
-    if size == 0:
-        raise CheckpointError(f"{path} is empty, damaged on its way: download or copy it again.")
     if size > LARGEST_BYTES:
         raise CheckpointError(
             f"{path} has {size / 2**30:.1f} GiB, at most {LARGEST_BYTES / 2**30:.0f} are read. "
@@ -163,22 +163,6 @@ def _read_safetensors(path: Path) -> Any:
 
 def _refuse_by_content(path: Path, head: bytes) -> None:
     """Name what is not a checkpoint, by its first bytes."""
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith(b"version https://git-lfs"):
-        raise CheckpointError(
-            f"{path} is a Git LFS pointer, not the file it stands for: run `git lfs pull` in its "
-            "repository, or download the file itself."
-        )
-    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<error")):
-        raise CheckpointError(
-            f"{path} is a web page, not a checkpoint: the download gave a page, as links to log-in "
-            "or preview pages do. Download the file itself."
-        )
-    if start.startswith((b'{"', b"{\n", b"[{")):
-        raise CheckpointError(
-            f"{path} is JSON text, not a checkpoint: a server's answer or a settings file. "
-            "Download the file itself."
-        )
     for magic, what in _MAGIC.items():
         if head.startswith(magic):
             raise CheckpointError(f"{path} is {what}")

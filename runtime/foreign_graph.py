@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nstc.core.errors import GraphLimitError, MissingExtraError, TeacherError
+from nstc.core.wrong_files import wrong_file
 from nstc.runtime.arrays import Array
 from nstc.runtime.graph_process import GraphFailedError as GraphFailedError
 from nstc.runtime.graph_process import GraphProcess, RefusedError, Value, current_limits
@@ -122,8 +123,11 @@ def shown(shape: Sequence[Any]) -> str:
 
 
 def _is_program(path: Path) -> bool:
-    if not path.is_file():
+    if not (path.is_file() or path.is_dir()):
         raise TeacherError(f"no network at {path}: there is no such file.")
+    wrong = wrong_file(path, "an ONNX file")
+    if wrong is not None:
+        raise TeacherError(wrong)
     return is_torchscript(path)
 
 

@@ -81,6 +81,6 @@ def test_an_archive_whose_table_is_damaged_is_not_torchscript(tmp_path) -> None:
 
 def test_a_file_that_went_bad_after_probing(pixelate) -> None:
     contract = probe_contract(pixelate)
-    pixelate.write_bytes(b"")
+    pixelate.write_bytes(b"\x08")
     with pytest.raises(TeacherError, match="can't be loaded"):
         ForeignSession(pixelate, contract)

@@ -180,11 +180,14 @@ def test_a_missing_file(tmp_path) -> None:
         probe_contract(tmp_path / "network.onnx")
 
 
-@pytest.mark.parametrize("content", [b"", b"\x89PNG no network"])
-def test_what_is_no_onnx_file(tmp_path, content) -> None:
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"", "is empty"), (b"\x89PNG no network", "can't be loaded as ONNX")],
+)
+def test_what_is_no_onnx_file(tmp_path, content, told) -> None:
     path = tmp_path / "network.onnx"
     path.write_bytes(content)
-    with pytest.raises(TeacherError, match="can't be loaded as ONNX") as caught:
+    with pytest.raises(TeacherError, match=told) as caught:
         probe_contract(path)
     assert "\n" not in str(caught.value)
 
