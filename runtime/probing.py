@@ -9,7 +9,6 @@ import numpy as np
 
 from nstc.core.cache import cache_folder
 from nstc.core.errors import OptionError, OutputError, TeacherError
-from nstc.core.files import sha256_of
 from nstc.core.graph_form import (
     FORM_KEY,
     LAYOUTS,
@@ -25,6 +24,7 @@ from nstc.runtime.arrays import Array, refuse_not_finite_output, unit_to_pixels
 from nstc.runtime.contract_candidates import LEAST_SCORE, Candidate, Choice, choose, thinned
 from nstc.runtime.foreign_graph import ForeignGraph, GraphFailedError, open_to_probe, shown
 from nstc.runtime.graph_contract import GraphContract
+from nstc.runtime.model_files import model_sha256
 
 _TRIED_SIZES: Final = ((128, 192), (256, 256), (512, 512))
 _TRIED_MULTIPLES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -198,8 +198,9 @@ def _with_values(
 
 def _ambiguity(path: Path, choice: Choice, photo: Pixels) -> str:
     """What to say of a network that gives good pictures in several ways."""
-    candidates = (choice.best, *choice.rivals)[:_SHOWN_CANDIDATES]
-    best = choice.best.score
+    shown_first = (choice.best, *choice.rivals)[:_SHOWN_CANDIDATES]
+    candidates = sorted(shown_first, key=lambda one: one.score, reverse=True)
+    best = candidates[0].score
     listed = ", ".join(
         f"{number}.png is {one.flags} (fits {100 * one.score / best:.0f} %)"
         for number, one in enumerate(candidates, start=1)
@@ -216,7 +217,7 @@ def _ambiguity(path: Path, choice: Choice, photo: Pixels) -> str:
 
 def _write_pictures(path: Path, candidates: Sequence[Candidate], photo: Pixels) -> Path:
     """What each candidate makes of the photograph, by number; the folder."""
-    folder = cache_folder("probing") / f"{path.stem[:40]}-{sha256_of(path)[:12]}"
+    folder = cache_folder("probing") / f"{path.stem[:40]}-{model_sha256(path)[:12]}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for outdated in folder.glob("*.png"):
