@@ -135,6 +135,8 @@ class QuantizationReport:
         return f"{done} {kind}{left}"
 
     def _advice(self) -> str:
+        if self.mode == "static":
+            return "Keep the float file for speed, or measure both where they are to run."
         if self.mode in _FASTER_MODES:
             return (
                 "Do not deploy it for speed; --mode static makes integer convolutions that are "
