@@ -190,6 +190,8 @@ def read_manifest(model: str | Path) -> Manifest:
     if not is_bundle(model):
         exists = os.path.exists(path)  # noqa: PTH110  (of any text; a path too long is no error)
         what = "is not a bundle: it holds no manifest.json" if exists else "does not exist"
+        if path.suffix.lower() == ".onnx" and path.is_file():
+            what = "is an ONNX file, not a bundle: `nstc distill` makes one that learns from it"
         raise BundleError(
             f"{named(path)} {what}. `nstc models` lists the bundles that ship.{did_you_mean(model)}"
         )
