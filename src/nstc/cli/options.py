@@ -64,9 +64,11 @@ _GRAPH_FLAGS: Final[Mapping[str, Any]] = {
         int | None,
         typer.Option(
             "--input-range",
-            "--value-range",
             help="Values that it takes, likewise: 1 for 0..1, 255, or -1 for -1..1.",
         ),
+    ],
+    "value_range": Annotated[
+        int | None, typer.Option("--value-range", help="Older name of --input-range.")
     ],
     "output_range": Annotated[
         int | None, typer.Option("--output-range", help="Values that it gives, likewise.")
