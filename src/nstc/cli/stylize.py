@@ -6,7 +6,6 @@ import typer
 
 from nstc.cli import options as shared
 from nstc.cli import video
-from nstc.cli.missing_files import make_missing
 from nstc.cli.output import say, say_json, tell
 from nstc.core.errors import BatchError, Interrupted, OptionError
 
@@ -253,6 +252,7 @@ def _limits(max_download_mb: int, timeout_s: float, allow_private: bool) -> "Fet
 
 
 def _opened(model: str, max_ram: str | None, timeout_s: float, **options: Any) -> "Stylizer":
+    from nstc.cli.missing_files import make_missing
     from nstc.core.amounts import parse_bytes
     from nstc.core.bundle import open_bundle
     from nstc.runtime.graph_process import current_limits, limited_to

@@ -8,8 +8,6 @@ takes for markup. All that nstc prints for people passes here.
 import re
 from typing import TYPE_CHECKING, Final
 
-from nstc.core.zoo import with_zoo_names
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
@@ -54,6 +52,8 @@ def printable(text: str, *, lines: bool = False, sign: str | None = None) -> str
 
 def shown(text: str, *, lines: bool = False) -> str:
     """As `printable`, with zoo names for the paths of shipped bundles."""
+    from nstc.core.zoo import with_zoo_names  # here, since help and flags need no zoo
+
     return printable(with_zoo_names(text), lines=lines)
 
 
