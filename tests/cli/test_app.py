@@ -144,3 +144,14 @@ def test_every_verb_explains_itself_and_each_of_its_flags(nstc, flags_of, verb) 
     listed = done.out.partition("Options:")[2]
     for flag in flags_of(verb):
         assert re.search(rf"{flag}\b.* {{2,}}\S", listed), f"{flag} has no help"
+
+
+def test_help_loads_nothing_that_only_work_needs() -> None:
+    program = (
+        "import sys\nsys.argv = ['nstc', '--help']\nfrom nstc.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'PIL', 'filelock', 'msgspec', 'numpy', 'onnxruntime', 'torch'}\n"
+        "print(sorted(heavy & {*sys.modules}), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stderr == "[]\n"
