@@ -19,6 +19,9 @@ from nstc.core.images import Pixels
 MAX_HEADER_BYTES: Final = 4 * 1024 * 1024
 """Of a safetensors file; a network of 60 layers has some 6 KB."""
 
+_MOST_DIMENSIONS: Final = 8
+"""Networks have 4; NumPy holds no more than 64."""
+
 _FLOATS: Final = ("F16", "BF16", "F32", "F64")
 
 
@@ -79,6 +82,11 @@ def load_tensors(
             for name, part in slices.items():
                 if part.get_dtype() not in _FLOATS:
                     raise DecodingError(f"{name:.80} is of {part.get_dtype()}, expected floats")
+                if len(part.get_shape()) > _MOST_DIMENSIONS:
+                    raise DecodingError(
+                        f"{name:.80} has {len(part.get_shape())} dimensions, expected at most "
+                        f"{_MOST_DIMENSIONS}"
+                    )
             if expected is not None:
                 _refuse_other_shapes({k: v.get_shape() for k, v in slices.items()}, expected)
             tensors = {name: stored.get_tensor(name) for name in names}

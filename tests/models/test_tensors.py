@@ -165,3 +165,9 @@ def test_tensors_that_are_not_finite_are_neither_read_nor_written(tmp_path):
     save_file(bad, path)
     with pytest.raises(UnusableModelError, match=r"t\.safetensors .* 1 of the 2 values of b"):
         load_tensors(path)
+
+
+def test_a_tensor_of_more_dimensions_than_any_network_has(tmp_path):
+    save_tensors({"gram": torch.zeros((1,) * 9)}, tmp_path / "t.safetensors")
+    with pytest.raises(CorruptBundleError, match="gram has 9 dimensions, expected at most 8"):
+        load_tensors(tmp_path / "t.safetensors")
