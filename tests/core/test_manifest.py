@@ -133,6 +133,7 @@ RECORD = {"sha256": "d" * 64, "size_bytes": 12}
         ({"measurements": [3]}, r"measurements\[0\] is 3: expected an object"),
         ({"name": ""}, "name is ''"),
         ({"name": "a\x1b[2J"}, "control characters"),
+        ({"measurements": [{"artifact": "a" * 4097}]}, "a text of more than 4096 characters"),
         ({"name": "x" * 5000}, "name is .*of length <= 4096"),
         ({"schema_version": 0}, "schema_version is 0"),
         ({"brush": "new"}, "brush is not a key that this nstc knows"),

@@ -179,6 +179,17 @@ def parse_toml(content: bytes | str) -> dict[str, Any]:
     return parsed
 
 
+def refuse_long_texts(content: Any) -> None:
+    """Refuse texts of more than `MAX_TEXT` characters, wherever they stand.
+
+    For what is declared as anything: `as_readable` would cut such a text when it is written again.
+
+    Raises:
+        DecodingError: there is one.
+    """
+    _refuse_extremes(content, finite=False, one_line=True, longest=MAX_TEXT)
+
+
 def decode(content: Any, kind: type[T], *, known_keys_only: bool = True) -> T:
     """Plain values as a dataclass or another type, each checked against its declared type.
 
@@ -253,7 +264,9 @@ def _refuse_excess(text: str) -> None:
             raise DecodingError(f"it nests more than {MAX_DEPTH} levels deep")
 
 
-def _refuse_extremes(parsed: Any, *, finite: bool, one_line: bool = False) -> None:
+def _refuse_extremes(
+    parsed: Any, *, finite: bool, one_line: bool = False, longest: int = MAX_LINE
+) -> None:
     """Refuse values that Python can hold, and others that read them can't."""
     waiting = [(parsed, 0)]
     while waiting:
@@ -268,8 +281,8 @@ def _refuse_extremes(parsed: Any, *, finite: bool, one_line: bool = False) -> No
             _refuse_half_characters(value)
             if one_line and _UNPRINTABLE.search(value):
                 raise DecodingError(f"it holds a text with control characters: {value!r:.60}")
-            if one_line and len(value) > MAX_LINE:
-                raise DecodingError(f"it holds a text of more than {MAX_LINE} characters")
+            if one_line and len(value) > longest:
+                raise DecodingError(f"it holds a text of more than {longest} characters")
         elif isinstance(value, int) and abs(value) > _LARGEST_INTEGER:
             raise DecodingError("it holds a whole number of more than 64 bits")
         elif finite and isinstance(value, float) and not math.isfinite(value):

@@ -20,6 +20,7 @@ from nstc.core.decoding import (
     decode,
     parse_json,
     printable,
+    refuse_long_texts,
     refuse_other_than_sha256,
 )
 from nstc.core.errors import CorruptBundleError, SchemaVersionError
@@ -253,6 +254,7 @@ class Manifest:
             if content.pop("seal", None) != _seal(content):
                 raise DecodingError("its content was changed after writing")
             manifest = decode(content, Manifest)
+            refuse_long_texts(content)
             refuse_arguments(manifest.architecture.name, manifest.architecture.arguments)
         except DecodingError as error:
             raise CorruptBundleError(
