@@ -163,7 +163,10 @@ def form_of(**told: Unpack[GraphFlags]) -> GraphForm:
     try:
         return GraphForm(**fields)
     except ValueError as error:
-        raise OptionError(f"{error}.") from error
+        message = str(error)
+        if old_name is not None:  # the flag that was typed is the one to name
+            message = message.replace("input-range is", "value-range is", 1)
+        raise OptionError(f"{message}.") from error
 
 
 def form_from_json(text: str) -> GraphForm:
