@@ -140,10 +140,10 @@ class TestElsewhere:
         assert str(Path.cwd()).encode() not in pickle.dumps(Stylizer(threads=1))
 
     def test_a_limit_is_kept(self, bundle, pixels):
-        first = Stylizer(bundle, precision="float", max_ram_bytes=10**9, approximate_tiles=True)
+        first = Stylizer(bundle, precision="float", max_ram_bytes=10**10, approximate_tiles=True)
         second = pickle.loads(pickle.dumps(first))  # noqa: S301
         assert second.bounded is not None
-        assert second.bounded.limit_bytes == 10**9
+        assert second.bounded.limit_bytes == 10**10
         np.testing.assert_array_equal(second(pixels), 255 - pixels)
 
     def test_no_option_is_left_behind(self, bundle):
