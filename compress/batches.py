@@ -1,6 +1,5 @@
 """Which crops a step learns from, drawn by its number so that a resumed run repeats them."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +8,6 @@ from torch import Tensor
 
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.models.tensors import images_to_tensor
-
-_SIZE_DRAW = 3
-"""Tells this draw from the others that a step's number seeds."""
 
 
 class Batch(NamedTuple):
@@ -29,22 +25,22 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """Photographs and the teacher's pictures of them, a batch a step, all of one size.
+    """Photographs and the teacher's pictures of them, a batch a step.
 
     Args:
-        sets: Pairs of each size.
+        pairs: What is drawn from.
         seed: Of the draws.
         device: Where the tensors go.
     """
 
-    def __init__(self, sets: Sequence[TeacherOutputs], seed: int, device: torch.device) -> None:
-        self.sets = tuple(sets)
+    def __init__(self, pairs: TeacherOutputs, seed: int, device: torch.device) -> None:
+        self.pairs = pairs
         self.seed = seed
         self.device = device
 
     def draw(self, step: int, stage: str, count: int) -> Batch:
         """The `count` pairs of a step."""
-        pairs = self._set_of(step)
+        pairs = self.pairs
         rng = np.random.default_rng((self.seed, len(stage), step))
         places = [int(place) for place in rng.integers(0, len(pairs), count)]
         drawn = [pairs[place] for place in places]
@@ -53,9 +49,3 @@ class Batches:
             images_to_tensor([target for _, target in drawn]).to(self.device),
             tuple(pairs.name(place) for place in places),
         )
-
-    def _set_of(self, step: int) -> TeacherOutputs:
-        if len(self.sets) == 1:
-            return self.sets[0]
-        rng = np.random.default_rng((self.seed, _SIZE_DRAW, step))
-        return self.sets[int(rng.integers(len(self.sets)))]

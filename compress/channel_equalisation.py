@@ -83,7 +83,6 @@ def _shared(student: Student, tensors: Sequence[ByteTensor]) -> list[_Shared]:
             joined = {root[name] for name in (tensor.module, *tensor.reads)}
             root = {name: tensor.module if of in joined else of for name, of in root.items()}
     convolutions = [t for t in tensors if not t.is_sum and t.module != INPUT]
-    of_colours = {student.to_pixels, student.finish}
     found = []
     for name in dict.fromkeys(root.values()):
         if name == root[INPUT]:
@@ -94,7 +93,7 @@ def _shared(student: Student, tensors: Sequence[ByteTensor]) -> list[_Shared]:
             writes=_layers(student, [t for t in held if t in convolutions]),
             reads=_layers(student, [t for t in convolutions if root[t.reads[0]] == name]),
         )
-        if not of_colours.intersection(shared.writes):
+        if student.to_pixels not in shared.writes:
             found.append(shared)
     return found
 

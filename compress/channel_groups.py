@@ -5,16 +5,13 @@ when it is gone from all of them. Fang et al., "DepGraph: Towards Any Structural
 2023. Everything that nstc asks of torch-pruning is in this module.
 """
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 import torch_pruning
 from torch import Tensor, nn
-
-from nstc.models.student import Student
 
 _TRACED_SIZE: Final = 64
 
@@ -42,8 +39,7 @@ class ChannelGroup:
 
 def channel_groups(network: nn.Module) -> tuple[ChannelGroup, ...]:
     """All groups of a network, in the order of its layers; the picture's colours are in none."""
-    with _without_finish(network):
-        _, groups = _traced(network)
+    _, groups = _traced(network)
     return tuple(group for group, _ in groups)
 
 
@@ -55,13 +51,12 @@ def remove_channels(network: nn.Module, removed: Mapping[str, Tensor]) -> None:
         removed: Indices (n,) of the channels that go, by name of the group. A group that is not
             named keeps all.
     """
-    with _without_finish(network):
-        graph, groups = _traced(network)
-        for group, traced in groups:
-            gone = sorted(removed.get(group.name, torch.empty(0)).int().tolist())
-            if gone:
-                root = traced[0].dep
-                graph.get_pruning_group(root.target.module, root.handler, gone).prune()
+    graph, groups = _traced(network)
+    for group, traced in groups:
+        gone = sorted(removed.get(group.name, torch.empty(0)).int().tolist())
+        if gone:
+            root = traced[0].dep
+            graph.get_pruning_group(root.target.module, root.handler, gone).prune()
 
 
 def _traced(network: nn.Module) -> tuple[Any, list[tuple[ChannelGroup, Any]]]:
@@ -99,19 +94,3 @@ def _described(traced: Any, names: Mapping[nn.Module, str]) -> ChannelGroup:
         norms=tuple(m for m in names if m in norms),
         reads=tuple(m for m in names if m in reads),
     )
-
-
-@contextlib.contextmanager
-def _without_finish(network: nn.Module) -> Iterator[None]:
-    """Leave out a student's last convolution: it has the colours' channels in and out.
-
-    torch-pruning would follow them through depth to space and take them for the head's.
-    """
-    if not isinstance(network, Student):
-        yield
-        return
-    finish, network.finish = network.finish, None
-    try:
-        yield
-    finally:
-        network.finish = finish

@@ -67,7 +67,7 @@ def edges_of(network: nn.Module, contract: Contract) -> Edges:
         size_multiple=contract.size_multiple,
         minimum_size=contract.minimum_size,
         normalised=isinstance(network, Student),
-        scale=network.body_scale if isinstance(network, Student) else 1,
+        scale=network.scale if isinstance(network, Student) else 1,
     )
 
 

@@ -2,7 +2,7 @@
 
 First on the teacher's pixels alone, with batch normalisation, which is cheap and finds the colours
 and the layout; then, with the normalisation folded away so that what is trained is what ships, on
-VGG features and Gram matrices, which find the brush.
+style and content losses, which find the brush.
 """
 
 import dataclasses
@@ -16,7 +16,6 @@ from torch import nn
 
 from nstc.compress.calibrators import Range
 from nstc.compress.checking import refuse_unusable_network
-from nstc.compress.feature_hints import FeatureHints
 from nstc.compress.judged_ratios import JudgedRatios
 from nstc.compress.objectives import PerceptualObjective, PixelObjective
 from nstc.compress.optimisation import (
@@ -66,7 +65,7 @@ _PIXELS, _PERCEPTUAL, _ROUNDING = _STAGES = ("pixels", "perceptual", "rounding")
 _ROUNDING_RATE = 0.5
 """Of the learning rate is enough for what only learns to be rounded."""
 
-_SHAPE = ("width", "blocks", "inner", "scale", "norm", "head", "finish")
+_SHAPE = ("width", "blocks", "inner", "scale", "norm", "head")
 """Settings that change the shape whose name the recipe gives."""
 
 _PIXEL_SETTINGS = (
@@ -74,8 +73,6 @@ _PIXEL_SETTINGS = (
     *_SHAPE,
     "pixel_steps",
     "size",
-    "sizes",
-    "hint_weight",
     "crops",
     "color_jitter",
     "batch",
@@ -216,10 +213,9 @@ class DistillationRun:
             return fold(network)
         device = best_device()
         network = network.to(device).train()
-        hints = self._hints(network)
         self._optimise(
-            _learned(network, hints),
-            PixelObjective(network, self.pictures.crops, recipe, device, hints),
+            network,
+            PixelObjective(network, self.pictures.crops, recipe, device),
             Schedule(steps=recipe.pixel_steps, learning_rate=recipe.learning_rate),
             title=_PIXELS,
             settings={key: getattr(recipe, key) for key in _PIXEL_SETTINGS},
@@ -260,7 +256,7 @@ class DistillationRun:
             aware = max(1, steps - round(steps * self.recipe.float_share))
         balance = None
         if steps > aware:
-            balance = self._learn(network, network, _PERCEPTUAL, steps - aware, rate)
+            balance = self._learn(network, _PERCEPTUAL, steps - aware, rate)
         if aware == 0:
             return None
         student = student_to_round(network)
@@ -268,13 +264,12 @@ class DistillationRun:
             twin = twin_as_learned(student.eval(), learned)
         else:
             twin = calibrated_twin(student, self.photos, self.progress)
-        self._learn(twin, student, _ROUNDING, aware, rate * _ROUNDING_RATE, balance)
+        self._learn(twin, _ROUNDING, aware, rate * _ROUNDING_RATE, balance)
         return twin.ranges()
 
     def _learn(
         self,
         painter: nn.Module,
-        student: nn.Module,
         title: str,
         steps: int,
         rate: float,
@@ -282,13 +277,12 @@ class DistillationRun:
     ) -> RatioBalance | None:
         """Train a student, by itself or through its twin, and give the balance that was found."""
         painter.to(best_device()).train()
-        hints = self._hints(student)
         balance = self._balance(painter, seed=self.recipe.seed + _STAGES.index(title))
         if balance is not None and before is not None:
             balance.restore(before.state())
         self._optimise(
-            _learned(painter, hints),
-            self.perceptual_objective(painter, hints, balance),
+            painter,
+            self.perceptual_objective(painter, balance),
             Schedule(steps=steps, learning_rate=rate, method="muon"),
             title=title,
             settings=dataclasses.asdict(self.recipe),
@@ -298,15 +292,10 @@ class DistillationRun:
         return balance
 
     def perceptual_objective(
-        self,
-        network: nn.Module,
-        hints: FeatureHints | None = None,
-        balance: RatioBalance | None = None,
+        self, network: nn.Module, balance: RatioBalance | None = None
     ) -> PerceptualObjective:
         """What the second stage minimises; the network must be where `features` are."""
-        return PerceptualObjective(
-            network, self.pictures.crops, self.recipe, self._own, hints, balance
-        )
+        return PerceptualObjective(network, self.pictures.crops, self.recipe, self._own, balance)
 
     @functools.cached_property
     def _own(self) -> TeacherLosses:
@@ -367,23 +356,6 @@ class DistillationRun:
             companions={} if balance is None else {"balance": balance},
             figures=None if balance is None else balance.figures,
         )
-
-    def _hints(self, network: nn.Module) -> FeatureHints | None:
-        """The teacher's own features, if the recipe gives them a weight."""
-        if self.recipe.hint_weight == 0:
-            return None
-        if self.teacher.network is None:
-            raise OptionError(
-                f"hint-weight needs the features of the teacher, and {self.teacher.origin.name} "
-                "is a foreign file: give a bundle as the teacher, or set hint-weight to 0."
-            )
-        torch.manual_seed(self.recipe.seed)
-        return FeatureHints(network, self.teacher.network)
-
-
-def _learned(network: nn.Module, hints: FeatureHints | None) -> nn.Module:
-    """What the optimiser changes and a checkpoint holds: adapters of hints beside the network."""
-    return network if hints is None else nn.ModuleList([network, hints])
 
 
 def fresh_student(recipe: DistillRecipe) -> Student:

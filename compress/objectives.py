@@ -1,6 +1,6 @@
 """What a student learns from: pairs of a photograph and the teacher's picture of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nstc.compress.batches import Batch, Batches
-from nstc.compress.feature_hints import FeatureHints
 from nstc.compress.integer_twin import IntegerTwin
 from nstc.compress.optimisation import mixed_precision
 from nstc.compress.ratio_balance import RatioBalance
@@ -16,19 +15,9 @@ from nstc.compress.steadiness import SHAKES, unsteadiness
 from nstc.compress.teacher_losses import TeacherLosses
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.recipe import DistillRecipe
-from nstc.models.functional import (
-    checkerboard_energy,
-    feature_distance,
-    gram_distance,
-    gram_matrix,
-    sliced_wasserstein,
-)
-from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS
+from nstc.models.functional import checkerboard_energy
+from nstc.models.perceptual import STYLE_LAYERS
 from nstc.models.student import SCALE, Student, channel_statistics
-
-_DIRECTIONS = 16
-"""On which features are projected for the sliced Wasserstein distance, in every layer and step."""
-
 
 SURROUNDINGS = 48
 """Mirrored pixels around a crop, further than most students' convolutions reach."""
@@ -38,38 +27,35 @@ Part = tuple[slice, ...]
 
 
 class PixelObjective:
-    """Mean absolute difference to the teacher's picture, and hints where there are any.
+    """Mean absolute difference to the teacher's picture.
 
     Args:
         network: The student.
-        sets: Photographs and the teacher's pictures, of each size.
+        pairs: Photographs and the teacher's pictures.
         recipe: The weights.
         device: Where the work is done.
-        hints: The teacher's own features, if they are to be learned from.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        sets: Sequence[TeacherOutputs],
+        pairs: TeacherOutputs,
         recipe: DistillRecipe,
         device: torch.device,
-        hints: FeatureHints | None = None,
     ) -> None:
         self.network = network
-        self.batches = Batches(sets, recipe.seed, device)
+        self.batches = Batches(pairs, recipe.seed, device)
         self.recipe = recipe
-        self.hints = hints
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The terms at a step; see `nstc.compress.optimisation.Objective`."""
         drawn = self.batches.draw(step, "pixels", self.recipe.batch)
-        outputs, hint = _painted(self.network, drawn.photographs, self.hints, self.recipe)
-        return {"pixel": (outputs.float() - drawn.targets).abs().mean(), **hint}
+        outputs = _painted(self.network, drawn.photographs)
+        return {"pixel": (outputs.float() - drawn.targets).abs().mean()}
 
 
 class PerceptualObjective:
-    """The teacher's own aims, and its picture: pixels, and VGG features and Gram matrices if asked.
+    """The teacher's own aims, and the pixels of its picture.
 
     The teacher's own aims are the style loss against the painting and the content loss against
     the photograph: a student that only copies inherits the teacher's errors beside its own. They,
@@ -83,29 +69,26 @@ class PerceptualObjective:
 
     Args:
         network: The student.
-        sets: Photographs and the teacher's pictures, of each size.
+        pairs: Photographs and the teacher's pictures.
         recipe: The weights.
         own: What the teacher reaches, the painting, and the feature network, on the device where
             the work is done.
-        hints: The teacher's own features, if they are to be learned from.
         balance: Of style, content and flicker, where one was asked for.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        sets: Sequence[TeacherOutputs],
+        pairs: TeacherOutputs,
         recipe: DistillRecipe,
         own: TeacherLosses,
-        hints: FeatureHints | None = None,
         balance: RatioBalance | None = None,
     ) -> None:
         self.network = network
         self.recipe = recipe
         self.own = own
-        self.hints = hints
         self.balance = balance
-        self.batches = Batches(sets, recipe.seed, self.own.device)
+        self.batches = Batches(pairs, recipe.seed, self.own.device)
         self.grid_period = network.scale if isinstance(network, Student | IntegerTwin) else SCALE
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
@@ -116,7 +99,7 @@ class PerceptualObjective:
         drawn = self.batches.draw(step, "perceptual", recipe.perceptual_batch)
         photographs, targets = drawn.photographs, drawn.targets
         surroundings = SURROUNDINGS if recipe.steadiness_weight > 0 else 0
-        outputs, hint = _painted(self.network, photographs, self.hints, recipe, surroundings)
+        outputs = _painted(self.network, photographs, surroundings)
         steady = self._steadiness(photographs, outputs, step)
         part = _random_part(recipe, photographs.shape[-1], step)
         outputs = outputs[part]
@@ -126,9 +109,7 @@ class PerceptualObjective:
             "pixel": recipe.pixel_weight * (outputs.float() - targets[part]).abs().mean(),
             "grid": recipe.checkerboard_weight * self._grid(outputs),
             "range": 10 * (outputs - outputs.clamp(0, 1)).float().square().mean(),
-            **self._terms_of_teacher(seen, targets[part], step),
             **self._weighted({**self._aims(seen, drawn, part), **steady}),
-            **hint,
         }
 
     def _steadiness(self, photographs: Tensor, outputs: Tensor, step: int) -> Mapping[str, Tensor]:
@@ -139,45 +120,12 @@ class PerceptualObjective:
         axes = SHAKES[int(rng.integers(len(SHAKES)))]
         with mixed_precision(photographs.device):
             change = unsteadiness(self.network, photographs, outputs, axes, rng)
-        return {"flicker": change.mean() / self.own.change(self.batches.sets[0])}
+        return {"flicker": change.mean() / self.own.change(self.batches.pairs)}
 
     def _grid(self, outputs: Tensor) -> Tensor:
         """The energy of a grid with the student's period, over that of the teacher's pictures."""
-        teachers = self.own.grid(self.batches.sets[0], self.grid_period)
+        teachers = self.own.grid(self.batches.pairs, self.grid_period)
         return checkerboard_energy(outputs, self.grid_period).mean() / teachers
-
-    def _terms_of_teacher(
-        self, seen: Mapping[str, Tensor], targets: Tensor, step: int
-    ) -> Mapping[str, Tensor]:
-        """How far what is seen is from the teacher's picture; VGG is spared where nobody asks."""
-        recipe = self.recipe
-        if recipe.feature_weight == recipe.gram_weight == recipe.wasserstein_weight == 0:
-            return {}
-        target = self.own.look(targets, STYLE_LAYERS)
-        features = [feature_distance(seen[n], target[n]).mean() for n in CONTENT_LAYERS]
-        grams = [
-            gram_distance(gram_matrix(seen[n]), gram_matrix(target[n])).mean() for n in STYLE_LAYERS
-        ]
-        return {
-            "feature": recipe.feature_weight * torch.stack(features).sum(),
-            "gram": recipe.gram_weight * torch.stack(grams).sum(),
-            **self._texture(seen, target, step),
-        }
-
-    def _texture(
-        self, seen: Mapping[str, Tensor], target: Mapping[str, Tensor], step: int
-    ) -> Mapping[str, Tensor]:
-        """The sliced Wasserstein distance, on other directions in every step."""
-        weight = self.recipe.wasserstein_weight
-        if weight == 0:
-            return {}
-        generator = torch.Generator().manual_seed(self.recipe.seed + step)
-        terms = []
-        for name in STYLE_LAYERS:
-            drawn = torch.randn(_DIRECTIONS, seen[name].shape[1], generator=generator)
-            directions = F.normalize(drawn, dim=1).to(self.own.device)
-            terms.append(sliced_wasserstein(seen[name], target[name], directions).mean())
-        return {"texture": weight * torch.stack(terms).sum()}
 
     def _aims(self, seen: Mapping[str, Tensor], drawn: Batch, part: Part) -> Mapping[str, Tensor]:
         """Style and content loss, each over what the teacher reaches on the same pictures."""
@@ -196,28 +144,17 @@ class PerceptualObjective:
         return {name: factors.get(name, 1.0) * term for name, term in terms.items()}
 
 
-def _painted(
-    network: nn.Module,
-    photographs: Tensor,
-    hints: FeatureHints | None,
-    recipe: DistillRecipe,
-    surroundings: int = 0,
-) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """The student's pictures, and the term of its features if there are hints.
+def _painted(network: nn.Module, photographs: Tensor, surroundings: int = 0) -> Tensor:
+    """The student's pictures.
 
     With `surroundings` the photographs go on by so many mirrored pixels, at most half as
     many as they have, and of what is painted the part inside is given back.
     """
-    device = photographs.device
     margin = min(surroundings, photographs.shape[-1] // 16 * 8)
     around = F.pad(photographs, (margin,) * 4, mode="reflect")
     inside = slice(margin, margin + photographs.shape[-1])
-    if hints is None:
-        with mixed_precision(device):
-            return _run(network, around, photographs)[:, :, inside, inside], {}
-    with hints.watching(), mixed_precision(device):
-        outputs = _run(network, around, photographs)[:, :, inside, inside]
-    return outputs, {"hint": recipe.hint_weight * hints(around)}
+    with mixed_precision(photographs.device):
+        return _run(network, around, photographs)[:, :, inside, inside]
 
 
 def _run(network: nn.Module, around: Tensor, photographs: Tensor) -> Tensor:

@@ -55,26 +55,18 @@ class TeacherPictures:
 
         Raises:
             Interrupted: the user pressed Ctrl-C; what was made is kept.
-            OptionError: the teacher takes no pictures of the sizes that are asked for.
+            OptionError: the teacher takes no pictures of the size that is asked for.
         """
         _ = self.crops
         if self.recipe.steps:
             _ = self.judged
 
     @functools.cached_property
-    def crops(self) -> list[TeacherOutputs]:
-        """Crops of each size of the recipe."""
+    def crops(self) -> TeacherOutputs:
+        """What the stages learn from."""
         recipe = self.recipe
-        return [
-            self._made(
-                self._outputs(
-                    self.photos,
-                    RandomCrops(size=size, jitter=recipe.color_jitter, seed=recipe.seed),
-                    each=recipe.crops,
-                )
-            )
-            for size in recipe.crop_sizes
-        ]
+        cut = RandomCrops(size=recipe.size, jitter=recipe.color_jitter, seed=recipe.seed)
+        return self._made(self._outputs(self.photos, cut, each=recipe.crops))
 
     @functools.cached_property
     def judged(self) -> Judged | None:

@@ -54,10 +54,7 @@ def _student_contract(arguments: Mapping[str, Any]) -> Contract:
         size_multiple=scale,
         minimum_size=student.minimum_size(scale=scale, norm=norm),
         receptive_field=student.receptive_field(
-            len(arguments["inner"]),
-            arguments["block"],
-            scale=scale,
-            finish=arguments.get("finish", 0),
+            len(arguments["inner"]), arguments["block"], scale=scale
         ),
         locality="global" if norm == "instance" else "exact",
     )

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nstc.models.blocks import ParallelConvolutions, convolution_of
+from nstc.models.blocks import convolution_of
 from nstc.models.student import Student
 
 _Affine = tuple[Tensor, Tensor]
@@ -14,10 +12,9 @@ _Affine = tuple[Tensor, Tensor]
 
 
 def fold(student: Student) -> Student:
-    """The same function without batch normalisation and without parallel branches.
+    """The same function without batch normalisation: running statistics go into the weights.
 
-    Running statistics go into the weights, branches are added up. Instance normalisation depends on
-    the picture: it stays.
+    Instance normalisation depends on the picture: it stays.
     """
     folded = Student(**student.arguments()).to(student.to_pixels.weight)
     for (weight, bias), target in zip(_affine(student), _convolutions(folded), strict=True):
@@ -31,9 +28,6 @@ def fold(student: Student) -> Student:
 
 def _affine(module: nn.Module) -> Iterator[_Affine]:
     """What each layer computes as one convolution, in order."""
-    if isinstance(module, ParallelConvolutions):
-        yield as_convolution(module)
-        return
     if isinstance(module, nn.Conv2d):
         yield _bare(module)
         return
@@ -43,20 +37,6 @@ def _affine(module: nn.Module) -> Iterator[_Affine]:
         return
     for child in children:
         yield from _affine(child)
-
-
-def as_convolution(branches: ParallelConvolutions) -> tuple[Tensor, Tensor]:
-    """Weight (width, channels, 3, 3) and bias (width,) of the one that computes their sum."""
-    (square,), (point,) = _affine(branches.square), _affine(branches.point)
-    weight = square[0] + F.pad(point[0], [1, 1, 1, 1])
-    bias = square[1] + point[1]
-    if branches.identity is not None:
-        channels = weight.shape[0]
-        itself = torch.eye(channels).to(weight)[:, :, None, None]
-        identity = _normalised((itself, torch.zeros(channels).to(weight)), branches.identity)
-        weight = weight + F.pad(identity[0], [1, 1, 1, 1])
-        bias = bias + identity[1]
-    return weight, bias
 
 
 def _bare(convolution: nn.Conv2d) -> _Affine:

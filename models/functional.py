@@ -94,31 +94,6 @@ def feature_distance(features: Tensor, target: Tensor) -> Tensor:
     return difference / target.square().sum(dim=(1, 2, 3)).clamp_min(_TINY)
 
 
-def sliced_wasserstein(features: Tensor, target: Tensor, directions: Tensor) -> Tensor:
-    """Distance between two pictures' features as clouds of points, wherever each point lies.
-
-    The points are projected on directions; on each, the sorted projections are compared: of what
-    moves one distribution to the other that is the optimal transport. It sees all of the
-    distribution where a Gram matrix sees its second moments. Heitz et al., "A Sliced Wasserstein
-    Loss for Neural Texture Synthesis", CVPR 2021; here over the target's size, as the other
-    distances are. Costs a sort of H·W numbers for each direction and picture.
-
-    Args:
-        features: (N, C, H, W).
-        target: (N, C, H, W), as many points.
-        directions: (D, C), unit vectors.
-
-    Returns:
-        (N,) non-negative; 0 where the points are the same in any order, 1 where `features` is zero.
-    """
-    sorted_features, sorted_target = (
-        torch.einsum("dc,ncp->ndp", directions.float(), x.float().flatten(2)).sort(dim=2).values
-        for x in (features, target)
-    )
-    difference = (sorted_features - sorted_target).square().sum(dim=(1, 2))
-    return difference / sorted_target.square().sum(dim=(1, 2)).clamp_min(_TINY)
-
-
 def total_variation(images: Tensor) -> Tensor:
     """Mean absolute difference between neighbouring pixels, across plus down.
 

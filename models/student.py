@@ -1,10 +1,9 @@
 """The student family: a convolutional network at a quarter or an eighth of the resolution.
 
 One strided convolution takes the picture down, residual blocks work there, and one convolution
-gives the pixels of every position; a last small one may go over them at full resolution. Without
-instance normalisation nothing inside looks at the whole picture: the only global thing is one
-normalisation of the input by its channels' mean and deviation, which can be computed beforehand, so
-a tile needs no more than its halo.
+gives the pixels of every position. Without instance normalisation nothing inside looks at the whole
+picture: the only global thing is one normalisation of the input by its channels' mean and
+deviation, which can be computed beforehand, so a tile needs no more than its halo.
 """
 
 from collections.abc import Sequence
@@ -30,7 +29,6 @@ SCALE: Final = 4
 SCALES: Final = (4, 8)
 Head = Literal["plain", "separable"]
 HEADS: Final[tuple[Head, ...]] = ("plain", "separable")
-FINISHES: Final = (0, 3, 5)
 DEVIATION_FLOOR: Final = 0.02
 """Smallest deviation that a picture is divided by, so that a flat one stays flat."""
 
@@ -48,8 +46,6 @@ class Student(nn.Module):
             convolutions; it is there to be compared with.
         head: "plain" for one 3x3 convolution to the pixels of a position, or "separable" for a
             depthwise one and a pointwise one, which cost an eighth of it.
-        finish: Kernel, 3 or 5, of a convolution at full resolution that ends the network and can
-            take off the grid of its positions; 0 for none.
         batch_norm: Whether convolutions are followed by batch normalisation. That is how a fresh
             student without instance normalisation learns; `fold` takes it away, and bundles hold
             folded networks only.
@@ -67,12 +63,10 @@ class Student(nn.Module):
         scale: int = SCALE,
         norm: Literal["none", "instance"] = "none",
         head: Head = "plain",
-        finish: int = 0,
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
         _refuse_unknown("scale", scale, SCALES)
-        _refuse_unknown("finish", finish, FINISHES)
         _refuse_unknown("norm", norm, ("none", "instance"))
         _refuse_unknown("head", head, HEADS)
         kind = kind_of(block)
@@ -85,7 +79,6 @@ class Student(nn.Module):
         self.stem = normed(nn.Conv2d(3, width, 2 * scale, scale, scale // 2), behind)
         self.blocks = nn.ModuleList([kind.build(width, hidden, behind) for hidden in inner])
         self.head = _head(head, width, 3 * scale * scale)
-        self.finish = nn.Conv2d(3, 3, finish, padding=finish // 2) if finish else None
         self._start_as_resize()
 
     def forward(self, images: Tensor, statistics: Tensor | None = None) -> Tensor:
@@ -101,17 +94,12 @@ class Student(nn.Module):
         """
         if statistics is None:
             statistics = channel_statistics(images)
-        return depth_to_space(self.body(normalise(images, statistics)), self.body_scale)
+        return depth_to_space(self.body(normalise(images, statistics)), self.scale)
 
     @property
     def to_pixels(self) -> nn.Conv2d:
         """The convolution whose outputs are the pixels of a position."""
         return last_convolution_of(self.head)
-
-    @property
-    def body_scale(self) -> int:
-        """Pixels a side that one position of the body's output stands for."""
-        return self.scale if self.finish is None else 1
 
     def body(self, normalised: Tensor) -> Tensor:
         """The part that is quantized.
@@ -120,14 +108,12 @@ class Student(nn.Module):
             normalised: (N, 3, H, W), see `normalise`.
 
         Returns:
-            (N, 3s², H/s, W/s) for `depth_to_space`, s being `body_scale`.
+            (N, 3s², H/s, W/s) for `depth_to_space`, s being `scale`.
         """
         x = F.relu(self.stem(normalised))
         for block in self.blocks:
             x = block(x)
         result: Tensor = self.head(x)
-        if self.finish is not None:
-            result = self.finish(depth_to_space(result, self.scale))
         return result
 
     def arguments(self) -> dict[str, Any]:
@@ -139,7 +125,6 @@ class Student(nn.Module):
             "scale": (self.scale, SCALE),
             "norm": (self.norm, "none"),
             "head": ("plain" if self.to_pixels is self.head else "separable", "plain"),
-            "finish": (0 if self.finish is None else self.finish.kernel_size[0], 0),
         }
         return {
             "width": convolution_of(self.stem).out_channels,
@@ -158,10 +143,6 @@ class Student(nn.Module):
         to_pixels.weight.data.copy_(one_pixel.repeat(self.scale * self.scale, 1, 1, 1))
         if to_pixels.bias is not None:
             to_pixels.bias.data.fill_(0.5)
-        if self.finish is not None:
-            nn.init.dirac_(self.finish.weight)
-            if self.finish.bias is not None:
-                nn.init.zeros_(self.finish.bias)
 
 
 def channel_statistics(images: Tensor) -> Tensor:
@@ -190,16 +171,12 @@ def depth_to_space(x: Tensor, scale: int = SCALE) -> Tensor:
 
     Channels are ordered row, column, colour, so that in NHWC this is one transposition of bytes.
     """
-    if scale == 1:
-        return x
     n, _, h, w = x.shape
     x = x.reshape(n, scale, scale, 3, h, w).permute(0, 3, 4, 1, 5, 2)
     return x.reshape(n, 3, h * scale, w * scale)
 
 
-def receptive_field(
-    blocks: int, block: str = "separable", *, scale: int = SCALE, finish: int = 0
-) -> int:
+def receptive_field(blocks: int, block: str = "separable", *, scale: int = SCALE) -> int:
     """Side in pixels of the square around an output pixel that it depends on, statistics aside.
 
     The pixels of a position see the same part of the picture, off centre for the outer ones.
@@ -208,11 +185,10 @@ def receptive_field(
         blocks: How many residual blocks.
         block: Of which kind.
         scale: See `Student`.
-        finish: See `Student`.
     """
     positions_away = blocks * kind_of(block).reach + 1
     stem, off_centre = 2 * scale, scale - 1
-    return stem + 2 * scale * positions_away + off_centre + max(0, finish - 1)
+    return stem + 2 * scale * positions_away + off_centre
 
 
 def minimum_size(*, scale: int = SCALE, norm: str = "none") -> int:

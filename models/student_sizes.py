@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from nstc.models.blocks import KINDS, Block, kind_of
+from nstc.models.blocks import KINDS, Block
 from nstc.models.student import SCALE, Head, Student
 
 
@@ -16,11 +16,10 @@ class Shape:
         width: Channels of the trunk.
         blocks: How many residual blocks.
         block: Of which kind.
-        inner: Channels inside each of them; None for as many as are usual for the kind.
+        inner: Channels inside each of them; None for as many as the trunk has.
         scale: Pixels a side of a position of the trunk.
         norm: "none" or "instance".
         head: "plain" or "separable".
-        finish: Kernel of a last convolution at full resolution; 0 for none.
     """
 
     width: int
@@ -30,7 +29,6 @@ class Shape:
     scale: int = SCALE
     norm: Literal["none", "instance"] = "none"
     head: Head = "plain"
-    finish: int = 0
 
     def build(self, *, learning: bool = False) -> Student:
         """A student of this shape with random weights.
@@ -39,7 +37,7 @@ class Shape:
             learning: Whether it is for the first stage of distillation, which learns with batch
                 normalisation where there is no other.
         """
-        hidden = self.width * kind_of(self.block).expansion if self.inner is None else self.inner
+        hidden = self.width if self.inner is None else self.inner
         return Student(
             self.width,
             [hidden] * self.blocks,
@@ -47,7 +45,6 @@ class Shape:
             scale=self.scale,
             norm=self.norm,
             head=self.head,
-            finish=self.finish,
             batch_norm=learning and self.norm == "none",
         )
 

@@ -22,7 +22,7 @@ SIZE = 64
 
 def network() -> Student:
     torch.manual_seed(1)
-    student = Student(16, [16], finish=3).eval()
+    student = Student(16, [16]).eval()
     nn.init.normal_(student.head.weight, std=0.05)
     return student
 
@@ -64,7 +64,6 @@ def test_a_trunk_is_halved_as_one_and_the_colours_never(found: Analysis) -> None
     assert not layers["blocks.0.expand.1"].made_together
     assert layers["blocks.0.project.0"].halved == layers["blocks.0.expand.1"].halved
     assert layers["head"].halved is None
-    assert layers["finish"].halved is None
 
 
 def test_quality_is_lost_by_both(found: Analysis) -> None:

@@ -25,27 +25,15 @@ def outputs(
 
 
 def test_a_batch_is_pairs_of_one_size(outputs: Callable[[int], TeacherOutputs]) -> None:
-    batch = Batches([outputs(64)], 0, CPU).draw(0, "pixels", 5)
+    batch = Batches(outputs(64), 0, CPU).draw(0, "pixels", 5)
     assert batch.photographs.shape == batch.targets.shape == (5, 3, 64, 64)
     torch.testing.assert_close(batch.targets, 1 - batch.photographs)
 
 
 def test_a_pair_has_one_name_in_every_step(outputs: Callable[[int], TeacherOutputs]) -> None:
-    batches = Batches([outputs(64), outputs(72)], 0, CPU)
+    batches = Batches(outputs(64), 0, CPU)
     drawn = [batches.draw(step, "pixels", 1) for step in range(40)]
     seen = {batch.names[0]: batch.photographs for batch in drawn}
-    assert len(seen) == sum(map(len, batches.sets))
+    assert len(seen) == len(batches.pairs)
     for batch in drawn:
         assert torch.equal(batch.photographs, seen[batch.names[0]])
-
-
-def test_sizes_come_up_in_turn_by_the_steps_number(
-    outputs: Callable[[int], TeacherOutputs],
-) -> None:
-    batches = Batches([outputs(64), outputs(72), outputs(80)], 3, CPU)
-    sizes = [batches.draw(step, "pixels", 1)[0].shape[-1] for step in range(60)]
-    assert {sizes.count(size) >= 10 for size in (64, 72, 80)} == {True}
-    assert len(sizes) == sum(map(sizes.count, (64, 72, 80)))
-    assert batches.draw(7, "pixels", 1)[0].shape[-1] == sizes[7]
-    again = Batches(batches.sets, 4, CPU)
-    assert [again.draw(step, "pixels", 1)[0].shape[-1] for step in range(60)] != sizes

@@ -247,7 +247,7 @@ def test_a_checkpoint_of_other_settings_is_refused_and_kept(
     torch.manual_seed(9)
     another = make_styled_bundle(TransformerNet((8, 8, 8), (), (8, 8)), tmp_path / "another")
     others: list[dict[str, Any]] = [
-        {"width": 8} if stage == "pixels" else {"gram_weight": 3.0},
+        {"width": 8} if stage == "pixels" else {"style_weight": 3.0},
         {"teacher": another.path},
         {"photos": PhotoSet(photos.paths[::-1], photos.names)},
     ]
@@ -264,9 +264,9 @@ def test_the_first_stage_outlives_a_change_of_the_seconds_settings(
     with pytest.raises(Interrupted):
         distill_tiny(output, progress=recorder(ctrl_c_at=("pixels", 3)))
     told = recorder()
-    resumed = distill_tiny(output, resume=True, gram_weight=3.0, progress=told)
+    resumed = distill_tiny(output, resume=True, style_weight=3.0, progress=told)
     assert told.begun == [("pixels", 3, 3), ("perceptual", 3, 0)]
-    assert resumed.identity == distill_tiny(tmp_path / "afresh", gram_weight=3.0).identity
+    assert resumed.identity == distill_tiny(tmp_path / "afresh", style_weight=3.0).identity
 
 
 def test_without_resume_it_starts_afresh(
@@ -424,57 +424,11 @@ def test_a_fresh_student_has_the_recipes_shape(block: str) -> None:
 
 
 def test_a_size_is_a_shape_and_settings_change_it() -> None:
-    network = fresh_student(DistillRecipe(student="tiny", blocks=2, inner=16, scale=8, finish=3))
+    network = fresh_student(DistillRecipe(student="tiny", blocks=2, inner=16, scale=8))
     assert network.arguments() == {
         "width": 48,
         "inner": [16, 16],
         "block": "separable",
         "scale": 8,
         "head": "separable",
-        "finish": 3,
     }
-
-
-class TestHints:
-    def test_are_learned_from_in_both_stages_and_not_kept(
-        self, distill_tiny: Distill, tmp_path: Path
-    ) -> None:
-        made = distill_tiny(tmp_path / "small", hint_weight=1.0)
-        for stage in ("pixels", "perceptual"):
-            assert all(line["hint"] > 0 for line in losses(made.path, stage))
-        assert not any("adapter" in key for key in load(made).state_dict())
-
-    @pytest.mark.parametrize("stage", ["pixels", "perceptual"])
-    def test_a_resumed_run_ends_as_one_that_was_not_interrupted(
-        self, distill_tiny: Distill, tmp_path: Path, recorder: type, stage: str
-    ) -> None:
-        whole = distill_tiny(tmp_path / "whole", hint_weight=1.0)
-        with pytest.raises(Interrupted):
-            distill_tiny(
-                tmp_path / "small", hint_weight=1.0, progress=recorder(ctrl_c_at=(stage, 2))
-            )
-        resumed = distill_tiny(tmp_path / "small", hint_weight=1.0, resume=True)
-        assert resumed.identity == whole.identity
-
-    def test_of_a_foreign_file_are_refused(
-        self,
-        distill_tiny: Distill,
-        linear: Callable[..., Path],
-        painting: Path,
-        tmp_path: Path,
-    ) -> None:
-        file = linear(tmp_path / "negative.onnx", -1, 1)
-        with pytest.raises(OptionError, match=r"negative is a foreign file: give a bundle"):
-            distill_tiny(tmp_path / "small", teacher=file, style=painting, hint_weight=1.0)
-        assert not (tmp_path / "small").exists()
-
-
-def test_crops_of_all_sizes_are_asked_of_the_teacher(
-    distill_tiny: Distill, tmp_path: Path, recorder: type
-) -> None:
-    told = recorder()
-    made = distill_tiny(tmp_path / "small", sizes=(64, 72), pixel_steps=2, steps=2, progress=told)
-    assert [begun for begun in told.begun if begun[0] == "teacher outputs"] == [
-        ("teacher outputs", 2, 0)
-    ] * 2
-    assert made.manifest.history[-1].recipe["sizes"] in ([64, 72], (64, 72))

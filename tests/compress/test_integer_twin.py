@@ -32,7 +32,6 @@ from nstc.runtime.onnx_session import OnnxSession
 SMALL = QuantizeRecipe(calibration_photos=2, calibration_size=96)
 SHAPES: Mapping[str, Mapping[str, object]] = {
     **{kind: {"block": kind} for kind in KINDS},
-    "finish": {"finish": 3},
     "eighth": {"scale": 8},
 }
 SIZES = ((64, 64), (120, 88), (67, 93))

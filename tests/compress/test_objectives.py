@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nstc.compress.feature_hints import FeatureHints
 from nstc.compress.objectives import SURROUNDINGS, PerceptualObjective, PixelObjective
 from nstc.compress.ratio_balance import RatioBalance
 from nstc.compress.teacher_losses import TeacherLosses
@@ -21,7 +20,6 @@ from nstc.models.perceptual import STYLE_LAYERS
 from nstc.models.student import Student, channel_statistics
 from nstc.models.style import StyleStatistics
 from nstc.models.tensors import images_to_tensor
-from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import VggFeatures
 
 RECIPE = DistillRecipe(
@@ -29,8 +27,6 @@ RECIPE = DistillRecipe(
     perceptual_size=64,
     batch=2,
     perceptual_batch=1,
-    feature_weight=0.5,
-    gram_weight=2.0,
 )
 CPU = torch.device("cpu")
 
@@ -85,7 +81,7 @@ def perceptual(
         balance: RatioBalance | None = None,
     ) -> PerceptualObjective:
         own = TeacherLosses(vgg, grams or style_statistics.at(512))
-        return PerceptualObjective(network, [pairs], recipe, own, balance=balance)
+        return PerceptualObjective(network, pairs, recipe, own, balance=balance)
 
     return make
 
@@ -100,13 +96,13 @@ class TestPixels:
     ) -> None:
         pairs = crops_by(negative, photo)
         x = images_to_tensor([pairs[0][0]])
-        terms = PixelObjective(Scaled(1.0), [pairs], RECIPE, CPU)(0)
+        terms = PixelObjective(Scaled(1.0), pairs, RECIPE, CPU)(0)
         assert numbers(terms) == pytest.approx({"pixel": float((2 * x - 1).abs().mean())})
 
     def test_is_nothing_for_a_perfect_student(
         self, photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
     ) -> None:
-        terms = PixelObjective(Scaled(-1.0, 1.0), [crops_by(negative, photos)], RECIPE, CPU)(3)
+        terms = PixelObjective(Scaled(-1.0, 1.0), crops_by(negative, photos), RECIPE, CPU)(3)
         assert numbers(terms) == pytest.approx({"pixel": 0}, abs=1e-6)
 
     def test_a_step_draws_the_same_batch_whenever_it_is_made(
@@ -114,14 +110,14 @@ class TestPixels:
     ) -> None:
         recipe = dataclasses.replace(RECIPE, batch=1)
         pairs = crops_by(negative, photos)
-        first, again = (PixelObjective(Scaled(0.5), [pairs], recipe, CPU) for _ in range(2))
+        first, again = (PixelObjective(Scaled(0.5), pairs, recipe, CPU) for _ in range(2))
         values = [numbers(first(step))["pixel"] for step in range(8)]
         assert [numbers(again(step))["pixel"] for step in reversed(range(8))] == values[::-1]
         assert len(set(values)) == 2  # both photographs come up
 
 
 class TestPerceptual:
-    def test_has_eight_terms_and_a_perfect_student_only_the_teachers_own_aims(
+    def test_has_six_terms_and_a_perfect_student_only_the_teachers_own_aims(
         self,
         photo: PhotoSet,
         perceptual: Callable[..., PerceptualObjective],
@@ -129,8 +125,8 @@ class TestPerceptual:
     ) -> None:
         terms = numbers(perceptual(Scaled(-1.0, 1.0), crops_by(negative, photo))(0))
         own = {"style", "content", "range", "grid", "flicker"}
-        assert set(terms) == {"pixel", "feature", "gram"} | own
-        for name in ("pixel", "feature", "gram", "range"):
+        assert set(terms) == {"pixel"} | own
+        for name in ("pixel", "range"):
             assert terms[name] == pytest.approx(0, abs=1e-4), name
         assert terms["style"] > 0.1
         assert terms["content"] > 0.1
@@ -184,8 +180,7 @@ class TestPerceptual:
     ) -> None:
         terms = numbers(perceptual(Scaled(1.0), crops_by(negative, photo))(0))
         assert terms["content"] == pytest.approx(0, abs=1e-5)
-        assert terms["feature"] > 0.1
-        assert terms["gram"] > 0.01
+        assert terms["pixel"] > 0.1
 
     def test_a_picture_out_of_range_costs_ten_times_its_square(
         self,
@@ -221,8 +216,7 @@ class TestPerceptual:
     @pytest.mark.parametrize(
         ("term", "setting"),
         [
-            *((term, f"{term}_weight") for term in ("pixel", "feature", "gram", "style")),
-            ("content", "content_weight"),
+            *((term, f"{term}_weight") for term in ("pixel", "style", "content")),
             ("flicker", "steadiness_weight"),
         ],
     )
@@ -241,68 +235,6 @@ class TestPerceptual:
         assert before[term] > 0
         assert after == pytest.approx({**before, term: 3 * before[term]}, rel=1e-5)
 
-    def test_texture_weighs_nothing_unless_asked_for(
-        self,
-        photo: PhotoSet,
-        perceptual: Callable[..., PerceptualObjective],
-        crops_by: Callable[..., TeacherOutputs],
-    ) -> None:
-        pairs, network = crops_by(negative, photo), Scaled(0.5)
-        assert "texture" not in perceptual(network, pairs)(0)
-        one, three = (dataclasses.replace(RECIPE, wasserstein_weight=w) for w in (1.0, 3.0))
-        values = [numbers(perceptual(network, pairs, recipe)(0)) for recipe in (one, three)]
-        assert values[1] == pytest.approx({**values[0], "texture": 3 * values[0]["texture"]})
-        assert values[0]["texture"] > 0.1
-        perfect = numbers(perceptual(Scaled(-1.0, 1.0), pairs, one)(0))
-        assert perfect["texture"] == pytest.approx(0, abs=1e-3)
-
-    def test_hints_weigh_in_both_stages(
-        self,
-        photo: PhotoSet,
-        vgg: VggFeatures,
-        style_statistics: StyleStatistics,
-        crops_by: Callable[..., TeacherOutputs],
-    ) -> None:
-        recipe = dataclasses.replace(RECIPE, hint_weight=2.0)
-        student, pairs = Student(8, [8]), crops_by(negative, photo)
-        hints = FeatureHints(student, TransformerNet((8, 8, 8), (8,), (8, 8)))
-        for adapter in hints.adapters:
-            nn.init.zeros_(adapter.weight)
-            nn.init.zeros_(adapter.bias)
-        own = TeacherLosses(vgg, style_statistics.at(512))
-        for objective in (
-            PixelObjective(student, [pairs], recipe, CPU, hints),
-            PerceptualObjective(student, [pairs], recipe, own, hints),
-        ):
-            # an adapter that gives nothing is at a distance of 1
-            assert numbers(objective(0))["hint"] == pytest.approx(2, rel=1e-4)
-
-    def test_a_step_looks_at_crops_of_one_of_several_sizes(
-        self,
-        photo: PhotoSet,
-        vgg: VggFeatures,
-        style_statistics: StyleStatistics,
-        crops_by: Callable[..., TeacherOutputs],
-    ) -> None:
-        seen: list[int] = []
-        network = Scaled(0.5)
-        network.register_forward_hook(lambda _m, _i, output: seen.append(output.shape[-1]))
-        recipe = dataclasses.replace(
-            RECIPE, sizes=(64, 96), perceptual_size=72, steadiness_weight=0.0
-        )
-        sets = [crops_by(negative, photo, s) for s in (64, 96)]
-        looked: list[int] = []
-        handle = vgg.register_forward_pre_hook(lambda _m, i: looked.append(i[0].shape[-1]))
-        try:
-            own = TeacherLosses(vgg, style_statistics.at(512))
-            objective = PerceptualObjective(network, sets, recipe, own)
-            for step in range(6):
-                objective(step)
-        finally:
-            handle.remove()
-        assert set(seen) == {64, 96}
-        assert set(looked) == {64, 72}  # all of a small crop, a part of a large one
-
     def test_vgg_is_spared_the_pictures_that_no_weight_asks_about(
         self,
         photo: PhotoSet,
@@ -315,10 +247,9 @@ class TestPerceptual:
         try:
             pairs = crops_by(negative, photo)
             for names, looks in [
-                ((), 3),
-                (("feature",), 3),
-                (("feature", "gram"), 2),
-                (("feature", "gram", "content", "style"), 1),
+                ((), 2),
+                (("style",), 2),
+                (("content", "style"), 1),
             ]:
                 weights: dict[str, Any] = {f"{name}_weight": 0.0 for name in names}
                 recipe = dataclasses.replace(RECIPE, **weights)

@@ -13,7 +13,7 @@ from nstc.models.transformer import TransformerNet
 
 def student() -> nn.Module:
     torch.manual_seed(4)
-    return Student(8, [8, 16, 24], finish=3).eval()
+    return Student(8, [8, 16, 24]).eval()
 
 
 def teacher() -> nn.Module:

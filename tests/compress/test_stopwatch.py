@@ -26,7 +26,7 @@ def narrow(network: nn.Module) -> nn.Module:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Student(16, [8, 16], "inverted", finish=3),
+        lambda: Student(16, [8, 16], "plain", scale=8),
         lambda: TransformerNet((8, 8, 16), (16,), (8, 8)),
     ],
 )

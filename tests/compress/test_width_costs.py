@@ -13,8 +13,8 @@ from nstc.models.transformer import TransformerNet
 
 NETWORKS = [
     lambda: Student(16, [16, 24]),
-    lambda: Student(16, [16], "large5", finish=3, norm="instance"),
-    lambda: Student(16, [32], "inverted", scale=8),
+    lambda: Student(16, [16], "plain", norm="instance"),
+    lambda: Student(16, [32], head="separable", scale=8),
     lambda: TransformerNet((16, 24, 32), (16, 40), (16, 8)),
 ]
 

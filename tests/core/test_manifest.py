@@ -144,6 +144,32 @@ def test_a_manifest_with_a_right_seal_and_a_wrong_value_is_damaged(change, reaso
         Manifest.from_json(sealed(**change), "here")
 
 
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ({"block": "inverted"}, "block inverted"),
+        ({"block": "large7"}, "block large7"),
+        ({"block": "reparameterised"}, "block reparameterised"),
+        ({"finish": 3}, "finish 3"),
+    ],
+)
+def test_parts_that_are_gone_are_told_with_the_last_version_that_reads_them(argument, told) -> None:
+    text = sealed(**architecture("student", {"width": 8, "inner": [8], **argument}))
+    with pytest.raises(SchemaVersionError) as caught:
+        Manifest.from_json(text, "here/m.json")
+    assert str(caught.value) == (
+        f"here/m.json is of a student with {told}: nstc 0.1.0 was the last to read those. "
+        "Open it with that version, or distill the student again."
+    )
+
+
+def test_a_step_of_the_history_may_name_settings_that_are_gone() -> None:
+    (step,) = json.loads(FULL.to_json())["history"][:1]
+    step["recipe"] |= {"finish": None, "hint_weight": 0.5, "sizes": [192, 256], "gram_weight": 2.0}
+    read = Manifest.from_json(sealed(history=[step]), "m")
+    assert read.history[0].recipe["hint_weight"] == 0.5
+
+
 def test_names_that_can_not_be_read_again_are_written_so_that_they_can() -> None:
     named = dataclasses.replace(
         FULL,

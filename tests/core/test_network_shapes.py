@@ -18,7 +18,6 @@ STUDENT = {"width": 48, "inner": [48] * 5, "block": "separable", "head": "separa
         {"inner": [0]},
         {"scale": 5},
         {"norm": "layer"},
-        {"finish": 1},
         {"depth": 3},
     ],
 )

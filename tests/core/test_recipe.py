@@ -51,10 +51,6 @@ RANGES = {
     (DistillRecipe, "scale"): ((None, 4, 8), (0, 2, 16)),
     (DistillRecipe, "norm"): ((None, "none", "instance"), ("batch", "")),
     (DistillRecipe, "head"): ((None, "plain", "separable"), ("none", "")),
-    (DistillRecipe, "finish"): ((None, 0, 3, 5), (1, 4, 7)),
-    (DistillRecipe, "sizes"): (((), (64,), (192, 256, 384)), ((56,), (64, 64), (1032,), ("64",))),
-    (DistillRecipe, "wasserstein_weight"): WEIGHT,
-    (DistillRecipe, "hint_weight"): WEIGHT,
     (DistillRecipe, "pixel_steps"): STEPS,
     (DistillRecipe, "steps"): STEPS,
     (DistillRecipe, "size"): ((64, 160, 1024), (56, 164, 1032)),
@@ -66,8 +62,6 @@ RANGES = {
     (DistillRecipe, "learning_rate"): RATE,
     (DistillRecipe, "perceptual_learning_rate"): RATE,
     (DistillRecipe, "pixel_weight"): WEIGHT,
-    (DistillRecipe, "feature_weight"): WEIGHT,
-    (DistillRecipe, "gram_weight"): WEIGHT,
     (DistillRecipe, "style_weight"): WEIGHT,
     (DistillRecipe, "content_weight"): WEIGHT,
     (DistillRecipe, "checkerboard_weight"): WEIGHT,
@@ -192,10 +186,10 @@ def test_an_empty_file_means_the_defaults(toml):
 
 
 def test_a_file_sets_what_it_names_and_nothing_else(toml):
-    recipe = load_recipe(toml("[distill]\nsteps = 7\ngram_weight = 2\n[bench]\nrounds = 5\n"))
+    recipe = load_recipe(toml("[distill]\nsteps = 7\nstyle_weight = 2\n[bench]\nrounds = 5\n"))
 
     assert recipe == Recipe(
-        distill=DistillRecipe(steps=7, gram_weight=2), bench=BenchRecipe(rounds=5)
+        distill=DistillRecipe(steps=7, style_weight=2), bench=BenchRecipe(rounds=5)
     )
 
 
@@ -222,8 +216,8 @@ def test_all_unknown_keys_are_listed_with_the_nearest(toml):
         ("steps = [1]", r"distill.steps is \[1\], expected a whole number"),
         ("student = 3", "distill.student is 3, expected text"),
         ("student = true", "distill.student is True, expected text"),
-        ("gram_weight = false", "distill.gram_weight is False, expected a number"),
-        ('gram_weight = "1"', "distill.gram_weight is '1', expected a number"),
+        ("style_weight = false", "distill.style_weight is False, expected a number"),
+        ('style_weight = "1"', "distill.style_weight is '1', expected a number"),
         ("color_jitter = 1979-05-27", "expected a number"),
     ],
 )
@@ -239,20 +233,16 @@ def test_an_optional_number_is_a_number(key, value, toml):
         load_recipe(toml(f"[prune]\n{key} = {value}\n"))
 
 
-def test_sizes_are_a_list_of_whole_numbers(toml):
-    recipe = load_recipe(toml("[distill]\nsizes = [192, 256]\nperceptual_size = 256\n")).distill
+@pytest.mark.parametrize(("key", "nearest"), [("sizes", "size"), ("hint_weight", "content_weight")])
+def test_settings_of_older_versions_are_unknown_keys(key, nearest, toml):
+    told = rf"unknown key distill\.{key}, the nearest is distill\.{nearest}\."
+    with pytest.raises(RecipeError, match=told):
+        load_recipe(toml(f"[distill]\n{key} = 1\n"))
 
-    assert recipe.crop_sizes == (192, 256)
-    assert DistillRecipe().crop_sizes == (256,)
-    with pytest.raises(RecipeError, match="sizes is 192, expected a list of whole numbers"):
-        load_recipe(toml("[distill]\nsizes = 192\n"))
+
+def test_vgg_looks_at_no_more_than_a_crop():
     with pytest.raises(OptionError, match="perceptual-size is 264: expected at most size, 256"):
-        load_recipe(toml("[distill]\nsizes = [192, 256]\nperceptual_size = 264\n"))
-
-
-def test_reparameterised_blocks_exclude_instance_normalisation():
-    with pytest.raises(OptionError, match="norm is instance, which reparameterised"):
-        DistillRecipe(student="reparameterised", norm="instance")
+        DistillRecipe(perceptual_size=264)
 
 
 def test_whole_numbers_pass_for_numbers(toml):

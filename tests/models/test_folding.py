@@ -4,16 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from nstc.models.blocks import KINDS, ParallelConvolutions
-from nstc.models.folding import as_convolution, fold
+from nstc.models.blocks import KINDS
+from nstc.models.folding import fold
 from nstc.models.student import Student
 
 EVERY = [
     *({"block": block} for block in KINDS),
     {"scale": 8},
-    {"finish": 3},
     {"head": "separable"},
-    {"scale": 8, "finish": 5, "block": "reparameterised"},
 ]
 
 
@@ -66,39 +64,6 @@ def test_folding_keeps_mode_and_precision(training):
 
     assert folded.training is training
     assert {p.dtype for p in folded.parameters()} == {torch.float64}
-
-
-def test_parallel_branches_fold_to_a_plain_network_of_one_convolution_a_layer():
-    student = Student(8, [8, 16], "reparameterised", batch_norm=True)
-    plain = Student(8, [8, 16], "plain")
-
-    folded = fold(student)
-
-    assert sum(isinstance(m, ParallelConvolutions) for m in student.modules()) == 4
-    assert folded.state_dict().keys() == plain.state_dict().keys()
-    # the input is a branch where the widths agree, in both convolutions of the first block
-    branches = [m.identity is not None for m in student.modules() if hasattr(m, "identity")]
-    assert branches == [True, True, False, False]
-
-
-def test_three_branches_by_hand():
-    branches = ParallelConvolutions(1, 1).eval()
-    with torch.no_grad():
-        branches.square[0].weight.fill_(1.0)
-        branches.point[0].weight.fill_(10.0)
-        branches.identity.running_var.fill_(0.25)
-        for norm in (branches.square[1], branches.point[1], branches.identity):
-            norm.eps = 0.0
-            norm.running_mean.fill_(1.0)
-            norm.bias.fill_(3.0)
-
-    weight, bias = as_convolution(branches)
-
-    # of each branch: w (x - 1) + 3, that of the input with a weight of 1 / 0.5
-    expected = torch.ones(1, 1, 3, 3)
-    expected[0, 0, 1, 1] = 1 + 10 + 2
-    assert torch.equal(weight, expected)
-    assert bias.tolist() == [(3 - 1) + (3 - 1) + (3 - 2)]
 
 
 def test_instance_normalisation_stays(small_student):

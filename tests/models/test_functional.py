@@ -6,7 +6,6 @@ from nstc.models.functional import (
     feature_distance,
     gram_distance,
     gram_matrix,
-    sliced_wasserstein,
     total_variation,
 )
 
@@ -199,51 +198,3 @@ def test_checkerboard_energy_is_a_number_for_each_picture():
     first, second = checkerboard_energy(both, 4)
     assert first > 0
     assert second == 0
-
-
-class TestSlicedWasserstein:
-    def test_by_hand_on_one_channel(self):
-        features = torch.tensor([2.0, 1.0]).view(1, 1, 1, 2)
-        target = torch.tensor([1.0, 3.0]).view(1, 1, 2, 1)
-
-        # sorted 1, 2 and 1, 3: a square of 1 over squares of 1 + 9
-        for direction in (1.0, -1.0):
-            found = sliced_wasserstein(features, target, torch.tensor([[direction]]))
-            assert found.tolist() == [pytest.approx(0.1)]
-
-    def test_by_hand_on_two_directions(self):
-        features = torch.zeros(2, 2, 1, 2)
-        features[0, 0], features[1, 1] = 2.0, 1.0
-        target = torch.ones(2, 2, 1, 2)
-        directions = torch.eye(2)
-
-        # (1 + 1 + 1 + 1) / 4 where channels are 2 and 0; (1 + 1) / 4 where they are 0 and 1
-        found = sliced_wasserstein(features, target, directions)
-        assert found.tolist() == pytest.approx([1.0, 0.5])
-
-    def test_places_do_not_matter_and_values_do(self):
-        target = torch.randn(1, 6, 4, 5)
-        directions = torch.nn.functional.normalize(torch.randn(3, 6), dim=1)
-        moved = target.flatten(2)[:, :, torch.randperm(20)].view(1, 6, 5, 4)
-
-        assert sliced_wasserstein(moved, target, directions) == pytest.approx(0, abs=1e-6)
-        assert sliced_wasserstein(2 * target, target, directions) == pytest.approx(1)
-        assert sliced_wasserstein(0 * target, target, directions) == pytest.approx(1)
-
-    def test_it_sees_what_a_gram_matrix_does_not(self):
-        target = torch.tensor([1.0, -1.0, 1.0, -1.0]).view(1, 1, 2, 2)
-        other = torch.tensor([2.0**0.5, -(2.0**0.5), 0.0, 0.0]).view(1, 1, 2, 2)
-
-        assert gram_distance(gram_matrix(other), gram_matrix(target)) == pytest.approx(0, abs=1e-6)
-        assert sliced_wasserstein(other, target, torch.ones(1, 1)) > 0.1
-
-    def test_it_can_be_followed_downhill(self):
-        features = torch.randn(1, 3, 4, 4, requires_grad=True)
-        target = torch.randn(1, 3, 4, 4)
-        before = sliced_wasserstein(features, target, torch.eye(3)).sum()
-        (gradient,) = torch.autograd.grad(before, features)
-
-        with torch.no_grad():
-            after = sliced_wasserstein(features - gradient, target, torch.eye(3)).sum()
-
-        assert after < 0.95 * before

@@ -18,8 +18,6 @@ KEYS = ("weight", "bias")
 OPTIONS = [
     {"scale": 8},
     {"norm": "instance"},
-    {"finish": 3},
-    {"scale": 8, "finish": 5},
     {"head": "separable"},
 ]
 
@@ -69,11 +67,9 @@ def test_an_unknown_kind_of_block_is_refused():
     ("options", "message"),
     [
         ({"scale": 2}, "scale is 2: expected one of 4, 8"),
-        ({"finish": 4}, "finish is 4: expected one of 0, 3, 5"),
         ({"head": "none"}, "head is 'none': expected one of plain, separable"),
         ({"norm": "layer"}, "norm is 'layer': expected one of none, instance"),
         ({"norm": "instance", "batch_norm": True}, "exclude each other"),
-        ({"norm": "instance", "block": "reparameterised"}, "instance normalisation does not"),
     ],
 )
 def test_options_that_can_not_be_built_are_refused(options, message):
@@ -86,7 +82,6 @@ def test_parameters_of_each_kind_of_block_by_hand():
     edges = 3 * 64 * 8 + 8 + 8 * 48 * 9 + 48
     separable = 2 * (8 * 9) + (8 * 16 + 16) + (16 * 8 + 8) + 8 * 9  # 16 is the inner width
     plain = (8 * 16 * 9 + 16) + (16 * 8 * 9 + 8)
-    points = (8 * 16 + 16) + (16 * 8 + 8)
 
     counts = {
         block: sum(p.numel() for p in Student(8, [16], block).parameters()) for block in BLOCKS
@@ -95,10 +90,6 @@ def test_parameters_of_each_kind_of_block_by_hand():
     assert counts == {
         "separable": edges + separable,
         "plain": edges + plain,
-        "inverted": edges + points + (16 * 9 + 16),
-        "large5": edges + points + 8 * 25,
-        "large7": edges + points + 8 * 49,
-        "reparameterised": edges + plain,
     }
 
 
@@ -180,14 +171,14 @@ def test_given_statistics_are_used_instead_of_the_pictures_own(small_student):
     assert not torch.allclose(student(images, others), student(images), atol=1e-3)
 
 
-SHAPED = [*({"block": block} for block in BLOCKS), {"scale": 8}, {"finish": 3}, {"finish": 5}]
+SHAPED = [*({"block": block} for block in BLOCKS), {"scale": 8}]
 
 
 def field_of(blocks, options):
     return receptive_field(blocks, **options)
 
 
-@pytest.mark.parametrize("options", [*SHAPED, {"scale": 8, "finish": 3, "block": "large7"}])
+@pytest.mark.parametrize("options", [*SHAPED, {"scale": 8, "block": "plain"}])
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_the_receptive_field_is_true_and_tight(options, blocks, extent):
     student = Student(8, [8] * blocks, **options).double()
@@ -207,8 +198,7 @@ def test_the_receptive_field_is_true_and_tight(options, blocks, extent):
 def test_receptive_fields_by_hand():
     # the stem, twice the scale for each position further away, the place in a position
     assert receptive_field(6) == 8 + 13 * 8 + 3
-    assert receptive_field(2, "inverted", scale=8) == 16 + 3 * 16 + 7
-    assert receptive_field(2, "large7", finish=5) == 8 + 7 * 8 + 3 + 4
+    assert receptive_field(2, "plain", scale=8) == 16 + 5 * 16 + 7
 
 
 def test_smallest_pictures():
@@ -258,22 +248,3 @@ def test_instance_normalisation_looks_at_the_whole_picture(small_student):
     images[:, :, :8] = 0
 
     assert not torch.allclose(student(images, statistics)[:, :, 120:], before[:, :, 120:])
-
-
-@pytest.mark.parametrize("scale", [4, 8])
-def test_a_last_convolution_sees_the_pixels_and_not_the_positions(scale, small_student):
-    student = small_student(scale=scale, finish=3)
-    images = torch.rand(1, 3, 32, 32)
-    bare = Student(8, (8, 16), scale=scale)
-    bare.load_state_dict(
-        {key: value for key, value in student.state_dict().items() if "finish" not in key}
-    )
-    nn.init.normal_(student.finish.weight)
-
-    expected = nn.functional.conv2d(
-        bare(images), student.finish.weight, student.finish.bias, padding=1
-    )
-
-    torch.testing.assert_close(student(images), expected)
-    assert student.body(images).shape == (1, 3, 32, 32)
-    assert (student.body_scale, bare.body_scale) == (1, scale)

@@ -46,21 +46,18 @@ def test_one_with_instance_normalisation_learns_without_batch_norm():
 
 
 def test_changes_replace_what_the_name_stands_for():
-    student = student_named("nano", width=24, blocks=3, inner=8, scale=8, finish=3)
+    student = student_named("nano", width=24, blocks=3, inner=8, scale=8)
 
     assert student.arguments() == {
         "width": 24,
         "inner": [8, 8, 8],
         "block": "plain",
         "scale": 8,
-        "finish": 3,
     }
     assert shape_named("nano", width=None) == SHAPES["nano"]
 
 
-def test_inverted_and_large_kernel_blocks_are_twice_as_wide_inside():
-    assert student_named("inverted", width=16, blocks=1).arguments()["inner"] == [32]
-    assert student_named("large7", width=16, blocks=1).arguments()["inner"] == [32]
+def test_blocks_are_as_wide_inside_as_the_trunk():
     assert student_named("plain", width=16, blocks=1).arguments()["inner"] == [16]
 
 

@@ -23,8 +23,7 @@ def distill(
         str | None,
         typer.Option(
             "--student",
-            help="Size: nano, tiny, small. Or kind of blocks: separable, plain, inverted, large5, "
-            "large7, reparameterised.",
+            help="Size: nano, tiny, small. Or kind of blocks: separable, plain.",
             show_default="separable",
         ),
     ] = None,
@@ -58,30 +57,16 @@ def distill(
             show_default="plain, or the size's",
         ),
     ] = None,
-    finish: Annotated[
-        int | None,
-        typer.Option(
-            "--finish", help="Kernel of a last layer at full size: 0, 3, 5.", show_default="0"
-        ),
-    ] = None,
     pixel_steps: Annotated[
         int | None,
         typer.Option("--pixel-steps", help="On pixels alone.", show_default="3000"),
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option("--steps", help="With VGG features and Gram.", show_default="2500"),
+        typer.Option("--steps", help="On style, content and steadiness too.", show_default="2500"),
     ] = None,
     size: Annotated[
         int | None, typer.Option("--size", help="Side of the crops in px.", show_default="256")
-    ] = None,
-    sizes: Annotated[
-        str | None,
-        typer.Option(
-            "--sizes",
-            help="Several of them instead, such as 192,256,384; a step draws one.",
-            show_default="--size",
-        ),
     ] = None,
     perceptual_size: Annotated[
         int | None,
@@ -109,30 +94,6 @@ def distill(
             show_default="0.5",
         ),
     ] = None,
-    feature_weight: Annotated[
-        float | None,
-        typer.Option(
-            "--feature-weight",
-            help="On VGG's features of the teacher's picture.",
-            show_default="0",
-        ),
-    ] = None,
-    gram_weight: Annotated[
-        float | None,
-        typer.Option(
-            "--gram-weight",
-            help="On its Gram matrices.",
-            show_default="0",
-        ),
-    ] = None,
-    wasserstein_weight: Annotated[
-        float | None,
-        typer.Option(
-            "--wasserstein-weight",
-            help="On the texture of the teacher's picture.",
-            show_default="0",
-        ),
-    ] = None,
     style_weight: Annotated[
         float | None,
         typer.Option(
@@ -145,14 +106,6 @@ def distill(
             "--content-weight",
             help="On the content loss against the photograph.",
             show_default="2.4",
-        ),
-    ] = None,
-    hint_weight: Annotated[
-        float | None,
-        typer.Option(
-            "--hint-weight",
-            help="On the teacher's own features.",
-            show_default="0",
         ),
     ] = None,
     checkerboard_weight: Annotated[
@@ -239,22 +192,16 @@ def distill(
         scale=scale,
         norm=norm,
         head=head,
-        finish=finish,
         pixel_steps=pixel_steps,
         steps=steps,
         size=size,
-        sizes=None if sizes is None else options.whole_numbers("sizes", sizes),
         perceptual_size=perceptual_size,
         crops=crops,
         batch=batch,
         perceptual_batch=perceptual_batch,
         pixel_weight=pixel_weight,
-        feature_weight=feature_weight,
-        gram_weight=gram_weight,
-        wasserstein_weight=wasserstein_weight,
         style_weight=style_weight,
         content_weight=content_weight,
-        hint_weight=hint_weight,
         checkerboard_weight=checkerboard_weight,
         steadiness_weight=steadiness_weight,
         balance=balance,

@@ -216,20 +216,6 @@ def with_graph_flags(verb: Callable[..., None]) -> Callable[..., None]:
     return with_form
 
 
-def whole_numbers(name: str, text: str) -> tuple[int, ...]:
-    """Whole numbers with commas between them, as a flag gives them: "192,256,384".
-
-    Raises:
-        OptionError: it is no such list.
-    """
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise OptionError(
-            f"{name} is {text}: expected whole numbers with commas between them, such as 192,256."
-        ) from error
-
-
 def number_or_word(text: str | None) -> int | str | None:
     """A whole number if a flag's text is one, else the text, for the recipe to judge."""
     if text is None:

@@ -12,7 +12,7 @@
     │   └── DamagedVideoError    15   a video of which parts can't be read; the rest is done
     ├── BundleError          20   a path that is not a bundle
     │   ├── CorruptBundleError   21   a file that is missing or not what the manifest says
-    │   ├── SchemaVersionError   22   written by a newer nstc
+    │   ├── SchemaVersionError   22   written by a newer nstc, or one whose parts are gone
     │   └── ArtifactError        23   a file the bundle does not hold
     ├── CheckpointError      30   weights of another architecture
     │   └── UnsafeFileError      31   a file that would run code when loaded
@@ -119,7 +119,7 @@ class CorruptBundleError(BundleError):
 
 
 class SchemaVersionError(BundleError):
-    """A bundle written by a newer nstc."""
+    """A bundle written by a newer nstc, or by an older one with parts that are gone."""
 
     exit_code = 22
 

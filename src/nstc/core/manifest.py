@@ -26,7 +26,7 @@ from nstc.core.decoding import (
 from nstc.core.errors import CorruptBundleError, SchemaVersionError
 from nstc.core.file_names import fault_of_names
 from nstc.core.graph_form import GraphForm
-from nstc.core.network_shapes import refuse_arguments
+from nstc.core.network_shapes import refuse_arguments, refuse_removed
 from nstc.core.version import VERSION
 
 MANIFEST_FILE: Final = "manifest.json"
@@ -243,7 +243,7 @@ class Manifest:
             where: Its path, for messages.
 
         Raises:
-            SchemaVersionError: a newer nstc wrote it.
+            SchemaVersionError: a newer nstc wrote it, or one so old that its parts are gone.
             CorruptBundleError: it is damaged, or names what no bundle may hold.
         """
         try:
@@ -255,7 +255,9 @@ class Manifest:
                 raise DecodingError("its content was changed after writing")
             manifest = decode(content, Manifest)
             refuse_long_texts(content)
-            refuse_arguments(manifest.architecture.name, manifest.architecture.arguments)
+            shape = manifest.architecture
+            refuse_removed(shape.name, shape.arguments, where)
+            refuse_arguments(shape.name, shape.arguments)
         except DecodingError as error:
             raise CorruptBundleError(
                 f"{where} is damaged: {error}. Copy the bundle again."

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta
 
 from nstc.core.decoding import DecodingError, Name, decode
+from nstc.core.errors import SchemaVersionError
 
 Width = Annotated[int, Meta(ge=1, le=4096)]
 """Channels of a layer. Recipes ask for 1024 at most."""
@@ -28,7 +29,6 @@ class _Student:
     scale: Literal[4, 8] = 4
     norm: Literal["none", "instance"] = "none"
     head: Literal["plain", "separable"] = "plain"
-    finish: Literal[0, 3, 5] = 0
     batch_norm: bool = False
 
 
@@ -41,7 +41,36 @@ class _Transformer:
     up: Annotated[tuple[Width, ...], Meta(min_length=2, max_length=2)] = (64, 32)
 
 
+_LAST_VERSION_WITH: Final = {
+    ("block", "inverted"): "0.1.0",
+    ("block", "large5"): "0.1.0",
+    ("block", "large7"): "0.1.0",
+    ("block", "reparameterised"): "0.1.0",
+    ("finish", 3): "0.1.0",
+    ("finish", 5): "0.1.0",
+}
+"""The last nstc that builds a student with an argument of this value."""
+
 _SHAPES: Final[Mapping[str, type]] = {"student": _Student, "transformer": _Transformer}
+
+
+def refuse_removed(architecture: str, arguments: Mapping[str, Any], where: str) -> None:
+    """Refuse students with parts that nstc no longer has.
+
+    Args:
+        architecture: Its name.
+        arguments: As a manifest has them.
+        where: The manifest's path, for messages.
+
+    Raises:
+        SchemaVersionError: an older nstc has to read it.
+    """
+    for (name, value), version in _LAST_VERSION_WITH.items():
+        if architecture == "student" and arguments.get(name) == value:
+            raise SchemaVersionError(
+                f"{where} is of a student with {name} {value}: nstc {version} was the last to read "
+                "those. Open it with that version, or distill the student again."
+            )
 
 
 def refuse_arguments(architecture: str, arguments: Mapping[str, Any]) -> None:

@@ -13,7 +13,6 @@ from nstc.core.prune_recipe import PruneRecipe as PruneRecipe
 from nstc.core.quantize_recipe import QuantizeRecipe as QuantizeRecipe
 from nstc.core.settings import (
     Checked,
-    are_different_sizes,
     are_different_words,
     at_least,
     flag,
@@ -40,7 +39,6 @@ _TYPES: Final[dict[Any, tuple[tuple[type, ...], str]]] = {
     int | None: ((int,), "a whole number"),
     str: ((str,), "text"),
     str | None: ((str,), "text"),
-    tuple[int, ...]: ((list,), "a list of whole numbers"),
     tuple[str, ...]: ((list,), "a list of texts"),
     bool: ((bool,), "true or false"),
     int | str: ((int, str), "a whole number or text"),
@@ -48,10 +46,7 @@ _TYPES: Final[dict[Any, tuple[tuple[type, ...], str]]] = {
 """What may be written for a setting's type. In TOML true is no number, as it is in Python."""
 
 
-STUDENTS: Final = (
-    *("nano", "tiny", "small"),
-    *("separable", "plain", "inverted", "large5", "large7", "reparameterised"),
-)
+STUDENTS: Final = ("nano", "tiny", "small", "separable", "plain")
 """Names of the students' sizes and of the kinds of their blocks."""
 
 
@@ -122,12 +117,9 @@ class DistillRecipe(Checked):
         scale: Pixels a side that a position of the trunk stands for, 4 or 8.
         norm: "none", or "instance" for instance normalisation inside.
         head: Of the convolution to pixels, "plain", or "separable" for an eighth of its cost.
-        finish: Kernel of a last convolution at full resolution, 3 or 5; 0 for none.
         pixel_steps: Steps of the first stage, pixels alone.
-        steps: Steps of the second stage: pixels, VGG features, Gram matrices.
+        steps: Steps of the second stage: pixels, style, content, steadiness.
         size: Side of the crops the teacher stylises, in pixels.
-        sizes: Several such sides instead, so that pictures small and large look right: each step
-            draws one. The teacher stylises crops of all of them; a step costs by its area.
         perceptual_size: Side of the part of them that VGG looks at; None for all.
         crops: Crops cached of each photograph.
         color_jitter: How far their colours are changed, for sets of few photographs.
@@ -136,12 +128,6 @@ class DistillRecipe(Checked):
         learning_rate: Peak of the first stage, of Adam.
         perceptual_learning_rate: Peak of the second, of Muon; half of it where it rounds.
         pixel_weight: On the mean absolute difference to the teacher's picture.
-        feature_weight: On the VGG feature distance to it.
-        gram_weight: On the Gram distance to it.
-        wasserstein_weight: On the sliced Wasserstein distance to it, in the second stage. Costs
-            sixteen sorts of each style layer's positions.
-        hint_weight: On the distance of the trunk's features to the teacher's own, in both stages.
-            Costs a run of the teacher in every step, which must be a network nstc knows.
         style_weight: On the style loss against the painting, over what the teacher reaches on the
             same picture.
         content_weight: On the content loss against the photograph, likewise.
@@ -170,13 +156,9 @@ class DistillRecipe(Checked):
     scale: int | None = optional_of((4, 8))
     norm: str | None = optional_of(("none", "instance"))
     head: str | None = optional_of(("plain", "separable"))
-    finish: int | None = optional_of((0, 3, 5))
     pixel_steps: int = at_least(0, 3000)
     steps: int = at_least(0, 2500)
     size: int = setting(256, is_crop_size, "a multiple of 8 from 64 to 1024")
-    sizes: tuple[int, ...] = setting(
-        (), are_different_sizes, "different multiples of 8 from 64 to 1024"
-    )
     perceptual_size: int | None = optional(32, 1024, 8)
     crops: int = within(1, 100, 1)
     color_jitter: float = within(0, 1, 0.0)
@@ -185,10 +167,6 @@ class DistillRecipe(Checked):
     learning_rate: float = positive(3e-3)
     perceptual_learning_rate: float = positive(2e-3)
     pixel_weight: float = at_least(0, 0.5)
-    feature_weight: float = at_least(0, 0.0)
-    gram_weight: float = at_least(0, 0.0)
-    wasserstein_weight: float = at_least(0, 0.0)
-    hint_weight: float = at_least(0, 0.0)
     style_weight: float = at_least(0, 2.8)
     content_weight: float = at_least(0, 2.4)
     checkerboard_weight: float = at_least(0, 0.05)
@@ -204,15 +182,9 @@ class DistillRecipe(Checked):
     def __post_init__(self) -> None:
         """Refuse values out of range, or that contradict."""
         super().__post_init__()
-        largest = max(self.crop_sizes)
-        if self.perceptual_size is not None and self.perceptual_size > largest:
+        if self.perceptual_size is not None and self.perceptual_size > self.size:
             raise OptionError(
-                f"perceptual-size is {self.perceptual_size}: expected at most size, {largest}."
-            )
-        if self.student == "reparameterised" and self.norm == "instance":
-            raise OptionError(
-                "norm is instance, which reparameterised blocks can't be folded with: "
-                "choose other blocks, or norm none."
+                f"perceptual-size is {self.perceptual_size}: expected at most size, {self.size}."
             )
         if self.quantize_aware and self.norm == "instance":
             raise OptionError(
@@ -238,11 +210,6 @@ class DistillRecipe(Checked):
         """Of what the second stage balances: two aims or more that have a weight, or none."""
         goals = {name: aim.goal for name, aim in self.aims.items() if aim.weight > 0}
         return goals if self.balance and len(goals) > 1 else {}
-
-    @property
-    def crop_sizes(self) -> tuple[int, ...]:
-        """Sides of the crops to learn from: `sizes`, or `size` alone."""
-        return self.sizes or (self.size,)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,12 +67,6 @@ def optional_of(options: tuple[Any, ...]) -> Any:
     )
 
 
-def are_different_sizes(values: tuple[Any, ...]) -> bool:
-    """Whether they are sides of crops, no two alike."""
-    whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
-    return whole and len(values) == len(set(values)) and all(is_crop_size(v) for v in values)
-
-
 def is_crop_size(value: int) -> bool:
     """Whether a crop may have such a side, in pixels."""
     return 64 <= value <= 1024 and value % 8 == 0
