@@ -7,8 +7,8 @@ descended by gradients; here weights change sides one at a time while that helps
 learning rate, no seed, and no photograph longer than it takes to add it to H.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -28,40 +28,12 @@ _PATCHES: Final = 1024
 _Doubles = npt.NDArray[np.float64]
 
 
-@dataclass
-class Moments:
-    """Sums over patches, a group of the convolution at a time.
-
-    Attributes:
-        second: Of the products of a patch's values, (groups, d, d).
-        first: Of its values, (groups, d).
-        count: How many patches.
-    """
-
-    second: _Doubles
-    first: _Doubles
-    count: int = 0
-
-    def add(self, patches: _Doubles) -> None:
-        """Add (groups, d, patches)."""
-        self.second += patches @ patches.transpose(0, 2, 1)
-        self.first += patches.sum(axis=2)
-        self.count += patches.shape[2]
-
-    def expected(self, *, centred: bool) -> _Doubles:
-        """E[x x'], or the covariance, (groups, d, d)."""
-        mean = self.first / self.count
-        second = self.second / self.count
-        return second - mean[:, :, None] * mean[:, None, :] if centred else second
-
-
 def round_adaptively(
     stored: onnx.ModelProto,
     body: onnx.ModelProto,
     feeds: Iterable[Feed],
     *,
     limit: int,
-    mean_is_free: Callable[[str], bool],
 ) -> None:
     """Round the stored weights of a graph anew.
 
@@ -70,22 +42,17 @@ def round_adaptively(
         body: The same graph in float, its nodes named alike.
         feeds: Its inputs.
         limit: Largest magnitude of a stored integer.
-        mean_is_free: Of a convolution's name, whether its output's mean is corrected afterwards, as
-            a bias or a normalisation does: then only the deviation from it counts.
     """
     layers = integer_layers(stored)
     index = GraphIndex(body)
-    moments = _moments(index, layers, feeds)
-    for name, layer in layers.items():
-        if name not in moments:
-            continue
-        weight = index.value(_by_name(index, name).input[1])
-        groups = moments[name].first.shape[0]
-        hessian = moments[name].expected(centred=mean_is_free(name))
+    convolutions = {node.name: node for node in index.nodes("Conv")}
+    for name, hessian in _hessians(index, layers, feeds).items():
+        layer, weight = layers[name], index.value(convolutions[name].input[1])
+        shape = (len(hessian), weight.shape[0] // len(hessian), -1)
         rounded = descend(
-            weight.reshape(groups, weight.shape[0] // groups, -1).astype(np.float64),
-            layer.integers.reshape(groups, weight.shape[0] // groups, -1).astype(np.float64),
-            layer.scale.reshape(groups, -1).astype(np.float64),
+            weight.reshape(shape).astype(np.float64),
+            layer.integers.reshape(shape).astype(np.float64),
+            layer.scale.reshape(shape[:2]).astype(np.float64),
             hessian,
             limit=limit,
         )
@@ -130,21 +97,19 @@ def descend(
     return rounded
 
 
-def _moments(
+def _hessians(
     index: GraphIndex, layers: Collection[str], feeds: Iterable[Feed]
-) -> Mapping[str, Moments]:
+) -> Mapping[str, _Doubles]:
+    """E[x x'] over the patches x of each layer, (groups, d, d)."""
     nodes = [node for node in index.nodes("Conv") if node.name in layers and _is_plain(node)]
-    moments: dict[str, Moments] = {}
+    sums: dict[str, _Doubles] = {}
+    counts: Counter[str] = Counter()
     for seen in observed(index.model, [node.input[0] for node in nodes], feeds):
         for node in (node for node in nodes if node.input[0] in seen):
             patches = _patches(seen[node.input[0]], node, index.constants[node.input[1]].dims)
-            if node.name not in moments:
-                groups, size, _ = patches.shape
-                moments[node.name] = Moments(
-                    np.zeros((groups, size, size)), np.zeros((groups, size))
-                )
-            moments[node.name].add(patches)
-    return moments
+            sums[node.name] = sums.get(node.name, 0.0) + patches @ patches.transpose(0, 2, 1)
+            counts[node.name] += patches.shape[2]
+    return {name: added / counts[name] for name, added in sums.items()}
 
 
 def _is_plain(node: onnx.NodeProto) -> bool:
@@ -168,7 +133,3 @@ def _patches(values: Array, node: onnx.NodeProto, shape: Iterable[int]) -> _Doub
     groups = attribute(node, "group", 1)
     by_channel = picked.transpose(0, 2, 3, 1).reshape(groups, -1, len(chosen))
     return by_channel.astype(np.float64)
-
-
-def _by_name(index: GraphIndex, name: str) -> onnx.NodeProto:
-    return next(node for node in index.nodes("Conv") if node.name == name)

@@ -4,7 +4,6 @@ What lies outside saturates. A narrow range gives fine steps to most values and 
 is worth more is what the calibrators differ in.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -65,18 +64,6 @@ class Percentile:
 
 
 @dataclass(frozen=True)
-class Entropy:
-    """Least information lost, by the Kullback-Leibler divergence of the levels from the values.
-
-    Migacz, "8-bit inference with TensorRT", GTC 2017. Ranges tried are the whole one's narrowings.
-    """
-
-    def range_of(self, histogram: Histogram) -> Range:
-        """See `Calibrator`."""
-        return _best(histogram, _divergence)
-
-
-@dataclass(frozen=True)
 class MeanSquaredError:
     """Least squared error of the rounded and saturated values.
 
@@ -86,13 +73,12 @@ class MeanSquaredError:
 
     def range_of(self, histogram: Histogram) -> Range:
         """See `Calibrator`."""
-        return _best(histogram, _squared_error)
+        return _least_squared_error(histogram)
 
 
 CALIBRATORS: Final[Mapping[str, Callable[[float], Calibrator]]] = {
     "min-max": lambda _percentile: MinMax(),
     "percentile": Percentile,
-    "entropy": lambda _percentile: Entropy(),
     "mse": lambda _percentile: MeanSquaredError(),
 }
 """By the names that recipes give them; each takes the recipe's percentile."""
@@ -116,8 +102,8 @@ def range_of_levels(scale: float, zero_point: int) -> Range:
     return -zero_point * scale, (LEVELS - 1 - zero_point) * scale
 
 
-def _best(histogram: Histogram, cost: Callable[[_Doubles, _Doubles, Range], float]) -> Range:
-    """The cheapest narrowing of the whole range: both ends together, then each alone."""
+def _least_squared_error(histogram: Histogram) -> Range:
+    """The best narrowing of the whole range: both ends together, then each alone."""
     used = histogram.counts > 0
     centres, weights = histogram.centres[used], histogram.counts[used] / max(1, histogram.total)
     low, high = MinMax().range_of(histogram)
@@ -125,34 +111,15 @@ def _best(histogram: Histogram, cost: Callable[[_Doubles, _Doubles, Range], floa
         return low, high
     shares = np.linspace(1.0, _NARROWEST, _CANDIDATES)
 
-    def cheapest(ranges: list[Range]) -> Range:
-        return min(ranges, key=lambda tried: cost(centres, weights, tried))
+    def best(ranges: list[Range]) -> Range:
+        return min(ranges, key=lambda tried: _squared_error(centres, weights, tried))
 
-    both = cheapest([(low * share, high * share) for share in shares])
-    upper = cheapest([both, *((both[0], high * share) for share in shares if high > 0)])
-    return cheapest([upper, *((low * share, upper[1]) for share in shares if low < 0)])
+    both = best([(low * share, high * share) for share in shares])
+    upper = best([both, *((both[0], high * share) for share in shares if high > 0)])
+    return best([upper, *((low * share, upper[1]) for share in shares if low < 0)])
 
 
 def _squared_error(centres: _Doubles, weights: _Doubles, tried: Range) -> float:
     step = (tried[1] - tried[0]) / (LEVELS - 1)
     held = np.clip(np.rint((centres - tried[0]) / step), 0, LEVELS - 1) * step + tried[0]
     return float(weights @ (centres - held) ** 2)
-
-
-def _divergence(centres: _Doubles, weights: _Doubles, tried: Range) -> float:
-    """Of what the levels tell from the values, those beyond the range counted at its ends."""
-    step = (tried[1] - tried[0]) / (LEVELS - 1)
-    level = np.clip(np.rint((centres - tried[0]) / step), 0, LEVELS - 1).astype(np.int64)
-    inside = (centres >= tried[0] - step / 2) & (centres <= tried[1] + step / 2)
-    if not inside.any():
-        return math.inf
-    # The levels know nothing of what was cut: their mass is of the values inside alone.
-    mass = np.bincount(level[inside], weights[inside], LEVELS)
-    members = np.bincount(level[inside], minlength=LEVELS)
-    spread = (mass / np.maximum(members, 1))[level[inside]]
-    told = weights[inside].copy()
-    order = np.flatnonzero(inside)
-    told[0] += weights[: order[0]].sum()
-    told[-1] += weights[order[-1] + 1 :].sum()
-    spread = np.maximum(spread, np.finfo(np.float64).tiny) / max(spread.sum(), 1e-300)
-    return float(told @ np.log(told / spread))

@@ -1,4 +1,4 @@
-"""Static quantization of a float graph: algebra, ranges, integers, and what corrects them."""
+"""Static quantization of a float graph: algebra, ranges, integers, islands."""
 
 import functools
 import itertools
@@ -11,7 +11,6 @@ import onnx
 from torch import nn
 
 from nstc.compress.adaptive_rounding import round_adaptively
-from nstc.compress.bias_correction import correct_biases
 from nstc.compress.byte_tensors import byte_tensors
 from nstc.compress.calibration import Feeds, calibrate, counted, photographs
 from nstc.compress.calibrators import CALIBRATORS, Range
@@ -24,7 +23,6 @@ from nstc.compress.integer_body import (
     integer_body,
     integer_form_of,
 )
-from nstc.compress.integer_layers import integer_layers
 from nstc.compress.layer_equalisation import equalise_layers
 from nstc.compress.mixed_precision import Island, islands_for
 from nstc.compress.norm_algebra import (
@@ -41,8 +39,8 @@ from nstc.models.student import Student
 
 _PICTURE = (0.0, 1.0)
 
-_CORRECTED_ON = 8
 _JUDGED_ON = 4
+"""Photographs at most, evenly spread, that a quality budget is measured on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +146,10 @@ def quantized_statically(
         islands = _islands(recipe.quality_budget, body, form, make, feeds, count, progress)
     left = [island.name for island in islands]
     made = {name: make(left_in_float=name) for name in ((), tuple(left))}
-    for integer in made.values():
-        _correct(integer, body, feeds, count, recipe, progress)
+    if recipe.rounding == "adaptive":
+        for integer in made.values():
+            looked_at = counted(feeds(), "round", count, progress)
+            round_adaptively(integer, body, looked_at, limit=LARGEST_WEIGHT)
     return StaticGraph(graph=made[tuple(left)], all_integer=made[()], islands=islands)
 
 
@@ -195,7 +195,8 @@ def _islands(
     count: int,
     progress: Progress,
 ) -> tuple[Island, ...]:
-    judged = list(_spread(feeds, count, _JUDGED_ON)())
+    step = max(1, -(-count // _JUDGED_ON))
+    judged = list(itertools.islice(feeds(), 0, None, step))
     wanted = list(outputs(body, judged))
 
     def judge(left: tuple[str, ...]) -> float:
@@ -208,30 +209,3 @@ def _islands(
 
     layers = [node.name for node in GraphIndex(body).nodes("Conv")]
     return islands_for(budget_db, layers, judge, weigh, progress)
-
-
-def _correct(
-    integer: onnx.ModelProto,
-    body: onnx.ModelProto,
-    feeds: Feeds,
-    count: int,
-    recipe: QuantizeRecipe,
-    progress: Progress,
-) -> None:
-    if recipe.rounding == "adaptive":
-        biased = {name for name, x in integer_layers(integer).items() if x.biases is not None}
-        round_adaptively(
-            integer,
-            body,
-            counted(feeds(), "round", count, progress),
-            limit=LARGEST_WEIGHT,
-            mean_is_free=lambda name: recipe.bias_correction and name in biased,
-        )
-    if recipe.bias_correction:
-        correct_biases(integer, body, _spread(feeds, count, _CORRECTED_ON), progress)
-
-
-def _spread(feeds: Feeds, count: int, most: int) -> Feeds:
-    """At most so many of the photographs, evenly spread."""
-    step = max(1, -(-count // most))
-    return lambda: itertools.islice(feeds(), 0, None, step)

@@ -42,10 +42,7 @@ def with_stored_weights(
                 _store(index, node, axis, bits)
     index.drop_unread_constants()
     if feeds is not None:
-        # A float convolution's bias is not touched: its mean counts like the rest.
-        round_adaptively(
-            stored, model, feeds, limit=LARGEST[bits], mean_is_free=lambda _name: False
-        )
+        round_adaptively(stored, model, feeds, limit=LARGEST[bits])
     return stored
 
 

@@ -1,13 +1,12 @@
 """Compare ways to quantize: `python scripts/calibrators.py [BUNDLE] [--photos DIR]`.
 
 The network is one that learned in float: what has learned to be rounded has ranges of its own.
-Every calibrator, with a scale a filter and a scale a layer, plain and with what corrects rounding.
+Every calibrator, with a scale a filter and a scale a layer, rounded to the nearest and adaptively.
 Prints the Markdown table of docs/quantization.md. Quality is the teacher's judgement of the file a
 device runs, on photographs that it was not calibrated on; time is not taken.
 """
 
 import argparse
-import dataclasses
 import itertools
 import math
 import tempfile
@@ -69,17 +68,8 @@ def recipes() -> Iterator[tuple[str, QuantizeRecipe]]:
         )
     for per_channel in (True, False):
         scales = "per channel" if per_channel else "per tensor"
-        plain = QuantizeRecipe(per_channel=per_channel)
-        adaptive = dataclasses.replace(plain, rounding="adaptive")
+        adaptive = QuantizeRecipe(per_channel=per_channel, rounding="adaptive")
         yield f"percentile, {scales}, adaptive rounding", adaptive
-        yield (
-            f"percentile, {scales}, bias correction",
-            dataclasses.replace(plain, bias_correction=True),
-        )
-        yield (
-            f"percentile, {scales}, both",
-            dataclasses.replace(adaptive, bias_correction=True),
-        )
 
 
 def _float_session(bundle: Bundle) -> OnnxSession:

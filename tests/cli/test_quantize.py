@@ -23,7 +23,6 @@ IN_THE_RECIPE = [
 SWITCHES = [
     ("--per-tensor", "per_channel", False),
     ("--per-channel", "per_channel", True),
-    ("--bias-correction", "bias_correction", True),
     ("--recalibrate", "recalibrate", True),
 ]
 
@@ -145,7 +144,7 @@ def test_a_bundle_is_not_told_what_it_takes(nstc, record, made) -> None:
 
 def test_no_flag_is_forgotten_here(flags_of) -> None:
     tested = {row[0] for row in IN_THE_RECIPE}
-    switches = {"--per-channel", "--bias-correction", "--recalibrate"}
+    switches = {"--per-channel", "--recalibrate"}
     others = {
         "--bits",
         "--output",

@@ -9,7 +9,6 @@ from nstc.compress.calibrators import (
     CALIBRATORS,
     LEVELS,
     Calibrator,
-    Entropy,
     MeanSquaredError,
     MinMax,
     Percentile,
@@ -61,19 +60,6 @@ def test_squared_error_is_least_at_the_range_that_a_search_over_the_values_finds
 def test_squared_error_keeps_two_equal_heaps() -> None:
     values = np.repeat([0.0, 1.0], 1000)
     assert MeanSquaredError().range_of(counted(values)) == pytest.approx((0, 1), abs=1e-2)
-
-
-def test_entropy_keeps_what_is_spread_evenly() -> None:
-    """Cutting a tenth of an even spread puts a tenth of the values where a level has 1/256."""
-    low, high = Entropy().range_of(counted(np.linspace(0, 1, 100_000)))
-    assert (low, high) == pytest.approx((0, 1), abs=0.02)
-
-
-def test_entropy_cuts_a_lonely_outlier() -> None:
-    values = np.append(np.random.default_rng(3).random(100_000), 8.0)
-    low, high = Entropy().range_of(counted(values))
-    assert low == 0
-    assert 0.9 < high < 1.5
 
 
 @pytest.mark.parametrize("calibrator", EVERY)

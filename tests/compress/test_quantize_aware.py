@@ -124,7 +124,6 @@ def test_the_float_file_saturates_as_the_bytes_do(learned: Bundle, tmp_path: Pat
     [
         {"per_channel": False},
         {"rounding": "adaptive"},
-        {"bias_correction": True},
         {"quality_budget": 30.0},
     ],
 )

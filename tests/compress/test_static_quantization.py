@@ -144,7 +144,7 @@ def test_a_picture_comes_and_goes_as_bytes_whatever_stays_float(
 
 
 def test_the_same_settings_give_the_same_bytes(student: Student, photos: PhotoSet) -> None:
-    recipe = QuantizeRecipe(calibration_size=96, rounding="adaptive", bias_correction=True)
+    recipe = QuantizeRecipe(calibration_size=96, rounding="adaptive")
     contract = describe(student)[1]
     first, second = (
         quantized_body(student, contract, photos, recipe, Silent()).graph.SerializeToString()

@@ -36,7 +36,7 @@ def quantize(
         str | None,
         typer.Option(
             "--calibrator",
-            help="How activations' ranges are chosen: min-max, percentile, entropy or mse.",
+            help="How activations' ranges are chosen: min-max, percentile or mse.",
             show_default="percentile",
         ),
     ] = None,
@@ -62,14 +62,6 @@ def quantize(
             "--rounding",
             help="Of weights: nearest, or adaptive, by what it does to photographs.",
             show_default="nearest",
-        ),
-    ] = None,
-    bias_correction: Annotated[
-        bool | None,
-        typer.Option(
-            "--bias-correction",
-            help="Let biases take back the mean that rounding shifts.",
-            show_default="no",
         ),
     ] = None,
     quality_budget: Annotated[
@@ -135,7 +127,6 @@ def quantize(
         percentile=percentile,
         per_channel=per_channel,
         rounding=rounding,
-        bias_correction=bias_correction,
         quality_budget=quality_budget,
         recalibrate=recalibrate,
         size=size,

@@ -18,7 +18,7 @@ class QuantizeRecipe(Checked):
         calibration_photos: How many photographs to calibrate on.
         calibration_size: Their side in pixels.
         calibrator: How the range that an activation's bytes cover is chosen: "min-max",
-            "percentile", "entropy" or "mse".
+            "percentile" or "mse".
         percentile: Of the values of each activation on the photographs, how many its bytes must
             hold; the rest saturates. 100 is the smallest and the largest. A trunk of residual
             blocks adds one activation's rounding to the next, and finer steps for the rest are
@@ -26,7 +26,6 @@ class QuantizeRecipe(Checked):
         per_channel: Whether weights have a scale for each output channel, or one a layer.
         rounding: "nearest", or "adaptive" for the side of each weight that changes a layer's output
             least on the photographs.
-        bias_correction: Whether biases take back the mean that rounding shifts.
         quality_budget: Least peak signal-to-noise ratio to the float network, in dB on the
             calibration photographs; layers stay float until it is reached. None for all integers.
         size: Side in pixels of the picture on which the file's speed and quality are measured. A
@@ -39,11 +38,10 @@ class QuantizeRecipe(Checked):
     bits: int = setting(8, lambda v: v in (4, 8), "4 or 8")
     calibration_photos: int = at_least(1, 24)
     calibration_size: int = within(32, 2048, 512)
-    calibrator: str = one_of(("min-max", "percentile", "entropy", "mse"), "percentile")
+    calibrator: str = one_of(("min-max", "percentile", "mse"), "percentile")
     percentile: float = setting(99.99, lambda v: 90 <= v <= 100, "from 90 to 100")
     per_channel: bool = flag(default=True)
     rounding: str = one_of(("nearest", "adaptive"), "nearest")
-    bias_correction: bool = flag(default=False)
     quality_budget: float | None = setting(
         None, lambda v: v is None or 10 <= v <= 60, "from 10 to 60 (dB)"
     )
@@ -57,7 +55,6 @@ class QuantizeRecipe(Checked):
             "bits": (self.bits != 8, ("weights",)),
             "per-tensor": (not self.per_channel, ("static",)),
             "rounding adaptive": (self.rounding == "adaptive", ("static", "weights")),
-            "bias-correction": (self.bias_correction, ("static",)),
             "quality-budget": (self.quality_budget is not None, ("static",)),
             "recalibrate": (self.recalibrate, ("static",)),
         }
@@ -83,7 +80,6 @@ class QuantizeRecipe(Checked):
         settings = {
             "per-tensor": not self.per_channel,
             "rounding adaptive": self.rounding == "adaptive",
-            "bias-correction": self.bias_correction,
             "quality-budget": self.quality_budget is not None,
         }
         return tuple(name for name, given in settings.items() if given)
