@@ -8,6 +8,7 @@ from pathlib import Path
 from nstc.core.bundle import Bundle, artifact_file, artifact_name
 from nstc.core.cache import cached
 from nstc.core.errors import ArtifactError, CorruptBundleError
+from nstc.core.zoo import zoo_name_of
 from nstc.runtime.model_files import data_files
 from nstc.runtime.trial import ensure_tried, is_ours
 from nstc.runtime.trust import PROGRAMS, refuse_program
@@ -69,7 +70,7 @@ def refuse_unsafe(bundle: Bundle, artifact: str, *, trust: bool) -> None:
     name = artifact_file(artifact)
     path, sha256 = bundle.path / name, bundle.manifest.files[name].sha256
     ending = artifact.rpartition(".")[2]
-    if is_ours(sha256):
+    if zoo_name_of(bundle.path) is not None or is_ours(sha256):
         return
     if ending in PROGRAMS and not trust:
         refuse_program(path, PROGRAMS[ending])

@@ -1,7 +1,13 @@
 """Files of others, each tried once."""
 
+import shutil
+import subprocess
+import sys
+
 import pytest
 
+from nstc.core.bundle import open_bundle
+from nstc.core.zoo import resolve_model_path, zoo_names
 from nstc.runtime import graph_process, trial
 from nstc.runtime.graph_process import GraphProcess, limited_to
 
@@ -45,3 +51,31 @@ def test_a_file_that_held_is_not_tried_again_where_less_is_free(
     with limited_to(max_ram_bytes=500_000_000):
         trial.ensure_tried(path)
     assert opened == [path, path]
+
+
+_OPENED_MANIFESTS = """
+import sys
+opened = []
+def note(event, arguments):
+    if event == "open" and str(arguments[0]).endswith("manifest.json"):
+        opened.append(arguments[0])
+sys.addaudithook(note)
+from nstc import Stylizer
+Stylizer(sys.argv[1])
+print(len(opened))
+"""
+
+
+def _manifests_opened_for(model) -> int:
+    command = [sys.executable, "-c", _OPENED_MANIFESTS, str(model)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def test_a_shipped_model_is_known_by_its_own_manifest() -> None:
+    assert _manifests_opened_for("zoo:starry-night") == 1
+
+
+def test_a_copy_of_a_shipped_model_is_known_by_the_zoos(tmp_path) -> None:
+    copy = shutil.copytree(resolve_model_path("zoo:udnie"), tmp_path / "mine")
+    assert _manifests_opened_for(copy) == 1 + len(zoo_names())
+    assert trial.is_ours(open_bundle(copy).manifest.files["model.int8.onnx"].sha256)
