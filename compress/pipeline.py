@@ -85,9 +85,8 @@ def split_photos(folders: Sequence[Path]) -> tuple[PhotoSet, PhotoSet]:
     samples = sample_photos()
     if folders:
         return photos_of(folders), samples
-    judged = tuple(path for path in samples if path.stem in _JUDGED_SAMPLES)
-    learned = tuple(path for path in samples if path.stem not in _JUDGED_SAMPLES)
-    return PhotoSet(learned, samples.names), PhotoSet(judged, samples.names)
+    judged = [path for path in samples if path.stem in _JUDGED_SAMPLES]
+    return samples.only(path for path in samples if path not in judged), samples.only(judged)
 
 
 @one_at_a_time("output")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nstc.core.errors import ImageError, PhotosError
+from nstc.core.files import sha256_of
 from nstc.core.photos import (
     PhotoSet,
     photos_in,
@@ -102,6 +103,21 @@ def test_the_hash_of_a_list_is_that_of_its_contents(folder, tmp_path) -> None:
     assert photos_in([copy]).list_sha256() == photos_in([folder]).list_sha256()
     (copy / "b.png").unlink()
     assert photos_in([copy]).list_sha256() != photos_in([folder]).list_sha256()
+
+
+def test_a_file_is_hashed_once_for_a_set_and_its_parts(folder, monkeypatch) -> None:
+    hashed = []
+
+    def counted(path):
+        hashed.append(path)
+        return sha256_of(path)
+
+    monkeypatch.setattr("nstc.core.photos.sha256_of", counted)
+    photos = photos_in([folder])
+    part = photos.take(2)
+    assert part.list_sha256() != photos.list_sha256()
+    assert part.record().list_sha256 == photos.take(2).list_sha256()
+    assert sorted(hashed) == sorted(photos.paths)
 
 
 def test_a_few_of_many_are_spread_over_them(tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -84,7 +85,7 @@ class Bundle:
         """The model's name."""
         return self.manifest.name
 
-    @property
+    @functools.cached_property
     def identity(self) -> str:
         """A hash of architecture, weights and ranges: equal for two bundles that compute the same.
 
@@ -99,7 +100,7 @@ class Bundle:
         text = json.dumps([architecture, *learned], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    @property
+    @functools.cached_property
     def artifacts(self) -> tuple[str, ...]:
         """Names of the files that run, as `--artifact` takes them: onnx, int8.onnx, ts."""
         return tuple(

@@ -1,10 +1,12 @@
 """Sets of photographs: folders the user names, or the samples that ship."""
 
+import dataclasses
+import functools
 import hashlib
 import logging
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
@@ -29,10 +31,12 @@ class PhotoSet:
     Attributes:
         paths: The files.
         names: What the set is called in a manifest: folder names, or "samples".
+        hashes: Of those files that were hashed already; a part of a set shares them with it.
     """
 
     paths: tuple[Path, ...]
     names: tuple[str, ...]
+    hashes: dict[Path, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -44,7 +48,9 @@ class PhotoSet:
         """A hash of the contents, in order: two people can tell that they used the same set."""
         digest = hashlib.sha256()
         for path in self.paths:
-            digest.update(bytes.fromhex(sha256_of(path)))
+            if path not in self.hashes:
+                self.hashes[path] = sha256_of(path)
+            digest.update(bytes.fromhex(self.hashes[path]))
         return digest.hexdigest()
 
     def record(self) -> PhotoRecord:
@@ -56,7 +62,11 @@ class PhotoSet:
         if count >= len(self.paths):
             return self
         chosen = np.linspace(0, len(self.paths) - 1, count).round().astype(int)
-        return PhotoSet(tuple(self.paths[i] for i in chosen), self.names)
+        return self.only([self.paths[i] for i in chosen])
+
+    def only(self, paths: Iterable[Path]) -> "PhotoSet":
+        """The set with some of its photographs alone."""
+        return dataclasses.replace(self, paths=tuple(paths))
 
     def squares(self, size: int) -> Iterator[Pixels]:
         """Each photograph's centre square, (size, size, 3) uint8, decoded as it is asked for."""
@@ -97,6 +107,7 @@ def _photos_in(folder: Path) -> list[Path]:
     return inside
 
 
+@functools.cache
 def sample_photos() -> PhotoSet:
     """The photographs that ship with nstc."""
     folder = Path(str(resources.files("nstc.core") / "samples"))
