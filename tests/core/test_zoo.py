@@ -102,6 +102,22 @@ def test_a_folder_of_the_zoo_knows_its_name(shipped, tmp_path, monkeypatch):
     assert zoo_name_of(tmp_path) is None
 
 
+def test_a_name_is_looked_up_at_one_place(shipped, monkeypatch) -> None:
+    looked_at = []
+
+    def counted(path, *rest, real=Path.is_file):
+        looked_at.append(path)
+        return real(path, *rest)
+
+    monkeypatch.setattr(Path, "is_file", counted)
+    assert zoo_name_of(shipped / "wave" / "teacher") == "zoo:wave/teacher"
+    assert resolve_model_path("zoo:wave") == shipped / "wave" / "student"
+    assert looked_at == [
+        shipped / "wave" / "teacher" / "manifest.json",
+        shipped / "wave" / "student" / "manifest.json",
+    ]
+
+
 def test_a_bundle_of_the_zoo_is_remembered_by_its_name_and_not_its_path(
     make_bundle, tmp_path, monkeypatch
 ):

@@ -42,14 +42,17 @@ def zoo_folder() -> Path:
 
 def zoo_names() -> tuple[str, ...]:
     """All zoo names, each style's in the order of `ROLES`."""
-    if not zoo_folder().is_dir():
-        return ()
     return tuple(
-        zoo_name(style.name, role)
-        for style in sorted(p for p in zoo_folder().iterdir() if p.is_dir())
-        for role in ROLES
-        if (style / role / "manifest.json").is_file()
+        zoo_name(style, role) for style in _styles() for role in ROLES if _is_there(style, role)
     )
+
+
+def _styles() -> list[str]:
+    return sorted(p.name for p in zoo_folder().iterdir()) if zoo_folder().is_dir() else []
+
+
+def _is_there(style: str, role: str) -> bool:
+    return (zoo_folder() / style / role / "manifest.json").is_file()
 
 
 def zoo_students() -> tuple[str, ...]:
@@ -73,7 +76,7 @@ def resolve_model_path(model: str | Path) -> Path:
         return Path(model)
     style, _, role = text.removeprefix(PREFIX).partition("/")
     role = role or STUDENT
-    if zoo_name(style, role) not in zoo_names():
+    if not _ships(style, role):
         raise BundleError(
             f"no {text} in the zoo; there is {', '.join(zoo_names()) or 'nothing'}."
             f"{did_you_mean(text)}"
@@ -81,12 +84,17 @@ def resolve_model_path(model: str | Path) -> Path:
     return zoo_folder() / style / role
 
 
+def _ships(style: str, role: str) -> bool:
+    """By the folder's own list of names: some file systems find `Udnie` where `udnie` lies."""
+    return role in ROLES and style in _styles() and _is_there(style, role)
+
+
 def zoo_name_of(path: Path) -> str | None:
     """The zoo name of a folder, or None if it does not ship."""
-    for name in zoo_names():
-        if resolve_model_path(name).resolve() == path.resolve():
-            return name
-    return None
+    place, zoo = path.resolve(), zoo_folder().resolve()
+    if place.parent.parent != zoo or not _ships(place.parent.name, place.name):
+        return None
+    return zoo_name(place.parent.name, place.name)
 
 
 def did_you_mean(model: str | Path) -> str:
