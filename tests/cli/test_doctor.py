@@ -68,6 +68,23 @@ def test_a_missing_extra_has_its_pip_line(monkeypatch) -> None:
     assert "dev" not in found
 
 
+@pytest.mark.parametrize(
+    ("version", "missing"),
+    [
+        ("17.9", ("av<19,>=18",)),
+        ("18.0.1", ()),
+        ("18.1rc2", ()),  # of the reader's own choice
+        ("19.0", ("av<19,>=18",)),
+        ("20.0.1+cu13", ("av<19,>=18",)),
+        ("18-of-their-own", ()),  # no version that could be compared
+    ],
+)
+def test_an_extra_is_missing_outside_its_range_of_versions(monkeypatch, version, missing) -> None:
+    monkeypatch.setattr(extras.metadata, "version", lambda _name: version)
+    found = {own.name: own for own in extras.extras()}
+    assert found["video"].missing == missing
+
+
 def reports_of(nstc, model):
     content = json.loads(nstc("doctor", "--model", model, "--json").out)
     return {(each["file"], each["delegate"]): each for each in content["delegates"]}
