@@ -23,6 +23,7 @@ import numpy as np
 from nstc.core.errors import CorruptBundleError, ImageError, MissingExtraError, OptionError
 from nstc.core.images import Pixels
 from nstc.runtime.arrays import checked, replicate_edges, to_unit_nchw, unit_to_pixels
+from nstc.runtime.channel_statistics import channel_statistics
 
 FORWARD: Final = "forward"
 SIZE_MULTIPLE: Final = "size_multiple"
@@ -154,7 +155,7 @@ class ExecutorchSession:
             )
         tensors = [torch.from_numpy(to_unit_nchw(replicate_edges(rgb, rows, columns)))]
         if self._floor is not None:
-            mean, deviation = (of(rgb, axis=(0, 1)) / 255 for of in (np.mean, np.std))
+            mean, deviation = channel_statistics(rgb)
             deviation = np.maximum(deviation, self._floor)
             tensors += [
                 torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1)

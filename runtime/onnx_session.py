@@ -132,6 +132,7 @@ class OnnxSession:
         self.artifact = artifact
         self._threads = threads
         self._providers = providers
+        self._arena = arena
         try:
             self._session = load_graph(
                 path,
@@ -151,7 +152,13 @@ class OnnxSession:
 
     def reopened(self) -> "OnnxSession":
         """The same file in a session of its own."""
-        return OnnxSession(self.path, self.artifact, self._threads, providers=self._providers)
+        return OnnxSession(
+            self.path,
+            self.artifact,
+            self._threads,
+            providers=self._providers,
+            arena=self._arena,
+        )
 
     @property
     def batch(self) -> int | None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from nstc.core.errors import CorruptBundleError, ImageError, MissingExtraError, OptionError
+from nstc.runtime.channel_statistics import channel_statistics
 from nstc.runtime.executorch_session import ExecutorchSession, partition_of, quiet
 
 
@@ -53,6 +54,19 @@ def test_a_program_runs_padded_and_is_clipped(contrast) -> None:
 def test_a_picture_above_the_largest_is_refused_before_it_runs(contrast) -> None:
     with pytest.raises(ImageError, match=r"model\.pte takes .* at most 64 .* this one is 65x8"):
         ExecutorchSession(contrast, "pte").run(np.zeros((65, 8, 3), np.uint8))
+
+
+@pytest.mark.executorch
+def test_a_program_is_told_the_statistics_that_onnx_graphs_get(tmp_path) -> None:
+    path = tmp_path / "model.pte"
+    sizes = {"size_multiple": 4, "minimum_size": 8, "maximum_size": 4096}
+    path.write_bytes(program_of({**sizes, "deviation_floor": 0.0}))
+    rgb = np.full((1024, 1024, 3), 200, np.uint8)
+    rgb[0, 0] = 7, 199, 255  # a second pass over the pixels rounds such a deviation otherwise
+    (_, mean, deviation), _ = ExecutorchSession(path, "pte").prepare(rgb)
+    expected = channel_statistics(rgb)
+    np.testing.assert_array_equal(mean.numpy().ravel(), expected[0])
+    np.testing.assert_array_equal(deviation.numpy().ravel(), expected[1])
 
 
 @pytest.mark.executorch

@@ -94,11 +94,37 @@ def test_an_array_that_is_no_picture_is_refused(negative_bytes, tmp_path) -> Non
         session.run(np.zeros((4, 4, 3), np.float32))
 
 
-def test_threads_reach_onnx_runtime(negative_bytes, tmp_path) -> None:
+@pytest.fixture
+def opened(monkeypatch) -> list[onnxruntime.SessionOptions]:
+    """The options of every session that ONNX Runtime is asked for."""
+    asked = []
+    real = onnxruntime.InferenceSession
+
+    def remembered(path, settings, providers):
+        asked.append(settings)
+        return real(path, settings, providers=providers)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", remembered)
+    return asked
+
+
+def test_threads_reach_onnx_runtime(negative_bytes, tmp_path, opened) -> None:
     session = OnnxSession(negative_bytes(tmp_path / "g.onnx"), "int8.onnx", threads=1)
-    options = session._session.get_session_options()
+    (options,) = opened
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
-    assert session._session.get_providers() == ["CPUExecutionProvider"]
+    assert session.provider == "CPUExecutionProvider"
+
+
+@pytest.mark.parametrize("arena", [True, False])
+def test_a_session_opened_anew_has_the_same_options(
+    negative_bytes, tmp_path, opened, arena
+) -> None:
+    OnnxSession(negative_bytes(tmp_path / "g.onnx"), "int8.onnx", 1, arena=arena).reopened()
+    first, second = (
+        (own.intra_op_num_threads, own.enable_cpu_mem_arena, own.enable_mem_pattern)
+        for own in opened
+    )
+    assert first == second == (1, arena, arena)
 
 
 def test_a_failing_graph_logs_nothing_of_its_own(write_graph, tmp_path, capfd) -> None:
