@@ -161,7 +161,7 @@ def _expanded_tail(count: int) -> float:
 
 
 def _student_t(degrees: int) -> float:
-    """The quantile that leaves out (1 - LEVEL) / 2 above it.
+    """The quantile that leaves out (1 - LEVEL) / 2 above it; by hand, as devices have no scipy.
 
     Abramowitz and Stegun, "Handbook of mathematical functions", 26.7.5: within 0.5 % from three
     degrees of freedom on, and too small below, where all samples lie within the interval anyway.
