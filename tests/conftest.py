@@ -5,6 +5,7 @@ comes out can be worked out by hand.
 """
 
 import importlib.util
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,13 @@ from nstc.core.photos import sample_photos
 
 Graph = Callable[..., Path]
 MakeBundle = Callable[..., Bundle]
+
+MEANT = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
+"""What signals do in a process of which nothing else was asked."""
 
 FLOAT, UINT8 = TensorProto.FLOAT, TensorProto.UINT8
 
@@ -47,6 +55,20 @@ def _no_users_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or fills the user's cache."""
     monkeypatch.setenv("NSTC_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True)
+def _signals_arrive() -> Iterator[None]:
+    """Also where whoever started the tests has signals ignored, as nohup and a script's & do.
+
+    Programs that a test starts inherit it, so that Ctrl-C reaches them too.
+    """
+    ignored = [number for number in MEANT if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, MEANT[number])
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="session")
