@@ -78,7 +78,7 @@ def startup_rows(
         rounds: At least 1; an uncounted one before them fills the disk's cache.
         timer: From arguments of Python to seconds; a fresh process unless given.
     """
-    timer = timer or _seconds
+    timer = timer or seconds_of
     bare: list[float] = []
     taken: dict[str, list[float]] = {name: [] for name in commands}
     for number in range(rounds + 1):
@@ -103,9 +103,14 @@ def _row(name: str, limit_s: float, samples: Sequence[float], bare: Sequence[flo
     )
 
 
-def _seconds(arguments: Sequence[str]) -> float:
+def seconds_of(arguments: Sequence[str]) -> float:
+    """How long this Python takes with some arguments, from start to exit.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
     started = time.perf_counter()
-    # This Python with arguments of this module. Nothing else may be in the time that is taken.
+    # Nothing else may be in the time that is taken.
     subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)  # noqa: S603
     return time.perf_counter() - started
 

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import signal
 import sys
@@ -9,7 +10,8 @@ import pytest
 from nstc.benchmarks.remote.process import Limits, converse, readable
 from nstc.core.errors import TargetError
 
-LIMITS = Limits(whole_s=20, silence_s=20, output_bytes=1000)
+LIMITS = Limits(whole_s=300, silence_s=300, output_bytes=1000)
+"""Half of what the programs below would sleep: one that is waited for is over them."""
 
 
 def python(code):
@@ -18,6 +20,10 @@ def python(code):
 
 def run(code, limits=LIMITS, **options):
     return converse(python(code), name="ssh://board", limits=limits, **options)
+
+
+def limited(**values):
+    return dataclasses.replace(LIMITS, **values)
 
 
 def test_output_status_and_last_complaint_come_back():
@@ -45,23 +51,15 @@ def test_a_program_that_is_not_there():
 
 def test_silence_is_given_up_and_whoever_was_silent_is_ended(tmp_path):
     pids = tmp_path / "pids"
-    code = (
-        "import os, subprocess, sys, time;"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
-        f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}');"
-        "print('here', flush=True); time.sleep(60)"
-    )
-    limits = Limits(whole_s=20, silence_s=0.5, output_bytes=1000)
-    began = time.monotonic()
-    with pytest.raises(TargetError, match=r"nothing was heard for 0 s|nothing was heard for 1 s"):
-        run(code, limits)
-    assert time.monotonic() - began < 10
+    command = ["sh", "-c", f"sleep 600 & echo $$ $! > {pids}; echo here; wait"]
+    with pytest.raises(TargetError, match="nothing was heard for 1 s"):
+        converse(command, name="ssh://board", limits=limited(silence_s=1))
     for pid in map(int, pids.read_text().split()):
         _wait_until_gone(pid)
 
 
 def _wait_until_gone(pid):
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while _runs(pid):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -79,7 +77,7 @@ def _runs(pid):
 LEAVES_SOMETHING = (
     "import subprocess, sys;"
     "print('the end', flush=True); print('complaint', file=sys.stderr, flush=True);"
-    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']{how});"
+    "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']{how});"
     "open({pid!r}, 'w').write(str(child.pid))"
 )
 
@@ -88,10 +86,8 @@ LEAVES_SOMETHING = (
 def test_what_a_command_leaves_behind_with_its_output_is_not_waited_for(tmp_path, how):
     """In its group it is ended; one that left the group holds the pipes all its life."""
     pid = tmp_path / "pid"
-    began = time.monotonic()
     done = run(LEAVES_SOMETHING.format(pid=str(pid), how=how))
     assert (done.output, done.status, done.complaint) == ("the end", 0, "complaint")
-    assert time.monotonic() - began < 20
     left = int(pid.read_text())
     if how:
         os.kill(left, signal.SIGKILL)
@@ -100,15 +96,13 @@ def test_what_a_command_leaves_behind_with_its_output_is_not_waited_for(tmp_path
 
 def test_a_last_line_ends_a_command_that_stays(tmp_path):
     """As ssh does while somebody there holds its output."""
-    began = time.monotonic()
-    code = "import time; print('a\\nend 300 more\\nend 7\\nb', flush=True); time.sleep(60)"
+    code = "import time; print('a\\nend 300 more\\nend 7\\nb', flush=True); time.sleep(600)"
     done = run(code, end="end")
     assert (done.output, done.status) == ("a\nend 300 more", 7)
-    assert time.monotonic() - began < 20
 
 
 def test_talking_without_end_is_given_up():
-    limits = Limits(whole_s=0.6, silence_s=20, output_bytes=10**6)
+    limits = limited(whole_s=0.6, output_bytes=10**6)
     with pytest.raises(TargetError, match="it took more than 1 s"):
         run("import time\nwhile True: print('still', flush=True); time.sleep(0.05)", limits)
 
@@ -122,10 +116,8 @@ def test_what_the_listener_raises_ends_the_command():
     def refuse(line):
         raise TargetError(line)
 
-    began = time.monotonic()
-    with pytest.raises(TargetError, match="no"):
-        run("import time; print('no', flush=True); time.sleep(60)", on_line=refuse)
-    assert time.monotonic() - began < 10
+    with pytest.raises(TargetError, match=r"^no$"):
+        run("import time; print('no', flush=True); time.sleep(600)", on_line=refuse)
 
 
 def test_bytes_that_are_no_text_do_no_harm():
@@ -137,7 +129,7 @@ def test_readable_text_has_no_controls_and_an_end():
 
 
 def test_a_line_longer_than_any_chunk_is_one_line():
-    limits = Limits(whole_s=20, silence_s=20, output_bytes=1_000_000)
+    limits = limited(output_bytes=1_000_000)
     heard = []
     run("print('x' * 300_000); print(); print('end')", limits, on_line=heard.append)
     assert [len(line) for line in heard] == [300_000, 0, 3]

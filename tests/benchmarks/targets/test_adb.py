@@ -3,7 +3,6 @@
 import json
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -191,10 +190,8 @@ def test_a_device_that_hangs_is_given_up_and_tidied(
 ):
     monkeypatch.setattr(adb, "SILENCE_S", 0.5)
     fake.plan(hang="-m times")
-    began = time.monotonic()
-    with pytest.raises(TargetError, match="adb:emulator-5554: nothing was heard"):
+    with pytest.raises(TargetError, match=r"adb:emulator-5554: nothing was heard for \d s"):
         measure()
-    assert time.monotonic() - began < 20
     assert left_there() == []
 
 

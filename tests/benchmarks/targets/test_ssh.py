@@ -5,7 +5,6 @@ import os
 import shlex
 import signal
 import sys
-import time
 
 import pytest
 
@@ -138,9 +137,8 @@ def test_a_real_run_by_the_command_that_is_sent(fake, measure, tmp_path):
 def test_a_far_program_that_leaves_something_behind_is_not_waited_for(fake, measure, tmp_path):
     """A wrapper of Python that starts a service, say, which keeps the output for itself."""
     wrapper, left = tmp_path / "python", tmp_path / "left"
-    wrapper.write_text(f'#!/bin/sh\nsleep 60 &\necho $! >> {left}\nexec {sys.executable} "$@"\n')
+    wrapper.write_text(f'#!/bin/sh\nsleep 600 &\necho $! >> {left}\nexec {sys.executable} "$@"\n')
     wrapper.chmod(0o755)
-    began = time.monotonic()
     try:
         reading = measure(f"ssh://board?python={wrapper}")
     finally:
@@ -148,7 +146,6 @@ def test_a_far_program_that_leaves_something_behind_is_not_waited_for(fake, meas
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     assert len(reading.timings.reference_ms) == 3
-    assert time.monotonic() - began < 40
     assert list((tmp_path / "far").iterdir()) == []
 
 
@@ -183,10 +180,8 @@ def test_a_line_that_is_cut_leaves_nothing_there(fake, measure, tmp_path, cut_af
 def test_a_machine_that_hangs_is_given_up(fake, measure, truth, monkeypatch):
     monkeypatch.setattr(far, "SILENCE_S", 0.4)
     fake.plan(say=truth.lines()[:4], hang=True)
-    began = time.monotonic()
-    with pytest.raises(TargetError, match=r"ssh://board: nothing was heard .*given up"):
+    with pytest.raises(TargetError, match=r"ssh://board: nothing was heard for \d s.*given up"):
         measure("ssh://board")
-    assert time.monotonic() - began < 20
 
 
 def test_a_flood_is_cut_off(fake, measure):

@@ -27,7 +27,7 @@ def node(tmp_path, monkeypatch):
 
 
 def wait_until(happened):
-    for _ in range(500):
+    for _ in range(5000):
         if happened():
             return
         time.sleep(0.02)

@@ -20,6 +20,7 @@ from nstc.core.errors import TargetError
 BEGIN = json.dumps(
     {"agent": "Phone/1", "secure": True, "isolated": True, "threads": 2, "clock_step_ms": 0.1}
 ).encode()
+WAIT_S = 60
 SOON = Patience(opening_s=0.05, silence_s=0.05)
 
 
@@ -43,7 +44,7 @@ def link(exchange, tmp_path):
 
 
 def ask(link, path, method="GET", body=None, headers=None):
-    connection = http.client.HTTPConnection(link.netloc, timeout=5)
+    connection = http.client.HTTPConnection(link.netloc, timeout=WAIT_S)
     connection.putrequest(method, path, skip_accept_encoding=True)
     for name, value in (headers or {"Content-Length": str(len(body or b""))}).items():
         connection.putheader(name, value)
@@ -125,7 +126,7 @@ def test_a_message_says_its_length(link, length):
 
 
 def test_half_a_message_is_none(link, exchange):
-    with socket.create_connection((link.hostname, link.port), timeout=5) as client:
+    with socket.create_connection((link.hostname, link.port), timeout=WAIT_S) as client:
         client.sendall(f"POST {link.path}begin HTTP/1.0\r\nContent-Length: 90\r\n\r\n{{".encode())
         client.shutdown(socket.SHUT_WR)
         assert b"400" in client.recv(100)
@@ -137,7 +138,9 @@ def slow_clients(link, count, words):
     """Connections that say so much and no more, and stay."""
     with contextlib.ExitStack() as stack:
         clients = [
-            stack.enter_context(socket.create_connection((link.hostname, link.port), timeout=30))
+            stack.enter_context(
+                socket.create_connection((link.hostname, link.port), timeout=WAIT_S)
+            )
             for _ in range(count)
         ]
         for client in clients:
@@ -161,7 +164,7 @@ def test_slow_clients_keep_nobody_out(link, few_places, words):
         assert ask(link, link.path)[:2] == (200, b"<p>page")
         assert ask(link, link.path + "begin", "POST", BEGIN)[0] == 200
         # those of clients that were dropped just now may not have ended yet
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + WAIT_S
         while threading.active_count() - before > 16:
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -174,7 +177,7 @@ def test_slow_clients_keep_nobody_out_of_https(exchange, few_places):
     with serving({"": b"page"}, exchange, tls=certificate.context) as served:
         there = urllib.parse.urlsplit(served)
         with slow_clients(there, 60, b"\x16\x03\x01"):
-            connection = http.client.HTTPSConnection(there.netloc, timeout=30, context=trusting)
+            connection = http.client.HTTPSConnection(there.netloc, timeout=WAIT_S, context=trusting)
             connection.request("GET", there.path)
             assert connection.getresponse().read() == b"page"
             connection.close()
@@ -182,7 +185,7 @@ def test_slow_clients_keep_nobody_out_of_https(exchange, few_places):
 
 def assert_dropped(client):
     """Although it goes on to send, and would have enough to send for minutes."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + WAIT_S
     with contextlib.suppress(ConnectionError):
         while time.monotonic() < deadline:
             client.sendall(b"x")
@@ -191,24 +194,25 @@ def assert_dropped(client):
 
 
 def test_a_header_that_drips_is_dropped_in_the_end(link, monkeypatch):
-    monkeypatch.setattr(server, "_HEADER_S", 0.2)
-    with slow_clients(link, 1, b"GET / HTTP/1.1\r\nX: ") as [client]:
-        assert_dropped(client)
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "_HEADER_S", 0.2)
+        with slow_clients(link, 1, b"GET / HTTP/1.1\r\nX: ") as [client]:
+            assert_dropped(client)
     assert ask(link, link.path)[0] == 200
 
 
 def test_a_message_that_drips_is_dropped_in_the_end(link, monkeypatch):
-    monkeypatch.setattr(server, "_REQUEST_S", 0.2)
     words = f"POST {link.path}begin HTTP/1.0\r\nContent-Length: 4000\r\n\r\n".encode()
-    with slow_clients(link, 1, words) as [client]:
-        assert_dropped(client)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "_REQUEST_S", 0.2)
+        with slow_clients(link, 1, words) as [client]:
+            assert_dropped(client)
     assert ask(link, link.path + "begin", "POST", BEGIN)[0] == 200  # the link is still good
 
 
 def test_a_header_has_an_end(link):
     line = b"X: " + b"y" * 5000 + b"\r\n"
-    with socket.create_connection((link.hostname, link.port), timeout=30) as client:
+    with socket.create_connection((link.hostname, link.port), timeout=WAIT_S) as client:
         client.sendall(f"GET {link.path} HTTP/1.1\r\n".encode() + 3 * line + b"X: " + b"y" * 1333)
         assert client.recv(100).startswith(b"HTTP/1.0 431")
 
@@ -217,7 +221,7 @@ def test_those_who_hold_the_token_are_counted_too(link, monkeypatch):
     monkeypatch.setattr(server, "_MOST_CLIENTS", 2)
     words = f"POST {link.path}begin HTTP/1.0\r\nContent-Length: 4000\r\n\r\n".encode()
     with slow_clients(link, 2, words):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + WAIT_S
         while (status := ask(link, link.path)[0]) != 503:
             assert (status, time.monotonic() < deadline) == (200, True)
 
@@ -252,13 +256,13 @@ def test_over_https(exchange):
         trusting = ssl.create_default_context()
         trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
         # a client that never shakes hands keeps nobody out
-        with socket.create_connection((there.hostname, there.port), timeout=5):
-            connection = http.client.HTTPSConnection(there.netloc, timeout=5, context=trusting)
+        with socket.create_connection((there.hostname, there.port), timeout=WAIT_S):
+            connection = http.client.HTTPSConnection(there.netloc, timeout=WAIT_S, context=trusting)
             connection.request("GET", there.path)
             assert connection.getresponse().read() == b"page"
             connection.close()
         # one that does not trust the certificate goes away, and that is no fault
-        refusing = http.client.HTTPSConnection(there.netloc, timeout=5)
+        refusing = http.client.HTTPSConnection(there.netloc, timeout=WAIT_S)
         with pytest.raises(ssl.SSLError):
             refusing.request("GET", there.path)
     exchange.take("begin", "", BEGIN, "x")

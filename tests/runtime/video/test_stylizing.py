@@ -228,15 +228,19 @@ def test_few_frames_are_held_however_slow_the_encoder(stylizer, tmp_path, monkey
         return painted
 
     def slowly(writer, item):
-        time.sleep(0.003)
+        """Begin once the queue is full: one frame in these hands, one in the painter's."""
+        for _ in range(30_000):
+            if len(made) >= 1 + ROOM + 1:
+                break
+            time.sleep(0.002)
         write(writer, item)
 
     monkeypatch.setattr(stylizer, "transfer", transfer)
     monkeypatch.setattr(Writer, "write", slowly)
     camera = camera_place("lavfi:testsrc=size=64x48:rate=12")
-    options = VideoOptions(limits=Limits(frames=80))
+    options = VideoOptions(limits=Limits(frames=30))
     outcome = stylize_video(camera, tmp_path / "out.mp4", stylizer, options)
-    assert outcome.frames == 80
+    assert outcome.frames == 30
     assert outcome.waiting == ROOM
     assert max(most) <= ROOM + 6
 

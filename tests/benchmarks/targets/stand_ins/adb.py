@@ -41,7 +41,7 @@ def main(words):
 
 def misbehave(command):
     if "hang" in PLAN and PLAN["hang"] in command:
-        time.sleep(60)
+        time.sleep(600)
     if "vanish" in PLAN and PLAN["vanish"] in command:
         (HERE / "plan.json").write_text(json.dumps({"vanish": ""}), encoding="utf-8")
         sys.exit(fail("error: device offline"))

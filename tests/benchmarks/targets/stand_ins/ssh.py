@@ -60,7 +60,7 @@ def speak():
     for line in PLAN["say"]:
         print(line.replace("{token}", token), flush=True)
     if PLAN.get("hang"):
-        time.sleep(60)
+        time.sleep(600)
     print(PLAN.get("complaint", ""), file=sys.stderr)
     return PLAN.get("status", 0)
 
