@@ -117,10 +117,7 @@ class GraphForm:
         return {name: value for name, value in values.items() if value is not None}
 
     def completed_by(self, other: "GraphForm | None") -> "GraphForm":
-        """The same, with what it does not say taken from another.
-
-        A range, its mean and its deviation come from one of the two together.
-        """
+        """The same, with what it does not say taken from another, a range with its mean and std."""
         if other is None:
             return self
         taken = {
@@ -133,9 +130,11 @@ class GraphForm:
 
     def flags(self) -> str:
         """As it is typed at the prompt."""
-        return " ".join(
-            f"--{name.replace('_', '-')} {_typed(value)}" for name, value in self.told().items()
-        )
+        typed = {
+            name: shown_numbers(value) if isinstance(value, tuple) else value
+            for name, value in self.told().items()
+        }
+        return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in typed.items())
 
     def to_json(self) -> str:
         """On one line; see `form_from_json`."""
@@ -149,32 +148,26 @@ def form_of(**told: Unpack[GraphFlags]) -> GraphForm:
         OptionError: one of the values is out of range.
     """
     fields: dict[str, Any] = dict(told)
-    old_name = fields.pop("value_range", None)
-    if old_name is not None and fields.get("input_range") not in (None, old_name):
+    value_range = fields.pop("value_range", None)
+    if value_range is not None and fields.get("input_range") not in (None, value_range):
         raise OptionError(
-            f"value-range is {old_name} and input-range is {fields['input_range']}: both name the "
-            "input's range, expected one of them."
+            f"value-range is {value_range} and input-range is {fields['input_range']}: both name "
+            "the input's range, expected one of them."
         )
-    if old_name is not None:
-        fields["input_range"] = old_name
     for name in ("mean", "std", "output_mean", "output_std"):
         if isinstance(fields.get(name), list):
             fields[name] = tuple(fields[name])
     try:
+        if value_range is not None:  # looked at here, where it has the name that was typed
+            _one_of("value-range", value_range, tuple(RANGES))
+            fields["input_range"] = value_range
         return GraphForm(**fields)
     except ValueError as error:
-        message = str(error)
-        if old_name is not None:  # the flag that was typed is the one to name
-            message = message.replace("input-range is", "value-range is", 1)
-        raise OptionError(f"{message}.") from error
+        raise OptionError(f"{error}.") from error
 
 
 def form_from_json(text: str) -> GraphForm:
-    """Read what `GraphForm.to_json` wrote.
-
-    Raises:
-        OptionError: it is something else.
-    """
+    """Read what `GraphForm.to_json` wrote; anything else is an `OptionError`."""
     expected = "expected what nstc wrote there"
     try:
         content = json.loads(text[: _LONGEST_JSON + 1])
@@ -191,7 +184,8 @@ def mean_of(given: Statistic | None, value_range: ValueRange, channels: Channels
     if given != "imagenet":
         return given or NO_MEAN
     low, high = RANGES[value_range]
-    return _ordered([low + (high - low) * one for one in IMAGENET_MEAN], channels)
+    first, second, third = (low + (high - low) * one for one in IMAGENET_MEAN)
+    return (first, second, third) if channels == "rgb" else (third, second, first)
 
 
 def std_of(given: Statistic | None, value_range: ValueRange, channels: Channels) -> Triple:
@@ -199,21 +193,13 @@ def std_of(given: Statistic | None, value_range: ValueRange, channels: Channels)
     if given != "imagenet":
         return given or NO_STD
     low, high = RANGES[value_range]
-    return _ordered([(high - low) * one for one in IMAGENET_STD], channels)
+    first, second, third = ((high - low) * one for one in IMAGENET_STD)
+    return (first, second, third) if channels == "rgb" else (third, second, first)
 
 
 def shown_numbers(values: Sequence[float]) -> str:
     """Three numbers as flags take them."""
     return ",".join(f"{value:.6g}" for value in values)
-
-
-def _ordered(rgb: list[float], channels: Channels) -> Triple:
-    red, green, blue = rgb
-    return (red, green, blue) if channels == "rgb" else (blue, green, red)
-
-
-def _typed(value: Any) -> str:
-    return shown_numbers(value) if isinstance(value, tuple) else str(value)
 
 
 def _one_of(name: str, value: Any, known: tuple[Any, ...]) -> None:
