@@ -6,8 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from nstc.core.errors import OptionError
-from nstc.core.suggestions import nearest_ending
+from nstc.core.errors import OptionError, nearest_ending
 
 INPUT_ENDINGS: Final = frozenset(
     (

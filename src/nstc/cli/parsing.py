@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 import typer
 
-from nstc.core.suggestions import did_you_mean
+from nstc.core.errors import did_you_mean
 
 UNREADABLE: Final = cast("type[Exception]", typer.BadParameter.__mro__[1])
 """The base of all of them. Typer exports one of its kinds alone."""

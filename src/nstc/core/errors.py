@@ -35,7 +35,9 @@
 The CLI catches `NstcError` once, prints its message in one line and exits by its code.
 """
 
+import difflib
 import re
+from collections.abc import Mapping
 from typing import ClassVar, Final
 
 _OUT_OF_MEMORY: Final = re.compile(
@@ -51,169 +53,137 @@ class NstcError(Exception):
 
     exit_code: ClassVar[int] = 1
 
+    def __init_subclass__(cls, *, exit_code: int) -> None:
+        """Every kind says its own code: none is inherited."""
+        cls.exit_code = exit_code
 
-class OptionError(NstcError):
+
+class OptionError(NstcError, exit_code=3):
     """A flag or recipe value that is out of range, or two that contradict each other."""
 
-    exit_code = 3
 
-
-class RecipeError(NstcError):
+class RecipeError(NstcError, exit_code=4):
     """A recipe file that is not TOML, or names keys that do not exist."""
 
-    exit_code = 4
 
-
-class MissingExtraError(NstcError):
+class MissingExtraError(NstcError, exit_code=5):
     """A verb whose optional dependencies are not installed."""
 
-    exit_code = 5
 
-
-class ImageError(NstcError):
+class ImageError(NstcError, exit_code=10):
     """A file that can't be read as a picture."""
 
-    exit_code = 10
 
-
-class PhotosError(NstcError):
+class PhotosError(NstcError, exit_code=11):
     """A folder that holds no photographs, or too few."""
 
-    exit_code = 11
 
-
-class BatchError(NstcError):
+class BatchError(NstcError, exit_code=12):
     """Some of several pictures could not be made; the others are."""
 
-    exit_code = 12
 
-
-class FetchError(NstcError):
+class FetchError(NstcError, exit_code=13):
     """An address that gives no picture: not reachable, not allowed, or past a limit."""
 
-    exit_code = 13
 
-
-class VideoError(NstcError):
+class VideoError(NstcError, exit_code=14):
     """A file or camera that gives no video, or one that can't be encoded as it was asked to."""
 
-    exit_code = 14
 
-
-class DamagedVideoError(VideoError):
+class DamagedVideoError(VideoError, exit_code=15):
     """A video that breaks off, or of which parts can't be decoded; the rest was stylised."""
 
-    exit_code = 15
 
-
-class BundleError(NstcError):
+class BundleError(NstcError, exit_code=20):
     """A path that is not a bundle."""
 
-    exit_code = 20
 
-
-class CorruptBundleError(BundleError):
+class CorruptBundleError(BundleError, exit_code=21):
     """A bundle whose files are missing or differ from its manifest."""
 
-    exit_code = 21
 
-
-class SchemaVersionError(BundleError):
+class SchemaVersionError(BundleError, exit_code=22):
     """A bundle written by a newer nstc, or by an older one with parts that are gone."""
 
-    exit_code = 22
 
-
-class ArtifactError(BundleError):
+class ArtifactError(BundleError, exit_code=23):
     """A file that this bundle does not hold."""
 
-    exit_code = 23
 
-
-class CheckpointError(NstcError):
+class CheckpointError(NstcError, exit_code=30):
     """Weights that do not fit the architecture."""
 
-    exit_code = 30
 
-
-class UnsafeFileError(CheckpointError):
+class UnsafeFileError(CheckpointError, exit_code=31):
     """A file that would run code of its own if it were loaded."""
 
-    exit_code = 31
 
-
-class TeacherError(NstcError):
+class TeacherError(NstcError, exit_code=32):
     """A teacher that can't be found, or is not an image-to-image network."""
 
-    exit_code = 32
+
+class GraphLimitError(NstcError, exit_code=36):
+    """A network made by others that crashes, or goes over --max-ram or --timeout, when tried."""
 
 
-class GraphLimitError(NstcError):
-    """A network that did not come with nstc and can't be opened and tried within limits.
-
-    It goes over --max-ram or --timeout, or crashes.
-    """
-
-    exit_code = 36
-
-
-class UnusableModelError(NstcError):
+class UnusableModelError(NstcError, exit_code=33):
     """A model whose numbers are NaN or infinite, or whose pictures are one colour throughout."""
 
-    exit_code = 33
 
-
-class OutputError(NstcError):
+class OutputError(NstcError, exit_code=40):
     """A place that can't be written: missing rights, a full disk, a path under a file."""
 
-    exit_code = 40
 
-
-class DivergedError(NstcError):
+class DivergedError(NstcError, exit_code=50):
     """Training whose loss became infinite or not a number."""
 
-    exit_code = 50
 
-
-class ExportMismatchError(NstcError):
+class ExportMismatchError(NstcError, exit_code=51):
     """An exported file whose output differs from the network it came from."""
 
-    exit_code = 51
 
-
-class MemoryCapError(NstcError):
+class MemoryCapError(NstcError, exit_code=52):
     """A network that needs more memory than the target may have."""
 
-    exit_code = 52
 
-
-class TargetError(NstcError):
+class TargetError(NstcError, exit_code=53):
     """A place to measure that can't be reached, hangs, or answers with rubbish."""
 
-    exit_code = 53
 
-
-class BudgetError(NstcError):
+class BudgetError(NstcError, exit_code=54):
     """A compressed model that costs more, or is worth less, than it was asked to."""
 
-    exit_code = 54
 
-
-class MemoryLimitError(NstcError):
+class MemoryLimitError(NstcError, exit_code=55):
     """A picture that can't be stylised within --max-ram; the message says the least it needs.
 
     The command line also ends by it where the machine, or a limit set on the process, has no more.
-
-    Args:
-        message: In one line.
-        needed_bytes: The least; 0 where it is not known.
+    `needed_bytes` is 0 where that is not known.
     """
-
-    exit_code = 55
 
     def __init__(self, message: str, needed_bytes: int = 0) -> None:
         super().__init__(message)
         self.needed_bytes = needed_bytes
+
+
+class NoGainError(NstcError, exit_code=56):
+    """A quantized file, written all the same, that gives nothing over the float one."""
+
+
+class BaselineError(NstcError, exit_code=60):
+    """A baseline that is not there, or can't be used as it was asked to."""
+
+
+class CorruptBaselineError(BaselineError, exit_code=61):
+    """A file that is no baseline, or lacks what every baseline has."""
+
+
+class BaselineSchemaError(BaselineError, exit_code=62):
+    """A baseline that an older or newer nstc wrote in another form."""
+
+
+class Interrupted(NstcError, exit_code=130):  # noqa: N818  (it is the user's wish, not a fault)
+    """Stopped by the user; the message says what was kept and how to go on."""
 
 
 def out_of_memory(error: BaseException) -> MemoryLimitError | None:
@@ -235,31 +205,19 @@ def out_of_memory(error: BaseException) -> MemoryLimitError | None:
     )
 
 
-class NoGainError(NstcError):
-    """A quantized file, written all the same, that gives nothing over the float one."""
+def did_you_mean(given: str, known: Mapping[str, str], *, least: float = 0.6) -> str:
+    """A question to end a message with: " Did you mean .jpg?", or nothing where none is near.
 
-    exit_code = 56
-
-
-class BaselineError(NstcError):
-    """A baseline that is not there, or can't be used as it was asked to."""
-
-    exit_code = 60
-
-
-class CorruptBaselineError(BaselineError):
-    """A file that is no baseline, or lacks what every baseline has."""
-
-    exit_code = 61
+    Args:
+        given: As it is compared.
+        known: What it may be, as that is compared, and as it is shown.
+        least: How alike they must be, of 1.
+    """
+    near = difflib.get_close_matches(given, known, n=1, cutoff=least)
+    near = near or [name for name in known if len(given) > 1 and name.startswith(given)]
+    return f" Did you mean {known[near[0]]}?" if near else ""
 
 
-class BaselineSchemaError(BaselineError):
-    """A baseline that an older or newer nstc wrote in another form."""
-
-    exit_code = 62
-
-
-class Interrupted(NstcError):  # noqa: N818  (it is the user's wish, not a fault)
-    """Stopped by the user; the message says what was kept and how to go on."""
-
-    exit_code = 130
+def nearest_ending(given: str, known: Mapping[str, object]) -> str:
+    """As `did_you_mean`, for the ending of a file such as .jgp."""
+    return did_you_mean(given.lower().lstrip("."), {ending.lstrip("."): ending for ending in known})

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from nstc.core import suggestions
+from nstc.core import errors
 from nstc.core.errors import BundleError, OutputError
 
 PREFIX: Final = "zoo:"
@@ -101,7 +101,7 @@ def did_you_mean(model: str | Path) -> str:
     """A question after the zoo name that is nearest to what was given, or nothing if none is."""
     wanted = re.sub(r"[\s_]+", "-", str(model).lower()).removeprefix(PREFIX).removeprefix("zoo/")
     known = {name.removeprefix(PREFIX): name for name in zoo_names()}
-    return suggestions.did_you_mean(wanted, known, least=_NEAR)
+    return errors.did_you_mean(wanted, known, least=_NEAR)
 
 
 def named(path: Path) -> str:

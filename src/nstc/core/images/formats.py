@@ -7,8 +7,7 @@ from typing import Final
 
 from PIL import Image
 
-from nstc.core.errors import MissingExtraError, OptionError
-from nstc.core.suggestions import nearest_ending
+from nstc.core.errors import MissingExtraError, OptionError, nearest_ending
 
 PHOTO_ENDINGS: Final = {
     ".png": "PNG",
