@@ -1,6 +1,6 @@
 import pytest
 
-from nstc.core.file_names import fault_of_name, fault_of_names
+from nstc.core.manifest import fault_of_name, fault_of_names
 
 LEADS_ELSEWHERE = ["../notes.txt", "/etc/passwd", "a/b", "a\\b", "C:notes", "C:\\notes", "x:y"]
 NOT_SHOWN = ["", "a\n", "\x1b[2J", "a\x00b", "\u202egnp.exe", "a\ud800"]

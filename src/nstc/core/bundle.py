@@ -23,7 +23,6 @@ from nstc.core.errors import (
     OptionError,
     OutputError,
 )
-from nstc.core.file_names import fault_of_name
 from nstc.core.files import (
     atomic_folder,
     refuse_foreign_folder,
@@ -32,7 +31,7 @@ from nstc.core.files import (
 )
 from nstc.core.locks import locked
 from nstc.core.manifest import MANIFEST_FILE as MANIFEST_FILE
-from nstc.core.manifest import FileRecord, Manifest, Origin
+from nstc.core.manifest import FileRecord, Manifest, Origin, fault_of_name
 from nstc.core.zoo import did_you_mean, named, refuse_shipped, resolve_model_path, zoo_name_of
 
 WEIGHTS_FILE: Final = "weights.safetensors"

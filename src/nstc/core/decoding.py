@@ -13,9 +13,9 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -37,6 +37,7 @@ _UNPRINTABLE: Final = re.compile(
     "\ud800-\udfff"  # halves of characters
     "]"
 )
+_HALF: Final = re.compile("[\ud800-\udfff]")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 # No `pattern` in any `msgspec.Meta`: in a union with a list or an object it corrupts memory, as of
@@ -59,17 +60,7 @@ _BRACKET: Final = re.compile(r"[][{}]")
 _INDEX: Final = re.compile(r"\[(\d+)\]\.?")
 _MISSING: Final = re.compile(r"Object missing required field `(.+)`")
 _LARGEST_INTEGER: Final = 2**64
-_FOUND_SHOWN: Final = 60
 _MAX_DOTS: Final = 200
-
-_KINDS: Final = {
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFLNK: "a symbolic link",
-    stat.S_IFDIR: "a folder",
-}
 
 _WORDS: Final = {
     "`array`": "a list",
@@ -91,23 +82,22 @@ class DecodingError(ValueError):
 
 
 def refuse_irregular(status: os.stat_result) -> None:
-    """Refuse what is not a plain file: a pipe would be waited for, a device might act.
-
-    Raises:
-        DecodingError: it is something else; the message names what.
-    """
+    """Raise `DecodingError` for what is no plain file: a pipe is waited for, a device might act."""
+    kinds = {
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFDIR: "a folder",
+    }
     if not stat.S_ISREG(status.st_mode):
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
+        kind = kinds.get(stat.S_IFMT(status.st_mode), "something else")
         raise DecodingError(f"it is {kind}, not a file")
 
 
 def read_file(path: Path, limit: int = MAX_BYTES, *, follow_links: bool = True) -> bytes:
-    """The content of a file that is not larger than it may be.
-
-    Args:
-        path: The file. Nothing but a regular file is opened.
-        limit: Its largest size in bytes.
-        follow_links: Whether it may be a symbolic link.
+    """The content of a regular file, or a link to one where that is allowed, of `limit` bytes.
 
     Raises:
         OSError: it is not there, is a folder, or can't be read.
@@ -136,17 +126,26 @@ def parse_json(content: bytes | str, *, one_line_texts: bool = False, lenient: b
     """JSON of bounded depth and size, with each key of an object once and numbers that are finite.
 
     Args:
-        content: UTF-8.
+        content: UTF-8; anything but such JSON is a `DecodingError`.
         one_line_texts: Whether texts with control characters or line ends are refused.
         lenient: Whether values are left to the reader: texts of any characters, numbers of any
             size, and null for NaN and Infinity, which are not JSON.
-
-    Raises:
-        DecodingError: it is something else.
     """
+
+    def constant(name: str) -> None:
+        if not lenient:
+            raise DecodingError(f"it is not JSON ({name} is not a JSON number)")
+
     text = _text(content)
-    _refuse_excess(text)
-    constant: Callable[[str], None] = (lambda _: None) if lenient else _refuse_constant
+    # Before anything is made of it: what nests deeply or holds very many values.
+    marks = _STRING.sub("", text)
+    if sum(map(marks.count, ",[{")) > MAX_VALUES:
+        raise DecodingError(f"it holds more than {MAX_VALUES:,} values")
+    depth = 0
+    for mark in _BRACKET.findall(marks):
+        depth += 1 if mark in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise DecodingError(f"it nests more than {MAX_DEPTH} levels deep")
     try:
         parsed = json.loads(text, object_pairs_hook=_unique, parse_constant=constant)
     except DecodingError:
@@ -159,10 +158,7 @@ def parse_json(content: bytes | str, *, one_line_texts: bool = False, lenient: b
 
 
 def parse_toml(content: bytes | str) -> dict[str, Any]:
-    """TOML of bounded depth, with integers of bounded length and texts of one line.
-
-    Args:
-        content: UTF-8.
+    """TOML in UTF-8 of bounded depth, with integers of bounded length and texts of one line.
 
     Raises:
         DecodingError: it is something else.
@@ -180,21 +176,18 @@ def parse_toml(content: bytes | str) -> dict[str, Any]:
 
 
 def refuse_long_texts(content: Any) -> None:
-    """Refuse texts of more than `MAX_TEXT` characters, wherever they stand.
+    """Raise `DecodingError` for a text of more than `MAX_TEXT` characters, wherever it stands.
 
     For what is declared as anything: `as_readable` would cut such a text when it is written again.
-
-    Raises:
-        DecodingError: there is one.
     """
     _refuse_extremes(content, finite=False, one_line=True, longest=MAX_TEXT)
 
 
 def decode(content: Any, kind: type[T], *, known_keys_only: bool = True) -> T:
-    """Plain values as a dataclass or another type, each checked against its declared type.
+    """What `parse_json` or `parse_toml` gave as a dataclass or another type, each value checked.
 
     Args:
-        content: What `parse_json` or `parse_toml` gave.
+        content: Plain values.
         kind: A type that msgspec knows, bounds in `Annotated[..., msgspec.Meta(...)]` included.
         known_keys_only: Whether keys that no attribute is named by are refused, not ignored.
 
@@ -232,11 +225,7 @@ def as_readable(value: Any) -> Any:
 
 
 def refuse_other_than_sha256(text: str) -> None:
-    """Refuse what is not a SHA-256 as `sha256_of` writes it.
-
-    Raises:
-        ValueError: it is something else.
-    """
+    """Raise `ValueError` for what is not a SHA-256 as `sha256_of` writes it."""
     if _SHA256.fullmatch(text) is None:
         raise ValueError(f"{text!r:.40} is not a SHA-256: expected 64 hexadecimal digits")
 
@@ -250,18 +239,6 @@ def _text(content: bytes | str) -> str:
     if content.startswith("\ufeff"):
         raise DecodingError("it begins with a byte order mark: save it as UTF-8 without one")
     return content
-
-
-def _refuse_excess(text: str) -> None:
-    """Refuse what nests deeply or holds very many values, before anything is made of it."""
-    marks = _STRING.sub("", text)
-    if sum(map(marks.count, ",[{")) > MAX_VALUES:
-        raise DecodingError(f"it holds more than {MAX_VALUES:,} values")
-    depth = 0
-    for mark in _BRACKET.findall(marks):
-        depth += 1 if mark in "[{" else -1
-        if depth > MAX_DEPTH:
-            raise DecodingError(f"it nests more than {MAX_DEPTH} levels deep")
 
 
 def _refuse_extremes(
@@ -278,7 +255,8 @@ def _refuse_extremes(
         elif isinstance(value, list):
             waiting += [(inner, depth + 1) for inner in value]
         elif isinstance(value, str):
-            _refuse_half_characters(value)
+            if not value.isascii() and _HALF.search(value):
+                raise DecodingError(f"it holds a surrogate that is not a character: {value!r:.60}")
             if one_line and _UNPRINTABLE.search(value):
                 raise DecodingError(f"it holds a text with control characters: {value!r:.60}")
             if one_line and len(value) > longest:
@@ -287,20 +265,6 @@ def _refuse_extremes(
             raise DecodingError("it holds a whole number of more than 64 bits")
         elif finite and isinstance(value, float) and not math.isfinite(value):
             raise DecodingError("it holds a number that is too large")
-
-
-def _refuse_half_characters(text: str) -> None:
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise DecodingError(
-                f"it holds a surrogate that is not a character: {text!r:.60}"
-            ) from error
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise DecodingError(f"it is not JSON ({constant} is not a JSON number)")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -344,7 +308,7 @@ def _explained(message: str, content: Any, kind: Any) -> str:
         what = what.replace(theirs, ours)
     if of_key:
         return f"a key of {place or 'it'} is not {what.removeprefix('expected ')}"
-    return f"{place or 'it'} is {_at(content, place)!r:.{_FOUND_SHOWN}}: {what}"
+    return f"{place or 'it'} is {_at(content, place)!r:.60}: {what}"
 
 
 def _wrong_key(content: Any, kind: Any, place: str) -> str:

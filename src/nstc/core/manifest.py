@@ -3,7 +3,8 @@
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import Annotated, Any, Final, Literal
@@ -24,9 +25,7 @@ from nstc.core.decoding import (
     refuse_other_than_sha256,
 )
 from nstc.core.errors import CorruptBundleError, SchemaVersionError
-from nstc.core.file_names import fault_of_names
 from nstc.core.graph_form import GraphForm
-from nstc.core.network_shapes import refuse_arguments, refuse_removed
 from nstc.core.version import VERSION
 
 MANIFEST_FILE: Final = "manifest.json"
@@ -41,6 +40,19 @@ Locality = Literal["exact", "global"]
 Pixels = Annotated[int, Meta(ge=1, le=4096)]
 Field = Annotated[int, Meta(ge=1, le=65536)]
 Level = Annotated[float, Meta(ge=-1e6, le=1e6)]
+
+Width = Annotated[int, Meta(ge=1, le=4096)]
+"""Channels of a layer. Recipes ask for 1024 at most."""
+
+Blocks = Annotated[tuple[Width, ...], Meta(max_length=64)]
+"""Channels inside each residual block. Recipes ask for 32 blocks at most."""
+
+MAX_NAME_BYTES: Final = 200
+"""Of a name in UTF-8. File systems take 255, and drafts beside a file have longer names."""
+
+_PORTS: Final = (f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³")
+_DEVICES: Final = frozenset(("con", "prn", "aux", "nul", "conin$", "conout$", "clock$", *_PORTS))
+"""What Windows opens instead of a file, whatever the ending behind it."""
 
 _RECORDED_TOOLS: Final = (
     "numpy",
@@ -79,21 +91,52 @@ class Architecture:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Student:
+    """See `nstc.models.student.Student`."""
+
+    width: Width
+    inner: Blocks
+    block: Name = "separable"
+    scale: Literal[4, 8] = 4
+    norm: Literal["none", "instance"] = "none"
+    head: Literal["plain", "separable"] = "plain"
+    batch_norm: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Transformer:
+    """See `nstc.models.transformer.TransformerNet`."""
+
+    down: Annotated[tuple[Width, ...], Meta(min_length=3, max_length=3)] = (32, 64, 128)
+    inner: Blocks = (128,) * 5
+    up: Annotated[tuple[Width, ...], Meta(min_length=2, max_length=2)] = (64, 32)
+
+
+_LAST_VERSION_WITH: Final = {
+    ("block", "inverted"): "0.1.0",
+    ("block", "large5"): "0.1.0",
+    ("block", "large7"): "0.1.0",
+    ("block", "reparameterised"): "0.1.0",
+    ("finish", 3): "0.1.0",
+    ("finish", 5): "0.1.0",
+}
+"""The last nstc that builds a student with an argument of this value."""
+
+_SHAPES: Final[Mapping[str, type]] = {"student": _Student, "transformer": _Transformer}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Contract:
     """What goes in and comes out of the float graph, and how far a pixel sees.
 
     Attributes:
-        size_multiple: The network works on heights and widths that are multiples of this; other
-            sizes are padded by repeating the edge, and cropped back.
+        size_multiple: Heights and widths must be multiples of it; others are padded by repeating
+            the edge, and cropped back.
         minimum_size: The smallest height and width it works on; smaller ones are padded too.
         receptive_field: Side in pixels of the square an output pixel depends on, statistics of
             the whole picture aside.
         locality: "exact" if tiles with their halo and the whole picture's statistics give the
             whole picture's result, "global" if layers inside look at the whole picture.
-        layout: Of the float graph's tensors.
-        dtype: Of the float graph's tensors.
-        value_range: Of the float graph's tensors.
-        channels: Order of the colours.
     """
 
     size_multiple: Pixels
@@ -236,11 +279,7 @@ class Manifest:
 
     @staticmethod
     def from_json(text: str | bytes, where: str) -> "Manifest":
-        """Read back what `to_json` wrote.
-
-        Args:
-            text: The content of a `manifest.json`.
-            where: Its path, for messages.
+        """Read back what `to_json` wrote to the path `where`.
 
         Raises:
             SchemaVersionError: a newer nstc wrote it, or one so old that its parts are gone.
@@ -250,7 +289,12 @@ class Manifest:
             content = parse_json(text, one_line_texts=True)
             if not isinstance(content, dict) or content.get("schema_version") is None:
                 raise DecodingError("it is not a manifest")
-            _refuse_newer(content["schema_version"], where)
+            version = content["schema_version"]
+            if type(version) is not int or version > SCHEMA_VERSION:
+                raise SchemaVersionError(
+                    f"{where} has schema version {printable(str(version))[:40]}, this nstc "
+                    f"{VERSION} reads up to {SCHEMA_VERSION}: upgrade nstc."
+                )
             if content.pop("seal", None) != _seal(content):
                 raise DecodingError("its content was changed after writing")
             manifest = decode(content, Manifest)
@@ -265,14 +309,73 @@ class Manifest:
         return manifest
 
 
-def _refuse_newer(version: Any, where: str) -> None:
-    if type(version) is not int or version > SCHEMA_VERSION:
-        raise SchemaVersionError(
-            f"{where} has schema version {printable(str(version))[:40]}, this nstc {VERSION} reads "
-            f"up to {SCHEMA_VERSION}: upgrade nstc."
-        )
-
-
 def _seal(content: Mapping[str, Any]) -> str:
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def fault_of_name(name: str) -> str | None:
+    """Why a name is not one plain file name, as the end of "NAME is not ...: "; None if it is."""
+    if not name or not name.isprintable():
+        return "it is empty or has characters that can't be shown"
+    if set("/\\:") & set(name):
+        return "it has a separator of folders or drives, and would lead out of the folder"
+    if set('<>"|?*') & set(name):
+        return 'it has one of <>"|?*, which not every system takes'
+    if name != name.strip() or name.endswith("."):
+        return "it begins or ends with a blank, or ends with a dot"
+    if len(name.encode()) > MAX_NAME_BYTES:
+        return f"it has more than {MAX_NAME_BYTES} bytes"
+    if unicodedata.normalize("NFC", name) != name:
+        return "its accents are characters of their own (it is not in Unicode's form NFC)"
+    if name.partition(".")[0].rstrip().casefold() in _DEVICES:
+        return "it is the name of a device on Windows"
+    return None
+
+
+def fault_of_names(names: Iterable[str], reserved: str) -> str | None:
+    """What is wrong with names of files in one folder, of which none may be `reserved`, or None."""
+    taken = {reserved.casefold(): reserved}
+    for name in names:
+        fault = fault_of_name(name)
+        if fault is not None:
+            return f"{name!r:.80} is not the name of a file in it: {fault}"
+        other = taken.setdefault(name.casefold(), name)
+        if other is not name:
+            return f"{name!r:.80} and {other!r:.80} are one file on some systems"
+    return None
+
+
+def refuse_removed(architecture: str, arguments: Mapping[str, Any], where: str) -> None:
+    """Refuse students with parts that nstc no longer has.
+
+    Args:
+        architecture: Its name.
+        arguments: As a manifest has them.
+        where: The manifest's path, for messages.
+
+    Raises:
+        SchemaVersionError: an older nstc has to read it.
+    """
+    for (name, value), version in _LAST_VERSION_WITH.items():
+        if architecture == "student" and arguments.get(name) == value:
+            raise SchemaVersionError(
+                f"{where} is of a student with {name} {value}: nstc {version} was the last to read "
+                "those. Open it with that version, or distill the student again."
+            )
+
+
+def refuse_arguments(architecture: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments that an architecture does not have, or that no network is built with.
+
+    This is before anything is built, and without torch; `nstc.models.architectures` builds. An
+    architecture that this nstc does not know has no bounds.
+
+    Raises:
+        DecodingError: an argument is of another type or out of its bounds.
+    """
+    if architecture in _SHAPES:
+        try:
+            decode(arguments, _SHAPES[architecture])
+        except DecodingError as error:
+            raise DecodingError(f"architecture.arguments: {error}") from error
