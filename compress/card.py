@@ -28,9 +28,9 @@ from nstc.core.bundle import (
 from nstc.core.decoding import Count, DecodingError, Name, Text, decode
 from nstc.core.errors import CorruptBundleError
 from nstc.core.images import Picture, Pixels, write_picture
+from nstc.core.images.picture import contact_sheet
 from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet, sample_photos
-from nstc.core.sheets import contact_sheet
 from nstc.runtime.session import open_session
 
 CURVES_FILE: Final = "losses.png"

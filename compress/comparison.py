@@ -6,8 +6,8 @@ from typing import Final
 from nstc.compress.teachers import Teacher
 from nstc.core.bundle import Bundle
 from nstc.core.images import Picture, write_picture
+from nstc.core.images.picture import contact_sheet
 from nstc.core.photos import PhotoSet
-from nstc.core.sheets import contact_sheet
 from nstc.runtime.session import open_session
 
 SHEET_SIZE: Final = 384

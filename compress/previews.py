@@ -8,8 +8,8 @@ from torch import nn
 
 from nstc.compress.optimisation import mixed_precision
 from nstc.core.images import Picture, Pixels, write_picture
+from nstc.core.images.picture import contact_sheet
 from nstc.core.photos import sample_photos
-from nstc.core.sheets import contact_sheet
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 
 FIRST_PREVIEWS: Final = (10, 30)

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from nstc.core.errors import ImageError, MemoryLimitError
 from nstc.core.images import Picture
-from nstc.core.images.picture import Metadata
+from nstc.core.images.picture import Metadata, with_colors
 from nstc.core.images.reading import ImageFile
-from nstc.core.images.resizing import with_colors
 from nstc.runtime import streaming
 from nstc.runtime.bands import OnTile
 from nstc.runtime.bounded import BoundedPainter, Plan

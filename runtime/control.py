@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels, resize
-from nstc.core.images.resizing import scaled_size
+from nstc.core.images.picture import scaled_size
 
 STRENGTHS: Final = (-1.0, 3.0)
 SIZES: Final = (16, 65_536)

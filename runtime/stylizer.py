@@ -18,9 +18,8 @@ from nstc.core.bundle import (
 )
 from nstc.core.errors import OptionError
 from nstc.core.images import Picture, Pixels, picture_of
-from nstc.core.images.picture import Frame
+from nstc.core.images.picture import Frame, with_colors
 from nstc.core.images.reading import ImageFile
-from nstc.core.images.resizing import with_colors
 from nstc.core.zoo import PREFIX
 from nstc.runtime.arrays import checked, is_one_colour
 from nstc.runtime.bounded import BoundedPainter, bounded_painter

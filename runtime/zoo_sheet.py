@@ -5,7 +5,7 @@ from typing import Final
 
 from nstc.core.errors import OptionError
 from nstc.core.images import Picture, read_picture, resize_longer_side, write_picture
-from nstc.core.sheets import contact_sheet
+from nstc.core.images.picture import contact_sheet
 from nstc.core.zoo import PREFIX, zoo_students
 from nstc.runtime.stylizer import Stylizer
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 from PIL import Image
 
 from nstc.core.images import Pixels, read_picture, resize, resize_longer_side
+from nstc.core.images.picture import contact_sheet
 from nstc.core.photos import sample_photos
-from nstc.core.sheets import contact_sheet
 from nstc.runtime.stylizer import Stylizer
 
 PHOTO: Final = "coffee.jpg"

@@ -16,7 +16,7 @@ from av.stream import Stream
 
 from nstc.core.errors import VideoError
 from nstc.core.images import MAX_PIXELS
-from nstc.core.images.limits import refuse_too_large
+from nstc.core.images.formats import refuse_too_large
 from nstc.runtime.video.colours import colours_of, to_pixels
 from nstc.runtime.video.durations import missing_seconds
 from nstc.runtime.video.film import ALL, Facts, Item, Limits, SoundPacket, TimedFrame

@@ -1,6 +1,6 @@
 import numpy as np
 
-from nstc.core.sheets import contact_sheet
+from nstc.core.images.picture import contact_sheet
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 

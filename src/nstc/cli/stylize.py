@@ -186,8 +186,7 @@ def stylize(
 ) -> None:
     """Paint photographs, a video or a camera's view in a style."""
     from nstc.core.images import MAX_PIXELS
-    from nstc.core.images.formats import ending_of
-    from nstc.core.images.limits import checked_limit
+    from nstc.core.images.formats import checked_limit, ending_of
     from nstc.runtime.control import Control
     from nstc.runtime.files.batch import BatchOptions
     from nstc.runtime.files.folders import ALL

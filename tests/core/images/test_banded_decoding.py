@@ -8,7 +8,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from nstc.core.errors import ImageError
-from nstc.core.images import Picture, banded_decoding, read_picture
+from nstc.core.images import Picture, converting, read_picture
 from nstc.core.images.reading import ImageFile
 
 Save = Callable[..., Path]
@@ -18,7 +18,7 @@ SIZE = (31, 23)
 
 @pytest.fixture(autouse=True)
 def _narrow_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(banded_decoding, "_BAND_PIXELS", 100)
+    monkeypatch.setattr(converting, "_BAND_PIXELS", 100)
 
 
 def photo(mode: str) -> Image.Image:

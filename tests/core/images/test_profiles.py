@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageCms, features
 
 from nstc.core.errors import ImageError
-from nstc.core.images import banded_decoding, picture_of, read_picture
+from nstc.core.images import converting, picture_of, read_picture
 from nstc.core.images.reading import ImageFile
 
 ADOBE_RGB_XYZ = np.array(
@@ -98,7 +98,7 @@ def test_srgb_itself_is_not_touched(pixels) -> None:
 
 
 def test_a_file_read_in_bands(save, pixels, monkeypatch) -> None:
-    monkeypatch.setattr(banded_decoding, "_BAND_PIXELS", 100)
+    monkeypatch.setattr(converting, "_BAND_PIXELS", 100)
     image = Image.fromarray(pixels).convert("RGBA")
     path = save(image, "a.png", icc_profile=adobe_rgb())
     with ImageFile(path) as file:

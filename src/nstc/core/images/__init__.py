@@ -1,15 +1,15 @@
 """Pictures: whatever a camera or an editor wrote, as 8-bit sRGB arrays, and back to files."""
 
-from nstc.core.images.formats import FORMATS, PHOTO_ENDINGS, format_of
-from nstc.core.images.limits import MAX_PIXELS
-from nstc.core.images.picture import Picture, Pixels
-from nstc.core.images.reading import picture_of, read_picture
-from nstc.core.images.resizing import (
+from nstc.core.images.formats import FORMATS, MAX_PIXELS, PHOTO_ENDINGS, format_of
+from nstc.core.images.picture import (
+    Picture,
+    Pixels,
     centre_square,
     resize,
     resize_longer_side,
     resize_shorter_side,
 )
+from nstc.core.images.reading import picture_of, read_picture
 from nstc.core.images.writing import write_picture
 
 __all__ = [

@@ -23,22 +23,19 @@ _EOI: Final = 0xD9
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 """JPEG markers without a length."""
 
-_STRIPS: Final = (TiffImagePlugin.STRIPOFFSETS, TiffImagePlugin.STRIPBYTECOUNTS)
-_TILES: Final = (TiffImagePlugin.TILEOFFSETS, TiffImagePlugin.TILEBYTECOUNTS)
 _GIF_IMAGE, _GIF_EXTENSION = 0x2C, 0x21
 
 
 def is_followed(content: bytes, image: Image.Image) -> bool:
-    """Whether another picture lies behind the one that a stream begins with.
-
-    Args:
-        content: Of the stream.
-        image: The first, opened.
-    """
+    """Whether another picture lies behind the one, opened as `image`, that a stream begins with."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return content.find(content[:4], _end_of_strips(image)) >= 0
-    end = _end_of(content)
-    if end is None:
+    find = next((find for start, find in _ENDS.items() if content.startswith(start)), None)
+    if find is None:
+        return False
+    try:
+        end = find(content)
+    except (IndexError, struct.error, ValueError):  # it is cut off
         return False
     rest = content[end : end + _LONGEST_BEGINNING].lstrip(b"\r\n\0 ")
     is_webp = rest.startswith(b"RIFF") and rest[8:12] == b"WEBP"
@@ -46,20 +43,12 @@ def is_followed(content: bytes, image: Image.Image) -> bool:
     return named or _NETPBM.match(rest) is not None
 
 
-def _end_of(content: bytes) -> int | None:
-    """Where the first picture ends, or None where that is not known."""
-    for beginning, find in _ENDS.items():
-        if content.startswith(beginning):
-            try:
-                return find(content)
-            except (IndexError, struct.error, ValueError):  # it is cut off
-                return None
-    return None
-
-
 def _end_of_strips(image: TiffImagePlugin.TiffImageFile) -> int:
     """Where the last strip or tile ends; a directory of tags may follow, but no second file."""
-    for places, lengths in _STRIPS, _TILES:
+    for places, lengths in (
+        (TiffImagePlugin.STRIPOFFSETS, TiffImagePlugin.STRIPBYTECOUNTS),
+        (TiffImagePlugin.TILEOFFSETS, TiffImagePlugin.TILEBYTECOUNTS),
+    ):
         pairs = zip(image.tag_v2.get(places, ()), image.tag_v2.get(lengths, ()), strict=False)
         end = max((place + length for place, length in pairs), default=0)
         if end:
@@ -115,10 +104,6 @@ def _end_of_riff(content: bytes) -> int:
     return 8 + length + length % 2
 
 
-def _end_of_bmp(content: bytes) -> int:
-    return int(struct.unpack_from("<I", content, 2)[0]) or len(content)
-
-
 def _end_of_netpbm(content: bytes) -> int:
     """Of binary ones: P4 of bits, P5 of grey, P6 of colours, each of one or two bytes."""
     kind = content[1:2]
@@ -137,7 +122,7 @@ _ENDS: Final[Mapping[bytes, Callable[[bytes], int]]] = {
     _JPEG: _end_of_jpeg,
     b"GIF8": _end_of_gif,
     b"RIFF": _end_of_riff,
-    b"BM": _end_of_bmp,
+    b"BM": lambda content: int(struct.unpack_from("<I", content, 2)[0]) or len(content),
     b"P4": _end_of_netpbm,
     b"P5": _end_of_netpbm,
     b"P6": _end_of_netpbm,

@@ -31,13 +31,7 @@ _SEEN_OF_32: Final = 2**23
 
 @dataclass(frozen=True, kw_only=True)
 class Depth:
-    """What the numbers of a grey picture mean.
-
-    Attributes:
-        black: The number that is black.
-        white: The number that is white, which may be the smaller one.
-        transparent: The number that can be seen through, or None.
-    """
+    """The numbers of a grey picture that are black, white (it may be the smaller) and clear."""
 
     black: float
     white: float
@@ -59,10 +53,21 @@ def depth_of(image: Image.Image, name: str) -> Depth | None:
     Raises:
         ImageError: nothing says what is black and what is white.
     """
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        return _depth_of_tiff(image, name)
+    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else None
+    bits, kind, photometry = ([], 0, 0) if tags is None else _tiff_facts(tags)
+    if kind == _SIGNED:
+        raise ImageError(
+            f"{name} holds {_named_depth(bits, kind)}, which don't say what is black and what is "
+            f"white: {_ADVICE}."
+        )
     if not is_deep(image):
         return None
+    if tags is not None:
+        white = 1.0 if image.mode == "F" else float(2 ** bits[0] - 1)
+        if white == _LARGEST_32:
+            _refuse_all_black(image, name)
+        inverted = photometry == _WHITE_IS_ZERO
+        return Depth(black=white, white=0.0) if inverted else Depth(black=0.0, white=white)
     if image.mode == "F":
         return Depth(black=0.0, white=1.0)
     if image.format not in _FULL_SCALE:
@@ -80,12 +85,7 @@ def transparent_number(image: Image.Image) -> int | None:
 
 
 def as_eight_bits(image: Image.Image, depth: Depth, name: str) -> Image.Image:
-    """A deep picture, or a part of one, of mode L, or LA if one of its numbers is transparent.
-
-    Args:
-        image: Of mode I, I;16 or F.
-        depth: Of the whole picture.
-        name: Of the file, for errors.
+    """A picture of mode I, I;16 or F, or a part of one, as L, or LA if one number is transparent.
 
     Raises:
         ImageError: its numbers are not finite, or not from black to white.
@@ -105,15 +105,19 @@ def as_eight_bits(image: Image.Image, depth: Depth, name: str) -> Image.Image:
     return grey
 
 
-def tiff_facts(image: TiffImagePlugin.ImageFileDirectory_v2) -> tuple[list[int], int, int]:
+def _tiff_facts(tags: TiffImagePlugin.ImageFileDirectory_v2) -> tuple[list[int], int, int]:
     """Bits of each colour, the kind of number (1 unsigned, 2 signed, 3 float) and photometry."""
-    bits = [int(each) for each in _tuple(image.get(TiffImagePlugin.BITSPERSAMPLE, 1))]
-    kinds = [int(each) for each in _tuple(image.get(TiffImagePlugin.SAMPLEFORMAT, 1))]
-    photometry = image.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO)
-    return bits, max(kinds, default=1), int(photometry)
+
+    def numbers(tag: int) -> list[int]:
+        value = tags.get(tag, 1)
+        return [int(each) for each in (value if isinstance(value, tuple) else (value,))]
+
+    photometry = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO)
+    kinds = numbers(TiffImagePlugin.SAMPLEFORMAT)
+    return numbers(TiffImagePlugin.BITSPERSAMPLE), max(kinds, default=1), int(photometry)
 
 
-def named_depth(bits: list[int], kind: int) -> str:
+def _named_depth(bits: list[int], kind: int) -> str:
     """Such as `3 x 32-bit floats`."""
     words = {_SIGNED: "numbers with a sign", _FLOAT: "floats"}.get(kind, "numbers")
     count = f"{len(bits)} x " if len(bits) > 1 else ""
@@ -122,30 +126,13 @@ def named_depth(bits: list[int], kind: int) -> str:
 
 def unread_tiff(name: str, tags: TiffImagePlugin.ImageFileDirectory_v2) -> ImageError:
     """What is said of a TIFF file that Pillow has no reader for."""
-    bits, kind, photometry = tiff_facts(tags)
+    bits, kind, photometry = _tiff_facts(tags)
     colours = TiffTags.lookup(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION).enum
     spoken = {number: word for word, number in colours.items()}.get(photometry, str(photometry))
     return ImageError(
-        f"{name} is a TIFF file whose pixels, {spoken} of {named_depth(bits, kind)}, Pillow "
+        f"{name} is a TIFF file whose pixels, {spoken} of {_named_depth(bits, kind)}, Pillow "
         f"can't read: {_ADVICE}."
     )
-
-
-def _depth_of_tiff(image: TiffImagePlugin.TiffImageFile, name: str) -> Depth | None:
-    bits, kind, photometry = tiff_facts(image.tag_v2)
-    if kind == _SIGNED:
-        raise ImageError(
-            f"{name} holds {named_depth(bits, kind)}, which don't say what is black and what is "
-            f"white: {_ADVICE}."
-        )
-    if not is_deep(image):
-        return None
-    white = 1.0 if image.mode == "F" else float(2 ** bits[0] - 1)
-    if white == _LARGEST_32:
-        _refuse_all_black(image, name)
-    if photometry == _WHITE_IS_ZERO:
-        return Depth(black=white, white=0.0)
-    return Depth(black=0.0, white=white)
 
 
 def _refuse_all_black(image: Image.Image, name: str) -> None:
@@ -172,7 +159,3 @@ def _refuse_out_of_range(
             f"{name} holds {kind} from {values.min():g} to {values.max():g}, where 0 is black and "
             f"{white} is white: scale them to that, or {_ADVICE}."
         )
-
-
-def _tuple(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)

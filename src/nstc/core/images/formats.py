@@ -1,13 +1,16 @@
-"""Formats of picture files, by their endings and by their first bytes."""
+"""Formats of picture files by their endings and first bytes, and how large a picture may be."""
 
+import contextlib
 import importlib
 import importlib.util
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from PIL import Image
 
-from nstc.core.errors import MissingExtraError, OptionError, nearest_ending
+from nstc.core.errors import ImageError, MissingExtraError, OptionError, nearest_ending
 
 PHOTO_ENDINGS: Final = {
     ".png": "PNG",
@@ -38,8 +41,15 @@ ENDINGS: Final = {
 ANIMATED: Final = frozenset({"GIF", "WEBP", "PNG"})
 """Formats that can hold an animation."""
 
+MAX_PIXELS: Final = 178_956_970
+"""Of all frames together. Pictures with more are refused unread; Pillow warns at half of it."""
+
+LARGEST_LIMIT: Final = 2**31 - 1
+"""Of what can be asked for."""
+
+_PILLOW_LOCK: Final = threading.RLock()
+
 _HEIF_BRANDS: Final = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
-_HEIF_MODULE: Final = "pillow_heif"
 
 
 def format_of(path: Path) -> str:
@@ -82,16 +92,55 @@ def is_heif(beginning: bytes) -> bool:
 
 
 def register_heif(name: str) -> None:
-    """Teach Pillow to read and write HEIF.
-
-    Args:
-        name: The file, for the error.
+    """Teach Pillow to read and write HEIF, for the file of this name.
 
     Raises:
         MissingExtraError: pillow-heif is not installed.
     """
     if "HEIF" in Image.OPEN:
         return
-    if importlib.util.find_spec(_HEIF_MODULE) is None:
+    if importlib.util.find_spec("pillow_heif") is None:
         raise MissingExtraError(f'{name} is HEIF, which needs  pip install "nstc[heif]"')
-    importlib.import_module(_HEIF_MODULE).register_heif_opener()
+    importlib.import_module("pillow_heif").register_heif_opener()
+
+
+def checked_limit(max_pixels: int) -> int:
+    """The same number; an `OptionError` if it is none that `--max-pixels` takes."""
+    if not 1 <= max_pixels <= LARGEST_LIMIT:
+        raise OptionError(f"max-pixels is {max_pixels}: expected from 1 to {LARGEST_LIMIT}.")
+    return max_pixels
+
+
+def refuse_too_large(
+    name: str, width: int, height: int, frames: int, max_pixels: int = MAX_PIXELS
+) -> None:
+    """Raise `ImageError` if a picture has more than `max_pixels`, all frames together."""
+    pixels = width * height * frames
+    if pixels > max_pixels:
+        of_frames = f" in {frames} frames" if frames > 1 else ""
+        raise ImageError(
+            f"{name} has {_millions(pixels)} million pixels{of_frames}, the limit is "
+            f"{_millions(max_pixels)}: scale it down first, or raise --max-pixels."
+        )
+
+
+@contextlib.contextmanager
+def pillow_allows(max_pixels: int) -> Iterator[None]:
+    """Let Pillow decode pictures as large as this limit, where its own is lower.
+
+    Its limit is one number for the whole process, so decoding such pictures takes turns.
+    """
+    if max_pixels <= MAX_PIXELS:
+        yield
+        return
+    with _PILLOW_LOCK:
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = max_pixels
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _millions(pixels: int) -> str:
+    return f"{pixels / 1e6:.0f}" if pixels >= 10_000_000 else f"{pixels / 1e6:.3g}"

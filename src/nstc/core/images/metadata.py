@@ -22,13 +22,11 @@ _KEPT_TAGS: Final = (
 )
 """Tags that describe the photograph; in TIFF files the rest say where its bytes lie."""
 
-_OUTDATED_TAGS: Final = frozenset(
-    {
-        ExifTags.Base.ExifImageWidth,
-        ExifTags.Base.ExifImageHeight,
-        ExifTags.Base.ExifInteroperabilityOffset,
-        ExifTags.Base.ColorSpace,  # the result is sRGB whatever this said
-    }
+_OUTDATED_TAGS: Final = (
+    ExifTags.Base.ExifImageWidth,
+    ExifTags.Base.ExifImageHeight,
+    ExifTags.Base.ExifInteroperabilityOffset,
+    ExifTags.Base.ColorSpace,  # the result is sRGB whatever this said
 )
 
 _XMP_KEYS: Final = ("xmp", "XML:com.adobe.xmp")
@@ -38,19 +36,11 @@ _XMP_ORIENTATION: Final = re.compile(
 
 
 def metadata_of(image: Image.Image) -> Metadata | None:
-    """What an opened file says of its photograph, place and time included.
+    """What an opened file says of its photograph, place and time included; None for nothing.
 
     Left out are the orientation, which is applied to the pixels, the size, and the thumbnail,
     which would show the photograph unpainted.
-
-    Returns:
-        The metadata, or None if there is none.
     """
-    exif, xmp = _exif_of(image), _xmp_of(image)
-    return Metadata(exif=exif, xmp=xmp) if exif or xmp else None
-
-
-def _exif_of(image: Image.Image) -> bytes | None:
     source = image.getexif()
     kept = Image.Exif()
     for tag in _KEPT_TAGS:
@@ -62,11 +52,10 @@ def _exif_of(image: Image.Image) -> bytes | None:
         }
         if inner:
             kept[ifd] = inner
-    return kept.tobytes() if len(kept) else None
-
-
-def _xmp_of(image: Image.Image) -> bytes | None:
-    content: Any = next((image.info[key] for key in _XMP_KEYS if key in image.info), None)
-    if isinstance(content, str):
-        content = content.encode("utf-8", "surrogateescape")
-    return _XMP_ORIENTATION.sub(b"", content) if isinstance(content, bytes) and content else None
+    xmp: Any = next((image.info[key] for key in _XMP_KEYS if key in image.info), None)
+    if isinstance(xmp, str):
+        xmp = xmp.encode("utf-8", "surrogateescape")
+    xmp = _XMP_ORIENTATION.sub(b"", xmp) if isinstance(xmp, bytes) and xmp else None
+    if not len(kept) and not xmp:
+        return None
+    return Metadata(exif=kept.tobytes() if len(kept) else None, xmp=xmp)

@@ -8,7 +8,6 @@ from PIL import Image, ImagePalette, TiffImagePlugin
 from nstc.core.errors import ImageError
 
 _COLOUR_MAP: Final = 320
-_BYTE: Final = 256
 _BAND_PIXELS: Final = 2**18
 _HIGH_BYTES: Final = "RGB;16B"
 _LOW_BYTES: Final = "RGB;16L"
@@ -33,7 +32,7 @@ def mend_palette(image: Image.Image) -> None:
         return
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         numbers = image.tag_v2.get(_COLOUR_MAP, ())
-        if numbers and max(numbers) < _BYTE:
+        if numbers and max(numbers) < 256:
             image.palette = ImagePalette.raw("RGB;L", bytes(numbers))
     elif palette.rawmode in _OF_ALPHA:
         if any(palette.palette[3::4]):

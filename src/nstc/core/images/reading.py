@@ -13,12 +13,18 @@ from typing import BinaryIO, Final, Self
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from nstc.core.errors import ImageError, NstcError
-from nstc.core.images.banded_decoding import orientation_of, picture_in_bands, upright_size
 from nstc.core.images.concatenation import is_followed
-from nstc.core.images.converting import as_picture
+from nstc.core.images.converting import as_picture, orientation_of, picture_in_bands, upright_size
 from nstc.core.images.depths import depth_of, unread_tiff
-from nstc.core.images.formats import ANIMATED, is_heif, register_heif
-from nstc.core.images.limits import MAX_PIXELS, checked_limit, pillow_allows, refuse_too_large
+from nstc.core.images.formats import (
+    ANIMATED,
+    MAX_PIXELS,
+    checked_limit,
+    is_heif,
+    pillow_allows,
+    refuse_too_large,
+    register_heif,
+)
 from nstc.core.images.metadata import metadata_of
 from nstc.core.images.picture import Frame, Metadata, Picture
 from nstc.core.images.pillow_gaps import apply_deep_colour, has_deep_colour, mend_palette
@@ -42,9 +48,8 @@ _DECODER_ERRORS: Final[tuple[type[Exception], ...]] = (
 # else what Pillow logs of a damaged file is printed beside the one line that says it
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
-_MAGIC_BYTES: Final = 12
-_BIG_TIFF: Final = (b"+\0", b"\0+")
-_TIFF_BEGINNINGS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_TIFF: Final = (b"II*\0", b"MM\0*")
+_BIG_TIFF: Final = (b"II+\0", b"MM\0+")
 _DEFAULT_FRAME_MS: Final = 100.0
 """What browsers show a frame for that says no time or next to none."""
 
@@ -64,6 +69,7 @@ class ImageFile:
         frames: Of an animation; 1 for any other file.
         pages: Pictures in the file, of which only the first is read if it is no animation.
         content_bytes: Of a content that was given, which is held in memory; 0 for a path.
+        image: As Pillow opened it, for what the header tells: mode, format and `info`.
 
     Raises:
         ImageError: there is no such file, it is empty, unreadable, too large or no picture.
@@ -79,15 +85,15 @@ class ImageFile:
         self.content_bytes = len(source) if isinstance(source, bytes) else 0
         self._stream = io.BytesIO(source) if isinstance(source, bytes) else _stream_of(source)
         try:
-            self._image = self._open()
+            self.image = self._open()
             with self._decoding():
-                mend_palette(self._image)
-                self.format = self._image.format or ""
-                self.width, self.height = self._image.size
+                mend_palette(self.image)
+                self.format = self.image.format or ""
+                self.width, self.height = self.image.size
                 refuse_too_large(self.name, self.width, self.height, 1, max_pixels)
-                self.pages = int(getattr(self._image, "n_frames", 1))
+                self.pages = int(getattr(self.image, "n_frames", 1))
             # in PNG the picture that others see may be no part of the animation
-            self._first = 1 if self._image.info.get("default_image") else 0
+            self._first = 1 if self.image.info.get("default_image") else 0
             self.frames = self.pages - self._first if self.format in ANIMATED else 1
             refuse_too_large(self.name, self.width, self.height, self.frames, max_pixels)
         except BaseException:
@@ -98,21 +104,16 @@ class ImageFile:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._image.close()
+        self.image.close()
         self._stream.close()
 
     @property
     def plays(self) -> int:
         """How often an animation is shown; 0 for ever."""
-        loop = self._image.info.get("loop")
+        loop = self.image.info.get("loop")
         if not isinstance(loop, int):
             return 1
         return loop + 1 if self.format == "GIF" and loop else loop  # GIF counts repetitions
-
-    @property
-    def image(self) -> Image.Image:
-        """As Pillow opened it, for what the header tells: mode, format and `info`."""
-        return self._image
 
     def is_followed(self) -> bool:
         """Whether a content that was given goes on with another picture behind this one.
@@ -121,23 +122,19 @@ class ImageFile:
         """
         if not isinstance(self._stream, io.BytesIO) or self.pages > 1:
             return False
-        return is_followed(self._stream.getvalue(), self._image)
+        return is_followed(self._stream.getvalue(), self.image)
 
     def upright_size(self) -> tuple[int, int]:
-        """Height and width of the upright picture, from the header.
-
-        Raises:
-            ImageError: its notes on the orientation are damaged.
-        """
+        """Height and width upright; an `ImageError` where notes on the orientation are damaged."""
         with self._decoding():
-            width, height = upright_size(self._image, orientation_of(self._image))
+            width, height = upright_size(self.image, orientation_of(self.image))
         return height, width
 
     def metadata(self) -> Metadata | None:
         """EXIF and XMP, or None if there is none, or none that can be read."""
         try:
             with self._decoding():
-                return metadata_of(self._image)
+                return metadata_of(self.image)
         except ImageError:  # damaged notes beside a picture that may be in order
             return None
 
@@ -152,17 +149,17 @@ class ImageFile:
             ImageError: it is truncated or damaged.
         """
         with self._decoding():
-            if has_deep_colour(self._image):
-                apply_deep_colour(self._image, self._stream, self.name)
+            if has_deep_colour(self.image):
+                apply_deep_colour(self.image, self._stream, self.name)
             if in_bands:
-                picture = picture_in_bands(self._image, self.name)
-                self._image.close()
+                picture = picture_in_bands(self.image, self.name)
+                self.image.close()
                 self._stream.close()
                 return picture
-            self._image.load()
-            depth = depth_of(self._image, self.name)
-            ImageOps.exif_transpose(self._image, in_place=True)
-            return as_picture(self._image, self.name, depth)
+            self.image.load()
+            depth = depth_of(self.image, self.name)
+            ImageOps.exif_transpose(self.image, in_place=True)
+            return as_picture(self.image, self.name, depth)
 
     def animation(self) -> Iterator[Frame]:
         """Decode an animation's frames, each as it is asked for, all of the size of the canvas.
@@ -173,16 +170,16 @@ class ImageFile:
             ImageError: one is truncated or damaged, or goes far beyond the canvas.
         """
         with self._decoding():
-            if has_deep_colour(self._image):
-                apply_deep_colour(self._image, self._stream, self.name)
+            if has_deep_colour(self.image):
+                apply_deep_colour(self.image, self._stream, self.name)
         canvas = (0, 0, self.width, self.height)
         for index in range(self._first, self._first + self.frames):
             with self._decoding():
-                self._image.seek(index)
-                refuse_too_large(self.name, *self._image.size, 1, self._max_pixels)
-                self._image.load()
-                duration = self._image.info.get("duration", 0)
-                shown = self._image
+                self.image.seek(index)
+                refuse_too_large(self.name, *self.image.size, 1, self._max_pixels)
+                self.image.load()
+                duration = self.image.info.get("duration", 0)
+                shown = self.image
                 depth = depth_of(shown, self.name)
                 if shown.size != canvas[2:]:
                     shown = shown.crop(canvas)
@@ -203,16 +200,16 @@ class ImageFile:
         """
         duration_ms = 0.0
         with self._decoding():
-            self._image.draft("L", (1, 1))
+            self.image.draft("L", (1, 1))
             for index in range(self._first, self._first + self.frames):
                 if self.frames > 1:
-                    self._image.seek(index)
-                self._image.load()
-                duration_ms += float(self._image.info.get("duration") or 0)
+                    self.image.seek(index)
+                self.image.load()
+                duration_ms += float(self.image.info.get("duration") or 0)
         return duration_ms
 
     def _open(self) -> Image.Image:
-        beginning = self._stream.read(_MAGIC_BYTES)
+        beginning = self._stream.read(12)
         self._stream.seek(0)
         if not beginning:
             raise ImageError(f"{self.name} is empty: a picture was expected.")
@@ -253,16 +250,7 @@ class ImageFile:
 
 
 def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Decode a file, apply its EXIF rotation and colour profile, and bring it to 8-bit RGB.
-
-    Args:
-        path: The file.
-        max_pixels: The most that are decoded.
-
-    Raises:
-        ImageError: there is no such file, it is empty, truncated, too large or not a picture.
-        MissingExtraError: it is HEIF, and what reads that is not installed.
-    """
+    """Decode a file, upright, in 8-bit sRGB; see `ImageFile` for what is refused."""
     with ImageFile(path, max_pixels=max_pixels) as file:
         return file.picture()
 
@@ -277,11 +265,11 @@ def _tags_of_tiff(
     stream: BinaryIO, beginning: bytes
 ) -> TiffImagePlugin.ImageFileDirectory_v2 | None:
     """The tags of a TIFF file that Pillow does not open; None if it is no such file."""
-    if beginning[:4] not in _TIFF_BEGINNINGS:
+    if not beginning.startswith(_TIFF + _BIG_TIFF):
         return None
-    is_big = beginning[2:4] in _BIG_TIFF
     stream.seek(0)
-    tags = TiffImagePlugin.ImageFileDirectory_v2(stream.read(16 if is_big else 8))
+    header = stream.read(16 if beginning.startswith(_BIG_TIFF) else 8)
+    tags = TiffImagePlugin.ImageFileDirectory_v2(header)
     stream.seek(tags.next)
     tags.load(stream)
     return tags if TiffImagePlugin.BITSPERSAMPLE in tags else None
@@ -293,9 +281,7 @@ def _stream_of(path: Path) -> BinaryIO:
             raise ImageError(f"{path} is a folder: name the pictures in it.")
         if not path.exists() and path.is_symlink():
             raise ImageError(f"{path} is a link that leads to no file.")
-        if not path.exists():
-            raise ImageError(f"no picture at {path}: there is no such file.")
-        if not path.is_file():
+        if path.exists() and not path.is_file():
             raise ImageError(f"{path} is no regular file: a picture was expected.")
         return path.open("rb")
     except ValueError as error:  # a NUL byte in the name

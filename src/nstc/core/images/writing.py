@@ -3,7 +3,7 @@
 import itertools
 import math
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Final
@@ -13,8 +13,7 @@ from PIL import Image
 
 from nstc.core.errors import ImageError, OptionError, OutputError
 from nstc.core.files import atomic_file
-from nstc.core.images.formats import format_of
-from nstc.core.images.limits import LARGEST_LIMIT
+from nstc.core.images.formats import LARGEST_LIMIT, format_of
 from nstc.core.images.picture import Frame, Metadata, Picture
 from nstc.core.images.reading import ImageFile
 
@@ -53,12 +52,7 @@ def write_picture(path: Path, picture: Picture) -> None:
 
 
 def write_animation(path: Path, frames: Iterator[Frame], plays: int) -> None:
-    """Encode an animation to a GIF, WebP or PNG file, which appears whole or not at all.
-
-    Args:
-        path: The file.
-        frames: All of one size, at least one.
-        plays: How often it is shown; 0 for ever.
+    """As `encode_animation`, to a file which appears whole or not at all.
 
     Raises:
         OptionError: the format holds no such size.
@@ -71,13 +65,8 @@ def write_animation(path: Path, frames: Iterator[Frame], plays: int) -> None:
 
 
 def encode_picture(stream: IO[bytes], picture: Picture, name: str) -> None:
-    """Encode to a stream, in the format of Pillow's that is named.
-
-    Raises:
-        OutputError: the format does not take it.
-    """
-    options = {**_SAVE_OPTIONS.get(name, {}), **_metadata_options(picture.metadata, name)}
-    _save(_image_of(picture, name), stream, name, options)
+    """Encode to a stream in a format by Pillow's name; `OutputError` if that does not take it."""
+    _save(_image_of(picture, name), stream, name, _options(name, picture.metadata))
 
 
 def encode_animation(
@@ -105,10 +94,14 @@ def encode_animation(
     for frame in itertools.chain([first], frames):
         durations.append(frame.duration_ms)
         images.append(_image_of(frame.picture, name))
-    written = _rounded(durations, 10 if name == "GIF" else 1)
+    step = 10 if name == "GIF" else 1  # ms
+    written: list[int] = []
+    ends = 0
+    for end in itertools.accumulate(durations):  # each takes over what those before are rounded by
+        written.append(max(step, math.floor((end - ends) / step + 0.5) * step))
+        ends += written[-1]
     options: dict[str, Any] = {
-        **_SAVE_OPTIONS.get(name, {}),
-        **_metadata_options(first.picture.metadata, name),
+        **_options(name, first.picture.metadata),
         "save_all": True,
         "append_images": images[1:],
         "duration": written,
@@ -120,7 +113,7 @@ def encode_animation(
     elif plays != 1:  # GIF counts repetitions, and says nothing for none
         options["loop"] = max(0, plays - 1)
     _save(images[0], stream, name, options)
-    return images[0].size, float(sum(written))
+    return images[0].size, float(ends)
 
 
 def refuse_unfit(name: str, picture: Picture) -> None:
@@ -147,17 +140,10 @@ def _save(image: Image.Image, stream: IO[bytes], name: str, options: Mapping[str
 def _refuse_undecodable(
     draft: Path, target: Path, size: tuple[int, int], duration_ms: float | None = None
 ) -> None:
-    """Decode a file that was written and has not got its name yet; it is not kept in memory.
+    """Decode a file that was written and will be called `target`; it is not kept in memory.
 
-    Args:
-        draft: The file.
-        target: How it will be called, for the error.
-        size: Width and height that it must have.
-        duration_ms: How long an animation must last; None for a still picture. Encoders make one
-            of frames that are alike, so that their number tells nothing.
-
-    Raises:
-        OutputError: it is not what was to be written.
+    An animation must last `duration_ms`: encoders make one of frames that are alike, so that their
+    number tells nothing.
     """
     try:
         with ImageFile(draft, str(target), max_pixels=LARGEST_LIMIT) as file:
@@ -187,19 +173,9 @@ def _image_of(picture: Picture, name: str) -> Image.Image:
     return replace(picture, alpha=alpha).as_image()
 
 
-def _metadata_options(metadata: Metadata | None, name: str) -> dict[str, Any]:
-    if metadata is None or name in _WITHOUT_METADATA:
-        return {}
-    options = {"exif": metadata.exif, "xmp": metadata.xmp}
-    return {key: value for key, value in options.items() if value is not None}
-
-
-def _rounded(durations: Sequence[float], step: int) -> list[int]:
-    """Durations in whole steps of ms, each taking over what the ones before it were rounded by."""
-    result: list[int] = []
-    ends = 0
-    for end in itertools.accumulate(durations):
-        duration = max(step, math.floor((end - ends) / step + 0.5) * step)
-        result.append(duration)
-        ends += duration
-    return result
+def _options(name: str, metadata: Metadata | None) -> dict[str, Any]:
+    options = dict(_SAVE_OPTIONS.get(name, {}))
+    if metadata is not None and name not in _WITHOUT_METADATA:
+        notes = {"exif": metadata.exif, "xmp": metadata.xmp}
+        options.update({key: value for key, value in notes.items() if value is not None})
+    return options
