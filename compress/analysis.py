@@ -12,17 +12,16 @@ from nstc.benchmarks.convolution_times import ConvolutionTimes, convolution_time
 from nstc.benchmarks.layer_times import layer_times
 from nstc.compress.channel_groups import channel_groups
 from nstc.compress.checking import refuse_unusable_network
-from nstc.compress.damage import Damage
 from nstc.compress.exporting import ensure_artifact
 from nstc.compress.importance import importance_named
-from nstc.compress.layer_facts import LayerFacts, layer_facts
 from nstc.compress.layer_rounding import input_ranges, rounded
 from nstc.compress.optimisation import Objective
 from nstc.compress.processes import best_device
 from nstc.compress.style_sources import style_brought_by
-from nstc.compress.survey import Survey
+from nstc.compress.survey import Damage, Survey
 from nstc.compress.teacher_style import style_of_teacher
 from nstc.compress.teachers import open_teacher
+from nstc.compress.width_costs import LayerFacts, layer_facts
 from nstc.core.bundle import Bundle, artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, OptionError
 from nstc.core.photos import PhotoSet

@@ -15,36 +15,25 @@ if TYPE_CHECKING:
 
 ENDINGS: Final = (".svg", ".png")
 
-_PIXELS_PER_INCH: Final = 150
-
 
 @dataclass(frozen=True)
 class _Panel:
-    """A column of bars."""
+    """A column of bars, or of dots, hollow where several layers make the same channels."""
 
     title: str
     value: Callable[[Layer], float | None]
     logarithmic: bool = False
     hollow: bool = False
-    """Whether channels that several layers make are marked."""
 
 
 def refuse_unknown_ending(path: Path) -> None:
-    """Fail before the work if a plot can't be written to such a file.
-
-    Raises:
-        OptionError: its name ends otherwise.
-    """
+    """Raise `OptionError` before the work if a plot can't be written to such a file."""
     if path.suffix.lower() not in ENDINGS:
         raise OptionError(f"{path} ends in {path.suffix or 'nothing'}: use .svg or .png.")
 
 
 def write_plot(analysis: Analysis, path: Path) -> None:
-    """Draw an analysis.
-
-    Args:
-        analysis: What to draw.
-        path: Ends in .svg or .png.
+    """Draw an analysis to a path that ends in .svg or .png.
 
     Raises:
         OptionError: it does not.
@@ -59,13 +48,24 @@ def write_plot(analysis: Analysis, path: Path) -> None:
         raise MissingExtraError(
             'the plot needs matplotlib: pip install "nstc[report]", or leave -o out.'
         ) from error
-    panels = _panels(analysis)
+    macs = sum(layer.facts.macs for layer in analysis.layers)
+    panels = (
+        _Panel("% of the MACs", lambda layer: 100 * layer.facts.macs / macs),
+        _Panel("% of the time", lambda layer: 100 * layer.share),
+        _Panel(
+            "damage if halved (hollow: a trunk's)",
+            lambda layer: None if layer.halved is None else layer.halved.distance,
+            logarithmic=True,
+            hollow=True,
+        ),
+        _Panel("damage in 8 bits", lambda layer: layer.rounded.distance, logarithmic=True),
+    )
     form = path.suffix.lower().removeprefix(".")
     with plotting(LIGHT):
         figure = Figure(
             figsize=(12.5, 1.6 + 0.24 * len(analysis.layers)),
             layout="constrained",
-            dpi=_PIXELS_PER_INCH,
+            dpi=150,
         )
         FigureCanvasAgg(figure)
         columns = figure.subplots(1, len(panels), sharey=True)
@@ -84,43 +84,24 @@ def write_plot(analysis: Analysis, path: Path) -> None:
             figure.savefig(draft, format=form, metadata=notes)
 
 
-def _panels(analysis: Analysis) -> Sequence[_Panel]:
-    macs = sum(layer.facts.macs for layer in analysis.layers)
-    return (
-        _Panel("% of the MACs", lambda layer: 100 * layer.facts.macs / macs),
-        _Panel("% of the time", lambda layer: 100 * layer.share),
-        _Panel(
-            "damage if halved (hollow: a trunk's)",
-            lambda layer: None if layer.halved is None else layer.halved.distance,
-            logarithmic=True,
-            hollow=True,
-        ),
-        _Panel("damage in 8 bits", lambda layer: layer.rounded.distance, logarithmic=True),
-    )
-
-
 def _draw(axes: "Axes", panel: _Panel, layers: Sequence[Layer], color: str) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     values = [panel.value(layer) for layer in layers]
     known = [(row, value) for row, value in enumerate(values) if value is not None]
     axes.set_axisbelow(True)
     axes.grid(visible=True, axis="x", linewidth=0.6)
     if panel.logarithmic:
-        drawn = [(row, value) for row, value in known if value > 0]
-        for row, value in drawn:
-            filled = color if not (panel.hollow and layers[row].made_together) else LIGHT.paper
-            axes.plot([value], [row], "o", color=color, markerfacecolor=filled)
-        _scale_by_powers(axes)
+        for row, value in known:
+            filled = LIGHT.paper if panel.hollow and layers[row].made_together else color
+            if value > 0:
+                axes.plot([value], [row], "o", color=color, markerfacecolor=filled)
+        # with plain numbers: matplotlib's own are formulas
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(numticks=6))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.barh([row for row, _ in known], [value for _, value in known], color=color)
     axes.set_title(panel.title, fontsize=10)
     axes.tick_params(axis="y", length=0)
-
-
-def _scale_by_powers(axes: "Axes") -> None:
-    """A logarithmic scale with plain numbers: matplotlib's own are formulas."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(numticks=6))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())

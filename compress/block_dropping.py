@@ -1,15 +1,45 @@
-"""Which residual blocks to do without."""
+"""Which residual blocks to do without: a block adds to its input, and without it that goes on."""
+
+import dataclasses
+from typing import Final
 
 from torch import nn
 
 from nstc.compress.channel_groups import channel_groups
-from nstc.compress.residual_blocks import block_count, without_block
 from nstc.compress.survey import Survey, narrowed
 from nstc.compress.width_costs import width_costs
-from nstc.compress.width_plans import full_widths, uniform
-from nstc.compress.width_search import share_within
+from nstc.compress.width_plans import full_widths, share_within, uniform
 from nstc.core.errors import OptionError
+from nstc.models.architectures import build, describe
 from nstc.models.complexity import count_macs
+
+_PREFIXES: Final = {"student": ("blocks.", 0), "transformer": ("res", 1)}
+"""Of a block's weights, and the number of the first block, by architecture."""
+
+
+def block_count(network: nn.Module) -> int:
+    """How many residual blocks a network has."""
+    return len(describe(network)[0].arguments["inner"])
+
+
+def without_block(network: nn.Module, block: int) -> nn.Module:
+    """The same network, built anew, without its residual block at a position, 0 for the first."""
+    architecture, _ = describe(network)
+    inner = list(architecture.arguments["inner"])
+    del inner[block]
+    arguments = {**architecture.arguments, "inner": inner}
+    fewer = build(dataclasses.replace(architecture, arguments=arguments))
+    prefix, first = _PREFIXES[architecture.name]
+    weights = {}
+    for name, value in network.state_dict().items():
+        number, dot, rest = name.removeprefix(prefix).partition(".")
+        if not (name.startswith(prefix) and number.isdigit() and dot):
+            weights[name] = value
+        elif int(number) - first != block:
+            behind = int(number) - first > block
+            weights[f"{prefix}{int(number) - behind}.{rest}"] = value
+    fewer.load_state_dict(weights)
+    return fewer.train(network.training)
 
 
 class Blocks:
@@ -27,11 +57,7 @@ class Blocks:
         self._survey = survey
 
     def drop(self, count: int) -> None:
-        """Drop as many, each time the one that does least damage.
-
-        Raises:
-            OptionError: none would be left.
-        """
+        """Drop as many, each time the one that does least damage; `OptionError` if none is left."""
         if count >= len(self._left):
             raise OptionError(
                 f"drop-blocks is {count}: the network has {len(self._left)} residual blocks, and "
@@ -44,11 +70,8 @@ class Blocks:
     def drop_while_cheap(self, goal: int, round_to: int) -> None:
         """Drop blocks as long as channels of as much work would do more damage.
 
-        Both without fine-tuning. Nothing is dropped that would leave less work than is asked for.
-
-        Args:
-            goal: Multiply-accumulates that the network is to have in the end.
-            round_to: The channels' widths are multiples of it.
+        Both without fine-tuning. Nothing is dropped that would leave less work than is asked for:
+        `goal` multiply-accumulates, with widths in multiples of `round_to`.
         """
         while len(self._left) > 1:
             distance, block, network = self._cheapest()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 _TRACED_SIZE: Final = 64
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ChannelGroup:
     """Channels of which each is all of its layers' or none's.
 
@@ -44,13 +44,7 @@ def channel_groups(network: nn.Module) -> tuple[ChannelGroup, ...]:
 
 
 def remove_channels(network: nn.Module, removed: Mapping[str, Tensor]) -> None:
-    """Take channels away, in place.
-
-    Args:
-        network: To be made smaller.
-        removed: Indices (n,) of the channels that go, by name of the group. A group that is not
-            named keeps all.
-    """
+    """Take channels away in place: indices (n,) by name of the group; one not named keeps all."""
     graph, groups = _traced(network)
     for group, traced in groups:
         gone = sorted(removed.get(group.name, torch.empty(0)).int().tolist())
@@ -66,31 +60,23 @@ def _traced(network: nn.Module) -> tuple[Any, list[tuple[ChannelGroup, Any]]]:
     graph = torch_pruning.DependencyGraph().build_dependency(network, example)
     names = {module: name for name, module in network.named_modules()}
     found = graph.get_all_groups(ignored_layers=[convolutions[-1]], root_module_types=[nn.Conv2d])
-    order = {name: position for position, name in enumerate(names.values())}
+    order = list(names.values())
     described = [(_described(traced, names), traced) for traced in found]
-    return graph, sorted(described, key=lambda pair: order[pair[0].name])
+    return graph, sorted(described, key=lambda pair: order.index(pair[0].name))
 
 
 def _described(traced: Any, names: Mapping[nn.Module, str]) -> ChannelGroup:
-    writes: dict[nn.Conv2d, None] = {}
-    depthwise: dict[nn.Conv2d, None] = {}
-    norms: dict[nn.Module, None] = {}
-    reads: dict[nn.Conv2d, None] = {}
+    found: list[set[nn.Module]] = [set(), set(), set(), set()]
+    writes, depthwise, norms, reads = found
     for dep, _ in traced:
         module = dep.target.module
         if isinstance(module, nn.Conv2d) and 1 < module.groups == module.out_channels:
-            depthwise[module] = None
+            depthwise.add(module)
         elif isinstance(module, nn.Conv2d):
             made = dep.handler == torch_pruning.prune_conv_out_channels
-            (writes if made else reads)[module] = None
+            (writes if made else reads).add(module)
         elif isinstance(module, nn.InstanceNorm2d | nn.BatchNorm2d):
-            norms[module] = None
-    first = next(module for module in names if module in writes)
-    return ChannelGroup(
-        name=names[first],
-        width=first.out_channels,
-        writes=tuple(m for m in names if m in writes),
-        depthwise=tuple(m for m in names if m in depthwise),
-        norms=tuple(m for m in names if m in norms),
-        reads=tuple(m for m in names if m in reads),
-    )
+            norms.add(module)
+    ordered: list[Any] = [[m for m in names if m in of] for of in found]
+    first = ordered[0][0]
+    return ChannelGroup(names[first], first.out_channels, *map(tuple, ordered))

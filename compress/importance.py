@@ -75,7 +75,7 @@ def group_norm(evidence: Evidence) -> Scores:
             *[_read(layer.weight.detach()).square().sum(dim=1) for layer in group.reads],
         ]
         # each layer counts the same, however large its weights are
-        shares = [part / part.mean().clamp_min(_TINY) for part in parts]
+        shares = [part / part.mean().clamp_min(1e-20) for part in parts]
         scores[group.name] = torch.stack(shares).mean(dim=0) * _alive(group)
     return scores
 
@@ -110,7 +110,24 @@ def activation(evidence: Evidence) -> Scores:
     Effective Pruning Approach for Large Language Models", ICLR 2024, who have the root mean square
     in place of the deviation.
     """
-    deviations = _deviations(evidence)
+    readers = {layer for group in evidence.groups for layer in group.reads}
+    variances: dict[nn.Module, Tensor] = {}  # (in,) of each, summed over photographs
+
+    def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        variance = inputs[0].float().var(dim=(0, 2, 3), unbiased=False)
+        variances[layer] = variances.get(layer, torch.zeros_like(variance)) + variance
+
+    handles = [layer.register_forward_pre_hook(look) for layer in readers]
+    count = 0
+    try:
+        with torch.inference_mode():
+            for picture in evidence.photographs():
+                evidence.network(picture)
+                count += 1
+    finally:
+        for handle in handles:
+            handle.remove()
+    deviations = {layer: (each / max(1, count)).sqrt().cpu() for layer, each in variances.items()}
     scores = {}
     for group in evidence.groups:
         parts = [
@@ -128,15 +145,9 @@ IMPORTANCES: Final[Mapping[str, Importance]] = {
 }
 """By the name that `--importance` takes."""
 
-_TINY: Final = 1e-20
-
 
 def importance_named(name: str) -> Importance:
-    """A measure by its name.
-
-    Raises:
-        OptionError: there is none of that name.
-    """
+    """A measure by its name; `OptionError` if there is none of it."""
     if name not in IMPORTANCES:
         raise OptionError(f"importance is {name}: expected one of {', '.join(IMPORTANCES)}.")
     return IMPORTANCES[name]
@@ -165,25 +176,3 @@ def _alive(group: ChannelGroup) -> Tensor:
 def _read(weight: Tensor) -> Tensor:
     """Weights (out, in, k, k) of a layer by the channel they read, (in, n)."""
     return weight.transpose(0, 1).flatten(1)
-
-
-def _deviations(evidence: Evidence) -> dict[nn.Module, Tensor]:
-    """Root of the mean variance over positions of each channel that a layer reads, (in,)."""
-    readers = {layer for group in evidence.groups for layer in group.reads}
-    sums: dict[nn.Module, Tensor] = {}
-
-    def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        variance = inputs[0].float().var(dim=(0, 2, 3), unbiased=False)
-        sums[layer] = sums.get(layer, torch.zeros_like(variance)) + variance
-
-    handles = [layer.register_forward_pre_hook(look) for layer in readers]
-    count = 0
-    try:
-        with torch.inference_mode():
-            for picture in evidence.photographs():
-                evidence.network(picture)
-                count += 1
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {layer: (total / max(1, count)).sqrt().cpu() for layer, total in sums.items()}

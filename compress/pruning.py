@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
+from nstc.compress.block_dropping import without_block
 from nstc.compress.calibrators import Range
 from nstc.compress.channel_groups import channel_groups, remove_channels
 from nstc.compress.checking import refuse_unusable_network
@@ -18,9 +19,8 @@ from nstc.compress.importance import BATCHES
 from nstc.compress.objectives import PerceptualObjective
 from nstc.compress.optimisation import training_folder
 from nstc.compress.processes import best_device
-from nstc.compress.pruning_plan import Plan, make_plan
+from nstc.compress.pruning_plan import PruningPlan, make_plan
 from nstc.compress.quantize_aware import student_to_round, write_ranges
-from nstc.compress.residual_blocks import without_block
 from nstc.compress.stopwatch import timing_target
 from nstc.compress.style_sources import style_brought_by
 from nstc.compress.survey import Survey
@@ -160,7 +160,9 @@ class _Pruning:
     run: DistillationRun
     survey: Survey
 
-    def carry_out(self, network: nn.Module) -> tuple[nn.Module, Plan, Mapping[str, Range] | None]:
+    def carry_out(
+        self, network: nn.Module
+    ) -> tuple[nn.Module, PruningPlan, Mapping[str, Range] | None]:
         """The network that is left, fine-tuned, what was planned, and the ranges it learned with.
 
         Those are the last turn's, if its fine-tuning was quantize-aware.
@@ -168,8 +170,9 @@ class _Pruning:
         ranges: Mapping[str, Range] | None = None
         plan = self._plan(network)
         macs, parameters = count_macs(network), count_parameters(network)
-        for block in _in_order_of_removal(plan.dropped):
-            network = without_block(network, block)
+        for turn, block in enumerate(plan.dropped):  # positions in the whole network
+            gone_before = sum(earlier < block for earlier in plan.dropped[:turn])
+            network = without_block(network, block - gone_before)
         full = full_widths(channel_groups(network))
         for turn in range(1, self.recipe.iterations + 1):
             part = turn / self.recipe.iterations
@@ -180,9 +183,12 @@ class _Pruning:
                 f"pruned: {macs / 1e9:.3g} to {count_macs(network) / 1e9:.3g} GMACs at 512x512, "
                 f"{parameters:,} to {count_parameters(network):,} parameters"
             )
-            rate = self.recipe.learning_rate
-            steps = self._steps_of(turn)
-            ranges = self._run_of(turn).perceptual_stage(network, steps=steps, rate=rate)
+            # shared out evenly; what is over is the last turn's
+            steps, over = divmod(self.recipe.steps, self.recipe.iterations)
+            steps += over if turn == self.recipe.iterations else 0
+            ranges = self._run_of(turn).perceptual_stage(
+                network, steps=steps, rate=self.recipe.learning_rate
+            )
         return network, plan, ranges
 
     def forget(self) -> None:
@@ -191,7 +197,7 @@ class _Pruning:
         for turn in range(1, self.recipe.iterations + 1):
             self._run_of(turn).forget_checkpoints()
 
-    def _plan(self, network: nn.Module) -> Plan:
+    def _plan(self, network: nn.Module) -> PruningPlan:
         """A new plan, or on resuming the one that was begun with."""
         path = self.run.folder / PLAN_FILE
         settings = [
@@ -202,7 +208,7 @@ class _Pruning:
         ]
         text = json.dumps(settings, sort_keys=True)
         identity = hashlib.sha256(text.encode()).hexdigest()
-        plan = Plan.read(path, identity) if self.run.resume else None
+        plan = PruningPlan.read(path, identity) if self.run.resume else None
         if plan is None:
             plan = make_plan(network, self.recipe, self.survey)
             if self.recipe.steps:
@@ -218,11 +224,6 @@ class _Pruning:
             folder=self.run.folder / f"turn-{turn}",
             settings={**self.run.settings, "turn": turn},
         )
-
-    def _steps_of(self, turn: int) -> int:
-        """The steps are shared out evenly, and what is over is the last turn's."""
-        each, over = divmod(self.recipe.steps, self.recipe.iterations)
-        return each + (over if turn == self.recipe.iterations else 0)
 
 
 def rebuilt(network: nn.Module) -> nn.Module:
@@ -258,7 +259,12 @@ def _open_teacher(
     if given is not None:
         return open_teacher(given, options, student=bundle)
     place = teacher_of(bundle)
-    opened = open_teacher(place, _as_recorded(bundle, place, options), student=bundle)
+    # with the part of a checkpoint that taught the bundle, if its history names one
+    taught = next((s for s in bundle.manifest.history[::-1] if s.verb == "distill"), None)
+    key = None if taught is None else taught.recipe.get("key")
+    if isinstance(key, str) and not (options and options.key) and is_checkpoint(place):
+        options = dataclasses.replace(options or TeacherOptions(), key=key)
+    opened = open_teacher(place, options, student=bundle)
     origin = bundle.manifest.teacher
     if origin is not None and origin.path and opened.origin.sha256 != origin.sha256:
         raise TeacherError(
@@ -266,17 +272,6 @@ def _open_teacher(
             "has changed. Say where the teacher is with --teacher."
         )
     return opened
-
-
-def _as_recorded(
-    bundle: Bundle, place: str | Path, options: TeacherOptions | None
-) -> TeacherOptions | None:
-    """With the part of a checkpoint that taught the bundle, if its history names one."""
-    taught = next((s for s in bundle.manifest.history[::-1] if s.verb == "distill"), None)
-    key = None if taught is None else taught.recipe.get("key")
-    if not isinstance(key, str) or (options and options.key) or not is_checkpoint(place):
-        return options
-    return dataclasses.replace(options or TeacherOptions(), key=key)
 
 
 def _survey(network: nn.Module, recipe: PruneRecipe, run: DistillationRun) -> Survey:
@@ -296,14 +291,6 @@ def _survey(network: nn.Module, recipe: PruneRecipe, run: DistillationRun) -> Su
         seed=recipe.seed,
         progress=run.progress,
     )
-
-
-def _in_order_of_removal(dropped: tuple[int, ...]) -> list[int]:
-    """Positions in the whole network as positions in what is left when their turn comes."""
-    return [
-        block - sum(earlier < block for earlier in dropped[:turn])
-        for turn, block in enumerate(dropped)
-    ]
 
 
 def _refuse_quantized(bundle: Bundle, *, from_float: bool) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -18,16 +18,14 @@ from nstc.compress.survey import Survey, narrowed
 from nstc.compress.width_costs import width_costs
 from nstc.compress.width_plans import (
     Ladder,
+    LatencySearch,
     Widths,
     by_score,
     by_sensitivity,
-    full_widths,
-    uniform,
-)
-from nstc.compress.width_search import (
-    LatencySearch,
     fastest_multiple,
+    full_widths,
     share_within,
+    uniform,
     widest_within,
 )
 from nstc.core.amounts import parse_latency, parse_macs
@@ -43,11 +41,9 @@ _DEFAULT_TARGET: Final = "cpu:1"
 _MULTIPLES: Final = (4, 8, 16, 32)
 """Of channels, that `--round-to auto` tries."""
 
-_USUAL_MULTIPLE: Final = 8
-
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class PruningPlan:
     """What to remove.
 
     Attributes:
@@ -63,16 +59,12 @@ class Plan:
     findings: Mapping[str, Any] = field(default_factory=dict)
 
     def write(self, path: Path, identity: str) -> None:
-        """Keep it beside the checkpoints: a clock would not give the same again.
-
-        Raises:
-            OutputError: the place can't be written.
-        """
+        """Keep it beside the checkpoints: a clock would not give the same again."""
         with atomic_file(path) as draft:
             draft.write_text(json.dumps({"identity": identity, **asdict(self)}), encoding="utf-8")
 
     @staticmethod
-    def read(path: Path, identity: str) -> "Plan | None":
+    def read(path: Path, identity: str) -> "PruningPlan | None":
         """What `write` wrote for the same identity, if it did."""
         if not path.is_file():
             return None
@@ -80,61 +72,64 @@ class Plan:
             content = parse_json(read_file(path))
             if not isinstance(content, dict) or content.pop("identity", None) != identity:
                 return None
-            return decode(content, Plan)
+            return decode(content, PruningPlan)
         except (OSError, DecodingError):
             return None  # half written by hand: it is made again
 
 
-def make_plan(network: nn.Module, recipe: PruneRecipe, survey: Survey) -> Plan:
-    """Decide what to remove.
-
-    Args:
-        network: The one that `survey` is about.
-        recipe: What is asked for.
-        survey: Asked for scores, damage and time.
+def make_plan(network: nn.Module, recipe: PruneRecipe, survey: Survey) -> PruningPlan:
+    """Decide what to remove of the network that `survey` is about.
 
     Raises:
         OptionError: a goal can't be reached, or nothing would be removed.
     """
-    planner = _Planner(recipe, survey)
-    blocks = planner.blocks(network)
-    plan = planner.widths(blocks.network, tuple(blocks.dropped))
-    if not plan.dropped and plan.widths == full_widths(channel_groups(network)):
+    blocks = Blocks(network, survey)
+    planner = _Planner(network, recipe, survey)
+    if recipe.drop_blocks == AUTO:
+        blocks.drop_while_cheap(planner.work_in_the_end(), planner.multiple)
+    else:
+        blocks.drop(int(recipe.drop_blocks))
+    if blocks.dropped:
+        planner = _Planner(blocks.network, recipe, survey)
+    plan = planner.plan(tuple(blocks.dropped))
+    if not plan.dropped and plan.widths == planner.full:
         raise OptionError(planner.nothing_to_do(plan))
     return plan
 
 
 class _Planner:
-    def __init__(self, recipe: PruneRecipe, survey: Survey) -> None:
-        self._recipe = recipe
-        self._survey = survey
+    """Decides on the widths of one network, which may have lost blocks already."""
+
+    def __init__(self, network: nn.Module, recipe: PruneRecipe, survey: Survey) -> None:
+        self._network, self._recipe, self._survey = network, recipe, survey
         self._latency = recipe.target_latency and parse_latency(recipe.target_latency)
+        self._ratio = recipe.ratio or DEFAULT_RATIO
+        self._groups = channel_groups(network)
+        self._costs = width_costs(network, self._groups)
+        self.full = full_widths(self._groups)
+        self.multiple = 8 if recipe.round_to == AUTO else int(recipe.round_to)
+        """Of channels, where nothing is measured."""
 
-    def blocks(self, network: nn.Module) -> Blocks:
-        """The network without the blocks that are to go."""
-        blocks = Blocks(network, self._survey)
-        if self._recipe.drop_blocks == AUTO:
-            blocks.drop_while_cheap(self._work_in_the_end(network), self._multiple_for_counting())
-        else:
-            blocks.drop(int(self._recipe.drop_blocks))
-        return blocks
-
-    def widths(self, network: nn.Module, dropped: tuple[int, ...]) -> Plan:
-        """The widths of what is left, for the goal that was given."""
-        groups = channel_groups(network)
-        if self._only_blocks():
-            return Plan(
-                dropped=dropped, round_to=self._multiple_for_counting(), widths=full_widths(groups)
-            )
-        scores = self._survey.scores(network)
-        with self._clock(network) as watch:
-            round_to, findings = self._round_to(network, scores, watch)
-            ladder = self._ladder(network, scores, round_to)
-            if self._latency and watch is not None:
+    def plan(self, dropped: tuple[int, ...]) -> PruningPlan:
+        """The widths for the goal that was given."""
+        recipe, groups = self._recipe, self._groups
+        if dropped and recipe.drop_blocks != AUTO and not self._narrows():
+            return PruningPlan(dropped=dropped, round_to=self.multiple, widths=self.full)
+        scores = self._survey.scores(self._network)
+        round_to = self.multiple
+        findings: dict[str, Any] = {}
+        with contextlib.ExitStack() as stack:
+            if self._latency or recipe.round_to == AUTO:
+                target = self._latency.target if self._latency else _DEFAULT_TARGET
+                watch = stack.enter_context(self._survey.timing(self._network, target))
+            if recipe.round_to == AUTO:
+                round_to, findings = self._round_to(scores, watch)
+            ladder = self._ladder(scores, round_to)
+            if self._latency:
                 found = LatencySearch(
                     ladder,
                     groups,
-                    lambda widths: watch.ms(narrowed(network, scores, widths)),
+                    lambda widths: watch.ms(narrowed(self._network, scores, widths)),
                     round_to,
                     self._survey.progress,
                 ).reach(self._latency.ms)
@@ -143,39 +138,47 @@ class _Planner:
                     "latency_ms_before": round(watch.whole_ms, 4),
                     "latency_ms": round(found.ms, 4),
                 }
-                return Plan(
+                return PruningPlan(
                     dropped=dropped, round_to=round_to, widths=found.widths, findings=findings
                 )
-        share = self._share(network, ladder, round_to)
+        share = self._share(ladder, round_to)
         goal = self._goal(count_macs(self._survey.network))
         widths = ladder(share)
         if goal is not None:
-            widths = widest_within(ladder, share, width_costs(network, groups).macs, goal)
+            widths = widest_within(ladder, share, self._costs.macs, goal)
         held = sum(group.width * (1 - share) < round_to < group.width for group in groups)
-        if held and self._recipe.distribution == "uniform":
+        if held and recipe.distribution == "uniform":
             self._survey.progress.note(
                 f"{held} of {len(groups)} layers would be emptied: they keep {round_to} channels"
             )
-        return Plan(dropped=dropped, round_to=round_to, widths=widths, findings=findings)
+        return PruningPlan(dropped=dropped, round_to=round_to, widths=widths, findings=findings)
 
-    def nothing_to_do(self, plan: Plan) -> str:
+    def work_in_the_end(self) -> int:
+        """About how many multiply-accumulates the pruned network will have."""
+        macs = count_macs(self._network)
+        if (goal := self._goal(macs)) is not None:
+            return goal
+        if self._latency:
+            with self._survey.timing(self._network, self._latency.target) as watch:
+                return int(macs * min(1.0, self._latency.ms / watch.whole_ms))
+        return self._costs.macs(uniform(self._groups, self.multiple)(self._ratio))
+
+    def nothing_to_do(self, plan: PruningPlan) -> str:
         """Why nothing would be removed."""
         if self._latency:
             return (
                 f"nothing is removed: the network takes {plan.findings['latency_ms']:.3g} ms on "
                 f"{self._latency.target}, less than {self._latency.ms:g} ms. Ask for less time."
             )
-        ratio = self._recipe.ratio or DEFAULT_RATIO
-        what = f"at ratio {ratio:.2f}" if self._goal(0) is None else "for this goal"
+        what = f"at ratio {self._ratio:.2f}" if self._goal(0) is None else "for this goal"
         return (
             f"nothing is removed {what} with widths in multiples of {plan.round_to}: "
             "ask for more, or lower --round-to."
         )
 
-    def _only_blocks(self) -> bool:
-        """Whether a number of blocks was all that was asked for."""
-        asked = self._recipe.drop_blocks not in (0, AUTO)
-        return asked and self._recipe.ratio is None and self._goal(0) is None and not self._latency
+    def _narrows(self) -> bool:
+        """Whether anything beside a number of blocks was asked for."""
+        return self._recipe.ratio is not None or self._goal(0) is not None or bool(self._latency)
 
     def _goal(self, macs: int) -> int | None:
         """Multiply-accumulates to reach, of a network that has `macs`; None if none were given."""
@@ -185,80 +188,40 @@ class _Planner:
             return parse_macs(self._recipe.target_macs)
         return None
 
-    def _work_in_the_end(self, network: nn.Module) -> int:
-        """About how many multiply-accumulates the pruned network will have."""
-        macs = count_macs(network)
-        if (goal := self._goal(macs)) is not None:
-            return goal
-        if self._latency:
-            with self._survey.timing(network, self._latency.target) as watch:
-                return int(macs * min(1.0, self._latency.ms / watch.whole_ms))
-        groups = channel_groups(network)
-        ladder = uniform(groups, self._multiple_for_counting())
-        return width_costs(network, groups).macs(ladder(self._recipe.ratio or DEFAULT_RATIO))
-
-    def _multiple_for_counting(self) -> int:
-        return _USUAL_MULTIPLE if self._recipe.round_to == AUTO else int(self._recipe.round_to)
-
-    @contextlib.contextmanager
-    def _clock(self, network: nn.Module) -> Iterator[Stopwatch | None]:
-        """A stopwatch, if anything is to be measured."""
-        if not self._latency and self._recipe.round_to != AUTO:
-            yield None
-            return
-        target = self._latency.target if self._latency else _DEFAULT_TARGET
-        with self._survey.timing(network, target) as watch:
-            yield watch
-
-    def _round_to(
-        self, network: nn.Module, scores: Scores, watch: Stopwatch | None
-    ) -> tuple[int, dict[str, Any]]:
+    def _round_to(self, scores: Scores, watch: Stopwatch) -> tuple[int, dict[str, Any]]:
         """What widths are to be multiples of, and what was measured to find out."""
-        if self._recipe.round_to != AUTO or watch is None:
-            return self._multiple_for_counting(), {}
-        groups = channel_groups(network)
-        costs = width_costs(network, groups)
         measured: dict[str, float] = {}
 
         def time_per_work(multiple: int) -> float | None:
-            ladder = uniform(groups, multiple)
-            share = self._share(network, ladder, multiple, loosely=True)
-            widths = ladder(share)
-            if widths == full_widths(groups):
+            ladder = uniform(self._groups, multiple)
+            widths = ladder(self._share(ladder, multiple, loosely=True))
+            if widths == self.full:
                 return None
-            ms = watch.ms(narrowed(network, scores, widths))
-            measured[str(multiple)] = round(ms / costs.macs(widths) * 1e9, 4)
-            self._survey.progress.note(
-                f"multiples of {multiple}: {measured[str(multiple)]:.3g} ms a GMAC"
-            )
-            return measured[str(multiple)]
+            ms = watch.ms(narrowed(self._network, scores, widths))
+            per_gmac = measured[str(multiple)] = round(ms / self._costs.macs(widths) * 1e9, 4)
+            self._survey.progress.note(f"multiples of {multiple}: {per_gmac:.3g} ms a GMAC")
+            return per_gmac
 
         best = fastest_multiple(_MULTIPLES, time_per_work)
         return best, {"round_to": best, "ms_per_gmac": measured}
 
-    def _ladder(self, network: nn.Module, scores: Scores, round_to: int) -> Ladder:
-        groups = channel_groups(network)
+    def _ladder(self, scores: Scores, round_to: int) -> Ladder:
         if self._recipe.distribution == "uniform":
-            return uniform(groups, round_to)
+            return uniform(self._groups, round_to)
         if self._recipe.distribution == "global":
-            return by_score(groups, scores, round_to)
-        costs = width_costs(network, groups)
-        full = full_widths(groups)
-        damage = self._survey.damage_of_halves(network, scores)
+            return by_score(self._groups, scores, round_to)
+        damage = self._survey.damage_of_halves(self._network, scores)
         return by_sensitivity(
-            groups,
+            self._groups,
             {name: found.distance for name, found in damage.items()},
-            {group.name: float(costs.with_half_of(group.name, full)) for group in groups},
+            {name: float(self._costs.with_half_of(name, self.full)) for name in self.full},
             round_to,
         )
 
-    def _share(
-        self, network: nn.Module, ladder: Ladder, round_to: int, *, loosely: bool = False
-    ) -> float:
+    def _share(self, ladder: Ladder, round_to: int, *, loosely: bool = False) -> float:
         """The share of the channels that goes.
 
         Args:
-            network: To be narrowed.
             ladder: Gives the widths at a share.
             round_to: What they are multiples of.
             loosely: Give the default where the goal is out of reach, or is a time.
@@ -266,31 +229,24 @@ class _Planner:
         Raises:
             OptionError: the goal is out of reach.
         """
-        groups = channel_groups(network)
-        costs = width_costs(network, groups)
-        whole = costs.macs(full_widths(groups))
+        recipe = self._recipe
+        whole = self._costs.macs(self.full)
         goal = self._goal(count_macs(self._survey.network))
         if goal is None:
-            return self._recipe.ratio or DEFAULT_RATIO
+            return self._ratio
         if whole <= goal:
             return 0.0
-        share = share_within(ladder, lambda widths: costs.macs(widths) <= goal)
+        share = share_within(ladder, lambda widths: self._costs.macs(widths) <= goal)
         if share is not None:
             return share
         if loosely:
             return DEFAULT_RATIO
-        fewest = costs.macs(ladder(1.0 - 1e-9))
-        raise OptionError(self._out_of_reach(whole, fewest, round_to))
-
-    def _out_of_reach(self, whole: int, fewest: int, round_to: int) -> str:
-        recipe = self._recipe
-        what = (
-            f"a speed-up of {recipe.speedup} can't be reached"
-            if recipe.speedup is not None
-            else f"target-macs {recipe.target_macs} can't be reached"
-        )
-        return (
-            f"{what} by removing channels from this network with widths in multiples of "
-            f"{round_to}: the nearest reached is {fewest / 1e9:.3g} GMACs, "
+        fewest = self._costs.macs(ladder(1.0 - 1e-9))
+        what = f"target-macs {recipe.target_macs}"
+        if recipe.speedup is not None:
+            what = f"a speed-up of {recipe.speedup}"
+        raise OptionError(
+            f"{what} can't be reached by removing channels from this network with widths in "
+            f"multiples of {round_to}: the nearest reached is {fewest / 1e9:.3g} GMACs, "
             f"{whole / fewest:.3g} times fewer. Ask for less, or lower --round-to."
         )

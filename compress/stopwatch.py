@@ -91,15 +91,10 @@ class Stopwatch:
 
 @contextlib.contextmanager
 def stopwatch(network: nn.Module, target: str, *, seed: int) -> Iterator[Stopwatch]:
-    """A stopwatch whose files are gone afterwards.
-
-    Args:
-        network: As it is, in evaluation mode.
-        target: cpu:N or mobile.
-        seed: Of the orders within rounds.
+    """A stopwatch for a network in evaluation mode, whose files are gone afterwards.
 
     Raises:
-        OptionError: there is no such target, or none that a network of no bundle can be timed on.
+        OptionError: the target is neither cpu:N nor mobile.
     """
     found = timing_target(target)
     with scratch_folder() as folder:
@@ -107,11 +102,7 @@ def stopwatch(network: nn.Module, target: str, *, seed: int) -> Iterator[Stopwat
 
 
 def timing_target(name: str) -> CpuTarget:
-    """A target that a stopwatch runs on.
-
-    Raises:
-        OptionError: there is no such target, or it is not on this processor.
-    """
+    """A target on this processor; for any other name an `OptionError`."""
     found = parse_target(name)
     if not isinstance(found, CpuTarget):
         raise OptionError(

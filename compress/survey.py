@@ -1,31 +1,128 @@
-"""What is asked about a network before it is pruned: scores, damage, time."""
+"""What is asked about a network before it is pruned: scores of channels, damage, time."""
 
 import contextlib
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from nstc.compress.channel_groups import ChannelGroup, channel_groups, remove_channels
-from nstc.compress.damage import DAMAGE_SIZE, Damage, DamageMeter
+from nstc.compress.channel_groups import channel_groups, remove_channels
 from nstc.compress.importance import BATCHES, Evidence, Scores, importance_named
 from nstc.compress.optimisation import Objective
+from nstc.compress.processes import best_device
 from nstc.compress.stopwatch import Stopwatch, stopwatch
 from nstc.compress.style_sources import StyleSource
-from nstc.compress.width_plans import (
-    Widths,
-    least_scored,
-)
+from nstc.compress.width_plans import Widths, least_scored
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
+from nstc.models.functional import feature_distance, gram_distance, gram_matrix
+from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
 from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
 
 HALF: Final = 0.5
 """Of a group's channels: how much is removed to see how much it is missed."""
+
+
+DAMAGE_PHOTOS: Final = 4
+DAMAGE_SIZE: Final = 256
+"""Side in pixels of the photographs' centre squares; a multiple of 8, as all networks take them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """What a change did, as means over photographs.
+
+    Attributes:
+        style: Style loss after over before, minus 1: what `style_ratio` grows by, whoever the
+            teacher is. Below 0 if the pictures came nearer to the painting.
+        content: Likewise of the content loss.
+        distance: Between the pictures before and after, as VGG sees them: Gram distances of the
+            style's layers and feature distances of the content's, summed. Never below 0.
+    """
+
+    style: float
+    content: float
+    distance: float
+
+
+@dataclass(frozen=True)
+class _ThroughVgg:
+    """A picture through VGG."""
+
+    grams: Mapping[str, Tensor]
+    features: Mapping[str, Tensor]
+    style: float
+    content: float
+
+
+class DamageMeter:
+    """Remembers a network's pictures of some photographs, and compares others' with them.
+
+    Args:
+        network: As it was, in evaluation mode. Only its pictures are kept.
+        photos: At least one; the first `DAMAGE_PHOTOS`, evenly spread, are looked at.
+        source: The style.
+        vgg: The feature network.
+        size: Side of the squares in pixels.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        photos: PhotoSet,
+        source: StyleSource,
+        vgg: VggFeatures,
+        size: int = DAMAGE_SIZE,
+    ) -> None:
+        self._vgg = vgg
+        self._device = best_device()
+        self._style = StyleLoss(source.statistics.at(size)).to(self._device)
+        self._content = ContentLoss()
+        squares = photos.take(DAMAGE_PHOTOS).squares(size)
+        self.photographs = [images_to_tensor([square]).to(self._device) for square in squares]
+        with torch.inference_mode():
+            self._contents = [vgg(photo, CONTENT_LAYERS) for photo in self.photographs]
+        self._before = self._look(network)
+
+    def __call__(self, network: nn.Module) -> Damage:
+        """What was done to a network that painted like the first one."""
+        pairs = list(zip(self._before, self._look(network), strict=True))
+        distance = 0.0
+        for old, new in pairs:
+            for name in STYLE_LAYERS:
+                distance += float(gram_distance(new.grams[name], old.grams[name]))
+            for name in CONTENT_LAYERS:
+                distance += float(feature_distance(new.features[name], old.features[name]))
+        return Damage(
+            style=sum(new.style / old.style - 1 for old, new in pairs) / len(pairs),
+            content=sum(new.content / old.content - 1 for old, new in pairs) / len(pairs),
+            distance=distance / len(pairs),
+        )
+
+    def _look(self, network: nn.Module) -> Sequence[_ThroughVgg]:
+        """What VGG sees of a network's pictures, whose 8 bits saturate."""
+        network.to(self._device)
+        with torch.inference_mode():
+            seen = [
+                self._seen(network(photo).float().clamp(0, 1), content)
+                for photo, content in zip(self.photographs, self._contents, strict=True)
+            ]
+        network.cpu()
+        return seen
+
+    def _seen(self, picture: Tensor, content: Mapping[str, Tensor]) -> _ThroughVgg:
+        features = self._vgg(picture, tuple(dict.fromkeys((*STYLE_LAYERS, *CONTENT_LAYERS))))
+        return _ThroughVgg(
+            {name: gram_matrix(features[name]) for name in STYLE_LAYERS},
+            {name: features[name] for name in CONTENT_LAYERS},
+            float(self._style(features)),
+            float(self._content(features, content)),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +175,8 @@ class Survey:
         self.progress.begin("halve each layer alone", len(groups), 0)
         found = {}
         for done, group in enumerate(groups, start=1):
-            found[group.name] = self.meter(narrowed(network, scores, half_of(group)))
+            half = {group.name: max(1, int(group.width * HALF))}
+            found[group.name] = self.meter(narrowed(network, scores, half))
             self.progress.advance(done, {})
         return found
 
@@ -88,11 +186,6 @@ class Survey:
         """A stopwatch for narrower copies of a network."""
         self.progress.note(f"exporting the network, to time narrower ones beside it on {target}")
         return stopwatch(network, target, seed=self.seed)
-
-
-def half_of(group: ChannelGroup) -> Widths:
-    """A group's width without half of its channels; one at least stays."""
-    return {group.name: max(1, int(group.width * HALF))}
 
 
 def narrowed(network: nn.Module, scores: Scores, widths: Widths) -> nn.Module:

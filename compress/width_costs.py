@@ -1,4 +1,4 @@
-"""What a network of other widths would compute, worked out without building it."""
+"""What each layer of a network is and costs, also at other widths, without building it."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from nstc.compress.channel_groups import ChannelGroup
-from nstc.models.complexity import REFERENCE_SIZE
+from nstc.compress.channel_groups import ChannelGroup, channel_groups
+from nstc.compress.width_plans import full_widths
+from nstc.models.complexity import REFERENCE_SIZE, count_parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,3 +90,56 @@ def _positions(network: nn.Module, size: int) -> dict[str, int]:
     with torch.no_grad():
         on_paper(torch.empty(1, 3, size, size, device="meta"))
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerFacts:
+    """A convolution with the normalisation behind it.
+
+    Attributes:
+        name: Of the convolution in the network.
+        kind: Its kernel and kind, such as "3x3 depthwise".
+        params: Learned numbers, the normalisation's among them.
+        macs: Multiply-accumulates for a picture.
+        activation_bytes: Of what it makes, in float32.
+    """
+
+    name: str
+    kind: str
+    params: int
+    macs: int
+    activation_bytes: int
+
+
+def layer_facts(network: nn.Module, size: int) -> tuple[LayerFacts, ...]:
+    """All convolutions of a network in their order, for a picture of `size` x `size` pixels."""
+    groups = channel_groups(network)
+    costs, widths = width_costs(network, groups, size), full_widths(groups)
+    following: dict[str, list[nn.Module]] = {}  # the normalisations up to the next convolution
+    last = ""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            last, following[name] = name, []
+        elif isinstance(module, nn.InstanceNorm2d | nn.BatchNorm2d):
+            following[last].append(module)
+    return tuple(
+        LayerFacts(
+            name=name,
+            kind=_kind(module),
+            params=count_parameters(module) + sum(map(count_parameters, following[name])),
+            macs=costs.layers[name].macs(widths),
+            activation_bytes=4 * module.out_channels * costs.layers[name].positions,
+        )
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d)
+    )
+
+
+def _kind(layer: nn.Conv2d) -> str:
+    height, width = layer.kernel_size
+    parts = [f"{height}x{width}"]
+    if layer.groups > 1:
+        parts.append("depthwise")
+    if layer.stride[0] > 1:
+        parts.append(f"stride {layer.stride[0]}")
+    return " ".join(parts)

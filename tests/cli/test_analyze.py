@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from nstc.compress.analysis import Analysis, Layer
-from nstc.compress.damage import Damage
-from nstc.compress.layer_facts import LayerFacts
+from nstc.compress.survey import Damage
+from nstc.compress.width_costs import LayerFacts
 
 ANALYZE = "nstc.compress.analysis.analyze"
 

@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from nstc.compress.block_dropping import Blocks
+from nstc.compress.block_dropping import Blocks, without_block
 from nstc.compress.channel_groups import channel_groups
-from nstc.compress.residual_blocks import without_block
 from nstc.compress.style_sources import StyleSource
 from nstc.compress.survey import Survey
 from nstc.core.errors import OptionError

@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from nstc.compress.damage import DamageMeter
 from nstc.compress.style_sources import StyleSource
+from nstc.compress.survey import DamageMeter
 from nstc.core.manifest import Style
 from nstc.core.photos import PhotoSet
 from nstc.models.functional import gram_distance, gram_matrix

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from nstc.compress.pruning import rebuilt
-from nstc.compress.pruning_plan import Plan
+from nstc.compress.pruning_plan import PruningPlan
 from nstc.core.errors import OptionError
 from nstc.core.recipe import PruneRecipe
 from nstc.models.complexity import count_macs
@@ -115,18 +115,20 @@ class TestSlimDown:
 
 
 class TestKept:
-    PLAN = Plan(dropped=(2, 0), round_to=8, widths={"stem": 16}, findings={"latency_ms": 3.5})
+    PLAN = PruningPlan(
+        dropped=(2, 0), round_to=8, widths={"stem": 16}, findings={"latency_ms": 3.5}
+    )
 
     def test_for_a_resumed_run(self, tmp_path: Path) -> None:
         self.PLAN.write(tmp_path / "plan.json", "same")
-        assert Plan.read(tmp_path / "plan.json", "same") == self.PLAN
+        assert PruningPlan.read(tmp_path / "plan.json", "same") == self.PLAN
 
     def test_but_not_for_another(self, tmp_path: Path) -> None:
         self.PLAN.write(tmp_path / "plan.json", "same")
-        assert Plan.read(tmp_path / "plan.json", "other") is None
-        assert Plan.read(tmp_path / "missing.json", "same") is None
+        assert PruningPlan.read(tmp_path / "plan.json", "other") is None
+        assert PruningPlan.read(tmp_path / "missing.json", "same") is None
 
     def test_nor_if_it_is_damaged(self, tmp_path: Path) -> None:
         for text in ("", "[]", json.dumps({"identity": "same", "widths": {}})):
             (tmp_path / "plan.json").write_text(text)
-            assert Plan.read(tmp_path / "plan.json", "same") is None
+            assert PruningPlan.read(tmp_path / "plan.json", "same") is None

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from nstc.compress.residual_blocks import block_count, without_block
+from nstc.compress.block_dropping import block_count, without_block
 from nstc.models.student import Student
 from nstc.models.transformer import TransformerNet
 

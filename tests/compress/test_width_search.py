@@ -6,11 +6,11 @@ from collections.abc import Mapping
 import pytest
 
 from nstc.compress.channel_groups import ChannelGroup
-from nstc.compress.width_plans import uniform
-from nstc.compress.width_search import (
+from nstc.compress.width_plans import (
     LatencySearch,
     fastest_multiple,
     share_within,
+    uniform,
     widest_within,
 )
 from nstc.core.errors import OptionError

@@ -11,7 +11,7 @@ from nstc.cli.tables import print_list
 
 if TYPE_CHECKING:
     from nstc.compress.analysis import Analysis
-    from nstc.compress.damage import Damage
+    from nstc.compress.survey import Damage
 
 
 def analyze(
