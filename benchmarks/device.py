@@ -27,7 +27,7 @@ from nstc.core.images import Picture, Pixels, read_picture, write_picture
 from nstc.core.photos import sample_photos
 from nstc.core.terminal import plain_console
 from nstc.runtime.artifact_cache import find_artifact
-from nstc.runtime.bounded import Plan, bounded_painter
+from nstc.runtime.bounded import PaintPlan, bounded_painter
 from nstc.runtime.session import open_session
 from nstc.runtime.tiling import tiling_of
 
@@ -117,7 +117,7 @@ def tiling_rows(model: str) -> Iterator[DeviceRow]:
     whole = open_session(model)
     contract = open_bundle(model).manifest.contract
     tiling = tiling_of(LARGE[1], LARGE[0], CORE, contract)
-    plan = Plan(tiling=tiling, peak_bytes=sys.maxsize)
+    plan = PaintPlan(tiling=tiling, peak_bytes=sys.maxsize)
     for path in sample_photos().take(LARGE_PHOTOS).paths:
         rgb = _enlarged(path)
         expected = whole.run(rgb)

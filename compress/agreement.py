@@ -14,7 +14,7 @@ from nstc.core.images import Pixels
 from nstc.core.manifest import Contract
 from nstc.models.any_size import AnySize
 from nstc.models.tensors import tensor_to_images
-from nstc.runtime.channel_statistics import channel_statistics
+from nstc.runtime.arrays import channel_statistics
 from nstc.runtime.session import Session
 
 LEAST_AGREEMENT: Final = 0.999

@@ -12,6 +12,8 @@ from nstc.core.images import Pixels
 Array = npt.NDArray[Any]
 
 _LEVELS: Final = 255
+_ROWS: Final = 64
+"""Counted at once: the counting makes 8 bytes of each."""
 
 
 def checked(rgb: Pixels) -> Pixels:
@@ -101,3 +103,38 @@ def replicate_edges(rgb: Pixels, height: int, width: int) -> Pixels:
     if down == 0 and right == 0:
         return rgb
     return np.pad(rgb, ((0, down), (0, right), (0, 0)), mode="edge")
+
+
+class ChannelHistogram:
+    """How often each level of each colour occurred in the rows that were added."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros((3, _LEVELS + 1), np.int64)
+
+    def add(self, rows: Pixels) -> None:
+        """Count rows (h, W, 3) of a picture."""
+        for start in range(0, len(rows), _ROWS):
+            part = rows[start : start + _ROWS]
+            for colour in range(3):
+                levels = part[:, :, colour].ravel()
+                self._counts[colour] += np.bincount(levels, minlength=_LEVELS + 1)
+
+    def statistics(self) -> npt.NDArray[np.float32]:
+        """(2, 3), mean and population deviation of each colour in [0, 1]; 0 before any row.
+
+        Exact sums, and then the operations in float64 that `nstc.compress.edges` puts into graphs:
+        the two agree to the last bit.
+        """
+        levels = np.arange(_LEVELS + 1)
+        pixels = max(1, int(self._counts[0].sum()))
+        mean = self._counts @ levels / pixels
+        variance = self._counts @ levels**2 / pixels - mean * mean
+        deviation = np.sqrt(np.maximum(variance, 0))
+        return (np.stack([mean, deviation]) / _LEVELS).astype(np.float32)
+
+
+def channel_statistics(rgb: Pixels) -> npt.NDArray[np.float32]:
+    """(2, 3), mean and deviation of a whole picture (H, W, 3); see `ChannelHistogram`."""
+    histogram = ChannelHistogram()
+    histogram.add(rgb)
+    return histogram.statistics()

@@ -10,8 +10,7 @@ from nstc.core.cache import cached
 from nstc.core.errors import ArtifactError, CorruptBundleError
 from nstc.core.zoo import zoo_name_of
 from nstc.runtime.model_files import data_files
-from nstc.runtime.trial import ensure_tried, is_ours
-from nstc.runtime.trust import PROGRAMS, refuse_program
+from nstc.runtime.trial import PROGRAMS, ensure_tried, is_ours, refuse_program
 
 _GRAPHS = ("onnx", "ort")
 """Endings of artifacts that are tried before they are opened."""

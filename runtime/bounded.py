@@ -1,7 +1,8 @@
 """Stylising within a limit of memory, in one piece or in tiles."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Final
@@ -11,18 +12,16 @@ import numpy.typing as npt
 
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_name, open_bundle
 from nstc.core.errors import MemoryLimitError
-from nstc.core.images import Pixels
+from nstc.core.images import Picture, Pixels
+from nstc.core.images.reading import ImageFile
 from nstc.core.manifest import Contract
-from nstc.runtime.arrays import checked
-from nstc.runtime.bands import OnTile, Paint, paint_in_place
-from nstc.runtime.channel_statistics import channel_statistics
+from nstc.runtime.arrays import channel_statistics, checked
 from nstc.runtime.control import PLAIN, Control, blended, controlled, sizes_of
-from nstc.runtime.memory import PictureCost, Work, in_mb, measured_work
+from nstc.runtime.memory import PictureCost, Work, cost_of, in_mb, measured_work, scaled_cost
 from nstc.runtime.onnx_session import OnnxSession
-from nstc.runtime.picture_costs import scaled_cost
 from nstc.runtime.resident import give_back_large_blocks
 from nstc.runtime.session import DEFAULT_ARTIFACT, Session, open_session
-from nstc.runtime.tiling import Tiling, halo_of, tiling_of
+from nstc.runtime.tiling import Paint, Tiling, halo_of, paint_in_place, tiling_of
 
 _SIDES: Final = (64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 """Of cores. Few, so that a little more or less memory rarely changes how a picture is cut."""
@@ -31,7 +30,7 @@ Measure = Callable[[Callable[[Pixels], Pixels]], Work]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class PaintPlan:
     """How a picture will be painted.
 
     Attributes:
@@ -57,16 +56,9 @@ def bounded_painter(
     approximate: bool = False,
     trust: bool = False,
 ) -> "BoundedPainter":
-    """Open a network for painting within a limit.
+    """Open a network for painting within a limit; see `BoundedPainter` and `open_session`.
 
-    Args:
-        model: A bundle, its path or its zoo name.
-        artifact: Which of its files; int8 of a network that can be cut exactly is run by
-            `TILES_ARTIFACT`.
-        threads: See `nstc.runtime.session.open_session`.
-        limit_bytes: What the process may hold.
-        approximate: See `BoundedPainter`.
-        trust: See `nstc.runtime.session.open_session`.
+    int8 of a network that can be cut exactly is run by `TILES_ARTIFACT`.
 
     Raises:
         ArtifactError: there is no such file; the message says how to make it.
@@ -94,8 +86,6 @@ class BoundedPainter:
         measure: Finds what a run takes; see `measured_work`.
 
     Attributes:
-        limit_bytes: As it was given.
-        session: As it was given.
         last_plan: The last that was made.
 
     Raises:
@@ -113,7 +103,7 @@ class BoundedPainter:
     ) -> None:
         self.limit_bytes = limit_bytes
         self.session = session
-        self.last_plan: Plan | None = None
+        self.last_plan: PaintPlan | None = None
         self._contract = contract
         self._statistics_session = (
             session if isinstance(session, OnnxSession) and session.takes_statistics else None
@@ -126,7 +116,9 @@ class BoundedPainter:
         """Whether pictures that don't fit are cut."""
         return self._statistics_session is not None or self._approximate
 
-    def plan(self, height: int, width: int, cost: PictureCost, control: Control = PLAIN) -> Plan:
+    def plan(
+        self, height: int, width: int, cost: PictureCost, control: Control = PLAIN
+    ) -> PaintPlan:
         """The cheapest way to paint a picture within the limit.
 
         Args:
@@ -138,19 +130,24 @@ class BoundedPainter:
         Raises:
             MemoryLimitError: there is none; the message says the least that would do.
         """
+        network = sizes_of(height, width, control).network
+        tilings = [tiling_of(*network, network, self._contract)]
+        if self.cuts:
+            sides = [side for side in _SIDES if side >= halo_of(self._contract) // 2]
+            pairs = product([*sides, network[0]], [*sides, network[1]])
+            tilings += [tiling_of(*network, pair, self._contract) for pair in pairs]
         scaled = scaled_cost(cost, height, width, control)
         blends = control.blends and not control.resizes
         plans = [
-            Plan(tiling=tiling, peak_bytes=self._work.peak_bytes(tiling, scaled, blends=blends))
-            for tiling in self._tilings(*sizes_of(height, width, control).network)
+            PaintPlan(tiling=own, peak_bytes=self._work.peak_bytes(own, scaled, blends=blends))
+            for own in tilings
         ]
         fitting = [plan for plan in plans if plan.peak_bytes <= self.limit_bytes]
         if not fitting:
             least_bytes = min(plan.peak_bytes for plan in plans)
-            raise MemoryLimitError(self._refusal(height, width, least_bytes), least_bytes)
-        cheapest = min(fitting, key=lambda plan: (plan.tiling.pixels_read, plan.tiling.count))
-        self.last_plan = cheapest
-        return cheapest
+            raise MemoryLimitError(self._refusal(height, width, in_mb(least_bytes)), least_bytes)
+        self.last_plan = min(fitting, key=lambda plan: (plan.tiling.pixels_read, plan.tiling.count))
+        return self.last_plan
 
     def painted(self, rgb: Pixels, control: Control = PLAIN) -> Pixels:
         """Stylise a picture (H, W, 3) that the caller keeps; see `plan`."""
@@ -159,74 +156,78 @@ class BoundedPainter:
         overwritten = plan.tiling.count > 1 and not control.resizes
         return self.paint(rgb.copy() if overwritten else rgb, plan, control)
 
-    def paint(
+    def painted_file(
         self,
-        rgb: Pixels,
-        plan: Plan,
+        file: ImageFile,
         control: Control = PLAIN,
-        on_tile: OnTile | None = None,
-    ) -> Pixels:
+        *,
+        output_format: str | None = None,
+        piped: bool = False,
+    ) -> Picture:
+        """Decode and stylise a file in the least memory.
+
+        Args:
+            file: The photograph; it can't be read again.
+            control: What is asked for.
+            output_format: Pillow's name of the format that the result will be written in, if any.
+            piped: Whether it is encoded in memory.
+
+        Raises:
+            MemoryLimitError: it does not fit, and nothing was decoded; the message says what would.
+            ImageError: the photograph can't be read.
+        """
+        height, width = file.upright_size()
+        cost = cost_of(file.image, output_format, piped=piped)
+        cost = replace(cost, decoding=cost.decoding + file.content_bytes)
+        plan = self.plan(height, width, cost, control)
+        photo = file.picture(in_bands=True)
+        return with_colors(photo, self.paint(photo.rgb, plan, control))
+
+    def paint(self, rgb: Pixels, plan: PaintPlan, control: Control = PLAIN) -> Pixels:
         """Stylise a picture (H, W, 3), which may be overwritten, by a plan for this control."""
         if not control.resizes:
-            return self._paint_in_place(rgb, plan, control, on_tile)
+            return self._paint_in_place(rgb, plan, control)
 
         def transfer(scaled: Pixels) -> Pixels:
-            return self._paint_in_place(scaled.copy(), plan, PLAIN, on_tile)
+            return self._paint_in_place(scaled.copy(), plan, PLAIN)
 
         return controlled(rgb, control, transfer)
 
     def painter_of(
-        self,
-        statistics: Callable[[], npt.NDArray[np.float32]],
-        control: Control = PLAIN,
+        self, statistics: Callable[[], npt.NDArray[np.float32]], control: Control = PLAIN
     ) -> Paint:
-        """What paints the tiles of one picture.
+        """What paints the tiles of one picture; `control` does not scale.
 
         Args:
-            statistics: Gives the picture's, if need be.
-            control: What is asked for; it does not scale.
+            statistics: Gives the whole picture's, if need be.
+            control: What is asked for.
         """
         if control.strength == 0:
             return lambda tile: tile
-        run = self._run_of(statistics)
+        run: Paint = self.session.run
+        if self._statistics_session is not None:
+            run = partial(self._statistics_session.run_tile, statistics=statistics())
         return lambda tile: blended(
             tile, run(tile), strength=control.strength, preserve_color=control.preserve_color
         )
 
-    def _run_of(self, statistics: Callable[[], npt.NDArray[np.float32]]) -> Paint:
-        session = self._statistics_session
-        if session is None:
-            return self.session.run
-        of_the_whole = statistics()
-        return lambda tile: session.run_tile(tile, of_the_whole)
-
-    def _paint_in_place(
-        self, rgb: Pixels, plan: Plan, control: Control, on_tile: OnTile | None
-    ) -> Pixels:
+    def _paint_in_place(self, rgb: Pixels, plan: PaintPlan, control: Control) -> Pixels:
         paint = self.painter_of(lambda: channel_statistics(rgb), control)
         if plan.tiling.count == 1:
             return paint(rgb)
-        paint_in_place(rgb, plan.tiling, paint, on_tile)
+        paint_in_place(rgb, plan.tiling, paint)
         return rgb
 
-    def _tilings(self, height: int, width: int) -> list[Tiling]:
-        whole = tiling_of(height, width, (height, width), self._contract)
-        if not self.cuts:
-            return [whole]
-        sides = [side for side in _SIDES if side >= halo_of(self._contract) // 2]
-        pairs = product([*sides, height], [*sides, width])
-        return [whole, *(tiling_of(height, width, pair, self._contract) for pair in pairs)]
-
-    def _refusal(self, height: int, width: int, least_bytes: int) -> str:
-        least = in_mb(least_bytes)
+    def _refusal(self, height: int, width: int, least: str) -> str:
         limit = f"--max-ram is {in_mb(self.limit_bytes)}"
+        enough = f"--max-ram {least.replace(' ', '')}"
         if self.cuts:
             return (
                 f"a picture of {width}x{height} needs {least} even in the smallest tiles, "
-                f"{limit}: give --max-ram {least.replace(' ', '')}, or scale the picture down."
+                f"{limit}: give {enough}, or scale the picture down."
             )
         return (
             f"a picture of {width}x{height} needs {least} in one piece, {limit}, and this network "
-            "looks at the whole picture, so that tiles would differ from it. Give "
-            f"--max-ram {least.replace(' ', '')}, a smaller picture, or --allow-approximate-tiles."
+            f"looks at the whole picture, so that tiles would differ from it. Give {enough}, a "
+            "smaller picture, or --allow-approximate-tiles."
         )

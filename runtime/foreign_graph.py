@@ -24,10 +24,10 @@ from nstc.runtime.trial import (
     forget,
     is_possible,
     keeps_within,
+    refuse_program,
     refuse_too_large,
     remember,
 )
-from nstc.runtime.trust import refuse_program
 
 
 @dataclass(frozen=True)

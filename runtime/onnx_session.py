@@ -11,8 +11,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 from nstc.core.errors import CorruptBundleError, ImageError, OptionError, out_of_memory
 from nstc.core.files import as_utf8
 from nstc.core.images import Pixels
-from nstc.runtime.arrays import Array, checked, to_unit_nchw, unit_to_pixels
-from nstc.runtime.channel_statistics import channel_statistics
+from nstc.runtime.arrays import Array, channel_statistics, checked, to_unit_nchw, unit_to_pixels
 
 ORT_ERRORS: Final[tuple[type[Exception], ...]] = (
     ort_state.EPFail,
@@ -251,7 +250,7 @@ class OnnxSession:
 
         Args:
             rgb: The tile, (h, w, 3) uint8.
-            statistics: Of the whole picture, see `nstc.runtime.channel_statistics`.
+            statistics: Of the whole picture, see `nstc.runtime.arrays`.
 
         Raises:
             ImageError: as `infer`.

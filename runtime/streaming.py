@@ -1,28 +1,31 @@
 """Pictures that pass through in strips: libvips reads rows, and writes rows as they are painted.
 
 Neither the photograph nor the picture is ever in memory as a whole. It takes two readings, one for
-the whole picture's statistics. A thread encodes what the painting one sends it through a pipe.
+the whole picture's statistics. A thread encodes what the painting one sends it through a pipe, as
+a PNG file that is written row by row as it is made, without compression.
 """
 
 import importlib.util
 import os
 import select
-from collections.abc import Iterable
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
 
-from nstc.core.errors import ImageError, MissingExtraError, OutputError
+from nstc.core.errors import ImageError, MemoryLimitError, MissingExtraError, OutputError
 from nstc.core.files import as_utf8, atomic_file
 from nstc.core.images import Pixels, format_of
-from nstc.runtime.bands import OnTile, painted_bands
-from nstc.runtime.bounded import BoundedPainter, Plan
-from nstc.runtime.channel_statistics import ChannelHistogram
+from nstc.core.images.picture import Metadata
+from nstc.runtime.arrays import ChannelHistogram
+from nstc.runtime.bounded import BoundedPainter, PaintPlan
 from nstc.runtime.control import PLAIN, Control
 from nstc.runtime.memory import PictureCost
-from nstc.runtime.png_stream import png_stream
+from nstc.runtime.tiling import painted_bands
 
 _SAVE_OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "JPEG": {"Q": 95, "subsample_mode": "off"},
@@ -41,6 +44,7 @@ _STRIP_ROWS: Final = 16
 """Read at once: libvips holds several times as many."""
 
 _WAIT_S: Final = 0.1
+_PNG_RGB: Final = 2
 _UPRIGHT: Final = 1
 _PLAIN: Final = frozenset({"uchar", "ushort"})
 """Numbers whose black and white are known, by libvips' names: 8 and 16 bits without a sign."""
@@ -55,14 +59,6 @@ def availability() -> str | None:
 
 class Strips:
     """A photograph read from top to bottom, once for every `Strips`. A context manager.
-
-    Args:
-        path: The file.
-
-    Attributes:
-        path: As it was given.
-        height: In pixels.
-        width: Likewise.
 
     Raises:
         MissingExtraError: pyvips is not installed.
@@ -120,7 +116,9 @@ class Strips:
             try:
                 content = self._region.fetch(0, start + top, self.width, len(strip))
             except self._error as error:
-                raise _unreadable(self.path, error) from error
+                raise ImageError(
+                    f"{self.path} can't be read in strips: {_reason(error)}."
+                ) from error
             pixels = np.frombuffer(content, np.uint8).reshape(len(strip), self.width, -1)
             strip[...] = pixels  # one band of a grey picture fills all three
 
@@ -135,35 +133,63 @@ class Strips:
         return counted
 
 
-def streaming_cost(width: int) -> PictureCost:
-    """What a picture takes that passes through in strips of this width."""
-    held = _LIBRARY_BYTES + width * _BYTES_PER_COLUMN
-    return PictureCost(decoding=held, painting=held, encoding=held)
-
-
 def writes(target: Path) -> bool:
     """Whether a file of this ending can be written in strips."""
     return format_of(target) in _SAVE_OPTIONS
 
 
-def stream(
+def stream_within(
     photo: Path,
     target: Path,
     painter: BoundedPainter,
-    control: Control = PLAIN,
-    on_tile: OnTile | None = None,
-) -> Plan:
-    """Stylise a file to a file.
+    control: Control,
+    metadata: Metadata | None,
+    too_large: MemoryLimitError,
+) -> PaintPlan:
+    """Stylise a file in strips, after `BoundedPainter.painted_file` found that it does not fit.
 
     Args:
         photo: The photograph.
-        target: A JPEG, PNG or TIFF file.
-        painter: Of the tiles.
-        control: What is asked for; it does not scale.
-        on_tile: Called after each tile.
+        target: The picture to write.
+        painter: What paints it.
+        control: What is asked for.
+        metadata: What was to go with it: strips carry none.
+        too_large: What was raised.
 
     Returns:
         What was done.
+
+    Raises:
+        MemoryLimitError: strips don't do either; the message says why.
+        OutputError: the place can't be written.
+    """
+    if not painter.cuts:
+        raise too_large
+    reason = None
+    if (missing := availability()) is not None:
+        reason = f"Or take less: {missing}"
+    elif not writes(target):
+        reason = "A JPEG, PNG or TIFF file as --output takes less."
+    elif control.resizes:
+        reason = (
+            "In strips, which take less, nothing is scaled: leave out --size and --style-scale."
+        )
+    elif metadata is not None:
+        reason = "Strips, which take less, carry no EXIF: leave out --metadata keep."
+    if reason is not None:
+        raise MemoryLimitError(f"{too_large} {reason}", too_large.needed_bytes) from too_large
+    try:
+        return stream(photo, target, painter, control)
+    except ImageError as error:
+        raise MemoryLimitError(f"{too_large} {error}", too_large.needed_bytes) from error
+    except MemoryLimitError as error:
+        raise min(too_large, error, key=lambda either: either.needed_bytes) from error
+
+
+def stream(
+    photo: Path, target: Path, painter: BoundedPainter, control: Control = PLAIN
+) -> PaintPlan:
+    """Stylise a file to a JPEG, PNG or TIFF file; `control` does not scale. Returns what was done.
 
     Raises:
         MemoryLimitError: not even strips fit.
@@ -171,12 +197,14 @@ def stream(
         OutputError: the place can't be written, or what was written can't be read back.
     """
     with Strips(photo) as strips:
-        plan = painter.plan(strips.height, strips.width, streaming_cost(strips.width), control)
+        held = _LIBRARY_BYTES + strips.width * _BYTES_PER_COLUMN
+        cost = PictureCost(decoding=held, painting=held, encoding=held)
+        plan = painter.plan(strips.height, strips.width, cost, control)
         paint = painter.painter_of(strips.histogram().statistics, control)
     with atomic_file(target) as draft:
         with Strips(photo) as strips:
             size = strips.height, strips.width
-            bands = (band for _, band in painted_bands(strips.read, plan.tiling, paint, on_tile))
+            bands = (band for _, band in painted_bands(strips.read, plan.tiling, paint))
             _encode(draft, target, png_stream(*size, bands))
         _refuse_undecodable(draft, target, size)
     return plan
@@ -273,3 +301,28 @@ def _vips() -> Any:
 
     pyvips.cache_set_max(0)  # results are not asked for twice
     return pyvips
+
+
+def png_stream(height: int, width: int, bands: Iterable[Pixels]) -> Iterator[bytes]:
+    """The bytes of a PNG file, by the PNG specification (W3C, third edition), sections 5 and 11.
+
+    Args:
+        height: Of the picture.
+        width: Of the picture.
+        bands: Its rows (h, W, 3) uint8 from top to bottom.
+    """
+    yield b"\x89PNG\r\n\x1a\n"
+    yield _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _PNG_RGB, 0, 0, 0))
+    packer = zlib.compressobj(0)  # stored as it is
+    for band in bands:
+        for row in band:  # before each row lies the number of its filter, 0 for none
+            packed = packer.compress(b"\0" + np.ascontiguousarray(row).tobytes())
+            if packed:
+                yield _chunk(b"IDAT", packed)
+    yield _chunk(b"IDAT", packer.flush())
+    yield _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + checksum

@@ -23,7 +23,6 @@ from nstc.core.images.reading import ImageFile
 from nstc.core.zoo import PREFIX
 from nstc.runtime.arrays import checked, is_one_colour
 from nstc.runtime.bounded import BoundedPainter, bounded_painter
-from nstc.runtime.bounded_files import paint_within
 from nstc.runtime.check_vectors import refuse_without_picture
 from nstc.runtime.control import PLAIN, Control, controlled, warn_of_extrapolation
 from nstc.runtime.providers import CPU
@@ -221,7 +220,7 @@ class Stylizer:
         """
         if self.bounded is None:
             return self.paint(file.picture(), control)
-        return paint_within(file, self.bounded, control, output_format=output_format, piped=piped)
+        return self.bounded.painted_file(file, control, output_format=output_format, piped=piped)
 
     def paint_frames(self, frames: Iterator[Frame], control: Control = PLAIN) -> Iterator[Frame]:
         """Stylise the frames of an animation, each as it is asked for."""

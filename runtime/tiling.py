@@ -5,22 +5,33 @@ is kept. A network pads with zeros at the border of what it is given: at a tile'
 spoils the halo and no more, and where a tile ends at the picture's border the halo ends there too,
 so that the padding is the picture's. Cores and halos begin at multiples of the network's stride,
 which keeps its grid where it is in the whole picture.
+
+A picture is painted in bands of rows, so that it need never be in memory as a whole. Its rows are
+asked for once, from top to bottom, and given back painted in the same order. A window keeps the
+rows that the next band's halo needs, so a band may be written over its own photograph.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
+from nstc.core.images import Pixels
 from nstc.core.manifest import Contract
+
+Read = Callable[[int, Pixels], object]
+"""Fills rows (h, W, 3) with the photograph's, from a first row on. Called in order."""
+
+Paint = Callable[[Pixels], Pixels]
+"""From a tile with its halo (h, w, 3) uint8 to the same, stylised."""
 
 
 @dataclass(frozen=True)
 class Span:
     """Rows or columns of one tile, in pixels from the picture's top or left.
 
-    Attributes:
-        start: Of the core, which is kept.
-        stop: Its end, not included.
-        read_start: Of what is read: the core and its halo, within the picture.
-        read_stop: Its end.
+    The core is kept, from `start` to before `stop`. What is read, from `read_start` to before
+    `read_stop`, is the core and its halo, within the picture.
     """
 
     start: int
@@ -54,10 +65,10 @@ class Tiling:
     @property
     def largest(self) -> tuple[int, int]:
         """Greatest height and greatest width that are read at once, in pixels."""
-        return (
-            max(span.read_length for span in self.rows),
-            max(span.read_length for span in self.columns),
+        height, width = (
+            max(own.read_length for own in spans) for spans in (self.rows, self.columns)
         )
+        return height, width
 
     @property
     def count(self) -> int:
@@ -80,14 +91,7 @@ def halo_of(contract: Contract) -> int:
 
 
 def tiling_of(height: int, width: int, core: tuple[int, int], contract: Contract) -> Tiling:
-    """Cut a picture into tiles.
-
-    Args:
-        height: Of the picture, at least 1.
-        width: Likewise.
-        core: Height and width of the cores, at least 1; rounded up to multiples of the stride.
-        contract: Of the network.
-    """
+    """Cut a picture into tiles, with cores of at least 1x1, rounded up to the network's stride."""
     halo, multiple = halo_of(contract), contract.size_multiple
     return Tiling(
         spans(height, round_up(core[0], multiple), halo),
@@ -103,17 +107,46 @@ def spans(length: int, core: int, halo: int) -> tuple[Span, ...]:
     """
     if length < 1 or core < 1 or halo < 0:
         raise ValueError(f"can't cut {length} into cores of {core} with halos of {halo}")
+    cores = [(start, min(length, start + core)) for start in range(0, length, core)]
     return tuple(
-        Span(
-            start,
-            min(length, start + core),
-            max(0, start - halo),
-            min(length, start + core + halo),
-        )
-        for start in range(0, length, core)
+        Span(start, stop, max(0, start - halo), min(length, start + core + halo))
+        for start, stop in cores
     )
 
 
 def round_up(number: int, multiple: int) -> int:
     """The least multiple that is at least the number."""
     return -(-number // multiple) * multiple
+
+
+def painted_bands(read: Read, tiling: Tiling, paint: Paint) -> Iterator[tuple[Span, Pixels]]:
+    """Paint a picture band by band.
+
+    Yields:
+        A band's rows, and the band (h, W, 3), which is used again for the next one.
+    """
+    width = tiling.columns[-1].stop
+    window = np.empty((tiling.largest[0], width, 3), np.uint8)
+    painted = np.empty((max(s.stop - s.start for s in tiling.rows), width, 3), np.uint8)
+    top, filled = 0, 0
+    for rows in tiling.rows:
+        kept = top + filled - rows.read_start
+        # the halo of this band begins above the end of the last one, so some rows may be kept
+        window[:kept] = window[rows.read_start - top : filled].copy()
+        top, filled = rows.read_start, rows.read_length
+        read(top + kept, window[kept:filled])
+        for columns in tiling.columns:
+            tile = np.ascontiguousarray(window[:filled, columns.read])
+            band = painted[: rows.stop - rows.start, columns.start : columns.stop]
+            band[...] = paint(tile)[rows.core, columns.core]
+        yield rows, painted[: rows.stop - rows.start]
+
+
+def paint_in_place(rgb: Pixels, tiling: Tiling, paint: Paint) -> None:
+    """Put a stylised picture in the place of the photograph (H, W, 3)."""
+
+    def read(start: int, rows: Pixels) -> None:
+        rows[...] = rgb[start : start + len(rows)]
+
+    for rows, band in painted_bands(read, tiling, paint):
+        rgb[rows.start : rows.stop] = band

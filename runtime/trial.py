@@ -1,7 +1,8 @@
-"""Trying files that did not come with nstc before this process opens them.
+"""What files that did not come with nstc must pass before this process opens them.
 
-A file is known by its hash: what the zoo ships needs no trial, and what held in one is not tried
-again by the same process.
+A program needs somebody who vouches for it. A graph is tried in a process under limits. A file is
+known by its hash: what the zoo ships needs neither, and what held in a trial is not tried again by
+the same process.
 """
 
 import contextlib
@@ -9,11 +10,11 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import numpy as np
 
-from nstc.core.errors import GraphLimitError
+from nstc.core.errors import GraphLimitError, UnsafeFileError
 from nstc.core.files import sha256_of
 from nstc.core.manifest import MANIFEST_FILE
 from nstc.core.zoo import resolve_model_path, zoo_names
@@ -156,3 +157,24 @@ def _feeds(inputs: Sequence[Value]) -> dict[str, Array] | None:
             shape[0] = 1
         feeds[value.name] = np.full(shape, 128 if dtype == "uint8" else 0.5, dtype)
     return feeds
+
+
+PROGRAMS: Final = {"ts": "TorchScript", "pte": "an ExecuTorch program"}
+"""Kinds of artifacts that are programs, by their ending. A graph of ONNX is tried instead, see
+`nstc.runtime.trial`: it has no way to files, to the network or to other processes."""
+
+
+def refuse_program(path: Path, kind: str) -> NoReturn:
+    """Refuse a program.
+
+    Args:
+        path: The file.
+        kind: What it is.
+
+    Raises:
+        UnsafeFileError: in any case.
+    """
+    raise UnsafeFileError(
+        f"{path} was not loaded: it is {kind}, which is a program. Give --trust if you know where "
+        "it comes from."
+    )

@@ -38,8 +38,7 @@ from nstc.runtime.check_vectors import (
 )
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import BACKENDS, Session
-from nstc.runtime.trial import is_ours
-from nstc.runtime.trust import PROGRAMS
+from nstc.runtime.trial import PROGRAMS, is_ours
 
 State = Literal["ok", "failed", "not checked"]
 

@@ -31,7 +31,6 @@ from nstc.core.images.writing import (
     write_animation,
     write_picture,
 )
-from nstc.runtime.bounded_files import stream_within
 from nstc.runtime.control import PLAIN, Control
 from nstc.runtime.files.destinations import Job, plan
 from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits
@@ -39,6 +38,7 @@ from nstc.runtime.files.folders import ALL
 from nstc.runtime.files.made import MadeBefore, settings_of
 from nstc.runtime.files.sources import find_sources, is_many
 from nstc.runtime.files.streams import write_standard_output
+from nstc.runtime.streaming import stream_within
 from nstc.runtime.stylizer import Stylizer
 
 _OF_ONE_PICTURE: Final = (

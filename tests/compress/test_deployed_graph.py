@@ -25,7 +25,7 @@ from nstc.models.architectures import describe
 from nstc.models.student import Student, depth_to_space, receptive_field
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.models.transformer import TransformerNet
-from nstc.runtime.channel_statistics import channel_statistics
+from nstc.runtime.arrays import channel_statistics
 
 SIZES = [(64, 96), (67, 45), (1, 1), (3, 130), (5000, 40)]
 STUDENT_EDGES = Edges(size_multiple=4, minimum_size=4, normalised=True, scale=4)

@@ -20,8 +20,8 @@ from nstc.core.errors import ArtifactError, ExportMismatchError, OptionError, Ph
 from nstc.core.photos import PhotoSet
 from nstc.models.student import Student
 from nstc.models.transformer import TransformerNet
+from nstc.runtime.arrays import channel_statistics
 from nstc.runtime.artifact_cache import cached_artifact
-from nstc.runtime.channel_statistics import channel_statistics
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import open_session
 from nstc.runtime.verification import verify

@@ -26,7 +26,7 @@ from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import describe, load
 from nstc.models.blocks import KINDS
 from nstc.models.student import Student
-from nstc.runtime.channel_statistics import channel_statistics
+from nstc.runtime.arrays import channel_statistics
 from nstc.runtime.onnx_session import OnnxSession
 
 SMALL = QuantizeRecipe(calibration_photos=2, calibration_size=96)

@@ -1,5 +1,6 @@
 """Pictures that pass through in strips, beside those that are read as a whole."""
 
+import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,10 +12,10 @@ from PIL import ExifTags, Image
 from nstc.compress.checking import sample_picture
 from nstc.core.bundle import Bundle
 from nstc.core.errors import ImageError, MissingExtraError, OutputError
-from nstc.core.images import Picture, read_picture, write_picture
+from nstc.core.images import Picture, Pixels, read_picture, write_picture
 from nstc.runtime import streaming
 from nstc.runtime.bounded import BoundedPainter, bounded_painter
-from nstc.runtime.streaming import Strips, stream, writes
+from nstc.runtime.streaming import Strips, png_stream, stream, writes
 
 pytest.importorskip("pyvips", reason='not installed: pip install "nstc[huge]"')
 
@@ -120,13 +121,14 @@ def test_an_encoder_that_fails_is_an_output_error(
 
 
 def test_a_painter_that_fails_stops_the_encoder(
-    painter: BoundedPainter, photo: Path, tmp_path: Path
+    painter: BoundedPainter, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> None:
+    def fail(*_tile: object, **_statistics: object) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(painter.session, "run_tile", fail)
     with pytest.raises(KeyboardInterrupt):
-        stream(photo, tmp_path / "out.png", painter, on_tile=fail)
+        stream(photo, tmp_path / "out.png", painter)
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 
@@ -139,3 +141,19 @@ def test_without_pyvips_the_extra_is_named(photo: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(MissingExtraError, match=r"nstc\[huge\]"):
         Strips(photo)
+
+
+@pytest.mark.parametrize("rows", [1, 10, 37])
+def test_another_reader_finds_the_picture(pixels: Pixels, rows: int) -> None:
+    bands = (pixels[top : top + rows] for top in range(0, len(pixels), rows))
+    content = b"".join(png_stream(*pixels.shape[:2], bands))
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.mode == "RGB"
+        assert np.array_equal(np.asarray(image), pixels)
+
+
+def test_it_is_made_as_the_rows_come() -> None:
+    stream = png_stream(2, 100_000, iter(np.zeros((2, 1, 100_000, 3), np.uint8)))
+    parts = [len(part) for part in stream]
+    assert max(parts) < 350_000
+    assert sum(parts) > 600_000
