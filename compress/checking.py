@@ -1,22 +1,33 @@
 """A file that was exported, against the network it came from."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from nstc.compress.integer_twin import IntegerTwin
 from nstc.core.errors import ExportMismatchError, NstcError, OptionError, UnusableModelError
 from nstc.core.images import Pixels, centre_square, read_picture
 from nstc.core.manifest import Contract
 from nstc.core.photos import sample_photos
-from nstc.models.any_size import any_size
+from nstc.models.any_size import AnySize, any_size
 from nstc.models.architectures import describe
 from nstc.models.tensors import images_to_tensor, tensor_to_images
+from nstc.runtime.agreement import (
+    FLOAT_LEVELS,
+    LEAST_NEAR_PIXELS,
+    QUANTIZED_NOISE,
+    QUANTIZED_PSNR_DB,
+    ROUNDING_LEVELS,
+    Difference,
+    rms_at,
+)
 from nstc.runtime.arrays import refuse_not_finite_output
+from nstc.runtime.channel_statistics import channel_statistics
 from nstc.runtime.check_vectors import refuse_without_picture
 from nstc.runtime.session import BACKENDS, Session
 
@@ -26,20 +37,8 @@ Reference = Callable[[Pixels], Pixels]
 CHECKED_SIZES: Final = ((128, 160), (67, 93))
 """Heights and widths: one that every network takes as it is, one that is padded and cropped."""
 
-FLOAT_LEVELS: Final = 1
-"""Of 255 by which a float file may differ: the sums are the same but for their order, so that a
-value on the border between two levels falls to either side, and no further."""
-
-QUANTIZED_PSNR_DB: Final = 25.0
-"""Least of a quantized file. Trained networks read 33 dB and more; 19 dB is a broken kernel."""
-
-QUANTIZED_NOISE: Final = 1 / 3
-"""Root mean square error of a quantized file, at most this part of the picture's own contrast. A
-network with random weights paints almost flat pictures, and a file that swaps their colours would
-still have a high PSNR."""
-
-_ROUNDING_LEVELS: Final = 2.0
-"""An error below this is no fault however flat the picture."""
+_TWIN_SIZES: Final = ((128, 160), (67, 93), (256, 256))
+"""Heights and widths to compare an integer file and its training graph at."""
 
 
 def eager_reference(
@@ -101,8 +100,7 @@ def check_float(
             size that it was not made for.
     """
     for photo, painted in _runs(path, artifact, size):
-        expected = reference(photo)
-        worst = int(np.abs(painted.astype(int) - expected).max())
+        worst = Difference.between(painted, reference(photo)).worst
         if worst > FLOAT_LEVELS:
             raise ExportMismatchError(
                 f"{artifact} differs from the network by up to {worst} of 255 levels at "
@@ -124,20 +122,70 @@ def check_quantized(
     """
     lowest = math.inf
     for photo, painted in _runs(path, artifact, size):
-        expected = reference(photo).astype(np.float64)
-        error = float(np.sqrt(np.mean((painted - expected) ** 2)))
+        expected = reference(photo)
+        off = Difference.between(painted, expected)
         contrast = float(expected.std(axis=(0, 1)).max())
-        lowest = min(lowest, _psnr_db(error))
-        if error > _ROUNDING_LEVELS and error > min(
-            _error_of(QUANTIZED_PSNR_DB), QUANTIZED_NOISE * contrast
+        lowest = min(lowest, off.psnr_db)
+        if off.rms > ROUNDING_LEVELS and off.rms > min(
+            rms_at(QUANTIZED_PSNR_DB), QUANTIZED_NOISE * contrast
         ):
             raise ExportMismatchError(
                 f"{artifact} differs too much from the network at {_by(photo)}: "
-                f"{_psnr_db(error):.1f} dB, an error of {error:.1f} levels where the picture's own "
+                f"{off.psnr_db:.1f} dB, an error of {off.rms:.1f} levels where the picture's own "
                 f"contrast is {contrast:.1f}. It was not kept. Calibrate on photographs like those "
                 "it will see: --photos, --calibration-photos."
             )
     return lowest
+
+
+def twin_reference(twin: IntegerTwin, contract: Contract) -> Reference:
+    """The training graph as a function of 8-bit pictures of any size."""
+    core = _ExactStatistics(twin)
+    return painting_with(AnySize(core, contract.size_multiple, contract.minimum_size).eval())
+
+
+class _ExactStatistics(nn.Module):
+    """A twin with the statistics that files find, which those summed in float32 are nearly."""
+
+    def __init__(self, twin: IntegerTwin) -> None:
+        super().__init__()
+        self.twin = twin
+
+    def forward(self, padded: Tensor, images: Tensor) -> Tensor:
+        """Of a picture (1, 3, H, W) of bytes over 255, and of itself padded."""
+        (picture,) = tensor_to_images(images)
+        statistics = torch.from_numpy(channel_statistics(picture))[None].to(padded.device)
+        painted: Tensor = self.twin(padded, statistics)
+        return painted
+
+
+def agreement(session: Session, reference: Reference, pictures: Iterable[Pixels]) -> float:
+    """Share of all pictures' pixels whose three colours are within one level of 255."""
+    near = total = 0
+    for picture in pictures:
+        off = Difference.between(session.run(picture), reference(picture))
+        near, total = near + off.near_pixels, total + off.levels[..., 0].size
+    return near / total
+
+
+def check_agreement(session: Session, twin: IntegerTwin, contract: Contract) -> float:
+    """Compare an integer file with its training graph on photographs.
+
+    Returns:
+        Their `agreement`.
+
+    Raises:
+        ExportMismatchError: it is below `LEAST_NEAR_PIXELS`.
+    """
+    pictures = (sample_picture(*size) for size in _TWIN_SIZES)
+    found = agreement(session, twin_reference(twin, contract), pictures)
+    if found < LEAST_NEAR_PIXELS:
+        raise ExportMismatchError(
+            f"the integer file is within one level of its training graph on {found:.2%} of pixels, "
+            f"{LEAST_NEAR_PIXELS:.1%} are expected. It was not kept. Give --recalibrate to "
+            "quantize the weights as if they had learned in float."
+        )
+    return found
 
 
 def sample_picture(height: int, width: int) -> Pixels:
@@ -178,14 +226,6 @@ def _expect_refusal(session: Session, artifact: str, size: tuple[int, int]) -> N
     raise ExportMismatchError(
         f"{artifact} should take one size only, but ran at {size[0]}x{size[1]}. It was not kept."
     )
-
-
-def _psnr_db(error: float) -> float:
-    return math.inf if error == 0 else 20 * math.log10(255 / error)
-
-
-def _error_of(psnr_db: float) -> float:
-    return float(255 / 10 ** (psnr_db / 20))
 
 
 def _by(picture: Pixels) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Unpack
 
-import numpy as np
 import onnx
 
 from nstc.compress.calibration import counted, refuse_no_photos
@@ -34,6 +33,7 @@ from nstc.core.graph_form import FORM_KEY, GraphFlags
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
+from nstc.runtime.agreement import FOREIGN_PSNR_DB, Difference
 from nstc.runtime.arrays import refuse_one_colour
 from nstc.runtime.foreign import ForeignSession, GraphContract
 from nstc.runtime.foreign_graph import is_torchscript
@@ -112,9 +112,6 @@ _THIRD_PARTY_ERRORS: Final = (
     ValueError,
 )
 """What onnx and ONNX Runtime raise at graphs that they were not written for."""
-
-_LEAST_PSNR_DB: Final = 15.0
-"""Below this the file is not the network any more."""
 
 
 def is_foreign(model: str | Path) -> bool:
@@ -242,10 +239,8 @@ def _report(
         made = [session.run(picture) for session in sessions[:2]]
         for session, output in zip(sessions, made, strict=False):
             refuse_one_colour(output, session.path)
-    wanted, painted = (own.astype(np.float64) for own in made)
-    error = float(np.sqrt(np.mean((painted - wanted) ** 2)))
-    psnr_db = float("inf") if error == 0 else 20 * float(np.log10(255 / error))
-    if psnr_db < _LEAST_PSNR_DB:
+    psnr_db = Difference.between(*made).psnr_db
+    if psnr_db < FOREIGN_PSNR_DB:
         raise ExportMismatchError(
             f"{file.name} differs too much from {model}: {psnr_db:.1f} dB. It was not kept. "
             "Calibrate on photographs like those it will see, or give a --quality-budget."

@@ -13,10 +13,10 @@ from torch import nn
 
 from nstc.benchmarks.latency import alternate
 from nstc.benchmarks.statistics import median
-from nstc.compress.agreement import check_agreement
 from nstc.compress.calibration import FEW_PHOTOS, counted, refuse_no_photos
 from nstc.compress.calibrators import Range
 from nstc.compress.checking import (
+    check_agreement,
     check_quantized,
     eager_reference,
     refuse_unusable_network,

@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +35,7 @@ from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.student import Student
+from nstc.runtime import agreement
 
 _PICTURE = (0.0, 1.0)
 
@@ -182,8 +182,7 @@ def psnr_db(
         )
         for a, b in zip(wanted, found, strict=True)
     ]
-    mean = float(np.mean(errors)) / (black_and_white[1] - black_and_white[0]) ** 2
-    return math.inf if mean == 0 else -10 * math.log10(mean)
+    return agreement.psnr_db(float(np.mean(errors)), black_and_white[1] - black_and_white[0])
 
 
 def _islands(

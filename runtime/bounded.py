@@ -13,6 +13,7 @@ import numpy.typing as npt
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_name, open_bundle
 from nstc.core.errors import MemoryLimitError
 from nstc.core.images import Picture, Pixels
+from nstc.core.images.picture import with_colors
 from nstc.core.images.reading import ImageFile
 from nstc.core.manifest import Contract
 from nstc.runtime.arrays import channel_statistics, checked

@@ -22,8 +22,13 @@ import numpy as np
 
 from nstc.core.errors import CorruptBundleError, ImageError, MissingExtraError, OptionError
 from nstc.core.images import Pixels
-from nstc.runtime.arrays import checked, replicate_edges, to_unit_nchw, unit_to_pixels
-from nstc.runtime.channel_statistics import channel_statistics
+from nstc.runtime.arrays import (
+    channel_statistics,
+    checked,
+    replicate_edges,
+    to_unit_nchw,
+    unit_to_pixels,
+)
 
 FORWARD: Final = "forward"
 SIZE_MULTIPLE: Final = "size_multiple"

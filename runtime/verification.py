@@ -24,7 +24,7 @@ from nstc.core.errors import (
 from nstc.core.finite import refuse_unusable_file
 from nstc.core.manifest import Contract
 from nstc.core.zoo import refuse_shipped, resolve_model_path
-from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, far_share, levels_off
+from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, Difference
 from nstc.runtime.arrays import refuse_one_colour
 from nstc.runtime.artifact_cache import refuse_unsafe
 from nstc.runtime.check_vectors import (
@@ -283,16 +283,15 @@ def _picture(session: Session, vector: CheckVector | None, file_sha256: str) -> 
     if painted_digest(painted) == vector.painted_sha256:
         return Finding(file, "picture", "ok", "as its check vector, bit for bit")
     kept = painted[:: vector.stride, :: vector.stride]
-    off = levels_off(kept, vector.values)
-    far = far_share(off)
-    if far > MOST_FAR_SHARE:
+    off = Difference.between(kept, vector.values)
+    if off.far_share > MOST_FAR_SHARE:
         raise ExportMismatchError(
-            f"{session.path} paints another picture here than where it was made: {far:.1%} of its "
-            f"values are more than {NEAR_LEVELS}/255 off its check vector, the worst by "
-            f"{int(off.max())}; at most {MOST_FAR_SHARE:.1%} may be. Do not use it on this machine."
+            f"{session.path} paints another picture here than where it was made: "
+            f"{off.far_share:.1%} of its values are more than {NEAR_LEVELS}/255 off its check "
+            f"vector, the worst by {off.worst}; at most {MOST_FAR_SHARE:.1%} may be. "
+            "Do not use it on this machine."
         )
-    worst = int(off.max())
-    return Finding(file, "picture", "ok", f"as its check vector, at most {worst}/255 off")
+    return Finding(file, "picture", "ok", f"as its check vector, at most {off.worst}/255 off")
 
 
 def _failed(

@@ -8,7 +8,6 @@ device runs, on photographs that it was not calibrated on; time is not taken.
 
 import argparse
 import itertools
-import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +28,7 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import load, style_of
 from nstc.models.vgg import load_vgg
+from nstc.runtime.agreement import Difference, psnr_db
 from nstc.runtime.artifact_cache import find_artifact
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import Session
@@ -114,11 +114,9 @@ def _rows(
 
 
 def _psnr_db(session: Session, reference: Session, photos: PhotoSet, size: int) -> float:
-    errors = [
-        np.mean((session.run(photo).astype(float) - reference.run(photo)) ** 2)
-        for photo in photos.squares(size)
-    ]
-    return 20 * math.log10(255 / math.sqrt(float(np.mean(errors))))
+    squares = photos.squares(size)
+    errors = [Difference.between(session.run(p), reference.run(p)).mean_square for p in squares]
+    return psnr_db(float(np.mean(errors)))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import numpy as np
 
 from nstc.benchmarks.web.job import Asked
 from nstc.core.errors import TargetError, UnusableModelError
-from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, far_share, levels_off
+from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, Difference
 from nstc.runtime.arrays import refuse_not_finite_output
 
 
@@ -27,12 +27,11 @@ def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
         refuse_not_finite_output(raw, asked.session.path)
     except UnusableModelError as error:  # here it gave a picture: it is the place that does not
         raise TargetError(f"{asked.session.path} gives no finite numbers in {where}.") from error
-    off = levels_off(asked.picture(raw), asked.picture(asked.raw))
-    far = far_share(off)
-    if far > MOST_FAR_SHARE:
+    off = Difference.between(asked.picture(raw), asked.picture(asked.raw))
+    if off.far_share > MOST_FAR_SHARE:
         raise TargetError(
             f"{asked.session.path} gives another picture in {where} than in ONNX Runtime here: "
-            f"{far:.1%} of its values are more than {NEAR_LEVELS}/255 off, the worst by "
-            f"{off.max()}; at most {MOST_FAR_SHARE:.1%} may be. Its times are no result."
+            f"{off.far_share:.1%} of its values are more than {NEAR_LEVELS}/255 off, the worst by "
+            f"{off.worst}; at most {MOST_FAR_SHARE:.1%} may be. Its times are no result."
         )
-    return int(off.max())
+    return off.worst

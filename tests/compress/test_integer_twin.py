@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from nstc.compress import quantize_aware
-from nstc.compress.agreement import LEAST_AGREEMENT, agreement, twin_reference
 from nstc.compress.calibrators import Range
-from nstc.compress.checking import eager_reference
+from nstc.compress.checking import agreement, eager_reference, twin_reference
 from nstc.compress.deployed_graph import deployed_graph, edges_of
 from nstc.compress.integer_twin import IntegerTwin
 from nstc.compress.quantize_aware import calibrated_twin
@@ -26,6 +25,7 @@ from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import describe, load
 from nstc.models.blocks import KINDS
 from nstc.models.student import Student
+from nstc.runtime.agreement import LEAST_NEAR_PIXELS
 from nstc.runtime.arrays import channel_statistics
 from nstc.runtime.onnx_session import OnnxSession
 
@@ -81,7 +81,7 @@ def test_it_paints_what_its_integer_file_paints(
     session = integer_session(student, twin.ranges(), tmp_path)
     _, contract = describe(student)
     found = agreement(session, twin_reference(twin, contract), pictures())
-    assert found >= LEAST_AGREEMENT
+    assert found >= LEAST_NEAR_PIXELS
     # What is not rounded as the file rounds falls short of that by far.
     assert agreement(session, eager_reference(student, contract), pictures()) < 0.9
 
@@ -97,7 +97,7 @@ def test_ten_layers_of_a_shipped_student_do_not_make_more_of_a_byte(
     _, contract = describe(student)
     square = next(sample_photos().take(1).squares(256))
     seen = [square, *pictures()]
-    assert agreement(session, twin_reference(twin, contract), seen) >= LEAST_AGREEMENT
+    assert agreement(session, twin_reference(twin, contract), seen) >= LEAST_NEAR_PIXELS
 
 
 def picture_of(level: int) -> Pixels:
@@ -136,7 +136,7 @@ def test_a_frequent_level_between_two_of_the_input_goes_where_the_file_puts_it(
         twin.found_scales[0] = float(scale)
         session = integer_session(student, twin.ranges(), tmp_path)
         reference = twin_reference(twin, contract)
-        assert agreement(session, reference, [picture_of(level)]) > LEAST_AGREEMENT
+        assert agreement(session, reference, [picture_of(level)]) > LEAST_NEAR_PIXELS
     assert len(deceptive) > 32
 
 

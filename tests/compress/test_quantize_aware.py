@@ -11,7 +11,6 @@ from emulation.graphs import between_bytes
 from safetensors.numpy import load_file
 
 from nstc.compress import quantization, quantize_aware
-from nstc.compress.agreement import LEAST_AGREEMENT
 from nstc.compress.checking import check_float, eager_reference
 from nstc.compress.exporting import export
 from nstc.compress.portability import SAME_BYTES, portability
@@ -26,6 +25,7 @@ from nstc.core.recipe import DistillRecipe, PruneRecipe, QuantizeRecipe, Recipe,
 from nstc.models.architectures import load
 from nstc.models.saturation import learned_ranges
 from nstc.models.student import Student
+from nstc.runtime.agreement import LEAST_NEAR_PIXELS
 
 SMALL = QuantizeRecipe(calibration_photos=2, calibration_size=96)
 NONE = PhotoSet((), ())
@@ -85,7 +85,7 @@ def test_quantize_takes_the_learned_ranges_and_no_photographs(
 ) -> None:
     made, report = quantize(learned, tmp_path / "int8", photos=NONE)
     assert report.agreement is not None
-    assert report.agreement >= LEAST_AGREEMENT
+    assert report.agreement >= LEAST_NEAR_PIXELS
     assert SAME_BYTES in portability(between_bytes(onnx.load(made.artifact("int8.onnx"))))
     assert "nothing was calibrated" in report.describe()
     assert made.manifest.history[-1].photos is None

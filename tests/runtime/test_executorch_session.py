@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nstc.core.errors import CorruptBundleError, ImageError, MissingExtraError, OptionError
-from nstc.runtime.channel_statistics import channel_statistics
+from nstc.runtime.arrays import channel_statistics
 from nstc.runtime.executorch_session import ExecutorchSession, partition_of, quiet
 
 
