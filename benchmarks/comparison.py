@@ -12,11 +12,10 @@ from nstc.benchmarks.baseline import (
 )
 from nstc.benchmarks.machine import machine_class, same_hardware
 from nstc.benchmarks.measuring import Measured
-from nstc.benchmarks.metrics import METRICS, available_metrics
+from nstc.benchmarks.metrics import metric_of
 from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.speed_change import since_stored, within_run
 from nstc.benchmarks.statistics import bootstrap_speedup, undisturbed
-from nstc.benchmarks.tolerances import tolerance_of
 from nstc.benchmarks.verdicts import (
     Finding,
     RowKey,
@@ -53,16 +52,7 @@ def facts_and_quality(old: BaselineRow, new: Measured, baseline: Baseline) -> li
         if obstacle is not None and was is not None:
             found.append(incomparable(old.key, name, was, value, obstacle))
             continue
-        found.append(
-            compare_quality(
-                old.key,
-                name,
-                was,
-                value,
-                higher_is_better=_higher_is_better(name),
-                tolerance=tolerance_of(name),
-            )
-        )
+        found.append(compare_quality(old.key, metric_of(name), was, value))
     return found
 
 
@@ -192,13 +182,6 @@ def _protocol_difference(baseline: Baseline, result: BenchResult) -> str:
     differing = [name for name, (before, now) in pairs.items() if before != now]
     what = " and ".join(differing) or "another way of measuring in this nstc"
     return f"{what} (protocol {new.id}, the baseline's is {old.id})"
-
-
-def _higher_is_better(metric: str) -> bool:
-    for known in METRICS:
-        if known.name == metric:
-            return known.higher_is_better
-    return any(known.name == metric and known.higher_is_better for known in available_metrics())
 
 
 def _names(old: Iterable[str], new: Iterable[str]) -> list[str]:

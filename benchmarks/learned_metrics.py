@@ -1,6 +1,7 @@
 """LPIPS and DISTS, which need packages and weights that nstc neither ships nor downloads."""
 
 import contextlib
+import functools
 import importlib.util
 import sys
 import warnings
@@ -8,10 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
 from nstc.core.images import Pixels
-from nstc.models.tensors import images_to_tensor
 
 _PACKAGE: Final = "lpips"
 _BACKBONE: Final = "alexnet-owt-7be5be79.pth"
@@ -42,13 +40,7 @@ def load_lpips() -> Callable[[Pixels, Pixels], float]:
     package: Any = importlib.import_module(_PACKAGE)
     with _quiet_torchvision():
         network = package.LPIPS(net="alex", version="0.1", verbose=False)
-
-    def distance(pixels: Pixels, reference: Pixels) -> float:
-        own, other = images_to_tensor([pixels]), images_to_tensor([reference])
-        with torch.inference_mode():
-            return float(network(own, other, normalize=True))
-
-    return distance
+    return functools.partial(_distance, functools.partial(network, normalize=True))
 
 
 def dists_missing() -> str | None:
@@ -70,17 +62,21 @@ def load_dists() -> Callable[[Pixels, Pixels], float]:
     """
     package: Any = importlib.import_module(_DISTS_PACKAGE)
     with _quiet_torchvision():
-        network = package.DISTS().eval()
+        return functools.partial(_distance, package.DISTS().eval())
 
-    def distance(pixels: Pixels, reference: Pixels) -> float:
-        own, other = images_to_tensor([pixels]), images_to_tensor([reference])
-        with torch.inference_mode():
-            return float(network(own, other))
 
-    return distance
+def _distance(network: Callable[..., Any], pixels: Pixels, reference: Pixels) -> float:
+    import torch
+
+    from nstc.models.tensors import images_to_tensor
+
+    with torch.inference_mode():
+        return float(network(images_to_tensor([pixels]), images_to_tensor([reference])))
 
 
 def _backbone_missing(file: str, name: str) -> str | None:
+    import torch
+
     weights = Path(torch.hub.get_dir()) / "checkpoints" / file
     if weights.is_file():
         return None

@@ -1,32 +1,55 @@
-"""What tells a student's picture from its teacher's."""
+"""What tells a student's picture from its teacher's: every metric, with all that is known of it.
 
+Computing loads torch and scikit-image; the table does not, so that what only shows results needs
+neither.
+"""
+
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from skimage.metrics import structural_similarity
-from torch import Tensor
-
-from nstc.benchmarks import color_metrics
-from nstc.benchmarks.learned_metrics import (
-    dists_missing,
-    load_dists,
-    load_lpips,
-    lpips_missing,
-)
-from nstc.benchmarks.structure_metrics import edge_correlation, grid_share
+from nstc.benchmarks.learned_metrics import dists_missing, load_dists, load_lpips, lpips_missing
 from nstc.core.images import Pixels
-from nstc.models.perceptual import ContentLoss
+from nstc.runtime.agreement import Difference
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 GRID_FLOOR: Final = 1e-4
 """Share of a picture's power below which a grid can't be seen: half a level of 255 on average, in
 a picture whose luminance has a deviation of 50 levels."""
 
-_PEAK: Final = 255
-_LPIPS: Final = "lpips"
-_DISTS: Final = "dists"
+
+class Better(StrEnum):
+    """Which way of a metric is better, as its column says it. NEITHER: to move at all is worse."""
+
+    HIGHER = "↑"
+    LOWER = "↓"
+    NEITHER = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """How far a median may lie from the baseline's, on either side, before the gate speaks up.
+
+    Attributes:
+        absolute: In the metric's unit.
+        relative: As a share of the baseline. The wider of the two holds.
+        ceiling: Values above it count as equal to it, infinity too.
+    """
+
+    absolute: float = 0.0
+    relative: float = 0.0
+    ceiling: float = math.inf
+
+    def allowed(self, baseline: float) -> float:
+        """How far from this baseline is near enough; nothing finite is near to infinity."""
+        if math.isinf(baseline):
+            return 0.0
+        return max(self.absolute, self.relative * abs(baseline))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,41 +67,42 @@ class Look:
 
     photo: Pixels
     pixels: Pixels
-    features: Mapping[str, Tensor]
+    features: "Mapping[str, Tensor]"
     style_loss: float
     content_loss: float
     flicker: float | None = None
 
 
-class Metric(Protocol):
-    """One number for a candidate's picture beside the reference's of the same photograph."""
+Compute = Callable[[Look, Look], float | None]
+"""From a candidate's look and the reference's of the same photograph to a number.
 
-    @property
-    def name(self) -> str:
-        """Its key in results."""
-
-    @property
-    def unit(self) -> str:
-        """Of the number; empty for a ratio."""
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Which way is up."""
-
-    @property
-    def compute(self) -> Callable[[Look, Look], float | None]:
-        """From the candidate's look and the reference's to the number.
-
-        Infinity is allowed. None: what it takes was not measured of this photograph.
-        """
+Infinity is allowed. None: what it takes was not measured of this photograph.
+"""
 
 
-@dataclass(frozen=True)
-class _Comparison:
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One number for a candidate's picture beside the reference's of the same photograph.
+
+    Attributes:
+        name: Its key in results.
+        compute: How it is found.
+        better: Which way is up.
+        tolerance: What the gate lets pass.
+        unit: Of the number; empty for a ratio.
+        label: What tables of few columns call it; empty where they leave it out.
+        digits: Behind the point, there.
+        missing: Why it can't be computed here and what to do about it; None if it can.
+    """
+
     name: str
-    unit: str
-    higher_is_better: bool
-    compute: Callable[[Look, Look], float | None]
+    compute: Compute
+    better: Better = Better.LOWER
+    tolerance: Tolerance = Tolerance(relative=0.01, absolute=0.002)
+    unit: str = ""
+    label: str = ""
+    digits: int = 3
+    missing: Callable[[], str | None] = lambda: None
 
 
 def style_ratio(candidate: Look, reference: Look) -> float:
@@ -96,39 +120,44 @@ def ssim(candidate: Look, reference: Look) -> float:
 
     Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004.
     """
+    from skimage.metrics import structural_similarity
+
     value = structural_similarity(  # type: ignore[no-untyped-call]
-        reference.pixels, candidate.pixels, channel_axis=2, data_range=_PEAK
+        reference.pixels, candidate.pixels, channel_axis=2, data_range=255
     )
     return float(value)
 
 
 def psnr(candidate: Look, reference: Look) -> float:
-    """Peak signal-to-noise ratio in dB, 10 log10(255² / mean squared difference); equal: infinity.
-
-    The formula of `skimage.metrics.peak_signal_noise_ratio`, which warns of equal pictures.
-    """
-    difference = candidate.pixels.astype(np.float64) - reference.pixels
-    error = float(np.mean(difference**2))
-    return math.inf if error == 0 else 10 * math.log10(_PEAK**2 / error)
+    """Peak signal-to-noise ratio in dB; infinity for equal pictures."""
+    return Difference.between(candidate.pixels, reference.pixels).psnr_db
 
 
 def feature_distance(candidate: Look, reference: Look) -> float:
     """Sum over `CONTENT_LAYERS` of |F(y) - F(t)|² / |F(t)|², t being the reference's picture."""
+    from nstc.models.perceptual import ContentLoss
+
     return float(ContentLoss()(candidate.features, reference.features))
 
 
 def color_drift(candidate: Look, reference: Look) -> float:
     """See `nstc.benchmarks.color_metrics.color_drift`."""
+    from nstc.benchmarks import color_metrics
+
     return color_metrics.color_drift(candidate.pixels, reference.pixels)
 
 
 def histogram_distance(candidate: Look, reference: Look) -> float:
     """See `nstc.benchmarks.color_metrics.histogram_distance`."""
+    from nstc.benchmarks import color_metrics
+
     return color_metrics.histogram_distance(candidate.pixels, reference.pixels)
 
 
 def lightness_shift(candidate: Look, reference: Look) -> float:
     """See `nstc.benchmarks.color_metrics.lightness_shift`."""
+    from nstc.benchmarks import color_metrics
+
     return color_metrics.lightness_shift(candidate.pixels, reference.pixels)
 
 
@@ -137,6 +166,8 @@ def checkerboard_ratio(candidate: Look, reference: Look) -> float:
 
     The floor keeps it finite, and a grid that can't be seen from counting.
     """
+    from nstc.benchmarks.structure_metrics import grid_share
+
     own, other = grid_share(candidate.pixels), grid_share(reference.pixels)
     return (own + GRID_FLOOR) / (other + GRID_FLOOR)
 
@@ -146,6 +177,8 @@ def edge_preservation(candidate: Look, reference: Look) -> float:
 
     From -2 to 2; above 0 it keeps more. A difference, since a correlation can be 0.
     """
+    from nstc.benchmarks.structure_metrics import edge_correlation
+
     own = edge_correlation(candidate.pixels, candidate.photo)
     return own - edge_correlation(reference.pixels, reference.photo)
 
@@ -157,24 +190,36 @@ def flicker_ratio(candidate: Look, reference: Look) -> float | None:
     return _ratio(candidate.flicker, reference.flicker)
 
 
+def lpips(candidate: Look, reference: Look) -> float:
+    """See `nstc.benchmarks.learned_metrics.load_lpips`."""
+    return _loaded(load_lpips)(candidate.pixels, reference.pixels)
+
+
+def dists(candidate: Look, reference: Look) -> float:
+    """See `nstc.benchmarks.learned_metrics.load_dists`."""
+    return _loaded(load_dists)(candidate.pixels, reference.pixels)
+
+
 def available_metrics() -> tuple[Metric, ...]:
     """`METRICS`, and behind them those whose packages and weights are here."""
-    learned = []
-    if lpips_missing() is None:
-        learned.append(_learned(_LPIPS, load_lpips()))
-    if dists_missing() is None:
-        learned.append(_learned(_DISTS, load_dists()))
-    return (*METRICS, *learned)
+    return (*METRICS, *(metric for metric in LEARNED if metric.missing() is None))
+
+
+def metric_of(name: str) -> Metric:
+    """A metric of results by its name; of one that another nstc knows, less is taken for better."""
+    return KNOWN.get(name) or Metric(name=name, compute=lambda _own, _reference: None)
 
 
 def unavailable_metrics() -> Mapping[str, str]:
     """By name of the metrics that results here do without: why, and what to do about it."""
-    reasons = {_LPIPS: lpips_missing(), _DISTS: dists_missing()}
+    reasons = {metric.name: metric.missing() for metric in LEARNED}
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
-def _learned(name: str, distance: Callable[[Pixels, Pixels], float]) -> _Comparison:
-    return _Comparison(name, "", False, lambda own, other: distance(own.pixels, other.pixels))
+@functools.cache
+def _loaded(load: Callable[[], Callable[[Pixels, Pixels], float]]) -> Callable[..., float]:
+    """A learned distance, whose network is loaded once."""
+    return load()
 
 
 def _ratio(own: float, reference: float) -> float:
@@ -183,17 +228,95 @@ def _ratio(own: float, reference: float) -> float:
     return own / reference if reference > 0 else math.inf
 
 
-METRICS: Final[tuple[Metric, ...]] = (
-    _Comparison("style_ratio", "", False, style_ratio),
-    _Comparison("content_ratio", "", False, content_ratio),
-    _Comparison("ssim", "", True, ssim),
-    _Comparison("psnr_db", "dB", True, psnr),
-    _Comparison("feature_distance", "", False, feature_distance),
-    _Comparison("color_drift", "ΔE", False, color_drift),
-    _Comparison("histogram_distance", "CIELAB", False, histogram_distance),
-    _Comparison("lightness_shift", "L*", False, lightness_shift),
-    _Comparison("checkerboard_ratio", "", False, checkerboard_ratio),
-    _Comparison("edge_preservation", "", True, edge_preservation),
-    _Comparison("flicker_ratio", "", False, flicker_ratio),
+METRICS: Final = (
+    # Ratios of losses: rounding moves them by 0.04 % at most, 2 % more brightness by 1.6 to 5 %.
+    Metric(
+        name="style_ratio",
+        label="style ratio",
+        compute=style_ratio,
+        tolerance=Tolerance(relative=0.02, absolute=0.002),
+    ),
+    Metric(
+        name="content_ratio",
+        label="content ratio",
+        compute=content_ratio,
+        tolerance=Tolerance(relative=0.008, absolute=0.002),
+    ),
+    # Rounding 0.0004, brightness 0.004.
+    Metric(
+        name="ssim",
+        label="SSIM",
+        compute=ssim,
+        better=Better.HIGHER,
+        tolerance=Tolerance(absolute=0.0015),
+    ),
+    # Rounding 0.006 dB, brightness 0.12 to 0.43 dB. Above 50 dB pictures differ by less than one
+    # level of 255 in the mean, so that rounding alone decides; equal ones have infinity.
+    Metric(
+        name="psnr_db",
+        label="dB",
+        digits=1,
+        unit="dB",
+        compute=psnr,
+        better=Better.HIGHER,
+        tolerance=Tolerance(absolute=0.05, ceiling=50.0),
+    ),
+    Metric(
+        name="feature_distance",
+        compute=feature_distance,
+        tolerance=Tolerance(relative=0.01, absolute=0.001),
+    ),
+    # In CIELAB units, of which about 1 can just be seen: rounding 0.015, brightness 0.16 to 0.5.
+    Metric(name="color_drift", unit="ΔE", compute=color_drift, tolerance=Tolerance(absolute=0.06)),
+    Metric(
+        name="histogram_distance",
+        unit="CIELAB",
+        compute=histogram_distance,
+        tolerance=Tolerance(absolute=0.06),
+    ),
+    # In units of L*: rounding 0.01, brightness 0.5 to 1. A student that is darker than its teacher
+    # comes nearer to it by any mistake that adds light, in every other metric too.
+    Metric(
+        name="lightness_shift",
+        unit="L*",
+        compute=lightness_shift,
+        better=Better.NEITHER,
+        tolerance=Tolerance(absolute=0.1),
+    ),
+    # Rounding 0.1 %; brightness is no grid and changes 0.5 % at most.
+    Metric(
+        name="checkerboard_ratio",
+        label="grid ratio",
+        compute=checkerboard_ratio,
+        tolerance=Tolerance(relative=0.02, absolute=0.02),
+    ),
+    # A difference of correlations: rounding below 0.0001, brightness 0.003 at most.
+    Metric(
+        name="edge_preservation",
+        compute=edge_preservation,
+        better=Better.HIGHER,
+        tolerance=Tolerance(absolute=0.002),
+    ),
+    # Rounding 0.25 %, brightness 0.9 to 2 %.
+    Metric(
+        name="flicker_ratio",
+        label="flicker ratio",
+        compute=flicker_ratio,
+        tolerance=Tolerance(relative=0.015, absolute=0.005),
+    ),
 )
-"""What every result has, in its order; see docs/metrics.md."""
+"""What every result has, in its order; see docs/metrics.md.
+
+Tolerances are at least three times what rounding does, and where a metric sees a change of
+brightness by 2 % at all, below what that does. Rounding stands for all that differs between
+machines and between versions of libraries. It was measured as one level of 255, up or down, on 5 %
+of all bytes of both pictures, which is far more than float kernels differ by. Both were taken on a
+sharp and on a poor student of one teacher, at 256 px on the sample photographs."""
+
+LEARNED: Final = (
+    Metric(name="lpips", compute=lpips, missing=lpips_missing),
+    Metric(name="dists", compute=dists, missing=dists_missing),
+)
+"""What results have where packages and weights are here."""
+
+KNOWN: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (*METRICS, *LEARNED)}

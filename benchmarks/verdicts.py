@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from nstc.benchmarks.metrics import Better, Metric
 from nstc.benchmarks.speed_change import (
     PRECISION,
     SpeedChange,
@@ -14,7 +15,6 @@ from nstc.benchmarks.speed_change import (
     rounds_to_outweigh,
     rounds_to_settle,
 )
-from nstc.benchmarks.tolerances import Tolerance
 from nstc.core.decoding import Count, Name
 
 
@@ -144,29 +144,24 @@ def compare_fact(row: RowKey, fact: str, baseline: int | None, value: int | None
 
 def compare_quality(
     row: RowKey,
-    metric: str,
+    metric: Metric,
     baseline: float | None,
     value: float | None,
-    *,
-    higher_is_better: bool,
-    tolerance: Tolerance,
 ) -> Finding:
     """Compare two medians of a metric, with a tolerance on both sides.
 
     Args:
         row: Whose.
-        metric: Its name.
+        metric: With its direction and tolerance.
         baseline: None if the baseline does not have it.
         value: None if this run does not have it.
-        higher_is_better: Which way is up.
-        tolerance: How far is near enough.
     """
     if baseline is None or value is None:
-        return _one_sided(row, metric, baseline, value)
-    verdict, explanation = _judge_quality(baseline, value, higher_is_better, tolerance)
+        return _one_sided(row, metric.name, baseline, value)
+    verdict, explanation = _judge_quality(metric, baseline, value)
     return Finding(
         row=row,
-        fact=metric,
+        fact=metric.name,
         verdict=verdict,
         baseline=baseline,
         value=value,
@@ -224,9 +219,8 @@ def compare_time(
     )
 
 
-def _judge_quality(
-    baseline: float, value: float, higher_is_better: bool, tolerance: Tolerance
-) -> tuple[Verdict, str]:
+def _judge_quality(metric: Metric, baseline: float, value: float) -> tuple[Verdict, str]:
+    tolerance = metric.tolerance
     if math.isnan(baseline) or math.isnan(value):
         return Verdict.INCOMPARABLE, "not a number"
     before, now = min(baseline, tolerance.ceiling), min(value, tolerance.ceiling)
@@ -235,9 +229,9 @@ def _judge_quality(
     explanation = f"{now - before:+.4g}, {tolerance.allowed(before):.3g} is allowed"
     if abs(now - before) <= tolerance.allowed(before):
         return Verdict.PASS, explanation
-    if tolerance.either_way:
+    if metric.better is Better.NEITHER:
         return Verdict.REGRESSED, f"{explanation}, and neither way is better"
-    better = (now > before) == higher_is_better
+    better = (now > before) == (metric.better is Better.HIGHER)
     return (Verdict.IMPROVED if better else Verdict.REGRESSED), explanation
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from nstc.benchmarks.metrics import KNOWN
 from nstc.benchmarks.report.reading import ReadRow, Run, Spread
 from nstc.benchmarks.wording import (
     INFINITE,
@@ -14,22 +15,6 @@ from nstc.benchmarks.wording import (
     short_names,
     three_digits,
 )
-
-BETTER: Final = {
-    "style_ratio": "↓",
-    "content_ratio": "↓",
-    "ssim": "↑",
-    "psnr_db": "↑",
-    "feature_distance": "↓",
-    "color_drift": "↓",
-    "histogram_distance": "↓",
-    "checkerboard_ratio": "↓",
-    "edge_preservation": "↑",
-    "flicker_ratio": "↓",
-    "lpips": "↓",
-    "dists": "↓",
-}
-"""Which way is better, of the metrics that are known."""
 
 _EXTRA_UNITS: Final[tuple[tuple[str, Callable[[float], str]], ...]] = (
     ("_bytes", byte_count),
@@ -120,7 +105,7 @@ def table_columns(runs: Sequence[Run]) -> list[Column]:
 def _metric_columns(rows: Sequence[ReadRow]) -> Iterable[Column]:
     judged = [row.quality.metrics if row.quality else {} for row in rows]
     for name in dict.fromkeys(name for metrics in judged for name in metrics):
-        hint = f"{BETTER[name]} 95 %" if name in BETTER else "95 %"
+        hint = f"{KNOWN[name].better} 95 %".strip() if name in KNOWN else "95 %"
         yield _spreads(name, hint, [metrics.get(name) for metrics in judged])
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -37,18 +38,18 @@ def compute(name: str, candidate: Look, reference: Look) -> float | None:
 
 
 def test_metrics_are_those_of_the_results_schema_with_their_direction():
-    assert [(m.name, m.unit, m.higher_is_better) for m in METRICS] == [
-        ("style_ratio", "", False),
-        ("content_ratio", "", False),
-        ("ssim", "", True),
-        ("psnr_db", "dB", True),
-        ("feature_distance", "", False),
-        ("color_drift", "ΔE", False),
-        ("histogram_distance", "CIELAB", False),
-        ("lightness_shift", "L*", False),
-        ("checkerboard_ratio", "", False),
-        ("edge_preservation", "", True),
-        ("flicker_ratio", "", False),
+    assert [(m.name, m.unit, m.better) for m in METRICS] == [
+        ("style_ratio", "", "↓"),
+        ("content_ratio", "", "↓"),
+        ("ssim", "", "↑"),
+        ("psnr_db", "dB", "↑"),
+        ("feature_distance", "", "↓"),
+        ("color_drift", "ΔE", "↓"),
+        ("histogram_distance", "CIELAB", "↓"),
+        ("lightness_shift", "L*", ""),
+        ("checkerboard_ratio", "", "↓"),
+        ("edge_preservation", "", "↑"),
+        ("flicker_ratio", "", "↓"),
     ]
 
 
@@ -129,15 +130,18 @@ def test_flicker_beside_the_references_where_it_was_measured():
 
 
 def test_what_is_missing_is_left_out_and_named(monkeypatch):
-    monkeypatch.setattr(metrics, "lpips_missing", lambda: "not installed")
-    monkeypatch.setattr(metrics, "dists_missing", lambda: "nor this")
+    lpips, dists = (
+        dataclasses.replace(metric, missing=lambda why=why: why)
+        for metric, why in zip(metrics.LEARNED, ("not installed", "nor this"), strict=True)
+    )
+    monkeypatch.setattr(metrics, "LEARNED", (lpips, dists))
     assert available_metrics() == METRICS
     assert unavailable_metrics() == {"lpips": "not installed", "dists": "nor this"}
 
 
 def test_what_is_there_comes_last(monkeypatch):
-    for name in ("lpips", "dists"):
-        monkeypatch.setattr(metrics, f"{name}_missing", lambda: None)
+    there = tuple(dataclasses.replace(own, missing=lambda: None) for own in metrics.LEARNED)
+    monkeypatch.setattr(metrics, "LEARNED", there)
     monkeypatch.setattr(
         metrics, "load_lpips", lambda: lambda own, other: float(own.mean() - other.mean())
     )
@@ -146,7 +150,7 @@ def test_what_is_there_comes_last(monkeypatch):
     )
     *first, lpips, dists = available_metrics()
     assert tuple(first) == METRICS
-    assert (lpips.name, lpips.unit, lpips.higher_is_better) == ("lpips", "", False)
+    assert (lpips.name, lpips.unit, lpips.better) == ("lpips", "", "↓")
     candidate, reference = (look(np.full((16, 16, 3), level, np.uint8)) for level in (70, 30))
     assert lpips.compute(candidate, reference) == 40
     assert (dists.name, dists.compute(reference, candidate)) == ("dists", -40)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from nstc.benchmarks.metrics import METRICS
+from nstc.benchmarks.metrics import KNOWN, Better, Metric, Tolerance, metric_of
 from nstc.benchmarks.speed_change import (
     SpeedChange,
     Spread,
@@ -11,7 +11,6 @@ from nstc.benchmarks.speed_change import (
     within_run,
 )
 from nstc.benchmarks.statistics import Interval
-from nstc.benchmarks.tolerances import DEFAULT, TOLERANCES, Tolerance, tolerance_of
 from nstc.benchmarks.verdicts import (
     EXIT_STATUS,
     SEVERITY,
@@ -26,7 +25,15 @@ from nstc.benchmarks.verdicts import (
 from nstc.core import errors
 
 KEY = RowKey(model="zoo:starry-night", artifact="int8.onnx", target="cpu:2", size=512)
-LOWER_BY_TENTH = {"higher_is_better": False, "tolerance": Tolerance(relative=0.1)}
+
+
+def metric(better: Better, **tolerance: float) -> Metric:
+    return Metric(
+        name="m",
+        compute=lambda _own, _reference: None,
+        better=better,
+        tolerance=Tolerance(**tolerance),
+    )
 
 
 def change(ratio: float, percent: float, *, rounds: int = 16, fixed: float = 0.0) -> SpeedChange:
@@ -115,29 +122,28 @@ def test_a_fact_that_changed_says_by_how_much():
     ],
 )
 def test_quality_has_a_tolerance_on_both_sides(baseline, value, verdict):
-    found = compare_quality(KEY, "style_ratio", baseline, value, **LOWER_BY_TENTH)
+    found = compare_quality(KEY, metric(Better.LOWER, relative=0.1), baseline, value)
     assert found.verdict == verdict
 
 
 @pytest.mark.parametrize("value", [-0.6, 1.4])
 def test_where_neither_way_is_better_both_are_a_regression(value):
-    options = {"higher_is_better": False, "tolerance": tolerance_of("lightness_shift")}
-    found = compare_quality(KEY, "lightness_shift", 0.4, value, **options)
+    shift = KNOWN["lightness_shift"]
+    found = compare_quality(KEY, shift, 0.4, value)
     assert found.verdict == "REGRESSED"
     assert "neither way is better" in found.explanation
-    assert compare_quality(KEY, "lightness_shift", 0.4, 0.45, **options).verdict == "PASS"
+    assert compare_quality(KEY, shift, 0.4, 0.45).verdict == "PASS"
 
 
 def test_where_more_is_better_less_is_a_regression():
-    options = {"higher_is_better": True, "tolerance": Tolerance(absolute=0.01)}
-    assert compare_quality(KEY, "ssim", 0.8, 0.78, **options).verdict == "REGRESSED"
-    assert compare_quality(KEY, "ssim", 0.8, 0.82, **options).verdict == "IMPROVED"
+    likeness = metric(Better.HIGHER, absolute=0.01)
+    assert compare_quality(KEY, likeness, 0.8, 0.78).verdict == "REGRESSED"
+    assert compare_quality(KEY, likeness, 0.8, 0.82).verdict == "IMPROVED"
 
 
 def test_above_the_ceiling_all_is_equal():
-    options = {"higher_is_better": True, "tolerance": tolerance_of("psnr_db")}
-    assert compare_quality(KEY, "psnr_db", math.inf, 61.0, **options).verdict == "PASS"
-    assert compare_quality(KEY, "psnr_db", math.inf, 40.0, **options).verdict == "REGRESSED"
+    assert compare_quality(KEY, KNOWN["psnr_db"], math.inf, 61.0).verdict == "PASS"
+    assert compare_quality(KEY, KNOWN["psnr_db"], math.inf, 40.0).verdict == "REGRESSED"
 
 
 def test_the_wider_of_two_tolerances_holds():
@@ -145,9 +151,11 @@ def test_the_wider_of_two_tolerances_holds():
     assert (both.allowed(2.0), both.allowed(-20.0)) == (0.5, 2.0)
 
 
-def test_every_metric_of_results_has_a_tolerance_and_no_other_has():
-    assert set(TOLERANCES) == {metric.name for metric in METRICS}
-    assert tolerance_of("a metric of tomorrow") == DEFAULT
+def test_of_a_metric_that_another_nstc_knows_less_is_better():
+    unknown = metric_of("a metric of tomorrow")
+    assert compare_quality(KEY, unknown, 2.0, 2.019).verdict == "PASS"
+    assert compare_quality(KEY, unknown, 2.0, 2.03).verdict == "REGRESSED"
+    assert compare_quality(KEY, unknown, 2.0, 1.9).verdict == "IMPROVED"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,4 @@
-from nstc.benchmarks.metrics import METRICS
-from nstc.benchmarks.report.columns import BETTER, row_names, table_columns
+from nstc.benchmarks.report.columns import row_names, table_columns
 
 
 def by_heading(*runs):
@@ -48,7 +47,9 @@ def test_rows_are_named_by_what_tells_them_apart(read, make_row):
     assert [cell.text for cell in by_heading(*two)["run"].cells] == ["mon", "tue"]
 
 
-def test_arrows_point_where_the_metrics_say():
-    for metric in METRICS:
-        if metric.name in BETTER:
-            assert (BETTER[metric.name] == "↑") == metric.higher_is_better, metric.name
+def test_arrows_point_where_the_metrics_say(read, make_row, make_quality):
+    metrics = {"ssim": 0.7, "style_ratio": 1.2, "lightness_shift": 0.4, "of_tomorrow": 1.0}
+    intervals = {name: {"low": value, "high": value} for name, value in metrics.items()}
+    quality = {**make_quality(1.2), **metrics, "intervals": intervals}
+    columns = by_heading(read(make_row(quality=quality)))
+    assert [columns[name].hint for name in metrics] == ["↑ 95 %", "↓ 95 %", "95 %", "95 %"]
