@@ -26,8 +26,7 @@ from nstc.runtime.agreement import (
     Difference,
     rms_at,
 )
-from nstc.runtime.arrays import refuse_not_finite_output
-from nstc.runtime.channel_statistics import channel_statistics
+from nstc.runtime.arrays import channel_statistics, refuse_not_finite_output
 from nstc.runtime.check_vectors import refuse_without_picture
 from nstc.runtime.session import BACKENDS, Session
 
