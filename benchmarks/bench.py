@@ -10,13 +10,19 @@ from nstc.benchmarks.machine import machine_facts, usable_cores
 from nstc.benchmarks.provenance import taken_now
 from nstc.benchmarks.quality import (
     Candidate,
-    Quality,
     StyleTarget,
     Teacher,
     judge,
     style_of_outputs,
 )
-from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
+from nstc.benchmarks.result import (
+    BenchProtocol,
+    BenchResult,
+    LatencySummary,
+    Quality,
+    Reference,
+    Row,
+)
 from nstc.benchmarks.roofline import Roofline, roofline
 from nstc.benchmarks.statistics import median
 from nstc.benchmarks.subjects import (
@@ -195,7 +201,7 @@ class _Lane:
             model=opponent.name,
             artifact=self.target.reference_artifact,
             target=self.target.name,
-            samples_ms=reading.timings.reference_ms,
+            latency_ms=LatencySummary.of(reading.timings.reference_ms),
             place=reading.place,
             watch=reading.timings.watch,
             peaks=reading.peaks,
@@ -215,7 +221,7 @@ class _Lane:
                     artifact=entry.artifact,
                     target=self.target.name,
                     size=recipe.size,
-                    samples_ms=reading.timings.candidates_ms[position],
+                    latency_ms=LatencySummary.of(reading.timings.candidates_ms[position]),
                     speedup=reading.timings.speedup(position, seed=recipe.seed),
                     params=counted.params if counted else None,
                     macs=counted.macs if counted else None,

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from nstc.benchmarks.result import BenchResult, Reference, Row
+from nstc.benchmarks.result import BenchResult, LatencySummary, Reference, Row
 from nstc.benchmarks.statistics import bootstrap_speedup
 from nstc.benchmarks.verdicts import Finding, Verdict
 
@@ -62,7 +62,9 @@ def pooled(first: BenchResult, more: BenchResult) -> BenchResult:
     """
     references = {own.target: own for own in more.references}
     joined = tuple(
-        dataclasses.replace(own, samples_ms=own.samples_ms + references[own.target].samples_ms)
+        dataclasses.replace(
+            own, latency_ms=LatencySummary.of(own.samples_ms + references[own.target].samples_ms)
+        )
         for own in first.references
     )
     by_target: Mapping[str, Reference] = {own.target: own for own in joined}
@@ -82,4 +84,4 @@ def pooled(first: BenchResult, more: BenchResult) -> BenchResult:
 def _joined(first: Row, more: Row, reference: Reference, seed: int) -> Row:
     samples = first.samples_ms + more.samples_ms
     speedup = bootstrap_speedup(reference.samples_ms, samples, seed=seed)
-    return dataclasses.replace(first, samples_ms=samples, speedup=speedup)
+    return dataclasses.replace(first, latency_ms=LatencySummary.of(samples), speedup=speedup)

@@ -1,8 +1,8 @@
 """Judging stylised photographs against a teacher's, one photograph at a time."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from nstc.benchmarks.flicker import flicker
 from nstc.benchmarks.metrics import Look, Metric, available_metrics
-from nstc.benchmarks.statistics import Interval, bootstrap_median
+from nstc.benchmarks.result import Quality, StyleSource
+from nstc.benchmarks.statistics import bootstrap_median
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
@@ -21,15 +22,10 @@ from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
 from nstc.runtime.session import Session
 
-FEW_PHOTOS: Final = 20
-"""Intervals over fewer photographs than this are marked."""
-
 FLICKER_PHOTOS: Final = 8
 """Flicker is measured on at most so many photographs: it costs each session four more runs."""
 
 _LAYERS: Final = tuple(dict.fromkeys(STYLE_LAYERS + CONTENT_LAYERS))
-
-StyleSource = Literal["painting", "outputs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,31 +61,6 @@ class Candidate:
     session: Session
     teacher: Teacher
     style: StyleTarget
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quality:
-    """What was found of one candidate.
-
-    Attributes:
-        metrics: By name in `available_metrics`, the median over photographs and its bootstrap
-            interval.
-        photos: How many photographs.
-        teacher: The name of the teacher.
-        style_source: See `StyleTarget`.
-        sampled_photos: For each metric that was computed on fewer than `photos`, on how many.
-    """
-
-    metrics: Mapping[str, Interval]
-    photos: int
-    teacher: str
-    style_source: StyleSource
-    sampled_photos: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def few_photos(self) -> bool:
-        """Whether the intervals are too shaky to lean on."""
-        return self.photos < FEW_PHOTOS
 
 
 def judge(

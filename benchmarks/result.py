@@ -4,27 +4,39 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
 
 from nstc.benchmarks.footprint import Footprint
 from nstc.benchmarks.latency import MOST_REPEATS, PAUSE_S, TURN_MS
-from nstc.benchmarks.quality import Quality
 from nstc.benchmarks.roofline import Peaks, Roofline
-from nstc.benchmarks.schemas import SCHEMA
 from nstc.benchmarks.speed_change import PRECISION, is_precise, rounds_for_precision
 from nstc.benchmarks.statistics import Interval, iqr, median, percentile
 from nstc.benchmarks.steadiness import Watch
 from nstc.benchmarks.throughput import Throughput
+from nstc.core.decoding import Count, DecodingError, Name, Text
 from nstc.core.files import atomic_file
 from nstc.core.manifest import PhotoRecord
+
+SCHEMA: Final = "nstc.bench/2"
+"""What this nstc writes."""
+
+FEW_PHOTOS: Final = 20
+"""Intervals over fewer photographs than this are marked."""
 
 _PROTOCOL: Final = "nstc.timing/3"
 """The way of measuring. It changes with the numbers, and not with the form of the file."""
 
 _ID_LENGTH: Final = 12
+_LONGEST_MS: Final = 1e12
+
+StyleSource = Literal["painting", "outputs"]
+Content = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +79,58 @@ class BenchProtocol:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LatencySummary:
+    """Milliseconds of a picture.
+
+    Attributes:
+        median: Of the samples.
+        iqr: Their interquartile range; None in old files, as are the others.
+        p95: What 95 % of them do not exceed.
+        samples: One a round; empty where only the summary was kept.
+    """
+
+    median: Annotated[float, msgspec.Meta(ge=0, le=_LONGEST_MS)]
+    iqr: Annotated[float, msgspec.Meta(ge=0, le=_LONGEST_MS)] | None = None
+    p95: float | None = None
+    samples: tuple[float, ...] = ()
+
+    @staticmethod
+    def of(samples_ms: Sequence[float]) -> "LatencySummary":
+        """Of one time a round."""
+        return LatencySummary(
+            median=median(samples_ms),
+            iqr=iqr(samples_ms),
+            p95=percentile(samples_ms, 95),
+            samples=tuple(samples_ms),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """What was found of one candidate.
+
+    Attributes:
+        metrics: By name in `nstc.benchmarks.metrics.available_metrics`, the median over photographs
+            and its bootstrap interval.
+        photos: How many photographs.
+        teacher: The name of the teacher.
+        style_source: The painting's statistics, or the mean over the teacher's own pictures.
+        sampled_photos: For each metric that was computed on fewer than `photos`, on how many.
+    """
+
+    metrics: Mapping[str, Interval]
+    photos: Count
+    teacher: Text
+    style_source: StyleSource
+    sampled_photos: Mapping[str, Count] = field(default_factory=dict)
+
+    @property
+    def few_photos(self) -> bool:
+        """Whether the intervals are too shaky to lean on."""
+        return self.photos < FEW_PHOTOS
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reference:
     """The model that others are compared with, on one target.
 
@@ -74,7 +138,7 @@ class Reference:
         model: Its zoo name or path.
         artifact: The file that was run.
         target: Where.
-        samples_ms: Milliseconds, one a round.
+        latency_ms: How long a picture took.
         place: What the target says of where that is: provider, device, browser.
         watch: How still the machine held meanwhile; None where nobody looked.
         peaks: What it could do at most; None where nobody looked.
@@ -83,10 +147,15 @@ class Reference:
     model: str
     artifact: str
     target: str
-    samples_ms: tuple[float, ...]
+    latency_ms: LatencySummary
     place: Mapping[str, str | int | float | None] = field(default_factory=dict)
     watch: Watch | None = None
     peaks: Peaks | None = None
+
+    @property
+    def samples_ms(self) -> tuple[float, ...]:
+        """Milliseconds, one a round."""
+        return self.latency_ms.samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +167,7 @@ class Row:
         artifact: The file that was run.
         target: Where.
         size: Side of the pictures in pixels.
-        samples_ms: Milliseconds, one a round.
+        latency_ms: How long a picture took.
         speedup: Times faster than the reference: `nstc.benchmarks.statistics.bootstrap_speedup`.
         params: Learned numbers; None for a foreign file.
         macs: Multiply-accumulates a picture; None for a foreign file.
@@ -111,21 +180,26 @@ class Row:
         roofline: How near it comes to what the machine could do; None where nobody looked.
     """
 
-    model: str
-    artifact: str
-    target: str
-    size: int
-    samples_ms: tuple[float, ...]
+    model: Name
+    artifact: Name
+    target: Name
+    size: Count
+    latency_ms: LatencySummary
     speedup: Interval
-    params: int | None
-    macs: int | None
-    size_bytes: int
+    params: Count | None
+    macs: Count | None
+    size_bytes: Count
     quality: Quality | None
     counts: Mapping[str, int] = field(default_factory=dict)
     footprint: Footprint | None = None
     throughput: Throughput | None = None
     provider: str | None = None
     roofline: Roofline | None = None
+
+    @property
+    def samples_ms(self) -> tuple[float, ...]:
+        """Milliseconds, one a round."""
+        return self.latency_ms.samples
 
     @property
     def conclusive(self) -> bool:
@@ -195,7 +269,7 @@ def _reference(reference: Reference) -> dict[str, Any]:
         "model": reference.model,
         "artifact": reference.artifact,
         "target": reference.target,
-        "latency_ms": _latency(reference.samples_ms),
+        "latency_ms": dataclasses.asdict(reference.latency_ms),
         "place": dict(reference.place),
         **({} if reference.watch is None else {"watch": dataclasses.asdict(reference.watch)}),
         **({} if reference.peaks is None else {"roofline": dataclasses.asdict(reference.peaks)}),
@@ -208,7 +282,7 @@ def _row(row: Row) -> dict[str, Any]:
         "artifact": row.artifact,
         "target": row.target,
         "size": row.size,
-        "latency_ms": _latency(row.samples_ms),
+        "latency_ms": dataclasses.asdict(row.latency_ms),
         "speedup": dataclasses.asdict(row.speedup),
         "precision": _precision(row),
         "params": row.params,
@@ -219,42 +293,29 @@ def _row(row: Row) -> dict[str, Any]:
         **({} if row.provider is None else {"provider": row.provider}),
         **_footprint(row.footprint),
         **({} if row.throughput is None else {"throughput": dataclasses.asdict(row.throughput)}),
-        **({} if row.roofline is None else {"roofline": _roofline(row.roofline)}),
+        **(
+            {}
+            if (own := row.roofline) is None
+            else {"roofline": {**dataclasses.asdict(own), "share": own.share}}
+        ),
     }
 
 
 def _precision(row: Row) -> dict[str, Any]:
-    if row.conclusive:
-        return {"verdict": "CONCLUSIVE", "tolerance": PRECISION, "more_rounds": None}
-    needed = row.rounds_needed
-    more = None if needed is None else needed - len(row.samples_ms)
-    return {"verdict": "INCONCLUSIVE", "tolerance": PRECISION, "more_rounds": more}
-
-
-def _roofline(roofline: Roofline) -> dict[str, Any]:
-    return {**dataclasses.asdict(roofline), "share": roofline.share}
+    needed = None if row.conclusive else row.rounds_needed
+    return {
+        "verdict": "CONCLUSIVE" if row.conclusive else "INCONCLUSIVE",
+        "tolerance": PRECISION,
+        "more_rounds": None if needed is None else needed - len(row.samples_ms),
+    }
 
 
 def _footprint(footprint: Footprint | None) -> dict[str, Any]:
     if footprint is None:
         return {}
-    return {
-        "memory": {
-            "peak_bytes": footprint.peak_bytes,
-            "network_bytes": footprint.network_bytes,
-            "arena_bytes": footprint.arena_bytes,
-        },
-        "cold_start_ms": footprint.cold_start_ms,
-    }
-
-
-def _latency(samples_ms: tuple[float, ...]) -> dict[str, Any]:
-    return {
-        "median": median(samples_ms),
-        "iqr": iqr(samples_ms),
-        "p95": percentile(samples_ms, 95),
-        "samples": list(samples_ms),
-    }
+    memory = dataclasses.asdict(footprint)
+    cold_start_ms = memory.pop("cold_start_ms")
+    return {"memory": memory, "cold_start_ms": cold_start_ms}
 
 
 def _quality(quality: Quality) -> dict[str, Any]:
@@ -280,3 +341,81 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(inner) for inner in value]
     return value
+
+
+def rows_content(rows: Any) -> Any:
+    """Rows of a result's JSON, of any schema, as `nstc.core.decoding.decode` takes them for `Row`s.
+
+    They have what every row has and is judged by; what machines tell beside is left to whoever
+    shows it. null stands for infinity. What is of another form is left as it is, for the decoder to
+    complain of.
+
+    Raises:
+        DecodingError: a quality without intervals.
+    """
+    if not isinstance(rows, list | tuple):
+        return rows
+    return [_row_content(row, f"[{place}]") for place, row in enumerate(rows)]
+
+
+def _row_content(row: Any, place: str) -> Any:
+    if not isinstance(row, Mapping):
+        return row
+    content = {"params": None, "macs": None, "quality": None, **row}
+    for told in ("counts", "footprint", "provider", "throughput", "roofline"):
+        content.pop(told, None)
+    if "bytes" in content:
+        content["size_bytes"] = content.pop("bytes")
+    content["speedup"] = _ends(row.get("speedup"))
+    quality = content["quality"]
+    if isinstance(quality, Mapping):
+        intervals = quality.get("intervals")
+        if not isinstance(intervals, Mapping):
+            raise DecodingError(f"{place}.quality has no intervals")
+        metrics = {
+            name: _ends(ends, median=quality[name])
+            for name, ends in intervals.items()
+            if name in quality
+        }
+        content["quality"] = {**quality, "metrics": metrics}
+    return content
+
+
+def _ends(interval: Any, **median: Any) -> Any:
+    if not isinstance(interval, Mapping):
+        return interval
+    return {key: math.inf if end is None else end for key, end in {**interval, **median}.items()}
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `SCHEMA`, for whoever reads results without nstc."""
+    file = resources.files("nstc.benchmarks") / f"bench-{SCHEMA.rpartition('/')[2]}.schema.json"
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content
+
+
+def migrated(content: Content) -> dict[str, Any]:
+    """A result of any known schema in the newest form.
+
+    Nothing is checked: keys that are missing stay missing, for the reader to complain of.
+
+    Args:
+        content: The JSON; its schema is a key of `MIGRATIONS`, or the newest.
+    """
+    current = dict(content)
+    while (step := MIGRATIONS.get(current["schema"])) is not None:
+        current = step(current)
+    return current
+
+
+def _with_one_reference_a_target(content: Content) -> dict[str, Any]:
+    """`nstc.bench/1` knew one target a run, and so one reference."""
+    left = {key: value for key, value in content.items() if key != "reference"}
+    references = [content["reference"]] if "reference" in content else []
+    return {**left, "schema": "nstc.bench/2", "references": references}
+
+
+MIGRATIONS: Final[Mapping[str, Callable[[Content], dict[str, Any]]]] = {
+    "nstc.bench/1": _with_one_reference_a_target,
+}
+"""From each older schema to the next."""

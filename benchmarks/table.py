@@ -5,9 +5,7 @@ from typing import Final
 from rich import box
 from rich.table import Table
 
-from nstc.benchmarks.quality import FEW_PHOTOS
-from nstc.benchmarks.result import BenchResult, Reference, Row
-from nstc.benchmarks.statistics import median
+from nstc.benchmarks.result import FEW_PHOTOS, BenchResult, Reference, Row
 from nstc.benchmarks.wording import count, short_names, three_digits
 from nstc.core.terminal import as_text
 
@@ -51,7 +49,7 @@ def result_table(result: BenchResult, *, narrow: bool = False) -> Table:
 def summary(row: Row) -> str:
     """One line of a row's numbers, for progress between stages."""
     parts = [
-        f"{row.artifact} {three_digits(median(row.samples_ms))} ms",
+        f"{row.artifact} {three_digits(row.latency_ms.median)} ms",
         f"{three_digits(row.speedup.median)} times faster",
         f"{three_digits(row.size_bytes / 1000)} KB",
     ]
@@ -68,7 +66,7 @@ def _cells(row: Row, *, narrow: bool) -> list[str]:
     return [
         row.artifact,
         row.target,
-        three_digits(median(row.samples_ms)),
+        three_digits(row.latency_ms.median),
         f"{three_digits(row.speedup.median)} ({low}-{high}){'' if row.conclusive else '‡'}",
         *([] if narrow else [_count(row.params), _count(row.macs)]),
         three_digits(row.size_bytes / 1000),
@@ -120,7 +118,7 @@ def _beside(reference: Reference) -> str:
             drift += f", {reference.watch.drifting_rounds} drifting still"
     return (
         f"{reference.target}: times faster than {reference.model} {reference.artifact}, "
-        f"{three_digits(median(reference.samples_ms))} ms{_device(reference)}{drift}"
+        f"{three_digits(reference.latency_ms.median)} ms{_device(reference)}{drift}"
     )
 
 

@@ -1,7 +1,7 @@
 """The card of a model: what it is, what it learned from, how good it is, made from its manifest."""
 
 import dataclasses
-import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +10,10 @@ from typing import Any, Final
 import onnx
 from torch import nn
 
-from nstc.benchmarks.result import BenchResult
+from nstc.benchmarks.metrics import KNOWN, Metric
+from nstc.benchmarks.result import BenchResult, Quality, Row, rows_content
 from nstc.benchmarks.statistics import Interval
-from nstc.benchmarks.wording import NONE
+from nstc.benchmarks.wording import INFINITE, NONE
 from nstc.compress.loss_curves import Losses, loss_curves
 from nstc.compress.portability import portability
 from nstc.compress.previews import preview_sheet
@@ -25,11 +26,11 @@ from nstc.core.bundle import (
     open_bundle,
     revised_bundle,
 )
-from nstc.core.decoding import Count, DecodingError, Name, Text, decode
+from nstc.core.decoding import Count, DecodingError, Name, decode
 from nstc.core.errors import CorruptBundleError
 from nstc.core.images import Picture, Pixels, write_picture
 from nstc.core.images.picture import contact_sheet
-from nstc.core.manifest import Manifest, Step
+from nstc.core.manifest import Manifest, PhotoRecord, Step
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.runtime.session import open_session
 
@@ -43,15 +44,11 @@ _TRAINED_PREVIEW_PHOTOS: Final = 4
 
 Paint = Callable[[Pixels], Pixels]
 
-_QUALITY: Final = {
-    "style ratio": ("style_ratio", 3),
-    "content ratio": ("content_ratio", 3),
-    "flicker ratio": ("flicker_ratio", 3),
-    "grid ratio": ("checkerboard_ratio", 3),
-    "SSIM": ("ssim", 3),
-    "dB": ("psnr_db", 1),
-}
-"""Columns of the tables: a metric and its digits."""
+_SHOWN: Final = (
+    *("style_ratio", "content_ratio", "flicker_ratio", "checkerboard_ratio"),
+    *("ssim", "psnr_db"),
+)
+"""Metrics that are columns of the tables."""
 
 _FRONTIER: Final = f"""![speed and style]({FRONTIER_FILE})
 
@@ -69,41 +66,14 @@ over the last tenth of the steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Judges:
-    """The photographs a row was judged on."""
+class _Measured(Row):
+    """A row as a manifest keeps it: judged, of a network whose parameters are counted."""
 
-    sets: tuple[Text, ...]
-    list_sha256: Text
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Quality:
-    """What a card shows of a row's quality; None is infinity."""
-
-    photos: Count
-    few_photos: bool
-    style_ratio: float | None = None
-    content_ratio: float | None = None
-    flicker_ratio: float | None = None
-    checkerboard_ratio: float | None = None
-    ssim: float | None = None
-    psnr_db: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Measured:
-    """What a card shows of a row of measurements."""
-
-    artifact: Name
-    target: Name
-    protocol: Name
-    size: Count
     params: Count
     macs: Count
-    bytes: Count
-    speedup: Interval
-    quality: _Quality
-    judged_by: _Judges | None = None
+    quality: Quality
+    protocol: Name
+    judged_by: PhotoRecord | None = None
 
 
 def with_card(bundle: Bundle, result: BenchResult, photos: PhotoSet, teacher: Paint) -> Bundle:
@@ -238,57 +208,54 @@ def _measurements(rows: Sequence[Any]) -> list[str]:
     if not rows:
         return []
     try:
-        decode(rows, tuple[_Measured, ...], known_keys_only=False)
+        read = decode(rows_content(rows), tuple[_Measured, ...], known_keys_only=False)
     except DecodingError as error:
         raise CorruptBundleError(
             f"the manifest's measurements are of another form: {error}. Measure the bundle anew."
         ) from error
-    judges: dict[str, list[Any]] = {}
-    for row in rows:
-        judges.setdefault(json.dumps(row.get("judged_by"), sort_keys=True), []).append(row)
-    first = rows[0]
+    judges: dict[PhotoRecord | None, list[_Measured]] = {}
+    for row in read:
+        judges.setdefault(row.judged_by, []).append(row)
+    first = read[0]
     return [
         "## Measured",
-        f"By `nstc bench` at {first['size']}x{first['size']} on {first['target']}, "
-        f"protocol {first['protocol']}, beside the teacher's float ONNX graph in the same run; "
+        f"By `nstc bench` at {first.size}x{first.size} on {first.target}, "
+        f"protocol {first.protocol}, beside the teacher's float ONNX graph in the same run; "
         "quality against the teacher on photographs the model did not learn from. Ratios are the "
         "model's over the teacher's, medians over the photographs.",
         *[part for judged in judges.values() for part in _judged(judged)],
-        f"{first['params']:,} parameters, {first['macs'] / 1e9:.2f} GMACs.",
+        f"{first.params:,} parameters, {first.macs / 1e9:.2f} GMACs.",
     ]
 
 
-def _judged(rows: Sequence[Any]) -> list[str]:
+def _judged(rows: Sequence[_Measured]) -> list[str]:
     """What one list of photographs found."""
-    quality, judged_by = rows[0]["quality"], rows[0].get("judged_by")
+    quality, judged_by = rows[0].quality, rows[0].judged_by
     of = ""
     if judged_by is not None:
-        sets = ", ".join(judged_by["sets"])
-        of = f" of {sets} (list sha256 {judged_by['list_sha256'][:16]})"
-    few = ": few, the intervals are wide" if quality["few_photos"] else ""
+        of = f" of {', '.join(judged_by.sets)} (list sha256 {judged_by.list_sha256[:16]})"
+    few = ": few, the intervals are wide" if quality.few_photos else ""
     table = [
-        f"| file | KB | times faster (95 %) | {' | '.join(_QUALITY)} |",
-        f"|---|---|---|{'---|' * len(_QUALITY)}",
+        f"| file | KB | times faster (95 %) | {' | '.join(KNOWN[name].label for name in _SHOWN)} |",
+        f"|---|---|---|{'---|' * len(_SHOWN)}",
         *[_measurement(row) for row in rows],
     ]
-    return [f"On {quality['photos']} photographs{of}{few}.", "\n".join(table)]
+    return [f"On {quality.photos} photographs{of}{few}.", "\n".join(table)]
 
 
-def _measurement(row: Any) -> str:
-    speedup, quality = row["speedup"], row["quality"]
-    found = " | ".join(
-        _number(quality[key], digits) if key in quality else NONE
-        for key, digits in _QUALITY.values()
-    )
+def _measurement(row: _Measured) -> str:
+    found = " | ".join(_number(row.quality.metrics.get(name), KNOWN[name]) for name in _SHOWN)
     return (
-        f"| model.{row['artifact']} | {row['bytes'] / 1000:.0f} "
-        f"| {speedup['median']:.1f} ({speedup['low']:.1f} to {speedup['high']:.1f}) | {found} |"
+        f"| model.{row.artifact} | {row.size_bytes / 1000:.0f} | {row.speedup.median:.1f} "
+        f"({row.speedup.low:.1f} to {row.speedup.high:.1f}) | {found} |"
     )
 
 
-def _number(value: float | None, digits: int) -> str:
-    """A result's number; JSON has none for infinity, such as the PSNR of equal pictures."""
-    return "∞" if value is None else f"{value:.{digits}f}"
+def _number(found: Interval | None, metric: Metric) -> str:
+    """A metric's median; infinite is the PSNR of equal pictures."""
+    if found is None:
+        return NONE
+    return INFINITE if math.isinf(found.median) else f"{found.median:.{metric.digits}f}"
 
 
 def _history(steps: Sequence[Step]) -> list[str]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nstc.benchmarks.quality import Candidate, Quality, StyleTarget, Teacher, judge
+from nstc.benchmarks.quality import Candidate, StyleTarget, Teacher, judge
+from nstc.benchmarks.result import Quality
 from nstc.benchmarks.wording import count, fine
 from nstc.compress.checking import eager_reference
 from nstc.compress.pruning import prune, teacher_of

@@ -15,11 +15,11 @@ def _of_quality(runs: Sequence[Run]) -> list[str]:
     rows = [row for _, row in all_rows(runs)]
     judged = [row.quality for row in rows if row.quality is not None]
     found = []
-    few = sorted({quality.photos or 0 for quality in judged if quality.few_photos})
+    few = sorted({quality.photos for quality in judged if quality.few_photos})
     if few:
         counts = " or ".join(map(str, few))
         found.append(f"Quality was judged on {counts} photographs only: a rough guide.")
-    without = sorted({str(q.teacher) for q in judged if q.style_source == "outputs"})
+    without = sorted({q.teacher for q in judged if q.style_source == "outputs"})
     if without:
         found.append(
             f"No painting is known for {', '.join(without)}: "

@@ -1,11 +1,13 @@
 """The table of all rows, column by column: those that no row has a number for are left out."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from nstc.benchmarks.metrics import KNOWN
-from nstc.benchmarks.report.reading import ReadRow, Run, Spread
+from nstc.benchmarks.report.reading import ReadRow, Run
+from nstc.benchmarks.statistics import Interval
 from nstc.benchmarks.wording import (
     INFINITE,
     NONE,
@@ -92,7 +94,7 @@ def table_columns(runs: Sequence[Run]) -> list[Column]:
             numeric=True,
             cells=tuple(_latency(row) for row in rows),
         ),
-        _spreads("times faster", "95 %", [row.speedup for row in rows]),
+        _intervals("times faster", "95 %", [row.speedup for row in rows]),
         _numbers("parameters", "", [row.params for row in rows], count),
         _numbers("MACs", "", [row.macs for row in rows], count),
         _numbers("file", "", [row.size_bytes for row in rows], byte_count),
@@ -106,7 +108,7 @@ def _metric_columns(rows: Sequence[ReadRow]) -> Iterable[Column]:
     judged = [row.quality.metrics if row.quality else {} for row in rows]
     for name in dict.fromkeys(name for metrics in judged for name in metrics):
         hint = f"{KNOWN[name].better} 95 %".strip() if name in KNOWN else "95 %"
-        yield _spreads(name, hint, [metrics.get(name) for metrics in judged])
+        yield _intervals(name, hint, [metrics.get(name) for metrics in judged])
 
 
 def _extra_columns(rows: Sequence[ReadRow]) -> Iterable[Column]:
@@ -140,22 +142,24 @@ def _numbers(
     return Column(heading=heading, hint=hint, numeric=True, cells=cells)
 
 
-def _spreads(heading: str, hint: str, spreads: Sequence[Spread | None]) -> Column:
-    cells = tuple(Cell(text=NONE) if spread is None else _spread(spread) for spread in spreads)
+def _intervals(heading: str, hint: str, intervals: Sequence[Interval | None]) -> Column:
+    cells = tuple(
+        Cell(text=NONE) if own is None or math.isnan(own.median) else _interval(own)
+        for own in intervals
+    )
     return Column(heading=heading, hint=hint, numeric=True, cells=cells)
 
 
-def _spread(spread: Spread) -> Cell:
-    median = float("inf") if spread.median is None else spread.median
-    ends = [INFINITE if end is None else fine(end) for end in (spread.low, spread.high)]
-    known = spread.low is not None or spread.high is not None
-    return Cell(
-        text=INFINITE if spread.median is None else fine(spread.median),
-        interval=f"{ends[0]} to {ends[1]}" if known else "",
-        value=median,
+def _interval(own: Interval) -> Cell:
+    median, *ends = (
+        fine(number) if math.isfinite(number) else INFINITE
+        for number in (own.median, own.low, own.high)
     )
+    known = math.isfinite(own.low) or math.isfinite(own.high)
+    return Cell(text=median, interval=" to ".join(ends) if known else "", value=own.median)
 
 
 def _latency(row: ReadRow) -> Cell:
-    spread = "" if row.latency_iqr_ms is None else f"IQR {fine(row.latency_iqr_ms)}"
-    return Cell(text=fine(row.latency_ms), interval=spread, value=row.latency_ms)
+    latency = row.latency_ms
+    spread = "" if latency.iqr is None else f"IQR {fine(latency.iqr)}"
+    return Cell(text=fine(latency.median), interval=spread, value=latency.median)

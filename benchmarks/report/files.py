@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Final
 
-from nstc.benchmarks.report.reading import ReadRow, Run
+from nstc.benchmarks.report.reading import Run
+from nstc.benchmarks.result import Row
 from nstc.benchmarks.subjects import FLOAT, find_subject
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import ArtifactError, TeacherError
@@ -14,7 +15,7 @@ THREADS: Final = 1
 """To draw with: the same file then gives the same picture whatever the number of cores."""
 
 
-def open_student(row: ReadRow, threads: int = THREADS) -> Session:
+def open_student(row: Row, threads: int = THREADS) -> Session:
     """The very file that a row was measured on, by its name and its size in bytes.
 
     Raises:
@@ -26,19 +27,17 @@ def open_student(row: ReadRow, threads: int = THREADS) -> Session:
         raise ArtifactError(f"{row.artifact} is no ONNX file: only those are run for a report.")
     session = find_subject(row.model).open(row.artifact, threads)
     found = model_bytes(session.path)
-    if row.size_bytes is not None and found != row.size_bytes:
+    if found != row.size_bytes:
         raise ArtifactError(
-            f"{session.path} has {found} bytes and was measured with {row.size_bytes:.0f}: "
+            f"{session.path} has {found} bytes and was measured with {row.size_bytes}: "
             "it was made anew since."
         )
     return session
 
 
-def teacher_name(run: Run, row: ReadRow) -> str:
+def teacher_name(run: Run, row: Row) -> str:
     """Whom a row's pictures are shown beside: its teacher, or else the reference."""
-    if row.quality is not None and row.quality.teacher is not None:
-        return row.quality.teacher
-    return run.reference
+    return run.reference if row.quality is None else row.quality.teacher
 
 
 def open_teacher(run: Run, name: str) -> Session:
@@ -57,6 +56,6 @@ def open_teacher(run: Run, name: str) -> Session:
     return subject.open(FLOAT, THREADS)
 
 
-def same_file(row: ReadRow) -> tuple[Path, str]:
+def same_file(row: Row) -> tuple[Path, str]:
     """What is equal for rows that were measured on one file, whatever their target."""
     return Path(row.model), artifact_name(row.artifact)

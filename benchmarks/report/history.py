@@ -1,5 +1,6 @@
 """Results of many commits in their order, and what of them may be joined by a line."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -7,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from nstc.benchmarks.report.columns import row_names
-from nstc.benchmarks.report.reading import ReadRow, Run, Spread, read_results
+from nstc.benchmarks.report.reading import ReadRow, Run, read_results
+from nstc.benchmarks.statistics import Interval
 from nstc.benchmarks.wording import byte_count, fine
 from nstc.core.errors import OptionError
 
@@ -27,17 +29,17 @@ class Measure:
     """
 
     name: str
-    of: Callable[[ReadRow], Spread | None]
+    of: Callable[[ReadRow], Interval | None]
     words: Callable[[float], str] = fine
     everywhere: bool = False
 
 
-def _metric(name: str) -> Callable[[ReadRow], Spread | None]:
+def _metric(name: str) -> Callable[[ReadRow], Interval | None]:
     return lambda row: None if row.quality is None else row.quality.metrics.get(name)
 
 
-def _bytes(row: ReadRow) -> Spread | None:
-    return None if row.size_bytes is None else Spread(median=row.size_bytes)
+def _bytes(row: ReadRow) -> Interval:
+    return Interval(median=row.size_bytes, low=row.size_bytes, high=row.size_bytes)
 
 
 MEASURES: Final = (
@@ -59,7 +61,7 @@ class Moment:
     """
 
     run: int
-    value: Spread
+    value: Interval
     joined: bool
 
 
@@ -128,7 +130,7 @@ def trend_lines(trend: Trend, runs: Sequence[Run]) -> list[tuple[str, str, str, 
     lines = []
     before: float | None = None
     for moment in trend.moments:
-        run, value = runs[moment.run], moment.value.median or 0.0
+        run, value = runs[moment.run], moment.value.median
         day = run.extra.get("taken.commit_date") or run.extra.get("taken.date") or ""
         change = "" if before is None else "measured in another way"
         if before and moment.joined:
@@ -144,7 +146,7 @@ def _moments(
     moments: list[Moment] = []
     for position, row in rows:
         value = measure.of(row)
-        if value is None or value.median is None:
+        if value is None or not math.isfinite(value.median):
             continue
         joined = bool(moments) and (
             measure.everywhere or _conditions(runs[moments[-1].run]) == _conditions(runs[position])

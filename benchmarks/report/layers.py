@@ -9,7 +9,8 @@ from nstc.benchmarks.layer_times import LayerTimes, layer_times
 from nstc.benchmarks.machine import usable_cores
 from nstc.benchmarks.report.columns import all_rows, row_names
 from nstc.benchmarks.report.files import open_student, same_file
-from nstc.benchmarks.report.reading import ReadRow, Run
+from nstc.benchmarks.report.reading import Run
+from nstc.benchmarks.result import Row
 from nstc.core.errors import NstcError
 from nstc.core.progress import Progress
 
@@ -59,6 +60,6 @@ def profile_rows(runs: Sequence[Run], progress: Progress) -> Layers:
     return Layers(times=times, left_out=tuple(left_out))
 
 
-def _threads(row: ReadRow) -> int:
+def _threads(row: Row) -> int:
     found = _CPU.fullmatch(row.target)
     return max(1, min(int(found[1]), len(usable_cores()))) if found else 1

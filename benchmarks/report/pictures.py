@@ -11,7 +11,8 @@ from PIL import Image
 
 from nstc.benchmarks.report.columns import all_rows, row_names
 from nstc.benchmarks.report.files import open_student, open_teacher, same_file, teacher_name
-from nstc.benchmarks.report.reading import ReadRow, Run
+from nstc.benchmarks.report.reading import Run
+from nstc.benchmarks.result import Row
 from nstc.core.errors import NstcError
 from nstc.core.images import Pixels, resize_shorter_side
 from nstc.core.photos import PhotoSet
@@ -108,7 +109,7 @@ class _Maker:
         self._used = 0
         self._seen: set[object] = set()
 
-    def add(self, run: Run, row: ReadRow, name: str) -> None:
+    def add(self, run: Run, row: Row, name: str) -> None:
         teacher = teacher_name(run, row)
         size = min(row.size, _LARGEST)
         key = (same_file(row), row.size_bytes, size, teacher)

@@ -1,11 +1,14 @@
 """Rows as points of the frontier plot: where they lie, how far their bars reach, which are best."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from nstc.benchmarks.report.columns import all_rows, row_names
-from nstc.benchmarks.report.reading import ReadRow, Run, Spread
+from nstc.benchmarks.report.reading import Run
+from nstc.benchmarks.result import Row
+from nstc.benchmarks.statistics import Interval
 
 QUALITY: Final = "style_ratio"
 
@@ -25,8 +28,8 @@ class Point:
     number: int
     name: str
     run: int
-    x: Spread
-    y: Spread
+    x: Interval
+    y: Interval
 
 
 def frontier_points(runs: Sequence[Run]) -> tuple[list[Point], bool]:
@@ -42,7 +45,7 @@ def frontier_points(runs: Sequence[Run]) -> tuple[list[Point], bool]:
     points = []
     for place, run, row in judged:
         x = row.speedup if by_speedup else _latency(row)
-        if row.quality is not None and x is not None and _positive(x):
+        if row.quality is not None and _positive(x):
             y = row.quality.metrics[QUALITY]
             own = next(i for i, other in enumerate(runs) if other is run)
             points.append(Point(number=place + 1, name=names[place], run=own, x=x, y=y))
@@ -59,19 +62,19 @@ def dominant(points: Iterable[Point], *, by_speedup: bool) -> list[Point]:
     return best[::-1]
 
 
-def bar_lengths(spreads: Sequence[Spread]) -> list[list[float]]:
+def bar_lengths(spreads: Sequence[Interval]) -> list[list[float]]:
     """Lengths of the bars below and above; none where an end is unknown, infinite or not beyond."""
     below, above = [], []
     for spread in spreads:
         at = middle(spread)
-        low = at if spread.low is None or spread.low <= 0 else spread.low
-        high = at if spread.high is None else spread.high
+        low = spread.low if 0 < spread.low < math.inf else at
+        high = spread.high if math.isfinite(spread.high) else at
         below.append(max(0.0, at - low))
         above.append(max(0.0, high - at))
     return [below, above]
 
 
-def bar_ends(spreads: Sequence[Spread]) -> list[float]:
+def bar_ends(spreads: Sequence[Interval]) -> list[float]:
     """Where the bars end, all lower ends before all upper ones."""
     below, above = bar_lengths(spreads)
     places = [middle(spread) for spread in spreads]
@@ -81,17 +84,17 @@ def bar_ends(spreads: Sequence[Spread]) -> list[float]:
     ]
 
 
-def _latency(row: ReadRow) -> Spread:
-    half = (row.latency_iqr_ms or 0.0) / 2
-    return Spread(median=row.latency_ms, low=row.latency_ms - half, high=row.latency_ms + half)
+def _latency(row: Row) -> Interval:
+    median, half = row.latency_ms.median, (row.latency_ms.iqr or 0.0) / 2
+    return Interval(median=median, low=median - half, high=median + half)
 
 
-def _positive(spread: Spread | None) -> bool:
-    return spread is not None and spread.median is not None and spread.median > 0
+def _positive(spread: Interval | None) -> bool:
+    return spread is not None and 0 < spread.median < math.inf
 
 
-def middle(spread: Spread) -> float:
-    """The median of a spread that has one."""
-    if spread.median is None:
+def middle(spread: Interval) -> float:
+    """The median of a point, which has one."""
+    if not math.isfinite(spread.median):
         raise ValueError("a point without a place was to be drawn")
     return spread.median

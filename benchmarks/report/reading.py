@@ -1,13 +1,13 @@
 """Results of `nstc bench --json`, read from files that anyone may have written."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from nstc.benchmarks.report.places import Place
-from nstc.benchmarks.schemas import MIGRATIONS, SCHEMA, migrated
-from nstc.core.decoding import DecodingError, parse_json, read_file
+from nstc.benchmarks.result import MIGRATIONS, SCHEMA, Row, migrated, rows_content
+from nstc.core.decoding import DecodingError, decode, parse_json, read_file
 from nstc.core.errors import OptionError
 from nstc.core.terminal import printable
 
@@ -29,73 +29,28 @@ _QUALITY_KEYS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spread:
-    """A median and its interval. None is a number that JSON has no word for: infinity.
-
-    Attributes:
-        median: Of the samples.
-        low: Lower end of the interval.
-        high: Its upper end.
-    """
-
-    median: float | None
-    low: float | None = None
-    high: float | None = None
+_UNKNOWN: Final = dict.fromkeys(_SPREAD_KEYS, math.nan)
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgedQuality:
-    """A row's quality.
+class ReadRow(Row):
+    """A row as a file has it.
 
     Attributes:
-        metrics: By name, in the file's order.
-        photos: How many photographs.
-        few_photos: Whether that is too few to lean on.
-        sampled_photos: For metrics that were computed on fewer, on how many.
-        teacher: Name of the teacher.
-        style_source: "painting" or "outputs".
+        extra: Everything that `Row` reads no attribute from, by dotted path: "memory.peak_bytes".
     """
 
-    metrics: Mapping[str, Spread]
-    photos: int | None
-    few_photos: bool
-    sampled_photos: Mapping[str, Any]
-    teacher: str | None
-    style_source: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadRow:
-    """One model's one artifact on one target.
-
-    Attributes:
-        model: Its zoo name or path.
-        artifact: The file that was run.
-        target: Where.
-        size: Side of the pictures in pixels.
-        latency_ms: Median milliseconds.
-        latency_iqr_ms: Their interquartile range.
-        speedup: Times faster than the reference.
-        params: Learned numbers.
-        macs: Multiply-accumulates a picture.
-        size_bytes: Of the file.
-        quality: None if it was not judged.
-        extra: Everything else the row has, by dotted path: "memory.peak_bytes".
-    """
-
-    model: str
-    artifact: str
-    target: str
-    size: int
-    latency_ms: float
-    latency_iqr_ms: float | None = None
-    speedup: Spread | None = None
-    params: float | None = None
-    macs: float | None = None
-    size_bytes: float | None = None
-    quality: JudgedQuality | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Content:
+    """What every file has; of its references and its protocol anything."""
+
+    protocol: dict[str, Any]
+    references: list[dict[str, Any]]
+    rows: tuple[ReadRow, ...]
+    machine: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,23 +89,30 @@ def read_results(path: Path) -> Run:
         OptionError: there is no such file, it is not JSON, or not of a schema that can be read; the
             message says which key is wrong.
     """
-    top = Place(_shown(_json(path)), path)
-    content = top.mapping()
+    content = _shown(_json(path))
+    if not isinstance(content, dict):
+        raise OptionError(
+            f"{path} is {content!r:.60}: expected an object. "
+            "Write the file anew with nstc bench --json."
+        )
     schema = content.get("schema")
     if schema not in SCHEMAS:
         raise OptionError(f"{path} {_foreign(schema)}")
     content = migrated(content)
-    top = Place(content, path)
-    rows = top.at("rows").sequence()
+    try:
+        read = decode(_with_extra(content), _Content, known_keys_only=False)
+    except DecodingError as error:
+        raise OptionError(
+            f"{path}: {error}. Write the file anew with nstc bench --json."
+        ) from error
     return Run(
         name=str(_shown(path.stem)),
-        machine=flattened(content.get("machine") or {}),
-        protocol=flattened(top.at("protocol").mapping()),
+        machine=flattened(read.machine or {}),
+        protocol=flattened(read.protocol),
         references=tuple(
-            flattened(own.mapping(), without=frozenset(("samples",)))
-            for own in top.at("references").sequence()
+            flattened(own, without=frozenset(("samples",))) for own in read.references
         ),
-        rows=tuple(_row(row) for row in rows),
+        rows=read.rows,
         extra=flattened(
             {key: value for key, value in content.items() if key not in _TOP_KEYS and value != []}
         ),
@@ -202,72 +164,30 @@ def _foreign(schema: Any) -> str:
     return f"is no result of nstc bench: its schema is {schema!r:.60}, expected {known}."
 
 
-def _row(row: Place) -> ReadRow:
-    content = row.mapping()
-    latency = row.at("latency_ms")
-    size = row.at("size").number()
-    quality = row.at("quality")
-    return ReadRow(
-        model=row.at("model").text(),
-        artifact=row.at("artifact").text(),
-        target=row.at("target").text(),
-        size=int(size),
-        latency_ms=latency.at("median").number(),
-        latency_iqr_ms=latency.at("iqr").optional_number(),
-        speedup=_spread(row.at("speedup")),
-        params=row.at("params").optional_number(),
-        macs=row.at("macs").optional_number(),
-        size_bytes=row.at("bytes").optional_number(),
-        quality=None if quality.value is None else _quality(quality),
-        extra=_extra(content),
-    )
-
-
-def _spread(spread: Place) -> Spread | None:
-    if spread.value is None:
-        return None
-    return Spread(
-        median=spread.at("median").optional_number(),
-        low=spread.at("low").optional_number(),
-        high=spread.at("high").optional_number(),
-    )
-
-
-def _quality(quality: Place) -> JudgedQuality:
-    content = quality.mapping()
-    intervals = quality.at("intervals")
-    metrics = {}
-    for name in intervals.mapping():
-        ends = intervals.at(name)
-        metrics[name] = Spread(
-            median=quality.at(name).optional_number(),
-            low=ends.at("low").optional_number(),
-            high=ends.at("high").optional_number(),
-        )
-    photos = quality.at("photos").optional_number()
-    sampled = content.get("sampled_photos")
-    teacher, source = content.get("teacher"), content.get("style_source")
-    return JudgedQuality(
-        metrics=metrics,
-        photos=None if photos is None else int(photos),
-        few_photos=content.get("few_photos") is True,
-        sampled_photos=sampled if isinstance(sampled, Mapping) else {},
-        teacher=teacher if isinstance(teacher, str) else None,
-        style_source=source if isinstance(source, str) else None,
-    )
+def _with_extra(content: Mapping[str, Any]) -> Any:
+    rows = content.get("rows")
+    if not isinstance(rows, list):
+        return content
+    try:
+        read = rows_content(rows)
+    except DecodingError as error:
+        raise DecodingError(f"rows{error}") from error
+    for own, row in zip(read, rows, strict=True):
+        if isinstance(own, dict):
+            own |= {"speedup": own["speedup"] or _UNKNOWN, "extra": _extra(row)}
+    return {**content, "rows": read}
 
 
 def _extra(row: Mapping[str, Any]) -> dict[str, Any]:
     """What of a row no attribute of `ReadRow` holds."""
     extra = {key: value for key, value in row.items() if key not in _ROW_KEYS}
-    nested = {"latency_ms": _LATENCY_KEYS, "speedup": _SPREAD_KEYS}
-    quality = row.get("quality")
-    if isinstance(quality, Mapping):
-        nested["quality"] = _QUALITY_KEYS | set(quality["intervals"])
+    nested = {"latency_ms": _LATENCY_KEYS, "speedup": _SPREAD_KEYS, "quality": _QUALITY_KEYS}
     for key, known in nested.items():
-        left = {name: value for name, value in (row.get(key) or {}).items() if name not in known}
-        if left:
-            extra[key] = left
+        part = row.get(key)
+        if isinstance(part, Mapping):
+            metrics = part.get("intervals", ())
+            left = {k: value for k, value in part.items() if k not in known and k not in metrics}
+            extra |= {key: left} if left else {}
     return flattened(extra)
 
 

@@ -14,8 +14,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from nstc.benchmarks.quality import Quality
-from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
+from nstc.benchmarks.result import (
+    BenchProtocol,
+    BenchResult,
+    LatencySummary,
+    Quality,
+    Reference,
+    Row,
+)
 from nstc.benchmarks.statistics import Interval, bootstrap_median
 from nstc.benchmarks.subjects import find_subject, teacher_of
 from nstc.core.bundle import (
@@ -218,7 +224,7 @@ class FakeBench:
                     model=reference.name,
                     artifact="onnx",
                     target=recipe.targets[0],
-                    samples_ms=(self.reference_ms,) * recipe.rounds,
+                    latency_ms=LatencySummary.of((self.reference_ms,) * recipe.rounds),
                 ),
             ),
             rows=tuple(rows),
@@ -246,7 +252,7 @@ class FakeBench:
             artifact=artifact,
             target=recipe.targets[0],
             size=recipe.size,
-            samples_ms=tuple(samples),
+            latency_ms=LatencySummary.of(tuple(samples)),
             speedup=bootstrap_median([self.reference_ms / ms for ms in samples], seed=0),
             params=1000,
             macs=2_000_000,

@@ -3,8 +3,7 @@ import dataclasses
 import pytest
 
 from nstc.benchmarks.budget import Budget, Limit, parse_budget
-from nstc.benchmarks.quality import Quality
-from nstc.benchmarks.result import Row
+from nstc.benchmarks.result import LatencySummary, Quality, Row
 from nstc.benchmarks.statistics import Interval
 from nstc.core.errors import BudgetError, OptionError
 
@@ -23,7 +22,7 @@ def row() -> Row:
         artifact="int8.onnx",
         target="cpu:1",
         size=512,
-        samples_ms=(8.0,) * 3,
+        latency_ms=LatencySummary.of((8.0,) * 3),
         speedup=interval(50.0),
         params=40_000,
         macs=700_000_000,

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from nstc.benchmarks.costs_table import costs_table, has_costs
 from nstc.benchmarks.footprint import Footprint
-from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
+from nstc.benchmarks.result import BenchProtocol, BenchResult, LatencySummary, Reference, Row
 from nstc.benchmarks.roofline import Peaks, Roofline
 from nstc.benchmarks.statistics import Interval
 from nstc.benchmarks.throughput import Throughput
@@ -16,7 +16,7 @@ ROW = Row(
     artifact="int8.512x512.onnx",
     target="cpu:2",
     size=512,
-    samples_ms=(7.0,),
+    latency_ms=LatencySummary.of((7.0,)),
     speedup=Interval(median=80.0, low=79.0, high=81.0),
     params=57_912,
     macs=940_000_000,
@@ -54,7 +54,7 @@ def result_of(row: Row) -> BenchResult:
                 model="t",
                 artifact="onnx",
                 target="cpu:2",
-                samples_ms=(560.0,),
+                latency_ms=LatencySummary.of((560.0,)),
                 peaks=Peaks(threads=2, int8_gmac_s=200.0, float_gmac_s=51.5, bandwidth_gb_s=9.5),
             ),
         ),

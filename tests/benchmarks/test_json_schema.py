@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from nstc.benchmarks import latency, machine_peaks, throughput
 from nstc.benchmarks.bench import bench
-from nstc.benchmarks.schemas import SCHEMA, json_schema, migrated
+from nstc.benchmarks.result import SCHEMA, json_schema, migrated
 from nstc.core.manifest import Origin
 from nstc.core.recipe import BenchRecipe
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nstc.benchmarks.more_rounds import FEWEST, pooled, rounds_to_add
-from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
+from nstc.benchmarks.result import BenchProtocol, BenchResult, LatencySummary, Reference, Row
 from nstc.benchmarks.speed_change import since_stored
 from nstc.benchmarks.statistics import bootstrap_speedup
 from nstc.benchmarks.verdicts import Finding, RowKey, Verdict, compare_time
@@ -75,7 +75,10 @@ def result(reference_ms: list[float], own_ms: list[float], *, seed: int = 0) -> 
         ),
         references=(
             Reference(
-                model="teacher", artifact="onnx", target="cpu:1", samples_ms=tuple(reference_ms)
+                model="teacher",
+                artifact="onnx",
+                target="cpu:1",
+                latency_ms=LatencySummary.of(tuple(reference_ms)),
             ),
         ),
         rows=(
@@ -84,7 +87,7 @@ def result(reference_ms: list[float], own_ms: list[float], *, seed: int = 0) -> 
                 artifact="int8.onnx",
                 target="cpu:1",
                 size=256,
-                samples_ms=tuple(own_ms),
+                latency_ms=LatencySummary.of(tuple(own_ms)),
                 speedup=bootstrap_speedup(reference_ms, own_ms, seed=seed),
                 params=1,
                 macs=1,

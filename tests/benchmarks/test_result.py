@@ -5,8 +5,14 @@ import math
 import pytest
 
 from nstc.benchmarks.footprint import Footprint
-from nstc.benchmarks.quality import Quality
-from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
+from nstc.benchmarks.result import (
+    BenchProtocol,
+    BenchResult,
+    LatencySummary,
+    Quality,
+    Reference,
+    Row,
+)
 from nstc.benchmarks.roofline import Peaks, Roofline
 from nstc.benchmarks.statistics import Interval
 from nstc.benchmarks.steadiness import Watch
@@ -48,7 +54,7 @@ ROW = Row(
     artifact="int8.onnx",
     target="cpu:2",
     size=64,
-    samples_ms=(4.0, 6.0, 5.0),
+    latency_ms=LatencySummary.of((4.0, 6.0, 5.0)),
     speedup=Interval(median=40.0, low=39.0, high=41.5),
     params=33_000,
     macs=540_000_000,
@@ -64,7 +70,7 @@ RESULT = BenchResult(
             model="zoo:dusk/teacher",
             artifact="onnx",
             target="cpu:2",
-            samples_ms=(200.0, 200.0, 230.0),
+            latency_ms=LatencySummary.of((200.0, 200.0, 230.0)),
         ),
     ),
     rows=(ROW, dataclasses.replace(ROW, params=None, macs=None, quality=None)),

@@ -1,4 +1,4 @@
-from nstc.benchmarks.schemas import SCHEMA, migrated
+from nstc.benchmarks.result import SCHEMA, migrated
 
 
 def test_the_first_schemas_one_reference_becomes_a_list():

@@ -4,8 +4,14 @@ import io
 from rich.console import Console
 
 from nstc.benchmarks.footprint import Footprint
-from nstc.benchmarks.quality import Quality
-from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
+from nstc.benchmarks.result import (
+    BenchProtocol,
+    BenchResult,
+    LatencySummary,
+    Quality,
+    Reference,
+    Row,
+)
 from nstc.benchmarks.statistics import Interval
 from nstc.benchmarks.table import result_table, summary
 from nstc.core.manifest import PhotoRecord
@@ -33,7 +39,7 @@ STUDENT = Row(
     artifact="int8.onnx",
     target="cpu:2",
     size=512,
-    samples_ms=(6.8, 6.9, 7.1),
+    latency_ms=LatencySummary.of((6.8, 6.9, 7.1)),
     speedup=Interval(median=145.24, low=139.9, high=151.6),
     params=57_912,
     macs=940_000_000,
@@ -58,7 +64,7 @@ def shown(*rows: Row, place: dict[str, str] | None = None) -> str:
                 model="zoo:starry-night/teacher",
                 artifact="onnx",
                 target="cpu:2",
-                samples_ms=(586.4, 586.0, 590.0),
+                latency_ms=LatencySummary.of((586.4, 586.0, 590.0)),
                 place=place or {},
             ),
         ),

@@ -3,7 +3,7 @@ import re
 import pytest
 from rich.table import Table
 
-from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
+from nstc.benchmarks.result import BenchProtocol, BenchResult, LatencySummary, Reference, Row
 from nstc.benchmarks.statistics import Interval
 from nstc.benchmarks.throughput import Throughput
 from nstc.cli.tables import print_list, print_result, print_table
@@ -25,7 +25,7 @@ def fake_result() -> BenchResult:
         artifact="int8.onnx",
         target="cpu:2",
         size=512,
-        samples_ms=(6.8, 6.9, 7.1),
+        latency_ms=LatencySummary.of((6.8, 6.9, 7.1)),
         speedup=Interval(median=80.3, low=79.9, high=81.6),
         params=57_912,
         macs=940_000_000,
@@ -34,7 +34,10 @@ def fake_result() -> BenchResult:
         throughput=Throughput(frames_per_second=143.0, graph_batch="any"),
     )
     reference = Reference(
-        model="zoo:starry-night/teacher", artifact="onnx", target="cpu:2", samples_ms=(586.4,) * 3
+        model="zoo:starry-night/teacher",
+        artifact="onnx",
+        target="cpu:2",
+        latency_ms=LatencySummary.of((586.4,) * 3),
     )
     return BenchResult(machine={}, protocol=protocol, references=(reference,), rows=(row,))
 

@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 
 from nstc.benchmarks.metrics import METRICS
-from nstc.benchmarks.quality import Quality
-from nstc.benchmarks.result import BenchProtocol, BenchResult, Reference, Row
+from nstc.benchmarks.result import (
+    BenchProtocol,
+    BenchResult,
+    LatencySummary,
+    Quality,
+    Reference,
+    Row,
+)
 from nstc.benchmarks.statistics import Interval
 from nstc.compress.card import FRONTIER_FILE, card, with_card, write_preview
 from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle
@@ -30,7 +36,7 @@ def row(model: str, artifact: str = "int8.onnx", photos: int = 4, **medians: flo
         artifact=artifact,
         target="cpu:2",
         size=512,
-        samples_ms=(4.0, 5.0, 6.0),
+        latency_ms=LatencySummary.of((4.0, 5.0, 6.0)),
         speedup=Interval(median=81.26, low=79.04, high=84.95),
         params=58_123,
         macs=940_000_000,
@@ -57,7 +63,10 @@ def result_of(*rows: Row) -> BenchResult:
         ),
         references=(
             Reference(
-                model="teacher", artifact="onnx", target="cpu:2", samples_ms=(400.0, 410.0, 390.0)
+                model="teacher",
+                artifact="onnx",
+                target="cpu:2",
+                latency_ms=LatencySummary.of((400.0, 410.0, 390.0)),
             ),
         ),
         rows=rows,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nstc.benchmarks.report.reading import Run, read_results
-from nstc.benchmarks.schemas import SCHEMA
+from nstc.benchmarks.result import SCHEMA
 
 
 def spread(median: float) -> dict[str, float]:

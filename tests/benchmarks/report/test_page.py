@@ -116,7 +116,7 @@ def test_the_reader_is_warned(read, make_row, make_quality):
     compared = " ".join(caveats_of([monday, other]))
     assert "different protocols" in compared
     assert "different machines" in compared
-    calm = read(make_row(quality=make_quality(1.0, few_photos=False)))
+    calm = read(make_row(quality=make_quality(1.0, photos=20)))
     assert caveats_of([calm]) == []
 
 
