@@ -1,5 +1,6 @@
 """A file that was exported, against the network it came from."""
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -108,9 +109,9 @@ def check_float(
 
 
 def check_quantized(
-    path: Path, artifact: str, reference: Reference, size: tuple[int, int] | None = None
+    file: Path | Session, artifact: str, reference: Reference, size: tuple[int, int] | None = None
 ) -> float:
-    """As `check_float` for a quantized file, which differs by its rounding.
+    """As `check_float` for a quantized file, which may be open already and differs by its rounding.
 
     Returns:
         The lowest peak signal-to-noise ratio to the network, in dB.
@@ -120,7 +121,7 @@ def check_quantized(
             or `QUANTIZED_NOISE` allow, or takes a size that it was not made for.
     """
     lowest = math.inf
-    for photo, painted in _runs(path, artifact, size):
+    for photo, painted in _runs(file, artifact, size):
         expected = reference(photo)
         off = Difference.between(painted, expected)
         contrast = float(expected.std(axis=(0, 1)).max())
@@ -195,12 +196,25 @@ def sample_picture(height: int, width: int) -> Pixels:
     return np.ascontiguousarray(square[top : top + height, left : left + width])
 
 
+@contextlib.contextmanager
+def as_mismatch(artifact: str) -> Iterator[None]:
+    """Say of a file that was just written that it does not run, whatever is wrong with it."""
+    try:
+        yield
+    except (ExportMismatchError, UnusableModelError):
+        raise
+    except NstcError as error:
+        raise ExportMismatchError(f"{artifact} was written but does not run: {error}") from error
+
+
 def _runs(
-    path: Path, artifact: str, size: tuple[int, int] | None
+    file: Path | Session, artifact: str, size: tuple[int, int] | None
 ) -> Iterator[tuple[Pixels, Pixels]]:
     """Photographs of the sizes to check, and what the file makes of them."""
-    try:
-        session = BACKENDS[artifact.rpartition(".")[2]].open(path, artifact, None)
+    with as_mismatch(artifact):
+        session = file
+        if isinstance(session, Path):
+            session = BACKENDS[artifact.rpartition(".")[2]].open(session, artifact, None)
         for height, width in CHECKED_SIZES if size is None else (size,):
             photo = sample_picture(height, width)
             painted = session.run(photo)
@@ -211,10 +225,6 @@ def _runs(
             yield photo, painted
         if size is not None:
             _expect_refusal(session, artifact, (size[0] + 4, size[1]))
-    except (ExportMismatchError, UnusableModelError):
-        raise
-    except NstcError as error:
-        raise ExportMismatchError(f"{artifact} was written but does not run: {error}") from error
 
 
 def _expect_refusal(session: Session, artifact: str, size: tuple[int, int]) -> None:

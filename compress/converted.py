@@ -49,7 +49,11 @@ class ConvertedOperators:
 
 def converted_operators(file: Path) -> ConvertedOperators:
     """Count the operators of the graph that ONNX Runtime makes of a file."""
-    graph = optimized_graph(file)
+    return converted_in(optimized_graph(file))
+
+
+def converted_in(graph: onnx.GraphProto) -> ConvertedOperators:
+    """Count the operators of a graph as ONNX Runtime runs it."""
     converted = sum(node.op_type in INTEGER_OPERATORS for node in graph.node)
     left = tuple(
         node.name or node.op_type for node in graph.node if node.op_type in FLOAT_OPERATORS

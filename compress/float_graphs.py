@@ -40,14 +40,14 @@ def onnx_graph(
         size: Height and width of the only pictures it will take; any if None.
     """
     example = torch.rand(1, 3, *(size or _EXAMPLE_SIZE))
-    graph = _exported(any_size(network, contract), example, (INPUT, OUTPUT), fixed=size is not None)
+    graph = exported(any_size(network, contract), example, (INPUT, OUTPUT), fixed=size is not None)
     return _with_named_shape(graph, [1, 3, *(size or ("height", "width"))])
 
 
 def body_graph(network: nn.Module) -> onnx.ModelProto:
     """The part of a network that is quantized, float32: what `body_input` gives to raw pixels."""
     example = torch.rand(1, 3, *_EXAMPLE_BODY)
-    return _exported(_Body(network).eval(), example, (BODY_INPUT, BODY_OUTPUT), fixed=False)
+    return exported(_Body(network).eval(), example, (BODY_INPUT, BODY_OUTPUT), fixed=False)
 
 
 def body_input(network: nn.Module, contract: Contract, images: Tensor) -> Tensor:
@@ -86,9 +86,10 @@ class _Body(nn.Module):
         return result
 
 
-def _exported(
+def exported(
     module: nn.Module, example: Tensor, names: tuple[str, str], *, fixed: bool
 ) -> onnx.ModelProto:
+    """A module as torch exports it, traced with an example, its input and output named."""
     program = torch.onnx.export(
         module,
         (example,),

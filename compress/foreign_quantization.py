@@ -11,6 +11,7 @@ import onnx
 
 from nstc.compress.calibration import counted, refuse_no_photos
 from nstc.compress.checking import sample_picture
+from nstc.compress.converted import converted_operators, lighter_weights
 from nstc.compress.foreign_graphs import graphs_of, prepared
 from nstc.compress.graph_values import probe_usable
 from nstc.compress.half_precision import in_half_precision
@@ -20,11 +21,10 @@ from nstc.compress.opsets import SCALE_A_CHANNEL, at_least_opset
 from nstc.compress.quantization import (
     Written,
     dynamic_file,
-    operators_of,
     remarks_on,
     timed_beside,
 )
-from nstc.compress.quantization_report import QuantizationReport
+from nstc.compress.quantization_report import INTEGER_MODES, QuantizationReport
 from nstc.compress.static_quantization import quantized_statically
 from nstc.compress.weight_storage import with_stored_weights
 from nstc.core.errors import ExportMismatchError, OptionError, TeacherError
@@ -248,7 +248,9 @@ def _report(
     return QuantizationReport(
         mode=recipe.mode,
         artifact=file.name,
-        operators=operators_of(file, recipe.mode),
+        operators=converted_operators(file)
+        if recipe.mode in INTEGER_MODES
+        else lighter_weights(onnx.load(file)),
         size_bytes=file.stat().st_size,
         float_size_bytes=model_bytes(model),
         psnr_db=psnr_db,

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,24 +16,27 @@ from nstc.benchmarks.statistics import median
 from nstc.compress.calibration import FEW_PHOTOS, counted, refuse_no_photos
 from nstc.compress.calibrators import Range
 from nstc.compress.checking import (
+    as_mismatch,
     check_agreement,
     check_quantized,
     eager_reference,
     refuse_unusable_network,
     sample_picture,
 )
-from nstc.compress.converted import (
-    ConvertedOperators,
-    converted_operators,
-    lighter_weights,
-)
+from nstc.compress.converted import converted_in, lighter_weights
 from nstc.compress.deployed_graph import deployed_graph, edges_of
 from nstc.compress.edges import INPUT
 from nstc.compress.exporting import ensure_artifact, write_without_ranges
+from nstc.compress.float_graphs import body_graph
 from nstc.compress.half_precision import in_half_precision
+from nstc.compress.integer_body import integer_form_of
+from nstc.compress.integer_twin import IntegerTwin
 from nstc.compress.mixed_precision import Island
-from nstc.compress.observation import Feed
-from nstc.compress.quantization_report import SPEED_THREADS, QuantizationReport
+from nstc.compress.quantization_report import (
+    INTEGER_MODES,
+    SPEED_THREADS,
+    QuantizationReport,
+)
 from nstc.compress.quantize_aware import student_to_round, twin_as_learned
 from nstc.compress.static_quantization import quantized_as_learned, quantized_body
 from nstc.compress.weight_storage import with_stored_weights
@@ -50,16 +53,15 @@ from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file, scratch_folder
 from nstc.core.images import Pixels
 from nstc.core.locks import one_at_a_time
-from nstc.core.manifest import Manifest, Step
+from nstc.core.manifest import Step
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import load
 from nstc.models.saturation import learned_ranges, load_as_deployed
-from nstc.models.student import Student
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.artifact_cache import find_artifact
-from nstc.runtime.check_vectors import read_check_vectors, write_check_vectors
+from nstc.runtime.check_vectors import check_vector, read_check_vectors, write_check_vectors
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import Session
 
@@ -90,7 +92,7 @@ class _Work:
     recipe: QuantizeRecipe
     folder: Path
     progress: Progress
-    learned: Mapping[str, Range] | None = None
+    learned: Mapping[str, Range] | None
 
     @property
     def needs_photos(self) -> bool:
@@ -107,18 +109,25 @@ class _Work:
         """The file to write."""
         return self.folder / artifact_file(self.artifact)
 
+    @property
+    def optimized(self) -> Path | None:
+        """Where its graph is written as ONNX Runtime runs it, in modes that make integers."""
+        return self.folder / "optimized.onnx" if self.recipe.mode in INTEGER_MODES else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What a mode tells of its file: islands, and the file it would be without them.
+    """What a mode tells of its file.
 
-    `agreement` is the share of pixels on which it is within a level of its training graph, if it
-    has one.
+    Attributes:
+        islands: Layers that it leaves in float.
+        all_integer: The file it would be without them, if there are any.
+        twin: Its training graph, if it has one.
     """
 
     islands: tuple[Island, ...] = ()
     all_integer: Path | None = None
-    agreement: float | None = None
+    twin: IntegerTwin | None = None
 
 
 def artifact_of(recipe: QuantizeRecipe) -> str:
@@ -158,7 +167,6 @@ def quantize(
         OutputError: the place can't be written.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
-    progress = progress or Silent()
     recipe = recipe or QuantizeRecipe()
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
     if artifact_of(recipe) in bundle.artifacts and not again:
@@ -172,37 +180,19 @@ def quantize(
     if recipe.needs_photos and learned is None:
         refuse_no_photos(photos)
     refuse_unwritable_bundle(output)
-    chosen = photos.take(recipe.calibration_photos)
     with scratch_folder() as folder:
         work = _Work(
             network=network,
             bundle=bundle,
-            photos=chosen,
+            photos=photos.take(recipe.calibration_photos),
             float_file=_float_file(bundle, recipe, folder),
             recipe=recipe,
             folder=folder,
-            progress=progress,
+            progress=progress or Silent(),
             learned=learned,
         )
-        written = _MODES[recipe.mode](work)
-        report = _measured(work, written)
-        manifest = _manifest(work, report, name)
-        with revised_bundle(bundle, output, manifest) as draft:
-            made = (work.float_file, work.file)
-            for file in made:
-                with atomic_file(draft / file.name) as target:
-                    target.write_bytes(file.read_bytes())
-            if _leaves_ranges_aside(bundle, recipe):
-                others = set(map(artifact_file, bundle.artifacts))
-                for outdated in (QUANTIZATION_FILE, *others - {made[0].name, made[1].name}):
-                    (draft / outdated).unlink()
-            write_check_vectors(draft, [_FLOAT, report.artifact], read_check_vectors(bundle))
+        report = _written_into(output, work, _MODES[recipe.mode](work), name)
     return open_bundle(output), report
-
-
-def _leaves_ranges_aside(bundle: Bundle, recipe: QuantizeRecipe) -> bool:
-    """Whether weights that have learned with ranges are taken as if they had learned in float."""
-    return recipe.recalibrate and QUANTIZATION_FILE in bundle.manifest.files
 
 
 def _float_file(bundle: Bundle, recipe: QuantizeRecipe, folder: Path) -> Path:
@@ -215,44 +205,100 @@ def _float_file(bundle: Bundle, recipe: QuantizeRecipe, folder: Path) -> Path:
     return find_artifact(bundle, _FLOAT)
 
 
-def _manifest(work: _Work, report: QuantizationReport, name: str | None) -> Manifest:
+def _leaves_ranges_aside(bundle: Bundle, recipe: QuantizeRecipe) -> bool:
+    """Whether weights that have learned with ranges are taken as if they had learned in float."""
+    return recipe.recalibrate and QUANTIZATION_FILE in bundle.manifest.files
+
+
+def _written_into(
+    output: Path, work: _Work, written: Written, name: str | None
+) -> QuantizationReport:
+    """Check and measure what a mode wrote, and make the bundle of it; each file is opened once."""
+    with as_mismatch(work.artifact):
+        made = OnnxSession(work.file, work.artifact, SPEED_THREADS, optimized=work.optimized)
+    reference = OnnxSession(work.float_file, _FLOAT, SPEED_THREADS)
+    report = _measured(work, written, made, reference)
     step = Step(
         verb="quantize",
         recipe=dataclasses.asdict(work.recipe),
         photos=work.photos.record() if work.needs_photos else None,
         results=report.to_dict(),
     )
-    return dataclasses.replace(
-        work.bundle.manifest,
-        name=name or work.bundle.name,
+    bundle = work.bundle
+    manifest = dataclasses.replace(
+        bundle.manifest,
+        name=name or bundle.name,
         stage="quantized",
-        parent=work.bundle.origin(),
-        history=(*work.bundle.manifest.history, step),
+        parent=bundle.origin(),
+        history=(*bundle.manifest.history, step),
         measurements=(),
+    )
+    painted = {session.artifact: check_vector(session) for session in (reference, made)}
+    with revised_bundle(bundle, output, manifest) as draft:
+        files = (work.float_file, work.file)
+        for file in files:
+            with atomic_file(draft / file.name) as target:
+                target.write_bytes(file.read_bytes())
+        if _leaves_ranges_aside(bundle, work.recipe):
+            others = set(map(artifact_file, bundle.artifacts))
+            for outdated in (QUANTIZATION_FILE, *others - {file.name for file in files}):
+                (draft / outdated).unlink()
+        write_check_vectors(draft, (), {**read_check_vectors(bundle), **painted})
+    return report
+
+
+def _measured(
+    work: _Work,
+    written: Written,
+    made: OnnxSession,
+    reference: OnnxSession,
+) -> QuantizationReport:
+    contract = work.bundle.manifest.contract
+    agreement = None if written.twin is None else check_agreement(made, written.twin, contract)
+    aside = _leaves_ranges_aside(work.bundle, work.recipe)
+    painted = work.network if aside else load_as_deployed(work.bundle)
+    psnr_db = check_quantized(made, work.artifact, eager_reference(painted, contract))
+    work.progress.note(f"measuring {work.file.name} beside {work.float_file.name}")
+    others = [made]
+    if written.all_integer is not None:
+        others.append(OnnxSession(written.all_integer, work.artifact, SPEED_THREADS))
+    picture = sample_picture(work.recipe.size, work.recipe.size)
+    return QuantizationReport(
+        mode=work.recipe.mode,
+        artifact=work.artifact,
+        operators=lighter_weights(onnx.load(work.file))
+        if work.optimized is None
+        else converted_in(onnx.load(work.optimized).graph),
+        size_bytes=work.file.stat().st_size,
+        float_size_bytes=work.float_file.stat().st_size,
+        psnr_db=psnr_db,
+        islands=written.islands,
+        agreement=agreement,
+        remarks=remarks_on(work.photos, work.recipe) if work.needs_photos else (),
+        height=picture.shape[0],
+        width=picture.shape[1],
+        **timed_beside(reference, others, picture),
     )
 
 
 def _write_static(work: _Work) -> Written:
     contract = work.bundle.manifest.contract
-    if work.learned is not None:
-        return _write_as_learned(work, student_to_round(work.network), work.learned)
-    made = quantized_body(work.network, contract, work.photos, work.recipe, work.progress)
     edges = edges_of(work.network, contract)
+    if work.learned is not None:
+        student = student_to_round(work.network)
+        body = body_graph(student)
+        twin = twin_as_learned(student, work.learned, body)
+        form = integer_form_of(student, contract, per_channel=True)
+        integer = quantized_as_learned(body, form, twin.tensors, work.learned)
+        onnx.save(deployed_graph(integer, edges), work.file)
+        return Written(twin=twin)
+    made = quantized_body(work.network, contract, work.photos, work.recipe, work.progress)
     onnx.save(deployed_graph(made.graph, edges), work.file)
     if not made.islands:
         return Written()
     all_integer = work.folder / "all_integer.onnx"
     onnx.save(deployed_graph(made.all_integer, edges), all_integer)
     return Written(islands=made.islands, all_integer=all_integer)
-
-
-def _write_as_learned(work: _Work, student: Student, ranges: Mapping[str, Range]) -> Written:
-    contract = work.bundle.manifest.contract
-    twin = twin_as_learned(student, ranges)
-    body = quantized_as_learned(student, contract, ranges)
-    onnx.save(deployed_graph(body, edges_of(student, contract)), work.file)
-    session = OnnxSession(work.file, work.artifact, SPEED_THREADS)
-    return Written(agreement=check_agreement(session, twin, contract))
 
 
 def _write_dynamic(work: _Work) -> Written:
@@ -267,15 +313,12 @@ def dynamic_file(float_file: Path, file: Path) -> Written:
 
 
 def _write_weights(work: _Work) -> Written:
-    def feeds() -> Iterator[Feed]:
-        for square in work.photos.squares(work.recipe.calibration_size):
-            yield {INPUT: images_to_tensor([square]).numpy()}
-
-    looked_at = None
+    feeds = None
     if work.recipe.rounding == "adaptive":
-        looked_at = counted(feeds(), "round", len(work.photos), work.progress)
-    stored = with_stored_weights(onnx.load(work.float_file), work.recipe.bits, looked_at)
-    onnx.save(stored, work.file)
+        squares = work.photos.squares(work.recipe.calibration_size)
+        seen = ({INPUT: images_to_tensor([square]).numpy()} for square in squares)
+        feeds = counted(seen, "round", len(work.photos), work.progress)
+    onnx.save(with_stored_weights(onnx.load(work.float_file), work.recipe.bits, feeds), work.file)
     return Written()
 
 
@@ -290,33 +333,6 @@ _MODES: Final[Mapping[str, Callable[[_Work], Written]]] = {
     "weights": _write_weights,
     "fp16": _write_half,
 }
-
-
-def _measured(work: _Work, written: Written) -> QuantizationReport:
-    aside = _leaves_ranges_aside(work.bundle, work.recipe)
-    painted = work.network if aside else load_as_deployed(work.bundle)
-    reference = eager_reference(painted, work.bundle.manifest.contract)
-    psnr_db = check_quantized(work.file, work.artifact, reference)
-    work.progress.note(f"measuring {work.file.name} beside {work.float_file.name}")
-    files = [(work.float_file, _FLOAT), (work.file, work.artifact)]
-    if written.all_integer is not None:
-        files.append((written.all_integer, work.artifact))
-    picture = sample_picture(work.recipe.size, work.recipe.size)
-    sessions = [OnnxSession(path, name, SPEED_THREADS) for path, name in files]
-    return QuantizationReport(
-        mode=work.recipe.mode,
-        artifact=work.artifact,
-        operators=operators_of(work.file, work.recipe.mode),
-        size_bytes=work.file.stat().st_size,
-        float_size_bytes=work.float_file.stat().st_size,
-        psnr_db=psnr_db,
-        islands=written.islands,
-        agreement=written.agreement,
-        remarks=remarks_on(work.photos, work.recipe) if work.needs_photos else (),
-        height=picture.shape[0],
-        width=picture.shape[1],
-        **timed_beside(sessions[0], sessions[1:], picture),
-    )
 
 
 def timed_beside(reference: Session, others: Sequence[Session], picture: Pixels) -> dict[str, Any]:
@@ -339,12 +355,6 @@ def timed_beside(reference: Session, others: Sequence[Session], picture: Pixels)
         "speedup": timings.speedup(0, seed=0).median,
         "integer_latency_ms": latencies_ms[1] if len(latencies_ms) > 1 else None,
     }
-
-
-def operators_of(file: Path, mode: str) -> ConvertedOperators:
-    """What a mode counts: operators on integers, or weights of fewer bits."""
-    integers = mode in {"static", "dynamic"}
-    return converted_operators(file) if integers else lighter_weights(onnx.load(file))
 
 
 def remarks_on(photos: PhotoSet, recipe: QuantizeRecipe) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ from nstc.core.bundle import artifact_file
 
 SPEED_THREADS: Final = 2
 
-_FASTER_MODES: Final = ("static", "dynamic")
+INTEGER_MODES: Final = ("static", "dynamic")
+"""Those that compute with integers, and so are there for speed; the others are for bytes alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ class QuantizationReport:
 
         Integer modes are there for speed, the others for bytes alone.
         """
-        if self.mode in _FASTER_MODES:
+        if self.mode in INTEGER_MODES:
             if self.operators.converted == 0:
                 return f"{self.file} HAS NO OPERATOR ON INTEGERS"
             if self.slower:
@@ -127,7 +128,7 @@ class QuantizationReport:
         return "\n".join(lines)
 
     def _converted(self) -> str:
-        if self.mode in _FASTER_MODES:
+        if self.mode in INTEGER_MODES:
             return self.operators.describe()
         done = f"{self.operators.converted} of {self.operators.total} convolutions"
         kind = "in half precision" if self.mode == "fp16" else "stored as integers, float computes"
@@ -137,7 +138,7 @@ class QuantizationReport:
     def _advice(self) -> str:
         if self.mode == "static":
             return "Keep the float file for speed, or measure both where they are to run."
-        if self.mode in _FASTER_MODES:
+        if self.mode in INTEGER_MODES:
             return (
                 "Do not deploy it for speed; --mode static makes integer convolutions that are "
                 "faster on most CPUs."

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import onnx
 import torch
 from torch import nn
 
@@ -87,17 +88,20 @@ def calibrated_twin(
     return IntegerTwin(student, tensors, {t.module: ranges[t.tensors[0]] for t in tensors})
 
 
-def twin_as_learned(student: Student, ranges: Mapping[str, Range]) -> IntegerTwin:
+def twin_as_learned(
+    student: Student, ranges: Mapping[str, Range], body: onnx.ModelProto | None = None
+) -> IntegerTwin:
     """The integer twin that a student has learned through.
 
     Args:
         student: On the CPU, in evaluation mode.
         ranges: From `learned_ranges`.
+        body: Its `body_graph`; exported if it is not there yet.
 
     Raises:
         CorruptBundleError: they are those of another student.
     """
-    tensors = byte_tensors(student, body_graph(student))
+    tensors = byte_tensors(student, body_graph(student) if body is None else body)
     if {tensor.module for tensor in tensors[:-1]} != set(ranges):
         raise CorruptBundleError(
             f"{QUANTIZATION_FILE} has not the ranges of this student's layers. Copy the bundle "

@@ -10,7 +10,7 @@ import onnx
 from torch import nn
 
 from nstc.compress.adaptive_rounding import round_adaptively
-from nstc.compress.byte_tensors import byte_tensors
+from nstc.compress.byte_tensors import ByteTensor
 from nstc.compress.calibration import Feeds, calibrate, counted, photographs
 from nstc.compress.calibrators import CALIBRATORS, Range
 from nstc.compress.exact_sums import sums_in, sums_of, with_exact_sums
@@ -34,7 +34,6 @@ from nstc.core.manifest import Contract
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
 from nstc.core.recipe import QuantizeRecipe
-from nstc.models.student import Student
 from nstc.runtime import agreement
 
 _PICTURE = (0.0, 1.0)
@@ -89,25 +88,24 @@ def quantized_body(
 
 
 def quantized_as_learned(
-    student: Student, contract: Contract, ranges: Mapping[str, Range]
+    body: onnx.ModelProto,
+    form: IntegerForm,
+    tensors: Sequence[ByteTensor],
+    ranges: Mapping[str, Range],
 ) -> onnx.ModelProto:
     """Quantize a student's body with the ranges that its weights have learned with.
 
     Nothing is rewritten or corrected: the result is what its `IntegerTwin` computes.
 
     Args:
-        student: In evaluation mode.
-        contract: Its sizes.
+        body: The student's `body_graph`.
+        form: What becomes integers.
+        tensors: The student's `byte_tensors`.
         ranges: From `IntegerTwin.ranges`.
     """
-    body = body_graph(student)
-    tensors = byte_tensors(student, body)
     exact = with_exact_sums(ranges, sums_of(tensors))
-    return integer_body(
-        body,
-        integer_form_of(student, contract, per_channel=True),
-        {name: exact.get(found.module, _PICTURE) for found in tensors for name in found.tensors},
-    )
+    held = {name: exact.get(each.module, _PICTURE) for each in tensors for name in each.tensors}
+    return integer_body(body, form, held)
 
 
 def quantized_statically(

@@ -63,6 +63,7 @@ def load_graph(
     weights_once: bool = False,
     sums_exact: bool = False,
     arena: bool = True,
+    optimized: Path | None = None,
 ) -> Any:
     """An `onnxruntime.InferenceSession`.
 
@@ -78,6 +79,7 @@ def load_graph(
             cut the factors: an integer graph adds up the picture's squares so.
         arena: Whether memory of tensors is kept for the next run. Without it a run gives all back,
             and its peak follows from the picture's size alone.
+        optimized: A file to write the graph to as ONNX Runtime runs it; none unless given.
 
     Raises:
         Exception: one of `ORT_ERRORS`, if the file is damaged or no ONNX graph.
@@ -90,6 +92,8 @@ def load_graph(
         options.intra_op_num_threads = threads
     if weights_once:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
@@ -113,6 +117,7 @@ class OnnxSession:
         threads: Threads within an operator; None for one a core.
         providers: See `load_graph`.
         arena: See `load_graph`.
+        optimized: See `load_graph`.
 
     Raises:
         CorruptBundleError: the file is damaged, or no graph that nstc writes.
@@ -126,6 +131,7 @@ class OnnxSession:
         *,
         providers: Sequence[str] = CPU,
         arena: bool = True,
+        optimized: Path | None = None,
     ) -> None:
         self.path = path
         self.artifact = artifact
@@ -140,6 +146,7 @@ class OnnxSession:
                 weights_once=artifact.startswith(STORED_WEIGHTS),
                 sums_exact=artifact.startswith(_INTEGERS),
                 arena=arena,
+                optimized=optimized,
             )
             self._form = _form_of(self._session, path)
         except _LOADING_ERRORS as error:

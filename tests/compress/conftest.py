@@ -67,7 +67,7 @@ def _exported_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> 
     folder = tmp_path_factory.getbasetemp()
     folder = (folder if worker_id == "master" else folder.parent) / "exports"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(float_graphs, "_exported", remembering(float_graphs._exported, folder))
+        patch.setattr(float_graphs, "exported", remembering(float_graphs.exported, folder))
         yield
 
 

@@ -12,9 +12,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from nstc.compress import quantize_aware
+from nstc.compress.byte_tensors import byte_tensors
 from nstc.compress.calibrators import Range
 from nstc.compress.checking import agreement, eager_reference, twin_reference
 from nstc.compress.deployed_graph import deployed_graph, edges_of
+from nstc.compress.float_graphs import body_graph
+from nstc.compress.integer_body import integer_form_of
 from nstc.compress.integer_twin import IntegerTwin
 from nstc.compress.quantize_aware import calibrated_twin
 from nstc.compress.static_quantization import quantized_as_learned
@@ -59,8 +62,10 @@ def trained_a_little(twin: IntegerTwin) -> IntegerTwin:
 
 def integer_session(student: Student, ranges: Mapping[str, Range], folder: Path) -> OnnxSession:
     _, contract = describe(student)
-    body = quantized_as_learned(student, contract, ranges)
-    onnx.save(deployed_graph(body, edges_of(student, contract)), folder / "model.int8.onnx")
+    body = body_graph(student)
+    form = integer_form_of(student, contract, per_channel=True)
+    integer = quantized_as_learned(body, form, byte_tensors(student, body), ranges)
+    onnx.save(deployed_graph(integer, edges_of(student, contract)), folder / "model.int8.onnx")
     return OnnxSession(folder / "model.int8.onnx", "int8.onnx", 1)
 
 

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnxruntime
 import pytest
 from emulation.graphs import between_bytes
 from safetensors.numpy import load_file
 
-from nstc.compress import quantization, quantize_aware
+from nstc.compress import float_graphs, quantization, quantize_aware
 from nstc.compress.checking import check_float, eager_reference
-from nstc.compress.exporting import export
+from nstc.compress.exporting import ensure_artifact, export
+from nstc.compress.float_graphs import BODY_INPUT, BODY_OUTPUT
 from nstc.compress.portability import SAME_BYTES, portability
 from nstc.compress.pruning import prune
 from nstc.compress.quantization import quantize
@@ -137,14 +139,37 @@ def test_settings_that_it_has_not_learned_with_are_refused(
         Recipe(distill=TINY, quantize=recipe)
 
 
+def test_the_body_is_exported_once_and_each_file_opened_once(
+    learned: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_artifact(learned)
+    exported, opened = [], []
+    export, session = float_graphs.exported, onnxruntime.InferenceSession
+
+    def exporting(*args: Any, **kwargs: Any) -> Any:
+        exported.append(args[2])
+        return export(*args, **kwargs)
+
+    def opening(graph: Any, *args: Any, **kwargs: Any) -> Any:
+        opened.append(Path(graph).name)
+        return session(graph, *args, **kwargs)
+
+    monkeypatch.setattr(float_graphs, "exported", exporting)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", opening)
+    _, report = quantize(learned, tmp_path / "int8", photos=NONE)
+    assert exported == [(BODY_INPUT, BODY_OUTPUT)]
+    assert sorted(opened) == ["model.int8.onnx", "model.onnx"]
+    assert report.operators.converted == report.operators.total > 0
+
+
 def test_a_file_that_is_not_its_training_graph_is_not_kept(
     learned: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = quantization.quantized_as_learned
 
-    def with_wider_ranges(student: Student, contract: Any, ranges: Any) -> Any:
+    def with_wider_ranges(body: Any, form: Any, tensors: Any, ranges: Any) -> Any:
         wider = {name: (8 * low, 8 * high) for name, (low, high) in ranges.items()}
-        return right(student, contract, wider)
+        return right(body, form, tensors, wider)
 
     monkeypatch.setattr(quantization, "quantized_as_learned", with_wider_ranges)
     with pytest.raises(ExportMismatchError, match="training graph"):

@@ -35,7 +35,7 @@ def remembering(export: Exporter, folder: Path) -> Exporter:
     with: classes, settings, weights. An export takes 1.5 s, a whole run of the tests some hundred.
 
     Args:
-        export: `nstc.compress.float_graphs._exported`.
+        export: `nstc.compress.float_graphs.exported`.
         folder: To keep graphs in, for all processes of a run.
     """
 
