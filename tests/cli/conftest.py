@@ -68,6 +68,12 @@ def nstc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.fixture
+def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative paths land in the test's own folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
 def record(monkeypatch: pytest.MonkeyPatch) -> Record:
     """Puts a stand-in for a function of the library, which keeps its arguments by name."""
 
