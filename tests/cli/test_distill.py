@@ -7,40 +7,13 @@ from pathlib import Path
 
 import pytest
 from graph_flags import GRAPH_FLAGS
+from recipe_flags import rows_of
 
 from nstc.core.bundle import open_bundle
 from nstc.core.recipe import DistillRecipe
 
 DISTILL = "nstc.compress.distillation.distill"
 
-IN_THE_RECIPE = [
-    ("--student", "tiny", "student", "tiny"),
-    ("--inner", "24", "inner", 24),
-    ("--scale", "8", "scale", 8),
-    ("--norm", "instance", "norm", "instance"),
-    ("--head", "separable", "head", "separable"),
-    ("--pixel-weight", "0.25", "pixel_weight", 0.25),
-    ("--style-weight", "0.25", "style_weight", 0.25),
-    ("--content-weight", "0.25", "content_weight", 0.25),
-    ("--checkerboard-weight", "0.25", "checkerboard_weight", 0.25),
-    ("--no-balance", None, "balance", False),
-    ("--style-goal", "1.5", "style_goal", 1.5),
-    ("--content-goal", "1.5", "content_goal", 1.5),
-    ("--flicker-goal", "1.5", "flicker_goal", 1.5),
-    ("--steadiness-weight", "0.25", "steadiness_weight", 0.25),
-    ("--quantize-aware", None, "quantize_aware", True),
-    ("--float-share", "0.5", "float_share", 0.5),
-    ("--width", "48", "width", 48),
-    ("--blocks", "3", "blocks", 3),
-    ("--pixel-steps", "11", "pixel_steps", 11),
-    ("--steps", "12", "steps", 12),
-    ("--size", "192", "size", 192),
-    ("--perceptual-size", "96", "perceptual_size", 96),
-    ("--crops", "5", "crops", 5),
-    ("--batch", "7", "batch", 7),
-    ("--perceptual-batch", "5", "perceptual_batch", 5),
-    ("--seed", "9", "seed", 9),
-]
 FOR_THE_VERB = [
     ("--name", "small", "name", "small"),
     ("--init", "first", "init", "first"),
@@ -73,9 +46,9 @@ def distill(nstc, record, made, tmp_path):
     return run
 
 
-@pytest.mark.parametrize(("flag", "text", "field", "value"), IN_THE_RECIPE)
-def test_each_setting_arrives_in_the_recipe(distill, flag, text, field, value) -> None:
-    recipe = distill(*given(flag, text))["recipe"]
+@pytest.mark.parametrize(("words", "field", "value"), rows_of(DistillRecipe))
+def test_each_setting_arrives_in_the_recipe(distill, words, field, value) -> None:
+    recipe = distill(*words)["recipe"]
     assert getattr(recipe, field) == value
     assert recipe == DistillRecipe(**{field: value})
 
@@ -131,8 +104,8 @@ def test_flags_of_older_versions_are_unknown(nstc, tmp_path, flag) -> None:
 
 
 def test_no_flag_is_forgotten_here(flags_of) -> None:
-    tested = {row[0] for row in IN_THE_RECIPE + FOR_THE_VERB + OF_FOREIGN_FILES}
-    tested = tested - {"--no-balance"} | {"--balance"}  # one flag, and its other name
+    tested = {row[0] for row in FOR_THE_VERB + OF_FOREIGN_FILES}
+    tested |= {words[0].replace("--no-", "--") for words, *_ in rows_of(DistillRecipe)}
     assert flags_of("distill") == tested | {"--output", "--photos", "--recipe"}
 
 

@@ -7,16 +7,17 @@ import typer
 
 from nstc.cli import options
 from nstc.cli.output import say
+from nstc.cli.signatures import with_flags
 from nstc.cli.tables import print_result
-from nstc.core.graph_form import GraphForm
 
 
-@options.with_graph_flags
+@with_flags
 def update(
     file: Annotated[Path, typer.Argument(help="The baseline.", metavar="FILE")],
     reason: Annotated[
         str, typer.Option("--reason", help="Why the new numbers hold from now on; it is kept.")
     ],
+    *,
     models: Annotated[
         list[str] | None,
         typer.Argument(
@@ -26,27 +27,16 @@ def update(
         ),
     ] = None,
     rounds: Annotated[int | None, typer.Option("--rounds", show_default="the baseline's")] = None,
-    against: Annotated[
-        str | None,
-        typer.Option("--against", help="Where the reference lies. Default: as the baseline says."),
-    ] = None,
-    teacher: Annotated[
-        str | None, typer.Option("--teacher", help="Default: as the baseline says.")
-    ] = None,
+    against: options.BaselineReference = None,
+    teacher: options.BaselineTeacher = None,
     photos: options.Photos = None,
-    form: GraphForm = options.NO_FORM,
-    trust: options.TrustBundled = False,
-    _max_ram: options.TrialRam = None,
-    _timeout: options.TrialTime = None,
-    vgg: options.Vgg = "shipped",
+    judged: options.JudgedFlags,
 ) -> None:
     """Measure a baseline's rows anew and agree to what is found.
 
     Facts and quality are replaced, and the times of this machine's class; those of other classes
     stay.
     """
-    from functools import partial
-
     from nstc.benchmarks.baseline_file import save_baseline
     from nstc.benchmarks.gate import update_baseline
     from nstc.benchmarks.measuring import Conditions
@@ -54,9 +44,7 @@ def update(
     from nstc.compress.exporting import ensure_artifact
     from nstc.core.locks import locked
     from nstc.core.photos import photos_in
-    from nstc.runtime.foreign import probe_contract
 
-    probe = partial(probe_contract, **form.told(), trust=trust)
     with locked(file), Bar() as bar:  # from reading it to writing it
         updated, result = update_baseline(
             models or (),
@@ -67,9 +55,9 @@ def update(
                 rounds=rounds,
                 against=against,
                 teacher=teacher,
-                vgg=vgg,
-                probe=probe,
-                trust=trust,
+                vgg=judged.vgg,
+                probe=judged.probe(),
+                trust=judged.trust,
                 prepare=ensure_artifact,
                 progress=bar,
             ),

@@ -6,15 +6,17 @@ from typing import Annotated
 import typer
 
 from nstc.cli import options
+from nstc.cli.signatures import Given, Placed, with_flags
 from nstc.cli.tables import print_result
-from nstc.core.graph_form import GraphForm
+from nstc.core.recipe import BenchRecipe, load_recipe
 
 
-@options.with_graph_flags
+@with_flags
 def bench(
     models: Annotated[
         list[str], typer.Argument(help="Bundles or zoo names to judge.", metavar="BUNDLE")
     ],
+    *,
     against: Annotated[
         str | None,
         typer.Option(
@@ -23,9 +25,7 @@ def bench(
             show_default="the teacher that their manifests name",
         ),
     ] = None,
-    size: Annotated[
-        int | None, typer.Option("--size", help="Side of the pictures in px.", show_default="512")
-    ] = None,
+    _size: Placed = None,
     threads: Annotated[
         int | None,
         typer.Option("--threads", help="N: short for --target cpu:N.", show_default="2"),
@@ -54,25 +54,9 @@ def bench(
             show_default=False,
         ),
     ] = None,
-    memory: Annotated[
-        bool | None,
-        typer.Option(
-            "--memory",
-            help="Look at the peak memory and cold start of a fresh process on cpu targets too.",
-            show_default=False,
-        ),
-    ] = None,
-    roofline: Annotated[
-        bool | None,
-        typer.Option(
-            "--roofline",
-            help="Measure what the cores could do at most, and how near each file comes.",
-            show_default=False,
-        ),
-    ] = None,
-    rounds: Annotated[
-        int | None, typer.Option("--rounds", help="Timed rounds.", show_default="15")
-    ] = None,
+    _memory: Placed = None,
+    _roofline: Placed = None,
+    given: Given[BenchRecipe],
     photos: options.Photos = None,
     teacher: options.Teacher = None,
     artifact: Annotated[
@@ -87,12 +71,8 @@ def bench(
         bool, typer.Option("--quality/--no-quality", help="Whether to judge the pictures.")
     ] = True,
     recipe: options.Recipe = None,
-    form: GraphForm = options.NO_FORM,
-    trust: options.TrustBundled = False,
-    _max_ram: options.TrialRam = None,
-    _timeout: options.TrialTime = None,
-    vgg: options.Vgg = "shipped",
-    seed: options.Seed = None,
+    judged: options.JudgedFlags,
+    _seed: Placed = None,
     json: Annotated[
         Path | None,
         typer.Option(
@@ -107,8 +87,6 @@ def bench(
     ] = None,
 ) -> None:
     """Measure speed and quality beside a reference."""
-    from functools import partial
-
     from nstc.benchmarks import baseline_file
     from nstc.benchmarks.baseline import from_result
     from nstc.benchmarks.bench import bench as run
@@ -120,19 +98,12 @@ def bench(
     from nstc.compress.exporting import ensure_artifact
     from nstc.core.files import refuse_unwritable_file
     from nstc.core.photos import photos_in
-    from nstc.core.recipe import load_recipe, override
-    from nstc.runtime.foreign import probe_contract
 
-    settings = override(
+    settings = given.over(
         load_recipe(recipe).bench,
-        size=size,
         targets=chosen_targets(
             opened_elsewhere(target or (), page=open_page, https=https), threads
         ),
-        rounds=rounds,
-        seed=seed,
-        memory=memory,
-        roofline=roofline,
     )
     wanted = [parse_target(name) for name in settings.targets]
     refuse_useless_cap(memory_cap, wanted, memory=settings.memory)
@@ -162,9 +133,9 @@ def bench(
             recipe=settings,
             teacher=teacher,
             quality=quality,
-            vgg=vgg,
-            probe=partial(probe_contract, **form.told(), trust=trust),
-            trust=trust,
+            vgg=judged.vgg,
+            probe=judged.probe(),
+            trust=judged.trust,
             progress=bar,
             finished=None if file is None else lambda so_far: so_far.write(file),
         )

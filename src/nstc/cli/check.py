@@ -6,15 +6,16 @@ from typing import Annotated
 import typer
 
 from nstc.cli import options
+from nstc.cli.signatures import with_flags
 from nstc.cli.tables import print_table
-from nstc.core.graph_form import GraphForm
 
 
-@options.with_graph_flags
+@with_flags
 def check(
     baseline: Annotated[
         Path, typer.Option("--baseline", help="What nstc bench --save-baseline wrote.")
     ],
+    *,
     models: Annotated[
         list[str] | None,
         typer.Argument(
@@ -59,19 +60,10 @@ def check(
             show_default=False,
         ),
     ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option("--against", help="Where the reference lies. Default: as the baseline says."),
-    ] = None,
-    teacher: Annotated[
-        str | None, typer.Option("--teacher", help="Default: as the baseline says.")
-    ] = None,
+    against: options.BaselineReference = None,
+    teacher: options.BaselineTeacher = None,
     photos: options.Photos = None,
-    form: GraphForm = options.NO_FORM,
-    trust: options.TrustBundled = False,
-    _max_ram: options.TrialRam = None,
-    _timeout: options.TrialTime = None,
-    vgg: options.Vgg = "shipped",
+    judged: options.JudgedFlags,
     json: Annotated[
         Path | None,
         typer.Option(
@@ -86,16 +78,12 @@ def check(
     ] = None,
 ) -> None:
     """Measure a baseline's rows anew and exit by the worst verdict."""
-    from functools import partial
-
     from nstc.benchmarks import gate_output
     from nstc.benchmarks.gate import check as run
     from nstc.cli.progress import Bar
     from nstc.compress.exporting import ensure_artifact
     from nstc.core.photos import photos_in
-    from nstc.runtime.foreign import probe_contract
 
-    probe = partial(probe_contract, **form.told(), trust=trust)
     with Bar() as bar:
         report = run(
             models or (),
@@ -110,9 +98,9 @@ def check(
             memory_cap_mb=memory_cap,
             against=against,
             teacher=teacher,
-            vgg=vgg,
-            probe=probe,
-            trust=trust,
+            vgg=judged.vgg,
+            probe=judged.probe(),
+            trust=judged.trust,
             prepare=ensure_artifact,
             progress=bar,
         )

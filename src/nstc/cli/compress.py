@@ -7,16 +7,17 @@ import typer
 
 from nstc.cli import options
 from nstc.cli.output import say, say_json
+from nstc.cli.signatures import with_flags
 from nstc.cli.tables import print_result
-from nstc.core.graph_form import GraphForm
 
 
-@options.with_graph_flags
+@with_flags
 def compress(
     teacher: Annotated[str, typer.Argument(help="Bundle, zoo name, checkpoint or ONNX file.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the stages' bundles and results.")
     ],
+    *,
     preset: Annotated[
         str,
         typer.Option("--preset", help="quick: minutes. full: some hours. restyle: from --init."),
@@ -24,18 +25,13 @@ def compress(
     recipe: options.Recipe = None,
     photos: options.PhotoSets = None,
     name: options.Name = None,
-    init: Annotated[
-        str | None, typer.Option("--init", help="Bundle of a student to start from.")
-    ] = None,
+    init: options.Init = None,
     style: options.Style = None,
     credit: options.Credit = None,
-    form: GraphForm = options.NO_FORM,
-    trust: options.TrustBundled = False,
-    _max_ram: options.TrialRam = None,
-    _timeout: options.TrialTime = None,
-    key: options.Key = None,
-    vgg: options.Vgg = "shipped",
-    seed: options.Seed = None,
+    foreign: options.BundledTeacherFlags,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Of all randomness.", show_default="0")
+    ] = None,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -54,7 +50,6 @@ def compress(
     from nstc.compress.pipeline import NO_BUDGET
     from nstc.compress.pipeline import compress as run
     from nstc.compress.pipeline import preset as preset_recipe
-    from nstc.compress.teachers import TeacherOptions
     from nstc.core.recipe import load_recipe, with_seed
 
     limits = NO_BUDGET if budget is None else parse_budget(budget)
@@ -69,8 +64,8 @@ def compress(
             init=init,
             style=style,
             credit=credit,
-            options=TeacherOptions(**form.told(), trust=trust, key=key),
-            vgg=vgg,
+            options=foreign.options(),
+            vgg=foreign.vgg,
             budget=limits,
             progress=bar,
         )

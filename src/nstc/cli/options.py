@@ -1,15 +1,17 @@
 """Options that several verbs share, so that a flag means the same everywhere."""
 
-import functools
-import inspect
-from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nstc.core.errors import OptionError
 from nstc.core.graph_form import GraphForm, Statistic, form_of
+
+if TYPE_CHECKING:
+    from nstc.benchmarks.subjects import Probe
+    from nstc.compress.teachers import TeacherOptions
 
 Photos = Annotated[
     list[Path] | None,
@@ -39,10 +41,17 @@ Teacher = Annotated[
     str | None,
     typer.Option("--teacher", help="Bundle, zoo name or file. Default: the manifest's."),
 ]
+BaselineReference = Annotated[
+    str | None,
+    typer.Option("--against", help="Where the reference lies. Default: as the baseline says."),
+]
+BaselineTeacher = Annotated[
+    str | None, typer.Option("--teacher", help="Default: as the baseline says.")
+]
+Init = Annotated[str | None, typer.Option("--init", help="Bundle of a student to start from.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="Of all randomness.", show_default="0")]
 Name = Annotated[
     str | None, typer.Option("--name", help="Of the model. Default: the output's name.")
 ]
@@ -55,73 +64,6 @@ Style = Annotated[
     typer.Option("--style", help="The painting, for a network that came without one."),
 ]
 Credit = Annotated[str | None, typer.Option("--credit", help="Who made the painting.")]
-_GRAPH_FLAGS: Final[Mapping[str, Any]] = {
-    "layout": Annotated[
-        str | None,
-        typer.Option("--layout", help="NCHW or NHWC, if probing a foreign file is wrong."),
-    ],
-    "input_range": Annotated[
-        int | None,
-        typer.Option(
-            "--input-range",
-            help="Values that it takes, likewise: 1 for 0..1, 255, or -1 for -1..1.",
-        ),
-    ],
-    "value_range": Annotated[
-        int | None, typer.Option("--value-range", help="Older name of --input-range.")
-    ],
-    "output_range": Annotated[
-        int | None, typer.Option("--output-range", help="Values that it gives, likewise.")
-    ],
-    "mean": Annotated[
-        str | None,
-        typer.Option(
-            "--mean",
-            metavar="A,B,C",
-            help="What is taken off its input, in units of the input's range and the order of its "
-            "channels; or imagenet.",
-        ),
-    ],
-    "std": Annotated[
-        str | None,
-        typer.Option(
-            "--std", metavar="A,B,C", help="What its input is divided by then; or imagenet."
-        ),
-    ],
-    "output_mean": Annotated[
-        str | None,
-        typer.Option(
-            "--output-mean",
-            metavar="A,B,C",
-            help="What is added to its output, in units of the output's range; or imagenet. "
-            "Default: --mean, if the output shows that it was taken off.",
-            show_default=False,
-        ),
-    ],
-    "output_std": Annotated[
-        str | None,
-        typer.Option(
-            "--output-std",
-            metavar="A,B,C",
-            help="What its output is multiplied by before that; or imagenet.",
-        ),
-    ],
-    "channels": Annotated[
-        str | None,
-        typer.Option(
-            "--channels",
-            help="Order of its colours, rgb or bgr, which no probing finds.",
-            show_default="rgb",
-        ),
-    ],
-    "size_multiple": Annotated[
-        int | None,
-        typer.Option("--size-multiple", help="Sizes must be multiples of it, likewise."),
-    ],
-}
-"""Flags that say how a file made by others is fed; see `nstc.core.graph_form.GraphForm`."""
-
-_STATISTICS: Final = ("mean", "std", "output_mean", "output_std")
 Trust = Annotated[
     bool,
     typer.Option("--trust", help="Load a TorchScript teacher, which is a program, all the same."),
@@ -185,42 +127,139 @@ TrialTime = Annotated[
     ),
 ]
 
-NO_FORM: Final = GraphForm()
-"""Nothing is known of how a file made by others is fed."""
 
+@dataclass(frozen=True, kw_only=True)
+class FormFlags:
+    """How a file made by others is fed, as it was typed.
 
-def with_graph_flags(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb the flags of files made by others, in the place of its parameter `form`.
+    Attributes:
+        form: What was typed.
 
-    Typer reads flags off a function's signature, so the new function has one to read.
+    Raises:
+        OptionError: it is out of range.
     """
 
-    @functools.wraps(verb)
-    def with_form(*args: Any, **kwargs: Any) -> None:
-        told = {name: kwargs.pop(name) for name in _GRAPH_FLAGS}
-        for name in _STATISTICS:
-            told[name] = _statistic(name.replace("_", "-"), told[name])
-        verb(*args, form=form_of(**told), **kwargs)
+    layout: Annotated[
+        str | None,
+        typer.Option("--layout", help="NCHW or NHWC, if probing a foreign file is wrong."),
+    ] = None
+    input_range: Annotated[
+        int | None,
+        typer.Option(
+            "--input-range",
+            help="Values that it takes, likewise: 1 for 0..1, 255, or -1 for -1..1.",
+        ),
+    ] = None
+    value_range: Annotated[
+        int | None, typer.Option("--value-range", help="Older name of --input-range.")
+    ] = None
+    output_range: Annotated[
+        int | None, typer.Option("--output-range", help="Values that it gives, likewise.")
+    ] = None
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            "--mean",
+            metavar="A,B,C",
+            help="What is taken off its input, in units of the input's range and the order of its "
+            "channels; or imagenet.",
+        ),
+    ] = None
+    std: Annotated[
+        str | None,
+        typer.Option(
+            "--std", metavar="A,B,C", help="What its input is divided by then; or imagenet."
+        ),
+    ] = None
+    output_mean: Annotated[
+        str | None,
+        typer.Option(
+            "--output-mean",
+            metavar="A,B,C",
+            help="What is added to its output, in units of the output's range; or imagenet. "
+            "Default: --mean, if the output shows that it was taken off.",
+            show_default=False,
+        ),
+    ] = None
+    output_std: Annotated[
+        str | None,
+        typer.Option(
+            "--output-std",
+            metavar="A,B,C",
+            help="What its output is multiplied by before that; or imagenet.",
+        ),
+    ] = None
+    channels: Annotated[
+        str | None,
+        typer.Option(
+            "--channels",
+            help="Order of its colours, rgb or bgr, which no probing finds.",
+            show_default="rgb",
+        ),
+    ] = None
+    size_multiple: Annotated[
+        int | None,
+        typer.Option("--size-multiple", help="Sizes must be multiples of it, likewise."),
+    ] = None
+    form: GraphForm = field(init=False)
 
-    parameters: list[inspect.Parameter] = []
-    for parameter in inspect.signature(verb).parameters.values():
-        if parameter.name == "form":
-            parameters += (
-                parameter.replace(name=name, default=None, annotation=flag)
-                for name, flag in _GRAPH_FLAGS.items()
-            )
-        else:
-            parameters.append(parameter)
-    with_form.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    with_form.__annotations__ = {one.name: one.annotation for one in parameters}
-    return with_form
+    def __post_init__(self) -> None:
+        """Read it before any work begins."""
+        form = form_of(
+            layout=self.layout,
+            input_range=self.input_range,
+            value_range=self.value_range,
+            output_range=self.output_range,
+            size_multiple=self.size_multiple,
+            channels=self.channels,
+            mean=_statistic("mean", self.mean),
+            std=_statistic("std", self.std),
+            output_mean=_statistic("output-mean", self.output_mean),
+            output_std=_statistic("output-std", self.output_std),
+        )
+        object.__setattr__(self, "form", form)
 
 
-def number_or_word(text: str | None) -> int | str | None:
-    """A whole number if a flag's text is one, else the text, for the recipe to judge."""
-    if text is None:
-        return None
-    return int(text) if text.removeprefix("-").isdecimal() else text
+@dataclass(frozen=True, kw_only=True)
+class TeacherFlags(FormFlags):
+    """What may be said of a teacher that is a file made by others."""
+
+    trust: Trust = False
+    _max_ram: TrialRam = None
+    _timeout: TrialTime = None
+    key: Key = None
+    vgg: Vgg = "shipped"
+
+    def options(self) -> "TeacherOptions":
+        """The same for the library."""
+        from nstc.compress.teachers import TeacherOptions
+
+        return TeacherOptions(**self.form.told(), trust=self.trust, key=self.key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundledTeacherFlags(TeacherFlags):
+    """Likewise, for a verb that also runs the files of a bundle."""
+
+    trust: TrustBundled = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedFlags(FormFlags):
+    """What may be said of files that are measured."""
+
+    trust: TrustBundled = False
+    _max_ram: TrialRam = None
+    _timeout: TrialTime = None
+    vgg: Vgg = "shipped"
+
+    def probe(self) -> "Probe":
+        """Finds what is not said."""
+        from functools import partial
+
+        from nstc.runtime.foreign import probe_contract
+
+        return partial(probe_contract, **self.form.told(), trust=self.trust)
 
 
 def _statistic(name: str, text: str | None) -> Statistic | None:

@@ -1,12 +1,22 @@
 """The settings of `nstc prune`."""
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
 from nstc.core.amounts import parse_latency, parse_macs
 from nstc.core.errors import OptionError
-from nstc.core.settings import Checked, at_least, number_or, one_of, positive, setting, within
+from nstc.core.settings import (
+    ANY,
+    SEED,
+    Checked,
+    Range,
+    above,
+    at_least,
+    number_or,
+    one_of,
+    setting,
+    within,
+)
 
 IMPORTANCES: Final = ("magnitude", "group-norm", "taylor", "activation")
 """Measures of how much a channel matters."""
@@ -20,40 +30,56 @@ AUTO: Final = "auto"
 
 @dataclass(frozen=True, kw_only=True)
 class PruneRecipe(Checked):
-    """Settings of `nstc prune`.
+    """Settings of `nstc prune`. Of the first four at most one is given."""
 
-    Attributes:
-        ratio: Share of the channels to remove. At most one of this and the next three is given. 0
-            leaves a compression's pruning out.
-        speedup: Times fewer multiply-accumulates to reach; the ratio is then found by search.
-        target_macs: Multiply-accumulates at 512x512 to reach, such as "400M".
-        target_latency: Milliseconds to reach at a place, such as "8ms@cpu:1": measured, on the
-            float graph at 512x512.
-        importance: Which channels go first; see `nstc.compress.importance`.
-        distribution: How much each layer loses: all the same share, those channels that score
-            least in the whole network, or most where that does least damage.
-        drop_blocks: How many whole residual blocks go before any channels do, those that cost
-            least; "auto" for those that cost less than channels of as much work.
-        iterations: In how many turns the channels go, with fine-tuning after each.
-        round_to: Widths left are multiples of this; "auto" for what multiply-accumulates are
-            fastest with, by measuring.
-        steps: Of fine-tuning in all, with the distillation's loss.
-        learning_rate: Peak while fine-tuning, of Muon; half of it where it rounds.
-        seed: Of all randomness.
-    """
-
-    ratio: float | None = setting(None, lambda v: v is None or 0 <= v < 1, "from 0 to below 1")
-    speedup: float | None = setting(None, lambda v: v is None or 1 < v < math.inf, "above 1")
-    target_macs: str | None = setting(None, lambda _: True, "")
-    target_latency: str | None = setting(None, lambda _: True, "")
-    importance: str = one_of(IMPORTANCES, "group-norm")
-    distribution: str = one_of(DISTRIBUTIONS, "uniform")
-    drop_blocks: int | str = number_or(AUTO, 0, 31, 0)
-    iterations: int = within(1, 100, 1)
-    round_to: int | str = number_or(AUTO, 1, 64, 8)
-    steps: int = at_least(0, 500)
-    learning_rate: float = positive(2e-3)
-    seed: int = within(0, 2**63 - 1, 0)
+    # 0 leaves a compression's pruning out.
+    ratio: float | None = setting(
+        None,
+        Range(lambda share: 0 <= share < 1, "from 0 to below 1"),
+        "Share of the channels to remove.",
+        shown="0.25",
+    )
+    # The ratio is then found by search.
+    speedup: float | None = setting(None, above(1), "Instead: times fewer multiply-accumulates.")
+    target_macs: str | None = setting(
+        None, ANY, "Instead: multiply-accumulates at 512x512, 400M or 10G."
+    )
+    target_latency: str | None = setting(
+        None,
+        ANY,
+        "Instead: time of the float graph at 512x512, 8ms@cpu:1, measured.",
+    )
+    # See `nstc.compress.importance`.
+    importance: str = setting(
+        "group-norm",
+        one_of(*IMPORTANCES),
+        "What goes first: magnitude, group-norm, taylor or activation.",
+    )
+    # All the same share, those channels that score least in the whole network, or most where that
+    # does least damage.
+    distribution: str = setting(
+        "uniform",
+        one_of(*DISTRIBUTIONS),
+        "What each layer loses: uniform, global or sensitivity.",
+    )
+    # Those that cost least; "auto" for those that cost less than channels of as much work.
+    drop_blocks: int | str = setting(
+        0,
+        number_or(AUTO, 0, 31),
+        "Whole residual blocks to drop first, or auto: those cheaper than channels.",
+    )
+    iterations: int = setting(1, within(1, 100), "Turns, with fine-tuning after each.")
+    # What multiply-accumulates are fastest with.
+    round_to: int | str = setting(
+        8,
+        number_or(AUTO, 1, 64),
+        "Widths are multiples of it; auto measures which are fastest.",
+    )
+    # With the distillation's loss.
+    steps: int = setting(500, at_least(0), "Of fine-tuning, in all; 0 for none.")
+    # Peak while fine-tuning, of Muon; half of it where it rounds.
+    learning_rate: float = setting(2e-3, above(0))
+    seed: int = setting(0, SEED, "Of all randomness.")
 
     def __post_init__(self) -> None:
         """Refuse values out of range, or that contradict."""

@@ -3,50 +3,65 @@
 from dataclasses import dataclass
 
 from nstc.core.errors import OptionError
-from nstc.core.settings import Checked, at_least, flag, one_of, setting, within
+from nstc.core.settings import SWITCH, Checked, Range, at_least, one_of, setting, within
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeRecipe(Checked):
-    """Settings of `nstc quantize`.
+    """Settings of `nstc quantize`."""
 
-    Attributes:
-        mode: "static" for integer convolutions calibrated on photographs, "dynamic" for what
-            ONNX Runtime calls so, "weights" for weights stored in few bits and computed with in
-            float, "fp16" for half precision.
-        bits: Of stored weights, in mode "weights": 8 or 4.
-        calibration_photos: How many photographs to calibrate on.
-        calibration_size: Their side in pixels.
-        calibrator: How the range that an activation's bytes cover is chosen: "min-max",
-            "percentile" or "mse".
-        percentile: Of the values of each activation on the photographs, how many its bytes must
-            hold; the rest saturates. 100 is the smallest and the largest. A trunk of residual
-            blocks adds one activation's rounding to the next, and finer steps for the rest are
-            worth more than the outliers.
-        per_channel: Whether weights have a scale for each output channel, or one a layer.
-        rounding: "nearest", or "adaptive" for the side of each weight that changes a layer's output
-            least on the photographs.
-        quality_budget: Least peak signal-to-noise ratio to the float network, in dB on the
-            calibration photographs; layers stay float until it is reached. None for all integers.
-        size: Side in pixels of the picture on which the file's speed and quality are measured. A
-            graph of one size is measured at that.
-        recalibrate: Whether a student that was distilled quantize-aware is calibrated as any other,
-            and not given the ranges that it learned with.
-    """
-
-    mode: str = one_of(("static", "dynamic", "weights", "fp16"), "static")
-    bits: int = setting(8, lambda v: v in (4, 8), "4 or 8")
-    calibration_photos: int = at_least(1, 24)
-    calibration_size: int = within(32, 2048, 512)
-    calibrator: str = one_of(("min-max", "percentile", "mse"), "percentile")
-    percentile: float = setting(99.99, lambda v: 90 <= v <= 100, "from 90 to 100")
-    per_channel: bool = flag(default=True)
-    rounding: str = one_of(("nearest", "adaptive"), "nearest")
-    quality_budget: float | None = setting(
-        None, lambda v: v is None or 10 <= v <= 60, "from 10 to 60 (dB)"
+    # "static" for integer convolutions calibrated on photographs, "dynamic" for what ONNX Runtime
+    # calls so, "weights" for weights stored in few bits and computed with in float, "fp16" for half
+    # precision.
+    mode: str = setting(
+        "static",
+        one_of("static", "dynamic", "weights", "fp16"),
+        "static, dynamic, weights or fp16.",
     )
-    size: int = within(16, 4096, 512)
-    recalibrate: bool = flag(default=False)
+    bits: int = setting(
+        8, Range(lambda bits: bits in (4, 8), "4 or 8"), "Of weights, in mode weights: 8 or 4."
+    )
+    calibration_photos: int = setting(24, at_least(1), "How many to calibrate on.")
+    calibration_size: int = setting(512, within(32, 2048), "Their side in px.")
+    calibrator: str = setting(
+        "percentile",
+        one_of("min-max", "percentile", "mse"),
+        "How activations' ranges are chosen: min-max, percentile or mse.",
+    )
+    # 100 is the smallest and the largest. A trunk of residual blocks adds one activation's rounding
+    # to the next, and finer steps for the rest are worth more than the outliers.
+    percentile: float = setting(
+        99.99,
+        within(90, 100),
+        "Of an activation's values, how many its bytes hold; the rest saturates.",
+    )
+    per_channel: bool = setting(
+        True, SWITCH, "A scale for each filter of a layer, or one for all.", off="per-tensor"
+    )
+    # "adaptive" for the side of each weight that changes a layer's output least.
+    rounding: str = setting(
+        "nearest",
+        one_of("nearest", "adaptive"),
+        "Of weights: nearest, or adaptive, by what it does to photographs.",
+    )
+    # In dB on the calibration photographs; None for all integers.
+    quality_budget: float | None = setting(
+        None,
+        Range(lambda db: 10 <= db <= 60, "from 10 to 60 (dB)"),
+        "Least PSNR to the float network; layers stay float until it is reached.",
+        unit="DB",
+    )
+    # And is not given the ranges that it learned with.
+    recalibrate: bool = setting(
+        False,
+        SWITCH,
+        "Calibrate a student that was distilled quantize-aware as any other.",
+        shown="learned ranges, if there are",
+    )
+    # A graph of one size is measured at that.
+    size: int = setting(
+        512, within(16, 4096), "Side in px of the picture that the file is measured on."
+    )
 
     def __post_init__(self) -> None:
         """Refuse values out of range, or that contradict."""

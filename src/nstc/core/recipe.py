@@ -7,20 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar, get_type_hints
 
-from nstc.core.decoding import DecodingError, parse_toml, read_file
 from nstc.core.errors import OptionError, RecipeError
 from nstc.core.prune_recipe import PruneRecipe as PruneRecipe
 from nstc.core.quantize_recipe import QuantizeRecipe as QuantizeRecipe
 from nstc.core.settings import (
+    SEED,
+    SWITCH,
     Checked,
+    Range,
+    above,
     are_different_words,
     at_least,
-    flag,
-    is_crop_size,
+    multiples,
     one_of,
-    optional,
-    optional_of,
-    positive,
     setting,
     within,
 )
@@ -52,39 +51,31 @@ STUDENTS: Final = ("nano", "tiny", "small", "separable", "plain")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRecipe(Checked):
-    """Settings of `nstc train`.
+    """Settings of `nstc train`."""
 
-    Attributes:
-        steps: Optimiser steps.
-        size: Side of the training crops in pixels.
-        batch: Crops a step.
-        learning_rate: Peak, of Adam.
-        style_weight: On the style loss summed over four layers.
-        content_weight: On the content loss summed over two layers.
-        tv_weight: On total variation.
-        balance: Times that the style's gradient at the picture is longer than the content's: the
-            two weights are corrected to that while training. None leaves them as they are.
-        style_size: Long side of the painting in pixels: larger means coarser brush strokes.
-        color_of: Whose colours are painted with, the "painting"'s or, by a linear colour transfer
-            of the painting to them all, the "photos"'.
-        ema: Decay of the running mean of the weights that is kept; 0 keeps the last ones.
-        seed: Of all randomness.
-    """
-
-    steps: int = at_least(1, 1600)
-    size: int = within(64, 1024, 192)
-    batch: int = within(1, 64, 4)
-    learning_rate: float = positive(1.5e-3)
-    style_weight: float = at_least(0, 2.0)
-    content_weight: float = at_least(0, 1.0)
-    tv_weight: float = at_least(0, 0.5)
+    steps: int = setting(1600, at_least(1), "Of the optimiser.")
+    size: int = setting(192, within(64, 1024), "Side of the crops in px.")
+    batch: int = setting(4, within(1, 64), "Crops a step.")
+    learning_rate: float = setting(1.5e-3, above(0), "Its peak.")  # of Adam
+    style_weight: float = setting(2.0, at_least(0), "On the style loss.")  # of four layers
+    content_weight: float = setting(1.0, at_least(0), "On the content loss.")  # of two
+    tv_weight: float = setting(0.5, at_least(0), "On total variation.")
+    # Times that the style's gradient at the picture is longer than the content's.
     balance: float | None = setting(
-        None, lambda v: v is None or 0.01 <= v <= 1000, "from 0.01 to 1000"
+        None,
+        within(0.01, 1000),
+        "Correct the two weights so that the style pulls so many times as hard.",
+        shown="off",
     )
-    style_size: int = within(128, 2048, 512)
-    color_of: str = one_of(("painting", "photos"), "painting")
-    ema: float = within(0, 0.9999, 0.0)
-    seed: int = within(0, 2**63 - 1, 0)
+    # Larger means coarser brush strokes.
+    style_size: int = setting(512, within(128, 2048), "Long side of the painting in px.")
+    # The photos' by a linear colour transfer of the painting to them all.
+    color_of: str = setting(
+        "painting", one_of("painting", "photos"), "Whose colours: painting or photos."
+    )
+    # The mean is what is kept; 0 keeps the last weights.
+    ema: float = setting(0.0, within(0, 0.9999), "Decay of a running mean of the weights.")
+    seed: int = setting(0, SEED, "Of all randomness.")
 
     def __post_init__(self) -> None:
         """Refuse values out of range, or that contradict."""
@@ -107,77 +98,89 @@ class Aim(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class DistillRecipe(Checked):
-    """Settings of `nstc distill`.
+    """Settings of `nstc distill`, in two stages: on pixels alone, and with VGG looking on.
 
-    Attributes:
-        student: Name of a size (nano, tiny, small), or of a kind of residual blocks.
-        width: Channels of its trunk. None, here and below, for what the name stands for.
-        blocks: Residual blocks.
-        inner: Channels inside each of them.
-        scale: Pixels a side that a position of the trunk stands for, 4 or 8.
-        norm: "none", or "instance" for instance normalisation inside.
-        head: Of the convolution to pixels, "plain", or "separable" for an eighth of its cost.
-        pixel_steps: Steps of the first stage, pixels alone.
-        steps: Steps of the second stage: pixels, style, content, steadiness.
-        size: Side of the crops the teacher stylises, in pixels.
-        perceptual_size: Side of the part of them that VGG looks at; None for all.
-        crops: Crops cached of each photograph.
-        color_jitter: How far their colours are changed, for sets of few photographs.
-        batch: Crops a step of the first stage.
-        perceptual_batch: Crops a step of the second, whose cost is VGG's.
-        learning_rate: Peak of the first stage, of Adam.
-        perceptual_learning_rate: Peak of the second, of Muon; half of it where it rounds.
-        pixel_weight: On the mean absolute difference to the teacher's picture.
-        style_weight: On the style loss against the painting, over what the teacher reaches on the
-            same picture.
-        content_weight: On the content loss against the photograph, likewise.
-        checkerboard_weight: On the energy of a grid with the period of the student's scale in the
-            second stage, over what the teacher's pictures have.
-        steadiness_weight: On what the picture changes by beyond half a pixel of camera shake, a
-            sensor's noise, and the end of the photograph, over what the teacher's changes by, in
-            the second stage.
-        balance: Whether these three weights are corrected while learning, so that the three ratios
-            come equally near to their goals.
-        style_goal: The style ratio that is to be reached.
-        content_goal: The content ratio, likewise.
-        flicker_goal: The flicker ratio, likewise.
-        quantize_aware: Whether the second stage rounds as the integer file will, so that weights
-            and the ranges of bytes learn to live with it. A student to start from goes straight to
-            it. Fine-tuning after pruning does the same.
-        float_share: Of a stage that is quantize-aware, the share of its steps before it rounds,
-            which cost half as much.
-        seed: Of all randomness.
+    A student's settings that are None are what its name stands for.
     """
 
-    student: str = one_of(STUDENTS, "separable")
-    width: int | None = optional(8, 256, 8)
-    blocks: int | None = optional(1, 32, 1)
-    inner: int | None = optional(8, 1024, 8)
-    scale: int | None = optional_of((4, 8))
-    norm: str | None = optional_of(("none", "instance"))
-    head: str | None = optional_of(("plain", "separable"))
-    pixel_steps: int = at_least(0, 3000)
-    steps: int = at_least(0, 2500)
-    size: int = setting(256, is_crop_size, "a multiple of 8 from 64 to 1024")
-    perceptual_size: int | None = optional(32, 1024, 8)
-    crops: int = within(1, 100, 1)
-    color_jitter: float = within(0, 1, 0.0)
-    batch: int = within(1, 64, 4)
-    perceptual_batch: int = within(1, 64, 1)
-    learning_rate: float = positive(3e-3)
-    perceptual_learning_rate: float = positive(2e-3)
-    pixel_weight: float = at_least(0, 0.5)
-    style_weight: float = at_least(0, 2.8)
-    content_weight: float = at_least(0, 2.4)
-    checkerboard_weight: float = at_least(0, 0.05)
-    steadiness_weight: float = at_least(0, 1.5)
-    balance: bool = flag(default=True)
-    style_goal: float = positive(1.15)
-    content_goal: float = positive(1.10)
-    flicker_goal: float = positive(1.0)
-    quantize_aware: bool = flag(default=False)
-    float_share: float = within(0, 0.99, 0.0)
-    seed: int = within(0, 2**63 - 1, 0)
+    student: str = setting(
+        "separable",
+        one_of(*STUDENTS),
+        "Size: nano, tiny, small. Or kind of blocks: separable, plain.",
+    )
+    width: int | None = setting(
+        None, multiples(8, 8, 256), "Channels of the trunk.", shown="64, or the size's"
+    )
+    blocks: int | None = setting(None, within(1, 32), "Residual blocks.", shown="6, or the size's")
+    inner: int | None = setting(
+        None, multiples(8, 8, 1024), "Channels inside a block.", shown="usual for its kind"
+    )
+    scale: int | None = setting(None, one_of(4, 8), "Trunk at 1/4 or 1/8 of the size.", shown="4")
+    norm: str | None = setting(
+        None,
+        one_of("none", "instance"),
+        "none, or instance: global and slow in int8.",
+        shown="none",
+    )
+    head: str | None = setting(
+        None,
+        one_of("plain", "separable"),
+        "Of the layer to pixels: plain, or separable for 1/8 of its cost.",
+        shown="plain, or the size's",
+    )
+    pixel_steps: int = setting(3000, at_least(0), "On pixels alone.")
+    steps: int = setting(2500, at_least(0), "On style, content and steadiness too.")
+    # The teacher stylises crops of this side.
+    size: int = setting(256, multiples(8, 64, 1024), "Side of the crops in px.")
+    perceptual_size: int | None = setting(
+        None, multiples(8, 32, 1024), "Side of the part VGG looks at.", shown="--size"
+    )
+    # They are cached.
+    crops: int = setting(1, within(1, 100), "Crops of each photograph.")
+    # How far the crops' colours are changed, for sets of few photographs.
+    color_jitter: float = setting(0.0, within(0, 1))
+    batch: int = setting(4, within(1, 64), "Crops a step.")
+    # In the second stage, whose cost is VGG's.
+    perceptual_batch: int = setting(1, within(1, 64), "Crops a step that VGG looks at.")
+    # Peak of the first stage, of Adam.
+    learning_rate: float = setting(3e-3, above(0))
+    # Peak of the second, of Muon; half of it where it rounds.
+    perceptual_learning_rate: float = setting(2e-3, above(0))
+    # On the mean absolute difference.
+    pixel_weight: float = setting(
+        0.5, at_least(0), "On the pixels' difference to the teacher's picture."
+    )
+    # Of this loss and the next, over what the teacher reaches on the same picture.
+    style_weight: float = setting(2.8, at_least(0), "On the style loss against the painting.")
+    content_weight: float = setting(2.4, at_least(0), "On the content loss against the photograph.")
+    # On the energy of a grid with the period of the student's scale, over what the teacher's
+    # pictures have; in the second stage.
+    checkerboard_weight: float = setting(0.05, at_least(0), "Against a grid.")
+    # On what the picture changes by beyond half a pixel of camera shake, a sensor's noise, and the
+    # end of the photograph, over what the teacher's changes by; in the second stage.
+    steadiness_weight: float = setting(1.5, at_least(0), "Against flicker and frames.")
+    balance: bool = setting(
+        True,
+        SWITCH,
+        "Correct the weights of style, content and steadiness so that all three come "
+        "equally near to their goals.",
+    )
+    style_goal: float = setting(1.15, above(0), "The style ratio to reach.")
+    content_goal: float = setting(1.10, above(0), "The content ratio to reach.")
+    flicker_goal: float = setting(1.0, above(0), "The flicker ratio to reach.")
+    # Weights and the ranges of bytes learn to live with it. So does fine-tuning after pruning.
+    quantize_aware: bool = setting(
+        False,
+        SWITCH,
+        "Round in the second stage as the int8 file will; with --init that stage alone.",
+    )
+    # Those steps cost half as much.
+    float_share: float = setting(
+        0.0,
+        within(0, 0.99),
+        "With --quantize-aware, the share of its steps before it rounds.",
+    )
+    seed: int = setting(0, SEED, "Of all randomness.")
 
     def __post_init__(self) -> None:
         """Refuse values out of range, or that contradict."""
@@ -214,27 +217,32 @@ class DistillRecipe(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class BenchRecipe(Checked):
-    """Settings of `nstc bench`.
+    """Settings of `nstc bench`."""
 
-    Attributes:
-        size: Side of the pictures in pixels.
-        rounds: Timed rounds, each one run of the reference and of every candidate.
-        targets: Where to measure; `nstc targets` lists what there is.
-        quality_photos: At most so many photographs judge the quality.
-        memory: Whether targets on this machine's cores tell what a fresh process needs.
-        roofline: Whether they measure what their cores could do at most.
-        seed: Of the order within rounds and of the bootstrap.
-    """
-
-    size: int = within(16, 4096, 512)
-    rounds: int = within(3, 10_000, 15)
+    size: int = setting(512, within(16, 4096), "Side of the pictures in px.")
+    # Each round is one run of the reference and of every candidate.
+    rounds: int = setting(15, within(3, 10_000), "Timed rounds.")
+    # As `nstc targets` lists them. Their flag is the verb's, which has --threads beside it.
     targets: tuple[str, ...] = setting(
-        ("cpu:2",), are_different_words, 'different targets, such as "cpu:2" and "mobile"'
+        ("cpu:2",),
+        Range(are_different_words, 'different targets, such as "cpu:2" and "mobile"'),
     )
-    quality_photos: int = at_least(1, 32)
-    memory: bool = flag(default=False)
-    roofline: bool = flag(default=False)
-    seed: int = within(0, 2**63 - 1, 0)
+    # At most so many photographs judge the quality.
+    quality_photos: int = setting(32, at_least(1))
+    memory: bool = setting(
+        False,
+        SWITCH,
+        "Look at the peak memory and cold start of a fresh process on cpu targets too.",
+        shown="",
+    )
+    roofline: bool = setting(
+        False,
+        SWITCH,
+        "Measure what the cores could do at most, and how near each file comes.",
+        shown="",
+    )
+    # Of the order within rounds and of the bootstrap.
+    seed: int = setting(0, SEED, "Of all randomness.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +272,8 @@ def load_recipe(path: Path | None) -> Recipe:
         RecipeError: the file can't be read or names unknown keys; all of them are listed.
         OptionError: a value is out of range.
     """
+    from nstc.core.decoding import DecodingError, parse_toml, read_file  # too heavy for --help
+
     if path is None:
         return Recipe()
     try:

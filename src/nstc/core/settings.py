@@ -1,81 +1,105 @@
-"""Fields of recipes that know what may stand in them."""
+"""Settings of recipes, each written once: default, range, and what its flag's help says of it."""
 
 import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import field
-from typing import Any
+from typing import Any, NamedTuple
 
 from nstc.core.errors import OptionError
 
 
-def setting(default: Any, check: Callable[[Any], bool], expected: str) -> Any:
-    """A field with a default, that is refused unless `check` holds of it."""
-    return field(default=default, metadata={"check": check, "expected": expected})
+class Range(NamedTuple):
+    """What a setting may be.
+
+    Attributes:
+        holds: Whether it may be this value.
+        expected: The same in words, as errors say it.
+    """
+
+    holds: Callable[[Any], bool]
+    expected: str
 
 
-def at_least(low: float, default: Any) -> Any:
-    """A number, finite."""
-    return setting(default, lambda value: low <= value < math.inf, f"at least {low}")
+class Setting(NamedTuple):
+    """What is known of a recipe's field beside its type and its default.
+
+    Attributes:
+        allowed: What it may be. None may stand in any whose default is None.
+        help: Of its flag. A field without help has no flag and is for recipe files alone.
+        shown: In the place of the default in the help; "" for none.
+        off: What its flag is called that turns it off; "no-" and the field's name by default.
+        unit: What its flag takes, where that is not its type.
+    """
+
+    allowed: Range
+    help: str
+    shown: str | None
+    off: str | None
+    unit: str | None
 
 
-def positive(default: Any) -> Any:
-    """A finite number above 0."""
-    return setting(default, lambda value: 0 < value < math.inf, "above 0")
+def setting(
+    default: Any,
+    allowed: Range,
+    help: str = "",
+    *,
+    shown: str | None = None,
+    off: str | None = None,
+    unit: str | None = None,
+) -> Any:
+    """A field of a recipe; see `Setting`."""
+    known = Setting(allowed, help, shown, off, unit)
+    return field(default=default, metadata={"setting": known})
 
 
-def within(low: float, high: float, default: Any) -> Any:
+def at_least(low: float) -> Range:
+    """A finite number."""
+    return Range(lambda value: low <= value < math.inf, f"at least {low}")
+
+
+def above(low: float) -> Range:
+    """A finite number."""
+    return Range(lambda value: low < value < math.inf, f"above {low}")
+
+
+def within(low: float, high: float) -> Range:
     """A number between two others, both included."""
-    return setting(default, lambda value: low <= value <= high, f"from {low} to {high}")
+    return Range(lambda value: low <= value <= high, f"from {low} to {high}")
 
 
-def one_of(options: tuple[str, ...], default: str) -> Any:
-    """A word out of some."""
-    return setting(default, lambda value: value in options, f"one of {', '.join(options)}")
+def multiples(step: int, low: int, high: int) -> Range:
+    """A multiple between two numbers, both included."""
+    return Range(
+        lambda value: low <= value <= high and value % step == 0,
+        f"a multiple of {step} from {low} to {high}",
+    )
 
 
-def number_or(word: str, low: int, high: int, default: Any) -> Any:
+def one_of(*options: Any) -> Range:
+    """One of some values."""
+    return Range(lambda value: value in options, f"one of {', '.join(map(str, options))}")
+
+
+def number_or(word: str, low: int, high: int) -> Range:
     """A word, or a whole number between two others, both included."""
 
     def holds(value: Any) -> bool:
         whole = isinstance(value, int) and not isinstance(value, bool)
         return value == word or (whole and low <= value <= high)
 
-    return setting(default, holds, f"from {low} to {high}, or {word}")
-
-
-def flag(*, default: bool) -> Any:
-    """True or false."""
-    return setting(default, lambda value: isinstance(value, bool), "true or false")
-
-
-def optional(low: int, high: int, multiple: int) -> Any:
-    """None, or a multiple between two numbers, both included."""
-    return setting(
-        None,
-        lambda v: v is None or (low <= v <= high and v % multiple == 0),
-        f"a multiple of {multiple} from {low} to {high}" if multiple > 1 else f"{low} to {high}",
-    )
-
-
-def optional_of(options: tuple[Any, ...]) -> Any:
-    """None, or one of some values."""
-    return setting(
-        None,
-        lambda value: value is None or value in options,
-        f"one of {', '.join(map(str, options))}",
-    )
-
-
-def is_crop_size(value: int) -> bool:
-    """Whether a crop may have such a side, in pixels."""
-    return 64 <= value <= 1024 and value % 8 == 0
+    return Range(holds, f"from {low} to {high}, or {word}")
 
 
 def are_different_words(values: tuple[Any, ...]) -> bool:
     """Whether they are words, at least one, no two alike."""
     words = all(isinstance(value, str) and value.strip() for value in values)
     return words and 0 < len(values) == len(set(values))
+
+
+ANY = Range(lambda _: True, "")
+SWITCH = Range(lambda value: isinstance(value, bool), "true or false")
+SEED = within(0, 2**63 - 1)
 
 
 class Checked:
@@ -85,9 +109,11 @@ class Checked:
         """Refuse all of them at once."""
         problems = []
         for f in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, f.name)
-            if not f.metadata["check"](value):
-                flag = f.name.replace("_", "-")
-                problems.append(f"{flag} is {value!s:.80}: expected {f.metadata['expected']}.")
+            value, allowed = getattr(self, f.name), f.metadata["setting"].allowed
+            left_open = value is None and f.default is None
+            if not left_open and not allowed.holds(value):
+                problems.append(
+                    f"{f.name.replace('_', '-')} is {value!s:.80}: expected {allowed.expected}."
+                )
         if problems:
             raise OptionError(" ".join(problems))
