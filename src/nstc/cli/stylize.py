@@ -1,270 +1,259 @@
 """`nstc stylize`: photographs and videos in, pictures in a painting's style out."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from nstc.cli import options as shared
 from nstc.cli import video
+from nstc.cli.options import TrustBundled
 from nstc.cli.output import say, say_json, tell
+from nstc.cli.signatures import with_flags
+from nstc.cli.video import VideoFlags
 from nstc.core.errors import BatchError, Interrupted, OptionError
 
 if TYPE_CHECKING:
-    from nstc.runtime.control import Control
     from nstc.runtime.files.batch import BatchOptions, Outcome
-    from nstc.runtime.files.fetching import FetchLimits
     from nstc.runtime.stylizer import Stylizer
 
 _SCHEMA: Final = "nstc.stylize/1"
 _MB: Final = 1_000_000
 
-Photo = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="PHOTO",
-        help="Files, folders with all in them, http(s) addresses, or - for standard input; or one "
-        "video.",
-        show_default=False,
-    ),
-]
-Output = Annotated[
-    str,
-    typer.Option(
-        "--output",
-        "-o",
-        help="The picture or video to write, a folder for several, or - for a pipe.",
-    ),
-]
-Model = Annotated[str, typer.Option("--model", "-m", help="A bundle's folder or a zoo name.")]
-Artifact = Annotated[
-    str | None,
-    typer.Option(help="Another file of the bundle, such as ts, pte or int8.512x512.onnx."),
-]
-Precision = Annotated[
-    str | None,
-    typer.Option(
-        help="Which network runs: int8 or float.", show_default="int8; float of weights alone"
-    ),
-]
-Provider = Annotated[
-    str, typer.Option(help="Where ONNX Runtime computes: cpu, cuda, or what else is installed.")
-]
-Threads = Annotated[
-    int | None, typer.Option(help="Threads to compute with; by default one a core.")
-]
-Strength = Annotated[
-    float, typer.Option(help="0 is the photograph, 1 the style; beyond them extrapolates.")
-]
-PreserveColor = Annotated[
-    bool, typer.Option("--preserve-color", help="Paint brightness only; keep the photo's colours.")
-]
-Size = Annotated[
-    int | None,
-    typer.Option(help="Long side in pixels to paint at.", show_default="the photograph's"),
-]
-Upscale = Annotated[
-    bool,
-    typer.Option("--upscale-to-original", help="Bring the result back to the photograph's size."),
-]
-StyleScale = Annotated[
-    float, typer.Option(help="How large the brush looks: 2 twice as large, 0.5 half.")
-]
-Glob = Annotated[
-    str | None,
-    typer.Option(help="Which files of folders, such as '*.jpg'.", show_default="all pictures"),
-]
-Format = Annotated[
-    str | None,
-    typer.Option(
-        help="Of the files written: png, jpeg, webp, tiff, bmp, gif or heif.",
-        show_default="the source's",
-    ),
-]
-SkipExisting = Annotated[
-    bool,
-    typer.Option(
-        "--skip-existing",
-        help="Leave pictures that are there already, made with the same model and settings.",
-    ),
-]
-KeepOrStrip = Annotated[
-    str,
-    typer.Option(
-        "--metadata",
-        help="keep or strip EXIF and XMP. Stripped unless asked for: they say where and when a "
-        "photograph was taken, and with which camera. IPTC and PNG text are never taken along.",
-    ),
-]
-MaxPixels = Annotated[
-    int | None,
-    typer.Option(
-        help="Refuse pictures with more pixels, all frames together.", show_default="178956970"
-    ),
-]
-MaxDownload = Annotated[
-    int, typer.Option("--max-download-mb", help="Most MB of an address or of standard input.")
-]
-Timeout = Annotated[
-    float,
-    typer.Option(
-        help="Most seconds for an address. More than 120 also for trying a bundle's file that did "
-        "not come with nstc."
-    ),
-]
-AllowPrivate = Annotated[
-    bool,
-    typer.Option("--allow-private", help="Fetch from this machine and private networks too."),
-]
-Camera = Annotated[
-    str | None,
-    typer.Option(help="Paint what a camera sees: its number, or FORMAT:NAME as FFmpeg has it."),
-]
-Frames = Annotated[int | None, typer.Option(help="Most frames of a video.")]
-Seconds = Annotated[float | None, typer.Option(help="Most seconds of a video.")]
-Stabilize = Annotated[
-    bool, typer.Option("--stabilize", help="Against flicker in a video: hold still what is still.")
-]
-CodecName = Annotated[
-    str | None,
-    typer.Option("--codec", help="Of a video: h264, hevc, vp9, av1 or ffv1.", show_default="h264"),
-]
-Crf = Annotated[
-    int | None,
-    typer.Option(help="Quality of a video: 0 is the best, more is smaller.", show_default="18"),
-]
-MaxRam = Annotated[
-    str | None,
-    typer.Option(
-        "--max-ram",
-        metavar="SIZE",
-        help="What the process may hold, such as 256MB; larger pictures are cut into tiles. More "
-        "than 4GB also for trying a bundle's file that did not come with nstc.",
-        show_default="any amount",
-    ),
-]
-ApproximateTiles = Annotated[
-    bool,
-    typer.Option(
-        "--allow-approximate-tiles",
-        help="Cut pictures for a network whose tiles differ from the whole.",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print what became of each picture as JSON.")]
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFlags:
+    """Which network runs, and how."""
+
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A bundle's folder or a zoo name.")
+    ] = "zoo:starry-night"
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Which network runs: int8 or float.", show_default="int8; float of weights alone"
+        ),
+    ] = None
+    artifact: Annotated[
+        str | None,
+        typer.Option(help="Another file of the bundle, such as ts, pte or int8.512x512.onnx."),
+    ] = None
+    trust: TrustBundled = False
+    threads: Annotated[
+        int | None, typer.Option(help="Threads to compute with; by default one a core.")
+    ] = None
+    provider: Annotated[
+        str,
+        typer.Option(help="Where ONNX Runtime computes: cpu, cuda, or what else is installed."),
+    ] = "cpu"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ControlFlags:
+    """How it paints; see `nstc.runtime.control.Control`."""
+
+    strength: Annotated[
+        float, typer.Option(help="0 is the photograph, 1 the style; beyond them extrapolates.")
+    ] = 1.0
+    preserve_color: Annotated[
+        bool,
+        typer.Option("--preserve-color", help="Paint brightness only; keep the photo's colours."),
+    ] = False
+    size: Annotated[
+        int | None,
+        typer.Option(help="Long side in pixels to paint at.", show_default="the photograph's"),
+    ] = None
+    upscale_to_original: Annotated[
+        bool,
+        typer.Option(
+            "--upscale-to-original", help="Bring the result back to the photograph's size."
+        ),
+    ] = False
+    style_scale: Annotated[
+        float, typer.Option(help="How large the brush looks: 2 twice as large, 0.5 half.")
+    ] = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureFlags:
+    """Which pictures are read and how they are written."""
+
+    glob: Annotated[
+        str | None,
+        typer.Option(help="Which files of folders, such as '*.jpg'.", show_default="all pictures"),
+    ] = None
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the files written: png, jpeg, webp, tiff, bmp, gif or heif.",
+            show_default="the source's",
+        ),
+    ] = None
+    metadata: Annotated[
+        str,
+        typer.Option(
+            "--metadata",
+            help="keep or strip EXIF and XMP. Stripped unless asked for: they say where and when a "
+            "photograph was taken, and with which camera. IPTC and PNG text are never taken along.",
+        ),
+    ] = "strip"
+    skip_existing: Annotated[
+        bool,
+        typer.Option(
+            "--skip-existing",
+            help="Leave pictures that are there already, made with the same model and settings.",
+        ),
+    ] = False
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            help="Refuse pictures with more pixels, all frames together.", show_default="178956970"
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitFlags:
+    """What may be taken up, of this machine and of the network."""
+
+    max_ram: Annotated[
+        str | None,
+        typer.Option(
+            "--max-ram",
+            metavar="SIZE",
+            help="What the process may hold, such as 256MB; larger pictures are cut into tiles. "
+            "More than 4GB also for trying a bundle's file that did not come with nstc.",
+            show_default="any amount",
+        ),
+    ] = None
+    allow_approximate_tiles: Annotated[
+        bool,
+        typer.Option(
+            "--allow-approximate-tiles",
+            help="Cut pictures for a network whose tiles differ from the whole.",
+        ),
+    ] = False
+    max_download_mb: Annotated[
+        int, typer.Option("--max-download-mb", help="Most MB of an address or of standard input.")
+    ] = 64
+    timeout: Annotated[
+        float,
+        typer.Option(
+            help="Most seconds for an address. More than 120 also for trying a bundle's file that "
+            "did not come with nstc."
+        ),
+    ] = 30.0
+    allow_private: Annotated[
+        bool,
+        typer.Option("--allow-private", help="Fetch from this machine and private networks too."),
+    ] = False
+
+
+@with_flags
 def stylize(
-    output: Output,
-    photos: Photo = None,
-    model: Model = "zoo:starry-night",
-    precision: Precision = None,
-    artifact: Artifact = None,
-    trust: shared.TrustBundled = False,
-    threads: Threads = None,
-    provider: Provider = "cpu",
-    strength: Strength = 1.0,
-    preserve_color: PreserveColor = False,
-    size: Size = None,
-    upscale_to_original: Upscale = False,
-    style_scale: StyleScale = 1.0,
-    glob: Glob = None,
-    format: Format = None,
-    metadata: KeepOrStrip = "strip",
-    skip_existing: SkipExisting = False,
-    max_pixels: MaxPixels = None,
-    max_ram: MaxRam = None,
-    allow_approximate_tiles: ApproximateTiles = False,
-    max_download_mb: MaxDownload = 64,
-    timeout: Timeout = 30.0,
-    allow_private: AllowPrivate = False,
-    camera: Camera = None,
-    frames: Frames = None,
-    seconds: Seconds = None,
-    stabilize: Stabilize = False,
-    codec: CodecName = None,
-    crf: Crf = None,
-    json_output: Json = False,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The picture or video to write, a folder for several, or - for a pipe.",
+        ),
+    ],
+    *,
+    photos: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PHOTO",
+            help="Files, folders with all in them, http(s) addresses, or - for standard input; or "
+            "one video.",
+            show_default=False,
+        ),
+    ] = None,
+    network: ModelFlags,
+    painting: ControlFlags,
+    pictures: PictureFlags,
+    limits: LimitFlags,
+    film: VideoFlags,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print what became of each picture as JSON.")
+    ] = False,
 ) -> None:
     """Paint photographs, a video or a camera's view in a style."""
+    options = _options(painting, pictures, limits)
+    inputs = photos or []
+    of_video = video.is_video(inputs, output, film)
+    if of_video:
+        video.refuse_on_videos(
+            {
+                "glob": pictures.glob,
+                "format": pictures.format,
+                "skip-existing": pictures.skip_existing,
+                "max-ram": limits.max_ram,
+            }
+        )
+    else:
+        video.refuse_on_pictures(film)
+        _refuse_streams_in_conflict(output, json_output)
+    stylizer = _opened(network, limits)
+    if options.control.warning is not None:
+        tell(options.control.warning)
+    if of_video:
+        video.stylize_one(inputs, output, stylizer, options, film, network.model, json_output)
+    else:
+        _run(inputs, output, stylizer, options, model=network.model, json_output=json_output)
+
+
+def _options(painting: ControlFlags, pictures: PictureFlags, limits: LimitFlags) -> "BatchOptions":
     from nstc.core.images import MAX_PIXELS
     from nstc.core.images.formats import checked_limit, ending_of
     from nstc.runtime.control import Control
     from nstc.runtime.files.batch import BatchOptions
+    from nstc.runtime.files.fetching import FetchLimits
     from nstc.runtime.files.folders import ALL
 
-    control = Control(
-        strength=strength,
-        preserve_color=preserve_color,
-        size=size,
-        upscale_to_original=upscale_to_original,
-        style_scale=style_scale,
-    )
-    options = BatchOptions(
+    control = Control(**vars(painting))
+    if pictures.metadata not in {"keep", "strip"}:
+        raise OptionError(f"metadata is {pictures.metadata}: expected keep or strip.")
+    return BatchOptions(
         control=control,
-        keep_metadata=_keeps(metadata),
-        skip_existing=skip_existing,
-        max_pixels=checked_limit(MAX_PIXELS if max_pixels is None else max_pixels),
-        limits=_limits(max_download_mb, timeout, allow_private),
-        ending=None if format is None else ending_of(format),
-        pattern=ALL if glob is None else glob,
-    )
-    inputs = photos or []
-    flags = video.VideoFlags(
-        camera=camera, frames=frames, seconds=seconds, stabilize=stabilize, codec=codec, crf=crf
-    )
-    of_video = video.is_video(inputs, output, flags)
-    if of_video:
-        video.refuse_on_videos(
-            {
-                "glob": glob,
-                "format": format,
-                "skip-existing": skip_existing,
-                "max-ram": max_ram,
-            }
-        )
-    else:
-        video.refuse_on_pictures(flags)
-        _refuse_streams_in_conflict(output, json_output)
-    stylizer = _opened(
-        model,
-        max_ram,
-        timeout,
-        precision=precision,
-        artifact=artifact,
-        trust=trust,
-        threads=threads,
-        provider=provider,
-        approximate_tiles=allow_approximate_tiles,
-    )
-    if of_video:
-        _warn(control)
-        video.stylize_one(inputs, output, stylizer, options, flags, model, json_output)
-    else:
-        _run(inputs, output, stylizer, options, model=model, json_output=json_output)
-
-
-def _limits(max_download_mb: int, timeout_s: float, allow_private: bool) -> "FetchLimits":
-    from nstc.runtime.files.fetching import FetchLimits
-
-    return FetchLimits(
-        max_bytes=max_download_mb * _MB, timeout_s=timeout_s, allow_private=allow_private
+        keep_metadata=pictures.metadata == "keep",
+        skip_existing=pictures.skip_existing,
+        max_pixels=checked_limit(
+            MAX_PIXELS if pictures.max_pixels is None else pictures.max_pixels
+        ),
+        limits=FetchLimits(
+            max_bytes=limits.max_download_mb * _MB,
+            timeout_s=limits.timeout,
+            allow_private=limits.allow_private,
+        ),
+        ending=None if pictures.format is None else ending_of(pictures.format),
+        pattern=ALL if pictures.glob is None else pictures.glob,
     )
 
 
-def _opened(model: str, max_ram: str | None, timeout_s: float, **options: Any) -> "Stylizer":
+def _opened(flags: ModelFlags, limits: LimitFlags) -> "Stylizer":
     from nstc.cli.missing_files import make_missing
     from nstc.core.amounts import parse_bytes
     from nstc.core.bundle import open_bundle
     from nstc.runtime.graph_process import current_limits, limited_to
     from nstc.runtime.stylizer import Stylizer, artifact_of
 
-    max_ram_bytes = None if max_ram is None else parse_bytes(max_ram)
-    asked = artifact_of(options["precision"], options["artifact"])
-    bundle = open_bundle(model)
+    max_ram_bytes = None if limits.max_ram is None else parse_bytes(limits.max_ram)
+    asked = artifact_of(flags.precision, flags.artifact)
+    bundle = open_bundle(flags.model)
     make_missing(bundle, asked)
     usual = current_limits()  # which smaller limits of a picture or an address leave as they are
     ram = max(max_ram_bytes or 0, usual.max_ram_bytes)
-    with limited_to(max_ram_bytes=ram, timeout_s=max(timeout_s, usual.timeout_s)):
-        return Stylizer(bundle, max_ram_bytes=max_ram_bytes, **options)
+    with limited_to(max_ram_bytes=ram, timeout_s=max(limits.timeout, usual.timeout_s)):
+        return Stylizer(
+            bundle,
+            max_ram_bytes=max_ram_bytes,
+            precision=flags.precision,
+            artifact=flags.artifact,
+            trust=flags.trust,
+            threads=flags.threads,
+            provider=flags.provider,
+            approximate_tiles=limits.allow_approximate_tiles,
+        )
 
 
 def _run(
@@ -279,7 +268,6 @@ def _run(
     from nstc.runtime.files.batch import stylize_files
     from nstc.runtime.files.sources import is_many
 
-    _warn(options.control)
     many = is_many(photos)
     done = 0
 
@@ -359,12 +347,6 @@ def _count(outcomes: "list[Outcome]", status: str) -> int:
     return sum(outcome.status == status for outcome in outcomes)
 
 
-def _keeps(metadata: str) -> bool:
-    if metadata not in {"keep", "strip"}:
-        raise OptionError(f"metadata is {metadata}: expected keep or strip.")
-    return metadata == "keep"
-
-
 def _refuse_streams_in_conflict(output: str, json_output: bool) -> None:
     from nstc.runtime.files.streams import refuse_terminal_output
 
@@ -373,8 +355,3 @@ def _refuse_streams_in_conflict(output: str, json_output: bool) -> None:
     if json_output:
         raise OptionError("-o - and --json both want standard output: give one of the two.")
     refuse_terminal_output()
-
-
-def _warn(control: "Control") -> None:
-    if control.warning is not None:
-        tell(control.warning)

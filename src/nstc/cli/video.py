@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
 
 from nstc.cli.output import say, say_json, tell
 from nstc.core.errors import DamagedVideoError, OptionError
@@ -20,12 +22,26 @@ _SCHEMA: Final = "nstc.stylize-video/1"
 class VideoFlags:
     """The options of `nstc stylize` that only videos have, as they were typed."""
 
-    camera: str | None = None
-    frames: int | None = None
-    seconds: float | None = None
-    stabilize: bool = False
-    codec: str | None = None
-    crf: int | None = None
+    camera: Annotated[
+        str | None,
+        typer.Option(help="Paint what a camera sees: its number, or FORMAT:NAME as FFmpeg has it."),
+    ] = None
+    frames: Annotated[int | None, typer.Option(help="Most frames of a video.")] = None
+    seconds: Annotated[float | None, typer.Option(help="Most seconds of a video.")] = None
+    stabilize: Annotated[
+        bool,
+        typer.Option("--stabilize", help="Against flicker in a video: hold still what is still."),
+    ] = False
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            "--codec", help="Of a video: h264, hevc, vp9, av1 or ffv1.", show_default="h264"
+        ),
+    ] = None
+    crf: Annotated[
+        int | None,
+        typer.Option(help="Quality of a video: 0 is the best, more is smaller.", show_default="18"),
+    ] = None
 
     @property
     def given(self) -> list[str]:
