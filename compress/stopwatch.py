@@ -21,7 +21,7 @@ from nstc.benchmarks.machine import pinned
 from nstc.benchmarks.statistics import median
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.targets.cpu import CpuTarget
-from nstc.benchmarks.targets.fresh import fresh_runs
+from nstc.benchmarks.targets.here import fresh_runs
 from nstc.compress.checking import sample_picture
 from nstc.compress.float_graphs import onnx_graph
 from nstc.core.errors import OptionError

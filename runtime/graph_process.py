@@ -27,7 +27,7 @@ from typing import IO, Any, Final
 
 import numpy as np
 
-from nstc.core.child_processes import end_group, started
+from nstc.core.child_processes import end_group, readable, started
 from nstc.core.errors import GraphLimitError, NstcError, OptionError, out_of_memory
 from nstc.runtime.arrays import Array
 from nstc.runtime.graph_child import MOST_TEXT, MOST_TIMES_LARGER, write_header
@@ -159,7 +159,7 @@ class GraphProcess:
             raise
         if "refused" in opened:
             self.close()
-            raise RefusedError(_text(opened["refused"]))
+            raise RefusedError(readable(str(opened["refused"]), MOST_TEXT))
         self.inputs = [Value(*each) for each in opened["inputs"]]
         self.outputs = [Value(*each) for each in opened["outputs"]]
         self.metadata: Mapping[str, str] = opened["metadata"]
@@ -181,7 +181,7 @@ class GraphProcess:
                 _pipe(self._process.stdin).flush()
             reply, payload = self._reply(MOST_TIMES_LARGER * size)
         if "failed" in reply:
-            raise GraphFailedError(_text(reply["failed"]))
+            raise GraphFailedError(readable(str(reply["failed"]), MOST_TEXT))
         return np.frombuffer(payload, np.dtype(reply["dtype"])).reshape(reply["shape"])
 
     @contextlib.contextmanager
@@ -223,7 +223,7 @@ class GraphProcess:
         last_words = self._complaints.read().decode("utf-8", "replace")
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
         if not self._greeted:
-            last_line = _text(last_words.strip().rpartition("\n")[2])
+            last_line = readable(last_words.strip().rpartition("\n")[2], MOST_TEXT)
             return self._not_started(f"{how}: {last_line}" if last_line else how)
         if out_of_memory(RuntimeError(last_words)):
             return GraphLimitError(self._too_large())
@@ -290,9 +290,3 @@ def _free_bytes() -> int | None:
     lines = _MEMINFO.read_text(encoding="ascii").splitlines()
     found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
     return found[0] * 1024 if found else None
-
-
-def _text(value: object) -> str:
-    """Words of another process in one line that is safe to print."""
-    kept = "".join(char if char.isprintable() else " " for char in str(value))
-    return " ".join(kept.split())[:MOST_TEXT]

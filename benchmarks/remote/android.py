@@ -3,13 +3,14 @@
 import contextlib
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from nstc.benchmarks.machine import INT8_INSTRUCTIONS, NO_INT8
 from nstc.benchmarks.remote.far_side import int8_of, processor_fields, processor_name
-from nstc.benchmarks.remote.process import Finished, Limits, converse, readable
+from nstc.benchmarks.remote.process import Finished, Limits, OnLine, converse
+from nstc.core.child_processes import readable
 from nstc.core.errors import TargetError
 
 HOME: Final = "/data/local/tmp"
@@ -48,11 +49,7 @@ class Device:
             )
 
     def shell(
-        self,
-        command: str,
-        *,
-        limits: Limits = _SHORT,
-        on_line: Callable[[str], None] | None = None,
+        self, command: str, *, limits: Limits = _SHORT, on_line: OnLine | None = None
     ) -> Finished:
         """Run a command in the device's shell.
 
@@ -60,9 +57,8 @@ class Device:
             TargetError: it goes over a limit.
         """
         end = f"nstc-{secrets.token_hex(8)}-end"  # adb stays while anything holds the output
-        return self._run(
-            "shell", f"{command}; echo {end} $?", limits=limits, on_line=on_line, end=end
-        )
+        words = ("shell", f"{command}; echo {end} $?")
+        return self._run(*words, limits=limits, on_line=on_line, end=end)
 
     def says_yes(self, condition: str) -> bool:
         """Whether a shell's condition holds there."""
@@ -140,12 +136,5 @@ class Device:
                 f"{' '.join(self._adb)} shell rm -rf {folder}"
             )
 
-    def _run(
-        self,
-        *words: str,
-        limits: Limits = _SHORT,
-        on_line: Callable[[str], None] | None = None,
-        end: str | None = None,
-    ) -> Finished:
-        command = (*self._adb, *words)
-        return converse(command, name=self._name, limits=limits, on_line=on_line, end=end)
+    def _run(self, *words: str, limits: Limits = _SHORT, **more: Any) -> Finished:
+        return converse((*self._adb, *words), name=self._name, limits=limits, **more)

@@ -3,20 +3,21 @@
 import base64
 import binascii
 import json
-import math
 import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Final
 
 import numpy as np
+from msgspec import Meta
 
 from nstc.benchmarks.footprint import Footprint
 from nstc.benchmarks.latency import Timings
 from nstc.benchmarks.machine import NO_INT8
 from nstc.benchmarks.remote.job import FarGraph, Job
-from nstc.benchmarks.remote.process import readable
+from nstc.core.child_processes import readable
+from nstc.core.decoding import decode, parse_json
 from nstc.core.errors import TargetError
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
@@ -25,11 +26,55 @@ RESULT_BYTES: Final = 1_000_000
 """Allowance for all of an answer but its pictures and samples."""
 
 _SAMPLE_BYTES: Final = 40
-_LONGEST_MS: Final = 3_600_000.0
-_MOST_BYTES: Final = 2**50
-_FACTS: Final = ("arch", "cpu", "os", "python", "numpy", "onnxruntime")
-_MOST_CORES: Final = 65536
 _WORD: Final = re.compile(r"[a-z0-9_]{1,32}")
+
+_Milliseconds = Annotated[float, Meta(gt=0, le=3_600_000)]
+_Bytes = Annotated[int, Meta(ge=0, le=2**50)]
+_Core = Annotated[int, Meta(ge=0, le=65536)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Machine:
+    arch: str
+    cpu: str
+    os: str
+    python: str
+    numpy: str
+    onnxruntime: str
+    int8: tuple[str, ...]
+    cores: _Core
+    pinned: tuple[_Core, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FarFootprint:
+    peak_bytes: _Bytes
+    network_bytes: _Bytes
+    cold_start_ms: _Milliseconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Result:
+    """What `far_side.py` says last; keys that it has beside these are passed over."""
+
+    samples_ms: tuple[tuple[_Milliseconds, ...], ...]
+    machine: _Machine
+    provider: str
+    footprints: tuple[_FarFootprint | None, ...]
+
+    def place(self) -> dict[str, str | int]:
+        """Facts of the machine.
+
+        Raises:
+            ValueError: one is empty, or an instruction set is no word.
+        """
+        facts = {**vars(self.machine), "provider": self.provider}
+        texts = {name: readable(own, 100) for name, own in facts.items() if isinstance(own, str)}
+        int8 = self.machine.int8
+        if not all(texts.values()) or not all(map(_WORD.fullmatch, int8)):
+            raise ValueError("a fact is empty or no word")
+        counts = {"cores": self.machine.cores, "pinned": len(self.machine.pinned)}
+        return {**texts, "int8": "+".join(int8) or NO_INT8, **counts}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +107,9 @@ class Listener:
         name: Of the target, for messages.
         job: What was asked.
         progress: Told of every round.
+
+    Attributes:
+        error: What the far side says went wrong, in one line.
     """
 
     def __init__(self, name: str, job: Job, progress: Progress) -> None:
@@ -71,9 +119,8 @@ class Listener:
         self._mark = f"nstc-{job.token}"
         self._turns = 0
         self._pictures: dict[int, Pixels] = {}
-        self._result: dict[str, Any] | None = None
+        self._result: _Result | None = None
         self.error: str | None = None
-        """What the far side says went wrong, in one line."""
 
     def hear(self, line: str) -> None:
         """Take in a line.
@@ -95,21 +142,28 @@ class Listener:
         Raises:
             TargetError: there is something missing, or it can't be true.
         """
-        graphs = range(len(self._job.graphs))
-        if self._result is None or set(self._pictures) != set(graphs):
+        graphs, rounds = len(self._job.graphs), len(self._job.orders)
+        if self._result is None or set(self._pictures) != set(range(graphs)):
             raise TargetError(
                 f"{self._name}: the answer broke off after {self._turns} of {self._job.turns} "
                 "steps. Is the line stable, and the memory there enough? Try again."
             )
+        samples = self._result.samples_ms
+        if list(map(len, samples)) != [rounds] * graphs:
+            raise self._rubbish(f"samples_ms are not {graphs} x {rounds}")
+        footprints = tuple(own and Footprint(**vars(own)) for own in self._result.footprints)
+        if len(footprints) != graphs:
+            raise self._rubbish(f"{len(footprints)} footprints")
         try:
-            return Answer(
-                timings=_timings(self._result["samples_ms"], self._job),
-                pictures=tuple(self._pictures[number] for number in graphs),
-                place=_place(self._result),
-                footprints=_footprints(self._result["footprints"], len(graphs)),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise self._rubbish(f"{type(error).__name__} {error}") from error
+            place = self._result.place()
+        except ValueError as error:
+            raise self._rubbish(str(error)) from error
+        return Answer(
+            timings=Timings(reference_ms=samples[0], candidates_ms=samples[1:]),
+            pictures=tuple(self._pictures[number] for number in range(graphs)),
+            place=place,
+            footprints=footprints,
+        )
 
     def _take(self, kind: str, content: str = "") -> None:
         if kind == "turn":
@@ -121,7 +175,7 @@ class Listener:
                 raise ValueError(f"picture {position}")
             self._pictures[position] = _picture(packed, self._job.graphs[position])
         elif kind == "result" and self._result is None:
-            self._result = _mapping(json.loads(content))
+            self._result = decode(parse_json(content), _Result, known_keys_only=False)
         elif kind == "error":
             self.error = readable(str(json.loads(content)))
         else:
@@ -145,39 +199,6 @@ class Listener:
         )
 
 
-def _timings(content: Any, job: Job) -> Timings:
-    rounds = len(job.orders)
-    samples = [tuple(_milliseconds(value) for value in _list(own)) for own in _list(content)]
-    if len(samples) != len(job.graphs) or any(len(own) != rounds for own in samples):
-        raise ValueError(f"samples_ms are not {len(job.graphs)} x {rounds}")
-    return Timings(reference_ms=samples[0], candidates_ms=tuple(samples[1:]))
-
-
-def _place(result: Mapping[str, Any]) -> dict[str, str | int]:
-    machine = _mapping(result["machine"])
-    facts: dict[str, str | int] = {name: _text(machine[name]) for name in _FACTS}
-    facts["provider"] = _text(result["provider"])
-    facts["int8"] = "+".join(_word(name) for name in _list(machine["int8"])) or NO_INT8
-    facts["cores"] = _whole(machine["cores"], _MOST_CORES)
-    facts["pinned"] = len([_whole(core, _MOST_CORES) for core in _list(machine["pinned"])])
-    return facts
-
-
-def _footprints(content: Any, count: int) -> tuple[Footprint | None, ...]:
-    found = [None if own is None else _footprint(_mapping(own)) for own in _list(content)]
-    if len(found) != count:
-        raise ValueError(f"{len(found)} footprints")
-    return tuple(found)
-
-
-def _footprint(content: Mapping[str, Any]) -> Footprint:
-    return Footprint(
-        peak_bytes=_whole(content["peak_bytes"], _MOST_BYTES),
-        network_bytes=_whole(content["network_bytes"], _MOST_BYTES),
-        cold_start_ms=_milliseconds(content["cold_start_ms"]),
-    )
-
-
 def _picture(packed: str, graph: FarGraph) -> Pixels:
     """Unpack no more than the picture that is expected."""
     size = graph.height * graph.width * 3
@@ -186,41 +207,3 @@ def _picture(packed: str, graph: FarGraph) -> Pixels:
     if len(content) != size or not unpacker.eof:
         raise ValueError(f"a picture that is not {graph.height}x{graph.width}")
     return np.frombuffer(content, np.uint8).reshape(graph.height, graph.width, 3)
-
-
-def _milliseconds(value: Any) -> float:
-    if not isinstance(value, float | int) or isinstance(value, bool):
-        raise TypeError(f"{value!r} is no time")
-    if not (math.isfinite(value) and 0 < value < _LONGEST_MS):
-        raise ValueError(f"{value!r} ms")
-    return float(value)
-
-
-def _whole(value: Any, limit: int) -> int:
-    if type(value) is not int or not 0 <= value <= limit:
-        raise ValueError(f"{value!r} is no count")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{value!r} is no text")
-    return readable(value, 100)
-
-
-def _word(value: Any) -> str:
-    if not isinstance(value, str) or _WORD.fullmatch(value) is None:
-        raise ValueError(f"{value!r} is no word")
-    return value
-
-
-def _list(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError("a list is missing")
-    return value
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError("a table is missing")
-    return value

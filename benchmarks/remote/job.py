@@ -78,23 +78,14 @@ class Job:
         return 1 + len(self.graphs) * (2 + len(self.orders))
 
     def write(self, folder: Path) -> None:
-        """Fill an empty folder: fixed names only, whatever the graphs' files are called.
-
-        Args:
-            folder: Exists.
-        """
+        """Fill an empty folder: fixed names only, whatever the graphs' files are called."""
         copyfile(far_side.__file__, folder / SCRIPT)
         graphs: list[dict[str, Any]] = []
         for number, graph in enumerate(self.graphs):
-            names = {"file": _copied(graph.path, folder, number), "feed": f"feed{number}.npy"}
-            np.save(folder / names["feed"], graph.feed, allow_pickle=False)
-            form = {
-                "layout": graph.layout,
-                "low": graph.low,
-                "high": graph.high,
-                "is_bgr": graph.is_bgr,
-            }
-            graphs.append({**names, **form, "height": graph.height, "width": graph.width})
+            described = {**vars(graph), "feed": f"feed{number}.npy"}
+            np.save(folder / described["feed"], graph.feed, allow_pickle=False)
+            described["file"] = _copied(described.pop("path"), folder, number)
+            graphs.append(described)
         content = {
             "token": self.token,
             "threads": self.threads,
@@ -119,11 +110,11 @@ def make_job(
     threads: int,
     time_limit_s: int,
 ) -> Job:
-    """A job in which every session's file takes turns on a picture.
+    """A job in which every session's file takes turns on a picture (H, W, 3) uint8.
 
     Args:
         sessions: The reference, then the candidates, all of ONNX files.
-        picture: (H, W, 3) uint8.
+        picture: That is fed.
         recipe: Gives the rounds and the seed of their orders, which are those that
             `nstc.benchmarks.latency.alternate` would take.
         threads: To compute with.

@@ -12,20 +12,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from nstc.benchmarks.footprint import Footprint
 from nstc.benchmarks.latency import Timings, repeats
 from nstc.benchmarks.remote.far_side import NO_TELEMETRY
 from nstc.benchmarks.remote.job import Job
-from nstc.benchmarks.remote.process import readable
-from nstc.benchmarks.remote.tensor_file import tensor_bytes
+from nstc.core.child_processes import readable
 from nstc.core.errors import TargetError
 from nstc.core.progress import Progress
+from nstc.runtime.arrays import Array
 from nstc.runtime.model_files import GRAPH_NAME, copy_model
 
 _RUN: Final = re.compile(r"[^,]*,(?P<seconds>[0-9.e+-]+),(?P<peak>[0-9]{1,15}),-?[0-9]+,[0-9]+")
 _AVERAGE: Final = re.compile(r"Average[a-z ]* time cost[a-z ]*:\s*([0-9.e+-]+) ms")
 _CREATION: Final = re.compile(r"Session creation time cost:\s*([0-9.e+-]+) s")
 _FIRST: Final = re.compile(r"First inference time cost:\s*([0-9]+) ms")
+_DATA_TYPES: Final = {"float32": 1, "uint8": 2, "float16": 10}
+_DIMS, _DATA_TYPE, _RAW_DATA = 1, 2, 9
+_VARINT, _BYTES = 0, 2
 _AGREE: Final = 0.02
 _OPENING_RUNS: Final = 3
 """By which it is found out who is fast; the first does not count."""
@@ -63,12 +68,7 @@ def write_perf_folder(job: Job, folder: Path) -> None:
 def perf_command(program: str, place: str, graph: int, runs: int, threads: int) -> str:
     """A command for the device's shell; it prints the program's words and then its result file.
 
-    Args:
-        program: The program's path there, of characters that no shell minds.
-        place: The folder there, likewise.
-        graph: Its position.
-        runs: To be timed.
-        threads: To compute with.
+    `program` and `place`, its path and the folder there, are of characters that no shell minds.
     """
     libraries = program.rpartition("/")[0]
     result = f"{place}/result.csv"
@@ -80,12 +80,7 @@ def perf_command(program: str, place: str, graph: int, runs: int, threads: int) 
 
 
 def read_runs(name: str, output: str, runs: int) -> PerfRuns:
-    """What a call printed, held against itself.
-
-    Args:
-        name: Of the target, for messages.
-        output: The program's words and its result file.
-        runs: How many were asked for.
+    """What a call for so many runs printed, its words and its result file, held to itself.
 
     Raises:
         TargetError: it did not run, or its numbers can't be.
@@ -117,11 +112,6 @@ def take_turns(
 ) -> tuple[Timings, tuple[Footprint | None, ...]]:
     """The job's rounds, a call for each turn.
 
-    Args:
-        job: What to time.
-        call: Runs the program.
-        progress: Told of every round.
-
     Returns:
         The times, and of each graph its memory and cold start where the program tells.
     """
@@ -134,16 +124,42 @@ def take_turns(
             samples[graph].append(min(call(graph, 1 + timed[graph]).times_ms[1:]))
         progress.advance(done + 1, {})
     first, *others = map(tuple, samples)
-    timings = Timings(reference_ms=first, candidates_ms=tuple(others))
-    return timings, tuple(map(_footprint, openings))
-
-
-def _footprint(runs: PerfRuns) -> Footprint | None:
-    if runs.cold_start_ms is None:
-        return None
-    return Footprint(
-        peak_bytes=runs.peak_bytes, network_bytes=None, cold_start_ms=runs.cold_start_ms
+    footprints = tuple(
+        None
+        if (cold := own.cold_start_ms) is None
+        else Footprint(peak_bytes=own.peak_bytes, network_bytes=None, cold_start_ms=cold)
+        for own in openings
     )
+    return Timings(reference_ms=first, candidates_ms=tuple(others)), footprints
+
+
+def tensor_bytes(values: Array) -> bytes:
+    """An array of float32, float16 or uint8 as a `TensorProto` without a name.
+
+    By hand because the `onnx` package is no part of an installation that only measures. Fields and
+    numbers: onnx.proto, message TensorProto; wire format: protobuf.dev/programming-guides/encoding.
+
+    Raises:
+        KeyError: another type.
+    """
+    dims = b"".join(_key(_DIMS, _VARINT) + _varint(side) for side in values.shape)
+    kind = _key(_DATA_TYPE, _VARINT) + _varint(_DATA_TYPES[values.dtype.name])
+    raw = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+    return dims + kind + _key(_RAW_DATA, _BYTES) + _varint(len(raw)) + raw
+
+
+def _key(field: int, wire_type: int) -> bytes:
+    return _varint(field << 3 | wire_type)
+
+
+def _varint(value: int) -> bytes:
+    """Seven bits a byte, the lowest first; the eighth says that more follow."""
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
 
 
 def _number(pattern: re.Pattern[str], text: str) -> float | None:

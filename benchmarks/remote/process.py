@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-from nstc.core.child_processes import end_group, started
+from nstc.core.child_processes import end_group, readable, started
 from nstc.core.errors import TargetError
+
+OnLine = Callable[[str], None]
 
 _CHUNK: Final = 65536
 _COMPLAINTS_KEPT: Final = 4096
@@ -24,13 +26,7 @@ _GRACE_S: Final = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a command may take.
-
-    Attributes:
-        whole_s: From its start to its end.
-        silence_s: Without a byte of output.
-        output_bytes: Of all its output.
-    """
+    """What a command may take: its whole time, silence without a byte, bytes of all output."""
 
     whole_s: float
     silence_s: float
@@ -58,7 +54,7 @@ def converse(
     name: str,
     limits: Limits,
     stdin: Path | None = None,
-    on_line: Callable[[str], None] | None = None,
+    on_line: OnLine | None = None,
     end: str | None = None,
 ) -> Finished:
     """Run a command to its end: its own, not that of something it left behind with its output.
@@ -77,7 +73,15 @@ def converse(
     """
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(stdin.open("rb")) if stdin is not None else subprocess.DEVNULL
-        process = stack.enter_context(_started(command, source, name))
+        piped = subprocess.PIPE
+        try:
+            process = stack.enter_context(
+                started(command, stdin=source, stdout=piped, stderr=piped)
+            )
+        except OSError as error:
+            raise TargetError(
+                f"{name}: {command[0]} can't be started: {error.strerror}."
+            ) from error
         complaints, output = _Tail(process.stderr), _Output(process.stdout, limits)
         ended = threading.Thread(
             target=_when_ended, args=(process, output, complaints), daemon=True
@@ -96,30 +100,6 @@ def converse(
             raise TargetError(f"{name}: {command[0]} closed its output and hangs.")
         end_group(process)
         return Finished(status=status, output="\n".join(lines), complaint=complaints.last_line())
-
-
-def readable(text: str, limit: int = 200) -> str:
-    """Text from elsewhere in one line that is safe to print: no control characters, not long."""
-    kept = "".join(char if char.isprintable() else " " for char in text)
-    return " ".join(kept.split())[:limit]
-
-
-@contextlib.contextmanager
-def _started(
-    command: Sequence[str], source: IO[bytes] | int, name: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is not there any more when the block is left, nor are its children."""
-    with contextlib.ExitStack() as stack:
-        piped = subprocess.PIPE
-        try:
-            process = stack.enter_context(
-                started(command, stdin=source, stdout=piped, stderr=piped)
-            )
-        except OSError as error:
-            raise TargetError(
-                f"{name}: {command[0]} can't be started: {error.strerror}."
-            ) from error
-        yield process
 
 
 def _when_ended(process: subprocess.Popen[bytes], *readers: "_Reader") -> None:
@@ -145,45 +125,36 @@ def _lines(chunks: "queue.SimpleQueue[bytes]", name: str, limits: Limits) -> Ite
     Raises:
         TargetError: a limit is reached.
     """
-    started = time.monotonic()
+    began = time.monotonic()
     size, unfinished = 0, [b""]
     while True:
-        left = limits.whole_s - (time.monotonic() - started)
+        left = limits.whole_s - (time.monotonic() - began)
         try:
             chunk = chunks.get(timeout=max(0.0, min(left, limits.silence_s)))
         except queue.Empty:
-            raise _hangs(name, limits, silent=left > limits.silence_s) from None
+            if left > limits.silence_s:
+                reason = f"nothing was heard for {limits.silence_s:.0f} s"
+            else:
+                reason = f"it took more than {limits.whole_s:.0f} s"
+            raise TargetError(
+                f"{name}: {reason}, so it was given up. Is the machine busy or asleep? "
+                "If it is only slow, take fewer --rounds or a smaller --size."
+            ) from None
         size += len(chunk)
         if size > limits.output_bytes:
             raise TargetError(
                 f"{name}: more than {limits.output_bytes} bytes came back, which no measurement "
                 "has: see what a login there prints."
             )
-        *ends, rest = chunk.split(b"\n")
+        *ends, rest = (chunk or b"\n").split(b"\n")
         for end in ends:
-            yield _text(b"".join([*unfinished, end]))
+            line = b"".join([*unfinished, end])
             unfinished = []
+            if chunk or line:  # at the end of the output what is left is a line, if it is any
+                yield line.decode("utf-8", "replace").rstrip("\r")
         unfinished.append(rest)
         if not chunk:
-            last = b"".join(unfinished)
-            if last:
-                yield _text(last)
             return
-
-
-def _text(line: bytes) -> str:
-    return line.decode("utf-8", "replace").rstrip("\r")
-
-
-def _hangs(name: str, limits: Limits, *, silent: bool) -> TargetError:
-    if silent:
-        reason = f"nothing was heard for {limits.silence_s:.0f} s"
-    else:
-        reason = f"it took more than {limits.whole_s:.0f} s"
-    return TargetError(
-        f"{name}: {reason}, so it was given up. Is the machine busy or asleep? "
-        "If it is only slow, take fewer --rounds or a smaller --size."
-    )
 
 
 class _Reader:

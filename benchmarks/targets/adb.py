@@ -5,9 +5,8 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
-from nstc.benchmarks.remote.address import PYTHON, THREADS, parse_options
 from nstc.benchmarks.remote.android import HOME, Device
 from nstc.benchmarks.remote.answer import Listener, size_limit
 from nstc.benchmarks.remote.job import Job, make_job
@@ -19,14 +18,15 @@ from nstc.benchmarks.remote.perf_test import (
     write_perf_folder,
 )
 from nstc.benchmarks.remote.process import Limits
-from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
 from nstc.benchmarks.targets.far import (
+    PYTHON,
     SILENCE_S,
+    THREADS,
     WHOLE_S,
+    FarTarget,
     advice,
-    checked_reading,
-    open_onnx,
+    parse_options,
     silence_limit_s,
 )
 from nstc.core.errors import OptionError, TargetError
@@ -45,33 +45,18 @@ _PROGRAM_WORDS_BYTES: Final = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdbTarget:
-    """An Android device; see `nstc.benchmarks.targets.base.Target`.
+class AdbTarget(FarTarget):
+    """An Android device; its name is as in adb:emulator-5554?threads=2.
 
     Attributes:
-        name: As results and `--target` have it: adb:emulator-5554?threads=2.
         serial: As `adb devices` lists it; for a device in the network its address.
-        threads: That a session computes with there.
         perf_test: Where `onnxruntime_perf_test` is; None to look at the usual place.
         python: The interpreter to use instead; None to look for python3.
-        reports_memory: Whether rows say what memory a fresh process needs.
     """
 
-    name: str
     serial: str
-    threads: int
     perf_test: str | None
     python: str | None
-    reports_memory: ClassVar[bool] = True
-    reference_artifact: ClassVar[str] = FLOAT
-
-    def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
-        """All ONNX files that take such pictures."""
-        return subject.artifacts(size)
-
-    def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:
-        """A session here: pictures are judged on this machine."""
-        return open_onnx(self.name, subject, artifact, probe)
 
     def measure(
         self,
@@ -106,7 +91,7 @@ class AdbTarget:
                     f"{self.name}: there is no program at {program} on the device. Push it and "
                     f"its libonnxruntime.so: adb push onnxruntime_perf_test {program}"
                 )
-        python = self._python
+        python = self.python or "python3"
         if not device.says_yes(f"command -v {python} && {python} -c 'import numpy, onnxruntime'"):
             raise TargetError(
                 f"{self.name}: the device has neither {USUAL_PERF_TEST} nor a {python} with numpy "
@@ -114,10 +99,6 @@ class AdbTarget:
                 f"first; ?{PERF_TEST}=PATH or ?{PYTHON}=PATH say where they are."
             )
         return None
-
-    @property
-    def _python(self) -> str:
-        return self.python or "python3"
 
     def _by_perf_test(self, device: Device, program: str, job: Job, progress: Progress) -> Reading:
         library = f"{program.rpartition('/')[0]}/libonnxruntime.so"
@@ -155,35 +136,32 @@ class AdbTarget:
         picture: Pixels,
         progress: Progress,
     ) -> Reading:
-        listener = Listener(self.name, job, progress)
+        listener, python = Listener(self.name, job, progress), self.python or "python3"
         limits = Limits(whole_s=WHOLE_S, silence_s=SILENCE_S, output_bytes=size_limit(job))
         with device.folder() as place, scratch_folder() as here:
             folder = here / "job"
             folder.mkdir()
             job.write(folder)
             self._push(device, folder, place)
-            command = f"cd {place}/job && {self._python} far_side.py"
+            command = f"cd {place}/job && {python} far_side.py"
             device.shell(command, limits=limits, on_line=listener.hear)
             facts = device.facts()
         if listener.error is not None:
             raise TargetError(
-                f"{self.name}: {self._python} there says: {listener.error}. "
-                f"{advice(listener.error, self._python)}"
+                f"{self.name}: {python} there says: {listener.error}. "
+                f"{advice(listener.error, python)}"
             )
         place_known = {**self._place("python"), "device": facts["device"]}
-        return checked_reading(self.name, sessions, picture, listener.answer(), place_known)
+        return self.checked_reading(sessions, picture, listener.answer(), place_known)
 
     def _place(self, runner: str) -> dict[str, str | int]:
         return {"by": "adb", "host": self.serial, "threads": self.threads, "runner": runner}
 
     def _push(self, device: Device, folder: Path, place: str) -> None:
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        limit_s = silence_limit_s(size)
-        device.push(
-            folder,
-            place,
-            Limits(whole_s=limit_s, silence_s=limit_s, output_bytes=_PROGRAM_WORDS_BYTES),
-        )
+        wait_s = silence_limit_s(size)
+        limits = Limits(whole_s=wait_s, silence_s=wait_s, output_bytes=_PROGRAM_WORDS_BYTES)
+        device.push(folder, place, limits)
 
 
 def _adb(argument: str | None) -> AdbTarget:
@@ -208,13 +186,9 @@ def _adb(argument: str | None) -> AdbTarget:
     )
 
 
-def _where_adb_is() -> str | None:
-    return None if shutil.which("adb") else "there is no adb on the PATH"
-
-
 ADB: Final = TargetKind(
     form="adb:SERIAL",
     summary="ONNX Runtime on an Android device: its onnxruntime_perf_test, or Python; one thread",
     make=_adb,
-    availability=_where_adb_is,
+    availability=lambda: None if shutil.which("adb") else "there is no adb on the PATH",
 )

@@ -38,12 +38,10 @@ class RowFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What a target found.
+    """What a target found: times of the reference and the candidates, and a row for each candidate.
 
     Attributes:
-        timings: Of the reference and the candidates.
         place: Where, in plain words.
-        rows: One for each candidate.
         peaks: What the place could do at most; None where nobody looked.
     """
 
@@ -69,12 +67,7 @@ class Target(Protocol):
         """Whether rows say what memory a fresh process needs."""
 
     def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
-        """Those files of a model that are run there, whether or not they exist already.
-
-        Args:
-            subject: The model.
-            size: Side of the pictures in pixels.
-        """
+        """Those files of a model that run there at this side of pictures, made already or not."""
 
     def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:
         """A session on this machine, through which pictures are judged.
@@ -82,7 +75,6 @@ class Target(Protocol):
         Raises:
             OptionError: the target does not run such files.
             ArtifactError: there is no such file; the message says how to make it.
-            NstcError: whatever else `Subject.open` raises.
         """
 
     def measure(

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from nstc.benchmarks.footprint import Footprint, measure_footprint
+from nstc.benchmarks.footprint import measure_footprint
 from nstc.benchmarks.machine import pinned, usable_cores
 from nstc.benchmarks.machine_peaks import measure_peaks
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
-from nstc.benchmarks.targets.cores import chosen_cores
-from nstc.benchmarks.targets.fresh import alternate_sessions
+from nstc.benchmarks.targets.here import alternate_sessions, chosen_cores
 from nstc.benchmarks.throughput import measure_throughput
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
@@ -70,18 +69,16 @@ class CpuTarget:
         )
 
     def _facts(self, session: Session, picture: Pixels, recipe: BenchRecipe) -> RowFacts:
+        footprint = None
         wanted = self.reports_memory or recipe.memory
+        # a foreign file's contract is not known to a fresh process
+        if wanted and tells_peak_memory() and not isinstance(session, ForeignSession):
+            footprint = measure_footprint(session.path, size=recipe.size, threads=self.threads)
         return RowFacts(
-            footprint=self._footprint(session, recipe.size) if wanted else None,
+            footprint=footprint,
             throughput=measure_throughput(session, picture),
             provider=session.provider if isinstance(session, OnnxSession) else None,
         )
-
-    def _footprint(self, session: Session, size: int) -> Footprint | None:
-        """Of nstc's own graphs: a foreign file's contract is not known to a fresh process."""
-        if not tells_peak_memory() or isinstance(session, ForeignSession):
-            return None
-        return measure_footprint(session.path, size=size, threads=self.threads)
 
 
 def _cpu(argument: str | None) -> CpuTarget:
@@ -95,10 +92,6 @@ def _mobile(argument: str | None) -> CpuTarget:
     return CpuTarget(name="mobile", threads=1, cores=usable_cores()[:1], reports_memory=True)
 
 
-def _everywhere() -> str | None:
-    return None
-
-
 def _where_peak_memory_is_told() -> str | None:
     return None if tells_peak_memory() else "this system does not tell a process's peak memory"
 
@@ -107,7 +100,7 @@ CPU: Final = TargetKind(
     form="cpu[:N]",
     summary="ONNX Runtime, N threads on N pinned cores; all cores without N",
     make=_cpu,
-    availability=_everywhere,
+    availability=lambda: None,
 )
 MOBILE: Final = TargetKind(
     form="mobile",

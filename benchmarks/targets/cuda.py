@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 from nstc.benchmarks.latency import Clock
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
-from nstc.benchmarks.targets.fresh import alternate_sessions
+from nstc.benchmarks.targets.here import alternate_sessions
 from nstc.benchmarks.throughput import BATCH, Batched, Throughput
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError
@@ -133,7 +133,9 @@ def _place() -> dict[str, str | int | float | None]:
 def _availability() -> str | None:
     if importlib.util.find_spec("torch") is None:
         return 'it needs torch: pip install "nstc[compress]"'
-    if not _driver_is_there():
+    try:
+        ctypes.CDLL(_DRIVER)  # as torch loads it
+    except OSError:
         return "there is no NVIDIA driver on this machine"
     import torch  # which takes seconds: only where the answer hangs on it
 
@@ -141,15 +143,6 @@ def _availability() -> str | None:
         return None
     built = "" if torch.version.cuda else ", and this torch is built without CUDA"
     return f"torch sees no NVIDIA GPU{built}"
-
-
-def _driver_is_there() -> bool:
-    """Whether NVIDIA's driver can be loaded, as torch would."""
-    try:
-        ctypes.CDLL(_DRIVER)
-    except OSError:
-        return False
-    return True
 
 
 def _providers() -> list[Any]:

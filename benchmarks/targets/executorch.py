@@ -8,8 +8,7 @@ from typing import ClassVar, Final
 from nstc.benchmarks.machine import THIS_MACHINE, pinned, usable_cores
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
-from nstc.benchmarks.targets.bundled_files import open_bundled
-from nstc.benchmarks.targets.fresh import alternate_sessions
+from nstc.benchmarks.targets.here import alternate_sessions, open_bundled
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
@@ -23,11 +22,7 @@ ARTIFACTS: Final = ("pte", "int8.pte")
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorchTarget:
-    """One thread on one core; see `nstc.benchmarks.targets.base.Target`.
-
-    Attributes:
-        core: Number of the core.
-    """
+    """One thread on the core of this number; see `nstc.benchmarks.targets.base.Target`."""
 
     core: int
     name: ClassVar[str] = "executorch"

@@ -1,10 +1,11 @@
-"""What the targets on other machines share: files of this machine, and answers held to it."""
+"""What the targets on other machines share: options, files of this machine, checked answers."""
 
-from collections.abc import Sequence
-from typing import Final
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
 
 from nstc.benchmarks.machine import usable_cores
-from nstc.benchmarks.remote.address import PYTHON
 from nstc.benchmarks.remote.answer import Answer
 from nstc.benchmarks.remote.pictures import refuse_other_picture
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
@@ -20,45 +21,99 @@ WHOLE_S: Final = 3600
 SILENCE_S: Final = 120
 """After which a far machine counts as hanging; it speaks after each turn."""
 
+THREADS: Final = "threads"
+PYTHON: Final = "python"
+_PATH: Final = re.compile(r"[A-Za-z0-9/][A-Za-z0-9._/+-]*")
+_NUMBER: Final = re.compile(r"[0-9]{1,4}")
 _SLOWEST_BYTES_S: Final = 100_000
 _LACKS_A_PACKAGE: Final = ("ModuleNotFoundError", "ImportError")
 
 
-def open_onnx(target: str, subject: Subject, artifact: str, probe: Probe) -> Session:
-    """A session on this machine of a file that another machine will be sent.
+@dataclass(frozen=True, kw_only=True)
+class FarTarget:
+    """A machine that is sent ONNX files; see `nstc.benchmarks.targets.base.Target`.
 
-    Raises:
-        OptionError: it is no ONNX file.
-        NstcError: whatever else `Subject.open` raises.
+    Attributes:
+        name: As results and `--target` have it.
+        threads: That a session computes with there.
+        reports_memory: Whether rows say what memory a fresh process needs.
     """
-    name = artifact_name(artifact)
-    if not name.endswith(FLOAT):
-        raise OptionError(f"{target} runs ONNX files, not {name}: give --artifact int8 or onnx.")
-    return subject.open(name, min(len(usable_cores()), MAX_THREADS), probe)
+
+    name: str
+    threads: int
+    reports_memory: ClassVar[bool] = True
+    reference_artifact: ClassVar[str] = FLOAT
+
+    def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
+        """All ONNX files that take such pictures."""
+        return subject.artifacts(size)
+
+    def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:
+        """A session here: pictures are judged on this machine.
+
+        Raises:
+            OptionError: it is no ONNX file.
+            NstcError: whatever else `Subject.open` raises.
+        """
+        name = artifact_name(artifact)
+        if not name.endswith(FLOAT):
+            raise OptionError(
+                f"{self.name} runs ONNX files, not {name}: give --artifact int8 or onnx."
+            )
+        return subject.open(name, min(len(usable_cores()), MAX_THREADS), probe)
+
+    def checked_reading(
+        self, sessions: Sequence[Session], picture: Pixels, answer: Answer, place: Place
+    ) -> Reading:
+        """An answer whose pictures are those that the same files make here.
+
+        Args:
+            sessions: The reference, then the candidates, on this machine.
+            picture: That was timed, (H, W, 3) uint8.
+            answer: From the far machine.
+            place: What the target itself knows of the place; the answer's facts are added.
+
+        Raises:
+            TargetError: a picture is another one.
+        """
+        for session, far in zip(sessions, answer.pictures, strict=True):
+            refuse_other_picture(self.name, str(session.path), far, session.run(picture))
+        return Reading(
+            timings=answer.timings,
+            place={**place, **answer.place},
+            rows=tuple(RowFacts(footprint=own) for own in answer.footprints[1:]),
+        )
 
 
-def checked_reading(
-    target: str, sessions: Sequence[Session], picture: Pixels, answer: Answer, place: Place
-) -> Reading:
-    """An answer whose pictures are those that the same files make here.
+def parse_options(target: str, text: str, known: Collection[str]) -> Mapping[str, str]:
+    """The options behind a target's question mark, such as threads=2&python=/opt/bin/python.
 
     Args:
-        target: Its name, for messages.
-        sessions: The reference, then the candidates, on this machine.
-        picture: That was timed, (H, W, 3) uint8.
-        answer: From the far machine.
-        place: What the target itself knows of the place; the answer's facts are added.
+        target: The whole target, for messages.
+        text: What stands behind the question mark.
+        known: Names that this target takes.
 
     Raises:
-        TargetError: a picture is another one.
+        OptionError: an unknown or doubled name, threads out of range, or a path that holds more
+            than letters, digits and . _ / + -
     """
-    for session, far in zip(sessions, answer.pictures, strict=True):
-        refuse_other_picture(target, str(session.path), far, session.run(picture))
-    return Reading(
-        timings=answer.timings,
-        place={**place, **answer.place},
-        rows=tuple(RowFacts(footprint=own) for own in answer.footprints[1:]),
-    )
+    options: dict[str, str] = {}
+    for part in text.split("&") if text else []:
+        name, _, value = part.partition("=")
+        if name not in known or name in options:
+            raise OptionError(
+                f"target {target!r}: no option {name!r}; it takes {', '.join(known)}, once each."
+            )
+        pattern = _NUMBER if name == THREADS else _PATH
+        if pattern.fullmatch(value) is None:
+            raise OptionError(
+                f"target {target!r}: {name} is {value!r}: expected "
+                + ("a number." if name == THREADS else "a path of letters, digits and . _ / + -")
+            )
+        options[name] = value
+    if not 1 <= int(options.get(THREADS, "1")) <= MAX_THREADS:
+        raise OptionError(f"target {target!r}: threads must be from 1 to {MAX_THREADS}.")
+    return options
 
 
 def silence_limit_s(sent_bytes: int) -> float:

@@ -8,19 +8,19 @@ import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
-from nstc.benchmarks.remote.address import PYTHON, THREADS, parse_options
 from nstc.benchmarks.remote.answer import Answer, Listener, size_limit
 from nstc.benchmarks.remote.job import Job, make_job
 from nstc.benchmarks.remote.process import Finished, Limits, converse
-from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Place, Reading, TargetKind
 from nstc.benchmarks.targets.far import (
+    PYTHON,
+    THREADS,
     WHOLE_S,
+    FarTarget,
     advice,
-    checked_reading,
-    open_onnx,
+    parse_options,
     silence_limit_s,
 )
 from nstc.core.errors import OptionError, TargetError
@@ -60,33 +60,18 @@ _FAR_COMMAND: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class SshTarget:
-    """Another machine; see `nstc.benchmarks.targets.base.Target`.
+class SshTarget(FarTarget):
+    """Another machine; its name is as in ssh://pi@board:22?threads=2.
 
     Attributes:
-        name: As results and `--target` have it: ssh://pi@board:22?threads=2.
         destination: What ssh is told: pi@board.
         port: None for what ssh takes by itself.
-        threads: That a session computes with there.
         python: The interpreter there.
-        reports_memory: Whether rows say what memory a fresh process needs.
     """
 
-    name: str
     destination: str
     port: int | None
-    threads: int
     python: str
-    reports_memory: ClassVar[bool] = True
-    reference_artifact: ClassVar[str] = FLOAT
-
-    def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
-        """All ONNX files that take such pictures."""
-        return subject.artifacts(size)
-
-    def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:
-        """A session here: pictures are judged on this machine."""
-        return open_onnx(self.name, subject, artifact, probe)
 
     def measure(
         self,
@@ -106,25 +91,22 @@ class SshTarget:
             "threads": self.threads,
             "runner": "python",
         }
-        return checked_reading(self.name, sessions, picture, answer, place)
+        return self.checked_reading(sessions, picture, answer, place)
 
     def _answer(self, job: Job, progress: Progress) -> Answer:
         listener = Listener(self.name, job, progress)
         with scratch_folder() as folder:
             archive = folder / "job.tar"
             _pack(job, folder / "job", archive)
+            limits = Limits(
+                whole_s=WHOLE_S,
+                silence_s=silence_limit_s(archive.stat().st_size),
+                output_bytes=size_limit(job),
+            )
             end = f"nstc-{job.token}-end"
+            command, hear = self._command(end), listener.hear
             finished = converse(
-                self._command(end),
-                name=self.name,
-                limits=Limits(
-                    whole_s=WHOLE_S,
-                    silence_s=silence_limit_s(archive.stat().st_size),
-                    output_bytes=size_limit(job),
-                ),
-                stdin=archive,
-                on_line=listener.hear,
-                end=end,
+                command, name=self.name, limits=limits, stdin=archive, on_line=hear, end=end
             )
         if finished.status != 0 or listener.error is not None:
             raise TargetError(f"{self.name}: {self._failure(finished, listener.error)}")
@@ -198,13 +180,9 @@ def _ssh(argument: str | None) -> SshTarget:
     )
 
 
-def _where_ssh_is() -> str | None:
-    return None if shutil.which("ssh") else "there is no ssh on the PATH"
-
-
 SSH: Final = TargetKind(
     form="ssh://[USER@]HOST[:PORT]",
     summary="ONNX Runtime on a machine reached by ssh that has Python, one thread",
     make=_ssh,
-    availability=_where_ssh_is,
+    availability=lambda: None if shutil.which("ssh") else "there is no ssh on the PATH",
 )

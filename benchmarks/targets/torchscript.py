@@ -8,9 +8,7 @@ from typing import ClassVar, Final
 from nstc.benchmarks.machine import pinned
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
-from nstc.benchmarks.targets.bundled_files import open_bundled
-from nstc.benchmarks.targets.cores import chosen_cores
-from nstc.benchmarks.targets.fresh import alternate_sessions
+from nstc.benchmarks.targets.here import alternate_sessions, chosen_cores, open_bundled
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe

@@ -34,10 +34,7 @@ def missing_openssl() -> str | None:
 
 
 def self_signed(address: str) -> Certificate:
-    """A certificate for an address, valid for one day.
-
-    Args:
-        address: IPv4, as in 192.168.1.5.
+    """A certificate for an IPv4 address, valid for one day.
 
     Raises:
         MissingExtraError: OpenSSL is not installed.

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nstc.benchmarks.web.messages import one_line
+from nstc.benchmarks.web.messages import MAX_TEXT
 from nstc.benchmarks.web.setup import DATA, WebRuntime
-from nstc.core.child_processes import started
+from nstc.core.child_processes import readable, started
 from nstc.core.files import scratch_folder
 
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -126,5 +126,5 @@ def _last_words(log: Path) -> str:
     for word in ("FATAL", "Error"):  # Chromium's own reason is worth more than its driver's
         telling = [line for line in lines if word in line]
         if telling:
-            return one_line(telling[0])
-    return one_line(lines[-1]) if lines else "it said nothing"
+            return readable(telling[0], MAX_TEXT)
+    return readable(lines[-1], MAX_TEXT) if lines else "it said nothing"

@@ -90,12 +90,8 @@ class Exchange:
 
     def limit(self, name: str) -> int | None:
         """How many bytes a message may have; None if there is no such message."""
-        limits = {
-            "begin": _SHORT_BYTES,
-            "step": _SHORT_BYTES,
-            "failed": _SHORT_BYTES,
-            "samples": _SHORT_BYTES + _SAMPLE_BYTES * len(self._sizes) * self._rounds,
-        }
+        limits = dict.fromkeys(("begin", "step", "failed"), _SHORT_BYTES)
+        limits["samples"] = _SHORT_BYTES + _SAMPLE_BYTES * len(self._sizes) * self._rounds
         limits |= {f"output/{i}": size for i, size in enumerate(self._sizes)}
         return limits.get(name)
 
@@ -111,16 +107,16 @@ class Exchange:
                     raise RefusedError(409, "this link was used already: run nstc bench again")
             elif not self._key or not hmac.compare_digest(key.encode(), self._key.encode()):
                 raise RefusedError(403, "the run belongs to whoever opened the link first")
-            if self._is_over:
+            if self._trouble is not None or self._samples is not None:
                 raise RefusedError(409, "the run is over")
 
     def take(self, name: str, key: str, body: bytes, address: str) -> str:
-        """Take one message.
+        """Take one message: one that `limit` knows, and no longer than that.
 
         Args:
-            name: One that `limit` knows.
+            name: Of the message.
             key: What `begin` gave, "" for begin itself.
-            body: At most as long as `limit` says.
+            body: Its content.
             address: Where it came from.
 
         Returns:
@@ -175,10 +171,6 @@ class Exchange:
                 done = self._steps
             steps(done)
 
-    @property
-    def _is_over(self) -> bool:
-        return self._trouble is not None or self._samples is not None
-
     def _taken(self, name: str, body: bytes, address: str) -> str:
         if name == "begin":
             self._visitor = read_visitor(body, threads=self._threads)
@@ -197,15 +189,13 @@ class Exchange:
                 raise RubbishError("times without pictures")
             self._samples = samples
         else:
-            self._keep_output(int(name.rpartition("/")[2]), body)
+            number = int(name.rpartition("/")[2])
+            if number in self._outputs:
+                raise RubbishError("it came before")
+            if len(body) != self._sizes[number]:
+                raise RubbishError(f"{len(body)} bytes, expected {self._sizes[number]}")
+            self._outputs[number] = body
         return "ok"
-
-    def _keep_output(self, number: int, body: bytes) -> None:
-        if number in self._outputs:
-            raise RubbishError("it came before")
-        if len(body) != self._sizes[number]:
-            raise RubbishError(f"{len(body)} bytes, expected {self._sizes[number]}")
-        self._outputs[number] = body
 
     def _answer(self) -> Answer | None:
         if self._samples is None or self._visitor is None:

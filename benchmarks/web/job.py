@@ -61,16 +61,12 @@ def ask(session: Session, picture: Pixels) -> Asked:
     """
     feed = session.prepare(picture)
     raw = session.infer(feed)
-    frame = None
+    frame = output_name = None
     if isinstance(session, ForeignSession):
-        names: tuple[str, str | None] = (
-            session.contract.input_name,
-            session.contract.output_name,
-        )
+        input_name, output_name = session.contract.input_name, session.contract.output_name
         values, frame, raw = feed.values, feed, raw.values
     else:
-        ((name, values),) = feed.items()
-        names = (name, None)
+        ((input_name, values),) = feed.items()
     if values.dtype.name not in _DTYPES or raw.dtype.name not in _DTYPES:
         raise OptionError(
             f"{session.path} takes {values.dtype} and gives {raw.dtype}: in a browser nstc runs "
@@ -78,8 +74,8 @@ def ask(session: Session, picture: Pixels) -> Asked:
         )
     return Asked(
         session=session,
-        input_name=names[0],
-        output_name=names[1],
+        input_name=input_name,
+        output_name=output_name,
         values=values,
         raw=raw,
         frame=frame,

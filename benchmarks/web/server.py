@@ -43,15 +43,12 @@ _MOST_CLIENTS: Final = 32
 
 _TYPES: Final[Mapping[str, str]] = {
     "": "text/html; charset=utf-8",
-    "page.css": "text/css",
-    "job.json": "application/json",
-}
-"""By name; else by ending."""
-
-_TYPES_BY_ENDING: Final[Mapping[str, str]] = {
+    ".css": "text/css",
+    ".json": "application/json",
     ".mjs": "text/javascript",
     ".wasm": "application/wasm",
 }
+"""By the ending of a name; the page has none."""
 
 _HEADERS: Final[Mapping[str, str]] = {
     # threads need both: a page that shares memory must let no other site in
@@ -74,13 +71,13 @@ def serving(
     host: str = LOOPBACK,
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[str]:
-    """Serve while the block runs.
+    """Serve while the block runs, by https if `tls` is given.
 
     Args:
         site: Content by exact name; nothing else is ever read.
         exchange: Takes the messages.
         host: The address to bind to.
-        tls: Serve https by this.
+        tls: Of the certificate to serve by.
 
     Yields:
         The link, token and all; it ends with a slash.
@@ -243,7 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(404, b"there is no such page")
             return
         body = content.read_bytes() if isinstance(content, Path) else content
-        kind = _TYPES.get(name) or _TYPES_BY_ENDING.get(Path(name).suffix)
+        kind = _TYPES.get(Path(name).suffix) if "." in name or not name else None
         self._reply(200, body, kind or "application/octet-stream")
 
     def do_POST(self) -> None:

@@ -100,24 +100,20 @@ def install() -> WebRuntime:
     with atomic_folder(runtime.folder, replaceable=_LOCK) as draft:
         for name in _PINS:
             shutil.copyfile(DATA / name, draft / name)
-        _run_npm(npm, draft)
+        try:
+            ran = run_to_end([npm, *_NPM[1:]], cwd=draft, timeout_s=_TIME_LIMIT_S)
+        except subprocess.TimeoutExpired as error:
+            raise MissingExtraError(
+                f"npm ci took more than {_TIME_LIMIT_S} s: check the network, then run "
+                f"{SETUP_LINE} again."
+            ) from error
+        if ran.status:
+            said = [line for line in ran.complaints.splitlines() if line.strip()]
+            reason = said[0] if said else f"exit status {ran.status}"
+            raise MissingExtraError(
+                f"npm ci failed: {reason:.200}. Check the network and the disk, then run "
+                f"{SETUP_LINE} again."
+            )
         if not WebRuntime(draft).is_complete:
             raise MissingExtraError("npm ci left files out: update npm, then run it again.")
     return runtime
-
-
-def _run_npm(npm: str, folder: Path) -> None:
-    try:
-        ran = run_to_end([npm, *_NPM[1:]], cwd=folder, timeout_s=_TIME_LIMIT_S)
-    except subprocess.TimeoutExpired as error:
-        raise MissingExtraError(
-            f"npm ci took more than {_TIME_LIMIT_S} s: check the network, then run {SETUP_LINE} "
-            "again."
-        ) from error
-    if ran.status:
-        said = [line for line in ran.complaints.splitlines() if line.strip()]
-        reason = said[0] if said else f"exit status {ran.status}"
-        raise MissingExtraError(
-            f"npm ci failed: {reason:.200}. Check the network and the disk, then run {SETUP_LINE} "
-            "again."
-        )

@@ -47,6 +47,12 @@ class Ran:
         return lines[-1] if lines else f"exit status {self.status}"
 
 
+def readable(text: str, limit: int = 200) -> str:
+    """Another process's text in one line that is safe to print: no control characters, not long."""
+    kept = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(kept.split())[:limit]
+
+
 def run_to_end(command: Sequence[str], *, timeout_s: float, cwd: Path | None = None) -> Ran:
     """Run a program until it ends, which what it leaves behind can't put off.
 

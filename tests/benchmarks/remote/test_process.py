@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nstc.benchmarks.remote.process import Limits, converse, readable
+from nstc.benchmarks.remote.process import Limits, converse
+from nstc.core.child_processes import readable
 from nstc.core.errors import TargetError
 
 LIMITS = Limits(whole_s=300, silence_s=300, output_bytes=1000)

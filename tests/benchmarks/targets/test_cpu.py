@@ -3,7 +3,7 @@ import pytest
 
 from nstc.benchmarks import latency, throughput
 from nstc.benchmarks.subjects import find_subject
-from nstc.benchmarks.targets import cores, cpu, parse_target
+from nstc.benchmarks.targets import cpu, parse_target
 from nstc.benchmarks.targets.cpu import CpuTarget
 from nstc.core.errors import OptionError
 from nstc.core.progress import Silent
@@ -14,7 +14,7 @@ from nstc.runtime.onnx_session import OnnxSession
 
 @pytest.fixture
 def four_cores(monkeypatch):
-    for module in (cpu, cores):
+    for module in (cpu, here):
         monkeypatch.setattr(module, "usable_cores", lambda: (2, 3, 5, 7))
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nstc.benchmarks.subjects import Subject, find_subject
-from nstc.benchmarks.targets import cores, parse_target
+from nstc.benchmarks.targets import here, parse_target
 from nstc.benchmarks.targets.torchscript import TorchScriptTarget
 from nstc.core.bundle import artifact_file, open_bundle
 from nstc.core.errors import ArtifactError, OptionError
@@ -19,7 +19,7 @@ from nstc.runtime.foreign import probe_contract
 
 @pytest.fixture
 def two_cores(monkeypatch):
-    monkeypatch.setattr(cores, "usable_cores", lambda: (3, 5))
+    monkeypatch.setattr(here, "usable_cores", lambda: (3, 5))
 
 
 @pytest.fixture

@@ -202,13 +202,13 @@ def test_threads_are_those_asked_for(measure, page):
 @pytest.mark.parametrize(
     ("name", "sent", "why"),
     [
-        ("begin", b"hello", "rubbish .begin: it is no JSON"),
+        ("begin", b"hello", "rubbish .begin: it is not JSON"),
         ("output/1", b"\0" * (32 * 32 * 3), "another picture in web:test than in ONNX Runtime"),
         ("output/0", b"\xff" * (32 * 32 * 12), "no finite numbers"),
         ("output/0", b"short", "rubbish .output/0: 5 bytes"),
         ("output/0", b"long" * 4000, "rubbish .output/0: more than 12288 bytes"),
         ("samples", b'{"samples_ms": [[1, 2, 3]]}', "rubbish .samples"),
-        ("samples", b'{"samples_ms": [[1, 2, 3], [0, 0, 0]]}', "milliseconds above 0"),
+        ("samples", b'{"samples_ms": [[1, 2, 3], [0, 0, 0]]}', "expected a number > 0"),
     ],
 )
 def test_a_page_that_sends_rubbish(measure, page, name, sent, why):

@@ -52,9 +52,9 @@ def test_the_link_is_good_for_one(exchange, say):
     ("name", "body", "why"),
     [
         ("output/0", b"abc", "3 bytes, expected 4"),
-        ("samples", b"{}", "no object of samples_ms"),
+        ("samples", b"{}", "it has no samples_ms"),
         ("samples", SAMPLES, "times without pictures"),
-        ("failed", b"{}", "no object of message"),
+        ("failed", b"{}", "it has no message"),
     ],
 )
 def test_rubbish_ends_the_run(exchange, say, name, body, why):

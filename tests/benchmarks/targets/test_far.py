@@ -1,6 +1,6 @@
 import pytest
 
-from nstc.benchmarks.remote.address import parse_options
+from nstc.benchmarks.targets.far import parse_options
 from nstc.core.errors import OptionError
 
 KNOWN = ("threads", "python")
