@@ -151,7 +151,9 @@ class Listener:
         samples = self._result.samples_ms
         if list(map(len, samples)) != [rounds] * graphs:
             raise self._rubbish(f"samples_ms are not {graphs} x {rounds}")
-        footprints = tuple(own and Footprint(**vars(own)) for own in self._result.footprints)
+        footprints = tuple(
+            None if own is None else Footprint(**vars(own)) for own in self._result.footprints
+        )
         if len(footprints) != graphs:
             raise self._rubbish(f"{len(footprints)} footprints")
         try:
