@@ -93,8 +93,9 @@ bench-startup: $(READY)  ## how long `nstc --help` takes
 	$(BIN)/python -m nstc.benchmarks.startup
 
 bench-device: $(READY)  ## memory, tiles, start-up and time from file to file; FORMAT=--json for JSON
-	$(BIN)/python -c "from nstc.compress.exporting import ensure_artifact as make; \
-		make('zoo:starry-night/teacher'); make('zoo:starry-night', 'int8.tiles.onnx')"
+	$(BIN)/python -c "from nstc import open_bundle; from nstc.compress.exporting import made_artifact; \
+		made_artifact(open_bundle('zoo:starry-night/teacher'), 'float'); \
+		made_artifact(open_bundle('zoo:starry-night'), 'int8.tiles.onnx')"
 	$(BIN)/python -m nstc.benchmarks.device $(FORMAT)
 
 bench-repeatability: $(READY)  ## whether two runs of the benchmark agree, in 50 pairs

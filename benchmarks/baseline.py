@@ -11,7 +11,7 @@ from typing import Final
 from nstc.benchmarks.machine import machine_class
 from nstc.benchmarks.result import BenchProtocol, BenchResult, Row
 from nstc.benchmarks.statistics import Interval, undisturbed
-from nstc.benchmarks.subjects import find_subject
+from nstc.benchmarks.subjects import Model, find_subject
 from nstc.benchmarks.verdicts import RowKey
 from nstc.core.decoding import Count, Name
 from nstc.core.errors import OptionError
@@ -247,7 +247,7 @@ def exact_facts(row: Row) -> dict[str, int]:
     return own | dict(row.counts)
 
 
-def known_model(model: str | Path, folder: Path) -> KnownModel:
+def known_model(model: Model, folder: Path) -> KnownModel:
     """How a baseline in `folder` remembers a model.
 
     Raises:

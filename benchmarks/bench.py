@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nstc.benchmarks.complexity import Complexity, complexity
@@ -27,9 +27,10 @@ from nstc.benchmarks.roofline import Roofline, roofline
 from nstc.benchmarks.statistics import median
 from nstc.benchmarks.subjects import (
     FLOAT,
+    Model,
     Probe,
     Subject,
-    find_subject,
+    finder,
     reference_of,
     remembering,
     teacher_of,
@@ -44,45 +45,30 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.models.architectures import style_of
 from nstc.models.vgg import VggFeatures, load_vgg, vgg_identity
+from nstc.runtime.artifact_cache import Artifacts, find_artifact
 from nstc.runtime.check_vectors import refuse_without_picture
 from nstc.runtime.foreign import probe_contract
 from nstc.runtime.model_files import model_bytes
 from nstc.runtime.session import MAX_THREADS, Session
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Entry:
-    """A row to be: a model, one of its artifacts opened, and whom it is judged by."""
-
-    subject: Subject
-    artifact: str
-    session: Session
-    teacher: Teacher | None
-    teacher_subject: Subject | None
-
-    @property
-    def file(self) -> tuple[Path, str]:
-        return self.subject.path.resolve(), self.artifact
-
-
 def bench(
-    models: Sequence[str | Path],
+    models: Sequence[Model],
     *,
-    against: str | Path | None = None,
+    against: Model | None = None,
     artifacts: Sequence[str] = (),
     photos: PhotoSet,
     recipe: BenchRecipe,
-    teacher: str | Path | None = None,
+    teacher: Model | None = None,
     quality: bool = True,
     vgg: str = "shipped",
     probe: Probe = probe_contract,
     trust: bool = False,
+    store: Artifacts = find_artifact,
     progress: Progress | None = None,
     finished: Callable[[BenchResult], None] | None = None,
 ) -> BenchResult:
     """Time models beside a reference, and judge their pictures by their teachers'.
-
-    Nothing is exported: a file that is missing is an error that says how to make it.
 
     Args:
         models: Bundles, zoo names or ONNX files.
@@ -96,6 +82,7 @@ def bench(
         vgg: See `nstc.models.vgg.load_vgg`.
         probe: Finds out what foreign ONNX files take; see `nstc.runtime.foreign.probe_contract`.
         trust: Whether programs of others, TorchScript and ExecuTorch, may be loaded.
+        store: Where bundles' files come from.
         progress: Told of rounds and photographs.
         finished: Told after each target what is found so far, and before its pictures are judged
             its times, so that a run that is stopped has not been for nothing.
@@ -104,7 +91,7 @@ def bench(
         OptionError: no models, ones with different teachers and nothing to go `against`, or a
             target that can't run here.
         PhotosError: no photographs.
-        ArtifactError: a model does not hold the file to be run.
+        ArtifactError: a model does not hold the file to be run, and the store does not make it.
         TeacherError: a teacher can't be found.
         UnusableModelError: a file makes no picture.
         BundleError: and its kinds, for bundles that can't be opened.
@@ -113,75 +100,43 @@ def bench(
         raise OptionError("nothing to bench: give a bundle or a zoo name.")
     if not len(photos):
         raise PhotosError("no photographs to bench on: --photos takes a folder of photographs.")
-    progress = progress or Silent()
-    photos = photos.take(recipe.quality_photos)
-    targets = [parse_target(name) for name in recipe.targets]
     eye = load_vgg(vgg) if quality else None
-    subjects = [find_subject(model, trust=trust) for model in models]
-    opponent = remembering(reference_of(subjects, against, trust=trust), subjects)
-    teachers = _Teachers(probe)
-    judges = [teacher_of(subject, teacher) if quality else None for subject in subjects]
-    lanes = [
-        _Lane(
-            target=target,
-            reference=target.open(opponent, target.reference_artifact, probe),
-            entries=tuple(
-                _Entry(
-                    subject=subject,
-                    artifact=artifact_name(artifact),
-                    session=target.open(subject, artifact, probe),
-                    teacher=None if judge_by is None else teachers.open(judge_by),
-                    teacher_subject=judge_by,
-                )
-                for subject, judge_by in zip(subjects, judges, strict=True)
-                for artifact in artifacts or target.artifacts(subject, recipe.size)
-            ),
-        )
-        for target in targets
-    ]
+    run = _Run(photos.take(recipe.quality_photos), recipe, eye, progress or Silent())
+    targets = [parse_target(name) for name in recipe.targets]
+    find = finder(trust=trust, store=store)
+    subjects = [find(model) for model in models]
+    opponent = remembering(reference_of(subjects, against, find), subjects)
+    judges = [teacher_of(subject, teacher, find) if quality else None for subject in subjects]
+    lanes = _opened(targets, opponent, subjects, judges, artifacts, recipe.size, probe)
     _refuse_without_picture(lanes)
-    quality_of = _QualityOf(photos, eye, recipe, progress)
-    result = BenchResult(
-        machine=machine_facts(),
-        protocol=_protocol(photos, recipe, vgg if quality else None, opponent),
-        references=(),
-        rows=(),
-        unfinished=tuple(target.name for target in targets),
-        taken=taken_now(),
-    )
-    picture = next(photos.squares(recipe.size))
-    for lane in lanes:
-        reading = lane.measure(picture, recipe, progress)
-        timed = dataclasses.replace(
-            result, references=(*result.references, lane.reference_row(opponent, reading))
-        )
-        if finished is not None and quality:  # judging takes long, and the times are there
-            unjudged = lane.rows(reading, [None] * len(lane.entries), recipe)
-            finished(dataclasses.replace(timed, rows=(*result.rows, *unjudged)))
-        judged = quality_of.all(lane.entries)
-        result = dataclasses.replace(
-            timed,
-            rows=(*result.rows, *lane.rows(reading, judged, recipe)),
-            unfinished=result.unfinished[1:],
-        )
-        if finished is not None:
-            finished(result)
-    return result
+    return run.carried_out(lanes, opponent, vgg_identity(vgg) if quality else None, finished)
 
 
-def _refuse_without_picture(lanes: Sequence["_Lane"]) -> None:
-    """Refuse files that make no picture before anything is timed.
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """A row to be: a model, one of its artifacts opened, and whom it is judged by."""
 
-    Raises:
-        UnusableModelError: what one gives is one colour, or not finite.
-    """
-    opened = [lane.reference for lane in lanes]
-    for entry in (entry for lane in lanes for entry in lane.entries):
-        opened.append(entry.session)
-        if entry.teacher is not None:
-            opened.append(entry.teacher.session)
-    for session in {id(session): session for session in opened}.values():
-        refuse_without_picture(session.run, session.path, getattr(session, "fixed_size", None))
+    subject: Subject
+    artifact: str
+    session: Session
+    judge: Subject | None
+    teacher: Teacher | None
+
+    @property
+    def file(self) -> tuple[Path, str]:
+        return self.subject.path.resolve(), self.artifact
+
+    @property
+    def style(self) -> StyleTarget | None:
+        """That its pictures should have, as its teacher's bundle or else its own says."""
+        for subject in (self.judge, self.subject):
+            bundle = None if subject is None else subject.bundle
+            if bundle is not None and bundle.manifest.style is not None:
+                statistics = style_of(bundle)
+                if statistics is not None:
+                    source = bundle.manifest.style.source
+                    return StyleTarget(statistics=statistics, source=source)
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +192,60 @@ class _Lane:
         return rows
 
 
+def _opened(
+    targets: Sequence[Target],
+    opponent: Subject,
+    subjects: Sequence[Subject],
+    judges: Sequence[Subject | None],
+    artifacts: Sequence[str],
+    size: int,
+    probe: Probe,
+) -> list[_Lane]:
+    """All sessions; the float graphs that pictures are judged by once each, on all cores."""
+    teachers: dict[Path, Teacher] = {}
+
+    def teacher(judge: Subject) -> Teacher:
+        place = judge.path.resolve()
+        if place not in teachers:
+            session = judge.open(FLOAT, min(len(usable_cores()), MAX_THREADS), probe)
+            teachers[place] = Teacher(name=judge.name, session=session)
+        return teachers[place]
+
+    return [
+        _Lane(
+            target=target,
+            reference=target.open(opponent, target.reference_artifact, probe),
+            entries=tuple(
+                _Entry(
+                    subject=subject,
+                    artifact=artifact_name(artifact),
+                    session=target.open(subject, artifact, probe),
+                    judge=judge,
+                    teacher=None if judge is None else teacher(judge),
+                )
+                for subject, judge in zip(subjects, judges, strict=True)
+                for artifact in artifacts or target.artifacts(subject, size)
+            ),
+        )
+        for target in targets
+    ]
+
+
+def _refuse_without_picture(lanes: Sequence[_Lane]) -> None:
+    """Refuse files that make no picture before anything is timed.
+
+    Raises:
+        UnusableModelError: what one gives is one colour, or not finite.
+    """
+    opened = [lane.reference for lane in lanes]
+    for entry in (entry for lane in lanes for entry in lane.entries):
+        opened.append(entry.session)
+        if entry.teacher is not None:
+            opened.append(entry.teacher.session)
+    for session in {id(session): session for session in opened}.values():
+        refuse_without_picture(session.run, session.path, getattr(session, "fixed_size", None))
+
+
 def _roofline(
     entry: _Entry, counted: Complexity | None, reading: Reading, position: int
 ) -> Roofline | None:
@@ -252,90 +261,86 @@ def _roofline(
     )
 
 
-class _Teachers:
-    """The float graphs that pictures are judged by, opened once each on all cores."""
+@dataclass(frozen=True)
+class _Run:
+    """What all targets share; each file is judged once, whatever the number of them."""
 
-    def __init__(self, probe: Probe) -> None:
-        self._probe = probe
-        self._opened: dict[Path, Teacher] = {}
+    photos: PhotoSet
+    recipe: BenchRecipe
+    eye: VggFeatures | None
+    progress: Progress
+    known: dict[tuple[Path, str], Quality] = field(default_factory=dict)
 
-    def open(self, subject: Subject) -> Teacher:
-        place = subject.path.resolve()
-        if place not in self._opened:
-            session = subject.open(FLOAT, min(len(usable_cores()), MAX_THREADS), self._probe)
-            self._opened[place] = Teacher(name=subject.name, session=session)
-        return self._opened[place]
-
-
-class _QualityOf:
-    """The quality of files, each judged once whatever the number of targets it is timed on."""
-
-    def __init__(
+    def carried_out(
         self,
-        photos: PhotoSet,
-        vgg: VggFeatures | None,
-        recipe: BenchRecipe,
-        progress: Progress,
-    ) -> None:
-        self._photos = photos
-        self._vgg = vgg
-        self._recipe = recipe
-        self._progress = progress
-        self._known: dict[tuple[Path, str], Quality] = {}
-
-    def all(self, entries: Sequence[_Entry]) -> list[Quality | None]:
-        if self._vgg is None:
-            return [None] * len(entries)
-        new = {entry.file: entry for entry in entries if entry.file not in self._known}
-        if new:
-            judged = _judge(
-                list(new.values()), self._photos, self._vgg, self._recipe, self._progress
-            )
-            self._known |= zip(new, judged, strict=True)
-        return [self._known[entry.file] for entry in entries]
-
-
-def _judge(
-    entries: Sequence[_Entry],
-    photos: PhotoSet,
-    vgg: VggFeatures,
-    recipe: BenchRecipe,
-    progress: Progress,
-) -> list[Quality]:
-    of_outputs: dict[str, StyleTarget] = {}
-    candidates = []
-    for entry in entries:
-        teacher = entry.teacher
-        if teacher is None:
-            raise ValueError(f"{entry.subject.name} has no teacher to be judged by")
-        style = _known_style(entry.teacher_subject) or _known_style(entry.subject)
-        if style is None and teacher.name not in of_outputs:
-            of_outputs[teacher.name] = style_of_outputs(teacher, photos, size=recipe.size, vgg=vgg)
-        candidates.append(
-            Candidate(
-                session=entry.session, teacher=teacher, style=style or of_outputs[teacher.name]
-            )
+        lanes: Sequence[_Lane],
+        opponent: Subject,
+        vgg: str | None,
+        finished: Callable[[BenchResult], None] | None,
+    ) -> BenchResult:
+        recipe = self.recipe
+        result = BenchResult(
+            machine=machine_facts(),
+            protocol=BenchProtocol(
+                rounds=recipe.rounds,
+                size=recipe.size,
+                photos=self.photos.record(),
+                seed=recipe.seed,
+                vgg=vgg,
+                reference=opponent.identity,
+            ),
+            references=(),
+            rows=(),
+            unfinished=tuple(lane.target.name for lane in lanes),
+            taken=taken_now(),
         )
-    return judge(candidates, photos, size=recipe.size, vgg=vgg, seed=recipe.seed, progress=progress)
+        picture = next(self.photos.squares(recipe.size))
+        for lane in lanes:
+            reading = lane.measure(picture, recipe, self.progress)
+            timed = dataclasses.replace(
+                result, references=(*result.references, lane.reference_row(opponent, reading))
+            )
+            if finished is not None and vgg is not None:  # judging takes long, times are there
+                unjudged = lane.rows(reading, [None] * len(lane.entries), recipe)
+                finished(dataclasses.replace(timed, rows=(*result.rows, *unjudged)))
+            judged = self.judged(lane.entries)
+            result = dataclasses.replace(
+                timed,
+                rows=(*result.rows, *lane.rows(reading, judged, recipe)),
+                unfinished=result.unfinished[1:],
+            )
+            if finished is not None:
+                finished(result)
+        return result
 
+    def judged(self, entries: Sequence[_Entry]) -> list[Quality | None]:
+        if self.eye is None:
+            return [None] * len(entries)
+        new = {entry.file: entry for entry in entries if entry.file not in self.known}
+        if new:
+            found = judge(
+                self._candidates(list(new.values()), self.eye),
+                self.photos,
+                size=self.recipe.size,
+                vgg=self.eye,
+                seed=self.recipe.seed,
+                progress=self.progress,
+            )
+            self.known.update(zip(new, found, strict=True))
+        return [self.known[entry.file] for entry in entries]
 
-def _known_style(subject: Subject | None) -> StyleTarget | None:
-    if subject is None or subject.bundle is None or subject.bundle.manifest.style is None:
-        return None
-    statistics = style_of(subject.bundle)
-    if statistics is None:
-        return None
-    return StyleTarget(statistics=statistics, source=subject.bundle.manifest.style.source)
-
-
-def _protocol(
-    photos: PhotoSet, recipe: BenchRecipe, vgg: str | None, opponent: Subject
-) -> BenchProtocol:
-    return BenchProtocol(
-        rounds=recipe.rounds,
-        size=recipe.size,
-        photos=photos.record(),
-        seed=recipe.seed,
-        vgg=None if vgg is None else vgg_identity(vgg),
-        reference=opponent.identity,
-    )
+    def _candidates(self, entries: Sequence[_Entry], eye: VggFeatures) -> list[Candidate]:
+        of_outputs: dict[str, StyleTarget] = {}
+        candidates = []
+        for entry in entries:
+            teacher, style = entry.teacher, entry.style
+            if teacher is None:
+                raise ValueError(f"{entry.subject.name} has no teacher to be judged by")
+            if style is None:
+                if teacher.name not in of_outputs:
+                    of_outputs[teacher.name] = style_of_outputs(
+                        teacher, self.photos, size=self.recipe.size, vgg=eye
+                    )
+                style = of_outputs[teacher.name]
+            candidates.append(Candidate(session=entry.session, teacher=teacher, style=style))
+        return candidates

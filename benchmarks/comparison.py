@@ -16,6 +16,7 @@ from nstc.benchmarks.metrics import metric_of
 from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.speed_change import since_stored, within_run
 from nstc.benchmarks.statistics import bootstrap_speedup, undisturbed
+from nstc.benchmarks.subjects import Find, find_subject
 from nstc.benchmarks.verdicts import (
     Finding,
     RowKey,
@@ -33,8 +34,10 @@ _NO_TIME: Final = (
 )
 
 
-def facts_and_quality(old: BaselineRow, new: Measured, baseline: Baseline) -> list[Finding]:
-    """Verdicts on all that holds on every machine."""
+def facts_and_quality(
+    old: BaselineRow, new: Measured, baseline: Baseline, find: Find = find_subject
+) -> list[Finding]:
+    """Verdicts on all that holds on every machine; `find` opens teachers."""
     facts = exact_facts(new.row)
     found = [
         compare_fact(old.key, name, old.facts.get(name), facts.get(name))
@@ -46,7 +49,7 @@ def facts_and_quality(old: BaselineRow, new: Measured, baseline: Baseline) -> li
         if new.row.quality is None
         else {name: interval.median for name, interval in new.row.quality.metrics.items()}
     )
-    obstacle = _quality_obstacle(old.quality, new, baseline)
+    obstacle = _quality_obstacle(old.quality, new, baseline, find)
     for name in _names(before, now):
         was, value = before.get(name), now.get(name)
         if obstacle is not None and was is not None:
@@ -149,7 +152,9 @@ def incomparable(
     )
 
 
-def _quality_obstacle(old: BaselineQuality | None, new: Measured, baseline: Baseline) -> str | None:
+def _quality_obstacle(
+    old: BaselineQuality | None, new: Measured, baseline: Baseline, find: Find
+) -> str | None:
     """Why the two qualities can't be compared, if they can't."""
     quality = new.row.quality
     if old is None or quality is None:
@@ -157,7 +162,7 @@ def _quality_obstacle(old: BaselineQuality | None, new: Measured, baseline: Base
     if new.result.protocol.id != baseline.protocol.id:
         return _protocol_difference(baseline, new.result)
     itself = quality.teacher == new.row.model
-    teacher = None if itself else known_model(quality.teacher, baseline.folder)
+    teacher = None if itself else known_model(find(quality.teacher), baseline.folder)
     if (None if teacher is None else teacher.sha256) != (old.teacher and old.teacher.sha256):
         before = "itself" if old.teacher is None else old.teacher.place
         now = "itself" if teacher is None else teacher.place

@@ -14,9 +14,7 @@ from nstc.benchmarks.measuring import (
     FEWEST_ROUNDS,
     Conditions,
     Measured,
-    Prepare,
     measure,
-    measure_beside,
     measure_new,
     target_here,
 )
@@ -24,33 +22,34 @@ from nstc.benchmarks.memory_cap import peak_memory, refuse_useless_cap
 from nstc.benchmarks.more_rounds import BOUND, rounds_to_add
 from nstc.benchmarks.pairing import Pairing, pair_models
 from nstc.benchmarks.result import BenchResult
-from nstc.benchmarks.subjects import Probe, find_subject
+from nstc.benchmarks.subjects import Model, Probe, Subject
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.verdicts import TIME_TOLERANCE, Finding, RowKey, Verdict
 from nstc.core.errors import OptionError
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
+from nstc.runtime.artifact_cache import Artifacts, find_artifact
 from nstc.runtime.foreign import probe_contract
 
 
 def check(
-    models: Sequence[str | Path],
+    models: Sequence[Model],
     baseline: str | Path,
     *,
     photos: PhotoSet,
-    base: Sequence[str | Path] = (),
+    base: Sequence[Model] = (),
     facts_and_quality_only: bool = False,
     strict: bool = False,
     tolerance: float = TIME_TOLERANCE,
     rounds: int | None = None,
     max_rounds: int | None = None,
     memory_cap_mb: int | None = None,
-    against: str | Path | None = None,
-    teacher: str | Path | None = None,
+    against: Model | None = None,
+    teacher: Model | None = None,
     vgg: str = "shipped",
     probe: Probe = probe_contract,
     trust: bool = False,
-    prepare: Prepare | None = None,
+    store: Artifacts = find_artifact,
     progress: Progress | None = None,
 ) -> CheckReport:
     """Measure the rows of a baseline anew, beside the same reference, and compare.
@@ -59,25 +58,24 @@ def check(
     are `max_rounds`. None is thrown away or taken again.
 
     Args:
-        models: Bundles, zoo names or ONNX files that stand for the baseline's, see
-            `nstc.benchmarks.pairing.pair_models`; none: those that the baseline names.
+        models: Those that stand for the baseline's, see `nstc.benchmarks.pairing.pair_models`;
+            none: those that it names.
         baseline: Its file.
-        photos: Those that the baseline was made with, or the result is incomparable.
+        photos: Those that it was made with, or the result is incomparable.
         base: The same models before the change. Times are then compared with theirs, taken in the
             same run, so that the class of machine does not matter.
         facts_and_quality_only: Give no verdict on time.
         strict: IMPROVED fails too.
         tolerance: Of time, as a share.
         rounds: Timed rounds to begin with; the baseline's unless given.
-        max_rounds: In all; `nstc.benchmarks.more_rounds.BOUND` times `rounds` unless given, and the
-            same as `rounds` for none added.
+        max_rounds: In all; `nstc.benchmarks.more_rounds.BOUND` times `rounds` unless given.
         memory_cap_mb: MB of peak memory above which rows of targets that report it regressed.
         against: Where the reference lies; where the baseline says unless given.
         teacher: Whom to judge by; whom the baseline says unless given.
         vgg: See `nstc.models.vgg.load_vgg`.
         probe: Finds out what foreign ONNX files take.
         trust: Whether programs of others, TorchScript and ExecuTorch, may be loaded.
-        prepare: Told of each bundle whose float graph is about to be run; may export it.
+        store: Where bundles' files come from.
         progress: Told of rounds and photographs.
 
     Raises:
@@ -85,73 +83,14 @@ def check(
         OptionError: options that contradict each other, or two models for one of the baseline's.
         NstcError: whatever `nstc.benchmarks.bench.bench` raises.
     """
-    if facts_and_quality_only and base:
-        raise OptionError("--base judges time, which --facts-and-quality-only leaves out.")
-    if not 0 < tolerance < 1:
-        raise OptionError(f"a tolerance of {tolerance:.0%}: expected between 0 % and 100 %.")
-    if max_rounds is not None and max_rounds < FEWEST_ROUNDS:
-        raise OptionError(f"--max-rounds is {max_rounds}: expected at least {FEWEST_ROUNDS}.")
-    known = load_baseline(Path(baseline))
-    if memory_cap_mb is not None:
-        names = dict.fromkeys(target_here(row.key.target) for row in known.rows)
-        refuse_useless_cap(memory_cap_mb, [parse_target(name) for name in names])
-    pairing = pair_models(models, known)
-    bases = pair_models(base, known) if base else Pairing(pairs=(), strangers=())
-    _refuse_strange_bases(bases, known)
-    conditions = Conditions(
-        photos=photos,
-        rounds=rounds,
-        against=against,
-        teacher=teacher,
-        vgg=vgg,
-        probe=probe,
-        trust=trust,
-        prepare=prepare,
-        progress=progress,
-    )
-    beside = _beside(base, facts_and_quality_only)
-    first = rounds or known.protocol.rounds
-    times = _Times(
-        baseline=known,
-        beside=beside,
-        tolerance=tolerance,
-        first=first,
-        max_rounds=max(first, max_rounds or BOUND * first),
-    )
-    timed: dict[RowKey, Measured] = {}
-    if beside is TimedBeside.BASE:
-        timed = measure_beside(bases, pairing.pairs, known, conditions, wanted=times.wanted)
-    judged = measure(
-        pairing.pairs,
-        known,
-        conditions,
-        timed=beside is TimedBeside.BASELINE,
-        wanted=times.wanted if beside is TimedBeside.BASELINE else None,
-    )
-    findings = _unknown_models(pairing, known)
-    for pair in pairing.pairs:
-        for row in known.rows_of(pair.known):
-            now = judged[row.key]
-            findings += facts_and_quality(row, now, known)
-            if memory_cap_mb is not None:
-                findings += filter(None, [peak_memory(row.key, now.row, memory_cap_mb)])
-            if beside is TimedBeside.BASELINE:
-                findings.append(times.finding(row, now))
-            elif beside is TimedBeside.BASE:
-                findings.append(times.finding(row, timed.get(row.key)))
-    return CheckReport(
-        baseline=str(baseline),
-        machine_class=machine_class(machine_facts()),
-        timed_beside=beside,
-        strict=strict,
-        findings=tuple(findings),
-        notes=_notes(beside, pairing, known),
-        results=_results([*judged.values(), *timed.values()]),
-    )
+    conditions = Conditions(photos, rounds, against, teacher, vgg, probe, trust, store, progress)
+    beside = _beside(base, facts_and_quality_only, tolerance, max_rounds)
+    gate = _Gate(load_baseline(Path(baseline)), conditions, beside, tolerance, max_rounds)
+    return gate.report(models, base, str(baseline), strict=strict, memory_cap_mb=memory_cap_mb)
 
 
 def update_baseline(
-    models: Sequence[str | Path],
+    models: Sequence[Model],
     baseline: str | Path,
     reason: str,
     *,
@@ -179,7 +118,7 @@ def update_baseline(
     known = load_baseline(Path(baseline))
     if not reason.strip():
         raise OptionError("why? --reason takes the words that the baseline's log will keep.")
-    pairing = pair_models(models, known)
+    pairing = pair_models(models, known, conditions.find)
     for pair in pairing.pairs:
         if known_model(pair.model, known.folder).place != pair.known.place:
             raise OptionError(
@@ -194,15 +133,79 @@ def update_baseline(
     return known.updated(result, reason, date=date), result
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Times:
-    """Verdicts on times, and whether they want more rounds."""
+def _beside(
+    base: Sequence[Model], facts_and_quality_only: bool, tolerance: float, max_rounds: int | None
+) -> TimedBeside:
+    if facts_and_quality_only and base:
+        raise OptionError("--base judges time, which --facts-and-quality-only leaves out.")
+    if not 0 < tolerance < 1:
+        raise OptionError(f"a tolerance of {tolerance:.0%}: expected between 0 % and 100 %.")
+    if max_rounds is not None and max_rounds < FEWEST_ROUNDS:
+        raise OptionError(f"--max-rounds is {max_rounds}: expected at least {FEWEST_ROUNDS}.")
+    if facts_and_quality_only:
+        return TimedBeside.NOTHING
+    return TimedBeside.BASE if base else TimedBeside.BASELINE
+
+
+@dataclass(frozen=True)
+class _Gate:
+    """A check; `finding` and `wanted` judge times, and whether they want more rounds."""
 
     baseline: Baseline
+    conditions: Conditions
     beside: TimedBeside
     tolerance: float
-    first: int
-    max_rounds: int
+    max_rounds: int | None
+
+    def report(
+        self,
+        models: Sequence[Model],
+        base: Sequence[Model],
+        place: str,
+        *,
+        strict: bool,
+        memory_cap_mb: int | None,
+    ) -> CheckReport:
+        known, conditions, beside = self.baseline, self.conditions, self.beside
+        if memory_cap_mb is not None:
+            names = dict.fromkeys(target_here(row.key.target) for row in known.rows)
+            refuse_useless_cap(memory_cap_mb, [parse_target(name) for name in names])
+        pairing = pair_models(models, known, conditions.find)
+        bases = pair_models(base, known, conditions.find) if base else Pairing()
+        if bases.strangers:
+            raise OptionError(
+                f"--base {bases.strangers[0]} is none of the baseline's models, {_places(known)}."
+            )
+        timed: dict[RowKey, Measured] = {}
+        if beside is TimedBeside.BASE:
+            timed = measure(
+                pairing.pairs, known, conditions, timed=True, bases=bases, wanted=self.wanted
+            )
+        at_once = beside is TimedBeside.BASELINE  # its times come from the runs that judge
+        wanted = self.wanted if at_once else None
+        judged = measure(pairing.pairs, known, conditions, timed=at_once, wanted=wanted)
+        findings = [
+            _unknown(model, artifact, known)
+            for model in pairing.strangers
+            for artifact in model.artifacts(known.protocol.size)
+        ]
+        for row in (row for pair in pairing.pairs for row in known.rows_of(pair.known)):
+            now = judged[row.key]
+            findings += facts_and_quality(row, now, known, conditions.find)
+            if memory_cap_mb is not None:
+                findings += filter(None, [peak_memory(row.key, now.row, memory_cap_mb)])
+            if beside is not TimedBeside.NOTHING:
+                findings.append(self.finding(row, now if at_once else timed.get(row.key)))
+        results = [found.result for found in (*judged.values(), *timed.values())]
+        return CheckReport(
+            baseline=place,
+            machine_class=machine_class(machine_facts()),
+            timed_beside=beside,
+            strict=strict,
+            findings=tuple(findings),
+            notes=_notes(beside, pairing, known),
+            results=tuple({id(result): result for result in results}.values()),
+        )
 
     def finding(self, row: BaselineRow, found: Measured | None) -> Finding:
         if self.beside is TimedBeside.BASE or found is None:
@@ -211,44 +214,28 @@ class _Times:
 
     def wanted(self, found: Mapping[RowKey, Measured]) -> int:
         """How many more rounds; see `nstc.benchmarks.measuring.Wanted`."""
+        first = self.conditions.rounds or self.baseline.protocol.rounds
         rows = [row for row in self.baseline.rows if row.key in found]
         return rounds_to_add(
             [self.finding(row, found[row.key]) for row in rows],
-            first=self.first,
+            first=first,
             taken=min(len(own.row.samples_ms) for own in found.values()),
-            at_most=self.max_rounds,
+            at_most=max(first, self.max_rounds or BOUND * first),
         )
 
 
-def _beside(base: Sequence[str | Path], facts_and_quality_only: bool) -> TimedBeside:
-    if facts_and_quality_only:
-        return TimedBeside.NOTHING
-    return TimedBeside.BASE if base else TimedBeside.BASELINE
-
-
-def _refuse_strange_bases(bases: Pairing, baseline: Baseline) -> None:
-    if bases.strangers:
-        raise OptionError(
-            f"--base {bases.strangers[0]} is none of the baseline's models, {_places(baseline)}."
-        )
-
-
-def _unknown_models(pairing: Pairing, baseline: Baseline) -> list[Finding]:
+def _unknown(model: Subject, artifact: str, baseline: Baseline) -> Finding:
     """A model that the baseline does not have is a finding for each of its files."""
     size, target = baseline.protocol.size, baseline.rows[0].key.target
-    return [
-        Finding(
-            row=RowKey(model=str(model), artifact=artifact, target=target, size=size),
-            fact="row",
-            verdict=Verdict.MISSING_BASELINE,
-            baseline=None,
-            value=None,
-            explanation=f"the baseline has only {_places(baseline)}: "
-            f"nstc baseline update FILE {model} --reason TEXT adds it",
-        )
-        for model in pairing.strangers
-        for artifact in find_subject(model).artifacts(size)
-    ]
+    return Finding(
+        row=RowKey(model=model.name, artifact=artifact, target=target, size=size),
+        fact="row",
+        verdict=Verdict.MISSING_BASELINE,
+        baseline=None,
+        value=None,
+        explanation=f"the baseline has only {_places(baseline)}: "
+        f"nstc baseline update FILE {model} --reason TEXT adds it",
+    )
 
 
 def _notes(beside: TimedBeside, pairing: Pairing, baseline: Baseline) -> tuple[str, ...]:
@@ -262,10 +249,6 @@ def _notes(beside: TimedBeside, pairing: Pairing, baseline: Baseline) -> tuple[s
     if left:
         notes.append(f"not checked, since other models were named: {', '.join(left)}")
     return tuple(notes)
-
-
-def _results(measured: Sequence[Measured]) -> tuple[BenchResult, ...]:
-    return tuple({id(found.result): found.result for found in measured}.values())
 
 
 def _places(baseline: Baseline) -> str:

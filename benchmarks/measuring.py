@@ -1,24 +1,25 @@
 """Runs the benchmark on the rows of a baseline."""
 
+import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from nstc.benchmarks.baseline import Baseline, BaselineRow
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.machine import usable_cores
 from nstc.benchmarks.more_rounds import pooled
-from nstc.benchmarks.needed_files import needed_files
 from nstc.benchmarks.pairing import Pair, Pairing
 from nstc.benchmarks.result import BenchResult, Row
-from nstc.benchmarks.subjects import FLOAT, Probe, find_subject
+from nstc.benchmarks.subjects import FLOAT, Find, Model, Probe, Subject, find_teacher, finder
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.verdicts import RowKey
 from nstc.core.errors import OptionError
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
+from nstc.runtime.artifact_cache import Artifacts, find_artifact
 from nstc.runtime.foreign import probe_contract
 
 FEWEST_ROUNDS: Final = 3
@@ -30,11 +31,8 @@ _MADE_OF_WEIGHTS: Final = (FLOAT, "ts", "pte", "int8.pte")
 _OF_THREADS: Final = ("cpu", "torchscript")
 """Targets whose name ends in a number of threads."""
 
-Prepare = Callable[[str, str], object]
-"""Told of each bundle and each of its artifacts that is about to be run; may export it."""
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Conditions:
     """How to measure what a baseline names.
 
@@ -46,19 +44,24 @@ class Conditions:
         vgg: See `nstc.models.vgg.load_vgg`.
         probe: Finds out what foreign ONNX files take.
         trust: Whether programs of others, TorchScript and ExecuTorch, may be loaded.
-        prepare: Told of each file of a bundle that is about to be run.
+        store: Where bundles' files come from.
         progress: Told of rounds and photographs.
     """
 
     photos: PhotoSet
     rounds: int | None = None
-    against: str | Path | None = None
-    teacher: str | Path | None = None
+    against: Model | None = None
+    teacher: Model | None = None
     vgg: str = "shipped"
     probe: Probe = probe_contract
     trust: bool = False
-    prepare: Prepare | None = None
+    store: Artifacts = find_artifact
     progress: Progress | None = None
+
+    @functools.cached_property
+    def find(self) -> Find:
+        """Opens models, each once for all that is measured."""
+        return finder(trust=self.trust, store=self.store)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +84,12 @@ Wanted = Callable[[Mapping[RowKey, Measured]], int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Group:
+class _Rows:
     """Rows of several models that one run can measure together."""
 
     target: str
     size: int
-    teacher: str | Path | None
+    teacher: Model | None
     artifacts: tuple[str, ...]
 
 
@@ -96,6 +99,7 @@ def measure(
     conditions: Conditions,
     *,
     timed: bool,
+    bases: Pairing | None = None,
     wanted: Wanted | None = None,
 ) -> dict[RowKey, Measured]:
     """Measure the baseline's rows of some models.
@@ -105,69 +109,36 @@ def measure(
         baseline: Names the rows and the reference.
         conditions: How.
         timed: Whether times will be looked at; else as few as possible are taken.
+        bases: The models as they were before the change: rows are timed, and not judged, beside
+            their files in the same run. Those that a base does not have are left out.
         wanted: Asked after each run of timed rows.
 
     Raises:
         NstcError: whatever `bench` raises.
     """
     rounds = (conditions.rounds or baseline.protocol.rounds) if timed else FEWEST_ROUNDS
-    quality = baseline.protocol.vgg is not None
+    quality = bases is None and baseline.protocol.vgg is not None
     found: dict[RowKey, Measured] = {}
-    for group, members in _groups(pairs, baseline, conditions, lambda _pair, _row: True).items():
+    for group, members in _groups(pairs, baseline, conditions, bases).items():
         models = [pair.model for pair in members]
-        result = _bench(group, models, baseline, conditions, rounds=rounds, quality=quality)
-        rows = _measured(group, members, result)
+        if bases is not None:
+            before = [bases.model_for(pair.known) for pair in members]
+            models += [base for base in before if base is not None]
+        run = functools.partial(_bench, group, models, baseline, conditions)
+        result = run(rounds=rounds, quality=quality, seed=baseline.protocol.seed)
+        rows = _by_key(group, members, result)
         while wanted is not None and (more := wanted(rows)):
-            result = _with_more(group, models, baseline, conditions, more, result)
-            rows = _measured(group, members, result)
-        found |= rows
-    return found
-
-
-def measure_beside(
-    bases: Pairing,
-    pairs: Sequence[Pair],
-    baseline: Baseline,
-    conditions: Conditions,
-    *,
-    wanted: Wanted | None = None,
-) -> dict[RowKey, Measured]:
-    """Time the baseline's rows of some models beside their bases' files in the same run.
-
-    Rows that a base does not have are left out.
-
-    Args:
-        bases: The models as they were before the change.
-        pairs: The models.
-        baseline: Names the rows and the reference.
-        conditions: How.
-        wanted: Asked after each run.
-
-    Raises:
-        NstcError: whatever `bench` raises.
-    """
-    rounds = conditions.rounds or baseline.protocol.rounds
-
-    def has_base(pair: Pair, row: BaselineRow) -> bool:
-        base = bases.model_for(pair.known)
-        return base is not None and _holds(base, row.key.artifact)
-
-    found: dict[RowKey, Measured] = {}
-    for group, members in _groups(pairs, baseline, conditions, has_base).items():
-        own = [pair.model for pair in members]
-        others = [base for pair in members if (base := bases.model_for(pair.known)) is not None]
-        models = [*own, *others]
-        result = _bench(group, models, baseline, conditions, rounds=rounds, quality=False)
-        rows = _measured_beside(group, members, result)
-        while wanted is not None and (more := wanted(rows)):
-            result = _with_more(group, models, baseline, conditions, more, result)
-            rows = _measured_beside(group, members, result)
+            # in orders that the rounds so far have not had
+            seed = baseline.protocol.seed + result.protocol.rounds
+            more_rounds = run(rounds=max(more, FEWEST_ROUNDS), quality=False, seed=seed)
+            result = pooled(result, more_rounds)
+            rows = _by_key(group, members, result)
         found |= rows
     return found
 
 
 def measure_new(
-    models: Sequence[str | Path], baseline: Baseline, conditions: Conditions
+    models: Sequence[Subject], baseline: Baseline, conditions: Conditions
 ) -> list[Measured]:
     """Measure all ONNX files of models that are new to the baseline, as it measures its own.
 
@@ -175,43 +146,49 @@ def measure_new(
         NstcError: whatever `bench` raises.
     """
     found = []
-    rounds = conditions.rounds or baseline.protocol.rounds
-    first = baseline.rows[0].key
+    protocol = baseline.protocol
     for model in models:
-        group = _Group(
-            target=first.target,
-            size=baseline.protocol.size,
+        group = _Rows(
+            target=baseline.rows[0].key.target,
+            size=protocol.size,
             teacher=conditions.teacher,
-            artifacts=find_subject(model).artifacts(baseline.protocol.size),
+            artifacts=model.artifacts(protocol.size),
         )
-        quality = baseline.protocol.vgg is not None
-        result = _bench(group, [model], baseline, conditions, rounds=rounds, quality=quality)
+        rounds, quality = conditions.rounds or protocol.rounds, protocol.vgg is not None
+        result = _bench(
+            group, [model], baseline, conditions, rounds=rounds, quality=quality, seed=protocol.seed
+        )
         found += [Measured(row=row, result=result) for row in result.rows]
     return found
 
 
 def _groups(
-    pairs: Sequence[Pair],
-    baseline: Baseline,
-    conditions: Conditions,
-    wanted: Callable[[Pair, BaselineRow], bool],
-) -> Mapping[_Group, list[Pair]]:
+    pairs: Sequence[Pair], baseline: Baseline, conditions: Conditions, bases: Pairing | None
+) -> Mapping[_Rows, list[Pair]]:
     """`bench` runs the same artifacts of all its models; models with others get their own run."""
-    together: dict[_Group, list[Pair]] = {}
+    together: dict[_Rows, list[Pair]] = {}
     for pair in pairs:
-        artifacts: dict[tuple[str, int, str | Path | None], list[str]] = {}
+        artifacts: dict[tuple[str, int, Model | None], list[str]] = {}
         for row in baseline.rows_of(pair.known):
-            if wanted(pair, row):
+            if bases is None or _holds(bases.model_for(pair.known), row.key.artifact):
                 teacher = conditions.teacher or _teacher(pair, row, baseline)
                 place = (row.key.target, row.key.size, teacher)
                 artifacts.setdefault(place, []).append(row.key.artifact)
         for (target, size, teacher), names in artifacts.items():
-            group = _Group(target=target, size=size, teacher=teacher, artifacts=tuple(names))
+            group = _Rows(target=target, size=size, teacher=teacher, artifacts=tuple(names))
             together.setdefault(group, []).append(pair)
     return together
 
 
-def _teacher(pair: Pair, row: BaselineRow, baseline: Baseline) -> str | Path | None:
+def _holds(base: Subject | None, artifact: str) -> bool:
+    if base is None:
+        return False
+    if base.bundle is None:
+        return artifact == FLOAT
+    return artifact in _MADE_OF_WEIGHTS or artifact in base.bundle.artifacts
+
+
+def _teacher(pair: Pair, row: BaselineRow, baseline: Baseline) -> Model | None:
     """Whom the baseline judged by; a model that was judged by itself is again."""
     if row.quality is None:
         return None
@@ -221,101 +198,56 @@ def _teacher(pair: Pair, row: BaselineRow, baseline: Baseline) -> str | Path | N
 
 
 def _bench(
-    group: _Group,
-    models: Sequence[str | Path],
+    group: _Rows,
+    models: Sequence[Subject],
     baseline: Baseline,
     conditions: Conditions,
     *,
     rounds: int,
     quality: bool,
-    seed: int | None = None,
+    seed: int,
 ) -> BenchResult:
-    against = conditions.against or baseline.locate(baseline.reference)
     teacher = group.teacher if quality else None
-    targets = (target_here(group.target),)
-    if conditions.prepare is not None:
-        for file in needed_files(
-            models,
-            against=against,
-            artifacts=group.artifacts,
-            teacher=teacher,
-            quality=quality,
-            size=group.size,
-            targets=targets,
-        ):
-            conditions.prepare(file.model, file.artifact)
+    if teacher is not None:
+        teacher = find_teacher(teacher, f"--teacher {teacher}", conditions.find)
     return bench(
         models,
-        against=against,
+        against=conditions.find(conditions.against or baseline.locate(baseline.reference)),
         artifacts=group.artifacts,
         photos=conditions.photos,
         recipe=BenchRecipe(
             size=group.size,
             rounds=rounds,
-            targets=targets,
+            targets=(target_here(group.target),),
             quality_photos=baseline.protocol.photos.count,
-            seed=baseline.protocol.seed if seed is None else seed,
+            seed=seed,
         ),
         teacher=teacher,
         quality=quality,
         vgg=conditions.vgg,
         probe=conditions.probe,
         trust=conditions.trust,
+        store=conditions.store,
         progress=conditions.progress,
     )
 
 
-def _with_more(
-    group: _Group,
-    models: Sequence[str | Path],
-    baseline: Baseline,
-    conditions: Conditions,
-    rounds: int,
-    result: BenchResult,
-) -> BenchResult:
-    """The result with more rounds of all its rows, in orders that it has not had yet."""
-    seed = baseline.protocol.seed + result.protocol.rounds
-    rounds = max(rounds, FEWEST_ROUNDS)
-    more = _bench(group, models, baseline, conditions, rounds=rounds, quality=False, seed=seed)
-    return pooled(result, more)
+def _by_key(group: _Rows, members: Sequence[Pair], result: BenchResult) -> dict[RowKey, Measured]:
+    """`bench` gives rows model by model, and of each its artifacts in the order asked for.
 
-
-def _measured(
-    group: _Group, members: Sequence[Pair], result: BenchResult
-) -> dict[RowKey, Measured]:
-    return {
-        key: Measured(row=row, result=result)
-        for key, row in _by_key(group, members, result.rows).items()
-    }
-
-
-def _measured_beside(
-    group: _Group, members: Sequence[Pair], result: BenchResult
-) -> dict[RowKey, Measured]:
-    """The members' rows come first, then their bases'."""
-    half = len(result.rows) // 2
-    bases = _by_key(group, members, result.rows[half:])
-    return {
-        key: Measured(row=row, result=result, base=bases[key])
-        for key, row in _by_key(group, members, result.rows[:half]).items()
-    }
-
-
-def _by_key(group: _Group, members: Sequence[Pair], rows: Sequence[Row]) -> dict[RowKey, Row]:
-    """`bench` gives rows model by model, and of each its artifacts in the order asked for."""
+    The members' rows come first, then those of their bases, if there are any.
+    """
     keys = [
         RowKey(model=pair.known.place, artifact=artifact, target=group.target, size=group.size)
         for pair in members
         for artifact in group.artifacts
     ]
-    return dict(zip(keys, rows, strict=True))
-
-
-def _holds(model: str | Path, artifact: str) -> bool:
-    bundle = find_subject(model).bundle
-    if bundle is None:
-        return artifact == FLOAT
-    return artifact in _MADE_OF_WEIGHTS or artifact in bundle.artifacts
+    own, others = result.rows[: len(keys)], result.rows[len(keys) :]
+    found = [Measured(row=row, result=result) for row in own]
+    if others:
+        pairs = zip(found, others, strict=True)
+        found = [dataclasses.replace(one, base=base) for one, base in pairs]
+    return dict(zip(keys, found, strict=True))
 
 
 def target_here(target: str) -> str:

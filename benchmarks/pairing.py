@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from nstc.benchmarks.baseline import Baseline, KnownModel, known_model
+from nstc.benchmarks.subjects import Find, Model, Subject, find_subject
 from nstc.core.errors import OptionError
 
 
@@ -14,11 +14,11 @@ class Pair:
 
     Attributes:
         known: The baseline's.
-        model: A path or zoo name.
+        model: The other.
     """
 
     known: KnownModel
-    model: str | Path
+    model: Subject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +30,15 @@ class Pairing:
         strangers: Models that stand for none of the baseline's.
     """
 
-    pairs: tuple[Pair, ...]
-    strangers: tuple[str | Path, ...]
+    pairs: tuple[Pair, ...] = ()
+    strangers: tuple[Subject, ...] = ()
 
-    def model_for(self, known: KnownModel) -> str | Path | None:
+    def model_for(self, known: KnownModel) -> Subject | None:
         """Who stands for one of the baseline's models, if anybody does."""
         return next((pair.model for pair in self.pairs if pair.known == known), None)
 
 
-def pair_models(models: Sequence[str | Path], baseline: Baseline) -> Pairing:
+def pair_models(models: Sequence[Model], baseline: Baseline, find: Find = find_subject) -> Pairing:
     """Find for each model the one of the baseline that it stands for.
 
     That is the one of the same zoo name or path; else the only one whose manifest has the same
@@ -47,17 +47,18 @@ def pair_models(models: Sequence[str | Path], baseline: Baseline) -> Pairing:
     Args:
         models: Bundles, zoo names or ONNX files; none: all of the baseline's, where it says.
         baseline: With at least one model.
+        find: Opens them.
 
     Raises:
         OptionError: two models stand for the same one.
         BundleError: and its kinds, for models that can't be opened.
     """
     if not models:
-        pairs = [Pair(known=known, model=baseline.locate(known)) for known in baseline.models]
-        return Pairing(pairs=tuple(pairs), strangers=())
-    chosen: dict[KnownModel, str | Path] = {}
+        pairs = [Pair(known=own, model=find(baseline.locate(own))) for own in baseline.models]
+        return Pairing(pairs=tuple(pairs))
+    chosen: dict[KnownModel, Subject] = {}
     strangers = []
-    for model in models:
+    for model in map(find, models):
         known = _counterpart(known_model(model, baseline.folder), baseline, alone=len(models) == 1)
         if known is None:
             strangers.append(model)

@@ -1,6 +1,7 @@
 """What a benchmark is asked to judge: bundles, and ONNX files that others made."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from nstc.core.errors import ArtifactError, NstcError, OptionError, TeacherError
 from nstc.core.graph_form import GraphForm
 from nstc.core.manifest import Origin
 from nstc.core.zoo import resolve_model_path, zoo_name_of
+from nstc.runtime.artifact_cache import Artifacts, find_artifact
 from nstc.runtime.foreign import ForeignSession, GraphContract, probe_contract
 from nstc.runtime.model_files import model_sha256
 from nstc.runtime.session import Session, open_session
@@ -26,7 +28,7 @@ Probe = Callable[[Path, GraphForm | None], GraphContract]
 """Finds out what a foreign ONNX file takes, from what is remembered of it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """A model that can be run.
 
@@ -35,19 +37,24 @@ class Subject:
         bundle: The opened bundle; None for a foreign ONNX file.
         trust: Whether programs of others, TorchScript and ExecuTorch, may be loaded.
         form: How a foreign file is fed, as far as a bundle that learned from it says so.
+        store: Where a bundle's files come from.
     """
 
     path: Path
     bundle: Bundle | None
     trust: bool = False
     form: GraphForm | None = None
+    store: Artifacts = find_artifact
+
+    def __str__(self) -> str:
+        return self.name
 
     @property
     def name(self) -> str:
         """How results call it: its zoo name, else its path."""
         return zoo_name_of(self.path) or str(self.path)
 
-    @property
+    @functools.cached_property
     def identity(self) -> str:
         """A hash that is equal for models that compute the same; see `Origin.sha256`."""
         return model_sha256(self.path) if self.bundle is None else self.bundle.identity
@@ -74,7 +81,13 @@ class Subject:
             BundleError: and its kinds, if it is damaged.
         """
         if self.bundle is not None:
-            return open_session(self.bundle, artifact=artifact, threads=threads, trust=self.trust)
+            return open_session(
+                self.bundle,
+                artifact=artifact,
+                threads=threads,
+                trust=self.trust,
+                store=self.store,
+            )
         if artifact_name(artifact) != FLOAT:
             raise ArtifactError(
                 f"{self.path} is an ONNX file and has no artifact {artifact}: "
@@ -84,20 +97,45 @@ class Subject:
         return ForeignSession(self.path, contract, threads=threads, trust=self.trust)
 
 
-def find_subject(model: str | Path, *, trust: bool = False) -> Subject:
+Model = str | Path | Bundle | Subject
+"""What names a model: a zoo name, a path, or what was opened already."""
+
+Find = Callable[[Model], Subject]
+
+
+def find_subject(model: Model, *, trust: bool = False, store: Artifacts = find_artifact) -> Subject:
     """A bundle by path or zoo name, or an ONNX file.
 
     Args:
-        model: Which.
+        model: Which. A subject stays what it is.
         trust: See `Subject`.
+        store: See `Subject`.
 
     Raises:
         BundleError: there is neither at that place.
     """
+    if isinstance(model, Subject):
+        return model
+    if isinstance(model, Bundle):
+        return Subject(model.path, model, trust, store=store)
     path = resolve_model_path(model)
     if path.suffix.lower() == ".onnx" and path.is_file():
         return Subject(path, None, trust)
-    return Subject(path, open_bundle(model), trust)
+    return Subject(path, open_bundle(model), trust, store=store)
+
+
+def finder(*, trust: bool = False, store: Artifacts = find_artifact) -> Find:
+    """`find_subject` that opens each model once, whatever the number of times it is asked."""
+    opened: dict[str, Subject] = {}
+
+    def find(model: Model) -> Subject:
+        if not isinstance(model, str | Path):
+            return find_subject(model, trust=trust, store=store)
+        if str(model) not in opened:
+            opened[str(model)] = find_subject(model, trust=trust, store=store)
+        return opened[str(model)]
+
+    return find
 
 
 def remembering(subject: Subject, others: Sequence[Subject]) -> Subject:
@@ -113,40 +151,39 @@ def remembering(subject: Subject, others: Sequence[Subject]) -> Subject:
     return dataclasses.replace(subject, form=form)
 
 
-def teacher_of(subject: Subject, given: str | Path | None) -> Subject:
+def teacher_of(subject: Subject, given: Model | None, find: Find | None = None) -> Subject:
     """Whom a model's pictures are judged by.
 
     Args:
         subject: The model.
         given: What `--teacher` names; else it is the teacher in the manifest, and a network that
             had no teacher is judged by its own float graph.
+        find: Opens it; the subject's trust and store hold for it unless given.
 
     Raises:
         TeacherError: it can't be found, or is another network than the manifest says.
     """
+    find = find or finder(trust=subject.trust, store=subject.store)
     if given is not None:
-        found = _find_teacher(given, f"--teacher {given}", subject.trust)
-        return remembering(found, [subject])
+        return remembering(find_teacher(given, f"--teacher {given}", find), [subject])
     if subject.bundle is None:
         raise TeacherError(
             f"{subject.path} does not say who its teacher is: give --teacher BUNDLE or an ONNX "
             "file, or --no-quality."
         )
     origin = subject.bundle.manifest.teacher
-    if origin is None:
-        return subject
-    return _remembered_teacher(subject, origin)
+    return subject if origin is None else _remembered_teacher(subject, origin, find)
 
 
 def reference_of(
-    subjects: Sequence[Subject], given: str | Path | None, *, trust: bool = False
+    subjects: Sequence[Subject], given: Model | None, find: Find = find_subject
 ) -> Subject:
     """What models are timed beside.
 
     Args:
         subjects: The models, at least one.
         given: What `--against` names; else it is the teacher that all their manifests name.
-        trust: See `Subject`.
+        find: Opens it.
 
     Raises:
         BundleError: there is nothing at the place that was given.
@@ -154,7 +191,7 @@ def reference_of(
         OptionError: the models have different teachers.
     """
     if given is not None:
-        return find_subject(given, trust=trust)
+        return find(given)
     origins: dict[str, tuple[Subject, Origin]] = {}
     for subject in subjects:
         origin = None if subject.bundle is None else subject.bundle.manifest.teacher
@@ -171,18 +208,19 @@ def reference_of(
             "with --against."
         )
     ((subject, origin),) = origins.values()
-    return _remembered_teacher(subject, origin, flag="--against")
+    return _remembered_teacher(subject, origin, find, flag="--against")
 
 
-def _remembered_teacher(subject: Subject, origin: Origin, flag: str = "--teacher") -> Subject:
+def _remembered_teacher(
+    subject: Subject, origin: Origin, find: Find, flag: str = "--teacher"
+) -> Subject:
     place = origin.zoo or origin.path
     if place is None:
         raise TeacherError(
             f"{subject.name} was taught by {origin.name}, of which it knows no place: "
             f"give {flag} BUNDLE or an ONNX file."
         )
-    what = f"{origin.name}, the teacher of {subject.name}"
-    teacher = _find_teacher(place, what, subject.trust, flag)
+    teacher = find_teacher(place, f"{origin.name}, the teacher of {subject.name}", find, flag)
     if teacher.identity != origin.sha256:
         raise TeacherError(
             f"{place} is not the network that taught {subject.name}, it was changed since: "
@@ -191,9 +229,14 @@ def _remembered_teacher(subject: Subject, origin: Origin, flag: str = "--teacher
     return remembering(teacher, [subject])
 
 
-def _find_teacher(place: str | Path, what: str, trust: bool, flag: str = "--teacher") -> Subject:
+def find_teacher(place: Model, what: str, find: Find, flag: str = "--teacher") -> Subject:
+    """A teacher, called `what` in the message if there is none.
+
+    Raises:
+        TeacherError: it can't be opened; the message names the flag that gives another.
+    """
     try:
-        return find_subject(place, trust=trust)
+        return find(place)
     except NstcError as error:
         raise TeacherError(
             f"can't find {what}: {error} Give {flag} BUNDLE or an ONNX file; "

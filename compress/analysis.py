@@ -12,7 +12,7 @@ from nstc.benchmarks.convolution_times import ConvolutionTimes, convolution_time
 from nstc.benchmarks.layer_times import layer_times
 from nstc.compress.channel_groups import channel_groups
 from nstc.compress.checking import refuse_unusable_network
-from nstc.compress.exporting import ensure_artifact
+from nstc.compress.exporting import made_artifact
 from nstc.compress.importance import importance_named
 from nstc.compress.layer_rounding import input_ranges, rounded
 from nstc.compress.optimisation import Objective
@@ -28,7 +28,6 @@ from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.models.saturation import load_as_deployed
 from nstc.models.vgg import load_vgg
-from nstc.runtime.artifact_cache import find_artifact
 from nstc.runtime.session import MAX_THREADS
 
 ANALYSED_SIZE: Final = 512
@@ -202,8 +201,7 @@ def _times(
     if not artifact.endswith("onnx"):
         raise ArtifactError(f"{artifact} has no profile: give an ONNX file, such as int8 or float.")
     progress.note(f"timing the operators of {artifact}")
-    ensure_artifact(bundle, artifact)
-    file = find_artifact(bundle, artifact)
+    file = made_artifact(bundle, artifact)
     return convolution_times(file, layer_times(file, size=size, threads=threads))
 
 

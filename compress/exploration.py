@@ -19,7 +19,7 @@ from nstc.benchmarks.bench import bench
 from nstc.benchmarks.targets import parse_target
 from nstc.compress.distillation import distill
 from nstc.compress.exploration_report import Outcome, write_report
-from nstc.compress.exporting import ensure_artifact
+from nstc.compress.exporting import made_artifact
 from nstc.compress.quantization import quantize
 from nstc.compress.stages import Stages
 from nstc.compress.teachers import open_teacher
@@ -142,7 +142,7 @@ def explore(
         parse_target(target)  # before anything is learned
     opened = open_teacher(teacher)
     if is_bundle(teacher) or str(teacher).startswith("zoo:"):
-        ensure_artifact(teacher)
+        made_artifact(open_bundle(teacher), "onnx")
     start = None if plan.init is None else open_bundle(plan.init)
     asked = _Asked(teacher, opened.origin.sha256, start, photos, judged, vgg, progress)
     outcomes: list[Outcome] = []

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ from nstc.compress.exported_files import (
 from nstc.core.bundle import (
     Bundle,
     artifact_file,
+    artifact_name,
     bundle_to_revise,
     open_bundle,
     refuse_name_of_file,
@@ -37,7 +38,7 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.zoo import PREFIX, named, refuse_shipped
 from nstc.models.architectures import load
 from nstc.models.saturation import load_as_deployed
-from nstc.runtime.artifact_cache import cached_artifact
+from nstc.runtime.artifact_cache import cached_artifact, find_artifact
 from nstc.runtime.check_vectors import read_check_vectors, write_check_vectors
 
 _BY_DEFAULT: Final = ("onnx", "torchscript")
@@ -138,46 +139,43 @@ def parse_size(text: str) -> Size:
     return int(height), int(width)
 
 
-def ensure_artifact(model: str | Path | Bundle, artifact: str = "onnx") -> None:
-    """Make one of a bundle's files in the user's cache, unless it is there or in the bundle.
+def made_artifact(
+    bundle: Bundle,
+    name: str,
+    *,
+    trust: bool = False,
+    told: Callable[[str], object] | None = None,
+) -> Path:
+    """The store of who may export: what is not there is made in the user's cache, if it can be.
 
     Args:
-        model: The bundle, its path or its zoo name.
-        artifact: Full name of the file; `model.int8.pte` is calibrated on the sample photographs.
-            Those that no `FORMATS` gives, such as what `quantize` writes, are left to be missed by
-            who opens them.
+        bundle: The bundle.
+        name: Of the file; `int8.pte` is calibrated on the sample photographs. What no `FORMATS`
+            gives, such as a file that `quantize` writes, is missed as in `find_artifact`.
+        trust: See `find_artifact`.
+        told: What is going to be made.
 
     Raises:
         MissingExtraError: what the file is made by is not installed.
         ExportMismatchError: the file differs from the network; it was not kept.
         OutputError: the cache can't be written.
-        BundleError: and its kinds, if the bundle can't be opened or is damaged.
+        NstcError: whatever `find_artifact` raises.
     """
-    bundle = model if isinstance(model, Bundle) else open_bundle(model)
-    form = _form_of(bundle, artifact)
-    if form is None or artifact in bundle.artifacts:
-        return
-    target = cached_artifact(bundle, artifact)
-    if target.is_file():
-        return
-    with locked(target):
-        if not target.is_file():  # another run may have made it meanwhile
-            source = ExportSource(bundle, load_as_deployed(bundle), _chosen(None), Silent())
-            write_checked(
-                target, next(f for f in source.files((form,), None) if f.artifact == artifact)
-            )
-
-
-def can_make(bundle: Bundle, artifact: str) -> bool:
-    """Whether `ensure_artifact` makes a file of that full name from a bundle."""
-    return _form_of(bundle, artifact) is not None
-
-
-def _form_of(bundle: Bundle, artifact: str) -> str | None:
-    """The format that gives an artifact; None if none does."""
+    artifact = artifact_name(name)
+    form = next((form for form, made in ARTIFACTS.items() if made == artifact), None)
     if artifact == INT8_ORT and INT8 in bundle.artifacts:
-        return "ort"
-    return next((form for form, made in ARTIFACTS.items() if made == artifact), None)
+        form = "ort"
+    target = cached_artifact(bundle, artifact)
+    if form is not None and artifact not in bundle.artifacts and not target.is_file():
+        if told is not None:
+            file, place = artifact_file(artifact), named(bundle.path)
+            told(f"making {file} of {place}, once: it is kept in the cache")
+        with locked(target):
+            if not target.is_file():  # another run may have made it meanwhile
+                source = ExportSource(bundle, load_as_deployed(bundle), _chosen(None), Silent())
+                files = source.files((form,), None)
+                write_checked(target, next(f for f in files if f.artifact == artifact))
+    return find_artifact(bundle, artifact, trust=trust)
 
 
 def write_without_ranges(bundle: Bundle, target: Path) -> None:

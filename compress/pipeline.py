@@ -20,7 +20,7 @@ from nstc.benchmarks.targets import parse_target
 from nstc.compress.card import with_card
 from nstc.compress.comparison import write_comparison
 from nstc.compress.distillation import distill
-from nstc.compress.exporting import ensure_artifact, export
+from nstc.compress.exporting import export, made_artifact
 from nstc.compress.importing import import_checkpoint
 from nstc.compress.photo_sets import photos_of
 from nstc.compress.pruning import prune
@@ -153,7 +153,7 @@ def compress(
     progress.note(f"learning from {len(learned)} photographs: {_listed(learned)}")
     progress.note(f"judging by {len(judged)} others: {_listed(judged)}")
     if is_bundle(source):
-        ensure_artifact(source)
+        made_artifact(open_bundle(source), _FLOAT)
     shared: dict[str, Any] = {
         "photos": learned,
         "options": options
@@ -293,8 +293,6 @@ class _Judge:
 
     def bench(self, bundles: Sequence[Bundle], recipe: BenchRecipe) -> BenchResult:
         """Rows of all the ONNX files of some bundles."""
-        for bundle in bundles:
-            ensure_artifact(bundle.path)
         return bench(
             [bundle.path for bundle in bundles],
             against=self._teacher,
@@ -304,6 +302,7 @@ class _Judge:
             vgg=self._vgg,
             probe=self._probe,
             trust=self._trust,
+            store=made_artifact,
             progress=self._progress,
         )
 

@@ -26,7 +26,7 @@ from nstc.compress.checking import (
 from nstc.compress.converted import converted_in, lighter_weights
 from nstc.compress.deployed_graph import deployed_graph, edges_of
 from nstc.compress.edges import INPUT
-from nstc.compress.exporting import ensure_artifact, write_without_ranges
+from nstc.compress.exporting import made_artifact, write_without_ranges
 from nstc.compress.float_graphs import body_graph
 from nstc.compress.half_precision import in_half_precision
 from nstc.compress.integer_body import integer_form_of
@@ -60,7 +60,6 @@ from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import load
 from nstc.models.saturation import learned_ranges, load_as_deployed
 from nstc.models.tensors import images_to_tensor
-from nstc.runtime.artifact_cache import find_artifact
 from nstc.runtime.check_vectors import check_vector, read_check_vectors, write_check_vectors
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import Session
@@ -201,8 +200,7 @@ def _float_file(bundle: Bundle, recipe: QuantizeRecipe, folder: Path) -> Path:
         file = folder / artifact_file(_FLOAT)
         write_without_ranges(bundle, file)
         return file
-    ensure_artifact(bundle)
-    return find_artifact(bundle, _FLOAT)
+    return made_artifact(bundle, _FLOAT)
 
 
 def _leaves_ranges_aside(bundle: Bundle, recipe: QuantizeRecipe) -> bool:

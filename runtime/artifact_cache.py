@@ -1,9 +1,10 @@
-"""Files of a bundle that it does not ship, made on this machine and kept in the user's cache.
+"""The files of models: those of a bundle, and those made on this machine, in the user's cache.
 
 Teachers ship as weights alone; their ONNX files are large and can be made again.
 """
 
 from pathlib import Path
+from typing import Protocol
 
 from nstc.core.bundle import Bundle, artifact_file, artifact_name
 from nstc.core.cache import cached
@@ -14,6 +15,17 @@ from nstc.runtime.trial import PROGRAMS, ensure_tried, is_ours, refuse_program
 
 _GRAPHS = ("onnx", "ort")
 """Endings of artifacts that are tried before they are opened."""
+
+
+class Artifacts(Protocol):
+    """A store: gives the file of a model in a form.
+
+    `find_artifact` finds those that there are; `nstc.compress.exporting.made_artifact`, of those
+    who may export, makes what is missing.
+    """
+
+    def __call__(self, bundle: Bundle, name: str, *, trust: bool = False) -> Path:
+        """As `find_artifact`."""
 
 
 def cached_artifact(bundle: Bundle, name: str) -> Path:

@@ -10,7 +10,7 @@ from nstc.core.bundle import Bundle, artifact_name, open_bundle
 from nstc.core.errors import MissingExtraError, OptionError
 from nstc.core.images import Pixels
 from nstc.runtime import executorch_session, onnx_session, torchscript_session
-from nstc.runtime.artifact_cache import find_artifact
+from nstc.runtime.artifact_cache import Artifacts, find_artifact
 from nstc.runtime.providers import CPU, provider_chain
 
 DEFAULT_ARTIFACT: Final = "int8"
@@ -88,6 +88,7 @@ def open_session(
     provider: str = CPU,
     arena: bool = True,
     trust: bool = False,
+    store: Artifacts = find_artifact,
 ) -> Session:
     """Open a file of a bundle, or one made for it in the user's cache.
 
@@ -100,6 +101,7 @@ def open_session(
             Only ONNX Runtime has the choice.
         trust: Whether a program of the bundle, TorchScript or ExecuTorch, may be loaded; those of
             the zoo and those that this machine made itself always are.
+        store: Where the file comes from.
 
     Raises:
         OptionError: `threads` is not from 1 to `MAX_THREADS`, no backend runs such an artifact, or
@@ -124,7 +126,7 @@ def open_session(
     if elsewhere and backend.open is not onnx_session.OnnxSession:
         raise OptionError(f"provider is {provider}, but {artifact} is no ONNX file: leave it out.")
     chain = provider_chain(provider)
-    path = find_artifact(bundle, name, trust=trust)
+    path = store(bundle, name, trust=trust)
     missing = backend.availability()
     if missing is not None:
         raise MissingExtraError(missing)

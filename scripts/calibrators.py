@@ -19,7 +19,7 @@ from nstc.benchmarks.quality import Candidate, StyleTarget, Teacher, judge
 from nstc.cli.progress import Bar
 from nstc.compress.calibrators import CALIBRATORS
 from nstc.compress.deployed_graph import deployed_graph, edges_of
-from nstc.compress.exporting import ensure_artifact
+from nstc.compress.exporting import made_artifact
 from nstc.compress.pipeline import split_photos
 from nstc.compress.static_quantization import quantized_body
 from nstc.core.bundle import Bundle, artifact_name, open_bundle
@@ -29,7 +29,6 @@ from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import load, style_of
 from nstc.models.vgg import load_vgg
 from nstc.runtime.agreement import Difference, psnr_db
-from nstc.runtime.artifact_cache import find_artifact
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import Session
 
@@ -73,8 +72,7 @@ def recipes() -> Iterator[tuple[str, QuantizeRecipe]]:
 
 
 def _float_session(bundle: Bundle) -> OnnxSession:
-    ensure_artifact(bundle)
-    return OnnxSession(find_artifact(bundle, "float"), artifact_name("float"))
+    return OnnxSession(made_artifact(bundle, "float"), artifact_name("float"))
 
 
 def _quantized(

@@ -17,7 +17,7 @@ from typing import Any
 
 from nstc.compress.card import FRONTIER_FILE, card, measurements, write_preview
 from nstc.compress.exploration_report import measured_last, write_frontier
-from nstc.compress.exporting import ensure_artifact
+from nstc.compress.exporting import made_artifact
 from nstc.compress.teachers import open_teacher
 from nstc.core.bundle import CARD_FILE, Bundle, artifact_name, open_bundle, revised_bundle
 from nstc.core.manifest import Origin
@@ -67,8 +67,8 @@ def ship(
         teacher=teacher_origin,
         measurements=tuple(_renamed(row, taught, teacher_origin) for row in measured),
     )
-    ensure_artifact(bundle.path)
-    own = open_session(bundle, artifact="int8" if role == STUDENT else "onnx").run
+    artifact = "int8" if role == STUDENT else "onnx"
+    own = open_session(bundle, artifact=artifact, store=made_artifact).run
     taught_by = manifest.teacher.zoo if manifest.teacher else None
     teacher = [open_teacher(taught_by).stylize] if taught_by else []
     with shipping(), revised_bundle(bundle, zoo_folder() / style / role, manifest) as draft:

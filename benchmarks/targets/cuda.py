@@ -17,7 +17,6 @@ from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.artifact_cache import find_artifact
 from nstc.runtime.session import Session
 
 TORCH: Final = ("torch-fp32", "torch-fp16")
@@ -67,7 +66,7 @@ class CudaTarget:
                 f"{name} on cuda needs ONNX Runtime's {_PROVIDER}: pip uninstall -y onnxruntime, "
                 f"then pip install onnxruntime-gpu. Or give --artifact {TORCH[0]}."
             )
-        return OrtCudaSession(find_artifact(subject.bundle, name), name)
+        return OrtCudaSession(subject.store(subject.bundle, name), name)
 
     def measure(
         self,

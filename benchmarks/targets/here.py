@@ -69,7 +69,13 @@ def open_bundled(
             f"target {target} runs files of bundles, and {subject.path} is an ONNX file: distill "
             "it to a bundle, or give --target cpu."
         )
-    return open_session(subject.bundle, artifact=artifact, threads=threads, trust=subject.trust)
+    return open_session(
+        subject.bundle,
+        artifact=artifact,
+        threads=threads,
+        trust=subject.trust,
+        store=subject.store,
+    )
 
 
 @runtime_checkable

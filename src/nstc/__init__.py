@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from nstc.core import version
 
 if TYPE_CHECKING:
-    from nstc.benchmarks.bench import bench
-    from nstc.benchmarks.gate import check
     from nstc.compress.analysis import analyze
+    from nstc.compress.benchmarking import bench, check
     from nstc.compress.distillation import distill
     from nstc.compress.exporting import export
     from nstc.compress.importing import import_checkpoint
@@ -56,8 +55,8 @@ _HOMES: Final = {
     "NstcError": "nstc.core.errors",
     "Stylizer": "nstc.runtime.stylizer",
     "analyze": "nstc.compress.analysis",
-    "bench": "nstc.benchmarks.bench",
-    "check": "nstc.benchmarks.gate",
+    "bench": "nstc.compress.benchmarking",
+    "check": "nstc.compress.benchmarking",
     "distill": "nstc.compress.distillation",
     "export": "nstc.compress.exporting",
     "import_checkpoint": "nstc.compress.importing",

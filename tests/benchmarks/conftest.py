@@ -199,10 +199,10 @@ class FakeBench:
     calls: list[dict[str, Any]] = field(default_factory=list)
 
     def __call__(self, models, *, against, artifacts, photos, recipe, **options) -> BenchResult:
-        self.calls.append({"models": list(models), "artifacts": artifacts, "recipe": recipe})
-        self.calls[-1].update(options)
         reference = find_subject(against)
         subjects = [find_subject(model) for model in models]
+        paths = [subject.path for subject in subjects]
+        self.calls.append({"models": paths, "artifacts": artifacts, "recipe": recipe, **options})
         rows = [
             self.row(subject, artifact_name(artifact), recipe, options)
             for subject in subjects

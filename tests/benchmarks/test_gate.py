@@ -22,7 +22,9 @@ from nstc.core.errors import (
     CorruptBaselineError,
     OptionError,
 )
+from nstc.core.manifest import Manifest
 from nstc.core.recipe import BenchRecipe
+from nstc.runtime.artifact_cache import find_artifact
 
 RECIPE = BenchRecipe(size=32, rounds=5, targets=("cpu:1",))
 
@@ -460,10 +462,42 @@ def test_an_update_is_of_the_models_at_their_own_places(baseline, photos, studen
         update_baseline([copy], baseline, "moved", conditions=Conditions(photos=photos))
 
 
-def test_float_graphs_are_asked_for_before_they_are_run(two_models, photos, teacher):
+@pytest.fixture
+def opened(monkeypatch):
+    """The manifests that were read, in order."""
+    read = []
+    real = Manifest.from_json
+
+    def counted(text, name):
+        read.append(name)
+        return real(text, name)
+
+    monkeypatch.setattr(Manifest, "from_json", counted)
+    return read
+
+
+def test_each_bundle_is_opened_once_and_its_files_come_from_the_store(
+    quick, student, teacher, make_bundle, photos, tmp_path, opened
+):
+    bare = make_bundle("bare", {}, teacher=teacher.origin(), width=16)
     asked = []
-    check([], two_models, photos=photos, prepare=lambda *file: asked.append(file))
-    assert (str(teacher.path), "onnx") in asked
+
+    def store(bundle, name, *, trust=False):
+        asked.append((bundle.name, name))
+        same = teacher if bundle.name == "bare" else bundle  # what an export would make
+        return find_artifact(same, name, trust=trust)
+
+    options = {"against": teacher.path, "photos": photos, "recipe": RECIPE, "store": store}
+    path = tmp_path / "baseline.json"
+    save_baseline(from_result(bench([student.path, bare.path], **options), tmp_path), path)
+    opened.clear()
+    asked.clear()
+    report = check([], path, photos=photos, store=store, facts_and_quality_only=True)
+    assert report.verdict is Verdict.PASS
+    assert sorted(opened) == sorted(
+        str(bundle.path / "manifest.json") for bundle in (student, bare, teacher)
+    )
+    assert {("student", "int8.onnx"), ("bare", "onnx"), ("teacher", "onnx")} == set(asked)
 
 
 @pytest.fixture

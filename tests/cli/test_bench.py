@@ -6,7 +6,7 @@ from graph_flags import GRAPH_FLAGS
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign import probe_contract
 
-BENCH = "nstc.benchmarks.bench.bench"
+BENCH = "nstc.compress.benchmarking.bench"
 
 IN_THE_RECIPE = [
     ("--size", "64", "size", 64),
@@ -37,7 +37,6 @@ class _Enough(Exception):  # noqa: N818
 @pytest.fixture
 def bench(nstc, record):
     """What `nstc bench` asks of the library."""
-    record("nstc.benchmarks.needed_files.needed_files", ())
     calls = record(BENCH, _Enough())
 
     def run(*arguments):
@@ -207,9 +206,7 @@ def test_the_smallest_size_runs_on_a_network_that_wants_more(nstc, teacher_bundl
 
 
 def test_without_against_the_library_takes_the_manifests_teacher(nstc, record) -> None:
-    needed = record("nstc.benchmarks.needed_files.needed_files", ())
     calls = record(BENCH, _Enough())
     with pytest.raises(_Enough):
         nstc("bench", "zoo:udnie")
-    assert needed[0]["against"] is None
     assert calls[0]["against"] is None

@@ -47,7 +47,7 @@ def fake_check(monkeypatch):
             results=(),
         )
 
-    monkeypatch.setattr("nstc.benchmarks.gate.check", check)
+    monkeypatch.setattr("nstc.compress.benchmarking.check", check)
     return asked
 
 

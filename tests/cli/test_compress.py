@@ -115,7 +115,7 @@ def test_a_stop_in_a_stage_names_no_flag_that_this_verb_lacks(
         signal.raise_signal(signal.SIGINT)
         return _learn(*arguments)
 
-    monkeypatch.setattr("nstc.compress.pipeline.ensure_artifact", lambda _model: None)
+    monkeypatch.setattr("nstc.compress.pipeline.made_artifact", lambda *_: None)
     monkeypatch.setattr("nstc.compress.optimisation._learn", learn_and_press_ctrl_c)
     tiny = "width = 8\nblocks = 1\npixel_steps = 9\nsize = 64\nperceptual_size = 64\nbatch = 1\n"
     file = recipe_file("[distill]\n" + tiny)

@@ -13,7 +13,7 @@ from torch import nn
 
 from nstc.compress import exported_files
 from nstc.compress.checking import eager_reference, sample_picture
-from nstc.compress.exporting import ensure_artifact, export, parse_size
+from nstc.compress.exporting import export, made_artifact, parse_size
 from nstc.compress.quantization import QuantizationReport
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import ArtifactError, ExportMismatchError, OptionError, PhotosError
@@ -202,12 +202,12 @@ def test_a_quantized_bundle_gets_a_static_file_of_each_kind(
 
 def test_a_teachers_onnx_file_is_made_in_the_cache_once(teacher_bundle: Bundle) -> None:
     before = content_of(teacher_bundle.path)
-    ensure_artifact(teacher_bundle.path)
-    cached = cached_artifact(teacher_bundle, "onnx")
+    cached = made_artifact(teacher_bundle, "float")
+    assert cached == cached_artifact(teacher_bundle, "onnx")
     made = cached.stat()
     assert sorted(content_of(cached.parent)) == ["model.onnx"]
     assert content_of(teacher_bundle.path) == before
-    ensure_artifact(teacher_bundle.path)
+    assert made_artifact(teacher_bundle, "onnx") == cached
     assert cached.stat().st_mtime_ns == made.st_mtime_ns
     assert open_session(teacher_bundle, artifact="float").path == cached
 
@@ -215,12 +215,18 @@ def test_a_teachers_onnx_file_is_made_in_the_cache_once(teacher_bundle: Bundle) 
 @pytest.mark.usefixtures("wrong_graph")
 def test_a_cached_file_is_checked_like_any_other(teacher_bundle: Bundle) -> None:
     with pytest.raises(ExportMismatchError):
-        ensure_artifact(teacher_bundle)
+        made_artifact(teacher_bundle, "onnx")
     assert not cached_artifact(teacher_bundle, "onnx").exists()
 
 
+def test_what_no_format_gives_is_missed_as_usual(teacher_bundle: Bundle) -> None:
+    with pytest.raises(ArtifactError, match=r"holds no artifact int8\.onnx; it holds none"):
+        made_artifact(teacher_bundle, "int8")
+
+
 def test_nothing_is_cached_for_a_bundle_that_holds_the_file(exported: dict[str, Bundle]) -> None:
-    ensure_artifact(exported["student"])
+    student = exported["student"]
+    assert made_artifact(student, "onnx") == student.path / "model.onnx"
     assert not cached_artifact(exported["student"], "onnx").exists()
 
 
@@ -301,7 +307,7 @@ def test_a_program_of_another_network_is_not_kept(
 
 @pytest.mark.executorch
 def test_a_program_that_is_missing_is_made_in_the_cache(teacher_bundle: Bundle) -> None:
-    ensure_artifact(teacher_bundle, "pte")
+    made_artifact(teacher_bundle, "pte")
     assert sorted(content_of(cached_artifact(teacher_bundle, "pte").parent)) == ["model.pte"]
     assert open_session(teacher_bundle, artifact="pte").path.parent != teacher_bundle.path
 

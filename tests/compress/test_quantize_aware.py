@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from nstc.compress import float_graphs, quantization, quantize_aware
 from nstc.compress.checking import check_float, eager_reference
-from nstc.compress.exporting import ensure_artifact, export
+from nstc.compress.exporting import export, made_artifact
 from nstc.compress.float_graphs import BODY_INPUT, BODY_OUTPUT
 from nstc.compress.portability import SAME_BYTES, portability
 from nstc.compress.pruning import prune
@@ -142,7 +142,7 @@ def test_settings_that_it_has_not_learned_with_are_refused(
 def test_the_body_is_exported_once_and_each_file_opened_once(
     learned: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ensure_artifact(learned)
+    made_artifact(learned, "onnx")
     exported, opened = [], []
     export, session = float_graphs.exported, onnxruntime.InferenceSession
 

@@ -22,7 +22,7 @@ from nstc.benchmarks.check_report import CheckReport
 from nstc.benchmarks.gate import check
 from nstc.benchmarks.more_rounds import pooled
 from nstc.benchmarks.result import BenchResult
-from nstc.compress.exporting import ensure_artifact
+from nstc.compress.exporting import made_artifact
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import BenchRecipe
 from nstc.core.zoo import resolve_model_path
@@ -74,7 +74,7 @@ class Gate:
             _quality_baseline(self.folder, self.plan, run),
             photos=self._photos(run),
             facts_and_quality_only=True,
-            prepare=ensure_artifact,
+            store=made_artifact,
         )
 
     def counted(self, candidate: Path) -> CheckReport:
@@ -84,7 +84,7 @@ class Gate:
             _time_baseline(self.folder, self.plan),
             photos=sample_photos(),
             facts_and_quality_only=True,
-            prepare=ensure_artifact,
+            store=made_artifact,
         )
 
     def timed(self) -> CheckReport:
@@ -95,7 +95,7 @@ class Gate:
             photos=sample_photos(),
             rounds=self.plan.rounds,
             max_rounds=self.plan.max_rounds,
-            prepare=ensure_artifact,
+            store=made_artifact,
         )
 
     @contextlib.contextmanager
@@ -168,7 +168,6 @@ def _time_baseline(folder: Path, plan: Plan) -> Path:
 def _measured(
     plan: Plan, photos: PhotoSet, *, rounds: int, seed: int, quality: bool
 ) -> BenchResult:
-    ensure_artifact(f"{STUDENT}/teacher")
     return bench(
         [STUDENT],
         against=STUDENT,
@@ -176,6 +175,7 @@ def _measured(
         photos=photos,
         recipe=BenchRecipe(size=plan.size, rounds=rounds, targets=(TARGET,), seed=seed),
         quality=quality,
+        store=made_artifact,
     )
 
 

@@ -41,7 +41,7 @@ def update(
     from nstc.benchmarks.gate import update_baseline
     from nstc.benchmarks.measuring import Conditions
     from nstc.cli.progress import Bar
-    from nstc.compress.exporting import ensure_artifact
+    from nstc.compress.exporting import made_artifact
     from nstc.core.locks import locked
     from nstc.core.photos import photos_in
 
@@ -58,7 +58,7 @@ def update(
                 vgg=judged.vgg,
                 probe=judged.probe(),
                 trust=judged.trust,
-                prepare=ensure_artifact,
+                store=made_artifact,
                 progress=bar,
             ),
         )

@@ -89,13 +89,11 @@ def bench(
     """Measure speed and quality beside a reference."""
     from nstc.benchmarks import baseline_file
     from nstc.benchmarks.baseline import from_result
-    from nstc.benchmarks.bench import bench as run
     from nstc.benchmarks.memory_cap import refuse_over_cap, refuse_useless_cap
-    from nstc.benchmarks.needed_files import needed_files
     from nstc.benchmarks.targets import chosen_targets, parse_target
     from nstc.benchmarks.targets.web import opened_elsewhere, refuse_baseline_of_another_device
     from nstc.cli.progress import Bar
-    from nstc.compress.exporting import ensure_artifact
+    from nstc.compress.benchmarking import bench as run
     from nstc.core.files import refuse_unwritable_file
     from nstc.core.photos import photos_in
 
@@ -110,25 +108,14 @@ def bench(
     file = None if json is None or str(json) == "-" else json
     if file is not None:
         refuse_unwritable_file(file)
-    artifacts = artifact or ()
     if save_baseline is not None:
-        refuse_baseline_of_another_device([parse_target(name) for name in settings.targets])
+        refuse_baseline_of_another_device(wanted)
         baseline_file.refuse_existing(save_baseline)
-    for needed in needed_files(
-        models,
-        against=against,
-        artifacts=artifacts,
-        teacher=teacher,
-        quality=quality,
-        size=settings.size,
-        targets=settings.targets,
-    ):
-        ensure_artifact(*needed)
     with Bar() as bar:
         result = run(
             models,
             against=against,
-            artifacts=artifacts,
+            artifacts=artifact or (),
             photos=photos_in(photos or []),
             recipe=settings,
             teacher=teacher,

@@ -79,9 +79,8 @@ def check(
 ) -> None:
     """Measure a baseline's rows anew and exit by the worst verdict."""
     from nstc.benchmarks import gate_output
-    from nstc.benchmarks.gate import check as run
     from nstc.cli.progress import Bar
-    from nstc.compress.exporting import ensure_artifact
+    from nstc.compress.benchmarking import check as run
     from nstc.core.photos import photos_in
 
     with Bar() as bar:
@@ -101,7 +100,6 @@ def check(
             vgg=judged.vgg,
             probe=judged.probe(),
             trust=judged.trust,
-            prepare=ensure_artifact,
             progress=bar,
         )
     if markdown is not None:

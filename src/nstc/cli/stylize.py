@@ -1,5 +1,6 @@
 """`nstc stylize`: photographs and videos in, pictures in a painting's style out."""
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -10,9 +11,16 @@ from nstc.cli.options import TrustBundled
 from nstc.cli.output import say, say_json, tell
 from nstc.cli.signatures import with_flags
 from nstc.cli.video import VideoFlags
-from nstc.core.errors import BatchError, Interrupted, OptionError
+from nstc.core.errors import (
+    ArtifactError,
+    BatchError,
+    Interrupted,
+    MissingExtraError,
+    OptionError,
+)
 
 if TYPE_CHECKING:
+    from nstc.core.bundle import Bundle
     from nstc.runtime.files.batch import BatchOptions, Outcome
     from nstc.runtime.stylizer import Stylizer
 
@@ -231,7 +239,6 @@ def _options(painting: ControlFlags, pictures: PictureFlags, limits: LimitFlags)
 
 
 def _opened(flags: ModelFlags, limits: LimitFlags) -> "Stylizer":
-    from nstc.cli.missing_files import make_missing
     from nstc.core.amounts import parse_bytes
     from nstc.core.bundle import open_bundle
     from nstc.runtime.graph_process import current_limits, limited_to
@@ -240,7 +247,7 @@ def _opened(flags: ModelFlags, limits: LimitFlags) -> "Stylizer":
     max_ram_bytes = None if limits.max_ram is None else parse_bytes(limits.max_ram)
     asked = artifact_of(flags.precision, flags.artifact)
     bundle = open_bundle(flags.model)
-    make_missing(bundle, asked)
+    _make_missing(bundle, asked)
     usual = current_limits()  # which smaller limits of a picture or an address leave as they are
     ram = max(max_ram_bytes or 0, usual.max_ram_bytes)
     with limited_to(max_ram_bytes=ram, timeout_s=max(limits.timeout, usual.timeout_s)):
@@ -254,6 +261,31 @@ def _opened(flags: ModelFlags, limits: LimitFlags) -> "Stylizer":
             provider=flags.provider,
             approximate_tiles=limits.allow_approximate_tiles,
         )
+
+
+def _make_missing(bundle: "Bundle", asked: str | None) -> None:
+    """Make the file that is to run in the user's cache, of a bundle of weights alone or of the zoo.
+
+    Of others, and of files that nothing makes, the session says what to do.
+    """
+    from nstc.core.bundle import artifact_file, artifact_name
+    from nstc.core.zoo import named, zoo_name_of
+    from nstc.runtime.artifact_cache import cached_artifact
+    from nstc.runtime.session import usual_artifact
+
+    name = artifact_name(asked or usual_artifact(bundle))
+    is_there = name in bundle.artifacts or cached_artifact(bundle, name).is_file()
+    if is_there or (bundle.artifacts and zoo_name_of(bundle.path) is None):
+        return
+    try:
+        from nstc.compress.exporting import made_artifact
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{named(bundle.path)} holds no {artifact_file(name)}, and making it needs "
+            f'{error.name}: run  pip install "nstc[compress]"  and the same command again.'
+        ) from error
+    with contextlib.suppress(ArtifactError):
+        made_artifact(bundle, name, told=tell)
 
 
 def _run(

@@ -8,7 +8,6 @@ import torch
 from nstc.benchmarks import cuda_sessions
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.latency import Clock
-from nstc.benchmarks.needed_files import needed_files
 from nstc.benchmarks.subjects import find_subject
 from nstc.benchmarks.targets import TARGETS, cuda, parse_target
 from nstc.benchmarks.targets.cuda import CudaTarget
@@ -76,10 +75,15 @@ def test_onnx_files_are_run_only_where_onnx_runtime_has_the_provider(
     assert parse_target("cuda") == with_it
 
 
-def test_weights_are_no_file_that_could_be_exported(make_bundle, driver, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    path = make_bundle("student", {"onnx": 0.5}).path
-    assert needed_files([path], against=path, quality=False, targets=["cuda"]) == []
+def test_weights_are_no_file_that_could_be_exported(make_bundle, gpu_that_is_a_cpu):
+    bundle = make_bundle("student", {"onnx": 0.5})
+
+    def nothing_is_asked_for(*_, **__):
+        raise AssertionError
+
+    subject = find_subject(bundle, store=nothing_is_asked_for)
+    for name in gpu_that_is_a_cpu.artifacts(subject, 32):
+        gpu_that_is_a_cpu.open(subject, name, probe_contract)
 
 
 def test_rows_name_what_ran_and_how_many_frames_a_second(make_bundle, gpu_that_is_a_cpu):

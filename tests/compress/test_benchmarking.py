@@ -1,0 +1,30 @@
+"""The benchmark and the gate as Python gives them: what they miss is made."""
+
+import nstc
+from nstc.benchmarks.baseline import from_result
+from nstc.benchmarks.baseline_file import save_baseline
+from nstc.benchmarks.verdicts import Verdict
+from nstc.core.recipe import BenchRecipe
+from nstc.runtime.artifact_cache import cached_artifact
+
+RECIPE = BenchRecipe(size=32, rounds=3, targets=("cpu:1",), quality_photos=2)
+
+
+def test_a_network_of_weights_alone_is_measured_and_checked(
+    student_bundle, photos, tmp_path, monkeypatch
+) -> None:
+    model = student_bundle.path
+    result = nstc.bench([model], against=model, photos=photos, recipe=RECIPE, quality=False)
+    assert [row.artifact for row in result.rows] == ["onnx"]
+    assert not (model / "model.onnx").exists(), "it was made in the cache"
+
+    save_baseline(from_result(result, tmp_path), tmp_path / "baseline.json")
+    monkeypatch.setenv("NSTC_CACHE", str(tmp_path / "other-cache"))
+    report = nstc.check([], tmp_path / "baseline.json", photos=photos, facts_and_quality_only=True)
+    assert report.verdict is Verdict.PASS
+    assert cached_artifact(student_bundle, "onnx").is_file()
+
+
+def test_help_is_that_of_the_verbs() -> None:
+    assert "Time models beside a reference" in nstc.bench.__doc__
+    assert "rows of a baseline" in nstc.check.__doc__
