@@ -178,8 +178,9 @@ def _summary(manifest: Manifest) -> list[str]:
         source = "painting" if manifest.style.source == "painting" else "the network's own outputs"
         credit = f", {manifest.style.credit}" if manifest.style.credit else ""
         lines.append(f"- style: {manifest.style.name}{credit} (statistics of {source})")
-    if manifest.parent:
-        lines.append(f"- started from: {manifest.parent.zoo or manifest.parent.name}")
+    start = manifest.parent
+    if start and (start.zoo or start.path):  # a name alone is one that its maker gave at home
+        lines.append(f"- started from: {start.zoo or start.name}")
     if manifest.teacher:
         where = manifest.teacher.zoo or manifest.teacher.name
         lines.append(f"- teacher: {where}, sha256 {manifest.teacher.sha256[:16]}")

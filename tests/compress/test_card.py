@@ -188,6 +188,16 @@ class TestCard:
             "Recipe: ratio 0.25, steps 9.\n"
         ) in text
 
+    @pytest.mark.parametrize(
+        ("known", "line"), [({"path": "/home/me/small"}, "- started from: small\n"), ({}, "")]
+    )
+    def test_names_no_start_that_a_reader_can_not_find(
+        self, bundle: Bundle, known: dict[str, str], line: str
+    ) -> None:
+        parent = Origin(name="small", sha256="1" * 64, **known)
+        text = card(dataclasses.replace(bundle.manifest, parent=parent))
+        assert text.count("started from") == text.count("- started from: small\n") == bool(line)
+
     def test_folds_away_all_but_the_last_three_steps(self, bundle: Bundle) -> None:
         steps = tuple(Step(verb=f"v{number}", recipe={"n": number}) for number in range(5))
         of_three, of_five = (
