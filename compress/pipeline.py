@@ -90,11 +90,11 @@ def split_photos(folders: Sequence[Path]) -> tuple[PhotoSet, PhotoSet]:
 
 
 @one_at_a_time("output")
-def compress(
+def compress_model(
     teacher: str | Path,
-    output: Path,
+    output: str | Path,
     *,
-    recipe: Recipe,
+    recipe: Recipe | None = None,
     photos: Sequence[Path] = (),
     name: str | None = None,
     init: str | Path | None = None,
@@ -105,12 +105,14 @@ def compress(
     budget: Budget = NO_BUDGET,
     progress: Progress | None = None,
 ) -> Compression:
-    """Run the pipeline.
+    """Distill, prune, quantize, export and measure.
+
+    `nstc.compress` is the package of what these steps are made of, and can't be a function too.
 
     Args:
         teacher: A bundle, zoo name, checkpoint, TorchScript or ONNX file.
         output: A folder for the stages' bundles, `bench.json` and `comparison.png`.
-        recipe: Settings of all steps.
+        recipe: Settings of all steps; the preset "full" by default.
         photos: Folders to learn from; see `split_photos`.
         name: Of the model; the teacher's by default.
         init: A student to start from.
@@ -128,7 +130,8 @@ def compress(
         BudgetError: a stage breaks the budget; its bundle is kept, and nothing after it is done.
         NstcError: bad input, or an interrupted run; running again goes on.
     """
-    progress = progress or Silent()
+    output, progress = Path(output), progress or Silent()
+    recipe = recipe or preset("full")
     for target in recipe.bench.targets:
         parse_target(target)  # one that can't run here would be found out after hours
     learned, judged = split_photos(photos)

@@ -19,6 +19,7 @@ PUBLIC = {
     "analyze",
     "bench",
     "check",
+    "compress_model",
     "distill",
     "export",
     "import_checkpoint",

@@ -1,7 +1,7 @@
 """nstc, the neural style transfer compressor.
 
 Every name here is loaded when it is first used, so that `import nstc` stays light. Each verb takes
-a bundle and gives a bundle.
+a bundle and gives a bundle. `nstc compress` is `compress_model`: `nstc.compress` is a package.
 """
 
 import importlib
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nstc.compress.distillation import distill
     from nstc.compress.exporting import export
     from nstc.compress.importing import import_checkpoint
+    from nstc.compress.pipeline import compress_model
     from nstc.compress.pruning import prune
     from nstc.compress.quantization import quantize
     from nstc.compress.training import train
@@ -39,6 +40,7 @@ __all__ = [
     "analyze",
     "bench",
     "check",
+    "compress_model",
     "distill",
     "export",
     "import_checkpoint",
@@ -57,6 +59,7 @@ _HOMES: Final = {
     "analyze": "nstc.compress.analysis",
     "bench": "nstc.compress.benchmarking",
     "check": "nstc.compress.benchmarking",
+    "compress_model": "nstc.compress.pipeline",
     "distill": "nstc.compress.distillation",
     "export": "nstc.compress.exporting",
     "import_checkpoint": "nstc.compress.importing",

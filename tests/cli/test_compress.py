@@ -13,7 +13,7 @@ from nstc.compress.pipeline import preset
 from nstc.core.errors import Interrupted
 from nstc.core.recipe import DistillRecipe, Recipe, with_seed
 
-COMPRESS = "nstc.compress.pipeline.compress"
+COMPRESS = "nstc.compress.pipeline.compress_model"
 
 FOR_THE_VERB = [
     ("--budget", "speedup>=50", "budget", parse_budget("speedup>=50")),

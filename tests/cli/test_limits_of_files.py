@@ -14,7 +14,7 @@ VERBS = {
     "quantize": ("nstc.compress.foreign_quantization.quantize_file", ["n.onnx", "-o", "q.onnx"]),
     "distill": ("nstc.compress.distillation.distill", ["n.onnx", "-o", "out"]),
     "prune": ("nstc.compress.pruning.prune", ["student", "-o", "out"]),
-    "compress": ("nstc.compress.pipeline.compress", ["n.onnx", "-o", "out"]),
+    "compress": ("nstc.compress.pipeline.compress_model", ["n.onnx", "-o", "out"]),
     "bench": ("nstc.compress.benchmarking.bench", ["n.onnx", "--against", "n.onnx"]),
     "check": ("nstc.compress.benchmarking.check", ["--baseline", "b.json"]),
     "baseline": ("nstc.benchmarks.gate.update_baseline", ["update", "b.json", "--reason", "r"]),

@@ -13,7 +13,7 @@ import torch
 
 from nstc.benchmarks.budget import parse_budget
 from nstc.compress import pipeline
-from nstc.compress.pipeline import PRESETS, Compression, compress, preset, split_photos
+from nstc.compress.pipeline import PRESETS, Compression, compress_model, preset, split_photos
 from nstc.core.bundle import Bundle, is_bundle, open_bundle
 from nstc.core.errors import BudgetError, Interrupted, OptionError, OutputError
 from nstc.core.images import read_picture
@@ -96,7 +96,9 @@ def finished(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NSTC_CACHE", str(cache))
         make_cheap(patch)
-        made = compress(bundle.path, folder / "out", recipe=TINY, photos=[learned], progress=told)
+        made = compress_model(
+            bundle.path, folder / "out", recipe=TINY, photos=[learned], progress=told
+        )
     return Finished(bundle.path, learned, folder / "out", made, "\n".join(told.notes))
 
 
@@ -128,7 +130,9 @@ def test_a_second_run_takes_over_what_is_there(
 ) -> None:
     output = finished.copy(tmp_path / "out")
     told = recorder()
-    again = compress(finished.teacher, output, recipe=TINY, photos=[finished.photos], progress=told)
+    again = compress_model(
+        finished.teacher, output, recipe=TINY, photos=[finished.photos], progress=told
+    )
     assert taken_over(told) == ["distilled", "pruned", "student"]
     assert again.bundle.identity == finished.made.bundle.identity
 
@@ -156,7 +160,9 @@ def test_a_stage_whose_settings_changed_is_done_again_and_those_after_it(
     changed = dataclasses.replace(TINY, prune=PruneRecipe(ratio=0.45, steps=1))
     told = recorder()
     with pytest.raises(AskedError):
-        compress(finished.teacher, output, recipe=changed, photos=[finished.photos], progress=told)
+        compress_model(
+            finished.teacher, output, recipe=changed, photos=[finished.photos], progress=told
+        )
     assert taken_over(told) == ["distilled"]
     pruned = open_bundle(output / "pruned")
     assert pruned.manifest.history[-1].recipe["prune"]["ratio"] == 0.45
@@ -171,7 +177,7 @@ def test_a_recipe_that_prunes_nothing_goes_from_distilling_to_quantizing(
     output = finished.copy(tmp_path / "out")
     unpruned = dataclasses.replace(TINY, prune=PruneRecipe(ratio=0))
     with pytest.raises(AskedError) as asked:
-        compress(
+        compress_model(
             finished.teacher,
             output,
             recipe=unpruned,
@@ -187,7 +193,7 @@ def test_a_run_stopped_in_its_stages_ends_as_if_it_had_not_been(
 ) -> None:
     def run(progress: Any) -> None:
         output, photos = tmp_path / "stopped", [finished.photos]
-        compress(finished.teacher, output, recipe=TINY, photos=photos, progress=progress)
+        compress_model(finished.teacher, output, recipe=TINY, photos=photos, progress=progress)
 
     with pytest.raises(Interrupted):
         run(recorder(ctrl_c_at=("pixels", 1)))
@@ -208,7 +214,7 @@ def test_a_target_that_is_not_there_is_refused_before_any_work(
 ) -> None:
     recipe = dataclasses.replace(TINY, bench=BenchRecipe(targets=("cpu:999",)))
     with pytest.raises(OptionError, match="cpu:999 needs 999 cores"):
-        compress(finished.teacher, tmp_path / "out", recipe=recipe, photos=[finished.photos])
+        compress_model(finished.teacher, tmp_path / "out", recipe=recipe, photos=[finished.photos])
     assert not (tmp_path / "out").exists()
 
 
@@ -217,7 +223,7 @@ def test_a_folder_of_the_users_own_is_not_written_into(
 ) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputError, match="not nstc's"):
-        compress(styled_teacher.path, tmp_path, recipe=TINY)
+        compress_model(styled_teacher.path, str(tmp_path), recipe=TINY)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
@@ -236,7 +242,7 @@ def test_a_checkpoint_that_was_replaced_is_imported_anew(
         torch.manual_seed(seed)
         torch.save(TransformerNet().state_dict(), tmp_path / "candy.pth")
         with pytest.raises(ReachedError):
-            compress(
+            compress_model(
                 tmp_path / "candy.pth",
                 tmp_path / "out",
                 recipe=TINY,
@@ -272,7 +278,7 @@ def test_a_broken_budget_stops_at_its_stage_and_keeps_what_is_there(
     output = tmp_path / "out"
     run = {"recipe": TINY, "photos": [finished.photos]}
     with pytest.raises(BudgetError, match="stage 'distilled': style_ratio"):
-        compress(finished.teacher, output, budget=parse_budget("style_ratio<=0.001"), **run)
+        compress_model(finished.teacher, output, budget=parse_budget("style_ratio<=0.001"), **run)
     assert is_bundle(output / "distilled")
     assert not (output / "pruned").exists()
 
@@ -283,7 +289,7 @@ def test_a_budget_is_judged_by_the_quantized_file_at_the_end(
     output = finished.copy(tmp_path / "out")
     size = open_bundle(output / "student").file("model.int8.onnx").stat().st_size
     run = {"recipe": TINY, "photos": [finished.photos]}
-    compress(finished.teacher, output, budget=parse_budget(f"bytes<={size}"), **run)
+    compress_model(finished.teacher, output, budget=parse_budget(f"bytes<={size}"), **run)
     with pytest.raises(BudgetError, match=f"'student': bytes {size} "):
-        compress(finished.teacher, output, budget=parse_budget(f"bytes<={size - 1}"), **run)
+        compress_model(finished.teacher, output, budget=parse_budget(f"bytes<={size - 1}"), **run)
     assert is_bundle(output / "student")

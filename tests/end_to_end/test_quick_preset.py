@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from nstc.benchmarks.bench import bench
-from nstc.compress.pipeline import compress, preset, split_photos
+from nstc.compress.pipeline import compress_model, preset, split_photos
 from nstc.core.images import read_picture
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ def untouched(path: Path) -> Path:
 
 def test_the_quick_preset_leaves_the_photograph_for_the_painting(tmp_path: Path) -> None:
     recipe = preset("quick")
-    made = compress(TEACHER, tmp_path / "out", recipe=recipe)
+    made = compress_model(TEACHER, tmp_path / "out", recipe=recipe)
     rows = {(Path(row.model).name, row.artifact): row for row in made.result.rows}
     int8, floating = rows["student", "int8.onnx"], rows["student", "onnx"]
     _, judged = split_photos([])

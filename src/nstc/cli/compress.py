@@ -47,15 +47,14 @@ def compress(
     """Distill, prune, quantize, export and measure in one go. Run again to go on after a stop."""
     from nstc.benchmarks.budget import parse_budget
     from nstc.cli.progress import Bar
-    from nstc.compress.pipeline import NO_BUDGET
-    from nstc.compress.pipeline import compress as run
+    from nstc.compress.pipeline import NO_BUDGET, compress_model
     from nstc.compress.pipeline import preset as preset_recipe
     from nstc.core.recipe import load_recipe, with_seed
 
     limits = NO_BUDGET if budget is None else parse_budget(budget)
     settings = load_recipe(recipe) if recipe else preset_recipe(preset)
     with Bar() as bar:
-        made = run(
+        made = compress_model(
             teacher,
             output,
             recipe=settings if seed is None else with_seed(settings, seed),
