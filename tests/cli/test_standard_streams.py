@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from nstc.cli.standard_streams import standard_streams
+from nstc.cli.output import standard_streams
 from nstc.core.errors import (
     BatchError,
     BundleError,
@@ -83,7 +83,7 @@ def test_no_file_takes_the_number_of_a_closed_stream(tmp_path):
     """What a library prints would be written into it."""
     program = (
         "import os, sys\n"
-        "from nstc.cli.standard_streams import standard_streams\n"
+        "from nstc.cli.output import standard_streams\n"
         "with standard_streams():\n"
         f"    file = os.open({str(tmp_path / 'file')!r}, os.O_CREAT | os.O_WRONLY)\n"
         "os._exit(file)"

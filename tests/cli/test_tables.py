@@ -6,7 +6,7 @@ from rich.table import Table
 from nstc.benchmarks.result import BenchProtocol, BenchResult, LatencySummary, Reference, Row
 from nstc.benchmarks.statistics import Interval
 from nstc.benchmarks.throughput import Throughput
-from nstc.cli.tables import print_list, print_result, print_table
+from nstc.cli.output import print_list, print_result, print_table
 from nstc.core.manifest import PhotoRecord
 
 

@@ -1,4 +1,4 @@
-"""The command line: one file a verb, each without logic of its own."""
+"""The command line: a function a verb, each without logic of its own."""
 
 from nstc.cli.app import main
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nstc.cli import options
-from nstc.cli.output import say, say_json
-from nstc.cli.tables import print_list
+from nstc.cli.output import print_list, say, say_json
 
 if TYPE_CHECKING:
     from nstc.compress.analysis import Analysis

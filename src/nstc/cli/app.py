@@ -16,27 +16,20 @@ from typer.core import TyperGroup
 
 from nstc.cli import (
     analyze,
-    baseline,
     bench,
     check,
     compress,
     distill,
     doctor,
     export,
-    import_,
     models,
     prune,
     quantize,
-    report,
     stylize,
-    targets,
     train,
-    verify,
-    web_setup,
 )
-from nstc.cli.output import say, tell
+from nstc.cli.output import say, standard_streams, tell
 from nstc.cli.parsing import UNREADABLE, UNREADABLE_CODE, what_is_wrong
-from nstc.cli.standard_streams import standard_streams
 from nstc.core.errors import (
     Interrupted,
     MissingExtraError,
@@ -58,7 +51,7 @@ class _Group(NamedTuple):
 _VERBS: Final[dict[str, Callable[..., None] | _Group]] = {
     "compress": compress.compress,
     "train": train.train,
-    "import": import_.import_,
+    "import": models.import_,
     "distill": distill.distill,
     "analyze": analyze.analyze,
     "prune": prune.prune,
@@ -67,14 +60,12 @@ _VERBS: Final[dict[str, Callable[..., None] | _Group]] = {
     "stylize": stylize.stylize,
     "bench": bench.bench,
     "check": check.check,
-    "baseline": _Group(
-        "Keep the numbers that nstc check compares with.", {"update": baseline.update}
-    ),
-    "report": report.report,
-    "targets": targets.targets,
-    "web-setup": web_setup.web_setup,
+    "baseline": _Group("Keep the numbers that nstc check compares with.", {"update": check.update}),
+    "report": bench.report,
+    "targets": doctor.targets,
+    "web-setup": doctor.web_setup,
     "models": models.models,
-    "verify": verify.verify,
+    "verify": models.verify,
     "doctor": doctor.doctor,
 }
 

@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from nstc.cli import options
-from nstc.cli.output import say, say_json
+from nstc.cli.output import print_result, say, say_json
 from nstc.cli.signatures import with_flags
-from nstc.cli.tables import print_result
 
 
 @with_flags

@@ -1,11 +1,10 @@
-"""nstc doctor."""
+"""nstc doctor, targets and web-setup: what can run here, where to measure, and a part of that."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nstc.cli.output import say, say_json
-from nstc.cli.tables import print_list
+from nstc.cli.output import print_list, say, say_json
 
 if TYPE_CHECKING:
     from nstc.benchmarks.delegates.report import DelegateReport
@@ -67,3 +66,29 @@ def _print_delegates(reports: "tuple[DelegateReport, ...]") -> None:
     )
     for source in dict.fromkeys(f"{report.delegate}: {report.source}" for report in reports):
         say(source)
+
+
+def targets(
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List where nstc bench can measure, and why not where it can't."""
+    from nstc.benchmarks.targets import TARGETS
+
+    kinds = TARGETS.values()
+    if json_output:
+        say_json([kind.to_dict() for kind in kinds])
+        return
+    print_list(
+        ("target",),
+        (),
+        (kind.cells() for kind in kinds),
+        sentences=("available", "what it measures"),
+    )
+
+
+def web_setup() -> None:
+    """Fetch onnxruntime-web from npm, for nstc bench --target web."""
+    from nstc.benchmarks.web.setup import install, runtime_version
+
+    runtime = install()
+    say(f"onnxruntime-web {runtime_version()} is in {runtime.folder}")

@@ -1,11 +1,32 @@
-"""What verbs print: lines for people, as text whatever is in them, and JSON for programs."""
+"""What verbs print: lines and tables for people, JSON for programs, on streams that may fail."""
 
+import contextlib
 import json
-from typing import Any
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 
 import typer
 
-from nstc.core.terminal import one_line, shown
+from nstc.core.errors import OutputError
+from nstc.core.terminal import as_text, one_line, plain_console, shown
+from nstc.runtime.files.streams import discard_the_rest, unwritable_output
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.text import TextType
+
+    from nstc.benchmarks.result import BenchResult
+
+_WIDTH_OF_FILES: Final = 120
+"""Columns where standard output is no terminal, such as a CI log: Rich would cut at 80."""
+
+_WIDEST: Final = 10_000
+
+_OPENED_FOR: Final = ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY))
+"""The null device in the place of what is closed. What is written to standard output must not be
+lost without a word, so its place is one that can't be written; of errors nobody can be told."""
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -26,3 +47,176 @@ def tell(message: str) -> None:
 def say_json(content: Any) -> None:
     """Print JSON on standard output; what a terminal would obey is escaped in it as JSON has it."""
     typer.echo(json.dumps(content, indent=1))
+
+
+def print_table(
+    table: "RenderableType", narrow: "Callable[[], RenderableType] | None" = None
+) -> bool:
+    """Print a table in the columns of the terminal, or in more of them than cut anything off.
+
+    Args:
+        table: With its caption, which is printed below, or several.
+        narrow: Makes another to print instead where this one does not fit.
+
+    Returns:
+        Whether `table` fitted.
+    """
+    from rich.console import Group
+
+    console = plain_console()
+    if not console.is_terminal:
+        console = plain_console(width=_WIDTH_OF_FILES)
+    tables = list(table.renderables) if isinstance(table, Group) else [table]
+    captions = [_taken_off(own) for own in tables]
+    needed = max(_least_width(own, console) for own in tables)
+    fits = needed <= console.width
+    if not fits and narrow is not None:
+        print_table(narrow())
+        return False
+    room = console if fits else plain_console(width=needed)
+    for own, caption in zip(tables, captions, strict=True):
+        room.print(own)
+        if caption is not None:
+            console.print(caption, style="table.caption", soft_wrap=not console.is_terminal)
+    return fits
+
+
+def print_result(result: "BenchResult", *, costs: bool) -> None:
+    """Print what a benchmark measured, and below it what running the files costs.
+
+    Args:
+        result: What was measured.
+        costs: Whether the second table is wanted where the terminal holds the first in full.
+    """
+    from nstc.benchmarks.costs_table import costs_table, has_costs
+    from nstc.benchmarks.table import result_table
+
+    in_full = print_table(result_table(result), lambda: result_table(result, narrow=True))
+    if not in_full or (costs and has_costs(result)):
+        print_table(costs_table(result, with_sizes=not in_full))
+
+
+def print_list(
+    words: Sequence[str],
+    numbers: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    sentences: Sequence[str] = (),
+) -> None:
+    """Print a table of columns of words, of sentences, which may wrap, and of numbers."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for column in words:
+        table.add_column(column, no_wrap=True)
+    for column in sentences:
+        table.add_column(column)
+    for column in numbers:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(as_text, row))
+    print_table(table)
+
+
+def _taken_off(table: "RenderableType") -> "TextType | None":
+    """A table's caption: beside the table it would be folded to its width, and cut with it."""
+    from rich.table import Table
+
+    if not isinstance(table, Table):
+        return None
+    caption, table.caption = table.caption, None
+    return caption
+
+
+def _least_width(table: "RenderableType", console: "Console") -> int:
+    """Columns in which nothing is cut: lines that don't wrap, and else the longest word, fit."""
+    from rich.cells import cell_len
+    from rich.measure import Measurement
+    from rich.table import Table
+
+    for column in table.columns if isinstance(table, Table) else ():
+        if column.no_wrap:
+            lines = [
+                line for cell in (column.header, *column.cells) for line in str(cell).splitlines()
+            ]
+            column.min_width = max(map(cell_len, lines), default=1)
+    unlimited = console.options.update_width(_WIDEST)
+    return Measurement.get(console, unlimited, table).minimum
+
+
+@contextlib.contextmanager
+def standard_streams() -> Iterator[None]:
+    """Make standard output one that says when it can't be written, and error one that doesn't mind.
+
+    Closed ones (`>&-`) get their numbers back first: the next file that is opened would take them,
+    and what a library prints would go into it.
+
+    Raises:
+        OutputError: from whoever prints or flushes in the block, if nobody can read it.
+    """
+    _take_the_places_of_closed_ones()
+    before = sys.stdout, sys.stderr
+    sys.stdout = cast("TextIO", _Output(sys.stdout))
+    sys.stderr = cast("TextIO", _Stream(sys.stderr))
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def _take_the_places_of_closed_ones() -> None:
+    for number, mode in _OPENED_FOR:
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # takes the lowest number that is free, which is this one
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            stream = open(number, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+
+
+class _Stream:
+    """All that another text stream does, but for what happens when it can't be written."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._failing():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._failing():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """A message that can't be printed changes neither the work nor the exit code."""
+        try:
+            yield
+        except OSError:
+            discard_the_rest(self._stream)
+
+
+class _Output(_Stream):
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._failure: OutputError | None = None
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Fail by an `OutputError`, and from then on always: Typer tries streams and hides why."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            yield
+        except OSError as error:
+            discard_the_rest(self._stream)
+            self._failure = unwritable_output(error)
+            raise self._failure from error
