@@ -3,7 +3,7 @@ import pytest
 
 from nstc.benchmarks import latency, throughput
 from nstc.benchmarks.subjects import find_subject
-from nstc.benchmarks.targets import cpu, parse_target
+from nstc.benchmarks.targets import cpu, here, parse_target
 from nstc.benchmarks.targets.cpu import CpuTarget
 from nstc.core.errors import OptionError
 from nstc.core.progress import Silent
