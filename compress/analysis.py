@@ -19,8 +19,7 @@ from nstc.compress.optimisation import Objective
 from nstc.compress.processes import best_device
 from nstc.compress.style_sources import style_brought_by
 from nstc.compress.survey import Damage, Survey
-from nstc.compress.teacher_style import style_of_teacher
-from nstc.compress.teachers import open_teacher
+from nstc.compress.teachers import open_teacher, style_of_teacher
 from nstc.compress.width_costs import LayerFacts, layer_facts
 from nstc.core.bundle import Bundle, artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, OptionError

@@ -16,7 +16,6 @@ from torch import nn
 
 from nstc.compress.calibrators import Range
 from nstc.compress.checking import refuse_unusable_network
-from nstc.compress.judged_ratios import JudgedRatios
 from nstc.compress.objectives import PerceptualObjective, PixelObjective
 from nstc.compress.optimisation import (
     Objective,
@@ -32,12 +31,11 @@ from nstc.compress.quantize_aware import (
     twin_as_learned,
     write_ranges,
 )
-from nstc.compress.ratio_balance import RatioBalance
+from nstc.compress.ratio_balance import JudgedRatios, RatioBalance
 from nstc.compress.style_sources import StyleSource
 from nstc.compress.teacher_losses import TeacherLosses
 from nstc.compress.teacher_pictures import JUDGED_SIZE, TeacherPictures
-from nstc.compress.teacher_style import style_of_teacher
-from nstc.compress.teachers import Teacher, TeacherOptions, open_teacher
+from nstc.compress.teachers import Teacher, TeacherOptions, open_teacher, style_of_teacher
 from nstc.core.bundle import (
     STYLE_FILE,
     WEIGHTS_FILE,

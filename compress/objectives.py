@@ -1,29 +1,70 @@
 """What a student learns from: pairs of a photograph and the teacher's picture of it."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nstc.compress.batches import Batch, Batches
 from nstc.compress.integer_twin import IntegerTwin
 from nstc.compress.optimisation import mixed_precision
 from nstc.compress.ratio_balance import RatioBalance
-from nstc.compress.steadiness import SHAKES, unsteadiness
 from nstc.compress.teacher_losses import TeacherLosses
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.recipe import DistillRecipe
-from nstc.models.functional import checkerboard_energy
+from nstc.models.functional import SHAKES, checkerboard_energy, unsteadiness
 from nstc.models.perceptual import STYLE_LAYERS
 from nstc.models.student import SCALE, Student, channel_statistics
+from nstc.models.tensors import images_to_tensor
 
 SURROUNDINGS = 48
 """Mirrored pixels around a crop, further than most students' convolutions reach."""
 
 Part = tuple[slice, ...]
 """Of an image tensor (N, 3, H, W): the square of it that is looked at."""
+
+
+class Batch(NamedTuple):
+    """Pairs to learn from in a step.
+
+    Attributes:
+        photographs: (N, 3, size, size) in [0, 1].
+        targets: The teacher's pictures of them, alike.
+        names: What each pair is known by, whatever the step.
+    """
+
+    photographs: Tensor
+    targets: Tensor
+    names: tuple[str, ...]
+
+
+class Batches:
+    """Photographs and the teacher's pictures of them, a batch a step.
+
+    Args:
+        pairs: What is drawn from.
+        seed: Of the draws.
+        device: Where the tensors go.
+    """
+
+    def __init__(self, pairs: TeacherOutputs, seed: int, device: torch.device) -> None:
+        self.pairs = pairs
+        self.seed = seed
+        self.device = device
+
+    def draw(self, step: int, stage: str, count: int) -> Batch:
+        """The `count` pairs of a step."""
+        pairs = self.pairs
+        rng = np.random.default_rng((self.seed, len(stage), step))
+        places = [int(place) for place in rng.integers(0, len(pairs), count)]
+        drawn = [pairs[place] for place in places]
+        return Batch(
+            images_to_tensor([photograph for photograph, _ in drawn]).to(self.device),
+            images_to_tensor([target for _, target in drawn]).to(self.device),
+            tuple(pairs.name(place) for place in places),
+        )
 
 
 class PixelObjective:

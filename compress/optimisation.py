@@ -21,9 +21,8 @@ from nstc.compress.checkpoint import (
     restore_checkpoint,
     save_checkpoint,
 )
-from nstc.compress.clipping import GradientClipper
 from nstc.compress.loss_curves import read_line
-from nstc.compress.optimisers import Method, Optimiser
+from nstc.compress.optimisers import GradientClipper, Method, Optimiser
 from nstc.compress.processes import Processes, alone
 from nstc.core.bundle import refuse_unwritable_bundle
 from nstc.core.decoding import DecodingError, as_readable

@@ -24,8 +24,13 @@ from nstc.compress.quantize_aware import student_to_round, write_ranges
 from nstc.compress.stopwatch import timing_target
 from nstc.compress.style_sources import style_brought_by
 from nstc.compress.survey import Survey
-from nstc.compress.teacher_style import style_of_teacher
-from nstc.compress.teachers import Teacher, TeacherOptions, is_checkpoint, open_teacher
+from nstc.compress.teachers import (
+    Teacher,
+    TeacherOptions,
+    is_checkpoint,
+    open_teacher,
+    style_of_teacher,
+)
 from nstc.compress.width_plans import between, full_widths, least_scored
 from nstc.core.amounts import parse_latency
 from nstc.core.bundle import (

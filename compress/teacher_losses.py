@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from nstc.compress.optimisation import mixed_precision
-from nstc.compress.steadiness import SHAKES, unsteadiness
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.images import Pixels
-from nstc.models.functional import checkerboard_energy
+from nstc.models.functional import SHAKES, checkerboard_energy, unsteadiness
 from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.models.vgg import VggFeatures

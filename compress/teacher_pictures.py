@@ -4,8 +4,13 @@ import functools
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from nstc.compress.teacher_flicker import TeacherFlicker
-from nstc.compress.teacher_outputs import CentreSquares, Cut, RandomCrops, TeacherOutputs
+from nstc.compress.teacher_outputs import (
+    CentreSquares,
+    Cut,
+    RandomCrops,
+    TeacherFlicker,
+    TeacherOutputs,
+)
 from nstc.compress.teachers import Teacher
 from nstc.core.errors import Interrupted, OptionError
 from nstc.core.locks import locked

@@ -1,10 +1,15 @@
-"""Anything that can teach: a bundle, a checkpoint, a TorchScript or ONNX file made by others."""
+"""Anything that can teach, and the style its students aim at.
+
+A teacher is a bundle, a checkpoint, or a TorchScript or ONNX file made by others; it may have come
+without a painting.
+"""
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from torch import nn
 
@@ -12,15 +17,23 @@ from nstc.compress.checking import eager_reference, refuse_unusable_network
 from nstc.compress.graph_values import probe_usable
 from nstc.compress.importing import network_of_checkpoint
 from nstc.compress.processes import best_device
+from nstc.compress.style_sources import StyleSource, painting_style
 from nstc.core.bundle import Bundle, is_bundle, open_bundle
+from nstc.core.cache import cached
 from nstc.core.errors import OptionError, TeacherError
+from nstc.core.files import atomic_file
 from nstc.core.graph_form import GraphForm
 from nstc.core.images import Pixels
+from nstc.core.locks import locked
 from nstc.core.manifest import Origin, Style
+from nstc.core.photos import sample_photos
+from nstc.core.progress import Progress
 from nstc.core.zoo import did_you_mean
 from nstc.models.architectures import describe, style_of
 from nstc.models.saturation import load_as_deployed
-from nstc.models.style import StyleStatistics
+from nstc.models.style import STYLE_SIZES, StyleStatistics, load_style, statistics_of_outputs
+from nstc.models.tensors import save_tensors
+from nstc.models.vgg import load_vgg, vgg_identity
 from nstc.runtime.check_vectors import refuse_without_picture
 from nstc.runtime.foreign import ForeignSession
 from nstc.runtime.foreign_graph import is_torchscript
@@ -162,3 +175,47 @@ def _origin(path: Path) -> Origin:
 def _by_network(network: nn.Module) -> Callable[[Pixels], Pixels]:
     _, contract = describe(network)
     return eager_reference(network.to(best_device()), contract)
+
+
+_PHOTOS: Final = 6
+"""Sample photographs whose pictures stand for the style of a network without a painting."""
+
+
+def style_of_teacher(
+    teacher: Teacher, painting: Path | None, *, credit: str | None, vgg: str, progress: Progress
+) -> StyleSource:
+    """The style to aim at: a painting if one is given, else the teacher's own.
+
+    A teacher that came without a painting has the mean Gram of its own pictures of a few sample
+    photographs, which is worked out once and kept in the cache.
+
+    Raises:
+        ImageError: the painting can't be read.
+        OutputError: the cache can't be written.
+    """
+    if painting is not None:
+        return painting_style(painting, credit=credit, vgg=vgg)
+    if teacher.statistics is not None and teacher.style is not None:
+        return StyleSource(teacher.style, teacher.statistics)
+    record = Style(name=teacher.origin.name, source="outputs")
+    file = cached("teacher-styles", f"{teacher.key[:24]}-{vgg_identity(vgg)[:12]}.safetensors")
+    with locked(file):
+        if not file.is_file():
+            statistics = _style_of_outputs(teacher, vgg, progress)
+            with atomic_file(file) as draft:
+                save_tensors(statistics.packed(), draft)
+    return StyleSource(record, load_style(file))
+
+
+def _style_of_outputs(teacher: Teacher, vgg: str, progress: Progress) -> StyleStatistics:
+    photos = sample_photos().take(_PHOTOS)
+    progress.begin("style of the teacher's pictures", _PHOTOS * len(STYLE_SIZES), 0)
+
+    def pictures(size: int, done: int) -> Iterator[Pixels]:
+        for number, square in enumerate(photos.squares(size), start=1):
+            yield teacher.stylize(square)
+            progress.advance(done + number, {})
+
+    return statistics_of_outputs(
+        {size: pictures(size, i * _PHOTOS) for i, size in enumerate(STYLE_SIZES)}, load_vgg(vgg)
+    )

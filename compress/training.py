@@ -8,8 +8,6 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from nstc.compress.averaging import AveragedWeights
-from nstc.compress.balancing import GradientBalance
 from nstc.compress.card import write_training_card
 from nstc.compress.checking import refuse_unusable_network
 from nstc.compress.checkpoint import Remembers
@@ -21,7 +19,8 @@ from nstc.compress.optimisation import (
     optimise,
     training_folder,
 )
-from nstc.compress.painting_objective import PaintingObjective
+from nstc.compress.optimisers import AveragedWeights
+from nstc.compress.painting_objective import GradientBalance, PaintingObjective
 from nstc.compress.previews import Previews
 from nstc.compress.processes import Processes, joined, leads_here, led
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle

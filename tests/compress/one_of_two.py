@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from nstc.compress import painting_objective
-from nstc.compress.balancing import GradientBalance
-from nstc.compress.painting_objective import PaintingObjective
+from nstc.compress.painting_objective import GradientBalance, PaintingObjective
 from nstc.compress.processes import joined, led
 from nstc.core.errors import NstcError
 from nstc.core.photos import photos_in

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from nstc.compress.averaging import AveragedWeights
+from nstc.compress.optimisers import AveragedWeights
 
 
 def network_of(value: float) -> nn.Module:

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from nstc.compress.balancing import MEASURED_EVERY, GradientBalance
+from nstc.compress.painting_objective import MEASURED_EVERY, GradientBalance
 from nstc.compress.processes import alone
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from nstc.compress.batches import Batches
+from nstc.compress.objectives import Batches
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from nstc.compress.clipping import HISTORY, GradientClipper
+from nstc.compress.optimisers import HISTORY, GradientClipper
 
 
 def norm_after(clipper: GradientClipper, norm: float) -> float:

@@ -360,7 +360,7 @@ class TestStyle:
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr("nstc.compress.teacher_style.STYLE_SIZES", (32,))
+        monkeypatch.setattr("nstc.compress.teachers.STYLE_SIZES", (32,))
         made = distill_tiny(tmp_path / "small", teacher=teacher_bundle.path, pixel_steps=1, steps=1)
         assert made.manifest.style == Style(name="tiny", source="outputs")
         statistics = style_of(made)

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from nstc.benchmarks.quality import Candidate, StyleTarget, Teacher, judge
-from nstc.compress.judged_ratios import JudgedRatios
-from nstc.compress.teacher_flicker import TeacherFlicker
+from nstc.compress.ratio_balance import JudgedRatios
 from nstc.compress.teacher_losses import TeacherLosses
-from nstc.compress.teacher_outputs import CentreSquares, TeacherOutputs
+from nstc.compress.teacher_outputs import CentreSquares, TeacherFlicker, TeacherOutputs
 from nstc.compress.teacher_pictures import Judged
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nstc.benchmarks.flicker import _shifted
-from nstc.compress.steadiness import NOISE, SHAKES, Axes, shifted, unsteadiness
+from nstc.models.functional import NOISE, SHAKES, Axes, shifted, unsteadiness
 
 
 class Identity(nn.Module):

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from nstc.benchmarks.flicker import flicker
-from nstc.compress.teacher_flicker import TeacherFlicker
-from nstc.compress.teacher_outputs import TeacherOutputs
+from nstc.compress.teacher_outputs import TeacherFlicker, TeacherOutputs
 from nstc.core.errors import CorruptBundleError
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet

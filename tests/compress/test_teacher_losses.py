@@ -8,12 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from nstc.compress.steadiness import NOISE
 from nstc.compress.teacher_losses import TeacherLosses
 from nstc.compress.teacher_outputs import TeacherOutputs
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
-from nstc.models.functional import checkerboard_energy
+from nstc.models.functional import NOISE, checkerboard_energy
 from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
 from nstc.models.style import StyleStatistics
 from nstc.models.tensors import images_to_tensor

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from nstc.compress import teacher_style
-from nstc.compress.teacher_style import style_of_teacher
-from nstc.compress.teachers import Teacher
+from nstc.compress import teachers
+from nstc.compress.teachers import Teacher, style_of_teacher
 from nstc.core.errors import CorruptBundleError
 from nstc.core.graph_form import GraphForm
 from nstc.core.images import Pixels
@@ -23,8 +22,8 @@ pytestmark = pytest.mark.usefixtures("_two_photographs")
 
 @pytest.fixture
 def _two_photographs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(teacher_style, "_PHOTOS", 2)
-    monkeypatch.setattr(teacher_style, "STYLE_SIZES", (64, 96))
+    monkeypatch.setattr(teachers, "_PHOTOS", 2)
+    monkeypatch.setattr(teachers, "STYLE_SIZES", (64, 96))
 
 
 def negative(rgb: Pixels) -> Pixels:
