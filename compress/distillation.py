@@ -19,9 +19,9 @@ from nstc.compress.checking import refuse_unusable_network
 from nstc.compress.objectives import PerceptualObjective, PixelObjective
 from nstc.compress.optimisation import (
     Objective,
+    Optimisation,
     Schedule,
     forget,
-    optimise,
     training_folder,
 )
 from nstc.compress.processes import best_device
@@ -96,7 +96,7 @@ def distill(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Bundle:
-    """Train a student on a teacher's outputs.
+    """Train a student on a teacher's outputs, and give the bundle at `output`.
 
     Args:
         teacher: A bundle, zoo name, checkpoint, TorchScript or ONNX file.
@@ -112,65 +112,63 @@ def distill(
         resume: Go on from the checkpoints of a run with the same settings.
         progress: Told of every step.
 
-    Returns:
-        The bundle at `output`.
-
     Raises:
         NstcError: bad input, an interrupted or a diverged run.
     """
     recipe, progress = recipe or DistillRecipe(), progress or Silent()
     folder = training_folder(output)
     start = None if init is None else open_bundle(init)
-    started = None if start is None else _student_of(start)
+    network = None if start is None else _student_of(start)
     opened = open_teacher(teacher, options, student=start)
     if opened.note:
         progress.note(f"{opened.origin.name} {opened.note}")
-    if recipe.quantize_aware and started is not None:
-        student_to_round(started)  # refused before any work
+    if recipe.quantize_aware and network is not None:
+        student_to_round(network)  # refused before any work
         recipe = dataclasses.replace(recipe, pixel_steps=0)
-    source = style_of_teacher(opened, style, credit=credit, vgg=vgg, progress=progress)
+    init_by, style_by = start and start.identity, style and sha256_of(style)
     run = DistillationRun(
         teacher=opened,
-        source=source,
+        source=style_of_teacher(opened, style, credit=credit, vgg=vgg, progress=progress),
         photos=photos,
         recipe=recipe,
         features=load_vgg(vgg).to(best_device()),
         folder=folder,
         resume=resume,
         progress=progress,
-        settings={
-            "vgg": vgg,
-            "init": None if start is None else start.identity,
-            "style": None if style is None else sha256_of(style),
-        },
+        settings={"vgg": vgg, "init": init_by, "style": style_by},
     )
-    if not resume:
+    return _distilled(run, network, start, output, name or output.name)
+
+
+def _distilled(
+    run: "DistillationRun", network: Student | None, start: Bundle | None, output: Path, name: str
+) -> Bundle:
+    """Carry out both stages and write the bundle."""
+    if not run.resume:
         run.forget_checkpoints()
     run.pictures.make()
-    network = run.pixel_stage(started)
+    network = run.pixel_stage(network)
     ranges = run.perceptual_stage(
         network,
-        steps=recipe.steps,
-        rate=recipe.perceptual_learning_rate,
+        steps=run.recipe.steps,
+        rate=run.recipe.perceptual_learning_rate,
         learned=None if start is None else learned_ranges(start),
     )
     architecture, contract = describe(network)
+    before = () if start is None else start.manifest.history
     manifest = Manifest(
-        name=name or output.name,
+        name=name,
         stage="distilled",
         architecture=architecture,
         contract=contract,
-        style=source.record,
+        style=run.source.record,
         parent=None if start is None else start.origin(),
-        teacher=opened.origin,
-        history=(
-            *(() if start is None else start.manifest.history),
-            run.history_step("distill"),
-        ),
+        teacher=run.teacher.origin,
+        history=(*before, run.history_step("distill")),
     )
     with new_bundle(output, manifest) as draft:
         save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
-        save_tensors(source.statistics.packed(), draft / STYLE_FILE)
+        save_tensors(run.source.statistics.packed(), draft / STYLE_FILE)
         write_ranges(draft, ranges)
     run.forget_checkpoints()
     return open_bundle(output)
@@ -209,11 +207,10 @@ class DistillationRun:
         network = start or fresh_student(recipe)
         if recipe.pixel_steps == 0:
             return fold(network)
-        device = best_device()
-        network = network.to(device).train()
+        network = network.to(best_device()).train()
         self._optimise(
             network,
-            PixelObjective(network, self.pictures.crops, recipe, device),
+            PixelObjective(network, self.pictures.crops, recipe, best_device()),
             Schedule(steps=recipe.pixel_steps, learning_rate=recipe.learning_rate),
             title=_PIXELS,
             settings={key: getattr(recipe, key) for key in _PIXEL_SETTINGS},
@@ -335,25 +332,24 @@ class DistillationRun:
         settings: Mapping[str, Any],
         balance: RatioBalance | None = None,
     ) -> None:
-        identity = {
-            **settings,
-            **self.settings,
-            "teacher": self.teacher.key,
-            "photos": self.photos.list_sha256(),
-            "schedule": dataclasses.asdict(schedule),
-        }
-        optimise(
-            network,
-            objective,
-            schedule,
+        Optimisation(
+            network=network,
+            objective=objective,
+            schedule=schedule,
             title=title,
             folder=self.folder / title,
             resume=self.resume,
-            identity=identity,
+            identity={
+                **settings,
+                **self.settings,
+                "teacher": self.teacher.key,
+                "photos": self.photos.list_sha256(),
+                "schedule": dataclasses.asdict(schedule),
+            },
             progress=self.progress,
             companions={} if balance is None else {"balance": balance},
             figures=None if balance is None else balance.figures,
-        )
+        ).run()
 
 
 def fresh_student(recipe: DistillRecipe) -> Student:

@@ -27,7 +27,7 @@ Losses = Sequence[Mapping[str, float]]
 
 
 def read_losses(path: Path) -> Losses:
-    """The lines of a loss file that `nstc.compress.optimisation.optimise` wrote.
+    """The lines of a loss file of an `nstc.compress.optimisation.Optimisation`.
 
     Raises:
         CorruptBundleError: it is not such a file.

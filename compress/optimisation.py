@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -70,26 +70,12 @@ All randomness must come from the step's number and a seed, so that a resumed ru
 """
 
 
-def optimise(
-    network: nn.Module,
-    objective: Objective,
-    schedule: Schedule,
-    *,
-    title: str,
-    folder: Path,
-    resume: bool,
-    identity: Mapping[str, Any],
-    progress: Progress,
-    after_step: Callable[[int], None] | None = None,
-    rate_scales: Mapping[str, float] | None = None,
-    companions: Mapping[str, Remembers] | None = None,
-    figures: Callable[[], Mapping[str, float]] | None = None,
-    processes: Processes | None = None,
-) -> None:
-    """Minimise an objective with clipped gradients, in place.
+@dataclass(kw_only=True)
+class Optimisation:
+    """Minimises an objective with clipped gradients, in place.
 
-    Args:
-        network: Trained in place; its parameters with `requires_grad` are learned.
+    Attributes:
+        network: Its parameters with `requires_grad` are learned.
         objective: See `Objective`.
         schedule: Steps and learning rate.
         title: What the progress bar says.
@@ -102,53 +88,123 @@ def optimise(
         companions: What else learns, by names of its own: checkpoints hold it too.
         figures: Asked after each step for numbers to report beside the losses.
         processes: Those that share the work, each with its own part of every batch.
-
-    Raises:
-        DivergedError: the loss or a weight is infinite or not a number.
-        Interrupted: the user pressed Ctrl-C; a checkpoint holds everything up to the last step,
-            or up to the last checkpoint if Ctrl-C was pressed twice.
-        OptionError: the checkpoint belongs to other settings.
-        CorruptBundleError: the checkpoint is damaged.
-        OutputError: `folder` can't be written.
     """
-    processes = processes or alone()
-    optimiser = Optimiser(_parameter_groups(network, rate_scales or {}), schedule.method)
-    clipper = GradientClipper()
-    parts: dict[str, Remembers] = {
-        "network": Weights(network),
-        "optimiser": optimiser,
-        "clipper": clipper,
-        **(companions or {}),
-    }
-    checkpoint = folder / CHECKPOINT_FILE
-    done = 0
-    if resume and checkpoint.exists():
-        done = restore_checkpoint(checkpoint, parts, identity=identity)
-    elif processes.leads:
-        _start_afresh(folder)
-    reporter = progress if processes.leads else Silent()
-    reporter.begin(title, schedule.steps, done)
-    saved = done
-    try:
-        with _interruptible() as stop_requested, _loss_log(folder, done, processes) as log:
-            for step in range(done, schedule.steps):
-                values = _learn(optimiser, clipper, objective, schedule, step, title, processes)
-                values |= figures() if figures is not None else {}
-                log(step, values)
-                finished = step + 1
-                reporter.advance(finished, values)
-                if after_step is not None:
-                    after_step(finished)
-                stopping = processes.any(stop_requested())
-                if stopping or schedule.saves_at(finished):
-                    _refuse_infinite_weights(network, title, finished)
-                    if processes.leads:
-                        save_checkpoint(checkpoint, parts, step=finished, identity=identity)
-                    saved = finished
-                if stopping:
-                    raise _interrupted(title, finished, schedule.steps, resumed=resume)
-    except KeyboardInterrupt as second:
-        raise _interrupted(title, saved, schedule.steps, resumed=resume) from second
+
+    network: nn.Module
+    objective: Objective
+    schedule: Schedule
+    title: str
+    folder: Path
+    resume: bool
+    identity: Mapping[str, Any]
+    progress: Progress
+    after_step: Callable[[int], None] | None = None
+    rate_scales: Mapping[str, float] = field(default_factory=dict)
+    companions: Mapping[str, Remembers] = field(default_factory=dict)
+    figures: Callable[[], Mapping[str, float]] | None = None
+    processes: Processes = field(default_factory=alone)
+
+    def __post_init__(self) -> None:
+        """What learns, and what a checkpoint holds of it."""
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                scales = (s for prefix, s in self.rate_scales.items() if name.startswith(prefix))
+                groups.setdefault(next(scales, 1.0), []).append(parameter)
+        self.optimiser = Optimiser(
+            [{"params": members, "scale": scale} for scale, members in groups.items()],
+            self.schedule.method,
+        )
+        self.clipper = GradientClipper()
+        self.parts: dict[str, Remembers] = {
+            "network": Weights(self.network),
+            "optimiser": self.optimiser,
+            "clipper": self.clipper,
+            **self.companions,
+        }
+
+    def run(self) -> None:
+        """Make all steps that are left.
+
+        Raises:
+            DivergedError: the loss or a weight is infinite or not a number.
+            Interrupted: the user pressed Ctrl-C; a checkpoint holds everything up to the last step,
+                or up to the last checkpoint if Ctrl-C was pressed twice.
+            OptionError: the checkpoint belongs to other settings.
+            CorruptBundleError: the checkpoint is damaged.
+            OutputError: `folder` can't be written.
+        """
+        checkpoint, leads = self.folder / CHECKPOINT_FILE, self.processes.leads
+        done = 0
+        if self.resume and checkpoint.exists():
+            done = restore_checkpoint(checkpoint, self.parts, identity=self.identity)
+        elif leads:
+            # A checkpoint of an earlier run in it must not be taken for this one's.
+            with reported_as_output_error(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                forget(self.folder)
+        reporter = self.progress if leads else Silent()
+        reporter.begin(self.title, self.schedule.steps, done)
+        saved = done
+        try:
+            with _interruptible() as stop_requested, _loss_log(self.folder, done, leads) as log:
+                for step in range(done, self.schedule.steps):
+                    values = self.learn(step)
+                    log(step, values)
+                    finished = step + 1
+                    reporter.advance(finished, values)
+                    if self.after_step is not None:
+                        self.after_step(finished)
+                    stopping = self.processes.any(stop_requested())
+                    if stopping or self.schedule.saves_at(finished):
+                        self._refuse_infinite_weights(finished)
+                        if leads:
+                            save_checkpoint(
+                                checkpoint, self.parts, step=finished, identity=self.identity
+                            )
+                        saved = finished
+                    if stopping:
+                        raise self._interrupted(finished)
+        except KeyboardInterrupt as second:
+            raise self._interrupted(saved) from second
+
+    def learn(self, step: int) -> dict[str, float]:
+        """Make one step and give the values of the loss terms before it, and the figures."""
+        self.optimiser.set_rate(self.schedule.rate(step))
+        terms = self.objective(step)
+        stacked = torch.stack(list(terms.values()))
+        values = self.processes.mean(stacked)
+        if not torch.isfinite(values.sum()):
+            raise self._diverged(f"the loss became {values.sum().item()}", step)
+        self.optimiser.zero_grad()
+        stacked.sum().backward()  # type: ignore[no-untyped-call]
+        self.clipper.clip(self.optimiser.parameters)
+        self.optimiser.step()
+        figures = {} if self.figures is None else self.figures()
+        return {**dict(zip(terms, values.tolist(), strict=True)), **figures}
+
+    def _refuse_infinite_weights(self, finished: int) -> None:
+        """A finite loss can have an infinite gradient: no such step is kept, the last neither."""
+        for name, parameter in self.network.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise self._diverged(f"{name} became infinite or not a number", finished)
+
+    def _diverged(self, what: str, step: int) -> DivergedError:
+        return DivergedError(
+            f"{self.title}: {what} at step {step}. Lower the learning rate and start again, "
+            "without --resume."
+        )
+
+    def _interrupted(self, saved: int) -> Interrupted:
+        if saved == 0:
+            return Interrupted(
+                f"{self.title} stopped before its first checkpoint: nothing is kept of it."
+            )
+        again = "again" if self.resume else "with --resume"
+        return Interrupted(
+            f"{self.title} stopped, step {saved} of {self.schedule.steps} is kept. "
+            f"Run the same command {again} to go on."
+        )
 
 
 def training_folder(output: Path) -> Path:
@@ -178,7 +234,7 @@ def note_what_is_resumed(output: Path, progress: Progress) -> None:
 
 
 def forget(folder: Path) -> None:
-    """Delete the checkpoint that `optimise` keeps in a folder; the losses stay."""
+    """Delete the checkpoint that a run keeps in a folder; the losses stay."""
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 
@@ -188,68 +244,6 @@ def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[A
         return torch.autocast("cuda", dtype=torch.bfloat16)
     fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=bool(fast))
-
-
-def _learn(
-    optimiser: Optimiser,
-    clipper: GradientClipper,
-    objective: Objective,
-    schedule: Schedule,
-    step: int,
-    title: str,
-    processes: Processes,
-) -> dict[str, float]:
-    """Make one step and give the values of the loss terms before it."""
-    optimiser.set_rate(schedule.rate(step))
-    terms = objective(step)
-    stacked = torch.stack(list(terms.values()))
-    values = processes.mean(stacked)
-    if not torch.isfinite(values.sum()):
-        raise _diverged(title, f"the loss became {values.sum().item()}", step)
-    optimiser.zero_grad()
-    stacked.sum().backward()  # type: ignore[no-untyped-call]
-    clipper.clip(optimiser.parameters)
-    optimiser.step()
-    return dict(zip(terms, values.tolist(), strict=True))
-
-
-def _refuse_infinite_weights(network: nn.Module, title: str, finished: int) -> None:
-    """A finite loss can have an infinite gradient: no such step is kept, the last one neither."""
-    for name, parameter in network.named_parameters():
-        if not torch.isfinite(parameter).all():
-            raise _diverged(title, f"{name} became infinite or not a number", finished)
-
-
-def _diverged(title: str, what: str, step: int) -> DivergedError:
-    return DivergedError(
-        f"{title}: {what} at step {step}. Lower the learning rate and start again, "
-        "without --resume."
-    )
-
-
-def _interrupted(title: str, saved: int, steps: int, *, resumed: bool) -> Interrupted:
-    if saved == 0:
-        return Interrupted(f"{title} stopped before its first checkpoint: nothing is kept of it.")
-    again = "again" if resumed else "with --resume"
-    return Interrupted(
-        f"{title} stopped, step {saved} of {steps} is kept. Run the same command {again} to go on."
-    )
-
-
-def _start_afresh(folder: Path) -> None:
-    """Make the folder; a checkpoint of an earlier run in it must not be taken for this one's."""
-    with reported_as_output_error(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        forget(folder)
-
-
-def _parameter_groups(network: nn.Module, scales: Mapping[str, float]) -> list[dict[str, Any]]:
-    groups: dict[float, list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            scale = next((s for prefix, s in scales.items() if name.startswith(prefix)), 1.0)
-            groups.setdefault(scale, []).append(parameter)
-    return [{"params": members, "scale": scale} for scale, members in groups.items()]
 
 
 @contextlib.contextmanager
@@ -267,7 +261,7 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 
     previous = {
         number: signal.signal(number, on_interrupt)
-        for number in _STOP_SIGNALS
+        for number in (signal.SIGINT, signal.SIGTERM)
         if signal.getsignal(number) is not signal.SIG_IGN  # as whoever started this run wants it
     }
     try:
@@ -277,20 +271,21 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
 @contextlib.contextmanager
 def _loss_log(
-    folder: Path, done: int, processes: Processes
+    folder: Path, done: int, leads: bool
 ) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
     """A file of a line a step, continued after the steps that a checkpoint holds."""
-    if not processes.leads:
+    if not leads:
         yield lambda _step, _losses: None
         return
     path = folder / LOSSES_FILE
+    kept: list[bytes] = []
+    if path.is_file():
+        with reported_as_output_error(path):
+            kept = path.read_bytes().splitlines(keepends=True)
     with atomic_file(path) as draft:
-        draft.write_bytes(b"".join(_lines_of_steps_before(done, path)))
+        draft.write_bytes(b"".join(line for line in kept if _is_before(done, line)))
 
     def write(step: int, losses: Mapping[str, float]) -> None:
         rounded = {name: round(value, 5) for name, value in losses.items()}
@@ -302,18 +297,9 @@ def _loss_log(
         yield write
 
 
-def _lines_of_steps_before(done: int, path: Path) -> list[bytes]:
-    """Lines of the steps that are not made again; a killed run logs more than it checkpoints."""
-    if not path.is_file():
-        return []
-    with reported_as_output_error(path):
-        lines = path.read_bytes().splitlines(keepends=True)
-    numbered = ((_step_of(line), line) for line in lines)
-    return [line for step, line in numbered if step is not None and step < done]
-
-
-def _step_of(line: bytes) -> int | None:
+def _is_before(done: int, line: bytes) -> bool:
+    """Whether a line is of a step that is not made again, and whole: a killed run logs more."""
     try:
-        return int(read_line(line)["step"])
+        return int(read_line(line)["step"]) < done
     except DecodingError:
-        return None  # the line that was being written when the run was killed
+        return False

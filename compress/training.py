@@ -14,9 +14,9 @@ from nstc.compress.checkpoint import Remembers
 from nstc.compress.loss_curves import last_losses, read_losses
 from nstc.compress.optimisation import (
     LOSSES_FILE,
+    Optimisation,
     Schedule,
     forget,
-    optimise,
     training_folder,
 )
 from nstc.compress.optimisers import AveragedWeights
@@ -26,7 +26,7 @@ from nstc.compress.processes import Processes, joined, leads_here, led
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.errors import OptionError
 from nstc.core.files import sha256_of
-from nstc.core.images import Pixels, read_picture, resize_shorter_side
+from nstc.core.images import read_picture, resize_shorter_side
 from nstc.core.locks import one_at_a_time
 from nstc.core.manifest import Manifest, Origin, Step, Style
 from nstc.core.photos import PhotoSet
@@ -60,15 +60,14 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Bundle:
-    """Train a `TransformerNet` with the losses of Johnson et al., ECCV 2016.
+    """Train a `TransformerNet` with the losses of Johnson et al., ECCV 2016; give its bundle.
 
     Under `torchrun` every process takes its part of each batch; the first one writes.
 
     Args:
         painting: The style.
         photos: What to learn on; crops of them are drawn at random.
-        output: The bundle to write. Checkpoint, losses and previews go to `OUTPUT.training`
-            beside it.
+        output: The bundle to write; what is kept while training goes to `OUTPUT.training`.
         recipe: Settings.
         name: Of the model; the output's name by default.
         credit: Of the painting, for the manifest.
@@ -77,25 +76,17 @@ def train(
         resume: Go on from the checkpoint of a run with the same settings.
         progress: Told of every step.
 
-    Returns:
-        The bundle at `output`.
-
     Raises:
         NstcError: bad input, an interrupted or a diverged run.
     """
-    recipe = recipe or TrainRecipe()
-    folder = training_folder(output)
+    recipe, folder = recipe or TrainRecipe(), training_folder(output)
     start = None if init is None else open_bundle(init)
     features = load_vgg(vgg)
-    pixels = _style_image(painting, photos, recipe)
-    learned = statistics_of_painting(pixels, features, [recipe.style_size])
-    kept = statistics_of_painting(pixels, features)
-    settings = {
-        **dataclasses.asdict(recipe),
-        "init": None if start is None else start.identity,
-        "vgg": vgg,
-    }
+    grams, kept = _style_of(painting, photos, recipe, features)
     record = photos.record()
+    settings = {**dataclasses.asdict(recipe), "init": start and start.identity, "vgg": vgg}
+    step = Step(verb="train", recipe=settings, seed=recipe.seed, photos=record)
+    style = Style(name=painting.stem, source="painting", credit=credit)
     torch.manual_seed(recipe.seed)
     network = _starting_point(start)
     with joined() as processes:
@@ -103,7 +94,7 @@ def train(
             network.to(processes.device),
             photos,
             features.to(processes.device),
-            learned.at(recipe.style_size),
+            grams,
             recipe,
             processes=processes,
             folder=folder,
@@ -113,22 +104,22 @@ def train(
         )
         with led(processes):
             if processes.leads:
-                step = Step(verb="train", recipe=settings, seed=recipe.seed, photos=record)
-                style = Style(name=painting.stem, source="painting", credit=credit)
                 manifest = _manifest(name or output.name, network, style, step, start)
                 _write(output, manifest, network, kept, folder)
-                forget(folder)
     return open_bundle(output)
 
 
-def _style_image(painting: Path, photos: PhotoSet, recipe: TrainRecipe) -> Pixels:
-    """The painting's pixels, in the colours that the recipe asks for."""
+def _style_of(
+    painting: Path, photos: PhotoSet, recipe: TrainRecipe, vgg: VggFeatures
+) -> tuple[Mapping[str, Tensor], StyleStatistics]:
+    """A painting's matrices to learn and statistics to keep, in the colours the recipe asks for."""
     pixels = read_picture(painting).rgb
-    if recipe.color_of == "painting":
-        return pixels
-    asked = photos.take(_COLORED_PHOTOS)
-    small = (resize_shorter_side(read_picture(path).rgb, _COLORED_SIDE) for path in asked)
-    return recolored(pixels, color_statistics(small))
+    if recipe.color_of == "photos":
+        asked = photos.take(_COLORED_PHOTOS)
+        small = (resize_shorter_side(read_picture(path).rgb, _COLORED_SIDE) for path in asked)
+        pixels = recolored(pixels, color_statistics(small))
+    learned = statistics_of_painting(pixels, vgg, [recipe.style_size])
+    return learned.at(recipe.style_size), statistics_of_painting(pixels, vgg)
 
 
 def _starting_point(start: Bundle | None) -> nn.Module:
@@ -169,10 +160,10 @@ def _learn(
         if previews is not None:
             previews.show(finished)
 
-    optimise(
-        network,
-        PaintingObjective(network, photos, features, grams, recipe, processes, balance),
-        Schedule(steps=recipe.steps, learning_rate=recipe.learning_rate),
+    Optimisation(
+        network=network,
+        objective=PaintingObjective(network, photos, features, grams, recipe, processes, balance),
+        schedule=Schedule(steps=recipe.steps, learning_rate=recipe.learning_rate),
         title="train",
         folder=folder,
         resume=resume,
@@ -183,7 +174,7 @@ def _learn(
         companions={key: part for key, part in companions.items() if part is not None},
         figures=None if balance is None else balance.figures,
         processes=processes,
-    )
+    ).run()
     return kept
 
 
@@ -222,3 +213,4 @@ def _write(
         save_tensors({k: v.half() for k, v in network.state_dict().items()}, draft / WEIGHTS_FILE)
         save_tensors(kept.packed(), draft / STYLE_FILE)
         write_training_card(draft, manifest, network, losses)
+    forget(folder)

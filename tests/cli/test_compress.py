@@ -2,13 +2,12 @@ import json
 import signal
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from graph_flags import GRAPH_FLAGS
 
 from nstc.benchmarks.budget import parse_budget
-from nstc.compress.optimisation import _learn
+from nstc.compress.optimisation import Optimisation
 from nstc.compress.pipeline import preset
 from nstc.core.errors import Interrupted
 from nstc.core.recipe import DistillRecipe, Recipe, with_seed
@@ -111,12 +110,14 @@ def test_a_stop_ends_with_its_code(nstc, record) -> None:
 def test_a_stop_in_a_stage_names_no_flag_that_this_verb_lacks(
     nstc, teacher_bundle, photo_folder, recipe_file, monkeypatch, tmp_path
 ) -> None:
-    def learn_and_press_ctrl_c(*arguments: Any) -> dict[str, float]:
+    learn = Optimisation.learn
+
+    def learn_and_press_ctrl_c(run: Optimisation, step: int) -> dict[str, float]:
         signal.raise_signal(signal.SIGINT)
-        return _learn(*arguments)
+        return learn(run, step)
 
     monkeypatch.setattr("nstc.compress.pipeline.made_artifact", lambda *_: None)
-    monkeypatch.setattr("nstc.compress.optimisation._learn", learn_and_press_ctrl_c)
+    monkeypatch.setattr(Optimisation, "learn", learn_and_press_ctrl_c)
     tiny = "width = 8\nblocks = 1\npixel_steps = 9\nsize = 64\nperceptual_size = 64\nbatch = 1\n"
     file = recipe_file("[distill]\n" + tiny)
     inputs = ["compress", teacher_bundle.path, "--recipe", file, "--photos", photo_folder]

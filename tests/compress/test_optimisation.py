@@ -16,9 +16,9 @@ from nstc.compress.checkpoint import CHECKPOINT_FILE
 from nstc.compress.loss_curves import read_losses
 from nstc.compress.optimisation import (
     LOSSES_FILE,
+    Optimisation,
     Schedule,
     forget,
-    optimise,
     training_folder,
 )
 from nstc.core.bundle import Bundle
@@ -67,7 +67,7 @@ def run(network: nn.Module, folder: Path, **options: Any) -> None:
     fail_at = given.pop("fail_at", None)
     schedule = given.pop("schedule", SCHEDULE)
     objective = given.pop("objective", None) or objective_of(network, fail_at)
-    optimise(network, objective, schedule, **given)
+    Optimisation(network=network, objective=objective, schedule=schedule, **given).run()
 
 
 def same_weights(one: nn.Module, other: nn.Module) -> bool:
