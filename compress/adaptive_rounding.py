@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx
 
 from nstc.compress.graph_index import Array, GraphIndex, attribute
-from nstc.compress.integer_layers import integer_layers
+from nstc.compress.integer_body import integer_layers
 from nstc.compress.observation import Feed, observed
 
 SWEEPS: Final = 10

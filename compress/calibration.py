@@ -6,9 +6,8 @@ from typing import Final
 import onnx
 from torch import nn
 
-from nstc.compress.calibrators import Calibrator, Range
+from nstc.compress.calibrators import Calibrator, Histogram, Range
 from nstc.compress.float_graphs import BODY_INPUT, body_input
-from nstc.compress.histograms import Histogram
 from nstc.compress.observation import Feed, observed
 from nstc.core.errors import ExportMismatchError, PhotosError
 from nstc.core.manifest import Contract

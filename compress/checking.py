@@ -2,32 +2,30 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from nstc.compress.integer_twin import IntegerTwin
 from nstc.core.errors import ExportMismatchError, NstcError, OptionError, UnusableModelError
 from nstc.core.images import Pixels, centre_square, read_picture
 from nstc.core.manifest import Contract
 from nstc.core.photos import sample_photos
-from nstc.models.any_size import AnySize, any_size
+from nstc.models.any_size import any_size
 from nstc.models.architectures import describe
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.runtime.agreement import (
     FLOAT_LEVELS,
-    LEAST_NEAR_PIXELS,
     QUANTIZED_NOISE,
     QUANTIZED_PSNR_DB,
     ROUNDING_LEVELS,
     Difference,
     rms_at,
 )
-from nstc.runtime.arrays import channel_statistics, refuse_not_finite_output
+from nstc.runtime.arrays import refuse_not_finite_output
 from nstc.runtime.check_vectors import refuse_without_picture
 from nstc.runtime.session import BACKENDS, Session
 
@@ -37,8 +35,6 @@ Reference = Callable[[Pixels], Pixels]
 CHECKED_SIZES: Final = ((128, 160), (67, 93))
 """Heights and widths: one that every network takes as it is, one that is padded and cropped."""
 
-_TWIN_SIZES: Final = ((128, 160), (67, 93), (256, 256))
-"""Heights and widths to compare an integer file and its training graph at."""
 
 
 def eager_reference(
@@ -136,56 +132,6 @@ def check_quantized(
                 "it will see: --photos, --calibration-photos."
             )
     return lowest
-
-
-def twin_reference(twin: IntegerTwin, contract: Contract) -> Reference:
-    """The training graph as a function of 8-bit pictures of any size."""
-    core = _ExactStatistics(twin)
-    return painting_with(AnySize(core, contract.size_multiple, contract.minimum_size).eval())
-
-
-class _ExactStatistics(nn.Module):
-    """A twin with the statistics that files find, which those summed in float32 are nearly."""
-
-    def __init__(self, twin: IntegerTwin) -> None:
-        super().__init__()
-        self.twin = twin
-
-    def forward(self, padded: Tensor, images: Tensor) -> Tensor:
-        """Of a picture (1, 3, H, W) of bytes over 255, and of itself padded."""
-        (picture,) = tensor_to_images(images)
-        statistics = torch.from_numpy(channel_statistics(picture))[None].to(padded.device)
-        painted: Tensor = self.twin(padded, statistics)
-        return painted
-
-
-def agreement(session: Session, reference: Reference, pictures: Iterable[Pixels]) -> float:
-    """Share of all pictures' pixels whose three colours are within one level of 255."""
-    near = total = 0
-    for picture in pictures:
-        off = Difference.between(session.run(picture), reference(picture))
-        near, total = near + off.near_pixels, total + off.levels[..., 0].size
-    return near / total
-
-
-def check_agreement(session: Session, twin: IntegerTwin, contract: Contract) -> float:
-    """Compare an integer file with its training graph on photographs.
-
-    Returns:
-        Their `agreement`.
-
-    Raises:
-        ExportMismatchError: it is below `LEAST_NEAR_PIXELS`.
-    """
-    pictures = (sample_picture(*size) for size in _TWIN_SIZES)
-    found = agreement(session, twin_reference(twin, contract), pictures)
-    if found < LEAST_NEAR_PIXELS:
-        raise ExportMismatchError(
-            f"the integer file is within one level of its training graph on {found:.2%} of pixels, "
-            f"{LEAST_NEAR_PIXELS:.1%} are expected. It was not kept. Give --recalibrate to "
-            "quantize the weights as if they had learned in float."
-        )
-    return found
 
 
 def sample_picture(height: int, width: int) -> Pixels:

@@ -1,6 +1,6 @@
 """Graphs as others write them, brought to the form that quantization knows.
 
-That is: computed in float32, constants stored as such, and no inputs but the picture.
+That is: in float32, by recent operators, constants stored as such, and no inputs but the picture.
 """
 
 from collections.abc import Iterator
@@ -8,7 +8,9 @@ from typing import Final
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, version_converter
+
+from nstc.core.errors import OptionError
 
 _FLOAT: Final = TensorProto.FLOAT
 _OTHER_FLOATS: Final = (TensorProto.FLOAT16, TensorProto.DOUBLE)
@@ -165,3 +167,31 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 def _is_other_float(kind: int) -> bool:
     return kind in _OTHER_FLOATS
+
+
+SCALE_A_CHANNEL: Final = 13
+"""The first whose DequantizeLinear takes a scale for each channel."""
+
+FOUR_BITS: Final = 21
+"""The first whose DequantizeLinear takes four bits."""
+
+
+def at_least_opset(model: onnx.ModelProto, wanted: int) -> onnx.ModelProto:
+    """A copy of a graph, rewritten to newer operators if its own are older.
+
+    Raises:
+        OptionError: it can't be rewritten.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    versions = [int(x.version) for x in model.opset_import if x.domain in {"", "ai.onnx"}]
+    own = max(versions, default=wanted)  # none: no node is of ONNX's own
+    if own >= wanted:
+        return copy
+    try:
+        return version_converter.convert_version(copy, wanted)
+    except (RuntimeError, ValueError) as error:
+        raise OptionError(
+            f"the graph has opset {own}, {wanted} is needed, and it can't be converted: "
+            f"{str(error).splitlines()[0]}. Export it again with opset {wanted}."
+        ) from error

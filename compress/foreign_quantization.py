@@ -11,22 +11,25 @@ import onnx
 
 from nstc.compress.calibration import counted, refuse_no_photos
 from nstc.compress.checking import sample_picture
-from nstc.compress.converted import converted_operators, lighter_weights
-from nstc.compress.foreign_graphs import graphs_of, prepared
+from nstc.compress.foreign_graphs import SCALE_A_CHANNEL, at_least_opset, graphs_of, prepared
 from nstc.compress.graph_values import probe_usable
-from nstc.compress.half_precision import in_half_precision
 from nstc.compress.integer_body import LOCAL_OPERATORS, OPERATORS_BETWEEN_NORMS, IntegerForm
 from nstc.compress.observation import Feed
-from nstc.compress.opsets import SCALE_A_CHANNEL, at_least_opset
 from nstc.compress.quantization import (
     Written,
     dynamic_file,
     remarks_on,
     timed_beside,
 )
-from nstc.compress.quantization_report import INTEGER_MODES, QuantizationReport
+from nstc.compress.quantization_report import (
+    INTEGER_MODES,
+    SPEED_THREADS,
+    QuantizationReport,
+    converted_operators,
+    lighter_weights,
+)
 from nstc.compress.static_quantization import quantized_statically
-from nstc.compress.weight_storage import with_stored_weights
+from nstc.compress.weight_storage import in_half_precision, with_stored_weights
 from nstc.core.errors import ExportMismatchError, OptionError, TeacherError
 from nstc.core.files import atomic_file, refuse_unwritable_file, scratch_folder
 from nstc.core.graph_form import FORM_KEY, GraphFlags
@@ -41,62 +44,18 @@ from nstc.runtime.model_files import model_bytes
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line
 
 KNOWN_OPERATORS: Final = frozenset(
-    (
-        *(
-            "Add",
-            "BatchNormalization",
-            "Cast",
-            "Clip",
-            "Concat",
-            "Constant",
-            "ConstantOfShape",
-            "Conv",
-        ),
-        *(
-            "ConvTranspose",
-            "DepthToSpace",
-            "Div",
-            "Expand",
-            "Flatten",
-            "Gather",
-            "Gemm",
-            "GlobalAveragePool",
-        ),
-        *(
-            "Identity",
-            "InstanceNormalization",
-            "LeakyRelu",
-            "MatMul",
-            "Max",
-            "MaxPool",
-            "Min",
-            "Mul",
-            "Neg",
-            "Pad",
-            "Pow",
-        ),
-        *(
-            "PRelu",
-            "Reciprocal",
-            "ReduceMean",
-            "Relu",
-            "Reshape",
-            "Resize",
-            "Shape",
-            "Sigmoid",
-            "Slice",
-            "SpaceToDepth",
-        ),
-        *("Sqrt", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Upsample"),
-    )
+    {"Add", "BatchNormalization", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape", "Conv"}
+    | {"ConvTranspose", "DepthToSpace", "Div", "Expand", "Flatten", "Gather", "Gemm", "Identity"}
+    | {"GlobalAveragePool", "InstanceNormalization", "LeakyRelu", "MatMul", "Max", "MaxPool", "Min"}
+    | {"Mul", "Neg", "Pad", "Pow", "PRelu", "Reciprocal", "ReduceMean", "Relu", "Reshape", "Resize"}
+    | {"Shape", "Sigmoid", "Slice", "SpaceToDepth", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose"}
+    | {"Unsqueeze", "Upsample"}
 )
 """What style networks are made of. Others compute in float as they did, and are listed."""
 
 _OF_INTEGERS: Final = frozenset(
-    (
-        *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv"),
-        *("QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulNBits"),
-    )
+    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"}
+    | {"QGemm", "ConvInteger", "MatMulInteger", "MatMulNBits"}
 )
 """A file that holds one of these is quantized already."""
 
@@ -116,11 +75,7 @@ _THIRD_PARTY_ERRORS: Final = (
 
 def is_foreign(model: str | Path) -> bool:
     """Whether a model is given as an ONNX file, and not as a bundle."""
-    return _is_onnx(Path(model))
-
-
-def _is_onnx(path: Path) -> bool:
-    return path.suffix.lower() == ".onnx"
+    return Path(model).suffix.lower() == ".onnx"
 
 
 def quantize_file(
@@ -153,7 +108,7 @@ def quantize_file(
         OutputError: the place can't be written.
     """
     recipe, progress = recipe or QuantizeRecipe(), progress or Silent()
-    if not _is_onnx(output) or output.resolve() == model.resolve():
+    if not is_foreign(output) or output.resolve() == model.resolve():
         raise OptionError(
             f"output is {output}: an ONNX file is quantized to another one, give -o NAME.onnx."
         )
@@ -166,7 +121,12 @@ def quantize_file(
     contract = probe_usable(model, **told)
     progress.note(f"{model.name} {contract.describe()}")
     graph = onnx.load(model)
-    _refuse_quantized(graph, model)
+    found = {n.op_type for part in graphs_of(graph.graph) for n in part.node} & _OF_INTEGERS
+    if found:
+        raise OptionError(
+            f"{model} is quantized already, it has {', '.join(sorted(found, reverse=True))}: give "
+            "the float file that it was made from."
+        )
     graph = prepared(graph)
     refuse_unwritable_file(output)
     chosen = photos.take(recipe.calibration_photos)
@@ -174,7 +134,7 @@ def quantize_file(
         file = folder / output.name
         with _as_unfit(model, recipe):
             written = _write(graph, file, contract, chosen, recipe, progress)
-            _keep_form(file, contract)
+            _write_form(file, contract)
         progress.note(f"measuring {output.name} beside {model.name}")
         report = _report(model, file, contract, chosen, recipe, written, graph)
         with atomic_file(output) as target:
@@ -196,7 +156,11 @@ def _write(
         float_file = file.with_suffix(".float.onnx")
         onnx.save(graph, float_file)
         return dynamic_file(float_file, file)
-    _name_nodes(graph)
+    taken = {""}
+    for number, node in enumerate(graph.graph.node):  # layers are told apart by their names
+        if node.name in taken:
+            node.name = f"{node.op_type}_{number}"
+        taken.add(node.name)
     if recipe.mode == "fp16":
         onnx.save(in_half_precision(graph, _unknown(graph)), file)
         return Written()
@@ -232,13 +196,14 @@ def _report(
     graph: onnx.ModelProto,
 ) -> QuantizationReport:
     files = [model, file, *([written.all_integer] if written.all_integer else [])]
-    with _as_mismatch(file):
-        sessions = [ForeignSession(path, contract, threads=2) for path in files]
-        side = contract.fixed_size or (recipe.size, recipe.size)
-        picture = sample_picture(*side)
+    picture = sample_picture(*(contract.fixed_size or (recipe.size, recipe.size)))
+    try:
+        sessions = [ForeignSession(path, contract, SPEED_THREADS) for path in files]
         made = [session.run(picture) for session in sessions[:2]]
         for session, output in zip(sessions, made, strict=False):
             refuse_one_colour(output, session.path)
+    except TeacherError as error:
+        raise ExportMismatchError(f"{file.name} was written but does not run: {error}") from error
     psnr_db = Difference.between(*made).psnr_db
     if psnr_db < FOREIGN_PSNR_DB:
         raise ExportMismatchError(
@@ -273,7 +238,7 @@ def _feeds(contract: GraphContract, photos: PhotoSet, size: int) -> Iterator[Fee
         yield {contract.input_name: contract.encode(square[:height, :width])}
 
 
-def _keep_form(file: Path, contract: GraphContract) -> None:
+def _write_form(file: Path, contract: GraphContract) -> None:
     """Write how the graph is fed into the file itself, where probing looks first."""
     graph = onnx.load(file)
     kept = [prop for prop in graph.metadata_props if prop.key != FORM_KEY]
@@ -281,16 +246,6 @@ def _keep_form(file: Path, contract: GraphContract) -> None:
     graph.metadata_props.extend(kept)
     graph.metadata_props.add(key=FORM_KEY, value=contract.form.to_json())
     onnx.save(graph, file)
-
-
-def _refuse_quantized(graph: onnx.ModelProto, model: Path) -> None:
-    kinds = {node.op_type for part in graphs_of(graph.graph) for node in part.node}
-    found = sorted(kinds & _OF_INTEGERS, reverse=True)
-    if found:
-        raise OptionError(
-            f"{model} is quantized already, it has {', '.join(found)}: give the float file that it "
-            "was made from."
-        )
 
 
 def _unknown(graph: onnx.ModelProto) -> tuple[str, ...]:
@@ -301,15 +256,6 @@ def _unknown(graph: onnx.ModelProto) -> tuple[str, ...]:
         for node in part.node
     }
     return tuple(sorted(kinds - KNOWN_OPERATORS))
-
-
-def _name_nodes(graph: onnx.ModelProto) -> None:
-    """Give every node a name of its own: layers are told apart by theirs."""
-    taken = set()
-    for number, node in enumerate(graph.graph.node):
-        if not node.name or node.name in taken:
-            node.name = f"{node.op_type}_{number}"
-        taken.add(node.name)
 
 
 @contextlib.contextmanager
@@ -327,11 +273,3 @@ def _as_unfit(model: Path, recipe: QuantizeRecipe) -> Iterator[None]:
         ) from error
     finally:
         logging.disable(before)
-
-
-@contextlib.contextmanager
-def _as_mismatch(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except TeacherError as error:
-        raise ExportMismatchError(f"{file.name} was written but does not run: {error}") from error

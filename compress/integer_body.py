@@ -21,7 +21,7 @@ from torch import nn
 from nstc.compress.calibrators import Range, scale_and_zero_point, with_width
 from nstc.compress.edges import LEVEL
 from nstc.compress.float_graphs import BODY_INPUT, BODY_OUTPUT
-from nstc.compress.graph_index import GraphIndex
+from nstc.compress.graph_index import Array, GraphIndex
 from nstc.compress.norm_algebra import undone_with_the_bytes
 from nstc.core.manifest import Contract
 from nstc.models.student import Student
@@ -195,3 +195,48 @@ def _ensure_bytes(model: onnx.ModelProto, form: IntegerForm, ranges: Mapping[str
         start = 0 if at_start else len(graph.node)
         for place, node in enumerate(pair, start):
             graph.node.insert(place, node)
+
+
+@dataclass(frozen=True)
+class IntegerLayer:
+    """A convolution behind a DequantizeLinear of its weights.
+
+    Attributes:
+        index: The graph it stands in.
+        convolution: Its node.
+        weights: The node that makes floats of the weights.
+    """
+
+    index: GraphIndex
+    convolution: onnx.NodeProto
+    weights: onnx.NodeProto
+
+    @property
+    def integers(self) -> Array:
+        """The stored weights, (out, in / groups, kh, kw)."""
+        return self.index.value(self.weights.input[0])
+
+    @property
+    def scale(self) -> Array:
+        """Of the weights, (out,), repeated if there is one for all."""
+        stored = self.index.value(self.weights.input[1]).ravel()
+        return np.broadcast_to(stored, self.integers.shape[:1])
+
+    def store(self, integers: Array) -> None:
+        """Replace the stored weights."""
+        self.index.set_input(self.weights, 0, integers.astype(self.integers.dtype))
+
+
+def integer_layers(model: onnx.ModelProto) -> dict[str, IntegerLayer]:
+    """All of a graph's, by the names of their nodes, in order."""
+    index = GraphIndex(model)
+    layers = {}
+    for node in index.nodes("Conv"):
+        maker = index.producers.get(node.input[1])
+        if (
+            maker is not None
+            and maker.op_type == "DequantizeLinear"
+            and index.is_constant(maker.input[0])
+        ):
+            layers[node.name] = IntegerLayer(index, node, maker)
+    return layers

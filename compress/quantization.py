@@ -17,18 +17,15 @@ from nstc.compress.calibration import FEW_PHOTOS, counted, refuse_no_photos
 from nstc.compress.calibrators import Range
 from nstc.compress.checking import (
     as_mismatch,
-    check_agreement,
     check_quantized,
     eager_reference,
     refuse_unusable_network,
     sample_picture,
 )
-from nstc.compress.converted import converted_in, lighter_weights
 from nstc.compress.deployed_graph import deployed_graph, edges_of
 from nstc.compress.edges import INPUT
 from nstc.compress.exporting import made_artifact, write_without_ranges
 from nstc.compress.float_graphs import body_graph
-from nstc.compress.half_precision import in_half_precision
 from nstc.compress.integer_body import integer_form_of
 from nstc.compress.integer_twin import IntegerTwin
 from nstc.compress.mixed_precision import Island
@@ -36,10 +33,12 @@ from nstc.compress.quantization_report import (
     INTEGER_MODES,
     SPEED_THREADS,
     QuantizationReport,
+    converted_in,
+    lighter_weights,
 )
-from nstc.compress.quantize_aware import student_to_round, twin_as_learned
+from nstc.compress.quantize_aware import check_agreement, student_to_round, twin_as_learned
 from nstc.compress.static_quantization import quantized_as_learned, quantized_body
-from nstc.compress.weight_storage import with_stored_weights
+from nstc.compress.weight_storage import in_half_precision, with_stored_weights
 from nstc.core.bundle import (
     QUANTIZATION_FILE,
     Bundle,

@@ -2,11 +2,90 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
-from nstc.compress.converted import ConvertedOperators
+import onnx
+from onnx import TensorProto
+
+from nstc.compress.foreign_graphs import graphs_of
+from nstc.compress.graph_index import GraphIndex
 from nstc.compress.mixed_precision import Island
 from nstc.core.bundle import artifact_file
+from nstc.core.files import scratch_folder
+from nstc.runtime.onnx_session import load_graph
+
+INTEGER_OPERATORS: Final = frozenset({"QLinearConv", "QLinearAdd", "ConvInteger"})
+FLOAT_OPERATORS: Final = frozenset({"Conv", "FusedConv", "NhwcFusedConv"})
+
+_LIGHT: Final = tuple(
+    getattr(TensorProto, kind) for kind in ("FLOAT16", "BFLOAT16", "INT8", "UINT8", "INT4", "UINT4")
+)
+"""Types of fewer bits than float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertedOperators:
+    """The operators worth converting: convolutions, and additions between them.
+
+    Attributes:
+        total: All of them.
+        converted: Those that run on integers.
+        left: Names of the convolutions that still run in float.
+    """
+
+    total: int
+    converted: int
+    left: tuple[str, ...]
+
+    def describe(self) -> str:
+        """In words, for a reader."""
+        text = f"{self.converted} of {self.total} operators converted"
+        return text + (f", left in float: {', '.join(self.left)}" if self.left else "")
+
+
+def converted_operators(file: Path) -> ConvertedOperators:
+    """Count the operators of the graph that ONNX Runtime makes of a file."""
+    return converted_in(optimized_graph(file))
+
+
+def converted_in(graph: onnx.GraphProto) -> ConvertedOperators:
+    """Count the operators of a graph as ONNX Runtime runs it."""
+    converted = sum(node.op_type in INTEGER_OPERATORS for node in graph.node)
+    left = tuple(
+        node.name or node.op_type for node in graph.node if node.op_type in FLOAT_OPERATORS
+    )
+    return ConvertedOperators(total=converted + len(left), converted=converted, left=left)
+
+
+def lighter_weights(model: onnx.ModelProto) -> ConvertedOperators:
+    """Count the convolutions whose weights are stored in fewer bits than float32."""
+    index = GraphIndex(model)
+
+    def is_lighter(weight: str) -> bool:
+        maker = index.producers.get(weight)
+        if maker is not None and maker.op_type in {"DequantizeLinear", "Cast"}:
+            weight = maker.input[0]
+        stored = index.constants.get(weight)
+        return stored is not None and stored.data_type in _LIGHT
+
+    kinds = ("Conv", "ConvTranspose")
+    convolutions = [node for kind in kinds for node in index.nodes(kind)]
+    left = [node for node in convolutions if not is_lighter(node.input[1])]
+    _, *inner = graphs_of(model.graph)  # of If and Loop: left alone
+    inside = [node for graph in inner for node in graph.node if node.op_type in kinds]
+    total = len(convolutions) + len(inside)
+    names = tuple(node.name or node.op_type for node in (*left, *inside))
+    return ConvertedOperators(total=total, converted=total - len(names), left=names)
+
+
+def optimized_graph(file: Path) -> onnx.GraphProto:
+    """The graph as ONNX Runtime runs it on this machine's CPU."""
+    with scratch_folder() as folder:
+        target = folder / "optimized.onnx"
+        load_graph(file, None, optimized=target)
+        return onnx.load(target, load_external_data=False).graph
+
 
 SPEED_THREADS: Final = 2
 
@@ -110,9 +189,13 @@ class QuantizationReport:
             f"{self.latency_ms:.1f} ms beside {self.float_latency_ms:.1f} ms at "
             f"{self.height}x{self.width} on {SPEED_THREADS} threads: {self.speedup:.2f} times "
             "as fast as float",
-            *([] if self.agreement is None else [_learned(self.agreement)]),
-            *(island.describe() for island in self.islands),
         ]
+        if self.agreement is not None:
+            lines.append(
+                "with the ranges that it learned, nothing was calibrated: within one level of its "
+                f"training graph on {100 * self.agreement:.2f} % of pixels"
+            )
+        lines += [island.describe() for island in self.islands]
         if self.integer_latency_ms is not None:
             lines.append(
                 f"without layers in float it takes {self.integer_latency_ms:.1f} ms, "
@@ -144,10 +227,3 @@ class QuantizationReport:
                 "faster on most CPUs."
             )
         return "Keep the float file."
-
-
-def _learned(agreement: float) -> str:
-    return (
-        "with the ranges that it learned, nothing was calibrated: within one level of its training "
-        f"graph on {100 * agreement:.2f} % of pixels"
-    )

@@ -1,28 +1,35 @@
-"""Learning to be rounded: the integer twin of a student that is fine-tuned, and its ranges."""
+"""Learning to be rounded: a student's integer twin, its ranges, and what comes of it in a file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 import onnx
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nstc.compress.byte_tensors import byte_tensors
 from nstc.compress.calibration import calibrate, counted, photographs, refuse_no_photos
 from nstc.compress.calibrators import CALIBRATORS, Range
 from nstc.compress.channel_equalisation import equalise_channels
+from nstc.compress.checking import Reference, painting_with, sample_picture
 from nstc.compress.float_graphs import body_graph
 from nstc.compress.integer_body import integer_form_of
 from nstc.compress.integer_twin import IntegerTwin
 from nstc.core.bundle import QUANTIZATION_FILE
-from nstc.core.errors import CorruptBundleError, OptionError
+from nstc.core.errors import CorruptBundleError, ExportMismatchError, OptionError
+from nstc.core.images import Pixels
+from nstc.core.manifest import Contract
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
 from nstc.core.recipe import QuantizeRecipe
+from nstc.models.any_size import AnySize
 from nstc.models.architectures import describe
 from nstc.models.student import Student
-from nstc.models.tensors import save_tensors
+from nstc.models.tensors import save_tensors, tensor_to_images
+from nstc.runtime.agreement import LEAST_NEAR_PIXELS, Difference
+from nstc.runtime.arrays import channel_statistics
+from nstc.runtime.session import Session
 
 CALIBRATION: Final = QuantizeRecipe(percentile=99.9)
 """How the ranges are found that learning starts from. They leave out ten times as many values as
@@ -115,3 +122,57 @@ def write_ranges(folder: Path, ranges: Mapping[str, Range] | None) -> None:
     if ranges is not None:
         packed = {name: torch.tensor(found, dtype=torch.float64) for name, found in ranges.items()}
         save_tensors(packed, folder / QUANTIZATION_FILE)
+
+
+_SIZES: Final = ((128, 160), (67, 93), (256, 256))
+"""Heights and widths to compare at."""
+
+
+def twin_reference(twin: IntegerTwin, contract: Contract) -> Reference:
+    """The training graph as a function of 8-bit pictures of any size."""
+    core = _ExactStatistics(twin)
+    return painting_with(AnySize(core, contract.size_multiple, contract.minimum_size).eval())
+
+
+class _ExactStatistics(nn.Module):
+    """A twin with the statistics that files find, which those summed in float32 are nearly."""
+
+    def __init__(self, twin: IntegerTwin) -> None:
+        super().__init__()
+        self.twin = twin
+
+    def forward(self, padded: Tensor, images: Tensor) -> Tensor:
+        """Of a picture (1, 3, H, W) of bytes over 255, and of itself padded."""
+        (picture,) = tensor_to_images(images)
+        statistics = torch.from_numpy(channel_statistics(picture))[None].to(padded.device)
+        painted: Tensor = self.twin(padded, statistics)
+        return painted
+
+
+def agreement(session: Session, reference: Reference, pictures: Iterable[Pixels]) -> float:
+    """Share of all pictures' pixels whose three colours are within one level of 255."""
+    near = total = 0
+    for picture in pictures:
+        off = Difference.between(session.run(picture), reference(picture))
+        near, total = near + off.near_pixels, total + off.levels[..., 0].size
+    return near / total
+
+
+def check_agreement(session: Session, twin: IntegerTwin, contract: Contract) -> float:
+    """Compare an integer file with its training graph on photographs.
+
+    Returns:
+        Their `agreement`.
+
+    Raises:
+        ExportMismatchError: it is below `LEAST_NEAR_PIXELS`.
+    """
+    pictures = (sample_picture(*size) for size in _SIZES)
+    found = agreement(session, twin_reference(twin, contract), pictures)
+    if found < LEAST_NEAR_PIXELS:
+        raise ExportMismatchError(
+            f"the integer file is within one level of its training graph on {found:.2%} of pixels, "
+            f"{LEAST_NEAR_PIXELS:.1%} are expected. It was not kept. Give --recalibrate to "
+            "quantize the weights as if they had learned in float."
+        )
+    return found

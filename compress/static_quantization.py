@@ -13,6 +13,7 @@ from nstc.compress.adaptive_rounding import round_adaptively
 from nstc.compress.byte_tensors import ByteTensor
 from nstc.compress.calibration import Feeds, calibrate, counted, photographs
 from nstc.compress.calibrators import CALIBRATORS, Range
+from nstc.compress.channel_equalisation import equalise_layers
 from nstc.compress.exact_sums import sums_in, sums_of, with_exact_sums
 from nstc.compress.float_graphs import body_graph
 from nstc.compress.graph_index import GraphIndex
@@ -22,7 +23,6 @@ from nstc.compress.integer_body import (
     integer_body,
     integer_form_of,
 )
-from nstc.compress.layer_equalisation import equalise_layers
 from nstc.compress.mixed_precision import Island, islands_for
 from nstc.compress.norm_algebra import (
     drop_bias_before_norm,

@@ -3,8 +3,7 @@ import json
 
 import pytest
 
-from nstc.compress.converted import ConvertedOperators
-from nstc.compress.quantization_report import QuantizationReport
+from nstc.compress.quantization_report import ConvertedOperators, QuantizationReport
 from nstc.core.recipe import QuantizeRecipe
 
 QUANTIZE = "nstc.compress.quantization.quantize"

@@ -9,11 +9,11 @@ from nstc.compress.calibrators import (
     CALIBRATORS,
     LEVELS,
     Calibrator,
+    Histogram,
     MeanSquaredError,
     MinMax,
     Percentile,
 )
-from nstc.compress.histograms import Histogram
 
 EVERY = [pytest.param(make(99.9), id=name) for name, make in CALIBRATORS.items()]
 

@@ -12,9 +12,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from nstc.compress.checking import eager_reference, sample_picture
-from nstc.compress.converted import converted_operators, operator_counts
 from nstc.compress.deployed_graph import Edges, deployed_graph, edges_of, with_fixed_size
 from nstc.compress.float_graphs import BODY_INPUT, body_input
+from nstc.compress.quantization_report import converted_operators, optimized_graph
 from nstc.compress.static_quantization import quantized_body
 from nstc.core.images import Pixels
 from nstc.core.manifest import Contract
@@ -200,7 +200,7 @@ def test_nothing_but_the_input_is_quantized_or_transposed_at_run_time(
 ) -> None:
     path = tmp_path / "model.int8.onnx"
     onnx.save(deployed, path)
-    counts = operator_counts(path)
+    counts = Counter(node.op_type for node in optimized_graph(path).node)
     # stem, head, and two depthwise and two pointwise convolutions in the one block
     assert (counts["QLinearConv"], counts["QLinearAdd"]) == (6, 1)
     assert (counts["QuantizeLinear"], counts["DequantizeLinear"]) == (1, 0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nstc.compress.fake_quantization import damped, held, rounded, stored_bias, weight_scale
+from nstc.compress.integer_twin import damped, held, rounded, stored_bias, weight_scale
 
 STEP = 0.5
 

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from nstc.compress.histograms import HALF, Histogram
+from nstc.compress.calibrators import HALF, Histogram
 
 
 def test_what_is_counted_in_parts_is_counted_as_one() -> None:

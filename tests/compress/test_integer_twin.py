@@ -14,12 +14,12 @@ from torch import nn
 from nstc.compress import quantize_aware
 from nstc.compress.byte_tensors import byte_tensors
 from nstc.compress.calibrators import Range
-from nstc.compress.checking import agreement, eager_reference, twin_reference
+from nstc.compress.checking import eager_reference
 from nstc.compress.deployed_graph import deployed_graph, edges_of
 from nstc.compress.float_graphs import body_graph
 from nstc.compress.integer_body import integer_form_of
 from nstc.compress.integer_twin import IntegerTwin
-from nstc.compress.quantize_aware import calibrated_twin
+from nstc.compress.quantize_aware import agreement, calibrated_twin, twin_reference
 from nstc.compress.static_quantization import quantized_as_learned
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet, sample_photos

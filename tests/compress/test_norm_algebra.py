@@ -9,9 +9,9 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from nstc.compress.channel_equalisation import equalise_layers
 from nstc.compress.float_graphs import BODY_INPUT, body_graph
 from nstc.compress.graph_index import GraphIndex
-from nstc.compress.layer_equalisation import equalise_layers
 from nstc.compress.norm_algebra import (
     drop_bias_before_norm,
     equalise_before_norm,

@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from nstc.compress.pixel_strips import read_in_strips
+from nstc.compress.deployed_graph import read_in_strips
 
 
 def body(

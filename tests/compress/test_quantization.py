@@ -10,9 +10,8 @@ import pytest
 
 from nstc.compress import quantization
 from nstc.compress.checking import eager_reference, sample_picture
-from nstc.compress.converted import ConvertedOperators
 from nstc.compress.quantization import quantize
-from nstc.compress.quantization_report import QuantizationReport
+from nstc.compress.quantization_report import ConvertedOperators, QuantizationReport
 from nstc.compress.static_quantization import StaticGraph
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import ExportMismatchError, OptionError, PhotosError

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from nstc.compress.checking import check_float, check_quantized, eager_reference
-from nstc.compress.converted import converted_operators
 from nstc.compress.deployed_graph import deployed_graph, edges_of, with_fixed_size
 from nstc.compress.float_graphs import onnx_graph, torchscript
 from nstc.compress.pruning import rebuilt
+from nstc.compress.quantization_report import converted_operators
 from nstc.compress.static_quantization import quantized_body
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Silent

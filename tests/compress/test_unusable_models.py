@@ -15,12 +15,12 @@ from nstc.compress.analysis import analyze
 from nstc.compress.distillation import distill
 from nstc.compress.exporting import export
 from nstc.compress.foreign_quantization import quantize_file
-from nstc.compress.half_precision import in_half_precision
 from nstc.compress.importing import import_checkpoint
 from nstc.compress.pruning import prune
 from nstc.compress.quantization import quantize
 from nstc.compress.teachers import open_teacher
 from nstc.compress.training import train
+from nstc.compress.weight_storage import in_half_precision
 from nstc.core.bundle import WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.errors import UnusableModelError
 from nstc.core.manifest import Manifest
