@@ -5,14 +5,14 @@ exporter, and so goes by the modules that make them: "stem", "blocks.0.project.1
 "blocks.0" for the sum that a block ends in, and "input" for what the body is given.
 """
 
-from collections.abc import Iterator
+import functools
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import onnx
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nstc.compress.float_graphs import BODY_INPUT
 from nstc.compress.graph_index import GraphIndex
@@ -64,13 +64,20 @@ def byte_tensors(student: Student, body: onnx.ModelProto) -> tuple[ByteTensor, .
         ValueError: the graph's layers are not the student's.
     """
     index = GraphIndex(body)
-    nodes = {"Conv": iter(index.nodes("Conv")), "Add": iter(_sums(index))}
+    sums = [n for n in index.nodes("Add") if not any(map(index.is_constant, n.input))]
+    nodes = {"Conv": iter(index.nodes("Conv")), "Add": iter(sums)}
     found = {BODY_INPUT: ByteTensor(module=INPUT, tensors=(BODY_INPUT,))}
     for name, module in _in_order(student):
         node = next(nodes["Conv" if isinstance(module, nn.Conv2d) else "Add"], None)
-        if node is None or not _is_of(index, node, module):
+        weight = module.weight.detach().cpu().numpy() if isinstance(module, nn.Conv2d) else None
+        if node is None or not (
+            weight is None or np.array_equal(index.value(node.input[1]), weight)
+        ):
             raise ValueError(f"the graph has no layer {name}, or in another place")
-        made = _held_at(index, node)
+        behind = index.only_reader(node.output[0])
+        made = (str(node.output[0]),)
+        if behind is not None and behind.op_type == "Relu":
+            made = (str(behind.output[0]), *made)
         activations = node.input[:1] if node.op_type == "Conv" else node.input
         reads = tuple(found[_moved_from(index, tensor)].module for tensor in activations)
         found[made[0]] = ByteTensor(module=name, tensors=made, reads=reads)
@@ -85,10 +92,7 @@ def _in_order(student: Student) -> list[tuple[str, nn.Module]]:
     handles = []
     for name, module in student.named_modules():
         if isinstance(module, nn.Conv2d | ResidualBlock):
-
-            def note(made_by: nn.Module, _given: object, _made: object, name: str = name) -> None:
-                done.append((name, made_by))
-
+            note = functools.partial(lambda each, *_: done.append(each), (name, module))
             handles.append(module.register_forward_hook(note))
     try:
         with torch.no_grad():
@@ -98,27 +102,6 @@ def _in_order(student: Student) -> list[tuple[str, nn.Module]]:
         for handle in handles:
             handle.remove()
     return done
-
-
-def _sums(index: GraphIndex) -> Iterator[onnx.NodeProto]:
-    """Additions of two activations, not of shapes or constants."""
-    for node in index.nodes("Add"):
-        if not any(index.is_constant(name) for name in node.input):
-            yield node
-
-
-def _is_of(index: GraphIndex, node: onnx.NodeProto, module: nn.Module) -> bool:
-    if not isinstance(module, nn.Conv2d):
-        return True
-    weight: Tensor = module.weight.detach().cpu()
-    return np.array_equal(index.value(node.input[1]), weight.numpy())
-
-
-def _held_at(index: GraphIndex, node: onnx.NodeProto) -> tuple[str, ...]:
-    made = str(node.output[0])
-    reader = index.only_reader(made)
-    behind = reader if reader is not None and reader.op_type == "Relu" else None
-    return (made,) if behind is None else (str(behind.output[0]), made)
 
 
 def _moved_from(index: GraphIndex, tensor: str) -> str:

@@ -33,80 +33,16 @@ from nstc.compress.edges import (
     padded,
     sizes_at_run_time,
 )
-from nstc.compress.graph_index import Array, GraphIndex, attribute
+from nstc.compress.graph_index import GraphIndex, attribute
 from nstc.core.manifest import Contract
 from nstc.models.student import Student
 from nstc.runtime.onnx_session import STATISTICS_INPUT
-
-_NAME: Final = "strips/"
-
-
-def read_in_strips(body: onnx.ModelProto, tensor: str) -> None:
-    """Let the stem of a quantized body read strips; a body of another form stays as it is.
-
-    Args:
-        body: Changed in place. A DequantizeLinear reads `tensor`, and of that a strided convolution
-            whose padded width is a multiple of its stride whenever the picture's is.
-        tensor: The picture's bytes, (1, 3, H, W).
-    """
-    index = GraphIndex(body)
-    dequantize = index.only_reader(tensor)
-    stem = None if dequantize is None else index.only_reader(dequantize.output[0])
-    if dequantize is None or stem is None or stem.op_type != "Conv":
-        return
-    dequantized_weight = index.producers.get(stem.input[1])
-    holder, position = (dequantized_weight, 0) if dequantized_weight else (stem, 1)
-    weight = index.value(holder.input[position])
-    down, across = attribute(stem, "strides", [1, 1])
-    top, left, bottom, right = attribute(stem, "pads", [0, 0, 0, 0])
-    if across == 1 or weight.shape[3] % across or (left + right) % across:
-        return
-    in_strips = _laid_out(weight, across)
-    index.set_input(holder, position, in_strips)
-    _set_attributes(stem, kernel_shape=in_strips.shape[2:], strides=[down, 1], pads=[0, 0, 0, 0])
-    _put_in_front(index, tensor, dequantize, pads=[top, left, bottom, right], strip=across)
-
-
-def _laid_out(weight: Array, strip: int) -> Array:
-    """Weights (O, C, h, w) of pixels as weights (O, strip·C, h, w / strip) of strips."""
-    filters, colours, height, width = weight.shape
-    parts = weight.reshape(filters, colours, height, width // strip, strip)
-    return parts.transpose(0, 4, 1, 2, 3).reshape(filters, -1, height, width // strip)
-
-
-def _put_in_front(
-    index: GraphIndex, tensor: str, dequantize: onnx.NodeProto, *, pads: list[int], strip: int
-) -> None:
-    """Let `dequantize` read the padded picture's strips, (1, 3·strip, H, W / strip)."""
-    # In NHWC, which ONNX Runtime's kernels want: it takes both transpositions out.
-    steps = ("Transpose", "Pad", "Reshape", "ToPlanes")
-    pixels, padded, strips, planes = (f"{_NAME}{step}" for step in steps)
-    amounts = index.add_constant(f"{_NAME}pads", np.array(pads))
-    sides = index.add_constant(f"{_NAME}axes", np.array([1, 2]))
-    shape = index.add_constant(f"{_NAME}shape", np.array([0, 0, -1, 3 * strip]))
-    zero = dequantize.input[2] if len(dequantize.input) > 2 else ""
-    front = [
-        helper.make_node("Transpose", [tensor], [pixels], pixels, perm=[0, 2, 3, 1]),
-        helper.make_node("Pad", [pixels, amounts, zero, sides], [padded], padded),
-        helper.make_node("Reshape", [padded, shape], [strips], strips),
-        helper.make_node("Transpose", [strips], [planes], planes, perm=[0, 3, 1, 2]),
-    ]
-    dequantize.input[0] = planes
-    for place, node in enumerate(front):
-        index.model.graph.node.insert(place, node)
-
-
-def _set_attributes(node: onnx.NodeProto, **attributes: Any) -> None:
-    kept = [known for known in node.attribute if known.name not in attributes]
-    del node.attribute[:]
-    node.attribute.extend(kept)
-    node.attribute.extend(helper.make_attribute(*pair) for pair in attributes.items())
-
 
 STATISTICS: Final = STATISTICS_INPUT
 """Optional second input, float32 (2, 3): mean and deviation of the whole picture, in [0, 1]."""
 
 _EDGE: Final = "edge/"
+_STRIPS: Final = "strips/"
 _BODY_INPUT: Final = "body_input"
 _BODY_OUTPUT: Final = "body_output"
 
@@ -151,8 +87,6 @@ def deployed_graph(
         statistics_input: Whether the graph takes a normalised body's statistics as an input,
             `STATISTICS`, instead of computing them of the picture: tiles need that.
     """
-    if statistics_input:
-        _refuse_statistics_of_raw(edges)
     return _with_edges(_bare(body, edges), edges, None, statistics_input)
 
 
@@ -165,7 +99,6 @@ def with_fixed_size(
 
 def with_statistics_input(deployed: onnx.ModelProto, edges: Edges) -> onnx.ModelProto:
     """The same body, in a graph that is told the whole picture's `STATISTICS`, for its tiles."""
-    _refuse_statistics_of_raw(edges)
     return _with_edges(_without_edges(deployed), edges, None, statistics_input=True)
 
 
@@ -173,16 +106,9 @@ def _without_edges(deployed: onnx.ModelProto) -> onnx.ModelProto:
     """The body that `_with_edges` was given."""
     body = onnx.ModelProto()
     body.CopyFrom(deployed)
-    nodes = [node for node in body.graph.node if not node.name.startswith(_EDGE)]
-    constants = [c for c in body.graph.initializer if not c.name.startswith(_EDGE)]
-    _replace(body.graph.node, nodes)
-    _replace(body.graph.initializer, constants)
+    for field in (body.graph.node, body.graph.initializer):
+        _replace(field, [each for each in field if not each.name.startswith(_EDGE)])
     return body
-
-
-def _refuse_statistics_of_raw(edges: Edges) -> None:
-    if not edges.normalised:
-        raise ValueError("only a normalised body has statistics to take as an input")
 
 
 def _bare(body: onnx.ModelProto, edges: Edges) -> onnx.ModelProto:
@@ -197,17 +123,26 @@ def _bare(body: onnx.ModelProto, edges: Edges) -> onnx.ModelProto:
         nodes = [node for node in nodes if node not in (quantize, dequantize)]
         first, last = quantize.output[0], dequantize.input[0]
     for node in nodes:
-        _rename(node.input, {first: _BODY_INPUT, last: _BODY_OUTPUT})
-        _rename(node.output, {last: _BODY_OUTPUT})
+        renamed = {first: _BODY_INPUT, last: _BODY_OUTPUT}
+        _replace(node.input, [renamed.get(name, name) for name in node.input])
+        _replace(node.output, [_BODY_OUTPUT if name == last else name for name in node.output])
     _replace(bare.graph.node, nodes)
     if edges.normalised:
         read_in_strips(bare, _BODY_INPUT)
     return bare
 
 
+def _only(nodes: Sequence[onnx.NodeProto], operator: str) -> onnx.NodeProto:
+    if len(nodes) != 1 or nodes[0].op_type != operator:
+        raise ValueError(f"a body has one {operator} at its edge, not {[n.op_type for n in nodes]}")
+    return nodes[0]
+
+
 def _with_edges(
     body: onnx.ModelProto, edges: Edges, size: tuple[int, int] | None, statistics_input: bool
 ) -> onnx.ModelProto:
+    if statistics_input and not edges.normalised:
+        raise ValueError("only a normalised body has statistics to take as an input")
     before, after = Nodes(f"{_EDGE}in/"), Nodes(f"{_EDGE}out/")
     if size is None:
         sizes = sizes_at_run_time(before, edges.size_multiple, edges.minimum_size)
@@ -252,17 +187,59 @@ def _quantization_of(body: onnx.ModelProto, tensor: str) -> tuple[str, str]:
     return reader.input[1], reader.input[2]
 
 
-def _only(nodes: Sequence[onnx.NodeProto], operator: str) -> onnx.NodeProto:
-    if len(nodes) != 1 or nodes[0].op_type != operator:
-        raise ValueError(f"a body has one {operator} at its edge, not {[n.op_type for n in nodes]}")
-    return nodes[0]
-
-
-def _rename(names: Any, mapping: dict[str, str]) -> None:
-    for index, name in enumerate(names):
-        names[index] = mapping.get(name, name)
-
-
 def _replace(field: Any, values: Sequence[Any]) -> None:
     del field[:]
     field.extend(values)
+
+
+def read_in_strips(body: onnx.ModelProto, tensor: str) -> None:
+    """Let the stem of a quantized body read strips; a body of another form stays as it is.
+
+    Args:
+        body: Changed in place. A DequantizeLinear reads `tensor`, and of that a strided convolution
+            whose padded width is a multiple of its stride whenever the picture's is.
+        tensor: The picture's bytes, (1, 3, H, W).
+    """
+    index = GraphIndex(body)
+    dequantize = index.only_reader(tensor)
+    stem = None if dequantize is None else index.only_reader(dequantize.output[0])
+    if dequantize is None or stem is None or stem.op_type != "Conv":
+        return
+    dequantized_weight = index.producers.get(stem.input[1])
+    holder, position = (dequantized_weight, 0) if dequantized_weight else (stem, 1)
+    weight = index.value(holder.input[position])
+    down, across = attribute(stem, "strides", [1, 1])
+    top, left, bottom, right = attribute(stem, "pads", [0, 0, 0, 0])
+    filters, colours, height, width = weight.shape
+    if across == 1 or width % across or (left + right) % across:
+        return
+    # (O, C, h, w) of pixels are (O, strip·C, h, w / strip) of strips
+    parts = weight.reshape(filters, colours, height, width // across, across)
+    laid_out = parts.transpose(0, 4, 1, 2, 3).reshape(filters, -1, height, width // across)
+    index.set_input(holder, position, laid_out)
+    changed = {"kernel_shape": laid_out.shape[2:], "strides": [down, 1], "pads": [0, 0, 0, 0]}
+    kept = [known for known in stem.attribute if known.name not in changed]
+    _replace(stem.attribute, [*kept, *(helper.make_attribute(*each) for each in changed.items())])
+    _put_in_front(index, tensor, dequantize, pads=[top, left, bottom, right], strip=across)
+
+
+def _put_in_front(
+    index: GraphIndex, tensor: str, dequantize: onnx.NodeProto, *, pads: list[int], strip: int
+) -> None:
+    """Let `dequantize` read the padded picture's strips, (1, 3·strip, H, W / strip)."""
+    # In NHWC, which ONNX Runtime's kernels want: it takes both transpositions out.
+    steps = ("Transpose", "Pad", "Reshape", "ToPlanes")
+    pixels, padded, strips, planes = (f"{_STRIPS}{step}" for step in steps)
+    amounts = index.add_constant(f"{_STRIPS}pads", np.array(pads))
+    sides = index.add_constant(f"{_STRIPS}axes", np.array([1, 2]))
+    shape = index.add_constant(f"{_STRIPS}shape", np.array([0, 0, -1, 3 * strip]))
+    zero = dequantize.input[2] if len(dequantize.input) > 2 else ""
+    front = [
+        helper.make_node("Transpose", [tensor], [pixels], pixels, perm=[0, 2, 3, 1]),
+        helper.make_node("Pad", [pixels, amounts, zero, sides], [padded], padded),
+        helper.make_node("Reshape", [padded, shape], [strips], strips),
+        helper.make_node("Transpose", [strips], [planes], planes, perm=[0, 3, 1, 2]),
+    ]
+    dequantize.input[0] = planes
+    for place, node in enumerate(front):
+        index.model.graph.node.insert(place, node)

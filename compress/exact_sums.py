@@ -39,12 +39,7 @@ _LEAST_STEPS: Final = 16 * _REACH
 
 @dataclass(frozen=True, kw_only=True)
 class ByteSum:
-    """An activation that is the sum of two others, all three in bytes.
-
-    Attributes:
-        total: Its name.
-        addends: The names of the two.
-    """
+    """An activation that is the sum of two others, all three in bytes, by their names."""
 
     total: str
     addends: tuple[str, str]
@@ -106,13 +101,7 @@ def with_exact_sums(ranges: Mapping[str, Range], sums: Iterable[ByteSum]) -> dic
 
 
 def is_alike_everywhere(first: Range, second: Range, total: Range) -> bool:
-    """Whether bytes of two ranges are added to bytes of a third alike on every processor.
-
-    Args:
-        first: The real values that the first addend's bytes hold, smallest and largest.
-        second: The second addend's.
-        total: The sum's.
-    """
+    """Whether bytes of two ranges are added to bytes of a third alike on every processor."""
     one, other, both = _Bytes.of(first), _Bytes.of(second), _Bytes.of(total)
     if not all(each.has_a_scale for each in (one, other, both)):
         return False
@@ -145,14 +134,6 @@ class _Bytes:
         """Whether float32 holds it."""
         return bool(0 < self.scale < np.inf)
 
-    @property
-    def numbers(self) -> np.ndarray:
-        """What they stand for, in steps."""
-        return np.arange(LEVELS, dtype=np.int32) - self.zero_point
-
-    def scaled(self, scale: np.float32) -> Self:
-        return replace(self, scale=scale)
-
 
 def _alike_everywhere(
     first: _Bytes, second: _Bytes, total: _Bytes
@@ -165,7 +146,12 @@ def _alike_everywhere(
     wanted = [ratio * 2.0**bits for ratio in ratios]
     if bits < 1 or min(wanted) < _LEAST_STEPS:
         return
-    for ones, others in _nearest_first(*wanted):
+    around = [range(round(each) - _REACH, round(each) + _REACH + 1) for each in wanted]
+    nearest_first = sorted(
+        itertools.product(*around),
+        key=lambda pair: abs(pair[0] - wanted[0]) + abs(pair[1] - wanted[1]),
+    )
+    for ones, others in nearest_first:
         one, other = ones / 2**bits, others / 2**bits
         if bits > _fraction_bits((one, other)):
             continue
@@ -175,24 +161,12 @@ def _alike_everywhere(
             if first.scale / divisor == one:
                 for dividend in _neighbours(float(divisor) * other):
                     if dividend / divisor == other:
-                        yield second.scaled(dividend), total.scaled(divisor)
+                        yield replace(second, scale=dividend), replace(total, scale=divisor)
 
 
 def _fraction_bits(ratios: Sequence[float]) -> int:
-    """The finest power of two of which float32 has all numbers on the way to a sum.
-
-    Args:
-        ratios: Of both addends' scales to the sum's.
-    """
+    """The finest power of two of which float32 has all numbers on the way to a sum by two."""
     return _EXACT_BITS - math.ceil(math.log2((LEVELS - 1) * (sum(ratios) + 1)))
-
-
-def _nearest_first(one: float, other: float) -> list[tuple[int, int]]:
-    """Pairs of whole numbers around two."""
-    ones, others = (range(round(each) - _REACH, round(each) + _REACH + 1) for each in (one, other))
-    return sorted(
-        itertools.product(ones, others), key=lambda pair: abs(pair[0] - one) + abs(pair[1] - other)
-    )
 
 
 def _meets_halfway(
@@ -200,14 +174,12 @@ def _meets_halfway(
 ) -> bool:
     """Whether two bytes come to halfway between two of the sum's.
 
-    Args:
-        first: The first addend.
-        second: The second addend.
-        total: The sum.
-        ratios: Of the addends' scales to the sum's, in steps of 2^-`bits`.
-        bits: Of the fraction.
+    `ratios` are the addends' scales over the sum's, in steps of 2^-`bits`.
     """
-    sums = np.add.outer(first.numbers * ratios[0], second.numbers * ratios[1])
+    levels = np.arange(LEVELS, dtype=np.int32)
+    sums = np.add.outer(
+        (levels - first.zero_point) * ratios[0], (levels - second.zero_point) * ratios[1]
+    )
     sums += total.zero_point << bits
     halfway = sums & ((1 << bits) - 1) == 1 << (bits - 1)
     return bool(np.any(halfway & (sums > 0) & (sums < (LEVELS - 1) << bits)))

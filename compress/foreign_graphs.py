@@ -38,8 +38,8 @@ def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
         graph.input.extend(inputs)
         copy.ir_version = max(copy.ir_version, _FIRST_WITHOUT_INPUTS)
     _store_constants(graph)
-    tensors = [tensor for part in graphs_of(graph) for tensor in _tensors(part)]
-    if any(_is_other_float(tensor.data_type) for tensor in tensors):
+    tensors = (tensor for part in graphs_of(graph) for tensor in _tensors(part))
+    if any(tensor.data_type in _OTHER_FLOATS for tensor in tensors):
         _widen(graph)
     _fold_casts(graph)
     for node in graph.node:
@@ -94,9 +94,8 @@ def _fold_casts(graph: onnx.GraphProto) -> None:
     outputs = {value.name for value in graph.output}
     kept = []
     for node in graph.node:
-        is_cast = node.op_type == "Cast" and [x.i for x in node.attribute if x.name == "to"] == [
-            _FLOAT
-        ]
+        to = [x.i for x in node.attribute if x.name == "to"]
+        is_cast = node.op_type == "Cast" and to == [_FLOAT]
         constant = stored.get(node.input[0]) if node.input else None
         foldable = constant is not None and (is_cast or node.op_type == "Identity")
         if constant is None or not foldable or node.output[0] in outputs:
@@ -109,25 +108,23 @@ def _fold_casts(graph: onnx.GraphProto) -> None:
     del graph.node[:]
     graph.node.extend(kept)
     read = {name for node in graph.node for name in names_read(node)} | outputs
-    unread = [tensor for tensor in graph.initializer if tensor.name not in read]
-    for tensor in unread:
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
         graph.initializer.remove(tensor)
 
 
 def _widen(graph: onnx.GraphProto) -> None:
     for part in graphs_of(graph):
         for tensor in _tensors(part):
-            if _is_other_float(tensor.data_type):
+            if tensor.data_type in _OTHER_FLOATS:
                 values = numpy_helper.to_array(tensor).astype(np.float32)
                 tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
         for node in part.node:
             for attribute in node.attribute:
-                if attribute.name in _NAMES_OF_TYPES and _is_other_float(attribute.i):
+                if attribute.name in _NAMES_OF_TYPES and attribute.i in _OTHER_FLOATS:
                     attribute.i = _FLOAT
         del part.value_info[:]
-        values = [] if part is graph else [*part.input, *part.output]
-        for value in values:
-            if _is_other_float(value.type.tensor_type.elem_type):
+        for value in [] if part is graph else [*part.input, *part.output]:
+            if value.type.tensor_type.elem_type in _OTHER_FLOATS:
                 value.type.tensor_type.elem_type = _FLOAT
     _cast_ends(graph)
 
@@ -135,25 +132,22 @@ def _widen(graph: onnx.GraphProto) -> None:
 def _cast_ends(graph: onnx.GraphProto) -> None:
     """Let an input and an output of another type be what they were, with casts inside of them."""
     [given], [made] = graph.input, graph.output
-    if _is_other_float(given.type.tensor_type.elem_type):
+    if given.type.tensor_type.elem_type in _OTHER_FLOATS:
         inside = f"{given.name}/float32"
-        _rename(graph, given.name, inside, read=True)
+        _rename(graph, given.name, inside)
         graph.node.insert(0, helper.make_node("Cast", [given.name], [inside], inside, to=_FLOAT))
     kind = made.type.tensor_type.elem_type
-    if _is_other_float(kind):
+    if kind in _OTHER_FLOATS:
         inside = f"{made.name}/float32"
-        _rename(graph, made.name, inside, read=True)
-        _rename(graph, made.name, inside, read=False)
+        _rename(graph, made.name, inside)
         graph.node.append(helper.make_node("Cast", [inside], [made.name], inside, to=kind))
 
 
-def _rename(graph: onnx.GraphProto, old: str, new: str, *, read: bool) -> None:
-    for part in graphs_of(graph):
-        for node in part.node:
-            names = node.input if read else node.output
-            for position, name in enumerate(names):
-                if name == old:
-                    names[position] = new
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Call a tensor otherwise, wherever it is made or read."""
+    for node in (node for part in graphs_of(graph) for node in part.node):
+        for names in (node.input, node.output):
+            names[:] = [new if name == old else name for name in names]
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
@@ -163,10 +157,6 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.TENSOR:
                 yield attribute.t
-
-
-def _is_other_float(kind: int) -> bool:
-    return kind in _OTHER_FLOATS
 
 
 SCALE_A_CHANNEL: Final = 13

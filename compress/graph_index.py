@@ -117,7 +117,5 @@ class GraphIndex:
 
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
     """The value of a node's attribute."""
-    for found in node.attribute:
-        if found.name == name:
-            return helper.get_attribute_value(found)
-    return default
+    found = (each for each in node.attribute if each.name == name)
+    return next(map(helper.get_attribute_value, found), default)

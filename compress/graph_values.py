@@ -81,7 +81,7 @@ def refuse_beyond_half(model: onnx.ModelProto, float_nodes: Collection[str]) -> 
         float_nodes: Names and kinds of the nodes that stay float32.
 
     Raises:
-        UnusableModelError: the message names the first such tensor, and counts its values.
+        UnusableModelError: a tensor has such values.
     """
     converted = {
         name
@@ -114,10 +114,8 @@ def _constants(model: onnx.ModelProto, where: str | Path) -> Iterator[tuple[str,
 
 
 def _stored(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
-    for tensor in model.graph.initializer:
-        yield tensor.name, tensor
+    yield from ((tensor.name, tensor) for tensor in model.graph.initializer)
     for node in model.graph.node:
-        if node.op_type == "Constant":
-            for attribute in node.attribute:
-                if attribute.name == "value":
-                    yield next(iter(node.output), node.name), attribute.t
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.name == "value":
+                yield next(iter(node.output), node.name), attribute.t

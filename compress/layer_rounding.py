@@ -2,25 +2,17 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
+from nstc.compress.calibrators import Range
 from nstc.compress.integer_body import LARGEST_WEIGHT
 
 ACTIVATION_LEVELS: Final = 255
 
 _TINY: Final = 1e-12
-
-
-@dataclass(frozen=True)
-class Range:
-    """Smallest and largest value of an activation; 0 is always among them."""
-
-    low: float
-    high: float
 
 
 def input_ranges(
@@ -31,8 +23,8 @@ def input_ranges(
 
     def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         low, high = (float(value) for value in torch.aminmax(inputs[0]))
-        known = found.get(layer, Range(0.0, 0.0))
-        found[layer] = Range(min(known.low, low), max(known.high, high))
+        known = found.get(layer, (0.0, 0.0))
+        found[layer] = min(known[0], low), max(known[1], high)
 
     handles = [layer.register_forward_pre_hook(look) for layer in layers]
     try:
@@ -70,6 +62,7 @@ def rounded_weight(weight: Tensor) -> Tensor:
 
 def rounded_input(values: Tensor, seen: Range) -> Tensor:
     """An activation in 255 steps over its range, of which one value is 0; the rest saturates."""
-    step = max((seen.high - seen.low) / ACTIVATION_LEVELS, _TINY)
-    zero = round(-seen.low / step)
+    low, high = seen
+    step = max((high - low) / ACTIVATION_LEVELS, _TINY)
+    zero = round(-low / step)
     return ((values / step).round().clamp(-zero, ACTIVATION_LEVELS - zero)) * step

@@ -63,14 +63,19 @@ def portability(model: onnx.ModelProto) -> str:
 def float_operators(model: onnx.ModelProto) -> FloatOperators:
     """What of a quantized graph computes with floats."""
     index = GraphIndex(model)
-    types = _types(model)
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    known = (*graph.value_info, *graph.input, *graph.output)
+    floats = {each.name for each in known if each.type.tensor_type.elem_type in _FLOATS}
     behind: set[str] = set()
     found: dict[bool, set[str]] = {False: set(), True: set()}
     for node in model.graph.node:
-        inside = any(name in behind for name in node.input) or _leaves_integers(index, node)
+        leaves_integers = node.op_type == "DequantizeLinear" and not index.is_constant(
+            node.input[0]
+        )
+        inside = leaves_integers or not behind.isdisjoint(node.input)
         if inside:
             behind.update(node.output)
-        touches = any(types.get(name) in _FLOATS for name in (*node.input, *node.output))
+        touches = not floats.isdisjoint((*node.input, *node.output))
         if touches and node.op_type not in _EXACT and not _on_integers(index, node):
             found[inside].add(node.op_type)
     if not behind:  # there are no integers that the rest could be in front of
@@ -81,19 +86,13 @@ def float_operators(model: onnx.ModelProto) -> FloatOperators:
 def _adds_alike_everywhere(model: onnx.ModelProto) -> bool:
     """Whether every addition of bytes is one that no processor rounds otherwise."""
     index = GraphIndex(model)
-    return all(
-        _is_alike_everywhere(index, node)
-        for node in index.nodes("Add")
-        if _on_integers(index, node)
-    )
-
-
-def _is_alike_everywhere(index: GraphIndex, node: onnx.NodeProto) -> bool:
-    first, second = (_range(index, index.producers.get(name)) for name in node.input)
-    total = _range(index, index.only_reader(node.output[0]))
-    if first is None or second is None or total is None:
-        return False
-    return is_alike_everywhere(first, second, total)
+    for node in index.nodes("Add"):
+        if _on_integers(index, node):
+            first, second = (_range(index, index.producers.get(name)) for name in node.input)
+            total = _range(index, index.only_reader(node.output[0]))
+            if not (first and second and total and is_alike_everywhere(first, second, total)):
+                return False
+    return True
 
 
 def _range(index: GraphIndex, pair: onnx.NodeProto | None) -> Range | None:
@@ -108,27 +107,12 @@ def _range(index: GraphIndex, pair: onnx.NodeProto | None) -> Range | None:
     return range_of_levels(scale.item(), zero_points[0].item() if zero_points else 0)
 
 
-def _leaves_integers(index: GraphIndex, node: onnx.NodeProto) -> bool:
-    """Whether it reads bytes that were made while the graph ran."""
-    return node.op_type == "DequantizeLinear" and not index.is_constant(node.input[0])
-
-
 def _on_integers(index: GraphIndex, node: onnx.NodeProto) -> bool:
     """Whether ONNX Runtime makes one integer operator of it and the pairs around it."""
     if node.op_type not in LOCAL_OPERATORS:
         return False
     made = [index.producers[name] for name in node.input if name in index.producers]
     readers = index.readers[node.output[0]]
-    return all(_is_quantized(n, "DequantizeLinear") for n in made) and all(
-        _is_quantized(n, "QuantizeLinear") for n in readers
+    return all(n.op_type in {"DequantizeLinear", *LOCAL_OPERATORS} for n in made) and all(
+        n.op_type in {"QuantizeLinear", *LOCAL_OPERATORS} for n in readers
     )
-
-
-def _is_quantized(node: onnx.NodeProto, end: str) -> bool:
-    return node.op_type == end or node.op_type in LOCAL_OPERATORS
-
-
-def _types(model: onnx.ModelProto) -> dict[str, int]:
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    known = (*graph.value_info, *graph.input, *graph.output)
-    return {value.name: value.type.tensor_type.elem_type for value in known}

@@ -128,12 +128,6 @@ _SIZES: Final = ((128, 160), (67, 93), (256, 256))
 """Heights and widths to compare at."""
 
 
-def twin_reference(twin: IntegerTwin, contract: Contract) -> Reference:
-    """The training graph as a function of 8-bit pictures of any size."""
-    core = _ExactStatistics(twin)
-    return painting_with(AnySize(core, contract.size_multiple, contract.minimum_size).eval())
-
-
 class _ExactStatistics(nn.Module):
     """A twin with the statistics that files find, which those summed in float32 are nearly."""
 
@@ -147,6 +141,12 @@ class _ExactStatistics(nn.Module):
         statistics = torch.from_numpy(channel_statistics(picture))[None].to(padded.device)
         painted: Tensor = self.twin(padded, statistics)
         return painted
+
+
+def twin_reference(twin: IntegerTwin, contract: Contract) -> Reference:
+    """The training graph as a function of 8-bit pictures of any size."""
+    core = _ExactStatistics(twin)
+    return painting_with(AnySize(core, contract.size_multiple, contract.minimum_size).eval())
 
 
 def agreement(session: Session, reference: Reference, pictures: Iterable[Pixels]) -> float:

@@ -64,14 +64,7 @@ def quantized_body(
     recipe: QuantizeRecipe,
     progress: Progress,
 ) -> StaticGraph:
-    """Quantize the body of a network.
-
-    Args:
-        network: In evaluation mode.
-        contract: Its sizes.
-        photos: To calibrate on, decoded one at a time.
-        recipe: Settings.
-        progress: Told of every photograph.
+    """Quantize the body of a network in evaluation mode, calibrated on photographs one at a time.
 
     Raises:
         PhotosError: there are no photographs.
@@ -174,13 +167,12 @@ def psnr_db(
     black_and_white: tuple[float, float] = (0.0, 1.0),
 ) -> float:
     """Of pictures, clamped to black and white, over all of them."""
+    black, white = black_and_white
     errors = [
-        np.mean(
-            (np.clip(a, *black_and_white) - np.clip(b, *black_and_white)) ** 2, dtype=np.float64
-        )
+        np.mean((a.clip(black, white) - b.clip(black, white)) ** 2, dtype=np.float64)
         for a, b in zip(wanted, found, strict=True)
     ]
-    return agreement.psnr_db(float(np.mean(errors)), black_and_white[1] - black_and_white[0])
+    return agreement.psnr_db(float(np.mean(errors)), white - black)
 
 
 def _islands(

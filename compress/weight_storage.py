@@ -1,5 +1,6 @@
 """Weights stored in 8 or 4 bits or in half precision: fewer bytes, and the speed of float."""
 
+import itertools
 import warnings
 from collections.abc import Collection, Iterable
 from typing import Final
@@ -41,7 +42,8 @@ def with_stored_weights(
     index = GraphIndex(stored)
     for operator, axis in _AXES.items():
         for node in index.nodes(operator):
-            if index.is_constant(node.input[1]) and _is_float(index, node.input[1]):
+            weight = index.constants.get(node.input[1])
+            if weight is not None and weight.data_type == TensorProto.FLOAT:
                 _store(index, node, axis, bits)
     index.drop_unread_constants()
     if feeds is not None:
@@ -87,10 +89,6 @@ def _store(index: GraphIndex, node: onnx.NodeProto, axis: int, bits: int) -> Non
     graph.node.insert(0, maker)
 
 
-def _is_float(index: GraphIndex, name: str) -> bool:
-    return bool(index.constants[name].data_type == TensorProto.FLOAT)
-
-
 _STATISTICS = ("ReduceMean", "ReduceSum", "InstanceNormalization")
 """Sums over a whole picture do not fit: they stay float32."""
 
@@ -113,7 +111,8 @@ def in_half_precision(
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    before = _before_convolutions(copy)
+    in_front = itertools.takewhile(lambda node: node.op_type != "Conv", copy.graph.node)
+    before = [node.name for node in in_front]
     in_float = [*DEFAULT_OP_BLOCK_LIST, *_STATISTICS, *left_in_float]
     refuse_beyond_half(copy, {*in_float, *before})
     with warnings.catch_warnings():
@@ -127,13 +126,3 @@ def in_half_precision(
             node_block_list=before,
         )
     return converted
-
-
-def _before_convolutions(model: onnx.ModelProto) -> list[str]:
-    """Names of the nodes in front of the first convolution."""
-    names = []
-    for node in model.graph.node:
-        if node.op_type == "Conv":
-            break
-        names.append(node.name)
-    return names
