@@ -35,10 +35,10 @@ def round_adaptively(
     *,
     limit: int,
 ) -> None:
-    """Round the stored weights of a graph anew.
+    """Round the stored weights of a graph anew, in place.
 
     Args:
-        stored: The graph with integer weights, changed in place.
+        stored: The graph with integer weights.
         body: The same graph in float, its nodes named alike.
         feeds: Its inputs.
         limit: Largest magnitude of a stored integer.

@@ -54,11 +54,9 @@ class ByteTensor:
 
 
 def byte_tensors(student: Student, body: onnx.ModelProto) -> tuple[ByteTensor, ...]:
-    """All of them, in the order in which they are made, the body's output last.
+    """Those of a student without instance normalisation and its `body_graph`, in order.
 
-    Args:
-        student: Without instance normalisation.
-        body: Its graph, from `body_graph`.
+    The body's input is the first, its output the last.
 
     Raises:
         ValueError: the graph's layers are not the student's.

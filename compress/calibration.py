@@ -69,12 +69,6 @@ def calibrate(
     A histogram a tensor is all that is kept of the photographs, so that memory does not grow with
     their number.
 
-    Args:
-        body: A float graph.
-        operators: Whose tensors.
-        feeds: The graph's inputs.
-        calibrator: From what was counted to a range.
-
     Raises:
         ExportMismatchError: an activation was infinite.
     """

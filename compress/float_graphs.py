@@ -34,10 +34,8 @@ def onnx_graph(
 ) -> onnx.ModelProto:
     """NCHW float32 pictures in [0, 1] to the same, padded and cropped inside.
 
-    Args:
-        network: In evaluation mode, on the CPU.
-        contract: Its sizes.
-        size: Height and width of the only pictures it will take; any if None.
+    Of a network in evaluation mode on the CPU. `size` is the height and width of the only pictures
+    that it will take, None for any.
     """
     example = torch.rand(1, 3, *(size or _EXAMPLE_SIZE))
     graph = exported(any_size(network, contract), example, (INPUT, OUTPUT), fixed=size is not None)

@@ -9,7 +9,7 @@ from typing import Final, Unpack
 
 import onnx
 
-from nstc.compress.calibration import counted, refuse_no_photos
+from nstc.compress.calibration import refuse_no_photos
 from nstc.compress.checking import sample_picture
 from nstc.compress.foreign_graphs import SCALE_A_CHANNEL, at_least_opset, graphs_of, prepared
 from nstc.compress.graph_values import probe_usable
@@ -17,9 +17,11 @@ from nstc.compress.integer_body import LOCAL_OPERATORS, OPERATORS_BETWEEN_NORMS,
 from nstc.compress.observation import Feed
 from nstc.compress.quantization import (
     Written,
-    dynamic_file,
+    lighter_graph,
     remarks_on,
     timed_beside,
+    write_dynamic,
+    write_static_graph,
 )
 from nstc.compress.quantization_report import (
     INTEGER_MODES,
@@ -29,7 +31,6 @@ from nstc.compress.quantization_report import (
     lighter_weights,
 )
 from nstc.compress.static_quantization import quantized_statically
-from nstc.compress.weight_storage import in_half_precision, with_stored_weights
 from nstc.core.errors import ExportMismatchError, OptionError, TeacherError
 from nstc.core.files import atomic_file, refuse_unwritable_file, scratch_folder
 from nstc.core.graph_form import FORM_KEY, GraphFlags
@@ -108,14 +109,7 @@ def quantize_file(
         OutputError: the place can't be written.
     """
     recipe, progress = recipe or QuantizeRecipe(), progress or Silent()
-    if not is_foreign(output) or output.resolve() == model.resolve():
-        raise OptionError(
-            f"output is {output}: an ONNX file is quantized to another one, give -o NAME.onnx."
-        )
-    if model.is_file() and is_torchscript(model):
-        raise TeacherError(
-            f"{model} is TorchScript, and ONNX files are quantized: export it to ONNX first."
-        )
+    _refuse_other_files(model, output)
     if recipe.needs_photos:
         refuse_no_photos(photos)
     contract = probe_usable(model, **told)
@@ -142,6 +136,17 @@ def quantize_file(
     return report
 
 
+def _refuse_other_files(model: Path, output: Path) -> None:
+    if not is_foreign(output) or output.resolve() == model.resolve():
+        raise OptionError(
+            f"output is {output}: an ONNX file is quantized to another one, give -o NAME.onnx."
+        )
+    if model.is_file() and is_torchscript(model):
+        raise TeacherError(
+            f"{model} is TorchScript, and ONNX files are quantized: export it to ONNX first."
+        )
+
+
 def _write(
     graph: onnx.ModelProto,
     file: Path,
@@ -155,19 +160,15 @@ def _write(
     if recipe.mode == "dynamic":
         float_file = file.with_suffix(".float.onnx")
         onnx.save(graph, float_file)
-        return dynamic_file(float_file, file)
+        return write_dynamic(float_file, file)
     taken = {""}
     for number, node in enumerate(graph.graph.node):  # layers are told apart by their names
         if node.name in taken:
             node.name = f"{node.op_type}_{number}"
         taken.add(node.name)
-    if recipe.mode == "fp16":
-        onnx.save(in_half_precision(graph, _unknown(graph)), file)
-        return Written()
-    if recipe.mode == "weights":
-        adaptive = recipe.rounding == "adaptive"
-        looked_at = counted(feeds(), "round", count, progress) if adaptive else None
-        onnx.save(with_stored_weights(graph, recipe.bits, looked_at), file)
+    if recipe.mode != "static":
+        lighter = lighter_graph(graph, recipe, feeds, count, progress, _unknown(graph))
+        onnx.save(lighter, file)
         return Written()
     normalised = any("Normalization" in node.op_type for node in graph.graph.node)
     black, white = contract.black_and_white
@@ -178,12 +179,7 @@ def _write(
     )
     graph = at_least_opset(graph, SCALE_A_CHANNEL)
     made = quantized_statically(graph, form, feeds, count, recipe, progress)
-    onnx.save(made.graph, file)
-    if not made.islands:
-        return Written()
-    all_integer = file.with_suffix(".all-integer.onnx")
-    onnx.save(made.all_integer, all_integer)
-    return Written(islands=made.islands, all_integer=all_integer)
+    return write_static_graph(made, file)
 
 
 def _report(

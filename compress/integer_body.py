@@ -87,13 +87,17 @@ def integer_body(
     Args:
         body: The float graph.
         form: What becomes integers.
-        ranges: Of the activations, from `nstc.compress.calibration.calibrate`.
+        ranges: Of the activations, from `calibrate`.
         left_in_float: Names of nodes that don't.
     """
     body = save_and_reload_model_with_shape_infer(_with_scales(body))
     # The exporter has folded constants and inferred shapes; unmarked, ONNX Runtime would log advice
     # to do so, and set up the process's root logger on the way.
     add_pre_process_metadata(body)
+    found = {
+        name: TensorData(lowest=np.float32(low), highest=np.float32(high))
+        for name, (low, high) in ((name, with_width(range_)) for name, range_ in ranges.items())
+    }
     with contextlib.redirect_stdout(io.StringIO()):  # ONNX Runtime prints what it does
         quantizer = QDQQuantizer(
             body,
@@ -101,7 +105,7 @@ def integer_body(
             True,  # reduce_range
             QuantType.QInt8,
             QuantType.QUInt8,
-            _for_onnx_runtime(ranges),
+            TensorsData(CalibrationMethod.MinMax, found),
             [],
             list(left_in_float),
             list(form.operators),
@@ -157,14 +161,6 @@ def _stored(form: IntegerForm, ranges: Mapping[str, Range]) -> dict[str, list[di
         name: [{"scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.uint8)}]
         for name, (scale, zero) in held.items()
     }
-
-
-def _for_onnx_runtime(ranges: Mapping[str, Range]) -> TensorsData:
-    data = {
-        name: TensorData(lowest=np.float32(low), highest=np.float32(high))
-        for name, (low, high) in ((name, with_width(found)) for name, found in ranges.items())
-    }
-    return TensorsData(CalibrationMethod.MinMax, data)
 
 
 def _ensure_bytes(model: onnx.ModelProto, form: IntegerForm, ranges: Mapping[str, Range]) -> None:

@@ -42,13 +42,6 @@ def islands_for(
 ) -> tuple[Island, ...]:
     """Leave layers in float, each time the one that helps most, until the quality is reached.
 
-    Args:
-        budget_db: Least quality.
-        layers: Those that may stay float.
-        judge: Measures quality.
-        weigh: Measures bytes.
-        progress: Told of every trial.
-
     Raises:
         ExportMismatchError: not even all of them in float reach it.
     """

@@ -33,11 +33,6 @@ def observed(
     run. Tensors of large pictures are large: they come in parts of at most `AT_ONCE`, and each part
     is emptied when the next one is asked for.
 
-    Args:
-        model: The graph.
-        tensors: Names, of inputs of the graph too.
-        feeds: Its inputs, asked for one by one.
-
     Yields:
         The parts of the first input, then those of the second, and so on.
     """

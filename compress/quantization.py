@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ from torch import nn
 
 from nstc.benchmarks.latency import alternate
 from nstc.benchmarks.statistics import median
-from nstc.compress.calibration import FEW_PHOTOS, counted, refuse_no_photos
+from nstc.compress.calibration import FEW_PHOTOS, Feeds, counted, refuse_no_photos
 from nstc.compress.calibrators import Range
 from nstc.compress.checking import (
     as_mismatch,
@@ -29,6 +29,7 @@ from nstc.compress.float_graphs import body_graph
 from nstc.compress.integer_body import integer_form_of
 from nstc.compress.integer_twin import IntegerTwin
 from nstc.compress.mixed_precision import Island
+from nstc.compress.observation import Feed
 from nstc.compress.quantization_report import (
     INTEGER_MODES,
     SPEED_THREADS,
@@ -37,7 +38,11 @@ from nstc.compress.quantization_report import (
     lighter_weights,
 )
 from nstc.compress.quantize_aware import check_agreement, student_to_round, twin_as_learned
-from nstc.compress.static_quantization import quantized_as_learned, quantized_body
+from nstc.compress.static_quantization import (
+    StaticGraph,
+    quantized_as_learned,
+    quantized_body,
+)
 from nstc.compress.weight_storage import in_half_precision, with_stored_weights
 from nstc.core.bundle import (
     QUANTIZATION_FILE,
@@ -70,16 +75,10 @@ _FLOAT: Final = artifact_name("float")
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """What a mode is given.
+    """What a mode is given: a network in evaluation mode, its bundle and its float file.
 
     Attributes:
-        network: In evaluation mode.
-        bundle: It comes from.
-        photos: To calibrate on.
-        float_file: Its float graph.
-        recipe: Settings.
         folder: Where to write.
-        progress: Told of every photograph.
         learned: The ranges that the network has learned with, if those are to be used.
     """
 
@@ -290,56 +289,75 @@ def _write_static(work: _Work) -> Written:
         onnx.save(deployed_graph(integer, edges), work.file)
         return Written(twin=twin)
     made = quantized_body(work.network, contract, work.photos, work.recipe, work.progress)
-    onnx.save(deployed_graph(made.graph, edges), work.file)
+    return write_static_graph(made, work.file, lambda body: deployed_graph(body, edges))
+
+
+def write_static_graph(
+    made: StaticGraph,
+    file: Path,
+    finish: Callable[[onnx.ModelProto], onnx.ModelProto] = lambda graph: graph,
+) -> Written:
+    """Write what static quantization made, and beside it what it would be without islands."""
+    onnx.save(finish(made.graph), file)
     if not made.islands:
         return Written()
-    all_integer = work.folder / "all_integer.onnx"
-    onnx.save(deployed_graph(made.all_integer, edges), all_integer)
+    all_integer = file.with_suffix(".all-integer.onnx")
+    onnx.save(finish(made.all_integer), all_integer)
     return Written(islands=made.islands, all_integer=all_integer)
 
 
-def _write_dynamic(work: _Work) -> Written:
-    return dynamic_file(work.float_file, work.file)
-
-
-def dynamic_file(float_file: Path, file: Path) -> Written:
-    """What ONNX Runtime calls dynamic quantization, of a file."""
+def write_dynamic(float_file: Path, file: Path) -> Written:
+    """Write what ONNX Runtime calls dynamic quantization."""
     # uint8 weights: ONNX Runtime has no ConvInteger for int8 ones
     quantize_dynamic(float_file, file, weight_type=QuantType.QUInt8)
     return Written()
 
 
-def _write_weights(work: _Work) -> Written:
-    feeds = None
-    if work.recipe.rounding == "adaptive":
-        squares = work.photos.squares(work.recipe.calibration_size)
-        seen = ({INPUT: images_to_tensor([square]).numpy()} for square in squares)
-        feeds = counted(seen, "round", len(work.photos), work.progress)
-    onnx.save(with_stored_weights(onnx.load(work.float_file), work.recipe.bits, feeds), work.file)
+def _write_lighter(work: _Work) -> Written:
+    def feeds() -> Iterator[Feed]:
+        for square in work.photos.squares(work.recipe.calibration_size):
+            yield {INPUT: images_to_tensor([square]).numpy()}
+
+    graph = onnx.load(work.float_file)
+    onnx.save(lighter_graph(graph, work.recipe, feeds, len(work.photos), work.progress), work.file)
     return Written()
 
 
-def _write_half(work: _Work) -> Written:
-    onnx.save(in_half_precision(onnx.load(work.float_file)), work.file)
-    return Written()
+def lighter_graph(
+    graph: onnx.ModelProto,
+    recipe: QuantizeRecipe,
+    feeds: Feeds,
+    count: int,
+    progress: Progress,
+    left_in_float: Collection[str] = (),
+) -> onnx.ModelProto:
+    """A copy of a float graph in modes weights and fp16.
+
+    Args:
+        graph: The float graph.
+        recipe: Settings.
+        feeds: The graph's inputs for photographs, to round adaptively by.
+        count: How many they are.
+        progress: Told of every photograph.
+        left_in_float: Kinds of nodes that stay float32, which may not exist in float16.
+    """
+    if recipe.mode == "fp16":
+        return in_half_precision(graph, left_in_float)
+    adaptive = recipe.rounding == "adaptive"
+    looked_at = counted(feeds(), "round", count, progress) if adaptive else None
+    return with_stored_weights(graph, recipe.bits, looked_at)
 
 
 _MODES: Final[Mapping[str, Callable[[_Work], Written]]] = {
     "static": _write_static,
-    "dynamic": _write_dynamic,
-    "weights": _write_weights,
-    "fp16": _write_half,
+    "dynamic": lambda work: write_dynamic(work.float_file, work.file),
+    "weights": _write_lighter,
+    "fp16": _write_lighter,
 }
 
 
 def timed_beside(reference: Session, others: Sequence[Session], picture: Pixels) -> dict[str, Any]:
-    """The times of a report: of the file that was made, then of it without islands if there are.
-
-    Args:
-        reference: The float file's session.
-        others: One or two, the file's first.
-        picture: What they run on.
-    """
+    """The times of a report: of the file that was made, then of it without islands if there are."""
     float_run, *runs = (
         functools.partial(session.infer, session.prepare(picture))
         for session in (reference, *others)

@@ -65,14 +65,10 @@ def calibrated_twin(
     progress: Progress,
     recipe: QuantizeRecipe | None = None,
 ) -> IntegerTwin:
-    """The integer twin of a student, to start learning from.
+    """The integer twin of a student on the CPU, to start learning from.
 
-    Args:
-        student: On the CPU. Its channels are equalised, which changes its weights and not what it
-            paints.
-        photos: To calibrate on.
-        progress: Told of every photograph.
-        recipe: How; `CALIBRATION` by default.
+    The student's channels are equalised, which changes its weights and not what it paints. The
+    ranges are found as a recipe says, `CALIBRATION` by default.
     """
     recipe = recipe or CALIBRATION
     _, contract = describe(student)
@@ -159,10 +155,7 @@ def agreement(session: Session, reference: Reference, pictures: Iterable[Pixels]
 
 
 def check_agreement(session: Session, twin: IntegerTwin, contract: Contract) -> float:
-    """Compare an integer file with its training graph on photographs.
-
-    Returns:
-        Their `agreement`.
+    """Compare an integer file with its training graph on photographs: their `agreement`.
 
     Raises:
         ExportMismatchError: it is below `LEAST_NEAR_PIXELS`.
