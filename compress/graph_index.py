@@ -14,13 +14,13 @@ Array = npt.NDArray[Any]
 
 
 class GraphIndex:
-    """Who makes and who reads each tensor of a graph, which changes as this does.
+    """Who makes and who reads each tensor of a graph, which changes in place as this does.
 
     The exporter stores equal constants once, so that two layers may read the same one: a change is
-    made to a copy that its reader alone has.
+    made to a copy that its reader alone has. By hand, as onnx-ir writes every file anew: a graph
+    that only passes through it has other bytes.
 
     Attributes:
-        model: The model, changed in place.
         producers: The node that makes a tensor.
         readers: The nodes that read it.
         constants: Its stored value.

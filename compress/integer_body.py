@@ -94,10 +94,8 @@ def integer_body(
     # The exporter has folded constants and inferred shapes; unmarked, ONNX Runtime would log advice
     # to do so, and set up the process's root logger on the way.
     add_pre_process_metadata(body)
-    found = {
-        name: TensorData(lowest=np.float32(low), highest=np.float32(high))
-        for name, (low, high) in ((name, with_width(range_)) for name, range_ in ranges.items())
-    }
+    widths = {name: np.float32(with_width(found)) for name, found in ranges.items()}
+    seen = {name: TensorData(lowest=low, highest=high) for name, (low, high) in widths.items()}
     with contextlib.redirect_stdout(io.StringIO()):  # ONNX Runtime prints what it does
         quantizer = QDQQuantizer(
             body,
@@ -105,7 +103,7 @@ def integer_body(
             True,  # reduce_range
             QuantType.QInt8,
             QuantType.QUInt8,
-            TensorsData(CalibrationMethod.MinMax, found),
+            TensorsData(CalibrationMethod.MinMax, seen),
             [],
             list(left_in_float),
             list(form.operators),

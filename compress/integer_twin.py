@@ -18,8 +18,7 @@ value is held and the bound where it saturates (Esser et al., "Learned step size
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,17 +37,14 @@ HIGHEST_LEVEL: Final = 255
 
 
 def held(steps: Tensor, zero_point: Tensor) -> Tensor:
-    """An activation as its bytes hold it, less zero points: half to even, saturated at both ends.
+    """Values over their scale as bytes hold them, less a zero point from 0 to `HIGHEST_LEVEL`.
 
-    Args:
-        steps: The values over the scale, of any shape.
-        zero_point: A scalar from 0 to `HIGHEST_LEVEL`.
+    Rounded half to even, saturated at both ends.
     """
     return rounded(steps).clamp(-zero_point, HIGHEST_LEVEL - zero_point)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Addend:
+class Addend(NamedTuple):
     """One of two activations that are added.
 
     Attributes:
@@ -101,10 +97,7 @@ def stored_bias(bias: Tensor, unit: Tensor) -> Tensor:
 
     Divided in float64, as ONNX Runtime's quantizer does: among some thousand steps, one quotient in
     two thousand is a tie in float32 and none in truth, and every picture would have the difference.
-
-    Args:
-        bias: Of any shape.
-        unit: Their step, of a shape that broadcasts with it.
+    `unit` is their step, of a shape that broadcasts with them.
     """
     return rounded(bias.double() / unit.double()).float()
 
@@ -132,10 +125,6 @@ class IntegerTwin(nn.Module):
         tensors: Its `byte_tensors`.
         ranges: Of all of them but the last, by `ByteTensor.module`. Scales are always brought to
             exact sums, see `nstc.compress.exact_sums`.
-
-    Attributes:
-        student: The student.
-        tensors: Its `byte_tensors`.
     """
 
     def __init__(
@@ -229,9 +218,7 @@ class IntegerTwin(nn.Module):
             dict(zip(self._learned, self._scales(), strict=True)),
             dict(zip(self._learned, self.zero_points, strict=True)),
         )
-        for tensor in self.tensors:
-            if tensor.module == INPUT:
-                continue
+        for tensor in self.tensors[1:]:  # the first is the input
             layer = self._layer(tensor)
 
             def before(_layer: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -282,11 +269,7 @@ class _Numbers:
         """The bytes of the sum of what a tensor reads."""
         zero_point, scale = self._zero_points[tensor.module], self._scale(tensor.module, first)
         one, other = (
-            Addend(
-                numbers=numbers,
-                zero_point=self._zero_points[name],
-                ratio=self.scales[name] / scale,
-            )
+            Addend(numbers, self._zero_points[name], self.scales[name] / scale)
             for name, numbers in zip(tensor.reads, (first, second), strict=True)
         )
         return held(added(one, other, zero_point), zero_point).float()

@@ -67,7 +67,8 @@ def equalise_before_norm(model: onnx.ModelProto) -> None:
         common = np.exp(np.log(norms[present]).mean())
         scale = np.where(present, common / np.where(present, norms, 1), 1).astype(weight.dtype)
         index.set_input(convolution, 1, weight * _per_filter(scale, weight))
-        index.insert_behind(convolution, _UNDO, _per_channel(1 / scale))
+        undoing = (1 / scale).reshape(1, -1, 1, 1).astype(np.float32)
+        index.insert_behind(convolution, _UNDO, undoing)
     index.drop_unread_constants()
 
 
@@ -75,20 +76,16 @@ def undone_with_the_bytes(model: onnx.ModelProto) -> None:
     """Make each factor behind a DequantizeLinear part of it, which then has a scale a channel."""
     index = GraphIndex(model)
     for undo in index.nodes(_UNDO):
-        bytes_to_floats = index.producers.get(undo.input[0])
-        if (
-            bytes_to_floats is None
-            or bytes_to_floats.op_type != "DequantizeLinear"
-            or index.only_reader(undo.input[0]) is None
-            or not undo.name.endswith(f"/{_UNDO}")
-        ):
+        to_floats = index.producers.get(undo.input[0])
+        if to_floats is None or index.only_reader(undo.input[0]) is None:
             continue
-        factors = index.value(undo.input[1]).ravel()
-        scale, zero_point = (index.value(name) for name in bytes_to_floats.input[1:3])
-        index.set_input(bytes_to_floats, 1, (scale * factors).astype(np.float32))
-        index.set_input(bytes_to_floats, 2, np.full(factors.shape, zero_point))
-        bytes_to_floats.attribute.append(onnx.helper.make_attribute("axis", 1))
-        index.bypass(undo)
+        if to_floats.op_type == "DequantizeLinear" and undo.name.endswith(f"/{_UNDO}"):
+            factors = index.value(undo.input[1]).ravel()
+            scale, zero_point = (index.value(name) for name in to_floats.input[1:3])
+            index.set_input(to_floats, 1, (scale * factors).astype(np.float32))
+            index.set_input(to_floats, 2, np.full(factors.shape, zero_point))
+            to_floats.attribute.append(onnx.helper.make_attribute("axis", 1))
+            index.bypass(undo)
     index.drop_unread_constants()
 
 
@@ -102,7 +99,3 @@ def _in_front(index: GraphIndex, norm: onnx.NodeProto) -> onnx.NodeProto | None:
 
 def _per_filter(values: Array, weight: Array) -> Array:
     return values.reshape(-1, *(1,) * (weight.ndim - 1)).astype(weight.dtype)
-
-
-def _per_channel(values: Array) -> Array:
-    return values.reshape(1, -1, 1, 1).astype(np.float32)

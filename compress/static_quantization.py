@@ -86,15 +86,9 @@ def quantized_as_learned(
     tensors: Sequence[ByteTensor],
     ranges: Mapping[str, Range],
 ) -> onnx.ModelProto:
-    """Quantize a student's body with the ranges that its weights have learned with.
+    """Quantize a student's `body_graph` with the ranges that its weights have learned with.
 
     Nothing is rewritten or corrected: the result is what its `IntegerTwin` computes.
-
-    Args:
-        body: The student's `body_graph`.
-        form: What becomes integers.
-        tensors: The student's `byte_tensors`.
-        ranges: From `IntegerTwin.ranges`.
     """
     exact = with_exact_sums(ranges, sums_of(tensors))
     held = {name: exact.get(each.module, _PICTURE) for each in tensors for name in each.tensors}
