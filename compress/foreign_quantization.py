@@ -206,22 +206,21 @@ def _report(
             f"{file.name} differs too much from {model}: {psnr_db:.1f} dB. It was not kept. "
             "Calibrate on photographs like those it will see, or give a --quality-budget."
         )
-    return QuantizationReport(
+    return timed_beside(
+        sessions[0],
+        sessions[1:],
+        picture,
+        written,
         mode=recipe.mode,
         artifact=file.name,
         operators=converted_operators(file)
         if recipe.mode in INTEGER_MODES
         else lighter_weights(onnx.load(file)),
-        size_bytes=file.stat().st_size,
         float_size_bytes=model_bytes(model),
         psnr_db=psnr_db,
-        islands=written.islands,
         foreign_operators=_unknown(graph),
         remarks=remarks_on(photos, recipe),
         is_foreign=True,
-        height=picture.shape[0],
-        width=picture.shape[1],
-        **timed_beside(sessions[0], sessions[1:], picture),
     )
 
 

@@ -28,7 +28,6 @@ from nstc.compress.exporting import made_artifact, write_without_ranges
 from nstc.compress.float_graphs import body_graph
 from nstc.compress.integer_body import integer_form_of
 from nstc.compress.integer_twin import IntegerTwin
-from nstc.compress.mixed_precision import Island
 from nstc.compress.observation import Feed
 from nstc.compress.quantization_report import (
     INTEGER_MODES,
@@ -39,6 +38,7 @@ from nstc.compress.quantization_report import (
 )
 from nstc.compress.quantize_aware import check_agreement, student_to_round, twin_as_learned
 from nstc.compress.static_quantization import (
+    Island,
     StaticGraph,
     quantized_as_learned,
     quantized_body,
@@ -259,21 +259,20 @@ def _measured(
     if written.all_integer is not None:
         others.append(OnnxSession(written.all_integer, work.artifact, SPEED_THREADS))
     picture = sample_picture(work.recipe.size, work.recipe.size)
-    return QuantizationReport(
+    return timed_beside(
+        reference,
+        others,
+        picture,
+        written,
         mode=work.recipe.mode,
         artifact=work.artifact,
         operators=lighter_weights(onnx.load(work.file))
         if work.optimized is None
         else converted_in(onnx.load(work.optimized).graph),
-        size_bytes=work.file.stat().st_size,
         float_size_bytes=work.float_file.stat().st_size,
         psnr_db=psnr_db,
-        islands=written.islands,
         agreement=agreement,
         remarks=remarks_on(work.photos, work.recipe) if work.needs_photos else (),
-        height=picture.shape[0],
-        width=picture.shape[1],
-        **timed_beside(reference, others, picture),
     )
 
 
@@ -356,20 +355,39 @@ _MODES: Final[Mapping[str, Callable[[_Work], Written]]] = {
 }
 
 
-def timed_beside(reference: Session, others: Sequence[Session], picture: Pixels) -> dict[str, Any]:
-    """The times of a report: of the file that was made, then of it without islands if there are."""
+def timed_beside(
+    reference: Session,
+    others: Sequence[Session],
+    picture: Pixels,
+    written: Written,
+    **facts: Any,
+) -> QuantizationReport:
+    """Time files on a picture, and report.
+
+    Args:
+        reference: The float file's session.
+        others: That of the file that was made, and of it without islands if there are any.
+        picture: (H, W, 3).
+        written: What the mode told.
+        facts: What else the report says.
+    """
     float_run, *runs = (
         functools.partial(session.infer, session.prepare(picture))
         for session in (reference, *others)
     )
     timings = alternate(float_run, runs, rounds=SPEED_ROUNDS, seed=0)
     latencies_ms = [median(samples) for samples in timings.candidates_ms]
-    return {
-        "latency_ms": latencies_ms[0],
-        "float_latency_ms": median(timings.reference_ms),
-        "speedup": timings.speedup(0, seed=0).median,
-        "integer_latency_ms": latencies_ms[1] if len(latencies_ms) > 1 else None,
-    }
+    return QuantizationReport(
+        size_bytes=others[0].path.stat().st_size,
+        latency_ms=latencies_ms[0],
+        float_latency_ms=median(timings.reference_ms),
+        speedup=timings.speedup(0, seed=0).median,
+        integer_latency_ms=latencies_ms[1] if len(latencies_ms) > 1 else None,
+        islands=written.islands,
+        height=picture.shape[0],
+        width=picture.shape[1],
+        **facts,
+    )
 
 
 def remarks_on(photos: PhotoSet, recipe: QuantizeRecipe) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from onnx import TensorProto
 
 from nstc.compress.foreign_graphs import graphs_of
 from nstc.compress.graph_index import GraphIndex
-from nstc.compress.mixed_precision import Island
+from nstc.compress.static_quantization import Island
 from nstc.core.bundle import artifact_file
 from nstc.core.files import scratch_folder
 from nstc.runtime.onnx_session import load_graph

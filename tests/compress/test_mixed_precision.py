@@ -2,7 +2,7 @@
 
 import pytest
 
-from nstc.compress.mixed_precision import islands_for
+from nstc.compress.static_quantization import islands_for
 from nstc.core.errors import ExportMismatchError
 from nstc.core.progress import Silent
 
