@@ -82,7 +82,7 @@ def calibrate(
                     f"the network makes infinite values of a photograph, at {name}: its weights "
                     "are damaged, and no range of bytes holds them."
                 ) from error
-    return {name: calibrator.range_of(histogram) for name, histogram in histograms.items()}
+    return {name: calibrator(histogram) for name, histogram in histograms.items()}
 
 
 def _activations(body: onnx.ModelProto, operators: Sequence[str]) -> list[str]:

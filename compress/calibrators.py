@@ -5,9 +5,9 @@ is worth more is what the calibrators differ in. Written by hand because ONNX Ru
 activation of every photograph until the end: here memory does not grow with their number.
 """
 
+import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -92,65 +92,57 @@ Range = tuple[float, float]
 _CANDIDATES: Final = 100
 _NARROWEST: Final = 0.1
 
-_Doubles = npt.NDArray[np.float64]
+Calibrator = Callable[[Histogram], Range]
+"""From how often values occur to the range that is held."""
 
 
-class Calibrator(Protocol):
-    """A way to choose."""
-
-    def range_of(self, histogram: Histogram) -> Range:
-        """The range for values that occur like this."""
-
-
-@dataclass(frozen=True)
-class MinMax:
+def min_max(histogram: Histogram) -> Range:
     """Everything that was seen."""
-
-    def range_of(self, histogram: Histogram) -> Range:
-        """See `Calibrator`."""
-        return min(histogram.low, 0.0), max(histogram.high, 0.0)
+    return min(histogram.low, 0.0), max(histogram.high, 0.0)
 
 
-@dataclass(frozen=True)
-class Percentile:
-    """All but the outermost values.
+def percentile(histogram: Histogram, held: float) -> Range:
+    """So many per cent of the values; half of the others may lie below the range and half above."""
+    outside = histogram.total * (100 - held) / 200
+    below = np.cumsum(histogram.counts)
+    first = int(np.argmax(below > outside))
+    last = int(np.argmax(below >= histogram.total - outside))
+    low = histogram.centres[first] - histogram.width / 2
+    high = histogram.centres[last] + histogram.width / 2
+    smallest, largest = min_max(histogram)
+    return max(min(low, 0.0), smallest), min(max(high, 0.0), largest)
 
-    Attributes:
-        percentile: How many of the values the range holds, in per cent. Half of the others may lie
-            below it and half above.
+
+def least_squared_error(histogram: Histogram) -> Range:
+    """That of least squared error of the rounded and saturated values.
+
+    Of narrowings of the whole range: both ends together, then each alone. Banner et al., "Post
+    training 4-bit quantization of convolutional networks", NeurIPS 2019, with the values' own
+    distribution in place of a fitted one.
     """
+    used = histogram.counts > 0
+    centres, weights = histogram.centres[used], histogram.counts[used] / max(1, histogram.total)
+    low, high = min_max(histogram)
+    if low == high:
+        return low, high
+    shares = np.linspace(1.0, _NARROWEST, _CANDIDATES)
 
-    percentile: float
+    def squared_error(tried: Range) -> float:
+        step = (tried[1] - tried[0]) / (LEVELS - 1)
+        held = np.clip(np.rint((centres - tried[0]) / step), 0, LEVELS - 1) * step + tried[0]
+        return float(weights @ (centres - held) ** 2)
 
-    def range_of(self, histogram: Histogram) -> Range:
-        """See `Calibrator`."""
-        outside = histogram.total * (100 - self.percentile) / 200
-        below = np.cumsum(histogram.counts)
-        first = int(np.argmax(below > outside))
-        last = int(np.argmax(below >= histogram.total - outside))
-        low = histogram.centres[first] - histogram.width / 2
-        high = histogram.centres[last] + histogram.width / 2
-        smallest, largest = MinMax().range_of(histogram)
-        return max(min(low, 0.0), smallest), min(max(high, 0.0), largest)
-
-
-@dataclass(frozen=True)
-class MeanSquaredError:
-    """Least squared error of the rounded and saturated values.
-
-    Banner et al., "Post training 4-bit quantization of convolutional networks", NeurIPS 2019, with
-    the values' own distribution in place of a fitted one.
-    """
-
-    def range_of(self, histogram: Histogram) -> Range:
-        """See `Calibrator`."""
-        return _least_squared_error(histogram)
+    both = min(((low * share, high * share) for share in shares), key=squared_error)
+    uppers = ((both[0], high * share) for share in shares if high > 0)
+    upper = min((both, *uppers), key=squared_error)
+    lowers = ((low * share, upper[1]) for share in shares if low < 0)
+    return min((upper, *lowers), key=squared_error)
 
 
 CALIBRATORS: Final[Mapping[str, Callable[[float], Calibrator]]] = {
-    "min-max": lambda _percentile: MinMax(),
-    "percentile": Percentile,
-    "mse": lambda _percentile: MeanSquaredError(),
+    "min-max": lambda _held: min_max,
+    "percentile": lambda held: functools.partial(percentile, held=held),
+    "mse": lambda _held: least_squared_error,
 }
 """By the names that recipes give them; each takes the recipe's percentile."""
 
@@ -171,26 +163,3 @@ def scale_and_zero_point(found: Range) -> tuple[float, int]:
 def range_of_levels(scale: float, zero_point: int) -> Range:
     """The range whose levels have a step and a zero."""
     return -zero_point * scale, (LEVELS - 1 - zero_point) * scale
-
-
-def _least_squared_error(histogram: Histogram) -> Range:
-    """The best narrowing of the whole range: both ends together, then each alone."""
-    used = histogram.counts > 0
-    centres, weights = histogram.centres[used], histogram.counts[used] / max(1, histogram.total)
-    low, high = MinMax().range_of(histogram)
-    if low == high:
-        return low, high
-    shares = np.linspace(1.0, _NARROWEST, _CANDIDATES)
-
-    def best(ranges: list[Range]) -> Range:
-        return min(ranges, key=lambda tried: _squared_error(centres, weights, tried))
-
-    both = best([(low * share, high * share) for share in shares])
-    upper = best([both, *((both[0], high * share) for share in shares if high > 0)])
-    return best([upper, *((low * share, upper[1]) for share in shares if low < 0)])
-
-
-def _squared_error(centres: _Doubles, weights: _Doubles, tried: Range) -> float:
-    step = (tried[1] - tried[0]) / (LEVELS - 1)
-    held = np.clip(np.rint((centres - tried[0]) / step), 0, LEVELS - 1) * step + tried[0]
-    return float(weights @ (centres - held) ** 2)

@@ -69,7 +69,7 @@ class Nodes:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class PictureSizes:
     """Of the picture that was given, together and one by one, and of the padded one."""
 
     given: Lengths
@@ -78,13 +78,13 @@ class Sizes:
     padded: Lengths
 
 
-def fixed_sizes(size: tuple[int, int], multiple: int, minimum: int) -> Sizes:
+def fixed_sizes(size: tuple[int, int], multiple: int, minimum: int) -> PictureSizes:
     """The sizes of pictures that are all of one size."""
     height, width = (padded_length(length, multiple, minimum) for length in size)
-    return Sizes(size, *size, (height, width))
+    return PictureSizes(size, *size, (height, width))
 
 
-def sizes_at_run_time(nodes: Nodes, multiple: int, minimum: int) -> Sizes:
+def sizes_at_run_time(nodes: Nodes, multiple: int, minimum: int) -> PictureSizes:
     """The sizes of the picture that is given when the graph runs."""
     step, least = nodes.constant(multiple), nodes.constant(minimum)
     given = nodes.add("Shape", INPUT, start=1, end=3)
@@ -93,20 +93,16 @@ def sizes_at_run_time(nodes: Nodes, multiple: int, minimum: int) -> Sizes:
     padded = nodes.add("Max", padded, least)
     height = nodes.add("Shape", INPUT, start=1, end=2)
     width = nodes.add("Shape", INPUT, start=2, end=3)
-    return Sizes(given, height, width, padded)
+    return PictureSizes(given, height, width, padded)
 
 
-def normalised(nodes: Nodes, sizes: Sizes, statistics: str | None) -> str:
+def normalised(nodes: Nodes, sizes: PictureSizes, statistics: str | None) -> str:
     """The bytes of the picture less the mean and over the deviation, float32 (1, H, W, 3).
 
     Rows are laid out flat, (1, H, 3W), because ONNX Runtime broadcasts over a last axis of three a
     pixel at a time. Every operation is one of IEEE 754, whose result is the same on all processors.
-
-    Args:
-        nodes: Where to add.
-        sizes: Of the picture.
-        statistics: The name of a float32 (2, 3) tensor, mean and deviation in [0, 1], or None to
-            compute them of the picture. Deviations below the floor are raised to it either way.
+    `statistics` names a float32 (2, 3) tensor, mean and deviation in [0, 1]; None computes them of
+    the picture. Deviations below the floor are raised to it either way.
     """
     floats = nodes.add("Cast", INPUT, to=TensorProto.FLOAT)
     rows = nodes.add("Reshape", floats, nodes.constant([0, 0, -1]))
@@ -122,7 +118,7 @@ def normalised(nodes: Nodes, sizes: Sizes, statistics: str | None) -> str:
     return nodes.add("Reshape", scaled, nodes.constant([0, 0, -1, 3]))
 
 
-def padded(nodes: Nodes, picture: str, sizes: Sizes) -> str:
+def padded(nodes: Nodes, picture: str, sizes: PictureSizes) -> str:
     """(1, H, W, 3) with its last row and column repeated up to the padded size."""
     if sizes.given == sizes.padded:
         return picture
@@ -135,7 +131,7 @@ def padded(nodes: Nodes, picture: str, sizes: Sizes) -> str:
     return nodes.add("Pad", picture, amounts, "", nodes.constant([1, 2]), mode="edge")
 
 
-def depth_to_space(nodes: Nodes, pixels: str, sizes: Sizes, scale: int) -> str:
+def depth_to_space(nodes: Nodes, pixels: str, sizes: PictureSizes, scale: int) -> str:
     """(1, h, w, 3·scale²), ordered row, column, colour, to (1, scale·h, scale·w, 3).
 
     The channels of each row of pixels are split off and the rows put one below the other, which
@@ -149,7 +145,7 @@ def depth_to_space(nodes: Nodes, pixels: str, sizes: Sizes, scale: int) -> str:
     return nodes.add("Reshape", rows, nodes.shape(1, sizes.padded, 3))
 
 
-def cropped(nodes: Nodes, picture: str, sizes: Sizes) -> None:
+def cropped(nodes: Nodes, picture: str, sizes: PictureSizes) -> None:
     """The padded picture's first H rows and W columns, as the graph's output."""
     if sizes.given == sizes.padded:
         nodes.nodes[-1].output[0] = OUTPUT
@@ -158,7 +154,7 @@ def cropped(nodes: Nodes, picture: str, sizes: Sizes) -> None:
     nodes.add("Slice", picture, begin, nodes.shape(sizes.given), axes, output=OUTPUT)
 
 
-def _statistics(nodes: Nodes, rows: str, sizes: Sizes) -> str:
+def _statistics(nodes: Nodes, rows: str, sizes: PictureSizes) -> str:
     """Mean and deviation of each colour, float32 (2, 3), as `ChannelHistogram` finds them.
 
     Sums of levels and of their squares are exact in whatever order they are added: in float32 as
@@ -179,7 +175,7 @@ def _statistics(nodes: Nodes, rows: str, sizes: Sizes) -> str:
     return nodes.add("Cast", shares, to=TensorProto.FLOAT)
 
 
-def _sums(nodes: Nodes, rows: str, sizes: Sizes, exact: int) -> str:
+def _sums(nodes: Nodes, rows: str, sizes: PictureSizes, exact: int) -> str:
     """Whole numbers (1, H, 3W) added for each colour, float64 (1, 3); `exact` rows at a time."""
     columns = nodes.add("MatMul", _rows_to_add(nodes, sizes, exact), rows)
     columns = nodes.add("Cast", columns, to=TensorProto.DOUBLE)
@@ -187,16 +183,14 @@ def _sums(nodes: Nodes, rows: str, sizes: Sizes, exact: int) -> str:
     return nodes.add("ReduceSum", by_colour, nodes.constant([1]), keepdims=0)
 
 
-def _rows_to_add(nodes: Nodes, sizes: Sizes, together: int) -> str:
+def _rows_to_add(nodes: Nodes, sizes: PictureSizes, together: int) -> str:
     """(1, K, H), ones for so many rows and zeros for the others, K times.
 
     Made when the graph runs, of a fixed size too: stored, they would outweigh a small network.
     """
     zero, one, most = (nodes.constant(number) for number in (0, 1, together))
-    if isinstance(sizes.height, int):
-        height = nodes.constant(sizes.height)
-    else:
-        height = nodes.add("Squeeze", sizes.height)
+    height = sizes.height
+    height = nodes.add("Squeeze", height) if isinstance(height, str) else nodes.constant(height)
     block = nodes.add("Div", nodes.add("Range", zero, height, one), most)
     last = nodes.add("Div", nodes.add("Sub", height, one), most)
     each = nodes.add("Range", zero, nodes.add("Add", last, one), one)
@@ -204,7 +198,7 @@ def _rows_to_add(nodes: Nodes, sizes: Sizes, together: int) -> str:
     return nodes.add("Cast", same, to=TensorProto.FLOAT)
 
 
-def _pixels(nodes: Nodes, sizes: Sizes) -> str:
+def _pixels(nodes: Nodes, sizes: PictureSizes) -> str:
     """How many the picture has, float64."""
     if isinstance(sizes.height, int) and isinstance(sizes.width, int):
         return nodes.constant(sizes.height * sizes.width, np.float64)
@@ -218,7 +212,7 @@ def _row_of(nodes: Nodes, statistics: str, row: int) -> str:
     return nodes.add("Reshape", colour, nodes.constant([1, 1, 1, 3]))
 
 
-def _as_row(nodes: Nodes, colour: str, sizes: Sizes) -> str:
+def _as_row(nodes: Nodes, colour: str, sizes: PictureSizes) -> str:
     """(1, 1, 1, 3) repeated to (1, 1, 3W)."""
     shape = nodes.shape(1, 1, sizes.width, 3)
     return nodes.add("Reshape", nodes.add("Expand", colour, shape), nodes.constant([0, 0, -1]))

@@ -81,9 +81,6 @@ def with_exact_sums(ranges: Mapping[str, Range], sums: Iterable[ByteSum]) -> dic
     Args:
         ranges: Of activations by name: the smallest and largest real value that bytes hold.
         sums: In the order in which they are made.
-
-    Returns:
-        All ranges.
     """
     held = {name: _Bytes.of(found) for name, found in ranges.items()}
     settled: set[str] = set()

@@ -1,8 +1,6 @@
 """Float graphs of a network: ONNX for ONNX Runtime, TorchScript, and the body to quantize."""
 
-import contextlib
 import warnings
-from collections.abc import Iterator
 from typing import Final
 
 import onnx
@@ -38,8 +36,13 @@ def onnx_graph(
     that it will take, None for any.
     """
     example = torch.rand(1, 3, *(size or _EXAMPLE_SIZE))
-    graph = exported(any_size(network, contract), example, (INPUT, OUTPUT), fixed=size is not None)
-    return _with_named_shape(graph, [1, 3, *(size or ("height", "width"))])
+    model = exported(any_size(network, contract), example, (INPUT, OUTPUT), fixed=size is not None)
+    # shapes in plain words, where the exporter has formulas
+    shape = [1, 3, *(size or ("height", "width"))]
+    for value, name in ((model.graph.input[0], INPUT), (model.graph.output[0], OUTPUT)):
+        value.CopyFrom(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    del model.graph.value_info[:]
+    return model
 
 
 def body_graph(network: nn.Module) -> onnx.ModelProto:
@@ -63,7 +66,11 @@ def torchscript(network: nn.Module, contract: Contract) -> torch.jit.ScriptModul
     upsampling.
     """
     padded = torch.rand(1, 3, *_EXAMPLE_BODY)
-    with torch.no_grad(), _torchscript_warnings_silenced():
+    with torch.no_grad(), warnings.catch_warnings():
+        # torch recommends torch.export instead; the format stays for the devices that run it
+        warnings.filterwarnings("ignore", message=r".*torch\.jit\.\w+` is deprecated")
+        # InstanceNorm checks its input's size in Python: the check is lost, nothing else
+        warnings.filterwarnings("ignore", message="Converting a tensor to a Python boolean")
         core: nn.Module = torch.jit.trace(  # type: ignore[no-untyped-call]
             core_of(network).eval(), (padded, padded), check_trace=False
         )
@@ -100,9 +107,14 @@ def exported(
     )
     if program is None:
         raise RuntimeError("torch.onnx.export(dynamo=True) gave no program")
-    graph = program.model_proto
-    _drop_idle_relus(graph)
-    return _without_traces(graph)
+    model = program.model_proto
+    graph = model.graph
+    _drop_idle_relus(model)
+    # the exporter notes source lines and folders of this machine
+    for noted in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
+        del noted.metadata_props[:]
+        noted.doc_string = ""
+    return model
 
 
 def _drop_idle_relus(model: onnx.ModelProto) -> None:
@@ -118,31 +130,3 @@ def _drop_idle_relus(model: onnx.ModelProto) -> None:
             and index.value(clip.input[1]) >= 0
         ):
             index.bypass(relu)
-
-
-def _with_named_shape(model: onnx.ModelProto, shape: list[int | str]) -> onnx.ModelProto:
-    """A graph that states its shapes in plain words, where the exporter has formulas."""
-    graph = model.graph
-    graph.input[0].CopyFrom(helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape))
-    graph.output[0].CopyFrom(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, shape))
-    del graph.value_info[:]
-    return model
-
-
-def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A graph without the exporter's notes: source lines and folders of this machine."""
-    graph = model.graph
-    for noted in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
-        del noted.metadata_props[:]
-        noted.doc_string = ""
-    return model
-
-
-@contextlib.contextmanager
-def _torchscript_warnings_silenced() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # torch recommends torch.export instead; the format stays for the devices that run it
-        warnings.filterwarnings("ignore", message=r".*torch\.jit\.\w+` is deprecated")
-        # InstanceNorm checks its input's size in Python: the check is lost, nothing else
-        warnings.filterwarnings("ignore", message="Converting a tensor to a Python boolean")
-        yield

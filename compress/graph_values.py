@@ -54,9 +54,6 @@ def refuse_unusable_weights(path: Path) -> None:
     A single number may be infinite: limits of a clip are written so. A file that is not a whole
     ONNX graph passes: whoever opens it says what is wrong with it.
 
-    Args:
-        path: The file.
-
     Raises:
         UnusableModelError: the message names the first such tensor, and counts its values.
         TeacherError: the values of one do not fit its shape.
@@ -102,7 +99,14 @@ def refuse_beyond_half(model: onnx.ModelProto, float_nodes: Collection[str]) -> 
 
 def _constants(model: onnx.ModelProto, where: str | Path) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     """Names and values of the floats among them; of others ONNX Runtime says what is wrong."""
-    for name, tensor in _stored(model):
+    stored = [(tensor.name, tensor) for tensor in model.graph.initializer]
+    stored += [
+        (next(iter(node.output), node.name), attribute.t)
+        for node in model.graph.node
+        for attribute in node.attribute
+        if node.op_type == "Constant" and attribute.name == "value"
+    ]
+    for name, tensor in stored:
         if tensor.data_type in _FLOATS:
             try:
                 yield name, numpy_helper.to_array(tensor)
@@ -111,11 +115,3 @@ def _constants(model: onnx.ModelProto, where: str | Path) -> Iterator[tuple[str,
                     f"{where} can't be used: the values of {printable(name):.80} do not fit "
                     f"its shape, {shown(tensor.dims):.80}. Export it again."
                 ) from error
-
-
-def _stored(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:
-    yield from ((tensor.name, tensor) for tensor in model.graph.initializer)
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            if node.op_type == "Constant" and attribute.name == "value":
-                yield next(iter(node.output), node.name), attribute.t

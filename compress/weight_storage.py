@@ -35,8 +35,7 @@ def with_stored_weights(
     Args:
         model: The float graph.
         bits: 8, or 4, which needs opset 21.
-        feeds: The graph's inputs for some photographs, to round the weights by what they do to
-            them; to the nearest without.
+        feeds: The graph's inputs for photographs to round adaptively by; to the nearest without.
     """
     stored = at_least_opset(model, FOUR_BITS if bits == 4 else SCALE_A_CHANNEL)
     index = GraphIndex(stored)
@@ -100,11 +99,8 @@ def in_half_precision(
 
     What comes before the first convolution stays float32, sums over the picture everywhere. A CPU
     without arithmetic of its own for them runs float16 nodes in float32, by casts that ONNX Runtime
-    puts around them: the file is half as large, and not faster.
-
-    Args:
-        model: The float graph.
-        left_in_float: Kinds of nodes that stay float32, which may not exist in float16.
+    puts around them: the file is half as large, and not faster. Kinds of nodes `left_in_float` stay
+    float32, which may not exist in float16.
 
     Raises:
         UnusableModelError: weights are too large for float16.
