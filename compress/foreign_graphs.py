@@ -12,6 +12,12 @@ from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from nstc.core.errors import OptionError
 
+SCALE_A_CHANNEL: Final = 13
+"""The first opset whose DequantizeLinear takes a scale for each channel."""
+
+FOUR_BITS: Final = 21
+"""The first opset whose DequantizeLinear takes four bits."""
+
 _FLOAT: Final = TensorProto.FLOAT
 _OTHER_FLOATS: Final = (TensorProto.FLOAT16, TensorProto.DOUBLE)
 _FIRST_WITHOUT_INPUTS: Final = 4
@@ -157,13 +163,6 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.TENSOR:
                 yield attribute.t
-
-
-SCALE_A_CHANNEL: Final = 13
-"""The first whose DequantizeLinear takes a scale for each channel."""
-
-FOUR_BITS: Final = 21
-"""The first whose DequantizeLinear takes four bits."""
 
 
 def at_least_opset(model: onnx.ModelProto, wanted: int) -> onnx.ModelProto:

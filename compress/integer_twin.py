@@ -107,10 +107,6 @@ def rounded(values: Tensor) -> Tensor:
     return values + (values.round() - values).detach()
 
 
-_PIXELS: Final = -1
-"""The last of a student's activations are its picture's levels."""
-
-
 class IntegerTwin(nn.Module):
     """The student with everything rounded; its parameters and the scales of its bytes learn.
 
@@ -133,7 +129,9 @@ class IntegerTwin(nn.Module):
         super().__init__()
         self.student = student
         self.tensors = tuple(tensors)
-        self._learned = [tensor.module for tensor in self.tensors[:_PIXELS]]
+        self._learned = [
+            tensor.module for tensor in self.tensors[:-1]
+        ]  # the last are the picture's
         stored = [scale_and_zero_point(ranges[name]) for name in self._learned]
         device = next(student.parameters()).device
         scales = torch.tensor([scale for scale, _ in stored], device=device)

@@ -15,6 +15,11 @@ from nstc.core.bundle import artifact_file
 from nstc.core.files import scratch_folder
 from nstc.runtime.onnx_session import load_graph
 
+SPEED_THREADS: Final = 2
+
+INTEGER_MODES: Final = ("static", "dynamic")
+"""Those that compute with integers, and so are there for speed; the others are for bytes alone."""
+
 INTEGER_OPERATORS: Final = frozenset({"QLinearConv", "QLinearAdd", "ConvInteger"})
 FLOAT_OPERATORS: Final = frozenset({"Conv", "FusedConv", "NhwcFusedConv"})
 
@@ -85,12 +90,6 @@ def optimized_graph(file: Path) -> onnx.GraphProto:
         target = folder / "optimized.onnx"
         load_graph(file, None, optimized=target)
         return onnx.load(target, load_external_data=False).graph
-
-
-SPEED_THREADS: Final = 2
-
-INTEGER_MODES: Final = ("static", "dynamic")
-"""Those that compute with integers, and so are there for speed; the others are for bytes alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
