@@ -1,4 +1,4 @@
-"""What a model's numbers were when somebody last agreed to them: facts, quality and time."""
+"""What models' numbers were when somebody last agreed to them: facts, quality and time."""
 
 import dataclasses
 import os
@@ -66,14 +66,8 @@ class BaselineProtocol:
     @staticmethod
     def of(protocol: BenchProtocol) -> "BaselineProtocol":
         """What is kept of a result's protocol."""
-        return BaselineProtocol(
-            id=protocol.id,
-            rounds=protocol.rounds,
-            size=protocol.size,
-            seed=protocol.seed,
-            photos=protocol.photos,
-            vgg=protocol.vgg,
-        )
+        kept = {name: own for name, own in vars(protocol).items() if name != "reference"}
+        return BaselineProtocol(id=protocol.id, **kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,26 +86,23 @@ class BaselineQuality:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaselineRow:
+class BaselineRow(RowKey):
     """What holds on every machine.
 
     Attributes:
-        key: Which row.
         facts: Exact numbers by name: params, macs, bytes.
         quality: None if it was not judged.
     """
 
-    key: RowKey
     facts: Mapping[Name, Count]
     quality: BaselineQuality | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaselineTime:
+class BaselineTime(RowKey):
     """What holds on machines of one class.
 
     Attributes:
-        key: Which row.
         machine_class: `nstc.benchmarks.machine.machine_class`.
         protocol: Id of the protocol it was taken by.
         rounds: How many it was found from.
@@ -120,7 +111,6 @@ class BaselineTime:
         cpu: The machine's, likewise.
     """
 
-    key: RowKey
     machine_class: Name
     protocol: Name
     rounds: Count
@@ -152,11 +142,10 @@ class LogEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Baseline:
-    """All that `nstc check` compares with. `nstc.benchmarks.baseline_file` reads and writes it.
+class BaselineContent:
+    """What a file holds besides its schema.
 
     Attributes:
-        folder: Where its file lies: places are relative to it.
         protocol: How facts and quality were measured.
         reference: What speed-ups are relative to.
         models: Those that the rows are of.
@@ -165,13 +154,23 @@ class Baseline:
         log: Oldest first.
     """
 
-    folder: Path
     protocol: BaselineProtocol
     reference: KnownModel
     models: tuple[KnownModel, ...]
     rows: tuple[BaselineRow, ...]
     times: tuple[BaselineTime, ...]
     log: tuple[LogEntry, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline(BaselineContent):
+    """All that `nstc check` compares with.
+
+    Attributes:
+        folder: Where its file lies: places are relative to it.
+    """
+
+    folder: Path
 
     def locate(self, model: KnownModel) -> str | Path:
         """What to open: a zoo name, or a path that holds from here."""
@@ -199,8 +198,9 @@ class Baseline:
         """
         if not reason.strip():
             raise OptionError("why? --reason takes the words that the baseline's log will keep.")
-        new = _first(result, self.folder, reason, date)
-        kept = _without(self.rows, new.rows)
+        new = from_result(result, self.folder, reason=reason, date=date)
+        measured = {row.key for row in new.rows}
+        kept = tuple(row for row in self.rows if row.key not in measured)
         if kept and new.protocol.id != self.protocol.id:
             left = ", ".join(str(row.key) for row in kept)
             raise OptionError(
@@ -221,19 +221,63 @@ class Baseline:
         )
 
 
-def from_result(result: BenchResult, folder: Path, *, date: str | None = None) -> Baseline:
+def from_result(
+    result: BenchResult, folder: Path, *, reason: str = CREATED, date: str | None = None
+) -> Baseline:
     """A first baseline.
 
     Args:
         result: Of `bench`.
         folder: Where the baseline's file will lie.
+        reason: For its log.
         date: ISO; today unless given.
 
     Raises:
         OptionError: the result has no rows, or two of the same name.
         BundleError: and its kinds, if a model can't be opened.
     """
-    return _first(result, folder, CREATED, date)
+    if not result.rows:
+        raise OptionError("a result without rows makes no baseline.")
+    known = {row.model: known_model(row.model, folder) for row in result.rows}
+    keys = [
+        RowKey(
+            model=known[row.model].place, artifact=row.artifact, target=row.target, size=row.size
+        )
+        for row in result.rows
+    ]
+    twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+    if twice:
+        raise OptionError(f"measured twice: {', '.join(twice)}. Give each model once.")
+    return Baseline(
+        folder=folder,
+        protocol=BaselineProtocol.of(result.protocol),
+        reference=known_model(result.references[0].model, folder),
+        models=tuple(known.values()),
+        rows=tuple(
+            BaselineRow(**vars(key), facts=exact_facts(row), quality=_quality(row, folder))
+            for key, row in zip(keys, result.rows, strict=True)
+        ),
+        times=tuple(
+            BaselineTime(
+                **vars(key),
+                machine_class=machine_class(result.machine, result.reference_of(row).place),
+                protocol=result.protocol.id,
+                rounds=len(row.samples_ms),
+                speedup=row.speedup,
+                latency_ms=undisturbed(row.samples_ms),
+                cpu=str(result.machine.get("cpu", "unknown")),
+            )
+            for key, row in zip(keys, result.rows, strict=True)
+        ),
+        log=(
+            LogEntry(
+                date=date or datetime.now(UTC).date().isoformat(),
+                reason=" ".join(reason.split()),
+                nstc=VERSION,
+                machine_class=machine_class(result.machine),
+            ),
+        ),
+    )
 
 
 def exact_facts(row: Row) -> dict[str, int]:
@@ -272,52 +316,6 @@ def _place(model: str, folder: Path) -> str:
         return path.as_posix()
 
 
-def _first(result: BenchResult, folder: Path, reason: str, date: str | None) -> Baseline:
-    if not result.rows:
-        raise OptionError("a result without rows makes no baseline.")
-    known = {row.model: known_model(row.model, folder) for row in result.rows}
-    keys = [_key(row, known) for row in result.rows]
-    twice = sorted({str(key) for key in keys if keys.count(key) > 1})
-    if twice:
-        raise OptionError(f"measured twice: {', '.join(twice)}. Give each model once.")
-    return Baseline(
-        folder=folder,
-        protocol=BaselineProtocol.of(result.protocol),
-        reference=known_model(result.references[0].model, folder),
-        models=tuple(known.values()),
-        rows=tuple(
-            BaselineRow(key=key, facts=exact_facts(row), quality=_quality(row, folder))
-            for key, row in zip(keys, result.rows, strict=True)
-        ),
-        times=tuple(
-            BaselineTime(
-                key=key,
-                machine_class=machine_class(result.machine, result.reference_of(row).place),
-                protocol=result.protocol.id,
-                rounds=len(row.samples_ms),
-                speedup=row.speedup,
-                latency_ms=undisturbed(row.samples_ms),
-                cpu=str(result.machine.get("cpu", "unknown")),
-            )
-            for key, row in zip(keys, result.rows, strict=True)
-        ),
-        log=(
-            LogEntry(
-                date=date or datetime.now(UTC).date().isoformat(),
-                reason=" ".join(reason.split()),
-                nstc=VERSION,
-                machine_class=machine_class(result.machine),
-            ),
-        ),
-    )
-
-
-def _key(row: Row, known: Mapping[str, KnownModel]) -> RowKey:
-    return RowKey(
-        model=known[row.model].place, artifact=row.artifact, target=row.target, size=row.size
-    )
-
-
 def _quality(row: Row, folder: Path) -> BaselineQuality | None:
     quality = row.quality
     if quality is None:
@@ -327,8 +325,3 @@ def _quality(row: Row, folder: Path) -> BaselineQuality | None:
         teacher=None if quality.teacher == row.model else known_model(quality.teacher, folder),
         style_source=quality.style_source,
     )
-
-
-def _without(old: tuple[BaselineRow, ...], new: tuple[BaselineRow, ...]) -> tuple[BaselineRow, ...]:
-    replaced = {row.key for row in new}
-    return tuple(row for row in old if row.key not in replaced)

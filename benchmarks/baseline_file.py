@@ -1,24 +1,15 @@
 """Baselines as JSON of schema `nstc.baseline/1`: text that a review can read."""
 
+import copy
 import dataclasses
 import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from nstc.benchmarks.baseline import (
-    Baseline,
-    BaselineProtocol,
-    BaselineQuality,
-    BaselineRow,
-    BaselineTime,
-    KnownModel,
-    LogEntry,
-)
-from nstc.benchmarks.verdicts import RowKey
+from nstc.benchmarks.baseline import Baseline, BaselineContent
 from nstc.core.decoding import DecodingError, as_readable, decode, parse_json, read_file
 from nstc.core.errors import BaselineError, BaselineSchemaError, CorruptBaselineError, OutputError
 from nstc.core.files import atomic_file
@@ -28,20 +19,6 @@ VERSION_READ: Final = 1
 SCHEMA: Final = f"nstc.baseline/{VERSION_READ}"
 
 _SCHEMA_NAME: Final = re.compile(r"nstc\.baseline/(\d{1,6})")
-
-_KEY: Final = tuple(field.name for field in dataclasses.fields(RowKey))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Content:
-    """What a file holds besides its schema: a `Baseline` without its folder."""
-
-    protocol: BaselineProtocol
-    reference: KnownModel
-    models: tuple[KnownModel, ...]
-    rows: tuple[BaselineRow, ...]
-    times: tuple[BaselineTime, ...]
-    log: tuple[LogEntry, ...]
 
 
 def load_baseline(path: Path) -> Baseline:
@@ -65,12 +42,14 @@ def load_baseline(path: Path) -> Baseline:
         raise CorruptBaselineError(f"{path} is not a baseline: {error}.") from error
     _check_schema(content, path)
     try:
-        return _decode(content, path.parent)
+        read = decode(_with_numbers(content), BaselineContent, known_keys_only=False)
+        _refuse_contradictions(read)
     except ValueError as error:
         raise CorruptBaselineError(
             f"{path} is damaged ({error}): restore it from version control, or make it anew with "
             "nstc bench --save-baseline."
         ) from error
+    return Baseline(folder=path.parent, **vars(read))
 
 
 def refuse_existing(path: Path) -> None:
@@ -92,12 +71,16 @@ def save_baseline(baseline: Baseline, path: Path) -> None:
     Raises:
         OutputError: the place can't be written.
     """
+    content = dataclasses.asdict(baseline)
+    del content["folder"]
+    for row in content["rows"]:
+        metrics = (row["quality"] or {}).get("metrics", {})
+        # JSON has no word for infinity
+        metrics |= {name: str(own) for name, own in metrics.items() if not math.isfinite(own)}
+    text = json.dumps(as_readable({"schema": SCHEMA, **content}), indent=1, ensure_ascii=False)
     with atomic_file(path) as draft:
-        draft.write_text(
-            json.dumps(as_readable(_encode(baseline)), indent=1, ensure_ascii=False) + "\n",
-            encoding="utf-8",
-            errors="backslashreplace",  # of names that are not UTF-8: it is JSON's escape too
-        )
+        # names that are not UTF-8 are escaped: it is JSON's escape too
+        draft.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
 
 
 def _check_schema(content: Any, path: Path) -> None:
@@ -120,78 +103,31 @@ def _check_schema(content: Any, path: Path) -> None:
         )
 
 
-def _encode(baseline: Baseline) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "protocol": dataclasses.asdict(baseline.protocol),
-        "reference": dataclasses.asdict(baseline.reference),
-        "models": [dataclasses.asdict(model) for model in baseline.models],
-        "rows": [
-            {
-                **dataclasses.asdict(row.key),
-                "facts": dict(row.facts),
-                "quality": _encode_quality(row.quality),
-            }
-            for row in baseline.rows
-        ],
-        "times": [
-            {
-                **dataclasses.asdict(time.key),
-                **{k: v for k, v in dataclasses.asdict(time).items() if k != "key"},
-            }
-            for time in baseline.times
-        ],
-        "log": [dataclasses.asdict(entry) for entry in baseline.log],
-    }
-
-
-def _encode_quality(quality: BaselineQuality | None) -> dict[str, Any] | None:
-    if quality is None:
-        return None
-    return {
-        "metrics": {
-            name: value if math.isfinite(value) else str(value)  # JSON has no word for infinity
-            for name, value in quality.metrics.items()
-        },
-        "teacher": None if quality.teacher is None else dataclasses.asdict(quality.teacher),
-        "style_source": quality.style_source,
-    }
-
-
-def _decode(content: Mapping[str, Any], folder: Path) -> Baseline:
-    decoded = decode(_nested(content), _Content, known_keys_only=False)
-    keys = [row.key for row in decoded.rows]
-    places = [model.place for model in decoded.models]
+def _refuse_contradictions(read: BaselineContent) -> None:
+    """Refuse what can't be compared with."""
+    keys = [row.key for row in read.rows]
+    places = [model.place for model in read.models]
     if not keys:
         raise ValueError("it has no rows")
     if len(set(keys)) < len(keys) or len(set(places)) < len(places):
         raise ValueError("it has a row or a model twice")
     if {key.model for key in keys} != set(places):
         raise ValueError("its rows and its models are not of the same names")
-    for time in decoded.times:
+    for time in read.times:
         if not 0 < time.speedup.low <= time.speedup.median <= time.speedup.high < math.inf:
             raise ValueError(f"no interval of speed-ups: {time.speedup}")
-    return Baseline(folder=folder, **vars(decoded))
 
 
-def _nested(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content as the dataclasses are: rows and times with a key, metrics that are numbers."""
-    nested = {**content}
-    for name in ("rows", "times"):
-        if isinstance(content.get(name), list):
-            nested[name] = [_with_key(own) for own in content[name]]
-    return nested
-
-
-def _with_key(own: Any) -> Any:
-    if not isinstance(own, dict):
-        return own
-    quality = own.get("quality")
-    if isinstance(quality, dict) and isinstance(quality.get("metrics"), dict):
-        words = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
-        metrics = {
-            name: words.get(value, value) if isinstance(value, str) else value
-            for name, value in quality["metrics"].items()
-        }
-        own = {**own, "quality": {**quality, "metrics": metrics}}
-    return {**own, "key": {name: own[name] for name in _KEY if name in own}}
+def _with_numbers(content: Mapping[str, Any]) -> Any:
+    """The content with infinite metrics as numbers, which JSON has as words."""
+    words = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+    content = copy.deepcopy(content)
+    rows = content.get("rows")
+    for row in rows if isinstance(rows, list) else ():
+        quality = row.get("quality") if isinstance(row, dict) else None
+        metrics = quality.get("metrics") if isinstance(quality, dict) else None
+        if isinstance(metrics, dict):
+            metrics |= {
+                k: words[v] for k, v in metrics.items() if isinstance(v, str) and v in words
+            }
+    return content

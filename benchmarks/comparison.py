@@ -1,6 +1,5 @@
 """Puts measured rows beside a baseline's, number by number."""
 
-from collections.abc import Iterable
 from typing import Final
 
 from nstc.benchmarks.baseline import (
@@ -18,15 +17,14 @@ from nstc.benchmarks.speed_change import since_stored, within_run
 from nstc.benchmarks.statistics import bootstrap_speedup, undisturbed
 from nstc.benchmarks.subjects import Find, find_subject
 from nstc.benchmarks.verdicts import (
+    SPEEDUP,
     Finding,
-    RowKey,
     Verdict,
     compare_fact,
     compare_quality,
     compare_time,
+    incomparable,
 )
-
-SPEEDUP: Final = "speedup"
 
 _NO_TIME: Final = (
     "give --base with the files before the change, or run nstc baseline update here, or leave time "
@@ -41,21 +39,18 @@ def facts_and_quality(
     facts = exact_facts(new.row)
     found = [
         compare_fact(old.key, name, old.facts.get(name), facts.get(name))
-        for name in _names(old.facts, facts)
+        for name in {**old.facts, **facts}
     ]
     before = {} if old.quality is None else old.quality.metrics
-    now = (
-        {}
-        if new.row.quality is None
-        else {name: interval.median for name, interval in new.row.quality.metrics.items()}
-    )
+    judged = {} if new.row.quality is None else new.row.quality.metrics
+    now = {name: interval.median for name, interval in judged.items()}
     obstacle = _quality_obstacle(old.quality, new, baseline, find)
-    for name in _names(before, now):
+    for name in {**before, **now}:
         was, value = before.get(name), now.get(name)
         if obstacle is not None and was is not None:
             found.append(incomparable(old.key, name, was, value, obstacle))
-            continue
-        found.append(compare_quality(old.key, metric_of(name), was, value))
+        else:
+            found.append(compare_quality(old.key, metric_of(name), was, value))
     return found
 
 
@@ -68,13 +63,8 @@ def time_since_stored(
     stored = {time.machine_class: time for time in baseline.times if time.key == old.key}
     time = stored.get(here)
     if new.row.target != old.key.target:
-        return incomparable(
-            old.key,
-            SPEEDUP,
-            None if time is None else time.speedup.median,
-            value,
-            f"this process may use too few cores for {old.key.target}",
-        )
+        was = None if time is None else time.speedup.median
+        return incomparable(old.key, SPEEDUP, was, value, _too_few_cores(old))
     if time is None:
         kin = [name for name in stored if same_hardware(name, here)]
         if kin:
@@ -82,14 +72,8 @@ def time_since_stored(
             why = f"taken with {kin[-1].rpartition('/')[2]}, and here is {here.rpartition('/')[2]}"
             return incomparable(old.key, SPEEDUP, was, value, f"{why}: {_NO_TIME}")
         others = f", only of {', '.join(stored)}" if stored else ""
-        return Finding(
-            row=old.key,
-            fact=SPEEDUP,
-            verdict=Verdict.MISSING_BASELINE,
-            baseline=None,
-            value=value,
-            explanation=f"no time of {here}{others}: {_NO_TIME}",
-        )
+        why = f"no time of {here}{others}: {_NO_TIME}"
+        return Finding(old.key, SPEEDUP, Verdict.MISSING_BASELINE, None, value, why)
     if time.protocol != new.result.protocol.id:
         why = _protocol_difference(baseline, new.result)
         return incomparable(old.key, SPEEDUP, time.speedup.median, value, f"{why}: {_NO_TIME}")
@@ -115,18 +99,14 @@ def time_beside_base(old: BaselineRow, new: Measured | None, *, tolerance: float
         tolerance: As a share.
     """
     if new is None or new.base is None:
-        return Finding(
-            row=old.key,
-            fact=SPEEDUP,
-            verdict=Verdict.MISSING_BASELINE,
-            baseline=None,
-            value=None,
-            explanation="no base was given that has this file: give --base, or "
-            "--facts-and-quality-only where the file is new",
+        why = (
+            "no base was given that has this file: give --base, or --facts-and-quality-only where "
+            "the file is new"
         )
+        return Finding(old.key, SPEEDUP, Verdict.MISSING_BASELINE, None, None, why)
     if new.row.target != old.key.target:
-        why = f"this process may use too few cores for {old.key.target}"
-        return incomparable(old.key, SPEEDUP, new.base.speedup.median, new.row.speedup.median, why)
+        was, value = new.base.speedup.median, new.row.speedup.median
+        return incomparable(old.key, SPEEDUP, was, value, _too_few_cores(old))
     seed = new.result.protocol.seed
     interval = bootstrap_speedup(new.base.samples_ms, new.row.samples_ms, seed=seed)
     return compare_time(
@@ -138,18 +118,8 @@ def time_beside_base(old: BaselineRow, new: Measured | None, *, tolerance: float
     )
 
 
-def incomparable(
-    row: RowKey, fact: str, baseline: float | None, value: float | None, explanation: str
-) -> Finding:
-    """Two numbers that were not measured in the same way."""
-    return Finding(
-        row=row,
-        fact=fact,
-        verdict=Verdict.INCOMPARABLE,
-        baseline=baseline,
-        value=value,
-        explanation=explanation,
-    )
+def _too_few_cores(row: BaselineRow) -> str:
+    return f"this process may use too few cores for {row.key.target}"
 
 
 def _quality_obstacle(
@@ -187,7 +157,3 @@ def _protocol_difference(baseline: Baseline, result: BenchResult) -> str:
     differing = [name for name, (before, now) in pairs.items() if before != now]
     what = " and ".join(differing) or "another way of measuring in this nstc"
     return f"{what} (protocol {new.id}, the baseline's is {old.id})"
-
-
-def _names(old: Iterable[str], new: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys([*old, *new]))

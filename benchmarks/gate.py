@@ -7,7 +7,6 @@ from pathlib import Path
 
 from nstc.benchmarks.baseline import Baseline, BaselineRow, known_model
 from nstc.benchmarks.baseline_file import load_baseline
-from nstc.benchmarks.check_report import CheckReport, TimedBeside
 from nstc.benchmarks.comparison import facts_and_quality, time_beside_base, time_since_stored
 from nstc.benchmarks.machine import machine_class, machine_facts
 from nstc.benchmarks.measuring import (
@@ -24,7 +23,14 @@ from nstc.benchmarks.pairing import Pairing, pair_models
 from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.subjects import Model, Probe, Subject
 from nstc.benchmarks.targets import parse_target
-from nstc.benchmarks.verdicts import TIME_TOLERANCE, Finding, RowKey, Verdict
+from nstc.benchmarks.verdicts import (
+    TIME_TOLERANCE,
+    CheckReport,
+    Finding,
+    RowKey,
+    TimedBeside,
+    Verdict,
+)
 from nstc.core.errors import OptionError
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress

@@ -1,9 +1,11 @@
 """A check's findings for a terminal, a pull request, a test reporter and a program."""
 
+import dataclasses
 import json
 import math
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,8 +14,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from nstc.benchmarks.check_report import CheckReport
-from nstc.benchmarks.verdicts import SEVERITY, Finding, RowKey, Verdict
+from nstc.benchmarks.verdicts import SEVERITY, CheckReport, Finding, RowKey, Verdict
 from nstc.core.files import atomic_file
 from nstc.core.terminal import as_text
 
@@ -42,10 +43,9 @@ def _row_table(row: RowKey, findings: tuple[Finding, ...]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.title = as_text(str(row))
     table.title_justify = "left"
-    table.add_column("fact", no_wrap=True)
-    table.add_column("baseline", justify="right", no_wrap=True)
-    table.add_column("now", justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    for heading in ("fact", "baseline", "now", "verdict"):
+        numeric = heading in {"baseline", "now"}
+        table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
     table.add_column("", overflow="fold")
     for finding in findings:
         table.add_row(
@@ -118,23 +118,16 @@ def to_dict(report: CheckReport) -> dict[str, Any]:
         "machine_class": report.machine_class,
         "timed_beside": str(report.timed_beside),
         "notes": list(report.notes),
-        "findings": [
-            {
-                "model": finding.row.model,
-                "artifact": finding.row.artifact,
-                "target": finding.row.target,
-                "size": finding.row.size,
-                "fact": finding.fact,
-                "verdict": str(finding.verdict),
-                "baseline": _json_number(finding.baseline),
-                "value": _json_number(finding.value),
-                "explanation": finding.explanation,
-                "rounds_needed": finding.rounds_needed,
-            }
-            for finding in report.findings
-        ],
+        "findings": [_finding(finding) for finding in report.findings],
         "results": [result.to_dict() for result in report.results],
     }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    own = dataclasses.asdict(finding)
+    del own["more_rounds_may_settle"]
+    numbers = {name: _json_number(own[name]) for name in ("baseline", "value")}
+    return {**own.pop("row"), **own, "verdict": str(finding.verdict), **numbers}
 
 
 def to_json(report: CheckReport) -> str:
@@ -152,23 +145,12 @@ def write(text: str, path: Path) -> None:
         draft.write_text(text, encoding="utf-8")
 
 
-def _markdown_table(findings: list[Finding] | tuple[Finding, ...]) -> list[str]:
+def _markdown_table(findings: Sequence[Finding]) -> list[str]:
     lines = ["| row | fact | baseline | now | verdict | |", "|---|---|---:|---:|---|---|"]
-    lines += [
-        "| "
-        + " | ".join(
-            [
-                _plain(str(finding.row)),
-                _plain(finding.fact),
-                _number(finding.baseline),
-                _number(finding.value),
-                f"**{_plain(str(finding.verdict))}**",
-                _plain(finding.explanation),
-            ]
-        )
-        + " |"
-        for finding in findings
-    ]
+    for own in findings:
+        numbers = f"{_number(own.baseline)} | {_number(own.value)}"
+        words = f"**{_plain(own.verdict)}** | {_plain(own.explanation)}"
+        lines.append(f"| {_plain(str(own.row))} | {_plain(own.fact)} | {numbers} | {words} |")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What the gate says of one number beside its baseline, worked out without running anything."""
+"""What the gate says of numbers beside their baselines, worked out without running anything."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from nstc.benchmarks.metrics import Better, Metric
+from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.speed_change import (
     PRECISION,
     SpeedChange,
@@ -51,6 +52,8 @@ EXIT_STATUS: Final[Mapping[Verdict, int]] = {
 }
 """Of `nstc check`, by its worst verdict. IMPROVED fails only a strict check."""
 
+SPEEDUP: Final = "speedup"
+
 TIME_TOLERANCE: Final = PRECISION
 """Less than what a user notices, more than what a file that did not change shows on a quiet
 machine."""
@@ -72,12 +75,17 @@ class RowKey:
     target: Name
     size: Count
 
+    @property
+    def key(self) -> "RowKey":
+        """The same alone, of what is known of a row by this key."""
+        return RowKey(model=self.model, artifact=self.artifact, target=self.target, size=self.size)
+
     def __str__(self) -> str:
         """One line, such as "zoo:starry-night int8.onnx cpu:2 512px"."""
         return f"{self.model} {self.artifact} {self.target} {self.size}px"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Finding:
     """A verdict on one number of one row.
 
@@ -103,6 +111,66 @@ class Finding:
     more_rounds_may_settle: bool = False
 
 
+class TimedBeside(StrEnum):
+    """What times were compared with.
+
+    Attributes:
+        BASELINE: The speed-ups that the baseline keeps for this class of machine.
+        BASE: The base's own files, in the same run.
+        NOTHING: They were left out, as the caller asked.
+    """
+
+    BASELINE = "baseline"
+    BASE = "base"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """All findings of one check.
+
+    Attributes:
+        baseline: The baseline's file.
+        machine_class: Of the machine that ran it.
+        timed_beside: What times were compared with.
+        strict: Whether IMPROVED fails.
+        findings: Row by row: facts, quality, time.
+        notes: What a reader must know: what was left out, and why.
+        results: The raw measurements.
+    """
+
+    baseline: str
+    machine_class: str
+    timed_beside: TimedBeside
+    strict: bool
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    results: tuple[BenchResult, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of all."""
+        return worst(finding.verdict for finding in self.findings)
+
+    @property
+    def exit_status(self) -> int:
+        """Of the process."""
+        return exit_status(self.verdict, strict=self.strict)
+
+    @property
+    def rows(self) -> tuple[RowKey, ...]:
+        """Rows that anything was found of, in order."""
+        return tuple(dict.fromkeys(finding.row for finding in self.findings))
+
+    def of_row(self, row: RowKey) -> tuple[Finding, ...]:
+        """What was found of one row."""
+        return tuple(finding for finding in self.findings if finding.row == row)
+
+    def count(self, verdict: Verdict) -> int:
+        """How many findings have this verdict."""
+        return sum(finding.verdict is verdict for finding in self.findings)
+
+
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """The most severe one; of none at all MISSING_BASELINE, since nothing was compared."""
     return max(verdicts, key=SEVERITY.index, default=Verdict.MISSING_BASELINE)
@@ -118,11 +186,7 @@ def exit_status(verdict: Verdict, *, strict: bool = False) -> int:
 def compare_fact(row: RowKey, fact: str, baseline: int | None, value: int | None) -> Finding:
     """Compare a number that is exact on every machine, such as parameters; fewer is better.
 
-    Args:
-        row: Whose.
-        fact: Its name.
-        baseline: None if the baseline does not have it.
-        value: None if this run does not have it.
+    None: the baseline, or this run, does not have it.
     """
     if baseline is None or value is None:
         return _one_sided(row, fact, baseline, value)
@@ -132,41 +196,24 @@ def compare_fact(row: RowKey, fact: str, baseline: int | None, value: int | None
         verdict = Verdict.REGRESSED if value > baseline else Verdict.IMPROVED
         share = f" ({(value - baseline) / baseline * 100:+.2f} %)" if baseline else ""
         explanation = f"{value - baseline:+,}{share}, and it should be exactly the same"
-    return Finding(
-        row=row,
-        fact=fact,
-        verdict=verdict,
-        baseline=baseline,
-        value=value,
-        explanation=explanation,
-    )
+    return Finding(row, fact, verdict, baseline, value, explanation)
 
 
 def compare_quality(
-    row: RowKey,
-    metric: Metric,
-    baseline: float | None,
-    value: float | None,
+    row: RowKey, metric: Metric, baseline: float | None, value: float | None
 ) -> Finding:
-    """Compare two medians of a metric, with a tolerance on both sides.
-
-    Args:
-        row: Whose.
-        metric: With its direction and tolerance.
-        baseline: None if the baseline does not have it.
-        value: None if this run does not have it.
-    """
+    """Compare two medians with the metric's tolerance on both sides; None as in `compare_fact`."""
     if baseline is None or value is None:
         return _one_sided(row, metric.name, baseline, value)
     verdict, explanation = _judge_quality(metric, baseline, value)
-    return Finding(
-        row=row,
-        fact=metric.name,
-        verdict=verdict,
-        baseline=baseline,
-        value=value,
-        explanation=explanation,
-    )
+    return Finding(row, metric.name, verdict, baseline, value, explanation)
+
+
+def incomparable(
+    row: RowKey, fact: str, baseline: float | None, value: float | None, explanation: str
+) -> Finding:
+    """Two numbers that were not measured in the same way."""
+    return Finding(row, fact, Verdict.INCOMPARABLE, baseline, value, explanation)
 
 
 def compare_time(
@@ -207,16 +254,7 @@ def compare_time(
         if rounds_needed is None and change.doubt:
             rounds_needed, may_settle = rounds_to_outweigh(change, tolerance), True
         explanation += f": {_what_would_settle(change, tolerance)}"
-    return Finding(
-        row=row,
-        fact="speedup",
-        verdict=verdict,
-        baseline=baseline,
-        value=value,
-        explanation=explanation,
-        rounds_needed=rounds_needed,
-        more_rounds_may_settle=may_settle,
-    )
+    return Finding(row, SPEEDUP, verdict, baseline, value, explanation, rounds_needed, may_settle)
 
 
 def _judge_quality(metric: Metric, baseline: float, value: float) -> tuple[Verdict, str]:
@@ -258,11 +296,4 @@ def _one_sided(row: RowKey, fact: str, baseline: float | None, value: float | No
     else:
         verdict = Verdict.INCOMPARABLE
         explanation = "in the baseline, but this run did not measure it"
-    return Finding(
-        row=row,
-        fact=fact,
-        verdict=verdict,
-        baseline=baseline,
-        value=value,
-        explanation=explanation,
-    )
+    return Finding(row, fact, verdict, baseline, value, explanation)

@@ -10,11 +10,10 @@ from nstc.benchmarks import latency
 from nstc.benchmarks.baseline import from_result
 from nstc.benchmarks.baseline_file import load_baseline, save_baseline
 from nstc.benchmarks.bench import bench
-from nstc.benchmarks.check_report import TimedBeside
 from nstc.benchmarks.gate import check, update_baseline
 from nstc.benchmarks.gate_output import to_json
 from nstc.benchmarks.measuring import Conditions
-from nstc.benchmarks.verdicts import Verdict
+from nstc.benchmarks.verdicts import TimedBeside, Verdict
 from nstc.core.errors import (
     ArtifactError,
     BaselineError,

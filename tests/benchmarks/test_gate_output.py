@@ -8,8 +8,7 @@ import pytest
 from rich.console import Console
 
 from nstc.benchmarks import gate_output
-from nstc.benchmarks.check_report import CheckReport, TimedBeside
-from nstc.benchmarks.verdicts import Finding, RowKey, Verdict
+from nstc.benchmarks.verdicts import CheckReport, Finding, RowKey, TimedBeside, Verdict
 from nstc.core.errors import OutputError
 
 INT8 = RowKey(model="zoo:starry-night", artifact="int8.onnx", target="cpu:2", size=512)

@@ -3,8 +3,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from nstc.benchmarks.check_report import CheckReport, TimedBeside
-from nstc.benchmarks.verdicts import EXIT_STATUS, Finding, RowKey, Verdict
+from nstc.benchmarks.verdicts import EXIT_STATUS, CheckReport, Finding, RowKey, TimedBeside, Verdict
 from nstc.cli.app import app
 from nstc.core.errors import (
     BaselineError,

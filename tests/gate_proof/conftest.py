@@ -18,10 +18,10 @@ from nstc.benchmarks import subjects
 from nstc.benchmarks.baseline import from_result
 from nstc.benchmarks.baseline_file import save_baseline
 from nstc.benchmarks.bench import bench
-from nstc.benchmarks.check_report import CheckReport
 from nstc.benchmarks.gate import check
 from nstc.benchmarks.more_rounds import pooled
 from nstc.benchmarks.result import BenchResult
+from nstc.benchmarks.verdicts import CheckReport
 from nstc.compress.exporting import made_artifact
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import BenchRecipe

@@ -13,9 +13,8 @@ from gate_proof.ledger import Trial, trial
 from gate_proof.other_style import open_other_style
 from gate_proof.slowness import Slower, busy_core
 
-from nstc.benchmarks.check_report import CheckReport
 from nstc.benchmarks.machine import usable_cores
-from nstc.benchmarks.verdicts import Verdict
+from nstc.benchmarks.verdicts import CheckReport, Verdict
 
 pytestmark = pytest.mark.gate_proof
 

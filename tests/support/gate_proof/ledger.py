@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nstc.benchmarks.check_report import CheckReport
 from nstc.benchmarks.machine import machine_facts
 from nstc.benchmarks.statistics import median
-from nstc.benchmarks.verdicts import Finding, Verdict
+from nstc.benchmarks.verdicts import CheckReport, Finding, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
