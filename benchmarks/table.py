@@ -1,18 +1,63 @@
-"""A benchmark's result for the terminal, readable at 100 columns, and at 80 in a narrow form."""
+"""A benchmark's result for the terminal, readable at 100 columns, and at 80 in a narrow form.
 
+Beside it a second table, of what running a file costs beside its latency.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from rich import box
 from rich.table import Table
 
+from nstc.benchmarks.metrics import KNOWN
 from nstc.benchmarks.result import FEW_PHOTOS, BenchResult, Reference, Row
+from nstc.benchmarks.roofline import Peaks
 from nstc.benchmarks.wording import count, short_names, three_digits
 from nstc.core.terminal import as_text
 
 _NONE: Final = "-"
+_METRICS: Final = ("style_ratio", "content_ratio", "ssim")
+_SIZES: Final = ("params", "MACs")
 _NAME_WIDTH: Final = 16
 _TARGET_WIDTH: Final = 12
 """Longer ones, such as addresses of machines, are folded where there is no room."""
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A number of one of a row's parts.
+
+    Attributes:
+        heading: Above it.
+        meaning: For the caption.
+        part: Attribute of `Row`, which may be None.
+        name: Attribute of the part, which may be None.
+        scale: From the attribute's unit to the heading's.
+    """
+
+    heading: str
+    meaning: str
+    part: str
+    name: str
+    scale: float = 1.0
+
+    def value(self, row: Row) -> float | None:
+        part = getattr(row, self.part)
+        number = None if part is None else getattr(part, self.name)
+        return None if number is None else float(number) * self.scale
+
+
+_COLUMNS: Final = (
+    _Column("frames/s", "pictures a second without a pause", "throughput", "frames_per_second"),
+    _Column("in\nbatches", "the same, several in a run", "throughput", "batched_frames_per_second"),
+    _Column("mJ a\nframe", "energy of the processor", "throughput", "energy_mj"),
+    _Column("peak\nMB", "the most that a fresh process held", "footprint", "peak_bytes", 1e-6),
+    _Column("arena\nMB", "of it ONNX Runtime's", "footprint", "arena_bytes", 1e-6),
+    _Column("cold\nms", "from opening the file to the first picture", "footprint", "cold_start_ms"),
+    _Column("GMAC/s", "multiply-accumulates that were reached", "roofline", "achieved_gmac_s"),
+    _Column("% of\nroof", "of what the cores could do at most", "roofline", "share", 100.0),
+)
 
 
 def result_table(result: BenchResult, *, narrow: bool = False) -> Table:
@@ -30,10 +75,10 @@ def result_table(result: BenchResult, *, narrow: bool = False) -> Table:
     table.add_column("artifact", no_wrap=True)
     longest = max((len(row.target) for row in result.rows), default=0)
     table.add_column("target", overflow="fold", min_width=min(longest, _TARGET_WIDTH))
-    sizes = () if narrow else ("params", "MACs")
+    sizes = () if narrow else _SIZES
     for heading in (
         *("ms", "times faster\n(95 %)", *sizes, "KB"),
-        *("style\nratio", "content\nratio", "SSIM"),
+        *(KNOWN[name].label.replace(" ", "\n") for name in _METRICS),
     ):
         table.add_column(heading, justify="right", no_wrap=True)
     shows_memory = not narrow and any(row.footprint is not None for row in result.rows)
@@ -41,7 +86,42 @@ def result_table(result: BenchResult, *, narrow: bool = False) -> Table:
         table.add_column("peak\nMB", justify="right", no_wrap=True)
     names = short_names([row.model for row in result.rows])
     for name, row in zip(names, result.rows, strict=True):
-        cells = [name, *_cells(row, narrow=narrow), *([_peak(row)] if shows_memory else [])]
+        cells = [name, *_cells(row, narrow=narrow)]
+        if shows_memory:
+            part = row.footprint
+            cells.append(_NONE if part is None else three_digits(part.peak_bytes / 1e6))
+        table.add_row(*map(as_text, cells))
+    return table
+
+
+def has_costs(result: BenchResult) -> bool:
+    """Whether there is anything to show."""
+    return any(column.value(row) is not None for column in _COLUMNS for row in result.rows)
+
+
+def costs_table(result: BenchResult, *, with_sizes: bool = False) -> Table:
+    """A row for each of the result's, and those columns that some row has something for.
+
+    Args:
+        result: What was measured.
+        with_sizes: Whether to count parameters and multiply-accumulates, which a narrow
+            `result_table` leaves out.
+    """
+    columns = [own for own in _COLUMNS if any(own.value(row) is not None for row in result.rows)]
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    table.title, table.title_justify = "What running them costs beside latency", "left"
+    table.caption, table.caption_justify = as_text(_costs_caption(result, columns)), "left"
+    table.add_column("model", overflow="fold")
+    for heading in ("artifact", "target"):
+        table.add_column(heading, no_wrap=True)
+    for heading in (*(_SIZES if with_sizes else ()), *(own.heading for own in columns)):
+        table.add_column(heading, justify="right", no_wrap=True)
+    names = short_names([row.model for row in result.rows])
+    for name, row in zip(names, result.rows, strict=True):
+        sizes = [_count(row.params), _count(row.macs)] if with_sizes else []
+        costs = [column.value(row) for column in columns]
+        shown = [_NONE if cost is None else three_digits(cost) for cost in costs]
+        cells = [name, row.artifact, row.target, *sizes, *shown]
         table.add_row(*map(as_text, cells))
     return table
 
@@ -54,10 +134,7 @@ def summary(row: Row) -> str:
         f"{three_digits(row.size_bytes / 1000)} KB",
     ]
     if row.quality is not None:
-        parts += [
-            f"{name} {row.quality.metrics[name].median:.2f}"
-            for name in ("style_ratio", "content_ratio", "ssim")
-        ]
+        parts += [f"{name} {row.quality.metrics[name].median:.2f}" for name in _METRICS]
     return ", ".join(parts)
 
 
@@ -70,12 +147,8 @@ def _cells(row: Row, *, narrow: bool) -> list[str]:
         f"{three_digits(row.speedup.median)} ({low}-{high}){'' if row.conclusive else '‡'}",
         *([] if narrow else [_count(row.params), _count(row.macs)]),
         three_digits(row.size_bytes / 1000),
-        *(_metric(row, name) for name in ("style_ratio", "content_ratio", "ssim")),
+        *(_metric(row, name) for name in _METRICS),
     ]
-
-
-def _peak(row: Row) -> str:
-    return _NONE if row.footprint is None else three_digits(row.footprint.peak_bytes / 1e6)
 
 
 def _metric(row: Row, name: str) -> str:
@@ -149,3 +222,22 @@ def _browser(reference: Reference) -> list[str]:
 
 def _count(number: int | None) -> str:
     return _NONE if number is None else count(number)
+
+
+def _costs_caption(result: BenchResult, columns: Sequence[_Column]) -> str:
+    meanings = (f"{own.heading.replace(chr(10), ' ')}: {own.meaning}" for own in columns)
+    lines = ["; ".join(meanings)] if columns else []
+    lines += [_peaks(own.target, own.peaks) for own in result.references if own.peaks is not None]
+    parts = ((row.artifact, row.throughput) for row in result.rows)
+    fixed = {name for name, own in parts if own is not None and own.graph_batch == 1}
+    if fixed:
+        lines.append(f"one picture a run is all that these graphs take: {', '.join(sorted(fixed))}")
+    return "\n".join(lines)
+
+
+def _peaks(target: str, peaks: Peaks) -> str:
+    return (
+        f"{target} does {three_digits(peaks.int8_gmac_s)} GMAC/s in int8, "
+        f"{three_digits(peaks.float_gmac_s)} in float, and moves "
+        f"{three_digits(peaks.bandwidth_gb_s)} GB/s"
+    )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from nstc.benchmarks.metrics import KNOWN
 from nstc.benchmarks.quality import Candidate, StyleTarget, Teacher, judge
 from nstc.benchmarks.result import Quality
 from nstc.benchmarks.wording import count, fine
@@ -29,7 +30,7 @@ from nstc.models.architectures import load
 from nstc.models.complexity import count_macs
 from nstc.models.vgg import load_vgg
 
-_METRICS: Final = {"style ratio": "style_ratio", "content ratio": "content_ratio", "SSIM": "ssim"}
+_METRICS: Final = ("style_ratio", "content_ratio", "ssim")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,14 +135,14 @@ def compare(
 def comparison_table(rows: Sequence[Compared]) -> str:
     """The rows as a Markdown table."""
     headings = ["model", "importance", "MACs left"]
-    headings += [f"{name}, pruned" for name in _METRICS]
-    headings += [f"{name}, fine-tuned" for name in _METRICS]
+    headings += [f"{KNOWN[name].label}, pruned" for name in _METRICS]
+    headings += [f"{KNOWN[name].label}, fine-tuned" for name in _METRICS]
     lines = [headings, ["---"] * len(headings)]
     for row in rows:
         numbers = [
             fine(quality.metrics[metric].median)
             for quality in (row.before, row.after)
-            for metric in _METRICS.values()
+            for metric in _METRICS
         ]
         lines.append([row.model, row.importance, count(row.macs), *numbers])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

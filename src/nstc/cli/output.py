@@ -88,8 +88,7 @@ def print_result(result: "BenchResult", *, costs: bool) -> None:
         result: What was measured.
         costs: Whether the second table is wanted where the terminal holds the first in full.
     """
-    from nstc.benchmarks.costs_table import costs_table, has_costs
-    from nstc.benchmarks.table import result_table
+    from nstc.benchmarks.table import costs_table, has_costs, result_table
 
     in_full = print_table(result_table(result), lambda: result_table(result, narrow=True))
     if not in_full or (costs and has_costs(result)):
