@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -26,6 +26,12 @@ from nstc.core.manifest import PhotoRecord
 SCHEMA: Final = "nstc.bench/2"
 """What this nstc writes."""
 
+_ONE_TARGET: Final = "nstc.bench/1"
+"""It knew one target a run, and so one reference."""
+
+SCHEMAS: Final = (_ONE_TARGET, SCHEMA)
+"""What can be read, oldest first."""
+
 FEW_PHOTOS: Final = 20
 """Intervals over fewer photographs than this are marked."""
 
@@ -36,7 +42,9 @@ _ID_LENGTH: Final = 12
 _LONGEST_MS: Final = 1e12
 
 StyleSource = Literal["painting", "outputs"]
-Content = Mapping[str, Any]
+
+_TOLD: Final = ("provider", "memory", "cold_start_ms", "throughput", "roofline")
+"""What targets tell of a row where they look."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,65 +273,46 @@ class BenchResult:
 
 
 def _reference(reference: Reference) -> dict[str, Any]:
+    own = dataclasses.asdict(reference)
+    watch, peaks = own.pop("watch"), own.pop("peaks")
     return {
-        "model": reference.model,
-        "artifact": reference.artifact,
-        "target": reference.target,
-        "latency_ms": dataclasses.asdict(reference.latency_ms),
-        "place": dict(reference.place),
-        **({} if reference.watch is None else {"watch": dataclasses.asdict(reference.watch)}),
-        **({} if reference.peaks is None else {"roofline": dataclasses.asdict(reference.peaks)}),
+        **own,
+        **({} if watch is None else {"watch": watch}),
+        **({} if peaks is None else {"roofline": peaks}),
     }
 
 
 def _row(row: Row) -> dict[str, Any]:
+    own = dataclasses.asdict(row)
+    told = {name: own[name] for name in ("provider", "throughput", "roofline")}
+    if (memory := own["footprint"]) is not None:
+        told |= {"cold_start_ms": memory.pop("cold_start_ms"), "memory": memory}
+    if row.roofline is not None:
+        told["roofline"]["share"] = row.roofline.share
+    needed = None if row.conclusive else row.rounds_needed
     return {
-        "model": row.model,
-        "artifact": row.artifact,
-        "target": row.target,
-        "size": row.size,
-        "latency_ms": dataclasses.asdict(row.latency_ms),
-        "speedup": dataclasses.asdict(row.speedup),
-        "precision": _precision(row),
+        **{name: own[name] for name in ("model", "artifact", "target", "size")},
+        "latency_ms": own["latency_ms"],
+        "speedup": own["speedup"],
+        "precision": {
+            "verdict": "CONCLUSIVE" if row.conclusive else "INCONCLUSIVE",
+            "tolerance": PRECISION,
+            "more_rounds": None if needed is None else needed - len(row.samples_ms),
+        },
         "params": row.params,
         "macs": row.macs,
         "bytes": row.size_bytes,
-        "counts": dict(row.counts),
+        "counts": own["counts"],
         "quality": None if row.quality is None else _quality(row.quality),
-        **({} if row.provider is None else {"provider": row.provider}),
-        **_footprint(row.footprint),
-        **({} if row.throughput is None else {"throughput": dataclasses.asdict(row.throughput)}),
-        **(
-            {}
-            if (own := row.roofline) is None
-            else {"roofline": {**dataclasses.asdict(own), "share": own.share}}
-        ),
+        **{name: told[name] for name in _TOLD if told.get(name) is not None},
     }
-
-
-def _precision(row: Row) -> dict[str, Any]:
-    needed = None if row.conclusive else row.rounds_needed
-    return {
-        "verdict": "CONCLUSIVE" if row.conclusive else "INCONCLUSIVE",
-        "tolerance": PRECISION,
-        "more_rounds": None if needed is None else needed - len(row.samples_ms),
-    }
-
-
-def _footprint(footprint: Footprint | None) -> dict[str, Any]:
-    if footprint is None:
-        return {}
-    memory = dataclasses.asdict(footprint)
-    cold_start_ms = memory.pop("cold_start_ms")
-    return {"memory": memory, "cold_start_ms": cold_start_ms}
 
 
 def _quality(quality: Quality) -> dict[str, Any]:
+    metrics = quality.metrics.items()
     return {
-        **{name: found.median for name, found in quality.metrics.items()},
-        "intervals": {
-            name: {"low": found.low, "high": found.high} for name, found in quality.metrics.items()
-        },
+        **{name: found.median for name, found in metrics},
+        "intervals": {name: {"low": found.low, "high": found.high} for name, found in metrics},
         "photos": quality.photos,
         "few_photos": quality.few_photos,
         "sampled_photos": dict(quality.sampled_photos),
@@ -362,7 +351,7 @@ def _row_content(row: Any, place: str) -> Any:
     if not isinstance(row, Mapping):
         return row
     content = {"params": None, "macs": None, "quality": None, **row}
-    for told in ("counts", "footprint", "provider", "throughput", "roofline"):
+    for told in ("counts", "footprint", *_TOLD):
         content.pop(told, None)
     if "bytes" in content:
         content["size_bytes"] = content.pop("bytes")
@@ -394,28 +383,13 @@ def json_schema() -> dict[str, Any]:
     return content
 
 
-def migrated(content: Content) -> dict[str, Any]:
-    """A result of any known schema in the newest form.
+def migrated(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A result of one of `SCHEMAS` in the newest form.
 
     Nothing is checked: keys that are missing stay missing, for the reader to complain of.
-
-    Args:
-        content: The JSON; its schema is a key of `MIGRATIONS`, or the newest.
     """
     current = dict(content)
-    while (step := MIGRATIONS.get(current["schema"])) is not None:
-        current = step(current)
+    if current["schema"] == _ONE_TARGET:
+        references = [current.pop("reference")] if "reference" in current else []
+        current |= {"schema": SCHEMA, "references": references}
     return current
-
-
-def _with_one_reference_a_target(content: Content) -> dict[str, Any]:
-    """`nstc.bench/1` knew one target a run, and so one reference."""
-    left = {key: value for key, value in content.items() if key != "reference"}
-    references = [content["reference"]] if "reference" in content else []
-    return {**left, "schema": "nstc.bench/2", "references": references}
-
-
-MIGRATIONS: Final[Mapping[str, Callable[[Content], dict[str, Any]]]] = {
-    "nstc.bench/1": _with_one_reference_a_target,
-}
-"""From each older schema to the next."""

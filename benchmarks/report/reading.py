@@ -6,13 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from nstc.benchmarks.result import MIGRATIONS, SCHEMA, Row, migrated, rows_content
+from nstc.benchmarks.result import SCHEMAS, Row, migrated, rows_content
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
 from nstc.core.errors import OptionError
 from nstc.core.terminal import printable
-
-SCHEMAS: Final = (*MIGRATIONS, SCHEMA)
-"""What can be read, oldest first."""
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Files above this are refused unread."""

@@ -3,8 +3,8 @@ import math
 
 import pytest
 
-from nstc.benchmarks.report.reading import SCHEMAS, flattened, read_results
-from nstc.benchmarks.result import SCHEMA
+from nstc.benchmarks.report.reading import flattened, read_results
+from nstc.benchmarks.result import SCHEMA, SCHEMAS
 from nstc.core.errors import OptionError
 
 
