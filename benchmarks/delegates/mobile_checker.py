@@ -5,8 +5,6 @@ single operators, such as constant weights, it names but does not look at.
 """
 
 import importlib.util
-from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any, Final
 
 from nstc.benchmarks.delegates.report import DelegateReport, Refusal, refusals
@@ -41,11 +39,20 @@ def mobile_report(delegate: str, file: str, model: Any) -> DelegateReport:
         ModuleNotFoundError: onnx is not installed.
     """
     import onnxruntime
+    from onnxruntime.tools.mobile_helpers import usability_checker as checker
 
-    check = _checks()[delegate]
-    as_is, fixed = check(model, True), check(model, False)
+    if delegate in _COREML:
+        ask = checker.check_coreml_partitions
+        as_is, fixed = (ask(model, needs_fixed, _COREML[delegate]) for needs_fixed in (True, False))
+    else:
+        ask = checker.check_nnapi_partitions
+        as_is, fixed = ask(model, True), ask(model, False)
     named = [_named(node) for node in model.graph.node]
-    unlisted = [name for name in named if _qualified(name) in fixed.unsupported_ops]
+    unlisted = [
+        name
+        for name in named
+        if (name if ":" in name else f"ai.onnx:{name}") in fixed.unsupported_ops
+    ]
     refused = refusals((name, "not in its list") for name in unlisted)
     axes = fixed.num_nodes - fixed.num_supported_nodes - len(unlisted)
     if axes:
@@ -65,23 +72,5 @@ def mobile_report(delegate: str, file: str, model: Any) -> DelegateReport:
     )
 
 
-def _checks() -> Mapping[str, Callable[[Any, bool], Any]]:
-    from onnxruntime.tools.mobile_helpers import usability_checker
-
-    coreml = {
-        name: partial(_check_coreml, usability_checker.check_coreml_partitions, lists)
-        for name, lists in _COREML.items()
-    }
-    return {"NNAPI": usability_checker.check_nnapi_partitions, **coreml}
-
-
-def _check_coreml(check: Callable[..., Any], lists: str, model: Any, fixed_only: bool) -> Any:
-    return check(model, fixed_only, lists)
-
-
 def _named(node: Any) -> str:
     return str(node.op_type) if node.domain in ("", "ai.onnx") else f"{node.domain}:{node.op_type}"
-
-
-def _qualified(operator: str) -> str:
-    return operator if ":" in operator else f"ai.onnx:{operator}"

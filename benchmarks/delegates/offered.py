@@ -48,12 +48,17 @@ def _of_graph(path: Path) -> Iterator[DelegateReport]:
     model = _as_offered(path)
     dims = model.graph.input[0].type.tensor_type.shape.dim
     fixed = all(dim.HasField("dim_value") for dim in dims)
-    if mobile_checker.is_installed():
-        for delegate in mobile_checker.DELEGATES:
+    known = mobile_checker.is_installed()
+    for delegate in mobile_checker.DELEGATES:
+        if known:
             yield mobile_checker.mobile_report(delegate, path.name, model)
-    else:
-        for delegate in mobile_checker.DELEGATES:
-            yield _unknown(delegate, path.name, len(model.graph.node))
+        else:
+            yield DelegateReport(
+                delegate=delegate,
+                file=path.name,
+                nodes=len(model.graph.node),
+                source="not known: this build of ONNX Runtime ships no checker for phones",
+            )
     for delegate in tables.DELEGATES:
         yield tables.documented_report(delegate, path.name, model, sizes_are_fixed=fixed)
 
@@ -78,19 +83,6 @@ def _as_offered(path: Path) -> Any:
                 f"{path} can't be loaded: {first_line(error)}. Delete it and make it again."
             ) from error
         return shape_inference.infer_shapes(onnx.load(target), strict_mode=False)
-
-
-def _unknown(delegate: str, file: str, nodes: int) -> DelegateReport:
-    return DelegateReport(
-        delegate=delegate,
-        file=file,
-        nodes=nodes,
-        taken=None,
-        taken_as_is=None,
-        partitions=None,
-        refusals=(),
-        source="not known: this build of ONNX Runtime ships no checker for phones",
-    )
 
 
 def _of_program(path: Path) -> DelegateReport:

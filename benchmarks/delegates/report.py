@@ -40,10 +40,10 @@ class DelegateReport:
     delegate: str
     file: str
     nodes: int
-    taken: int | None
-    taken_as_is: int | None
-    partitions: int | None
-    refusals: tuple[Refusal, ...]
+    taken: int | None = None
+    taken_as_is: int | None = None
+    partitions: int | None = None
+    refusals: tuple[Refusal, ...] = ()
     source: str
 
     def to_dict(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ int8 file meets:
   docs/operators.md; zero points must be zero, and uint8 is for the network's input and output.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -166,7 +166,8 @@ def documented_report(
     known = _DELEGATES[delegate]
     graph = Graph(model.graph)
     asked = [node for node in graph.nodes if known.counts(node)]
-    refused = list(_refused(known, graph, asked))
+    reasons = ((str(node.op_type), known.reason(graph, node)) for node in asked)
+    refused = [(kind, reason) for kind, reason in reasons if reason is not None]
     taken = len(asked) - len(refused)
     return DelegateReport(
         delegate=delegate,
@@ -174,14 +175,6 @@ def documented_report(
         nodes=len(asked),
         taken=taken,
         taken_as_is=taken if sizes_are_fixed or not known.sizes_matter else 0,
-        partitions=None,
         refusals=refusals(refused),
         source=known.source,
     )
-
-
-def _refused(known: _Documented, graph: Graph, nodes: list[Any]) -> Iterator[tuple[str, str]]:
-    for node in nodes:
-        reason = known.reason(graph, node)
-        if reason is not None:
-            yield str(node.op_type), reason
