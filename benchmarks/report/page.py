@@ -3,22 +3,21 @@
 import base64
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from nstc.benchmarks.layer_times import LayerTimes
 from nstc.benchmarks.machine import machine_facts
-from nstc.benchmarks.report.caveats import caveats_of
 from nstc.benchmarks.report.columns import all_rows, row_names, table_columns
 from nstc.benchmarks.report.history import read_history, trend_lines, trends
 from nstc.benchmarks.report.layers import Layers, profile_rows
 from nstc.benchmarks.report.pictures import Pictures, make_pictures
-from nstc.benchmarks.report.plots import frontier_plot, layer_plot
+from nstc.benchmarks.report.plots import frontier_plot, layer_plot, trend_plot
 from nstc.benchmarks.report.reading import Run, flattened, read_results
 from nstc.benchmarks.report.svg import DARK, LIGHT
-from nstc.benchmarks.report.trend_plot import trend_plot
 from nstc.benchmarks.wording import fact, fine, key_words
 from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file
@@ -120,6 +119,40 @@ def named_apart(runs: Sequence[Run]) -> list[Run]:
     ]
 
 
+def caveats_of(runs: Sequence[Run]) -> list[str]:
+    """What a reader must know before believing the numbers, one sentence each."""
+    rows = [row for _, row in all_rows(runs)]
+    judged = [row.quality for row in rows if row.quality is not None]
+    found = []
+    few = sorted({quality.photos for quality in judged if quality.few_photos})
+    if few:
+        counts = " or ".join(map(str, few))
+        found.append(f"Quality was judged on {counts} photographs only: a rough guide.")
+    without = sorted({quality.teacher for quality in judged if quality.style_source == "outputs"})
+    if without:
+        found.append(
+            f"No painting is known for {', '.join(without)}: "
+            "its style is the mean of its own pictures."
+        )
+    sampled: dict[str, int] = {}
+    for quality in judged:
+        sampled |= quality.sampled_photos
+    found += [f"{name} was measured on {count} photographs." for name, count in sampled.items()]
+    if unjudged := len(rows) - len(judged):
+        found.append(
+            f"{unjudged} of {len(rows)} rows were not judged: the plot of quality lacks them."
+        )
+    if len({run.protocol.get("id") for run in runs}) > 1:
+        found.append(
+            "These runs followed different protocols: their speed-ups and qualities are relative "
+            "to different references, photographs or sizes, and can't be compared."
+        )
+    machines = {(str(run.machine.get("cpu")), str(run.machine.get("cores"))) for run in runs}
+    if len(machines) > 1:
+        found.append("These runs are of different machines: their milliseconds can't be compared.")
+    return found
+
+
 def _template() -> "Template":
     from jinja2 import Environment, StrictUndefined
 
@@ -143,7 +176,8 @@ def _render(
 
     script, style = _text(_SCRIPT), _text(_STYLE)
     frontier = frontier_plot(runs)
-    shown_layers = None if layers is None or not layers.times else _layer_plot(layers)
+    times = {} if layers is None else layers.times
+    shares = layer_plot({name: own.by_kind() for name, own in times.items()}) if times else None
     return template.render(
         # this package's own text, and what matplotlib wrote with every name in it escaped
         script=Markup(script),  # noqa: S704
@@ -152,14 +186,14 @@ def _render(
         light=LIGHT,
         dark=DARK,
         frontier=None if frontier is None else _marked_up(frontier.forms),
-        layer_plot=shown_layers,
+        layer_plot=None if shares is None else _marked_up(shares.forms),
         runs=[(run, _run_facts(run)) for run in runs],
         rows=len(all_rows(runs)),
         columns=table_columns(runs),
         caveats=caveats_of(runs),
         layers=layers,
-        profiles=[] if layers is None else _profiles(layers),
-        machine=_facts(machine_facts()) if layers is not None and layers.times else [],
+        profiles=_profiles(times),
+        machine=_facts(machine_facts()) if times else [],
         pictures=pictures,
         details=_details(runs),
         **_history(past),
@@ -186,16 +220,12 @@ def _history(past: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _layer_plot(layers: Layers) -> list[tuple[str, str, Any]]:
-    return _marked_up(
-        layer_plot({name: times.by_kind() for name, times in layers.times.items()}).forms
-    )
-
-
-def _profiles(layers: Layers) -> list[tuple[str, str, list[tuple[str, str, str, str]]]]:
+def _profiles(
+    layers: Mapping[str, LayerTimes],
+) -> list[tuple[str, str, list[tuple[str, str, str, str]]]]:
     """Of each file its name, how it was run, and its slowest operators."""
     found = []
-    for name, times in layers.times.items():
+    for name, times in layers.items():
         total = times.total_ms or 1.0
         slowest = [
             (operator.name, operator.kind, fine(operator.ms), f"{100 * operator.ms / total:.0f} %")

@@ -4,7 +4,7 @@ import pytest
 
 from nstc.benchmarks.report.history import read_history, run_label, trend_lines, trends
 from nstc.benchmarks.report.page import write_report
-from nstc.benchmarks.report.trend_plot import trend_plot
+from nstc.benchmarks.report.plots import trend_plot
 from nstc.core.errors import OptionError
 
 
