@@ -141,24 +141,24 @@ def feature_distance(candidate: Look, reference: Look) -> float:
 
 
 def color_drift(candidate: Look, reference: Look) -> float:
-    """See `nstc.benchmarks.color_metrics.color_drift`."""
-    from nstc.benchmarks import color_metrics
+    """See `nstc.benchmarks.picture_metrics.color_drift`."""
+    from nstc.benchmarks import picture_metrics
 
-    return color_metrics.color_drift(candidate.pixels, reference.pixels)
+    return picture_metrics.color_drift(candidate.pixels, reference.pixels)
 
 
 def histogram_distance(candidate: Look, reference: Look) -> float:
-    """See `nstc.benchmarks.color_metrics.histogram_distance`."""
-    from nstc.benchmarks import color_metrics
+    """See `nstc.benchmarks.picture_metrics.histogram_distance`."""
+    from nstc.benchmarks import picture_metrics
 
-    return color_metrics.histogram_distance(candidate.pixels, reference.pixels)
+    return picture_metrics.histogram_distance(candidate.pixels, reference.pixels)
 
 
 def lightness_shift(candidate: Look, reference: Look) -> float:
-    """See `nstc.benchmarks.color_metrics.lightness_shift`."""
-    from nstc.benchmarks import color_metrics
+    """See `nstc.benchmarks.picture_metrics.lightness_shift`."""
+    from nstc.benchmarks import picture_metrics
 
-    return color_metrics.lightness_shift(candidate.pixels, reference.pixels)
+    return picture_metrics.lightness_shift(candidate.pixels, reference.pixels)
 
 
 def checkerboard_ratio(candidate: Look, reference: Look) -> float:
@@ -166,7 +166,7 @@ def checkerboard_ratio(candidate: Look, reference: Look) -> float:
 
     The floor keeps it finite, and a grid that can't be seen from counting.
     """
-    from nstc.benchmarks.structure_metrics import grid_share
+    from nstc.benchmarks.picture_metrics import grid_share
 
     own, other = grid_share(candidate.pixels), grid_share(reference.pixels)
     return (own + GRID_FLOOR) / (other + GRID_FLOOR)
@@ -177,7 +177,7 @@ def edge_preservation(candidate: Look, reference: Look) -> float:
 
     From -2 to 2; above 0 it keeps more. A difference, since a correlation can be 0.
     """
-    from nstc.benchmarks.structure_metrics import edge_correlation
+    from nstc.benchmarks.picture_metrics import edge_correlation
 
     own = edge_correlation(candidate.pixels, candidate.photo)
     return own - edge_correlation(reference.pixels, reference.photo)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nstc.benchmarks.flicker import flicker
-from nstc.benchmarks.metrics import Look, Metric, available_metrics
+from nstc.benchmarks.metrics import Look, available_metrics
 from nstc.benchmarks.result import Quality, StyleSource
 from nstc.benchmarks.statistics import bootstrap_median
 from nstc.core.images import Pixels
@@ -89,20 +89,28 @@ def judge(
     Returns:
         One result a candidate, in their order.
     """
-    metrics = available_metrics()
+    metrics, count = available_metrics(), len(photos)
     values: list[dict[str, list[float]]] = [{m.name: [] for m in metrics} for _ in candidates]
-    eye = _Eye(vgg)
-    shaken = _spread(len(photos), FLICKER_PHOTOS)
+    # evenly spread, the first and the last among them
+    shaken = set(np.linspace(0, count - 1, min(FLICKER_PHOTOS, count)).round().astype(int).tolist())
     progress = progress or Silent()
-    progress.begin("quality", len(photos), 0)
+    progress.begin("quality", count, 0)
     with torch.inference_mode():
         for position, photo in enumerate(photos.squares(size)):
-            looks = _look_at(candidates, photo, eye, shake=position in shaken)
-            for own, pair in zip(values, looks, strict=True):
-                _collect(own, metrics, *pair)
+            looks = _look_at(candidates, photo, vgg, shake=position in shaken)
+            for own, (look, reference) in zip(values, looks, strict=True):
+                for metric in metrics:
+                    if (number := metric.compute(look, reference)) is not None:
+                        own[metric.name].append(number)
             progress.advance(position + 1, {})
     return [
-        _quality(candidate, own, len(photos), seed)
+        Quality(
+            metrics={name: bootstrap_median(numbers, seed=seed) for name, numbers in own.items()},
+            photos=count,
+            teacher=candidate.teacher.name,
+            style_source=candidate.style.source,
+            sampled_photos={name: len(found) for name, found in own.items() if len(found) < count},
+        )
         for candidate, own in zip(candidates, values, strict=True)
     ]
 
@@ -125,81 +133,39 @@ class _Seen:
     flicker: float | None
 
 
-class _Eye:
-    def __init__(self, vgg: VggFeatures) -> None:
-        self.vgg = vgg
-        self.content_loss = ContentLoss()
+def _see(vgg: VggFeatures, session: Session, photo: Pixels, *, shake: bool) -> _Seen:
+    pixels = session.run(photo)
+    found = vgg(images_to_tensor([pixels]), _LAYERS)
+    return _Seen(
+        pixels,
+        {name: gram_matrix(found[name]) for name in STYLE_LAYERS},
+        {name: found[name] for name in CONTENT_LAYERS},
+        flicker(session.run, photo, pixels) if shake else None,
+    )
 
-    def see(self, session: Session, photo: Pixels, *, shake: bool) -> _Seen:
-        pixels = session.run(photo)
-        found = self.vgg(images_to_tensor([pixels]), _LAYERS)
-        return _Seen(
-            pixels,
-            {name: gram_matrix(found[name]) for name in STYLE_LAYERS},
-            {name: found[name] for name in CONTENT_LAYERS},
-            flicker(session.run, photo, pixels) if shake else None,
-        )
 
-    def content(self, photo: Pixels) -> Mapping[str, Tensor]:
-        features: Mapping[str, Tensor] = self.vgg(images_to_tensor([photo]), CONTENT_LAYERS)
-        return features
+def _look_at(
+    candidates: Sequence[Candidate], photo: Pixels, vgg: VggFeatures, *, shake: bool
+) -> Iterator[tuple[Look, Look]]:
+    """Of every candidate its own look and its teacher's, on one photograph."""
+    content = vgg(images_to_tensor([photo]), CONTENT_LAYERS)
+    by_teacher: dict[int, _Seen] = {}
 
-    def look(
-        self, seen: _Seen, photo: Pixels, content: Mapping[str, Tensor], style: Mapping[str, Tensor]
-    ) -> Look:
-        style_loss = sum(
-            float(gram_distance(seen.grams[name], style[name].unsqueeze(0)))
-            for name in STYLE_LAYERS
-        )
+    def look(seen: _Seen, style: Mapping[str, Tensor]) -> Look:
+        distances = (gram_distance(seen.grams[n], style[n].unsqueeze(0)) for n in STYLE_LAYERS)
         return Look(
             photo=photo,
             pixels=seen.pixels,
             features=seen.features,
-            style_loss=style_loss,
-            content_loss=float(self.content_loss(seen.features, content)),
+            style_loss=sum(map(float, distances)),
+            content_loss=float(ContentLoss()(seen.features, content)),
             flicker=seen.flicker,
         )
 
-
-def _look_at(
-    candidates: Sequence[Candidate], photo: Pixels, eye: _Eye, *, shake: bool
-) -> Iterator[tuple[Look, Look]]:
-    """Of every candidate its own look and its teacher's, on one photograph."""
-    content = eye.content(photo)
-    by_teacher: dict[int, _Seen] = {}
     for candidate in candidates:
         teacher = candidate.teacher.session
         if id(teacher) not in by_teacher:
-            by_teacher[id(teacher)] = eye.see(teacher, photo, shake=shake)
-        own = eye.see(candidate.session, photo, shake=shake)
+            by_teacher[id(teacher)] = _see(vgg, teacher, photo, shake=shake)
+        own = _see(vgg, candidate.session, photo, shake=shake)
         style = candidate.style.statistics.at(photo.shape[0])
-        yield (
-            eye.look(own, photo, content, style),
-            eye.look(by_teacher[id(teacher)], photo, content, style),
-        )
-
-
-def _collect(
-    values: Mapping[str, list[float]], metrics: Sequence[Metric], own: Look, reference: Look
-) -> None:
-    for metric in metrics:
-        number = metric.compute(own, reference)
-        if number is not None:
-            values[metric.name].append(number)
-
-
-def _quality(
-    candidate: Candidate, values: Mapping[str, Sequence[float]], photos: int, seed: int
-) -> Quality:
-    return Quality(
-        metrics={name: bootstrap_median(own, seed=seed) for name, own in values.items()},
-        photos=photos,
-        teacher=candidate.teacher.name,
-        style_source=candidate.style.source,
-        sampled_photos={name: len(own) for name, own in values.items() if len(own) < photos},
-    )
-
-
-def _spread(total: int, count: int) -> frozenset[int]:
-    """At most `count` positions among `total`, evenly spread, the first and the last among them."""
-    return frozenset(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist())
+        yield look(own, style), look(by_teacher[id(teacher)], style)

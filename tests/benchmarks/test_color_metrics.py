@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nstc.benchmarks.color_metrics import color_drift, histogram_distance, lightness_shift
+from nstc.benchmarks.picture_metrics import color_drift, histogram_distance, lightness_shift
 
 
 def flat(*rgb: int) -> np.ndarray:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from nstc.benchmarks.structure_metrics import edge_correlation, grid_share
+from nstc.benchmarks.picture_metrics import edge_correlation, grid_share
 from nstc.core.photos import sample_photos
 
 
