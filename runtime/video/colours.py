@@ -31,14 +31,11 @@ _HDR_TRANSFERS: Final = {16: "PQ", 18: "HLG"}
 
 @dataclass(frozen=True, kw_only=True)
 class Colours:
-    """What a film's numbers mean.
+    """What a film's numbers mean, as AVColorSpace and its like count; `bits` are of a colour.
 
     Attributes:
-        space: The matrix, as AVColorSpace counts.
+        space: The matrix.
         full_range: Whether black is 0 rather than 16.
-        primaries: As AVColorPrimaries counts.
-        transfer: As AVColorTransferCharacteristic counts.
-        bits: Of a colour.
     """
 
     space: int

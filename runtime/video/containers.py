@@ -1,7 +1,7 @@
 """Which films are written: containers by the ending of their names, and what they may hold."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -25,7 +25,6 @@ class Codec:
     Attributes:
         encoder: FFmpeg's name.
         pixel_format: That frames are given in.
-        options: Of the encoder.
         crf: Constant rate factor unless another is asked for; None for a lossless codec.
         worst: The largest that it takes; 0 is the best.
         holds_aspect: Whether its stream itself says how wide pixels are.
@@ -75,33 +74,24 @@ class Container:
 
     format: str
     codecs: tuple[str, ...]
-    options: Mapping[str, str]
-    holds_aspect: bool
+    options: Mapping[str, str] = field(default_factory=dict)
+    holds_aspect: bool = False
 
 
-_AT_THE_FRONT: Final = {"movflags": "+faststart"}
-"""The index stands before the frames, so that players need not have all of the file."""
+_MP4: Final = Container(
+    format="mp4",
+    codecs=("h264", "hevc", "av1", "vp9"),
+    # the index stands before the frames, so that players need not have all of the file
+    options={"movflags": "+faststart"},
+    holds_aspect=True,
+)
 
 CONTAINERS: Final[Mapping[str, Container]] = {
-    ".mp4": Container(
-        format="mp4",
-        codecs=("h264", "hevc", "av1", "vp9"),
-        options=_AT_THE_FRONT,
-        holds_aspect=True,
-    ),
-    ".m4v": Container(
-        format="mp4", codecs=("h264", "hevc"), options=_AT_THE_FRONT, holds_aspect=True
-    ),
-    ".mov": Container(
-        format="mov", codecs=("h264", "hevc"), options=_AT_THE_FRONT, holds_aspect=True
-    ),
-    ".mkv": Container(
-        format="matroska",
-        codecs=("h264", "hevc", "vp9", "av1", "ffv1"),
-        options={},
-        holds_aspect=False,
-    ),
-    ".webm": Container(format="webm", codecs=("vp9", "av1"), options={}, holds_aspect=False),
+    ".mp4": _MP4,
+    ".m4v": replace(_MP4, codecs=("h264", "hevc")),
+    ".mov": replace(_MP4, format="mov", codecs=("h264", "hevc")),
+    ".mkv": Container(format="matroska", codecs=("h264", "hevc", "vp9", "av1", "ffv1")),
+    ".webm": Container(format="webm", codecs=("vp9", "av1")),
 }
 """By ending. All of them keep the time of each frame; AVI, which does not, is not written."""
 
@@ -152,16 +142,9 @@ def encoding_for(output: Path, codec: str | None = None, crf: int | None = None)
             f"codec is {codec}: {output.suffix} holds {' or '.join(container.codecs)}."
         )
     chosen = CODECS[name]
-    return Encoding(
-        container=container, codec_name=name, codec=chosen, crf=_checked(crf, name, chosen)
-    )
-
-
-def _checked(crf: int | None, name: str, codec: Codec) -> int | None:
-    if crf is None:
-        return codec.crf
-    if codec.crf is None:
+    if crf is not None and chosen.crf is None:
         raise OptionError(f"crf is {crf}, but {name} is lossless: leave one of the two out.")
-    if not 0 <= crf <= codec.worst:
-        raise OptionError(f"crf is {crf}: {name} takes from 0, the best, to {codec.worst}.")
-    return crf
+    if crf is not None and not 0 <= crf <= chosen.worst:
+        raise OptionError(f"crf is {crf}: {name} takes from 0, the best, to {chosen.worst}.")
+    crf = chosen.crf if crf is None else crf
+    return Encoding(container=container, codec_name=name, codec=chosen, crf=crf)

@@ -1,26 +1,39 @@
-"""What passes from reading to writing: facts of a film, frames, packets of sound."""
+"""What passes from reading to writing: facts of a film, frames, packets of sound.
 
+Networks paint frames upright, and files keep them turned as they were.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 from av.packet import Packet
 from av.stream import Stream
 
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
 from nstc.runtime.video.colours import Colours
-from nstc.runtime.video.orientation import Matrix, quarter_turns
+
+Matrix = tuple[int, ...]
+"""Nine integers as FFmpeg has a display matrix: a b u, c d v, x y w; a to d in 1/65536."""
+
+_ONE: Final = 65_536
+_KEY: Final = "DISPLAYMATRIX"
+
+_QUARTER_TURNS: Final[Mapping[tuple[int, ...], int]] = {
+    (1, 0, 0, 1): 0,
+    (0, -1, 1, 0): 1,
+    (-1, 0, 0, -1): 2,
+    (0, 1, -1, 0): 3,
+}
+"""Counter-clockwise, by a, b, c, d of x' = a x + c y, y' = b x + d y, with y downwards."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much of a source is taken.
-
-    Attributes:
-        frames: At most so many.
-        seconds: Frames that begin before so many seconds of the film.
-    """
+    """How much of a source is taken: so many frames, those that begin before so many seconds."""
 
     frames: int | None = None
     seconds: float | None = None
@@ -37,12 +50,11 @@ ALL: Final = Limits()
 
 @dataclass(frozen=True, kw_only=True)
 class TimedFrame:
-    """A frame.
+    """A frame (H, W, 3) uint8, upright; times are in the film's time base.
 
     Attributes:
-        rgb: (H, W, 3) uint8, upright.
-        pts: When it is shown, in the film's time base, from its start.
-        duration: How long, in the time base; 0 where that is not known.
+        pts: When it is shown, from the film's start.
+        duration: How long; 0 where that is not known.
         sample_aspect: Width over height of a pixel, if it is not the film's.
     """
 
@@ -54,12 +66,7 @@ class TimedFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class SoundPacket:
-    """Encoded sound, moved in time to the film's start.
-
-    Attributes:
-        track: Which of the source's sound tracks it belongs to.
-        packet: As it was read.
-    """
+    """Encoded sound of one of the source's tracks, moved in time to the film's start."""
 
     track: int
     packet: "Packet[Stream]"
@@ -74,8 +81,7 @@ class Facts:
 
     Attributes:
         name: As the user knows it.
-        width: Of frames as they are stored, in pixels.
-        height: Likewise.
+        width: Of frames as they are stored, in pixels; height likewise.
         time_base: Unit of time stamps in seconds.
         rate: Frames a second as the file states it, for encoders to go by.
         sample_aspect: Width over height of a pixel as stored.
@@ -100,3 +106,27 @@ class Facts:
     def turns(self) -> int:
         """Quarter turns counter-clockwise from stored to upright."""
         return quarter_turns(self.matrix)
+
+
+def matrix_of(frame: Any) -> Matrix | None:
+    """The display matrix that a decoded frame carries, or None."""
+    if _KEY not in {side.type.name for side in frame.side_data}:
+        return None
+    return tuple(int(value) for value in np.frombuffer(bytes(frame.side_data[_KEY]), np.int32))
+
+
+def quarter_turns(matrix: Matrix | None) -> int:
+    """How often by 90 degrees counter-clockwise frames are turned for display, 0 to 3.
+
+    A mirrored or slanted picture, which is rare, counts as not turned: it is painted as it is
+    stored.
+    """
+    if matrix is None:
+        return 0
+    signs = tuple(round(matrix[place] / _ONE) for place in (0, 1, 3, 4))
+    return _QUARTER_TURNS.get(signs, 0)
+
+
+def turned(rgb: Pixels, turns: int) -> Pixels:
+    """(H, W, 3) turned by quarters counter-clockwise, contiguous as graphs want it."""
+    return rgb if turns % 4 == 0 else np.ascontiguousarray(np.rot90(rgb, turns))

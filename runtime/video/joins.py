@@ -1,15 +1,17 @@
-"""Recordings that were joined end to end, as by `cat a.ts b.ts`: one time line for all of them.
+"""One time line for recordings that were joined end to end, and how much of a file is missing.
 
-Their clocks begin anew where one ends and the next begins. FFmpeg's demuxers pass that on, and
-whatever needs rising times would leave the rest of the film out. Here each recording is moved to
-where the one before it ended, its sound by as much as its picture.
+Clocks of recordings joined as by `cat a.ts b.ts` begin anew where one ends and the next begins.
+FFmpeg's demuxers pass that on, and whatever needs rising times would leave the rest of the film
+out. Here each is moved to where the one before it ended, its sound by as much as its picture.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
+from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
 
@@ -29,6 +31,12 @@ _SEARCHED_BYTES: Final = 1_000_000
 _TRANSPORT: Final = "mpegts"
 _UNREAD_SHARE: Final = 0.1
 _UNREAD_BYTES: Final = 8_192
+
+_MICROSECOND: Final = Fraction(1, 1_000_000)
+_LENGTH: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_KEEPS_LENGTHS: Final = "mp4"
+"""In the name of formats whose index states the length of each stream. FLV and AVI write that of
+the file there."""
 
 
 class Clock:
@@ -195,3 +203,39 @@ def _shift(packet: Any, offset_s: Fraction) -> None:
     packet.dts += ticks
     if packet.pts is not None:
         packet.pts += ticks
+
+
+def missing_seconds(container: InputContainer, ends_s: Mapping[int, Fraction]) -> float:
+    """Seconds between where packets end and where the file says that they do.
+
+    Args:
+        container: Read to its end.
+        ends_s: When the last packet of each stream that was read ends, by the stream's index.
+
+    Returns:
+        Of the stream that lacks most, or of the file as a whole where it states no lengths of
+        streams; 0 or less if nothing is missing or stated.
+    """
+    stated = {stream.index: _stated_s(container, stream) for stream in container.streams}
+    missing = [
+        float(stated_s - ends_s.get(index, Fraction(0)))
+        for index, stated_s in stated.items()
+        if stated_s is not None and container.streams[index].type in {"video", "audio"}
+    ]
+    if missing:
+        return max(missing)
+    if container.duration is None or not ends_s:
+        return 0.0
+    end_s = ((container.start_time or 0) + container.duration) * _MICROSECOND
+    return float(end_s - max(ends_s.values()))
+
+
+def _stated_s(container: InputContainer, stream: Stream) -> Fraction | None:
+    """When a stream ends by what the file states of it, or None."""
+    stated = _LENGTH.fullmatch(stream.metadata.get("DURATION", ""))
+    if stated is not None:
+        hours, minutes, seconds = stated.groups()
+        return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
+    if _KEEPS_LENGTHS in container.format.name and stream.duration and stream.time_base:
+        return ((stream.start_time or 0) + stream.duration) * stream.time_base
+    return None

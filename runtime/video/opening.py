@@ -73,10 +73,7 @@ def camera_place(camera: str) -> Place:
             f"camera is {camera}: expected a number, or a device as FORMAT:NAME such as "
             "v4l2:/dev/video0."
         )
-    return _numbered(int(camera))
-
-
-def _numbered(number: int) -> Place:
+    number = int(camera)
     name = f"camera {number}"
     if sys.platform == "darwin":
         rate = {"framerate": "30"}  # its own default is 29.97, which many cameras refuse
@@ -108,7 +105,6 @@ def open_place(place: Place) -> InputContainer:
     Raises:
         VideoError: it is not there, in use, no film, or a format that this FFmpeg has not.
     """
-    timeout = _SECONDS_FOR_A_CAMERA if place.live else None
     try:
         with told_of(place.name):
             return av.open(
@@ -117,7 +113,7 @@ def open_place(place: Place) -> InputContainer:
                 format=place.format,
                 options=dict(place.options),
                 metadata_errors="replace",
-                timeout=timeout,
+                timeout=_SECONDS_FOR_A_CAMERA if place.live else None,
             )
     except ValueError as error:  # of PyAV itself: no such format
         raise VideoError(

@@ -1,12 +1,16 @@
-"""Reading, working and writing at once: each waits for the others only where a queue is full."""
+"""Reading, working and writing at once: each waits for the others only where a queue is full.
+
+A queue holds a few things at most, so that memory stays flat.
+"""
 
 import threading
-from collections.abc import Callable, Generator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
-from nstc.runtime.video.channel import Cancelled, Channel
-
+T = TypeVar("T")
 Read = TypeVar("Read")
 Made = TypeVar("Made")
 
@@ -17,16 +21,81 @@ _SECONDS_TO_END: Final = 5.0
 """A camera that hangs is left behind after these; its thread does not keep the process alive."""
 
 _SECONDS_ASLEEP: Final = 0.5
+"""A thread that waits for ever can't be interrupted on Windows: it wakes up and waits on."""
+
+
+class Cancelled(Exception):  # noqa: N818  (no fault: the other side has gone)
+    """Whoever was to take or give has gone."""
+
+
+class Channel(Generic[T]):
+    """First in, first out, between one thread that puts and one that takes.
+
+    Args:
+        room: How many things it holds; who puts more waits.
+
+    Attributes:
+        peak: The most it has held.
+    """
+
+    def __init__(self, room: int) -> None:
+        self.peak = 0
+        self._room = room
+        self._held: deque[T] = deque()
+        self._closed = False
+        self._cancelled = False
+        self._changed = threading.Condition()
+
+    def put(self, thing: T) -> None:
+        """Hand over, when there is room.
+
+        Raises:
+            Cancelled: the channel was closed or cancelled: nobody wants more.
+        """
+        with self._changed:
+            while len(self._held) >= self._room and not self._closed and not self._cancelled:
+                self._changed.wait(_SECONDS_ASLEEP)
+            if self._closed or self._cancelled:
+                raise Cancelled
+            self._held.append(thing)
+            self.peak = max(self.peak, len(self._held))
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Nothing more comes; what is held can still be taken."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def cancel(self) -> None:
+        """Forget what is held and wake up both sides."""
+        with self._changed:
+            self._cancelled = True
+            self._held.clear()
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[T]:
+        """Take one after the other until the channel is closed and empty.
+
+        Raises:
+            Cancelled: it was cancelled.
+        """
+        while True:
+            with self._changed:
+                while not self._held and not self._closed and not self._cancelled:
+                    self._changed.wait(_SECONDS_ASLEEP)
+                if self._cancelled:
+                    raise Cancelled
+                if not self._held:
+                    return
+                thing = self._held.popleft()
+                self._changed.notify_all()
+            yield thing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
-    """What a run of the pipeline was like.
-
-    Attributes:
-        peak: The most things that waited in a queue.
-        interrupted: Whether the user ended it.
-    """
+    """What a run was like: the most that waited in a queue, and whether the user ended it."""
 
     peak: int
     interrupted: bool
@@ -55,9 +124,19 @@ def overlap(
     """
     incoming: Channel[Read] = Channel(room)
     outgoing: Channel[Made] = Channel(room)
-    reader = _Thread("reader", lambda: _feed(read, incoming), incoming.close)
+
+    def feed() -> None:
+        with closing(read):
+            for thing in read:
+                incoming.put(thing)
+
+    def drain() -> None:
+        for thing in outgoing:
+            write(thing)
+
+    reader = _Thread("reader", feed, incoming.close)
     # a writer that failed takes no more: the worker must not wait for room
-    writer = _Thread("writer", lambda: _drain(outgoing, write), outgoing.cancel)
+    writer = _Thread("writer", drain, outgoing.cancel)
     interrupted = False
     reader.start()
     writer.start()
@@ -114,16 +193,3 @@ class _Thread(threading.Thread):
         self.wait()
         if self._error is not None:
             raise self._error
-
-
-def _feed(things: Generator[Read, None, None], channel: Channel[Read]) -> None:
-    try:
-        for thing in things:
-            channel.put(thing)
-    finally:
-        things.close()
-
-
-def _drain(channel: Channel[Made], write: Callable[[Made], None]) -> None:
-    for thing in channel:
-        write(thing)

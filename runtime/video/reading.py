@@ -3,12 +3,12 @@
 from collections import deque
 from collections.abc import Generator, Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 import av
 from av.audio.stream import AudioStream
-from av.container import InputContainer
 from av.error import EOFError as EndOfFile
 from av.error import FFmpegError
 from av.packet import Packet
@@ -18,11 +18,19 @@ from nstc.core.errors import VideoError
 from nstc.core.images import MAX_PIXELS
 from nstc.core.images.formats import refuse_too_large
 from nstc.runtime.video.colours import colours_of, to_pixels
-from nstc.runtime.video.durations import missing_seconds
-from nstc.runtime.video.film import ALL, Facts, Item, Limits, SoundPacket, TimedFrame
-from nstc.runtime.video.joins import Clock, joined_behind
+from nstc.runtime.video.film import (
+    ALL,
+    Facts,
+    Item,
+    Limits,
+    SoundPacket,
+    TimedFrame,
+    matrix_of,
+    quarter_turns,
+    turned,
+)
+from nstc.runtime.video.joins import Clock, joined_behind, missing_seconds
 from nstc.runtime.video.opening import FILE_PREFIX, Place, open_place, told_of, video_stream
-from nstc.runtime.video.orientation import matrix_of, quarter_turns, turned
 
 _MICROSECOND: Final = Fraction(1, 1_000_000)
 _USUAL_RATE: Final = Fraction(25)
@@ -92,7 +100,8 @@ class Reader:
             self._clock = Clock(
                 self._video.index,
                 1 / min(rate, _HIGHEST_RATE),
-                closes_gaps=_clock_may_jump(self._container),
+                # as in broadcasts and recordings of them
+                closes_gaps=bool(self._container.format.flags & _TIMES_MAY_JUMP),
             )
             self._packets = self._demuxed()
             self._decoded = self._frames()
@@ -139,28 +148,23 @@ class Reader:
             self._busy = False
 
     def _items(self) -> Iterator[Item]:
+        most, seconds = self._limits.frames, self._limits.seconds
         count = 0
-        frame: av.VideoFrame | None = self._first
-        while frame is not None:
+        for frame in chain([self._first], self._decoded):
             timed = self._timed(frame)
-            if timed is not None:
-                if self._past_limits(timed, count):
-                    yield from self._sound_until(timed.pts * self.facts.time_base)
-                    return
-                count += 1
-                yield timed
-                while self._early:
-                    yield self._moved(self._early.popleft())
-            frame = next(self._decoded, None)
+            if timed is None:
+                continue
+            at_s = timed.pts * self.facts.time_base
+            if (most is not None and count >= most) or (seconds is not None and at_s >= seconds):
+                yield from self._sound_until(at_s)
+                return
+            count += 1
+            yield timed
+            while self._early:
+                yield self._moved(self._early.popleft())
         while self._early:
             yield self._moved(self._early.popleft())
         self.damage = self._damage_of(count)
-
-    def _past_limits(self, timed: TimedFrame, count: int) -> bool:
-        most, seconds = self._limits.frames, self._limits.seconds
-        if most is not None and count >= most:
-            return True
-        return seconds is not None and timed.pts * self.facts.time_base >= seconds
 
     def _demuxed(self) -> "Generator[Packet[Stream], None, None]":
         """Packets of the film and its sound; what breaks off is remembered."""
@@ -279,9 +283,11 @@ class Reader:
         missing_s = 0.0 if self._place.live else missing_seconds(self._container, self._ends_s)
         if missing_s > _MISSING_SECONDS:
             return f"it breaks off after {count} frames, {missing_s:.1f} s before its end"
-        behind = None if self._place.live else self._joined_behind()
-        if behind is not None:
-            return behind
+        if not self._place.live:
+            path = Path(self._place.address.removeprefix(FILE_PREFIX))
+            behind = joined_behind(path, self._read_bytes, self._container.format.name)
+            if behind is not None:
+                return behind
         if self._without_frames:
             return (
                 f"{self._without_frames} of the {self._clock.joins + 1} recordings joined in it "
@@ -292,10 +298,6 @@ class Reader:
         if self._undecodable:
             return f"{self._undecodable} of its packets can't be decoded"
         return None
-
-    def _joined_behind(self) -> str | None:
-        path = Path(self._place.address.removeprefix(FILE_PREFIX))
-        return joined_behind(path, self._read_bytes, self._container.format.name)
 
     def _facts_of(self, first: av.VideoFrame) -> Facts:
         video = self._video
@@ -337,8 +339,3 @@ class Reader:
         if self._limits.frames is not None:
             count = min(count, self._limits.frames) if count else self._limits.frames
         return count
-
-
-def _clock_may_jump(container: InputContainer) -> bool:
-    """Whether times in such a container may jump, as in broadcasts and recordings of them."""
-    return bool(container.format.flags & _TIMES_MAY_JUMP)

@@ -57,17 +57,14 @@ class VideoOutcome:
 
     Attributes:
         source: As the user knows it.
-        output: The file.
-        width: Of its frames as they are stored, in pixels.
-        height: Likewise.
+        width: Of its frames as they are stored, in pixels; height likewise.
         frames: That were written.
         seconds: From the first frame's time to the last one's.
         rate_fps: Frames a second by these times; 0 for a single frame. Of a camera this is the
             rate at which frames were taken.
         elapsed_s: How long it took.
         painted_fps: Frames painted a second of that.
-        codec: Of the frames.
-        crf: Its rate factor; None for a lossless one.
+        crf: The codec's rate factor; None for a lossless one.
         sound: Codec of each sound track, and whether its packets were copied.
         rotation: Degrees counter-clockwise by which players turn the frames.
         sample_aspect: Width over height of a pixel.
@@ -179,10 +176,6 @@ class _Painter:
         if self._stabilizer is not None:
             rgb = self._stabilizer(item.rgb, rgb)
         self._painted += 1
-        self._tell()
-        return replace(item, rgb=rgb)
-
-    def _tell(self) -> None:
         now = time.monotonic()
         rate = self._painted / max(now - self._started, 1e-9)
         if self._painted <= self._expected:
@@ -190,6 +183,7 @@ class _Painter:
         elif not self._expected and now - self._told > _SECONDS_BETWEEN_NOTES:
             self._told = now
             self._progress.note(f"{self._painted} frames, {rate:.1f} a second; Ctrl-C ends it")
+        return replace(item, rgb=rgb)
 
 
 def _outcome_of(

@@ -3,17 +3,19 @@
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 import av
 import numpy as np
 from av.audio.stream import AudioStream
 from av.codec.context import Flags
 from av.container import OutputContainer
-from av.error import FFmpegError
+from av.error import FFmpegError, InvalidDataError
+from av.packet import Packet
+from av.stream import Stream
 from av.video.stream import VideoStream
 
 from nstc.core.errors import MissingExtraError, VideoError
@@ -21,22 +23,16 @@ from nstc.core.images import Pixels, resize
 from nstc.runtime.arrays import replicate_edges
 from nstc.runtime.video.colours import tag, to_frame
 from nstc.runtime.video.containers import Encoding
-from nstc.runtime.video.film import Facts, Item, SoundPacket, TimedFrame
+from nstc.runtime.video.film import Facts, Item, SoundPacket, TimedFrame, turned
 from nstc.runtime.video.opening import FILE_PREFIX
-from nstc.runtime.video.orientation import turned
-from nstc.runtime.video.sound import Track
 
-_QUIET_SVT: Final = "SVT_LOG"
-
+_BITS_A_SECOND: Final = 160_000
+_OPUS_RATE: Final = 48_000
+_LANGUAGE: Final = "language"
 
 _OF_THE_DISK: Final = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG)
 )
-
-
-class _Output(NamedTuple):
-    container: OutputContainer
-    video: VideoStream
 
 
 class Writer:
@@ -88,7 +84,7 @@ class Writer:
         self._odd: tuple[int, int] | None = None
         self._shown = (0, 0)
         self._fitted = 0
-        self._output: _Output | None = None
+        self._output: tuple[OutputContainer, VideoStream] | None = None
 
     @property
     def sample_aspect(self) -> Fraction:
@@ -132,22 +128,20 @@ class Writer:
         output = self._output
         if output is None:
             raise VideoError(f"no frame was painted: {self._target} is not written.")
+        container, video = output
         with self._told():
-            output.container.mux(output.video.encode(None))
+            container.mux(video.encode(None))
             for track in self.tracks:
                 track.finish()
             self._output = None
-            output.container.close()
+            container.close()
 
     def close(self) -> None:
         """Let go of a file that was not finished."""
         output, self._output = self._output, None
-        if output is None:
-            return
-        try:
-            output.container.close()
-        except FFmpegError:
-            return  # it is thrown away: that it can't be ended is no matter
+        if output is not None:
+            with suppress(FFmpegError):  # it is thrown away: that it can't be ended is no matter
+                output[0].close()
 
     def _write_frame(self, item: TimedFrame) -> None:
         facts = self._facts
@@ -157,7 +151,8 @@ class Writer:
             self.first_s = item.pts * facts.time_base
         frame = to_frame(stored, facts.colours, self.encoding.codec.pixel_format)
         frame.pts, frame.time_base, frame.duration = item.pts, facts.time_base, item.duration
-        self._output.container.mux(self._output.video.encode(frame))
+        container, video = self._output
+        container.mux(video.encode(frame))
         self.frames += 1
         self.last_s = item.pts * facts.time_base
 
@@ -181,9 +176,9 @@ class Writer:
             self._odd = (height, width)
         return replicate_edges(rgb, height + height % 2, width + width % 2)
 
-    def _open(self, stored: Pixels) -> "_Output":
+    def _open(self, stored: Pixels) -> tuple[OutputContainer, VideoStream]:
         encoding, facts = self.encoding, self._facts
-        os.environ.setdefault(_QUIET_SVT, "1")  # it prints what it does on standard error
+        os.environ.setdefault("SVT_LOG", "1")  # it prints what it does on standard error
         self.size = (stored.shape[0], stored.shape[1])
         container = av.open(
             FILE_PREFIX + str(self._path),
@@ -212,7 +207,7 @@ class Writer:
         if facts.matrix is not None:
             video.set_display_matrix(facts.matrix)
         self.tracks = tuple(Track(container, source) for source in self._sound)
-        return _Output(container, video)
+        return container, video
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -230,17 +225,76 @@ class Writer:
 
 
 def _fitted(rgb: Pixels, height: int, width: int, room: tuple[int, int]) -> Pixels:
-    """A picture in the middle of a black one, as large as goes into it.
-
-    Args:
-        rgb: Of any size.
-        height: That it is shown in.
-        width: Likewise.
-        room: Height and width of the result.
-    """
+    """A picture, shown as `height` x `width`, in the middle of a black one, as large as fits it."""
     scale = min(room[0] / height, room[1] / width)
     height, width = (max(1, round(side * scale)) for side in (height, width))
     fitted = np.zeros((*room, 3), np.uint8)
     top, left = (room[0] - height) // 2, (room[1] - width) // 2
     fitted[top : top + height, left : left + width] = resize(rgb, height, width)
     return fitted
+
+
+class Track:
+    """One sound track of the film that is written.
+
+    Args:
+        target: Opened, nothing written yet.
+        source: The track that is read.
+
+    Attributes:
+        codec: Name of the codec it is written in.
+        copied: Whether packets are copied.
+        broken: Packets that are damaged and left out.
+    """
+
+    def __init__(self, target: OutputContainer, source: AudioStream) -> None:
+        self._target = target
+        self._source = source
+        self.broken = 0
+        name = source.codec_context.name
+        try:
+            self._stream = target.add_stream_from_template(source)
+            self.codec, self.copied = name, True
+        except ValueError:  # the container does not take it
+            self.codec, self.copied = str(target.default_audio_codec), False
+            is_opus = self.codec == "opus"
+            rate = _OPUS_RATE if is_opus else source.codec_context.sample_rate
+            added = target.add_stream("libopus" if is_opus else self.codec, rate=rate)
+            self._stream = cast("AudioStream", added)
+            self._stream.codec_context.layout = source.codec_context.layout
+            self._stream.codec_context.bit_rate = _BITS_A_SECOND
+        if _LANGUAGE in source.metadata:
+            self._stream.metadata[_LANGUAGE] = source.metadata[_LANGUAGE]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user may not expect."""
+        notes = []
+        if not self.copied:
+            name = self._source.codec_context.name
+            notes.append(f"sound is encoded anew as {self.codec}: this container takes no {name}")
+        if self.broken:
+            notes.append(f"{self.broken} packets of sound can't be decoded and are left out")
+        return tuple(notes)
+
+    def write(self, packet: "Packet[Stream]") -> None:
+        """Write what was read."""
+        if self.copied:
+            packet.stream = self._stream
+            try:
+                self._target.mux(packet)
+            except InvalidDataError:  # half of a packet, where a recording breaks off
+                self.broken += 1
+            return
+        try:
+            frames = self._source.codec_context.decode(packet)
+        except FFmpegError:
+            self.broken += 1
+            return
+        for frame in frames:
+            self._target.mux(self._stream.encode(frame))
+
+    def finish(self) -> None:
+        """Write what the encoder still holds."""
+        if not self.copied:
+            self._target.mux(self._stream.encode(None))

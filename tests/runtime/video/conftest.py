@@ -125,7 +125,7 @@ def read_clip() -> Callable[[Path], Clip]:
     import av
 
     from nstc.runtime.video.colours import colours_of, to_pixels
-    from nstc.runtime.video.orientation import matrix_of
+    from nstc.runtime.video.film import matrix_of
 
     def read(path: Path) -> Clip:
         with av.open(str(path)) as container:

@@ -3,8 +3,7 @@ import time
 
 import pytest
 
-from nstc.runtime.video.channel import Cancelled, Channel
-from nstc.runtime.video.pipeline import overlap
+from nstc.runtime.video.pipeline import Cancelled, Channel, overlap
 
 
 def counted(most, started=None):
