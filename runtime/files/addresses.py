@@ -21,7 +21,12 @@ def is_public(text: str) -> bool:
     IPv4 addresses inside IPv6 ones (mapped, 6to4, Teredo, NAT64) are judged by themselves too.
     """
     address = ipaddress.ip_address(text.partition("%")[0])
-    return all(_is_public_itself(each) for each in (address, *_embedded(address)))
+    found: list[IpAddress | None] = [address]
+    if isinstance(address, ipaddress.IPv6Address):
+        found += [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+        if address in _NAT64:
+            found.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+    return all(own.is_global and not own.is_multicast for own in found if own is not None)
 
 
 def addresses_of(host: str, port: int, *, allow_private: bool) -> list[str]:
@@ -55,16 +60,3 @@ def refuse_private(host: str, address: str) -> None:
             f"{host} is {address}, an address of a private network or of this machine: "
             "give --allow-private if it is meant."
         )
-
-
-def _is_public_itself(address: IpAddress) -> bool:
-    return address.is_global and not address.is_multicast
-
-
-def _embedded(address: IpAddress) -> list[IpAddress]:
-    if isinstance(address, ipaddress.IPv4Address):
-        return []
-    inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64:
-        inner.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
-    return [each for each in inner if each is not None]

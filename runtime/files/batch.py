@@ -21,7 +21,7 @@ from nstc.core.errors import (
 )
 from nstc.core.images import MAX_PIXELS, format_of
 from nstc.core.images.formats import ANIMATED, ENDINGS
-from nstc.core.images.picture import Frame, Metadata, Picture
+from nstc.core.images.picture import Frame
 from nstc.core.images.reading import ImageFile
 from nstc.core.images.writing import (
     WITHOUT_ALPHA,
@@ -62,7 +62,6 @@ class BatchOptions:
     """How each file is read, painted and written.
 
     Attributes:
-        control: Strength and so on.
         keep_metadata: Whether EXIF and XMP, place and time included, go to the result.
         skip_existing: Whether a target that is there is left alone, unless it is known to be made
             with another model or other settings.
@@ -91,7 +90,6 @@ class Outcome:
     Attributes:
         source: As the user knows it.
         output: The file, "-" for standard output.
-        status: Whether it was made.
         width: Of the result in pixels; 0 if there is none.
         height: Likewise.
         frames: Of an animation; 1 for other pictures.
@@ -166,7 +164,8 @@ def _outcome_of(job: Job, stylizer: Stylizer, options: BatchOptions, before: Mad
             return replace(base, status="skipped", notes=notes)
         anew = True
     try:
-        made = _make(job, stylizer, options)
+        with job.source.open(max_pixels=options.max_pixels, limits=options.limits) as file:
+            made = _Making(job, file, stylizer, options).done(base)
     except _OF_ONE_PICTURE as error:
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in _OF_THE_DISK:
             raise
@@ -178,118 +177,90 @@ def _outcome_of(job: Job, stylizer: Stylizer, options: BatchOptions, before: Mad
         return replace(base, error=too_large, seconds=time.perf_counter() - start)
     if job.target is not None and job.target.is_file():
         before.add(job.target)
-    return replace(
-        base,
-        status="done",
-        width=made.width,
-        height=made.height,
-        frames=made.frames,
-        notes=(*([_MADE_ANEW] if anew else []), *made.notes),
-        error=made.rest,
-        seconds=time.perf_counter() - start,
-    )
+    notes = (*([_MADE_ANEW] if anew else []), *made.notes)
+    return replace(made, notes=notes, seconds=time.perf_counter() - start)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Made:
-    width: int
-    height: int
-    frames: int
-    notes: tuple[str, ...]
-    rest: BatchError | None = None  # pictures of the same source that were not made
+class _Making:
+    """One opened file on its way to a picture."""
 
+    def __init__(
+        self, job: Job, file: ImageFile, stylizer: Stylizer, options: BatchOptions
+    ) -> None:
+        self._job = job
+        self._file = file
+        self._stylizer = stylizer
+        self._control = options.control
+        target = job.target
+        if target is None:  # what was asked for, or as the source
+            target = Path("-" + (options.ending or ENDINGS.get(file.format, ".png")))
+        self._format = format_of(target)
+        self._metadata = file.metadata() if options.keep_metadata else None
 
-def _make(job: Job, stylizer: Stylizer, options: BatchOptions) -> _Made:
-    """Read, paint and write one file."""
-    with job.source.open(max_pixels=options.max_pixels, limits=options.limits) as file:
-        name = _format_for(job, file, options)
-        metadata = file.metadata() if options.keep_metadata else None
-        rest = _rest_of(file) if job.source.is_pipe else None
-        make = _make_still
-        if file.frames > 1 and name in ANIMATED:
-            _refuse_bounded_animation(file, stylizer)
-            make = _make_animation
-        return replace(make(job, file, name, metadata, stylizer, options.control), rest=rest)
+    def done(self, base: Outcome) -> Outcome:
+        """Read, paint and write it; gives the outcome with what there is to tell of the result."""
+        file = self._file
+        rest = None
+        if self._job.source.is_pipe and file.is_followed():
+            rest = BatchError(
+                f"{file.name} holds more than one picture: the first is made, and the others are "
+                "not. Pipe one at a time, or name files."
+            )
+        if file.frames == 1 or self._format not in ANIMATED:
+            return replace(self._still(base), status="done", error=rest)
+        if self._stylizer.bounded is not None:
+            raise OptionError(
+                f"{file.name} is an animation, whose frames are all held until they are written: "
+                "leave out --max-ram, or write JPEG, which gets the first frame."
+            )
+        return replace(self._animation(base), status="done", error=rest)
 
+    def _still(self, base: Outcome) -> Outcome:
+        file, target, name = self._file, self._job.target, self._format
+        try:
+            picture = self._stylizer.paint_file(
+                file, self._control, output_format=name, piped=target is None
+            )
+        except MemoryLimitError as too_large:
+            photo, painter = self._job.source.path, self._stylizer.bounded
+            if painter is None or photo is None or target is None:
+                raise
+            plan = stream_within(photo, target, painter, self._control, self._metadata, too_large)
+            return replace(base, height=plan.size[0], width=plan.size[1], notes=self._notes())
+        picture = replace(picture, metadata=self._metadata)
+        refuse_unfit(name, picture)
+        if target is None:
+            _pipe(lambda stream: encode_picture(stream, picture, name))
+        else:
+            write_picture(target, picture)
+        height, width = picture.rgb.shape[:2]
+        notes = self._notes()
+        if picture.alpha is not None and name in WITHOUT_ALPHA:
+            notes += (f"transparency is lost: {name} holds none",)
+        return replace(base, height=height, width=width, notes=notes)
 
-def _rest_of(file: ImageFile) -> BatchError | None:
-    if not file.is_followed():
-        return None
-    return BatchError(
-        f"{file.name} holds more than one picture: the first is made, and the others are not. "
-        "Pipe one at a time, or name files."
-    )
+    def _animation(self, base: Outcome) -> Outcome:
+        file, size = self._file, (0, 0)
 
+        def painted() -> Iterator[Frame]:
+            nonlocal size
+            for frame in self._stylizer.paint_frames(file.animation(), self._control):
+                size = frame.picture.rgb.shape[:2]
+                yield replace(frame, picture=replace(frame.picture, metadata=self._metadata))
 
-def _make_still(
-    job: Job,
-    file: ImageFile,
-    name: str,
-    metadata: Metadata | None,
-    stylizer: Stylizer,
-    control: Control,
-) -> _Made:
-    try:
-        picture = stylizer.paint_file(file, control, output_format=name, piped=job.target is None)
-    except MemoryLimitError as too_large:
-        return _make_in_strips(job, file, name, metadata, stylizer, control, too_large)
-    picture = replace(picture, metadata=metadata)
-    refuse_unfit(name, picture)
-    if job.target is None:
-        _pipe(lambda stream: encode_picture(stream, picture, name))
-    else:
-        write_picture(job.target, picture)
-    height, width = picture.rgb.shape[:2]
-    return _Made(width=width, height=height, frames=1, notes=_notes(file, picture, name))
+        if self._job.target is None:
+            _pipe(lambda stream: encode_animation(stream, painted(), self._format, file.plays))
+        else:
+            write_animation(self._job.target, painted(), file.plays)
+        return replace(base, height=size[0], width=size[1], frames=file.frames)
 
-
-def _make_in_strips(
-    job: Job,
-    file: ImageFile,
-    name: str,
-    metadata: Metadata | None,
-    stylizer: Stylizer,
-    control: Control,
-    too_large: MemoryLimitError,
-) -> _Made:
-    """From file to file, or the error that there was."""
-    photo, target = job.source.path, job.target
-    if stylizer.bounded is None or photo is None or target is None:
-        raise too_large
-    plan = stream_within(photo, target, stylizer.bounded, control, metadata, too_large)
-    height, width = plan.size
-    return _Made(width=width, height=height, frames=1, notes=_notes_on_pages(file, name))
-
-
-def _refuse_bounded_animation(file: ImageFile, stylizer: Stylizer) -> None:
-    if stylizer.bounded is not None:
-        raise OptionError(
-            f"{file.name} is an animation, whose frames are all held until they are written: "
-            "leave out --max-ram, or write JPEG, which gets the first frame."
-        )
-
-
-def _make_animation(
-    job: Job,
-    file: ImageFile,
-    name: str,
-    metadata: Metadata | None,
-    stylizer: Stylizer,
-    control: Control,
-) -> _Made:
-    size = (0, 0)
-
-    def painted() -> Iterator[Frame]:
-        nonlocal size
-        for frame in stylizer.paint_frames(file.animation(), control):
-            size = frame.picture.rgb.shape[:2]
-            yield replace(frame, picture=replace(frame.picture, metadata=metadata))
-
-    if job.target is None:
-        _pipe(lambda stream: encode_animation(stream, painted(), name, file.plays))
-    else:
-        write_animation(job.target, painted(), file.plays)
-    return _Made(width=size[1], height=size[0], frames=file.frames, notes=())
+    def _notes(self) -> tuple[str, ...]:
+        file = self._file
+        if file.frames > 1:
+            return (f"the first of {file.frames} frames: {self._format} holds no animation",)
+        if file.pages > 1 and file.format != "MPO":  # whose further pages are previews
+            return (f"the first of {file.pages} pages",)
+        return ()
 
 
 def _pipe(encode: Callable[[IO[bytes]], object]) -> None:
@@ -297,26 +268,3 @@ def _pipe(encode: Callable[[IO[bytes]], object]) -> None:
     held = io.BytesIO()
     encode(held)
     write_standard_output(held.getvalue())
-
-
-def _format_for(job: Job, file: ImageFile, options: BatchOptions) -> str:
-    """Pillow's name of the format to write: what was asked for, or as the source."""
-    if job.target is not None:
-        return format_of(job.target)
-    ending = options.ending or ENDINGS.get(file.format, ".png")
-    return format_of(Path("-" + ending))
-
-
-def _notes(file: ImageFile, picture: Picture, name: str) -> tuple[str, ...]:
-    notes = _notes_on_pages(file, name)
-    if picture.alpha is not None and name in WITHOUT_ALPHA:
-        notes += (f"transparency is lost: {name} holds none",)
-    return notes
-
-
-def _notes_on_pages(file: ImageFile, name: str) -> tuple[str, ...]:
-    if file.frames > 1:
-        return (f"the first of {file.frames} frames: {name} holds no animation",)
-    if file.pages > 1 and file.format != "MPO":  # whose further pages are previews
-        return (f"the first of {file.pages} pages",)
-    return ()

@@ -13,18 +13,12 @@ from nstc.core.errors import OptionError, OutputError
 from nstc.core.images import FORMATS, format_of
 from nstc.runtime.files.sources import STANDARD_STREAM, Source
 
-_ENDING_FOR_THE_REST: Final = ".png"
 _NUMBERED: Final = re.compile(r"\.v?\d[\d_-]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One picture to be made.
-
-    Attributes:
-        source: What of.
-        target: The file to write; None for standard output.
-    """
+    """One picture to be made of a source; without a target it goes to standard output."""
 
     source: Source
     target: Path | None
@@ -53,12 +47,24 @@ def plan(
             raise OptionError("-o - takes one picture: give the name of a folder for several.")
         return [Job(source=sources[0], target=None)]
     place = Path(output)
-    if not (many or is_folder(output)) and _has_ending(place):
-        _refuse_other_format(place, ending)
+    has_ending = place.suffix and not _NUMBERED.fullmatch(place.suffix)
+    if has_ending and not (many or is_folder(output)):
+        try:
+            name = format_of(place)
+        except OptionError as error:
+            raise OptionError(f"{error} To make a folder of that name, write {place}/ .") from None
+        if ending is not None and FORMATS[ending] != name:
+            raise OptionError(
+                f"output is {place}, but format is {ending[1:]}: give one of the two."
+            )
         jobs = [Job(source=sources[0], target=place)]
     else:
         _refuse_as_folder(output, len(sources), many=many)
-        jobs = [Job(source=each, target=place / _place_of(each, ending)) for each in sources]
+        jobs = []
+        for source in sources:
+            own = source.place.suffix if source.place.suffix.lower() in FORMATS else ".png"
+            named = (source.place.stem or "picture") + (ending or own)
+            jobs.append(Job(source=source, target=place / source.place.parent / named))
     _refuse_collisions([job for job in jobs if job.source.failure is None])
     return jobs
 
@@ -72,39 +78,16 @@ def is_folder(output: str | Path) -> bool:
     return slash or os.path.isdir(output)  # noqa: PTH112  (pathlib raises there)
 
 
-def _has_ending(path: Path) -> bool:
-    return bool(path.suffix) and not _NUMBERED.fullmatch(path.suffix)
-
-
-def _is_picture_name(path: Path) -> bool:
-    """Whether a name ends as some picture's does, even one that is not written."""
-    ending = path.suffix.lower()
-    return ending in FORMATS or ending in Image.registered_extensions()
-
-
-def _refuse_other_format(path: Path, ending: str | None) -> None:
-    try:
-        name = format_of(path)
-    except OptionError as error:
-        raise OptionError(f"{error} To make a folder of that name, write {path}/ .") from None
-    if ending is not None and FORMATS[ending] != name:
-        raise OptionError(f"output is {path}, but format is {ending[1:]}: give one of the two.")
-
-
 def _refuse_as_folder(output: str | Path, count: int, *, many: bool) -> None:
     if is_folder(output):
         return
     if os.path.exists(output):  # noqa: PTH110
         raise OutputError(f"cannot write into {output}: it is a file. Give the name of a folder.")
-    if many and _is_picture_name(Path(output)):
+    suffix = Path(output).suffix.lower()  # of some picture, even of one that is not written
+    if many and (suffix in FORMATS or suffix in Image.registered_extensions()):
         raise OptionError(
             f"output is {output}, one picture, for {count} photographs: give the name of a folder."
         )
-
-
-def _place_of(source: Source, ending: str | None) -> Path:
-    own = source.place.suffix if source.place.suffix.lower() in FORMATS else _ENDING_FOR_THE_REST
-    return source.place.parent / ((source.place.stem or "picture") + (ending or own))
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:

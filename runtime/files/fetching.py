@@ -1,4 +1,8 @@
-"""Pictures from http and https addresses, within limits of bytes, time, redirects and place."""
+"""Pictures from http and https addresses, within limits of bytes, time, redirects and place.
+
+By hand, since no HTTP library connects to an IP address that was checked before: a name server that
+answers a second time in another way would lead it into the network that this machine stands in.
+"""
 
 import contextlib
 import http.client
@@ -90,7 +94,13 @@ def fetch(address: str, limits: FetchLimits) -> bytes:
         content, target = _one_answer(current, limits, deadline)
         if target is None:
             return content
-        following = _redirected(current, target)
+        try:
+            following = urljoin(current, target)
+            urlsplit(following)
+        except ValueError as error:
+            raise FetchError(
+                f"{current} redirects to {target}, which is no address: {error}."
+            ) from error
         if urlsplit(current).scheme == "https" and urlsplit(following).scheme == "http":
             raise FetchError(f"{address} redirects from https to plain http: not followed.")
         current = following
@@ -115,17 +125,6 @@ def _one_answer(address: str, limits: FetchLimits, deadline: float) -> tuple[byt
                 return _body_of(response, address, limits), None
         finally:
             connection.close()
-
-
-def _redirected(address: str, target: str) -> str:
-    try:
-        following = urljoin(address, target)
-        urlsplit(following)
-    except ValueError as error:
-        raise FetchError(
-            f"{address} redirects to {target}, which is no address: {error}."
-        ) from error
-    return following
 
 
 def _parts_of(address: str) -> SplitResult:
@@ -236,7 +235,15 @@ def _connected(
     host = _host_of(parts)
     connection: http.client.HTTPConnection = _KINDS[parts.scheme](host, port)
     connection.auto_open = 0  # a second connection would look the name up again
-    opened = _socket_to(candidates, port, watch)
+    opened, failure = None, OSError("no address")
+    for candidate in candidates:
+        try:
+            opened = socket.create_connection((candidate, port), timeout=watch.remaining_s())
+            break
+        except OSError as error:
+            failure = error
+    if opened is None:
+        raise failure
     try:
         watch.socket = opened
         if not limits.allow_private:
@@ -252,13 +259,3 @@ def _connected(
         raise
     connection.sock = opened
     return connection
-
-
-def _socket_to(candidates: list[str], port: int, watch: _Watch) -> socket.socket:
-    failure: OSError | None = None
-    for candidate in candidates:
-        try:
-            return socket.create_connection((candidate, port), timeout=watch.remaining_s())
-        except OSError as error:
-            failure = error
-    raise failure or OSError("no address")

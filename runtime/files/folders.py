@@ -43,10 +43,8 @@ def files_in(folder: Path, pattern: str = ALL, leave_out: Path | None = None) ->
         try:
             itself = _identity(here)
             if itself in above:
-                yield (
-                    here,
-                    ImageError(f"{here} is a link back into a folder above it: not followed."),
-                )
+                back = f"{here} is a link back into a folder above it: not followed."
+                yield here, ImageError(back)
             if itself in seen:
                 continue
             seen.add(itself)

@@ -31,11 +31,7 @@ def settings_of(stylizer: Stylizer, control: Control, *, keep_metadata: bool) ->
 
 
 class MadeBefore:
-    """What is known of pictures that are there already.
-
-    Args:
-        settings: Of this run; see `settings_of`.
-    """
+    """What is known of pictures that are there already, by `settings_of` this run."""
 
     def __init__(self, settings: str) -> None:
         self._settings = settings

@@ -21,10 +21,9 @@ def read_standard_input(max_bytes: int) -> bytes:
         OptionError: nothing is: it is a terminal, or closed.
         ImageError: there is more than `max_bytes`, or reading it fails.
     """
-    if sys.stdin is None:
-        raise OptionError("- is standard input, which is closed: pipe a picture into it.")
-    if sys.stdin.isatty():
-        raise OptionError("- is standard input, which is a terminal: pipe a picture into it.")
+    if sys.stdin is None or sys.stdin.isatty():
+        kind = "closed" if sys.stdin is None else "a terminal"
+        raise OptionError(f"- is standard input, which is {kind}: pipe a picture into it.")
     try:
         content = sys.stdin.buffer.read(max_bytes + 1) or b""  # None: it waits for no writer
     except OSError as error:
