@@ -36,11 +36,7 @@ def to_unit_nchw(rgb: Pixels) -> npt.NDArray[np.float32]:
 
 
 def unit_to_pixels(unit: Array, of: str | Path) -> Pixels:
-    """(H, W, 3) floats, clipped to [0, 1] and rounded, to uint8.
-
-    Args:
-        unit: What a graph gave.
-        of: The graph's file, for messages.
+    """(H, W, 3) floats that the graph in file `of` gave, clipped to [0, 1] and rounded, to uint8.
 
     Raises:
         UnusableModelError: some are NaN or infinite.
@@ -77,14 +73,10 @@ def is_one_colour(picture: Pixels) -> bool:
 
 
 def refuse_one_colour(painted: Pixels, of: str | Path) -> None:
-    """Refuse a model that gave one colour for a picture of many.
+    """Refuse a model in file `of` that gave one colour, (H, W, 3) uint8, for a picture of many.
 
     Of a photograph of one colour that may be right: a model is judged by a picture made for it, see
     `nstc.runtime.check_vectors.refuse_without_picture`.
-
-    Args:
-        painted: (H, W, 3) uint8, what it gave.
-        of: Its file, for messages.
 
     Raises:
         UnusableModelError: all pixels are equal.

@@ -29,11 +29,9 @@ class Artifacts(Protocol):
 
 
 def cached_artifact(bundle: Bundle, name: str) -> Path:
-    """Where an artifact of a bundle is cached. It may not exist yet.
+    """Where an artifact of a bundle, by its full or short name, is cached. It may not exist yet.
 
-    Args:
-        bundle: The bundle; two that compute the same share their cache.
-        name: An artifact name or a short form such as float.
+    Two bundles that compute the same share their cache.
     """
     return cached("artifacts", Path(bundle.identity) / artifact_file(name))
 
@@ -49,7 +47,6 @@ def find_artifact(bundle: Bundle, name: str, *, trust: bool = False) -> Path:
     Raises:
         ArtifactError: it is in neither; the message says how to make it.
         CorruptBundleError: the bundle's file is missing or was changed.
-        NstcError: whatever else `refuse_unsafe` raises.
     """
     try:
         path = bundle.artifact(name)
@@ -66,12 +63,7 @@ def refuse_unsafe(bundle: Bundle, artifact: str, *, trust: bool) -> None:
     """Refuse a file of a bundle that may not be opened. All that run files of bundles ask here.
 
     A bundle is foreign data. What the zoo ships and what this run made itself is free; of others a
-    program needs somebody who vouches for it, and a graph is tried first.
-
-    Args:
-        bundle: Whose file it is.
-        artifact: Its full name; the file is what the manifest says.
-        trust: Whether programs of others may be loaded.
+    program needs somebody who vouches for it, by `trust`, and a graph is tried first.
 
     Raises:
         UnsafeFileError: it is a program and was not trusted.

@@ -69,15 +69,12 @@ class _Checks:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckVector:
-    """What one file painted.
+    """What one file painted of the picture of a seed.
 
     Attributes:
         file_sha256: Of the file that painted it: a file made anew has no vector.
-        seed: Of the picture that went in.
-        height: Of that picture in pixels.
-        width: Likewise.
-        picture_sha256: Of its bytes, rows first: tells whether it could be made again.
-        painted_sha256: Of the result's.
+        picture_sha256: Of the picture that went in: tells whether it could be made again.
+        painted_sha256: Of the result.
         stride: Every so many rows and columns of the result are kept.
         values: Those, (rows, columns, 3) uint8.
     """
@@ -98,7 +95,7 @@ class CheckVector:
             CorruptBundleError: it comes out another one.
         """
         rgb = check_picture(self.seed, self.height, self.width)
-        if _digest(rgb) != self.picture_sha256:
+        if digest_of(rgb) != self.picture_sha256:
             raise CorruptBundleError(
                 f"the picture of {CHECKS_FILE} can't be made again by this numpy "
                 f"{np.__version__}: write the vectors anew with  nstc verify BUNDLE --record."
@@ -152,14 +149,18 @@ def check_vector(session: Session) -> CheckVector:
     rgb = check_picture(_SEED, height, width)
     painted = session.run(rgb)
     refuse_one_colour(painted, session.path)
-    stride = _stride(height, width)
+    # the least odd one that keeps few enough: an even one would meet only every other pixel of the
+    # grids that networks leave
+    stride = 1
+    while -(-height // stride) * -(-width // stride) > _MOST_POSITIONS:
+        stride += 2
     return CheckVector(
         file_sha256=sha256_of(session.path),
         seed=_SEED,
         height=height,
         width=width,
-        picture_sha256=_digest(rgb),
-        painted_sha256=_digest(painted),
+        picture_sha256=digest_of(rgb),
+        painted_sha256=digest_of(painted),
         stride=stride,
         values=np.ascontiguousarray(painted[::stride, ::stride]),
     )
@@ -192,10 +193,7 @@ def write_check_vectors(
 ) -> None:
     """Let files of a bundle that is being made paint, and write its `checks.json`.
 
-    Args:
-        folder: Where the files are.
-        artifacts: Their artifact names.
-        known: Vectors to keep; those of files that are no longer there are left out.
+    `known` are vectors to keep; those of files that are no longer in the folder are left out.
 
     Raises:
         OutputError: the place can't be written.
@@ -211,28 +209,13 @@ def write_check_vectors(
         draft.write_text(text + "\n", encoding="utf-8")
 
 
-def painted_digest(painted: Pixels) -> str:
-    """What `CheckVector.painted_sha256` is of a picture (H, W, 3) uint8."""
-    return _digest(painted)
-
-
 def _raw(bits: np.random.PCG64, shape: tuple[int, ...]) -> Any:
     return (bits.random_raw(int(np.prod(shape))) >> np.uint64(32)).astype(np.int64).reshape(shape)
 
 
-def _digest(rgb: Pixels) -> str:
+def digest_of(rgb: Pixels) -> str:
+    """SHA-256 of a picture's bytes, rows first."""
     return hashlib.sha256(np.ascontiguousarray(rgb).tobytes()).hexdigest()
-
-
-def _stride(height: int, width: int) -> int:
-    """The least odd one that keeps few enough.
-
-    An even one would meet only every other pixel of the grids that networks leave.
-    """
-    stride = 1
-    while -(-height // stride) * -(-width // stride) > _MOST_POSITIONS:
-        stride += 2
-    return stride
 
 
 def _vector(stored: _Stored) -> CheckVector:

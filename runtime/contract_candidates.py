@@ -310,19 +310,15 @@ def _flags(contract: GraphContract, form: GraphForm) -> str:
     if (contract.mean, contract.std) == (NO_MEAN, NO_STD):
         said = GraphForm(input_range=contract.input_range)
     else:
-        is_imagenet = contract.mean == mean_of("imagenet", contract.input_range, contract.channels)
+        units = contract.input_range, contract.channels
+        std: Statistic = "imagenet" if contract.std == std_of("imagenet", *units) else contract.std
         said = GraphForm(
             input_range=contract.input_range,
             channels=None if form.channels else contract.channels,
-            mean="imagenet" if is_imagenet else contract.mean,
-            std=None if contract.std == NO_STD else _std_word(contract),
+            mean="imagenet" if contract.mean == mean_of("imagenet", *units) else contract.mean,
+            std=None if contract.std == NO_STD else std,
         )
     return said.flags()
-
-
-def _std_word(contract: GraphContract) -> Statistic:
-    is_imagenet = contract.std == std_of("imagenet", contract.input_range, contract.channels)
-    return "imagenet" if is_imagenet else contract.std
 
 
 def _blocks(picture: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

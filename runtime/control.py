@@ -42,12 +42,6 @@ Transfer = Callable[[Pixels], Pixels]
 """From (H, W, 3) uint8 to the same size in the painting's style."""
 
 
-def _refuse_outside(name: str, value: float, ends: tuple[float, float]) -> None:
-    low, high = ends
-    if not (math.isfinite(value) and low <= value <= high):
-        raise OptionError(f"{name} is {value:g}: expected from {low:g} to {high:g}.")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Control:
     """What a user asks for; the formulas stand at the top of this module.
@@ -70,10 +64,14 @@ class Control:
     style_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        _refuse_outside("strength", self.strength, STRENGTHS)
-        _refuse_outside("style-scale", self.style_scale, STYLE_SCALES)
-        if self.size is not None:
-            _refuse_outside("size", self.size, SIZES)
+        size = SIZES[0] if self.size is None else self.size
+        for name, value, (low, high) in (
+            ("strength", self.strength, STRENGTHS),
+            ("style-scale", self.style_scale, STYLE_SCALES),
+            ("size", size, SIZES),
+        ):
+            if not (math.isfinite(value) and low <= value <= high):
+                raise OptionError(f"{name} is {value:g}: expected from {low:g} to {high:g}.")
 
     @property
     def blends(self) -> bool:
@@ -108,13 +106,7 @@ def warn_of_extrapolation(control: Control) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Heights and widths in pixels on the way from a photograph to the picture.
-
-    Attributes:
-        photo: The photograph, scaled to `Control.size`.
-        network: What the network is given.
-        result: The picture.
-    """
+    """Heights and widths in pixels on the way from a photograph to the picture."""
 
     photo: tuple[int, int]
     network: tuple[int, int]
@@ -133,12 +125,7 @@ def sizes_of(height: int, width: int, control: Control) -> Sizes:
 
 
 def controlled(photo: Pixels, control: Control, transfer: Transfer) -> Pixels:
-    """Paint a photograph as `control` says.
-
-    Args:
-        photo: (H, W, 3) uint8.
-        control: What is asked for.
-        transfer: The network, for pictures of any size.
+    """Paint a photograph (H, W, 3) uint8 as `control` says, by a network that takes any size.
 
     Returns:
         (H, W, 3) uint8, of the photograph's size unless `control.size` says otherwise.

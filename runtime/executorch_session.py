@@ -84,8 +84,7 @@ class ExecutorchSession:
     _open: ClassVar["weakref.WeakSet[ExecutorchSession]"] = weakref.WeakSet()
 
     def __init__(self, path: Path, artifact: str, threads: int | None = None) -> None:
-        missing = availability()
-        if missing is not None:
+        if (missing := availability()) is not None:
             raise MissingExtraError(missing)
         self.path = path
         self.artifact = artifact
@@ -152,7 +151,10 @@ class ExecutorchSession:
         import torch
 
         height, width = checked(rgb).shape[:2]
-        rows, columns = (self._padded(side) for side in (height, width))
+        rows, columns = (
+            max(-(-side // self._multiple) * self._multiple, self._minimum)
+            for side in (height, width)
+        )
         if max(rows, columns) > self._maximum:
             raise ImageError(
                 f"{self.path.name} takes pictures of at most {self._maximum} pixels a side, this "
@@ -192,9 +194,6 @@ class ExecutorchSession:
         """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""
         return self.finish(self.infer(self.prepare(rgb)))
 
-    def _padded(self, side: int) -> int:
-        return max(-(-side // self._multiple) * self._multiple, self._minimum)
-
 
 def partition_of(path: Path) -> Partition:
     """Count what a program's delegate took, as the file itself has it.
@@ -233,7 +232,10 @@ def quiet() -> Iterator[None]:
     filters belong to the whole process; the same thread may enter again.
     """
     with _ALONE, contextlib.ExitStack() as undo:
-        kept = _duplicate_of_standard_error()
+        _flush_standard_error()
+        kept = None
+        with contextlib.suppress(OSError):  # a process may have none
+            kept = os.dup(_STANDARD_ERROR)
         if kept is not None:
             undo.callback(os.close, kept)
             with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  (a device)
@@ -243,15 +245,6 @@ def quiet() -> Iterator[None]:
         undo.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         yield
-
-
-def _duplicate_of_standard_error() -> int | None:
-    """A second descriptor of it; None in a process that has none."""
-    _flush_standard_error()
-    try:
-        return os.dup(_STANDARD_ERROR)
-    except OSError:
-        return None
 
 
 def _flush_standard_error() -> None:

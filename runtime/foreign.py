@@ -15,13 +15,7 @@ __all__ = ["ForeignSession", "Framed", "GraphContract", "probe_contract"]
 
 @dataclass(frozen=True)
 class Framed:
-    """An array in which the picture fills the upper left, and how much of it that is.
-
-    Attributes:
-        values: What the graph takes or gives.
-        height: Of the picture, in pixels.
-        width: Of the picture, in pixels.
-    """
+    """What a graph takes or gives, with a picture of this height and width at the upper left."""
 
     values: Array
     height: int
@@ -76,7 +70,11 @@ class ForeignSession:
         height, width = checked(rgb).shape[:2]
         fixed = self.contract.fixed_size
         if fixed is None:
-            rgb = replicate_edges(rgb, self._enlarged(height), self._enlarged(width))
+            multiple, least = self.contract.size_multiple, self.contract.minimum_size
+            rows, columns = (
+                -(-max(side, least) // multiple) * multiple for side in (height, width)
+            )
+            rgb = replicate_edges(rgb, rows, columns)
         elif fixed != (height, width):
             raise OptionError(
                 f"{self.path} takes pictures of {fixed[0]}x{fixed[1]} (height x width) only, "
@@ -117,8 +115,3 @@ class ForeignSession:
     def run(self, rgb: Pixels) -> Pixels:
         """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""
         return self.finish(self.infer(self.prepare(rgb)))
-
-    def _enlarged(self, side: int) -> int:
-        multiple = self.contract.size_multiple
-        wanted = max(side, self.contract.minimum_size)
-        return -(-wanted // multiple) * multiple

@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -35,9 +35,6 @@ class ForeignGraph:
     """A file with one input and one output.
 
     Attributes:
-        path: The file.
-        input_name: Of its input.
-        output_name: Of its output.
         dtype: Of its input: float32, float16 or uint8.
         shape: Of its input, four axes; those that are free have a name or None.
         call: From an input to its output; raises `GraphFailedError`.
@@ -103,7 +100,7 @@ def open_to_probe(path: Path, threads: int | None = None, *, trust: bool = False
         remember(key, limits)
         return made
 
-    return _described(path, process, call)
+    return _described(path, process.inputs, process.outputs, process.metadata, call)
 
 
 def is_torchscript(path: Path) -> bool:
@@ -148,24 +145,17 @@ def _open_onnx(path: Path, threads: int | None) -> ForeignGraph:
             raise GraphFailedError(first_line(error)) from error
         return result
 
-    opened = _Opened(
-        session.get_inputs(), session.get_outputs(), session.get_modelmeta().custom_metadata_map
-    )
-    return _described(path, opened, call)
-
-
-class _Opened(NamedTuple):
-    """What a file is, see `GraphProcess`."""
-
-    inputs: Sequence[Value]
-    outputs: Sequence[Value]
-    metadata: Mapping[str, str]
+    metadata = session.get_modelmeta().custom_metadata_map
+    return _described(path, session.get_inputs(), session.get_outputs(), metadata, call)
 
 
 def _described(
-    path: Path, opened: _Opened | GraphProcess, run: Callable[[Mapping[str, Array]], Array]
+    path: Path,
+    inputs: Sequence[Value],
+    outputs: Sequence[Value],
+    metadata: Mapping[str, str],
+    run: Callable[[Mapping[str, Array]], Array],
 ) -> ForeignGraph:
-    inputs, outputs = opened.inputs, opened.outputs
     if len(inputs) != 1 or len(outputs) != 1:
         raise TeacherError(
             f"{path} has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}) and "
@@ -196,7 +186,7 @@ def _described(
     def call(values: Array) -> Array:
         return run({input_name: values})
 
-    return ForeignGraph(path, input_name, outputs[0].name, dtype, shape, call, opened.metadata)
+    return ForeignGraph(path, input_name, outputs[0].name, dtype, shape, call, metadata)
 
 
 def _open_torchscript(path: Path, threads: int | None, trust: bool) -> ForeignGraph:

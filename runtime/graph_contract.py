@@ -1,13 +1,12 @@
 """What a network made by others takes and gives."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from nstc.core.graph_form import (
-    LAYOUTS,
     NO_MEAN,
     NO_STD,
     RANGES,
@@ -19,8 +18,6 @@ from nstc.core.graph_form import (
     shown_numbers,
 )
 from nstc.runtime.arrays import Array
-
-__all__ = ["LAYOUTS", "RANGES", "GraphContract", "Layout", "ValueRange", "picture_of"]
 
 OVERRIDING_FLAGS: Final = (
     "--layout",
@@ -38,8 +35,6 @@ class GraphContract:
     """The form of a graph that takes one picture and gives one of the same size.
 
     Attributes:
-        input_name: Of the graph's input.
-        output_name: Of its output.
         layout: Of the input.
         dtype: Of the input: float32, float16 or uint8.
         input_range: 1 for values from 0 to 1, 255 for 0 to 255, -1 for -1 to 1.
@@ -76,17 +71,8 @@ class GraphContract:
     @property
     def form(self) -> GraphForm:
         """Everything that flags can say of it: with this nothing is left to find by trying."""
-        return GraphForm(
-            layout=self.layout,
-            input_range=self.input_range,
-            output_range=self.output_range,
-            size_multiple=self.size_multiple,
-            channels=self.channels,
-            mean=self.mean,
-            std=self.std,
-            output_mean=self.output_mean,
-            output_std=self.output_std,
-        )
+        known = {own.name: getattr(self, own.name) for own in fields(GraphForm)}
+        return GraphForm(**known)
 
     @property
     def black_and_white(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

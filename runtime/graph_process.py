@@ -65,7 +65,11 @@ def current_limits() -> Limits:
 @functools.cache  # what held in them holds for the whole process, whatever is free later
 def _default_limits() -> Limits:
     usual = Limits()
-    return Limits(max_ram_bytes=min(usual.max_ram_bytes, _free_bytes() or usual.max_ram_bytes))
+    if not _MEMINFO.exists():
+        return usual
+    lines = _MEMINFO.read_text(encoding="ascii").splitlines()
+    free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    return Limits(max_ram_bytes=min(usual.max_ram_bytes, *free))
 
 
 @contextlib.contextmanager
@@ -101,13 +105,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Value:
-    """An input or output of a graph, as ONNX Runtime has them.
-
-    Attributes:
-        name: As the file has it.
-        type: Such as tensor(float).
-        shape: Axes that are free have a name or None.
-    """
+    """An input or output of a graph, as ONNX Runtime has them; free axes have a name or None."""
 
     name: str
     type: str
@@ -125,8 +123,6 @@ class GraphProcess:
         limits: Of the process.
 
     Attributes:
-        inputs: Of the graph.
-        outputs: Of the graph.
         metadata: What its maker wrote into the file, short texts by name.
 
     Raises:
@@ -187,7 +183,13 @@ class GraphProcess:
     @contextlib.contextmanager
     def _timed(self) -> Iterator[None]:
         """Take what the block waits off the time that is left, and end the process at its end."""
-        timer = threading.Timer(max(0, self._left_s), _give_up, (self._process, self._late))
+        process, late = self._process, self._late  # the timer must not keep this object alive
+
+        def give_up() -> None:
+            late.set()
+            end_group(process)
+
+        timer = threading.Timer(max(0, self._left_s), give_up)
         timer.daemon = True
         began = time.monotonic()
         timer.start()
@@ -276,17 +278,3 @@ def _running(
             _pipe(process.stdout).close()
             with contextlib.suppress(BrokenPipeError):  # what was not sent is not wanted
                 _pipe(process.stdin).close()
-
-
-def _give_up(process: subprocess.Popen[bytes], late: threading.Event) -> None:
-    late.set()
-    end_group(process)
-
-
-def _free_bytes() -> int | None:
-    """What this machine has free; None where it does not tell."""
-    if not _MEMINFO.exists():
-        return None
-    lines = _MEMINFO.read_text(encoding="ascii").splitlines()
-    found = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return found[0] * 1024 if found else None

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from shutil import copyfile
-from typing import Final, NamedTuple
+from typing import Final
 
 from nstc.core.errors import TeacherError
 from nstc.core.files import sha256_of
@@ -47,15 +47,6 @@ _MESSAGES: Final[Mapping[str, Mapping[int, str]]] = {
 
 class _Damaged(Exception):  # noqa: N818  (it is caught here, and told as what it means)
     """Bytes that are not a message."""
-
-
-class _Field(NamedTuple):
-    """A field that is a message of `kind`; `depth` messages are around it."""
-
-    kind: str
-    start: int
-    end: int
-    depth: int
 
 
 def data_files(path: Path) -> tuple[Path, ...]:
@@ -110,10 +101,7 @@ def model_bytes(path: Path) -> int:
 
 
 def copy_model(path: Path, folder: Path) -> Path:
-    """Copy a network into an empty folder, as `GRAPH_NAME` and what it wants beside it.
-
-    Returns:
-        The graph's copy.
+    """Copy a network into an empty folder, as `GRAPH_NAME`, whose path it gives, and what it wants.
 
     Raises:
         TeacherError: see `data_files`; or its weights have the name that the graph will have.
@@ -133,7 +121,8 @@ def copy_model(path: Path, folder: Path) -> Path:
 def _beside(graph: Path, name: str) -> Path:
     """The file of that name in a graph's folder."""
     shown = name if name.isprintable() and len(name) <= _LONGEST_NAME else repr(name)[:80]
-    if not _is_plain(name):
+    unfit = name in {"", ".", ".."} or set(name) & set("/\\:") or not name.isprintable()
+    if unfit or len(name.encode()) > _LONGEST_NAME:
         raise TeacherError(
             f"{graph} keeps weights at {shown}: expected the plain name of a file in its own "
             "folder. Save it again with its weights inside or beside it."
@@ -155,24 +144,15 @@ def _beside(graph: Path, name: str) -> Path:
     return file
 
 
-def _is_plain(name: str) -> bool:
-    return (
-        name.isprintable()
-        and name not in {"", ".", ".."}
-        and not set(name) & set("/\\:")
-        and len(name.encode()) <= _LONGEST_NAME
-    )
-
-
 def _locations(view: mmap.mmap) -> Iterator[str]:
     """Where tensors of a model lie, as the file says it."""
-    waiting, seen = [_Field("model", 0, len(view), 0)], 0
+    waiting, seen = [("model", 0, len(view), 0)], 0  # kind, start, end, messages around it
     while waiting:
-        message = waiting.pop()
-        if message.depth > _DEEPEST:
+        message, first, last, depth = waiting.pop()
+        if depth > _DEEPEST:
             raise _Damaged(f"it is nested deeper than {_DEEPEST} levels")
-        kinds, entry = _MESSAGES[message.kind], dict[str, bytes]()
-        for number, start, end in _fields(view, message.start, message.end):
+        kinds, entry = _MESSAGES[message], dict[str, bytes]()
+        for number, start, end in _fields(view, first, last):
             seen += 1
             if seen > _MOST_FIELDS:
                 raise _Damaged(f"it has more than {_MOST_FIELDS} parts")
@@ -180,7 +160,7 @@ def _locations(view: mmap.mmap) -> Iterator[str]:
             if kind is None or start < 0:
                 continue
             if kind in _MESSAGES:
-                waiting.append(_Field(kind, start, end, message.depth + 1))
+                waiting.append((kind, start, end, depth + 1))
             else:
                 entry[kind] = view[start : min(end, start + 4 * _LONGEST_NAME)]
         if entry.get("key") == _LOCATION:

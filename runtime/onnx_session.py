@@ -253,11 +253,11 @@ class OnnxSession:
         return self.finish(self.infer(self.prepare(rgb)))
 
     def run_tile(self, rgb: Pixels, statistics: Array) -> Pixels:
-        """Stylise a tile of a picture, with a graph that `takes_statistics`.
+        """Stylise a tile (h, w, 3) uint8 of a picture, with a graph that `takes_statistics`.
 
         Args:
-            rgb: The tile, (h, w, 3) uint8.
-            statistics: Of the whole picture, see `nstc.runtime.arrays`.
+            rgb: The tile.
+            statistics: Of the whole picture, see `nstc.runtime.arrays.channel_statistics`.
 
         Raises:
             ImageError: as `infer`.

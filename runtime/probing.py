@@ -20,7 +20,7 @@ from nstc.core.graph_form import (
 )
 from nstc.core.images import Picture, Pixels, read_picture, resize_shorter_side, write_picture
 from nstc.core.photos import sample_photos
-from nstc.runtime.arrays import Array, refuse_not_finite_output, unit_to_pixels
+from nstc.runtime.arrays import refuse_not_finite_output, unit_to_pixels
 from nstc.runtime.contract_candidates import LEAST_SCORE, Candidate, Choice, choose, thinned
 from nstc.runtime.foreign_graph import ForeignGraph, GraphFailedError, open_to_probe, shown
 from nstc.runtime.graph_contract import GraphContract
@@ -129,15 +129,10 @@ def _first_guess(graph: ForeignGraph, layout: Layout, multiple: int) -> GraphCon
     )
 
 
-def _run(graph: ForeignGraph, contract: GraphContract, rgb: Pixels) -> Array:
-    """The raw output for a picture (H, W, 3)."""
-    return graph.call(contract.encode(rgb))
-
-
 def _keeps_size(graph: ForeignGraph, contract: GraphContract, rgb: Pixels) -> bool:
     """Whether it runs on this picture and gives one of the same size."""
     try:
-        raw = _run(graph, contract, rgb)
+        raw = graph.call(contract.encode(rgb))
     except GraphFailedError:
         return False
     return _output_layout(raw.shape, rgb) == contract.output_layout
@@ -155,7 +150,7 @@ def _first_that_runs(
                 height, width = (-(-side // multiple) * multiple for side in size)
             photo = _photo(height, width)
             try:
-                raw = _run(graph, contract, photo)
+                raw = graph.call(contract.encode(photo))
             except GraphFailedError as error:
                 reason = reason or str(error)
                 continue
@@ -180,11 +175,12 @@ def _with_values(
     """The contract with the values under which the network does best."""
     photos = [photo, *(_photo(photo.shape[0], photo.shape[1], name) for name in _PHOTOS[1:])]
     try:
-        choice = choose(lambda tried, rgb: _run(graph, tried, rgb), contract, photos, form)
+        choice = choose(lambda tried, rgb: graph.call(tried.encode(rgb)), contract, photos, form)
     except GraphFailedError as error:
         raise TeacherError(f"{graph.path} fails on some values of pictures: {error}.") from error
     if choice.best.score == 0:
-        refuse_not_finite_output(_run(graph, choice.best.contract, photo), graph.path)
+        raw = graph.call(choice.best.contract.encode(photo))
+        refuse_not_finite_output(raw, graph.path)
     if choice.best.score < LEAST_SCORE and choice.certainty:
         raise TeacherError(
             f"{graph.path} gives nothing like the photograph it is given, whether values go to 1 "

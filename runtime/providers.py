@@ -77,10 +77,7 @@ def available_providers() -> tuple[str, ...]:
 
 
 def provider_chain(name: str) -> tuple[str, ...]:
-    """The providers to ask ONNX Runtime for: the wanted one, and the processor for the rest.
-
-    Args:
-        name: A short name such as cpu or cuda.
+    """The providers to ask ONNX Runtime for: the wanted one, such as cuda, and the processor.
 
     Raises:
         OptionError: there is no provider of that name.
@@ -101,15 +98,13 @@ def provider_chain(name: str) -> tuple[str, ...]:
 
 def _provider(full: str, *, built: bool) -> Provider:
     name = full.removesuffix(_SUFFIX)
-    if built:
-        reason = (
-            "sends pictures to a service on the network"
-            if name.lower() in _ELSEWHERE
-            else _tried(full)
-        )
-    else:
+    if not built:
         way = WAYS.get(name.lower(), f"it {_UNKNOWN_WAY}")
-        reason = f"not in this build of ONNX Runtime: {way}"
+        reason: str | None = f"not in this build of ONNX Runtime: {way}"
+    elif name.lower() in _ELSEWHERE:
+        reason = "sends pictures to a service on the network"
+    else:
+        reason = _tried(full)
     return Provider(name=name, reason=reason)
 
 

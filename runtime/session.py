@@ -1,7 +1,7 @@
 """A file of a bundle, opened and ready to run, whatever kind of file it is."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -130,17 +130,10 @@ def open_session(
     missing = backend.availability()
     if missing is not None:
         raise MissingExtraError(missing)
-    if elsewhere:
-        return _on_provider(path, name, threads, chain)
-    if not arena and name.endswith(".onnx"):
-        return onnx_session.OnnxSession(path, name, threads, arena=False)
-    return backend.open(path, name, threads)
-
-
-def _on_provider(
-    path: Path, name: str, threads: int | None, chain: Sequence[str]
-) -> onnx_session.OnnxSession:
-    """A session that really runs on the first of some providers."""
+    if not elsewhere:
+        if not arena and name.endswith(".onnx"):
+            return onnx_session.OnnxSession(path, name, threads, arena=False)
+        return backend.open(path, name, threads)
     with warnings.catch_warnings():
         # ONNX Runtime warns of what is refused below
         warnings.filterwarnings("ignore", message=".*provider.*", category=UserWarning)

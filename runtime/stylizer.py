@@ -72,7 +72,10 @@ class Stylizer:
         approximate_tiles: bool = False,
         trust: bool = False,
     ) -> None:
-        self._model = _findable_anywhere(model)
+        if isinstance(model, Bundle):
+            self._model: str | Path = model.path.absolute()
+        else:  # a folder is called by another name from another working folder
+            self._model = model if str(model).startswith(PREFIX) else Path(model).absolute()
         self._options: dict[str, Any] = {
             "precision": precision,
             "artifact": artifact,
@@ -184,7 +187,12 @@ class Stylizer:
         )
         warn_of_extrapolation(control)
         if isinstance(image, np.ndarray):
-            return _array_of(self.paint(_picture_of_array(image), control))
+            alpha = image[:, :, 3] if image.ndim == 3 and image.shape[2] == 4 else None
+            rgb = image if alpha is None else np.ascontiguousarray(image[:, :, :3])
+            painted = self.paint(Picture(rgb=checked(rgb), alpha=alpha), control)
+            if painted.alpha is None:
+                return painted.rgb
+            return np.dstack([painted.rgb, painted.alpha])
         if isinstance(image, Image.Image):
             return self.paint(picture_of(image), control).as_image()
         with ImageFile(Path(image)) as file:
@@ -206,10 +214,10 @@ class Stylizer:
         output_format: str | None = None,
         piped: bool = False,
     ) -> Picture:
-        """Decode and stylise a file; with a limit in the least memory.
+        """Decode and stylise a file; with a limit in the least memory, and it can't be read again.
 
         Args:
-            file: The photograph. With a limit it can't be read again.
+            file: The photograph.
             control: What is asked for.
             output_format: Pillow's name of the format that the result will be written in, if any.
             piped: Whether it is encoded in memory.
@@ -249,13 +257,6 @@ class Stylizer:
             self._judged = True
 
 
-def _findable_anywhere(model: str | Path | Bundle) -> str | Path:
-    """A model's zoo name, or its folder as it is called from any working folder."""
-    if isinstance(model, Bundle):
-        return model.path.absolute()
-    return model if str(model).startswith(PREFIX) else Path(model).absolute()
-
-
 def artifact_of(precision: str | None, artifact: str | None) -> str | None:
     """Which file is asked for by `--precision` or `--artifact`; None leaves it to the bundle.
 
@@ -269,15 +270,3 @@ def artifact_of(precision: str | None, artifact: str | None) -> str | None:
     if artifact is not None and artifact != precision:
         raise OptionError(f"precision is {precision} and artifact {artifact}: give one of the two.")
     return precision
-
-
-def _picture_of_array(array: Pixels) -> Picture:
-    if array.ndim == 3 and array.shape[2] == 4:
-        return Picture(rgb=checked(np.ascontiguousarray(array[:, :, :3])), alpha=array[:, :, 3])
-    return Picture(rgb=checked(array))
-
-
-def _array_of(picture: Picture) -> Pixels:
-    if picture.alpha is None:
-        return picture.rgb
-    return np.dstack([picture.rgb, picture.alpha])

@@ -35,12 +35,17 @@ class TorchScriptSession:
     """
 
     def __init__(self, path: Path, artifact: str, threads: int | None = None) -> None:
-        missing = availability()
-        if missing is not None:
+        if (missing := availability()) is not None:
             raise MissingExtraError(missing)
         self.path = path
         self.artifact = artifact
-        self._network = _load(path, threads)
+        try:
+            self._network = load_torchscript(path, threads)
+        except (RuntimeError, ValueError, OSError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise CorruptBundleError(
+                f"{path} can't be loaded as TorchScript: {reason} Delete it and make it again."
+            ) from error
 
     def prepare(self, rgb: Pixels) -> Any:
         """(H, W, 3) uint8 as a tensor (1, 3, H, W) in [0, 1].
@@ -106,13 +111,3 @@ def load_torchscript(path: Path, threads: int | None) -> Any:
         warnings.filterwarnings("ignore", message=".*torch.jit.load.* is deprecated")
         with as_utf8(path) as name:
             return torch.jit.load(name, map_location="cpu")  # type: ignore[no-untyped-call]
-
-
-def _load(path: Path, threads: int | None) -> Any:
-    try:
-        return load_torchscript(path, threads)
-    except (RuntimeError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CorruptBundleError(
-            f"{path} can't be loaded as TorchScript: {reason} Delete it and make it again."
-        ) from error

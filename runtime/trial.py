@@ -8,6 +8,7 @@ the same process.
 import contextlib
 import functools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
@@ -51,12 +52,12 @@ _made: Final[set[str]] = set()
 
 
 def ensure_tried(path: Path, *, sha256: str | None = None, threads: int | None = None) -> None:
-    """Open a file and run it once in a process under limits, unless it is known to hold.
+    """Open a graph and run it once in a process under limits, unless it is known to hold.
 
     What ONNX Runtime refuses there is left to be refused where it is opened.
 
     Args:
-        path: An ONNX or ORT file.
+        path: The file.
         sha256: Its hash, if it is known already.
         threads: To compute with.
 
@@ -139,10 +140,8 @@ def shipped() -> frozenset[str]:
 def is_possible(shape: Sequence[object]) -> bool:
     """Whether the axes of a picture that a graph fixes are such as pictures have."""
     fixed = [side for side in shape if isinstance(side, int)]
-    pixels = 1
-    for side in fixed:
-        pixels *= side
-    return all(1 <= side <= LONGEST_SIDE for side in fixed) and pixels <= 4 * MOST_PIXELS
+    possible = all(1 <= side <= LONGEST_SIDE for side in fixed)
+    return possible and math.prod(fixed) <= 4 * MOST_PIXELS
 
 
 def _feeds(inputs: Sequence[Value]) -> dict[str, Array] | None:
@@ -165,15 +164,7 @@ PROGRAMS: Final = {"ts": "TorchScript", "pte": "an ExecuTorch program"}
 
 
 def refuse_program(path: Path, kind: str) -> NoReturn:
-    """Refuse a program.
-
-    Args:
-        path: The file.
-        kind: What it is.
-
-    Raises:
-        UnsafeFileError: in any case.
-    """
+    """Refuse a file as a program of this kind by an `UnsafeFileError`."""
     raise UnsafeFileError(
         f"{path} was not loaded: it is {kind}, which is a program. Give --trust if you know where "
         "it comes from."

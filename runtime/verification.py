@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -32,7 +33,7 @@ from nstc.runtime.check_vectors import (
     SIZE,
     CheckVector,
     check_picture,
-    painted_digest,
+    digest_of,
     read_check_vectors,
     write_check_vectors,
 )
@@ -52,8 +53,6 @@ class Finding:
 
     Attributes:
         file: Of the bundle.
-        check: content, contract or picture.
-        state: How it came out.
         detail: In words: what was found, or why nobody looked.
         error: What is wrong, of one that failed.
     """
@@ -65,13 +64,8 @@ class Finding:
     error: NstcError | None = None
 
     def to_dict(self) -> dict[str, str]:
-        """Plain JSON values."""
-        return {
-            "file": self.file,
-            "check": self.check,
-            "state": self.state,
-            "detail": self.detail,
-        }
+        """Plain JSON values, without the error, whose text is the detail."""
+        return {name: value for name, value in vars(self).items() if name != "error"}
 
 
 @dataclass(frozen=True)
@@ -96,11 +90,8 @@ class Verification:
     @property
     def summary(self) -> str:
         """How many findings are of which state, in words."""
-        counts = [
-            f"{sum(found.state == state for found in self.findings)} {state}"
-            for state in get_args(State)
-        ]
-        return ", ".join(counts)
+        states = [found.state for found in self.findings]
+        return ", ".join(f"{states.count(state)} {state}" for state in get_args(State))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -116,11 +107,8 @@ def verify(model: str | Path, *, trust: bool = False) -> Verification:
     """Look at every file of a bundle; what is wrong is told, not raised.
 
     Every file is held to the manifest's hash. Each that runs is opened, held to the contract, and
-    held to its check vector where the bundle brings one.
-
-    Args:
-        model: The bundle's path or its zoo name.
-        trust: Whether TorchScript and ExecuTorch files of others, which are programs, may be run.
+    held to its check vector where the bundle brings one. `trust` lets TorchScript and ExecuTorch
+    files of others, which are programs, run.
 
     Raises:
         BundleError: there is no bundle of that name.
@@ -152,7 +140,7 @@ def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:
 
     Args:
         model: The bundle's path or its zoo name. It is replaced in one step.
-        trust: Whether TorchScript and ExecuTorch files of others, which are programs, may be run.
+        trust: See `verify`.
 
     Returns:
         The artifacts that have a vector now.
@@ -164,11 +152,8 @@ def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:
     """
     with bundle_to_revise(model) as bundle:
         refuse_shipped(bundle.path, "verify it without --record.")
-        chosen = [
-            name
-            for name in bundle.artifacts
-            if _reason_not_to_run(bundle, name, trust=trust) is None
-        ]
+        trusted = partial(_reason_not_to_run, bundle, trust=trust)
+        chosen = [name for name in bundle.artifacts if trusted(name) is None]
         for name in chosen:
             refuse_unsafe(bundle, name, trust=trust)
         with revised_bundle(bundle, bundle.path, bundle.manifest) as draft:
@@ -280,7 +265,7 @@ def _picture(session: Session, vector: CheckVector | None, file_sha256: str) -> 
             "nstc does not write. Write it anew with  nstc verify BUNDLE --record."
         )
     painted = session.run(vector.picture())
-    if painted_digest(painted) == vector.painted_sha256:
+    if digest_of(painted) == vector.painted_sha256:
         return Finding(file, "picture", "ok", "as its check vector, bit for bit")
     kept = painted[:: vector.stride, :: vector.stride]
     off = Difference.between(kept, vector.values)

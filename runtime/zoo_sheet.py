@@ -14,11 +14,7 @@ LONG_SIDE: Final = 512
 
 
 def write_zoo_sheet(photo: Path, output: Path) -> tuple[str, ...]:
-    """Write a photograph and what each student of the zoo makes of it as one picture.
-
-    Args:
-        photo: Any picture that nstc reads; its longer side is scaled to 512 pixels.
-        output: The sheet, in the format of its ending.
+    """Write a photograph, scaled to 512 pixels, and what each student of the zoo makes of it.
 
     Returns:
         The zoo names of the students, in the order of the sheet.

@@ -92,11 +92,15 @@ class Device:
             )
         try:
             yield made
-        except BaseException:
-            with contextlib.suppress(TargetError):  # what went wrong first is what is told
-                self._remove(made)
-            raise
-        self._remove(made)
+        finally:
+            removed = False
+            with contextlib.suppress(TargetError):
+                removed = self.says_yes(f"rm -rf {made}")
+        if not removed:  # what went wrong before it is told first
+            raise TargetError(
+                f"{self._name}: {made} could not be removed there. Remove it: "
+                f"{' '.join(self._adb)} shell rm -rf {made}"
+            )
 
     def push(self, folder: Path, place: str, limits: Limits) -> None:
         """Copy a folder into one of the device's.
@@ -128,13 +132,6 @@ class Device:
     def _first_line(self, command: str) -> str:
         lines = self.shell(command).output.strip().splitlines()
         return (readable(lines[0], 100) if lines else "") or "unknown"
-
-    def _remove(self, folder: str) -> None:
-        if not self.says_yes(f"rm -rf {folder}"):
-            raise TargetError(
-                f"{self._name}: {folder} could not be removed there. Remove it: "
-                f"{' '.join(self._adb)} shell rm -rf {folder}"
-            )
 
     def _run(self, *words: str, limits: Limits = _SHORT, **more: Any) -> Finished:
         return converse((*self._adb, *words), name=self._name, limits=limits, **more)

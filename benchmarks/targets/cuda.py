@@ -5,7 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from nstc.benchmarks.latency import Clock
 from nstc.benchmarks.subjects import Probe, Subject
@@ -144,16 +144,12 @@ def _availability() -> str | None:
     return f"torch sees no NVIDIA GPU{built}"
 
 
-def _providers() -> list[Any]:
-    import onnxruntime
-
-    return list(onnxruntime.get_available_providers())
-
-
 def _make(argument: str | None) -> CudaTarget:
     if argument is not None:
         raise OptionError(f"no target 'cuda:{argument}': cuda is the first GPU.")
-    return CudaTarget(onnx=_PROVIDER in _providers())
+    import onnxruntime
+
+    return CudaTarget(onnx=_PROVIDER in onnxruntime.get_available_providers())
 
 
 CUDA: Final = TargetKind(

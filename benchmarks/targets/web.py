@@ -1,6 +1,7 @@
 """onnxruntime-web in WebAssembly: in Node, in headless Chromium, and wherever a link is opened."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,7 @@ _SILENCE_S: Final = 120.0
 """The longest wait for a message, for pictures of `_SILENCE_SIDE`; larger ones have longer."""
 
 _SILENCE_SIDE: Final = 512
+_WEB: Final = re.compile(r"^web(?=(?::[0-9]*)?$)")
 _HERE: Final = Patience(opening_s=60, silence_s=_SILENCE_S)
 _ELSEWHERE: Final = Patience(opening_s=600, silence_s=_SILENCE_S)
 
@@ -174,10 +176,6 @@ def _local(engine_name: str, argument: str | None) -> WebTarget:
     return WebTarget(name=f"{name}:{threads}", threads=threads, engine=engine)
 
 
-def _best(argument: str | None) -> WebTarget:
-    return _local("node" if engines.missing_chromium() else "chromium", argument)
-
-
 def _elsewhere(name: str, argument: str | None) -> WebTarget:
     threads = _threads(argument, name)
     return WebTarget(
@@ -201,7 +199,7 @@ KINDS: Final[Mapping[str, TargetKind]] = {
     "web": TargetKind(
         form="web[:N]",
         summary="web:chromium, or web:node where there is no Chromium",
-        make=_best,
+        make=lambda own: _local("node" if engines.missing_chromium() else "chromium", own),
         availability=_unless(missing_runtime, engines.missing_node),
     ),
     "web:node": TargetKind(
@@ -233,12 +231,7 @@ KINDS: Final[Mapping[str, TargetKind]] = {
 
 
 def opened_elsewhere(targets: Sequence[str], *, page: bool, https: bool) -> tuple[str, ...]:
-    """The names of targets with `--open` and `--https` taken into account.
-
-    Args:
-        targets: As `--target` has them.
-        page: Whether --open is given: web is the page that another device opens.
-        https: Whether --https is given.
+    """The names of targets where `--open` makes web the page that another device opens.
 
     Raises:
         OptionError: --open without web, or --https without --open.
@@ -247,16 +240,11 @@ def opened_elsewhere(targets: Sequence[str], *, page: bool, https: bool) -> tupl
         raise OptionError("--https says how --open serves its page: give --open too.")
     if not page:
         return tuple(targets)
-    kinds = [name.partition(":") for name in targets]
-    if not any(kind == "web" and not argument.strip("0123456789") for kind, _, argument in kinds):
-        raise OptionError("--open serves the page of --target web: give --target web too.")
     served = HTTPS_NAME if https else OPEN_NAME
-    return tuple(
-        served + colon + argument
-        if kind == "web" and not argument.strip("0123456789")
-        else kind + colon + argument
-        for kind, colon, argument in kinds
-    )
+    replaced = [_WEB.sub(served, name) for name in targets]
+    if replaced == list(targets):
+        raise OptionError("--open serves the page of --target web: give --target web too.")
+    return tuple(replaced)
 
 
 def refuse_baseline_of_another_device(targets: Sequence[Target]) -> None:

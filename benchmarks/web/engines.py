@@ -31,13 +31,7 @@ _GRACE_S: Final = 5.0
 
 @dataclass(frozen=True)
 class Process:
-    """An engine at work.
-
-    Attributes:
-        name: In messages.
-        child: The process.
-        log: What it wrote to standard error.
-    """
+    """An engine at work, and the file that it writes standard error to."""
 
     name: str
     child: subprocess.Popen[bytes]
@@ -48,12 +42,17 @@ class Process:
         status = self.child.poll()
         if status is None:
             return None
-        return f"{self.name} ended with status {status}: {_last_words(self.log)}"
+        log = self.log.read_text(errors="replace").splitlines()
+        lines = [line.strip() for line in log if line.strip()] or ["it said nothing"]
+        # the first line that tells of an error: Chromium's own is worth more than its driver's
+        telling = [line for word in ("FATAL", "Error") for line in lines if word in line]
+        words = readable((telling or lines[-1:])[0], MAX_TEXT)
+        return f"{self.name} ended with status {status}: {words}"
 
 
 def find_chromium() -> str | None:
     """The path of Chromium or Chrome, if there is one."""
-    return next((path for name in _BROWSERS if (path := shutil.which(name))), None)
+    return next(filter(None, map(shutil.which, _BROWSERS)), None)
 
 
 def missing_node() -> str | None:
@@ -118,13 +117,3 @@ def _running(name: str, command: list[str], link: str, folder: Path) -> Iterator
         yield Process(name, child, log)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(_GRACE_S)
-
-
-def _last_words(log: Path) -> str:
-    """The first line that tells of an error, else the last one."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    for word in ("FATAL", "Error"):  # Chromium's own reason is worth more than its driver's
-        telling = [line for line in lines if word in line]
-        if telling:
-            return readable(telling[0], MAX_TEXT)
-    return readable(lines[-1], MAX_TEXT) if lines else "it said nothing"

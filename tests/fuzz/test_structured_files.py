@@ -55,7 +55,7 @@ from nstc.models.tensors import save_tensors
 from nstc.runtime.check_vectors import (
     CHECKS_FILE,
     check_picture,
-    painted_digest,
+    digest_of,
     read_check_vectors,
 )
 
@@ -111,7 +111,7 @@ def checks() -> dict[str, Any]:
     shipped = json.loads((zoo_folder() / "udnie" / "student" / CHECKS_FILE).read_text())
     shipped["vectors"] = {"onnx": shipped["vectors"]["onnx"]}
     rgb = check_picture(0, 45, 59)
-    assert shipped["vectors"]["onnx"]["picture_sha256"] == painted_digest(rgb)
+    assert shipped["vectors"]["onnx"]["picture_sha256"] == digest_of(rgb)
     return dict(shipped)
 
 

@@ -2,6 +2,7 @@ import dataclasses
 from functools import partial
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -70,7 +71,7 @@ def test_onnx_files_are_run_only_where_onnx_runtime_has_the_provider(
     assert with_it.artifacts(subject, 32) == ("torch-fp32", "torch-fp16", "int8.onnx", "onnx")
     with pytest.raises(OptionError, match="pip install onnxruntime-gpu"):
         without.open(subject, "int8", probe_contract)
-    monkeypatch.setattr(cuda, "_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert parse_target("cuda") == with_it
 
@@ -122,7 +123,8 @@ def test_a_real_gpu_runs_both_precisions(make_bundle, photo_set):
 
 @pytest.mark.cuda
 @pytest.mark.skipif(
-    not torch.cuda.is_available() or "CUDAExecutionProvider" not in cuda._providers(),
+    not torch.cuda.is_available()
+    or "CUDAExecutionProvider" not in onnxruntime.get_available_providers(),
     reason=f"{NO_GPU}, or no onnxruntime-gpu",
 )
 def test_onnx_runtimes_cuda_provider_gives_the_processors_picture(make_bundle):
