@@ -70,7 +70,7 @@ _NORMALISED_BOTH_WAYS: Final = 0.65
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class ContractCandidate:
     """A way to feed the network.
 
     Attributes:
@@ -97,8 +97,8 @@ class Choice:
         certainty: In words; empty if nothing was left to find.
     """
 
-    best: Candidate
-    rivals: tuple[Candidate, ...]
+    best: ContractCandidate
+    rivals: tuple[ContractCandidate, ...]
     certainty: str
 
 
@@ -170,14 +170,14 @@ def _ranges_of(statistics: Sequence[Statistic]) -> tuple[ValueRange, ...]:
 
 def _tried(
     run: Run, contract: GraphContract, photos: Sequence[Pixels], form: GraphForm
-) -> Candidate:
+) -> ContractCandidate:
     outputs = [_thinned_output(run(contract, photo), contract.output_layout) for photo in photos]
     photos = [thinned(photo) for photo in photos]
     contract = dataclasses.replace(contract, **_way_out(contract, outputs, form))
     with np.errstate(invalid="ignore"):
         pictures = [contract.decode(raw) for raw in outputs]
     scores = [_score(*pair) for pair in zip(pictures, photos, strict=True)]
-    return Candidate(
+    return ContractCandidate(
         contract=contract,
         score=float(np.mean(scores)) * _usual(contract),
         pictures=np.clip(np.nan_to_num(np.stack(pictures)), 0, 1),
@@ -286,17 +286,19 @@ def _is_caffe(contract: GraphContract) -> bool:
     return contract.mean != NO_MEAN and contract.std == NO_STD and contract.input_range == 255
 
 
-def _may_be(one: Candidate, best: Candidate) -> bool:
+def _may_be(one: ContractCandidate, best: ContractCandidate) -> bool:
     """Whether it is the best, or can't be ruled out."""
     different = _apart(one, best) > _CLEARLY_DIFFERENT
     return one is best or (one.score > _RIVAL * best.score and different)
 
 
-def _apart(one: Candidate, other: Candidate) -> float:
+def _apart(one: ContractCandidate, other: ContractCandidate) -> float:
     return float(np.abs(one.pictures - other.pictures).mean())
 
 
-def _certainty(best: Candidate, others: Sequence[Candidate], form: GraphForm) -> str:
+def _certainty(
+    best: ContractCandidate, others: Sequence[ContractCandidate], form: GraphForm
+) -> str:
     """In words: how sure, and which of others that give another picture is the next best."""
     order = "" if form.channels else ", the order of colours is taken to be RGB"
     if not others:

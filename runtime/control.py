@@ -105,7 +105,7 @@ def warn_of_extrapolation(control: Control) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sizes:
+class PictureSizes:
     """Heights and widths in pixels on the way from a photograph to the picture."""
 
     photo: tuple[int, int]
@@ -113,11 +113,11 @@ class Sizes:
     result: tuple[int, int]
 
 
-def sizes_of(height: int, width: int, control: Control) -> Sizes:
+def sizes_of(height: int, width: int, control: Control) -> PictureSizes:
     """What a photograph of this height and width in pixels is scaled to."""
     scale = 1.0 if control.size is None else control.size / max(height, width)
     photo = scaled_size(height, width, scale)
-    return Sizes(
+    return PictureSizes(
         photo=photo,
         network=scaled_size(*photo, 1 / control.style_scale),
         result=(height, width) if control.upscale_to_original else photo,

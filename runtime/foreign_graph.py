@@ -12,7 +12,7 @@ from nstc.core.errors import GraphLimitError, MissingExtraError, TeacherError
 from nstc.core.wrong_files import wrong_file
 from nstc.runtime.arrays import Array
 from nstc.runtime.graph_process import GraphFailedError as GraphFailedError
-from nstc.runtime.graph_process import GraphProcess, RefusedError, Value, current_limits
+from nstc.runtime.graph_process import GraphProcess, GraphValue, RefusedGraphError, current_limits
 from nstc.runtime.model_files import model_sha256
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
 from nstc.runtime.torchscript_session import availability, load_torchscript
@@ -88,7 +88,7 @@ def open_to_probe(path: Path, threads: int | None = None, *, trust: bool = False
         return _open_onnx(path, threads)
     try:
         process = GraphProcess(path, threads, limits)
-    except RefusedError as error:
+    except RefusedGraphError as error:
         raise _not_loaded(path, str(error)) from error
 
     def call(feeds: Mapping[str, Array]) -> Array:
@@ -151,8 +151,8 @@ def _open_onnx(path: Path, threads: int | None) -> ForeignGraph:
 
 def _described(
     path: Path,
-    inputs: Sequence[Value],
-    outputs: Sequence[Value],
+    inputs: Sequence[GraphValue],
+    outputs: Sequence[GraphValue],
     metadata: Mapping[str, str],
     run: Callable[[Mapping[str, Array]], Array],
 ) -> ForeignGraph:

@@ -42,7 +42,7 @@ _LONGEST_HEADER: Final = 2_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class TrialLimits:
     """What opening and trying a file may take.
 
     Attributes:
@@ -54,22 +54,24 @@ class Limits:
     timeout_s: float = 120.0
 
 
-_LIMITS: Final[ContextVar[Limits | None]] = ContextVar("limits of files of others", default=None)
+_LIMITS: Final[ContextVar[TrialLimits | None]] = ContextVar(
+    "limits of files of others", default=None
+)
 
 
-def current_limits() -> Limits:
+def current_limits() -> TrialLimits:
     """Those that `limited_to` set, or the defaults."""
     return _LIMITS.get() or _default_limits()
 
 
 @functools.cache  # what held in them holds for the whole process, whatever is free later
-def _default_limits() -> Limits:
-    usual = Limits()
+def _default_limits() -> TrialLimits:
+    usual = TrialLimits()
     if not _MEMINFO.exists():
         return usual
     lines = _MEMINFO.read_text(encoding="ascii").splitlines()
     free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    return Limits(max_ram_bytes=min(usual.max_ram_bytes, *free))
+    return TrialLimits(max_ram_bytes=min(usual.max_ram_bytes, *free))
 
 
 @contextlib.contextmanager
@@ -84,7 +86,7 @@ def limited_to(
     if timeout_s is not None and not 0 < timeout_s <= _LONGEST_S:
         raise OptionError(f"timeout is {timeout_s:g}: expected seconds, at most {_LONGEST_S}.")
     usual = current_limits()
-    limits = Limits(
+    limits = TrialLimits(
         max_ram_bytes=usual.max_ram_bytes if max_ram_bytes is None else max_ram_bytes,
         timeout_s=usual.timeout_s if timeout_s is None else timeout_s,
     )
@@ -99,12 +101,12 @@ class GraphFailedError(Exception):
     """A graph did not take an input. Whoever called it knows what that means to the user."""
 
 
-class RefusedError(Exception):
+class RefusedGraphError(Exception):
     """ONNX Runtime can't load a file; the message is its reason, in one line."""
 
 
 @dataclass(frozen=True)
-class Value:
+class GraphValue:
     """An input or output of a graph, as ONNX Runtime has them; free axes have a name or None."""
 
     name: str
@@ -131,7 +133,7 @@ class GraphProcess:
         NstcError: the process does not start.
     """
 
-    def __init__(self, path: Path, threads: int | None, limits: Limits) -> None:
+    def __init__(self, path: Path, threads: int | None, limits: TrialLimits) -> None:
         self._path = path
         self._limits = limits
         self._late = threading.Event()
@@ -155,9 +157,9 @@ class GraphProcess:
             raise
         if "refused" in opened:
             self.close()
-            raise RefusedError(readable(str(opened["refused"]), MOST_TEXT))
-        self.inputs = [Value(*each) for each in opened["inputs"]]
-        self.outputs = [Value(*each) for each in opened["outputs"]]
+            raise RefusedGraphError(readable(str(opened["refused"]), MOST_TEXT))
+        self.inputs = [GraphValue(*each) for each in opened["inputs"]]
+        self.outputs = [GraphValue(*each) for each in opened["outputs"]]
         self.metadata: Mapping[str, str] = opened["metadata"]
 
     def run(self, feeds: Mapping[str, Array]) -> Array:
@@ -263,7 +265,7 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
 
 @contextlib.contextmanager
 def _running(
-    path: Path, threads: int | None, limits: Limits, complaints: IO[bytes]
+    path: Path, threads: int | None, limits: TrialLimits, complaints: IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
     cores = os.cpu_count() or 1
     chosen = min(cores if threads is None else threads, _MOST_THREADS)

@@ -21,7 +21,7 @@ from nstc.core.graph_form import (
 from nstc.core.images import Picture, Pixels, read_picture, resize_shorter_side, write_picture
 from nstc.core.photos import sample_photos
 from nstc.runtime.arrays import refuse_not_finite_output, unit_to_pixels
-from nstc.runtime.contract_candidates import LEAST_SCORE, Candidate, Choice, choose, thinned
+from nstc.runtime.contract_candidates import LEAST_SCORE, Choice, ContractCandidate, choose, thinned
 from nstc.runtime.foreign_graph import ForeignGraph, GraphFailedError, open_to_probe, shown
 from nstc.runtime.graph_contract import GraphContract
 from nstc.runtime.model_files import model_sha256
@@ -211,7 +211,7 @@ def _ambiguity(path: Path, choice: Choice, photo: Pixels) -> str:
     )
 
 
-def _write_pictures(path: Path, candidates: Sequence[Candidate], photo: Pixels) -> Path:
+def _write_pictures(path: Path, candidates: Sequence[ContractCandidate], photo: Pixels) -> Path:
     """What each candidate makes of the photograph, by number; the folder."""
     folder = cache_folder("probing") / f"{path.stem[:40]}-{model_sha256(path)[:12]}"
     try:

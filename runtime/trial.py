@@ -23,9 +23,9 @@ from nstc.runtime.arrays import Array
 from nstc.runtime.graph_process import (
     GraphFailedError,
     GraphProcess,
-    Limits,
-    RefusedError,
-    Value,
+    GraphValue,
+    RefusedGraphError,
+    TrialLimits,
     current_limits,
 )
 from nstc.runtime.model_files import model_bytes, model_sha256
@@ -44,7 +44,7 @@ MOST_PIXELS: Final = 2**25
 _SIDE: Final = 64
 """Of the picture that a file is tried on, if it takes any size."""
 
-_held: Final[dict[str, Limits]] = {}
+_held: Final[dict[str, TrialLimits]] = {}
 """Files that held, by their hash, and the limits that they held in."""
 
 _made: Final[set[str]] = set()
@@ -70,7 +70,7 @@ def ensure_tried(path: Path, *, sha256: str | None = None, threads: int | None =
     key = model_sha256(path) if sha256 is None else sha256
     if keeps_within(key, limits):
         return
-    with contextlib.suppress(RefusedError):
+    with contextlib.suppress(RefusedGraphError):
         process = GraphProcess(path, threads, limits)
         try:
             feeds = _feeds(process.inputs)
@@ -82,7 +82,7 @@ def ensure_tried(path: Path, *, sha256: str | None = None, threads: int | None =
         remember(key, limits)
 
 
-def refuse_too_large(path: Path, limits: Limits) -> None:
+def refuse_too_large(path: Path, limits: TrialLimits) -> None:
     """Refuse a file that can't be within the limit before any of it is read.
 
     Raises:
@@ -102,7 +102,7 @@ def is_ours(sha256: str) -> bool:
     return sha256 in _made or sha256 in shipped()
 
 
-def keeps_within(sha256: str, limits: Limits) -> bool:
+def keeps_within(sha256: str, limits: TrialLimits) -> bool:
     """Whether a file is ours, or was tried in this run and kept within these limits."""
     held = _held.get(sha256)
     if held is None:
@@ -110,7 +110,7 @@ def keeps_within(sha256: str, limits: Limits) -> bool:
     return held.max_ram_bytes <= limits.max_ram_bytes and held.timeout_s <= limits.timeout_s
 
 
-def remember(sha256: str, limits: Limits) -> None:
+def remember(sha256: str, limits: TrialLimits) -> None:
     """Keep in mind that a file kept within limits."""
     _held[sha256] = limits
 
@@ -144,7 +144,7 @@ def is_possible(shape: Sequence[object]) -> bool:
     return possible and math.prod(fixed) <= 4 * MOST_PIXELS
 
 
-def _feeds(inputs: Sequence[Value]) -> dict[str, Array] | None:
+def _feeds(inputs: Sequence[GraphValue]) -> dict[str, Array] | None:
     """Something grey for every input; None where nothing can be made up."""
     feeds: dict[str, Array] = {}
     for value in inputs:

@@ -48,7 +48,7 @@ _SMALLEST: Final = (1, 1)
 
 
 @dataclass(frozen=True)
-class Finding:
+class FileFinding:
     """One thing that was looked at.
 
     Attributes:
@@ -80,7 +80,7 @@ class Verification:
 
     model: str
     identity: str | None
-    findings: tuple[Finding, ...] = field(default=())
+    findings: tuple[FileFinding, ...] = field(default=())
 
     @property
     def errors(self) -> tuple[NstcError, ...]:
@@ -120,7 +120,7 @@ def verify(model: str | Path, *, trust: bool = False) -> Verification:
         return Verification(str(model), None, (_failed(MANIFEST_FILE, "content", error),))
     bundle = Bundle(resolve_model_path(model), manifest)
     sound = "the seal is whole, the schema is known"
-    findings = [Finding(MANIFEST_FILE, "content", "ok", sound), *_contents(bundle)]
+    findings = [FileFinding(MANIFEST_FILE, "content", "ok", sound), *_contents(bundle)]
     whole = {found.file for found in findings if found.state == "ok"}
     vectors: Mapping[str, CheckVector] = {}
     if CHECKS_FILE in whole:
@@ -178,7 +178,7 @@ def _still_true(bundle: Bundle, *, without: Sequence[str]) -> dict[str, CheckVec
     }
 
 
-def _contents(bundle: Bundle) -> Iterator[Finding]:
+def _contents(bundle: Bundle) -> Iterator[FileFinding]:
     if WEIGHTS_FILE not in bundle.manifest.files:
         error = CorruptBundleError(f"{bundle.path} names no {WEIGHTS_FILE}: it is no whole bundle.")
         yield _failed(WEIGHTS_FILE, "content", error)
@@ -190,21 +190,23 @@ def _contents(bundle: Bundle) -> Iterator[Finding]:
         except (CorruptBundleError, UnusableModelError) as error:
             yield _failed(name, "content", error)
         else:
-            yield Finding(name, "content", "ok", f"{record_.size_bytes} bytes as they were written")
+            yield FileFinding(
+                name, "content", "ok", f"{record_.size_bytes} bytes as they were written"
+            )
     known = {MANIFEST_FILE, *bundle.manifest.files}
     for path in sorted(bundle.path.iterdir()):
         if path.name not in known:
-            yield Finding(path.name, "content", "not checked", "the manifest does not name it")
+            yield FileFinding(path.name, "content", "not checked", "the manifest does not name it")
 
 
 def _runs(
     bundle: Bundle, artifact: str, vector: CheckVector | None, *, trust: bool
-) -> Iterator[Finding]:
+) -> Iterator[FileFinding]:
     """The file's contract and its picture."""
     file = artifact_file(artifact)
     reason = _reason_not_to_run(bundle, artifact, trust=trust)
     if reason is not None:
-        yield Finding(file, "picture", "not checked", reason)
+        yield FileFinding(file, "picture", "not checked", reason)
         return
     try:
         refuse_unsafe(bundle, artifact, trust=trust)
@@ -229,7 +231,7 @@ def _reason_not_to_run(bundle: Bundle, artifact: str, *, trust: bool) -> str | N
     return BACKENDS[ending].availability()
 
 
-def _contract(session: Session, contract: Contract) -> Finding:
+def _contract(session: Session, contract: Contract) -> FileFinding:
     """Whether a file takes and gives what the manifest promises, at the sizes it promises."""
     file = session.path.name
     form = f"{contract.dtype} {contract.layout}"
@@ -249,15 +251,15 @@ def _contract(session: Session, contract: Contract) -> Finding:
                 f"{session.path} makes a picture of {made} of one of {height}x{width}."
             )
     sizes = f"pictures of {size[0]}x{size[1]} only" if size else "pictures of any size"
-    return Finding(file, "contract", "ok", f"{form} in and out, {sizes}")
+    return FileFinding(file, "contract", "ok", f"{form} in and out, {sizes}")
 
 
-def _picture(session: Session, vector: CheckVector | None, file_sha256: str) -> Finding:
+def _picture(session: Session, vector: CheckVector | None, file_sha256: str) -> FileFinding:
     file = session.path.name
     if vector is None:
-        return Finding(file, "picture", "not checked", "the bundle holds no check vector of it")
+        return FileFinding(file, "picture", "not checked", "the bundle holds no check vector of it")
     if vector.file_sha256 != file_sha256:
-        return Finding(file, "picture", "not checked", "the check vector is of an older file")
+        return FileFinding(file, "picture", "not checked", "the check vector is of an older file")
     size = vector.height, vector.width
     if size not in (SIZE, getattr(session, "fixed_size", None)):
         raise CorruptBundleError(
@@ -266,7 +268,7 @@ def _picture(session: Session, vector: CheckVector | None, file_sha256: str) -> 
         )
     painted = session.run(vector.picture())
     if digest_of(painted) == vector.painted_sha256:
-        return Finding(file, "picture", "ok", "as its check vector, bit for bit")
+        return FileFinding(file, "picture", "ok", "as its check vector, bit for bit")
     kept = painted[:: vector.stride, :: vector.stride]
     off = Difference.between(kept, vector.values)
     if off.far_share > MOST_FAR_SHARE:
@@ -276,10 +278,10 @@ def _picture(session: Session, vector: CheckVector | None, file_sha256: str) -> 
             f"vector, the worst by {off.worst}; at most {MOST_FAR_SHARE:.1%} may be. "
             "Do not use it on this machine."
         )
-    return Finding(file, "picture", "ok", f"as its check vector, at most {off.worst}/255 off")
+    return FileFinding(file, "picture", "ok", f"as its check vector, at most {off.worst}/255 off")
 
 
 def _failed(
     file: str, check: Literal["content", "contract", "picture"], error: NstcError
-) -> Finding:
-    return Finding(file, check, "failed", str(error), error)
+) -> FileFinding:
+    return FileFinding(file, check, "failed", str(error), error)

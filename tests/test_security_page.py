@@ -5,14 +5,14 @@ from pathlib import Path
 from nstc.benchmarks.web import server
 from nstc.cli.app import app
 from nstc.runtime.files.fetching import MAX_REDIRECTS
-from nstc.runtime.graph_process import Limits
+from nstc.runtime.graph_process import TrialLimits
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())
 
 
 def test_limits_are_as_written() -> None:
-    usual = Limits()
+    usual = TrialLimits()
     assert f"limits of memory ({usual.max_ram_bytes / 1e9:g} GB" in PAGE
     assert f"time ({usual.timeout_s:g} s;" in PAGE
     assert MAX_REDIRECTS == 5

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from nstc.benchmarks.machine import INT8_INSTRUCTIONS, NO_INT8
 from nstc.benchmarks.remote.far_side import int8_of, processor_fields, processor_name
-from nstc.benchmarks.remote.process import Finished, Limits, OnLine, converse
+from nstc.benchmarks.remote.process import CommandLimits, Finished, OnLine, converse
 from nstc.core.child_processes import readable
 from nstc.core.errors import TargetError
 
@@ -17,7 +17,7 @@ HOME: Final = "/data/local/tmp"
 """The folder of an Android device that its shell may write to and run programs from."""
 
 _FOLDER: Final = re.compile(re.escape(HOME) + r"/nstc\.[A-Za-z0-9]{6,32}")
-_SHORT: Final = Limits(whole_s=30, silence_s=30, output_bytes=1_000_000)
+_SHORT: Final = CommandLimits(whole_s=30, silence_s=30, output_bytes=1_000_000)
 _YES: Final = "nstc-yes"
 
 
@@ -49,7 +49,7 @@ class Device:
             )
 
     def shell(
-        self, command: str, *, limits: Limits = _SHORT, on_line: OnLine | None = None
+        self, command: str, *, limits: CommandLimits = _SHORT, on_line: OnLine | None = None
     ) -> Finished:
         """Run a command in the device's shell.
 
@@ -73,7 +73,7 @@ class Device:
             if match is not None:
                 found.append(match[0])
 
-        limits = Limits(whole_s=120, silence_s=30, output_bytes=limit_bytes)
+        limits = CommandLimits(whole_s=120, silence_s=30, output_bytes=limit_bytes)
         self._run("exec-out", f"cat {file}", limits=limits, on_line=look)
         return found[0] if found else None
 
@@ -102,7 +102,7 @@ class Device:
                 f"{' '.join(self._adb)} shell rm -rf {made}"
             )
 
-    def push(self, folder: Path, place: str, limits: Limits) -> None:
+    def push(self, folder: Path, place: str, limits: CommandLimits) -> None:
         """Copy a folder into one of the device's.
 
         Raises:
@@ -133,5 +133,5 @@ class Device:
         lines = self.shell(command).output.strip().splitlines()
         return (readable(lines[0], 100) if lines else "") or "unknown"
 
-    def _run(self, *words: str, limits: Limits = _SHORT, **more: Any) -> Finished:
+    def _run(self, *words: str, limits: CommandLimits = _SHORT, **more: Any) -> Finished:
         return converse((*self._adb, *words), name=self._name, limits=limits, **more)

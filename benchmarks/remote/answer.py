@@ -15,7 +15,7 @@ from msgspec import Meta
 from nstc.benchmarks.footprint import Footprint
 from nstc.benchmarks.latency import Timings
 from nstc.benchmarks.machine import NO_INT8
-from nstc.benchmarks.remote.job import FarGraph, Job
+from nstc.benchmarks.remote.job import FarGraph, FarJob
 from nstc.core.child_processes import readable
 from nstc.core.decoding import decode, parse_json
 from nstc.core.errors import TargetError
@@ -78,7 +78,7 @@ class _Result:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class FarAnswer:
     """A far side's results, checked.
 
     Attributes:
@@ -94,7 +94,7 @@ class Answer:
     footprints: tuple[Footprint | None, ...]
 
 
-def size_limit(job: Job) -> int:
+def size_limit(job: FarJob) -> int:
     """Bytes that the answer to a job may have."""
     pictures = sum(2 * graph.height * graph.width * 3 + 1000 for graph in job.graphs)
     return RESULT_BYTES + pictures + _SAMPLE_BYTES * job.turns * 2
@@ -112,7 +112,7 @@ class Listener:
         error: What the far side says went wrong, in one line.
     """
 
-    def __init__(self, name: str, job: Job, progress: Progress) -> None:
+    def __init__(self, name: str, job: FarJob, progress: Progress) -> None:
         self._name = name
         self._job = job
         self._progress = progress
@@ -136,7 +136,7 @@ class Listener:
         except (TypeError, ValueError, RecursionError, zlib.error, binascii.Error) as error:
             raise self._rubbish(str(error)) from error
 
-    def answer(self) -> Answer:
+    def answer(self) -> FarAnswer:
         """What was heard, when all is said.
 
         Raises:
@@ -160,7 +160,7 @@ class Listener:
             place = self._result.place()
         except ValueError as error:
             raise self._rubbish(str(error)) from error
-        return Answer(
+        return FarAnswer(
             timings=Timings(reference_ms=samples[0], candidates_ms=samples[1:]),
             pictures=tuple(self._pictures[number] for number in range(graphs)),
             place=place,

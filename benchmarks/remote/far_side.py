@@ -61,7 +61,7 @@ def say(job: dict[str, Any], *words: str) -> None:
 def measure(job: dict[str, Any]) -> None:
     """Open all graphs, time them, and say what they gave."""
     pinned = pin(job["threads"])
-    graphs = [Graph(job, graph) for graph in job["graphs"]]
+    graphs = [FedGraph(job, graph) for graph in job["graphs"]]
     say(job, "turn")
     gc.collect()
     gc.disable()
@@ -81,7 +81,7 @@ def measure(job: dict[str, Any]) -> None:
     say(job, "result", json.dumps(content))
 
 
-class Graph:
+class FedGraph:
     """An ONNX file with the picture it is fed, as the job describes it."""
 
     def __init__(self, job: dict[str, Any], graph: dict[str, Any]) -> None:
@@ -130,7 +130,7 @@ class Graph:
         return base64.b64encode(packed).decode("ascii")
 
 
-def warm_up(job: dict[str, Any], graph: Graph) -> tuple[int, float]:
+def warm_up(job: dict[str, Any], graph: FedGraph) -> tuple[int, float]:
     """How many runs it takes until one is warm, and the milliseconds of a warm one."""
     before = graph.timed_ms()
     for runs in range(job["max_warm_ups"]):
@@ -141,7 +141,7 @@ def warm_up(job: dict[str, Any], graph: Graph) -> tuple[int, float]:
     return job["max_warm_ups"], before
 
 
-def timed(job: dict[str, Any], graphs: list[Graph]) -> list[list[float]]:
+def timed(job: dict[str, Any], graphs: list[FedGraph]) -> list[list[float]]:
     """One sample a round of each graph, in milliseconds."""
     repeats, warm_ups = [], []
     for graph in graphs:
@@ -246,7 +246,7 @@ def footprint(job: dict[str, Any], graph: dict[str, Any]) -> dict[str, Any]:
 
     before = peak_bytes()
     started = time.perf_counter()
-    Graph(job, graph).infer()
+    FedGraph(job, graph).infer()
     elapsed = time.perf_counter() - started
     peak = peak_bytes()
     return {

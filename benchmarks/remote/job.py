@@ -51,7 +51,7 @@ class FarGraph:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class FarJob:
     """A measurement to be taken elsewhere.
 
     Attributes:
@@ -109,7 +109,7 @@ def make_job(
     *,
     threads: int,
     time_limit_s: int,
-) -> Job:
+) -> FarJob:
     """A job in which every session's file takes turns on a picture (H, W, 3) uint8.
 
     Args:
@@ -118,14 +118,14 @@ def make_job(
         recipe: Gives the rounds and the seed of their orders, which are those that
             `nstc.benchmarks.latency.alternate` would take.
         threads: To compute with.
-        time_limit_s: See `Job`.
+        time_limit_s: See `FarJob`.
 
     Raises:
         OptionError: a graph takes one size only, and the picture has another.
     """
     rng = np.random.default_rng(recipe.seed)
     orders = [rng.permutation(len(sessions)).tolist() for _ in range(recipe.rounds)]
-    return Job(
+    return FarJob(
         graphs=tuple(_far_graph(session, picture) for session in sessions),
         orders=tuple(map(tuple, orders)),
         threads=threads,

@@ -17,7 +17,7 @@ import numpy as np
 from nstc.benchmarks.footprint import Footprint
 from nstc.benchmarks.latency import Timings, repeats
 from nstc.benchmarks.remote.far_side import NO_TELEMETRY
-from nstc.benchmarks.remote.job import Job
+from nstc.benchmarks.remote.job import FarJob
 from nstc.core.child_processes import readable
 from nstc.core.errors import TargetError
 from nstc.core.progress import Progress
@@ -55,7 +55,7 @@ Call = Callable[[int, int], PerfRuns]
 """From a graph's position and a number of runs to what one call of the program says."""
 
 
-def write_perf_folder(job: Job, folder: Path) -> None:
+def write_perf_folder(job: FarJob, folder: Path) -> None:
     """Fill an empty folder with graphs and inputs as the program wants to find them."""
     for number, graph in enumerate(job.graphs):
         own = folder / f"graph{number}"
@@ -108,7 +108,7 @@ def read_runs(name: str, output: str, runs: int) -> PerfRuns:
 
 
 def take_turns(
-    job: Job, call: Call, progress: Progress
+    job: FarJob, call: Call, progress: Progress
 ) -> tuple[Timings, tuple[Footprint | None, ...]]:
     """The job's rounds, a call for each turn.
 

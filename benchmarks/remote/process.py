@@ -25,7 +25,7 @@ _GRACE_S: Final = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class CommandLimits:
     """What a command may take: its whole time, silence without a byte, bytes of all output."""
 
     whole_s: float
@@ -52,7 +52,7 @@ def converse(
     command: Sequence[str],
     *,
     name: str,
-    limits: Limits,
+    limits: CommandLimits,
     stdin: Path | None = None,
     on_line: OnLine | None = None,
     end: str | None = None,
@@ -119,7 +119,7 @@ def _status_in(line: str, end: str | None) -> int | None:
     return None if found is None else int(found[1])
 
 
-def _lines(chunks: "queue.SimpleQueue[bytes]", name: str, limits: Limits) -> Iterator[str]:
+def _lines(chunks: "queue.SimpleQueue[bytes]", name: str, limits: CommandLimits) -> Iterator[str]:
     """Lines as they come, until the empty chunk at the end of the output.
 
     Raises:
@@ -201,7 +201,7 @@ class _Reader:
 class _Output(_Reader):
     """Hands over what comes, to little more than the limit; an empty chunk is the end."""
 
-    def __init__(self, source: IO[bytes] | None, limits: Limits) -> None:
+    def __init__(self, source: IO[bytes] | None, limits: CommandLimits) -> None:
         self.chunks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._room = limits.output_bytes
         super().__init__(source)

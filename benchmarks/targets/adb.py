@@ -9,7 +9,7 @@ from typing import Final
 
 from nstc.benchmarks.remote.android import HOME, Device
 from nstc.benchmarks.remote.answer import Listener, size_limit
-from nstc.benchmarks.remote.job import Job, make_job
+from nstc.benchmarks.remote.job import FarJob, make_job
 from nstc.benchmarks.remote.perf_test import (
     PerfRuns,
     perf_command,
@@ -17,7 +17,7 @@ from nstc.benchmarks.remote.perf_test import (
     take_turns,
     write_perf_folder,
 )
-from nstc.benchmarks.remote.process import Limits
+from nstc.benchmarks.remote.process import CommandLimits
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
 from nstc.benchmarks.targets.far import (
     PYTHON,
@@ -100,10 +100,14 @@ class AdbTarget(FarTarget):
             )
         return None
 
-    def _by_perf_test(self, device: Device, program: str, job: Job, progress: Progress) -> Reading:
+    def _by_perf_test(
+        self, device: Device, program: str, job: FarJob, progress: Progress
+    ) -> Reading:
         library = f"{program.rpartition('/')[0]}/libonnxruntime.so"
         version = device.find_in(library, _VERSION, _LIBRARY_BYTES)
-        limits = Limits(whole_s=WHOLE_S, silence_s=SILENCE_S, output_bytes=_PROGRAM_WORDS_BYTES)
+        limits = CommandLimits(
+            whole_s=WHOLE_S, silence_s=SILENCE_S, output_bytes=_PROGRAM_WORDS_BYTES
+        )
         with device.folder() as place, scratch_folder() as here:
             folder = here / "job"
             write_perf_folder(job, folder)
@@ -131,13 +135,13 @@ class AdbTarget(FarTarget):
     def _by_python(
         self,
         device: Device,
-        job: Job,
+        job: FarJob,
         sessions: Sequence[Session],
         picture: Pixels,
         progress: Progress,
     ) -> Reading:
         listener, python = Listener(self.name, job, progress), self.python or "python3"
-        limits = Limits(whole_s=WHOLE_S, silence_s=SILENCE_S, output_bytes=size_limit(job))
+        limits = CommandLimits(whole_s=WHOLE_S, silence_s=SILENCE_S, output_bytes=size_limit(job))
         with device.folder() as place, scratch_folder() as here:
             folder = here / "job"
             folder.mkdir()
@@ -160,7 +164,7 @@ class AdbTarget(FarTarget):
     def _push(self, device: Device, folder: Path, place: str) -> None:
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         wait_s = silence_limit_s(size)
-        limits = Limits(whole_s=wait_s, silence_s=wait_s, output_bytes=_PROGRAM_WORDS_BYTES)
+        limits = CommandLimits(whole_s=wait_s, silence_s=wait_s, output_bytes=_PROGRAM_WORDS_BYTES)
         device.push(folder, place, limits)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from nstc.benchmarks.machine import usable_cores
-from nstc.benchmarks.remote.answer import Answer
+from nstc.benchmarks.remote.answer import FarAnswer
 from nstc.benchmarks.remote.pictures import refuse_other_picture
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Place, Reading, RowFacts
@@ -63,7 +63,7 @@ class FarTarget:
         return subject.open(name, min(len(usable_cores()), MAX_THREADS), probe)
 
     def checked_reading(
-        self, sessions: Sequence[Session], picture: Pixels, answer: Answer, place: Place
+        self, sessions: Sequence[Session], picture: Pixels, answer: FarAnswer, place: Place
     ) -> Reading:
         """An answer whose pictures are those that the same files make here.
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nstc.benchmarks.remote.answer import Answer, Listener, size_limit
-from nstc.benchmarks.remote.job import Job, make_job
-from nstc.benchmarks.remote.process import Finished, Limits, converse
+from nstc.benchmarks.remote.answer import FarAnswer, Listener, size_limit
+from nstc.benchmarks.remote.job import FarJob, make_job
+from nstc.benchmarks.remote.process import CommandLimits, Finished, converse
 from nstc.benchmarks.targets.base import Place, Reading, TargetKind
 from nstc.benchmarks.targets.far import (
     PYTHON,
@@ -93,12 +93,12 @@ class SshTarget(FarTarget):
         }
         return self.checked_reading(sessions, picture, answer, place)
 
-    def _answer(self, job: Job, progress: Progress) -> Answer:
+    def _answer(self, job: FarJob, progress: Progress) -> FarAnswer:
         listener = Listener(self.name, job, progress)
         with scratch_folder() as folder:
             archive = folder / "job.tar"
             _pack(job, folder / "job", archive)
-            limits = Limits(
+            limits = CommandLimits(
                 whole_s=WHOLE_S,
                 silence_s=silence_limit_s(archive.stat().st_size),
                 output_bytes=size_limit(job),
@@ -135,7 +135,7 @@ class SshTarget(FarTarget):
         return f"{reason}{said}."
 
 
-def _pack(job: Job, folder: Path, archive: Path) -> None:
+def _pack(job: FarJob, folder: Path, archive: Path) -> None:
     """The job's folder as a tar file that says nothing of this machine's users."""
     folder.mkdir()
     job.write(folder)

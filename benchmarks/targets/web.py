@@ -13,7 +13,7 @@ from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Place, Reading, RowFacts, Target, TargetKind
 from nstc.benchmarks.web import engines
 from nstc.benchmarks.web.certificate import missing_openssl, self_signed
-from nstc.benchmarks.web.exchange import Answer, Exchange, Patience
+from nstc.benchmarks.web.exchange import Exchange, PageAnswer, Patience
 from nstc.benchmarks.web.job import Content, ask, site_of
 from nstc.benchmarks.web.pictures import refuse_other_picture
 from nstc.benchmarks.web.server import LOOPBACK, network_address, serving
@@ -136,7 +136,7 @@ class WebTarget:
                 )
             yield lambda: None
 
-    def _place(self, answer: Answer, host: str, worst: int) -> Place:
+    def _place(self, answer: PageAnswer, host: str, worst: int) -> Place:
         here = answer.address in {host, LOOPBACK}
         return {
             "provider": "wasm",

@@ -26,7 +26,7 @@ _SAMPLE_BYTES: Final = 32
 _AGAIN: Final = "Run nstc bench again; a smaller --size needs less of the place."
 
 
-class RefusedError(Exception):
+class RefusedMessageError(Exception):
     """A message that is not taken.
 
     Attributes:
@@ -39,7 +39,7 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class PageAnswer:
     """What a run gave.
 
     Attributes:
@@ -104,11 +104,13 @@ class Exchange:
         with self._changed:
             if name == "begin":
                 if self._key:
-                    raise RefusedError(409, "this link was used already: run nstc bench again")
+                    raise RefusedMessageError(
+                        409, "this link was used already: run nstc bench again"
+                    )
             elif not self._key or not hmac.compare_digest(key.encode(), self._key.encode()):
-                raise RefusedError(403, "the run belongs to whoever opened the link first")
+                raise RefusedMessageError(403, "the run belongs to whoever opened the link first")
             if self._trouble is not None or self._samples is not None:
-                raise RefusedError(409, "the run is over")
+                raise RefusedMessageError(409, "the run is over")
 
     def take(self, name: str, key: str, body: bytes, address: str) -> str:
         """Take one message: one that `limit` knows, and no longer than that.
@@ -131,7 +133,7 @@ class Exchange:
                 reply = self._taken(name, body, address)
             except RubbishError as error:
                 self._trouble = f"the page sent rubbish ({name}: {error})"
-                raise RefusedError(400, str(error)) from error
+                raise RefusedMessageError(400, str(error)) from error
             finally:
                 self._last_heard = time.monotonic()
                 self._changed.notify_all()
@@ -149,7 +151,7 @@ class Exchange:
         *,
         ended: Callable[[], str | None] = lambda: None,
         steps: Callable[[int], None] = lambda _: None,
-    ) -> Answer:
+    ) -> PageAnswer:
         """Until everything has come.
 
         Args:
@@ -197,10 +199,10 @@ class Exchange:
             self._outputs[number] = body
         return "ok"
 
-    def _answer(self) -> Answer | None:
+    def _answer(self) -> PageAnswer | None:
         if self._samples is None or self._visitor is None:
             return None
-        return Answer(
+        return PageAnswer(
             visitor=self._visitor,
             address=self._address,
             samples_ms=self._samples,

@@ -15,7 +15,7 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
-from nstc.benchmarks.web.exchange import Exchange, RefusedError
+from nstc.benchmarks.web.exchange import Exchange, RefusedMessageError
 from nstc.benchmarks.web.job import Content
 from nstc.core.errors import TargetError
 
@@ -251,7 +251,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             reply = self._taken(name, limit)
-        except RefusedError as error:
+        except RefusedMessageError as error:
             self._reply(error.status, str(error).encode())
         else:
             self._reply(200, reply.encode())
@@ -261,13 +261,13 @@ class _Handler(BaseHTTPRequestHandler):
         exchange.refuse_stranger(name, key)
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()):
-            raise RefusedError(411, "a message says how long it is")
+            raise RefusedMessageError(411, "a message says how long it is")
         if len(length) > len(str(limit)) or int(length) > limit:
             exchange.end(f"the page sent rubbish ({name}: more than {limit} bytes)")
-            raise RefusedError(413, f"more than {limit} bytes")
+            raise RefusedMessageError(413, f"more than {limit} bytes")
         body = self.rfile.read(int(length))
         if len(body) < int(length):
-            raise RefusedError(400, "half a message")
+            raise RefusedMessageError(400, "half a message")
         return exchange.take(name, key, body, str(self.client_address[0]))
 
     def _name(self) -> str | None:

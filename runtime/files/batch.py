@@ -32,7 +32,7 @@ from nstc.core.images.writing import (
     write_picture,
 )
 from nstc.runtime.control import PLAIN, Control
-from nstc.runtime.files.destinations import Job, plan
+from nstc.runtime.files.destinations import PictureJob, plan
 from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits
 from nstc.runtime.files.folders import ALL
 from nstc.runtime.files.made import MadeBefore, settings_of
@@ -84,7 +84,7 @@ USUAL: Final = BatchOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class PictureOutcome:
     """What became of one picture.
 
     Attributes:
@@ -114,8 +114,8 @@ def stylize_files(
     output: str,
     stylizer: Stylizer,
     options: BatchOptions = USUAL,
-    on_outcome: Callable[[Outcome], None] | None = None,
-) -> list[Outcome]:
+    on_outcome: Callable[[PictureOutcome], None] | None = None,
+) -> list[PictureOutcome]:
     """Stylise files, folders, standard input and addresses, one picture after the other.
 
     Args:
@@ -149,9 +149,11 @@ def stylize_files(
     return outcomes
 
 
-def _outcome_of(job: Job, stylizer: Stylizer, options: BatchOptions, before: MadeBefore) -> Outcome:
+def _outcome_of(
+    job: PictureJob, stylizer: Stylizer, options: BatchOptions, before: MadeBefore
+) -> PictureOutcome:
     start = time.perf_counter()
-    base = Outcome(
+    base = PictureOutcome(
         source=job.source.name,
         output="-" if job.target is None else str(job.target),
         status="failed",
@@ -185,7 +187,7 @@ class _Making:
     """One opened file on its way to a picture."""
 
     def __init__(
-        self, job: Job, file: ImageFile, stylizer: Stylizer, options: BatchOptions
+        self, job: PictureJob, file: ImageFile, stylizer: Stylizer, options: BatchOptions
     ) -> None:
         self._job = job
         self._file = file
@@ -197,7 +199,7 @@ class _Making:
         self._format = format_of(target)
         self._metadata = file.metadata() if options.keep_metadata else None
 
-    def done(self, base: Outcome) -> Outcome:
+    def done(self, base: PictureOutcome) -> PictureOutcome:
         """Read, paint and write it; gives the outcome with what there is to tell of the result."""
         file = self._file
         rest = None
@@ -215,7 +217,7 @@ class _Making:
             )
         return replace(self._animation(base), status="done", error=rest)
 
-    def _still(self, base: Outcome) -> Outcome:
+    def _still(self, base: PictureOutcome) -> PictureOutcome:
         file, target, name = self._file, self._job.target, self._format
         try:
             picture = self._stylizer.paint_file(
@@ -239,7 +241,7 @@ class _Making:
             notes += (f"transparency is lost: {name} holds none",)
         return replace(base, height=height, width=width, notes=notes)
 
-    def _animation(self, base: Outcome) -> Outcome:
+    def _animation(self, base: PictureOutcome) -> PictureOutcome:
         file, size = self._file, (0, 0)
 
         def painted() -> Iterator[Frame]:

@@ -17,7 +17,7 @@ _NUMBERED: Final = re.compile(r"\.v?\d[\d_-]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class PictureJob:
     """One picture to be made of a source; without a target it goes to standard output."""
 
     source: Source
@@ -26,7 +26,7 @@ class Job:
 
 def plan(
     sources: Sequence[Source], output: str | Path, *, many: bool, ending: str | None = None
-) -> list[Job]:
+) -> list[PictureJob]:
     """Give each source its target.
 
     Args:
@@ -45,7 +45,7 @@ def plan(
     if str(output) == STANDARD_STREAM:
         if many:
             raise OptionError("-o - takes one picture: give the name of a folder for several.")
-        return [Job(source=sources[0], target=None)]
+        return [PictureJob(source=sources[0], target=None)]
     place = Path(output)
     has_ending = place.suffix and not _NUMBERED.fullmatch(place.suffix)
     if has_ending and not (many or is_folder(output)):
@@ -57,14 +57,14 @@ def plan(
             raise OptionError(
                 f"output is {place}, but format is {ending[1:]}: give one of the two."
             )
-        jobs = [Job(source=sources[0], target=place)]
+        jobs = [PictureJob(source=sources[0], target=place)]
     else:
         _refuse_as_folder(output, len(sources), many=many)
         jobs = []
         for source in sources:
             own = source.place.suffix if source.place.suffix.lower() in FORMATS else ".png"
             named = (source.place.stem or "picture") + (ending or own)
-            jobs.append(Job(source=source, target=place / source.place.parent / named))
+            jobs.append(PictureJob(source=source, target=place / source.place.parent / named))
     _refuse_collisions([job for job in jobs if job.source.failure is None])
     return jobs
 
@@ -90,7 +90,7 @@ def _refuse_as_folder(output: str | Path, count: int, *, many: bool) -> None:
         )
 
 
-def _refuse_collisions(jobs: Sequence[Job]) -> None:
+def _refuse_collisions(jobs: Sequence[PictureJob]) -> None:
     photos = {os.path.realpath(job.source.path) for job in jobs if job.source.path is not None}
     taken: dict[str, Source] = {}
     for job in jobs:

@@ -32,7 +32,7 @@ _QUARTER_TURNS: Final[Mapping[tuple[int, ...], int]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class FilmLimits:
     """How much of a source is taken: so many frames, those that begin before so many seconds."""
 
     frames: int | None = None
@@ -45,7 +45,7 @@ class Limits:
             raise OptionError(f"seconds is {self.seconds:g}: expected more than 0.")
 
 
-ALL: Final = Limits()
+ALL: Final = FilmLimits()
 
 
 @dataclass(frozen=True, kw_only=True)

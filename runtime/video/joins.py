@@ -39,7 +39,7 @@ _KEEPS_LENGTHS: Final = "mp4"
 the file there."""
 
 
-class Clock:
+class TimeLine:
     """Moves packets in time so that a film's clock never goes back.
 
     Args:

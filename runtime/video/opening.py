@@ -23,7 +23,7 @@ FILE_PREFIX: Final = "file:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class FilmSource:
     """Where frames come from.
 
     Attributes:
@@ -41,7 +41,7 @@ class Place:
     live: bool = False
 
 
-def file_place(path: Path) -> Place:
+def file_place(path: Path) -> FilmSource:
     """A file.
 
     Raises:
@@ -51,10 +51,10 @@ def file_place(path: Path) -> Place:
         raise VideoError(f"{path}: there is no such file.")
     if not path.is_file():
         raise VideoError(f"{path} is no file: a video is read from one.")
-    return Place(name=str(path), address=FILE_PREFIX + str(path))
+    return FilmSource(name=str(path), address=FILE_PREFIX + str(path))
 
 
-def camera_place(camera: str) -> Place:
+def camera_place(camera: str) -> FilmSource:
     """A camera by its number, or a device as FORMAT:NAME.
 
     Args:
@@ -67,7 +67,7 @@ def camera_place(camera: str) -> Place:
     """
     kind, colon, address = camera.partition(":")
     if colon and kind and address:
-        return Place(name=f"camera {camera}", address=address, format=kind, live=True)
+        return FilmSource(name=f"camera {camera}", address=address, format=kind, live=True)
     if not (camera.isascii() and camera.isdigit()):
         raise VideoError(
             f"camera is {camera}: expected a number, or a device as FORMAT:NAME such as "
@@ -77,7 +77,9 @@ def camera_place(camera: str) -> Place:
     name = f"camera {number}"
     if sys.platform == "darwin":
         rate = {"framerate": "30"}  # its own default is 29.97, which many cameras refuse
-        return Place(name=name, address=str(number), format="avfoundation", options=rate, live=True)
+        return FilmSource(
+            name=name, address=str(number), format="avfoundation", options=rate, live=True
+        )
     if sys.platform == "win32":
         cameras = [
             device.name
@@ -86,8 +88,8 @@ def camera_place(camera: str) -> Place:
         ]
         if number >= len(cameras):
             raise VideoError(f"there is no {name}: found {', '.join(cameras) or 'none'}.")
-        return Place(name=name, address=f"video={cameras[number]}", format="dshow", live=True)
-    return Place(name=name, address=f"/dev/video{number}", format="v4l2", live=True)
+        return FilmSource(name=name, address=f"video={cameras[number]}", format="dshow", live=True)
+    return FilmSource(name=name, address=f"/dev/video{number}", format="v4l2", live=True)
 
 
 @contextlib.contextmanager
@@ -99,7 +101,7 @@ def told_of(name: str) -> Iterator[None]:
         raise VideoError(f"{name} can't be read as a video: {error.strerror}.") from error
 
 
-def open_place(place: Place) -> InputContainer:
+def open_place(place: FilmSource) -> InputContainer:
     """Open it and read its header.
 
     Raises:

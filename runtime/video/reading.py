@@ -21,16 +21,16 @@ from nstc.runtime.video.colours import colours_of, to_pixels
 from nstc.runtime.video.film import (
     ALL,
     Facts,
+    FilmLimits,
     Item,
-    Limits,
     SoundPacket,
     TimedFrame,
     matrix_of,
     quarter_turns,
     turned,
 )
-from nstc.runtime.video.joins import Clock, joined_behind, missing_seconds
-from nstc.runtime.video.opening import FILE_PREFIX, Place, open_place, told_of, video_stream
+from nstc.runtime.video.joins import TimeLine, joined_behind, missing_seconds
+from nstc.runtime.video.opening import FILE_PREFIX, FilmSource, open_place, told_of, video_stream
 
 _MICROSECOND: Final = Fraction(1, 1_000_000)
 _USUAL_RATE: Final = Fraction(25)
@@ -73,7 +73,9 @@ class Reader:
         ImageError: frames are larger than `max_pixels`.
     """
 
-    def __init__(self, place: Place, limits: Limits = ALL, *, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self, place: FilmSource, limits: FilmLimits = ALL, *, max_pixels: int = MAX_PIXELS
+    ) -> None:
         self.damage: str | None = None
         self._place = place
         self._limits = limits
@@ -97,7 +99,7 @@ class Reader:
             )
             self._tracks = {stream.index: track for track, stream in enumerate(self.sound)}
             rate = self._video.average_rate or self._video.guessed_rate or _USUAL_RATE
-            self._clock = Clock(
+            self._clock = TimeLine(
                 self._video.index,
                 1 / min(rate, _HIGHEST_RATE),
                 # as in broadcasts and recordings of them

@@ -14,8 +14,8 @@ from nstc.core.progress import Progress, Silent
 from nstc.runtime.control import PLAIN, Control
 from nstc.runtime.stylizer import Stylizer
 from nstc.runtime.video.containers import encoding_for
-from nstc.runtime.video.film import ALL, Item, Limits, TimedFrame
-from nstc.runtime.video.opening import Place
+from nstc.runtime.video.film import ALL, FilmLimits, Item, TimedFrame
+from nstc.runtime.video.opening import FilmSource
 from nstc.runtime.video.pipeline import Flow, overlap
 from nstc.runtime.video.reading import Reader
 from nstc.runtime.video.stabilizing import Stabilizer
@@ -37,7 +37,7 @@ class VideoOptions:
     """
 
     control: Control = PLAIN
-    limits: Limits = ALL
+    limits: FilmLimits = ALL
     stabilize: bool = False
     codec: str | None = None
     crf: int | None = None
@@ -95,7 +95,7 @@ class VideoOutcome:
 
 
 def stylize_video(
-    place: Place,
+    place: FilmSource,
     output: Path,
     stylizer: Stylizer,
     options: VideoOptions = USUAL,

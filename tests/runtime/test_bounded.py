@@ -21,7 +21,7 @@ from nstc.core.manifest import Contract
 from nstc.runtime import bounded
 from nstc.runtime.bounded import BoundedPainter, bounded_painter
 from nstc.runtime.control import PLAIN, Control, controlled
-from nstc.runtime.files.batch import BatchOptions, Outcome, stylize_files
+from nstc.runtime.files.batch import BatchOptions, PictureOutcome, stylize_files
 from nstc.runtime.memory import PictureCost, Work
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import Session, open_session
@@ -305,7 +305,7 @@ class TestWhatPillowCantDo:
         )
         stylizer = Stylizer(tiles_bundle, threads=1, max_ram_bytes=64_000 * MB)
 
-        def run(photo: Path, target: Path, **options) -> Outcome:
+        def run(photo: Path, target: Path, **options) -> PictureOutcome:
             (outcome,) = stylize_files([str(photo)], str(target), stylizer, BatchOptions(**options))
             return outcome
 

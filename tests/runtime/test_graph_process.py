@@ -20,15 +20,15 @@ from nstc.runtime.foreign_graph import open_foreign_graph
 from nstc.runtime.graph_process import (
     GraphFailedError,
     GraphProcess,
-    Limits,
-    RefusedError,
+    RefusedGraphError,
+    TrialLimits,
     current_limits,
     limited_to,
 )
 from nstc.runtime.probing import probe_contract
 from nstc.runtime.resident import peak_bytes
 
-SMALL = Limits(max_ram_bytes=300_000_000, timeout_s=60)
+SMALL = TrialLimits(max_ram_bytes=300_000_000, timeout_s=60)
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux alone")
 OF_TIME = {"loop", "matmul", "doubling-functions"}
 
@@ -57,7 +57,7 @@ def test_a_graph_gives_what_it_gives_in_this_process(linear, tmp_path) -> None:
 def test_what_onnx_runtime_refuses_is_refused_here_too(tmp_path) -> None:
     path = tmp_path / "n.onnx"
     path.write_bytes(b"no graph")
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(RefusedGraphError) as caught:
         GraphProcess(path, 1, SMALL)
     assert "\n" not in str(caught.value)
 
@@ -115,7 +115,7 @@ def test_a_graph_that_wants_more_memory_than_it_may_have(hostile, name) -> None:
 
 @ON_LINUX
 def test_a_picture_that_does_not_fit_is_no_crash(linear, tmp_path) -> None:
-    small = Limits(max_ram_bytes=20_000_000, timeout_s=60)
+    small = TrialLimits(max_ram_bytes=20_000_000, timeout_s=60)
     process = GraphProcess(linear(tmp_path / "n.onnx", 1, 0), 1, small)
     with pytest.raises(GraphLimitError, match=r"needs more than 0\.02 GB"):
         process.run({"x": np.zeros((1, 3, 2000, 4000), np.float32)})
@@ -239,7 +239,7 @@ def test_limits_hold_while_their_block_lasts() -> None:
     assert usual.max_ram_bytes <= 4_000_000_000
     assert usual.timeout_s == 120
     with limited_to(max_ram_bytes=5), limited_to(timeout_s=7):
-        assert current_limits() == Limits(max_ram_bytes=5, timeout_s=7)
+        assert current_limits() == TrialLimits(max_ram_bytes=5, timeout_s=7)
     assert current_limits().timeout_s == 120
 
 

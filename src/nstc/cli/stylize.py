@@ -21,7 +21,7 @@ from nstc.core.errors import (
 
 if TYPE_CHECKING:
     from nstc.core.bundle import Bundle
-    from nstc.runtime.files.batch import BatchOptions, Outcome
+    from nstc.runtime.files.batch import BatchOptions, PictureOutcome
     from nstc.runtime.stylizer import Stylizer
 
 _SCHEMA: Final = "nstc.stylize/1"
@@ -303,7 +303,7 @@ def _run(
     many = is_many(photos)
     done = 0
 
-    def report(outcome: "Outcome") -> None:
+    def report(outcome: "PictureOutcome") -> None:
         nonlocal done
         done += outcome.status == "done"
         _report(outcome, quiet=json_output, many=many, piped=output == "-")
@@ -336,7 +336,7 @@ def _run(
         raise BatchError("not all pictures of standard input were made: see above.")
 
 
-def _report(outcome: "Outcome", *, quiet: bool, many: bool, piped: bool) -> None:
+def _report(outcome: "PictureOutcome", *, quiet: bool, many: bool, piped: bool) -> None:
     """A line a picture: on standard output if it was made, on standard error if not."""
     place = outcome.source if outcome.output == "-" else outcome.output
     for note in outcome.notes:
@@ -351,7 +351,7 @@ def _report(outcome: "Outcome", *, quiet: bool, many: bool, piped: bool) -> None
         say(line, err=piped)
 
 
-def _summary(outcomes: "list[Outcome]", model: str) -> dict[str, Any]:
+def _summary(outcomes: "list[PictureOutcome]", model: str) -> dict[str, Any]:
     return {
         "schema": _SCHEMA,
         "model": model,
@@ -375,7 +375,7 @@ def _summary(outcomes: "list[Outcome]", model: str) -> dict[str, Any]:
     }
 
 
-def _count(outcomes: "list[Outcome]", status: str) -> int:
+def _count(outcomes: "list[PictureOutcome]", status: str) -> int:
     return sum(outcome.status == status for outcome in outcomes)
 
 

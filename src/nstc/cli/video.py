@@ -12,7 +12,7 @@ from nstc.core.errors import DamagedVideoError, OptionError
 if TYPE_CHECKING:
     from nstc.runtime.files.batch import BatchOptions
     from nstc.runtime.stylizer import Stylizer
-    from nstc.runtime.video.opening import Place
+    from nstc.runtime.video.opening import FilmSource
     from nstc.runtime.video.stylizing import VideoOptions, VideoOutcome
 
 _SCHEMA: Final = "nstc.stylize-video/1"
@@ -95,12 +95,12 @@ def stylize_one(
     What videos share with pictures, such as strength, is taken from the options for those.
     """
     from nstc.cli.progress import Bar
-    from nstc.runtime.video.film import Limits
+    from nstc.runtime.video.film import FilmLimits
     from nstc.runtime.video.stylizing import VideoOptions, stylize_video
 
     options = VideoOptions(
         control=pictures.control,
-        limits=Limits(frames=flags.frames, seconds=flags.seconds),
+        limits=FilmLimits(frames=flags.frames, seconds=flags.seconds),
         stabilize=flags.stabilize,
         codec=flags.codec,
         crf=flags.crf,
@@ -123,7 +123,7 @@ def stylize_one(
         )
 
 
-def _place_of(inputs: list[str], camera: str | None) -> "Place":
+def _place_of(inputs: list[str], camera: str | None) -> "FilmSource":
     from nstc.runtime.files.fetching import is_address
     from nstc.runtime.files.sources import STANDARD_STREAM
     from nstc.runtime.video.opening import camera_place, file_place
@@ -142,7 +142,7 @@ def _place_of(inputs: list[str], camera: str | None) -> "Place":
     return file_place(Path(name))
 
 
-def _target(place: "Place", output: str) -> Path:
+def _target(place: "FilmSource", output: str) -> Path:
     """The file to write; in a folder it keeps the film's name."""
     if output == "-":
         raise OptionError("-o - is for pictures: give the name of a file for a video.")

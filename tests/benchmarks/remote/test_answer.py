@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nstc.benchmarks.remote.answer import Listener, size_limit
-from nstc.benchmarks.remote.job import FarGraph, Job
+from nstc.benchmarks.remote.job import FarGraph, FarJob
 from nstc.core.errors import TargetError
 from nstc.core.progress import Silent
 
@@ -44,7 +44,7 @@ def job(tmp_path):
         height=8,
         width=6,
     )
-    return Job(
+    return FarJob(
         graphs=(graph, graph),
         orders=((0, 1), (1, 0), (0, 1)),
         threads=1,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from nstc.benchmarks.remote.process import Limits, converse
+from nstc.benchmarks.remote.process import CommandLimits, converse
 from nstc.core.child_processes import readable
 from nstc.core.errors import TargetError
 
-LIMITS = Limits(whole_s=300, silence_s=300, output_bytes=1000)
+LIMITS = CommandLimits(whole_s=300, silence_s=300, output_bytes=1000)
 """Half of what the programs below would sleep: one that is waited for is over them."""
 
 

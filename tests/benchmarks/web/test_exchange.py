@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from nstc.benchmarks.web.exchange import Exchange, Patience, RefusedError
+from nstc.benchmarks.web.exchange import Exchange, Patience, RefusedMessageError
 from nstc.core.errors import TargetError
 
 BEGIN = json.dumps(
@@ -39,11 +39,11 @@ def test_a_whole_run(exchange, say):
 
 
 def test_the_link_is_good_for_one(exchange, say):
-    with pytest.raises(RefusedError, match="used already") as refused:
+    with pytest.raises(RefusedMessageError, match="used already") as refused:
         exchange.take("begin", "", BEGIN, "10.0.0.10")
     assert refused.value.status == 409
     for key in ("", "wrong", "é"):
-        with pytest.raises(RefusedError, match="belongs to"):
+        with pytest.raises(RefusedMessageError, match="belongs to"):
             exchange.take("step", key, b"{}", "10.0.0.10")
     say("step")  # a stranger's tries do not end the run
 
@@ -58,25 +58,25 @@ def test_the_link_is_good_for_one(exchange, say):
     ],
 )
 def test_rubbish_ends_the_run(exchange, say, name, body, why):
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(RefusedMessageError) as refused:
         say(name, body)
     assert refused.value.status == 400
     with pytest.raises(TargetError, match=f"sent rubbish.*{why}"):
         exchange.wait(SOON)
-    with pytest.raises(RefusedError, match="is over"):
+    with pytest.raises(RefusedMessageError, match="is over"):
         say("step")
 
 
 def test_a_picture_comes_once(exchange, say):
     say("output/1", b"ab")
-    with pytest.raises(RefusedError, match="came before"):
+    with pytest.raises(RefusedMessageError, match="came before"):
         say("output/1", b"ab")
 
 
 def test_a_page_can_not_keep_us_waiting_by_steps_without_end(exchange, say):
     for _ in range(6):
         say("step")
-    with pytest.raises(RefusedError, match="more steps"):
+    with pytest.raises(RefusedMessageError, match="more steps"):
         say("step")
 
 

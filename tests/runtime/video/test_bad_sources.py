@@ -10,7 +10,7 @@ pytest.importorskip("av", reason='not installed: pip install "nstc[video]"')
 import av
 
 from nstc.core.errors import Interrupted, MissingExtraError, NstcError, OptionError, VideoError
-from nstc.runtime.video.film import Limits
+from nstc.runtime.video.film import FilmLimits
 from nstc.runtime.video.opening import camera_place, file_place
 from nstc.runtime.video.stylizing import VideoOptions, stylize_video
 
@@ -58,7 +58,7 @@ class TestCutOff:
     def test_a_part_that_is_there_is_no_damage(self, make_clip, stylize) -> None:
         source = make_clip("clip.mkv", times=LONG)
         source.write_bytes(source.read_bytes()[: source.stat().st_size * 9 // 10])
-        assert stylize(source, limits=Limits(frames=5)).damage is None
+        assert stylize(source, limits=FilmLimits(frames=5)).damage is None
 
     @pytest.mark.parametrize("sound", [None, "aac"])
     @pytest.mark.parametrize("name", ["clip.mkv", "clip.mp4", "clip.mov", "clip.ts", "clip.flv"])
@@ -224,4 +224,4 @@ def test_an_encoder_that_is_not_there(make_clip, stylize, monkeypatch) -> None:
 @pytest.mark.parametrize("limits", [{"frames": 0}, {"seconds": 0.0}, {"seconds": float("nan")}])
 def test_limits_that_leave_nothing(limits) -> None:
     with pytest.raises(OptionError, match=f"{next(iter(limits))} is"):
-        Limits(**limits)
+        FilmLimits(**limits)

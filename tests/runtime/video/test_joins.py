@@ -11,8 +11,8 @@ pytest.importorskip("av", reason='not installed: pip install "nstc[video]"')
 
 import av
 
-from nstc.runtime.video.film import Limits
-from nstc.runtime.video.joins import Clock
+from nstc.runtime.video.film import FilmLimits
+from nstc.runtime.video.joins import TimeLine
 from nstc.runtime.video.opening import file_place
 from nstc.runtime.video.stylizing import VideoOptions, stylize_video
 
@@ -113,8 +113,8 @@ def test_a_still_of_a_minute_stays_one(make_clip, stylize, read_clip, tmp_path) 
 
 
 def test_a_part_of_it(join, stylize) -> None:
-    assert stylize(join("clip.ts", {}, {}), limits=Limits(frames=20)).frames == 20
-    assert stylize(join("clip-2.ts", {}, {}), limits=Limits(seconds=0.78)).frames == 20
+    assert stylize(join("clip.ts", {}, {}), limits=FilmLimits(frames=20)).frames == 20
+    assert stylize(join("clip-2.ts", {}, {}), limits=FilmLimits(seconds=0.78)).frames == 20
 
 
 class TestAnotherSize:
@@ -191,7 +191,7 @@ class TestClock:
         )
 
     def moved(self, *packets, closes_gaps=True):
-        clock = Clock(0, STEP, closes_gaps=closes_gaps)
+        clock = TimeLine(0, STEP, closes_gaps=closes_gaps)
         result = [each for packet in packets for each in clock.moved(self.packet(*packet))]
         result += clock.rest()
         return [(each.stream.index, each.pts) for each in result], clock.joins

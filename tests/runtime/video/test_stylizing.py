@@ -11,7 +11,7 @@ pytest.importorskip("av", reason='not installed: pip install "nstc[video]"')
 from nstc.core.errors import ImageError, OptionError, OutputError
 from nstc.core.images import resize
 from nstc.runtime.control import Control
-from nstc.runtime.video.film import Limits
+from nstc.runtime.video.film import FilmLimits
 from nstc.runtime.video.opening import camera_place, file_place
 from nstc.runtime.video.pipeline import ROOM
 from nstc.runtime.video.stylizing import VideoOptions, stylize_video
@@ -96,7 +96,7 @@ class TestSound:
 
     def test_it_ends_with_a_part_of_the_film(self, make_clip, read_clip, stylize, tmp_path) -> None:
         source = make_clip(sound="aac")
-        stylize(source, limits=Limits(frames=5))
+        stylize(source, limits=FilmLimits(frames=5))
         before, after = read_clip(source), read_clip(tmp_path / "out.mp4")
         assert len(after.times_s) == 5
         assert after.sound == before.sound[: len(after.sound)]
@@ -200,7 +200,7 @@ def test_a_frame_is_enough(make_clip, read_clip, stylize, tmp_path) -> None:
 
 
 def test_seconds_end_a_film(make_clip, read_clip, stylize, tmp_path) -> None:
-    outcome = stylize(make_clip(times=UNEVEN), limits=Limits(seconds=0.3))
+    outcome = stylize(make_clip(times=UNEVEN), limits=FilmLimits(seconds=0.3))
     assert [float(time) for time in read_clip(tmp_path / "out.mp4").times_s] == [
         0, 0.04, 0.095, 0.13,
     ]  # fmt: skip
@@ -209,7 +209,7 @@ def test_seconds_end_a_film(make_clip, read_clip, stylize, tmp_path) -> None:
 
 def test_a_camera_is_a_source_like_a_file(read_clip, stylizer, tmp_path) -> None:
     camera = camera_place("lavfi:testsrc=size=64x48:rate=12")
-    options = VideoOptions(limits=Limits(frames=9))
+    options = VideoOptions(limits=FilmLimits(frames=9))
     outcome = stylize_video(camera, tmp_path / "out.mp4", stylizer, options)
     assert [round(time * 12, 2) for time in read_clip(tmp_path / "out.mp4").times_s] == [*range(9)]
     assert (outcome.frames, outcome.damage) == (9, None)
@@ -238,7 +238,7 @@ def test_few_frames_are_held_however_slow_the_encoder(stylizer, tmp_path, monkey
     monkeypatch.setattr(stylizer, "transfer", transfer)
     monkeypatch.setattr(Writer, "write", slowly)
     camera = camera_place("lavfi:testsrc=size=64x48:rate=12")
-    options = VideoOptions(limits=Limits(frames=30))
+    options = VideoOptions(limits=FilmLimits(frames=30))
     outcome = stylize_video(camera, tmp_path / "out.mp4", stylizer, options)
     assert outcome.frames == 30
     assert outcome.waiting == ROOM
@@ -300,6 +300,6 @@ def test_progress_counts_frames_with_the_rate(make_clip, stylizer, tmp_path) -> 
             self.told.append(message)
 
     recording = Recording()
-    options = replace(VideoOptions(), limits=Limits(frames=3))
+    options = replace(VideoOptions(), limits=FilmLimits(frames=3))
     stylize_video(file_place(make_clip()), tmp_path / "o.mp4", stylizer, options, recording)
     assert recording.told == [("painting frames", 3, 0), 1, 2, 3]
