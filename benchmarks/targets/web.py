@@ -12,11 +12,16 @@ from nstc.benchmarks.machine import THIS_MACHINE, usable_cores
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Place, Reading, RowFacts, Target, TargetKind
 from nstc.benchmarks.web import engines
-from nstc.benchmarks.web.certificate import missing_openssl, self_signed
 from nstc.benchmarks.web.exchange import Exchange, PageAnswer, Patience
 from nstc.benchmarks.web.job import Content, ask, site_of
 from nstc.benchmarks.web.pictures import refuse_other_picture
-from nstc.benchmarks.web.server import LOOPBACK, network_address, serving
+from nstc.benchmarks.web.server import (
+    LOOPBACK,
+    missing_openssl,
+    network_address,
+    self_signed,
+    serving,
+)
 from nstc.benchmarks.web.setup import WebRuntime, missing_runtime, runtime_version, web_runtime
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError

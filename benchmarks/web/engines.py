@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nstc.benchmarks.web.messages import MAX_TEXT
+from nstc.benchmarks.web.exchange import MAX_TEXT
 from nstc.benchmarks.web.setup import DATA, WebRuntime
 from nstc.core.child_processes import readable, started
 from nstc.core.files import scratch_folder

@@ -1,29 +1,68 @@
-"""One run's conversation with a page: in which order it may speak, how much, and how long."""
+"""One run's conversation with a page: in which order it may speak, how much, and how long.
+
+Its messages are checked against what they must be: a stranger may have sent them.
+"""
 
 import hmac
 import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Annotated, Final, NamedTuple, TypeVar
 
-from nstc.benchmarks.web.messages import (
-    RubbishError,
-    Visitor,
-    read_failure,
-    read_samples,
-    read_visitor,
-)
+from msgspec import Meta
+
+from nstc.core.child_processes import readable
+from nstc.core.decoding import DecodingError, decode, parse_json
 from nstc.core.errors import TargetError
+from nstc.runtime.session import MAX_THREADS
+
+T = TypeVar("T")
+_Milliseconds = Annotated[float, Meta(gt=0, le=3_600_000)]
+
+MAX_TEXT: Final = 300
+"""Characters that are kept of a text."""
 
 _POLL_S: Final = 0.2
 _SHORT_BYTES: Final = 4096
 _SAMPLE_BYTES: Final = 32
 """A number of double precision in JSON, and the comma."""
 
-
 _AGAIN: Final = "Run nstc bench again; a smaller --size needs less of the place."
+
+
+class RubbishError(Exception):
+    """A message that the page would not send; the text says what is wrong with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visitor:
+    """Where the page was opened, as it says itself.
+
+    Attributes:
+        agent: The browser's user agent, or Node's version.
+        secure: Whether it is a secure context.
+        isolated: Whether it is isolated from other pages, which threads need.
+        threads: It computes with.
+        clock_step_ms: The smallest difference its clock tells.
+    """
+
+    agent: Annotated[str, Meta(min_length=1)]
+    secure: bool
+    isolated: bool
+    threads: Annotated[int, Meta(ge=1, le=MAX_THREADS)]
+    clock_step_ms: _Milliseconds
+
+
+@dataclass(frozen=True)
+class _Samples:
+    samples_ms: tuple[tuple[_Milliseconds, ...], ...]
+
+
+@dataclass(frozen=True)
+class _Failure:
+    message: str
 
 
 class RefusedMessageError(Exception):
@@ -225,3 +264,43 @@ class Exchange:
                 f"{self._visitor.agent:.60} fell silent for {patience.silence_s:.0f} s after "
                 f"{self._steps} steps: its page was closed, hangs, or the network is gone. {_AGAIN}"
             )
+
+
+def read_visitor(body: bytes, *, threads: int | None) -> Visitor:
+    """Who opened the page; it takes as many `threads` as it was told to where it can have any.
+
+    Raises:
+        RubbishError: it is something else.
+    """
+    visitor = _read(body, Visitor)
+    if visitor.threads != ((threads or visitor.threads) if visitor.isolated else 1):
+        raise RubbishError(f"threads is {visitor.threads}, which it was not told to take")
+    return replace(visitor, agent=readable(visitor.agent, MAX_TEXT))
+
+
+def read_samples(body: bytes, *, files: int, rounds: int) -> tuple[tuple[float, ...], ...]:
+    """The times in milliseconds, one a round for each file.
+
+    Raises:
+        RubbishError: they are not as many, or no times above 0.
+    """
+    rows = _read(body, _Samples).samples_ms
+    if list(map(len, rows)) != [rounds] * files:
+        raise RubbishError(f"samples_ms is not a list of {rounds} times for each of {files} files")
+    return rows
+
+
+def read_failure(body: bytes) -> str:
+    """What went wrong there, in one line.
+
+    Raises:
+        RubbishError: it is no text.
+    """
+    return readable(_read(body, _Failure).message, MAX_TEXT) or "an error without words"
+
+
+def _read(body: bytes, kind: type[T]) -> T:
+    try:
+        return decode(parse_json(body), kind)
+    except DecodingError as error:
+        raise RubbishError(str(error)) from error

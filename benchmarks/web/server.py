@@ -1,15 +1,19 @@
 """The server of one run: a few files by exact name behind a token, and the page's messages."""
 
 import contextlib
+import hashlib
 import hmac
 import secrets
+import shutil
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase
 from pathlib import Path
@@ -17,7 +21,9 @@ from typing import Any, ClassVar, Final, cast
 
 from nstc.benchmarks.web.exchange import Exchange, RefusedMessageError
 from nstc.benchmarks.web.job import Content
-from nstc.core.errors import TargetError
+from nstc.core.child_processes import run_to_end
+from nstc.core.errors import MissingExtraError, TargetError
+from nstc.core.files import scratch_folder
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -38,6 +44,7 @@ _MOST_STRANGERS: Final = 128
 _STAY_S: Final = 0.5
 """What every stranger has before it may be dropped for another: a page's request comes at once."""
 
+_CERTIFICATE_S: Final = 30
 _MOST_CLIENTS: Final = 32
 """Connections that have shown the token."""
 
@@ -287,3 +294,58 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: what matters is in the result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """A self-signed certificate, ready to serve by.
+
+    Attributes:
+        context: For the server's socket.
+        fingerprint: SHA-256 in hexadecimal, for whoever is asked to trust it.
+    """
+
+    context: ssl.SSLContext
+    fingerprint: str
+
+
+def missing_openssl() -> str | None:
+    """None if certificates can be made here, or what is missing."""
+    if shutil.which("openssl") is None:
+        return "openssl is not installed: install it (Debian: apt install openssl)"
+    return None
+
+
+def self_signed(address: str) -> Certificate:
+    """A certificate for an IPv4 address, valid for one day.
+
+    Raises:
+        MissingExtraError: OpenSSL is not installed.
+        TargetError: it made none.
+    """
+    missing = missing_openssl()
+    if missing is not None:
+        raise MissingExtraError(f"{missing}.")
+    with scratch_folder() as folder:  # readable by this user alone
+        key, certificate = folder / "key.pem", folder / "certificate.pem"
+        command = [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
+            *("ec_paramgen_curve:prime256v1", "-nodes", "-sha256", "-days", "1"),
+            *("-subj", "/CN=nstc bench", "-addext", f"subjectAltName=IP:{address}"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ]
+        try:
+            ran = run_to_end(command, timeout_s=_CERTIFICATE_S)
+        except subprocess.TimeoutExpired as error:
+            raise TargetError(
+                f"openssl made no certificate in {_CERTIFICATE_S} s. Leave --https out."
+            ) from error
+        if ran.status != 0:
+            raise TargetError(
+                f"openssl made no certificate: {ran.last_words()}. "
+                "Leave --https out, or update OpenSSL to 1.1.1 or newer."
+            )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        der = ssl.PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii"))
+    return Certificate(context=context, fingerprint=hashlib.sha256(der).hexdigest())

@@ -34,9 +34,8 @@ from nstc.core.images.writing import (
 from nstc.runtime.control import PLAIN, Control
 from nstc.runtime.files.destinations import PictureJob, plan
 from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits
-from nstc.runtime.files.folders import ALL
 from nstc.runtime.files.made import MadeBefore, settings_of
-from nstc.runtime.files.sources import find_sources, is_many
+from nstc.runtime.files.sources import ALL, find_sources, is_many
 from nstc.runtime.files.streams import write_standard_output
 from nstc.runtime.streaming import stream_within
 from nstc.runtime.stylizer import Stylizer
@@ -68,7 +67,7 @@ class BatchOptions:
         max_pixels: The most that are decoded of one file.
         limits: Of addresses and of standard input.
         ending: Of the files written, such as .png; None for that of each source.
-        pattern: Which files of folders, as `nstc.runtime.files.folders.files_in` takes it.
+        pattern: Which files of folders, as `nstc.runtime.files.sources.files_in` takes it.
     """
 
     control: Control = PLAIN

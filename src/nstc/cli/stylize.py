@@ -216,7 +216,7 @@ def _options(painting: ControlFlags, pictures: PictureFlags, limits: LimitFlags)
     from nstc.runtime.control import Control
     from nstc.runtime.files.batch import BatchOptions
     from nstc.runtime.files.fetching import FetchLimits
-    from nstc.runtime.files.folders import ALL
+    from nstc.runtime.files.sources import ALL
 
     control = Control(**vars(painting))
     if pictures.metadata not in {"keep", "strip"}:

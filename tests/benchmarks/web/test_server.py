@@ -5,6 +5,7 @@ import http.client
 import json
 import socket
 import ssl
+import tempfile
 import threading
 import time
 import urllib.parse
@@ -12,10 +13,9 @@ import urllib.parse
 import pytest
 
 from nstc.benchmarks.web import server
-from nstc.benchmarks.web.certificate import self_signed
 from nstc.benchmarks.web.exchange import Exchange, Patience
-from nstc.benchmarks.web.server import network_address, serving
-from nstc.core.errors import TargetError
+from nstc.benchmarks.web.server import network_address, self_signed, serving
+from nstc.core.errors import MissingExtraError, TargetError
 
 BEGIN = json.dumps(
     {"agent": "Phone/1", "secure": True, "isolated": True, "threads": 2, "clock_step_ms": 0.1}
@@ -276,3 +276,21 @@ def test_the_network_address_is_an_address(monkeypatch):
     monkeypatch.setattr(socket, "socket", Nowhere)
     with pytest.raises(TargetError, match="in no network"):
         network_address()
+
+
+def test_the_key_is_gone_once_it_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made = server.self_signed("192.0.2.7")
+    assert isinstance(made.context, ssl.SSLContext)
+    assert len(made.fingerprint) == 64
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_goes_wrong_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(TargetError, match="openssl made no certificate"):
+        server.self_signed("no address")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingExtraError, match="apt install openssl"):
+        server.self_signed("192.0.2.7")
