@@ -51,9 +51,8 @@ from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import DistillRecipe
 from nstc.models.architectures import describe, load
-from nstc.models.folding import fold
 from nstc.models.saturation import learned_ranges
-from nstc.models.student import Student
+from nstc.models.student import Student, fold
 from nstc.models.student_sizes import student_named
 from nstc.models.tensors import save_tensors
 from nstc.models.vgg import VggFeatures, load_vgg

@@ -9,20 +9,10 @@ from torch import Tensor, nn
 
 Block = Literal["separable", "plain"]
 Norm = Literal["none", "batch", "instance"]
-
 Convolve = Callable[[int, int, Norm], nn.Module]
 
 
 class ResidualBlock(nn.Module):
-    """What adds something local to its input, (N, width, H, W) to the same."""
-
-    @property
-    def hidden(self) -> int:
-        """Channels inside, which pruning may make fewer."""
-        raise NotImplementedError
-
-
-class TwoConvolutions(ResidualBlock):
     """Two convolutions of one kind with a ReLU between them (He et al., CVPR 2016)."""
 
     def __init__(self, width: int, hidden: int, convolve: Convolve, norm: Norm) -> None:
@@ -32,7 +22,7 @@ class TwoConvolutions(ResidualBlock):
 
     @property
     def hidden(self) -> int:
-        """Channels between the two convolutions."""
+        """Channels between the two convolutions, which pruning may make fewer."""
         return last_convolution_of(self.expand).out_channels
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,11 +36,11 @@ class Kind:
     """A kind of block.
 
     Attributes:
-        build: From width, hidden channels and normalisation to a block.
+        convolve: From channels in, channels out and normalisation to one of its two convolutions.
         reach: How many positions away from its own a position of the block's output looks.
     """
 
-    build: Callable[[int, int, Norm], ResidualBlock]
+    convolve: Convolve
     reach: int
 
 
@@ -84,13 +74,9 @@ def _plain(channels: int, width: int, norm: Norm) -> nn.Module:
     return normed(nn.Conv2d(channels, width, 3, padding=1), norm)
 
 
-def _two(convolve: Convolve) -> Callable[[int, int, Norm], ResidualBlock]:
-    return lambda width, hidden, norm: TwoConvolutions(width, hidden, convolve, norm)
-
-
 KINDS: Final[dict[Block, Kind]] = {
-    "separable": Kind(build=_two(_separable), reach=2),
-    "plain": Kind(build=_two(_plain), reach=2),
+    "separable": Kind(convolve=_separable, reach=2),
+    "plain": Kind(convolve=_plain, reach=2),
 }
 
 

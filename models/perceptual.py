@@ -1,6 +1,6 @@
 """The perceptual losses as modules: targets computed once, distances summed over layers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import torch
@@ -35,17 +35,9 @@ class StyleLoss(nn.Module):
 
 
 class ContentLoss(nn.Module):
-    """Feature reconstruction loss, summed over layers.
-
-    Args:
-        layers: Names of the layers compared.
-    """
-
-    def __init__(self, layers: Sequence[str] = CONTENT_LAYERS) -> None:
-        super().__init__()
-        self.layers = tuple(layers)
+    """Feature reconstruction loss, summed over `CONTENT_LAYERS`."""
 
     def forward(self, features: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:
         """Features and the photograph's, (N, C, H, W) by layer name, to losses (N,)."""
-        terms = [feature_distance(features[name], target[name]) for name in self.layers]
+        terms = [feature_distance(features[name], target[name]) for name in CONTENT_LAYERS]
         return torch.stack(terms).sum(dim=0)

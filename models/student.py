@@ -7,7 +7,7 @@ deviation, which can be computed beforehand, so a tile needs no more than its ha
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,8 @@ from nstc.models.blocks import (
     last_convolution_of,
     normed,
 )
+
+M = TypeVar("M", bound=nn.Module)
 
 SCALE: Final = 4
 """Pixels a side that one position of the body stands for, unless a student is told otherwise."""
@@ -77,7 +79,9 @@ class Student(nn.Module):
         self.scale = scale
         self.norm: Literal["none", "instance"] = norm
         self.stem = normed(nn.Conv2d(3, width, 2 * scale, scale, scale // 2), behind)
-        self.blocks = nn.ModuleList([kind.build(width, hidden, behind) for hidden in inner])
+        self.blocks = nn.ModuleList(
+            [ResidualBlock(width, hidden, kind.convolve, behind) for hidden in inner]
+        )
         self.head = _head(head, width, 3 * scale * scale)
         self._start_as_resize()
 
@@ -143,6 +147,39 @@ class Student(nn.Module):
         to_pixels.weight.data.copy_(one_pixel.repeat(self.scale * self.scale, 1, 1, 1))
         if to_pixels.bias is not None:
             to_pixels.bias.data.fill_(0.5)
+
+
+def fold(student: Student) -> Student:
+    """The same function without batch normalisation: running statistics go into the weights.
+
+    That is the form that ships, of one convolution a layer. Instance normalisation depends on the
+    picture: it stays.
+    """
+    folded = Student(**student.arguments()).to(student.to_pixels.weight)
+    norms = {
+        module[0]: module[1]
+        for module in student.modules()
+        if isinstance(module, nn.Sequential) and isinstance(module[1], nn.BatchNorm2d)
+    }
+    for layer, target in zip(_all(nn.Conv2d, student), _all(nn.Conv2d, folded), strict=True):
+        weight = layer.weight.data
+        bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.data
+        if layer in norms:
+            norm = norms[layer]
+            scale = norm.weight.data / (norm.running_var + norm.eps).sqrt()
+            weight = weight * scale[:, None, None, None]
+            bias = (bias - norm.running_mean) * scale + norm.bias.data
+        target.weight.data.copy_(weight)
+        if target.bias is not None:
+            target.bias.data.copy_(bias)
+    pairs = zip(_all(nn.InstanceNorm2d, student), _all(nn.InstanceNorm2d, folded), strict=True)
+    for before, same in pairs:
+        same.load_state_dict(before.state_dict())
+    return folded.train(student.training)
+
+
+def _all(kind: type[M], network: nn.Module) -> list[M]:
+    return [module for module in network.modules() if isinstance(module, kind)]
 
 
 def channel_statistics(images: Tensor) -> Tensor:

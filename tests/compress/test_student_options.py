@@ -20,8 +20,7 @@ from nstc.core.progress import Silent
 from nstc.core.recipe import PruneRecipe, QuantizeRecipe
 from nstc.models.architectures import describe
 from nstc.models.complexity import count_macs
-from nstc.models.folding import fold
-from nstc.models.student import Student
+from nstc.models.student import Student, fold
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain, eighth": {"block": "plain", "scale": 8},

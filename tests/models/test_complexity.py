@@ -3,8 +3,7 @@ import torch
 from torch import nn
 
 from nstc.models.complexity import count_macs, count_parameters
-from nstc.models.folding import fold
-from nstc.models.student import Student
+from nstc.models.student import Student, fold
 from nstc.models.transformer import TransformerNet
 
 

@@ -5,8 +5,7 @@ import torch
 from torch import nn
 
 from nstc.models.blocks import KINDS
-from nstc.models.folding import fold
-from nstc.models.student import Student
+from nstc.models.student import Student, fold
 
 EVERY = [
     *({"block": block} for block in KINDS),

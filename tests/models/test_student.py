@@ -3,11 +3,11 @@ import torch
 from torch import nn
 
 from nstc.models.blocks import KINDS
-from nstc.models.folding import fold
 from nstc.models.student import (
     Student,
     channel_statistics,
     depth_to_space,
+    fold,
     minimum_size,
     normalise,
     receptive_field,
