@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from nstc.compress.byte_tensors import INPUT, ByteTensor
 from nstc.compress.graph_index import Array, GraphIndex, attribute
-from nstc.compress.watching import watched
 from nstc.core.images import Pixels
 from nstc.models.student import Student
 from nstc.models.tensors import images_to_tensor
@@ -155,12 +154,27 @@ def _channel_sizes(
     modules = [student.get_submodule(tensor.module) for tensor in made]
     held: dict[str, list[Tensor]] = {tensor.module: [] for tensor in made}
     for picture in pictures:
-        with torch.no_grad(), watched(modules) as outputs:
-            student(images_to_tensor([picture]))
-        for tensor, output in zip(made, outputs, strict=True):
+        for tensor, output in zip(made, _outputs(student, modules, picture), strict=True):
             values = output.relu() if tensor.has_relu else output.abs()
             held[tensor.module].append(values.transpose(0, 1).flatten(1)[:, ::_LOOKED_AT])
     return {name: _over_the_largest(torch.cat(parts, dim=1)) for name, parts in held.items()}
+
+
+def _outputs(student: Student, modules: Sequence[nn.Module], picture: Pixels) -> list[Tensor]:
+    """What some modules make of a picture."""
+    found: dict[nn.Module, Tensor] = {}
+
+    def keep(module: nn.Module, _inputs: object, output: Tensor) -> None:
+        found[module] = output
+
+    hooks = [module.register_forward_hook(keep) for module in modules]
+    try:
+        with torch.no_grad():
+            student(images_to_tensor([picture]))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [found[module] for module in modules]
 
 
 def _over_the_largest(values: Tensor) -> Tensor:

@@ -189,22 +189,17 @@ def _painted(network: nn.Module, photographs: Tensor, surroundings: int = 0) -> 
     """The student's pictures.
 
     With `surroundings` the photographs go on by so many mirrored pixels, at most half as
-    many as they have, and of what is painted the part inside is given back.
+    many as they have, and of what is painted the part inside is given back. They are normalised
+    as the photographs alone.
     """
     margin = min(surroundings, photographs.shape[-1] // 16 * 8)
     around = F.pad(photographs, (margin,) * 4, mode="reflect")
     inside = slice(margin, margin + photographs.shape[-1])
+    student = isinstance(network, Student | IntegerTwin)
     with mixed_precision(photographs.device):
-        return _run(network, around, photographs)[:, :, inside, inside]
-
-
-def _run(network: nn.Module, around: Tensor, photographs: Tensor) -> Tensor:
-    """A network's pictures of photographs that go on, normalised as the photographs alone."""
-    knows_statistics = isinstance(network, Student | IntegerTwin)
-    result: Tensor = (
-        network(around, channel_statistics(photographs)) if knows_statistics else network(around)
-    )
-    return result
+        given = (around, channel_statistics(photographs)) if student else (around,)
+        outputs: Tensor = network(*given)
+    return outputs[:, :, inside, inside]
 
 
 def _random_part(recipe: DistillRecipe, size: int, step: int) -> Part:

@@ -153,9 +153,9 @@ class PaintingObjective:
 
     def _batch(self, step: int) -> Tensor:
         """This process's crops of a step: which ones depends on their places alone."""
-        return images_to_tensor([self._crop(step, place) for place in self._places])
-
-    def _crop(self, step: int, place: int) -> np.ndarray:
-        rng = np.random.default_rng((self._recipe.seed, step, place))
-        path = self._photos.paths[int(rng.integers(0, len(self._photos)))]
-        return random_crop(path, self._recipe.size, rng)
+        crops = []
+        for place in self._places:
+            rng = np.random.default_rng((self._recipe.seed, step, place))
+            path = self._photos.paths[int(rng.integers(0, len(self._photos)))]
+            crops.append(random_crop(path, self._recipe.size, rng))
+        return images_to_tensor(crops)

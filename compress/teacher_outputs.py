@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
@@ -20,28 +20,6 @@ from nstc.core.errors import CorruptBundleError
 from nstc.core.files import atomic_file, sha256_of
 from nstc.core.images import Pixels, centre_square, read_picture
 from nstc.core.photos import PhotoSet, random_crop
-
-
-class Cut(Protocol):
-    """How squares are cut out of photographs."""
-
-    @property
-    def size(self) -> int:
-        """Side of a square in pixels."""
-        ...
-
-    def text(self, photo_sha256: str, number: int) -> str:
-        """All that a square depends on, in words: another way to cut them has other words.
-
-        Args:
-            photo_sha256: Of the photograph.
-            number: Of the square among those of the same photograph.
-        """
-        ...
-
-    def __call__(self, path: Path, seed: int) -> Pixels:
-        """A square (size, size, 3) of a photograph; what is random in it comes from the seed."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,18 +37,23 @@ class RandomCrops:
     seed: int
 
     def text(self, photo_sha256: str, number: int) -> str:
-        """See `Cut`."""
+        """All that a crop depends on, in words: another way to cut them has other words.
+
+        Args:
+            photo_sha256: Of the photograph.
+            number: Of the crop among those of the same photograph.
+        """
         return f"crop-2|{photo_sha256}|{self.size}|{number}|{self.jitter}|{self.seed}"
 
     def __call__(self, path: Path, seed: int) -> Pixels:
-        """See `Cut`."""
+        """A crop (size, size, 3) of a photograph; what is random in it comes from the seed."""
         rng = np.random.default_rng(seed)
         return random_crop(path, self.size, rng, zoom=2.0, enlarged=1.5, jitter=self.jitter)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CentreSquares:
-    """The largest squares in the middle, as students are judged on.
+    """The largest squares in the middle, as students are judged on; used like `RandomCrops`.
 
     Attributes:
         size: What their side is made, in pixels.
@@ -79,13 +62,16 @@ class CentreSquares:
     size: int
 
     def text(self, photo_sha256: str, number: int) -> str:
-        """See `Cut`."""
+        """See `RandomCrops.text`."""
         return f"centre-1|{photo_sha256}|{self.size}|{number}"
 
-    def __call__(self, path: Path, seed: int) -> Pixels:
-        """See `Cut`; nothing in it is random."""
-        del seed
+    def __call__(self, path: Path, _seed: int) -> Pixels:
+        """A square (size, size, 3); nothing in it is random."""
         return centre_square(read_picture(path).rgb, self.size)
+
+
+Cut = RandomCrops | CentreSquares
+"""How squares are cut out of photographs."""
 
 
 class TeacherOutputs:

@@ -96,20 +96,17 @@ class TeacherPictures:
         if not kept.missing():
             return kept
         with locked(kept.folder):  # another run may be asking the same teacher
-            return self._completed(kept, title)
-
-    def _completed(self, kept: _Kept, title: str) -> _Kept:
-        missing = kept.missing()
-        done = len(kept) - len(missing)
-        self.progress.begin(title, len(kept), done)
-        try:
-            for index in missing:
-                kept.make(index)
-                done += 1
-                self.progress.advance(done, {})
-        except KeyboardInterrupt as interrupt:
-            raise Interrupted(
-                f"stopped, {done} of {len(kept)} pictures of the teacher are kept. "
-                "Run the same command again to go on."
-            ) from interrupt
+            missing = kept.missing()
+            done = len(kept) - len(missing)
+            self.progress.begin(title, len(kept), done)
+            try:
+                for index in missing:
+                    kept.make(index)
+                    done += 1
+                    self.progress.advance(done, {})
+            except KeyboardInterrupt as interrupt:
+                raise Interrupted(
+                    f"stopped, {done} of {len(kept)} pictures of the teacher are kept. "
+                    "Run the same command again to go on."
+                ) from interrupt
         return kept

@@ -73,7 +73,6 @@ class Teacher:
         statistics: Its style, if it brought one.
         style: What its manifest says of the style.
         note: What was found out about a foreign file, or taken of a checkpoint, in one line.
-        network: Itself, unless it is a foreign file.
         part: The path in a checkpoint that led to its weights, if it was not the file itself.
     """
 
@@ -82,7 +81,6 @@ class Teacher:
     statistics: StyleStatistics | None = None
     style: Style | None = None
     note: str | None = None
-    network: nn.Module | None = None
     part: str | None = None
 
     @property
@@ -125,7 +123,6 @@ def open_teacher(
         refuse_unusable_network(network, bundle.path)
         return Teacher(
             origin=bundle.origin(),
-            network=network,
             stylize=_by_network(network),
             statistics=style_of(bundle),
             style=bundle.manifest.style,
@@ -141,7 +138,6 @@ def open_teacher(
     read = network_of_checkpoint(path, options.key)
     return Teacher(
         origin=_origin(path),
-        network=read.network,
         stylize=_by_network(read.network),
         note=read.note,
         part=read.key or None,
