@@ -81,13 +81,13 @@ _PIXEL_SETTINGS = (
 
 @one_at_a_time("output")
 def distill(
-    teacher: str | Path,
+    teacher: str | Path | Teacher,
     output: Path,
     *,
     photos: PhotoSet,
     recipe: DistillRecipe | None = None,
     name: str | None = None,
-    init: str | Path | None = None,
+    init: str | Path | Bundle | None = None,
     style: Path | None = None,
     credit: str | None = None,
     options: TeacherOptions | None = None,
@@ -98,7 +98,7 @@ def distill(
     """Train a student on a teacher's outputs, and give the bundle at `output`.
 
     Args:
-        teacher: A bundle, zoo name, checkpoint, TorchScript or ONNX file.
+        teacher: A bundle, zoo name, checkpoint, TorchScript or ONNX file; or an opened one.
         output: The bundle to write; checkpoints go to `OUTPUT.training` beside it.
         photos: What the teacher is asked about.
         recipe: Settings.
@@ -116,7 +116,7 @@ def distill(
     """
     recipe, progress = recipe or DistillRecipe(), progress or Silent()
     folder = training_folder(output)
-    start = None if init is None else open_bundle(init)
+    start = open_bundle(init) if isinstance(init, str | Path) else init
     network = None if start is None else _student_of(start)
     opened = open_teacher(teacher, options, student=start)
     if opened.note:

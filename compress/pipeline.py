@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.budget import Budget
 from nstc.benchmarks.result import BenchResult, Row
+from nstc.benchmarks.subjects import Subject, find_subject
 from nstc.benchmarks.table import summary
 from nstc.benchmarks.targets import parse_target
 from nstc.compress.card import with_card
@@ -26,12 +27,11 @@ from nstc.compress.photo_sets import photos_of
 from nstc.compress.pruning import prune
 from nstc.compress.quantization import quantize
 from nstc.compress.stages import Stages
-from nstc.compress.teachers import TeacherOptions, open_teacher
+from nstc.compress.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
 from nstc.core.drafts import draft_folder, put_in_place
 from nstc.core.errors import OptionError, TeacherError
 from nstc.core.files import reported_as_output_error, sha256_of
-from nstc.core.graph_form import GraphForm
 from nstc.core.locks import one_at_a_time
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent
@@ -135,83 +135,14 @@ def compress_model(
     for target in recipe.bench.targets:
         parse_target(target)  # one that can't run here would be found out after hours
     learned, judged = split_photos(photos)
-    if is_bundle(teacher):
-        open_bundle(teacher)  # a damaged one is refused before anything is made
+    given = open_bundle(teacher) if is_bundle(teacher) else teacher  # or refused before any work
     stages = Stages(output, progress)
-    source = _source_of(
-        teacher, options, stages, style=style, credit=credit, vgg=vgg, progress=progress
-    )
-    if is_bundle(source) and options is not None:
-        options = dataclasses.replace(options, key=None)  # which the import has followed
+    asked = _Asked(options, style, credit, vgg)
+    source = asked.source(given, stages, progress)
     start = None if init is None else open_bundle(init)
-    opened = open_teacher(source, options, student=start)
-    form = opened.origin.form
-    stages.depend_on(
-        teacher=opened.key,
-        learned=learned.list_sha256(),
-        init=None if start is None else start.identity,
-        style=None if style is None else sha256_of(style),
-        vgg=vgg,
-    )
-    progress.note(f"learning from {len(learned)} photographs: {_listed(learned)}")
-    progress.note(f"judging by {len(judged)} others: {_listed(judged)}")
-    if is_bundle(source):
-        made_artifact(open_bundle(source), _FLOAT)
-    shared: dict[str, Any] = {
-        "photos": learned,
-        "options": options
-        if form is None
-        else dataclasses.replace(options or TeacherOptions(), **form.told()),
-        "vgg": vgg,
-        "resume": True,
-        "progress": progress,
-    }
-    trust = options is not None and options.trust
-    judge = _Judge(source, judged, recipe.bench, vgg, budget, progress, trust=trust, form=form)
-    distilled = stages.run(
-        "distilled",
-        recipe.distill,
-        lambda target: distill(
-            source,
-            target,
-            recipe=recipe.distill,
-            name=name or opened.origin.name,
-            init=init,
-            style=style,
-            credit=credit,
-            **shared,
-        ),
-    )
-    judge.hold("distilled", distilled)
-    pruned = distilled
-    if not recipe.prune.removes_nothing:
-        pruned = stages.run(
-            "pruned",
-            recipe.prune,
-            lambda target: prune(
-                distilled.path,
-                target,
-                recipe=recipe.prune,
-                distillation=recipe.distill,
-                teacher=source,
-                **shared,
-            ),
-        )
-        judge.hold("pruned", pruned)
-    student = stages.run(
-        "student",
-        recipe.quantize,
-        lambda target: _deployable(pruned, target, learned, recipe, progress),
-    )
-    result = judge.bench(
-        [distilled, student], recipe.bench
-    )  # whose float graph is the pruned one's
-    result.write(output / "bench.json")
-    budget.hold("student", _deployed_row(result, student), student.path)
-    comparison = output / "comparison.png"
-    write_comparison(comparison, opened, student, judged)
-    student = with_card(student, result, judged, opened.stylize)
-    return Compression(bundle=student, result=result, comparison=comparison)
+    opened = asked.opened(source, start)
+    run = _Run(source, opened, asked, recipe, learned, judged, budget, stages, progress)
+    return run.carried_out(output, name or opened.origin.name, start)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,88 +156,167 @@ class _Import:
     vgg: str
 
 
-def _source_of(
-    teacher: str | Path,
-    options: TeacherOptions | None,
-    stages: Stages,
-    *,
-    style: Path | None,
-    credit: str | None,
-    vgg: str,
-    progress: Progress,
-) -> str | Path:
-    """The teacher as the benchmark can run it: a checkpoint is imported into a bundle first.
+@dataclass(frozen=True)
+class _Asked:
+    """What is said of the teacher."""
 
-    Raises:
-        OptionError: `options` has a key, and it is not a checkpoint.
-        TeacherError: it is TorchScript, which has no ONNX graph to be timed beside.
-    """
-    key = None if options is None else options.key
-    is_onnx = Path(teacher).suffix.lower() == ".onnx"
-    if key is None and (is_bundle(teacher) or is_onnx):
-        return teacher
-    opened = open_teacher(teacher, options)
-    if is_torchscript(Path(teacher)):
-        raise TeacherError(
-            f"{teacher} is TorchScript, which can't be timed as ONNX: use `nstc distill` and the "
-            "verbs after it, or export it to ONNX first."
-        )
-    imported = stages.run(
-        "teacher",
-        _Import(
+    options: TeacherOptions | None
+    style: Path | None
+    credit: str | None
+    vgg: str
+
+    @property
+    def trust(self) -> bool:
+        return self.options is not None and self.options.trust
+
+    def source(
+        self, teacher: str | Path | Bundle, stages: Stages, progress: Progress
+    ) -> str | Path | Bundle:
+        """The teacher as the benchmark can run it: a checkpoint is imported into a bundle first.
+
+        Raises:
+            OptionError: the options have a key, and it is not a checkpoint.
+            TeacherError: it is TorchScript, which has no ONNX graph to be timed beside.
+        """
+        key = None if self.options is None else self.options.key
+        if key is None and (isinstance(teacher, Bundle) or str(teacher).lower().endswith(".onnx")):
+            return teacher
+        opened = open_teacher(teacher, self.options)
+        path = Path(str(teacher))
+        if is_torchscript(path):
+            raise TeacherError(
+                f"{path} is TorchScript, which can't be timed as ONNX: use `nstc distill` and the "
+                "verbs after it, or export it to ONNX first."
+            )
+        there = self.style is not None and self.style.is_file()
+        settings = _Import(
             checkpoint=opened.origin.sha256,
             key=opened.part,
-            style=sha256_of(style) if style is not None and style.is_file() else None,
-            credit=credit,
-            vgg=vgg,
-        ),
-        lambda path: import_checkpoint(
-            Path(teacher), path, style=style, credit=credit, vgg=vgg, key=key
-        ),
-    )
-    if opened.note:
-        progress.note(f"{Path(teacher).name} {opened.note}")
-    return imported.path
+            style=sha256_of(self.style) if self.style is not None and there else None,
+            credit=self.credit,
+            vgg=self.vgg,
+        )
+        imported = stages.run(
+            "teacher",
+            settings,
+            lambda place: import_checkpoint(
+                path, place, style=self.style, credit=self.credit, vgg=self.vgg, key=key
+            ),
+        )
+        if opened.note:
+            progress.note(f"{path.name} {opened.note}")
+        return imported
+
+    def opened(self, source: str | Path | Bundle, start: Bundle | None) -> Teacher:
+        options = self.options
+        if isinstance(source, Bundle) and options is not None:
+            options = dataclasses.replace(options, key=None)  # which the import has followed
+        return open_teacher(source, options, student=start)
 
 
-class _Judge:
-    """Measures stages beside the teacher on the same photographs."""
+@dataclass(frozen=True)
+class _Run:
+    """The stages of one model, each measured beside the teacher on the same photographs."""
 
-    def __init__(
-        self,
-        teacher: str | Path,
-        photos: PhotoSet,
-        recipe: BenchRecipe,
-        vgg: str,
-        budget: Budget,
-        progress: Progress,
-        *,
-        trust: bool,
-        form: GraphForm | None,
-    ) -> None:
-        self._teacher = teacher
-        self._trust = trust
-        told = {} if form is None else form.told()
-        self._probe = functools.partial(probe_contract, **told, trust=trust)
-        self._photos = photos
-        self._recipe = recipe
-        self._vgg = vgg
-        self._budget = budget
-        self._progress = progress
+    source: str | Path | Bundle
+    teacher: Teacher
+    asked: _Asked
+    recipe: Recipe
+    learned: PhotoSet
+    judged: PhotoSet
+    budget: Budget
+    stages: Stages
+    progress: Progress
+
+    def carried_out(self, output: Path, name: str, init: Bundle | None) -> Compression:
+        asked, recipe, progress = self.asked, self.recipe, self.progress
+        self.stages.depend_on(
+            teacher=self.teacher.key,
+            learned=self.learned.list_sha256(),
+            init=None if init is None else init.identity,
+            style=None if asked.style is None else sha256_of(asked.style),
+            vgg=asked.vgg,
+        )
+        progress.note(f"learning from {len(self.learned)} photographs: {_listed(self.learned)}")
+        progress.note(f"judging by {len(self.judged)} others: {_listed(self.judged)}")
+        if isinstance(self.source, Bundle):
+            made_artifact(self.source, _FLOAT)  # what can't be exported is found out now
+        distilled = self.distilled(name, init)
+        pruned = distilled if recipe.prune.removes_nothing else self.pruned(distilled)
+        student = self.stages.run(
+            "student",
+            recipe.quantize,
+            lambda target: _deployable(pruned, target, self.learned, recipe, progress),
+        )
+        # the student's float graph is the pruned one's
+        result = self.bench([distilled, student], recipe.bench)
+        result.write(output / "bench.json")
+        self.budget.hold("student", _deployed_row(result, student), student.path)
+        comparison = output / "comparison.png"
+        write_comparison(comparison, self.teacher, student, self.judged)
+        student = with_card(student, result, self.judged, self.teacher.stylize)
+        return Compression(bundle=student, result=result, comparison=comparison)
+
+    def distilled(self, name: str, init: Bundle | None) -> Bundle:
+        bundle = self.stages.run(
+            "distilled",
+            self.recipe.distill,
+            lambda target: distill(
+                self.teacher,
+                target,
+                photos=self.learned,
+                recipe=self.recipe.distill,
+                name=name,
+                init=init,
+                style=self.asked.style,
+                credit=self.asked.credit,
+                vgg=self.asked.vgg,
+                resume=True,
+                progress=self.progress,
+            ),
+        )
+        self.hold("distilled", bundle)
+        return bundle
+
+    def pruned(self, distilled: Bundle) -> Bundle:
+        bundle = self.stages.run(
+            "pruned",
+            self.recipe.prune,
+            lambda target: prune(
+                distilled,
+                target,
+                photos=self.learned,
+                recipe=self.recipe.prune,
+                distillation=self.recipe.distill,
+                teacher=self.teacher,
+                vgg=self.asked.vgg,
+                resume=True,
+                progress=self.progress,
+            ),
+        )
+        self.hold("pruned", bundle)
+        return bundle
+
+    @functools.cached_property
+    def opponent(self) -> Subject:
+        return find_subject(self.source, trust=self.asked.trust, store=made_artifact)
 
     def bench(self, bundles: Sequence[Bundle], recipe: BenchRecipe) -> BenchResult:
         """Rows of all the ONNX files of some bundles."""
+        form, trust = self.teacher.origin.form, self.asked.trust
         return bench(
-            [bundle.path for bundle in bundles],
-            against=self._teacher,
-            teacher=self._teacher,
-            photos=self._photos,
+            bundles,
+            against=self.opponent,
+            teacher=self.opponent,
+            photos=self.judged,
             recipe=recipe,
-            vgg=self._vgg,
-            probe=self._probe,
-            trust=self._trust,
+            vgg=self.asked.vgg,
+            probe=functools.partial(
+                probe_contract, **({} if form is None else form.told()), trust=trust
+            ),
+            trust=trust,
             store=made_artifact,
-            progress=self._progress,
+            progress=self.progress,
         )
 
     def hold(self, stage: str, bundle: Bundle) -> None:
@@ -315,17 +325,15 @@ class _Judge:
         Raises:
             BudgetError: it breaks it.
         """
-        photos = self._recipe.quality_photos
-        if not self._budget.judges_quality:
+        recipe = self.recipe.bench
+        photos = recipe.quality_photos
+        if not self.budget.judges_quality:
             photos = min(_PHOTOS_BETWEEN_STAGES, photos)
-        briefly = dataclasses.replace(
-            self._recipe,
-            rounds=min(_ROUNDS_BETWEEN_STAGES, self._recipe.rounds),
-            quality_photos=photos,
-        )
+        rounds = min(_ROUNDS_BETWEEN_STAGES, recipe.rounds)
+        briefly = dataclasses.replace(recipe, rounds=rounds, quality_photos=photos)
         [row] = self.bench([bundle], briefly).rows
-        self._progress.note(f"{bundle.path.name}: {summary(row)}")
-        self._budget.hold(stage, row, bundle.path)
+        self.progress.note(f"{bundle.path.name}: {summary(row)}")
+        self.budget.hold(stage, row, bundle.path)
 
 
 def _deployed_row(result: BenchResult, student: Bundle) -> Row:

@@ -54,13 +54,13 @@ from nstc.models.vgg import load_vgg
 
 @one_at_a_time("output")
 def prune(
-    model: str | Path,
+    model: str | Path | Bundle,
     output: Path,
     *,
     photos: PhotoSet,
     recipe: PruneRecipe | None = None,
     distillation: DistillRecipe | None = None,
-    teacher: str | Path | None = None,
+    teacher: str | Path | Teacher | None = None,
     name: str | None = None,
     options: TeacherOptions | None = None,
     vgg: str = "shipped",
@@ -98,7 +98,7 @@ def prune(
         raise OptionError("ratio is 0, which removes nothing: expected above 0 and below 1.")
     if recipe.target_latency is not None:
         timing_target(parse_latency(recipe.target_latency).target)  # refused before any work
-    bundle = open_bundle(model)
+    bundle = model if isinstance(model, Bundle) else open_bundle(model)
     network = load(bundle)
     refuse_unusable_network(network, bundle.path)
     _refuse_quantized(bundle, from_float=from_float)
@@ -259,7 +259,7 @@ def teacher_of(bundle: Bundle) -> str | Path:
 
 
 def _open_teacher(
-    bundle: Bundle, given: str | Path | None, options: TeacherOptions | None
+    bundle: Bundle, given: str | Path | Teacher | None, options: TeacherOptions | None
 ) -> Teacher:
     if given is not None:
         return open_teacher(given, options, student=bundle)

@@ -94,7 +94,7 @@ class Teacher:
 
 
 def open_teacher(
-    model: str | Path,
+    model: str | Path | Bundle | Teacher,
     options: TeacherOptions | None = None,
     *,
     student: Bundle | None = None,
@@ -102,7 +102,7 @@ def open_teacher(
     """Open a teacher of any kind.
 
     Args:
-        model: The teacher.
+        model: The teacher. One that was opened before stays what it is.
         options: For files made by others.
         student: If it learned from this very file, the file is fed as then in all that the options
             leave open.
@@ -114,11 +114,14 @@ def open_teacher(
         UnusableModelError: its weights or pictures are not finite, or it gives one colour.
         UnsafeFileError: it is TorchScript and was not trusted.
     """
+    if isinstance(model, Teacher):
+        return model
     options = options or TeacherOptions()
-    if options.key is not None and not is_checkpoint(model):
-        raise OptionError(f"key is {options.key}, and {model} is not a checkpoint: leave it out.")
-    if is_bundle(model) or str(model).startswith("zoo:"):
-        bundle = open_bundle(model)
+    place = model.path if isinstance(model, Bundle) else model
+    if options.key is not None and not is_checkpoint(place):
+        raise OptionError(f"key is {options.key}, and {place} is not a checkpoint: leave it out.")
+    if is_bundle(place) or str(place).startswith("zoo:"):
+        bundle = model if isinstance(model, Bundle) else open_bundle(place)
         network = load_as_deployed(bundle)
         refuse_unusable_network(network, bundle.path)
         return Teacher(
@@ -127,11 +130,11 @@ def open_teacher(
             statistics=style_of(bundle),
             style=bundle.manifest.style,
         )
-    path = Path(model)
+    path = Path(place)
     if not path.is_file():
         raise TeacherError(
-            f"no teacher at {model}: --teacher takes a bundle, a zoo name, or an ONNX, "
-            f"TorchScript or checkpoint file.{did_you_mean(model)}"
+            f"no teacher at {place}: --teacher takes a bundle, a zoo name, or an ONNX, "
+            f"TorchScript or checkpoint file.{did_you_mean(place)}"
         )
     if not is_checkpoint(path):
         return _foreign_teacher(path, options, student)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,10 @@ from nstc.compress import pipeline
 from nstc.compress.pipeline import PRESETS, Compression, compress_model, preset, split_photos
 from nstc.core.bundle import Bundle, is_bundle, open_bundle
 from nstc.core.errors import BudgetError, Interrupted, OptionError, OutputError
+from nstc.core.files import sha256_of
 from nstc.core.images import read_picture
-from nstc.core.photos import PhotoSet
+from nstc.core.manifest import Manifest
+from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import (
     BenchRecipe,
     DistillRecipe,
@@ -61,6 +64,8 @@ class Finished:
     output: Path
     made: Compression
     notes: str
+    opened: Counter[str]
+    hashed: Counter[Path]
 
     def copy(self, path: Path) -> Path:
         return Path(shutil.copytree(self.output, path))
@@ -93,13 +98,28 @@ def finished(
     bundle = make_styled_bundle(network, folder / "teacher")
     learned = photos.paths[0].parent
     told = recorder()
+    opened, hashed = Counter[str](), Counter[Path]()
+    read_manifest = Manifest.from_json
+
+    def counted_manifest(text: str, name: str) -> Manifest:
+        opened[name] += 1
+        return read_manifest(text, name)
+
+    def counted_hash(path: Path) -> str:
+        hashed[path] += 1
+        return sha256_of(path)
+
+    sample_photos().hashes.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NSTC_CACHE", str(cache))
         make_cheap(patch)
+        patch.setattr(Manifest, "from_json", counted_manifest)
+        patch.setattr("nstc.core.photos.sha256_of", counted_hash)
         made = compress_model(
             bundle.path, folder / "out", recipe=TINY, photos=[learned], progress=told
         )
-    return Finished(bundle.path, learned, folder / "out", made, "\n".join(told.notes))
+    notes = "\n".join(told.notes)
+    return Finished(bundle.path, learned, folder / "out", made, notes, opened, hashed)
 
 
 def taken_over(told: Any) -> list[str]:
@@ -123,6 +143,12 @@ def test_all_stages_are_made_measured_and_shown(finished: Finished) -> None:
     assert "learning from 2 photographs: 0, 1" in finished.notes
     assert "distilled: " in finished.notes
     assert "style_ratio" in finished.notes
+
+
+def test_the_teacher_is_opened_and_each_photograph_hashed_once(finished: Finished) -> None:
+    assert finished.opened[str(finished.teacher / "manifest.json")] == 1
+    assert set(finished.hashed.values()) == {1}
+    assert {path.parent for path in finished.hashed} >= {finished.photos}
 
 
 def test_a_second_run_takes_over_what_is_there(
