@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nstc.benchmarks.complexity import Complexity, complexity
 from nstc.benchmarks.machine import machine_facts, usable_cores
 from nstc.benchmarks.provenance import taken_now
 from nstc.benchmarks.quality import (
@@ -44,6 +43,7 @@ from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.models.architectures import style_of
+from nstc.models.complexity import Complexity, complexity
 from nstc.models.vgg import VggFeatures, load_vgg, vgg_identity
 from nstc.runtime.artifact_cache import Artifacts, find_artifact
 from nstc.runtime.check_vectors import refuse_without_picture

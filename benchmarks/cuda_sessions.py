@@ -1,14 +1,16 @@
-"""Networks on an NVIDIA GPU: torch's own, and ONNX Runtime's where it has the provider."""
+"""Networks on an NVIDIA GPU, torch's own and ONNX Runtime's where it has it, and its own time."""
 
 import json
+import time
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 
+from nstc.benchmarks.latency import Run, RunClock
 from nstc.benchmarks.subjects import Subject
 from nstc.core.bundle import WEIGHTS_FILE
 from nstc.core.errors import OptionError, TargetError
@@ -25,18 +27,15 @@ PRECISIONS: Final[Mapping[str, torch.dtype]] = {
 """Torch runs a bundle's weights, not a file that was exported; so these are called in results."""
 
 CUDA_PROVIDER: Final = "CUDAExecutionProvider"
-_CPU_PROVIDER: Final = "CPUExecutionProvider"
+_PROVIDERS: Final = (CUDA_PROVIDER, "CPUExecutionProvider")
+
+EVENT_TICK_NS: Final = 1000
+"""CUDA's events resolve about half a microsecond."""
 
 
 @dataclass(frozen=True)
 class Fed:
-    """A picture on the device.
-
-    Attributes:
-        tensor: (N, 3, H, W) in [0, 1], enlarged to a size that the network takes.
-        height: Of the picture in pixels.
-        width: Likewise.
-    """
+    """A picture on the device: (N, 3, H, W) in [0, 1], enlarged to a size the network takes."""
 
     tensor: torch.Tensor
     height: int
@@ -111,10 +110,6 @@ class TorchSession:
 class OrtCudaSession(OnnxSession):
     """A bundle's ONNX file on ONNX Runtime's CUDA provider, its tensors kept on the GPU.
 
-    Args:
-        path: The file.
-        artifact: Its artifact name.
-
     Raises:
         TargetError: ONNX Runtime runs it on another provider than the one that was asked for.
         CorruptBundleError: the file is damaged, or no graph that nstc writes.
@@ -124,7 +119,7 @@ class OrtCudaSession(OnnxSession):
         with warnings.catch_warnings():
             # ONNX Runtime warns of what is refused below
             warnings.filterwarnings("ignore", message=".*provider.*", category=UserWarning)
-            super().__init__(path, artifact, providers=(CUDA_PROVIDER, _CPU_PROVIDER))
+            super().__init__(path, artifact, providers=_PROVIDERS)
         refuse_fall_back(self.provider, path)
 
     def reopened(self) -> "OrtCudaSession":
@@ -157,19 +152,14 @@ class OrtCudaSession(OnnxSession):
         """The events of one run, as ONNX Runtime's profile has them."""
         feed = super().prepare(rgb)
         with scratch_folder() as folder:
-            providers = (CUDA_PROVIDER, _CPU_PROVIDER)
-            session = load_graph(self.path, None, providers, folder / "profile")
+            session = load_graph(self.path, None, _PROVIDERS, folder / "profile")
             session.run(None, feed)
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         return list(events)
 
 
 def refuse_fall_back(provider: str, path: Path) -> None:
-    """Hold ONNX Runtime to the provider that was asked for: it falls back without an error.
-
-    Raises:
-        TargetError: it is another.
-    """
+    """Raise `TargetError` for another provider: ONNX Runtime falls back without an error."""
     if provider != CUDA_PROVIDER:
         raise TargetError(
             f"{path.name} would have run on {provider}, not on {CUDA_PROVIDER}: ONNX Runtime could "
@@ -179,20 +169,16 @@ def refuse_fall_back(provider: str, path: Path) -> None:
 
 
 def operators_on_cpu(events: Sequence[Mapping[str, Any]], path: Path) -> int:
-    """How many of a graph's operators ONNX Runtime left on the processor.
-
-    Args:
-        events: Of its profile.
-        path: The file.
+    """How many of a graph's operators ONNX Runtime left on the processor, by its profile's events.
 
     Raises:
         TargetError: all of them: the file fell back although the session did not.
     """
-    places: dict[str, str] = {}
-    for event in events:
-        provider = event.get("args", {}).get("provider")
-        if event.get("cat") == "Node" and provider:
-            places[event["name"]] = provider
+    places = {
+        event["name"]: event["args"]["provider"]
+        for event in events
+        if event.get("cat") == "Node" and event.get("args", {}).get("provider")
+    }
     left = sum(provider != CUDA_PROVIDER for provider in places.values())
     if left == len(places):
         raise TargetError(
@@ -209,3 +195,52 @@ def _on_gpu(feed: Mapping[str, Array]) -> dict[str, Any]:
         name: onnxruntime.OrtValue.ortvalue_from_numpy(value, "cuda", 0)
         for name, value in feed.items()
     }
+
+
+class Cuda(Protocol):
+    """What is used of `torch.cuda`."""
+
+    def Event(self, *, enable_timing: bool) -> Any:  # noqa: N802  (torch's name)
+        """A point in the GPU's own time."""
+
+    def synchronize(self) -> None:
+        """Wait until the GPU has nothing left to do."""
+
+
+def keep_warm(seconds: float) -> None:
+    """Multiply matrices for so long: an idle GPU lowers its frequency within milliseconds."""
+    matrix = torch.ones((1024, 1024), device="cuda", dtype=torch.float16)
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        torch.mm(matrix, matrix)
+        torch.cuda.synchronize()
+
+
+@dataclass(frozen=True)
+class CudaClock(RunClock):
+    """Times runs by CUDA events, which do not count what Python takes to start them.
+
+    Attributes:
+        sleep: Keeps the GPU busy for some seconds.
+        tick_ns: Of the events.
+        cuda: `torch.cuda`.
+    """
+
+    sleep: Callable[[float], None] = keep_warm
+    tick_ns: int = EVENT_TICK_NS
+    cuda: Cuda = field(default_factory=lambda: torch.cuda)
+
+    def timed_ms(self, run: Run, runs: int = 1) -> float:
+        """Milliseconds of one run on the GPU, the mean of as many in a row.
+
+        A session that waits for the GPU itself, as ONNX Runtime's does, is timed by the same two
+        events: the second is not recorded before it comes back.
+        """
+        start, end = (self.cuda.Event(enable_timing=True) for _ in range(2))
+        self.cuda.synchronize()
+        start.record()
+        for _ in range(runs):
+            run()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) / runs

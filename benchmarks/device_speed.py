@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from nstc.benchmarks.latency import Clock, Run, Timings, alternate
+from nstc.benchmarks.latency import Run, RunClock, Timings, alternate
 from nstc.runtime.files.batch import stylize_files
 from nstc.runtime.stylizer import Stylizer
 
@@ -18,7 +18,7 @@ def file_to_file(
     teacher: str,
     rounds: int = ROUNDS,
     seed: int = 0,
-    clock: Clock | None = None,
+    clock: RunClock | None = None,
 ) -> Timings:
     """Time two networks from a photograph's file to the result's, in alternating rounds.
 

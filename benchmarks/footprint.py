@@ -18,12 +18,10 @@ import onnxruntime
 
 from nstc.core.child_processes import run_to_end
 from nstc.core.errors import ArtifactError
-from nstc.core.images import Pixels
 from nstc.runtime.onnx_session import OnnxSession, load_graph
 from nstc.runtime.resident import peak_bytes
 
 _TIME_LIMIT_S: Final = 120
-_VERBOSE: Final = 0
 _ARENA: Final = re.compile(r"Total allocated bytes: (\d+)")
 """What ONNX Runtime's arena logs whenever it grows. There is no call that tells it."""
 
@@ -47,24 +45,12 @@ class Footprint:
 
 
 def measure_footprint(path: Path, *, size: int, threads: int) -> Footprint:
-    """Open a bundle's ONNX file in a fresh process and stylise one picture.
-
-    Args:
-        path: The file.
-        size: Side of the picture in pixels.
-        threads: To compute with.
+    """Open a bundle's ONNX file in a fresh process and stylise a picture of `size` squared.
 
     Raises:
         ArtifactError: the file can't be loaded, does not run, or takes more than two minutes.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "nstc.benchmarks.footprint",
-        str(path),
-        str(size),
-        str(threads),
-    ]
+    command = [sys.executable, "-m", "nstc.benchmarks.footprint", *map(str, (path, size, threads))]
     try:
         ran = run_to_end(command, timeout_s=_TIME_LIMIT_S)
     except subprocess.TimeoutExpired as error:
@@ -90,14 +76,10 @@ def _main(path: str, size: str, threads: str) -> None:
         "cold_start_ms": elapsed * 1000,
     }
     sys.stdout.write(json.dumps(content))
-    _log_arena(Path(path), picture, int(threads))
-
-
-def _log_arena(path: Path, picture: Pixels, threads: int) -> None:
-    """Run once more with ONNX Runtime's log, of which the parent reads the arena's size."""
-    feed = OnnxSession(path, path.name, threads).prepare(picture)
-    onnxruntime.set_default_logger_severity(_VERBOSE)
-    load_graph(path, threads).run(None, feed)
+    # Once more with ONNX Runtime's whole log, of which the parent reads the arena's size.
+    feed = OnnxSession(Path(path), Path(path).name, int(threads)).prepare(picture)
+    onnxruntime.set_default_logger_severity(0)
+    load_graph(Path(path), int(threads)).run(None, feed)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ environments", 2016, arXiv:1608.04295, and docs/adr/0006.
 
 import contextlib
 import gc
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +22,7 @@ from typing import Final
 
 import numpy as np
 
-from nstc.benchmarks.statistics import Interval, bootstrap_speedup
-from nstc.benchmarks.steadiness import Watch, drifting, runs_a_stretch, timer_tick_ns, warm_up
+from nstc.benchmarks.statistics import Interval, bootstrap_speedup, median
 from nstc.core.progress import Progress, Silent
 
 PAUSE_S: Final = 0.05
@@ -34,6 +34,18 @@ TURN_MS: Final = 50.0
 
 MOST_REPEATS: Final = 15
 
+MAX_WARM_UPS: Final = 10
+"""A session that still grows faster after so many runs is timed as it is."""
+
+STEADY: Final = 0.05
+"""A run is warm once the next one is not faster by more than this share."""
+
+DRIFT: Final = 0.10
+"""How far the reference may lie from its own median, as a share, before its round is void."""
+
+MIN_TICKS: Final = 1000
+"""A timed stretch is at least so many ticks of the timer long: reading it is 0.1 % of it."""
+
 Run = Callable[[], object]
 """One inference, nothing else: `functools.partial(session.infer, feed)`."""
 
@@ -41,8 +53,19 @@ Renew = Callable[[int], Run]
 """The same inference in a session opened anew: 0 is the reference's, 1 the first candidate's."""
 
 
+def timer_tick_ns(now_ns: Callable[[], int] = time.perf_counter_ns) -> int:
+    """The smallest step of successive readings of a timer that goes on by itself, in ns."""
+    smallest: float = math.inf
+    for _ in range(200):
+        before = now_ns()
+        while (step := now_ns() - before) <= 0:
+            pass
+        smallest = min(smallest, step)
+    return int(smallest)
+
+
 @dataclass(frozen=True)
-class Clock:
+class RunClock:
     """Time, so that tests can bring their own.
 
     Attributes:
@@ -64,6 +87,23 @@ class Clock:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Watch:
+    """What was seen of the machine while it was timed.
+
+    Attributes:
+        void_rounds: Timed anew, because the reference had drifted.
+        drifting_rounds: Kept although it had, because enough were timed anew already.
+        unsteady_sessions: Still grew faster after `MAX_WARM_UPS` runs.
+        tick_ns: The timer's resolution in nanoseconds, the time to read it included.
+    """
+
+    void_rounds: int
+    drifting_rounds: int
+    unsteady_sessions: int
+    tick_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Timings:
     """Raw samples, one a round.
 
@@ -78,21 +118,12 @@ class Timings:
     watch: Watch | None = None
 
     def speedup(self, candidate: int, *, seed: int) -> Interval:
-        """How many times faster than the reference.
-
-        Args:
-            candidate: Its position.
-            seed: Of the bootstrap.
-        """
+        """How many times faster than the reference the candidate at a position is."""
         return bootstrap_speedup(self.reference_ms, self.candidates_ms[candidate], seed=seed)
 
 
 def repeats(run_ms: float) -> int:
-    """How many runs a turn times, of which the lowest is its sample.
-
-    Args:
-        run_ms: What a warm run takes.
-    """
+    """How many runs of so long a turn times, of which the lowest is its sample."""
     return min(MOST_REPEATS, max(1, int(TURN_MS / run_ms))) if run_ms > 0 else MOST_REPEATS
 
 
@@ -103,7 +134,7 @@ def alternate(
     rounds: int,
     seed: int,
     renew: Renew | None = None,
-    clock: Clock | None = None,
+    clock: RunClock | None = None,
     progress: Progress | None = None,
 ) -> Timings:
     """Time everybody once a round, in an order shuffled for each round.
@@ -121,7 +152,7 @@ def alternate(
         clock: Real time unless given.
         progress: Told of every round.
     """
-    clock, progress = clock or Clock(), progress or Silent()
+    clock, progress = clock or RunClock(), progress or Silent()
     runs = [reference, *candidates]
     rng = np.random.default_rng(seed)
 
@@ -129,9 +160,14 @@ def alternate(
         samples = [0.0] * len(runs)
         for i in rng.permutation(len(runs)):
             run = runs[i] if renew is None else renew(int(i))
-            samples[i] = _turn(run, pace[i], clock)
+            own = pace[i]
+            clock.sleep(PAUSE_S)
+            for _ in range(own.warm_ups):
+                run()
+            samples[i] = min(clock.timed_ms(run, own.stretch) for _ in range(own.repeats))
         return samples
 
+    void = 0
     with _no_garbage_collection():
         pace = [_pace(run, clock) for run in runs]
         progress.begin("latency", rounds, 0)
@@ -139,7 +175,10 @@ def alternate(
         for done in range(rounds):
             table.append(one_round())
             progress.advance(done + 1, {})
-        void = _repeat_void(table, one_round, at_most=rounds // 2)
+        while void < rounds // 2 and (disturbed := drifting([row[0] for row in table])):
+            for i in disturbed[: rounds // 2 - void]:
+                table[i] = one_round()
+                void += 1
     first, *others = zip(*table, strict=True)
     return Timings(
         reference_ms=first,
@@ -170,7 +209,7 @@ class _Pace:
     steady: bool
 
 
-def _pace(run: Run, clock: Clock) -> _Pace:
+def _pace(run: Run, clock: RunClock) -> _Pace:
     clock.sleep(PAUSE_S)
     found = warm_up(lambda: clock.timed_ms(run))
     return _Pace(
@@ -179,25 +218,6 @@ def _pace(run: Run, clock: Clock) -> _Pace:
         stretch=runs_a_stretch(found.warm_ms, clock.tick_ns),
         steady=found.steady,
     )
-
-
-def _turn(run: Run, pace: _Pace, clock: Clock) -> float:
-    clock.sleep(PAUSE_S)
-    for _ in range(pace.warm_ups):
-        run()
-    return min(clock.timed_ms(run, pace.stretch) for _ in range(pace.repeats))
-
-
-def _repeat_void(
-    table: list[list[float]], one_round: Callable[[], list[float]], *, at_most: int
-) -> int:
-    """Replace the rounds of `table` in which its first column drifts; gives how many were."""
-    repeated = 0
-    while repeated < at_most and (void := drifting([row[0] for row in table])):
-        for i in void[: at_most - repeated]:
-            table[i] = one_round()
-            repeated += 1
-    return repeated
 
 
 @contextlib.contextmanager
@@ -210,3 +230,37 @@ def _no_garbage_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def runs_a_stretch(run_ms: float, tick: int) -> int:
+    """How many runs are timed together, so that ticks of so many nanoseconds do not matter.
+
+    A run that the timer did not see is taken for a tick.
+    """
+    return math.ceil(MIN_TICKS * tick / max(run_ms * 1e6, tick))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmUp:
+    """How many runs it takes until one is warm, if any was before the bound, and what it takes."""
+
+    runs: int
+    steady: bool
+    warm_ms: float
+
+
+def warm_up(timed_ms: Callable[[], float]) -> WarmUp:
+    """Run, as `timed_ms` does, until a run is not faster than the one before by over `STEADY`."""
+    before = timed_ms()
+    for runs in range(MAX_WARM_UPS):
+        now = timed_ms()
+        if now >= before * (1 - STEADY):
+            return WarmUp(runs=runs, steady=True, warm_ms=min(before, now))
+        before = now
+    return WarmUp(runs=MAX_WARM_UPS, steady=False, warm_ms=before)
+
+
+def drifting(reference_ms: Sequence[float]) -> list[int]:
+    """The rounds, by position, in which the reference's milliseconds were not its own."""
+    usual = median(reference_ms)
+    return [i for i, own in enumerate(reference_ms) if abs(own - usual) > DRIFT * usual]

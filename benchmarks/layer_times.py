@@ -1,8 +1,14 @@
-"""Where a graph spends its time: ONNX Runtime's own profile, operator by operator."""
+"""Where a graph spends its time: ONNX Runtime's own profile, by operator and by convolution.
+
+ONNX Runtime fuses nodes and renames them: `conv2d_4` and the `relu_2` behind it become one
+`relu_2_nchwc`, a quantized one `node_conv2d_4_token_12`. What is left of a name is looked up in the
+file, and the time goes to the convolution that the node belongs to.
+"""
 
 import json
+import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,19 +24,31 @@ from nstc.runtime.onnx_session import ORT_ERRORS, OnnxSession, first_line
 RUNS: Final = 7
 """Runs of the graph; each operator's time is its median, so the first, cold one does no harm."""
 
-_FATAL: Final = 4
 _KERNEL: Final = "_kernel_time"
+
+_CONVOLUTIONS: Final = ("Conv", "QLinearConv", "ConvInteger", "FusedConv")
+_BEHIND: Final = (
+    "Add",
+    "BatchNormalization",
+    "Clip",
+    "DequantizeLinear",
+    "InstanceNormalization",
+    "QLinearAdd",
+    "QuantizeLinear",
+    "Relu",
+)
+"""What belongs to the convolution in front of it."""
+
+_IN_FRONT: Final = ("Pad", "Resize")
+"""What belongs to the convolution behind it."""
+
+_ADDED: Final = re.compile(r"(_nchwc|_token_\d+)+$")
+"""What ONNX Runtime adds to a name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operator:
-    """One node of the graph as ONNX Runtime optimised it.
-
-    Attributes:
-        name: Of the node.
-        kind: Its operator type, such as QLinearConv.
-        ms: Median milliseconds a run.
-    """
+    """A node of the graph as ONNX Runtime optimised it: its type and its median time a run."""
 
     name: str
     kind: str
@@ -39,13 +57,7 @@ class Operator:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerTimes:
-    """Of one file at one picture size.
-
-    Attributes:
-        operators: The slowest first.
-        size: Side of the picture in pixels.
-        threads: That it was run with.
-    """
+    """Of one file on a picture of `size` squared, the slowest operator first."""
 
     operators: tuple[Operator, ...]
     size: int
@@ -65,13 +77,7 @@ class LayerTimes:
 
 
 def layer_times(path: Path, *, size: int, threads: int, runs: int = RUNS) -> LayerTimes:
-    """Profile a bundle's ONNX file on this machine, on a grey picture.
-
-    Args:
-        path: The file.
-        size: Side of the picture in pixels.
-        threads: To compute with.
-        runs: Of the graph.
+    """Profile a bundle's ONNX file on this machine, on a grey picture of `size` squared.
 
     Raises:
         OptionError: `runs` is below 1, or the graph takes pictures of another size only.
@@ -89,12 +95,20 @@ def layer_times(path: Path, *, size: int, threads: int, runs: int = RUNS) -> Lay
                 f"{path} can't be profiled at {size}x{size}: {first_line(error)}"
             ) from error
         events = json.loads(profile.read_text(encoding="utf-8"))
-    return LayerTimes(operators=_operators(events), size=size, threads=threads)
+    samples: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
+            about = event["args"]
+            name = event["name"].removesuffix(_KERNEL)
+            samples[about.get("node_index", ""), name, about["op_name"]].append(event["dur"] / 1000)
+    found = [Operator(name=name, kind=kind, ms=median(s)) for (_, name, kind), s in samples.items()]
+    ordered = sorted(found, key=lambda operator: (-operator.ms, operator.name))
+    return LayerTimes(operators=tuple(ordered), size=size, threads=threads)
 
 
 def _profile(path: Path, feed: Mapping[str, Any], *, threads: int, runs: int, folder: Path) -> Path:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _FATAL
+    options.log_severity_level = 4  # fatal
     options.inter_op_num_threads = 1
     options.intra_op_num_threads = threads
     options.enable_profiling = True
@@ -106,14 +120,63 @@ def _profile(path: Path, feed: Mapping[str, Any], *, threads: int, runs: int, fo
     return Path(session.end_profiling())
 
 
-def _operators(events: list[dict[str, Any]]) -> tuple[Operator, ...]:
-    samples: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
-            about = event["args"]
-            name = event["name"].removesuffix(_KERNEL)
-            samples[about.get("node_index", ""), name, about["op_name"]].append(event["dur"] / 1000)
-    found = [
-        Operator(name=name, kind=kind, ms=median(own)) for (_, name, kind), own in samples.items()
-    ]
-    return tuple(sorted(found, key=lambda operator: (-operator.ms, operator.name)))
+@dataclass(frozen=True, kw_only=True)
+class ConvolutionTimes:
+    """Of one file.
+
+    Attributes:
+        ms: Milliseconds of each convolution with what belongs to it, in the graph's order.
+        other_ms: Of all else: the edges of the graph, changes of layout between operators.
+    """
+
+    ms: tuple[float, ...]
+    other_ms: float
+
+
+def convolution_times(path: Path, times: LayerTimes) -> ConvolutionTimes:
+    """Share out the times of a file's operators among its convolutions.
+
+    Raises:
+        ArtifactError: a convolution was timed that the file does not hold.
+    """
+    import onnx  # which a device that only runs graphs has not
+
+    nodes = onnx.load(path, load_external_data=False).graph.node
+    owners = _owners(nodes)
+    sums = [0.0] * sum(node.op_type in _CONVOLUTIONS for node in nodes)
+    other = 0.0
+    for operator in times.operators:
+        owner = owners.get(_ADDED.sub("", operator.name))
+        if owner is not None:
+            sums[owner] += operator.ms
+        elif operator.kind in _CONVOLUTIONS:
+            raise ArtifactError(
+                f"{path}: ONNX Runtime timed a convolution {operator.name}, which the file does "
+                "not hold. Export it again, or try another version of ONNX Runtime."
+            )
+        else:
+            other += operator.ms
+    return ConvolutionTimes(ms=tuple(sums), other_ms=other)
+
+
+def _owners(nodes: Sequence[Any]) -> Mapping[str, int]:
+    """The position of the convolution that each node belongs to, by its name and its outputs'."""
+    owners: dict[str, int] = {}
+    position = 0
+
+    def own(node: Any, position: int) -> None:
+        owners.update(dict.fromkeys((node.name, *node.output), position))
+
+    for node in nodes:
+        before = [owners[name] for name in node.input if name in owners]
+        if node.op_type in _CONVOLUTIONS:
+            own(node, position)
+            position += 1
+        elif node.op_type in _BEHIND and before:
+            own(node, max(before))
+    for node in reversed(nodes):
+        if node.op_type in _CONVOLUTIONS or (node.op_type in _IN_FRONT and node.name in owners):
+            source = next((each for each in nodes if node.input[0] in each.output), None)
+            if source is not None and source.op_type in _IN_FRONT:
+                own(source, owners[node.name])
+    return owners

@@ -43,12 +43,18 @@ def machine_facts(cpuinfo: Path = CPUINFO) -> dict[str, Any]:
         arch, cpu, cores (that this process may use), int8 (instruction sets), os, and tools, the
         versions of Python, nstc and its libraries.
     """
-    fields = _first_processor(cpuinfo)
+    fields: dict[str, str] = {}  # of the first processor
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, colon, value = line.partition(":")
+            if colon:
+                fields.setdefault(name.strip(), value.strip())
+    instructions = set(fields.get("flags", fields.get("Features", "")).split())
     return {
         "arch": platform.machine(),
         "cpu": fields.get("model name") or platform.processor() or "unknown",
         "cores": len(usable_cores()),
-        "int8": _int8_instructions(fields),
+        "int8": [name for name in INT8_INSTRUCTIONS if name in instructions],
         "os": f"{platform.system()} {platform.release()}",
         "tools": tool_versions(),
     }
@@ -73,12 +79,9 @@ def machine_class(facts: Mapping[str, Any], place: Mapping[str, Any] = MappingPr
     runtime = place.get("runtime", f"onnxruntime {version}")
     words = [runtime, *(place[name] for name in ("browser", "device") if name in place)]
     elsewhere = (word for word in words if not word.startswith(THIS_MACHINE))
-    return "/".join(_word(part) for part in (arch, instructions, " ".join(elsewhere)))
-
-
-def _word(text: str) -> str:
-    """Without spaces and slashes, which part the words of a class."""
-    return re.sub(r"[^\w.+-]+", "-", text)
+    # without spaces and slashes, which part the words of a class
+    parts = (arch, instructions, " ".join(elsewhere))
+    return "/".join(re.sub(r"[^\w.+-]+", "-", part) for part in parts)
 
 
 def same_hardware(one: str, other: str) -> bool:
@@ -99,9 +102,6 @@ def pinned(cores: Sequence[int]) -> Iterator[None]:
 
     Open sessions inside: their threads keep the cores for life. Where the system has no such
     call (macOS, Windows) nothing is pinned.
-
-    Args:
-        cores: Numbers of the cores.
     """
     if not hasattr(os, "sched_setaffinity"):
         yield
@@ -112,20 +112,3 @@ def pinned(cores: Sequence[int]) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-def _first_processor(cpuinfo: Path) -> dict[str, str]:
-    """The `name: value` lines of the first processor in `/proc/cpuinfo`."""
-    if not cpuinfo.is_file():
-        return {}
-    fields: dict[str, str] = {}
-    for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-        name, colon, value = line.partition(":")
-        if colon:
-            fields.setdefault(name.strip(), value.strip())
-    return fields
-
-
-def _int8_instructions(fields: dict[str, str]) -> list[str]:
-    known = set(fields.get("flags", fields.get("Features", "")).split())
-    return [name for name in INT8_INSTRUCTIONS if name in known]

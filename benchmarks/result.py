@@ -13,11 +13,10 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from nstc.benchmarks.footprint import Footprint
-from nstc.benchmarks.latency import MOST_REPEATS, PAUSE_S, TURN_MS
+from nstc.benchmarks.latency import MOST_REPEATS, PAUSE_S, TURN_MS, Watch
 from nstc.benchmarks.roofline import Peaks, Roofline
 from nstc.benchmarks.speed_change import PRECISION, is_precise, rounds_for_precision
 from nstc.benchmarks.statistics import Interval, iqr, median, percentile
-from nstc.benchmarks.steadiness import Watch
 from nstc.benchmarks.throughput import Throughput
 from nstc.core.decoding import Count, DecodingError, Name, Text
 from nstc.core.files import atomic_file

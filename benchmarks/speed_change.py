@@ -15,14 +15,13 @@ PRECISION: Final = 0.05
 """How far the ends of a speed-up's interval may lie from its median, as a share, for a run on its
 own to have told it. The gate's own tolerance is the same unless it is given another."""
 
-
 REFERENCE_SCATTER: Final = 0.015
 """What the reference's own time differs by, in natural logarithms, between runs on a machine that
 has not changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spread:
+class HalfWidth:
     """The distance from a median to one end of its interval, in natural logarithms.
 
     Attributes:
@@ -53,8 +52,8 @@ class SpeedChange:
     """
 
     ratio: float
-    below: Spread
-    above: Spread
+    below: HalfWidth
+    above: HalfWidth
     rounds: int
     stored_rounds: int = 0
     reference_ratio: float = 1.0
@@ -98,22 +97,17 @@ def since_stored(
     """From the speed-up over the reference, now and in the baseline's own run.
 
     Args:
-        speedup: Now.
-        stored: The baseline's.
-        rounds: How many `speedup` was found from.
-        stored_rounds: How many `stored` was.
+        speedup: Now, from so many rounds.
+        stored: The baseline's, from its own.
+        rounds: Of `speedup`.
+        stored_rounds: Of `stored`.
         reference_ratio: The reference's milliseconds now over those in the baseline's run.
     """
+    now, then = within_run(speedup, rounds=rounds), within_run(stored, rounds=stored_rounds)
     return SpeedChange(
-        ratio=speedup.median / stored.median,
-        below=Spread(
-            own=math.log(speedup.median / speedup.low),
-            fixed=math.log(stored.high / stored.median),
-        ),
-        above=Spread(
-            own=math.log(speedup.high / speedup.median),
-            fixed=math.log(stored.median / stored.low),
-        ),
+        ratio=now.ratio / then.ratio,
+        below=HalfWidth(own=now.below.own, fixed=then.above.own),
+        above=HalfWidth(own=now.above.own, fixed=then.below.own),
         rounds=rounds,
         stored_rounds=stored_rounds,
         reference_ratio=reference_ratio,
@@ -124,40 +118,28 @@ def within_run(ratio: Interval, *, rounds: int) -> SpeedChange:
     """From the base's milliseconds over the candidate's, taken within each round of one run."""
     return SpeedChange(
         ratio=ratio.median,
-        below=Spread(own=math.log(ratio.median / ratio.low)),
-        above=Spread(own=math.log(ratio.high / ratio.median)),
+        below=HalfWidth(own=math.log(ratio.median / ratio.low)),
+        above=HalfWidth(own=math.log(ratio.high / ratio.median)),
         rounds=rounds,
     )
 
 
 def is_precise(speedup: Interval, tolerance: float = PRECISION) -> bool:
-    """Whether an interval is narrow enough to say anything.
-
-    Args:
-        speedup: Over the reference.
-        tolerance: As a share of the median.
-    """
-    return speedup.low * (1 + tolerance) >= speedup.median and speedup.high <= speedup.median * (
-        1 + tolerance
-    )
+    """Whether an interval is narrow enough to say anything, with a tolerance of the median."""
+    most = 1 + tolerance
+    return speedup.low * most >= speedup.median and speedup.high <= speedup.median * most
 
 
 def rounds_for_precision(
     speedup: Interval, *, rounds: int, tolerance: float = PRECISION
 ) -> int | None:
-    """About how many rounds would make an interval narrow enough.
-
-    Args:
-        speedup: Over the reference.
-        rounds: How many it was found from.
-        tolerance: As a share of the median.
+    """About how many rounds would make an interval of so many narrow enough, see `is_precise`.
 
     Returns:
         None if no number up to `MAX_ROUNDS` would do.
     """
-    relative = Interval(
-        median=1.0, low=speedup.low / speedup.median, high=speedup.high / speedup.median
-    )
+    middle = speedup.median
+    relative = Interval(median=1.0, low=speedup.low / middle, high=speedup.high / middle)
     return rounds_to_settle(within_run(relative, rounds=rounds), tolerance)
 
 
@@ -169,7 +151,7 @@ def rounds_to_settle(change: SpeedChange, tolerance: float) -> int | None:
 
     Args:
         change: What was found.
-        tolerance: As a share: 0.05 lets a picture take 5 % longer.
+        tolerance: As a share, here and below: 0.05 lets a picture take 5 % longer.
 
     Returns:
         None if no number up to `MAX_ROUNDS` would do, because the baseline's own interval is too
@@ -189,10 +171,6 @@ def rounds_to_outweigh(change: SpeedChange, tolerance: float) -> int:
 
     As many undisturbed rounds as there are disturbed ones: half of all, which is more than a lower
     quartile needs.
-
-    Args:
-        change: What was found, on a machine that is slower or faster than it was.
-        tolerance: As a share.
     """
     undisturbed = replace(change, reference_ratio=1.0)
     return max(2 * change.rounds, rounds_to_settle(undisturbed, tolerance) or 0)
@@ -200,10 +178,6 @@ def rounds_to_outweigh(change: SpeedChange, tolerance: float) -> int:
 
 def rounds_for_both(change: SpeedChange, tolerance: float) -> int | None:
     """About how many rounds would do if the baseline were given as many, too.
-
-    Args:
-        change: What was found.
-        tolerance: As a share.
 
     Returns:
         None if no number up to `MAX_ROUNDS` would do: the median lies right at the tolerance.
@@ -222,10 +196,6 @@ def more_may_settle(change: SpeedChange, tolerance: float) -> bool:
 
     The median moves while rounds are added, so this may hold where `rounds_to_settle`, which takes
     it to stay, knows no number.
-
-    Args:
-        change: What was found.
-        tolerance: As a share.
     """
     middle, edge = math.log(change.ratio), math.log1p(tolerance)
     lowest, highest = middle - change.below.own, middle + change.above.own
@@ -236,7 +206,7 @@ def more_may_settle(change: SpeedChange, tolerance: float) -> bool:
     return slower or faster or same
 
 
-def _sides(change: SpeedChange, tolerance: float) -> list[tuple[Spread, float]]:
+def _sides(change: SpeedChange, tolerance: float) -> list[tuple[HalfWidth, float]]:
     """The spreads that a verdict depends on, and how wide each may be."""
     middle, edge = math.log(change.ratio), math.log1p(tolerance)
     if middle < -edge:

@@ -43,30 +43,21 @@ class Interval:
 def median(samples: Sequence[float]) -> float:
     """The middle value, the mean of the two middle ones for an even count.
 
-    Raises:
-        ValueError: there are no samples.
+    As all that follow it raises `ValueError` if there are no samples.
     """
     _refuse_none(samples)
     return float(np.median(samples))
 
 
 def iqr(samples: Sequence[float]) -> float:
-    """The interquartile range: third quartile less first, interpolated linearly.
-
-    Raises:
-        ValueError: there are no samples.
-    """
+    """The interquartile range: third quartile less first, interpolated linearly."""
     _refuse_none(samples)
     first, third = np.quantile(samples, [0.25, 0.75])
     return float(third - first)
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:
-    """The value that so many per cent of the samples do not exceed, interpolated linearly.
-
-    Raises:
-        ValueError: there are no samples.
-    """
+    """The value that so many per cent of the samples do not exceed, interpolated linearly."""
     _refuse_none(samples)
     return float(np.percentile(samples, percent))
 
@@ -77,14 +68,7 @@ def bootstrap_median(samples: Sequence[float], *, seed: int) -> Interval:
     Samples are drawn anew with replacement, and the medians of all draws sorted; the interval
     leaves 2.5 % of them out on either side. Its ends are medians that occurred, never
     interpolated, so that an infinite sample does no harm. Efron, "Bootstrap methods: another look
-    at the jackknife", Annals of Statistics 7, 1979.
-
-    Args:
-        samples: At least one; the same seed and samples give the same interval.
-        seed: Of the draws.
-
-    Raises:
-        ValueError: there are no samples.
+    at the jackknife", Annals of Statistics 7, 1979. The same seed and samples give the same.
     """
     _refuse_none(samples)
     values = np.asarray(samples, dtype=np.float64)
@@ -99,12 +83,6 @@ def undisturbed(times: Sequence[float]) -> float:
     """What something takes on a machine that does little else: the lower quartile.
 
     Other work only ever adds to a time. The minimum would hang on a single sample.
-
-    Args:
-        times: At least one, in any unit.
-
-    Raises:
-        ValueError: there are no times.
     """
     return percentile(times, UNDISTURBED_PERCENT)
 
@@ -127,11 +105,8 @@ def bootstrap_speedup(reference: Sequence[float], own: Sequence[float], *, seed:
     Args:
         reference: Times of what is compared with, one a round, all above 0, in the order they were
             taken.
-        own: Of the other, as many.
+        own: Of the other; as many, else it is a `ValueError`.
         seed: Of the draws; the same seed and times give the same interval.
-
-    Raises:
-        ValueError: there are no times, or not as many of one as of the other.
     """
     _refuse_none(reference)
     ratios = [one / other for one, other in zip(reference, own, strict=True)]
@@ -144,9 +119,9 @@ def bootstrap_speedup(reference: Sequence[float], own: Sequence[float], *, seed:
         np.percentile(np.asarray(times, np.float64)[rounds], UNDISTURBED_PERCENT, axis=1)
         for times in (reference, own)
     )
-    tail = _expanded_tail(count)
+    tail = NormalDist().cdf(-math.sqrt(count / (count - 1)) * student_t(count - 1))
     low, middle, high = np.quantile(one / other, [tail, 0.5, 1 - tail])
-    wider = _widening(ratios)
+    wider = widening(ratios)
     return Interval(
         median=float(middle),
         low=float(middle * (low / middle) ** wider),
@@ -154,13 +129,7 @@ def bootstrap_speedup(reference: Sequence[float], own: Sequence[float], *, seed:
     )
 
 
-def _expanded_tail(count: int) -> float:
-    """The share to leave out on either side, for at least two samples."""
-    reach = math.sqrt(count / (count - 1)) * _student_t(count - 1)
-    return NormalDist().cdf(-reach)
-
-
-def _student_t(degrees: int) -> float:
+def student_t(degrees: int) -> float:
     """The quantile that leaves out (1 - LEVEL) / 2 above it; by hand, as devices have no scipy.
 
     Abramowitz and Stegun, "Handbook of mathematical functions", 26.7.5: within 0.5 % from three
@@ -177,7 +146,8 @@ def _student_t(degrees: int) -> float:
     return math.fsum(term / degrees**power for power, term in enumerate(terms))
 
 
-def _widening(samples: Sequence[float]) -> float:
+def widening(samples: Sequence[float]) -> float:
+    """How many times wider an interval is for what neighbouring samples have in common."""
     count = len(samples)
     if count < FEWEST_FOR_CORRELATION or min(samples) == max(samples):
         return 1.0

@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from torch import nn
 
-from nstc.benchmarks.convolution_times import ConvolutionTimes, convolution_times
-from nstc.benchmarks.layer_times import layer_times
+from nstc.benchmarks.layer_times import ConvolutionTimes, convolution_times, layer_times
 from nstc.compress.channel_groups import channel_groups
 from nstc.compress.checking import refuse_unusable_network
 from nstc.compress.exporting import made_artifact

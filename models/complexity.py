@@ -1,10 +1,14 @@
-"""Parameters and multiply-accumulates of a network."""
+"""How large a network is, and how much it computes."""
 
 import copy
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from nstc.core.bundle import Bundle
+from nstc.models.architectures import load
 
 REFERENCE_SIZE = 512
 
@@ -41,3 +45,37 @@ def count_moved_values(network: nn.Module, size: int = REFERENCE_SIZE) -> int:
     with torch.no_grad():
         on_paper(torch.empty(1, 3, size, size, device="meta"))
     return moved
+
+
+@dataclass(frozen=True, kw_only=True)
+class Complexity:
+    """Exact facts of a network; the same for every file exported from it.
+
+    Attributes:
+        params: Learned numbers: weights and biases of convolutions, scales and shifts of norms.
+        macs: Multiply-accumulates of its convolutions for one picture, biases not counted.
+        moved_values: That its convolutions read and write for one picture, weights not counted.
+    """
+
+    params: int
+    macs: int
+    moved_values: int
+
+
+def complexity(bundle: Bundle, size: int) -> Complexity:
+    """Count for a picture of size x size pixels, padded as the network needs it.
+
+    Shapes alone are computed, on torch's meta device, so a large picture costs no memory.
+
+    Raises:
+        BundleError: and its kinds, if the bundle can't be loaded.
+    """
+    network = load(bundle)
+    contract = bundle.manifest.contract
+    side = max(size, contract.minimum_size)
+    side += -side % contract.size_multiple
+    return Complexity(
+        params=count_parameters(network),
+        macs=count_macs(network, side),
+        moved_values=count_moved_values(network, side),
+    )

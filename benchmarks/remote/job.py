@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from nstc.benchmarks import latency, steadiness
+from nstc.benchmarks import latency
 from nstc.benchmarks.machine import INT8_INSTRUCTIONS
 from nstc.benchmarks.remote import far_side
 from nstc.core.images import Pixels
@@ -94,8 +94,8 @@ class FarJob:
             "pause_s": latency.PAUSE_S,
             "turn_ms": latency.TURN_MS,
             "most_repeats": latency.MOST_REPEATS,
-            "max_warm_ups": steadiness.MAX_WARM_UPS,
-            "steady": steadiness.STEADY,
+            "max_warm_ups": latency.MAX_WARM_UPS,
+            "steady": latency.STEADY,
             "int8_instructions": INT8_INSTRUCTIONS,
             "graphs": graphs,
         }

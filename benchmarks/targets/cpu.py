@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 
 from nstc.benchmarks.footprint import measure_footprint
 from nstc.benchmarks.machine import pinned, usable_cores
-from nstc.benchmarks.machine_peaks import measure_peaks
+from nstc.benchmarks.roofline import measure_peaks
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
 from nstc.benchmarks.targets.here import alternate_sessions, chosen_cores

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from nstc.benchmarks.latency import Clock
+from nstc.benchmarks.latency import RunClock
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
 from nstc.benchmarks.targets.here import alternate_sessions
@@ -39,7 +39,7 @@ class CudaTarget:
     """
 
     onnx: bool
-    clock: Clock | None = None
+    clock: RunClock | None = None
     name: ClassVar[str] = "cuda"
     reference_artifact: ClassVar[str] = TORCH[0]
     reports_memory: ClassVar[bool] = False
@@ -77,7 +77,7 @@ class CudaTarget:
         progress: Progress,
     ) -> Reading:
         """Alternate on the GPU, which is kept busy between turns."""
-        from nstc.benchmarks.cuda_clock import CudaClock
+        from nstc.benchmarks.cuda_sessions import CudaClock
 
         clock = self.clock or CudaClock()
         sessions = (reference, *candidates)
@@ -89,7 +89,7 @@ class CudaTarget:
         )
 
 
-def _facts(session: Session, picture: Pixels, clock: Clock) -> RowFacts:
+def _facts(session: Session, picture: Pixels, clock: RunClock) -> RowFacts:
     from nstc.benchmarks.cuda_sessions import OrtCudaSession, operators_on_cpu
 
     throughput = _throughput(session, picture, clock)
@@ -101,7 +101,7 @@ def _facts(session: Session, picture: Pixels, clock: Clock) -> RowFacts:
     )
 
 
-def _throughput(session: Session, picture: Pixels, clock: Clock) -> Throughput:
+def _throughput(session: Session, picture: Pixels, clock: RunClock) -> Throughput:
     """By the GPU's clock too: torch comes back before a frame is done."""
     feed = session.prepare(picture)
     one_ms = clock.timed_ms(lambda: session.infer(feed), _FRAMES)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Protocol, runtime_checkable
 
-from nstc.benchmarks.latency import Clock, Renew, Run, Timings, alternate
+from nstc.benchmarks.latency import Renew, Run, RunClock, Timings, alternate
 from nstc.benchmarks.machine import usable_cores
 from nstc.benchmarks.subjects import Subject
 from nstc.core.bundle import artifact_name
@@ -91,7 +91,7 @@ def alternate_sessions(
     picture: Pixels,
     recipe: BenchRecipe,
     progress: Progress,
-    clock: Clock | None = None,
+    clock: RunClock | None = None,
 ) -> Timings:
     """The rounds of `nstc.benchmarks.latency.alternate` on a picture (H, W, 3) uint8.
 

@@ -8,8 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from nstc.benchmarks.latency import MOST_REPEATS, PAUSE_S, TURN_MS
-from nstc.benchmarks.steadiness import MAX_WARM_UPS, STEADY
+from nstc.benchmarks.latency import MAX_WARM_UPS, MOST_REPEATS, PAUSE_S, STEADY, TURN_MS
 from nstc.benchmarks.web.setup import DATA, WebRuntime
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from nstc.benchmarks.complexity import complexity
 from nstc.core.bundle import WEIGHTS_FILE, new_bundle, open_bundle
 from nstc.core.manifest import Manifest
 from nstc.models.architectures import describe
+from nstc.models.complexity import complexity
 from nstc.models.student import Student
 from nstc.models.tensors import save_tensors
 from nstc.models.transformer import TransformerNet

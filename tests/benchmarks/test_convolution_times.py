@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from nstc.benchmarks.convolution_times import convolution_times
-from nstc.benchmarks.layer_times import LayerTimes, Operator
+from nstc.benchmarks.layer_times import LayerTimes, Operator, convolution_times
 from nstc.core.errors import ArtifactError
 
 

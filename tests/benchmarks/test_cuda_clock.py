@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from nstc.benchmarks.cuda_clock import EVENT_TICK_NS, CudaClock
+from nstc.benchmarks.cuda_sessions import EVENT_TICK_NS, CudaClock
 
 
 @dataclass

@@ -11,7 +11,7 @@ from nstc.benchmarks import device
 from nstc.benchmarks.device import DeviceRow
 from nstc.benchmarks.device_memory import measure_within
 from nstc.benchmarks.device_speed import file_to_file
-from nstc.benchmarks.latency import Clock
+from nstc.benchmarks.latency import RunClock
 from nstc.benchmarks.startup import StartupRow
 from nstc.core.errors import MemoryLimitError
 from nstc.core.images import read_picture
@@ -69,7 +69,7 @@ def test_from_file_to_file_the_student_stands_beside_its_teacher(
     make_bundle, monkeypatch, tmp_path
 ) -> None:
     student, teacher = make_bundle("student", {"int8.onnx": 1.0}), make_bundle("t", {"onnx": 0.5})
-    measured = partial(file_to_file, rounds=3, clock=Clock(sleep=lambda _: None))
+    measured = partial(file_to_file, rounds=3, clock=RunClock(sleep=lambda _: None))
     monkeypatch.setattr(device, "file_to_file", measured)
     rows = list(device.speed_rows(str(student.path), str(teacher.path), tmp_path))
     assert [(row.unit, row.least) for row in rows] == [("times faster", 10.0)] * 2

@@ -1,6 +1,6 @@
 import pytest
 
-from nstc.benchmarks.energy import EnergyMeter
+from nstc.benchmarks.throughput import EnergyMeter
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nstc.benchmarks.latency import MOST_REPEATS, PAUSE_S, Clock, Timings, alternate, repeats
+from nstc.benchmarks.latency import MOST_REPEATS, PAUSE_S, RunClock, Timings, alternate, repeats
 
 
 class SimulatedMachine:
@@ -13,8 +13,8 @@ class SimulatedMachine:
         self.now = 0
         self.events: list[str] = []
 
-    def clock(self) -> Clock:
-        return Clock(now_ns=lambda: self.now, sleep=self.sleep)
+    def clock(self) -> RunClock:
+        return RunClock(now_ns=lambda: self.now, sleep=self.sleep)
 
     def sleep(self, seconds: float) -> None:
         self.events.append(f"sleep {seconds}")
@@ -190,7 +190,7 @@ def test_repeating_ends_after_half_as_many_rounds_and_says_what_still_drifts():
 
 def test_runs_too_short_for_the_timer_are_timed_together():
     machine = SimulatedMachine()
-    coarse = Clock(
+    coarse = RunClock(
         now_ns=lambda: machine.now // 100_000 * 100_000, sleep=machine.sleep, tick_ns=100_000
     )
     found = alternate(
@@ -226,7 +226,7 @@ def test_garbage_waits_until_the_end_even_of_a_failing_run():
 
     assert gc.isenabled()
     with pytest.raises(MemoryError):
-        alternate(failing, [], rounds=1, seed=0, clock=Clock(sleep=lambda _: None))
+        alternate(failing, [], rounds=1, seed=0, clock=RunClock(sleep=lambda _: None))
     assert seen == [False]
     assert gc.isenabled()
 

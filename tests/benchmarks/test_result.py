@@ -5,6 +5,7 @@ import math
 import pytest
 
 from nstc.benchmarks.footprint import Footprint
+from nstc.benchmarks.latency import Watch
 from nstc.benchmarks.result import (
     BenchProtocol,
     BenchResult,
@@ -15,7 +16,6 @@ from nstc.benchmarks.result import (
 )
 from nstc.benchmarks.roofline import Peaks, Roofline
 from nstc.benchmarks.statistics import Interval
-from nstc.benchmarks.steadiness import Watch
 from nstc.benchmarks.throughput import Throughput
 from nstc.core.errors import OutputError
 from nstc.core.manifest import PhotoRecord

@@ -2,9 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from nstc.benchmarks import machine_peaks
-from nstc.benchmarks.machine_peaks import measure_peaks
-from nstc.benchmarks.roofline import Peaks, roofline
+from nstc.benchmarks.roofline import Peaks, float_product, int8_product, measure_peaks, roofline
 from nstc.models.complexity import count_moved_values
 
 PEAKS = Peaks(threads=1, int8_gmac_s=200.0, float_gmac_s=50.0, bandwidth_gb_s=10.0)
@@ -67,9 +65,9 @@ def test_convolutions_move_their_inputs_and_outputs():
 
 
 def test_the_peaks_of_this_machine(monkeypatch):
-    monkeypatch.setattr(machine_peaks, "SIDE", 256)
-    monkeypatch.setattr(machine_peaks, "COPIED_BYTES", 4 * 1024 * 1024)
-    monkeypatch.setattr(machine_peaks, "TRIES", 2)
+    monkeypatch.setattr("nstc.benchmarks.roofline.SIDE", 256)
+    monkeypatch.setattr("nstc.benchmarks.roofline.COPIED_BYTES", 4 * 1024 * 1024)
+    monkeypatch.setattr("nstc.benchmarks.roofline.TRIES", 2)
     peaks = measure_peaks((0,))
     assert peaks.threads == 1
     for value in (peaks.int8_gmac_s, peaks.float_gmac_s, peaks.bandwidth_gb_s):
@@ -77,9 +75,9 @@ def test_the_peaks_of_this_machine(monkeypatch):
 
 
 def test_the_products_are_what_they_are_said_to_be(monkeypatch):
-    monkeypatch.setattr(machine_peaks, "SIDE", 64)
-    (floats,) = machine_peaks._float_product(1)()
-    (bytes_,) = machine_peaks._int8_product(1)()
+    monkeypatch.setattr("nstc.benchmarks.roofline.SIDE", 64)
+    (floats,) = float_product(1)()
+    (bytes_,) = int8_product(1)()
     assert floats.shape == bytes_.shape == (64, 64)
     assert (floats.dtype, bytes_.dtype) == ("float32", "uint8")
     assert floats.std() > 1

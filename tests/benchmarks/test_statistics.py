@@ -101,7 +101,7 @@ def test_few_rounds_have_a_wider_interval_than_the_percentiles_alone():
 
 
 def test_students_t_by_the_printed_table():
-    found = [statistics._student_t(degrees) for degrees in (3, 4, 9, 14, 29)]
+    found = [statistics.student_t(degrees) for degrees in (3, 4, 9, 14, 29)]
     assert found == pytest.approx([3.182, 2.776, 2.262, 2.145, 2.045], rel=2e-3)
 
 
@@ -116,13 +116,13 @@ def test_the_widening_by_hand():
     # ranks less their mean, neighbours' products and squares: -3.5 to 3.5, 26.25, 42, and the
     # estimate (26.25 / 42 + 1 / 8) / (1 - 4 / 8) is above the bound
     rising = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
-    assert statistics._widening(rising) == pytest.approx(math.sqrt(1.9 / 0.1))
+    assert statistics.widening(rising) == pytest.approx(math.sqrt(1.9 / 0.1))
     # -3.5 -0.5 -2.5 -1.5 1.5 2.5 0.5 3.5: products 1.75 + 1.25 + 3.75 - 2.25 + 3.75 + 1.25 + 1.75
     drifting = [1.0, 4.0, 2.0, 3.0, 6.0, 7.0, 5.0, 8.0]
     found = (11.25 / 42 + 1 / 8) / (1 - 4 / 8)
-    assert statistics._widening(drifting) == pytest.approx(math.sqrt((1 + found) / (1 - found)))
-    assert statistics._widening([1.0, 2.0] * 4) == 1.0
-    assert statistics._widening([3.0] * 9) == 1.0
+    assert statistics.widening(drifting) == pytest.approx(math.sqrt((1 + found) / (1 - found)))
+    assert statistics.widening([1.0, 2.0] * 4) == 1.0
+    assert statistics.widening([3.0] * 9) == 1.0
 
 
 @pytest.mark.parametrize("correlated", [False, True])

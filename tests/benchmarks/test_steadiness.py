@@ -1,6 +1,6 @@
 import time
 
-from nstc.benchmarks.steadiness import (
+from nstc.benchmarks.latency import (
     MAX_WARM_UPS,
     MIN_TICKS,
     drifting,

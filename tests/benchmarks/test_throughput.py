@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from nstc.benchmarks.energy import EnergyMeter
-from nstc.benchmarks.latency import Clock
-from nstc.benchmarks.throughput import BATCH, measure_throughput
+from nstc.benchmarks.latency import RunClock
+from nstc.benchmarks.throughput import BATCH, EnergyMeter, measure_throughput
 
 PICTURE = np.zeros((8, 8, 3), np.uint8)
 
@@ -30,8 +29,8 @@ class SlowSession:
         if self.energy is not None:
             self.energy.write_text(str(self.runs * 5000))
 
-    def clock(self) -> Clock:
-        return Clock(now_ns=lambda: self.now)
+    def clock(self) -> RunClock:
+        return RunClock(now_ns=lambda: self.now)
 
 
 def test_frames_are_counted_back_to_back_with_one_before_them(tmp_path):

@@ -4,8 +4,8 @@ import pytest
 
 from nstc.benchmarks.metrics import KNOWN, Better, Metric, Tolerance, metric_of
 from nstc.benchmarks.speed_change import (
+    HalfWidth,
     SpeedChange,
-    Spread,
     rounds_to_settle,
     since_stored,
     within_run,
@@ -38,7 +38,7 @@ def metric(better: Better, **tolerance: float) -> Metric:
 
 def change(ratio: float, percent: float, *, rounds: int = 16, fixed: float = 0.0) -> SpeedChange:
     """A ratio known to so many per cent on either side."""
-    spread = Spread(own=math.log1p(percent / 100), fixed=math.log1p(fixed / 100))
+    spread = HalfWidth(own=math.log1p(percent / 100), fixed=math.log1p(fixed / 100))
     return SpeedChange(
         ratio=ratio,
         below=spread,
@@ -191,14 +191,14 @@ def test_an_explanation_says_how_much_longer_a_picture_takes():
 
 def test_rounds_that_would_settle_it_go_with_the_square_of_the_width():
     # an unchanged model known to 10 % of a log, where 5 % of tolerance is a log of 0.04879
-    noisy = SpeedChange(ratio=1.0, below=Spread(own=0.1), above=Spread(own=0.1), rounds=20)
+    noisy = SpeedChange(ratio=1.0, below=HalfWidth(own=0.1), above=HalfWidth(own=0.1), rounds=20)
     assert rounds_to_settle(noisy, 0.05) == math.ceil(20 * (0.1 / math.log(1.05)) ** 2) == 85
     said = compare_time(KEY, baseline=1, value=1, change=noisy).explanation
     assert "--rounds 85 would settle it" in said
     enough = SpeedChange(
         ratio=1.0,
-        below=Spread(own=0.1 * math.sqrt(20 / 85)),
-        above=Spread(own=0.1 * math.sqrt(20 / 85)),
+        below=HalfWidth(own=0.1 * math.sqrt(20 / 85)),
+        above=HalfWidth(own=0.1 * math.sqrt(20 / 85)),
         rounds=85,
     )
     assert compare_time(KEY, baseline=1, value=1, change=enough).verdict is Verdict.PASS
@@ -206,7 +206,7 @@ def test_rounds_that_would_settle_it_go_with_the_square_of_the_width():
 
 def test_beyond_tolerance_only_the_side_towards_it_counts():
     slow = math.exp(-0.1)
-    near = SpeedChange(ratio=slow, below=Spread(own=9.0), above=Spread(own=0.08), rounds=10)
+    near = SpeedChange(ratio=slow, below=HalfWidth(own=9.0), above=HalfWidth(own=0.08), rounds=10)
     assert rounds_to_settle(near, 0.05) == math.ceil(10 * (0.08 / (0.1 - math.log(1.05))) ** 2)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nstc.benchmarks import latency, steadiness
+from nstc.benchmarks import latency
 from nstc.benchmarks.remote import far_side
 from nstc.benchmarks.remote.answer import Listener, size_limit
 from nstc.benchmarks.remote.job import make_job
@@ -184,8 +184,8 @@ def test_the_far_side_measures_as_this_machine_does(monkeypatch, make):
         "pause_s": latency.PAUSE_S,
         "turn_ms": latency.TURN_MS,
         "most_repeats": latency.MOST_REPEATS,
-        "max_warm_ups": steadiness.MAX_WARM_UPS,
-        "steady": steadiness.STEADY,
+        "max_warm_ups": latency.MAX_WARM_UPS,
+        "steady": latency.STEADY,
     }
 
     def graphs(clock):
@@ -202,7 +202,7 @@ def test_the_far_side_measures_as_this_machine_does(monkeypatch, make):
         runs[1:],
         rounds=RECIPE.rounds,
         seed=RECIPE.seed,
-        clock=latency.Clock(now_ns=near.perf_counter_ns, sleep=near.sleep),
+        clock=latency.RunClock(now_ns=near.perf_counter_ns, sleep=near.sleep),
     )
     assert far.log == near.log
     assert list(map(tuple, far_samples)) == [timings.reference_ms, *timings.candidates_ms]

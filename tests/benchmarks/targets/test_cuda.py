@@ -8,7 +8,7 @@ import torch
 
 from nstc.benchmarks import cuda_sessions
 from nstc.benchmarks.bench import bench
-from nstc.benchmarks.latency import Clock
+from nstc.benchmarks.latency import RunClock
 from nstc.benchmarks.subjects import find_subject
 from nstc.benchmarks.targets import TARGETS, cuda, parse_target
 from nstc.benchmarks.targets.cuda import CudaTarget
@@ -28,7 +28,7 @@ def gpu_that_is_a_cpu(monkeypatch):
         cuda_sessions, "TorchSession", partial(cuda_sessions.TorchSession, device="cpu")
     )
     monkeypatch.setattr(cuda, "_FRAMES", 2)
-    return CudaTarget(onnx=False, clock=Clock(sleep=lambda _: None))
+    return CudaTarget(onnx=False, clock=RunClock(sleep=lambda _: None))
 
 
 @pytest.fixture

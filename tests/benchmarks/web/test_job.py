@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nstc.benchmarks import latency, steadiness
+from nstc.benchmarks import latency
 from nstc.benchmarks.web.job import ask, site_of
 from nstc.benchmarks.web.setup import WebRuntime
 from nstc.core.errors import OptionError
@@ -63,9 +63,9 @@ def test_the_rounds_are_those_of_latency(sessions, pixels):
     job = json.loads(site_of(asked, RUNTIME, threads=1, rounds=5, seed=7)["job.json"])
     assert job["pauseMs"] == latency.PAUSE_S * 1000
     assert (job["turnMs"], job["mostRepeats"]) == (latency.TURN_MS, latency.MOST_REPEATS)
-    assert (job["maxWarmUps"], job["steady"]) == (steadiness.MAX_WARM_UPS, steadiness.STEADY)
+    assert (job["maxWarmUps"], job["steady"]) == (latency.MAX_WARM_UPS, latency.STEADY)
     turns: list[int] = []
-    clock = latency.Clock(now_ns=lambda: len(turns) * 30_000_000, sleep=lambda _: None)
+    clock = latency.RunClock(now_ns=lambda: len(turns) * 30_000_000, sleep=lambda _: None)
     runs = [lambda i=i: turns.append(i) for i in range(3)]
     latency.alternate(runs[0], runs[1:], rounds=5, seed=7, clock=clock)
     steady_at_once = 2
