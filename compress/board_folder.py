@@ -33,13 +33,8 @@ def write_board_folder(
     """Write the folder; it is a bundle too, so that `nstc verify` can check it.
 
     Weights stay, since they are what a bundle is known by; what only training, judging and
-    showing need is left out.
-
-    Args:
-        bundle: The bundle.
-        output: The folder to write.
-        write_float: Fills a path with the float ONNX file, called if the bundle holds nothing
-            that ONNX Runtime runs.
+    showing need is left out. `write_float` fills a path with the float ONNX file, if the bundle
+    holds nothing that ONNX Runtime runs.
 
     Returns:
         The files that were written.

@@ -30,9 +30,7 @@ _OVERLONG: Final = (
     "holds far more beside the values of its tensors than weights need, or nests it deeper: save "
     "the state dict alone, torch.save(network.state_dict(), FILE)."
 )
-_LONGEST_TEXT: Final = 300
 _SHOWN: Final = 3
-_HEAD: Final = 1024
 _ADVICE: Final = "Save the state dict alone: torch.save(network.state_dict(), FILE)."
 
 
@@ -102,17 +100,24 @@ def read_checkpoint(path: Path) -> Any:
 
     Reads what `torch.save` wrote, in its zip format and the older one, and safetensors files.
 
-    Args:
-        path: The file.
-
     Raises:
         CheckpointError: it is something else, damaged, or too large; the message says what it is.
         UnsafeFileError: reading it would run code.
     """
-    _refuse_no_file(path)
+    if not (path.is_file() or path.is_dir()):
+        raise CheckpointError(f"no checkpoint at {path}: there is no such file.")
+    wrong = wrong_file(path, "a checkpoint")
+    if wrong is not None:
+        raise CheckpointError(wrong)
+    size = path.stat().st_size
+    if size > LARGEST_BYTES:
+        raise CheckpointError(
+            f"{path} has {size / 2**30:.1f} GiB, at most {LARGEST_BYTES / 2**30:.0f} are read. "
+            f"{_ADVICE}"
+        )
     with path.open("rb") as stream:
-        head = stream.read(_HEAD)
-    if _is_safetensors(path, head):
+        head = stream.read(1024)
+    if path.suffix == ".safetensors" or (head[8:9] == b"{" and head[5:8] == b"\0\0\0"):
         return _read_safetensors(path)
     _refuse_by_content(path, head)
     try:
@@ -129,24 +134,6 @@ def read_checkpoint(path: Path) -> Any:
         raise CheckpointError(
             f"{path} is damaged, or not a file that torch.save wrote. Download or copy it again."
         ) from error
-
-
-def _refuse_no_file(path: Path) -> None:
-    if not (path.is_file() or path.is_dir()):
-        raise CheckpointError(f"no checkpoint at {path}: there is no such file.")
-    wrong = wrong_file(path, "a checkpoint")
-    if wrong is not None:
-        raise CheckpointError(wrong)
-    size = path.stat().st_size
-    if size > LARGEST_BYTES:
-        raise CheckpointError(
-            f"{path} has {size / 2**30:.1f} GiB, at most {LARGEST_BYTES / 2**30:.0f} are read. "
-            f"{_ADVICE}"
-        )
-
-
-def _is_safetensors(path: Path, head: bytes) -> bool:
-    return path.suffix == ".safetensors" or (head[8:9] == b"{" and head[5:8] == b"\0\0\0")
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -238,10 +225,19 @@ def _refuse_zip(path: Path) -> None:
 
 def _explain(path: Path, pickles: Sequence[Pickle], error: Exception) -> None:
     """Raise a nearer reason for what torch's safe reader refused, if there is one."""
-    unknown = sorted({name for found in pickles for name in found.names if not _is_known(name)})
+    unknown = sorted(
+        {
+            name
+            for found in pickles
+            for name in found.names - _HARMLESS.keys() - _PLAIN
+            if not _TORCHS_OWN.fullmatch(name)
+        }
+    )
     bare = bool(pickles) and pickles[0].whole and not pickles[0].magic
     bare = bare and not zipfile.is_zipfile(path)
-    refused = any(word in str(error) for word in _REFUSED)
+    # torch's words of what it does not load, as against what it can't read
+    words = ("Unsupported", "GLOBAL", "Can only", "unrecognized function")
+    refused = any(word in str(error) for word in words)
     if unknown and (refused or bare):
         listed = ", ".join(unknown[:_SHOWN]) + (" and others" if len(unknown) > _SHOWN else "")
         what = _printable(listed)
@@ -262,9 +258,6 @@ def _explain(path: Path, pickles: Sequence[Pickle], error: Exception) -> None:
         ) from error
 
 
-_REFUSED: Final = ("Unsupported", "GLOBAL", "Can only", "unrecognized function")
-"""Words of torch's messages on what it does not load, as against what it can't read."""
-
 _TORCHS_OWN: Final = re.compile(
     r"torch\.(_utils\._rebuild\w*|_tensor\._rebuild\w*|\w*Storage|storage\.\w*Storage|Tensor|Size|"
     r"device|serialization\._get_layout|nn\.parameter\.Parameter|\w*int\d+|\w*float\d\w*|bool|"
@@ -275,11 +268,6 @@ _PLAIN: Final = frozenset(
 )
 
 
-def _is_known(name: str) -> bool:
-    """Whether the safe reader reads it, or reads past it."""
-    return name in _HARMLESS or name in _PLAIN or _TORCHS_OWN.fullmatch(name) is not None
-
-
 def _printable(text: str) -> str:
     """Names out of a file, as one line of bounded length."""
-    return "".join(c if c.isprintable() else "?" for c in text[:_LONGEST_TEXT])
+    return "".join(c if c.isprintable() else "?" for c in text[:300])

@@ -40,11 +40,11 @@ _OTHERS: Final = re.compile(
 
 @dataclass(frozen=True)
 class Part:
-    """Weights out of a checkpoint.
+    """Weights out of a checkpoint, by the network's own names.
 
     Attributes:
         key: The path that leads to them; "" for the file itself.
-        tensors: By the network's own names, as they were saved.
+        tensors: As they were saved.
         note: What was taken and what was not, in words; None if the file holds them alone.
     """
 
@@ -162,8 +162,9 @@ def _chosen(
         others = [prefix for prefix in wanted if prefix not in averaged]
         return averaged[0], f", which are averaged ones; --key takes {_listed(others)} instead"
     first = min(wanted, key=len)
-    if all(_equal(flat, first, other, expected) for other in wanted if other != first):
-        return first, f", which {_listed([p for p in wanted if p != first])} repeats"
+    others = [prefix for prefix in wanted if prefix != first]
+    if all(_equal(flat[first + name], flat[p + name]) for p in others for name in expected):
+        return first, f", which {_listed(others)} repeats"
     raise CheckpointError(
         f"{path} holds several networks that fit: say which with --key, one of {_listed(wanted)}."
     )
@@ -212,11 +213,7 @@ def _refuse_differences(
 
 
 def _weights(value: Tensor | StandIn, name: str, path: Path) -> Tensor:
-    """A dense float32 tensor of the same values.
-
-    Raises:
-        CheckpointError: it can't be one.
-    """
+    """A dense float32 tensor of the same values; `CheckpointError` if it can't be one."""
     what = _unusual(value)
     if what is None and isinstance(value, Tensor):
         try:
@@ -252,16 +249,11 @@ def _shape(value: Tensor | StandIn) -> tuple[int, ...] | None:
     return tuple(value.shape)
 
 
-def _equal(flat: Mapping[str, Tensor | StandIn], one: str, other: str, expected: Shapes) -> bool:
-    for name in expected:
-        first, second = flat[one + name], flat[other + name]
-        if isinstance(first, StandIn) or isinstance(second, StandIn):
-            return False
-        if _unusual(first) or _unusual(second) or first.dtype != second.dtype:
-            return False
-        if not torch.equal(first, second):
-            return False
-    return True
+def _equal(first: Tensor | StandIn, second: Tensor | StandIn) -> bool:
+    if isinstance(first, StandIn) or isinstance(second, StandIn):
+        return False
+    usual = not (_unusual(first) or _unusual(second))
+    return usual and first.dtype == second.dtype and torch.equal(first, second)
 
 
 def _prefix(key: str) -> str:

@@ -61,7 +61,16 @@ def executorch_program(
         exported = source.exported(source.module)
         if calibrate is not None:
             exported = source.exported(_quantized(exported, source, calibrate))
-        return _lowered(exported, source.constants)
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import EdgeCompileConfig, to_edge
+
+        # In two steps: to_edge_transform_and_lower writes out what it was told to preserve.
+        edge = to_edge(
+            exported,
+            constant_methods=source.constants,
+            compile_config=EdgeCompileConfig(preserve_ops=list(_KEPT)),
+        ).to_backend(XnnpackPartitioner())
+        return bytes(edge.to_executorch().buffer)
 
 
 @dataclass(frozen=True)
@@ -102,8 +111,12 @@ def _source(network: nn.Module, contract: Contract) -> _Source:
         session.MAXIMUM_SIZE: MAXIMUM_SIDE_IN_PARTS if in_parts else MAXIMUM_SIDE,
     }
     if not isinstance(network, Student):
+        written_out = copy.deepcopy(network)
+        for name, module in list(written_out.named_modules()):
+            if isinstance(module, nn.InstanceNorm2d):
+                written_out.set_submodule(name, _InstanceNorm(module))
         return _Source(
-            module=_with_norms_written_out(network).eval(),
+            module=written_out.eval(),
             inputs=lambda images: (pad(images, multiple, minimum),),
             constants=constants,
             convolutions_only=normalised_inside,
@@ -119,19 +132,6 @@ def _source(network: nn.Module, contract: Contract) -> _Source:
         constants={**constants, session.DEVIATION_FLOOR: DEVIATION_FLOOR},
         convolutions_only=normalised_inside,
     )
-
-
-def _lowered(exported: ExportedProgram, constants: dict[str, float]) -> bytes:
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import EdgeCompileConfig, to_edge
-
-    # In two steps: to_edge_transform_and_lower writes out what it was told to preserve.
-    edge = to_edge(
-        exported,
-        constant_methods=constants,
-        compile_config=EdgeCompileConfig(preserve_ops=list(_KEPT)),
-    ).to_backend(XnnpackPartitioner())
-    return bytes(edge.to_executorch().buffer)
 
 
 def _quantized(exported: ExportedProgram, source: _Source, calibrate: Calibrate) -> nn.Module:
@@ -153,14 +153,6 @@ def _quantized(exported: ExportedProgram, source: _Source, calibrate: Calibrate)
     calibrate(lambda images: observed(*source.inputs(images)))
     converted: nn.Module = convert_pt2e(observed)
     return converted
-
-
-def _with_norms_written_out(network: nn.Module) -> nn.Module:
-    changed = copy.deepcopy(network)
-    for name, module in list(changed.named_modules()):
-        if isinstance(module, nn.InstanceNorm2d):
-            changed.set_submodule(name, _InstanceNorm(module))
-    return changed
 
 
 class _InstanceNorm(nn.Module):

@@ -10,7 +10,6 @@ from nstc.core.errors import OutputError
 from nstc.core.files import as_utf8, scratch_folder
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line
 
-_ERRORS_ONLY: Final = 3
 _OF_ONE_PROCESSOR: Final = ("NchwcTransformer",)
 """Blocks channels by the vectors of the x86 at hand; ONNX Runtime's own converter leaves it out
 too (`onnxruntime.tools.convert_onnx_models_to_ort`)."""
@@ -19,16 +18,12 @@ too (`onnxruntime.tools.convert_onnx_models_to_ort`)."""
 def write_ort(source: Path, target: Path) -> None:
     """Optimise an ONNX file as ONNX Runtime does for every processor, and save what comes of it.
 
-    Args:
-        source: The ONNX file.
-        target: To write.
-
     Raises:
         OSError: there is no room for it.
         OutputError: there is none in the system's temporary folder.
     """
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = 3  # errors alone
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.add_session_config_entry("session.save_model_format", "ORT")
     # Not to the target itself: of a full disk ONNX Runtime says no more than that it failed.

@@ -13,7 +13,7 @@ from torch.serialization import MAGIC_NUMBER
 LARGEST_PICKLE: Final = 256 * 2**20
 """Bytes of a pickle that is read. Beside tensors, which it only names, it may hold NumPy arrays."""
 
-_MOST_INSTRUCTIONS: Final = 500_000
+MOST_INSTRUCTIONS: Final = 500_000
 """A state dict has some thousands, and a history of losses one for each. Their reader is slow, and
 each may make an object."""
 
@@ -21,21 +21,17 @@ _DEEPEST_TUPLE: Final = 100
 """Python ends the process when it is asked for the hash of one that is nested very deep."""
 
 _RENAMED: Final = {"__builtin__": "builtins", "copy_reg": "copyreg"}
-_PICKLES_OF_OLD: Final = 4
-"""Of the older format: a number that marks it, its version, the machine, what was saved."""
 
 _DAMAGED: Final = (
     ValueError,
-    IndexError,
+    LookupError,
     OSError,
     EOFError,
-    KeyError,
     TypeError,
     OverflowError,
     MemoryError,
     StopIteration,
     zipfile.BadZipFile,
-    NotImplementedError,
     RuntimeError,
 )
 """What reading a damaged archive or pickle raises."""
@@ -66,13 +62,12 @@ class Pickle:
 
         Raises:
             OverlongPickleError: it has too many instructions, or nests tuples too deep.
-            ValueError: it is damaged, or not a pickle.
-            IndexError: likewise.
+            ValueError: it is damaged, or not a pickle; so does IndexError say.
         """
         stack: list[_Value | None] = []  # None is a mark
         memo: dict[int, _Value | None] = {}
         for number, (code, argument, _) in enumerate(pickletools.genops(stream)):
-            if number > _MOST_INSTRUCTIONS:
+            if number > MOST_INSTRUCTIONS:
                 raise OverlongPickleError
             if code.name == "PROTO":
                 self.protocol = int(argument or 0)
@@ -138,8 +133,9 @@ def pickles_of(path: Path) -> list[Pickle]:
                 streams = [io.BytesIO(content)]
             else:
                 file = opened.enter_context(path.open("rb"))
-                # in memory, where a length that is not true gets no more than there is
-                streams = [io.BytesIO(file.read(LARGEST_PICKLE))] * _PICKLES_OF_OLD
+                # In memory, where a length that is not true gets no more than there is. Of the
+                # older format: a number that marks it, its version, the machine, what was saved.
+                streams = [io.BytesIO(file.read(LARGEST_PICKLE))] * 4
             for stream in streams:
                 found.append(Pickle())
                 found[-1].scan(stream)

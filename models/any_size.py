@@ -49,7 +49,7 @@ def core_of(network: nn.Module) -> nn.Module:
     """
     if isinstance(network, Student):
         return StatisticsOfUnpadded(network)
-    return _PaddedOnly(network)
+    return PaddedOnly(network)
 
 
 def pad(images: Tensor, multiple: int, minimum: int) -> Tensor:
@@ -82,11 +82,14 @@ class StatisticsOfUnpadded(nn.Module):
         return result
 
 
-class _PaddedOnly(nn.Module):
+class PaddedOnly(nn.Module):
+    """A network that takes no notice of the unpadded picture."""
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, padded: Tensor, images: Tensor) -> Tensor:  # noqa: ARG002
+        """Both (1, 3, H, W) in [0, 1]."""
         result: Tensor = self.network(padded)
         return result

@@ -82,30 +82,21 @@ def build(architecture: Architecture) -> nn.Module:
         CorruptBundleError: the architecture can't be built with these arguments.
     """
     _outline(architecture)
-    return _builder(architecture).build(**architecture.arguments)
-
-
-def _builder(architecture: Architecture) -> Builder:
-    builder = ARCHITECTURES.get(architecture.name)
-    if builder is None:
-        raise BundleError(
-            f"unknown architecture {architecture.name!r}; "
-            f"this nstc knows {', '.join(ARCHITECTURES)}."
-        )
-    return builder
+    return ARCHITECTURES[architecture.name].build(**architecture.arguments)
 
 
 def _outline(architecture: Architecture) -> nn.Module:
-    """The network without memory for its weights, so that what is too large is refused for free.
-
-    Raises:
-        BundleError: see `build`.
-        CorruptBundleError: see `build`.
-    """
+    """The network without memory for its weights: what `build` refuses is refused for free."""
     try:
         refuse_arguments(architecture.name, architecture.arguments)
+        builder = ARCHITECTURES.get(architecture.name)
+        if builder is None:
+            raise BundleError(
+                f"unknown architecture {architecture.name!r}; "
+                f"this nstc knows {', '.join(ARCHITECTURES)}."
+            )
         with torch.device("meta"):
-            outline = _builder(architecture).build(**architecture.arguments)
+            outline = builder.build(**architecture.arguments)
         parameters = sum(parameter.numel() for parameter in outline.parameters())
         if parameters > MAX_PARAMETERS:
             raise DecodingError(f"{parameters:,} parameters, expected at most {MAX_PARAMETERS:,}")
@@ -118,10 +109,7 @@ def _outline(architecture: Architecture) -> nn.Module:
 
 
 def load(model: str | Path | Bundle) -> nn.Module:
-    """The network of a bundle, in float32 and evaluation mode, ready to call.
-
-    Args:
-        model: A bundle, its path or its zoo name.
+    """The network of a bundle, its path or zoo name, in float32 and evaluation mode.
 
     Raises:
         BundleError: and its kinds, if it can't be opened or is damaged.
@@ -130,7 +118,7 @@ def load(model: str | Path | Bundle) -> nn.Module:
     architecture = bundle.manifest.architecture
     expected = {key: value.shape for key, value in _outline(architecture).state_dict().items()}
     weights = load_tensors(bundle.file(WEIGHTS_FILE), expected)
-    network = _builder(architecture).build(**architecture.arguments)
+    network = ARCHITECTURES[architecture.name].build(**architecture.arguments)
     network.load_state_dict({key: value.float() for key, value in weights.items()})
     return network.eval()
 

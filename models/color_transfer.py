@@ -20,12 +20,7 @@ _NEGLIGIBLE = 1e-4
 
 @dataclass(frozen=True)
 class ColorStatistics:
-    """How colours are spread.
-
-    Attributes:
-        mean: (3,) of red, green and blue, 0 to 255.
-        covariance: (3, 3) of the same.
-    """
+    """How colours are spread: mean (3,) of red, green and blue, 0 to 255, and covariance (3, 3)."""
 
     mean: npt.NDArray[np.float64]
     covariance: npt.NDArray[np.float64]

@@ -24,11 +24,7 @@ _WINDOW = 8
 def gram_matrix(features: Tensor) -> Tensor:
     """Correlations between channels, over the whole picture.
 
-    Args:
-        features: (N, C, H, W).
-
-    Returns:
-        (N, C, C) in float32, the inner products of the channels divided by C·H·W.
+    Features (N, C, H, W) to (N, C, C) in float32: inner products of channels, divided by C·H·W.
     """
     gram: Tensor = _Gram.apply(features)
     return gram
@@ -67,11 +63,7 @@ def _rows(features: Tensor) -> Tensor:
 
 
 def gram_distance(gram: Tensor, target: Tensor) -> Tensor:
-    """Style loss of one layer: |G - T|² / |T|².
-
-    Args:
-        gram: (N, C, C).
-        target: (N, C, C), or (1, C, C) for one style for all.
+    """Style loss of one layer: |G - T|² / |T|², with G (N, C, C) and T the same or (1, C, C).
 
     Returns:
         (N,) non-negative; 0 where they are equal, 1 where `gram` is zero.
@@ -99,11 +91,7 @@ def feature_distance(features: Tensor, target: Tensor) -> Tensor:
 def total_variation(images: Tensor) -> Tensor:
     """Mean absolute difference between neighbouring pixels, across plus down.
 
-    Args:
-        images: (N, 3, H, W), H and W at least 2.
-
-    Returns:
-        (N,) non-negative, in units of the image.
+    (N, 3, H, W), H and W at least 2, to (N,) non-negative, in units of the image.
     """
     images = images.float()
     down = (images[:, :, 1:] - images[:, :, :-1]).abs().mean(dim=(1, 2, 3))

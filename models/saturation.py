@@ -7,7 +7,6 @@ and style loses several percent from float to int8 of which rounding costs one o
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +16,6 @@ from nstc.core.errors import CorruptBundleError
 from nstc.models.architectures import load
 from nstc.models.blocks import ResidualBlock, last_convolution_of
 from nstc.models.tensors import load_tensors
-
-_BODY: Final = "input"
-"""What ranges call the normalised picture, which no module makes."""
 
 
 def load_as_deployed(bundle: Bundle) -> nn.Module:
@@ -31,7 +27,7 @@ def load_as_deployed(bundle: Bundle) -> nn.Module:
     network = load(bundle)
     ranges = learned_ranges(bundle)
     if ranges is not None:
-        if not ranges.keys() <= {_BODY, *(name for name, _ in network.named_modules())}:
+        if not ranges.keys() <= {"input", *(name for name, _ in network.named_modules())}:
             raise CorruptBundleError(
                 f"{QUANTIZATION_FILE} of {bundle.path} has the ranges of another network's layers. "
                 "Copy the bundle again."
@@ -45,11 +41,7 @@ def saturate(network: nn.Module, ranges: Mapping[str, tuple[float, float]]) -> N
 
     Sums, and what is only added to another, are left as they are: runtimes compute a convolution
     and the addition behind it in one go, and its clamp only where there is no addition. They cut
-    off little.
-
-    Args:
-        network: A student.
-        ranges: From `learned_ranges`.
+    off little. The network is a student, the ranges are those of `learned_ranges`.
     """
     added = {
         last_convolution_of(block.get_submodule("project"))

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from nstc.core.decoding import printable
 from nstc.core.errors import CorruptBundleError, OptionError
+from nstc.core.finite import refuse_constant
 from nstc.core.images import Pixels, resize_longer_side
 from nstc.models.functional import gram_matrix
 from nstc.models.perceptual import STYLE_LAYERS
-from nstc.models.tensors import images_to_tensor, load_tensors, refuse_constant_statistics
+from nstc.models.tensors import as_arrays, images_to_tensor, load_tensors
 from nstc.models.vgg import VggFeatures
 
 STYLE_SIZES: Final = (256, 512, 1024)
@@ -28,11 +29,7 @@ _SIZE: Final = re.compile(r"[1-9][0-9]{0,4}")
 
 @dataclass(frozen=True)
 class StyleStatistics:
-    """Gram matrices of a style.
-
-    Attributes:
-        grams: For each size the Gram matrix (C, C), float32, of each layer in `STYLE_LAYERS`.
-    """
+    """For each size the Gram matrix (C, C), float32, of each layer in `STYLE_LAYERS`."""
 
     grams: Mapping[int, Mapping[str, Tensor]]
 
@@ -71,16 +68,14 @@ class StyleStatistics:
 def statistics_of_painting(
     painting: Pixels, vgg: VggFeatures, sizes: Iterable[int] = STYLE_SIZES
 ) -> StyleStatistics:
-    """Gram matrices of a painting, its long side scaled to each of some sizes.
-
-    Args:
-        painting: (H, W, 3) uint8.
-        vgg: The feature network.
-        sizes: Long sides in pixels.
-    """
-    return StyleStatistics(
-        {size: mean_grams([_style_image(painting, size)], vgg) for size in sizes}
-    )
+    """Gram matrices of a painting (H, W, 3) uint8, its long side scaled to sizes in pixels."""
+    grams = {}
+    for size in sizes:
+        scaled = resize_longer_side(painting, size)
+        if min(scaled.shape[:2]) < 16:
+            raise OptionError("the painting is too narrow to learn a style from: crop it wider.")
+        grams[size] = mean_grams([scaled], vgg)
+    return StyleStatistics(grams)
 
 
 def statistics_of_outputs(
@@ -88,9 +83,7 @@ def statistics_of_outputs(
 ) -> StyleStatistics:
     """The style of a network that came without a painting: the mean Gram of its own outputs.
 
-    Args:
-        outputs: For each size the network's pictures at that size, (H, W, 3) uint8.
-        vgg: The feature network.
+    They are pictures (H, W, 3) uint8, by their size.
     """
     return StyleStatistics({size: mean_grams(images, vgg) for size, images in outputs.items()})
 
@@ -120,7 +113,7 @@ def load_style(path: Path) -> StyleStatistics:
     fault = _fault_of(tensors)
     if fault is not None:
         raise CorruptBundleError(f"{path} holds no style statistics: {printable(fault)}.")
-    refuse_constant_statistics(tensors, path)
+    refuse_constant(as_arrays(tensors), path)
     return StyleStatistics.unpacked(tensors)
 
 
@@ -147,10 +140,3 @@ def _fault_of(tensors: Mapping[str, Tensor]) -> str | None:
         layers = ", ".join(STYLE_LAYERS)
         return f"expected a Gram matrix of each of {layers}; {'; '.join(problems):.400}"
     return None
-
-
-def _style_image(painting: Pixels, size: int) -> Pixels:
-    scaled = resize_longer_side(painting, size)
-    if min(scaled.shape[:2]) < 16:
-        raise OptionError("the painting is too narrow to learn a style from: crop it wider.")
-    return scaled

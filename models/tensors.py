@@ -13,7 +13,7 @@ from torch import Tensor
 from nstc.core.decoding import DecodingError, printable, refuse_irregular
 from nstc.core.errors import CorruptBundleError
 from nstc.core.files import as_utf8
-from nstc.core.finite import Values, refuse_constant, refuse_not_finite
+from nstc.core.finite import Values, refuse_not_finite
 from nstc.core.images import Pixels
 
 MAX_HEADER_BYTES: Final = 4 * 1024 * 1024
@@ -38,33 +38,24 @@ def tensor_to_images(tensor: Tensor) -> list[Pixels]:
 
 
 def refuse_unusable(tensors: Mapping[str, Tensor], where: str | Path) -> None:
-    """Refuse weights or statistics with values that are not finite, see `refuse_not_finite`.
+    """Refuse dense weights or statistics that are not finite, see `refuse_not_finite`.
 
-    Args:
-        tensors: Dense ones by name. Float64 is looked at as the float32 that it will be.
-        where: What they are of, for messages.
-
-    Raises:
-        UnusableModelError: some are; the message names the first, and counts its values.
+    Float64 is looked at as the float32 that it will be.
     """
-    refuse_not_finite(_as_arrays(tensors), where)
+    refuse_not_finite(as_arrays(tensors), where)
 
 
-def refuse_constant_statistics(tensors: Mapping[str, Tensor], where: str | Path) -> None:
-    """Refuse a style's statistics that are one constant, see `refuse_constant`.
-
-    Raises:
-        UnusableModelError: one of them is.
-    """
-    refuse_constant(_as_arrays(tensors), where)
+def as_arrays(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Values]]:
+    """Names and values of those in floating point, as float32."""
+    for name, value in tensors.items():
+        if value.is_floating_point():
+            yield name, value.detach().to("cpu", torch.float32).numpy()
 
 
 def load_tensors(
     path: Path, expected: Mapping[str, Sequence[int]] | None = None
 ) -> dict[str, Tensor]:
-    """Floating-point tensors of a safetensors file.
-
-    What is in it is looked at before memory is given to it.
+    """Floating-point tensors of a safetensors file, looked at before memory is given to them.
 
     Args:
         path: The file.
@@ -113,10 +104,13 @@ def refuse_unsafe_header(path: Path) -> None:
 def _refuse_other_shapes(
     found: Mapping[str, Sequence[int]], expected: Mapping[str, Sequence[int]]
 ) -> None:
+    def size(shape: Sequence[int]) -> str:
+        return "x".join(map(str, shape)) or "one number"
+
     problems = [f"{name} is missing" for name in expected if name not in found]
     problems += [f"{name:.80} is not one of its weights" for name in found if name not in expected]
     problems += [
-        f"{name} is {_size(found[name])}, expected {_size(shape)}"
+        f"{name} is {size(found[name])}, expected {size(shape)}"
         for name, shape in expected.items()
         if name in found and tuple(found[name]) != tuple(shape)
     ]
@@ -127,12 +121,8 @@ def _refuse_other_shapes(
         )
 
 
-def _size(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape)) or "one number"
-
-
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write weights, statistics or ranges as a safetensors file.
+    """As `save_state` for weights, statistics or ranges.
 
     Raises:
         OSError: the place is full or can't be written.
@@ -143,16 +133,6 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def save_state(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors of any values as a safetensors file, as a training's state has them.
-
-    Raises:
-        OSError: the place is full or can't be written.
-    """
+    """Write tensors of any values as a safetensors file, as a training's state has them."""
     on_cpu = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     path.write_bytes(save(on_cpu))  # its save_file puts another file there, which has no lock
-
-
-def _as_arrays(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Values]]:
-    for name, value in tensors.items():
-        if value.is_floating_point():
-            yield name, value.detach().to("cpu", torch.float32).numpy()

@@ -39,7 +39,7 @@ class TransformerNet(nn.Module):
         self.conv3 = ConvLayer(down[1], down[2], 3, 2)
         self.in3 = nn.InstanceNorm2d(down[2], affine=True)
         for number, width in enumerate(inner, start=1):
-            self.add_module(f"res{number}", TransformerBlock(down[2], width))
+            self.add_module(f"res{number}", InstanceNormBlock(down[2], width))
         self.deconv1 = UpsampleConvLayer(down[2], up[0], 3)
         self.in4 = nn.InstanceNorm2d(up[0], affine=True)
         self.deconv2 = UpsampleConvLayer(up[0], up[1], 3)
@@ -70,12 +70,10 @@ class TransformerNet(nn.Module):
 
     def arguments(self) -> dict[str, Any]:
         """What `TransformerNet(**arguments)` needs to build this shape again, pruned or not."""
-        blocks = [self.get_submodule(f"res{i}") for i in range(1, self._residual_blocks + 1)]
+        blocks = [block for block in self.children() if isinstance(block, InstanceNormBlock)]
         return {
             "down": [c.conv2d.out_channels for c in (self.conv1, self.conv2, self.conv3)],
-            "inner": [
-                b.conv1.conv2d.out_channels for b in blocks if isinstance(b, TransformerBlock)
-            ],
+            "inner": [block.conv1.conv2d.out_channels for block in blocks],
             "up": [c.conv2d.out_channels for c in (self.deconv1, self.deconv2)],
         }
 
@@ -101,7 +99,7 @@ class ConvLayer(nn.Module):
         return result
 
 
-class TransformerBlock(nn.Module):
+class InstanceNormBlock(nn.Module):
     """Two 3x3 convolutions with instance normalisation, added to their input."""
 
     def __init__(self, channels: int, width: int) -> None:

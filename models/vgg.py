@@ -40,18 +40,22 @@ class VggFeatures(nn.Module):
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
-        self.features = nn.Sequential(*_layers())
+        layers: list[nn.Module] = []
+        channels = 3
+        for width in _WIDTHS:
+            if isinstance(width, int):
+                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+                channels = width
+            else:
+                layers.append(nn.MaxPool2d(2, 2))
+        self.features = nn.Sequential(*layers)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)
         self.eval()
 
     def forward(self, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-        """Features of images.
-
-        Args:
-            images: (N, 3, H, W) in [0, 1], H and W at least 8.
-            layers: Names out of `LAYERS`.
+        """Features of images (N, 3, H, W) in [0, 1], H and W at least 8, by names out of `LAYERS`.
 
         Returns:
             A tensor (N, C, H/s, W/s) for each name, s being 1, 2, 4, 8 from first to last layer.
@@ -84,9 +88,17 @@ def load_vgg(source: str = "shipped") -> VggFeatures:
         OptionError: `source` names nothing that exists.
     """
     if source == "shipped":
-        return _with_weights(_shipped_weights(), _OXFORD_NORMALISATION)
+        content = (resources.files("nstc.models") / "data" / SHIPPED_FILE).read_bytes()
+        if hashlib.sha256(content).hexdigest() != SHIPPED_SHA256:
+            raise CorruptBundleError(
+                f"{SHIPPED_FILE} differs from the file nstc was released with: install nstc again."
+            )
+        return _with_weights(load(content), _OXFORD_NORMALISATION)
     if source == "torchvision":
-        return _with_weights(_torchvision_weights(), _TORCHVISION_NORMALISATION)
+        from torchvision.models import VGG16_Weights
+
+        state = VGG16_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+        return _with_weights(state, _TORCHVISION_NORMALISATION)
     path = Path(source)
     if not path.is_file():
         raise OptionError(
@@ -110,18 +122,6 @@ def vgg_identity(source: str) -> str:
     return source if source == "torchvision" else sha256_of(Path(source))
 
 
-def _layers() -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    channels = 3
-    for width in _WIDTHS:
-        if isinstance(width, int):
-            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
-            channels = width
-        else:
-            layers.append(nn.MaxPool2d(2, 2))
-    return layers
-
-
 def _with_weights(
     weights: dict[str, Tensor], normalisation: tuple[tuple[float, ...], tuple[float, ...]]
 ) -> VggFeatures:
@@ -142,21 +142,3 @@ def _with_weights(
     refuse_unusable({key: weights[key] for key in own}, "the VGG-16 file")
     network.load_state_dict({key: weights[key].float() for key in own})
     return network
-
-
-def _shipped_weights() -> dict[str, Tensor]:
-    content = (resources.files("nstc.models") / "data" / SHIPPED_FILE).read_bytes()
-    if hashlib.sha256(content).hexdigest() != SHIPPED_SHA256:
-        raise CorruptBundleError(
-            f"{SHIPPED_FILE} differs from the file nstc was released with: install nstc again."
-        )
-    return load(content)
-
-
-def _torchvision_weights() -> dict[str, Tensor]:
-    from torchvision.models import VGG16_Weights
-
-    state: dict[str, Tensor] = VGG16_Weights.IMAGENET1K_V1.get_state_dict(
-        progress=True, check_hash=True
-    )
-    return state

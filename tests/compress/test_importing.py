@@ -565,7 +565,7 @@ class TestRefusal:
     def test_a_pickle_that_must_not_be_read(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
     ) -> None:
-        monkeypatch.setattr(pickle_scan, "_MOST_INSTRUCTIONS", 1_000)
+        monkeypatch.setattr(pickle_scan, "MOST_INSTRUCTIONS", 1_000)
         start = [pickle.dumps(value, 2) for value in (MAGIC_NUMBER, 1001, {})]
         (tmp_path / "x.pth").write_bytes(b"".join([*start, b"\x80\x02", body]))
         assert "more beside the values" in self.refused(tmp_path / "x.pth")
