@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nstc.core.errors import GraphLimitError, MissingExtraError, TeacherError
-from nstc.core.wrong_files import wrong_file
+from nstc.core.finite import wrong_file
 from nstc.runtime.arrays import Array
 from nstc.runtime.graph_process import GraphFailedError as GraphFailedError
 from nstc.runtime.graph_process import GraphProcess, GraphValue, RefusedGraphError, current_limits

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nstc.core.wrong_files import wrong_file
+from nstc.core.finite import wrong_file
 
 
 @pytest.mark.parametrize(

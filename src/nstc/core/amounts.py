@@ -18,48 +18,31 @@ _PREFIXES: Final = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "KI": 2**10, "MI": 2*
 _NUMBER: Final = r"([0-9]+\.?[0-9]*|\.[0-9]+)"
 _AMOUNT: Final = re.compile(rf"{_NUMBER}([A-Za-z]*)")
 _LATENCY: Final = re.compile(rf"{_NUMBER}\s*ms@(\S+)")
-_MOST_BYTES: Final = 2**60
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """A time to be reached at a place.
-
-    Attributes:
-        ms: Milliseconds a picture, above 0.
-        target: Where, as `nstc targets` lists it.
-    """
+    """Milliseconds a picture, above 0, to be reached at a place that `nstc targets` lists."""
 
     ms: float
     target: str
 
 
 def read_amount(text: str, units: Collection[str]) -> float | None:
-    """A number with its unit, such as 1.5G, 100kb or 64MiB.
+    """What a number with one of these units, such as 1.5G, 100kb or 64MiB, amounts to.
 
-    Args:
-        text: Without spaces.
-        units: Those of `COUNTS` and `BYTES` that it may have; small letters count as capitals.
-
-    Returns:
-        What it amounts to, 0 or more; None if it is no finite number with one of these units.
+    It has no spaces, and small letters count as capitals. None if it is no such
+    finite number.
     """
     found = _AMOUNT.fullmatch(text)
-    if found is None:
-        return None
-    unit = found[2].upper()
-    if unit not in units:
+    if found is None or (unit := found[2].upper()) not in units:
         return None
     amount = float(found[1]) * _PREFIXES[unit.removesuffix("B")]
     return amount if math.isfinite(amount) else None
 
 
 def parse_macs(text: str) -> int:
-    """Multiply-accumulates of "400M", "1.5G" or "400000000".
-
-    Raises:
-        OptionError: it is no such amount, or none at all.
-    """
+    """Multiply-accumulates of "400M", "1.5G" or "400000000"; `OptionError` for anything else."""
     macs = int(read_amount(text, COUNTS) or 0)
     if macs < 1:
         raise OptionError(
@@ -69,23 +52,15 @@ def parse_macs(text: str) -> int:
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes of "256MB", "1.5 GB", "512MiB".
-
-    Raises:
-        OptionError: it is no number above 0 with one of these units.
-    """
+    """Bytes of "256MB", "1.5 GB", "512MiB"; `OptionError` for anything else."""
     size = read_amount("".join(text.split()), BYTES) or 0.0
-    if not 0 < size < _MOST_BYTES:
+    if not 0 < size < 2**60:
         raise OptionError(f"max-ram is {text}: expected a size such as 256MB or 1.5GB.")
     return int(size)
 
 
 def parse_latency(text: str) -> Latency:
-    """The time and place of "8ms@cpu:1".
-
-    Raises:
-        OptionError: it is not such an amount, or no time at all.
-    """
+    """The time and place of "8ms@cpu:1"; `OptionError` for anything else."""
     found = _LATENCY.fullmatch(text)
     ms = float(found[1]) if found else 0.0
     if found is None or ms <= 0:

@@ -19,8 +19,6 @@ from typing import IO, Final
 Stream = IO[bytes] | int
 """A file, or one of subprocess's DEVNULL and PIPE."""
 
-_NOWHERE: Final = subprocess.DEVNULL
-
 _ended: Final["weakref.WeakSet[subprocess.Popen[bytes]]"] = weakref.WeakSet()
 """Processes whose group was ended; its number may be another's by now."""
 
@@ -29,12 +27,9 @@ _ending: Final = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class Ran:
-    """A program that ended by itself.
+    """A program that ended by itself, or by the signal that its negative status is the number of.
 
-    Attributes:
-        status: Its exit status; negative for the number of the signal that ended it.
-        output: What it wrote to standard output.
-        complaints: And to standard error.
+    `output` is what it wrote to standard output, `complaints` to standard error.
     """
 
     status: int
@@ -57,12 +52,7 @@ def run_to_end(command: Sequence[str], *, timeout_s: float, cwd: Path | None = N
     """Run a program until it ends, which what it leaves behind can't put off.
 
     Its output goes through files: a pipe would have no end before the last process that inherited
-    it ends.
-
-    Args:
-        command: The program, which is looked up on the PATH, and its arguments.
-        timeout_s: After so many seconds it is ended.
-        cwd: Its working folder; this process's unless given.
+    it ends. After `timeout_s` it is ended.
 
     Raises:
         OSError: there is no such program, or it can't be started.
@@ -74,30 +64,27 @@ def run_to_end(command: Sequence[str], *, timeout_s: float, cwd: Path | None = N
         started(command, stdout=output, stderr=complaints, cwd=cwd) as process,
     ):
         status = process.wait(timeout_s)
-        return Ran(status=status, output=_text_of(output), complaints=_text_of(complaints))
+        for file in (output, complaints):
+            file.seek(0)
+        said, complained = (f.read().decode("utf-8", "replace") for f in (output, complaints))
+        return Ran(status=status, output=said, complaints=complained)
 
 
 @contextlib.contextmanager
 def started(
     command: Sequence[str],
     *,
-    stdin: Stream = _NOWHERE,
-    stdout: Stream = _NOWHERE,
-    stderr: Stream = _NOWHERE,
+    stdin: Stream = subprocess.DEVNULL,
+    stdout: Stream = subprocess.DEVNULL,
+    stderr: Stream = subprocess.DEVNULL,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     grace_s: float = 0,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a group of its own; nothing of the group runs when the block is left.
 
-    Args:
-        command: The program, which is looked up on the PATH, and its arguments.
-        stdin: See `subprocess.Popen`.
-        stdout: Likewise.
-        stderr: Likewise.
-        cwd: Its working folder; this process's unless given.
-        env: All of its environment; this process's unless given.
-        grace_s: Seconds between asking it to end and ending it; 0 doesn't ask.
+    The program is looked up on the PATH; streams, `cwd` and `env` are those of `subprocess.Popen`.
+    Between asking it to end and ending it lie `grace_s` seconds; 0 doesn't ask.
 
     Raises:
         OSError: there is no such program, or it can't be started.
@@ -125,11 +112,8 @@ def started(
 def end_group(process: subprocess.Popen[bytes], grace_s: float = 0) -> None:
     """End a process that `started` gave, and whatever it started that is in its group still.
 
-    Once that is done, by whatever thread, another call sends nothing more.
-
-    Args:
-        process: It may have ended already.
-        grace_s: Seconds that it has to end by itself once it is asked to.
+    It may have ended already, and has `grace_s` seconds to end by itself once it is asked to. Once
+    that is done, by whatever thread, another call sends nothing more.
     """
     if grace_s:
         _signal(process, signal.SIGTERM)
@@ -150,8 +134,3 @@ def _signal(process: subprocess.Popen[bytes], number: int, *, last: bool = False
                 os.killpg(process.pid, number)
         else:
             process.terminate()
-
-
-def _text_of(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode("utf-8", "replace")

@@ -28,19 +28,6 @@ _NAME: Final = re.compile(r"\..*\.nstc-[0-9a-f]{12}(\.[^.]+)?", re.DOTALL)
 _ASIDE: Final = ".old"
 """Ends the name of a draft that holds a target while another folder takes its place."""
 
-_LONGEST_NAME: Final = 40
-_LONGEST_ENDING: Final = 12
-"""Characters of a target's name that a draft keeps: the file system bounds the whole."""
-
-_SECONDS_OF_A_SWAP: Final = 1.0
-_AT_CWD: Final = -100
-_EXCHANGE: Final = 2
-"""`AT_FDCWD` and `RENAME_EXCHANGE` of Linux; macOS's `RENAME_SWAP` is 2 as well."""
-
-_NOT_FOR_FSYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
-_MOST_FLUSHED_ALONE: Final = 200
-"""Files of a folder. A data set has ten thousand: one flush of all disks is faster then."""
-
 _searched: set[Path] = set()
 
 
@@ -64,7 +51,7 @@ def draft_file(target: Path) -> Iterator[Path]:
         _let_go(handle)  # Windows renames no open file
         handle = None
         draft.replace(target)
-        _sync_entry(target)
+        _sync_folder(target.parent)
     finally:
         _let_go(handle)
         draft.unlink(missing_ok=True)
@@ -74,9 +61,7 @@ def draft_file(target: Path) -> Iterator[Path]:
 def draft_folder(target: Path, mode: int = 0o777) -> Iterator[Path]:
     """Give the path of a new folder beside `target`; what is left there at the end is deleted.
 
-    Args:
-        target: Whose name and place the draft's are like.
-        mode: Rights of the folder, less what the umask takes.
+    Its rights are `mode`, less what the umask takes.
     """
     remove_abandoned(target.parent)
     draft, handle = _new(target, lambda path: path.mkdir(mode), is_folder=True)
@@ -97,15 +82,11 @@ def put_in_place(draft: Path, target: Path) -> None:
         draft.replace(target)
     elif not _exchanged(draft, target):
         _replace_in_two_steps(draft, target)
-    _sync_entry(target)
+    _sync_folder(target.parent)
 
 
 def discard(target: Path) -> None:
-    """Delete a folder so that at no moment a part of it is left under its name.
-
-    Raises:
-        OSError: its place can't be written.
-    """
+    """Delete a folder so that at no moment a part of it is left under its name."""
     if not target.is_dir():
         return
     with draft_folder(target) as draft:
@@ -120,7 +101,7 @@ def restore(target: Path) -> None:
     """
     if target.name in {"", ".."}:
         return
-    for turns_left in range(round(_SECONDS_OF_A_SWAP / 0.01), -1, -1):
+    for turns_left in range(100, -1, -1):  # of 10 ms
         if os.path.lexists(target):
             return
         aside = [
@@ -166,16 +147,12 @@ def lies_in_draft(path: Path) -> bool:
 
 
 def sync(path: Path) -> None:
-    """Flush a file to the disk.
-
-    Raises:
-        OSError: the disk failed or is full.
-    """
+    """Flush a file to the disk; an `OSError` if that failed or is full."""
     handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in _NOT_FOR_FSYNC:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP, errno.EBADF}:  # none to flush
             raise
     finally:
         os.close(handle)
@@ -185,10 +162,11 @@ def _new(
     target: Path, make: Callable[[Path], None], *, is_folder: bool = False, ending: str = ""
 ) -> tuple[Path, int | None]:
     """Make a draft and lock it: its path and the handle of the lock, if it could be had."""
-    if not is_folder and len(target.suffix) <= _LONGEST_ENDING:
+    # Of the target's name a draft keeps a part: the file system bounds the whole.
+    if not is_folder and len(target.suffix) <= 12:
         ending = target.suffix
     # Not every library writes to names that are not UTF-8.
-    start = target.name[:_LONGEST_NAME].encode(errors="replace").decode()
+    start = target.name[:40].encode(errors="replace").decode()
     while True:
         name = f".{start}.nstc-{secrets.token_hex(6)}{ending}"
         path = target.parent / name
@@ -273,9 +251,9 @@ def _exchanged(draft: Path, target: Path) -> bool:
     library = ctypes.CDLL(None, use_errno=True) if sys.platform != "win32" else None
     one, other = os.fsencode(draft), os.fsencode(target)
     if sys.platform == "darwin":
-        call, arguments = "renamex_np", (one, other, _EXCHANGE)
+        call, arguments = "renamex_np", (one, other, 2)  # RENAME_SWAP
     else:
-        call, arguments = "renameat2", (_AT_CWD, one, _AT_CWD, other, _EXCHANGE)
+        call, arguments = "renameat2", (-100, one, -100, other, 2)  # AT_FDCWD, RENAME_EXCHANGE
     exchange = getattr(library, call, None)
     return exchange is not None and exchange(*arguments) == 0
 
@@ -298,7 +276,8 @@ def _replace_in_two_steps(draft: Path, target: Path) -> None:
 
 def _sync_tree(folder: Path) -> None:
     tree = [(Path(inner), names) for inner, _, names in os.walk(folder)]
-    if sum(len(names) for _, names in tree) > _MOST_FLUSHED_ALONE and hasattr(os, "sync"):
+    # A data set has ten thousand files: one flush of all disks is faster then.
+    if sum(len(names) for _, names in tree) > 200 and hasattr(os, "sync"):
         os.sync()
         return
     for inner, names in tree:
@@ -306,11 +285,6 @@ def _sync_tree(folder: Path) -> None:
             if path.is_file() and not path.is_symlink():
                 sync(path)
         _sync_folder(inner)
-
-
-def _sync_entry(target: Path) -> None:
-    """Flush the folder that says where `target` is: its content is on the disk already."""
-    _sync_folder(target.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -24,33 +24,26 @@ def as_utf8(path: Path) -> Iterator[str]:
     """The path as libraries take it that read names as UTF-8, for as long as the block runs.
 
     A name that is not UTF-8 is reached through the open folder that it lies in, on Linux, where
-    such names are.
-
-    Args:
-        path: Of a file that is there or of one in a folder that is; what lies beside it is found.
+    such names are; the file or its folder is there.
 
     Raises:
         OutputError: the name is not UTF-8, and this system has no other way to the file.
     """
-    if _is_utf8(str(path)):
+
+    def is_utf8(name: str) -> bool:
+        return name.encode(errors="ignore").decode() == name
+
+    if is_utf8(str(path)):
         yield str(path)
         return
     if not Path("/proc/self/fd").is_dir():
         raise OutputError(f"{path}: its name is not UTF-8, which not every library takes: rename.")
-    named = _is_utf8(path.name)
+    named = is_utf8(path.name)
     handle = os.open(path.parent if named else path, os.O_RDONLY)
     try:
         yield f"/proc/self/fd/{handle}" + (f"/{path.name}" if named else "")
     finally:
         os.close(handle)
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 @contextlib.contextmanager
@@ -78,8 +71,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
         OutputError: the place can't be written. `target` is then as it was before.
     """
     with reported_as_output_error(target):
-        if target.is_dir():
-            raise OutputError(f"cannot write {target}: it is a folder. Give the name of a file.")
+        _refuse_folder(target)
         if target.exists() and not target.is_file():  # a device such as /dev/full or /dev/stdout
             with scratch_folder() as folder:
                 draft = folder / target.name
@@ -122,10 +114,8 @@ def atomic_folder(target: Path, *, replaceable: str) -> Iterator[Path]:
 def scratch_folder() -> Iterator[Path]:
     """A folder in the system's temporary one for this user alone, deleted at the end of the block.
 
-    As with every draft, the next run deletes what a killed one left.
-
-    Raises:
-        OutputError: there is no temporary folder that can be written.
+    As with every draft, the next run deletes what a killed one left. `OutputError` if there is no
+    temporary folder that can be written.
     """
     with contextlib.ExitStack() as made:
         with reported_as_output_error(Path("a temporary folder (TMPDIR)")):
@@ -143,14 +133,9 @@ def leads_out(path: Path, folder: Path) -> bool:
 
 
 def refuse_unwritable_file(target: Path) -> None:
-    """Fail before long work if `target` can't become a file.
-
-    Raises:
-        OutputError: it is a folder, or the place can't be written.
-    """
+    """Raise `OutputError` before long work if `target` can't become a file."""
     with reported_as_output_error(target):
-        if target.is_dir():
-            raise OutputError(f"cannot write {target}: it is a folder. Give the name of a file.")
+        _refuse_folder(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists() or target.is_file():  # and no device
             with tempfile.TemporaryFile(dir=target.parent):
@@ -167,3 +152,8 @@ def refuse_foreign_folder(target: Path, *, replaceable: str) -> None:
                 f"will not replace {target}: it holds files that are not a bundle. "
                 "Give another name, or empty it first."
             )
+
+
+def _refuse_folder(target: Path) -> None:
+    if target.is_dir():
+        raise OutputError(f"cannot write {target}: it is a folder. Give the name of a file.")

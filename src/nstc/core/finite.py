@@ -1,4 +1,4 @@
-"""Whether the numbers of a model can be used: weights, a style's statistics, learned ranges.
+"""Models that can't be used: files of another kind, and numbers that are not finite.
 
 A tensor file is read without safetensors, which a device has not: `nstc verify` reads it there too.
 """
@@ -15,22 +15,19 @@ from nstc.core.errors import CorruptBundleError, UnusableModelError
 
 Values = npt.NDArray[Any]
 
-_LARGEST_HEADER: Final = 4 * 2**20
 _FLOATS: Final = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
 
 
 def refuse_not_finite(tensors: Iterable[tuple[str, Values]], where: str | Path) -> None:
     """Refuse tensors that hold infinities or what is not a number.
 
-    Args:
-        tensors: Names and values of any shape.
-        where: The file or model that they are of, for messages.
-
     Raises:
-        UnusableModelError: some do. The message names the first, and counts its values.
+        UnusableModelError: some of this file or model do. It names the first and counts its values.
     """
     found = [
-        (name, bad, values.size) for name, values in tensors if (bad := _count_not_finite(values))
+        (name, bad, values.size)
+        for name, values in tensors
+        if values.dtype.kind == "f" and (bad := values.size - np.count_nonzero(np.isfinite(values)))
     ]
     if not found:
         return
@@ -46,14 +43,10 @@ def refuse_constant(tensors: Iterable[tuple[str, Values]], where: str | Path) ->
     """Refuse statistics of which every value is the same: no picture has such.
 
     Weights may well be constant: biases of zeros, scales of ones. So may the range of a layer that
-    gives zeros whatever comes in.
-
-    Args:
-        tensors: Names and values of any shape. Single values are passed over.
-        where: The file that they are of, for messages.
+    gives zeros whatever comes in. Single values are passed over.
 
     Raises:
-        UnusableModelError: one is.
+        UnusableModelError: one of this file is.
     """
     for name, values in tensors:
         if values.size > 1 and values.min() == values.max():
@@ -64,11 +57,7 @@ def refuse_constant(tensors: Iterable[tuple[str, Values]], where: str | Path) ->
 
 
 def refuse_unusable_file(path: Path, *, statistics: bool) -> None:
-    """Refuse a safetensors file by its values.
-
-    Args:
-        path: The file.
-        statistics: Whether it holds a style's statistics, not weights or ranges.
+    """Refuse a safetensors file of weights and ranges, or of a style's statistics, by its values.
 
     Raises:
         UnusableModelError: some are not finite, or statistics are one constant.
@@ -84,17 +73,11 @@ def refuse_unusable_file(path: Path, *, statistics: bool) -> None:
         ) from error
 
 
-def _count_not_finite(values: Values) -> int:
-    if values.dtype.kind != "f":
-        return 0
-    return int(values.size - np.count_nonzero(np.isfinite(values)))
-
-
 def _floats_of(path: Path) -> Iterator[tuple[str, Values]]:
     """Names and values of a file's floating-point tensors, flat; the file is mapped, not read."""
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
-        if length > _LARGEST_HEADER:
+        if length > 4 * 2**20:
             raise ValueError(f"a header of {length} bytes")
         header = json.loads(stream.read(length))
     content = np.memmap(path, np.uint8, mode="r", offset=8 + length)
@@ -108,3 +91,32 @@ def _floats_of(path: Path) -> Iterator[tuple[str, Values]]:
         if record["dtype"] == "BF16":  # which NumPy has not: the upper half of a float32
             values = (values.astype("<u4") << 16).view("<f4")
         yield name, values
+
+
+def wrong_file(path: Path, expected: str) -> str | None:
+    """What a file or folder is that came instead of, say, "a checkpoint", and what to do.
+
+    None if its first bytes don't tell; `OSError` if it is not there or can't be read.
+    """
+    if path.is_dir():
+        return f"{path} is a folder: give the file in it that is {expected}."
+    with path.open("rb") as stream:
+        start = stream.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if path.stat().st_size == 0:
+        return f"{path} is empty, damaged on its way: download or copy it again."
+    if start.startswith(b"version https://git-lfs"):
+        return (
+            f"{path} is a Git LFS pointer, not the file it stands for: run `git lfs pull` in its "
+            "repository, or download the file itself."
+        )
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<error")):
+        return (
+            f"{path} is a web page, not {expected}: the download gave a page, as links to log-in "
+            "or preview pages do. Download the file itself."
+        )
+    if start.startswith((b'{"', b"{\n", b"[{")):
+        return (
+            f"{path} is JSON text, not {expected}: a server's answer or a settings file. "
+            "Download the file itself."
+        )
+    return None

@@ -69,11 +69,9 @@ def locked(target: Path) -> Iterator[None]:
 def one_at_a_time(
     parameter: str, *, when: Callable[[], bool] = lambda: True
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Decorates a function that writes to a path: it runs while the path is `locked`.
+    """Decorates a function that writes to a path: it runs while that, its parameter, is `locked`.
 
-    Args:
-        parameter: Name of its parameter that is the path.
-        when: Whether this process has to; one of several that write together has not.
+    `when` says whether this process has to; one of several that write together has not.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:

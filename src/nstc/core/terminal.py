@@ -25,21 +25,13 @@ _OBEYED: Final = (
 )
 
 
-_HEIGHT: Final = 25
-"""Of a console of a width: on dumb terminals Rich heeds none without the other."""
-
 _FOUND: Final = re.compile(f"[{re.escape(''.join(map(chr, _OBEYED)))}]")
 
 
 def printable(text: str, *, lines: bool = False, sign: str | None = None) -> str:
-    r"""The same with an escape such as \x1b for every character that a terminal obeys.
+    r"""The same with an escape such as \x1b, or a sign, for every character that a terminal obeys.
 
-    Letters of any script, emoji and their joiners stay.
-
-    Args:
-        text: Any.
-        lines: Whether newlines stay too.
-        sign: Stands for each of them; None for their own escapes.
+    Letters of any script, emoji and their joiners stay; so do newlines where `lines` says so.
     """
 
     def instead(found: re.Match[str]) -> str:
@@ -70,12 +62,7 @@ def as_text(text: str) -> "Text":
 
 
 def plain_console(*, stderr: bool = False, width: int | None = None) -> "Console":
-    """Rich's console with no meaning in brackets, in :words: or in what escapes.
-
-    Args:
-        stderr: Whether it prints to standard error instead of standard output.
-        width: Columns; None for those of the terminal.
-    """
+    """Rich's console, as wide as the terminal unless told; brackets and :words: mean nothing."""
     from rich.console import Console
 
     class PlainConsole(Console):
@@ -87,7 +74,7 @@ def plain_console(*, stderr: bool = False, width: int | None = None) -> "Console
     return PlainConsole(
         stderr=stderr,
         width=width,
-        height=None if width is None else _HEIGHT,
+        height=None if width is None else 25,  # on dumb terminals Rich heeds none without both
         markup=False,
         emoji=False,
         highlight=False,
