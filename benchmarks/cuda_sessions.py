@@ -174,7 +174,7 @@ def operators_on_cpu(events: Sequence[Mapping[str, Any]], path: Path) -> int:
     Raises:
         TargetError: all of them: the file fell back although the session did not.
     """
-    places = {
+    places: dict[str, str] = {
         event["name"]: event["args"]["provider"]
         for event in events
         if event.get("cat") == "Node" and event.get("args", {}).get("provider")
