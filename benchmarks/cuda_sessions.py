@@ -43,12 +43,7 @@ class Fed:
 
 
 class TorchSession:
-    """A bundle's network, run by torch.
-
-    Args:
-        subject: A bundle.
-        artifact: A key of `PRECISIONS`.
-        device: As torch names it.
+    """A bundle's network, run by torch in one of `PRECISIONS`.
 
     Raises:
         OptionError: it is no bundle: torch has no weights of it.
@@ -74,11 +69,7 @@ class TorchSession:
         return None
 
     def prepare(self, rgb: Pixels) -> Fed:
-        """(H, W, 3) uint8 on the device.
-
-        Raises:
-            ImageError: it is no picture.
-        """
+        """(H, W, 3) uint8 on the device; `ImageError` if it is no picture."""
         return self.prepare_batch(rgb, 1)
 
     def prepare_batch(self, rgb: Pixels, count: int) -> Fed:
@@ -220,10 +211,7 @@ def keep_warm(seconds: float) -> None:
 class CudaClock(RunClock):
     """Times runs by CUDA events, which do not count what Python takes to start them.
 
-    Attributes:
-        sleep: Keeps the GPU busy for some seconds.
-        tick_ns: Of the events.
-        cuda: `torch.cuda`.
+    It does not sleep, but keeps the GPU busy.
     """
 
     sleep: Callable[[float], None] = keep_warm

@@ -66,13 +66,7 @@ def timer_tick_ns(now_ns: Callable[[], int] = time.perf_counter_ns) -> int:
 
 @dataclass(frozen=True)
 class RunClock:
-    """Time, so that tests can bring their own.
-
-    Attributes:
-        now_ns: Nanoseconds since some moment; never goes back.
-        sleep: Waits for some seconds.
-        tick_ns: The timer's resolution.
-    """
+    """Time and its resolution, so that tests can bring their own."""
 
     now_ns: Callable[[], int] = time.perf_counter_ns
     sleep: Callable[[float], None] = time.sleep
@@ -105,12 +99,9 @@ class Watch:
 
 @dataclass(frozen=True, kw_only=True)
 class Timings:
-    """Raw samples, one a round.
+    """Raw samples in milliseconds, one a round, of the reference and each candidate in order.
 
-    Attributes:
-        reference_ms: Of the reference, in milliseconds.
-        candidates_ms: Of each candidate, in the order they were given.
-        watch: How still the machine held; None where nobody looked.
+    `watch` says how still the machine held; None where nobody looked.
     """
 
     reference_ms: tuple[float, ...]
@@ -144,7 +135,7 @@ def alternate(
     most half as many as were asked for. Garbage is not collected meanwhile.
 
     Args:
-        reference: What the others are compared with.
+        reference: What the candidates are compared with.
         candidates: The others.
         rounds: At least 1.
         seed: Of the orders.
@@ -194,14 +185,7 @@ def alternate(
 
 @dataclass(frozen=True, kw_only=True)
 class _Pace:
-    """How a turn of one session goes.
-
-    Attributes:
-        warm_ups: Untimed runs.
-        repeats: Timed stretches, of which the lowest is the sample.
-        stretch: Runs that are timed together.
-        steady: Whether its first runs became steady.
-    """
+    """A session's untimed runs a turn, timed stretches and runs in each; if it became steady."""
 
     warm_ups: int
     repeats: int

@@ -82,15 +82,8 @@ def roofline(
 ) -> Roofline:
     """Place a file under the roof.
 
-    What must be moved is the file, for its weights, and every convolution's input and output once.
-
-    Args:
-        artifact: Its name, which tells its precision: int8.onnx.
-        macs: Multiply-accumulates a picture.
-        moved_values: See `nstc.models.complexity.count_moved_values`.
-        file_bytes: Of the file.
-        latency_ms: Median milliseconds a picture.
-        peaks: Of the cores that it was timed on.
+    What must be moved is the file, for its weights, and every convolution's input and output once,
+    see `nstc.models.complexity.count_moved_values`. Its name tells its precision: int8.onnx.
     """
     precision: Precision = "int8" if artifact.startswith(("int8.", "dynamic.")) else "float"
     value_bytes = {"int8": 1, "fp16": 2}.get(artifact.partition(".")[0], 4)
@@ -107,10 +100,7 @@ def roofline(
 
 
 def measure_peaks(cores: Sequence[int], clock: RunClock | None = None) -> Peaks:
-    """Measure one thread a core; call it with the process held to those cores.
-
-    Multiplied by ONNX Runtime are matrices; copied is memory.
-    """
+    """Measure one thread a core, by matrix products and copies; hold the process to the cores."""
     clock = clock or RunClock()
     threads = len(cores)
     gmacs = SIDE**3 / 1e9

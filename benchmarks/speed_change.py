@@ -24,9 +24,7 @@ has not changed."""
 class HalfWidth:
     """The distance from a median to one end of its interval, in natural logarithms.
 
-    Attributes:
-        own: The part that more rounds make smaller.
-        fixed: The part that stays: the baseline's, which was measured at another time.
+    More rounds make `own` smaller; `fixed` is the baseline's, which was measured at another time.
     """
 
     own: float

@@ -41,8 +41,7 @@ class EnergyMeter:
     def joules_since(self, before: Mapping[Path, int] | None) -> float | None:
         """What the whole machine took since `read`; None where a counter can't be read any more.
 
-        One that began anew since is taken to have done so once, which takes minutes on a busy
-        server.
+        One that began anew is taken to have done so once, which takes a busy server minutes.
         """
         now = self.read()
         if before is None or now is None or before.keys() != now.keys():

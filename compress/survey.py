@@ -63,12 +63,8 @@ class _ThroughVgg:
 class DamageMeter:
     """Remembers a network's pictures of some photographs, and compares others' with them.
 
-    Args:
-        network: As it was, in evaluation mode. Only its pictures are kept.
-        photos: At least one; the first `DAMAGE_PHOTOS`, evenly spread, are looked at.
-        source: The style.
-        vgg: The feature network.
-        size: Side of the squares in pixels.
+    Of a set of at least one, `DAMAGE_PHOTOS` evenly spread are looked at, as squares of `size`
+    pixels. Only the pictures of the network, which is in evaluation mode, are kept.
     """
 
     def __init__(
@@ -107,22 +103,21 @@ class DamageMeter:
     def _look(self, network: nn.Module) -> Sequence[_ThroughVgg]:
         """What VGG sees of a network's pictures, whose 8 bits saturate."""
         network.to(self._device)
+        seen = []
+        layers = tuple(dict.fromkeys((*STYLE_LAYERS, *CONTENT_LAYERS)))
         with torch.inference_mode():
-            seen = [
-                self._seen(network(photo).float().clamp(0, 1), content)
-                for photo, content in zip(self.photographs, self._contents, strict=True)
-            ]
+            for photo, content in zip(self.photographs, self._contents, strict=True):
+                features = self._vgg(network(photo).float().clamp(0, 1), layers)
+                seen.append(
+                    _ThroughVgg(
+                        {name: gram_matrix(features[name]) for name in STYLE_LAYERS},
+                        {name: features[name] for name in CONTENT_LAYERS},
+                        float(self._style(features)),
+                        float(self._content(features, content)),
+                    )
+                )
         network.cpu()
         return seen
-
-    def _seen(self, picture: Tensor, content: Mapping[str, Tensor]) -> _ThroughVgg:
-        features = self._vgg(picture, tuple(dict.fromkeys((*STYLE_LAYERS, *CONTENT_LAYERS))))
-        return _ThroughVgg(
-            {name: gram_matrix(features[name]) for name in STYLE_LAYERS},
-            {name: features[name] for name in CONTENT_LAYERS},
-            float(self._style(features)),
-            float(self._content(features, content)),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

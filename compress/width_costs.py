@@ -1,15 +1,13 @@
 """What each layer of a network is and costs, also at other widths, without building it."""
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from nstc.compress.channel_groups import ChannelGroup, channel_groups
 from nstc.compress.width_plans import full_widths
-from nstc.models.complexity import REFERENCE_SIZE, count_parameters
+from nstc.models.complexity import REFERENCE_SIZE, convolution_shapes, count_parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +51,7 @@ def width_costs(
     network: nn.Module, groups: Sequence[ChannelGroup], size: int = REFERENCE_SIZE
 ) -> WidthCosts:
     """Costs of a network for a picture of `size` x `size` pixels."""
-    positions = _positions(network, size)
+    shapes = convolution_shapes(network, size)
     made: dict[nn.Module, str] = {}
     read: dict[nn.Module, str] = {}
     for group in groups:
@@ -65,31 +63,12 @@ def width_costs(
             height, width = module.kernel_size
             alone = module.groups > 1
             layers[name] = LayerCost(
-                positions=positions[name],
+                positions=shapes[name][1][2:].numel(),
                 kernel=height * width,
                 made=made.get(module, module.out_channels),
                 read=1 if alone else read.get(module, module.in_channels),
             )
     return WidthCosts(layers)
-
-
-def _positions(network: nn.Module, size: int) -> dict[str, int]:
-    """Output positions of each convolution, by its name."""
-    on_paper = copy.deepcopy(network).to("meta")
-    found: dict[str, int] = {}
-
-    def counter(name: str) -> Callable[..., None]:
-        def count(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-            found[name] = output.shape[-1] * output.shape[-2]
-
-        return count
-
-    for name, module in on_paper.named_modules():
-        if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(counter(name))
-    with torch.no_grad():
-        on_paper(torch.empty(1, 3, size, size, device="meta"))
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)

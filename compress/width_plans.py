@@ -170,12 +170,7 @@ class Timed:
 class LatencySearch:
     """Finds the widest network that runs within a time, trying each on the clock.
 
-    Args:
-        ladder: Gives the widths at a share of the channels that goes.
-        groups: All of the network's.
-        measure: Milliseconds of a network of some widths.
-        round_to: Widths are multiples of it.
-        progress: Told of every network that was timed.
+    `measure` gives the milliseconds of a network of some widths, in multiples of `round_to`.
     """
 
     def __init__(
@@ -235,9 +230,7 @@ def fastest_multiple(
 ) -> int:
     """The multiple that kernels like best: the least time for each multiply-accumulate.
 
-    Args:
-        candidates: In rising order; of several that are equally fast the first is taken.
-        time_per_work: Of networks with widths in multiples of it; None if there is none such.
+    Of several, in rising order, that are equally fast the first is taken; None is passed over.
     """
     best, least = candidates[0], float("inf")
     for multiple in candidates:

@@ -32,29 +32,33 @@ def count_moved_values(network: nn.Module, size: int = REFERENCE_SIZE) -> int:
     Each input and output counts once, as if nothing stayed in a cache between two convolutions.
     Weights are not counted.
     """
+    shapes = convolution_shapes(network, size).values()
+    return sum(read.numel() + written.numel() for read, written in shapes)
+
+
+def convolution_shapes(network: nn.Module, size: int) -> dict[str, tuple[torch.Size, torch.Size]]:
+    """What each convolution reads and writes for a picture of `size` squared, by its name."""
     on_paper = copy.deepcopy(network).to("meta")
-    moved = 0
+    names = {module: name for name, module in on_paper.named_modules()}
+    found: dict[str, tuple[torch.Size, torch.Size]] = {}
 
-    def count(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        nonlocal moved
-        moved += sum(value.numel() for value in inputs) + output.numel()
+    def look(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        found[names[module]] = (inputs[0].shape, output.shape)
 
-    for module in on_paper.modules():
+    for module in names:
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            module.register_forward_hook(count)
+            module.register_forward_hook(look)
     with torch.no_grad():
         on_paper(torch.empty(1, 3, size, size, device="meta"))
-    return moved
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class Complexity:
-    """Exact facts of a network; the same for every file exported from it.
+    """Exact facts of a network, the same for every file exported from it.
 
-    Attributes:
-        params: Learned numbers: weights and biases of convolutions, scales and shifts of norms.
-        macs: Multiply-accumulates of its convolutions for one picture, biases not counted.
-        moved_values: That its convolutions read and write for one picture, weights not counted.
+    Learned numbers, and for one picture the multiply-accumulates of its convolutions, biases not
+    counted, and the values that these read and write, weights not counted.
     """
 
     params: int

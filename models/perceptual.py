@@ -13,11 +13,7 @@ CONTENT_LAYERS: Final = ("relu2_2", "relu3_3")
 
 
 class StyleLoss(nn.Module):
-    """Distance of a picture's Gram matrices from a style's, summed over layers.
-
-    Args:
-        grams: For each layer name the style's Gram matrix (C, C).
-    """
+    """Distance of a picture's Gram matrices from a style's (C, C), summed over layers."""
 
     def __init__(self, grams: Mapping[str, Tensor]) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ and style loses several percent from float to int8 of which rounding costs one o
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -50,19 +50,13 @@ def saturate(network: nn.Module, ranges: Mapping[str, tuple[float, float]]) -> N
     }
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d) and name in ranges and module not in added:
-            module.register_forward_hook(_Hold(*ranges[name]))
+            module.register_forward_hook(partial(_hold, *ranges[name]))
 
 
-@dataclass(frozen=True)
-class _Hold:
-    """A forward hook that keeps what a module makes within a range."""
-
-    low: float
-    high: float
-
-    def __call__(self, _module: nn.Module, _given: object, made: Tensor) -> Tensor:
-        most = torch.finfo(made.dtype).max
-        return made.clamp(max(self.low, -most), min(self.high, most))
+def _hold(low: float, high: float, _: nn.Module, _given: object, made: Tensor) -> Tensor:
+    """Keep what a module makes within a range."""
+    most = torch.finfo(made.dtype).max
+    return made.clamp(max(low, -most), min(high, most))
 
 
 def learned_ranges(bundle: Bundle) -> dict[str, tuple[float, float]] | None:

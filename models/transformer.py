@@ -48,14 +48,9 @@ class TransformerNet(nn.Module):
         self._residual_blocks = len(inner)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Stylise.
+        """(N, 3, H, W) in [0, 1], sides multiples of 4 from 16 on, to (N, 3, H, W), not clamped.
 
-        Args:
-            images: (N, 3, H, W) in [0, 1], H and W multiples of 4 and at least 16.
-
-        Returns:
-            (N, 3, H, W), about [0, 1] and not clamped. Inside the scale is 0 to 255, as the
-            checkpoints have it.
+        Inside the scale is 0 to 255, as the checkpoints have it.
         """
         x = images * 255
         x = F.relu(self.in1(self.conv1(x)))

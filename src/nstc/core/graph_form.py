@@ -142,11 +142,7 @@ class GraphForm:
 
 
 def form_of(**told: Unpack[GraphFlags]) -> GraphForm:
-    """A form of what users say.
-
-    Raises:
-        OptionError: one of the values is out of range.
-    """
+    """A form of what users say; `OptionError` if one of the values is out of range."""
     fields: dict[str, Any] = dict(told)
     value_range = fields.pop("value_range", None)
     if value_range is not None and fields.get("input_range") not in (None, value_range):

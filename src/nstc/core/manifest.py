@@ -79,11 +79,9 @@ def tool_versions() -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """What to build before the weights are loaded.
+    """What to build, by `nstc.models.architectures`, before the weights are loaded.
 
-    Attributes:
-        name: A name in `nstc.models.architectures`.
-        arguments: Its keyword arguments, every layer's width after pruning among them.
+    Every layer's width after pruning is among the keyword arguments.
     """
 
     name: Name
@@ -180,12 +178,9 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """Where the style statistics in `style.safetensors` come from.
+    """The painting, and who made it, if known, that `style.safetensors` has the statistics of.
 
-    Attributes:
-        name: Of the painting, or of the network.
-        source: "painting", or "outputs" for the mean over a network's own pictures.
-        credit: Who made the painting, if known.
+    Or the network, of whose own "outputs" they are the mean.
     """
 
     name: Name
@@ -195,13 +190,7 @@ class Style:
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoRecord:
-    """The photographs that a step learned from.
-
-    Attributes:
-        count: How many.
-        sets: Names of the folders, or "samples".
-        list_sha256: `PhotoSet.list_sha256`.
-    """
+    """The photographs that a step learned from, in folders of these names or "samples"."""
 
     count: Count
     sets: tuple[Text, ...]

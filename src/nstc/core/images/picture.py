@@ -19,11 +19,9 @@ _LABEL_SIZE: Final = 18
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What a file says about its picture.
+    """What a file says about its picture, EXIF as JPEG holds it and XMP.
 
-    Attributes:
-        exif: As JPEG holds it, without what is no longer true: orientation, size, thumbnail.
-        xmp: The XML, without an orientation.
+    Both without what is no longer true: orientation, size, thumbnail.
     """
 
     exif: bytes | None = None
@@ -32,12 +30,9 @@ class Metadata:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A decoded picture, upright.
+    """A decoded picture, upright: (H, W, 3) uint8 in sRGB, alpha (H, W) uint8 unless opaque.
 
-    Attributes:
-        rgb: (H, W, 3) uint8, sRGB.
-        alpha: (H, W) uint8, or None for an opaque picture.
-        metadata: What goes with it to a file; None for nothing.
+    `metadata` goes with it to a file.
     """
 
     rgb: Pixels
@@ -54,12 +49,7 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """One picture of an animation.
-
-    Attributes:
-        picture: The whole of it, not what changed since the one before.
-        duration_ms: How long it is shown.
-    """
+    """One whole picture of an animation, not what changed, and how long it is shown."""
 
     picture: Picture
     duration_ms: float
