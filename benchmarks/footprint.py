@@ -28,19 +28,14 @@ _ARENA: Final = re.compile(r"Total allocated bytes: (\d+)")
 
 @dataclass(frozen=True, kw_only=True)
 class Footprint:
-    """Of one file at one picture size.
+    """Of one file at one picture size."""
 
-    Attributes:
-        peak_bytes: Most resident memory of the process, Python and ONNX Runtime included.
-        network_bytes: How much of that came after ONNX Runtime was imported: weights and arena.
-            None where only the whole is told.
-        cold_start_ms: From opening the file to the end of its first inference.
-        arena_bytes: What ONNX Runtime's arena took for tensors; None if it did not say.
-    """
-
-    peak_bytes: int
+    peak_bytes: int  # most resident memory of the process, Python and ONNX Runtime included
+    # How much of that came after ONNX Runtime was imported: weights and arena. None where only the
+    # whole is told.
     network_bytes: int | None
-    cold_start_ms: float
+    cold_start_ms: float  # from opening the file to the end of its first inference
+    # What ONNX Runtime's arena took for tensors; None if it did not say.
     arena_bytes: int | None = None
 
 

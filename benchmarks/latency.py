@@ -82,19 +82,12 @@ class RunClock:
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """What was seen of the machine while it was timed.
+    """What was seen of the machine while it was timed."""
 
-    Attributes:
-        void_rounds: Timed anew, because the reference had drifted.
-        drifting_rounds: Kept although it had, because enough were timed anew already.
-        unsteady_sessions: Still grew faster after `MAX_WARM_UPS` runs.
-        tick_ns: The timer's resolution in nanoseconds, the time to read it included.
-    """
-
-    void_rounds: int
-    drifting_rounds: int
-    unsteady_sessions: int
-    tick_ns: int
+    void_rounds: int  # timed anew, because the reference had drifted
+    drifting_rounds: int  # kept although it had, because enough were timed anew already
+    unsteady_sessions: int  # still grew faster after `MAX_WARM_UPS` runs
+    tick_ns: int  # the timer's resolution in nanoseconds, the time to read it included
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -122,15 +122,11 @@ def _profile(path: Path, feed: Mapping[str, Any], *, threads: int, runs: int, fo
 
 @dataclass(frozen=True, kw_only=True)
 class ConvolutionTimes:
-    """Of one file.
+    """Of one file."""
 
-    Attributes:
-        ms: Milliseconds of each convolution with what belongs to it, in the graph's order.
-        other_ms: Of all else: the edges of the graph, changes of layout between operators.
-    """
-
+    # Milliseconds of each convolution with what belongs to it, in the graph's order.
     ms: tuple[float, ...]
-    other_ms: float
+    other_ms: float  # of all else: the edges of the graph, changes of layout between operators
 
 
 def convolution_times(path: Path, times: LayerTimes) -> ConvolutionTimes:

@@ -28,19 +28,12 @@ TRIES: Final = 7
 
 @dataclass(frozen=True, kw_only=True)
 class Peaks:
-    """What some cores of this machine were measured to do at most; see `measure_peaks`.
+    """What some cores of this machine were measured to do at most; see `measure_peaks`."""
 
-    Attributes:
-        threads: That were used.
-        int8_gmac_s: Billions of 8-bit multiply-accumulates a second.
-        float_gmac_s: The same in float32.
-        bandwidth_gb_s: Billions of bytes a second, read and written together.
-    """
-
-    threads: int
-    int8_gmac_s: float
-    float_gmac_s: float
-    bandwidth_gb_s: float
+    threads: int  # that were used
+    int8_gmac_s: float  # billions of 8-bit multiply-accumulates a second
+    float_gmac_s: float  # the same in float32
+    bandwidth_gb_s: float  # billions of bytes a second, read and written together
 
     def of(self, precision: Precision) -> float:
         """Billions of multiply-accumulates a second."""
@@ -49,21 +42,13 @@ class Peaks:
 
 @dataclass(frozen=True, kw_only=True)
 class Roofline:
-    """Where a file lies under its machine's roof.
+    """Where a file lies under its machine's roof."""
 
-    Attributes:
-        precision: Which of the two peaks it is held to.
-        intensity: Multiply-accumulates for each byte that must be moved.
-        attainable_gmac_s: What the machine could do at that intensity.
-        achieved_gmac_s: What it does.
-        bound: Which of the two limits it, "compute" or "memory".
-    """
-
-    precision: Precision
-    intensity: float
-    attainable_gmac_s: float
-    achieved_gmac_s: float
-    bound: Literal["compute", "memory"]
+    precision: Precision  # which of the two peaks it is held to
+    intensity: float  # multiply-accumulates for each byte that must be moved
+    attainable_gmac_s: float  # what the machine could do at that intensity
+    achieved_gmac_s: float  # what it does
+    bound: Literal["compute", "memory"]  # which of the two limits it, "compute" or "memory"
 
     @property
     def share(self) -> float:

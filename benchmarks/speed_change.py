@@ -38,22 +38,14 @@ class HalfWidth:
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedChange:
-    """How fast a model is, relative to its baseline.
+    """How fast a model is, relative to its baseline."""
 
-    Attributes:
-        ratio: Its speed over the baseline's: 1 is unchanged, 0.9 is slower.
-        below: From the median to the lower end of the 95 % interval.
-        above: From the median to the upper end.
-        rounds: How many were timed.
-        stored_rounds: How many the baseline's own interval was found from; 0 if it has none.
-        reference_ratio: The reference's milliseconds over what they were; 1 within one run.
-    """
-
-    ratio: float
-    below: HalfWidth
-    above: HalfWidth
-    rounds: int
-    stored_rounds: int = 0
+    ratio: float  # its speed over the baseline's: 1 is unchanged, 0.9 is slower
+    below: HalfWidth  # from the median to the lower end of the 95 % interval
+    above: HalfWidth  # from the median to the upper end
+    rounds: int  # how many were timed
+    stored_rounds: int = 0  # how many the baseline's own interval was found from; 0 if it has none
+    # The reference's milliseconds over what they were; 1 within one run.
     reference_ratio: float = 1.0
 
     @property

@@ -27,17 +27,11 @@ width would be right."""
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A median and how far it can be trusted, in the unit of the samples.
+    """A median and how far it can be trusted, in the unit of the samples."""
 
-    Attributes:
-        median: Of the samples, or of what a bootstrap made of them.
-        low: Lower end of the 95 % bootstrap interval.
-        high: Its upper end.
-    """
-
-    median: float
-    low: float
-    high: float
+    median: float  # of the samples, or of what a bootstrap made of them
+    low: float  # lower end of the 95 % bootstrap interval
+    high: float  # its upper end
 
 
 def median(samples: Sequence[float]) -> float:

@@ -72,19 +72,15 @@ class Batched(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Throughput:
-    """Of one file.
+    """Of one file."""
 
-    Attributes:
-        frames_per_second: One picture a run, back to back.
-        graph_batch: Pictures the graph takes at once: a number, "any", or "unknown" of files
-            that others made. The deployed graph takes 1.
-        batched_frames_per_second: `BATCH` pictures a run; None where the graph takes no batch.
-        energy_mj: Millijoules a frame, of the whole machine; None where RAPL can't be read.
-    """
-
-    frames_per_second: float
+    frames_per_second: float  # one picture a run, back to back
+    # Pictures the graph takes at once: a number, "any", or "unknown" of files that others made. The
+    # deployed graph takes 1.
     graph_batch: int | str
+    # `BATCH` pictures a run; None where the graph takes no batch.
     batched_frames_per_second: float | None = None
+    # Millijoules a frame, of the whole machine; None where RAPL can't be read.
     energy_mj: float | None = None
 
 

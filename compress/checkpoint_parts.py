@@ -40,17 +40,11 @@ _OTHERS: Final = re.compile(
 
 @dataclass(frozen=True)
 class Part:
-    """Weights out of a checkpoint, by the network's own names.
+    """Weights out of a checkpoint, by the network's own names."""
 
-    Attributes:
-        key: The path that leads to them; "" for the file itself.
-        tensors: As they were saved.
-        note: What was taken and what was not, in words; None if the file holds them alone.
-    """
-
-    key: str
-    tensors: Mapping[str, Tensor]
-    note: str | None
+    key: str  # the path that leads to them; "" for the file itself
+    tensors: Mapping[str, Tensor]  # as they were saved
+    note: str | None  # what was taken and what was not, in words; None if the file holds them alone
 
 
 def matching_part(content: Any, expected: Shapes, path: Path, key: str | None = None) -> Part:

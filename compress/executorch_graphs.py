@@ -75,19 +75,13 @@ def executorch_program(
 
 @dataclass(frozen=True)
 class _Source:
-    """A network as a program has it.
+    """A network as a program has it."""
 
-    Attributes:
-        module: Called with the tensors that `inputs` gives.
-        inputs: From a picture (1, 3, H, W) in [0, 1], of any size.
-        constants: What the program says of itself.
-        convolutions_only: Whether nothing else is worth converting to int8.
-    """
-
-    module: nn.Module
+    module: nn.Module  # called with the tensors that `inputs` gives
+    # From a picture (1, 3, H, W) in [0, 1], of any size.
     inputs: Callable[[Tensor], tuple[Tensor, ...]]
-    constants: dict[str, float]
-    convolutions_only: bool
+    constants: dict[str, float]  # what the program says of itself
+    convolutions_only: bool  # whether nothing else is worth converting to int8
 
     def exported(self, module: nn.Module) -> ExportedProgram:
         multiple = int(self.constants[session.SIZE_MULTIPLE])

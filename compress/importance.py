@@ -26,19 +26,12 @@ BATCHES: Final = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What an importance may look at.
+    """What an importance may look at."""
 
-    Attributes:
-        network: In evaluation mode.
-        groups: Its channels.
-        photographs: Gives pictures (1, 3, H, W) in [0, 1].
-        objective: Gives the loss of the distillation for this network.
-    """
-
-    network: nn.Module
-    groups: Sequence[ChannelGroup]
-    photographs: Callable[[], Iterator[Tensor]]
-    objective: Callable[[], Objective]
+    network: nn.Module  # in evaluation mode
+    groups: Sequence[ChannelGroup]  # its channels
+    photographs: Callable[[], Iterator[Tensor]]  # gives pictures (1, 3, H, W) in [0, 1]
+    objective: Callable[[], Objective]  # gives the loss of the distillation for this network
 
 
 class Importance(Protocol):

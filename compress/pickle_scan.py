@@ -43,19 +43,12 @@ class OverlongPickleError(Exception):
 
 @dataclass
 class Pickle:
-    """What a pickle says of itself, found without running it.
+    """What a pickle says of itself, found without running it."""
 
-    Attributes:
-        names: Classes and functions it names.
-        protocol: Its version.
-        whole: Whether its end was found.
-        magic: Whether it is the first one of torch.save's older format.
-    """
-
-    names: set[str] = field(default_factory=set)
-    protocol: int = 0
-    whole: bool = False
-    magic: bool = False
+    names: set[str] = field(default_factory=set)  # classes and functions it names
+    protocol: int = 0  # its version
+    whole: bool = False  # whether its end was found
+    magic: bool = False  # whether it is the first one of torch.save's older format
 
     def scan(self, stream: IO[bytes]) -> None:
         """Read it up to its end.

@@ -44,18 +44,12 @@ _MULTIPLES: Final = (4, 8, 16, 32)
 
 @dataclass(frozen=True, kw_only=True)
 class PruningPlan:
-    """What to remove.
+    """What to remove."""
 
-    Attributes:
-        dropped: Positions of the residual blocks that go, in that order.
-        round_to: What widths are multiples of.
-        widths: Channels left of each group, of the network without those blocks.
-        findings: Times in milliseconds and the like, for the model's history.
-    """
-
-    dropped: tuple[Count, ...]
-    round_to: Annotated[int, Meta(ge=1, le=4096)]
-    widths: Widths
+    dropped: tuple[Count, ...]  # positions of the residual blocks that go, in that order
+    round_to: Annotated[int, Meta(ge=1, le=4096)]  # what widths are multiples of
+    widths: Widths  # channels left of each group, of the network without those blocks
+    # Times in milliseconds and the like, for the model's history.
     findings: Mapping[str, Any] = field(default_factory=dict)
 
     def write(self, path: Path, identity: str) -> None:

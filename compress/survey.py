@@ -35,18 +35,14 @@ DAMAGE_SIZE: Final = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """What a change did, as means over photographs.
+    """What a change did, as means over photographs."""
 
-    Attributes:
-        style: Style loss after over before, minus 1: what `style_ratio` grows by, whoever the
-            teacher is. Below 0 if the pictures came nearer to the painting.
-        content: Likewise of the content loss.
-        distance: Between the pictures before and after, as VGG sees them: Gram distances of the
-            style's layers and feature distances of the content's, summed. Never below 0.
-    """
-
+    # Style loss after over before, minus 1: what `style_ratio` grows by, whoever the teacher is.
+    # Below 0 if the pictures came nearer to the painting.
     style: float
-    content: float
+    content: float  # likewise of the content loss
+    # Between the pictures before and after, as VGG sees them: Gram distances of the style's layers
+    # and feature distances of the content's, summed. Never below 0.
     distance: float
 
 
@@ -122,29 +118,18 @@ class DamageMeter:
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """Answers questions about networks that come from one.
+    """Answers questions about networks that come from one."""
 
-    Attributes:
-        network: The one, in evaluation mode; damage is what changes its pictures.
-        importance: Name of the measure of channels.
-        photos: Looked at.
-        source: The style.
-        vgg: The feature network, on the device where the work is done.
-        objective: Gives the distillation's loss of a network, which it may move to that device.
-        seed: Of the orders in which networks are timed.
-        progress: Told of what takes long.
-        size: Side in pixels of the photographs' centre squares that are looked at.
-    """
-
-    network: nn.Module
-    importance: str
-    photos: PhotoSet
-    source: StyleSource
-    vgg: VggFeatures
+    network: nn.Module  # the one, in evaluation mode; damage is what changes its pictures
+    importance: str  # name of the measure of channels
+    photos: PhotoSet  # looked at
+    source: StyleSource  # the style
+    vgg: VggFeatures  # the feature network, on the device where the work is done
+    # Gives the distillation's loss of a network, which it may move to that device.
     objective: Callable[[nn.Module], Objective]
-    seed: int
-    progress: Progress
-    size: int = DAMAGE_SIZE
+    seed: int  # of the orders in which networks are timed
+    progress: Progress  # told of what takes long
+    size: int = DAMAGE_SIZE  # side in pixels of the photographs' centre squares that are looked at
 
     @functools.cached_property
     def meter(self) -> DamageMeter:

@@ -12,18 +12,12 @@ from nstc.models.complexity import REFERENCE_SIZE, convolution_shapes, count_par
 
 @dataclass(frozen=True, kw_only=True)
 class LayerCost:
-    """A convolution's multiply-accumulates as a product.
+    """A convolution's multiply-accumulates as a product."""
 
-    Attributes:
-        positions: Of a channel it makes.
-        kernel: Multiply-accumulates at each of them for one channel read.
-        made: Name of the group it makes, or how many channels if they are in none.
-        read: Name of the group it reads, or how many channels; 1 of a depthwise convolution.
-    """
-
-    positions: int
-    kernel: int
-    made: str | int
+    positions: int  # of a channel it makes
+    kernel: int  # multiply-accumulates at each of them for one channel read
+    made: str | int  # name of the group it makes, or how many channels if they are in none
+    # Name of the group it reads, or how many channels; 1 of a depthwise convolution.
     read: str | int
 
     def macs(self, widths: Mapping[str, float]) -> int:
@@ -73,21 +67,13 @@ def width_costs(
 
 @dataclass(frozen=True, kw_only=True)
 class LayerFacts:
-    """A convolution with the normalisation behind it.
+    """A convolution with the normalisation behind it."""
 
-    Attributes:
-        name: Of the convolution in the network.
-        kind: Its kernel and kind, such as "3x3 depthwise".
-        params: Learned numbers, the normalisation's among them.
-        macs: Multiply-accumulates for a picture.
-        activation_bytes: Of what it makes, in float32.
-    """
-
-    name: str
-    kind: str
-    params: int
-    macs: int
-    activation_bytes: int
+    name: str  # of the convolution in the network
+    kind: str  # its kernel and kind, such as "3x3 depthwise"
+    params: int  # learned numbers, the normalisation's among them
+    macs: int  # multiply-accumulates for a picture
+    activation_bytes: int  # of what it makes, in float32
 
 
 def layer_facts(network: nn.Module, size: int) -> tuple[LayerFacts, ...]:

@@ -69,32 +69,24 @@ class GraphForm:
     The graph gets (picture in the input's range - mean) / std, channel by channel in its own order.
     Its output times the output's std, plus the output's mean, is a picture in the output's range.
 
-    Attributes:
-        layout: "NCHW" or "NHWC", of the input.
-        input_range: 1 for values from 0 to 1, 255 for 0 to 255, -1 for -1 to 1.
-        output_range: Likewise.
-        size_multiple: Heights and widths must be multiples of it.
-        channels: "rgb" or "bgr", of the input and the output.
-        mean: In the units of the input's range and the order of the graph's channels, or
-            "imagenet" for ImageNet's in that range and order.
-        std: Likewise.
-        output_mean: In the units of the output's range. Where it is None although the input has
-            a mean, trying finds whether the output has the same one taken off.
-        output_std: Likewise.
-
     Raises:
         ValueError: one of them is out of range.
     """
 
-    layout: Layout | None = None
+    layout: Layout | None = None  # "NCHW" or "NHWC", of the input
+    # 1 for values from 0 to 1, 255 for 0 to 255, -1 for -1 to 1.
     input_range: ValueRange | None = None
-    output_range: ValueRange | None = None
-    size_multiple: int | None = None
-    channels: Channels | None = None
+    output_range: ValueRange | None = None  # likewise
+    size_multiple: int | None = None  # heights and widths must be multiples of it
+    channels: Channels | None = None  # "rgb" or "bgr", of the input and the output
+    # In the units of the input's range and the order of the graph's channels, or "imagenet" for
+    # ImageNet's in that range and order.
     mean: Statistic | None = None
-    std: Statistic | None = None
+    std: Statistic | None = None  # likewise
+    # In the units of the output's range. Where it is None although the input has a mean, trying
+    # finds whether the output has the same one taken off.
     output_mean: Statistic | None = None
-    output_std: Statistic | None = None
+    output_std: Statistic | None = None  # likewise
 
     def __post_init__(self) -> None:
         """Refuse what no network is fed with."""

@@ -125,21 +125,17 @@ _SHAPES: Final[Mapping[str, type]] = {"student": _Student, "transformer": _Trans
 
 @dataclass(frozen=True, kw_only=True)
 class Contract:
-    """What goes in and comes out of the float graph, and how far a pixel sees.
+    """What goes in and comes out of the float graph, and how far a pixel sees."""
 
-    Attributes:
-        size_multiple: Heights and widths must be multiples of it; others are padded by repeating
-            the edge, and cropped back.
-        minimum_size: The smallest height and width it works on; smaller ones are padded too.
-        receptive_field: Side in pixels of the square an output pixel depends on, statistics of
-            the whole picture aside.
-        locality: "exact" if tiles with their halo and the whole picture's statistics give the
-            whole picture's result, "global" if layers inside look at the whole picture.
-    """
-
+    # Heights and widths must be multiples of it; others are padded by repeating the edge, and
+    # cropped back.
     size_multiple: Pixels
-    minimum_size: Pixels
+    minimum_size: Pixels  # the smallest height and width it works on; smaller ones are padded too
+    # Side in pixels of the square an output pixel depends on, statistics of the whole picture
+    # aside.
     receptive_field: Field
+    # "exact" if tiles with their halo and the whole picture's statistics give the whole picture's
+    # result, "global" if layers inside look at the whole picture.
     locality: Locality
     layout: Literal["NCHW"] = "NCHW"
     dtype: Literal["float32"] = "float32"
@@ -155,21 +151,13 @@ class Contract:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Another model, as one that came from it remembers it.
+    """Another model, as one that came from it remembers it."""
 
-    Attributes:
-        name: Its name.
-        sha256: Its `Bundle.identity`, or the hash of its file.
-        zoo: Its zoo name, if it ships with nstc.
-        path: Where it was found, if it does not.
-        form: How it was fed, if it is a file made by others.
-    """
-
-    name: Name
-    sha256: Sha256
-    zoo: Text | None = None
-    path: Text | None = None
-    form: GraphForm | None = None
+    name: Name  # its name
+    sha256: Sha256  # its `Bundle.identity`, or the hash of its file
+    zoo: Text | None = None  # its zoo name, if it ships with nstc
+    path: Text | None = None  # where it was found, if it does not
+    form: GraphForm | None = None  # how it was fed, if it is a file made by others
 
     def __post_init__(self) -> None:
         """Refuse what is not a hash."""
@@ -215,22 +203,14 @@ class FileRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One step of a model's history.
+    """One step of a model's history."""
 
-    Attributes:
-        verb: What was done: train, import, distill, prune, quantize, export.
-        recipe: Every setting of the step.
-        seed: Of its randomness; None where there is none.
-        photos: What it learned or calibrated on.
-        results: Numbers the step reports of itself.
-        tools: Versions of the libraries that did it.
-    """
-
-    verb: Name
-    recipe: Mapping[str, Any]
-    seed: Count | None = None
-    photos: PhotoRecord | None = None
-    results: Mapping[str, Any] = field(default_factory=dict)
+    verb: Name  # what was done: train, import, distill, prune, quantize, export
+    recipe: Mapping[str, Any]  # every setting of the step
+    seed: Count | None = None  # of its randomness; None where there is none
+    photos: PhotoRecord | None = None  # what it learned or calibrated on
+    results: Mapping[str, Any] = field(default_factory=dict)  # numbers the step reports of itself
+    # Versions of the libraries that did it.
     tools: Mapping[Name, Text] = field(default_factory=tool_versions)
 
 
