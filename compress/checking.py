@@ -36,7 +36,6 @@ CHECKED_SIZES: Final = ((128, 160), (67, 93))
 """Heights and widths: one that every network takes as it is, one that is padded and cropped."""
 
 
-
 def eager_reference(
     network: nn.Module, contract: Contract, of: str | Path = "the network"
 ) -> Reference:

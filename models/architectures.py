@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, open_bundle
 from nstc.core.decoding import DecodingError
 from nstc.core.errors import BundleError, CorruptBundleError
-from nstc.core.manifest import Architecture, Contract, refuse_arguments
+from nstc.core.manifest import Architecture, Contract
+from nstc.core.network_shapes import refuse_arguments
 from nstc.models import student, transformer
 from nstc.models.style import StyleStatistics, load_style
 from nstc.models.tensors import load_tensors

@@ -1,7 +1,7 @@
 import pytest
 
 from nstc.core.decoding import DecodingError
-from nstc.core.manifest import refuse_arguments
+from nstc.core.network_shapes import refuse_arguments
 
 STUDENT = {"width": 48, "inner": [48] * 5, "block": "separable", "head": "separable"}
 
