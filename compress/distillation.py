@@ -17,13 +17,7 @@ from torch import nn
 from nstc.compress.calibrators import Range
 from nstc.compress.checking import refuse_unusable_network
 from nstc.compress.objectives import PerceptualObjective, PixelObjective
-from nstc.compress.optimisation import (
-    Objective,
-    Optimisation,
-    Schedule,
-    forget,
-    training_folder,
-)
+from nstc.compress.optimisation import Objective, Optimisation, Schedule, forget, training_folder
 from nstc.compress.processes import best_device
 from nstc.compress.quantize_aware import (
     calibrated_twin,
@@ -36,13 +30,7 @@ from nstc.compress.style_sources import StyleSource
 from nstc.compress.teacher_losses import TeacherLosses
 from nstc.compress.teacher_pictures import JUDGED_SIZE, TeacherPictures
 from nstc.compress.teachers import Teacher, TeacherOptions, open_teacher, style_of_teacher
-from nstc.core.bundle import (
-    STYLE_FILE,
-    WEIGHTS_FILE,
-    Bundle,
-    new_bundle,
-    open_bundle,
-)
+from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.errors import OptionError
 from nstc.core.files import sha256_of
 from nstc.core.locks import one_at_a_time
@@ -66,15 +54,8 @@ _SHAPE = ("width", "blocks", "inner", "scale", "norm", "head")
 """Settings that change the shape whose name the recipe gives."""
 
 _PIXEL_SETTINGS = (
-    "student",
-    *_SHAPE,
-    "pixel_steps",
-    "size",
-    "crops",
-    "color_jitter",
-    "batch",
-    "learning_rate",
-    "seed",
+    *("student", *_SHAPE, "pixel_steps", "size", "crops", "color_jitter"),
+    *("batch", "learning_rate", "seed"),
 )
 """What the first stage depends on: its checkpoint outlives a change of the second's settings."""
 
@@ -271,9 +252,13 @@ class DistillationRun:
     ) -> RatioBalance | None:
         """Train a student, by itself or through its twin, and give the balance that was found."""
         painter.to(best_device()).train()
-        balance = self._balance(painter, seed=self.recipe.seed + _STAGES.index(title))
-        if balance is not None and before is not None:
-            balance.restore(before.state())
+        balance, judged = None, self.pictures.judged
+        if judged is not None:
+            seed = self.recipe.seed + _STAGES.index(title)
+            ratios = JudgedRatios(painter, judged, self.losses, seed)
+            balance = RatioBalance(self.recipe.goals_in_balance, ratios)
+            if before is not None:
+                balance.restore(before.state())
         self._optimise(
             painter,
             self.perceptual_objective(painter, balance),
@@ -289,18 +274,12 @@ class DistillationRun:
         self, network: nn.Module, balance: RatioBalance | None = None
     ) -> PerceptualObjective:
         """What the second stage minimises; the network must be where `features` are."""
-        return PerceptualObjective(network, self.pictures.crops, self.recipe, self._own, balance)
+        return PerceptualObjective(network, self.pictures.crops, self.recipe, self.losses, balance)
 
     @functools.cached_property
-    def _own(self) -> TeacherLosses:
+    def losses(self) -> TeacherLosses:
+        """What the teacher itself reaches."""
         return TeacherLosses(self.features, self.source.statistics.at(JUDGED_SIZE))
-
-    def _balance(self, network: nn.Module, seed: int) -> RatioBalance | None:
-        """Where the recipe asks for one."""
-        goals, judged = self.recipe.goals_in_balance, self.pictures.judged
-        if judged is None:
-            return None
-        return RatioBalance(goals, JudgedRatios(network, judged, self._own, seed))
 
     def history_step(self, verb: str, **results: Any) -> Step:
         """What the manifest says of this run."""

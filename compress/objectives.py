@@ -56,14 +56,13 @@ class Batches:
 
     def draw(self, step: int, stage: str, count: int) -> Batch:
         """The `count` pairs of a step."""
-        pairs = self.pairs
         rng = np.random.default_rng((self.seed, len(stage), step))
-        places = [int(place) for place in rng.integers(0, len(pairs), count)]
-        drawn = [pairs[place] for place in places]
+        places = [int(place) for place in rng.integers(0, len(self.pairs), count)]
+        photographs, targets = zip(*(self.pairs[place] for place in places), strict=True)
         return Batch(
-            images_to_tensor([photograph for photograph, _ in drawn]).to(self.device),
-            images_to_tensor([target for _, target in drawn]).to(self.device),
-            tuple(pairs.name(place) for place in places),
+            images_to_tensor(photographs).to(self.device),
+            images_to_tensor(targets).to(self.device),
+            tuple(self.pairs.name(place) for place in places),
         )
 
 
@@ -78,11 +77,7 @@ class PixelObjective:
     """
 
     def __init__(
-        self,
-        network: nn.Module,
-        pairs: TeacherOutputs,
-        recipe: DistillRecipe,
-        device: torch.device,
+        self, network: nn.Module, pairs: TeacherOutputs, recipe: DistillRecipe, device: torch.device
     ) -> None:
         self.network = network
         self.batches = Batches(pairs, recipe.seed, device)

@@ -83,22 +83,19 @@ def _fetch(name: str, data_set: DataSet, root: Path) -> None:
         while not root.is_dir():  # torchrun ends all processes when the first one fails
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         return
+    from torchvision import datasets
+
     with locked(root), reported_as_output_error(root):
         if root.is_dir():  # another run has downloaded it meanwhile
             return
         root.parent.mkdir(parents=True, exist_ok=True)
         with draft_folder(root) as draft:
-            _download(name, data_set, draft)
+            builder = getattr(datasets, data_set.builder)
+            try:
+                builder(root=draft, download=True, **data_set.arguments)
+            except (OSError, RuntimeError) as error:  # no network, a full disk, a broken archive
+                raise PhotosError(
+                    f"can't download {name}: {error}. "
+                    "Give a folder of photographs, or try again with a network."
+                ) from error
             put_in_place(draft, root)
-
-
-def _download(name: str, data_set: DataSet, folder: Path) -> None:
-    from torchvision import datasets
-
-    try:
-        getattr(datasets, data_set.builder)(root=folder, download=True, **data_set.arguments)
-    except (OSError, RuntimeError) as error:  # no network, a full disk, a broken archive
-        raise PhotosError(
-            f"can't download {name}: {error}. "
-            "Give a folder of photographs, or try again with a network."
-        ) from error

@@ -96,13 +96,7 @@ class JudgedRatios:
         seed: Of the order in which photographs take turns: folders are of one kind each.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        judged: Judged,
-        own: TeacherLosses,
-        seed: int,
-    ) -> None:
+    def __init__(self, network: nn.Module, judged: Judged, own: TeacherLosses, seed: int) -> None:
         self._paint = painting_with(network)  # in full precision, as the files that are judged
         self._judged = judged
         self._own = own
@@ -113,15 +107,13 @@ class JudgedRatios:
 
         Not numbers, of a network that gives no picture: learning says of its loss that it diverged.
         """
-        try:
-            return self._ratios(turn)
-        except UnusableModelError:
-            return dict.fromkeys(("style", "content", "flicker"), math.nan)
-
-    def _ratios(self, turn: int) -> Mapping[str, float]:
         index = self._order[turn % len(self._order)]
         photograph, target = self._judged.pairs[index]
-        picture = self._paint(photograph)
+        try:
+            picture = self._paint(photograph)
+            flickers = flicker(self._paint, photograph, picture)
+        except UnusableModelError:
+            return dict.fromkeys(("style", "content", "flicker"), math.nan)
         seen, photographs, targets = (
             images_to_tensor([pixels]).to(self._own.device)
             for pixels in (picture, photograph, target)
@@ -129,8 +121,5 @@ class JudgedRatios:
         looks = self._own.look(seen, STYLE_LAYERS)
         name = self._judged.pairs.name(index)
         style, content = self._own.ratios([name], looks, targets, photographs)
-        return {
-            "style": float(style),
-            "content": float(content),
-            "flicker": flicker(self._paint, photograph, picture) / self._judged.flicker[index],
-        }
+        flickers /= self._judged.flicker[index]
+        return {"style": float(style), "content": float(content), "flicker": flickers}

@@ -1,6 +1,6 @@
 """What a teacher itself reaches in what its student is judged by: the units of that."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -8,7 +8,6 @@ from torch import Tensor
 
 from nstc.compress.optimisation import mixed_precision
 from nstc.compress.teacher_outputs import TeacherOutputs
-from nstc.core.images import Pixels
 from nstc.models.functional import SHAKES, checkerboard_energy, unsteadiness
 from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
 from nstc.models.tensors import images_to_tensor, tensor_to_images
@@ -66,10 +65,8 @@ class TeacherLosses:
                 one = slice(place, place + 1)
                 seen = self.look(targets[one], STYLE_LAYERS)
                 photograph = {layer: features[one] for layer, features in photographs.items()}
-                self._known[name] = (
-                    float(self.style(seen)),
-                    float(self.content(seen, photograph)),
-                )
+                style, content = self.style(seen), self.content(seen, photograph)
+                self._known[name] = float(style), float(content)
         losses = torch.tensor([self._known[name] for name in names], device=self.device)
         style, content = losses.clamp_min(_LEAST_LOSS).unbind(1)
         return style, content
@@ -94,10 +91,9 @@ class TeacherLosses:
         return self.style(seen) / style, self.content(seen, features) / content
 
     def change(self, pairs: TeacherOutputs) -> float:
-        """How far its pictures change beyond what photographs do, see `unsteadiness`; from 0.002.
+        """How far its pictures of some pairs change beyond the photographs, from 0.002.
 
-        Args:
-            pairs: Some of them are asked about, once for all.
+        See `unsteadiness`; worked out once for all steps, as is `grid`.
         """
         known_as = pairs.name(0)
         if known_as not in self._changes:
@@ -105,25 +101,24 @@ class TeacherLosses:
             for turn in range(max(len(few), len(SHAKES))):
                 index, axes = few[turn % len(few)], SHAKES[turn % len(SHAKES)]
                 photograph, target = (images_to_tensor([pixels]) for pixels in pairs[index])
+
+                def paint(images: Tensor) -> Tensor:
+                    return images_to_tensor([pairs.teacher(p) for p in tensor_to_images(images)])
+
                 rng = np.random.default_rng(index)
-                change = unsteadiness(_on_tensors(pairs.teacher), photograph, target, axes, rng)
-                found.append(float(change.mean()))
+                found.append(float(unsteadiness(paint, photograph, target, axes, rng).mean()))
             self._changes[known_as] = max(float(np.mean(found)), _LEAST_CHANGE)
         return self._changes[known_as]
 
     def grid(self, pairs: TeacherOutputs, period: int) -> float:
-        """The checkerboard energy of its pictures, see `checkerboard_energy`; from 0.000005.
+        """The energy in its pictures of a grid of some period in pixels, from 0.000005.
 
-        Args:
-            pairs: Some of them are looked at, once for all.
-            period: Of the grid, in pixels.
+        See `checkerboard_energy`.
         """
         known_as = pairs.name(0), period
         if known_as not in self._grids:
-            found = [
-                float(checkerboard_energy(images_to_tensor([pairs[index][1]]), period))
-                for index in _few_of(pairs)
-            ]
+            few = (images_to_tensor([pairs[index][1]]) for index in _few_of(pairs))
+            found = [float(checkerboard_energy(picture, period)) for picture in few]
             self._grids[known_as] = max(float(np.mean(found)), _LEAST_GRID)
         return self._grids[known_as]
 
@@ -136,8 +131,3 @@ class TeacherLosses:
 
 def _few_of(pairs: TeacherOutputs) -> range:
     return range(0, len(pairs), -(-len(pairs) // _FEW))
-
-
-def _on_tensors(teacher: Callable[[Pixels], Pixels]) -> Callable[[Tensor], Tensor]:
-    """A teacher of (N, 3, H, W)."""
-    return lambda images: images_to_tensor([teacher(pixels) for pixels in tensor_to_images(images)])

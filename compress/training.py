@@ -12,13 +12,7 @@ from nstc.compress.card import write_training_card
 from nstc.compress.checking import refuse_unusable_network
 from nstc.compress.checkpoint import Remembers
 from nstc.compress.loss_curves import last_losses, read_losses
-from nstc.compress.optimisation import (
-    LOSSES_FILE,
-    Optimisation,
-    Schedule,
-    forget,
-    training_folder,
-)
+from nstc.compress.optimisation import LOSSES_FILE, Optimisation, Schedule, forget, training_folder
 from nstc.compress.optimisers import AveragedWeights
 from nstc.compress.painting_objective import GradientBalance, PaintingObjective
 from nstc.compress.previews import Previews
