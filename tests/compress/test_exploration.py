@@ -24,7 +24,7 @@ from nstc.core.manifest import Manifest
 from nstc.core.photos import PhotoSet
 from nstc.models.architectures import describe
 from nstc.models.student import Student
-from nstc.models.student_sizes import shape_named
+from nstc.models.student_sizes import student_named
 from nstc.models.transformer import TransformerNet
 
 PLANS = Path(__file__).parents[2] / "scripts" / "exploration"
@@ -104,7 +104,7 @@ class TestPlan:
         for variant in plan.variants:
             recipe = variant.recipe.distill
             shape = ("width", "blocks", "inner", "scale", "norm", "head")
-            shape_named(recipe.student, **{key: getattr(recipe, key) for key in shape}).build()
+            student_named(recipe.student, **{key: getattr(recipe, key) for key in shape})
         budgets = {(v.recipe.distill.pixel_steps, v.recipe.distill.steps) for v in plan.variants}
         assert len(budgets) == 1
 
