@@ -166,9 +166,10 @@ def fold(student: Student) -> Student:
         bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.data
         if layer in norms:
             norm = norms[layer]
-            scale = norm.weight.data / (norm.running_var + norm.eps).sqrt()
+            mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+            scale = norm.weight.data / (variance + norm.eps).sqrt()
             weight = weight * scale[:, None, None, None]
-            bias = (bias - norm.running_mean) * scale + norm.bias.data
+            bias = (bias - mean) * scale + norm.bias.data
         target.weight.data.copy_(weight)
         if target.bias is not None:
             target.bias.data.copy_(bias)
