@@ -73,7 +73,7 @@ def byte_tensors(student: Student, body: onnx.ModelProto) -> tuple[ByteTensor, .
         ):
             raise ValueError(f"the graph has no layer {name}, or in another place")
         behind = index.only_reader(node.output[0])
-        made = (str(node.output[0]),)
+        made: tuple[str, ...] = (str(node.output[0]),)
         if behind is not None and behind.op_type == "Relu":
             made = (str(behind.output[0]), *made)
         activations = node.input[:1] if node.op_type == "Conv" else node.input

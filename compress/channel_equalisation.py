@@ -62,8 +62,8 @@ def equalise_layers(model: onnx.ModelProto) -> None:
                 scaled = value * scale.reshape(-1, *(1,) * (value.ndim - 1))
                 index.set_input(maker, position, scaled)
             weight = _by_group(index, reader)
-            scaled = weight / scale.reshape(len(weight), 1, -1, 1)
-            index.set_input(reader, 1, scaled.reshape(index.constants[reader.input[1]].dims))
+            smaller = weight / scale.reshape(len(weight), 1, -1, 1)
+            index.set_input(reader, 1, smaller.reshape(index.constants[reader.input[1]].dims))
     index.drop_unread_constants()
 
 

@@ -15,22 +15,18 @@ from nstc.compress.foreign_graphs import SCALE_A_CHANNEL, at_least_opset, graphs
 from nstc.compress.graph_values import probe_usable
 from nstc.compress.integer_body import LOCAL_OPERATORS, OPERATORS_BETWEEN_NORMS, IntegerForm
 from nstc.compress.observation import Feed
-from nstc.compress.quantization import (
-    Written,
-    lighter_graph,
-    remarks_on,
-    timed_beside,
-    write_dynamic,
-    write_static_graph,
-)
+from nstc.compress.quantization import Written, write_dynamic, write_static_graph
 from nstc.compress.quantization_report import (
     INTEGER_MODES,
     SPEED_THREADS,
     QuantizationReport,
     converted_operators,
     lighter_weights,
+    remarks_on,
+    timed_beside,
 )
 from nstc.compress.static_quantization import quantized_statically
+from nstc.compress.weight_storage import lighter_graph
 from nstc.core.errors import ExportMismatchError, OptionError, TeacherError
 from nstc.core.files import atomic_file, refuse_unwritable_file, scratch_folder
 from nstc.core.graph_form import FORM_KEY, GraphFlags
@@ -210,7 +206,6 @@ def _report(
         sessions[0],
         sessions[1:],
         picture,
-        written,
         mode=recipe.mode,
         artifact=file.name,
         operators=converted_operators(file)
@@ -218,6 +213,7 @@ def _report(
         else lighter_weights(onnx.load(file)),
         float_size_bytes=model_bytes(model),
         psnr_db=psnr_db,
+        islands=written.islands,
         foreign_operators=_unknown(graph),
         remarks=remarks_on(photos, recipe),
         is_foreign=True,

@@ -94,8 +94,8 @@ def integer_body(
     # The exporter has folded constants and inferred shapes; unmarked, ONNX Runtime would log advice
     # to do so, and set up the process's root logger on the way.
     add_pre_process_metadata(body)
-    widths = {name: np.float32(with_width(found)) for name, found in ranges.items()}
-    seen = {name: TensorData(lowest=low, highest=high) for name, (low, high) in widths.items()}
+    wide = {name: map(np.float32, with_width(found)) for name, found in ranges.items()}
+    seen = {name: TensorData(lowest=low, highest=high) for name, (low, high) in wide.items()}
     with contextlib.redirect_stdout(io.StringIO()):  # ONNX Runtime prints what it does
         quantizer = QDQQuantizer(
             body,

@@ -1,19 +1,16 @@
 """Quantization: fewer bits for weights and sums, measured beside the float network."""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 
-from nstc.benchmarks.latency import alternate
-from nstc.benchmarks.statistics import median
-from nstc.compress.calibration import FEW_PHOTOS, Feeds, counted, refuse_no_photos
+from nstc.compress.calibration import refuse_no_photos
 from nstc.compress.calibrators import Range
 from nstc.compress.checking import (
     as_mismatch,
@@ -35,6 +32,8 @@ from nstc.compress.quantization_report import (
     QuantizationReport,
     converted_in,
     lighter_weights,
+    remarks_on,
+    timed_beside,
 )
 from nstc.compress.quantize_aware import check_agreement, student_to_round, twin_as_learned
 from nstc.compress.static_quantization import (
@@ -43,7 +42,7 @@ from nstc.compress.static_quantization import (
     quantized_as_learned,
     quantized_body,
 )
-from nstc.compress.weight_storage import in_half_precision, with_stored_weights
+from nstc.compress.weight_storage import lighter_graph
 from nstc.core.bundle import (
     QUANTIZATION_FILE,
     Bundle,
@@ -55,7 +54,6 @@ from nstc.core.bundle import (
 )
 from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file, scratch_folder
-from nstc.core.images import Pixels
 from nstc.core.locks import one_at_a_time
 from nstc.core.manifest import Step
 from nstc.core.photos import PhotoSet
@@ -66,9 +64,6 @@ from nstc.models.saturation import learned_ranges, load_as_deployed
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.check_vectors import check_vector, read_check_vectors, write_check_vectors
 from nstc.runtime.onnx_session import OnnxSession
-from nstc.runtime.session import Session
-
-SPEED_ROUNDS: Final = 5
 
 _FLOAT: Final = artifact_name("float")
 
@@ -263,7 +258,6 @@ def _measured(
         reference,
         others,
         picture,
-        written,
         mode=work.recipe.mode,
         artifact=work.artifact,
         operators=lighter_weights(onnx.load(work.file))
@@ -271,6 +265,7 @@ def _measured(
         else converted_in(onnx.load(work.optimized).graph),
         float_size_bytes=work.float_file.stat().st_size,
         psnr_db=psnr_db,
+        islands=written.islands,
         agreement=agreement,
         remarks=remarks_on(work.photos, work.recipe) if work.needs_photos else (),
     )
@@ -322,83 +317,12 @@ def _write_lighter(work: _Work) -> Written:
     return Written()
 
 
-def lighter_graph(
-    graph: onnx.ModelProto,
-    recipe: QuantizeRecipe,
-    feeds: Feeds,
-    count: int,
-    progress: Progress,
-    left_in_float: Collection[str] = (),
-) -> onnx.ModelProto:
-    """A copy of a float graph in modes weights and fp16.
-
-    Args:
-        graph: The float graph.
-        recipe: Settings.
-        feeds: The graph's inputs for photographs, to round adaptively by.
-        count: How many they are.
-        progress: Told of every photograph.
-        left_in_float: Kinds of nodes that stay float32, which may not exist in float16.
-    """
-    if recipe.mode == "fp16":
-        return in_half_precision(graph, left_in_float)
-    adaptive = recipe.rounding == "adaptive"
-    looked_at = counted(feeds(), "round", count, progress) if adaptive else None
-    return with_stored_weights(graph, recipe.bits, looked_at)
-
-
 _MODES: Final[Mapping[str, Callable[[_Work], Written]]] = {
     "static": _write_static,
     "dynamic": lambda work: write_dynamic(work.float_file, work.file),
     "weights": _write_lighter,
     "fp16": _write_lighter,
 }
-
-
-def timed_beside(
-    reference: Session,
-    others: Sequence[Session],
-    picture: Pixels,
-    written: Written,
-    **facts: Any,
-) -> QuantizationReport:
-    """Time files on a picture, and report.
-
-    Args:
-        reference: The float file's session.
-        others: That of the file that was made, and of it without islands if there are any.
-        picture: (H, W, 3).
-        written: What the mode told.
-        facts: What else the report says.
-    """
-    float_run, *runs = (
-        functools.partial(session.infer, session.prepare(picture))
-        for session in (reference, *others)
-    )
-    timings = alternate(float_run, runs, rounds=SPEED_ROUNDS, seed=0)
-    latencies_ms = [median(samples) for samples in timings.candidates_ms]
-    return QuantizationReport(
-        size_bytes=others[0].path.stat().st_size,
-        latency_ms=latencies_ms[0],
-        float_latency_ms=median(timings.reference_ms),
-        speedup=timings.speedup(0, seed=0).median,
-        integer_latency_ms=latencies_ms[1] if len(latencies_ms) > 1 else None,
-        islands=written.islands,
-        height=picture.shape[0],
-        width=picture.shape[1],
-        **facts,
-    )
-
-
-def remarks_on(photos: PhotoSet, recipe: QuantizeRecipe) -> tuple[str, ...]:
-    """What to say of the photographs that ranges were found on."""
-    if not recipe.needs_photos or len(photos) >= FEW_PHOTOS:
-        return ()
-    few = f"{len(photos)} photograph{'' if len(photos) == 1 else 's'}"
-    return (
-        f"calibrated on {few}: what others hold may saturate. Give at least {FEW_PHOTOS} with "
-        "--photos and --calibration-photos.",
-    )
 
 
 def _learned(bundle: Bundle, recipe: QuantizeRecipe) -> Mapping[str, Range] | None:

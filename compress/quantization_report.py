@@ -1,6 +1,8 @@
 """What quantization did, beside the float file of the same network, and whether it pays."""
 
 import dataclasses
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -8,14 +10,22 @@ from typing import Any, Final
 import onnx
 from onnx import TensorProto
 
+from nstc.benchmarks.latency import alternate
+from nstc.benchmarks.statistics import median
+from nstc.compress.calibration import FEW_PHOTOS
 from nstc.compress.foreign_graphs import graphs_of
 from nstc.compress.graph_index import GraphIndex
 from nstc.compress.static_quantization import Island
 from nstc.core.bundle import artifact_file
 from nstc.core.files import scratch_folder
+from nstc.core.images import Pixels
+from nstc.core.photos import PhotoSet
+from nstc.core.recipe import QuantizeRecipe
 from nstc.runtime.onnx_session import load_graph
+from nstc.runtime.session import Session
 
 SPEED_THREADS: Final = 2
+SPEED_ROUNDS: Final = 5
 
 INTEGER_MODES: Final = ("static", "dynamic")
 """Those that compute with integers, and so are there for speed; the others are for bytes alone."""
@@ -226,3 +236,43 @@ class QuantizationReport:
                 "faster on most CPUs."
             )
         return "Keep the float file."
+
+
+def timed_beside(
+    reference: Session, others: Sequence[Session], picture: Pixels, **facts: Any
+) -> QuantizationReport:
+    """Time files on a picture, and report.
+
+    Args:
+        reference: The float file's session.
+        others: That of the file that was made, and of it without islands if there are any.
+        picture: (H, W, 3).
+        facts: What else the report says.
+    """
+    float_run, *runs = (
+        functools.partial(session.infer, session.prepare(picture))
+        for session in (reference, *others)
+    )
+    timings = alternate(float_run, runs, rounds=SPEED_ROUNDS, seed=0)
+    latencies_ms = [median(samples) for samples in timings.candidates_ms]
+    return QuantizationReport(
+        size_bytes=others[0].path.stat().st_size,
+        latency_ms=latencies_ms[0],
+        float_latency_ms=median(timings.reference_ms),
+        speedup=timings.speedup(0, seed=0).median,
+        integer_latency_ms=latencies_ms[1] if len(latencies_ms) > 1 else None,
+        height=picture.shape[0],
+        width=picture.shape[1],
+        **facts,
+    )
+
+
+def remarks_on(photos: PhotoSet, recipe: QuantizeRecipe) -> tuple[str, ...]:
+    """What to say of the photographs that ranges were found on."""
+    if not recipe.needs_photos or len(photos) >= FEW_PHOTOS:
+        return ()
+    few = f"{len(photos)} photograph{'' if len(photos) == 1 else 's'}"
+    return (
+        f"calibrated on {few}: what others hold may saturate. Give at least {FEW_PHOTOS} with "
+        "--photos and --calibration-photos.",
+    )

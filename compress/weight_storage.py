@@ -12,10 +12,13 @@ from onnx import TensorProto, helper
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
 from nstc.compress.adaptive_rounding import round_adaptively
+from nstc.compress.calibration import Feeds, counted
 from nstc.compress.foreign_graphs import FOUR_BITS, SCALE_A_CHANNEL, at_least_opset
 from nstc.compress.graph_index import Array, GraphIndex
 from nstc.compress.graph_values import LARGEST_HALF, refuse_beyond_half
 from nstc.compress.observation import Feed
+from nstc.core.progress import Progress
+from nstc.core.recipe import QuantizeRecipe
 
 LARGEST: Final = {8: 127, 4: 7}
 """The largest integer of so many bits; the smallest is its negative."""
@@ -23,6 +26,31 @@ LARGEST: Final = {8: 127, 4: 7}
 _TYPES: Final = {8: TensorProto.INT8, 4: TensorProto.INT4}
 _AXES: Final = {"Conv": 0, "ConvTranspose": 1}
 _SHARES: Final = np.linspace(1.0, 0.5, 51)
+
+
+def lighter_graph(
+    graph: onnx.ModelProto,
+    recipe: QuantizeRecipe,
+    feeds: Feeds,
+    count: int,
+    progress: Progress,
+    left_in_float: Collection[str] = (),
+) -> onnx.ModelProto:
+    """A copy of a float graph in modes weights and fp16.
+
+    Args:
+        graph: The float graph.
+        recipe: Settings.
+        feeds: The graph's inputs for photographs, to round adaptively by.
+        count: How many they are.
+        progress: Told of every photograph.
+        left_in_float: Kinds of nodes that stay float32, which may not exist in float16.
+    """
+    if recipe.mode == "fp16":
+        return in_half_precision(graph, left_in_float)
+    adaptive = recipe.rounding == "adaptive"
+    looked_at = counted(feeds(), "round", count, progress) if adaptive else None
+    return with_stored_weights(graph, recipe.bits, looked_at)
 
 
 def with_stored_weights(
