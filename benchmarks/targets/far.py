@@ -7,12 +7,12 @@ from typing import ClassVar, Final
 
 from nstc.benchmarks.machine import usable_cores
 from nstc.benchmarks.remote.answer import FarAnswer
-from nstc.benchmarks.remote.pictures import refuse_other_picture
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Place, Reading, RowFacts
 from nstc.core.bundle import artifact_name
-from nstc.core.errors import OptionError
+from nstc.core.errors import OptionError, TargetError
 from nstc.core.images import Pixels
+from nstc.runtime.agreement import FAR_MACHINE_LEVELS, Difference
 from nstc.runtime.session import MAX_THREADS, Session
 
 WHOLE_S: Final = 3600
@@ -114,6 +114,27 @@ def parse_options(target: str, text: str, known: Collection[str]) -> Mapping[str
     if not 1 <= int(options.get(THREADS, "1")) <= MAX_THREADS:
         raise OptionError(f"target {target!r}: threads must be from 1 to {MAX_THREADS}.")
     return options
+
+
+def refuse_other_picture(name: str, file: str, far: Pixels, here: Pixels) -> None:
+    """Hold the picture from a far machine to the one that the same file makes here.
+
+    Args:
+        name: Of the target, for messages.
+        file: The model's, likewise.
+        far: (H, W, 3) uint8 from there.
+        here: The same from this machine.
+
+    Raises:
+        TargetError: they differ by more than `FAR_MACHINE_LEVELS`.
+    """
+    found = Difference.between(far, here).rms
+    if found > FAR_MACHINE_LEVELS:
+        raise TargetError(
+            f"{name}: {file} makes another picture there than here, {found:.1f} of 255 levels away "
+            f"where {FAR_MACHINE_LEVELS} is allowed, so its time counts for nothing. An int8 file "
+            "must be made with reduced range to be portable: nstc quantize does."
+        )
 
 
 def silence_limit_s(sent_bytes: int) -> float:

@@ -13,8 +13,7 @@ from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Place, Reading, RowFacts, Target, TargetKind
 from nstc.benchmarks.web import engines
 from nstc.benchmarks.web.exchange import Exchange, PageAnswer, Patience
-from nstc.benchmarks.web.job import Content, ask, site_of
-from nstc.benchmarks.web.pictures import refuse_other_picture
+from nstc.benchmarks.web.job import Content, ask, refuse_other_picture, site_of
 from nstc.benchmarks.web.server import (
     LOOPBACK,
     missing_openssl,

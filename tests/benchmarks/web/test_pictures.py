@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from nstc.benchmarks.web.job import ask
-from nstc.benchmarks.web.pictures import refuse_other_picture
+from nstc.benchmarks.web.job import ask, refuse_other_picture
 from nstc.core.errors import TargetError
 from nstc.runtime.onnx_session import OnnxSession
 
