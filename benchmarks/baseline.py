@@ -1,5 +1,6 @@
 """What models' numbers were when somebody last agreed to them: facts, quality and time."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping
@@ -20,12 +21,6 @@ from nstc.core.version import VERSION
 from nstc.core.zoo import PREFIX
 
 CREATED: Final = "created"
-
-_NOT_FACTS: Final = ("size",)
-"""Whole numbers of a row that are settings."""
-
-_NAMES: Final = {"size_bytes": "bytes"}
-"""Facts that have another name in results' JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,14 +276,9 @@ def from_result(
 
 
 def exact_facts(row: Row) -> dict[str, int]:
-    """The numbers of a row that are the same everywhere: whole ones but settings, and counts."""
-    values = {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
-    own = {
-        _NAMES.get(name, name): value
-        for name, value in values.items()
-        if type(value) is int and name not in _NOT_FACTS
-    }
-    return own | dict(row.counts)
+    """The numbers of a row that are the same everywhere, by their names in results' JSON."""
+    own = {"params": row.params, "macs": row.macs, "bytes": row.size_bytes}
+    return {name: value for name, value in own.items() if value is not None} | dict(row.counts)
 
 
 def known_model(model: Model, folder: Path) -> KnownModel:
@@ -299,21 +289,13 @@ def known_model(model: Model, folder: Path) -> KnownModel:
     """
     subject = find_subject(model)
     name = subject.path.stem if subject.bundle is None else subject.bundle.name
-    return KnownModel(
-        place=_place(subject.name, folder),
-        name=name,
-        sha256=subject.identity,
-    )
-
-
-def _place(model: str, folder: Path) -> str:
-    if model.startswith(PREFIX):
-        return model
-    path = Path(model).resolve()
-    try:
-        return Path(os.path.relpath(path, folder.resolve())).as_posix()
-    except ValueError:  # another drive, on Windows
-        return path.as_posix()
+    place = subject.name
+    if not place.startswith(PREFIX):
+        path = Path(place).resolve()
+        with contextlib.suppress(ValueError):  # another drive, on Windows
+            path = Path(os.path.relpath(path, folder.resolve()))
+        place = path.as_posix()
+    return KnownModel(place=place, name=name, sha256=subject.identity)
 
 
 def _quality(row: Row, folder: Path) -> BaselineQuality | None:

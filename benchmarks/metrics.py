@@ -31,7 +31,7 @@ class Better(StrEnum):
     NEITHER = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Tolerance:
     """How far a median may lie from the baseline's, on either side, before the gate speaks up.
 
@@ -80,7 +80,7 @@ Infinity is allowed. None: what it takes was not measured of this photograph.
 """
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Metric:
     """One number for a candidate's picture beside the reference's of the same photograph.
 
@@ -98,7 +98,7 @@ class Metric:
     name: str
     compute: Compute
     better: Better = Better.LOWER
-    tolerance: Tolerance = Tolerance(relative=0.01, absolute=0.002)
+    tolerance: Tolerance = Tolerance(0.002, 0.01)
     unit: str = ""
     label: str = ""
     digits: int = 3
@@ -207,7 +207,7 @@ def available_metrics() -> tuple[Metric, ...]:
 
 def metric_of(name: str) -> Metric:
     """A metric of results by its name; of one that another nstc knows, less is taken for better."""
-    return KNOWN.get(name) or Metric(name=name, compute=lambda _own, _reference: None)
+    return KNOWN.get(name) or Metric(name, lambda _own, _reference: None)
 
 
 def unavailable_metrics() -> Mapping[str, str]:
@@ -230,79 +230,36 @@ def _ratio(own: float, reference: float) -> float:
 
 METRICS: Final = (
     # Ratios of losses: rounding moves them by 0.04 % at most, 2 % more brightness by 1.6 to 5 %.
+    Metric("style_ratio", style_ratio, tolerance=Tolerance(0.002, 0.02), label="style ratio"),
     Metric(
-        name="style_ratio",
-        label="style ratio",
-        compute=style_ratio,
-        tolerance=Tolerance(relative=0.02, absolute=0.002),
-    ),
-    Metric(
-        name="content_ratio",
-        label="content ratio",
-        compute=content_ratio,
-        tolerance=Tolerance(relative=0.008, absolute=0.002),
+        "content_ratio", content_ratio, tolerance=Tolerance(0.002, 0.008), label="content ratio"
     ),
     # Rounding 0.0004, brightness 0.004.
-    Metric(
-        name="ssim",
-        label="SSIM",
-        compute=ssim,
-        better=Better.HIGHER,
-        tolerance=Tolerance(absolute=0.0015),
-    ),
+    Metric("ssim", ssim, Better.HIGHER, Tolerance(0.0015), label="SSIM"),
     # Rounding 0.006 dB, brightness 0.12 to 0.43 dB. Above 50 dB pictures differ by less than one
     # level of 255 in the mean, so that rounding alone decides; equal ones have infinity.
     Metric(
-        name="psnr_db",
-        label="dB",
-        digits=1,
-        unit="dB",
-        compute=psnr,
-        better=Better.HIGHER,
-        tolerance=Tolerance(absolute=0.05, ceiling=50.0),
+        "psnr_db", psnr, Better.HIGHER, Tolerance(0.05, ceiling=50.0), "dB", label="dB", digits=1
     ),
-    Metric(
-        name="feature_distance",
-        compute=feature_distance,
-        tolerance=Tolerance(relative=0.01, absolute=0.001),
-    ),
+    Metric("feature_distance", feature_distance, tolerance=Tolerance(0.001, 0.01)),
     # In CIELAB units, of which about 1 can just be seen: rounding 0.015, brightness 0.16 to 0.5.
-    Metric(name="color_drift", unit="ΔE", compute=color_drift, tolerance=Tolerance(absolute=0.06)),
-    Metric(
-        name="histogram_distance",
-        unit="CIELAB",
-        compute=histogram_distance,
-        tolerance=Tolerance(absolute=0.06),
-    ),
+    Metric("color_drift", color_drift, Better.LOWER, Tolerance(0.06), "ΔE"),
+    Metric("histogram_distance", histogram_distance, Better.LOWER, Tolerance(0.06), "CIELAB"),
     # In units of L*: rounding 0.01, brightness 0.5 to 1. A student that is darker than its teacher
     # comes nearer to it by any mistake that adds light, in every other metric too.
-    Metric(
-        name="lightness_shift",
-        unit="L*",
-        compute=lightness_shift,
-        better=Better.NEITHER,
-        tolerance=Tolerance(absolute=0.1),
-    ),
+    Metric("lightness_shift", lightness_shift, Better.NEITHER, Tolerance(0.1), "L*"),
     # Rounding 0.1 %; brightness is no grid and changes 0.5 % at most.
     Metric(
-        name="checkerboard_ratio",
+        "checkerboard_ratio",
+        checkerboard_ratio,
+        tolerance=Tolerance(0.02, 0.02),
         label="grid ratio",
-        compute=checkerboard_ratio,
-        tolerance=Tolerance(relative=0.02, absolute=0.02),
     ),
     # A difference of correlations: rounding below 0.0001, brightness 0.003 at most.
-    Metric(
-        name="edge_preservation",
-        compute=edge_preservation,
-        better=Better.HIGHER,
-        tolerance=Tolerance(absolute=0.002),
-    ),
+    Metric("edge_preservation", edge_preservation, Better.HIGHER, Tolerance(0.002)),
     # Rounding 0.25 %, brightness 0.9 to 2 %.
     Metric(
-        name="flicker_ratio",
-        label="flicker ratio",
-        compute=flicker_ratio,
-        tolerance=Tolerance(relative=0.015, absolute=0.005),
+        "flicker_ratio", flicker_ratio, tolerance=Tolerance(0.005, 0.015), label="flicker ratio"
     ),
 )
 """What every result has, in its order; see docs/metrics.md.
@@ -314,8 +271,8 @@ of all bytes of both pictures, which is far more than float kernels differ by. B
 sharp and on a poor student of one teacher, at 256 px on the sample photographs."""
 
 LEARNED: Final = (
-    Metric(name="lpips", compute=lpips, missing=lpips_missing),
-    Metric(name="dists", compute=dists, missing=dists_missing),
+    Metric("lpips", lpips, missing=lpips_missing),
+    Metric("dists", dists, missing=dists_missing),
 )
 """What results have where packages and weights are here."""
 
