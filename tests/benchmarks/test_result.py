@@ -7,12 +7,14 @@ import pytest
 from nstc.benchmarks.footprint import Footprint
 from nstc.benchmarks.latency import Watch
 from nstc.benchmarks.result import (
+    SCHEMA,
     BenchProtocol,
     BenchResult,
     LatencySummary,
     Quality,
     Reference,
     Row,
+    migrated,
 )
 from nstc.benchmarks.roofline import Peaks, Roofline
 from nstc.benchmarks.statistics import Interval
@@ -209,3 +211,17 @@ def test_written_whole_or_not_at_all(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["bench.json"]
     with pytest.raises(OutputError):
         RESULT.write(path / "below-a-file.json")
+
+
+def test_the_first_schemas_one_reference_becomes_a_list():
+    old = {"schema": "nstc.bench/1", "reference": {"model": "t"}, "rows": [1]}
+    assert migrated(old) == {"schema": SCHEMA, "references": [{"model": "t"}], "rows": [1]}
+    assert "reference" in old
+
+
+def test_the_newest_is_left_alone():
+    assert migrated({"schema": SCHEMA, "rows": []}) == {"schema": SCHEMA, "rows": []}
+
+
+def test_what_is_missing_stays_missing():
+    assert migrated({"schema": "nstc.bench/1"}) == {"schema": SCHEMA, "references": []}
