@@ -153,27 +153,28 @@ def card(manifest: Manifest, folder: Path | None = None, *, teacher_shown: bool 
         CorruptBundleError: the manifest's measurements are not rows of `nstc bench`.
     """
     shown = manifest.teacher is not None and teacher_shown
+    held = {path.name for path in folder.iterdir()} if folder else set()
+    int8 = sorted(folder.glob(_INT8_FILES)) if folder else []
+    portable = [f"- {file.name}: {portability(onnx.load(file))}" for file in int8]
     parts = [
         f"# {manifest.name}",
-        "\n".join([*_summary(manifest), *_portability(folder)]),
+        "\n".join([*_summary(manifest), *portable]),
         f"![preview]({PREVIEW_FILE})",
         *(["Photographs, the teacher's pictures, the model's."] if shown else []),
         *_measurements(manifest.measurements),
-        *([_FRONTIER] if _holds(folder, FRONTIER_FILE) else []),
+        *([_FRONTIER] if FRONTIER_FILE in held else []),
         "## How it was made",
         *_history(manifest.history),
-        *([_CURVES] if _holds(folder, CURVES_FILE) else []),
+        *([_CURVES] if CURVES_FILE in held else []),
         "This card is generated from `manifest.json` and the graphs beside it.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _holds(folder: Path | None, name: str) -> bool:
-    return folder is not None and (folder / name).exists()
-
-
 def _summary(manifest: Manifest) -> list[str]:
-    lines = [f"- stage: {manifest.stage}", f"- architecture: {_architecture(manifest)}"]
+    arguments = ", ".join(f"{k} {v}" for k, v in manifest.architecture.arguments.items())
+    architecture = f"{manifest.architecture.name} ({arguments})"
+    lines = [f"- stage: {manifest.stage}", f"- architecture: {architecture}"]
     if manifest.style:
         source = "painting" if manifest.style.source == "painting" else "the network's own outputs"
         credit = f", {manifest.style.credit}" if manifest.style.credit else ""
@@ -192,16 +193,6 @@ def _summary(manifest: Manifest) -> list[str]:
         f"locality: {contract.locality}"
     )
     return lines
-
-
-def _portability(folder: Path | None) -> list[str]:
-    files = sorted(folder.glob(_INT8_FILES)) if folder else []
-    return [f"- {file.name}: {portability(onnx.load(file))}" for file in files]
-
-
-def _architecture(manifest: Manifest) -> str:
-    arguments = ", ".join(f"{k} {v}" for k, v in manifest.architecture.arguments.items())
-    return f"{manifest.architecture.name} ({arguments})"
 
 
 def _measurements(rows: Sequence[Any]) -> list[str]:

@@ -26,7 +26,7 @@ _EXTRA_UNITS: Final[tuple[tuple[str, Callable[[float], str]], ...]] = (
 """Endings of unknown keys that are worth a column, and how their numbers read."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Cell:
     """One number or word.
 
@@ -41,7 +41,7 @@ class Cell:
     value: float | str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Column:
     """A heading and a cell for each row.
 
@@ -88,12 +88,7 @@ def table_columns(runs: Sequence[Run]) -> list[Column]:
         _words("artifact", [row.artifact for row in rows]),
         _words("target", [row.target for row in rows]),
         _numbers("size", "px", [row.size for row in rows], lambda number: f"{number:.0f}"),
-        Column(
-            heading="latency",
-            hint="ms",
-            numeric=True,
-            cells=tuple(_latency(row) for row in rows),
-        ),
+        Column("latency", "ms", True, tuple(_latency(row) for row in rows)),
         _intervals("times faster", "95 %", [row.speedup for row in rows]),
         _numbers("parameters", "", [row.params for row in rows], count),
         _numbers("MACs", "", [row.macs for row in rows], count),
@@ -128,26 +123,21 @@ def _amount(value: Any) -> float | None:
 
 
 def _words(heading: str, texts: Sequence[str]) -> Column:
-    cells = tuple(Cell(text=text, value=text) for text in texts)
-    return Column(heading=heading, hint="", numeric=False, cells=cells)
+    return Column(heading, "", False, tuple(Cell(text, value=text) for text in texts))
 
 
 def _numbers(
     heading: str, hint: str, values: Sequence[float | None], words: Callable[[float], str]
 ) -> Column:
-    cells = tuple(
-        Cell(text=NONE) if value is None else Cell(text=words(value), value=value)
-        for value in values
-    )
-    return Column(heading=heading, hint=hint, numeric=True, cells=cells)
+    cells = (Cell(NONE) if own is None else Cell(words(own), value=own) for own in values)
+    return Column(heading, hint, True, tuple(cells))
 
 
 def _intervals(heading: str, hint: str, intervals: Sequence[Interval | None]) -> Column:
-    cells = tuple(
-        Cell(text=NONE) if own is None or math.isnan(own.median) else _interval(own)
-        for own in intervals
+    cells = (
+        Cell(NONE) if own is None or math.isnan(own.median) else _interval(own) for own in intervals
     )
-    return Column(heading=heading, hint=hint, numeric=True, cells=cells)
+    return Column(heading, hint, True, tuple(cells))
 
 
 def _interval(own: Interval) -> Cell:
@@ -156,10 +146,10 @@ def _interval(own: Interval) -> Cell:
         for number in (own.median, own.low, own.high)
     )
     known = math.isfinite(own.low) or math.isfinite(own.high)
-    return Cell(text=median, interval=" to ".join(ends) if known else "", value=own.median)
+    return Cell(median, " to ".join(ends) if known else "", own.median)
 
 
 def _latency(row: ReadRow) -> Cell:
     latency = row.latency_ms
     spread = "" if latency.iqr is None else f"IQR {fine(latency.iqr)}"
-    return Cell(text=fine(latency.median), interval=spread, value=latency.median)
+    return Cell(fine(latency.median), spread, latency.median)

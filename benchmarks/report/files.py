@@ -1,18 +1,33 @@
-"""The files that a result speaks of, where this machine has them."""
+"""The files that a result speaks of, where this machine has them: opened, and profiled."""
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from nstc.benchmarks.layer_times import LayerTimes, layer_times
+from nstc.benchmarks.machine import usable_cores
+from nstc.benchmarks.report.columns import all_rows, row_names
 from nstc.benchmarks.report.reading import Run
 from nstc.benchmarks.result import Row
 from nstc.benchmarks.subjects import FLOAT, find_subject
 from nstc.core.bundle import artifact_name
-from nstc.core.errors import ArtifactError, TeacherError
+from nstc.core.errors import ArtifactError, NstcError, TeacherError
+from nstc.core.progress import Progress
 from nstc.runtime.model_files import model_bytes
 from nstc.runtime.session import Session
 
 THREADS: Final = 1
 """To draw with: the same file then gives the same picture whatever the number of cores."""
+
+MOST: Final = 8
+"""Files that are profiled: more bars than that tell nobody anything."""
+
+LARGEST: Final = 1024
+"""Side in pixels at which files are run for a page at most."""
+
+_CPU: Final = re.compile(r"cpu:(\d{1,4})")
 
 
 def open_student(row: Row, threads: int = THREADS) -> Session:
@@ -59,3 +74,43 @@ def open_teacher(run: Run, name: str) -> Session:
 def same_file(row: Row) -> tuple[Path, str]:
     """What is equal for rows that were measured on one file, whatever their target."""
     return Path(row.model), artifact_name(row.artifact)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layers:
+    """The whole section.
+
+    Attributes:
+        times: By name of the row.
+        left_out: Of what was not profiled, what it is and why.
+    """
+
+    times: dict[str, LayerTimes]
+    left_out: tuple[tuple[str, str], ...]
+
+
+def profile_rows(runs: Sequence[Run], progress: Progress) -> Layers:
+    """Profile every row's file at the row's size, with its threads where it is a CPU's row."""
+    times: dict[str, LayerTimes] = {}
+    left_out: list[tuple[str, str]] = []
+    seen: set[object] = set()
+    rows = list(zip(row_names(runs), all_rows(runs), strict=True))
+    progress.begin("layer times", len(rows), 0)
+    for position, (name, (_, row)) in enumerate(rows):
+        progress.advance(position, {})
+        found = _CPU.fullmatch(row.target)
+        threads = max(1, min(int(found[1]), len(usable_cores()))) if found else 1
+        key = (same_file(row), row.size_bytes, row.size, threads)
+        if key in seen:
+            continue
+        seen.add(key)
+        if len(times) == MOST:
+            left_out.append((name, f"the first {MOST} files are profiled."))
+            continue
+        try:
+            size = min(row.size, LARGEST)
+            times[name] = layer_times(open_student(row).path, size=size, threads=threads)
+        except NstcError as error:
+            left_out.append((name, str(error)))
+    progress.advance(len(rows), {})
+    return Layers(times=times, left_out=tuple(left_out))

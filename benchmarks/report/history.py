@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from nstc.benchmarks.report.columns import row_names
-from nstc.benchmarks.report.reading import ReadRow, Run, read_results
+from nstc.benchmarks.report.reading import Run, read_results
+from nstc.benchmarks.result import Row
 from nstc.benchmarks.statistics import Interval
 from nstc.benchmarks.wording import byte_count, fine
 from nstc.core.errors import OptionError
@@ -17,7 +18,7 @@ _HASH_SHOWN: Final = 8
 _DAY: Final = len("2026-01-01")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Measure:
     """A number that is followed over commits.
 
@@ -29,24 +30,24 @@ class Measure:
     """
 
     name: str
-    of: Callable[[ReadRow], Interval | None]
+    of: Callable[[Row], Interval | None]
     words: Callable[[float], str] = fine
     everywhere: bool = False
 
 
-def _metric(name: str) -> Callable[[ReadRow], Interval | None]:
-    return lambda row: None if row.quality is None else row.quality.metrics.get(name)
+def _metric(name: str) -> Measure:
+    return Measure(name, lambda row: row.quality.metrics.get(name) if row.quality else None)
 
 
-def _bytes(row: ReadRow) -> Interval:
+def _bytes(row: Row) -> Interval:
     return Interval(median=row.size_bytes, low=row.size_bytes, high=row.size_bytes)
 
 
 MEASURES: Final = (
-    Measure(name="times faster than the reference", of=lambda row: row.speedup),
-    Measure(name="style_ratio", of=_metric("style_ratio")),
-    Measure(name="content_ratio", of=_metric("content_ratio")),
-    Measure(name="file", of=_bytes, words=byte_count, everywhere=True),
+    Measure("times faster than the reference", lambda row: row.speedup),
+    _metric("style_ratio"),
+    _metric("content_ratio"),
+    Measure("file", _bytes, words=byte_count, everywhere=True),
 )
 
 
@@ -112,7 +113,7 @@ def run_label(run: Run) -> str:
 def trends(runs: Sequence[Run]) -> list[Trend]:
     """Of every file that any run measured all numbers that it has, measure by measure."""
     names = iter(row_names(runs, with_run=False))
-    places: dict[str, list[tuple[int, ReadRow]]] = {}
+    places: dict[str, list[tuple[int, Row]]] = {}
     for position, run in enumerate(runs):
         for row in run.rows:
             places.setdefault(f"{next(names)} {row.size} px", []).append((position, row))
@@ -141,7 +142,7 @@ def trend_lines(trend: Trend, runs: Sequence[Run]) -> list[tuple[str, str, str, 
 
 
 def _moments(
-    measure: Measure, rows: Sequence[tuple[int, ReadRow]], runs: Sequence[Run]
+    measure: Measure, rows: Sequence[tuple[int, Row]], runs: Sequence[Run]
 ) -> list[Moment]:
     moments: list[Moment] = []
     for position, row in rows:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from nstc.benchmarks.layer_times import LayerTimes
 from nstc.benchmarks.machine import machine_facts
 from nstc.benchmarks.report.columns import all_rows, row_names, table_columns
+from nstc.benchmarks.report.files import Layers, profile_rows
 from nstc.benchmarks.report.history import read_history, trend_lines, trends
-from nstc.benchmarks.report.layers import Layers, profile_rows
 from nstc.benchmarks.report.pictures import Pictures, make_pictures
 from nstc.benchmarks.report.plots import frontier_plot, layer_plot, trend_plot
 from nstc.benchmarks.report.reading import Run, flattened, read_results

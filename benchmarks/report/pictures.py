@@ -10,7 +10,13 @@ import numpy as np
 from PIL import Image
 
 from nstc.benchmarks.report.columns import all_rows, row_names
-from nstc.benchmarks.report.files import open_student, open_teacher, same_file, teacher_name
+from nstc.benchmarks.report.files import (
+    LARGEST,
+    open_student,
+    open_teacher,
+    same_file,
+    teacher_name,
+)
 from nstc.benchmarks.report.reading import Run
 from nstc.benchmarks.result import Row
 from nstc.core.errors import NstcError
@@ -28,7 +34,6 @@ PHOTOS: Final = 3
 BUDGET: Final = 2_300_000
 """Characters that all pictures may take, so that the page stays under 3 MB."""
 
-_LARGEST: Final = 1024
 _JPEG: Final = {"quality": 80, "optimize": True}
 
 
@@ -111,7 +116,7 @@ class _Maker:
 
     def add(self, run: Run, row: Row, name: str) -> None:
         teacher = teacher_name(run, row)
-        size = min(row.size, _LARGEST)
+        size = min(row.size, LARGEST)
         key = (same_file(row), row.size_bytes, size, teacher)
         if key in self._seen:
             return

@@ -120,12 +120,9 @@ def page_svg(figure: "Figure", name: str) -> str:
     sink = io.BytesIO()
     figure.savefig(sink, format="svg", metadata={"Date": None, "Creator": None})
     root = ElementTree.fromstring(sink.getvalue())  # noqa: S314  (what matplotlib wrote just now)
-    for child in list(root):
-        if child.tag == f"{{{SVG}}}metadata":
-            root.remove(child)
     for parent in list(root.iter()):
         for child in list(parent):
-            if child.tag == f"{{{SVG}}}style":
+            if child.tag in {f"{{{SVG}}}metadata", f"{{{SVG}}}style"}:
                 parent.remove(child)
     for element in root.iter():
         _rename_ids(element, name)

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from nstc.benchmarks.report.layers import profile_rows
+from nstc.benchmarks.report.files import profile_rows
 from nstc.benchmarks.report.page import caveats_of, named_apart, render_page, write_report
 from nstc.benchmarks.report.pictures import make_pictures
 from nstc.core.errors import OptionError, OutputError

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from nstc.benchmarks.report import pictures as pictures_module
-from nstc.benchmarks.report.layers import profile_rows
+from nstc.benchmarks.report.files import profile_rows
 from nstc.benchmarks.report.pictures import SIDE, data_uri, make_pictures
 from nstc.core.progress import Silent
 
