@@ -26,6 +26,7 @@ from nstc.core.errors import NstcError
 from nstc.core.images import Picture, Pixels, read_picture, write_picture
 from nstc.core.photos import sample_photos
 from nstc.core.terminal import plain_console
+from nstc.runtime.agreement import Difference
 from nstc.runtime.artifact_cache import find_artifact
 from nstc.runtime.bounded import PaintPlan, bounded_painter
 from nstc.runtime.session import open_session
@@ -122,13 +123,13 @@ def tiling_rows(model: str) -> Iterator[DeviceRow]:
         rgb = _enlarged(path)
         expected = whole.run(rgb)
         tiled = painter.paint(rgb, plan)
-        difference = np.abs(tiled.astype(np.int16) - expected)
+        off = Difference.between(tiled, expected)
         yield DeviceRow(
             fact=f"{tiling.count} tiles beside the whole at {LARGE[0]}x{LARGE[1]}: {path.stem}",
-            value=float(difference.max()),
+            value=float(off.worst),
             unit="levels of 255",
             limit=LEVELS,
-            note=f"{np.mean(difference > 0):.4%} of values differ",
+            note=f"{np.mean(off.levels > 0):.4%} of values differ",
         )
 
 

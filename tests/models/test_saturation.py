@@ -2,19 +2,18 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from nstc.compress.checking import eager_reference
 from nstc.core.bundle import QUANTIZATION_FILE, open_bundle, revised_bundle
 from nstc.core.errors import CorruptBundleError
-from nstc.core.images import Pixels
 from nstc.core.photos import sample_photos
 from nstc.models.architectures import load
 from nstc.models.saturation import learned_ranges, load_as_deployed, saturate
 from nstc.models.student import Student
 from nstc.models.tensors import save_tensors
+from nstc.runtime.agreement import Difference
 from nstc.runtime.onnx_session import OnnxSession
 
 NARROW = (-0.05, 0.05)
@@ -78,17 +77,14 @@ def test_what_is_not_a_range_of_two_numbers_is_refused(tmp_path: Path, ends: tor
         learned_ranges(open_bundle(tmp_path / "strange"))
 
 
-def psnr_db(one: Pixels, other: Pixels) -> float:
-    error = np.mean((one.astype(np.float64) - other) ** 2)
-    return float(10 * np.log10(255**2 / error))
-
-
 def test_a_shipped_student_saturated_is_nearer_to_its_integer_file() -> None:
     bundle = open_bundle("zoo:udnie")
     picture = next(sample_photos().take(1).squares(256))
     integer = OnnxSession(bundle.artifact("int8.onnx"), "int8.onnx").run(picture)
     plain, deployed = (
-        psnr_db(eager_reference(network, bundle.manifest.contract)(picture), integer)
+        Difference.between(
+            eager_reference(network, bundle.manifest.contract)(picture), integer
+        ).psnr_db
         for network in (load(bundle), load_as_deployed(bundle))
     )
     assert deployed > plain + 3
