@@ -22,17 +22,12 @@ def analyze(
     photos: options.Photos = None,
     artifact: Annotated[
         str | None,
-        typer.Option(
-            "--artifact", help="ONNX file to time.", show_default="int8 if there is one, else float"
-        ),
+        typer.Option(help="ONNX file to time.", show_default="int8 if there is one, else float"),
     ] = None,
-    size: Annotated[
-        int, typer.Option("--size", help="Side in px of the picture that is timed.")
-    ] = 512,
-    threads: Annotated[int, typer.Option("--threads", help="To time with.")] = 1,
+    size: Annotated[int, typer.Option(help="Side in px of the picture that is timed.")] = 512,
+    threads: Annotated[int, typer.Option(help="To time with.")] = 1,
     importance: Annotated[
-        str,
-        typer.Option("--importance", help="Which half goes: magnitude, group-norm or activation."),
+        str, typer.Option(help="Which half goes: magnitude, group-norm or activation.")
     ] = "group-norm",
     vgg: options.Vgg = "shipped",
     _max_ram: options.TrialRam = None,

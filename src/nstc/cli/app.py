@@ -30,13 +30,7 @@ from nstc.cli import (
 )
 from nstc.cli.output import say, standard_streams, tell
 from nstc.cli.parsing import UNREADABLE, UNREADABLE_CODE, what_is_wrong
-from nstc.core.errors import (
-    Interrupted,
-    MissingExtraError,
-    NstcError,
-    OutputError,
-    out_of_memory,
-)
+from nstc.core.errors import Interrupted, MissingExtraError, NstcError, OutputError, out_of_memory
 from nstc.core.terminal import shown
 from nstc.core.version import VERSION
 
@@ -202,10 +196,7 @@ def _options(
     _version: Annotated[
         bool,
         typer.Option(
-            "--version",
-            is_eager=True,
-            callback=_show_version,
-            help="Show the version and exit.",
+            "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
         ),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,

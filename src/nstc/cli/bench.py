@@ -1,7 +1,9 @@
 """nstc bench, and nstc report, which makes a page of what it wrote."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +11,111 @@ from nstc.cli import options
 from nstc.cli.output import print_result, say
 from nstc.cli.signatures import Given, Placed, with_flags
 from nstc.core.recipe import BenchRecipe, load_recipe
+
+if TYPE_CHECKING:
+    from nstc.benchmarks.result import BenchResult
+    from nstc.benchmarks.targets.base import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceFlags:
+    """Where it is measured, and what it may take there."""
+
+    threads: Annotated[
+        int | None, typer.Option(help="N: short for --target cpu:N.", show_default="2")
+    ] = None
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="Where; nstc targets lists them. Repeatable.", show_default="cpu:2"),
+    ] = None
+    open_page: Annotated[
+        bool,
+        typer.Option(
+            "--open", help="Serve the page of --target web for a phone in this network to open."
+        ),
+    ] = False
+    https: Annotated[
+        bool,
+        typer.Option("--https", help="Serve it by a certificate of its own: threads need that."),
+    ] = False
+    memory_cap: Annotated[
+        int | None,
+        typer.Option(
+            help="MB of peak memory above which a row of a target that reports it fails.",
+            show_default=False,
+        ),
+    ] = None
+
+    def targets(self) -> tuple[str, ...] | None:
+        """The targets that are meant; None for the recipe's."""
+        from nstc.benchmarks.targets import chosen_targets
+        from nstc.benchmarks.targets.web import opened_elsewhere
+
+        opened = opened_elsewhere(self.target or (), page=self.open_page, https=self.https)
+        return chosen_targets(opened, self.threads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubjectFlags:
+    """What of them is measured."""
+
+    photos: options.Photos = None
+    teacher: options.Teacher = None
+    artifact: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="File to run, such as int8, repeatable. Default: all ONNX files.",
+            show_default=False,
+        ),
+    ] = None
+    quality: Annotated[
+        bool, typer.Option("--quality/--no-quality", help="Whether to judge the pictures.")
+    ] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultFlags:
+    """Where the result goes."""
+
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the result to this file, after each target what there is so far; "
+            "- is standard output, without the table."
+        ),
+    ] = None
+    save_baseline: Annotated[
+        Path | None, typer.Option(help="Write what nstc check compares with to a new file.")
+    ] = None
+
+    @property
+    def file(self) -> Path | None:
+        """What --json names, unless it is standard output."""
+        return None if str(self.json) == "-" else self.json
+
+    def refuse_in_vain(self, targets: "Sequence[Target]") -> None:
+        """Raise before any work if one of them can't be written."""
+        from nstc.benchmarks.baseline_file import refuse_existing
+        from nstc.benchmarks.targets.web import refuse_baseline_of_another_device
+        from nstc.core.files import refuse_unwritable_file
+
+        if self.file is not None:
+            refuse_unwritable_file(self.file)
+        if self.save_baseline is not None:
+            refuse_baseline_of_another_device(targets)
+            refuse_existing(self.save_baseline)
+
+    def write(self, result: "BenchResult") -> None:
+        """Write it to all of these but the file, which has it already, and print its table."""
+        from nstc.benchmarks.baseline import from_result
+        from nstc.benchmarks.baseline_file import save_baseline
+
+        if self.save_baseline is not None:
+            save_baseline(from_result(result, self.save_baseline.parent), self.save_baseline)
+        if str(self.json) == "-":
+            typer.echo(result.to_json(), nl=False)
+        else:
+            print_result(result, costs=True)
 
 
 @with_flags
@@ -20,119 +127,50 @@ def bench(
     against: Annotated[
         str | None,
         typer.Option(
-            "--against",
             help="Timed beside them in every round, as its float graph.",
             show_default="the teacher that their manifests name",
         ),
     ] = None,
     _size: Placed = None,
-    threads: Annotated[
-        int | None,
-        typer.Option("--threads", help="N: short for --target cpu:N.", show_default="2"),
-    ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--target", help="Where; nstc targets lists them. Repeatable.", show_default="cpu:2"
-        ),
-    ] = None,
-    open_page: Annotated[
-        bool,
-        typer.Option(
-            "--open", help="Serve the page of --target web for a phone in this network to open."
-        ),
-    ] = False,
-    https: Annotated[
-        bool,
-        typer.Option("--https", help="Serve it by a certificate of its own: threads need that."),
-    ] = False,
-    memory_cap: Annotated[
-        int | None,
-        typer.Option(
-            "--memory-cap",
-            help="MB of peak memory above which a row of a target that reports it fails.",
-            show_default=False,
-        ),
-    ] = None,
+    places: PlaceFlags,
     _memory: Placed = None,
     _roofline: Placed = None,
     given: Given[BenchRecipe],
-    photos: options.Photos = None,
-    teacher: options.Teacher = None,
-    artifact: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--artifact",
-            help="File to run, such as int8, repeatable. Default: all ONNX files.",
-            show_default=False,
-        ),
-    ] = None,
-    quality: Annotated[
-        bool, typer.Option("--quality/--no-quality", help="Whether to judge the pictures.")
-    ] = True,
+    subjects: SubjectFlags,
     recipe: options.Recipe = None,
     judged: options.JudgedFlags,
     _seed: Placed = None,
-    json: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            help="Write the result to this file, after each target what there is so far; "
-            "- is standard output, without the table.",
-        ),
-    ] = None,
-    save_baseline: Annotated[
-        Path | None,
-        typer.Option("--save-baseline", help="Write what nstc check compares with to a new file."),
-    ] = None,
+    written: ResultFlags,
 ) -> None:
     """Measure speed and quality beside a reference."""
-    from nstc.benchmarks import baseline_file
-    from nstc.benchmarks.baseline import from_result
     from nstc.benchmarks.memory_cap import refuse_over_cap, refuse_useless_cap
-    from nstc.benchmarks.targets import chosen_targets, parse_target
-    from nstc.benchmarks.targets.web import opened_elsewhere, refuse_baseline_of_another_device
+    from nstc.benchmarks.targets import parse_target
     from nstc.cli.progress import Bar
     from nstc.compress.benchmarking import bench as run
-    from nstc.core.files import refuse_unwritable_file
     from nstc.core.photos import photos_in
 
-    settings = given.over(
-        load_recipe(recipe).bench,
-        targets=chosen_targets(
-            opened_elsewhere(target or (), page=open_page, https=https), threads
-        ),
-    )
+    settings = given.over(load_recipe(recipe).bench, targets=places.targets())
     wanted = [parse_target(name) for name in settings.targets]
-    refuse_useless_cap(memory_cap, wanted, memory=settings.memory)
-    file = None if json is None or str(json) == "-" else json
-    if file is not None:
-        refuse_unwritable_file(file)
-    if save_baseline is not None:
-        refuse_baseline_of_another_device(wanted)
-        baseline_file.refuse_existing(save_baseline)
+    refuse_useless_cap(places.memory_cap, wanted, memory=settings.memory)
+    written.refuse_in_vain(wanted)
+    file = written.file
     with Bar() as bar:
         result = run(
             models,
             against=against,
-            artifacts=artifact or (),
-            photos=photos_in(photos or []),
+            artifacts=subjects.artifact or (),
+            photos=photos_in(subjects.photos or []),
             recipe=settings,
-            teacher=teacher,
-            quality=quality,
+            teacher=subjects.teacher,
+            quality=subjects.quality,
             vgg=judged.vgg,
             probe=judged.probe(),
             trust=judged.trust,
             progress=bar,
             finished=None if file is None else lambda so_far: so_far.write(file),
         )
-    if save_baseline is not None:
-        baseline_file.save_baseline(from_result(result, save_baseline.parent), save_baseline)
-    if json is None or file is not None:
-        print_result(result, costs=True)
-    else:
-        typer.echo(result.to_json(), nl=False)
-    refuse_over_cap(result, memory_cap)
+    written.write(result)
+    refuse_over_cap(result, places.memory_cap)
 
 
 def report(
@@ -148,7 +186,6 @@ def report(
     history: Annotated[
         Path | None,
         typer.Option(
-            "--history",
             help="Folder of such results, one for each commit: their trend is drawn.",
             show_default=False,
         ),
@@ -164,8 +201,7 @@ def report(
     layer_times: Annotated[
         bool,
         typer.Option(
-            "--layer-times/--no-layer-times",
-            help="Whether to profile those files, here and now.",
+            "--layer-times/--no-layer-times", help="Whether to profile those files, here and now."
         ),
     ] = True,
     _max_ram: options.TrialRam = None,

@@ -1,7 +1,8 @@
 """nstc check, and nstc baseline update, which keeps what it compares with."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,12 +10,78 @@ from nstc.cli import options
 from nstc.cli.output import print_result, print_table, say
 from nstc.cli.signatures import with_flags
 
+if TYPE_CHECKING:
+    from nstc.benchmarks.check_report import CheckReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonFlags:
+    """What is compared, and how long."""
+
+    base: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A bundle before the change, repeatable: times are compared with its own, "
+            "taken in the same run.",
+            show_default=False,
+        ),
+    ] = None
+    facts_and_quality_only: Annotated[
+        bool, typer.Option("--facts-and-quality-only", help="Leave time out, and say so.")
+    ] = False
+    strict: Annotated[bool, typer.Option("--strict", help="IMPROVED fails too.")] = False
+    tolerance: Annotated[float, typer.Option(help="Per cent that time may change by.")] = 5.0
+    rounds: Annotated[
+        int | None, typer.Option(help="To begin with.", show_default="the baseline's")
+    ] = None
+    max_rounds: Annotated[
+        int | None,
+        typer.Option(
+            help="Rounds are added up to so many while noise leaves a time open.",
+            show_default="8 times --rounds",
+        ),
+    ] = None
+    memory_cap: Annotated[
+        int | None,
+        typer.Option(
+            help="MB of peak memory above which a row of a target that reports it is REGRESSED.",
+            show_default=False,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportFlags:
+    """Where a check's report goes."""
+
+    json: Annotated[
+        Path | None,
+        typer.Option(help="Write all to this file; - is standard output, without the table."),
+    ] = None
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write a summary for people to this file.")
+    ] = None
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None
+
+    def write(self, report: "CheckReport") -> None:
+        """Write it to all of these, and print its table."""
+        from nstc.benchmarks import gate_output
+
+        if self.markdown is not None:
+            gate_output.write(gate_output.markdown(report), self.markdown)
+        if self.junit is not None:
+            gate_output.write(gate_output.junit(report), self.junit)
+        if str(self.json) == "-":
+            typer.echo(gate_output.to_json(report), nl=False)
+            return
+        print_table(gate_output.check_table(report))
+        if self.json is not None:
+            gate_output.write(gate_output.to_json(report), self.json)
+
 
 @with_flags
 def check(
-    baseline: Annotated[
-        Path, typer.Option("--baseline", help="What nstc bench --save-baseline wrote.")
-    ],
+    baseline: Annotated[Path, typer.Option(help="What nstc bench --save-baseline wrote.")],
     *,
     models: Annotated[
         list[str] | None,
@@ -24,104 +91,36 @@ def check(
             show_default=False,
         ),
     ] = None,
-    base: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--base",
-            help="A bundle before the change, repeatable: times are compared with its own, "
-            "taken in the same run.",
-            show_default=False,
-        ),
-    ] = None,
-    facts_and_quality_only: Annotated[
-        bool, typer.Option("--facts-and-quality-only", help="Leave time out, and say so.")
-    ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="IMPROVED fails too.")] = False,
-    tolerance: Annotated[
-        float, typer.Option("--tolerance", help="Per cent that time may change by.")
-    ] = 5.0,
-    rounds: Annotated[
-        int | None,
-        typer.Option("--rounds", help="To begin with.", show_default="the baseline's"),
-    ] = None,
-    max_rounds: Annotated[
-        int | None,
-        typer.Option(
-            "--max-rounds",
-            help="Rounds are added up to so many while noise leaves a time open.",
-            show_default="8 times --rounds",
-        ),
-    ] = None,
-    memory_cap: Annotated[
-        int | None,
-        typer.Option(
-            "--memory-cap",
-            help="MB of peak memory above which a row of a target that reports it is REGRESSED.",
-            show_default=False,
-        ),
-    ] = None,
-    against: options.BaselineReference = None,
-    teacher: options.BaselineTeacher = None,
-    photos: options.Photos = None,
-    judged: options.JudgedFlags,
-    json: Annotated[
-        Path | None,
-        typer.Option(
-            "--json", help="Write all to this file; - is standard output, without the table."
-        ),
-    ] = None,
-    markdown: Annotated[
-        Path | None, typer.Option("--markdown", help="Write a summary for people to this file.")
-    ] = None,
-    junit: Annotated[
-        Path | None, typer.Option("--junit", help="Write JUnit XML to this file.")
-    ] = None,
+    compared: ComparisonFlags,
+    anew: options.AnewFlags,
+    written: ReportFlags,
 ) -> None:
     """Measure a baseline's rows anew and exit by the worst verdict."""
-    from nstc.benchmarks import gate_output
     from nstc.cli.progress import Bar
     from nstc.compress.benchmarking import check as run
-    from nstc.core.photos import photos_in
 
     with Bar() as bar:
         report = run(
             models or (),
             baseline,
-            photos=photos_in(photos or []),
-            base=base or (),
-            facts_and_quality_only=facts_and_quality_only,
-            strict=strict,
-            tolerance=tolerance / 100,
-            rounds=rounds,
-            max_rounds=max_rounds,
-            memory_cap_mb=memory_cap,
-            against=against,
-            teacher=teacher,
-            vgg=judged.vgg,
-            probe=judged.probe(),
-            trust=judged.trust,
+            base=compared.base or (),
+            facts_and_quality_only=compared.facts_and_quality_only,
+            strict=compared.strict,
+            tolerance=compared.tolerance / 100,
+            rounds=compared.rounds,
+            max_rounds=compared.max_rounds,
+            memory_cap_mb=compared.memory_cap,
             progress=bar,
+            **anew.conditions(),
         )
-    if markdown is not None:
-        gate_output.write(gate_output.markdown(report), markdown)
-    if junit is not None:
-        gate_output.write(gate_output.junit(report), junit)
-    if json is None or str(json) != "-":
-        print_table(gate_output.check_table(report))
-    if json is not None:
-        if str(json) == "-":
-            typer.echo(gate_output.to_json(report), nl=False)
-        else:
-            gate_output.write(gate_output.to_json(report), json)
+    written.write(report)
     raise typer.Exit(report.exit_status)
 
 
 @with_flags
 def update(
     file: Annotated[Path, typer.Argument(help="The baseline.", metavar="FILE")],
-    reason: Annotated[
-        str, typer.Option("--reason", help="Why the new numbers hold from now on; it is kept.")
-    ],
+    reason: Annotated[str, typer.Option(help="Why the new numbers hold from now on; it is kept.")],
     *,
     models: Annotated[
         list[str] | None,
@@ -131,11 +130,8 @@ def update(
             show_default=False,
         ),
     ] = None,
-    rounds: Annotated[int | None, typer.Option("--rounds", show_default="the baseline's")] = None,
-    against: options.BaselineReference = None,
-    teacher: options.BaselineTeacher = None,
-    photos: options.Photos = None,
-    judged: options.JudgedFlags,
+    rounds: Annotated[int | None, typer.Option(show_default="the baseline's")] = None,
+    anew: options.AnewFlags,
 ) -> None:
     """Measure a baseline's rows anew and agree to what is found.
 
@@ -148,7 +144,6 @@ def update(
     from nstc.cli.progress import Bar
     from nstc.compress.exporting import made_artifact
     from nstc.core.locks import locked
-    from nstc.core.photos import photos_in
 
     with locked(file), Bar() as bar:  # from reading it to writing it
         updated, result = update_baseline(
@@ -156,15 +151,7 @@ def update(
             file,
             reason,
             conditions=Conditions(
-                photos=photos_in(photos or []),
-                rounds=rounds,
-                against=against,
-                teacher=teacher,
-                vgg=judged.vgg,
-                probe=judged.probe(),
-                trust=judged.trust,
-                store=made_artifact,
-                progress=bar,
+                rounds=rounds, store=made_artifact, progress=bar, **anew.conditions()
             ),
         )
         save_baseline(updated, file)

@@ -18,8 +18,7 @@ def compress(
     ],
     *,
     preset: Annotated[
-        str,
-        typer.Option("--preset", help="quick: minutes. full: some hours. restyle: from --init."),
+        str, typer.Option(help="quick: minutes. full: some hours. restyle: from --init.")
     ] = "full",
     recipe: options.Recipe = None,
     photos: options.PhotoSets = None,
@@ -28,9 +27,7 @@ def compress(
     style: options.Style = None,
     credit: options.Credit = None,
     foreign: options.BundledTeacherFlags,
-    seed: Annotated[
-        int | None, typer.Option("--seed", help="Of all randomness.", show_default="0")
-    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all randomness.", show_default="0")] = None,
     budget: Annotated[
         str | None,
         typer.Option(

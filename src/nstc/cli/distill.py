@@ -13,8 +13,7 @@ from nstc.core.recipe import DistillRecipe, load_recipe
 @with_flags
 def distill(
     teacher: Annotated[
-        str,
-        typer.Argument(help="Bundle, zoo name, checkpoint, or ONNX or TorchScript file."),
+        str, typer.Argument(help="Bundle, zoo name, checkpoint, or ONNX or TorchScript file.")
     ],
     output: options.Output,
     *,

@@ -31,7 +31,6 @@ def export(
     static: Annotated[
         str | None,
         typer.Option(
-            "--static",
             metavar="HEIGHTxWIDTH",
             help="Fix ONNX files, int8 too, to one size, which phone delegates want: 512x512.",
         ),

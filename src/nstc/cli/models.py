@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 def models(
     sheet: Annotated[
-        Path | None,
-        typer.Option("--sheet", help="A photograph, to see all of them on, side by side."),
+        Path | None, typer.Option(help="A photograph, to see all of them on, side by side.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The picture that --sheet writes.")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -38,15 +38,7 @@ Output = Annotated[
     Path, typer.Option("--output", "-o", help="The bundle to write.", resolve_path=True)
 ]
 Teacher = Annotated[
-    str | None,
-    typer.Option("--teacher", help="Bundle, zoo name or file. Default: the manifest's."),
-]
-BaselineReference = Annotated[
-    str | None,
-    typer.Option("--against", help="Where the reference lies. Default: as the baseline says."),
-]
-BaselineTeacher = Annotated[
-    str | None, typer.Option("--teacher", help="Default: as the baseline says.")
+    str | None, typer.Option("--teacher", help="Bundle, zoo name or file. Default: the manifest's.")
 ]
 Init = Annotated[str | None, typer.Option("--init", help="Bundle of a student to start from.")]
 Resume = Annotated[
@@ -56,12 +48,10 @@ Name = Annotated[
     str | None, typer.Option("--name", help="Of the model. Default: the output's name.")
 ]
 Vgg = Annotated[
-    str,
-    typer.Option("--vgg", help="VGG-16 features: shipped, torchvision, or a safetensors file."),
+    str, typer.Option("--vgg", help="VGG-16 features: shipped, torchvision, or a safetensors file.")
 ]
 Style = Annotated[
-    Path | None,
-    typer.Option("--style", help="The painting, for a network that came without one."),
+    Path | None, typer.Option("--style", help="The painting, for a network that came without one.")
 ]
 Credit = Annotated[str | None, typer.Option("--credit", help="Who made the painting.")]
 Trust = Annotated[
@@ -140,26 +130,17 @@ class FormFlags:
     """
 
     layout: Annotated[
-        str | None,
-        typer.Option("--layout", help="NCHW or NHWC, if probing a foreign file is wrong."),
+        str | None, typer.Option(help="NCHW or NHWC, if probing a foreign file is wrong.")
     ] = None
     input_range: Annotated[
         int | None,
-        typer.Option(
-            "--input-range",
-            help="Values that it takes, likewise: 1 for 0..1, 255, or -1 for -1..1.",
-        ),
+        typer.Option(help="Values that it takes, likewise: 1 for 0..1, 255, or -1 for -1..1."),
     ] = None
-    value_range: Annotated[
-        int | None, typer.Option("--value-range", help="Older name of --input-range.")
-    ] = None
-    output_range: Annotated[
-        int | None, typer.Option("--output-range", help="Values that it gives, likewise.")
-    ] = None
+    value_range: Annotated[int | None, typer.Option(help="Older name of --input-range.")] = None
+    output_range: Annotated[int | None, typer.Option(help="Values that it gives, likewise.")] = None
     mean: Annotated[
         str | None,
         typer.Option(
-            "--mean",
             metavar="A,B,C",
             help="What is taken off its input, in units of the input's range and the order of its "
             "channels; or imagenet.",
@@ -167,14 +148,11 @@ class FormFlags:
     ] = None
     std: Annotated[
         str | None,
-        typer.Option(
-            "--std", metavar="A,B,C", help="What its input is divided by then; or imagenet."
-        ),
+        typer.Option(metavar="A,B,C", help="What its input is divided by then; or imagenet."),
     ] = None
     output_mean: Annotated[
         str | None,
         typer.Option(
-            "--output-mean",
             metavar="A,B,C",
             help="What is added to its output, in units of the output's range; or imagenet. "
             "Default: --mean, if the output shows that it was taken off.",
@@ -184,22 +162,17 @@ class FormFlags:
     output_std: Annotated[
         str | None,
         typer.Option(
-            "--output-std",
-            metavar="A,B,C",
-            help="What its output is multiplied by before that; or imagenet.",
+            metavar="A,B,C", help="What its output is multiplied by before that; or imagenet."
         ),
     ] = None
     channels: Annotated[
         str | None,
         typer.Option(
-            "--channels",
-            help="Order of its colours, rgb or bgr, which no probing finds.",
-            show_default="rgb",
+            help="Order of its colours, rgb or bgr, which no probing finds.", show_default="rgb"
         ),
     ] = None
     size_multiple: Annotated[
-        int | None,
-        typer.Option("--size-multiple", help="Sizes must be multiples of it, likewise."),
+        int | None, typer.Option(help="Sizes must be multiples of it, likewise.")
     ] = None
     form: GraphForm = field(init=False)
 
@@ -260,6 +233,35 @@ class JudgedFlags(FormFlags):
         from nstc.runtime.foreign import probe_contract
 
         return partial(probe_contract, **self.form.told(), trust=self.trust)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceFlags:
+    """What a baseline's rows are judged beside, where it is not what the baseline says."""
+
+    against: Annotated[
+        str | None, typer.Option(help="Where the reference lies. Default: as the baseline says.")
+    ] = None
+    teacher: Annotated[str | None, typer.Option(help="Default: as the baseline says.")] = None
+    photos: Photos = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnewFlags(JudgedFlags, ReferenceFlags):
+    """How a baseline's rows are measured anew."""
+
+    def conditions(self) -> dict[str, Any]:
+        """The same for the library, as keywords."""
+        from nstc.core.photos import photos_in
+
+        return {
+            "photos": photos_in(self.photos or []),
+            "against": self.against,
+            "teacher": self.teacher,
+            "vgg": self.vgg,
+            "probe": self.probe(),
+            "trust": self.trust,
+        }
 
 
 def _statistic(name: str, text: str | None) -> Statistic | None:

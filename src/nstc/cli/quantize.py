@@ -31,8 +31,7 @@ def quantize(
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
     again: Annotated[
-        bool,
-        typer.Option("--again", help="Replace a file that the bundle holds already."),
+        bool, typer.Option("--again", help="Replace a file that the bundle holds already.")
     ] = False,
     allow_slower: Annotated[
         bool,

@@ -11,13 +11,7 @@ from nstc.cli.options import TrustBundled
 from nstc.cli.output import say, say_json, tell
 from nstc.cli.signatures import with_flags
 from nstc.cli.video import VideoFlags
-from nstc.core.errors import (
-    ArtifactError,
-    BatchError,
-    Interrupted,
-    MissingExtraError,
-    OptionError,
-)
+from nstc.core.errors import ArtifactError, BatchError, Interrupted, MissingExtraError, OptionError
 
 if TYPE_CHECKING:
     from nstc.core.bundle import Bundle
@@ -50,8 +44,7 @@ class ModelFlags:
         int | None, typer.Option(help="Threads to compute with; by default one a core.")
     ] = None
     provider: Annotated[
-        str,
-        typer.Option(help="Where ONNX Runtime computes: cpu, cuda, or what else is installed."),
+        str, typer.Option(help="Where ONNX Runtime computes: cpu, cuda, or what else is installed.")
     ] = "cpu"
 
 
@@ -99,9 +92,8 @@ class PictureFlags:
     metadata: Annotated[
         str,
         typer.Option(
-            "--metadata",
             help="keep or strip EXIF and XMP. Stripped unless asked for: they say where and when a "
-            "photograph was taken, and with which camera. IPTC and PNG text are never taken along.",
+            "photograph was taken, and with which camera. IPTC and PNG text are never taken along."
         ),
     ] = "strip"
     skip_existing: Annotated[
@@ -126,7 +118,6 @@ class LimitFlags:
     max_ram: Annotated[
         str | None,
         typer.Option(
-            "--max-ram",
             metavar="SIZE",
             help="What the process may hold, such as 256MB; larger pictures are cut into tiles. "
             "More than 4GB also for trying a bundle's file that did not come with nstc.",
@@ -141,7 +132,7 @@ class LimitFlags:
         ),
     ] = False
     max_download_mb: Annotated[
-        int, typer.Option("--max-download-mb", help="Most MB of an address or of standard input.")
+        int, typer.Option(help="Most MB of an address or of standard input.")
     ] = 64
     timeout: Annotated[
         float,

@@ -14,19 +14,18 @@ from nstc.core.recipe import TrainRecipe, load_recipe
 
 @with_flags
 def train(
-    style: Annotated[Path, typer.Option("--style", help="The painting to learn.")],
+    style: Annotated[Path, typer.Option(help="The painting to learn.")],
     output: options.Output,
     *,
     photos: options.PhotoSets = None,
     preset: Annotated[
-        str | None,
-        typer.Option("--preset", help="draft: minutes. good: an hour. best: half a day."),
+        str | None, typer.Option(help="draft: minutes. good: an hour. best: half a day.")
     ] = None,
     recipe: options.Recipe = None,
     name: options.Name = None,
     credit: options.Credit = None,
     init: Annotated[
-        str | None, typer.Option("--init", help="Bundle of a full-size network to start from.")
+        str | None, typer.Option(help="Bundle of a full-size network to start from.")
     ] = None,
     given: Given[TrainRecipe],
     vgg: options.Vgg = "shipped",

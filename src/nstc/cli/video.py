@@ -34,9 +34,7 @@ class VideoFlags:
     ] = False
     codec: Annotated[
         str | None,
-        typer.Option(
-            "--codec", help="Of a video: h264, hevc, vp9, av1 or ffv1.", show_default="h264"
-        ),
+        typer.Option(help="Of a video: h264, hevc, vp9, av1 or ffv1.", show_default="h264"),
     ] = None
     crf: Annotated[
         int | None,

@@ -8,8 +8,8 @@ from nstc.core.errors import OptionError
 from nstc.core.settings import (
     ANY,
     SEED,
+    Allowed,
     Checked,
-    Range,
     above,
     at_least,
     number_or,
@@ -35,7 +35,7 @@ class PruneRecipe(Checked):
     # 0 leaves a compression's pruning out.
     ratio: float | None = setting(
         None,
-        Range(lambda share: 0 <= share < 1, "from 0 to below 1"),
+        Allowed(lambda share: 0 <= share < 1, "from 0 to below 1"),
         "Share of the channels to remove.",
         shown="0.25",
     )
@@ -45,9 +45,7 @@ class PruneRecipe(Checked):
         None, ANY, "Instead: multiply-accumulates at 512x512, 400M or 10G."
     )
     target_latency: str | None = setting(
-        None,
-        ANY,
-        "Instead: time of the float graph at 512x512, 8ms@cpu:1, measured.",
+        None, ANY, "Instead: time of the float graph at 512x512, 8ms@cpu:1, measured."
     )
     # See `nstc.compress.importance`.
     importance: str = setting(
@@ -58,9 +56,7 @@ class PruneRecipe(Checked):
     # All the same share, those channels that score least in the whole network, or most where that
     # does least damage.
     distribution: str = setting(
-        "uniform",
-        one_of(*DISTRIBUTIONS),
-        "What each layer loses: uniform, global or sensitivity.",
+        "uniform", one_of(*DISTRIBUTIONS), "What each layer loses: uniform, global or sensitivity."
     )
     # Those that cost least; "auto" for those that cost less than channels of as much work.
     drop_blocks: int | str = setting(
@@ -71,9 +67,7 @@ class PruneRecipe(Checked):
     iterations: int = setting(1, within(1, 100), "Turns, with fine-tuning after each.")
     # What multiply-accumulates are fastest with.
     round_to: int | str = setting(
-        8,
-        number_or(AUTO, 1, 64),
-        "Widths are multiples of it; auto measures which are fastest.",
+        8, number_or(AUTO, 1, 64), "Widths are multiples of it; auto measures which are fastest."
     )
     # With the distillation's loss.
     steps: int = setting(500, at_least(0), "Of fine-tuning, in all; 0 for none.")

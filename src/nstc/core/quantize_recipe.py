@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from nstc.core.errors import OptionError
-from nstc.core.settings import SWITCH, Checked, Range, at_least, one_of, setting, within
+from nstc.core.settings import SWITCH, Allowed, Checked, at_least, one_of, setting, within
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class QuantizeRecipe(Checked):
         "static, dynamic, weights or fp16.",
     )
     bits: int = setting(
-        8, Range(lambda bits: bits in (4, 8), "4 or 8"), "Of weights, in mode weights: 8 or 4."
+        8, Allowed(lambda bits: bits in (4, 8), "4 or 8"), "Of weights, in mode weights: 8 or 4."
     )
     calibration_photos: int = setting(24, at_least(1), "How many to calibrate on.")
     calibration_size: int = setting(512, within(32, 2048), "Their side in px.")
@@ -47,7 +47,7 @@ class QuantizeRecipe(Checked):
     # In dB on the calibration photographs; None for all integers.
     quality_budget: float | None = setting(
         None,
-        Range(lambda db: 10 <= db <= 60, "from 10 to 60 (dB)"),
+        Allowed(lambda db: 10 <= db <= 60, "from 10 to 60 (dB)"),
         "Least PSNR to the float network; layers stay float until it is reached.",
         unit="DB",
     )

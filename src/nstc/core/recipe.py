@@ -13,8 +13,8 @@ from nstc.core.quantize_recipe import QuantizeRecipe as QuantizeRecipe
 from nstc.core.settings import (
     SEED,
     SWITCH,
+    Allowed,
     Checked,
-    Range,
     above,
     are_different_words,
     at_least,
@@ -176,9 +176,7 @@ class DistillRecipe(Checked):
     )
     # Those steps cost half as much.
     float_share: float = setting(
-        0.0,
-        within(0, 0.99),
-        "With --quantize-aware, the share of its steps before it rounds.",
+        0.0, within(0, 0.99), "With --quantize-aware, the share of its steps before it rounds."
     )
     seed: int = setting(0, SEED, "Of all randomness.")
 
@@ -224,8 +222,7 @@ class BenchRecipe(Checked):
     rounds: int = setting(15, within(3, 10_000), "Timed rounds.")
     # As `nstc targets` lists them. Their flag is the verb's, which has --threads beside it.
     targets: tuple[str, ...] = setting(
-        ("cpu:2",),
-        Range(are_different_words, 'different targets, such as "cpu:2" and "mobile"'),
+        ("cpu:2",), Allowed(are_different_words, 'different targets, such as "cpu:2" and "mobile"')
     )
     # At most so many photographs judge the quality.
     quality_photos: int = setting(32, at_least(1))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from nstc.core.errors import OptionError
 
 
-class Range(NamedTuple):
+class Allowed(NamedTuple):
     """What a setting may be.
 
     Attributes:
@@ -32,7 +32,7 @@ class Setting(NamedTuple):
         unit: What its flag takes, where that is not its type.
     """
 
-    allowed: Range
+    allowed: Allowed
     help: str
     shown: str | None
     off: str | None
@@ -41,7 +41,7 @@ class Setting(NamedTuple):
 
 def setting(
     default: Any,
-    allowed: Range,
+    allowed: Allowed,
     help: str = "",
     *,
     shown: str | None = None,
@@ -53,42 +53,42 @@ def setting(
     return field(default=default, metadata={"setting": known})
 
 
-def at_least(low: float) -> Range:
+def at_least(low: float) -> Allowed:
     """A finite number."""
-    return Range(lambda value: low <= value < math.inf, f"at least {low}")
+    return Allowed(lambda value: low <= value < math.inf, f"at least {low}")
 
 
-def above(low: float) -> Range:
+def above(low: float) -> Allowed:
     """A finite number."""
-    return Range(lambda value: low < value < math.inf, f"above {low}")
+    return Allowed(lambda value: low < value < math.inf, f"above {low}")
 
 
-def within(low: float, high: float) -> Range:
+def within(low: float, high: float) -> Allowed:
     """A number between two others, both included."""
-    return Range(lambda value: low <= value <= high, f"from {low} to {high}")
+    return Allowed(lambda value: low <= value <= high, f"from {low} to {high}")
 
 
-def multiples(step: int, low: int, high: int) -> Range:
+def multiples(step: int, low: int, high: int) -> Allowed:
     """A multiple between two numbers, both included."""
-    return Range(
+    return Allowed(
         lambda value: low <= value <= high and value % step == 0,
         f"a multiple of {step} from {low} to {high}",
     )
 
 
-def one_of(*options: Any) -> Range:
+def one_of(*options: Any) -> Allowed:
     """One of some values."""
-    return Range(lambda value: value in options, f"one of {', '.join(map(str, options))}")
+    return Allowed(lambda value: value in options, f"one of {', '.join(map(str, options))}")
 
 
-def number_or(word: str, low: int, high: int) -> Range:
+def number_or(word: str, low: int, high: int) -> Allowed:
     """A word, or a whole number between two others, both included."""
 
     def holds(value: Any) -> bool:
         whole = isinstance(value, int) and not isinstance(value, bool)
         return value == word or (whole and low <= value <= high)
 
-    return Range(holds, f"from {low} to {high}, or {word}")
+    return Allowed(holds, f"from {low} to {high}, or {word}")
 
 
 def are_different_words(values: tuple[Any, ...]) -> bool:
@@ -97,8 +97,8 @@ def are_different_words(values: tuple[Any, ...]) -> bool:
     return words and 0 < len(values) == len(set(values))
 
 
-ANY = Range(lambda _: True, "")
-SWITCH = Range(lambda value: isinstance(value, bool), "true or false")
+ANY = Allowed(lambda _: True, "")
+SWITCH = Allowed(lambda value: isinstance(value, bool), "true or false")
 SEED = within(0, 2**63 - 1)
 
 
