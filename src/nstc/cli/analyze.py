@@ -32,7 +32,7 @@ def analyze(
     vgg: options.Vgg = "shipped",
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_output: options.Json = False,
 ) -> None:
     """Show layer by layer what a network costs and could lose."""
     from nstc.cli.progress import Bar

@@ -111,7 +111,10 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; an `NstcError` becomes one line on standard error and its exit code."""
-    _print_whatever_names_hold()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # An escape for what a terminal can't show, such as a file's name that is no UTF-8.
+            stream.reconfigure(errors="backslashreplace")
     with standard_streams(), _stopped_as_by_ctrl_c():
         try:
             try:
@@ -119,25 +122,27 @@ def main() -> None:
             finally:
                 sys.stdout.flush()  # what nobody can read is an error too
         except UNREADABLE as error:
-            _refuse(error)
+            told = what_is_wrong(error, sys.argv[1:])
+            if told is None:  # no verb was named: show the help
+                sys.stderr.write(shown(f"{error}\n", lines=True))
+            else:
+                tell(f"nstc: {told}")
+            sys.exit(UNREADABLE_CODE)
         except typer.Abort as error:
             _fail(Interrupted(str(error) or "stopped."))
         except NstcError as error:
             _fail(error)
         except Exception as error:
-            known = _of_the_machine(error)
+            known: NstcError | None = out_of_memory(error)  # raised by some library
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                place = error.filename or "standard output"
+                known = OutputError(
+                    f"cannot write {place}: {error.strerror}. Choose a place with room."
+                )
             if known is None:
                 raise
             _fail(known)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _of_the_machine(error: Exception) -> NstcError | None:
-    """What a library raised because the disk is full or the memory is; None for anything else."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        place = error.filename or "standard output"
-        return OutputError(f"cannot write {place}: {error.strerror}. Choose a place with room.")
-    return out_of_memory(error)
 
 
 @contextlib.contextmanager
@@ -158,23 +163,6 @@ def _stopped_as_by_ctrl_c() -> Iterator[None]:
     finally:
         for number in own:
             signal.signal(number, signal.SIG_DFL)
-
-
-def _print_whatever_names_hold() -> None:
-    """Print as an escape what a terminal can't show, such as a file's name that is no UTF-8."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _refuse(error: Exception) -> NoReturn:
-    """Exit as a command line that can't be parsed does; one without a verb is shown the help."""
-    told = what_is_wrong(error, sys.argv[1:])
-    if told is None:
-        sys.stderr.write(shown(f"{error}\n", lines=True))
-    else:
-        tell(f"nstc: {told}")
-    sys.exit(UNREADABLE_CODE)
 
 
 def _fail(error: NstcError) -> NoReturn:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nstc.cli import options
 from nstc.cli.output import print_list, say, say_json
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def doctor(
             "phones and boards would refuse. Needs onnx.",
         ),
     ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_output: options.Json = False,
 ) -> None:
     """Say what this machine can run, and how to get the rest."""
     from nstc.benchmarks.diagnosis import diagnose
@@ -69,7 +70,7 @@ def _print_delegates(reports: "tuple[DelegateReport, ...]") -> None:
 
 
 def targets(
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_output: options.Json = False,
 ) -> None:
     """List where nstc bench can measure, and why not where it can't."""
     from nstc.benchmarks.targets import TARGETS

@@ -19,7 +19,7 @@ def models(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The picture that --sheet writes.")
     ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_output: options.Json = False,
 ) -> None:
     """List the models that ship with nstc."""
     from nstc.core.errors import OptionError

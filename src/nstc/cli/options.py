@@ -41,6 +41,7 @@ Teacher = Annotated[
     str | None, typer.Option("--teacher", help="Bundle, zoo name or file. Default: the manifest's.")
 ]
 Init = Annotated[str | None, typer.Option("--init", help="Bundle of a student to start from.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")
 ]

@@ -32,7 +32,10 @@ def what_is_wrong(error: Any, arguments: Sequence[str]) -> str | None:
     """
     kind = type(error).__name__
     context: Any = getattr(error, "ctx", None)
-    command = _command_of(arguments) if context is None else context.command_path
+    words = [argument for argument in arguments if not argument.startswith("-")]
+    # What was called; some errors don't know it.
+    command = " ".join(["nstc", *words[:1]]) if context is None else context.command_path
+    parameter = getattr(error, "param", None)
     if kind == "NoArgsIsHelpError":
         return None
     if kind == "NoSuchOption":
@@ -40,23 +43,32 @@ def what_is_wrong(error: Any, arguments: Sequence[str]) -> str | None:
         known = [
             name for own in context.command.params for name in (*own.opts, *own.secondary_opts)
         ]
-        return f"{command} has no option {given}.{_nearest(given, known)}{_help(command)}"
-    if kind == "BadOptionUsage":
-        return f"{_lower(error.message)}{_help(command)}"
-    parameter = getattr(error, "param", None)
-    if kind == "MissingParameter" and parameter is not None:
-        return f"{command} needs {_name_of(parameter)}: {_meaning(parameter)}{_help(command)}"
-    if parameter is not None:
+        told = f"{command} has no option {given}.{_nearest(given, known)}"
+    elif kind == "BadOptionUsage":
+        told = _lower(error.message)
+    elif kind == "MissingParameter" and parameter is not None:
+        meaning = str(parameter.help or "").strip()
+        meaning = _lower(meaning) if meaning[1:2].islower() else meaning.rstrip(".") + "."
+        told = f"{command} needs {_name_of(parameter)}: {meaning}"
+    elif parameter is not None:
         return _bad_value(error, parameter, arguments)
-    if context is not None and hasattr(context.command, "commands"):
-        verbs = context.command.list_commands(context)
-        given = _word_after(command, arguments)
-        return f"{command} has no verb {given}.{_nearest(given, verbs)}{_help(command)}"
-    return f"{_lower(error.format_message())}{_help(command)}"
+    elif context is not None and hasattr(context.command, "commands"):
+        given = next(iter(words[len(command.split()) - 1 :]), "")  # after those understood
+        nearest = _nearest(given, context.command.list_commands(context))
+        told = f"{command} has no verb {given}.{nearest}"
+    else:
+        told = _lower(error.format_message())
+    return f"{told} See {command} --help."
 
 
 def _bad_value(error: Any, parameter: Any, arguments: Sequence[str]) -> str:
-    given = _value_of(parameter, arguments)
+    given = None  # by the command line: Typer's error holds only that it is wrong
+    for position, argument in enumerate(arguments):
+        for name in parameter.opts:
+            if argument == name and position + 1 < len(arguments):
+                given = arguments[position + 1]
+            elif argument.startswith(f"{name}=" if name.startswith("--") else name):
+                given = argument[len(name) :].removeprefix("=")
     words = error.message.lower()
     expected = next((number for word, number in _NUMBERS.items() if word in words), None)
     what = f"expected {expected}." if expected else _lower(error.message)
@@ -71,42 +83,9 @@ def _name_of(parameter: Any) -> str:
     return str(max(parameter.opts, key=len))
 
 
-def _meaning(parameter: Any) -> str:
-    text = str(parameter.help or "").strip()
-    return (text[:1].lower() + text[1:] if text[1:2].islower() else text).rstrip(".") + "."
-
-
-def _value_of(parameter: Any, arguments: Sequence[str]) -> str | None:
-    """What the command line gives for a flag; Typer's error holds only that it is wrong."""
-    found = None
-    for position, argument in enumerate(arguments):
-        for name in parameter.opts:
-            if argument == name and position + 1 < len(arguments):
-                found = arguments[position + 1]
-            elif argument.startswith(f"{name}=" if name.startswith("--") else name):
-                found = argument[len(name) :].removeprefix("=")
-    return found
-
-
-def _word_after(command: str, arguments: Sequence[str]) -> str:
-    """The first word after the verbs that were understood, flags left out."""
-    words = [argument for argument in arguments if not argument.startswith("-")]
-    understood = len(command.split()) - 1
-    return words[understood] if understood < len(words) else ""
-
-
-def _command_of(arguments: Sequence[str]) -> str:
-    """What was called, of errors that don't know it."""
-    return " ".join(["nstc", *[word for word in arguments if not word.startswith("-")][:1]])
-
-
 def _nearest(given: str, known: Iterable[str]) -> str:
     return did_you_mean(given.lstrip("-"), {name.lstrip("-"): name for name in known})
 
 
 def _lower(text: str) -> str:
     return text[:1].lower() + text[1:].rstrip(".") + "."
-
-
-def _help(command: str) -> str:
-    return f" See {command} --help."
