@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import typer
+from export_memory import exported_once
 from torch import nn
 
 from nstc.cli.app import app, main
@@ -22,6 +23,8 @@ from nstc.models.student import Student
 from nstc.models.style import StyleStatistics
 from nstc.models.tensors import save_tensors
 from nstc.models.transformer import TransformerNet
+
+__all__ = ["exported_once"]  # a fixture of every test here
 
 
 @dataclass(frozen=True)

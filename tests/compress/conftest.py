@@ -2,16 +2,15 @@
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from export_memory import remembering
+from export_memory import exported_once
 from torch import nn
 
-from nstc.compress import float_graphs
 from nstc.compress.channel_groups import remove_channels
 from nstc.compress.checking import sample_picture
 from nstc.compress.distillation import distill
@@ -33,6 +32,8 @@ from nstc.models.style import StyleStatistics
 from nstc.models.tensors import save_tensors
 from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import VggFeatures, load_vgg
+
+__all__ = ["exported_once"]  # a fixture of every test here
 
 MakeStyledBundle = Callable[..., Bundle]
 
@@ -59,16 +60,6 @@ def tiny_teacher() -> TransformerNet:
     network = TransformerNet((8, 8, 16), (8,), (8, 8))
     network.prepare_for_training()
     return network.eval()
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _exported_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[None]:
-    """Equal networks are exported once in a run of the tests, by whichever process comes first."""
-    folder = tmp_path_factory.getbasetemp()
-    folder = (folder if worker_id == "master" else folder.parent) / "exports"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(float_graphs, "exported", remembering(float_graphs.exported, folder))
-        yield
 
 
 @pytest.fixture(scope="session")

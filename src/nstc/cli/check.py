@@ -11,7 +11,7 @@ from nstc.cli.output import print_result, print_table, say
 from nstc.cli.signatures import with_flags
 
 if TYPE_CHECKING:
-    from nstc.benchmarks.check_report import CheckReport
+    from nstc.benchmarks.verdicts import CheckReport
 
 
 @dataclass(frozen=True, kw_only=True)
