@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from nstc.benchmarks import statistics
 from nstc.compress import exploration
 from nstc.compress.exploration import explore, load_plan
 from nstc.compress.exploration_report import (
@@ -19,7 +20,7 @@ from nstc.compress.exploration_report import (
     write_report,
 )
 from nstc.core.bundle import Bundle, open_bundle
-from nstc.core.errors import NstcError, OptionError, RecipeError
+from nstc.core.errors import DivergedError, NstcError, OptionError, RecipeError
 from nstc.core.manifest import Manifest
 from nstc.core.photos import PhotoSet
 from nstc.models.architectures import describe
@@ -241,7 +242,11 @@ def test_variants_start_from_the_student_that_the_plan_names(
     start = make_styled_bundle(Student(8, [8]), tmp_path / "start")
     head = f'compare = "settings"\ninit = "{start.path}"\n'
     plan = load_plan(plan_file(head + TINY))
-    monkeypatch.setattr(exploration._Asked, "_measured", lambda *_: outcome("any", 1.5).row)
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise DivergedError("the student alone is looked at")
+
+    monkeypatch.setattr(exploration, "quantize", stop)
     explore(teacher, tmp_path / "out", plan=plan, photos=photos, judged=photos)
     for variant in plan.variants:
         student = open_bundle(tmp_path / "out" / variant.folder / "distilled")
@@ -257,7 +262,7 @@ def test_each_variant_is_made_and_measured_once(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nstc.benchmarks.statistics.RESAMPLES", 100)
+    monkeypatch.setattr(statistics, "RESAMPLES", 100)
     torch.manual_seed(1)
     network = TransformerNet((8, 8, 8), (), (8, 8))
     network.prepare_for_training()
