@@ -13,6 +13,7 @@ import pytest
 import torch
 import typer
 from export_memory import exported_once
+from short_turns import short_turns
 from torch import nn
 
 from nstc.cli.app import app, main
@@ -24,7 +25,7 @@ from nstc.models.style import StyleStatistics
 from nstc.models.tensors import save_tensors
 from nstc.models.transformer import TransformerNet
 
-__all__ = ["exported_once"]  # a fixture of every test here
+__all__ = ["exported_once", "short_turns"]  # fixtures of every test here
 
 
 @dataclass(frozen=True)

@@ -139,9 +139,8 @@ def test_a_first_baseline_is_not_written_over_another(bundle, tmp_path):
     assert path.read_text() == "precious"
 
 
-def test_from_the_first_baseline_to_an_update(foreign, tmp_path, monkeypatch):
+def test_from_the_first_baseline_to_an_update(foreign, tmp_path):
     """bench --save-baseline, check and baseline update on a real file, quality and all."""
-    monkeypatch.setattr("nstc.benchmarks.latency.PAUSE_S", 0.0)
     baseline = tmp_path / "baseline.json"
     # Without the range, probing can't tell what a network takes that only makes pictures darker.
     fed = ("--input-range", 1)

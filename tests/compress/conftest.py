@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from export_memory import exported_once
+from short_turns import short_turns
 from torch import nn
 
 from nstc.compress.channel_groups import remove_channels
@@ -33,7 +34,7 @@ from nstc.models.tensors import save_tensors
 from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import VggFeatures, load_vgg
 
-__all__ = ["exported_once"]  # a fixture of every test here
+__all__ = ["exported_once", "short_turns"]  # fixtures of every test here
 
 MakeStyledBundle = Callable[..., Bundle]
 
