@@ -47,8 +47,8 @@ from nstc.models.complexity import Complexity, complexity
 from nstc.models.vgg import VggFeatures, load_vgg, vgg_identity
 from nstc.runtime.artifact_cache import Artifacts, find_artifact
 from nstc.runtime.check_vectors import refuse_without_picture
-from nstc.runtime.foreign import probe_contract
 from nstc.runtime.model_files import model_bytes
+from nstc.runtime.probing import probe_contract
 from nstc.runtime.session import MAX_THREADS, Session
 
 
@@ -80,7 +80,7 @@ def bench(
         teacher: Judge all models by this bundle or ONNX file; by default each by its own teacher.
         quality: Whether to judge pictures at all.
         vgg: See `nstc.models.vgg.load_vgg`.
-        probe: Finds out what foreign ONNX files take; see `nstc.runtime.foreign.probe_contract`.
+        probe: Finds out what foreign ONNX files take; see `nstc.runtime.probing.probe_contract`.
         trust: Whether programs of others, TorchScript and ExecuTorch, may be loaded.
         store: Where bundles' files come from.
         progress: Told of rounds and photographs.
@@ -148,8 +148,8 @@ class _Lane:
     entries: tuple[_Entry, ...]
 
     def measure(self, picture: Pixels, recipe: BenchRecipe, progress: Progress) -> Reading:
-        sessions = [entry.session for entry in self.entries]
-        return self.target.measure(self.reference, sessions, picture, recipe, progress)
+        sessions = [self.reference, *(entry.session for entry in self.entries)]
+        return self.target.measure(sessions, picture, recipe, progress)
 
     def reference_row(self, opponent: Subject, reading: Reading) -> Reference:
         return Reference(

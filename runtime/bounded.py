@@ -120,13 +120,7 @@ class BoundedPainter:
     def plan(
         self, height: int, width: int, cost: PictureCost, control: Control = PLAIN
     ) -> PaintPlan:
-        """The cheapest way to paint a picture within the limit.
-
-        Args:
-            height: In pixels.
-            width: In pixels.
-            cost: Of the picture itself, before it is scaled.
-            control: What is asked for.
+        """The cheapest way to paint within the limit a picture of this cost, before it is scaled.
 
         Raises:
             MemoryLimitError: there is none; the message says the least that would do.
@@ -165,10 +159,10 @@ class BoundedPainter:
         output_format: str | None = None,
         piped: bool = False,
     ) -> Picture:
-        """Decode and stylise a file in the least memory.
+        """Decode and stylise a file, which can't be read again, in the least memory.
 
         Args:
-            file: The photograph; it can't be read again.
+            file: The photograph.
             control: What is asked for.
             output_format: Pillow's name of the format that the result will be written in, if any.
             piped: Whether it is encoded in memory.
@@ -197,12 +191,7 @@ class BoundedPainter:
     def painter_of(
         self, statistics: Callable[[], npt.NDArray[np.float32]], control: Control = PLAIN
     ) -> Paint:
-        """What paints the tiles of one picture; `control` does not scale.
-
-        Args:
-            statistics: Gives the whole picture's, if need be.
-            control: What is asked for.
-        """
+        """What paints the tiles of a picture that is not scaled; gets its statistics if need be."""
         if control.strength == 0:
             return lambda tile: tile
         run: Paint = self.session.run

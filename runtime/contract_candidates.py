@@ -120,17 +120,25 @@ def choose(run: Run, contract: GraphContract, photos: Sequence[Pixels], form: Gr
     ]
     most = max(one.score for one in tried)
     best = next(one for one in tried if one.score >= _AS_GOOD * most)
-    caffe = next((one for one in tried if _is_caffe(one.contract)), None)
-    if caffe is not None and form.channels is None and _may_be(caffe, best):
-        # Networks with a mean and no deviation descend from Caffe, which has blue first.
+
+    def may_rival(one: ContractCandidate) -> bool:
+        return one.score > _RIVAL * best.score and _apart(one, best) > _CLEARLY_DIFFERENT
+
+    caffe = next((own for own in tried if own.contract.descends_from_caffe), None)
+    if caffe is not None and form.channels is None and (caffe is best or may_rival(caffe)):
         mean = mean_of(form.mean or "imagenet", 255, "bgr")
         swapped = dataclasses.replace(caffe.contract, channels="bgr", mean=mean)
         tried.append(_tried(run, swapped, photos, form))
     others = [one for one in tried if one is not best and _apart(one, best) > _CLEARLY_DIFFERENT]
     others.sort(key=lambda one: -one.score)
     others = [one for one in others if one.score > _WORTH_NAMING * best.score]
-    is_doubtful = any(one.score > _RIVAL * best.score for one in others)
-    certainty = "" if len(tried) == 1 else _certainty(best, others, form)
+    is_doubtful = any(map(may_rival, others))
+    certainty = "certain, no other values give such a picture"
+    if others:
+        share = round(100 * others[0].score / best.score)
+        certainty = f"likely, but {others[0].flags} fits {share} % as well"
+    certainty += "" if form.channels else ", the order of colours is taken to be RGB"
+    certainty = "" if len(tried) == 1 else certainty
     return Choice(best=best, rivals=tuple(others) if is_doubtful else (), certainty=certainty)
 
 
@@ -215,7 +223,9 @@ def _way_out(contract: GraphContract, outputs: Sequence[Array], form: GraphForm)
         mean = mean_of(form.output_mean, likeliest, contract.channels)
         std = std_of(form.output_std, likeliest, contract.channels)
         return {"output_range": likeliest, "output_mean": mean, "output_std": std}
-    plain: dict[str, Any] = {"output_range": form.output_range or _range_of(values)}
+    low, high = np.percentile(values, [1, 99])
+    fitting = 255 if max(abs(low), abs(high)) > _LARGEST_SMALL else -1 if low < _BELOW_BLACK else 1
+    plain: dict[str, Any] = {"output_range": form.output_range or fitting}
     if (contract.mean, contract.std) == (NO_MEAN, NO_STD):
         return plain
     wanted = form.output_range or contract.input_range
@@ -240,13 +250,6 @@ def _in_units_of(
         start + (value - low) * scale if offset else value * scale for value in values
     )
     return first, second, third
-
-
-def _range_of(values: npt.NDArray[np.float32]) -> ValueRange:
-    low, high = np.percentile(values, [1, 99])
-    if max(abs(low), abs(high)) > _LARGEST_SMALL:
-        return 255
-    return -1 if low < _BELOW_BLACK else 1
 
 
 def _outside(values: npt.NDArray[np.float32], contract: GraphContract) -> float:
@@ -282,29 +285,8 @@ def _usual(contract: GraphContract) -> float:
     return _NORMALISED_BOTH_WAYS if taken == given else _NORMALISED
 
 
-def _is_caffe(contract: GraphContract) -> bool:
-    return contract.mean != NO_MEAN and contract.std == NO_STD and contract.input_range == 255
-
-
-def _may_be(one: ContractCandidate, best: ContractCandidate) -> bool:
-    """Whether it is the best, or can't be ruled out."""
-    different = _apart(one, best) > _CLEARLY_DIFFERENT
-    return one is best or (one.score > _RIVAL * best.score and different)
-
-
 def _apart(one: ContractCandidate, other: ContractCandidate) -> float:
     return float(np.abs(one.pictures - other.pictures).mean())
-
-
-def _certainty(
-    best: ContractCandidate, others: Sequence[ContractCandidate], form: GraphForm
-) -> str:
-    """In words: how sure, and which of others that give another picture is the next best."""
-    order = "" if form.channels else ", the order of colours is taken to be RGB"
-    if not others:
-        return f"certain, no other values give such a picture{order}"
-    share = round(100 * others[0].score / best.score)
-    return f"likely, but {others[0].flags} fits {share} % as well{order}"
 
 
 def _flags(contract: GraphContract, form: GraphForm) -> str:

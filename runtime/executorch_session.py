@@ -143,11 +143,7 @@ class ExecutorchSession:
         return float(value)
 
     def prepare(self, rgb: Pixels) -> Any:
-        """(H, W, 3) uint8 as the program's tensors, with the picture's own height and width.
-
-        Raises:
-            ImageError: it is no picture, or larger than the program takes.
-        """
+        """(H, W, 3) uint8 as the program's tensors, with the picture's own height and width."""
         import torch
 
         height, width = checked(rgb).shape[:2]
@@ -171,11 +167,7 @@ class ExecutorchSession:
         return tensors, (height, width)
 
     def infer(self, feed: Any) -> Any:
-        """Run the program.
-
-        Raises:
-            ImageError: it failed on a picture of this size.
-        """
+        """Run the program."""
         tensors, size = feed
         try:
             return self._forward.execute(tensors)[0], size

@@ -75,6 +75,11 @@ class GraphContract:
         return GraphForm(**known)
 
     @property
+    def descends_from_caffe(self) -> bool:
+        """Whether it has a mean and no deviation, as networks from Caffe, which has blue first."""
+        return self.mean != NO_MEAN and self.std == NO_STD and self.input_range == 255
+
+    @property
     def black_and_white(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """What the graph's output calls black and white, (3,) each in its own order of channels."""
         low, high = RANGES[self.output_range]

@@ -86,12 +86,9 @@ class Work:
     bytes_per_pixel: float
 
     def peak_bytes(self, tiling: Tiling, cost: PictureCost, *, blends: bool = False) -> int:
-        """The most that the process will hold while it stylises a picture.
+        """The most that the process will hold while it stylises a picture, cut as in `tiling`.
 
-        Args:
-            tiling: How the picture is cut; one tile is painted as a whole.
-            cost: Of the picture.
-            blends: Whether tiles are mixed with the photograph's.
+        `blends` says whether tiles are mixed with the photograph's.
         """
         height, width = tiling.largest
         picture_width = tiling.columns[-1].stop
@@ -161,13 +158,9 @@ def cost_of(image: Image.Image, output_format: str | None, *, piped: bool = Fals
 
 
 def scaled_cost(cost: PictureCost, height: int, width: int, control: Control) -> PictureCost:
-    """What a picture takes that is scaled on its way through `nstc.runtime.control.controlled`.
+    """What a picture of this upright height and width takes that `controlled` scales on its way.
 
-    Args:
-        cost: Of the picture itself.
-        height: Of the photograph, upright.
-        width: Likewise.
-        control: What is asked for.
+    Its own cost is `cost`.
     """
     if not control.resizes:
         return cost

@@ -1,7 +1,6 @@
 """Graphs that nstc exported, run by ONNX Runtime."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -119,6 +118,12 @@ class OnnxSession:
         arena: See `load_graph`.
         optimized: See `load_graph`.
 
+    Attributes:
+        batch: Pictures a run; None for any number.
+        fixed_size: Height and width of the only pictures it takes; None for any.
+        bytes_in_and_out: Whether it is uint8 NHWC and not the float NCHW reference.
+        takes_statistics: Whether it is told the whole picture's statistics, so as to run tiles.
+
     Raises:
         CorruptBundleError: the file is damaged, or no graph that nstc writes.
     """
@@ -148,7 +153,7 @@ class OnnxSession:
                 arena=arena,
                 optimized=optimized,
             )
-            self._form = _form_of(self._session, path)
+            self._take_form()
         except _LOADING_ERRORS as error:
             if (no_memory := out_of_memory(error)) is not None:
                 raise no_memory from error
@@ -167,21 +172,6 @@ class OnnxSession:
         )
 
     @property
-    def batch(self) -> int | None:
-        """Pictures a run; None for any number."""
-        return self._form.batch
-
-    @property
-    def fixed_size(self) -> tuple[int, int] | None:
-        """Height and width of the only pictures it takes; None for any."""
-        return self._form.fixed_size
-
-    @property
-    def bytes_in_and_out(self) -> bool:
-        """Whether it is uint8 NHWC, as devices run it, and not the float NCHW reference."""
-        return self._form.bytes_in_and_out
-
-    @property
     def provider(self) -> str:
         """The execution provider that ONNX Runtime put first, whatever was asked for."""
         return str(self._session.get_providers()[0])
@@ -190,40 +180,25 @@ class OnnxSession:
         """(H, W, 3) uint8, `count` times over, as the graph's input; raises as `prepare`."""
         return {name: values.repeat(count, 0) for name, values in self.prepare(rgb).items()}
 
-    @property
-    def takes_statistics(self) -> bool:
-        """Whether the graph is told the whole picture's statistics, so that it can run tiles."""
-        return self._form.takes_statistics
-
     def prepare(self, rgb: Pixels) -> dict[str, Array]:
-        """(H, W, 3) uint8 as the graph's input.
-
-        Raises:
-            ImageError: it is no picture.
-            OptionError: the graph takes one size only, and this is another.
-        """
+        """(H, W, 3) uint8 as the graph's input."""
         height, width = checked(rgb).shape[:2]
-        fixed = self._form.fixed_size
+        fixed = self.fixed_size
         if fixed is not None and fixed != (height, width):
             raise OptionError(
                 f"{self.path.name} takes pictures of {fixed[0]}x{fixed[1]} (height x width) only, "
                 f"this one is {height}x{width}: resize it, or choose another --artifact."
             )
-        feed = {self._form.input_name: self._values(rgb)}
-        if self._form.takes_statistics:
+        feed = {self._input_name: self._values(rgb)}
+        if self.takes_statistics:
             feed[STATISTICS_INPUT] = channel_statistics(rgb)
         return feed
 
     def infer(self, feed: dict[str, Array]) -> Array:
-        """Run the graph.
-
-        Raises:
-            ImageError: it failed on a picture of this size, for want of memory as a rule.
-            CorruptBundleError: it gives something else than a picture of the same size.
-        """
-        given = feed[self._form.input_name].shape
+        """Run the graph; raises `CorruptBundleError` if it gives no picture of the same size."""
+        given = feed[self._input_name].shape
         try:
-            raw: Array = self._session.run([self._form.output_name], feed)[0]
+            raw: Array = self._session.run([self._output_name], feed)[0]
         except ORT_ERRORS as error:
             shape = "x".join(map(str, given))
             raise ImageError(
@@ -238,12 +213,8 @@ class OnnxSession:
         return raw
 
     def finish(self, raw: Array) -> Pixels:
-        """The graph's output as (H, W, 3) uint8.
-
-        Raises:
-            UnusableModelError: it is not finite.
-        """
-        if self._form.bytes_in_and_out:
+        """The graph's output as (H, W, 3) uint8."""
+        if self.bytes_in_and_out:
             pixels: Pixels = raw[0]
             return pixels
         return unit_to_pixels(raw[0].transpose(1, 2, 0), self.path)
@@ -253,52 +224,32 @@ class OnnxSession:
         return self.finish(self.infer(self.prepare(rgb)))
 
     def run_tile(self, rgb: Pixels, statistics: Array) -> Pixels:
-        """Stylise a tile (h, w, 3) uint8 of a picture, with a graph that `takes_statistics`.
-
-        Args:
-            rgb: The tile.
-            statistics: Of the whole picture, see `nstc.runtime.arrays.channel_statistics`.
-
-        Raises:
-            ImageError: as `infer`.
-        """
-        feed = {self._form.input_name: self._values(rgb), STATISTICS_INPUT: statistics}
+        """Stylise a tile (h, w, 3) uint8, given the whole picture's `channel_statistics`."""
+        feed = {self._input_name: self._values(rgb), STATISTICS_INPUT: statistics}
         return self.finish(self.infer(feed))
 
     def _values(self, rgb: Pixels) -> Array:
-        return rgb[None] if self._form.bytes_in_and_out else to_unit_nchw(rgb)
+        return rgb[None] if self.bytes_in_and_out else to_unit_nchw(rgb)
 
-
-@dataclass(frozen=True)
-class _Form:
-    input_name: str
-    output_name: str
-    bytes_in_and_out: bool
-    fixed_size: tuple[int, int] | None
-    batch: int | None
-    takes_statistics: bool
-
-
-def _form_of(session: Any, path: Path) -> _Form:
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    takes_statistics = len(inputs) == 2 and inputs[1].name == STATISTICS_INPUT
-    kinds = [value.type for value in (*(inputs[:1] if takes_statistics else inputs), *outputs)]
-    shape = inputs[0].shape if inputs else []
-    if kinds == ["tensor(uint8)"] * 2 and len(shape) == 4 and shape[3] == 3:
-        size = shape[1:3]
-    elif kinds == ["tensor(float)"] * 2 and len(shape) == 4 and shape[1] == 3:
-        size = shape[2:4]
-    else:
-        raise CorruptBundleError(
-            f"{path} is no graph of nstc's: it takes {[(i.type, i.shape) for i in inputs]}, "
-            "expected one uint8 picture [1, H, W, 3] or one float picture [1, 3, H, W]."
-        )
-    fixed = (size[0], size[1]) if all(isinstance(side, int) for side in size) else None
-    return _Form(
-        inputs[0].name,
-        outputs[0].name,
-        kinds[0] == "tensor(uint8)",
-        fixed,
-        shape[0] if isinstance(shape[0], int) else None,
-        takes_statistics,
-    )
+    def _take_form(self) -> None:
+        """What the graph takes and gives, as its file has it."""
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self.takes_statistics = len(inputs) == 2 and inputs[1].name == STATISTICS_INPUT
+        pictures = inputs[:1] if self.takes_statistics else inputs
+        kinds = [value.type for value in (*pictures, *outputs)]
+        shape = inputs[0].shape if inputs else []
+        self.bytes_in_and_out = kinds == ["tensor(uint8)"] * 2
+        if self.bytes_in_and_out and len(shape) == 4 and shape[3] == 3:
+            size = shape[1:3]
+        elif kinds == ["tensor(float)"] * 2 and len(shape) == 4 and shape[1] == 3:
+            size = shape[2:4]
+        else:
+            raise CorruptBundleError(
+                f"{self.path} is no graph of nstc's: it takes "
+                f"{[(i.type, i.shape) for i in inputs]}, expected one uint8 picture "
+                "[1, H, W, 3] or one float picture [1, 3, H, W]."
+            )
+        is_fixed = all(isinstance(side, int) for side in size)
+        self.fixed_size: tuple[int, int] | None = (size[0], size[1]) if is_fixed else None
+        self.batch: int | None = shape[0] if isinstance(shape[0], int) else None
+        self._input_name, self._output_name = inputs[0].name, outputs[0].name

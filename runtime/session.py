@@ -33,21 +33,29 @@ class Session(Protocol):
         """The file."""
 
     def prepare(self, rgb: Pixels) -> Any:
-        """A picture (H, W, 3) uint8 as what the graph takes."""
-
-    def infer(self, feed: Any) -> Any:
-        """Run the graph, and nothing else."""
-
-    def finish(self, raw: Any) -> Pixels:
-        """What the graph gave as a picture (H, W, 3) uint8."""
-
-    def run(self, rgb: Pixels) -> Pixels:
-        """Stylise (H, W, 3) uint8 to the same size.
+        """A picture (H, W, 3) uint8 as what the graph takes.
 
         Raises:
-            ImageError: `rgb` is no picture, or too large to be worked on.
+            ImageError: it is no picture, or larger than the file takes.
             OptionError: the graph takes one size only, and this is another.
         """
+
+    def infer(self, feed: Any) -> Any:
+        """Run the graph, and nothing else.
+
+        Raises:
+            ImageError: it failed on a picture of this size, for want of memory as a rule.
+        """
+
+    def finish(self, raw: Any) -> Pixels:
+        """What the graph gave as a picture (H, W, 3) uint8.
+
+        Raises:
+            UnusableModelError: it is not finite.
+        """
+
+    def run(self, rgb: Pixels) -> Pixels:
+        """Stylise (H, W, 3) uint8 to the same size; raises what the three raise."""
 
 
 @dataclass(frozen=True)

@@ -148,16 +148,8 @@ def stream_within(
 ) -> PaintPlan:
     """Stylise a file in strips, after `BoundedPainter.painted_file` found that it does not fit.
 
-    Args:
-        photo: The photograph.
-        target: The picture to write.
-        painter: What paints it.
-        control: What is asked for.
-        metadata: What was to go with it: strips carry none.
-        too_large: What was raised.
-
-    Returns:
-        What was done.
+    `metadata` is what was to go with it: strips carry none. `too_large` is what was raised. Returns
+    what was done.
 
     Raises:
         MemoryLimitError: strips don't do either; the message says why.
@@ -304,12 +296,9 @@ def _vips() -> Any:
 
 
 def png_stream(height: int, width: int, bands: Iterable[Pixels]) -> Iterator[bytes]:
-    """The bytes of a PNG file, by the PNG specification (W3C, third edition), sections 5 and 11.
+    """The bytes of a PNG file of bands of rows (h, W, 3) uint8, from top to bottom.
 
-    Args:
-        height: Of the picture.
-        width: Of the picture.
-        bands: Its rows (h, W, 3) uint8 from top to bottom.
+    By the PNG specification (W3C, third edition), sections 5 and 11.
     """
     yield b"\x89PNG\r\n\x1a\n"
     yield _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _PNG_RGB, 0, 0, 0))

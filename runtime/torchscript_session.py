@@ -48,21 +48,13 @@ class TorchScriptSession:
             ) from error
 
     def prepare(self, rgb: Pixels) -> Any:
-        """(H, W, 3) uint8 as a tensor (1, 3, H, W) in [0, 1].
-
-        Raises:
-            ImageError: it is no picture.
-        """
+        """(H, W, 3) uint8 as a tensor (1, 3, H, W) in [0, 1]."""
         import torch
 
         return torch.from_numpy(to_unit_nchw(checked(rgb)))
 
     def infer(self, feed: Any) -> Any:
-        """Run the graph.
-
-        Raises:
-            ImageError: it failed on a picture of this size.
-        """
+        """Run the graph."""
         import torch
 
         try:

@@ -70,12 +70,11 @@ class FileFinding:
 
 @dataclass(frozen=True)
 class Verification:
-    """All that was found of one bundle.
+    """All that was found of one bundle, by the order of its files' names.
 
     Attributes:
         model: As it was asked for.
         identity: `Bundle.identity`; None of what can't be opened.
-        findings: In the order of the files' names.
     """
 
     model: str

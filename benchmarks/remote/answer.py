@@ -101,12 +101,7 @@ def size_limit(job: FarJob) -> int:
 
 
 class Listener:
-    """Hears a far side's lines; all that is not the job's is passed over.
-
-    Args:
-        name: Of the target, for messages.
-        job: What was asked.
-        progress: Told of every round.
+    """Hears a far side's lines, and tells of every round; all that is not the job's is passed over.
 
     Attributes:
         error: What the far side says went wrong, in one line.

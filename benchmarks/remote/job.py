@@ -13,11 +13,11 @@ import numpy as np
 from nstc.benchmarks import latency
 from nstc.benchmarks.machine import INT8_INSTRUCTIONS
 from nstc.benchmarks.remote import far_side
+from nstc.core.graph_form import Layout
 from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.arrays import Array
-from nstc.runtime.foreign import ForeignSession
-from nstc.runtime.graph_contract import Layout
+from nstc.runtime.foreign_graph import ForeignSession
 from nstc.runtime.model_files import copy_model, data_files
 from nstc.runtime.session import Session
 

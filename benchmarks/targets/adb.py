@@ -59,18 +59,12 @@ class AdbTarget(FarTarget):
     python: str | None
 
     def measure(
-        self,
-        reference: Session,
-        candidates: Sequence[Session],
-        picture: Pixels,
-        recipe: BenchRecipe,
-        progress: Progress,
+        self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Reading:
         """Push everything in one folder, time it there, and bring the answer back."""
         device = Device(self.name, self.serial)
         device.refuse_unready()
         program = self._perf_test(device)
-        sessions = (reference, *candidates)
         job = make_job(sessions, picture, recipe, threads=self.threads, time_limit_s=WHOLE_S)
         if program is not None:
             return self._by_perf_test(device, program, job, progress)

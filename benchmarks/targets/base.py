@@ -78,14 +78,9 @@ class Target(Protocol):
         """
 
     def measure(
-        self,
-        reference: Session,
-        candidates: Sequence[Session],
-        picture: Pixels,
-        recipe: BenchRecipe,
-        progress: Progress,
+        self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Reading:
-        """Time the candidates beside the reference on a picture (H, W, 3) uint8.
+        """Time the candidates beside the reference, the first, on a picture (H, W, 3) uint8.
 
         Raises:
             TargetError: the place can't be reached, hangs, or answers with rubbish.

@@ -15,7 +15,7 @@ from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.foreign import ForeignSession
+from nstc.runtime.foreign_graph import ForeignSession
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.resident import tells_peak_memory
 from nstc.runtime.session import Session
@@ -48,18 +48,12 @@ class CpuTarget:
             return subject.open(artifact, self.threads, probe)
 
     def measure(
-        self,
-        reference: Session,
-        candidates: Sequence[Session],
-        picture: Pixels,
-        recipe: BenchRecipe,
-        progress: Progress,
+        self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Reading:
         """Alternate within this process; memory is looked at in a fresh one for each file."""
-        sessions = (reference, *candidates)
         with pinned(self.cores):
             timings = alternate_sessions(sessions, picture, recipe, progress)
-            rows = [self._facts(session, picture, recipe) for session in candidates]
+            rows = [self._facts(session, picture, recipe) for session in sessions[1:]]
             peaks = measure_peaks(self.cores) if recipe.roofline else None
         return Reading(
             timings=timings,

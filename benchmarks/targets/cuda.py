@@ -69,23 +69,17 @@ class CudaTarget:
         return OrtCudaSession(subject.store(subject.bundle, name), name)
 
     def measure(
-        self,
-        reference: Session,
-        candidates: Sequence[Session],
-        picture: Pixels,
-        recipe: BenchRecipe,
-        progress: Progress,
+        self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Reading:
         """Alternate on the GPU, which is kept busy between turns."""
         from nstc.benchmarks.cuda_sessions import CudaClock
 
         clock = self.clock or CudaClock()
-        sessions = (reference, *candidates)
         timings = alternate_sessions(sessions, picture, recipe, progress, clock)
         return Reading(
             timings=timings,
             place=_place(),
-            rows=tuple(_facts(session, picture, clock) for session in candidates),
+            rows=tuple(_facts(session, picture, clock) for session in sessions[1:]),
         )
 
 

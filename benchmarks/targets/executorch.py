@@ -39,15 +39,9 @@ class ExecutorchTarget:
             return open_bundled(subject, artifact, target=self.name, runs=ARTIFACTS, threads=1)
 
     def measure(
-        self,
-        reference: Session,
-        candidates: Sequence[Session],
-        picture: Pixels,
-        recipe: BenchRecipe,
-        progress: Progress,
+        self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Reading:
         """Alternate within this process; and count what each program's delegate took."""
-        sessions = (reference, *candidates)
         with pinned((self.core,)):
             timings = alternate_sessions(sessions, picture, recipe, progress)
         return Reading(
@@ -58,7 +52,7 @@ class ExecutorchTarget:
                 "runtime": f"executorch {metadata.version('executorch')}",
                 "threads": 1,
             },
-            rows=tuple(_facts(session) for session in candidates),
+            rows=tuple(_facts(session) for session in sessions[1:]),
         )
 
 

@@ -65,13 +65,9 @@ class FarTarget:
     def checked_reading(
         self, sessions: Sequence[Session], picture: Pixels, answer: FarAnswer, place: Place
     ) -> Reading:
-        """An answer whose pictures are those that the same files make here.
+        """An answer whose pictures are those that the same files make here, the reference's first.
 
-        Args:
-            sessions: The reference, then the candidates, on this machine.
-            picture: That was timed, (H, W, 3) uint8.
-            answer: From the far machine.
-            place: What the target itself knows of the place; the answer's facts are added.
+        The answer's facts are added to what the target itself knows of the place.
 
         Raises:
             TargetError: a picture is another one.
@@ -87,11 +83,6 @@ class FarTarget:
 
 def parse_options(target: str, text: str, known: Collection[str]) -> Mapping[str, str]:
     """The options behind a target's question mark, such as threads=2&python=/opt/bin/python.
-
-    Args:
-        target: The whole target, for messages.
-        text: What stands behind the question mark.
-        known: Names that this target takes.
 
     Raises:
         OptionError: an unknown or doubled name, threads out of range, or a path that holds more

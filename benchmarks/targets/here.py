@@ -45,14 +45,7 @@ def open_bundled(
     runs: tuple[str, ...],
     threads: int | None = None,
 ) -> Session:
-    """A session on a file that only bundles have, for targets that run nothing but such.
-
-    Args:
-        subject: The model.
-        artifact: Full or short name.
-        target: The target's name, for messages.
-        runs: The artifacts that it runs.
-        threads: To compute with; None leaves it to the backend.
+    """A session on a file that only bundles have, for a target that runs nothing but such.
 
     Raises:
         OptionError: the target runs no such files, or the model is no bundle.
@@ -95,12 +88,7 @@ def alternate_sessions(
 ) -> Timings:
     """The rounds of `nstc.benchmarks.latency.alternate` on a picture (H, W, 3) uint8.
 
-    Args:
-        sessions: The reference first; see `fresh_runs`.
-        picture: That all run on.
-        recipe: How many rounds, and their seed.
-        progress: Told of every round.
-        clock: Real time unless given.
+    In real time unless a clock is given. The reference is the first session; see `fresh_runs`.
     """
     first, *others = (partial(session.infer, session.prepare(picture)) for session in sessions)
     return alternate(

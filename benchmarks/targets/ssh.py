@@ -74,15 +74,9 @@ class SshTarget(FarTarget):
     python: str
 
     def measure(
-        self,
-        reference: Session,
-        candidates: Sequence[Session],
-        picture: Pixels,
-        recipe: BenchRecipe,
-        progress: Progress,
+        self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Reading:
         """Send everything in one folder, time it there, and bring the answer back."""
-        sessions = (reference, *candidates)
         job = make_job(sessions, picture, recipe, threads=self.threads, time_limit_s=WHOLE_S)
         answer = self._answer(job, progress)
         place: Place = {

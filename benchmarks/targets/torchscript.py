@@ -43,21 +43,15 @@ class TorchScriptTarget:
         return open_bundled(subject, artifact, target=self.name, runs=(ARTIFACT,))
 
     def measure(
-        self,
-        reference: Session,
-        candidates: Sequence[Session],
-        picture: Pixels,
-        recipe: BenchRecipe,
-        progress: Progress,
+        self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Reading:
         """Alternate within this process, with torch's threads set for the time being."""
-        sessions = (reference, *candidates)
         with pinned(self.cores), torchscript_session.torch_threads(self.threads):
             timings = alternate_sessions(sessions, picture, recipe, progress)
         return Reading(
             timings=timings,
             place={"runtime": f"torch {metadata.version('torch')}", "threads": self.threads},
-            rows=tuple(RowFacts() for _ in candidates),
+            rows=tuple(RowFacts() for _ in sessions[1:]),
         )
 
 

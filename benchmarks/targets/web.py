@@ -77,15 +77,10 @@ class WebTarget:
         return session
 
     def measure(
-        self,
-        reference: Session,
-        candidates: Sequence[Session],
-        picture: Pixels,
-        recipe: BenchRecipe,
-        progress: Progress,
+        self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Reading:
         """Serve the files and a page that alternates between them; check what comes back."""
-        asked = [ask(session, picture) for session in (reference, *candidates)]
+        asked = [ask(session, picture) for session in sessions]
         site = site_of(
             asked, web_runtime(), threads=self.threads, rounds=recipe.rounds, seed=recipe.seed
         )
@@ -111,7 +106,7 @@ class WebTarget:
         return Reading(
             timings=Timings(reference_ms=first, candidates_ms=tuple(others)),
             place=self._place(answer, host, max(worst)),
-            rows=tuple(RowFacts() for _ in candidates),
+            rows=tuple(RowFacts() for _ in sessions[1:]),
         )
 
     @contextlib.contextmanager

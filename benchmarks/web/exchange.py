@@ -193,10 +193,8 @@ class Exchange:
     ) -> PageAnswer:
         """Until everything has come.
 
-        Args:
-            patience: How long.
-            ended: Gives why whoever was to open the page is gone, None while it is not.
-            steps: Told now and then how many steps are done.
+        `ended` gives why whoever was to open the page is gone. `steps` is told now and then how
+        many are done.
 
         Raises:
             TargetError: nobody opened the page, it fell silent, failed or sent rubbish.

@@ -170,14 +170,10 @@ class _Track:
 
 
 def joined_behind(path: Path, read_bytes: int, format_name: str) -> str | None:
-    """Whether another recording lies behind what was read of a file, in words.
+    """Whether another recording lies behind the bytes that were read of a file, in words.
 
     Many containers end where their first recording does, so that nothing of a second is read.
-
-    Args:
-        path: The file, read to its end.
-        read_bytes: Where the last packet ends that was read.
-        format_name: As FFmpeg has it.
+    `format_name` is as FFmpeg has it.
     """
     size = path.stat().st_size
     unread = size - read_bytes
@@ -206,15 +202,11 @@ def _shift(packet: Any, offset_s: Fraction) -> None:
 
 
 def missing_seconds(container: InputContainer, ends_s: Mapping[int, Fraction]) -> float:
-    """Seconds between where packets end and where the file says that they do.
+    """Seconds between where packets of a container end and where the file says that they do.
 
-    Args:
-        container: Read to its end.
-        ends_s: When the last packet of each stream that was read ends, by the stream's index.
-
-    Returns:
-        Of the stream that lacks most, or of the file as a whole where it states no lengths of
-        streams; 0 or less if nothing is missing or stated.
+    `ends_s` is when the last packet of each stream that was read ends, by its index. Of the
+    stream that lacks most, or of the file as a whole where it states no lengths of streams; 0 or
+    less if nothing is missing or stated.
     """
     stated = {stream.index: _stated_s(container, stream) for stream in container.streams}
     missing = [

@@ -46,7 +46,6 @@ class Writer:
         target: How the file will be called, for errors.
 
     Attributes:
-        encoding: As given.
         size: Height and width of the frames as they are stored, (0, 0) before the first.
         frames: That were written.
         first_s: When the first is shown.
@@ -235,11 +234,7 @@ def _fitted(rgb: Pixels, height: int, width: int, room: tuple[int, int]) -> Pixe
 
 
 class Track:
-    """One sound track of the film that is written.
-
-    Args:
-        target: Opened, nothing written yet.
-        source: The track that is read.
+    """One sound track of the film `target` that is written, nothing of it yet.
 
     Attributes:
         codec: Name of the codec it is written in.

@@ -5,8 +5,8 @@ import pytest
 from onnx import helper
 
 from nstc.core.errors import ImageError, OptionError, TeacherError
-from nstc.runtime.foreign import ForeignSession, probe_contract
-from nstc.runtime.foreign_graph import is_torchscript
+from nstc.runtime.foreign_graph import ForeignSession, is_torchscript
+from nstc.runtime.probing import probe_contract
 
 
 @pytest.fixture

@@ -231,7 +231,7 @@ class JudgedFlags(FormFlags):
         """Finds what is not said."""
         from functools import partial
 
-        from nstc.runtime.foreign import probe_contract
+        from nstc.runtime.probing import probe_contract
 
         return partial(probe_contract, **self.form.told(), trust=self.trust)
 

@@ -50,7 +50,7 @@ def perf_test(fake):
 @pytest.fixture
 def measure(sessions, picture, recipe, fake):
     def run(target="adb:emulator-5554"):
-        return parse_target(target).measure(sessions[0], sessions[1:], picture, recipe, Silent())
+        return parse_target(target).measure(sessions, picture, recipe, Silent())
 
     return run
 

@@ -8,8 +8,9 @@ from nstc.benchmarks.targets.cpu import CpuTarget
 from nstc.core.errors import OptionError
 from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.foreign import ForeignSession, probe_contract
+from nstc.runtime.foreign_graph import ForeignSession
 from nstc.runtime.onnx_session import OnnxSession
+from nstc.runtime.probing import probe_contract
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_every_turn_is_of_a_session_opened_anew_and_foreign_files_too(
     ]
     picture = np.zeros((32, 32, 3), np.uint8)
     recipe = BenchRecipe(size=32, rounds=4, targets=("cpu:1",))
-    reading = target.measure(sessions[0], sessions[1:], picture, recipe, Silent())
+    reading = target.measure(sessions, picture, recipe, Silent())
     assert sorted(opened) == ["foreign.onnx"] * 4 + ["model.onnx"] * 4
     (foreign,) = reading.rows
     assert foreign.provider is None

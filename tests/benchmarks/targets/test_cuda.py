@@ -15,7 +15,7 @@ from nstc.benchmarks.targets.cuda import CudaTarget
 from nstc.core.errors import OptionError
 from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.foreign import probe_contract
+from nstc.runtime.probing import probe_contract
 
 RECIPE = BenchRecipe(size=32, rounds=3, targets=("cuda",))
 NO_GPU = "no NVIDIA GPU: not run"
@@ -92,7 +92,7 @@ def test_rows_name_what_ran_and_how_many_frames_a_second(make_bundle, gpu_that_i
     target = gpu_that_is_a_cpu
     sessions = [target.open(subject, name, probe_contract) for name in ("torch-fp32", "torch-fp16")]
     picture = np.zeros((32, 32, 3), np.uint8)
-    reading = target.measure(sessions[0], sessions, picture, RECIPE, Silent())
+    reading = target.measure([sessions[0], *sessions], picture, RECIPE, Silent())
     assert reading.place["provider"] == "CUDA"
     assert [len(samples) for samples in reading.timings.candidates_ms] == [3, 3]
     for row in reading.rows:
@@ -133,5 +133,5 @@ def test_onnx_runtimes_cuda_provider_gives_the_processors_picture(make_bundle):
     session = CudaTarget(onnx=True).open(subject, "onnx", probe_contract)
     expected = subject.open("onnx", 1).run(picture).astype(int)
     assert np.abs(session.run(picture).astype(int) - expected).max() <= 1
-    reading = CudaTarget(onnx=True).measure(session, [session], picture, RECIPE, Silent())
+    reading = CudaTarget(onnx=True).measure([session, session], picture, RECIPE, Silent())
     assert reading.rows[0].provider == "CUDAExecutionProvider"

@@ -14,7 +14,7 @@ from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.artifact_cache import cached_artifact
 from nstc.runtime.executorch_session import ExecutorchSession
-from nstc.runtime.foreign import probe_contract
+from nstc.runtime.probing import probe_contract
 
 CONTRACT = Contract(size_multiple=4, minimum_size=4, receptive_field=3, locality="exact")
 
@@ -63,7 +63,7 @@ def test_rows_count_delegates_and_no_figure_is_called_a_phones(target, make_bund
     session = target.open(find_subject(bundle.path), "pte", probe_contract)
     assert isinstance(session, ExecutorchSession)
     picture = np.full((16, 24, 3), 100, np.uint8)
-    reading = target.measure(session, [session], picture, BenchRecipe(rounds=3), Silent())
+    reading = target.measure([session, session], picture, BenchRecipe(rounds=3), Silent())
     assert len(reading.timings.reference_ms) == len(reading.timings.candidates_ms[0]) == 3
     (row,) = reading.rows
     assert row.counts == {"delegates": 1, "operators_outside": 0}

@@ -154,7 +154,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 def measure(sessions, picture, recipe):
     def run(server, target=None, progress=None):
         return parse_target(target or server.target).measure(
-            sessions[0], sessions[1:], picture, recipe, progress or Silent()
+            sessions, picture, recipe, progress or Silent()
         )
 
     return run

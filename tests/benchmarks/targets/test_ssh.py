@@ -13,7 +13,7 @@ from nstc.benchmarks.targets import far, parse_target, ssh
 from nstc.benchmarks.targets.ssh import SshTarget
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.progress import Silent
-from nstc.runtime.foreign import probe_contract
+from nstc.runtime.probing import probe_contract
 
 HERE = f"ssh://me@board:2222?python={sys.executable}"
 
@@ -29,7 +29,7 @@ def fake(stand_in, tmp_path, monkeypatch):
 @pytest.fixture
 def measure(sessions, picture, recipe, fake):
     def run(target=HERE):
-        return parse_target(target).measure(sessions[0], sessions[1:], picture, recipe, Silent())
+        return parse_target(target).measure(sessions, picture, recipe, Silent())
 
     return run
 

@@ -14,7 +14,7 @@ from nstc.core.errors import ArtifactError, OptionError
 from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.artifact_cache import cached_artifact
-from nstc.runtime.foreign import probe_contract
+from nstc.runtime.probing import probe_contract
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_files_are_timed_on_the_targets_threads_and_no_longer(subject, monkeypat
             session, "infer", lambda feed: seen.append(torch.get_num_threads()) or infer(feed)
         )
         picture = np.full((16, 24, 3), 100, np.uint8)
-        reading = target.measure(session, [session], picture, BenchRecipe(rounds=3), Silent())
+        reading = target.measure([session, session], picture, BenchRecipe(rounds=3), Silent())
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

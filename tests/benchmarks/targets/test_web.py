@@ -28,8 +28,8 @@ from nstc.benchmarks.web.setup import web_runtime
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.foreign import probe_contract
 from nstc.runtime.onnx_session import OnnxSession
+from nstc.runtime.probing import probe_contract
 
 RECIPE = BenchRecipe(size=32, rounds=3)
 PATIENT = Patience(opening_s=30, silence_s=30)
@@ -151,7 +151,7 @@ def sessions(tmp_path, linear, negative_bytes):
 def measure(page, sessions):
     def run(threads=1, patience=PATIENT):
         target = WebTarget(name="web:test", threads=threads, engine=page.engine, patience=patience)
-        return target.measure(sessions[0], sessions[1:], PICTURE, RECIPE, Silent())
+        return target.measure(sessions, PICTURE, RECIPE, Silent())
 
     return run
 
@@ -230,7 +230,7 @@ def test_another_device_opens_a_link(page, sessions, monkeypatch):
     page.place |= {"secure": False, "isolated": False}
     notes = Notes(page)
     target = WebTarget(name="web:open", threads=None, engine=None, patience=PATIENT)
-    reading = target.measure(sessions[0], sessions[1:], PICTURE, RECIPE, notes)
+    reading = target.measure(sessions, PICTURE, RECIPE, notes)
     notes.close()
     assert "network address 127.0.0.1" in notes.said
     assert "one thread; --https" in notes.said
@@ -247,7 +247,7 @@ def test_a_device_with_another_address_is_another_device(page, sessions, monkeyp
         web.Exchange, "take", _from_elsewhere(web.Exchange.take, "192.168.1.7"), raising=True
     )
     notes = Notes(page)
-    place = target.measure(sessions[0], sessions[1:], PICTURE, RECIPE, notes).place
+    place = target.measure(sessions, PICTURE, RECIPE, notes).place
     notes.close()
     assert (place["device"], place["address"]) == ("another device", "192.168.1.7")
 

@@ -49,7 +49,7 @@ def sessions(tmp_path, linear, negative_bytes):
 
 def measure(name, sessions, progress=None) -> Reading:
     target = parse_target(name)
-    return target.measure(sessions[0], sessions[1:], PICTURE, RECIPE, progress or Silent())
+    return target.measure(sessions, PICTURE, RECIPE, progress or Silent())
 
 
 @pytest.mark.parametrize(("name", "agent"), [("web:node", "Node.js v"), ("web:chromium", "Chrome")])
