@@ -82,7 +82,7 @@ def converse(
             raise TargetError(
                 f"{name}: {command[0]} can't be started: {error.strerror}."
             ) from error
-        complaints, output = _Tail(process.stderr), _Output(process.stdout, limits)
+        complaints, output = _Tail(process.stderr), _Chunks(process.stdout, limits)
         ended = threading.Thread(
             target=_when_ended, args=(process, output, complaints), daemon=True
         )
@@ -198,7 +198,7 @@ class _Reader:
         self._end()
 
 
-class _Output(_Reader):
+class _Chunks(_Reader):
     """Hands over what comes, to little more than the limit; an empty chunk is the end."""
 
     def __init__(self, source: IO[bytes] | None, limits: CommandLimits) -> None:
