@@ -46,8 +46,16 @@ _Side = Annotated[int, Meta(ge=1, le=16384)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Stored:
-    """A `CheckVector` as JSON has it."""
+class CheckVector:
+    """What one file painted of the picture of a seed.
+
+    Attributes:
+        file_sha256: Of the file that painted it: a file made anew has no vector.
+        picture_sha256: Of the picture that went in: tells whether it could be made again.
+        painted_sha256: Of the result.
+        stride: Every so many rows and columns of the result are kept.
+        values: The bytes of those, compressed by zlib.
+    """
 
     file_sha256: Sha256
     seed: Count
@@ -58,35 +66,24 @@ class _Stored:
     stride: _Side
     values: bytes
 
+    @property
+    def kept(self) -> Pixels:
+        """What is kept of the result, (rows, columns, 3) uint8; no more of it is unpacked.
 
-@dataclass(frozen=True, kw_only=True)
-class _Checks:
-    """The whole file."""
-
-    schema: Name
-    vectors: Annotated[Mapping[Name, _Stored], Meta(max_length=100)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckVector:
-    """What one file painted of the picture of a seed.
-
-    Attributes:
-        file_sha256: Of the file that painted it: a file made anew has no vector.
-        picture_sha256: Of the picture that went in: tells whether it could be made again.
-        painted_sha256: Of the result.
-        stride: Every so many rows and columns of the result are kept.
-        values: Those, (rows, columns, 3) uint8.
-    """
-
-    file_sha256: str
-    seed: int
-    height: int
-    width: int
-    picture_sha256: str
-    painted_sha256: str
-    stride: int
-    values: Pixels
+        Raises:
+            DecodingError: the numbers contradict one another.
+        """
+        rows, columns = -(-self.height // self.stride), -(-self.width // self.stride)
+        if self.height * self.width > _MOST_PIXELS or rows * columns > _MOST_POSITIONS:
+            raise DecodingError(
+                f"a picture of {self.height}x{self.width} with every {self.stride}th row and "
+                "column kept is more than nstc writes"
+            )
+        size = rows * columns * 3
+        unpacked = zlib.decompressobj().decompress(self.values, size + 1)
+        if len(unpacked) != size:
+            raise DecodingError(f"it has {len(unpacked)} values where {size} are expected")
+        return np.frombuffer(unpacked, np.uint8).reshape(rows, columns, 3)
 
     def picture(self) -> Pixels:
         """The picture that went in, made again.
@@ -103,9 +100,16 @@ class CheckVector:
         return rgb
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; `values` compressed by zlib and in base 64."""
-        packed = zlib.compress(self.values.tobytes(), 9)
-        return {**vars(self), "values": base64.b64encode(packed).decode("ascii")}
+        """Plain JSON values; `values` in base 64."""
+        return {**vars(self), "values": base64.b64encode(self.values).decode("ascii")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Checks:
+    """The whole file."""
+
+    schema: Name
+    vectors: Annotated[Mapping[Name, CheckVector], Meta(max_length=100)]
 
 
 def check_picture(seed: int, height: int, width: int) -> Pixels:
@@ -162,7 +166,7 @@ def check_vector(session: Session) -> CheckVector:
         picture_sha256=digest_of(rgb),
         painted_sha256=digest_of(painted),
         stride=stride,
-        values=np.ascontiguousarray(painted[::stride, ::stride]),
+        values=zlib.compress(painted[::stride, ::stride].tobytes(), 9),
     )
 
 
@@ -180,12 +184,14 @@ def read_check_vectors(bundle: Bundle) -> Mapping[str, CheckVector]:
         checks = decode(content, _Checks, known_keys_only=False)
         if checks.schema != SCHEMA:
             raise DecodingError(f"it is {checks.schema!r:.60}, expected {SCHEMA}")
-        return {name: _vector(stored) for name, stored in checks.vectors.items()}
+        for vector in checks.vectors.values():
+            _ = vector.kept  # which says what is wrong
     except (OSError, DecodingError, zlib.error) as error:
         raise CorruptBundleError(
             f"{path} can't be read: {error}. Write it anew with  nstc verify "
             f"{bundle.path} --record, or upgrade nstc."
         ) from error
+    return checks.vectors
 
 
 def write_check_vectors(
@@ -216,18 +222,3 @@ def _raw(bits: np.random.PCG64, shape: tuple[int, ...]) -> Any:
 def digest_of(rgb: Pixels) -> str:
     """SHA-256 of a picture's bytes, rows first."""
     return hashlib.sha256(np.ascontiguousarray(rgb).tobytes()).hexdigest()
-
-
-def _vector(stored: _Stored) -> CheckVector:
-    rows, columns = -(-stored.height // stored.stride), -(-stored.width // stored.stride)
-    if stored.height * stored.width > _MOST_PIXELS or rows * columns > _MOST_POSITIONS:
-        raise DecodingError(
-            f"a picture of {stored.height}x{stored.width} with every {stored.stride}th row and "
-            "column kept is more than nstc writes"
-        )
-    size = rows * columns * 3
-    unpacked = zlib.decompressobj().decompress(stored.values, size + 1)
-    if len(unpacked) != size:
-        raise DecodingError(f"it has {len(unpacked)} values where {size} are expected")
-    values = np.frombuffer(unpacked, np.uint8).reshape(rows, columns, 3)
-    return CheckVector(**{**vars(stored), "values": values})

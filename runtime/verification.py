@@ -269,7 +269,7 @@ def _picture(session: Session, vector: CheckVector | None, file_sha256: str) -> 
     if digest_of(painted) == vector.painted_sha256:
         return FileFinding(file, "picture", "ok", "as its check vector, bit for bit")
     kept = painted[:: vector.stride, :: vector.stride]
-    off = Difference.between(kept, vector.values)
+    off = Difference.between(kept, vector.kept)
     if off.far_share > MOST_FAR_SHARE:
         raise ExportMismatchError(
             f"{session.path} paints another picture here than where it was made: "
