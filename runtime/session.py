@@ -124,8 +124,7 @@ def open_session(
         raise OptionError(f"threads is {threads}: expected from 1 to {MAX_THREADS}.")
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
     name = artifact_name(artifact)
-    backend = BACKENDS.get(name.rpartition(".")[2])
-    if backend is None:
+    if (backend := BACKENDS.get(name.rpartition(".")[2])) is None:
         raise OptionError(
             f"artifact is {artifact}: expected int8, float, dynamic, or a name that ends in "
             f"{' or '.join(BACKENDS)}; {bundle.path} holds {', '.join(bundle.artifacts) or 'none'}."
@@ -135,8 +134,7 @@ def open_session(
         raise OptionError(f"provider is {provider}, but {artifact} is no ONNX file: leave it out.")
     chain = provider_chain(provider)
     path = store(bundle, name, trust=trust)
-    missing = backend.availability()
-    if missing is not None:
+    if (missing := backend.availability()) is not None:
         raise MissingExtraError(missing)
     if not elsewhere:
         if not arena and name.endswith(".onnx"):

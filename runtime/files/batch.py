@@ -157,13 +157,13 @@ def _outcome_of(
         output="-" if job.target is None else str(job.target),
         status="failed",
     )
-    anew = False
+    notes: tuple[str, ...] = ()
     if options.skip_existing and job.target is not None and job.target.is_file():
         standing = before.standing(job.target)
         if standing != "otherwise":
             notes = () if standing == "as asked" else (_NOT_KNOWN,)
             return replace(base, status="skipped", notes=notes)
-        anew = True
+        notes = (_MADE_ANEW,)
     try:
         with job.source.open(max_pixels=options.max_pixels, limits=options.limits) as file:
             made = _Making(job, file, stylizer, options).done(base)
@@ -178,8 +178,7 @@ def _outcome_of(
         return replace(base, error=too_large, seconds=time.perf_counter() - start)
     if job.target is not None and job.target.is_file():
         before.add(job.target)
-    notes = (*([_MADE_ANEW] if anew else []), *made.notes)
-    return replace(made, notes=notes, seconds=time.perf_counter() - start)
+    return replace(made, notes=notes + made.notes, seconds=time.perf_counter() - start)
 
 
 class _Making:

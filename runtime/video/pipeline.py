@@ -109,13 +109,13 @@ def overlap(
     room: int = ROOM,
     keep_on_interrupt: bool = False,
 ) -> Flow:
-    """Read in one thread, work in this one, write in a third, in order.
+    """Read in one thread, work in this one, write in a third, in order, with two queues between.
 
     Args:
         read: What gives things; it is asked, and closed, in a thread of its own.
         work: Run on each in the calling thread.
         write: Takes what was made of each, in a thread of its own.
-        room: Things that each of the two queues holds.
+        room: Things that each queue holds.
         keep_on_interrupt: Whether Ctrl-C ends the reading and what was made is still written.
 
     Raises:
@@ -134,12 +134,10 @@ def overlap(
         for thing in outgoing:
             write(thing)
 
+    interrupted = False
     reader = _Thread("reader", feed, incoming.close)
     # a writer that failed takes no more: the worker must not wait for room
     writer = _Thread("writer", drain, outgoing.cancel)
-    interrupted = False
-    reader.start()
-    writer.start()
     try:
         try:
             for thing in incoming:
@@ -172,6 +170,7 @@ class _Thread(threading.Thread):
         self._work = run
         self._at_end = at_end
         self._error: BaseException | None = None
+        self.start()
 
     def run(self) -> None:
         try:
