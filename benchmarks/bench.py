@@ -47,8 +47,8 @@ from nstc.models.complexity import Complexity, complexity
 from nstc.models.vgg import VggFeatures, load_vgg, vgg_identity
 from nstc.runtime.artifact_cache import Artifacts, find_artifact
 from nstc.runtime.check_vectors import refuse_without_picture
+from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.model_files import model_bytes
-from nstc.runtime.probing import probe_contract
 from nstc.runtime.session import MAX_THREADS, Session
 
 
@@ -80,7 +80,7 @@ def bench(
         teacher: Judge all models by this bundle or ONNX file; by default each by its own teacher.
         quality: Whether to judge pictures at all.
         vgg: See `nstc.models.vgg.load_vgg`.
-        probe: Finds out what foreign ONNX files take; see `nstc.runtime.probing.probe_contract`.
+        probe: Finds out what ONNX files of others take; see `nstc.runtime.foreign.probing`.
         trust: Whether programs of others, TorchScript and ExecuTorch, may be loaded.
         store: Where bundles' files come from.
         progress: Told of rounds and photographs.

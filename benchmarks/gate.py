@@ -35,7 +35,7 @@ from nstc.core.errors import OptionError
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
 from nstc.runtime.artifact_cache import Artifacts, find_artifact
-from nstc.runtime.probing import probe_contract
+from nstc.runtime.foreign.probing import probe_contract
 
 
 def check(

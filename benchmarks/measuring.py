@@ -20,7 +20,7 @@ from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.artifact_cache import Artifacts, find_artifact
-from nstc.runtime.probing import probe_contract
+from nstc.runtime.foreign.probing import probe_contract
 
 FEWEST_ROUNDS: Final = 3
 """What `bench` takes at least: for runs whose times nobody looks at."""

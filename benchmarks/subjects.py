@@ -14,10 +14,10 @@ from nstc.core.graph_form import GraphForm
 from nstc.core.manifest import Origin
 from nstc.core.zoo import resolve_model_path, zoo_name_of
 from nstc.runtime.artifact_cache import Artifacts, find_artifact
-from nstc.runtime.foreign_graph import ForeignSession
-from nstc.runtime.graph_contract import GraphContract
+from nstc.runtime.foreign.graph_contract import GraphContract
+from nstc.runtime.foreign.networks import ForeignSession
+from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.model_files import model_sha256
-from nstc.runtime.probing import probe_contract
 from nstc.runtime.session import Session, open_session
 
 FLOAT: Final = "onnx"

@@ -21,8 +21,8 @@ from nstc.core.progress import Progress
 from nstc.models.architectures import load
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.artifact_cache import find_artifact
+from nstc.runtime.foreign.trial import remember_made
 from nstc.runtime.onnx_session import OnnxSession
-from nstc.runtime.trial import remember_made
 
 CALIBRATED: Final = "executorch-int8"
 

@@ -14,12 +14,12 @@ from nstc.core.decoding import printable
 from nstc.core.errors import TeacherError, UnusableModelError
 from nstc.core.finite import refuse_not_finite
 from nstc.core.graph_form import GraphFlags, GraphForm
-from nstc.runtime.foreign_graph import is_torchscript, shown
-from nstc.runtime.graph_contract import GraphContract
-from nstc.runtime.graph_process import current_limits
+from nstc.runtime.foreign.graph_contract import GraphContract
+from nstc.runtime.foreign.graph_process import current_limits
+from nstc.runtime.foreign.networks import is_torchscript, shown
+from nstc.runtime.foreign.probing import probe_contract
+from nstc.runtime.foreign.trial import keeps_within
 from nstc.runtime.model_files import model_sha256
-from nstc.runtime.probing import probe_contract
-from nstc.runtime.trial import keeps_within
 
 LARGEST_HALF: Final = 65504.0
 """Of float16; what is larger becomes infinite."""

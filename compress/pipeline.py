@@ -36,8 +36,8 @@ from nstc.core.locks import one_at_a_time
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe, Recipe, load_recipe
-from nstc.runtime.foreign_graph import is_torchscript
-from nstc.runtime.probing import probe_contract
+from nstc.runtime.foreign.networks import is_torchscript
+from nstc.runtime.foreign.probing import probe_contract
 
 PRESETS: Final = ("quick", "full", "restyle")
 

@@ -10,8 +10,8 @@ from nstc.core.bundle import Bundle, artifact_file, artifact_name
 from nstc.core.cache import cached
 from nstc.core.errors import ArtifactError, CorruptBundleError
 from nstc.core.zoo import zoo_name_of
+from nstc.runtime.foreign.trial import PROGRAMS, ensure_tried, is_ours, refuse_program
 from nstc.runtime.model_files import data_files
-from nstc.runtime.trial import PROGRAMS, ensure_tried, is_ours, refuse_program
 
 _GRAPHS = ("onnx", "ort")
 """Endings of artifacts that are tried before they are opened."""

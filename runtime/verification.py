@@ -37,9 +37,9 @@ from nstc.runtime.check_vectors import (
     read_check_vectors,
     write_check_vectors,
 )
+from nstc.runtime.foreign.trial import PROGRAMS, is_ours
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import BACKENDS, Session
-from nstc.runtime.trial import PROGRAMS, is_ours
 
 State = Literal["ok", "failed", "not checked"]
 

@@ -17,7 +17,7 @@ from nstc.core.graph_form import Layout
 from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.arrays import Array
-from nstc.runtime.foreign_graph import ForeignSession
+from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.model_files import copy_model, data_files
 from nstc.runtime.session import Session
 

@@ -15,7 +15,7 @@ from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.foreign_graph import ForeignSession
+from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.resident import tells_peak_memory
 from nstc.runtime.session import Session

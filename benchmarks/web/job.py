@@ -14,7 +14,7 @@ from nstc.core.errors import OptionError, TargetError, UnusableModelError
 from nstc.core.images import Pixels
 from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, Difference
 from nstc.runtime.arrays import Array, refuse_not_finite_output
-from nstc.runtime.foreign_graph import ForeignSession, Framed
+from nstc.runtime.foreign.networks import ForeignSession, Framed
 from nstc.runtime.model_files import data_files
 from nstc.runtime.session import Session
 

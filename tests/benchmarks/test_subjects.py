@@ -7,7 +7,7 @@ from nstc.core.errors import ArtifactError, BundleError, OptionError, TeacherErr
 from nstc.core.files import sha256_of
 from nstc.core.graph_form import GraphForm
 from nstc.core.manifest import Origin
-from nstc.runtime.probing import probe_contract
+from nstc.runtime.foreign.probing import probe_contract
 
 
 def origin_of(bundle, **changes) -> Origin:

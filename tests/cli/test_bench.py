@@ -4,7 +4,7 @@ import pytest
 from graph_flags import GRAPH_FLAGS
 
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.probing import probe_contract
+from nstc.runtime.foreign.probing import probe_contract
 
 BENCH = "nstc.compress.benchmarking.bench"
 

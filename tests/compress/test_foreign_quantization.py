@@ -14,7 +14,7 @@ from nstc.compress.foreign_quantization import quantize_file
 from nstc.core.errors import OptionError, PhotosError, TeacherError
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe
-from nstc.runtime.probing import probe_contract
+from nstc.runtime.foreign.probing import probe_contract
 
 NO_PHOTOS = PhotoSet((), ())
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from nstc.core.errors import NstcError
-from nstc.runtime.graph_process import limited_to
+from nstc.runtime.foreign.graph_process import limited_to
+from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.model_files import data_files, model_bytes, model_sha256
-from nstc.runtime.probing import probe_contract
 
 pytestmark = pytest.mark.fuzz
 

@@ -17,9 +17,9 @@ from nstc.benchmarks.remote.job import make_job
 from nstc.core.errors import OptionError
 from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.foreign_graph import ForeignSession
+from nstc.runtime.foreign.networks import ForeignSession
+from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.onnx_session import OnnxSession
-from nstc.runtime.probing import probe_contract
 
 RECIPE = BenchRecipe(size=16, rounds=3, seed=5)
 

@@ -13,8 +13,8 @@ from nstc.benchmarks.remote.perf_test import (
 )
 from nstc.core.errors import TargetError
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.foreign_graph import ForeignSession
-from nstc.runtime.probing import probe_contract
+from nstc.runtime.foreign.networks import ForeignSession
+from nstc.runtime.foreign.probing import probe_contract
 
 PRINTED = """Setting intra_op_num_threads to 1
 Session creation time cost: 0.0183481 s

@@ -8,9 +8,9 @@ from nstc.benchmarks.targets.cpu import CpuTarget
 from nstc.core.errors import OptionError
 from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.foreign_graph import ForeignSession
+from nstc.runtime.foreign.networks import ForeignSession
+from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.onnx_session import OnnxSession
-from nstc.runtime.probing import probe_contract
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from nstc.benchmarks.targets.cuda import CudaTarget
 from nstc.core.errors import OptionError
 from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.probing import probe_contract
+from nstc.runtime.foreign.probing import probe_contract
 
 RECIPE = BenchRecipe(size=32, rounds=3, targets=("cuda",))
 NO_GPU = "no NVIDIA GPU: not run"

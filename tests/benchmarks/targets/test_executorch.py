@@ -14,7 +14,7 @@ from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.artifact_cache import cached_artifact
 from nstc.runtime.executorch_session import ExecutorchSession
-from nstc.runtime.probing import probe_contract
+from nstc.runtime.foreign.probing import probe_contract
 
 CONTRACT = Contract(size_multiple=4, minimum_size=4, receptive_field=3, locality="exact")
 

@@ -13,7 +13,7 @@ from nstc.benchmarks.targets import far, parse_target, ssh
 from nstc.benchmarks.targets.ssh import SshTarget
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.progress import Silent
-from nstc.runtime.probing import probe_contract
+from nstc.runtime.foreign.probing import probe_contract
 
 HERE = f"ssh://me@board:2222?python={sys.executable}"
 

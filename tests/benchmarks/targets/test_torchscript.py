@@ -14,7 +14,7 @@ from nstc.core.errors import ArtifactError, OptionError
 from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.artifact_cache import cached_artifact
-from nstc.runtime.probing import probe_contract
+from nstc.runtime.foreign.probing import probe_contract
 
 
 @pytest.fixture

@@ -28,8 +28,8 @@ from nstc.benchmarks.web.setup import web_runtime
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
+from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.onnx_session import OnnxSession
-from nstc.runtime.probing import probe_contract
 
 RECIPE = BenchRecipe(size=32, rounds=3)
 PATIENT = Patience(opening_s=30, silence_s=30)

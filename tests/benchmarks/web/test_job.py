@@ -10,9 +10,9 @@ from nstc.benchmarks import latency
 from nstc.benchmarks.web.job import ask, refuse_other_picture, site_of
 from nstc.benchmarks.web.setup import WebRuntime
 from nstc.core.errors import OptionError, TargetError
-from nstc.runtime.foreign_graph import ForeignSession
+from nstc.runtime.foreign.networks import ForeignSession
+from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.onnx_session import OnnxSession
-from nstc.runtime.probing import probe_contract
 
 RUNTIME = WebRuntime(Path("installed"))
 

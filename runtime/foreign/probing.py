@@ -21,9 +21,15 @@ from nstc.core.graph_form import (
 from nstc.core.images import Picture, Pixels, read_picture, resize_shorter_side, write_picture
 from nstc.core.photos import sample_photos
 from nstc.runtime.arrays import refuse_not_finite_output, unit_to_pixels
-from nstc.runtime.contract_candidates import LEAST_SCORE, Choice, ContractCandidate, choose, thinned
-from nstc.runtime.foreign_graph import ForeignGraph, GraphFailedError, open_to_probe, shown
-from nstc.runtime.graph_contract import GraphContract
+from nstc.runtime.foreign.contract_candidates import (
+    LEAST_SCORE,
+    Choice,
+    ContractCandidate,
+    choose,
+    thinned,
+)
+from nstc.runtime.foreign.graph_contract import GraphContract
+from nstc.runtime.foreign.networks import ForeignGraph, GraphFailedError, open_to_probe, shown
 from nstc.runtime.model_files import model_sha256
 
 _TRIED_SIZES: Final = ((128, 192), (256, 256), (512, 512))

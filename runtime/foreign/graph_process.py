@@ -4,7 +4,7 @@ An ONNX file is a program: a graph can ask for any amount of memory, or never en
 (constants are computed then) or when it runs. So a file that did not come with nstc is first opened
 and run on small pictures here. What holds there is taken to hold in this process too, which opens
 the file again then: its pictures are as fast as any, and timed as they will be. That process is
-`nstc.runtime.graph_child`. Time is limited everywhere, Windows and macOS included.
+`nstc.runtime.foreign.graph_child`. Time is limited everywhere, Windows and macOS included.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ import numpy as np
 from nstc.core.child_processes import end_group, readable, started
 from nstc.core.errors import GraphLimitError, NstcError, OptionError, out_of_memory
 from nstc.runtime.arrays import Array
-from nstc.runtime.graph_child import MOST_TEXT, MOST_TIMES_LARGER, write_header
+from nstc.runtime.foreign.graph_child import MOST_TEXT, MOST_TIMES_LARGER, write_header
 
 _MEMINFO: Final = Path("/proc/meminfo")
 _MOST_THREADS: Final = 8
@@ -270,7 +270,13 @@ def _running(
     cores = os.cpu_count() or 1
     chosen = min(cores if threads is None else threads, _MOST_THREADS)
     words = (str(path.absolute()), chosen, limits.max_ram_bytes, math.ceil(limits.timeout_s))
-    command = [sys.executable or "", "-P", "-m", "nstc.runtime.graph_child", *map(str, words)]
+    command = [
+        sys.executable or "",
+        "-P",
+        "-m",
+        "nstc.runtime.foreign.graph_child",
+        *map(str, words),
+    ]
     pipe = subprocess.PIPE
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     with started(command, stdin=pipe, stdout=pipe, stderr=complaints, env=env) as process:

@@ -5,8 +5,8 @@ import pytest
 from onnx import helper
 
 from nstc.core.errors import ImageError, OptionError, TeacherError
-from nstc.runtime.foreign_graph import ForeignSession, is_torchscript
-from nstc.runtime.probing import probe_contract
+from nstc.runtime.foreign.networks import ForeignSession, is_torchscript
+from nstc.runtime.foreign.probing import probe_contract
 
 
 @pytest.fixture

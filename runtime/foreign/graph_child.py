@@ -1,4 +1,4 @@
-"""The process in which `nstc.runtime.graph_process` opens and runs an ONNX file, under its limits.
+"""The process in which `graph_process` opens and runs an ONNX file, under its limits.
 
 It loads NumPy and ONNX Runtime alone. Memory is limited on Linux only, by `RLIMIT_DATA`, on top of
 what the process holds before it opens the file.

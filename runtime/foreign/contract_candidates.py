@@ -29,7 +29,7 @@ from nstc.core.graph_form import (
 )
 from nstc.core.images import Pixels
 from nstc.runtime.arrays import Array
-from nstc.runtime.graph_contract import GraphContract, picture_of
+from nstc.runtime.foreign.graph_contract import GraphContract, picture_of
 
 Run = Callable[[GraphContract, Pixels], Array]
 """The raw output for a picture (H, W, 3), fed by a contract."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nstc.runtime.graph_contract import GraphContract
+from nstc.runtime.foreign.graph_contract import GraphContract
 
 
 def contract(**changes) -> GraphContract:

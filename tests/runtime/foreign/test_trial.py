@@ -8,8 +8,8 @@ import pytest
 
 from nstc.core.bundle import open_bundle
 from nstc.core.zoo import resolve_model_path, zoo_names
-from nstc.runtime import graph_process, trial
-from nstc.runtime.graph_process import GraphProcess, limited_to
+from nstc.runtime.foreign import graph_process, trial
+from nstc.runtime.foreign.graph_process import GraphProcess, limited_to
 
 
 @pytest.fixture

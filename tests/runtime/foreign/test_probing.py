@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from nstc.core.errors import OptionError, TeacherError
-from nstc.runtime.probing import probe_contract
+from nstc.runtime.foreign.probing import probe_contract
 
 FLOAT = TensorProto.FLOAT
 

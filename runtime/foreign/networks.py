@@ -18,13 +18,15 @@ from nstc.core.errors import (
 from nstc.core.finite import wrong_file
 from nstc.core.images import Pixels
 from nstc.runtime.arrays import Array, checked, replicate_edges, unit_to_pixels
-from nstc.runtime.graph_contract import GraphContract
-from nstc.runtime.graph_process import GraphFailedError as GraphFailedError
-from nstc.runtime.graph_process import GraphProcess, GraphValue, RefusedGraphError, current_limits
-from nstc.runtime.model_files import model_sha256
-from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
-from nstc.runtime.torchscript_session import availability, load_torchscript
-from nstc.runtime.trial import (
+from nstc.runtime.foreign.graph_contract import GraphContract
+from nstc.runtime.foreign.graph_process import GraphFailedError as GraphFailedError
+from nstc.runtime.foreign.graph_process import (
+    GraphProcess,
+    GraphValue,
+    RefusedGraphError,
+    current_limits,
+)
+from nstc.runtime.foreign.trial import (
     DTYPES,
     LONGEST_SIDE,
     MOST_PIXELS,
@@ -36,6 +38,9 @@ from nstc.runtime.trial import (
     refuse_too_large,
     remember,
 )
+from nstc.runtime.model_files import model_sha256
+from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
+from nstc.runtime.torchscript_session import availability, load_torchscript
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ def open_foreign_graph(
 ) -> ForeignGraph:
     """Open an ONNX or a TorchScript file, told apart by their content.
 
-    ONNX that was not probed before is tried first, see `nstc.runtime.graph_process`.
+    ONNX that was not probed before is tried first, see `nstc.runtime.foreign.graph_process`.
 
     Args:
         path: The file.

@@ -16,8 +16,7 @@ import pytest
 from onnx import helper
 
 from nstc.core.errors import GraphLimitError, NstcError, OptionError, TeacherError
-from nstc.runtime.foreign_graph import open_foreign_graph
-from nstc.runtime.graph_process import (
+from nstc.runtime.foreign.graph_process import (
     GraphFailedError,
     GraphProcess,
     RefusedGraphError,
@@ -25,7 +24,8 @@ from nstc.runtime.graph_process import (
     current_limits,
     limited_to,
 )
-from nstc.runtime.probing import probe_contract
+from nstc.runtime.foreign.networks import open_foreign_graph
+from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.resident import peak_bytes
 
 SMALL = TrialLimits(max_ram_bytes=300_000_000, timeout_s=60)
@@ -251,7 +251,8 @@ def test_a_time_that_is_none_is_refused(timeout_s) -> None:
 
 @ON_LINUX
 def test_nothing_is_left_of_a_graph_whose_parent_is_killed(hostile, tmp_path) -> None:
-    code = f"from nstc.runtime.probing import *; probe_contract(Path({str(hostile('loop'))!r}))"
+    path = str(hostile("loop"))
+    code = f"from nstc.runtime.foreign.probing import *; probe_contract(Path({path!r}))"
     with subprocess.Popen([sys.executable, "-c", code]) as parent:
         children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
         deadline = time.monotonic() + 60

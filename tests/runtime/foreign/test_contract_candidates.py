@@ -10,10 +10,10 @@ from onnx import helper
 from nstc.core.errors import OptionError, TeacherError
 from nstc.core.graph_form import GraphForm
 from nstc.core.images import read_picture
-from nstc.runtime.contract_candidates import choose
-from nstc.runtime.foreign_graph import ForeignSession
-from nstc.runtime.graph_contract import GraphContract
-from nstc.runtime.probing import probe_contract
+from nstc.runtime.foreign.contract_candidates import choose
+from nstc.runtime.foreign.graph_contract import GraphContract
+from nstc.runtime.foreign.networks import ForeignSession
+from nstc.runtime.foreign.probing import probe_contract
 
 MIX = np.array([[0.75, 0.2, 0.0], [0.1, 0.55, 0.15], [0.0, 0.15, 0.5]], np.float32)
 BIAS = np.array([0.12, 0.05, 0.02], np.float32)

@@ -20,7 +20,7 @@ from nstc.core.files import sha256_of
 from nstc.core.manifest import MANIFEST_FILE
 from nstc.core.zoo import resolve_model_path, zoo_names
 from nstc.runtime.arrays import Array
-from nstc.runtime.graph_process import (
+from nstc.runtime.foreign.graph_process import (
     GraphFailedError,
     GraphProcess,
     GraphValue,
@@ -160,7 +160,7 @@ def _feeds(inputs: Sequence[GraphValue]) -> dict[str, Array] | None:
 
 PROGRAMS: Final = {"ts": "TorchScript", "pte": "an ExecuTorch program"}
 """Kinds of artifacts that are programs, by their ending. A graph of ONNX is tried instead, see
-`nstc.runtime.trial`: it has no way to files, to the network or to other processes."""
+`nstc.runtime.foreign.trial`: it has no way to files, to the network or to other processes."""
 
 
 def refuse_program(path: Path, kind: str) -> NoReturn:
