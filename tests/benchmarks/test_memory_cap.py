@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from nstc.benchmarks import latency
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.memory_cap import peak_memory, refuse_over_cap, refuse_useless_cap
 from nstc.benchmarks.targets import parse_target
@@ -14,7 +15,7 @@ from nstc.core.recipe import BenchRecipe
 
 @pytest.fixture
 def result(make_bundle, photo_set, monkeypatch):
-    monkeypatch.setattr("nstc.benchmarks.latency.PAUSE_S", 0.0)
+    monkeypatch.setattr(latency, "PAUSE_S", 0.0)
     bundle = make_bundle("plain", {"onnx": 0.5, "int8.onnx": 0.8})
     recipe = BenchRecipe(size=64, rounds=3, targets=("mobile",))
     return bench(
