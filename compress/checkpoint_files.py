@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from nstc.compress.pickle_scan import LARGEST_PICKLE, OverlongPickleError, Pickle, pickles_of
 from nstc.core.errors import CheckpointError, UnsafeFileError
 from nstc.core.files import as_utf8
-from nstc.core.finite import wrong_file
+from nstc.core.unusable_models import wrong_file
 from nstc.models.tensors import refuse_unsafe_header
 
 LARGEST_BYTES: Final = 2 * 2**30

@@ -33,7 +33,7 @@ from nstc.compress.teachers import Teacher, TeacherOptions, open_teacher, style_
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.errors import OptionError
 from nstc.core.files import sha256_of
-from nstc.core.locks import one_at_a_time
+from nstc.core.files.locks import one_at_a_time
 from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent

@@ -31,7 +31,7 @@ from nstc.core.bundle import (
     revised_bundle,
 )
 from nstc.core.errors import OptionError
-from nstc.core.locks import locked
+from nstc.core.files.locks import locked
 from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent

@@ -12,8 +12,8 @@ from onnx import numpy_helper
 
 from nstc.core.decoding import printable
 from nstc.core.errors import TeacherError, UnusableModelError
-from nstc.core.finite import refuse_not_finite
 from nstc.core.graph_form import GraphFlags, GraphForm
+from nstc.core.unusable_models import refuse_not_finite
 from nstc.runtime.foreign.graph_contract import GraphContract
 from nstc.runtime.foreign.graph_process import current_limits
 from nstc.runtime.foreign.networks import is_torchscript, shown

@@ -29,10 +29,10 @@ from nstc.compress.quantization import quantize
 from nstc.compress.stages import Stages
 from nstc.compress.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
-from nstc.core.drafts import draft_folder, put_in_place
 from nstc.core.errors import OptionError, TeacherError
 from nstc.core.files import reported_as_output_error, sha256_of
-from nstc.core.locks import one_at_a_time
+from nstc.core.files.drafts import draft_folder, put_in_place
+from nstc.core.files.locks import one_at_a_time
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe, Recipe, load_recipe

@@ -41,7 +41,7 @@ from nstc.core.bundle import (
     open_bundle,
 )
 from nstc.core.errors import OptionError, TeacherError
-from nstc.core.locks import one_at_a_time
+from nstc.core.files.locks import one_at_a_time
 from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
-from nstc.core.drafts import discard, remove_abandoned
 from nstc.core.errors import BundleError, OutputError
 from nstc.core.files import atomic_file, reported_as_output_error
+from nstc.core.files.drafts import discard, remove_abandoned
 from nstc.core.progress import Progress
 
 _STATE_FILE: Final = "pipeline.json"

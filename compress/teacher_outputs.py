@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 
 from nstc.benchmarks.flicker import flicker
-from nstc.core.cache import cache_folder
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
 from nstc.core.errors import CorruptBundleError
 from nstc.core.files import atomic_file, sha256_of
+from nstc.core.files.cache import cache_folder
 from nstc.core.images import Pixels, centre_square, read_picture
 from nstc.core.photos import PhotoSet, random_crop
 

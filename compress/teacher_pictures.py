@@ -13,7 +13,7 @@ from nstc.compress.teacher_outputs import (
 )
 from nstc.compress.teachers import Teacher
 from nstc.core.errors import Interrupted, OptionError
-from nstc.core.locks import locked
+from nstc.core.files.locks import locked
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
 from nstc.core.recipe import DistillRecipe

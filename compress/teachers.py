@@ -19,12 +19,12 @@ from nstc.compress.importing import network_of_checkpoint
 from nstc.compress.processes import best_device
 from nstc.compress.style_sources import StyleSource, painting_style
 from nstc.core.bundle import Bundle, is_bundle, open_bundle
-from nstc.core.cache import cached
 from nstc.core.errors import OptionError, TeacherError
 from nstc.core.files import atomic_file
+from nstc.core.files.cache import cached
+from nstc.core.files.locks import locked
 from nstc.core.graph_form import GraphForm
 from nstc.core.images import Pixels
-from nstc.core.locks import locked
 from nstc.core.manifest import Origin, Style
 from nstc.core.photos import sample_photos
 from nstc.core.progress import Progress

@@ -20,8 +20,8 @@ from nstc.compress.processes import Processes, joined, leads_here, led
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.errors import OptionError
 from nstc.core.files import sha256_of
+from nstc.core.files.locks import one_at_a_time
 from nstc.core.images import read_picture, resize_shorter_side
-from nstc.core.locks import one_at_a_time
 from nstc.core.manifest import Manifest, Origin, Step, Style
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent

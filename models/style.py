@@ -11,8 +11,8 @@ from torch import Tensor
 
 from nstc.core.decoding import printable
 from nstc.core.errors import CorruptBundleError, OptionError
-from nstc.core.finite import refuse_constant
 from nstc.core.images import Pixels, resize_longer_side
+from nstc.core.unusable_models import refuse_constant
 from nstc.models.functional import gram_matrix
 from nstc.models.perceptual import STYLE_LAYERS
 from nstc.models.tensors import as_arrays, images_to_tensor, load_tensors

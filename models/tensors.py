@@ -13,8 +13,8 @@ from torch import Tensor
 from nstc.core.decoding import DecodingError, printable, refuse_irregular
 from nstc.core.errors import CorruptBundleError
 from nstc.core.files import as_utf8
-from nstc.core.finite import Values, refuse_not_finite
 from nstc.core.images import Pixels
+from nstc.core.unusable_models import Values, refuse_not_finite
 
 MAX_HEADER_BYTES: Final = 4 * 1024 * 1024
 """Of a safetensors file; a network of 60 layers has some 6 KB."""

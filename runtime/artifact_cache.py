@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from nstc.core.bundle import Bundle, artifact_file, artifact_name
-from nstc.core.cache import cached
 from nstc.core.errors import ArtifactError, CorruptBundleError
+from nstc.core.files.cache import cached
 from nstc.core.zoo import zoo_name_of
 from nstc.runtime.foreign.trial import PROGRAMS, ensure_tried, is_ours, refuse_program
 from nstc.runtime.model_files import data_files

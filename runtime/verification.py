@@ -22,8 +22,8 @@ from nstc.core.errors import (
     NstcError,
     UnusableModelError,
 )
-from nstc.core.finite import refuse_unusable_file
 from nstc.core.manifest import Contract
+from nstc.core.unusable_models import refuse_unusable_file
 from nstc.core.zoo import refuse_shipped, resolve_model_path
 from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, Difference
 from nstc.runtime.arrays import refuse_one_colour

@@ -9,10 +9,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from nstc.core.cache import cached
 from nstc.core.child_processes import run_to_end
 from nstc.core.errors import MissingExtraError
 from nstc.core.files import atomic_folder
+from nstc.core.files.cache import cached
 
 SETUP_LINE: Final = "nstc web-setup"
 

@@ -12,9 +12,9 @@ import os
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from nstc.core.cache import cache_folder
 from nstc.core.errors import OutputError
 from nstc.core.files import atomic_file
+from nstc.core.files.cache import cache_folder
 from nstc.runtime.control import Control
 from nstc.runtime.stylizer import Stylizer
 

@@ -15,8 +15,8 @@ from nstc.core.errors import (
     OptionError,
     TeacherError,
 )
-from nstc.core.finite import wrong_file
 from nstc.core.images import Pixels
+from nstc.core.unusable_models import wrong_file
 from nstc.runtime.arrays import Array, checked, replicate_edges, unit_to_pixels
 from nstc.runtime.foreign.graph_contract import GraphContract
 from nstc.runtime.foreign.graph_process import GraphFailedError as GraphFailedError

@@ -7,8 +7,8 @@ from typing import Final, Unpack
 
 import numpy as np
 
-from nstc.core.cache import cache_folder
 from nstc.core.errors import OptionError, OutputError, TeacherError
+from nstc.core.files.cache import cache_folder
 from nstc.core.graph_form import (
     FORM_KEY,
     LAYOUTS,

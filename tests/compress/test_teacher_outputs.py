@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from nstc.compress.teacher_outputs import CentreSquares, RandomCrops, TeacherOutputs
-from nstc.core.cache import cache_folder
 from nstc.core.errors import CorruptBundleError, ImageError, OutputError
+from nstc.core.files.cache import cache_folder
 from nstc.core.images import Picture, Pixels, write_picture
 from nstc.core.photos import PhotoSet, photos_in
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nstc.core.finite import wrong_file
+from nstc.core.unusable_models import wrong_file
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def update(
     from nstc.benchmarks.measuring import Conditions
     from nstc.cli.progress import Bar
     from nstc.compress.exporting import made_artifact
-    from nstc.core.locks import locked
+    from nstc.core.files.locks import locked
 
     with locked(file), Bar() as bar:  # from reading it to writing it
         updated, result = update_baseline(

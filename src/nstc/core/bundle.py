@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 from nstc.core.decoding import DecodingError, read_file, refuse_irregular
-from nstc.core.drafts import restore
 from nstc.core.errors import (
     ArtifactError,
     BundleError,
@@ -29,7 +28,8 @@ from nstc.core.files import (
     reported_as_output_error,
     sha256_of,
 )
-from nstc.core.locks import locked
+from nstc.core.files.drafts import restore
+from nstc.core.files.locks import locked
 from nstc.core.manifest import MANIFEST_FILE as MANIFEST_FILE
 from nstc.core.manifest import FileRecord, Manifest, Origin, fault_of_name
 from nstc.core.zoo import did_you_mean, named, refuse_shipped, resolve_model_path, zoo_name_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nstc.core.cache import cache_folder
+from nstc.core.files.cache import cache_folder
 from nstc.runtime.control import Control
 from nstc.runtime.files.batch import BatchOptions, stylize_files
 from nstc.runtime.files.made import MadeBefore, settings_of

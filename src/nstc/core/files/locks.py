@@ -12,9 +12,9 @@ from typing import Final, ParamSpec, TypeVar
 
 from filelock import FileLock, Timeout
 
-from nstc.core.cache import cache_folder, is_writable, private_folder
-from nstc.core.drafts import lies_in_draft
 from nstc.core.errors import OutputError
+from nstc.core.files.cache import cache_folder, is_writable, private_folder
+from nstc.core.files.drafts import lies_in_draft
 
 P = ParamSpec("P")
 T = TypeVar("T")

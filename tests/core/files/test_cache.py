@@ -8,8 +8,8 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from nstc.core import cache
-from nstc.core.cache import cache_folder, cached, private_folder
+from nstc.core.files import cache
+from nstc.core.files.cache import cache_folder, cached, private_folder
 
 
 def test_the_variable_moves_the_cache(monkeypatch, tmp_path):
@@ -31,7 +31,7 @@ def test_without_it_the_users_cache_is_used(monkeypatch):
 
 _ASK = """
 import os
-from nstc.core.cache import cache_folder
+from nstc.core.files.cache import cache_folder
 os.setgroups([])
 os.setuid(54321)  # after the imports, whose files that user may not see
 print(cache_folder("a"), cache_folder("b"))

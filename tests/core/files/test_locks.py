@@ -6,16 +6,16 @@ import threading
 
 import pytest
 
-from nstc.core import locks
-from nstc.core.cache import cache_folder
-from nstc.core.drafts import draft_folder
 from nstc.core.errors import OutputError
-from nstc.core.locks import locked
+from nstc.core.files import locks
+from nstc.core.files.cache import cache_folder
+from nstc.core.files.drafts import draft_folder
+from nstc.core.files.locks import locked
 
 _HOLD = """
 import sys
 from pathlib import Path
-from nstc.core.locks import locked
+from nstc.core.files.locks import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from nstc.core.errors import CorruptBundleError, UnusableModelError
-from nstc.core.finite import refuse_constant, refuse_not_finite, refuse_unusable_file
+from nstc.core.unusable_models import refuse_constant, refuse_not_finite, refuse_unusable_file
 
 
 def test_the_first_tensor_is_named_and_its_values_are_counted() -> None:

@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from nstc.core.drafts import draft_file, draft_folder, put_in_place, restore
 from nstc.core.errors import OutputError
-from nstc.core.locks import locked
+from nstc.core.files.drafts import draft_file, draft_folder, put_in_place, restore
+from nstc.core.files.locks import locked
 
 
 def sha256_of(path: Path) -> str:
