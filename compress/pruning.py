@@ -33,13 +33,7 @@ from nstc.compress.teachers import (
 )
 from nstc.compress.width_plans import between, full_widths, least_scored
 from nstc.core.amounts import parse_latency
-from nstc.core.bundle import (
-    STYLE_FILE,
-    WEIGHTS_FILE,
-    Bundle,
-    new_bundle,
-    open_bundle,
-)
+from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.errors import OptionError, TeacherError
 from nstc.core.files.locks import one_at_a_time
 from nstc.core.manifest import Manifest, Step
