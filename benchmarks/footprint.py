@@ -65,11 +65,7 @@ def _main(path: str, size: str, threads: str) -> None:
     OnnxSession(Path(path), Path(path).name, int(threads)).run(picture)
     elapsed = time.perf_counter() - started
     peak = peak_bytes()
-    content = {
-        "peak_bytes": peak,
-        "network_bytes": peak - before,
-        "cold_start_ms": elapsed * 1000,
-    }
+    content = {"peak_bytes": peak, "network_bytes": peak - before, "cold_start_ms": elapsed * 1000}
     sys.stdout.write(json.dumps(content))
     # Once more with ONNX Runtime's whole log, of which the parent reads the arena's size.
     feed = OnnxSession(Path(path), Path(path).name, int(threads)).prepare(picture)

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime
 
 from nstc.benchmarks.statistics import median
 from nstc.core.errors import ArtifactError, OptionError
-from nstc.core.files import as_utf8, scratch_folder
-from nstc.runtime.onnx_session import ORT_ERRORS, OnnxSession, first_line
+from nstc.core.files import scratch_folder
+from nstc.runtime.onnx_session import ORT_ERRORS, OnnxSession, first_line, load_graph
 
 RUNS: Final = 7
 """Runs of the graph; each operator's time is its median, so the first, cold one does no harm."""
@@ -89,7 +88,10 @@ def layer_times(path: Path, *, size: int, threads: int, runs: int = RUNS) -> Lay
     feed = OnnxSession(path, path.name, threads).prepare(np.full((size, size, 3), 128, np.uint8))
     with scratch_folder() as folder:
         try:
-            profile = _profile(path, feed, threads=threads, runs=runs, folder=folder)
+            session = load_graph(path, threads, profile=folder / "profile")
+            for _ in range(runs):
+                session.run(None, feed)
+            profile = Path(session.end_profiling())
         except ORT_ERRORS as error:
             raise ArtifactError(
                 f"{path} can't be profiled at {size}x{size}: {first_line(error)}"
@@ -104,20 +106,6 @@ def layer_times(path: Path, *, size: int, threads: int, runs: int = RUNS) -> Lay
     found = [Operator(name=name, kind=kind, ms=median(s)) for (_, name, kind), s in samples.items()]
     ordered = sorted(found, key=lambda operator: (-operator.ms, operator.name))
     return LayerTimes(operators=tuple(ordered), size=size, threads=threads)
-
-
-def _profile(path: Path, feed: Mapping[str, Any], *, threads: int, runs: int, folder: Path) -> Path:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # fatal
-    options.inter_op_num_threads = 1
-    options.intra_op_num_threads = threads
-    options.enable_profiling = True
-    options.profile_file_prefix = str(folder / "profile")
-    with as_utf8(path) as name:
-        session = onnxruntime.InferenceSession(name, options, providers=["CPUExecutionProvider"])
-    for _ in range(runs):
-        session.run(None, feed)
-    return Path(session.end_profiling())
 
 
 @dataclass(frozen=True, kw_only=True)

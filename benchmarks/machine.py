@@ -61,9 +61,7 @@ def machine_facts(cpuinfo: Path = CPUINFO) -> dict[str, Any]:
 
 
 def machine_class(facts: Mapping[str, Any], place: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """What two machines must share for their speed-ups to be comparable, threads apart.
-
-    Those stand in each row's target.
+    """What two machines must share for their speed-ups to be comparable, but for threads.
 
     Args:
         facts: See `machine_facts`.

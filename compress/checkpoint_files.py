@@ -15,13 +15,11 @@ from typing import Any, ClassVar, Final
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from nstc.compress.pickle_scan import LARGEST_PICKLE, OverlongPickleError, Pickle, pickles_of
 from nstc.core.errors import CheckpointError, UnsafeFileError
-from nstc.core.files import as_utf8
 from nstc.core.unusable_models import wrong_file
-from nstc.models.tensors import refuse_unsafe_header
+from nstc.models.tensors import read_safetensors
 
 LARGEST_BYTES: Final = 2 * 2**30
 """Of a file, and of what it says it unpacks to. A full-size style network has 7 MB."""
@@ -118,7 +116,14 @@ def read_checkpoint(path: Path) -> Any:
     with path.open("rb") as stream:
         head = stream.read(1024)
     if path.suffix == ".safetensors" or (head[8:9] == b"{" and head[5:8] == b"\0\0\0"):
-        return _read_safetensors(path)
+        try:
+            return read_safetensors(path)
+        except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise CheckpointError(
+                f"{path} is damaged, or not a safetensors file: {reason}. "
+                "Download or copy it again."
+            ) from error
     _refuse_by_content(path, head)
     try:
         pickles = pickles_of(path)
@@ -133,18 +138,6 @@ def read_checkpoint(path: Path) -> Any:
         _explain(path, pickles, error)
         raise CheckpointError(
             f"{path} is damaged, or not a file that torch.save wrote. Download or copy it again."
-        ) from error
-
-
-def _read_safetensors(path: Path) -> Any:
-    try:
-        refuse_unsafe_header(path)
-        with as_utf8(path) as name:
-            return load_file(name)
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{path} is damaged, or not a safetensors file: {reason}. Download or copy it again."
         ) from error
 
 
@@ -199,7 +192,7 @@ def _refuse_zip(path: Path) -> None:
             listed = ", ".join(inside[:_SHOWN]) + (", ..." if len(inside) > _SHOWN else "")
             raise CheckpointError(
                 f"{path} is a zip archive of {len(inside)} checkpoint"
-                f"{'' if len(inside) == 1 else 's'} ({_printable(listed)}): unpack it, and give "
+                f"{'' if len(inside) == 1 else 's'} ({as_one_line(listed)}): unpack it, and give "
                 "one of them."
             )
         if any(name.endswith(".npy") for name in names):
@@ -240,7 +233,7 @@ def _explain(path: Path, pickles: Sequence[Pickle], error: Exception) -> None:
     refused = any(word in str(error) for word in words)
     if unknown and (refused or bare):
         listed = ", ".join(unknown[:_SHOWN]) + (" and others" if len(unknown) > _SHOWN else "")
-        what = _printable(listed)
+        what = as_one_line(listed)
         if any(name.startswith("torch.nn.modules.") for name in unknown):
             what = f"a whole network, not its weights alone ({what})"
         raise UnsafeFileError(
@@ -268,6 +261,6 @@ _PLAIN: Final = frozenset(
 )
 
 
-def _printable(text: str) -> str:
+def as_one_line(text: str) -> str:
     """Names out of a file, as one line of bounded length."""
     return "".join(c if c.isprintable() else "?" for c in text[:300])

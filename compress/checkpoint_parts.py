@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from nstc.compress.checkpoint_files import StandIn
+from nstc.compress.checkpoint_files import StandIn, as_one_line
 from nstc.core.errors import CheckpointError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -265,8 +265,7 @@ def _first_words(place: str, chosen: str) -> str:
 
 def _shown(name: str) -> str:
     """A name out of a file in one line; the dot that ends a prefix is left out."""
-    printable = "".join(c if c.isprintable() else "?" for c in name)
-    return printable.removesuffix(".")
+    return as_one_line(name).removesuffix(".")
 
 
 def _listed(prefixes: Sequence[str]) -> str:

@@ -16,7 +16,6 @@ from nstc.compress.checking import refuse_unusable_network
 from nstc.compress.checkpoint import PLAN_FILE
 from nstc.compress.distillation import DistillationRun
 from nstc.compress.importance import BATCHES
-from nstc.compress.objectives import PerceptualObjective
 from nstc.compress.optimisation import training_folder
 from nstc.compress.processes import best_device
 from nstc.compress.pruning_plan import PruningPlan, make_plan
@@ -205,8 +204,7 @@ class _Pruning:
             self.run.teacher.key,
             self.run.photos.list_sha256(),
         ]
-        text = json.dumps(settings, sort_keys=True)
-        identity = hashlib.sha256(text.encode()).hexdigest()
+        identity = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
         plan = PruningPlan.read(path, identity) if self.run.resume else None
         if plan is None:
             plan = make_plan(network, self.recipe, self.survey)
@@ -276,17 +274,13 @@ def _open_teacher(
 def _survey(network: nn.Module, recipe: PruneRecipe, run: DistillationRun) -> Survey:
     """Asked with a few of the photographs: the teacher paints the others for fine-tuning alone."""
     few = dataclasses.replace(run, photos=run.photos.take(BATCHES))
-
-    def objective(trial: nn.Module) -> PerceptualObjective:
-        return few.perceptual_objective(trial.to(best_device()))
-
     return Survey(
         network=network,
         importance=recipe.importance,
         photos=run.photos,
         source=run.source,
         vgg=run.features,
-        objective=objective,
+        objective=lambda trial: few.perceptual_objective(trial.to(best_device())),
         seed=recipe.seed,
         progress=run.progress,
     )

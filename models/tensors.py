@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from nstc.core.decoding import DecodingError, printable, refuse_irregular
@@ -99,6 +99,19 @@ def refuse_unsafe_header(path: Path) -> None:
         length = int.from_bytes(stream.read(8), "little")
     if not 2 <= length <= min(MAX_HEADER_BYTES, path.stat().st_size - 8):
         raise DecodingError("it does not begin with the header of a safetensors file")
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file that others made, whatever they are.
+
+    Raises:
+        OSError: it is not there or can't be read.
+        ValueError: as DecodingError it has no header of bounded length.
+        SafetensorError: it is damaged.
+    """
+    refuse_unsafe_header(path)
+    with as_utf8(path) as name:
+        return load_file(name)
 
 
 def _refuse_other_shapes(

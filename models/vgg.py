@@ -11,13 +11,13 @@ from typing import Final
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from nstc.core.decoding import DecodingError, printable
 from nstc.core.errors import CheckpointError, CorruptBundleError, OptionError
-from nstc.core.files import as_utf8, sha256_of
-from nstc.models.tensors import refuse_unsafe_header, refuse_unusable
+from nstc.core.files import sha256_of
+from nstc.models.tensors import read_safetensors, refuse_unusable
 
 LAYERS: Final[dict[str, int]] = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}
 """Names of the layers losses look at, and their positions in torchvision's `features`."""
@@ -105,9 +105,7 @@ def load_vgg(source: str = "shipped") -> VggFeatures:
             f"no VGG weights at {source}: give shipped, torchvision or a safetensors file."
         )
     try:
-        refuse_unsafe_header(path)
-        with as_utf8(path) as name:
-            weights = load_file(name)
+        weights = read_safetensors(path)
     except (SafetensorError, DecodingError) as error:
         raise CheckpointError(
             f"{path} is not a safetensors file: {printable(str(error))[:300]}"

@@ -208,10 +208,7 @@ def out_of_memory(error: BaseException) -> MemoryLimitError | None:
 def did_you_mean(given: str, known: Mapping[str, str], *, least: float = 0.6) -> str:
     """A question to end a message with: " Did you mean .jpg?", or nothing where none is near.
 
-    Args:
-        given: As it is compared.
-        known: What it may be, as that is compared, and as it is shown.
-        least: How alike they must be, of 1.
+    What is known is given as it is compared, and as it is shown; `least` says how alike, of 1.
     """
     near = difflib.get_close_matches(given, known, n=1, cutoff=least)
     near = near or [name for name in known if len(given) > 1 and name.startswith(given)]
