@@ -75,7 +75,7 @@ def test_what_an_image_brings_is_found_though_nothing_can_be_added(monkeypatch, 
     monkeypatch.delenv("NSTC_CACHE")
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda _name: str(tmp_path / "usual"))
     monkeypatch.setattr(cache, "is_writable", lambda _folder: False)
-    monkeypatch.setattr(cache, "_instead_of", lambda _usual: tmp_path / "private")
+    monkeypatch.setattr(cache, "instead_of", lambda _usual: tmp_path / "private")
     brought = tmp_path / "usual" / "datasets" / "dtd"
     brought.mkdir(parents=True)
 

@@ -146,7 +146,7 @@ class TestSwap:
         (tmp_path / "b").mkdir()
         (tmp_path / "b" / MARK).write_text("0")
         with draft_folder(tmp_path / "probe") as one, draft_folder(tmp_path / "probe") as other:
-            if not drafts._exchanged(one, other):
+            if not drafts.exchanged(one, other):
                 pytest.skip("this file system exchanges no folders")
         look = (
             "import os, sys\n"
@@ -224,7 +224,7 @@ class TestTwoSteps:
     def test_a_living_writer_is_waited_for(self, tmp_path, monkeypatch) -> None:
         (tmp_path / "b").mkdir()
         (tmp_path / "b" / MARK).write_text("old")
-        monkeypatch.setattr(drafts, "_exchanged", lambda *_paths: False)
+        monkeypatch.setattr(drafts, "exchanged", lambda *_paths: False)
         moments = []
         real = Path.replace
 
@@ -244,7 +244,7 @@ class TestTwoSteps:
 
     def test_nothing_is_taken_from_a_living_writer(self, tmp_path, monkeypatch) -> None:
         monkeypatch.setattr(drafts.time, "sleep", lambda _s: None)
-        aside, handle = drafts._new(tmp_path / "b", Path.mkdir, is_folder=True, ending=".old")
+        aside, handle = drafts.new_draft(tmp_path / "b", Path.mkdir, is_folder=True, ending=".old")
         (aside / "b").mkdir()
         restore(tmp_path / "b")
         assert (aside / "b").is_dir()
@@ -255,7 +255,7 @@ class TestTwoSteps:
     @pytest.mark.parametrize("has_locks", [True, False])
     def test_what_a_draft_holds_is_not_aside(self, tmp_path, monkeypatch, has_locks) -> None:
         if not has_locks:
-            monkeypatch.setattr(drafts, "_lock", lambda _handle: None)
+            monkeypatch.setattr(drafts, "take_lock", lambda _handle: None)
         monkeypatch.setattr(drafts.time, "sleep", lambda _s: None)
         with draft_folder(tmp_path / "out") as draft:
             (draft / "model").mkdir()
@@ -264,7 +264,7 @@ class TestTwoSteps:
             assert (draft / "model").is_dir()
 
     def test_without_locks_it_is_put_back_after_a_while(self, between, monkeypatch) -> None:
-        monkeypatch.setattr(drafts, "_lock", lambda _handle: None)
+        monkeypatch.setattr(drafts, "take_lock", lambda _handle: None)
         monkeypatch.setattr(drafts.time, "sleep", lambda _s: None)
         restore(between / "b")
         assert (between / "b" / MARK).read_text() == "old"
@@ -278,4 +278,4 @@ class TestTwoSteps:
 def two_ways(request, monkeypatch):
     """Both ways to replace a folder."""
     if request.param == "two steps":
-        monkeypatch.setattr(drafts, "_exchanged", lambda *_paths: False)
+        monkeypatch.setattr(drafts, "exchanged", lambda *_paths: False)

@@ -47,7 +47,7 @@ def test_nothing_is_left_beside_the_target(tmp_path) -> None:
 
 
 def test_what_is_written_within_a_draft_needs_none(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(locks, "_lock", lambda path: pytest.fail(f"locked {path}"))
+    monkeypatch.setattr(locks, "lock_of", lambda path: pytest.fail(f"locked {path}"))
     with draft_folder(tmp_path / "b") as draft, locked(draft / "bundle"):
         pass
 
@@ -75,7 +75,7 @@ def test_one_place_has_one_lock_by_whatever_path(tmp_path, monkeypatch) -> None:
     (tmp_path / "link").symlink_to("here")
     monkeypatch.chdir(tmp_path / "here")
     taken = []
-    monkeypatch.setattr(locks, "_lock", lambda path: taken.append(path) or locks.FileLock(path))
+    monkeypatch.setattr(locks, "lock_of", lambda path: taken.append(path) or locks.FileLock(path))
     for path in ("b", "../link/b", "../here/../link/b"):
         with locked(locks.Path(path)):
             pass

@@ -23,7 +23,7 @@ def cache_folder(kind: str) -> Path:
     """
     usual = _usual()
     if usual is None or not (os.environ.get(VARIABLE) or is_writable(usual)):
-        return _instead_of(usual) / kind
+        return instead_of(usual) / kind
     return usual / kind
 
 
@@ -78,7 +78,8 @@ def _usual() -> Path | None:
 
 
 @functools.cache
-def _instead_of(usual: Path | None) -> Path:
+def instead_of(usual: Path | None) -> Path:
+    """A private folder, said once, in place of the usual one that can't be written."""
     folder = private_folder()
     logging.getLogger(__name__).warning(
         "nstc: %s: what is cached goes to %s. Set %s to choose another folder.",

@@ -39,7 +39,7 @@ def draft_file(target: Path) -> Iterator[Path]:
     """
     remove_abandoned(target.parent)
     # The kernel applies the umask: to ask what it is, it would have to be set.
-    draft, handle = _new(
+    draft, handle = new_draft(
         target, lambda path: os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     )
     try:
@@ -64,7 +64,7 @@ def draft_folder(target: Path, mode: int = 0o777) -> Iterator[Path]:
     Its rights are `mode`, less what the umask takes.
     """
     remove_abandoned(target.parent)
-    draft, handle = _new(target, lambda path: path.mkdir(mode), is_folder=True)
+    draft, handle = new_draft(target, lambda path: path.mkdir(mode), is_folder=True)
     try:
         yield draft
     finally:
@@ -80,7 +80,7 @@ def put_in_place(draft: Path, target: Path) -> None:
     _sync_tree(draft)
     if not os.path.lexists(target):
         draft.replace(target)
-    elif not _exchanged(draft, target):
+    elif not exchanged(draft, target):
         _replace_in_two_steps(draft, target)
     _sync_folder(target.parent)
 
@@ -158,7 +158,7 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def _new(
+def new_draft(
     target: Path, make: Callable[[Path], None], *, is_folder: bool = False, ending: str = ""
 ) -> tuple[Path, int | None]:
     """Make a draft and lock it: its path and the handle of the lock, if it could be had."""
@@ -176,7 +176,7 @@ def _new(
             return path, None
         # Between the two, another run may have found it without a lock and deleted it.
         with contextlib.suppress(FileNotFoundError):
-            if _lock(handle) is not False and os.path.samestat(os.fstat(handle), path.lstat()):
+            if take_lock(handle) is not False and os.path.samestat(os.fstat(handle), path.lstat()):
                 return path, handle
         os.close(handle)
 
@@ -186,15 +186,13 @@ def _drafts_in(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
             named = [entry for entry in entries if _NAME.fullmatch(entry.name)]
-        return [Path(entry.path) for entry in named if _is_own(entry)]
+        made = [entry for entry in named if entry.is_file() or entry.is_dir() or entry.is_symlink()]
+        if sys.platform != "win32":
+            user = os.geteuid()
+            made = [entry for entry in made if entry.stat(follow_symlinks=False).st_uid == user]
     except OSError:
         return []
-
-
-def _is_own(entry: "os.DirEntry[str]") -> bool:
-    status = entry.stat(follow_symlinks=False)
-    made = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) or entry.is_symlink()
-    return made and (sys.platform == "win32" or status.st_uid == os.geteuid())
+    return [Path(entry.path) for entry in made]
 
 
 @contextlib.contextmanager
@@ -205,7 +203,7 @@ def _held(path: Path) -> Iterator[bool | None]:
         return
     handle = _opened(path)
     try:
-        yield None if handle is None else _lock(handle)
+        yield None if handle is None else take_lock(handle)
     finally:
         _let_go(handle)
 
@@ -220,7 +218,7 @@ def _opened(path: Path) -> int | None:
         return os.open(path, os.O_RDONLY | flags)
 
 
-def _lock(handle: int) -> bool | None:
+def take_lock(handle: int) -> bool | None:
     """Take the lock: False if another has it, None where there are none."""
     if sys.platform == "win32":
         return None
@@ -246,7 +244,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _exchanged(draft: Path, target: Path) -> bool:
+def exchanged(draft: Path, target: Path) -> bool:
     """Let two paths change their names in one step; False where system or disk can't."""
     library = ctypes.CDLL(None, use_errno=True) if sys.platform != "win32" else None
     one, other = os.fsencode(draft), os.fsencode(target)
@@ -260,7 +258,7 @@ def _exchanged(draft: Path, target: Path) -> bool:
 
 def _replace_in_two_steps(draft: Path, target: Path) -> None:
     """Between the two, `restore` and `remove_abandoned` find the old one in a draft of its own."""
-    aside, handle = _new(target, Path.mkdir, is_folder=True, ending=_ASIDE)
+    aside, handle = new_draft(target, Path.mkdir, is_folder=True, ending=_ASIDE)
     old = aside / target.name
     try:
         target.replace(old)

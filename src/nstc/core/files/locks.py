@@ -49,7 +49,7 @@ def locked(target: Path) -> Iterator[None]:
         folder = private_folder() / "locks"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = _lock(folder / f"{name}.lock")
+        lock = lock_of(folder / f"{name}.lock")
         try:
             lock.acquire(timeout=_SECONDS_UNTIL_TOLD)
         except Timeout:
@@ -90,6 +90,6 @@ def one_at_a_time(
 
 
 @functools.cache
-def _lock(path: Path) -> FileLock:
+def lock_of(path: Path) -> FileLock:
     """One object a path: it counts how often its thread has entered."""
     return FileLock(path)
