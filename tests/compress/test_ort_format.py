@@ -6,10 +6,10 @@ import os
 import numpy as np
 import pytest
 
-from nstc.compress import exported_files, ort_format
+from nstc.compress import exported_files
 from nstc.compress.checking import sample_picture
+from nstc.compress.exported_files import write_ort
 from nstc.compress.exporting import export
-from nstc.compress.ort_format import write_ort
 from nstc.core.bundle import open_bundle
 from nstc.core.errors import ExportMismatchError, OutputError
 from nstc.runtime.onnx_session import ORT_ERRORS
@@ -50,7 +50,7 @@ def test_a_full_disk_is_named_and_the_old_file_stays(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
 
     bundle = copy_of_quantized()
-    monkeypatch.setattr(ort_format.shutil, "copyfile", full)
+    monkeypatch.setattr(exported_files.shutil, "copyfile", full)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "model.ort").write_bytes(b"old")
     with pytest.raises(OutputError, match=r"cannot write .*/out/model\.ort: No space left"):
@@ -64,6 +64,6 @@ def test_a_full_temporary_folder_is_named_too(copy_of_quantized, monkeypatch, tm
         raise ORT_ERRORS[1]("Failed to save ORT format model")
 
     bundle = copy_of_quantized()
-    monkeypatch.setattr(ort_format.onnxruntime, "InferenceSession", full)
+    monkeypatch.setattr(exported_files.onnxruntime, "InferenceSession", full)
     with pytest.raises(OutputError, match=r"cannot write .*Set TMPDIR"):
         write_ort(bundle.file("model.onnx"), tmp_path / "model.ort")
