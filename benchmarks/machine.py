@@ -34,14 +34,10 @@ THIS_MACHINE: Final = "this machine"
 
 
 def machine_facts(cpuinfo: Path = CPUINFO) -> dict[str, Any]:
-    """Facts as plain JSON values.
+    """Facts as plain JSON values: arch, cpu, cores that this process may use, int8, os and tools.
 
-    Args:
-        cpuinfo: Linux's description of its processors; may be missing, as it is elsewhere.
-
-    Returns:
-        arch, cpu, cores (that this process may use), int8 (instruction sets), os, and tools, the
-        versions of Python, nstc and its libraries.
+    int8 are instruction sets, tools the versions of Python, nstc and its libraries. `cpuinfo` may
+    be missing, as it is elsewhere than on Linux.
     """
     fields: dict[str, str] = {}  # of the first processor
     if cpuinfo.is_file():

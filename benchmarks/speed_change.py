@@ -84,14 +84,9 @@ def since_stored(
     stored_rounds: int,
     reference_ratio: float = 1.0,
 ) -> SpeedChange:
-    """From the speed-up over the reference, now and in the baseline's own run.
+    """From the speed-up over the reference, now and in the baseline's own run, of so many rounds.
 
-    Args:
-        speedup: Now, from so many rounds.
-        stored: The baseline's, from its own.
-        rounds: Of `speedup`.
-        stored_rounds: Of `stored`.
-        reference_ratio: The reference's milliseconds now over those in the baseline's run.
+    `reference_ratio` is the reference's milliseconds now over those in the baseline's run.
     """
     now, then = within_run(speedup, rounds=rounds), within_run(stored, rounds=stored_rounds)
     return SpeedChange(
@@ -137,11 +132,8 @@ def rounds_to_settle(change: SpeedChange, tolerance: float) -> int | None:
     """About how many rounds would make the interval narrow enough to give a verdict.
 
     The width of a median's interval goes with 1 / sqrt(rounds), so this run's part of it shrinks
-    when more rounds are timed; the baseline's part does not.
-
-    Args:
-        change: What was found.
-        tolerance: As a share, here and below: 0.05 lets a picture take 5 % longer.
+    when more rounds are timed; the baseline's part does not. A tolerance of 0.05 lets a picture
+    take 5 % longer.
 
     Returns:
         None if no number up to `MAX_ROUNDS` would do, because the baseline's own interval is too

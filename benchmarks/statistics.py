@@ -96,11 +96,8 @@ def bootstrap_speedup(reference: Sequence[float], own: Sequence[float], *, seed:
       correlation of the ranks of neighbouring rounds' ratios, so the interval is wider by the root
       of that.
 
-    Args:
-        reference: Times of what is compared with, one a round, all above 0, in the order they were
-            taken.
-        own: Of the other; as many, else it is a `ValueError`.
-        seed: Of the draws; the same seed and times give the same interval.
+    Both are times above 0, one a round, in the order they were taken, else it is a `ValueError`.
+    The same seed and times give the same interval.
     """
     _refuse_none(reference)
     ratios = [one / other for one, other in zip(reference, own, strict=True)]

@@ -48,15 +48,10 @@ class Part:
 
 
 def matching_part(content: Any, expected: Shapes, path: Path, key: str | None = None) -> Part:
-    """Find the weights of a network in what a checkpoint holds.
+    """Find the weights of a network in what `read_checkpoint` found in a file.
 
-    Of several parts that fit the averaged one is taken, if their names tell which that is.
-
-    Args:
-        content: From `nstc.compress.checkpoint_files.read_checkpoint`.
-        expected: Shapes by the network's own names.
-        path: The file, for messages.
-        key: Take what is behind this path; `WHOLE` for the file itself.
+    Of several parts that fit the averaged one is taken, if their names tell which that is, or what
+    is behind the path that `key` gives; `WHOLE` for the file itself.
 
     Raises:
         CheckpointError: no part fits, or several do, or a tensor of it can't be used; the message

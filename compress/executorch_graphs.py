@@ -45,10 +45,7 @@ def executorch_program(
     Instance normalisation is written out as means, products and a reciprocal root, which XNNPACK
     takes; as one operator it would break the delegate in two at every layer.
 
-    Args:
-        network: In evaluation mode, on the CPU.
-        contract: Its sizes.
-        calibrate: Makes the program compute with int8. None leaves it in float.
+    The network is in evaluation mode, on the CPU. With `calibrate` the program computes with int8.
 
     Raises:
         MissingExtraError: ExecuTorch is not installed.

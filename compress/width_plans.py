@@ -71,13 +71,8 @@ def by_sensitivity(
     """Most of those groups that cost much and are missed little.
 
     If a group that loses a share r does damage s·r², the shares that save the most work for the
-    least damage in all are in proportion to work over s.
-
-    Args:
-        groups: All of them.
-        damage: Done by removing half of a group alone, at least 0.
-        costs: Work that a group takes part in, such as multiply-accumulates.
-        round_to: Widths are multiples of it.
+    least damage in all are in proportion to work over s. Damage, at least 0, is what removing half
+    of a group alone does, costs are the work that it takes part in.
     """
     floor = max(damage.values(), default=0.0) * 1e-3 or 1.0
     pull = {g.name: costs[g.name] / max(damage[g.name], floor) for g in groups}

@@ -15,10 +15,8 @@ from nstc.models.student import Student, channel_statistics
 class AnySize(nn.Module):
     """(1, 3, H, W) in [0, 1] to a stylised picture of that size, clamped to [0, 1].
 
-    Args:
-        core: Called with the padded and the unpadded picture, see `core_of`.
-        size_multiple: Heights and widths that `core` takes are multiples of this.
-        minimum_size: And at least this, itself such a multiple.
+    The core, see `core_of`, takes heights and widths that are multiples of `size_multiple` and at
+    least `minimum_size`, itself such a multiple.
     """
 
     def __init__(self, core: nn.Module, size_multiple: int, minimum_size: int) -> None:

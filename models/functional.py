@@ -74,11 +74,7 @@ def gram_distance(gram: Tensor, target: Tensor) -> Tensor:
 
 
 def feature_distance(features: Tensor, target: Tensor) -> Tensor:
-    """Content loss of one layer: |F - T|² / |T|².
-
-    Args:
-        features: (N, C, H, W).
-        target: (N, C, H, W).
+    """Content loss of one layer: |F - T|² / |T|², both (N, C, H, W).
 
     Returns:
         (N,) non-negative; 0 where they are equal, 1 where `features` is zero.
@@ -106,9 +102,7 @@ def checkerboard_energy(images: Tensor, period: int) -> Tensor:
     slopes; of what is left, each phase's mean over windows of 8 by 8 periods, or all there are, is
     squared. Brush strokes and edges keep no phase over such a window and cancel; a grid does not.
 
-    Args:
-        images: (N, 3, H, W), H and W at least 2 periods.
-        period: In pixels, even.
+    Images are (N, 3, H, W), H and W at least 2 periods of an even number of pixels.
 
     Returns:
         (N,) non-negative, in units of the image squared.

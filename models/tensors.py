@@ -57,9 +57,7 @@ def load_tensors(
 ) -> dict[str, Tensor]:
     """Floating-point tensors of a safetensors file, looked at before memory is given to them.
 
-    Args:
-        path: The file.
-        expected: The shape of each tensor of a network; None for any.
+    Where shapes are expected, it holds a network's tensors of these and nothing else.
 
     Raises:
         CorruptBundleError: it is missing, not such a file, or of another network.

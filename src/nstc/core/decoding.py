@@ -186,10 +186,8 @@ def refuse_long_texts(content: Any) -> None:
 def decode(content: Any, kind: type[T], *, known_keys_only: bool = True) -> T:
     """What `parse_json` or `parse_toml` gave as a dataclass or another type, each value checked.
 
-    Args:
-        content: Plain values.
-        kind: A type that msgspec knows, bounds in `Annotated[..., msgspec.Meta(...)]` included.
-        known_keys_only: Whether keys that no attribute is named by are refused, not ignored.
+    msgspec knows the type, bounds in `Annotated[..., msgspec.Meta(...)]` included. Keys that no
+    attribute is named by are refused, or ignored.
 
     Raises:
         DecodingError: a value is of another type or out of its bounds; the message names its place.

@@ -89,12 +89,9 @@ def atomic_folder(target: Path, *, replaceable: str) -> Iterator[Path]:
     """Give a temporary folder beside `target`; swap it into place if the block succeeds.
 
     Another run that writes `target` is waited for. At no moment is neither the old folder nor the
-    new one there, unless the file system can't exchange two: see `restore`.
-
-    Args:
-        target: The folder to write. An existing one is replaced only if it is empty or holds a
-            file named `replaceable`, so that a mistyped path never wipes a user's folder.
-        replaceable: The file that marks a folder as one that nstc wrote.
+    new one there, unless the file system can't exchange two: see `restore`. A folder is replaced
+    only if it is empty or holds a file named `replaceable`, which marks one that nstc wrote, so
+    that a mistyped path never wipes a user's.
 
     Raises:
         OutputError: the place can't be written, or holds something else.

@@ -37,12 +37,7 @@ _MODES_OF_SPACES: Final = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "
 
 
 def as_picture(image: Image.Image, name: str, depth: Depth | None) -> Picture:
-    """An opened image, or a part of it, in 8-bit sRGB, not turned.
-
-    Args:
-        image: Of any mode, depth and colour profile.
-        name: Of the file, for errors.
-        depth: What `depth_of` said of the whole.
+    """An opened image, or a part of it, in 8-bit sRGB, not turned; the depth is the whole's.
 
     Raises:
         ImageError: its colours can't be converted.

@@ -44,11 +44,9 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def depth_of(image: Image.Image, name: str) -> Depth | None:
-    """What the numbers of an opened file mean; None for a picture of 8 bits.
+    """What the numbers of a file mean, as Pillow opened it; None for a picture of 8 bits.
 
-    Args:
-        image: As Pillow opened it: what was cropped or turned has lost its tags.
-        name: Of the file, for errors.
+    What was cropped or turned has lost its tags.
 
     Raises:
         ImageError: nothing says what is black and what is white.

@@ -50,10 +50,7 @@ def has_deep_colour(image: Image.Image) -> bool:
 def apply_deep_colour(image: Image.Image, stream: BinaryIO, name: str) -> None:
     """Make the transparent colour of a 16-bit PNG an alpha channel; Pillow compares 8 of its bits.
 
-    Args:
-        image: What `has_deep_colour` holds for. It is decoded here, and becomes RGBA.
-        stream: Of its file.
-        name: Of the file, for errors.
+    `has_deep_colour` holds for the image, which is decoded here from its stream and becomes RGBA.
 
     Raises:
         ImageError: it is an animation.

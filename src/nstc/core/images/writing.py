@@ -72,13 +72,9 @@ def encode_picture(stream: IO[bytes], picture: Picture, name: str) -> None:
 def encode_animation(
     stream: IO[bytes], frames: Iterator[Frame], name: str, plays: int
 ) -> tuple[tuple[int, int], float]:
-    """Encode an animation to a stream: GIF, WebP or animated PNG.
+    """Encode an animation to a stream, as GIF, WebP or PNG by Pillow's name.
 
-    Args:
-        stream: Open for writing.
-        frames: All of one size, at least one.
-        name: Pillow's name of the format.
-        plays: How often it is shown; 0 for ever.
+    Frames are of one size, and at least one; it is shown `plays` times, 0 for ever.
 
     Returns:
         Width and height, and how long all frames together are shown, in ms.
