@@ -58,7 +58,7 @@ class ExportedFile:
     """A file to write: `write` fills a path, `check` raises if it came out wrong."""
 
     artifact: str
-    write: Callable[[Path], None]
+    write: Callable[[Path], object]
     check: Callable[[Path], object]
 
 
@@ -98,25 +98,23 @@ class ExportSource:
 
     def _onnx(self, size: Size | None) -> ExportedFile:
         artifact = "onnx" if size is None else f"{size[0]}x{size[1]}.onnx"
-
-        def write(path: Path) -> None:
-            onnx.save(onnx_graph(self.network, self.bundle.manifest.contract, size), path)
-
         return ExportedFile(
-            artifact, write, lambda p: check_float(p, artifact, self.reference, size)
+            artifact,
+            lambda p: onnx.save(onnx_graph(self.network, self.bundle.manifest.contract, size), p),
+            lambda p: check_float(p, artifact, self.reference, size),
         )
 
     def _int8(self, size: Size) -> ExportedFile:
         artifact = f"int8.{size[0]}x{size[1]}.onnx"
-
-        def write(path: Path) -> None:
-            deployed = onnx.load(find_artifact(self.bundle, INT8))
-            edges = edges_of(self.network, self.bundle.manifest.contract)
-            onnx.save(with_fixed_size(deployed, edges, size), path)
-
+        edges = edges_of(self.network, self.bundle.manifest.contract)
         return ExportedFile(
-            artifact, write, lambda p: check_quantized(p, artifact, self.reference, size)
+            artifact,
+            lambda p: onnx.save(with_fixed_size(self._deployed(), edges, size), p),
+            lambda p: check_quantized(p, artifact, self.reference, size),
         )
+
+    def _deployed(self) -> onnx.ModelProto:
+        return onnx.load(find_artifact(self.bundle, INT8))
 
     def _tiles(self) -> ExportedFile:
         contract = self.bundle.manifest.contract
@@ -127,13 +125,10 @@ class ExportSource:
                 "(locality global). Only students without instance normalisation have the format "
                 "tiles."
             )
-
-        def write(path: Path) -> None:
-            deployed = onnx.load(find_artifact(self.bundle, INT8))
-            onnx.save(with_statistics_input(deployed, edges), path)
-
         return ExportedFile(
-            TILES_ARTIFACT, write, lambda p: check_quantized(p, TILES_ARTIFACT, self.reference)
+            TILES_ARTIFACT,
+            lambda p: onnx.save(with_statistics_input(self._deployed(), edges), p),
+            lambda p: check_quantized(p, TILES_ARTIFACT, self.reference),
         )
 
     def _torchscript(self) -> ExportedFile:
@@ -145,10 +140,12 @@ class ExportSource:
         return ExportedFile("ts", write, lambda p: check_float(p, "ts", self.reference))
 
     def _executorch(self) -> ExportedFile:
-        def write(path: Path) -> None:
-            path.write_bytes(executorch_program(self.network, self.bundle.manifest.contract))
-
-        return ExportedFile("pte", write, lambda p: check_float(p, "pte", self.reference))
+        contract = self.bundle.manifest.contract
+        return ExportedFile(
+            "pte",
+            lambda p: p.write_bytes(executorch_program(self.network, contract)),
+            lambda p: check_float(p, "pte", self.reference),
+        )
 
     def _executorch_int8(self) -> ExportedFile:
         artifact = ARTIFACTS[CALIBRATED]

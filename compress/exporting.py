@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +32,7 @@ from nstc.core.bundle import (
 )
 from nstc.core.errors import OptionError
 from nstc.core.files.locks import locked
-from nstc.core.manifest import Manifest, Step
+from nstc.core.manifest import Step
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent
 from nstc.core.zoo import PREFIX, named, refuse_shipped
@@ -113,8 +113,13 @@ def _export(
         return write_board_folder(bundle, output, lambda path: write_checked(path, written))
     files = source.files(formats, static)
     calibrated = any(file.artifact == ARTIFACTS[CALIBRATED] for file in files)
-    manifest = _with_step(bundle, chosen) if calibrated else bundle.manifest
-    with _destination(bundle, manifest, output) as folder:
+    manifest = bundle.manifest
+    if calibrated:
+        how = {"format": CALIBRATED, "calibration_size": CALIBRATION_SIZE}
+        step = Step(verb="export", recipe=how, photos=chosen.record())
+        manifest = dataclasses.replace(manifest, history=(*manifest.history, step))
+    revised = revised_bundle(bundle, bundle.path, manifest)
+    with revised if output is None else contextlib.nullcontext(output) as folder:
         for done, file in enumerate(files):
             progress.begin(f"export {file.artifact}", 1, 0)
             write_checked(folder / artifact_file(file.artifact), file)
@@ -198,16 +203,6 @@ def _chosen(photos: PhotoSet | None) -> PhotoSet:
     return (sample_photos() if photos is None else photos).take(CALIBRATION_PHOTOS)
 
 
-def _with_step(bundle: Bundle, photos: PhotoSet) -> Manifest:
-    step = Step(
-        verb="export",
-        recipe={"format": CALIBRATED, "calibration_size": CALIBRATION_SIZE},
-        photos=photos.record(),
-    )
-    history = (*bundle.manifest.history, step)
-    return dataclasses.replace(bundle.manifest, history=history)
-
-
 def _elsewhere(
     bundle: Bundle, formats: Sequence[str], static: Size | None, output: Path | None
 ) -> str:
@@ -221,15 +216,6 @@ def _elsewhere(
         f"give a folder of your own: nstc export {name} -o {folder} --format {','.join(formats)}"
         f"{size}"
     )
-
-
-@contextlib.contextmanager
-def _destination(bundle: Bundle, manifest: Manifest, output: Path | None) -> Iterator[Path]:
-    if output is None:
-        with revised_bundle(bundle, bundle.path, manifest) as draft:
-            yield draft
-    else:
-        yield output
 
 
 def _refuse_bad_options(formats: Sequence[str], static: Size | None, output: Path | None) -> None:
