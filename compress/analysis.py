@@ -151,12 +151,29 @@ def analyze(
     refuse_unusable_network(network, bundle.path)
     times = _times(bundle, chosen, size, threads, progress)
     survey = _survey(bundle, network, photos, importance, vgg, progress)
-    facts = layer_facts(network, size)
+    return Analysis(
+        model=str(model),
+        artifact=chosen,
+        size=size,
+        threads=threads,
+        layers=_layers(network, layer_facts(network, size), times, survey, progress),
+        other_ms=times.other_ms,
+        importance=importance,
+    )
+
+
+def _layers(
+    network: nn.Module,
+    facts: Sequence[LayerFacts],
+    times: ConvolutionTimes,
+    survey: Survey,
+    progress: Progress,
+) -> tuple[Layer, ...]:
     halved = survey.damage_of_halves(network, survey.scores(network))
     eighths = _damage_of_rounding(network, [own.name for own in facts], survey, progress)
     total = times.other_ms + sum(times.ms)
     makers = _makers(network)
-    layers = [
+    return tuple(
         Layer(
             facts=own,
             ms=ms,
@@ -166,15 +183,6 @@ def analyze(
             rounded=eighths[own.name],
         )
         for own, ms in zip(facts, times.ms, strict=True)
-    ]
-    return Analysis(
-        model=str(model),
-        artifact=chosen,
-        size=size,
-        threads=threads,
-        layers=tuple(layers),
-        other_ms=times.other_ms,
-        importance=importance,
     )
 
 

@@ -35,7 +35,7 @@ from nstc.core.amounts import parse_latency
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.errors import OptionError, TeacherError
 from nstc.core.files.locks import one_at_a_time
-from nstc.core.manifest import Manifest, Step
+from nstc.core.manifest import Manifest
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import DistillRecipe, PruneRecipe
@@ -63,16 +63,13 @@ def prune(
 ) -> Bundle:
     """Remove blocks and channels, and fine-tune by distillation after each turn.
 
-    A bundle that was pruned before may be pruned again.
-
     Args:
-        model: The bundle to prune, a student's or a teacher's.
+        model: The bundle to prune, a student's or a teacher's, pruned before or not.
         output: The bundle to write; checkpoints go to `OUTPUT.training` beside it.
         photos: To fine-tune on, and to see what is missed least.
         recipe: How much to remove and how long to fine-tune.
         distillation: Weights and sizes of the losses while fine-tuning.
-        teacher: Who is copied while fine-tuning; the manifest's by default, or the model itself
-            if it has none.
+        teacher: Who is copied while fine-tuning; the manifest's by default, else the model itself.
         name: Of the result; the model's by default.
         options: For a teacher that is a foreign file.
         vgg: See `nstc.models.vgg.load_vgg`.
@@ -87,10 +84,7 @@ def prune(
     """
     recipe, progress = recipe or PruneRecipe(), progress or Silent()
     folder = training_folder(output)
-    if recipe.removes_nothing:
-        raise OptionError("ratio is 0, which removes nothing: expected above 0 and below 1.")
-    if recipe.target_latency is not None:
-        timing_target(parse_latency(recipe.target_latency).target)  # refused before any work
+    _refuse_bad_goal(recipe)
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
     network = load(bundle)
     refuse_unusable_network(network, bundle.path)
@@ -98,12 +92,10 @@ def prune(
     if distillation is not None and distillation.quantize_aware:
         student_to_round(network)  # refused before any work
     opened = _open_teacher(bundle, teacher, options)
-    source = style_brought_by(bundle) or style_of_teacher(
-        opened, None, credit=None, vgg=vgg, progress=progress
-    )
     run = DistillationRun(
         teacher=opened,
-        source=source,
+        source=style_brought_by(bundle)
+        or style_of_teacher(opened, None, credit=None, vgg=vgg, progress=progress),
         photos=photos,
         recipe=dataclasses.replace(distillation or DistillRecipe(), seed=recipe.seed),
         features=load_vgg(vgg).to(best_device()),
@@ -112,42 +104,8 @@ def prune(
         progress=progress,
         settings={"vgg": vgg, "pruned": bundle.identity, "prune": dataclasses.asdict(recipe)},
     )
-    before = count_macs(network), count_parameters(network)
     pruning = _Pruning(recipe, run, _survey(network, recipe, run))
-    network, plan, ranges = pruning.carry_out(network)
-    step = run.history_step(
-        "prune",
-        macs_before=before[0],
-        macs=count_macs(network),
-        params_before=before[1],
-        params=count_parameters(network),
-        **({"dropped_blocks": list(plan.dropped)} if plan.dropped else {}),
-        **plan.findings,
-    )
-    manifest = _manifest(network, run, parent=bundle, step=step, name=name or bundle.name)
-    with new_bundle(output, manifest) as draft:
-        save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
-        save_tensors(run.source.statistics.packed(), draft / STYLE_FILE)
-        write_ranges(draft, ranges)
-    pruning.forget()
-    return open_bundle(output)
-
-
-def _manifest(
-    network: nn.Module, run: DistillationRun, *, parent: Bundle, step: Step, name: str
-) -> Manifest:
-    """Of what is left."""
-    architecture, contract = describe(network)
-    return Manifest(
-        name=name,
-        stage="pruned",
-        architecture=architecture,
-        contract=contract,
-        style=run.source.record,
-        parent=parent.origin(),
-        teacher=run.teacher.origin,
-        history=(*parent.manifest.history, step),
-    )
+    return pruning.written(output, bundle, network, name or bundle.name)
 
 
 @dataclass(frozen=True)
@@ -157,6 +115,38 @@ class _Pruning:
     recipe: PruneRecipe
     run: DistillationRun
     survey: Survey
+
+    def written(self, output: Path, parent: Bundle, network: nn.Module, name: str) -> Bundle:
+        """The bundle of what is left."""
+        run = self.run
+        before = count_macs(network), count_parameters(network)
+        network, plan, ranges = self.carry_out(network)
+        step = run.history_step(
+            "prune",
+            macs_before=before[0],
+            macs=count_macs(network),
+            params_before=before[1],
+            params=count_parameters(network),
+            **({"dropped_blocks": list(plan.dropped)} if plan.dropped else {}),
+            **plan.findings,
+        )
+        architecture, contract = describe(network)
+        manifest = Manifest(
+            name=name,
+            stage="pruned",
+            architecture=architecture,
+            contract=contract,
+            style=run.source.record,
+            parent=parent.origin(),
+            teacher=run.teacher.origin,
+            history=(*parent.manifest.history, step),
+        )
+        with new_bundle(output, manifest) as draft:
+            save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
+            save_tensors(run.source.statistics.packed(), draft / STYLE_FILE)
+            write_ranges(draft, ranges)
+        self.forget()
+        return open_bundle(output)
 
     def carry_out(
         self, network: nn.Module
@@ -284,6 +274,13 @@ def _survey(network: nn.Module, recipe: PruneRecipe, run: DistillationRun) -> Su
         seed=recipe.seed,
         progress=run.progress,
     )
+
+
+def _refuse_bad_goal(recipe: PruneRecipe) -> None:
+    if recipe.removes_nothing:
+        raise OptionError("ratio is 0, which removes nothing: expected above 0 and below 1.")
+    if recipe.target_latency is not None:
+        timing_target(parse_latency(recipe.target_latency).target)
 
 
 def _refuse_quantized(bundle: Bundle, *, from_float: bool) -> None:
