@@ -1,10 +1,10 @@
 """Rounds added to rounds: what is not settled yet is timed on, and nothing is thrown away."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from nstc.benchmarks.result import BenchResult, LatencySummary, Reference, Row
+from nstc.benchmarks.result import BenchResult, LatencySummary
 from nstc.benchmarks.statistics import bootstrap_speedup
 from nstc.benchmarks.verdicts import Finding, Verdict
 
@@ -67,21 +67,18 @@ def pooled(first: BenchResult, more: BenchResult) -> BenchResult:
         )
         for own in first.references
     )
-    by_target: Mapping[str, Reference] = {own.target: own for own in joined}
-    rows = tuple(
-        _joined(own, other, by_target[own.target], first.protocol.seed)
-        for own, other in zip(first.rows, more.rows, strict=True)
-    )
+    by_target = {own.target: own.samples_ms for own in joined}
+    rows = []
+    for own, other in zip(first.rows, more.rows, strict=True):
+        samples = own.samples_ms + other.samples_ms
+        speedup = bootstrap_speedup(by_target[own.target], samples, seed=first.protocol.seed)
+        rows.append(
+            dataclasses.replace(own, latency_ms=LatencySummary.of(samples), speedup=speedup)
+        )
     rounds = first.protocol.rounds + more.protocol.rounds
     return dataclasses.replace(
         first,
         protocol=dataclasses.replace(first.protocol, rounds=rounds),
         references=joined,
-        rows=rows,
+        rows=tuple(rows),
     )
-
-
-def _joined(first: Row, more: Row, reference: Reference, seed: int) -> Row:
-    samples = first.samples_ms + more.samples_ms
-    speedup = bootstrap_speedup(reference.samples_ms, samples, seed=seed)
-    return dataclasses.replace(first, latency_ms=LatencySummary.of(samples), speedup=speedup)

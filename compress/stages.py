@@ -52,12 +52,9 @@ class Stages:
             discard(target)
             discard(self._folder / f"{name}.training")
             self._state[name] = fingerprint
-            self._write_state()
+            with atomic_file(self._folder / _STATE_FILE) as draft:
+                draft.write_text(json.dumps(self._state, indent=1), encoding="utf-8")
         return make(target)
-
-    def _write_state(self) -> None:
-        with atomic_file(self._folder / _STATE_FILE) as draft:
-            draft.write_text(json.dumps(self._state, indent=1), encoding="utf-8")
 
     def _read_state(self) -> dict[str, str]:
         path = self._folder / _STATE_FILE

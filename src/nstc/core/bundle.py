@@ -287,19 +287,15 @@ def revised_bundle(bundle: Bundle, target: Path, manifest: Manifest) -> Iterator
     """
     refuse_shipped(target)
     with atomic_folder(target, replaceable=MANIFEST_FILE) as draft:
-        if target.resolve() == bundle.path.resolve():
-            _refuse_changed(bundle)
+        in_place = target.resolve() == bundle.path.resolve()
+        if in_place and open_bundle(bundle.path).manifest != bundle.manifest:
+            raise OutputError(
+                f"cannot write {bundle.path}: another nstc changed it meanwhile. Run again."
+            )
         for name in bundle.manifest.files:
             shutil.copyfile(bundle.file(name), draft / name)
         yield draft
         _write_manifest(draft, manifest)
-
-
-def _refuse_changed(bundle: Bundle) -> None:
-    if open_bundle(bundle.path).manifest != bundle.manifest:
-        raise OutputError(
-            f"cannot write {bundle.path}: another nstc changed it meanwhile. Run again."
-        )
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:
