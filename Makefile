@@ -13,7 +13,7 @@ ZOO_BASELINE := models/zoo/baseline.json
 TARGETS := cpu:1 cpu:2 mobile executorch web
 ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
 
-.PHONY: demo test lint typetree types imports unit test-base base-sizes gate explore format clean web-setup \
+.PHONY: demo test house lint typetree types imports unit test-base base-sizes gate explore format clean web-setup \
 	zoo-baseline zoo-report readme-pictures test-slow test-ssh test-web test-cuda test-executorch \
 	test-lowest test-lowest-compress test-gate-proof test-fuzz test-kills test-batch test-deploy \
 	test-memory emulators test-emulated \
@@ -38,7 +38,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 
 typetree: $(READY)
-	$(BIN)/python scripts/typetree.py
+	$(BIN)/python -m lab.typetree
 
 types: typetree
 	$(BIN)/mypy
@@ -58,13 +58,16 @@ test-lowest: $(READY)  ## the lowest versions that pyproject.toml allows, withou
 	$(BIN)/python -m pytest -m lowest tests/end_to_end/test_lowest.py
 
 test-lowest-compress: $(READY)  ## those of nstc[compress]: some 8 GB and ten minutes
-	$(BIN)/python scripts/lowest_install.py $(LOWEST) --extra compress --extra heif --extra report \
+	$(BIN)/python -m lab.lowest_install $(LOWEST) --extra compress --extra heif --extra report \
 		--extra video --with pytest --with jsonschema --with hypothesis
 	OMP_NUM_THREADS=1 $(LOWEST)/venv/bin/python -m pytest -W default tests/core tests/runtime \
 		tests/models tests/cli
 
 base-sizes: $(READY)  ## its packages with their versions and megabytes; FORMAT=--json for JSON
-	$(BIN)/python scripts/base_install.py $(FORMAT)
+	$(BIN)/python -m lab.base_install $(FORMAT)
+
+house: $(READY)  ## how large the source is, and where it is past its limits
+	$(BIN)/python -m lab.house
 
 gate: $(READY)  ## the zoo's facts and quality beside its baseline
 	$(BIN)/nstc check --baseline $(ZOO_BASELINE) --facts-and-quality-only
@@ -76,7 +79,7 @@ zoo-baseline: $(READY)  ## agree to the zoo as it is: make zoo-baseline REASON="
 	$(BIN)/nstc baseline update $(ZOO_BASELINE) $(ZOO) --reason "$(REASON)"
 
 readme-pictures: $(READY)  ## docs/images: the zoo's sheet, its frontier, a comparison
-	$(BIN)/python scripts/readme_pictures.py
+	$(BIN)/python -m lab.readme_pictures
 
 zoo-report: $(READY) web-setup  ## the zoo on every target of this machine, in some 10 minutes
 	$(BIN)/python -m pip install --quiet --editable ".[executorch]"
@@ -90,28 +93,28 @@ test-gate-proof: $(READY)  ## 40 minutes on a quiet machine; NSTC_GATE_PROOF=sho
 	$(BIN)/python -m pytest -m gate_proof tests/gate_proof
 
 bench-startup: $(READY)  ## how long `nstc --help` takes
-	$(BIN)/python -m nstc.benchmarks.startup
+	$(BIN)/python -m lab.startup
 
 bench-device: $(READY)  ## memory, tiles, start-up and time from file to file; FORMAT=--json for JSON
-	$(BIN)/python -c "from nstc import open_bundle; from nstc.compress.exporting import made_artifact; \
+	$(BIN)/python -c "from nstc import open_bundle; from nstc.compress.export.export_model import made_artifact; \
 		made_artifact(open_bundle('zoo:starry-night/teacher'), 'float'); \
 		made_artifact(open_bundle('zoo:starry-night'), 'int8.tiles.onnx')"
-	$(BIN)/python -m nstc.benchmarks.device $(FORMAT)
+	$(BIN)/python -m lab.device_bench $(FORMAT)
 
 bench-repeatability: $(READY)  ## whether two runs of the benchmark agree, in 50 pairs
-	$(BIN)/python -m nstc.benchmarks.repeatability --pairs 50
+	$(BIN)/python -m lab.repeatability --pairs 50
 
 bench-calibration-memory: $(READY)  ## peak memory of calibrating on 500 photographs: under 1 GB
-	$(BIN)/python scripts/calibration_memory.py 500
+	$(BIN)/python -m lab.calibration_memory 500
 
 bench-integers: $(READY)  ## what int8 costs and gives beside float, on a quiet machine; PHOTOS=folder
-	$(BIN)/python scripts/integer_files.py $(if $(PHOTOS),--photos $(PHOTOS))
+	$(BIN)/python -m lab.integer_files $(if $(PHOTOS),--photos $(PHOTOS))
 
 bench-quantization-modes: $(READY)  ## every mode's bytes, speed and quality, on a quiet machine
-	$(BIN)/python scripts/quantization_modes.py
+	$(BIN)/python -m lab.quantization_modes
 
 calibrators: $(READY)  ## the table of docs/quantization.md
-	$(BIN)/python scripts/calibrators.py
+	$(BIN)/python -m lab.calibrator_table
 
 test-cuda: $(READY)  ## what needs an NVIDIA GPU; without one each test says that it was not run
 	$(BIN)/python -m pytest -m cuda
@@ -122,7 +125,7 @@ test-executorch: $(READY)  ## installs the extra, then makes and runs .pte files
 
 PLAN ?= architectures
 explore: $(READY)  ## compare students: make explore PHOTOS=folder [PLAN=ablation] [OUT=folder]
-	$(BIN)/python scripts/explore.py scripts/exploration/$(PLAN).toml --photos $(PHOTOS) -o $(or $(OUT),runs/explore-$(PLAN))
+	$(BIN)/python -m lab.explore lab/plans/$(PLAN).toml --photos $(PHOTOS) -o $(or $(OUT),runs/explore-$(PLAN))
 
 test-memory: $(READY)  ## a 12000x9000 picture within 900 and 400 MB; minutes
 	$(BIN)/python -m pytest -m memory -s
@@ -141,7 +144,7 @@ test-batch: $(READY)  ## a thousand photographs with fifty broken ones among the
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m batch
 
 emulators: $(READY)  ## a small Debian of arm64 in runs/emulators; needs apt and qemu-user-static
-	$(BIN)/python scripts/emulators.py runs/emulators
+	$(BIN)/python -m lab.emulators runs/emulators
 
 test-emulated: emulators  ## the shipped int8 files on x86 without VNNI and on Arm, under QEMU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m emulated -s

@@ -5,12 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nstc.benchmarks.machine import machine_facts, usable_cores
 from nstc.benchmarks.provenance import taken_now
-from nstc.benchmarks.quality import (
+from nstc.benchmarks.quality.judging import (
     Candidate,
+    JudgingTeacher,
     StyleTarget,
-    Teacher,
     judge,
     style_of_outputs,
 )
@@ -22,8 +21,6 @@ from nstc.benchmarks.result import (
     Reference,
     Row,
 )
-from nstc.benchmarks.roofline import Roofline, roofline
-from nstc.benchmarks.statistics import median
 from nstc.benchmarks.subjects import (
     FLOAT,
     Model,
@@ -36,6 +33,9 @@ from nstc.benchmarks.subjects import (
 )
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.targets.base import Reading, Target
+from nstc.benchmarks.timing.machine import machine_facts, usable_cores
+from nstc.benchmarks.timing.roofline import Roofline, roofline
+from nstc.benchmarks.timing.statistics import median
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError, PhotosError
 from nstc.core.images import Pixels
@@ -120,7 +120,7 @@ class _Entry:
     artifact: str
     session: Session
     judge: Subject | None
-    teacher: Teacher | None
+    teacher: JudgingTeacher | None
 
     @property
     def file(self) -> tuple[Path, str]:
@@ -202,13 +202,13 @@ def _opened(
     probe: Probe,
 ) -> list[_Lane]:
     """All sessions; the float graphs that pictures are judged by once each, on all cores."""
-    teachers: dict[Path, Teacher] = {}
+    teachers: dict[Path, JudgingTeacher] = {}
 
-    def teacher(judge: Subject) -> Teacher:
+    def teacher(judge: Subject) -> JudgingTeacher:
         place = judge.path.resolve()
         if place not in teachers:
             session = judge.open(FLOAT, min(len(usable_cores()), MAX_THREADS), probe)
-            teachers[place] = Teacher(name=judge.name, session=session)
+            teachers[place] = JudgingTeacher(name=judge.name, session=session)
         return teachers[place]
 
     return [

@@ -12,12 +12,12 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from nstc.benchmarks.footprint import Footprint
-from nstc.benchmarks.latency import MOST_REPEATS, PAUSE_S, TURN_MS, Watch
-from nstc.benchmarks.roofline import Peaks, Roofline
-from nstc.benchmarks.speed_change import PRECISION, is_precise, rounds_for_precision
-from nstc.benchmarks.statistics import Interval, iqr, median, percentile
-from nstc.benchmarks.throughput import Throughput
+from nstc.benchmarks.timing.footprint import Footprint
+from nstc.benchmarks.timing.latency import MOST_REPEATS, PAUSE_S, TURN_MS, Watch
+from nstc.benchmarks.timing.roofline import Peaks, Roofline
+from nstc.benchmarks.timing.speed_change import PRECISION, is_precise, rounds_for_precision
+from nstc.benchmarks.timing.statistics import Interval, iqr, median, percentile
+from nstc.benchmarks.timing.throughput import Throughput
 from nstc.core.decoding import Count, DecodingError, Name, Text
 from nstc.core.files import atomic_file
 from nstc.core.manifest import PhotoRecord
@@ -117,8 +117,8 @@ class Quality:
     """What was found of one candidate.
 
     Attributes:
-        metrics: By name in `nstc.benchmarks.metrics.available_metrics`, the median over photographs
-            and its bootstrap interval.
+        metrics: By name in `quality.metrics.available_metrics`, the median over photographs and its
+            bootstrap interval.
         photos: How many photographs.
         teacher: The name of the teacher.
         style_source: The painting's statistics, or the mean over the teacher's own pictures.
@@ -175,7 +175,7 @@ class Row:
         target: Where.
         size: Side of the pictures in pixels.
         latency_ms: How long a picture took.
-        speedup: Times faster than the reference: `nstc.benchmarks.statistics.bootstrap_speedup`.
+        speedup: Times faster than the reference: `timing.statistics.bootstrap_speedup`.
         params: Learned numbers; None for a foreign file.
         macs: Multiply-accumulates a picture; None for a foreign file.
         size_bytes: Of the file.
@@ -224,7 +224,7 @@ class BenchResult:
     """Everything that `nstc bench` found.
 
     Attributes:
-        machine: See `nstc.benchmarks.machine.machine_facts`.
+        machine: See `nstc.benchmarks.timing.machine.machine_facts`.
         protocol: How it was measured.
         references: What speed-ups are relative to: the same model on each target.
         rows: One for each target and model's artifact, in the order they were asked for.

@@ -10,9 +10,9 @@ from typing import Final
 from rich import box
 from rich.table import Table
 
-from nstc.benchmarks.metrics import KNOWN
+from nstc.benchmarks.quality.metrics import KNOWN
 from nstc.benchmarks.result import FEW_PHOTOS, BenchResult, Reference, Row
-from nstc.benchmarks.roofline import Peaks
+from nstc.benchmarks.timing.roofline import Peaks
 from nstc.benchmarks.wording import count, short_names, three_digits
 from nstc.core.terminal import as_text
 

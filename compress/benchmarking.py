@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from nstc.benchmarks import bench as benchmark
-from nstc.benchmarks import gate
-from nstc.compress.exporting import made_artifact
+from nstc.benchmarks.gate import check_models
+from nstc.compress.export.export_model import made_artifact
 
 _Options = ParamSpec("_Options")
 _Result = TypeVar("_Result")
@@ -25,4 +25,4 @@ def _making_files(verb: Callable[_Options, _Result]) -> Callable[_Options, _Resu
 
 
 bench = _making_files(benchmark.bench)
-check = _making_files(gate.check)
+check = _making_files(check_models.check)

@@ -10,13 +10,13 @@ from typing import Any, Final
 import onnx
 from torch import nn
 
-from nstc.benchmarks.metrics import KNOWN, Metric
+from nstc.benchmarks.quality.metrics import KNOWN, Metric
 from nstc.benchmarks.result import BenchResult, Quality, Row, rows_content
-from nstc.benchmarks.statistics import Interval
+from nstc.benchmarks.timing.statistics import Interval
 from nstc.benchmarks.wording import INFINITE, NONE
-from nstc.compress.loss_curves import Losses, loss_curves
-from nstc.compress.portability import portability
-from nstc.compress.previews import preview_sheet
+from nstc.compress.learning.loss_curves import Losses, loss_curves
+from nstc.compress.learning.previews import preview_sheet
+from nstc.compress.quantization.portability import portability
 from nstc.core.bundle import (
     CARD_FILE,
     PREVIEW_FILE,
@@ -130,7 +130,7 @@ def write_training_card(
         folder: The bundle's, not finished yet.
         manifest: What it will say of itself.
         network: Asked for the preview's pictures.
-        losses: See `nstc.compress.loss_curves.read_losses`.
+        losses: See `nstc.compress.learning.loss_curves.read_losses`.
     """
     squares = list(sample_photos().take(_TRAINED_PREVIEW_PHOTOS).squares(_TRAINED_PREVIEW_SIZE))
     sheet = preview_sheet(network, squares)

@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import Final
 
 from nstc.benchmarks.bench import bench
-from nstc.benchmarks.budget import Budget
+from nstc.benchmarks.gate.budget import Budget
 from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.subjects import Subject, find_subject
 from nstc.benchmarks.table import summary
 from nstc.benchmarks.targets import parse_target
 from nstc.compress.card import with_card
-from nstc.compress.comparison import write_comparison
-from nstc.compress.distillation import distill
-from nstc.compress.exporting import export, made_artifact
-from nstc.compress.importing import import_checkpoint
-from nstc.compress.photo_sets import photos_of
-from nstc.compress.pruning import prune
-from nstc.compress.quantization import quantize
+from nstc.compress.distillation.distill_model import distill
+from nstc.compress.distillation.teachers import Teacher, TeacherOptions, open_teacher
+from nstc.compress.export.export_model import export, made_artifact
+from nstc.compress.importing.import_model import import_checkpoint
+from nstc.compress.learning.photo_sets import photos_of
+from nstc.compress.pruning.prune_model import prune
+from nstc.compress.quantization.quantize_model import quantize
+from nstc.compress.side_by_side import write_comparison
 from nstc.compress.stages import Stages
-from nstc.compress.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
 from nstc.core.errors import OptionError, TeacherError
 from nstc.core.files import reported_as_output_error, sha256_of

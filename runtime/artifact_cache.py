@@ -20,8 +20,8 @@ _GRAPHS = ("onnx", "ort")
 class Artifacts(Protocol):
     """A store: gives the file of a model in a form.
 
-    `find_artifact` finds those that there are; `nstc.compress.exporting.made_artifact`, of those
-    who may export, makes what is missing.
+    `find_artifact` finds those that there are; `made_artifact` of
+    `nstc.compress.export.export_model`, of those who may export, makes what is missing.
     """
 
     def __call__(self, bundle: Bundle, name: str, *, trust: bool = False) -> Path:

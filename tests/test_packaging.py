@@ -49,7 +49,7 @@ def owned_files(package: str) -> set[Path]:
 @pytest.fixture(scope="module")
 def typetree(tmp_path_factory):
     """The tree of links that the checkers look at, made elsewhere."""
-    spec = importlib.util.spec_from_file_location("typetree", ROOT / "scripts" / "typetree.py")
+    spec = importlib.util.spec_from_file_location("typetree", ROOT / "lab" / "typetree.py")
     assert spec is not None
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nstc.benchmarks.web import server
+from nstc.benchmarks.targets.web import server
 from nstc.cli.app import app
 from nstc.runtime.files.fetching import MAX_REDIRECTS
 from nstc.runtime.foreign.graph_process import TrialLimits

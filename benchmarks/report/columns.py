@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from nstc.benchmarks.metrics import KNOWN
-from nstc.benchmarks.report.reading import ReadRow, Run
-from nstc.benchmarks.statistics import Interval
+from nstc.benchmarks.quality.metrics import KNOWN
+from nstc.benchmarks.report.stored_results import ReadRow, Run
+from nstc.benchmarks.timing.statistics import Interval
 from nstc.benchmarks.wording import (
     INFINITE,
     NONE,

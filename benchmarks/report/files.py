@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nstc.benchmarks.layer_times import LayerTimes, layer_times
-from nstc.benchmarks.machine import usable_cores
 from nstc.benchmarks.report.columns import all_rows, row_names
-from nstc.benchmarks.report.reading import Run
+from nstc.benchmarks.report.stored_results import Run
 from nstc.benchmarks.result import Row
 from nstc.benchmarks.subjects import FLOAT, find_subject
+from nstc.benchmarks.timing.layer_times import LayerTimes, layer_times
+from nstc.benchmarks.timing.machine import usable_cores
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import ArtifactError, NstcError, TeacherError
 from nstc.core.progress import Progress

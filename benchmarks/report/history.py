@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from nstc.benchmarks.report.columns import row_names
-from nstc.benchmarks.report.reading import Run, read_results
+from nstc.benchmarks.report.stored_results import Run, read_results
 from nstc.benchmarks.result import Row
-from nstc.benchmarks.statistics import Interval
+from nstc.benchmarks.timing.statistics import Interval
 from nstc.benchmarks.wording import byte_count, fine
 from nstc.core.errors import OptionError
 

@@ -9,15 +9,15 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nstc.benchmarks.layer_times import LayerTimes
-from nstc.benchmarks.machine import machine_facts
 from nstc.benchmarks.report.columns import all_rows, row_names, table_columns
 from nstc.benchmarks.report.files import Layers, profile_rows
 from nstc.benchmarks.report.history import read_history, trend_lines, trends
 from nstc.benchmarks.report.pictures import Pictures, make_pictures
 from nstc.benchmarks.report.plots import frontier_plot, layer_plot, trend_plot
-from nstc.benchmarks.report.reading import Run, flattened, read_results
+from nstc.benchmarks.report.stored_results import Run, flattened, read_results
 from nstc.benchmarks.report.svg import DARK, LIGHT
+from nstc.benchmarks.timing.layer_times import LayerTimes
+from nstc.benchmarks.timing.machine import machine_facts
 from nstc.benchmarks.wording import fact, fine, key_words
 from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file

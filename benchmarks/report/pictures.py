@@ -17,7 +17,7 @@ from nstc.benchmarks.report.files import (
     same_file,
     teacher_name,
 )
-from nstc.benchmarks.report.reading import Run
+from nstc.benchmarks.report.stored_results import Run
 from nstc.benchmarks.result import Row
 from nstc.core.errors import NstcError
 from nstc.core.images import Pixels, resize_shorter_side

@@ -15,7 +15,7 @@ from nstc.benchmarks.report.points import (
     frontier_points,
     middle,
 )
-from nstc.benchmarks.report.reading import Run
+from nstc.benchmarks.report.stored_results import Run
 from nstc.benchmarks.report.svg import (
     LAYOUTS,
     SCHEMES,

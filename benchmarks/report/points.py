@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from nstc.benchmarks.report.columns import all_rows, row_names
-from nstc.benchmarks.report.reading import Run
+from nstc.benchmarks.report.stored_results import Run
 from nstc.benchmarks.result import Row
-from nstc.benchmarks.statistics import Interval
+from nstc.benchmarks.timing.statistics import Interval
 
 QUALITY: Final = "style_ratio"
 

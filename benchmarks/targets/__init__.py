@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from nstc.benchmarks.targets import adb, cpu, cuda, executorch, ssh, torchscript, web
+from nstc.benchmarks.targets import adb, browser, cpu, cuda, executorch, ssh, torchscript
 from nstc.benchmarks.targets.base import Target, TargetKind
 from nstc.core.errors import OptionError
 from nstc.runtime.session import MAX_THREADS
@@ -16,7 +16,7 @@ TARGETS: Final[Mapping[str, TargetKind]] = {
     "cuda": cuda.CUDA,
     "executorch": executorch.EXECUTORCH,
     "torchscript": torchscript.TORCHSCRIPT,
-    **web.KINDS,
+    **browser.KINDS,
 }
 """By what stands before the argument's colon."""
 

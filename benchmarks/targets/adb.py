@@ -7,17 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nstc.benchmarks.remote.android import HOME, Device
-from nstc.benchmarks.remote.answer import Listener, size_limit
-from nstc.benchmarks.remote.job import FarJob, make_job
-from nstc.benchmarks.remote.perf_test import (
-    PerfRuns,
-    perf_command,
-    read_runs,
-    take_turns,
-    write_perf_folder,
-)
-from nstc.benchmarks.remote.process import CommandLimits
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
 from nstc.benchmarks.targets.far import (
     PYTHON,
@@ -29,6 +18,17 @@ from nstc.benchmarks.targets.far import (
     parse_options,
     silence_limit_s,
 )
+from nstc.benchmarks.targets.remote.android import HOME, Device
+from nstc.benchmarks.targets.remote.answer import Listener, size_limit
+from nstc.benchmarks.targets.remote.far_job import FarJob, make_job
+from nstc.benchmarks.targets.remote.perf_test import (
+    PerfRuns,
+    perf_command,
+    read_runs,
+    take_turns,
+    write_perf_folder,
+)
+from nstc.benchmarks.targets.remote.process import CommandLimits
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.files import scratch_folder
 from nstc.core.images import Pixels

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from nstc.benchmarks.footprint import Footprint
-from nstc.benchmarks.latency import Timings
-from nstc.benchmarks.roofline import Peaks
 from nstc.benchmarks.subjects import Probe, Subject
-from nstc.benchmarks.throughput import Throughput
+from nstc.benchmarks.timing.footprint import Footprint
+from nstc.benchmarks.timing.latency import Timings
+from nstc.benchmarks.timing.roofline import Peaks
+from nstc.benchmarks.timing.throughput import Throughput
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from nstc.benchmarks.latency import RunClock
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
 from nstc.benchmarks.targets.here import alternate_sessions
-from nstc.benchmarks.throughput import BATCH, Batched, Throughput
+from nstc.benchmarks.timing.latency import RunClock
+from nstc.benchmarks.timing.throughput import BATCH, Batched, Throughput
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
@@ -56,7 +56,7 @@ class CudaTarget:
             OptionError: no bundle, or an ONNX file without the provider.
             TargetError: ONNX Runtime fell back to the processor.
         """
-        from nstc.benchmarks.cuda_sessions import OrtCudaSession, TorchSession
+        from nstc.benchmarks.targets.cuda_sessions import OrtCudaSession, TorchSession
 
         name = artifact_name(artifact)
         if name in TORCH or subject.bundle is None:
@@ -72,7 +72,7 @@ class CudaTarget:
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Reading:
         """Alternate on the GPU, which is kept busy between turns."""
-        from nstc.benchmarks.cuda_sessions import CudaClock
+        from nstc.benchmarks.targets.cuda_sessions import CudaClock
 
         clock = self.clock or CudaClock()
         timings = alternate_sessions(sessions, picture, recipe, progress, clock)
@@ -84,7 +84,7 @@ class CudaTarget:
 
 
 def _facts(session: Session, picture: Pixels, clock: RunClock) -> RowFacts:
-    from nstc.benchmarks.cuda_sessions import OrtCudaSession, operators_on_cpu
+    from nstc.benchmarks.targets.cuda_sessions import OrtCudaSession, operators_on_cpu
 
     throughput = _throughput(session, picture, clock)
     if not isinstance(session, OrtCudaSession):

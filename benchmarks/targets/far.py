@@ -5,10 +5,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from nstc.benchmarks.machine import usable_cores
-from nstc.benchmarks.remote.answer import FarAnswer
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Place, Reading, RowFacts
+from nstc.benchmarks.targets.remote.answer import FarAnswer
+from nstc.benchmarks.timing.machine import usable_cores
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.images import Pixels

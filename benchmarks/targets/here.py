@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Protocol, runtime_checkable
 
-from nstc.benchmarks.latency import Renew, Run, RunClock, Timings, alternate
-from nstc.benchmarks.machine import usable_cores
 from nstc.benchmarks.subjects import Subject
+from nstc.benchmarks.timing.latency import Renew, Run, RunClock, Timings, alternate
+from nstc.benchmarks.timing.machine import usable_cores
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
@@ -86,7 +86,7 @@ def alternate_sessions(
     progress: Progress,
     clock: RunClock | None = None,
 ) -> Timings:
-    """The rounds of `nstc.benchmarks.latency.alternate` on a picture (H, W, 3) uint8.
+    """The rounds of `nstc.benchmarks.timing.latency.alternate` on a picture (H, W, 3) uint8.
 
     In real time unless a clock is given. The reference is the first session; see `fresh_runs`.
     """
@@ -103,7 +103,7 @@ def alternate_sessions(
 
 
 def fresh_runs(sessions: Sequence[Session], picture: Pixels) -> Renew:
-    """What `nstc.benchmarks.latency.alternate` runs in a turn, on a picture (H, W, 3) uint8.
+    """What `nstc.benchmarks.timing.latency.alternate` runs in a turn, on a picture (H, W, 3) uint8.
 
     Sessions are opened anew between turns, so that no single one's luck with memory decides. One
     that is not `Reopenable` is used for life.

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nstc.benchmarks.remote.answer import FarAnswer, Listener, size_limit
-from nstc.benchmarks.remote.job import FarJob, make_job
-from nstc.benchmarks.remote.process import CommandLimits, Finished, converse
 from nstc.benchmarks.targets.base import Place, Reading, TargetKind
 from nstc.benchmarks.targets.far import (
     PYTHON,
@@ -23,6 +20,9 @@ from nstc.benchmarks.targets.far import (
     parse_options,
     silence_limit_s,
 )
+from nstc.benchmarks.targets.remote.answer import FarAnswer, Listener, size_limit
+from nstc.benchmarks.targets.remote.far_job import FarJob, make_job
+from nstc.benchmarks.targets.remote.process import CommandLimits, Finished, converse
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.files import scratch_folder
 from nstc.core.images import Pixels

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import ClassVar, Final
 
-from nstc.benchmarks.machine import pinned
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
 from nstc.benchmarks.targets.here import alternate_sessions, chosen_cores, open_bundled
+from nstc.benchmarks.timing.machine import pinned
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe

@@ -15,11 +15,11 @@ from nstc.runtime.control import PLAIN, Control
 from nstc.runtime.stylizer import Stylizer
 from nstc.runtime.video.containers import encoding_for
 from nstc.runtime.video.film import ALL, FilmLimits, Item, TimedFrame
+from nstc.runtime.video.frame_pipeline import Flow, overlap
+from nstc.runtime.video.frame_reader import Reader
+from nstc.runtime.video.frame_writer import Writer
 from nstc.runtime.video.opening import FilmSource
-from nstc.runtime.video.pipeline import Flow, overlap
-from nstc.runtime.video.reading import Reader
 from nstc.runtime.video.stabilizing import Stabilizer
-from nstc.runtime.video.writing import Writer
 
 
 @dataclass(frozen=True, kw_only=True)

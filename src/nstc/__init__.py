@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 from nstc.core import version
 
 if TYPE_CHECKING:
-    from nstc.compress.analysis import analyze
     from nstc.compress.benchmarking import bench, check
-    from nstc.compress.distillation import distill
-    from nstc.compress.exporting import export
-    from nstc.compress.importing import import_checkpoint
+    from nstc.compress.distillation.distill_model import distill
+    from nstc.compress.export.export_model import export
+    from nstc.compress.importing.import_model import import_checkpoint
     from nstc.compress.pipeline import compress_model
-    from nstc.compress.pruning import prune
-    from nstc.compress.quantization import quantize
-    from nstc.compress.training import train
+    from nstc.compress.pruning.analysis import analyze
+    from nstc.compress.pruning.prune_model import prune
+    from nstc.compress.quantization.quantize_model import quantize
+    from nstc.compress.training.train_model import train
     from nstc.core.bundle import Bundle, open_bundle
     from nstc.core.errors import NstcError
     from nstc.core.photos import photos_in
@@ -56,19 +56,19 @@ _HOMES: Final = {
     "Bundle": "nstc.core.bundle",
     "NstcError": "nstc.core.errors",
     "Stylizer": "nstc.runtime.stylizer",
-    "analyze": "nstc.compress.analysis",
+    "analyze": "nstc.compress.pruning.analysis",
     "bench": "nstc.compress.benchmarking",
     "check": "nstc.compress.benchmarking",
     "compress_model": "nstc.compress.pipeline",
-    "distill": "nstc.compress.distillation",
-    "export": "nstc.compress.exporting",
-    "import_checkpoint": "nstc.compress.importing",
+    "distill": "nstc.compress.distillation.distill_model",
+    "export": "nstc.compress.export.export_model",
+    "import_checkpoint": "nstc.compress.importing.import_model",
     "load": "nstc.models.architectures",
     "open_bundle": "nstc.core.bundle",
     "photos_in": "nstc.core.photos",
-    "prune": "nstc.compress.pruning",
-    "quantize": "nstc.compress.quantization",
-    "train": "nstc.compress.training",
+    "prune": "nstc.compress.pruning.prune_model",
+    "quantize": "nstc.compress.quantization.quantize_model",
+    "train": "nstc.compress.training.train_model",
 }
 
 

@@ -5,8 +5,9 @@ import os
 
 import pytest
 
-from nstc.benchmarks import latency, quality, throughput
 from nstc.benchmarks.bench import bench
+from nstc.benchmarks.quality import judging
+from nstc.benchmarks.timing import latency, throughput
 from nstc.core.errors import ArtifactError, OptionError, PhotosError, TeacherError
 from nstc.core.manifest import Origin
 from nstc.core.photos import PhotoSet
@@ -160,7 +161,7 @@ def test_several_targets_each_with_its_reference_and_quality_judged_once(
 
     def spy(candidates, *args, **kwargs):
         judged.extend(candidates)
-        return quality.judge(candidates, *args, **kwargs)
+        return judging.judge(candidates, *args, **kwargs)
 
     monkeypatch.setattr("nstc.benchmarks.bench.judge", spy)
     told = []

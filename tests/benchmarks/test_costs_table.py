@@ -3,12 +3,12 @@ import io
 
 from rich.console import Console
 
-from nstc.benchmarks.footprint import Footprint
 from nstc.benchmarks.result import BenchProtocol, BenchResult, LatencySummary, Reference, Row
-from nstc.benchmarks.roofline import Peaks, Roofline
-from nstc.benchmarks.statistics import Interval
 from nstc.benchmarks.table import costs_table, has_costs
-from nstc.benchmarks.throughput import Throughput
+from nstc.benchmarks.timing.footprint import Footprint
+from nstc.benchmarks.timing.roofline import Peaks, Roofline
+from nstc.benchmarks.timing.statistics import Interval
+from nstc.benchmarks.timing.throughput import Throughput
 from nstc.core.manifest import PhotoRecord
 
 ROW = Row(

@@ -6,9 +6,9 @@ import dataclasses
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from nstc.benchmarks import latency, roofline, throughput
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.result import SCHEMA, json_schema, migrated
+from nstc.benchmarks.timing import latency, roofline, throughput
 from nstc.core.manifest import Origin
 from nstc.core.recipe import BenchRecipe
 

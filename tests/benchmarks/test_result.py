@@ -4,8 +4,6 @@ import math
 
 import pytest
 
-from nstc.benchmarks.footprint import Footprint
-from nstc.benchmarks.latency import Watch
 from nstc.benchmarks.result import (
     SCHEMA,
     BenchProtocol,
@@ -16,9 +14,11 @@ from nstc.benchmarks.result import (
     Row,
     migrated,
 )
-from nstc.benchmarks.roofline import Peaks, Roofline
-from nstc.benchmarks.statistics import Interval
-from nstc.benchmarks.throughput import Throughput
+from nstc.benchmarks.timing.footprint import Footprint
+from nstc.benchmarks.timing.latency import Watch
+from nstc.benchmarks.timing.roofline import Peaks, Roofline
+from nstc.benchmarks.timing.statistics import Interval
+from nstc.benchmarks.timing.throughput import Throughput
 from nstc.core.errors import OutputError
 from nstc.core.manifest import PhotoRecord
 

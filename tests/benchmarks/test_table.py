@@ -3,7 +3,6 @@ import io
 
 from rich.console import Console
 
-from nstc.benchmarks.footprint import Footprint
 from nstc.benchmarks.result import (
     BenchProtocol,
     BenchResult,
@@ -12,8 +11,9 @@ from nstc.benchmarks.result import (
     Reference,
     Row,
 )
-from nstc.benchmarks.statistics import Interval
 from nstc.benchmarks.table import result_table, summary
+from nstc.benchmarks.timing.footprint import Footprint
+from nstc.benchmarks.timing.statistics import Interval
 from nstc.core.manifest import PhotoRecord
 
 

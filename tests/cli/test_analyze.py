@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from nstc.compress.analysis import Analysis, Layer
-from nstc.compress.survey import Damage
-from nstc.compress.width_costs import LayerFacts
+from nstc.compress.pruning.analysis import Analysis, Layer
+from nstc.compress.pruning.survey import Damage
+from nstc.compress.pruning.width_costs import LayerFacts
 
-ANALYZE = "nstc.compress.analysis.analyze"
+ANALYZE = "nstc.compress.pruning.analysis.analyze"
 
 FLAGS = [
     ("--artifact", "int8", "artifact", "int8"),

@@ -107,7 +107,7 @@ def test_open_needs_web_and_keeps_no_baseline(nstc, monkeypatch, tmp_path) -> No
         3,
         "nstc: --open serves the page of --target web: give --target web too.",
     )
-    monkeypatch.setattr("nstc.benchmarks.web.setup.WebRuntime.is_complete", True)
+    monkeypatch.setattr("nstc.benchmarks.targets.web.setup.WebRuntime.is_complete", True)
     done = nstc(
         *("bench", "one", "--against", "one", "--target", "web", "--open"),
         *("--save-baseline", tmp_path / "baseline.json"),

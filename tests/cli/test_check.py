@@ -3,7 +3,14 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from nstc.benchmarks.verdicts import EXIT_STATUS, CheckReport, Finding, RowKey, TimedBeside, Verdict
+from nstc.benchmarks.gate.verdicts import (
+    EXIT_STATUS,
+    CheckReport,
+    Finding,
+    RowKey,
+    TimedBeside,
+    Verdict,
+)
 from nstc.cli.app import app
 from nstc.core.errors import (
     BaselineError,

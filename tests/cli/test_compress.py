@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 from graph_flags import GRAPH_FLAGS
 
-from nstc.benchmarks.budget import parse_budget
-from nstc.compress.optimisation import Optimisation
+from nstc.benchmarks.gate.budget import parse_budget
+from nstc.compress.learning.loop import Optimisation
 from nstc.compress.pipeline import preset
 from nstc.core.errors import Interrupted
 from nstc.core.recipe import DistillRecipe, Recipe, with_seed

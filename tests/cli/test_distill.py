@@ -12,7 +12,7 @@ from recipe_flags import rows_of
 from nstc.core.bundle import open_bundle
 from nstc.core.recipe import DistillRecipe
 
-DISTILL = "nstc.compress.distillation.distill"
+DISTILL = "nstc.compress.distillation.distill_model.distill"
 
 FOR_THE_VERB = [
     ("--name", "small", "name", "small"),

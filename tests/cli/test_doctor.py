@@ -7,8 +7,8 @@ import sys
 import onnxruntime
 import pytest
 
-from nstc.benchmarks.delegates import mobile_checker, offered
-from nstc.benchmarks.diagnosis import int8_speed
+from nstc.benchmarks.doctor import mobile_checker, offered
+from nstc.benchmarks.doctor.diagnosis import int8_speed
 from nstc.core import extras
 
 

@@ -5,7 +5,7 @@ import pytest
 from nstc.core.bundle import open_bundle
 from nstc.core.zoo import zoo_folder
 
-EXPORT = "nstc.compress.exporting.export"
+EXPORT = "nstc.compress.export.export_model.export"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 from nstc.core.bundle import open_bundle
 from nstc.models.transformer import TransformerNet
 
-IMPORT = "nstc.compress.importing.import_checkpoint"
+IMPORT = "nstc.compress.importing.import_model.import_checkpoint"
 
 
 @pytest.mark.parametrize(

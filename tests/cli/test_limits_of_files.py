@@ -11,16 +11,22 @@ from nstc.runtime.check_vectors import read_check_vectors
 from nstc.runtime.foreign.graph_process import current_limits
 
 VERBS = {
-    "quantize": ("nstc.compress.foreign_quantization.quantize_file", ["n.onnx", "-o", "q.onnx"]),
-    "distill": ("nstc.compress.distillation.distill", ["n.onnx", "-o", "out"]),
-    "prune": ("nstc.compress.pruning.prune", ["student", "-o", "out"]),
+    "quantize": (
+        "nstc.compress.quantization.foreign_models.quantize_file",
+        ["n.onnx", "-o", "q.onnx"],
+    ),
+    "distill": ("nstc.compress.distillation.distill_model.distill", ["n.onnx", "-o", "out"]),
+    "prune": ("nstc.compress.pruning.prune_model.prune", ["student", "-o", "out"]),
     "compress": ("nstc.compress.pipeline.compress_model", ["n.onnx", "-o", "out"]),
     "bench": ("nstc.compress.benchmarking.bench", ["n.onnx", "--against", "n.onnx"]),
     "check": ("nstc.compress.benchmarking.check", ["--baseline", "b.json"]),
-    "baseline": ("nstc.benchmarks.gate.update_baseline", ["update", "b.json", "--reason", "r"]),
+    "baseline": (
+        "nstc.benchmarks.gate.check_models.update_baseline",
+        ["update", "b.json", "--reason", "r"],
+    ),
     "verify": ("nstc.runtime.verification.verify", ["bundle"]),
-    "analyze": ("nstc.compress.analysis.analyze", ["bundle"]),
-    "export": ("nstc.compress.exporting.export", ["bundle"]),
+    "analyze": ("nstc.compress.pruning.analysis.analyze", ["bundle"]),
+    "export": ("nstc.compress.export.export_model.export", ["bundle"]),
     "report": ("nstc.benchmarks.report.page.write_report", ["r.json", "-o", "r.html"]),
 }
 

@@ -3,7 +3,7 @@ from graph_flags import GRAPH_FLAGS
 
 from nstc.core.recipe import DistillRecipe, PruneRecipe
 
-PRUNE = "nstc.compress.pruning.prune"
+PRUNE = "nstc.compress.pruning.prune_model.prune"
 
 IN_THE_RECIPE = [
     ("--ratio", "0.5", "ratio", 0.5),

@@ -3,10 +3,10 @@ import json
 
 import pytest
 
-from nstc.compress.quantization_report import ConvertedOperators, QuantizationReport
+from nstc.compress.quantization.summary import ConvertedOperators, QuantizationReport
 from nstc.core.recipe import QuantizeRecipe
 
-QUANTIZE = "nstc.compress.quantization.quantize"
+QUANTIZE = "nstc.compress.quantization.quantize_model.quantize"
 
 IN_THE_RECIPE = [
     ("--mode", "dynamic", "mode", "dynamic"),
@@ -116,7 +116,7 @@ def test_unless_it_is_allowed(nstc, record, made) -> None:
 
 def test_an_onnx_file_of_others_is_quantized_to_another(nstc, record, tmp_path) -> None:
     report = dataclasses.replace(REPORT, artifact="out.onnx", is_foreign=True)
-    calls = record("nstc.compress.foreign_quantization.quantize_file", report)
+    calls = record("nstc.compress.quantization.foreign_models.quantize_file", report)
     given = ("--layout", "NHWC", "--value-range", "255", "--size-multiple", "4", "--json")
     done = nstc("quantize", "net.onnx", "-o", tmp_path / "out.onnx", *given)
     assert done.code == 0, done.err
@@ -128,7 +128,7 @@ def test_an_onnx_file_of_others_is_quantized_to_another(nstc, record, tmp_path) 
 
 def test_the_name_of_a_file_stays_as_it_is_given(nstc, record, tmp_path) -> None:
     report = dataclasses.replace(SLOWER, artifact="My-Network.ONNX", is_foreign=True)
-    calls = record("nstc.compress.foreign_quantization.quantize_file", report)
+    calls = record("nstc.compress.quantization.foreign_models.quantize_file", report)
     done = nstc("quantize", "NET.ONNX", "-o", tmp_path / "My-Network.ONNX")
     assert (done.code, str(calls[0]["model"])) == (56, "NET.ONNX")
     assert "My-Network.ONNX is slower than float" in done.error

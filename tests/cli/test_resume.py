@@ -2,12 +2,12 @@
 
 import pytest
 
-from nstc.compress.checkpoint import CHECKPOINT_FILE, PLAN_FILE
+from nstc.compress.learning.checkpoint import CHECKPOINT_FILE, PLAN_FILE
 
 CALLS = {
-    "distill": ("nstc.compress.distillation.distill", ["teacher"]),
-    "prune": ("nstc.compress.pruning.prune", ["model"]),
-    "train": ("nstc.compress.training.train", ["--style", "style.png"]),
+    "distill": ("nstc.compress.distillation.distill_model.distill", ["teacher"]),
+    "prune": ("nstc.compress.pruning.prune_model.prune", ["model"]),
+    "train": ("nstc.compress.training.train_model.train", ["--style", "style.png"]),
 }
 
 

@@ -305,7 +305,7 @@ class TestWeightsAlone:
         assert Stylizer(teacher_bundle).session.artifact == "onnx"
 
     def test_without_the_extra_the_reason_is_told(self, nstc, photo, tmp_path, monkeypatch):
-        monkeypatch.setitem(sys.modules, "nstc.compress.exporting", None)
+        monkeypatch.setitem(sys.modules, "nstc.compress.export.export_model", None)
         done = nstc("stylize", photo, "-m", "zoo:udnie/teacher", "-o", tmp_path / "a.png")
         assert done.code == 5
         assert "zoo:udnie/teacher holds no model.onnx, and making it needs" in done.error

@@ -5,7 +5,7 @@ import pytest
 from nstc.core.recipe import TrainRecipe, override
 from nstc.core.shipped_recipes import train_preset
 
-TRAIN = "nstc.compress.training.train"
+TRAIN = "nstc.compress.training.train_model.train"
 
 IN_THE_RECIPE = [
     ("--steps", "11", "steps", 11),

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from nstc.benchmarks.web.setup import WebRuntime
+from nstc.benchmarks.targets.web.setup import WebRuntime
 
 
 def test_it_says_where_the_runtime_is(nstc, monkeypatch) -> None:
     runtime = WebRuntime(Path("cache/web/pins"))
-    monkeypatch.setattr("nstc.benchmarks.web.setup.install", lambda: runtime)
+    monkeypatch.setattr("nstc.benchmarks.targets.web.setup.install", lambda: runtime)
     done = nstc("web-setup")
     assert done.code == 0
     assert done.out.startswith("onnxruntime-web 1.")

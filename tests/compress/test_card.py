@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nstc.benchmarks.metrics import METRICS
+from nstc.benchmarks.quality.metrics import METRICS
 from nstc.benchmarks.result import (
     BenchProtocol,
     BenchResult,
@@ -17,7 +17,7 @@ from nstc.benchmarks.result import (
     Reference,
     Row,
 )
-from nstc.benchmarks.statistics import Interval
+from nstc.benchmarks.timing.statistics import Interval
 from nstc.compress.card import FRONTIER_FILE, card, with_card, write_preview
 from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle
 from nstc.core.errors import CorruptBundleError

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nstc.benchmarks.web.engines import find_chromium, missing_chromium
-from nstc.benchmarks.web.setup import WebRuntime, install
+from nstc.benchmarks.targets.web.engines import find_chromium, missing_chromium
+from nstc.benchmarks.targets.web.setup import WebRuntime, install
 
 pytestmark = pytest.mark.deploy
 

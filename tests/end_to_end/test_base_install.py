@@ -34,7 +34,7 @@ TRAINING_LIBRARIES = ("torch", "torchvision", "onnx", "safetensors", "skimage", 
 @pytest.fixture(scope="module")
 def installing() -> ModuleType:
     """The script that builds and installs."""
-    spec = importlib.util.spec_from_file_location("base_install", ROOT / "scripts/base_install.py")
+    spec = importlib.util.spec_from_file_location("base_install", ROOT / "lab/base_install.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

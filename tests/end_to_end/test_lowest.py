@@ -36,7 +36,7 @@ def lowest(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("lowest")
     extras = [word for extra in EXTRAS for word in ("--extra", extra)]
     subprocess.run(
-        [sys.executable, ROOT / "scripts" / "lowest_install.py", folder, *extras], check=True
+        [sys.executable, "-m", "lab.lowest_install", folder, *extras], check=True, cwd=ROOT
     )
     return folder / "venv" / "bin"
 

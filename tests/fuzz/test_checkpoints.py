@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch.serialization import MAGIC_NUMBER
 
-from nstc.compress.checkpoint_files import read_checkpoint
-from nstc.compress.checkpoint_parts import matching_part
+from nstc.compress.importing.checkpoint_files import read_checkpoint
+from nstc.compress.importing.checkpoint_parts import matching_part
 from nstc.core.errors import NstcError
 
 pytestmark = pytest.mark.fuzz

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from mutations import mangled, mutated
 from safetensors import safe_open
 
-from nstc.benchmarks.baseline_file import load_baseline
-from nstc.benchmarks.report.reading import read_results
+from nstc.benchmarks.gate.baseline_file import load_baseline
+from nstc.benchmarks.report.stored_results import read_results
 from nstc.compress.card import card
 from nstc.core.bundle import (
     MANIFEST_FILE,

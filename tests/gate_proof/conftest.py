@@ -15,14 +15,14 @@ from gate_proof.ledger import Case, Trial, table, write
 from gate_proof.plan import Plan, chosen_plan, output_file, photos_of_run
 
 from nstc.benchmarks import subjects
-from nstc.benchmarks.baseline import from_result
-from nstc.benchmarks.baseline_file import save_baseline
 from nstc.benchmarks.bench import bench
-from nstc.benchmarks.gate import check
-from nstc.benchmarks.more_rounds import pooled
+from nstc.benchmarks.gate.baseline import from_result
+from nstc.benchmarks.gate.baseline_file import save_baseline
+from nstc.benchmarks.gate.check_models import check
+from nstc.benchmarks.gate.more_rounds import pooled
+from nstc.benchmarks.gate.verdicts import CheckReport
 from nstc.benchmarks.result import BenchResult
-from nstc.benchmarks.verdicts import CheckReport
-from nstc.compress.exporting import made_artifact
+from nstc.compress.export.export_model import made_artifact
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import BenchRecipe
 from nstc.core.zoo import resolve_model_path

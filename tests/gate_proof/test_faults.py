@@ -11,7 +11,7 @@ from gate_proof.heavier import make_heavier
 from gate_proof.plan import FULL, SHORT, chosen_plan, photos_of_run
 from gate_proof.slowness import Slower, busy_core
 
-from nstc.benchmarks.machine import usable_cores
+from nstc.benchmarks.timing.machine import usable_cores
 from nstc.core.bundle import open_bundle
 from nstc.core.images import read_picture
 from nstc.core.photos import sample_photos

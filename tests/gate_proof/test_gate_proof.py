@@ -13,8 +13,8 @@ from gate_proof.ledger import Trial, trial
 from gate_proof.other_style import open_other_style
 from gate_proof.slowness import Slower, busy_core
 
-from nstc.benchmarks.machine import usable_cores
-from nstc.benchmarks.verdicts import CheckReport, Verdict
+from nstc.benchmarks.gate.verdicts import CheckReport, Verdict
+from nstc.benchmarks.timing.machine import usable_cores
 
 pytestmark = pytest.mark.gate_proof
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nstc.compress.checking import eager_reference
+from nstc.compress.export.checking import eager_reference
 from nstc.core.bundle import QUANTIZATION_FILE, open_bundle, revised_bundle
 from nstc.core.errors import CorruptBundleError
 from nstc.core.photos import sample_photos

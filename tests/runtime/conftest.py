@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nstc.compress.exporting import export
+from nstc.compress.export.export_model import export
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, open_bundle
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lab.device_memory import measure_within
 from PIL import ExifTags, Image
 
-from nstc.benchmarks.device_memory import measure_within
-from nstc.compress.checking import sample_picture
+from nstc.compress.export.checking import sample_picture
 from nstc.core.amounts import parse_bytes
 from nstc.core.bundle import TILES_ARTIFACT, Bundle
 from nstc.core.errors import ArtifactError, ImageError, MemoryLimitError

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from nstc.compress.checking import sample_picture
+from nstc.compress.export.checking import sample_picture
 from nstc.core.bundle import Bundle
 from nstc.core.errors import ImageError, MissingExtraError, OutputError
 from nstc.core.images import Picture, Pixels, read_picture, write_picture

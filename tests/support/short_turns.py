@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nstc.benchmarks import latency
+from nstc.benchmarks.timing import latency
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -9,8 +9,8 @@ from nstc.cli import options
 from nstc.cli.output import print_list, say, say_json
 
 if TYPE_CHECKING:
-    from nstc.compress.analysis import Analysis
-    from nstc.compress.survey import Damage
+    from nstc.compress.pruning.analysis import Analysis
+    from nstc.compress.pruning.survey import Damage
 
 
 def analyze(
@@ -36,8 +36,8 @@ def analyze(
 ) -> None:
     """Show layer by layer what a network costs and could lose."""
     from nstc.cli.progress import Bar
-    from nstc.compress.analysis import analyze as run
-    from nstc.compress.analysis_plot import refuse_unknown_ending, write_plot
+    from nstc.compress.pruning.analysis import analyze as run
+    from nstc.compress.pruning.analysis_plot import refuse_unknown_ending, write_plot
     from nstc.core.files import refuse_unwritable_file
     from nstc.core.photos import photos_in
 

@@ -11,7 +11,7 @@ from nstc.cli.output import print_result, print_table, say
 from nstc.cli.signatures import with_flags
 
 if TYPE_CHECKING:
-    from nstc.benchmarks.verdicts import CheckReport
+    from nstc.benchmarks.gate.verdicts import CheckReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,18 +65,18 @@ class ReportFlags:
 
     def write(self, report: "CheckReport") -> None:
         """Write it to all of these, and print its table."""
-        from nstc.benchmarks import gate_output
+        from nstc.benchmarks.gate import output_formats
 
         if self.markdown is not None:
-            gate_output.write(gate_output.markdown(report), self.markdown)
+            output_formats.write(output_formats.markdown(report), self.markdown)
         if self.junit is not None:
-            gate_output.write(gate_output.junit(report), self.junit)
+            output_formats.write(output_formats.junit(report), self.junit)
         if str(self.json) == "-":
-            typer.echo(gate_output.to_json(report), nl=False)
+            typer.echo(output_formats.to_json(report), nl=False)
             return
-        print_table(gate_output.check_table(report))
+        print_table(output_formats.check_table(report))
         if self.json is not None:
-            gate_output.write(gate_output.to_json(report), self.json)
+            output_formats.write(output_formats.to_json(report), self.json)
 
 
 @with_flags
@@ -138,11 +138,11 @@ def update(
     Facts and quality are replaced, and the times of this machine's class; those of other classes
     stay.
     """
-    from nstc.benchmarks.baseline_file import save_baseline
-    from nstc.benchmarks.gate import update_baseline
-    from nstc.benchmarks.measuring import Conditions
+    from nstc.benchmarks.gate.baseline_file import save_baseline
+    from nstc.benchmarks.gate.check_models import update_baseline
+    from nstc.benchmarks.gate.measuring import Conditions
     from nstc.cli.progress import Bar
-    from nstc.compress.exporting import made_artifact
+    from nstc.compress.export.export_model import made_artifact
     from nstc.core.files.locks import locked
 
     with locked(file), Bar() as bar:  # from reading it to writing it

@@ -30,9 +30,9 @@ def distill(
 ) -> None:
     """Teach a small network to paint what a full-size one paints."""
     from nstc.cli.progress import Bar
-    from nstc.compress.distillation import distill as run
-    from nstc.compress.optimisation import note_what_is_resumed
-    from nstc.compress.photo_sets import photos_of
+    from nstc.compress.distillation.distill_model import distill as run
+    from nstc.compress.learning.loop import note_what_is_resumed
+    from nstc.compress.learning.photo_sets import photos_of
 
     settings = given.over(load_recipe(recipe).distill)
     with Bar() as bar:

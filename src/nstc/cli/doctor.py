@@ -8,8 +8,8 @@ from nstc.cli import options
 from nstc.cli.output import print_list, say, say_json
 
 if TYPE_CHECKING:
-    from nstc.benchmarks.delegates.report import DelegateReport
-    from nstc.benchmarks.diagnosis import Diagnosis
+    from nstc.benchmarks.doctor.delegation import DelegateReport
+    from nstc.benchmarks.doctor.diagnosis import Diagnosis
 
 
 def doctor(
@@ -25,12 +25,12 @@ def doctor(
     json_output: options.Json = False,
 ) -> None:
     """Say what this machine can run, and how to get the rest."""
-    from nstc.benchmarks.diagnosis import diagnose
+    from nstc.benchmarks.doctor.diagnosis import diagnose
 
     found = diagnose()
     reports: tuple[DelegateReport, ...] = ()
     if model is not None:
-        from nstc.benchmarks.delegates.offered import delegate_reports
+        from nstc.benchmarks.doctor.offered import delegate_reports
 
         reports = delegate_reports(model)
     if json_output:
@@ -89,7 +89,7 @@ def targets(
 
 def web_setup() -> None:
     """Fetch onnxruntime-web from npm, for nstc bench --target web."""
-    from nstc.benchmarks.web.setup import install, runtime_version
+    from nstc.benchmarks.targets.web.setup import install, runtime_version
 
     runtime = install()
     say(f"onnxruntime-web {runtime_version()} is in {runtime.folder}")

@@ -46,8 +46,8 @@ def export(
     model.int8.tiles.onnx, which stylize --max-ram runs on pictures that don't fit.
     """
     from nstc.cli.progress import Bar
-    from nstc.compress.exporting import export as run
-    from nstc.compress.exporting import parse_size
+    from nstc.compress.export.export_model import export as run
+    from nstc.compress.export.export_model import parse_size
     from nstc.core.photos import photos_in
 
     with Bar() as bar:

@@ -109,7 +109,7 @@ def import_(
 ) -> None:
     """Make a bundle of a fast_neural_style checkpoint."""
     from nstc.cli.progress import Bar
-    from nstc.compress.importing import import_checkpoint
+    from nstc.compress.importing.import_model import import_checkpoint
 
     with Bar() as bar:
         bundle = import_checkpoint(

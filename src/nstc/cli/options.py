@@ -11,7 +11,7 @@ from nstc.core.graph_form import GraphForm, Statistic, form_of
 
 if TYPE_CHECKING:
     from nstc.benchmarks.subjects import Probe
-    from nstc.compress.teachers import TeacherOptions
+    from nstc.compress.distillation.teachers import TeacherOptions
 
 Photos = Annotated[
     list[Path] | None,
@@ -206,7 +206,7 @@ class TeacherFlags(FormFlags):
 
     def options(self) -> "TeacherOptions":
         """The same for the library."""
-        from nstc.compress.teachers import TeacherOptions
+        from nstc.compress.distillation.teachers import TeacherOptions
 
         return TeacherOptions(**self.form.told(), trust=self.trust, key=self.key)
 

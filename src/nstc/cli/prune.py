@@ -33,9 +33,9 @@ def prune(
 ) -> None:
     """Remove channels and blocks, then fine-tune by distillation."""
     from nstc.cli.progress import Bar
-    from nstc.compress.optimisation import note_what_is_resumed
-    from nstc.compress.photo_sets import photos_of
-    from nstc.compress.pruning import prune as run
+    from nstc.compress.learning.loop import note_what_is_resumed
+    from nstc.compress.learning.photo_sets import photos_of
+    from nstc.compress.pruning.prune_model import prune as run
 
     settings = load_recipe(recipe)
     with Bar() as bar:

@@ -13,7 +13,7 @@ from nstc.core.graph_form import GraphForm
 from nstc.core.recipe import QuantizeRecipe, load_recipe
 
 if TYPE_CHECKING:
-    from nstc.compress.quantization_report import QuantizationReport
+    from nstc.compress.quantization.summary import QuantizationReport
 
 
 @with_flags
@@ -73,9 +73,9 @@ def _run(
 ) -> "tuple[QuantizationReport, Path]":
     """Quantize, and say what came of it and where it lies."""
     from nstc.cli.progress import Bar
-    from nstc.compress.foreign_quantization import is_foreign, quantize_file
-    from nstc.compress.photo_sets import photos_of
-    from nstc.compress.quantization import quantize
+    from nstc.compress.learning.photo_sets import photos_of
+    from nstc.compress.quantization.foreign_models import is_foreign, quantize_file
+    from nstc.compress.quantization.quantize_model import quantize
 
     with Bar() as bar:
         shared: dict[str, Any] = {

@@ -269,7 +269,7 @@ def _make_missing(bundle: "Bundle", asked: str | None) -> None:
     if is_there or (bundle.artifacts and zoo_name_of(bundle.path) is None):
         return
     try:
-        from nstc.compress.exporting import made_artifact
+        from nstc.compress.export.export_model import made_artifact
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"{named(bundle.path)} holds no {artifact_file(name)}, and making it needs "

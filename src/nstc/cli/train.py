@@ -34,10 +34,10 @@ def train(
 ) -> None:
     """Train a full-size network from a painting and photographs."""
     from nstc.cli.progress import Bar
-    from nstc.compress.optimisation import note_what_is_resumed
-    from nstc.compress.photo_sets import photos_of
-    from nstc.compress.processes import leads_here
-    from nstc.compress.training import train as run
+    from nstc.compress.learning.loop import note_what_is_resumed
+    from nstc.compress.learning.photo_sets import photos_of
+    from nstc.compress.learning.processes import leads_here
+    from nstc.compress.training.train_model import train as run
     from nstc.core.shipped_recipes import train_preset
 
     if preset is not None and recipe is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nstc.benchmarks.report.reading import Run, read_results
+from nstc.benchmarks.report.stored_results import Run, read_results
 from nstc.benchmarks.result import SCHEMA
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nstc.benchmarks import latency
+from nstc.benchmarks.timing import latency
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.onnx_session import OnnxSession
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from nstc.benchmarks import latency, throughput
 from nstc.benchmarks.subjects import find_subject
 from nstc.benchmarks.targets import cpu, here, parse_target
 from nstc.benchmarks.targets.cpu import CpuTarget
+from nstc.benchmarks.timing import latency, throughput
 from nstc.core.errors import OptionError
 from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe

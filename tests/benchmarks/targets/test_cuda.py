@@ -6,12 +6,11 @@ import onnxruntime
 import pytest
 import torch
 
-from nstc.benchmarks import cuda_sessions
 from nstc.benchmarks.bench import bench
-from nstc.benchmarks.latency import RunClock
 from nstc.benchmarks.subjects import find_subject
-from nstc.benchmarks.targets import TARGETS, cuda, parse_target
+from nstc.benchmarks.targets import TARGETS, cuda, cuda_sessions, parse_target
 from nstc.benchmarks.targets.cuda import CudaTarget
+from nstc.benchmarks.timing.latency import RunClock
 from nstc.core.errors import OptionError
 from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe

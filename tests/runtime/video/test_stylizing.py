@@ -12,10 +12,10 @@ from nstc.core.errors import ImageError, OptionError, OutputError
 from nstc.core.images import resize
 from nstc.runtime.control import Control
 from nstc.runtime.video.film import FilmLimits
+from nstc.runtime.video.frame_pipeline import ROOM
+from nstc.runtime.video.frame_writer import Writer
 from nstc.runtime.video.opening import camera_place, file_place
-from nstc.runtime.video.pipeline import ROOM
 from nstc.runtime.video.stylizing import VideoOptions, stylize_video
-from nstc.runtime.video.writing import Writer
 
 UNEVEN = (0, 40, 95, 130, 300, 301, 420)
 QUARTER = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
@@ -273,12 +273,12 @@ class TestRefused:
             stylize(source, "clip.mp4/out.mp4")
 
     def test_a_full_disk(self, make_clip, stylizer, monkeypatch, tmp_path) -> None:
-        from nstc.runtime.video import writing
+        from nstc.runtime.video import frame_writer
 
         def full(*_args):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(writing.Writer, "write", full)
+        monkeypatch.setattr(frame_writer.Writer, "write", full)
         with pytest.raises(OutputError, match="No space left on device"):
             stylize_video(file_place(make_clip()), tmp_path / "out.mp4", stylizer)
         assert sorted(p.name for p in tmp_path.glob("*.mp4")) == ["clip.mp4"]

@@ -9,7 +9,7 @@ import onnx
 import onnx.parser
 from onnx import TensorProto, helper
 
-from nstc.compress.deployed_graph import edges_of, with_fixed_size
+from nstc.compress.graphs.deployed import edges_of, with_fixed_size
 from nstc.core.bundle import Bundle
 from nstc.core.images import Pixels
 from nstc.core.photos import sample_photos

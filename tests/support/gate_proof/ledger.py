@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nstc.benchmarks.machine import machine_facts
-from nstc.benchmarks.statistics import median
-from nstc.benchmarks.verdicts import CheckReport, Finding, Verdict
+from nstc.benchmarks.gate.verdicts import CheckReport, Finding, Verdict
+from nstc.benchmarks.timing.machine import machine_facts
+from nstc.benchmarks.timing.statistics import median
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,142 @@
+"""What a compressed model may cost and must be worth, and whether a measured row keeps to it."""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from nstc.benchmarks.quality.metrics import METRICS
+from nstc.benchmarks.result import Row
+from nstc.core.amounts import BYTES, COUNTS, read_amount
+from nstc.core.errors import BudgetError, OptionError
+
+STAGES: Final = ("distilled", "pruned", "student")
+"""Of `nstc compress`, in order; the last one is quantized."""
+
+_FACTS: Final[Mapping[str, tuple[str, Callable[[Row], float | None]]]] = {
+    "params": ("pruned", lambda row: row.params),
+    "macs": ("pruned", lambda row: row.macs),
+    "bytes": ("student", lambda row: row.size_bytes),
+    "speedup": ("student", lambda row: row.speedup.median),
+}
+"""Beside the metrics: the stage from which each must hold, and where it stands."""
+
+_QUALITY_FROM: Final = "distilled"
+_COUNTED: Final = 1000
+_FORM: Final = re.compile(r"\s*([A-Za-z_]+)\s*(<=|>=)\s*([0-9]+\.?[0-9]*\s*[A-Za-z]*)\s*")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One bound of one number.
+
+    Attributes:
+        name: A metric's, or params, macs, bytes, speedup.
+        at_most: Whether it bounds from above.
+        bound: Inclusive.
+    """
+
+    name: str
+    at_most: bool
+    bound: float
+
+    def __str__(self) -> str:
+        """As the user writes it."""
+        return f"{self.name}{'<=' if self.at_most else '>='}{_plain(self.bound)}"
+
+    @property
+    def first_stage(self) -> str:
+        """The stage from which it must hold; quality must from the first on."""
+        return _FACTS[self.name][0] if self.name in _FACTS else _QUALITY_FROM
+
+    def value_of(self, row: Row) -> float | None:
+        """The row's number; None where it was not measured."""
+        if self.name in _FACTS:
+            return _FACTS[self.name][1](row)
+        found = None if row.quality is None else row.quality.metrics.get(self.name)
+        return None if found is None else found.median
+
+    def is_kept_by(self, row: Row) -> bool:
+        """Whether the row's number is within; one that is missing or not a number is not."""
+        value = self.value_of(row)
+        if value is None:
+            return False
+        return value <= self.bound if self.at_most else value >= self.bound
+
+
+@dataclass(frozen=True)
+class Budget:
+    """All limits of a model."""
+
+    limits: tuple[Limit, ...] = ()
+
+    @property
+    def judges_quality(self) -> bool:
+        """Whether pictures must be looked at to tell."""
+        return any(limit.name not in _FACTS for limit in self.limits)
+
+    def hold(self, stage: str, row: Row, place: object) -> None:
+        """Go on only if a stage's result keeps to the limits that must hold by then.
+
+        Args:
+            stage: Out of `STAGES`.
+            row: Of the file that the stage made.
+            place: Where it lies.
+
+        Raises:
+            BudgetError: it does not; the message has every number that was reached.
+        """
+        reached = STAGES[: STAGES.index(stage) + 1]
+        due = [limit for limit in self.limits if limit.first_stage in reached]
+        broken = [limit for limit in due if not limit.is_kept_by(row)]
+        if broken:
+            raise BudgetError(
+                f"the budget broke at the stage '{stage}': {_listed(broken, row)}. Reached: "
+                f"{_listed(self.limits, row)}. It lies in {place}; give that stage more steps, or "
+                "ask for less."
+            )
+
+
+def parse_budget(text: str) -> Budget:
+    """Read "style_ratio<=1.1, speedup>=50, bytes<=100KB".
+
+    Raises:
+        OptionError: it is written otherwise, names an unknown number, or contradicts itself.
+    """
+    limits = tuple(_parse(part) for part in text.split(","))
+    for limit in limits:
+        for other in limits:
+            contrary = limit.name == other.name and limit.at_most and not other.at_most
+            if contrary and limit.bound < other.bound:
+                raise OptionError(f"budget: {limit} and {other} can't both be kept.")
+    return Budget(limits)
+
+
+def _parse(part: str) -> Limit:
+    found = _FORM.fullmatch(part)
+    bound = read_amount("".join(found[3].split()), (*COUNTS, *BYTES)) if found else None
+    if found is None or bound is None:
+        raise OptionError(
+            f"budget: '{part.strip()}' is no limit: write a name, <= or >=, and a number, as in "
+            "style_ratio<=1.1 or bytes<=100KB."
+        )
+    names = [*_FACTS, *(metric.name for metric in METRICS)]
+    if found[1] not in names:
+        near = difflib.get_close_matches(found[1], names, 1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        raise OptionError(f"budget: there is no {found[1]}.{meant} There are {', '.join(names)}.")
+    return Limit(found[1], found[2] == "<=", bound)
+
+
+def _plain(value: float) -> str:
+    """All digits of what is counted, four of what is measured."""
+    return f"{value:.0f}" if abs(value) >= _COUNTED else f"{value:.4g}"
+
+
+def _listed(limits: Sequence[Limit], row: Row) -> str:
+    values = [(limit, limit.value_of(row)) for limit in limits]
+    return ", ".join(
+        f"{limit.name} {'not measured' if value is None else _plain(value)} ({limit})"
+        for limit, value in values
+    )

@@ -1,0 +1,183 @@
+"""A check's findings for a terminal, a pull request, a test reporter and a program."""
+
+import dataclasses
+import json
+import math
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from nstc.benchmarks.gate.verdicts import SEVERITY, CheckReport, Finding, RowKey, Verdict
+from nstc.core.files import atomic_file
+from nstc.core.terminal import as_text
+
+SCHEMA: Final = "nstc.check/1"
+
+_NONE: Final = "-"
+_STYLES: Final = {
+    Verdict.PASS: "green",
+    Verdict.IMPROVED: "cyan",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.MISSING_BASELINE: "magenta",
+    Verdict.INCOMPARABLE: "magenta",
+    Verdict.REGRESSED: "bold red",
+}
+_NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MARKDOWN_SIGNS: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
+
+
+def check_table(report: CheckReport) -> Group:
+    """A table for each row, then the summary and what else a reader must know."""
+    ending = as_text("\n".join([summary_line(report), *report.notes]))
+    return Group(*(_row_table(row, report.of_row(row)) for row in report.rows), ending)
+
+
+def _row_table(row: RowKey, findings: tuple[Finding, ...]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.title = as_text(str(row))
+    table.title_justify = "left"
+    for heading in ("fact", "baseline", "now", "verdict"):
+        numeric = heading in {"baseline", "now"}
+        table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for finding in findings:
+        table.add_row(
+            as_text(finding.fact),
+            _number(finding.baseline),
+            _number(finding.value),
+            Text(finding.verdict, style=_STYLES[finding.verdict]),
+            as_text(finding.explanation),
+        )
+    return table
+
+
+def summary_line(report: CheckReport) -> str:
+    """The worst verdict and how many there are of each: "REGRESSED: 1 REGRESSED, 14 PASS"."""
+    counts = [
+        f"{report.count(verdict)} {verdict}"
+        for verdict in reversed(SEVERITY)
+        if report.count(verdict)
+    ]
+    return f"{report.verdict}: {', '.join(counts) or 'nothing was compared'}"
+
+
+def markdown(report: CheckReport) -> str:
+    """For a job's summary or a comment: what did not pass on top, everything behind a fold."""
+    notable = [f for f in report.findings if f.verdict is not Verdict.PASS]
+    lines = [f"### nstc check: {summary_line(report).replace('_', chr(92) + '_')}", ""]
+    if notable:
+        lines += [*_markdown_table(notable), ""]
+    lines += [f"- {_plain(note)}" for note in report.notes]
+    lines += [f"- baseline {_plain(report.baseline)}, machine class {_plain(report.machine_class)}"]
+    lines += ["", "<details><summary>All numbers</summary>", ""]
+    lines += [*_markdown_table(report.findings), "", "</details>"]
+    return "\n".join(lines) + "\n"
+
+
+def junit(report: CheckReport) -> str:
+    """JUnit XML: a suite for each row and a test for each number.
+
+    REGRESSED is a failure, and IMPROVED is one if the check is strict. What could not be judged is
+    an error.
+    """
+    suites = ET.Element("testsuites", name="nstc check")
+    for row in report.rows:
+        findings = report.of_row(row)
+        suite = ET.SubElement(suites, "testsuite", name=_xml(str(row)))
+        kinds = [_junit_kind(finding, strict=report.strict) for finding in findings]
+        suite.set("tests", str(len(findings)))
+        suite.set("failures", str(kinds.count("failure")))
+        suite.set("errors", str(kinds.count("error")))
+        for finding, kind in zip(findings, kinds, strict=True):
+            case = ET.SubElement(
+                suite, "testcase", classname=_xml(str(row)), name=_xml(finding.fact)
+            )
+            if kind is not None:
+                problem = ET.SubElement(case, kind, type=str(finding.verdict))
+                problem.set("message", _xml(f"{finding.verdict}: {finding.explanation}"))
+                problem.text = f"baseline {_number(finding.baseline)}, now {_number(finding.value)}"
+    ET.indent(suites, " ")
+    return ET.tostring(suites, encoding="unicode", xml_declaration=False) + "\n"
+
+
+def to_dict(report: CheckReport) -> dict[str, Any]:
+    """Plain JSON values; an infinite number is the text "inf"."""
+    return {
+        "schema": SCHEMA,
+        "verdict": str(report.verdict),
+        "exit_status": report.exit_status,
+        "strict": report.strict,
+        "baseline": report.baseline,
+        "machine_class": report.machine_class,
+        "timed_beside": str(report.timed_beside),
+        "notes": list(report.notes),
+        "findings": [_finding(finding) for finding in report.findings],
+        "results": [result.to_dict() for result in report.results],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    own = dataclasses.asdict(finding)
+    del own["more_rounds_may_settle"]
+    numbers = {name: _json_number(own[name]) for name in ("baseline", "value")}
+    return {**own.pop("row"), **own, "verdict": str(finding.verdict), **numbers}
+
+
+def to_json(report: CheckReport) -> str:
+    """As text."""
+    return json.dumps(to_dict(report), indent=1, allow_nan=False) + "\n"
+
+
+def write(text: str, path: Path) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OutputError: the place can't be written.
+    """
+    with atomic_file(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def _markdown_table(findings: Sequence[Finding]) -> list[str]:
+    lines = ["| row | fact | baseline | now | verdict | |", "|---|---|---:|---:|---|---|"]
+    for own in findings:
+        numbers = f"{_number(own.baseline)} | {_number(own.value)}"
+        words = f"**{_plain(own.verdict)}** | {_plain(own.explanation)}"
+        lines.append(f"| {_plain(str(own.row))} | {_plain(own.fact)} | {numbers} | {words} |")
+    return lines
+
+
+def _junit_kind(finding: Finding, *, strict: bool) -> str | None:
+    if finding.verdict is Verdict.PASS or (finding.verdict is Verdict.IMPROVED and not strict):
+        return None
+    failed = finding.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)
+    return "failure" if failed else "error"
+
+
+def _number(value: float | None) -> str:
+    """Whole numbers in full, others with four digits that count."""
+    if value is None:
+        return _NONE
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if abs(value) < 1e4 or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def _json_number(value: float | None) -> float | str | None:
+    return value if value is None or math.isfinite(value) else str(value)
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown and HTML leave as it is, in one line."""
+    return _MARKDOWN_SIGNS.sub(r"\\\1", " ".join(text.split())).replace("&", "&amp;")
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub("�", text)

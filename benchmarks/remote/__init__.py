@@ -1,1 +1,0 @@
-"""Measuring on another machine: what is sent there, what runs there, and what it may answer."""

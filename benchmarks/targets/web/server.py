@@ -1,0 +1,351 @@
+"""The server of one run: a few files by exact name behind a token, and the page's messages."""
+
+import contextlib
+import hashlib
+import hmac
+import secrets
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Any, ClassVar, Final, cast
+
+from nstc.benchmarks.targets.web.exchange import Exchange, RefusedMessageError
+from nstc.benchmarks.targets.web.page_job import Content
+from nstc.core.child_processes import run_to_end
+from nstc.core.errors import MissingExtraError, TargetError
+from nstc.core.files import scratch_folder
+
+LOOPBACK: Final = "127.0.0.1"
+
+_SOCKET_S: Final = 30
+"""A client that sends nothing for so long in the middle of a request is dropped."""
+
+_HEADER_S: Final = 10
+"""And one that has not shown the link's token so long after it came, however it drips."""
+
+_REQUEST_S: Final = 600
+"""One that has shown it may take so long for all of a request: a slow phone loads some 15 MB."""
+
+_HEADER_BYTES: Final = 16384
+
+_MOST_STRANGERS: Final = 128
+"""Connections, each with a thread, that have not shown the token yet. One more drops the oldest."""
+
+_STAY_S: Final = 0.5
+"""What every stranger has before it may be dropped for another: a page's request comes at once."""
+
+_CERTIFICATE_S: Final = 30
+_MOST_CLIENTS: Final = 32
+"""Connections that have shown the token."""
+
+_TYPES: Final[Mapping[str, str]] = {
+    "": "text/html; charset=utf-8",
+    ".css": "text/css",
+    ".json": "application/json",
+    ".mjs": "text/javascript",
+    ".wasm": "application/wasm",
+}
+"""By the ending of a name; the page has none."""
+
+_HEADERS: Final[Mapping[str, str]] = {
+    # threads need both: a page that shares memory must let no other site in
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; connect-src 'self'; style-src 'self'; "
+    "script-src 'self' 'wasm-unsafe-eval' blob:; worker-src 'self' blob:",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+
+@contextmanager
+def serving(
+    site: Mapping[str, Content],
+    exchange: Exchange,
+    *,
+    host: str = LOOPBACK,
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[str]:
+    """Serve while the block runs, by https if `tls` is given.
+
+    Args:
+        site: Content by exact name; nothing else is ever read.
+        exchange: Takes the messages.
+        host: The address to bind to.
+        tls: Of the certificate to serve by.
+
+    Yields:
+        The link, token and all; it ends with a slash.
+
+    Raises:
+        TargetError: the address can't be bound to.
+    """
+    token = secrets.token_urlsafe(16)
+    try:
+        server = _Server(host, site, exchange, token)
+    except OSError as error:
+        raise TargetError(f"can't serve on {host}: {error.strerror}.") from error
+    with server:
+        if tls is not None:
+            # the handshake is left to each client's own thread: a client that makes none would
+            # else keep all others out
+            server.socket = tls.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        scheme = "http" if tls is None else "https"
+        try:
+            yield f"{scheme}://{host}:{server.server_port}/{token}/"
+        finally:
+            server.shutdown()
+
+
+def network_address() -> str:
+    """This machine's address in the network that phones share with it.
+
+    Raises:
+        TargetError: it is in none.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # a datagram socket sends nothing by that
+        except OSError as error:
+            raise TargetError(
+                "this machine is in no network, so nothing else can open its page: connect it."
+            ) from error
+        return str(probe.getsockname()[0])
+
+
+class _Server(ThreadingHTTPServer):
+    """Serves whoever holds the token, however many others come and say nothing, or little."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 512  # who waits for a place; a connection that finds none comes late
+
+    def __init__(
+        self, host: str, site: Mapping[str, Content], exchange: Exchange, token: str
+    ) -> None:
+        super().__init__((host, 0), _Handler)
+        self.site = site
+        self.exchange = exchange
+        self.token = token
+        self._lock = threading.Lock()
+        self._strangers: dict[socket.socket, float] = {}  # oldest first, by when they came
+        self._admitted: dict[socket.socket, float] = {}
+
+    def admit(self, request: socket.socket) -> bool:
+        """Let one who has shown the token stay, unless there are too many of those."""
+        with self._lock:
+            if self._strangers.pop(request, None) is None or len(self._admitted) >= _MOST_CLIENTS:
+                return False
+            self._admitted[request] = time.monotonic()
+            return True
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._make_room()
+        with self._lock:
+            self._strangers[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._lock:
+                self._strangers.pop(request, None)
+                self._admitted.pop(request, None)
+
+    def service_actions(self) -> None:
+        """Now and then: drop whoever has had its time."""
+        now = time.monotonic()
+        with self._lock:
+            for clients, limit_s in ((self._strangers, _HEADER_S), (self._admitted, _REQUEST_S)):
+                for request in [own for own, came in clients.items() if now - came > limit_s]:
+                    del clients[request]
+                    _cut(request)
+
+    def _make_room(self) -> None:
+        while True:
+            with self._lock:
+                if len(self._strangers) < _MOST_STRANGERS:
+                    return
+                request, came = next(iter(self._strangers.items()))
+                left_s = came + _STAY_S - time.monotonic()
+                if left_s <= 0:
+                    del self._strangers[request]
+                    _cut(request)
+                    return
+            time.sleep(left_s)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """Of a client that went away its silence tells; anything else is a fault of ours."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            self.exchange.end(f"the server failed: {error!r}")
+
+
+def _cut(request: socket.socket) -> None:
+    """End a connection; the thread that reads from it or writes to it comes to its own end."""
+    with contextlib.suppress(OSError):  # it is closed already
+        # a TLS socket's own method would take its state from under that thread
+        socket.socket.shutdown(request, socket.SHUT_RDWR)
+
+
+class _BoundedHeader:
+    """A stream whose lines, which are a request's header, have an end."""
+
+    def __init__(self, stream: BufferedIOBase) -> None:
+        self._stream = stream
+        self.left = _HEADER_BYTES
+
+    def readline(self, limit: int) -> bytes:
+        line = self._stream.readline(min(limit, self.left))
+        self.left -= len(line)
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout: ClassVar[int] = _SOCKET_S
+    server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self._header = _BoundedHeader(self.rfile)
+        self.rfile = cast("BufferedIOBase", self._header)
+
+    def parse_request(self) -> bool:
+        if not super().parse_request():
+            return False
+        if self._header.left == 0:
+            self._reply(431, f"a header has at most {_HEADER_BYTES} bytes".encode())
+            return False
+        if self._name() is not None and not self.server.admit(self.connection):
+            self._reply(503, b"too much at once")
+            return False
+        return True
+
+    def do_GET(self) -> None:
+        name = self._name()
+        content = None if name is None else self.server.site.get(name)
+        if name is None or content is None:
+            self._reply(404, b"there is no such page")
+            return
+        body = content.read_bytes() if isinstance(content, Path) else content
+        kind = _TYPES.get(Path(name).suffix) if "." in name or not name else None
+        self._reply(200, body, kind or "application/octet-stream")
+
+    def do_POST(self) -> None:
+        name = self._name()
+        limit = None if name is None else self.server.exchange.limit(name)
+        if name is None or limit is None:
+            self._reply(404, b"there is no such page")
+            return
+        try:
+            reply = self._taken(name, limit)
+        except RefusedMessageError as error:
+            self._reply(error.status, str(error).encode())
+        else:
+            self._reply(200, reply.encode())
+
+    def _taken(self, name: str, limit: int) -> str:
+        exchange, key = self.server.exchange, self.headers.get("Nstc-Run", "")
+        exchange.refuse_stranger(name, key)
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit()):
+            raise RefusedMessageError(411, "a message says how long it is")
+        if len(length) > len(str(limit)) or int(length) > limit:
+            exchange.end(f"the page sent rubbish ({name}: more than {limit} bytes)")
+            raise RefusedMessageError(413, f"more than {limit} bytes")
+        body = self.rfile.read(int(length))
+        if len(body) < int(length):
+            raise RefusedMessageError(400, "half a message")
+        return exchange.take(name, key, body, str(self.client_address[0]))
+
+    def _name(self) -> str | None:
+        """What is asked for, None without the token; a name is taken as it is, never decoded."""
+        root, slash, rest = self.path.removeprefix("/").partition("/")
+        holds_token = hmac.compare_digest(root.encode(), self.server.token.encode())
+        return rest if slash and holds_token else None
+
+    def _reply(self, status: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
+        self.send_response_only(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: what matters is in the result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """A self-signed certificate, ready to serve by.
+
+    Attributes:
+        context: For the server's socket.
+        fingerprint: SHA-256 in hexadecimal, for whoever is asked to trust it.
+    """
+
+    context: ssl.SSLContext
+    fingerprint: str
+
+
+def missing_openssl() -> str | None:
+    """None if certificates can be made here, or what is missing."""
+    if shutil.which("openssl") is None:
+        return "openssl is not installed: install it (Debian: apt install openssl)"
+    return None
+
+
+def self_signed(address: str) -> Certificate:
+    """A certificate for an IPv4 address, valid for one day.
+
+    Raises:
+        MissingExtraError: OpenSSL is not installed.
+        TargetError: it made none.
+    """
+    missing = missing_openssl()
+    if missing is not None:
+        raise MissingExtraError(f"{missing}.")
+    with scratch_folder() as folder:  # readable by this user alone
+        key, certificate = folder / "key.pem", folder / "certificate.pem"
+        command = [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
+            *("ec_paramgen_curve:prime256v1", "-nodes", "-sha256", "-days", "1"),
+            *("-subj", "/CN=nstc bench", "-addext", f"subjectAltName=IP:{address}"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ]
+        try:
+            ran = run_to_end(command, timeout_s=_CERTIFICATE_S)
+        except subprocess.TimeoutExpired as error:
+            raise TargetError(
+                f"openssl made no certificate in {_CERTIFICATE_S} s. Leave --https out."
+            ) from error
+        if ran.status != 0:
+            raise TargetError(
+                f"openssl made no certificate: {ran.last_words()}. "
+                "Leave --https out, or update OpenSSL to 1.1.1 or newer."
+            )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        der = ssl.PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii"))
+    return Certificate(context=context, fingerprint=hashlib.sha256(der).hexdigest())

@@ -1,0 +1,243 @@
+"""Latency beside a reference, in rounds that alternate between all sessions.
+
+A figure in milliseconds says little on another machine or at another hour; the ratio to a
+reference that was timed in the same second says much. So every round times everybody once, in an
+order of its own. Where a session can be opened anew it is, for every turn: what its memory happens
+to look like makes one session some per cent faster than the next for life, and rounds must show
+that, for their interval to hold in another process. See Mytkowicz et al., "Producing wrong data
+without doing anything obviously wrong!", ASPLOS 2009.
+
+Whatever else a machine does only adds to a run's time. So a turn gives its lowest time, and a
+speed-up compares lower quartiles of the rounds. See Chen and Revels, "Robust benchmarking in noisy
+environments", 2016, arXiv:1608.04295, and docs/adr/0006.
+"""
+
+import contextlib
+import gc
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from nstc.benchmarks.timing.statistics import Interval, bootstrap_speedup, median
+from nstc.core.progress import Progress, Silent
+
+PAUSE_S: Final = 0.05
+"""Before each session's turn: ONNX Runtime's threads spin for some tens of milliseconds after a
+run, and would take the next session's cores."""
+
+TURN_MS: Final = 50.0
+"""A turn times about as many runs as fit into this: at least one, at most `MOST_REPEATS`."""
+
+MOST_REPEATS: Final = 15
+
+MAX_WARM_UPS: Final = 10
+"""A session that still grows faster after so many runs is timed as it is."""
+
+STEADY: Final = 0.05
+"""A run is warm once the next one is not faster by more than this share."""
+
+DRIFT: Final = 0.10
+"""How far the reference may lie from its own median, as a share, before its round is void."""
+
+MIN_TICKS: Final = 1000
+"""A timed stretch is at least so many ticks of the timer long: reading it is 0.1 % of it."""
+
+Run = Callable[[], object]
+"""One inference, nothing else: `functools.partial(session.infer, feed)`."""
+
+Renew = Callable[[int], Run]
+"""The same inference in a session opened anew: 0 is the reference's, 1 the first candidate's."""
+
+
+def timer_tick_ns(now_ns: Callable[[], int] = time.perf_counter_ns) -> int:
+    """The smallest step of successive readings of a timer that goes on by itself, in ns."""
+    smallest: float = math.inf
+    for _ in range(200):
+        before = now_ns()
+        while (step := now_ns() - before) <= 0:
+            pass
+        smallest = min(smallest, step)
+    return int(smallest)
+
+
+@dataclass(frozen=True)
+class RunClock:
+    """Time and its resolution, so that tests can bring their own."""
+
+    now_ns: Callable[[], int] = time.perf_counter_ns
+    sleep: Callable[[float], None] = time.sleep
+    tick_ns: int = field(default_factory=timer_tick_ns)
+
+    def timed_ms(self, run: Run, runs: int = 1) -> float:
+        """Milliseconds of one run, the mean of as many in a row."""
+        start = self.now_ns()
+        for _ in range(runs):
+            run()
+        return (self.now_ns() - start) / runs / 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """What was seen of the machine while it was timed."""
+
+    void_rounds: int  # timed anew, because the reference had drifted
+    drifting_rounds: int  # kept although it had, because enough were timed anew already
+    unsteady_sessions: int  # still grew faster after `MAX_WARM_UPS` runs
+    tick_ns: int  # the timer's resolution in nanoseconds, the time to read it included
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timings:
+    """Raw samples in milliseconds, one a round, of the reference and each candidate in order.
+
+    `watch` says how still the machine held; None where nobody looked.
+    """
+
+    reference_ms: tuple[float, ...]
+    candidates_ms: tuple[tuple[float, ...], ...]
+    watch: Watch | None = None
+
+    def speedup(self, candidate: int, *, seed: int) -> Interval:
+        """How many times faster than the reference the candidate at a position is."""
+        return bootstrap_speedup(self.reference_ms, self.candidates_ms[candidate], seed=seed)
+
+
+def repeats(run_ms: float) -> int:
+    """How many runs of so long a turn times, of which the lowest is its sample."""
+    return min(MOST_REPEATS, max(1, int(TURN_MS / run_ms))) if run_ms > 0 else MOST_REPEATS
+
+
+def alternate(
+    reference: Run,
+    candidates: Sequence[Run],
+    *,
+    rounds: int,
+    seed: int,
+    renew: Renew | None = None,
+    clock: RunClock | None = None,
+    progress: Progress | None = None,
+) -> Timings:
+    """Time everybody once a round, in an order shuffled for each round.
+
+    A turn is a pause, warm-up runs, and the timed ones, see `repeats`. How many warm up is found
+    out before the first round. Rounds in which the reference drifts are void and timed anew, at
+    most half as many as were asked for. Garbage is not collected meanwhile.
+
+    Args:
+        reference: What the candidates are compared with.
+        candidates: The others.
+        rounds: At least 1.
+        seed: Of the orders.
+        renew: Gives what is run in a turn; the same session for life unless given.
+        clock: Real time unless given.
+        progress: Told of every round.
+    """
+    clock, progress = clock or RunClock(), progress or Silent()
+    runs = [reference, *candidates]
+    rng = np.random.default_rng(seed)
+
+    def one_round() -> list[float]:
+        samples = [0.0] * len(runs)
+        for i in rng.permutation(len(runs)):
+            run = runs[i] if renew is None else renew(int(i))
+            own = pace[i]
+            clock.sleep(PAUSE_S)
+            for _ in range(own.warm_ups):
+                run()
+            samples[i] = min(clock.timed_ms(run, own.stretch) for _ in range(own.repeats))
+        return samples
+
+    void = 0
+    with _no_garbage_collection():
+        pace = [_pace(run, clock) for run in runs]
+        progress.begin("latency", rounds, 0)
+        table = []
+        for done in range(rounds):
+            table.append(one_round())
+            progress.advance(done + 1, {})
+        while void < rounds // 2 and (disturbed := drifting([row[0] for row in table])):
+            for i in disturbed[: rounds // 2 - void]:
+                table[i] = one_round()
+                void += 1
+    first, *others = zip(*table, strict=True)
+    return Timings(
+        reference_ms=first,
+        candidates_ms=tuple(others),
+        watch=Watch(
+            void_rounds=void,
+            drifting_rounds=len(drifting(first)),
+            unsteady_sessions=sum(not own.steady for own in pace),
+            tick_ns=clock.tick_ns,
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pace:
+    """A session's untimed runs a turn, timed stretches and runs in each; if it became steady."""
+
+    warm_ups: int
+    repeats: int
+    stretch: int
+    steady: bool
+
+
+def _pace(run: Run, clock: RunClock) -> _Pace:
+    clock.sleep(PAUSE_S)
+    found = warm_up(lambda: clock.timed_ms(run))
+    return _Pace(
+        warm_ups=max(1, found.runs),
+        repeats=repeats(found.warm_ms),
+        stretch=runs_a_stretch(found.warm_ms, clock.tick_ns),
+        steady=found.steady,
+    )
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def runs_a_stretch(run_ms: float, tick: int) -> int:
+    """How many runs are timed together, so that ticks of so many nanoseconds do not matter.
+
+    A run that the timer did not see is taken for a tick.
+    """
+    return math.ceil(MIN_TICKS * tick / max(run_ms * 1e6, tick))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmUp:
+    """How many runs it takes until one is warm, if any was before the bound, and what it takes."""
+
+    runs: int
+    steady: bool
+    warm_ms: float
+
+
+def warm_up(timed_ms: Callable[[], float]) -> WarmUp:
+    """Run, as `timed_ms` does, until a run is not faster than the one before by over `STEADY`."""
+    before = timed_ms()
+    for runs in range(MAX_WARM_UPS):
+        now = timed_ms()
+        if now >= before * (1 - STEADY):
+            return WarmUp(runs=runs, steady=True, warm_ms=min(before, now))
+        before = now
+    return WarmUp(runs=MAX_WARM_UPS, steady=False, warm_ms=before)
+
+
+def drifting(reference_ms: Sequence[float]) -> list[int]:
+    """The rounds, by position, in which the reference's milliseconds were not its own."""
+    usual = median(reference_ms)
+    return [i for i, own in enumerate(reference_ms) if abs(own - usual) > DRIFT * usual]

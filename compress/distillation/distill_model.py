@@ -1,0 +1,349 @@
+"""Distillation: a small network learns to paint what a full-size one paints.
+
+First on the teacher's pixels alone, with batch normalisation, which is cheap and finds the colours
+and the layout; then, with the normalisation folded away so that what is trained is what ships, on
+style and content losses, which find the brush.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nstc.compress.distillation.objectives import PerceptualObjective, PixelObjective
+from nstc.compress.distillation.ratio_balance import JudgedRatios, RatioBalance
+from nstc.compress.distillation.teacher_losses import TeacherLosses
+from nstc.compress.distillation.teacher_pictures import JUDGED_SIZE, TeacherPictures
+from nstc.compress.distillation.teachers import (
+    Teacher,
+    TeacherOptions,
+    open_teacher,
+    style_of_teacher,
+)
+from nstc.compress.export.checking import refuse_unusable_network
+from nstc.compress.learning.loop import Objective, Optimisation, Schedule, forget, training_folder
+from nstc.compress.learning.processes import best_device
+from nstc.compress.learning.style_sources import StyleSource
+from nstc.compress.quantization.aware_training import (
+    calibrated_twin,
+    student_to_round,
+    twin_as_learned,
+    write_ranges,
+)
+from nstc.compress.quantization.calibrators import Range
+from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
+from nstc.core.errors import OptionError
+from nstc.core.files import sha256_of
+from nstc.core.files.locks import one_at_a_time
+from nstc.core.manifest import Manifest, Step
+from nstc.core.photos import PhotoSet
+from nstc.core.progress import Progress, Silent
+from nstc.core.recipe import DistillRecipe
+from nstc.models.architectures import describe, load
+from nstc.models.saturation import learned_ranges
+from nstc.models.student import Student, fold
+from nstc.models.student_sizes import student_named
+from nstc.models.tensors import save_tensors
+from nstc.models.vgg import VggFeatures, load_vgg
+
+_PIXELS, _PERCEPTUAL, _ROUNDING = _STAGES = ("pixels", "perceptual", "rounding")
+
+_ROUNDING_RATE = 0.5
+"""Of the learning rate is enough for what only learns to be rounded."""
+
+_SHAPE = ("width", "blocks", "inner", "scale", "norm", "head")
+"""Settings that change the shape whose name the recipe gives."""
+
+_PIXEL_SETTINGS = (
+    *("student", *_SHAPE, "pixel_steps", "size", "crops", "color_jitter"),
+    *("batch", "learning_rate", "seed"),
+)
+"""What the first stage depends on: its checkpoint outlives a change of the second's settings."""
+
+
+@one_at_a_time("output")
+def distill(
+    teacher: str | Path | Teacher,
+    output: Path,
+    *,
+    photos: PhotoSet,
+    recipe: DistillRecipe | None = None,
+    name: str | None = None,
+    init: str | Path | Bundle | None = None,
+    style: Path | None = None,
+    credit: str | None = None,
+    options: TeacherOptions | None = None,
+    vgg: str = "shipped",
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Bundle:
+    """Train a student on a teacher's outputs, and give the bundle at `output`.
+
+    Args:
+        teacher: A bundle, zoo name, checkpoint, TorchScript or ONNX file; or an opened one.
+        output: The bundle to write; checkpoints go to `OUTPUT.training` beside it.
+        photos: What the teacher is asked about.
+        recipe: Settings.
+        name: Of the student; the output's name by default.
+        init: A student's bundle to start from; its shape replaces the recipe's.
+        style: The painting, for a teacher that came without one.
+        credit: Of the painting.
+        options: For teachers that are foreign files.
+        vgg: See `nstc.models.vgg.load_vgg`.
+        resume: Go on from the checkpoints of a run with the same settings.
+        progress: Told of every step.
+
+    Raises:
+        NstcError: bad input, an interrupted or a diverged run.
+    """
+    recipe, progress = recipe or DistillRecipe(), progress or Silent()
+    folder = training_folder(output)
+    start = open_bundle(init) if isinstance(init, str | Path) else init
+    network = None if start is None else _student_of(start)
+    opened = open_teacher(teacher, options, student=start)
+    if opened.note:
+        progress.note(f"{opened.origin.name} {opened.note}")
+    if recipe.quantize_aware and network is not None:
+        student_to_round(network)  # refused before any work
+        recipe = dataclasses.replace(recipe, pixel_steps=0)
+    init_by, style_by = start and start.identity, style and sha256_of(style)
+    run = DistillationRun(
+        teacher=opened,
+        source=style_of_teacher(opened, style, credit=credit, vgg=vgg, progress=progress),
+        photos=photos,
+        recipe=recipe,
+        features=load_vgg(vgg).to(best_device()),
+        folder=folder,
+        resume=resume,
+        progress=progress,
+        settings={"vgg": vgg, "init": init_by, "style": style_by},
+    )
+    return _distilled(run, network, start, output, name or output.name)
+
+
+def _distilled(
+    run: "DistillationRun", network: Student | None, start: Bundle | None, output: Path, name: str
+) -> Bundle:
+    """Carry out both stages and write the bundle."""
+    if not run.resume:
+        run.forget_checkpoints()
+    run.pictures.make()
+    network = run.pixel_stage(network)
+    ranges = run.perceptual_stage(
+        network,
+        steps=run.recipe.steps,
+        rate=run.recipe.perceptual_learning_rate,
+        learned=None if start is None else learned_ranges(start),
+    )
+    architecture, contract = describe(network)
+    before = () if start is None else start.manifest.history
+    manifest = Manifest(
+        name=name,
+        stage="distilled",
+        architecture=architecture,
+        contract=contract,
+        style=run.source.record,
+        parent=None if start is None else start.origin(),
+        teacher=run.teacher.origin,
+        history=(*before, run.history_step("distill")),
+    )
+    with new_bundle(output, manifest) as draft:
+        save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
+        save_tensors(run.source.statistics.packed(), draft / STYLE_FILE)
+        write_ranges(draft, ranges)
+    run.forget_checkpoints()
+    return open_bundle(output)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DistillationRun:
+    """What the stages of a distillation share; pruning fine-tunes through it too.
+
+    Attributes:
+        teacher: Who is copied.
+        source: The style.
+        photos: What the teacher is asked about.
+        recipe: Settings.
+        features: The VGG network, on the device where the work is done.
+        folder: For checkpoints and losses.
+        resume: Whether to go on from them.
+        progress: Told of every step.
+        settings: What else makes this run this run.
+    """
+
+    teacher: Teacher
+    source: StyleSource
+    photos: PhotoSet
+    recipe: DistillRecipe
+    features: VggFeatures
+    folder: Path
+    resume: bool
+    progress: Progress
+    settings: Mapping[str, Any]
+
+    def pixel_stage(self, start: Student | None) -> Student:
+        """A student that has learned the teacher's pixels, its normalisation folded away."""
+        recipe = self.recipe
+        torch.manual_seed(recipe.seed)
+        network = start or fresh_student(recipe)
+        if recipe.pixel_steps == 0:
+            return fold(network)
+        network = network.to(best_device()).train()
+        self._optimise(
+            network,
+            PixelObjective(network, self.pictures.crops, recipe, best_device()),
+            Schedule(steps=recipe.pixel_steps, learning_rate=recipe.learning_rate),
+            title=_PIXELS,
+            settings={key: getattr(recipe, key) for key in _PIXEL_SETTINGS},
+        )
+        return fold(network.cpu())
+
+    @functools.cached_property
+    def pictures(self) -> TeacherPictures:
+        """What the teacher paints for the stages."""
+        return TeacherPictures(
+            teacher=self.teacher, photos=self.photos, recipe=self.recipe, progress=self.progress
+        )
+
+    def perceptual_stage(
+        self,
+        network: nn.Module,
+        *,
+        steps: int,
+        rate: float,
+        learned: Mapping[str, Range] | None = None,
+    ) -> Mapping[str, Range] | None:
+        """Train a network in place on everything in `PerceptualObjective`.
+
+        Args:
+            network: What is trained.
+            steps: How many, those that round included.
+            rate: The learning rate at its peak.
+            learned: The ranges that the network has learned with before, if it has. Rounding goes
+                on with them, unless steps in float come first.
+
+        Returns:
+            The ranges that it has learned with, if the recipe is quantize-aware.
+        """
+        if steps == 0:
+            return None
+        aware = 0
+        if self.recipe.quantize_aware:
+            aware = max(1, steps - round(steps * self.recipe.float_share))
+        balance = None
+        if steps > aware:
+            balance = self._learn(network, _PERCEPTUAL, steps - aware, rate)
+        if aware == 0:
+            return None
+        student = student_to_round(network)
+        if learned is not None and aware == steps:
+            twin = twin_as_learned(student.eval(), learned)
+        else:
+            twin = calibrated_twin(student, self.photos, self.progress)
+        self._learn(twin, _ROUNDING, aware, rate * _ROUNDING_RATE, balance)
+        return twin.ranges()
+
+    def _learn(
+        self,
+        painter: nn.Module,
+        title: str,
+        steps: int,
+        rate: float,
+        before: RatioBalance | None = None,
+    ) -> RatioBalance | None:
+        """Train a student, by itself or through its twin, and give the balance that was found."""
+        painter.to(best_device()).train()
+        balance, judged = None, self.pictures.judged
+        if judged is not None:
+            seed = self.recipe.seed + _STAGES.index(title)
+            ratios = JudgedRatios(painter, judged, self.losses, seed)
+            balance = RatioBalance(self.recipe.goals_in_balance, ratios)
+            if before is not None:
+                balance.restore(before.state())
+        self._optimise(
+            painter,
+            self.perceptual_objective(painter, balance),
+            Schedule(steps=steps, learning_rate=rate, method="muon"),
+            title=title,
+            settings=dataclasses.asdict(self.recipe),
+            balance=balance,
+        )
+        painter.cpu().eval()
+        return balance
+
+    def perceptual_objective(
+        self, network: nn.Module, balance: RatioBalance | None = None
+    ) -> PerceptualObjective:
+        """What the second stage minimises; the network must be where `features` are."""
+        return PerceptualObjective(network, self.pictures.crops, self.recipe, self.losses, balance)
+
+    @functools.cached_property
+    def losses(self) -> TeacherLosses:
+        """What the teacher itself reaches."""
+        return TeacherLosses(self.features, self.source.statistics.at(JUDGED_SIZE))
+
+    def history_step(self, verb: str, **results: Any) -> Step:
+        """What the manifest says of this run."""
+        return Step(
+            verb=verb,
+            recipe={
+                **dataclasses.asdict(self.recipe),
+                **self.settings,
+                **({"key": self.teacher.part} if self.teacher.part else {}),
+            },
+            seed=self.recipe.seed,
+            photos=self.photos.record(),
+            results=results,
+        )
+
+    def forget_checkpoints(self) -> None:
+        """Delete the checkpoints of all stages; the losses stay."""
+        for stage in _STAGES:
+            forget(self.folder / stage)
+
+    def _optimise(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        schedule: Schedule,
+        *,
+        title: str,
+        settings: Mapping[str, Any],
+        balance: RatioBalance | None = None,
+    ) -> None:
+        Optimisation(
+            network=network,
+            objective=objective,
+            schedule=schedule,
+            title=title,
+            folder=self.folder / title,
+            resume=self.resume,
+            identity={
+                **settings,
+                **self.settings,
+                "teacher": self.teacher.key,
+                "photos": self.photos.list_sha256(),
+                "schedule": dataclasses.asdict(schedule),
+            },
+            progress=self.progress,
+            companions={} if balance is None else {"balance": balance},
+            figures=None if balance is None else balance.figures,
+        ).run()
+
+
+def fresh_student(recipe: DistillRecipe) -> Student:
+    """A student of the recipe's shape with random weights."""
+    shape = {name: getattr(recipe, name) for name in _SHAPE}
+    return student_named(recipe.student, learning=True, **shape)
+
+
+def _student_of(start: Bundle) -> Student:
+    network = load(start)
+    if not isinstance(network, Student):
+        raise OptionError(f"--init {start.path} is not a student: give a distilled bundle.")
+    refuse_unusable_network(network, start.path)
+    return network

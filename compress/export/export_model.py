@@ -1,0 +1,239 @@
+"""Exporting a bundle's network to files that run elsewhere, each checked after it was written."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from nstc.compress.export.board_folder import write_board_folder
+from nstc.compress.export.checking import refuse_unusable_network
+from nstc.compress.export.exported_files import (
+    ARTIFACTS,
+    CALIBRATED,
+    CALIBRATION_PHOTOS,
+    CALIBRATION_SIZE,
+    FOLDER,
+    FORMATS,
+    INT8,
+    INT8_ORT,
+    ExportSource,
+    Size,
+    write_checked,
+)
+from nstc.core.bundle import (
+    Bundle,
+    artifact_file,
+    artifact_name,
+    bundle_to_revise,
+    open_bundle,
+    refuse_name_of_file,
+    revised_bundle,
+)
+from nstc.core.errors import OptionError
+from nstc.core.files.locks import locked
+from nstc.core.manifest import Step
+from nstc.core.photos import PhotoSet, sample_photos
+from nstc.core.progress import Progress, Silent
+from nstc.core.zoo import PREFIX, named, refuse_shipped
+from nstc.models.architectures import load
+from nstc.models.saturation import load_as_deployed
+from nstc.runtime.artifact_cache import cached_artifact, find_artifact
+from nstc.runtime.check_vectors import read_check_vectors, write_check_vectors
+
+_BY_DEFAULT: Final = ("onnx", "torchscript")
+"""Those that need no further extra."""
+
+_LARGEST_SIDE: Final = 16384
+
+
+def export(
+    model: str | Path | Bundle,
+    *,
+    formats: Sequence[str] = _BY_DEFAULT,
+    output: Path | None = None,
+    static: Size | None = None,
+    photos: PhotoSet | None = None,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Write a bundle's network in other formats; every file is loaded again and compared.
+
+    Args:
+        model: The bundle, its path or its zoo name.
+        formats: Of `FORMATS`: `model.onnx`, `model.ts`, `model.pte`, `model.int8.pte` and
+            `model.ort`, for pictures of any size, and `model.int8.tiles.onnx`, which is told the
+            whole picture's statistics so that a picture can be cut into tiles; or "folder" alone,
+            for a board.
+        output: A folder for the files. None puts them into the bundle, in one step.
+        static: Height and width of the only pictures the files will take, which phone delegates
+            want. Writes `model.HEIGHTxWIDTH.onnx`, of a quantized bundle also
+            `model.int8.HEIGHTxWIDTH.onnx`, and no TorchScript.
+        photos: To calibrate `model.int8.pte` on, at most `CALIBRATION_PHOTOS` of them. None is the
+            sample photographs. A bundle that gets the file remembers them in its history.
+        progress: Told of every file and photograph.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        OptionError: an unknown format, an impossible size.
+        MissingExtraError: what a format is made by is not installed.
+        UnusableModelError: weights or pictures are not finite, or the network gives one colour.
+        PhotosError: there are no photographs to calibrate on.
+        ExportMismatchError: a file differs from the network; it was not kept.
+        OutputError: the place can't be written, or the bundle ships with nstc and there is no
+            `output`.
+        BundleError: and its kinds, if the bundle can't be opened or is damaged.
+    """
+    _refuse_bad_options(formats, static, output)
+    chosen, progress = _chosen(photos), progress or Silent()
+    if output is None:
+        with bundle_to_revise(model) as own:
+            return _export(own, formats, None, static, chosen, progress)
+    bundle = model if isinstance(model, Bundle) else open_bundle(model)
+    return _export(bundle, formats, output, static, chosen, progress)
+
+
+def _export(
+    bundle: Bundle,
+    formats: Sequence[str],
+    output: Path | None,
+    static: Size | None,
+    chosen: PhotoSet,
+    progress: Progress,
+) -> list[Path]:
+    if output is not None:
+        refuse_name_of_file(output)
+    refuse_shipped(output or bundle.path, _elsewhere(bundle, formats, static, output))
+    network = load_as_deployed(bundle)
+    refuse_unusable_network(network, bundle.path)
+    source = ExportSource(bundle, network, chosen, progress)
+    if FOLDER in formats and output is not None:
+        (written,) = source.files(("onnx",), None)
+        return write_board_folder(bundle, output, lambda path: write_checked(path, written))
+    files = source.files(formats, static)
+    calibrated = any(file.artifact == ARTIFACTS[CALIBRATED] for file in files)
+    manifest = bundle.manifest
+    if calibrated:
+        how = {"format": CALIBRATED, "calibration_size": CALIBRATION_SIZE}
+        step = Step(verb="export", recipe=how, photos=chosen.record())
+        manifest = dataclasses.replace(manifest, history=(*manifest.history, step))
+    revised = revised_bundle(bundle, bundle.path, manifest)
+    with revised if output is None else contextlib.nullcontext(output) as folder:
+        for done, file in enumerate(files):
+            progress.begin(f"export {file.artifact}", 1, 0)
+            write_checked(folder / artifact_file(file.artifact), file)
+            progress.advance(1, {})
+            progress.note(f"{artifact_file(file.artifact)} ({done + 1}/{len(files)}) checked")
+        if output is None:
+            made = [file.artifact for file in files]
+            write_check_vectors(folder, made, read_check_vectors(bundle))
+    place = output or bundle.path
+    return [place / artifact_file(file.artifact) for file in files]
+
+
+def parse_size(text: str) -> Size:
+    """Height and width of "512x512".
+
+    Raises:
+        OptionError: it is not two whole numbers with an x between.
+    """
+    height, separator, width = text.lower().partition("x")
+    if not (separator and height.isdecimal() and width.isdecimal()):
+        raise OptionError(f"static is {text}: expected HEIGHTxWIDTH in pixels, such as 512x512.")
+    return int(height), int(width)
+
+
+def made_artifact(
+    bundle: Bundle,
+    name: str,
+    *,
+    trust: bool = False,
+    told: Callable[[str], object] | None = None,
+) -> Path:
+    """The store of who may export: what is not there is made in the user's cache, if it can be.
+
+    Args:
+        bundle: The bundle.
+        name: Of the file; `int8.pte` is calibrated on the sample photographs. What no `FORMATS`
+            gives, such as a file that `quantize` writes, is missed as in `find_artifact`.
+        trust: See `find_artifact`.
+        told: What is going to be made.
+
+    Raises:
+        MissingExtraError: what the file is made by is not installed.
+        ExportMismatchError: the file differs from the network; it was not kept.
+        OutputError: the cache can't be written.
+        NstcError: whatever `find_artifact` raises.
+    """
+    artifact = artifact_name(name)
+    form = next((form for form, made in ARTIFACTS.items() if made == artifact), None)
+    if artifact == INT8_ORT and INT8 in bundle.artifacts:
+        form = "ort"
+    target = cached_artifact(bundle, artifact)
+    if form is not None and artifact not in bundle.artifacts and not target.is_file():
+        if told is not None:
+            file, place = artifact_file(artifact), named(bundle.path)
+            told(f"making {file} of {place}, once: it is kept in the cache")
+        with locked(target):
+            if not target.is_file():  # another run may have made it meanwhile
+                source = ExportSource(bundle, load_as_deployed(bundle), _chosen(None), Silent())
+                files = source.files((form,), None)
+                write_checked(target, next(f for f in files if f.artifact == artifact))
+    return find_artifact(bundle, artifact, trust=trust)
+
+
+def write_without_ranges(bundle: Bundle, target: Path) -> None:
+    """Write and check `model.onnx` of a bundle's weights alone, as if they had learned in float.
+
+    Args:
+        bundle: The bundle.
+        target: The file.
+
+    Raises:
+        ExportMismatchError: the file differs from the network; it was not kept.
+        OutputError: the place can't be written.
+    """
+    source = ExportSource(bundle, load(bundle), _chosen(None), Silent())
+    (file,) = source.files(("onnx",), None)
+    write_checked(target, file)
+
+
+def _chosen(photos: PhotoSet | None) -> PhotoSet:
+    return (sample_photos() if photos is None else photos).take(CALIBRATION_PHOTOS)
+
+
+def _elsewhere(
+    bundle: Bundle, formats: Sequence[str], static: Size | None, output: Path | None
+) -> str:
+    """What to do where the files can't go into a bundle that ships: the line to copy."""
+    if output is not None:
+        return "choose another --output."
+    name = named(bundle.path)
+    folder = name.removeprefix(PREFIX).replace("/", "-")
+    size = "" if static is None else f" --static {static[0]}x{static[1]}"
+    return (
+        f"give a folder of your own: nstc export {name} -o {folder} --format {','.join(formats)}"
+        f"{size}"
+    )
+
+
+def _refuse_bad_options(formats: Sequence[str], static: Size | None, output: Path | None) -> None:
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        given = ", ".join(unknown) or "empty"
+        raise OptionError(f"format is {given}: expected some of {', '.join(FORMATS)}.")
+    if FOLDER in formats and (len(formats) > 1 or static is not None or output is None):
+        raise OptionError(
+            "folder is written alone, beside the bundle: give --format folder with --output FOLDER "
+            "and no other format or size."
+        )
+    if static is None:
+        return
+    if "onnx" not in formats:
+        raise OptionError("static writes ONNX files only: give --format onnx with it.")
+    if not all(1 <= side <= _LARGEST_SIDE for side in static):
+        raise OptionError(
+            f"static is {static[0]}x{static[1]}: expected HEIGHTxWIDTH, "
+            f"each from 1 to {_LARGEST_SIDE}."
+        )

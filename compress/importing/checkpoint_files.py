@@ -1,0 +1,271 @@
+"""Reading a file of weights that someone else saved: no code of it is run, and what it is is named.
+
+`torch.load` reads with `weights_only=True`, without a fallback. Harmless objects that training
+scripts put beside the weights (a NumPy scalar, a path, the command line's flags) become stand-ins
+that hold nothing and run nothing.
+"""
+
+import re
+import warnings
+import zipfile
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import torch
+from safetensors import SafetensorError
+
+from nstc.compress.importing.pickle_scan import (
+    LARGEST_PICKLE,
+    OverlongPickleError,
+    Pickle,
+    pickles_of,
+)
+from nstc.core.errors import CheckpointError, UnsafeFileError
+from nstc.core.unusable_models import wrong_file
+from nstc.models.tensors import read_safetensors
+
+LARGEST_BYTES: Final = 2 * 2**30
+"""Of a file, and of what it says it unpacks to. A full-size style network has 7 MB."""
+
+_OVERLONG: Final = (
+    "holds far more beside the values of its tensors than weights need, or nests it deeper: save "
+    "the state dict alone, torch.save(network.state_dict(), FILE)."
+)
+_SHOWN: Final = 3
+_ADVICE: Final = "Save the state dict alone: torch.save(network.state_dict(), FILE)."
+
+
+class StandIn:
+    """What a harmless Python object in a checkpoint is read as: it ignores all it is given."""
+
+    kind: ClassVar[str] = "a Python object"
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+class _PlainDict:
+    def __new__(cls, *_: object) -> Any:
+        return OrderedDict()
+
+
+class _PlainList:
+    def __new__(cls, *_: object) -> Any:
+        return []
+
+
+def _kind(name: str) -> type[StandIn]:
+    return type("StandIn", (StandIn,), {"kind": name})
+
+
+_NUMPY: Final = ("numpy.core.multiarray", "numpy._core.multiarray")
+_PATHS: Final = ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath")
+_ARRAY, _SCALAR, _PATH = _kind("a NumPy array"), _kind("a NumPy scalar"), _kind("a path")
+_HARMLESS: Final[dict[str, type]] = {
+    **{f"{module}._reconstruct": _ARRAY for module in _NUMPY},
+    **{f"{module}.scalar": _SCALAR for module in _NUMPY},
+    "numpy.ndarray": _ARRAY,
+    "numpy.dtype": _kind("a NumPy dtype"),
+    **{f"{module}.{name}": _PATH for module in ("pathlib", "pathlib._local") for name in _PATHS},
+    "argparse.Namespace": _kind("an argparse.Namespace"),
+    "types.SimpleNamespace": _kind("a SimpleNamespace"),
+    **{f"datetime.{name}": _kind(f"a {name}") for name in ("datetime", "date", "timedelta")},
+    "decimal.Decimal": _kind("a Decimal"),
+    "fractions.Fraction": _kind("a Fraction"),
+    "uuid.UUID": _kind("a UUID"),
+    **{f"builtins.{name}": _kind(name) for name in ("bool", "dict", "float", "int", "list", "str")},
+    "builtins.range": _kind("a range"),
+    "builtins.slice": _kind("a slice"),
+    "builtins.frozenset": _kind("a frozenset"),
+    "torch.torch_version.TorchVersion": _kind("a version"),
+    "collections.defaultdict": _PlainDict,
+    "collections.deque": _PlainList,
+    "easydict.EasyDict": _PlainDict,
+    **{
+        f"{module}.AttributeDict": _PlainDict
+        for module in (
+            "lightning_fabric.utilities.data",
+            "lightning.fabric.utilities.data",
+            "pytorch_lightning.utilities.parsing",
+        )
+    },
+}
+"""Classes and functions that are not called: in their place stands what is read instead."""
+
+
+def read_checkpoint(path: Path) -> Any:
+    """What a file of weights holds: mappings of names to tensors, nested as they were saved.
+
+    Reads what `torch.save` wrote, in its zip format and the older one, and safetensors files.
+
+    Raises:
+        CheckpointError: it is something else, damaged, or too large; the message says what it is.
+        UnsafeFileError: reading it would run code.
+    """
+    if not (path.is_file() or path.is_dir()):
+        raise CheckpointError(f"no checkpoint at {path}: there is no such file.")
+    wrong = wrong_file(path, "a checkpoint")
+    if wrong is not None:
+        raise CheckpointError(wrong)
+    size = path.stat().st_size
+    if size > LARGEST_BYTES:
+        raise CheckpointError(
+            f"{path} has {size / 2**30:.1f} GiB, at most {LARGEST_BYTES / 2**30:.0f} are read. "
+            f"{_ADVICE}"
+        )
+    with path.open("rb") as stream:
+        head = stream.read(1024)
+    if path.suffix == ".safetensors" or (head[8:9] == b"{" and head[5:8] == b"\0\0\0"):
+        try:
+            return read_safetensors(path)
+        except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise CheckpointError(
+                f"{path} is damaged, or not a safetensors file: {reason}. "
+                "Download or copy it again."
+            ) from error
+    _refuse_by_content(path, head)
+    try:
+        pickles = pickles_of(path)
+    except OverlongPickleError as error:
+        raise CheckpointError(f"{path} {_OVERLONG}") from error
+    allowed = [(kind, name) for name, kind in _HARMLESS.items()]
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(allowed):  # type: ignore[arg-type]
+            warnings.simplefilter("ignore")  # of what is not a checkpoint, which is said below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle makes torch's reader raise almost anything
+        _explain(path, pickles, error)
+        raise CheckpointError(
+            f"{path} is damaged, or not a file that torch.save wrote. Download or copy it again."
+        ) from error
+
+
+def _refuse_by_content(path: Path, head: bytes) -> None:
+    """Name what is not a checkpoint, by its first bytes."""
+    for magic, what in _MAGIC.items():
+        if head.startswith(magic):
+            raise CheckpointError(f"{path} is {what}")
+    if path.suffix.lower() == ".onnx" or (head[:1] == b"\x08" and head[2:3] in {b"\x12", b"\x1a"}):
+        raise CheckpointError(
+            f"{path} is an ONNX file, not a checkpoint: give it to nstc distill instead."
+        )
+    if head[257:262] == b"ustar":
+        raise CheckpointError(f"{path} is a tar archive: unpack it, and give the checkpoint in it.")
+    if head.startswith(_ZIP) or zipfile.is_zipfile(path):  # which may have anything in front
+        _refuse_zip(path)
+
+
+_ZIP: Final = b"PK\x03\x04"
+_PACKED: Final = "unpack it, and give the checkpoint in it."
+_MAGIC: Final = {
+    b"\x1f\x8b": f"compressed by gzip: {_PACKED}",
+    b"BZh": f"compressed by bzip2: {_PACKED}",
+    b"\xfd7zXZ": f"compressed by xz: {_PACKED}",
+    b"7z\xbc\xaf\x27\x1c": f"a 7-Zip archive: {_PACKED}",
+    b"Rar!": f"a RAR archive: {_PACKED}",
+    b"\x89HDF": "an HDF5 file, as Keras writes: export that network to ONNX for nstc distill.",
+    b"GGUF": "a GGUF file, not a checkpoint that torch.save wrote.",
+    b"\x93NUMPY": f"a NumPy array, not a checkpoint. {_ADVICE}",
+}
+_WEIGHTS: Final = (".pth", ".pt", ".ckpt", ".model", ".bin", ".safetensors", ".t7", ".pkl")
+
+
+def _refuse_zip(path: Path) -> None:
+    """Refuse zip archives that torch did not write, and those that unpack to far more."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} is damaged, or not a file that torch.save wrote: it begins as one and breaks "
+            "off. Download or copy it again."
+        ) from error
+    names = [entry.filename for entry in entries]
+    if any("/code/" in name for name in names):
+        raise CheckpointError(
+            f"{path} is TorchScript, not a checkpoint: give it to nstc distill --trust."
+        )
+    if not any(name == "data.pkl" or name.endswith("/data.pkl") for name in names):
+        inside = [name for name in names if name.lower().endswith(_WEIGHTS)]
+        if inside:
+            listed = ", ".join(inside[:_SHOWN]) + (", ..." if len(inside) > _SHOWN else "")
+            raise CheckpointError(
+                f"{path} is a zip archive of {len(inside)} checkpoint"
+                f"{'' if len(inside) == 1 else 's'} ({as_one_line(listed)}): unpack it, and give "
+                "one of them."
+            )
+        if any(name.endswith(".npy") for name in names):
+            raise CheckpointError(f"{path} is an archive of NumPy arrays (.npz). {_ADVICE}")
+        raise CheckpointError(
+            f"{path} is damaged, or not a file that torch.save wrote: a zip archive without the "
+            "data.pkl of one."
+        )
+    if any(e.file_size > LARGEST_PICKLE for e in entries if e.filename.endswith(".pkl")):
+        raise CheckpointError(f"{path} {_OVERLONG}")
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise CheckpointError(
+            f"{path} was compressed after torch.save wrote it: unpack it and store it uncompressed "
+            "(zip -0), or save it again."
+        )
+    unpacked = sum(entry.file_size for entry in entries)
+    if unpacked > min(LARGEST_BYTES, 2 * path.stat().st_size):
+        raise CheckpointError(
+            f"{path} is damaged: its parts are said to have {unpacked} bytes in all, and the file "
+            f"has {path.stat().st_size}."
+        )
+
+
+def _explain(path: Path, pickles: Sequence[Pickle], error: Exception) -> None:
+    """Raise a nearer reason for what torch's safe reader refused, if there is one."""
+    unknown = sorted(
+        {
+            name
+            for found in pickles
+            for name in found.names - _HARMLESS.keys() - _PLAIN
+            if not _TORCHS_OWN.fullmatch(name)
+        }
+    )
+    bare = bool(pickles) and pickles[0].whole and not pickles[0].magic
+    bare = bare and not zipfile.is_zipfile(path)
+    # torch's words of what it does not load, as against what it can't read
+    words = ("Unsupported", "GLOBAL", "Can only", "unrecognized function")
+    refused = any(word in str(error) for word in words)
+    if unknown and (refused or bare):
+        listed = ", ".join(unknown[:_SHOWN]) + (" and others" if len(unknown) > _SHOWN else "")
+        what = as_one_line(listed)
+        if any(name.startswith("torch.nn.modules.") for name in unknown):
+            what = f"a whole network, not its weights alone ({what})"
+        raise UnsafeFileError(
+            f"{path} was not loaded: rebuilding what it holds, {what}, would run code. {_ADVICE}"
+        ) from error
+    if bare:
+        raise CheckpointError(
+            f"{path} is a bare pickle, as pickle.dump writes, not a file of torch.save. {_ADVICE}"
+        ) from error
+    protocol = max((found.protocol for found in pickles), default=2)
+    if "Unsupported operand" in str(error) and protocol > 2:
+        raise CheckpointError(
+            f"{path} was saved with pickle protocol {protocol}, and the safe reader knows only 2: "
+            "save it again without pickle_protocol, or as safetensors."
+        ) from error
+
+
+_TORCHS_OWN: Final = re.compile(
+    r"torch\.(_utils\._rebuild\w*|_tensor\._rebuild\w*|\w*Storage|storage\.\w*Storage|Tensor|Size|"
+    r"device|serialization\._get_layout|nn\.parameter\.Parameter|\w*int\d+|\w*float\d\w*|bool|"
+    r"complex\d+|per_\w+|\w+Tensor)"
+)
+_PLAIN: Final = frozenset(
+    ("collections.OrderedDict", "collections.Counter", "_codecs.encode", "builtins.set")
+)
+
+
+def as_one_line(text: str) -> str:
+    """Names out of a file, as one line of bounded length."""
+    return "".join(c if c.isprintable() else "?" for c in text[:300])

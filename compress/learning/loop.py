@@ -1,0 +1,305 @@
+"""The training loop that every verb shares: schedule, precision, checkpoints, resume."""
+
+import contextlib
+import json
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nstc.compress.learning.checkpoint import (
+    CHECKPOINT_FILE,
+    PLAN_FILE,
+    Remembers,
+    Weights,
+    restore_checkpoint,
+    save_checkpoint,
+)
+from nstc.compress.learning.loss_curves import read_line
+from nstc.compress.learning.optimisers import GradientClipper, Method, Optimiser
+from nstc.compress.learning.processes import Processes, alone
+from nstc.core.bundle import refuse_unwritable_bundle
+from nstc.core.decoding import DecodingError, as_readable
+from nstc.core.errors import DivergedError, Interrupted, OutputError
+from nstc.core.files import atomic_file, reported_as_output_error
+from nstc.core.progress import Progress, Silent
+
+LOSSES_FILE = "losses.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long and how fast to learn.
+
+    Attributes:
+        steps: Number of optimiser steps.
+        learning_rate: Peak of the cosine.
+        warmup: Steps of linear rise before it.
+        checkpoint_every: Steps between checkpoints.
+        method: See `nstc.compress.learning.optimisers.Optimiser`.
+    """
+
+    steps: int
+    learning_rate: float
+    warmup: int = 50
+    checkpoint_every: int = 100
+    method: Method = "adam"
+
+    def saves_at(self, finished: int) -> bool:
+        """Whether a checkpoint is due after so many steps."""
+        return finished % self.checkpoint_every == 0 or finished == self.steps
+
+    def rate(self, step: int) -> float:
+        """The learning rate at a step: linear warm-up, then half a cosine down to zero."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        progress = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+Objective = Callable[[int], Mapping[str, Tensor]]
+"""From a step's number to weighted loss terms, each a scalar; their sum is minimised.
+
+All randomness must come from the step's number and a seed, so that a resumed run repeats it.
+"""
+
+
+@dataclass(kw_only=True)
+class Optimisation:
+    """Minimises an objective with clipped gradients, in place.
+
+    Attributes:
+        network: Its parameters with `requires_grad` are learned.
+        objective: See `Objective`.
+        schedule: Steps and learning rate.
+        title: What the progress bar says.
+        folder: Where the checkpoint and the losses go while training.
+        resume: Go on from the checkpoint in `folder`, if there is one.
+        identity: What makes this run this run; a checkpoint of another one is refused.
+        progress: Told of every step.
+        after_step: Called with the number of finished steps, for previews.
+        rate_scales: Parameter name prefixes to a factor on the learning rate.
+        companions: What else learns, by names of its own: checkpoints hold it too.
+        figures: Asked after each step for numbers to report beside the losses.
+        processes: Those that share the work, each with its own part of every batch.
+    """
+
+    network: nn.Module
+    objective: Objective
+    schedule: Schedule
+    title: str
+    folder: Path
+    resume: bool
+    identity: Mapping[str, Any]
+    progress: Progress
+    after_step: Callable[[int], None] | None = None
+    rate_scales: Mapping[str, float] = field(default_factory=dict)
+    companions: Mapping[str, Remembers] = field(default_factory=dict)
+    figures: Callable[[], Mapping[str, float]] | None = None
+    processes: Processes = field(default_factory=alone)
+
+    def __post_init__(self) -> None:
+        """What learns, and what a checkpoint holds of it."""
+        groups: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                scales = (s for prefix, s in self.rate_scales.items() if name.startswith(prefix))
+                groups.setdefault(next(scales, 1.0), []).append(parameter)
+        self.optimiser = Optimiser(
+            [{"params": members, "scale": scale} for scale, members in groups.items()],
+            self.schedule.method,
+        )
+        self.clipper = GradientClipper()
+        self.parts: dict[str, Remembers] = {
+            "network": Weights(self.network),
+            "optimiser": self.optimiser,
+            "clipper": self.clipper,
+            **self.companions,
+        }
+
+    def run(self) -> None:
+        """Make all steps that are left.
+
+        Raises:
+            DivergedError: the loss or a weight is infinite or not a number.
+            Interrupted: the user pressed Ctrl-C; a checkpoint holds everything up to the last step,
+                or up to the last checkpoint if Ctrl-C was pressed twice.
+            OptionError: the checkpoint belongs to other settings.
+            CorruptBundleError: the checkpoint is damaged.
+            OutputError: `folder` can't be written.
+        """
+        checkpoint, leads = self.folder / CHECKPOINT_FILE, self.processes.leads
+        done = 0
+        if self.resume and checkpoint.exists():
+            done = restore_checkpoint(checkpoint, self.parts, identity=self.identity)
+        elif leads:
+            # A checkpoint of an earlier run in it must not be taken for this one's.
+            with reported_as_output_error(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                forget(self.folder)
+        reporter = self.progress if leads else Silent()
+        reporter.begin(self.title, self.schedule.steps, done)
+        saved = done
+        try:
+            with _interruptible() as stop_requested, _loss_log(self.folder, done, leads) as log:
+                for step in range(done, self.schedule.steps):
+                    values = self.learn(step)
+                    log(step, values)
+                    finished = step + 1
+                    reporter.advance(finished, values)
+                    if self.after_step is not None:
+                        self.after_step(finished)
+                    stopping = self.processes.any(stop_requested())
+                    if stopping or self.schedule.saves_at(finished):
+                        self._refuse_infinite_weights(finished)
+                        if leads:
+                            save_checkpoint(
+                                checkpoint, self.parts, step=finished, identity=self.identity
+                            )
+                        saved = finished
+                    if stopping:
+                        raise self._interrupted(finished)
+        except KeyboardInterrupt as second:
+            raise self._interrupted(saved) from second
+
+    def learn(self, step: int) -> dict[str, float]:
+        """Make one step and give the values of the loss terms before it, and the figures."""
+        self.optimiser.set_rate(self.schedule.rate(step))
+        terms = self.objective(step)
+        stacked = torch.stack(list(terms.values()))
+        values = self.processes.mean(stacked)
+        if not torch.isfinite(values.sum()):
+            raise self._diverged(f"the loss became {values.sum().item()}", step)
+        self.optimiser.zero_grad()
+        stacked.sum().backward()  # type: ignore[no-untyped-call]
+        self.clipper.clip(self.optimiser.parameters)
+        self.optimiser.step()
+        figures = {} if self.figures is None else self.figures()
+        return {**dict(zip(terms, values.tolist(), strict=True)), **figures}
+
+    def _refuse_infinite_weights(self, finished: int) -> None:
+        """A finite loss can have an infinite gradient: no such step is kept, the last neither."""
+        for name, parameter in self.network.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise self._diverged(f"{name} became infinite or not a number", finished)
+
+    def _diverged(self, what: str, step: int) -> DivergedError:
+        return DivergedError(
+            f"{self.title}: {what} at step {step}. Lower the learning rate and start again, "
+            "without --resume."
+        )
+
+    def _interrupted(self, saved: int) -> Interrupted:
+        if saved == 0:
+            return Interrupted(
+                f"{self.title} stopped before its first checkpoint: nothing is kept of it."
+            )
+        again = "again" if self.resume else "with --resume"
+        return Interrupted(
+            f"{self.title} stopped, step {saved} of {self.schedule.steps} is kept. "
+            f"Run the same command {again} to go on."
+        )
+
+
+def training_folder(output: Path) -> Path:
+    """Where a run that will write a bundle keeps its checkpoints: `OUTPUT.training` beside it.
+
+    Raises:
+        OutputError: either of the two can't be written; nothing was.
+    """
+    refuse_unwritable_bundle(output)
+    folder = output.with_name(f"{output.name}.training")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(
+            f"cannot write checkpoints to {folder}: it is a file. Move it, or name another output."
+        )
+    return folder
+
+
+def note_what_is_resumed(output: Path, progress: Progress) -> None:
+    """Say so if no interrupted run that was to write this bundle left anything to go on from.
+
+    Raises:
+        OutputError: see `training_folder`.
+    """
+    folder = training_folder(output)
+    if not any(any(folder.rglob(name)) for name in (CHECKPOINT_FILE, PLAN_FILE)):
+        progress.note(f"nothing to resume at {folder}: starting from the beginning")
+
+
+def forget(folder: Path) -> None:
+    """Delete the checkpoint that a run keeps in a folder; the losses stay."""
+    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+
+
+def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """bf16 autocast where the hardware multiplies bf16, full precision elsewhere."""
+    if device.type == "cuda":
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=bool(fast))
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Let the step in hand finish on the first Ctrl-C; a second one interrupts at once."""
+    requested = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield requested.is_set
+        return
+
+    def on_interrupt(number: int, _frame: object) -> None:
+        if requested.is_set():
+            raise KeyboardInterrupt(number)
+        requested.set()
+
+    previous = {
+        number: signal.signal(number, on_interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN  # as whoever started this run wants it
+    }
+    try:
+        yield requested.is_set
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _loss_log(
+    folder: Path, done: int, leads: bool
+) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+    """A file of a line a step, continued after the steps that a checkpoint holds."""
+    if not leads:
+        yield lambda _step, _losses: None
+        return
+    path = folder / LOSSES_FILE
+    kept: list[bytes] = []
+    if path.is_file():
+        with reported_as_output_error(path):
+            kept = path.read_bytes().splitlines(keepends=True)
+    with atomic_file(path) as draft:
+        draft.write_bytes(b"".join(line for line in kept if _is_before(done, line)))
+
+    def write(step: int, losses: Mapping[str, float]) -> None:
+        rounded = {name: round(value, 5) for name, value in losses.items()}
+        with reported_as_output_error(path):
+            stream.write((json.dumps(as_readable({"step": step, **rounded})) + "\n").encode())
+
+    # Unbuffered: on a full disk what a buffer still holds would fail again as the file is closed.
+    with path.open("ab", buffering=0) as stream:
+        yield write
+
+
+def _is_before(done: int, line: bytes) -> bool:
+    """Whether a line is of a step that is not made again, and whole: a killed run logs more."""
+    try:
+        return int(read_line(line)["step"]) < done
+    except DecodingError:
+        return False

@@ -1,0 +1,144 @@
+"""The losses of a training as a picture and as a few numbers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from nstc.core.decoding import DecodingError, decode, parse_json, read_file
+from nstc.core.errors import CorruptBundleError
+from nstc.core.images import Pixels
+
+MAX_BYTES: Final = 1024**3
+"""Of a loss file; a million steps have some 150 MB."""
+
+_WIDTH, _HEIGHT = 900, 420
+_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 110, 24, 44
+_SUPERSAMPLING: Final = 2
+_POINTS: Final = 200
+_FLOOR: Final = 1e-4
+_COLORS: Final = ("#0b6e99", "#d9730d", "#448361", "#9065b0", "#c14c8a", "#787774")
+
+Losses = Sequence[Mapping[str, float]]
+"""A line of a loss file a step: "step" and the terms' values, NaN where one was not finite."""
+
+
+def read_losses(path: Path) -> Losses:
+    """The lines of a loss file of an `nstc.compress.learning.loop.Optimisation`.
+
+    Raises:
+        CorruptBundleError: it is not such a file.
+    """
+    try:
+        return [read_line(line) for line in read_file(path, MAX_BYTES).splitlines()]
+    except (OSError, DecodingError) as error:
+        raise CorruptBundleError(
+            f"{path} can't be read: {error}. Run again without --resume to start afresh."
+        ) from error
+
+
+def read_line(line: bytes) -> Mapping[str, float]:
+    """A step and its terms by name.
+
+    Raises:
+        DecodingError: the line is something else, such as half of one.
+    """
+    losses = decode(parse_json(line), dict[str, float | None])
+    if losses.get("step") is None:
+        raise DecodingError("a line has no step")
+    return {name: math.nan if value is None else value for name, value in losses.items()}
+
+
+def last_losses(losses: Losses) -> dict[str, float]:
+    """The mean of each term over the last tenth of the steps, at least one.
+
+    Values that are not finite are left out, and so is a term that has no others.
+    """
+    last = losses[-max(1, len(losses) // 10) :]
+    return {name: float(f"{np.mean(values):.4g}") for name, (_, values) in _finite(last).items()}
+
+
+def loss_curves(losses: Losses) -> Pixels:
+    """The terms over the steps, medians of some steps each, on a logarithmic scale.
+
+    Args:
+        losses: At least one line.
+
+    Returns:
+        The picture, (H, W, 3) uint8.
+    """
+    found = {name: (_smoothed(at), _smoothed(v)) for name, (at, v) in _finite(losses).items()}
+    curves = {name: (at, curve) for name, (at, curve) in found.items() if max(curve) > _FLOOR}
+    values = [max(v, _FLOOR) for _, curve in curves.values() for v in curve]
+    decades = _decades(min(values, default=0.1), max(values, default=1))
+    canvas = _Canvas(last=losses[-1]["step"] + 1, decades=decades)
+    canvas.grid(decades)
+    for (name, (at, curve)), color in zip(curves.items(), _COLORS, strict=False):
+        canvas.curve(name, at, curve, color)
+    return canvas.pixels()
+
+
+class _Canvas:
+    """Axes, drawn large and scaled down so that lines are smooth."""
+
+    def __init__(self, *, last: float, decades: Sequence[int]) -> None:
+        self._last = last
+        self._low, self._high = decades[0], decades[-1]
+        size = (_WIDTH * _SUPERSAMPLING, _HEIGHT * _SUPERSAMPLING)
+        self._image = Image.new("RGB", size, "white")
+        self._pen = ImageDraw.Draw(self._image)
+        self._font = ImageFont.load_default(size=15 * _SUPERSAMPLING)
+        self._label_bottoms: list[float] = []
+
+    def grid(self, decades: Sequence[int]) -> None:
+        for decade in decades:
+            left, y = self._place(0, 10.0**decade)
+            self._pen.line([(left, y), self._place(self._last, 10.0**decade)], "#dddddd", 2)
+            self._pen.text((left - 12, y), f"{10.0**decade:g}", "#555555", self._font, anchor="rm")
+        for part in range(5):
+            step = self._last * part / 4
+            x, y = self._place(step, 10.0**self._low)
+            self._pen.text((x, y + 12), f"{step:.0f}", "#555555", self._font, anchor="mt")
+
+    def curve(self, name: str, steps: Sequence[float], values: Sequence[float], color: str) -> None:
+        points = [self._place(s, v) for s, v in zip(steps, values, strict=True)]
+        self._pen.line(points, color, 2 * _SUPERSAMPLING, joint="curve")
+        x, y = points[-1]
+        while any(abs(y - other) < 16 * _SUPERSAMPLING for other in self._label_bottoms):
+            y += 4 * _SUPERSAMPLING  # labels that would cover each other go down
+        self._label_bottoms.append(y)
+        self._pen.text((x + 12, y), name, color, self._font, anchor="lm")
+
+    def pixels(self) -> Pixels:
+        return np.asarray(self._image.resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS))
+
+    def _place(self, step: float, value: float) -> tuple[float, float]:
+        across = step / self._last
+        up = (math.log10(max(value, _FLOOR)) - self._low) / (self._high - self._low)
+        x = _LEFT + across * (_WIDTH - _LEFT - _RIGHT)
+        y = _TOP + (1 - up) * (_HEIGHT - _TOP - _BOTTOM)
+        return x * _SUPERSAMPLING, y * _SUPERSAMPLING
+
+
+def _finite(losses: Losses) -> dict[str, tuple[list[float], list[float]]]:
+    """Of each term the steps, from 1, at which it was finite, and its values there."""
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for name in losses[0]:
+        lines = [line for line in losses if math.isfinite(line[name])]
+        if lines and name != "step":
+            found[name] = [line["step"] + 1 for line in lines], [line[name] for line in lines]
+    return found
+
+
+def _decades(low: float, high: float) -> range:
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    return range(first, max(last, first + 1) + 1)
+
+
+def _smoothed(values: Sequence[float]) -> list[float]:
+    """Medians of at most `_POINTS` equal parts: single steps jump with their crops."""
+    parts = np.array_split(np.asarray(values, dtype=float), min(_POINTS, len(values)))
+    return [float(np.median(part)) for part in parts]

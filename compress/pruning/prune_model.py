@@ -1,0 +1,294 @@
+"""Structured pruning: whole channels and blocks go, and fine-tuning mends what is left."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from nstc.compress.distillation.distill_model import DistillationRun
+from nstc.compress.distillation.teachers import (
+    Teacher,
+    TeacherOptions,
+    is_checkpoint,
+    open_teacher,
+    style_of_teacher,
+)
+from nstc.compress.export.checking import refuse_unusable_network
+from nstc.compress.learning.checkpoint import PLAN_FILE
+from nstc.compress.learning.loop import training_folder
+from nstc.compress.learning.processes import best_device
+from nstc.compress.learning.style_sources import style_brought_by
+from nstc.compress.pruning.block_dropping import without_block
+from nstc.compress.pruning.channel_groups import channel_groups, remove_channels
+from nstc.compress.pruning.importance import BATCHES
+from nstc.compress.pruning.plan import PruningPlan, make_plan
+from nstc.compress.pruning.stopwatch import timing_target
+from nstc.compress.pruning.survey import Survey
+from nstc.compress.pruning.width_plans import between, full_widths, least_scored
+from nstc.compress.quantization.aware_training import student_to_round, write_ranges
+from nstc.compress.quantization.calibrators import Range
+from nstc.core.amounts import parse_latency
+from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
+from nstc.core.errors import OptionError, TeacherError
+from nstc.core.files.locks import one_at_a_time
+from nstc.core.manifest import Manifest
+from nstc.core.photos import PhotoSet
+from nstc.core.progress import Progress, Silent
+from nstc.core.recipe import DistillRecipe, PruneRecipe
+from nstc.models.architectures import build, describe, load
+from nstc.models.complexity import count_macs, count_parameters
+from nstc.models.tensors import save_tensors
+from nstc.models.vgg import load_vgg
+
+
+@one_at_a_time("output")
+def prune(
+    model: str | Path | Bundle,
+    output: Path,
+    *,
+    photos: PhotoSet,
+    recipe: PruneRecipe | None = None,
+    distillation: DistillRecipe | None = None,
+    teacher: str | Path | Teacher | None = None,
+    name: str | None = None,
+    options: TeacherOptions | None = None,
+    vgg: str = "shipped",
+    from_float: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Bundle:
+    """Remove blocks and channels, and fine-tune by distillation after each turn.
+
+    Args:
+        model: The bundle to prune, a student's or a teacher's, pruned before or not.
+        output: The bundle to write; checkpoints go to `OUTPUT.training` beside it.
+        photos: To fine-tune on, and to see what is missed least.
+        recipe: How much to remove and how long to fine-tune.
+        distillation: Weights and sizes of the losses while fine-tuning.
+        teacher: Who is copied while fine-tuning; the manifest's by default, else the model itself.
+        name: Of the result; the model's by default.
+        options: For a teacher that is a foreign file.
+        vgg: See `nstc.models.vgg.load_vgg`.
+        from_float: Whether to prune the float weights of a quantized bundle, whose quantized files
+            are left behind.
+        resume: Go on from the checkpoint of a run with the same settings.
+        progress: Told of every step.
+
+    Raises:
+        OptionError: the bundle is quantized, a goal can't be reached, or nothing is removed.
+        NstcError: bad input, an interrupted or a diverged run.
+    """
+    recipe, progress = recipe or PruneRecipe(), progress or Silent()
+    folder = training_folder(output)
+    _refuse_bad_goal(recipe)
+    bundle = model if isinstance(model, Bundle) else open_bundle(model)
+    network = load(bundle)
+    refuse_unusable_network(network, bundle.path)
+    _refuse_quantized(bundle, from_float=from_float)
+    if distillation is not None and distillation.quantize_aware:
+        student_to_round(network)  # refused before any work
+    opened = _open_teacher(bundle, teacher, options)
+    run = DistillationRun(
+        teacher=opened,
+        source=style_brought_by(bundle)
+        or style_of_teacher(opened, None, credit=None, vgg=vgg, progress=progress),
+        photos=photos,
+        recipe=dataclasses.replace(distillation or DistillRecipe(), seed=recipe.seed),
+        features=load_vgg(vgg).to(best_device()),
+        folder=folder,
+        resume=resume,
+        progress=progress,
+        settings={"vgg": vgg, "pruned": bundle.identity, "prune": dataclasses.asdict(recipe)},
+    )
+    pruning = _Pruning(recipe, run, _survey(network, recipe, run))
+    return pruning.written(output, bundle, network, name or bundle.name)
+
+
+@dataclass(frozen=True)
+class _Pruning:
+    """A pruning in turns, each of which can be resumed."""
+
+    recipe: PruneRecipe
+    run: DistillationRun
+    survey: Survey
+
+    def written(self, output: Path, parent: Bundle, network: nn.Module, name: str) -> Bundle:
+        """The bundle of what is left."""
+        run = self.run
+        before = count_macs(network), count_parameters(network)
+        network, plan, ranges = self.carry_out(network)
+        step = run.history_step(
+            "prune",
+            macs_before=before[0],
+            macs=count_macs(network),
+            params_before=before[1],
+            params=count_parameters(network),
+            **({"dropped_blocks": list(plan.dropped)} if plan.dropped else {}),
+            **plan.findings,
+        )
+        architecture, contract = describe(network)
+        manifest = Manifest(
+            name=name,
+            stage="pruned",
+            architecture=architecture,
+            contract=contract,
+            style=run.source.record,
+            parent=parent.origin(),
+            teacher=run.teacher.origin,
+            history=(*parent.manifest.history, step),
+        )
+        with new_bundle(output, manifest) as draft:
+            save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
+            save_tensors(run.source.statistics.packed(), draft / STYLE_FILE)
+            write_ranges(draft, ranges)
+        self.forget()
+        return open_bundle(output)
+
+    def carry_out(
+        self, network: nn.Module
+    ) -> tuple[nn.Module, PruningPlan, Mapping[str, Range] | None]:
+        """The network that is left, fine-tuned, what was planned, and the ranges it learned with.
+
+        Those are the last turn's, if its fine-tuning was quantize-aware.
+        """
+        ranges: Mapping[str, Range] | None = None
+        plan = self._plan(network)
+        macs, parameters = count_macs(network), count_parameters(network)
+        for turn, block in enumerate(plan.dropped):  # positions in the whole network
+            gone_before = sum(earlier < block for earlier in plan.dropped[:turn])
+            network = without_block(network, block - gone_before)
+        full = full_widths(channel_groups(network))
+        for turn in range(1, self.recipe.iterations + 1):
+            part = turn / self.recipe.iterations
+            widths = between(full, plan.widths, part, plan.round_to)
+            remove_channels(network, least_scored(self.survey.scores(network), widths))
+            network = rebuilt(network)
+            self.run.progress.note(
+                f"pruned: {macs / 1e9:.3g} to {count_macs(network) / 1e9:.3g} GMACs at 512x512, "
+                f"{parameters:,} to {count_parameters(network):,} parameters"
+            )
+            # shared out evenly; what is over is the last turn's
+            steps, over = divmod(self.recipe.steps, self.recipe.iterations)
+            steps += over if turn == self.recipe.iterations else 0
+            ranges = self._run_of(turn).perceptual_stage(
+                network, steps=steps, rate=self.recipe.learning_rate
+            )
+        return network, plan, ranges
+
+    def forget(self) -> None:
+        """Delete the plan and the checkpoints; the losses stay."""
+        (self.run.folder / PLAN_FILE).unlink(missing_ok=True)
+        for turn in range(1, self.recipe.iterations + 1):
+            self._run_of(turn).forget_checkpoints()
+
+    def _plan(self, network: nn.Module) -> PruningPlan:
+        """A new plan, or on resuming the one that was begun with."""
+        path = self.run.folder / PLAN_FILE
+        settings = [
+            self.run.settings,
+            dataclasses.asdict(self.run.recipe),
+            self.run.teacher.key,
+            self.run.photos.list_sha256(),
+        ]
+        identity = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        plan = PruningPlan.read(path, identity) if self.run.resume else None
+        if plan is None:
+            plan = make_plan(network, self.recipe, self.survey)
+            if self.recipe.steps:
+                plan.write(path, identity)
+        return plan
+
+    def _run_of(self, turn: int) -> DistillationRun:
+        """The fine-tuning after a turn, with checkpoints of its own if there are several."""
+        if self.recipe.iterations == 1:
+            return self.run
+        return dataclasses.replace(
+            self.run,
+            folder=self.run.folder / f"turn-{turn}",
+            settings={**self.run.settings, "turn": turn},
+        )
+
+
+def rebuilt(network: nn.Module) -> nn.Module:
+    """The same network made from what its manifest will say of it, weights carried over."""
+    architecture, _ = describe(network)
+    fresh = build(architecture)
+    fresh.load_state_dict(network.state_dict())
+    return fresh
+
+
+def teacher_of(bundle: Bundle) -> str | Path:
+    """Where a bundle's teacher is, by its manifest; a network without one teaches itself.
+
+    Raises:
+        TeacherError: it is not where the manifest says.
+    """
+    origin = bundle.manifest.teacher
+    if origin is None:
+        return bundle.path
+    if origin.zoo:
+        return origin.zoo
+    if origin.path and Path(origin.path).exists():
+        return Path(origin.path)
+    raise TeacherError(
+        f"the teacher of {bundle.path}, {origin.name}, is not at {origin.path}: "
+        "say where it is with --teacher."
+    )
+
+
+def _open_teacher(
+    bundle: Bundle, given: str | Path | Teacher | None, options: TeacherOptions | None
+) -> Teacher:
+    if given is not None:
+        return open_teacher(given, options, student=bundle)
+    place = teacher_of(bundle)
+    # with the part of a checkpoint that taught the bundle, if its history names one
+    taught = next((s for s in bundle.manifest.history[::-1] if s.verb == "distill"), None)
+    key = None if taught is None else taught.recipe.get("key")
+    if isinstance(key, str) and not (options and options.key) and is_checkpoint(place):
+        options = dataclasses.replace(options or TeacherOptions(), key=key)
+    opened = open_teacher(place, options, student=bundle)
+    origin = bundle.manifest.teacher
+    if origin is not None and origin.path and opened.origin.sha256 != origin.sha256:
+        raise TeacherError(
+            f"{origin.path} is no longer {origin.name}, the teacher of {bundle.path}: its content "
+            "has changed. Say where the teacher is with --teacher."
+        )
+    return opened
+
+
+def _survey(network: nn.Module, recipe: PruneRecipe, run: DistillationRun) -> Survey:
+    """Asked with a few of the photographs: the teacher paints the others for fine-tuning alone."""
+    few = dataclasses.replace(run, photos=run.photos.take(BATCHES))
+    return Survey(
+        network=network,
+        importance=recipe.importance,
+        photos=run.photos,
+        source=run.source,
+        vgg=run.features,
+        objective=lambda trial: few.perceptual_objective(trial.to(best_device())),
+        seed=recipe.seed,
+        progress=run.progress,
+    )
+
+
+def _refuse_bad_goal(recipe: PruneRecipe) -> None:
+    if recipe.removes_nothing:
+        raise OptionError("ratio is 0, which removes nothing: expected above 0 and below 1.")
+    if recipe.target_latency is not None:
+        timing_target(parse_latency(recipe.target_latency).target)
+
+
+def _refuse_quantized(bundle: Bundle, *, from_float: bool) -> None:
+    if bundle.manifest.stage != "quantized" or from_float:
+        return
+    parent = bundle.manifest.parent
+    place = (parent.zoo or parent.path) if parent else None
+    raise OptionError(
+        f"{bundle.path} is quantized: prune what it was made from{f', {place}' if place else ''}, "
+        "or give --from-float to prune the float weights it keeps and leave its quantized files."
+    )

@@ -1,0 +1,242 @@
+"""How many channels each group keeps, for a share of all that goes or a goal by count or clock."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+from nstc.compress.pruning.channel_groups import ChannelGroup
+from nstc.compress.pruning.importance import Scores
+from nstc.core.errors import OptionError
+from nstc.core.progress import Progress
+
+Widths = Mapping[str, int]
+"""Channels left, by name of the group."""
+
+Ladder = Callable[[float], Widths]
+"""From the share of the channels that goes, 0 to 1, to the widths left."""
+
+LARGEST_SHARE: Final = 0.95
+"""No group loses more than that, however little it seems to matter."""
+
+MEASURABLE: Final = 0.01
+"""A difference in time below this part is noise: a width that saves no more helps nobody."""
+
+_COUNTED_STEPS: Final = 14
+_TIMED_STEPS: Final = 7
+
+
+def full_widths(groups: Sequence[ChannelGroup]) -> Widths:
+    """All channels of all groups."""
+    return {group.name: group.width for group in groups}
+
+
+def uniform(groups: Sequence[ChannelGroup], round_to: int) -> Ladder:
+    """The same share of every group."""
+
+    def left(width: int, share: float) -> int:
+        kept = width * (1 - share)
+        if kept >= width - 1e-6:
+            return width
+        return min(width, max(round_to, math.floor(kept / round_to + 1e-6) * round_to))
+
+    return lambda share: {group.name: left(group.width, share) for group in groups}
+
+
+def by_score(groups: Sequence[ChannelGroup], scores: Scores, round_to: int) -> Ladder:
+    """Those channels that score least in the whole network, each beside the mean of its group."""
+    beside = {
+        group.name: scores[group.name] / scores[group.name].mean().clamp_min(1e-20)
+        for group in groups
+    }
+    ranked = torch.cat([beside[group.name] for group in groups]).sort().values
+
+    def widths(share: float) -> Widths:
+        gone = min(len(ranked) - 1, int(len(ranked) * share))
+        threshold = ranked[gone]
+        kept = {group.name: float((beside[group.name] >= threshold).sum()) for group in groups}
+        return {g.name: _nearest(kept[g.name], g.width, round_to) for g in groups}
+
+    return widths
+
+
+def by_sensitivity(
+    groups: Sequence[ChannelGroup],
+    damage: Mapping[str, float],
+    costs: Mapping[str, float],
+    round_to: int,
+) -> Ladder:
+    """Most of those groups that cost much and are missed little.
+
+    If a group that loses a share r does damage s·r², the shares that save the most work for the
+    least damage in all are in proportion to work over s. Damage, at least 0, is what removing half
+    of a group alone does, costs are the work that it takes part in.
+    """
+    floor = max(damage.values(), default=0.0) * 1e-3 or 1.0
+    pull = {g.name: costs[g.name] / max(damage[g.name], floor) for g in groups}
+    total = sum(group.width for group in groups)
+
+    def share_of(name: str, strength: float) -> float:
+        return min(LARGEST_SHARE, strength * pull[name])
+
+    def widths(share: float) -> Widths:
+        low, high = 0.0, LARGEST_SHARE / min(pull.values())
+        for _ in range(40):
+            middle = (low + high) / 2
+            gone = sum(group.width * share_of(group.name, middle) for group in groups)
+            low, high = (middle, high) if gone < share * total else (low, middle)
+        kept = {group.name: group.width * (1 - share_of(group.name, high)) for group in groups}
+        return {g.name: _nearest(kept[g.name], g.width, round_to) for g in groups}
+
+    return widths
+
+
+def between(first: Widths, last: Widths, part: float, round_to: int) -> Widths:
+    """Widths at a part, 0 to 1, of the way from `first` to fewer, in multiples of `round_to`.
+
+    Each shrinks by the same factor in every part.
+    """
+    if part >= 1:
+        return last
+    return {
+        name: max(last[name], _nearest(width * (last[name] / width) ** part, width, round_to))
+        for name, width in first.items()
+    }
+
+
+def least_scored(scores: Scores, widths: Widths) -> dict[str, torch.Tensor]:
+    """The channels to remove, by group, so that `widths` are left: those that score least."""
+    return {
+        name: scores[name].argsort(stable=True)[: len(scores[name]) - width]
+        for name, width in widths.items()
+    }
+
+
+def share_within(
+    ladder: Ladder, fits: Callable[[Widths], bool], steps: int = _COUNTED_STEPS
+) -> float | None:
+    """The smallest share of the channels, to some thousandths, without which a network fits.
+
+    `fits` is asked once for each step, which halves what is uncertain, and for the narrowest.
+
+    Returns:
+        None if even the narrowest network does not fit.
+    """
+    low, high = 0.0, LARGEST_SHARE
+    if not fits(ladder(high)):
+        return None
+    for _ in range(steps):
+        middle = (low + high) / 2
+        if fits(ladder(middle)):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def widest_within(
+    ladder: Ladder, share: float, costs: Callable[[Widths], float], goal: float
+) -> Widths:
+    """The widths at a share, as wide as the goal allows.
+
+    Where widths are multiples, many layers step down at one share, and all of them together go
+    past the goal. Of those, as many as fit stay as they were, first the ones of which the step
+    would take most. The share is one of `share_within`.
+    """
+    uncertain = LARGEST_SHARE / 2**_COUNTED_STEPS
+    widths, before = dict(ladder(share)), ladder(max(0.0, share - uncertain))
+    for name in sorted(widths, key=lambda name: widths[name] / before[name]):
+        wider = {**widths, name: before[name]}
+        if costs(wider) <= goal:
+            widths = wider
+    return widths
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    """Widths, and the milliseconds a picture that a network of them took."""
+
+    widths: Widths
+    ms: float
+
+
+class LatencySearch:
+    """Finds the widest network that runs within a time, trying each on the clock.
+
+    `measure` gives the milliseconds of a network of some widths, in multiples of `round_to`.
+    """
+
+    def __init__(
+        self,
+        ladder: Ladder,
+        groups: Sequence[ChannelGroup],
+        measure: Callable[[Widths], float],
+        round_to: int,
+        progress: Progress,
+    ) -> None:
+        self._ladder = ladder
+        self._full = full_widths(groups)
+        self._measure = measure
+        self._round_to = round_to
+        self._progress = progress
+        self._known: dict[tuple[int, ...], float] = {}
+
+    def reach(self, goal_ms: float) -> Timed:
+        """The widths to take.
+
+        Raises:
+            OptionError: even the narrowest network takes longer; the fastest is named.
+        """
+        if (ms := self._ms(self._full)) <= goal_ms:
+            return Timed(widths=self._full, ms=ms)
+        share = share_within(self._ladder, lambda widths: self._ms(widths) <= goal_ms, _TIMED_STEPS)
+        if share is None:
+            fastest = min(self._known.values())
+            raise OptionError(
+                f"{goal_ms:g} ms can't be reached by removing channels with widths in multiples of "
+                f"{self._round_to}: the nearest reached is {fastest:.3g} ms. Ask for that, lower "
+                "--round-to, or --drop-blocks."
+            )
+        widths = self._ladder(share)
+        # What does not help the clock is undone, a multiple at a time. The time stays the first
+        # one's: many steps of a noise each would add up.
+        most = min(goal_ms, self._ms(widths) * (1 + MEASURABLE))
+        for name, full in self._full.items():
+            while (width := widths[name]) < full:
+                wider = {**widths, name: min(full, width + self._round_to)}
+                if self._ms(wider) > most:
+                    break
+                widths = wider
+        return Timed(widths=widths, ms=self._ms(widths))
+
+    def _ms(self, widths: Widths) -> float:
+        key = tuple(widths[name] for name in self._full)
+        if key not in self._known:
+            self._known[key] = self._measure(widths)
+            shown = ", ".join(map(str, key))
+            self._progress.note(f"{self._known[key]:.3g} ms at widths {shown}")
+        return self._known[key]
+
+
+def fastest_multiple(
+    candidates: Sequence[int], time_per_work: Callable[[int], float | None]
+) -> int:
+    """The multiple that kernels like best: the least time for each multiply-accumulate.
+
+    Of several, in rising order, that are equally fast the first is taken; None is passed over.
+    """
+    best, least = candidates[0], float("inf")
+    for multiple in candidates:
+        cost = time_per_work(multiple)
+        if cost is not None and cost < least * (1 - MEASURABLE):
+            best, least = multiple, cost
+    return best
+
+
+def _nearest(kept: float, width: int, round_to: int) -> int:
+    """The multiple nearest to `kept`; at least one multiple is kept."""
+    if kept >= width - 0.5:
+        return width
+    return min(width, max(round_to, round(kept / round_to) * round_to))

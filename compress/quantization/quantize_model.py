@@ -1,0 +1,353 @@
+"""Quantization: fewer bits for weights and sums, measured beside the float network."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import onnx
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from torch import nn
+
+from nstc.compress.export.checking import (
+    as_mismatch,
+    check_quantized,
+    eager_reference,
+    refuse_unusable_network,
+    sample_picture,
+)
+from nstc.compress.export.export_model import made_artifact, write_without_ranges
+from nstc.compress.graphs.deployed import deployed_graph, edges_of
+from nstc.compress.graphs.edges import INPUT
+from nstc.compress.graphs.float_forms import body_graph
+from nstc.compress.graphs.observation import Feed
+from nstc.compress.quantization.aware_training import (
+    check_agreement,
+    student_to_round,
+    twin_as_learned,
+)
+from nstc.compress.quantization.calibration import refuse_no_photos
+from nstc.compress.quantization.calibrators import Range
+from nstc.compress.quantization.integer_body import integer_form_of
+from nstc.compress.quantization.integer_twin import IntegerTwin
+from nstc.compress.quantization.static_ranges import (
+    Island,
+    StaticGraph,
+    quantized_as_learned,
+    quantized_body,
+)
+from nstc.compress.quantization.summary import (
+    INTEGER_MODES,
+    SPEED_THREADS,
+    QuantizationReport,
+    converted_in,
+    lighter_weights,
+    remarks_on,
+    timed_beside,
+)
+from nstc.compress.quantization.weight_storage import lighter_graph
+from nstc.core.bundle import (
+    QUANTIZATION_FILE,
+    Bundle,
+    artifact_file,
+    artifact_name,
+    open_bundle,
+    refuse_unwritable_bundle,
+    revised_bundle,
+)
+from nstc.core.errors import OptionError
+from nstc.core.files import atomic_file, scratch_folder
+from nstc.core.files.locks import one_at_a_time
+from nstc.core.manifest import Step
+from nstc.core.photos import PhotoSet
+from nstc.core.progress import Progress, Silent
+from nstc.core.recipe import QuantizeRecipe
+from nstc.models.architectures import load
+from nstc.models.saturation import learned_ranges, load_as_deployed
+from nstc.models.tensors import images_to_tensor
+from nstc.runtime.check_vectors import check_vector, read_check_vectors, write_check_vectors
+from nstc.runtime.onnx_session import OnnxSession
+
+_FLOAT: Final = artifact_name("float")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What a mode is given: a network in evaluation mode, its bundle and its float file.
+
+    Attributes:
+        folder: Where to write.
+        learned: The ranges that the network has learned with, if those are to be used.
+    """
+
+    network: nn.Module
+    bundle: Bundle
+    photos: PhotoSet
+    float_file: Path
+    recipe: QuantizeRecipe
+    folder: Path
+    progress: Progress
+    learned: Mapping[str, Range] | None
+
+    @property
+    def needs_photos(self) -> bool:
+        """Whether photographs have a part in it."""
+        return self.recipe.needs_photos and self.learned is None
+
+    @property
+    def artifact(self) -> str:
+        """The artifact it makes."""
+        return artifact_of(self.recipe)
+
+    @property
+    def file(self) -> Path:
+        """The file to write."""
+        return self.folder / artifact_file(self.artifact)
+
+    @property
+    def optimized(self) -> Path | None:
+        """Where its graph is written as ONNX Runtime runs it, in modes that make integers."""
+        return self.folder / "optimized.onnx" if self.recipe.mode in INTEGER_MODES else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a mode tells of its file.
+
+    Attributes:
+        islands: Layers that it leaves in float.
+        all_integer: The file it would be without them, if there are any.
+        twin: Its training graph, if it has one.
+    """
+
+    islands: tuple[Island, ...] = ()
+    all_integer: Path | None = None
+    twin: IntegerTwin | None = None
+
+
+def artifact_of(recipe: QuantizeRecipe) -> str:
+    """The artifact that a recipe makes."""
+    short = {"static": "int8", "weights": f"weights-int{recipe.bits}"}
+    return artifact_name(short.get(recipe.mode, recipe.mode))
+
+
+@one_at_a_time("output")
+def quantize(
+    model: str | Path | Bundle,
+    output: Path,
+    *,
+    photos: PhotoSet,
+    recipe: QuantizeRecipe | None = None,
+    name: str | None = None,
+    again: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Bundle, QuantizationReport]:
+    """Make a bundle with a quantized file, checked and measured, beside the float one.
+
+    Args:
+        model: The bundle to quantize.
+        output: The bundle to write; it keeps weights, style and exported files of the first.
+        photos: To calibrate on, in static mode.
+        recipe: Settings.
+        name: Of the model; the first one's by default.
+        again: Whether a file that the bundle holds already may be replaced. Its float weights are
+            what is quantized, never its integers.
+        progress: Told of every photograph.
+
+    Raises:
+        OptionError: the bundle holds such a file already.
+        PhotosError: there are no photographs to calibrate on.
+        UnusableModelError: weights or pictures are not finite, or the network gives one colour.
+        ExportMismatchError: the file came out too far from the network; nothing was written.
+        OutputError: the place can't be written.
+        BundleError: and its kinds, if the bundle can't be opened or is damaged.
+    """
+    recipe = recipe or QuantizeRecipe()
+    bundle = model if isinstance(model, Bundle) else open_bundle(model)
+    if artifact_of(recipe) in bundle.artifacts and not again:
+        raise OptionError(
+            f"{bundle.path} is quantized already, to {artifact_file(artifact_of(recipe))}: give "
+            f"--again to make that anew from its float weights{_parent_path(bundle)}."
+        )
+    network = load(bundle)
+    refuse_unusable_network(network, bundle.path)
+    learned = _learned(bundle, recipe)
+    if recipe.needs_photos and learned is None:
+        refuse_no_photos(photos)
+    refuse_unwritable_bundle(output)
+    with scratch_folder() as folder:
+        work = _Work(
+            network=network,
+            bundle=bundle,
+            photos=photos.take(recipe.calibration_photos),
+            float_file=_float_file(bundle, recipe, folder),
+            recipe=recipe,
+            folder=folder,
+            progress=progress or Silent(),
+            learned=learned,
+        )
+        report = _written_into(output, work, _MODES[recipe.mode](work), name)
+    return open_bundle(output), report
+
+
+def _float_file(bundle: Bundle, recipe: QuantizeRecipe, folder: Path) -> Path:
+    """The float file to keep beside the quantized one."""
+    if _leaves_ranges_aside(bundle, recipe):
+        file = folder / artifact_file(_FLOAT)
+        write_without_ranges(bundle, file)
+        return file
+    return made_artifact(bundle, _FLOAT)
+
+
+def _leaves_ranges_aside(bundle: Bundle, recipe: QuantizeRecipe) -> bool:
+    """Whether weights that have learned with ranges are taken as if they had learned in float."""
+    return recipe.recalibrate and QUANTIZATION_FILE in bundle.manifest.files
+
+
+def _written_into(
+    output: Path, work: _Work, written: Written, name: str | None
+) -> QuantizationReport:
+    """Check and measure what a mode wrote, and make the bundle of it; each file is opened once."""
+    with as_mismatch(work.artifact):
+        made = OnnxSession(work.file, work.artifact, SPEED_THREADS, optimized=work.optimized)
+    reference = OnnxSession(work.float_file, _FLOAT, SPEED_THREADS)
+    report = _measured(work, written, made, reference)
+    step = Step(
+        verb="quantize",
+        recipe=dataclasses.asdict(work.recipe),
+        photos=work.photos.record() if work.needs_photos else None,
+        results=report.to_dict(),
+    )
+    bundle = work.bundle
+    manifest = dataclasses.replace(
+        bundle.manifest,
+        name=name or bundle.name,
+        stage="quantized",
+        parent=bundle.origin(),
+        history=(*bundle.manifest.history, step),
+        measurements=(),
+    )
+    painted = {session.artifact: check_vector(session) for session in (reference, made)}
+    with revised_bundle(bundle, output, manifest) as draft:
+        files = (work.float_file, work.file)
+        for file in files:
+            with atomic_file(draft / file.name) as target:
+                target.write_bytes(file.read_bytes())
+        if _leaves_ranges_aside(bundle, work.recipe):
+            others = set(map(artifact_file, bundle.artifacts))
+            for outdated in (QUANTIZATION_FILE, *others - {file.name for file in files}):
+                (draft / outdated).unlink()
+        write_check_vectors(draft, (), {**read_check_vectors(bundle), **painted})
+    return report
+
+
+def _measured(
+    work: _Work,
+    written: Written,
+    made: OnnxSession,
+    reference: OnnxSession,
+) -> QuantizationReport:
+    contract = work.bundle.manifest.contract
+    agreement = None if written.twin is None else check_agreement(made, written.twin, contract)
+    aside = _leaves_ranges_aside(work.bundle, work.recipe)
+    painted = work.network if aside else load_as_deployed(work.bundle)
+    psnr_db = check_quantized(made, work.artifact, eager_reference(painted, contract))
+    work.progress.note(f"measuring {work.file.name} beside {work.float_file.name}")
+    others = [made]
+    if written.all_integer is not None:
+        others.append(OnnxSession(written.all_integer, work.artifact, SPEED_THREADS))
+    picture = sample_picture(work.recipe.size, work.recipe.size)
+    return timed_beside(
+        reference,
+        others,
+        picture,
+        mode=work.recipe.mode,
+        artifact=work.artifact,
+        operators=lighter_weights(onnx.load(work.file))
+        if work.optimized is None
+        else converted_in(onnx.load(work.optimized).graph),
+        float_size_bytes=work.float_file.stat().st_size,
+        psnr_db=psnr_db,
+        islands=written.islands,
+        agreement=agreement,
+        remarks=remarks_on(work.photos, work.recipe) if work.needs_photos else (),
+    )
+
+
+def _write_static(work: _Work) -> Written:
+    contract = work.bundle.manifest.contract
+    edges = edges_of(work.network, contract)
+    if work.learned is not None:
+        student = student_to_round(work.network)
+        body = body_graph(student)
+        twin = twin_as_learned(student, work.learned, body)
+        form = integer_form_of(student, contract, per_channel=True)
+        integer = quantized_as_learned(body, form, twin.tensors, work.learned)
+        onnx.save(deployed_graph(integer, edges), work.file)
+        return Written(twin=twin)
+    made = quantized_body(work.network, contract, work.photos, work.recipe, work.progress)
+    return write_static_graph(made, work.file, lambda body: deployed_graph(body, edges))
+
+
+def write_static_graph(
+    made: StaticGraph,
+    file: Path,
+    finish: Callable[[onnx.ModelProto], onnx.ModelProto] = lambda graph: graph,
+) -> Written:
+    """Write what static quantization made, and beside it what it would be without islands."""
+    onnx.save(finish(made.graph), file)
+    if not made.islands:
+        return Written()
+    all_integer = file.with_suffix(".all-integer.onnx")
+    onnx.save(finish(made.all_integer), all_integer)
+    return Written(islands=made.islands, all_integer=all_integer)
+
+
+def write_dynamic(float_file: Path, file: Path) -> Written:
+    """Write what ONNX Runtime calls dynamic quantization."""
+    # uint8 weights: ONNX Runtime has no ConvInteger for int8 ones
+    quantize_dynamic(float_file, file, weight_type=QuantType.QUInt8)
+    return Written()
+
+
+def _write_lighter(work: _Work) -> Written:
+    def feeds() -> Iterator[Feed]:
+        for square in work.photos.squares(work.recipe.calibration_size):
+            yield {INPUT: images_to_tensor([square]).numpy()}
+
+    graph = onnx.load(work.float_file)
+    onnx.save(lighter_graph(graph, work.recipe, feeds, len(work.photos), work.progress), work.file)
+    return Written()
+
+
+_MODES: Final[Mapping[str, Callable[[_Work], Written]]] = {
+    "static": _write_static,
+    "dynamic": lambda work: write_dynamic(work.float_file, work.file),
+    "weights": _write_lighter,
+    "fp16": _write_lighter,
+}
+
+
+def _learned(bundle: Bundle, recipe: QuantizeRecipe) -> Mapping[str, Range] | None:
+    """The ranges that a bundle's weights have learned with, if the recipe uses them.
+
+    Raises:
+        OptionError: the recipe would undo what was learned.
+    """
+    if recipe.mode != "static" or recipe.recalibrate:
+        return None
+    ranges = learned_ranges(bundle)
+    if ranges is not None and recipe.against_learned_ranges:
+        raise OptionError(
+            f"{bundle.path} was distilled quantize-aware, and has not learned with "
+            f"{', '.join(recipe.against_learned_ranges)}: leave that out, or give --recalibrate to "
+            "quantize it as if it had learned in float."
+        )
+    return ranges
+
+
+def _parent_path(bundle: Bundle) -> str:
+    parent = bundle.manifest.parent
+    place = (parent.zoo or parent.path) if parent else None
+    return f", or give the bundle it was made from, {place}" if place else ""

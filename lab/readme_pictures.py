@@ -1,0 +1,61 @@
+"""Make the pictures of the README from the models that ship, and print its table.
+
+python -m lab.readme_pictures [-o docs/images]
+
+`zoo.jpg` is `nstc models --sheet` of a sample photograph, `frontier.svg` the speed and the style
+ratio that the manifests hold of every student's files, by the photographs that they were judged on
+last, and `comparison.jpg` three photographs beside one teacher's and its student's pictures. The
+table has a row for each file, of the same photographs.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from lab.exploration_report import (
+    Outcome,
+    measured_last,
+    shapes_table,
+    write_frontier,
+)
+from nstc.compress.distillation.teachers import open_teacher
+from nstc.compress.side_by_side import write_comparison
+from nstc.core.bundle import open_bundle
+from nstc.core.photos import PhotoSet, sample_photos
+from nstc.core.zoo import TEACHER, zoo_students
+from nstc.runtime.zoo_sheet import write_zoo_sheet
+
+SHOWN: Final = "astronaut"
+COMPARED: Final = ("astronaut", "chelsea", "coffee")
+COMPARED_STYLE: Final = "zoo:starry-night"
+
+
+def main() -> None:
+    """Write the three and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/images"))
+    folder: Path = parser.parse_args().output
+    photos = sample_photos()
+    named = {path.stem: path for path in photos}
+    write_zoo_sheet(named[SHOWN], folder / "zoo.png")
+    compared = PhotoSet(tuple(named[name] for name in COMPARED), photos.names)
+    teacher = open_teacher(f"{COMPARED_STYLE}/{TEACHER}")
+    write_comparison(folder / "comparison.png", teacher, open_bundle(COMPARED_STYLE), compared)
+    for name in ("zoo", "comparison"):
+        lossless = folder / f"{name}.png"
+        Image.open(lossless).save(folder / f"{name}.jpg", quality=88, optimize=True)
+        lossless.unlink()
+    floating, deployed = (_outcomes(artifact) for artifact in ("onnx", "int8.onnx"))
+    write_frontier(folder / "frontier.svg", floating, deployed)
+    print(shapes_table([*floating, *deployed]))
+
+
+def _outcomes(artifact: str) -> list[Outcome]:
+    """Of each student's file, what was measured last."""
+    return [measured_last(open_bundle(name).manifest, artifact) for name in zoo_students()]
+
+
+if __name__ == "__main__":
+    main()

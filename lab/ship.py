@@ -1,0 +1,109 @@
+"""Put a finished bundle into the zoo: `python -m lab.ship BUNDLE STYLE ROLE`.
+
+`--measured FILE` takes what `nstc bench BUNDLE --json FILE` found into the manifest and the card;
+given again, what other photographs found. The card's plot has the student's place beside those of
+the zoo's others, as their manifests hold them: ship again those whose plot should have it too.
+
+What a shipped manifest says holds on every machine: paths of the one that made it are left out, and
+a teacher that ships is remembered by its zoo name. A preview and the card are made anew.
+"""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lab.exploration_report import measured_last, write_frontier
+from nstc.compress.card import FRONTIER_FILE, card, measurements, write_preview
+from nstc.compress.distillation.teachers import open_teacher
+from nstc.compress.export.export_model import made_artifact
+from nstc.core.bundle import CARD_FILE, Bundle, artifact_name, open_bundle, revised_bundle
+from nstc.core.manifest import Origin
+from nstc.core.photos import sample_photos
+from nstc.core.zoo import ROLES, STUDENT, shipping, zoo_folder, zoo_names, zoo_students
+from nstc.runtime.session import open_session
+from nstc.runtime.verification import record
+
+_DEPLOYED = artifact_name("int8")
+
+
+def main() -> None:
+    """Ship."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("style", help="folder of the zoo, such as starry-night")
+    parser.add_argument("role", choices=ROLES)
+    parser.add_argument(
+        "--measured", type=Path, action="append", default=[], help="JSON that nstc bench wrote"
+    )
+    arguments = parser.parse_args()
+    bundle = open_bundle(arguments.bundle)
+    contents = [json.loads(file.read_text(encoding="utf-8")) for file in arguments.measured]
+    measured = tuple(row for content in contents for row in measurements(content, bundle))
+    shipped = ship(
+        bundle,
+        arguments.style,
+        arguments.role,
+        measured or bundle.manifest.measurements,
+    )
+    print(f"shipped {shipped.path}")
+
+
+def ship(
+    bundle: Bundle,
+    style: str,
+    role: str,
+    measured: tuple[Mapping[str, Any], ...],
+) -> Bundle:
+    """Copy a bundle into the zoo's folder of a style."""
+    taught = bundle.manifest.teacher
+    teacher_origin = _public(taught)
+    manifest = dataclasses.replace(
+        bundle.manifest,
+        name=style if role == STUDENT else f"{style}-{role}",
+        parent=_public(bundle.manifest.parent, besides=bundle.identity),
+        teacher=teacher_origin,
+        measurements=tuple(_renamed(row, taught, teacher_origin) for row in measured),
+    )
+    artifact = "int8" if role == STUDENT else "onnx"
+    own = open_session(bundle, artifact=artifact, store=made_artifact).run
+    taught_by = manifest.teacher.zoo if manifest.teacher else None
+    teacher = [open_teacher(taught_by).stylize] if taught_by else []
+    with shipping(), revised_bundle(bundle, zoo_folder() / style / role, manifest) as draft:
+        write_preview(draft, [*teacher, own], sample_photos())
+        if role == STUDENT and measured:
+            others = [open_bundle(name).manifest for name in zoo_students()]
+            beside = [measured_last(m, _DEPLOYED) for m in others if m.name != style]
+            write_frontier(draft / FRONTIER_FILE, beside, [measured_last(manifest, _DEPLOYED)])
+        (draft / CARD_FILE).write_text(card(manifest, draft), encoding="utf-8")
+    if role == STUDENT:
+        with shipping():
+            record(zoo_folder() / style / role, trust=True)
+    return open_bundle(zoo_folder() / style / role)
+
+
+def _renamed(
+    row: Mapping[str, Any], before: Origin | None, after: Origin | None
+) -> Mapping[str, Any]:
+    """A row of measurements whose judge is named as it is known everywhere."""
+    quality = row.get("quality")
+    if quality is None or before is None or after is None or quality.get("teacher") != before.path:
+        return row
+    return {**row, "quality": {**quality, "teacher": after.zoo}}
+
+
+def _public(origin: Origin | None, besides: str | None = None) -> Origin | None:
+    """An origin as it is known everywhere; a bundle that computes like `besides` is not its own."""
+    if origin is None:
+        return None
+    zoo = origin.zoo
+    for name in zoo_names():
+        if open_bundle(name).identity == origin.sha256 != besides:
+            zoo = name
+    return dataclasses.replace(origin, zoo=zoo, path=None)
+
+
+if __name__ == "__main__":
+    main()

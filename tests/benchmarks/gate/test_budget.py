@@ -1,0 +1,106 @@
+import dataclasses
+
+import pytest
+
+from nstc.benchmarks.gate.budget import Budget, Limit, parse_budget
+from nstc.benchmarks.result import LatencySummary, Quality, Row
+from nstc.benchmarks.timing.statistics import Interval
+from nstc.core.errors import BudgetError, OptionError
+
+BUDGET = "style_ratio<=1.1, speedup >= 50,bytes<=100KB, macs<=0.7G"
+
+
+def interval(value: float) -> Interval:
+    return Interval(median=value, low=value, high=value)
+
+
+@pytest.fixture
+def row() -> Row:
+    """Keeps to the budget in everything, in nothing by much."""
+    return Row(
+        model="out/student",
+        artifact="int8.onnx",
+        target="cpu:1",
+        size=512,
+        latency_ms=LatencySummary.of((8.0,) * 3),
+        speedup=interval(50.0),
+        params=40_000,
+        macs=700_000_000,
+        size_bytes=100_000,
+        quality=Quality(
+            metrics={"style_ratio": interval(1.1), "content_ratio": interval(1.3)},
+            photos=3,
+            teacher="teacher",
+            style_source="painting",
+        ),
+    )
+
+
+def test_limits_as_a_user_writes_them():
+    assert parse_budget(BUDGET) == Budget(
+        (
+            Limit("style_ratio", True, 1.1),
+            Limit("speedup", False, 50),
+            Limit("bytes", True, 100_000),
+            Limit("macs", True, 0.7e9),
+        )
+    )
+    assert [str(limit) for limit in parse_budget("ssim>=.5".replace(".", "0.")).limits] == [
+        "ssim>=0.5"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("style_ratio", "no limit"),
+        ("", "no limit"),
+        ("speedup=50", "no limit"),
+        ("bytes<=100XB", "no limit"),
+        ("speedup<=-1", "no limit"),
+        ("style_ration<=1.1", "Did you mean style_ratio"),
+        ("speedup>=60, speedup<=50", "can't both be kept"),
+    ],
+)
+def test_what_is_no_budget(text, said):
+    with pytest.raises(OptionError, match=said):
+        parse_budget(text)
+
+
+def test_limits_are_inclusive(row):
+    for stage in ("distilled", "pruned", "student"):
+        parse_budget(BUDGET).hold(stage, row, "out/student")
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "first"),
+    [
+        ({"size_bytes": 100_001}, "bytes", "student"),
+        ({"speedup": interval(49.9)}, "speedup", "student"),
+        ({"macs": 700_000_001}, "macs", "pruned"),
+        ({"macs": None}, "macs", "pruned"),
+        ({"quality": None}, "style_ratio", "distilled"),
+    ],
+)
+def test_each_number_breaks_the_budget_from_its_stage_on(row, changes, name, first):
+    stages = ["distilled", "pruned", "student"]
+    broken = dataclasses.replace(row, **changes)
+    budget = parse_budget(BUDGET)
+    for stage in stages[: stages.index(first)]:
+        budget.hold(stage, broken, "out")
+    for stage in stages[stages.index(first) :]:
+        with pytest.raises(BudgetError, match=f"broke at the stage '{stage}': {name}"):
+            budget.hold(stage, broken, "out")
+
+
+def test_the_message_has_what_was_reached(row):
+    with pytest.raises(BudgetError) as caught:
+        parse_budget("content_ratio<=1.2, speedup>=40").hold("distilled", row, "out/distilled")
+    for words in ("content_ratio 1.3 (content_ratio<=1.2)", "speedup 50", "out/distilled"):
+        assert words in str(caught.value)
+
+
+def test_a_number_that_is_none_keeps_to_nothing(row):
+    quality = dataclasses.replace(row.quality, metrics={"style_ratio": interval(float("nan"))})
+    nan = dataclasses.replace(row, quality=quality)
+    assert not Limit("style_ratio", True, 9.0).is_kept_by(nan)

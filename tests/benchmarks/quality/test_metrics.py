@@ -1,0 +1,157 @@
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from nstc.benchmarks.quality import metrics
+from nstc.benchmarks.quality.metrics import METRICS, Look, available_metrics, unavailable_metrics
+
+BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+def look(
+    pixels=None, *, photo=None, style_loss=1.0, content_loss=1.0, feature=1.0, flicker=None
+) -> Look:
+    if pixels is None:
+        pixels = np.full((16, 16, 3), 100, np.uint8)
+    if photo is None:
+        photo = np.full_like(pixels, 30)
+    features = {name: torch.full((1, 2, 4, 4), feature) for name in ("relu2_2", "relu3_3")}
+    return Look(
+        photo=photo,
+        pixels=pixels,
+        features=features,
+        style_loss=style_loss,
+        content_loss=content_loss,
+        flicker=flicker,
+    )
+
+
+def noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+
+
+def compute(name: str, candidate: Look, reference: Look) -> float | None:
+    return BY_NAME[name].compute(candidate, reference)
+
+
+def test_metrics_are_those_of_the_results_schema_with_their_direction():
+    assert [(m.name, m.unit, m.better) for m in METRICS] == [
+        ("style_ratio", "", "↓"),
+        ("content_ratio", "", "↓"),
+        ("ssim", "", "↑"),
+        ("psnr_db", "dB", "↑"),
+        ("feature_distance", "", "↓"),
+        ("color_drift", "ΔE", "↓"),
+        ("histogram_distance", "CIELAB", "↓"),
+        ("lightness_shift", "L*", ""),
+        ("checkerboard_ratio", "", "↓"),
+        ("edge_preservation", "", "↑"),
+        ("flicker_ratio", "", "↓"),
+    ]
+
+
+def test_ratios_are_the_candidates_loss_over_the_references():
+    candidate, reference = look(style_loss=0.6, content_loss=0.3), look(style_loss=0.5)
+    assert compute("style_ratio", candidate, reference) == pytest.approx(1.2)
+    assert compute("content_ratio", candidate, reference) == pytest.approx(0.3)
+
+
+def test_a_reference_without_loss_is_equalled_or_infinitely_far():
+    perfect = look(style_loss=0.0)
+    assert compute("style_ratio", look(style_loss=0.0), perfect) == 1.0
+    assert compute("style_ratio", look(style_loss=0.1), perfect) == math.inf
+
+
+def test_psnr_by_hand():
+    # all bytes 40 apart: 10 log10(65025 / 1600) = 16.0896; a difference must not wrap around at 0
+    dark = look(np.full((16, 16, 3), 2, np.uint8))
+    bright = look(np.full((16, 16, 3), 42, np.uint8))
+    assert compute("psnr_db", dark, bright) == pytest.approx(16.0896, abs=1e-4)
+    assert compute("psnr_db", bright, dark) == pytest.approx(16.0896, abs=1e-4)
+
+
+def test_equal_pictures():
+    pixels = noise(0)
+    assert compute("ssim", look(pixels), look(pixels.copy())) == 1.0
+    assert compute("psnr_db", look(pixels), look(pixels.copy())) == math.inf
+    assert compute("feature_distance", look(pixels), look(pixels.copy())) == 0.0
+    assert compute("color_drift", look(pixels), look(pixels.copy())) == 0.0
+    assert compute("histogram_distance", look(pixels), look(pixels.copy())) == 0.0
+    assert compute("checkerboard_ratio", look(pixels), look(pixels.copy())) == 1.0
+    photo = noise(1)
+    candidate, reference = look(pixels, photo=photo), look(pixels.copy(), photo=photo)
+    assert compute("edge_preservation", candidate, reference) == 0.0
+
+
+def test_ssim_of_two_flat_pictures_by_hand():
+    # without variance only the luminance term is left: (2ab + C1) / (a² + b² + C1), C1 = 2.55²
+    c1 = 2.55**2
+    expected = (2 * 100 * 150 + c1) / (100**2 + 150**2 + c1)
+    other = look(np.full((16, 16, 3), 150, np.uint8))
+    assert compute("ssim", other, look()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_feature_distance_by_hand():
+    # features 1.5 beside 1: 0.25 of the reference's squared norm, on each of two layers
+    assert compute("feature_distance", look(feature=1.5), look()) == pytest.approx(0.5)
+
+
+def test_colours_by_hand():
+    # black to white: ΔE 100; L* moves by 100, a* and b* not at all
+    black, white = (look(np.full((16, 16, 3), level, np.uint8)) for level in (0, 255))
+    assert compute("color_drift", white, black) == pytest.approx(100, abs=0.01)
+    assert compute("histogram_distance", white, black) == pytest.approx(100 / 3, abs=0.01)
+
+
+def test_a_grid_that_the_reference_has_not_is_finite_and_its_own_is_no_fault():
+    # shares of 1 and 0 with a floor of 1e-4
+    grid = np.full((16, 16, 3), 100, np.uint8)
+    grid[:, ::2] = 140
+    assert compute("checkerboard_ratio", look(grid), look()) == pytest.approx(10_001, rel=1e-6)
+    assert compute("checkerboard_ratio", look(), look(grid)) == pytest.approx(1 / 10_001, rel=1e-6)
+    assert compute("checkerboard_ratio", look(grid), look(grid.copy())) == 1.0
+
+
+def test_edges_beside_those_that_the_reference_keeps():
+    photo = noise(1)
+    all_of_them, none = look(photo.copy(), photo=photo), look(photo=photo)
+    assert compute("edge_preservation", all_of_them, none) == pytest.approx(1.0)
+    assert compute("edge_preservation", none, all_of_them) == pytest.approx(-1.0)
+
+
+def test_flicker_beside_the_references_where_it_was_measured():
+    assert compute("flicker_ratio", look(flicker=0.03), look(flicker=0.02)) == pytest.approx(1.5)
+    assert compute("flicker_ratio", look(flicker=0.0), look(flicker=0.0)) == 1.0
+    assert compute("flicker_ratio", look(flicker=0.1), look(flicker=0.0)) == math.inf
+    assert compute("flicker_ratio", look(), look(flicker=0.02)) is None
+
+
+def test_what_is_missing_is_left_out_and_named(monkeypatch):
+    lpips, dists = (
+        dataclasses.replace(metric, missing=lambda why=why: why)
+        for metric, why in zip(metrics.LEARNED, ("not installed", "nor this"), strict=True)
+    )
+    monkeypatch.setattr(metrics, "LEARNED", (lpips, dists))
+    assert available_metrics() == METRICS
+    assert unavailable_metrics() == {"lpips": "not installed", "dists": "nor this"}
+
+
+def test_what_is_there_comes_last(monkeypatch):
+    there = tuple(dataclasses.replace(own, missing=lambda: None) for own in metrics.LEARNED)
+    monkeypatch.setattr(metrics, "LEARNED", there)
+    monkeypatch.setattr(
+        metrics, "load_lpips", lambda: lambda own, other: float(own.mean() - other.mean())
+    )
+    monkeypatch.setattr(
+        metrics, "load_dists", lambda: lambda own, other: float(own.max()) - float(other.min())
+    )
+    *first, lpips, dists = available_metrics()
+    assert tuple(first) == METRICS
+    assert (lpips.name, lpips.unit, lpips.better) == ("lpips", "", "↓")
+    candidate, reference = (look(np.full((16, 16, 3), level, np.uint8)) for level in (70, 30))
+    assert lpips.compute(candidate, reference) == 40
+    assert (dists.name, dists.compute(reference, candidate)) == ("dists", -40)
+    assert unavailable_metrics() == {}

@@ -1,0 +1,100 @@
+"""Processes that open a link, with stand-ins for node."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from nstc.benchmarks.targets.web import engines
+from nstc.benchmarks.targets.web.setup import WebRuntime
+
+RUNTIME = WebRuntime(Path("installed"))
+
+
+@pytest.fixture
+def node(tmp_path, monkeypatch):
+    """Writes shell scripts that are found as node and chromium, and as nothing else."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+
+    def write(script: str, name: str = "node") -> None:
+        (tools / name).write_text(f"#!/bin/sh\n{script}\n", encoding="ascii")
+        (tools / name).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tools}:/bin:/usr/bin")
+
+    return write
+
+
+def wait_until(happened):
+    for _ in range(5000):
+        if happened():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it did not happen")
+
+
+def ended(process):
+    wait_until(lambda: process.ended() is not None)
+    return process.ended()
+
+
+def test_the_link_is_in_the_environment_not_on_the_command_line(node, tmp_path):
+    node(f'echo "$NSTC_LINK" > {tmp_path}/link; echo "$@" > {tmp_path}/arguments')
+    with engines.in_node(RUNTIME, "http://127.0.0.1:1/token/"):
+        pass
+    assert (tmp_path / "link").read_text().strip() == "http://127.0.0.1:1/token/"
+    assert "token" not in (tmp_path / "arguments").read_text()
+
+
+def test_the_last_words_of_a_process_that_ended(node):
+    node("echo 'TypeError: no such thing' >&2; echo '    at place' >&2; exit 3")
+    with engines.in_node(RUNTIME, "link") as process:
+        assert ended(process) == "node ended with status 3: TypeError: no such thing"
+    node("echo '[err] FATAL: path too long' >&2; echo 'Node.js v20' >&2; exit 1")
+    with engines.in_node(RUNTIME, "link") as process:
+        assert ended(process) == "node ended with status 1: [err] FATAL: path too long"
+    node("exit 0")
+    with engines.in_node(RUNTIME, "link") as process:
+        assert ended(process).endswith("status 0: it said nothing")
+
+
+def test_nothing_is_left(node, tmp_path, monkeypatch):
+    """Neither its children nor its files, though the run failed in the middle."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    node(f'sleep 60 & echo $! > {tmp_path}/child; touch "$TMPDIR/rest" {tmp_path}/started; wait')
+    node("", "chromium")
+
+    def fail_midway():
+        with engines.in_chromium(RUNTIME, "link") as process:
+            assert process.ended() is None
+            wait_until((tmp_path / "started").exists)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_midway()
+    child = Path("/proc") / (tmp_path / "child").read_text().strip() / "stat"
+    wait_until(lambda: not child.exists() or child.read_text().split()[2] == "Z")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "child", "started"]
+
+
+def test_a_browser_gets_an_empty_profile_and_no_proxy(node, tmp_path):
+    node(f'echo "$@" > {tmp_path}/arguments')
+    node("", "chromium")
+    with engines.in_chromium(RUNTIME, "link"):
+        pass
+    said = (tmp_path / "arguments").read_text().split()
+    assert said[2] == str(tmp_path / "bin" / "chromium")
+    assert said[3].endswith("/profile")
+    assert "--no-proxy-server" in said
+    assert ("--no-sandbox" in said) == (os.geteuid() == 0)
+
+
+def test_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "apt install nodejs" in (engines.missing_node() or "")
+    assert "apt install chromium" in (engines.missing_chromium() or "")
+    (tmp_path / "chromium").touch(mode=0o755)
+    assert "apt install nodejs" in (engines.missing_chromium() or "")
+    (tmp_path / "node").touch(mode=0o755)
+    assert engines.missing_chromium() is None

@@ -1,0 +1,211 @@
+"""Who may speak, in which order, how much and how long."""
+
+import json
+import threading
+
+import pytest
+
+from nstc.benchmarks.targets.web.exchange import (
+    Exchange,
+    Patience,
+    RefusedMessageError,
+    RubbishError,
+    read_failure,
+    read_samples,
+    read_visitor,
+)
+from nstc.core.errors import TargetError
+
+BEGIN = json.dumps(
+    {"agent": "Phone/1", "secure": True, "isolated": True, "threads": 2, "clock_step_ms": 0.1}
+).encode()
+SAMPLES = json.dumps({"samples_ms": [[1, 2], [3, 4]]}).encode()
+SOON = Patience(opening_s=0.05, silence_s=0.05)
+
+
+@pytest.fixture
+def exchange():
+    return Exchange([4, 2], rounds=2, threads=None)
+
+
+@pytest.fixture
+def say(exchange):
+    key = exchange.take("begin", "", BEGIN, "10.0.0.9")
+    return lambda name, body=b"{}": exchange.take(name, key, body, "10.0.0.9")
+
+
+def test_a_whole_run(exchange, say):
+    say("output/1", b"ab")
+    say("output/0", b"abcd")
+    for _ in range(6):
+        say("step")
+    say("samples", SAMPLES)
+    answer = exchange.wait(SOON)
+    assert answer.samples_ms == ((1.0, 2.0), (3.0, 4.0))
+    assert answer.outputs == (b"abcd", b"ab")
+    assert (answer.visitor.threads, answer.address) == (2, "10.0.0.9")
+
+
+def test_the_link_is_good_for_one(exchange, say):
+    with pytest.raises(RefusedMessageError, match="used already") as refused:
+        exchange.take("begin", "", BEGIN, "10.0.0.10")
+    assert refused.value.status == 409
+    for key in ("", "wrong", "é"):
+        with pytest.raises(RefusedMessageError, match="belongs to"):
+            exchange.take("step", key, b"{}", "10.0.0.10")
+    say("step")  # a stranger's tries do not end the run
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "why"),
+    [
+        ("output/0", b"abc", "3 bytes, expected 4"),
+        ("samples", b"{}", "it has no samples_ms"),
+        ("samples", SAMPLES, "times without pictures"),
+        ("failed", b"{}", "it has no message"),
+    ],
+)
+def test_rubbish_ends_the_run(exchange, say, name, body, why):
+    with pytest.raises(RefusedMessageError) as refused:
+        say(name, body)
+    assert refused.value.status == 400
+    with pytest.raises(TargetError, match=f"sent rubbish.*{why}"):
+        exchange.wait(SOON)
+    with pytest.raises(RefusedMessageError, match="is over"):
+        say("step")
+
+
+def test_a_picture_comes_once(exchange, say):
+    say("output/1", b"ab")
+    with pytest.raises(RefusedMessageError, match="came before"):
+        say("output/1", b"ab")
+
+
+def test_a_page_can_not_keep_us_waiting_by_steps_without_end(exchange, say):
+    for _ in range(6):
+        say("step")
+    with pytest.raises(RefusedMessageError, match="more steps"):
+        say("step")
+
+
+def test_what_failed_there_is_told(exchange, say):
+    say("failed", b'{"message": "out of memory"}')
+    with pytest.raises(TargetError, match=r"failed there: out of memory\. Run nstc bench again"):
+        exchange.wait(SOON)
+
+
+def test_nobody_comes(exchange):
+    with pytest.raises(TargetError, match=r"nobody opened the page.*firewall"):
+        exchange.wait(SOON)
+
+
+def test_a_page_falls_silent(exchange, say):
+    say("step")
+    with pytest.raises(TargetError, match=r"Phone/1 fell silent.*after 1 steps"):
+        exchange.wait(SOON)
+
+
+def test_each_message_is_as_long_as_it_can_be(exchange):
+    assert exchange.limit("output/0") == 4
+    assert exchange.limit("output/2") is None
+    assert exchange.limit("../etc/passwd") is None
+    longest = json.dumps({"samples_ms": [[1 / 3e5 + 1e3] * 2] * 2})
+    assert len(longest) <= exchange.limit("samples") < 5000
+
+
+def test_results_count_though_their_sender_is_gone(exchange, say):
+    """A process ends right after its results: what it sent came before its end."""
+    say("output/0", b"abcd")
+    say("output/1", b"ab")
+    say("samples", SAMPLES)
+    assert exchange.wait(SOON, ended=lambda: "it ended").samples_ms[0] == (1.0, 2.0)
+
+
+def test_a_sender_that_is_gone_is_not_waited_for(exchange):
+    done = threading.Event()
+    with pytest.raises(TargetError, match="it ended"):
+        exchange.wait(Patience(600, 600), ended=lambda: "it ended", steps=lambda _: done.set())
+    assert not done.is_set()
+
+
+VISITOR = {
+    "agent": "Phone/1",
+    "secure": False,
+    "isolated": False,
+    "threads": 1,
+    "clock_step_ms": 0.1,
+}
+
+
+def visitor(**changes):
+    return json.dumps({**VISITOR, **changes}).encode()
+
+
+def samples(*rows):
+    return json.dumps({"samples_ms": rows}).encode()
+
+
+def test_a_visitor_is_read():
+    found = read_visitor(visitor(), threads=None)
+    assert (found.agent, found.secure, found.threads) == ("Phone/1", False, 1)
+    assert read_visitor(visitor(isolated=True, threads=4), threads=None).threads == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "told", "why"),
+    [
+        ({"agent": 5}, None, "agent"),
+        ({"agent": ""}, None, "agent"),
+        ({"secure": 1}, None, "secure"),
+        ({"isolated": None}, None, "isolated"),
+        ({"threads": True}, None, "threads"),
+        ({"threads": 1e3, "isolated": True}, None, "threads"),
+        ({"threads": 257, "isolated": True}, None, "threads"),
+        ({"threads": 2}, None, "not told"),  # no threads without isolation
+        ({"threads": 2, "isolated": True}, 4, "not told"),
+        ({"clock_step_ms": 0}, None, "clock_step_ms"),
+        ({"more": 1}, None, "more is not a key"),
+    ],
+)
+def test_a_visitor_that_is_none(changes, told, why):
+    with pytest.raises(RubbishError, match=why):
+        read_visitor(visitor(**changes), threads=told)
+
+
+def test_samples_are_read():
+    assert read_samples(samples([1, 2.5], [3, 4]), files=2, rounds=2) == ((1.0, 2.5), (3.0, 4.0))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"\xff\xfe",
+        b"[" * 4000,
+        b'{"samples_ms": [[NaN, 1], [1, 1]]}',
+        b'{"samples_ms": [[1e999, 1], [1, 1]]}',
+        b'{"samples_ms": [[' + b"9" * 5000 + b", 1], [1, 1]]}",
+        samples([1, 2]),
+        samples([1, 2], [1]),
+        samples([1, 2], [1, 2, 3]),
+        samples([1, 2], {"0": 1, "1": 2}),
+        samples([1, 0], [1, 2]),
+        samples([1, -1], [1, 2]),
+        samples([1, "2"], [1, 2]),
+        samples([1, True], [1, 2]),
+        samples([1, None], [1, 2]),
+        samples([1, 4e6], [1, 2]),
+    ],
+)
+def test_samples_that_are_none(body):
+    with pytest.raises(RubbishError):
+        read_samples(body, files=2, rounds=2)
+
+
+def test_a_strangers_words_are_short_and_of_one_line():
+    said = json.dumps({"message": "one\ntwo\x1b[31m" + "x" * 1000}).encode()
+    assert read_failure(said).startswith("one two [31mxxx")
+    assert len(read_failure(said)) <= 300
+    assert read_failure('{"message": "a\u202eb"}'.encode()) == "a b"
+    assert read_failure(b'{"message": "\\n"}') == "an error without words"

@@ -1,0 +1,135 @@
+"""What a page is asked to do."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nstc.benchmarks.targets.web.page_job import ask, refuse_other_picture, site_of
+from nstc.benchmarks.targets.web.setup import WebRuntime
+from nstc.benchmarks.timing import latency
+from nstc.core.errors import OptionError, TargetError
+from nstc.runtime.foreign.networks import ForeignSession
+from nstc.runtime.foreign.probing import probe_contract
+from nstc.runtime.onnx_session import OnnxSession
+
+RUNTIME = WebRuntime(Path("installed"))
+
+
+@pytest.fixture
+def sessions(tmp_path, linear, negative_bytes, foreign_file):
+    return [
+        OnnxSession(linear(tmp_path / "model.onnx", -1, 1), "onnx", 1),
+        OnnxSession(negative_bytes(tmp_path / "model.int8.onnx"), "int8.onnx", 1),
+        ForeignSession(foreign_file, probe_contract(foreign_file), 1),
+    ]
+
+
+def test_each_file_with_its_own_input(sessions, pixels):
+    asked = [ask(session, pixels) for session in sessions]
+    site = site_of(asked, RUNTIME, threads=2, rounds=4, seed=1)
+    job = json.loads(site["job.json"])
+    assert job["threads"] == 2
+    floats, pixels_in, foreign = job["files"]
+    assert (floats["dtype"], floats["shape"]) == ("float32", [1, 3, 37, 53])
+    assert (pixels_in["dtype"], pixels_in["shape"]) == ("uint8", [1, 37, 53, 3])
+    assert (pixels_in["input"], pixels_in["output"]) == ("x", None)
+    assert (foreign["input"], foreign["output"]) == ("images", "stylised")
+    assert site[pixels_in["feed"]] == pixels.tobytes()
+    assert np.frombuffer(site[floats["feed"]], np.float32).max() <= 1
+    assert [site[file["model"]] for file in job["files"]] == [own.path for own in sessions]
+
+
+def test_weights_beside_a_graph_are_served_by_the_name_it_has_for_them(
+    weights_beside, linear, pixels, tmp_path
+):
+    path = weights_beside(linear(tmp_path / "split.onnx", 1, 0))
+    asked = [ask(ForeignSession(path, probe_contract(path), 1), pixels)]
+    site = site_of(asked, RUNTIME, threads=1, rounds=3, seed=0)
+    (file,) = json.loads(site["job.json"])["files"]
+    assert file["weights"] == [{"path": "split.onnx.data", "file": "weights/0/0"}]
+    assert site["weights/0/0"] == tmp_path / "split.onnx.data"
+
+
+def test_an_output_becomes_the_picture_it_is(sessions, pixels):
+    for session in sessions:
+        asked = ask(session, pixels)
+        assert np.array_equal(asked.picture(asked.raw), session.run(pixels))
+
+
+def test_the_rounds_are_those_of_latency(sessions, pixels):
+    """The same orders and constants as on this machine's processor."""
+    asked = [ask(session, pixels) for session in sessions]
+    job = json.loads(site_of(asked, RUNTIME, threads=1, rounds=5, seed=7)["job.json"])
+    assert job["pauseMs"] == latency.PAUSE_S * 1000
+    assert (job["turnMs"], job["mostRepeats"]) == (latency.TURN_MS, latency.MOST_REPEATS)
+    assert (job["maxWarmUps"], job["steady"]) == (latency.MAX_WARM_UPS, latency.STEADY)
+    turns: list[int] = []
+    clock = latency.RunClock(now_ns=lambda: len(turns) * 30_000_000, sleep=lambda _: None)
+    runs = [lambda i=i: turns.append(i) for i in range(3)]
+    latency.alternate(runs[0], runs[1:], rounds=5, seed=7, clock=clock)
+    steady_at_once = 2
+    in_rounds = turns[3 * steady_at_once :]
+    assert [i for order in job["orders"] for i in order for _ in "12"] == in_rounds
+
+
+def test_a_graph_of_other_numbers_is_refused(sessions, pixels, monkeypatch):
+    monkeypatch.setattr(sessions[0], "prepare", lambda _: {"x": np.zeros((1, 3, 4, 4), np.float64)})
+    monkeypatch.setattr(sessions[0], "infer", lambda feed: feed["x"])
+    with pytest.raises(OptionError, match="takes float64"):
+        ask(sessions[0], pixels)
+
+
+def test_only_known_files_are_served(sessions, pixels):
+    site = site_of([ask(sessions[0], pixels)], RUNTIME, threads=1, rounds=3, seed=0)
+    assert set(site) == {
+        "",
+        "job.json",
+        "page.mjs",
+        "page.css",
+        "rounds.mjs",
+        "ort.wasm.min.mjs",
+        "ort-wasm-simd-threaded.mjs",
+        "ort-wasm-simd-threaded.wasm",
+        "model/0",
+        "feed/0",
+    }
+    own = [site[name] for name in ("", "page.mjs", "page.css", "rounds.mjs")]
+    assert all(isinstance(path, Path) and path.is_file() for path in own)
+
+
+@pytest.fixture
+def of_bytes(tmp_path, negative_bytes):
+    session = OnnxSession(negative_bytes(tmp_path / "model.int8.onnx"), "int8.onnx", 1)
+    return ask(session, np.full((50, 40, 3), 100, np.uint8))
+
+
+@pytest.fixture
+def of_floats(tmp_path, linear):
+    session = OnnxSession(linear(tmp_path / "model.onnx", -1, 1), "onnx", 1)
+    return ask(session, np.full((50, 40, 3), 100, np.uint8))
+
+
+def changed(asked, count, by):
+    raw = asked.raw.copy()
+    raw.reshape(-1)[:count] += raw.dtype.type(by)
+    return raw.tobytes()
+
+
+def test_the_same_picture_and_one_that_was_rounded_otherwise(of_bytes):
+    assert refuse_other_picture(of_bytes, of_bytes.raw.tobytes(), "there") == 0
+    assert refuse_other_picture(of_bytes, changed(of_bytes, 6000, 1), "there") == 1
+    assert refuse_other_picture(of_bytes, changed(of_bytes, 6, 40), "there") == 40
+
+
+def test_one_value_in_a_thousand_is_the_limit(of_bytes, of_floats):
+    with pytest.raises(TargetError, match=r"0\.1% of its values.*worst by 2; .*no result"):
+        refuse_other_picture(of_bytes, changed(of_bytes, 7, 2), "there")
+    with pytest.raises(TargetError, match=r"another picture in there.*100\.0%"):
+        refuse_other_picture(of_floats, changed(of_floats, 6000, 0.02), "there")
+
+
+def test_no_numbers_are_no_picture(of_floats):
+    with pytest.raises(TargetError, match="no finite numbers"):
+        refuse_other_picture(of_floats, changed(of_floats, 1, np.nan), "there")

@@ -1,0 +1,112 @@
+"""Every kind of teacher, and what is none."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nstc.compress.distillation.teachers import TeacherOptions, open_teacher
+from nstc.core.bundle import Bundle
+from nstc.core.errors import TeacherError, UnsafeFileError
+from nstc.core.files import sha256_of
+from nstc.models.transformer import TransformerNet
+
+
+class Negative(nn.Module):
+    """The negative of a picture whose white is `white`."""
+
+    def __init__(self, white: float) -> None:
+        super().__init__()
+        self.white = white
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.white - images
+
+
+def torchscript(path: Path, white: float) -> Path:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*torch\.jit.* is deprecated")
+        torch.jit.trace(Negative(white), torch.zeros(1, 3, 8, 8)).save(str(path))
+    return path
+
+
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+
+
+def test_a_bundle_brings_its_name_hash_and_style(styled_teacher: Bundle) -> None:
+    teacher = open_teacher(styled_teacher.path)
+    assert teacher.origin.sha256 == styled_teacher.identity
+    assert teacher.origin.path == str(styled_teacher.path.resolve())
+    assert teacher.style.credit == "Nobody"
+    assert teacher.stylize(picture()).shape == (20, 30, 3)
+
+
+def test_the_zoos_teacher_is_remembered_by_its_zoo_name() -> None:
+    origin = open_teacher("zoo:starry-night/teacher").origin
+    assert origin.zoo == "zoo:starry-night/teacher"
+    assert origin.path is None
+
+
+def test_a_checkpoint_teaches_as_it_is(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.save(TransformerNet().state_dict(), tmp_path / "net.pth")
+    teacher = open_teacher(tmp_path / "net.pth")
+    assert teacher.origin.sha256 == sha256_of(tmp_path / "net.pth")
+    assert teacher.statistics is None
+    assert teacher.stylize(picture()).shape == (20, 30, 3)
+
+
+def test_torchscript_is_a_program_and_must_be_trusted(tmp_path: Path) -> None:
+    path = torchscript(tmp_path / "net.pt", 1)
+    with pytest.raises(UnsafeFileError, match="--trust"):
+        open_teacher(path)
+
+
+@pytest.mark.parametrize("white", [1, 255])
+def test_the_range_of_torchscript_is_found_by_trying(tmp_path: Path, white: int) -> None:
+    path = torchscript(tmp_path / "net.pt", white)
+    teacher = open_teacher(path, TeacherOptions(trust=True))
+    assert np.abs(teacher.stylize(picture()).astype(int) - (255 - picture())).max() <= 1
+    assert "--input-range" in teacher.note
+
+
+def test_a_teacher_whose_weights_lie_beside_its_graph_is_told_by_them(
+    linear: Callable[..., Path], weights_beside: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    """Else two of them share one cache of pictures, and the second student learns the first."""
+    path = weights_beside(linear(tmp_path / "model.onnx", 0.9, 0.05))
+    plain = TeacherOptions(input_range=1)
+    first, graph = open_teacher(path, plain), path.read_bytes()
+    weights_beside(linear(path, 0.8, 0.1))  # trained again, and exported to the same place
+    second = open_teacher(path, plain)
+    assert path.read_bytes() == graph
+    assert first.origin.sha256 != second.origin.sha256
+    assert first.key != second.key
+
+
+def test_nothing_there_names_the_flag(tmp_path: Path) -> None:
+    with pytest.raises(TeacherError, match="--teacher"):
+        open_teacher(tmp_path / "missing.onnx")
+
+
+def test_how_a_file_was_fed_is_kept_and_serves_again(
+    tmp_path: Path, student_bundle: Bundle
+) -> None:
+    path = torchscript(tmp_path / "net.pt", 2)
+    told = TeacherOptions(trust=True, input_range=-1, output_range=-1, mean=(-1.0, -1.0, -1.0))
+    first = open_teacher(path, told)
+    assert first.origin.form is not None
+    assert first.origin.form.mean == (-1, -1, -1)
+    student = dataclasses.replace(
+        student_bundle,
+        manifest=dataclasses.replace(student_bundle.manifest, teacher=first.origin),
+    )
+    again = open_teacher(path, TeacherOptions(trust=True), student=student)
+    assert (again.origin, again.key) == (first.origin, first.key)
+    assert open_teacher(path, dataclasses.replace(told, output_range=1)).key != first.key

@@ -1,0 +1,53 @@
+"""A process of two that share a training, or one alone: what they come to, as safetensors.
+
+Run as `one_of_two.py PHOTOS OUTPUT`, with torchrun's variables set or not.
+"""
+
+import contextlib
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from nstc.compress.learning.processes import joined, led
+from nstc.compress.training import painting_objective
+from nstc.compress.training.painting_objective import GradientBalance, PaintingObjective
+from nstc.core.errors import NstcError
+from nstc.core.photos import photos_in
+from nstc.core.recipe import TrainRecipe
+from nstc.models.perceptual import STYLE_LAYERS
+from nstc.models.transformer import TransformerNet
+from nstc.models.vgg import load_vgg
+
+painting_objective.mixed_precision = lambda _device: contextlib.nullcontext()
+
+photos, output = (Path(argument) for argument in sys.argv[1:])
+vgg = load_vgg()
+with torch.no_grad():
+    style = vgg(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)), STYLE_LAYERS)
+grams = {name: f[0].flatten(1) @ f[0].flatten(1).T / f.numel() for name, f in style.items()}
+
+with joined() as processes:
+    torch.manual_seed(2 + processes.rank)  # they must agree on weights even so
+    network = TransformerNet((8, 8, 8), (), (8, 8))
+    network.prepare_for_training()
+    balance = GradientBalance(4.0, processes)
+    recipe = TrainRecipe(size=64, batch=4)
+    objective = PaintingObjective(
+        network, photos_in([photos]), vgg, grams, recipe, processes, balance
+    )
+    terms = objective(0)
+    torch.stack(list(terms.values())).sum().backward()
+    found = {name: parameter.grad for name, parameter in network.named_parameters()}
+    found["losses"] = processes.mean(torch.stack([term.detach() for term in terms.values()]))
+    found["balance"] = balance.state()["correction"]
+    second_stops = processes.any(processes.rank == 1)
+    found["someone stops"] = torch.tensor(second_stops)
+    try:
+        with led(processes):
+            if processes.leads:
+                raise NstcError("no room")
+    except NstcError as error:
+        found["heard"] = torch.frombuffer(bytearray(str(error).encode()), dtype=torch.uint8)
+    save_file(found, output)

@@ -1,0 +1,78 @@
+import json
+
+import numpy as np
+import pytest
+
+from nstc.compress.learning.loss_curves import last_losses, loss_curves, read_losses
+
+
+def losses(style, content=None):
+    lines = [{"step": step, "style": value} for step, value in enumerate(style)]
+    if content is not None:
+        lines = [{**line, "content": value} for line, value in zip(lines, content, strict=True)]
+    return lines
+
+
+def rows_of(pixels, red, green, blue):
+    """The mean row of a colour's pixels in each column that has some, without the labels."""
+    near = np.abs(pixels.astype(int) - (red, green, blue)).max(axis=2) < 24
+    return {x: np.flatnonzero(near[:, x]).mean() for x in range(76, 780) if near[:, x].any()}
+
+
+BLUE, ORANGE = (0x0B, 0x6E, 0x99), (0xD9, 0x73, 0x0D)
+
+
+def test_the_last_tenth_is_what_counts():
+    assert last_losses(losses([9.0] * 18 + [1.0, 2.0])) == {"style": 1.5}
+    assert last_losses(losses([9.0, 4.0])) == {"style": 4.0}
+
+
+def test_a_file_of_lines_is_read(tmp_path):
+    path = tmp_path / "losses.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in losses([2.0, 1.0])))
+    assert read_losses(path) == [{"step": 0, "style": 2.0}, {"step": 1, "style": 1.0}]
+
+
+def test_what_was_not_finite_is_left_out(tmp_path):
+    path = tmp_path / "losses.jsonl"
+    path.write_text(
+        '{"step": 0, "style": null, "ratio": null, "never": null}\n'
+        '{"step": 1, "style": 4.0, "ratio": null, "never": null}\n'
+        '{"step": 2, "style": 3.0, "ratio": 2.0, "never": null}\n'
+    )
+    read = read_losses(path)
+    assert last_losses(read) == {"style": 3.0, "ratio": 2.0}
+    assert last_losses(read[:1]) == {}
+    assert rows_of(loss_curves(read), *BLUE)
+    assert loss_curves(read[:1]).shape == (420, 900, 3)
+
+
+def test_a_falling_loss_is_a_falling_line_from_the_first_step_to_the_last():
+    steps = 300
+    rows = rows_of(loss_curves(losses(np.geomspace(8, 0.1, steps))), *BLUE)
+    columns = sorted(rows)
+    assert columns[0] < 90
+    assert columns[-1] > 770
+    heights = [rows[x] for x in columns]
+    assert heights == sorted(heights)
+    # It loses the same factor each step: on the logarithmic scale that is a straight line.
+    middle = rows[columns[len(columns) // 2]]
+    assert middle == pytest.approx((heights[0] + heights[-1]) / 2, abs=3)
+
+
+def test_a_larger_term_lies_above():
+    pixels = loss_curves(losses([0.2] * 50, [5.0] * 50))
+    style, content = rows_of(pixels, *BLUE), rows_of(pixels, *ORANGE)
+    assert max(content.values()) < min(style.values())
+
+
+def test_single_steps_that_jump_do_not_show():
+    values = np.ones(2000)
+    values[::50] = 90
+    rows = rows_of(loss_curves(losses(values)), *BLUE)
+    assert np.ptp(list(rows.values())) < 3
+
+
+@pytest.mark.parametrize("values", [[1.0], [0.0, 0.0], [1e-9, 1e9]])
+def test_any_losses_can_be_drawn(values):
+    assert loss_curves(losses(values)).shape == (420, 900, 3)

@@ -1,0 +1,141 @@
+"""Known answers: a channel that does nothing is worth nothing, by every measure."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nstc.compress.pruning.channel_groups import channel_groups
+from nstc.compress.pruning.importance import (
+    BATCHES,
+    IMPORTANCES,
+    Evidence,
+    Scores,
+    importance_named,
+)
+from nstc.core import prune_recipe
+from nstc.core.errors import OptionError
+from nstc.models.student import Student
+from nstc.models.transformer import TransformerNet
+
+DEAD = 5
+
+
+def scores_of(
+    name: str, network: nn.Module, loss: Callable[[Tensor], Tensor] | None = None
+) -> Scores:
+    pictures = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    measure = loss or (lambda output: output.square().mean())
+    evidence = Evidence(
+        network=network,
+        groups=channel_groups(network),
+        photographs=lambda: iter(pictures),
+        objective=lambda: lambda step: {"loss": measure(network(pictures[step % 2]))},
+    )
+    return importance_named(name)(evidence)
+
+
+def student() -> Student:
+    torch.manual_seed(2)
+    return Student(16, [16, 16]).eval()
+
+
+def teacher() -> TransformerNet:
+    torch.manual_seed(2)
+    network = TransformerNet((16, 16, 16), (16, 16), (16, 16)).eval()
+    for module in network.modules():
+        if isinstance(module, nn.InstanceNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    return network
+
+
+def kill(network: nn.Module) -> None:
+    """Make channel `DEAD` of every group zero everywhere."""
+    for group in channel_groups(network):
+        for layer in (*group.writes, *group.norms):
+            for parameter in layer.parameters():
+                parameter.data[DEAD] = 0
+
+
+@pytest.mark.parametrize("name", IMPORTANCES)
+@pytest.mark.parametrize("make", [student, teacher])
+def test_a_dead_channel_scores_nothing_and_no_other_does(
+    name: str, make: Callable[[], nn.Module]
+) -> None:
+    network = make()
+    kill(network)
+    for group, scores in scores_of(name, network).items():
+        assert scores.shape == (16,)
+        assert scores[DEAD] == pytest.approx(0, abs=1e-9), group
+        others = scores[torch.arange(16) != DEAD]
+        assert (others > 0).all(), group
+
+
+@pytest.mark.parametrize("name", ["magnitude", "group-norm", "taylor", "activation"])
+def test_the_size_of_filters_in_front_of_a_norm_says_nothing(name: str) -> None:
+    before = scores_of(name, teacher())
+    network = teacher()
+    network.res1.conv1.conv2d.weight.data[3] *= 100
+    network.res1.conv1.conv2d.bias.data[3] *= 100
+    after = scores_of(name, network)
+    torch.testing.assert_close(
+        after["res1.conv1.conv2d"], before["res1.conv1.conv2d"], rtol=2e-2, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("name", ["magnitude", "group-norm"])
+def test_without_a_norm_the_larger_filter_scores_more(name: str) -> None:
+    network = student()
+    network.blocks[0].expand[1].weight.data[7] *= 100
+    assert scores_of(name, network)["blocks.0.expand.1"].argmax() == 7
+
+
+class TwoLayers(nn.Module):
+    """Two channels, one and three times the mean of the colours, added up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 2, 1, bias=False)
+        self.last = nn.Conv2d(2, 3, 1, bias=False)
+        self.first.weight.data.copy_(torch.tensor([[1.0] * 3, [3.0] * 3])[:, :, None, None] / 3)
+        self.last.weight.data.fill_(1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first(x))
+
+
+def test_taylor_is_what_the_loss_would_lose() -> None:
+    """The loss is linear in the channels, so the first order is all of it: its square, per step."""
+    pictures = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    found = scores_of("taylor", TwoLayers(), loss=lambda output: output.mean())["first"]
+    means = [float(picture.mean()) for picture in pictures]
+    expected = [sum((factor * mean) ** 2 for mean in means) / 2 for factor in (1, 3)]
+    assert BATCHES % 2 == 0
+    assert found.tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_activation_is_the_deviation_of_what_is_read() -> None:
+    pictures = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    found = scores_of("activation", TwoLayers())["first"]
+    variance = sum(float(p.mean(1).var(unbiased=False)) for p in pictures) / 2
+    expected = [factor * variance**0.5 * 3**0.5 for factor in (1, 3)]
+    assert found.tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_magnitude_is_the_mean_absolute_weight() -> None:
+    assert scores_of("magnitude", TwoLayers())["first"].tolist() == pytest.approx([1 / 3, 1])
+
+
+def test_scoring_leaves_no_gradient_and_no_hook_behind() -> None:
+    network = student()
+    for name in IMPORTANCES:
+        scores_of(name, network)
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert not any(module._forward_pre_hooks for module in network.modules())
+
+
+def test_an_unknown_one_names_those_there_are() -> None:
+    with pytest.raises(OptionError, match=r"importance is luck: expected one of magnitude, .*"):
+        importance_named("luck")
+    assert tuple(IMPORTANCES) == prune_recipe.IMPORTANCES

@@ -1,0 +1,75 @@
+"""One export for all widths: the graph must be the narrower network's."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from nstc.compress.export.checking import eager_reference, sample_picture
+from nstc.compress.pruning.channel_groups import channel_groups, remove_channels
+from nstc.compress.pruning.stopwatch import (
+    graph_of_any_widths,
+    stopwatch,
+    timing_target,
+    with_weights,
+)
+from nstc.core.errors import OptionError
+from nstc.models.architectures import describe
+from nstc.models.student import Student
+from nstc.models.transformer import TransformerNet
+from nstc.runtime.onnx_session import OnnxSession
+
+
+def narrow(network: nn.Module) -> nn.Module:
+    remove_channels(network, {g.name: torch.arange(5) for g in channel_groups(network)})
+    return network
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Student(16, [8, 16], "plain", scale=8),
+        lambda: TransformerNet((8, 8, 16), (16,), (8, 8)),
+    ],
+)
+def test_the_graph_of_the_whole_paints_what_the_narrow_network_paints(make, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    network = make().eval()
+    graph = graph_of_any_widths(network)
+    slim = narrow(network)
+    file = tmp_path / "model.onnx"
+    onnx.save(with_weights(graph, slim), file)
+    picture = sample_picture(64, 72)
+    expected = eager_reference(slim, describe(slim)[1])(picture)
+    found = OnnxSession(file, "onnx", 1).run(picture)
+    assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+def test_a_network_of_other_layers_is_no_narrower_one() -> None:
+    graph = graph_of_any_widths(Student(8, [8]).eval())
+    with pytest.raises(ValueError, match=r"the graph has no core\.network\.blocks\.1"):
+        with_weights(graph, Student(8, [8, 8]))
+
+
+def test_a_narrower_network_is_faster_and_times_agree() -> None:
+    torch.manual_seed(5)
+    network = Student(64, [64, 64], "plain").eval()
+    with stopwatch(network, "cpu:1", seed=0) as watch:
+        remove_channels(network, {g.name: torch.arange(56) for g in channel_groups(network)})
+        faster = watch.speedup(network)
+        assert faster > 1.5
+        assert 0 < watch.ms(network) < watch.whole_ms
+
+
+@pytest.mark.parametrize("name", ["torchscript", "executorch"])
+def test_only_this_machines_cores_are_timed_on(name: str) -> None:
+    with pytest.raises(OptionError, match=r"can't measure on .* cpu:N or mobile"):
+        timing_target(name)
+
+
+def test_an_unknown_target_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"no target 'abacus'"):
+        timing_target("abacus")

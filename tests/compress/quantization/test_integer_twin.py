@@ -1,0 +1,210 @@
+"""The graph that quantize-aware distillation learns through, beside what ONNX Runtime computes."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nstc.compress.export.checking import eager_reference
+from nstc.compress.graphs.deployed import deployed_graph, edges_of
+from nstc.compress.graphs.float_forms import body_graph
+from nstc.compress.quantization import aware_training
+from nstc.compress.quantization.aware_training import agreement, calibrated_twin, twin_reference
+from nstc.compress.quantization.byte_tensors import byte_tensors
+from nstc.compress.quantization.calibrators import Range
+from nstc.compress.quantization.integer_body import integer_form_of
+from nstc.compress.quantization.integer_twin import IntegerTwin
+from nstc.compress.quantization.static_ranges import quantized_as_learned
+from nstc.core.images import Pixels
+from nstc.core.photos import PhotoSet, sample_photos
+from nstc.core.progress import Silent
+from nstc.core.recipe import QuantizeRecipe
+from nstc.models.architectures import describe, load
+from nstc.models.blocks import KINDS
+from nstc.models.student import Student
+from nstc.runtime.agreement import LEAST_NEAR_PIXELS
+from nstc.runtime.arrays import channel_statistics
+from nstc.runtime.onnx_session import OnnxSession
+
+SMALL = QuantizeRecipe(calibration_photos=2, calibration_size=96)
+SHAPES: Mapping[str, Mapping[str, object]] = {
+    **{kind: {"block": kind} for kind in KINDS},
+    "eighth": {"scale": 8},
+}
+SIZES = ((64, 64), (120, 88), (67, 93))
+
+
+def painter(**shape: object) -> Student:
+    """A student with random weights whose pictures have contrast, and biases of every sign."""
+    torch.manual_seed(2)
+    network = Student(16, [16, 24], **shape)  # type: ignore[arg-type]
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    for module in convolutions:
+        if module.bias is not None:
+            module.bias.data += 0.1 * torch.randn(module.out_channels)
+    convolutions[-1].weight.data += 0.05 * torch.randn(convolutions[-1].weight.shape)
+    return network.eval()
+
+
+def trained_a_little(twin: IntegerTwin) -> IntegerTwin:
+    """With scales that no calibration would give."""
+    generator = torch.Generator().manual_seed(3)
+    moved = 0.2 * torch.randn(twin.log_factors.shape, generator=generator)
+    twin.log_factors.data += moved
+    return twin
+
+
+def integer_session(student: Student, ranges: Mapping[str, Range], folder: Path) -> OnnxSession:
+    _, contract = describe(student)
+    body = body_graph(student)
+    form = integer_form_of(student, contract, per_channel=True)
+    integer = quantized_as_learned(body, form, byte_tensors(student, body), ranges)
+    onnx.save(deployed_graph(integer, edges_of(student, contract)), folder / "model.int8.onnx")
+    return OnnxSession(folder / "model.int8.onnx", "int8.onnx", 1)
+
+
+def pictures() -> list[Pixels]:
+    """Parts of scikit-image's photographs, of sizes that are multiples of a scale and are not."""
+    photographs = sample_photos().take(len(SIZES)).squares(120)
+    return [
+        square[:height, :width] for square, (height, width) in zip(photographs, SIZES, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_it_paints_what_its_integer_file_paints(
+    name: str, photos: PhotoSet, tmp_path: Path
+) -> None:
+    student = painter(**SHAPES[name])
+    twin = trained_a_little(calibrated_twin(student, photos, Silent(), SMALL))
+    session = integer_session(student, twin.ranges(), tmp_path)
+    _, contract = describe(student)
+    found = agreement(session, twin_reference(twin, contract), pictures())
+    assert found >= LEAST_NEAR_PIXELS
+    # What is not rounded as the file rounds falls short of that by far.
+    assert agreement(session, eager_reference(student, contract), pictures()) < 0.9
+
+
+def test_ten_layers_of_a_shipped_student_do_not_make_more_of_a_byte(
+    photos: PhotoSet, tmp_path: Path
+) -> None:
+    """Its contrast makes a visible patch of one byte on the other side of a border."""
+    student = load("zoo:starry-night")
+    assert isinstance(student, Student)
+    twin = calibrated_twin(student, photos, Silent(), SMALL)
+    session = integer_session(student, twin.ranges(), tmp_path)
+    _, contract = describe(student)
+    square = next(sample_photos().take(1).squares(256))
+    seen = [square, *pictures()]
+    assert agreement(session, twin_reference(twin, contract), seen) >= LEAST_NEAR_PIXELS
+
+
+def picture_of(level: int) -> Pixels:
+    """Of which every other row has one level."""
+    picture = np.random.default_rng(level).integers(0, 256, (300, 40, 3), dtype=np.uint8)
+    picture[::2] = level
+    return picture
+
+
+def scale_of_tie(level: int, found: float) -> np.float32 | None:
+    """A scale near the one found by which the level's red lies between two bytes.
+
+    None where it makes no difference whether it is divided by or multiplied with the reciprocal.
+    """
+    mean, deviation = channel_statistics(picture_of(level))[:, 0]
+    whole = np.float32(255)
+    normalised = (np.float32(level) - mean * whole) * (np.float32(1) / (deviation * whole))
+    tie = np.float32(normalised / (np.floor(normalised / found) + 0.5))
+    for scale in (tie, *np.nextafter(tie, np.float32([-9, 9]))):
+        if np.rint(normalised / scale) != np.rint(normalised * (np.float32(1) / scale)):
+            return scale
+    return None
+
+
+def test_a_frequent_level_between_two_of_the_input_goes_where_the_file_puts_it(
+    photos: PhotoSet, tmp_path: Path
+) -> None:
+    """One in the last digit of a picture's mean would move half of it by a whole step."""
+    student = painter()
+    twin = calibrated_twin(student, photos, Silent(), SMALL)
+    _, contract = describe(student)
+    found = float(twin.found_scales[0])
+    ties = {level: scale_of_tie(level, found) for level in range(256)}
+    deceptive = {level: scale for level, scale in ties.items() if scale is not None}
+    for level, scale in list(deceptive.items())[::8][:4]:
+        twin.found_scales[0] = float(scale)
+        session = integer_session(student, twin.ranges(), tmp_path)
+        reference = twin_reference(twin, contract)
+        assert agreement(session, reference, [picture_of(level)]) > LEAST_NEAR_PIXELS
+    assert len(deceptive) > 32
+
+
+def test_learning_starts_from_channels_that_bytes_hold_alike_well(
+    photos: PhotoSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = painter()
+    expand, project = student.blocks[0].expand[-1], student.blocks[0].project[0]
+    uneven = torch.logspace(-1.5, 1.5, expand.out_channels)
+    expand.weight.data *= uneven[:, None, None, None]
+    expand.bias.data *= uneven
+    project.weight.data /= uneven[:, None, None, None]
+
+    def rounding_error() -> float:
+        """In levels, root of the mean square."""
+        twin = calibrated_twin(copy.deepcopy(student), photos, Silent(), SMALL)
+        painted = twin_reference(twin, describe(student)[1])(pictures()[0])
+        exact = eager_reference(student, describe(student)[1])(pictures()[0])
+        return float(np.sqrt(np.mean((painted - exact.astype(float)) ** 2)))
+
+    equalised = rounding_error()
+    monkeypatch.setattr(aware_training, "equalise_channels", lambda *_: None)
+    assert equalised < 0.7 * rounding_error()
+
+
+def test_weights_biases_and_scales_learn(photos: PhotoSet) -> None:
+    student = painter()
+    twin = calibrated_twin(student, photos, Silent(), SMALL)
+    images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    twin(images).square().mean().backward()
+    for name, parameter in twin.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+def test_weights_learn_as_they_would_without_rounding(photos: PhotoSet) -> None:
+    """Bytes are fine enough that gradients through them are those of the student, nearly."""
+    student = painter()
+    twin = calibrated_twin(student, photos, Silent(), SMALL)
+    images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    gradients = []
+    for network in (student, twin):
+        student.zero_grad()
+        network(images).square().mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in student.parameters()]))
+    assert F.cosine_similarity(*gradients, dim=0) > 0.98
+
+
+def test_its_ranges_are_those_it_was_given(photos: PhotoSet) -> None:
+    """But for zero, which is a level."""
+    student = painter()
+    twin = calibrated_twin(student, photos, Silent(), SMALL)
+    again = IntegerTwin(student, twin.tensors, twin.ranges())
+    given = twin.ranges()
+    assert set(again.ranges()) == set(given)
+    for name, found in again.ranges().items():
+        assert found == pytest.approx(given[name], rel=1e-6), name
+
+
+def test_scales_that_are_no_numbers_reach_the_loss(photos: PhotoSet) -> None:
+    """Whoever learns looks at the loss, and says that it diverged."""
+    twin = calibrated_twin(painter(**SHAPES["separable"]), photos, Silent(), SMALL)
+    with torch.no_grad():
+        twin.log_factors.fill_(torch.nan)
+        assert torch.isnan(twin(torch.rand(1, 3, 64, 64))).any()

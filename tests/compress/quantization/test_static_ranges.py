@@ -1,0 +1,157 @@
+"""Static quantization of whole bodies: what its algebra gains, and networks that are hard on it."""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from nstc.compress.export.checking import eager_reference, sample_picture
+from nstc.compress.graphs.float_forms import body_graph
+from nstc.compress.graphs.observation import Feed, outputs
+from nstc.compress.quantization.calibration import calibrate, photographs
+from nstc.compress.quantization.calibrators import CALIBRATORS, Range
+from nstc.compress.quantization.integer_body import (
+    OPERATORS_BETWEEN_NORMS,
+    integer_body,
+    integer_form_of,
+)
+from nstc.compress.quantization.quantize_model import quantize
+from nstc.compress.quantization.static_ranges import psnr_db, quantized_body, rewritten
+from nstc.core.bundle import Bundle
+from nstc.core.errors import ExportMismatchError
+from nstc.core.photos import PhotoSet, sample_photos
+from nstc.core.progress import Silent
+from nstc.core.recipe import QuantizeRecipe
+from nstc.models.architectures import describe
+from nstc.models.student import Student
+from nstc.runtime.session import open_session
+
+MakeBundle = Callable[[torch.nn.Module, Path], Bundle]
+
+SMALL = QuantizeRecipe(calibration_photos=2, calibration_size=96)
+
+
+def instance_norm_student(block: str) -> Student:
+    """Filters and channels of very different size, as training leaves them where norms follow."""
+    torch.manual_seed(0)
+    network = Student(16, [16, 16], block, norm="instance")  # type: ignore[arg-type]
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d) and module is not network.head:
+            spread = torch.exp(torch.randn(module.out_channels))
+            module.weight.data *= spread[:, None, None, None]
+        if isinstance(module, torch.nn.InstanceNorm2d):
+            module.weight.data *= torch.exp(0.5 * torch.randn(module.num_features))
+            torch.nn.init.normal_(module.bias, std=0.3)
+    torch.nn.init.normal_(network.head.weight, std=0.02)
+    return network.eval()
+
+
+class Trial:
+    """A network's body in float, and what integers make of it."""
+
+    def __init__(self, network: Student, photos: PhotoSet) -> None:
+        self.network, self.contract = network, describe(network)[1]
+        self.body = body_graph(network)
+        feeds = photographs(network, self.contract, photos, size=192)
+        self.feeds: list[Feed] = list(feeds())
+        self.wanted = list(outputs(self.body, self.feeds))
+
+    def error(self, body: onnx.ModelProto, *, per_channel: bool) -> float:
+        """Root mean square of a body's integer form, of a picture from 0 to 1."""
+        percentile = CALIBRATORS["percentile"](99.99)
+        ranges: Mapping[str, Range]
+        ranges = calibrate(body, OPERATORS_BETWEEN_NORMS, self.feeds, percentile)
+        form = integer_form_of(self.network, self.contract, per_channel=per_channel)
+        painted = list(outputs(integer_body(body, form, ranges), self.feeds))
+        return float(10 ** (-psnr_db(self.wanted, painted) / 20))
+
+
+@pytest.mark.parametrize("block", ["plain", "separable"])
+def test_one_scale_a_layer_loses_nothing_where_norms_follow(block: str) -> None:
+    """At most 5 % of the error of a scale a filter, and both a fraction of the plain form's."""
+    trial = Trial(instance_norm_student(block), sample_photos().take(4))
+    per_tensor, per_channel = (
+        trial.error(rewritten(trial.body, per_channel=of), per_channel=of) for of in (False, True)
+    )
+    assert per_tensor <= 1.05 * per_channel
+    assert per_tensor < 0.6 * trial.error(trial.body, per_channel=False)
+    assert per_channel < 0.6 * trial.error(trial.body, per_channel=True)
+
+
+def test_layers_that_give_one_value_are_quantized(
+    student: Student, make_network_bundle: MakeBundle, photos: PhotoSet, tmp_path: Path
+) -> None:
+    """Their ranges are zero, or a single value. What the blocks add to is all there is."""
+    network = copy.deepcopy(student)
+    for parameter in network.blocks.parameters():
+        torch.nn.init.zeros_(parameter)
+    torch.nn.init.constant_(network.blocks[0].project[-1].bias, 0.25)
+    bundle = make_network_bundle(network, tmp_path / "idle")
+    made, report = quantize(bundle, tmp_path / "int8", photos=photos, recipe=SMALL)
+    assert report.operators.left == ()
+    picture = sample_picture(32, 48)
+    exact = eager_reference(network, describe(network)[1])(picture)
+    assert np.abs(open_session(made).run(picture).astype(int) - exact).mean() < 2
+
+
+def test_infinite_activations_are_told(student: Student, photos: PhotoSet) -> None:
+    body = body_graph(student)
+    feeds = photographs(student, describe(student)[1], photos, size=64)
+    broken = [{name: np.full_like(values, np.inf) for name, values in next(feeds()).items()}]
+    with pytest.raises(ExportMismatchError, match="infinite values of a photograph"):
+        calibrate(body, OPERATORS_BETWEEN_NORMS, broken, CALIBRATORS["percentile"](99.99))
+
+
+def test_layers_stay_float_until_the_quality_is_reached(
+    student_bundle: Bundle, student: Student, photos: PhotoSet, tmp_path: Path
+) -> None:
+    contract = describe(student)[1]
+    feeds = list(photographs(student, contract, photos, size=96)())
+    wanted = list(outputs(body_graph(student), feeds))
+    plain = quantized_body(student, contract, photos, SMALL, Silent())
+    assert plain.islands == ()
+    budget_db = psnr_db(wanted, list(outputs(plain.graph, feeds))) + 0.5
+    asked = dataclasses.replace(SMALL, quality_budget=budget_db)
+    made, report = quantize(student_bundle, tmp_path / "mixed", photos=photos, recipe=asked)
+    assert 1 <= len(report.islands) < 6
+    assert report.islands[-1].psnr_db >= budget_db
+    assert all(island.gain_db > 0 for island in report.islands)
+    assert len(report.operators.left) >= len(report.islands)
+    assert report.integer_latency_ms is not None
+    assert report.to_dict()["islands"][0]["name"] == report.islands[0].name
+    assert f"{report.islands[0].name} stays float" in report.describe()
+    assert open_session(made).run(sample_picture(31, 47)).shape == (31, 47, 3)
+
+
+@pytest.mark.parametrize("left", ["first", "last"])
+def test_a_picture_comes_and_goes_as_bytes_whatever_stays_float(
+    student: Student, photos: PhotoSet, left: str
+) -> None:
+    contract = describe(student)[1]
+    body = body_graph(student)
+    form = integer_form_of(student, contract, per_channel=True)
+    feeds = photographs(student, contract, photos, size=96)
+    ranges = calibrate(body, form.operators, feeds(), CALIBRATORS["min-max"](100))
+    convolutions = [node.name for node in body.graph.node if node.op_type == "Conv"]
+    island = convolutions[0 if left == "first" else -1]
+    made = integer_body(body, form, ranges, left_in_float=[island])
+    (reader,) = [n for n in made.graph.node if made.graph.input[0].name in n.input]
+    (maker,) = [n for n in made.graph.node if made.graph.output[0].name in n.output]
+    assert (reader.op_type, maker.op_type) == ("QuantizeLinear", "DequantizeLinear")
+    wanted = list(outputs(body, feeds()))
+    assert psnr_db(wanted, list(outputs(made, feeds()))) > 35
+
+
+def test_the_same_settings_give_the_same_bytes(student: Student, photos: PhotoSet) -> None:
+    recipe = QuantizeRecipe(calibration_size=96, rounding="adaptive")
+    contract = describe(student)[1]
+    first, second = (
+        quantized_body(student, contract, photos, recipe, Silent()).graph.SerializeToString()
+        for _ in range(2)
+    )
+    assert first == second

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nstc.benchmarks.quality.flicker import _shifted
+from nstc.models.functional import NOISE, SHAKES, Axes, shifted, unsteadiness
+
+
+class Identity(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images
+
+
+class EveryFourth(nn.Module):
+    """Paints all 4x4 pixels of a block like their first: half a pixel can change everything."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.interpolate(images[:, :, ::4, ::4], scale_factor=4)
+
+
+def stripes() -> Tensor:
+    """A pixel black, a pixel white: half a pixel further everything is grey."""
+    columns = torch.arange(32) % 2
+    return columns.float().expand(1, 3, 32, 32).contiguous()
+
+
+def mean_unsteadiness(network: nn.Module, photographs: Tensor) -> float:
+    outputs = network(photographs)
+    rng = np.random.default_rng(0)
+    values = [
+        float(unsteadiness(network, photographs, outputs, axes, rng).mean()) for axes in SHAKES
+    ]
+    return sum(values) / len(values)
+
+
+@pytest.mark.parametrize("axes", SHAKES)
+def test_pictures_are_moved_as_the_judge_moves_them(axes: Axes) -> None:
+    picture = np.random.default_rng(0).random((8, 12, 3))
+    judges = _shifted(picture, axes)
+    own = shifted(torch.from_numpy(picture).permute(2, 0, 1)[None], axes)
+    assert own[0].permute(1, 2, 0).numpy() == pytest.approx(judges)
+
+
+def test_a_network_that_follows_its_photograph_is_only_as_unsteady_as_the_noise() -> None:
+    photographs = torch.full((1, 3, 64, 64), 0.5)
+    found = mean_unsteadiness(Identity(), photographs)
+    assert found == pytest.approx(NOISE * (2 / np.pi) ** 0.5, rel=0.05)
+
+
+def test_a_network_that_looks_at_every_fourth_pixel_flickers() -> None:
+    assert mean_unsteadiness(EveryFourth(), stripes()) > 10 * NOISE
+
+
+def test_the_same_noise_is_the_same_change() -> None:
+    photographs = stripes()
+    one, again, other = (
+        unsteadiness(EveryFourth(), photographs, photographs, (0, 1), np.random.default_rng(seed))
+        for seed in (1, 1, 4)
+    )
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_a_change_along_one_axis_is_no_change_along_the_other() -> None:
+    columns, rng = stripes(), np.random.default_rng(0)
+    along_rows, along_columns = (
+        float(unsteadiness(EveryFourth(), columns, EveryFourth()(columns), axes, rng).mean())
+        for axes in ((1, 0), (0, 1))
+    )
+    assert along_columns > 10 * along_rows
+
+
+def test_both_pictures_are_learned_from() -> None:
+    offset = nn.Parameter(torch.zeros(1, 3, 8, 8))
+
+    class Offset(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images * 0 + offset
+
+    photographs = torch.rand(1, 3, 8, 8)
+    outputs = torch.rand(1, 3, 8, 8, requires_grad=True)
+    unsteadiness(Offset(), photographs, outputs, (0, 0), np.random.default_rng(0)).mean().backward()
+    assert offset.grad is not None
+    assert offset.grad.abs().sum() > 0
+    assert outputs.grad is not None
+    assert outputs.grad.abs().sum() > 0
