@@ -32,7 +32,7 @@ from nstc.core.amounts import parse_latency, parse_macs
 from nstc.core.decoding import Count, DecodingError, decode, parse_json, read_file
 from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file
-from nstc.core.prune_recipe import AUTO, PruneRecipe
+from nstc.core.recipe.prune_recipe import AUTO, PruneRecipe
 from nstc.models.complexity import count_macs
 
 DEFAULT_RATIO: Final = 0.25

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from nstc.cli.signatures import Given, Placed, with_flags
 from nstc.core.errors import OptionError
-from nstc.core.settings import (
+from nstc.core.recipe.settings import (
     SWITCH,
     Checked,
     at_least,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin, get_t
 import typer
 
 from nstc.core.recipe import override
-from nstc.core.settings import Setting
+from nstc.core.recipe.settings import Setting
 
 R = TypeVar("R")
 

@@ -14,8 +14,8 @@ from nstc.compress.pruning.importance import (
     Scores,
     importance_named,
 )
-from nstc.core import prune_recipe
 from nstc.core.errors import OptionError
+from nstc.core.recipe import prune_recipe
 from nstc.models.student import Student
 from nstc.models.transformer import TransformerNet
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from nstc.core.amounts import parse_latency, parse_macs
 from nstc.core.errors import OptionError
-from nstc.core.settings import (
+from nstc.core.recipe.settings import (
     ANY,
     SEED,
     Allowed,

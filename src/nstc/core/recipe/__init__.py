@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar, get_type_hints
 
 from nstc.core.errors import OptionError, RecipeError
-from nstc.core.prune_recipe import PruneRecipe as PruneRecipe
-from nstc.core.quantize_recipe import QuantizeRecipe as QuantizeRecipe
-from nstc.core.settings import (
+from nstc.core.recipe.prune_recipe import PruneRecipe as PruneRecipe
+from nstc.core.recipe.quantize_recipe import QuantizeRecipe as QuantizeRecipe
+from nstc.core.recipe.settings import (
     SEED,
     SWITCH,
     Allowed,

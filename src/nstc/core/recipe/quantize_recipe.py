@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from nstc.core.errors import OptionError
-from nstc.core.settings import SWITCH, Allowed, Checked, at_least, one_of, setting, within
+from nstc.core.recipe.settings import SWITCH, Allowed, Checked, at_least, one_of, setting, within
 
 
 @dataclass(frozen=True, kw_only=True)
