@@ -48,23 +48,14 @@ _TOLD: Final = ("provider", "memory", "cold_start_ms", "throughput", "roofline")
 
 @dataclass(frozen=True, kw_only=True)
 class BenchProtocol:
-    """How it was measured.
+    """How it was measured."""
 
-    Attributes:
-        rounds: Timed rounds.
-        size: Side of the pictures in pixels.
-        photos: The photographs; the first one is the picture that was timed.
-        seed: Of the rounds' order and of the bootstrap.
-        vgg: Hash of the feature network's weights; None if quality was not judged.
-        reference: `Subject.identity` of the model that others are compared with.
-    """
-
-    rounds: int
-    size: int
-    photos: PhotoRecord
-    seed: int
-    vgg: str | None
-    reference: str
+    rounds: int  # timed rounds
+    size: int  # side of the pictures in pixels
+    photos: PhotoRecord  # the photographs; the first one is the picture that was timed
+    seed: int  # of the rounds' order and of the bootstrap
+    vgg: str | None  # hash of the feature network's weights; None if quality was not judged
+    reference: str  # `Subject.identity` of the model that others are compared with
 
     @property
     def id(self) -> str:
@@ -87,19 +78,13 @@ class BenchProtocol:
 
 @dataclass(frozen=True, kw_only=True)
 class LatencySummary:
-    """Milliseconds of a picture.
+    """Milliseconds of a picture."""
 
-    Attributes:
-        median: Of the samples.
-        iqr: Their interquartile range; None in old files, as are the others.
-        p95: What 95 % of them do not exceed.
-        samples: One a round; empty where only the summary was kept.
-    """
-
-    median: Annotated[float, msgspec.Meta(ge=0, le=_LONGEST_MS)]
+    median: Annotated[float, msgspec.Meta(ge=0, le=_LONGEST_MS)]  # of the samples
+    # Their interquartile range; None in old files, as are the others.
     iqr: Annotated[float, msgspec.Meta(ge=0, le=_LONGEST_MS)] | None = None
-    p95: float | None = None
-    samples: tuple[float, ...] = ()
+    p95: float | None = None  # what 95 % of them do not exceed
+    samples: tuple[float, ...] = ()  # one a round; empty where only the summary was kept
 
     @staticmethod
     def of(samples_ms: Sequence[float]) -> "LatencySummary":
@@ -114,21 +99,16 @@ class LatencySummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """What was found of one candidate.
+    """What was found of one candidate."""
 
-    Attributes:
-        metrics: By name in `quality.metrics.available_metrics`, the median over photographs and its
-            bootstrap interval.
-        photos: How many photographs.
-        teacher: The name of the teacher.
-        style_source: The painting's statistics, or the mean over the teacher's own pictures.
-        sampled_photos: For each metric that was computed on fewer than `photos`, on how many.
-    """
-
+    # By name in `quality.metrics.available_metrics`, the median over photographs and its bootstrap
+    # interval.
     metrics: Mapping[str, Interval]
-    photos: Count
-    teacher: Text
+    photos: Count  # how many photographs
+    teacher: Text  # the name of the teacher
+    # The painting's statistics, or the mean over the teacher's own pictures.
     style_source: StyleSource
+    # For each metric that was computed on fewer than `photos`, on how many.
     sampled_photos: Mapping[str, Count] = field(default_factory=dict)
 
     @property
@@ -139,25 +119,16 @@ class Quality:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """The model that others are compared with, on one target.
+    """The model that others are compared with, on one target."""
 
-    Attributes:
-        model: Its zoo name or path.
-        artifact: The file that was run.
-        target: Where.
-        latency_ms: How long a picture took.
-        place: What the target says of where that is: provider, device, browser.
-        watch: How still the machine held meanwhile; None where nobody looked.
-        peaks: What it could do at most; None where nobody looked.
-    """
-
-    model: str
-    artifact: str
-    target: str
-    latency_ms: LatencySummary
+    model: str  # its zoo name or path
+    artifact: str  # the file that was run
+    target: str  # where
+    latency_ms: LatencySummary  # how long a picture took
+    # What the target says of where that is: provider, device, browser.
     place: Mapping[str, str | int | float | None] = field(default_factory=dict)
-    watch: Watch | None = None
-    peaks: Peaks | None = None
+    watch: Watch | None = None  # how still the machine held meanwhile; None where nobody looked
+    peaks: Peaks | None = None  # what it could do at most; None where nobody looked
 
     @property
     def samples_ms(self) -> tuple[float, ...]:
@@ -167,40 +138,26 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One model's one artifact on one target.
+    """One model's one artifact on one target."""
 
-    Attributes:
-        model: Its zoo name or path.
-        artifact: The file that was run.
-        target: Where.
-        size: Side of the pictures in pixels.
-        latency_ms: How long a picture took.
-        speedup: Times faster than the reference: `timing.statistics.bootstrap_speedup`.
-        params: Learned numbers; None for a foreign file.
-        macs: Multiply-accumulates a picture; None for a foreign file.
-        size_bytes: Of the file.
-        quality: Against the teacher; None if it was not judged.
-        counts: Exact numbers that the target tells of the file, by name: delegates.
-        footprint: Memory and cold start; None on targets that do not look.
-        throughput: Frames a second back to back; None on targets that do not look.
-        provider: What really ran the file, as its runtime says; None where the place says it all.
-        roofline: How near it comes to what the machine could do; None where nobody looked.
-    """
-
-    model: Name
-    artifact: Name
-    target: Name
-    size: Count
-    latency_ms: LatencySummary
-    speedup: Interval
-    params: Count | None
-    macs: Count | None
-    size_bytes: Count
-    quality: Quality | None
+    model: Name  # its zoo name or path
+    artifact: Name  # the file that was run
+    target: Name  # where
+    size: Count  # side of the pictures in pixels
+    latency_ms: LatencySummary  # how long a picture took
+    speedup: Interval  # times faster than the reference: `timing.statistics.bootstrap_speedup`
+    params: Count | None  # learned numbers; None for a foreign file
+    macs: Count | None  # multiply-accumulates a picture; None for a foreign file
+    size_bytes: Count  # of the file
+    quality: Quality | None  # against the teacher; None if it was not judged
+    # Exact numbers that the target tells of the file, by name: delegates.
     counts: Mapping[str, int] = field(default_factory=dict)
-    footprint: Footprint | None = None
+    footprint: Footprint | None = None  # memory and cold start; None on targets that do not look
+    # Frames a second back to back; None on targets that do not look.
     throughput: Throughput | None = None
+    # What really ran the file, as its runtime says; None where the place says it all.
     provider: str | None = None
+    # How near it comes to what the machine could do; None where nobody looked.
     roofline: Roofline | None = None
 
     @property
@@ -221,22 +178,17 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchResult:
-    """Everything that `nstc bench` found.
+    """Everything that `nstc bench` found."""
 
-    Attributes:
-        machine: See `nstc.benchmarks.timing.machine.machine_facts`.
-        protocol: How it was measured.
-        references: What speed-ups are relative to: the same model on each target.
-        rows: One for each target and model's artifact, in the order they were asked for.
-        unfinished: Targets that were asked for and not come to: the run was stopped before.
-        taken: See `nstc.benchmarks.provenance.taken_now`.
-    """
-
-    machine: Mapping[str, Any]
-    protocol: BenchProtocol
+    machine: Mapping[str, Any]  # see `nstc.benchmarks.timing.machine.machine_facts`
+    protocol: BenchProtocol  # how it was measured
+    # What speed-ups are relative to: the same model on each target.
     references: tuple[Reference, ...]
+    # One for each target and model's artifact, in the order they were asked for.
     rows: tuple[Row, ...]
+    # Targets that were asked for and not come to: the run was stopped before.
     unfinished: tuple[str, ...] = ()
+    # See `nstc.benchmarks.provenance.taken_now`.
     taken: Mapping[str, str | bool] = field(default_factory=dict)
 
     def reference_of(self, row: Row) -> Reference:

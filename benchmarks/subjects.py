@@ -32,21 +32,14 @@ Probe = Callable[[Path, GraphForm | None], GraphContract]
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A model that can be run.
+    """A model that can be run."""
 
-    Attributes:
-        path: A bundle's folder, or an ONNX file.
-        bundle: The opened bundle; None for a foreign ONNX file.
-        trust: Whether programs of others, TorchScript and ExecuTorch, may be loaded.
-        form: How a foreign file is fed, as far as a bundle that learned from it says so.
-        store: Where a bundle's files come from.
-    """
-
-    path: Path
-    bundle: Bundle | None
-    trust: bool = False
+    path: Path  # a bundle's folder, or an ONNX file
+    bundle: Bundle | None  # the opened bundle; None for a foreign ONNX file
+    trust: bool = False  # whether programs of others, TorchScript and ExecuTorch, may be loaded
+    # How a foreign file is fed, as far as a bundle that learned from it says so.
     form: GraphForm | None = None
-    store: Artifacts = find_artifact
+    store: Artifacts = find_artifact  # where a bundle's files come from
 
     def __str__(self) -> str:
         return self.name

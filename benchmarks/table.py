@@ -26,21 +26,13 @@ _TARGET_WIDTH: Final = 12
 
 @dataclass(frozen=True)
 class _Column:
-    """A number of one of a row's parts.
+    """A number of one of a row's parts."""
 
-    Attributes:
-        heading: Above it.
-        meaning: For the caption.
-        part: Attribute of `Row`, which may be None.
-        name: Attribute of the part, which may be None.
-        scale: From the attribute's unit to the heading's.
-    """
-
-    heading: str
-    meaning: str
-    part: str
-    name: str
-    scale: float = 1.0
+    heading: str  # above it
+    meaning: str  # for the caption
+    part: str  # attribute of `Row`, which may be None
+    name: str  # attribute of the part, which may be None
+    scale: float = 1.0  # from the attribute's unit to the heading's
 
     def value(self, row: Row) -> float | None:
         part = getattr(row, self.part)

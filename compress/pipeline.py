@@ -52,17 +52,11 @@ _JUDGED_SAMPLES: Final = ("chelsea", "coffee", "rocket", "camera")
 
 @dataclass(frozen=True, kw_only=True)
 class Compression:
-    """What a run of the pipeline made.
+    """What a run of the pipeline made."""
 
-    Attributes:
-        bundle: The compressed model: int8 and float ONNX, TorchScript.
-        result: Its numbers beside the teacher's.
-        comparison: The side-by-side picture.
-    """
-
-    bundle: Bundle
-    result: BenchResult
-    comparison: Path
+    bundle: Bundle  # the compressed model: int8 and float ONNX, TorchScript
+    result: BenchResult  # its numbers beside the teacher's
+    comparison: Path  # the side-by-side picture
 
 
 def preset(name: str) -> Recipe:

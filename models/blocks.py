@@ -33,15 +33,11 @@ class ResidualBlock(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A kind of block.
+    """A kind of block."""
 
-    Attributes:
-        convolve: From channels in, channels out and normalisation to one of its two convolutions.
-        reach: How many positions away from its own a position of the block's output looks.
-    """
-
+    # From channels in, channels out and normalisation to one of its two convolutions.
     convolve: Convolve
-    reach: int
+    reach: int  # how many positions away from its own a position of the block's output looks
 
 
 def normed(convolution: nn.Conv2d, norm: Norm) -> nn.Module:

@@ -49,13 +49,9 @@ reads 19 dB."""
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two pictures lie apart.
+    """How far two pictures lie apart."""
 
-    Attributes:
-        levels: Of each value, uint8 from 0 to 255.
-    """
-
-    levels: Pixels
+    levels: Pixels  # of each value, uint8 from 0 to 255
 
     @staticmethod
     def between(one: Pixels, other: Pixels) -> "Difference":

@@ -32,15 +32,10 @@ Measure = Callable[[Callable[[Pixels], Pixels]], Work]
 
 @dataclass(frozen=True, kw_only=True)
 class PaintPlan:
-    """How a picture will be painted.
+    """How a picture will be painted."""
 
-    Attributes:
-        tiling: Its tiles; one if it is painted in one piece.
-        peak_bytes: The most that the process is expected to hold.
-    """
-
-    tiling: Tiling
-    peak_bytes: int
+    tiling: Tiling  # its tiles; one if it is painted in one piece
+    peak_bytes: int  # the most that the process is expected to hold
 
     @property
     def size(self) -> tuple[int, int]:

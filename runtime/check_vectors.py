@@ -47,24 +47,16 @@ _Side = Annotated[int, Meta(ge=1, le=16384)]
 
 @dataclass(frozen=True, kw_only=True)
 class CheckVector:
-    """What one file painted of the picture of a seed.
+    """What one file painted of the picture of a seed."""
 
-    Attributes:
-        file_sha256: Of the file that painted it: a file made anew has no vector.
-        picture_sha256: Of the picture that went in: tells whether it could be made again.
-        painted_sha256: Of the result.
-        stride: Every so many rows and columns of the result are kept.
-        values: The bytes of those, compressed by zlib.
-    """
-
-    file_sha256: Sha256
+    file_sha256: Sha256  # of the file that painted it: a file made anew has no vector
     seed: Count
     height: _Side
     width: _Side
-    picture_sha256: Sha256
-    painted_sha256: Sha256
-    stride: _Side
-    values: bytes
+    picture_sha256: Sha256  # of the picture that went in: tells whether it could be made again
+    painted_sha256: Sha256  # of the result
+    stride: _Side  # every so many rows and columns of the result are kept
+    values: bytes  # the bytes of those, compressed by zlib
 
     @property
     def kept(self) -> Pixels:

@@ -46,22 +46,19 @@ Transfer = Callable[[Pixels], Pixels]
 class Control:
     """What a user asks for; the formulas stand at the top of this module.
 
-    Attributes:
-        strength: 0 is the photograph, 1 the style; beyond them up to `STRENGTHS` extrapolates.
-        preserve_color: Whether colours stay the photograph's and only brightness is painted.
-        size: Long side in pixels to bring the photograph to before it is painted; None for its own.
-        upscale_to_original: Whether the result is brought back to the photograph's own size.
-        style_scale: How many times as large as learned the brush looks.
-
     Raises:
         OptionError: one of them is out of range.
     """
 
+    # 0 is the photograph, 1 the style; beyond them up to `STRENGTHS` extrapolates.
     strength: float = 1.0
+    # Whether colours stay the photograph's and only brightness is painted.
     preserve_color: bool = False
+    # Long side in pixels to bring the photograph to before it is painted; None for its own.
     size: int | None = None
+    # Whether the result is brought back to the photograph's own size.
     upscale_to_original: bool = False
-    style_scale: float = 1.0
+    style_scale: float = 1.0  # how many times as large as learned the brush looks
 
     def __post_init__(self) -> None:
         size = SIZES[0] if self.size is None else self.size

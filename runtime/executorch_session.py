@@ -49,15 +49,10 @@ changes: there is one of each in a process, and threads that open programs would
 
 @dataclass(frozen=True, kw_only=True)
 class Partition:
-    """How much of a program its delegate took.
+    """How much of a program its delegate took."""
 
-    Attributes:
-        delegates: Calls of the delegate: one is best, each costs copies at its border.
-        operators_outside: Calls of ExecuTorch's own, portable kernels before, between and after.
-    """
-
-    delegates: int
-    operators_outside: int
+    delegates: int  # calls of the delegate: one is best, each costs copies at its border
+    operators_outside: int  # calls of ExecuTorch's own, portable kernels before, between and after
 
 
 def availability() -> str | None:

@@ -60,30 +60,19 @@ _ENCODED_BYTES: Final = 4
 
 @dataclass(frozen=True, kw_only=True)
 class PictureCost:
-    """Bytes that a picture takes, the network aside.
+    """Bytes that a picture takes, the network aside."""
 
-    Attributes:
-        decoding: While it is read: the decoder's own picture, and the array.
-        painting: While it is painted: the array.
-        encoding: While it is written: the array, and the encoder's own picture.
-    """
-
-    decoding: int
-    painting: int
-    encoding: int
+    decoding: int  # while it is read: the decoder's own picture, and the array
+    painting: int  # while it is painted: the array
+    encoding: int  # while it is written: the array, and the encoder's own picture
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What a process with an opened network takes.
+    """What a process with an opened network takes."""
 
-    Attributes:
-        held_bytes: Before any picture.
-        bytes_per_pixel: Of a run, for each pixel it is given; input and output included.
-    """
-
-    held_bytes: int
-    bytes_per_pixel: float
+    held_bytes: int  # before any picture
+    bytes_per_pixel: float  # of a run, for each pixel it is given; input and output included
 
     def peak_bytes(self, tiling: Tiling, cost: PictureCost, *, blends: bool = False) -> int:
         """The most that the process will hold while it stylises a picture, cut as in `tiling`.

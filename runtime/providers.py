@@ -48,15 +48,10 @@ _IDENTITY: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Provider:
-    """A place to compute.
+    """A place to compute."""
 
-    Attributes:
-        name: As ONNX Runtime has it, without its ending: CPU, CUDA, CoreML.
-        reason: Why it can't be used here; None if it can.
-    """
-
-    name: str
-    reason: str | None
+    name: str  # as ONNX Runtime has it, without its ending: CPU, CUDA, CoreML
+    reason: str | None  # why it can't be used here; None if it can
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -60,14 +60,11 @@ class Session(Protocol):
 
 @dataclass(frozen=True)
 class Backend:
-    """A way to run files of one ending.
+    """A way to run files of one ending."""
 
-    Attributes:
-        availability: Gives None if it can run here, or what is missing and how to install it.
-        open: From the file, its artifact name and a number of threads to a session.
-    """
-
+    # Gives None if it can run here, or what is missing and how to install it.
     availability: Callable[[], str | None]
+    # From the file, its artifact name and a number of threads to a session.
     open: Callable[[Path, str, int | None], Session]
 
 

@@ -9,13 +9,7 @@ from typing import Any, Final, Self, overload
 import numpy as np
 from PIL import Image
 
-from nstc.core.bundle import (
-    TILES_ARTIFACT,
-    Bundle,
-    artifact_file,
-    artifact_name,
-    open_bundle,
-)
+from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_file, artifact_name, open_bundle
 from nstc.core.errors import OptionError
 from nstc.core.images import Picture, Pixels, picture_of
 from nstc.core.images.picture import Frame, with_colors

@@ -16,12 +16,7 @@ from nstc.core.bundle import (
     read_manifest,
     revised_bundle,
 )
-from nstc.core.errors import (
-    CorruptBundleError,
-    ExportMismatchError,
-    NstcError,
-    UnusableModelError,
-)
+from nstc.core.errors import CorruptBundleError, ExportMismatchError, NstcError, UnusableModelError
 from nstc.core.manifest import Contract
 from nstc.core.unusable_models import refuse_unusable_file
 from nstc.core.zoo import refuse_shipped, resolve_model_path
@@ -49,19 +44,13 @@ _SMALLEST: Final = (1, 1)
 
 @dataclass(frozen=True)
 class FileFinding:
-    """One thing that was looked at.
+    """One thing that was looked at."""
 
-    Attributes:
-        file: Of the bundle.
-        detail: In words: what was found, or why nobody looked.
-        error: What is wrong, of one that failed.
-    """
-
-    file: str
+    file: str  # of the bundle
     check: Literal["content", "contract", "picture"]
     state: State
-    detail: str
-    error: NstcError | None = None
+    detail: str  # in words: what was found, or why nobody looked
+    error: NstcError | None = None  # what is wrong, of one that failed
 
     def to_dict(self) -> dict[str, str]:
         """Plain JSON values, without the error, whose text is the detail."""
@@ -70,15 +59,10 @@ class FileFinding:
 
 @dataclass(frozen=True)
 class Verification:
-    """All that was found of one bundle, by the order of its files' names.
+    """All that was found of one bundle, by the order of its files' names."""
 
-    Attributes:
-        model: As it was asked for.
-        identity: `Bundle.identity`; None of what can't be opened.
-    """
-
-    model: str
-    identity: str | None
+    model: str  # as it was asked for
+    identity: str | None  # `Bundle.identity`; None of what can't be opened
     findings: tuple[FileFinding, ...] = field(default=())
 
     @property

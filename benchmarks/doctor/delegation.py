@@ -8,43 +8,27 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """Operators of one kind that stay with the CPU.
+    """Operators of one kind that stay with the CPU."""
 
-    Attributes:
-        operator: Its type, with its domain where that is not ONNX's own.
-        count: How many of them.
-        reason: Why.
-    """
-
-    operator: str
-    count: int
-    reason: str
+    operator: str  # its type, with its domain where that is not ONNX's own
+    count: int  # how many of them
+    reason: str  # why
 
 
 @dataclass(frozen=True, kw_only=True)
 class DelegateReport:
-    """One delegate and one file.
+    """One delegate and one file."""
 
-    Attributes:
-        delegate: NNAPI, CoreML MLProgram, TensorRT.
-        file: Of the bundle.
-        nodes: Operators of the graph that the delegate is offered.
-        taken: Those it takes once sizes are fixed; None where it is not known.
-        taken_as_is: Those it takes with the sizes that the file has.
-        partitions: Runs of operators it takes in a row, each with copies at its borders, once
-            sizes are fixed; None where nobody counted.
-        refusals: What it leaves with the CPU even then.
-        source: Where that is known from.
-    """
-
-    delegate: str
-    file: str
-    nodes: int
-    taken: int | None = None
-    taken_as_is: int | None = None
+    delegate: str  # NNAPI, CoreML MLProgram, TensorRT
+    file: str  # of the bundle
+    nodes: int  # operators of the graph that the delegate is offered
+    taken: int | None = None  # those it takes once sizes are fixed; None where it is not known
+    taken_as_is: int | None = None  # those it takes with the sizes that the file has
+    # Runs of operators it takes in a row, each with copies at its borders, once sizes are fixed;
+    # None where nobody counted.
     partitions: int | None = None
-    refusals: tuple[Refusal, ...] = ()
-    source: str
+    refusals: tuple[Refusal, ...] = ()  # what it leaves with the CPU even then
+    source: str  # where that is known from
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -28,21 +28,13 @@ _SLOW_INT8: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What was found.
+    """What was found."""
 
-    Attributes:
-        machine: See `nstc.benchmarks.timing.machine.machine_facts`.
-        threads: Processors that the system has; `machine` says how many this process may use.
-        int8: How fast int8 is here, in words.
-        providers: Of ONNX Runtime.
-        extras: Of nstc.
-    """
-
-    machine: Mapping[str, Any]
-    threads: int
-    int8: str
-    providers: tuple[Provider, ...]
-    extras: tuple[Extra, ...]
+    machine: Mapping[str, Any]  # see `nstc.benchmarks.timing.machine.machine_facts`
+    threads: int  # processors that the system has; `machine` says how many this process may use
+    int8: str  # how fast int8 is here, in words
+    providers: tuple[Provider, ...]  # of ONNX Runtime
+    extras: tuple[Extra, ...]  # of nstc
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -91,19 +91,13 @@ class Graph:
 
 @dataclass(frozen=True, kw_only=True)
 class _Documented:
-    """A delegate that its documentation describes.
+    """A delegate that its documentation describes."""
 
-    Attributes:
-        source: That documentation.
-        counts: Whether an operator is one it is asked about; those that only wrap others are not.
-        reason: Why it refuses an operator; None if it takes it.
-        sizes_matter: Whether it takes nothing while sizes are free.
-    """
-
-    source: str
+    source: str  # that documentation
+    # Whether an operator is one it is asked about; those that only wrap others are not.
     counts: Callable[[Any], bool]
-    reason: Callable[[Graph, Any], str | None]
-    sizes_matter: bool
+    reason: Callable[[Graph, Any], str | None]  # why it refuses an operator; None if it takes it
+    sizes_matter: bool  # whether it takes nothing while sizes are free
 
 
 def _xnnpack_reason(graph: Graph, node: Any) -> str | None:

@@ -25,38 +25,23 @@ CREATED: Final = "created"
 
 @dataclass(frozen=True, kw_only=True)
 class KnownModel:
-    """A model that a baseline speaks of.
+    """A model that a baseline speaks of."""
 
-    Attributes:
-        place: Its zoo name, or its path relative to the baseline's folder, with forward slashes.
-        name: The manifest's; of an ONNX file its stem.
-        sha256: `Subject.identity` when it was measured.
-    """
-
-    place: Name
-    name: Name
-    sha256: Name
+    place: Name  # its zoo name, or its path relative to the baseline's folder, with forward slashes
+    name: Name  # the manifest's; of an ONNX file its stem
+    sha256: Name  # `Subject.identity` when it was measured
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineProtocol:
-    """How it was measured.
+    """How it was measured."""
 
-    Attributes:
-        id: `BenchProtocol.id`, which a run must have to be comparable.
-        rounds: Timed rounds.
-        size: Side of the pictures in pixels.
-        seed: Of the rounds' order and of the bootstrap.
-        photos: The photographs.
-        vgg: Hash of the feature network's weights; None if quality was not judged.
-    """
-
-    id: Name
-    rounds: Count
-    size: Count
-    seed: Count
-    photos: PhotoRecord
-    vgg: Name | None
+    id: Name  # `BenchProtocol.id`, which a run must have to be comparable
+    rounds: Count  # timed rounds
+    size: Count  # side of the pictures in pixels
+    seed: Count  # of the rounds' order and of the bootstrap
+    photos: PhotoRecord  # the photographs
+    vgg: Name | None  # hash of the feature network's weights; None if quality was not judged
 
     @staticmethod
     def of(protocol: BenchProtocol) -> "BaselineProtocol":
@@ -67,51 +52,31 @@ class BaselineProtocol:
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineQuality:
-    """How a row's pictures were judged.
+    """How a row's pictures were judged."""
 
-    Attributes:
-        metrics: Medians by name.
-        teacher: Whom they were judged by; None if by the model's own float graph.
-        style_source: "painting" or "outputs".
-    """
-
-    metrics: Mapping[Name, float]
-    teacher: KnownModel | None
-    style_source: Name
+    metrics: Mapping[Name, float]  # medians by name
+    teacher: KnownModel | None  # whom they were judged by; None if by the model's own float graph
+    style_source: Name  # "painting" or "outputs"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineRow(RowKey):
-    """What holds on every machine.
+    """What holds on every machine."""
 
-    Attributes:
-        facts: Exact numbers by name: params, macs, bytes.
-        quality: None if it was not judged.
-    """
-
-    facts: Mapping[Name, Count]
-    quality: BaselineQuality | None
+    facts: Mapping[Name, Count]  # exact numbers by name: params, macs, bytes
+    quality: BaselineQuality | None  # None if it was not judged
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineTime(RowKey):
-    """What holds on machines of one class.
+    """What holds on machines of one class."""
 
-    Attributes:
-        machine_class: `nstc.benchmarks.timing.machine.machine_class`.
-        protocol: Id of the protocol it was taken by.
-        rounds: How many it was found from.
-        speedup: Times faster than the reference.
-        latency_ms: Of a picture, for the reader only; `timing.statistics.undisturbed`.
-        cpu: The machine's, likewise.
-    """
-
-    machine_class: Name
-    protocol: Name
-    rounds: Count
-    speedup: Interval
-    latency_ms: float
-    cpu: Name
+    machine_class: Name  # `nstc.benchmarks.timing.machine.machine_class`
+    protocol: Name  # id of the protocol it was taken by
+    rounds: Count  # how many it was found from
+    speedup: Interval  # times faster than the reference
+    latency_ms: float  # of a picture, for the reader only; `timing.statistics.undisturbed`
+    cpu: Name  # the machine's, likewise
 
     @property
     def reference_ms(self) -> float:
@@ -121,51 +86,31 @@ class BaselineTime(RowKey):
 
 @dataclass(frozen=True, kw_only=True)
 class LogEntry:
-    """A time at which somebody agreed to numbers.
+    """A time at which somebody agreed to numbers."""
 
-    Attributes:
-        date: ISO, UTC.
-        reason: In their words.
-        nstc: Version of nstc.
-        machine_class: Where the numbers were taken.
-    """
-
-    date: Name
-    reason: Name
-    nstc: Name
-    machine_class: Name
+    date: Name  # ISO, UTC
+    reason: Name  # in their words
+    nstc: Name  # version of nstc
+    machine_class: Name  # where the numbers were taken
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineContent:
-    """What a file holds besides its schema.
+    """What a file holds besides its schema."""
 
-    Attributes:
-        protocol: How facts and quality were measured.
-        reference: What speed-ups are relative to.
-        models: Those that the rows are of.
-        rows: Facts and quality, one for each model's artifact.
-        times: One for each row and machine class.
-        log: Oldest first.
-    """
-
-    protocol: BaselineProtocol
-    reference: KnownModel
-    models: tuple[KnownModel, ...]
-    rows: tuple[BaselineRow, ...]
-    times: tuple[BaselineTime, ...]
-    log: tuple[LogEntry, ...]
+    protocol: BaselineProtocol  # how facts and quality were measured
+    reference: KnownModel  # what speed-ups are relative to
+    models: tuple[KnownModel, ...]  # those that the rows are of
+    rows: tuple[BaselineRow, ...]  # facts and quality, one for each model's artifact
+    times: tuple[BaselineTime, ...]  # one for each row and machine class
+    log: tuple[LogEntry, ...]  # oldest first
 
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline(BaselineContent):
-    """All that `nstc check` compares with.
+    """All that `nstc check` compares with."""
 
-    Attributes:
-        folder: Where its file lies: places are relative to it.
-    """
-
-    folder: Path
+    folder: Path  # where its file lies: places are relative to it
 
     def locate(self, model: KnownModel) -> str | Path:
         """What to open: a zoo name, or a path that holds from here."""

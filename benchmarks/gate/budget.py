@@ -29,17 +29,11 @@ _FORM: Final = re.compile(r"\s*([A-Za-z_]+)\s*(<=|>=)\s*([0-9]+\.?[0-9]*\s*[A-Za
 
 @dataclass(frozen=True)
 class Limit:
-    """One bound of one number.
+    """One bound of one number."""
 
-    Attributes:
-        name: A metric's, or params, macs, bytes, speedup.
-        at_most: Whether it bounds from above.
-        bound: Inclusive.
-    """
-
-    name: str
-    at_most: bool
-    bound: float
+    name: str  # a metric's, or params, macs, bytes, speedup
+    at_most: bool  # whether it bounds from above
+    bound: float  # inclusive
 
     def __str__(self) -> str:
         """As the user writes it."""

@@ -34,29 +34,17 @@ _OF_THREADS: Final = ("cpu", "torchscript")
 
 @dataclass(frozen=True)
 class Conditions:
-    """How to measure what a baseline names.
+    """How to measure what a baseline names."""
 
-    Attributes:
-        photos: Those that the baseline was made with, or the result is incomparable.
-        rounds: Timed rounds; the baseline's unless given.
-        against: Where the reference lies; where the baseline says unless given.
-        teacher: Whom to judge by; whom the baseline says unless given.
-        vgg: See `nstc.models.vgg.load_vgg`.
-        probe: Finds out what foreign ONNX files take.
-        trust: Whether programs of others, TorchScript and ExecuTorch, may be loaded.
-        store: Where bundles' files come from.
-        progress: Told of rounds and photographs.
-    """
-
-    photos: PhotoSet
-    rounds: int | None = None
-    against: Model | None = None
-    teacher: Model | None = None
-    vgg: str = "shipped"
-    probe: Probe = probe_contract
-    trust: bool = False
-    store: Artifacts = find_artifact
-    progress: Progress | None = None
+    photos: PhotoSet  # those that the baseline was made with, or the result is incomparable
+    rounds: int | None = None  # timed rounds; the baseline's unless given
+    against: Model | None = None  # where the reference lies; where the baseline says unless given
+    teacher: Model | None = None  # whom to judge by; whom the baseline says unless given
+    vgg: str = "shipped"  # see `nstc.models.vgg.load_vgg`
+    probe: Probe = probe_contract  # finds out what foreign ONNX files take
+    trust: bool = False  # whether programs of others, TorchScript and ExecuTorch, may be loaded
+    store: Artifacts = find_artifact  # where bundles' files come from
+    progress: Progress | None = None  # told of rounds and photographs
 
     @functools.cached_property
     def find(self) -> Find:
@@ -66,17 +54,11 @@ class Conditions:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A row of a baseline as it is now.
+    """A row of a baseline as it is now."""
 
-    Attributes:
-        row: What was found.
-        result: The run that it was found in.
-        base: The base's row of the same run, if it was timed beside one.
-    """
-
-    row: Row
-    result: BenchResult
-    base: Row | None = None
+    row: Row  # what was found
+    result: BenchResult  # the run that it was found in
+    base: Row | None = None  # the base's row of the same run, if it was timed beside one
 
 
 Wanted = Callable[[Mapping[RowKey, Measured]], int]

@@ -10,28 +10,18 @@ from nstc.core.errors import OptionError
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A baseline's model and the one that is measured in its place.
+    """A baseline's model and the one that is measured in its place."""
 
-    Attributes:
-        known: The baseline's.
-        model: The other.
-    """
-
-    known: KnownModel
-    model: Subject
+    known: KnownModel  # the baseline's
+    model: Subject  # the other
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pairing:
-    """Who stands for whom.
+    """Who stands for whom."""
 
-    Attributes:
-        pairs: In the baseline's order.
-        strangers: Models that stand for none of the baseline's.
-    """
-
-    pairs: tuple[Pair, ...] = ()
-    strangers: tuple[Subject, ...] = ()
+    pairs: tuple[Pair, ...] = ()  # in the baseline's order
+    strangers: tuple[Subject, ...] = ()  # models that stand for none of the baseline's
 
     def model_for(self, known: KnownModel) -> Subject | None:
         """Who stands for one of the baseline's models, if anybody does."""

@@ -61,19 +61,12 @@ machine."""
 
 @dataclass(frozen=True, kw_only=True)
 class RowKey:
-    """Which row of a result.
+    """Which row of a result."""
 
-    Attributes:
-        model: Its zoo name, or its path relative to the baseline.
-        artifact: The file that was run.
-        target: Where.
-        size: Side of the pictures in pixels.
-    """
-
-    model: Name
-    artifact: Name
-    target: Name
-    size: Count
+    model: Name  # its zoo name, or its path relative to the baseline
+    artifact: Name  # the file that was run
+    target: Name  # where
+    size: Count  # side of the pictures in pixels
 
     @property
     def key(self) -> "RowKey":
@@ -87,28 +80,18 @@ class RowKey:
 
 @dataclass(frozen=True)
 class Finding:
-    """A verdict on one number of one row.
+    """A verdict on one number of one row."""
 
-    Attributes:
-        row: Whose number.
-        fact: Which: "bytes", "style_ratio", "speedup".
-        verdict: What became of it.
-        baseline: What it was; None where there is nothing to compare with.
-        value: What it is; None where it was not measured.
-        explanation: One line: what changed by how much, or what to do.
-        rounds_needed: About how many rounds would settle a time that is INCONCLUSIVE, where some
-            number of them here would.
-        more_rounds_may_settle: Whether it is worth trying.
-    """
-
-    row: RowKey
-    fact: str
-    verdict: Verdict
-    baseline: float | None
-    value: float | None
-    explanation: str
+    row: RowKey  # whose number
+    fact: str  # which: "bytes", "style_ratio", "speedup"
+    verdict: Verdict  # what became of it
+    baseline: float | None  # what it was; None where there is nothing to compare with
+    value: float | None  # what it is; None where it was not measured
+    explanation: str  # one line: what changed by how much, or what to do
+    # About how many rounds would settle a time that is INCONCLUSIVE, where some number of them here
+    # would.
     rounds_needed: int | None = None
-    more_rounds_may_settle: bool = False
+    more_rounds_may_settle: bool = False  # whether it is worth trying
 
 
 class TimedBeside(StrEnum):
@@ -127,25 +110,15 @@ class TimedBeside(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
-    """All findings of one check.
+    """All findings of one check."""
 
-    Attributes:
-        baseline: The baseline's file.
-        machine_class: Of the machine that ran it.
-        timed_beside: What times were compared with.
-        strict: Whether IMPROVED fails.
-        findings: Row by row: facts, quality, time.
-        notes: What a reader must know: what was left out, and why.
-        results: The raw measurements.
-    """
-
-    baseline: str
-    machine_class: str
-    timed_beside: TimedBeside
-    strict: bool
-    findings: tuple[Finding, ...]
-    notes: tuple[str, ...]
-    results: tuple[BenchResult, ...]
+    baseline: str  # the baseline's file
+    machine_class: str  # of the machine that ran it
+    timed_beside: TimedBeside  # what times were compared with
+    strict: bool  # whether IMPROVED fails
+    findings: tuple[Finding, ...]  # row by row: facts, quality, time
+    notes: tuple[str, ...]  # what a reader must know: what was left out, and why
+    results: tuple[BenchResult, ...]  # the raw measurements
 
     @property
     def verdict(self) -> Verdict:

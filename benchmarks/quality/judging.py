@@ -30,28 +30,18 @@ _LAYERS: Final = tuple(dict.fromkeys(STYLE_LAYERS + CONTENT_LAYERS))
 
 @dataclass(frozen=True, kw_only=True)
 class JudgingTeacher:
-    """Whom to judge by.
+    """Whom to judge by."""
 
-    Attributes:
-        name: As results name it.
-        session: Its float graph.
-    """
-
-    name: str
-    session: Session
+    name: str  # as results name it
+    session: Session  # its float graph
 
 
 @dataclass(frozen=True, kw_only=True)
 class StyleTarget:
-    """What the style loss is measured against.
+    """What the style loss is measured against."""
 
-    Attributes:
-        statistics: Gram matrices.
-        source: "painting", or "outputs" for the mean over the teacher's own pictures.
-    """
-
-    statistics: StyleStatistics
-    source: StyleSource
+    statistics: StyleStatistics  # Gram matrices
+    source: StyleSource  # "painting", or "outputs" for the mean over the teacher's own pictures
 
 
 @dataclass(frozen=True, kw_only=True)

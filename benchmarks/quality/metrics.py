@@ -38,17 +38,11 @@ class Better(StrEnum):
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a median may lie from the baseline's, on either side, before the gate speaks up.
+    """How far a median may lie from the baseline's, on either side, before the gate speaks up."""
 
-    Attributes:
-        absolute: In the metric's unit.
-        relative: As a share of the baseline. The wider of the two holds.
-        ceiling: Values above it count as equal to it, infinity too.
-    """
-
-    absolute: float = 0.0
-    relative: float = 0.0
-    ceiling: float = math.inf
+    absolute: float = 0.0  # in the metric's unit
+    relative: float = 0.0  # as a share of the baseline. The wider of the two holds.
+    ceiling: float = math.inf  # values above it count as equal to it, infinity too
 
     def allowed(self, baseline: float) -> float:
         """How far from this baseline is near enough; nothing finite is near to infinity."""
@@ -59,22 +53,15 @@ class Tolerance:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """All that metrics see of one stylised photograph.
+    """All that metrics see of one stylised photograph."""
 
-    Attributes:
-        photo: (H, W, 3) uint8, what was stylised.
-        pixels: (H, W, 3) uint8, as the session gave it.
-        features: VGG features (1, C, h, w) of the layers in `CONTENT_LAYERS`.
-        style_loss: Sum over `STYLE_LAYERS` of |G(y) - G(s)|² / |G(s)|², 0 or more.
-        content_loss: Sum over `CONTENT_LAYERS` of |F(y) - F(x)|² / |F(x)|², x being the photograph.
-        flicker: See `nstc.benchmarks.quality.flicker.flicker`; None where it was not measured.
-    """
-
-    photo: Pixels
-    pixels: Pixels
-    features: "Mapping[str, Tensor]"
-    style_loss: float
+    photo: Pixels  # (H, W, 3) uint8, what was stylised
+    pixels: Pixels  # (H, W, 3) uint8, as the session gave it
+    features: "Mapping[str, Tensor]"  # VGG features (1, C, h, w) of the layers in `CONTENT_LAYERS`
+    style_loss: float  # sum over `STYLE_LAYERS` of |G(y) - G(s)|² / |G(s)|², 0 or more
+    # Sum over `CONTENT_LAYERS` of |F(y) - F(x)|² / |F(x)|², x being the photograph.
     content_loss: float
+    # See `nstc.benchmarks.quality.flicker.flicker`; None where it was not measured.
     flicker: float | None = None
 
 
@@ -87,26 +74,16 @@ Infinity is allowed. None: what it takes was not measured of this photograph.
 
 @dataclass(frozen=True)
 class Metric:
-    """One number for a candidate's picture beside the reference's of the same photograph.
+    """One number for a candidate's picture beside the reference's of the same photograph."""
 
-    Attributes:
-        name: Its key in results.
-        compute: How it is found.
-        better: Which way is up.
-        tolerance: What the gate lets pass.
-        unit: Of the number; empty for a ratio.
-        label: What tables of few columns call it; empty where they leave it out.
-        digits: Behind the point, there.
-        missing: Why it can't be computed here and what to do about it; None if it can.
-    """
-
-    name: str
-    compute: Compute
-    better: Better = Better.LOWER
-    tolerance: Tolerance = Tolerance(0.002, 0.01)
-    unit: str = ""
-    label: str = ""
-    digits: int = 3
+    name: str  # its key in results
+    compute: Compute  # how it is found
+    better: Better = Better.LOWER  # which way is up
+    tolerance: Tolerance = Tolerance(0.002, 0.01)  # what the gate lets pass
+    unit: str = ""  # of the number; empty for a ratio
+    label: str = ""  # what tables of few columns call it; empty where they leave it out
+    digits: int = 3  # behind the point, there
+    # Why it can't be computed here and what to do about it; None if it can.
     missing: Callable[[], str | None] = lambda: None
 
 

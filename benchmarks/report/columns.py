@@ -28,34 +28,21 @@ _EXTRA_UNITS: Final[tuple[tuple[str, Callable[[float], str]], ...]] = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One number or word.
+    """One number or word."""
 
-    Attributes:
-        text: As it is shown.
-        interval: Its interval, as it is shown; empty if it has none.
-        value: To sort by; None goes last.
-    """
-
-    text: str
-    interval: str = ""
-    value: float | str | None = None
+    text: str  # as it is shown
+    interval: str = ""  # its interval, as it is shown; empty if it has none
+    value: float | str | None = None  # to sort by; None goes last
 
 
 @dataclass(frozen=True)
 class Column:
-    """A heading and a cell for each row.
+    """A heading and a cell for each row."""
 
-    Attributes:
-        heading: What it is.
-        hint: Unit, or which way is better; may be empty.
-        numeric: Whether cells are aligned right.
-        cells: In the order of the rows.
-    """
-
-    heading: str
-    hint: str
-    numeric: bool
-    cells: tuple[Cell, ...]
+    heading: str  # what it is
+    hint: str  # unit, or which way is better; may be empty
+    numeric: bool  # whether cells are aligned right
+    cells: tuple[Cell, ...]  # in the order of the rows
 
 
 def all_rows(runs: Sequence[Run]) -> list[tuple[Run, ReadRow]]:

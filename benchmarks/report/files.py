@@ -78,15 +78,10 @@ def same_file(row: Row) -> tuple[Path, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Layers:
-    """The whole section.
+    """The whole section."""
 
-    Attributes:
-        times: By name of the row.
-        left_out: Of what was not profiled, what it is and why.
-    """
-
-    times: dict[str, LayerTimes]
-    left_out: tuple[tuple[str, str], ...]
+    times: dict[str, LayerTimes]  # by name of the row
+    left_out: tuple[tuple[str, str], ...]  # of what was not profiled, what it is and why
 
 
 def profile_rows(runs: Sequence[Run], progress: Progress) -> Layers:

@@ -20,19 +20,13 @@ _DAY: Final = len("2026-01-01")
 
 @dataclass(frozen=True)
 class Measure:
-    """A number that is followed over commits.
+    """A number that is followed over commits."""
 
-    Attributes:
-        name: In words.
-        of: From a row to its number; None if the row does not have it.
-        words: How it reads.
-        everywhere: Whether it is the same on every machine and by every protocol.
-    """
-
-    name: str
+    name: str  # in words
+    # From a row to its number; None if the row does not have it.
     of: Callable[[Row], Interval | None]
-    words: Callable[[float], str] = fine
-    everywhere: bool = False
+    words: Callable[[float], str] = fine  # how it reads
+    everywhere: bool = False  # whether it is the same on every machine and by every protocol
 
 
 def _metric(name: str) -> Measure:
@@ -53,32 +47,20 @@ MEASURES: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """A number at a commit.
+    """A number at a commit."""
 
-    Attributes:
-        run: Position among the runs.
-        value: The number.
-        joined: Whether it was measured as the one before it, so that the two may be compared.
-    """
-
-    run: int
-    value: Interval
-    joined: bool
+    run: int  # position among the runs
+    value: Interval  # the number
+    joined: bool  # whether it was measured as the one before it, so that the two may be compared
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trend:
-    """One number of one file over the commits.
+    """One number of one file over the commits."""
 
-    Attributes:
-        row: Name of the row, without its run.
-        measure: Which number.
-        moments: In the order of the runs; not all need have it.
-    """
-
-    row: str
-    measure: Measure
-    moments: tuple[Moment, ...]
+    row: str  # name of the row, without its run
+    measure: Measure  # which number
+    moments: tuple[Moment, ...]  # in the order of the runs; not all need have it
 
 
 def read_history(folder: Path) -> list[Run]:

@@ -33,21 +33,13 @@ Cross = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """A point's name.
+    """A point's name."""
 
-    Attributes:
-        x: Of the point, in the plot's data.
-        y: Of the point.
-        text: The name.
-        short: What to write where the name finds no room.
-        color: Of the text.
-    """
-
-    x: float
-    y: float
-    text: str
-    short: str
-    color: str
+    x: float  # of the point, in the plot's data
+    y: float  # of the point
+    text: str  # the name
+    short: str  # what to write where the name finds no room
+    color: str  # of the text
 
 
 def place_labels(

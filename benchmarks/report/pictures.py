@@ -39,15 +39,10 @@ _JPEG: Final = {"quality": 80, "optimize": True}
 
 @dataclass(frozen=True, kw_only=True)
 class Strip:
-    """One model's pictures.
+    """One model's pictures."""
 
-    Attributes:
-        name: Of the row or of the teacher.
-        pictures: A data URI for each photograph.
-    """
-
-    name: str
-    pictures: tuple[str, ...]
+    name: str  # of the row or of the teacher
+    pictures: tuple[str, ...]  # a data URI for each photograph
 
     @property
     def length(self) -> int:
@@ -57,32 +52,20 @@ class Strip:
 
 @dataclass(kw_only=True)
 class Gallery:
-    """A teacher and those that are shown beside it.
+    """A teacher and those that are shown beside it."""
 
-    Attributes:
-        teacher: Its pictures; None if it can't be run here.
-        size: Side in pixels at which the networks worked.
-        photos: The photographs.
-        students: One for each file.
-    """
-
-    teacher: Strip | None
-    size: int
-    photos: Strip
-    students: list[Strip] = field(default_factory=list)
+    teacher: Strip | None  # its pictures; None if it can't be run here
+    size: int  # side in pixels at which the networks worked
+    photos: Strip  # the photographs
+    students: list[Strip] = field(default_factory=list)  # one for each file
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """The whole section.
+    """The whole section."""
 
-    Attributes:
-        galleries: One for each teacher and size that a row has.
-        left_out: Of what is not shown, what it is and why.
-    """
-
-    galleries: tuple[Gallery, ...]
-    left_out: tuple[tuple[str, str], ...]
+    galleries: tuple[Gallery, ...]  # one for each teacher and size that a row has
+    left_out: tuple[tuple[str, str], ...]  # of what is not shown, what it is and why
 
 
 def make_pictures(runs: Sequence[Run], photos: PhotoSet, progress: Progress) -> Pictures:

@@ -16,14 +16,7 @@ from nstc.benchmarks.report.points import (
     middle,
 )
 from nstc.benchmarks.report.stored_results import Run
-from nstc.benchmarks.report.svg import (
-    LAYOUTS,
-    SCHEMES,
-    Layout,
-    Scheme,
-    page_svg,
-    plotting,
-)
+from nstc.benchmarks.report.svg import LAYOUTS, SCHEMES, Layout, Scheme, page_svg, plotting
 from nstc.benchmarks.wording import fine
 
 if TYPE_CHECKING:
@@ -40,12 +33,9 @@ _LABELLED: Final = 24
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """One plot in all its forms.
+    """One plot in all its forms."""
 
-    Attributes:
-        forms: `<svg>` markup by scheme and layout, in the order of `SCHEMES` and `LAYOUTS`.
-    """
-
+    # `<svg>` markup by scheme and layout, in the order of `SCHEMES` and `LAYOUTS`.
     forms: tuple[tuple[Scheme, Layout, str], ...]
 
 

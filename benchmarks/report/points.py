@@ -15,21 +15,13 @@ QUALITY: Final = "style_ratio"
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A row in the frontier plot.
+    """A row in the frontier plot."""
 
-    Attributes:
-        number: Of the row in the report's table, from 1.
-        name: Of the row.
-        run: Position of its run.
-        x: Times faster, or milliseconds.
-        y: `QUALITY`.
-    """
-
-    number: int
-    name: str
-    run: int
-    x: Interval
-    y: Interval
+    number: int  # of the row in the report's table, from 1
+    name: str  # of the row
+    run: int  # position of its run
+    x: Interval  # times faster, or milliseconds
+    y: Interval  # `QUALITY`
 
 
 def frontier_points(runs: Sequence[Run]) -> tuple[list[Point], bool]:

@@ -31,12 +31,9 @@ _UNKNOWN: Final = dict.fromkeys(_SPREAD_KEYS, math.nan)
 
 @dataclass(frozen=True, kw_only=True)
 class ReadRow(Row):
-    """A row as a file has it.
+    """A row as a file has it."""
 
-    Attributes:
-        extra: Everything that `Row` reads no attribute from, by dotted path: "memory.peak_bytes".
-    """
-
+    # Everything that `Row` reads no attribute from, by dotted path: "memory.peak_bytes".
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -52,22 +49,15 @@ class _Content:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One file.
+    """One file."""
 
-    Attributes:
-        name: The file's name without its ending.
-        machine: Facts of the machine, by dotted path.
-        protocol: How it was measured, by dotted path.
-        references: What speed-ups are relative to on each target, by dotted path.
-        rows: In the file's order.
-        extra: Everything else at the file's top, by dotted path.
-    """
-
-    name: str
-    machine: Mapping[str, Any]
-    protocol: Mapping[str, Any]
+    name: str  # the file's name without its ending
+    machine: Mapping[str, Any]  # facts of the machine, by dotted path
+    protocol: Mapping[str, Any]  # how it was measured, by dotted path
+    # What speed-ups are relative to on each target, by dotted path.
     references: tuple[Mapping[str, Any], ...]
-    rows: tuple[ReadRow, ...]
+    rows: tuple[ReadRow, ...]  # in the file's order
+    # Everything else at the file's top, by dotted path.
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -19,21 +19,13 @@ _FONTS: Final = ("DejaVu Sans", "Helvetica", "Arial", "sans-serif")
 
 @dataclass(frozen=True, kw_only=True)
 class Scheme:
-    """Colours of a plot.
+    """Colours of a plot."""
 
-    Attributes:
-        name: "light" or "dark".
-        ink: Of text and axes.
-        faint: Of grids and guides.
-        paper: Behind the plot.
-        runs: One for each run, and again from the first.
-    """
-
-    name: Literal["light", "dark"]
-    ink: str
-    faint: str
-    paper: str
-    runs: tuple[str, ...]
+    name: Literal["light", "dark"]  # "light" or "dark"
+    ink: str  # of text and axes
+    faint: str  # of grids and guides
+    paper: str  # behind the plot
+    runs: tuple[str, ...]  # one for each run, and again from the first
 
 
 LIGHT: Final = Scheme(
@@ -55,17 +47,11 @@ SCHEMES: Final = (LIGHT, DARK)
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """A plot's shape, for a screen of one width.
+    """A plot's shape, for a screen of one width."""
 
-    Attributes:
-        name: "wide" or "narrow".
-        inches: Its width; what it is shown at decides how large its text is.
-        legend_columns: How many entries of a legend stand side by side.
-    """
-
-    name: Literal["wide", "narrow"]
-    inches: float
-    legend_columns: int
+    name: Literal["wide", "narrow"]  # "wide" or "narrow"
+    inches: float  # its width; what it is shown at decides how large its text is
+    legend_columns: int  # how many entries of a legend stand side by side
 
 
 WIDE: Final = Layout(name="wide", inches=9.0, legend_columns=4)

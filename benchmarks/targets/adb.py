@@ -46,17 +46,11 @@ _PROGRAM_WORDS_BYTES: Final = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class AdbTarget(FarTarget):
-    """An Android device; its name is as in adb:emulator-5554?threads=2.
+    """An Android device; its name is as in adb:emulator-5554?threads=2."""
 
-    Attributes:
-        serial: As `adb devices` lists it; for a device in the network its address.
-        perf_test: Where `onnxruntime_perf_test` is; None to look at the usual place.
-        python: The interpreter to use instead; None to look for python3.
-    """
-
-    serial: str
-    perf_test: str | None
-    python: str | None
+    serial: str  # as `adb devices` lists it; for a device in the network its address
+    perf_test: str | None  # where `onnxruntime_perf_test` is; None to look at the usual place
+    python: str | None  # the interpreter to use instead; None to look for python3
 
     def measure(
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress

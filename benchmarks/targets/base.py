@@ -20,35 +20,26 @@ Place = Mapping[str, str | int | float | None]
 
 @dataclass(frozen=True, kw_only=True)
 class RowFacts:
-    """What a target tells of one file beside its times.
+    """What a target tells of one file beside its times."""
 
-    Attributes:
-        counts: Exact numbers that hold on every machine, by name: delegates. A baseline keeps
-            them, and `nstc check` takes any other number for a regression.
-        footprint: Memory and cold start; None on targets that do not look.
-        throughput: Frames a second back to back; None on targets that do not look.
-        provider: What really ran the file, as its runtime says; None where the place says it all.
-    """
-
+    # Exact numbers that hold on every machine, by name: delegates. A baseline keeps them, and `nstc
+    # check` takes any other number for a regression.
     counts: Mapping[str, int] = field(default_factory=dict)
-    footprint: Footprint | None = None
+    footprint: Footprint | None = None  # memory and cold start; None on targets that do not look
+    # Frames a second back to back; None on targets that do not look.
     throughput: Throughput | None = None
+    # What really ran the file, as its runtime says; None where the place says it all.
     provider: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What a target found: times of the reference and the candidates, and a row for each candidate.
-
-    Attributes:
-        place: Where, in plain words.
-        peaks: What the place could do at most; None where nobody looked.
-    """
+    """What a target found: times of the reference and candidates, and a row for each of these."""
 
     timings: Timings
-    place: Place
+    place: Place  # where, in plain words
     rows: tuple[RowFacts, ...]
-    peaks: Peaks | None = None
+    peaks: Peaks | None = None  # what the place could do at most; None where nobody looked
 
 
 class Target(Protocol):
@@ -90,19 +81,13 @@ class Target(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TargetKind:
-    """What `nstc targets` lists.
+    """What `nstc targets` lists."""
 
-    Attributes:
-        form: How `--target` is written.
-        summary: What it measures, in one line.
-        make: From the text behind the colon, None without one, to a target.
-        availability: None if it can run here, or the reason why not.
-    """
-
-    form: str
-    summary: str
+    form: str  # how `--target` is written
+    summary: str  # what it measures, in one line
+    # From the text behind the colon, None without one, to a target.
     make: Callable[[str | None], Target]
-    availability: Callable[[], str | None]
+    availability: Callable[[], str | None]  # None if it can run here, or the reason why not
 
     def to_dict(self) -> dict[str, str | bool | None]:
         """Plain JSON values."""

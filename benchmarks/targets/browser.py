@@ -51,21 +51,14 @@ Engine = Callable[[WebRuntime, str], contextlib.AbstractContextManager[engines.P
 
 @dataclass(frozen=True, kw_only=True)
 class WebTarget:
-    """A place that runs JavaScript; see `nstc.benchmarks.targets.base.Target`.
+    """A place that runs JavaScript; see `nstc.benchmarks.targets.base.Target`."""
 
-    Attributes:
-        name: As results and `--target` have it: web:node:1, web:open.
-        threads: To compute with; None leaves it to onnxruntime-web.
-        engine: What opens the link; None if somebody else does, on any device.
-        https: Whether the page is served with a certificate, which threads elsewhere need.
-        patience: How long to wait, for pictures of 512x512.
-    """
-
-    name: str
-    threads: int | None
-    engine: Engine | None
+    name: str  # as results and `--target` have it: web:node:1, web:open
+    threads: int | None  # to compute with; None leaves it to onnxruntime-web
+    engine: Engine | None  # what opens the link; None if somebody else does, on any device
+    # Whether the page is served with a certificate, which threads elsewhere need.
     https: bool = False
-    patience: Patience = _HERE
+    patience: Patience = _HERE  # how long to wait, for pictures of 512x512
     reference_artifact: ClassVar[str] = FLOAT
     reports_memory: ClassVar[bool] = False
 

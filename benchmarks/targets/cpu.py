@@ -23,19 +23,12 @@ from nstc.runtime.session import Session
 
 @dataclass(frozen=True, kw_only=True)
 class CpuTarget:
-    """Cores of this machine; see `nstc.benchmarks.targets.base.Target`.
+    """Cores of this machine; see `nstc.benchmarks.targets.base.Target`."""
 
-    Attributes:
-        name: As results and `--target` have it: cpu:2, mobile.
-        threads: That a session computes with.
-        cores: Numbers of the cores the threads are held to.
-        reports_memory: Whether rows say what memory a fresh process needs.
-    """
-
-    name: str
-    threads: int
-    cores: tuple[int, ...]
-    reports_memory: bool = False
+    name: str  # as results and `--target` have it: cpu:2, mobile
+    threads: int  # that a session computes with
+    cores: tuple[int, ...]  # numbers of the cores the threads are held to
+    reports_memory: bool = False  # whether rows say what memory a fresh process needs
     reference_artifact: ClassVar[str] = FLOAT
 
     def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:

@@ -31,15 +31,10 @@ _FRAMES: Final = 50
 
 @dataclass(frozen=True, kw_only=True)
 class CudaTarget:
-    """The first GPU; see `nstc.benchmarks.targets.base.Target`.
+    """The first GPU; see `nstc.benchmarks.targets.base.Target`."""
 
-    Attributes:
-        onnx: Whether ONNX Runtime has its CUDA provider.
-        clock: The GPU's own time unless given.
-    """
-
-    onnx: bool
-    clock: RunClock | None = None
+    onnx: bool  # whether ONNX Runtime has its CUDA provider
+    clock: RunClock | None = None  # the GPU's own time unless given
     name: ClassVar[str] = "cuda"
     reference_artifact: ClassVar[str] = TORCH[0]
     reports_memory: ClassVar[bool] = False

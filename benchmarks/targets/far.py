@@ -31,17 +31,11 @@ _LACKS_A_PACKAGE: Final = ("ModuleNotFoundError", "ImportError")
 
 @dataclass(frozen=True, kw_only=True)
 class FarTarget:
-    """A machine that is sent ONNX files; see `nstc.benchmarks.targets.base.Target`.
+    """A machine that is sent ONNX files; see `nstc.benchmarks.targets.base.Target`."""
 
-    Attributes:
-        name: As results and `--target` have it.
-        threads: That a session computes with there.
-        reports_memory: Whether rows say what memory a fresh process needs.
-    """
-
-    name: str
-    threads: int
-    reports_memory: ClassVar[bool] = True
+    name: str  # as results and `--target` have it
+    threads: int  # that a session computes with there
+    reports_memory: ClassVar[bool] = True  # whether rows say what memory a fresh process needs
     reference_artifact: ClassVar[str] = FLOAT
 
     def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:

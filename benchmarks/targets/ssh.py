@@ -61,17 +61,11 @@ _FAR_COMMAND: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class SshTarget(FarTarget):
-    """Another machine; its name is as in ssh://pi@board:22?threads=2.
+    """Another machine; its name is as in ssh://pi@board:22?threads=2."""
 
-    Attributes:
-        destination: What ssh is told: pi@board.
-        port: None for what ssh takes by itself.
-        python: The interpreter there.
-    """
-
-    destination: str
-    port: int | None
-    python: str
+    destination: str  # what ssh is told: pi@board
+    port: int | None  # None for what ssh takes by itself
+    python: str  # the interpreter there
 
     def measure(
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress

@@ -20,17 +20,11 @@ ARTIFACT: Final = "ts"
 
 @dataclass(frozen=True, kw_only=True)
 class TorchScriptTarget:
-    """`model.ts` through torch; see `nstc.benchmarks.targets.base.Target`.
+    """`model.ts` through torch; see `nstc.benchmarks.targets.base.Target`."""
 
-    Attributes:
-        name: As results and `--target` have it: torchscript:2.
-        threads: That torch's operators compute with.
-        cores: Numbers of the cores the threads are held to.
-    """
-
-    name: str
-    threads: int
-    cores: tuple[int, ...]
+    name: str  # as results and `--target` have it: torchscript:2
+    threads: int  # that torch's operators compute with
+    cores: tuple[int, ...]  # numbers of the cores the threads are held to
     reports_memory: ClassVar[bool] = False
     reference_artifact: ClassVar[str] = ARTIFACT
 

@@ -161,29 +161,17 @@ def _distilled(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DistillationRun:
-    """What the stages of a distillation share; pruning fine-tunes through it too.
+    """What the stages of a distillation share; pruning fine-tunes through it too."""
 
-    Attributes:
-        teacher: Who is copied.
-        source: The style.
-        photos: What the teacher is asked about.
-        recipe: Settings.
-        features: The VGG network, on the device where the work is done.
-        folder: For checkpoints and losses.
-        resume: Whether to go on from them.
-        progress: Told of every step.
-        settings: What else makes this run this run.
-    """
-
-    teacher: Teacher
-    source: StyleSource
-    photos: PhotoSet
-    recipe: DistillRecipe
-    features: VggFeatures
-    folder: Path
-    resume: bool
-    progress: Progress
-    settings: Mapping[str, Any]
+    teacher: Teacher  # who is copied
+    source: StyleSource  # the style
+    photos: PhotoSet  # what the teacher is asked about
+    recipe: DistillRecipe  # settings
+    features: VggFeatures  # the VGG network, on the device where the work is done
+    folder: Path  # for checkpoints and losses
+    resume: bool  # whether to go on from them
+    progress: Progress  # told of every step
+    settings: Mapping[str, Any]  # what else makes this run this run
 
     def pixel_stage(self, start: Student | None) -> Student:
         """A student that has learned the teacher's pixels, its normalisation folded away."""

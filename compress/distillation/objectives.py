@@ -27,17 +27,11 @@ Part = tuple[slice, ...]
 
 
 class Batch(NamedTuple):
-    """Pairs to learn from in a step.
+    """Pairs to learn from in a step."""
 
-    Attributes:
-        photographs: (N, 3, size, size) in [0, 1].
-        targets: The teacher's pictures of them, alike.
-        names: What each pair is known by, whatever the step.
-    """
-
-    photographs: Tensor
-    targets: Tensor
-    names: tuple[str, ...]
+    photographs: Tensor  # (N, 3, size, size) in [0, 1]
+    targets: Tensor  # the teacher's pictures of them, alike
+    names: tuple[str, ...]  # what each pair is known by, whatever the step
 
 
 class Batches:

@@ -24,17 +24,11 @@ from nstc.core.photos import PhotoSet, random_crop
 
 @dataclass(frozen=True, kw_only=True)
 class RandomCrops:
-    """Crops at random places and scales.
+    """Crops at random places and scales."""
 
-    Attributes:
-        size: Side of a crop in pixels.
-        jitter: Of their colours, see `random_crop`.
-        seed: Of the places.
-    """
-
-    size: int
-    jitter: float
-    seed: int
+    size: int  # side of a crop in pixels
+    jitter: float  # of their colours, see `random_crop`
+    seed: int  # of the places
 
     def text(self, photo_sha256: str, number: int) -> str:
         """All that a crop depends on, in words: another way to cut them has other words.
@@ -53,13 +47,9 @@ class RandomCrops:
 
 @dataclass(frozen=True, kw_only=True)
 class CentreSquares:
-    """The largest squares in the middle, as students are judged on; used like `RandomCrops`.
+    """The largest squares in the middle, as students are judged on; used like `RandomCrops`."""
 
-    Attributes:
-        size: What their side is made, in pixels.
-    """
-
-    size: int
+    size: int  # what their side is made, in pixels
 
     def text(self, photo_sha256: str, number: int) -> str:
         """See `RandomCrops.text`."""

@@ -28,32 +28,20 @@ _Kept = TypeVar("_Kept", TeacherOutputs, TeacherFlicker)
 
 
 class Judged(NamedTuple):
-    """Whole photographs as students are judged on them.
+    """Whole photographs as students are judged on them."""
 
-    Attributes:
-        pairs: With the teacher's pictures.
-        flicker: Of those.
-    """
-
-    pairs: TeacherOutputs
-    flicker: TeacherFlicker
+    pairs: TeacherOutputs  # with the teacher's pictures
+    flicker: TeacherFlicker  # of those
 
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherPictures:
-    """What a teacher paints, made when it is first asked for.
+    """What a teacher paints, made when it is first asked for."""
 
-    Attributes:
-        teacher: Who.
-        photos: Of what.
-        recipe: What a distillation needs.
-        progress: Told of every picture.
-    """
-
-    teacher: Teacher
-    photos: PhotoSet
-    recipe: DistillRecipe
-    progress: Progress
+    teacher: Teacher  # who
+    photos: PhotoSet  # of what
+    recipe: DistillRecipe  # what a distillation needs
+    progress: Progress  # told of every picture
 
     def make(self) -> None:
         """Make everything that the recipe's stages will ask for.

@@ -43,15 +43,12 @@ from nstc.runtime.model_files import model_sha256
 class TeacherOptions(GraphForm):
     """What can't always be found by looking at a file made by others: how it is fed, and trust.
 
-    Attributes:
-        trust: Whether TorchScript, which is a program, may be loaded.
-        key: The path in a checkpoint that leads to the weights, where several parts of it fit.
-
     Raises:
         OptionError: a value is out of range, also where the teacher turns out not to be foreign.
     """
 
-    trust: bool = False
+    trust: bool = False  # whether TorchScript, which is a program, may be loaded
+    # The path in a checkpoint that leads to the weights, where several parts of it fit.
     key: str | None = None
 
     def __post_init__(self) -> None:
@@ -64,22 +61,15 @@ class TeacherOptions(GraphForm):
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
-    """An opened teacher.
+    """An opened teacher."""
 
-    Attributes:
-        origin: What its students' manifests say of it.
-        stylize: (H, W, 3) uint8 to the same.
-        statistics: Its style, if it brought one.
-        style: What its manifest says of the style.
-        note: What was found out about a foreign file, or taken of a checkpoint, in one line.
-        part: The path in a checkpoint that led to its weights, if it was not the file itself.
-    """
-
-    origin: Origin
-    stylize: Callable[[Pixels], Pixels]
-    statistics: StyleStatistics | None = None
-    style: Style | None = None
+    origin: Origin  # what its students' manifests say of it
+    stylize: Callable[[Pixels], Pixels]  # (H, W, 3) uint8 to the same
+    statistics: StyleStatistics | None = None  # its style, if it brought one
+    style: Style | None = None  # what its manifest says of the style
+    # What was found out about a foreign file, or taken of a checkpoint, in one line.
     note: str | None = None
+    # The path in a checkpoint that led to its weights, if it was not the file itself.
     part: str | None = None
 
     @property

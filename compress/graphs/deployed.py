@@ -49,20 +49,14 @@ _BODY_OUTPUT: Final = "body_output"
 
 @dataclass(frozen=True, kw_only=True)
 class Edges:
-    """What surrounds a body.
+    """What surrounds a body."""
 
-    Attributes:
-        size_multiple: The body works on heights and widths that are multiples of this.
-        minimum_size: And at least this.
-        normalised: Whether the body takes pictures less their mean and over their deviation; it
-            then begins and ends with 8-bit tensors. Otherwise it takes and gives [0, 1] floats.
-        scale: Pixels a side that one position of the body's output stands for.
-    """
-
-    size_multiple: int
-    minimum_size: int
+    size_multiple: int  # the body works on heights and widths that are multiples of this
+    minimum_size: int  # and at least this
+    # Whether the body takes pictures less their mean and over their deviation; it then begins and
+    # ends with 8-bit tensors. Otherwise it takes and gives [0, 1] floats.
     normalised: bool
-    scale: int
+    scale: int  # pixels a side that one position of the body's output stands for
 
 
 def edges_of(network: nn.Module, contract: Contract) -> Edges:

@@ -75,17 +75,11 @@ def import_checkpoint(
 
 @dataclass(frozen=True)
 class CheckpointNetwork:
-    """A network out of a checkpoint.
+    """A network out of a checkpoint."""
 
-    Attributes:
-        network: In evaluation mode.
-        key: The path in the file that leads to its weights; "" for the file itself.
-        note: What was taken of the file, in words; None if it holds the weights alone.
-    """
-
-    network: TransformerNet
-    key: str
-    note: str | None
+    network: TransformerNet  # in evaluation mode
+    key: str  # the path in the file that leads to its weights; "" for the file itself
+    note: str | None  # what was taken of the file, in words; None if it holds the weights alone
 
 
 def network_of_checkpoint(checkpoint: Path, key: str | None = None) -> CheckpointNetwork:

@@ -35,21 +35,13 @@ LOSSES_FILE = "losses.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long and how fast to learn.
+    """How long and how fast to learn."""
 
-    Attributes:
-        steps: Number of optimiser steps.
-        learning_rate: Peak of the cosine.
-        warmup: Steps of linear rise before it.
-        checkpoint_every: Steps between checkpoints.
-        method: See `nstc.compress.learning.optimisers.Optimiser`.
-    """
-
-    steps: int
-    learning_rate: float
-    warmup: int = 50
-    checkpoint_every: int = 100
-    method: Method = "adam"
+    steps: int  # number of optimiser steps
+    learning_rate: float  # peak of the cosine
+    warmup: int = 50  # steps of linear rise before it
+    checkpoint_every: int = 100  # steps between checkpoints
+    method: Method = "adam"  # see `nstc.compress.learning.optimisers.Optimiser`
 
     def saves_at(self, finished: int) -> bool:
         """Whether a checkpoint is due after so many steps."""
@@ -72,36 +64,26 @@ All randomness must come from the step's number and a seed, so that a resumed ru
 
 @dataclass(kw_only=True)
 class Optimisation:
-    """Minimises an objective with clipped gradients, in place.
+    """Minimises an objective with clipped gradients, in place."""
 
-    Attributes:
-        network: Its parameters with `requires_grad` are learned.
-        objective: See `Objective`.
-        schedule: Steps and learning rate.
-        title: What the progress bar says.
-        folder: Where the checkpoint and the losses go while training.
-        resume: Go on from the checkpoint in `folder`, if there is one.
-        identity: What makes this run this run; a checkpoint of another one is refused.
-        progress: Told of every step.
-        after_step: Called with the number of finished steps, for previews.
-        rate_scales: Parameter name prefixes to a factor on the learning rate.
-        companions: What else learns, by names of its own: checkpoints hold it too.
-        figures: Asked after each step for numbers to report beside the losses.
-        processes: Those that share the work, each with its own part of every batch.
-    """
-
-    network: nn.Module
-    objective: Objective
-    schedule: Schedule
-    title: str
-    folder: Path
-    resume: bool
+    network: nn.Module  # its parameters with `requires_grad` are learned
+    objective: Objective  # see `Objective`
+    schedule: Schedule  # steps and learning rate
+    title: str  # what the progress bar says
+    folder: Path  # where the checkpoint and the losses go while training
+    resume: bool  # go on from the checkpoint in `folder`, if there is one
+    # What makes this run this run; a checkpoint of another one is refused.
     identity: Mapping[str, Any]
-    progress: Progress
+    progress: Progress  # told of every step
+    # Called with the number of finished steps, for previews.
     after_step: Callable[[int], None] | None = None
+    # Parameter name prefixes to a factor on the learning rate.
     rate_scales: Mapping[str, float] = field(default_factory=dict)
+    # What else learns, by names of its own: checkpoints hold it too.
     companions: Mapping[str, Remembers] = field(default_factory=dict)
+    # Asked after each step for numbers to report beside the losses.
     figures: Callable[[], Mapping[str, float]] | None = None
+    # Those that share the work, each with its own part of every batch.
     processes: Processes = field(default_factory=alone)
 
     def __post_init__(self) -> None:

@@ -19,17 +19,11 @@ _SECONDS_BETWEEN_LOOKS: Final = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """A data set of photographs in torchvision.
+    """A data set of photographs in torchvision."""
 
-    Attributes:
-        builder: Its class in `torchvision.datasets`.
-        arguments: Of the class, beside `root` and `download`.
-        photos: The folder with the photographs, below `root`.
-    """
-
-    builder: str
-    arguments: dict[str, Any]
-    photos: str
+    builder: str  # its class in `torchvision.datasets`
+    arguments: dict[str, Any]  # of the class, beside `root` and `download`
+    photos: str  # the folder with the photographs, below `root`
 
 
 DATA_SETS: Final = {

@@ -20,17 +20,11 @@ from nstc.core.errors import NstcError, OptionError
 
 @dataclass(frozen=True)
 class Processes:
-    """A training's processes as one of them sees them.
+    """A training's processes as one of them sees them."""
 
-    Attributes:
-        device: Where this process computes.
-        rank: Its number.
-        count: How many there are.
-    """
-
-    device: torch.device
-    rank: int = 0
-    count: int = 1
+    device: torch.device  # where this process computes
+    rank: int = 0  # its number
+    count: int = 1  # how many there are
 
     @property
     def leads(self) -> bool:

@@ -38,25 +38,18 @@ _LARGEST_SIZE: Final = 2048
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """A convolution with the normalisation behind it.
+    """A convolution with the normalisation behind it."""
 
-    Attributes:
-        facts: What it is and costs.
-        ms: Of the file in ONNX Runtime, with the operators around it.
-        share: Of all the operators' time, 0 to 1.
-        halved: What it does to remove half of the channels that it makes, everywhere; None of the
-            last layer, which makes the colours.
-        makers: The layers that make these channels, such as all that add to a residual trunk:
-            they are halved together. A depthwise layer passes on what others make.
-        rounded: What it does to compute it with 7-bit weights and an 8-bit input.
-    """
-
-    facts: LayerFacts
-    ms: float
-    share: float
+    facts: LayerFacts  # what it is and costs
+    ms: float  # of the file in ONNX Runtime, with the operators around it
+    share: float  # of all the operators' time, 0 to 1
+    # What it does to remove half of the channels that it makes, everywhere; None of the last layer,
+    # which makes the colours.
     halved: Damage | None
+    # The layers that make these channels, such as all that add to a residual trunk: they are halved
+    # together. A depthwise layer passes on what others make.
     makers: tuple[str, ...]
-    rounded: Damage
+    rounded: Damage  # what it does to compute it with 7-bit weights and an 8-bit input
 
     @property
     def made_together(self) -> bool:
@@ -66,25 +59,15 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """Of one model.
+    """Of one model."""
 
-    Attributes:
-        model: Its path.
-        artifact: The file that was timed.
-        size: Side of the picture in pixels that costs and times are of.
-        threads: That it was timed with.
-        layers: In the order of the network.
-        other_ms: Of operators that are no layer's: the graph's edges, changes of layout.
-        importance: Which channels were taken for the worse half.
-    """
-
-    model: str
-    artifact: str
-    size: int
-    threads: int
-    layers: tuple[Layer, ...]
-    other_ms: float
-    importance: str
+    model: str  # its path
+    artifact: str  # the file that was timed
+    size: int  # side of the picture in pixels that costs and times are of
+    threads: int  # that it was timed with
+    layers: tuple[Layer, ...]  # in the order of the network
+    other_ms: float  # of operators that are no layer's: the graph's edges, changes of layout
+    importance: str  # which channels were taken for the worse half
 
     @property
     def total_ms(self) -> float:

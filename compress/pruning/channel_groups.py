@@ -18,23 +18,15 @@ _TRACED_SIZE: Final = 64
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Channels of which each is all of its layers' or none's.
+    """Channels of which each is all of its layers' or none's."""
 
-    Attributes:
-        name: Module name of the first convolution that makes the channels.
-        width: How many there are.
-        writes: Convolutions that make them; behind a depthwise one they are still the same.
-        depthwise: Convolutions that each of them goes through alone.
-        norms: Normalisations that each of them goes through alone.
-        reads: Convolutions that mix them into others.
-    """
-
-    name: str
-    width: int
+    name: str  # module name of the first convolution that makes the channels
+    width: int  # how many there are
+    # Convolutions that make them; behind a depthwise one they are still the same.
     writes: tuple[nn.Conv2d, ...]
-    depthwise: tuple[nn.Conv2d, ...]
-    norms: tuple[nn.Module, ...]
-    reads: tuple[nn.Conv2d, ...]
+    depthwise: tuple[nn.Conv2d, ...]  # convolutions that each of them goes through alone
+    norms: tuple[nn.Module, ...]  # normalisations that each of them goes through alone
+    reads: tuple[nn.Conv2d, ...]  # convolutions that mix them into others
 
 
 def channel_groups(network: nn.Module) -> tuple[ChannelGroup, ...]:

@@ -29,17 +29,13 @@ _TRACED_SIZE: Final = 64
 
 @dataclass(frozen=True, kw_only=True)
 class ByteTensor:
-    """An activation.
+    """An activation."""
 
-    Attributes:
-        module: The name of what makes it, or `INPUT`.
-        tensors: Its name in the float body's graph. If only a ReLU reads it also, in front, the
-            name of what the ReLU makes: the saturation of the bytes does the ReLU's work.
-        reads: The `module` of what a convolution reads, or of both that a sum adds.
-    """
-
-    module: str
+    module: str  # the name of what makes it, or `INPUT`
+    # Its name in the float body's graph. If only a ReLU reads it also, in front, the name of what
+    # the ReLU makes: the saturation of the bytes does the ReLU's work.
     tensors: tuple[str, ...]
+    # The `module` of what a convolution reads, or of both that a sum adds.
     reads: tuple[str, ...] = ()
 
     @property

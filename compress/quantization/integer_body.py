@@ -41,22 +41,15 @@ NEXT_TO_NOTHING: Final = 2.0**-16
 
 @dataclass(frozen=True, kw_only=True)
 class IntegerForm:
-    """What becomes integers, and how.
+    """What becomes integers, and how."""
 
-    Attributes:
-        operators: Kinds of nodes.
-        per_channel: Whether weights have a scale for each output channel, or one for all.
-        pixels: The tensors whose bytes are a picture's levels: their scale is 1/255 and their
-            saturation the clamp.
-        bytes_at: Tensors that must be bytes even if nothing around them is.
-        black_and_white: What the graph's output calls them.
-    """
-
-    operators: tuple[str, ...]
-    per_channel: bool = True
+    operators: tuple[str, ...]  # kinds of nodes
+    per_channel: bool = True  # whether weights have a scale for each output channel, or one for all
+    # The tensors whose bytes are a picture's levels: their scale is 1/255 and their saturation the
+    # clamp.
     pixels: tuple[str, ...] = ()
-    bytes_at: tuple[str, ...] = ()
-    black_and_white: tuple[float, float] = (0.0, 1.0)
+    bytes_at: tuple[str, ...] = ()  # tensors that must be bytes even if nothing around them is
+    black_and_white: tuple[float, float] = (0.0, 1.0)  # what the graph's output calls them
 
 
 def integer_form_of(network: nn.Module, contract: Contract, *, per_channel: bool) -> IntegerForm:
@@ -193,17 +186,11 @@ def _ensure_bytes(model: onnx.ModelProto, form: IntegerForm, ranges: Mapping[str
 
 @dataclass(frozen=True)
 class IntegerLayer:
-    """A convolution behind a DequantizeLinear of its weights.
+    """A convolution behind a DequantizeLinear of its weights."""
 
-    Attributes:
-        index: The graph it stands in.
-        convolution: Its node.
-        weights: The node that makes floats of the weights.
-    """
-
-    index: GraphIndex
-    convolution: onnx.NodeProto
-    weights: onnx.NodeProto
+    index: GraphIndex  # the graph it stands in
+    convolution: onnx.NodeProto  # its node
+    weights: onnx.NodeProto  # the node that makes floats of the weights
 
     @property
     def integers(self) -> Array:

@@ -45,17 +45,11 @@ def held(steps: Tensor, zero_point: Tensor) -> Tensor:
 
 
 class Addend(NamedTuple):
-    """One of two activations that are added.
+    """One of two activations that are added."""
 
-    Attributes:
-        numbers: Its bytes, less the zero point.
-        zero_point: A scalar.
-        ratio: Its scale over the sum's.
-    """
-
-    numbers: Tensor
-    zero_point: Tensor
-    ratio: Tensor
+    numbers: Tensor  # its bytes, less the zero point
+    zero_point: Tensor  # a scalar
+    ratio: Tensor  # its scale over the sum's
 
     @property
     def levels(self) -> Tensor:

@@ -37,15 +37,11 @@ NEARLY: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class FloatOperators:
-    """The kinds of nodes of a graph that compute with floats, in alphabetical order.
+    """The kinds of nodes of a graph that compute with floats, in alphabetical order."""
 
-    Attributes:
-        in_front: Before the first integers: they can move the bytes that integers begin with.
-        inside: Between integers or behind them.
-    """
-
+    # Before the first integers: they can move the bytes that integers begin with.
     in_front: tuple[str, ...]
-    inside: tuple[str, ...]
+    inside: tuple[str, ...]  # between integers or behind them
 
 
 def portability(model: onnx.ModelProto) -> str:

@@ -74,20 +74,16 @@ _FLOAT: Final = artifact_name("float")
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """What a mode is given: a network in evaluation mode, its bundle and its float file.
-
-    Attributes:
-        folder: Where to write.
-        learned: The ranges that the network has learned with, if those are to be used.
-    """
+    """What a mode is given: a network in evaluation mode, its bundle and its float file."""
 
     network: nn.Module
     bundle: Bundle
     photos: PhotoSet
     float_file: Path
     recipe: QuantizeRecipe
-    folder: Path
+    folder: Path  # where to write
     progress: Progress
+    # The ranges that the network has learned with, if those are to be used.
     learned: Mapping[str, Range] | None
 
     @property
@@ -113,17 +109,11 @@ class _Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What a mode tells of its file.
+    """What a mode tells of its file."""
 
-    Attributes:
-        islands: Layers that it leaves in float.
-        all_integer: The file it would be without them, if there are any.
-        twin: Its training graph, if it has one.
-    """
-
-    islands: tuple[Island, ...] = ()
-    all_integer: Path | None = None
-    twin: IntegerTwin | None = None
+    islands: tuple[Island, ...] = ()  # layers that it leaves in float
+    all_integer: Path | None = None  # the file it would be without them, if there are any
+    twin: IntegerTwin | None = None  # its training graph, if it has one
 
 
 def artifact_of(recipe: QuantizeRecipe) -> str:

@@ -45,19 +45,12 @@ Weigh = Callable[[tuple[str, ...]], int]
 
 @dataclass(frozen=True, kw_only=True)
 class Island:
-    """A layer that stays float among integers.
+    """A layer that stays float among integers."""
 
-    Attributes:
-        name: Of its node.
-        psnr_db: To the float network with this one and those before it in float.
-        gain_db: How much of that is this layer's doing.
-        more_bytes: What it adds to the graph.
-    """
-
-    name: str
-    psnr_db: float
-    gain_db: float
-    more_bytes: int
+    name: str  # of its node
+    psnr_db: float  # to the float network with this one and those before it in float
+    gain_db: float  # how much of that is this layer's doing
+    more_bytes: int  # what it adds to the graph
 
     def describe(self) -> str:
         """One line for a reader."""
@@ -110,17 +103,11 @@ _JUDGED_ON = 4
 
 @dataclass(frozen=True, kw_only=True)
 class StaticGraph:
-    """What quantization made.
+    """What quantization made."""
 
-    Attributes:
-        graph: QuantizeLinear and DequantizeLinear pairs around operators.
-        all_integer: The same without islands.
-        islands: Layers that stay float.
-    """
-
-    graph: onnx.ModelProto
-    all_integer: onnx.ModelProto
-    islands: tuple[Island, ...]
+    graph: onnx.ModelProto  # QuantizeLinear and DequantizeLinear pairs around operators
+    all_integer: onnx.ModelProto  # the same without islands
+    islands: tuple[Island, ...]  # layers that stay float
 
 
 def quantized_body(

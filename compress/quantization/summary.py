@@ -41,17 +41,11 @@ _LIGHT: Final = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertedOperators:
-    """The operators worth converting: convolutions, and additions between them.
+    """The operators worth converting: convolutions, and additions between them."""
 
-    Attributes:
-        total: All of them.
-        converted: Those that run on integers.
-        left: Names of the convolutions that still run in float.
-    """
-
-    total: int
-    converted: int
-    left: tuple[str, ...]
+    total: int  # all of them
+    converted: int  # those that run on integers
+    left: tuple[str, ...]  # names of the convolutions that still run in float
 
     def describe(self) -> str:
         """In words, for a reader."""
@@ -104,49 +98,34 @@ def optimized_graph(file: Path) -> onnx.GraphProto:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizationReport:
-    """Facts and measurements.
+    """Facts and measurements."""
 
-    Attributes:
-        mode: See `QuantizeRecipe.mode`.
-        artifact: The file it made, by its artifact name; by its own if others made the network.
-        operators: How many convolutions, and additions between them, became integers, or were
-            stored in fewer bits; and which were not.
-        size_bytes: Of the file.
-        float_size_bytes: Of the float file.
-        latency_ms: Median over rounds that alternate with the float file, on a picture of
-            `height` x `width` and `SPEED_THREADS` threads.
-        float_latency_ms: The float file's.
-        speedup: Median over rounds of float over quantized time.
-        psnr_db: Lowest peak signal-to-noise ratio to the network on a sample photograph.
-        islands: Layers that stay float for the quality asked for.
-        agreement: Share of pixels on which the file is within one level of 255 of the graph that
-            the network learned through, if it was distilled quantize-aware.
-        integer_latency_ms: What the file would take without islands, if there are any.
-        foreign_operators: Kinds of nodes, in a file made by others, that nstc does not know: they
-            compute in float as they did.
-        remarks: What else the user should know.
-        is_foreign: Whether others made the network.
-        height: Of the picture it was measured on, in pixels.
-        width: Likewise.
-    """
-
-    mode: str
-    artifact: str
+    mode: str  # see `QuantizeRecipe.mode`
+    artifact: str  # the file it made, by its artifact name; by its own if others made the network
+    # How many convolutions, and additions between them, became integers, or were stored in fewer
+    # bits; and which were not.
     operators: ConvertedOperators
-    size_bytes: int
-    float_size_bytes: int
+    size_bytes: int  # of the file
+    float_size_bytes: int  # of the float file
+    # Median over rounds that alternate with the float file, on a picture of `height` x `width` and
+    # `SPEED_THREADS` threads.
     latency_ms: float
-    float_latency_ms: float
-    speedup: float
-    psnr_db: float
-    islands: tuple[Island, ...] = ()
+    float_latency_ms: float  # the float file's
+    speedup: float  # median over rounds of float over quantized time
+    psnr_db: float  # lowest peak signal-to-noise ratio to the network on a sample photograph
+    islands: tuple[Island, ...] = ()  # layers that stay float for the quality asked for
+    # Share of pixels on which the file is within one level of 255 of the graph that the network
+    # learned through, if it was distilled quantize-aware.
     agreement: float | None = None
+    # What the file would take without islands, if there are any.
     integer_latency_ms: float | None = None
+    # Kinds of nodes, in a file made by others, that nstc does not know: they compute in float as
+    # they did.
     foreign_operators: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
-    is_foreign: bool = False
-    height: int = 512
-    width: int = 512
+    remarks: tuple[str, ...] = ()  # what else the user should know
+    is_foreign: bool = False  # whether others made the network
+    height: int = 512  # of the picture it was measured on, in pixels
+    width: int = 512  # likewise
 
     @property
     def file(self) -> str:

@@ -58,25 +58,17 @@ _OF_THE_DISK: Final = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
 
 @dataclass(frozen=True, kw_only=True)
 class BatchOptions:
-    """How each file is read, painted and written.
-
-    Attributes:
-        keep_metadata: Whether EXIF and XMP, place and time included, go to the result.
-        skip_existing: Whether a target that is there is left alone, unless it is known to be made
-            with another model or other settings.
-        max_pixels: The most that are decoded of one file.
-        limits: Of addresses and of standard input.
-        ending: Of the files written, such as .png; None for that of each source.
-        pattern: Which files of folders, as `nstc.runtime.files.sources.files_in` takes it.
-    """
+    """How each file is read, painted and written."""
 
     control: Control = PLAIN
-    keep_metadata: bool = False
+    keep_metadata: bool = False  # whether EXIF and XMP, place and time included, go to the result
+    # Whether a target that is there is left alone, unless it is known to be made with another model
+    # or other settings.
     skip_existing: bool = False
-    max_pixels: int = MAX_PIXELS
-    limits: FetchLimits = USUAL_LIMITS
-    ending: str | None = None
-    pattern: str = ALL
+    max_pixels: int = MAX_PIXELS  # the most that are decoded of one file
+    limits: FetchLimits = USUAL_LIMITS  # of addresses and of standard input
+    ending: str | None = None  # of the files written, such as .png; None for that of each source
+    pattern: str = ALL  # which files of folders, as `nstc.runtime.files.sources.files_in` takes it
 
 
 USUAL: Final = BatchOptions()
@@ -84,28 +76,17 @@ USUAL: Final = BatchOptions()
 
 @dataclass(frozen=True, kw_only=True)
 class PictureOutcome:
-    """What became of one picture.
+    """What became of one picture."""
 
-    Attributes:
-        source: As the user knows it.
-        output: The file, "-" for standard output.
-        width: Of the result in pixels; 0 if there is none.
-        height: Likewise.
-        frames: Of an animation; 1 for other pictures.
-        seconds: From opening the source to the written file.
-        notes: What the user may not expect of the result.
-        error: Why it was not made, or what else was not, where it is done.
-    """
-
-    source: str
-    output: str
+    source: str  # as the user knows it
+    output: str  # the file, "-" for standard output
     status: Literal["done", "skipped", "failed"]
-    width: int = 0
-    height: int = 0
-    frames: int = 1
-    seconds: float = 0.0
-    notes: tuple[str, ...] = ()
-    error: NstcError | None = None
+    width: int = 0  # of the result in pixels; 0 if there is none
+    height: int = 0  # likewise
+    frames: int = 1  # of an animation; 1 for other pictures
+    seconds: float = 0.0  # from opening the source to the written file
+    notes: tuple[str, ...] = ()  # what the user may not expect of the result
+    error: NstcError | None = None  # why it was not made, or what else was not, where it is done
 
 
 def stylize_files(

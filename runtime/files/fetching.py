@@ -45,18 +45,14 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 class FetchLimits:
     """How much an address, or standard input, may take.
 
-    Attributes:
-        max_bytes: Of the file.
-        timeout_s: For all of it, redirects included; looking a name up is up to the system.
-        allow_private: Whether this machine and private networks may be connected to.
-
     Raises:
         OptionError: a number is out of range.
     """
 
-    max_bytes: int = 64_000_000
+    max_bytes: int = 64_000_000  # of the file
+    # For all of it, redirects included; looking a name up is up to the system.
     timeout_s: float = 30.0
-    allow_private: bool = False
+    allow_private: bool = False  # whether this machine and private networks may be connected to
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_bytes <= 1 << 40:

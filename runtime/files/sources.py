@@ -32,19 +32,12 @@ Found = tuple[Path, ImageError | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A picture that is to be read.
+    """A picture that is to be read."""
 
-    Attributes:
-        name: As the user knows it: a path, an address, or "standard input".
-        place: Where the result goes below the output folder, with the source's own ending.
-        path: The file, or None where there is none.
-        failure: Why it can't be read, if that is known already.
-    """
-
-    name: str
-    place: Path
-    path: Path | None = None
-    failure: NstcError | None = None
+    name: str  # as the user knows it: a path, an address, or "standard input"
+    place: Path  # where the result goes below the output folder, with the source's own ending
+    path: Path | None = None  # the file, or None where there is none
+    failure: NstcError | None = None  # why it can't be read, if that is known already
 
     @property
     def is_pipe(self) -> bool:

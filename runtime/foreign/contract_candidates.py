@@ -71,35 +71,24 @@ _NORMALISED_BOTH_WAYS: Final = 0.65
 
 @dataclass(frozen=True, kw_only=True)
 class ContractCandidate:
-    """A way to feed the network.
+    """A way to feed the network."""
 
-    Attributes:
-        contract: With the output's range that fits best.
-        score: How much its output looks like a picture made from the photograph; about 0 to 1.
-        pictures: (photographs, H, W, 3), what it makes of them, from 0 to 1, `thinned`.
-        flags: What says so at the prompt.
-    """
-
-    contract: GraphContract
-    score: float
+    contract: GraphContract  # with the output's range that fits best
+    score: float  # how much its output looks like a picture made from the photograph; about 0 to 1
+    # (photographs, H, W, 3), what it makes of them, from 0 to 1, `thinned`.
     pictures: npt.NDArray[np.float32]
-    flags: str
+    flags: str  # what says so at the prompt
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What was found.
+    """What was found."""
 
-    Attributes:
-        best: The likeliest way.
-        rivals: Others that give clearly different pictures, likeliest first; none unless one of
-            them can't be ruled out.
-        certainty: In words; empty if nothing was left to find.
-    """
-
-    best: ContractCandidate
+    best: ContractCandidate  # the likeliest way
+    # Others that give clearly different pictures, likeliest first; none unless one of them can't be
+    # ruled out.
     rivals: tuple[ContractCandidate, ...]
-    certainty: str
+    certainty: str  # in words; empty if nothing was left to find
 
 
 def choose(run: Run, contract: GraphContract, photos: Sequence[Pixels], form: GraphForm) -> Choice:

@@ -32,40 +32,25 @@ OVERRIDING_FLAGS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class GraphContract:
-    """The form of a graph that takes one picture and gives one of the same size.
-
-    Attributes:
-        layout: Of the input.
-        dtype: Of the input: float32, float16 or uint8.
-        input_range: 1 for values from 0 to 1, 255 for 0 to 255, -1 for -1 to 1.
-        output_layout: Of the output.
-        output_range: As `input_range`.
-        size_multiple: Heights and widths must be multiples of it.
-        minimum_size: The smallest height and width that was tried.
-        fixed_size: The only (height, width) the graph takes, or None for any.
-        channels: Order of the colours, "rgb" or "bgr", in and out.
-        mean: Taken off the input in its range, by the graph's own order of channels.
-        std: What the input is then divided by.
-        output_mean: Added to the output, after `output_std`, for a picture in the output's range.
-        output_std: What the output is multiplied by.
-        certainty: How sure probing is of it, in words; empty if nothing was left to find.
-    """
+    """The form of a graph that takes one picture and gives one of the same size."""
 
     input_name: str
     output_name: str
-    layout: Layout
-    dtype: str
-    input_range: ValueRange
-    output_layout: Layout
-    output_range: ValueRange
-    size_multiple: int
-    minimum_size: int
-    fixed_size: tuple[int, int] | None
-    channels: Channels = "rgb"
-    mean: Triple = NO_MEAN
-    std: Triple = NO_STD
+    layout: Layout  # of the input
+    dtype: str  # of the input: float32, float16 or uint8
+    input_range: ValueRange  # 1 for values from 0 to 1, 255 for 0 to 255, -1 for -1 to 1
+    output_layout: Layout  # of the output
+    output_range: ValueRange  # as `input_range`
+    size_multiple: int  # heights and widths must be multiples of it
+    minimum_size: int  # the smallest height and width that was tried
+    fixed_size: tuple[int, int] | None  # the only (height, width) the graph takes, or None for any
+    channels: Channels = "rgb"  # order of the colours, "rgb" or "bgr", in and out
+    mean: Triple = NO_MEAN  # taken off the input in its range, by the graph's own order of channels
+    std: Triple = NO_STD  # what the input is then divided by
+    # Added to the output, after `output_std`, for a picture in the output's range.
     output_mean: Triple = NO_MEAN
-    output_std: Triple = NO_STD
+    output_std: Triple = NO_STD  # what the output is multiplied by
+    # How sure probing is of it, in words; empty if nothing was left to find.
     certainty: str = field(default="", compare=False)
 
     @property

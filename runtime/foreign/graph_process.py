@@ -43,15 +43,10 @@ _LONGEST_HEADER: Final = 2_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class TrialLimits:
-    """What opening and trying a file may take.
+    """What opening and trying a file may take."""
 
-    Attributes:
-        max_ram_bytes: Memory; by default 4 GB, or less where less is free.
-        timeout_s: Seconds that the process works, all of its answers together.
-    """
-
-    max_ram_bytes: int = 4_000_000_000
-    timeout_s: float = 120.0
+    max_ram_bytes: int = 4_000_000_000  # memory; by default 4 GB, or less where less is free
+    timeout_s: float = 120.0  # seconds that the process works, all of its answers together
 
 
 _LIMITS: Final[ContextVar[TrialLimits | None]] = ContextVar(

@@ -45,21 +45,16 @@ from nstc.runtime.torchscript_session import availability, load_torchscript
 
 @dataclass(frozen=True)
 class ForeignGraph:
-    """A file with one input and one output.
-
-    Attributes:
-        dtype: Of its input: float32, float16 or uint8.
-        shape: Of its input, four axes; those that are free have a name or None.
-        call: From an input to its output; raises `GraphFailedError`.
-        metadata: What its maker wrote into the file, by name.
-    """
+    """A file with one input and one output."""
 
     path: Path
     input_name: str
     output_name: str
-    dtype: str
+    dtype: str  # of its input: float32, float16 or uint8
+    # Of its input, four axes; those that are free have a name or None.
     shape: Sequence[int | str | None]
-    call: Callable[[Array], Array]
+    call: Callable[[Array], Array]  # from an input to its output; raises `GraphFailedError`
+    # What its maker wrote into the file, by name.
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -31,15 +31,10 @@ _HDR_TRANSFERS: Final = {16: "PQ", 18: "HLG"}
 
 @dataclass(frozen=True, kw_only=True)
 class Colours:
-    """What a film's numbers mean, as AVColorSpace and its like count; `bits` are of a colour.
+    """What a film's numbers mean, as AVColorSpace and its like count; `bits` are of a colour."""
 
-    Attributes:
-        space: The matrix.
-        full_range: Whether black is 0 rather than 16.
-    """
-
-    space: int
-    full_range: bool
+    space: int  # the matrix
+    full_range: bool  # whether black is 0 rather than 16
     primaries: int
     transfer: int
     bits: int

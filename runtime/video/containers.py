@@ -20,23 +20,15 @@ INPUT_ENDINGS: Final = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Codec:
-    """A way to encode frames.
+    """A way to encode frames."""
 
-    Attributes:
-        encoder: FFmpeg's name.
-        pixel_format: That frames are given in.
-        crf: Constant rate factor unless another is asked for; None for a lossless codec.
-        worst: The largest that it takes; 0 is the best.
-        holds_aspect: Whether its stream itself says how wide pixels are.
-        tag: Four letters that players look for in MP4 and MOV, if they are not FFmpeg's own.
-    """
-
-    encoder: str
-    pixel_format: str = "yuv420p"
+    encoder: str  # FFmpeg's name
+    pixel_format: str = "yuv420p"  # that frames are given in
     options: Mapping[str, str]
-    crf: int | None
-    worst: int = 51
-    holds_aspect: bool = False
+    crf: int | None  # constant rate factor unless another is asked for; None for a lossless codec
+    worst: int = 51  # the largest that it takes; 0 is the best
+    holds_aspect: bool = False  # whether its stream itself says how wide pixels are
+    # Four letters that players look for in MP4 and MOV, if they are not FFmpeg's own.
     tag: str | None = None
 
 
@@ -63,19 +55,12 @@ CODECS: Final[Mapping[str, Codec]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Container:
-    """A kind of file.
+    """A kind of file."""
 
-    Attributes:
-        format: FFmpeg's name of what writes it.
-        codecs: What it may hold, the usual one first.
-        options: Of what writes it.
-        holds_aspect: Whether it says how wide pixels are where the codec does not.
-    """
-
-    format: str
-    codecs: tuple[str, ...]
-    options: Mapping[str, str] = field(default_factory=dict)
-    holds_aspect: bool = False
+    format: str  # FFmpeg's name of what writes it
+    codecs: tuple[str, ...]  # what it may hold, the usual one first
+    options: Mapping[str, str] = field(default_factory=dict)  # of what writes it
+    holds_aspect: bool = False  # whether it says how wide pixels are where the codec does not
 
 
 _MP4: Final = Container(
@@ -98,19 +83,12 @@ CONTAINERS: Final[Mapping[str, Container]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """How a film is written.
+    """How a film is written."""
 
-    Attributes:
-        container: The kind of file.
-        codec_name: As `--codec` takes it.
-        codec: What that is.
-        crf: Constant rate factor; None for a lossless codec.
-    """
-
-    container: Container
-    codec_name: str
-    codec: Codec
-    crf: int | None
+    container: Container  # the kind of file
+    codec_name: str  # as `--codec` takes it
+    codec: Codec  # what that is
+    crf: int | None  # constant rate factor; None for a lossless codec
 
     def is_square_only(self, sample_aspect: Fraction) -> bool:
         """Whether pixels of this width over height can't be told to players."""

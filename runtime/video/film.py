@@ -50,18 +50,12 @@ ALL: Final = FilmLimits()
 
 @dataclass(frozen=True, kw_only=True)
 class TimedFrame:
-    """A frame (H, W, 3) uint8, upright; times are in the film's time base.
-
-    Attributes:
-        pts: When it is shown, from the film's start.
-        duration: How long; 0 where that is not known.
-        sample_aspect: Width over height of a pixel, if it is not the film's.
-    """
+    """A frame (H, W, 3) uint8, upright; times are in the film's time base."""
 
     rgb: Pixels
-    pts: int
-    duration: int
-    sample_aspect: Fraction | None = None
+    pts: int  # when it is shown, from the film's start
+    duration: int  # how long; 0 where that is not known
+    sample_aspect: Fraction | None = None  # width over height of a pixel, if it is not the film's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,30 +71,18 @@ Item = TimedFrame | SoundPacket
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a film is like.
+    """What a film is like."""
 
-    Attributes:
-        name: As the user knows it.
-        width: Of frames as they are stored, in pixels; height likewise.
-        time_base: Unit of time stamps in seconds.
-        rate: Frames a second as the file states it, for encoders to go by.
-        sample_aspect: Width over height of a pixel as stored.
-        matrix: How frames are turned for display.
-        colours: What the numbers mean.
-        expected_frames: About how many there are, 0 where that is not known.
-        notes: What is left out.
-    """
-
-    name: str
-    width: int
+    name: str  # as the user knows it
+    width: int  # of frames as they are stored, in pixels; height likewise
     height: int
-    time_base: Fraction
-    rate: Fraction
-    sample_aspect: Fraction
-    matrix: Matrix | None
-    colours: Colours
-    expected_frames: int
-    notes: tuple[str, ...]
+    time_base: Fraction  # unit of time stamps in seconds
+    rate: Fraction  # frames a second as the file states it, for encoders to go by
+    sample_aspect: Fraction  # width over height of a pixel as stored
+    matrix: Matrix | None  # how frames are turned for display
+    colours: Colours  # what the numbers mean
+    expected_frames: int  # about how many there are, 0 where that is not known
+    notes: tuple[str, ...]  # what is left out
 
     @property
     def turns(self) -> int:

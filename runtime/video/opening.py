@@ -24,21 +24,13 @@ FILE_PREFIX: Final = "file:"
 
 @dataclass(frozen=True, kw_only=True)
 class FilmSource:
-    """Where frames come from.
+    """Where frames come from."""
 
-    Attributes:
-        name: As the user knows it.
-        address: What FFmpeg opens.
-        format: Of the device, or None for a file, whose format is found out.
-        options: Of the device.
-        live: Whether it goes on until it is stopped.
-    """
-
-    name: str
-    address: str
-    format: str | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
-    live: bool = False
+    name: str  # as the user knows it
+    address: str  # what FFmpeg opens
+    format: str | None = None  # of the device, or None for a file, whose format is found out
+    options: Mapping[str, str] = field(default_factory=dict)  # of the device
+    live: bool = False  # whether it goes on until it is stopped
 
 
 def file_place(path: Path) -> FilmSource:

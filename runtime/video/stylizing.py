@@ -24,25 +24,16 @@ from nstc.runtime.video.stabilizing import Stabilizer
 
 @dataclass(frozen=True, kw_only=True)
 class VideoOptions:
-    """How a film is painted and written.
+    """How a film is painted and written."""
 
-    Attributes:
-        control: Strength and so on, for each frame.
-        limits: How much of it.
-        stabilize: Whether what stands still is held still.
-        codec: As `nstc.runtime.video.containers.CODECS` names it; None for the container's usual.
-        crf: Constant rate factor, 0 the best; None for the codec's usual.
-        max_pixels: The most of a frame.
-        keep_metadata: Whether title, time and place go to the result.
-    """
-
-    control: Control = PLAIN
-    limits: FilmLimits = ALL
-    stabilize: bool = False
+    control: Control = PLAIN  # strength and so on, for each frame
+    limits: FilmLimits = ALL  # how much of it
+    stabilize: bool = False  # whether what stands still is held still
+    # As `nstc.runtime.video.containers.CODECS` names it; None for the container's usual.
     codec: str | None = None
-    crf: int | None = None
-    max_pixels: int = MAX_PIXELS
-    keep_metadata: bool = False
+    crf: int | None = None  # constant rate factor, 0 the best; None for the codec's usual
+    max_pixels: int = MAX_PIXELS  # the most of a frame
+    keep_metadata: bool = False  # whether title, time and place go to the result
 
 
 USUAL: Final = VideoOptions()
@@ -53,45 +44,30 @@ _SECONDS_BETWEEN_NOTES: Final = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class VideoOutcome:
-    """What was made.
+    """What was made."""
 
-    Attributes:
-        source: As the user knows it.
-        width: Of its frames as they are stored, in pixels; height likewise.
-        frames: That were written.
-        seconds: From the first frame's time to the last one's.
-        rate_fps: Frames a second by these times; 0 for a single frame. Of a camera this is the
-            rate at which frames were taken.
-        elapsed_s: How long it took.
-        painted_fps: Frames painted a second of that.
-        crf: The codec's rate factor; None for a lossless one.
-        sound: Codec of each sound track, and whether its packets were copied.
-        rotation: Degrees counter-clockwise by which players turn the frames.
-        sample_aspect: Width over height of a pixel.
-        waiting: The most frames and packets that waited in a queue.
-        notes: What the user may not expect of the file.
-        damage: What was wrong with the source, all else of which is in the file; None if nothing.
-        interrupted: Whether the user ended the recording of a camera.
-    """
-
-    source: str
+    source: str  # as the user knows it
     output: str
-    width: int
+    width: int  # of its frames as they are stored, in pixels; height likewise
     height: int
-    frames: int
-    seconds: float
+    frames: int  # that were written
+    seconds: float  # from the first frame's time to the last one's
+    # Frames a second by these times; 0 for a single frame. Of a camera this is the rate at which
+    # frames were taken.
     rate_fps: float
-    elapsed_s: float
-    painted_fps: float
+    elapsed_s: float  # how long it took
+    painted_fps: float  # frames painted a second of that
     codec: str
-    crf: int | None
+    crf: int | None  # the codec's rate factor; None for a lossless one
+    # Codec of each sound track, and whether its packets were copied.
     sound: tuple[tuple[str, bool], ...]
-    rotation: int
-    sample_aspect: str
-    waiting: int
-    notes: tuple[str, ...]
+    rotation: int  # degrees counter-clockwise by which players turn the frames
+    sample_aspect: str  # width over height of a pixel
+    waiting: int  # the most frames and packets that waited in a queue
+    notes: tuple[str, ...]  # what the user may not expect of the file
+    # What was wrong with the source, all else of which is in the file; None if nothing.
     damage: str | None
-    interrupted: bool
+    interrupted: bool  # whether the user ended the recording of a camera
 
 
 def stylize_video(

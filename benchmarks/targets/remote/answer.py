@@ -79,19 +79,12 @@ class _Result:
 
 @dataclass(frozen=True, kw_only=True)
 class FarAnswer:
-    """A far side's results, checked.
+    """A far side's results, checked."""
 
-    Attributes:
-        timings: Of the reference and the candidates.
-        pictures: What each graph made of the picture, (H, W, 3) uint8.
-        place: Facts of the machine.
-        footprints: Of each graph; None where the system does not tell.
-    """
-
-    timings: Timings
-    pictures: tuple[Pixels, ...]
-    place: Mapping[str, str | int]
-    footprints: tuple[Footprint | None, ...]
+    timings: Timings  # of the reference and the candidates
+    pictures: tuple[Pixels, ...]  # what each graph made of the picture, (H, W, 3) uint8
+    place: Mapping[str, str | int]  # facts of the machine
+    footprints: tuple[Footprint | None, ...]  # of each graph; None where the system does not tell
 
 
 def size_limit(job: FarJob) -> int:

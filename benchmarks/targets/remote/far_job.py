@@ -27,46 +27,28 @@ JOB_FILE: Final = "job.json"
 
 @dataclass(frozen=True, kw_only=True)
 class FarGraph:
-    """A file to be run on another machine, with all that must be known to read its output there.
+    """A file to be run on another machine, with all that must be known to read its output there."""
 
-    Attributes:
-        path: The ONNX file.
-        feed: The picture as the graph takes it.
-        layout: Of its output.
-        low: Black, on the output's scale, for each channel.
-        high: White.
-        is_bgr: Whether blue is the output's first channel.
-        height: Of the picture in pixels; the output may be larger.
-        width: Likewise.
-    """
-
-    path: Path
-    feed: Array
-    layout: Layout
-    low: Sequence[float]
-    high: Sequence[float]
-    is_bgr: bool
-    height: int
-    width: int
+    path: Path  # the ONNX file
+    feed: Array  # the picture as the graph takes it
+    layout: Layout  # of its output
+    low: Sequence[float]  # black, on the output's scale, for each channel
+    high: Sequence[float]  # white
+    is_bgr: bool  # whether blue is the output's first channel
+    height: int  # of the picture in pixels; the output may be larger
+    width: int  # likewise
 
 
 @dataclass(frozen=True, kw_only=True)
 class FarJob:
-    """A measurement to be taken elsewhere.
+    """A measurement to be taken elsewhere."""
 
-    Attributes:
-        graphs: The reference, then the candidates.
-        orders: Who takes turns when: a permutation of the graphs' positions for each round.
-        threads: To compute with.
-        time_limit_s: After which the far side gives up by itself.
-        token: Begins each line of its answer; new for every job.
-    """
-
-    graphs: tuple[FarGraph, ...]
+    graphs: tuple[FarGraph, ...]  # the reference, then the candidates
+    # Who takes turns when: a permutation of the graphs' positions for each round.
     orders: tuple[tuple[int, ...], ...]
-    threads: int
-    time_limit_s: int
-    token: str
+    threads: int  # to compute with
+    time_limit_s: int  # after which the far side gives up by itself
+    token: str  # begins each line of its answer; new for every job
 
     @property
     def turns(self) -> int:

@@ -38,17 +38,11 @@ _OPENING_RUNS: Final = 3
 
 @dataclass(frozen=True, kw_only=True)
 class PerfRuns:
-    """What one call says.
+    """What one call says."""
 
-    Attributes:
-        times_ms: Of each run in order, in milliseconds.
-        peak_bytes: Most resident memory of the process.
-        cold_start_ms: Opening and first inference; None where the version does not tell.
-    """
-
-    times_ms: tuple[float, ...]
-    peak_bytes: int
-    cold_start_ms: float | None
+    times_ms: tuple[float, ...]  # of each run in order, in milliseconds
+    peak_bytes: int  # most resident memory of the process
+    cold_start_ms: float | None  # opening and first inference; None where the version does not tell
 
 
 Call = Callable[[int, int], PerfRuns]

@@ -35,17 +35,11 @@ class CommandLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A command that ended by itself.
+    """A command that ended by itself."""
 
-    Attributes:
-        status: Its exit status.
-        output: What it wrote, without what `on_line` got.
-        complaint: The last line of its standard error, readable; "" if there is none.
-    """
-
-    status: int
-    output: str
-    complaint: str
+    status: int  # its exit status
+    output: str  # what it wrote, without what `on_line` got
+    complaint: str  # the last line of its standard error, readable; "" if there is none
 
 
 def converse(

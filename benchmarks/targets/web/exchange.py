@@ -38,21 +38,13 @@ class RubbishError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Visitor:
-    """Where the page was opened, as it says itself.
+    """Where the page was opened, as it says itself."""
 
-    Attributes:
-        agent: The browser's user agent, or Node's version.
-        secure: Whether it is a secure context.
-        isolated: Whether it is isolated from other pages, which threads need.
-        threads: It computes with.
-        clock_step_ms: The smallest difference its clock tells.
-    """
-
-    agent: Annotated[str, Meta(min_length=1)]
-    secure: bool
-    isolated: bool
-    threads: Annotated[int, Meta(ge=1, le=MAX_THREADS)]
-    clock_step_ms: _Milliseconds
+    agent: Annotated[str, Meta(min_length=1)]  # the browser's user agent, or Node's version
+    secure: bool  # whether it is a secure context
+    isolated: bool  # whether it is isolated from other pages, which threads need
+    threads: Annotated[int, Meta(ge=1, le=MAX_THREADS)]  # it computes with
+    clock_step_ms: _Milliseconds  # the smallest difference its clock tells
 
 
 @dataclass(frozen=True)
@@ -79,19 +71,12 @@ class RefusedMessageError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class PageAnswer:
-    """What a run gave.
+    """What a run gave."""
 
-    Attributes:
-        visitor: Who opened the page, as it says itself.
-        address: Where it came from, as the network says.
-        samples_ms: One list a file, one time a round.
-        outputs: Of each file, the raw bytes.
-    """
-
-    visitor: Visitor
-    address: str
-    samples_ms: tuple[tuple[float, ...], ...]
-    outputs: tuple[bytes, ...]
+    visitor: Visitor  # who opened the page, as it says itself
+    address: str  # where it came from, as the network says
+    samples_ms: tuple[tuple[float, ...], ...]  # one list a file, one time a round
+    outputs: tuple[bytes, ...]  # of each file, the raw bytes
 
 
 class Patience(NamedTuple):

@@ -27,23 +27,14 @@ _DTYPES: Final = ("uint8", "float32")
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A file to run on a picture, and what ONNX Runtime on this machine made of it.
+    """A file to run on a picture, and what ONNX Runtime on this machine made of it."""
 
-    Attributes:
-        session: The file, opened here.
-        input_name: Of the graph.
-        output_name: Of the graph; None for its first.
-        values: The input.
-        raw: The output here.
-        frame: How a foreign file's picture lies in the output, else None.
-    """
-
-    session: Session
-    input_name: str
-    output_name: str | None
-    values: Array
-    raw: Array
-    frame: Framed | None
+    session: Session  # the file, opened here
+    input_name: str  # of the graph
+    output_name: str | None  # of the graph; None for its first
+    values: Array  # the input
+    raw: Array  # the output here
+    frame: Framed | None  # how a foreign file's picture lies in the output, else None
 
     def picture(self, raw: Array) -> Pixels:
         """An output as the picture (H, W, 3) uint8 that it stands for."""

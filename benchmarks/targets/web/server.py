@@ -298,15 +298,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """A self-signed certificate, ready to serve by.
+    """A self-signed certificate, ready to serve by."""
 
-    Attributes:
-        context: For the server's socket.
-        fingerprint: SHA-256 in hexadecimal, for whoever is asked to trust it.
-    """
-
-    context: ssl.SSLContext
-    fingerprint: str
+    context: ssl.SSLContext  # for the server's socket
+    fingerprint: str  # SHA-256 in hexadecimal, for whoever is asked to trust it
 
 
 def missing_openssl() -> str | None:

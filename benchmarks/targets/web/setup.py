@@ -27,13 +27,9 @@ _TIME_LIMIT_S: Final = 600
 
 @dataclass(frozen=True)
 class WebRuntime:
-    """An installation.
+    """An installation."""
 
-    Attributes:
-        folder: That npm filled; it may not be there yet.
-    """
-
-    folder: Path
+    folder: Path  # that npm filled; it may not be there yet
 
     @property
     def is_complete(self) -> bool:

@@ -123,9 +123,6 @@ TrialTime = Annotated[
 class FormFlags:
     """How a file made by others is fed, as it was typed.
 
-    Attributes:
-        form: What was typed.
-
     Raises:
         OptionError: it is out of range.
     """
@@ -175,7 +172,7 @@ class FormFlags:
     size_multiple: Annotated[
         int | None, typer.Option(help="Sizes must be multiples of it, likewise.")
     ] = None
-    form: GraphForm = field(init=False)
+    form: GraphForm = field(init=False)  # what was typed
 
     def __post_init__(self) -> None:
         """Read it before any work begins."""

@@ -69,15 +69,10 @@ _QUANTIZED_BY: Final = {
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle.
+    """An opened bundle."""
 
-    Attributes:
-        path: Its folder.
-        manifest: What it says of itself.
-    """
-
-    path: Path
-    manifest: Manifest
+    path: Path  # its folder
+    manifest: Manifest  # what it says of itself
 
     @property
     def name(self) -> str:

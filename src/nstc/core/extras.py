@@ -14,15 +14,10 @@ NOT_FOR_USERS: Final = frozenset({"dev"})
 
 @dataclass(frozen=True, kw_only=True)
 class Extra:
-    """One optional part.
+    """One optional part."""
 
-    Attributes:
-        name: As pip takes it in brackets.
-        missing: Requirements of it that are not met, such as torch>=2.9.
-    """
-
-    name: str
-    missing: tuple[str, ...]
+    name: str  # as pip takes it in brackets
+    missing: tuple[str, ...]  # requirements of it that are not met, such as torch>=2.9
 
     @property
     def pip_line(self) -> str | None:

@@ -14,28 +14,17 @@ import numpy as np
 
 from nstc.core.errors import PhotosError
 from nstc.core.files import leads_out, sha256_of
-from nstc.core.images import (
-    PHOTO_ENDINGS,
-    Pixels,
-    centre_square,
-    read_picture,
-    resize_shorter_side,
-)
+from nstc.core.images import PHOTO_ENDINGS, Pixels, centre_square, read_picture, resize_shorter_side
 from nstc.core.manifest import PhotoRecord
 
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """A sorted list of photographs.
+    """A sorted list of photographs."""
 
-    Attributes:
-        paths: The files.
-        names: What the set is called in a manifest: folder names, or "samples".
-        hashes: Of those files that were hashed already; a part of a set shares them with it.
-    """
-
-    paths: tuple[Path, ...]
-    names: tuple[str, ...]
+    paths: tuple[Path, ...]  # the files
+    names: tuple[str, ...]  # what the set is called in a manifest: folder names, or "samples"
+    # Of those files that were hashed already; a part of a set shares them with it.
     hashes: dict[Path, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:

@@ -10,30 +10,20 @@ from nstc.core.zoo import zoo_names
 
 @dataclass(frozen=True, kw_only=True)
 class ZooEntry:
-    """A shipped model.
+    """A shipped model."""
 
-    Attributes:
-        name: Its zoo name.
-        stage: What was done to it last.
-        style: Name of the painting.
-        artifacts: Files that run.
-        size_bytes: Of the int8 file, else of the weights.
-        speedup: Times faster than its teacher, as measured last when it was made: of the int8 file,
-            else of the float one. None for a teacher.
-        style_ratio: Likewise.
-        content_ratio: Likewise.
-        taken: On what these three were taken: "32 photographs of unseen at 512x512 on cpu:2". None
-            where there are none.
-    """
-
-    name: str
-    stage: str
-    style: str
-    artifacts: tuple[str, ...]
-    size_bytes: int
+    name: str  # its zoo name
+    stage: str  # what was done to it last
+    style: str  # name of the painting
+    artifacts: tuple[str, ...]  # files that run
+    size_bytes: int  # of the int8 file, else of the weights
+    # Times faster than its teacher, as measured last when it was made: of the int8 file, else of
+    # the float one. None for a teacher.
     speedup: float | None
-    style_ratio: float | None
-    content_ratio: float | None
+    style_ratio: float | None  # likewise
+    content_ratio: float | None  # likewise
+    # On what these three were taken: "32 photographs of unseen at 512x512 on cpu:2". None where
+    # there are none.
     taken: str | None
 
     def to_dict(self) -> dict[str, Any]:

@@ -85,15 +85,10 @@ class TrainRecipe(Checked):
 
 
 class Aim(NamedTuple):
-    """A ratio that a student is judged by.
+    """A ratio that a student is judged by."""
 
-    Attributes:
-        weight: On it in the loss.
-        goal: What it is to come down to.
-    """
-
-    weight: float
-    goal: float
+    weight: float  # on it in the loss
+    goal: float  # what it is to come down to
 
 
 @dataclass(frozen=True, kw_only=True)

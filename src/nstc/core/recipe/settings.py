@@ -10,33 +10,21 @@ from nstc.core.errors import OptionError
 
 
 class Allowed(NamedTuple):
-    """What a setting may be.
+    """What a setting may be."""
 
-    Attributes:
-        holds: Whether it may be this value.
-        expected: The same in words, as errors say it.
-    """
-
-    holds: Callable[[Any], bool]
-    expected: str
+    holds: Callable[[Any], bool]  # whether it may be this value
+    expected: str  # the same in words, as errors say it
 
 
 class Setting(NamedTuple):
-    """What is known of a recipe's field beside its type and its default.
+    """What is known of a recipe's field beside its type and its default."""
 
-    Attributes:
-        allowed: What it may be. None may stand in any whose default is None.
-        help: Of its flag. A field without help has no flag and is for recipe files alone.
-        shown: In the place of the default in the help; "" for none.
-        off: What its flag is called that turns it off; "no-" and the field's name by default.
-        unit: What its flag takes, where that is not its type.
-    """
-
-    allowed: Allowed
-    help: str
-    shown: str | None
+    allowed: Allowed  # what it may be. None may stand in any whose default is None.
+    help: str  # of its flag. A field without help has no flag and is for recipe files alone.
+    shown: str | None  # in the place of the default in the help; "" for none
+    # What its flag is called that turns it off; "no-" and the field's name by default.
     off: str | None
-    unit: str | None
+    unit: str | None  # what its flag takes, where that is not its type
 
 
 def setting(
