@@ -127,7 +127,7 @@ def test_the_devices_install_needs_no_torch():
     names = {re.split(r"[<>=\[ ]", line)[0] for line in PROJECT["project"]["dependencies"]}
 
     device = {"numpy", "pillow", "onnxruntime", "typer", "rich", "platformdirs"}
-    assert names == device | {"filelock", "msgspec"}
+    assert names == device | {"filelock", "msgspec", "packaging"}
 
 
 def test_every_package_is_in_the_tree_of_links(typetree):
@@ -156,11 +156,26 @@ def test_dependencies_point_one_way(typetree):
     assert "0 broken" in ran.stdout
 
 
-def test_every_folder_is_under_the_rule_of_dependencies():
-    (layers,) = (c for c in PROJECT["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
-    ruled = {name.strip() for layer in layers["layers"] for name in layer.split("|")}
+LAYERS = [c for c in PROJECT["tool"]["importlinter"]["contracts"] if c["type"] == "layers"]
 
-    assert ruled == {name for name in SETUPTOOLS["packages"] if name.count(".") == 1}
+
+def ruled_by(contract):
+    """The names in a contract's layers."""
+    return {name.strip() for layer in contract["layers"] for name in layer.split("|")}
+
+
+def test_every_folder_is_under_the_rule_of_dependencies():
+    (whole,) = (c for c in LAYERS if "containers" not in c)
+
+    assert ruled_by(whole) == {name for name in SETUPTOOLS["packages"] if name.count(".") == 1}
+
+
+@pytest.mark.parametrize("folder", ["nstc.compress", "nstc.benchmarks"])
+def test_every_room_stands_on_a_floor(folder):
+    (floors,) = (c for c in LAYERS if c.get("containers") == [folder])
+    rooms = {name for name in SETUPTOOLS["packages"] if re.fullmatch(rf"{folder}\.\w+", name)}
+
+    assert rooms <= {f"{folder}.{name}" for name in ruled_by(floors)}
 
 
 def test_the_bare_names_of_the_folders_are_banned():

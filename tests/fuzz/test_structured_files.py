@@ -218,7 +218,7 @@ def test_baselines(tmp_path, examples) -> None:
 
 RECIPE = {
     "train": {"steps": 5, "style_weight": 1.5, "color_of": "photos", "balance": 1.0},
-    "distill": {"student": "tiny", "width": 16, "sizes": [64, 128], "balance": True},
+    "distill": {"student": "tiny", "width": 16, "size": 64, "balance": True},
     "prune": {"ratio": 0.5, "round_to": 8},
     "quantize": {"mode": "static", "percentile": 99.9},
     "bench": {"targets": ["cpu:1", "mobile"], "rounds": 5},
