@@ -20,8 +20,8 @@ from nstc.cli.progress import Bar
 from nstc.compress.export.export_model import made_artifact
 from nstc.compress.graphs.deployed import deployed_graph, edges_of
 from nstc.compress.pipeline import split_photos
-from nstc.compress.quantization.calibrators import CALIBRATORS
-from nstc.compress.quantization.static_ranges import quantized_body
+from nstc.compress.quantization.calibration import CALIBRATORS
+from nstc.compress.quantization.integer_body import quantized_body
 from nstc.core.bundle import Bundle, artifact_name, open_bundle
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent

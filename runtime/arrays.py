@@ -114,8 +114,8 @@ class ChannelHistogram:
     def statistics(self) -> npt.NDArray[np.float32]:
         """(2, 3), mean and population deviation of each colour in [0, 1]; 0 before any row.
 
-        Exact sums, and then the operations in float64 that `nstc.compress.graphs.edges` puts into
-        graphs: the two agree to the last bit.
+        Exact sums, and then the operations in float64 that `nstc.compress.graphs.deployed` puts
+        into graphs: the two agree to the last bit.
         """
         levels = np.arange(_LEVELS + 1)
         pixels = max(1, int(self._counts[0].sum()))

@@ -34,7 +34,7 @@ from nstc.compress.quantization.aware_training import (
     twin_as_learned,
     write_ranges,
 )
-from nstc.compress.quantization.calibrators import Range
+from nstc.compress.quantization.calibration import Range
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.errors import OptionError
 from nstc.core.files import sha256_of

@@ -9,8 +9,8 @@ from onnx import TensorProto, helper
 from torch import Tensor, nn
 from torch.export import Dim
 
-from nstc.compress.graphs.edges import INPUT, OUTPUT
-from nstc.compress.graphs.index import GraphIndex
+from nstc.compress.graphs.deployed import INPUT, OUTPUT
+from nstc.compress.graphs.inspection import GraphIndex
 from nstc.core.manifest import Contract
 from nstc.models.any_size import AnySize, any_size, core_of, pad
 from nstc.models.student import Student, channel_statistics, normalise

@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from nstc.compress.quantization.calibrators import Range
+from nstc.compress.quantization.calibration import Range
 from nstc.compress.quantization.integer_body import LARGEST_WEIGHT
 
 ACTIVATION_LEVELS: Final = 255

@@ -30,7 +30,7 @@ from nstc.compress.pruning.stopwatch import timing_target
 from nstc.compress.pruning.survey import Survey
 from nstc.compress.pruning.width_plans import between, full_widths, least_scored
 from nstc.compress.quantization.aware_training import student_to_round, write_ranges
-from nstc.compress.quantization.calibrators import Range
+from nstc.compress.quantization.calibration import Range
 from nstc.core.amounts import parse_latency
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.errors import OptionError, TeacherError

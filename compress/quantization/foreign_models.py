@@ -1,7 +1,6 @@
 """Quantizing an ONNX file made by others: what it takes and gives stays as it was."""
 
 import contextlib
-import functools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,17 +9,21 @@ from typing import Final, Unpack
 import onnx
 
 from nstc.compress.export.checking import sample_picture
-from nstc.compress.graphs.foreign_forms import SCALE_A_CHANNEL, at_least_opset, graphs_of, prepared
-from nstc.compress.graphs.observation import Feed
-from nstc.compress.graphs.values import probe_usable
-from nstc.compress.quantization.calibration import refuse_no_photos
-from nstc.compress.quantization.integer_body import (
+from nstc.compress.graphs.foreign_graphs import (
+    OWN_DOMAINS,
+    SCALE_A_CHANNEL,
+    at_least_opset,
+    prepared,
+    probe_usable,
+)
+from nstc.compress.graphs.inspection import Feed, graphs_of, replace_all
+from nstc.compress.quantization.calibration import (
     LOCAL_OPERATORS,
     OPERATORS_BETWEEN_NORMS,
-    IntegerForm,
+    refuse_no_photos,
 )
+from nstc.compress.quantization.integer_body import IntegerForm, quantized_statically
 from nstc.compress.quantization.quantize_model import Written, write_dynamic, write_static_graph
-from nstc.compress.quantization.static_ranges import quantized_statically
 from nstc.compress.quantization.summary import (
     INTEGER_MODES,
     SPEED_THREADS,
@@ -109,7 +112,14 @@ def quantize_file(
         OutputError: the place can't be written.
     """
     recipe, progress = recipe or QuantizeRecipe(), progress or Silent()
-    _refuse_other_files(model, output)
+    if not is_foreign(output) or output.resolve() == model.resolve():
+        raise OptionError(
+            f"output is {output}: an ONNX file is quantized to another one, give -o NAME.onnx."
+        )
+    if model.is_file() and is_torchscript(model):
+        raise TeacherError(
+            f"{model} is TorchScript, and ONNX files are quantized: export it to ONNX first."
+        )
     if recipe.needs_photos:
         refuse_no_photos(photos)
     contract = probe_usable(model, **told)
@@ -128,23 +138,17 @@ def quantize_file(
         file = folder / output.name
         with _as_unfit(model, recipe):
             written = _write(graph, file, contract, chosen, recipe, progress)
-            _write_form(file, contract)
+            # how the graph is fed goes into the file itself, where probing looks first
+            made = onnx.load(file)
+            kept = [prop for prop in made.metadata_props if prop.key != FORM_KEY]
+            replace_all(made.metadata_props, kept)
+            made.metadata_props.add(key=FORM_KEY, value=contract.form.to_json())
+            onnx.save(made, file)
         progress.note(f"measuring {output.name} beside {model.name}")
         report = _report(model, file, contract, chosen, recipe, written, graph)
         with atomic_file(output) as target:
             target.write_bytes(file.read_bytes())
     return report
-
-
-def _refuse_other_files(model: Path, output: Path) -> None:
-    if not is_foreign(output) or output.resolve() == model.resolve():
-        raise OptionError(
-            f"output is {output}: an ONNX file is quantized to another one, give -o NAME.onnx."
-        )
-    if model.is_file() and is_torchscript(model):
-        raise TeacherError(
-            f"{model} is TorchScript, and ONNX files are quantized: export it to ONNX first."
-        )
 
 
 def _write(
@@ -155,12 +159,19 @@ def _write(
     recipe: QuantizeRecipe,
     progress: Progress,
 ) -> Written:
-    feeds = functools.partial(_feeds, contract, photos, recipe.calibration_size)
-    count = len(photos)
     if recipe.mode == "dynamic":
         float_file = file.with_suffix(".float.onnx")
         onnx.save(graph, float_file)
         return write_dynamic(float_file, file)
+    multiple = contract.size_multiple
+    side = max(recipe.calibration_size // multiple * multiple, contract.minimum_size)
+    height, width = contract.fixed_size or (side, side)
+
+    def feeds() -> Iterator[Feed]:
+        for square in photos.squares(max(height, width)):
+            yield {contract.input_name: contract.encode(square[:height, :width])}
+
+    count = len(photos)
     taken = {""}
     for number, node in enumerate(graph.graph.node):  # layers are told apart by their names
         if node.name in taken:
@@ -224,29 +235,10 @@ def _report(
     )
 
 
-def _feeds(contract: GraphContract, photos: PhotoSet, size: int) -> Iterator[Feed]:
-    """The graph's inputs: centre squares, of the one size it takes or as large as asked."""
-    multiple = contract.size_multiple
-    side = max(size // multiple * multiple, contract.minimum_size)
-    height, width = contract.fixed_size or (side, side)
-    for square in photos.squares(max(height, width)):
-        yield {contract.input_name: contract.encode(square[:height, :width])}
-
-
-def _write_form(file: Path, contract: GraphContract) -> None:
-    """Write how the graph is fed into the file itself, where probing looks first."""
-    graph = onnx.load(file)
-    kept = [prop for prop in graph.metadata_props if prop.key != FORM_KEY]
-    del graph.metadata_props[:]
-    graph.metadata_props.extend(kept)
-    graph.metadata_props.add(key=FORM_KEY, value=contract.form.to_json())
-    onnx.save(graph, file)
-
-
 def _unknown(graph: onnx.ModelProto) -> tuple[str, ...]:
     """Kinds of nodes that are not among those nstc knows, with their domains."""
     kinds = {
-        node.op_type if node.domain in {"", "ai.onnx"} else f"{node.domain}.{node.op_type}"
+        node.op_type if node.domain in OWN_DOMAINS else f"{node.domain}.{node.op_type}"
         for part in graphs_of(graph.graph)
         for node in part.node
     }

@@ -1,10 +1,17 @@
-"""The integer form of a network's body: QuantizeLinear and DequantizeLinear around operators."""
+"""Static quantization of a network's body: algebra, ranges, integers, and layers left in float.
+
+Its integer form has QuantizeLinear and DequantizeLinear around operators. Activations are uint8.
+Weights are int8 and use 7 of their 8 bits (`reduce_range`): without VNNI the products of two uint8
+and int8 pairs are added in 16 bits, which full-range weights overflow.
+"""
 
 import contextlib
+import functools
 import io
-from collections.abc import Collection, Mapping
+import itertools
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import onnx
@@ -18,25 +25,40 @@ from onnxruntime.quantization.quant_utils import (
 )
 from torch import nn
 
-from nstc.compress.graphs.edges import LEVEL
-from nstc.compress.graphs.float_forms import BODY_INPUT, BODY_OUTPUT
-from nstc.compress.graphs.index import Array, GraphIndex
-from nstc.compress.graphs.norm_algebra import undone_with_the_bytes
-from nstc.compress.quantization.calibrators import Range, scale_and_zero_point, with_width
+from nstc.compress.graphs import rewriting
+from nstc.compress.graphs.deployed import LEVEL
+from nstc.compress.graphs.float_forms import BODY_INPUT, BODY_OUTPUT, body_graph
+from nstc.compress.graphs.inspection import GraphIndex, copied, outputs
+from nstc.compress.quantization.calibration import (
+    CALIBRATORS,
+    LOCAL_OPERATORS,
+    OPERATORS_BETWEEN_NORMS,
+    Feeds,
+    Range,
+    calibrate,
+    counted,
+    photographs,
+    scale_and_zero_point,
+    with_width,
+)
+from nstc.compress.quantization.portability import sums_in, with_exact_sums
+from nstc.compress.quantization.weight_storage import round_adaptively
+from nstc.core.errors import ExportMismatchError
 from nstc.core.manifest import Contract
+from nstc.core.photos import PhotoSet
+from nstc.core.progress import Progress
+from nstc.core.recipe import QuantizeRecipe
 from nstc.models.student import Student
-
-LOCAL_OPERATORS: Final = ("Conv", "Relu", "Add", "Reshape", "Transpose")
-"""The last two are depth to space in front of a convolution at full resolution."""
-
-OPERATORS_BETWEEN_NORMS: Final = ("Conv", "Relu")
-"""Where float normalisation follows every convolution, adding in bytes only costs conversions."""
+from nstc.runtime import agreement
 
 LARGEST_WEIGHT: Final = 64
-"""Magnitude of a stored weight: of 7 bits, see `integer_body`."""
+"""Magnitude of a stored weight: of 7 bits."""
 
 NEXT_TO_NOTHING: Final = 2.0**-16
 """Of a layer's largest weight: what stands in a filter of zeros, so that it has a scale."""
+
+_JUDGED_ON: Final = 4
+"""Photographs at most, evenly spread, that a quality budget is measured on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +86,180 @@ def integer_form_of(network: nn.Module, contract: Contract, *, per_channel: bool
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Island:
+    """A layer that stays float among integers."""
+
+    name: str  # of its node
+    psnr_db: float  # to the float network with this one and those before it in float
+    gain_db: float  # how much of that is this layer's doing
+    more_bytes: int  # what it adds to the graph
+
+    def describe(self) -> str:
+        """One line for a reader."""
+        return (
+            f"{self.name} stays float: {self.gain_db:+.1f} dB to {self.psnr_db:.1f} dB, "
+            f"{self.more_bytes / 1000:+.1f} KB"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaticGraph:
+    """What quantization made."""
+
+    graph: onnx.ModelProto  # QuantizeLinear and DequantizeLinear pairs around operators
+    all_integer: onnx.ModelProto  # the same without islands
+    islands: tuple[Island, ...]  # layers that stay float
+
+
+def quantized_body(
+    network: nn.Module,
+    contract: Contract,
+    photos: PhotoSet,
+    recipe: QuantizeRecipe,
+    progress: Progress,
+) -> StaticGraph:
+    """Quantize the body of a network in evaluation mode, calibrated on photographs one at a time.
+
+    Raises:
+        ExportMismatchError: as `quantized_statically`.
+    """
+    return quantized_statically(
+        body_graph(network),
+        integer_form_of(network, contract, per_channel=recipe.per_channel),
+        photographs(network, contract, photos, size=recipe.calibration_size),
+        len(photos),
+        recipe,
+        progress,
+    )
+
+
+def quantized_statically(
+    graph: onnx.ModelProto,
+    form: IntegerForm,
+    feeds: Feeds,
+    count: int,
+    recipe: QuantizeRecipe,
+    progress: Progress,
+) -> StaticGraph:
+    """Quantize a float graph of one input and one output, which is not changed.
+
+    Args:
+        graph: The graph.
+        form: What becomes integers.
+        feeds: The graph's inputs for the photographs to calibrate on.
+        count: How many they are.
+        recipe: Settings.
+        progress: Told of every photograph.
+
+    Raises:
+        ExportMismatchError: an activation is infinite, or the quality asked for can't be reached.
+    """
+    body = rewritten(graph, per_channel=form.per_channel)
+    calibrator = CALIBRATORS[recipe.calibrator](recipe.percentile)
+    looked_at = counted(feeds(), "calibrate", count, progress)
+    ranges = calibrate(body, form.operators, looked_at, calibrator)
+    if "Add" in form.operators:
+        ranges = with_exact_sums(ranges, sums_in(body))
+    make = functools.partial(integer_body, body, form, ranges)
+    islands: tuple[Island, ...] = ()
+    if recipe.quality_budget is not None:
+        judged = list(itertools.islice(feeds(), 0, None, max(1, -(-count // _JUDGED_ON))))
+        wanted = list(outputs(body, judged))
+        islands = islands_for(
+            recipe.quality_budget,
+            [node.name for node in GraphIndex(body).nodes("Conv")],
+            lambda left: psnr_db(
+                wanted, list(outputs(make(left_in_float=left), judged)), form.black_and_white
+            ),
+            lambda left: int(make(left_in_float=left).ByteSize()),
+            progress,
+        )
+    left = tuple(island.name for island in islands)
+    made = {names: make(left_in_float=names) for names in ((), left)}
+    if recipe.rounding == "adaptive":
+        for integer in made.values():
+            looked_at = counted(feeds(), "round", count, progress)
+            round_adaptively(integer, body, looked_at, limit=LARGEST_WEIGHT)
+    return StaticGraph(graph=made[left], all_integer=made[()], islands=islands)
+
+
+def rewritten(graph: onnx.ModelProto, *, per_channel: bool) -> onnx.ModelProto:
+    """The same function in the form that loses least to integers.
+
+    Neighbouring layers share out scale where one scale serves all of a layer's filters, and between
+    normalisations, where each tensor is rounded on its way in and out. Between filters that have
+    scales of their own, in a network without normalisation, it costs a tenth of a dB.
+    """
+    body = copied(graph)
+    rewriting.fold_batch_norm(body)
+    rewriting.drop_bias_before_norm(body)
+    if not per_channel or GraphIndex(body).nodes("InstanceNormalization"):
+        rewriting.equalise_layers(body)
+    rewriting.equalise_before_norm(body)
+    return body
+
+
+def psnr_db(
+    wanted: Sequence[np.ndarray],
+    found: Sequence[np.ndarray],
+    black_and_white: tuple[float, float] = (0.0, 1.0),
+) -> float:
+    """Of pictures, clamped to black and white, over all of them."""
+    black, white = black_and_white
+    errors = [
+        np.mean((a.clip(black, white) - b.clip(black, white)) ** 2, dtype=np.float64)
+        for a, b in zip(wanted, found, strict=True)
+    ]
+    return agreement.psnr_db(float(np.mean(errors)), white - black)
+
+
+def islands_for(
+    budget_db: float,
+    layers: Sequence[str],
+    judge: Callable[[tuple[str, ...]], float],
+    weigh: Callable[[tuple[str, ...]], int],
+    progress: Progress,
+) -> tuple[Island, ...]:
+    """Leave layers in float, each time the one that helps most, until the quality is reached.
+
+    Args:
+        budget_db: The quality.
+        layers: Names to choose from.
+        judge: From the layers left in float to the quality, in dB.
+        weigh: From the layers left in float to the size of the graph, in bytes.
+        progress: Told of every layer that is tried.
+
+    Raises:
+        ExportMismatchError: not even all of them in float reach it.
+    """
+    chosen: tuple[Island, ...] = ()
+    best = judge(())
+    while best < budget_db:
+        names = tuple(island.name for island in chosen)
+        left = [name for name in layers if name not in names]
+        if not left:
+            raise ExportMismatchError(
+                f"quality-budget is {budget_db:g} dB, and with every convolution in float the "
+                f"bytes of the picture alone leave {best:.1f} dB: ask for less."
+            )
+        found: dict[str, float] = {}
+        progress.begin(f"mixed precision at {best:.1f} dB", len(left), 0)
+        for done, name in enumerate(left, start=1):
+            found[name] = judge((*names, name))
+            progress.advance(done, {})
+        winner = max(found, key=lambda name: found[name])
+        island = Island(
+            name=winner,
+            psnr_db=found[winner],
+            gain_db=found[winner] - best,
+            more_bytes=weigh((*names, winner)) - weigh(names),
+        )
+        progress.note(island.describe())
+        chosen, best = (*chosen, island), found[winner]
+    return chosen
+
+
 def integer_body(
     body: onnx.ModelProto,
     form: IntegerForm,
@@ -72,10 +268,6 @@ def integer_body(
     left_in_float: Collection[str] = (),
 ) -> onnx.ModelProto:
     """Put pairs around the operators of a float body.
-
-    Activations are uint8. Weights are int8 and use 7 of their 8 bits (`reduce_range`): without VNNI
-    the products of two uint8 and int8 pairs are added in 16 bits, which full-range weights
-    overflow.
 
     Args:
         body: The float graph.
@@ -89,6 +281,13 @@ def integer_body(
     add_pre_process_metadata(body)
     wide = {name: map(np.float32, with_width(found)) for name, found in ranges.items()}
     seen = {name: TensorData(lowest=low, highest=high) for name, (low, high) in wide.items()}
+    # Given with each tensor: those that ONNX Runtime makes of ranges in float32 are a bit off.
+    held = {name: scale_and_zero_point(found) for name, found in ranges.items()}
+    held |= dict.fromkeys(form.pixels, (LEVEL, 0))
+    overrides = {
+        name: [{"scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.uint8)}]
+        for name, (scale, zero) in held.items()
+    }
     with contextlib.redirect_stdout(io.StringIO()):  # ONNX Runtime prints what it does
         quantizer = QDQQuantizer(
             body,
@@ -100,14 +299,19 @@ def integer_body(
             [],
             list(left_in_float),
             list(form.operators),
-            {"TensorQuantOverrides": _stored(form, ranges)},
+            {"TensorQuantOverrides": overrides},
         )
         quantizer.quantize_model()
         quantizer.model.topological_sort()
     made: onnx.ModelProto = quantizer.model.model
-    undone_with_the_bytes(made)
+    rewriting.undone_with_the_bytes(made)
     _ensure_bytes(made, form, ranges)
-    _keep_in_float(made, left_in_float)
+    # ONNX Runtime makes integers of the weights of any convolution between DequantizeLinear and
+    # QuantizeLinear, of all 8 bits, which other machines overflow: a copy keeps it in float.
+    index = GraphIndex(made)
+    for node in [node for node in index.nodes("Conv") if node.name in left_in_float]:
+        if any(reader.op_type == "QuantizeLinear" for reader in index.readers[node.output[0]]):
+            index.insert_behind(node, "Max")
     return made
 
 
@@ -117,8 +321,7 @@ def _with_scales(body: onnx.ModelProto) -> onnx.ModelProto:
     ONNX Runtime gives them a scale of 1, and biases are stored in steps of it: theirs would be
     rounded to whole numbers.
     """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(body)
+    copy = copied(body)
     index = GraphIndex(copy)
     for node in index.nodes("Conv"):
         if index.is_constant(node.input[1]):
@@ -130,28 +333,6 @@ def _with_scales(body: onnx.ModelProto) -> onnx.ModelProto:
                 index.set_input(node, 1, filters.reshape(weight.shape))
     index.drop_unread_constants()
     return copy
-
-
-def _keep_in_float(model: onnx.ModelProto, names: Collection[str]) -> None:
-    """Put a copy between convolutions that stay float and the bytes that are made of them.
-
-    ONNX Runtime makes integers of the weights of any convolution between DequantizeLinear and
-    QuantizeLinear, of all 8 bits, which other machines overflow.
-    """
-    index = GraphIndex(model)
-    for node in [node for node in index.nodes("Conv") if node.name in names]:
-        if any(reader.op_type == "QuantizeLinear" for reader in index.readers[node.output[0]]):
-            index.insert_behind(node, "Max")
-
-
-def _stored(form: IntegerForm, ranges: Mapping[str, Range]) -> dict[str, list[dict[str, Any]]]:
-    """Scales and zero points by tensors: of ranges in float32 ONNX Runtime's own are a bit off."""
-    held = {name: scale_and_zero_point(found) for name, found in ranges.items()}
-    held |= dict.fromkeys(form.pixels, (LEVEL, 0))
-    return {
-        name: [{"scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.uint8)}]
-        for name, (scale, zero) in held.items()
-    }
 
 
 def _ensure_bytes(model: onnx.ModelProto, form: IntegerForm, ranges: Mapping[str, Range]) -> None:
@@ -182,42 +363,3 @@ def _ensure_bytes(model: onnx.ModelProto, form: IntegerForm, ranges: Mapping[str
         start = 0 if at_start else len(graph.node)
         for place, node in enumerate(pair, start):
             graph.node.insert(place, node)
-
-
-@dataclass(frozen=True)
-class IntegerLayer:
-    """A convolution behind a DequantizeLinear of its weights."""
-
-    index: GraphIndex  # the graph it stands in
-    convolution: onnx.NodeProto  # its node
-    weights: onnx.NodeProto  # the node that makes floats of the weights
-
-    @property
-    def integers(self) -> Array:
-        """The stored weights, (out, in / groups, kh, kw)."""
-        return self.index.value(self.weights.input[0])
-
-    @property
-    def scale(self) -> Array:
-        """Of the weights, (out,), repeated if there is one for all."""
-        stored = self.index.value(self.weights.input[1]).ravel()
-        return np.broadcast_to(stored, self.integers.shape[:1])
-
-    def store(self, integers: Array) -> None:
-        """Replace the stored weights."""
-        self.index.set_input(self.weights, 0, integers.astype(self.integers.dtype))
-
-
-def integer_layers(model: onnx.ModelProto) -> dict[str, IntegerLayer]:
-    """All of a graph's, by the names of their nodes, in order."""
-    index = GraphIndex(model)
-    layers = {}
-    for node in index.nodes("Conv"):
-        maker = index.producers.get(node.input[1])
-        if (
-            maker is not None
-            and maker.op_type == "DequantizeLinear"
-            and index.is_constant(maker.input[0])
-        ):
-            layers[node.name] = IntegerLayer(index, node, maker)
-    return layers

@@ -1,80 +1,147 @@
 """A student as its integer file computes it, and as it can learn.
 
 Every activation is held as bytes hold it and every weight and bias as integers do, at the places
-where `quantization.integer_body` puts QuantizeLinear and DequantizeLinear. What passes between
-those are whole numbers, whose products add up to something exact in float32 as long as it is below
-2^24, and one multiplication takes a sum to the next bytes, as in ONNX Runtime. Were they real
-numbers, one value in a hundred thousand would fall on the other side of a border between two bytes,
-and ten layers make a visible difference of it. Jacob et al., "Quantization and training of neural
-networks for efficient integer-arithmetic-only inference", CVPR 2018, sections 2 and 3.
+where `integer_body` puts QuantizeLinear and DequantizeLinear. What passes between those are whole
+numbers, whose products add up to something exact in float32 as long as it is below 2^24, and one
+multiplication takes a sum to the next bytes, as in ONNX Runtime. Were they real numbers, one value
+in a hundred thousand would fall on the other side of a border between two bytes, and ten layers
+make a visible difference of it. Jacob et al., "Quantization and training of neural networks for
+efficient integer-arithmetic-only inference", CVPR 2018, sections 2 and 3.
 
 Rounding has no gradient worth the name: it is taken for the identity (Bengio et al., "Estimating or
 propagating gradients through stochastic neurons", 2013). What is left of the arithmetic gives the
 scale's own gradient, damped by the square root of the number of values: the rounding error where a
 value is held and the bound where it saturates (Esser et al., "Learned step size quantization", ICLR
 2020, equation 3).
+
+A float body's graph names its tensors as an exporter likes; what is learned of them outlives the
+exporter, and so goes by the modules that make them: "stem", "blocks.0.project.1" for convolutions,
+"blocks.0" for the sum that a block ends in, and "input" for what the body is given.
 """
 
+import contextlib
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
+import numpy as np
+import onnx
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils.hooks import RemovableHandle
 
-from nstc.compress.graphs.edges import HIGHEST_BYTE, LEVEL
-from nstc.compress.quantization.byte_tensors import INPUT, ByteTensor
-from nstc.compress.quantization.calibrators import Range, range_of_levels, scale_and_zero_point
-from nstc.compress.quantization.exact_sums import sums_of, with_exact_sums
+from nstc.compress.graphs.deployed import HIGHEST_BYTE, LEVEL
+from nstc.compress.graphs.float_forms import BODY_INPUT
+from nstc.compress.graphs.inspection import GraphIndex
+from nstc.compress.quantization.calibration import Range, range_of_levels, scale_and_zero_point
 from nstc.compress.quantization.integer_body import LARGEST_WEIGHT, NEXT_TO_NOTHING
+from nstc.compress.quantization.portability import ByteSum, with_exact_sums
+from nstc.models.blocks import ResidualBlock
 from nstc.models.student import DEVIATION_FLOOR, Student, channel_statistics
 
-HIGHEST_LEVEL: Final = 255
-"""Of an activation's byte."""
+INPUT: Final = "input"
+
+_MOVED: Final = {"Reshape", "Transpose"}
+"""What moves bytes and leaves them as they are."""
+
+_TRACED_SIZE: Final = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByteTensor:
+    """An activation."""
+
+    module: str  # the name of what makes it, or `INPUT`
+    # Its name in the float body's graph. If only a ReLU reads it also, in front, the name of what
+    # the ReLU makes: the saturation of the bytes does the ReLU's work.
+    tensors: tuple[str, ...]
+    # The `module` of what a convolution reads, or of both that a sum adds.
+    reads: tuple[str, ...] = ()
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether two activations are added to make it."""
+        return len(self.reads) > 1
+
+    @property
+    def has_relu(self) -> bool:
+        """Whether the bytes hold what a ReLU makes of it."""
+        return len(self.tensors) > 1
+
+
+def byte_tensors(student: Student, body: onnx.ModelProto) -> tuple[ByteTensor, ...]:
+    """Those of a student without instance normalisation and its `body_graph`, in order.
+
+    The body's input is the first, its output the last.
+
+    Raises:
+        ValueError: the graph's layers are not the student's.
+    """
+    index = GraphIndex(body)
+    sums = [n for n in index.nodes("Add") if not any(map(index.is_constant, n.input))]
+    nodes = {"Conv": iter(index.nodes("Conv")), "Add": iter(sums)}
+    found = {BODY_INPUT: ByteTensor(module=INPUT, tensors=(BODY_INPUT,))}
+    for name, module in _in_order(student):
+        node = next(nodes["Conv" if isinstance(module, nn.Conv2d) else "Add"], None)
+        weight = module.weight.detach().cpu().numpy() if isinstance(module, nn.Conv2d) else None
+        if node is None or not (
+            weight is None or np.array_equal(index.value(node.input[1]), weight)
+        ):
+            raise ValueError(f"the graph has no layer {name}, or in another place")
+        behind = index.only_reader(node.output[0])
+        made: tuple[str, ...] = (str(node.output[0]),)
+        if behind is not None and behind.op_type == "Relu":
+            made = (str(behind.output[0]), *made)
+        read = node.input[:1] if node.op_type == "Conv" else node.input
+        reads = tuple(found[_moved_from(index, tensor)].module for tensor in read)
+        found[made[0]] = ByteTensor(module=name, tensors=made, reads=reads)
+    if any(next(rest, None) is not None for rest in nodes.values()):
+        raise ValueError("the graph has layers that the student has not")
+    return tuple(found.values())
+
+
+def _in_order(student: Student) -> list[tuple[str, nn.Module]]:
+    """Convolutions and residual blocks, in the order in which they are done."""
+    done: list[tuple[str, nn.Module]] = []
+    with torch.no_grad(), contextlib.ExitStack() as hooks:
+        for name, module in student.named_modules():
+            if isinstance(module, nn.Conv2d | ResidualBlock):
+                note = functools.partial(lambda each, *_: done.append(each), (name, module))
+                hooks.enter_context(module.register_forward_hook(note))
+        some = next(student.parameters())
+        student(torch.zeros(1, 3, _TRACED_SIZE, _TRACED_SIZE, device=some.device))
+    return done
+
+
+def _moved_from(index: GraphIndex, tensor: str) -> str:
+    maker = index.producers.get(tensor)
+    while maker is not None and maker.op_type in _MOVED:
+        tensor = maker.input[0]
+        maker = index.producers.get(tensor)
+    return str(tensor)
+
+
+def sums_of(tensors: Sequence[ByteTensor]) -> Iterator[ByteSum]:
+    """A student's sums without a ReLU, by the names of its modules, from its `byte_tensors`."""
+    for tensor in tensors:
+        if tensor.is_sum and not tensor.has_relu:
+            first, second = tensor.reads
+            yield ByteSum(total=tensor.module, addends=(first, second))
 
 
 def held(steps: Tensor, zero_point: Tensor) -> Tensor:
-    """Values over their scale as bytes hold them, less a zero point from 0 to `HIGHEST_LEVEL`.
+    """Values over their scale as bytes hold them, less a zero point from 0 to `HIGHEST_BYTE`.
 
     Rounded half to even, saturated at both ends.
     """
-    return rounded(steps).clamp(-zero_point, HIGHEST_LEVEL - zero_point)
-
-
-class Addend(NamedTuple):
-    """One of two activations that are added."""
-
-    numbers: Tensor  # its bytes, less the zero point
-    zero_point: Tensor  # a scalar
-    ratio: Tensor  # its scale over the sum's
-
-    @property
-    def levels(self) -> Tensor:
-        """The bytes, in float64."""
-        return (self.numbers + self.zero_point).double()
-
-
-def added(first: Addend, second: Addend, zero_point: Tensor) -> Tensor:
-    """The sum of two activations in its own whole steps, float64, not saturated.
-
-    Two scales give 65,536 sums and no more: where one of them is a tie, it is so in every picture.
-    So this rounds on the way, and half to even with the zero point in it, as ONNX Runtime's
-    QLinearAdd does with fused multiplication and addition, found by comparing all pairs of bytes at
-    200 choices of scales and zero points.
-    """
-    products = [each.ratio.double() * each.zero_point for each in (first, second)]
-    both = (products[0] + products[1].float()).float()
-    inner = second.levels * second.ratio.double() + (zero_point - both).double()
-    outer = first.levels * first.ratio.double() + inner.float().double()
-    return rounded(outer.float().double()) - zero_point
+    return rounded(steps).clamp(-zero_point, HIGHEST_BYTE - zero_point)
 
 
 def damped(scale: Tensor, count: int) -> Tensor:
     """The scale that `count` values are held by, its gradient over the root of their levels."""
-    slow = scale / math.sqrt(count * HIGHEST_LEVEL)
+    slow = scale / math.sqrt(count * HIGHEST_BYTE)
     return scale.detach() + (slow - slow.detach())
 
 
@@ -114,7 +181,7 @@ class IntegerTwin(nn.Module):
         student: In float; it learns through this, and is not changed otherwise.
         tensors: Its `byte_tensors`.
         ranges: Of all of them but the last, by `ByteTensor.module`. Scales are always brought to
-            exact sums, see `nstc.compress.quantization.exact_sums`.
+            exact sums, see `with_exact_sums`.
     """
 
     def __init__(
@@ -123,9 +190,7 @@ class IntegerTwin(nn.Module):
         super().__init__()
         self.student = student
         self.tensors = tuple(tensors)
-        self._learned = [
-            tensor.module for tensor in self.tensors[:-1]
-        ]  # the last are the picture's
+        self._learned = [each.module for each in self.tensors[:-1]]  # the last are the picture's
         stored = [scale_and_zero_point(ranges[name]) for name in self._learned]
         device = next(student.parameters()).device
         scales = torch.tensor([scale for scale, _ in stored], device=device)
@@ -150,15 +215,22 @@ class IntegerTwin(nn.Module):
             statistics = channel_statistics(images)
         mean, deviation = statistics.unbind(dim=1)
         floored = torch.stack([mean, deviation.clamp_min(DEVIATION_FLOOR)], dim=1)
-        steps = {
-            tensor.module: weight_scale(self._layer(tensor).get_parameter("weight"))
+        layers = {
+            tensor.module: self.student.get_submodule(tensor.module)
             for tensor in self.tensors
             if tensor.module != INPUT and not tensor.is_sum
         }
-        with torch.autocast(images.device.type, enabled=False), self._in_integers(steps):
-            result: Tensor = functional_call(
-                self.student, self._integers(steps), (images * HIGHEST_BYTE, floored * HIGHEST_BYTE)
-            )
+        steps = {n: weight_scale(layer.get_parameter("weight")) for n, layer in layers.items()}
+        biases: dict[str, Tensor] = {}
+        stored: dict[str, Tensor] = {}  # weights as they are stored; biases come behind them
+        for name, layer in layers.items():
+            stored[f"{name}.weight"] = rounded(layer.get_parameter("weight") / steps[name])
+            if layer.bias is not None:
+                biases[name] = layer.get_parameter("bias")
+                stored[f"{name}.bias"] = torch.zeros_like(biases[name])
+        given = (images * HIGHEST_BYTE, floored * HIGHEST_BYTE)
+        with torch.autocast(images.device.type, enabled=False), self._in_integers(steps, biases):
+            result: Tensor = functional_call(self.student, stored, given)
         return result
 
     def ranges(self) -> dict[str, Range]:
@@ -180,63 +252,41 @@ class IntegerTwin(nn.Module):
             for name, scale, zero in zip(self._learned, scales.tolist(), zeros, strict=True)
         }
 
-    def _layer(self, tensor: ByteTensor) -> nn.Module:
-        return self.student.get_submodule(tensor.module)
-
-    def _integers(self, steps: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The student's weights as they are stored, by their names; biases come behind them."""
-        parameters: dict[str, Tensor] = {}
-        for name, step in steps.items():
-            layer = self.student.get_submodule(name)
-            parameters[f"{name}.weight"] = rounded(layer.get_parameter("weight") / step)
-            if layer.bias is not None:
-                parameters[f"{name}.bias"] = torch.zeros_like(layer.get_parameter("bias"))
-        return parameters
-
-    @contextmanager
-    def _in_integers(self, steps: Mapping[str, Tensor]) -> Iterator[None]:
+    @contextlib.contextmanager
+    def _in_integers(
+        self, steps: Mapping[str, Tensor], biases: Mapping[str, Tensor]
+    ) -> Iterator[None]:
         """Inside the block the student's modules give bytes of what they make, less zero points.
 
         A convolution in front of a ReLU has the ReLU's zero point, 0: nothing below it is left for
         the ReLU to take away.
         """
-        handles: list[RemovableHandle] = []
-        biases = {
-            name: self.student.get_parameter(f"{name}.bias")
-            for name in steps
-            if self.student.get_submodule(name).bias is not None
-        }
         numbers = _Numbers(
             dict(zip(self._learned, self._scales(), strict=True)),
             dict(zip(self._learned, self.zero_points, strict=True)),
         )
-        for tensor in self.tensors[1:]:  # the first is the input
-            layer = self._layer(tensor)
 
-            def before(_layer: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-                return (numbers.bytes_of_picture(given[0]), *given[1:])
+        def before(_layer: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return (numbers.bytes_of_picture(given[0]), *given[1:])
 
-            def after(
-                _layer: nn.Module,
-                given: tuple[Tensor, ...],
-                made: Tensor,
-                tensor: ByteTensor = tensor,
-            ) -> Tensor:
-                if tensor.is_sum:
-                    return numbers.sum_of(tensor, given[0], made - given[0])
-                unit = numbers.scales[tensor.reads[0]] * steps[tensor.module].reshape(1, -1, 1, 1)
-                if tensor.module in biases:
-                    made = made + stored_bias(biases[tensor.module].reshape(1, -1, 1, 1), unit)
-                return numbers.bytes_of(tensor.module, made, unit)
+        def after(
+            tensor: ByteTensor, _layer: nn.Module, given: tuple[Tensor, ...], made: Tensor
+        ) -> Tensor:
+            if tensor.is_sum:
+                return numbers.sum_of(tensor, given[0], made - given[0])
+            unit = numbers.scales[tensor.reads[0]] * steps[tensor.module].reshape(1, -1, 1, 1)
+            if tensor.module in biases:
+                made = made + stored_bias(biases[tensor.module].reshape(1, -1, 1, 1), unit)
+            return numbers.bytes_of(tensor.module, made, unit)
 
-            if tensor.reads == (INPUT,):
-                handles.append(layer.register_forward_pre_hook(before))
-            handles.append(layer.register_forward_hook(after))
-        try:
+        with contextlib.ExitStack() as hooks:
+            for tensor in self.tensors[1:]:  # the first is the input
+                layer = self.student.get_submodule(tensor.module)
+                if tensor.reads == (INPUT,):
+                    hooks.enter_context(layer.register_forward_pre_hook(before))
+                made = functools.partial(after, tensor)
+                hooks.enter_context(layer.register_forward_hook(made))
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
 
 class _Numbers:
@@ -258,13 +308,22 @@ class _Numbers:
         return held(numbers * (unit / self._scale(name, numbers)), self._zero_points[name])
 
     def sum_of(self, tensor: ByteTensor, first: Tensor, second: Tensor) -> Tensor:
-        """The bytes of the sum of what a tensor reads."""
+        """The bytes of the sum of what a tensor reads.
+
+        Two scales give 65,536 sums and no more: where one of them is a tie, it is so in every
+        picture. So this rounds on the way, and half to even with the zero point in it, as ONNX
+        Runtime's QLinearAdd does with fused multiplication and addition, found by comparing all
+        pairs of bytes at 200 choices of scales and zero points.
+        """
         zero_point, scale = self._zero_points[tensor.module], self._scale(tensor.module, first)
-        one, other = (
-            Addend(numbers, self._zero_points[name], self.scales[name] / scale)
-            for name, numbers in zip(tensor.reads, (first, second), strict=True)
-        )
-        return held(added(one, other, zero_point), zero_point).float()
+        zeros = [self._zero_points[name] for name in tensor.reads]
+        ratios = [(self.scales[name] / scale).double() for name in tensor.reads]
+        of_zeros = [ratio * zero for ratio, zero in zip(ratios, zeros, strict=True)]
+        start = zero_point - (of_zeros[0] + of_zeros[1].float()).float()
+        one, other = (first + zeros[0]).double(), (second + zeros[1]).double()
+        inner = (other * ratios[1] + start.double()).float()
+        outer = (one * ratios[0] + inner.double()).float()
+        return held(rounded(outer.double()) - zero_point, zero_point).float()
 
     def _scale(self, name: str, values: Tensor) -> Tensor:
         scale = self.scales[name] = damped(self._learned[name], values.numel())

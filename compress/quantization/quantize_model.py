@@ -18,25 +18,23 @@ from nstc.compress.export.checking import (
     sample_picture,
 )
 from nstc.compress.export.export_model import made_artifact, write_without_ranges
-from nstc.compress.graphs.deployed import deployed_graph, edges_of
-from nstc.compress.graphs.edges import INPUT
+from nstc.compress.graphs.deployed import INPUT, deployed_graph, edges_of
 from nstc.compress.graphs.float_forms import body_graph
-from nstc.compress.graphs.observation import Feed
+from nstc.compress.graphs.inspection import Feed
 from nstc.compress.quantization.aware_training import (
     check_agreement,
+    quantized_as_learned,
     student_to_round,
     twin_as_learned,
 )
-from nstc.compress.quantization.calibration import refuse_no_photos
-from nstc.compress.quantization.calibrators import Range
-from nstc.compress.quantization.integer_body import integer_form_of
-from nstc.compress.quantization.integer_twin import IntegerTwin
-from nstc.compress.quantization.static_ranges import (
+from nstc.compress.quantization.calibration import Range, refuse_no_photos
+from nstc.compress.quantization.integer_body import (
     Island,
     StaticGraph,
-    quantized_as_learned,
+    integer_form_of,
     quantized_body,
 )
+from nstc.compress.quantization.integer_twin import IntegerTwin
 from nstc.compress.quantization.summary import (
     INTEGER_MODES,
     SPEED_THREADS,
@@ -73,18 +71,29 @@ _FLOAT: Final = artifact_name("float")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a mode tells of its file."""
+
+    islands: tuple[Island, ...] = ()  # layers that it leaves in float
+    all_integer: Path | None = None  # the file it would be without them, if there are any
+    twin: IntegerTwin | None = None  # its training graph, if it has one
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Work:
     """What a mode is given: a network in evaluation mode, its bundle and its float file."""
 
     network: nn.Module
     bundle: Bundle
     photos: PhotoSet
-    float_file: Path
     recipe: QuantizeRecipe
     folder: Path  # where to write
     progress: Progress
     # The ranges that the network has learned with, if those are to be used.
     learned: Mapping[str, Range] | None
+    # Whether weights that have learned with ranges are taken as if they had learned in float.
+    ranges_aside: bool
+    float_file: Path  # to keep beside the quantized one
 
     @property
     def needs_photos(self) -> bool:
@@ -94,7 +103,7 @@ class _Work:
     @property
     def artifact(self) -> str:
         """The artifact it makes."""
-        return artifact_of(self.recipe)
+        return _artifact_of(self.recipe)
 
     @property
     def file(self) -> Path:
@@ -107,17 +116,7 @@ class _Work:
         return self.folder / "optimized.onnx" if self.recipe.mode in INTEGER_MODES else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Written:
-    """What a mode tells of its file."""
-
-    islands: tuple[Island, ...] = ()  # layers that it leaves in float
-    all_integer: Path | None = None  # the file it would be without them, if there are any
-    twin: IntegerTwin | None = None  # its training graph, if it has one
-
-
-def artifact_of(recipe: QuantizeRecipe) -> str:
-    """The artifact that a recipe makes."""
+def _artifact_of(recipe: QuantizeRecipe) -> str:
     short = {"static": "int8", "weights": f"weights-int{recipe.bits}"}
     return artifact_name(short.get(recipe.mode, recipe.mode))
 
@@ -155,10 +154,13 @@ def quantize(
     """
     recipe = recipe or QuantizeRecipe()
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
-    if artifact_of(recipe) in bundle.artifacts and not again:
+    if _artifact_of(recipe) in bundle.artifacts and not again:
+        parent = bundle.manifest.parent
+        place = (parent.zoo or parent.path) if parent else None
         raise OptionError(
-            f"{bundle.path} is quantized already, to {artifact_file(artifact_of(recipe))}: give "
-            f"--again to make that anew from its float weights{_parent_path(bundle)}."
+            f"{bundle.path} is quantized already, to {artifact_file(_artifact_of(recipe))}: give "
+            "--again to make that anew from its float weights"
+            + (f", or give the bundle it was made from, {place}." if place else ".")
         )
     network = load(bundle)
     refuse_unusable_network(network, bundle.path)
@@ -167,32 +169,92 @@ def quantize(
         refuse_no_photos(photos)
     refuse_unwritable_bundle(output)
     with scratch_folder() as folder:
+        ranges_aside = recipe.recalibrate and QUANTIZATION_FILE in bundle.manifest.files
+        if ranges_aside:
+            float_file = folder / artifact_file(_FLOAT)
+            write_without_ranges(bundle, float_file)
+        else:
+            float_file = made_artifact(bundle, _FLOAT)
         work = _Work(
             network=network,
             bundle=bundle,
             photos=photos.take(recipe.calibration_photos),
-            float_file=_float_file(bundle, recipe, folder),
             recipe=recipe,
             folder=folder,
             progress=progress or Silent(),
             learned=learned,
+            ranges_aside=ranges_aside,
+            float_file=float_file,
         )
-        report = _written_into(output, work, _MODES[recipe.mode](work), name)
+        report = _written_into(output, work, _write(work), name)
     return open_bundle(output), report
 
 
-def _float_file(bundle: Bundle, recipe: QuantizeRecipe, folder: Path) -> Path:
-    """The float file to keep beside the quantized one."""
-    if _leaves_ranges_aside(bundle, recipe):
-        file = folder / artifact_file(_FLOAT)
-        write_without_ranges(bundle, file)
-        return file
-    return made_artifact(bundle, _FLOAT)
+def _learned(bundle: Bundle, recipe: QuantizeRecipe) -> Mapping[str, Range] | None:
+    """The ranges that a bundle's weights have learned with, if the recipe uses them.
+
+    Raises:
+        OptionError: the recipe would undo what was learned.
+    """
+    if recipe.mode != "static" or recipe.recalibrate:
+        return None
+    ranges = learned_ranges(bundle)
+    if ranges is not None and recipe.against_learned_ranges:
+        raise OptionError(
+            f"{bundle.path} was distilled quantize-aware, and has not learned with "
+            f"{', '.join(recipe.against_learned_ranges)}: leave that out, or give --recalibrate to "
+            "quantize it as if it had learned in float."
+        )
+    return ranges
 
 
-def _leaves_ranges_aside(bundle: Bundle, recipe: QuantizeRecipe) -> bool:
-    """Whether weights that have learned with ranges are taken as if they had learned in float."""
-    return recipe.recalibrate and QUANTIZATION_FILE in bundle.manifest.files
+def _write(work: _Work) -> Written:
+    """Write the quantized file, by the recipe's mode."""
+    contract = work.bundle.manifest.contract
+    if work.recipe.mode == "dynamic":
+        return write_dynamic(work.float_file, work.file)
+    if work.recipe.mode != "static":
+
+        def feeds() -> Iterator[Feed]:
+            for square in work.photos.squares(work.recipe.calibration_size):
+                yield {INPUT: images_to_tensor([square]).numpy()}
+
+        graph = onnx.load(work.float_file)
+        lighter = lighter_graph(graph, work.recipe, feeds, len(work.photos), work.progress)
+        onnx.save(lighter, work.file)
+        return Written()
+    edges = edges_of(work.network, contract)
+    if work.learned is None:
+        made = quantized_body(work.network, contract, work.photos, work.recipe, work.progress)
+        return write_static_graph(made, work.file, lambda body: deployed_graph(body, edges))
+    student = student_to_round(work.network)
+    body = body_graph(student)
+    twin = twin_as_learned(student, work.learned, body)
+    form = integer_form_of(student, contract, per_channel=True)
+    integer = quantized_as_learned(body, form, twin.tensors, work.learned)
+    onnx.save(deployed_graph(integer, edges), work.file)
+    return Written(twin=twin)
+
+
+def write_dynamic(float_file: Path, file: Path) -> Written:
+    """Write what ONNX Runtime calls dynamic quantization."""
+    # uint8 weights: ONNX Runtime has no ConvInteger for int8 ones
+    quantize_dynamic(float_file, file, weight_type=QuantType.QUInt8)
+    return Written()
+
+
+def write_static_graph(
+    made: StaticGraph,
+    file: Path,
+    finish: Callable[[onnx.ModelProto], onnx.ModelProto] = lambda graph: graph,
+) -> Written:
+    """Write what static quantization made, and beside it what it would be without islands."""
+    onnx.save(finish(made.graph), file)
+    if not made.islands:
+        return Written()
+    all_integer = file.with_suffix(".all-integer.onnx")
+    onnx.save(finish(made.all_integer), all_integer)
+    return Written(islands=made.islands, all_integer=all_integer)
 
 
 def _written_into(
@@ -224,7 +286,7 @@ def _written_into(
         for file in files:
             with atomic_file(draft / file.name) as target:
                 target.write_bytes(file.read_bytes())
-        if _leaves_ranges_aside(bundle, work.recipe):
+        if work.ranges_aside:
             others = set(map(artifact_file, bundle.artifacts))
             for outdated in (QUANTIZATION_FILE, *others - {file.name for file in files}):
                 (draft / outdated).unlink()
@@ -233,25 +295,20 @@ def _written_into(
 
 
 def _measured(
-    work: _Work,
-    written: Written,
-    made: OnnxSession,
-    reference: OnnxSession,
+    work: _Work, written: Written, made: OnnxSession, reference: OnnxSession
 ) -> QuantizationReport:
     contract = work.bundle.manifest.contract
     agreement = None if written.twin is None else check_agreement(made, written.twin, contract)
-    aside = _leaves_ranges_aside(work.bundle, work.recipe)
-    painted = work.network if aside else load_as_deployed(work.bundle)
+    painted = work.network if work.ranges_aside else load_as_deployed(work.bundle)
     psnr_db = check_quantized(made, work.artifact, eager_reference(painted, contract))
     work.progress.note(f"measuring {work.file.name} beside {work.float_file.name}")
     others = [made]
     if written.all_integer is not None:
         others.append(OnnxSession(written.all_integer, work.artifact, SPEED_THREADS))
-    picture = sample_picture(work.recipe.size, work.recipe.size)
     return timed_beside(
         reference,
         others,
-        picture,
+        sample_picture(work.recipe.size, work.recipe.size),
         mode=work.recipe.mode,
         artifact=work.artifact,
         operators=lighter_weights(onnx.load(work.file))
@@ -263,81 +320,3 @@ def _measured(
         agreement=agreement,
         remarks=remarks_on(work.photos, work.recipe) if work.needs_photos else (),
     )
-
-
-def _write_static(work: _Work) -> Written:
-    contract = work.bundle.manifest.contract
-    edges = edges_of(work.network, contract)
-    if work.learned is not None:
-        student = student_to_round(work.network)
-        body = body_graph(student)
-        twin = twin_as_learned(student, work.learned, body)
-        form = integer_form_of(student, contract, per_channel=True)
-        integer = quantized_as_learned(body, form, twin.tensors, work.learned)
-        onnx.save(deployed_graph(integer, edges), work.file)
-        return Written(twin=twin)
-    made = quantized_body(work.network, contract, work.photos, work.recipe, work.progress)
-    return write_static_graph(made, work.file, lambda body: deployed_graph(body, edges))
-
-
-def write_static_graph(
-    made: StaticGraph,
-    file: Path,
-    finish: Callable[[onnx.ModelProto], onnx.ModelProto] = lambda graph: graph,
-) -> Written:
-    """Write what static quantization made, and beside it what it would be without islands."""
-    onnx.save(finish(made.graph), file)
-    if not made.islands:
-        return Written()
-    all_integer = file.with_suffix(".all-integer.onnx")
-    onnx.save(finish(made.all_integer), all_integer)
-    return Written(islands=made.islands, all_integer=all_integer)
-
-
-def write_dynamic(float_file: Path, file: Path) -> Written:
-    """Write what ONNX Runtime calls dynamic quantization."""
-    # uint8 weights: ONNX Runtime has no ConvInteger for int8 ones
-    quantize_dynamic(float_file, file, weight_type=QuantType.QUInt8)
-    return Written()
-
-
-def _write_lighter(work: _Work) -> Written:
-    def feeds() -> Iterator[Feed]:
-        for square in work.photos.squares(work.recipe.calibration_size):
-            yield {INPUT: images_to_tensor([square]).numpy()}
-
-    graph = onnx.load(work.float_file)
-    onnx.save(lighter_graph(graph, work.recipe, feeds, len(work.photos), work.progress), work.file)
-    return Written()
-
-
-_MODES: Final[Mapping[str, Callable[[_Work], Written]]] = {
-    "static": _write_static,
-    "dynamic": lambda work: write_dynamic(work.float_file, work.file),
-    "weights": _write_lighter,
-    "fp16": _write_lighter,
-}
-
-
-def _learned(bundle: Bundle, recipe: QuantizeRecipe) -> Mapping[str, Range] | None:
-    """The ranges that a bundle's weights have learned with, if the recipe uses them.
-
-    Raises:
-        OptionError: the recipe would undo what was learned.
-    """
-    if recipe.mode != "static" or recipe.recalibrate:
-        return None
-    ranges = learned_ranges(bundle)
-    if ranges is not None and recipe.against_learned_ranges:
-        raise OptionError(
-            f"{bundle.path} was distilled quantize-aware, and has not learned with "
-            f"{', '.join(recipe.against_learned_ranges)}: leave that out, or give --recalibrate to "
-            "quantize it as if it had learned in float."
-        )
-    return ranges
-
-
-def _parent_path(bundle: Bundle) -> str:
-    parent = bundle.manifest.parent
-    place = (parent.zoo or parent.path) if parent else None
-    return f", or give the bundle it was made from, {place}" if place else ""

@@ -12,10 +12,8 @@ from onnx import TensorProto
 
 from nstc.benchmarks.timing.latency import alternate
 from nstc.benchmarks.timing.statistics import median
-from nstc.compress.graphs.foreign_forms import graphs_of
-from nstc.compress.graphs.index import GraphIndex
-from nstc.compress.quantization.calibration import FEW_PHOTOS
-from nstc.compress.quantization.static_ranges import Island
+from nstc.compress.graphs.inspection import GraphIndex, graphs_of
+from nstc.compress.quantization.integer_body import Island
 from nstc.core.bundle import artifact_file
 from nstc.core.files import scratch_folder
 from nstc.core.images import Pixels
@@ -26,6 +24,9 @@ from nstc.runtime.session import Session
 
 SPEED_THREADS: Final = 2
 SPEED_ROUNDS: Final = 5
+
+FEW_PHOTOS: Final = 8
+"""Calibrating on fewer than this leaves out much of what a network will see; reports say so."""
 
 INTEGER_MODES: Final = ("static", "dynamic")
 """Those that compute with integers, and so are there for speed; the others are for bytes alone."""
@@ -61,9 +62,7 @@ def converted_operators(file: Path) -> ConvertedOperators:
 def converted_in(graph: onnx.GraphProto) -> ConvertedOperators:
     """Count the operators of a graph as ONNX Runtime runs it."""
     converted = sum(node.op_type in INTEGER_OPERATORS for node in graph.node)
-    left = tuple(
-        node.name or node.op_type for node in graph.node if node.op_type in FLOAT_OPERATORS
-    )
+    left = tuple(n.name or n.op_type for n in graph.node if n.op_type in FLOAT_OPERATORS)
     return ConvertedOperators(total=converted + len(left), converted=converted, left=left)
 
 
@@ -160,9 +159,8 @@ class QuantizationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, which has no infinity: a perfect match has 99 dB."""
-        results = dataclasses.asdict(self)
         return {
-            **results,
+            **dataclasses.asdict(self),
             "psnr_db": min(self.psnr_db, 99.0),
             "slower": self.slower,
             "without_gain": self.without_gain,

@@ -1,8 +1,19 @@
-"""Weights stored in 8 or 4 bits or in half precision: fewer bytes, and the speed of float."""
+"""Weights stored in 8 or 4 bits or in half precision, and the rounding of those that integers hold.
+
+Stored weights alone mean fewer bytes, and the speed of float. Each is rounded to the nearest
+integer or adaptively: up or down so that a layer's output changes least, not each weight.
+
+The objective of that is AdaRound's (Nagel et al., "Up or down? Adaptive rounding for post-training
+quantization", ICML 2020, equation 13): with dw the rounding of a filter's weights and x the patches
+it is laid on, the expected (dw x)², which is dw H dw for H = E[x x']. There it is relaxed and
+descended by gradients; here weights change sides one at a time while that helps, which needs no
+learning rate, no seed, and no photograph longer than it takes to add it to H.
+"""
 
 import itertools
 import warnings
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import numpy as np
@@ -11,21 +22,38 @@ import onnx
 from onnx import TensorProto, helper
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
-from nstc.compress.graphs.foreign_forms import FOUR_BITS, SCALE_A_CHANNEL, at_least_opset
-from nstc.compress.graphs.index import Array, GraphIndex
-from nstc.compress.graphs.observation import Feed
-from nstc.compress.graphs.values import LARGEST_HALF, refuse_beyond_half
-from nstc.compress.quantization.adaptive_rounding import round_adaptively
+from nstc.compress.graphs.foreign_graphs import (
+    FOUR_BITS,
+    SCALE_A_CHANNEL,
+    at_least_opset,
+    float_constants,
+)
+from nstc.compress.graphs.inspection import Array, Feed, GraphIndex, attribute, copied, observed
 from nstc.compress.quantization.calibration import Feeds, counted
+from nstc.core.errors import UnusableModelError
 from nstc.core.progress import Progress
 from nstc.core.recipe import QuantizeRecipe
 
 LARGEST: Final = {8: 127, 4: 7}
 """The largest integer of so many bits; the smallest is its negative."""
 
+LARGEST_HALF: Final = 65504.0
+"""Of float16; what is larger becomes infinite."""
+
+SWEEPS: Final = 10
+"""At most so many times every weight is looked at; most layers settle in four."""
+
 _TYPES: Final = {8: TensorProto.INT8, 4: TensorProto.INT4}
 _AXES: Final = {"Conv": 0, "ConvTranspose": 1}
 _SHARES: Final = np.linspace(1.0, 0.5, 51)
+
+_STATISTICS: Final = ("ReduceMean", "ReduceSum", "InstanceNormalization")
+"""Sums over a whole picture do not fit float16: they stay float32."""
+
+_PATCHES: Final = 1024
+"""Of each photograph and layer, evenly spread, that adaptive rounding looks at."""
+
+_Doubles = npt.NDArray[np.float64]
 
 
 def lighter_graph(
@@ -67,11 +95,23 @@ def with_stored_weights(
     """
     stored = at_least_opset(model, FOUR_BITS if bits == 4 else SCALE_A_CHANNEL)
     index = GraphIndex(stored)
+    kind = helper.tensor_dtype_to_np_dtype(_TYPES[bits])
     for operator, axis in _AXES.items():
         for node in index.nodes(operator):
             weight = index.constants.get(node.input[1])
-            if weight is not None and weight.data_type == TensorProto.FLOAT:
-                _store(index, node, axis, bits)
+            if weight is None or weight.data_type != TensorProto.FLOAT:
+                continue
+            integers, scale = stored_in(np.moveaxis(index.value(weight.name), axis, 0), bits)
+            name = f"{node.name}/weight"
+            constants = [
+                index.add_constant(f"{name}/integers", np.moveaxis(integers, 0, axis).astype(kind)),
+                index.add_constant(f"{name}/scale", scale),
+            ]
+            node.input[1] = name
+            maker = helper.make_node(
+                "DequantizeLinear", constants, [name], f"{name}/floats", axis=axis
+            )
+            stored.graph.node.insert(0, maker)
     index.drop_unread_constants()
     if feeds is not None:
         round_adaptively(stored, model, feeds, limit=LARGEST[bits])
@@ -86,38 +126,16 @@ def stored_in(values: Array, bits: int) -> tuple[Array, Array]:
     """
     largest = LARGEST[bits]
     rows = values.reshape(values.shape[0], -1).astype(np.float64)
+
+    def rounded(scale: Array) -> _Doubles:
+        return np.clip(np.rint(rows / scale[:, None]), -largest, largest)
+
     whole = np.abs(rows).max(axis=1) / largest
     whole = np.where(whole > np.finfo(np.float32).tiny, whole, 1.0)
     scales = whole[None] * _SHARES[:, None]
-    errors = np.stack(
-        [((_rounded(rows, s, largest) * s[:, None] - rows) ** 2).sum(1) for s in scales]
-    )
+    errors = np.stack([((rounded(s) * s[:, None] - rows) ** 2).sum(1) for s in scales])
     scale = scales[errors.argmin(axis=0), np.arange(len(rows))].astype(np.float32)
-    return _rounded(rows, scale, largest).reshape(values.shape), scale
-
-
-def _rounded(rows: Array, scale: Array, largest: int) -> npt.NDArray[np.float64]:
-    return np.clip(np.rint(rows / scale[:, None]), -largest, largest)
-
-
-def _store(index: GraphIndex, node: onnx.NodeProto, axis: int, bits: int) -> None:
-    weight = index.value(node.input[1])
-    integers, scale = stored_in(np.moveaxis(weight, axis, 0), bits)
-    integers = np.moveaxis(integers, 0, axis)
-    name = f"{node.name}/weight"
-    graph = index.model.graph
-    kind = helper.tensor_dtype_to_np_dtype(_TYPES[bits])
-    stored = index.add_constant(f"{name}/integers", integers.astype(kind))
-    scales = index.add_constant(f"{name}/scale", scale)
-    maker = helper.make_node(
-        "DequantizeLinear", [stored, scales], [name], f"{name}/floats", axis=axis
-    )
-    node.input[1] = name
-    graph.node.insert(0, maker)
-
-
-_STATISTICS = ("ReduceMean", "ReduceSum", "InstanceNormalization")
-"""Sums over a whole picture do not fit: they stay float32."""
+    return rounded(scale).reshape(values.shape), scale
 
 
 def in_half_precision(
@@ -133,12 +151,11 @@ def in_half_precision(
     Raises:
         UnusableModelError: weights are too large for float16.
     """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     in_front = itertools.takewhile(lambda node: node.op_type != "Conv", copy.graph.node)
     before = [node.name for node in in_front]
     in_float = [*DEFAULT_OP_BLOCK_LIST, *_STATISTICS, *left_in_float]
-    refuse_beyond_half(copy, {*in_float, *before})
+    _refuse_beyond_half(copy, {*in_float, *before})
     with warnings.catch_warnings():
         # Numbers too small for float16 become zero or its smallest: no picture shows it.
         warnings.filterwarnings("ignore", message="the float32 number")
@@ -150,3 +167,134 @@ def in_half_precision(
             node_block_list=before,
         )
     return converted
+
+
+def _refuse_beyond_half(model: onnx.ModelProto, float_nodes: Collection[str]) -> None:
+    """Refuse weights that would become infinite, except at names and kinds of float32 nodes."""
+    converted = {
+        name
+        for node in model.graph.node
+        if node.name not in float_nodes and node.op_type not in float_nodes
+        for name in node.input
+    }
+    for name, values in float_constants(model, "the graph"):
+        if name in converted and values.dtype == np.float32 and values.size > 1:
+            beyond = int(np.count_nonzero(np.abs(values) > LARGEST_HALF))
+            if beyond:
+                raise UnusableModelError(
+                    f"{beyond} of the {values.size} values of {name} are beyond "
+                    f"{LARGEST_HALF:.0f}, the largest of float16, and would become infinite: "
+                    "give --mode weights or static instead of fp16."
+                )
+
+
+def round_adaptively(
+    stored: onnx.ModelProto, body: onnx.ModelProto, feeds: Iterable[Feed], *, limit: int
+) -> None:
+    """Round the stored weights of a graph anew, in place.
+
+    Args:
+        stored: The graph with integer weights.
+        body: The same graph in float, its nodes named alike.
+        feeds: Its inputs.
+        limit: Largest magnitude of a stored integer.
+    """
+    integer, floats = GraphIndex(stored), GraphIndex(body)
+    makers = {}  # what makes floats of a convolution's stored weights, by its name
+    for node in integer.nodes("Conv"):
+        maker = integer.producers.get(node.input[1])
+        if maker and maker.op_type == "DequantizeLinear" and integer.is_constant(maker.input[0]):
+            makers[node.name] = maker
+    convolutions = {node.name: node for node in floats.nodes("Conv")}
+    for name, hessian in _hessians(floats, makers, feeds).items():
+        maker, weight = makers[name], floats.value(convolutions[name].input[1])
+        integers = integer.value(maker.input[0])
+        scale = integer.value(maker.input[1]).ravel()  # of each filter, or one for all
+        shape = (len(hessian), weight.shape[0] // len(hessian), -1)
+        rounded = descend(
+            weight.reshape(shape).astype(np.float64),
+            integers.reshape(shape).astype(np.float64),
+            np.broadcast_to(scale, weight.shape[:1]).reshape(shape[:2]).astype(np.float64),
+            hessian,
+            limit=limit,
+        )
+        integer.set_input(maker, 0, rounded.reshape(weight.shape).astype(integers.dtype))
+
+
+def descend(
+    weight: _Doubles, integers: _Doubles, scale: _Doubles, hessian: _Doubles, *, limit: int
+) -> _Doubles:
+    """Move integers to the other side of their weights while that lowers the expected error.
+
+    Args:
+        weight: (groups, filters, d).
+        integers: The nearest to weight / scale, like it.
+        scale: (groups, filters).
+        hessian: (groups, d, d).
+        limit: Largest magnitude of an integer.
+
+    Returns:
+        Integers, none a whole step or more from its weight unless it was so before.
+    """
+    rounded = integers.copy()
+    error = rounded * scale[:, :, None] - weight
+    gradient = error @ hessian
+    for _ in range(SWEEPS):
+        moved = 0
+        for position in range(weight.shape[2]):
+            step = np.where(error[:, :, position] > 0, -1.0, 1.0)
+            change = step * scale
+            gain = 2 * change * gradient[:, :, position]
+            gain += change**2 * hessian[:, None, position, position]
+            better = (gain < 0) & (np.abs(rounded[:, :, position] + step) <= limit)
+            # A weight that saturates is more than a step away: nothing near it is better.
+            better &= np.abs(error[:, :, position] + change) < scale
+            moved += int(better.sum())
+            change = np.where(better, change, 0)
+            rounded[:, :, position] += np.where(better, step, 0)
+            error[:, :, position] += change
+            gradient += change[:, :, None] * hessian[:, None, position, :]
+        if moved == 0:
+            break
+    return rounded
+
+
+def _hessians(
+    index: GraphIndex, layers: Collection[str], feeds: Iterable[Feed]
+) -> Mapping[str, _Doubles]:
+    """E[x x'] over the patches x of each layer, (groups, d, d).
+
+    Patches are simple windows: layers with dilation, or without padding by stated numbers, are
+    left out.
+    """
+    nodes = [
+        node
+        for node in index.nodes("Conv")
+        if node.name in layers
+        and all(step == 1 for step in attribute(node, "dilations", [1]))
+        and attribute(node, "auto_pad", b"NOTSET") == b"NOTSET"
+    ]
+    sums: dict[str, _Doubles] = {}
+    counts: Counter[str] = Counter()
+    for seen in observed(index.model, [node.input[0] for node in nodes], feeds):
+        for node in (node for node in nodes if node.input[0] in seen):
+            patches = _patches(seen[node.input[0]], node, index.constants[node.input[1]].dims)
+            sums[node.name] = sums.get(node.name, 0.0) + patches @ patches.transpose(0, 2, 1)
+            counts[node.name] += patches.shape[2]
+    return {name: added / counts[name] for name, added in sums.items()}
+
+
+def _patches(values: Array, node: onnx.NodeProto, shape: Iterable[int]) -> _Doubles:
+    """What a convolution's filters are laid on, (groups, d, patches), evenly chosen."""
+    _, _, height, width = shape
+    top, left, bottom, right = attribute(node, "pads", [0, 0, 0, 0])
+    down, across = attribute(node, "strides", [1, 1])
+    padded = np.pad(values[0], ((0, 0), (top, bottom), (left, right)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
+    windows = windows[:, ::down, ::across]
+    rows, columns = windows.shape[1:3]
+    chosen = np.linspace(0, rows * columns - 1, min(_PATCHES, rows * columns)).astype(int)
+    picked = windows[:, chosen // columns, chosen % columns]
+    groups = attribute(node, "group", 1)
+    by_channel = picked.transpose(0, 2, 3, 1).reshape(groups, -1, len(chosen))
+    return by_channel.astype(np.float64)

@@ -13,7 +13,7 @@ from nstc.compress.export.checking import check_float, check_quantized, eager_re
 from nstc.compress.graphs.deployed import deployed_graph, edges_of, with_fixed_size
 from nstc.compress.graphs.float_forms import onnx_graph, torchscript
 from nstc.compress.pruning.prune_model import rebuilt
-from nstc.compress.quantization.static_ranges import quantized_body
+from nstc.compress.quantization.integer_body import quantized_body
 from nstc.compress.quantization.summary import converted_operators
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Silent

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from nstc.compress.export.checking import eager_reference, sample_picture
 from nstc.compress.graphs.deployed import Edges, deployed_graph, edges_of, with_fixed_size
 from nstc.compress.graphs.float_forms import BODY_INPUT, body_input
-from nstc.compress.quantization.static_ranges import quantized_body
+from nstc.compress.quantization.integer_body import quantized_body
 from nstc.compress.quantization.summary import converted_operators, optimized_graph
 from nstc.core.images import Pixels
 from nstc.core.manifest import Contract

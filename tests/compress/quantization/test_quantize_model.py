@@ -10,8 +10,8 @@ import pytest
 
 from nstc.compress.export.checking import eager_reference, sample_picture
 from nstc.compress.quantization import quantize_model
+from nstc.compress.quantization.integer_body import StaticGraph
 from nstc.compress.quantization.quantize_model import quantize
-from nstc.compress.quantization.static_ranges import StaticGraph
 from nstc.compress.quantization.summary import ConvertedOperators, QuantizationReport
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import ExportMismatchError, OptionError, PhotosError

@@ -5,11 +5,10 @@ import onnx
 import pytest
 
 from nstc.compress.graphs.float_forms import body_graph
-from nstc.compress.graphs.observation import observed
-from nstc.compress.quantization.adaptive_rounding import descend
+from nstc.compress.graphs.inspection import observed
 from nstc.compress.quantization.calibration import photographs
-from nstc.compress.quantization.static_ranges import psnr_db, quantized_body
-from nstc.compress.quantization.weight_storage import stored_in, with_stored_weights
+from nstc.compress.quantization.integer_body import psnr_db, quantized_body
+from nstc.compress.quantization.weight_storage import descend, stored_in, with_stored_weights
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Silent
 from nstc.core.recipe import QuantizeRecipe
