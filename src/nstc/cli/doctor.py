@@ -8,7 +8,7 @@ from nstc.cli import options
 from nstc.cli.output import print_list, say, say_json
 
 if TYPE_CHECKING:
-    from nstc.benchmarks.doctor.delegation import DelegateReport
+    from nstc.benchmarks.doctor.delegates import DelegateReport
     from nstc.benchmarks.doctor.diagnosis import Diagnosis
 
 
@@ -30,7 +30,7 @@ def doctor(
     found = diagnose()
     reports: tuple[DelegateReport, ...] = ()
     if model is not None:
-        from nstc.benchmarks.doctor.offered import delegate_reports
+        from nstc.benchmarks.doctor.delegates import delegate_reports
 
         reports = delegate_reports(model)
     if json_output:
@@ -62,7 +62,7 @@ def _print_delegates(reports: "tuple[DelegateReport, ...]") -> None:
     print_list(
         ("file", "delegate"),
         ("operators", "taken as is", "at one size", "partitions"),
-        [(*report.cells()[:2], report.cells()[2], *report.cells()[3:]) for report in reports],
+        (report.cells() for report in reports),
         sentences=("refused even at one size",),
     )
     for source in dict.fromkeys(f"{report.delegate}: {report.source}" for report in reports):

@@ -1,0 +1,345 @@
+"""What the delegates of phones and boards would make of the files of a bundle.
+
+NNAPI and CoreML are asked through the checker for phones that ships with ONNX Runtime. It knows
+operators by their type and the lists of `onnxruntime/tools/mobile_helpers/*.md`; limits of single
+operators, such as constant weights, it names but does not look at.
+
+XNNPACK in ONNX Runtime and TensorRT ship no checker, so what their makers document stands here,
+with the rules about numbers that an int8 file meets:
+
+- XNNPACK takes the operators of onnxruntime.ai/docs/execution-providers/Xnnpack-ExecutionProvider.
+  Its convolutions need all sizes known, constant weights, and int8 with int8 or uint8 with uint8:
+  "u8s8 is not support" (onnxruntime/core/providers/xnnpack/nn/conv_base.cc, GetConvCompType). A
+  clip right behind one is fused into it (xnnpack_execution_provider.cc).
+- TensorRT 10.15's parser lists every operator it does not know in onnx-tensorrt's
+  docs/operators.md; zero points must be zero, and uint8 is for the network's input and output.
+"""
+
+import dataclasses
+import importlib.util
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from nstc.core.bundle import Bundle, artifact_file, open_bundle
+from nstc.core.errors import CorruptBundleError, MissingExtraError
+from nstc.core.files import as_utf8, scratch_folder
+from nstc.runtime import executorch_session
+from nstc.runtime.artifact_cache import find_artifact
+from nstc.runtime.onnx_session import ORT_ERRORS, first_line
+
+_ONNX: Final = "onnx"
+_UNLISTED: Final = "not in its list"
+
+_PHONE_CHECKER: Final = "onnxruntime.tools.mobile_helpers.usability_checker"
+
+# By delegate the checker's list of operators; NNAPI's is built in.
+_PHONES: Final[Mapping[str, str | None]] = {
+    "NNAPI": None,
+    "CoreML NeuralNetwork": "coreml_supported_neuralnetwork_ops.md",
+    "CoreML MLProgram": "coreml_supported_mlprogram_ops.md",
+}
+
+_QUANTIZERS: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
+
+_XNNPACK: Final = frozenset(
+    {
+        *("AveragePool", "Conv", "ConvTranspose", "Gemm", "MatMul", "MaxPool"),
+        *("QLinearAveragePool", "QLinearConv", "QLinearConvTranspose", "QLinearSoftmax"),
+        *("Resize", "Softmax"),
+    }
+)
+
+_NOT_IN_TENSORRT: Final = frozenset(
+    {
+        *("AffineGrid", "Bernoulli", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr"),
+        *("BitwiseXor", "CenterCropPad", "Col2Im", "Compress", "ConcatFromSequence"),
+        *("ConvInteger", "DFT", "Det", "DynamicQuantizeLinear", "ImageDecoder"),
+        *("MatMulInteger", "MaxRoiPool", "MaxUnpool", "MelWeightMatrix", "Multinomial"),
+        *("NegativeLogLikelihoodLoss", "Optional", "OptionalGetElement", "OptionalHasElement"),
+        *("QLinearConv", "QLinearMatMul", "RegexFullMatch", "SequenceAt", "SequenceConstruct"),
+        *("SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength", "SequenceMap"),
+        *("SoftmaxCrossEntropyLoss", "SplitToSequence", "StringNormalizer", "TfIdfVectorizer"),
+        *("Unique",),
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """Operators of one kind that stay with the CPU."""
+
+    operator: str  # its type, with its domain where that is not ONNX's own
+    count: int  # how many of them
+    reason: str  # why
+
+
+@dataclass(frozen=True, kw_only=True)
+class DelegateReport:
+    """One delegate and one file."""
+
+    delegate: str  # NNAPI, CoreML MLProgram, TensorRT
+    file: str  # of the bundle
+    nodes: int  # operators of the graph that the delegate is offered
+    taken: int | None = None  # those it takes once sizes are fixed; None where it is not known
+    taken_as_is: int | None = None  # those it takes with the sizes that the file has
+    # Runs of operators it takes in a row, each with copies at its borders, once sizes are fixed;
+    # None where nobody counted.
+    partitions: int | None = None
+    refusals: tuple[Refusal, ...] = ()  # what it leaves with the CPU even then
+    source: str  # where that is known from
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return dataclasses.asdict(self)
+
+    def cells(self) -> tuple[str, ...]:
+        """File, delegate, refusals, and the numbers, for a table."""
+        by_reason: dict[str, list[str]] = {}
+        for each in self.refusals:
+            by_reason.setdefault(each.reason, []).append(f"{each.count} {each.operator}")
+        reasons = [f"{reason}: {', '.join(named)}" for reason, named in by_reason.items()]
+        refused = "; ".join(reasons) or "none"
+        numbers = (self.taken_as_is, self.taken, self.partitions)
+        shown = ["-" if number is None else str(number) for number in numbers]
+        return (self.file, self.delegate, refused, str(self.nodes), *shown)
+
+
+def delegate_reports(model: str | Path | Bundle) -> tuple[DelegateReport, ...]:
+    """Every ONNX file before every delegate, and every ExecuTorch program as it was delegated.
+
+    Args:
+        model: A bundle, its path or its zoo name.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+        ArtifactError: the bundle holds no such file; the message says how to make one.
+        BundleError: and its kinds, if the bundle can't be opened or is damaged.
+    """
+    if importlib.util.find_spec(_ONNX) is None:
+        raise MissingExtraError(
+            'looking into a graph needs onnx: run  pip install "nstc[compress]"'
+        )
+    bundle = model if isinstance(model, Bundle) else open_bundle(model)
+    files = [name for name in bundle.artifacts if name.rpartition(".")[2] == _ONNX]
+    reports: list[DelegateReport] = []
+    for name in files or [_ONNX]:
+        reports += _of_graph(find_artifact(bundle, name))
+    if executorch_session.availability() is None:
+        programs = [name for name in bundle.artifacts if artifact_file(name).endswith(".pte")]
+        reports += [_of_program(bundle.artifact(name)) for name in programs]
+    return tuple(reports)
+
+
+def has_phone_checker() -> bool:
+    """Whether this build of ONNX Runtime brings the checker for NNAPI and CoreML."""
+    try:
+        return importlib.util.find_spec(_PHONE_CHECKER) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _of_graph(path: Path) -> Iterator[DelegateReport]:
+    model = _as_offered(path)
+    known = has_phone_checker()
+    for delegate in _PHONES:
+        if known:
+            yield _checked_for_phones(delegate, path.name, model)
+        else:
+            yield DelegateReport(
+                delegate=delegate,
+                file=path.name,
+                nodes=len(model.graph.node),
+                source="not known: this build of ONNX Runtime ships no checker for phones",
+            )
+    for delegate in _DOCUMENTED:
+        yield _by_documentation(delegate, path.name, model)
+
+
+def _as_offered(path: Path) -> Any:
+    """The graph after the clean-up that ONNX Runtime does before it asks a delegate."""
+    import onnx
+    import onnxruntime
+    from onnx import shape_inference
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with scratch_folder() as folder:
+        target = folder / path.name
+        options.optimized_model_filepath = str(target)
+        try:
+            with as_utf8(path) as name:
+                onnxruntime.InferenceSession(name, options, providers=["CPUExecutionProvider"])
+        except ORT_ERRORS as error:
+            raise CorruptBundleError(
+                f"{path} can't be loaded: {first_line(error)}. Delete it and make it again."
+            ) from error
+        return shape_inference.infer_shapes(onnx.load(target), strict_mode=False)
+
+
+def _of_program(path: Path) -> DelegateReport:
+    partition = executorch_session.partition_of(path)
+    outside = partition.operators_outside
+    refused = Refusal(operator="operators", count=outside, reason="ExecuTorch's own kernels")
+    return DelegateReport(
+        delegate="XNNPACK in ExecuTorch",
+        file=path.name,
+        nodes=partition.delegates + outside,
+        taken=partition.delegates,
+        taken_as_is=partition.delegates,
+        partitions=partition.delegates,
+        refusals=(refused,) if outside else (),
+        source="counted in the program",
+    )
+
+
+def _checked_for_phones(delegate: str, file: str, model: Any) -> DelegateReport:
+    """What the checker says of an `onnx.ModelProto` with inferred shapes, as it is offered."""
+    import onnxruntime
+    from onnxruntime.tools.mobile_helpers import usability_checker as checker
+
+    if (listed := _PHONES[delegate]) is None:
+        as_is, fixed = (checker.check_nnapi_partitions(model, free) for free in (True, False))
+    else:
+        ask = checker.check_coreml_partitions
+        as_is, fixed = (ask(model, free, listed) for free in (True, False))
+    unlisted = []
+    for node in model.graph.node:
+        domain = "" if node.domain in ("", "ai.onnx") else f"{node.domain}:"
+        if f"{domain or 'ai.onnx:'}{node.op_type}" in fixed.unsupported_ops:
+            unlisted.append((f"{domain}{node.op_type}", _UNLISTED))
+    refused = _counted(unlisted)
+    axes = fixed.num_nodes - fixed.num_supported_nodes - len(unlisted)
+    if axes:
+        ranked = sorted(name.rpartition(":")[2] for name in fixed.ops_with_unsupported_rank)
+        reason = "a tensor of too many axes"
+        refused += (Refusal(operator="/".join(ranked), count=axes, reason=reason),)
+    return DelegateReport(
+        delegate=delegate,
+        file=file,
+        nodes=fixed.num_nodes,
+        taken=fixed.num_supported_nodes,
+        taken_as_is=as_is.num_supported_nodes,
+        partitions=fixed.num_partitions,
+        refusals=refused,
+        source=f"ONNX Runtime {onnxruntime.__version__}, {_PHONE_CHECKER}",
+    )
+
+
+def _counted(found: Iterable[tuple[str, str]]) -> tuple[Refusal, ...]:
+    """Operators and reasons, counted: the most frequent first."""
+    ordered = sorted(Counter(found).items(), key=lambda item: (-item[1], item[0]))
+    return tuple(
+        Refusal(operator=operator, count=count, reason=reason)
+        for (operator, reason), count in ordered
+    )
+
+
+class _Graph:
+    """An `onnx.GraphProto`, with constants as initializers, to look things up in."""
+
+    def __init__(self, graph: Any) -> None:
+        self.nodes = tuple(graph.node)
+        self._constants = {constant.name: constant for constant in graph.initializer}
+        self._makers = {name: node for node in self.nodes for name in node.output}
+
+    def maker(self, name: str, kind: str) -> Any:
+        """The node of a type that gives a tensor; None if another does, or none."""
+        node = self._makers.get(name)
+        return node if node is not None and node.op_type == kind else None
+
+    def is_constant(self, name: str) -> bool:
+        """Whether a tensor is known before a picture comes, as it is or dequantized."""
+        maker = self.maker(name, "DequantizeLinear")
+        return (name if maker is None else maker.input[0]) in self._constants
+
+    def numbers(self, name: str) -> str:
+        """What a tensor is computed in: float, or int8 or uint8 if it was just dequantized."""
+        maker = self.maker(name, "DequantizeLinear")
+        return "float" if maker is None else self.zero_point(maker)[0]
+
+    def zero_point(self, node: Any) -> tuple[str, bool]:
+        """The kind of number that a quantizing node goes to or from, and whether zero is 0."""
+        from onnx import TensorProto, numpy_helper
+
+        constant = self._constants.get(node.input[2]) if len(node.input) > 2 else None
+        if constant is None:
+            return "uint8", True
+        kind = str(TensorProto.DataType.Name(constant.data_type)).lower()
+        return kind, not numpy_helper.to_array(constant).any()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Documented:
+    """A delegate that its documentation describes."""
+
+    source: str  # that documentation
+    # Whether an operator is one it is asked about; those that only wrap others are not.
+    counts: Callable[[Any], bool]
+    reason: Callable[[_Graph, Any], str | None]  # why it refuses an operator; None if it takes it
+    sizes_matter: bool  # whether it takes nothing while sizes are free
+
+
+def _xnnpack_reason(graph: _Graph, node: Any) -> str | None:
+    if node.op_type in {"Clip", "Relu"} and graph.maker(node.input[0], "Conv") is not None:
+        return None  # fused
+    if node.op_type not in _XNNPACK:
+        return _UNLISTED
+    if node.op_type not in {"Conv", "ConvTranspose"}:
+        return None
+    if not graph.is_constant(node.input[1]):
+        return "its weights are not constant"
+    picture, weights = graph.numbers(node.input[0]), graph.numbers(node.input[1])
+    return None if picture == weights else f"{picture} with {weights} weights"
+
+
+def _tensorrt_reason(graph: _Graph, node: Any) -> str | None:
+    if node.domain not in ("", "ai.onnx") or node.op_type in _NOT_IN_TENSORRT:
+        return _UNLISTED
+    if node.op_type in _QUANTIZERS:
+        kind, zero = graph.zero_point(node)
+        if kind == "uint8":
+            return "uint8 inside the network"
+        if not zero and kind == "int8":
+            return "a zero point other than 0"
+    return None
+
+
+_DOCUMENTED: Final[Mapping[str, _Documented]] = {
+    "XNNPACK": _Documented(
+        source="onnxruntime.ai/docs/execution-providers/Xnnpack-ExecutionProvider, conv_base.cc",
+        counts=lambda node: node.op_type not in _QUANTIZERS,
+        reason=_xnnpack_reason,
+        sizes_matter=True,
+    ),
+    "TensorRT": _Documented(
+        source="onnx-tensorrt docs/operators.md for TensorRT 10.15",
+        counts=lambda _: True,
+        reason=_tensorrt_reason,
+        sizes_matter=False,
+    ),
+}
+
+
+def _by_documentation(delegate: str, file: str, model: Any) -> DelegateReport:
+    """What a delegate's documentation says of an `onnx.ModelProto`."""
+    known = _DOCUMENTED[delegate]
+    graph = _Graph(model.graph)
+    asked = [node for node in graph.nodes if known.counts(node)]
+    reasons = ((str(node.op_type), known.reason(graph, node)) for node in asked)
+    refused = [(kind, reason) for kind, reason in reasons if reason is not None]
+    taken = len(asked) - len(refused)
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    runs_as_is = not known.sizes_matter or all(dim.HasField("dim_value") for dim in dims)
+    return DelegateReport(
+        delegate=delegate,
+        file=file,
+        nodes=len(asked),
+        taken=taken,
+        taken_as_is=taken if runs_as_is else 0,
+        refusals=_counted(refused),
+        source=known.source,
+    )
