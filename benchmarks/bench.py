@@ -33,8 +33,7 @@ from nstc.benchmarks.subjects import (
 )
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.targets.base import Reading, Target
-from nstc.benchmarks.timing.machine import machine_facts, usable_cores
-from nstc.benchmarks.timing.roofline import Roofline, roofline
+from nstc.benchmarks.timing.machine import Roofline, machine_facts, roofline, usable_cores
 from nstc.benchmarks.timing.statistics import median
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError, PhotosError

@@ -14,9 +14,16 @@ import msgspec
 
 from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.latency import MOST_REPEATS, PAUSE_S, TURN_MS, Watch
-from nstc.benchmarks.timing.roofline import Peaks, Roofline
-from nstc.benchmarks.timing.speed_change import PRECISION, is_precise, rounds_for_precision
-from nstc.benchmarks.timing.statistics import Interval, iqr, median, percentile
+from nstc.benchmarks.timing.machine import Peaks, Roofline
+from nstc.benchmarks.timing.statistics import (
+    PRECISION,
+    Interval,
+    iqr,
+    is_precise,
+    median,
+    percentile,
+    rounds_for_precision,
+)
 from nstc.benchmarks.timing.throughput import Throughput
 from nstc.core.decoding import Count, DecodingError, Name, Text
 from nstc.core.files import atomic_file

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from nstc.benchmarks.quality.metrics import KNOWN
 from nstc.benchmarks.result import FEW_PHOTOS, BenchResult, Reference, Row
-from nstc.benchmarks.timing.roofline import Peaks
+from nstc.benchmarks.timing.machine import Peaks
 from nstc.benchmarks.wording import count, short_names, three_digits
 from nstc.core.terminal import as_text
 

@@ -23,8 +23,12 @@ from nstc.benchmarks.quality.metrics import metric_of
 from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.subjects import Find, find_subject
 from nstc.benchmarks.timing.machine import machine_class, same_hardware
-from nstc.benchmarks.timing.speed_change import since_stored, within_run
-from nstc.benchmarks.timing.statistics import bootstrap_speedup, undisturbed
+from nstc.benchmarks.timing.statistics import (
+    bootstrap_speedup,
+    since_stored,
+    undisturbed,
+    within_run,
+)
 
 _NO_TIME: Final = (
     "give --base with the files before the change, or run nstc baseline update here, or leave time "

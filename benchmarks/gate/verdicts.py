@@ -8,7 +8,7 @@ from typing import Final
 
 from nstc.benchmarks.quality.metrics import Better, Metric
 from nstc.benchmarks.result import BenchResult
-from nstc.benchmarks.timing.speed_change import (
+from nstc.benchmarks.timing.statistics import (
     PRECISION,
     SpeedChange,
     more_may_settle,

@@ -7,7 +7,7 @@ from typing import Protocol
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.latency import Timings
-from nstc.benchmarks.timing.roofline import Peaks
+from nstc.benchmarks.timing.machine import Peaks
 from nstc.benchmarks.timing.throughput import Throughput
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress

@@ -8,8 +8,7 @@ from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
 from nstc.benchmarks.targets.here import alternate_sessions, chosen_cores
 from nstc.benchmarks.timing.footprint import measure_footprint
-from nstc.benchmarks.timing.machine import pinned, usable_cores
-from nstc.benchmarks.timing.roofline import measure_peaks
+from nstc.benchmarks.timing.machine import measure_peaks, pinned, usable_cores
 from nstc.benchmarks.timing.throughput import measure_throughput
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels

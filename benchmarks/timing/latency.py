@@ -144,16 +144,17 @@ def alternate(
         samples = [0.0] * len(runs)
         for i in rng.permutation(len(runs)):
             run = runs[i] if renew is None else renew(int(i))
-            own = pace[i]
+            stretch = runs_a_stretch(opened[i].warm_ms, clock.tick_ns)
             clock.sleep(PAUSE_S)
-            for _ in range(own.warm_ups):
+            for _ in range(max(1, opened[i].runs)):
                 run()
-            samples[i] = min(clock.timed_ms(run, own.stretch) for _ in range(own.repeats))
+            times = (clock.timed_ms(run, stretch) for _ in range(repeats(opened[i].warm_ms)))
+            samples[i] = min(times)
         return samples
 
     void = 0
     with _no_garbage_collection():
-        pace = [_pace(run, clock) for run in runs]
+        opened = [warm_up(run, clock) for run in runs]
         progress.begin("latency", rounds, 0)
         table = []
         for done in range(rounds):
@@ -164,37 +165,13 @@ def alternate(
                 table[i] = one_round()
                 void += 1
     first, *others = zip(*table, strict=True)
-    return Timings(
-        reference_ms=first,
-        candidates_ms=tuple(others),
-        watch=Watch(
-            void_rounds=void,
-            drifting_rounds=len(drifting(first)),
-            unsteady_sessions=sum(not own.steady for own in pace),
-            tick_ns=clock.tick_ns,
-        ),
+    watch = Watch(
+        void_rounds=void,
+        drifting_rounds=len(drifting(first)),
+        unsteady_sessions=sum(not own.steady for own in opened),
+        tick_ns=clock.tick_ns,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Pace:
-    """A session's untimed runs a turn, timed stretches and runs in each; if it became steady."""
-
-    warm_ups: int
-    repeats: int
-    stretch: int
-    steady: bool
-
-
-def _pace(run: Run, clock: RunClock) -> _Pace:
-    clock.sleep(PAUSE_S)
-    found = warm_up(lambda: clock.timed_ms(run))
-    return _Pace(
-        warm_ups=max(1, found.runs),
-        repeats=repeats(found.warm_ms),
-        stretch=runs_a_stretch(found.warm_ms, clock.tick_ns),
-        steady=found.steady,
-    )
+    return Timings(reference_ms=first, candidates_ms=tuple(others), watch=watch)
 
 
 @contextlib.contextmanager
@@ -219,18 +196,19 @@ def runs_a_stretch(run_ms: float, tick: int) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class WarmUp:
-    """How many runs it takes until one is warm, if any was before the bound, and what it takes."""
+    """How a session that was just opened became warm."""
 
-    runs: int
-    steady: bool
-    warm_ms: float
+    runs: int  # until one was warm, at most `MAX_WARM_UPS`
+    steady: bool  # whether any was
+    warm_ms: float  # what a warm one takes
 
 
-def warm_up(timed_ms: Callable[[], float]) -> WarmUp:
-    """Run, as `timed_ms` does, until a run is not faster than the one before by over `STEADY`."""
-    before = timed_ms()
+def warm_up(run: Run, clock: RunClock) -> WarmUp:
+    """Pause, then run until a run is not faster than the one before by over `STEADY`."""
+    clock.sleep(PAUSE_S)
+    before = clock.timed_ms(run)
     for runs in range(MAX_WARM_UPS):
-        now = timed_ms()
+        now = clock.timed_ms(run)
         if now >= before * (1 - STEADY):
             return WarmUp(runs=runs, steady=True, warm_ms=min(before, now))
         before = now

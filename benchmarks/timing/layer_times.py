@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from nstc.benchmarks.timing.statistics import median
-from nstc.core.errors import ArtifactError, OptionError
+from nstc.core.errors import ArtifactError
 from nstc.core.files import scratch_folder
 from nstc.runtime.onnx_session import ORT_ERRORS, OnnxSession, first_line, load_graph
 
@@ -27,14 +27,8 @@ _KERNEL: Final = "_kernel_time"
 
 _CONVOLUTIONS: Final = ("Conv", "QLinearConv", "ConvInteger", "FusedConv")
 _BEHIND: Final = (
-    "Add",
-    "BatchNormalization",
-    "Clip",
-    "DequantizeLinear",
-    "InstanceNormalization",
-    "QLinearAdd",
-    "QuantizeLinear",
-    "Relu",
+    *("Add", "BatchNormalization", "Clip", "DequantizeLinear", "InstanceNormalization"),
+    *("QLinearAdd", "QuantizeLinear", "Relu"),
 )
 """What belongs to the convolution in front of it."""
 
@@ -75,21 +69,19 @@ class LayerTimes:
         return dict(sorted(sums.items(), key=lambda item: (-item[1], item[0])))
 
 
-def layer_times(path: Path, *, size: int, threads: int, runs: int = RUNS) -> LayerTimes:
+def layer_times(path: Path, *, size: int, threads: int) -> LayerTimes:
     """Profile a bundle's ONNX file on this machine, on a grey picture of `size` squared.
 
     Raises:
-        OptionError: `runs` is below 1, or the graph takes pictures of another size only.
+        OptionError: the graph takes pictures of another size only.
         CorruptBundleError: the file can't be loaded, or is no graph of nstc's.
         ArtifactError: it failed on the picture.
     """
-    if runs < 1:
-        raise OptionError(f"runs is {runs}: expected at least 1.")
     feed = OnnxSession(path, path.name, threads).prepare(np.full((size, size, 3), 128, np.uint8))
     with scratch_folder() as folder:
         try:
             session = load_graph(path, threads, profile=folder / "profile")
-            for _ in range(runs):
+            for _ in range(RUNS):
                 session.run(None, feed)
             profile = Path(session.end_profiling())
         except ORT_ERRORS as error:
@@ -110,10 +102,9 @@ def layer_times(path: Path, *, size: int, threads: int, runs: int = RUNS) -> Lay
 
 @dataclass(frozen=True, kw_only=True)
 class ConvolutionTimes:
-    """Of one file."""
+    """Of one file, in milliseconds."""
 
-    # Milliseconds of each convolution with what belongs to it, in the graph's order.
-    ms: tuple[float, ...]
+    ms: tuple[float, ...]  # each convolution with what belongs to it, in the graph's order
     other_ms: float  # of all else: the edges of the graph, changes of layout between operators
 
 

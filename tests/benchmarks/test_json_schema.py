@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.result import SCHEMA, json_schema, migrated
-from nstc.benchmarks.timing import latency, roofline, throughput
+from nstc.benchmarks.timing import latency, machine, throughput
 from nstc.core.manifest import Origin
 from nstc.core.recipe import BenchRecipe
 
@@ -26,8 +26,8 @@ def result(make_bundle, photo_set, foreign_file, module_patch):
     """Everything that a result can have on this machine: quality, memory, roofline."""
     module_patch.setattr(latency, "PAUSE_S", 0.0)
     module_patch.setattr(throughput, "STRETCH_S", 0.0)
-    module_patch.setattr(roofline, "SIDE", 64)
-    module_patch.setattr(roofline, "COPIED_BYTES", 2**20)
+    module_patch.setattr(machine, "MATRIX_SIDE", 64)
+    module_patch.setattr(machine, "COPIED_BYTES", 2**20)
     teacher = make_bundle("teacher", {"onnx": 0.5}, width=16)
     origin = Origin(name="teacher", sha256=teacher.identity, path=str(teacher.path))
     student = make_bundle("student", {"int8.onnx": 0.8}, teacher=origin)

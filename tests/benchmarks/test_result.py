@@ -16,7 +16,7 @@ from nstc.benchmarks.result import (
 )
 from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.latency import Watch
-from nstc.benchmarks.timing.roofline import Peaks, Roofline
+from nstc.benchmarks.timing.machine import Peaks, Roofline
 from nstc.benchmarks.timing.statistics import Interval
 from nstc.benchmarks.timing.throughput import Throughput
 from nstc.core.errors import OutputError

@@ -9,8 +9,7 @@ import pytest
 from nstc.benchmarks.gate.more_rounds import FEWEST, pooled, rounds_to_add
 from nstc.benchmarks.gate.verdicts import Finding, RowKey, Verdict, compare_time
 from nstc.benchmarks.result import BenchProtocol, BenchResult, LatencySummary, Reference, Row
-from nstc.benchmarks.timing.speed_change import since_stored
-from nstc.benchmarks.timing.statistics import bootstrap_speedup
+from nstc.benchmarks.timing.statistics import bootstrap_speedup, since_stored
 from nstc.core.manifest import PhotoRecord
 
 KEY = RowKey(model="zoo:starry-night", artifact="int8.onnx", target="cpu:1", size=256)

@@ -14,14 +14,14 @@ from nstc.benchmarks.gate.verdicts import (
     worst,
 )
 from nstc.benchmarks.quality.metrics import KNOWN, Better, Metric, Tolerance, metric_of
-from nstc.benchmarks.timing.speed_change import (
+from nstc.benchmarks.timing.statistics import (
     HalfWidth,
+    Interval,
     SpeedChange,
     rounds_to_settle,
     since_stored,
     within_run,
 )
-from nstc.benchmarks.timing.statistics import Interval
 from nstc.core import errors
 
 KEY = RowKey(model="zoo:starry-night", artifact="int8.onnx", target="cpu:2", size=512)

@@ -1,15 +1,22 @@
 import gc
+import time
 from collections.abc import Callable
 
 import pytest
 
 from nstc.benchmarks.timing.latency import (
+    MAX_WARM_UPS,
+    MIN_TICKS,
     MOST_REPEATS,
     PAUSE_S,
     RunClock,
     Timings,
     alternate,
+    drifting,
     repeats,
+    runs_a_stretch,
+    timer_tick_ns,
+    warm_up,
 )
 
 
@@ -256,3 +263,43 @@ def test_progress_hears_of_every_round():
     run = machine.session("reference", lambda _: 20.0)
     alternate(run, [], rounds=3, seed=0, clock=machine.clock(), progress=recorder)
     assert recorder.heard == [("latency", 3, 0), 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("cost_ms", "runs", "steady", "warm_ms"),
+    [
+        (lambda run: [90.0, 70.0, 52.0, 50.0, 50.0][run], 2, True, 50.0),
+        (lambda _: 20.0, 0, True, 20.0),
+        (lambda run: 100.0 * 0.5**run, MAX_WARM_UPS, False, 100.0 * 0.5**MAX_WARM_UPS),
+    ],
+    ids=["warm once the next is hardly faster", "warm at once", "never: given up on"],
+)
+def test_warming_up(cost_ms, runs, steady, warm_ms):
+    machine = SimulatedMachine()
+    found = warm_up(machine.session("own", cost_ms), machine.clock())
+    assert (found.runs, found.steady) == (runs, steady)
+    assert found.warm_ms == pytest.approx(warm_ms, rel=1e-4)
+
+
+def test_the_tick_of_a_coarse_timer_and_of_this_machines():
+    readings = 0
+
+    def coarse() -> int:
+        nonlocal readings
+        readings += 1
+        return readings // 7 * 1_000
+
+    assert timer_tick_ns(coarse) == 1_000
+    assert 0 < timer_tick_ns() < 100_000
+    assert timer_tick_ns(time.time_ns) > 0
+
+
+def test_a_stretch_is_many_ticks_whatever_a_run_takes():
+    assert runs_a_stretch(5.0, tick=50) == 1
+    assert runs_a_stretch(0.3, tick=100_000) == 334
+    assert runs_a_stretch(0.0, tick=100_000) == MIN_TICKS
+
+
+def test_a_round_drifts_when_its_reference_is_far_from_the_usual():
+    assert drifting([100.0, 109.0, 91.0, 100.0]) == []
+    assert drifting([100.0, 130.0, 100.0, 85.0, 101.0]) == [1, 3]
