@@ -1,12 +1,14 @@
 """Layer by layer: what a network costs, and what is lost if one layer is made smaller."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from nstc.benchmarks.timing.layer_times import ConvolutionTimes, convolution_times, layer_times
 from nstc.compress.distillation.teachers import open_teacher, style_of_teacher
@@ -15,15 +17,15 @@ from nstc.compress.export.export_model import made_artifact
 from nstc.compress.learning.loop import Objective
 from nstc.compress.learning.processes import best_device
 from nstc.compress.learning.style_sources import style_brought_by
-from nstc.compress.pruning.channel_groups import channel_groups
-from nstc.compress.pruning.importance import importance_named
-from nstc.compress.pruning.layer_rounding import input_ranges, rounded
+from nstc.compress.pruning.channels import channel_groups, importance_named, show_inputs
 from nstc.compress.pruning.survey import Damage, Survey
-from nstc.compress.pruning.width_costs import LayerFacts, layer_facts
-from nstc.core.bundle import Bundle, artifact_name, open_bundle
+from nstc.compress.quantization.calibration import Range
+from nstc.compress.quantization.integer_body import LARGEST_WEIGHT
+from nstc.core.bundle import artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, OptionError
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
+from nstc.models.complexity import convolution_shapes, count_parameters
 from nstc.models.saturation import load_as_deployed
 from nstc.models.vgg import load_vgg
 from nstc.runtime.session import MAX_THREADS
@@ -35,12 +37,19 @@ _FLOAT: Final = artifact_name("float")
 _SMALLEST_SIZE: Final = 64
 _LARGEST_SIZE: Final = 2048
 
+_ACTIVATION_LEVELS: Final = 255
+_TINY: Final = 1e-12
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
     """A convolution with the normalisation behind it."""
 
-    facts: LayerFacts  # what it is and costs
+    name: str  # of the convolution in the network
+    kind: str  # its kernel and kind, such as "3x3 depthwise"
+    params: int  # learned numbers, the normalisation's among them
+    macs: int  # multiply-accumulates for a picture
+    activation_bytes: int  # of what it makes, in float32
     ms: float  # of the file in ONNX Runtime, with the operators around it
     share: float  # of all the operators' time, 0 to 1
     # What it does to remove half of the channels that it makes, everywhere; None of the last layer,
@@ -85,15 +94,7 @@ class Analysis:
             "total_ms": self.total_ms,
             "other_ms": self.other_ms,
             "layers": [
-                {
-                    **dataclasses.asdict(layer.facts),
-                    "ms": layer.ms,
-                    "share": layer.share,
-                    "halved": layer.halved and dataclasses.asdict(layer.halved),
-                    "makers": list(layer.makers),
-                    "rounded": dataclasses.asdict(layer.rounded),
-                }
-                for layer in self.layers
+                {**dataclasses.asdict(layer), "makers": list(layer.makers)} for layer in self.layers
             ],
         }
 
@@ -132,40 +133,32 @@ def analyze(
     chosen = artifact_name(artifact or (_INT8 if _INT8 in bundle.artifacts else _FLOAT))
     network = load_as_deployed(bundle)
     refuse_unusable_network(network, bundle.path)
-    times = _times(bundle, chosen, size, threads, progress)
-    survey = _survey(bundle, network, photos, importance, vgg, progress)
+    if not chosen.endswith("onnx"):
+        raise ArtifactError(f"{chosen} has no profile: give an ONNX file, such as int8 or float.")
+    progress.note(f"timing the operators of {chosen}")
+    file = made_artifact(bundle, chosen)
+    times = convolution_times(file, layer_times(file, size=size, threads=threads))
+    survey = Survey(
+        network=network,
+        importance=importance,
+        photos=photos,
+        source=style_brought_by(bundle)
+        or style_of_teacher(
+            open_teacher(bundle.path), None, credit=None, vgg=vgg, progress=progress
+        ),
+        vgg=load_vgg(vgg).to(best_device()),
+        objective=_no_objective,
+        seed=0,
+        progress=progress,
+    )
     return Analysis(
         model=str(model),
         artifact=chosen,
         size=size,
         threads=threads,
-        layers=_layers(network, layer_facts(network, size), times, survey, progress),
+        layers=_layers(network, size, times, survey),
         other_ms=times.other_ms,
         importance=importance,
-    )
-
-
-def _layers(
-    network: nn.Module,
-    facts: Sequence[LayerFacts],
-    times: ConvolutionTimes,
-    survey: Survey,
-    progress: Progress,
-) -> tuple[Layer, ...]:
-    halved = survey.damage_of_halves(network, survey.scores(network))
-    eighths = _damage_of_rounding(network, [own.name for own in facts], survey, progress)
-    total = times.other_ms + sum(times.ms)
-    makers = _makers(network)
-    return tuple(
-        Layer(
-            facts=own,
-            ms=ms,
-            share=ms / total,
-            halved=halved[makers[own.name][0]] if own.name in makers else None,
-            makers=makers.get(own.name, ()),
-            rounded=eighths[own.name],
-        )
-        for own, ms in zip(facts, times.ms, strict=True)
     )
 
 
@@ -184,41 +177,49 @@ def _refuse_bad_options(size: int, threads: int, importance: str) -> None:
         )
 
 
-def _times(
-    bundle: Bundle, artifact: str, size: int, threads: int, progress: Progress
-) -> ConvolutionTimes:
-    if not artifact.endswith("onnx"):
-        raise ArtifactError(f"{artifact} has no profile: give an ONNX file, such as int8 or float.")
-    progress.note(f"timing the operators of {artifact}")
-    file = made_artifact(bundle, artifact)
-    return convolution_times(file, layer_times(file, size=size, threads=threads))
+def _no_objective(_: nn.Module) -> Objective:
+    raise OptionError("an analysis has no teacher, whose loss taylor would need.")
 
 
-def _survey(
-    bundle: Bundle,
-    network: nn.Module,
-    photos: PhotoSet,
-    importance: str,
-    vgg: str,
-    progress: Progress,
-) -> Survey:
-    source = style_brought_by(bundle) or style_of_teacher(
-        open_teacher(bundle.path), None, credit=None, vgg=vgg, progress=progress
-    )
+def _layers(
+    network: nn.Module, size: int, times: ConvolutionTimes, survey: Survey
+) -> tuple[Layer, ...]:
+    halved = survey.damage_of_halves(network, survey.scores(network))
+    eighths = _damage_of_rounding(network, survey)
+    total = times.other_ms + sum(times.ms)
+    shapes = convolution_shapes(network, size)
+    makers = _makers(network)
+    parts: dict[str, list[nn.Module]] = {}  # convolutions with the normalisations behind them
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            parts[name] = [module]
+        elif isinstance(module, nn.InstanceNorm2d | nn.BatchNorm2d):
+            parts[next(reversed(parts))].append(module)
+    layers = []
+    for (name, modules), ms in zip(parts.items(), times.ms, strict=True):
+        layer, made = network.get_submodule(name), shapes[name][1].numel()
+        layers.append(
+            Layer(
+                name=name,
+                kind=_kind(layer),
+                params=sum(map(count_parameters, modules)),
+                macs=made * layer.weight[0].numel(),
+                activation_bytes=4 * made,
+                ms=ms,
+                share=ms / total,
+                halved=halved[makers[name][0]] if name in makers else None,
+                makers=makers.get(name, ()),
+                rounded=eighths[name],
+            )
+        )
+    return tuple(layers)
 
-    def no_objective(_: nn.Module) -> Objective:
-        raise OptionError("an analysis has no teacher, whose loss taylor would need.")
 
-    return Survey(
-        network=network,
-        importance=importance,
-        photos=photos,
-        source=source,
-        vgg=load_vgg(vgg).to(best_device()),
-        objective=no_objective,
-        seed=0,
-        progress=progress,
-    )
+def _kind(layer: nn.Conv2d) -> str:
+    height, width = layer.kernel_size
+    depthwise = " depthwise" if layer.groups > 1 else ""
+    stride = f" stride {layer.stride[0]}" if layer.stride[0] > 1 else ""
+    return f"{height}x{width}{depthwise}{stride}"
 
 
 def _makers(network: nn.Module) -> Mapping[str, tuple[str, ...]]:
@@ -230,23 +231,65 @@ def _makers(network: nn.Module) -> Mapping[str, tuple[str, ...]]:
     found = {}
     for group in channel_groups(network):
         makers = tuple(names[layer] for layer in group.writes)
-        for layer in (*group.writes, *group.depthwise):
-            found[names[layer]] = makers
+        found.update({names[layer]: makers for layer in (*group.writes, *group.depthwise)})
     return found
 
 
-def _damage_of_rounding(
-    network: nn.Module, names: Sequence[str], survey: Survey, progress: Progress
-) -> Mapping[str, Damage]:
+def _damage_of_rounding(network: nn.Module, survey: Survey) -> Mapping[str, Damage]:
     """What it does to round each layer alone, by its name."""
-    layers = {name: network.get_submodule(name) for name in names}
+    layers = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d)}
     network.to(best_device())
     seen = input_ranges(network, layers.values(), survey.meter.photographs)
-    progress.begin("round each layer alone", len(layers), 0)
+    survey.progress.begin("round each layer alone", len(layers), 0)
     found = {}
     for done, (name, layer) in enumerate(layers.items(), start=1):
-        if isinstance(layer, nn.Conv2d):
-            with rounded(layer, seen[layer]):
-                found[name] = survey.meter(network)
-        progress.advance(done, {})
+        with rounded(layer, seen[layer]):
+            found[name] = survey.meter(network)
+        survey.progress.advance(done, {})
     return found
+
+
+def input_ranges(
+    network: nn.Module, layers: Iterable[nn.Module], photographs: Iterable[Tensor]
+) -> Mapping[nn.Module, Range]:
+    """What each of some layers is given, from least to most and 0, on photographs (1, 3, H, W)."""
+    found: dict[nn.Module, Range] = {}
+
+    def look(layer: nn.Module, given: Tensor) -> None:
+        low, high = (float(value) for value in torch.aminmax(given))
+        known = found.get(layer, (0.0, 0.0))
+        found[layer] = min(known[0], low), max(known[1], high)
+
+    show_inputs(network, layers, photographs, look)
+    return found
+
+
+@contextlib.contextmanager
+def rounded(layer: nn.Conv2d, seen: Range) -> Iterator[None]:
+    """Inside the block a layer's weights and input have as many values as int8 and uint8.
+
+    Weights have a scale for each output channel, the input one for all.
+    """
+    weight = layer.weight.data
+    layer.weight.data = rounded_weight(weight)
+    handle = layer.register_forward_pre_hook(lambda _, inputs: (rounded_input(inputs[0], seen),))
+    try:
+        yield
+    finally:
+        handle.remove()
+        layer.weight.data = weight
+
+
+def rounded_weight(weight: Tensor) -> Tensor:
+    """Weights (out, in, k, k) as they are stored, with a step for each output channel."""
+    largest = weight.abs().amax(dim=(1, 2, 3), keepdim=True)
+    step = (largest / LARGEST_WEIGHT).clamp_min(_TINY)
+    return (weight / step).round() * step
+
+
+def rounded_input(values: Tensor, seen: Range) -> Tensor:
+    """An activation in 255 steps over its range, of which one value is 0; the rest saturates."""
+    low, high = seen
+    step = max((high - low) / _ACTIVATION_LEVELS, _TINY)
+    zero = round(-low / step)
+    return ((values / step).round().clamp(-zero, _ACTIVATION_LEVELS - zero)) * step

@@ -48,9 +48,9 @@ def write_plot(analysis: Analysis, path: Path) -> None:
         raise MissingExtraError(
             'the plot needs matplotlib: pip install "nstc[report]", or leave -o out.'
         ) from error
-    macs = sum(layer.facts.macs for layer in analysis.layers)
+    macs = sum(layer.macs for layer in analysis.layers)
     panels = (
-        _Panel("% of the MACs", lambda layer: 100 * layer.facts.macs / macs),
+        _Panel("% of the MACs", lambda layer: 100 * layer.macs / macs),
         _Panel("% of the time", lambda layer: 100 * layer.share),
         _Panel(
             "damage if halved (hollow: a trunk's)",
@@ -72,7 +72,7 @@ def write_plot(analysis: Analysis, path: Path) -> None:
         for position, (axes, panel) in enumerate(zip(columns, panels, strict=True)):
             _draw(axes, panel, analysis.layers, LIGHT.runs[position])
         columns[0].set_yticks(range(len(analysis.layers)))
-        columns[0].set_yticklabels([layer.facts.name for layer in analysis.layers])
+        columns[0].set_yticklabels([layer.name for layer in analysis.layers])
         columns[0].invert_yaxis()
         figure.suptitle(
             f"{analysis.model}: {analysis.artifact}, {analysis.size}x{analysis.size}, "

@@ -1,31 +1,32 @@
-"""What a pruning will remove, decided beforehand: blocks, then how wide each group stays."""
+"""What a pruning will remove, decided beforehand: blocks, then how wide each group stays.
+
+A residual block adds to its input, and without it that goes on.
+"""
 
 import contextlib
+import dataclasses
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from msgspec import Meta
 from torch import nn
 
-from nstc.compress.pruning.block_dropping import Blocks
-from nstc.compress.pruning.channel_groups import channel_groups
-from nstc.compress.pruning.importance import Scores
-from nstc.compress.pruning.stopwatch import Stopwatch
-from nstc.compress.pruning.survey import Survey, narrowed
-from nstc.compress.pruning.width_costs import width_costs
-from nstc.compress.pruning.width_plans import (
+from nstc.compress.pruning.channels import Scores, Widths, channel_groups, narrowed
+from nstc.compress.pruning.survey import Stopwatch, Survey
+from nstc.compress.pruning.widths import (
     Ladder,
-    LatencySearch,
-    Widths,
+    WidthCosts,
     by_score,
     by_sensitivity,
     fastest_multiple,
     full_widths,
     share_within,
     uniform,
+    widest_in_time,
     widest_within,
 )
 from nstc.core.amounts import parse_latency, parse_macs
@@ -33,6 +34,7 @@ from nstc.core.decoding import Count, DecodingError, decode, parse_json, read_fi
 from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file
 from nstc.core.recipe.prune_recipe import AUTO, PruneRecipe
+from nstc.models.architectures import build, describe
 from nstc.models.complexity import count_macs
 
 DEFAULT_RATIO: Final = 0.25
@@ -40,6 +42,9 @@ DEFAULT_RATIO: Final = 0.25
 _DEFAULT_TARGET: Final = "cpu:1"
 _MULTIPLES: Final = (4, 8, 16, 32)
 """Of channels, that `--round-to auto` tries."""
+
+_BLOCKS: Final = {"student": ("blocks.", 0), "transformer": ("res", 1)}
+"""What a block's weights begin with, and the number of the first block, by architecture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +60,9 @@ class PruningPlan:
     def write(self, path: Path, identity: str) -> None:
         """Keep it beside the checkpoints: a clock would not give the same again."""
         with atomic_file(path) as draft:
-            draft.write_text(json.dumps({"identity": identity, **asdict(self)}), encoding="utf-8")
+            draft.write_text(
+                json.dumps({"identity": identity, **dataclasses.asdict(self)}), encoding="utf-8"
+            )
 
     @staticmethod
     def read(path: Path, identity: str) -> "PruningPlan | None":
@@ -91,6 +98,97 @@ def make_plan(network: nn.Module, recipe: PruneRecipe, survey: Survey) -> Prunin
     return plan
 
 
+def block_count(network: nn.Module) -> int:
+    """How many residual blocks a network has."""
+    return len(describe(network)[0].arguments["inner"])
+
+
+def without_block(network: nn.Module, block: int) -> nn.Module:
+    """The same network, built anew, without its residual block at a position, 0 for the first."""
+    architecture, _ = describe(network)
+    inner = list(architecture.arguments["inner"])
+    del inner[block]
+    arguments = {**architecture.arguments, "inner": inner}
+    fewer = build(dataclasses.replace(architecture, arguments=arguments))
+    prefix, first = _BLOCKS[architecture.name]
+    weights = {}
+    for name, value in network.state_dict().items():
+        found = re.fullmatch(rf"{re.escape(prefix)}(\d+)(\..+)", name)
+        if found is None:
+            weights[name] = value
+        elif (position := int(found[1]) - first) != block:
+            number = first + position - (position > block)
+            weights[f"{prefix}{number}{found[2]}"] = value
+    fewer.load_state_dict(weights)
+    return fewer.train(network.training)
+
+
+class Blocks:
+    """A network on its way to fewer residual blocks.
+
+    Attributes:
+        network: What is left of it.
+        dropped: Positions in the whole network of the blocks that are gone, in that order.
+    """
+
+    def __init__(self, network: nn.Module, survey: Survey) -> None:
+        self.network = network
+        self.dropped: list[int] = []
+        self._left = list(range(block_count(network)))
+        self._survey = survey
+
+    def drop(self, count: int) -> None:
+        """Drop as many, each time the one that does least damage; `OptionError` if none is left."""
+        if count >= len(self._left):
+            raise OptionError(
+                f"drop-blocks is {count}: the network has {len(self._left)} residual blocks, and "
+                "one at least stays. Give a smaller number."
+            )
+        for _ in range(count):
+            self._take(*self._cheapest())
+
+    def drop_while_cheap(self, goal: int, round_to: int) -> None:
+        """Drop blocks as long as channels of as much work would do more damage.
+
+        Both without fine-tuning. Nothing is dropped that would leave less work than is asked for:
+        `goal` multiply-accumulates, with widths in multiples of `round_to`.
+        """
+        while len(self._left) > 1:
+            distance, block, network = self._cheapest()
+            macs = count_macs(network)
+            if macs < goal or distance > self._damage_of_channels(macs, round_to):
+                return
+            self._take(distance, block, network)
+
+    def _cheapest(self) -> tuple[float, int, nn.Module]:
+        """Damage, position and what is left, of the block that is missed least."""
+        self._survey.progress.begin("drop each block alone", len(self._left), 0)
+        trials = []
+        for block in range(len(self._left)):
+            fewer = without_block(self.network, block)
+            trials.append((self._survey.meter(fewer).distance, block, fewer))
+            self._survey.progress.advance(block + 1, {})
+        return min(trials, key=lambda trial: trial[:2])
+
+    def _take(self, distance: float, block: int, network: nn.Module) -> None:
+        self.network = network
+        self.dropped.append(self._left.pop(block))
+        self._survey.progress.note(
+            f"block {self.dropped[-1] + 1} is dropped, its damage is {distance:.2g} "
+            "before fine-tuning"
+        )
+
+    def _damage_of_channels(self, macs: int, round_to: int) -> float:
+        groups = channel_groups(self.network)
+        ladder = uniform(groups, round_to)
+        costs = WidthCosts(self.network, groups)
+        share = share_within(ladder, costs.macs, macs)
+        if share is None or ladder(share) == full_widths(groups):
+            return float("inf")
+        scores = self._survey.scores(self.network)
+        return self._survey.meter(narrowed(self.network, scores, ladder(share))).distance
+
+
 class _Planner:
     """Decides on the widths of one network, which may have lost blocks already."""
 
@@ -99,7 +197,7 @@ class _Planner:
         self._latency = recipe.target_latency and parse_latency(recipe.target_latency)
         self._ratio = recipe.ratio or DEFAULT_RATIO
         self._groups = channel_groups(network)
-        self._costs = width_costs(network, self._groups)
+        self._costs = WidthCosts(network, self._groups)
         self.full = full_widths(self._groups)
         self.multiple = 8 if recipe.round_to == AUTO else int(recipe.round_to)
         """Of channels, where nothing is measured."""
@@ -107,7 +205,8 @@ class _Planner:
     def plan(self, dropped: tuple[int, ...]) -> PruningPlan:
         """The widths for the goal that was given."""
         recipe, groups = self._recipe, self._groups
-        if dropped and recipe.drop_blocks != AUTO and not self._narrows():
+        narrows = recipe.ratio is not None or self._goal(0) is not None or self._latency
+        if dropped and recipe.drop_blocks != AUTO and not narrows:
             return PruningPlan(dropped=dropped, round_to=self.multiple, widths=self.full)
         scores = self._survey.scores(self._network)
         round_to = self.multiple
@@ -120,20 +219,21 @@ class _Planner:
                 round_to, findings = self._round_to(scores, watch)
             ladder = self._ladder(scores, round_to)
             if self._latency:
-                found = LatencySearch(
+                widths, ms = widest_in_time(
                     ladder,
                     groups,
                     lambda widths: watch.ms(narrowed(self._network, scores, widths)),
-                    round_to,
-                    self._survey.progress,
-                ).reach(self._latency.ms)
+                    self._latency.ms,
+                    round_to=round_to,
+                    progress=self._survey.progress,
+                )
                 findings |= {
                     "latency_target": self._latency.target,
                     "latency_ms_before": round(watch.whole_ms, 4),
-                    "latency_ms": round(found.ms, 4),
+                    "latency_ms": round(ms, 4),
                 }
                 return PruningPlan(
-                    dropped=dropped, round_to=round_to, widths=found.widths, findings=findings
+                    dropped=dropped, round_to=round_to, widths=widths, findings=findings
                 )
         share = self._share(ladder, round_to)
         goal = self._goal(count_macs(self._survey.network))
@@ -169,10 +269,6 @@ class _Planner:
             f"nothing is removed {what} with widths in multiples of {plan.round_to}: "
             "ask for more, or lower --round-to."
         )
-
-    def _narrows(self) -> bool:
-        """Whether anything beside a number of blocks was asked for."""
-        return self._recipe.ratio is not None or self._goal(0) is not None or bool(self._latency)
 
     def _goal(self, macs: int) -> int | None:
         """Multiply-accumulates to reach, of a network that has `macs`; None if none were given."""
@@ -213,32 +309,25 @@ class _Planner:
         )
 
     def _share(self, ladder: Ladder, round_to: int, *, loosely: bool = False) -> float:
-        """The share of the channels that goes.
+        """The share of the channels that goes; the default one if the goal is a time.
 
-        Args:
-            ladder: Gives the widths at a share.
-            round_to: What they are multiples of.
-            loosely: Give the default where the goal is out of reach, or is a time.
-
-        Raises:
-            OptionError: the goal is out of reach.
+        Where the goal is out of reach it is an `OptionError`, or loosely the default share too.
         """
-        recipe = self._recipe
         whole = self._costs.macs(self.full)
         goal = self._goal(count_macs(self._survey.network))
         if goal is None:
             return self._ratio
         if whole <= goal:
             return 0.0
-        share = share_within(ladder, lambda widths: self._costs.macs(widths) <= goal)
+        share = share_within(ladder, self._costs.macs, goal)
         if share is not None:
             return share
         if loosely:
             return DEFAULT_RATIO
         fewest = self._costs.macs(ladder(1.0 - 1e-9))
-        what = f"target-macs {recipe.target_macs}"
-        if recipe.speedup is not None:
-            what = f"a speed-up of {recipe.speedup}"
+        what = f"target-macs {self._recipe.target_macs}"
+        if self._recipe.speedup is not None:
+            what = f"a speed-up of {self._recipe.speedup}"
         raise OptionError(
             f"{what} can't be reached by removing channels from this network with widths in "
             f"multiples of {round_to}: the nearest reached is {fewest / 1e9:.3g} GMACs, "

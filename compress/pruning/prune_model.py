@@ -22,13 +22,15 @@ from nstc.compress.learning.checkpoint import PLAN_FILE
 from nstc.compress.learning.loop import training_folder
 from nstc.compress.learning.processes import best_device
 from nstc.compress.learning.style_sources import style_brought_by
-from nstc.compress.pruning.block_dropping import without_block
-from nstc.compress.pruning.channel_groups import channel_groups, remove_channels
-from nstc.compress.pruning.importance import BATCHES
-from nstc.compress.pruning.plan import PruningPlan, make_plan
-from nstc.compress.pruning.stopwatch import timing_target
-from nstc.compress.pruning.survey import Survey
-from nstc.compress.pruning.width_plans import between, full_widths, least_scored
+from nstc.compress.pruning.channels import (
+    BATCHES,
+    channel_groups,
+    least_scored,
+    remove_channels,
+)
+from nstc.compress.pruning.plan import PruningPlan, make_plan, without_block
+from nstc.compress.pruning.survey import Survey, timing_target
+from nstc.compress.pruning.widths import between, full_widths
 from nstc.compress.quantization.aware_training import student_to_round, write_ranges
 from nstc.compress.quantization.calibration import Range
 from nstc.core.amounts import parse_latency

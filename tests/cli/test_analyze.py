@@ -5,7 +5,6 @@ import pytest
 
 from nstc.compress.pruning.analysis import Analysis, Layer
 from nstc.compress.pruning.survey import Damage
-from nstc.compress.pruning.width_costs import LayerFacts
 
 ANALYZE = "nstc.compress.pruning.analysis.analyze"
 
@@ -20,9 +19,11 @@ FLAGS = [
 
 def layer(name: str, *, halved: Damage | None, makers: tuple[str, ...]) -> Layer:
     return Layer(
-        facts=LayerFacts(
-            name=name, kind="3x3", params=1000, macs=2_000_000, activation_bytes=81_300
-        ),
+        name=name,
+        kind="3x3",
+        params=1000,
+        macs=2_000_000,
+        activation_bytes=81_300,
         ms=3.0,
         share=0.375,
         halved=halved,

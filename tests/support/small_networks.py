@@ -13,10 +13,9 @@ from torch import nn
 from nstc.compress.distillation.distill_model import distill
 from nstc.compress.distillation.teacher_outputs import RandomCrops, TeacherOutputs
 from nstc.compress.export.checking import sample_picture
-from nstc.compress.pruning.channel_groups import remove_channels
+from nstc.compress.pruning.channels import least_scored, remove_channels
 from nstc.compress.pruning.plan import make_plan
 from nstc.compress.pruning.survey import Survey
-from nstc.compress.pruning.width_plans import least_scored
 from nstc.compress.quantization.quantize_model import quantize
 from nstc.compress.quantization.summary import QuantizationReport
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle

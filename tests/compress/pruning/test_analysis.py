@@ -1,4 +1,4 @@
-"""What an analysis says of each layer, and its plot."""
+"""What an analysis says of each layer, its plot, and steps of integers worked out by hand."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from nstc.compress.pruning.analysis import Analysis, analyze
+from nstc.compress.pruning.analysis import (
+    Analysis,
+    analyze,
+    input_ranges,
+    rounded,
+    rounded_input,
+    rounded_weight,
+)
 from nstc.compress.pruning.analysis_plot import write_plot
 from nstc.compress.quantization.aware_training import write_ranges
 from nstc.core.bundle import Bundle, revised_bundle
@@ -40,7 +47,7 @@ def found(bundle: Bundle, photos: PhotoSet) -> Analysis:
 
 
 def test_costs_add_up_to_the_networks(found: Analysis) -> None:
-    facts = [layer.facts for layer in found.layers]
+    facts = found.layers
     assert sum(own.params for own in facts) == count_parameters(network())
     assert sum(own.macs for own in facts) == count_macs(network(), SIZE)
     stem = facts[0]
@@ -57,7 +64,7 @@ def test_times_are_shares_of_the_whole(found: Analysis) -> None:
 
 
 def test_a_trunk_is_halved_as_one_and_the_colours_never(found: Analysis) -> None:
-    layers = {layer.facts.name: layer for layer in found.layers}
+    layers = {layer.name: layer for layer in found.layers}
     assert layers["stem"].halved == layers["blocks.0.project.1"].halved
     assert layers["stem"].makers == ("stem", "blocks.0.project.1")
     assert layers["stem"].made_together
@@ -67,7 +74,7 @@ def test_a_trunk_is_halved_as_one_and_the_colours_never(found: Analysis) -> None
 
 
 def test_quality_is_lost_by_both(found: Analysis) -> None:
-    halved = {layer.facts.name: layer.halved for layer in found.layers if layer.halved}
+    halved = {layer.name: layer.halved for layer in found.layers if layer.halved}
     assert all(damage.distance > 0 for damage in halved.values())
     assert all(0 < layer.rounded.distance < 0.5 for layer in found.layers)
     assert halved["stem"].distance > found.layers[0].rounded.distance
@@ -79,7 +86,7 @@ def test_layers_hold_what_a_student_has_learned_that_their_bytes_hold(
     with revised_bundle(bundle, tmp_path / "learned", bundle.manifest) as draft:
         write_ranges(draft, {"stem": (0.0, 0.0)})
     learned = analyze(tmp_path / "learned", photos=photos.take(1), size=SIZE)
-    assert learned.layers[0].facts.name == "stem"
+    assert learned.layers[0].name == "stem"
     assert learned.layers[0].rounded.distance == 0  # of what it makes, nothing is left
 
 
@@ -102,7 +109,7 @@ def test_it_is_drawn(found: Analysis, tmp_path: Path, ending: str, begins: bytes
 def test_the_plot_names_every_layer_in_plain_text(found: Analysis, tmp_path: Path) -> None:
     write_plot(found, tmp_path / "plot.svg")
     text = (tmp_path / "plot.svg").read_text()
-    assert all(layer.facts.name in text for layer in found.layers)
+    assert all(layer.name in text for layer in found.layers)
     assert "mathdefault" not in text
 
 
@@ -131,3 +138,33 @@ def test_only_onnx_files_have_a_profile(bundle: Bundle, photos: PhotoSet) -> Non
         analyze(bundle.path, photos=photos, artifact="ts")
     with pytest.raises(ArtifactError, match=r"no artifact int8\.onnx"):
         analyze(bundle.path, photos=photos, artifact="int8")
+
+
+def test_weights_have_64_steps_to_each_side_of_each_channel() -> None:
+    weight = torch.tensor([[64.0, 0.4, -0.6], [0.64, 0.004, -0.5]])[:, :, None, None]
+    expected = torch.tensor([[64.0, 0.0, -1.0], [0.64, 0.0, -0.5]])[:, :, None, None]
+    torch.testing.assert_close(rounded_weight(weight), expected)
+    assert rounded_weight(torch.zeros(2, 1, 1, 1)).abs().max() == 0
+
+
+def test_an_input_has_255_steps_zero_among_them_and_saturates() -> None:
+    values = torch.tensor([-200.0, -51.0, 0.0, 0.4, 0.6, 204.0, 999.0])
+    found = rounded_input(values, (-51.0, 204.0))
+    assert found.tolist() == pytest.approx([-51, -51, 0, 0, 1, 204, 204])
+    assert rounded_input(torch.zeros(3), (0.0, 0.0)).tolist() == [0, 0, 0]
+
+
+def test_ranges_are_of_all_photographs_and_hold_zero() -> None:
+    layer = nn.Conv2d(1, 1, 1)
+    network = nn.Sequential(layer)
+    pictures = [torch.full((1, 1, 2, 2), value) for value in (3.0, 7.0)]
+    assert input_ranges(network, [layer], pictures) == {layer: (0.0, 7.0)}
+
+
+def test_the_layer_is_itself_again_afterwards() -> None:
+    layer = nn.Conv2d(1, 1, 1, bias=False)
+    layer.weight.data.fill_(1.0)
+    picture = torch.tensor([[[[0.4, 1.6]]]])
+    with rounded(layer, (0.0, 255.0)):
+        assert layer(picture).flatten().tolist() == [0.0, 2.0]
+    assert layer(picture).flatten().tolist() == pytest.approx([0.4, 1.6])

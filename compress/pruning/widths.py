@@ -1,19 +1,19 @@
-"""How many channels each group keeps, for a share of all that goes or a goal by count or clock."""
+"""How many channels each group keeps, for a share of all that goes or a goal by count or clock.
+
+What a network of other widths costs is counted without building it.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import torch
+from torch import nn
 
-from nstc.compress.pruning.channel_groups import ChannelGroup
-from nstc.compress.pruning.importance import Scores
+from nstc.compress.pruning.channels import ChannelGroup, Scores, Widths
 from nstc.core.errors import OptionError
 from nstc.core.progress import Progress
-
-Widths = Mapping[str, int]
-"""Channels left, by name of the group."""
+from nstc.models.complexity import REFERENCE_SIZE, convolution_shapes
 
 Ladder = Callable[[float], Widths]
 """From the share of the channels that goes, 0 to 1, to the widths left."""
@@ -31,6 +31,41 @@ _TIMED_STEPS: Final = 7
 def full_widths(groups: Sequence[ChannelGroup]) -> Widths:
     """All channels of all groups."""
     return {group.name: group.width for group in groups}
+
+
+class WidthCosts:
+    """Multiply-accumulates of a network at other widths, for a picture of `size` squared."""
+
+    def __init__(
+        self, network: nn.Module, groups: Sequence[ChannelGroup], size: int = REFERENCE_SIZE
+    ) -> None:
+        shapes = convolution_shapes(network, size)
+        made: dict[nn.Module, str] = {}
+        read: dict[nn.Module, str] = {}
+        for group in groups:
+            made |= dict.fromkeys((*group.writes, *group.depthwise), group.name)
+            read |= dict.fromkeys(group.reads, group.name)
+        # Of each convolution the multiply-accumulates for one channel made of one that is read, and
+        # the groups of these channels, or how many they are if they are in none.
+        self._layers: list[tuple[int, str | int, str | int]] = []
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Conv2d):
+                positions = shapes[name][1][2:].numel()
+                reads = 1 if module.groups > 1 else read.get(module, module.in_channels)
+                makes = made.get(module, module.out_channels)
+                self._layers.append((positions * math.prod(module.kernel_size), makes, reads))
+
+    def macs(self, widths: Mapping[str, float]) -> int:
+        """Multiply-accumulates of the whole network at some widths."""
+
+        def count(channels: str | int) -> float:
+            return widths[channels] if isinstance(channels, str) else channels
+
+        return sum(round(work * count(made) * count(read)) for work, made, read in self._layers)
+
+    def with_half_of(self, name: str, widths: Mapping[str, float]) -> int:
+        """Multiply-accumulates that go with half of a group's channels."""
+        return self.macs(widths) - self.macs({**widths, name: widths[name] / 2})
 
 
 def uniform(groups: Sequence[ChannelGroup], round_to: int) -> Ladder:
@@ -106,38 +141,27 @@ def between(first: Widths, last: Widths, part: float, round_to: int) -> Widths:
     }
 
 
-def least_scored(scores: Scores, widths: Widths) -> dict[str, torch.Tensor]:
-    """The channels to remove, by group, so that `widths` are left: those that score least."""
-    return {
-        name: scores[name].argsort(stable=True)[: len(scores[name]) - width]
-        for name, width in widths.items()
-    }
-
-
 def share_within(
-    ladder: Ladder, fits: Callable[[Widths], bool], steps: int = _COUNTED_STEPS
+    ladder: Ladder, cost: Callable[[Widths], float], goal: float, steps: int = _COUNTED_STEPS
 ) -> float | None:
-    """The smallest share of the channels, to some thousandths, without which a network fits.
+    """The smallest share of the channels, to some thousandths, without which a network costs less.
 
-    `fits` is asked once for each step, which halves what is uncertain, and for the narrowest.
+    The cost is asked for once for each step, which halves what is uncertain, and for the narrowest.
 
     Returns:
-        None if even the narrowest network does not fit.
+        None if even the narrowest network costs more than the goal.
     """
     low, high = 0.0, LARGEST_SHARE
-    if not fits(ladder(high)):
+    if cost(ladder(high)) > goal:
         return None
     for _ in range(steps):
         middle = (low + high) / 2
-        if fits(ladder(middle)):
-            high = middle
-        else:
-            low = middle
+        low, high = (low, middle) if cost(ladder(middle)) <= goal else (middle, high)
     return high
 
 
 def widest_within(
-    ladder: Ladder, share: float, costs: Callable[[Widths], float], goal: float
+    ladder: Ladder, share: float, cost: Callable[[Widths], float], goal: float
 ) -> Widths:
     """The widths at a share, as wide as the goal allows.
 
@@ -149,75 +173,57 @@ def widest_within(
     widths, before = dict(ladder(share)), ladder(max(0.0, share - uncertain))
     for name in sorted(widths, key=lambda name: widths[name] / before[name]):
         wider = {**widths, name: before[name]}
-        if costs(wider) <= goal:
+        if cost(wider) <= goal:
             widths = wider
     return widths
 
 
-@dataclass(frozen=True, kw_only=True)
-class Timed:
-    """Widths, and the milliseconds a picture that a network of them took."""
-
-    widths: Widths
-    ms: float
-
-
-class LatencySearch:
-    """Finds the widest network that runs within a time, trying each on the clock.
+def widest_in_time(
+    ladder: Ladder,
+    groups: Sequence[ChannelGroup],
+    measure: Callable[[Widths], float],
+    goal_ms: float,
+    *,
+    round_to: int,
+    progress: Progress,
+) -> tuple[Widths, float]:
+    """The widest network that runs within a time, trying each on the clock, and its milliseconds.
 
     `measure` gives the milliseconds of a network of some widths, in multiples of `round_to`.
+
+    Raises:
+        OptionError: even the narrowest network takes longer; the fastest is named.
     """
+    full = full_widths(groups)
+    known: dict[tuple[int, ...], float] = {}
 
-    def __init__(
-        self,
-        ladder: Ladder,
-        groups: Sequence[ChannelGroup],
-        measure: Callable[[Widths], float],
-        round_to: int,
-        progress: Progress,
-    ) -> None:
-        self._ladder = ladder
-        self._full = full_widths(groups)
-        self._measure = measure
-        self._round_to = round_to
-        self._progress = progress
-        self._known: dict[tuple[int, ...], float] = {}
+    def ms(widths: Widths) -> float:
+        key = tuple(widths[name] for name in full)
+        if key not in known:
+            known[key] = measure(widths)
+            progress.note(f"{known[key]:.3g} ms at widths {', '.join(map(str, key))}")
+        return known[key]
 
-    def reach(self, goal_ms: float) -> Timed:
-        """The widths to take.
-
-        Raises:
-            OptionError: even the narrowest network takes longer; the fastest is named.
-        """
-        if (ms := self._ms(self._full)) <= goal_ms:
-            return Timed(widths=self._full, ms=ms)
-        share = share_within(self._ladder, lambda widths: self._ms(widths) <= goal_ms, _TIMED_STEPS)
-        if share is None:
-            fastest = min(self._known.values())
-            raise OptionError(
-                f"{goal_ms:g} ms can't be reached by removing channels with widths in multiples of "
-                f"{self._round_to}: the nearest reached is {fastest:.3g} ms. Ask for that, lower "
-                "--round-to, or --drop-blocks."
-            )
-        widths = self._ladder(share)
-        # What does not help the clock is undone, a multiple at a time. The time stays the first
-        # one's: many steps of a noise each would add up.
-        most = min(goal_ms, self._ms(widths) * (1 + MEASURABLE))
-        for name, full in self._full.items():
-            while (width := widths[name]) < full:
-                wider = {**widths, name: min(full, width + self._round_to)}
-                if self._ms(wider) > most:
-                    break
-                widths = wider
-        return Timed(widths=widths, ms=self._ms(widths))
-
-    def _ms(self, widths: Widths) -> float:
-        key = tuple(widths[name] for name in self._full)
-        if key not in self._known:
-            self._known[key] = self._measure(widths)
-            shown = ", ".join(map(str, key))
-            self._progress.note(f"{self._known[key]:.3g} ms at widths {shown}")
-        return self._known[key]
+    if ms(full) <= goal_ms:
+        return full, ms(full)
+    share = share_within(ladder, ms, goal_ms, _TIMED_STEPS)
+    if share is None:
+        raise OptionError(
+            f"{goal_ms:g} ms can't be reached by removing channels with widths in multiples of "
+            f"{round_to}: the nearest reached is {min(known.values()):.3g} ms. Ask for that, lower "
+            "--round-to, or --drop-blocks."
+        )
+    widths = ladder(share)
+    # What does not help the clock is undone, a multiple at a time. The time stays the first one's:
+    # many steps of a noise each would add up.
+    most = min(goal_ms, ms(widths) * (1 + MEASURABLE))
+    for name in full:
+        while (width := widths[name]) < full[name]:
+            wider = {**widths, name: min(full[name], width + round_to)}
+            if ms(wider) > most:
+                break
+            widths = wider
+    return widths, ms(widths)
 
 
 def fastest_multiple(
