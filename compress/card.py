@@ -1,4 +1,7 @@
-"""The card of a model: what it is, what it learned from, how good it is, made from its manifest."""
+"""What shows a model: its card, made from its manifest, its preview, and its pictures side by side.
+
+The card says what the model is, what it learned from and how good it is.
+"""
 
 import dataclasses
 import math
@@ -36,6 +39,11 @@ from nstc.runtime.session import open_session
 
 CURVES_FILE: Final = "losses.png"
 FRONTIER_FILE: Final = "frontier.svg"
+
+SHEET_SIZE: Final = 384
+"""Side in pixels of the pictures side by side."""
+
+_LABELS: Final = ("photograph", "teacher", "student, float", "student, int8")
 
 _PREVIEW_SIZE: Final = 192
 _PREVIEW_PHOTOS: Final = 6
@@ -119,6 +127,21 @@ def write_preview(folder: Path, painters: Sequence[Paint], photos: PhotoSet) -> 
     painted = [[paint(square) for square in squares] for paint in painters]
     sheet = contact_sheet([squares, *painted])
     write_picture(folder / PREVIEW_FILE, Picture(rgb=sheet))
+
+
+def write_comparison(path: Path, teacher: Paint, student: Bundle, photos: PhotoSet) -> None:
+    """Write a labelled sheet: photograph, teacher, student and int8, a row for each photograph.
+
+    Raises:
+        OutputError: the place can't be written.
+    """
+    floating = open_session(student, artifact="onnx")
+    deployed = open_session(student, artifact="int8")
+    rows = [
+        [square, teacher(square), floating.run(square), deployed.run(square)]
+        for square in photos.squares(SHEET_SIZE)
+    ]
+    write_picture(path, Picture(rgb=contact_sheet(rows, _LABELS)))
 
 
 def write_training_card(

@@ -6,19 +6,19 @@ stage whose inputs changed is done again.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.gate.budget import Budget
-from nstc.benchmarks.result import BenchResult, Row
+from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.subjects import Subject, find_subject
 from nstc.benchmarks.table import summary
 from nstc.benchmarks.targets import parse_target
-from nstc.compress.card import with_card
+from nstc.compress.card import with_card, write_comparison
 from nstc.compress.distillation.distill_model import distill
 from nstc.compress.distillation.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.compress.export.export_model import export, made_artifact
@@ -26,7 +26,6 @@ from nstc.compress.importing.import_model import import_checkpoint
 from nstc.compress.learning.photo_sets import photos_of
 from nstc.compress.pruning.prune_model import prune
 from nstc.compress.quantization.quantize_model import quantize
-from nstc.compress.side_by_side import write_comparison
 from nstc.compress.stages import Stages
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
 from nstc.core.errors import OptionError, TeacherError
@@ -139,17 +138,6 @@ def compress_model(
     return run.carried_out(output, name or opened.origin.name, start)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Import:
-    """What a checkpoint's bundle is made from: of files their hashes, for they may be replaced."""
-
-    checkpoint: str
-    key: str | None
-    style: str | None
-    credit: str | None
-    vgg: str
-
-
 @dataclass(frozen=True)
 class _Asked:
     """What is said of the teacher."""
@@ -158,10 +146,6 @@ class _Asked:
     style: Path | None
     credit: str | None
     vgg: str
-
-    @property
-    def trust(self) -> bool:
-        return self.options is not None and self.options.trust
 
     def source(
         self, teacher: str | Path | Bundle, stages: Stages, progress: Progress
@@ -183,16 +167,16 @@ class _Asked:
                 "verbs after it, or export it to ONNX first."
             )
         there = self.style is not None and self.style.is_file()
-        settings = _Import(
-            checkpoint=opened.origin.sha256,
-            key=opened.part,
-            style=sha256_of(self.style) if self.style is not None and there else None,
-            credit=self.credit,
-            vgg=self.vgg,
-        )
+        made_from = {  # of files their hashes, for they may be replaced
+            "checkpoint": opened.origin.sha256,
+            "key": opened.part,
+            "style": sha256_of(self.style) if self.style is not None and there else None,
+            "credit": self.credit,
+            "vgg": self.vgg,
+        }
         imported = stages.run(
             "teacher",
-            settings,
+            made_from,
             lambda place: import_checkpoint(
                 path, place, style=self.style, credit=self.credit, vgg=self.vgg, key=key
             ),
@@ -245,14 +229,17 @@ class _Run:
         # the student's float graph is the pruned one's
         result = self.bench([distilled, student], recipe.bench)
         result.write(output / "bench.json")
-        self.budget.hold("student", _deployed_row(result, student), student.path)
+        rows = (row for row in result.rows if row.model == str(student.path))
+        quantized = next(row for row in rows if row.artifact != _FLOAT)
+        self.budget.hold("student", quantized, student.path)
         comparison = output / "comparison.png"
-        write_comparison(comparison, self.teacher, student, self.judged)
-        student = with_card(student, result, self.judged, self.teacher.stylize)
+        teacher = self.teacher.stylize
+        write_comparison(comparison, teacher, student, self.judged)
+        student = with_card(student, result, self.judged, teacher)
         return Compression(bundle=student, result=result, comparison=comparison)
 
     def distilled(self, name: str, init: Bundle | None) -> Bundle:
-        bundle = self.stages.run(
+        return self.held_stage(
             "distilled",
             self.recipe.distill,
             lambda target: distill(
@@ -269,11 +256,9 @@ class _Run:
                 progress=self.progress,
             ),
         )
-        self.hold("distilled", bundle)
-        return bundle
 
     def pruned(self, distilled: Bundle) -> Bundle:
-        bundle = self.stages.run(
+        return self.held_stage(
             "pruned",
             self.recipe.prune,
             lambda target: prune(
@@ -288,16 +273,19 @@ class _Run:
                 progress=self.progress,
             ),
         )
-        self.hold("pruned", bundle)
-        return bundle
+
+    @property
+    def trust(self) -> bool:
+        return self.asked.options is not None and self.asked.options.trust
 
     @functools.cached_property
     def opponent(self) -> Subject:
-        return find_subject(self.source, trust=self.asked.trust, store=made_artifact)
+        return find_subject(self.source, trust=self.trust, store=made_artifact)
 
     def bench(self, bundles: Sequence[Bundle], recipe: BenchRecipe) -> BenchResult:
         """Rows of all the ONNX files of some bundles."""
-        form, trust = self.teacher.origin.form, self.asked.trust
+        form = self.teacher.origin.form
+        told = {} if form is None else form.told()
         return bench(
             bundles,
             against=self.opponent,
@@ -305,20 +293,19 @@ class _Run:
             photos=self.judged,
             recipe=recipe,
             vgg=self.asked.vgg,
-            probe=functools.partial(
-                probe_contract, **({} if form is None else form.told()), trust=trust
-            ),
-            trust=trust,
+            probe=functools.partial(probe_contract, **told, trust=self.trust),
+            trust=self.trust,
             store=made_artifact,
             progress=self.progress,
         )
 
-    def hold(self, stage: str, bundle: Bundle) -> None:
-        """Say in one line how good and how fast a stage's result is, and hold it to the budget.
+    def held_stage(self, name: str, settings: Any, make: Callable[[Path], Bundle]) -> Bundle:
+        """Do a stage, tell how good and fast its result is in a line, and hold it to the budget.
 
         Raises:
             BudgetError: it breaks it.
         """
+        bundle = self.stages.run(name, settings, make)
         recipe = self.recipe.bench
         photos = recipe.quality_photos
         if not self.budget.judges_quality:
@@ -327,14 +314,8 @@ class _Run:
         briefly = dataclasses.replace(recipe, rounds=rounds, quality_photos=photos)
         [row] = self.bench([bundle], briefly).rows
         self.progress.note(f"{bundle.path.name}: {summary(row)}")
-        self.budget.hold(stage, row, bundle.path)
-
-
-def _deployed_row(result: BenchResult, student: Bundle) -> Row:
-    """The quantized file's."""
-    return next(
-        row for row in result.rows if row.model == str(student.path) and row.artifact != _FLOAT
-    )
+        self.budget.hold(name, row, bundle.path)
+        return bundle
 
 
 def _deployable(

@@ -1,9 +1,9 @@
 """Work in stages, each of which leaves a bundle: what a stopped run has made is taken over."""
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,13 +39,16 @@ class Stages:
         self._inputs |= inputs
 
     def run(self, name: str, settings: Any, make: Callable[[Path], Bundle]) -> Bundle:
-        """The bundle of a stage, made now or by an earlier run with the same inputs."""
-        self._inputs = {**self._inputs, name: dataclasses.asdict(settings)}
+        """The bundle of a stage, made now or by an earlier run with the same inputs.
+
+        Settings are a recipe or a dictionary of what JSON can hold.
+        """
+        self._inputs[name] = settings if isinstance(settings, dict) else asdict(settings)
         text = json.dumps(self._inputs, sort_keys=True)
         fingerprint = hashlib.sha256(text.encode()).hexdigest()
         target = self._folder / name
         same_inputs = self._state.get(name) == fingerprint
-        if same_inputs and (whole := finished(target)) is not None:
+        if same_inputs and (whole := _finished(target)) is not None:
             self._progress.note(f"{name}: taken over from an earlier run")
             return whole
         if not same_inputs:
@@ -72,7 +75,7 @@ class Stages:
             return {}
 
 
-def finished(path: Path) -> Bundle | None:
+def _finished(path: Path) -> Bundle | None:
     """The bundle at a path if it is whole."""
     try:
         bundle = open_bundle(path)

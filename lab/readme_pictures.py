@@ -20,8 +20,8 @@ from lab.exploration_report import (
     shapes_table,
     write_frontier,
 )
+from nstc.compress.card import write_comparison
 from nstc.compress.distillation.teachers import open_teacher
-from nstc.compress.side_by_side import write_comparison
 from nstc.core.bundle import open_bundle
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.zoo import TEACHER, zoo_students
@@ -42,7 +42,9 @@ def main() -> None:
     write_zoo_sheet(named[SHOWN], folder / "zoo.png")
     compared = PhotoSet(tuple(named[name] for name in COMPARED), photos.names)
     teacher = open_teacher(f"{COMPARED_STYLE}/{TEACHER}")
-    write_comparison(folder / "comparison.png", teacher, open_bundle(COMPARED_STYLE), compared)
+    write_comparison(
+        folder / "comparison.png", teacher.stylize, open_bundle(COMPARED_STYLE), compared
+    )
     for name in ("zoo", "comparison"):
         lossless = folder / f"{name}.png"
         Image.open(lossless).save(folder / f"{name}.jpg", quality=88, optimize=True)

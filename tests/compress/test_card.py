@@ -1,7 +1,8 @@
-"""The card of a model, from manifests and results written by hand."""
+"""The card of a model, of manifests and results written by hand, and its pictures side by side."""
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,16 @@ from nstc.benchmarks.result import (
     Row,
 )
 from nstc.benchmarks.timing.statistics import Interval
-from nstc.compress.card import FRONTIER_FILE, card, with_card, write_preview
-from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle
-from nstc.core.errors import CorruptBundleError
+from nstc.compress import card as card_module
+from nstc.compress.card import FRONTIER_FILE, card, with_card, write_comparison, write_preview
+from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle, revised_bundle
+from nstc.core.errors import ArtifactError, CorruptBundleError, OutputError
 from nstc.core.images import Pixels, read_picture
 from nstc.core.manifest import Origin, PhotoRecord, Step
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.runtime.session import open_session
 
+SIZE = 64
 MEDIANS = {"style_ratio": 1.234, "content_ratio": 0.987, "ssim": 0.8125, "psnr_db": 24.56}
 
 
@@ -275,3 +278,70 @@ class TestCard:
         assert FRONTIER_FILE not in card(bundle.manifest, tmp_path)
         (tmp_path / FRONTIER_FILE).touch()
         assert f"]({FRONTIER_FILE})" in card(bundle.manifest, tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _small_sheets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(card_module, "SHEET_SIZE", SIZE)
+
+
+def dark(rgb: Pixels) -> Pixels:
+    return rgb // 2
+
+
+@pytest.fixture
+def negative(
+    make_bundle: Callable[..., Bundle], linear: Callable[..., Path], tmp_path: Path
+) -> Bundle:
+    """Its int8 file paints the negative, its float file the photograph itself."""
+    bundle = make_bundle(tmp_path / "student", artifacts=("int8",))
+    with revised_bundle(bundle, bundle.path, bundle.manifest) as draft:
+        linear(draft / "model.onnx", 1, 0)
+    return open_bundle(bundle.path)
+
+
+def test_each_photograph_has_a_row_of_four_pictures(
+    negative: Bundle, photos: PhotoSet, tmp_path: Path
+) -> None:
+    write_comparison(tmp_path / "sheet.png", dark, negative, photos)
+    sheet = read_picture(tmp_path / "sheet.png").rgb.astype(int)
+    squares = [square.astype(int) for square in photos.squares(SIZE)]
+    height, width = sheet.shape[:2]
+    gap = (width - 4 * SIZE) // 3
+    label = height - 2 * SIZE - gap
+    for row, square in enumerate(squares):
+        top = label + row * (SIZE + gap)
+        expected = [square, square // 2, square, 255 - square]
+        for column, picture in enumerate(expected):
+            left = column * (SIZE + gap)
+            found = sheet[top : top + SIZE, left : left + SIZE]
+            assert np.abs(found - picture).max() <= 1, (row, column)
+
+
+def test_each_column_is_labelled(negative: Bundle, photos: PhotoSet, tmp_path: Path) -> None:
+    write_comparison(tmp_path / "sheet.png", dark, negative, photos)
+    sheet = read_picture(tmp_path / "sheet.png").rgb
+    labels = sheet[: sheet.shape[0] - 2 * SIZE - 4]
+    for column in range(4):
+        assert labels[:, column * (SIZE + 4) : column * (SIZE + 4) + SIZE].min() < 128
+
+
+@pytest.mark.parametrize("missing", ["int8", "float"])
+def test_a_student_without_one_of_its_files_is_told_how_to_make_it(
+    make_bundle: Callable[..., Bundle],
+    photos: PhotoSet,
+    tmp_path: Path,
+    missing: str,
+) -> None:
+    there = {"int8": "float", "float": "int8"}[missing]
+    negative = make_bundle(tmp_path / "student", artifacts=(there,))
+    with pytest.raises(ArtifactError, match="Make it with: nstc"):
+        write_comparison(tmp_path / "sheet.png", dark, negative, photos)
+
+
+def test_a_place_that_cannot_be_written_is_an_output_error(
+    negative: Bundle, photos: PhotoSet, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        write_comparison(tmp_path / "file" / "sheet.png", dark, negative, photos)

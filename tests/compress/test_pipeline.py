@@ -14,7 +14,7 @@ import torch
 
 from nstc.benchmarks.gate.budget import parse_budget
 from nstc.benchmarks.timing import statistics
-from nstc.compress import pipeline, side_by_side
+from nstc.compress import card, pipeline
 from nstc.compress.pipeline import PRESETS, Compression, compress_model, preset, split_photos
 from nstc.core.bundle import Bundle, is_bundle, open_bundle
 from nstc.core.errors import BudgetError, Interrupted, OptionError, OutputError
@@ -52,7 +52,7 @@ SHEET_SIZE = 64
 
 def make_cheap(patch: pytest.MonkeyPatch) -> None:
     """What costs time and has tests of its own: pictures of full size, many bootstrap draws."""
-    patch.setattr(side_by_side, "SHEET_SIZE", SHEET_SIZE)
+    patch.setattr(card, "SHEET_SIZE", SHEET_SIZE)
     patch.setattr(statistics, "RESAMPLES", 100)
 
 
