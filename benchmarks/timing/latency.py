@@ -121,20 +121,13 @@ def alternate(
     clock: RunClock | None = None,
     progress: Progress | None = None,
 ) -> Timings:
-    """Time everybody once a round, in an order shuffled for each round.
+    """Time everybody once a round, in an order shuffled for each of at least one round.
 
     A turn is a pause, warm-up runs, and the timed ones, see `repeats`. How many warm up is found
     out before the first round. Rounds in which the reference drifts are void and timed anew, at
     most half as many as were asked for. Garbage is not collected meanwhile.
 
-    Args:
-        reference: What the candidates are compared with.
-        candidates: The others.
-        rounds: At least 1.
-        seed: Of the orders.
-        renew: Gives what is run in a turn; the same session for life unless given.
-        clock: Real time unless given.
-        progress: Told of every round.
+    A turn runs what `renew` gives, or else the same session for life.
     """
     clock, progress = clock or RunClock(), progress or Silent()
     runs = [reference, *candidates]

@@ -17,14 +17,12 @@ FEWEST_RUNS: Final = 3
 BATCH: Final = 4
 """Pictures a run, where a graph takes more than one."""
 
-POWERCAP: Final = Path("/sys/class/powercap")
-
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyMeter:
     """Intel's and AMD's RAPL counters of all sockets, where Linux tells them."""
 
-    folder: Path = POWERCAP
+    folder: Path = Path("/sys/class/powercap")
 
     def read(self) -> Mapping[Path, int] | None:
         """Microjoules of each socket so far; None if there is no counter that may be read.

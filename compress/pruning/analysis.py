@@ -66,7 +66,7 @@ class Layer:
         return len(self.makers) > 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Analysis:
     """Of one model."""
 
@@ -138,28 +138,22 @@ def analyze(
     progress.note(f"timing the operators of {chosen}")
     file = made_artifact(bundle, chosen)
     times = convolution_times(file, layer_times(file, size=size, threads=threads))
+    source = style_brought_by(bundle)
+    if source is None:
+        teacher = open_teacher(bundle.path)
+        source = style_of_teacher(teacher, None, credit=None, vgg=vgg, progress=progress)
     survey = Survey(
         network=network,
         importance=importance,
         photos=photos,
-        source=style_brought_by(bundle)
-        or style_of_teacher(
-            open_teacher(bundle.path), None, credit=None, vgg=vgg, progress=progress
-        ),
+        source=source,
         vgg=load_vgg(vgg).to(best_device()),
         objective=_no_objective,
         seed=0,
         progress=progress,
     )
-    return Analysis(
-        model=str(model),
-        artifact=chosen,
-        size=size,
-        threads=threads,
-        layers=_layers(network, size, times, survey),
-        other_ms=times.other_ms,
-        importance=importance,
-    )
+    layers = _layers(network, size, times, survey)
+    return Analysis(str(model), chosen, size, threads, layers, times.other_ms, importance)
 
 
 def _refuse_bad_options(size: int, threads: int, importance: str) -> None:
@@ -236,7 +230,6 @@ def _makers(network: nn.Module) -> Mapping[str, tuple[str, ...]]:
 
 
 def _damage_of_rounding(network: nn.Module, survey: Survey) -> Mapping[str, Damage]:
-    """What it does to round each layer alone, by its name."""
     layers = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d)}
     network.to(best_device())
     seen = input_ranges(network, layers.values(), survey.meter.photographs)

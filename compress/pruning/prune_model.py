@@ -75,8 +75,7 @@ def prune(
         name: Of the result; the model's by default.
         options: For a teacher that is a foreign file.
         vgg: See `nstc.models.vgg.load_vgg`.
-        from_float: Whether to prune the float weights of a quantized bundle, whose quantized files
-            are left behind.
+        from_float: Prune the float weights of a quantized bundle, and leave its quantized files.
         resume: Go on from the checkpoint of a run with the same settings.
         progress: Told of every step.
 
@@ -106,8 +105,8 @@ def prune(
         progress=progress,
         settings={"vgg": vgg, "pruned": bundle.identity, "prune": dataclasses.asdict(recipe)},
     )
-    pruning = _Pruning(recipe, run, _survey(network, recipe, run))
-    return pruning.written(output, bundle, network, name or bundle.name)
+    survey = _survey(network, recipe, run)
+    return _Pruning(recipe, run, survey).written(output, bundle, network, name or bundle.name)
 
 
 @dataclass(frozen=True)
