@@ -2,11 +2,12 @@
 
 import contextlib
 import dataclasses
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from nstc.compress.export.board_folder import write_board_folder
+from nstc.compress.export import board_stylize
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.export.exported_files import (
     ARTIFACTS,
@@ -22,6 +23,8 @@ from nstc.compress.export.exported_files import (
     write_checked,
 )
 from nstc.core.bundle import (
+    CARD_FILE,
+    WEIGHTS_FILE,
     Bundle,
     artifact_file,
     artifact_name,
@@ -39,12 +42,18 @@ from nstc.core.zoo import PREFIX, named, refuse_shipped
 from nstc.models.architectures import load
 from nstc.models.saturation import load_as_deployed
 from nstc.runtime.artifact_cache import cached_artifact, find_artifact
-from nstc.runtime.check_vectors import read_check_vectors, write_check_vectors
+from nstc.runtime.check_vectors import CHECKS_FILE, read_check_vectors, write_check_vectors
 
 _BY_DEFAULT: Final = ("onnx", "torchscript")
 """Those that need no further extra."""
 
 _LARGEST_SIDE: Final = 16384
+
+_BOARD_NEEDS: Final = ("numpy>=1.24", "pillow>=9.5", "onnxruntime>=1.18")
+"""Older than nstc itself asks for, since boards keep their Python for long. ONNX Runtime 1.18 is
+the first that reads files of ONNX IR version 10, which torch writes."""
+
+_FLOAT: Final = artifact_name("float")
 
 
 def export(
@@ -132,6 +141,36 @@ def _export(
     return [place / artifact_file(file.artifact) for file in files]
 
 
+def write_board_folder(
+    bundle: Bundle, output: Path, write_float: Callable[[Path], None]
+) -> list[Path]:
+    """Write a folder that runs on a board by itself: the networks, their manifest and one script.
+
+    It is a bundle too, so that `nstc verify` can check it. Weights stay, since they are what a
+    bundle is known by; what only training, judging and showing need is left out. `write_float`
+    fills a path with the float ONNX file, if the bundle holds nothing that ONNX Runtime runs. Gives
+    the files that were written.
+
+    Raises:
+        OutputError: the place can't be written, or holds something that is no bundle.
+        BundleError: and its kinds, if the bundle is damaged.
+    """
+    run = [name for name in (INT8, _FLOAT) if name in bundle.artifacts]
+    kept = {WEIGHTS_FILE, CARD_FILE, *map(artifact_file, run)}
+    known = read_check_vectors(bundle)
+    with revised_bundle(bundle, output, bundle.manifest) as draft:
+        for path in draft.iterdir():
+            if path.name not in kept:
+                path.unlink()
+        if not run:
+            write_float(draft / artifact_file(_FLOAT))
+        shutil.copyfile(board_stylize.__file__, draft / "stylize.py")
+        (draft / "requirements.txt").write_text("\n".join((*_BOARD_NEEDS, "")), encoding="utf-8")
+        write_check_vectors(draft, [name for name in run or [_FLOAT] if name not in known], known)
+        names = sorted(path.name for path in draft.iterdir() if path.name != CHECKS_FILE)
+    return [output / name for name in (*names, CHECKS_FILE)]
+
+
 def parse_size(text: str) -> Size:
     """Height and width of "512x512".
 
@@ -153,12 +192,9 @@ def made_artifact(
 ) -> Path:
     """The store of who may export: what is not there is made in the user's cache, if it can be.
 
-    Args:
-        bundle: The bundle.
-        name: Of the file; `int8.pte` is calibrated on the sample photographs. What no `FORMATS`
-            gives, such as a file that `quantize` writes, is missed as in `find_artifact`.
-        trust: See `find_artifact`.
-        told: What is going to be made.
+    What no `FORMATS` gives, such as a file that `quantize` writes, is missed as in
+    `find_artifact`, whose `trust` it is. `int8.pte` is calibrated on the sample photographs. `told`
+    hears what is going to be made.
 
     Raises:
         MissingExtraError: what the file is made by is not installed.
@@ -185,10 +221,6 @@ def made_artifact(
 
 def write_without_ranges(bundle: Bundle, target: Path) -> None:
     """Write and check `model.onnx` of a bundle's weights alone, as if they had learned in float.
-
-    Args:
-        bundle: The bundle.
-        target: The file.
 
     Raises:
         ExportMismatchError: the file differs from the network; it was not kept.

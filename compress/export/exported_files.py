@@ -11,12 +11,13 @@ import onnxruntime
 from torch import Tensor, nn
 
 from nstc.compress.export.checking import Reference, check_float, check_quantized, eager_reference
-from nstc.compress.export.executorch_graphs import Calibrate, executorch_program
+from nstc.compress.export.executorch_graphs import executorch_program
 from nstc.compress.graphs.deployed import edges_of, with_fixed_size, with_statistics_input
 from nstc.compress.graphs.float_forms import onnx_graph, torchscript
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_file
 from nstc.core.errors import OptionError, OutputError, PhotosError
 from nstc.core.files import as_utf8, atomic_file, scratch_folder
+from nstc.core.manifest import Contract
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
 from nstc.models.architectures import load
@@ -38,7 +39,7 @@ ARTIFACTS: Final = {
 """The artifact that each format is. Of a quantized bundle, ort is int8.ort too."""
 
 FOLDER: Final = "folder"
-"""No file but a folder for a board; see `nstc.compress.export.board_folder`."""
+"""No file but a folder for a board; see `nstc.compress.export.export_model.write_board_folder`."""
 
 FORMATS: Final = (*ARTIFACTS, FOLDER)
 
@@ -72,9 +73,14 @@ class ExportSource:
     progress: Progress
 
     @property
+    def contract(self) -> Contract:
+        """The bundle's."""
+        return self.bundle.manifest.contract
+
+    @property
     def reference(self) -> Reference:
         """What the network itself makes of a picture, which float files are compared with."""
-        return eager_reference(self.network, self.bundle.manifest.contract)
+        return eager_reference(self.network, self.contract)
 
     def files(self, formats: Sequence[str], static: Size | None) -> list[ExportedFile]:
         """The files of some of `FORMATS`, for any size or for one.
@@ -100,13 +106,13 @@ class ExportSource:
         artifact = "onnx" if size is None else f"{size[0]}x{size[1]}.onnx"
         return ExportedFile(
             artifact,
-            lambda p: onnx.save(onnx_graph(self.network, self.bundle.manifest.contract, size), p),
+            lambda p: onnx.save(onnx_graph(self.network, self.contract, size), p),
             lambda p: check_float(p, artifact, self.reference, size),
         )
 
     def _int8(self, size: Size) -> ExportedFile:
         artifact = f"int8.{size[0]}x{size[1]}.onnx"
-        edges = edges_of(self.network, self.bundle.manifest.contract)
+        edges = edges_of(self.network, self.contract)
         return ExportedFile(
             artifact,
             lambda p: onnx.save(with_fixed_size(self._deployed(), edges, size), p),
@@ -117,9 +123,8 @@ class ExportSource:
         return onnx.load(find_artifact(self.bundle, INT8))
 
     def _tiles(self) -> ExportedFile:
-        contract = self.bundle.manifest.contract
-        edges = edges_of(self.network, contract)
-        if contract.locality != "exact" or not edges.normalised:
+        edges = edges_of(self.network, self.contract)
+        if self.contract.locality != "exact" or not edges.normalised:
             raise OptionError(
                 f"{self.bundle.path} can't be cut into tiles: its layers look at the whole picture "
                 "(locality global). Only students without instance normalisation have the format "
@@ -133,30 +138,38 @@ class ExportSource:
 
     def _torchscript(self) -> ExportedFile:
         def write(path: Path) -> None:
-            module = torchscript(self.network, self.bundle.manifest.contract)
+            module = torchscript(self.network, self.contract)
             # To memory first: on a full disk torch's own writer ends the process.
             path.write_bytes(module.save_to_buffer())
 
         return ExportedFile("ts", write, lambda p: check_float(p, "ts", self.reference))
 
     def _executorch(self) -> ExportedFile:
-        contract = self.bundle.manifest.contract
         return ExportedFile(
             "pte",
-            lambda p: p.write_bytes(executorch_program(self.network, contract)),
+            lambda p: p.write_bytes(executorch_program(self.network, self.contract)),
             lambda p: check_float(p, "pte", self.reference),
         )
 
     def _executorch_int8(self) -> ExportedFile:
-        artifact = ARTIFACTS[CALIBRATED]
-        network, contract = load(self.bundle), self.bundle.manifest.contract
+        artifact, network = ARTIFACTS[CALIBRATED], load(self.bundle)
+
+        def calibrate(observe: Callable[[Tensor], object]) -> None:
+            self.progress.begin("calibrate", len(self.photos), 0)
+            for done, square in enumerate(self.photos.squares(CALIBRATION_SIZE), start=1):
+                observe(images_to_tensor([square]))
+                self.progress.advance(done, {})
+            self.progress.begin(f"export {artifact}", 1, 0)
 
         def write(path: Path) -> None:
-            calibrate = _calibration(self.photos, self.progress)
-            path.write_bytes(executorch_program(network, contract, calibrate))
+            if not len(self.photos):
+                raise PhotosError(
+                    "no photographs to calibrate on: name a folder of them with --photos."
+                )
+            path.write_bytes(executorch_program(network, self.contract, calibrate))
 
         def check(path: Path) -> None:
-            reference = eager_reference(network, contract)
+            reference = eager_reference(network, self.contract)
             psnr_db = check_quantized(path, artifact, reference)
             self.progress.note(f"{artifact_file(artifact)}: {psnr_db:.1f} dB to the float network")
 
@@ -166,7 +179,7 @@ class ExportSource:
         def write_float(path: Path) -> None:
             with scratch_folder() as folder:
                 source = folder / artifact_file("onnx")
-                onnx.save(onnx_graph(self.network, self.bundle.manifest.contract, None), source)
+                onnx.save(onnx_graph(self.network, self.contract, None), source)
                 write_ort(source, path)
 
         files = [ExportedFile("ort", write_float, lambda p: check_float(p, "ort", self.reference))]
@@ -193,20 +206,6 @@ def write_checked(target: Path, file: ExportedFile) -> None:
         file.write(draft)
         file.check(draft)
         remember_made(draft)
-
-
-def _calibration(photos: PhotoSet, progress: Progress) -> Calibrate:
-    if not len(photos):
-        raise PhotosError("no photographs to calibrate on: name a folder of them with --photos.")
-
-    def calibrate(observe: Callable[[Tensor], object]) -> None:
-        progress.begin("calibrate", len(photos), 0)
-        for done, square in enumerate(photos.squares(CALIBRATION_SIZE), start=1):
-            observe(images_to_tensor([square]))
-            progress.advance(done, {})
-        progress.begin(f"export {ARTIFACTS[CALIBRATED]}", 1, 0)
-
-    return calibrate
 
 
 def write_ort(source: Path, target: Path) -> None:
