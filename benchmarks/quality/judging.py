@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nstc.benchmarks.quality.flicker import flicker
 from nstc.benchmarks.quality.metrics import Look, available_metrics
+from nstc.benchmarks.quality.picture_metrics import flicker
 from nstc.benchmarks.result import Quality, StyleSource
 from nstc.benchmarks.timing.statistics import bootstrap_median
 from nstc.core.images import Pixels

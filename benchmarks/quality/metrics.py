@@ -4,19 +4,19 @@ Computing loads torch and scikit-image; the table does not, so that what only sh
 neither.
 """
 
+import contextlib
 import functools
+import importlib.util
 import math
-from collections.abc import Callable, Mapping
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from nstc.benchmarks.quality.learned_metrics import (
-    dists_missing,
-    load_dists,
-    load_lpips,
-    lpips_missing,
-)
+from nstc.benchmarks.quality import picture_metrics
 from nstc.core.images import Pixels
 from nstc.runtime.agreement import Difference
 
@@ -61,8 +61,7 @@ class Look:
     style_loss: float  # sum over `STYLE_LAYERS` of |G(y) - G(s)|² / |G(s)|², 0 or more
     # Sum over `CONTENT_LAYERS` of |F(y) - F(x)|² / |F(x)|², x being the photograph.
     content_loss: float
-    # See `nstc.benchmarks.quality.flicker.flicker`; None where it was not measured.
-    flicker: float | None = None
+    flicker: float | None = None  # `picture_metrics.flicker`; None where it was not measured
 
 
 Compute = Callable[[Look, Look], float | None]
@@ -87,17 +86,26 @@ class Metric:
     missing: Callable[[], str | None] = lambda: None
 
 
-def style_ratio(candidate: Look, reference: Look) -> float:
-    """Style loss over the reference's: 1 is as near to the painting, more is farther."""
-    return _ratio(candidate.style_loss, reference.style_loss)
+def on_pixels(distance: Callable[[Pixels, Pixels], float]) -> Compute:
+    """A metric that looks at the two pictures alone, (H, W, 3) uint8."""
+    return lambda candidate, reference: distance(candidate.pixels, reference.pixels)
 
 
-def content_ratio(candidate: Look, reference: Look) -> float:
-    """Content loss over the reference's: 1 keeps as much of the photograph, more is less."""
-    return _ratio(candidate.content_loss, reference.content_loss)
+def ratio(part: Callable[[Look], float | None]) -> Compute:
+    """A metric that is a number of the candidate's, 0 or more, over the same of the reference's."""
+
+    def compute(candidate: Look, reference: Look) -> float | None:
+        own, other = part(candidate), part(reference)
+        if own is None or other is None:
+            return None
+        if own == other:
+            return 1.0
+        return own / other if other > 0 else math.inf
+
+    return compute
 
 
-def ssim(candidate: Look, reference: Look) -> float:
+def ssim(pixels: Pixels, reference: Pixels) -> float:
     """Structural similarity, mean over colours and 7x7 windows: from -1 to 1, 1 for equal pictures.
 
     Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004.
@@ -105,14 +113,9 @@ def ssim(candidate: Look, reference: Look) -> float:
     from skimage.metrics import structural_similarity
 
     value = structural_similarity(  # type: ignore[no-untyped-call]
-        reference.pixels, candidate.pixels, channel_axis=2, data_range=255
+        reference, pixels, channel_axis=2, data_range=255
     )
     return float(value)
-
-
-def psnr(candidate: Look, reference: Look) -> float:
-    """Peak signal-to-noise ratio in dB; infinity for equal pictures."""
-    return Difference.between(candidate.pixels, reference.pixels).psnr_db
 
 
 def feature_distance(candidate: Look, reference: Look) -> float:
@@ -122,35 +125,12 @@ def feature_distance(candidate: Look, reference: Look) -> float:
     return float(ContentLoss()(candidate.features, reference.features))
 
 
-def color_drift(candidate: Look, reference: Look) -> float:
-    """See `nstc.benchmarks.quality.picture_metrics.color_drift`."""
-    from nstc.benchmarks.quality import picture_metrics
-
-    return picture_metrics.color_drift(candidate.pixels, reference.pixels)
-
-
-def histogram_distance(candidate: Look, reference: Look) -> float:
-    """See `nstc.benchmarks.quality.picture_metrics.histogram_distance`."""
-    from nstc.benchmarks.quality import picture_metrics
-
-    return picture_metrics.histogram_distance(candidate.pixels, reference.pixels)
-
-
-def lightness_shift(candidate: Look, reference: Look) -> float:
-    """See `nstc.benchmarks.quality.picture_metrics.lightness_shift`."""
-    from nstc.benchmarks.quality import picture_metrics
-
-    return picture_metrics.lightness_shift(candidate.pixels, reference.pixels)
-
-
-def checkerboard_ratio(candidate: Look, reference: Look) -> float:
+def checkerboard_ratio(pixels: Pixels, reference: Pixels) -> float:
     """(g + e) / (r + e) of both pictures' `grid_share` and `GRID_FLOOR`: 1 is no more of a grid.
 
     The floor keeps it finite, and a grid that can't be seen from counting.
     """
-    from nstc.benchmarks.quality.picture_metrics import grid_share
-
-    own, other = grid_share(candidate.pixels), grid_share(reference.pixels)
+    own, other = (picture_metrics.grid_share(picture) for picture in (pixels, reference))
     return (own + GRID_FLOOR) / (other + GRID_FLOOR)
 
 
@@ -159,27 +139,179 @@ def edge_preservation(candidate: Look, reference: Look) -> float:
 
     From -2 to 2; above 0 it keeps more. A difference, since a correlation can be 0.
     """
-    from nstc.benchmarks.quality.picture_metrics import edge_correlation
-
-    own = edge_correlation(candidate.pixels, candidate.photo)
-    return own - edge_correlation(reference.pixels, reference.photo)
+    own = picture_metrics.edge_correlation(candidate.pixels, candidate.photo)
+    return own - picture_metrics.edge_correlation(reference.pixels, reference.photo)
 
 
-def flicker_ratio(candidate: Look, reference: Look) -> float | None:
-    """Flicker over the reference's: 1 is as steady, more is less steady."""
-    if candidate.flicker is None or reference.flicker is None:
+def lpips_missing() -> str | None:
+    """Why LPIPS can't be computed here and what to do about it; None if it can."""
+    if importlib.util.find_spec("lpips") is None:
+        return "the package lpips is not installed: pip install lpips."
+    return _backbone_missing("alexnet-owt-7be5be79.pth", "AlexNet")
+
+
+def load_lpips() -> Callable[[Pixels, Pixels], float]:
+    """The distance of two pictures (H, W, 3) uint8: 0 for equal ones, farther apart is more.
+
+    Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR
+    2018: version 0.1 with AlexNet, as its authors recommend for comparisons. Ask `lpips_missing`
+    first: without weights the package would download them.
+    """
+    package: Any = importlib.import_module("lpips")
+    with _quiet_torchvision():
+        network = package.LPIPS(net="alex", version="0.1", verbose=False)
+    return functools.partial(_distance, functools.partial(network, normalize=True))
+
+
+def dists_missing() -> str | None:
+    """Why DISTS can't be computed here and what to do about it; None if it can."""
+    if importlib.util.find_spec("DISTS_pytorch") is None:
+        return "the package DISTS_pytorch is not installed: pip install dists-pytorch."
+    own = Path(sys.prefix) / "weights.pt"  # which the package installs beside Python
+    if not own.is_file():
+        return f"its own weights are not at {own}: pip install --force-reinstall dists-pytorch."
+    return _backbone_missing("vgg16-397923af.pth", "VGG-16")
+
+
+def load_dists() -> Callable[[Pixels, Pixels], float]:
+    """The distance of two pictures (H, W, 3) uint8: 0 for equal ones, up to about 1.
+
+    Ding, Ma, Wang and Simoncelli, "Image quality assessment: unifying structure and texture
+    similarity", TPAMI 2020: it forgives textures that are alike but elsewhere, as strokes are. Ask
+    `dists_missing` first: without weights the package would download them.
+    """
+    package: Any = importlib.import_module("DISTS_pytorch")
+    with _quiet_torchvision():
+        return functools.partial(_distance, package.DISTS().eval())
+
+
+def _distance(network: Callable[..., Any], pixels: Pixels, reference: Pixels) -> float:
+    import torch
+
+    from nstc.models.tensors import images_to_tensor
+
+    with torch.inference_mode():
+        return float(network(images_to_tensor([pixels]), images_to_tensor([reference])))
+
+
+def _backbone_missing(file: str, name: str) -> str | None:
+    """Whether torchvision's weights that a distance is calibrated for are in torch.hub's cache."""
+    import torch
+
+    weights = Path(torch.hub.get_dir()) / "checkpoints" / file
+    if weights.is_file():
         return None
-    return _ratio(candidate.flicker, reference.flicker)
+    return (
+        f"there are no {name} weights at {weights}: "
+        f"fetch https://download.pytorch.org/models/{file} to there."
+    )
+
+
+@contextlib.contextmanager
+def _quiet_torchvision() -> Iterator[None]:
+    """Both packages ask torchvision for weights by a deprecated argument."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"torchvision\.")
+        yield
+
+
+@functools.cache
+def _loaded(load: Callable[[], Callable[[Pixels, Pixels], float]]) -> Callable[..., float]:
+    """A learned distance, whose network is loaded once."""
+    return load()
 
 
 def lpips(candidate: Look, reference: Look) -> float:
-    """See `nstc.benchmarks.quality.learned_metrics.load_lpips`."""
+    """See `load_lpips`."""
     return _loaded(load_lpips)(candidate.pixels, reference.pixels)
 
 
 def dists(candidate: Look, reference: Look) -> float:
-    """See `nstc.benchmarks.quality.learned_metrics.load_dists`."""
+    """See `load_dists`."""
     return _loaded(load_dists)(candidate.pixels, reference.pixels)
+
+
+METRICS: Final = (
+    # Ratios of losses: 1 is as near to the painting, or keeps as much of the photograph. Rounding
+    # moves them by 0.04 % at most, 2 % more brightness by 1.6 to 5 %.
+    Metric(
+        "style_ratio",
+        ratio(lambda look: look.style_loss),
+        tolerance=Tolerance(0.002, 0.02),
+        label="style ratio",
+    ),
+    Metric(
+        "content_ratio",
+        ratio(lambda look: look.content_loss),
+        tolerance=Tolerance(0.002, 0.008),
+        label="content ratio",
+    ),
+    # Rounding 0.0004, brightness 0.004.
+    Metric("ssim", on_pixels(ssim), Better.HIGHER, Tolerance(0.0015), label="SSIM"),
+    # Rounding 0.006 dB, brightness 0.12 to 0.43 dB. Above 50 dB pictures differ by less than one
+    # level of 255 in the mean, so that rounding alone decides; equal ones have infinity.
+    Metric(
+        "psnr_db",
+        on_pixels(lambda own, reference: Difference.between(own, reference).psnr_db),
+        Better.HIGHER,
+        Tolerance(0.05, ceiling=50.0),
+        "dB",
+        label="dB",
+        digits=1,
+    ),
+    Metric("feature_distance", feature_distance, tolerance=Tolerance(0.001, 0.01)),
+    # In CIELAB units, of which about 1 can just be seen: rounding 0.015, brightness 0.16 to 0.5.
+    Metric(
+        "color_drift", on_pixels(picture_metrics.color_drift), tolerance=Tolerance(0.06), unit="ΔE"
+    ),
+    Metric(
+        "histogram_distance",
+        on_pixels(picture_metrics.histogram_distance),
+        Better.LOWER,
+        Tolerance(0.06),
+        "CIELAB",
+    ),
+    # In units of L*: rounding 0.01, brightness 0.5 to 1. A student that is darker than its teacher
+    # comes nearer to it by any mistake that adds light, in every other metric too.
+    Metric(
+        "lightness_shift",
+        on_pixels(picture_metrics.lightness_shift),
+        Better.NEITHER,
+        Tolerance(0.1),
+        "L*",
+    ),
+    # Rounding 0.1 %; brightness is no grid and changes 0.5 % at most.
+    Metric(
+        "checkerboard_ratio",
+        on_pixels(checkerboard_ratio),
+        tolerance=Tolerance(0.02, 0.02),
+        label="grid ratio",
+    ),
+    # A difference of correlations: rounding below 0.0001, brightness 0.003 at most.
+    Metric("edge_preservation", edge_preservation, Better.HIGHER, Tolerance(0.002)),
+    # 1 is as steady. Rounding 0.25 %, brightness 0.9 to 2 %.
+    Metric(
+        "flicker_ratio",
+        ratio(lambda look: look.flicker),
+        tolerance=Tolerance(0.005, 0.015),
+        label="flicker ratio",
+    ),
+)
+"""What every result has, in its order; see docs/metrics.md.
+
+Tolerances are at least three times what rounding does, and where a metric sees a change of
+brightness by 2 % at all, below what that does. Rounding stands for all that differs between
+machines and between versions of libraries. It was measured as one level of 255, up or down, on 5 %
+of all bytes of both pictures, which is far more than float kernels differ by. Both were taken on a
+sharp and on a poor student of one teacher, at 256 px on the sample photographs."""
+
+LEARNED: Final = (
+    Metric("lpips", lpips, missing=lpips_missing),
+    Metric("dists", dists, missing=dists_missing),
+)
+"""What results have where packages and weights are here, which nstc neither ships nor downloads."""
+
+KNOWN: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (*METRICS, *LEARNED)}
 
 
 def available_metrics() -> tuple[Metric, ...]:
@@ -196,66 +328,3 @@ def unavailable_metrics() -> Mapping[str, str]:
     """By name of the metrics that results here do without: why, and what to do about it."""
     reasons = {metric.name: metric.missing() for metric in LEARNED}
     return {name: reason for name, reason in reasons.items() if reason is not None}
-
-
-@functools.cache
-def _loaded(load: Callable[[], Callable[[Pixels, Pixels], float]]) -> Callable[..., float]:
-    """A learned distance, whose network is loaded once."""
-    return load()
-
-
-def _ratio(own: float, reference: float) -> float:
-    if own == reference:
-        return 1.0
-    return own / reference if reference > 0 else math.inf
-
-
-METRICS: Final = (
-    # Ratios of losses: rounding moves them by 0.04 % at most, 2 % more brightness by 1.6 to 5 %.
-    Metric("style_ratio", style_ratio, tolerance=Tolerance(0.002, 0.02), label="style ratio"),
-    Metric(
-        "content_ratio", content_ratio, tolerance=Tolerance(0.002, 0.008), label="content ratio"
-    ),
-    # Rounding 0.0004, brightness 0.004.
-    Metric("ssim", ssim, Better.HIGHER, Tolerance(0.0015), label="SSIM"),
-    # Rounding 0.006 dB, brightness 0.12 to 0.43 dB. Above 50 dB pictures differ by less than one
-    # level of 255 in the mean, so that rounding alone decides; equal ones have infinity.
-    Metric(
-        "psnr_db", psnr, Better.HIGHER, Tolerance(0.05, ceiling=50.0), "dB", label="dB", digits=1
-    ),
-    Metric("feature_distance", feature_distance, tolerance=Tolerance(0.001, 0.01)),
-    # In CIELAB units, of which about 1 can just be seen: rounding 0.015, brightness 0.16 to 0.5.
-    Metric("color_drift", color_drift, Better.LOWER, Tolerance(0.06), "ΔE"),
-    Metric("histogram_distance", histogram_distance, Better.LOWER, Tolerance(0.06), "CIELAB"),
-    # In units of L*: rounding 0.01, brightness 0.5 to 1. A student that is darker than its teacher
-    # comes nearer to it by any mistake that adds light, in every other metric too.
-    Metric("lightness_shift", lightness_shift, Better.NEITHER, Tolerance(0.1), "L*"),
-    # Rounding 0.1 %; brightness is no grid and changes 0.5 % at most.
-    Metric(
-        "checkerboard_ratio",
-        checkerboard_ratio,
-        tolerance=Tolerance(0.02, 0.02),
-        label="grid ratio",
-    ),
-    # A difference of correlations: rounding below 0.0001, brightness 0.003 at most.
-    Metric("edge_preservation", edge_preservation, Better.HIGHER, Tolerance(0.002)),
-    # Rounding 0.25 %, brightness 0.9 to 2 %.
-    Metric(
-        "flicker_ratio", flicker_ratio, tolerance=Tolerance(0.005, 0.015), label="flicker ratio"
-    ),
-)
-"""What every result has, in its order; see docs/metrics.md.
-
-Tolerances are at least three times what rounding does, and where a metric sees a change of
-brightness by 2 % at all, below what that does. Rounding stands for all that differs between
-machines and between versions of libraries. It was measured as one level of 255, up or down, on 5 %
-of all bytes of both pictures, which is far more than float kernels differ by. Both were taken on a
-sharp and on a poor student of one teacher, at 256 px on the sample photographs."""
-
-LEARNED: Final = (
-    Metric("lpips", lpips, missing=lpips_missing),
-    Metric("dists", dists, missing=dists_missing),
-)
-"""What results have where packages and weights are here."""
-
-KNOWN: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (*METRICS, *LEARNED)}

@@ -1,14 +1,28 @@
-"""What two pictures tell of each other without a network: colours, a grid, and edges."""
+"""What pictures tell without a network: colours, a grid, edges, and whether they flicker.
 
+scikit-image is loaded by what computes with it: training asks for flicker alone.
+"""
+
+import zlib
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from skimage.color import deltaE_ciede2000, rgb2gray, rgb2lab
-from skimage.filters import sobel
 
 from nstc.core.images import Pixels
-from nstc.models.student import SCALE
+
+NOISE_LEVELS: Final = 2.0
+"""Standard deviation of flicker's noise, of 255 levels."""
+
+BORDER: Final = 8
+"""Pixels at each side that flicker leaves out: a shift invents their neighbours."""
+
+_SHIFTS: Final = ((0, 1), (1, 0), (1, 1))
+"""Which axes, rows and columns, are shifted by half a pixel."""
+
+_BLOCK: Final = 4
+"""Pixels a side that a student writes at once: `nstc.models.student.SCALE`."""
 
 _NEIGHBOURS: Final = 8
 """Bins on each side of a peak that tell what the spectrum would be without it."""
@@ -18,19 +32,14 @@ _FLAT: Final = 1e-9
 
 
 def color_drift(pixels: Pixels, reference: Pixels) -> float:
-    """Mean CIELAB ΔE 2000 between pixels of the same place.
+    """Mean CIELAB ΔE 2000 between the pixels of two pictures (H, W, 3) uint8, sRGB.
 
-    Sharma, Wu and Dalal, "The CIEDE2000 color-difference formula: implementation notes,
-    supplementary test data, and mathematical observations", Color Research & Application 30, 2005.
-
-    Args:
-        pixels: (H, W, 3) uint8, sRGB.
-        reference: The same shape.
-
-    Returns:
-        0 or more, in ΔE units: 0 for equal pictures; about 1 can just be seen; black to white is
-        100.
+    0 for equal pictures; about 1 can just be seen; black to white is 100. Sharma, Wu and Dalal,
+    "The CIEDE2000 color-difference formula: implementation notes, supplementary test data, and
+    mathematical observations", Color Research & Application 30, 2005.
     """
+    from skimage.color import deltaE_ciede2000
+
     difference = deltaE_ciede2000(_lab(reference), _lab(pixels))  # type: ignore[no-untyped-call]
     return float(np.mean(difference))
 
@@ -39,30 +48,16 @@ def histogram_distance(pixels: Pixels, reference: Pixels) -> float:
     """Earth mover's distance of the colours' histograms, mean over the channels L*, a* and b*.
 
     Of two channels with equally many pixels it is the mean difference of their sorted values, so
-    where in the picture a colour stands makes no difference. Rubner, Tomasi and Guibas, "The earth
-    mover's distance as a metric for image retrieval", IJCV 40, 2000; here channel by channel.
-
-    Args:
-        pixels: (H, W, 3) uint8, sRGB.
-        reference: The same shape.
-
-    Returns:
-        0 or more, in CIELAB units: 0 for equal pictures and for shuffled pixels.
+    where in the picture a colour stands makes no difference: 0 for shuffled pixels too, else more,
+    in CIELAB units. Rubner, Tomasi and Guibas, "The earth mover's distance as a metric for image
+    retrieval", IJCV 40, 2000; here channel by channel. Both are (H, W, 3) uint8, sRGB.
     """
     own, other = (np.sort(_lab(picture).reshape(-1, 3), axis=0) for picture in (pixels, reference))
     return float(np.mean(np.abs(own - other)))
 
 
 def lightness_shift(pixels: Pixels, reference: Pixels) -> float:
-    """How much lighter a picture is than another as a whole: the difference of their mean L*.
-
-    Args:
-        pixels: (H, W, 3) uint8, sRGB.
-        reference: The same shape.
-
-    Returns:
-        From -100 to 100, in units of L*: above 0 is lighter.
-    """
+    """Mean L* of a picture (H, W, 3) uint8 less another's: -100 to 100, above 0 is lighter."""
     return float(np.mean(_lab(pixels)[..., 0]) - np.mean(_lab(reference)[..., 0]))
 
 
@@ -86,66 +81,108 @@ def grid_share(pixels: Pixels) -> float:
         From 0 to 1; 0 for a flat picture.
     """
     grey = _luminance(pixels)
-    height, width = (side // SCALE * SCALE for side in grey.shape)
+    height, width = (side // _BLOCK * _BLOCK for side in grey.shape)
     grey = grey[:height, :width]
     if grey.std() < _FLAT:
         return 0.0
     power = np.abs(np.fft.fft2(grey - grey.mean())) ** 2
     standing_out = sum(
         max(0.0, float(power[row, column]) - _background(power, row, column))
-        for row in range(0, height, height // SCALE)
-        for column in range(0, width, width // SCALE)
+        for row in range(0, height, height // _BLOCK)
+        for column in range(0, width, width // _BLOCK)
         if (row, column) != (0, 0)
     )
     return standing_out / float(power.sum())
 
 
+def _background(power: npt.NDArray[np.float64], row: int, column: int) -> float:
+    """The median power around a bin; rows and columns go round."""
+
+    def offsets(side: int) -> npt.NDArray[np.intp]:
+        # fewer in a small picture, to stay nearer to this peak than to the next
+        reach = min(_NEIGHBOURS, side // (2 * _BLOCK))
+        return np.concatenate([np.arange(-reach, 0), np.arange(1, reach + 1)])
+
+    height, width = power.shape
+    near: list[npt.NDArray[np.float64]] = []
+    if row:
+        near.append(power[(row + offsets(height)) % height, column])
+    if column:
+        near.append(power[row, (column + offsets(width)) % width])
+    return float(np.median(np.concatenate(near)))
+
+
 def edge_correlation(pixels: Pixels, photo: Pixels) -> float:
-    """Pearson correlation of two pictures' gradient magnitudes, Sobel's of the luminance.
+    """Pearson correlation of the gradient magnitudes, Sobel's of the luminance, of two pictures.
 
-    Args:
-        pixels: (H, W, 3) uint8.
-        photo: The same shape.
-
-    Returns:
-        From -1 to 1; 0 if one of them is flat.
+    Both are (H, W, 3) uint8. From -1 to 1; 0 if one of them is flat.
     """
-    own, other = _gradient(pixels), _gradient(photo)
+    from skimage.filters import sobel
+
+    own, other = (sobel(_luminance(one)) for one in (pixels, photo))  # type: ignore[no-untyped-call]
     if min(own.std(), other.std()) < _FLAT:
         return 0.0
     return float(np.corrcoef(own.ravel(), other.ravel())[0, 1])
 
 
-def _gradient(pixels: Pixels) -> npt.NDArray[np.float64]:
-    """(H, W), 0 or more."""
-    magnitude: npt.NDArray[np.float64] = sobel(_luminance(pixels))  # type: ignore[no-untyped-call]
-    return magnitude
-
-
-def _background(power: npt.NDArray[np.float64], row: int, column: int) -> float:
-    """The median power around a bin; rows and columns go round."""
-    height, width = power.shape
-    near: list[npt.NDArray[np.float64]] = []
-    if row:
-        near.append(power[(row + _offsets(height)) % height, column])
-    if column:
-        near.append(power[row, (column + _offsets(width)) % width])
-    return float(np.median(np.concatenate(near)))
-
-
-def _offsets(side: int) -> npt.NDArray[np.intp]:
-    """-8 to 8 without 0; fewer in a small picture, to stay nearer to this peak than to the next."""
-    reach = min(_NEIGHBOURS, side // (2 * SCALE))
-    return np.concatenate([np.arange(-reach, 0), np.arange(1, reach + 1)])
-
-
 def _luminance(pixels: Pixels) -> npt.NDArray[np.float64]:
     """(H, W) in [0, 1], Rec. 709 weights of the sRGB values."""
+    from skimage.color import rgb2gray
+
     grey: npt.NDArray[np.float64] = rgb2gray(pixels)
     return grey
 
 
 def _lab(pixels: Pixels) -> npt.NDArray[np.float64]:
     """CIELAB under D65: L* from 0 to 100, a* and b* about -128 to 127."""
+    from skimage.color import rgb2lab
+
     lab: npt.NDArray[np.float64] = rgb2lab(pixels)
     return lab
+
+
+def flicker(stylize: Callable[[Pixels], Pixels], photo: Pixels, clean: Pixels) -> float:
+    """Mean absolute change of the picture over four small changes of the photograph.
+
+    A stand-in for flicker between frames of a film, which needs no film: a network that draws other
+    strokes after half a pixel of camera shake, or after another frame's sensor noise, flickers.
+    The idea is that of the stability tests of Gao et al., "ReCoNet: real-time coherent video style
+    transfer network", ACCV 2018, with a shift that is known in the place of an optical flow.
+
+    Three are shifts by half a pixel, down, right and both: the picture is compared with the clean
+    one after the same shift. The fourth is Gaussian noise with a deviation of 2 levels, the same
+    for the same photograph: the picture is compared with the clean one.
+
+    Args:
+        stylize: Called four times, from (H, W, 3) uint8 to the same.
+        photo: (H, W, 3) uint8.
+        clean: What it makes of that, (H, W, 3) uint8.
+
+    Returns:
+        From 0 to 1, 1 being from black to white. A border of 8 pixels is left out, a quarter of
+        the shorter side if that is less.
+    """
+    border = min(BORDER, min(photo.shape[:2]) // 4)
+    inner = slice(border, -border)
+
+    def change(values: npt.NDArray[np.float64], expected: npt.NDArray[np.float64]) -> float:
+        picture = stylize(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+        return float(np.mean(np.abs(picture - expected)[inner, inner])) / 255
+
+    target = clean.astype(np.float64)
+    changes = [change(shifted(photo, axes), shifted(target, axes)) for axes in _SHIFTS]
+    rng = np.random.default_rng(zlib.crc32(photo.tobytes()))
+    changes.append(change(photo + rng.normal(0, NOISE_LEVELS, photo.shape), target))
+    return float(np.mean(changes))
+
+
+def shifted(picture: npt.NDArray[np.generic], axes: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Shifted by half a pixel along each axis that is 1, bilinear; the last line stays."""
+    moved = picture.astype(np.float64)
+    for axis, shifts in enumerate(axes):
+        if shifts:
+            following = np.concatenate([moved, moved.take([-1], axis)], axis).take(
+                range(1, moved.shape[axis] + 1), axis
+            )
+            moved = (moved + following) / 2
+    return moved

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nstc.benchmarks.quality.flicker import flicker
+from nstc.benchmarks.quality.picture_metrics import flicker
 from nstc.compress.distillation.teacher_losses import TeacherLosses
 from nstc.compress.distillation.teacher_pictures import Judged
 from nstc.compress.export.checking import painting_with

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from nstc.benchmarks.quality.flicker import flicker
+from nstc.benchmarks.quality.picture_metrics import flicker
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
 from nstc.core.errors import CorruptBundleError
 from nstc.core.files import atomic_file, sha256_of

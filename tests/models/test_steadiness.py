@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nstc.benchmarks.quality.flicker import _shifted
+from nstc.benchmarks.quality.picture_metrics import shifted as judges_shift
 from nstc.models.functional import NOISE, SHAKES, Axes, shifted, unsteadiness
 
 
@@ -38,7 +38,7 @@ def mean_unsteadiness(network: nn.Module, photographs: Tensor) -> float:
 @pytest.mark.parametrize("axes", SHAKES)
 def test_pictures_are_moved_as_the_judge_moves_them(axes: Axes) -> None:
     picture = np.random.default_rng(0).random((8, 12, 3))
-    judges = _shifted(picture, axes)
+    judges = judges_shift(picture, axes)
     own = shifted(torch.from_numpy(picture).permute(2, 0, 1)[None], axes)
     assert own[0].permute(1, 2, 0).numpy() == pytest.approx(judges)
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from nstc.benchmarks.quality.flicker import flicker
+from nstc.benchmarks.quality.picture_metrics import flicker
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from nstc.benchmarks.quality.learned_metrics import (
+from nstc.benchmarks.quality.metrics import (
     dists_missing,
     load_dists,
     load_lpips,

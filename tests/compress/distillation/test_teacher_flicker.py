@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from nstc.benchmarks.quality.flicker import flicker
+from nstc.benchmarks.quality.picture_metrics import flicker
 from nstc.compress.distillation.teacher_outputs import TeacherFlicker, TeacherOutputs
 from nstc.core.errors import CorruptBundleError
 from nstc.core.images import Pixels
