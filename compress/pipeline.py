@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nstc.benchmarks.bench import bench
-from nstc.benchmarks.gate.budget import Budget
+from nstc.benchmarks.gate.limits import Budget
 from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.subjects import Subject, find_subject
 from nstc.benchmarks.table import summary

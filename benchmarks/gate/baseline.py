@@ -1,26 +1,63 @@
-"""What models' numbers were when somebody last agreed to them: facts, quality and time."""
+"""What models' numbers were when somebody last agreed to them: facts, quality and time.
+
+Kept as JSON of schema `nstc.baseline/1`: text that a review can read.
+"""
 
 import contextlib
+import copy
 import dataclasses
+import json
+import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from nstc.benchmarks.gate.verdicts import RowKey
 from nstc.benchmarks.result import BenchProtocol, BenchResult, Row
 from nstc.benchmarks.subjects import Model, find_subject
 from nstc.benchmarks.timing.machine import machine_class
 from nstc.benchmarks.timing.statistics import Interval, undisturbed
-from nstc.core.decoding import Count, Name
-from nstc.core.errors import OptionError
+from nstc.core import decoding
+from nstc.core.decoding import Count, DecodingError, Name
+from nstc.core.errors import (
+    BaselineError,
+    BaselineSchemaError,
+    CorruptBaselineError,
+    OptionError,
+    OutputError,
+)
+from nstc.core.files import atomic_file
 from nstc.core.manifest import PhotoRecord
 from nstc.core.version import VERSION
 from nstc.core.zoo import PREFIX
 
+VERSION_READ: Final = 1
+SCHEMA: Final = f"nstc.baseline/{VERSION_READ}"
 CREATED: Final = "created"
+
+_SCHEMA_NAME: Final = re.compile(r"nstc\.baseline/(\d{1,6})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowKey:
+    """Which row of a result."""
+
+    model: Name  # its zoo name, or its path relative to the baseline
+    artifact: Name  # the file that was run
+    target: Name  # where
+    size: Count  # side of the pictures in pixels
+
+    @property
+    def key(self) -> "RowKey":
+        """The same alone, of what is known of a row by this key."""
+        return RowKey(model=self.model, artifact=self.artifact, target=self.target, size=self.size)
+
+    def __str__(self) -> str:
+        """One line, such as "zoo:starry-night int8.onnx cpu:2 512px"."""
+        return f"{self.model} {self.artifact} {self.target} {self.size}px"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,17 +157,13 @@ class Baseline(BaselineContent):
 
     def rows_of(self, model: KnownModel) -> tuple[BaselineRow, ...]:
         """The rows of one of `models`."""
-        return tuple(row for row in self.rows if row.key.model == model.place)
+        return tuple(row for row in self.rows if row.model == model.place)
 
     def updated(self, result: BenchResult, reason: str, *, date: str | None = None) -> "Baseline":
-        """The baseline with a result's rows in place of its own.
+        """The baseline with a result's rows, of models at their own paths, in place of its own.
 
-        Rows that the result does not have stay, and so do other machine classes' times.
-
-        Args:
-            result: With the models' own paths.
-            reason: Why these numbers are the ones to hold from now on.
-            date: ISO; today unless given.
+        Rows that the result does not have stay, and so do other machine classes' times. `date` is
+        ISO; today unless given.
 
         Raises:
             OptionError: no reason, or a result of another protocol that leaves rows out.
@@ -149,14 +182,12 @@ class Baseline(BaselineContent):
             )
         replaced = {(time.key, time.machine_class) for time in new.times}
         places = {model.place for model in new.models}
+        others = [t for t in self.times if (t.key, t.machine_class) not in replaced]
         return dataclasses.replace(
             new,
             models=(*(m for m in self.models if m.place not in places), *new.models),
             rows=(*kept, *new.rows),
-            times=(
-                *(t for t in self.times if (t.key, t.machine_class) not in replaced),
-                *new.times,
-            ),
+            times=(*others, *new.times),
             log=(*self.log, *new.log),
         )
 
@@ -164,13 +195,7 @@ class Baseline(BaselineContent):
 def from_result(
     result: BenchResult, folder: Path, *, reason: str = CREATED, date: str | None = None
 ) -> Baseline:
-    """A first baseline.
-
-    Args:
-        result: Of `bench`.
-        folder: Where the baseline's file will lie.
-        reason: For its log.
-        date: ISO; today unless given.
+    """A first baseline, whose file will lie in `folder`; `date` is ISO, today unless given.
 
     Raises:
         OptionError: the result has no rows, or two of the same name.
@@ -179,44 +204,40 @@ def from_result(
     if not result.rows:
         raise OptionError("a result without rows makes no baseline.")
     known = {row.model: known_model(row.model, folder) for row in result.rows}
-    keys = [
-        RowKey(
-            model=known[row.model].place, artifact=row.artifact, target=row.target, size=row.size
+    rows, times = [], []
+    for row in result.rows:
+        place = known[row.model].place
+        key = RowKey(model=place, artifact=row.artifact, target=row.target, size=row.size)
+        quality = _quality(row, folder)
+        rows.append(BaselineRow(**vars(key), facts=exact_facts(row), quality=quality))
+        time = BaselineTime(
+            **vars(key),
+            machine_class=machine_class(result.machine, result.reference_of(row).place),
+            protocol=result.protocol.id,
+            rounds=len(row.samples_ms),
+            speedup=row.speedup,
+            latency_ms=undisturbed(row.samples_ms),
+            cpu=str(result.machine.get("cpu", "unknown")),
         )
-        for row in result.rows
-    ]
+        times.append(time)
+    keys = [row.key for row in rows]
     twice = sorted({str(key) for key in keys if keys.count(key) > 1})
     if twice:
         raise OptionError(f"measured twice: {', '.join(twice)}. Give each model once.")
+    agreed = LogEntry(
+        date=date or datetime.now(UTC).date().isoformat(),
+        reason=" ".join(reason.split()),
+        nstc=VERSION,
+        machine_class=machine_class(result.machine),
+    )
     return Baseline(
         folder=folder,
         protocol=BaselineProtocol.of(result.protocol),
         reference=known_model(result.references[0].model, folder),
         models=tuple(known.values()),
-        rows=tuple(
-            BaselineRow(**vars(key), facts=exact_facts(row), quality=_quality(row, folder))
-            for key, row in zip(keys, result.rows, strict=True)
-        ),
-        times=tuple(
-            BaselineTime(
-                **vars(key),
-                machine_class=machine_class(result.machine, result.reference_of(row).place),
-                protocol=result.protocol.id,
-                rounds=len(row.samples_ms),
-                speedup=row.speedup,
-                latency_ms=undisturbed(row.samples_ms),
-                cpu=str(result.machine.get("cpu", "unknown")),
-            )
-            for key, row in zip(keys, result.rows, strict=True)
-        ),
-        log=(
-            LogEntry(
-                date=date or datetime.now(UTC).date().isoformat(),
-                reason=" ".join(reason.split()),
-                nstc=VERSION,
-                machine_class=machine_class(result.machine),
-            ),
-        ),
+        rows=tuple(rows),
+        times=tuple(times),
+        log=(agreed,),
     )
 
 
@@ -252,3 +273,111 @@ def _quality(row: Row, folder: Path) -> BaselineQuality | None:
         teacher=None if quality.teacher == row.model else known_model(quality.teacher, folder),
         style_source=quality.style_source,
     )
+
+
+def load_baseline(path: Path) -> Baseline:
+    """Read a baseline; whatever is wrong with it is an error, never an empty baseline.
+
+    Raises:
+        BaselineError: it is not there or can't be read.
+        BaselineSchemaError: another nstc wrote it in another form.
+        CorruptBaselineError: it is not a baseline, or lacks what every baseline has.
+    """
+    try:
+        content = decoding.parse_json(decoding.read_file(path), one_line_texts=True)
+    except FileNotFoundError as error:
+        raise BaselineError(
+            f"no baseline at {path}: make it with  nstc bench BUNDLE... --against REFERENCE "
+            f"--save-baseline {path}"
+        ) from error
+    except OSError as error:
+        raise BaselineError(f"cannot read the baseline {path}: {error.strerror}.") from error
+    except DecodingError as error:
+        raise CorruptBaselineError(f"{path} is not a baseline: {error}.") from error
+    _refuse_other_schema(content, path)
+    try:
+        read = decoding.decode(_with_numbers(content), BaselineContent, known_keys_only=False)
+        _refuse_contradictions(read)
+    except ValueError as error:
+        raise CorruptBaselineError(
+            f"{path} is damaged ({error}): restore it from version control, or make it anew with "
+            "nstc bench --save-baseline."
+        ) from error
+    return Baseline(folder=path.parent, **vars(read))
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise `OutputError` for a first baseline over another, whose log would be lost."""
+    if path.exists():
+        raise OutputError(
+            f"will not replace {path}: nstc baseline update {path} --reason TEXT does, and keeps "
+            "its log. Or give another name, or remove it first."
+        )
+
+
+def save_baseline(baseline: Baseline, path: Path) -> None:
+    """Write a baseline; the file appears whole or not at all.
+
+    Raises:
+        OutputError: the place can't be written.
+    """
+    content = dataclasses.asdict(baseline)
+    del content["folder"]
+    for row in content["rows"]:
+        metrics = (row["quality"] or {}).get("metrics", {})
+        # JSON has no word for infinity
+        metrics |= {name: str(own) for name, own in metrics.items() if not math.isfinite(own)}
+    readable = decoding.as_readable({"schema": SCHEMA, **content})
+    text = json.dumps(readable, indent=1, ensure_ascii=False)
+    with atomic_file(path) as draft:
+        # names that are not UTF-8 are escaped: it is JSON's escape too
+        draft.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
+
+
+def _refuse_other_schema(content: Any, path: Path) -> None:
+    found = content.get("schema") if isinstance(content, dict) else None
+    match = _SCHEMA_NAME.fullmatch(found) if isinstance(found, str) else None
+    if match is None:
+        raise CorruptBaselineError(
+            f"{path} is not a baseline: its schema is {found!r:.60}, not {SCHEMA}. Make one with "
+            "nstc bench --save-baseline."
+        )
+    version = int(match[1])
+    if version > VERSION_READ:
+        raise BaselineSchemaError(
+            f"{path} is {found}, this nstc {VERSION} reads {SCHEMA}: upgrade nstc."
+        )
+    if version < VERSION_READ:
+        raise BaselineSchemaError(
+            f"{path} is {found}, an older form than {SCHEMA}, which says too little to compare "
+            "with: make it anew with nstc bench --save-baseline."
+        )
+
+
+def _refuse_contradictions(read: BaselineContent) -> None:
+    keys = [row.key for row in read.rows]
+    places = [model.place for model in read.models]
+    if not keys:
+        raise ValueError("it has no rows")
+    if len(set(keys)) < len(keys) or len(set(places)) < len(places):
+        raise ValueError("it has a row or a model twice")
+    if {key.model for key in keys} != set(places):
+        raise ValueError("its rows and its models are not of the same names")
+    for time in read.times:
+        if not 0 < time.speedup.low <= time.speedup.median <= time.speedup.high < math.inf:
+            raise ValueError(f"no interval of speed-ups: {time.speedup}")
+
+
+def _with_numbers(content: Mapping[str, Any]) -> Any:
+    """The content with infinite metrics as numbers, which JSON has as words."""
+    words = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+    content = copy.deepcopy(content)
+    rows = content.get("rows")
+    for row in rows if isinstance(rows, list) else ():
+        quality = row.get("quality") if isinstance(row, dict) else None
+        metrics = quality.get("metrics") if isinstance(quality, dict) else None
+        if isinstance(metrics, dict):
+            for name, value in metrics.items():
+                if isinstance(value, str):
+                    metrics[name] = words.get(value, value)
+    return content

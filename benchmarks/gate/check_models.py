@@ -5,30 +5,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nstc.benchmarks.gate.baseline import Baseline, BaselineRow, known_model
-from nstc.benchmarks.gate.baseline_file import load_baseline
-from nstc.benchmarks.gate.comparison import facts_and_quality, time_beside_base, time_since_stored
+from nstc.benchmarks.gate.baseline import (
+    Baseline,
+    BaselineRow,
+    RowKey,
+    known_model,
+    load_baseline,
+)
+from nstc.benchmarks.gate.limits import peak_memory, refuse_useless_cap
 from nstc.benchmarks.gate.measuring import (
+    BOUND,
     FEWEST_ROUNDS,
     Conditions,
-    Measured,
+    Pairing,
     measure,
     measure_new,
+    pair_models,
+    rounds_to_add,
     target_here,
 )
-from nstc.benchmarks.gate.memory_cap import peak_memory, refuse_useless_cap
-from nstc.benchmarks.gate.more_rounds import BOUND, rounds_to_add
-from nstc.benchmarks.gate.pairing import Pairing, pair_models
 from nstc.benchmarks.gate.verdicts import (
     TIME_TOLERANCE,
     CheckReport,
     Finding,
-    RowKey,
+    Measured,
     TimedBeside,
     Verdict,
+    facts_and_quality,
+    time_beside_base,
+    time_since_stored,
 )
 from nstc.benchmarks.result import BenchResult
-from nstc.benchmarks.subjects import Model, Probe, Subject
+from nstc.benchmarks.subjects import Model, Probe
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.timing.machine import machine_class, machine_facts
 from nstc.core.errors import OptionError
@@ -64,8 +72,7 @@ def check(
     are `max_rounds`. None is thrown away or taken again.
 
     Args:
-        models: Those that stand for the baseline's, see `nstc.benchmarks.gate.pairing.pair_models`;
-            none: those that it names.
+        models: Those that stand for the baseline's, see `pair_models`; none: those that it names.
         baseline: Its file.
         photos: Those that it was made with, or the result is incomparable.
         base: The same models before the change. Times are then compared with theirs, taken in the
@@ -74,7 +81,7 @@ def check(
         strict: IMPROVED fails too.
         tolerance: Of time, as a share.
         rounds: Timed rounds to begin with; the baseline's unless given.
-        max_rounds: In all; `nstc.benchmarks.gate.more_rounds.BOUND` times `rounds` unless given.
+        max_rounds: In all; `BOUND` times `rounds` unless given.
         memory_cap_mb: MB of peak memory above which rows of targets that report it regressed.
         against: Where the reference lies; where the baseline says unless given.
         teacher: Whom to judge by; whom the baseline says unless given.
@@ -90,7 +97,15 @@ def check(
         NstcError: whatever `nstc.benchmarks.bench.bench` raises.
     """
     conditions = Conditions(photos, rounds, against, teacher, vgg, probe, trust, store, progress)
-    beside = _beside(base, facts_and_quality_only, tolerance, max_rounds)
+    if facts_and_quality_only and base:
+        raise OptionError("--base judges time, which --facts-and-quality-only leaves out.")
+    if not 0 < tolerance < 1:
+        raise OptionError(f"a tolerance of {tolerance:.0%}: expected between 0 % and 100 %.")
+    if max_rounds is not None and max_rounds < FEWEST_ROUNDS:
+        raise OptionError(f"--max-rounds is {max_rounds}: expected at least {FEWEST_ROUNDS}.")
+    beside = TimedBeside.BASE if base else TimedBeside.BASELINE
+    if facts_and_quality_only:
+        beside = TimedBeside.NOTHING
     gate = _Gate(load_baseline(Path(baseline)), conditions, beside, tolerance, max_rounds)
     return gate.report(models, base, str(baseline), strict=strict, memory_cap_mb=memory_cap_mb)
 
@@ -139,20 +154,6 @@ def update_baseline(
     return known.updated(result, reason, date=date), result
 
 
-def _beside(
-    base: Sequence[Model], facts_and_quality_only: bool, tolerance: float, max_rounds: int | None
-) -> TimedBeside:
-    if facts_and_quality_only and base:
-        raise OptionError("--base judges time, which --facts-and-quality-only leaves out.")
-    if not 0 < tolerance < 1:
-        raise OptionError(f"a tolerance of {tolerance:.0%}: expected between 0 % and 100 %.")
-    if max_rounds is not None and max_rounds < FEWEST_ROUNDS:
-        raise OptionError(f"--max-rounds is {max_rounds}: expected at least {FEWEST_ROUNDS}.")
-    if facts_and_quality_only:
-        return TimedBeside.NOTHING
-    return TimedBeside.BASE if base else TimedBeside.BASELINE
-
-
 @dataclass(frozen=True)
 class _Gate:
     """A check; `finding` and `wanted` judge times, and whether they want more rounds."""
@@ -173,14 +174,15 @@ class _Gate:
         memory_cap_mb: int | None,
     ) -> CheckReport:
         known, conditions, beside = self.baseline, self.conditions, self.beside
+        places = ", ".join(model.place for model in known.models)
         if memory_cap_mb is not None:
-            names = dict.fromkeys(target_here(row.key.target) for row in known.rows)
+            names = dict.fromkeys(target_here(row.target) for row in known.rows)
             refuse_useless_cap(memory_cap_mb, [parse_target(name) for name in names])
         pairing = pair_models(models, known, conditions.find)
         bases = pair_models(base, known, conditions.find) if base else Pairing()
         if bases.strangers:
             raise OptionError(
-                f"--base {bases.strangers[0]} is none of the baseline's models, {_places(known)}."
+                f"--base {bases.strangers[0]} is none of the baseline's models, {places}."
             )
         timed: dict[RowKey, Measured] = {}
         if beside is TimedBeside.BASE:
@@ -190,18 +192,23 @@ class _Gate:
         at_once = beside is TimedBeside.BASELINE  # its times come from the runs that judge
         wanted = self.wanted if at_once else None
         judged = measure(pairing.pairs, known, conditions, timed=at_once, wanted=wanted)
-        findings = [
-            _unknown(model, artifact, known)
-            for model in pairing.strangers
-            for artifact in model.artifacts(known.protocol.size)
-        ]
-        for row in (row for pair in pairing.pairs for row in known.rows_of(pair.known)):
-            now = judged[row.key]
-            findings += facts_and_quality(row, now, known, conditions.find)
+        size, target = known.protocol.size, known.rows[0].target
+        findings = []
+        for model in pairing.strangers:
+            why = (
+                f"the baseline has only {places}: nstc baseline update FILE {model} --reason TEXT "
+                "adds it"
+            )
+            for artifact in model.artifacts(size):
+                row = RowKey(model=model.name, artifact=artifact, target=target, size=size)
+                findings.append(Finding(row, "row", Verdict.MISSING_BASELINE, None, None, why))
+        for old in (row for pair in pairing.pairs for row in known.rows_of(pair.known)):
+            now = judged[old.key]
+            findings += facts_and_quality(old, now, known, conditions.find)
             if memory_cap_mb is not None:
-                findings += filter(None, [peak_memory(row.key, now.row, memory_cap_mb)])
+                findings += filter(None, [peak_memory(old.key, now.row, memory_cap_mb)])
             if beside is not TimedBeside.NOTHING:
-                findings.append(self.finding(row, now if at_once else timed.get(row.key)))
+                findings.append(self.finding(old, now if at_once else timed.get(old.key)))
         results = [found.result for found in (*judged.values(), *timed.values())]
         return CheckReport(
             baseline=place,
@@ -219,7 +226,7 @@ class _Gate:
         return time_since_stored(row, found, self.baseline, tolerance=self.tolerance)
 
     def wanted(self, found: Mapping[RowKey, Measured]) -> int:
-        """How many more rounds; see `nstc.benchmarks.gate.measuring.Wanted`."""
+        """How many more rounds; see `Wanted`."""
         first = self.conditions.rounds or self.baseline.protocol.rounds
         rows = [row for row in self.baseline.rows if row.key in found]
         return rounds_to_add(
@@ -228,20 +235,6 @@ class _Gate:
             taken=min(len(own.row.samples_ms) for own in found.values()),
             at_most=max(first, self.max_rounds or BOUND * first),
         )
-
-
-def _unknown(model: Subject, artifact: str, baseline: Baseline) -> Finding:
-    """A model that the baseline does not have is a finding for each of its files."""
-    size, target = baseline.protocol.size, baseline.rows[0].key.target
-    return Finding(
-        row=RowKey(model=model.name, artifact=artifact, target=target, size=size),
-        fact="row",
-        verdict=Verdict.MISSING_BASELINE,
-        baseline=None,
-        value=None,
-        explanation=f"the baseline has only {_places(baseline)}: "
-        f"nstc baseline update FILE {model} --reason TEXT adds it",
-    )
 
 
 def _notes(beside: TimedBeside, pairing: Pairing, baseline: Baseline) -> tuple[str, ...]:
@@ -255,7 +248,3 @@ def _notes(beside: TimedBeside, pairing: Pairing, baseline: Baseline) -> tuple[s
     if left:
         notes.append(f"not checked, since other models were named: {', '.join(left)}")
     return tuple(notes)
-
-
-def _places(baseline: Baseline) -> str:
-    return ", ".join(model.place for model in baseline.models)

@@ -1,4 +1,4 @@
-"""Runs the benchmark on the rows of a baseline."""
+"""Runs the benchmark on the rows of a baseline: of which models, how, and for how many rounds."""
 
 import dataclasses
 import functools
@@ -7,14 +7,22 @@ from dataclasses import dataclass
 from typing import Final
 
 from nstc.benchmarks.bench import bench
-from nstc.benchmarks.gate.baseline import Baseline, BaselineRow
-from nstc.benchmarks.gate.more_rounds import pooled
-from nstc.benchmarks.gate.pairing import Pair, Pairing
-from nstc.benchmarks.gate.verdicts import RowKey
-from nstc.benchmarks.result import BenchResult, Row
-from nstc.benchmarks.subjects import FLOAT, Find, Model, Probe, Subject, find_teacher, finder
+from nstc.benchmarks.gate.baseline import Baseline, KnownModel, RowKey, known_model
+from nstc.benchmarks.gate.verdicts import Finding, Measured, Verdict
+from nstc.benchmarks.result import BenchResult, LatencySummary
+from nstc.benchmarks.subjects import (
+    FLOAT,
+    Find,
+    Model,
+    Probe,
+    Subject,
+    find_subject,
+    find_teacher,
+    finder,
+)
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.timing.machine import usable_cores
+from nstc.benchmarks.timing.statistics import bootstrap_speedup
 from nstc.core.errors import OptionError
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
@@ -25,11 +33,83 @@ from nstc.runtime.foreign.probing import probe_contract
 FEWEST_ROUNDS: Final = 3
 """What `bench` takes at least: for runs whose times nobody looks at."""
 
+FEWEST_MORE: Final = 5
+"""Rounds that are worth opening everything anew for."""
+
+MORE: Final = 1.3
+"""Times the rounds that are thought to settle it: the estimate is as rough as the noise is."""
+
+BOUND: Final = 8
+"""At most so many times the rounds that were asked for, unless told otherwise."""
+
 _MADE_OF_WEIGHTS: Final = (FLOAT, "ts", "pte", "int8.pte")
 """Files that whoever may export makes of any bundle, so that none has to hold them."""
 
 _OF_THREADS: Final = ("cpu", "torchscript")
 """Targets whose name ends in a number of threads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A baseline's model and the one that is measured in its place."""
+
+    known: KnownModel  # the baseline's
+    model: Subject  # the other
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairing:
+    """Who stands for whom."""
+
+    pairs: tuple[Pair, ...] = ()  # in the baseline's order
+    strangers: tuple[Subject, ...] = ()  # models that stand for none of the baseline's
+
+    def model_for(self, known: KnownModel) -> Subject | None:
+        """Who stands for one of the baseline's models, if anybody does."""
+        return next((pair.model for pair in self.pairs if pair.known == known), None)
+
+
+def pair_models(models: Sequence[Model], baseline: Baseline, find: Find = find_subject) -> Pairing:
+    """Find for each model the one of the baseline that it stands for; `find` opens them.
+
+    That is the one of the same zoo name or path; else the only one whose manifest has the same
+    name; else, where the baseline has one model and one is given, that one. Without models they
+    are all of the baseline's, where it says.
+
+    Raises:
+        OptionError: two models stand for the same one.
+        BundleError: and its kinds, for models that can't be opened.
+    """
+    if not models:
+        pairs = [Pair(known=own, model=find(baseline.locate(own))) for own in baseline.models]
+        return Pairing(pairs=tuple(pairs))
+    chosen: dict[KnownModel, Subject] = {}
+    strangers = []
+    for model in map(find, models):
+        known = _counterpart(known_model(model, baseline.folder), baseline, alone=len(models) == 1)
+        if known is None:
+            strangers.append(model)
+        elif known in chosen:
+            raise OptionError(
+                f"{chosen[known]} and {model} both stand for {known.place}: give one of them."
+            )
+        else:
+            chosen[known] = model
+    pairs = [Pair(known=own, model=chosen[own]) for own in baseline.models if own in chosen]
+    return Pairing(pairs=tuple(pairs), strangers=tuple(strangers))
+
+
+def _counterpart(model: KnownModel, baseline: Baseline, *, alone: bool) -> KnownModel | None:
+    rules: tuple[Callable[[KnownModel], bool], ...] = (
+        lambda known: known.place == model.place,
+        lambda known: known.name == model.name,
+        lambda _: alone and len(baseline.models) == 1,
+    )
+    for rule in rules:
+        found = [known for known in baseline.models if rule(known)]
+        if len(found) == 1:
+            return found[0]
+    return None
 
 
 @dataclass(frozen=True)
@@ -50,15 +130,6 @@ class Conditions:
     def find(self) -> Find:
         """Opens models, each once for all that is measured."""
         return finder(trust=self.trust, store=self.store)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """A row of a baseline as it is now."""
-
-    row: Row  # what was found
-    result: BenchResult  # the run that it was found in
-    base: Row | None = None  # the base's row of the same run, if it was timed beside one
 
 
 Wanted = Callable[[Mapping[RowKey, Measured]], int]
@@ -129,14 +200,14 @@ def measure_new(
     """
     found = []
     protocol = baseline.protocol
+    rounds, quality = conditions.rounds or protocol.rounds, protocol.vgg is not None
     for model in models:
         group = _Rows(
-            target=baseline.rows[0].key.target,
+            target=baseline.rows[0].target,
             size=protocol.size,
             teacher=conditions.teacher,
             artifacts=model.artifacts(protocol.size),
         )
-        rounds, quality = conditions.rounds or protocol.rounds, protocol.vgg is not None
         result = _bench(
             group, [model], baseline, conditions, rounds=rounds, quality=quality, seed=protocol.seed
         )
@@ -152,10 +223,13 @@ def _groups(
     for pair in pairs:
         artifacts: dict[tuple[str, int, Model | None], list[str]] = {}
         for row in baseline.rows_of(pair.known):
-            if bases is None or _holds(bases.model_for(pair.known), row.key.artifact):
-                teacher = conditions.teacher or _teacher(pair, row, baseline)
-                place = (row.key.target, row.key.size, teacher)
-                artifacts.setdefault(place, []).append(row.key.artifact)
+            if bases is not None and not _holds(bases.model_for(pair.known), row.artifact):
+                continue
+            teacher = conditions.teacher
+            if teacher is None and row.quality is not None:
+                judge = row.quality.teacher  # a model that was judged by itself is again
+                teacher = pair.model if judge is None else baseline.locate(judge)
+            artifacts.setdefault((row.target, row.size, teacher), []).append(row.artifact)
         for (target, size, teacher), names in artifacts.items():
             group = _Rows(target=target, size=size, teacher=teacher, artifacts=tuple(names))
             together.setdefault(group, []).append(pair)
@@ -168,15 +242,6 @@ def _holds(base: Subject | None, artifact: str) -> bool:
     if base.bundle is None:
         return artifact == FLOAT
     return artifact in _MADE_OF_WEIGHTS or artifact in base.bundle.artifacts
-
-
-def _teacher(pair: Pair, row: BaselineRow, baseline: Baseline) -> Model | None:
-    """Whom the baseline judged by; a model that was judged by itself is again."""
-    if row.quality is None:
-        return None
-    if row.quality.teacher is None:
-        return pair.model
-    return baseline.locate(row.quality.teacher)
 
 
 def _bench(
@@ -249,3 +314,58 @@ def target_here(target: str) -> str:
         raise OptionError(
             f"the baseline has a row on {target!r}, which nstc check can't run: {error}"
         ) from error
+
+
+def rounds_to_add(findings: Sequence[Finding], *, first: int, taken: int, at_most: int) -> int:
+    """How many more rounds are worth timing, after findings on the times of so many.
+
+    A step at most doubles what there is, since the first estimates are the roughest. A change is
+    believed once as many rounds again, a little later, are in it too: what else a machine does can
+    last for all of the first.
+
+    Returns:
+        0 if all is settled, if more rounds would settle nothing, or if none may be added.
+    """
+    changes = (Verdict.REGRESSED, Verdict.IMPROVED)
+    if taken < 2 * first and any(found.verdict in changes for found in findings):
+        return min(max(first, FEWEST_MORE), at_most - taken)
+    needed = [
+        finding.rounds_needed or at_most
+        for finding in findings
+        if finding.verdict is Verdict.INCONCLUSIVE and finding.more_rounds_may_settle
+    ]
+    room = at_most - taken
+    if not needed or room < FEWEST_MORE:
+        return 0
+    wanted = round(MORE * max(needed)) - taken
+    return min(max(wanted, FEWEST_MORE), max(taken, FEWEST_MORE), room)
+
+
+def pooled(first: BenchResult, more: BenchResult) -> BenchResult:
+    """A result with the samples of both, of the same files in the same order.
+
+    Everything but times is the first one's. `more` was taken with sessions of its own, so that what
+    hangs on where a session's memory lies differs too.
+    """
+    added = {own.target: own.samples_ms for own in more.references}
+    references = {
+        own.target: dataclasses.replace(
+            own, latency_ms=LatencySummary.of(own.samples_ms + added[own.target])
+        )
+        for own in first.references
+    }
+    rows = []
+    for own, other in zip(first.rows, more.rows, strict=True):
+        samples = own.samples_ms + other.samples_ms
+        reference = references[own.target].samples_ms
+        speedup = bootstrap_speedup(reference, samples, seed=first.protocol.seed)
+        rows.append(
+            dataclasses.replace(own, latency_ms=LatencySummary.of(samples), speedup=speedup)
+        )
+    rounds = first.protocol.rounds + more.protocol.rounds
+    return dataclasses.replace(
+        first,
+        protocol=dataclasses.replace(first.protocol, rounds=rounds),
+        references=tuple(references.values()),
+        rows=tuple(rows),
+    )

@@ -14,7 +14,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from nstc.benchmarks.gate.verdicts import SEVERITY, CheckReport, Finding, RowKey, Verdict
+from nstc.benchmarks.gate.baseline import RowKey
+from nstc.benchmarks.gate.verdicts import SEVERITY, CheckReport, Finding, Verdict
 from nstc.core.files import atomic_file
 from nstc.core.terminal import as_text
 

@@ -1,4 +1,4 @@
-"""What the gate says of numbers beside their baselines, worked out without running anything."""
+"""What the gate says of measured rows beside a baseline's, number by number."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -6,41 +6,35 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from nstc.benchmarks.quality.metrics import Better, Metric
-from nstc.benchmarks.result import BenchResult
-from nstc.benchmarks.timing.statistics import (
-    PRECISION,
-    SpeedChange,
-    more_may_settle,
-    rounds_for_both,
-    rounds_to_outweigh,
-    rounds_to_settle,
+from nstc.benchmarks.gate.baseline import (
+    Baseline,
+    BaselineQuality,
+    BaselineRow,
+    RowKey,
+    exact_facts,
+    known_model,
 )
-from nstc.core.decoding import Count, Name
+from nstc.benchmarks.quality.metrics import Better, Metric, metric_of
+from nstc.benchmarks.result import BenchResult, Row
+from nstc.benchmarks.subjects import Find, find_subject
+from nstc.benchmarks.timing import statistics
+from nstc.benchmarks.timing.machine import machine_class, same_hardware
+from nstc.benchmarks.timing.statistics import PRECISION, SpeedChange, bootstrap_speedup, undisturbed
 
 
 class Verdict(StrEnum):
-    """What became of a number.
-
-    Attributes:
-        PASS: As the baseline has it, within tolerance.
-        IMPROVED: Better than tolerance allows: the baseline wants an update.
-        INCONCLUSIVE: The machine was too noisy to say; the finding says what would settle it.
-        MISSING_BASELINE: There is nothing to compare with.
-        INCOMPARABLE: There is, but one of the two was measured in another way, or not at all.
-        REGRESSED: Worse than tolerance allows.
-    """
+    """What became of a number, from the best to the worst; PASS is within tolerance."""
 
     PASS = "PASS"  # noqa: S105  (no password)
-    IMPROVED = "IMPROVED"
-    INCONCLUSIVE = "INCONCLUSIVE"
-    MISSING_BASELINE = "MISSING_BASELINE"
-    INCOMPARABLE = "INCOMPARABLE"
-    REGRESSED = "REGRESSED"
+    IMPROVED = "IMPROVED"  # better than tolerance allows: the baseline wants an update
+    INCONCLUSIVE = "INCONCLUSIVE"  # too noisy to say; the finding says what would settle it
+    MISSING_BASELINE = "MISSING_BASELINE"  # there is nothing to compare with
+    INCOMPARABLE = "INCOMPARABLE"  # there is, but measured in another way, or one of them not
+    REGRESSED = "REGRESSED"  # worse than tolerance allows
 
 
 SEVERITY: Final = tuple(Verdict)
-"""From the best to the worst, the order in which they are written above."""
+"""From the best to the worst."""
 
 EXIT_STATUS: Final[Mapping[Verdict, int]] = {
     Verdict.PASS: 0,
@@ -58,24 +52,19 @@ TIME_TOLERANCE: Final = PRECISION
 """Less than what a user notices, more than what a file that did not change shows on a quiet
 machine."""
 
+_NO_TIME: Final = (
+    "give --base with the files before the change, or run nstc baseline update here, or leave time "
+    "out with --facts-and-quality-only"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
-class RowKey:
-    """Which row of a result."""
+class Measured:
+    """A row of a baseline as it is now."""
 
-    model: Name  # its zoo name, or its path relative to the baseline
-    artifact: Name  # the file that was run
-    target: Name  # where
-    size: Count  # side of the pictures in pixels
-
-    @property
-    def key(self) -> "RowKey":
-        """The same alone, of what is known of a row by this key."""
-        return RowKey(model=self.model, artifact=self.artifact, target=self.target, size=self.size)
-
-    def __str__(self) -> str:
-        """One line, such as "zoo:starry-night int8.onnx cpu:2 512px"."""
-        return f"{self.model} {self.artifact} {self.target} {self.size}px"
+    row: Row  # what was found
+    result: BenchResult  # the run that it was found in
+    base: Row | None = None  # the base's row of the same run, if it was timed beside one
 
 
 @dataclass(frozen=True)
@@ -95,17 +84,11 @@ class Finding:
 
 
 class TimedBeside(StrEnum):
-    """What times were compared with.
+    """What times were compared with."""
 
-    Attributes:
-        BASELINE: The speed-ups that the baseline keeps for this class of machine.
-        BASE: The base's own files, in the same run.
-        NOTHING: They were left out, as the caller asked.
-    """
-
-    BASELINE = "baseline"
-    BASE = "base"
-    NOTHING = "nothing"
+    BASELINE = "baseline"  # the speed-ups that the baseline keeps for this class of machine
+    BASE = "base"  # the base's own files, in the same run
+    NOTHING = "nothing"  # they were left out, as the caller asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +139,65 @@ def exit_status(verdict: Verdict, *, strict: bool = False) -> int:
     return EXIT_STATUS[verdict]
 
 
+def facts_and_quality(
+    old: BaselineRow, new: Measured, baseline: Baseline, find: Find = find_subject
+) -> list[Finding]:
+    """Verdicts on all that holds on every machine; `find` opens teachers."""
+    facts = exact_facts(new.row)
+    found = [
+        compare_fact(old.key, name, old.facts.get(name), facts.get(name))
+        for name in {**old.facts, **facts}
+    ]
+    before = {} if old.quality is None else old.quality.metrics
+    judged = {} if new.row.quality is None else new.row.quality.metrics
+    now = {name: interval.median for name, interval in judged.items()}
+    obstacle = _quality_obstacle(old.quality, new, baseline, find)
+    for name in {**before, **now}:
+        was, value = before.get(name), now.get(name)
+        if obstacle is not None and was is not None:
+            found.append(Finding(old.key, name, Verdict.INCOMPARABLE, was, value, obstacle))
+        else:
+            found.append(compare_quality(old.key, metric_of(name), was, value))
+    return found
+
+
+def _quality_obstacle(
+    old: BaselineQuality | None, new: Measured, baseline: Baseline, find: Find
+) -> str | None:
+    """Why the two qualities can't be compared, if they can't."""
+    quality = new.row.quality
+    if old is None or quality is None:
+        return None
+    if new.result.protocol.id != baseline.protocol.id:
+        return _protocol_difference(baseline, new.result)
+    itself = quality.teacher == new.row.model
+    teacher = None if itself else known_model(find(quality.teacher), baseline.folder)
+    if (None if teacher is None else teacher.sha256) != (old.teacher and old.teacher.sha256):
+        before = "itself" if old.teacher is None else old.teacher.place
+        now = "itself" if teacher is None else teacher.place
+        return (
+            f"{before} is another network than when the baseline was judged by it"
+            if before == now
+            else f"judged by {now}, the baseline by {before}"
+        )
+    if quality.style_source != old.style_source:
+        return f"the style is from the {quality.style_source}, the baseline's {old.style_source}"
+    return None
+
+
+def _protocol_difference(baseline: Baseline, result: BenchResult) -> str:
+    old, new = baseline.protocol, result.protocol
+    pairs = {
+        "other photographs": (old.photos.list_sha256, new.photos.list_sha256),
+        "another size": (old.size, new.size),
+        "another feature network": (old.vgg, new.vgg),
+        "another reference": (baseline.reference.sha256, new.reference),
+    }
+    differing = [name for name, (before, now) in pairs.items() if before != now]
+    what = " and ".join(differing) or "another way of measuring in this nstc"
+    return f"{what} (protocol {new.id}, the baseline's is {old.id})"
+
+
 def compare_fact(row: RowKey, fact: str, baseline: int | None, value: int | None) -> Finding:
     """Compare a number that is exact on every machine, such as parameters; fewer is better.
 
@@ -178,87 +220,21 @@ def compare_quality(
     """Compare two medians with the metric's tolerance on both sides; None as in `compare_fact`."""
     if baseline is None or value is None:
         return _one_sided(row, metric.name, baseline, value)
-    verdict, explanation = _judge_quality(metric, baseline, value)
-    return Finding(row, metric.name, verdict, baseline, value, explanation)
-
-
-def incomparable(
-    row: RowKey, fact: str, baseline: float | None, value: float | None, explanation: str
-) -> Finding:
-    """Two numbers that were not measured in the same way."""
-    return Finding(row, fact, Verdict.INCOMPARABLE, baseline, value, explanation)
-
-
-def compare_time(
-    row: RowKey,
-    *,
-    baseline: float,
-    value: float,
-    change: SpeedChange,
-    tolerance: float = TIME_TOLERANCE,
-) -> Finding:
-    """Compare two speed-ups over the reference.
-
-    REGRESSED needs the median beyond tolerance and the whole 95 % interval with it, and so does
-    IMPROVED on the other side, and both of them by more than the machine's own change accounts for,
-    see `SpeedChange.doubt`. PASS needs the whole interval within tolerance. Else the interval is
-    too wide to say, and the finding is INCONCLUSIVE.
-
-    Args:
-        row: Whose.
-        baseline: Times faster than the reference, as it was.
-        value: As it is.
-        change: How the two relate.
-        tolerance: As a share: 0.05 lets a picture take 5 % longer, or a 1.05th of the time.
-    """
-    slowest, fastest = 1 / (1 + tolerance), 1 + tolerance
-    explanation = f"{change}, {tolerance * 100:.1f} % is allowed"
-    rounds_needed, may_settle = None, False
-    if change.high * math.exp(change.doubt) < slowest:
-        verdict = Verdict.REGRESSED
-    elif change.low * math.exp(-change.doubt) > fastest:
-        verdict = Verdict.IMPROVED
-    elif slowest <= change.low and change.high <= fastest:
-        verdict = Verdict.PASS
-    else:
-        verdict = Verdict.INCONCLUSIVE
-        rounds_needed = rounds_to_settle(change, tolerance)
-        may_settle = more_may_settle(change, tolerance)
-        if rounds_needed is None and change.doubt:
-            rounds_needed, may_settle = rounds_to_outweigh(change, tolerance), True
-        explanation += f": {_what_would_settle(change, tolerance)}"
-    return Finding(row, SPEEDUP, verdict, baseline, value, explanation, rounds_needed, may_settle)
-
-
-def _judge_quality(metric: Metric, baseline: float, value: float) -> tuple[Verdict, str]:
     tolerance = metric.tolerance
-    if math.isnan(baseline) or math.isnan(value):
-        return Verdict.INCOMPARABLE, "not a number"
     before, now = min(baseline, tolerance.ceiling), min(value, tolerance.ceiling)
-    if before == now:
-        return Verdict.PASS, "the same"
     explanation = f"{now - before:+.4g}, {tolerance.allowed(before):.3g} is allowed"
-    if abs(now - before) <= tolerance.allowed(before):
-        return Verdict.PASS, explanation
-    if metric.better is Better.NEITHER:
-        return Verdict.REGRESSED, f"{explanation}, and neither way is better"
-    better = (now > before) == (metric.better is Better.HIGHER)
-    return (Verdict.IMPROVED if better else Verdict.REGRESSED), explanation
-
-
-def _what_would_settle(change: SpeedChange, tolerance: float) -> str:
-    rounds = rounds_to_settle(change, tolerance)
-    if rounds is not None:
-        return f"too noisy to say, about --rounds {rounds} would settle it"
-    both = rounds_for_both(change, tolerance)
-    if both is not None and change.stored_rounds:
-        return f"too noisy to say, about --rounds {both} in the baseline and here would settle it"
-    if change.doubt:
-        return (
-            "the machine is not in the state that the baseline was taken in: about --rounds "
-            f"{rounds_to_outweigh(change, tolerance)} would settle it once it is, or give --base"
-        )
-    return "too near to the tolerance to say, and more rounds would not settle it"
+    if math.isnan(baseline) or math.isnan(value):
+        verdict, explanation = Verdict.INCOMPARABLE, "not a number"
+    elif before == now:
+        verdict, explanation = Verdict.PASS, "the same"
+    elif abs(now - before) <= tolerance.allowed(before):
+        verdict = Verdict.PASS
+    elif metric.better is Better.NEITHER:
+        verdict, explanation = Verdict.REGRESSED, f"{explanation}, and neither way is better"
+    else:
+        better = (now > before) == (metric.better is Better.HIGHER)
+        verdict = Verdict.IMPROVED if better else Verdict.REGRESSED
+    return Finding(row, metric.name, verdict, baseline, value, explanation)
 
 
 def _one_sided(row: RowKey, fact: str, baseline: float | None, value: float | None) -> Finding:
@@ -270,3 +246,115 @@ def _one_sided(row: RowKey, fact: str, baseline: float | None, value: float | No
         verdict = Verdict.INCOMPARABLE
         explanation = "in the baseline, but this run did not measure it"
     return Finding(row, fact, verdict, baseline, value, explanation)
+
+
+def time_since_stored(
+    old: BaselineRow, new: Measured, baseline: Baseline, *, tolerance: float
+) -> Finding:
+    """A verdict on the speed-up beside the one that the baseline keeps for this machine class."""
+    here = machine_class(new.result.machine, new.result.reference_of(new.row).place)
+    value = new.row.speedup.median
+    stored = {time.machine_class: time for time in baseline.times if time.key == old.key}
+    kin = [name for name in stored if same_hardware(name, here)]
+    time = stored.get(here)
+    was = None if time is None else time.speedup.median
+    verdict = Verdict.INCOMPARABLE
+    if new.row.target != old.target:
+        why = _too_few_cores(old)
+    elif time is None and kin:
+        was = stored[kin[-1]].speedup.median
+        why = f"taken with {kin[-1].rpartition('/')[2]}, and here is {here.rpartition('/')[2]}"
+        why += f": {_NO_TIME}"
+    elif time is None:
+        verdict = Verdict.MISSING_BASELINE
+        others = f", only of {', '.join(stored)}" if stored else ""
+        why = f"no time of {here}{others}: {_NO_TIME}"
+    elif time.protocol != new.result.protocol.id:
+        why = f"{_protocol_difference(baseline, new.result)}: {_NO_TIME}"
+    else:
+        reference_ms = undisturbed(new.result.reference_of(new.row).samples_ms)
+        change = statistics.since_stored(
+            new.row.speedup,
+            time.speedup,
+            rounds=len(new.row.samples_ms),
+            stored_rounds=time.rounds,
+            reference_ratio=reference_ms / time.reference_ms,
+        )
+        return compare_time(
+            old.key, baseline=time.speedup.median, value=value, change=change, tolerance=tolerance
+        )
+    return Finding(old.key, SPEEDUP, verdict, was, value, why)
+
+
+def time_beside_base(old: BaselineRow, new: Measured | None, *, tolerance: float) -> Finding:
+    """A verdict on the time beside that of the base's file, round by round.
+
+    `new` is None if the base does not have it; `tolerance` is a share.
+    """
+    if new is None or new.base is None:
+        why = (
+            "no base was given that has this file: give --base, or --facts-and-quality-only where "
+            "the file is new"
+        )
+        return Finding(old.key, SPEEDUP, Verdict.MISSING_BASELINE, None, None, why)
+    was, value = new.base.speedup.median, new.row.speedup.median
+    if new.row.target != old.target:
+        return Finding(old.key, SPEEDUP, Verdict.INCOMPARABLE, was, value, _too_few_cores(old))
+    seed = new.result.protocol.seed
+    interval = bootstrap_speedup(new.base.samples_ms, new.row.samples_ms, seed=seed)
+    change = statistics.within_run(interval, rounds=len(new.row.samples_ms))
+    return compare_time(old.key, baseline=was, value=value, change=change, tolerance=tolerance)
+
+
+def _too_few_cores(row: BaselineRow) -> str:
+    return f"this process may use too few cores for {row.target}"
+
+
+def compare_time(
+    row: RowKey,
+    *,
+    baseline: float,
+    value: float,
+    change: SpeedChange,
+    tolerance: float = TIME_TOLERANCE,
+) -> Finding:
+    """Compare two speed-ups over the reference, which relate by `change`.
+
+    REGRESSED needs the median beyond tolerance and the whole 95 % interval with it, and so does
+    IMPROVED on the other side, and both of them by more than the machine's own change accounts for,
+    see `SpeedChange.doubt`. PASS needs the whole interval within tolerance. Else the interval is
+    too wide to say, and the finding is INCONCLUSIVE. A tolerance of 0.05 lets a picture take 5 %
+    longer, or a 1.05th of the time.
+    """
+    slowest, fastest = 1 / (1 + tolerance), 1 + tolerance
+    explanation = f"{change}, {tolerance * 100:.1f} % is allowed"
+    needed, may_settle = None, False
+    if change.high * math.exp(change.doubt) < slowest:
+        verdict = Verdict.REGRESSED
+    elif change.low * math.exp(-change.doubt) > fastest:
+        verdict = Verdict.IMPROVED
+    elif slowest <= change.low and change.high <= fastest:
+        verdict = Verdict.PASS
+    else:
+        verdict = Verdict.INCONCLUSIVE
+        needed = statistics.rounds_to_settle(change, tolerance)
+        may_settle = statistics.more_may_settle(change, tolerance)
+        both = statistics.rounds_for_both(change, tolerance)
+        outweigh = statistics.rounds_to_outweigh(change, tolerance)
+        if needed is not None:
+            advice = f"too noisy to say, about --rounds {needed} would settle it"
+        elif both is not None and change.stored_rounds:
+            advice = (
+                f"too noisy to say, about --rounds {both} in the baseline and here would settle it"
+            )
+        elif change.doubt:
+            advice = (
+                "the machine is not in the state that the baseline was taken in: about --rounds "
+                f"{outweigh} would settle it once it is, or give --base"
+            )
+        else:
+            advice = "too near to the tolerance to say, and more rounds would not settle it"
+        explanation += f": {advice}"
+        if needed is None and change.doubt:
+            needed, may_settle = outweigh, True
+    return Finding(row, SPEEDUP, verdict, baseline, value, explanation, needed, may_settle)

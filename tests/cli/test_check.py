@@ -3,11 +3,11 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from nstc.benchmarks.gate.baseline import RowKey
 from nstc.benchmarks.gate.verdicts import (
     EXIT_STATUS,
     CheckReport,
     Finding,
-    RowKey,
     TimedBeside,
     Verdict,
 )

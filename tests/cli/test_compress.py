@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from graph_flags import GRAPH_FLAGS
 
-from nstc.benchmarks.gate.budget import parse_budget
+from nstc.benchmarks.gate.limits import parse_budget
 from nstc.compress.learning.loop import Optimisation
 from nstc.compress.pipeline import preset
 from nstc.core.errors import Interrupted

@@ -1,8 +1,7 @@
 """The benchmark and the gate as Python gives them: what they miss is made."""
 
 import nstc
-from nstc.benchmarks.gate.baseline import from_result
-from nstc.benchmarks.gate.baseline_file import save_baseline
+from nstc.benchmarks.gate.baseline import from_result, save_baseline
 from nstc.benchmarks.gate.verdicts import Verdict
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.artifact_cache import cached_artifact

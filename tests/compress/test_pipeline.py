@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from nstc.benchmarks.gate.budget import parse_budget
+from nstc.benchmarks.gate.limits import parse_budget
 from nstc.benchmarks.timing import statistics
 from nstc.compress import card, pipeline
 from nstc.compress.pipeline import PRESETS, Compression, compress_model, preset, split_photos

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from mutations import mangled, mutated
 from safetensors import safe_open
 
-from nstc.benchmarks.gate.baseline_file import load_baseline
+from nstc.benchmarks.gate.baseline import load_baseline
 from nstc.benchmarks.report.stored_results import read_results
 from nstc.compress.card import card
 from nstc.core.bundle import (

@@ -16,10 +16,9 @@ from gate_proof.plan import Plan, chosen_plan, output_file, photos_of_run
 
 from nstc.benchmarks import subjects
 from nstc.benchmarks.bench import bench
-from nstc.benchmarks.gate.baseline import from_result
-from nstc.benchmarks.gate.baseline_file import save_baseline
+from nstc.benchmarks.gate.baseline import from_result, save_baseline
 from nstc.benchmarks.gate.check_models import check
-from nstc.benchmarks.gate.more_rounds import pooled
+from nstc.benchmarks.gate.measuring import pooled
 from nstc.benchmarks.gate.verdicts import CheckReport
 from nstc.benchmarks.result import BenchResult
 from nstc.compress.export.export_model import made_artifact

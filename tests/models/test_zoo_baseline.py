@@ -2,7 +2,7 @@
 
 import pytest
 
-from nstc.benchmarks.gate.baseline_file import load_baseline
+from nstc.benchmarks.gate.baseline import load_baseline
 from nstc.benchmarks.result import BenchProtocol
 from nstc.benchmarks.subjects import find_subject
 from nstc.core.photos import sample_photos

@@ -95,7 +95,7 @@ class ResultFlags:
 
     def refuse_in_vain(self, targets: "Sequence[Target]") -> None:
         """Raise before any work if one of them can't be written."""
-        from nstc.benchmarks.gate.baseline_file import refuse_existing
+        from nstc.benchmarks.gate.baseline import refuse_existing
         from nstc.benchmarks.targets.browser import refuse_baseline_of_another_device
         from nstc.core.files import refuse_unwritable_file
 
@@ -107,8 +107,7 @@ class ResultFlags:
 
     def write(self, result: "BenchResult") -> None:
         """Write it to all of these but the file, which has it already, and print its table."""
-        from nstc.benchmarks.gate.baseline import from_result
-        from nstc.benchmarks.gate.baseline_file import save_baseline
+        from nstc.benchmarks.gate.baseline import from_result, save_baseline
 
         if self.save_baseline is not None:
             save_baseline(from_result(result, self.save_baseline.parent), self.save_baseline)
@@ -143,7 +142,7 @@ def bench(
     written: ResultFlags,
 ) -> None:
     """Measure speed and quality beside a reference."""
-    from nstc.benchmarks.gate.memory_cap import refuse_over_cap, refuse_useless_cap
+    from nstc.benchmarks.gate.limits import refuse_over_cap, refuse_useless_cap
     from nstc.benchmarks.targets import parse_target
     from nstc.cli.progress import Bar
     from nstc.compress.benchmarking import bench as run

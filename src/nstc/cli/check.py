@@ -138,7 +138,7 @@ def update(
     Facts and quality are replaced, and the times of this machine's class; those of other classes
     stay.
     """
-    from nstc.benchmarks.gate.baseline_file import save_baseline
+    from nstc.benchmarks.gate.baseline import save_baseline
     from nstc.benchmarks.gate.check_models import update_baseline
     from nstc.benchmarks.gate.measuring import Conditions
     from nstc.cli.progress import Bar

@@ -41,7 +41,7 @@ def compress(
     ] = False,
 ) -> None:
     """Distill, prune, quantize, export and measure in one go. Run again to go on after a stop."""
-    from nstc.benchmarks.gate.budget import parse_budget
+    from nstc.benchmarks.gate.limits import parse_budget
     from nstc.cli.progress import Bar
     from nstc.compress.pipeline import NO_BUDGET, compress_model
     from nstc.compress.pipeline import preset as preset_recipe

@@ -5,9 +5,10 @@ import shutil
 
 import pytest
 
-from nstc.benchmarks.gate.baseline import exact_facts, from_result
-from nstc.benchmarks.gate.baseline_file import (
+from nstc.benchmarks.gate.baseline import (
     SCHEMA,
+    exact_facts,
+    from_result,
     load_baseline,
     refuse_existing,
     save_baseline,

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from nstc.benchmarks.gate.budget import Budget, Limit, parse_budget
+from nstc.benchmarks.gate.limits import Budget, Limit, parse_budget
 from nstc.benchmarks.result import LatencySummary, Quality, Row
 from nstc.benchmarks.timing.statistics import Interval
 from nstc.core.errors import BudgetError, OptionError

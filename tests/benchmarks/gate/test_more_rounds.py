@@ -6,8 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from nstc.benchmarks.gate.more_rounds import FEWEST, pooled, rounds_to_add
-from nstc.benchmarks.gate.verdicts import Finding, RowKey, Verdict, compare_time
+from nstc.benchmarks.gate.baseline import RowKey
+from nstc.benchmarks.gate.measuring import FEWEST_MORE, pooled, rounds_to_add
+from nstc.benchmarks.gate.verdicts import Finding, Verdict, compare_time
 from nstc.benchmarks.result import BenchProtocol, BenchResult, LatencySummary, Reference, Row
 from nstc.benchmarks.timing.statistics import bootstrap_speedup, since_stored
 from nstc.core.manifest import PhotoRecord
@@ -58,7 +59,7 @@ def test_the_bound_holds():
     open_ = [finding(Verdict.INCONCLUSIVE, needed=500)]
     assert rounds_to_add(open_, first=20, taken=150, at_most=160) == 10
     assert rounds_to_add(open_, first=20, taken=160, at_most=160) == 0
-    assert rounds_to_add(open_, first=20, taken=3, at_most=160) == FEWEST
+    assert rounds_to_add(open_, first=20, taken=3, at_most=160) == FEWEST_MORE
 
 
 def result(reference_ms: list[float], own_ms: list[float], *, seed: int = 0) -> BenchResult:

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from nstc.benchmarks.gate import output_formats
-from nstc.benchmarks.gate.verdicts import CheckReport, Finding, RowKey, TimedBeside, Verdict
+from nstc.benchmarks.gate.baseline import RowKey
+from nstc.benchmarks.gate.verdicts import CheckReport, Finding, TimedBeside, Verdict
 from nstc.core.errors import OutputError
 
 INT8 = RowKey(model="zoo:starry-night", artifact="int8.onnx", target="cpu:2", size=512)

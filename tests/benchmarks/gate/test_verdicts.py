@@ -2,10 +2,10 @@ import math
 
 import pytest
 
+from nstc.benchmarks.gate.baseline import RowKey
 from nstc.benchmarks.gate.verdicts import (
     EXIT_STATUS,
     SEVERITY,
-    RowKey,
     Verdict,
     compare_fact,
     compare_quality,

@@ -1,4 +1,4 @@
-"""What a compressed model may cost and must be worth, and whether a measured row keeps to it."""
+"""Limits that a measured row is held to: a budget of `nstc compress`, and `--memory-cap`."""
 
 import difflib
 import re
@@ -6,10 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from nstc.benchmarks.gate.baseline import RowKey
+from nstc.benchmarks.gate.verdicts import Finding, Verdict
 from nstc.benchmarks.quality.metrics import METRICS
-from nstc.benchmarks.result import Row
+from nstc.benchmarks.result import BenchResult, Row
+from nstc.benchmarks.targets import TARGETS, parse_target
+from nstc.benchmarks.targets.base import Target
 from nstc.core.amounts import BYTES, COUNTS, read_amount
-from nstc.core.errors import BudgetError, OptionError
+from nstc.core.errors import BudgetError, MemoryCapError, OptionError
+
+MB: Final = 1_000_000
 
 STAGES: Final = ("distilled", "pruned", "student")
 """Of `nstc compress`, in order; the last one is quantized."""
@@ -71,12 +77,9 @@ class Budget:
         return any(limit.name not in _FACTS for limit in self.limits)
 
     def hold(self, stage: str, row: Row, place: object) -> None:
-        """Go on only if a stage's result keeps to the limits that must hold by then.
+        """Go on only if the row of a stage's file keeps to the limits that must hold by then.
 
-        Args:
-            stage: Out of `STAGES`.
-            row: Of the file that the stage made.
-            place: Where it lies.
+        The stage is one of `STAGES`, and the file lies in `place`.
 
         Raises:
             BudgetError: it does not; the message has every number that was reached.
@@ -134,3 +137,74 @@ def _listed(limits: Sequence[Limit], row: Row) -> str:
         f"{limit.name} {'not measured' if value is None else _plain(value)} ({limit})"
         for limit, value in values
     )
+
+
+def refuse_useless_cap(
+    cap_mb: int | None, targets: Sequence[Target], *, memory: bool = False
+) -> None:
+    """Refuse a limit that nothing would be held to; None is no limit.
+
+    Args:
+        cap_mb: The limit in MB.
+        targets: Where rows are measured.
+        memory: Whether memory is looked at wherever it can be, as --memory asks.
+
+    Raises:
+        OptionError: none of the targets reports memory, or the limit is not above 0.
+    """
+    if cap_mb is None:
+        return
+    if cap_mb <= 0:
+        raise OptionError(f"--memory-cap is {cap_mb}: expected MB above 0.")
+    if not memory and not any(target.reports_memory for target in targets):
+        raise OptionError(
+            "--memory-cap needs a target that reports memory, and "
+            f"{', '.join(target.name for target in targets)} does not: "
+            f"give --target {TARGETS['mobile'].form}, or --memory."
+        )
+
+
+def peak_memory(key: RowKey, row: Row, cap_mb: int) -> Finding | None:
+    """A verdict on a row's peak resident memory; None on targets that do not look."""
+    if not parse_target(row.target).reports_memory:
+        return None
+    cap = cap_mb * MB
+    peak = None if row.footprint is None else row.footprint.peak_bytes
+    if peak is None:
+        verdict, words = Verdict.INCOMPARABLE, "a file that others made is not measured"
+    elif peak > cap:
+        verdict, words = Verdict.REGRESSED, f"over --memory-cap {cap_mb} MB"
+    else:
+        verdict, words = Verdict.PASS, f"within --memory-cap {cap_mb} MB"
+    return Finding(key, "peak_bytes", verdict, baseline=cap, value=peak, explanation=words)
+
+
+def refuse_over_cap(result: BenchResult, cap_mb: int | None) -> None:
+    """Hold every row's peak resident memory to a limit in MB; None is no limit.
+
+    Raises:
+        MemoryCapError: rows that are over it; all are named.
+    """
+    if cap_mb is None:
+        return
+    unknown = [
+        f"{row.model} {row.artifact}"
+        for row in result.rows
+        if row.footprint is None and parse_target(row.target).reports_memory
+    ]
+    if unknown:
+        raise MemoryCapError(
+            f"no peak memory to hold to --memory-cap for {', '.join(unknown)}: a file that others "
+            "made is not measured here, and not every far machine tells. Distill it to a bundle, "
+            "or leave it out."
+        )
+    over = [
+        f"{row.model} {row.artifact} {row.footprint.peak_bytes / MB:.0f} MB"
+        for row in result.rows
+        if row.footprint is not None and row.footprint.peak_bytes > cap_mb * MB
+    ]
+    if over:
+        raise MemoryCapError(
+            f"peak memory over --memory-cap {cap_mb} MB: {', '.join(over)}. "
+            "Take a smaller network or picture, or a higher cap."
+        )

@@ -1,0 +1,93 @@
+"""Which models stand for the baseline's, and what an update agrees to."""
+
+import shutil
+
+import pytest
+from gate_reports import ALL_PASS, verdicts
+
+from nstc.benchmarks.gate.baseline import load_baseline, save_baseline
+from nstc.benchmarks.gate.check_models import check, update_baseline
+from nstc.benchmarks.gate.measuring import Conditions
+from nstc.benchmarks.gate.verdicts import Verdict
+from nstc.core.errors import OptionError
+
+
+def test_a_candidate_elsewhere_stands_for_the_model_of_its_name(
+    baseline, photos, fake_bench, student, tmp_path
+):
+    candidate = shutil.copytree(student.path, tmp_path / "out" / "build-7")
+    report = check([candidate], baseline, photos=photos)
+    assert verdicts(report) == ALL_PASS
+    assert {finding.row.model for finding in report.findings} == {"../student"}
+    assert fake_bench.calls[0]["models"] == [candidate]
+
+
+@pytest.fixture
+def two_models(fake_bench, baseline, student, teacher, photos):
+    """The baseline with a second model."""
+    updated, _ = update_baseline(
+        [student.path, teacher.path], baseline, "two", conditions=Conditions(photos=photos)
+    )
+    save_baseline(updated, baseline)
+    fake_bench.calls.clear()
+    return baseline
+
+
+def test_models_with_other_files_are_measured_apart(two_models, photos, fake_bench):
+    report = check([], two_models, photos=photos)
+    assert report.verdict is Verdict.PASS
+    assert len(report.findings) == 12
+    assert [call["artifacts"] for call in fake_bench.calls] == [("int8.onnx",), ("onnx",)]
+
+
+def test_a_model_that_the_baseline_does_not_have_is_no_pass(two_models, photos, make_bundle):
+    stranger = make_bundle("stranger", {"onnx": 0.5, "int8.onnx": 0.5}, width=24)
+    report = check([stranger.path], two_models, photos=photos)
+    assert [(f.row.artifact, f.verdict) for f in report.findings] == [
+        ("int8.onnx", Verdict.MISSING_BASELINE),
+        ("onnx", Verdict.MISSING_BASELINE),
+    ]
+    assert report.exit_status != 0
+
+
+def test_models_that_were_not_named_are_said_to_be_left_out(two_models, photos, student):
+    report = check([student.path], two_models, photos=photos)
+    assert report.notes == ("not checked, since other models were named: ../teacher",)
+
+
+def test_two_models_for_one_are_refused(two_models, photos, student, tmp_path):
+    copy = shutil.copytree(student.path, tmp_path / "copy")
+    with pytest.raises(OptionError, match="both stand for"):
+        check([student.path, copy], two_models, photos=photos)
+
+
+def test_a_base_for_nobody_is_refused(two_models, photos, make_bundle):
+    stranger = make_bundle("stranger", {"onnx": 0.5}, width=24)
+    with pytest.raises(OptionError, match="none of the baseline's models"):
+        check([], two_models, photos=photos, base=[stranger.path])
+
+
+def test_an_update_is_what_passes_from_then_on(baseline, photos, fake_bench):
+    fake_bench.changes = {"params": 1200}
+    fake_bench.speeds = {"student": 8.0}
+    assert check([], baseline, photos=photos).verdict is Verdict.REGRESSED
+    updated, result = update_baseline(
+        [], baseline, "wider, for fewer stripes", conditions=Conditions(photos=photos)
+    )
+    assert load_baseline(baseline).rows[0].facts["params"] == 1000  # not written yet
+    save_baseline(updated, baseline)
+    assert len(result.rows) == 1
+    assert check([], baseline, photos=photos).verdict is Verdict.PASS
+    assert load_baseline(baseline).log[-1].reason == "wider, for fewer stripes"
+
+
+def test_an_update_wants_a_reason_before_it_measures(baseline, photos, fake_bench):
+    with pytest.raises(OptionError, match="--reason"):
+        update_baseline([], baseline, " ", conditions=Conditions(photos=photos))
+    assert not fake_bench.calls
+
+
+def test_an_update_is_of_the_models_at_their_own_places(baseline, photos, student, tmp_path):
+    copy = shutil.copytree(student.path, tmp_path / "copy")
+    with pytest.raises(OptionError, match="lies elsewhere"):
+        update_baseline([copy], baseline, "moved", conditions=Conditions(photos=photos))
