@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from nstc.benchmarks.report.labels import Label, place_labels
-from nstc.benchmarks.report.svg import LIGHT, plotting
+from nstc.benchmarks.report.svg import LIGHT, Label, place_labels, plotting
 from nstc.benchmarks.wording import NONE, byte_count, count, fine, three_digits
 from nstc.core.errors import MissingExtraError, OptionError
 from nstc.core.files import atomic_file

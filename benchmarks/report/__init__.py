@@ -1,5 +1,4 @@
 """The report: results of `nstc bench` as one HTML page that needs nothing else.
 
-Of nstc's extras it needs only `report`: no module here imports torch, so that results can be looked
-at where nothing is trained.
+Of nstc's extras it needs only `report`: no module here imports torch.
 """

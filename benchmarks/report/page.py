@@ -3,22 +3,41 @@
 import base64
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nstc.benchmarks.report.columns import all_rows, row_names, table_columns
-from nstc.benchmarks.report.files import Layers, profile_rows
-from nstc.benchmarks.report.history import read_history, trend_lines, trends
-from nstc.benchmarks.report.pictures import Pictures, make_pictures
-from nstc.benchmarks.report.plots import frontier_plot, layer_plot, trend_plot
-from nstc.benchmarks.report.stored_results import Run, flattened, read_results
-from nstc.benchmarks.report.svg import DARK, LIGHT
+from nstc.benchmarks.quality.metrics import KNOWN
+from nstc.benchmarks.report import plots
+from nstc.benchmarks.report.reruns import Layers, Pictures, make_pictures, profile_rows
+from nstc.benchmarks.report.stored_results import (
+    ReadRow,
+    Run,
+    all_rows,
+    flattened,
+    read_history,
+    read_results,
+    row_names,
+    trend_lines,
+    trends,
+)
 from nstc.benchmarks.timing.layer_times import LayerTimes
 from nstc.benchmarks.timing.machine import machine_facts
-from nstc.benchmarks.wording import fact, fine, key_words
+from nstc.benchmarks.timing.statistics import Interval
+from nstc.benchmarks.wording import (
+    INFINITE,
+    NONE,
+    byte_count,
+    count,
+    fact,
+    fine,
+    key_words,
+    short_names,
+    three_digits,
+)
 from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file
 from nstc.core.photos import PhotoSet
@@ -27,11 +46,36 @@ from nstc.core.progress import Progress, Silent
 if TYPE_CHECKING:
     from jinja2 import Template
 
-_TEMPLATE: Final = "page.html.jinja"
-_SCRIPT: Final = "page.js"
-_STYLE: Final = "page.css"
 _OPERATORS: Final = 10
+"""Of a file, the slowest, have a line."""
+
 _ENDINGS: Final = frozenset({"", ".html", ".htm"})
+
+_EXTRA_UNITS: Final[tuple[tuple[str, Callable[[float], str]], ...]] = (
+    ("_bytes", byte_count),
+    ("_mb", lambda number: f"{three_digits(number)} MB"),
+    ("_ms", lambda number: f"{three_digits(number)} ms"),
+)
+"""Endings of unknown keys that are worth a column, and how their numbers read."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number or word."""
+
+    text: str  # as it is shown
+    interval: str = ""  # its interval, as it is shown; empty if it has none
+    value: float | str | None = None  # to sort by; None goes last
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading and a cell for each row."""
+
+    heading: str  # what it is
+    hint: str  # unit, or which way is better; may be empty
+    numeric: bool  # whether cells are aligned right
+    cells: tuple[Cell, ...]  # in the order of the rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +103,7 @@ def write_report(
         files: Written by `nstc bench --json`. None are needed beside a history: the newest of
             that is then the one the page is about.
         output: The page; it appears whole or not at all.
-        history: A folder of such files, one for each commit; see
-            `nstc.benchmarks.report.history.read_history`.
+        history: A folder of such files, one for each commit; see `read_history`.
         photos: Some of them are stylised for the page; None for a page without pictures.
         layers: Whether to measure where the rows' files spend their time.
         progress: Told of pictures and profiles.
@@ -87,25 +130,8 @@ def write_report(
     with atomic_file(output) as draft:
         profiles = profile_rows(runs, progress) if layers else None
         pictures = make_pictures(runs, photos, progress) if photos is not None else None
-        draft.write_text(_render(template, runs, profiles, pictures, past), encoding="utf-8")
-
-
-def render_page(
-    runs: Sequence[Run],
-    *,
-    layers: Layers | None = None,
-    pictures: Pictures | None = None,
-    past: Sequence[Run] = (),
-) -> str:
-    """The page of some runs, with what was found of them.
-
-    Args:
-        runs: See `read_results`.
-        layers: None if they were not measured.
-        pictures: None if none were made.
-        past: Runs whose trend is drawn, the oldest first.
-    """
-    return _render(_template(), runs, layers, pictures, past)
+        text = render_page(runs, layers=profiles, pictures=pictures, past=past, template=template)
+        draft.write_text(text, encoding="utf-8")
 
 
 def named_apart(runs: Sequence[Run]) -> list[Run]:
@@ -157,67 +183,65 @@ def _template() -> "Template":
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string(_text(_TEMPLATE))
+    return environment.from_string(_text("page.html.jinja"))
 
 
-def _render(
-    template: "Template",
+def render_page(
     runs: Sequence[Run],
-    layers: Layers | None,
-    pictures: Pictures | None,
-    past: Sequence[Run],
+    *,
+    layers: Layers | None = None,
+    pictures: Pictures | None = None,
+    past: Sequence[Run] = (),
+    template: "Template | None" = None,
 ) -> str:
+    """The page of some runs, with what was found of them.
+
+    Args:
+        runs: See `read_results`.
+        layers: None if they were not measured.
+        pictures: None if none were made.
+        past: Runs whose trend is drawn, the oldest first.
+        template: The page's own, where it was read before.
+    """
     from markupsafe import Markup
 
-    script, style = _text(_SCRIPT), _text(_STYLE)
-    frontier = frontier_plot(runs)
+    def marked_up(plot: plots.Plot | None) -> list[tuple[str, str, Any]] | None:
+        if plot is None:
+            return None
+        # what matplotlib wrote with every name in it escaped
+        return [(scheme.name, layout.name, Markup(svg)) for scheme, layout, svg in plot.forms]  # noqa: S704
+
+    script = _text("page.js")
     times = {} if layers is None else layers.times
-    shares = layer_plot({name: own.by_kind() for name, own in times.items()}) if times else None
-    return template.render(
-        # this package's own text, and what matplotlib wrote with every name in it escaped
+    shares = {name: own.by_kind() for name, own in times.items()}
+    followed = trends(past)
+    names = row_names(runs)
+    return (template or _template()).render(
+        # this package's own text
         script=Markup(script),  # noqa: S704
-        style=Markup(style),  # noqa: S704
+        style=Markup(_text("page.css")),  # noqa: S704
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
-        light=LIGHT,
-        dark=DARK,
-        frontier=None if frontier is None else _marked_up(frontier.forms),
-        layer_plot=None if shares is None else _marked_up(shares.forms),
+        frontier=marked_up(plots.frontier_plot(runs)),
+        layer_plot=marked_up(plots.layer_plot(shares) if shares else None),
         runs=[(run, _run_facts(run)) for run in runs],
-        rows=len(all_rows(runs)),
+        rows=len(names),
         columns=table_columns(runs),
         caveats=caveats_of(runs),
         layers=layers,
         profiles=_profiles(times),
         machine=_facts(machine_facts()) if times else [],
         pictures=pictures,
-        details=_details(runs),
-        **_history(past),
-    )
-
-
-def _marked_up(forms: Iterable[tuple[Any, Any, str]]) -> list[tuple[str, str, Any]]:
-    from markupsafe import Markup
-
-    # what matplotlib wrote with every name in it escaped
-    return [(scheme.name, layout.name, Markup(svg)) for scheme, layout, svg in forms]  # noqa: S704
-
-
-def _history(past: Sequence[Run]) -> dict[str, Any]:
-    """The template's words for the trend over commits."""
-    found = trends(past)
-    plot = trend_plot(past, found)
-    return {
-        "past": len(past),
-        "trend_plot": None if plot is None else _marked_up(plot.forms),
-        "trends": [
-            (f"{trend.measure.name}: {trend.row}", trend_lines(trend, past)) for trend in found
+        details=[
+            (name, _facts(row.extra))
+            for name, (_, row) in zip(names, all_rows(runs), strict=True)
+            if row.extra
         ],
-    }
+        past=len(past),
+        trend_plot=marked_up(plots.trend_plot(past, followed)),
+        trends=[(f"{own.measure.name}: {own.row}", trend_lines(own, past)) for own in followed],
+    )
 
 
 def _profiles(
@@ -251,10 +275,84 @@ def _facts(values: Any) -> list[Fact]:
     ]
 
 
-def _details(runs: Sequence[Run]) -> list[tuple[str, list[Fact]]]:
-    pairs = zip(row_names(runs), all_rows(runs), strict=True)
-    return [(name, _facts(row.extra)) for name, (_, row) in pairs if row.extra]
-
-
 def _text(name: str) -> str:
     return (resources.files("nstc.benchmarks.report") / name).read_text(encoding="utf-8")
+
+
+def table_columns(runs: Sequence[Run]) -> list[Column]:
+    """All columns that at least one row has something for."""
+    pairs = all_rows(runs)
+    rows = [row for _, row in pairs]
+    models = short_names([row.model for row in rows])
+    columns = [_words("model", models)]
+    if len(runs) > 1:
+        columns.append(_words("run", [run.name for run, _ in pairs]))
+    columns += [
+        _words("artifact", [row.artifact for row in rows]),
+        _words("target", [row.target for row in rows]),
+        _numbers("size", "px", [row.size for row in rows], lambda number: f"{number:.0f}"),
+        Column("latency", "ms", True, tuple(_latency(row) for row in rows)),
+        _intervals("times faster", "95 %", [row.speedup for row in rows]),
+        _numbers("parameters", "", [row.params for row in rows], count),
+        _numbers("MACs", "", [row.macs for row in rows], count),
+        _numbers("file", "", [row.size_bytes for row in rows], byte_count),
+        *_extra_columns(rows),
+        *_metric_columns(rows),
+    ]
+    return [column for column in columns if any(cell.value is not None for cell in column.cells)]
+
+
+def _metric_columns(rows: Sequence[ReadRow]) -> Iterable[Column]:
+    judged = [row.quality.metrics if row.quality else {} for row in rows]
+    for name in dict.fromkeys(name for metrics in judged for name in metrics):
+        hint = f"{KNOWN[name].better} 95 %".strip() if name in KNOWN else "95 %"
+        yield _intervals(name, hint, [metrics.get(name) for metrics in judged])
+
+
+def _extra_columns(rows: Sequence[ReadRow]) -> Iterable[Column]:
+    """Of unknown keys those that are plain amounts: memory, cold start, and what comes later."""
+    for path in dict.fromkeys(path for row in rows for path in row.extra):
+        for ending, words in _EXTRA_UNITS:
+            values = [_amount(row.extra.get(path)) for row in rows]
+            if path.endswith(ending) and any(value is not None for value in values):
+                heading = path.rpartition(".")[2].replace("_", " ")
+                yield _numbers(heading, "", values, words)
+
+
+def _amount(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
+
+
+def _words(heading: str, texts: Sequence[str]) -> Column:
+    return Column(heading, "", False, tuple(Cell(text, value=text) for text in texts))
+
+
+def _numbers(
+    heading: str, hint: str, values: Sequence[float | None], words: Callable[[float], str]
+) -> Column:
+    cells = (Cell(NONE) if own is None else Cell(words(own), value=own) for own in values)
+    return Column(heading, hint, True, tuple(cells))
+
+
+def _intervals(heading: str, hint: str, intervals: Sequence[Interval | None]) -> Column:
+    cells = (
+        Cell(NONE) if own is None or math.isnan(own.median) else _interval(own) for own in intervals
+    )
+    return Column(heading, hint, True, tuple(cells))
+
+
+def _interval(own: Interval) -> Cell:
+    median, *ends = (
+        fine(number) if math.isfinite(number) else INFINITE
+        for number in (own.median, own.low, own.high)
+    )
+    known = math.isfinite(own.low) or math.isfinite(own.high)
+    return Cell(median, " to ".join(ends) if known else "", own.median)
+
+
+def _latency(row: ReadRow) -> Cell:
+    latency = row.latency_ms
+    spread = "" if latency.iqr is None else f"IQR {fine(latency.iqr)}"
+    return Cell(fine(latency.median), spread, latency.median)

@@ -1,12 +1,19 @@
-"""Results of `nstc bench --json`, read from files that anyone may have written."""
+"""Results of `nstc bench --json`, read from files that anyone may have written, and their history.
+
+A history is a folder of such files, one for each commit: in their order, and with what of them may
+be joined by a line.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from nstc.benchmarks.result import SCHEMAS, Row, migrated, rows_content
+from nstc.benchmarks.timing.statistics import Interval
+from nstc.benchmarks.wording import byte_count, fine, short_names
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
 from nstc.core.errors import OptionError
 from nstc.core.terminal import printable
@@ -24,9 +31,10 @@ _SPREAD_KEYS: Final = frozenset(("median", "low", "high"))
 _QUALITY_KEYS: Final = frozenset(
     ("intervals", "photos", "few_photos", "sampled_photos", "teacher", "style_source")
 )
-
-
 _UNKNOWN: Final = dict.fromkeys(_SPREAD_KEYS, math.nan)
+
+_HASH_SHOWN: Final = 8
+_DAY: Final = len("2026-01-01")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +43,6 @@ class ReadRow(Row):
 
     # Everything that `Row` reads no attribute from, by dotted path: "memory.peak_bytes".
     extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Content:
-    """What every file has; of its references and its protocol anything."""
-
-    protocol: dict[str, Any]
-    references: list[dict[str, Any]]
-    rows: tuple[ReadRow, ...]
-    machine: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +62,55 @@ class Run:
     def reference(self) -> str:
         """Name of the model that speed-ups are relative to."""
         return next((str(own.get("model", "")) for own in self.references), "")
+
+    @property
+    def label(self) -> str:
+        """The commit's first digits, with a + if files differed from it; else the day or the file.
+
+        That a run is of a commit but not of its files is not to be overlooked.
+        """
+        commit, date = self.extra.get("taken.commit"), self.extra.get("taken.date")
+        if commit:
+            return f"{str(commit)[:_HASH_SHOWN]}{'+' if self.extra.get('taken.modified') else ''}"
+        return str(date)[:_DAY] if date else self.name
+
+    @property
+    def date(self) -> str:
+        """The commit's, else when it was taken, else empty."""
+        return str(self.extra.get("taken.commit_date") or self.extra.get("taken.date") or "")
+
+    @property
+    def conditions(self) -> tuple[str, str]:
+        """What two runs must share for their numbers to be comparable."""
+        return str(self.protocol.get("id")), str(self.machine.get("cpu"))
+
+
+def all_rows(runs: Sequence[Run]) -> list[tuple[Run, ReadRow]]:
+    """Every run's every row, in their order: a row's number in the report is its place here."""
+    return [(run, row) for run in runs for row in run.rows]
+
+
+def row_names(runs: Sequence[Run], *, with_run: bool = True) -> list[str]:
+    """What tells rows apart: model and artifact, and target and run where there are several."""
+    rows = all_rows(runs)
+    models = short_names([row.model for _, row in rows])
+    targets = {row.target for _, row in rows}
+    names = []
+    for model, (run, row) in zip(models, rows, strict=True):
+        target = f" {row.target}" if len(targets) > 1 else ""
+        of_run = f" ({run.name})" if with_run and len(runs) > 1 else ""
+        names.append(f"{model} {row.artifact}{target}{of_run}")
+    return names
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Content:
+    """What every file has; of its references and its protocol anything."""
+
+    protocol: dict[str, Any]
+    references: list[dict[str, Any]]
+    rows: tuple[ReadRow, ...]
+    machine: dict[str, Any] | None = None
 
 
 def read_results(path: Path) -> Run:
@@ -111,10 +158,7 @@ def flattened(
 ) -> dict[str, Any]:
     """Nested mappings as one of dotted paths, {"a": {"b": 1}} as {"a.b": 1}.
 
-    Args:
-        value: The mapping; anything else stands under `prefix`.
-        prefix: Path of `value`.
-        without: Keys to leave out at any depth.
+    Anything but a mapping stands under `prefix`. Keys `without` are left out at any depth.
     """
     if not isinstance(value, Mapping):
         return {prefix: value}
@@ -187,3 +231,118 @@ def _shown(value: Any) -> Any:
     if isinstance(value, list):
         return [_shown(inner) for inner in value]
     return value
+
+
+def read_history(folder: Path) -> list[Run]:
+    """All results in a folder, the oldest commit first.
+
+    They are ordered by the commit's date, else by when they were taken, else by the file's name.
+
+    Raises:
+        OptionError: there is no such folder, it holds no JSON files, or one of them is no result.
+    """
+
+    def moment(run: Run) -> tuple[str, str]:
+        try:  # so that dates of different time zones sort
+            return datetime.fromisoformat(run.date).astimezone(UTC).isoformat(), run.name
+        except ValueError:
+            return run.date, run.name
+
+    if not folder.is_dir():
+        raise OptionError(f"no folder at {folder}: --history takes a folder of results.")
+    files = sorted(folder.rglob("*.json"))
+    if not files:
+        raise OptionError(
+            f"no JSON files in {folder}: keep one of nstc bench --json for each commit there."
+        )
+    return sorted((read_results(path) for path in files), key=moment)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number that is followed over commits."""
+
+    name: str  # in words
+    # From a row to its number; None if the row does not have it.
+    of: Callable[[Row], Interval | None]
+    words: Callable[[float], str] = fine  # how it reads
+    everywhere: bool = False  # whether it is the same on every machine and by every protocol
+
+
+def _metric(name: str) -> Measure:
+    return Measure(name, lambda row: row.quality.metrics.get(name) if row.quality else None)
+
+
+MEASURES: Final = (
+    Measure("times faster than the reference", lambda row: row.speedup),
+    _metric("style_ratio"),
+    _metric("content_ratio"),
+    Measure(
+        "file",
+        lambda row: Interval(median=row.size_bytes, low=row.size_bytes, high=row.size_bytes),
+        words=byte_count,
+        everywhere=True,
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """A number at a commit."""
+
+    run: int  # position among the runs
+    value: Interval  # the number
+    joined: bool  # whether it was measured as the one before it, so that the two may be compared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trend:
+    """One number of one file over the commits."""
+
+    row: str  # name of the row, without its run
+    measure: Measure  # which number
+    moments: tuple[Moment, ...]  # in the order of the runs; not all need have it
+
+
+def trends(runs: Sequence[Run]) -> list[Trend]:
+    """Of every file that any run measured all numbers that it has, measure by measure."""
+    names = iter(row_names(runs, with_run=False))
+    places: dict[str, list[tuple[int, Row]]] = {}
+    for position, run in enumerate(runs):
+        for row in run.rows:
+            places.setdefault(f"{next(names)} {row.size} px", []).append((position, row))
+    found = []
+    for measure in MEASURES:
+        for name, rows in places.items():
+            moments = tuple(_moments(measure, rows, runs))
+            if moments:
+                found.append(Trend(row=name, measure=measure, moments=moments))
+    return found
+
+
+def _moments(
+    measure: Measure, rows: Sequence[tuple[int, Row]], runs: Sequence[Run]
+) -> Iterator[Moment]:
+    before: Run | None = None
+    for position, row in rows:
+        value, run = measure.of(row), runs[position]
+        if value is not None and math.isfinite(value.median):
+            joined = before is not None and (
+                measure.everywhere or run.conditions == before.conditions
+            )
+            yield Moment(run=position, value=value, joined=joined)
+            before = run
+
+
+def trend_lines(trend: Trend, runs: Sequence[Run]) -> list[tuple[str, str, str, str]]:
+    """Of each moment the commit, the day, the number, and its change since the one before."""
+    lines = []
+    before: float | None = None
+    for moment in trend.moments:
+        run, value = runs[moment.run], moment.value.median
+        change = "" if before is None else "measured in another way"
+        if before and moment.joined:
+            change = f"{100 * (value / before - 1):+.1f} %"
+        lines.append((run.label, run.date[:_DAY], trend.measure.words(value), change))
+        before = value
+    return lines

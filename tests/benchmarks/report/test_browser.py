@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from nstc.benchmarks.report.page import render_page
-from nstc.benchmarks.report.pictures import make_pictures
+from nstc.benchmarks.report.reruns import make_pictures
 from nstc.core.progress import Silent
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

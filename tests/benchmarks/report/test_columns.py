@@ -1,4 +1,5 @@
-from nstc.benchmarks.report.columns import row_names, table_columns
+from nstc.benchmarks.report.page import table_columns
+from nstc.benchmarks.report.stored_results import row_names
 
 
 def by_heading(*runs):

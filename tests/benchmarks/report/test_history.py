@@ -2,9 +2,9 @@
 
 import pytest
 
-from nstc.benchmarks.report.history import read_history, run_label, trend_lines, trends
 from nstc.benchmarks.report.page import write_report
 from nstc.benchmarks.report.plots import trend_plot
+from nstc.benchmarks.report.stored_results import read_history, trend_lines, trends
 from nstc.core.errors import OptionError
 
 
@@ -38,7 +38,7 @@ def test_the_oldest_commit_comes_first_whatever_the_files_are_called(keep):
     keep("a", "2026-01-03", 30.0, taken={"modified": True})
     folder = keep("b", "2026-01-02", 20.0)
     runs = read_history(folder)
-    assert [run_label(run) for run in runs] == ["c" * 8, "b" * 8, "a" * 8 + "+"]
+    assert [run.label for run in runs] == ["c" * 8, "b" * 8, "a" * 8 + "+"]
     assert values(of(trends(runs), "times faster")) == [
         (0, 10.0, False),
         (1, 20.0, True),
@@ -51,7 +51,7 @@ def test_the_oldest_commit_comes_first_whatever_the_files_are_called(keep):
 def test_dates_of_different_time_zones_are_put_in_order(keep):
     keep("b", "2026-01-01", 20.0, taken={"commit_date": "2026-01-01T23:00:00+00:00"})
     folder = keep("a", "2026-01-02", 10.0, taken={"commit_date": "2026-01-02T00:30:00+05:00"})
-    assert [run_label(run)[0] for run in read_history(folder)] == ["a", "b"]
+    assert [run.label[0] for run in read_history(folder)] == ["a", "b"]
 
 
 def test_what_was_measured_in_another_way_is_not_joined_but_bytes_are(keep):
@@ -78,7 +78,7 @@ def test_a_row_that_is_new_begins_where_it_is_new(keep, make_row):
 def test_older_results_without_a_date_stand_before_all_others(keep, write_result, make_result):
     folder = keep("a", "2026-01-01", 10.0)
     write_result(make_result(), "history/old.json")
-    assert [run_label(run) for run in read_history(folder)] == ["old", "a" * 8]
+    assert [run.label for run in read_history(folder)] == ["old", "a" * 8]
 
 
 def test_the_page_is_about_the_newest_and_draws_the_trend(keep, page_of, tmp_path):

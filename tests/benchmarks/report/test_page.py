@@ -4,9 +4,8 @@ import sys
 
 import pytest
 
-from nstc.benchmarks.report.files import profile_rows
 from nstc.benchmarks.report.page import caveats_of, named_apart, render_page, write_report
-from nstc.benchmarks.report.pictures import make_pictures
+from nstc.benchmarks.report.reruns import make_pictures, profile_rows
 from nstc.core.errors import OptionError, OutputError
 from nstc.core.progress import Silent
 

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nstc.benchmarks.report import pictures as pictures_module
-from nstc.benchmarks.report.files import profile_rows
-from nstc.benchmarks.report.pictures import SIDE, data_uri, make_pictures
+from nstc.benchmarks.report import reruns
+from nstc.benchmarks.report.reruns import SIDE, data_uri, make_pictures, profile_rows
 from nstc.core.progress import Silent
 
 
@@ -88,7 +87,7 @@ def test_a_teacher_that_was_changed_is_not_shown(
 
 
 def test_pictures_stop_where_the_page_is_full(run, photo_set, monkeypatch):
-    monkeypatch.setattr(pictures_module, "BUDGET", 1)
+    monkeypatch.setattr(reruns, "BUDGET", 1)
     shown = make_pictures([run], photo_set(1), Silent())
     assert shown.galleries == ()
     assert "larger than 3 MB" in shown.left_out[0][1]

@@ -2,8 +2,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from nstc.benchmarks.report.plots import frontier_plot, layer_plot
-from nstc.benchmarks.report.points import dominant, frontier_points
+from nstc.benchmarks.report.plots import dominant, frontier_plot, frontier_points, layer_plot
 from nstc.benchmarks.report.svg import SVG
 
 

@@ -1,28 +1,31 @@
-"""Sample photographs beside the teacher's and the students' pictures of them."""
+"""The files that a result speaks of, where this machine has them: run again for a page.
+
+Sample photographs stand beside the teacher's and the students' pictures of them, and each file's
+time is told layer by layer.
+"""
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from PIL import Image
 
-from nstc.benchmarks.report.columns import all_rows, row_names
-from nstc.benchmarks.report.files import (
-    LARGEST,
-    open_student,
-    open_teacher,
-    same_file,
-    teacher_name,
-)
-from nstc.benchmarks.report.stored_results import Run
+from nstc.benchmarks.report.stored_results import Run, all_rows, row_names
 from nstc.benchmarks.result import Row
-from nstc.core.errors import NstcError
+from nstc.benchmarks.subjects import FLOAT, find_subject
+from nstc.benchmarks.timing.layer_times import LayerTimes, layer_times
+from nstc.benchmarks.timing.machine import usable_cores
+from nstc.core.bundle import artifact_name
+from nstc.core.errors import ArtifactError, NstcError, TeacherError
 from nstc.core.images import Pixels, resize_shorter_side
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
+from nstc.runtime.model_files import model_bytes
 from nstc.runtime.session import Session
 
 SIDE: Final = 384
@@ -34,7 +37,54 @@ PHOTOS: Final = 3
 BUDGET: Final = 2_300_000
 """Characters that all pictures may take, so that the page stays under 3 MB."""
 
-_JPEG: Final = {"quality": 80, "optimize": True}
+THREADS: Final = 1
+"""To draw with: the same file then gives the same picture whatever the number of cores."""
+
+MOST: Final = 8
+"""Files that are profiled: more bars than that tell nobody anything."""
+
+LARGEST: Final = 1024
+"""Side in pixels at which files are run for a page at most."""
+
+_CPU: Final = re.compile(r"cpu:(\d{1,4})")
+
+
+def open_student(row: Row, threads: int = THREADS) -> Session:
+    """The very file that a row was measured on, by its name and its size in bytes.
+
+    Raises:
+        ArtifactError: there is no such file here, or it was made anew since.
+        NstcError: it can't be run.
+    """
+    if not artifact_name(row.artifact).endswith("onnx"):
+        raise ArtifactError(f"{row.artifact} is no ONNX file: only those are run for a report.")
+    session = find_subject(row.model).open(row.artifact, threads)
+    found = model_bytes(session.path)
+    if found != row.size_bytes:
+        raise ArtifactError(
+            f"{session.path} has {found} bytes and was measured with {row.size_bytes}: "
+            "it was made anew since."
+        )
+    return session
+
+
+def open_teacher(run: Run, name: str) -> Session:
+    """The float graph of a teacher that a run names.
+
+    Raises:
+        TeacherError: it is the run's reference and another network than it was.
+        NstcError: it is not here or can't be run.
+    """
+    subject = find_subject(name)
+    known = run.protocol.get("reference")
+    if name == run.reference and known and subject.identity != known:
+        raise TeacherError(f"{name} is not the network that was measured: it was changed since.")
+    return subject.open(FLOAT, THREADS)
+
+
+def same_file(row: Row) -> tuple[Path, str]:
+    """What is equal for rows that were measured on one file, whatever their target."""
+    return Path(row.model), artifact_name(row.artifact)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +124,11 @@ def make_pictures(runs: Sequence[Run], photos: PhotoSet, progress: Progress) -> 
     The networks see centre squares of the size that they were measured at, and what they give is
     scaled to `SIDE`.
     """
-    chosen = photos.take(PHOTOS)
-    maker = _Maker(chosen)
-    names = row_names(runs)
-    rows = all_rows(runs)
+    maker = _Maker(photos.take(PHOTOS))
+    rows = list(zip(row_names(runs), all_rows(runs), strict=True))
     progress.begin("pictures", len(rows), 0)
-    for place, (run, row) in enumerate(rows):
-        maker.add(run, row, names[place])
+    for place, (name, (run, row)) in enumerate(rows):
+        maker.add(run, row, name)
         progress.advance(place + 1, {})
     galleries = tuple(gallery for gallery in maker.galleries.values() if gallery.students)
     return Pictures(galleries=galleries, left_out=tuple(maker.left_out))
@@ -98,7 +146,7 @@ class _Maker:
         self._seen: set[object] = set()
 
     def add(self, run: Run, row: Row, name: str) -> None:
-        teacher = teacher_name(run, row)
+        teacher = run.reference if row.quality is None else row.quality.teacher
         size = min(row.size, LARGEST)
         key = (same_file(row), row.size_bytes, size, teacher)
         if key in self._seen:
@@ -144,5 +192,42 @@ def data_uri(pixels: Pixels) -> str:
     if min(pixels.shape[:2]) > SIDE:
         pixels = resize_shorter_side(pixels, SIDE)
     sink = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(sink, format="JPEG", **_JPEG)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(
+        sink, format="JPEG", quality=80, optimize=True
+    )
     return f"data:image/jpeg;base64,{base64.b64encode(sink.getvalue()).decode('ascii')}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layers:
+    """The whole section."""
+
+    times: dict[str, LayerTimes]  # by name of the row
+    left_out: tuple[tuple[str, str], ...]  # of what was not profiled, what it is and why
+
+
+def profile_rows(runs: Sequence[Run], progress: Progress) -> Layers:
+    """Profile every row's file at the row's size, with its threads where it is a CPU's row."""
+    times: dict[str, LayerTimes] = {}
+    left_out: list[tuple[str, str]] = []
+    seen: set[object] = set()
+    rows = list(zip(row_names(runs), all_rows(runs), strict=True))
+    progress.begin("layer times", len(rows), 0)
+    for position, (name, (_, row)) in enumerate(rows):
+        progress.advance(position, {})
+        found = _CPU.fullmatch(row.target)
+        threads = max(1, min(int(found[1]), len(usable_cores()))) if found else 1
+        key = (same_file(row), row.size_bytes, row.size, threads)
+        if key in seen:
+            continue
+        seen.add(key)
+        if len(times) == MOST:
+            left_out.append((name, f"the first {MOST} files are profiled."))
+            continue
+        try:
+            size = min(row.size, LARGEST)
+            times[name] = layer_times(open_student(row).path, size=size, threads=threads)
+        except NstcError as error:
+            left_out.append((name, str(error)))
+    progress.advance(len(rows), {})
+    return Layers(times=times, left_out=tuple(left_out))
