@@ -78,14 +78,6 @@ class Column:
     cells: tuple[Cell, ...]  # in the order of the rows
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fact:
-    """A name and what it is."""
-
-    name: str
-    value: str
-
-
 def write_report(
     files: Sequence[Path],
     output: Path,
@@ -225,7 +217,18 @@ def render_page(
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         frontier=marked_up(plots.frontier_plot(runs)),
         layer_plot=marked_up(plots.layer_plot(shares) if shares else None),
-        runs=[(run, _run_facts(run)) for run in runs],
+        runs=[
+            (
+                run,
+                [
+                    ("protocol", _facts(run.protocol)),
+                    *(("reference", _facts(reference)) for reference in run.references),
+                    ("machine", _facts(run.machine)),
+                    ("more", _facts(run.extra)),
+                ],
+            )
+            for run in runs
+        ],
         rows=len(names),
         columns=table_columns(runs),
         caveats=caveats_of(runs),
@@ -260,19 +263,9 @@ def _profiles(
     return found
 
 
-def _run_facts(run: Run) -> list[tuple[str, list[Fact]]]:
-    return [
-        ("protocol", _facts(run.protocol)),
-        *(("reference", _facts(reference)) for reference in run.references),
-        ("machine", _facts(run.machine)),
-        ("more", _facts(run.extra)),
-    ]
-
-
-def _facts(values: Any) -> list[Fact]:
-    return [
-        Fact(name=key_words(name), value=fact(value)) for name, value in flattened(values).items()
-    ]
+def _facts(values: Any) -> list[tuple[str, str]]:
+    """Names and what they are, as people read them."""
+    return [(key_words(name), fact(value)) for name, value in flattened(values).items()]
 
 
 def _text(name: str) -> str:
@@ -287,42 +280,40 @@ def table_columns(runs: Sequence[Run]) -> list[Column]:
     columns = [_words("model", models)]
     if len(runs) > 1:
         columns.append(_words("run", [run.name for run, _ in pairs]))
+    latencies = []
+    for latency in (row.latency_ms for row in rows):
+        spread = "" if latency.iqr is None else f"IQR {fine(latency.iqr)}"
+        latencies.append(Cell(fine(latency.median), spread, latency.median))
     columns += [
         _words("artifact", [row.artifact for row in rows]),
         _words("target", [row.target for row in rows]),
         _numbers("size", "px", [row.size for row in rows], lambda number: f"{number:.0f}"),
-        Column("latency", "ms", True, tuple(_latency(row) for row in rows)),
+        Column("latency", "ms", True, tuple(latencies)),
         _intervals("times faster", "95 %", [row.speedup for row in rows]),
         _numbers("parameters", "", [row.params for row in rows], count),
         _numbers("MACs", "", [row.macs for row in rows], count),
         _numbers("file", "", [row.size_bytes for row in rows], byte_count),
         *_extra_columns(rows),
-        *_metric_columns(rows),
     ]
-    return [column for column in columns if any(cell.value is not None for cell in column.cells)]
-
-
-def _metric_columns(rows: Sequence[ReadRow]) -> Iterable[Column]:
     judged = [row.quality.metrics if row.quality else {} for row in rows]
     for name in dict.fromkeys(name for metrics in judged for name in metrics):
         hint = f"{KNOWN[name].better} 95 %".strip() if name in KNOWN else "95 %"
-        yield _intervals(name, hint, [metrics.get(name) for metrics in judged])
+        columns.append(_intervals(name, hint, [metrics.get(name) for metrics in judged]))
+    return [column for column in columns if any(cell.value is not None for cell in column.cells)]
 
 
 def _extra_columns(rows: Sequence[ReadRow]) -> Iterable[Column]:
     """Of unknown keys those that are plain amounts: memory, cold start, and what comes later."""
     for path in dict.fromkeys(path for row in rows for path in row.extra):
+        found = [row.extra.get(path) for row in rows]
+        amounts = [
+            float(own) if isinstance(own, int | float) and not isinstance(own, bool) else None
+            for own in found
+        ]
         for ending, words in _EXTRA_UNITS:
-            values = [_amount(row.extra.get(path)) for row in rows]
-            if path.endswith(ending) and any(value is not None for value in values):
+            if path.endswith(ending) and any(own is not None for own in amounts):
                 heading = path.rpartition(".")[2].replace("_", " ")
-                yield _numbers(heading, "", values, words)
-
-
-def _amount(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value)
+                yield _numbers(heading, "", amounts, words)
 
 
 def _words(heading: str, texts: Sequence[str]) -> Column:
@@ -337,22 +328,15 @@ def _numbers(
 
 
 def _intervals(heading: str, hint: str, intervals: Sequence[Interval | None]) -> Column:
-    cells = (
-        Cell(NONE) if own is None or math.isnan(own.median) else _interval(own) for own in intervals
-    )
+    cells = []
+    for own in intervals:
+        if own is None or math.isnan(own.median):
+            cells.append(Cell(NONE))
+            continue
+        median, *ends = (
+            fine(number) if math.isfinite(number) else INFINITE
+            for number in (own.median, own.low, own.high)
+        )
+        known = math.isfinite(own.low) or math.isfinite(own.high)
+        cells.append(Cell(median, " to ".join(ends) if known else "", own.median))
     return Column(heading, hint, True, tuple(cells))
-
-
-def _interval(own: Interval) -> Cell:
-    median, *ends = (
-        fine(number) if math.isfinite(number) else INFINITE
-        for number in (own.median, own.low, own.high)
-    )
-    known = math.isfinite(own.low) or math.isfinite(own.high)
-    return Cell(median, " to ".join(ends) if known else "", own.median)
-
-
-def _latency(row: ReadRow) -> Cell:
-    latency = row.latency_ms
-    spread = "" if latency.iqr is None else f"IQR {fine(latency.iqr)}"
-    return Cell(fine(latency.median), spread, latency.median)

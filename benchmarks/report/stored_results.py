@@ -131,7 +131,15 @@ def read_results(path: Path) -> Run:
         )
     schema = content.get("schema")
     if schema not in SCHEMAS:
-        raise OptionError(f"{path} {_foreign(schema)}")
+        known = ", ".join(SCHEMAS)
+        if isinstance(schema, str) and schema.startswith(_FAMILY):
+            raise OptionError(
+                f"{path} is of schema {schema:.40}, this nstc reads {known}: use the nstc that "
+                "wrote it."
+            )
+        raise OptionError(
+            f"{path} is no result of nstc bench: its schema is {schema!r:.60}, expected {known}."
+        )
     content = migrated(content)
     try:
         read = decode(_with_extra(content), _Content, known_keys_only=False)
@@ -186,13 +194,6 @@ def _json(path: Path) -> Any:
         raise OptionError(
             f"{path} can't be read: {error}. Give a file that nstc bench --json wrote."
         ) from error
-
-
-def _foreign(schema: Any) -> str:
-    known = ", ".join(SCHEMAS)
-    if isinstance(schema, str) and schema.startswith(_FAMILY):
-        return f"is of schema {schema:.40}, this nstc reads {known}: use the nstc that wrote it."
-    return f"is no result of nstc bench: its schema is {schema!r:.60}, expected {known}."
 
 
 def _with_extra(content: Mapping[str, Any]) -> Any:
