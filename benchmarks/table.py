@@ -12,7 +12,6 @@ from rich.table import Table
 
 from nstc.benchmarks.quality.metrics import KNOWN
 from nstc.benchmarks.result import FEW_PHOTOS, BenchResult, Reference, Row
-from nstc.benchmarks.timing.machine import Peaks
 from nstc.benchmarks.wording import count, short_names, three_digits
 from nstc.core.terminal import as_text
 
@@ -55,9 +54,7 @@ _COLUMNS: Final = (
 def result_table(result: BenchResult, *, narrow: bool = False) -> Table:
     """Rows as they were asked for; the caption says what they were measured beside and on.
 
-    Args:
-        result: What was measured.
-        narrow: Whether sizes of the network and memory are left to `costs_table`.
+    A narrow one leaves sizes of the network and memory to `costs_table`.
     """
     table = Table(
         box=box.SIMPLE_HEAD, show_edge=False, padding=0, caption=as_text(_caption(result))
@@ -67,23 +64,36 @@ def result_table(result: BenchResult, *, narrow: bool = False) -> Table:
     table.add_column("artifact", no_wrap=True)
     longest = max((len(row.target) for row in result.rows), default=0)
     table.add_column("target", overflow="fold", min_width=min(longest, _TARGET_WIDTH))
-    sizes = () if narrow else _SIZES
+    shows_memory = not narrow and any(row.footprint is not None for row in result.rows)
     for heading in (
-        *("ms", "times faster\n(95 %)", *sizes, "KB"),
+        *("ms", "times faster\n(95 %)", *(() if narrow else _SIZES), "KB"),
         *(KNOWN[name].label.replace(" ", "\n") for name in _METRICS),
+        *(("peak\nMB",) if shows_memory else ()),
     ):
         table.add_column(heading, justify="right", no_wrap=True)
-    shows_memory = not narrow and any(row.footprint is not None for row in result.rows)
-    if shows_memory:
-        table.add_column("peak\nMB", justify="right", no_wrap=True)
     names = short_names([row.model for row in result.rows])
     for name, row in zip(names, result.rows, strict=True):
-        cells = [name, *_cells(row, narrow=narrow)]
+        low, high = three_digits(row.speedup.low), three_digits(row.speedup.high)
+        faster = f"{three_digits(row.speedup.median)} ({low}-{high})"
+        cells = [
+            *(name, row.artifact, row.target, three_digits(row.latency_ms.median)),
+            faster if row.conclusive else f"{faster}‡",
+            *([] if narrow else [_count(row.params), _count(row.macs)]),
+            three_digits(row.size_bytes / 1000),
+            *(_metric(row, metric) for metric in _METRICS),
+        ]
         if shows_memory:
             part = row.footprint
             cells.append(_NONE if part is None else three_digits(part.peak_bytes / 1e6))
         table.add_row(*map(as_text, cells))
     return table
+
+
+def _metric(row: Row, name: str) -> str:
+    if row.quality is None:
+        return _NONE
+    mark = "†" if name == "style_ratio" and row.quality.style_source == "outputs" else ""
+    return f"{row.quality.metrics[name].median:.2f}{mark}"
 
 
 def has_costs(result: BenchResult) -> bool:
@@ -94,10 +104,8 @@ def has_costs(result: BenchResult) -> bool:
 def costs_table(result: BenchResult, *, with_sizes: bool = False) -> Table:
     """A row for each of the result's, and those columns that some row has something for.
 
-    Args:
-        result: What was measured.
-        with_sizes: Whether to count parameters and multiply-accumulates, which a narrow
-            `result_table` leaves out.
+    `with_sizes` it counts parameters and multiply-accumulates, which a narrow `result_table` leaves
+    out.
     """
     columns = [own for own in _COLUMNS if any(own.value(row) is not None for row in result.rows)]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
@@ -130,30 +138,10 @@ def summary(row: Row) -> str:
     return ", ".join(parts)
 
 
-def _cells(row: Row, *, narrow: bool) -> list[str]:
-    low, high = three_digits(row.speedup.low), three_digits(row.speedup.high)
-    return [
-        row.artifact,
-        row.target,
-        three_digits(row.latency_ms.median),
-        f"{three_digits(row.speedup.median)} ({low}-{high}){'' if row.conclusive else '‡'}",
-        *([] if narrow else [_count(row.params), _count(row.macs)]),
-        three_digits(row.size_bytes / 1000),
-        *(_metric(row, name) for name in _METRICS),
-    ]
-
-
-def _metric(row: Row, name: str) -> str:
-    if row.quality is None:
-        return _NONE
-    mark = "†" if name == "style_ratio" and row.quality.style_source == "outputs" else ""
-    return f"{row.quality.metrics[name].median:.2f}{mark}"
-
-
 def _caption(result: BenchResult) -> str:
     protocol = result.protocol
     lines = [
-        *(line for own in result.references for line in (_beside(own), *_browser(own))),
+        *map(_beside, result.references),
         f"{protocol.size}x{protocol.size} px, {protocol.rounds} rounds, protocol {protocol.id}",
     ]
     judged = [row.quality for row in result.rows if row.quality is not None]
@@ -161,7 +149,14 @@ def _caption(result: BenchResult) -> str:
         few = f" (fewer than {FEW_PHOTOS}: a rough guide)" if judged[0].few_photos else ""
         teachers = ", ".join(dict.fromkeys(quality.teacher for quality in judged))
         lines.append(f"quality on {judged[0].photos} photographs{few}, beside {teachers}")
-    lines += map(_inconclusive, (row for row in result.rows if not row.conclusive))
+    for row in (row for row in result.rows if not row.conclusive):
+        needed = row.rounds_needed
+        advice = "no number of rounds would settle it"
+        if needed is not None:
+            more = needed - len(row.samples_ms)
+            advice = f"about {more} more would settle it, --rounds {needed}"
+        where = f"{row.artifact} on {row.target}"
+        lines.append(f"‡ INCONCLUSIVE: {where}, the machine is too noisy: {advice}")
     lines += [
         f"{row.model} {row.artifact} on {row.target}: "
         + ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in row.counts.items())
@@ -176,40 +171,25 @@ def _caption(result: BenchResult) -> str:
 
 
 def _beside(reference: Reference) -> str:
-    drift = ""
+    """What a target's rows stand beside, and where a page ran, which only its own word tells."""
+    place, drift = reference.place, ""
     if reference.watch is not None and reference.watch.void_rounds:
         drift = f", {reference.watch.void_rounds} rounds void and repeated"
         if reference.watch.drifting_rounds:
             drift += f", {reference.watch.drifting_rounds} drifting still"
-    return (
+    in_browser = "browser" in place
+    device = f", on {place['device']}" if "device" in place and not in_browser else ""
+    line = (
         f"{reference.target}: times faster than {reference.model} {reference.artifact}, "
-        f"{three_digits(reference.latency_ms.median)} ms{_device(reference)}{drift}"
+        f"{three_digits(reference.latency_ms.median)} ms{device}{drift}"
     )
-
-
-def _inconclusive(row: Row) -> str:
-    needed = row.rounds_needed
-    advice = (
-        "no number of rounds would settle it"
-        if needed is None
-        else f"about {needed - len(row.samples_ms)} more would settle it, --rounds {needed}"
-    )
-    return f"‡ INCONCLUSIVE: {row.artifact} on {row.target}, the machine is too noisy: {advice}"
-
-
-def _device(reference: Reference) -> str:
-    place = reference.place
-    return f", on {place['device']}" if "device" in place and "browser" not in place else ""
-
-
-def _browser(reference: Reference) -> list[str]:
-    """Where a target's page ran: what it was is known by its own word alone."""
-    place = reference.place
-    if "browser" not in place:
-        return []
+    if not in_browser:
+        return line
     threads = "one thread" if place["threads"] == 1 else f"{place['threads']} threads"
     context = "a" if place["secure_context"] else "no"
-    return [f"  on {place['device']}, {threads}, {context} secure context: {place['browser']}"]
+    return (
+        f"{line}\n  on {place['device']}, {threads}, {context} secure context: {place['browser']}"
+    )
 
 
 def _count(number: int | None) -> str:
@@ -219,17 +199,15 @@ def _count(number: int | None) -> str:
 def _costs_caption(result: BenchResult, columns: Sequence[_Column]) -> str:
     meanings = (f"{own.heading.replace(chr(10), ' ')}: {own.meaning}" for own in columns)
     lines = ["; ".join(meanings)] if columns else []
-    lines += [_peaks(own.target, own.peaks) for own in result.references if own.peaks is not None]
+    lines += [
+        f"{own.target} does {three_digits(own.peaks.int8_gmac_s)} GMAC/s in int8, "
+        f"{three_digits(own.peaks.float_gmac_s)} in float, and moves "
+        f"{three_digits(own.peaks.bandwidth_gb_s)} GB/s"
+        for own in result.references
+        if own.peaks is not None
+    ]
     parts = ((row.artifact, row.throughput) for row in result.rows)
     fixed = {name for name, own in parts if own is not None and own.graph_batch == 1}
     if fixed:
         lines.append(f"one picture a run is all that these graphs take: {', '.join(sorted(fixed))}")
     return "\n".join(lines)
-
-
-def _peaks(target: str, peaks: Peaks) -> str:
-    return (
-        f"{target} does {three_digits(peaks.int8_gmac_s)} GMAC/s in int8, "
-        f"{three_digits(peaks.float_gmac_s)} in float, and moves "
-        f"{three_digits(peaks.bandwidth_gb_s)} GB/s"
-    )
