@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nstc.benchmarks.provenance import taken_now
 from nstc.benchmarks.quality.judging import (
     Candidate,
     JudgingTeacher,
@@ -20,6 +19,7 @@ from nstc.benchmarks.result import (
     Quality,
     Reference,
     Row,
+    taken_now,
 )
 from nstc.benchmarks.subjects import (
     FLOAT,
@@ -33,16 +33,15 @@ from nstc.benchmarks.subjects import (
 )
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.targets.base import Reading, Target
-from nstc.benchmarks.timing.machine import Roofline, machine_facts, roofline, usable_cores
+from nstc.benchmarks.timing.machine import machine_facts, roofline, usable_cores
 from nstc.benchmarks.timing.statistics import median
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError, PhotosError
-from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.models.architectures import style_of
-from nstc.models.complexity import Complexity, complexity
+from nstc.models.complexity import complexity
 from nstc.models.vgg import VggFeatures, load_vgg, vgg_identity
 from nstc.runtime.artifact_cache import Artifacts, find_artifact
 from nstc.runtime.check_vectors import refuse_without_picture
@@ -83,16 +82,15 @@ def bench(
         trust: Whether programs of others, TorchScript and ExecuTorch, may be loaded.
         store: Where bundles' files come from.
         progress: Told of rounds and photographs.
-        finished: Told after each target what is found so far, and before its pictures are judged
-            its times, so that a run that is stopped has not been for nothing.
+        finished: Told after each target, and before its pictures are judged, what is found so far:
+            a run that is stopped has not been for nothing.
 
     Raises:
-        OptionError: no models, ones with different teachers and nothing to go `against`, or a
-            target that can't run here.
+        OptionError: no models, several teachers and no `against`, or a target can't run here.
         PhotosError: no photographs.
         ArtifactError: a model does not hold the file to be run, and the store does not make it.
         TeacherError: a teacher can't be found.
-        UnusableModelError: a file makes no picture.
+        UnusableModelError: a file makes no picture: one colour, or what is not finite.
         BundleError: and its kinds, for bundles that can't be opened.
     """
     if not models:
@@ -107,7 +105,10 @@ def bench(
     opponent = remembering(reference_of(subjects, against, find), subjects)
     judges = [teacher_of(subject, teacher, find) if quality else None for subject in subjects]
     lanes = _opened(targets, opponent, subjects, judges, artifacts, recipe.size, probe)
-    _refuse_without_picture(lanes)
+    sessions = [session for lane in lanes for session in lane.sessions]
+    sessions += [own.teacher.session for lane in lanes for own in lane.entries if own.teacher]
+    for session in {id(session): session for session in sessions}.values():
+        refuse_without_picture(session.run, session.path, getattr(session, "fixed_size", None))
     return run.carried_out(lanes, opponent, vgg_identity(vgg) if quality else None, finished)
 
 
@@ -146,20 +147,9 @@ class _Lane:
     reference: Session
     entries: tuple[_Entry, ...]
 
-    def measure(self, picture: Pixels, recipe: BenchRecipe, progress: Progress) -> Reading:
-        sessions = [self.reference, *(entry.session for entry in self.entries)]
-        return self.target.measure(sessions, picture, recipe, progress)
-
-    def reference_row(self, opponent: Subject, reading: Reading) -> Reference:
-        return Reference(
-            model=opponent.name,
-            artifact=self.target.reference_artifact,
-            target=self.target.name,
-            latency_ms=LatencySummary.of(reading.timings.reference_ms),
-            place=reading.place,
-            watch=reading.timings.watch,
-            peaks=reading.peaks,
-        )
+    @property
+    def sessions(self) -> list[Session]:
+        return [self.reference, *(entry.session for entry in self.entries)]
 
     def rows(
         self, reading: Reading, judged: Sequence[Quality | None], recipe: BenchRecipe
@@ -168,24 +158,35 @@ class _Lane:
         for position, (entry, quality) in enumerate(zip(self.entries, judged, strict=True)):
             bundle = entry.subject.bundle
             counted = None if bundle is None else complexity(bundle, recipe.size)
-            facts = reading.rows[position]
+            facts, times = reading.rows[position], reading.timings.candidates_ms[position]
+            size_bytes = model_bytes(entry.session.path)
+            roof = None
+            if counted is not None and reading.peaks is not None:
+                roof = roofline(
+                    entry.artifact,
+                    macs=counted.macs,
+                    moved_values=counted.moved_values,
+                    file_bytes=size_bytes,
+                    latency_ms=median(times),
+                    peaks=reading.peaks,
+                )
             rows.append(
                 Row(
                     model=entry.subject.name,
                     artifact=entry.artifact,
                     target=self.target.name,
                     size=recipe.size,
-                    latency_ms=LatencySummary.of(reading.timings.candidates_ms[position]),
+                    latency_ms=LatencySummary.of(times),
                     speedup=reading.timings.speedup(position, seed=recipe.seed),
                     params=counted.params if counted else None,
                     macs=counted.macs if counted else None,
-                    size_bytes=model_bytes(entry.session.path),
+                    size_bytes=size_bytes,
                     quality=quality,
                     counts=facts.counts,
                     footprint=facts.footprint,
                     throughput=facts.throughput,
                     provider=facts.provider,
-                    roofline=_roofline(entry, counted, reading, position),
+                    roofline=roof,
                 )
             )
         return rows
@@ -230,36 +231,6 @@ def _opened(
     ]
 
 
-def _refuse_without_picture(lanes: Sequence[_Lane]) -> None:
-    """Refuse files that make no picture before anything is timed.
-
-    Raises:
-        UnusableModelError: what one gives is one colour, or not finite.
-    """
-    opened = [lane.reference for lane in lanes]
-    for entry in (entry for lane in lanes for entry in lane.entries):
-        opened.append(entry.session)
-        if entry.teacher is not None:
-            opened.append(entry.teacher.session)
-    for session in {id(session): session for session in opened}.values():
-        refuse_without_picture(session.run, session.path, getattr(session, "fixed_size", None))
-
-
-def _roofline(
-    entry: _Entry, counted: Complexity | None, reading: Reading, position: int
-) -> Roofline | None:
-    if counted is None or reading.peaks is None:
-        return None
-    return roofline(
-        entry.artifact,
-        macs=counted.macs,
-        moved_values=counted.moved_values,
-        file_bytes=model_bytes(entry.session.path),
-        latency_ms=median(reading.timings.candidates_ms[position]),
-        peaks=reading.peaks,
-    )
-
-
 @dataclass(frozen=True)
 class _Run:
     """What all targets share; each file is judged once, whatever the number of them."""
@@ -295,10 +266,17 @@ class _Run:
         )
         picture = next(self.photos.squares(recipe.size))
         for lane in lanes:
-            reading = lane.measure(picture, recipe, self.progress)
-            timed = dataclasses.replace(
-                result, references=(*result.references, lane.reference_row(opponent, reading))
+            reading = lane.target.measure(lane.sessions, picture, recipe, self.progress)
+            reference = Reference(
+                model=opponent.name,
+                artifact=lane.target.reference_artifact,
+                target=lane.target.name,
+                latency_ms=LatencySummary.of(reading.timings.reference_ms),
+                place=reading.place,
+                watch=reading.timings.watch,
+                peaks=reading.peaks,
             )
+            timed = dataclasses.replace(result, references=(*result.references, reference))
             if finished is not None and vgg is not None:  # judging takes long, times are there
                 unjudged = lane.rows(reading, [None] * len(lane.entries), recipe)
                 finished(dataclasses.replace(timed, rows=(*result.rows, *unjudged)))
@@ -316,9 +294,21 @@ class _Run:
         if self.eye is None:
             return [None] * len(entries)
         new = {entry.file: entry for entry in entries if entry.file not in self.known}
-        if new:
+        of_outputs: dict[str, StyleTarget] = {}
+        candidates = []
+        for entry in new.values():
+            teacher, style = entry.teacher, entry.style
+            if teacher is None:
+                raise ValueError(f"{entry.subject.name} has no teacher to be judged by")
+            if style is None:
+                style = of_outputs.get(teacher.name) or style_of_outputs(
+                    teacher, self.photos, size=self.recipe.size, vgg=self.eye
+                )
+                of_outputs[teacher.name] = style
+            candidates.append(Candidate(session=entry.session, teacher=teacher, style=style))
+        if candidates:
             found = judge(
-                self._candidates(list(new.values()), self.eye),
+                candidates,
                 self.photos,
                 size=self.recipe.size,
                 vgg=self.eye,
@@ -327,19 +317,3 @@ class _Run:
             )
             self.known.update(zip(new, found, strict=True))
         return [self.known[entry.file] for entry in entries]
-
-    def _candidates(self, entries: Sequence[_Entry], eye: VggFeatures) -> list[Candidate]:
-        of_outputs: dict[str, StyleTarget] = {}
-        candidates = []
-        for entry in entries:
-            teacher, style = entry.teacher, entry.style
-            if teacher is None:
-                raise ValueError(f"{entry.subject.name} has no teacher to be judged by")
-            if style is None:
-                if teacher.name not in of_outputs:
-                    of_outputs[teacher.name] = style_of_outputs(
-                        teacher, self.photos, size=self.recipe.size, vgg=eye
-                    )
-                style = of_outputs[teacher.name]
-            candidates.append(Candidate(session=entry.session, teacher=teacher, style=style))
-        return candidates

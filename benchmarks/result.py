@@ -4,8 +4,11 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -25,6 +28,7 @@ from nstc.benchmarks.timing.statistics import (
     rounds_for_precision,
 )
 from nstc.benchmarks.timing.throughput import Throughput
+from nstc.core.child_processes import run_to_end
 from nstc.core.decoding import Count, DecodingError, Name, Text
 from nstc.core.files import atomic_file
 from nstc.core.manifest import PhotoRecord
@@ -44,6 +48,10 @@ FEW_PHOTOS: Final = 20
 _PROTOCOL: Final = "nstc.timing/3"
 """The way of measuring. It changes with the numbers, and not with the form of the file."""
 
+GIT_TIMEOUT_S: Final = 10
+"""A repository on a disk that is slower than this goes unnamed."""
+
+_COMMIT: Final = re.compile(r"[0-9a-f]{40,64}")
 _ID_LENGTH: Final = 12
 _LONGEST_MS: Final = 1e12
 
@@ -195,8 +203,7 @@ class BenchResult:
     rows: tuple[Row, ...]
     # Targets that were asked for and not come to: the run was stopped before.
     unfinished: tuple[str, ...] = ()
-    # See `nstc.benchmarks.provenance.taken_now`.
-    taken: Mapping[str, str | bool] = field(default_factory=dict)
+    taken: Mapping[str, str | bool] = field(default_factory=dict)  # see `taken_now`
 
     def reference_of(self, row: Row) -> Reference:
         """What a row's speed-up is relative to."""
@@ -228,6 +235,37 @@ class BenchResult:
         """
         with atomic_file(path) as draft:
             draft.write_text(self.to_json(), encoding="utf-8")
+
+
+def taken_now(folder: Path | None = None) -> dict[str, str | bool]:
+    """What a result says of where in time it stands.
+
+    Its date, ISO in UTC to the second. Where `folder`, the working folder unless given, is inside a
+    git repository also its commit, a full hash, commit_date, and modified, whether tracked files
+    differ from it.
+    """
+
+    def git(*arguments: str) -> str | None:
+        """What git says; None if there is no git, no repository, or no answer in time."""
+        command = ["git", "--no-optional-locks", *arguments]
+        try:
+            ran = run_to_end(command, cwd=folder, timeout_s=GIT_TIMEOUT_S)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return ran.output if ran.status == 0 else None
+
+    taken: dict[str, str | bool] = {"date": datetime.now(UTC).isoformat(timespec="seconds")}
+    head = git("log", "-1", "--no-show-signature", "--format=%H %cI")
+    commit, _, commit_date = (head or "").strip().partition(" ")
+    if not _COMMIT.fullmatch(commit):
+        return taken
+    changes = git("status", "--porcelain", "--untracked-files=no")
+    return {
+        **taken,
+        "commit": commit,
+        "commit_date": commit_date,
+        "modified": changes is None or bool(changes.strip()),
+    }
 
 
 def _reference(reference: Reference) -> dict[str, Any]:

@@ -68,15 +68,14 @@ def check(
 ) -> CheckReport:
     """Measure the rows of a baseline anew, beside the same reference, and compare.
 
-    Where noise leaves a time open, rounds are added to those there are until it is settled or there
-    are `max_rounds`. None is thrown away or taken again.
+    Where noise leaves a time open, rounds are added until it is settled or there are `max_rounds`.
 
     Args:
         models: Those that stand for the baseline's, see `pair_models`; none: those that it names.
         baseline: Its file.
         photos: Those that it was made with, or the result is incomparable.
-        base: The same models before the change. Times are then compared with theirs, taken in the
-            same run, so that the class of machine does not matter.
+        base: The same models before the change: times are compared with theirs, of the same run,
+            whatever the class of machine.
         facts_and_quality_only: Give no verdict on time.
         strict: IMPROVED fails too.
         tolerance: Of time, as a share.
@@ -103,9 +102,8 @@ def check(
         raise OptionError(f"a tolerance of {tolerance:.0%}: expected between 0 % and 100 %.")
     if max_rounds is not None and max_rounds < FEWEST_ROUNDS:
         raise OptionError(f"--max-rounds is {max_rounds}: expected at least {FEWEST_ROUNDS}.")
-    beside = TimedBeside.BASE if base else TimedBeside.BASELINE
-    if facts_and_quality_only:
-        beside = TimedBeside.NOTHING
+    timed = TimedBeside.BASE if base else TimedBeside.BASELINE
+    beside = TimedBeside.NOTHING if facts_and_quality_only else timed
     gate = _Gate(load_baseline(Path(baseline)), conditions, beside, tolerance, max_rounds)
     return gate.report(models, base, str(baseline), strict=strict, memory_cap_mb=memory_cap_mb)
 

@@ -217,18 +217,7 @@ def render_page(
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
         frontier=marked_up(plots.frontier_plot(runs)),
         layer_plot=marked_up(plots.layer_plot(shares) if shares else None),
-        runs=[
-            (
-                run,
-                [
-                    ("protocol", _facts(run.protocol)),
-                    *(("reference", _facts(reference)) for reference in run.references),
-                    ("machine", _facts(run.machine)),
-                    ("more", _facts(run.extra)),
-                ],
-            )
-            for run in runs
-        ],
+        runs=[(run, _run_facts(run)) for run in runs],
         rows=len(names),
         columns=table_columns(runs),
         caveats=caveats_of(runs),
@@ -261,6 +250,15 @@ def _profiles(
         how = f"{times.size}x{times.size} px, {times.threads} threads"
         found.append((name, how, slowest))
     return found
+
+
+def _run_facts(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
+    return [
+        ("protocol", _facts(run.protocol)),
+        *(("reference", _facts(reference)) for reference in run.references),
+        ("machine", _facts(run.machine)),
+        ("more", _facts(run.extra)),
+    ]
 
 
 def _facts(values: Any) -> list[tuple[str, str]]:
