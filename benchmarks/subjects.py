@@ -25,7 +25,6 @@ FLOAT: Final = "onnx"
 
 _FIXED_SHAPE: Final = re.compile(r"(\d+)x(\d+)\.onnx$")
 
-
 Probe = Callable[[Path, GraphForm | None], GraphContract]
 """Finds out what a foreign ONNX file takes, from what is remembered of it."""
 
@@ -59,16 +58,21 @@ class Subject:
 
         What runs tiles is the int8 network once more, so it is left out.
         """
+
+        def takes(name: str) -> bool:
+            shape = _FIXED_SHAPE.search(name)
+            if shape is not None and shape.groups() != (str(size), str(size)):
+                return False
+            return name.endswith("onnx") and name != TILES_ARTIFACT
+
         held = () if self.bundle is None else self.bundle.artifacts
-        return tuple(name for name in held if _takes(name, size)) or (FLOAT,)
+        return tuple(name for name in held if takes(name)) or (FLOAT,)
 
     def open(self, artifact: str, threads: int, probe: Probe = probe_contract) -> Session:
         """A session on the CPU.
 
-        Args:
-            artifact: Full or short name; of a foreign file only `FLOAT`.
-            threads: To compute with.
-            probe: Asked about a foreign file.
+        The artifact is a full or a short name, of a foreign file, which `probe` is asked about,
+        only `FLOAT`.
 
         Raises:
             TeacherError: a foreign file is no image-to-image network.
@@ -99,12 +103,7 @@ Find = Callable[[Model], Subject]
 
 
 def find_subject(model: Model, *, trust: bool = False, store: Artifacts = find_artifact) -> Subject:
-    """A bundle by path or zoo name, or an ONNX file.
-
-    Args:
-        model: Which. A subject stays what it is.
-        trust: See `Subject`.
-        store: See `Subject`.
+    """A bundle by path or zoo name, or an ONNX file; a subject stays what it is.
 
     Raises:
         BundleError: there is neither at that place.
@@ -149,11 +148,9 @@ def remembering(subject: Subject, others: Sequence[Subject]) -> Subject:
 def teacher_of(subject: Subject, given: Model | None, find: Find | None = None) -> Subject:
     """Whom a model's pictures are judged by.
 
-    Args:
-        subject: The model.
-        given: What `--teacher` names; else it is the teacher in the manifest, and a network that
-            had no teacher is judged by its own float graph.
-        find: Opens it; the subject's trust and store hold for it unless given.
+    That is whom `--teacher` names, if given, else the teacher in the manifest. A network that had
+    no teacher is judged by its own float graph. Unless `find` is given, which opens it, the
+    subject's trust and store hold.
 
     Raises:
         TeacherError: it can't be found, or is another network than the manifest says.
@@ -173,12 +170,7 @@ def teacher_of(subject: Subject, given: Model | None, find: Find | None = None) 
 def reference_of(
     subjects: Sequence[Subject], given: Model | None, find: Find = find_subject
 ) -> Subject:
-    """What models are timed beside.
-
-    Args:
-        subjects: The models, at least one.
-        given: What `--against` names; else it is the teacher that all their manifests name.
-        find: Opens it.
+    """What models are timed beside: what `--against` names, or the teacher of all manifests.
 
     Raises:
         BundleError: there is nothing at the place that was given.
@@ -237,10 +229,3 @@ def find_teacher(place: Model, what: str, find: Find, flag: str = "--teacher") -
             f"can't find {what}: {error} Give {flag} BUNDLE or an ONNX file; "
             "a checkpoint becomes a bundle with nstc import."
         ) from error
-
-
-def _takes(artifact: str, size: int) -> bool:
-    shape = _FIXED_SHAPE.search(artifact)
-    if shape is not None and shape.groups() != (str(size), str(size)):
-        return False
-    return artifact.endswith("onnx") and artifact != TILES_ARTIFACT

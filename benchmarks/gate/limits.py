@@ -1,6 +1,7 @@
 """Limits that a measured row is held to: a budget of `nstc compress`, and `--memory-cap`."""
 
 import difflib
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -101,29 +102,28 @@ def parse_budget(text: str) -> Budget:
     Raises:
         OptionError: it is written otherwise, names an unknown number, or contradicts itself.
     """
-    limits = tuple(_parse(part) for part in text.split(","))
-    for limit in limits:
-        for other in limits:
-            contrary = limit.name == other.name and limit.at_most and not other.at_most
-            if contrary and limit.bound < other.bound:
-                raise OptionError(f"budget: {limit} and {other} can't both be kept.")
-    return Budget(limits)
-
-
-def _parse(part: str) -> Limit:
-    found = _FORM.fullmatch(part)
-    bound = read_amount("".join(found[3].split()), (*COUNTS, *BYTES)) if found else None
-    if found is None or bound is None:
-        raise OptionError(
-            f"budget: '{part.strip()}' is no limit: write a name, <= or >=, and a number, as in "
-            "style_ratio<=1.1 or bytes<=100KB."
-        )
     names = [*_FACTS, *(metric.name for metric in METRICS)]
-    if found[1] not in names:
-        near = difflib.get_close_matches(found[1], names, 1)
-        meant = f" Did you mean {near[0]}?" if near else ""
-        raise OptionError(f"budget: there is no {found[1]}.{meant} There are {', '.join(names)}.")
-    return Limit(found[1], found[2] == "<=", bound)
+    limits: list[Limit] = []
+    for part in text.split(","):
+        found = _FORM.fullmatch(part)
+        bound = read_amount("".join(found[3].split()), (*COUNTS, *BYTES)) if found else None
+        if found is None or bound is None:
+            raise OptionError(
+                f"budget: '{part.strip()}' is no limit: write a name, <= or >=, and a number, as "
+                "in style_ratio<=1.1 or bytes<=100KB."
+            )
+        if found[1] not in names:
+            near = difflib.get_close_matches(found[1], names, 1)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            raise OptionError(
+                f"budget: there is no {found[1]}.{meant} There are {', '.join(names)}."
+            )
+        limits.append(Limit(found[1], found[2] == "<=", bound))
+    for limit, other in itertools.permutations(limits, 2):
+        contrary = limit.name == other.name and limit.at_most and not other.at_most
+        if contrary and limit.bound < other.bound:
+            raise OptionError(f"budget: {limit} and {other} can't both be kept.")
+    return Budget(tuple(limits))
 
 
 def _plain(value: float) -> str:
@@ -142,12 +142,9 @@ def _listed(limits: Sequence[Limit], row: Row) -> str:
 def refuse_useless_cap(
     cap_mb: int | None, targets: Sequence[Target], *, memory: bool = False
 ) -> None:
-    """Refuse a limit that nothing would be held to; None is no limit.
+    """Refuse a limit in MB that nothing on these targets would be held to; None is no limit.
 
-    Args:
-        cap_mb: The limit in MB.
-        targets: Where rows are measured.
-        memory: Whether memory is looked at wherever it can be, as --memory asks.
+    With `memory`, as --memory asks, it is looked at wherever it can be.
 
     Raises:
         OptionError: none of the targets reports memory, or the limit is not above 0.

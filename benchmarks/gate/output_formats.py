@@ -88,21 +88,23 @@ def junit(report: CheckReport) -> str:
     REGRESSED is a failure, and IMPROVED is one if the check is strict. What could not be judged is
     an error.
     """
+
+    def xml(text: object) -> str:
+        return _NOT_XML.sub("�", str(text))
+
     suites = ET.Element("testsuites", name="nstc check")
     for row in report.rows:
         findings = report.of_row(row)
-        suite = ET.SubElement(suites, "testsuite", name=_xml(str(row)))
+        suite = ET.SubElement(suites, "testsuite", name=xml(row))
         kinds = [_junit_kind(finding, strict=report.strict) for finding in findings]
         suite.set("tests", str(len(findings)))
         suite.set("failures", str(kinds.count("failure")))
         suite.set("errors", str(kinds.count("error")))
         for finding, kind in zip(findings, kinds, strict=True):
-            case = ET.SubElement(
-                suite, "testcase", classname=_xml(str(row)), name=_xml(finding.fact)
-            )
+            case = ET.SubElement(suite, "testcase", classname=xml(row), name=xml(finding.fact))
             if kind is not None:
                 problem = ET.SubElement(case, kind, type=str(finding.verdict))
-                problem.set("message", _xml(f"{finding.verdict}: {finding.explanation}"))
+                problem.set("message", xml(f"{finding.verdict}: {finding.explanation}"))
                 problem.text = f"baseline {_number(finding.baseline)}, now {_number(finding.value)}"
     ET.indent(suites, " ")
     return ET.tostring(suites, encoding="unicode", xml_declaration=False) + "\n"
@@ -110,6 +112,13 @@ def junit(report: CheckReport) -> str:
 
 def to_dict(report: CheckReport) -> dict[str, Any]:
     """Plain JSON values; an infinite number is the text "inf"."""
+    findings = []
+    for finding in map(dataclasses.asdict, report.findings):
+        del finding["more_rounds_may_settle"]
+        for name in ("baseline", "value"):
+            if finding[name] is not None and not math.isfinite(finding[name]):
+                finding[name] = str(finding[name])
+        findings.append({**finding.pop("row"), **finding, "verdict": str(finding["verdict"])})
     return {
         "schema": SCHEMA,
         "verdict": str(report.verdict),
@@ -119,16 +128,9 @@ def to_dict(report: CheckReport) -> dict[str, Any]:
         "machine_class": report.machine_class,
         "timed_beside": str(report.timed_beside),
         "notes": list(report.notes),
-        "findings": [_finding(finding) for finding in report.findings],
+        "findings": findings,
         "results": [result.to_dict() for result in report.results],
     }
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    own = dataclasses.asdict(finding)
-    del own["more_rounds_may_settle"]
-    numbers = {name: _json_number(own[name]) for name in ("baseline", "value")}
-    return {**own.pop("row"), **own, "verdict": str(finding.verdict), **numbers}
 
 
 def to_json(report: CheckReport) -> str:
@@ -171,14 +173,6 @@ def _number(value: float | None) -> str:
     return f"{value:.4g}" if abs(value) < 1e4 or not math.isfinite(value) else f"{value:,.0f}"
 
 
-def _json_number(value: float | None) -> float | str | None:
-    return value if value is None or math.isfinite(value) else str(value)
-
-
 def _plain(text: str) -> str:
     """Text that Markdown and HTML leave as it is, in one line."""
     return _MARKDOWN_SIGNS.sub(r"\\\1", " ".join(text.split())).replace("&", "&amp;")
-
-
-def _xml(text: str) -> str:
-    return _NOT_XML.sub("�", text)

@@ -1,6 +1,6 @@
 """Judging stylised photographs against a teacher's, one photograph at a time."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,17 +64,10 @@ def judge(
 ) -> list[Quality]:
     """Judge all candidates on the same photographs.
 
-    Each photograph is decoded, stylised and looked at before the next one, and each teacher
-    stylises it once, so memory does not grow with the number of photographs. On `FLICKER_PHOTOS`
-    of them, evenly spread, every session stylises four changed copies as well.
-
-    Args:
-        candidates: Those with the same `JudgingTeacher` object share its pictures.
-        photos: At least one.
-        size: Side in pixels of the centre squares.
-        vgg: The feature network.
-        seed: Of the bootstrap.
-        progress: Told of every photograph.
+    Each photograph's centre square of `size` pixels is decoded, stylised and looked at before the
+    next one, and each `JudgingTeacher` object stylises it once, so memory does not grow with the
+    number of photographs, of which there is at least one. On `FLICKER_PHOTOS` of them, evenly
+    spread, every session stylises four changed copies as well. The seed is the bootstrap's.
 
     Returns:
         One result a candidate, in their order.
@@ -113,49 +106,37 @@ def style_of_outputs(
     return StyleTarget(statistics=statistics_of_outputs({size: pictures}, vgg), source="outputs")
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """A picture through VGG: Gram matrices (1, C, C), and features (1, C, h, w) of the content."""
-
-    pixels: Pixels
-    grams: Mapping[str, Tensor]
-    features: Mapping[str, Tensor]
-    flicker: float | None
-
-
-def _see(vgg: VggFeatures, session: Session, photo: Pixels, *, shake: bool) -> _Seen:
-    pixels = session.run(photo)
-    found = vgg(images_to_tensor([pixels]), _LAYERS)
-    return _Seen(
-        pixels,
-        {name: gram_matrix(found[name]) for name in STYLE_LAYERS},
-        {name: found[name] for name in CONTENT_LAYERS},
-        flicker(session.run, photo, pixels) if shake else None,
-    )
-
-
 def _look_at(
     candidates: Sequence[Candidate], photo: Pixels, vgg: VggFeatures, *, shake: bool
 ) -> Iterator[tuple[Look, Look]]:
     """Of every candidate its own look and its teacher's, on one photograph."""
     content = vgg(images_to_tensor([photo]), CONTENT_LAYERS)
-    by_teacher: dict[int, _Seen] = {}
 
-    def look(seen: _Seen, style: Mapping[str, Tensor]) -> Look:
-        distances = (gram_distance(seen.grams[n], style[n].unsqueeze(0)) for n in STYLE_LAYERS)
-        return Look(
-            photo=photo,
-            pixels=seen.pixels,
-            features=seen.features,
-            style_loss=sum(map(float, distances)),
-            content_loss=float(ContentLoss()(seen.features, content)),
-            flicker=seen.flicker,
-        )
+    def see(session: Session) -> Callable[[Mapping[str, Tensor]], Look]:
+        """Run a session once; what it gives is a look beside the Gram matrices of any style."""
+        pixels = session.run(photo)
+        found = vgg(images_to_tensor([pixels]), _LAYERS)
+        grams = {name: gram_matrix(found[name]) for name in STYLE_LAYERS}
+        features = {name: found[name] for name in CONTENT_LAYERS}
+        unsteady = flicker(session.run, photo, pixels) if shake else None
 
+        def look(style: Mapping[str, Tensor]) -> Look:
+            distances = (gram_distance(grams[n], style[n].unsqueeze(0)) for n in STYLE_LAYERS)
+            return Look(
+                photo=photo,
+                pixels=pixels,
+                features=features,
+                style_loss=sum(map(float, distances)),
+                content_loss=float(ContentLoss()(features, content)),
+                flicker=unsteady,
+            )
+
+        return look
+
+    by_teacher: dict[int, Callable[[Mapping[str, Tensor]], Look]] = {}
     for candidate in candidates:
         teacher = candidate.teacher.session
         if id(teacher) not in by_teacher:
-            by_teacher[id(teacher)] = _see(vgg, teacher, photo, shake=shake)
-        own = _see(vgg, candidate.session, photo, shake=shake)
+            by_teacher[id(teacher)] = see(teacher)
         style = candidate.style.statistics.at(photo.shape[0])
-        yield look(own, style), look(by_teacher[id(teacher)], style)
+        yield see(candidate.session)(style), by_teacher[id(teacher)](style)

@@ -22,6 +22,7 @@ from nstc.benchmarks.wording import fine
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 QUALITY: Final = "style_ratio"
@@ -175,7 +176,7 @@ def _scale(axes: "Axes", points: Sequence[Point], by_speedup: bool) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     xs, ys = bar_ends([p.x for p in points]), [*bar_ends([p.y for p in points]), 1.0]
-    logarithmic = [axes.xaxis]
+    logarithmic: list[Axis] = [axes.xaxis]
     axes.set_xscale("log")
     axes.set_xlim(min(xs) / 1.35, max(xs) * 1.6)
     if max(ys) / min(ys) > _LOG_FROM:
