@@ -17,7 +17,6 @@ from nstc.benchmarks.gate.measuring import (
     BOUND,
     FEWEST_ROUNDS,
     Conditions,
-    Pairing,
     measure,
     measure_new,
     pair_models,
@@ -118,13 +117,9 @@ def update_baseline(
 ) -> tuple[Baseline, BenchResult]:
     """Measure a baseline's rows anew and agree to what is found. Nothing is written.
 
-    Args:
-        models: Those of the baseline to measure, at their own places, and new ones to add to it;
-            none: all of the baseline's.
-        baseline: Its file.
-        reason: Why these numbers are the ones to hold from now on.
-        conditions: How to measure.
-        date: ISO; today unless given.
+    The models are those of the baseline to measure, at their own places, and new ones to add to it;
+    none are all of the baseline's. The log keeps the reason why these numbers are the ones to hold
+    from now on, and the date, ISO, today unless given.
 
     Returns:
         The new baseline and what it was made of.
@@ -137,16 +132,16 @@ def update_baseline(
     known = load_baseline(Path(baseline))
     if not reason.strip():
         raise OptionError("why? --reason takes the words that the baseline's log will keep.")
-    pairing = pair_models(models, known, conditions.find)
-    for pair in pairing.pairs:
-        if known_model(pair.model, known.folder).place != pair.known.place:
+    pairs, strangers = pair_models(models, known, conditions.find)
+    for own, model in pairs.items():
+        if known_model(model, known.folder).place != own.place:
             raise OptionError(
-                f"{pair.model} lies elsewhere than {pair.known.place}, which the baseline names: "
+                f"{model} lies elsewhere than {own.place}, which the baseline names: "
                 "put it there first."
             )
     measured = [
-        *measure(pairing.pairs, known, conditions, timed=True).values(),
-        *measure_new(pairing.strangers, known, conditions),
+        *measure(pairs, known, conditions, timed=True).values(),
+        *measure_new(strangers, known, conditions),
     ]
     result = dataclasses.replace(measured[0].result, rows=tuple(found.row for found in measured))
     return known.updated(result, reason, date=date), result
@@ -176,23 +171,19 @@ class _Gate:
         if memory_cap_mb is not None:
             names = dict.fromkeys(target_here(row.target) for row in known.rows)
             refuse_useless_cap(memory_cap_mb, [parse_target(name) for name in names])
-        pairing = pair_models(models, known, conditions.find)
-        bases = pair_models(base, known, conditions.find) if base else Pairing()
-        if bases.strangers:
-            raise OptionError(
-                f"--base {bases.strangers[0]} is none of the baseline's models, {places}."
-            )
+        pairs, strangers = pair_models(models, known, conditions.find)
         timed: dict[RowKey, Measured] = {}
         if beside is TimedBeside.BASE:
-            timed = measure(
-                pairing.pairs, known, conditions, timed=True, bases=bases, wanted=self.wanted
-            )
+            bases, others = pair_models(base, known, conditions.find)
+            if others:
+                raise OptionError(f"--base {others[0]} is none of the baseline's models, {places}.")
+            timed = measure(pairs, known, conditions, timed=True, bases=bases, wanted=self.wanted)
         at_once = beside is TimedBeside.BASELINE  # its times come from the runs that judge
         wanted = self.wanted if at_once else None
-        judged = measure(pairing.pairs, known, conditions, timed=at_once, wanted=wanted)
+        judged = measure(pairs, known, conditions, timed=at_once, wanted=wanted)
         size, target = known.protocol.size, known.rows[0].target
         findings = []
-        for model in pairing.strangers:
+        for model in strangers:
             why = (
                 f"the baseline has only {places}: nstc baseline update FILE {model} --reason TEXT "
                 "adds it"
@@ -200,13 +191,21 @@ class _Gate:
             for artifact in model.artifacts(size):
                 row = RowKey(model=model.name, artifact=artifact, target=target, size=size)
                 findings.append(Finding(row, "row", Verdict.MISSING_BASELINE, None, None, why))
-        for old in (row for pair in pairing.pairs for row in known.rows_of(pair.known)):
+        for old in (row for own in pairs for row in known.rows_of(own)):
             now = judged[old.key]
             findings += facts_and_quality(old, now, known, conditions.find)
             if memory_cap_mb is not None:
                 findings += filter(None, [peak_memory(old.key, now.row, memory_cap_mb)])
             if beside is not TimedBeside.NOTHING:
                 findings.append(self.finding(old, now if at_once else timed.get(old.key)))
+        notes = []
+        if beside is TimedBeside.NOTHING:
+            notes.append("time was left out, as --facts-and-quality-only asks")
+        if beside is TimedBeside.BASE:
+            notes.append("time is compared with the base's own files, in the same run")
+        left = [own.place for own in known.models if own not in pairs]
+        if left:
+            notes.append(f"not checked, since other models were named: {', '.join(left)}")
         results = [found.result for found in (*judged.values(), *timed.values())]
         return CheckReport(
             baseline=place,
@@ -214,7 +213,7 @@ class _Gate:
             timed_beside=beside,
             strict=strict,
             findings=tuple(findings),
-            notes=_notes(beside, pairing, known),
+            notes=tuple(notes),
             results=tuple({id(result): result for result in results}.values()),
         )
 
@@ -233,16 +232,3 @@ class _Gate:
             taken=min(len(own.row.samples_ms) for own in found.values()),
             at_most=max(first, self.max_rounds or BOUND * first),
         )
-
-
-def _notes(beside: TimedBeside, pairing: Pairing, baseline: Baseline) -> tuple[str, ...]:
-    notes = []
-    if beside is TimedBeside.NOTHING:
-        notes.append("time was left out, as --facts-and-quality-only asks")
-    if beside is TimedBeside.BASE:
-        notes.append("time is compared with the base's own files, in the same run")
-    checked = {pair.known for pair in pairing.pairs}
-    left = [model.place for model in baseline.models if model not in checked]
-    if left:
-        notes.append(f"not checked, since other models were named: {', '.join(left)}")
-    return tuple(notes)

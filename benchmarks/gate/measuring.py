@@ -49,44 +49,45 @@ _OF_THREADS: Final = ("cpu", "torchscript")
 """Targets whose name ends in a number of threads."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pair:
-    """A baseline's model and the one that is measured in its place."""
-
-    known: KnownModel  # the baseline's
-    model: Subject  # the other
+Pairs = Mapping[KnownModel, Subject]
+"""Which model is measured in the place of one of the baseline's; in the baseline's order."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pairing:
-    """Who stands for whom."""
-
-    pairs: tuple[Pair, ...] = ()  # in the baseline's order
-    strangers: tuple[Subject, ...] = ()  # models that stand for none of the baseline's
-
-    def model_for(self, known: KnownModel) -> Subject | None:
-        """Who stands for one of the baseline's models, if anybody does."""
-        return next((pair.model for pair in self.pairs if pair.known == known), None)
-
-
-def pair_models(models: Sequence[Model], baseline: Baseline, find: Find = find_subject) -> Pairing:
+def pair_models(
+    models: Sequence[Model], baseline: Baseline, find: Find = find_subject
+) -> tuple[Pairs, list[Subject]]:
     """Find for each model the one of the baseline that it stands for; `find` opens them.
 
     That is the one of the same zoo name or path; else the only one whose manifest has the same
     name; else, where the baseline has one model and one is given, that one. Without models they
     are all of the baseline's, where it says.
 
+    Returns:
+        Who stands for whom, and the models that stand for none.
+
     Raises:
         OptionError: two models stand for the same one.
         BundleError: and its kinds, for models that can't be opened.
     """
     if not models:
-        pairs = [Pair(known=own, model=find(baseline.locate(own))) for own in baseline.models]
-        return Pairing(pairs=tuple(pairs))
+        return {known: find(baseline.locate(known)) for known in baseline.models}, []
+
+    def counterpart(own: KnownModel) -> KnownModel | None:
+        rules: tuple[Callable[[KnownModel], bool], ...] = (
+            lambda known: known.place == own.place,
+            lambda known: known.name == own.name,
+            lambda _: len(models) == len(baseline.models) == 1,
+        )
+        for rule in rules:
+            found = [known for known in baseline.models if rule(known)]
+            if len(found) == 1:
+                return found[0]
+        return None
+
     chosen: dict[KnownModel, Subject] = {}
     strangers = []
     for model in map(find, models):
-        known = _counterpart(known_model(model, baseline.folder), baseline, alone=len(models) == 1)
+        known = counterpart(known_model(model, baseline.folder))
         if known is None:
             strangers.append(model)
         elif known in chosen:
@@ -95,21 +96,7 @@ def pair_models(models: Sequence[Model], baseline: Baseline, find: Find = find_s
             )
         else:
             chosen[known] = model
-    pairs = [Pair(known=own, model=chosen[own]) for own in baseline.models if own in chosen]
-    return Pairing(pairs=tuple(pairs), strangers=tuple(strangers))
-
-
-def _counterpart(model: KnownModel, baseline: Baseline, *, alone: bool) -> KnownModel | None:
-    rules: tuple[Callable[[KnownModel], bool], ...] = (
-        lambda known: known.place == model.place,
-        lambda known: known.name == model.name,
-        lambda _: alone and len(baseline.models) == 1,
-    )
-    for rule in rules:
-        found = [known for known in baseline.models if rule(known)]
-        if len(found) == 1:
-            return found[0]
-    return None
+    return {known: chosen[known] for known in baseline.models if known in chosen}, strangers
 
 
 @dataclass(frozen=True)
@@ -147,24 +134,20 @@ class _Rows:
 
 
 def measure(
-    pairs: Sequence[Pair],
+    pairs: Pairs,
     baseline: Baseline,
     conditions: Conditions,
     *,
     timed: bool,
-    bases: Pairing | None = None,
+    bases: Pairs | None = None,
     wanted: Wanted | None = None,
 ) -> dict[RowKey, Measured]:
-    """Measure the baseline's rows of some models.
+    """Measure the baseline's rows of some models, see `pair_models`.
 
-    Args:
-        pairs: The models.
-        baseline: Names the rows and the reference.
-        conditions: How.
-        timed: Whether times will be looked at; else as few as possible are taken.
-        bases: The models as they were before the change: rows are timed, and not judged, beside
-            their files in the same run. Those that a base does not have are left out.
-        wanted: Asked after each run of timed rows.
+    Unless they are `timed`, which is to say that times will be looked at, as few rounds as possible
+    are taken. Beside `bases`, the models as they were before the change, rows are timed in the same
+    run as their files, and not judged; those that a base does not have are left out. `wanted` is
+    asked after each run of timed rows.
 
     Raises:
         NstcError: whatever `bench` raises.
@@ -173,10 +156,9 @@ def measure(
     quality = bases is None and baseline.protocol.vgg is not None
     found: dict[RowKey, Measured] = {}
     for group, members in _groups(pairs, baseline, conditions, bases).items():
-        models = [pair.model for pair in members]
+        models = [pairs[known] for known in members]
         if bases is not None:
-            before = [bases.model_for(pair.known) for pair in members]
-            models += [base for base in before if base is not None]
+            models += [bases[known] for known in members if known in bases]
         run = functools.partial(_bench, group, models, baseline, conditions)
         result = run(rounds=rounds, quality=quality, seed=baseline.protocol.seed)
         rows = _by_key(group, members, result)
@@ -216,23 +198,23 @@ def measure_new(
 
 
 def _groups(
-    pairs: Sequence[Pair], baseline: Baseline, conditions: Conditions, bases: Pairing | None
-) -> Mapping[_Rows, list[Pair]]:
+    pairs: Pairs, baseline: Baseline, conditions: Conditions, bases: Pairs | None
+) -> Mapping[_Rows, list[KnownModel]]:
     """`bench` runs the same artifacts of all its models; models with others get their own run."""
-    together: dict[_Rows, list[Pair]] = {}
-    for pair in pairs:
+    together: dict[_Rows, list[KnownModel]] = {}
+    for known, model in pairs.items():
         artifacts: dict[tuple[str, int, Model | None], list[str]] = {}
-        for row in baseline.rows_of(pair.known):
-            if bases is not None and not _holds(bases.model_for(pair.known), row.artifact):
+        for row in baseline.rows_of(known):
+            if bases is not None and not _holds(bases.get(known), row.artifact):
                 continue
             teacher = conditions.teacher
             if teacher is None and row.quality is not None:
                 judge = row.quality.teacher  # a model that was judged by itself is again
-                teacher = pair.model if judge is None else baseline.locate(judge)
+                teacher = model if judge is None else baseline.locate(judge)
             artifacts.setdefault((row.target, row.size, teacher), []).append(row.artifact)
         for (target, size, teacher), names in artifacts.items():
             group = _Rows(target=target, size=size, teacher=teacher, artifacts=tuple(names))
-            together.setdefault(group, []).append(pair)
+            together.setdefault(group, []).append(known)
     return together
 
 
@@ -279,21 +261,23 @@ def _bench(
     )
 
 
-def _by_key(group: _Rows, members: Sequence[Pair], result: BenchResult) -> dict[RowKey, Measured]:
+def _by_key(
+    group: _Rows, members: Sequence[KnownModel], result: BenchResult
+) -> dict[RowKey, Measured]:
     """`bench` gives rows model by model, and of each its artifacts in the order asked for.
 
     The members' rows come first, then those of their bases, if there are any.
     """
     keys = [
-        RowKey(model=pair.known.place, artifact=artifact, target=group.target, size=group.size)
-        for pair in members
+        RowKey(model=known.place, artifact=artifact, target=group.target, size=group.size)
+        for known in members
         for artifact in group.artifacts
     ]
     own, others = result.rows[: len(keys)], result.rows[len(keys) :]
     found = [Measured(row=row, result=result) for row in own]
     if others:
-        pairs = zip(found, others, strict=True)
-        found = [dataclasses.replace(one, base=base) for one, base in pairs]
+        beside = zip(found, others, strict=True)
+        found = [dataclasses.replace(one, base=base) for one, base in beside]
     return dict(zip(keys, found, strict=True))
 
 
