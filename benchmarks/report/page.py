@@ -92,8 +92,7 @@ def write_report(
     The same files give the same page, but for layer times, which are measured on this machine now.
 
     Args:
-        files: Written by `nstc bench --json`. None are needed beside a history: the newest of
-            that is then the one the page is about.
+        files: Written by `nstc bench --json`; none for the newest of the history.
         output: The page; it appears whole or not at all.
         history: A folder of such files, one for each commit; see `read_history`.
         photos: Some of them are stylised for the page; None for a page without pictures.
@@ -188,14 +187,9 @@ def render_page(
     past: Sequence[Run] = (),
     template: "Template | None" = None,
 ) -> str:
-    """The page of some runs, with what was found of them.
+    """The page of some runs, with what was found of them: None is said to be left out.
 
-    Args:
-        runs: See `read_results`.
-        layers: None if they were not measured.
-        pictures: None if none were made.
-        past: Runs whose trend is drawn, the oldest first.
-        template: The page's own, where it was read before.
+    The trend of the `past` is drawn, the oldest first. The template is read unless it was before.
     """
     from markupsafe import Markup
 

@@ -49,12 +49,9 @@ def in_all_forms(
     *,
     height: Callable[[Layout], float],
 ) -> Plot:
-    """A plot drawn for every scheme and width.
+    """A plot drawn for every scheme and width, on figures of so many inches in height.
 
-    Args:
-        name: Of the plot, unlike any other's on the page.
-        draw: Told the empty figure.
-        height: Of the figure in inches.
+    The name is unlike any other plot's on the page.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -264,9 +261,7 @@ def layer_plot(times: Mapping[str, Mapping[str, float]]) -> Plot:
 def trend_plot(runs: Sequence[Run], found: Sequence[Trend]) -> Plot | None:
     """Numbers over commits, each measure in a plot of its own; None if there is nothing to draw.
 
-    Args:
-        runs: The oldest first.
-        found: See `trends`.
+    The oldest run comes first, and `found` are its `trends`.
     """
     measures = list(dict.fromkeys(trend.measure.name for trend in found))
     if not measures:

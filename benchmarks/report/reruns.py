@@ -5,9 +5,10 @@ time is told layer by layer.
 """
 
 import base64
+import functools
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -122,69 +123,50 @@ def make_pictures(runs: Sequence[Run], photos: PhotoSet, progress: Progress) -> 
     """Stylise photographs with every file that a row names and that is on this machine.
 
     The networks see centre squares of the size that they were measured at, and what they give is
-    scaled to `SIDE`.
+    scaled to `SIDE`. No pictures are added to a page that is full.
     """
-    maker = _Maker(photos.take(PHOTOS))
+    chosen = photos.take(PHOTOS)
+    squares = functools.cache(lambda size: tuple(chosen.squares(size)))
+
+    def strip(name: str, size: int, paint: Callable[[Pixels], Pixels]) -> Strip:
+        return Strip(name=name, pictures=tuple(data_uri(paint(each)) for each in squares(size)))
+
+    galleries: dict[tuple[str, int], Gallery] = {}
+    left_out: list[tuple[str, str]] = []
+    used = 0
+    seen: set[object] = set()
     rows = list(zip(row_names(runs), all_rows(runs), strict=True))
     progress.begin("pictures", len(rows), 0)
     for place, (name, (run, row)) in enumerate(rows):
-        maker.add(run, row, name)
-        progress.advance(place + 1, {})
-    galleries = tuple(gallery for gallery in maker.galleries.values() if gallery.students)
-    return Pictures(galleries=galleries, left_out=tuple(maker.left_out))
-
-
-class _Maker:
-    """Fills galleries row by row, until the page is full."""
-
-    def __init__(self, photos: PhotoSet) -> None:
-        self.galleries: dict[tuple[str, int], Gallery] = {}
-        self.left_out: list[tuple[str, str]] = []
-        self._photos = photos
-        self._squares: dict[int, list[Pixels]] = {}
-        self._used = 0
-        self._seen: set[object] = set()
-
-    def add(self, run: Run, row: Row, name: str) -> None:
+        progress.advance(place, {})
         teacher = run.reference if row.quality is None else row.quality.teacher
         size = min(row.size, LARGEST)
         key = (same_file(row), row.size_bytes, size, teacher)
-        if key in self._seen:
-            return
-        self._seen.add(key)
+        if key in seen:
+            continue
+        seen.add(key)
         try:
-            student = self._stylised(open_student(row), name, size)
+            student = strip(name, size, open_student(row).run)
         except NstcError as error:
-            self.left_out.append((name, str(error)))
-            return
-        if (teacher, size) not in self.galleries:
-            self.galleries[teacher, size] = self._gallery(run, teacher, size)
-        if self._used + student.length > BUDGET:
-            self.left_out.append((name, "its pictures would make the page larger than 3 MB."))
-            return
-        self._used += student.length
-        self.galleries[teacher, size].students.append(student)
-
-    def _gallery(self, run: Run, teacher: str, size: int) -> Gallery:
-        photos = Strip(
-            name="photograph", pictures=tuple(data_uri(square) for square in self._at(size))
-        )
-        strip = None
-        try:
-            strip = self._stylised(open_teacher(run, teacher), teacher, size)
-        except NstcError as error:
-            self.left_out.append((f"{teacher} (teacher)", str(error)))
-        self._used += photos.length + (strip.length if strip else 0)
-        return Gallery(teacher=strip, size=size, photos=photos)
-
-    def _stylised(self, session: Session, name: str, size: int) -> Strip:
-        pictures = tuple(data_uri(session.run(square)) for square in self._at(size))
-        return Strip(name=name, pictures=pictures)
-
-    def _at(self, size: int) -> list[Pixels]:
-        if size not in self._squares:
-            self._squares[size] = list(self._photos.squares(size))
-        return self._squares[size]
+            left_out.append((name, str(error)))
+            continue
+        if (teacher, size) not in galleries:
+            shown = None
+            try:
+                shown = strip(teacher, size, open_teacher(run, teacher).run)
+            except NstcError as error:
+                left_out.append((f"{teacher} (teacher)", str(error)))
+            originals = strip("photograph", size, lambda pixels: pixels)
+            used += originals.length + (shown.length if shown else 0)
+            galleries[teacher, size] = Gallery(teacher=shown, size=size, photos=originals)
+        if used + student.length > BUDGET:
+            left_out.append((name, "its pictures would make the page larger than 3 MB."))
+            continue
+        used += student.length
+        galleries[teacher, size].students.append(student)
+    progress.advance(len(rows), {})
+    filled = tuple(gallery for gallery in galleries.values() if gallery.students)
+    return Pictures(galleries=filled, left_out=tuple(left_out))
 
 
 def data_uri(pixels: Pixels) -> str:

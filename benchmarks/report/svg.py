@@ -111,15 +111,9 @@ def plotting(scheme: Scheme) -> Iterator[None]:
 
 
 def page_svg(figure: "Figure", name: str) -> str:
-    """A figure as an `<svg>` element.
+    """A figure as an `<svg>` element, whose name stands before every id: no two share one.
 
-    Args:
-        figure: The figure.
-        name: Put before every id, so that no two figures of a page share one.
-
-    Returns:
-        Markup without a prologue, metadata, fixed size, or a style sheet, which would be the whole
-        page's.
+    It has no prologue, metadata, fixed size, or style sheet, which would be the whole page's.
     """
     sink = io.BytesIO()
     figure.savefig(sink, format="svg", metadata={"Date": None, "Creator": None})
@@ -129,24 +123,20 @@ def page_svg(figure: "Figure", name: str) -> str:
             if child.tag in {f"{{{SVG}}}metadata", f"{{{SVG}}}style"}:
                 parent.remove(child)
     for element in root.iter():
-        _rename_ids(element, name)
+        target = element.attrib.pop(_XLINK, None)
+        if target is not None:
+            element.set("href", f"#{name}-{target.removeprefix('#')}")
+        for key, value in element.attrib.items():
+            if key == "id":
+                element.set(key, f"{name}-{value}")
+            elif "url(#" in value:
+                element.set(key, value.replace("url(#", f"url(#{name}-"))
     for size in ("width", "height"):
         root.attrib.pop(size, None)
     root.set("stroke-linejoin", "round")
     root.set("aria-hidden", "true")
     ElementTree.register_namespace("", SVG)
     return ElementTree.tostring(root, encoding="unicode")
-
-
-def _rename_ids(element: ElementTree.Element, name: str) -> None:
-    target = element.attrib.pop(_XLINK, None)
-    if target is not None:
-        element.set("href", f"#{name}-{target.removeprefix('#')}")
-    for key, value in element.attrib.items():
-        if key == "id":
-            element.set(key, f"{name}-{value}")
-        elif "url(#" in value:
-            element.set(key, value.replace("url(#", f"url(#{name}-"))
 
 
 Cross = Sequence[tuple[float, float]]
