@@ -40,6 +40,7 @@ from nstc.runtime.files.streams import write_standard_output
 from nstc.runtime.streaming import stream_within
 from nstc.runtime.stylizer import Stylizer
 
+# What keeps no other picture from being made; all else ends the batch.
 _OF_ONE_PICTURE: Final = (
     ImageError,
     OptionError,
@@ -48,8 +49,6 @@ _OF_ONE_PICTURE: Final = (
     MissingExtraError,
     MemoryLimitError,
 )
-"""What keeps no other picture from being made; all else ends the batch."""
-
 _NOT_KNOWN: Final = "made with settings that are not recorded here; delete it to have it made anew"
 _MADE_ANEW: Final = "made anew: what was there had another model or other settings"
 

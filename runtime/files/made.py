@@ -20,8 +20,8 @@ from nstc.runtime.stylizer import Stylizer
 
 Standing = Literal["as asked", "otherwise", "not known"]
 
+# Lines of pictures that were made anew since, above which a file is written afresh.
 _STALE: Final = 1000
-"""Lines of pictures that were made anew since, above which a file is written afresh."""
 
 
 def settings_of(stylizer: Stylizer, control: Control, *, keep_metadata: bool) -> str:

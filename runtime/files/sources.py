@@ -21,12 +21,8 @@ from nstc.runtime.files.streams import read_standard_input
 STANDARD_STREAM: Final = "-"
 _STREAM_NAME: Final = "standard input"
 
-ALL: Final = "all pictures"
-"""Stands for files with an ending of `FORMATS`."""
-
-_Identity = tuple[int, int]
-"""Numbers of the device and of the folder on it."""
-
+ALL: Final = "all pictures"  # stands for files with an ending of `FORMATS`
+_Identity = tuple[int, int]  # numbers of the device and of the folder on it
 Found = tuple[Path, ImageError | None]
 
 

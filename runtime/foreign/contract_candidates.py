@@ -31,36 +31,23 @@ from nstc.core.images import Pixels
 from nstc.runtime.arrays import Array
 from nstc.runtime.foreign.graph_contract import GraphContract, picture_of
 
+# The raw output for a picture (H, W, 3), fed by a contract.
 Run = Callable[[GraphContract, Pixels], Array]
-"""The raw output for a picture (H, W, 3), fed by a contract."""
-
-LEAST_SCORE: Final = 0.02
-"""Below this an output has nothing to do with the photograph."""
-
+LEAST_SCORE: Final = 0.02  # below this an output has nothing to do with the photograph
+# Standard deviation of a stylised picture from 0 to 1; less is taken for washed out.
 _USUAL_CONTRAST: Final = 0.2
-"""Standard deviation of a stylised picture from 0 to 1; less is taken for washed out."""
-
+# Ways that score so near to the best are equal, and the most usual one is taken.
 _AS_GOOD: Final = 0.97
-"""Ways that score so near to the best are equal, and the most usual one is taken."""
-
-_RIVAL: Final = 0.7
-"""A way that scores at least this share of the best can't be ruled out."""
-
+_RIVAL: Final = 0.7  # a way that scores at least this share of the best can't be ruled out
 _WORTH_NAMING: Final = 0.4
 
+# About so many pixels of a picture, evenly over it, are compared: what a graph fixes may be 8K.
 _LOOKED_AT: Final = 2**20
-"""About so many pixels of a picture, evenly over it, are compared: what a graph fixes may be 8K."""
-
+# Mean difference of two pictures that are not the same. Borders and epsilons make up to half.
 _CLEARLY_DIFFERENT: Final = 14 / 255
-"""Mean difference of two pictures that are not the same. Borders and epsilons make up to half."""
-
-_FLAT: Final = 0.01
-"""Values so near to an output's darkest or brightest have run into it."""
-
+_FLAT: Final = 0.01  # values so near to an output's darkest or brightest have run into it
 _OUTSIDE: Final = 0.02
-_LARGEST_SMALL: Final = 4.0
-"""Outputs beyond this are on the scale of 255."""
-
+_LARGEST_SMALL: Final = 4.0  # outputs beyond this are on the scale of 255
 _BELOW_BLACK: Final = -0.4
 
 # How usual pairs of ways in and out are: most networks give what they take.

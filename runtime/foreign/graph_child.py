@@ -20,23 +20,15 @@ from nstc.core.errors import out_of_memory
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
 
 _STATUS: Final = Path("/proc/self/status")
+# After the limit of time for one answer the process ends by itself, should nobody else end it.
 _GRACE_S: Final = 5
-"""After the limit of time for one answer the process ends by itself, should nobody else end it."""
-
-_KEPT_BYTES: Final = 1_000_000
-"""That it may write to files: its standard error."""
-
-MOST_TEXT: Final = 300
-"""Characters of a name or a reason."""
-
+_KEPT_BYTES: Final = 1_000_000  # that it may write to files: its standard error
+MOST_TEXT: Final = 300  # characters of a name or a reason
 _MOST_VALUES: Final = 16
 _MOST_METADATA: Final = 2000
+# Than its input, of an output that is looked at. Of others their shape says enough.
 MOST_TIMES_LARGER: Final = 64
-"""Than its input, of an output that is looked at. Of others their shape says enough."""
-
-_DIES_WITH_PARENT: Final = 1
-"""PR_SET_PDEATHSIG in Linux's prctl.h."""
-
+_DIES_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG in Linux's prctl.h
 _REFUSALS: Final[tuple[type[Exception], ...]] = (*ORT_ERRORS, ValueError)
 
 

@@ -33,9 +33,7 @@ from nstc.runtime.arrays import Array
 from nstc.runtime.foreign.graph_child import MOST_TEXT, MOST_TIMES_LARGER, write_header
 
 _MEMINFO: Final = Path("/proc/meminfo")
-_MOST_THREADS: Final = 8
-"""Each takes 8 MB of stack from the limit."""
-
+_MOST_THREADS: Final = 8  # each takes 8 MB of stack from the limit
 _LONGEST_S: Final = 86_400
 _TAIL_BYTES: Final = 4096
 _LONGEST_HEADER: Final = 2_000_000

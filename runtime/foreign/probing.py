@@ -35,9 +35,8 @@ from nstc.runtime.model_files import model_sha256
 _TRIED_SIZES: Final = ((128, 192), (256, 256), (512, 512))
 _TRIED_MULTIPLES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 _SMALL: Final = 64
+# Two of the samples with black, bright parts and colours.
 _PHOTOS: Final = ("astronaut.jpg", "retina.jpg")
-"""Two of the samples with black, bright parts and colours."""
-
 _FOUR_CHANNELS: Final = (
     "four channels: colours and an alpha channel or a mask. nstc works on three: export it again "
     "inside a network"

@@ -30,25 +30,18 @@ from nstc.runtime.foreign.graph_process import (
 )
 from nstc.runtime.model_files import model_bytes, model_sha256
 
+# Of pictures that graphs take, by ONNX Runtime's names.
 DTYPES: Final[Mapping[str, str]] = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
     "tensor(uint8)": "uint8",
 }
-"""Of pictures that graphs take, by ONNX Runtime's names."""
-
 LONGEST_SIDE: Final = 16384
-MOST_PIXELS: Final = 2**25
-"""Of a picture whose size a graph fixes: 8K, and little more."""
-
-_SIDE: Final = 64
-"""Of the picture that a file is tried on, if it takes any size."""
-
+MOST_PIXELS: Final = 2**25  # of a picture whose size a graph fixes: 8K, and little more
+_SIDE: Final = 64  # of the picture that a file is tried on, if it takes any size
+# Files that held, by their hash, and the limits that they held in.
 _held: Final[dict[str, TrialLimits]] = {}
-"""Files that held, by their hash, and the limits that they held in."""
-
-_made: Final[set[str]] = set()
-"""The hashes of files that this run made itself."""
+_made: Final[set[str]] = set()  # the hashes of files that this run made itself
 
 
 def ensure_tried(path: Path, *, sha256: str | None = None, threads: int | None = None) -> None:
@@ -158,9 +151,9 @@ def _feeds(inputs: Sequence[GraphValue]) -> dict[str, Array] | None:
     return feeds
 
 
+# Kinds of artifacts that are programs, by their ending. A graph of ONNX is tried instead, see
+# `nstc.runtime.foreign.trial`: it has no way to files, to the network or to other processes.
 PROGRAMS: Final = {"ts": "TorchScript", "pte": "an ExecuTorch program"}
-"""Kinds of artifacts that are programs, by their ending. A graph of ONNX is tried instead, see
-`nstc.runtime.foreign.trial`: it has no way to files, to the network or to other processes."""
 
 
 def refuse_program(path: Path, kind: str) -> NoReturn:

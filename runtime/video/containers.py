@@ -8,6 +8,7 @@ from typing import Final
 
 from nstc.core.errors import OptionError, nearest_ending
 
+# Names that are taken for films. What the file holds is found out when it is opened.
 INPUT_ENDINGS: Final = frozenset(
     (
         *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts"),
@@ -15,7 +16,6 @@ INPUT_ENDINGS: Final = frozenset(
         *(".h264", ".h265", ".hevc", ".ivf", ".dv", ".nut"),
     )
 )
-"""Names that are taken for films. What the file holds is found out when it is opened."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class Codec:
     tag: str | None = None
 
 
+# By the names that `--codec` takes. The rate factors lie at where differences are hard to see.
 CODECS: Final[Mapping[str, Codec]] = {
     "h264": Codec(encoder="libx264", options={"preset": "veryfast"}, crf=18, holds_aspect=True),
     "hevc": Codec(
@@ -50,7 +51,6 @@ CODECS: Final[Mapping[str, Codec]] = {
     "av1": Codec(encoder="libsvtav1", options={"preset": "9"}, crf=26, worst=63),
     "ffv1": Codec(encoder="ffv1", pixel_format="bgr0", options={}, crf=None),
 }
-"""By the names that `--codec` takes. The rate factors lie at where differences are hard to see."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,7 @@ _MP4: Final = Container(
     holds_aspect=True,
 )
 
+# By ending. All of them keep the time of each frame; AVI, which does not, is not written.
 CONTAINERS: Final[Mapping[str, Container]] = {
     ".mp4": _MP4,
     ".m4v": replace(_MP4, codecs=("h264", "hevc")),
@@ -78,7 +79,6 @@ CONTAINERS: Final[Mapping[str, Container]] = {
     ".mkv": Container(format="matroska", codecs=("h264", "hevc", "vp9", "av1", "ffv1")),
     ".webm": Container(format="webm", codecs=("vp9", "av1")),
 }
-"""By ending. All of them keep the time of each frame; AVI, which does not, is not written."""
 
 
 @dataclass(frozen=True, kw_only=True)

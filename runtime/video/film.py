@@ -16,19 +16,18 @@ from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
 from nstc.runtime.video.colours import Colours
 
+# Nine integers as FFmpeg has a display matrix: a b u, c d v, x y w; a to d in 1/65536.
 Matrix = tuple[int, ...]
-"""Nine integers as FFmpeg has a display matrix: a b u, c d v, x y w; a to d in 1/65536."""
-
 _ONE: Final = 65_536
 _KEY: Final = "DISPLAYMATRIX"
 
+# Counter-clockwise, by a, b, c, d of x' = a x + c y, y' = b x + d y, with y downwards.
 _QUARTER_TURNS: Final[Mapping[tuple[int, ...], int]] = {
     (1, 0, 0, 1): 0,
     (0, -1, 1, 0): 1,
     (-1, 0, 0, -1): 2,
     (0, 1, -1, 0): 3,
 }
-"""Counter-clockwise, by a, b, c, d of x' = a x + c y, y' = b x + d y, with y downwards."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,14 +14,11 @@ T = TypeVar("T")
 Read = TypeVar("Read")
 Made = TypeVar("Made")
 
-ROOM: Final = 4
-"""Things that wait before the worker and before the writer."""
-
+ROOM: Final = 4  # things that wait before the worker and before the writer
+# A camera that hangs is left behind after these; its thread does not keep the process alive.
 _SECONDS_TO_END: Final = 5.0
-"""A camera that hangs is left behind after these; its thread does not keep the process alive."""
-
+# A thread that waits for ever can't be interrupted on Windows: it wakes up and waits on.
 _SECONDS_ASLEEP: Final = 0.5
-"""A thread that waits for ever can't be interrupted on Windows: it wakes up and waits on."""
 
 
 class Cancelled(Exception):  # noqa: N818  (no fault: the other side has gone)

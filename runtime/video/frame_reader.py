@@ -34,22 +34,13 @@ from nstc.runtime.video.opening import FILE_PREFIX, FilmSource, open_place, told
 
 _MICROSECOND: Final = Fraction(1, 1_000_000)
 _USUAL_RATE: Final = Fraction(25)
-_HIGHEST_RATE: Final = Fraction(240)
-"""More is made up from uneven times, and encoders refuse it."""
-
-_MISSING_SECONDS: Final = 0.25
-"""A file that ends so much before the end it states was cut off."""
-
+_HIGHEST_RATE: Final = Fraction(240)  # more is made up from uneven times, and encoders refuse it
+_MISSING_SECONDS: Final = 0.25  # a file that ends so much before the end it states was cut off
+# How far behind the picture sound may lie in a file, where a part is asked for.
 _SOUND_BEHIND_SECONDS: Final = 2.0
-"""How far behind the picture sound may lie in a file, where a part is asked for."""
-
-
-_TIMES_MAY_JUMP: Final = 0x0200
-"""AVFMT_TS_DISCONT of libavformat."""
-
+_TIMES_MAY_JUMP: Final = 0x0200  # AVFMT_TS_DISCONT of libavformat
+# Packets that go in, at most, before a frame comes out: 16 are referred to in H.264 and HEVC.
 _HELD_BY_DECODERS: Final = 24
-"""Packets that go in, at most, before a frame comes out: 16 are referred to in H.264 and HEVC."""
-
 _OF_THE_FILE: Final = frozenset(
     ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
 )

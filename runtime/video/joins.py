@@ -15,18 +15,15 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
 
+# A film's clock that goes back by more is another recording's, at a key frame by any amount.
 _JUMP_S: Final = Fraction(1)
-"""A film's clock that goes back by more is another recording's, at a key frame by any amount."""
-
 _SOUND_JUMP_S: Final = Fraction(1, 10)
+# Nobody records nothing for longer: FFmpeg's own threshold (`-dts_delta_threshold`).
 _GAP_S: Final = Fraction(10)
-"""Nobody records nothing for longer: FFmpeg's own threshold (`-dts_delta_threshold`)."""
-
+# How much of the film is read before sound whose clock jumped is taken to have jumped alone.
 _WAIT_S: Final = Fraction(2)
-"""How much of the film is read before sound whose clock jumped is taken to have jumped alone."""
-
+# That files begin with, by FFmpeg's name of the format; 16 bytes of the file itself for others.
 _SIGNATURES: Final = {"mov": b"ftyp", "flv": b"FLV\1"}
-"""That files begin with, by FFmpeg's name of the format; 16 bytes of the file itself for others."""
 _SEARCHED_BYTES: Final = 1_000_000
 _TRANSPORT: Final = "mpegts"
 _UNREAD_SHARE: Final = 0.1
@@ -34,9 +31,9 @@ _UNREAD_BYTES: Final = 8_192
 
 _MICROSECOND: Final = Fraction(1, 1_000_000)
 _LENGTH: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+# In the name of formats whose index states the length of each stream. FLV and AVI write that of the
+# file there.
 _KEEPS_LENGTHS: Final = "mp4"
-"""In the name of formats whose index states the length of each stream. FLV and AVI write that of
-the file there."""
 
 
 class TimeLine:

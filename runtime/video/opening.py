@@ -18,8 +18,8 @@ from nstc.core.errors import VideoError
 
 _SECONDS_FOR_A_CAMERA: Final = 10.0
 _STILL: Final = Disposition.attached_pic | Disposition.timed_thumbnails
+# Else FFmpeg takes a colon in a name for the end of a protocol, such as http.
 FILE_PREFIX: Final = "file:"
-"""Else FFmpeg takes a colon in a name for the end of a protocol, such as http."""
 
 
 @dataclass(frozen=True, kw_only=True)

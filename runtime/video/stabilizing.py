@@ -24,18 +24,12 @@ import numpy.typing as npt
 
 from nstc.core.images import Pixels, resize
 
-HOLD: Final = 4.0
-"""Weight of the frame before where nothing moves, against 1 of the new one."""
-
+HOLD: Final = 4.0  # weight of the frame before where nothing moves, against 1 of the new one
+# Difference of the source, in levels of 255, at which that weight has fallen to 1/e.
 STILL: Final = 8.0
-"""Difference of the source, in levels of 255, at which that weight has fallen to 1/e."""
-
-RADIUS: Final = 3
-"""Of the square over which the difference is taken, in pixels."""
-
+RADIUS: Final = 3  # of the square over which the difference is taken, in pixels
+# Rows blended at a time: a few whole frames of floats would cost more than the network.
 _ROWS: Final = 128
-"""Rows blended at a time: a few whole frames of floats would cost more than the network."""
-
 Floats = npt.NDArray[np.float32]
 
 

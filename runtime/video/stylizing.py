@@ -38,8 +38,7 @@ class VideoOptions:
 
 USUAL: Final = VideoOptions()
 
-_SECONDS_BETWEEN_NOTES: Final = 5.0
-"""Of a camera that runs until it is stopped."""
+_SECONDS_BETWEEN_NOTES: Final = 5.0  # of a camera that runs until it is stopped
 
 
 @dataclass(frozen=True, kw_only=True)

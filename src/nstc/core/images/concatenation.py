@@ -20,9 +20,7 @@ _COMMENT: Final = rb"#[^\n]*\n"
 _NUMBER: Final = rb"((?:\s|" + _COMMENT + rb")+\d+)"
 _LONGEST_BEGINNING: Final = 64
 _EOI: Final = 0xD9
-_ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
-"""JPEG markers without a length."""
-
+_ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})  # JPEG markers without a length
 _GIF_IMAGE, _GIF_EXTENSION = 0x2C, 0x21
 
 

@@ -15,9 +15,8 @@ from nstc.core.errors import ImageError
 from nstc.core.images.depths import Depth, as_eight_bits, depth_of, is_deep, transparent_number
 from nstc.core.images.picture import Picture
 
-_BAND_PIXELS: Final = 2**18
-"""Converted at once; up to 20 bytes of each are copies."""
-
+_BAND_PIXELS: Final = 2**18  # converted at once; up to 20 bytes of each are copies
+# EXIF's orientations, and what turns them upright.
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -27,13 +26,9 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF's orientations, and what turns them upright."""
-
-_ON_ITS_SIDE: Final = {5, 6, 7, 8}
-"""Those whose upright rows are the file's columns."""
-
+_ON_ITS_SIDE: Final = {5, 6, 7, 8}  # those whose upright rows are the file's columns
+# The space that an ICC profile (bytes 16 to 20) speaks of, and Pillow's mode for it.
 _MODES_OF_SPACES: Final = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
-"""The space that an ICC profile (bytes 16 to 20) speaks of, and Pillow's mode for it."""
 
 
 def as_picture(image: Image.Image, name: str, depth: Depth | None) -> Picture:

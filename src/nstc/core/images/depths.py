@@ -16,17 +16,14 @@ from PIL import Image, TiffImagePlugin, TiffTags
 from nstc.core.errors import ImageError
 
 _ADVICE: Final = "save it as PNG, or as TIFF of 8 bits a colour"
+# Formats, None for a picture that is none of a file, whose whole numbers go up to 65535 here.
 _FULL_SCALE: Final = frozenset({None, "PNG", "PPM", "JPEG2000", "IM"})
-"""Formats, None for a picture that is none of a file, whose whole numbers go up to 65535 here."""
-
+# Beyond black and white, that sharpening and scaling leave behind: it is clipped.
 _OVERSHOOT: Final = 0.1
-"""Beyond black and white, that sharpening and scaling leave behind: it is clipped."""
-
 _SIGNED, _FLOAT = 2, 3
 _WHITE_IS_ZERO: Final = 0
 _LARGEST_32: Final = 2**32 - 1
-_SEEN_OF_32: Final = 2**23
-"""Values below it are all black as 8 bits of 32."""
+_SEEN_OF_32: Final = 2**23  # values below it are all black as 8 bits of 32
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from nstc.core.errors import ImageError, MissingExtraError, OptionError, nearest_ending
 
+# File endings that count as photographs in a folder to learn from, and Pillow's names of them.
 PHOTO_ENDINGS: Final = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -21,11 +22,9 @@ PHOTO_ENDINGS: Final = {
     ".tiff": "TIFF",
     ".bmp": "BMP",
 }
-"""File endings that count as photographs in a folder to learn from, and Pillow's names of them."""
-
+# File endings that can be written, and that are stylised in a folder.
 FORMATS: Final = {**PHOTO_ENDINGS, ".gif": "GIF", ".heic": "HEIF", ".heif": "HEIF"}
-"""File endings that can be written, and that are stylised in a folder."""
-
+# The usual ending of a format, by Pillow's name of it.
 ENDINGS: Final = {
     "PNG": ".png",
     "JPEG": ".jpg",
@@ -36,17 +35,10 @@ ENDINGS: Final = {
     "GIF": ".gif",
     "HEIF": ".heic",
 }
-"""The usual ending of a format, by Pillow's name of it."""
-
-ANIMATED: Final = frozenset({"GIF", "WEBP", "PNG"})
-"""Formats that can hold an animation."""
-
+ANIMATED: Final = frozenset({"GIF", "WEBP", "PNG"})  # formats that can hold an animation
+# Of all frames together. Pictures with more are refused unread; Pillow warns at half of it.
 MAX_PIXELS: Final = 178_956_970
-"""Of all frames together. Pictures with more are refused unread; Pillow warns at half of it."""
-
-LARGEST_LIMIT: Final = 2**31 - 1
-"""Of what can be asked for."""
-
+LARGEST_LIMIT: Final = 2**31 - 1  # of what can be asked for
 _PILLOW_LOCK: Final = threading.RLock()
 
 _HEIF_BRANDS: Final = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}

@@ -7,6 +7,7 @@ from PIL import ExifTags, Image
 
 from nstc.core.images.picture import Metadata
 
+# Tags that describe the photograph; in TIFF files the rest say where its bytes lie.
 _KEPT_TAGS: Final = (
     ExifTags.Base.ImageDescription,
     ExifTags.Base.Make,
@@ -20,8 +21,6 @@ _KEPT_TAGS: Final = (
     ExifTags.Base.HostComputer,
     ExifTags.Base.Copyright,
 )
-"""Tags that describe the photograph; in TIFF files the rest say where its bytes lie."""
-
 _OUTDATED_TAGS: Final = (
     ExifTags.Base.ExifImageWidth,
     ExifTags.Base.ExifImageHeight,

@@ -8,13 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+# An array of bytes: (H, W, 3) for colours, (H, W) for an alpha channel.
 Pixels = npt.NDArray[np.uint8]
-"""An array of bytes: (H, W, 3) for colours, (H, W) for an alpha channel."""
-
 _GAP: Final = 4
 _LABEL_HEIGHT: Final = 28
-_LABEL_SIZE: Final = 18
-"""Of a contact sheet, in pixels."""
+_LABEL_SIZE: Final = 18  # of a contact sheet, in pixels
 
 
 @dataclass(frozen=True, kw_only=True)

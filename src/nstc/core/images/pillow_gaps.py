@@ -10,14 +10,12 @@ from nstc.core.errors import ImageError
 _COLOUR_MAP: Final = 320
 _BAND_PIXELS: Final = 2**18
 _HIGH_BYTES: Final = "RGB;16B"
+# Pillow reads the first byte of each big-endian colour; taken for little-endian, the second.
 _LOW_BYTES: Final = "RGB;16L"
-"""Pillow reads the first byte of each big-endian colour; taken for little-endian, the second."""
-
+# Pillow's names of how palettes of alpha lie in files, and of the same without it.
 _OF_ALPHA: Final = {"RGBA": "RGBX", "BGRA": "BGRX"}
-"""Pillow's names of how palettes of alpha lie in files, and of the same without it."""
-
+# That finding the transparent colour takes for a pixel: the low bytes, and alpha.
 DEEP_COLOUR_BYTES: Final = 5
-"""That finding the transparent colour takes for a pixel: the low bytes, and alpha."""
 
 
 def mend_palette(image: Image.Image) -> None:

@@ -29,6 +29,7 @@ from nstc.core.images.metadata import metadata_of
 from nstc.core.images.picture import Frame, Metadata, Picture
 from nstc.core.images.pillow_gaps import apply_deep_colour, has_deep_colour, mend_palette
 
+# What Pillow's decoders raise on damaged files; they share no base of their own.
 _DECODER_ERRORS: Final[tuple[type[Exception], ...]] = (
     ArithmeticError,
     AssertionError,
@@ -43,15 +44,13 @@ _DECODER_ERRORS: Final[tuple[type[Exception], ...]] = (
     struct.error,
     zlib.error,
 )
-"""What Pillow's decoders raise on damaged files; they share no base of their own."""
 
 # else what Pillow logs of a damaged file is printed beside the one line that says it
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _TIFF: Final = (b"II*\0", b"MM\0*")
 _BIG_TIFF: Final = (b"II+\0", b"MM\0+")
-_DEFAULT_FRAME_MS: Final = 100.0
-"""What browsers show a frame for that says no time or next to none."""
+_DEFAULT_FRAME_MS: Final = 100.0  # what browsers show a frame for that says no time or next to none
 
 
 class ImageFile:

@@ -22,14 +22,11 @@ _SAVE_OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "WEBP": {"quality": 95},
     "HEIF": {"quality": 90},
 }
-WITHOUT_ALPHA: Final = frozenset({"JPEG", "BMP"})
-"""Formats that hold no transparency."""
-
+WITHOUT_ALPHA: Final = frozenset({"JPEG", "BMP"})  # formats that hold no transparency
 _WITHOUT_METADATA: Final = frozenset({"BMP", "GIF"})
 _LARGEST_SIDE: Final = {"JPEG": 65_500, "WEBP": 16_383, "GIF": 65_535, "HEIF": 16_384}
 _NOT_KEPT: Final = "{} was written, is not right when it is read back, and is not kept"
-_CLEAR: Final = 128
-"""Below this a GIF's pixel, which is there or not, is not."""
+_CLEAR: Final = 128  # below this a GIF's pixel, which is there or not, is not
 
 
 def write_picture(path: Path, picture: Picture) -> None:
