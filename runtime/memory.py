@@ -17,8 +17,7 @@ from PIL import Image
 
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
-from nstc.core.images.converting import has_alpha
-from nstc.core.images.pillow_gaps import DEEP_COLOUR_BYTES, has_deep_colour
+from nstc.core.images.converting import DEEP_COLOUR_BYTES, has_alpha, has_deep_colour
 from nstc.core.images.writing import WITHOUT_ALPHA
 from nstc.runtime.control import Control, blending_bytes, sizes_of
 from nstc.runtime.resident import peak_bytes, resident_bytes, tells_peak_memory

@@ -2,17 +2,24 @@
 
 Converting a picture as a whole makes a second one and more beside it. In bands, no more than the
 decoder's picture and the array are ever there: 7 bytes a pixel for a photograph.
+
+Of grey pictures of more than 8 bits Pillow hands over the numbers as they lie in the file (modes I,
+I;16 and F) without what they mean. The TIFF specification, revision 6, sections 3 and 19, says it
+for TIFF: whole numbers without a sign go from 0 to 2**bits - 1. Where no standard says what is
+black and what is white, as for numbers with a sign, a picture is refused: a guess would be a wrong
+picture without a word.
 """
 
 import functools
 import io
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final, cast
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, features
+import numpy.typing as npt
+from PIL import ExifTags, Image, ImageCms, ImagePalette, TiffImagePlugin, TiffTags, features
 
 from nstc.core.errors import ImageError
-from nstc.core.images.depths import Depth, as_eight_bits, depth_of, is_deep, transparent_number
 from nstc.core.images.picture import Picture
 
 _BAND_PIXELS: Final = 2**18  # converted at once; up to 20 bytes of each are copies
@@ -27,8 +34,37 @@ _TURNS: Final = {
     8: Image.Transpose.ROTATE_90,
 }
 _ON_ITS_SIDE: Final = {5, 6, 7, 8}  # those whose upright rows are the file's columns
+
 # The space that an ICC profile (bytes 16 to 20) speaks of, and Pillow's mode for it.
 _MODES_OF_SPACES: Final = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
+
+_ADVICE: Final = "save it as PNG, or as TIFF of 8 bits a colour"
+# Formats, None for a picture that is none of a file, whose whole numbers go up to 65535 here.
+_FULL_SCALE: Final = frozenset({None, "PNG", "PPM", "JPEG2000", "IM"})
+# Beyond black and white, that sharpening and scaling leave behind: it is clipped.
+_OVERSHOOT: Final = 0.1
+_SIGNED, _FLOAT = 2, 3
+_WHITE_IS_ZERO: Final = 0
+_LARGEST_32: Final = 2**32 - 1
+_SEEN_OF_32: Final = 2**23  # values below it are all black as 8 bits of 32
+
+_COLOUR_MAP: Final = 320
+# Pillow reads the first byte of each big-endian colour; taken for little-endian, the second.
+_HIGH_BYTES: Final = "RGB;16B"
+_LOW_BYTES: Final = "RGB;16L"
+# Pillow's names of how palettes of alpha lie in files, and of the same without it.
+_OF_ALPHA: Final = {"RGBA": "RGBX", "BGRA": "BGRX"}
+# That finding the transparent colour takes for a pixel: the low bytes, and alpha.
+DEEP_COLOUR_BYTES: Final = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Depth:
+    """The numbers of a grey picture that are black, white (it may be the smaller) and clear."""
+
+    black: float
+    white: float
+    transparent: int | None = None
 
 
 def as_picture(image: Image.Image, name: str, depth: Depth | None) -> Picture:
@@ -38,8 +74,8 @@ def as_picture(image: Image.Image, name: str, depth: Depth | None) -> Picture:
         ImageError: its colours can't be converted.
     """
     if depth is not None:
-        image = as_eight_bits(image, depth, name)
-    image = to_srgb(image, name)
+        image = _as_eight_bits(image, depth, name)
+    image = _to_srgb(image, name)
     if has_alpha(image):
         rgba = np.asarray(image.convert("RGBA"))
         return Picture(rgb=rgba[:, :, :3].copy(), alpha=rgba[:, :, 3].copy())
@@ -48,8 +84,8 @@ def as_picture(image: Image.Image, name: str, depth: Depth | None) -> Picture:
 
 def has_alpha(image: Image.Image) -> bool:
     """Whether `as_picture` gives it an alpha channel."""
-    if is_deep(image):
-        return transparent_number(image) is not None
+    if _is_deep(image):
+        return _transparent_number(image) is not None
     return image.has_transparency_data
 
 
@@ -57,51 +93,40 @@ def picture_in_bands(image: Image.Image, name: str) -> Picture:
     """What `nstc.core.images.picture_of` gives of an opened file, decoded here in less memory."""
     image.load()
     depth = depth_of(image, name)
-    turn = orientation_of(image)
-    width, height = upright_size(image, turn)
+    turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+    width, height = upright_size(image)
     rgb = np.empty((height, width, 3), np.uint8)
     alpha = np.empty((height, width), np.uint8) if has_alpha(image) else None
     rows = max(1, _BAND_PIXELS // width)
     for top in range(0, height, rows):
-        band = as_picture(_upright_rows(image, turn, top, min(height, top + rows)), name, depth)
+        start, stop = top, min(height, top + rows)
+        if turn in {3, 4, 7, 8}:  # the first upright rows are the file's last rows or columns
+            start, stop = height - stop, height - start
+        on_its_side = turn in _ON_ITS_SIDE
+        part = image.crop(
+            (start, 0, stop, image.height) if on_its_side else (0, start, image.width, stop)
+        )
+        upright = part.transpose(_TURNS[turn]) if turn in _TURNS else part
+        band = as_picture(upright, name, depth)
         rgb[top : top + rows] = band.rgb
         if alpha is not None:
             alpha[top : top + rows] = 255 if band.alpha is None else band.alpha
     return Picture(rgb=rgb, alpha=alpha)
 
 
-def orientation_of(image: Image.Image) -> int:
-    """EXIF's number, 1 for a picture that is upright."""
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height as EXIF's orientation turns it."""
     turn = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return turn if turn in _TURNS else 1
-
-
-def upright_size(image: Image.Image, turn: int) -> tuple[int, int]:
-    """Width and height after the turn."""
     return (image.height, image.width) if turn in _ON_ITS_SIDE else image.size
 
 
-def _upright_rows(image: Image.Image, turn: int, start: int, stop: int) -> Image.Image:
-    on_its_side = turn in _ON_ITS_SIDE
-    length = image.width if on_its_side else image.height
-    if turn in {3, 4, 7, 8}:  # the first upright rows are the file's last rows or columns
-        start, stop = length - stop, length - start
-    box = (start, 0, stop, image.height) if on_its_side else (0, start, image.width, stop)
-    band = image.crop(box)
-    return band if turn == 1 else band.transpose(_TURNS[turn])
-
-
-def to_srgb(image: Image.Image, name: str) -> Image.Image:
-    """An opened image in sRGB, by its embedded ICC profile.
+def _to_srgb(image: Image.Image, name: str) -> Image.Image:
+    """An opened image in sRGB, by its embedded ICC profile; the same one if nothing is to do.
 
     Colours are matched relative to white, with black point compensation, as browsers do. A profile
     that is damaged or for another kind of picture is left out, as Pillow and browsers do too.
-
     Without one it is taken to be sRGB already, except for CIELAB, which says itself what its
     colours are.
-
-    Returns:
-        The same image if there is nothing to do, otherwise one of mode RGB or RGBA.
 
     Raises:
         ImageError: it has a profile and this Pillow can't convert, or it is damaged CIELAB.
@@ -117,8 +142,12 @@ def to_srgb(image: Image.Image, name: str) -> Image.Image:
     space, start = content[16:20].decode("latin-1"), content[:4096]
     if space == "RGB " and (b"sRGB" in start or "sRGB".encode("utf-16-be") in start):
         return image  # one of the many profiles that say sRGB
-    colors = _in_mode(image, _MODES_OF_SPACES.get(space))
-    if colors is None:
+    colors, mode = image, _MODES_OF_SPACES.get(space)
+    if mode == "RGB" and image.mode not in {"RGB", "CMYK"}:
+        colors = (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
+    elif mode == "L" and image.mode in {"LA", "1"}:
+        colors = image.convert("L")
+    if colors.mode != mode:  # the profile is for another kind of picture
         return image
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
@@ -128,17 +157,6 @@ def to_srgb(image: Image.Image, name: str) -> Image.Image:
     if image.has_transparency_data:
         converted.putalpha(image.convert("RGBA").getchannel("A"))
     return converted
-
-
-def _in_mode(image: Image.Image, mode: str | None) -> Image.Image | None:
-    """The colours in the mode that a profile speaks of, or None if they are of another kind."""
-    if mode is None:
-        return None
-    if image.mode == mode:
-        return image
-    if mode == "RGB" and image.mode != "CMYK":
-        return image.convert("RGBA").convert("RGB") if image.mode == "P" else image.convert("RGB")
-    return image.convert("L") if mode == "L" and image.mode in {"LA", "1"} else None
 
 
 def _converted(image: Image.Image, profile: Any, name: str) -> Image.Image:
@@ -163,3 +181,169 @@ def _converted(image: Image.Image, profile: Any, name: str) -> Image.Image:
 @functools.cache
 def _srgb() -> Any:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether an opened image is grey of more than 8 bits, as whole numbers or floats."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _transparent_number(image: Image.Image) -> int | None:
+    """The one number of a deep grey PNG that can be seen through, or None."""
+    number = image.info.get("transparency")
+    return number if isinstance(number, int) else None
+
+
+def depth_of(image: Image.Image, name: str) -> Depth | None:
+    """What the numbers of a file mean, as Pillow opened it; None for a picture of 8 bits.
+
+    What was cropped or turned has lost its tags.
+
+    Raises:
+        ImageError: nothing says what is black and what is white.
+    """
+    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else None
+    bits, kind, photometry = ([], 0, 0) if tags is None else _tiff_facts(tags)
+    if kind == _SIGNED:
+        raise ImageError(
+            f"{name} holds {_named_depth(bits, kind)}, which don't say what is black and what is "
+            f"white: {_ADVICE}."
+        )
+    if not _is_deep(image):
+        return None
+    if tags is not None:
+        white = 1.0 if image.mode == "F" else float(2 ** bits[0] - 1)
+        if white == _LARGEST_32:
+            lowest, highest = cast("tuple[int, int]", image.getextrema())
+            if lowest >= 0 and 0 < highest < _SEEN_OF_32:  # it would come out as black throughout
+                raise ImageError(
+                    f"{name} holds 32-bit numbers up to {highest} only, where white is "
+                    f"{_LARGEST_32}: {_ADVICE}."
+                )
+        inverted = photometry == _WHITE_IS_ZERO
+        return Depth(black=white, white=0.0) if inverted else Depth(black=0.0, white=white)
+    if image.mode == "F":
+        return Depth(black=0.0, white=1.0)
+    if image.format not in _FULL_SCALE:
+        raise ImageError(
+            f"{name} is {image.format} of more than 8 bits, which does not say what is black and "
+            f"what is white: {_ADVICE}."
+        )
+    return Depth(black=0.0, white=65535.0, transparent=_transparent_number(image))
+
+
+def _as_eight_bits(image: Image.Image, depth: Depth, name: str) -> Image.Image:
+    """A picture of mode I, I;16 or F, or a part of one, as L, or LA if one number is transparent.
+
+    Raises:
+        ImageError: its numbers are not finite, or not from black to white.
+    """
+    values: npt.NDArray[Any] = np.asarray(image)
+    if depth.white == _LARGEST_32 or depth.black == _LARGEST_32:
+        values = values.view(np.uint32)  # Pillow holds 32 bits with a sign, whatever they mean
+    levels = (values.astype(np.float64) - depth.black) / (depth.white - depth.black)
+    if not np.isfinite(levels).all():
+        raise ImageError(
+            f"{name} holds pixels that are not numbers (NaN) or infinite: replace them first."
+        )
+    if values.size and (levels.min() < -_OVERSHOOT or levels.max() > 1 + _OVERSHOOT):
+        floats = values.dtype.kind == "f"
+        kind, white = ("floats", "1") if floats else ("whole numbers", "65535")
+        raise ImageError(
+            f"{name} holds {kind} from {values.min():g} to {values.max():g}, where 0 is black and "
+            f"{white} is white: scale them to that, or {_ADVICE}."
+        )
+    grey = Image.fromarray(np.rint(np.clip(levels, 0, 1) * 255).astype(np.uint8))
+    if depth.transparent is not None:
+        seen = np.where(values == depth.transparent, 0, 255).astype(np.uint8)
+        grey.putalpha(Image.fromarray(seen))
+    if "icc_profile" in image.info:
+        grey.info["icc_profile"] = image.info["icc_profile"]
+    return grey
+
+
+def _tiff_facts(tags: TiffImagePlugin.ImageFileDirectory_v2) -> tuple[list[int], int, int]:
+    """Bits of each colour, the kind of number (1 unsigned, 2 signed, 3 float) and photometry."""
+
+    def numbers(tag: int) -> list[int]:
+        value = tags.get(tag, 1)
+        return [int(each) for each in (value if isinstance(value, tuple) else (value,))]
+
+    photometry = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO)
+    kinds = numbers(TiffImagePlugin.SAMPLEFORMAT)
+    return numbers(TiffImagePlugin.BITSPERSAMPLE), max(kinds, default=1), int(photometry)
+
+
+def _named_depth(bits: list[int], kind: int) -> str:
+    """Such as `3 x 32-bit floats`."""
+    words = {_SIGNED: "numbers with a sign", _FLOAT: "floats"}.get(kind, "numbers")
+    count = f"{len(bits)} x " if len(bits) > 1 else ""
+    return f"{count}{bits[0] if bits else 0}-bit {words}"
+
+
+def unread_tiff(name: str, tags: TiffImagePlugin.ImageFileDirectory_v2) -> ImageError:
+    """What is said of a TIFF file that Pillow has no reader for."""
+    bits, kind, photometry = _tiff_facts(tags)
+    colours = TiffTags.lookup(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION).enum
+    spoken = {number: word for word, number in colours.items()}.get(photometry, str(photometry))
+    return ImageError(
+        f"{name} is a TIFF file whose pixels, {spoken} of {_named_depth(bits, kind)}, Pillow "
+        f"can't read: {_ADVICE}."
+    )
+
+
+def mend_palette(image: Image.Image) -> None:
+    """Give a palette just opened the alpha and the colours that its file says.
+
+    Pillow drops the alpha of some palettes, such as TGA's; an alpha of 0 throughout is one that
+    nobody filled in. A TIFF palette that holds no number above 255 is one of bytes, as libtiff
+    takes it.
+    """
+    palette: Any = image.palette
+    if image.mode != "P" or palette is None:
+        return
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        numbers = image.tag_v2.get(_COLOUR_MAP, ())
+        if numbers and max(numbers) < 256:
+            image.palette = ImagePalette.raw("RGB;L", bytes(numbers))
+    elif palette.rawmode in _OF_ALPHA:
+        if any(palette.palette[3::4]):
+            palette.mode = "RGBA"
+        else:
+            palette.mode, palette.rawmode = "RGB", _OF_ALPHA[palette.rawmode]
+
+
+def has_deep_colour(image: Image.Image) -> bool:
+    """Whether an opened PNG, not decoded yet, has 16-bit colours of which one is transparent."""
+    key = image.info.get("transparency")
+    return isinstance(key, tuple) and any(tile[3] == _HIGH_BYTES for tile in image.tile)  # type: ignore[attr-defined]
+
+
+def apply_deep_colour(image: Image.Image, stream: BinaryIO, name: str) -> None:
+    """Make the transparent colour of a 16-bit PNG an alpha channel; Pillow compares 8 of its bits.
+
+    `has_deep_colour` holds for the image, which is decoded here from its stream and becomes RGBA.
+
+    Raises:
+        ImageError: it is an animation.
+    """
+    if getattr(image, "n_frames", 1) > 1:
+        raise ImageError(
+            f"{name} is an animation in 16-bit colours with a transparent one, which Pillow can't "
+            "read: save it with 8 bits a colour."
+        )
+    key = np.array(image.info["transparency"])
+    image.load()
+    stream.seek(0)
+    low: Any = Image.open(stream)
+    low.tile = [(*tile[:3], _LOW_BYTES) for tile in low.tile]
+    low.load()
+    alpha = Image.new("L", image.size, 255)
+    rows = max(1, _BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(image.height, top + rows))
+        parts = [np.asarray(each.crop(box)) for each in (image, low)]
+        clear = (parts[0] == key >> 8).all(axis=2) & (parts[1] == key & 255).all(axis=2)
+        alpha.paste(Image.fromarray(np.where(clear, 0, 255).astype(np.uint8)), box)
+    del image.info["transparency"]
+    image.putalpha(alpha)

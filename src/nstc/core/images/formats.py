@@ -1,14 +1,20 @@
-"""Formats of picture files by their endings and first bytes, and how large a picture may be."""
+"""Formats of picture files: their endings and first bytes, how large they may be, where one ends.
+
+Decoders stop where the picture ends, and a stream, as of `cat a.jpg b.jpg |`, may go on with
+another.
+"""
 
 import contextlib
 import importlib
 import importlib.util
+import re
+import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from nstc.core.errors import ImageError, MissingExtraError, OptionError, nearest_ending
 
@@ -24,24 +30,25 @@ PHOTO_ENDINGS: Final = {
 }
 # File endings that can be written, and that are stylised in a folder.
 FORMATS: Final = {**PHOTO_ENDINGS, ".gif": "GIF", ".heic": "HEIF", ".heif": "HEIF"}
-# The usual ending of a format, by Pillow's name of it.
-ENDINGS: Final = {
-    "PNG": ".png",
-    "JPEG": ".jpg",
-    "MPO": ".jpg",
-    "WEBP": ".webp",
-    "TIFF": ".tif",
-    "BMP": ".bmp",
-    "GIF": ".gif",
-    "HEIF": ".heic",
-}
+# The usual ending of a format: its first.
+ENDINGS: Final = {"MPO": ".jpg"} | {name: end for end, name in reversed(FORMATS.items())}
 ANIMATED: Final = frozenset({"GIF", "WEBP", "PNG"})  # formats that can hold an animation
+
 # Of all frames together. Pictures with more are refused unread; Pillow warns at half of it.
 MAX_PIXELS: Final = 178_956_970
 LARGEST_LIMIT: Final = 2**31 - 1  # of what can be asked for
 _PILLOW_LOCK: Final = threading.RLock()
 
 _HEIF_BRANDS: Final = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_JPEG: Final = b"\xff\xd8\xff"
+_BEGINNINGS: Final = (_PNG, _JPEG, b"GIF8", b"BM", b"II*\0", b"MM\0*")
+_LONGEST_BEGINNING: Final = 64
+_EOI: Final = 0xD9
+_ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})  # JPEG markers without a length
+_GIF_IMAGE, _GIF_EXTENSION = 0x2C, 0x21
+_COMMENT: Final = rb"#[^\n]*\n"
+_NUMBER: Final = rb"((?:\s|" + _COMMENT + rb")+\d+)"
 
 
 def format_of(path: Path) -> str:
@@ -51,13 +58,12 @@ def format_of(path: Path) -> str:
         OptionError: the ending is none of `FORMATS`.
         MissingExtraError: it needs a package that is not installed.
     """
-    try:
-        name = FORMATS[path.suffix.lower()]
-    except KeyError:
+    name = FORMATS.get(path.suffix.lower())
+    if name is None:
         raise OptionError(
             f"can't tell the format of {path} from its ending: use one of {', '.join(FORMATS)}."
             f"{nearest_ending(path.suffix, FORMATS)}"
-        ) from None
+        )
     if name == "HEIF":
         register_heif(str(path))
     return name
@@ -84,11 +90,7 @@ def is_heif(beginning: bytes) -> bool:
 
 
 def register_heif(name: str) -> None:
-    """Teach Pillow to read and write HEIF, for the file of this name.
-
-    Raises:
-        MissingExtraError: pillow-heif is not installed.
-    """
+    """Teach Pillow HEIF for the file `name`; `MissingExtraError` without pillow-heif."""
     if "HEIF" in Image.OPEN:
         return
     if importlib.util.find_spec("pillow_heif") is None:
@@ -109,10 +111,14 @@ def refuse_too_large(
     """Raise `ImageError` if a picture has more than `max_pixels`, all frames together."""
     pixels = width * height * frames
     if pixels > max_pixels:
+        has, limit = (
+            f"{count / 1e6:.0f}" if count >= 10_000_000 else f"{count / 1e6:.3g}"
+            for count in (pixels, max_pixels)
+        )
         of_frames = f" in {frames} frames" if frames > 1 else ""
         raise ImageError(
-            f"{name} has {_millions(pixels)} million pixels{of_frames}, the limit is "
-            f"{_millions(max_pixels)}: scale it down first, or raise --max-pixels."
+            f"{name} has {has} million pixels{of_frames}, the limit is {limit}: scale it down "
+            "first, or raise --max-pixels."
         )
 
 
@@ -134,5 +140,102 @@ def pillow_allows(max_pixels: int) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _millions(pixels: int) -> str:
-    return f"{pixels / 1e6:.0f}" if pixels >= 10_000_000 else f"{pixels / 1e6:.3g}"
+def is_followed(content: bytes, image: Image.Image) -> bool:
+    """Whether another picture lies behind the one, opened as `image`, that a stream begins with."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return content.find(content[:4], _end_of_strips(image)) >= 0
+    find = next((find for start, find in _ENDS.items() if content.startswith(start)), None)
+    if find is None:
+        return False
+    try:
+        end = find(content)
+    except (IndexError, struct.error, ValueError):  # it is cut off
+        return False
+    rest = content[end : end + _LONGEST_BEGINNING].lstrip(b"\r\n\0 ")
+    is_webp = rest.startswith(b"RIFF") and rest[8:12] == b"WEBP"
+    named = rest.startswith(_BEGINNINGS) or is_webp or is_heif(rest[:12])
+    return named or re.match(rb"P[1-7]\s", rest) is not None
+
+
+def _end_of_strips(image: TiffImagePlugin.TiffImageFile) -> int:
+    """Where the last strip or tile ends; a directory of tags may follow, but no second file."""
+    for places, lengths in (
+        (TiffImagePlugin.STRIPOFFSETS, TiffImagePlugin.STRIPBYTECOUNTS),
+        (TiffImagePlugin.TILEOFFSETS, TiffImagePlugin.TILEBYTECOUNTS),
+    ):
+        pairs = zip(image.tag_v2.get(places, ()), image.tag_v2.get(lengths, ()), strict=False)
+        end = max((place + length for place, length in pairs), default=0)
+        if end:
+            return int(end)
+    return 4
+
+
+def _end_of_png(content: bytes) -> int:
+    place, kind = len(_PNG), b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", content, place)
+        place += 12 + int(length)
+    return place
+
+
+def _end_of_jpeg(content: bytes) -> int:
+    place = 2
+    while True:
+        place = content.index(b"\xff", place)
+        marker = content[place + 1]
+        if marker == _EOI:
+            return place + 2
+        if marker == 0xFF:  # filling
+            place += 1
+        elif marker == 0 or marker in _ALONE:  # of the coded picture
+            place += 2
+        else:
+            place += 2 + struct.unpack_from(">H", content, place + 2)[0]
+
+
+def _end_of_gif(content: bytes) -> int:
+    def colours(flags: int) -> int:
+        return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
+
+    place = 13 + colours(content[10])
+    while True:
+        kind = content[place]
+        if kind == _GIF_IMAGE:
+            place += 11 + colours(content[place + 9])
+        elif kind == _GIF_EXTENSION:
+            place += 2
+        else:
+            return place + 1
+        while content[place]:  # blocks of data
+            place += 1 + content[place]
+        place += 1
+
+
+def _end_of_riff(content: bytes) -> int:
+    length = int(struct.unpack_from("<I", content, 4)[0])
+    return 8 + length + length % 2
+
+
+def _end_of_netpbm(content: bytes) -> int:
+    """Of binary ones: P4 of bits, P5 of grey, P6 of colours, each of one or two bytes."""
+    kind = content[1:2]
+    fields = re.match(rb"P." + _NUMBER * (2 if kind == b"4" else 3), content)
+    if fields is None:
+        return len(content)
+    width, height, *largest = (int(re.sub(_COMMENT, b"", each)) for each in fields.groups())
+    if not largest:
+        return fields.end() + 1 + (width + 7) // 8 * height
+    numbers = width * height * (3 if kind == b"6" else 1)
+    return fields.end() + 1 + numbers * (1 if largest[0] < 256 else 2)
+
+
+_ENDS: Final[Mapping[bytes, Callable[[bytes], int]]] = {
+    _PNG: _end_of_png,
+    _JPEG: _end_of_jpeg,
+    b"GIF8": _end_of_gif,
+    b"RIFF": _end_of_riff,
+    b"BM": lambda content: int(struct.unpack_from("<I", content, 2)[0]) or len(content),
+    b"P4": _end_of_netpbm,
+    b"P5": _end_of_netpbm,
+    b"P6": _end_of_netpbm,
+}

@@ -1,28 +1,53 @@
-"""What a decoded picture is; pictures scaled, cut, and side by side on a sheet."""
+"""What a decoded picture is, with what its file says of it; scaled, cut, and on a sheet."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ExifTags, Image, ImageDraw, ImageFont
 
 # An array of bytes: (H, W, 3) for colours, (H, W) for an alpha channel.
 Pixels = npt.NDArray[np.uint8]
+
+# Of a contact sheet, in pixels.
 _GAP: Final = 4
 _LABEL_HEIGHT: Final = 28
-_LABEL_SIZE: Final = 18  # of a contact sheet, in pixels
+_LABEL_SIZE: Final = 18
+
+# Tags that describe the photograph; in TIFF files the rest say where its bytes lie.
+_KEPT_TAGS: Final = (
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.XResolution,
+    ExifTags.Base.YResolution,
+    ExifTags.Base.ResolutionUnit,
+    ExifTags.Base.Software,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.HostComputer,
+    ExifTags.Base.Copyright,
+)
+_OUTDATED_TAGS: Final = (
+    ExifTags.Base.ExifImageWidth,
+    ExifTags.Base.ExifImageHeight,
+    ExifTags.Base.ExifInteroperabilityOffset,
+    ExifTags.Base.ColorSpace,  # the result is sRGB whatever this said
+)
+_XMP_KEYS: Final = ("xmp", "XML:com.adobe.xmp")
+_XMP_ORIENTATION: Final = re.compile(
+    rb'tiff:Orientation="[0-9]*"|<tiff:Orientation>[0-9]*</tiff:Orientation>'
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What a file says about its picture, EXIF as JPEG holds it and XMP.
+    """What a file says about its picture, without what is no longer true."""
 
-    Both without what is no longer true: orientation, size, thumbnail.
-    """
-
-    exif: bytes | None = None
+    exif: bytes | None = None  # as JPEG holds it
     xmp: bytes | None = None
 
 
@@ -51,6 +76,31 @@ class Frame:
 
     picture: Picture
     duration_ms: float
+
+
+def metadata_of(image: Image.Image) -> Metadata | None:
+    """What an opened file says of its photograph, place and time included; None for nothing.
+
+    Left out are the orientation, which is applied to the pixels, the size, and the thumbnail,
+    which would show the photograph unpainted.
+    """
+    source = image.getexif()
+    kept = Image.Exif()
+    for tag in _KEPT_TAGS:
+        if tag in source:
+            kept[tag] = source[tag]
+    for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+        tags = source.get_ifd(ifd)
+        inner = {tag: value for tag, value in tags.items() if tag not in _OUTDATED_TAGS}
+        if inner:
+            kept[ifd] = inner
+    xmp: Any = next((image.info[key] for key in _XMP_KEYS if key in image.info), None)
+    if isinstance(xmp, str):
+        xmp = xmp.encode("utf-8", "surrogateescape")
+    xmp = _XMP_ORIENTATION.sub(b"", xmp) if isinstance(xmp, bytes) and xmp else None
+    if not len(kept) and not xmp:
+        return None
+    return Metadata(exif=kept.tobytes() if len(kept) else None, xmp=xmp)
 
 
 def resize(pixels: Pixels, height: int, width: int) -> Pixels:

@@ -13,21 +13,9 @@ from typing import BinaryIO, Final, Self
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from nstc.core.errors import ImageError, NstcError
-from nstc.core.images.concatenation import is_followed
-from nstc.core.images.converting import as_picture, orientation_of, picture_in_bands, upright_size
-from nstc.core.images.depths import depth_of, unread_tiff
-from nstc.core.images.formats import (
-    ANIMATED,
-    MAX_PIXELS,
-    checked_limit,
-    is_heif,
-    pillow_allows,
-    refuse_too_large,
-    register_heif,
-)
-from nstc.core.images.metadata import metadata_of
-from nstc.core.images.picture import Frame, Metadata, Picture
-from nstc.core.images.pillow_gaps import apply_deep_colour, has_deep_colour, mend_palette
+from nstc.core.images import converting, formats
+from nstc.core.images.formats import MAX_PIXELS, refuse_too_large
+from nstc.core.images.picture import Frame, Metadata, Picture, metadata_of
 
 # What Pillow's decoders raise on damaged files; they share no base of their own.
 _DECODER_ERRORS: Final[tuple[type[Exception], ...]] = (
@@ -61,15 +49,6 @@ class ImageFile:
         name: What errors call it; the path unless given.
         max_pixels: The most that are decoded, all frames of an animation together.
 
-    Attributes:
-        format: Pillow's name of it.
-        width: Of the picture as it lies in the file, before it is turned upright.
-        height: Likewise.
-        frames: Of an animation; 1 for any other file.
-        pages: Pictures in the file, of which only the first is read if it is no animation.
-        content_bytes: Of a content that was given, which is held in memory; 0 for a path.
-        image: As Pillow opened it, for what the header tells: mode, format and `info`.
-
     Raises:
         ImageError: there is no such file, it is empty, unreadable, too large or no picture.
         MissingExtraError: it is HEIF, and what reads that is not installed.
@@ -80,20 +59,22 @@ class ImageFile:
         self, source: Path | bytes, name: str | None = None, *, max_pixels: int = MAX_PIXELS
     ) -> None:
         self.name = name or str(source)
-        self._max_pixels = checked_limit(max_pixels)
+        self._max_pixels = formats.checked_limit(max_pixels)
+        # Of a content that was given, which is held in memory.
         self.content_bytes = len(source) if isinstance(source, bytes) else 0
         self._stream = io.BytesIO(source) if isinstance(source, bytes) else _stream_of(source)
         try:
-            self.image = self._open()
+            self.image = self._open()  # for what its header tells: mode, format and `info`
             with self._decoding():
-                mend_palette(self.image)
-                self.format = self.image.format or ""
-                self.width, self.height = self.image.size
+                converting.mend_palette(self.image)
+                self.format = self.image.format or ""  # by Pillow's name
+                self.width, self.height = self.image.size  # as it lies in the file
                 refuse_too_large(self.name, self.width, self.height, 1, max_pixels)
+                # Pictures in the file, of which the first alone is read if it is no animation.
                 self.pages = int(getattr(self.image, "n_frames", 1))
             # in PNG the picture that others see may be no part of the animation
             self._first = 1 if self.image.info.get("default_image") else 0
-            self.frames = self.pages - self._first if self.format in ANIMATED else 1
+            self.frames = self.pages - self._first if self.format in formats.ANIMATED else 1
             refuse_too_large(self.name, self.width, self.height, self.frames, max_pixels)
         except BaseException:
             self._stream.close()
@@ -121,12 +102,12 @@ class ImageFile:
         """
         if not isinstance(self._stream, io.BytesIO) or self.pages > 1:
             return False
-        return is_followed(self._stream.getvalue(), self.image)
+        return formats.is_followed(self._stream.getvalue(), self.image)
 
     def upright_size(self) -> tuple[int, int]:
         """Height and width upright; an `ImageError` where notes on the orientation are damaged."""
         with self._decoding():
-            width, height = upright_size(self.image, orientation_of(self.image))
+            width, height = converting.upright_size(self.image)
         return height, width
 
     def metadata(self) -> Metadata | None:
@@ -148,17 +129,16 @@ class ImageFile:
             ImageError: it is truncated or damaged.
         """
         with self._decoding():
-            if has_deep_colour(self.image):
-                apply_deep_colour(self.image, self._stream, self.name)
+            self._mend_colours()
             if in_bands:
-                picture = picture_in_bands(self.image, self.name)
+                picture = converting.picture_in_bands(self.image, self.name)
                 self.image.close()
                 self._stream.close()
                 return picture
             self.image.load()
-            depth = depth_of(self.image, self.name)
+            depth = converting.depth_of(self.image, self.name)
             ImageOps.exif_transpose(self.image, in_place=True)
-            return as_picture(self.image, self.name, depth)
+            return converting.as_picture(self.image, self.name, depth)
 
     def animation(self) -> Iterator[Frame]:
         """Decode an animation's frames, each as it is asked for, all of the size of the canvas.
@@ -169,8 +149,7 @@ class ImageFile:
             ImageError: one is truncated or damaged, or goes far beyond the canvas.
         """
         with self._decoding():
-            if has_deep_colour(self.image):
-                apply_deep_colour(self.image, self._stream, self.name)
+            self._mend_colours()
         canvas = (0, 0, self.width, self.height)
         for index in range(self._first, self._first + self.frames):
             with self._decoding():
@@ -179,23 +158,18 @@ class ImageFile:
                 self.image.load()
                 duration = self.image.info.get("duration", 0)
                 shown = self.image
-                depth = depth_of(shown, self.name)
+                depth = converting.depth_of(shown, self.name)
                 if shown.size != canvas[2:]:
                     shown = shown.crop(canvas)
-                picture = as_picture(shown, self.name, depth)
+                picture = converting.as_picture(shown, self.name, depth)
             yield Frame(picture=picture, duration_ms=float(duration or _DEFAULT_FRAME_MS))
 
     def decode(self) -> float:
-        """Decode all frames and keep none, to find out whether they can be.
+        """Decode all frames and keep none; `ImageError` if one is truncated or damaged.
 
-        A JPEG is brought to an eighth of its size on the way, which takes less time and memory
-        and still reads all of its bytes.
-
-        Returns:
-            How long the frames are shown together, in ms; 0 for a still picture.
-
-        Raises:
-            ImageError: one is truncated or damaged.
+        A JPEG is brought to an eighth of its size on the way, which takes less time and memory and
+        still reads all of its bytes. Returns how long the frames are shown together, in ms, which
+        is 0 for a still picture.
         """
         duration_ms = 0.0
         with self._decoding():
@@ -207,13 +181,17 @@ class ImageFile:
                 duration_ms += float(self.image.info.get("duration") or 0)
         return duration_ms
 
+    def _mend_colours(self) -> None:
+        if converting.has_deep_colour(self.image):
+            converting.apply_deep_colour(self.image, self._stream, self.name)
+
     def _open(self) -> Image.Image:
         beginning = self._stream.read(12)
         self._stream.seek(0)
         if not beginning:
             raise ImageError(f"{self.name} is empty: a picture was expected.")
-        if is_heif(beginning):
-            register_heif(self.name)
+        if formats.is_heif(beginning):
+            formats.register_heif(self.name)
         with self._decoding():
             try:
                 return Image.open(self._stream)
@@ -221,13 +199,13 @@ class ImageFile:
                 tags = _tags_of_tiff(self._stream, beginning)
                 if tags is None:
                     raise
-                raise unread_tiff(self.name, tags) from error
+                raise converting.unread_tiff(self.name, tags) from error
 
     @contextlib.contextmanager
     def _decoding(self) -> Iterator[None]:
         """Turn what Pillow raises into an `ImageError` that names the file."""
         try:
-            with warnings.catch_warnings(), pillow_allows(self._max_pixels):
+            with warnings.catch_warnings(), formats.pillow_allows(self._max_pixels):
                 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
                 # damaged tags: either the picture is fine without them, or decoding fails
                 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -256,8 +234,8 @@ def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
 
 def picture_of(image: Image.Image) -> Picture:
     """An opened image turned upright, in 8-bit sRGB, whatever its mode, depth and profile."""
-    depth = depth_of(image, "the image")
-    return as_picture(ImageOps.exif_transpose(image), "the image", depth)
+    depth = converting.depth_of(image, "the image")
+    return converting.as_picture(ImageOps.exif_transpose(image), "the image", depth)
 
 
 def _tags_of_tiff(

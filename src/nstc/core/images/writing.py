@@ -30,9 +30,9 @@ _CLEAR: Final = 128  # below this a GIF's pixel, which is there or not, is not
 
 
 def write_picture(path: Path, picture: Picture) -> None:
-    """Encode to the format of the path's ending; the file appears whole or not at all.
+    """Encode to the format of the path's ending, with the alpha and metadata that it holds.
 
-    Alpha and metadata are kept where the format has them.
+    The file appears whole or not at all.
 
     Raises:
         OptionError: the ending is none of `FORMATS`, or the format holds no such size.
@@ -52,8 +52,7 @@ def write_animation(path: Path, frames: Iterator[Frame], plays: int) -> None:
     """As `encode_animation`, to a file which appears whole or not at all.
 
     Raises:
-        OptionError: the format holds no such size.
-        OutputError: the place can't be written, or what was written can't be decoded.
+        OutputError: also if the place can't be written, or what was written can't be decoded.
     """
     with atomic_file(path) as draft:
         with draft.open("wb") as stream:
@@ -99,12 +98,12 @@ def encode_animation(
         "append_images": images[1:],
         "duration": written,
     }
-    if name == "GIF":
-        options["disposal"] = 2  # each frame is the whole picture
     if name != "GIF":
         options["loop"] = plays
-    elif plays != 1:  # GIF counts repetitions, and says nothing for none
-        options["loop"] = max(0, plays - 1)
+    else:
+        options["disposal"] = 2  # each frame is the whole picture
+        if plays != 1:  # GIF counts repetitions, and says nothing for none
+            options["loop"] = max(0, plays - 1)
     _save(images[0], stream, name, options)
     return images[0].size, float(ends)
 
