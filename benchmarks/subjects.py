@@ -14,7 +14,7 @@ from nstc.core.graph_form import GraphForm
 from nstc.core.manifest import Origin
 from nstc.core.zoo import resolve_model_path, zoo_name_of
 from nstc.runtime.artifact_cache import Artifacts, find_artifact
-from nstc.runtime.foreign.graph_contract import GraphContract
+from nstc.runtime.foreign.contracts import GraphContract
 from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.model_files import model_sha256

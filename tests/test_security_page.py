@@ -5,7 +5,7 @@ from pathlib import Path
 from nstc.benchmarks.targets.web import server
 from nstc.cli.app import app
 from nstc.runtime.files.fetching import MAX_REDIRECTS
-from nstc.runtime.foreign.graph_process import TrialLimits
+from nstc.runtime.foreign.trial import TrialLimits
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())

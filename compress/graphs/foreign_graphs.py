@@ -23,11 +23,10 @@ from nstc.core.decoding import printable
 from nstc.core.errors import OptionError, TeacherError, UnusableModelError
 from nstc.core.graph_form import GraphFlags, GraphForm
 from nstc.core.unusable_models import refuse_not_finite
-from nstc.runtime.foreign.graph_contract import GraphContract
-from nstc.runtime.foreign.graph_process import current_limits
+from nstc.runtime.foreign.contracts import GraphContract
 from nstc.runtime.foreign.networks import is_torchscript, shown
 from nstc.runtime.foreign.probing import probe_contract
-from nstc.runtime.foreign.trial import keeps_within
+from nstc.runtime.foreign.trial import current_limits, keeps_within
 from nstc.runtime.model_files import model_sha256
 
 SCALE_A_CHANNEL: Final = 13

@@ -42,7 +42,7 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.runtime.agreement import FOREIGN_PSNR_DB, Difference
 from nstc.runtime.arrays import refuse_one_colour
-from nstc.runtime.foreign.graph_contract import GraphContract
+from nstc.runtime.foreign.contracts import GraphContract
 from nstc.runtime.foreign.networks import ForeignSession, is_torchscript
 from nstc.runtime.model_files import model_bytes
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line

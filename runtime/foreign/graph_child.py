@@ -1,4 +1,4 @@
-"""The process in which `graph_process` opens and runs an ONNX file, under its limits.
+"""The process in which `nstc.runtime.foreign.trial` opens and runs an ONNX file, under its limits.
 
 It loads NumPy and ONNX Runtime alone. Memory is limited on Linux only, by `RLIMIT_DATA`, on top of
 what the process holds before it opens the file.
@@ -106,28 +106,24 @@ def _of_error(kind: str, error: Exception) -> dict[str, str]:
 
 
 def _opened(session: Any) -> dict[str, Any]:
-    """What a file is, cut to what fits in `_LONGEST_HEADER` whatever it says of itself."""
+    """What a file is, cut to what fits in a header whatever it says of itself."""
+
+    def cut(value: Any) -> Any:
+        return value[:MOST_TEXT] if isinstance(value, str) else value
+
+    def values(all_values: Sequence[Any]) -> list[tuple[str, str, Sequence[Any]]]:
+        return [
+            (cut(each.name), cut(each.type), [cut(side) for side in each.shape[:_MOST_VALUES]])
+            for each in all_values[:_MOST_VALUES]
+        ]
+
     metadata = session.get_modelmeta().custom_metadata_map
     short = {name: text for name, text in metadata.items() if len(name + text) < _MOST_METADATA}
     return {
-        "inputs": _values(session.get_inputs()),
-        "outputs": _values(session.get_outputs()),
+        "inputs": values(session.get_inputs()),
+        "outputs": values(session.get_outputs()),
         "metadata": dict(list(short.items())[:_MOST_VALUES]),
     }
-
-
-def _values(values: Sequence[Any]) -> list[tuple[str, str, Sequence[Any]]]:
-    def cut(side: object) -> object:
-        return side[:MOST_TEXT] if isinstance(side, str) else side
-
-    return [
-        (
-            value.name[:MOST_TEXT],
-            value.type[:MOST_TEXT],
-            [cut(side) for side in value.shape[:_MOST_VALUES]],
-        )
-        for value in values[:_MOST_VALUES]
-    ]
 
 
 def _limit_this_process(max_ram_bytes: int) -> None:

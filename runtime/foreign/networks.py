@@ -18,26 +18,9 @@ from nstc.core.errors import (
 from nstc.core.images import Pixels
 from nstc.core.unusable_models import wrong_file
 from nstc.runtime.arrays import Array, checked, replicate_edges, unit_to_pixels
-from nstc.runtime.foreign.graph_contract import GraphContract
-from nstc.runtime.foreign.graph_process import GraphFailedError as GraphFailedError
-from nstc.runtime.foreign.graph_process import (
-    GraphProcess,
-    GraphValue,
-    RefusedGraphError,
-    current_limits,
-)
-from nstc.runtime.foreign.trial import (
-    DTYPES,
-    LONGEST_SIDE,
-    MOST_PIXELS,
-    ensure_tried,
-    forget,
-    is_possible,
-    keeps_within,
-    refuse_program,
-    refuse_too_large,
-    remember,
-)
+from nstc.runtime.foreign import trial
+from nstc.runtime.foreign.contracts import GraphContract
+from nstc.runtime.foreign.trial import DTYPES, GraphFailedError, GraphProcess, GraphValue
 from nstc.runtime.model_files import model_sha256
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
 from nstc.runtime.torchscript_session import availability, load_torchscript
@@ -63,12 +46,9 @@ def open_foreign_graph(
 ) -> ForeignGraph:
     """Open an ONNX or a TorchScript file, told apart by their content.
 
-    ONNX that was not probed before is tried first, see `nstc.runtime.foreign.graph_process`.
-
-    Args:
-        path: The file.
-        threads: Threads within an operator; None for one a core.
-        trust: Whether TorchScript, which is a program, may be loaded.
+    ONNX that was not probed before is tried first, see `nstc.runtime.foreign.trial`. `threads` are
+    those within an operator, None for one a core; `trust` says whether TorchScript, which is a
+    program, may be loaded.
 
     Raises:
         TeacherError: it is neither, or takes and gives other than one picture.
@@ -78,7 +58,7 @@ def open_foreign_graph(
     """
     if _is_program(path):
         return _open_torchscript(path, threads, trust)
-    ensure_tried(path, threads=threads)
+    trial.ensure_tried(path, threads=threads)
     return _open_onnx(path, threads)
 
 
@@ -89,23 +69,23 @@ def open_to_probe(path: Path, threads: int | None = None, *, trust: bool = False
     """
     if _is_program(path):
         return _open_torchscript(path, threads, trust)
-    limits = current_limits()
-    refuse_too_large(path, limits)
+    limits = trial.current_limits()
+    trial.refuse_too_large(path, limits)
     key = model_sha256(path)
-    if keeps_within(key, limits):
+    if trial.keeps_within(key, limits):
         return _open_onnx(path, threads)
     try:
         process = GraphProcess(path, threads, limits)
-    except RefusedGraphError as error:
+    except trial.RefusedGraphError as error:
         raise _not_loaded(path, str(error)) from error
 
     def call(feeds: Mapping[str, Array]) -> Array:
         try:
             made = process.run(feeds)
         except GraphLimitError:
-            forget(key)
+            trial.held.pop(key, None)
             raise
-        remember(key, limits)
+        trial.held[key] = limits
         return made
 
     return _described(path, process.inputs, process.outputs, process.metadata, call)
@@ -184,24 +164,21 @@ def _described(
         raise TeacherError(
             f"{path} takes {shown(shape)}: expected one picture, [1, 3, H, W] or [1, H, W, 3]."
         )
-    if not is_possible(shape):
+    if not trial.is_possible(shape):
         raise TeacherError(
-            f"{path} takes {shown(shape)}: expected sides from 1 to {LONGEST_SIDE} and at most "
-            f"{MOST_PIXELS / 1e6:.0f} megapixels. Export it with free sizes."
+            f"{path} takes {shown(shape)}: expected sides from 1 to {trial.LONGEST_SIDE} and at "
+            f"most {trial.MOST_PIXELS / 1e6:.0f} megapixels. Export it with free sizes."
         )
-    input_name = inputs[0].name
-
-    def call(values: Array) -> Array:
-        return run({input_name: values})
-
-    return ForeignGraph(path, input_name, outputs[0].name, dtype, shape, call, metadata)
+    name = inputs[0].name
+    return ForeignGraph(
+        path, name, outputs[0].name, dtype, shape, lambda values: run({name: values}), metadata
+    )
 
 
 def _open_torchscript(path: Path, threads: int | None, trust: bool) -> ForeignGraph:
     if not trust:
-        refuse_program(path, "TorchScript")
-    missing = availability()
-    if missing is not None:
+        trial.refuse_program(path, "TorchScript")
+    if (missing := availability()) is not None:
         raise MissingExtraError(missing)
     try:
         network = load_torchscript(path, threads)
@@ -235,15 +212,8 @@ class Framed:
 class ForeignSession:
     """Runs a graph by its contract: edges are repeated up to a size it takes, and cropped off.
 
-    Args:
-        path: The file, ONNX or TorchScript.
-        contract: From `probe_contract`.
-        threads: Threads within an operator; None for one a core.
-        trust: Whether TorchScript, which is a program, may be loaded.
-
-    Raises:
-        TeacherError: the file can't be loaded.
-        UnsafeFileError: it is TorchScript and was not trusted.
+    Path, threads, trust and errors are those of `open_foreign_graph`; `probe_contract` gives the
+    contract.
     """
 
     def __init__(

@@ -21,15 +21,10 @@ from nstc.core.graph_form import (
 from nstc.core.images import Picture, Pixels, read_picture, resize_shorter_side, write_picture
 from nstc.core.photos import sample_photos
 from nstc.runtime.arrays import refuse_not_finite_output, unit_to_pixels
-from nstc.runtime.foreign.contract_candidates import (
-    LEAST_SCORE,
-    Choice,
-    ContractCandidate,
-    choose,
-    thinned,
-)
-from nstc.runtime.foreign.graph_contract import GraphContract
-from nstc.runtime.foreign.networks import ForeignGraph, GraphFailedError, open_to_probe, shown
+from nstc.runtime.foreign import contracts
+from nstc.runtime.foreign.contracts import Choice, ContractCandidate, GraphContract
+from nstc.runtime.foreign.networks import ForeignGraph, open_to_probe, shown
+from nstc.runtime.foreign.trial import GraphFailedError
 from nstc.runtime.model_files import model_sha256
 
 _TRIED_SIZES: Final = ((128, 192), (256, 256), (512, 512))
@@ -55,15 +50,9 @@ def probe_contract(
     """Find out what an ONNX or TorchScript file takes and gives.
 
     Sample photographs are run through it in every usual way that is left open; the right one gives
-    a picture with contrast that has to do with the photograph. What is told goes before the form,
-    and that before what nstc wrote into the file when it quantized it.
-
-    Args:
-        path: The file.
-        form: What was found out before.
-        threads: Threads to run it with; None for one a core.
-        trust: Whether TorchScript, which is a program, may be loaded.
-        told: Fields of a `GraphForm` that the user gives.
+    a picture with contrast that has to do with the photograph. What the user told goes before the
+    form that was found out before, and that before what nstc wrote into the file when it quantized
+    it. Threads and trust are as in `open_foreign_graph`.
 
     Raises:
         TeacherError: it is no such file, or no image-to-image network, or several ways to feed it
@@ -180,13 +169,15 @@ def _with_values(
     """The contract with the values under which the network does best."""
     photos = [photo, *(_photo(photo.shape[0], photo.shape[1], name) for name in _PHOTOS[1:])]
     try:
-        choice = choose(lambda tried, rgb: graph.call(tried.encode(rgb)), contract, photos, form)
+        choice = contracts.choose(
+            lambda tried, rgb: graph.call(tried.encode(rgb)), contract, photos, form
+        )
     except GraphFailedError as error:
         raise TeacherError(f"{graph.path} fails on some values of pictures: {error}.") from error
     if choice.best.score == 0:
         raw = graph.call(choice.best.contract.encode(photo))
         refuse_not_finite_output(raw, graph.path)
-    if choice.best.score < LEAST_SCORE and choice.certainty:
+    if choice.best.score < contracts.LEAST_SCORE and choice.certainty:
         raise TeacherError(
             f"{graph.path} gives nothing like the photograph it is given, whether values go to 1 "
             "or to 255: it is not a style network, or --input-range, --mean and --std must say "
@@ -225,7 +216,7 @@ def _write_pictures(path: Path, candidates: Sequence[ContractCandidate], photo: 
             outdated.unlink()
     except OSError as error:
         raise OutputError(f"{folder} can't be written: {error.strerror}.") from error
-    write_picture(folder / "photo.png", Picture(rgb=thinned(photo)))
+    write_picture(folder / "photo.png", Picture(rgb=contracts.thinned(photo)))
     for number, one in enumerate(candidates, start=1):
         picture = unit_to_pixels(one.pictures[0], path.name)
         write_picture(folder / f"{number}.png", Picture(rgb=picture))

@@ -1,35 +1,54 @@
 """What files that did not come with nstc must pass before this process opens them.
 
-A program needs somebody who vouches for it. A graph is tried in a process under limits. A file is
-known by its hash: what the zoo ships needs neither, and what held in a trial is not tried again by
-the same process.
+A program needs somebody who vouches for it. An ONNX file is tried: its graph can ask for any amount
+of memory, or never end, when it is opened (constants are computed then) or when it runs, so it is
+first opened and run on small pictures in a process of its own, `nstc.runtime.foreign.graph_child`,
+under limits of memory and time; of time everywhere, Windows and macOS included. What holds there is
+taken to hold in this process too, which opens the file again then: its pictures are as fast as any,
+and timed as they will be.
+
+A file is known by its hash: what the zoo ships needs neither, and what held in a trial is not tried
+again by the same process.
 """
 
 import contextlib
 import functools
 import json
 import math
-from collections.abc import Mapping, Sequence
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import IO, Any, Final, NoReturn, cast
 
 import numpy as np
 
-from nstc.core.errors import GraphLimitError, UnsafeFileError
+from nstc.core.child_processes import end_group, readable, started
+from nstc.core.errors import (
+    GraphLimitError,
+    NstcError,
+    OptionError,
+    UnsafeFileError,
+    out_of_memory,
+)
 from nstc.core.files import sha256_of
 from nstc.core.manifest import MANIFEST_FILE
 from nstc.core.zoo import resolve_model_path, zoo_names
 from nstc.runtime.arrays import Array
-from nstc.runtime.foreign.graph_process import (
-    GraphFailedError,
-    GraphProcess,
-    GraphValue,
-    RefusedGraphError,
-    TrialLimits,
-    current_limits,
-)
+from nstc.runtime.foreign.graph_child import MOST_TEXT, MOST_TIMES_LARGER, write_header
 from nstc.runtime.model_files import model_bytes, model_sha256
 
+# Kinds of artifacts that are programs, by their ending. A graph of ONNX has no way to files, to the
+# network or to other processes.
+PROGRAMS: Final = {"ts": "TorchScript", "pte": "an ExecuTorch program"}
 # Of pictures that graphs take, by ONNX Runtime's names.
 DTYPES: Final[Mapping[str, str]] = {
     "tensor(float)": "float32",
@@ -39,20 +58,149 @@ DTYPES: Final[Mapping[str, str]] = {
 LONGEST_SIDE: Final = 16384
 MOST_PIXELS: Final = 2**25  # of a picture whose size a graph fixes: 8K, and little more
 _SIDE: Final = 64  # of the picture that a file is tried on, if it takes any size
-# Files that held, by their hash, and the limits that they held in.
-_held: Final[dict[str, TrialLimits]] = {}
+
+_MEMINFO: Final = Path("/proc/meminfo")
+_MOST_THREADS: Final = 8  # each takes 8 MB of stack from the limit
+_LONGEST_S: Final = 86_400
+_TAIL_BYTES: Final = 4096
+_LONGEST_HEADER: Final = 2_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialLimits:
+    """What opening and trying a file may take."""
+
+    max_ram_bytes: int = 4_000_000_000  # memory; by default 4 GB, or less where less is free
+    timeout_s: float = 120.0  # seconds that the process works, all of its answers together
+
+
+held: Final[dict[str, TrialLimits]] = {}  # the limits that files held in, by their hash
 _made: Final[set[str]] = set()  # the hashes of files that this run made itself
+_LIMITS: Final[ContextVar[TrialLimits | None]] = ContextVar(
+    "limits of files of others", default=None
+)
+
+
+def current_limits() -> TrialLimits:
+    """Those that `limited_to` set, or the defaults."""
+    return _LIMITS.get() or _default_limits()
+
+
+@functools.cache  # what held in them holds for the whole process, whatever is free later
+def _default_limits() -> TrialLimits:
+    usual = TrialLimits()
+    if not _MEMINFO.exists():
+        return usual
+    lines = _MEMINFO.read_text(encoding="ascii").splitlines()
+    free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    return TrialLimits(max_ram_bytes=min(usual.max_ram_bytes, *free))
+
+
+@contextlib.contextmanager
+def limited_to(
+    *, max_ram_bytes: int | None = None, timeout_s: float | None = None
+) -> Iterator[None]:
+    """Other limits while the block lasts; None leaves one as it is.
+
+    Raises:
+        OptionError: the time is not from above 0 to a day.
+    """
+    if timeout_s is not None and not 0 < timeout_s <= _LONGEST_S:
+        raise OptionError(f"timeout is {timeout_s:g}: expected seconds, at most {_LONGEST_S}.")
+    usual = current_limits()
+    limits = TrialLimits(
+        max_ram_bytes=usual.max_ram_bytes if max_ram_bytes is None else max_ram_bytes,
+        timeout_s=usual.timeout_s if timeout_s is None else timeout_s,
+    )
+    token = _LIMITS.set(limits)
+    try:
+        yield
+    finally:
+        _LIMITS.reset(token)
+
+
+def refuse_program(path: Path, kind: str) -> NoReturn:
+    """Refuse a file as a program of this kind by an `UnsafeFileError`."""
+    raise UnsafeFileError(
+        f"{path} was not loaded: it is {kind}, which is a program. Give --trust if you know where "
+        "it comes from."
+    )
+
+
+def refuse_too_large(path: Path, limits: TrialLimits) -> None:
+    """Refuse a file that can't be within the limit before any of it is read.
+
+    Raises:
+        GraphLimitError: it is larger than the limit.
+        TeacherError: its weights lie elsewhere than in its folder.
+    """
+    size = model_bytes(path)
+    if size > limits.max_ram_bytes:
+        raise GraphLimitError(
+            f"{path} has {size / 1e9:.3g} GB, more than the {limits.max_ram_bytes / 1e9:.3g} GB of "
+            "memory that it may take: give a larger --max-ram, if you know where it comes from."
+        )
+
+
+@functools.cache
+def shipped() -> frozenset[str]:
+    """The hashes of all files that the zoo's bundles consist of.
+
+    Read without a check of what else the manifests say, for a device pays for it at its first
+    start: they are as much a part of nstc as this module.
+    """
+    manifests = (resolve_model_path(name) / MANIFEST_FILE for name in zoo_names())
+    files = (json.loads(path.read_bytes())["files"] for path in manifests)
+    return frozenset(own["sha256"] for records in files for own in records.values())
+
+
+def remember_made(path: Path) -> None:
+    """Keep in mind that this run made a file itself, which it need not try or be told to trust."""
+    _made.add(sha256_of(path))
+
+
+def is_ours(sha256: str) -> bool:
+    """Whether a file came with nstc, or was made by this run."""
+    return sha256 in _made or sha256 in shipped()
+
+
+def keeps_within(sha256: str, limits: TrialLimits) -> bool:
+    """Whether a file is ours, or was tried in this run and kept within these limits."""
+    own = held.get(sha256)
+    if own is None:
+        return is_ours(sha256)
+    return own.max_ram_bytes <= limits.max_ram_bytes and own.timeout_s <= limits.timeout_s
+
+
+def is_possible(shape: Sequence[object]) -> bool:
+    """Whether the axes of a picture that a graph fixes are such as pictures have."""
+    fixed = [side for side in shape if isinstance(side, int)]
+    possible = all(1 <= side <= LONGEST_SIDE for side in fixed)
+    return possible and math.prod(fixed) <= 4 * MOST_PIXELS
+
+
+class GraphFailedError(Exception):
+    """A graph did not take an input. Whoever called it knows what that means to the user."""
+
+
+class RefusedGraphError(Exception):
+    """ONNX Runtime can't load a file; the message is its reason, in one line."""
+
+
+@dataclass(frozen=True)
+class GraphValue:
+    """An input or output of a graph, as ONNX Runtime has them; free axes have a name or None."""
+
+    name: str
+    type: str
+    shape: Sequence[int | str | None]
 
 
 def ensure_tried(path: Path, *, sha256: str | None = None, threads: int | None = None) -> None:
     """Open a graph and run it once in a process under limits, unless it is known to hold.
 
-    What ONNX Runtime refuses there is left to be refused where it is opened.
-
-    Args:
-        path: The file.
-        sha256: Its hash, if it is known already.
-        threads: To compute with.
+    What ONNX Runtime refuses there is left to be refused where it is opened. `sha256` is its hash,
+    if it is known already.
 
     Raises:
         GraphLimitError: it goes over a limit, or crashes.
@@ -72,69 +220,7 @@ def ensure_tried(path: Path, *, sha256: str | None = None, threads: int | None =
                     process.run(feeds)
         finally:
             process.close()
-        remember(key, limits)
-
-
-def refuse_too_large(path: Path, limits: TrialLimits) -> None:
-    """Refuse a file that can't be within the limit before any of it is read.
-
-    Raises:
-        GraphLimitError: it is larger than the limit.
-        TeacherError: its weights lie elsewhere than in its folder.
-    """
-    size = model_bytes(path)
-    if size > limits.max_ram_bytes:
-        raise GraphLimitError(
-            f"{path} has {size / 1e9:.3g} GB, more than the {limits.max_ram_bytes / 1e9:.3g} GB of "
-            "memory that it may take: give a larger --max-ram, if you know where it comes from."
-        )
-
-
-def is_ours(sha256: str) -> bool:
-    """Whether a file came with nstc, or was made by this run."""
-    return sha256 in _made or sha256 in shipped()
-
-
-def keeps_within(sha256: str, limits: TrialLimits) -> bool:
-    """Whether a file is ours, or was tried in this run and kept within these limits."""
-    held = _held.get(sha256)
-    if held is None:
-        return is_ours(sha256)
-    return held.max_ram_bytes <= limits.max_ram_bytes and held.timeout_s <= limits.timeout_s
-
-
-def remember(sha256: str, limits: TrialLimits) -> None:
-    """Keep in mind that a file kept within limits."""
-    _held[sha256] = limits
-
-
-def remember_made(path: Path) -> None:
-    """Keep in mind that this run made a file itself, which it need not try or be told to trust."""
-    _made.add(sha256_of(path))
-
-
-def forget(sha256: str) -> None:
-    """Take back what `remember` kept."""
-    _held.pop(sha256, None)
-
-
-@functools.cache
-def shipped() -> frozenset[str]:
-    """The hashes of all files that the zoo's bundles consist of.
-
-    Read without a check of what else the manifests say, for a device pays for it at its first
-    start: they are as much a part of nstc as this module.
-    """
-    manifests = (resolve_model_path(name) / MANIFEST_FILE for name in zoo_names())
-    files = (json.loads(path.read_bytes())["files"] for path in manifests)
-    return frozenset(own["sha256"] for records in files for own in records.values())
-
-
-def is_possible(shape: Sequence[object]) -> bool:
-    """Whether the axes of a picture that a graph fixes are such as pictures have."""
-    fixed = [side for side in shape if isinstance(side, int)]
-    possible = all(1 <= side <= LONGEST_SIDE for side in fixed)
-    return possible and math.prod(fixed) <= 4 * MOST_PIXELS
+        held[key] = limits
 
 
 def _feeds(inputs: Sequence[GraphValue]) -> dict[str, Array] | None:
@@ -151,14 +237,158 @@ def _feeds(inputs: Sequence[GraphValue]) -> dict[str, Array] | None:
     return feeds
 
 
-# Kinds of artifacts that are programs, by their ending. A graph of ONNX is tried instead, see
-# `nstc.runtime.foreign.trial`: it has no way to files, to the network or to other processes.
-PROGRAMS: Final = {"ts": "TorchScript", "pte": "an ExecuTorch program"}
+class GraphProcess:
+    """A file opened in a process of its own, which ends with this object, or by `close`.
+
+    On Linux also with the thread that opened it, as the kernel counts parents by thread. `threads`
+    are those within an operator; None for one a core, at most `_MOST_THREADS`.
+
+    Raises:
+        RefusedGraphError: ONNX Runtime can't load it.
+        GraphLimitError: it goes over a limit, or crashes.
+        NstcError: the process does not start.
+    """
+
+    def __init__(self, path: Path, threads: int | None, limits: TrialLimits) -> None:
+        self._path = path
+        self._limits = limits
+        self._late = threading.Event()
+        self._greeted = False
+        self._left_s = limits.timeout_s
+        stack = contextlib.ExitStack()
+        self.close = weakref.finalize(self, stack.close)
+        try:
+            complaints = tempfile.TemporaryFile()  # noqa: SIM115  (the stack closes it)
+            self._complaints = stack.enter_context(complaints)
+            self._process = stack.enter_context(_running(path, threads, limits, self._complaints))
+        except OSError as error:
+            self.close()
+            raise self._not_started(str(error)) from error
+        try:
+            with self._timed():
+                self._greeted = "ready" in self._reply(0)[0]
+                opened, _ = self._reply(0)
+        except BaseException:
+            self.close()
+            raise
+        if "refused" in opened:
+            self.close()
+            raise RefusedGraphError(readable(str(opened["refused"]), MOST_TEXT))
+        self.inputs = [GraphValue(*each) for each in opened["inputs"]]
+        self.outputs = [GraphValue(*each) for each in opened["outputs"]]
+        # What its maker wrote into the file, short texts by name.
+        self.metadata: Mapping[str, str] = opened["metadata"]
+
+    def run(self, feeds: Mapping[str, Array]) -> Array:
+        """The graph's first output.
+
+        Raises:
+            GraphFailedError: it does not take this input.
+            GraphLimitError: it goes over a limit, or crashes.
+        """
+        header = [[name, values.dtype.str, values.shape] for name, values in feeds.items()]
+        size = sum(values.nbytes for values in feeds.values())
+        questions = cast("IO[bytes]", self._process.stdin)
+        with self._timed():
+            with contextlib.suppress(BrokenPipeError):  # of a process that is gone the reply tells
+                write_header(questions, {"feeds": header})
+                for values in feeds.values():
+                    questions.write(np.ascontiguousarray(values).data)
+                questions.flush()
+            reply, payload = self._reply(MOST_TIMES_LARGER * size)
+        if "failed" in reply:
+            raise GraphFailedError(readable(str(reply["failed"]), MOST_TEXT))
+        return np.frombuffer(payload, np.dtype(reply["dtype"])).reshape(reply["shape"])
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Take what the block waits off the time that is left, and end the process at its end."""
+        process, late = self._process, self._late  # the timer must not keep this object alive
+
+        def give_up() -> None:
+            late.set()
+            end_group(process)
+
+        timer = threading.Timer(max(0, self._left_s), give_up)
+        timer.daemon = True
+        began = time.monotonic()
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._left_s -= time.monotonic() - began
+
+    def _reply(self, most_bytes: int) -> tuple[Mapping[str, Any], bytes]:
+        answers = cast("IO[bytes]", self._process.stdout)
+        try:
+            header: Mapping[str, Any] = json.loads(answers.readline(_LONGEST_HEADER))
+            size = int(header.get("bytes", 0))
+            payload = answers.read(size) if 0 < size <= most_bytes else b""
+        except ValueError:  # nothing, or half a line: it is gone
+            raise self._died() from None
+        if "memory" in header:
+            raise self._too_large()
+        if len(payload) < size:
+            raise self._died()
+        return header, payload
+
+    def _died(self) -> NstcError:
+        """What the process ran into."""
+        status = self._process.wait()
+        if self._late.is_set() or -status == getattr(signal, "SIGALRM", None):
+            return GraphLimitError(
+                f"{self._path} did not end within {self._limits.timeout_s:g} s when it was opened "
+                "and tried: give a longer --timeout, if you know where it comes from."
+            )
+        self._complaints.seek(max(0, self._complaints.seek(0, os.SEEK_END) - _TAIL_BYTES))
+        last_words = self._complaints.read().decode("utf-8", "replace")
+        how = f"signal {-status}" if status < 0 else f"exit status {status}"
+        if not self._greeted:
+            last_line = readable(last_words.strip().rpartition("\n")[2], MOST_TEXT)
+            return self._not_started(f"{how}: {last_line}" if last_line else how)
+        if out_of_memory(RuntimeError(last_words)):
+            return self._too_large()
+        if -status == getattr(signal, "SIGKILL", None):  # which no limit of ours sends
+            return GraphLimitError(
+                f"{self._path} was being tried when its process was killed from outside "
+                "(signal 9), as a system does that is out of memory: close other programs, or give "
+                "a smaller --max-ram."
+            )
+        return GraphLimitError(
+            f"{self._path} crashed with {how} when it was opened and tried: ONNX Runtime "
+            "can't run it. Export it again."
+        )
+
+    def _not_started(self, cause: str) -> NstcError:
+        return NstcError(
+            f"{self._path} was not tried, as the process for it did not start ({cause}): it needs "
+            f"a folder for temporary files, leave for one more process, and {sys.executable!r} to "
+            "be a Python that has nstc."
+        )
+
+    def _too_large(self) -> GraphLimitError:
+        return GraphLimitError(
+            f"{self._path} needs more than {self._limits.max_ram_bytes / 1e9:.3g} GB when it is "
+            "opened and tried: give a larger --max-ram, if you know where it comes from."
+        )
 
 
-def refuse_program(path: Path, kind: str) -> NoReturn:
-    """Refuse a file as a program of this kind by an `UnsafeFileError`."""
-    raise UnsafeFileError(
-        f"{path} was not loaded: it is {kind}, which is a program. Give --trust if you know where "
-        "it comes from."
-    )
+@contextlib.contextmanager
+def _running(
+    path: Path, threads: int | None, limits: TrialLimits, complaints: IO[bytes]
+) -> Iterator[subprocess.Popen[bytes]]:
+    cores = os.cpu_count() or 1
+    chosen = min(cores if threads is None else threads, _MOST_THREADS)
+    words = (str(path.absolute()), chosen, limits.max_ram_bytes, math.ceil(limits.timeout_s))
+    module = "nstc.runtime.foreign.graph_child"
+    command = [sys.executable or "", "-P", "-m", module, *map(str, words)]
+    pipe = subprocess.PIPE
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    with started(command, stdin=pipe, stdout=pipe, stderr=complaints, env=env) as process:
+        try:
+            yield process
+        finally:
+            cast("IO[bytes]", process.stdout).close()
+            with contextlib.suppress(BrokenPipeError):  # what was not sent is not wanted
+                cast("IO[bytes]", process.stdin).close()

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from nstc.core.errors import NstcError
-from nstc.runtime.foreign.graph_process import limited_to
 from nstc.runtime.foreign.probing import probe_contract
+from nstc.runtime.foreign.trial import limited_to
 from nstc.runtime.model_files import data_files, model_bytes, model_sha256
 
 pytestmark = pytest.mark.fuzz

@@ -82,7 +82,7 @@ def _limit_ram(context: typer.Context, size: str | None) -> str | None:
     from nstc.core.amounts import parse_bytes
 
     if size is not None:
-        from nstc.runtime.foreign.graph_process import limited_to
+        from nstc.runtime.foreign.trial import limited_to
 
         context.with_resource(limited_to(max_ram_bytes=parse_bytes(size)))
     return size
@@ -90,7 +90,7 @@ def _limit_ram(context: typer.Context, size: str | None) -> str | None:
 
 def _limit_time(context: typer.Context, seconds: float | None) -> float | None:
     if seconds is not None:
-        from nstc.runtime.foreign.graph_process import limited_to
+        from nstc.runtime.foreign.trial import limited_to
 
         context.with_resource(limited_to(timeout_s=seconds))
     return seconds

@@ -232,7 +232,7 @@ def _options(painting: ControlFlags, pictures: PictureFlags, limits: LimitFlags)
 def _opened(flags: ModelFlags, limits: LimitFlags) -> "Stylizer":
     from nstc.core.amounts import parse_bytes
     from nstc.core.bundle import open_bundle
-    from nstc.runtime.foreign.graph_process import current_limits, limited_to
+    from nstc.runtime.foreign.trial import current_limits, limited_to
     from nstc.runtime.stylizer import Stylizer, artifact_of
 
     max_ram_bytes = None if limits.max_ram is None else parse_bytes(limits.max_ram)

@@ -16,7 +16,7 @@ from nstc.compress.quantization.foreign_models import quantize_file
 from nstc.core.errors import GraphLimitError, TeacherError
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe
-from nstc.runtime.foreign.graph_process import limited_to
+from nstc.runtime.foreign.trial import limited_to
 
 
 @pytest.fixture

@@ -16,7 +16,9 @@ import pytest
 from onnx import helper
 
 from nstc.core.errors import GraphLimitError, NstcError, OptionError, TeacherError
-from nstc.runtime.foreign.graph_process import (
+from nstc.runtime.foreign.networks import open_foreign_graph
+from nstc.runtime.foreign.probing import probe_contract
+from nstc.runtime.foreign.trial import (
     GraphFailedError,
     GraphProcess,
     RefusedGraphError,
@@ -24,8 +26,6 @@ from nstc.runtime.foreign.graph_process import (
     current_limits,
     limited_to,
 )
-from nstc.runtime.foreign.networks import open_foreign_graph
-from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.resident import peak_bytes
 
 SMALL = TrialLimits(max_ram_bytes=300_000_000, timeout_s=60)

@@ -8,22 +8,22 @@ import pytest
 
 from nstc.core.bundle import open_bundle
 from nstc.core.zoo import resolve_model_path, zoo_names
-from nstc.runtime.foreign import graph_process, trial
-from nstc.runtime.foreign.graph_process import GraphProcess, limited_to
+from nstc.runtime.foreign import trial
+from nstc.runtime.foreign.trial import GraphProcess, limited_to
 
 
 @pytest.fixture
 def free_memory(tmp_path, monkeypatch):
     """Says how many bytes the machine has free; the default limit is chosen anew."""
     table = tmp_path / "meminfo"
-    monkeypatch.setattr(graph_process, "_MEMINFO", table)
+    monkeypatch.setattr(trial, "_MEMINFO", table)
 
     def set_to(free_bytes: int) -> None:
         table.write_text(f"MemAvailable: {free_bytes // 1024} kB\n", encoding="ascii")
 
-    graph_process._default_limits.cache_clear()
+    trial._default_limits.cache_clear()
     yield set_to
-    graph_process._default_limits.cache_clear()
+    trial._default_limits.cache_clear()
 
 
 @pytest.fixture
