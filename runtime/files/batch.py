@@ -1,12 +1,21 @@
-"""Stylising many files: what fails is told and the rest is done."""
+"""Stylising many files: what fails is told, the rest is done, and what is done is not done again.
 
+With what each picture was made is kept in the user's cache, a line for each picture in a file for
+each folder, so that nothing stands beside the pictures and nothing is written into them. What is
+not recorded, such as pictures that were copied there, is known to be so.
+"""
+
+import dataclasses
 import errno
+import hashlib
 import io
+import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Final, Literal
+from typing import IO, Any, Final, Literal
 
 from nstc.core.errors import (
     BatchError,
@@ -19,23 +28,15 @@ from nstc.core.errors import (
     OutputError,
     UnusableModelError,
 )
-from nstc.core.images import MAX_PIXELS, format_of
+from nstc.core.files import atomic_file
+from nstc.core.files.cache import cache_folder
+from nstc.core.images import MAX_PIXELS, format_of, writing
 from nstc.core.images.formats import ANIMATED, ENDINGS
 from nstc.core.images.picture import Frame
 from nstc.core.images.reading import ImageFile
-from nstc.core.images.writing import (
-    WITHOUT_ALPHA,
-    encode_animation,
-    encode_picture,
-    refuse_unfit,
-    write_animation,
-    write_picture,
-)
 from nstc.runtime.control import PLAIN, Control
-from nstc.runtime.files.destinations import PictureJob, plan
 from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits
-from nstc.runtime.files.made import MadeBefore, settings_of
-from nstc.runtime.files.sources import ALL, find_sources, is_many
+from nstc.runtime.files.plan import ALL, PictureJob, find_sources, is_many, plan
 from nstc.runtime.files.streams import write_standard_output
 from nstc.runtime.streaming import stream_within
 from nstc.runtime.stylizer import Stylizer
@@ -53,6 +54,8 @@ _NOT_KNOWN: Final = "made with settings that are not recorded here; delete it to
 _MADE_ANEW: Final = "made anew: what was there had another model or other settings"
 
 _OF_THE_DISK: Final = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
+# Lines of pictures that were made anew since, above which a record is written afresh.
+_STALE: Final = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,7 @@ class BatchOptions:
     max_pixels: int = MAX_PIXELS  # the most that are decoded of one file
     limits: FetchLimits = USUAL_LIMITS  # of addresses and of standard input
     ending: str | None = None  # of the files written, such as .png; None for that of each source
-    pattern: str = ALL  # which files of folders, as `nstc.runtime.files.sources.files_in` takes it
+    pattern: str = ALL  # which files of folders, as `nstc.runtime.files.plan.files_in` takes it
 
 
 USUAL: Final = BatchOptions()
@@ -88,6 +91,72 @@ class PictureOutcome:
     error: NstcError | None = None  # why it was not made, or what else was not, where it is done
 
 
+def settings_of(stylizer: Stylizer, control: Control, *, keep_metadata: bool) -> str:
+    """A hash of all that decides what a photograph becomes, but its format."""
+    content = [stylizer.identity, dataclasses.asdict(control), keep_metadata]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class MadeBefore:
+    """What is known of pictures that are there already, by `settings_of` this run."""
+
+    def __init__(self, settings: str) -> None:
+        self._settings = settings
+        self._known: dict[Path, dict[str, Any]] = {}
+
+    def standing(self, target: Path) -> Literal["as asked", "otherwise", "not known"]:
+        """Whether a picture that is there was made with the settings of this run."""
+        file = _file_of(target)
+        if file not in self._known:
+            self._known[file] = _read(file)
+        entry = self._known[file].get(target.name)
+        if not isinstance(entry, dict) or entry.get("stamp") != _stamp(target):
+            return "not known"
+        return "as asked" if entry.get("settings") == self._settings else "otherwise"
+
+    def add(self, target: Path) -> None:
+        """Record a picture that was just made."""
+        entry = {"name": target.name, "settings": self._settings, "stamp": _stamp(target)}
+        try:
+            file = _file_of(target)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(entry) + "\n")
+        except (OSError, OutputError):
+            return  # the picture is made all the same, and will count as not known
+
+
+def _file_of(target: Path) -> Path:
+    folder = os.path.realpath(target.parent)
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
+    return cache_folder("stylized") / f"{name}.jsonl"
+
+
+def _stamp(target: Path) -> list[int]:
+    """What tells a picture from another that was put in its place."""
+    status = target.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The newest entry of each picture; a line that a killed run left half written is none."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    known: dict[str, Any] = {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            known[entry["name"]] = entry
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+    if len(lines) > len(known) + _STALE:
+        with atomic_file(file) as draft:
+            draft.write_text("".join(json.dumps(own) + "\n" for own in known.values()))
+    return known
+
+
 def stylize_files(
     inputs: Sequence[str],
     output: str,
@@ -97,12 +166,8 @@ def stylize_files(
 ) -> list[PictureOutcome]:
     """Stylise files, folders, standard input and addresses, one picture after the other.
 
-    Args:
-        inputs: As `nstc.runtime.files.sources.find_sources` takes them.
-        output: As `nstc.runtime.files.destinations.plan` takes it.
-        stylizer: What paints.
-        options: How.
-        on_outcome: Told of each picture as it is done.
+    The output is as `nstc.runtime.files.plan.plan` takes it; `on_outcome` is told of each picture
+    as it is done.
 
     Returns:
         What became of each, in order; those that failed are among them.
@@ -117,8 +182,7 @@ def stylize_files(
     """
     sources = find_sources(inputs, pattern=options.pattern, output=output)
     jobs = plan(sources, output, many=is_many(inputs), ending=options.ending)
-    settings = settings_of(stylizer, options.control, keep_metadata=options.keep_metadata)
-    before = MadeBefore(settings)
+    before = MadeBefore(settings_of(stylizer, options.control, keep_metadata=options.keep_metadata))
     outcomes = []
     for job in jobs:
         outcome = _outcome_of(job, stylizer, options, before)
@@ -208,14 +272,14 @@ class _Making:
             plan = stream_within(photo, target, painter, self._control, self._metadata, too_large)
             return replace(base, height=plan.size[0], width=plan.size[1], notes=self._notes())
         picture = replace(picture, metadata=self._metadata)
-        refuse_unfit(name, picture)
+        writing.refuse_unfit(name, picture)
         if target is None:
-            _pipe(lambda stream: encode_picture(stream, picture, name))
+            _pipe(lambda stream: writing.encode_picture(stream, picture, name))
         else:
-            write_picture(target, picture)
+            writing.write_picture(target, picture)
         height, width = picture.rgb.shape[:2]
         notes = self._notes()
-        if picture.alpha is not None and name in WITHOUT_ALPHA:
+        if picture.alpha is not None and name in writing.WITHOUT_ALPHA:
             notes += (f"transparency is lost: {name} holds none",)
         return replace(base, height=height, width=width, notes=notes)
 
@@ -229,9 +293,11 @@ class _Making:
                 yield replace(frame, picture=replace(frame.picture, metadata=self._metadata))
 
         if self._job.target is None:
-            _pipe(lambda stream: encode_animation(stream, painted(), self._format, file.plays))
+            _pipe(
+                lambda stream: writing.encode_animation(stream, painted(), self._format, file.plays)
+            )
         else:
-            write_animation(self._job.target, painted(), file.plays)
+            writing.write_animation(self._job.target, painted(), file.plays)
         return replace(base, height=size[0], width=size[1], frames=file.frames)
 
     def _notes(self) -> tuple[str, ...]:

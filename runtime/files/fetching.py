@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Final
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from nstc.core.errors import FetchError, OptionError
@@ -34,20 +34,13 @@ _HEADERS: Final = {
     "Accept-Encoding": "identity",  # what is unpacked on the way escapes the limit of bytes
     "Connection": "close",
 }
-_OTHER_SCHEMES: Final = ("://", "data:")
 _UNPRINTABLE_NAME: Final = "picture"
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchLimits:
-    """How much an address, or standard input, may take.
-
-    Raises:
-        OptionError: a number is out of range.
-    """
+    """How much an address, or standard input, may take; `OptionError` if it is out of range."""
 
     max_bytes: int = 64_000_000  # of the file
     # For all of it, redirects included; looking a name up is up to the system.
@@ -66,7 +59,7 @@ USUAL_LIMITS: Final = FetchLimits()
 
 def is_address(given: str) -> bool:
     """Whether what a user named is an address rather than a file."""
-    return any(mark in given[:32] for mark in _OTHER_SCHEMES)
+    return "://" in given[:32] or "data:" in given[:32]
 
 
 def file_name_of(address: str) -> str:
@@ -183,16 +176,9 @@ class _Watch:
     def __init__(self, deadline: float) -> None:
         self.socket: socket.socket | None = None
         self.expired = False
-        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._expire)
-        self._timer.daemon = True
+        self.timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._expire)
+        self.timer.daemon = True
         self._deadline = deadline
-
-    def __enter__(self) -> "_Watch":
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._timer.cancel()
 
     def remaining_s(self) -> float:
         return max(0.001, self._deadline - time.monotonic())
@@ -209,14 +195,13 @@ class _Watch:
 def _within(deadline: float, address: str, limits: FetchLimits) -> Iterator[_Watch]:
     """Run a connection; what goes wrong with it becomes a `FetchError` that names the address."""
     watch = _Watch(deadline)
+    too_slow = FetchError(f"{address} took longer than {limits.timeout_s:g} s: raise --timeout.")
+    watch.timer.start()
     try:
-        with watch:
-            yield watch
+        yield watch
     except (FetchError, OSError, http.client.HTTPException, ValueError) as error:
         if watch.expired or isinstance(error, TimeoutError):
-            raise FetchError(
-                f"{address} took longer than {limits.timeout_s:g} s: raise --timeout."
-            ) from error
+            raise too_slow from error
         if isinstance(error, FetchError):
             raise
         if isinstance(error, ssl.SSLCertVerificationError):
@@ -226,8 +211,10 @@ def _within(deadline: float, address: str, limits: FetchLimits) -> Iterator[_Wat
             ) from error
         reason = str(error) or type(error).__name__
         raise FetchError(f"{address} can't be fetched: {reason}.") from error
+    finally:
+        watch.timer.cancel()
     if watch.expired:
-        raise FetchError(f"{address} took longer than {limits.timeout_s:g} s: raise --timeout.")
+        raise too_slow
 
 
 def _connected(
@@ -249,7 +236,7 @@ def _connected(
     try:
         watch.socket = opened
         if not limits.allow_private:
-            refuse_private(host, str(opened.getpeername()[0]))
+            _refuse_private(host, str(opened.getpeername()[0]))
         if parts.scheme == "https":
             opened = ssl.create_default_context().wrap_socket(
                 opened, server_hostname=host, do_handshake_on_connect=False
@@ -269,7 +256,7 @@ def is_public(text: str) -> bool:
     IPv4 addresses inside IPv6 ones (mapped, 6to4, Teredo, NAT64) are judged by themselves too.
     """
     address = ipaddress.ip_address(text.partition("%")[0])
-    found: list[IpAddress | None] = [address]
+    found: list[ipaddress.IPv4Address | ipaddress.IPv6Address | None] = [address]
     if isinstance(address, ipaddress.IPv6Address):
         found += [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
         if address in _NAT64:
@@ -287,21 +274,19 @@ def addresses_of(host: str, port: int, *, allow_private: bool) -> list[str]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise FetchError(f"{host} can't be found: {error}.") from error
-    addresses = list(dict.fromkeys(_with_zone(entry[4]) for entry in found))
+    addresses = []
+    for *_, (address, _, *flow_and_zone) in found:
+        # A link-local IPv6 address is on a network interface, and is not found without it.
+        zone = flow_and_zone[1] if len(flow_and_zone) == 2 else 0
+        addresses.append(f"{address}%{zone}" if zone and "%" not in str(address) else str(address))
+    addresses = list(dict.fromkeys(addresses))
     if not allow_private:
         for address in addresses:
-            refuse_private(host, address)
+            _refuse_private(host, address)
     return addresses
 
 
-def _with_zone(socket_address: tuple[Any, ...]) -> str:
-    """An IP address; a link-local IPv6 one is on a network interface, and is not found without."""
-    address, _, *flow_and_zone = socket_address
-    zone = flow_and_zone[1] if len(flow_and_zone) == 2 else 0
-    return f"{address}%{zone}" if zone and "%" not in address else str(address)
-
-
-def refuse_private(host: str, address: str) -> None:
+def _refuse_private(host: str, address: str) -> None:
     """Raise `FetchError` if an address is not public."""
     if not is_public(address):
         raise FetchError(

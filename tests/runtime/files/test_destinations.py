@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from nstc.core.errors import OptionError, OutputError
-from nstc.runtime.files.destinations import plan
-from nstc.runtime.files.sources import Source
+from nstc.runtime.files.plan import Source, plan
 
 
 def targets(photos, output, *, ending=None, many=None) -> list[str | None]:

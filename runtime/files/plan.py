@@ -1,0 +1,284 @@
+"""Which pictures are read and where each result goes, decided before any work.
+
+What the user named are files, folders, `-` and addresses. Of folders all that lie inside them are
+looked through too, which links do not lead out of. No two results land on one name, and none on a
+photograph.
+"""
+
+import contextlib
+import fnmatch
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from nstc.core.errors import ImageError, NstcError, OptionError, OutputError
+from nstc.core.files import leads_out
+from nstc.core.images import FORMATS, MAX_PIXELS, format_of
+from nstc.core.images.reading import ImageFile
+from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits, fetch, file_name_of, is_address
+from nstc.runtime.files.streams import read_standard_input
+
+STANDARD_STREAM: Final = "-"
+_STREAM_NAME: Final = "standard input"
+ALL: Final = "all pictures"  # stands for files with an ending of `FORMATS`
+_NUMBERED: Final = re.compile(r"\.v?\d[\d_-]*", re.IGNORECASE)
+
+_Identity = tuple[int, int]  # numbers of the device and of the folder on it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A picture that is to be read."""
+
+    name: str  # as the user knows it: a path, an address, or "standard input"
+    place: Path  # where the result goes below the output folder, with the source's own ending
+    path: Path | None = None  # the file, or None where there is none
+    failure: NstcError | None = None  # why it can't be read, if that is known already
+
+    @property
+    def is_pipe(self) -> bool:
+        """Whether it is standard input."""
+        return self.path is None and self.name == _STREAM_NAME
+
+    def open(
+        self, *, max_pixels: int = MAX_PIXELS, limits: FetchLimits = USUAL_LIMITS
+    ) -> ImageFile:
+        """Read its header, of at most `max_pixels`, within limits of bytes and time.
+
+        Raises:
+            ImageError: it can't be read as a picture, or holds more bytes than `limits` allow.
+            FetchError: an address gave nothing.
+            MissingExtraError: it is HEIF, and what reads that is not installed.
+        """
+        if self.failure is not None:
+            raise self.failure
+        if self.path is not None:
+            return ImageFile(self.path, max_pixels=max_pixels)
+        if self.is_pipe:
+            content = read_standard_input(limits.max_bytes)
+        else:
+            content = fetch(self.name, limits)
+        return ImageFile(content, self.name, max_pixels=max_pixels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureJob:
+    """One picture to be made of a source; without a target it goes to standard output."""
+
+    source: Source
+    target: Path | None
+
+
+def is_many(inputs: Sequence[str]) -> bool:
+    """Whether more than one picture was named, or a folder, however many it holds."""
+    return len(inputs) > 1 or any(map(_is_named_folder, inputs))
+
+
+def _is_named_folder(given: str) -> bool:
+    return given != STANDARD_STREAM and not is_address(given) and os.path.isdir(given)  # noqa: PTH112 (no error where it may not look)
+
+
+def find_sources(
+    inputs: Sequence[str], *, pattern: str = ALL, output: str | Path | None = None
+) -> list[Source]:
+    """The pictures behind what the user named, in that order, a folder's sorted by name.
+
+    `pattern` says which files of folders count, as `files_in` takes it. A folder inside one of
+    these into which results go, `output`, is not looked into. At least one source comes back; what
+    can't be read is among them, with its failure.
+
+    Raises:
+        OptionError: nothing was named, or standard input twice.
+        ImageError: a folder holds no picture.
+    """
+    if not inputs:
+        raise OptionError("no photographs were given: name at least one.")
+    if list(inputs).count(STANDARD_STREAM) > 1:
+        raise OptionError("- was given twice: standard input can be read once.")
+    found: list[Source] = []
+    for given in inputs:
+        if given == STANDARD_STREAM:
+            found.append(Source(name=_STREAM_NAME, place=Path("stdin")))
+        elif is_address(given):
+            found.append(Source(name=given, place=Path(file_name_of(given))))
+        elif _is_named_folder(given):
+            found += _sources_in(Path(given), pattern, None if output is None else Path(output))
+        else:
+            found.append(Source(name=given, place=Path(Path(given).name), path=Path(given)))
+    return found
+
+
+def _sources_in(folder: Path, pattern: str, leave_out: Path | None) -> list[Source]:
+    if leave_out is not None and os.path.realpath(leave_out) == os.path.realpath(folder):
+        raise OptionError(f"{folder} holds the photographs: choose another --output.")
+    found = [
+        Source(name=str(path), place=path.relative_to(folder), path=path, failure=failure)
+        for path, failure in files_in(folder, pattern, leave_out)
+    ]
+    if not found:
+        raise ImageError(f"no pictures in {folder}: none there is like {pattern}.")
+    return found
+
+
+def files_in(
+    folder: Path, pattern: str = ALL, leave_out: Path | None = None
+) -> Iterator[tuple[Path, ImageError | None]]:
+    """All pictures below a folder, sorted by name, folder by folder, each folder once.
+
+    Hidden files and folders are left out. A folder that can't be read, a link that leads back to a
+    folder it lies in, and one that leads out of `folder` come with an error that says so: who may
+    put links into a folder does not choose which other files are read.
+
+    Args:
+        folder: Where to look; the paths begin with it.
+        pattern: As a shell's: `*.jpg` is held against file names, `2024/*.jpg` against paths below
+            `folder`; `ALL` for whatever has the ending of a picture.
+        leave_out: A folder that is not looked into.
+    """
+    seen = set() if leave_out is None or not leave_out.exists() else {_identity(leave_out)}
+    waiting: list[tuple[Path, frozenset[_Identity]]] = [(Path(), frozenset())]
+    while waiting:
+        inner, above = waiting.pop()
+        here = folder / inner
+        try:
+            itself = _identity(here)
+            if itself in above:
+                back = f"{here} is a link back into a folder above it: not followed."
+                yield here, ImageError(back)
+            if itself in seen:
+                continue
+            seen.add(itself)
+            names, folders = listed(here)
+        except OSError as error:
+            yield here, ImageError(f"{here} can't be read: {error.strerror}.")
+            continue
+        for name in names:
+            if _matches(inner / name, pattern):
+                yield here / name, _link_out(here / name, folder)
+        for name in reversed(folders):
+            link = _link_out(here / name, folder)
+            if link is None:
+                waiting.append((inner / name, above | {itself}))
+            else:
+                yield here / name, link
+
+
+def _link_out(path: Path, folder: Path) -> ImageError | None:
+    if not leads_out(path, folder):
+        return None
+    return ImageError(
+        f"{path} is a link out of {folder}: not followed. Name what it leads to as well."
+    )
+
+
+def _identity(folder: Path) -> _Identity:
+    """Which folder it is, by whatever path."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def listed(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of files and of folders in a folder, sorted, without hidden ones."""
+    names: list[str] = []
+    folders: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            is_folder = False
+            with contextlib.suppress(OSError):  # a link to itself is named when it is opened
+                is_folder = entry.is_dir()
+            if not entry.name.startswith("."):
+                (folders if is_folder else names).append(entry.name)
+    return sorted(names), sorted(folders)
+
+
+def _matches(inner: Path, pattern: str) -> bool:
+    if pattern == ALL:
+        return inner.suffix.lower() in FORMATS
+    against = str(inner) if "/" in pattern else inner.name
+    return fnmatch.fnmatchcase(os.path.normcase(against), os.path.normcase(pattern))
+
+
+def plan(
+    sources: Sequence[Source], output: str | Path, *, many: bool, ending: str | None = None
+) -> list[PictureJob]:
+    """Give each source its target.
+
+    Args:
+        sources: The pictures, at least one.
+        output: `-` for standard output; for one picture a file; for several, or where it is a
+            folder, has no ending or has a slash at its end, a folder in which they keep their names
+            and the folders they lay in. A number, as in v1.2 or out.v2, is no ending.
+        many: Whether the user named several pictures or a folder, even if it holds only one.
+        ending: Of all files, such as .png; None for that of each source.
+
+    Raises:
+        OptionError: two pictures would land on one name, one would be overwritten, or the output
+            is no place for them.
+        OutputError: a folder is needed where there is a file.
+    """
+    if str(output) == STANDARD_STREAM:
+        if many:
+            raise OptionError("-o - takes one picture: give the name of a folder for several.")
+        return [PictureJob(source=sources[0], target=None)]
+    place = Path(output)
+    has_ending = place.suffix and not _NUMBERED.fullmatch(place.suffix)
+    if has_ending and not (many or is_folder(output)):
+        try:
+            name = format_of(place)
+        except OptionError as error:
+            raise OptionError(f"{error} To make a folder of that name, write {place}/ .") from None
+        if ending is not None and FORMATS[ending] != name:
+            raise OptionError(
+                f"output is {place}, but format is {ending[1:]}: give one of the two."
+            )
+        jobs = [PictureJob(source=sources[0], target=place)]
+    else:
+        if not is_folder(output):
+            _refuse_as_folder(output, len(sources), many=many)
+        jobs = []
+        for source in sources:
+            own = source.place.suffix if source.place.suffix.lower() in FORMATS else ".png"
+            named = (source.place.stem or "picture") + (ending or own)
+            jobs.append(PictureJob(source=source, target=place / source.place.parent / named))
+    _refuse_collisions([job for job in jobs if job.source.failure is None])
+    return jobs
+
+
+def is_folder(output: str | Path) -> bool:
+    """Whether it is a folder, or is written as one, with a slash at its end.
+
+    One that may not be looked at is found out when it is written.
+    """
+    slash = str(output).endswith(("/", os.sep))
+    return slash or os.path.isdir(output)  # noqa: PTH112  (pathlib raises there)
+
+
+def _refuse_as_folder(output: str | Path, count: int, *, many: bool) -> None:
+    if os.path.exists(output):  # noqa: PTH110
+        raise OutputError(f"cannot write into {output}: it is a file. Give the name of a folder.")
+    suffix = Path(output).suffix.lower()  # of some picture, even of one that is not written
+    if many and (suffix in FORMATS or suffix in Image.registered_extensions()):
+        raise OptionError(
+            f"output is {output}, one picture, for {count} photographs: give the name of a folder."
+        )
+
+
+def _refuse_collisions(jobs: Sequence[PictureJob]) -> None:
+    photos = {os.path.realpath(job.source.path) for job in jobs if job.source.path is not None}
+    taken: dict[str, Source] = {}
+    for job in jobs:
+        if job.target is None:
+            continue
+        if os.path.realpath(job.target) in photos:
+            raise OptionError(f"{job.target} is one of the photographs: choose another --output.")
+        other = taken.setdefault(os.path.normcase(job.target), job.source)
+        if other is not job.source:
+            raise OptionError(
+                f"{other.name} and {job.source.name} would both be written to {job.target}: "
+                "rename one of them, or stylise them into two folders."
+            )
