@@ -1,10 +1,12 @@
 """Films and cameras in, films in a painting's style out.
 
-    opening, reading     open a source and give its frames upright, with its sound as packets
-    stabilizing          holds still what stands still in the source
-    writing              encodes frames, copies packets of sound
-    pipeline             runs the three at once, with little in between
-    stylizing            puts them together
+    film              what a film is: its source, its turning and colours, what it consists of
+    frame_reader      opens a source and gives its frames upright, with its sound as packets
+    joins             one time line for recordings that were joined end to end
+    containers        which films are written
+    frame_writer      encodes frames, copies packets of sound
+    frame_pipeline    runs reading, painting and writing at once, with little in between
+    stylizing         puts them together, and holds still what stands still in the source
 
-All but `containers`, `pipeline` and `stabilizing` need PyAV, which `nstc[video]` brings.
+All but `containers` and `frame_pipeline` need PyAV, which `nstc[video]` brings.
 """

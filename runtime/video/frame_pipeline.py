@@ -28,15 +28,11 @@ class Cancelled(Exception):  # noqa: N818  (no fault: the other side has gone)
 class Channel(Generic[T]):
     """First in, first out, between one thread that puts and one that takes.
 
-    Args:
-        room: How many things it holds; who puts more waits.
-
-    Attributes:
-        peak: The most it has held.
+    It holds `room` things; who puts more waits.
     """
 
     def __init__(self, room: int) -> None:
-        self.peak = 0
+        self.peak = 0  # the most it has held
         self._room = room
         self._held: deque[T] = deque()
         self._closed = False
@@ -44,11 +40,7 @@ class Channel(Generic[T]):
         self._changed = threading.Condition()
 
     def put(self, thing: T) -> None:
-        """Hand over, when there is room.
-
-        Raises:
-            Cancelled: the channel was closed or cancelled: nobody wants more.
-        """
+        """Hand over, when there is room; `Cancelled` if nobody wants more."""
         with self._changed:
             while len(self._held) >= self._room and not self._closed and not self._cancelled:
                 self._changed.wait(_SECONDS_ASLEEP)
@@ -72,11 +64,7 @@ class Channel(Generic[T]):
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[T]:
-        """Take one after the other until the channel is closed and empty.
-
-        Raises:
-            Cancelled: it was cancelled.
-        """
+        """Take one after the other until the channel is closed and empty, or `Cancelled`."""
         while True:
             with self._changed:
                 while not self._held and not self._closed and not self._cancelled:
@@ -108,12 +96,8 @@ def overlap(
 ) -> Flow:
     """Read in one thread, work in this one, write in a third, in order, with two queues between.
 
-    Args:
-        read: What gives things; it is asked, and closed, in a thread of its own.
-        work: Run on each in the calling thread.
-        write: Takes what was made of each, in a thread of its own.
-        room: Things that each queue holds.
-        keep_on_interrupt: Whether Ctrl-C ends the reading and what was made is still written.
+    Each queue holds `room` things. With `keep_on_interrupt` Ctrl-C ends the reading, and what was
+    made is still written.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, unless it only ends the reading.

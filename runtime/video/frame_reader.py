@@ -1,5 +1,6 @@
 """Frames of a film or a camera, upright and as RGB, with its sound beside them."""
 
+import contextlib
 from collections import deque
 from collections.abc import Generator, Iterator
 from fractions import Fraction
@@ -9,29 +10,22 @@ from typing import Final
 
 import av
 from av.audio.stream import AudioStream
+from av.container import InputContainer
 from av.error import EOFError as EndOfFile
 from av.error import FFmpegError
 from av.packet import Packet
-from av.stream import Stream
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
 
 from nstc.core.errors import VideoError
 from nstc.core.images import MAX_PIXELS
 from nstc.core.images.formats import refuse_too_large
-from nstc.runtime.video.colours import colours_of, to_pixels
-from nstc.runtime.video.film import (
-    ALL,
-    Facts,
-    FilmLimits,
-    Item,
-    SoundPacket,
-    TimedFrame,
-    matrix_of,
-    quarter_turns,
-    turned,
-)
+from nstc.runtime.video import film
+from nstc.runtime.video.film import Facts, FilmLimits, FilmSource, Item, SoundPacket, TimedFrame
 from nstc.runtime.video.joins import TimeLine, joined_behind, missing_seconds
-from nstc.runtime.video.opening import FILE_PREFIX, FilmSource, open_place, told_of, video_stream
 
+_SECONDS_FOR_A_CAMERA: Final = 10.0
+_STILL: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 _MICROSECOND: Final = Fraction(1, 1_000_000)
 _USUAL_RATE: Final = Fraction(25)
 _HIGHEST_RATE: Final = Fraction(240)  # more is made up from uneven times, and encoders refuse it
@@ -46,18 +40,54 @@ _OF_THE_FILE: Final = frozenset(
 )
 
 
+@contextlib.contextmanager
+def _told_of(name: str) -> Iterator[None]:
+    """Turn an error of FFmpeg's into one that names the source."""
+    try:
+        yield
+    except FFmpegError as error:
+        raise VideoError(f"{name} can't be read as a video: {error.strerror}.") from error
+
+
+def _opened(place: FilmSource) -> InputContainer:
+    """Open it and read its header.
+
+    Raises:
+        VideoError: it is not there, in use, no film, or a format that this FFmpeg has not.
+    """
+    try:
+        with _told_of(place.name):
+            return av.open(
+                place.address,
+                "r",
+                format=place.format,
+                options=dict(place.options),
+                metadata_errors="replace",
+                timeout=_SECONDS_FOR_A_CAMERA if place.live else None,
+            )
+    except ValueError as error:  # of PyAV itself: no such format
+        raise VideoError(
+            f"{place.name} can't be opened: {error}. Name a device as FORMAT:NAME."
+        ) from error
+
+
+def _video_of(container: InputContainer, name: str) -> VideoStream:
+    """The film of a file, leaving out the pictures of albums in files of music.
+
+    Raises:
+        VideoError: there is none, or this FFmpeg can't decode it.
+    """
+    films = [stream for stream in container.streams.video if not stream.disposition & _STILL]
+    if not films:
+        only = "only sound" if container.streams.audio else "neither video nor sound"
+        raise VideoError(f"{name} holds no video, {only}: name a file with a video in it.")
+    if films[0].codec_context is None:
+        raise VideoError(f"{name} holds a video in a codec that this PyAV can't decode.")
+    return films[0]
+
+
 class Reader:
-    """An opened source. The first frame is decoded when it is opened.
-
-    Args:
-        place: What to open.
-        limits: How much of it is taken.
-        max_pixels: The most of a frame.
-
-    Attributes:
-        damage: What was wrong with the file, known when all is read; None if nothing was.
-        facts: What the film is like.
-        sound: The sound tracks, whose packets come with the frames.
+    """An opened source, of which `limits` are taken. Its first frame is decoded when it is opened.
 
     Raises:
         VideoError: it holds no film that can be read.
@@ -65,8 +95,9 @@ class Reader:
     """
 
     def __init__(
-        self, place: FilmSource, limits: FilmLimits = ALL, *, max_pixels: int = MAX_PIXELS
+        self, place: FilmSource, limits: FilmLimits = film.ALL, *, max_pixels: int = MAX_PIXELS
     ) -> None:
+        # What was wrong with the file, known when all is read; None if nothing was.
         self.damage: str | None = None
         self._place = place
         self._limits = limits
@@ -79,20 +110,21 @@ class Reader:
         self._ends_s: dict[int, Fraction] = {}
         self._last_pts: int | None = None
         self._early: deque[Packet[Stream]] = deque()
-        self._container = open_place(place)
+        self._container = _opened(place)
         try:
-            self._video = video_stream(self._container, place.name)
+            self._video = _video_of(self._container, place.name)
             refuse_too_large(place.name, self._video.width, self._video.height, 1, max_pixels)
             audio = () if place.live else self._container.streams.audio
-            # of sound that begins in a later recording nothing is known
+            # The sound tracks, whose packets come with the frames. Of sound that begins in a later
+            # recording nothing is known.
             self.sound: tuple[AudioStream, ...] = tuple(
                 stream for stream in audio if stream.codec_context.sample_rate
             )
             self._tracks = {stream.index: track for track, stream in enumerate(self.sound)}
-            rate = self._video.average_rate or self._video.guessed_rate or _USUAL_RATE
+            self._rate = self._video.average_rate or self._video.guessed_rate or _USUAL_RATE
             self._clock = TimeLine(
                 self._video.index,
-                1 / min(rate, _HIGHEST_RATE),
+                1 / min(self._rate, _HIGHEST_RATE),
                 # as in broadcasts and recordings of them
                 closes_gaps=bool(self._container.format.flags & _TIMES_MAY_JUMP),
             )
@@ -104,7 +136,7 @@ class Reader:
                 raise VideoError(f"{place.name} holds no frame that can be decoded{why}.")
             self._first = first
             self._first_aspect = self._video.codec_context.sample_aspect_ratio
-            self.facts = self._facts_of(first)
+            self.facts = self._facts_of(first, len(audio))
         except BaseException:
             self._container.close()
             raise
@@ -135,7 +167,7 @@ class Reader:
         """All frames and sound about in the order they lie in, a frame first."""
         self._busy = True
         try:
-            with told_of(self._place.name):
+            with _told_of(self._place.name):
                 yield from self._items()
         finally:
             self._busy = False
@@ -223,22 +255,25 @@ class Reader:
         self._last_pts = pts
         refuse_too_large(self._place.name, frame.width, frame.height, 1, self._max_pixels)
         # a stream may change all of it on its way
-        turns = quarter_turns(matrix_of(frame) or facts.matrix)
-        rgb = turned(to_pixels(frame, colours_of(frame)), turns)
+        turns = film.quarter_turns(film.matrix_of(frame) or facts.matrix)
         aspect = self._video.codec_context.sample_aspect_ratio
         changed = aspect != self._first_aspect
         return TimedFrame(
-            rgb=rgb,
+            rgb=film.turned(film.to_pixels(frame, film.colours_of(frame)), turns),
             pts=pts,
             duration=frame.duration or 0,
             sample_aspect=(aspect or Fraction(1)) if changed else None,
         )
 
+    @property
+    def _start_s(self) -> Fraction:
+        return (self._container.start_time or 0) * _MICROSECOND
+
     def _offset(self, time_base: Fraction) -> int:
         """What time stamps begin with, which is not 0 in broadcasts and from cameras."""
         if self._place.live:
             return self._first.pts or 0
-        return round((self._container.start_time or 0) * _MICROSECOND / time_base)
+        return round(self._start_s / time_base)
 
     def _moved(self, packet: "Packet[Stream]") -> SoundPacket:
         offset = self._offset(packet.time_base)
@@ -250,8 +285,7 @@ class Reader:
 
     def _sound_until(self, end_s: Fraction) -> Iterator[SoundPacket]:
         """The rest of the sound of a part of a film, which may lie behind the picture."""
-        going_on = set(self._tracks)
-        start_s = (self._container.start_time or 0) * _MICROSECOND
+        going_on, start_s = set(self._tracks), self._start_s
         while self._early:
             packet = self._early.popleft()
             if packet.pts is not None and packet.pts * packet.time_base - start_s < end_s:
@@ -259,11 +293,10 @@ class Reader:
         for packet in self._packets if going_on else ():
             if packet.dts is None or packet.pts is None:
                 continue
-            begin_s = packet.pts * packet.time_base - start_s
             if packet.stream.index not in self._tracks:
                 if packet.dts * packet.time_base - start_s > end_s + _SOUND_BEHIND_SECONDS:
                     return
-            elif begin_s < end_s:
+            elif packet.pts * packet.time_base - start_s < end_s:
                 yield self._moved(packet)
             else:
                 going_on.discard(packet.stream.index)
@@ -273,11 +306,11 @@ class Reader:
     def _damage_of(self, count: int) -> str | None:
         if self.damage is not None:
             return f"{self.damage} after {count} frames"
-        missing_s = 0.0 if self._place.live else missing_seconds(self._container, self._ends_s)
-        if missing_s > _MISSING_SECONDS:
-            return f"it breaks off after {count} frames, {missing_s:.1f} s before its end"
         if not self._place.live:
-            path = Path(self._place.address.removeprefix(FILE_PREFIX))
+            missing_s = missing_seconds(self._container, self._ends_s)
+            if missing_s > _MISSING_SECONDS:
+                return f"it breaks off after {count} frames, {missing_s:.1f} s before its end"
+            path = Path(self._place.address.removeprefix(film.FILE_PREFIX))
             behind = joined_behind(path, self._read_bytes, self._container.format.name)
             if behind is not None:
                 return behind
@@ -292,15 +325,11 @@ class Reader:
             return f"{self._undecodable} of its packets can't be decoded"
         return None
 
-    def _facts_of(self, first: av.VideoFrame) -> Facts:
-        video = self._video
-        time_base = first.time_base or video.time_base or 1 / _USUAL_RATE
-        rate = video.average_rate or video.guessed_rate or _USUAL_RATE
-        aspect = video.sample_aspect_ratio
-        audio = () if self._place.live else self._container.streams.audio
-        others = len(self._container.streams) - 1 - len(audio)
-        unknown = len(audio) - len(self.sound)
-        colours = colours_of(first)
+    def _facts_of(self, first: av.VideoFrame, audio: int) -> Facts:
+        aspect = self._video.sample_aspect_ratio
+        others = len(self._container.streams) - 1 - audio
+        unknown = audio - len(self.sound)
+        colours = film.colours_of(first)
         notes = list(colours.notes)
         if first.interlaced_frame:
             notes.append("it is interlaced: lines of two moments are painted as one picture")
@@ -312,23 +341,22 @@ class Reader:
             name=self._place.name,
             width=first.width,
             height=first.height,
-            time_base=time_base,
-            rate=min(rate, _HIGHEST_RATE),
+            time_base=first.time_base or self._video.time_base or 1 / _USUAL_RATE,
+            rate=min(self._rate, _HIGHEST_RATE),
             sample_aspect=Fraction(1) if aspect is None or aspect <= 0 else aspect,
-            matrix=matrix_of(first),
+            matrix=film.matrix_of(first),
             colours=colours,
-            expected_frames=self._expected(rate),
+            expected_frames=self._expected(),
             notes=tuple(notes),
         )
 
-    def _expected(self, rate: Fraction) -> int:
+    def _expected(self) -> int:
         stated = self._container.duration
         count = self._video.frames
         if not count and stated is not None and not self._place.live:
-            count = round(stated * _MICROSECOND * rate)
-        if self._limits.seconds is not None:
-            asked = max(1, round(self._limits.seconds * float(rate)))
-            count = min(count, asked) if count else asked
-        if self._limits.frames is not None:
-            count = min(count, self._limits.frames) if count else self._limits.frames
-        return count
+            count = round(stated * _MICROSECOND * self._rate)
+        limits = self._limits
+        asked = [] if limits.frames is None else [limits.frames]
+        if limits.seconds is not None:
+            asked.append(max(1, round(limits.seconds * float(self._rate))))
+        return min([count, *asked] if count else asked, default=0)

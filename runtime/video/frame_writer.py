@@ -21,10 +21,9 @@ from av.video.stream import VideoStream
 from nstc.core.errors import MissingExtraError, VideoError
 from nstc.core.images import Pixels, resize
 from nstc.runtime.arrays import replicate_edges
-from nstc.runtime.video.colours import tag, to_frame
+from nstc.runtime.video import film
 from nstc.runtime.video.containers import Encoding
-from nstc.runtime.video.film import Facts, Item, SoundPacket, TimedFrame, turned
-from nstc.runtime.video.opening import FILE_PREFIX
+from nstc.runtime.video.film import Facts, Item, SoundPacket, TimedFrame
 
 _BITS_A_SECOND: Final = 160_000
 _OPUS_RATE: Final = 48_000
@@ -45,14 +44,6 @@ class Writer:
         sound: Tracks of the source that come too.
         target: How the file will be called, for errors.
 
-    Attributes:
-        size: Height and width of the frames as they are stored, (0, 0) before the first.
-        frames: That were written.
-        first_s: When the first is shown.
-        last_s: When the last is shown.
-        metadata: Title and so on, written if it is filled before the first frame.
-        tracks: Of sound.
-
     Raises:
         MissingExtraError: this PyAV has no such encoder.
     """
@@ -70,13 +61,13 @@ class Writer:
                 f"codec {encoding.codec_name} needs {encoding.codec.encoder}, which this PyAV was "
                 "built without: choose another --codec, or install av from PyPI."
             )
-        self.size = (0, 0)
-        self.metadata: dict[str, str] = {}
-        self.frames = 0
-        self.first_s = self.last_s = Fraction(0)
-        self.tracks: tuple[Track, ...] = ()
-        self._path = path
         self.encoding = encoding
+        self.size = (0, 0)  # height and width of the frames as they are stored, once there is one
+        self.frames = 0  # that were written
+        self.first_s = self.last_s = Fraction(0)  # when they are shown
+        self.metadata: dict[str, str] = {}  # title and so on, to be filled before the first frame
+        self.tracks: tuple[Track, ...] = ()  # of sound
+        self._path = path
         self._facts = facts
         self._sound = sound
         self._target = target
@@ -148,7 +139,7 @@ class Writer:
         if self._output is None:
             self._output = self._open(stored)
             self.first_s = item.pts * facts.time_base
-        frame = to_frame(stored, facts.colours, self.encoding.codec.pixel_format)
+        frame = film.to_frame(stored, facts.colours, self.encoding.codec.pixel_format)
         frame.pts, frame.time_base, frame.duration = item.pts, facts.time_base, item.duration
         container, video = self._output
         container.mux(video.encode(frame))
@@ -157,7 +148,7 @@ class Writer:
 
     def _stored(self, item: TimedFrame) -> Pixels:
         """An upright picture as it is stored: turned back, of square pixels if it must, even."""
-        rgb = turned(item.rgb, -self._facts.turns)
+        rgb = film.turned(item.rgb, -self._facts.turns)
         height, width = rgb.shape[:2]
         aspect = item.sample_aspect or self._facts.sample_aspect
         if self.sample_aspect != aspect:
@@ -180,7 +171,7 @@ class Writer:
         os.environ.setdefault("SVT_LOG", "1")  # it prints what it does on standard error
         self.size = (stored.shape[0], stored.shape[1])
         container = av.open(
-            FILE_PREFIX + str(self._path),
+            film.FILE_PREFIX + str(self._path),
             "w",
             format=encoding.container.format,
             container_options=dict(encoding.container.options),
@@ -202,7 +193,7 @@ class Writer:
             context.codec_tag = encoding.codec.tag
         if not encoding.is_square_only(facts.sample_aspect):
             context.sample_aspect_ratio = facts.sample_aspect
-        tag(context, facts.colours)
+        film.tag(context, facts.colours)
         if facts.matrix is not None:
             video.set_display_matrix(facts.matrix)
         self.tracks = tuple(Track(container, source) for source in self._sound)
@@ -234,22 +225,16 @@ def _fitted(rgb: Pixels, height: int, width: int, room: tuple[int, int]) -> Pixe
 
 
 class Track:
-    """One sound track of the film `target` that is written, nothing of it yet.
-
-    Attributes:
-        codec: Name of the codec it is written in.
-        copied: Whether packets are copied.
-        broken: Packets that are damaged and left out.
-    """
+    """One sound track of the film `target` that is written, nothing of it yet."""
 
     def __init__(self, target: OutputContainer, source: AudioStream) -> None:
         self._target = target
         self._source = source
-        self.broken = 0
-        name = source.codec_context.name
+        self._broken = 0  # packets that are damaged and left out
         try:
             self._stream = target.add_stream_from_template(source)
-            self.codec, self.copied = name, True
+            # Its codec as it is written, and whether packets are copied.
+            self.codec, self.copied = source.codec_context.name, True
         except ValueError:  # the container does not take it
             self.codec, self.copied = str(target.default_audio_codec), False
             is_opus = self.codec == "opus"
@@ -268,8 +253,8 @@ class Track:
         if not self.copied:
             name = self._source.codec_context.name
             notes.append(f"sound is encoded anew as {self.codec}: this container takes no {name}")
-        if self.broken:
-            notes.append(f"{self.broken} packets of sound can't be decoded and are left out")
+        if self._broken:
+            notes.append(f"{self._broken} packets of sound can't be decoded and are left out")
         return tuple(notes)
 
     def write(self, packet: "Packet[Stream]") -> None:
@@ -279,12 +264,12 @@ class Track:
             try:
                 self._target.mux(packet)
             except InvalidDataError:  # half of a packet, where a recording breaks off
-                self.broken += 1
+                self._broken += 1
             return
         try:
             frames = self._source.codec_context.decode(packet)
         except FFmpegError:
-            self.broken += 1
+            self._broken += 1
             return
         for frame in frames:
             self._target.mux(self._stream.encode(frame))

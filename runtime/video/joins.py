@@ -43,9 +43,6 @@ class TimeLine:
         film: Index of the stream of frames.
         step_s: How long a frame is shown whose packet does not say it.
         closes_gaps: Whether the container's clock may jump ahead too, as in broadcasts.
-
-    Attributes:
-        joins: How often the clock jumped.
     """
 
     def __init__(self, film: int, step_s: Fraction, *, closes_gaps: bool) -> None:

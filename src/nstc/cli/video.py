@@ -12,7 +12,7 @@ from nstc.core.errors import DamagedVideoError, OptionError
 if TYPE_CHECKING:
     from nstc.runtime.files.batch import BatchOptions
     from nstc.runtime.stylizer import Stylizer
-    from nstc.runtime.video.opening import FilmSource
+    from nstc.runtime.video.film import FilmSource
     from nstc.runtime.video.stylizing import VideoOptions, VideoOutcome
 
 _SCHEMA: Final = "nstc.stylize-video/1"
@@ -124,7 +124,7 @@ def stylize_one(
 def _place_of(inputs: list[str], camera: str | None) -> "FilmSource":
     from nstc.runtime.files.fetching import is_address
     from nstc.runtime.files.plan import STANDARD_STREAM
-    from nstc.runtime.video.opening import camera_place, file_place
+    from nstc.runtime.video.film import camera_place, file_place
 
     if camera is not None:
         if inputs:

@@ -124,8 +124,7 @@ def read_clip() -> Callable[[Path], Clip]:
     """Reads a film as a player would, without turning it."""
     import av
 
-    from nstc.runtime.video.colours import colours_of, to_pixels
-    from nstc.runtime.video.film import matrix_of
+    from nstc.runtime.video.film import colours_of, matrix_of, to_pixels
 
     def read(path: Path) -> Clip:
         with av.open(str(path)) as container:

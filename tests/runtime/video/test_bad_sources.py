@@ -10,8 +10,7 @@ pytest.importorskip("av", reason='not installed: pip install "nstc[video]"')
 import av
 
 from nstc.core.errors import Interrupted, MissingExtraError, NstcError, OptionError, VideoError
-from nstc.runtime.video.film import FilmLimits
-from nstc.runtime.video.opening import camera_place, file_place
+from nstc.runtime.video.film import FilmLimits, camera_place, file_place
 from nstc.runtime.video.stylizing import VideoOptions, stylize_video
 
 FAST = {"movflags": "+faststart"}

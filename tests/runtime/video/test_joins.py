@@ -11,9 +11,8 @@ pytest.importorskip("av", reason='not installed: pip install "nstc[video]"')
 
 import av
 
-from nstc.runtime.video.film import FilmLimits
+from nstc.runtime.video.film import FilmLimits, file_place
 from nstc.runtime.video.joins import TimeLine
-from nstc.runtime.video.opening import file_place
 from nstc.runtime.video.stylizing import VideoOptions, stylize_video
 
 TIMES = tuple(range(0, 600, 40))

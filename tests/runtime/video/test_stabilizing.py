@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nstc.runtime.video.stabilizing import HOLD, Stabilizer
+from nstc.runtime.video.stylizing import HOLD, Stabilizer
 
 
 def noisy(rng, level, shape=(40, 50, 3)):

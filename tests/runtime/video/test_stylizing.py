@@ -11,10 +11,9 @@ pytest.importorskip("av", reason='not installed: pip install "nstc[video]"')
 from nstc.core.errors import ImageError, OptionError, OutputError
 from nstc.core.images import resize
 from nstc.runtime.control import Control
-from nstc.runtime.video.film import FilmLimits
+from nstc.runtime.video.film import FilmLimits, camera_place, file_place
 from nstc.runtime.video.frame_pipeline import ROOM
 from nstc.runtime.video.frame_writer import Writer
-from nstc.runtime.video.opening import camera_place, file_place
 from nstc.runtime.video.stylizing import VideoOptions, stylize_video
 
 UNEVEN = (0, 40, 95, 130, 300, 301, 420)
