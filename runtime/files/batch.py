@@ -36,7 +36,7 @@ from nstc.core.images.picture import Frame
 from nstc.core.images.reading import ImageFile
 from nstc.runtime.control import PLAIN, Control
 from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits
-from nstc.runtime.files.plan import ALL, PictureJob, find_sources, is_many, plan
+from nstc.runtime.files.picture_jobs import ALL, PictureJob, find_sources, is_many, plan
 from nstc.runtime.files.streams import write_standard_output
 from nstc.runtime.streaming import stream_within
 from nstc.runtime.stylizer import Stylizer
@@ -70,7 +70,9 @@ class BatchOptions:
     max_pixels: int = MAX_PIXELS  # the most that are decoded of one file
     limits: FetchLimits = USUAL_LIMITS  # of addresses and of standard input
     ending: str | None = None  # of the files written, such as .png; None for that of each source
-    pattern: str = ALL  # which files of folders, as `nstc.runtime.files.plan.files_in` takes it
+    pattern: str = (
+        ALL  # which files of folders, as `nstc.runtime.files.picture_jobs.files_in` takes it
+    )
 
 
 USUAL: Final = BatchOptions()
@@ -166,8 +168,8 @@ def stylize_files(
 ) -> list[PictureOutcome]:
     """Stylise files, folders, standard input and addresses, one picture after the other.
 
-    The output is as `nstc.runtime.files.plan.plan` takes it; `on_outcome` is told of each picture
-    as it is done.
+    The output is as `nstc.runtime.files.picture_jobs.plan` takes it; `on_outcome` is told of each
+    picture as it is done.
 
     Returns:
         What became of each, in order; those that failed are among them.

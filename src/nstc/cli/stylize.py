@@ -207,7 +207,7 @@ def _options(painting: ControlFlags, pictures: PictureFlags, limits: LimitFlags)
     from nstc.runtime.control import Control
     from nstc.runtime.files.batch import BatchOptions
     from nstc.runtime.files.fetching import FetchLimits
-    from nstc.runtime.files.plan import ALL
+    from nstc.runtime.files.picture_jobs import ALL
 
     control = Control(**vars(painting))
     if pictures.metadata not in {"keep", "strip"}:
@@ -289,7 +289,7 @@ def _run(
     json_output: bool,
 ) -> None:
     from nstc.runtime.files.batch import stylize_files
-    from nstc.runtime.files.plan import is_many
+    from nstc.runtime.files.picture_jobs import is_many
 
     many = is_many(photos)
     done = 0

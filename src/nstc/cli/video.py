@@ -54,7 +54,7 @@ def _was_given(value: object) -> bool:
 
 def is_video(inputs: list[str], output: str, flags: VideoFlags) -> bool:
     """Whether a film is asked for: by a camera, by the name of the input, or of the output."""
-    from nstc.runtime.files.plan import is_folder
+    from nstc.runtime.files.picture_jobs import is_folder
     from nstc.runtime.video.containers import CONTAINERS, is_video_name
 
     if flags.camera is not None or any(map(is_video_name, inputs)):
@@ -123,7 +123,7 @@ def stylize_one(
 
 def _place_of(inputs: list[str], camera: str | None) -> "FilmSource":
     from nstc.runtime.files.fetching import is_address
-    from nstc.runtime.files.plan import STANDARD_STREAM
+    from nstc.runtime.files.picture_jobs import STANDARD_STREAM
     from nstc.runtime.video.film import camera_place, file_place
 
     if camera is not None:
@@ -144,7 +144,7 @@ def _target(place: "FilmSource", output: str) -> Path:
     """The file to write; in a folder it keeps the film's name."""
     if output == "-":
         raise OptionError("-o - is for pictures: give the name of a file for a video.")
-    from nstc.runtime.files.plan import is_folder
+    from nstc.runtime.files.picture_jobs import is_folder
 
     path = Path(output)
     if is_folder(output) and not place.live:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from nstc.core.errors import OptionError, OutputError
-from nstc.runtime.files.plan import Source, plan
+from nstc.runtime.files.picture_jobs import Source, plan
 
 
 def targets(photos, output, *, ending=None, many=None) -> list[str | None]:

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from nstc.core.errors import FetchError, ImageError, OptionError
-from nstc.runtime.files import plan
+from nstc.runtime.files import picture_jobs
 from nstc.runtime.files.fetching import FetchLimits
-from nstc.runtime.files.plan import ALL, files_in, find_sources, is_many
+from nstc.runtime.files.picture_jobs import ALL, files_in, find_sources, is_many
 
 HERE = FetchLimits(allow_private=True)
 
@@ -256,14 +256,14 @@ def test_deeper_than_python_nests(deep) -> None:
 
 
 def test_a_folder_that_can_not_be_read(tree, monkeypatch) -> None:
-    listed = plan.listed
+    listed = picture_jobs.listed
 
     def refuse(folder: Path) -> tuple[list[str], list[str]]:
         if folder.name == "deep":
             raise PermissionError(13, "Permission denied")
         return listed(folder)
 
-    monkeypatch.setattr(plan, "listed", refuse)
+    monkeypatch.setattr(picture_jobs, "listed", refuse)
     assert failures(tree) == [f"{tree}/sub/deep can't be read: Permission denied."]
     assert "sub/d.heic" in names(tree)
 
