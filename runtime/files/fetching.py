@@ -12,13 +12,14 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import string
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from nstc.core.errors import FetchError, OptionError
 from nstc.core.version import VERSION
@@ -104,14 +105,30 @@ def fetch(address: str, limits: FetchLimits) -> bytes:
 
 def _one_answer(address: str, limits: FetchLimits, deadline: float) -> tuple[bytes, str | None]:
     """The content, or where it redirects to."""
-    parts = _parts_of(address)
-    host = _host_of(parts)
-    port = parts.port or _PORTS[parts.scheme]
-    candidates = addresses_of(host, port, allow_private=limits.allow_private)
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError as error:
+        raise FetchError(f"{address} is no address: {error}.") from error
+    if parts.scheme not in _PORTS:
+        raise FetchError(f"{address} is not fetched: only http and https are.")
+    host = parts.hostname
+    if not host or port == 0:
+        raise FetchError(f"{address} is no address: it names no host.")
+    if parts.username is not None or parts.password is not None:
+        raise FetchError(f"the address at {host} holds a password: none is ever sent.")
+    if ":" in host:  # a zone is spelled %25eth0 in addresses and %eth0 everywhere else
+        host = host.replace("%25", "%", 1)
+    port = port or _PORTS[parts.scheme]
+    addresses = addresses_of(host, port, allow_private=limits.allow_private)
+    # What HTTP does not allow in a path and a query is written as %XX.
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    target = quote(target, safe=string.punctuation, errors="surrogateescape")
     with _within(deadline, address, limits) as watch:
-        connection = _connected(parts, candidates, port, watch, limits)
+        connection: http.client.HTTPConnection = _KINDS[parts.scheme](host, port)
+        _connect(connection, addresses, watch, limits)
         try:
-            connection.request("GET", _target_of(parts), headers=_HEADERS)
+            connection.request("GET", target, headers=_HEADERS)
             with connection.getresponse() as response:
                 if response.status in _REDIRECTS:
                     return b"", response.headers.get("Location", "")
@@ -120,34 +137,6 @@ def _one_answer(address: str, limits: FetchLimits, deadline: float) -> tuple[byt
                 return _body_of(response, address, limits), None
         finally:
             connection.close()
-
-
-def _parts_of(address: str) -> SplitResult:
-    try:
-        parts = urlsplit(address)
-        port = parts.port
-    except ValueError as error:
-        raise FetchError(f"{address} is no address: {error}.") from error
-    if parts.scheme not in _PORTS:
-        raise FetchError(f"{address} is not fetched: only http and https are.")
-    if not parts.hostname or port == 0:
-        raise FetchError(f"{address} is no address: it names no host.")
-    if parts.username is not None or parts.password is not None:
-        raise FetchError(f"the address at {parts.hostname} holds a password: none is ever sent.")
-    return parts
-
-
-def _host_of(parts: SplitResult) -> str:
-    """The name or IP address; a zone is spelled %25eth0 in addresses and %eth0 everywhere else."""
-    host = parts.hostname or ""
-    return host.replace("%25", "%", 1) if ":" in host else host
-
-
-def _target_of(parts: SplitResult) -> str:
-    """Path and query, with everything that HTTP does not allow in them written as %XX."""
-    text = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    octets = text.encode("utf-8", "surrogateescape")
-    return "".join(chr(octet) if 0x20 < octet < 0x7F else f"%{octet:02X}" for octet in octets)
 
 
 def _body_of(response: http.client.HTTPResponse, address: str, limits: FetchLimits) -> bytes:
@@ -217,17 +206,19 @@ def _within(deadline: float, address: str, limits: FetchLimits) -> Iterator[_Wat
         raise too_slow
 
 
-def _connected(
-    parts: SplitResult, candidates: list[str], port: int, watch: _Watch, limits: FetchLimits
-) -> http.client.HTTPConnection:
-    """A connection to the first of some IP addresses that takes one."""
-    host = _host_of(parts)
-    connection: http.client.HTTPConnection = _KINDS[parts.scheme](host, port)
+def _connect(
+    connection: http.client.HTTPConnection,
+    addresses: list[str],
+    watch: _Watch,
+    limits: FetchLimits,
+) -> None:
+    """Connect to the first of some IP addresses that takes it."""
     connection.auto_open = 0  # a second connection would look the name up again
     opened, failure = None, OSError("no address")
-    for candidate in candidates:
+    for address in addresses:
+        place = (address, connection.port)
         try:
-            opened = socket.create_connection((candidate, port), timeout=watch.remaining_s())
+            opened = socket.create_connection(place, timeout=watch.remaining_s())
             break
         except OSError as error:
             failure = error
@@ -236,10 +227,10 @@ def _connected(
     try:
         watch.socket = opened
         if not limits.allow_private:
-            _refuse_private(host, str(opened.getpeername()[0]))
-        if parts.scheme == "https":
+            _refuse_private(connection.host, str(opened.getpeername()[0]))
+        if isinstance(connection, http.client.HTTPSConnection):
             opened = ssl.create_default_context().wrap_socket(
-                opened, server_hostname=host, do_handshake_on_connect=False
+                opened, server_hostname=connection.host, do_handshake_on_connect=False
             )
             watch.socket = opened
             opened.do_handshake()
@@ -247,7 +238,6 @@ def _connected(
         opened.close()
         raise
     connection.sock = opened
-    return connection
 
 
 def is_public(text: str) -> bool:
@@ -279,11 +269,9 @@ def addresses_of(host: str, port: int, *, allow_private: bool) -> list[str]:
         # A link-local IPv6 address is on a network interface, and is not found without it.
         zone = flow_and_zone[1] if len(flow_and_zone) == 2 else 0
         addresses.append(f"{address}%{zone}" if zone and "%" not in str(address) else str(address))
-    addresses = list(dict.fromkeys(addresses))
-    if not allow_private:
-        for address in addresses:
-            _refuse_private(host, address)
-    return addresses
+        if not allow_private:
+            _refuse_private(host, addresses[-1])
+    return list(dict.fromkeys(addresses))
 
 
 def _refuse_private(host: str, address: str) -> None:

@@ -351,9 +351,10 @@ def _blocks(picture: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Mean brightness of 8x8 blocks, flattened, as differences from their mean."""
     height, width = (side // 8 * 8 for side in picture.shape[:2])
     brightness = picture[:height, :width].astype(np.float64).mean(axis=2)
-    blocks: npt.NDArray[np.float64] = brightness.reshape(height // 8, 8, width // 8, 8)
-    means = blocks.mean(axis=(1, 3)).ravel()
-    return means - means.mean()
+    blocks = brightness.reshape(height // 8, 8, width // 8, 8)
+    means: npt.NDArray[np.float64] = blocks.mean(axis=(1, 3)).ravel()
+    means -= means.mean()
+    return means
 
 
 def _flags(contract: GraphContract, form: GraphForm) -> str:

@@ -37,38 +37,39 @@ def write_header(stream: IO[bytes], header: Mapping[str, Any]) -> None:
     stream.write(json.dumps(header).encode() + b"\n")
 
 
-def _main(path: str, threads: str, max_ram_bytes: str, timeout_s: str) -> None:
+def main(path: str, threads: str, max_ram_bytes: str, timeout_s: str) -> None:
     """Open the file, say what it is, and run it on what comes, until nothing does."""
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)  # whatever native code prints is not taken for an answer
         write_header(answers, {"ready": True})
         answers.flush()
-        _limit_this_process(int(max_ram_bytes))
+        limit_this_process(int(max_ram_bytes))
         try:
-            _serve(Path(path), int(threads), int(timeout_s), answers)
+            serve(Path(path), int(threads), int(timeout_s), answers)
         except MemoryError:  # wherever it was; what is left of the input has no beginning
             write_header(answers, {"memory": ""})
 
 
-def _serve(path: Path, threads: int, timeout_s: int, answers: IO[bytes]) -> None:
-    _set_alarm(timeout_s)
+def serve(path: Path, threads: int, timeout_s: int, answers: IO[bytes]) -> None:
+    """Answer with what the file is, and with its output for each input that comes."""
+    set_alarm(timeout_s)
     try:
         session = load_graph(path, threads)
-        opened = _opened(session)
+        opened = describe(session)
     except _REFUSALS as error:
         write_header(answers, _of_error("refused", error))
         return
     write_header(answers, opened)
     answers.flush()
-    _set_alarm(0)
+    set_alarm(0)
     while line := sys.stdin.buffer.readline():
-        _set_alarm(timeout_s)
-        _answer(session, json.loads(line)["feeds"], answers)
+        set_alarm(timeout_s)
+        answer(session, json.loads(line)["feeds"], answers)
         answers.flush()
-        _set_alarm(0)
+        set_alarm(0)
 
 
-def _set_alarm(timeout_s: int) -> None:
+def set_alarm(timeout_s: int) -> None:
     """End this process in so many seconds and some grace; 0 for no longer.
 
     Should the parent be gone, the kernel does it: native code that never comes back would not see
@@ -78,7 +79,8 @@ def _set_alarm(timeout_s: int) -> None:
         signal.alarm(timeout_s + _GRACE_S if timeout_s else 0)
 
 
-def _answer(session: Any, header: Sequence[Any], answers: IO[bytes]) -> None:
+def answer(session: Any, header: Sequence[Any], answers: IO[bytes]) -> None:
+    """Run the graph on the input whose header was read."""
     feeds, size = {}, 0
     for name, dtype, shape in header:
         count = math.prod(shape) * np.dtype(dtype).itemsize
@@ -105,7 +107,7 @@ def _of_error(kind: str, error: Exception) -> dict[str, str]:
     return {kind: first_line(error)[:MOST_TEXT]}
 
 
-def _opened(session: Any) -> dict[str, Any]:
+def describe(session: Any) -> dict[str, Any]:
     """What a file is, cut to what fits in a header whatever it says of itself."""
 
     def cut(value: Any) -> Any:
@@ -126,7 +128,8 @@ def _opened(session: Any) -> dict[str, Any]:
     }
 
 
-def _limit_this_process(max_ram_bytes: int) -> None:
+def limit_this_process(max_ram_bytes: int) -> None:
+    """Bound memory, files and a life without the parent, as far as the system can."""
     if sys.platform == "win32":
         return
     import resource
@@ -141,4 +144,4 @@ def _limit_this_process(max_ram_bytes: int) -> None:
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    main(*sys.argv[1:])

@@ -42,13 +42,14 @@ class ForeignGraph:
 
 
 def open_foreign_graph(
-    path: Path, threads: int | None = None, *, trust: bool = False
+    path: Path, threads: int | None = None, *, trust: bool = False, to_probe: bool = False
 ) -> ForeignGraph:
     """Open an ONNX or a TorchScript file, told apart by their content.
 
     ONNX that was not probed before is tried first, see `nstc.runtime.foreign.trial`. `threads` are
     those within an operator, None for one a core; `trust` says whether TorchScript, which is a
-    program, may be loaded.
+    program, may be loaded. With `to_probe` ONNX that was not tried runs in a process under limits,
+    which ends with the graph.
 
     Raises:
         TeacherError: it is neither, or takes and gives other than one picture.
@@ -56,24 +57,38 @@ def open_foreign_graph(
         UnsafeFileError: it is TorchScript and was not trusted.
         MissingExtraError: it is TorchScript and torch is not installed.
     """
-    if _is_program(path):
-        return _open_torchscript(path, threads, trust)
-    trial.ensure_tried(path, threads=threads)
-    return _open_onnx(path, threads)
-
-
-def open_to_probe(path: Path, threads: int | None = None, *, trust: bool = False) -> ForeignGraph:
-    """As `open_foreign_graph`, but ONNX runs in a process under limits.
-
-    That process ends with the graph. TorchScript, which somebody vouches for, runs in this one.
-    """
-    if _is_program(path):
+    if not (path.is_file() or path.is_dir()):
+        raise TeacherError(f"no network at {path}: there is no such file.")
+    wrong = wrong_file(path, "an ONNX file")
+    if wrong is not None:
+        raise TeacherError(wrong)
+    if is_torchscript(path):
         return _open_torchscript(path, threads, trust)
     limits = trial.current_limits()
     trial.refuse_too_large(path, limits)
     key = model_sha256(path)
-    if trial.keeps_within(key, limits):
-        return _open_onnx(path, threads)
+    if to_probe and not trial.keeps_within(key, limits):
+        return _open_in_process(path, threads, limits, key)
+    trial.ensure_tried(path, sha256=key, threads=threads)
+    try:
+        session = load_graph(path, threads)
+    except ORT_ERRORS as error:
+        raise _not_loaded(path, first_line(error)) from error
+
+    def call(feeds: Mapping[str, Array]) -> Array:
+        try:
+            result: Array = session.run(None, feeds)[0]
+        except ORT_ERRORS as error:
+            raise GraphFailedError(first_line(error)) from error
+        return result
+
+    metadata = session.get_modelmeta().custom_metadata_map
+    return _described(path, session.get_inputs(), session.get_outputs(), metadata, call)
+
+
+def _open_in_process(
+    path: Path, threads: int | None, limits: trial.TrialLimits, key: str
+) -> ForeignGraph:
     try:
         process = GraphProcess(path, threads, limits)
     except trial.RefusedGraphError as error:
@@ -107,34 +122,8 @@ def shown(shape: Sequence[Any]) -> str:
     return f"[{', '.join('?' if side is None else str(side) for side in shape)}]"
 
 
-def _is_program(path: Path) -> bool:
-    if not (path.is_file() or path.is_dir()):
-        raise TeacherError(f"no network at {path}: there is no such file.")
-    wrong = wrong_file(path, "an ONNX file")
-    if wrong is not None:
-        raise TeacherError(wrong)
-    return is_torchscript(path)
-
-
 def _not_loaded(path: Path, reason: str) -> TeacherError:
     return TeacherError(f"{path} can't be loaded as ONNX: {reason.rstrip('.')}. Export it again.")
-
-
-def _open_onnx(path: Path, threads: int | None) -> ForeignGraph:
-    try:
-        session = load_graph(path, threads)
-    except ORT_ERRORS as error:
-        raise _not_loaded(path, first_line(error)) from error
-
-    def call(feeds: Mapping[str, Array]) -> Array:
-        try:
-            result: Array = session.run(None, feeds)[0]
-        except ORT_ERRORS as error:
-            raise GraphFailedError(first_line(error)) from error
-        return result
-
-    metadata = session.get_modelmeta().custom_metadata_map
-    return _described(path, session.get_inputs(), session.get_outputs(), metadata, call)
 
 
 def _described(

@@ -23,7 +23,7 @@ from nstc.core.photos import sample_photos
 from nstc.runtime.arrays import refuse_not_finite_output, unit_to_pixels
 from nstc.runtime.foreign import contracts
 from nstc.runtime.foreign.contracts import Choice, ContractCandidate, GraphContract
-from nstc.runtime.foreign.networks import ForeignGraph, open_to_probe, shown
+from nstc.runtime.foreign.networks import ForeignGraph, open_foreign_graph, shown
 from nstc.runtime.foreign.trial import GraphFailedError
 from nstc.runtime.model_files import model_sha256
 
@@ -63,13 +63,12 @@ def probe_contract(
         OptionError: a flag has no such value, or the graph does not work with it.
     """
     known = form_of(**told).completed_by(form)
-    graph = open_to_probe(path, threads, trust=trust)
+    graph = open_foreign_graph(path, threads, trust=trust, to_probe=True)
     kept = graph.metadata.get(FORM_KEY)
     if kept is not None:
         known = known.completed_by(form_from_json(kept))
     multiple = known.size_multiple or 1
-    trials = [_first_guess(graph, tried, multiple) for tried in _layouts(graph, known.layout)]
-    contract, photo = _first_that_runs(graph, trials, multiple)
+    contract, photo = _first_that_runs(graph, _guesses(graph, known.layout, multiple), multiple)
     contract = _with_values(graph, contract, photo, known)
     if contract.fixed_size is not None:
         return contract
@@ -80,47 +79,42 @@ def probe_contract(
     return dataclasses.replace(contract, minimum_size=small if keeps else max(photo.shape[:2]))
 
 
-def _layouts(graph: ForeignGraph, wanted: Layout | None) -> list[Layout]:
-    """The layouts that the declared shape allows."""
+def _guesses(graph: ForeignGraph, wanted: Layout | None, multiple: int) -> list[GraphContract]:
+    """What a file's declared shape allows, to be corrected by running it."""
+    takes = f"{graph.path} takes {shown(graph.shape)}"
     channels: dict[Layout, int | str | None] = {"NCHW": graph.shape[1], "NHWC": graph.shape[3]}
     allowed = [name for name in LAYOUTS if channels[name] == 3]
-    if not allowed and 4 not in channels.values():
-        allowed = [name for name in LAYOUTS if not isinstance(channels[name], int)]
     if not allowed and 4 in channels.values():
         raise TeacherError(
-            f"{graph.path} takes {shown(graph.shape)}, {_FOUR_CHANNELS} that takes 3 colours and "
-            "adds the fourth channel, all of it opaque or all of the mask set."
+            f"{takes}, {_FOUR_CHANNELS} that takes 3 colours and adds the fourth channel, all of "
+            "it opaque or all of the mask set."
         )
     if not allowed:
-        raise TeacherError(f"{graph.path} takes {shown(graph.shape)}: no axis holds 3 colours.")
+        allowed = [name for name in LAYOUTS if not isinstance(channels[name], int)]
+    if not allowed:
+        raise TeacherError(f"{takes}: no axis holds 3 colours.")
     if wanted is not None and wanted not in allowed:
-        raise OptionError(
-            f"layout is {wanted}, but {graph.path} takes {shown(graph.shape)}: "
-            f"expected {' or '.join(allowed)}."
+        raise OptionError(f"layout is {wanted}, but {takes}: expected {' or '.join(allowed)}.")
+    guesses = []
+    for layout in [wanted] if wanted else allowed:
+        sides = graph.shape[2:4] if layout == "NCHW" else graph.shape[1:3]
+        fixed = [side for side in sides if isinstance(side, int)]
+        if len(fixed) == 1:
+            raise TeacherError(f"{takes}: export it with both sides free or fixed.")
+        guess = GraphContract(
+            input_name=graph.input_name,
+            output_name=graph.output_name,
+            layout=layout,
+            dtype=graph.dtype,
+            input_range=255 if graph.dtype == "uint8" else 1,
+            output_layout=layout,
+            output_range=1,
+            size_multiple=multiple,
+            minimum_size=1,
+            fixed_size=(fixed[0], fixed[1]) if fixed else None,
         )
-    return [name for name in allowed if wanted in (None, name)]
-
-
-def _first_guess(graph: ForeignGraph, layout: Layout, multiple: int) -> GraphContract:
-    """What a file's declarations say, to be corrected by running it."""
-    sides = graph.shape[2:4] if layout == "NCHW" else graph.shape[1:3]
-    fixed = tuple(side for side in sides if isinstance(side, int))
-    if len(fixed) == 1:
-        raise TeacherError(
-            f"{graph.path} takes {shown(graph.shape)}: export it with both sides free or fixed."
-        )
-    return GraphContract(
-        input_name=graph.input_name,
-        output_name=graph.output_name,
-        layout=layout,
-        dtype=graph.dtype,
-        input_range=255 if graph.dtype == "uint8" else 1,
-        output_layout=layout,
-        output_range=1,
-        size_multiple=multiple,
-        minimum_size=1,
-        fixed_size=(fixed[0], fixed[1]) if len(fixed) == 2 else None,
-    )
+        guesses.append(guess)
+    return guesses
 
 
 def _keeps_size(graph: ForeignGraph, contract: GraphContract, rgb: Pixels) -> bool:
