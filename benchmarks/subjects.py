@@ -13,12 +13,11 @@ from nstc.core.errors import ArtifactError, NstcError, OptionError, TeacherError
 from nstc.core.graph_form import GraphForm
 from nstc.core.manifest import Origin
 from nstc.core.zoo import resolve_model_path, zoo_name_of
-from nstc.runtime.artifact_cache import Artifacts, find_artifact
 from nstc.runtime.foreign.contracts import GraphContract
 from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.model_files import model_sha256
-from nstc.runtime.session import Session, open_session
+from nstc.runtime.session import Artifacts, Session, find_artifact, open_session
 
 FLOAT: Final = "onnx"
 """The artifact that references and teachers are run as."""

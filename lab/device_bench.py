@@ -27,9 +27,8 @@ from nstc.core.images import Picture, Pixels, read_picture, write_picture
 from nstc.core.photos import sample_photos
 from nstc.core.terminal import plain_console
 from nstc.runtime.agreement import Difference
-from nstc.runtime.artifact_cache import find_artifact
 from nstc.runtime.bounded import PaintPlan, bounded_painter
-from nstc.runtime.session import open_session
+from nstc.runtime.session import find_artifact, open_session
 from nstc.runtime.tiling import tiling_of
 
 MB: Final = 1_000_000

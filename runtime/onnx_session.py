@@ -1,13 +1,17 @@
-"""Graphs that nstc exported, run by ONNX Runtime."""
+"""ONNX Runtime: graphs that nstc exported, and where on this machine they can be computed."""
 
+import contextlib
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from nstc.core.errors import CorruptBundleError, ImageError, OptionError, out_of_memory
+from nstc.core import errors
+from nstc.core.errors import CorruptBundleError, OptionError
 from nstc.core.files import as_utf8
 from nstc.core.images import Pixels
 from nstc.runtime.arrays import Array, channel_statistics, checked, to_unit_nchw, unit_to_pixels
@@ -26,37 +30,59 @@ ORT_ERRORS: Final[tuple[type[Exception], ...]] = (
 )
 """What ONNX Runtime raises; its classes share no base of their own."""
 
-_LOADING_ERRORS: Final[tuple[type[Exception], ...]] = (*ORT_ERRORS, UnicodeError)
-"""Also of names in a graph that are not text."""
+STATISTICS_INPUT: Final = "stats"
+"""Name of the second input of a graph that runs tiles, float32 (2, 3)."""
 
-_FATAL: Final = 4
-
-
-def availability() -> str | None:
-    """None: ONNX Runtime is part of every installation."""
-    return None
-
-
-CPU: Final = ("CPUExecutionProvider",)
+CPU: Final = "cpu"
+ON_CPU: Final = ("CPUExecutionProvider",)
 """Where graphs run unless another place is asked for."""
 
-
+_FATAL: Final = 4
 _INTEGERS: Final = "int8"
 """What names of artifacts begin with that compute with integers."""
+
+_STORED_WEIGHTS: Final = "weights-"
+"""What names of artifacts begin with that store integers and compute in float."""
 
 _IN_FULL: Final[Mapping[str, Mapping[str, str]]] = {"CUDAExecutionProvider": {"use_tf32": "0"}}
 """Options of providers by which float32 is float32 in a product of matrices too."""
 
-STORED_WEIGHTS: Final = "weights-"
-"""What names of artifacts begin with that store integers and compute in float."""
-STATISTICS_INPUT: Final = "stats"
-"""Name of the second input of a graph that runs tiles, float32 (2, 3)."""
+_SUFFIX: Final = "ExecutionProvider"
+_REPLACE: Final = "pip uninstall onnxruntime && pip install {}"
+_GPU: Final = _REPLACE.format("onnxruntime-gpu")
+
+WAYS: Final[Mapping[str, str]] = {
+    "cuda": f"needs an NVIDIA GPU and another build: {_GPU}",
+    "tensorrt": f"needs an NVIDIA GPU, TensorRT and another build: {_GPU}",
+    "openvino": f"needs another build: {_REPLACE.format('onnxruntime-openvino')}",
+    "migraphx": f"needs an AMD GPU and another build: {_REPLACE.format('onnxruntime-migraphx')}",
+    "dml": f"needs Windows and another build: {_REPLACE.format('onnxruntime-directml')}",
+    "qnn": f"needs a Qualcomm chip: {_REPLACE.format('onnxruntime-qnn')}",
+    "coreml": "needs macOS or iOS, whose builds of onnxruntime have it",
+    "nnapi": "needs Android: onnxruntime-android has it",
+    "xnnpack": "needs Android or iOS: onnxruntime-android and onnxruntime-objc have it",
+    "webgpu": "needs a browser: onnxruntime-web has it",
+    "webnn": "needs a browser: onnxruntime-web has it",
+    "js": "needs a browser: onnxruntime-web has it",
+}
+"""What to do where the installed build is without one, by short name. Others have to be built."""
+
+_UNKNOWN_WAY: Final = "has to be built from source"
+_ELSEWHERE: Final = frozenset({"azure"})
+"""Those that send data away: never tried."""
+
+# The graph y = x, as onnx.helper would write it: this package does without onnx.
+_IDENTITY: Final = (
+    b'\x08\x07\x12\x00:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01g'
+    b"Z\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01"
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
+)
 
 
 def load_graph(
     path: Path,
     threads: int | None,
-    providers: Sequence[str] = CPU,
+    providers: Sequence[str] = ON_CPU,
     profile: Path | None = None,
     *,
     weights_once: bool = False,
@@ -69,8 +95,9 @@ def load_graph(
     Args:
         path: The file.
         threads: Threads within an operator; None for one a core.
-        providers: Of execution, the wanted one first. ONNX Runtime falls back without an error.
-        profile: Beginning of the name of a file to write a profile to; none unless given.
+        providers: Of execution, the wanted one first. ONNX Runtime falls back without an error:
+            look at what the session got.
+        profile: Beginning of the name of a file to write a profile to.
         weights_once: Whether weights stored as integers become floats when the graph is loaded,
             and not in every run anew. Of a graph that computes with integers it would make a float
             one.
@@ -78,7 +105,7 @@ def load_graph(
             cut the factors: an integer graph adds up the picture's squares so.
         arena: Whether memory of tensors is kept for the next run. Without it a run gives all back,
             and its peak follows from the picture's size alone.
-        optimized: A file to write the graph to as ONNX Runtime runs it; none unless given.
+        optimized: A file to write the graph to as ONNX Runtime runs it.
 
     Raises:
         Exception: one of `ORT_ERRORS`, if the file is damaged or no ONNX graph.
@@ -97,7 +124,10 @@ def load_graph(
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
     chosen = [(name, dict(_IN_FULL.get(name, {})) if sums_exact else {}) for name in providers]
-    with as_utf8(path) as name:
+    with as_utf8(path) as name, contextlib.ExitStack() as stack:
+        if len(chosen) > 1:  # whoever asks for another place looks whether it was given
+            stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", message=".*provider.*", category=UserWarning)
         return onnxruntime.InferenceSession(name, options, providers=chosen)
 
 
@@ -113,10 +143,7 @@ class OnnxSession:
     Args:
         path: The file.
         artifact: Its artifact name.
-        threads: Threads within an operator; None for one a core.
-        providers: See `load_graph`.
-        arena: See `load_graph`.
-        optimized: See `load_graph`.
+        threads: See `load_graph`, and there for `providers`, `arena` and `optimized`.
 
     Attributes:
         batch: Pictures a run; None for any number.
@@ -134,51 +161,62 @@ class OnnxSession:
         artifact: str,
         threads: int | None = None,
         *,
-        providers: Sequence[str] = CPU,
+        providers: Sequence[str] = ON_CPU,
         arena: bool = True,
         optimized: Path | None = None,
     ) -> None:
         self.path = path
         self.artifact = artifact
         self._threads = threads
-        self._providers = providers
-        self._arena = arena
+        self._options: dict[str, Any] = {"providers": providers, "arena": arena}
         try:
             self._session = load_graph(
                 path,
                 threads,
-                providers,
-                weights_once=artifact.startswith(STORED_WEIGHTS),
+                weights_once=artifact.startswith(_STORED_WEIGHTS),
                 sums_exact=artifact.startswith(_INTEGERS),
-                arena=arena,
                 optimized=optimized,
+                **self._options,
             )
             self._take_form()
-        except _LOADING_ERRORS as error:
-            if (no_memory := out_of_memory(error)) is not None:
+        except (*ORT_ERRORS, UnicodeError) as error:  # a graph's names may be no text
+            if (no_memory := errors.out_of_memory(error)) is not None:
                 raise no_memory from error
             raise CorruptBundleError(
                 f"{path} can't be loaded: {first_line(error)}. Delete it and make it again."
             ) from error
 
+    def _take_form(self) -> None:
+        """What the graph takes and gives, as its file has it."""
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self.takes_statistics = len(inputs) == 2 and inputs[1].name == STATISTICS_INPUT
+        pictures = inputs[:1] if self.takes_statistics else inputs
+        kinds = [value.type for value in (*pictures, *outputs)]
+        shape = inputs[0].shape if inputs else []
+        self.bytes_in_and_out = kinds == ["tensor(uint8)"] * 2
+        if self.bytes_in_and_out and len(shape) == 4 and shape[3] == 3:
+            size = shape[1:3]
+        elif kinds == ["tensor(float)"] * 2 and len(shape) == 4 and shape[1] == 3:
+            size = shape[2:4]
+        else:
+            raise CorruptBundleError(
+                f"{self.path} is no graph of nstc's: it takes "
+                f"{[(i.type, i.shape) for i in inputs]}, expected one uint8 picture "
+                "[1, H, W, 3] or one float picture [1, 3, H, W]."
+            )
+        is_fixed = all(isinstance(side, int) for side in size)
+        self.fixed_size: tuple[int, int] | None = (size[0], size[1]) if is_fixed else None
+        self.batch: int | None = shape[0] if isinstance(shape[0], int) else None
+        self._input_name, self._output_name = inputs[0].name, outputs[0].name
+
     def reopened(self) -> "OnnxSession":
         """The same file in a session of its own."""
-        return OnnxSession(
-            self.path,
-            self.artifact,
-            self._threads,
-            providers=self._providers,
-            arena=self._arena,
-        )
+        return OnnxSession(self.path, self.artifact, self._threads, **self._options)
 
     @property
     def provider(self) -> str:
         """The execution provider that ONNX Runtime put first, whatever was asked for."""
         return str(self._session.get_providers()[0])
-
-    def prepare_batch(self, rgb: Pixels, count: int) -> dict[str, Array]:
-        """(H, W, 3) uint8, `count` times over, as the graph's input; raises as `prepare`."""
-        return {name: values.repeat(count, 0) for name, values in self.prepare(rgb).items()}
 
     def prepare(self, rgb: Pixels) -> dict[str, Array]:
         """(H, W, 3) uint8 as the graph's input."""
@@ -194,6 +232,13 @@ class OnnxSession:
             feed[STATISTICS_INPUT] = channel_statistics(rgb)
         return feed
 
+    def prepare_batch(self, rgb: Pixels, count: int) -> dict[str, Array]:
+        """(H, W, 3) uint8, `count` times over, as the graph's input; raises as `prepare`."""
+        return {name: values.repeat(count, 0) for name, values in self.prepare(rgb).items()}
+
+    def _values(self, rgb: Pixels) -> Array:
+        return rgb[None] if self.bytes_in_and_out else to_unit_nchw(rgb)
+
     def infer(self, feed: dict[str, Array]) -> Array:
         """Run the graph; raises `CorruptBundleError` if it gives no picture of the same size."""
         given = feed[self._input_name].shape
@@ -201,7 +246,7 @@ class OnnxSession:
             raw: Array = self._session.run([self._output_name], feed)[0]
         except ORT_ERRORS as error:
             shape = "x".join(map(str, given))
-            raise ImageError(
+            raise errors.ImageError(
                 f"{self.path.name} failed on a picture of shape {shape}, it may be too large for "
                 f"the memory: {first_line(error)}"
             ) from error
@@ -228,28 +273,71 @@ class OnnxSession:
         feed = {self._input_name: self._values(rgb), STATISTICS_INPUT: statistics}
         return self.finish(self.infer(feed))
 
-    def _values(self, rgb: Pixels) -> Array:
-        return rgb[None] if self.bytes_in_and_out else to_unit_nchw(rgb)
 
-    def _take_form(self) -> None:
-        """What the graph takes and gives, as its file has it."""
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        self.takes_statistics = len(inputs) == 2 and inputs[1].name == STATISTICS_INPUT
-        pictures = inputs[:1] if self.takes_statistics else inputs
-        kinds = [value.type for value in (*pictures, *outputs)]
-        shape = inputs[0].shape if inputs else []
-        self.bytes_in_and_out = kinds == ["tensor(uint8)"] * 2
-        if self.bytes_in_and_out and len(shape) == 4 and shape[3] == 3:
-            size = shape[1:3]
-        elif kinds == ["tensor(float)"] * 2 and len(shape) == 4 and shape[1] == 3:
-            size = shape[2:4]
-        else:
-            raise CorruptBundleError(
-                f"{self.path} is no graph of nstc's: it takes "
-                f"{[(i.type, i.shape) for i in inputs]}, expected one uint8 picture "
-                "[1, H, W, 3] or one float picture [1, 3, H, W]."
-            )
-        is_fixed = all(isinstance(side, int) for side in size)
-        self.fixed_size: tuple[int, int] | None = (size[0], size[1]) if is_fixed else None
-        self.batch: int | None = shape[0] if isinstance(shape[0], int) else None
-        self._input_name, self._output_name = inputs[0].name, outputs[0].name
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    """A place to compute."""
+
+    name: str  # as ONNX Runtime has it, without its ending: CPU, CUDA, CoreML
+    reason: str | None  # why it can't be used here; None if it can
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"provider": self.name, "available": self.reason is None, "reason": self.reason}
+
+
+def providers() -> tuple[Provider, ...]:
+    """All that ONNX Runtime knows by name: those that work here first."""
+    found = [
+        Provider(name=full.removesuffix(_SUFFIX), reason=_reason_against(full))
+        for full in onnxruntime.get_all_providers()
+    ]
+    return tuple(sorted(found, key=lambda own: own.reason is not None))
+
+
+def available_providers() -> tuple[str, ...]:
+    """Short names of what this build computes with: cpu, cuda, coreml and so on."""
+    offered = {_short(name) for name in onnxruntime.get_available_providers()}
+    return tuple(sorted(offered - _ELSEWHERE))
+
+
+def provider_chain(name: str) -> tuple[str, ...]:
+    """The providers to ask ONNX Runtime for: the wanted one, such as cuda, and the processor.
+
+    Raises:
+        OptionError: there is no provider of that name.
+        MissingExtraError: it is not part of this installation; the message says what is.
+    """
+    wanted = name.lower()
+    known = {_short(full): full for full in onnxruntime.get_all_providers()}
+    if wanted not in known or wanted in _ELSEWHERE:
+        names = ", ".join(sorted({*WAYS, *available_providers()}))
+        raise OptionError(f"provider is {name}: expected one of {names}.")
+    if wanted not in available_providers():
+        raise errors.MissingExtraError(
+            f"provider {wanted} is not in the installed onnxruntime, which offers "
+            f"{', '.join(available_providers())}: it {WAYS.get(wanted, _UNKNOWN_WAY)}."
+        )
+    return ON_CPU if wanted == CPU else (known[wanted], *ON_CPU)
+
+
+def _reason_against(full: str) -> str | None:
+    """Why a provider can't be used here; None if a graph really opens there."""
+    if full not in onnxruntime.get_available_providers():
+        way = WAYS.get(_short(full), f"it {_UNKNOWN_WAY}")
+        return f"not in this build of ONNX Runtime: {way}"
+    if _short(full) in _ELSEWHERE:
+        return "sends pictures to a service on the network"
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL
+    try:
+        session = onnxruntime.InferenceSession(_IDENTITY, options, providers=[full])
+    except ORT_ERRORS as error:
+        return f"in this build, but does not start: {first_line(error)}"
+    if session.get_providers()[0] != full:  # it falls back to the CPU without an error
+        return "in this build, but does not start: its libraries or its device are missing"
+    return None
+
+
+def _short(full: str) -> str:
+    return full.removesuffix(_SUFFIX).lower()

@@ -1,24 +1,93 @@
-"""A file of a bundle, opened and ready to run, whatever kind of file it is."""
+"""The files of a bundle: where they lie, whether they may be opened, and an opened one to run.
 
-import warnings
+Teachers ship as weights alone: their ONNX files are large and are made again in the user's cache.
+"""
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from nstc.core.bundle import Bundle, artifact_name, open_bundle
-from nstc.core.errors import MissingExtraError, OptionError
+from nstc.core.bundle import Bundle, artifact_file, artifact_name, open_bundle
+from nstc.core.errors import ArtifactError, CorruptBundleError, MissingExtraError, OptionError
+from nstc.core.files.cache import cached
 from nstc.core.images import Pixels
-from nstc.runtime import executorch_session, onnx_session, torchscript_session
-from nstc.runtime.artifact_cache import Artifacts, find_artifact
-from nstc.runtime.providers import CPU, provider_chain
+from nstc.core.zoo import zoo_name_of
+from nstc.runtime import programs
+from nstc.runtime.foreign.trial import PROGRAMS, ensure_tried, is_ours, refuse_program
+from nstc.runtime.model_files import data_files
+from nstc.runtime.onnx_session import CPU, OnnxSession, provider_chain
 
 DEFAULT_ARTIFACT: Final = "int8"
 
-FLOAT_ARTIFACT: Final = "float"
-
 MAX_THREADS: Final = 256
 """More are refused: some ten thousand threads take all the memory there is."""
+
+
+class Artifacts(Protocol):
+    """A store: gives the file of a model in a form.
+
+    `find_artifact` finds those that there are; `made_artifact` of
+    `nstc.compress.export.export_model`, of those who may export, makes what is missing.
+    """
+
+    def __call__(self, bundle: Bundle, name: str, *, trust: bool = False) -> Path:
+        """As `find_artifact`."""
+
+
+def cached_artifact(bundle: Bundle, name: str) -> Path:
+    """Where an artifact of a bundle, by its full or short name, is cached. It may not exist yet.
+
+    Two bundles that compute the same share their cache.
+    """
+    return cached("artifacts", Path(bundle.identity) / artifact_file(name))
+
+
+def find_artifact(bundle: Bundle, name: str, *, trust: bool = False) -> Path:
+    """The path of an artifact, such as float, that may be opened: in the bundle or in the cache.
+
+    What is in the cache was made here; for `trust` see `refuse_unsafe`.
+
+    Raises:
+        ArtifactError: it is in neither; the message says how to make it.
+        CorruptBundleError: the bundle's file is missing or was changed.
+    """
+    try:
+        path = bundle.artifact(name)
+    except ArtifactError:
+        made = cached_artifact(bundle, name)
+        if made.is_file():
+            return made
+        raise
+    refuse_unsafe(bundle, artifact_name(name), trust=trust)
+    return path
+
+
+def refuse_unsafe(bundle: Bundle, artifact: str, *, trust: bool) -> None:
+    """Refuse a file of a bundle that may not be opened. All that run files of bundles ask here.
+
+    A bundle is foreign data. What the zoo ships and what this run made itself is free; of others a
+    program needs somebody who vouches for it, by `trust`, and a graph is tried first.
+
+    Raises:
+        UnsafeFileError: it is a program and was not trusted.
+        GraphLimitError: it goes over a limit of memory or time, or crashes.
+        CorruptBundleError: it keeps weights in other files, which no seal covers.
+    """
+    name = artifact_file(artifact)
+    path, sha256 = bundle.path / name, bundle.manifest.files[name].sha256
+    ending = artifact.rpartition(".")[2]
+    if zoo_name_of(bundle.path) is not None or is_ours(sha256):
+        return
+    if ending in PROGRAMS and not trust:
+        refuse_program(path, PROGRAMS[ending])
+    if ending in {"onnx", "ort"}:
+        if data_files(path):
+            raise CorruptBundleError(
+                f"{path} keeps weights in other files: a bundle's graphs hold all of theirs. "
+                "Make it again."
+            )
+        ensure_tried(path, sha256=sha256)
 
 
 class Session(Protocol):
@@ -68,11 +137,12 @@ class Backend:
     open: Callable[[Path, str, int | None], Session]
 
 
+_ONNX: Final = Backend(lambda: None, OnnxSession)
 BACKENDS: Final[Mapping[str, Backend]] = {
-    "onnx": Backend(onnx_session.availability, onnx_session.OnnxSession),
-    "ort": Backend(onnx_session.availability, onnx_session.OnnxSession),
-    "pte": Backend(executorch_session.availability, executorch_session.ExecutorchSession),
-    "ts": Backend(torchscript_session.availability, torchscript_session.TorchScriptSession),
+    "onnx": _ONNX,
+    "ort": _ONNX,
+    "pte": Backend(programs.missing_executorch, programs.ExecutorchSession),
+    "ts": Backend(programs.missing_torch, programs.TorchScriptSession),
 }
 """By the ending of the artifact's name."""
 
@@ -82,7 +152,7 @@ def usual_artifact(bundle: Bundle) -> str:
 
     Weights alone, as teachers ship, have no int8 file, and none that was left out by mistake.
     """
-    return DEFAULT_ARTIFACT if bundle.artifacts else FLOAT_ARTIFACT
+    return DEFAULT_ARTIFACT if bundle.artifacts else "float"
 
 
 def open_session(
@@ -126,21 +196,15 @@ def open_session(
             f"artifact is {artifact}: expected int8, float, dynamic, or a name that ends in "
             f"{' or '.join(BACKENDS)}; {bundle.path} holds {', '.join(bundle.artifacts) or 'none'}."
         )
-    elsewhere = provider.lower() != CPU
-    if elsewhere and backend.open is not onnx_session.OnnxSession:
+    if provider.lower() != CPU and backend is not _ONNX:
         raise OptionError(f"provider is {provider}, but {artifact} is no ONNX file: leave it out.")
     chain = provider_chain(provider)
     path = store(bundle, name, trust=trust)
     if (missing := backend.availability()) is not None:
         raise MissingExtraError(missing)
-    if not elsewhere:
-        if not arena and name.endswith(".onnx"):
-            return onnx_session.OnnxSession(path, name, threads, arena=False)
+    if backend is not _ONNX:
         return backend.open(path, name, threads)
-    with warnings.catch_warnings():
-        # ONNX Runtime warns of what is refused below
-        warnings.filterwarnings("ignore", message=".*provider.*", category=UserWarning)
-        session = onnx_session.OnnxSession(path, name, threads, providers=chain)
+    session = OnnxSession(path, name, threads, providers=chain, arena=arena)
     if session.provider != chain[0]:
         raise MissingExtraError(
             f"{chain[0]} is installed but does not start here, a driver or library of it is "

@@ -19,7 +19,7 @@ from nstc.runtime.arrays import checked, is_one_colour
 from nstc.runtime.bounded import BoundedPainter, bounded_painter
 from nstc.runtime.check_vectors import refuse_without_picture
 from nstc.runtime.control import PLAIN, Control, controlled, warn_of_extrapolation
-from nstc.runtime.providers import CPU
+from nstc.runtime.onnx_session import CPU
 from nstc.runtime.session import open_session, usual_artifact
 
 DEFAULT_MODEL: Final = "zoo:starry-night"

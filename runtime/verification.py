@@ -22,7 +22,6 @@ from nstc.core.unusable_models import refuse_unusable_file
 from nstc.core.zoo import refuse_shipped, resolve_model_path
 from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, Difference
 from nstc.runtime.arrays import refuse_one_colour
-from nstc.runtime.artifact_cache import refuse_unsafe
 from nstc.runtime.check_vectors import (
     CHECKS_FILE,
     SIZE,
@@ -34,7 +33,7 @@ from nstc.runtime.check_vectors import (
 )
 from nstc.runtime.foreign.trial import PROGRAMS, is_ours
 from nstc.runtime.onnx_session import OnnxSession
-from nstc.runtime.session import BACKENDS, Session
+from nstc.runtime.session import BACKENDS, Session, refuse_unsafe
 
 State = Literal["ok", "failed", "not checked"]
 

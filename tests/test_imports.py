@@ -13,7 +13,7 @@ import nstc.runtime
 RUNTIME = sorted(Path(nstc.runtime.__path__[0]).rglob("*.py"))
 CORE = sorted(Path(nstc.core.__path__[0]).rglob("*.py"))
 TRAINING = {"torch", "torchvision", "torch_pruning", "onnx", "onnxscript", "safetensors", "skimage"}
-TORCH_BACKENDS = {"torchscript_session.py", "executorch_session.py", "networks.py"}
+TORCH_BACKENDS = {"programs.py", "networks.py"}
 
 LOAD_ALL = """
 import importlib, pkgutil, sys

@@ -26,9 +26,9 @@ from typing import Any, Final
 from nstc.core.bundle import Bundle, artifact_file, open_bundle
 from nstc.core.errors import CorruptBundleError, MissingExtraError
 from nstc.core.files import as_utf8, scratch_folder
-from nstc.runtime import executorch_session
-from nstc.runtime.artifact_cache import find_artifact
+from nstc.runtime import programs
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line
+from nstc.runtime.session import find_artifact
 
 _ONNX: Final = "onnx"
 _UNLISTED: Final = "not in its list"
@@ -127,9 +127,9 @@ def delegate_reports(model: str | Path | Bundle) -> tuple[DelegateReport, ...]:
     reports: list[DelegateReport] = []
     for name in files or [_ONNX]:
         reports += _of_graph(find_artifact(bundle, name))
-    if executorch_session.availability() is None:
-        programs = [name for name in bundle.artifacts if artifact_file(name).endswith(".pte")]
-        reports += [_of_program(bundle.artifact(name)) for name in programs]
+    if programs.missing_executorch() is None:
+        made = [name for name in bundle.artifacts if artifact_file(name).endswith(".pte")]
+        reports += [_of_program(bundle.artifact(name)) for name in made]
     return tuple(reports)
 
 
@@ -181,7 +181,7 @@ def _as_offered(path: Path) -> Any:
 
 
 def _of_program(path: Path) -> DelegateReport:
-    partition = executorch_session.partition_of(path)
+    partition = programs.partition_of(path)
     outside = partition.operators_outside
     refused = Refusal(operator="operators", count=outside, reason="ExecuTorch's own kernels")
     return DelegateReport(

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from nstc.benchmarks.timing.machine import machine_facts
 from nstc.core.extras import Extra, extras
-from nstc.runtime.providers import Provider, providers
+from nstc.runtime.onnx_session import Provider, providers
 
 _FAST_INT8: Final[Mapping[str, str]] = {
     "amx_int8": "AMX: products of int8 matrices in one instruction",

@@ -41,8 +41,8 @@ from nstc.benchmarks.timing.machine import machine_class, machine_facts
 from nstc.core.errors import OptionError
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
-from nstc.runtime.artifact_cache import Artifacts, find_artifact
 from nstc.runtime.foreign.probing import probe_contract
+from nstc.runtime.session import Artifacts, find_artifact
 
 
 def check(

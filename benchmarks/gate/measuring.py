@@ -27,8 +27,8 @@ from nstc.core.errors import OptionError
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.artifact_cache import Artifacts, find_artifact
 from nstc.runtime.foreign.probing import probe_contract
+from nstc.runtime.session import Artifacts, find_artifact
 
 FEWEST_ROUNDS: Final = 3
 """What `bench` takes at least: for runs whose times nobody looks at."""

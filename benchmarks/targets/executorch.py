@@ -13,7 +13,7 @@ from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime import executorch_session
+from nstc.runtime import programs
 from nstc.runtime.session import Session
 
 ARTIFACTS: Final = ("pte", "int8.pte")
@@ -57,7 +57,7 @@ class ExecutorchTarget:
 
 
 def _facts(session: Session) -> RowFacts:
-    partition = executorch_session.partition_of(session.path)
+    partition = programs.partition_of(session.path)
     return RowFacts(
         counts={
             "delegates": partition.delegates,
@@ -76,5 +76,5 @@ EXECUTORCH: Final = TargetKind(
     form="executorch",
     summary="ExecuTorch with XNNPACK as phones run it, on one core of this machine",
     make=_executorch,
-    availability=executorch_session.availability,
+    availability=programs.missing_executorch,
 )

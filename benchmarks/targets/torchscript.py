@@ -12,7 +12,7 @@ from nstc.benchmarks.timing.machine import pinned
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime import torchscript_session
+from nstc.runtime import programs
 from nstc.runtime.session import Session
 
 ARTIFACT: Final = "ts"
@@ -40,7 +40,7 @@ class TorchScriptTarget:
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Reading:
         """Alternate within this process, with torch's threads set for the time being."""
-        with pinned(self.cores), torchscript_session.torch_threads(self.threads):
+        with pinned(self.cores), programs.torch_threads(self.threads):
             timings = alternate_sessions(sessions, picture, recipe, progress)
         return Reading(
             timings=timings,
@@ -58,5 +58,5 @@ TORCHSCRIPT: Final = TargetKind(
     form="torchscript[:N]",
     summary="TorchScript, N threads on N cores; all cores without N",
     make=_torchscript,
-    availability=torchscript_session.availability,
+    availability=programs.missing_torch,
 )

@@ -14,7 +14,7 @@ from nstc.core.errors import MissingExtraError
 from nstc.core.manifest import Contract
 from nstc.models.any_size import pad
 from nstc.models.student import DEVIATION_FLOOR, SCALE, Student, channel_statistics
-from nstc.runtime import executorch_session as session
+from nstc.runtime import programs
 
 MAXIMUM_SIDE: Final = 2048
 """Pixels a side of the largest picture of a network that runs in one delegate. What passes the
@@ -40,7 +40,7 @@ Calibrate = Callable[[Callable[[Tensor], object]], None]
 def executorch_program(
     network: nn.Module, contract: Contract, calibrate: Calibrate | None = None
 ) -> bytes:
-    """A program for pictures of any size up to a maximum, see `runtime.executorch_session`.
+    """A program for pictures of any size up to a maximum, see `runtime.programs`.
 
     Instance normalisation is written out as means, products and a reciprocal root, which XNNPACK
     takes; as one operator it would break the delegate in two at every layer.
@@ -50,11 +50,11 @@ def executorch_program(
     Raises:
         MissingExtraError: ExecuTorch is not installed.
     """
-    missing = session.availability()
+    missing = programs.missing_executorch()
     if missing is not None:
         raise MissingExtraError(missing)
     source = _source(network, contract)
-    with session.quiet(), torch.no_grad():
+    with programs.quiet(), torch.no_grad():
         exported = source.exported(source.module)
         if calibrate is not None:
             exported = source.exported(_quantized(exported, source, calibrate))
@@ -81,10 +81,10 @@ class _Source:
     convolutions_only: bool  # whether nothing else is worth converting to int8
 
     def exported(self, module: nn.Module) -> ExportedProgram:
-        multiple = int(self.constants[session.SIZE_MULTIPLE])
+        multiple = int(self.constants[programs.SIZE_MULTIPLE])
         least, most = (
             int(self.constants[name]) // multiple
-            for name in (session.MINIMUM_SIZE, session.MAXIMUM_SIZE)
+            for name in (programs.MINIMUM_SIZE, programs.MAXIMUM_SIZE)
         )
         height, width = (Dim(name, min=least, max=most) * multiple for name in ("height", "width"))
         example = self.inputs(torch.rand(1, 3, *_EXAMPLE_SIDES))
@@ -97,9 +97,9 @@ def _source(network: nn.Module, contract: Contract) -> _Source:
     normalised_inside = any(isinstance(m, nn.InstanceNorm2d) for m in network.modules())
     in_parts = any(isinstance(m, nn.ReflectionPad2d) for m in network.modules())
     constants: dict[str, float] = {
-        session.SIZE_MULTIPLE: multiple,
-        session.MINIMUM_SIZE: minimum,
-        session.MAXIMUM_SIZE: MAXIMUM_SIDE_IN_PARTS if in_parts else MAXIMUM_SIDE,
+        programs.SIZE_MULTIPLE: multiple,
+        programs.MINIMUM_SIZE: minimum,
+        programs.MAXIMUM_SIZE: MAXIMUM_SIDE_IN_PARTS if in_parts else MAXIMUM_SIDE,
     }
     if not isinstance(network, Student):
         written_out = copy.deepcopy(network)
@@ -120,7 +120,7 @@ def _source(network: nn.Module, contract: Contract) -> _Source:
     return _Source(
         module=_StudentGivenStatistics(network).eval(),
         inputs=with_statistics,
-        constants={**constants, session.DEVIATION_FLOOR: DEVIATION_FLOOR},
+        constants={**constants, programs.DEVIATION_FLOOR: DEVIATION_FLOOR},
         convolutions_only=normalised_inside,
     )
 

@@ -41,8 +41,8 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.zoo import PREFIX, named, refuse_shipped
 from nstc.models.architectures import load
 from nstc.models.saturation import load_as_deployed
-from nstc.runtime.artifact_cache import cached_artifact, find_artifact
 from nstc.runtime.check_vectors import CHECKS_FILE, read_check_vectors, write_check_vectors
+from nstc.runtime.session import cached_artifact, find_artifact
 
 _BY_DEFAULT: Final = ("onnx", "torchscript")
 """Those that need no further extra."""

@@ -22,9 +22,9 @@ from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
 from nstc.models.architectures import load
 from nstc.models.tensors import images_to_tensor
-from nstc.runtime.artifact_cache import find_artifact
 from nstc.runtime.foreign.trial import remember_made
 from nstc.runtime.onnx_session import ORT_ERRORS, OnnxSession, first_line
+from nstc.runtime.session import find_artifact
 
 CALIBRATED: Final = "executorch-int8"
 

@@ -23,7 +23,7 @@ from nstc.runtime.foreign.contracts import GraphContract
 from nstc.runtime.foreign.trial import DTYPES, GraphFailedError, GraphProcess, GraphValue
 from nstc.runtime.model_files import model_sha256
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
-from nstc.runtime.torchscript_session import availability, load_torchscript
+from nstc.runtime.programs import load_torchscript, missing_torch
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _described(
 def _open_torchscript(path: Path, threads: int | None, trust: bool) -> ForeignGraph:
     if not trust:
         trial.refuse_program(path, "TorchScript")
-    if (missing := availability()) is not None:
+    if (missing := missing_torch()) is not None:
         raise MissingExtraError(missing)
     try:
         network = load_torchscript(path, threads)

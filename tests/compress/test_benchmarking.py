@@ -4,7 +4,7 @@ import nstc
 from nstc.benchmarks.gate.baseline import from_result, save_baseline
 from nstc.benchmarks.gate.verdicts import Verdict
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.artifact_cache import cached_artifact
+from nstc.runtime.session import cached_artifact
 
 RECIPE = BenchRecipe(size=32, rounds=3, targets=("cpu:1",), quality_photos=2)
 

@@ -4,7 +4,7 @@ import pytest
 
 from nstc.core.bundle import open_bundle, revised_bundle
 from nstc.core.errors import ArtifactError, CorruptBundleError
-from nstc.runtime.artifact_cache import cached_artifact, find_artifact
+from nstc.runtime.session import cached_artifact, find_artifact
 
 
 def test_the_cache_can_be_moved(bundle, monkeypatch, tmp_path) -> None:

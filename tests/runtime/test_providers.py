@@ -2,8 +2,8 @@ import onnxruntime
 import pytest
 
 from nstc.core.errors import MissingExtraError, OptionError
-from nstc.runtime import providers, session
-from nstc.runtime.providers import available_providers, provider_chain
+from nstc.runtime import onnx_session, session
+from nstc.runtime.onnx_session import available_providers, provider_chain
 
 
 @pytest.fixture
@@ -43,6 +43,6 @@ def test_an_unknown_name_lists_those_there_are(offered) -> None:
 def test_a_silent_fall_back_is_refused(offered, bundle, monkeypatch) -> None:
     """An onnxruntime-gpu without its CUDA libraries runs on the processor and only warns."""
     offered("CUDAExecutionProvider", "CPUExecutionProvider")
-    monkeypatch.setattr(providers, "WAYS", {})
+    monkeypatch.setattr(onnx_session, "WAYS", {})
     with pytest.raises(MissingExtraError, match="fell back to CPUExecutionProvider"):
         session.open_session(bundle, provider="cuda")

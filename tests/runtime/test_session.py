@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from nstc.core.errors import ArtifactError, BundleError, MissingExtraError, OptionError
-from nstc.runtime.artifact_cache import cached_artifact
 from nstc.runtime.onnx_session import OnnxSession
-from nstc.runtime.session import BACKENDS, open_session
+from nstc.runtime.session import BACKENDS, cached_artifact, open_session
 
 
 @pytest.mark.parametrize("artifact", ["int8", "int8.onnx", "float", "onnx"])

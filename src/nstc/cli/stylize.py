@@ -261,8 +261,7 @@ def _make_missing(bundle: "Bundle", asked: str | None) -> None:
     """
     from nstc.core.bundle import artifact_file, artifact_name
     from nstc.core.zoo import named, zoo_name_of
-    from nstc.runtime.artifact_cache import cached_artifact
-    from nstc.runtime.session import usual_artifact
+    from nstc.runtime.session import cached_artifact, usual_artifact
 
     name = artifact_name(asked or usual_artifact(bundle))
     is_there = name in bundle.artifacts or cached_artifact(bundle, name).is_file()

@@ -20,7 +20,7 @@ from nstc.core.errors import (
     OptionError,
 )
 from nstc.core.manifest import Manifest
-from nstc.runtime.artifact_cache import find_artifact
+from nstc.runtime.session import find_artifact
 
 
 def test_what_did_not_change_passes(baseline, photos, fake_bench, student):

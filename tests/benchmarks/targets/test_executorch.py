@@ -12,9 +12,9 @@ from nstc.core.errors import ArtifactError, OptionError
 from nstc.core.manifest import Contract
 from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.artifact_cache import cached_artifact
-from nstc.runtime.executorch_session import ExecutorchSession
 from nstc.runtime.foreign.probing import probe_contract
+from nstc.runtime.programs import ExecutorchSession
+from nstc.runtime.session import cached_artifact
 
 CONTRACT = Contract(size_multiple=4, minimum_size=4, receptive_field=3, locality="exact")
 

@@ -13,8 +13,8 @@ from nstc.core.bundle import artifact_file, open_bundle
 from nstc.core.errors import ArtifactError, OptionError
 from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.artifact_cache import cached_artifact
 from nstc.runtime.foreign.probing import probe_contract
+from nstc.runtime.session import cached_artifact
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from nstc.core.manifest import Contract
 from nstc.models.architectures import describe
 from nstc.models.student import Student
 from nstc.models.transformer import TransformerNet
-from nstc.runtime.executorch_session import ExecutorchSession, Partition, partition_of
+from nstc.runtime.programs import ExecutorchSession, Partition, partition_of
 
 CONTRACT = Contract(size_multiple=4, minimum_size=4, receptive_field=7, locality="global")
 

@@ -21,9 +21,8 @@ from nstc.core.photos import PhotoSet
 from nstc.models.student import Student
 from nstc.models.transformer import TransformerNet
 from nstc.runtime.arrays import channel_statistics
-from nstc.runtime.artifact_cache import cached_artifact
 from nstc.runtime.onnx_session import OnnxSession
-from nstc.runtime.session import open_session
+from nstc.runtime.session import cached_artifact, open_session
 from nstc.runtime.verification import verify
 
 SIZES = [(64, 96), (67, 45), (1, 1), (5000, 40)]

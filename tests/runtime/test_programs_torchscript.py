@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nstc.core.errors import CorruptBundleError, ImageError, MissingExtraError
-from nstc.runtime.torchscript_session import TorchScriptSession
+from nstc.runtime.programs import TorchScriptSession
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,6 @@ def test_without_torch_it_says_what_to_install(script, monkeypatch) -> None:
 
 
 def test_the_module_itself_loads_no_torch() -> None:
-    program = "import sys, nstc.runtime.torchscript_session; print('torch' in sys.modules)"
+    program = "import sys, nstc.runtime.programs; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr

@@ -12,7 +12,7 @@ import pytest
 
 from nstc.core.errors import CorruptBundleError, ImageError, MissingExtraError, OptionError
 from nstc.runtime.arrays import channel_statistics
-from nstc.runtime.executorch_session import ExecutorchSession, partition_of, quiet
+from nstc.runtime.programs import ExecutorchSession, partition_of, quiet
 
 
 def program_of(constants) -> bytes:
@@ -126,7 +126,7 @@ def test_a_program_without_a_delegate_has_its_operators_outside(contrast) -> Non
 def test_nothing_is_logged(contrast) -> None:
     program = (
         "import sys; from pathlib import Path; import numpy as np;"
-        "from nstc.runtime.executorch_session import ExecutorchSession;"
+        "from nstc.runtime.programs import ExecutorchSession;"
         f"s = ExecutorchSession(Path({str(contrast)!r}), 'pte', 1);"
         "s.run(np.zeros((8, 8, 3), np.uint8))"
     )
@@ -166,7 +166,7 @@ def test_standard_error_outlives_threads_that_were_quiet_at_once(capfd) -> None:
 def test_a_process_without_standard_error_can_be_quiet() -> None:
     program = (
         "import os, sys; os.close(2); sys.stderr = None;"
-        "from nstc.runtime.executorch_session import quiet\n"
+        "from nstc.runtime.programs import quiet\n"
         "with quiet(): print('worked')\n"
         "print(os.dup(1))"
     )
@@ -197,7 +197,7 @@ def test_without_executorch_it_says_what_to_install(tmp_path, monkeypatch) -> No
 
 def test_the_module_itself_loads_neither_torch_nor_executorch() -> None:
     program = (
-        "import sys, nstc.runtime.executorch_session;"
+        "import sys, nstc.runtime.programs;"
         "print(sorted(sys.modules.keys() & {'torch', 'executorch'}))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

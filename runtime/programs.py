@@ -1,8 +1,8 @@
-"""ExecuTorch programs of a bundle, run by its Python runtime with XNNPACK.
+"""Files of a bundle that are programs, TorchScript and ExecuTorch, run by torch where it is.
 
-A program takes pictures whose sides are multiples of a number it states itself. Padding, cropping
-and the channel statistics that a student asks for are the caller's: on a phone they are done
-where the camera's bytes are.
+An ExecuTorch program takes pictures whose sides are multiples of a number it states itself.
+Padding, cropping and the channel statistics that a student asks for are the caller's: on a phone
+they are done where the camera's bytes are.
 """
 
 import contextlib
@@ -21,49 +21,123 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from nstc.core.errors import CorruptBundleError, ImageError, MissingExtraError, OptionError
+from nstc.core.files import as_utf8
 from nstc.core.images import Pixels
-from nstc.runtime.arrays import (
-    channel_statistics,
-    checked,
-    replicate_edges,
-    to_unit_nchw,
-    unit_to_pixels,
-)
+from nstc.runtime import arrays
+from nstc.runtime.arrays import unit_to_pixels
 
 FORWARD: Final = "forward"
 SIZE_MULTIPLE: Final = "size_multiple"
 MINIMUM_SIZE: Final = "minimum_size"
 MAXIMUM_SIZE: Final = "maximum_size"
 DEVIATION_FLOOR: Final = "deviation_floor"
-"""Methods of a program, the latter four constant; the last only where statistics are inputs."""
-
-_IDENTIFIER: Final = b"ET12"
-"""Bytes 4 to 7 of every program."""
+"""Methods of an ExecuTorch program, the latter four constant; the last only where statistics are
+inputs."""
 
 _STANDARD_ERROR: Final = 2
-
 _ALONE: Final = threading.RLock()
 """Held while standard error is led elsewhere, and while XNNPACK's pool or the set of open programs
 changes: there is one of each in a process, and threads that open programs would undo each other."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Partition:
-    """How much of a program its delegate took."""
+def missing_torch() -> str | None:
+    """None if torch is installed, or how to install it."""
+    if importlib.util.find_spec("torch") is None:
+        return 'TorchScript files need torch: pip install "nstc[compress]"'
+    return None
 
-    delegates: int  # calls of the delegate: one is best, each costs copies at its border
-    operators_outside: int  # calls of ExecuTorch's own, portable kernels before, between and after
 
-
-def availability() -> str | None:
+def missing_executorch() -> str | None:
     """None if ExecuTorch is installed, or how to install it."""
     if importlib.util.find_spec("executorch") is None:
         return 'ExecuTorch programs need executorch: pip install "nstc[executorch]"'
     return None
 
 
+class TorchScriptSession:
+    """A float NCHW graph in [0, 1]. A TorchScript file is a program: open only a trusted one.
+
+    Args:
+        path: The file.
+        artifact: Its artifact name.
+        threads: Threads within an operator, which torch sets for the whole process; None leaves
+            them as they are.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+        CorruptBundleError: the file is damaged or no TorchScript.
+    """
+
+    def __init__(self, path: Path, artifact: str, threads: int | None = None) -> None:
+        if (missing := missing_torch()) is not None:
+            raise MissingExtraError(missing)
+        self.path = path
+        self.artifact = artifact
+        try:
+            self._network = load_torchscript(path, threads)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise CorruptBundleError(
+                f"{path} can't be loaded as TorchScript: {_line(error)} Delete it and make it "
+                "again."
+            ) from error
+
+    def prepare(self, rgb: Pixels) -> Any:
+        """(H, W, 3) uint8 as a tensor (1, 3, H, W) in [0, 1]."""
+        import torch
+
+        return torch.from_numpy(arrays.to_unit_nchw(arrays.checked(rgb)))
+
+    def infer(self, feed: Any) -> Any:
+        """Run the graph."""
+        import torch
+
+        try:
+            with torch.inference_mode():
+                return self._network(feed)
+        except RuntimeError as error:
+            raise _failed(self.path, feed, _line(error, -1)) from error
+
+    def finish(self, raw: Any) -> Pixels:
+        """The graph's output as (H, W, 3) uint8."""
+        return unit_to_pixels(raw[0].permute(1, 2, 0).numpy(), self.path)
+
+    def run(self, rgb: Pixels) -> Pixels:
+        """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""
+        return self.finish(self.infer(self.prepare(rgb)))
+
+
+@contextlib.contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Give torch's operators so many threads, in the whole process, for as long as the block."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def load_torchscript(path: Path, threads: int | None) -> Any:
+    """The callable in a file; `threads` as for `TorchScriptSession`.
+
+    Raises:
+        Exception: RuntimeError, ValueError or OSError if the file is damaged or no TorchScript.
+    """
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with warnings.catch_warnings():
+        # torch recommends torch.export instead; the format stays for the devices that run it
+        warnings.filterwarnings("ignore", message=".*torch.jit.load.* is deprecated")
+        with as_utf8(path) as name:
+            return torch.jit.load(name, map_location="cpu")  # type: ignore[no-untyped-call]
+
+
 class ExecutorchSession:
-    """A float picture in, a float picture out, in [0, 1].
+    """A float picture in, a float picture out, in [0, 1], by ExecuTorch with XNNPACK.
 
     Args:
         path: The file.
@@ -79,7 +153,7 @@ class ExecutorchSession:
     _open: ClassVar["weakref.WeakSet[ExecutorchSession]"] = weakref.WeakSet()
 
     def __init__(self, path: Path, artifact: str, threads: int | None = None) -> None:
-        if (missing := availability()) is not None:
+        if (missing := missing_executorch()) is not None:
             raise MissingExtraError(missing)
         self.path = path
         self.artifact = artifact
@@ -92,27 +166,9 @@ class ExecutorchSession:
             except (RuntimeError, ValueError, KeyError, TypeError) as error:
                 raise CorruptBundleError(
                     f"{path} can't be loaded as an ExecuTorch program of nstc's: "
-                    f"{_first_line(error).rstrip('.')}. Delete it and make it again."
+                    f"{_line(error).rstrip('.')}. Delete it and make it again."
                 ) from error
             self._open.add(self)
-
-    def reopened(self) -> "ExecutorchSession":
-        """The same program loaded anew, on the threads that XNNPACK has."""
-        return ExecutorchSession(self.path, self.artifact)
-
-    def _load(self, content: bytes) -> None:
-        from executorch.runtime import Runtime
-
-        if content[4:8] != _IDENTIFIER:
-            # ExecuTorch would end the process: it writes what it finds there as text.
-            raise ValueError("it is no ExecuTorch program.")
-        self._program = Runtime.get().load_program(content)
-        self._forward = self._program.load_method(FORWARD)
-        self._multiple = int(self._constant(SIZE_MULTIPLE))
-        self._minimum = int(self._constant(MINIMUM_SIZE))
-        self._maximum = int(self._constant(MAXIMUM_SIZE))
-        named = self._program.method_names
-        self._floor = self._constant(DEVIATION_FLOOR) if DEVIATION_FLOOR in named else None
 
     @classmethod
     def _set_threads(cls, threads: int) -> None:
@@ -133,15 +189,34 @@ class ExecutorchSession:
                 )
             portable_lib._unsafe_reset_threadpool(threads)  # no other call sets it
 
-    def _constant(self, name: str) -> float:
-        (value,) = self._program.load_method(name).execute([])
-        return float(value)
+    def _load(self, content: bytes) -> None:
+        from executorch.runtime import Runtime
+
+        if content[4:8] != b"ET12":
+            # ExecuTorch would end the process: it writes what it finds there as text.
+            raise ValueError("it is no ExecuTorch program.")
+        program = self._program = Runtime.get().load_program(content)
+        self._forward = program.load_method(FORWARD)
+
+        def constant(name: str) -> float:
+            (value,) = program.load_method(name).execute([])
+            return float(value)
+
+        self._multiple = int(constant(SIZE_MULTIPLE))
+        self._minimum = int(constant(MINIMUM_SIZE))
+        self._maximum = int(constant(MAXIMUM_SIZE))
+        named = DEVIATION_FLOOR in program.method_names
+        self._floor = constant(DEVIATION_FLOOR) if named else None
+
+    def reopened(self) -> "ExecutorchSession":
+        """The same program loaded anew, on the threads that XNNPACK has."""
+        return ExecutorchSession(self.path, self.artifact)
 
     def prepare(self, rgb: Pixels) -> Any:
         """(H, W, 3) uint8 as the program's tensors, with the picture's own height and width."""
         import torch
 
-        height, width = checked(rgb).shape[:2]
+        height, width = arrays.checked(rgb).shape[:2]
         rows, columns = (
             max(-(-side // self._multiple) * self._multiple, self._minimum)
             for side in (height, width)
@@ -151,13 +226,13 @@ class ExecutorchSession:
                 f"{self.path.name} takes pictures of at most {self._maximum} pixels a side, this "
                 f"one is {height}x{width}: make it smaller, or choose another --artifact."
             )
-        tensors = [torch.from_numpy(to_unit_nchw(replicate_edges(rgb, rows, columns)))]
+        enlarged = arrays.replicate_edges(rgb, rows, columns)
+        tensors = [torch.from_numpy(arrays.to_unit_nchw(enlarged))]
         if self._floor is not None:
-            mean, deviation = channel_statistics(rgb)
-            deviation = np.maximum(deviation, self._floor)
+            mean, deviation = arrays.channel_statistics(rgb)
             tensors += [
                 torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1)
-                for values in (mean, deviation)
+                for values in (mean, np.maximum(deviation, self._floor))
             ]
         return tensors, (height, width)
 
@@ -167,10 +242,7 @@ class ExecutorchSession:
         try:
             return self._forward.execute(tensors)[0], size
         except RuntimeError as error:
-            raise ImageError(
-                f"{self.path.name} failed on a picture of shape {tuple(tensors[0].shape)}: "
-                f"{_first_line(error)}"
-            ) from error
+            raise _failed(self.path, tensors[0], _line(error)) from error
 
     def finish(self, raw: Any) -> Pixels:
         """The program's output as (H, W, 3) uint8."""
@@ -182,14 +254,21 @@ class ExecutorchSession:
         return self.finish(self.infer(self.prepare(rgb)))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Partition:
+    """How much of an ExecuTorch program its delegate took."""
+
+    delegates: int  # calls of the delegate: one is best, each costs copies at its border
+    operators_outside: int  # calls of ExecuTorch's own, portable kernels before, between and after
+
+
 def partition_of(path: Path) -> Partition:
     """Count what a program's delegate took, as the file itself has it.
 
     Raises:
         MissingExtraError: ExecuTorch is not installed.
     """
-    missing = availability()
-    if missing is not None:
+    if (missing := missing_executorch()) is not None:
         raise MissingExtraError(missing)
     with quiet():
         from executorch.exir._serialize._program import deserialize_pte_binary
@@ -206,10 +285,6 @@ def partition_of(path: Path) -> Partition:
     return Partition(delegates=calls.count(DelegateCall), operators_outside=calls.count(KernelCall))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
-
-
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep what ExecuTorch's native code and imports log from standard error.
@@ -218,8 +293,13 @@ def quiet() -> Iterator[None]:
     as an exception. One thread at a time may be inside, since standard error and Python's warning
     filters belong to the whole process; the same thread may enter again.
     """
+
+    def flush() -> None:
+        if sys.stderr is not None:  # as in a daemon
+            sys.stderr.flush()
+
     with _ALONE, contextlib.ExitStack() as undo:
-        _flush_standard_error()
+        flush()
         kept = None
         with contextlib.suppress(OSError):  # a process may have none
             kept = os.dup(_STANDARD_ERROR)
@@ -228,12 +308,15 @@ def quiet() -> Iterator[None]:
             with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  (a device)
                 os.dup2(nowhere.fileno(), _STANDARD_ERROR)
             undo.callback(os.dup2, kept, _STANDARD_ERROR)
-            undo.callback(_flush_standard_error)
+            undo.callback(flush)
         undo.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         yield
 
 
-def _flush_standard_error() -> None:
-    if sys.stderr is not None:  # as in a daemon
-        sys.stderr.flush()
+def _line(error: Exception, number: int = 0) -> str:
+    return str(error).strip().split("\n")[number]
+
+
+def _failed(path: Path, tensor: Any, reason: str) -> ImageError:
+    return ImageError(f"{path.name} failed on a picture of shape {tuple(tensor.shape)}: {reason}")
