@@ -25,7 +25,7 @@ from nstc.compress.distillation.teachers import open_teacher
 from nstc.core.bundle import open_bundle
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.zoo import TEACHER, zoo_students
-from nstc.runtime.zoo_sheet import write_zoo_sheet
+from nstc.runtime.stylizer import write_zoo_sheet
 
 SHOWN: Final = "astronaut"
 COMPARED: Final = ("astronaut", "chelsea", "coffee")

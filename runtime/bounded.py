@@ -1,5 +1,14 @@
-"""Stylising within a limit of memory, in one piece or in tiles."""
+"""Stylising within a limit of memory, in one piece or in tiles.
 
+What a picture will take is told before it is decoded. The peak of a process is what it holds
+already (interpreter, libraries, network), and on top of it the most expensive of three moments:
+decoding, painting, encoding. Decoding and encoding follow from the picture's size and format. What
+a network needs for a tile grows with the tile's pixels; how steeply depends on its layers and on
+the kernels that this processor runs, with work space that no graph shows, so the graph itself is
+run on a few small pictures and what it took is read off.
+"""
+
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,23 +18,174 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_name, open_bundle
-from nstc.core.errors import MemoryLimitError
+from nstc.core.errors import MemoryLimitError, OptionError
 from nstc.core.images import Picture, Pixels
+from nstc.core.images.converting import DEEP_COLOUR_BYTES, has_alpha, has_deep_colour
 from nstc.core.images.picture import with_colors
 from nstc.core.images.reading import ImageFile
+from nstc.core.images.writing import WITHOUT_ALPHA
 from nstc.core.manifest import Contract
+from nstc.runtime import resident
 from nstc.runtime.arrays import channel_statistics, checked
-from nstc.runtime.control import PLAIN, Control, blended, controlled, sizes_of
-from nstc.runtime.memory import PictureCost, Work, cost_of, in_mb, measured_work, scaled_cost
+from nstc.runtime.control import PLAIN, Control, blended, blending_bytes, controlled, sizes_of
 from nstc.runtime.onnx_session import OnnxSession
-from nstc.runtime.resident import give_back_large_blocks
 from nstc.runtime.session import DEFAULT_ARTIFACT, Session, open_session
 from nstc.runtime.tiling import Paint, Tiling, halo_of, paint_in_place, tiling_of
 
 _SIDES: Final = (64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 """Of cores. Few, so that a little more or less memory rarely changes how a picture is cut."""
+
+MARGIN: Final = 1.15
+"""Over what a run took when it was tried, for the holes that an allocator leaves."""
+
+SLACK_BYTES: Final = 10_000_000
+"""On top, for tables and buffers that do not grow with the picture."""
+
+_PROBE_SIDES: Final = (64, 96, 128, 192, 256, 384, 512)
+_CLEAR_GROWTH_BYTES: Final = 3_000_000
+"""Growth of the peak below this may as well be noise."""
+
+_HISTOGRAM_BYTES_PER_COLUMN: Final = 64 * 9
+"""64 rows of one colour, as bytes and as the 8-byte numbers that they are counted as."""
+
+_RGB: Final = 3
+_PILLOW_RGB: Final = 4
+"""Pillow keeps a byte of padding with every colour pixel."""
+
+_PILLOW_BYTES: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
+"""Of a pixel; those not here take four."""
+
+_DECODER_BYTES: Final = {"WEBP": 13, "AVIF": 8, "HEIF": 12, "JPEG2000": 12, "GIF": 5, "TIFF": 4}
+"""That a decoder takes for a pixel beside Pillow's picture: formats decoded as a whole."""
+
+_PROGRESSIVE_JPEG_BYTES: Final = 6
+"""Two bytes a coefficient, which are all kept until the last pass."""
+
+_ENCODER_BYTES: Final = {"WEBP": 28, "GIF": 48, "HEIF": 42}
+"""That an encoder takes for a pixel beside Pillow's picture, at most: that is of noise. GIF's finds
+its palette by a table of all colours that occur, HEIF's holds what it predicts blocks from."""
+
+_ENCODED_BYTES: Final = 4
+"""Of a pixel in the encoded file, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureCost:
+    """Bytes that a picture takes, the network aside."""
+
+    decoding: int  # while it is read: the decoder's own picture, and the array
+    painting: int  # while it is painted: the array
+    encoding: int  # while it is written: the array, and the encoder's own picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a process with an opened network takes."""
+
+    held_bytes: int  # before any picture
+    bytes_per_pixel: float  # of a run, for each pixel it is given; input and output included
+
+    def peak_bytes(self, tiling: Tiling, cost: PictureCost, *, blends: bool = False) -> int:
+        """The most that the process will hold while it stylises a picture, cut as in `tiling`.
+
+        `blends` says whether tiles are mixed with the photograph's.
+        """
+        height, width = tiling.largest
+        picture_width = tiling.columns[-1].stop
+        run = height * width * self.bytes_per_pixel * MARGIN
+        if blends:
+            run = max(run, blending_bytes(height, width))
+        painting = cost.painting + run
+        if tiling.count > 1:
+            # the window of rows that a band is cut from, the painted band, and rows that are kept
+            core = max(rows.stop - rows.start for rows in tiling.rows)
+            painting += (height + core + (height - core)) * picture_width * _RGB
+        counting = cost.painting + picture_width * _HISTOGRAM_BYTES_PER_COLUMN
+        most = max(cost.decoding, painting, counting, cost.encoding)
+        return int(self.held_bytes + most + SLACK_BYTES)
+
+
+def measured_work(paint: Callable[[Pixels], Pixels]) -> Work:
+    """Run a network on pictures of growing size until the peak of this process follows them.
+
+    Raises:
+        OptionError: this system does not tell a process's memory.
+    """
+    if not resident.tells_peak_memory():
+        raise OptionError(
+            "--max-ram needs to know what this process holds, which only Linux tells: leave it out."
+        )
+    slopes: list[float] = []
+    for side in _PROBE_SIDES:
+        before, held = resident.peak_bytes(), resident.resident_bytes()
+        paint(np.full((side, side, 3), 128, np.uint8))
+        grown = resident.peak_bytes()
+        slopes.append((grown - held) / side**2)
+        if grown - before > _CLEAR_GROWTH_BYTES and len(slopes) > 1:
+            break
+    paint(np.full((side, side, 3), 128, np.uint8))
+    return Work(held_bytes=resident.resident_bytes(), bytes_per_pixel=slopes[-1])
+
+
+def cost_of(image: Image.Image, output_format: str | None, *, piped: bool = False) -> PictureCost:
+    """What an opened picture, whose header alone is read, will take where it is read in bands.
+
+    `output_format` is Pillow's name of what the result is written in, if it is; where that is
+    `piped`, the encoded picture is held before it is sent on.
+    """
+    pixels = image.width * image.height
+    array = _RGB + has_alpha(image)
+    decoder = _DECODER_BYTES.get(image.format or "", 0)
+    if image.info.get("progressive") or image.info.get("progression"):
+        decoder += _PROGRESSIVE_JPEG_BYTES
+    if has_deep_colour(image):
+        decoder += DEEP_COLOUR_BYTES
+    pillow = _PILLOW_BYTES.get(image.mode, _PILLOW_RGB)
+    encoder = _ENCODER_BYTES.get(output_format or "", 0) + (_ENCODED_BYTES if piped else 0)
+    alpha = 1 if has_alpha(image) and output_format not in WITHOUT_ALPHA else 0
+    return PictureCost(
+        decoding=pixels * (pillow + max(decoder, array)),
+        painting=pixels * array,
+        encoding=pixels * (array + _PILLOW_RGB + alpha + encoder),
+    )
+
+
+def scaled_cost(cost: PictureCost, height: int, width: int, control: Control) -> PictureCost:
+    """What a picture of this upright size and cost takes that `controlled` scales on its way."""
+    if not control.resizes:
+        return cost
+    original, sizes = (height, width), sizes_of(height, width, control)
+
+    def array_bytes(before: tuple[int, int], after: tuple[int, int]) -> int:
+        """Of the scaled picture; none where it is the one before."""
+        return 0 if before == after else _RGB * math.prod(after)
+
+    def resize_bytes(before: tuple[int, int], after: tuple[int, int]) -> int:
+        """Of Pillow's picture before, after, and scaled along its rows alone; then of the array."""
+        if before == after:
+            return 0
+        scaling = math.prod(before) + before[0] * after[1] + math.prod(after)
+        return max(_PILLOW_RGB * scaling, (_PILLOW_RGB + 2 * _RGB) * math.prod(after))
+
+    scaled = array_bytes(original, sizes.photo)
+    painted = _RGB * math.prod(sizes.network)
+    result = _RGB * math.prod(sizes.result)
+    mixing = blending_bytes(*sizes.result) - 2 * result if control.blends else 0
+    scaling = max(  # the most that scaling and mixing take, beside the photograph
+        resize_bytes(original, sizes.photo),
+        scaled + resize_bytes(sizes.photo, sizes.network),
+        scaled + painted + resize_bytes(sizes.network, sizes.result),
+        scaled + painted + array_bytes(sizes.network, sizes.result) + mixing,
+    )
+    return PictureCost(
+        decoding=max(cost.decoding, cost.painting + scaling),
+        painting=cost.painting + scaled + array_bytes(sizes.photo, sizes.network) + painted,
+        encoding=round(cost.encoding * math.prod(sizes.result) / (height * width)),
+    )
+
 
 Measure = Callable[[Callable[[Pixels], Pixels]], Work]
 
@@ -61,7 +221,7 @@ def bounded_painter(
         OptionError: this system does not tell what a process holds.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
-    give_back_large_blocks()
+    resident.give_back_large_blocks()
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
     contract = bundle.manifest.contract
     if contract.locality == "exact" and artifact_name(artifact) == artifact_name("int8"):
@@ -73,16 +233,9 @@ def bounded_painter(
 class BoundedPainter:
     """Paints pictures within a limit that covers all that the process holds.
 
-    Args:
-        session: An opened network. One that takes the whole picture's statistics is cut exactly.
-        contract: Of the network.
-        limit_bytes: What the process may hold.
-        approximate: Whether a network that can't be cut exactly may be cut all the same. Its tiles
-            then differ in colour and contrast, and the result depends on their size.
-        measure: Finds what a run takes; see `measured_work`.
-
-    Attributes:
-        last_plan: The last that was made.
+    A network that takes the whole picture's statistics is cut exactly. Another one is cut only if
+    `approximate` is asked for: its tiles then differ in colour and contrast, and the result depends
+    on their size. `last_plan` is the last that was made.
 
     Raises:
         OptionError: this system does not tell what a process holds.
@@ -154,13 +307,7 @@ class BoundedPainter:
         output_format: str | None = None,
         piped: bool = False,
     ) -> Picture:
-        """Decode and stylise a file, which can't be read again, in the least memory.
-
-        Args:
-            file: The photograph.
-            control: What is asked for.
-            output_format: Pillow's name of the format that the result will be written in, if any.
-            piped: Whether it is encoded in memory.
+        """Decode and stylise a file, which can't be read again, in the least memory; see `cost_of`.
 
         Raises:
             MemoryLimitError: it does not fit, and nothing was decoded; the message says what would.
@@ -175,13 +322,13 @@ class BoundedPainter:
 
     def paint(self, rgb: Pixels, plan: PaintPlan, control: Control = PLAIN) -> Pixels:
         """Stylise a picture (H, W, 3), which may be overwritten, by a plan for this control."""
-        if not control.resizes:
-            return self._paint_in_place(rgb, plan, control)
-
-        def transfer(scaled: Pixels) -> Pixels:
-            return self._paint_in_place(scaled.copy(), plan, PLAIN)
-
-        return controlled(rgb, control, transfer)
+        if control.resizes:
+            return controlled(rgb, control, lambda scaled: self.paint(scaled.copy(), plan))
+        paint = self.painter_of(lambda: channel_statistics(rgb), control)
+        if plan.tiling.count == 1:
+            return paint(rgb)
+        paint_in_place(rgb, plan.tiling, paint)
+        return rgb
 
     def painter_of(
         self, statistics: Callable[[], npt.NDArray[np.float32]], control: Control = PLAIN
@@ -196,13 +343,6 @@ class BoundedPainter:
             tile, run(tile), strength=control.strength, preserve_color=control.preserve_color
         )
 
-    def _paint_in_place(self, rgb: Pixels, plan: PaintPlan, control: Control) -> Pixels:
-        paint = self.painter_of(lambda: channel_statistics(rgb), control)
-        if plan.tiling.count == 1:
-            return paint(rgb)
-        paint_in_place(rgb, plan.tiling, paint)
-        return rgb
-
     def _refusal(self, height: int, width: int, least: str) -> str:
         limit = f"--max-ram is {in_mb(self.limit_bytes)}"
         enough = f"--max-ram {least.replace(' ', '')}"
@@ -216,3 +356,8 @@ class BoundedPainter:
             f"looks at the whole picture, so that tiles would differ from it. Give {enough}, a "
             "smaller picture, or --allow-approximate-tiles."
         )
+
+
+def in_mb(size_bytes: float) -> str:
+    """Bytes in words, rounded up so that the number is enough."""
+    return f"{int(-(-size_bytes // 1_000_000))} MB"

@@ -14,14 +14,11 @@ is the same thing without a change of space. Strength is linear interpolation of
 no training has to know of; above 1 and below 0 it extrapolates.
 """
 
-import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels, resize
@@ -32,6 +29,8 @@ SIZES: Final = (16, 65_536)
 STYLE_SCALES: Final = (0.125, 8.0)
 
 _BRIGHTNESS: Final = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+"""Y of BT.601."""
+
 _ROWS: Final = 64
 """Rows worked on at a time: floats of a whole picture would take four times its memory."""
 
@@ -50,24 +49,19 @@ class Control:
         OptionError: one of them is out of range.
     """
 
-    # 0 is the photograph, 1 the style; beyond them up to `STRENGTHS` extrapolates.
-    strength: float = 1.0
-    # Whether colours stay the photograph's and only brightness is painted.
-    preserve_color: bool = False
-    # Long side in pixels to bring the photograph to before it is painted; None for its own.
-    size: int | None = None
-    # Whether the result is brought back to the photograph's own size.
-    upscale_to_original: bool = False
+    strength: float = 1.0  # 0 is the photograph, 1 the style; up to `STRENGTHS` it extrapolates
+    preserve_color: bool = False  # whether only brightness is painted
+    size: int | None = None  # long side in pixels to paint at; None for the photograph's own
+    upscale_to_original: bool = False  # whether the result comes back to the photograph's size
     style_scale: float = 1.0  # how many times as large as learned the brush looks
 
     def __post_init__(self) -> None:
-        size = SIZES[0] if self.size is None else self.size
         for name, value, (low, high) in (
             ("strength", self.strength, STRENGTHS),
             ("style-scale", self.style_scale, STYLE_SCALES),
-            ("size", size, SIZES),
+            ("size", SIZES[0] if self.size is None else self.size, SIZES),
         ):
-            if not (math.isfinite(value) and low <= value <= high):
+            if not low <= value <= high:  # nor is NaN
                 raise OptionError(f"{name} is {value:g}: expected from {low:g} to {high:g}.")
 
     @property
@@ -93,12 +87,6 @@ class Control:
 
 PLAIN: Final = Control()
 """The style and nothing else."""
-
-
-def warn_of_extrapolation(control: Control) -> None:
-    """Tell a caller from Python, who sees no command line."""
-    if control.warning is not None:
-        warnings.warn(control.warning, stacklevel=3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +140,7 @@ def blended(photo: Pixels, painted: Pixels, *, strength: float, preserve_color: 
         before = photo[rows].astype(np.float32)
         change = painted[rows].astype(np.float32) - before
         if preserve_color:
-            change = np.repeat(_brightness(change), 3, axis=2)
+            change = np.repeat((change @ _BRIGHTNESS)[:, :, None], 3, axis=2)
         mixed[rows] = np.clip(np.rint(before + strength * change), 0, 255).astype(np.uint8)
     return mixed
 
@@ -160,8 +148,3 @@ def blended(photo: Pixels, painted: Pixels, *, strength: float, preserve_color: 
 def blending_bytes(height: int, width: int) -> int:
     """What `blended` takes, the photograph and the painted picture included."""
     return 3 * 3 * height * width + min(height, _ROWS) * width * _BLENDING_BYTES
-
-
-def _brightness(rgb: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Y of BT.601, (H, W, 1)."""
-    return np.asarray(rgb @ _BRIGHTNESS, dtype=np.float32)[:, :, None]

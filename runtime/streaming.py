@@ -22,9 +22,8 @@ from nstc.core.files import as_utf8, atomic_file
 from nstc.core.images import Pixels, format_of
 from nstc.core.images.picture import Metadata
 from nstc.runtime.arrays import ChannelHistogram
-from nstc.runtime.bounded import BoundedPainter, PaintPlan
+from nstc.runtime.bounded import BoundedPainter, PaintPlan, PictureCost
 from nstc.runtime.control import PLAIN, Control
-from nstc.runtime.memory import PictureCost
 from nstc.runtime.tiling import painted_bands
 
 _SAVE_OPTIONS: Final[dict[str, dict[str, Any]]] = {

@@ -1,5 +1,6 @@
 """Pictures in a painting's style, from Python: arrays, Pillow images and files."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -11,19 +12,28 @@ from PIL import Image
 
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_file, artifact_name, open_bundle
 from nstc.core.errors import OptionError
-from nstc.core.images import Picture, Pixels, picture_of
-from nstc.core.images.picture import Frame, with_colors
+from nstc.core.images import (
+    Picture,
+    Pixels,
+    picture_of,
+    read_picture,
+    resize_longer_side,
+    write_picture,
+)
+from nstc.core.images.picture import Frame, contact_sheet, with_colors
 from nstc.core.images.reading import ImageFile
-from nstc.core.zoo import PREFIX
+from nstc.core.zoo import PREFIX, zoo_students
 from nstc.runtime.arrays import checked, is_one_colour
 from nstc.runtime.bounded import BoundedPainter, bounded_painter
 from nstc.runtime.check_vectors import refuse_without_picture
-from nstc.runtime.control import PLAIN, Control, controlled, warn_of_extrapolation
+from nstc.runtime.control import PLAIN, Control, controlled
 from nstc.runtime.onnx_session import CPU
 from nstc.runtime.session import open_session, usual_artifact
 
 DEFAULT_MODEL: Final = "zoo:starry-night"
 PRECISIONS: Final = ("int8", "float")
+_SHEET_SIDE: Final = 512
+"""Pixels of the longer side of each picture of `write_zoo_sheet`."""
 
 
 class Stylizer:
@@ -80,15 +90,14 @@ class Stylizer:
             "trust": trust,
         }
         asked = artifact_of(precision, artifact)
-        model = model if isinstance(model, Bundle) else open_bundle(model)
-        artifact = asked or usual_artifact(model)
-        self._bundle = model
+        self._bundle = model if isinstance(model, Bundle) else open_bundle(model)
+        artifact = asked or usual_artifact(self._bundle)
         self._tiles = max_ram_bytes if approximate_tiles else None
         self.bounded: BoundedPainter | None = None
         self._judged = False
         if max_ram_bytes is None:
             self.session = open_session(
-                model, artifact=artifact, threads=threads, provider=provider, trust=trust
+                self._bundle, artifact=artifact, threads=threads, provider=provider, trust=trust
             )
             return
         if provider.lower() != CPU:
@@ -97,7 +106,7 @@ class Stylizer:
                 "own: leave out one of the two."
             )
         self.bounded = bounded_painter(
-            model,
+            self._bundle,
             artifact=artifact,
             threads=threads,
             limit_bytes=max_ram_bytes,
@@ -179,7 +188,8 @@ class Stylizer:
             upscale_to_original=upscale_to_original,
             style_scale=style_scale,
         )
-        warn_of_extrapolation(control)
+        if control.warning is not None:  # a caller from Python sees no command line
+            warnings.warn(control.warning, stacklevel=2)
         if isinstance(image, np.ndarray):
             alpha = image[:, :, 3] if image.ndim == 3 and image.shape[2] == 4 else None
             rgb = image if alpha is None else np.ascontiguousarray(image[:, :, :3])
@@ -210,11 +220,8 @@ class Stylizer:
     ) -> Picture:
         """Decode and stylise a file; with a limit in the least memory, and it can't be read again.
 
-        Args:
-            file: The photograph.
-            control: What is asked for.
-            output_format: Pillow's name of the format that the result will be written in, if any.
-            piped: Whether it is encoded in memory.
+        `output_format` is Pillow's name of the format that the result will be written in, if any;
+        `piped` says that it is encoded in memory.
 
         Raises:
             ImageError: it is truncated or damaged.
@@ -264,3 +271,25 @@ def artifact_of(precision: str | None, artifact: str | None) -> str | None:
     if artifact is not None and artifact != precision:
         raise OptionError(f"precision is {precision} and artifact {artifact}: give one of the two.")
     return precision
+
+
+def write_zoo_sheet(photo: Path, output: Path) -> tuple[str, ...]:
+    """Write a photograph, scaled to 512 pixels, and what each student of the zoo makes of it.
+
+    Returns:
+        The zoo names of the students, in the order of the sheet.
+
+    Raises:
+        ImageError: the photograph can't be read.
+        OptionError: the two are one file, or the ending is no picture's.
+        OutputError: the place can't be written.
+        BundleError: a student is damaged.
+    """
+    if photo.resolve() == output.resolve():
+        raise OptionError(f"{output} is the photograph itself: name another output.")
+    picture = resize_longer_side(read_picture(photo).rgb, _SHEET_SIDE)
+    names = zoo_students()
+    shown = [picture, *(Stylizer(name)(picture) for name in names)]
+    labels = ("photograph", *(name.removeprefix(PREFIX) for name in names))
+    write_picture(output, Picture(rgb=contact_sheet([shown], labels)))
+    return names

@@ -19,10 +19,9 @@ from nstc.core.errors import ArtifactError, ImageError, MemoryLimitError
 from nstc.core.images import Pixels, read_picture
 from nstc.core.manifest import Contract
 from nstc.runtime import bounded
-from nstc.runtime.bounded import BoundedPainter, bounded_painter
+from nstc.runtime.bounded import BoundedPainter, PictureCost, Work, bounded_painter
 from nstc.runtime.control import PLAIN, Control, controlled
 from nstc.runtime.files.batch import BatchOptions, PictureOutcome, stylize_files
-from nstc.runtime.memory import PictureCost, Work
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import Session, open_session
 from nstc.runtime.stylizer import Stylizer

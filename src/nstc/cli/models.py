@@ -28,7 +28,7 @@ def models(
     if (sheet is None) != (output is None):
         raise OptionError("--sheet and --output go together: give the photograph and the picture.")
     if sheet is not None and output is not None:
-        from nstc.runtime.zoo_sheet import write_zoo_sheet
+        from nstc.runtime.stylizer import write_zoo_sheet
 
         names = write_zoo_sheet(sheet, output)
         if json_output:
