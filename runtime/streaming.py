@@ -98,9 +98,19 @@ class Strips:
                 self._source, "", access="sequential", fail_on="truncated"
             )
         except vips.Error as error:
-            raise _unreadable(self.path, error) from error
-        _refuse_unstreamable(self.path, image)
-        if "icc-profile-data" in image.get_fields():
+            raise _unreadable(self.path, _reason(error)) from error
+        fields = image.get_fields()
+        reasons: dict[str, bool] = {
+            "it has to be turned upright": "orientation" in fields
+            and image.get("orientation") != _UPRIGHT,
+            "it has an alpha channel": bool(image.hasalpha()),
+            "its colours are CMYK": image.interpretation == "cmyk",
+            f"its numbers are of the kind {image.format}": image.format not in _PLAIN,
+        }
+        for reason, unfit in reasons.items():
+            if unfit:
+                raise _unreadable(self.path, reason)
+        if "icc-profile-data" in fields:
             image = image.icc_transform("srgb", embedded=True)
         return image.colourspace("srgb").cast("uchar")
 
@@ -115,9 +125,7 @@ class Strips:
             try:
                 content = self._region.fetch(0, start + top, self.width, len(strip))
             except self._error as error:
-                raise ImageError(
-                    f"{self.path} can't be read in strips: {_reason(error)}."
-                ) from error
+                raise _unreadable(self.path, _reason(error)) from error
             pixels = np.frombuffer(content, np.uint8).reshape(len(strip), self.width, -1)
             strip[...] = pixels  # one band of a grey picture fills all three
 
@@ -219,8 +227,19 @@ def _encode(draft: Path, target: Path, content: Iterable[bytes]) -> None:
     """Send the bytes of a PNG file to a thread that writes them in the target's format."""
     receiver, sender = os.pipe()
     os.set_blocking(sender, False)
+    vips = _vips()
+
+    def save() -> None:
+        try:
+            source = vips.Source.new_from_descriptor(receiver)
+            image = vips.Image.new_from_source(source, "", access="sequential", fail_on="truncated")
+            with as_utf8(draft) as name:
+                image.write_to_file(name, **_SAVE_OPTIONS[format_of(target)])
+        finally:
+            os.close(receiver)
+
     with ThreadPoolExecutor(max_workers=1) as threads:
-        saving = threads.submit(_save, receiver, draft, _SAVE_OPTIONS[format_of(target)])
+        saving = threads.submit(save)
         try:
             for part in content:
                 if saving.done():  # it failed, or has all it needs
@@ -230,7 +249,7 @@ def _encode(draft: Path, target: Path, content: Iterable[bytes]) -> None:
             os.close(sender)
         try:
             saving.result()
-        except _vips().Error as error:
+        except vips.Error as error:
             raise OutputError(f"cannot write {target}: {_reason(error)}.") from error
 
 
@@ -247,33 +266,8 @@ def _send(sender: int, part: bytes, saving: "Future[None]") -> None:
             return
 
 
-def _save(receiver: int, draft: Path, options: dict[str, Any]) -> None:
-    vips = _vips()
-    try:
-        source = vips.Source.new_from_descriptor(receiver)
-        image = vips.Image.new_from_source(source, "", access="sequential", fail_on="truncated")
-        with as_utf8(draft) as name:
-            image.write_to_file(name, **options)
-    finally:
-        os.close(receiver)
-
-
-def _refuse_unstreamable(path: Path, image: Any) -> None:
-    fields = image.get_fields()
-    turned = "orientation" in fields and image.get("orientation") != _UPRIGHT
-    reasons: list[tuple[bool, str]] = [
-        (turned, "it has to be turned upright"),
-        (bool(image.hasalpha()), "it has an alpha channel"),
-        (image.interpretation == "cmyk", "its colours are CMYK"),
-        (image.format not in _PLAIN, f"its numbers are of the kind {image.format}"),
-    ]
-    for unfit, reason in reasons:
-        if unfit:
-            raise ImageError(f"{path} can't be read in strips: {reason}.")
-
-
-def _unreadable(path: Path, error: Exception) -> ImageError:
-    return ImageError(f"{path} can't be read in strips: {_reason(error)}.")
+def _unreadable(path: Path, reason: str) -> ImageError:
+    return ImageError(f"{path} can't be read in strips: {reason}.")
 
 
 def _reason(error: Exception) -> str:
@@ -299,18 +293,18 @@ def png_stream(height: int, width: int, bands: Iterable[Pixels]) -> Iterator[byt
 
     By the PNG specification (W3C, third edition), sections 5 and 11.
     """
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
     yield b"\x89PNG\r\n\x1a\n"
-    yield _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _PNG_RGB, 0, 0, 0))
+    yield chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _PNG_RGB, 0, 0, 0))
     packer = zlib.compressobj(0)  # stored as it is
     for band in bands:
         for row in band:  # before each row lies the number of its filter, 0 for none
             packed = packer.compress(b"\0" + np.ascontiguousarray(row).tobytes())
             if packed:
-                yield _chunk(b"IDAT", packed)
-    yield _chunk(b"IDAT", packer.flush())
-    yield _chunk(b"IEND", b"")
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    checksum = struct.pack(">I", zlib.crc32(kind + content))
-    return struct.pack(">I", len(content)) + kind + content + checksum
+                yield chunk(b"IDAT", packed)
+    yield chunk(b"IDAT", packer.flush())
+    yield chunk(b"IEND", b"")
