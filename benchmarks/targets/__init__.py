@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from nstc.benchmarks.targets import adb, browser, cpu, cuda, executorch, ssh, torchscript
+from nstc.benchmarks.targets import adb, browser, cpu, cuda, ssh
 from nstc.benchmarks.targets.base import Target, TargetKind
 from nstc.core.errors import OptionError
 from nstc.runtime.session import MAX_THREADS
@@ -14,8 +14,8 @@ TARGETS: Final[Mapping[str, TargetKind]] = {
     "ssh": ssh.SSH,
     "adb": adb.ADB,
     "cuda": cuda.CUDA,
-    "executorch": executorch.EXECUTORCH,
-    "torchscript": torchscript.TORCHSCRIPT,
+    "executorch": cpu.EXECUTORCH,
+    "torchscript": cpu.TORCHSCRIPT,
     **browser.KINDS,
 }
 """By what stands before the argument's colon."""

@@ -1,28 +1,36 @@
-"""ONNX Runtime on the cores of this machine; one of them stands for the mobile class."""
+"""The cores of this machine: ONNX Runtime, one core as the mobile class, and programs of torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from typing import ClassVar, Final
 
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
-from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
-from nstc.benchmarks.targets.here import alternate_sessions, chosen_cores
+from nstc.benchmarks.targets.base import (
+    Reading,
+    RowFacts,
+    TargetKind,
+    alternate_sessions,
+    chosen_cores,
+)
 from nstc.benchmarks.timing.footprint import measure_footprint
-from nstc.benchmarks.timing.machine import measure_peaks, pinned, usable_cores
+from nstc.benchmarks.timing.machine import THIS_MACHINE, measure_peaks, pinned, usable_cores
 from nstc.benchmarks.timing.throughput import measure_throughput
+from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
+from nstc.runtime import programs
 from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.resident import tells_peak_memory
-from nstc.runtime.session import Session
+from nstc.runtime.session import Session, open_session
 
 
 @dataclass(frozen=True, kw_only=True)
 class CpuTarget:
-    """Cores of this machine; see `nstc.benchmarks.targets.base.Target`."""
+    """ONNX Runtime on cores of this machine; see `nstc.benchmarks.targets.base.Target`."""
 
     name: str  # as results and `--target` have it: cpu:2, mobile
     threads: int  # that a session computes with
@@ -67,6 +75,99 @@ class CpuTarget:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProgramTarget:
+    """Cores that run programs of bundles and nothing else; a kind of them says how."""
+
+    name: str  # as results and `--target` have it: torchscript:2
+    cores: tuple[int, ...]  # numbers of the cores the threads are held to
+    runs: ClassVar[tuple[str, ...]]  # artifacts, for pictures of any size
+    opened_with: ClassVar[int | None] = None  # threads of a session; None for what torch has
+    reports_memory: ClassVar[bool] = False
+
+    @property
+    def reference_artifact(self) -> str:
+        """The float program."""
+        return self.runs[0]
+
+    def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:  # noqa: ARG002
+        """All there are, made already or not."""
+        return self.runs
+
+    def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:  # noqa: ARG002
+        """A session on a file that only bundles have.
+
+        Raises:
+            OptionError: it is no such file, or the model is no bundle.
+            ArtifactError: there is no such file; the message says how to make it.
+            BundleError: and its kinds, if it is damaged.
+        """
+        if artifact_name(artifact) not in self.runs:
+            raise OptionError(
+                f"target {self.name} runs {' and '.join(self.runs)}, not {artifact}: leave "
+                f"--artifact out, or give --artifact {self.runs[0]}."
+            )
+        if subject.bundle is None:
+            raise OptionError(
+                f"target {self.name} runs files of bundles, and {subject.path} is an ONNX file: "
+                "distill it to a bundle, or give --target cpu."
+            )
+        with pinned(self.cores):
+            return open_session(
+                subject.bundle,
+                artifact=artifact,
+                threads=self.opened_with,
+                trust=subject.trust,
+                store=subject.store,
+            )
+
+
+class TorchScriptTarget(ProgramTarget):
+    """`model.ts` through torch."""
+
+    runs = ("ts",)
+
+    def measure(
+        self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
+    ) -> Reading:
+        """Alternate within this process, with torch's threads set for the time being."""
+        threads = len(self.cores)
+        with pinned(self.cores), programs.torch_threads(threads):
+            timings = alternate_sessions(sessions, picture, recipe, progress)
+        return Reading(
+            timings=timings,
+            place={"runtime": f"torch {metadata.version('torch')}", "threads": threads},
+            rows=tuple(RowFacts() for _ in sessions[1:]),
+        )
+
+
+class ExecutorchTarget(ProgramTarget):
+    """ExecuTorch with XNNPACK, which phones run, on one thread: the float program, the int8 one."""
+
+    runs = ("pte", "int8.pte")
+    opened_with = 1
+
+    def measure(
+        self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
+    ) -> Reading:
+        """Alternate within this process; and count what each program's delegate took."""
+        with pinned(self.cores):
+            timings = alternate_sessions(sessions, picture, recipe, progress)
+        return Reading(
+            timings=timings,
+            place={
+                "device": f"{THIS_MACHINE}, not a phone",
+                "provider": "XNNPACK",
+                "runtime": f"executorch {metadata.version('executorch')}",
+                "threads": 1,
+            },
+            rows=tuple(
+                RowFacts(counts=vars(programs.partition_of(session.path)))
+                for session in sessions[1:]
+            ),
+        )
+
+
 def _cpu(argument: str | None) -> CpuTarget:
     cores = chosen_cores("cpu", argument)
     return CpuTarget(name=f"cpu:{len(cores)}", threads=len(cores), cores=cores)
@@ -76,6 +177,17 @@ def _mobile(argument: str | None) -> CpuTarget:
     if argument is not None:
         raise OptionError(f"no target 'mobile:{argument}': mobile is one thread, cpu:2 is two.")
     return CpuTarget(name="mobile", threads=1, cores=usable_cores()[:1], reports_memory=True)
+
+
+def _torchscript(argument: str | None) -> TorchScriptTarget:
+    cores = chosen_cores("torchscript", argument)
+    return TorchScriptTarget(name=f"torchscript:{len(cores)}", cores=cores)
+
+
+def _executorch(argument: str | None) -> ExecutorchTarget:
+    if argument is not None:
+        raise OptionError(f"no target 'executorch:{argument}': executorch is one thread.")
+    return ExecutorchTarget(name="executorch", cores=usable_cores()[:1])
 
 
 def _where_peak_memory_is_told() -> str | None:
@@ -93,4 +205,16 @@ MOBILE: Final = TargetKind(
     summary="ONNX Runtime as phones run it, on one core of this machine, with peak memory",
     make=_mobile,
     availability=_where_peak_memory_is_told,
+)
+EXECUTORCH: Final = TargetKind(
+    form="executorch",
+    summary="ExecuTorch with XNNPACK as phones run it, on one core of this machine",
+    make=_executorch,
+    availability=programs.missing_executorch,
+)
+TORCHSCRIPT: Final = TargetKind(
+    form="torchscript[:N]",
+    summary="TorchScript, N threads on N cores; all cores without N",
+    make=_torchscript,
+    availability=programs.missing_torch,
 )

@@ -1,32 +1,104 @@
-"""An NVIDIA GPU of this machine: torch in two precisions, and ONNX Runtime's CUDA provider."""
+"""An NVIDIA GPU of this machine: torch in two precisions, and ONNX Runtime's CUDA provider.
+
+Torch is imported where it is used: the table of targets is read without it.
+"""
 
 import ctypes
 import importlib.util
+import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Final
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+
+import onnxruntime
 
 from nstc.benchmarks.subjects import Probe, Subject
-from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
-from nstc.benchmarks.targets.here import alternate_sessions
-from nstc.benchmarks.timing.latency import RunClock
+from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind, alternate_sessions
+from nstc.benchmarks.timing.latency import Run, RunClock
 from nstc.benchmarks.timing.throughput import BATCH, Batched, Throughput
-from nstc.core.bundle import artifact_name
-from nstc.core.errors import OptionError
+from nstc.core.bundle import WEIGHTS_FILE, artifact_name
+from nstc.core.errors import OptionError, TargetError
+from nstc.core.files import scratch_folder
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
+from nstc.runtime import arrays
+from nstc.runtime.onnx_session import ON_CPU, OnnxSession, load_graph
 from nstc.runtime.session import Session
 
-TORCH: Final = ("torch-fp32", "torch-fp16")
-"""Artifacts that are no files: a bundle's weights, run by torch."""
+if TYPE_CHECKING:
+    import torch
 
-_PROVIDER: Final = "CUDAExecutionProvider"
+TORCH: Final[Mapping[str, str]] = {"torch-fp32": "float32", "torch-fp16": "float16"}
+"""Artifacts that are no files, and torch's types: it runs a bundle's weights, not an export."""
+
+CUDA_PROVIDER: Final = "CUDAExecutionProvider"
+_PROVIDERS: Final = (CUDA_PROVIDER, *ON_CPU)
 _DRIVER: Final = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 """NVIDIA's own library, which comes with the driver and with nothing else."""
 
+EVENT_TICK_NS: Final = 1000
+"""CUDA's events resolve about half a microsecond."""
+
 _FRAMES: Final = 50
+
+
+class Cuda(Protocol):
+    """What is used of `torch.cuda`."""
+
+    def Event(self, *, enable_timing: bool) -> Any:  # noqa: N802  (torch's name)
+        """A point in the GPU's own time."""
+
+    def synchronize(self) -> None:
+        """Wait until the GPU has nothing left to do."""
+
+
+def torch_cuda() -> Cuda:
+    """`torch.cuda`."""
+    import torch
+
+    return torch.cuda
+
+
+def keep_warm(seconds: float) -> None:
+    """Multiply matrices for so long: an idle GPU lowers its frequency within milliseconds."""
+    import torch
+
+    matrix = torch.ones((1024, 1024), device="cuda", dtype=torch.float16)
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        torch.mm(matrix, matrix)
+        torch.cuda.synchronize()
+
+
+@dataclass(frozen=True)
+class CudaClock(RunClock):
+    """Times runs by CUDA events, which do not count what Python takes to start them.
+
+    It does not sleep, but keeps the GPU busy.
+    """
+
+    sleep: Callable[[float], None] = keep_warm
+    tick_ns: int = EVENT_TICK_NS
+    cuda: Cuda = field(default_factory=torch_cuda)
+
+    def timed_ms(self, run: Run, runs: int = 1) -> float:
+        """Milliseconds of one run on the GPU, the mean of as many in a row.
+
+        A session that waits for the GPU itself, as ONNX Runtime's does, is timed by the same two
+        events: the second is not recorded before it comes back.
+        """
+        start, end = (self.cuda.Event(enable_timing=True) for _ in range(2))
+        self.cuda.synchronize()
+        start.record()
+        for _ in range(runs):
+            run()
+        end.record()
+        end.synchronize()
+        return float(start.elapsed_time(end)) / runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +108,12 @@ class CudaTarget:
     onnx: bool  # whether ONNX Runtime has its CUDA provider
     clock: RunClock | None = None  # the GPU's own time unless given
     name: ClassVar[str] = "cuda"
-    reference_artifact: ClassVar[str] = TORCH[0]
+    reference_artifact: ClassVar[str] = "torch-fp32"
     reports_memory: ClassVar[bool] = False
 
     def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
         """Torch in both precisions, and all ONNX files where ONNX Runtime has the provider."""
-        own = () if subject.bundle is None else TORCH
+        own = () if subject.bundle is None else tuple(TORCH)
         return (*own, *(subject.artifacts(size) if self.onnx else ()))
 
     def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:  # noqa: ARG002
@@ -51,15 +123,14 @@ class CudaTarget:
             OptionError: no bundle, or an ONNX file without the provider.
             TargetError: ONNX Runtime fell back to the processor.
         """
-        from nstc.benchmarks.targets.cuda_sessions import OrtCudaSession, TorchSession
-
         name = artifact_name(artifact)
         if name in TORCH or subject.bundle is None:
             return TorchSession(subject, name)
         if not self.onnx:
             raise OptionError(
-                f"{name} on cuda needs ONNX Runtime's {_PROVIDER}: pip uninstall -y onnxruntime, "
-                f"then pip install onnxruntime-gpu. Or give --artifact {TORCH[0]}."
+                f"{name} on cuda needs ONNX Runtime's {CUDA_PROVIDER}: pip uninstall -y "
+                "onnxruntime, then pip install onnxruntime-gpu. Or give --artifact "
+                f"{self.reference_artifact}."
             )
         return OrtCudaSession(subject.store(subject.bundle, name), name)
 
@@ -67,30 +138,24 @@ class CudaTarget:
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Reading:
         """Alternate on the GPU, which is kept busy between turns."""
-        from nstc.benchmarks.targets.cuda_sessions import CudaClock
+        import torch
 
         clock = self.clock or CudaClock()
         timings = alternate_sessions(sessions, picture, recipe, progress, clock)
+        here = torch.cuda.is_available()
         return Reading(
             timings=timings,
-            place=_place(),
+            place={
+                "provider": "CUDA",
+                "device": torch.cuda.get_device_name(0) if here else "none",
+                "runtime": f"torch {torch.__version__}",
+                "tf32_convolutions": int(torch.backends.cudnn.allow_tf32),
+            },
             rows=tuple(_facts(session, picture, clock) for session in sessions[1:]),
         )
 
 
 def _facts(session: Session, picture: Pixels, clock: RunClock) -> RowFacts:
-    from nstc.benchmarks.targets.cuda_sessions import OrtCudaSession, operators_on_cpu
-
-    throughput = _throughput(session, picture, clock)
-    if not isinstance(session, OrtCudaSession):
-        return RowFacts(throughput=throughput, provider="torch CUDA")
-    left = operators_on_cpu(session.profile(picture), session.path)
-    return RowFacts(
-        counts={"cpu_operators": left}, throughput=throughput, provider=session.provider
-    )
-
-
-def _throughput(session: Session, picture: Pixels, clock: RunClock) -> Throughput:
     """By the GPU's clock too: torch comes back before a frame is done."""
     feed = session.prepare(picture)
     one_ms = clock.timed_ms(lambda: session.infer(feed), _FRAMES)
@@ -99,23 +164,166 @@ def _throughput(session: Session, picture: Pixels, clock: RunClock) -> Throughpu
     if isinstance(session, Batched) and batch is None:
         many = session.prepare_batch(picture, BATCH)
         batched = BATCH * 1000 / clock.timed_ms(lambda: session.infer(many), _FRAMES)
-    return Throughput(
+    throughput = Throughput(
         frames_per_second=1000 / one_ms,
         graph_batch="any" if batch is None else batch,
         batched_frames_per_second=batched,
     )
+    if not isinstance(session, OrtCudaSession):
+        return RowFacts(throughput=throughput, provider="torch CUDA")
+    left = operators_on_cpu(session.profile(picture), session.path)
+    return RowFacts(
+        counts={"cpu_operators": left}, throughput=throughput, provider=session.provider
+    )
 
 
-def _place() -> dict[str, str | int | float | None]:
-    import torch
+@dataclass(frozen=True)
+class Fed:
+    """A picture on the device: (N, 3, H, W) in [0, 1], enlarged to a size the network takes."""
 
-    here = torch.cuda.is_available()
-    return {
-        "provider": "CUDA",
-        "device": torch.cuda.get_device_name(0) if here else "none",
-        "runtime": f"torch {torch.__version__}",
-        "tf32_convolutions": int(torch.backends.cudnn.allow_tf32),
+    tensor: "torch.Tensor"
+    height: int
+    width: int
+
+
+class TorchSession:
+    """A bundle's network, run by torch in one of the precisions of `TORCH`.
+
+    Raises:
+        OptionError: it is no bundle: torch has no weights of it.
+        BundleError: and its kinds, if it can't be loaded.
+    """
+
+    batch: ClassVar[int | None] = None  # any number of pictures a run
+
+    def __init__(self, subject: Subject, artifact: str, device: str = "cuda") -> None:
+        import torch
+
+        from nstc.models.saturation import load_as_deployed
+
+        if subject.bundle is None:
+            raise OptionError(
+                f"{subject.path} is an ONNX file, and the cuda target runs bundles only: "
+                "distill it to one, or leave it out."
+            )
+        self.artifact = artifact
+        self.path: Path = subject.bundle.file(WEIGHTS_FILE)
+        self._contract = subject.bundle.manifest.contract
+        self._device = device
+        self._dtype: torch.dtype = getattr(torch, TORCH[artifact])
+        network = load_as_deployed(subject.bundle).to(device=device, dtype=self._dtype)
+        self._network = network.to(memory_format=torch.channels_last)
+
+    def prepare(self, rgb: Pixels) -> Fed:
+        """(H, W, 3) uint8 on the device; `ImageError` if it is no picture."""
+        return self.prepare_batch(rgb, 1)
+
+    def prepare_batch(self, rgb: Pixels, count: int) -> Fed:
+        """The same, `count` times over."""
+        import torch
+
+        height, width = arrays.checked(rgb).shape[:2]
+        least, multiple = self._contract.minimum_size, self._contract.size_multiple
+        rows, columns = (-(-max(side, least) // multiple) * multiple for side in (height, width))
+        enlarged = arrays.replicate_edges(rgb, rows, columns)
+        tensor = torch.from_numpy(arrays.to_unit_nchw(enlarged)).repeat(count, 1, 1, 1)
+        return Fed(tensor.to(device=self._device, dtype=self._dtype), height, width)
+
+    def infer(self, feed: Fed) -> Fed:
+        """Start the network. On a GPU this comes back before it is done."""
+        import torch
+
+        with torch.inference_mode():
+            return Fed(self._network(feed.tensor), feed.height, feed.width)
+
+    def finish(self, raw: Fed) -> Pixels:
+        """The first picture as (H, W, 3) uint8, once it is done."""
+        values = raw.tensor[0].permute(1, 2, 0).float().cpu().numpy()
+        return arrays.unit_to_pixels(values[: raw.height, : raw.width], self.path)
+
+    def run(self, rgb: Pixels) -> Pixels:
+        """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""
+        return self.finish(self.infer(self.prepare(rgb)))
+
+
+class OrtCudaSession(OnnxSession):
+    """A bundle's ONNX file on ONNX Runtime's CUDA provider, its tensors kept on the GPU.
+
+    Raises:
+        TargetError: ONNX Runtime runs it on another provider than the one that was asked for.
+        CorruptBundleError: the file is damaged, or no graph that nstc writes.
+    """
+
+    def __init__(self, path: Path, artifact: str) -> None:
+        super().__init__(path, artifact, providers=_PROVIDERS)
+        refuse_fall_back(self.provider, path)
+
+    def reopened(self) -> "OrtCudaSession":
+        """The same file in a session of its own."""
+        return OrtCudaSession(self.path, self.artifact)
+
+    def prepare(self, rgb: Pixels) -> dict[str, Any]:
+        """(H, W, 3) uint8 as the graph's input, on the GPU; raises as `OnnxSession.prepare`."""
+        return self.prepare_batch(rgb, 1)
+
+    def prepare_batch(self, rgb: Pixels, count: int) -> dict[str, Any]:
+        """The same, `count` times over."""
+        return {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(value.repeat(count, 0), "cuda", 0)
+            for name, value in super().prepare(rgb).items()
+        }
+
+    def infer(self, feed: dict[str, Any]) -> Any:
+        """Run the graph, and come back when it is done."""
+        binding = self._session.io_binding()
+        for name, value in feed.items():
+            binding.bind_ortvalue_input(name, value)
+        binding.bind_output(self._output_name, "cuda")
+        self._session.run_with_iobinding(binding)
+        return binding.get_outputs()[0]
+
+    def finish(self, raw: Any) -> Pixels:
+        """The graph's output as (H, W, 3) uint8."""
+        return super().finish(raw.numpy())
+
+    def profile(self, rgb: Pixels) -> list[dict[str, Any]]:
+        """The events of one run, as ONNX Runtime's profile has them."""
+        feed = super().prepare(rgb)
+        with scratch_folder() as folder:
+            session = load_graph(self.path, None, _PROVIDERS, folder / "profile")
+            session.run(None, feed)
+            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        return list(events)
+
+
+def refuse_fall_back(provider: str, path: Path) -> None:
+    """Raise `TargetError` for another provider: ONNX Runtime falls back without an error."""
+    if provider != CUDA_PROVIDER:
+        raise TargetError(
+            f"{path.name} would have run on {provider}, not on {CUDA_PROVIDER}: ONNX Runtime could "
+            "not load its CUDA provider. Its log says why; CUDA and cuDNN must be of the versions "
+            "that onnxruntime-gpu was built for."
+        )
+
+
+def operators_on_cpu(events: Sequence[Mapping[str, Any]], path: Path) -> int:
+    """How many of a graph's operators ONNX Runtime left on the processor, by its profile's events.
+
+    Raises:
+        TargetError: all of them: the file fell back although the session did not.
+    """
+    places: dict[str, str] = {
+        event["name"]: event["args"]["provider"]
+        for event in events
+        if event.get("cat") == "Node" and event.get("args", {}).get("provider")
     }
+    left = sum(provider != CUDA_PROVIDER for provider in places.values())
+    if left == len(places):
+        raise TargetError(
+            f"no operator of {path.name} ran on {CUDA_PROVIDER}: it has none of them. "
+            "Run another artifact there, such as onnx."
+        )
+    return left
 
 
 def _availability() -> str | None:
@@ -136,9 +344,7 @@ def _availability() -> str | None:
 def _make(argument: str | None) -> CudaTarget:
     if argument is not None:
         raise OptionError(f"no target 'cuda:{argument}': cuda is the first GPU.")
-    import onnxruntime
-
-    return CudaTarget(onnx=_PROVIDER in onnxruntime.get_available_providers())
+    return CudaTarget(onnx=CUDA_PROVIDER in onnxruntime.get_available_providers())
 
 
 CUDA: Final = TargetKind(

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from nstc.benchmarks.targets import parse_target
+from nstc.benchmarks.targets.base import alternate_sessions
 from nstc.benchmarks.targets.cpu import CpuTarget
-from nstc.benchmarks.targets.here import alternate_sessions
 from nstc.benchmarks.timing.machine import pinned
 from nstc.benchmarks.timing.statistics import median
 from nstc.compress.export.checking import sample_picture

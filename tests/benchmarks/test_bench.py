@@ -126,7 +126,7 @@ def test_chosen_artifacts_and_no_more_photographs_than_the_recipe_says(teacher, 
 
 def test_what_is_missing_is_said_before_anything_is_timed(teacher, student, photo_set, monkeypatch):
     monkeypatch.setattr(
-        "nstc.benchmarks.targets.here.alternate", lambda *_, **__: pytest.fail("timed")
+        "nstc.benchmarks.targets.base.alternate", lambda *_, **__: pytest.fail("timed")
     )
     options = {"against": teacher.path, "photos": photo_set(1), "recipe": RECIPE}
     with pytest.raises(ArtifactError, match="nstc quantize"):
@@ -148,7 +148,7 @@ def test_timing_is_pinned_and_the_process_is_free_again(teacher, student, photo_
         seen.append(os.sched_getaffinity(0))
         return latency.alternate(*args, **kwargs)
 
-    monkeypatch.setattr("nstc.benchmarks.targets.here.alternate", spy)
+    monkeypatch.setattr("nstc.benchmarks.targets.base.alternate", spy)
     bench([student.path], against=teacher.path, photos=photo_set(1), recipe=RECIPE, quality=False)
     assert seen == [{min(before)}]
     assert os.sched_getaffinity(0) == before

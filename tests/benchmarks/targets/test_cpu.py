@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nstc.benchmarks.subjects import find_subject
-from nstc.benchmarks.targets import cpu, here, parse_target
+from nstc.benchmarks.targets import base, cpu, parse_target
 from nstc.benchmarks.targets.cpu import CpuTarget
 from nstc.benchmarks.timing import latency, throughput
 from nstc.core.errors import OptionError
@@ -15,7 +15,7 @@ from nstc.runtime.onnx_session import OnnxSession
 
 @pytest.fixture
 def four_cores(monkeypatch):
-    for module in (cpu, here):
+    for module in (cpu, base):
         monkeypatch.setattr(module, "usable_cores", lambda: (2, 3, 5, 7))
 
 

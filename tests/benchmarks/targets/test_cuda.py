@@ -8,7 +8,7 @@ import torch
 
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.subjects import find_subject
-from nstc.benchmarks.targets import TARGETS, cuda, cuda_sessions, parse_target
+from nstc.benchmarks.targets import TARGETS, cuda, parse_target
 from nstc.benchmarks.targets.cuda import CudaTarget
 from nstc.benchmarks.timing.latency import RunClock
 from nstc.core.errors import OptionError
@@ -23,9 +23,7 @@ NO_GPU = "no NVIDIA GPU: not run"
 @pytest.fixture
 def gpu_that_is_a_cpu(monkeypatch):
     """The target with torch on the processor and a clock that does not wait."""
-    monkeypatch.setattr(
-        cuda_sessions, "TorchSession", partial(cuda_sessions.TorchSession, device="cpu")
-    )
+    monkeypatch.setattr(cuda, "TorchSession", partial(cuda.TorchSession, device="cpu"))
     monkeypatch.setattr(cuda, "_FRAMES", 2)
     return CudaTarget(onnx=False, clock=RunClock(sleep=lambda _: None))
 

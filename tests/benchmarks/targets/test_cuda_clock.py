@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from nstc.benchmarks.targets.cuda_sessions import EVENT_TICK_NS, CudaClock
+from nstc.benchmarks.targets.cuda import EVENT_TICK_NS, CudaClock
 
 
 @dataclass

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from nstc.benchmarks.subjects import find_subject
-from nstc.benchmarks.targets import executorch, parse_target
-from nstc.benchmarks.targets.executorch import ExecutorchTarget
+from nstc.benchmarks.targets import cpu, parse_target
+from nstc.benchmarks.targets.cpu import ExecutorchTarget
 from nstc.compress.export.executorch_graphs import executorch_program
 from nstc.core.errors import ArtifactError, OptionError
 from nstc.core.manifest import Contract
@@ -26,16 +26,16 @@ class Half(torch.nn.Module):
 
 @pytest.fixture
 def target(monkeypatch) -> ExecutorchTarget:
-    monkeypatch.setattr(executorch, "usable_cores", lambda: (0, 1))
-    return executorch.EXECUTORCH.make(None)
+    monkeypatch.setattr(cpu, "usable_cores", lambda: (0, 1))
+    return cpu.EXECUTORCH.make(None)
 
 
 def test_it_is_one_thread_on_one_core(target, make_bundle):
-    assert target == ExecutorchTarget(core=0)
+    assert target == ExecutorchTarget(name="executorch", cores=(0,))
     assert (target.name, target.reference_artifact) == ("executorch", "pte")
     assert target.artifacts(find_subject(make_bundle("m", {}).path), 64) == ("pte", "int8.pte")
     with pytest.raises(OptionError, match=r"'executorch:2': executorch is one thread"):
-        executorch.EXECUTORCH.make("2")
+        cpu.EXECUTORCH.make("2")
 
 
 def test_without_executorch_it_says_what_to_install(monkeypatch):

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from nstc.benchmarks.subjects import Subject, find_subject
-from nstc.benchmarks.targets import here, parse_target
-from nstc.benchmarks.targets.torchscript import TorchScriptTarget
+from nstc.benchmarks.targets import base, parse_target
+from nstc.benchmarks.targets.cpu import TorchScriptTarget
 from nstc.core.bundle import artifact_file, open_bundle
 from nstc.core.errors import ArtifactError, OptionError
 from nstc.core.progress import Silent
@@ -19,7 +19,7 @@ from nstc.runtime.session import cached_artifact
 
 @pytest.fixture
 def two_cores(monkeypatch):
-    monkeypatch.setattr(here, "usable_cores", lambda: (3, 5))
+    monkeypatch.setattr(base, "usable_cores", lambda: (3, 5))
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def subject(make_bundle) -> Subject:
 
 @pytest.mark.usefixtures("two_cores")
 def test_it_is_all_cores_or_as_many_as_are_asked_for():
-    two = TorchScriptTarget(name="torchscript:2", threads=2, cores=(3, 5))
+    two = TorchScriptTarget(name="torchscript:2", cores=(3, 5))
     assert parse_target("torchscript") == parse_target("torchscript:2") == two
-    one = TorchScriptTarget(name="torchscript:1", threads=1, cores=(3,))
+    one = TorchScriptTarget(name="torchscript:1", cores=(3,))
     assert parse_target("torchscript:1") == one
 
 

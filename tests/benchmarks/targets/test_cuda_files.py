@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nstc.benchmarks.subjects import find_subject
-from nstc.benchmarks.targets.cuda_sessions import (
+from nstc.benchmarks.targets.cuda import (
     CUDA_PROVIDER,
     OrtCudaSession,
     TorchSession,
