@@ -1,34 +1,23 @@
 """ONNX Runtime on an Android device that is reached by adb."""
 
+import contextlib
 import re
+import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from nstc.benchmarks.targets import far
 from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
-from nstc.benchmarks.targets.far import (
-    PYTHON,
-    SILENCE_S,
-    THREADS,
-    WHOLE_S,
-    FarTarget,
-    advice,
-    parse_options,
-    silence_limit_s,
-)
-from nstc.benchmarks.targets.remote.android import HOME, Device
-from nstc.benchmarks.targets.remote.answer import Listener, size_limit
-from nstc.benchmarks.targets.remote.far_job import FarJob, make_job
-from nstc.benchmarks.targets.remote.perf_test import (
-    PerfRuns,
-    perf_command,
-    read_runs,
-    take_turns,
-    write_perf_folder,
-)
-from nstc.benchmarks.targets.remote.process import CommandLimits
+from nstc.benchmarks.targets.far import PYTHON, SILENCE_S, THREADS, WHOLE_S, FarTarget
+from nstc.benchmarks.targets.remote import perf_test
+from nstc.benchmarks.targets.remote.far_job import FarJob, Listener, make_job, size_limit
+from nstc.benchmarks.targets.remote.far_side import int8_of, processor_fields, processor_name
+from nstc.benchmarks.targets.remote.process import CommandLimits, Finished, OnLine, converse
+from nstc.benchmarks.timing.machine import INT8_INSTRUCTIONS, NO_INT8
+from nstc.core.child_processes import readable
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.files import scratch_folder
 from nstc.core.images import Pixels
@@ -36,12 +25,18 @@ from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.session import Session
 
+HOME: Final = "/data/local/tmp"
+"""The folder of an Android device that its shell may write to and run programs from."""
+
 PERF_TEST: Final = "perf_test"
 USUAL_PERF_TEST: Final = f"{HOME}/onnxruntime_perf_test"
 _SERIAL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 _VERSION: Final = re.compile(r"VERS_([0-9]+\.[0-9]+\.[0-9]+)")
+_FOLDER: Final = re.compile(re.escape(HOME) + r"/nstc\.[A-Za-z0-9]{6,32}")
 _LIBRARY_BYTES: Final = 500_000_000
-_PROGRAM_WORDS_BYTES: Final = 1_000_000
+_WORDS_BYTES: Final = 1_000_000
+_SHORT: Final = CommandLimits(whole_s=30, silence_s=30, output_bytes=_WORDS_BYTES)
+_YES: Final = "nstc-yes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +59,7 @@ class AdbTarget(FarTarget):
             return self._by_perf_test(device, program, job, progress)
         return self._by_python(device, job, sessions, picture, progress)
 
-    def _perf_test(self, device: Device) -> str | None:
+    def _perf_test(self, device: "Device") -> str | None:
         """The program's path there; None if Python is to be used.
 
         Raises:
@@ -89,24 +84,21 @@ class AdbTarget(FarTarget):
         return None
 
     def _by_perf_test(
-        self, device: Device, program: str, job: FarJob, progress: Progress
+        self, device: "Device", program: str, job: FarJob, progress: Progress
     ) -> Reading:
         library = f"{program.rpartition('/')[0]}/libonnxruntime.so"
         version = device.find_in(library, _VERSION, _LIBRARY_BYTES)
-        limits = CommandLimits(
-            whole_s=WHOLE_S, silence_s=SILENCE_S, output_bytes=_PROGRAM_WORDS_BYTES
-        )
+        limits = CommandLimits(whole_s=WHOLE_S, silence_s=SILENCE_S, output_bytes=_WORDS_BYTES)
         with device.folder() as place, scratch_folder() as here:
-            folder = here / "job"
-            write_perf_folder(job, folder)
-            self._push(device, folder, place)
+            perf_test.write_perf_folder(job, here / "job")
+            device.push(here / "job", place)
 
-            def call(graph: int, runs: int) -> PerfRuns:
-                command = perf_command(program, f"{place}/job", graph, runs, job.threads)
+            def call(graph: int, runs: int) -> perf_test.PerfRuns:
+                command = perf_test.perf_command(program, f"{place}/job", graph, runs, job.threads)
                 output = device.shell(command, limits=limits).output
-                return read_runs(self.name, output, runs)
+                return perf_test.read_runs(self.name, output, runs)
 
-            timings, footprints = take_turns(job, call, progress)
+            timings, footprints = perf_test.take_turns(job, call, progress)
             facts = device.facts()
         return Reading(
             timings=timings,
@@ -122,7 +114,7 @@ class AdbTarget(FarTarget):
 
     def _by_python(
         self,
-        device: Device,
+        device: "Device",
         job: FarJob,
         sessions: Sequence[Session],
         picture: Pixels,
@@ -131,17 +123,15 @@ class AdbTarget(FarTarget):
         listener, python = Listener(self.name, job, progress), self.python or "python3"
         limits = CommandLimits(whole_s=WHOLE_S, silence_s=SILENCE_S, output_bytes=size_limit(job))
         with device.folder() as place, scratch_folder() as here:
-            folder = here / "job"
-            folder.mkdir()
-            job.write(folder)
-            self._push(device, folder, place)
+            job.write(here / "job")
+            device.push(here / "job", place)
             command = f"cd {place}/job && {python} far_side.py"
             device.shell(command, limits=limits, on_line=listener.hear)
             facts = device.facts()
         if listener.error is not None:
             raise TargetError(
                 f"{self.name}: {python} there says: {listener.error}. "
-                f"{advice(listener.error, python)}"
+                f"{far.advice(listener.error, python)}"
             )
         place_known = {**self._place("python"), "device": facts["device"]}
         return self.checked_reading(sessions, picture, listener.answer(), place_known)
@@ -149,11 +139,127 @@ class AdbTarget(FarTarget):
     def _place(self, runner: str) -> dict[str, str | int]:
         return {"by": "adb", "host": self.serial, "threads": self.threads, "runner": runner}
 
-    def _push(self, device: Device, folder: Path, place: str) -> None:
+
+class Device:
+    """A device by its serial number: its shell, its files, its facts.
+
+    Every value that stands in its shell's commands was checked.
+
+    Args:
+        name: Of the target, for messages.
+        serial: As `adb devices` lists it.
+    """
+
+    def __init__(self, name: str, serial: str) -> None:
+        self._name = name
+        self._adb = ("adb", "-s", serial)
+
+    def refuse_unready(self) -> None:
+        """Find out whether the device is there and lets us in.
+
+        Raises:
+            TargetError: it is not, or does not.
+        """
+        finished = self._run("get-state")
+        state = finished.output.strip()
+        if finished.status != 0 or state != "device":
+            said = finished.complaint or readable(state) or "no word from it"
+            raise TargetError(
+                f"{self._name}: the device is not ready ({said}). See `adb devices`: plug it in, "
+                "switch USB debugging on and allow this computer on its screen."
+            )
+
+    def shell(
+        self, command: str, *, limits: CommandLimits = _SHORT, on_line: OnLine | None = None
+    ) -> Finished:
+        """Run a command in the device's shell.
+
+        Raises:
+            TargetError: it goes over a limit.
+        """
+        end = f"nstc-{secrets.token_hex(8)}-end"  # adb stays while anything holds the output
+        words = ("shell", f"{command}; echo {end} $?")
+        return self._run(*words, limits=limits, on_line=on_line, end=end)
+
+    def says_yes(self, condition: str) -> bool:
+        """Whether a shell's condition holds there."""
+        return _YES in self.shell(f"{condition} && echo {_YES}").output
+
+    def find_in(self, file: str, pattern: re.Pattern[str], limit_bytes: int) -> str | None:
+        """The first match of a pattern in a file's text, which is looked through here."""
+        found: list[str] = []
+
+        def look(line: str) -> None:
+            match = None if found else pattern.search(line)
+            if match is not None:
+                found.append(match[0])
+
+        limits = CommandLimits(whole_s=120, silence_s=30, output_bytes=limit_bytes)
+        self._run("exec-out", f"cat {file}", limits=limits, on_line=look)
+        return found[0] if found else None
+
+    @contextlib.contextmanager
+    def folder(self) -> Iterator[str]:
+        """A new folder there, that is gone when the block is left.
+
+        Raises:
+            TargetError: it can't be made, or not be removed.
+        """
+        made = self.shell(f"mktemp -d {HOME}/nstc.XXXXXX").output.strip()
+        if _FOLDER.fullmatch(made) is None:
+            raise TargetError(
+                f"{self._name}: no folder can be made in {HOME} ({readable(made) or 'no answer'}). "
+                "Is the device's storage full?"
+            )
+        try:
+            yield made
+        finally:
+            removed = False
+            with contextlib.suppress(TargetError):
+                removed = self.says_yes(f"rm -rf {made}")
+        if not removed:  # what went wrong before it is told first
+            raise TargetError(
+                f"{self._name}: {made} could not be removed there. Remove it: "
+                f"{' '.join(self._adb)} shell rm -rf {made}"
+            )
+
+    def push(self, folder: Path, place: str) -> None:
+        """Copy a folder into one of the device's.
+
+        Raises:
+            TargetError: it does not arrive.
+        """
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        wait_s = silence_limit_s(size)
-        limits = CommandLimits(whole_s=wait_s, silence_s=wait_s, output_bytes=_PROGRAM_WORDS_BYTES)
-        device.push(folder, place, limits)
+        wait_s = far.silence_limit_s(size)
+        limits = CommandLimits(whole_s=wait_s, silence_s=wait_s, output_bytes=_WORDS_BYTES)
+        finished = self._run("push", str(folder), f"{place}/", limits=limits)
+        if finished.status != 0:
+            said = finished.complaint or readable(finished.output[-200:])
+            raise TargetError(
+                f"{self._name}: the files did not arrive ({said}). Is its storage full, or the "
+                "cable loose?"
+            )
+
+    def facts(self) -> dict[str, str | int]:
+        """What the device says of itself."""
+
+        def line(command: str) -> str:
+            lines = self.shell(command).output.strip().splitlines()
+            return (readable(lines[0], 100) if lines else "") or "unknown"
+
+        fields = processor_fields(self.shell("cat /proc/cpuinfo").output)
+        cores = line("nproc")
+        return {
+            "arch": line("uname -m"),
+            "cpu": readable(processor_name(fields), 100) or "unknown",
+            "int8": "+".join(int8_of(fields, list(INT8_INSTRUCTIONS))) or NO_INT8,
+            "cores": int(cores) if re.fullmatch(r"[0-9]{1,4}", cores) else 0,
+            "device": line("getprop ro.product.model"),
+            "os": f"Android {line('getprop ro.build.version.release')}",
+        }
+
+    def _run(self, *words: str, limits: CommandLimits = _SHORT, **more: Any) -> Finished:
+        return converse((*self._adb, *words), name=self._name, limits=limits, **more)
 
 
 def _adb(argument: str | None) -> AdbTarget:
@@ -164,7 +270,7 @@ def _adb(argument: str | None) -> AdbTarget:
             f"no target {text!r}: expected adb:SERIAL with a serial number from `adb devices`, as "
             "in adb:emulator-5554 or adb:192.168.1.5:5555."
         )
-    options = parse_options(text, more, (THREADS, PERF_TEST, PYTHON))
+    options = far.parse_options(text, more, (THREADS, PERF_TEST, PYTHON))
     if PERF_TEST in options and PYTHON in options:
         raise OptionError(f"target {text!r}: give {PERF_TEST} or {PYTHON}, not both.")
     if not options.get(PERF_TEST, "/").startswith("/"):

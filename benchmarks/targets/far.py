@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Place, Reading, RowFacts
-from nstc.benchmarks.targets.remote.answer import FarAnswer
+from nstc.benchmarks.targets.remote.far_job import FarAnswer
 from nstc.benchmarks.timing.machine import usable_cores
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError, TargetError

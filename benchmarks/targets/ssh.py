@@ -20,8 +20,7 @@ from nstc.benchmarks.targets.far import (
     parse_options,
     silence_limit_s,
 )
-from nstc.benchmarks.targets.remote.answer import FarAnswer, Listener, size_limit
-from nstc.benchmarks.targets.remote.far_job import FarJob, make_job
+from nstc.benchmarks.targets.remote.far_job import FarAnswer, FarJob, Listener, make_job, size_limit
 from nstc.benchmarks.targets.remote.process import CommandLimits, Finished, converse
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.files import scratch_folder
@@ -125,7 +124,6 @@ class SshTarget(FarTarget):
 
 def _pack(job: FarJob, folder: Path, archive: Path) -> None:
     """The job's folder as a tar file that says nothing of this machine's users."""
-    folder.mkdir()
     job.write(folder)
     with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as tar:
         for path in sorted(folder.iterdir()):

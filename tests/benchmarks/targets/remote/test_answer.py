@@ -7,8 +7,7 @@ import zlib
 import numpy as np
 import pytest
 
-from nstc.benchmarks.targets.remote.answer import Listener, size_limit
-from nstc.benchmarks.targets.remote.far_job import FarGraph, FarJob
+from nstc.benchmarks.targets.remote.far_job import FarGraph, FarJob, Listener, size_limit
 from nstc.core.errors import TargetError
 from nstc.core.progress import Silent
 

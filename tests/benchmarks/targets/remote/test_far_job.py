@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from nstc.benchmarks.targets.remote import far_side
-from nstc.benchmarks.targets.remote.answer import Listener, size_limit
-from nstc.benchmarks.targets.remote.far_job import make_job
+from nstc.benchmarks.targets.remote.far_job import Listener, make_job, size_limit
 from nstc.benchmarks.timing import latency
 from nstc.core.errors import OptionError
 from nstc.core.progress import Silent
@@ -49,7 +48,6 @@ def make(sessions, picture):
 
 def test_the_folder_holds_fixed_names_only(make, tmp_path):
     folder = tmp_path / "job"
-    folder.mkdir()
     make().write(folder)
     assert sorted(path.name for path in folder.iterdir()) == [
         "far_side.py",
@@ -74,7 +72,6 @@ def test_weights_beside_a_graph_are_sent_with_it(
     session = ForeignSession(path, probe_contract(path, input_range=1), 1)
     job = make_job([sessions[0], session], picture, RECIPE, threads=1, time_limit_s=60)
     folder = tmp_path / "job"
-    folder.mkdir()
     job.write(folder)
     assert {path.name for path in (folder / "graph1").iterdir()} == {
         "model.onnx",
@@ -106,7 +103,6 @@ def test_the_script_alone_gives_the_pictures_that_this_machine_gives(
     monkeypatch.setattr(latency, "PAUSE_S", 0.0)
     job = make()
     folder = tmp_path / "job"
-    folder.mkdir()
     job.write(folder)
     (tmp_path / "temporary").mkdir()
     ran = subprocess.run(  # -I: neither this folder nor PYTHONPATH helps it
@@ -136,7 +132,6 @@ def test_the_script_alone_gives_the_pictures_that_this_machine_gives(
 def test_what_goes_wrong_there_is_said_in_the_jobs_words(make, tmp_path):
     job = make()
     folder = tmp_path / "job"
-    folder.mkdir()
     job.write(folder)
     (folder / "graph1.onnx").write_bytes(b"cut off")
     command = [sys.executable, "-I", str(folder / "far_side.py")]
