@@ -1,37 +1,38 @@
 """onnxruntime-web in WebAssembly: in Node, in headless Chromium, and wherever a link is opened."""
 
 import contextlib
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Final
 
+import numpy as np
+
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
-from nstc.benchmarks.targets.base import Place, Reading, RowFacts, Target, TargetKind
-from nstc.benchmarks.targets.web import engines
+from nstc.benchmarks.targets.base import (
+    Place,
+    Reading,
+    RowFacts,
+    Target,
+    TargetKind,
+    chosen_cores,
+)
+from nstc.benchmarks.targets.web import server, setup
 from nstc.benchmarks.targets.web.exchange import Exchange, PageAnswer, Patience
-from nstc.benchmarks.targets.web.page_job import Content, ask, refuse_other_picture, site_of
-from nstc.benchmarks.targets.web.server import (
-    LOOPBACK,
-    missing_openssl,
-    network_address,
-    self_signed,
-    serving,
-)
-from nstc.benchmarks.targets.web.setup import (
-    WebRuntime,
-    missing_runtime,
-    runtime_version,
-    web_runtime,
-)
-from nstc.benchmarks.timing.latency import Timings
+from nstc.benchmarks.targets.web.setup import DATA, Engine, WebRuntime, missing_runtime
+from nstc.benchmarks.timing import latency
 from nstc.benchmarks.timing.machine import THIS_MACHINE, usable_cores
 from nstc.core.bundle import artifact_name
-from nstc.core.errors import OptionError
+from nstc.core.errors import OptionError, TargetError, UnusableModelError
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
+from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, Difference
+from nstc.runtime.arrays import Array, refuse_not_finite_output
+from nstc.runtime.foreign.networks import ForeignSession, Framed
+from nstc.runtime.model_files import data_files
 from nstc.runtime.session import MAX_THREADS, Session
 
 _FILES: Final = (artifact_name("int8"), FLOAT)
@@ -45,8 +46,8 @@ _WEB: Final = re.compile(r"^web(?=(?::[0-9]*)?$)")
 _HERE: Final = Patience(opening_s=60, silence_s=_SILENCE_S)
 _ELSEWHERE: Final = Patience(opening_s=600, silence_s=_SILENCE_S)
 
-Engine = Callable[[WebRuntime, str], contextlib.AbstractContextManager[engines.Process]]
-"""Opens a link, and holds on until the block ends."""
+_OWN_FILES: Final = ("page.mjs", "page.css", "rounds.mjs")
+_DTYPES: Final = ("uint8", "float32")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +81,14 @@ class WebTarget:
         """Serve the files and a page that alternates between them; check what comes back."""
         asked = [ask(session, picture) for session in sessions]
         site = site_of(
-            asked, web_runtime(), threads=self.threads, rounds=recipe.rounds, seed=recipe.seed
+            asked, setup.web_runtime(), threads=self.threads, rounds=recipe.rounds, seed=recipe.seed
         )
         exchange = Exchange(
             [own.raw.nbytes for own in asked], rounds=recipe.rounds, threads=self.threads
         )
         larger = max(1.0, (recipe.size / _SILENCE_SIDE) ** 2)
         patience = self.patience._replace(silence_s=self.patience.silence_s * larger)
-        host = LOOPBACK if self.engine is not None else network_address()
+        host = server.LOOPBACK if self.engine is not None else server.network_address()
 
         def steps(done: int) -> None:
             progress.advance(max(0, done - len(asked)) // len(asked), {})
@@ -102,23 +103,26 @@ class WebTarget:
         ]
         first, *others = answer.samples_ms
         return Reading(
-            timings=Timings(reference_ms=first, candidates_ms=tuple(others)),
+            timings=latency.Timings(reference_ms=first, candidates_ms=tuple(others)),
             place=self._place(answer, host, max(worst)),
             rows=tuple(RowFacts() for _ in sessions[1:]),
         )
 
     @contextlib.contextmanager
     def _opened(
-        self, site: Mapping[str, Content], exchange: Exchange, host: str, progress: Progress
+        self, site: Mapping[str, server.Content], exchange: Exchange, host: str, progress: Progress
     ) -> Iterator[Callable[[], str | None]]:
         """Serve, and have the link opened or tell it; gives what tells why an engine is gone."""
         if self.engine is not None:
-            with serving(site, exchange) as link, self.engine(web_runtime(), link) as process:
+            with (
+                server.serving(site, exchange) as link,
+                self.engine(setup.web_runtime(), link) as process,
+            ):
                 yield process.ended
             return
-        certificate = self_signed(host) if self.https else None
+        certificate = server.self_signed(host) if self.https else None
         tls = None if certificate is None else certificate.context
-        with serving(site, exchange, host=host, tls=tls) as link:
+        with server.serving(site, exchange, host=host, tls=tls) as link:
             progress.note(
                 f"Open within {self.patience.opening_s / 60:.0f} minutes on a device in the same "
                 f"network, and keep it in front:\n\n  {link}\n\nThis machine serves it on its "
@@ -134,10 +138,10 @@ class WebTarget:
             yield lambda: None
 
     def _place(self, answer: PageAnswer, host: str, worst: int) -> Place:
-        here = answer.address in {host, LOOPBACK}
+        here = answer.address in {host, server.LOOPBACK}
         return {
             "provider": "wasm",
-            "runtime": f"onnxruntime-web {runtime_version()}",
+            "runtime": f"onnxruntime-web {setup.runtime_version()}",
             "browser": answer.visitor.agent,
             "threads": answer.visitor.threads,
             "secure_context": answer.visitor.secure,
@@ -146,6 +150,131 @@ class WebTarget:
             "clock_step_ms": answer.visitor.clock_step_ms,
             "largest_difference": worst,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A file to run on a picture, and what ONNX Runtime on this machine made of it."""
+
+    session: Session  # the file, opened here
+    input_name: str  # of the graph
+    output_name: str | None  # of the graph; None for its first
+    values: Array  # the input
+    raw: Array  # the output here
+    frame: Framed | None  # how a foreign file's picture lies in the output, else None
+
+    def picture(self, raw: Array) -> Pixels:
+        """An output as the picture (H, W, 3) uint8 that it stands for."""
+        if self.frame is None:
+            return self.session.finish(raw)
+        return self.session.finish(Framed(raw, self.frame.height, self.frame.width))
+
+
+def ask(session: Session, picture: Pixels) -> Asked:
+    """Run a file here on a picture (H, W, 3) uint8.
+
+    Raises:
+        OptionError: it takes something that the page can't make.
+        NstcError: it does not run here.
+    """
+    feed = session.prepare(picture)
+    raw = session.infer(feed)
+    frame = output_name = None
+    if isinstance(session, ForeignSession):
+        input_name, output_name = session.contract.input_name, session.contract.output_name
+        values, frame, raw = feed.values, feed, raw.values
+    else:
+        ((input_name, values),) = feed.items()
+    if values.dtype.name not in _DTYPES or raw.dtype.name not in _DTYPES:
+        raise OptionError(
+            f"{session.path} takes {values.dtype} and gives {raw.dtype}: in a browser nstc runs "
+            f"graphs of {' and '.join(_DTYPES)}."
+        )
+    return Asked(
+        session=session,
+        input_name=input_name,
+        output_name=output_name,
+        values=values,
+        raw=raw,
+        frame=frame,
+    )
+
+
+def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
+    """Hold a file's picture to the one that was made here: a fast wrong picture is no result.
+
+    Args:
+        asked: The file, with its output here.
+        output: The raw bytes that came.
+        where: The name of the place.
+
+    Returns:
+        The largest difference between the two pictures, in levels from 0 to 255.
+
+    Raises:
+        TargetError: it is another picture.
+    """
+    raw = np.frombuffer(output, asked.raw.dtype).reshape(asked.raw.shape)
+    try:
+        refuse_not_finite_output(raw, asked.session.path)
+    except UnusableModelError as error:  # here it gave a picture: it is the place that does not
+        raise TargetError(f"{asked.session.path} gives no finite numbers in {where}.") from error
+    off = Difference.between(asked.picture(raw), asked.picture(asked.raw))
+    if off.far_share > MOST_FAR_SHARE:
+        raise TargetError(
+            f"{asked.session.path} gives another picture in {where} than in ONNX Runtime here: "
+            f"{off.far_share:.1%} of its values are more than {NEAR_LEVELS}/255 off, the worst by "
+            f"{off.worst}; at most {MOST_FAR_SHARE:.1%} may be. Its times are no result."
+        )
+    return off.worst
+
+
+def site_of(
+    asked: Sequence[Asked], runtime: WebRuntime, *, threads: int | None, rounds: int, seed: int
+) -> Mapping[str, server.Content]:
+    """Everything that is served, by exact name; "" is the page.
+
+    Args:
+        asked: The reference and the candidates.
+        runtime: Where onnxruntime-web is.
+        threads: None for as many as onnxruntime-web itself would take.
+        rounds: Timed rounds.
+        seed: Of the orders within them.
+    """
+    rng = np.random.default_rng(seed)
+    job = {
+        "threads": threads,
+        "pauseMs": latency.PAUSE_S * 1000,
+        "turnMs": latency.TURN_MS,
+        "mostRepeats": latency.MOST_REPEATS,
+        "maxWarmUps": latency.MAX_WARM_UPS,
+        "steady": latency.STEADY,
+        "orders": [rng.permutation(len(asked)).tolist() for _ in range(rounds)],
+        "files": [
+            {
+                "model": f"model/{i}",
+                "feed": f"feed/{i}",
+                "input": own.input_name,
+                "output": own.output_name,
+                "dtype": own.values.dtype.name,
+                "shape": own.values.shape,
+                "weights": [
+                    {"path": file.name, "file": f"weights/{i}/{k}"}
+                    for k, file in enumerate(data_files(own.session.path))
+                ],
+            }
+            for i, own in enumerate(asked)
+        ],
+    }
+    site: dict[str, server.Content] = {"": DATA / "page.html", "job.json": json.dumps(job).encode()}
+    site |= {name: DATA / name for name in _OWN_FILES}
+    site |= {path.name: path for path in runtime.page_files}
+    for i, own in enumerate(asked):
+        site[f"model/{i}"] = own.session.path
+        for k, file in enumerate(data_files(own.session.path)):
+            site[f"weights/{i}/{k}"] = file
+        site[f"feed/{i}"] = np.ascontiguousarray(own.values).tobytes()
+    return site
 
 
 def _threads(argument: str | None, name: str) -> int | None:
@@ -163,13 +292,8 @@ def _local(engine_name: str, argument: str | None) -> WebTarget:
     """On this machine, on one thread unless told otherwise, as phones that have no more."""
     name = f"web:{engine_name}"
     threads = _threads(argument, name) or 1
-    cores = len(usable_cores())
-    if threads > cores:
-        raise OptionError(
-            f"{name}:{threads} needs {threads} cores and this process may use {cores}: "
-            f"give --target {name}:{cores} or fewer."
-        )
-    engine = engines.in_node if engine_name == "node" else engines.in_chromium
+    chosen_cores(name, str(threads))  # refuses more than there are
+    engine = setup.in_node if engine_name == "node" else setup.in_chromium
     return WebTarget(name=f"{name}:{threads}", threads=threads, engine=engine)
 
 
@@ -196,20 +320,20 @@ KINDS: Final[Mapping[str, TargetKind]] = {
     "web": TargetKind(
         form="web[:N]",
         summary="web:chromium, or web:node where there is no Chromium",
-        make=lambda own: _local("node" if engines.missing_chromium() else "chromium", own),
-        availability=_unless(missing_runtime, engines.missing_node),
+        make=lambda own: _local("node" if setup.missing_chromium() else "chromium", own),
+        availability=_unless(missing_runtime, setup.missing_node),
     ),
     "web:node": TargetKind(
         form="web:node[:N]",
         summary="onnxruntime-web's WebAssembly in Node on this machine, N threads; 1 without N",
         make=partial(_local, "node"),
-        availability=_unless(missing_runtime, engines.missing_node),
+        availability=_unless(missing_runtime, setup.missing_node),
     ),
     "web:chromium": TargetKind(
         form="web:chromium[:N]",
         summary="the same in a headless Chromium",
         make=partial(_local, "chromium"),
-        availability=_unless(missing_runtime, engines.missing_chromium),
+        availability=_unless(missing_runtime, setup.missing_chromium),
     ),
     OPEN_NAME: TargetKind(
         form=f"{OPEN_NAME}[:N]",
@@ -221,7 +345,7 @@ KINDS: Final[Mapping[str, TargetKind]] = {
         form=f"{HTTPS_NAME}[:N]",
         summary="the same over https, which threads need there; web with --open --https",
         make=partial(_elsewhere, HTTPS_NAME),
-        availability=_unless(missing_runtime, missing_openssl),
+        availability=_unless(missing_runtime, server.missing_openssl),
     ),
 }
 """By name: where JavaScript can run."""

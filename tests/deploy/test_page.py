@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nstc.benchmarks.targets.web.engines import find_chromium, missing_chromium
-from nstc.benchmarks.targets.web.setup import WebRuntime, install
+from nstc.benchmarks.targets.web.setup import WebRuntime, find_chromium, install, missing_chromium
 
 pytestmark = pytest.mark.deploy
 

@@ -13,6 +13,7 @@ from typing import Annotated, Final, NamedTuple, TypeVar
 
 from msgspec import Meta
 
+from nstc.benchmarks.targets.web.setup import MAX_TEXT
 from nstc.core.child_processes import readable
 from nstc.core.decoding import DecodingError, decode, parse_json
 from nstc.core.errors import TargetError
@@ -20,9 +21,6 @@ from nstc.runtime.session import MAX_THREADS
 
 T = TypeVar("T")
 _Milliseconds = Annotated[float, Meta(gt=0, le=3_600_000)]
-
-MAX_TEXT: Final = 300
-"""Characters that are kept of a text."""
 
 _POLL_S: Final = 0.2
 _SHORT_BYTES: Final = 4096

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase
@@ -20,10 +19,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
 from nstc.benchmarks.targets.web.exchange import Exchange, RefusedMessageError
-from nstc.benchmarks.targets.web.page_job import Content
 from nstc.core.child_processes import run_to_end
 from nstc.core.errors import MissingExtraError, TargetError
 from nstc.core.files import scratch_folder
+
+Content = bytes | Path
+"""Of a served file: its bytes, or where they are."""
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -70,7 +71,7 @@ _HEADERS: Final[Mapping[str, str]] = {
 }
 
 
-@contextmanager
+@contextlib.contextmanager
 def serving(
     site: Mapping[str, Content],
     exchange: Exchange,

@@ -1,17 +1,25 @@
-"""The files of onnxruntime-web, from npm into the user's cache at the versions that are pinned."""
+"""What runs a page on this machine: onnxruntime-web's files, and Node and Chromium at work.
 
+The files come from npm into the user's cache at the versions that are pinned. Engines are processes
+that open a link and leave nothing behind.
+"""
+
+import contextlib
 import hashlib
 import json
+import os
 import shutil
 import subprocess
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from nstc.core.child_processes import run_to_end
+from nstc.core.child_processes import readable, run_to_end, started
 from nstc.core.errors import MissingExtraError
-from nstc.core.files import atomic_folder
+from nstc.core.files import atomic_folder, scratch_folder
 from nstc.core.files.cache import cached
 
 SETUP_LINE: Final = "nstc web-setup"
@@ -24,10 +32,26 @@ _PINS: Final = ("package.json", _LOCK)
 _NPM: Final = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 _TIME_LIMIT_S: Final = 600
 
+MAX_TEXT: Final = 300
+"""Characters that are kept of a text that an engine or a page says."""
+
+_BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_FLAGS: Final = (
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--no-proxy-server",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_GRACE_S: Final = 5.0
+"""For a process to end by itself once its results are in."""
+
 
 @dataclass(frozen=True)
 class WebRuntime:
-    """An installation."""
+    """An installation of onnxruntime-web."""
 
     folder: Path  # that npm filled; it may not be there yet
 
@@ -113,3 +137,89 @@ def install() -> WebRuntime:
         if not WebRuntime(draft).is_complete:
             raise MissingExtraError("npm ci left files out: update npm, then run it again.")
     return runtime
+
+
+@dataclass(frozen=True)
+class Process:
+    """An engine at work, and the file that it writes standard error to."""
+
+    name: str
+    child: subprocess.Popen[bytes]
+    log: Path
+
+    def ended(self) -> str | None:
+        """Why there is nothing to wait for any more, by its last words; None while it works."""
+        status = self.child.poll()
+        if status is None:
+            return None
+        log = self.log.read_text(errors="replace").splitlines()
+        lines = [line.strip() for line in log if line.strip()] or ["it said nothing"]
+        # the first line that tells of an error: Chromium's own is worth more than its driver's
+        telling = [line for word in ("FATAL", "Error") for line in lines if word in line]
+        words = readable((telling or lines[-1:])[0], MAX_TEXT)
+        return f"{self.name} ended with status {status}: {words}"
+
+
+def find_chromium() -> str | None:
+    """The path of Chromium or Chrome, if there is one."""
+    return next(filter(None, map(shutil.which, _BROWSERS)), None)
+
+
+def missing_node() -> str | None:
+    """None if Node is here, or what to do."""
+    if shutil.which("node") is None:
+        return "node is not installed: install Node.js 20 or newer (Debian: apt install nodejs)"
+    return None
+
+
+def missing_chromium() -> str | None:
+    """None if Chromium is here and Node to drive it, or what to do."""
+    if find_chromium() is None:
+        return "chromium is not installed: install it (Debian: apt install chromium)"
+    return missing_node()
+
+
+Engine = Callable[[WebRuntime, str], contextlib.AbstractContextManager[Process]]
+"""Opens a link, and holds on until the block ends."""
+
+
+def in_node(runtime: WebRuntime, link: str) -> contextlib.AbstractContextManager[Process]:
+    """Node at work on a link, until the block ends."""
+    return _running("node", link, lambda _: [DATA / "node.mjs", runtime.node_module])
+
+
+def in_chromium(runtime: WebRuntime, link: str) -> contextlib.AbstractContextManager[Process]:
+    """A headless Chromium with a profile of its own at work on a link, until the block ends."""
+    is_root = hasattr(os, "geteuid") and os.geteuid() == 0  # its sandbox does not work for root
+    flags = [*_FLAGS, *(["--no-sandbox"] if is_root else [])]
+    browser = find_chromium()
+
+    def words(folder: Path) -> list[object]:
+        return [DATA / "chromium.mjs", runtime.driver, browser, folder / "profile", *flags]
+
+    return _running("chromium", link, words)
+
+
+@contextlib.contextmanager
+def _running(name: str, link: str, words: Callable[[Path], list[object]]) -> Iterator[Process]:
+    """Node with a script and its arguments, which may lie in a folder for this run."""
+    with scratch_folder() as folder:
+        log = folder / "stderr"
+        try:
+            with (
+                log.open("wb") as stderr,
+                started(
+                    ["node", *map(str, words(folder))],
+                    stderr=stderr,
+                    env={**os.environ, "NSTC_LINK": link, "TMPDIR": str(folder)},
+                    grace_s=_GRACE_S,  # Chromium's own group is ended by its driver when asked
+                ) as child,
+            ):
+                yield Process(name, child, log)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(_GRACE_S)
+        finally:  # a browser whose driver was killed writes to its folder a moment longer
+            until = time.monotonic() + _GRACE_S
+            while folder.exists() and time.monotonic() < until:
+                shutil.rmtree(folder, ignore_errors=True)
+                time.sleep(0.05)

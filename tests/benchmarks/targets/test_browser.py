@@ -17,7 +17,7 @@ from rich.console import Console
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.subjects import find_subject
 from nstc.benchmarks.table import result_table
-from nstc.benchmarks.targets import browser, parse_target
+from nstc.benchmarks.targets import base, browser, parse_target
 from nstc.benchmarks.targets.browser import (
     WebTarget,
     opened_elsewhere,
@@ -168,7 +168,7 @@ def installed(monkeypatch, tmp_path):
     for name in ("node", "chromium", "openssl"):
         (tools / name).touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tools))
-    monkeypatch.setattr(browser, "usable_cores", lambda: (0, 1))
+    monkeypatch.setattr(base, "usable_cores", lambda: (0, 1))
     return tools
 
 
@@ -179,7 +179,7 @@ def test_the_times_and_the_place_of_a_page(measure, page):
     assert len(reading.rows) == 1
     assert reading.place == {
         "provider": "wasm",
-        "runtime": f"onnxruntime-web {browser.runtime_version()}",
+        "runtime": f"onnxruntime-web {browser.setup.runtime_version()}",
         "browser": "Test/1.0",
         "threads": 1,
         "secure_context": True,
@@ -225,8 +225,8 @@ def test_a_page_that_drops(measure, page, name):
 
 
 def test_another_device_opens_a_link(page, sessions, monkeypatch):
-    monkeypatch.setattr(browser, "network_address", lambda: "127.0.0.1")
-    monkeypatch.setattr(browser, "LOOPBACK", "127.0.0.2")
+    monkeypatch.setattr(browser.server, "network_address", lambda: "127.0.0.1")
+    monkeypatch.setattr(browser.server, "LOOPBACK", "127.0.0.2")
     page.place |= {"secure": False, "isolated": False}
     notes = Notes(page)
     target = WebTarget(name="web:open", threads=None, engine=None, patience=PATIENT)
@@ -240,8 +240,8 @@ def test_another_device_opens_a_link(page, sessions, monkeypatch):
 
 
 def test_a_device_with_another_address_is_another_device(page, sessions, monkeypatch):
-    monkeypatch.setattr(browser, "LOOPBACK", "127.0.0.2")
-    monkeypatch.setattr(browser, "network_address", lambda: "127.0.0.1")
+    monkeypatch.setattr(browser.server, "LOOPBACK", "127.0.0.2")
+    monkeypatch.setattr(browser.server, "network_address", lambda: "127.0.0.1")
     target = WebTarget(name="web:open", threads=None, engine=None, patience=PATIENT)
     monkeypatch.setattr(
         browser.Exchange,

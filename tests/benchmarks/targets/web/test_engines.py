@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nstc.benchmarks.targets.web import engines
+from nstc.benchmarks.targets.web import setup
 from nstc.benchmarks.targets.web.setup import WebRuntime
 
 RUNTIME = WebRuntime(Path("installed"))
@@ -41,7 +41,7 @@ def ended(process):
 
 def test_the_link_is_in_the_environment_not_on_the_command_line(node, tmp_path):
     node(f'echo "$NSTC_LINK" > {tmp_path}/link; echo "$@" > {tmp_path}/arguments')
-    with engines.in_node(RUNTIME, "http://127.0.0.1:1/token/"):
+    with setup.in_node(RUNTIME, "http://127.0.0.1:1/token/"):
         pass
     assert (tmp_path / "link").read_text().strip() == "http://127.0.0.1:1/token/"
     assert "token" not in (tmp_path / "arguments").read_text()
@@ -49,13 +49,13 @@ def test_the_link_is_in_the_environment_not_on_the_command_line(node, tmp_path):
 
 def test_the_last_words_of_a_process_that_ended(node):
     node("echo 'TypeError: no such thing' >&2; echo '    at place' >&2; exit 3")
-    with engines.in_node(RUNTIME, "link") as process:
+    with setup.in_node(RUNTIME, "link") as process:
         assert ended(process) == "node ended with status 3: TypeError: no such thing"
     node("echo '[err] FATAL: path too long' >&2; echo 'Node.js v20' >&2; exit 1")
-    with engines.in_node(RUNTIME, "link") as process:
+    with setup.in_node(RUNTIME, "link") as process:
         assert ended(process) == "node ended with status 1: [err] FATAL: path too long"
     node("exit 0")
-    with engines.in_node(RUNTIME, "link") as process:
+    with setup.in_node(RUNTIME, "link") as process:
         assert ended(process).endswith("status 0: it said nothing")
 
 
@@ -66,7 +66,7 @@ def test_nothing_is_left(node, tmp_path, monkeypatch):
     node("", "chromium")
 
     def fail_midway():
-        with engines.in_chromium(RUNTIME, "link") as process:
+        with setup.in_chromium(RUNTIME, "link") as process:
             assert process.ended() is None
             wait_until((tmp_path / "started").exists)
             raise KeyboardInterrupt
@@ -81,7 +81,7 @@ def test_nothing_is_left(node, tmp_path, monkeypatch):
 def test_a_browser_gets_an_empty_profile_and_no_proxy(node, tmp_path):
     node(f'echo "$@" > {tmp_path}/arguments')
     node("", "chromium")
-    with engines.in_chromium(RUNTIME, "link"):
+    with setup.in_chromium(RUNTIME, "link"):
         pass
     said = (tmp_path / "arguments").read_text().split()
     assert said[2] == str(tmp_path / "bin" / "chromium")
@@ -92,9 +92,9 @@ def test_a_browser_gets_an_empty_profile_and_no_proxy(node, tmp_path):
 
 def test_what_is_missing(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "apt install nodejs" in (engines.missing_node() or "")
-    assert "apt install chromium" in (engines.missing_chromium() or "")
+    assert "apt install nodejs" in (setup.missing_node() or "")
+    assert "apt install chromium" in (setup.missing_chromium() or "")
     (tmp_path / "chromium").touch(mode=0o755)
-    assert "apt install nodejs" in (engines.missing_chromium() or "")
+    assert "apt install nodejs" in (setup.missing_chromium() or "")
     (tmp_path / "node").touch(mode=0o755)
-    assert engines.missing_chromium() is None
+    assert setup.missing_chromium() is None

@@ -12,7 +12,7 @@ import pytest
 
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.targets.base import Reading
-from nstc.benchmarks.targets.web import engines
+from nstc.benchmarks.targets.web import setup
 from nstc.benchmarks.targets.web.setup import install
 from nstc.core.errors import TargetError
 from nstc.core.progress import Silent
@@ -81,7 +81,7 @@ class Phone(Silent):
         root = ["--no-sandbox"] if os.geteuid() == 0 else []
         self.process = subprocess.Popen(
             [
-                engines.find_chromium() or "chromium",
+                setup.find_chromium() or "chromium",
                 *("--headless", "--disable-gpu", "--disable-quic", "--no-first-run"),
                 *("--disable-background-networking", "--disable-component-update"),
                 *("--disable-sync", "--no-proxy-server", "--remote-debugging-port=0"),
@@ -146,13 +146,13 @@ def scratch(monkeypatch):
 def test_a_browser_whose_driver_is_killed(sessions, scratch, monkeypatch):
     """Nothing is left of it."""
     started = []
-    running = engines.subprocess.Popen
+    running = setup.subprocess.Popen
 
     def remembered(*args, **options):
         started.append(running(*args, **options))
         return started[-1]
 
-    monkeypatch.setattr(engines.subprocess, "Popen", remembered)
+    monkeypatch.setattr(setup.subprocess, "Popen", remembered)
 
     class Ending(Silent):
         def advance(self, step, losses) -> None:

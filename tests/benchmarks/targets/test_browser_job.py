@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nstc.benchmarks.targets.web.page_job import ask, refuse_other_picture, site_of
+from nstc.benchmarks.targets.browser import ask, refuse_other_picture, site_of
 from nstc.benchmarks.targets.web.setup import WebRuntime
 from nstc.benchmarks.timing import latency
 from nstc.core.errors import OptionError, TargetError
