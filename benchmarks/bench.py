@@ -40,8 +40,8 @@ from nstc.core.errors import OptionError, PhotosError
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe
-from nstc.models.architectures import style_of
 from nstc.models.complexity import complexity
+from nstc.models.style import style_of
 from nstc.models.vgg import VggFeatures, load_vgg, vgg_identity
 from nstc.runtime.check_vectors import refuse_without_picture
 from nstc.runtime.foreign.probing import probe_contract

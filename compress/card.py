@@ -17,8 +17,7 @@ from nstc.benchmarks.quality.metrics import KNOWN, Metric
 from nstc.benchmarks.result import BenchResult, Quality, Row, rows_content
 from nstc.benchmarks.timing.statistics import Interval
 from nstc.benchmarks.wording import INFINITE, NONE
-from nstc.compress.learning.loss_curves import Losses, loss_curves
-from nstc.compress.learning.previews import preview_sheet
+from nstc.compress.learning.logs import Losses, loss_curves, preview_sheet
 from nstc.compress.quantization.portability import portability
 from nstc.core.bundle import (
     CARD_FILE,
@@ -153,7 +152,7 @@ def write_training_card(
         folder: The bundle's, not finished yet.
         manifest: What it will say of itself.
         network: Asked for the preview's pictures.
-        losses: See `nstc.compress.learning.loss_curves.read_losses`.
+        losses: See `nstc.compress.learning.logs.read_losses`.
     """
     squares = list(sample_photos().take(_TRAINED_PREVIEW_PHOTOS).squares(_TRAINED_PREVIEW_SIZE))
     sheet = preview_sheet(network, squares)

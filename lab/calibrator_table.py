@@ -26,7 +26,8 @@ from nstc.core.bundle import Bundle, artifact_name, open_bundle
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
-from nstc.models.architectures import load, style_of
+from nstc.models.architectures import load
+from nstc.models.style import style_of
 from nstc.models.vgg import load_vgg
 from nstc.runtime.agreement import Difference, psnr_db
 from nstc.runtime.onnx_session import OnnxSession

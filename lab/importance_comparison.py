@@ -16,7 +16,6 @@ from nstc.benchmarks.quality.metrics import KNOWN
 from nstc.benchmarks.result import Quality
 from nstc.benchmarks.wording import count, fine
 from nstc.compress.export.checking import eager_reference
-from nstc.compress.learning.style_sources import style_brought_by
 from nstc.compress.pruning.prune_model import prune, teacher_of
 from nstc.compress.stages import Stages
 from nstc.core.bundle import Bundle, open_bundle
@@ -28,6 +27,7 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import MAX_RECIPE_BYTES, Recipe, recipe_from
 from nstc.models.architectures import load
 from nstc.models.complexity import count_macs
+from nstc.models.style import style_brought_by
 from nstc.models.vgg import load_vgg
 
 _METRICS: Final = ("style_ratio", "content_ratio", "ssim")

@@ -4,9 +4,11 @@ One strided convolution takes the picture down, residual blocks work there, and 
 gives the pixels of every position. Without instance normalisation nothing inside looks at the whole
 picture: the only global thing is one normalisation of the input by its channels' mean and
 deviation, which can be computed beforehand, so a tile needs no more than its halo.
+
+Students have names: sizes with a place on the plane of speed and quality, and kinds of blocks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeVar
 
 import torch
@@ -14,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nstc.models.blocks import (
+    KINDS,
     Block,
     Norm,
     ResidualBlock,
@@ -244,3 +247,39 @@ def _head(kind: Head, width: int, pixels: int) -> nn.Module:
 def _refuse_unknown(name: str, value: object, known: Sequence[object]) -> None:
     if value not in known:
         raise ValueError(f"{name} is {value!r}: expected one of {', '.join(map(str, known))}")
+
+
+SIZES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "nano": {"width": 16, "blocks": 2, "block": "plain"},
+    "tiny": {"width": 48, "blocks": 5, "head": "separable"},
+    "small": {"width": 48, "blocks": 6},
+}
+"""Under 20, 42 and 64 thousand parameters."""
+
+SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
+    **SIZES,
+    **{kind: {"width": 64, "blocks": 6, "block": kind} for kind in KINDS},
+}
+"""What `nstc distill --student` takes: a size, or a kind of blocks whose numbers are given."""
+
+
+def student_named(name: str, *, learning: bool = False, **changes: Any) -> Student:
+    """A student with random weights by the name of its shape: `student_named("tiny")`.
+
+    Args:
+        name: Out of `SHAPES`.
+        learning: Whether it is for the first stage of distillation, which learns with batch
+            normalisation where there is no other.
+        changes: `blocks`, how many; `inner`, channels inside each of them, as many as the trunk has
+            otherwise; and arguments of `Student`. None leaves what the name stands for.
+
+    Raises:
+        ValueError: there is no such name, or the shape can't be built.
+    """
+    if name not in SHAPES:
+        raise ValueError(f"student is {name!r}: expected one of {', '.join(SHAPES)}")
+    given = {key: value for key, value in changes.items() if value is not None}
+    shape: dict[str, Any] = {**SHAPES[name], **given}
+    blocks, inner = shape.pop("blocks"), shape.pop("inner", shape["width"])
+    batch_norm = learning and shape.get("norm", "none") == "none"
+    return Student(inner=[inner] * blocks, batch_norm=batch_norm, **shape)

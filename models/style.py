@@ -1,4 +1,4 @@
-"""What nstc keeps of a painting: its Gram matrices at three sizes, never its pixels."""
+"""A painting as a style to aim at: its Gram matrices at three sizes, never its pixels."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nstc.core.bundle import STYLE_FILE, Bundle
 from nstc.core.decoding import printable
 from nstc.core.errors import CorruptBundleError, OptionError
-from nstc.core.images import Pixels, resize_longer_side
+from nstc.core.images import Pixels, read_picture, resize_longer_side
+from nstc.core.manifest import Style
 from nstc.core.unusable_models import refuse_constant
-from nstc.models.functional import gram_matrix
-from nstc.models.perceptual import STYLE_LAYERS
+from nstc.models.losses import STYLE_LAYERS, gram_matrix
 from nstc.models.tensors import as_arrays, images_to_tensor, load_tensors
-from nstc.models.vgg import VggFeatures
+from nstc.models.vgg import VggFeatures, load_vgg
 
 STYLE_SIZES: Final = (256, 512, 1024)
 """Long sides, in pixels, at which a painting's statistics are taken."""
@@ -140,3 +143,85 @@ def _fault_of(tensors: Mapping[str, Tensor]) -> str | None:
         layers = ", ".join(STYLE_LAYERS)
         return f"expected a Gram matrix of each of {layers}; {'; '.join(problems):.400}"
     return None
+
+
+_NEGLIGIBLE = 1e-4
+"""Share of the largest variance below which a direction of colours counts as not there."""
+
+
+@dataclass(frozen=True)
+class ColorStatistics:
+    """How colours are spread: mean (3,) of red, green and blue, 0 to 255, and covariance (3, 3)."""
+
+    mean: npt.NDArray[np.float64]
+    covariance: npt.NDArray[np.float64]
+
+
+def color_statistics(images: Iterable[Pixels]) -> ColorStatistics:
+    """Mean and covariance over the pixels of some pictures (H, W, 3) uint8, each counted alike."""
+    firsts, seconds = [], []
+    for image in images:
+        colors = image.reshape(-1, 3).astype(np.float64)
+        firsts.append(colors.mean(axis=0))
+        seconds.append(colors.T @ colors / len(colors))
+    mean = np.mean(firsts, axis=0)
+    return ColorStatistics(mean, np.mean(seconds, axis=0) - np.outer(mean, mean))
+
+
+def recolored(painting: Pixels, target: ColorStatistics) -> Pixels:
+    """A painting (H, W, 3) uint8 with the colours of photographs: only its brush is then learned.
+
+    Gatys et al., "Preserving color in neural artistic style transfer", 2016, by linear histogram
+    matching: an affine map of the colours that gives the painting the photographs' mean and
+    covariance. They match one photograph; a network that stylises any photograph learns from one
+    painting, so here it is matched to a whole set. Of the paper's two maps this is the one by
+    eigenvalues, S_t^(1/2) S_p^(-1/2). What has no colour gets none: the inverse leaves out
+    directions in which the painting has no spread.
+    """
+    own = color_statistics([painting])
+    turn = _power(target.covariance, 0.5) @ _power(own.covariance, -0.5)
+    mapped = (painting.reshape(-1, 3) - own.mean) @ turn.T + target.mean
+    return np.clip(np.rint(mapped), 0, 255).astype(np.uint8).reshape(painting.shape)
+
+
+def _power(covariance: npt.NDArray[np.float64], exponent: float) -> npt.NDArray[np.float64]:
+    """A symmetric matrix to a power, on the directions where it has something to raise."""
+    values, vectors = np.linalg.eigh(covariance)
+    kept = values > max(_NEGLIGIBLE * values.max(), 1e-9)
+    raised = np.where(kept, np.where(kept, values, 1.0) ** exponent, 0.0)
+    result: npt.NDArray[np.float64] = (vectors * raised) @ vectors.T
+    return result
+
+
+@dataclass(frozen=True)
+class StyleSource:
+    """Statistics and what the manifest says of them."""
+
+    record: Style
+    statistics: StyleStatistics
+
+
+def style_of(bundle: Bundle) -> StyleStatistics | None:
+    """A bundle's style statistics, or None if it has none."""
+    if bundle.manifest.style is None:
+        return None
+    return load_style(bundle.file(STYLE_FILE))
+
+
+def style_brought_by(bundle: Bundle) -> StyleSource | None:
+    """The style that a model was made for, which its teacher may have come without."""
+    statistics, record = style_of(bundle), bundle.manifest.style
+    if statistics is None or record is None:
+        return None
+    return StyleSource(record, statistics)
+
+
+def painting_style(painting: Path, *, credit: str | None, vgg: str) -> StyleSource:
+    """The style of a painting.
+
+    Raises:
+        ImageError: it can't be read.
+    """
+    statistics = statistics_of_painting(read_picture(painting).rgb, load_vgg(vgg))
+    record = Style(name=painting.stem, source="painting", credit=credit)
+    return StyleSource(record, statistics)

@@ -15,8 +15,7 @@ from nstc.benchmarks.timing.statistics import bootstrap_median
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
-from nstc.models.functional import gram_distance, gram_matrix
-from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss
+from nstc.models.losses import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, gram_distance, gram_matrix
 from nstc.models.style import StyleStatistics, statistics_of_outputs
 from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures

@@ -120,7 +120,7 @@ def ssim(pixels: Pixels, reference: Pixels) -> float:
 
 def feature_distance(candidate: Look, reference: Look) -> float:
     """Sum over `CONTENT_LAYERS` of |F(y) - F(t)|² / |F(t)|², t being the reference's picture."""
-    from nstc.models.perceptual import ContentLoss
+    from nstc.models.losses import ContentLoss
 
     return float(ContentLoss()(candidate.features, reference.features))
 

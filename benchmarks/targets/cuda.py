@@ -199,7 +199,7 @@ class TorchSession:
     def __init__(self, subject: Subject, artifact: str, device: str = "cuda") -> None:
         import torch
 
-        from nstc.models.saturation import load_as_deployed
+        from nstc.models.architectures import load_as_deployed
 
         if subject.bundle is None:
             raise OptionError(

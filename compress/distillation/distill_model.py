@@ -14,10 +14,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from nstc.compress.distillation.objectives import PerceptualObjective, PixelObjective
-from nstc.compress.distillation.ratio_balance import JudgedRatios, RatioBalance
-from nstc.compress.distillation.teacher_losses import TeacherLosses
-from nstc.compress.distillation.teacher_pictures import JUDGED_SIZE, TeacherPictures
+from nstc.compress.distillation.objectives import (
+    JudgedRatios,
+    PerceptualObjective,
+    PixelObjective,
+    RatioBalance,
+)
+from nstc.compress.distillation.teacher_outputs import JUDGED_SIZE, TeacherLosses, TeacherPictures
 from nstc.compress.distillation.teachers import (
     Teacher,
     TeacherOptions,
@@ -27,7 +30,6 @@ from nstc.compress.distillation.teachers import (
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.learning.loop import Objective, Optimisation, Schedule, forget, training_folder
 from nstc.compress.learning.processes import best_device
-from nstc.compress.learning.style_sources import StyleSource
 from nstc.compress.quantization.aware_training import (
     calibrated_twin,
     student_to_round,
@@ -43,10 +45,9 @@ from nstc.core.manifest import Manifest, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import DistillRecipe
-from nstc.models.architectures import describe, load
-from nstc.models.saturation import learned_ranges
-from nstc.models.student import Student, fold
-from nstc.models.student_sizes import student_named
+from nstc.models.architectures import describe, learned_ranges, load
+from nstc.models.student import Student, fold, student_named
+from nstc.models.style import StyleSource
 from nstc.models.tensors import save_tensors
 from nstc.models.vgg import VggFeatures, load_vgg
 

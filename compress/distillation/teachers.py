@@ -17,7 +17,6 @@ from nstc.compress.export.checking import eager_reference, refuse_unusable_netwo
 from nstc.compress.graphs.foreign_graphs import probe_usable
 from nstc.compress.importing.import_model import network_of_checkpoint
 from nstc.compress.learning.processes import best_device
-from nstc.compress.learning.style_sources import StyleSource, painting_style
 from nstc.core.bundle import Bundle, is_bundle, open_bundle
 from nstc.core.errors import OptionError, TeacherError
 from nstc.core.files import atomic_file
@@ -29,9 +28,16 @@ from nstc.core.manifest import Origin, Style
 from nstc.core.photos import sample_photos
 from nstc.core.progress import Progress
 from nstc.core.zoo import did_you_mean
-from nstc.models.architectures import describe, style_of
-from nstc.models.saturation import load_as_deployed
-from nstc.models.style import STYLE_SIZES, StyleStatistics, load_style, statistics_of_outputs
+from nstc.models.architectures import describe, load_as_deployed
+from nstc.models.style import (
+    STYLE_SIZES,
+    StyleSource,
+    StyleStatistics,
+    load_style,
+    painting_style,
+    statistics_of_outputs,
+    style_of,
+)
 from nstc.models.tensors import save_tensors
 from nstc.models.vgg import load_vgg, vgg_identity
 from nstc.runtime.check_vectors import refuse_without_picture

@@ -39,8 +39,7 @@ from nstc.core.manifest import Step
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent
 from nstc.core.zoo import PREFIX, named, refuse_shipped
-from nstc.models.architectures import load
-from nstc.models.saturation import load_as_deployed
+from nstc.models.architectures import load, load_as_deployed
 from nstc.runtime.check_vectors import CHECKS_FILE, read_check_vectors, write_check_vectors
 from nstc.runtime.session import cached_artifact, find_artifact
 

@@ -1,19 +1,30 @@
-"""Checkpoints of pytorch/examples' `fast_neural_style` become bundles."""
+"""Checkpoints of pytorch/examples' `fast_neural_style` become bundles.
 
+A part of a checkpoint holds the network's weights: the one whose names and shapes fit. Training
+scripts save weights inside of `model_state_dict` or `params_ema`, behind `module.` or
+`_orig_mod.`, and beside a VGG, an optimizer or a discriminator. All tensors of a file are laid out
+flat, by the path that leads to them; a part is what lies behind one prefix of these paths.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from nstc.compress.export.checking import refuse_unusable_network
-from nstc.compress.importing.checkpoint_files import read_checkpoint
-from nstc.compress.importing.checkpoint_parts import matching_part
-from nstc.compress.learning.style_sources import StyleSource, painting_style
+from nstc.compress.importing.checkpoint_files import StandIn, as_one_line, read_checkpoint
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
+from nstc.core.errors import CheckpointError
 from nstc.core.files import sha256_of
 from nstc.core.manifest import Manifest, Origin, Step
 from nstc.core.progress import Progress, Silent
 from nstc.models.architectures import describe
+from nstc.models.style import StyleSource, painting_style
 from nstc.models.tensors import refuse_unusable, save_tensors
 from nstc.models.transformer import TransformerNet
 
@@ -87,7 +98,7 @@ def network_of_checkpoint(checkpoint: Path, key: str | None = None) -> Checkpoin
 
     Args:
         checkpoint: The file.
-        key: See `nstc.compress.importing.checkpoint_parts.matching_part`.
+        key: See `nstc.compress.importing.import_model.matching_part`.
 
     Raises:
         CheckpointError: the file is missing, damaged, or of another architecture, or several parts
@@ -104,3 +115,253 @@ def network_of_checkpoint(checkpoint: Path, key: str | None = None) -> Checkpoin
     network.load_state_dict(part.tensors)
     refuse_unusable_network(network.eval(), checkpoint)
     return CheckpointNetwork(network, part.key, part.note)
+
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+WHOLE: Final = "."
+"""How `--key` calls the file itself, where nothing is behind a prefix."""
+
+_DEEPEST: Final = 8
+_MOST_ITEMS: Final = 100_000
+_SHOWN: Final = 3
+_LONGEST_NAME: Final = 120
+
+_BUFFERS_OF_OLD_CHECKPOINTS: Final = (".running_mean", ".running_var", ".num_batches_tracked")
+_AVERAGED: Final = re.compile(r"(^|[._])(ema|swa|averaged?|avg|shadow)([._]|$)|_ema|ema_", re.I)
+_OTHERS: Final = re.compile(
+    r"vgg|loss|disc|optim|sched|critic|criteri|percept|lpips|resnet|inception|clip|scaler|metric|"
+    r"feature_?(net|extractor)|net_?d$|^d$|encoder|augment|ema|swa|avg|average",
+    re.I,
+)
+"""What lies beside weights and is not part of the network, by the first word of its path."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Weights out of a checkpoint, by the network's own names."""
+
+    key: str  # the path that leads to them; "" for the file itself
+    tensors: Mapping[str, Tensor]  # as they were saved
+    note: str | None  # what was taken and what was not, in words; None if the file holds them alone
+
+
+def matching_part(content: Any, expected: Shapes, path: Path, key: str | None = None) -> Part:
+    """Find the weights of a network in what `read_checkpoint` found in a file.
+
+    Of several parts that fit the averaged one is taken, if their names tell which that is, or what
+    is behind the path that `key` gives; `WHOLE` for the file itself.
+
+    Raises:
+        CheckpointError: no part fits, or several do, or a tensor of it can't be used; the message
+            names them.
+    """
+    flat = _flattened(content if isinstance(content, Mapping | list | tuple) else {}, path)
+    if not any(isinstance(value, Tensor) for value in flat.values()):
+        inside = sorted({value.kind for value in flat.values() if isinstance(value, StandIn)})
+        held = f"it holds {' and '.join(inside)} but" if inside else "it holds"
+        raise CheckpointError(f"{path} is not a state dict: {held} no tensors by name.")
+    counts = _counts(flat, expected)
+    fitting = [
+        prefix
+        for prefix, count in counts.items()
+        if count == len(expected)
+        and all(_shape(flat[prefix + name]) in (shape, None) for name, shape in expected.items())
+    ]
+    chosen, aside = _chosen(fitting, flat, expected, path, key)
+    if chosen is None:  # say how the nearest differs
+        asked = [prefix for prefix in counts if key is None or prefix.startswith(_prefix(key))]
+        nearest = max(asked, key=lambda prefix: counts[prefix], default="")
+        _refuse_differences(flat, nearest, fitting, expected, path)
+        raise CheckpointError(f"{path} holds no weights of a TransformerNet.")
+    beside = _refuse_differences(flat, chosen, fitting, expected, path)
+    tensors = {name: _weights(flat[chosen + name], chosen + name, path) for name in expected}
+    if not (chosen or beside or aside):
+        return Part("", tensors, None)
+    where = f"the weights behind {_shown(chosen)}" if chosen else "the weights of the file itself"
+    left = f"; left aside: {_listed(beside)}" if beside else ""
+    return Part(chosen[:-1], tensors, f"is read as {where}{aside}{left}")
+
+
+def _flattened(content: Any, path: Path) -> dict[str, Tensor | StandIn]:
+    """Tensors and what stands in for objects, by the names that lead to them, with dots between."""
+    flat: dict[str, Tensor | StandIn] = {}
+    waiting: deque[tuple[str, Any, int]] = deque([("", content, 0)])
+    seen = 0
+    while waiting:
+        prefix, inside, depth = waiting.popleft()
+        if depth > _DEEPEST:
+            continue
+        items = inside.items() if isinstance(inside, Mapping) else enumerate(inside)
+        for name, value in items:
+            seen += 1
+            if seen > _MOST_ITEMS:
+                raise CheckpointError(
+                    f"{path} holds more than {_MOST_ITEMS} things, far more than a network needs: "
+                    "save its state dict alone."
+                )
+            place = f"{prefix}{name}"
+            if isinstance(inside, Mapping) and not isinstance(name, str):
+                continue
+            if len(place) > _LONGEST_NAME:
+                continue
+            if isinstance(value, Mapping) or (isinstance(value, list | tuple) and depth == 0):
+                waiting.append((f"{place}.", value, depth + 1))
+            elif isinstance(inside, Mapping) and isinstance(value, Tensor | StandIn):
+                flat.setdefault(place, value)
+    return flat
+
+
+def _counts(flat: Iterable[str], expected: Shapes) -> dict[str, int]:
+    """How many of the network's names there are behind each prefix that leads to any."""
+    counts: dict[str, int] = {}
+    for place in flat:
+        start = 0
+        while start >= 0:
+            if place[start:] in expected:
+                counts[place[:start]] = counts.get(place[:start], 0) + 1
+            start = place.find(".", start) + 1 or -1
+    return counts
+
+
+def _chosen(
+    fitting: Sequence[str],
+    flat: Mapping[str, Tensor | StandIn],
+    expected: Shapes,
+    path: Path,
+    key: str | None,
+) -> tuple[str | None, str]:
+    """The prefix to take and what to say of the others; None if there is nothing to take."""
+    wanted = list(fitting)
+    if key is not None:
+        within = _prefix(key)
+        wanted = [prefix for prefix in fitting if prefix == within]
+        if not wanted and key != WHOLE:
+            wanted = [prefix for prefix in fitting if prefix.startswith(within)]
+        if fitting and not wanted:
+            raise CheckpointError(
+                f"{path} holds no such network behind {_shown(key)}: "
+                f"--key takes {_listed(fitting)}."
+            )
+    if len(wanted) < 2:
+        return (wanted[0] if wanted else None), ""
+    averaged = [prefix for prefix in wanted if _AVERAGED.search(prefix)]
+    if len(averaged) == 1:
+        others = [prefix for prefix in wanted if prefix not in averaged]
+        return averaged[0], f", which are averaged ones; --key takes {_listed(others)} instead"
+    first = min(wanted, key=len)
+    others = [prefix for prefix in wanted if prefix != first]
+    if all(_equal(flat[first + name], flat[p + name]) for p in others for name in expected):
+        return first, f", which {_listed(others)} repeats"
+    raise CheckpointError(
+        f"{path} holds several networks that fit: say which with --key, one of {_listed(wanted)}."
+    )
+
+
+def _refuse_differences(
+    flat: Mapping[str, Tensor | StandIn],
+    chosen: str,
+    fitting: Sequence[str],
+    expected: Shapes,
+    path: Path,
+) -> list[str]:
+    """Refuse a part that lacks weights, or has more; give what lies beside it, in few words."""
+    beside: dict[str, None] = {}
+    differences = [f"{name} is missing" for name in expected if chosen + name not in flat]
+    elsewhere = tuple(prefix for prefix in fitting if prefix != chosen)
+    for place, value in flat.items():
+        name = place.removeprefix(chosen)
+        if not isinstance(value, Tensor) or name in expected:
+            continue
+        if elsewhere and place.startswith(tuple(p for p in elsewhere if len(p) > len(chosen))):
+            continue  # another network, which `_chosen` speaks of
+        if not place.startswith(chosen):
+            if not place.startswith(tuple(p for p in elsewhere if p)):
+                beside[_first_words(place, chosen)] = None
+        elif name.endswith(_BUFFERS_OF_OLD_CHECKPOINTS) or ("." not in name and value.ndim == 0):
+            continue  # never used, or a count of steps
+        elif "." in name and _OTHERS.search(name.partition(".")[0]):
+            beside[_first_words(place, chosen)] = None
+        else:
+            differences.append(f"{_shown(name)} is not expected")
+    differences += [
+        f"{name} is {found} instead of {shape}"
+        for name, shape in expected.items()
+        if chosen + name in flat and (found := _shape(flat[chosen + name])) not in (shape, None)
+    ]
+    if differences:
+        behind = f"the part {_shown(chosen)} of " if chosen else ""
+        count = "1 difference" if len(differences) == 1 else f"{len(differences)} differences"
+        raise CheckpointError(
+            f"{behind}{path} is of another architecture than fast_neural_style's TransformerNet: "
+            f"{'; '.join(differences[:_SHOWN])} ({count} in all). "
+            "Export it to ONNX and give that file to nstc distill instead."
+        )
+    return list(beside)
+
+
+def _weights(value: Tensor | StandIn, name: str, path: Path) -> Tensor:
+    """A dense float32 tensor of the same values; `CheckpointError` if it can't be one."""
+    what = _unusual(value)
+    if what is None and isinstance(value, Tensor):
+        try:
+            return value.detach().to("cpu", torch.float32)
+        except RuntimeError:
+            what = f"of a kind that can't be converted to float32 ({value.dtype})"
+    raise CheckpointError(f"{path}: {_shown(name)} is {what}.")
+
+
+def _unusual(value: Tensor | StandIn) -> str | None:
+    """What a value is that is not a dense floating-point tensor, and how to save one."""
+    if isinstance(value, StandIn):
+        return f"{value.kind}, not a tensor: save tensors, torch.from_numpy(value) of each array"
+    if value.is_nested:
+        return "a nested tensor: save dense ones"
+    if value.layout != torch.strided:
+        return f"a sparse tensor ({value.layout}): save value.to_dense() of it"
+    if value.is_quantized:
+        return f"a quantized tensor ({value.dtype}): save value.dequantize(), or the float network"
+    if value.device.type == "meta":
+        return "a meta tensor, which has no values: save the network after its weights are loaded"
+    if value.is_complex():
+        return f"a complex tensor ({value.dtype}): weights are real numbers"
+    if not value.is_floating_point():
+        return f"a tensor of {value.dtype}: weights are floating-point numbers"
+    return None
+
+
+def _shape(value: Tensor | StandIn) -> tuple[int, ...] | None:
+    """None for what has no shape to look at, and is refused by name where it is taken."""
+    if isinstance(value, StandIn) or value.is_nested:
+        return None
+    return tuple(value.shape)
+
+
+def _equal(first: Tensor | StandIn, second: Tensor | StandIn) -> bool:
+    if isinstance(first, StandIn) or isinstance(second, StandIn):
+        return False
+    usual = not (_unusual(first) or _unusual(second))
+    return usual and first.dtype == second.dtype and torch.equal(first, second)
+
+
+def _prefix(key: str) -> str:
+    return "" if key == WHOLE else key.strip(".") + "."
+
+
+def _first_words(place: str, chosen: str) -> str:
+    """The path of a thing up to where it parts from the chosen one's."""
+    words, others = place.split("."), chosen.split(".")
+    common = 0
+    while common < len(words) - 1 and words[common : common + 1] == others[common : common + 1]:
+        common += 1
+    return ".".join(words[: common + 1])
+
+
+def _shown(name: str) -> str:
+    """A name out of a file in one line; the dot that ends a prefix is left out."""
+    return as_one_line(name).removesuffix(".")
+
+
+def _listed(prefixes: Sequence[str]) -> str:
+    shown = [_shown(prefix) or WHOLE for prefix in prefixes[: 2 * _SHOWN]]
+    return ", ".join(shown) + (", ..." if len(prefixes) > len(shown) else "")

@@ -8,29 +8,55 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Protocol
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from nstc.compress.learning.checkpoint import (
-    CHECKPOINT_FILE,
-    PLAN_FILE,
-    Remembers,
-    Weights,
-    restore_checkpoint,
-    save_checkpoint,
-)
-from nstc.compress.learning.loss_curves import read_line
+from nstc.compress.learning.logs import loss_log
 from nstc.compress.learning.optimisers import GradientClipper, Method, Optimiser
 from nstc.compress.learning.processes import Processes, alone
 from nstc.core.bundle import refuse_unwritable_bundle
-from nstc.core.decoding import DecodingError, as_readable
-from nstc.core.errors import DivergedError, Interrupted, OutputError
-from nstc.core.files import atomic_file, reported_as_output_error
+from nstc.core.errors import (
+    CorruptBundleError,
+    DivergedError,
+    Interrupted,
+    OptionError,
+    OutputError,
+)
+from nstc.core.files import as_utf8, atomic_file, reported_as_output_error
 from nstc.core.progress import Progress, Silent
+from nstc.models.tensors import refuse_unsafe_header, save_state
 
-LOSSES_FILE = "losses.jsonl"
+CHECKPOINT_FILE: Final = "checkpoint.safetensors"
+PLAN_FILE: Final = "plan.json"
+"""What a pruning decided before it fine-tunes."""
+
+
+class Remembers(Protocol):
+    """A part of a training whose past decides what it does next."""
+
+    def state(self) -> Mapping[str, Tensor]:
+        """What a checkpoint must hold of it."""
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from `state`; a `KeyError` or `RuntimeError` means it is not its own."""
+
+
+class Weights:
+    """A network as a part of a checkpoint."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Its parameters and buffers."""
+        return self._network.state_dict()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take them back."""
+        self._network.load_state_dict(dict(state))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +155,7 @@ class Optimisation:
         reporter.begin(self.title, self.schedule.steps, done)
         saved = done
         try:
-            with _interruptible() as stop_requested, _loss_log(self.folder, done, leads) as log:
+            with _interruptible() as stop_requested, loss_log(self.folder, done, leads) as log:
                 for step in range(done, self.schedule.steps):
                     values = self.learn(step)
                     log(step, values)
@@ -220,14 +246,6 @@ def forget(folder: Path) -> None:
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 
-def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """bf16 autocast where the hardware multiplies bf16, full precision elsewhere."""
-    if device.type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=bool(fast))
-
-
 @contextlib.contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
     """Let the step in hand finish on the first Ctrl-C; a second one interrupts at once."""
@@ -253,35 +271,71 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-@contextlib.contextmanager
-def _loss_log(
-    folder: Path, done: int, leads: bool
-) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
-    """A file of a line a step, continued after the steps that a checkpoint holds."""
-    if not leads:
-        yield lambda _step, _losses: None
-        return
-    path = folder / LOSSES_FILE
-    kept: list[bytes] = []
-    if path.is_file():
-        with reported_as_output_error(path):
-            kept = path.read_bytes().splitlines(keepends=True)
+def save_checkpoint(
+    path: Path, parts: Mapping[str, Remembers], *, step: int, identity: Mapping[str, Any]
+) -> None:
+    """Write the state of a training, or leave the checkpoint that was there.
+
+    Args:
+        path: The file.
+        parts: By names without a dot.
+        step: How many steps are finished.
+        identity: What makes this run this run.
+
+    Raises:
+        OutputError: the place can't be written.
+    """
+    tensors = {
+        f"{name}.{key}": value
+        for name, part in parts.items()
+        for key, value in part.state().items()
+    }
+    tensors["step"] = torch.tensor(step)
+    tensors["identity"] = torch.frombuffer(bytearray(_canonical(identity)), dtype=torch.uint8)
     with atomic_file(path) as draft:
-        draft.write_bytes(b"".join(line for line in kept if _is_before(done, line)))
-
-    def write(step: int, losses: Mapping[str, float]) -> None:
-        rounded = {name: round(value, 5) for name, value in losses.items()}
-        with reported_as_output_error(path):
-            stream.write((json.dumps(as_readable({"step": step, **rounded})) + "\n").encode())
-
-    # Unbuffered: on a full disk what a buffer still holds would fail again as the file is closed.
-    with path.open("ab", buffering=0) as stream:
-        yield write
+        save_state(tensors, draft)
 
 
-def _is_before(done: int, line: bytes) -> bool:
-    """Whether a line is of a step that is not made again, and whole: a killed run logs more."""
+def restore_checkpoint(
+    path: Path, parts: Mapping[str, Remembers], *, identity: Mapping[str, Any]
+) -> int:
+    """Give the parts their states back, and say how many steps were finished.
+
+    Raises:
+        CorruptBundleError: the file is damaged, or no checkpoint of such parts.
+        OptionError: it belongs to a run of another identity.
+    """
     try:
-        return int(read_line(line)["step"]) < done
-    except DecodingError:
-        return False
+        refuse_unsafe_header(path)
+        with as_utf8(path) as name, safe_open(name, framework="pt") as stored:
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+        written_by = bytes(tensors.pop("identity").numpy())
+        step = int(tensors.pop("step"))
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+        raise _damaged(path, error) from error
+    if written_by != _canonical(identity):
+        raise OptionError(
+            f"{path} belongs to a run with other settings: repeat those, "
+            "or run without --resume to start afresh."
+        )
+    try:
+        for name, part in parts.items():
+            part.restore(_of(f"{name}.", tensors))
+    except (KeyError, RuntimeError) as error:
+        raise _damaged(path, error) from error
+    return step
+
+
+def _of(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _damaged(path: Path, error: Exception) -> CorruptBundleError:
+    return CorruptBundleError(
+        f"{path} is damaged or no checkpoint: run again without --resume to start afresh "
+        f"({str(error).partition(chr(10))[0]})."
+    )
+
+
+def _canonical(identity: Mapping[str, Any]) -> bytes:
+    return json.dumps(identity, sort_keys=True).encode()

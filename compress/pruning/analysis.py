@@ -16,7 +16,6 @@ from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.export.export_model import made_artifact
 from nstc.compress.learning.loop import Objective
 from nstc.compress.learning.processes import best_device
-from nstc.compress.learning.style_sources import style_brought_by
 from nstc.compress.pruning.channels import channel_groups, importance_named, show_inputs
 from nstc.compress.pruning.survey import Damage, Survey
 from nstc.compress.quantization.calibration import Range
@@ -25,8 +24,9 @@ from nstc.core.bundle import artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, OptionError
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
+from nstc.models.architectures import load_as_deployed
 from nstc.models.complexity import convolution_shapes, count_parameters
-from nstc.models.saturation import load_as_deployed
+from nstc.models.style import style_brought_by
 from nstc.models.vgg import load_vgg
 from nstc.runtime.session import MAX_THREADS
 

@@ -18,16 +18,9 @@ from nstc.compress.distillation.teachers import (
     style_of_teacher,
 )
 from nstc.compress.export.checking import refuse_unusable_network
-from nstc.compress.learning.checkpoint import PLAN_FILE
-from nstc.compress.learning.loop import training_folder
+from nstc.compress.learning.loop import PLAN_FILE, training_folder
 from nstc.compress.learning.processes import best_device
-from nstc.compress.learning.style_sources import style_brought_by
-from nstc.compress.pruning.channels import (
-    BATCHES,
-    channel_groups,
-    least_scored,
-    remove_channels,
-)
+from nstc.compress.pruning.channels import BATCHES, channel_groups, least_scored, remove_channels
 from nstc.compress.pruning.plan import PruningPlan, make_plan, without_block
 from nstc.compress.pruning.survey import Survey, timing_target
 from nstc.compress.pruning.widths import between, full_widths
@@ -43,6 +36,7 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import DistillRecipe, PruneRecipe
 from nstc.models.architectures import build, describe, load
 from nstc.models.complexity import count_macs, count_parameters
+from nstc.models.style import style_brought_by
 from nstc.models.tensors import save_tensors
 from nstc.models.vgg import load_vgg
 

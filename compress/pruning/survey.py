@@ -22,7 +22,6 @@ from nstc.compress.export.checking import sample_picture
 from nstc.compress.graphs.float_forms import onnx_graph
 from nstc.compress.learning.loop import Objective
 from nstc.compress.learning.processes import best_device
-from nstc.compress.learning.style_sources import StyleSource
 from nstc.compress.pruning.channels import (
     BATCHES,
     Evidence,
@@ -37,8 +36,16 @@ from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.models.architectures import describe
-from nstc.models.functional import feature_distance, gram_distance, gram_matrix
-from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
+from nstc.models.losses import (
+    CONTENT_LAYERS,
+    STYLE_LAYERS,
+    ContentLoss,
+    StyleLoss,
+    feature_distance,
+    gram_distance,
+    gram_matrix,
+)
+from nstc.models.style import StyleSource
 from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
 from nstc.runtime.onnx_session import OnnxSession

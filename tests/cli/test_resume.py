@@ -2,7 +2,7 @@
 
 import pytest
 
-from nstc.compress.learning.checkpoint import CHECKPOINT_FILE, PLAN_FILE
+from nstc.compress.learning.loop import CHECKPOINT_FILE, PLAN_FILE
 
 CALLS = {
     "distill": ("nstc.compress.distillation.distill_model.distill", ["teacher"]),

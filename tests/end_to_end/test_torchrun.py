@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from nstc.compress.learning.checkpoint import CHECKPOINT_FILE
-from nstc.compress.learning.loop import LOSSES_FILE
+from nstc.compress.learning.logs import LOSSES_FILE
+from nstc.compress.learning.loop import CHECKPOINT_FILE
 from nstc.core.bundle import WEIGHTS_FILE, new_bundle
 from nstc.core.images import Picture, write_picture
 from nstc.core.manifest import Manifest

@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch.serialization import MAGIC_NUMBER
 
 from nstc.compress.importing.checkpoint_files import read_checkpoint
-from nstc.compress.importing.checkpoint_parts import matching_part
+from nstc.compress.importing.import_model import matching_part
 from nstc.core.errors import NstcError
 
 pytestmark = pytest.mark.fuzz

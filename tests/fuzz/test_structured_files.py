@@ -46,11 +46,10 @@ from nstc.core.files import sha256_of
 from nstc.core.manifest import FileRecord, Manifest, Origin, Step, Style
 from nstc.core.recipe import load_recipe, recipe_from
 from nstc.core.zoo import zoo_folder
-from nstc.models.architectures import describe, load, style_of
-from nstc.models.perceptual import STYLE_LAYERS
-from nstc.models.saturation import learned_ranges
+from nstc.models.architectures import describe, learned_ranges, load
+from nstc.models.losses import STYLE_LAYERS
 from nstc.models.student import Student
-from nstc.models.style import StyleStatistics
+from nstc.models.style import StyleStatistics, style_of
 from nstc.models.tensors import save_tensors
 from nstc.runtime.check_vectors import (
     CHECKS_FILE,

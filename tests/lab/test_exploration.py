@@ -24,8 +24,7 @@ from nstc.core.errors import DivergedError, NstcError, OptionError, RecipeError
 from nstc.core.manifest import Manifest
 from nstc.core.photos import PhotoSet
 from nstc.models.architectures import describe
-from nstc.models.student import Student
-from nstc.models.student_sizes import student_named
+from nstc.models.student import Student, student_named
 from nstc.models.transformer import TransformerNet
 
 PLANS = Path(__file__).parents[2] / "lab" / "plans"

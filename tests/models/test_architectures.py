@@ -8,10 +8,10 @@ from torch import nn
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, new_bundle, open_bundle
 from nstc.core.errors import ArtifactError, BundleError, CorruptBundleError, NstcError
 from nstc.core.manifest import Architecture, Manifest, Style
-from nstc.models.architectures import ARCHITECTURES, build, describe, load, style_of
-from nstc.models.perceptual import STYLE_LAYERS
+from nstc.models.architectures import ARCHITECTURES, build, describe, load
+from nstc.models.losses import STYLE_LAYERS
 from nstc.models.student import Student
-from nstc.models.style import StyleStatistics
+from nstc.models.style import StyleStatistics, style_of
 from nstc.models.tensors import save_tensors
 from nstc.models.transformer import TransformerNet
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nstc.models.color_transfer import color_statistics, recolored
+from nstc.models.style import color_statistics, recolored
 
 
 @pytest.fixture

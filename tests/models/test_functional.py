@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from nstc.models.functional import (
+from nstc.models.losses import (
     checkerboard_energy,
     feature_distance,
     gram_distance,

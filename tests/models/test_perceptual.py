@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from nstc.models.functional import gram_matrix
-from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
+from nstc.models.losses import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss, gram_matrix
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ from nstc.compress.export.checking import eager_reference
 from nstc.core.bundle import QUANTIZATION_FILE, open_bundle, revised_bundle
 from nstc.core.errors import CorruptBundleError
 from nstc.core.photos import sample_photos
-from nstc.models.architectures import load
-from nstc.models.saturation import learned_ranges, load_as_deployed, saturate
+from nstc.models.architectures import learned_ranges, load, load_as_deployed, saturate
 from nstc.models.student import Student
 from nstc.models.tensors import save_tensors
 from nstc.runtime.agreement import Difference

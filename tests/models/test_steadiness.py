@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nstc.benchmarks.quality.picture_metrics import shifted as judges_shift
-from nstc.models.functional import NOISE, SHAKES, Axes, shifted, unsteadiness
+from nstc.models.losses import NOISE, SHAKES, Axes, shifted, unsteadiness
 
 
 class Identity(nn.Module):

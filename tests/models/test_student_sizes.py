@@ -6,7 +6,7 @@ from torch import nn
 
 from nstc.core.recipe import STUDENTS
 from nstc.models.complexity import count_macs, count_parameters
-from nstc.models.student_sizes import SHAPES, SIZES, student_named
+from nstc.models.student import SHAPES, SIZES, student_named
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,7 @@ import torch
 from safetensors.torch import save_file
 
 from nstc.core.errors import CorruptBundleError, OptionError
-from nstc.models.functional import gram_matrix
-from nstc.models.perceptual import STYLE_LAYERS
+from nstc.models.losses import STYLE_LAYERS, gram_matrix
 from nstc.models.style import (
     STYLE_SIZES,
     StyleStatistics,

@@ -12,7 +12,7 @@ from nstc.benchmarks.quality.judging import (
     judge,
     style_of_outputs,
 )
-from nstc.models.perceptual import STYLE_LAYERS
+from nstc.models.losses import STYLE_LAYERS
 from nstc.models.style import StyleStatistics, statistics_of_painting
 
 SIZE = 32

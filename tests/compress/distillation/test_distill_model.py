@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from nstc.compress.distillation import distill_model, teacher_pictures
+from nstc.compress.distillation import distill_model, teacher_outputs
 from nstc.compress.distillation.distill_model import fresh_student
-from nstc.compress.distillation.ratio_balance import RatioBalance
+from nstc.compress.distillation.objectives import RatioBalance
 from nstc.compress.distillation.teachers import Teacher
-from nstc.compress.learning.checkpoint import CHECKPOINT_FILE
-from nstc.compress.learning.loop import LOSSES_FILE
+from nstc.compress.learning.logs import LOSSES_FILE
+from nstc.compress.learning.loop import CHECKPOINT_FILE
 from nstc.compress.quantization import aware_training
 from nstc.core.bundle import STYLE_FILE, Bundle
 from nstc.core.errors import (
@@ -31,7 +31,8 @@ from nstc.core.images import Pixels
 from nstc.core.manifest import Style
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe, QuantizeRecipe
-from nstc.models.architectures import load, style_of
+from nstc.models.architectures import load
+from nstc.models.style import style_of
 from nstc.models.transformer import TransformerNet
 
 TINY = DistillRecipe(
@@ -110,7 +111,7 @@ class TestBalance:
     @pytest.fixture(autouse=True)
     def judged_small(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """What is judged at full size takes its time."""
-        monkeypatch.setattr(teacher_pictures, "JUDGED_SIZE", 96)
+        monkeypatch.setattr(teacher_outputs, "JUDGED_SIZE", 96)
 
     @pytest.fixture
     def of_one_size(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,14 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from nstc.benchmarks.quality.judging import Candidate, JudgingTeacher, StyleTarget, judge
-from nstc.compress.distillation.ratio_balance import JudgedRatios
-from nstc.compress.distillation.teacher_losses import TeacherLosses
-from nstc.compress.distillation.teacher_outputs import CentreSquares, TeacherFlicker, TeacherOutputs
-from nstc.compress.distillation.teacher_pictures import Judged
+from nstc.compress.distillation.objectives import JudgedRatios
+from nstc.compress.distillation.teacher_outputs import (
+    CentreSquares,
+    Judged,
+    TeacherFlicker,
+    TeacherLosses,
+    TeacherOutputs,
+)
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
-from nstc.models.functional import gram_matrix
-from nstc.models.perceptual import STYLE_LAYERS
+from nstc.models.losses import STYLE_LAYERS, gram_matrix
 from nstc.models.style import StyleStatistics
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.models.vgg import VggFeatures

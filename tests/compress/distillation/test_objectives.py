@@ -8,15 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nstc.compress.distillation.objectives import SURROUNDINGS, PerceptualObjective, PixelObjective
-from nstc.compress.distillation.ratio_balance import RatioBalance
-from nstc.compress.distillation.teacher_losses import TeacherLosses
-from nstc.compress.distillation.teacher_outputs import TeacherOutputs
+from nstc.compress.distillation.objectives import (
+    SURROUNDINGS,
+    PerceptualObjective,
+    PixelObjective,
+    RatioBalance,
+)
+from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOutputs
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe
-from nstc.models.functional import gram_distance, gram_matrix
-from nstc.models.perceptual import STYLE_LAYERS
+from nstc.models.losses import STYLE_LAYERS, gram_distance, gram_matrix
 from nstc.models.student import Student, channel_statistics
 from nstc.models.style import StyleStatistics
 from nstc.models.tensors import images_to_tensor

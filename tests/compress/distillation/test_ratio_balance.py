@@ -3,7 +3,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from nstc.compress.distillation.ratio_balance import MEASURED_EVERY, RatioBalance
+from nstc.compress.distillation.objectives import MEASURED_EVERY, RatioBalance
 
 GOALS = {"style": 1.15, "content": 1.1, "flicker": 1.0}
 

@@ -8,12 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from nstc.compress.distillation.teacher_losses import TeacherLosses
-from nstc.compress.distillation.teacher_outputs import TeacherOutputs
+from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOutputs
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
-from nstc.models.functional import NOISE, checkerboard_energy
-from nstc.models.perceptual import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
+from nstc.models.losses import (
+    CONTENT_LAYERS,
+    NOISE,
+    STYLE_LAYERS,
+    ContentLoss,
+    StyleLoss,
+    checkerboard_energy,
+)
 from nstc.models.style import StyleStatistics
 from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.serialization import MAGIC_NUMBER
 
 from nstc.compress.distillation.teachers import TeacherOptions, open_teacher
-from nstc.compress.importing import checkpoint_files, pickle_scan
+from nstc.compress.importing import checkpoint_files
 from nstc.compress.importing.import_model import import_checkpoint, network_of_checkpoint
 from nstc.core.bundle import STYLE_FILE, open_bundle
 from nstc.core.errors import (
@@ -33,8 +33,8 @@ from nstc.core.files import sha256_of
 from nstc.core.images import read_picture
 from nstc.core.progress import Silent
 from nstc.models import tensors
-from nstc.models.architectures import load, style_of
-from nstc.models.style import statistics_of_painting
+from nstc.models.architectures import load
+from nstc.models.style import statistics_of_painting, style_of
 from nstc.models.vgg import load_vgg
 
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
@@ -138,12 +138,12 @@ def zip_of_zeros(size: int) -> bytes:
 def test_no_more_of_a_zip_is_unpacked_than_a_pickle_may_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, front: bytes
 ) -> None:
-    monkeypatch.setattr(pickle_scan, "LARGEST_PICKLE", 1000)
+    monkeypatch.setattr(checkpoint_files, "LARGEST_PICKLE", 1000)
     (tmp_path / "x.pth").write_bytes(front + zip_of_zeros(1000))
-    assert [found.whole for found in pickle_scan.pickles_of(tmp_path / "x.pth")] == [False]
+    assert [found.whole for found in checkpoint_files.pickles_of(tmp_path / "x.pth")] == [False]
     (tmp_path / "x.pth").write_bytes(front + zip_of_zeros(1001))
-    with pytest.raises(pickle_scan.OverlongPickleError):
-        pickle_scan.pickles_of(tmp_path / "x.pth")
+    with pytest.raises(checkpoint_files.OverlongPickleError):
+        checkpoint_files.pickles_of(tmp_path / "x.pth")
 
 
 def listing(folder: Path) -> set[str]:
@@ -565,7 +565,7 @@ class TestRefusal:
     def test_a_pickle_that_must_not_be_read(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
     ) -> None:
-        monkeypatch.setattr(pickle_scan, "MOST_INSTRUCTIONS", 1_000)
+        monkeypatch.setattr(checkpoint_files, "MOST_INSTRUCTIONS", 1_000)
         start = [pickle.dumps(value, 2) for value in (MAGIC_NUMBER, 1001, {})]
         (tmp_path / "x.pth").write_bytes(b"".join([*start, b"\x80\x02", body]))
         assert "more beside the values" in self.refused(tmp_path / "x.pth")

@@ -12,15 +12,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from nstc.compress.learning.checkpoint import CHECKPOINT_FILE
+from nstc.compress.learning.logs import LOSSES_FILE, read_losses
 from nstc.compress.learning.loop import (
-    LOSSES_FILE,
+    CHECKPOINT_FILE,
     Optimisation,
     Schedule,
     forget,
     training_folder,
 )
-from nstc.compress.learning.loss_curves import read_losses
 from nstc.core.bundle import Bundle
 from nstc.core.errors import (
     CorruptBundleError,

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from nstc.compress.learning.loss_curves import last_losses, loss_curves, read_losses
+from nstc.compress.learning.logs import last_losses, loss_curves, read_losses
 
 
 def losses(style, content=None):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nstc.compress.learning.previews import Previews, preview_sheet
+from nstc.compress.learning.logs import Previews, preview_sheet
 from nstc.core.images import read_picture
 
 

@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from nstc.compress.learning.style_sources import painting_style
 from nstc.core.errors import ImageError, OptionError
 from nstc.core.images import Picture, Pixels, read_picture, write_picture
 from nstc.core.manifest import Style
-from nstc.models.functional import gram_matrix
-from nstc.models.perceptual import STYLE_LAYERS
-from nstc.models.style import STYLE_SIZES, StyleStatistics
+from nstc.models.losses import STYLE_LAYERS, gram_matrix
+from nstc.models.style import STYLE_SIZES, StyleStatistics, painting_style
 from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
 

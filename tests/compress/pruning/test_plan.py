@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from nstc.compress.learning.style_sources import StyleSource
 from nstc.compress.pruning.channels import channel_groups
 from nstc.compress.pruning.plan import Blocks, PruningPlan, block_count, without_block
 from nstc.compress.pruning.prune_model import rebuilt
@@ -21,7 +20,7 @@ from nstc.core.photos import PhotoSet
 from nstc.core.recipe import PruneRecipe
 from nstc.models.complexity import count_macs
 from nstc.models.student import Student
-from nstc.models.style import StyleStatistics
+from nstc.models.style import StyleSource, StyleStatistics
 from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import VggFeatures
 

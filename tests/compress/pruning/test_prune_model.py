@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from nstc.compress.distillation.teachers import TeacherOptions
-from nstc.compress.learning.checkpoint import CHECKPOINT_FILE
+from nstc.compress.learning.loop import CHECKPOINT_FILE
 from nstc.compress.pruning import prune_model
 from nstc.compress.pruning.prune_model import prune, teacher_of
 from nstc.core.bundle import Bundle

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from nstc.compress.export.checking import eager_reference, sample_picture
-from nstc.compress.learning.style_sources import StyleSource
 from nstc.compress.pruning.channels import channel_groups, remove_channels
 from nstc.compress.pruning.survey import (
     DamageMeter,
@@ -23,10 +22,9 @@ from nstc.core.errors import OptionError
 from nstc.core.manifest import Style
 from nstc.core.photos import PhotoSet
 from nstc.models.architectures import describe
-from nstc.models.functional import gram_distance, gram_matrix
-from nstc.models.perceptual import STYLE_LAYERS
+from nstc.models.losses import STYLE_LAYERS, gram_distance, gram_matrix
 from nstc.models.student import Student
-from nstc.models.style import StyleStatistics
+from nstc.models.style import StyleSource, StyleStatistics
 from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import VggFeatures
 from nstc.runtime.onnx_session import OnnxSession

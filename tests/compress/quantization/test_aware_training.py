@@ -36,9 +36,8 @@ from nstc.core.errors import ExportMismatchError, Interrupted, OptionError
 from nstc.core.files import sha256_of
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe, PruneRecipe, QuantizeRecipe, Recipe, override
-from nstc.models.architectures import load
+from nstc.models.architectures import learned_ranges, load
 from nstc.models.blocks import KINDS
-from nstc.models.saturation import learned_ranges
 from nstc.models.student import Student
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.agreement import LEAST_NEAR_PIXELS

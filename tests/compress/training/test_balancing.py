@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nstc.compress.learning.processes import alone
-from nstc.compress.training.painting_objective import MEASURED_EVERY, GradientBalance
+from nstc.compress.training.train_model import MEASURED_EVERY, GradientBalance
 
 
 def look(balance: GradientBalance, step: int, style: float, content: float) -> None:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from nstc.compress.card import CURVES_FILE
-from nstc.compress.learning.checkpoint import CHECKPOINT_FILE
-from nstc.compress.learning.loop import LOSSES_FILE
+from nstc.compress.learning.logs import LOSSES_FILE
+from nstc.compress.learning.loop import CHECKPOINT_FILE
 from nstc.compress.training.train_model import train
 from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle, revised_bundle
 from nstc.core.errors import DivergedError, ImageError, Interrupted, OptionError, OutputError
@@ -20,8 +20,8 @@ from nstc.core.images import Picture, read_picture, write_picture
 from nstc.core.manifest import Style
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import TrainRecipe, override
-from nstc.models.architectures import load, style_of
-from nstc.models.style import STYLE_SIZES, statistics_of_painting
+from nstc.models.architectures import load
+from nstc.models.style import STYLE_SIZES, statistics_of_painting, style_of
 from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import VggFeatures
 

@@ -1,17 +1,27 @@
-"""The losses of a training as a picture and as a few numbers."""
+"""What a training shows of itself: losses of every step, as curves too, and pictures on the way."""
 
+import contextlib
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
+from torch import nn
 
-from nstc.core.decoding import DecodingError, decode, parse_json, read_file
+from nstc.compress.learning.processes import mixed_precision
+from nstc.core.decoding import DecodingError, as_readable, decode, parse_json, read_file
 from nstc.core.errors import CorruptBundleError
-from nstc.core.images import Pixels
+from nstc.core.files import atomic_file, reported_as_output_error
+from nstc.core.images import Picture, Pixels, write_picture
+from nstc.core.images.picture import contact_sheet
+from nstc.core.photos import sample_photos
+from nstc.models.tensors import images_to_tensor, tensor_to_images
 
+LOSSES_FILE: Final = "losses.jsonl"
 MAX_BYTES: Final = 1024**3
 """Of a loss file; a million steps have some 150 MB."""
 
@@ -50,6 +60,40 @@ def read_line(line: bytes) -> Mapping[str, float]:
     if losses.get("step") is None:
         raise DecodingError("a line has no step")
     return {name: math.nan if value is None else value for name, value in losses.items()}
+
+
+@contextlib.contextmanager
+def loss_log(
+    folder: Path, done: int, leads: bool
+) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+    """A file of a line a step, continued after the steps that a checkpoint holds."""
+    if not leads:
+        yield lambda _step, _losses: None
+        return
+    path = folder / LOSSES_FILE
+    kept: list[bytes] = []
+    if path.is_file():
+        with reported_as_output_error(path):
+            kept = path.read_bytes().splitlines(keepends=True)
+    with atomic_file(path) as draft:
+        draft.write_bytes(b"".join(line for line in kept if _is_before(done, line)))
+
+    def write(step: int, losses: Mapping[str, float]) -> None:
+        rounded = {name: round(value, 5) for name, value in losses.items()}
+        with reported_as_output_error(path):
+            stream.write((json.dumps(as_readable({"step": step, **rounded})) + "\n").encode())
+
+    # Unbuffered: on a full disk what a buffer still holds would fail again as the file is closed.
+    with path.open("ab", buffering=0) as stream:
+        yield write
+
+
+def _is_before(done: int, line: bytes) -> bool:
+    """Whether a line is of a step that is not made again, and whole: a killed run logs more."""
+    try:
+        return int(read_line(line)["step"]) < done
+    except DecodingError:
+        return False
 
 
 def last_losses(losses: Losses) -> dict[str, float]:
@@ -142,3 +186,41 @@ def _smoothed(values: Sequence[float]) -> list[float]:
     """Medians of at most `_POINTS` equal parts: single steps jump with their crops."""
     parts = np.array_split(np.asarray(values, dtype=float), min(_POINTS, len(values)))
     return [float(np.median(part)) for part in parts]
+
+
+FIRST_PREVIEWS: Final = (10, 30)
+PREVIEW_EVERY: Final = 100
+
+_SHOWN: Final = 4
+_SIDE: Final = 256
+
+
+class Previews:
+    """Sheets of sample photographs above their stylised pictures, as files `step-00030.jpg`.
+
+    Args:
+        network: Asked for the pictures.
+        folder: Made with the first sheet.
+        last: The step after which training ends, which is always shown.
+    """
+
+    def __init__(self, network: nn.Module, folder: Path, *, last: int) -> None:
+        self._network = network
+        self._folder = folder
+        self._last = last
+        self._squares = list(sample_photos().take(_SHOWN).squares(_SIDE))
+
+    def show(self, finished: int) -> None:
+        """Write a sheet if one is due after so many steps."""
+        due = finished in FIRST_PREVIEWS or finished % PREVIEW_EVERY == 0 or finished == self._last
+        if due:
+            sheet = preview_sheet(self._network, self._squares)
+            write_picture(self._folder / f"step-{finished:05d}.jpg", Picture(rgb=sheet))
+
+
+def preview_sheet(network: nn.Module, squares: list[Pixels]) -> Pixels:
+    """Photographs (S, S, 3) uint8 above what a network makes of them."""
+    device = next(network.parameters()).device
+    with torch.inference_mode(), mixed_precision(device):
+        stylised = network(images_to_tensor(squares).to(device))
+    return contact_sheet([squares, tensor_to_images(stylised)])

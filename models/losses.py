@@ -1,4 +1,4 @@
-"""The perceptual losses as pure functions of tensors.
+"""The perceptual losses: pure functions of tensors, and modules that sum them over VGG's layers.
 
 Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networks", CVPR 2016;
 Johnson, Alahi and Fei-Fei, "Perceptual Losses for Real-Time Style Transfer", ECCV 2016.
@@ -6,14 +6,17 @@ Each distance is divided by the size of its target, so that a weight means the s
 layer, picture and style.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+STYLE_LAYERS: Final = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+CONTENT_LAYERS: Final = ("relu2_2", "relu3_3")
 
 _TINY = 1e-12
 
@@ -179,3 +182,30 @@ def shifted(images: Tensor, axes: Axes) -> Tensor:
             following = torch.cat([images.narrow(axis, 1, length - 1), last], dim=axis)
             images = (images + following) / 2
     return images
+
+
+class StyleLoss(nn.Module):
+    """Distance of a picture's Gram matrices from a style's (C, C), summed over layers."""
+
+    def __init__(self, grams: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.layers: tuple[str, ...] = tuple(grams)
+        for name, gram in grams.items():
+            self.register_buffer(name, gram.float().unsqueeze(0), persistent=False)
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Features (N, C, H, W) by layer name to losses (N,)."""
+        terms = [
+            gram_distance(gram_matrix(features[name]), self.get_buffer(name))
+            for name in self.layers
+        ]
+        return torch.stack(terms).sum(dim=0)
+
+
+class ContentLoss(nn.Module):
+    """Feature reconstruction loss, summed over `CONTENT_LAYERS`."""
+
+    def forward(self, features: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:
+        """Features and the photograph's, (N, C, H, W) by layer name, to losses (N,)."""
+        terms = [feature_distance(features[name], target[name]) for name in CONTENT_LAYERS]
+        return torch.stack(terms).sum(dim=0)
