@@ -71,12 +71,20 @@ def loss_log(
         yield lambda _step, _losses: None
         return
     path = folder / LOSSES_FILE
+
+    def is_kept(line: bytes) -> bool:
+        """Whether it is whole, and of a step that is not made again: a killed run logs more."""
+        try:
+            return int(read_line(line)["step"]) < done
+        except DecodingError:
+            return False
+
     kept: list[bytes] = []
     if path.is_file():
         with reported_as_output_error(path):
             kept = path.read_bytes().splitlines(keepends=True)
     with atomic_file(path) as draft:
-        draft.write_bytes(b"".join(line for line in kept if _is_before(done, line)))
+        draft.write_bytes(b"".join(filter(is_kept, kept)))
 
     def write(step: int, losses: Mapping[str, float]) -> None:
         rounded = {name: round(value, 5) for name, value in losses.items()}
@@ -86,14 +94,6 @@ def loss_log(
     # Unbuffered: on a full disk what a buffer still holds would fail again as the file is closed.
     with path.open("ab", buffering=0) as stream:
         yield write
-
-
-def _is_before(done: int, line: bytes) -> bool:
-    """Whether a line is of a step that is not made again, and whole: a killed run logs more."""
-    try:
-        return int(read_line(line)["step"]) < done
-    except DecodingError:
-        return False
 
 
 def last_losses(losses: Losses) -> dict[str, float]:
@@ -117,54 +117,37 @@ def loss_curves(losses: Losses) -> Pixels:
     found = {name: (_smoothed(at), _smoothed(v)) for name, (at, v) in _finite(losses).items()}
     curves = {name: (at, curve) for name, (at, curve) in found.items() if max(curve) > _FLOOR}
     values = [max(v, _FLOOR) for _, curve in curves.values() for v in curve]
-    decades = _decades(min(values, default=0.1), max(values, default=1))
-    canvas = _Canvas(last=losses[-1]["step"] + 1, decades=decades)
-    canvas.grid(decades)
-    for (name, (at, curve)), color in zip(curves.items(), _COLORS, strict=False):
-        canvas.curve(name, at, curve, color)
-    return canvas.pixels()
+    low = math.floor(math.log10(min(values, default=0.1)))
+    high = max(math.ceil(math.log10(max(values, default=1))), low + 1)
+    steps = losses[-1]["step"] + 1
 
-
-class _Canvas:
-    """Axes, drawn large and scaled down so that lines are smooth."""
-
-    def __init__(self, *, last: float, decades: Sequence[int]) -> None:
-        self._last = last
-        self._low, self._high = decades[0], decades[-1]
-        size = (_WIDTH * _SUPERSAMPLING, _HEIGHT * _SUPERSAMPLING)
-        self._image = Image.new("RGB", size, "white")
-        self._pen = ImageDraw.Draw(self._image)
-        self._font = ImageFont.load_default(size=15 * _SUPERSAMPLING)
-        self._label_bottoms: list[float] = []
-
-    def grid(self, decades: Sequence[int]) -> None:
-        for decade in decades:
-            left, y = self._place(0, 10.0**decade)
-            self._pen.line([(left, y), self._place(self._last, 10.0**decade)], "#dddddd", 2)
-            self._pen.text((left - 12, y), f"{10.0**decade:g}", "#555555", self._font, anchor="rm")
-        for part in range(5):
-            step = self._last * part / 4
-            x, y = self._place(step, 10.0**self._low)
-            self._pen.text((x, y + 12), f"{step:.0f}", "#555555", self._font, anchor="mt")
-
-    def curve(self, name: str, steps: Sequence[float], values: Sequence[float], color: str) -> None:
-        points = [self._place(s, v) for s, v in zip(steps, values, strict=True)]
-        self._pen.line(points, color, 2 * _SUPERSAMPLING, joint="curve")
-        x, y = points[-1]
-        while any(abs(y - other) < 16 * _SUPERSAMPLING for other in self._label_bottoms):
-            y += 4 * _SUPERSAMPLING  # labels that would cover each other go down
-        self._label_bottoms.append(y)
-        self._pen.text((x + 12, y), name, color, self._font, anchor="lm")
-
-    def pixels(self) -> Pixels:
-        return np.asarray(self._image.resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS))
-
-    def _place(self, step: float, value: float) -> tuple[float, float]:
-        across = step / self._last
-        up = (math.log10(max(value, _FLOOR)) - self._low) / (self._high - self._low)
-        x = _LEFT + across * (_WIDTH - _LEFT - _RIGHT)
+    def place(step: float, value: float) -> tuple[float, float]:
+        up = (math.log10(max(value, _FLOOR)) - low) / (high - low)
+        x = _LEFT + step / steps * (_WIDTH - _LEFT - _RIGHT)
         y = _TOP + (1 - up) * (_HEIGHT - _TOP - _BOTTOM)
         return x * _SUPERSAMPLING, y * _SUPERSAMPLING
+
+    # Drawn large and scaled down, so that lines are smooth.
+    image = Image.new("RGB", (_WIDTH * _SUPERSAMPLING, _HEIGHT * _SUPERSAMPLING), "white")
+    pen = ImageDraw.Draw(image)
+    font = ImageFont.load_default(size=15 * _SUPERSAMPLING)
+    for value in (10.0**decade for decade in range(low, high + 1)):
+        left, y = place(0, value)
+        pen.line([(left, y), place(steps, value)], "#dddddd", 2)
+        pen.text((left - 12, y), f"{value:g}", "#555555", font, anchor="rm")
+    for step in (steps * part / 4 for part in range(5)):
+        x, y = place(step, 10.0**low)
+        pen.text((x, y + 12), f"{step:.0f}", "#555555", font, anchor="mt")
+    labels: list[float] = []
+    for (name, (at, curve)), color in zip(curves.items(), _COLORS, strict=False):
+        points = [place(step, value) for step, value in zip(at, curve, strict=True)]
+        pen.line(points, color, 2 * _SUPERSAMPLING, joint="curve")
+        x, y = points[-1]
+        while any(abs(y - other) < 16 * _SUPERSAMPLING for other in labels):
+            y += 4 * _SUPERSAMPLING  # labels that would cover each other go down
+        labels.append(y)
+        pen.text((x + 12, y), name, color, font, anchor="lm")
+    return np.asarray(image.resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS))
 
 
 def _finite(losses: Losses) -> dict[str, tuple[list[float], list[float]]]:
@@ -175,11 +158,6 @@ def _finite(losses: Losses) -> dict[str, tuple[list[float], list[float]]]:
         if lines and name != "step":
             found[name] = [line["step"] + 1 for line in lines], [line[name] for line in lines]
     return found
-
-
-def _decades(low: float, high: float) -> range:
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    return range(first, max(last, first + 1) + 1)
 
 
 def _smoothed(values: Sequence[float]) -> list[float]:

@@ -1,4 +1,4 @@
-"""The training loop that every verb shares: schedule, precision, checkpoints, resume."""
+"""The training loop that every verb shares: schedule, steps, checkpoints, and how to go on."""
 
 import contextlib
 import json
@@ -41,7 +41,7 @@ class Remembers(Protocol):
         """What a checkpoint must hold of it."""
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from `state`; a `KeyError` or `RuntimeError` means it is not its own."""
+        """Go on from `state`; a KeyError, ValueError or RuntimeError means it is not its own."""
 
 
 class Weights:
@@ -291,7 +291,8 @@ def save_checkpoint(
         for key, value in part.state().items()
     }
     tensors["step"] = torch.tensor(step)
-    tensors["identity"] = torch.frombuffer(bytearray(_canonical(identity)), dtype=torch.uint8)
+    written_by = bytearray(json.dumps(identity, sort_keys=True).encode())
+    tensors["identity"] = torch.frombuffer(written_by, dtype=torch.uint8)
     with atomic_file(path) as draft:
         save_state(tensors, draft)
 
@@ -307,35 +308,21 @@ def restore_checkpoint(
     """
     try:
         refuse_unsafe_header(path)
-        with as_utf8(path) as name, safe_open(name, framework="pt") as stored:
+        with as_utf8(path) as file, safe_open(file, framework="pt") as stored:
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
         written_by = bytes(tensors.pop("identity").numpy())
         step = int(tensors.pop("step"))
-    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
-        raise _damaged(path, error) from error
-    if written_by != _canonical(identity):
-        raise OptionError(
-            f"{path} belongs to a run with other settings: repeat those, "
-            "or run without --resume to start afresh."
-        )
-    try:
+        if written_by != json.dumps(identity, sort_keys=True).encode():
+            raise OptionError(
+                f"{path} belongs to a run with other settings: repeat those, "
+                "or run without --resume to start afresh."
+            )
         for name, part in parts.items():
-            part.restore(_of(f"{name}.", tensors))
-    except (KeyError, RuntimeError) as error:
-        raise _damaged(path, error) from error
+            own = f"{name}."
+            part.restore({k.removeprefix(own): v for k, v in tensors.items() if k.startswith(own)})
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+        raise CorruptBundleError(
+            f"{path} is damaged or no checkpoint: run again without --resume to start afresh "
+            f"({str(error).partition(chr(10))[0]})."
+        ) from error
     return step
-
-
-def _of(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _damaged(path: Path, error: Exception) -> CorruptBundleError:
-    return CorruptBundleError(
-        f"{path} is damaged or no checkpoint: run again without --resume to start afresh "
-        f"({str(error).partition(chr(10))[0]})."
-    )
-
-
-def _canonical(identity: Mapping[str, Any]) -> bytes:
-    return json.dumps(identity, sort_keys=True).encode()

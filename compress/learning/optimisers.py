@@ -29,9 +29,15 @@ class Optimiser:
         self._aliases: list[tuple[nn.Parameter, nn.Parameter]] = []
         matrices, rest = [], []
         for group in groups:
-            chosen = [p for p in group["params"] if method == "muon" and _is_matrix(p)]
-            own = [self._alias(parameter) for parameter in chosen]
-            others = [p for p in group["params"] if not any(p is other for other in chosen)]
+            own, others = [], []
+            for parameter in group["params"]:
+                if method == "muon" and parameter.dim() >= 2 and parameter.shape[1] > 1:
+                    # The same numbers as a matrix: torch's Muon takes nothing else.
+                    matrix = nn.Parameter(parameter.data.view(parameter.shape[0], -1))
+                    self._aliases.append((matrix, parameter))
+                    own.append(matrix)
+                else:
+                    others.append(parameter)
             matrices += [{"params": own, "scale": group["scale"]}] if own else []
             rest += [{"params": others, "scale": group["scale"]}] if others else []
         self._members: dict[str, torch.optim.Optimizer] = {}
@@ -81,16 +87,6 @@ class Optimiser:
                     index, _, key = place.partition(".")
                     state.setdefault(int(index), {})[key] = value
             member.load_state_dict({**member.state_dict(), "state": state})
-
-    def _alias(self, parameter: nn.Parameter) -> nn.Parameter:
-        """The same numbers as a matrix: torch's Muon takes nothing else."""
-        matrix = nn.Parameter(parameter.data.view(parameter.shape[0], -1))
-        self._aliases.append((matrix, parameter))
-        return matrix
-
-
-def _is_matrix(parameter: nn.Parameter) -> bool:
-    return parameter.dim() >= 2 and parameter.shape[1] > 1
 
 
 HISTORY: Final = 200

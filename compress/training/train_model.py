@@ -21,7 +21,7 @@ from nstc.core.errors import OptionError
 from nstc.core.files import sha256_of
 from nstc.core.files.locks import one_at_a_time
 from nstc.core.images import read_picture, resize_shorter_side
-from nstc.core.manifest import Manifest, Origin, Step, Style
+from nstc.core.manifest import Manifest, Step, Style
 from nstc.core.photos import PhotoSet, random_crop
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import TrainRecipe
@@ -74,8 +74,8 @@ def train(
     """
     recipe, folder = recipe or TrainRecipe(), training_folder(output)
     start = None if init is None else open_bundle(init)
-    features = load_vgg(vgg)
-    grams, kept = _style_of(painting, photos, recipe, features)
+    vgg_features = load_vgg(vgg)
+    grams, statistics = _style_of(painting, photos, recipe, vgg_features)
     record = photos.record()
     settings = {**dataclasses.asdict(recipe), "init": start and start.identity, "vgg": vgg}
     step = Step(verb="train", recipe=settings, seed=recipe.seed, photos=record)
@@ -84,21 +84,23 @@ def train(
     network = _starting_point(start)
     with joined() as processes:
         network = _learn(
-            network.to(processes.device),
-            photos,
-            features.to(processes.device),
-            grams,
-            recipe,
-            processes=processes,
-            folder=folder,
+            PaintingObjective(network, photos, vgg_features, grams, recipe, processes),
+            folder,
             resume=resume,
             identity={**settings, "painting": sha256_of(painting), "photos": record.list_sha256},
             progress=progress or Silent(),
         )
         with led(processes):
             if processes.leads:
+                losses = read_losses(folder / LOSSES_FILE)
+                step = dataclasses.replace(step, results=last_losses(losses))
                 manifest = _manifest(name or output.name, network, style, step, start)
-                _write(output, manifest, network, kept, folder)
+                halves = {key: value.half() for key, value in network.state_dict().items()}
+                with new_bundle(output, manifest) as draft:
+                    save_tensors(halves, draft / WEIGHTS_FILE)
+                    save_tensors(statistics.packed(), draft / STYLE_FILE)
+                    write_training_card(draft, manifest, network, losses)
+                forget(folder)
     return open_bundle(output)
 
 
@@ -128,23 +130,19 @@ def _starting_point(start: Bundle | None) -> nn.Module:
 
 
 def _learn(
-    network: nn.Module,
-    photos: PhotoSet,
-    features: VggFeatures,
-    grams: Mapping[str, Tensor],
-    recipe: TrainRecipe,
-    *,
-    processes: Processes,
+    objective: "PaintingObjective",
     folder: Path,
+    *,
     resume: bool,
     identity: Mapping[str, Any],
     progress: Progress,
 ) -> nn.Module:
     """Train in place; give the network to keep, which is another one where weights are averaged."""
-    balance = None if recipe.balance is None else GradientBalance(recipe.balance, processes)
+    network, recipe, balance = objective.network, objective.recipe, objective.balance
     average = AveragedWeights(network, recipe.ema) if recipe.ema else None
     kept = network if average is None else average.network
-    previews = Previews(kept, folder / "previews", last=recipe.steps) if processes.leads else None
+    leads = objective.processes.leads
+    previews = Previews(kept, folder / "previews", last=recipe.steps) if leads else None
     companions: dict[str, Remembers | None] = {"balance": balance, "average": average}
 
     def after_step(finished: int) -> None:
@@ -155,7 +153,7 @@ def _learn(
 
     Optimisation(
         network=network,
-        objective=PaintingObjective(network, photos, features, grams, recipe, processes, balance),
+        objective=objective,
         schedule=Schedule(steps=recipe.steps, learning_rate=recipe.learning_rate),
         title="train",
         folder=folder,
@@ -166,7 +164,7 @@ def _learn(
         rate_scales=_LAST_LAYER_RATE,
         companions={key: part for key, part in companions.items() if part is not None},
         figures=None if balance is None else balance.figures,
-        processes=processes,
+        processes=objective.processes,
     ).run()
     return kept
 
@@ -175,38 +173,25 @@ def _manifest(
     name: str, network: nn.Module, style: Style, step: Step, start: Bundle | None
 ) -> Manifest:
     architecture, contract = describe(network)
-    return Manifest(
+    manifest = Manifest(
         name=name,
         stage="trained",
         architecture=architecture,
         contract=contract,
         style=style,
-        parent=None if start is None else start.origin(),
-        teacher=_teacher(start, style),
-        history=(*(() if start is None else start.manifest.history), step),
+        history=(step,),
     )
-
-
-def _teacher(start: Bundle | None, style: Style) -> Origin | None:
-    """Whom a pruned network is judged beside: still the one it was pruned from, in its style."""
-    if start is None or start.manifest.style is None or start.manifest.style.name != style.name:
-        return None
-    return start.manifest.teacher
-
-
-def _write(
-    output: Path, manifest: Manifest, network: nn.Module, kept: StyleStatistics, folder: Path
-) -> None:
-    """Write the bundle: weights, the painting's statistics, and a card with curves and pictures."""
-    losses = read_losses(folder / LOSSES_FILE)
-    *before, step = manifest.history
-    step = dataclasses.replace(step, results=last_losses(losses))
-    manifest = dataclasses.replace(manifest, history=(*before, step))
-    with new_bundle(output, manifest) as draft:
-        save_tensors({k: v.half() for k, v in network.state_dict().items()}, draft / WEIGHTS_FILE)
-        save_tensors(kept.packed(), draft / STYLE_FILE)
-        write_training_card(draft, manifest, network, losses)
-    forget(folder)
+    if start is None:
+        return manifest
+    before = start.manifest
+    # A pruned network is still judged beside the one it was pruned from, if in its style.
+    same_style = before.style is not None and before.style.name == style.name
+    return dataclasses.replace(
+        manifest,
+        parent=start.origin(),
+        teacher=before.teacher if same_style else None,
+        history=(*before.history, step),
+    )
 
 
 MEASURED_EVERY: Final = 10
@@ -291,13 +276,12 @@ class PaintingObjective:
     Johnson, Alahi and Fei-Fei, "Perceptual Losses for Real-Time Style Transfer", ECCV 2016.
 
     Args:
-        network: The network that learns.
+        network: The network that learns; moved to where the work is done, as is `vgg`.
         photos: Crops of them are drawn by the step's number.
-        vgg: The feature network, on the device where the work is done.
+        vgg: The feature network.
         grams: The painting's Gram matrix (C, C) of each style layer.
-        recipe: The weights.
+        recipe: The weights, and the ratio to hold style and content at, if one is asked for.
         processes: Those that share each batch.
-        balance: Holds style and content at a ratio, where one was asked for.
     """
 
     def __init__(
@@ -308,33 +292,39 @@ class PaintingObjective:
         grams: Mapping[str, Tensor],
         recipe: TrainRecipe,
         processes: Processes,
-        balance: GradientBalance | None = None,
     ) -> None:
-        self._network = processes.in_step(network)
+        self.network = network.to(processes.device)
+        self.recipe = recipe
+        self.processes = processes
+        ratio = recipe.balance
+        self.balance = None if ratio is None else GradientBalance(ratio, processes)
+        self._in_step = processes.in_step(self.network)
         self._photos = photos
-        self._vgg = vgg
-        self._recipe = recipe
+        self._vgg = vgg.to(processes.device)
         self._places = processes.share_of(recipe.batch)
-        self._balance = balance
-        self._device = processes.device
-        self._style_loss = StyleLoss(grams).to(self._device)
+        self._style_loss = StyleLoss(grams).to(processes.device)
         self._content_loss = ContentLoss()
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms at a step; see `nstc.compress.learning.loop.Objective`."""
-        recipe = self._recipe
-        images = self._batch(step).to(self._device)
-        with mixed_precision(self._device):
-            output = self._network(images)
+        recipe, device = self.recipe, self.processes.device
+        crops = []  # this process's: which ones depends on their places in the batch alone
+        for place in self._places:
+            rng = np.random.default_rng((recipe.seed, step, place))
+            path = self._photos.paths[int(rng.integers(0, len(self._photos)))]
+            crops.append(random_crop(path, recipe.size, rng))
+        images = images_to_tensor(crops).to(device)
+        with mixed_precision(device):
+            output = self._in_step(images)
             looked_at = self._vgg(output.clamp(-0.5, 1.5), STYLE_LAYERS)
             with torch.no_grad():
                 target = self._vgg(images, CONTENT_LAYERS)
         style = recipe.style_weight * self._style_loss(looked_at).mean()
         content = recipe.content_weight * self._content_loss(looked_at, target).mean()
-        if self._balance is not None:
-            self._balance.measure(step, style, content, output)
-            style = style * self._balance.style_factor
-            content = content * self._balance.content_factor
+        if self.balance is not None:
+            self.balance.measure(step, style, content, output)
+            style = style * self.balance.style_factor
+            content = content * self.balance.content_factor
         out_of_range = (output.float() - output.float().clamp(0, 1)).square().mean()
         return {
             "style": style,
@@ -342,12 +332,3 @@ class PaintingObjective:
             "tv": recipe.tv_weight * total_variation(output).mean(),
             "range": 10 * out_of_range,
         }
-
-    def _batch(self, step: int) -> Tensor:
-        """This process's crops of a step: which ones depends on their places alone."""
-        crops = []
-        for place in self._places:
-            rng = np.random.default_rng((self._recipe.seed, step, place))
-            path = self._photos.paths[int(rng.integers(0, len(self._photos)))]
-            crops.append(random_crop(path, self._recipe.size, rng))
-        return images_to_tensor(crops)

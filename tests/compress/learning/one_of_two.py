@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from nstc.compress.learning.processes import joined, led
 from nstc.compress.training import train_model
-from nstc.compress.training.train_model import GradientBalance, PaintingObjective
+from nstc.compress.training.train_model import PaintingObjective
 from nstc.core.errors import NstcError
 from nstc.core.photos import photos_in
 from nstc.core.recipe import TrainRecipe
@@ -32,16 +32,13 @@ with joined() as processes:
     torch.manual_seed(2 + processes.rank)  # they must agree on weights even so
     network = TransformerNet((8, 8, 8), (), (8, 8))
     network.prepare_for_training()
-    balance = GradientBalance(4.0, processes)
-    recipe = TrainRecipe(size=64, batch=4)
-    objective = PaintingObjective(
-        network, photos_in([photos]), vgg, grams, recipe, processes, balance
-    )
+    recipe = TrainRecipe(size=64, batch=4, balance=4.0)
+    objective = PaintingObjective(network, photos_in([photos]), vgg, grams, recipe, processes)
     terms = objective(0)
     torch.stack(list(terms.values())).sum().backward()
     found = {name: parameter.grad for name, parameter in network.named_parameters()}
     found["losses"] = processes.mean(torch.stack([term.detach() for term in terms.values()]))
-    found["balance"] = balance.state()["correction"]
+    found["balance"] = objective.balance.state()["correction"]
     second_stops = processes.any(processes.rank == 1)
     found["someone stops"] = torch.tensor(second_stops)
     try:
