@@ -41,7 +41,7 @@ from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_
 from nstc.core.errors import OptionError
 from nstc.core.files import sha256_of
 from nstc.core.files.locks import one_at_a_time
-from nstc.core.manifest import Manifest, Step
+from nstc.core.manifest import Manifest, Stage, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import DistillRecipe
@@ -111,7 +111,6 @@ def distill(
     if recipe.quantize_aware and network is not None:
         student_to_round(network)  # refused before any work
         recipe = dataclasses.replace(recipe, pixel_steps=0)
-    init_by, style_by = start and start.identity, style and sha256_of(style)
     run = DistillationRun(
         teacher=opened,
         source=style_of_teacher(opened, style, credit=credit, vgg=vgg, progress=progress),
@@ -121,7 +120,11 @@ def distill(
         folder=folder,
         resume=resume,
         progress=progress,
-        settings={"vgg": vgg, "init": init_by, "style": style_by},
+        settings={
+            "vgg": vgg,
+            "init": start and start.identity,
+            "style": style and sha256_of(style),
+        },
     )
     return _distilled(run, network, start, output, name or output.name)
 
@@ -140,24 +143,9 @@ def _distilled(
         rate=run.recipe.perceptual_learning_rate,
         learned=None if start is None else learned_ranges(start),
     )
-    architecture, contract = describe(network)
-    before = () if start is None else start.manifest.history
-    manifest = Manifest(
-        name=name,
-        stage="distilled",
-        architecture=architecture,
-        contract=contract,
-        style=run.source.record,
-        parent=None if start is None else start.origin(),
-        teacher=run.teacher.origin,
-        history=(*before, run.history_step("distill")),
+    return run.write_bundle(
+        output, network, ranges, name=name, verb="distill", stage="distilled", parent=start
     )
-    with new_bundle(output, manifest) as draft:
-        save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
-        save_tensors(run.source.statistics.packed(), draft / STYLE_FILE)
-        write_ranges(draft, ranges)
-    run.forget_checkpoints()
-    return open_bundle(output)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -208,15 +196,9 @@ class DistillationRun:
     ) -> Mapping[str, Range] | None:
         """Train a network in place on everything in `PerceptualObjective`.
 
-        Args:
-            network: What is trained.
-            steps: How many, those that round included.
-            rate: The learning rate at its peak.
-            learned: The ranges that the network has learned with before, if it has. Rounding goes
-                on with them, unless steps in float come first.
-
-        Returns:
-            The ranges that it has learned with, if the recipe is quantize-aware.
+        The steps include those that round, the rate is that of the peak. Rounding goes on with the
+        ranges that the network has learned with before, unless steps in float come first. Gives the
+        ranges that it has learned with, if the recipe is quantize-aware.
         """
         if steps == 0:
             return None
@@ -277,17 +259,46 @@ class DistillationRun:
 
     def history_step(self, verb: str, **results: Any) -> Step:
         """What the manifest says of this run."""
+        part = {"key": self.teacher.part} if self.teacher.part else {}
         return Step(
             verb=verb,
-            recipe={
-                **dataclasses.asdict(self.recipe),
-                **self.settings,
-                **({"key": self.teacher.part} if self.teacher.part else {}),
-            },
+            recipe={**dataclasses.asdict(self.recipe), **self.settings, **part},
             seed=self.recipe.seed,
             photos=self.photos.record(),
             results=results,
         )
+
+    def write_bundle(
+        self,
+        output: Path,
+        network: nn.Module,
+        ranges: Mapping[str, Range] | None,
+        *,
+        name: str,
+        verb: str,
+        stage: Stage,
+        parent: Bundle | None,
+        **results: Any,
+    ) -> Bundle:
+        """Write what was learned, with the ranges it learned with, and delete the checkpoints."""
+        architecture, contract = describe(network)
+        before = () if parent is None else parent.manifest.history
+        manifest = Manifest(
+            name=name,
+            stage=stage,
+            architecture=architecture,
+            contract=contract,
+            style=self.source.record,
+            parent=None if parent is None else parent.origin(),
+            teacher=self.teacher.origin,
+            history=(*before, self.history_step(verb, **results)),
+        )
+        with new_bundle(output, manifest) as draft:
+            save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
+            save_tensors(self.source.statistics.packed(), draft / STYLE_FILE)
+            write_ranges(draft, ranges)
+        self.forget_checkpoints()
+        return open_bundle(output)
 
     def forget_checkpoints(self) -> None:
         """Delete the checkpoints of all stages; the losses stay."""

@@ -145,13 +145,7 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """Photographs and the teacher's pictures of them, a batch a step.
-
-    Args:
-        pairs: What is drawn from.
-        seed: Of the draws.
-        device: Where the tensors go.
-    """
+    """Photographs and the teacher's pictures of them, a batch a step, drawn by a seed."""
 
     def __init__(self, pairs: TeacherOutputs, seed: int, device: torch.device) -> None:
         self.pairs = pairs
@@ -171,14 +165,7 @@ class Batches:
 
 
 class PixelObjective:
-    """Mean absolute difference to the teacher's picture.
-
-    Args:
-        network: The student.
-        pairs: Photographs and the teacher's pictures.
-        recipe: The weights.
-        device: Where the work is done.
-    """
+    """Mean absolute difference between a student's picture and its teacher's."""
 
     def __init__(
         self, network: nn.Module, pairs: TeacherOutputs, recipe: DistillRecipe, device: torch.device
@@ -245,12 +232,17 @@ class PerceptualObjective:
         outputs = outputs[part]
         with mixed_precision(self.own.device):
             seen = self.own.vgg(outputs, STYLE_LAYERS)
-        return {
+        teachers = self.own.grid(self.batches.pairs, self.grid_period)
+        grid = checkerboard_energy(outputs, self.grid_period).mean() / teachers
+        terms = {
             "pixel": recipe.pixel_weight * (outputs.float() - targets[part]).abs().mean(),
-            "grid": recipe.checkerboard_weight * self._grid(outputs),
+            "grid": recipe.checkerboard_weight * grid,
             "range": 10 * (outputs - outputs.clamp(0, 1)).float().square().mean(),
-            **self._weighted({**self._aims(seen, drawn, part), **steady}),
         }
+        factors = {} if self.balance is None else self.balance.factors()
+        for name, ratio in {**self._aims(seen, drawn, part), **steady}.items():
+            terms[name] = factors.get(name, 1.0) * (recipe.aims[name].weight * ratio)
+        return terms
 
     def _steadiness(self, photographs: Tensor, outputs: Tensor, step: int) -> Mapping[str, Tensor]:
         """How unsteady the pictures are, over how unsteady the teacher's are."""
@@ -262,11 +254,6 @@ class PerceptualObjective:
             change = unsteadiness(self.network, photographs, outputs, axes, rng)
         return {"flicker": change.mean() / self.own.change(self.batches.pairs)}
 
-    def _grid(self, outputs: Tensor) -> Tensor:
-        """The energy of a grid with the student's period, over that of the teacher's pictures."""
-        teachers = self.own.grid(self.batches.pairs, self.grid_period)
-        return checkerboard_energy(outputs, self.grid_period).mean() / teachers
-
     def _aims(self, seen: Mapping[str, Tensor], drawn: Batch, part: Part) -> Mapping[str, Tensor]:
         """Style and content loss, each over what the teacher reaches on the same pictures."""
         if self.recipe.style_weight == self.recipe.content_weight == 0:
@@ -274,14 +261,6 @@ class PerceptualObjective:
         names = [f"{name} {part}" for name in drawn.names]
         style, content = self.own.ratios(names, seen, drawn.targets[part], drawn.photographs[part])
         return {"style": style.mean(), "content": content.mean()}
-
-    def _weighted(self, ratios: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        aims = self.recipe.aims
-        terms = {name: aims[name].weight * ratio for name, ratio in ratios.items()}
-        if self.balance is None:
-            return terms
-        factors = self.balance.factors()
-        return {name: factors.get(name, 1.0) * term for name, term in terms.items()}
 
 
 def _painted(network: nn.Module, photographs: Tensor, surroundings: int = 0) -> Tensor:

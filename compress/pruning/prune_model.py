@@ -24,20 +24,18 @@ from nstc.compress.pruning.channels import BATCHES, channel_groups, least_scored
 from nstc.compress.pruning.plan import PruningPlan, make_plan, without_block
 from nstc.compress.pruning.survey import Survey, timing_target
 from nstc.compress.pruning.widths import between, full_widths
-from nstc.compress.quantization.aware_training import student_to_round, write_ranges
+from nstc.compress.quantization.aware_training import student_to_round
 from nstc.compress.quantization.calibration import Range
 from nstc.core.amounts import parse_latency
-from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
+from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import OptionError, TeacherError
 from nstc.core.files.locks import one_at_a_time
-from nstc.core.manifest import Manifest
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import DistillRecipe, PruneRecipe
 from nstc.models.architectures import build, describe, load
 from nstc.models.complexity import count_macs, count_parameters
 from nstc.models.style import style_brought_by
-from nstc.models.tensors import save_tensors
 from nstc.models.vgg import load_vgg
 
 
@@ -116,8 +114,14 @@ class _Pruning:
         run = self.run
         before = count_macs(network), count_parameters(network)
         network, plan, ranges = self.carry_out(network)
-        step = run.history_step(
-            "prune",
+        written = run.write_bundle(
+            output,
+            network,
+            ranges,
+            name=name,
+            verb="prune",
+            stage="pruned",
+            parent=parent,
             macs_before=before[0],
             macs=count_macs(network),
             params_before=before[1],
@@ -125,23 +129,8 @@ class _Pruning:
             **({"dropped_blocks": list(plan.dropped)} if plan.dropped else {}),
             **plan.findings,
         )
-        architecture, contract = describe(network)
-        manifest = Manifest(
-            name=name,
-            stage="pruned",
-            architecture=architecture,
-            contract=contract,
-            style=run.source.record,
-            parent=parent.origin(),
-            teacher=run.teacher.origin,
-            history=(*parent.manifest.history, step),
-        )
-        with new_bundle(output, manifest) as draft:
-            save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
-            save_tensors(run.source.statistics.packed(), draft / STYLE_FILE)
-            write_ranges(draft, ranges)
         self.forget()
-        return open_bundle(output)
+        return written
 
     def carry_out(
         self, network: nn.Module
