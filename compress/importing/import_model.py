@@ -8,7 +8,7 @@ flat, by the path that leads to them; a part is what lies behind one prefix of t
 
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,7 @@ from nstc.core.files import sha256_of
 from nstc.core.manifest import Manifest, Origin, Step
 from nstc.core.progress import Progress, Silent
 from nstc.models.architectures import describe
-from nstc.models.style import StyleSource, painting_style
+from nstc.models.style import painting_style
 from nstc.models.tensors import refuse_unusable, save_tensors
 from nstc.models.transformer import TransformerNet
 
@@ -53,18 +53,13 @@ def import_checkpoint(
         progress: Told which part of the file was taken.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or of another architecture, or several parts
-            of it fit.
-        UnsafeFileError: the file holds more than tensors.
-        UnusableModelError: weights are not finite, or the network gives one colour.
+        CheckpointError: and the other kinds of `network_of_checkpoint`.
     """
     read = network_of_checkpoint(checkpoint, key)
     network, taken = read.network, {"key": read.key} if read.key else {}
     if read.note:
         (progress or Silent()).note(f"{checkpoint.name} {read.note}")
-    source: StyleSource | None = None
-    if style is not None:
-        source = painting_style(style, credit=credit, vgg=vgg)
+    source = None if style is None else painting_style(style, credit=credit, vgg=vgg)
     architecture, contract = describe(network)
     manifest = Manifest(
         name=name or output.name,
@@ -94,11 +89,7 @@ class CheckpointNetwork:
 
 
 def network_of_checkpoint(checkpoint: Path, key: str | None = None) -> CheckpointNetwork:
-    """The network of a checkpoint, wherever in the file its weights are.
-
-    Args:
-        checkpoint: The file.
-        key: See `nstc.compress.importing.import_model.matching_part`.
+    """The network of a checkpoint, wherever in it the weights are; see `matching_part` of `key`.
 
     Raises:
         CheckpointError: the file is missing, damaged, or of another architecture, or several parts
@@ -161,7 +152,13 @@ def matching_part(content: Any, expected: Shapes, path: Path, key: str | None = 
         inside = sorted({value.kind for value in flat.values() if isinstance(value, StandIn)})
         held = f"it holds {' and '.join(inside)} but" if inside else "it holds"
         raise CheckpointError(f"{path} is not a state dict: {held} no tensors by name.")
-    counts = _counts(flat, expected)
+    counts: dict[str, int] = {}  # of the network's names behind each prefix that leads to any
+    for place in flat:
+        start = 0
+        while start >= 0:
+            if place[start:] in expected:
+                counts[place[:start]] = counts.get(place[:start], 0) + 1
+            start = place.find(".", start) + 1 or -1
     fitting = [
         prefix
         for prefix, count in counts.items()
@@ -170,7 +167,7 @@ def matching_part(content: Any, expected: Shapes, path: Path, key: str | None = 
     ]
     chosen, aside = _chosen(fitting, flat, expected, path, key)
     if chosen is None:  # say how the nearest differs
-        asked = [prefix for prefix in counts if key is None or prefix.startswith(_prefix(key))]
+        asked = [prefix for prefix in counts if prefix.startswith(_prefix(key))]
         nearest = max(asked, key=lambda prefix: counts[prefix], default="")
         _refuse_differences(flat, nearest, fitting, expected, path)
         raise CheckpointError(f"{path} holds no weights of a TransformerNet.")
@@ -210,18 +207,6 @@ def _flattened(content: Any, path: Path) -> dict[str, Tensor | StandIn]:
             elif isinstance(inside, Mapping) and isinstance(value, Tensor | StandIn):
                 flat.setdefault(place, value)
     return flat
-
-
-def _counts(flat: Iterable[str], expected: Shapes) -> dict[str, int]:
-    """How many of the network's names there are behind each prefix that leads to any."""
-    counts: dict[str, int] = {}
-    for place in flat:
-        start = 0
-        while start >= 0:
-            if place[start:] in expected:
-                counts[place[:start]] = counts.get(place[:start], 0) + 1
-            start = place.find(".", start) + 1 or -1
-    return counts
 
 
 def _chosen(
@@ -267,6 +252,15 @@ def _refuse_differences(
 ) -> list[str]:
     """Refuse a part that lacks weights, or has more; give what lies beside it, in few words."""
     beside: dict[str, None] = {}
+
+    def set_aside(place: str) -> None:
+        """Keep the path of a thing up to where it parts from the chosen one's."""
+        words, others = place.split("."), chosen.split(".")
+        common = 0
+        while common < len(words) - 1 and words[: common + 1] == others[: common + 1]:
+            common += 1
+        beside[".".join(words[: common + 1])] = None
+
     differences = [f"{name} is missing" for name in expected if chosen + name not in flat]
     elsewhere = tuple(prefix for prefix in fitting if prefix != chosen)
     for place, value in flat.items():
@@ -277,11 +271,11 @@ def _refuse_differences(
             continue  # another network, which `_chosen` speaks of
         if not place.startswith(chosen):
             if not place.startswith(tuple(p for p in elsewhere if p)):
-                beside[_first_words(place, chosen)] = None
+                set_aside(place)
         elif name.endswith(_BUFFERS_OF_OLD_CHECKPOINTS) or ("." not in name and value.ndim == 0):
             continue  # never used, or a count of steps
         elif "." in name and _OTHERS.search(name.partition(".")[0]):
-            beside[_first_words(place, chosen)] = None
+            set_aside(place)
         else:
             differences.append(f"{_shown(name)} is not expected")
     differences += [
@@ -344,17 +338,8 @@ def _equal(first: Tensor | StandIn, second: Tensor | StandIn) -> bool:
     return usual and first.dtype == second.dtype and torch.equal(first, second)
 
 
-def _prefix(key: str) -> str:
-    return "" if key == WHOLE else key.strip(".") + "."
-
-
-def _first_words(place: str, chosen: str) -> str:
-    """The path of a thing up to where it parts from the chosen one's."""
-    words, others = place.split("."), chosen.split(".")
-    common = 0
-    while common < len(words) - 1 and words[common : common + 1] == others[common : common + 1]:
-        common += 1
-    return ".".join(words[: common + 1])
+def _prefix(key: str | None) -> str:
+    return "" if key is None or key == WHOLE else key.strip(".") + "."
 
 
 def _shown(name: str) -> str:
