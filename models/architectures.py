@@ -155,6 +155,11 @@ def saturate(network: nn.Module, ranges: Mapping[str, tuple[float, float]]) -> N
     and the addition behind it in one go, and its clamp only where there is no addition. They cut
     off little. The network is a student, the ranges are those of `learned_ranges`.
     """
+
+    def hold(low: float, high: float, _: nn.Module, _given: object, made: Tensor) -> Tensor:
+        most = torch.finfo(made.dtype).max
+        return made.clamp(max(low, -most), min(high, most))
+
     added = {
         last_convolution_of(block.get_submodule("project"))
         for block in network.modules()
@@ -162,13 +167,7 @@ def saturate(network: nn.Module, ranges: Mapping[str, tuple[float, float]]) -> N
     }
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d) and name in ranges and module not in added:
-            module.register_forward_hook(partial(_hold, *ranges[name]))
-
-
-def _hold(low: float, high: float, _: nn.Module, _given: object, made: Tensor) -> Tensor:
-    """Keep what a module makes within a range."""
-    most = torch.finfo(made.dtype).max
-    return made.clamp(max(low, -most), min(high, most))
+            module.register_forward_hook(partial(hold, *ranges[name]))
 
 
 def learned_ranges(bundle: Bundle) -> dict[str, tuple[float, float]] | None:

@@ -1,6 +1,6 @@
 """The residual blocks a student may be made of, each at one resolution and with zero padding."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -70,7 +70,7 @@ def _plain(channels: int, width: int, norm: Norm) -> nn.Module:
     return normed(nn.Conv2d(channels, width, 3, padding=1), norm)
 
 
-KINDS: Final[dict[Block, Kind]] = {
+KINDS: Final[Mapping[str, Kind]] = {
     "separable": Kind(convolve=_separable, reach=2),
     "plain": Kind(convolve=_plain, reach=2),
 }
@@ -82,7 +82,11 @@ def kind_of(block: str) -> Kind:
     Raises:
         ValueError: there is no such kind.
     """
-    for name, kind in KINDS.items():
-        if name == block:
-            return kind
-    raise ValueError(f"block is {block!r}: expected one of {', '.join(KINDS)}")
+    refuse_unknown("block", block, KINDS)
+    return KINDS[block]
+
+
+def refuse_unknown(name: str, value: object, known: Collection[object]) -> None:
+    """A ValueError that lists what there is, unless the value is one of it."""
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}: expected one of {', '.join(map(str, known))}")

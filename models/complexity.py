@@ -4,10 +4,11 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nstc.core.bundle import Bundle
+from nstc.models.any_size import padded_length
 from nstc.models.architectures import load
 
 REFERENCE_SIZE = 512
@@ -39,14 +40,13 @@ def count_moved_values(network: nn.Module, size: int = REFERENCE_SIZE) -> int:
 def convolution_shapes(network: nn.Module, size: int) -> dict[str, tuple[torch.Size, torch.Size]]:
     """What each convolution reads and writes for a picture of `size` squared, by its name."""
     on_paper = copy.deepcopy(network).to("meta")
-    names = {module: name for name, module in on_paper.named_modules()}
     found: dict[str, tuple[torch.Size, torch.Size]] = {}
-
-    def look(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
-        found[names[module]] = (inputs[0].shape, output.shape)
-
-    for module in names:
+    for name, module in on_paper.named_modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+
+            def look(_: nn.Module, read: tuple[Tensor], written: Tensor, of: str = name) -> None:
+                found[of] = (read[0].shape, written.shape)
+
             module.register_forward_hook(look)
     with torch.no_grad():
         on_paper(torch.empty(1, 3, size, size, device="meta"))
@@ -76,8 +76,7 @@ def complexity(bundle: Bundle, size: int) -> Complexity:
     """
     network = load(bundle)
     contract = bundle.manifest.contract
-    side = max(size, contract.minimum_size)
-    side += -side % contract.size_multiple
+    side = padded_length(size, contract.size_multiple, contract.minimum_size)
     return Complexity(
         params=count_parameters(network),
         macs=count_macs(network, side),

@@ -152,12 +152,8 @@ def unsteadiness(
     Compare Gao et al., "ReCoNet: real-time coherent video style transfer network", ACCV 2018,
     where the optical flow of films stands in the place of a known shift.
 
-    Args:
-        network: A student or a teacher.
-        photographs: (N, 3, H, W) in [0, 1].
-        outputs: What it makes of them.
-        axes: Along which the camera moves, of `SHAKES`.
-        rng: Draws the noise.
+    Photographs are (N, 3, H, W) in [0, 1], outputs what the network makes of them, and the axes,
+    along which the camera moves, one of `SHAKES`.
 
     Returns:
         The absolute difference, (N, 3, H, W).
@@ -169,12 +165,7 @@ def unsteadiness(
 
 
 def shifted(images: Tensor, axes: Axes) -> Tensor:
-    """(N, C, H, W) moved by half a pixel along each axis that is 1, bilinear; the last line stays.
-
-    Args:
-        images: Any values.
-        axes: Whether rows and columns move.
-    """
+    """(N, C, H, W) moved by half a pixel along each axis that is 1; the last line stays."""
     for axis, moves in zip((2, 3), axes, strict=True):
         if moves:
             length = images.shape[axis]

@@ -24,6 +24,7 @@ from nstc.models.blocks import (
     kind_of,
     last_convolution_of,
     normed,
+    refuse_unknown,
 )
 
 M = TypeVar("M", bound=nn.Module)
@@ -71,9 +72,9 @@ class Student(nn.Module):
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        _refuse_unknown("scale", scale, SCALES)
-        _refuse_unknown("norm", norm, ("none", "instance"))
-        _refuse_unknown("head", head, HEADS)
+        refuse_unknown("scale", scale, SCALES)
+        refuse_unknown("norm", norm, ("none", "instance"))
+        refuse_unknown("head", head, HEADS)
         kind = kind_of(block)
         if norm == "instance" and batch_norm:
             raise ValueError("instance and batch normalisation exclude each other")
@@ -85,19 +86,19 @@ class Student(nn.Module):
         self.blocks = nn.ModuleList(
             [ResidualBlock(width, hidden, kind.convolve, behind) for hidden in inner]
         )
-        self.head = _head(head, width, 3 * scale * scale)
+        pixels = 3 * scale * scale
+        if head == "plain":
+            self.head: nn.Module = nn.Conv2d(width, pixels, 3, padding=1)
+        else:
+            depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
+            self.head = nn.Sequential(depthwise, nn.Conv2d(width, pixels, 1))
         self._start_as_resize()
 
     def forward(self, images: Tensor, statistics: Tensor | None = None) -> Tensor:
-        """Stylise.
+        """(N, 3, H, W) in [0, 1], sides multiples of `scale`, to (N, 3, H, W), not clamped.
 
-        Args:
-            images: (N, 3, H, W) in [0, 1], H and W multiples of `scale`.
-            statistics: (N, 2, 3), mean and deviation of the whole pictures that `images` are cut
-                from; None if they are whole.
-
-        Returns:
-            (N, 3, H, W), about [0, 1] and not clamped.
+        The statistics (N, 2, 3) are mean and deviation of the whole pictures that `images` are cut
+        from; None if they are whole.
         """
         if statistics is None:
             statistics = channel_statistics(images)
@@ -109,13 +110,9 @@ class Student(nn.Module):
         return last_convolution_of(self.head)
 
     def body(self, normalised: Tensor) -> Tensor:
-        """The part that is quantized.
+        """The part that is quantized: (N, 3, H, W) of `normalise` to what `depth_to_space` takes.
 
-        Args:
-            normalised: (N, 3, H, W), see `normalise`.
-
-        Returns:
-            (N, 3s², H/s, W/s) for `depth_to_space`, s being `scale`.
+        That is (N, 3s², H/s, W/s), s being `scale`.
         """
         x = F.relu(self.stem(normalised))
         for block in self.blocks:
@@ -187,13 +184,9 @@ def _all(kind: type[M], network: nn.Module) -> list[M]:
 
 
 def channel_statistics(images: Tensor) -> Tensor:
-    """Mean and deviation of each colour over the whole picture.
+    """Mean and deviation of each colour over whole pictures: (N, 3, H, W) in [0, 1] to (N, 2, 3).
 
-    Args:
-        images: (N, 3, H, W) in [0, 1].
-
-    Returns:
-        (N, 2, 3): means, and deviations of at least 0.02 so that a flat picture stays flat.
+    Deviations are at least 0.02, so that a flat picture stays flat.
     """
     mean = images.mean(dim=(2, 3))
     variance = (images * images).mean(dim=(2, 3)) - mean * mean
@@ -220,12 +213,8 @@ def depth_to_space(x: Tensor, scale: int = SCALE) -> Tensor:
 def receptive_field(blocks: int, block: str = "separable", *, scale: int = SCALE) -> int:
     """Side in pixels of the square around an output pixel that it depends on, statistics aside.
 
-    The pixels of a position see the same part of the picture, off centre for the outer ones.
-
-    Args:
-        blocks: How many residual blocks.
-        block: Of which kind.
-        scale: See `Student`.
+    The pixels of a position see the same part of the picture, off centre for the outer ones. There
+    are so many `blocks` of the kind `block`.
     """
     positions_away = blocks * kind_of(block).reach + 1
     stem, off_centre = 2 * scale, scale - 1
@@ -235,18 +224,6 @@ def receptive_field(blocks: int, block: str = "separable", *, scale: int = SCALE
 def minimum_size(*, scale: int = SCALE, norm: str = "none") -> int:
     """Least height and width in pixels: instance normalisation needs more than one position."""
     return 2 * scale if norm == "instance" else scale
-
-
-def _head(kind: Head, width: int, pixels: int) -> nn.Module:
-    if kind == "plain":
-        return nn.Conv2d(width, pixels, 3, padding=1)
-    depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
-    return nn.Sequential(depthwise, nn.Conv2d(width, pixels, 1))
-
-
-def _refuse_unknown(name: str, value: object, known: Sequence[object]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} is {value!r}: expected one of {', '.join(map(str, known))}")
 
 
 SIZES: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -276,8 +253,7 @@ def student_named(name: str, *, learning: bool = False, **changes: Any) -> Stude
     Raises:
         ValueError: there is no such name, or the shape can't be built.
     """
-    if name not in SHAPES:
-        raise ValueError(f"student is {name!r}: expected one of {', '.join(SHAPES)}")
+    refuse_unknown("student", name, SHAPES)
     given = {key: value for key, value in changes.items() if value is not None}
     shape: dict[str, Any] = {**SHAPES[name], **given}
     blocks, inner = shape.pop("blocks"), shape.pop("inner", shape["width"])
