@@ -1,9 +1,17 @@
+"""How large networks are, and how much they compute."""
+
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
-from nstc.models.complexity import count_macs, count_parameters
+from nstc.core.bundle import WEIGHTS_FILE, new_bundle, open_bundle
+from nstc.core.manifest import Manifest
+from nstc.models.architectures import describe
+from nstc.models.complexity import complexity, count_macs, count_parameters
 from nstc.models.student import Student, fold
+from nstc.models.tensors import save_tensors
 from nstc.models.transformer import TransformerNet
 
 
@@ -28,7 +36,7 @@ def test_the_teacher_is_the_published_size():
     assert count_macs(network) / 1e9 == pytest.approx(40.3, abs=0.05)
 
 
-def test_a_student_by_hand():
+def test_the_macs_of_a_student_by_hand():
     student = Student(16, [24], "separable")
     at_quarter = 8 * 8
 
@@ -51,3 +59,50 @@ def test_macs_grow_with_the_area():
     student = Student(8, [8])
 
     assert count_macs(student, 128) == 4 * count_macs(student, 64)
+
+
+@pytest.fixture
+def bundle_of(tmp_path: Path):
+    def make(network):
+        architecture, contract = describe(network)
+        manifest = Manifest(
+            name="net", stage="trained", architecture=architecture, contract=contract
+        )
+        with new_bundle(tmp_path / "net", manifest) as draft:
+            save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
+        return open_bundle(tmp_path / "net")
+
+    return make
+
+
+def test_the_full_size_network_by_hand(bundle_of):
+    # output positions x kernel area x channels in x channels out, layer by layer
+    full, half, quarter = 512 * 512, 256 * 256, 128 * 128
+    macs = (
+        full * 81 * 3 * 32
+        + half * 9 * 32 * 64
+        + quarter * 9 * 64 * 128
+        + 10 * quarter * 9 * 128 * 128
+        + half * 9 * 128 * 64
+        + full * 9 * 64 * 32
+        + full * 81 * 32 * 3
+    )
+    found = complexity(bundle_of(TransformerNet()), 512)
+    assert found.macs == macs
+    assert round(macs / 1e9, 1) == 40.3
+    assert found.params == 1_679_235
+
+
+def test_a_student_by_hand_and_a_pruned_one_is_smaller(bundle_of):
+    # at 32x32 the body has 8x8 positions: stem, two 3x3 convolutions of a block, head
+    convolutions = [(64, 3, 16), (9, 16, 8), (9, 8, 16), (9, 16, 48)]
+    found = complexity(bundle_of(Student(16, [8], "plain")), 32)
+    assert found.macs == sum(8 * 8 * k * c_in * c_out for k, c_in, c_out in convolutions)
+    weights = sum(k * c_in * c_out for k, c_in, c_out in convolutions)
+    assert found.params == weights + 16 + 8 + 16 + 48
+
+
+def test_odd_sizes_are_counted_as_they_are_padded(bundle_of):
+    bundle = bundle_of(Student(8, [8], "plain"))
+    assert complexity(bundle, 30) == complexity(bundle, 32)
+    assert complexity(bundle, 33).macs > complexity(bundle, 32).macs

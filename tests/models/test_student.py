@@ -1,9 +1,15 @@
+"""The student family: its arithmetic, folding, and its names."""
+
 import pytest
 import torch
 from torch import nn
 
+from nstc.core.recipe import STUDENTS
 from nstc.models.blocks import KINDS
+from nstc.models.complexity import count_macs, count_parameters
 from nstc.models.student import (
+    SHAPES,
+    SIZES,
     Student,
     channel_statistics,
     depth_to_space,
@@ -11,6 +17,7 @@ from nstc.models.student import (
     minimum_size,
     normalise,
     receptive_field,
+    student_named,
 )
 
 BLOCKS = list(KINDS)
@@ -248,3 +255,138 @@ def test_instance_normalisation_looks_at_the_whole_picture(small_student):
     images[:, :, :8] = 0
 
     assert not torch.allclose(student(images, statistics)[:, :, 120:], before[:, :, 120:])
+
+
+FOLDED = [
+    *({"block": block} for block in KINDS),
+    {"scale": 8},
+    {"head": "separable"},
+]
+
+
+def taught(**options):
+    """A student with batch norm that has seen pictures, so that its statistics are not fresh."""
+    student = Student(8, [8, 16, 24], batch_norm=True, **options).train()
+    nn.init.normal_(student.to_pixels.weight, std=0.1)
+    for module in student.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    for _ in range(8):
+        student(torch.rand(4, 3, 32, 32) ** 2)
+    return student
+
+
+@pytest.mark.parametrize("options", FOLDED)
+def test_folding_gives_the_same_function_without_batch_norm(options):
+    student = taught(**options).eval()
+    images = torch.rand(2, 3, 24, 40)
+
+    folded = fold(student)
+
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
+    torch.testing.assert_close(folded(images), student(images), atol=1e-4, rtol=1e-4)
+    fresh_statistics = Student(8, [8, 16, 24], batch_norm=True, **options).eval()
+    assert not torch.allclose(folded(images), fresh_statistics(images), atol=1e-2)
+
+
+def test_folding_leaves_the_student_as_it_was():
+    student = taught(block="separable")
+    before = {key: value.clone() for key, value in student.state_dict().items()}
+
+    folded = fold(student)
+    nn.init.zeros_(folded.head.weight)
+
+    assert all(torch.equal(value, before[key]) for key, value in student.state_dict().items())
+
+
+def test_folding_what_is_folded_changes_nothing(small_student):
+    student = small_student()
+    images = torch.rand(1, 3, 16, 16)
+
+    assert torch.equal(fold(student)(images), student(images))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_folding_keeps_mode_and_precision(training):
+    folded = fold(taught(block="plain").double().train(training))
+
+    assert folded.training is training
+    assert {p.dtype for p in folded.parameters()} == {torch.float64}
+
+
+def test_instance_normalisation_stays(small_student):
+    student = small_student(norm="instance")
+    for module in student.modules():
+        if isinstance(module, nn.InstanceNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    images = torch.rand(1, 3, 16, 16)
+
+    folded = fold(student)
+
+    assert any(isinstance(m, nn.InstanceNorm2d) for m in folded.modules())
+    assert torch.equal(folded(images), student(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "gmacs"), [("nano", 20e3, 0.35), ("tiny", 42e3, 0.672), ("small", 64e3, 1.1)]
+)
+def test_each_size_keeps_within_its_budget(name, params, gmacs):
+    student = student_named(name)
+
+    assert 0.8 * params < count_parameters(student) <= params
+    assert 0.8 * gmacs < count_macs(student) / 1e9 <= gmacs
+
+
+def test_the_recipe_knows_the_same_names():
+    assert set(STUDENTS) == set(SHAPES)
+    assert set(SIZES) < set(SHAPES)
+
+
+def test_a_student_that_learns_has_batch_norm_and_the_named_shape():
+    learning = student_named("tiny", learning=True)
+
+    assert any(isinstance(m, nn.BatchNorm2d) for m in learning.modules())
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in student_named("tiny").modules())
+    assert learning.arguments() == student_named("tiny").arguments()
+    assert learning.arguments() == {
+        "width": 48,
+        "inner": [48] * 5,
+        "block": "separable",
+        "head": "separable",
+    }
+
+
+def test_one_with_instance_normalisation_learns_without_batch_norm():
+    student = student_named("tiny", learning=True, norm="instance")
+
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in student.modules())
+    assert any(isinstance(m, nn.InstanceNorm2d) for m in student.modules())
+
+
+def test_changes_replace_what_the_name_stands_for():
+    student = student_named("nano", width=24, blocks=3, inner=8, scale=8)
+
+    assert student.arguments() == {
+        "width": 24,
+        "inner": [8, 8, 8],
+        "block": "plain",
+        "scale": 8,
+    }
+    assert student_named("nano", width=None).arguments() == student_named("nano").arguments()
+
+
+def test_blocks_are_as_wide_inside_as_the_trunk():
+    assert student_named("plain", width=16, blocks=1).arguments()["inner"] == [16]
+
+
+def test_an_unknown_name_lists_those_there_are():
+    with pytest.raises(ValueError, match="'huge': expected one of nano, tiny, small, separable"):
+        student_named("huge")
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_name_makes_a_network_that_paints(name):
+    student = student_named(name, width=8, blocks=1, learning=True)
+
+    assert student(torch.rand(2, 3, 16, 24)).shape == (2, 3, 16, 24)

@@ -1,23 +1,33 @@
+"""A painting as a style: what is kept of it, and its colours."""
+
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from nstc.core.errors import CorruptBundleError, OptionError
+from nstc.core.errors import CorruptBundleError, ImageError, OptionError
+from nstc.core.images import Picture, Pixels, read_picture, write_picture
+from nstc.core.manifest import Style
 from nstc.models.losses import STYLE_LAYERS, gram_matrix
 from nstc.models.style import (
     STYLE_SIZES,
     StyleStatistics,
+    color_statistics,
     load_style,
     mean_grams,
+    painting_style,
+    recolored,
     statistics_of_outputs,
     statistics_of_painting,
 )
 from nstc.models.tensors import images_to_tensor, save_tensors
+from nstc.models.vgg import VggFeatures
 
 
 @pytest.fixture
-def painting():
+def canvas():
     """Wide, and coarse enough to look different at each size."""
     rng = np.random.default_rng(1)
     return np.kron(rng.integers(0, 256, (12, 24, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
@@ -134,12 +144,12 @@ def test_mean_grams_can_be_trained_against(vgg):
     torch.testing.assert_close(weight.grad, gram.sum().reshape(1))
 
 
-def test_a_painting_is_scaled_by_its_long_side(vgg, painting):
-    statistics = statistics_of_painting(painting, vgg, sizes=(96, 192))
+def test_a_painting_is_scaled_by_its_long_side(vgg, canvas):
+    statistics = statistics_of_painting(canvas, vgg, sizes=(96, 192))
 
-    # at 192 it is the painting itself, 96 x 192
+    # at 192 it is the canvas itself, 96 x 192
     torch.testing.assert_close(
-        statistics.grams[192]["relu1_2"], mean_grams([painting], vgg)["relu1_2"]
+        statistics.grams[192]["relu1_2"], mean_grams([canvas], vgg)["relu1_2"]
     )
     assert list(statistics.grams) == [96, 192]
     assert not torch.allclose(
@@ -162,3 +172,109 @@ def test_the_style_of_outputs_is_their_mean_at_each_size(vgg):
 
     assert torch.equal(style.grams[256]["relu3_3"], mean_grams(pictures[:2], vgg)["relu3_3"])
     assert torch.equal(style.grams[512]["relu3_3"], mean_grams(pictures[2:], vgg)["relu3_3"])
+
+
+def grams_of(picture: Pixels, vgg: VggFeatures) -> dict[str, torch.Tensor]:
+    features = vgg(images_to_tensor([picture]), STYLE_LAYERS)
+    return {name: gram_matrix(feature)[0] for name, feature in features.items()}
+
+
+def assert_close(statistics: StyleStatistics, size: int, expected: dict[str, torch.Tensor]) -> None:
+    assert set(statistics.grams[size]) == set(STYLE_LAYERS)
+    for name, gram in expected.items():
+        torch.testing.assert_close(statistics.grams[size][name], gram)
+
+
+def test_a_paintings_style_is_its_grams_at_each_size(painting: Path, vgg: VggFeatures) -> None:
+    source = painting_style(painting, credit="Nobody, 2020", vgg="shipped")
+    assert source.record == Style(name="stripes", source="painting", credit="Nobody, 2020")
+    assert tuple(source.statistics.grams) == STYLE_SIZES
+    # The painting's long side is 256, so that at this size it is looked at as it is.
+    assert_close(source.statistics, 256, grams_of(read_picture(painting).rgb, vgg))
+    coarse, fine = (source.statistics.grams[size]["relu2_2"] for size in (256, 1024))
+    assert not torch.allclose(coarse, fine, rtol=0.01)
+
+
+def test_a_painting_that_is_no_picture_is_an_image_error(tmp_path: Path) -> None:
+    path = tmp_path / "starry.jpg"
+    path.write_text("a night")
+    with pytest.raises(ImageError, match=r"starry\.jpg"):
+        painting_style(path, credit=None, vgg="shipped")
+
+
+def test_a_painting_too_narrow_for_a_style_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "thread.png"
+    write_picture(path, Picture(rgb=np.zeros((2, 200, 3), np.uint8)))
+    with pytest.raises(OptionError, match="too narrow"):
+        painting_style(path, credit=None, vgg="shipped")
+
+
+def test_unknown_vgg_weights_are_refused(painting: Path) -> None:
+    with pytest.raises(OptionError, match="no VGG weights at vgg19"):
+        painting_style(painting, credit=None, vgg="vgg19")
+
+
+@pytest.fixture
+def sunset() -> np.ndarray:
+    """Reds from dark to light that are nowhere near the ends of the scale."""
+    rng = np.random.default_rng(1)
+    colors = np.array([150, 90, 60]) + rng.normal(0, 1, (60, 80, 1)) * [24, 12, 8]
+    colors += rng.normal(0, 4, (60, 80, 3))
+    return np.clip(colors, 0, 255).round().astype(np.uint8)
+
+
+@pytest.fixture
+def sea() -> np.ndarray:
+    rng = np.random.default_rng(2)
+    depth = rng.normal(0, 1, (50, 70, 1))
+    own = rng.normal(0, 4, (50, 70, 3))
+    colors = np.array([80, 120, 150]) + depth * [5, 12, 18] + own
+    return np.clip(colors, 0, 255).round().astype(np.uint8)
+
+
+def test_mean_and_covariance_by_hand() -> None:
+    image = np.array([[[0, 10, 20], [4, 10, 40]]], dtype=np.uint8)
+    found = color_statistics([image])
+    np.testing.assert_allclose(found.mean, [2, 10, 30])
+    np.testing.assert_allclose(found.covariance, [[4, 0, 20], [0, 0, 0], [20, 0, 100]])
+
+
+def test_a_small_picture_counts_as_much_as_a_large_one() -> None:
+    dark, light = np.zeros((2, 2, 3), np.uint8), np.full((90, 90, 3), 100, np.uint8)
+    found = color_statistics([dark, light])
+    np.testing.assert_allclose(found.mean, [50, 50, 50])
+    np.testing.assert_allclose(found.covariance, np.full((3, 3), 2500))
+
+
+def test_the_painting_takes_the_photographs_colours(sunset: np.ndarray, sea: np.ndarray) -> None:
+    wanted = color_statistics([sea])
+    found = color_statistics([recolored(sunset, wanted)])
+    np.testing.assert_allclose(found.mean, wanted.mean, atol=0.2)
+    np.testing.assert_allclose(found.covariance, wanted.covariance, atol=4)
+
+
+def test_what_was_lighter_stays_lighter(sunset: np.ndarray, sea: np.ndarray) -> None:
+    changed = recolored(sunset, color_statistics([sea]))
+    before, after = sunset.mean(axis=2), changed.mean(axis=2)
+    light = before > np.median(before)
+    assert after[light].mean() > after[~light].mean() + 10  # were all kept in order it would be 19
+
+
+def test_its_own_colours_change_nothing(sunset: np.ndarray) -> None:
+    same = recolored(sunset, color_statistics([sunset]))
+    assert np.abs(same.astype(int) - sunset).max() <= 1
+
+
+def test_a_drawing_without_colours_gets_none_that_vary(sea: np.ndarray) -> None:
+    grey = np.repeat(np.arange(60, 200, dtype=np.uint8)[:, None, None], 3, axis=2)
+    changed = recolored(np.repeat(grey, 20, axis=1), color_statistics([sea]))
+    spread = np.linalg.eigvalsh(color_statistics([changed]).covariance)
+    assert spread[2] > 100
+    assert spread[1] < 1  # all on one line
+    assert changed.min() > 0
+
+
+def test_one_flat_colour_becomes_another(sea: np.ndarray) -> None:
+    wanted = color_statistics([sea])
+    changed = recolored(np.full((8, 8, 3), 7, np.uint8), wanted)
+    assert (changed == np.rint(wanted.mean)).all()

@@ -1,7 +1,6 @@
 """Distillation of a tiny teacher into a tiny student."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -9,14 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from small_trainings import TINY, checkpoints_of, losses_of
 from torch import nn
 
 from nstc.compress.distillation import distill_model, teacher_outputs
 from nstc.compress.distillation.distill_model import fresh_student
 from nstc.compress.distillation.objectives import RatioBalance
 from nstc.compress.distillation.teachers import Teacher
-from nstc.compress.learning.logs import LOSSES_FILE
-from nstc.compress.learning.loop import CHECKPOINT_FILE
 from nstc.compress.quantization import aware_training
 from nstc.core.bundle import STYLE_FILE, Bundle
 from nstc.core.errors import (
@@ -33,45 +31,8 @@ from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe, QuantizeRecipe
 from nstc.models.architectures import load
 from nstc.models.style import style_of
-from nstc.models.transformer import TransformerNet
-
-TINY = DistillRecipe(
-    width=16,
-    blocks=1,
-    pixel_steps=3,
-    steps=3,
-    size=64,
-    perceptual_size=32,
-    batch=1,
-    perceptual_batch=1,
-    balance=False,
-)
 
 Distill = Callable[..., Bundle]
-
-
-@pytest.fixture(scope="module")
-def distill_tiny(distill_by: Callable[[DistillRecipe], Distill]) -> Distill:
-    """Distills; settings of the recipe and arguments of `distill` can be given."""
-    return distill_by(TINY)
-
-
-@pytest.fixture(scope="module")
-def distilled(distill_tiny: Distill, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """An uninterrupted run. Not to be changed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NSTC_CACHE", str(tmp_path_factory.mktemp("distilled-cache")))
-        return distill_tiny(tmp_path_factory.mktemp("distilled") / "small")
-
-
-def losses(output: Path, stage: str) -> list[dict[str, float]]:
-    log = output.with_name(f"{output.name}.training") / stage / LOSSES_FILE
-    return [json.loads(line) for line in log.read_text().splitlines()]
-
-
-def checkpoints(output: Path) -> list[str]:
-    folder = output.with_name(f"{output.name}.training")
-    return sorted(path.parent.name for path in folder.rglob(CHECKPOINT_FILE))
 
 
 def test_the_bundle_says_where_it_came_from(
@@ -99,12 +60,12 @@ def test_what_is_written_is_folded_and_of_the_recipes_shape(distilled: Bundle) -
 
 
 def test_the_losses_of_both_stages_stay_and_checkpoints_go(distilled: Bundle) -> None:
-    pixels, perceptual = (losses(distilled.path, s) for s in ("pixels", "perceptual"))
+    pixels, perceptual = (losses_of(distilled.path, s) for s in ("pixels", "perceptual"))
     assert [set(line) for line in pixels] == [{"step", "pixel"}] * 3
     assert [line["step"] for line in perceptual] == [0, 1, 2]
     terms = {"pixel", "style", "content", "grid", "range", "flicker"}
     assert set(perceptual[0]) == {"step", *terms}
-    assert checkpoints(distilled.path) == []
+    assert checkpoints_of(distilled.path) == []
 
 
 class TestBalance:
@@ -157,7 +118,7 @@ class TestBalance:
         told = recorder()
         made = distill_tiny(tmp_path / "small", balance=True, steps=1, progress=told)
         assert [title for title, *_ in told.begun].count("teacher outputs") == 2
-        (line,) = losses(made.path, "perceptual")
+        (line,) = losses_of(made.path, "perceptual")
         for name in ("style", "content", "flicker"):
             assert line[f"{name} x"] != 1
             assert line[f"{name} ratio"] > 0
@@ -170,7 +131,7 @@ class TestBalance:
         made = distill_tiny(
             tmp_path / "small", balance=True, steps=2, quantize_aware=True, float_share=0.5
         )
-        (before,), (after,) = (losses(made.path, stage) for stage in ("perceptual", "rounding"))
+        (before,), (after,) = (losses_of(made.path, stage) for stage in ("perceptual", "rounding"))
         goals = {name: aim.goal for name, aim in TINY.aims.items()}
         expected = RatioBalance(goals, lambda _turn: {n: after[f"{n} ratio"] for n in goals})
         expected.restore(
@@ -191,96 +152,6 @@ def test_the_same_seed_gives_the_same_student_and_another_does_not(
 ) -> None:
     assert distill_tiny(tmp_path / "again").identity == distilled.identity
     assert distill_tiny(tmp_path / "other", seed=1).identity != distilled.identity
-
-
-@pytest.mark.parametrize("stage", ["pixels", "perceptual"])
-def test_an_interrupted_run_that_is_resumed_ends_as_one_that_was_not(
-    distilled: Bundle, distill_tiny: Distill, tmp_path: Path, recorder: type, stage: str
-) -> None:
-    output = tmp_path / "small"
-    with pytest.raises(Interrupted, match="--resume"):
-        distill_tiny(output, progress=recorder(ctrl_c_at=(stage, 2)))
-    assert not output.exists()
-    assert stage in checkpoints(output)
-    told = recorder()
-    resumed = distill_tiny(output, resume=True, progress=told)
-    assert (stage, 3, 2) in told.begun
-    assert resumed.identity == distilled.identity
-    for one in ("pixels", "perceptual"):
-        assert losses(output, one) == losses(distilled.path, one)
-    assert checkpoints(output) == []
-
-
-def test_pictures_of_the_teacher_that_were_made_before_ctrl_c_are_kept(
-    distilled: Bundle, distill_tiny: Distill, tmp_path: Path, recorder: type
-) -> None:
-    with pytest.raises(Interrupted, match=r"1 of 2 pictures .* Run the same command again"):
-        distill_tiny(tmp_path / "small", progress=recorder(ctrl_c_at=("teacher outputs", 1)))
-    told = recorder()
-    made = distill_tiny(tmp_path / "small", progress=told)
-    assert told.begun[0] == ("teacher outputs", 2, 1)
-    assert made.identity == distilled.identity
-
-
-def test_the_teacher_is_not_asked_again(
-    distill_tiny: Distill, tmp_path: Path, recorder: type
-) -> None:
-    first, second = recorder(), recorder()
-    distill_tiny(tmp_path / "first", progress=first, pixel_steps=1, steps=0)
-    distill_tiny(tmp_path / "second", progress=second, pixel_steps=1, steps=0, width=8)
-    assert [title for title, _, _ in first.begun] == ["teacher outputs", "pixels"]
-    assert [title for title, _, _ in second.begun] == ["pixels"]
-
-
-@pytest.mark.parametrize("stage", ["pixels", "perceptual"])
-def test_a_checkpoint_of_other_settings_is_refused_and_kept(
-    distill_tiny: Distill,
-    make_styled_bundle: Callable[..., Bundle],
-    photos: PhotoSet,
-    tmp_path: Path,
-    recorder: type,
-    stage: str,
-) -> None:
-    output = tmp_path / "small"
-    with pytest.raises(Interrupted):
-        distill_tiny(output, progress=recorder(ctrl_c_at=(stage, 1)))
-    checkpoint = tmp_path / "small.training" / stage / CHECKPOINT_FILE
-    before = sha256_of(checkpoint)
-    torch.manual_seed(9)
-    another = make_styled_bundle(TransformerNet((8, 8, 8), (), (8, 8)), tmp_path / "another")
-    others: list[dict[str, Any]] = [
-        {"width": 8} if stage == "pixels" else {"style_weight": 3.0},
-        {"teacher": another.path},
-        {"photos": PhotoSet(photos.paths[::-1], photos.names)},
-    ]
-    for other in others:
-        with pytest.raises(OptionError, match="other settings"):
-            distill_tiny(output, resume=True, **other)
-    assert sha256_of(checkpoint) == before
-
-
-def test_the_first_stage_outlives_a_change_of_the_seconds_settings(
-    distill_tiny: Distill, tmp_path: Path, recorder: type
-) -> None:
-    output = tmp_path / "small"
-    with pytest.raises(Interrupted):
-        distill_tiny(output, progress=recorder(ctrl_c_at=("pixels", 3)))
-    told = recorder()
-    resumed = distill_tiny(output, resume=True, style_weight=3.0, progress=told)
-    assert told.begun == [("pixels", 3, 3), ("perceptual", 3, 0)]
-    assert resumed.identity == distill_tiny(tmp_path / "afresh", style_weight=3.0).identity
-
-
-def test_without_resume_it_starts_afresh(
-    distilled: Bundle, distill_tiny: Distill, tmp_path: Path, recorder: type
-) -> None:
-    output = tmp_path / "small"
-    with pytest.raises(Interrupted):
-        distill_tiny(output, seed=5, progress=recorder(ctrl_c_at=("perceptual", 1)))
-    told = recorder()
-    made = distill_tiny(output, progress=told)
-    assert [done for title, _, done in told.begun if title != "teacher outputs"] == [0, 0]
-    assert made.identity == distilled.identity
 
 
 class TestWarmStart:
@@ -309,7 +180,7 @@ class TestWarmStart:
     ) -> None:
         made = distill_tiny(tmp_path / "warm", init=distilled.path, pixel_steps=2, steps=0)
         assert made.identity != distilled.identity
-        assert len(losses(made.path, "pixels")) == 2
+        assert len(losses_of(made.path, "pixels")) == 2
 
     def test_from_a_teacher_is_refused_and_no_checkpoint_is_lost(
         self, painter: Bundle, distill_tiny: Distill, tmp_path: Path, recorder: type
@@ -319,7 +190,7 @@ class TestWarmStart:
             distill_tiny(output, progress=recorder(ctrl_c_at=("pixels", 1)))
         with pytest.raises(OptionError, match=r"--init .* is not a student"):
             distill_tiny(output, init=painter.path)
-        assert checkpoints(output) == ["pixels"]
+        assert checkpoints_of(output) == ["pixels"]
 
 
 class TestStages:
@@ -341,7 +212,7 @@ class TestStages:
         distill_tiny(
             tmp_path / "small", photos=one_photo, pixel_steps=40, steps=0, learning_rate=0.03
         )
-        values = [line["pixel"] for line in losses(tmp_path / "small", "pixels")]
+        values = [line["pixel"] for line in losses_of(tmp_path / "small", "pixels")]
         assert values[-1] < 0.7 * values[0]
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nstc.compress.distillation.objectives import (
     SURROUNDINGS,
+    Batches,
     PerceptualObjective,
     PixelObjective,
     RatioBalance,
@@ -24,12 +25,7 @@ from nstc.models.style import StyleStatistics
 from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
 
-RECIPE = DistillRecipe(
-    size=64,
-    perceptual_size=64,
-    batch=2,
-    perceptual_batch=1,
-)
+RECIPE = DistillRecipe(size=64, perceptual_size=64, batch=2, perceptual_batch=1)
 CPU = torch.device("cpu")
 
 
@@ -90,6 +86,24 @@ def perceptual(
 
 def numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: float(term.detach()) for name, term in terms.items()}
+
+
+class TestBatches:
+    @pytest.fixture
+    def batches(self, crops_by: Callable[..., TeacherOutputs], photos: PhotoSet) -> Batches:
+        return Batches(crops_by(negative, photos, 64), 0, CPU)
+
+    def test_a_batch_is_pairs_of_one_size(self, batches: Batches) -> None:
+        batch = batches.draw(0, "pixels", 5)
+        assert batch.photographs.shape == batch.targets.shape == (5, 3, 64, 64)
+        torch.testing.assert_close(batch.targets, 1 - batch.photographs)
+
+    def test_a_pair_has_one_name_in_every_step(self, batches: Batches) -> None:
+        drawn = [batches.draw(step, "pixels", 1) for step in range(40)]
+        seen = {batch.names[0]: batch.photographs for batch in drawn}
+        assert len(seen) == len(batches.pairs)
+        for batch in drawn:
+            assert torch.equal(batch.photographs, seen[batch.names[0]])
 
 
 class TestPixels:

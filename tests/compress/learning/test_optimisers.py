@@ -1,8 +1,10 @@
+"""What a step does: optimisers, the bound on gradients, the mean of the weights."""
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from nstc.compress.learning.optimisers import Optimiser
+from nstc.compress.learning.optimisers import HISTORY, AveragedWeights, GradientClipper, Optimiser
 
 
 def network() -> nn.Sequential:
@@ -98,3 +100,109 @@ def test_one_that_was_restored_goes_on_alike(method) -> None:
         second.step()
     for mine, theirs in zip(halves.parameters(), whole.parameters(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+def norm_after(clipper: GradientClipper, norm: float) -> float:
+    """The norm of a gradient of such a norm once it was clipped."""
+    weights = [nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(1)), nn.Parameter()]
+    weights[0].grad = torch.tensor([0.6, 0.0, 0.0]) * norm
+    weights[1].grad = torch.tensor([0.8]) * norm
+    clipper.clip(weights)
+    assert float(weights[0].grad[0] / weights[1].grad[0]) == pytest.approx(0.75)
+    return float(torch.cat([weights[0].grad, weights[1].grad]).norm())
+
+
+@pytest.fixture
+def settled() -> GradientClipper:
+    clipper = GradientClipper()
+    for norm in (1.0, 2.0, 3.0) * 7:
+        norm_after(clipper, norm)
+    return clipper
+
+
+def test_a_gradient_hundreds_of_times_the_usual_one_is_no_longer_than_that(settled) -> None:
+    assert norm_after(settled, 500.0) == pytest.approx(2.0, rel=1e-4)
+
+
+def test_shorter_ones_stay_as_they_are(settled) -> None:
+    assert norm_after(settled, 1.5) == pytest.approx(1.5)
+
+
+def test_the_first_are_not_bound() -> None:
+    clipper = GradientClipper()
+    assert [norm_after(clipper, n) for n in (1.0, 1.0, 9.0)] == pytest.approx([1.0, 1.0, 9.0])
+
+
+def test_the_bound_follows_the_run(settled) -> None:
+    for _ in range(HISTORY):
+        norm_after(settled, 50.0)
+    assert norm_after(settled, 40.0) == pytest.approx(40.0)
+
+
+def test_an_infinite_gradient_does_not_move_the_bound(settled) -> None:
+    weight = nn.Parameter(torch.zeros(1))
+    weight.grad = torch.tensor([float("inf")])
+    settled.clip([weight])
+    assert norm_after(settled, 500.0) == pytest.approx(2.0, rel=1e-4)
+
+
+def test_one_that_was_restored_clips_alike(settled) -> None:
+    other = GradientClipper()
+    other.restore(settled.state())
+    assert norm_after(other, 500.0) == norm_after(settled, 500.0)
+
+
+def network_of(value: float) -> nn.Module:
+    network = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1))
+    for parameter in network.parameters():
+        nn.init.constant_(parameter, value)
+    return network
+
+
+def averaged_after(values: list[float], decay: float) -> AveragedWeights:
+    network = network_of(100.0)  # where it starts must not matter
+    average = AveragedWeights(network, decay)
+    for value in values:
+        with torch.no_grad():
+            network[0].weight.fill_(value)
+        average.update()
+    return average
+
+
+def test_with_enough_steps_each_counts_by_the_decay() -> None:
+    average = averaged_after([2.0] * 200 + [4.0, 4.0], decay=0.5)
+    assert float(average.network[0].weight) == pytest.approx(2 + 2 * (1 - 0.5**2))
+
+
+def test_early_on_the_start_is_forgotten() -> None:
+    # Decays 0 and 1/11: 3, then 3 · 1/11 + 14 · 10/11.
+    assert float(averaged_after([3.0], 0.999).network[0].weight) == 3
+    assert float(averaged_after([3.0, 14.0], 0.999).network[0].weight) == pytest.approx(13)
+
+
+def test_the_network_that_learns_is_left_alone() -> None:
+    network = network_of(1.0)
+    average = AveragedWeights(network, 0.9)
+    average.update()
+    average.network[0].weight.fill_(7.0)
+    assert network[0].weight.tolist() == [[1]]
+    assert not any(parameter.requires_grad for parameter in average.network.parameters())
+
+
+def test_counts_are_taken_over_as_they_are() -> None:
+    network = network_of(1.0)
+    average = AveragedWeights(network, 0.9)
+    network(torch.randn(4, 1))
+    average.update()
+    average.update()
+    assert int(average.network[1].num_batches_tracked) == 1
+
+
+def test_a_restored_average_goes_on_alike() -> None:
+    average = averaged_after([1.0, 5.0, 2.0], 0.9)
+    network = network_of(6.0)
+    other = AveragedWeights(network, 0.9)
+    other.restore(average.state())
+    other.update()
+    expected = averaged_after([1.0, 5.0, 2.0, 6.0], 0.9).network[0].weight
+    torch.testing.assert_close(other.network[0].weight, expected)

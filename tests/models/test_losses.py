@@ -1,12 +1,27 @@
+"""The perceptual losses, as functions and as modules, and how steady a picture is."""
+
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
+from nstc.benchmarks.quality.picture_metrics import shifted as judges_shift
 from nstc.models.losses import (
+    CONTENT_LAYERS,
+    NOISE,
+    SHAKES,
+    STYLE_LAYERS,
+    Axes,
+    ContentLoss,
+    StyleLoss,
     checkerboard_energy,
     feature_distance,
     gram_distance,
     gram_matrix,
+    shifted,
     total_variation,
+    unsteadiness,
 )
 
 
@@ -198,3 +213,144 @@ def test_checkerboard_energy_is_a_number_for_each_picture():
     first, second = checkerboard_energy(both, 4)
     assert first > 0
     assert second == 0
+
+
+@pytest.fixture
+def features():
+    """Features of two pictures; the second picture's are three times the first's."""
+    return {
+        name: torch.rand(1, 4, 6, 6) * torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)
+        for name in STYLE_LAYERS
+    }
+
+
+def test_the_layers_are_those_of_the_papers():
+    assert STYLE_LAYERS == ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+    assert CONTENT_LAYERS == ("relu2_2", "relu3_3")
+
+
+def test_style_loss_sums_the_layers_for_each_picture(features):
+    loss = StyleLoss({name: gram_matrix(f)[0] for name, f in features.items()})
+
+    # the Gram matrices of the second are nine times the first's: (9 - 1)² at each of four layers
+    torch.testing.assert_close(loss(features), torch.tensor([0.0, 4 * 64.0]), atol=1e-5, rtol=1e-4)
+
+
+def test_style_loss_looks_only_at_the_layers_it_was_given(features):
+    loss = StyleLoss({"relu2_2": gram_matrix(features["relu2_2"])[0]})
+
+    torch.testing.assert_close(loss({"relu2_2": features["relu2_2"]})[1], torch.tensor(64.0))
+
+
+def test_content_loss_sums_the_layers_for_each_picture(features):
+    photograph = {name: f[:1].repeat(2, 1, 1, 1) for name, f in features.items()}
+
+    # (3 - 1)² at each of two layers
+    torch.testing.assert_close(ContentLoss()(features, photograph), torch.tensor([0.0, 8.0]))
+
+
+def test_the_targets_move_with_the_module_but_are_not_saved(features):
+    loss = StyleLoss({name: gram_matrix(f)[0] for name, f in features.items()})
+
+    assert loss.state_dict() == {}
+    assert {b.dtype for b in loss.double().buffers()} == {torch.float64}
+
+
+def test_half_precision_targets_are_compared_in_full(features):
+    exact = StyleLoss({name: gram_matrix(f)[0] for name, f in features.items()})
+    halved = StyleLoss({name: gram_matrix(f)[0].half() for name, f in features.items()})
+
+    torch.testing.assert_close(exact(features), halved(features), atol=1e-4, rtol=1e-2)
+
+
+def test_gradients_reach_the_picture_through_the_features(vgg):
+    images = torch.rand(1, 3, 32, 32, requires_grad=True)
+    painting = vgg(torch.rand(1, 3, 32, 32), STYLE_LAYERS)
+    style = StyleLoss({name: gram_matrix(f)[0] for name, f in painting.items()})
+
+    seen = vgg(images, STYLE_LAYERS)
+    (style(seen) + ContentLoss()(seen, painting)).sum().backward()
+
+    assert images.grad is not None
+    assert (images.grad.abs().amax(dim=1) > 0).all()  # every pixel
+    assert all(parameter.grad is None for parameter in vgg.parameters())
+
+
+class Identity(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images
+
+
+class EveryFourth(nn.Module):
+    """Paints all 4x4 pixels of a block like their first: half a pixel can change everything."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.interpolate(images[:, :, ::4, ::4], scale_factor=4)
+
+
+def stripes() -> Tensor:
+    """A pixel black, a pixel white: half a pixel further everything is grey."""
+    columns = torch.arange(32) % 2
+    return columns.float().expand(1, 3, 32, 32).contiguous()
+
+
+def mean_unsteadiness(network: nn.Module, photographs: Tensor) -> float:
+    outputs = network(photographs)
+    rng = np.random.default_rng(0)
+    values = [
+        float(unsteadiness(network, photographs, outputs, axes, rng).mean()) for axes in SHAKES
+    ]
+    return sum(values) / len(values)
+
+
+@pytest.mark.parametrize("axes", SHAKES)
+def test_pictures_are_moved_as_the_judge_moves_them(axes: Axes) -> None:
+    picture = np.random.default_rng(0).random((8, 12, 3))
+    judges = judges_shift(picture, axes)
+    own = shifted(torch.from_numpy(picture).permute(2, 0, 1)[None], axes)
+    assert own[0].permute(1, 2, 0).numpy() == pytest.approx(judges)
+
+
+def test_a_network_that_follows_its_photograph_is_only_as_unsteady_as_the_noise() -> None:
+    photographs = torch.full((1, 3, 64, 64), 0.5)
+    found = mean_unsteadiness(Identity(), photographs)
+    assert found == pytest.approx(NOISE * (2 / np.pi) ** 0.5, rel=0.05)
+
+
+def test_a_network_that_looks_at_every_fourth_pixel_flickers() -> None:
+    assert mean_unsteadiness(EveryFourth(), stripes()) > 10 * NOISE
+
+
+def test_the_same_noise_is_the_same_change() -> None:
+    photographs = stripes()
+    one, again, other = (
+        unsteadiness(EveryFourth(), photographs, photographs, (0, 1), np.random.default_rng(seed))
+        for seed in (1, 1, 4)
+    )
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_a_change_along_one_axis_is_no_change_along_the_other() -> None:
+    columns, rng = stripes(), np.random.default_rng(0)
+    along_rows, along_columns = (
+        float(unsteadiness(EveryFourth(), columns, EveryFourth()(columns), axes, rng).mean())
+        for axes in ((1, 0), (0, 1))
+    )
+    assert along_columns > 10 * along_rows
+
+
+def test_both_pictures_are_learned_from() -> None:
+    offset = nn.Parameter(torch.zeros(1, 3, 8, 8))
+
+    class Offset(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images * 0 + offset
+
+    photographs = torch.rand(1, 3, 8, 8)
+    outputs = torch.rand(1, 3, 8, 8, requires_grad=True)
+    unsteadiness(Offset(), photographs, outputs, (0, 0), np.random.default_rng(0)).mean().backward()
+    assert offset.grad is not None
+    assert offset.grad.abs().sum() > 0
+    assert outputs.grad is not None
+    assert outputs.grad.abs().sum() > 0
