@@ -129,7 +129,7 @@ def test_what_is_missing_is_said_before_anything_is_timed(teacher, student, phot
         "nstc.benchmarks.targets.base.alternate", lambda *_, **__: pytest.fail("timed")
     )
     options = {"against": teacher.path, "photos": photo_set(1), "recipe": RECIPE}
-    with pytest.raises(ArtifactError, match="nstc quantize"):
+    with pytest.raises(ArtifactError, match="by quantizing the model"):
         bench([student.path], artifacts=["dynamic"], **options)
     with pytest.raises(OptionError, match="nothing to bench"):
         bench([], **options)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nstc.core.errors import NstcError, OutputError
+from nstc.core.bundle import open_bundle
+from nstc.core.errors import ArtifactError, NstcError, OutputError
 from nstc.core.version import VERSION
 
 VERIFY = "nstc.runtime.verification.verify"
@@ -155,3 +156,45 @@ def test_help_loads_nothing_that_only_work_needs() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("int8", "nstc quantize {} -o OUT --mode static"),
+        ("dynamic", "nstc quantize {} -o OUT --mode dynamic"),
+        ("weights-int4", "nstc quantize {} -o OUT --mode weights --bits 4"),
+        ("pte", "nstc export {} --format executorch"),
+        ("int8.pte", "nstc export {} --format executorch-int8"),
+        ("float", "nstc export {} --format onnx"),
+        ("ts", "nstc export {} --format torchscript"),
+    ],
+)
+def test_a_file_that_a_bundle_lacks_is_made_by_a_command(
+    nstc, make_bundle, record, tmp_path, name, command
+) -> None:
+    bundle = make_bundle(tmp_path / "b", artifacts=[])
+    with pytest.raises(ArtifactError) as caught:
+        bundle.artifact(name)
+    record(VERIFY, caught.value)
+    done = nstc("verify", bundle.path)
+    assert done.code == 23
+    assert done.error == (
+        f"nstc: {bundle.path} holds no artifact {name}; it holds none. "
+        f"Make it with: {command.format(bundle.path)}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("onnx", "nstc stylize PHOTO -m zoo:udnie/teacher --artifact onnx -o OUT"),
+        ("int8", "nstc quantize zoo:udnie/teacher -o OUT --mode static"),
+        ("64x32.onnx", "nstc export zoo:udnie/teacher -o OUT --format onnx"),
+    ],
+)
+def test_of_a_shipped_one_beside_it(nstc, record, name, command) -> None:
+    with pytest.raises(ArtifactError) as caught:
+        open_bundle("zoo:udnie/teacher").artifact(name)
+    record(VERIFY, caught.value)
+    assert nstc("verify", "x").error.endswith(f"Make it with: {command}")

@@ -300,9 +300,7 @@ class TestReadOnly:
 
 def test_messages_call_what_ships_by_its_name(shipped, make_bundle, monkeypatch):
     made = make_bundle(shipped / "wave" / "student")
-    with pytest.raises(
-        ArtifactError, match=r"^zoo:wave holds no artifact fp16; .* quantize zoo:wave "
-    ):
+    with pytest.raises(ArtifactError, match=r"^zoo:wave holds no artifact fp16; "):
         made.artifact("fp16")
     (made.path / "weights.safetensors").write_bytes(b"other")
     with pytest.raises(CorruptBundleError, match=r"^weights.safetensors of zoo:wave is damaged"):

@@ -202,7 +202,7 @@ class TestOpening:
         assert painter.cuts
 
     def test_a_bundle_without_it_says_how_to_make_it(self, bundle: Bundle) -> None:
-        with pytest.raises(ArtifactError, match=f"nstc export {bundle.path} --format tiles"):
+        with pytest.raises(ArtifactError, match=r"int8\.tiles\.onnx; .*exporting"):
             bounded_painter(bundle, threads=1, limit_bytes=64 * 10**9)
 
     def test_the_float_file_finds_statistics_itself_and_is_not_cut(self, bundle: Bundle) -> None:

@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple, NoReturn
 
 import typer
@@ -30,7 +31,14 @@ from nstc.cli import (
 )
 from nstc.cli.output import say, standard_streams, tell
 from nstc.cli.parsing import UNREADABLE, UNREADABLE_CODE, what_is_wrong
-from nstc.core.errors import Interrupted, MissingExtraError, NstcError, OutputError, out_of_memory
+from nstc.core.errors import (
+    ArtifactError,
+    Interrupted,
+    MissingExtraError,
+    NstcError,
+    OutputError,
+    out_of_memory,
+)
 from nstc.core.terminal import shown
 from nstc.core.version import VERSION
 
@@ -168,9 +176,40 @@ def _stopped_as_by_ctrl_c() -> Iterator[None]:
 def _fail(error: NstcError) -> NoReturn:
     if os.environ.get(_DEBUG_VARIABLE):
         sys.stderr.write(shown(traceback.format_exc(), lines=True))
+    elif isinstance(error, ArtifactError) and error.path is not None:
+        tell(f"nstc: {error.found} Make it with: {_making(error.artifact, error.path)}")
     else:
         tell(f"nstc: {error}")
     sys.exit(error.exit_code)
+
+
+def _making(artifact: str, bundle: Path) -> str:
+    """The command that makes a file which a bundle lacks."""
+    from nstc.core.bundle import TILES_ARTIFACT
+    from nstc.core.zoo import named, zoo_name_of
+
+    modes = {
+        "int8.onnx": "static",
+        "dynamic.onnx": "dynamic",
+        "weights-int8.onnx": "weights",
+        "weights-int4.onnx": "weights --bits 4",
+        "fp16.onnx": "fp16",
+    }
+    if artifact in modes:
+        return f"nstc quantize {named(bundle)} -o OUT --mode {modes[artifact]}"
+    formats = {
+        "ts": "torchscript",
+        "pte": "executorch",
+        "int8.pte": "executorch-int8",
+        "ort": "ort",
+        "int8.ort": "ort",
+        TILES_ARTIFACT: "tiles",
+    }
+    zoo = zoo_name_of(bundle)  # which is read-only: the file goes to the user's cache
+    if zoo is not None and artifact in (*formats, "onnx"):
+        return f"nstc stylize PHOTO -m {zoo} --artifact {artifact} -o OUT"
+    folder = "" if zoo is None else " -o OUT"
+    return f"nstc export {zoo or bundle}{folder} --format {formats.get(artifact, 'onnx')}"
 
 
 def _show_version(wanted: bool) -> None:

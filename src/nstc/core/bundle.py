@@ -48,23 +48,17 @@ _ENDINGS_OF_FILES: Final = frozenset(
 )
 """Of files that verbs read and write, none of which is a bundle's or an export's folder."""
 
+QUANTIZED: Final = (
+    "int8.onnx",
+    "dynamic.onnx",
+    "weights-int8.onnx",
+    "weights-int4.onnx",
+    "fp16.onnx",
+)
+"""Artifacts that quantizing makes; exporting makes the others."""
+
 _ARTIFACT_PREFIX: Final = "model."
-_SHORT_NAMES: Final = {
-    "int8": "int8.onnx",
-    "dynamic": "dynamic.onnx",
-    "weights-int8": "weights-int8.onnx",
-    "weights-int4": "weights-int4.onnx",
-    "fp16": "fp16.onnx",
-    "float": "onnx",
-}
-_QUANTIZED_BY: Final = {
-    "int8.onnx": "static",
-    "dynamic.onnx": "dynamic",
-    "weights-int8.onnx": "weights",
-    "weights-int4.onnx": "weights --bits 4",
-    "fp16.onnx": "fp16",
-}
-"""The mode of `nstc quantize` that makes an artifact."""
+_SHORT_NAMES: Final = {"float": "onnx"} | {name.removesuffix(".onnx"): name for name in QUANTIZED}
 
 
 @dataclass(frozen=True)
@@ -141,7 +135,10 @@ class Bundle:
         if full not in self.artifacts:
             raise ArtifactError(
                 f"{named(self.path)} holds no artifact {name}; it holds "
-                f"{', '.join(self.artifacts) or 'none'}. Make it with: {_making(full, self.path)}"
+                f"{', '.join(self.artifacts) or 'none'}.",
+                f"Make it by {'quantizing' if full in QUANTIZED else 'exporting'} the model.",
+                artifact=full,
+                path=self.path,
             )
         return self.file(artifact_file(full))
 
@@ -329,21 +326,3 @@ def _plain_file(folder: Path, name: str) -> tuple[Path, int]:
             "followed."
         ) from error
     return path, status.st_size
-
-
-def _making(artifact: str, path: Path) -> str:
-    if artifact in _QUANTIZED_BY:
-        return f"nstc quantize {named(path)} -o OUT --mode {_QUANTIZED_BY[artifact]}"
-    formats = {
-        "ts": "torchscript",
-        "pte": "executorch",
-        "int8.pte": "executorch-int8",
-        "ort": "ort",
-        "int8.ort": "ort",
-        TILES_ARTIFACT: "tiles",
-    }
-    zoo = zoo_name_of(path)  # which is read-only: the file goes to the user's cache
-    if zoo is not None and artifact in (*formats, _SHORT_NAMES["float"]):
-        return f"nstc stylize PHOTO -m {zoo} --artifact {artifact} -o OUT"
-    folder = "" if zoo is None else " -o OUT"
-    return f"nstc export {zoo or path}{folder} --format {formats.get(artifact, 'onnx')}"

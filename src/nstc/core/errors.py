@@ -38,6 +38,7 @@ The CLI catches `NstcError` once, prints its message in one line and exits by it
 import difflib
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar, Final
 
 _OUT_OF_MEMORY: Final = re.compile(
@@ -107,7 +108,19 @@ class SchemaVersionError(BundleError, exit_code=22):
 
 
 class ArtifactError(BundleError, exit_code=23):
-    """A file that this bundle does not hold."""
+    """A file that this bundle does not hold.
+
+    Of one that nstc can make, `artifact` is its name and `path` the bundle. The message
+    is what was `found`, and advice, which the command line words as a command.
+    """
+
+    def __init__(
+        self, found: str, advice: str = "", *, artifact: str = "", path: Path | None = None
+    ) -> None:
+        super().__init__(f"{found} {advice}" if advice else found)
+        self.found = found
+        self.artifact = artifact
+        self.path = path
 
 
 class CheckpointError(NstcError, exit_code=30):

@@ -370,7 +370,7 @@ def test_a_global_network_gets_no_file_for_tiles(teacher_bundle: Bundle, tmp_pat
 
 
 def test_tiles_need_the_int8_file(student_bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="nstc quantize"):
+    with pytest.raises(ArtifactError, match="by quantizing"):
         export(student_bundle, formats=["tiles"], output=tmp_path)
 
 
