@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 
 from nstc.benchmarks.quality.judging import Candidate, JudgingTeacher, StyleTarget, judge
-from nstc.cli.progress import Bar
+from nstc.cli.output import Bar
 from nstc.compress.export.export_model import made_artifact
 from nstc.compress.graphs.deployed import deployed_graph, edges_of
 from nstc.compress.pipeline import split_photos

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from lab.importance_comparison import compare, comparison_table, load_plan
-from nstc.cli.progress import Bar
+from nstc.cli.output import Bar
 from nstc.core.errors import NstcError
 from nstc.core.files import atomic_file
 from nstc.core.photos import photos_in, sample_photos

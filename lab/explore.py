@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lab.exploration import explore, load_plan
 from lab.exploration_report import TABLE_FILE
-from nstc.cli.progress import Bar
+from nstc.cli.output import Bar
 from nstc.core.errors import NstcError, OptionError
 from nstc.core.photos import photos_in, sample_photos
 

@@ -14,7 +14,7 @@ from typing import Final
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.result import Row
 from nstc.benchmarks.timing.statistics import Interval
-from nstc.cli.progress import Bar
+from nstc.cli.output import Bar
 from nstc.core.photos import photos_in
 from nstc.core.recipe import BenchRecipe
 from nstc.core.zoo import zoo_students

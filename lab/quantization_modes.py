@@ -14,7 +14,7 @@ from typing import Final
 
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.result import Row
-from nstc.cli.progress import Bar
+from nstc.cli.output import Bar
 from nstc.compress.pipeline import split_photos
 from nstc.compress.quantization.quantize_model import quantize
 from nstc.compress.quantization.summary import QuantizationReport

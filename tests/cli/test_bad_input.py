@@ -1,11 +1,12 @@
 """Flags and recipes that users get wrong: one clear line, and nothing half written."""
 
-import importlib
 import math
 import os
 from typing import Any, get_type_hints
 
 import pytest
+
+from nstc.cli.app import VERBS
 
 pytestmark = pytest.mark.usefixtures("somewhere_else")
 
@@ -139,8 +140,7 @@ class TestNumbers:
 
     @pytest.mark.parametrize("verb", REFUSED)
     def test_no_numeric_flag_is_forgotten_here(self, verb) -> None:
-        function = getattr(importlib.import_module(f"nstc.cli.{verb}"), verb)
-        hints = get_type_hints(function)
+        hints = get_type_hints(VERBS[verb])
         numeric = {
             name for name, hint in hints.items() if hint in NUMERIC and not name.startswith("_")
         }

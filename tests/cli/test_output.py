@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 import nstc.cli
-from nstc.cli.output import say, say_json, tell
-from nstc.cli.progress import Bar
+from nstc.cli.output import Bar, say, say_json, tell
 from nstc.core import extras
 
 HOSTILE = "a[bold]\x1b]0;x\x07:smile:\u202e"

@@ -1,4 +1,4 @@
-"""The application: the verbs, and the one place where errors become exit codes."""
+"""The application: the verbs, and the one place where errors become lines and exit codes."""
 
 import contextlib
 import errno
@@ -8,68 +8,48 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple, NoReturn
+from typing import Annotated, Any, Final, NoReturn, cast
 
 import typer
 from typer.core import TyperGroup
 
-from nstc.cli import (
-    analyze,
-    bench,
-    check,
-    compress,
-    distill,
-    doctor,
-    export,
-    models,
-    prune,
-    quantize,
-    stylize,
-    train,
-)
+from nstc.cli import bench, inspecting, making, stylize
 from nstc.cli.output import say, standard_streams, tell
-from nstc.cli.parsing import UNREADABLE, UNREADABLE_CODE, what_is_wrong
 from nstc.core.errors import (
     ArtifactError,
     Interrupted,
     MissingExtraError,
     NstcError,
     OutputError,
+    did_you_mean,
     out_of_memory,
 )
 from nstc.core.terminal import shown
 from nstc.core.version import VERSION
 
-
-class _Group(NamedTuple):
-    """A verb with verbs of its own."""
-
-    help: str
-    verbs: dict[str, Callable[..., None]]
-
-
-_VERBS: Final[dict[str, Callable[..., None] | _Group]] = {
-    "compress": compress.compress,
-    "train": train.train,
-    "import": models.import_,
-    "distill": distill.distill,
-    "analyze": analyze.analyze,
-    "prune": prune.prune,
-    "quantize": quantize.quantize,
-    "export": export.export,
+VERBS: Final[dict[str, Callable[..., None]]] = {
+    "compress": making.compress,
+    "train": making.train,
+    "import": making.import_,
+    "distill": making.distill,
+    "analyze": inspecting.analyze,
+    "prune": making.prune,
+    "quantize": making.quantize,
+    "export": making.export,
     "stylize": stylize.stylize,
     "bench": bench.bench,
-    "check": check.check,
-    "baseline": _Group("Keep the numbers that nstc check compares with.", {"update": check.update}),
+    "check": bench.check,
+    "baseline update": bench.update,
     "report": bench.report,
-    "targets": doctor.targets,
-    "web-setup": doctor.web_setup,
-    "models": models.models,
-    "verify": models.verify,
-    "doctor": doctor.doctor,
+    "targets": inspecting.targets,
+    "web-setup": inspecting.web_setup,
+    "models": inspecting.models,
+    "verify": inspecting.verify,
+    "doctor": inspecting.doctor,
 }
+"""In the order of the help, where Typer would list a group such as baseline first."""
 
 _MODULES_OF_EXTRAS: Final = {
     "torch": "compress",
@@ -93,16 +73,21 @@ _EXIT_CODES: Final = (
 
 _DEBUG_VARIABLE: Final = "NSTC_DEBUG"
 
-_STOPPING: Final = [
-    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
+UNREADABLE: Final = cast("type[Exception]", typer.BadParameter.__mro__[1])
+"""What Typer raises of a command line that can't be parsed: the base of all its kinds, an exception
+of click, or of its own copy of click since 0.22. Typer exports one of its kinds alone."""
+
+UNREADABLE_CODE: Final = 2
+
+_NUMBERS: Final = {"integer": "a whole number", "number": "a number", "float": "a number"}
+"""What is expected, by the word that Typer's message has."""
 
 
 class _InOrder(TyperGroup):
-    """Lists verbs as they are written here, where Typer would list groups first."""
+    """Lists verbs in the order of `VERBS`."""
 
     def list_commands(self, _context: object) -> list[str]:
-        return sorted(self.commands, key=[*_VERBS, *self.commands].index)
+        return sorted(self.commands, key=[name.split()[0] for name in VERBS].index)
 
 
 app = typer.Typer(
@@ -163,7 +148,8 @@ def _stopped_as_by_ctrl_c() -> Iterator[None]:
     def stop(_number: int, _frame: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    own = [number for number in _STOPPING if signal.getsignal(number) is signal.SIG_DFL]
+    known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    own = [number for number in known if signal.getsignal(number) is signal.SIG_DFL]
     for number in own:
         signal.signal(number, stop)
     try:
@@ -254,11 +240,79 @@ def _reporting(verb: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for _name, _verb in _VERBS.items():
-    if isinstance(_verb, _Group):
-        _group = typer.Typer(name=_name, cls=_InOrder, help=_verb.help, no_args_is_help=True)
-        for _inner_name, _inner in _verb.verbs.items():
-            _group.command(_inner_name)(_reporting(_inner))
-        app.add_typer(_group)
+_baseline = typer.Typer(
+    name="baseline",
+    help="Keep the numbers that nstc check compares with.",
+    no_args_is_help=True,
+)
+app.add_typer(_baseline)
+for _name, _verb in VERBS.items():
+    _group = _baseline if _name.startswith("baseline ") else app
+    _group.command(_name.split()[-1])(_reporting(_verb))
+
+
+def what_is_wrong(error: Any, arguments: Sequence[str]) -> str | None:
+    """What an `UNREADABLE` says, in one line: what was given, expected, and where it is explained.
+
+    None for a command line, `arguments` after the program's name, that names no verb: it is
+    answered by its help.
+    """
+    kind = type(error).__name__
+    context: Any = getattr(error, "ctx", None)
+    words = [argument for argument in arguments if not argument.startswith("-")]
+    # What was called; some errors don't know it.
+    command = " ".join(["nstc", *words[:1]]) if context is None else context.command_path
+    parameter = getattr(error, "param", None)
+    if kind == "NoArgsIsHelpError":
+        return None
+    if kind == "NoSuchOption":
+        given = error.option_name
+        known = [
+            name for own in context.command.params for name in (*own.opts, *own.secondary_opts)
+        ]
+        told = f"{command} has no option {given}.{_nearest(given, known)}"
+    elif kind == "BadOptionUsage":
+        told = _lower(error.message)
+    elif kind == "MissingParameter" and parameter is not None:
+        meaning = str(parameter.help or "").strip()
+        meaning = _lower(meaning) if meaning[1:2].islower() else meaning.rstrip(".") + "."
+        told = f"{command} needs {_name_of(parameter)}: {meaning}"
+    elif parameter is not None:
+        return _bad_value(error, parameter, arguments)
+    elif context is not None and hasattr(context.command, "commands"):
+        given = next(iter(words[len(command.split()) - 1 :]), "")  # after those understood
+        nearest = _nearest(given, context.command.list_commands(context))
+        told = f"{command} has no verb {given}.{nearest}"
     else:
-        app.command(_name)(_reporting(_verb))
+        told = _lower(error.format_message())
+    return f"{told} See {command} --help."
+
+
+def _bad_value(error: Any, parameter: Any, arguments: Sequence[str]) -> str:
+    given = None  # by the command line: Typer's error holds only that it is wrong
+    for position, argument in enumerate(arguments):
+        for name in parameter.opts:
+            if argument == name and position + 1 < len(arguments):
+                given = arguments[position + 1]
+            elif argument.startswith(f"{name}=" if name.startswith("--") else name):
+                given = argument[len(name) :].removeprefix("=")
+    words = error.message.lower()
+    expected = next((number for word, number in _NUMBERS.items() if word in words), None)
+    what = f"expected {expected}." if expected else _lower(error.message)
+    named = _name_of(parameter)
+    return f"{named} is {given}: {what}" if given is not None else f"{named}: {what}"
+
+
+def _name_of(parameter: Any) -> str:
+    """A flag as it is typed, or an argument as help calls it."""
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar or parameter.name.upper()).strip("[]{}.")
+    return str(max(parameter.opts, key=len))
+
+
+def _nearest(given: str, known: Iterable[str]) -> str:
+    return did_you_mean(given.lstrip("-"), {name.lstrip("-"): name for name in known})
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:].rstrip(".") + "."

@@ -1,17 +1,34 @@
-"""Options that several verbs share, so that a flag means the same everywhere."""
+"""Options: those that several verbs share, and how a verb comes by its recipe's and its groups'."""
 
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import typer
 
 from nstc.core.errors import OptionError
-from nstc.core.graph_form import GraphForm, Statistic, form_of
+from nstc.core.graph_form import GraphFlags, GraphForm, Statistic, form_of
+from nstc.core.recipe import override
+from nstc.core.recipe.settings import Setting
 
 if TYPE_CHECKING:
     from nstc.benchmarks.subjects import Probe
     from nstc.compress.distillation.teachers import TeacherOptions
+
+R = TypeVar("R")
 
 Photos = Annotated[
     list[Path] | None,
@@ -121,11 +138,7 @@ TrialTime = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class FormFlags:
-    """How a file made by others is fed, as it was typed.
-
-    Raises:
-        OptionError: it is out of range.
-    """
+    """How a file made by others is fed, as it was typed; `OptionError` if it is out of range."""
 
     layout: Annotated[
         str | None, typer.Option(help="NCHW or NHWC, if probing a foreign file is wrong.")
@@ -176,19 +189,10 @@ class FormFlags:
 
     def __post_init__(self) -> None:
         """Read it before any work begins."""
-        form = form_of(
-            layout=self.layout,
-            input_range=self.input_range,
-            value_range=self.value_range,
-            output_range=self.output_range,
-            size_multiple=self.size_multiple,
-            channels=self.channels,
-            mean=_statistic("mean", self.mean),
-            std=_statistic("std", self.std),
-            output_mean=_statistic("output-mean", self.output_mean),
-            output_std=_statistic("output-std", self.output_std),
-        )
-        object.__setattr__(self, "form", form)
+        typed = {name: getattr(self, name) for name in GraphFlags.__annotations__}
+        for name in ("mean", "std", "output_mean", "output_std"):
+            typed[name] = _statistic(name.replace("_", "-"), typed[name])
+        object.__setattr__(self, "form", form_of(**typed))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,3 +280,108 @@ def _statistic(name: str, text: str | None) -> Statistic | None:
             "such as 0.485,0.456,0.406."
         ) from error
     return first, second, third
+
+
+Placed = Any
+"""Of a parameter that only says where help lists a setting's flag."""
+
+
+class Given(Generic[R]):
+    """Those settings of a recipe that a command line gives; the others are None."""
+
+    def __init__(self, **values: Any) -> None:
+        self.values = values
+
+    def over(self, recipe: R, **others: Any) -> R:
+        """The recipe with them, and those others that are not None; `OptionError` out of range."""
+        return override(recipe, **(self.values | others))
+
+
+def with_flags(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb the flags of its groups: of a parameter that is a dataclass, one for each field.
+
+    `Given[SomeRecipe]` has a flag for each setting of that recipe. Help lists them in its place,
+    but for those that have a parameter, `Placed`, in another: the setting's name after a _.
+    """
+    parameters = inspect.signature(verb).parameters
+    hints = get_type_hints(verb, include_extras=True)
+    settings: dict[str, inspect.Parameter] = {}
+    for hint in hints.values():
+        if get_origin(hint) is Given:
+            settings |= setting_flags(get_args(hint)[0])
+    groups: dict[str, tuple[Callable[..., Any], list[str]]] = {}
+    flags: dict[str, inspect.Parameter] = {}
+    for name, parameter in parameters.items():
+        kind: Any = hints[name]
+        if get_origin(kind) is Given:
+            groups[name] = kind, list(settings)
+            flags |= {own: settings[own] for own in settings if f"_{own}" not in parameters}
+        elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            own_hints = get_type_hints(kind, include_extras=True)
+            fields = [each for each in dataclasses.fields(kind) if each.init]
+            groups[name] = kind, [each.name for each in fields]
+            flags |= {
+                each.name: _flag(each.name, own_hints[each.name], each.default) for each in fields
+            }
+        elif name.startswith("_") and name[1:] in settings:
+            flags[name[1:]] = settings[name[1:]]
+        else:
+            flags[name] = _flag(name, kind, parameter.default)
+
+    @functools.wraps(verb)
+    def run(**typed: Any) -> None:
+        for name, (kind, names) in groups.items():
+            typed[name] = kind(**{own: typed.pop(own) for own in names})
+        verb(**typed)
+
+    # Typer reads flags off a function's signature.
+    run.__signature__ = inspect.Signature([*flags.values()])  # type: ignore[attr-defined]
+    run.__annotations__ = {flag.name: flag.annotation for flag in flags.values()}
+    return run
+
+
+def setting_flags(recipe: Any) -> dict[str, inspect.Parameter]:
+    """A flag for each setting that has help, by the setting's name. None is what is not given."""
+    hints = get_type_hints(recipe)
+    flags = {}
+    for each in dataclasses.fields(recipe):
+        known: Setting = each.metadata["setting"]
+        if not known.help:
+            continue
+        flag, kind = f"--{each.name.replace('_', '-')}", hints[each.name]
+        if kind is bool and (each.default or known.off):
+            flag += f"/--{known.off or flag.replace('--', 'no-')}"
+        option = typer.Option(
+            flag,
+            help=known.help,
+            show_default=_shown(each, known),
+            metavar=known.unit,
+            callback=_number_or_word if kind == int | str else None,
+        )
+        typed = str if kind == int | str else kind
+        flags[each.name] = _flag(each.name, Annotated[typed | None, option], None)
+    return flags
+
+
+def _flag(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default
+    )
+
+
+def _shown(setting: "dataclasses.Field[Any]", known: Setting) -> str | bool:
+    """A setting's default as help shows it; False shows none."""
+    if known.shown is not None:
+        return known.shown or False
+    if isinstance(setting.default, bool):
+        return setting.name.replace("_", "-") if known.off else "yes" if setting.default else "no"
+    if isinstance(setting.default, float):
+        return f"{setting.default:g}"
+    return str(setting.default) if setting.default is not None else False
+
+
+def _number_or_word(text: str | None) -> int | str | None:
+    """A whole number if it is one, else the text, for the recipe to judge."""
+    if text is None:
+        return None
+    return int(text) if text.removeprefix("-").isdecimal() else text

@@ -1,11 +1,12 @@
-"""What verbs print: lines and tables for people, JSON for programs, on streams that may fail."""
+"""What verbs print: lines, tables and progress for people, JSON for programs; streams may fail."""
 
 import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, TextIO, cast
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Self, TextIO, cast
 
 import typer
 
@@ -15,6 +16,7 @@ from nstc.runtime.files.streams import discard_the_rest, unwritable_output
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.progress import Progress, TaskID
     from rich.text import TextType
 
     from nstc.benchmarks.result import BenchResult
@@ -23,6 +25,7 @@ _WIDTH_OF_FILES: Final = 120
 """Columns where standard output is no terminal, such as a CI log: Rich would cut at 80."""
 
 _WIDEST: Final = 10_000
+_SECONDS_BETWEEN_LINES: Final = 15.0
 
 _OPENED_FOR: Final = ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY))
 """The null device in the place of what is closed. What is written to standard output must not be
@@ -116,6 +119,89 @@ def print_list(
     for row in rows:
         table.add_row(*map(as_text, row))
     print_table(table)
+
+
+class Bar:
+    """A `nstc.core.progress.Progress` on standard error.
+
+    A context manager: whatever ends the work also takes the bar off the screen and gives the
+    terminal its cursor back.
+    """
+
+    def __init__(self) -> None:
+        self._console = plain_console(stderr=True)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._title = ""
+        self._steps = 0
+        self._first = 0
+        self._started = 0.0
+        self._last_line = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def begin(self, title: str, steps: int, done: int) -> None:
+        """Start a bar, or a line, for a stage."""
+        self.close()
+        self._title, self._steps, self._first = one_line(title), steps, done
+        self._started = self._last_line = time.monotonic()
+        if self._console.is_terminal:
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
+
+            self._bar = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[losses]}", markup=False),
+                console=self._console,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self._title, total=steps, completed=done, losses="")
+        else:
+            self._line(f"{self._title}: {steps} steps" + (f", {done} done before" if done else ""))
+
+    def advance(self, step: int, losses: Mapping[str, float]) -> None:
+        """Show how far it is."""
+        shown = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=step, losses=shown)
+        elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            each = (self._last_line - self._started) / max(1, step - self._first)
+            left = round(each * (self._steps - step))
+            self._line(f"{self._title}: {step}/{self._steps}, {left} s left  {shown}")
+        if step >= self._steps:
+            self.close()
+
+    def note(self, message: str) -> None:
+        """Print one line."""
+        self._line(message)
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar, self._task = None, None
+
+    def _line(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(one_line(text))
+        else:
+            tell(text)
 
 
 def _taken_off(table: "RenderableType") -> "TextType | None":

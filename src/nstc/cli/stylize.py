@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from nstc.cli import video
-from nstc.cli.options import TrustBundled
+from nstc.cli.options import TrustBundled, with_flags
 from nstc.cli.output import say, say_json, tell
-from nstc.cli.signatures import with_flags
 from nstc.cli.video import VideoFlags
 from nstc.core.errors import ArtifactError, BatchError, Interrupted, MissingExtraError, OptionError
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from nstc.cli.output import say, say_json, tell
+from nstc.cli.output import Bar, say, say_json, tell
 from nstc.core.errors import DamagedVideoError, OptionError
 
 if TYPE_CHECKING:
@@ -92,7 +92,6 @@ def stylize_one(
 
     What videos share with pictures, such as strength, is taken from the options for those.
     """
-    from nstc.cli.progress import Bar
     from nstc.runtime.video.film import FilmLimits
     from nstc.runtime.video.stylizing import VideoOptions, stylize_video
 

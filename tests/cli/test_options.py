@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from nstc.cli.signatures import Given, Placed, with_flags
+from nstc.cli.options import Given, Placed, with_flags
 from nstc.core.errors import OptionError
 from nstc.core.recipe.settings import (
     SWITCH,

@@ -1,0 +1,265 @@
+"""The verbs that look: analyze, models, verify, targets, web-setup and doctor."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nstc.cli import options
+from nstc.cli.output import Bar, print_list, say, say_json
+
+if TYPE_CHECKING:
+    from nstc.benchmarks.doctor.delegates import DelegateReport
+    from nstc.benchmarks.doctor.diagnosis import Diagnosis
+    from nstc.compress.pruning.analysis import Analysis
+    from nstc.compress.pruning.survey import Damage
+    from nstc.runtime.verification import Verification
+
+
+def analyze(
+    model: Annotated[str, typer.Argument(help="Bundle or zoo name to look into.")],
+    plot: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Also draw it, to a file ending in .svg or .png."),
+    ] = None,
+    photos: options.Photos = None,
+    artifact: Annotated[
+        str | None,
+        typer.Option(help="ONNX file to time.", show_default="int8 if there is one, else float"),
+    ] = None,
+    size: Annotated[int, typer.Option(help="Side in px of the picture that is timed.")] = 512,
+    threads: Annotated[int, typer.Option(help="To time with.")] = 1,
+    importance: Annotated[
+        str, typer.Option(help="Which half goes: magnitude, group-norm or activation.")
+    ] = "group-norm",
+    vgg: options.Vgg = "shipped",
+    _max_ram: options.TrialRam = None,
+    _timeout: options.TrialTime = None,
+    json_output: options.Json = False,
+) -> None:
+    """Show layer by layer what a network costs and could lose."""
+    from nstc.compress.pruning.analysis import analyze as run
+    from nstc.compress.pruning.analysis_plot import refuse_unknown_ending, write_plot
+    from nstc.core.files import refuse_unwritable_file
+    from nstc.core.photos import photos_in
+
+    if plot is not None:
+        refuse_unknown_ending(plot)
+        refuse_unwritable_file(plot)
+    with Bar() as bar:
+        found = run(
+            model,
+            photos=photos_in(photos or []),
+            artifact=artifact,
+            size=size,
+            threads=threads,
+            importance=importance,
+            vgg=vgg,
+            progress=bar,
+        )
+    if plot is not None:
+        write_plot(found, plot)
+    if json_output:
+        say_json(found.to_dict())
+    else:
+        _print_analysis(found)
+
+
+def _print_analysis(analysis: "Analysis") -> None:
+    from nstc.benchmarks.wording import NONE, byte_count, count, fine
+
+    rows = [
+        (
+            layer.facts.name,
+            layer.facts.kind,
+            count(layer.facts.params),
+            count(layer.facts.macs),
+            byte_count(layer.facts.activation_bytes),
+            fine(layer.ms),
+            f"{100 * layer.share:.1f}",
+            NONE if layer.halved is None else _lost(layer.halved) + "*" * layer.made_together,
+            _lost(layer.rounded),
+        )
+        for layer in analysis.layers
+    ]
+    other = (*("all else", "", NONE, NONE, NONE), fine(analysis.other_ms))
+    share = f"{100 * analysis.other_ms / analysis.total_ms:.1f}"
+    print_list(
+        ("layer", "kernel"),
+        ("params", "MACs", "memory", "ms", "time %", "halved", "8 bits"),
+        [*rows, (*other, share, NONE, NONE)],
+    )
+    say(
+        f"{analysis.artifact} at {analysis.size}x{analysis.size}, {analysis.threads} thread(s): "
+        f"{fine(analysis.total_ms)} ms in operators. memory: what it makes, in float32. halved, "
+        "8 bits: growth of the style loss / of the content loss in %, by that layer alone, before "
+        "any fine-tuning. * channels that several layers make: all are halved together."
+    )
+
+
+def _lost(damage: "Damage") -> str:
+    return f"{100 * damage.style:+.1f} / {100 * damage.content:+.1f}"
+
+
+def models(
+    sheet: Annotated[
+        Path | None, typer.Option(help="A photograph, to see all of them on, side by side.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The picture that --sheet writes.")
+    ] = None,
+    json_output: options.Json = False,
+) -> None:
+    """List the models that ship with nstc."""
+    from nstc.core.errors import OptionError
+    from nstc.core.zoo_listing import basis, list_zoo
+
+    if (sheet is None) != (output is None):
+        raise OptionError("--sheet and --output go together: give the photograph and the picture.")
+    if sheet is not None and output is not None:
+        from nstc.runtime.stylizer import write_zoo_sheet
+
+        names = write_zoo_sheet(sheet, output)
+        if json_output:
+            say_json({"output": str(output), "models": names})
+        else:
+            say(f"wrote {output}: {', '.join(names)}")
+        return
+    entries = list_zoo()
+    if json_output:
+        say_json([entry.to_dict() for entry in entries])
+        return
+    print_list(
+        ("name", "stage", "style"),
+        ("KB", "times faster", "style ratio"),
+        (entry.cells() for entry in entries),
+        sentences=("artifacts",),
+    )
+    for line in basis(entries):
+        say(line)
+
+
+def verify(
+    models: Annotated[list[str], typer.Argument(help="Bundles or zoo names.", metavar="BUNDLE")],
+    trust: options.TrustBundled = False,
+    _max_ram: options.TrialRam = None,
+    _timeout: options.TrialTime = None,
+    record: Annotated[
+        bool,
+        typer.Option(
+            "--record",
+            help="Write what each file paints here into the bundle first: its check vectors, which "
+            "bundles from before they were kept lack.",
+        ),
+    ] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print what was found as JSON.")
+    ] = False,
+) -> None:
+    """Check a bundle's hashes, and what its files paint."""
+    from nstc.runtime.verification import record as record_vectors
+    from nstc.runtime.verification import verify as run
+
+    checked = []
+    for model in models:
+        if record:
+            record_vectors(model, trust=trust)
+        found = run(model, trust=trust)
+        checked.append(found)
+        if not json_output:
+            _print_verification(found)
+    if json_output:
+        say_json([found.to_dict() for found in checked])
+    errors = [error for found in checked for error in found.errors]
+    if errors:
+        more = f" ({len(errors) - 1} more above)" if len(errors) > 1 else ""
+        raise type(errors[0])(f"{errors[0]}{more}")
+
+
+def _print_verification(found: "Verification") -> None:
+    say(f"{found.model}: {found.summary}")
+    rows = [(each.file, each.check, each.state, each.detail) for each in found.findings]
+    print_list(("file", "check", "state"), (), rows, sentences=("found",))
+
+
+def doctor(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A bundle or zoo name: tell too which of its operators the accelerators of "
+            "phones and boards would refuse. Needs onnx.",
+        ),
+    ] = None,
+    json_output: options.Json = False,
+) -> None:
+    """Say what this machine can run, and how to get the rest."""
+    from nstc.benchmarks.doctor.diagnosis import diagnose
+
+    found = diagnose()
+    reports: tuple[DelegateReport, ...] = ()
+    if model is not None:
+        from nstc.benchmarks.doctor.delegates import delegate_reports
+
+        reports = delegate_reports(model)
+    if json_output:
+        content = found.to_dict()
+        if model is not None:
+            content["delegates"] = [report.to_dict() for report in reports]
+        say_json(content)
+        return
+    _print_machine(found)
+    if reports:
+        _print_delegates(reports)
+
+
+def _print_machine(found: "Diagnosis") -> None:
+    print_list(("this machine",), (), found.facts(), sentences=("",))
+    rows = [
+        (own.name, "yes" if own.reason is None else f"no: {own.reason}") for own in found.providers
+    ]
+    print_list(("provider",), (), rows, sentences=("available",))
+    parts = [
+        (own.name, "installed" if own.pip_line is None else f"{own.pip_line}", own.missing_text)
+        for own in found.extras
+    ]
+    print_list(("extra",), (), parts, sentences=("install with", "missing"))
+    say("Places to measure: nstc targets")
+
+
+def _print_delegates(reports: "tuple[DelegateReport, ...]") -> None:
+    print_list(
+        ("file", "delegate"),
+        ("operators", "taken as is", "at one size", "partitions"),
+        [(*report.cells()[:2], report.cells()[2], *report.cells()[3:]) for report in reports],
+        sentences=("refused even at one size",),
+    )
+    for source in dict.fromkeys(f"{report.delegate}: {report.source}" for report in reports):
+        say(source)
+
+
+def targets(
+    json_output: options.Json = False,
+) -> None:
+    """List where nstc bench can measure, and why not where it can't."""
+    from nstc.benchmarks.targets import TARGETS
+
+    kinds = TARGETS.values()
+    if json_output:
+        say_json([kind.to_dict() for kind in kinds])
+        return
+    print_list(
+        ("target",),
+        (),
+        (kind.cells() for kind in kinds),
+        sentences=("available", "what it measures"),
+    )
+
+
+def web_setup() -> None:
+    """Fetch onnxruntime-web from npm, for nstc bench --target web."""
+    from nstc.benchmarks.targets.web.setup import install, runtime_version
+
+    runtime = install()
+    say(f"onnxruntime-web {runtime_version()} is in {runtime.folder}")
