@@ -29,9 +29,8 @@ from nstc.compress.quantization.quantize_model import quantize
 from nstc.compress.stages import Stages
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
 from nstc.core.errors import OptionError, TeacherError
-from nstc.core.files import reported_as_output_error, sha256_of
+from nstc.core.files import one_at_a_time, reported_as_output_error, sha256_of
 from nstc.core.files.drafts import draft_folder, put_in_place
-from nstc.core.files.locks import one_at_a_time
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe, Recipe, load_recipe

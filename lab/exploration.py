@@ -29,7 +29,8 @@ from nstc.core.errors import DivergedError, ExportMismatchError, RecipeError
 from nstc.core.files import atomic_file
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
-from nstc.core.recipe import MAX_RECIPE_BYTES, Recipe, recipe_from
+from nstc.core.recipe import Recipe, recipe_from
+from nstc.core.recipe.recipe_files import MAX_RECIPE_BYTES
 
 COMPARISONS: Final = ("shapes", "settings")
 

@@ -24,7 +24,8 @@ from nstc.core.errors import OptionError, RecipeError
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
-from nstc.core.recipe import MAX_RECIPE_BYTES, Recipe, recipe_from
+from nstc.core.recipe import Recipe, recipe_from
+from nstc.core.recipe.recipe_files import MAX_RECIPE_BYTES
 from nstc.models.architectures import load
 from nstc.models.complexity import count_macs
 from nstc.models.style import style_brought_by

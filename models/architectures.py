@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from nstc.core.bundle import QUANTIZATION_FILE, WEIGHTS_FILE, Bundle, open_bundle
 from nstc.core.decoding import DecodingError
 from nstc.core.errors import BundleError, CorruptBundleError
-from nstc.core.manifest import Architecture, Contract
-from nstc.core.network_shapes import refuse_arguments
+from nstc.core.manifest import Architecture, Contract, refuse_arguments
 from nstc.models import student, transformer
 from nstc.models.blocks import ResidualBlock, last_convolution_of
 from nstc.models.tensors import load_tensors

@@ -13,8 +13,8 @@ from nstc.benchmarks.quality.metrics import METRICS
 from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.targets import TARGETS, parse_target
 from nstc.benchmarks.targets.base import Target
-from nstc.core.amounts import BYTES, COUNTS, read_amount
 from nstc.core.errors import BudgetError, MemoryCapError, OptionError
+from nstc.core.recipe.settings import BYTES, COUNTS, read_amount
 
 MB: Final = 1_000_000
 

@@ -39,8 +39,7 @@ from nstc.compress.quantization.aware_training import (
 from nstc.compress.quantization.calibration import Range
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.errors import OptionError
-from nstc.core.files import sha256_of
-from nstc.core.files.locks import one_at_a_time
+from nstc.core.files import one_at_a_time, sha256_of
 from nstc.core.manifest import Manifest, Stage, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent

@@ -34,7 +34,7 @@ from nstc.core.bundle import (
     revised_bundle,
 )
 from nstc.core.errors import OptionError
-from nstc.core.files.locks import locked
+from nstc.core.files import locked
 from nstc.core.manifest import Step
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent

@@ -29,11 +29,11 @@ from nstc.compress.pruning.widths import (
     widest_in_time,
     widest_within,
 )
-from nstc.core.amounts import parse_latency, parse_macs
 from nstc.core.decoding import Count, DecodingError, decode, parse_json, read_file
 from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file
-from nstc.core.recipe.prune_recipe import AUTO, PruneRecipe
+from nstc.core.recipe.recipes import AUTO, PruneRecipe
+from nstc.core.recipe.settings import parse_latency, parse_macs
 from nstc.models.architectures import build, describe
 from nstc.models.complexity import count_macs
 

@@ -26,13 +26,13 @@ from nstc.compress.pruning.survey import Survey, timing_target
 from nstc.compress.pruning.widths import between, full_widths
 from nstc.compress.quantization.aware_training import student_to_round
 from nstc.compress.quantization.calibration import Range
-from nstc.core.amounts import parse_latency
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import OptionError, TeacherError
-from nstc.core.files.locks import one_at_a_time
+from nstc.core.files import one_at_a_time
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import DistillRecipe, PruneRecipe
+from nstc.core.recipe.settings import parse_latency
 from nstc.models.architectures import build, describe, load
 from nstc.models.complexity import count_macs, count_parameters
 from nstc.models.style import style_brought_by

@@ -55,8 +55,7 @@ from nstc.core.bundle import (
     revised_bundle,
 )
 from nstc.core.errors import OptionError
-from nstc.core.files import atomic_file, scratch_folder
-from nstc.core.files.locks import one_at_a_time
+from nstc.core.files import atomic_file, one_at_a_time, scratch_folder
 from nstc.core.manifest import Step
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent

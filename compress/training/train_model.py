@@ -18,8 +18,7 @@ from nstc.compress.learning.optimisers import AveragedWeights
 from nstc.compress.learning.processes import Processes, joined, leads_here, led, mixed_precision
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.errors import OptionError
-from nstc.core.files import sha256_of
-from nstc.core.files.locks import one_at_a_time
+from nstc.core.files import one_at_a_time, sha256_of
 from nstc.core.images import read_picture, resize_shorter_side
 from nstc.core.manifest import Manifest, Step, Style
 from nstc.core.photos import PhotoSet, random_crop

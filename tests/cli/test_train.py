@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from nstc.core.recipe import TrainRecipe, override
-from nstc.core.recipe.shipped_recipes import train_preset
+from nstc.core.recipe.recipe_files import train_preset
 
 TRAIN = "nstc.compress.training.train_model.train"
 

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from nstc.core.decoding import DecodingError
 from nstc.core.errors import CorruptBundleError, SchemaVersionError
 from nstc.core.manifest import (
     MAX_TOTAL_BYTES,
@@ -16,6 +17,9 @@ from nstc.core.manifest import (
     PhotoRecord,
     Step,
     Style,
+    fault_of_name,
+    fault_of_names,
+    refuse_arguments,
     tool_versions,
 )
 
@@ -194,3 +198,76 @@ def test_versions_name_what_is_installed_only(monkeypatch) -> None:
 def test_a_manifest_can_not_be_changed_in_place() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         FULL.name = "other"  # type: ignore[misc]
+
+
+STUDENT = {"width": 48, "inner": [48] * 5, "block": "separable", "head": "separable"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"width": 10**9},
+        {"width": 0},
+        {"width": True},
+        {"width": "48"},
+        {"inner": "abc"},
+        {"inner": [48] * 65},
+        {"inner": [0]},
+        {"scale": 5},
+        {"norm": "layer"},
+        {"depth": 3},
+    ],
+)
+def test_a_student_that_is_not_built(change) -> None:
+    refuse_arguments("student", STUDENT)
+    with pytest.raises(DecodingError, match=rf"^architecture.arguments: {next(iter(change))}"):
+        refuse_arguments("student", {**STUDENT, **change})
+
+
+@pytest.mark.parametrize("arguments", [{"down": [8, 8]}, {"up": [8] * 3}, {"inner": [10**9]}])
+def test_a_transformer_that_is_not_built(arguments) -> None:
+    refuse_arguments("transformer", {})
+    with pytest.raises(DecodingError):
+        refuse_arguments("transformer", arguments)
+
+
+def test_an_architecture_of_the_future_has_arguments_of_its_own() -> None:
+    refuse_arguments("mamba", {"state": 10**9})
+
+
+LEADS_ELSEWHERE = ["../notes.txt", "/etc/passwd", "a/b", "a\\b", "C:notes", "C:\\notes", "x:y"]
+NOT_SHOWN = ["", "a\n", "\x1b[2J", "a\x00b", "\u202egnp.exe", "a\ud800"]
+NOT_ONE_NAME = [".", "..", " a", "a ", "a.", "a" * 201, "e\u0301.onnx"]
+NOT_ON_WINDOWS = ["con", "NUL", "aux.onnx", "COM1.txt", "lpt9", "com¹", "what?", "a*", "a|b", '"a"']
+
+
+@pytest.mark.parametrize("name", LEADS_ELSEWHERE)
+def test_a_name_that_leads_elsewhere(name) -> None:
+    assert "would lead out of the folder" in (fault_of_name(name) or "")
+
+
+@pytest.mark.parametrize("name", [*NOT_SHOWN, *NOT_ONE_NAME, *NOT_ON_WINDOWS])
+def test_a_name_that_is_not_the_same_file_everywhere(name) -> None:
+    assert fault_of_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "weights.safetensors",
+        "model.int8.tiles.onnx",
+        ".hidden",
+        "a b",
+        "é.onnx",
+        "console",
+        "a" * 200,
+    ],
+)
+def test_a_plain_name(name) -> None:
+    assert fault_of_name(name) is None
+
+
+def test_names_that_are_one_file_on_some_systems() -> None:
+    assert fault_of_names(["a.onnx", "b.onnx"], reserved="manifest.json") is None
+    assert "one file on some systems" in (fault_of_names(["a.onnx", "A.ONNX"], "m") or "")
+    assert "manifest.json" in (fault_of_names(["Manifest.JSON"], "manifest.json") or "")

@@ -13,11 +13,11 @@ from lab.device_memory import measure_within
 from PIL import ExifTags, Image
 
 from nstc.compress.export.checking import sample_picture
-from nstc.core.amounts import parse_bytes
 from nstc.core.bundle import TILES_ARTIFACT, Bundle
 from nstc.core.errors import ArtifactError, ImageError, MemoryLimitError
 from nstc.core.images import Pixels, read_picture
 from nstc.core.manifest import Contract
+from nstc.core.recipe.settings import parse_bytes
 from nstc.runtime import bounded
 from nstc.runtime.bounded import BoundedPainter, PictureCost, Work, bounded_painter
 from nstc.runtime.control import PLAIN, Control, controlled

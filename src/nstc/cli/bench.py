@@ -349,7 +349,7 @@ def update(
     from nstc.benchmarks.gate.check_models import update_baseline
     from nstc.benchmarks.gate.measuring import Conditions
     from nstc.compress.export.export_model import made_artifact
-    from nstc.core.files.locks import locked
+    from nstc.core.files import locked
 
     with locked(file), Bar() as bar:  # from reading it to writing it
         updated, result = update_baseline(

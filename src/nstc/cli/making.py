@@ -108,7 +108,7 @@ def train(
     from nstc.compress.learning.photo_sets import photos_of
     from nstc.compress.learning.processes import leads_here
     from nstc.compress.training.train_model import train as run
-    from nstc.core.recipe.shipped_recipes import train_preset
+    from nstc.core.recipe.recipe_files import train_preset
 
     if preset is not None and recipe is not None:
         raise OptionError("--preset and --recipe were both given: choose one.")

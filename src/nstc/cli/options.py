@@ -96,7 +96,7 @@ TrustBundled = Annotated[
 
 
 def _limit_ram(context: typer.Context, size: str | None) -> str | None:
-    from nstc.core.amounts import parse_bytes
+    from nstc.core.recipe.settings import parse_bytes
 
     if size is not None:
         from nstc.runtime.foreign.trial import limited_to

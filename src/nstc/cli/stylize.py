@@ -229,8 +229,8 @@ def _options(painting: ControlFlags, pictures: PictureFlags, limits: LimitFlags)
 
 
 def _opened(flags: ModelFlags, limits: LimitFlags) -> "Stylizer":
-    from nstc.core.amounts import parse_bytes
     from nstc.core.bundle import open_bundle
+    from nstc.core.recipe.settings import parse_bytes
     from nstc.runtime.foreign.trial import current_limits, limited_to
     from nstc.runtime.stylizer import Stylizer, artifact_of
 

@@ -24,12 +24,12 @@ from nstc.core.errors import (
 )
 from nstc.core.files import (
     atomic_folder,
+    locked,
     refuse_foreign_folder,
     reported_as_output_error,
     sha256_of,
 )
 from nstc.core.files.drafts import restore
-from nstc.core.files.locks import locked
 from nstc.core.manifest import MANIFEST_FILE as MANIFEST_FILE
 from nstc.core.manifest import FileRecord, Manifest, Origin, fault_of_name
 from nstc.core.zoo import did_you_mean, named, refuse_shipped, resolve_model_path, zoo_name_of

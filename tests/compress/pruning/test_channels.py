@@ -17,7 +17,7 @@ from nstc.compress.pruning.channels import (
     remove_channels,
 )
 from nstc.core.errors import OptionError
-from nstc.core.recipe import prune_recipe
+from nstc.core.recipe import recipes
 from nstc.models.student import Student
 from nstc.models.transformer import TransformerNet
 
@@ -216,4 +216,4 @@ def test_scoring_leaves_no_gradient_and_no_hook_behind() -> None:
 def test_an_unknown_one_names_those_there_are() -> None:
     with pytest.raises(OptionError, match=r"importance is luck: expected one of magnitude, .*"):
         importance_named("luck")
-    assert tuple(IMPORTANCES) == prune_recipe.IMPORTANCES
+    assert tuple(IMPORTANCES) == recipes.IMPORTANCES

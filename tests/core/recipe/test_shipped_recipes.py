@@ -2,7 +2,7 @@ import pytest
 
 from nstc.core.errors import OptionError
 from nstc.core.recipe import Recipe
-from nstc.core.recipe.shipped_recipes import TRAIN_PRESETS, train_preset
+from nstc.core.recipe.recipe_files import TRAIN_PRESETS, train_preset
 
 
 def test_each_preset_asks_for_more_than_the_one_before() -> None:

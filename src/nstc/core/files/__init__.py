@@ -1,156 +1,32 @@
-"""Writing that leaves the old content or the new, never half of either."""
+"""Files: written whole or not at all, by one writer at a time, and the cache of the user.
 
-import contextlib
-import hashlib
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+What holds for any file or folder may enter; what a file holds is for other rooms.
+"""
 
-from nstc.core.errors import OutputError
-from nstc.core.files.drafts import draft_file, draft_folder, put_in_place, restore
-from nstc.core.files.locks import locked
+from nstc.core.files.atomic import (
+    as_utf8,
+    atomic_file,
+    atomic_folder,
+    leads_out,
+    locked,
+    one_at_a_time,
+    refuse_foreign_folder,
+    refuse_unwritable_file,
+    reported_as_output_error,
+    scratch_folder,
+    sha256_of,
+)
 
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def as_utf8(path: Path) -> Iterator[str]:
-    """The path as libraries take it that read names as UTF-8, for as long as the block runs.
-
-    A name that is not UTF-8 is reached through the open folder that it lies in, on Linux, where
-    such names are; the file or its folder is there.
-
-    Raises:
-        OutputError: the name is not UTF-8, and this system has no other way to the file.
-    """
-
-    def is_utf8(name: str) -> bool:
-        return name.encode(errors="ignore").decode() == name
-
-    if is_utf8(str(path)):
-        yield str(path)
-        return
-    if not Path("/proc/self/fd").is_dir():
-        raise OutputError(f"{path}: its name is not UTF-8, which not every library takes: rename.")
-    named = is_utf8(path.name)
-    handle = os.open(path.parent if named else path, os.O_RDONLY)
-    try:
-        yield f"/proc/self/fd/{handle}" + (f"/{path.name}" if named else "")
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def reported_as_output_error(target: Path) -> Iterator[None]:
-    """Turn an `OSError` met while writing `target` into an `OutputError` that names it."""
-    try:
-        yield
-    except OSError as error:
-        blocked = isinstance(error, FileExistsError | NotADirectoryError)
-        reason = "a file is where a folder is needed" if blocked else error.strerror or str(error)
-        raise OutputError(
-            f"cannot write {target}: {reason}. Choose a place with room that you may write to."
-        ) from error
-
-
-@contextlib.contextmanager
-def atomic_file(target: Path) -> Iterator[Path]:
-    """Give a temporary path beside `target`; rename it into place if the block succeeds.
-
-    The content is on the disk before it gets its name, and the name is before this returns: after a
-    power cut the file is the old one or the new one. That is asked for pictures too, whose two
-    flushes cost little beside what was computed.
-
-    Raises:
-        OutputError: the place can't be written. `target` is then as it was before.
-    """
-    with reported_as_output_error(target):
-        _refuse_folder(target)
-        if target.exists() and not target.is_file():  # a device such as /dev/full or /dev/stdout
-            with scratch_folder() as folder:
-                draft = folder / target.name
-                yield draft
-                with draft.open("rb") as source, target.open("wb") as sink:
-                    shutil.copyfileobj(source, sink)
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with draft_file(target) as draft:
-            yield draft
-
-
-@contextlib.contextmanager
-def atomic_folder(target: Path, *, replaceable: str) -> Iterator[Path]:
-    """Give a temporary folder beside `target`; swap it into place if the block succeeds.
-
-    Another run that writes `target` is waited for. At no moment is neither the old folder nor the
-    new one there, unless the file system can't exchange two: see `restore`. A folder is replaced
-    only if it is empty or holds a file named `replaceable`, which marks one that nstc wrote, so
-    that a mistyped path never wipes a user's.
-
-    Raises:
-        OutputError: the place can't be written, or holds something else.
-    """
-    refuse_foreign_folder(target, replaceable=replaceable)
-    with locked(target):
-        restore(target)
-        refuse_foreign_folder(target, replaceable=replaceable)
-        with reported_as_output_error(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with draft_folder(target) as draft:
-                yield draft
-                put_in_place(draft, target)
-
-
-@contextlib.contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """A folder in the system's temporary one for this user alone, deleted at the end of the block.
-
-    As with every draft, the next run deletes what a killed one left. `OutputError` if there is no
-    temporary folder that can be written.
-    """
-    with contextlib.ExitStack() as made:
-        with reported_as_output_error(Path("a temporary folder (TMPDIR)")):
-            place = Path(tempfile.gettempdir()) / "scratch"
-            folder = made.enter_context(draft_folder(place, mode=0o700))
-        yield folder
-
-
-def leads_out(path: Path, folder: Path) -> bool:
-    """Whether a path below a folder is a link to something that does not lie in that folder."""
-    if not path.is_symlink():
-        return False
-    root = Path(os.path.realpath(folder))
-    return not Path(os.path.realpath(path)).is_relative_to(root)  # of another drive too
-
-
-def refuse_unwritable_file(target: Path) -> None:
-    """Raise `OutputError` before long work if `target` can't become a file."""
-    with reported_as_output_error(target):
-        _refuse_folder(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.exists() or target.is_file():  # and no device
-            with tempfile.TemporaryFile(dir=target.parent):
-                pass
-
-
-def refuse_foreign_folder(target: Path, *, replaceable: str) -> None:
-    """Raise `OutputError` if `target` holds anything that nstc did not write."""
-    with reported_as_output_error(target):
-        if target.exists() and not target.is_dir():
-            raise OutputError(f"cannot write {target}: it is a file. Give the name of a folder.")
-        if target.is_dir() and any(target.iterdir()) and not (target / replaceable).is_file():
-            raise OutputError(
-                f"will not replace {target}: it holds files that are not a bundle. "
-                "Give another name, or empty it first."
-            )
-
-
-def _refuse_folder(target: Path) -> None:
-    if target.is_dir():
-        raise OutputError(f"cannot write {target}: it is a folder. Give the name of a file.")
+__all__ = [
+    "as_utf8",
+    "atomic_file",
+    "atomic_folder",
+    "leads_out",
+    "locked",
+    "one_at_a_time",
+    "refuse_foreign_folder",
+    "refuse_unwritable_file",
+    "reported_as_output_error",
+    "scratch_folder",
+    "sha256_of",
+]

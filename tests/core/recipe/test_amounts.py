@@ -2,8 +2,8 @@
 
 import pytest
 
-from nstc.core.amounts import Latency, parse_bytes, parse_latency, parse_macs
 from nstc.core.errors import OptionError
+from nstc.core.recipe.settings import Latency, parse_bytes, parse_latency, parse_macs
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,145 @@
+"""Recipes from TOML files, those of users and those that ship, and with flags over them."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, TypeVar, get_type_hints
+
+from nstc.core.errors import OptionError, RecipeError
+from nstc.core.recipe.recipes import Recipe
+
+R = TypeVar("R")
+
+MAX_RECIPE_BYTES: Final = 1024 * 1024
+TRAIN_PRESETS: Final = ("draft", "good", "best")
+
+_MOST_UNKNOWN: Final = 20
+_KEY_SHOWN: Final = 60
+
+_TYPES: Final[dict[Any, tuple[tuple[type, ...], str]]] = {
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    float | None: ((int, float), "a number"),
+    int | None: ((int,), "a whole number"),
+    str: ((str,), "text"),
+    str | None: ((str,), "text"),
+    tuple[str, ...]: ((list,), "a list of texts"),
+    bool: ((bool,), "true or false"),
+    int | str: ((int, str), "a whole number or text"),
+}
+"""What may be written for a setting's type. In TOML true is no number, as it is in Python."""
+
+
+def load_recipe(path: Path | None) -> Recipe:
+    """Read a TOML file with a table a step: [distill] steps = 500. None gives the defaults.
+
+    Raises:
+        RecipeError: the file can't be read or names unknown keys; all of them are listed.
+        OptionError: a value is out of range.
+    """
+    from nstc.core.decoding import DecodingError, parse_toml, read_file  # too heavy for --help
+
+    if path is None:
+        return Recipe()
+    try:
+        content = parse_toml(read_file(path, MAX_RECIPE_BYTES))
+    except OSError as error:
+        raise RecipeError(
+            f"can't read the recipe {path}: {error.strerror}. Give a TOML file."
+        ) from error
+    except DecodingError as error:
+        raise RecipeError(f"can't read the recipe {path}: {error}. Give a TOML file.") from error
+    return recipe_from(content, str(path))
+
+
+def recipe_from(content: Mapping[str, Any], where: str) -> Recipe:
+    """A recipe from nested tables; see `load_recipe`."""
+    kinds: dict[str, type] = get_type_hints(Recipe)
+    problems = _unknown_keys(content, tuple(kinds), "")
+    for step, kind in kinds.items():
+        table = content.get(step, {})
+        if not isinstance(table, dict):
+            problems.append(f"{step} must be a table")
+            continue
+        problems += _unknown_keys(table, _names(kind), f"{step}.")
+        problems += _wrong_types(table, kind, f"{step}.")
+    if problems:
+        raise RecipeError(f"{where}: {'; '.join(problems)}.")
+    return Recipe(**_steps(content, kinds, where))
+
+
+def override(recipe: R, **flags: Any) -> R:
+    """The recipe with those flags that were given, that is, are not None.
+
+    Raises:
+        OptionError: a value is out of range.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    return dataclasses.replace(recipe, **given)  # type: ignore[type-var]
+
+
+def _steps(content: Mapping[str, Any], kinds: Mapping[str, type], where: str) -> dict[str, Any]:
+    """Each table as its step's recipe; what is out of range in any of them is told at once."""
+    steps: dict[str, Any] = {}
+    problems = []
+    for step, table in content.items():
+        try:
+            settings = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+            steps[step] = kinds[step](**settings)
+        except OptionError as error:
+            problems.append(f"[{step}] {error}")
+    if problems:
+        raise OptionError(f"{where}: {' '.join(problems)}")
+    return steps
+
+
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(kind))
+
+
+def _unknown_keys(table: Mapping[str, Any], known: tuple[str, ...], prefix: str) -> list[str]:
+    problems = []
+    unknown = [key for key in table if key not in known]
+    for key in unknown[:_MOST_UNKNOWN]:
+        key = key[:_KEY_SHOWN]
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+        problems.append(f"unknown key {prefix}{key}, the nearest is {prefix}{near[0]}")
+    if len(unknown) > _MOST_UNKNOWN:
+        problems.append(f"and {len(unknown) - _MOST_UNKNOWN} unknown keys more")
+    return problems
+
+
+def _wrong_types(table: Mapping[str, Any], kind: type, prefix: str) -> list[str]:
+    problems = []
+    for name, hint in get_type_hints(kind).items():
+        if name not in table:
+            continue
+        value = table[name]
+        wanted, expected = _TYPES[hint]
+        if isinstance(value, bool) != (hint is bool) or not isinstance(value, wanted):
+            problems.append(f"{prefix}{name} is {value!r:.80}, expected {expected}")
+    return problems
+
+
+def with_seed(recipe: Recipe, seed: int) -> Recipe:
+    """The recipe with one seed for all its steps."""
+    return dataclasses.replace(
+        recipe,
+        train=override(recipe.train, seed=seed),
+        distill=override(recipe.distill, seed=seed),
+        prune=override(recipe.prune, seed=seed),
+        bench=override(recipe.bench, seed=seed),
+    )
+
+
+def train_preset(name: str) -> Recipe:
+    """One of the presets of `nstc train`.
+
+    Raises:
+        OptionError: there is no such preset.
+    """
+    if name not in TRAIN_PRESETS:
+        raise OptionError(f"no preset {name}: there is {', '.join(TRAIN_PRESETS)}.")
+    return load_recipe(Path(str(resources.files("nstc.core") / "presets" / f"train-{name}.toml")))

@@ -1,0 +1,399 @@
+"""The settings of every step, a recipe each, and of a whole compression."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from nstc.core.errors import OptionError
+from nstc.core.recipe.settings import (
+    ANY,
+    SEED,
+    SWITCH,
+    Allowed,
+    Checked,
+    above,
+    are_different_words,
+    at_least,
+    multiples,
+    number_or,
+    one_of,
+    parse_latency,
+    parse_macs,
+    setting,
+    within,
+)
+
+STUDENTS: Final = ("nano", "tiny", "small", "separable", "plain")
+"""Names of the students' sizes and of the kinds of their blocks."""
+
+IMPORTANCES: Final = ("magnitude", "group-norm", "taylor", "activation")
+"""Measures of how much a channel matters."""
+
+AUTO: Final = "auto"  # what is found out by measuring
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRecipe(Checked):
+    """Settings of `nstc train`."""
+
+    steps: int = setting(1600, at_least(1), "Of the optimiser.")
+    size: int = setting(192, within(64, 1024), "Side of the crops in px.")
+    batch: int = setting(4, within(1, 64), "Crops a step.")
+    learning_rate: float = setting(1.5e-3, above(0), "Its peak.")  # of Adam
+    style_weight: float = setting(2.0, at_least(0), "On the style loss.")  # of four layers
+    content_weight: float = setting(1.0, at_least(0), "On the content loss.")  # of two
+    tv_weight: float = setting(0.5, at_least(0), "On total variation.")
+    # Times that the style's gradient at the picture is longer than the content's.
+    balance: float | None = setting(
+        None,
+        within(0.01, 1000),
+        "Correct the two weights so that the style pulls so many times as hard.",
+        shown="off",
+    )
+    # Larger means coarser brush strokes.
+    style_size: int = setting(512, within(128, 2048), "Long side of the painting in px.")
+    # The photos' by a linear colour transfer of the painting to them all.
+    color_of: str = setting(
+        "painting", one_of("painting", "photos"), "Whose colours: painting or photos."
+    )
+    # The mean is what is kept; 0 keeps the last weights.
+    ema: float = setting(0.0, within(0, 0.9999), "Decay of a running mean of the weights.")
+    seed: int = setting(0, SEED, "Of all randomness.")
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, or that contradict."""
+        super().__post_init__()
+        if self.balance is not None and 0 in (self.style_weight, self.content_weight):
+            raise OptionError("balance needs a style-weight and a content-weight above 0.")
+
+
+class Aim(NamedTuple):
+    """A ratio that a student is judged by."""
+
+    weight: float  # on it in the loss
+    goal: float  # what it is to come down to
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillRecipe(Checked):
+    """Settings of `nstc distill`, in two stages: on pixels alone, and with VGG looking on.
+
+    A student's settings that are None are what its name stands for.
+    """
+
+    student: str = setting(
+        "separable",
+        one_of(*STUDENTS),
+        "Size: nano, tiny, small. Or kind of blocks: separable, plain.",
+    )
+    width: int | None = setting(
+        None, multiples(8, 8, 256), "Channels of the trunk.", shown="64, or the size's"
+    )
+    blocks: int | None = setting(None, within(1, 32), "Residual blocks.", shown="6, or the size's")
+    inner: int | None = setting(
+        None, multiples(8, 8, 1024), "Channels inside a block.", shown="usual for its kind"
+    )
+    scale: int | None = setting(None, one_of(4, 8), "Trunk at 1/4 or 1/8 of the size.", shown="4")
+    norm: str | None = setting(
+        None,
+        one_of("none", "instance"),
+        "none, or instance: global and slow in int8.",
+        shown="none",
+    )
+    head: str | None = setting(
+        None,
+        one_of("plain", "separable"),
+        "Of the layer to pixels: plain, or separable for 1/8 of its cost.",
+        shown="plain, or the size's",
+    )
+    pixel_steps: int = setting(3000, at_least(0), "On pixels alone.")
+    steps: int = setting(2500, at_least(0), "On style, content and steadiness too.")
+    size: int = setting(256, multiples(8, 64, 1024), "Side of the crops in px.")  # teacher's too
+    perceptual_size: int | None = setting(
+        None, multiples(8, 32, 1024), "Side of the part VGG looks at.", shown="--size"
+    )
+    crops: int = setting(1, within(1, 100), "Crops of each photograph.")  # they are cached
+    # How far the crops' colours are changed, for sets of few photographs.
+    color_jitter: float = setting(0.0, within(0, 1))
+    batch: int = setting(4, within(1, 64), "Crops a step.")
+    # In the second stage, whose cost is VGG's.
+    perceptual_batch: int = setting(1, within(1, 64), "Crops a step that VGG looks at.")
+    learning_rate: float = setting(3e-3, above(0))  # peak of the first stage, of Adam
+    # Peak of the second, of Muon; half of it where it rounds.
+    perceptual_learning_rate: float = setting(2e-3, above(0))
+    # On the mean absolute difference.
+    pixel_weight: float = setting(
+        0.5, at_least(0), "On the pixels' difference to the teacher's picture."
+    )
+    # Of this loss and the next, over what the teacher reaches on the same picture.
+    style_weight: float = setting(2.8, at_least(0), "On the style loss against the painting.")
+    content_weight: float = setting(2.4, at_least(0), "On the content loss against the photograph.")
+    # On the energy of a grid with the period of the student's scale, over what the teacher's
+    # pictures have; in the second stage.
+    checkerboard_weight: float = setting(0.05, at_least(0), "Against a grid.")
+    # On what the picture changes by beyond half a pixel of camera shake, a sensor's noise, and the
+    # end of the photograph, over what the teacher's changes by; in the second stage.
+    steadiness_weight: float = setting(1.5, at_least(0), "Against flicker and frames.")
+    balance: bool = setting(
+        True,
+        SWITCH,
+        "Correct the weights of style, content and steadiness so that all three come "
+        "equally near to their goals.",
+    )
+    style_goal: float = setting(1.15, above(0), "The style ratio to reach.")
+    content_goal: float = setting(1.10, above(0), "The content ratio to reach.")
+    flicker_goal: float = setting(1.0, above(0), "The flicker ratio to reach.")
+    # Weights and the ranges of bytes learn to live with it. So does fine-tuning after pruning.
+    quantize_aware: bool = setting(
+        False,
+        SWITCH,
+        "Round in the second stage as the int8 file will; with --init that stage alone.",
+    )
+    # Those steps cost half as much.
+    float_share: float = setting(
+        0.0, within(0, 0.99), "With --quantize-aware, the share of its steps before it rounds."
+    )
+    seed: int = setting(0, SEED, "Of all randomness.")
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, or that contradict."""
+        super().__post_init__()
+        if self.perceptual_size is not None and self.perceptual_size > self.size:
+            raise OptionError(
+                f"perceptual-size is {self.perceptual_size}: expected at most size, {self.size}."
+            )
+        if self.quantize_aware and self.norm == "instance":
+            raise OptionError(
+                "quantize-aware needs a graph that is integer from end to end, and instance "
+                "normalisation computes in float: leave it out, or take norm none."
+            )
+        if self.quantize_aware and self.steps == 0:
+            raise OptionError("quantize-aware is of the second stage: give steps above 0.")
+        if self.pixel_steps + self.steps == 0:
+            raise OptionError("steps and pixel-steps are both 0: nothing would be learned.")
+
+    @property
+    def aims(self) -> Mapping[str, Aim]:
+        """What a student is judged by, by the names of the second stage's terms."""
+        return {
+            "style": Aim(self.style_weight, self.style_goal),
+            "content": Aim(self.content_weight, self.content_goal),
+            "flicker": Aim(self.steadiness_weight, self.flicker_goal),
+        }
+
+    @property
+    def goals_in_balance(self) -> Mapping[str, float]:
+        """Of what the second stage balances: two aims or more that have a weight, or none."""
+        goals = {name: aim.goal for name, aim in self.aims.items() if aim.weight > 0}
+        return goals if self.balance and len(goals) > 1 else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneRecipe(Checked):
+    """Settings of `nstc prune`. Of the first four at most one is given."""
+
+    # 0 leaves a compression's pruning out.
+    ratio: float | None = setting(
+        None,
+        Allowed(lambda share: 0 <= share < 1, "from 0 to below 1"),
+        "Share of the channels to remove.",
+        shown="0.25",
+    )
+    # The ratio is then found by search.
+    speedup: float | None = setting(None, above(1), "Instead: times fewer multiply-accumulates.")
+    target_macs: str | None = setting(
+        None, ANY, "Instead: multiply-accumulates at 512x512, 400M or 10G."
+    )
+    target_latency: str | None = setting(
+        None, ANY, "Instead: time of the float graph at 512x512, 8ms@cpu:1, measured."
+    )
+    # See `nstc.compress.pruning.importance`.
+    importance: str = setting(
+        "group-norm",
+        one_of(*IMPORTANCES),
+        "What goes first: magnitude, group-norm, taylor or activation.",
+    )
+    # All the same share, those channels that score least in the whole network, or most where that
+    # does least damage.
+    distribution: str = setting(
+        "uniform",
+        one_of("uniform", "global", "sensitivity"),
+        "What each layer loses: uniform, global or sensitivity.",
+    )
+    # Those that cost least; "auto" for those that cost less than channels of as much work.
+    drop_blocks: int | str = setting(
+        0,
+        number_or(AUTO, 0, 31),
+        "Whole residual blocks to drop first, or auto: those cheaper than channels.",
+    )
+    iterations: int = setting(1, within(1, 100), "Turns, with fine-tuning after each.")
+    round_to: int | str = setting(
+        8, number_or(AUTO, 1, 64), "Widths are multiples of it; auto measures which are fastest."
+    )
+    # With the distillation's loss.
+    steps: int = setting(500, at_least(0), "Of fine-tuning, in all; 0 for none.")
+    learning_rate: float = setting(2e-3, above(0))  # peak, of Muon; half of it where it rounds
+    seed: int = setting(0, SEED, "Of all randomness.")
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, or that contradict."""
+        super().__post_init__()
+        names = ("ratio", "speedup", "target_macs", "target_latency")
+        given = [name.replace("_", "-") for name in names if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise OptionError(f"{' and '.join(given)} were both given: choose one.")
+        if self.target_macs is not None:
+            parse_macs(self.target_macs)
+        if self.target_latency is not None:
+            parse_latency(self.target_latency)
+        if self.iterations > max(1, self.steps):
+            raise OptionError(
+                f"iterations is {self.iterations}, with fine-tuning after each, and steps is "
+                f"{self.steps}: give more steps, or fewer iterations."
+            )
+
+    @property
+    def removes_nothing(self) -> bool:
+        """Whether there is nothing to prune."""
+        return self.ratio == 0 and self.drop_blocks == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeRecipe(Checked):
+    """Settings of `nstc quantize`."""
+
+    # "static" for integer convolutions calibrated on photographs, "dynamic" for what ONNX Runtime
+    # calls so, "weights" for weights stored in few bits and computed with in float, "fp16" for half
+    # precision.
+    mode: str = setting(
+        "static",
+        one_of("static", "dynamic", "weights", "fp16"),
+        "static, dynamic, weights or fp16.",
+    )
+    bits: int = setting(
+        8, Allowed(lambda bits: bits in (4, 8), "4 or 8"), "Of weights, in mode weights: 8 or 4."
+    )
+    calibration_photos: int = setting(24, at_least(1), "How many to calibrate on.")
+    calibration_size: int = setting(512, within(32, 2048), "Their side in px.")
+    calibrator: str = setting(
+        "percentile",
+        one_of("min-max", "percentile", "mse"),
+        "How activations' ranges are chosen: min-max, percentile or mse.",
+    )
+    # 100 is the smallest and the largest. A trunk of residual blocks adds one activation's rounding
+    # to the next, and finer steps for the rest are worth more than the outliers.
+    percentile: float = setting(
+        99.99,
+        within(90, 100),
+        "Of an activation's values, how many its bytes hold; the rest saturates.",
+    )
+    per_channel: bool = setting(
+        True, SWITCH, "A scale for each filter of a layer, or one for all.", off="per-tensor"
+    )
+    # "adaptive" for the side of each weight that changes a layer's output least.
+    rounding: str = setting(
+        "nearest",
+        one_of("nearest", "adaptive"),
+        "Of weights: nearest, or adaptive, by what it does to photographs.",
+    )
+    # In dB on the calibration photographs; None for all integers.
+    quality_budget: float | None = setting(
+        None,
+        Allowed(lambda db: 10 <= db <= 60, "from 10 to 60 (dB)"),
+        "Least PSNR to the float network; layers stay float until it is reached.",
+        unit="DB",
+    )
+    # And is not given the ranges that it learned with.
+    recalibrate: bool = setting(
+        False,
+        SWITCH,
+        "Calibrate a student that was distilled quantize-aware as any other.",
+        shown="learned ranges, if there are",
+    )
+    # A graph of one size is measured at that.
+    size: int = setting(
+        512, within(16, 4096), "Side in px of the picture that the file is measured on."
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, or that contradict."""
+        super().__post_init__()
+        elsewhere = {
+            "bits": (self.bits != 8, ("weights",)),
+            "per-tensor": (not self.per_channel, ("static",)),
+            "rounding adaptive": (self.rounding == "adaptive", ("static", "weights")),
+            "quality-budget": (self.quality_budget is not None, ("static",)),
+            "recalibrate": (self.recalibrate, ("static",)),
+        }
+        problems = [
+            f"{name} is given, which mode {self.mode} does not have: it belongs to mode "
+            f"{' or '.join(modes)}."
+            for name, (given, modes) in elsewhere.items()
+            if given and self.mode not in modes
+        ]
+        if problems:
+            raise OptionError(" ".join(problems))
+
+    @property
+    def needs_photos(self) -> bool:
+        """Whether photographs have a part in it."""
+        return self.mode == "static" or self.rounding == "adaptive"
+
+    @property
+    def against_learned_ranges(self) -> tuple[str, ...]:
+        """What is set that weights which learned to be rounded have not learned with."""
+        if self.mode != "static" or self.recalibrate:
+            return ()
+        settings = {
+            "per-tensor": not self.per_channel,
+            "rounding adaptive": self.rounding == "adaptive",
+            "quality-budget": self.quality_budget is not None,
+        }
+        return tuple(name for name, given in settings.items() if given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchRecipe(Checked):
+    """Settings of `nstc bench`."""
+
+    size: int = setting(512, within(16, 4096), "Side of the pictures in px.")
+    # Each round is one run of the reference and of every candidate.
+    rounds: int = setting(15, within(3, 10_000), "Timed rounds.")
+    # As `nstc targets` lists them. Their flag is the verb's, which has --threads beside it.
+    targets: tuple[str, ...] = setting(
+        ("cpu:2",), Allowed(are_different_words, 'different targets, such as "cpu:2" and "mobile"')
+    )
+    quality_photos: int = setting(32, at_least(1))  # at most so many judge the quality
+    memory: bool = setting(
+        False,
+        SWITCH,
+        "Look at the peak memory and cold start of a fresh process on cpu targets too.",
+        shown="",
+    )
+    roofline: bool = setting(
+        False,
+        SWITCH,
+        "Measure what the cores could do at most, and how near each file comes.",
+        shown="",
+    )
+    seed: int = setting(0, SEED, "Of all randomness.")  # order within rounds, bootstrap
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The settings of a whole compression, a table for each step."""
+
+    train: TrainRecipe = field(default_factory=TrainRecipe)
+    distill: DistillRecipe = field(default_factory=DistillRecipe)
+    prune: PruneRecipe = field(default_factory=PruneRecipe)
+    quantize: QuantizeRecipe = field(default_factory=QuantizeRecipe)
+    bench: BenchRecipe = field(default_factory=BenchRecipe)
+
+    def __post_init__(self) -> None:
+        """Refuse steps that would undo each other."""
+        if self.distill.quantize_aware and self.quantize.against_learned_ranges:
+            raise OptionError(
+                "distill.quantize_aware learns what these settings of quantize would undo: "
+                f"{', '.join(self.quantize.against_learned_ranges)}. Leave out one or the other, "
+                "or set quantize.recalibrate."
+            )
