@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import nstc
 from nstc.cli import options
 from nstc.cli.options import Given, Placed, with_flags
 from nstc.cli.output import Bar, print_result, print_table, say
@@ -145,8 +146,6 @@ def bench(
     """Measure speed and quality beside a reference."""
     from nstc.benchmarks.gate.limits import refuse_over_cap, refuse_useless_cap
     from nstc.benchmarks.targets import parse_target
-    from nstc.compress.benchmarking import bench as run
-    from nstc.core.photos import photos_in
 
     settings = given.over(load_recipe(recipe).bench, targets=places.targets())
     wanted = [parse_target(name) for name in settings.targets]
@@ -154,11 +153,11 @@ def bench(
     written.refuse_in_vain(wanted)
     file = written.file
     with Bar() as bar:
-        result = run(
+        result = nstc.bench(
             models,
             against=against,
             artifacts=subjects.artifact or (),
-            photos=photos_in(subjects.photos or []),
+            photos=nstc.photos_in(subjects.photos or []),
             recipe=settings,
             teacher=subjects.teacher,
             quality=subjects.quality,
@@ -208,14 +207,13 @@ def report(
 ) -> None:
     """Make one self-contained HTML page of benchmark results."""
     from nstc.benchmarks.report.page import write_report
-    from nstc.core.photos import photos_in
 
     with Bar() as bar:
         write_report(
             files or [],
             output,
             history=history,
-            photos=photos_in(photos or []) if pictures else None,
+            photos=nstc.photos_in(photos or []) if pictures else None,
             layers=layer_times,
             progress=bar,
         )
@@ -304,10 +302,8 @@ def check(
     written: ReportFlags,
 ) -> None:
     """Measure a baseline's rows anew and exit by the worst verdict."""
-    from nstc.compress.benchmarking import check as run
-
     with Bar() as bar:
-        report = run(
+        report = nstc.check(
             models or (),
             baseline,
             base=compared.base or (),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import nstc
 from nstc.cli import options
 from nstc.cli.output import Bar, print_list, say, say_json
 
@@ -38,18 +39,16 @@ def analyze(
     json_output: options.Json = False,
 ) -> None:
     """Show layer by layer what a network costs and could lose."""
-    from nstc.compress.pruning.analysis import analyze as run
     from nstc.compress.pruning.analysis_plot import refuse_unknown_ending, write_plot
     from nstc.core.files import refuse_unwritable_file
-    from nstc.core.photos import photos_in
 
     if plot is not None:
         refuse_unknown_ending(plot)
         refuse_unwritable_file(plot)
     with Bar() as bar:
-        found = run(
+        found = nstc.analyze(
             model,
-            photos=photos_in(photos or []),
+            photos=nstc.photos_in(photos or []),
             artifact=artifact,
             size=size,
             threads=threads,

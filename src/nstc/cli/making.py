@@ -1,15 +1,15 @@
 """The verbs that make models: compress, train, import, distill, prune, quantize and export."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+import nstc
 from nstc.cli import options
 from nstc.cli.options import Given, Placed, with_flags
 from nstc.cli.output import Bar, print_result, say, say_json
 from nstc.core.errors import NoGainError, OptionError
-from nstc.core.graph_form import GraphForm
 from nstc.core.recipe import (
     DistillRecipe,
     PruneRecipe,
@@ -17,9 +17,6 @@ from nstc.core.recipe import (
     TrainRecipe,
     load_recipe,
 )
-
-if TYPE_CHECKING:
-    from nstc.compress.quantization.summary import QuantizationReport
 
 
 @with_flags
@@ -54,14 +51,14 @@ def compress(
 ) -> None:
     """Distill, prune, quantize, export and measure in one go. Run again to go on after a stop."""
     from nstc.benchmarks.gate.limits import parse_budget
-    from nstc.compress.pipeline import NO_BUDGET, compress_model
+    from nstc.compress.pipeline import NO_BUDGET
     from nstc.compress.pipeline import preset as preset_recipe
     from nstc.core.recipe import load_recipe, with_seed
 
     limits = NO_BUDGET if budget is None else parse_budget(budget)
     settings = load_recipe(recipe) if recipe else preset_recipe(preset)
     with Bar() as bar:
-        made = compress_model(
+        made = nstc.compress_model(
             teacher,
             output,
             recipe=settings if seed is None else with_seed(settings, seed),
@@ -107,7 +104,6 @@ def train(
     from nstc.compress.learning.loop import note_what_is_resumed
     from nstc.compress.learning.photo_sets import photos_of
     from nstc.compress.learning.processes import leads_here
-    from nstc.compress.training.train_model import train as run
     from nstc.core.recipe.recipe_files import train_preset
 
     if preset is not None and recipe is not None:
@@ -117,7 +113,7 @@ def train(
     with Bar() as bar:
         if resume and leads_here():
             note_what_is_resumed(output, bar)
-        bundle = run(
+        bundle = nstc.train(
             style,
             photos_of(photos or []),
             output,
@@ -148,10 +144,8 @@ def import_(
     key: options.Key = None,
 ) -> None:
     """Make a bundle of a fast_neural_style checkpoint."""
-    from nstc.compress.importing.import_model import import_checkpoint
-
     with Bar() as bar:
-        bundle = import_checkpoint(
+        bundle = nstc.import_checkpoint(
             checkpoint,
             output,
             name=name,
@@ -183,7 +177,6 @@ def distill(
     resume: options.Resume = False,
 ) -> None:
     """Teach a small network to paint what a full-size one paints."""
-    from nstc.compress.distillation.distill_model import distill as run
     from nstc.compress.learning.loop import note_what_is_resumed
     from nstc.compress.learning.photo_sets import photos_of
 
@@ -191,7 +184,7 @@ def distill(
     with Bar() as bar:
         if resume:
             note_what_is_resumed(output, bar)
-        bundle = run(
+        bundle = nstc.distill(
             teacher,
             output,
             photos=photos_of(photos or []),
@@ -232,13 +225,12 @@ def prune(
     """Remove channels and blocks, then fine-tune by distillation."""
     from nstc.compress.learning.loop import note_what_is_resumed
     from nstc.compress.learning.photo_sets import photos_of
-    from nstc.compress.pruning.prune_model import prune as run
 
     settings = load_recipe(recipe)
     with Bar() as bar:
         if resume:
             note_what_is_resumed(output, bar)
-        bundle = run(
+        bundle = nstc.prune(
             model,
             output,
             photos=photos_of(photos or []),
@@ -285,9 +277,22 @@ def quantize(
     A file that gives nothing over the float one is written and said to be so, and ends with an
     error, unless --allow-slower. An ONNX file made by others is quantized to an ONNX file.
     """
-    report, made = _run(
-        model, output, given.over(load_recipe(recipe).quantize), photos, name, flags.form, again
-    )
+    from nstc.compress.learning.photo_sets import photos_of
+    from nstc.compress.quantization.foreign_models import is_foreign, quantize_file
+
+    settings, form = given.over(load_recipe(recipe).quantize), flags.form
+    made = output
+    with Bar() as bar:
+        shared: Any = {"photos": photos_of(photos or []), "recipe": settings, "progress": bar}
+        if is_foreign(model):
+            report = quantize_file(Path(model), output, **shared, **form.told())
+        elif form.told():
+            raise OptionError(
+                f"{form.flags()} says what an ONNX file of others takes: a bundle says it itself."
+            )
+        else:
+            bundle, report = nstc.quantize(model, output, **shared, name=name, again=again)
+            made = bundle.path
     if json_output:
         say_json({"file" if report.is_foreign else "bundle": str(made), **report.to_dict()})
     else:
@@ -299,36 +304,6 @@ def quantize(
             f"{report.complaint}: it was written all the same. Give --allow-slower if "
             "that is what you want."
         )
-
-
-def _run(
-    model: str,
-    output: Path,
-    settings: QuantizeRecipe,
-    photos: list[Path] | None,
-    name: str | None,
-    form: GraphForm,
-    again: bool,
-) -> "tuple[QuantizationReport, Path]":
-    """Quantize, and say what came of it and where it lies."""
-    from nstc.compress.learning.photo_sets import photos_of
-    from nstc.compress.quantization.foreign_models import is_foreign, quantize_file
-    from nstc.compress.quantization.quantize_model import quantize
-
-    with Bar() as bar:
-        shared: dict[str, Any] = {
-            "photos": photos_of(photos or []),
-            "recipe": settings,
-            "progress": bar,
-        }
-        if is_foreign(model):
-            return quantize_file(Path(model), output, **shared, **form.told()), output
-        if form.told():
-            raise OptionError(
-                f"{form.flags()} says what an ONNX file of others takes: a bundle says it itself."
-            )
-        bundle, report = quantize(model, output, **shared, name=name, again=again)
-        return report, bundle.path
 
 
 def export(
@@ -367,17 +342,15 @@ def export(
     ort is ONNX Runtime's own format: model.ort, and model.int8.ort of a quantized bundle. tiles is
     model.int8.tiles.onnx, which stylize --max-ram runs on pictures that don't fit.
     """
-    from nstc.compress.export.export_model import export as run
     from nstc.compress.export.export_model import parse_size
-    from nstc.core.photos import photos_in
 
     with Bar() as bar:
-        written = run(
+        written = nstc.export(
             model,
             formats=[name.strip() for name in formats.split(",")],
             output=output,
             static=None if static is None else parse_size(static),
-            photos=photos_in(photos or []),
+            photos=nstc.photos_in(photos or []),
             progress=bar,
         )
     for path in written:

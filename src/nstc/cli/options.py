@@ -19,10 +19,11 @@ from typing import (
 
 import typer
 
+import nstc
 from nstc.core.errors import OptionError
 from nstc.core.graph_form import GraphFlags, GraphForm, Statistic, form_of
 from nstc.core.recipe import override
-from nstc.core.recipe.settings import Setting
+from nstc.core.recipe.settings import Setting, parse_bytes
 
 if TYPE_CHECKING:
     from nstc.benchmarks.subjects import Probe
@@ -96,8 +97,6 @@ TrustBundled = Annotated[
 
 
 def _limit_ram(context: typer.Context, size: str | None) -> str | None:
-    from nstc.core.recipe.settings import parse_bytes
-
     if size is not None:
         from nstc.runtime.foreign.trial import limited_to
 
@@ -254,10 +253,8 @@ class AnewFlags(JudgedFlags, ReferenceFlags):
 
     def conditions(self) -> dict[str, Any]:
         """The same for the library, as keywords."""
-        from nstc.core.photos import photos_in
-
         return {
-            "photos": photos_in(self.photos or []),
+            "photos": nstc.photos_in(self.photos or []),
             "against": self.against,
             "teacher": self.teacher,
             "vgg": self.vgg,

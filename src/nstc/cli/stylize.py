@@ -1,8 +1,9 @@
 """`nstc stylize`: photographs and videos in, pictures in a painting's style out."""
 
 import contextlib
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,14 +12,12 @@ from nstc.cli.options import TrustBundled, with_flags
 from nstc.cli.output import say, say_json, tell
 from nstc.cli.video import VideoFlags
 from nstc.core.errors import ArtifactError, BatchError, Interrupted, MissingExtraError, OptionError
+from nstc.runtime.files.streams import refuse_terminal_output
 
 if TYPE_CHECKING:
     from nstc.core.bundle import Bundle
     from nstc.runtime.files.batch import BatchOptions, PictureOutcome
     from nstc.runtime.stylizer import Stylizer
-
-_SCHEMA: Final = "nstc.stylize/1"
-_MB: Final = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,8 +188,14 @@ def stylize(
             }
         )
     else:
-        video.refuse_on_pictures(film)
-        _refuse_streams_in_conflict(output, json_output)
+        if film.given:
+            raise OptionError(
+                f"{', '.join(film.given)} is for videos: expected one, or leave it out."
+            )
+        if output == "-":
+            if json_output:
+                raise OptionError("-o - and --json both want standard output: give one of the two.")
+            refuse_terminal_output()
     stylizer = _opened(network, limits)
     if options.control.warning is not None:
         tell(options.control.warning)
@@ -215,11 +220,11 @@ def _options(painting: ControlFlags, pictures: PictureFlags, limits: LimitFlags)
         control=control,
         keep_metadata=pictures.metadata == "keep",
         skip_existing=pictures.skip_existing,
-        max_pixels=checked_limit(
-            MAX_PIXELS if pictures.max_pixels is None else pictures.max_pixels
-        ),
+        max_pixels=MAX_PIXELS
+        if pictures.max_pixels is None
+        else checked_limit(pictures.max_pixels),
         limits=FetchLimits(
-            max_bytes=limits.max_download_mb * _MB,
+            max_bytes=limits.max_download_mb * 1_000_000,
             timeout_s=limits.timeout,
             allow_private=limits.allow_private,
         ),
@@ -305,20 +310,17 @@ def _run(
             if many
             else f"stopped: {output} is not written."
         ) from interrupt
+    counts = Counter(outcome.status for outcome in outcomes)
     if json_output:
-        say_json(_summary(outcomes, model))
+        say_json(_summary(outcomes, counts, model))
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     if errors and not many:
         raise errors[0]
-    failed = _count(outcomes, "failed")
     if many:
-        tell(
-            f"{_count(outcomes, 'done')} done, {_count(outcomes, 'skipped')} skipped, "
-            f"{failed} failed"
-        )
-    if failed:
+        tell(f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed")
+    if counts["failed"]:
         raise BatchError(
-            f"{failed} of {len(outcomes)} pictures could not be stylised: "
+            f"{counts['failed']} of {len(outcomes)} pictures could not be stylised: "
             "each is named above, and the others are done."
         )
     if errors:
@@ -334,17 +336,16 @@ def _report(outcome: "PictureOutcome", *, quiet: bool, many: bool, piped: bool) 
         tell(str(outcome.error))
     if outcome.status != "failed" and not quiet:
         frames = f"  {outcome.frames} frames" if outcome.frames > 1 else ""
-        line = f"{place}  {outcome.width}x{outcome.height}{frames}  {outcome.seconds:.2f} s"
-        if outcome.status == "skipped":
-            line = f"{place}  skipped, it is there already"
-        say(line, err=piped)
+        made = f"{outcome.width}x{outcome.height}{frames}  {outcome.seconds:.2f} s"
+        skipped = outcome.status == "skipped"
+        say(f"{place}  {'skipped, it is there already' if skipped else made}", err=piped)
 
 
-def _summary(outcomes: "list[PictureOutcome]", model: str) -> dict[str, Any]:
+def _summary(outcomes: "list[PictureOutcome]", counts: Counter[str], model: str) -> dict[str, Any]:
     return {
-        "schema": _SCHEMA,
+        "schema": "nstc.stylize/1",
         "model": model,
-        **{status: _count(outcomes, status) for status in ("done", "skipped", "failed")},
+        **{status: counts[status] for status in ("done", "skipped", "failed")},
         "pictures": [
             {
                 "source": outcome.source,
@@ -362,17 +363,3 @@ def _summary(outcomes: "list[PictureOutcome]", model: str) -> dict[str, Any]:
             for outcome in outcomes
         ],
     }
-
-
-def _count(outcomes: "list[PictureOutcome]", status: str) -> int:
-    return sum(outcome.status == status for outcome in outcomes)
-
-
-def _refuse_streams_in_conflict(output: str, json_output: bool) -> None:
-    from nstc.runtime.files.streams import refuse_terminal_output
-
-    if output != "-":
-        return
-    if json_output:
-        raise OptionError("-o - and --json both want standard output: give one of the two.")
-    refuse_terminal_output()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from nstc.runtime.stylizer import Stylizer
     from nstc.runtime.video.film import FilmSource
     from nstc.runtime.video.stylizing import VideoOptions, VideoOutcome
-
-_SCHEMA: Final = "nstc.stylize-video/1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,18 +60,8 @@ def is_video(inputs: list[str], output: str, flags: VideoFlags) -> bool:
     return Path(output).suffix.lower() in CONTAINERS and not is_folder(output)
 
 
-def refuse_on_pictures(flags: VideoFlags) -> None:
-    """Raise `OptionError` if options of videos were given for pictures."""
-    if flags.given:
-        raise OptionError(f"{', '.join(flags.given)} is for videos: expected one, or leave it out.")
-
-
 def refuse_on_videos(options: dict[str, object]) -> None:
-    """Raise `OptionError` if options of pictures were given for a video.
-
-    Args:
-        options: By name; None and False are those that were not given.
-    """
+    """Raise `OptionError` if options of pictures, by name, were given for a video."""
     given = [f"--{name}" for name, value in options.items() if _was_given(value)]
     if given:
         raise OptionError(f"{', '.join(given)} is for pictures: leave it out for a video.")
@@ -92,6 +80,7 @@ def stylize_one(
 
     What videos share with pictures, such as strength, is taken from the options for those.
     """
+    from nstc.runtime.files.picture_jobs import is_folder
     from nstc.runtime.video.film import FilmLimits
     from nstc.runtime.video.stylizing import VideoOptions, stylize_video
 
@@ -105,14 +94,24 @@ def stylize_one(
         keep_metadata=pictures.keep_metadata,
     )
     place = _place_of(inputs, flags.camera)
+    if output == "-":
+        raise OptionError("-o - is for pictures: give the name of a file for a video.")
+    target = Path(output)
+    if is_folder(output) and not place.live:  # in which it keeps the film's name
+        target /= Path(place.name).name
     with Bar() as bar:
-        outcome = stylize_video(place, _target(place, output), stylizer, options, bar)
+        outcome = stylize_video(place, target, stylizer, options, bar)
     for note in outcome.notes:
         tell(f"{outcome.output}: {note}")
     if json_output:
         say_json(_summary(outcome, options, model))
     else:
-        say(_line(outcome))
+        rate = f"{outcome.rate_fps:.4g} fps" if outcome.rate_fps else "1 frame"
+        say(
+            f"{outcome.output}  {outcome.width}x{outcome.height}  {outcome.frames} frames at {rate}"
+            f"  {outcome.codec}  {outcome.elapsed_s:.2f} s, {outcome.painted_fps:.3g} frames a "
+            "second"
+        )
     if outcome.damage is not None:
         raise DamagedVideoError(
             f"{outcome.source} is damaged: {outcome.damage}. The {outcome.frames} frames that "
@@ -139,29 +138,9 @@ def _place_of(inputs: list[str], camera: str | None) -> "FilmSource":
     return file_place(Path(name))
 
 
-def _target(place: "FilmSource", output: str) -> Path:
-    """The file to write; in a folder it keeps the film's name."""
-    if output == "-":
-        raise OptionError("-o - is for pictures: give the name of a file for a video.")
-    from nstc.runtime.files.picture_jobs import is_folder
-
-    path = Path(output)
-    if is_folder(output) and not place.live:
-        return path / Path(place.name).name
-    return path
-
-
-def _line(outcome: "VideoOutcome") -> str:
-    rate = f"{outcome.rate_fps:.4g} fps" if outcome.rate_fps else "1 frame"
-    return (
-        f"{outcome.output}  {outcome.width}x{outcome.height}  {outcome.frames} frames at {rate}  "
-        f"{outcome.codec}  {outcome.elapsed_s:.2f} s, {outcome.painted_fps:.3g} frames a second"
-    )
-
-
 def _summary(outcome: "VideoOutcome", options: "VideoOptions", model: str) -> dict[str, Any]:
     return {
-        "schema": _SCHEMA,
+        "schema": "nstc.stylize-video/1",
         "model": model,
         "source": outcome.source,
         "output": outcome.output,

@@ -1,37 +1,5 @@
 """Everything nstc can say went wrong, each kind with the exit code of the process.
 
-    NstcError                 1
-    ├── OptionError           3   a flag or recipe value out of range, or two that contradict
-    ├── RecipeError           4   a recipe file that can't be used
-    ├── MissingExtraError     5   an optional part of nstc is not installed
-    ├── ImageError           10   a file that can't be read as a picture
-    ├── PhotosError          11   a folder without photographs
-    ├── BatchError           12   some of several pictures that could not be made; the rest are
-    ├── FetchError           13   an address that gives no picture
-    ├── VideoError           14   a file or camera that gives no video, or one that can't be written
-    │   └── DamagedVideoError    15   a video of which parts can't be read; the rest is done
-    ├── BundleError          20   a path that is not a bundle
-    │   ├── CorruptBundleError   21   a file that is missing or not what the manifest says
-    │   ├── SchemaVersionError   22   written by a newer nstc, or one whose parts are gone
-    │   └── ArtifactError        23   a file the bundle does not hold
-    ├── CheckpointError      30   weights of another architecture
-    │   └── UnsafeFileError      31   a file that would run code when loaded
-    ├── TeacherError         32   a teacher that can't be found or is not an image-to-image network
-    ├── UnusableModelError   33   weights or pictures that are not finite, or one colour throughout
-    ├── GraphLimitError      36   a network that goes over --max-ram or --timeout when it is tried
-    ├── OutputError          40   a place that can't be written
-    ├── DivergedError        50   training that ran into infinities
-    ├── ExportMismatchError  51   an exported file that differs from the network it came from
-    ├── MemoryCapError       52   a network that needs more memory than --memory-cap allows
-    ├── TargetError          53   a place to measure that can't be reached or answers nonsense
-    ├── BudgetError          54   a compressed model that breaks its --budget
-    ├── MemoryLimitError     55   what needs more memory than --max-ram allows, or than there is
-    ├── NoGainError          56   a quantized file that is no faster, or no smaller, than float
-    ├── BaselineError        60   a baseline that is not there
-    │   ├── CorruptBaselineError  61   a file that is not a baseline, or half of one
-    │   └── BaselineSchemaError   62   a baseline of an older or newer form
-    └── Interrupted         130   stopped by the user, with what was done kept
-
 The CLI catches `NstcError` once, prints its message in one line and exits by its code.
 """
 

@@ -33,10 +33,7 @@ IMAGENET_STD: Final[Triple] = (0.229, 0.224, 0.225)
 FORM_KEY: Final = "nstc.form"
 """Where an ONNX file that nstc wrote keeps its form, in the graph's metadata."""
 
-_LARGEST_MULTIPLE: Final = 1024
 _LARGEST: Final = 1e6
-_MOST_SHOWN: Final = 60
-_LONGEST_JSON: Final = 2000
 _GROUPS: Final = (
     ("input_range", "mean", "std"),
     ("output_range", "output_mean", "output_std"),
@@ -95,9 +92,8 @@ class GraphForm:
         _one_of("output-range", self.output_range, tuple(RANGES))
         _one_of("channels", self.channels, CHANNELS)
         multiple = self.size_multiple
-        known = type(multiple) is int and 1 <= multiple <= _LARGEST_MULTIPLE
-        if multiple is not None and not known:
-            raise ValueError(f"size-multiple is {multiple}: expected from 1 to {_LARGEST_MULTIPLE}")
+        if multiple is not None and not (type(multiple) is int and 1 <= multiple <= 1024):
+            raise ValueError(f"size-multiple is {multiple}: expected from 1 to 1024")
         _statistic("mean", self.mean, least=-_LARGEST)
         _statistic("std", self.std, least=1 / _LARGEST)
         _statistic("output-mean", self.output_mean, least=-_LARGEST)
@@ -158,7 +154,7 @@ def form_from_json(text: str) -> GraphForm:
     """Read what `GraphForm.to_json` wrote; anything else is an `OptionError`."""
     expected = "expected what nstc wrote there"
     try:
-        content = json.loads(text[: _LONGEST_JSON + 1])
+        content = json.loads(text[:2001])
     except (ValueError, RecursionError) as error:
         raise OptionError(f"{FORM_KEY} is not JSON: {expected}.") from error
     known = {field.name for field in dataclasses.fields(GraphForm)}
@@ -172,8 +168,8 @@ def mean_of(given: Statistic | None, value_range: ValueRange, channels: Channels
     if given != "imagenet":
         return given or NO_MEAN
     low, high = RANGES[value_range]
-    first, second, third = (low + (high - low) * one for one in IMAGENET_MEAN)
-    return (first, second, third) if channels == "rgb" else (third, second, first)
+    red, green, blue = (low + (high - low) * one for one in IMAGENET_MEAN)
+    return (red, green, blue) if channels == "rgb" else (blue, green, red)
 
 
 def std_of(given: Statistic | None, value_range: ValueRange, channels: Channels) -> Triple:
@@ -181,8 +177,8 @@ def std_of(given: Statistic | None, value_range: ValueRange, channels: Channels)
     if given != "imagenet":
         return given or NO_STD
     low, high = RANGES[value_range]
-    first, second, third = ((high - low) * one for one in IMAGENET_STD)
-    return (first, second, third) if channels == "rgb" else (third, second, first)
+    red, green, blue = ((high - low) * one for one in IMAGENET_STD)
+    return (red, green, blue) if channels == "rgb" else (blue, green, red)
 
 
 def shown_numbers(values: Sequence[float]) -> str:
@@ -205,7 +201,7 @@ def _statistic(name: str, value: Any, *, least: float) -> None:
     in_range = numbers and all(least <= one <= _LARGEST for one in value)
     if not in_range or len(value) != 3:
         as_floats = numbers and all(abs(one) <= sys.float_info.max for one in value)
-        given = shown_numbers(value) if as_floats else str(value)[:_MOST_SHOWN]
+        given = shown_numbers(value) if as_floats else str(value)[:60]
         raise ValueError(
             f"{name} is {given}: expected imagenet, or three "
             f"numbers from {least:g} to {_LARGEST:g}, one for each channel"

@@ -54,15 +54,11 @@ _PORTS: Final = (f"{port}{n}" for port in ("com", "lpt") for n in "0123456789Â¹Â
 _DEVICES: Final = frozenset(("con", "prn", "aux", "nul", "conin$", "conout$", "clock$", *_PORTS))
 """What Windows opens instead of a file, whatever the ending behind it."""
 
-_LAST_VERSION_WITH: Final = {
-    ("block", "inverted"): "0.1.0",
-    ("block", "large5"): "0.1.0",
-    ("block", "large7"): "0.1.0",
-    ("block", "reparameterised"): "0.1.0",
-    ("finish", 3): "0.1.0",
-    ("finish", 5): "0.1.0",
+_REMOVED: Final = {
+    "block": ("inverted", "large5", "large7", "reparameterised"),
+    "finish": (3, 5),
 }
-"""The last nstc that builds a student with an argument of this value."""
+"""Values of a student's arguments that nstc 0.1.0 was the last to build."""
 
 _RECORDED_TOOLS: Final = (
     "numpy",
@@ -316,33 +312,19 @@ def fault_of_names(names: Iterable[str], reserved: str) -> str | None:
 
 
 def refuse_removed(architecture: str, arguments: Mapping[str, Any], where: str) -> None:
-    """Refuse students with parts that nstc no longer has.
-
-    Args:
-        architecture: Its name.
-        arguments: As a manifest has them.
-        where: The manifest's path, for messages.
-
-    Raises:
-        SchemaVersionError: an older nstc has to read it.
-    """
-    for (name, value), version in _LAST_VERSION_WITH.items():
-        if architecture == "student" and arguments.get(name) == value:
+    """Raise `SchemaVersionError` for a student with parts that only an older nstc has."""
+    for name, values in _REMOVED.items():
+        if architecture == "student" and arguments.get(name) in values:
             raise SchemaVersionError(
-                f"{where} is of a student with {name} {value}: nstc {version} was the last to read "
-                "those. Open it with that version, or distill the student again."
+                f"{where} is of a student with {name} {arguments[name]}: nstc 0.1.0 was the last "
+                "to read those. Open it with that version, or distill the student again."
             )
 
 
 def refuse_arguments(architecture: str, arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments that an architecture does not have, or that no network is built with.
+    """Raise `DecodingError` for arguments that an architecture lacks, or out of their bounds.
 
-    Args:
-        architecture: Its name; one that this nstc does not know has no bounds.
-        arguments: As a manifest has them.
-
-    Raises:
-        DecodingError: an argument is of another type or out of its bounds.
+    An architecture that this nstc does not know has none. No torch is needed to ask.
     """
     if architecture in _SHAPES:
         try:

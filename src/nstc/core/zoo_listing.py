@@ -32,13 +32,15 @@ class ZooEntry:
 
     def cells(self) -> tuple[str, ...]:
         """For a table."""
+        speedup = self.speedup
         return (
             self.name,
             self.stage,
             self.style,
             ", ".join(self.artifacts) or "-",
             f"{self.size_bytes / 1000:.0f}",
-            "-" if self.speedup is None else _three_digits(self.speedup),
+            # As the README's: 82.7, 103, 2.96.
+            "-" if speedup is None else f"{speedup:.0f}" if speedup >= 100 else f"{speedup:#.3g}",
             "-" if self.style_ratio is None else f"{self.style_ratio:.2f}",
         )
 
@@ -66,7 +68,9 @@ def _entry(name: str) -> ZooEntry:
     manifest = bundle.manifest
     deployed = artifact_file("int8")
     main_file = deployed if deployed in manifest.files else "weights.safetensors"
-    row = _last_of("int8", manifest.measurements) or _last_of("float", manifest.measurements)
+    # What was measured last of a file, which the README shows too.
+    rows = {row["artifact"]: row for row in manifest.measurements}
+    row = rows.get(artifact_name("int8")) or rows.get(artifact_name("float"))
     quality = (row or {}).get("quality") or {}
     style = manifest.style
     return ZooEntry(
@@ -82,20 +86,9 @@ def _entry(name: str) -> ZooEntry:
     )
 
 
-def _last_of(short: str, rows: tuple[Mapping[str, Any], ...]) -> Mapping[str, Any] | None:
-    """What was measured last of a file, which the README shows too."""
-    found = [row for row in rows if row["artifact"] == artifact_name(short)]
-    return found[-1] if found else None
-
-
 def _taken(row: Mapping[str, Any]) -> str:
     photos = row.get("judged_by") or {}
     count, sets = photos.get("count", "some"), ", ".join(photos.get("sets", ()))
     size = f" at {row['size']}x{row['size']}" if "size" in row else ""
     target = f" on {row['target']}" if "target" in row else ""
     return f"{count} photographs{f' of {sets}' if sets else ''}{size}{target}"
-
-
-def _three_digits(number: float) -> str:
-    """As the README's: 82.7, 103, 2.96."""
-    return f"{number:.0f}" if number >= 100 else f"{number:#.3g}"

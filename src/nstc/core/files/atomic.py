@@ -29,9 +29,6 @@ T = TypeVar("T")
 
 _SECONDS_UNTIL_TOLD: Final = 1.0
 
-_log: Final = logging.getLogger(__name__)
-"""Goes to standard error where a program has not said otherwise."""
-
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal."""
@@ -204,7 +201,10 @@ def locked(target: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=_SECONDS_UNTIL_TOLD)
         except Timeout:
-            _log.warning("nstc: waiting for another nstc that writes %s", target)
+            # Goes to standard error where a program has not said otherwise.
+            logging.getLogger(__name__).warning(
+                "nstc: waiting for another nstc that writes %s", target
+            )
             lock.acquire()
     except OSError as error:
         raise OutputError(

@@ -81,16 +81,28 @@ def put_in_place(draft: Path, target: Path) -> None:
     if not os.path.lexists(target):
         draft.replace(target)
     elif not exchanged(draft, target):
-        _replace_in_two_steps(draft, target)
+        # In two steps, between which `restore` and `remove_abandoned` find the old one in a draft
+        # of its own.
+        aside, handle = new_draft(target, Path.mkdir, is_folder=True, ending=_ASIDE)
+        old = aside / target.name
+        try:
+            target.replace(old)
+            try:
+                draft.replace(target)
+            except OSError:
+                old.replace(target)
+                raise
+        finally:
+            _let_go(handle)
+            _remove(aside)
     _sync_folder(target.parent)
 
 
 def discard(target: Path) -> None:
     """Delete a folder so that at no moment a part of it is left under its name."""
-    if not target.is_dir():
-        return
-    with draft_folder(target) as draft:
-        target.replace(draft / "old")
+    if target.is_dir():
+        with draft_folder(target) as draft:
+            target.replace(draft / "old")
 
 
 def restore(target: Path) -> None:
@@ -254,22 +266,6 @@ def exchanged(draft: Path, target: Path) -> bool:
         call, arguments = "renameat2", (-100, one, -100, other, 2)  # AT_FDCWD, RENAME_EXCHANGE
     exchange = getattr(library, call, None)
     return exchange is not None and exchange(*arguments) == 0
-
-
-def _replace_in_two_steps(draft: Path, target: Path) -> None:
-    """Between the two, `restore` and `remove_abandoned` find the old one in a draft of its own."""
-    aside, handle = new_draft(target, Path.mkdir, is_folder=True, ending=_ASIDE)
-    old = aside / target.name
-    try:
-        target.replace(old)
-        try:
-            draft.replace(target)
-        except OSError:
-            old.replace(target)
-            raise
-    finally:
-        _let_go(handle)
-        _remove(aside)
 
 
 def _sync_tree(folder: Path) -> None:

@@ -2,8 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
-from importlib import resources
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_type_hints
 
@@ -16,7 +15,6 @@ MAX_RECIPE_BYTES: Final = 1024 * 1024
 TRAIN_PRESETS: Final = ("draft", "good", "best")
 
 _MOST_UNKNOWN: Final = 20
-_KEY_SHOWN: Final = 60
 
 _TYPES: Final[dict[Any, tuple[tuple[type, ...], str]]] = {
     int: ((int,), "a whole number"),
@@ -63,47 +61,33 @@ def recipe_from(content: Mapping[str, Any], where: str) -> Recipe:
         if not isinstance(table, dict):
             problems.append(f"{step} must be a table")
             continue
-        problems += _unknown_keys(table, _names(kind), f"{step}.")
+        problems += _unknown_keys(table, [f.name for f in dataclasses.fields(kind)], f"{step}.")
         problems += _wrong_types(table, kind, f"{step}.")
     if problems:
         raise RecipeError(f"{where}: {'; '.join(problems)}.")
-    return Recipe(**_steps(content, kinds, where))
-
-
-def override(recipe: R, **flags: Any) -> R:
-    """The recipe with those flags that were given, that is, are not None.
-
-    Raises:
-        OptionError: a value is out of range.
-    """
-    given = {name: value for name, value in flags.items() if value is not None}
-    return dataclasses.replace(recipe, **given)  # type: ignore[type-var]
-
-
-def _steps(content: Mapping[str, Any], kinds: Mapping[str, type], where: str) -> dict[str, Any]:
-    """Each table as its step's recipe; what is out of range in any of them is told at once."""
     steps: dict[str, Any] = {}
-    problems = []
     for step, table in content.items():
         try:
             settings = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
             steps[step] = kinds[step](**settings)
-        except OptionError as error:
+        except OptionError as error:  # what is out of range in any of them is told at once
             problems.append(f"[{step}] {error}")
     if problems:
         raise OptionError(f"{where}: {' '.join(problems)}")
-    return steps
+    return Recipe(**steps)
 
 
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(f.name for f in dataclasses.fields(kind))
+def override(recipe: R, **flags: Any) -> R:
+    """The recipe with those flags that are not None; `OptionError` if a value is out of range."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    return dataclasses.replace(recipe, **given)  # type: ignore[type-var]
 
 
-def _unknown_keys(table: Mapping[str, Any], known: tuple[str, ...], prefix: str) -> list[str]:
+def _unknown_keys(table: Mapping[str, Any], known: Sequence[str], prefix: str) -> list[str]:
     problems = []
     unknown = [key for key in table if key not in known]
     for key in unknown[:_MOST_UNKNOWN]:
-        key = key[:_KEY_SHOWN]
+        key = key[:60]
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
         problems.append(f"unknown key {prefix}{key}, the nearest is {prefix}{near[0]}")
     if len(unknown) > _MOST_UNKNOWN:
@@ -125,21 +109,16 @@ def _wrong_types(table: Mapping[str, Any], kind: type, prefix: str) -> list[str]
 
 def with_seed(recipe: Recipe, seed: int) -> Recipe:
     """The recipe with one seed for all its steps."""
+    seeded = ("train", "distill", "prune", "bench")
     return dataclasses.replace(
-        recipe,
-        train=override(recipe.train, seed=seed),
-        distill=override(recipe.distill, seed=seed),
-        prune=override(recipe.prune, seed=seed),
-        bench=override(recipe.bench, seed=seed),
+        recipe, **{step: override(getattr(recipe, step), seed=seed) for step in seeded}
     )
 
 
 def train_preset(name: str) -> Recipe:
-    """One of the presets of `nstc train`.
+    """One of the presets of `nstc train`; `OptionError` if there is no such preset."""
+    from importlib import resources  # too heavy for --help
 
-    Raises:
-        OptionError: there is no such preset.
-    """
     if name not in TRAIN_PRESETS:
         raise OptionError(f"no preset {name}: there is {', '.join(TRAIN_PRESETS)}.")
     return load_recipe(Path(str(resources.files("nstc.core") / "presets" / f"train-{name}.toml")))
