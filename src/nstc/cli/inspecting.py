@@ -11,10 +11,8 @@ from nstc.cli.output import Bar, print_list, say, say_json
 
 if TYPE_CHECKING:
     from nstc.benchmarks.doctor.delegates import DelegateReport
-    from nstc.benchmarks.doctor.diagnosis import Diagnosis
     from nstc.compress.pruning.analysis import Analysis
     from nstc.compress.pruning.survey import Damage
-    from nstc.runtime.verification import Verification
 
 
 def analyze(
@@ -81,12 +79,10 @@ def _print_analysis(analysis: "Analysis") -> None:
         )
         for layer in analysis.layers
     ]
-    other = (*("all else", "", NONE, NONE, NONE), fine(analysis.other_ms))
-    share = f"{100 * analysis.other_ms / analysis.total_ms:.1f}"
+    other_ms, share = fine(analysis.other_ms), f"{100 * analysis.other_ms / analysis.total_ms:.1f}"
+    rows.append(("all else", "", NONE, NONE, NONE, other_ms, share, NONE, NONE))
     print_list(
-        ("layer", "kernel"),
-        ("params", "MACs", "memory", "ms", "time %", "halved", "8 bits"),
-        [*rows, (*other, share, NONE, NONE)],
+        ("layer", "kernel"), ("params", "MACs", "memory", "ms", "time %", "halved", "8 bits"), rows
     )
     say(
         f"{analysis.artifact} at {analysis.size}x{analysis.size}, {analysis.threads} thread(s): "
@@ -166,19 +162,15 @@ def verify(
         found = run(model, trust=trust)
         checked.append(found)
         if not json_output:
-            _print_verification(found)
+            say(f"{found.model}: {found.summary}")
+            rows = [(each.file, each.check, each.state, each.detail) for each in found.findings]
+            print_list(("file", "check", "state"), (), rows, sentences=("found",))
     if json_output:
         say_json([found.to_dict() for found in checked])
     errors = [error for found in checked for error in found.errors]
     if errors:
         more = f" ({len(errors) - 1} more above)" if len(errors) > 1 else ""
         raise type(errors[0])(f"{errors[0]}{more}")
-
-
-def _print_verification(found: "Verification") -> None:
-    say(f"{found.model}: {found.summary}")
-    rows = [(each.file, each.check, each.state, each.detail) for each in found.findings]
-    print_list(("file", "check", "state"), (), rows, sentences=("found",))
 
 
 def doctor(
@@ -208,32 +200,21 @@ def doctor(
             content["delegates"] = [report.to_dict() for report in reports]
         say_json(content)
         return
-    _print_machine(found)
-    if reports:
-        _print_delegates(reports)
-
-
-def _print_machine(found: "Diagnosis") -> None:
     print_list(("this machine",), (), found.facts(), sentences=("",))
     rows = [
         (own.name, "yes" if own.reason is None else f"no: {own.reason}") for own in found.providers
     ]
     print_list(("provider",), (), rows, sentences=("available",))
-    parts = [
-        (own.name, "installed" if own.pip_line is None else f"{own.pip_line}", own.missing_text)
-        for own in found.extras
-    ]
+    parts = [(own.name, own.pip_line or "installed", own.missing_text) for own in found.extras]
     print_list(("extra",), (), parts, sentences=("install with", "missing"))
     say("Places to measure: nstc targets")
-
-
-def _print_delegates(reports: "tuple[DelegateReport, ...]") -> None:
-    print_list(
-        ("file", "delegate"),
-        ("operators", "taken as is", "at one size", "partitions"),
-        [(*report.cells()[:2], report.cells()[2], *report.cells()[3:]) for report in reports],
-        sentences=("refused even at one size",),
-    )
+    if reports:
+        print_list(
+            ("file", "delegate"),
+            ("operators", "taken as is", "at one size", "partitions"),
+            [report.cells() for report in reports],
+            sentences=("refused even at one size",),
+        )
     for source in dict.fromkeys(f"{report.delegate}: {report.source}" for report in reports):
         say(source)
 

@@ -17,7 +17,6 @@ from nstc.runtime.files.streams import discard_the_rest, unwritable_output
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.progress import Progress, TaskID
-    from rich.text import TextType
 
     from nstc.benchmarks.result import BenchResult
 
@@ -33,12 +32,7 @@ lost without a word, so its place is one that can't be written; of errors nobody
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print a line on standard output.
-
-    Args:
-        text: In which a newline, as in a file's name, is shown as an escape.
-        err: Whether it goes to standard error instead.
-    """
+    """Print a line on standard output, or error; a newline in it, as in a name, is an escape."""
     typer.echo(shown(text), err=err)
 
 
@@ -55,22 +49,23 @@ def say_json(content: Any) -> None:
 def print_table(
     table: "RenderableType", narrow: "Callable[[], RenderableType] | None" = None
 ) -> bool:
-    """Print a table in the columns of the terminal, or in more of them than cut anything off.
+    """Print a table, or several, in the columns of the terminal, or in more of them if need be.
 
-    Args:
-        table: With its caption, which is printed below, or several.
-        narrow: Makes another to print instead where this one does not fit.
-
-    Returns:
-        Whether `table` fitted.
+    Nothing is cut off. A caption is printed below. `narrow` makes another table to print instead
+    where this one does not fit; whether it did is returned.
     """
     from rich.console import Group
+    from rich.table import Table
 
     console = plain_console()
     if not console.is_terminal:
         console = plain_console(width=_WIDTH_OF_FILES)
     tables = list(table.renderables) if isinstance(table, Group) else [table]
-    captions = [_taken_off(own) for own in tables]
+    captions = []  # beside a table they would be folded to its width, and cut with it
+    for own in tables:
+        captions.append(own.caption if isinstance(own, Table) else None)
+        if isinstance(own, Table):
+            own.caption = None
     needed = max(_least_width(own, console) for own in tables)
     fits = needed <= console.width
     if not fits and narrow is not None:
@@ -87,9 +82,7 @@ def print_table(
 def print_result(result: "BenchResult", *, costs: bool) -> None:
     """Print what a benchmark measured, and below it what running the files costs.
 
-    Args:
-        result: What was measured.
-        costs: Whether the second table is wanted where the terminal holds the first in full.
+    Where the terminal holds the first table in full, the second is printed if `costs` says so.
     """
     from nstc.benchmarks.table import costs_table, has_costs, result_table
 
@@ -202,16 +195,6 @@ class Bar:
             self._bar.console.print(one_line(text))
         else:
             tell(text)
-
-
-def _taken_off(table: "RenderableType") -> "TextType | None":
-    """A table's caption: beside the table it would be folded to its width, and cut with it."""
-    from rich.table import Table
-
-    if not isinstance(table, Table):
-        return None
-    caption, table.caption = table.caption, None
-    return caption
 
 
 def _least_width(table: "RenderableType", console: "Console") -> int:

@@ -66,6 +66,8 @@ class PhotoSet:
 def photos_in(folders: Sequence[Path]) -> PhotoSet:
     """All photographs in some folders and the folders inside them; the samples if none is named.
 
+    Links out of a folder are left out, and that is said.
+
     Raises:
         PhotosError: a folder does not exist or holds no photograph.
         ImageError: a file's header is not that of a picture.
@@ -76,24 +78,18 @@ def photos_in(folders: Sequence[Path]) -> PhotoSet:
     for folder in folders:
         if not folder.is_dir():
             raise PhotosError(f"no folder at {folder}: --photos takes a folder of photographs.")
-        found += _photos_in(folder)
+        files = (p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_ENDINGS)
+        there = sorted(path for path in files if path.is_file())
+        inside = [path for path in there if not leads_out(path, folder)]
+        left_out = len(there) - len(inside)
+        links = f"{left_out} in {folder} are links out of it, which are not followed"
+        if not inside:
+            reason = links if there else f"expected {', '.join(PHOTO_ENDINGS)} files"
+            raise PhotosError(f"no photographs in {folder}: {reason}.")
+        if left_out:
+            logging.getLogger(__name__).warning("nstc: of %d photographs %s.", len(there), links)
+        found += inside
     return PhotoSet(tuple(found), tuple(folder.resolve().name for folder in folders))
-
-
-def _photos_in(folder: Path) -> list[Path]:
-    """Those of one folder; links out of it are left out, and that is said."""
-    there = sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_ENDINGS and p.is_file()
-    )
-    inside = [path for path in there if not leads_out(path, folder)]
-    left_out = len(there) - len(inside)
-    links = f"{left_out} in {folder} are links out of it, which are not followed"
-    if not inside:
-        reason = links if there else f"expected {', '.join(PHOTO_ENDINGS)} files"
-        raise PhotosError(f"no photographs in {folder}: {reason}.")
-    if left_out:
-        logging.getLogger(__name__).warning("nstc: of %d photographs %s.", len(there), links)
-    return inside
 
 
 @functools.cache

@@ -111,15 +111,15 @@ def named(path: Path) -> str:
 
 def with_zoo_names(text: str) -> str:
     """A message with the zoo names of shipped bundles in place of where they are installed."""
+
+    def name_of(match: re.Match[str]) -> str:
+        name = zoo_name(match["style"], match["role"])
+        return name if match["file"] is None else f"{match['file']} of {name}"
+
     for folder in {str(zoo_folder()), str(zoo_folder().resolve())}:
         if folder in text:
-            text = re.sub(re.escape(folder) + _WITHIN, _zoo_name_of_match, text)
+            text = re.sub(re.escape(folder) + _WITHIN, name_of, text)
     return text
-
-
-def _zoo_name_of_match(match: re.Match[str]) -> str:
-    name = zoo_name(match["style"], match["role"])
-    return name if match["file"] is None else f"{match['file']} of {name}"
 
 
 _SHIPPING: ContextVar[bool] = ContextVar("shipping", default=False)
@@ -136,11 +136,6 @@ def shipping() -> Iterator[None]:
 
 
 def refuse_shipped(target: Path, advice: str = "choose another --output.") -> None:
-    """Raise `OutputError` if a path lies where shipped bundles do, which are read-only.
-
-    Args:
-        target: What is to be written.
-        advice: What to do instead.
-    """
+    """Raise `OutputError`, with advice, if a path lies where shipped bundles do: read-only."""
     if not _SHIPPING.get() and target.resolve().is_relative_to(installed_zoo().resolve()):
         raise OutputError(f"{named(target)} ships with nstc and is read-only: {advice}")

@@ -1,6 +1,6 @@
 """What the zoo holds, read from its manifests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,6 +72,13 @@ def _entry(name: str) -> ZooEntry:
     rows = {row["artifact"]: row for row in manifest.measurements}
     row = rows.get(artifact_name("int8")) or rows.get(artifact_name("float"))
     quality = (row or {}).get("quality") or {}
+    taken = None
+    if row is not None:
+        photos = row.get("judged_by") or {}
+        count, sets = photos.get("count", "some"), ", ".join(photos.get("sets", ()))
+        size = f" at {row['size']}x{row['size']}" if "size" in row else ""
+        target = f" on {row['target']}" if "target" in row else ""
+        taken = f"{count} photographs{f' of {sets}' if sets else ''}{size}{target}"
     style = manifest.style
     return ZooEntry(
         name=name,
@@ -82,13 +89,5 @@ def _entry(name: str) -> ZooEntry:
         speedup=None if row is None else row["speedup"]["median"],
         style_ratio=quality.get("style_ratio"),
         content_ratio=quality.get("content_ratio"),
-        taken=None if row is None else _taken(row),
+        taken=taken,
     )
-
-
-def _taken(row: Mapping[str, Any]) -> str:
-    photos = row.get("judged_by") or {}
-    count, sets = photos.get("count", "some"), ", ".join(photos.get("sets", ()))
-    size = f" at {row['size']}x{row['size']}" if "size" in row else ""
-    target = f" on {row['target']}" if "target" in row else ""
-    return f"{count} photographs{f' of {sets}' if sets else ''}{size}{target}"
