@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from nstc.cli.options import Given, Placed, with_flags
+from nstc.cli.options import Given, Placed, flag, with_flags
 from nstc.core.errors import OptionError
 from nstc.core.recipe.settings import (
     SWITCH,
@@ -39,7 +39,7 @@ class Kitchen:
     """Where."""
 
     oven: Annotated[str, typer.Option(help="Which one.")] = "gas"
-    window: Annotated[bool, typer.Option("--window", help="Open.")] = False
+    window: bool = flag(False, "Open.")
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def bake():
         _flour: Placed = None,
         place: Kitchen,
         given: Given[Baking],
-        plate: Annotated[str, typer.Option(help="To serve.")] = "white",
+        plate: str = flag("white", "To serve."),
     ) -> None:
         """Bake."""
         run.got = (loaf, place, given, plate)  # type: ignore[attr-defined]

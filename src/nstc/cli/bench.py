@@ -9,7 +9,7 @@ import typer
 
 import nstc
 from nstc.cli import options
-from nstc.cli.options import Given, Placed, with_flags
+from nstc.cli.options import Given, Placed, flag, with_flags
 from nstc.cli.output import Bar, print_result, print_table, say
 from nstc.core.recipe import BenchRecipe, load_recipe
 
@@ -23,30 +23,17 @@ if TYPE_CHECKING:
 class PlaceFlags:
     """Where it is measured, and what it may take there."""
 
-    threads: Annotated[
-        int | None, typer.Option(help="N: short for --target cpu:N.", show_default="2")
-    ] = None
-    target: Annotated[
-        list[str] | None,
-        typer.Option(help="Where; nstc targets lists them. Repeatable.", show_default="cpu:2"),
-    ] = None
-    open_page: Annotated[
-        bool,
-        typer.Option(
-            "--open", help="Serve the page of --target web for a phone in this network to open."
-        ),
-    ] = False
-    https: Annotated[
-        bool,
-        typer.Option("--https", help="Serve it by a certificate of its own: threads need that."),
-    ] = False
-    memory_cap: Annotated[
-        int | None,
-        typer.Option(
-            help="MB of peak memory above which a row of a target that reports it fails.",
-            show_default=False,
-        ),
-    ] = None
+    threads: int | None = flag(None, "N: short for --target cpu:N.", shown="2")
+    target: list[str] | None = flag(
+        None, "Where; nstc targets lists them. Repeatable.", shown="cpu:2"
+    )
+    open_page: bool = flag(
+        False, "Serve the page of --target web for a phone in this network to open.", "--open"
+    )
+    https: bool = flag(False, "Serve it by a certificate of its own: threads need that.")
+    memory_cap: int | None = flag(
+        None, "MB of peak memory above which a row of a target that reports it fails.", shown=False
+    )
 
     def targets(self) -> tuple[str, ...] | None:
         """The targets that are meant; None for the recipe's."""
@@ -63,32 +50,22 @@ class SubjectFlags:
 
     photos: options.Photos = None
     teacher: options.Teacher = None
-    artifact: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="File to run, such as int8, repeatable. Default: all ONNX files.",
-            show_default=False,
-        ),
-    ] = None
-    quality: Annotated[
-        bool, typer.Option("--quality/--no-quality", help="Whether to judge the pictures.")
-    ] = True
+    artifact: list[str] | None = flag(
+        None, "File to run, such as int8, repeatable. Default: all ONNX files.", shown=False
+    )
+    quality: bool = flag(True, "Whether to judge the pictures.", "--quality/--no-quality")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResultFlags:
     """Where the result goes."""
 
-    json: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write the result to this file, after each target what there is so far; "
-            "- is standard output, without the table."
-        ),
-    ] = None
-    save_baseline: Annotated[
-        Path | None, typer.Option(help="Write what nstc check compares with to a new file.")
-    ] = None
+    json: Path | None = flag(
+        None,
+        "Write the result to this file, after each target what there is so far; "
+        "- is standard output, without the table.",
+    )
+    save_baseline: Path | None = flag(None, "Write what nstc check compares with to a new file.")
 
     @property
     def file(self) -> Path | None:
@@ -125,13 +102,11 @@ def bench(
         list[str], typer.Argument(help="Bundles or zoo names to judge.", metavar="BUNDLE")
     ],
     *,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            help="Timed beside them in every round, as its float graph.",
-            show_default="the teacher that their manifests name",
-        ),
-    ] = None,
+    against: str | None = flag(
+        None,
+        "Timed beside them in every round, as its float graph.",
+        shown="the teacher that their manifests name",
+    ),
     _size: Placed = None,
     places: PlaceFlags,
     _memory: Placed = None,
@@ -171,6 +146,7 @@ def bench(
     refuse_over_cap(result, places.memory_cap)
 
 
+@with_flags
 def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML page to write.")],
     files: Annotated[
@@ -181,27 +157,18 @@ def report(
             show_default=False,
         ),
     ] = None,
-    history: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of such results, one for each commit: their trend is drawn.",
-            show_default=False,
-        ),
-    ] = None,
+    history: Path | None = flag(
+        None, "Folder of such results, one for each commit: their trend is drawn.", shown=False
+    ),
     photos: options.Photos = None,
-    pictures: Annotated[
-        bool,
-        typer.Option(
-            "--pictures/--no-pictures",
-            help="Whether to stylise some photographs with the files that are still here.",
-        ),
-    ] = True,
-    layer_times: Annotated[
-        bool,
-        typer.Option(
-            "--layer-times/--no-layer-times", help="Whether to profile those files, here and now."
-        ),
-    ] = True,
+    pictures: bool = flag(
+        True,
+        "Whether to stylise some photographs with the files that are still here.",
+        "--pictures/--no-pictures",
+    ),
+    layer_times: bool = flag(
+        True, "Whether to profile those files, here and now.", "--layer-times/--no-layer-times"
+    ),
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
 ) -> None:
@@ -224,50 +191,37 @@ def report(
 class ComparisonFlags:
     """What is compared, and how long."""
 
-    base: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A bundle before the change, repeatable: times are compared with its own, "
-            "taken in the same run.",
-            show_default=False,
-        ),
-    ] = None
-    facts_and_quality_only: Annotated[
-        bool, typer.Option("--facts-and-quality-only", help="Leave time out, and say so.")
-    ] = False
-    strict: Annotated[bool, typer.Option("--strict", help="IMPROVED fails too.")] = False
-    tolerance: Annotated[float, typer.Option(help="Per cent that time may change by.")] = 5.0
-    rounds: Annotated[
-        int | None, typer.Option(help="To begin with.", show_default="the baseline's")
-    ] = None
-    max_rounds: Annotated[
-        int | None,
-        typer.Option(
-            help="Rounds are added up to so many while noise leaves a time open.",
-            show_default="8 times --rounds",
-        ),
-    ] = None
-    memory_cap: Annotated[
-        int | None,
-        typer.Option(
-            help="MB of peak memory above which a row of a target that reports it is REGRESSED.",
-            show_default=False,
-        ),
-    ] = None
+    base: list[str] | None = flag(
+        None,
+        "A bundle before the change, repeatable: times are compared with its own, "
+        "taken in the same run.",
+        shown=False,
+    )
+    facts_and_quality_only: bool = flag(False, "Leave time out, and say so.")
+    strict: bool = flag(False, "IMPROVED fails too.")
+    tolerance: float = flag(5.0, "Per cent that time may change by.")
+    rounds: int | None = flag(None, "To begin with.", shown="the baseline's")
+    max_rounds: int | None = flag(
+        None,
+        "Rounds are added up to so many while noise leaves a time open.",
+        shown="8 times --rounds",
+    )
+    memory_cap: int | None = flag(
+        None,
+        "MB of peak memory above which a row of a target that reports it is REGRESSED.",
+        shown=False,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportFlags:
     """Where a check's report goes."""
 
-    json: Annotated[
-        Path | None,
-        typer.Option(help="Write all to this file; - is standard output, without the table."),
-    ] = None
-    markdown: Annotated[
-        Path | None, typer.Option(help="Write a summary for people to this file.")
-    ] = None
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None
+    json: Path | None = flag(
+        None, "Write all to this file; - is standard output, without the table."
+    )
+    markdown: Path | None = flag(None, "Write a summary for people to this file.")
+    junit: Path | None = flag(None, "Write JUnit XML to this file.")
 
     def write(self, report: "CheckReport") -> None:
         """Write it to all of these, and print its table."""
@@ -333,7 +287,7 @@ def update(
             show_default=False,
         ),
     ] = None,
-    rounds: Annotated[int | None, typer.Option(show_default="the baseline's")] = None,
+    rounds: int | None = flag(None, "", shown="the baseline's"),
     anew: options.AnewFlags,
 ) -> None:
     """Measure a baseline's rows anew and agree to what is found.

@@ -7,6 +7,7 @@ import typer
 
 import nstc
 from nstc.cli import options
+from nstc.cli.options import flag, with_flags
 from nstc.cli.output import Bar, print_list, say, say_json
 
 if TYPE_CHECKING:
@@ -15,22 +16,19 @@ if TYPE_CHECKING:
     from nstc.compress.pruning.survey import Damage
 
 
+@with_flags
 def analyze(
     model: Annotated[str, typer.Argument(help="Bundle or zoo name to look into.")],
-    plot: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Also draw it, to a file ending in .svg or .png."),
-    ] = None,
+    plot: Path | None = flag(
+        None, "Also draw it, to a file ending in .svg or .png.", "--output", "-o"
+    ),
     photos: options.Photos = None,
-    artifact: Annotated[
-        str | None,
-        typer.Option(help="ONNX file to time.", show_default="int8 if there is one, else float"),
-    ] = None,
-    size: Annotated[int, typer.Option(help="Side in px of the picture that is timed.")] = 512,
-    threads: Annotated[int, typer.Option(help="To time with.")] = 1,
-    importance: Annotated[
-        str, typer.Option(help="Which half goes: magnitude, group-norm or activation.")
-    ] = "group-norm",
+    artifact: str | None = flag(
+        None, "ONNX file to time.", shown="int8 if there is one, else float"
+    ),
+    size: int = flag(512, "Side in px of the picture that is timed."),
+    threads: int = flag(1, "To time with."),
+    importance: str = flag("group-norm", "Which half goes: magnitude, group-norm or activation."),
     vgg: options.Vgg = "shipped",
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
@@ -96,13 +94,10 @@ def _lost(damage: "Damage") -> str:
     return f"{100 * damage.style:+.1f} / {100 * damage.content:+.1f}"
 
 
+@with_flags
 def models(
-    sheet: Annotated[
-        Path | None, typer.Option(help="A photograph, to see all of them on, side by side.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The picture that --sheet writes.")
-    ] = None,
+    sheet: Path | None = flag(None, "A photograph, to see all of them on, side by side."),
+    output: Path | None = flag(None, "The picture that --sheet writes.", "--output", "-o"),
     json_output: options.Json = False,
 ) -> None:
     """List the models that ship with nstc."""
@@ -134,22 +129,18 @@ def models(
         say(line)
 
 
+@with_flags
 def verify(
     models: Annotated[list[str], typer.Argument(help="Bundles or zoo names.", metavar="BUNDLE")],
     trust: options.TrustBundled = False,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
-    record: Annotated[
-        bool,
-        typer.Option(
-            "--record",
-            help="Write what each file paints here into the bundle first: its check vectors, which "
-            "bundles from before they were kept lack.",
-        ),
-    ] = False,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print what was found as JSON.")
-    ] = False,
+    record: bool = flag(
+        False,
+        "Write what each file paints here into the bundle first: its check vectors, which "
+        "bundles from before they were kept lack.",
+    ),
+    json_output: bool = flag(False, "Print what was found as JSON.", "--json"),
 ) -> None:
     """Check a bundle's hashes, and what its files paint."""
     from nstc.runtime.verification import record as record_vectors
@@ -173,16 +164,15 @@ def verify(
         raise type(errors[0])(f"{errors[0]}{more}")
 
 
+@with_flags
 def doctor(
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="A bundle or zoo name: tell too which of its operators the accelerators of "
-            "phones and boards would refuse. Needs onnx.",
-        ),
-    ] = None,
+    model: str | None = flag(
+        None,
+        "A bundle or zoo name: tell too which of its operators the accelerators of "
+        "phones and boards would refuse. Needs onnx.",
+        "--model",
+        "-m",
+    ),
     json_output: options.Json = False,
 ) -> None:
     """Say what this machine can run, and how to get the rest."""

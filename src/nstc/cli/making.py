@@ -7,7 +7,7 @@ import typer
 
 import nstc
 from nstc.cli import options
-from nstc.cli.options import Given, Placed, with_flags
+from nstc.cli.options import Given, Placed, flag, with_flags
 from nstc.cli.output import Bar, print_result, say, say_json
 from nstc.core.errors import NoGainError, OptionError
 from nstc.core.recipe import (
@@ -26,9 +26,7 @@ def compress(
         Path, typer.Option("--output", "-o", help="Folder for the stages' bundles and results.")
     ],
     *,
-    preset: Annotated[
-        str, typer.Option(help="quick: minutes. full: some hours. restyle: from --init.")
-    ] = "full",
+    preset: str = flag("full", "quick: minutes. full: some hours. restyle: from --init."),
     recipe: options.Recipe = None,
     photos: options.PhotoSets = None,
     name: options.Name = None,
@@ -36,18 +34,14 @@ def compress(
     style: options.Style = None,
     credit: options.Credit = None,
     foreign: options.BundledTeacherFlags,
-    seed: Annotated[int | None, typer.Option(help="Of all randomness.", show_default="0")] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIMITS",
-            help="What the result must keep to, or the command fails: "
-            '"style_ratio<=1.1, speedup>=50, bytes<=100KB".',
-        ),
-    ] = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print the results as JSON instead of a table.")
-    ] = False,
+    seed: int | None = flag(None, "Of all randomness.", shown="0"),
+    budget: str | None = flag(
+        None,
+        "What the result must keep to, or the command fails: "
+        '"style_ratio<=1.1, speedup>=50, bytes<=100KB".',
+        metavar="LIMITS",
+    ),
+    json_output: bool = flag(False, "Print the results as JSON instead of a table.", "--json"),
 ) -> None:
     """Distill, prune, quantize, export and measure in one go. Run again to go on after a stop."""
     from nstc.benchmarks.gate.limits import parse_budget
@@ -86,15 +80,11 @@ def train(
     output: options.Output,
     *,
     photos: options.PhotoSets = None,
-    preset: Annotated[
-        str | None, typer.Option(help="draft: minutes. good: an hour. best: half a day.")
-    ] = None,
+    preset: str | None = flag(None, "draft: minutes. good: an hour. best: half a day."),
     recipe: options.Recipe = None,
     name: options.Name = None,
     credit: options.Credit = None,
-    init: Annotated[
-        str | None, typer.Option(help="Bundle of a full-size network to start from.")
-    ] = None,
+    init: str | None = flag(None, "Bundle of a full-size network to start from."),
     given: Given[TrainRecipe],
     vgg: options.Vgg = "shipped",
     _seed: Placed = None,
@@ -213,13 +203,9 @@ def prune(
     name: options.Name = None,
     foreign: options.TeacherFlags,
     _seed: Placed = None,
-    from_float: Annotated[
-        bool,
-        typer.Option(
-            "--from-float",
-            help="Prune the float weights of a quantized bundle; its int8 file is left behind.",
-        ),
-    ] = False,
+    from_float: bool = flag(
+        False, "Prune the float weights of a quantized bundle; its int8 file is left behind."
+    ),
     resume: options.Resume = False,
 ) -> None:
     """Remove channels and blocks, then fine-tune by distillation."""
@@ -261,16 +247,9 @@ def quantize(
     flags: options.FormFlags,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Replace a file that the bundle holds already.")
-    ] = False,
-    allow_slower: Annotated[
-        bool,
-        typer.Option("--allow-slower", help="Exit 0 even if the file gives nothing over float."),
-    ] = False,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print the report as JSON instead of text.")
-    ] = False,
+    again: bool = flag(False, "Replace a file that the bundle holds already."),
+    allow_slower: bool = flag(False, "Exit 0 even if the file gives nothing over float."),
+    json_output: bool = flag(False, "Print the report as JSON instead of text.", "--json"),
 ) -> None:
     """Make a file of fewer bits: faster, or smaller alone.
 
@@ -306,32 +285,23 @@ def quantize(
         )
 
 
+@with_flags
 def export(
     model: Annotated[str, typer.Argument(help="Bundle or zoo name to export.")],
-    formats: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            help="Some of onnx, torchscript, executorch, executorch-int8, ort, tiles, with commas "
-            "between; or folder, which a board runs by itself.",
-        ),
-    ] = "onnx,torchscript",
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Folder for the files. Default: into the bundle.",
-            show_default=False,
-        ),
-    ] = None,
-    static: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HEIGHTxWIDTH",
-            help="Fix ONNX files, int8 too, to one size, which phone delegates want: 512x512.",
-        ),
-    ] = None,
+    formats: str = flag(
+        "onnx,torchscript",
+        "Some of onnx, torchscript, executorch, executorch-int8, ort, tiles, with commas "
+        "between; or folder, which a board runs by itself.",
+        "--format",
+    ),
+    output: Path | None = flag(
+        None, "Folder for the files. Default: into the bundle.", "--output", "-o", shown=False
+    ),
+    static: str | None = flag(
+        None,
+        "Fix ONNX files, int8 too, to one size, which phone delegates want: 512x512.",
+        metavar="HEIGHTxWIDTH",
+    ),
     photos: options.Photos = None,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,

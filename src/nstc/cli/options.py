@@ -31,6 +31,23 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+
+def flag(
+    default: Any,
+    help: str,
+    *names: str,
+    shown: str | bool = True,
+    metavar: str | None = None,
+) -> Any:
+    """A verb's parameter or a group's field, with a default, for `with_flags` to make a flag of.
+
+    Its names are those given, else its own; one that is False has no --no-NAME. In the help `shown`
+    stands in the place of the default.
+    """
+    known = {"help": help, "show_default": shown, "metavar": metavar}
+    return field(default=default, metadata={"flag": (names, known)})
+
+
 Photos = Annotated[
     list[Path] | None,
     typer.Option(
@@ -139,51 +156,33 @@ TrialTime = Annotated[
 class FormFlags:
     """How a file made by others is fed, as it was typed; `OptionError` if it is out of range."""
 
-    layout: Annotated[
-        str | None, typer.Option(help="NCHW or NHWC, if probing a foreign file is wrong.")
-    ] = None
-    input_range: Annotated[
-        int | None,
-        typer.Option(help="Values that it takes, likewise: 1 for 0..1, 255, or -1 for -1..1."),
-    ] = None
-    value_range: Annotated[int | None, typer.Option(help="Older name of --input-range.")] = None
-    output_range: Annotated[int | None, typer.Option(help="Values that it gives, likewise.")] = None
-    mean: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,C",
-            help="What is taken off its input, in units of the input's range and the order of its "
-            "channels; or imagenet.",
-        ),
-    ] = None
-    std: Annotated[
-        str | None,
-        typer.Option(metavar="A,B,C", help="What its input is divided by then; or imagenet."),
-    ] = None
-    output_mean: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,C",
-            help="What is added to its output, in units of the output's range; or imagenet. "
-            "Default: --mean, if the output shows that it was taken off.",
-            show_default=False,
-        ),
-    ] = None
-    output_std: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,C", help="What its output is multiplied by before that; or imagenet."
-        ),
-    ] = None
-    channels: Annotated[
-        str | None,
-        typer.Option(
-            help="Order of its colours, rgb or bgr, which no probing finds.", show_default="rgb"
-        ),
-    ] = None
-    size_multiple: Annotated[
-        int | None, typer.Option(help="Sizes must be multiples of it, likewise.")
-    ] = None
+    layout: str | None = flag(None, "NCHW or NHWC, if probing a foreign file is wrong.")
+    input_range: int | None = flag(
+        None, "Values that it takes, likewise: 1 for 0..1, 255, or -1 for -1..1."
+    )
+    value_range: int | None = flag(None, "Older name of --input-range.")
+    output_range: int | None = flag(None, "Values that it gives, likewise.")
+    mean: str | None = flag(
+        None,
+        "What is taken off its input, in units of the input's range and the order of its "
+        "channels; or imagenet.",
+        metavar="A,B,C",
+    )
+    std: str | None = flag(None, "What its input is divided by then; or imagenet.", metavar="A,B,C")
+    output_mean: str | None = flag(
+        None,
+        "What is added to its output, in units of the output's range; or imagenet. "
+        "Default: --mean, if the output shows that it was taken off.",
+        shown=False,
+        metavar="A,B,C",
+    )
+    output_std: str | None = flag(
+        None, "What its output is multiplied by before that; or imagenet.", metavar="A,B,C"
+    )
+    channels: str | None = flag(
+        None, "Order of its colours, rgb or bgr, which no probing finds.", shown="rgb"
+    )
+    size_multiple: int | None = flag(None, "Sizes must be multiples of it, likewise.")
     form: GraphForm = field(init=False)  # what was typed
 
     def __post_init__(self) -> None:
@@ -240,10 +239,8 @@ class JudgedFlags(FormFlags):
 class ReferenceFlags:
     """What a baseline's rows are judged beside, where it is not what the baseline says."""
 
-    against: Annotated[
-        str | None, typer.Option(help="Where the reference lies. Default: as the baseline says.")
-    ] = None
-    teacher: Annotated[str | None, typer.Option(help="Default: as the baseline says.")] = None
+    against: str | None = flag(None, "Where the reference lies. Default: as the baseline says.")
+    teacher: str | None = flag(None, "Default: as the baseline says.")
     photos: Photos = None
 
 
@@ -317,9 +314,7 @@ def with_flags(verb: Callable[..., None]) -> Callable[..., None]:
             own_hints = get_type_hints(kind, include_extras=True)
             fields = [each for each in dataclasses.fields(kind) if each.init]
             groups[name] = kind, [each.name for each in fields]
-            flags |= {
-                each.name: _flag(each.name, own_hints[each.name], each.default) for each in fields
-            }
+            flags |= {each.name: _flag(each.name, own_hints[each.name], each) for each in fields}
         elif name.startswith("_") and name[1:] in settings:
             flags[name[1:]] = settings[name[1:]]
         else:
@@ -333,7 +328,7 @@ def with_flags(verb: Callable[..., None]) -> Callable[..., None]:
 
     # Typer reads flags off a function's signature.
     run.__signature__ = inspect.Signature([*flags.values()])  # type: ignore[attr-defined]
-    run.__annotations__ = {flag.name: flag.annotation for flag in flags.values()}
+    run.__annotations__ = {name: each.annotation for name, each in flags.items()}
     return run
 
 
@@ -345,11 +340,10 @@ def setting_flags(recipe: Any) -> dict[str, inspect.Parameter]:
         known: Setting = each.metadata["setting"]
         if not known.help:
             continue
-        flag, kind = f"--{each.name.replace('_', '-')}", hints[each.name]
-        if kind is bool and (each.default or known.off):
-            flag += f"/--{known.off or flag.replace('--', 'no-')}"
+        name, kind = each.name.replace("_", "-"), hints[each.name]
+        both = kind is bool and (each.default or known.off)
         option = typer.Option(
-            flag,
+            f"--{name}/--{known.off or f'no-{name}'}" if both else f"--{name}",
             help=known.help,
             show_default=_shown(each, known),
             metavar=known.unit,
@@ -361,6 +355,13 @@ def setting_flags(recipe: Any) -> dict[str, inspect.Parameter]:
 
 
 def _flag(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    if isinstance(default, dataclasses.Field):
+        if "flag" in default.metadata:
+            names, known = default.metadata["flag"]
+            if annotation is bool and not default.default:
+                names = names or (f"--{name.replace('_', '-')}",)
+            annotation = Annotated[annotation, typer.Option(*names, **known)]
+        default = default.default
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nstc.cli import video
-from nstc.cli.options import TrustBundled, with_flags
+from nstc.cli.options import TrustBundled, flag, with_flags
 from nstc.cli.output import say, say_json, tell
 from nstc.cli.video import VideoFlags
 from nstc.core.errors import ArtifactError, BatchError, Interrupted, MissingExtraError, OptionError
@@ -24,125 +24,73 @@ if TYPE_CHECKING:
 class ModelFlags:
     """Which network runs, and how."""
 
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A bundle's folder or a zoo name.")
-    ] = "zoo:starry-night"
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            help="Which network runs: int8 or float.", show_default="int8; float of weights alone"
-        ),
-    ] = None
-    artifact: Annotated[
-        str | None,
-        typer.Option(help="Another file of the bundle, such as ts, pte or int8.512x512.onnx."),
-    ] = None
+    model: str = flag("zoo:starry-night", "A bundle's folder or a zoo name.", "--model", "-m")
+    precision: str | None = flag(
+        None, "Which network runs: int8 or float.", shown="int8; float of weights alone"
+    )
+    artifact: str | None = flag(
+        None, "Another file of the bundle, such as ts, pte or int8.512x512.onnx."
+    )
     trust: TrustBundled = False
-    threads: Annotated[
-        int | None, typer.Option(help="Threads to compute with; by default one a core.")
-    ] = None
-    provider: Annotated[
-        str, typer.Option(help="Where ONNX Runtime computes: cpu, cuda, or what else is installed.")
-    ] = "cpu"
+    threads: int | None = flag(None, "Threads to compute with; by default one a core.")
+    provider: str = flag(
+        "cpu", "Where ONNX Runtime computes: cpu, cuda, or what else is installed."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControlFlags:
     """How it paints; see `nstc.runtime.control.Control`."""
 
-    strength: Annotated[
-        float, typer.Option(help="0 is the photograph, 1 the style; beyond them extrapolates.")
-    ] = 1.0
-    preserve_color: Annotated[
-        bool,
-        typer.Option("--preserve-color", help="Paint brightness only; keep the photo's colours."),
-    ] = False
-    size: Annotated[
-        int | None,
-        typer.Option(help="Long side in pixels to paint at.", show_default="the photograph's"),
-    ] = None
-    upscale_to_original: Annotated[
-        bool,
-        typer.Option(
-            "--upscale-to-original", help="Bring the result back to the photograph's size."
-        ),
-    ] = False
-    style_scale: Annotated[
-        float, typer.Option(help="How large the brush looks: 2 twice as large, 0.5 half.")
-    ] = 1.0
+    strength: float = flag(1.0, "0 is the photograph, 1 the style; beyond them extrapolates.")
+    preserve_color: bool = flag(False, "Paint brightness only; keep the photo's colours.")
+    size: int | None = flag(None, "Long side in pixels to paint at.", shown="the photograph's")
+    upscale_to_original: bool = flag(False, "Bring the result back to the photograph's size.")
+    style_scale: float = flag(1.0, "How large the brush looks: 2 twice as large, 0.5 half.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureFlags:
     """Which pictures are read and how they are written."""
 
-    glob: Annotated[
-        str | None,
-        typer.Option(help="Which files of folders, such as '*.jpg'.", show_default="all pictures"),
-    ] = None
-    format: Annotated[
-        str | None,
-        typer.Option(
-            help="Of the files written: png, jpeg, webp, tiff, bmp, gif or heif.",
-            show_default="the source's",
-        ),
-    ] = None
-    metadata: Annotated[
-        str,
-        typer.Option(
-            help="keep or strip EXIF and XMP. Stripped unless asked for: they say where and when a "
-            "photograph was taken, and with which camera. IPTC and PNG text are never taken along."
-        ),
-    ] = "strip"
-    skip_existing: Annotated[
-        bool,
-        typer.Option(
-            "--skip-existing",
-            help="Leave pictures that are there already, made with the same model and settings.",
-        ),
-    ] = False
-    max_pixels: Annotated[
-        int | None,
-        typer.Option(
-            help="Refuse pictures with more pixels, all frames together.", show_default="178956970"
-        ),
-    ] = None
+    glob: str | None = flag(None, "Which files of folders, such as '*.jpg'.", shown="all pictures")
+    format: str | None = flag(
+        None, "Of the files written: png, jpeg, webp, tiff, bmp, gif or heif.", shown="the source's"
+    )
+    metadata: str = flag(
+        "strip",
+        "keep or strip EXIF and XMP. Stripped unless asked for: they say where and when a "
+        "photograph was taken, and with which camera. IPTC and PNG text are never taken along.",
+    )
+    skip_existing: bool = flag(
+        False, "Leave pictures that are there already, made with the same model and settings."
+    )
+    max_pixels: int | None = flag(
+        None, "Refuse pictures with more pixels, all frames together.", shown="178956970"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LimitFlags:
     """What may be taken up, of this machine and of the network."""
 
-    max_ram: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="What the process may hold, such as 256MB; larger pictures are cut into tiles. "
-            "More than 4GB also for trying a bundle's file that did not come with nstc.",
-            show_default="any amount",
-        ),
-    ] = None
-    allow_approximate_tiles: Annotated[
-        bool,
-        typer.Option(
-            "--allow-approximate-tiles",
-            help="Cut pictures for a network whose tiles differ from the whole.",
-        ),
-    ] = False
-    max_download_mb: Annotated[
-        int, typer.Option(help="Most MB of an address or of standard input.")
-    ] = 64
-    timeout: Annotated[
-        float,
-        typer.Option(
-            help="Most seconds for an address. More than 120 also for trying a bundle's file that "
-            "did not come with nstc."
-        ),
-    ] = 30.0
-    allow_private: Annotated[
-        bool,
-        typer.Option("--allow-private", help="Fetch from this machine and private networks too."),
-    ] = False
+    max_ram: str | None = flag(
+        None,
+        "What the process may hold, such as 256MB; larger pictures are cut into tiles. "
+        "More than 4GB also for trying a bundle's file that did not come with nstc.",
+        shown="any amount",
+        metavar="SIZE",
+    )
+    allow_approximate_tiles: bool = flag(
+        False, "Cut pictures for a network whose tiles differ from the whole."
+    )
+    max_download_mb: int = flag(64, "Most MB of an address or of standard input.")
+    timeout: float = flag(
+        30.0,
+        "Most seconds for an address. More than 120 also for trying a bundle's file that "
+        "did not come with nstc.",
+    )
+    allow_private: bool = flag(False, "Fetch from this machine and private networks too.")
 
 
 @with_flags
@@ -170,9 +118,7 @@ def stylize(
     pictures: PictureFlags,
     limits: LimitFlags,
     film: VideoFlags,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print what became of each picture as JSON.")
-    ] = False,
+    json_output: bool = flag(False, "Print what became of each picture as JSON.", "--json"),
 ) -> None:
     """Paint photographs, a video or a camera's view in a style."""
     options = _options(painting, pictures, limits)

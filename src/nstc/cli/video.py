@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from nstc.cli.options import flag
 from nstc.cli.output import Bar, say, say_json, tell
 from nstc.core.errors import DamagedVideoError, OptionError
 
@@ -20,24 +19,14 @@ if TYPE_CHECKING:
 class VideoFlags:
     """The options of `nstc stylize` that only videos have, as they were typed."""
 
-    camera: Annotated[
-        str | None,
-        typer.Option(help="Paint what a camera sees: its number, or FORMAT:NAME as FFmpeg has it."),
-    ] = None
-    frames: Annotated[int | None, typer.Option(help="Most frames of a video.")] = None
-    seconds: Annotated[float | None, typer.Option(help="Most seconds of a video.")] = None
-    stabilize: Annotated[
-        bool,
-        typer.Option("--stabilize", help="Against flicker in a video: hold still what is still."),
-    ] = False
-    codec: Annotated[
-        str | None,
-        typer.Option(help="Of a video: h264, hevc, vp9, av1 or ffv1.", show_default="h264"),
-    ] = None
-    crf: Annotated[
-        int | None,
-        typer.Option(help="Quality of a video: 0 is the best, more is smaller.", show_default="18"),
-    ] = None
+    camera: str | None = flag(
+        None, "Paint what a camera sees: its number, or FORMAT:NAME as FFmpeg has it."
+    )
+    frames: int | None = flag(None, "Most frames of a video.")
+    seconds: float | None = flag(None, "Most seconds of a video.")
+    stabilize: bool = flag(False, "Against flicker in a video: hold still what is still.")
+    codec: str | None = flag(None, "Of a video: h264, hevc, vp9, av1 or ffv1.", shown="h264")
+    crf: int | None = flag(None, "Quality of a video: 0 is the best, more is smaller.", shown="18")
 
     @property
     def given(self) -> list[str]:
