@@ -187,17 +187,15 @@ def read_manifest(model: str | Path) -> Manifest:
         raise BundleError(
             f"{named(path)} {what}. `nstc models` lists the bundles that ship.{did_you_mean(model)}"
         )
+    where = named(manifest_path)
     try:
         text = read_file(manifest_path, follow_links=False)
     except OSError as error:
-        raise CorruptBundleError(
-            f"{named(manifest_path)} can't be read: {error.strerror or error}."
-        ) from error
+        raise CorruptBundleError(f"{where} can't be read: {error.strerror or error}.") from error
     except DecodingError as error:
-        raise CorruptBundleError(
-            f"{named(manifest_path)} can't be read: {error}. Copy the bundle again."
-        ) from error
-    return Manifest.from_json(text, named(manifest_path))
+        told = f"{where} can't be read: {error}. Copy the bundle again."
+        raise CorruptBundleError(told) from error
+    return Manifest.from_json(text, where)
 
 
 def is_bundle(model: str | Path) -> bool:
@@ -221,9 +219,8 @@ def refuse_name_of_file(target: Path) -> None:
 def refuse_unwritable_bundle(target: Path) -> None:
     """Fail before hours of work if `target` can't become a bundle.
 
-    Raises:
-        OptionError: its name is one of a file.
-        OutputError: it holds something else or ships with nstc, or the place can't be written.
+    By an `OptionError` if its name is one of a file, by an `OutputError` if it holds something else
+    or ships with nstc, or the place can't be written.
     """
     refuse_name_of_file(target)
     refuse_shipped(target)
@@ -238,8 +235,7 @@ def refuse_unwritable_bundle(target: Path) -> None:
 def new_bundle(target: Path, manifest: Manifest) -> Iterator[Path]:
     """Give a folder to write files into; it becomes the bundle when the block succeeds.
 
-    Raises:
-        OutputError: the place can't be written, or holds something that is no bundle.
+    `OutputError` if the place can't be written, or holds something that is no bundle.
     """
     refuse_shipped(target)
     with atomic_folder(target, replaceable=MANIFEST_FILE) as draft:
@@ -304,10 +300,8 @@ def _write_manifest(folder: Path, manifest: Manifest) -> None:
 def _plain_file(folder: Path, name: str) -> tuple[Path, int]:
     """The path and the size of a file that a manifest names: of that folder, and a plain file.
 
-    All that is opened, hashed or copied of a bundle goes through here.
-
-    Raises:
-        CorruptBundleError: the name leads elsewhere, or what it names is not a regular file.
+    All that is opened, hashed or copied of a bundle goes through here. `CorruptBundleError` if the
+    name leads elsewhere, or what it names is not a regular file.
     """
     fault = fault_of_name(name)
     if fault is not None:

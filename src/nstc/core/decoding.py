@@ -158,10 +158,9 @@ def parse_json(content: bytes | str, *, one_line_texts: bool = False, lenient: b
 
 
 def parse_toml(content: bytes | str) -> dict[str, Any]:
-    """TOML in UTF-8 of bounded depth, with integers of bounded length and texts of one line.
+    """TOML in UTF-8 of bounded depth, integers of bounded length, texts of one line.
 
-    Raises:
-        DecodingError: it is something else.
+    Anything else is a `DecodingError`.
     """
     text = _text(content)
     if any(line.count(".") > _MAX_DOTS and line[:1] != "#" for line in text.splitlines()):

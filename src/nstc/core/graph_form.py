@@ -65,9 +65,7 @@ class GraphForm:
 
     The graph gets (picture in the input's range - mean) / std, channel by channel in its own order.
     Its output times the output's std, plus the output's mean, is a picture in the output's range.
-
-    Raises:
-        ValueError: one of them is out of range.
+    What is out of range is a `ValueError`.
     """
 
     layout: Layout | None = None  # "NCHW" or "NHWC", of the input

@@ -19,11 +19,7 @@ _FLOATS: Final = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
 
 
 def refuse_not_finite(tensors: Iterable[tuple[str, Values]], where: str | Path) -> None:
-    """Refuse tensors that hold infinities or what is not a number.
-
-    Raises:
-        UnusableModelError: some of this file or model do. It names the first and counts its values.
-    """
+    """Raise `UnusableModelError` for tensors that are not finite; it names and counts the first."""
     found = [
         (name, bad, values.size)
         for name, values in tensors
@@ -40,13 +36,10 @@ def refuse_not_finite(tensors: Iterable[tuple[str, Values]], where: str | Path) 
 
 
 def refuse_constant(tensors: Iterable[tuple[str, Values]], where: str | Path) -> None:
-    """Refuse statistics of which every value is the same: no picture has such.
+    """Raise `UnusableModelError` for statistics of one value throughout: no picture has such.
 
     Weights may well be constant: biases of zeros, scales of ones. So may the range of a layer that
     gives zeros whatever comes in. Single values are passed over.
-
-    Raises:
-        UnusableModelError: one of this file is.
     """
     for name, values in tensors:
         if values.size > 1 and values.min() == values.max():

@@ -66,11 +66,7 @@ def zoo_name(style: str, role: str) -> str:
 
 
 def resolve_model_path(model: str | Path) -> Path:
-    """The folder of a zoo name, or the path itself.
-
-    Raises:
-        BundleError: it is a zoo name that nothing ships under.
-    """
+    """The folder of a zoo name, or the path itself; `BundleError` if nothing ships of that name."""
     text = str(model)
     if not text.startswith(PREFIX):
         return Path(model)

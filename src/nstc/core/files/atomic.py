@@ -41,10 +41,7 @@ def as_utf8(path: Path) -> Iterator[str]:
     """The path as libraries take it that read names as UTF-8, for as long as the block runs.
 
     A name that is not UTF-8 is reached through the open folder that it lies in, on Linux, where
-    such names are; the file or its folder is there.
-
-    Raises:
-        OutputError: the name is not UTF-8, and this system has no other way to the file.
+    such names are; the file or its folder is there. Elsewhere it is an `OutputError`.
     """
 
     def is_utf8(name: str) -> bool:
