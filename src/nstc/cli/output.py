@@ -223,17 +223,6 @@ def standard_streams() -> Iterator[None]:
     Raises:
         OutputError: from whoever prints or flushes in the block, if nobody can read it.
     """
-    _take_the_places_of_closed_ones()
-    before = sys.stdout, sys.stderr
-    sys.stdout = cast("TextIO", _Output(sys.stdout))
-    sys.stderr = cast("TextIO", _Stream(sys.stderr))
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = before
-
-
-def _take_the_places_of_closed_ones() -> None:
     for number, mode in _OPENED_FOR:
         try:
             os.fstat(number)
@@ -243,13 +232,26 @@ def _take_the_places_of_closed_ones() -> None:
         if getattr(sys, name) is None:
             stream = open(number, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
+    before = sys.stdout, sys.stderr
+    sys.stdout = cast("TextIO", _Stream(sys.stdout, strict=True))
+    sys.stderr = cast("TextIO", _Stream(sys.stderr, strict=False))
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
 
 
 class _Stream:
-    """All that another text stream does, but for what happens when it can't be written."""
+    """All that another text stream does, but for what happens when it can't be written.
 
-    def __init__(self, stream: TextIO) -> None:
+    A message that can't be printed changes neither the work nor the exit code. A strict stream
+    fails by an `OutputError`, and from then on always: Typer tries streams and hides why.
+    """
+
+    def __init__(self, stream: TextIO, *, strict: bool) -> None:
         self._stream = stream
+        self._strict = strict
+        self._failure: OutputError | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -265,26 +267,12 @@ class _Stream:
 
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
-        """A message that can't be printed changes neither the work nor the exit code."""
-        try:
-            yield
-        except OSError:
-            discard_the_rest(self._stream)
-
-
-class _Output(_Stream):
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self._failure: OutputError | None = None
-
-    @contextlib.contextmanager
-    def _failing(self) -> Iterator[None]:
-        """Fail by an `OutputError`, and from then on always: Typer tries streams and hides why."""
         if self._failure is not None:
             raise self._failure
         try:
             yield
         except OSError as error:
             discard_the_rest(self._stream)
-            self._failure = unwritable_output(error)
-            raise self._failure from error
+            if self._strict:
+                self._failure = unwritable_output(error)
+                raise self._failure from error

@@ -256,7 +256,7 @@ def _run(
             if many
             else f"stopped: {output} is not written."
         ) from interrupt
-    counts = Counter(outcome.status for outcome in outcomes)
+    counts: Counter[str] = Counter(outcome.status for outcome in outcomes)
     if json_output:
         say_json(_summary(outcomes, counts, model))
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]

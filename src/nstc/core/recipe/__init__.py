@@ -3,27 +3,14 @@
 What has settings declares them here, and nothing else may enter: no step is done.
 """
 
-from nstc.core.recipe.recipe_files import load_recipe, override, recipe_from, with_seed
-from nstc.core.recipe.recipes import (
-    STUDENTS,
-    BenchRecipe,
-    DistillRecipe,
-    PruneRecipe,
-    QuantizeRecipe,
-    Recipe,
-    TrainRecipe,
-)
-
-__all__ = [
-    "STUDENTS",
-    "BenchRecipe",
-    "DistillRecipe",
-    "PruneRecipe",
-    "QuantizeRecipe",
-    "Recipe",
-    "TrainRecipe",
-    "load_recipe",
-    "override",
-    "recipe_from",
-    "with_seed",
-]
+from nstc.core.recipe.recipe_files import load_recipe as load_recipe
+from nstc.core.recipe.recipe_files import override as override
+from nstc.core.recipe.recipe_files import recipe_from as recipe_from
+from nstc.core.recipe.recipe_files import with_seed as with_seed
+from nstc.core.recipe.recipes import STUDENTS as STUDENTS
+from nstc.core.recipe.recipes import BenchRecipe as BenchRecipe
+from nstc.core.recipe.recipes import DistillRecipe as DistillRecipe
+from nstc.core.recipe.recipes import PruneRecipe as PruneRecipe
+from nstc.core.recipe.recipes import QuantizeRecipe as QuantizeRecipe
+from nstc.core.recipe.recipes import Recipe as Recipe
+from nstc.core.recipe.recipes import TrainRecipe as TrainRecipe
