@@ -12,20 +12,15 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-_OBEYED: Final = (
-    *range(0x20),
-    *range(0x7F, 0xA0),
-    0x061C,  # marks and overrides of direction
-    *range(0x200E, 0x2010),
-    *range(0x202A, 0x202F),
-    *range(0x2066, 0x206A),
-    *range(0x2028, 0x202A),  # separators of lines and paragraphs
-    *range(0xD800, 0xE000),  # halves of characters, such as what a name that is not UTF-8 holds
-    *range(0xFFF9, 0xFFFC),  # annotations
+_OBEYED: Final = re.compile(
+    "["
+    "\x00-\x1f\x7f-\x9f"
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks and overrides of direction
+    "\u2028\u2029"  # separators of lines and paragraphs
+    "\ud800-\udfff"  # halves of characters, such as what a name that is not UTF-8 holds
+    "\ufff9-\ufffb"  # annotations
+    "]"
 )
-
-
-_FOUND: Final = re.compile(f"[{re.escape(''.join(map(chr, _OBEYED)))}]")
 
 
 def printable(text: str, *, lines: bool = False, sign: str | None = None) -> str:
@@ -39,7 +34,7 @@ def printable(text: str, *, lines: bool = False, sign: str | None = None) -> str
             return "\n"
         return found[0].encode("unicode_escape").decode("ascii") if sign is None else sign
 
-    return _FOUND.sub(instead, text)
+    return _OBEYED.sub(instead, text)
 
 
 def shown(text: str, *, lines: bool = False) -> str:

@@ -58,13 +58,13 @@ def draft_file(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def draft_folder(target: Path, mode: int = 0o777) -> Iterator[Path]:
+def draft_folder(target: Path, mode: int = 0o777, ending: str = "") -> Iterator[Path]:
     """Give the path of a new folder beside `target`; what is left there at the end is deleted.
 
     Its rights are `mode`, less what the umask takes.
     """
     remove_abandoned(target.parent)
-    draft, handle = new_draft(target, lambda path: path.mkdir(mode), is_folder=True)
+    draft, handle = new_draft(target, lambda path: path.mkdir(mode), is_folder=True, ending=ending)
     try:
         yield draft
     finally:
@@ -83,18 +83,14 @@ def put_in_place(draft: Path, target: Path) -> None:
     elif not exchanged(draft, target):
         # In two steps, between which `restore` and `remove_abandoned` find the old one in a draft
         # of its own.
-        aside, handle = new_draft(target, Path.mkdir, is_folder=True, ending=_ASIDE)
-        old = aside / target.name
-        try:
+        with draft_folder(target, ending=_ASIDE) as aside:
+            old = aside / target.name
             target.replace(old)
             try:
                 draft.replace(target)
             except OSError:
                 old.replace(target)
                 raise
-        finally:
-            _let_go(handle)
-            _remove(aside)
     _sync_folder(target.parent)
 
 
