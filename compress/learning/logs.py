@@ -84,7 +84,7 @@ def loss_log(
         with reported_as_output_error(path):
             kept = path.read_bytes().splitlines(keepends=True)
     with atomic_file(path) as draft:
-        draft.write_bytes(b"".join(filter(is_kept, kept)))
+        draft.write_bytes(b"".join(line for line in kept if is_kept(line)))
 
     def write(step: int, losses: Mapping[str, float]) -> None:
         rounded = {name: round(value, 5) for name, value in losses.items()}

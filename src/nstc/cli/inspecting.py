@@ -65,11 +65,11 @@ def _print_analysis(analysis: "Analysis") -> None:
 
     rows = [
         (
-            layer.facts.name,
-            layer.facts.kind,
-            count(layer.facts.params),
-            count(layer.facts.macs),
-            byte_count(layer.facts.activation_bytes),
+            layer.name,
+            layer.kind,
+            count(layer.params),
+            count(layer.macs),
+            byte_count(layer.activation_bytes),
             fine(layer.ms),
             f"{100 * layer.share:.1f}",
             NONE if layer.halved is None else _lost(layer.halved) + "*" * layer.made_together,
