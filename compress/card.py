@@ -44,11 +44,6 @@ SHEET_SIZE: Final = 384
 
 _LABELS: Final = ("photograph", "teacher", "student, float", "student, int8")
 
-_PREVIEW_SIZE: Final = 192
-_PREVIEW_PHOTOS: Final = 6
-_TRAINED_PREVIEW_SIZE: Final = 256
-_TRAINED_PREVIEW_PHOTOS: Final = 4
-
 Paint = Callable[[Pixels], Pixels]
 
 _SHOWN: Final = (
@@ -63,8 +58,6 @@ Beside the other students of the zoo, each against its own teacher."""
 
 _LAST_STEPS: Final = 3
 """Of a history are shown at once: teaching, pruning, quantizing."""
-
-_INT8_FILES: Final = "model.int8*.onnx"
 
 _CURVES: Final = f"""![loss curves]({CURVES_FILE})
 
@@ -84,13 +77,10 @@ class _Measured(Row):
 
 
 def with_card(bundle: Bundle, result: BenchResult, photos: PhotoSet, teacher: Paint) -> Bundle:
-    """Write the measured numbers, the card and a preview into a student's bundle, in place.
+    """Write what was measured of a student, its card and a preview into its bundle, in place.
 
-    Args:
-        bundle: The student's.
-        result: What was measured of it, and maybe of others.
-        photos: For the preview.
-        teacher: Whose pictures stand in it above the student's.
+    The result may be of others too. In the preview of the photographs the teacher's pictures stand
+    above the student's.
 
     Raises:
         OutputError: the place can't be written.
@@ -122,7 +112,7 @@ def measurements(result: Mapping[str, Any], bundle: Bundle) -> tuple[Mapping[str
 
 def write_preview(folder: Path, painters: Sequence[Paint], photos: PhotoSet) -> None:
     """Write a sheet of six photographs above what each painter makes of them into a folder."""
-    squares = list(photos.take(_PREVIEW_PHOTOS).squares(_PREVIEW_SIZE))
+    squares = list(photos.take(6).squares(192))
     painted = [[paint(square) for square in squares] for paint in painters]
     sheet = contact_sheet([squares, *painted])
     write_picture(folder / PREVIEW_FILE, Picture(rgb=sheet))
@@ -148,13 +138,9 @@ def write_training_card(
 ) -> None:
     """Write card, loss curves and preview of a network that was just trained into its draft.
 
-    Args:
-        folder: The bundle's, not finished yet.
-        manifest: What it will say of itself.
-        network: Asked for the preview's pictures.
-        losses: See `nstc.compress.learning.logs.read_losses`.
+    The losses are those of `nstc.compress.learning.logs.read_losses`.
     """
-    squares = list(sample_photos().take(_TRAINED_PREVIEW_PHOTOS).squares(_TRAINED_PREVIEW_SIZE))
+    squares = list(sample_photos().take(4).squares(256))
     sheet = preview_sheet(network, squares)
     write_picture(folder / PREVIEW_FILE, Picture(rgb=sheet))
     write_picture(folder / CURVES_FILE, Picture(rgb=loss_curves(losses)))
@@ -165,18 +151,15 @@ def write_training_card(
 def card(manifest: Manifest, folder: Path | None = None, *, teacher_shown: bool = True) -> str:
     """A model's card in Markdown.
 
-    Args:
-        manifest: Of the model.
-        folder: The bundle's: its plots are shown, and its int8 files looked into to say how
-            portable they are. None for a card without either.
-        teacher_shown: Whether the preview has the pictures of its teacher, if it has one.
+    Plots in its bundle's folder are shown, and its int8 files looked into to say how portable they
+    are. The preview has the pictures of its teacher, if it has one and that is not denied.
 
     Raises:
         CorruptBundleError: the manifest's measurements are not rows of `nstc bench`.
     """
     shown = manifest.teacher is not None and teacher_shown
     held = {path.name for path in folder.iterdir()} if folder else set()
-    int8 = sorted(folder.glob(_INT8_FILES)) if folder else []
+    int8 = sorted(folder.glob("model.int8*.onnx")) if folder else []
     portable = [f"- {file.name}: {portability(onnx.load(file))}" for file in int8]
     parts = [
         f"# {manifest.name}",

@@ -258,23 +258,19 @@ def within_run(ratio: Interval, *, rounds: int) -> SpeedChange:
     )
 
 
-def is_precise(speedup: Interval, tolerance: float = PRECISION) -> bool:
-    """Whether an interval is narrow enough to say anything, with a tolerance of the median."""
-    most = 1 + tolerance
+def is_precise(speedup: Interval) -> bool:
+    """Whether an interval is narrow enough to say anything, see `PRECISION`."""
+    most = 1 + PRECISION
     return speedup.low * most >= speedup.median and speedup.high <= speedup.median * most
 
 
-def rounds_for_precision(
-    speedup: Interval, *, rounds: int, tolerance: float = PRECISION
-) -> int | None:
+def rounds_for_precision(speedup: Interval, *, rounds: int) -> int | None:
     """About how many rounds would make an interval of so many narrow enough, see `is_precise`.
 
-    Returns:
-        None if no number up to `MAX_ROUNDS` would do.
+    None if no number up to `MAX_ROUNDS` would do.
     """
-    middle = speedup.median
-    relative = Interval(median=1.0, low=speedup.low / middle, high=speedup.high / middle)
-    return rounds_to_settle(within_run(relative, rounds=rounds), tolerance)
+    relative = replace(within_run(speedup, rounds=rounds), ratio=1.0)
+    return rounds_to_settle(relative, PRECISION)
 
 
 def rounds_to_settle(change: SpeedChange, tolerance: float) -> int | None:
@@ -284,9 +280,8 @@ def rounds_to_settle(change: SpeedChange, tolerance: float) -> int | None:
     when more rounds are timed; the baseline's part does not. A tolerance of 0.05 lets a picture
     take 5 % longer.
 
-    Returns:
-        None if no number up to `MAX_ROUNDS` would do, because the baseline's own interval is too
-        wide or the median lies right at the tolerance.
+    None if no number up to `MAX_ROUNDS` would do, because the baseline's own interval is too wide
+    or the median lies right at the tolerance.
     """
     needed = change.rounds + 1.0
     for spread, room in _sides(change, tolerance):
@@ -310,8 +305,7 @@ def rounds_to_outweigh(change: SpeedChange, tolerance: float) -> int:
 def rounds_for_both(change: SpeedChange, tolerance: float) -> int | None:
     """About how many rounds would do if the baseline were given as many, too.
 
-    Returns:
-        None if no number up to `MAX_ROUNDS` would do: the median lies right at the tolerance.
+    None if no number up to `MAX_ROUNDS` would do: the median lies right at the tolerance.
     """
     needed = max(change.rounds, change.stored_rounds) + 1.0
     for spread, room in _sides(change, tolerance):

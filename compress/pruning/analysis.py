@@ -183,20 +183,20 @@ def _layers(
     total = times.other_ms + sum(times.ms)
     shapes = convolution_shapes(network, size)
     makers = _makers(network)
-    parts: dict[str, list[nn.Module]] = {}  # convolutions with the normalisations behind them
+    found: list[tuple[str, nn.Conv2d, list[nn.Module]]] = []  # with the normalisations behind it
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
-            parts[name] = [module]
+            found.append((name, module, []))
         elif isinstance(module, nn.InstanceNorm2d | nn.BatchNorm2d):
-            parts[next(reversed(parts))].append(module)
+            found[-1][2].append(module)
     layers = []
-    for (name, modules), ms in zip(parts.items(), times.ms, strict=True):
-        layer, made = network.get_submodule(name), shapes[name][1].numel()
+    for (name, layer, norms), ms in zip(found, times.ms, strict=True):
+        made = shapes[name][1].numel()
         layers.append(
             Layer(
                 name=name,
                 kind=_kind(layer),
-                params=sum(map(count_parameters, modules)),
+                params=sum(map(count_parameters, (layer, *norms))),
                 macs=made * layer.weight[0].numel(),
                 activation_bytes=4 * made,
                 ms=ms,

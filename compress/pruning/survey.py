@@ -50,9 +50,6 @@ from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
 from nstc.runtime.onnx_session import OnnxSession
 
-HALF: Final = 0.5
-"""Of a group's channels: how much is removed to see how much it is missed."""
-
 DAMAGE_PHOTOS: Final = 4
 DAMAGE_SIZE: Final = 256
 """Side in pixels of the photographs' centre squares; a multiple of 8, as all networks take them."""
@@ -197,11 +194,7 @@ class Stopwatch:
 
 @contextlib.contextmanager
 def stopwatch(network: nn.Module, target: str, *, seed: int) -> Iterator[Stopwatch]:
-    """A stopwatch for a network in evaluation mode, whose files are gone afterwards.
-
-    Raises:
-        OptionError: the target is neither cpu:N nor mobile.
-    """
+    """A stopwatch for a network in evaluation mode; see `timing_target`. It leaves no files."""
     found = timing_target(target)
     with scratch_folder() as folder:
         yield Stopwatch(network, found, folder, seed)
@@ -291,8 +284,8 @@ class Survey:
         self.progress.begin("halve each layer alone", len(groups), 0)
         found = {}
         for done, group in enumerate(groups, start=1):
-            half = {group.name: max(1, int(group.width * HALF))}
-            found[group.name] = self.meter(narrowed(network, scores, half))
+            half = max(1, group.width // 2)
+            found[group.name] = self.meter(narrowed(network, scores, {group.name: half}))
             self.progress.advance(done, {})
         return found
 
