@@ -39,26 +39,21 @@ from nstc.runtime.session import open_session
 CURVES_FILE: Final = "losses.png"
 FRONTIER_FILE: Final = "frontier.svg"
 
-SHEET_SIZE: Final = 384
-"""Side in pixels of the pictures side by side."""
-
+SHEET_SIZE: Final = 384  # side in pixels of the pictures side by side
 _LABELS: Final = ("photograph", "teacher", "student, float", "student, int8")
 
 Paint = Callable[[Pixels], Pixels]
 
+# Metrics that are columns of the tables.
 _SHOWN: Final = (
     *("style_ratio", "content_ratio", "flicker_ratio", "checkerboard_ratio"),
     *("ssim", "psnr_db"),
 )
-"""Metrics that are columns of the tables."""
-
 _FRONTIER: Final = f"""![speed and style]({FRONTIER_FILE})
 
 Beside the other students of the zoo, each against its own teacher."""
 
-_LAST_STEPS: Final = 3
-"""Of a history are shown at once: teaching, pruning, quantizing."""
-
+_LAST_STEPS: Final = 3  # of a history are shown at once: teaching, pruning, quantizing
 _CURVES: Final = f"""![loss curves]({CURVES_FILE})
 
 The terms of the loss, with their weights, over the steps; on a logarithmic scale. Results are means

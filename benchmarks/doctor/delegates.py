@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from nstc.core.bundle import Bundle, artifact_file, open_bundle
+from nstc.core.bundle import artifact_file, open_bundle
 from nstc.core.errors import CorruptBundleError, MissingExtraError
 from nstc.core.files import as_utf8, scratch_folder
 from nstc.runtime import programs
@@ -107,11 +107,10 @@ class DelegateReport:
         return (self.file, self.delegate, refused, str(self.nodes), *shown)
 
 
-def delegate_reports(model: str | Path | Bundle) -> tuple[DelegateReport, ...]:
-    """Every ONNX file before every delegate, and every ExecuTorch program as it was delegated.
+def delegate_reports(model: str | Path) -> tuple[DelegateReport, ...]:
+    """Every ONNX file of a bundle before every delegate, and every ExecuTorch program as it is.
 
-    Args:
-        model: A bundle, its path or its zoo name.
+    The bundle is given by its path or its zoo name.
 
     Raises:
         MissingExtraError: onnx is not installed.
@@ -122,7 +121,7 @@ def delegate_reports(model: str | Path | Bundle) -> tuple[DelegateReport, ...]:
         raise MissingExtraError(
             'looking into a graph needs onnx: run  pip install "nstc[compress]"'
         )
-    bundle = model if isinstance(model, Bundle) else open_bundle(model)
+    bundle = open_bundle(model)
     files = [name for name in bundle.artifacts if name.rpartition(".")[2] == _ONNX]
     reports: list[DelegateReport] = []
     for name in files or [_ONNX]:

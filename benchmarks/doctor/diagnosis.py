@@ -9,6 +9,7 @@ from nstc.benchmarks.timing.machine import machine_facts
 from nstc.core.extras import Extra, extras
 from nstc.runtime.onnx_session import Provider, providers
 
+# By the name that Linux gives the instruction set, the best first.
 _FAST_INT8: Final[Mapping[str, str]] = {
     "amx_int8": "AMX: products of int8 matrices in one instruction",
     "avx512_vnni": "VNNI: four int8 products in one instruction",
@@ -17,8 +18,6 @@ _FAST_INT8: Final[Mapping[str, str]] = {
     "i8mm": "int8 matrix products in one instruction",
     "asimddp": "dot products: four int8 products in one instruction",
 }
-"""By the name that Linux gives the instruction set, the best first."""
-
 _SLOW_INT8: Final[Mapping[str, str]] = {
     "avx512bw": "no VNNI: int8 gains less over float here, and paints the same",
     "avx2": "no VNNI: int8 gains less over float here, and paints the same",

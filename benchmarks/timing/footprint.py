@@ -22,8 +22,8 @@ from nstc.runtime.onnx_session import OnnxSession, load_graph
 from nstc.runtime.resident import peak_bytes
 
 _TIME_LIMIT_S: Final = 120
+# What ONNX Runtime's arena logs whenever it grows. There is no call that tells it.
 _ARENA: Final = re.compile(r"Total allocated bytes: (\d+)")
-"""What ONNX Runtime's arena logs whenever it grows. There is no call that tells it."""
 
 
 @dataclass(frozen=True, kw_only=True)

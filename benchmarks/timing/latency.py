@@ -25,32 +25,22 @@ import numpy as np
 from nstc.benchmarks.timing.statistics import Interval, bootstrap_speedup, median
 from nstc.core.progress import Progress, Silent
 
+# Before each session's turn: ONNX Runtime's threads spin for some tens of milliseconds after a run,
+# and would take the next session's cores.
 PAUSE_S: Final = 0.05
-"""Before each session's turn: ONNX Runtime's threads spin for some tens of milliseconds after a
-run, and would take the next session's cores."""
-
+# A turn times about as many runs as fit into this: at least one, at most `MOST_REPEATS`.
 TURN_MS: Final = 50.0
-"""A turn times about as many runs as fit into this: at least one, at most `MOST_REPEATS`."""
-
 MOST_REPEATS: Final = 15
 
-MAX_WARM_UPS: Final = 10
-"""A session that still grows faster after so many runs is timed as it is."""
-
-STEADY: Final = 0.05
-"""A run is warm once the next one is not faster by more than this share."""
-
+MAX_WARM_UPS: Final = 10  # a session that still grows faster after so many runs is timed as it is
+STEADY: Final = 0.05  # a run is warm once the next one is not faster by more than this share
+# How far the reference may lie from its own median, as a share, before its round is void.
 DRIFT: Final = 0.10
-"""How far the reference may lie from its own median, as a share, before its round is void."""
-
+# A timed stretch is at least so many ticks of the timer long: reading it is 0.1 % of it.
 MIN_TICKS: Final = 1000
-"""A timed stretch is at least so many ticks of the timer long: reading it is 0.1 % of it."""
-
-Run = Callable[[], object]
-"""One inference, nothing else: `functools.partial(session.infer, feed)`."""
-
+Run = Callable[[], object]  # one inference, nothing else: `functools.partial(session.infer, feed)`
+# The same inference in a session opened anew: 0 is the reference's, 1 the first candidate's.
 Renew = Callable[[int], Run]
-"""The same inference in a session opened anew: 0 is the reference's, 1 the first candidate's."""
 
 
 def timer_tick_ns(now_ns: Callable[[], int] = time.perf_counter_ns) -> int:

@@ -20,23 +20,18 @@ from nstc.core.errors import ArtifactError
 from nstc.core.files import scratch_folder
 from nstc.runtime.onnx_session import ORT_ERRORS, OnnxSession, first_line, load_graph
 
+# Runs of the graph; each operator's time is its median, so the first, cold one does no harm.
 RUNS: Final = 7
-"""Runs of the graph; each operator's time is its median, so the first, cold one does no harm."""
-
 _KERNEL: Final = "_kernel_time"
 
 _CONVOLUTIONS: Final = ("Conv", "QLinearConv", "ConvInteger", "FusedConv")
+# What belongs to the convolution in front of it.
 _BEHIND: Final = (
     *("Add", "BatchNormalization", "Clip", "DequantizeLinear", "InstanceNormalization"),
     *("QLinearAdd", "QuantizeLinear", "Relu"),
 )
-"""What belongs to the convolution in front of it."""
-
-_IN_FRONT: Final = ("Pad", "Resize")
-"""What belongs to the convolution behind it."""
-
-_ADDED: Final = re.compile(r"(_nchwc|_token_\d+)+$")
-"""What ONNX Runtime adds to a name."""
+_IN_FRONT: Final = ("Pad", "Resize")  # what belongs to the convolution behind it
+_ADDED: Final = re.compile(r"(_nchwc|_token_\d+)+$")  # what ONNX Runtime adds to a name
 
 
 @dataclass(frozen=True, kw_only=True)

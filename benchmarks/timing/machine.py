@@ -23,27 +23,21 @@ from nstc.core.manifest import tool_versions
 
 CPUINFO: Final = Path("/proc/cpuinfo")
 
+# What decides how fast int8 convolutions are, by the names that Linux gives them.
 INT8_INSTRUCTIONS: Final = (
     *("avx2", "avx512bw", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"),
     *("asimd", "asimddp", "i8mm", "sve"),
 )
-"""What decides how fast int8 convolutions are, by the names that Linux gives them."""
-
 NO_INT8: Final = "no-int8"
 
-THIS_MACHINE: Final = "this machine"
-"""How a target names the device that nstc itself runs on."""
-
+THIS_MACHINE: Final = "this machine"  # how a target names the device that nstc itself runs on
 Precision = Literal["int8", "float"]
 
+# Of the products: large enough that starting up does not matter, small enough for a cache.
 MATRIX_SIDE: Final = 768
-"""Of the products: large enough that starting up does not matter, small enough for a cache."""
-
-COPIED_BYTES: Final = 64 * 1024 * 1024
-"""Of one copy: more than a cache holds."""
-
+COPIED_BYTES: Final = 64 * 1024 * 1024  # of one copy: more than a cache holds
+# Of a product or copy. The fastest counts: what can be done, not what is done on average.
 _TRIES: Final = 7
-"""Of a product or copy. The fastest counts: what can be done, not what is done on average."""
 
 
 def machine_facts(cpuinfo: Path = CPUINFO) -> dict[str, Any]:
@@ -72,13 +66,12 @@ def machine_facts(cpuinfo: Path = CPUINFO) -> dict[str, Any]:
 def machine_class(facts: Mapping[str, Any], place: Mapping[str, Any] = MappingProxyType({})) -> str:
     """What two machines must share for their speed-ups to be comparable, but for threads.
 
+    Architecture, int8 instructions and runtime: "x86_64/avx2+avx512_vnni/onnxruntime-1.31.0".
+
     Args:
         facts: See `machine_facts`.
         place: What a target says of where it ran: another machine's `arch` and `int8`, a `runtime`
             other than this machine's ONNX Runtime, a `browser`, a `device` that is not the CPU.
-
-    Returns:
-        Architecture, int8 instructions and runtime: "x86_64/avx2+avx512_vnni/onnxruntime-1.31.0".
     """
     arch = place.get("arch", facts.get("arch", "unknown"))
     instructions = place.get("int8", "+".join(facts.get("int8", ()))) or NO_INT8

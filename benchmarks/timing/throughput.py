@@ -10,12 +10,9 @@ from nstc.benchmarks.timing.latency import RunClock
 from nstc.core.images import Pixels
 from nstc.runtime.session import Session
 
-STRETCH_S: Final = 0.3
-"""Frames are run for so long at least."""
-
+STRETCH_S: Final = 0.3  # frames are run for so long at least
 FEWEST_RUNS: Final = 3
-BATCH: Final = 4
-"""Pictures a run, where a graph takes more than one."""
+BATCH: Final = 4  # pictures a run, where a graph takes more than one
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,11 +29,10 @@ from nstc.runtime.arrays import refuse_not_finite_output
 from nstc.runtime.check_vectors import refuse_without_picture
 from nstc.runtime.session import BACKENDS, Session
 
+# From a picture (H, W, 3) uint8 to what the file should make of it.
 Reference = Callable[[Pixels], Pixels]
-"""From a picture (H, W, 3) uint8 to what the file should make of it."""
-
+# Heights and widths: one that every network takes as it is, one that is padded and cropped.
 CHECKED_SIZES: Final = ((128, 160), (67, 93))
-"""Heights and widths: one that every network takes as it is, one that is padded and cropped."""
 
 
 def eager_reference(

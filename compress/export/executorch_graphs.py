@@ -16,25 +16,22 @@ from nstc.models.any_size import pad
 from nstc.models.student import DEVIATION_FLOOR, SCALE, Student, channel_statistics
 from nstc.runtime import programs
 
+# Pixels a side of the largest picture of a network that runs in one delegate. What passes the
+# delegates' borders has its memory planned for that size: 100 MB of a student.
 MAXIMUM_SIDE: Final = 2048
-"""Pixels a side of the largest picture of a network that runs in one delegate. What passes the
-delegates' borders has its memory planned for that size: 100 MB of a student."""
-
+# The same where every layer's result passes a border: 540 MB of a full-size network.
 MAXIMUM_SIDE_IN_PARTS: Final = 1024
-"""The same where every layer's result passes a border: 540 MB of a full-size network."""
-
 _EXAMPLE_SIDES: Final = (64, 96)
 _CONV = torch.ops.aten.conv2d.default
 
+# What XNNPACK has no operator for. Left whole each is one call of ExecuTorch's own; written out, as
+# it would be by default, a reflected border alone is twenty.
 _KEPT: Final = (
     torch.ops.aten.reflection_pad2d.default,
     torch.ops.aten.pixel_shuffle.default,
 )
-"""What XNNPACK has no operator for. Left whole each is one call of ExecuTorch's own; written out,
-as it would be by default, a reflected border alone is twenty."""
-
+# Calls what it is given with every picture (1, 3, H, W) in [0, 1] to calibrate on.
 Calibrate = Callable[[Callable[[Tensor], object]], None]
-"""Calls what it is given with every picture (1, 3, H, W) in [0, 1] to calibrate on."""
 
 
 def executorch_program(

@@ -43,15 +43,12 @@ from nstc.models.architectures import load, load_as_deployed
 from nstc.runtime.check_vectors import CHECKS_FILE, read_check_vectors, write_check_vectors
 from nstc.runtime.session import cached_artifact, find_artifact
 
-_BY_DEFAULT: Final = ("onnx", "torchscript")
-"""Those that need no further extra."""
-
+_BY_DEFAULT: Final = ("onnx", "torchscript")  # those that need no further extra
 _LARGEST_SIDE: Final = 16384
 
+# Older than nstc itself asks for, since boards keep their Python for long. ONNX Runtime 1.18 is the
+# first that reads files of ONNX IR version 10, which torch writes.
 _BOARD_NEEDS: Final = ("numpy>=1.24", "pillow>=9.5", "onnxruntime>=1.18")
-"""Older than nstc itself asks for, since boards keep their Python for long. ONNX Runtime 1.18 is
-the first that reads files of ONNX IR version 10, which torch writes."""
-
 _FLOAT: Final = artifact_name("float")
 
 

@@ -28,6 +28,7 @@ from nstc.runtime.session import find_artifact
 
 CALIBRATED: Final = "executorch-int8"
 
+# The artifact that each format is. Of a quantized bundle, ort is int8.ort too.
 ARTIFACTS: Final = {
     "onnx": "onnx",
     "torchscript": "ts",
@@ -36,22 +37,17 @@ ARTIFACTS: Final = {
     "ort": "ort",
     "tiles": TILES_ARTIFACT,
 }
-"""The artifact that each format is. Of a quantized bundle, ort is int8.ort too."""
-
+# No file but a folder for a board; see `nstc.compress.export.export_model.write_board_folder`.
 FOLDER: Final = "folder"
-"""No file but a folder for a board; see `nstc.compress.export.export_model.write_board_folder`."""
-
 FORMATS: Final = (*ARTIFACTS, FOLDER)
 
 CALIBRATION_PHOTOS: Final = 24
+# Side of their centre squares in pixels; the observers of twice the side take minutes.
 CALIBRATION_SIZE: Final = 256
-"""Side of their centre squares in pixels; the observers of twice the side take minutes."""
-
 INT8: Final = "int8.onnx"
 INT8_ORT: Final = "int8.ort"
 
-Size = tuple[int, int]
-"""Height and width in pixels."""
+Size = tuple[int, int]  # height and width in pixels
 
 
 @dataclass(frozen=True)

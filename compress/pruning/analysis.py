@@ -182,7 +182,11 @@ def _layers(
     eighths = _damage_of_rounding(network, survey)
     total = times.other_ms + sum(times.ms)
     shapes = convolution_shapes(network, size)
-    makers = _makers(network)
+    names = {module: name for name, module in network.named_modules()}
+    makers: dict[str, tuple[str, ...]] = {}  # the first one's name is the group's
+    for group in channel_groups(network):
+        own = tuple(names[layer] for layer in group.writes)
+        makers |= {names[layer]: own for layer in (*group.writes, *group.depthwise)}
     found: list[tuple[str, nn.Conv2d, list[nn.Module]]] = []  # with the normalisations behind it
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
@@ -214,19 +218,6 @@ def _kind(layer: nn.Conv2d) -> str:
     depthwise = " depthwise" if layer.groups > 1 else ""
     stride = f" stride {layer.stride[0]}" if layer.stride[0] > 1 else ""
     return f"{height}x{width}{depthwise}{stride}"
-
-
-def _makers(network: nn.Module) -> Mapping[str, tuple[str, ...]]:
-    """By a layer's name those that make its channels; the first one's name is the group's.
-
-    A depthwise convolution passes on what others make.
-    """
-    names = {module: name for name, module in network.named_modules()}
-    found = {}
-    for group in channel_groups(network):
-        makers = tuple(names[layer] for layer in group.writes)
-        found.update({names[layer]: makers for layer in (*group.writes, *group.depthwise)})
-    return found
 
 
 def _damage_of_rounding(network: nn.Module, survey: Survey) -> Mapping[str, Damage]:

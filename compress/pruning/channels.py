@@ -23,15 +23,9 @@ from torch import Tensor, nn
 from nstc.compress.learning.loop import Objective
 from nstc.core.errors import OptionError
 
-Scores = Mapping[str, Tensor]
-"""Of each channel, (width,) and at least 0, by name of its group."""
-
-Widths = Mapping[str, int]
-"""Channels left, by name of the group."""
-
-BATCHES: Final = 8
-"""Steps of the objective that the Taylor expansion is averaged over."""
-
+Scores = Mapping[str, Tensor]  # of each channel, (width,) and at least 0, by name of its group
+Widths = Mapping[str, int]  # channels left, by name of the group
+BATCHES: Final = 8  # steps of the objective that the Taylor expansion is averaged over
 _TRACED_SIZE: Final = 64
 
 
@@ -118,8 +112,7 @@ class Evidence:
     objective: Callable[[], Objective]  # gives the loss of the distillation for this network
 
 
-Importance = Callable[[Evidence], Scores]
-"""A measure of the channels of all groups."""
+Importance = Callable[[Evidence], Scores]  # a measure of the channels of all groups
 
 
 def magnitude(evidence: Evidence) -> Scores:
@@ -200,13 +193,13 @@ def activation(evidence: Evidence) -> Scores:
     return scores
 
 
+# By the name that `--importance` takes.
 IMPORTANCES: Final[Mapping[str, Importance]] = {
     "magnitude": magnitude,
     "group-norm": group_norm,
     "taylor": taylor,
     "activation": activation,
 }
-"""By the name that `--importance` takes."""
 
 
 def importance_named(name: str) -> Importance:

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,7 +16,7 @@ from msgspec import Meta
 from torch import nn
 
 from nstc.compress.pruning.channels import Scores, Widths, channel_groups, narrowed
-from nstc.compress.pruning.survey import Stopwatch, Survey
+from nstc.compress.pruning.survey import Survey
 from nstc.compress.pruning.widths import (
     Ladder,
     WidthCosts,
@@ -40,11 +40,9 @@ from nstc.models.complexity import count_macs
 DEFAULT_RATIO: Final = 0.25
 
 _DEFAULT_TARGET: Final = "cpu:1"
-_MULTIPLES: Final = (4, 8, 16, 32)
-"""Of channels, that `--round-to auto` tries."""
-
+_MULTIPLES: Final = (4, 8, 16, 32)  # of channels, that `--round-to auto` tries
+# What a block's weights begin with, and the number of the first block, by architecture.
 _BLOCKS: Final = {"student": ("blocks.", 0), "transformer": ("res", 1)}
-"""What a block's weights begin with, and the number of the first block, by architecture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,16 +194,20 @@ class _Planner:
         self._network, self._recipe, self._survey = network, recipe, survey
         self._latency = recipe.target_latency and parse_latency(recipe.target_latency)
         self._ratio = recipe.ratio or DEFAULT_RATIO
+        # Multiply-accumulates to reach; None if none were given.
+        self._goal = None if recipe.target_macs is None else parse_macs(recipe.target_macs)
+        if recipe.speedup is not None:
+            self._goal = int(count_macs(survey.network) / recipe.speedup)
         self._groups = channel_groups(network)
         self._costs = WidthCosts(network, self._groups)
         self.full = full_widths(self._groups)
+        # Of channels, where nothing is measured.
         self.multiple = 8 if recipe.round_to == AUTO else int(recipe.round_to)
-        """Of channels, where nothing is measured."""
 
     def plan(self, dropped: tuple[int, ...]) -> PruningPlan:
         """The widths for the goal that was given."""
         recipe, groups = self._recipe, self._groups
-        narrows = recipe.ratio is not None or self._goal(0) is not None or self._latency
+        narrows = recipe.ratio is not None or self._goal is not None or self._latency
         if dropped and recipe.drop_blocks != AUTO and not narrows:
             return PruningPlan(dropped=dropped, round_to=self.multiple, widths=self.full)
         scores = self._survey.scores(self._network)
@@ -215,17 +217,17 @@ class _Planner:
             if self._latency or recipe.round_to == AUTO:
                 target = self._latency.target if self._latency else _DEFAULT_TARGET
                 watch = stack.enter_context(self._survey.timing(self._network, target))
+
+            def measure(widths: Widths) -> float:
+                return watch.ms(narrowed(self._network, scores, widths))
+
             if recipe.round_to == AUTO:
-                round_to, findings = self._round_to(scores, watch)
+                round_to, findings = self._round_to(measure)
             ladder = self._ladder(scores, round_to)
             if self._latency:
+                progress, goal_ms = self._survey.progress, self._latency.ms
                 widths, ms = widest_in_time(
-                    ladder,
-                    groups,
-                    lambda widths: watch.ms(narrowed(self._network, scores, widths)),
-                    self._latency.ms,
-                    round_to=round_to,
-                    progress=self._survey.progress,
+                    ladder, groups, measure, goal_ms, round_to=round_to, progress=progress
                 )
                 findings |= {
                     "latency_target": self._latency.target,
@@ -236,10 +238,9 @@ class _Planner:
                     dropped=dropped, round_to=round_to, widths=widths, findings=findings
                 )
         share = self._share(ladder, round_to)
-        goal = self._goal(count_macs(self._survey.network))
         widths = ladder(share)
-        if goal is not None:
-            widths = widest_within(ladder, share, self._costs.macs, goal)
+        if self._goal is not None:
+            widths = widest_within(ladder, share, self._costs.macs, self._goal)
         held = sum(group.width * (1 - share) < round_to < group.width for group in groups)
         if held and recipe.distribution == "uniform":
             self._survey.progress.note(
@@ -249,12 +250,12 @@ class _Planner:
 
     def work_in_the_end(self) -> int:
         """About how many multiply-accumulates the pruned network will have."""
-        macs = count_macs(self._network)
-        if (goal := self._goal(macs)) is not None:
-            return goal
+        if self._goal is not None:
+            return self._goal
         if self._latency:
             with self._survey.timing(self._network, self._latency.target) as watch:
-                return int(macs * min(1.0, self._latency.ms / watch.whole_ms))
+                part = min(1.0, self._latency.ms / watch.whole_ms)
+            return int(count_macs(self._network) * part)
         return self._costs.macs(uniform(self._groups, self.multiple)(self._ratio))
 
     def nothing_to_do(self, plan: PruningPlan) -> str:
@@ -264,21 +265,13 @@ class _Planner:
                 f"nothing is removed: the network takes {plan.findings['latency_ms']:.3g} ms on "
                 f"{self._latency.target}, less than {self._latency.ms:g} ms. Ask for less time."
             )
-        what = f"at ratio {self._ratio:.2f}" if self._goal(0) is None else "for this goal"
+        what = f"at ratio {self._ratio:.2f}" if self._goal is None else "for this goal"
         return (
             f"nothing is removed {what} with widths in multiples of {plan.round_to}: "
             "ask for more, or lower --round-to."
         )
 
-    def _goal(self, macs: int) -> int | None:
-        """Multiply-accumulates to reach, of a network that has `macs`; None if none were given."""
-        if self._recipe.speedup is not None:
-            return int(macs / self._recipe.speedup)
-        if self._recipe.target_macs is not None:
-            return parse_macs(self._recipe.target_macs)
-        return None
-
-    def _round_to(self, scores: Scores, watch: Stopwatch) -> tuple[int, dict[str, Any]]:
+    def _round_to(self, measure: Callable[[Widths], float]) -> tuple[int, dict[str, Any]]:
         """What widths are to be multiples of, and what was measured to find out."""
         measured: dict[str, float] = {}
 
@@ -287,8 +280,8 @@ class _Planner:
             widths = ladder(self._share(ladder, multiple, loosely=True))
             if widths == self.full:
                 return None
-            ms = watch.ms(narrowed(self._network, scores, widths))
-            per_gmac = measured[str(multiple)] = round(ms / self._costs.macs(widths) * 1e9, 4)
+            per_mac = measure(widths) / self._costs.macs(widths)
+            per_gmac = measured[str(multiple)] = round(per_mac * 1e9, 4)
             self._survey.progress.note(f"multiples of {multiple}: {per_gmac:.3g} ms a GMAC")
             return per_gmac
 
@@ -314,12 +307,11 @@ class _Planner:
         Where the goal is out of reach it is an `OptionError`, or loosely the default share too.
         """
         whole = self._costs.macs(self.full)
-        goal = self._goal(count_macs(self._survey.network))
-        if goal is None:
+        if self._goal is None:
             return self._ratio
-        if whole <= goal:
+        if whole <= self._goal:
             return 0.0
-        share = share_within(ladder, self._costs.macs, goal)
+        share = share_within(ladder, self._costs.macs, self._goal)
         if share is not None:
             return share
         if loosely:

@@ -20,7 +20,11 @@ from nstc.compress.distillation.teachers import (
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.learning.loop import PLAN_FILE, training_folder
 from nstc.compress.learning.processes import best_device
-from nstc.compress.pruning.channels import BATCHES, channel_groups, least_scored, remove_channels
+from nstc.compress.pruning.channels import (
+    BATCHES,
+    channel_groups,
+    narrowed,
+)
 from nstc.compress.pruning.plan import PruningPlan, make_plan, without_block
 from nstc.compress.pruning.survey import Survey, timing_target
 from nstc.compress.pruning.widths import between, full_widths
@@ -149,8 +153,7 @@ class _Pruning:
         for turn in range(1, self.recipe.iterations + 1):
             part = turn / self.recipe.iterations
             widths = between(full, plan.widths, part, plan.round_to)
-            remove_channels(network, least_scored(self.survey.scores(network), widths))
-            network = rebuilt(network)
+            network = rebuilt(narrowed(network, self.survey.scores(network), widths))
             self.run.progress.note(
                 f"pruned: {macs / 1e9:.3g} to {count_macs(network) / 1e9:.3g} GMACs at 512x512, "
                 f"{parameters:,} to {count_parameters(network):,} parameters"

@@ -51,15 +51,12 @@ from nstc.models.vgg import VggFeatures
 from nstc.runtime.onnx_session import OnnxSession
 
 DAMAGE_PHOTOS: Final = 4
+# Side in pixels of the photographs' centre squares; a multiple of 8, as all networks take them.
 DAMAGE_SIZE: Final = 256
-"""Side in pixels of the photographs' centre squares; a multiple of 8, as all networks take them."""
-
 TIMED_SIZE: Final = 512
+# For each copy. Their median ratio is what counts, so that one disturbed round does no harm.
 ROUNDS: Final = 7
-"""For each copy. Their median ratio is what counts, so that one disturbed round does no harm."""
-
-_WEIGHTS: Final = "core.network."
-"""Stands before a weight's name in the graph."""
+_WEIGHTS: Final = "core.network."  # stands before a weight's name in the graph
 
 
 @dataclass(frozen=True, kw_only=True)

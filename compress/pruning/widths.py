@@ -15,15 +15,11 @@ from nstc.core.errors import OptionError
 from nstc.core.progress import Progress
 from nstc.models.complexity import REFERENCE_SIZE, convolution_shapes
 
+# From the share of the channels that goes, 0 to 1, to the widths left.
 Ladder = Callable[[float], Widths]
-"""From the share of the channels that goes, 0 to 1, to the widths left."""
-
-LARGEST_SHARE: Final = 0.95
-"""No group loses more than that, however little it seems to matter."""
-
+LARGEST_SHARE: Final = 0.95  # no group loses more than that, however little it seems to matter
+# A difference in time below this part is noise: a width that saves no more helps nobody.
 MEASURABLE: Final = 0.01
-"""A difference in time below this part is noise: a width that saves no more helps nobody."""
-
 _COUNTED_STEPS: Final = 14
 _TIMED_STEPS: Final = 7
 
