@@ -131,6 +131,19 @@ class Quality:
         """Whether the intervals are too shaky to lean on."""
         return self.photos < FEW_PHOTOS
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        metrics = self.metrics.items()
+        return {
+            **{name: found.median for name, found in metrics},
+            "intervals": {name: {"low": found.low, "high": found.high} for name, found in metrics},
+            "photos": self.photos,
+            "few_photos": self.few_photos,
+            "sampled_photos": dict(self.sampled_photos),
+            "teacher": self.teacher,
+            "style_source": self.style_source,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
@@ -149,6 +162,12 @@ class Reference:
     def samples_ms(self) -> tuple[float, ...]:
         """Milliseconds, one a round."""
         return self.latency_ms.samples
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it, without what nobody looked at."""
+        own = dataclasses.asdict(self)
+        told = {"watch": own.pop("watch"), "roofline": own.pop("peaks")}
+        return {**own, **{name: part for name, part in told.items() if part is not None}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +209,32 @@ class Row:
         """About how many rounds would settle an inconclusive row; None if it is hopeless."""
         return rounds_for_precision(self.speedup, rounds=len(self.samples_ms))
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it, without what its target does not look at."""
+        own = dataclasses.asdict(self)
+        told = {name: own[name] for name in ("provider", "throughput", "roofline")}
+        if (memory := own["footprint"]) is not None:
+            told |= {"cold_start_ms": memory.pop("cold_start_ms"), "memory": memory}
+        if self.roofline is not None:
+            told["roofline"]["share"] = self.roofline.share
+        needed = None if self.conclusive else self.rounds_needed
+        return {
+            **{name: own[name] for name in ("model", "artifact", "target", "size")},
+            "latency_ms": own["latency_ms"],
+            "speedup": own["speedup"],
+            "precision": {
+                "verdict": "CONCLUSIVE" if self.conclusive else "INCONCLUSIVE",
+                "tolerance": PRECISION,
+                "more_rounds": None if needed is None else needed - len(self.samples_ms),
+            },
+            "params": self.params,
+            "macs": self.macs,
+            "bytes": self.size_bytes,
+            "counts": own["counts"],
+            "quality": None if self.quality is None else self.quality.to_dict(),
+            **{name: told[name] for name in _TOLD if told.get(name) is not None},
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class BenchResult:
@@ -216,8 +261,8 @@ class BenchResult:
             "taken": dict(self.taken),
             "machine": dict(self.machine),
             "protocol": {"id": self.protocol.id, **dataclasses.asdict(self.protocol)},
-            "references": [_reference(own) for own in self.references],
-            "rows": [_row(row) for row in self.rows],
+            "references": [own.to_dict() for own in self.references],
+            "rows": [row.to_dict() for row in self.rows],
             "unfinished": list(self.unfinished),
         }
         finite: dict[str, Any] = _finite(content)
@@ -268,55 +313,6 @@ def taken_now(folder: Path | None = None) -> dict[str, str | bool]:
     }
 
 
-def _reference(reference: Reference) -> dict[str, Any]:
-    own = dataclasses.asdict(reference)
-    watch, peaks = own.pop("watch"), own.pop("peaks")
-    return {
-        **own,
-        **({} if watch is None else {"watch": watch}),
-        **({} if peaks is None else {"roofline": peaks}),
-    }
-
-
-def _row(row: Row) -> dict[str, Any]:
-    own = dataclasses.asdict(row)
-    told = {name: own[name] for name in ("provider", "throughput", "roofline")}
-    if (memory := own["footprint"]) is not None:
-        told |= {"cold_start_ms": memory.pop("cold_start_ms"), "memory": memory}
-    if row.roofline is not None:
-        told["roofline"]["share"] = row.roofline.share
-    needed = None if row.conclusive else row.rounds_needed
-    return {
-        **{name: own[name] for name in ("model", "artifact", "target", "size")},
-        "latency_ms": own["latency_ms"],
-        "speedup": own["speedup"],
-        "precision": {
-            "verdict": "CONCLUSIVE" if row.conclusive else "INCONCLUSIVE",
-            "tolerance": PRECISION,
-            "more_rounds": None if needed is None else needed - len(row.samples_ms),
-        },
-        "params": row.params,
-        "macs": row.macs,
-        "bytes": row.size_bytes,
-        "counts": own["counts"],
-        "quality": None if row.quality is None else _quality(row.quality),
-        **{name: told[name] for name in _TOLD if told.get(name) is not None},
-    }
-
-
-def _quality(quality: Quality) -> dict[str, Any]:
-    metrics = quality.metrics.items()
-    return {
-        **{name: found.median for name, found in metrics},
-        "intervals": {name: {"low": found.low, "high": found.high} for name, found in metrics},
-        "photos": quality.photos,
-        "few_photos": quality.few_photos,
-        "sampled_photos": dict(quality.sampled_photos),
-        "teacher": quality.teacher,
-        "style_source": quality.style_source,
-    }
-
-
 def _finite(value: Any) -> Any:
     """The same values with None for numbers that JSON has no word for."""
     if isinstance(value, float):
@@ -340,30 +336,31 @@ def rows_content(rows: Any) -> Any:
     """
     if not isinstance(rows, list | tuple):
         return rows
-    return [_row_content(row, f"[{place}]") for place, row in enumerate(rows)]
-
-
-def _row_content(row: Any, place: str) -> Any:
-    if not isinstance(row, Mapping):
-        return row
-    content = {"params": None, "macs": None, "quality": None, **row}
-    for told in ("counts", "footprint", *_TOLD):
-        content.pop(told, None)
-    if "bytes" in content:
-        content["size_bytes"] = content.pop("bytes")
-    content["speedup"] = _ends(row.get("speedup"))
-    quality = content["quality"]
-    if isinstance(quality, Mapping):
-        intervals = quality.get("intervals")
-        if not isinstance(intervals, Mapping):
-            raise DecodingError(f"{place}.quality has no intervals")
-        metrics = {
-            name: _ends(ends, median=quality[name])
-            for name, ends in intervals.items()
-            if name in quality
+    found = []
+    for place, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            found.append(row)
+            continue
+        told = ("counts", "footprint", *_TOLD)
+        content = {"params": None, "macs": None, "quality": None} | {
+            "size_bytes" if key == "bytes" else key: value
+            for key, value in row.items()
+            if key not in told
         }
-        content["quality"] = {**quality, "metrics": metrics}
-    return content
+        content["speedup"] = _ends(row.get("speedup"))
+        quality = content["quality"]
+        if isinstance(quality, Mapping):
+            intervals = quality.get("intervals")
+            if not isinstance(intervals, Mapping):
+                raise DecodingError(f"[{place}].quality has no intervals")
+            metrics = {
+                name: _ends(ends, median=quality[name])
+                for name, ends in intervals.items()
+                if name in quality
+            }
+            content["quality"] = {**quality, "metrics": metrics}
+        found.append(content)
+    return found
 
 
 def _ends(interval: Any, **median: Any) -> Any:
