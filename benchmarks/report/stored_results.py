@@ -23,15 +23,17 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 
 _FAMILY: Final = "nstc.bench/"
 _TOP_KEYS: Final = frozenset(("schema", "machine", "protocol", "references", "rows"))
+_PART_KEYS: Final = {
+    "latency_ms": ("median", "iqr", "samples"),
+    "speedup": ("median", "low", "high"),
+    "quality": ("intervals", "photos", "few_photos", "sampled_photos", "teacher", "style_source"),
+}
 _ROW_KEYS: Final = frozenset(
-    ("model", "artifact", "target", "size", "latency_ms", "speedup", "params", "macs", "bytes")
-) | {"quality"}
-_LATENCY_KEYS: Final = frozenset(("median", "iqr", "samples"))
-_SPREAD_KEYS: Final = frozenset(("median", "low", "high"))
-_QUALITY_KEYS: Final = frozenset(
-    ("intervals", "photos", "few_photos", "sampled_photos", "teacher", "style_source")
+    ("model", "artifact", "target", "size", "params", "macs", "bytes", *_PART_KEYS)
 )
-_UNKNOWN: Final = dict.fromkeys(_SPREAD_KEYS, math.nan)
+"""What has an attribute in `Row`, and in its parts."""
+
+_UNKNOWN: Final = dict.fromkeys(_PART_KEYS["speedup"], math.nan)
 
 _HASH_SHOWN: Final = 8
 _DAY: Final = len("2026-01-01")
@@ -178,25 +180,21 @@ def flattened(
 
 
 def _json(path: Path) -> Any:
+    advice = "give a file that nstc bench --json wrote."
     try:
         return parse_json(read_file(path, MAX_BYTES), lenient=True)
     except FileNotFoundError as error:
-        raise OptionError(
-            f"{path} does not exist: give a file that nstc bench --json wrote."
-        ) from error
+        raise OptionError(f"{path} does not exist: {advice}") from error
     except IsADirectoryError as error:
-        raise OptionError(
-            f"{path} is a folder: give a file that nstc bench --json wrote."
-        ) from error
+        raise OptionError(f"{path} is a folder: {advice}") from error
     except OSError as error:
         raise OptionError(f"{path} can't be read: {error.strerror or error}.") from error
     except DecodingError as error:
-        raise OptionError(
-            f"{path} can't be read: {error}. Give a file that nstc bench --json wrote."
-        ) from error
+        raise OptionError(f"{path} can't be read: {error}. {advice.capitalize()}") from error
 
 
 def _with_extra(content: Mapping[str, Any]) -> Any:
+    """The content with rows as `ReadRow` has them."""
     rows = content.get("rows")
     if not isinstance(rows, list):
         return content
@@ -206,21 +204,15 @@ def _with_extra(content: Mapping[str, Any]) -> Any:
         raise DecodingError(f"rows{error}") from error
     for own, row in zip(read, rows, strict=True):
         if isinstance(own, dict):
-            own |= {"speedup": own["speedup"] or _UNKNOWN, "extra": _extra(row)}
+            extra = {key: value for key, value in row.items() if key not in _ROW_KEYS}
+            for key, known in _PART_KEYS.items():
+                part = row.get(key)
+                if isinstance(part, Mapping):
+                    if key == "quality":  # whose metrics are read too
+                        known = (*known, *part["intervals"])
+                    extra |= {key: {k: value for k, value in part.items() if k not in known}}
+            own |= {"speedup": own["speedup"] or _UNKNOWN, "extra": flattened(extra)}
     return {**content, "rows": read}
-
-
-def _extra(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a row no attribute of `ReadRow` holds."""
-    extra = {key: value for key, value in row.items() if key not in _ROW_KEYS}
-    nested = {"latency_ms": _LATENCY_KEYS, "speedup": _SPREAD_KEYS, "quality": _QUALITY_KEYS}
-    for key, known in nested.items():
-        part = row.get(key)
-        if isinstance(part, Mapping):
-            metrics = part.get("intervals", ())
-            left = {k: value for k, value in part.items() if k not in known and k not in metrics}
-            extra |= {key: left} if left else {}
-    return flattened(extra)
 
 
 def _shown(value: Any) -> Any:
