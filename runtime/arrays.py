@@ -17,11 +17,7 @@ _ROWS: Final = 64
 
 
 def checked(rgb: Pixels) -> Pixels:
-    """The same array, if it is a picture (H, W, 3) uint8 of at least one pixel.
-
-    Raises:
-        ImageError: it is anything else.
-    """
+    """The same array; `ImageError` if it is no picture (H, W, 3) uint8 of at least one pixel."""
     if not isinstance(rgb, np.ndarray):
         raise ImageError(f"a picture must be an array (H, W, 3) uint8, not {type(rgb).__name__}.")
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
@@ -47,11 +43,7 @@ def unit_to_pixels(unit: Array, of: str | Path) -> Pixels:
 
 
 def refuse_not_finite_output(values: Array, of: str | Path) -> None:
-    """Refuse what a graph gave, of any shape, where it is no picture.
-
-    Raises:
-        UnusableModelError: some values are NaN or infinite.
-    """
+    """Raise `UnusableModelError` if some values that a graph gave are NaN or infinite."""
     if values.dtype.kind != "f":
         return
     with np.errstate(all="ignore"):  # a sum is cheap, and finite only if all of it is

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from msgspec import Meta
 
 from nstc.core.bundle import Bundle, artifact_file
@@ -40,7 +41,6 @@ _GRAIN: Final = 24
 _MOST_POSITIONS: Final = 4096
 _MOST_PIXELS: Final = 2**24
 """Of the picture of a file that takes one size only."""
-
 
 _Side = Annotated[int, Meta(ge=1, le=16384)]
 
@@ -110,10 +110,14 @@ def check_picture(seed: int, height: int, width: int) -> Pixels:
     Of PCG64's raw bits and integers alone, which NumPy keeps as they are between versions.
     """
     bits = np.random.PCG64(seed)
-    down, across = -(-height // _BLOCK), -(-width // _BLOCK)
-    blocks = _raw(bits, (down, across, 3)) % 256
+
+    def raw(height: int, width: int) -> npt.NDArray[np.int64]:
+        drawn = bits.random_raw(height * width * 3) >> np.uint64(32)
+        return drawn.astype(np.int64).reshape(height, width, 3)
+
+    blocks = raw(-(-height // _BLOCK), -(-width // _BLOCK)) % 256
     spread = blocks.repeat(_BLOCK, 0).repeat(_BLOCK, 1)[:height, :width]
-    grain = _raw(bits, (height, width, 3)) % (2 * _GRAIN) - _GRAIN
+    grain = raw(height, width) % (2 * _GRAIN) - _GRAIN
     rgb: Pixels = np.clip(spread + grain, 0, 255).astype(np.uint8)
     return rgb
 
@@ -121,12 +125,9 @@ def check_picture(seed: int, height: int, width: int) -> Pixels:
 def refuse_without_picture(
     run: Callable[[Pixels], Pixels], of: str | Path, size: tuple[int, int] | None = None
 ) -> None:
-    """Refuse a model that makes no picture of the check picture, which has many colours.
+    """Refuse a model in file `of` that makes no picture of the check picture of many colours.
 
-    Args:
-        run: The model, from (H, W, 3) uint8 to the same.
-        of: Its file, for messages.
-        size: Height and width of the only pictures that it takes; None for any.
+    `run` is the model, from (H, W, 3) uint8 to the same; `size` the only height and width it takes.
 
     Raises:
         UnusableModelError: what it gives is one colour throughout, or not finite.
@@ -205,10 +206,6 @@ def write_check_vectors(
     with atomic_file(folder / CHECKS_FILE) as draft:
         text = json.dumps({"schema": SCHEMA, "vectors": records}, indent=1, sort_keys=True)
         draft.write_text(text + "\n", encoding="utf-8")
-
-
-def _raw(bits: np.random.PCG64, shape: tuple[int, ...]) -> Any:
-    return (bits.random_raw(int(np.prod(shape))) >> np.uint64(32)).astype(np.int64).reshape(shape)
 
 
 def digest_of(rgb: Pixels) -> str:

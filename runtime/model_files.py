@@ -20,8 +20,6 @@ from nstc.core.files import sha256_of
 GRAPH_NAME: Final = "model.onnx"
 """What a graph is called that is copied to somewhere else with its weights."""
 
-_ONNX: Final = ".onnx"
-_ZIP: Final = b"PK\x03\x04"
 _LOCATION: Final = b"location"
 _LONGEST_NAME: Final = 255
 _MOST_BYTES: Final = 2**31 - 1
@@ -45,10 +43,6 @@ _MESSAGES: Final[Mapping[str, Mapping[int, str]]] = {
 """Those fields of ONNX's messages by which a tensor's `external_data` is reached."""
 
 
-class _Damaged(Exception):  # noqa: N818  (it is caught here, and told as what it means)
-    """Bytes that are not a message."""
-
-
 def data_files(path: Path) -> tuple[Path, ...]:
     """The files beside an ONNX file that hold its weights, by name; none of any other file.
 
@@ -56,7 +50,7 @@ def data_files(path: Path) -> tuple[Path, ...]:
         TeacherError: it is damaged, larger than an ONNX file can be, or keeps weights in anything
             but a regular file of its own folder.
     """
-    if path.suffix.lower() != _ONNX:
+    if path.suffix.lower() != ".onnx":
         return ()
     size = path.stat().st_size
     if size > _MOST_BYTES:
@@ -67,11 +61,11 @@ def data_files(path: Path) -> tuple[Path, ...]:
     if size == 0:
         return ()
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as view:
-        if view.find(_LOCATION) < 0 or view[:4] == _ZIP:  # as good as always
+        if view.find(_LOCATION) < 0 or view[:4] == b"PK\x03\x04":  # none, or a zip: nearly always
             return ()
         try:
             names = sorted(set(_locations(view)))
-        except _Damaged as error:
+        except ValueError as error:
             raise TeacherError(
                 f"{path} can't be loaded as ONNX: {error}. Export it again."
             ) from error
@@ -79,11 +73,7 @@ def data_files(path: Path) -> tuple[Path, ...]:
 
 
 def model_sha256(path: Path) -> str:
-    """A hash of all files of a network; of one in a single file it is that file's SHA-256.
-
-    Raises:
-        TeacherError: see `data_files`.
-    """
+    """A hash of a network's `data_files` and its own; of one in a single file its SHA-256."""
     own, data = sha256_of(path), data_files(path)
     if not data:
         return own
@@ -92,11 +82,7 @@ def model_sha256(path: Path) -> str:
 
 
 def model_bytes(path: Path) -> int:
-    """The size of all files of a network.
-
-    Raises:
-        TeacherError: see `data_files`.
-    """
+    """The size of all files of a network, its `data_files` included."""
     return sum(file.stat().st_size for file in (path, *data_files(path)))
 
 
@@ -145,17 +131,17 @@ def _beside(graph: Path, name: str) -> Path:
 
 
 def _locations(view: mmap.mmap) -> Iterator[str]:
-    """Where tensors of a model lie, as the file says it."""
+    """Where tensors of a model lie, as the file says it; `ValueError` for bytes that are none."""
     waiting, seen = [("model", 0, len(view), 0)], 0  # kind, start, end, messages around it
     while waiting:
         message, first, last, depth = waiting.pop()
         if depth > _DEEPEST:
-            raise _Damaged(f"it is nested deeper than {_DEEPEST} levels")
+            raise ValueError(f"it is nested deeper than {_DEEPEST} levels")
         kinds, entry = _MESSAGES[message], dict[str, bytes]()
         for number, start, end in _fields(view, first, last):
             seen += 1
             if seen > _MOST_FIELDS:
-                raise _Damaged(f"it has more than {_MOST_FIELDS} parts")
+                raise ValueError(f"it has more than {_MOST_FIELDS} parts")
             kind = kinds.get(number)
             if kind is None or start < 0:
                 continue
@@ -181,9 +167,9 @@ def _fields(view: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, int
         elif wire in {_FIXED_32, _FIXED_64}:
             position += 4 if wire == _FIXED_32 else 8
         else:
-            raise _Damaged("it holds what is not a field")
+            raise ValueError("it holds what is not a field")
         if position > end or number == 0:
-            raise _Damaged("it is cut off or damaged")
+            raise ValueError("it is cut off or damaged")
         yield number, start, position
 
 
@@ -192,10 +178,10 @@ def _varint(view: mmap.mmap, position: int, end: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if position >= end:
-            raise _Damaged("it is cut off or damaged")
+            raise ValueError("it is cut off or damaged")
         byte = view[position]
         position += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, position
-    raise _Damaged("it holds what is not a number")
+    raise ValueError("it holds what is not a number")

@@ -28,16 +28,12 @@ Paint = Callable[[Pixels], Pixels]
 
 @dataclass(frozen=True)
 class Span:
-    """Rows or columns of one tile, in pixels from the picture's top or left.
+    """Rows or columns of one tile, in pixels from the picture's top or left."""
 
-    The core is kept, from `start` to before `stop`. What is read, from `read_start` to before
-    `read_stop`, is the core and its halo, within the picture.
-    """
-
-    start: int
-    stop: int
-    read_start: int
-    read_stop: int
+    start: int  # of the core, which is kept
+    stop: int  # behind it
+    read_start: int  # of the core and its halo, within the picture
+    read_stop: int  # behind them
 
     @property
     def core(self) -> slice:
@@ -65,10 +61,10 @@ class Tiling:
     @property
     def largest(self) -> tuple[int, int]:
         """Greatest height and greatest width that are read at once, in pixels."""
-        height, width = (
-            max(own.read_length for own in spans) for spans in (self.rows, self.columns)
+        return (
+            max(own.read_length for own in self.rows),
+            max(own.read_length for own in self.columns),
         )
-        return height, width
 
     @property
     def count(self) -> int:

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Literal, get_args
 
 from nstc.core.bundle import (
     MANIFEST_FILE,
@@ -20,25 +19,16 @@ from nstc.core.errors import CorruptBundleError, ExportMismatchError, NstcError,
 from nstc.core.manifest import Contract
 from nstc.core.unusable_models import refuse_unusable_file
 from nstc.core.zoo import refuse_shipped, resolve_model_path
+from nstc.runtime import check_vectors
 from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, Difference
 from nstc.runtime.arrays import refuse_one_colour
-from nstc.runtime.check_vectors import (
-    CHECKS_FILE,
-    SIZE,
-    CheckVector,
-    check_picture,
-    digest_of,
-    read_check_vectors,
-    write_check_vectors,
-)
+from nstc.runtime.check_vectors import CHECKS_FILE, SIZE, CheckVector, read_check_vectors
 from nstc.runtime.foreign.trial import PROGRAMS, is_ours
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import BACKENDS, Session, refuse_unsafe
 
 State = Literal["ok", "failed", "not checked"]
-
-_TENSORS: Final = ".safetensors"
-_SMALLEST: Final = (1, 1)
+Check = Literal["content", "contract", "picture"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +36,7 @@ class FileFinding:
     """One thing that was looked at."""
 
     file: str  # of the bundle
-    check: Literal["content", "contract", "picture"]
+    check: Check
     state: State
     detail: str  # in words: what was found, or why nobody looked
     error: NstcError | None = None  # what is wrong, of one that failed
@@ -120,12 +110,8 @@ def verify(model: str | Path, *, trust: bool = False) -> Verification:
 def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:
     """Let every file of a bundle paint, and keep that in the bundle as its check vectors.
 
-    Args:
-        model: The bundle's path or its zoo name. It is replaced in one step.
-        trust: See `verify`.
-
-    Returns:
-        The artifacts that have a vector now.
+    The bundle is replaced in one step; for `trust` see `verify`. Returns the artifacts that have a
+    vector now.
 
     Raises:
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
@@ -134,13 +120,14 @@ def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:
     """
     with bundle_to_revise(model) as bundle:
         refuse_shipped(bundle.path, "verify it without --record.")
-        trusted = partial(_reason_not_to_run, bundle, trust=trust)
-        chosen = [name for name in bundle.artifacts if trusted(name) is None]
+        chosen = [
+            name for name in bundle.artifacts if not _reason_not_to_run(bundle, name, trust=trust)
+        ]
         for name in chosen:
             refuse_unsafe(bundle, name, trust=trust)
         with revised_bundle(bundle, bundle.path, bundle.manifest) as draft:
             (draft / CHECKS_FILE).unlink(missing_ok=True)
-            write_check_vectors(draft, chosen, _still_true(bundle, without=chosen))
+            check_vectors.write_check_vectors(draft, chosen, _still_true(bundle, without=chosen))
         return tuple(chosen)
 
 
@@ -167,14 +154,13 @@ def _contents(bundle: Bundle) -> Iterator[FileFinding]:
     for name, record_ in sorted(bundle.manifest.files.items()):
         try:
             path = bundle.file(name)
-            if name.endswith(_TENSORS):
+            if name.endswith(".safetensors"):
                 refuse_unusable_file(path, statistics=name == STYLE_FILE)
         except (CorruptBundleError, UnusableModelError) as error:
             yield _failed(name, "content", error)
         else:
-            yield FileFinding(
-                name, "content", "ok", f"{record_.size_bytes} bytes as they were written"
-            )
+            detail = f"{record_.size_bytes} bytes as they were written"
+            yield FileFinding(name, "content", "ok", detail)
     known = {MANIFEST_FILE, *bundle.manifest.files}
     for path in sorted(bundle.path.iterdir()):
         if path.name not in known:
@@ -224,8 +210,8 @@ def _contract(session: Session, contract: Contract) -> FileFinding:
             raise CorruptBundleError(f"{session.path} does not take {expected}, as it should.")
         form = "uint8 NHWC" if bytes_promised else form
     size = getattr(session, "fixed_size", None)
-    for height, width in (size,) if size else (_SMALLEST, SIZE):
-        painted = session.run(check_picture(0, height, width))
+    for height, width in (size,) if size else ((1, 1), SIZE):
+        painted = session.run(check_vectors.check_picture(0, height, width))
         refuse_one_colour(painted, session.path)
         if painted.shape != (height, width, 3):
             made = "x".join(map(str, painted.shape[:2]))
@@ -249,7 +235,7 @@ def _picture(session: Session, vector: CheckVector | None, file_sha256: str) -> 
             "nstc does not write. Write it anew with  nstc verify BUNDLE --record."
         )
     painted = session.run(vector.picture())
-    if digest_of(painted) == vector.painted_sha256:
+    if check_vectors.digest_of(painted) == vector.painted_sha256:
         return FileFinding(file, "picture", "ok", "as its check vector, bit for bit")
     kept = painted[:: vector.stride, :: vector.stride]
     off = Difference.between(kept, vector.kept)
@@ -263,7 +249,5 @@ def _picture(session: Session, vector: CheckVector | None, file_sha256: str) -> 
     return FileFinding(file, "picture", "ok", f"as its check vector, at most {off.worst}/255 off")
 
 
-def _failed(
-    file: str, check: Literal["content", "contract", "picture"], error: NstcError
-) -> FileFinding:
+def _failed(file: str, check: Check, error: NstcError) -> FileFinding:
     return FileFinding(file, check, "failed", str(error), error)

@@ -68,23 +68,33 @@ def converse(
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(stdin.open("rb")) if stdin is not None else subprocess.DEVNULL
         piped = subprocess.PIPE
+        child = started(command, stdin=source, stdout=piped, stderr=piped)
         try:
-            process = stack.enter_context(
-                started(command, stdin=source, stdout=piped, stderr=piped)
-            )
+            process = stack.enter_context(child)
         except OSError as error:
             raise TargetError(
                 f"{name}: {command[0]} can't be started: {error.strerror}."
             ) from error
         complaints, output = _Tail(process.stderr), _Chunks(process.stdout, limits)
-        ended = threading.Thread(
-            target=_when_ended, args=(process, output, complaints), daemon=True
-        )
+
+        def end_reading() -> None:
+            """Once it has ended, end what it left behind in its group, and then the reading.
+
+            Whatever left the group holds the pipes open still: they are read until nothing comes.
+            """
+            process.wait()
+            end_group(process)
+            output.end_when_silent()
+            complaints.end_when_silent()
+
+        ended = threading.Thread(target=end_reading, daemon=True)
         ended.start()
         lines: list[str] = []
         status = None
         for line in _lines(output.chunks, name, limits):
-            if (status := _status_in(line, end)) is not None:
+            found = None if end is None else re.fullmatch(re.escape(end) + r" ([0-9]{1,3})", line)
+            if found is not None:
+                status = int(found[1])
                 break
             (on_line or lines.append)(line)
         ended.join(_REAP_S if status is None else _GRACE_S)
@@ -94,23 +104,6 @@ def converse(
             raise TargetError(f"{name}: {command[0]} closed its output and hangs.")
         end_group(process)
         return Finished(status=status, output="\n".join(lines), complaint=complaints.last_line())
-
-
-def _when_ended(process: subprocess.Popen[bytes], *readers: "_Reader") -> None:
-    """Once a process has ended, end what it left behind in its group, and then the reading.
-
-    Whatever left the group holds the pipes open still, so they are read until nothing more comes.
-    """
-    process.wait()
-    end_group(process)
-    for reader in readers:
-        reader.end_when_silent()
-
-
-def _status_in(line: str, end: str | None) -> int | None:
-    """The exit status, if it is the last line."""
-    found = None if end is None else re.fullmatch(re.escape(end) + r" ([0-9]{1,3})", line)
-    return None if found is None else int(found[1])
 
 
 def _lines(chunks: "queue.SimpleQueue[bytes]", name: str, limits: CommandLimits) -> Iterator[str]:
@@ -165,10 +158,6 @@ class _Reader:
         """Called with all that comes, and with nothing at the end; gives whether to go on."""
         raise NotImplementedError
 
-    def join(self) -> None:
-        """Wait for the end, but not for ever."""
-        self._ended.wait(_REAP_S)
-
     def end_when_silent(self) -> None:
         """Take it as the end when nothing comes for a moment: nobody writes who is waited for."""
         before = -1
@@ -219,6 +208,6 @@ class _Tail(_Reader):
 
     def last_line(self) -> str:
         """Readable; "" if there is none."""
-        self.join()
+        self._ended.wait(_REAP_S)  # the end, but not for ever
         lines = self._kept.decode("utf-8", "replace").strip().splitlines()
         return readable(lines[-1]) if lines else ""

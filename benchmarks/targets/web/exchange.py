@@ -1,6 +1,7 @@
 """One run's conversation with a page: in which order it may speak, how much, and how long.
 
-Its messages are checked against what they must be: a stranger may have sent them.
+Its messages are checked against what they must be: a stranger may have sent them. What the page
+would not send is a `DecodingError`, and ends the run.
 """
 
 import hmac
@@ -9,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Final, NamedTuple, TypeVar
+from typing import Annotated, Final, NamedTuple
 
 from msgspec import Meta
 
@@ -19,7 +20,6 @@ from nstc.core.decoding import DecodingError, decode, parse_json
 from nstc.core.errors import TargetError
 from nstc.runtime.session import MAX_THREADS
 
-T = TypeVar("T")
 _Milliseconds = Annotated[float, Meta(gt=0, le=3_600_000)]
 
 _POLL_S: Final = 0.2
@@ -28,10 +28,6 @@ _SAMPLE_BYTES: Final = 32
 """A number of double precision in JSON, and the comma."""
 
 _AGAIN: Final = "Run nstc bench again; a smaller --size needs less of the place."
-
-
-class RubbishError(Exception):
-    """A message that the page would not send; the text says what is wrong with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +52,7 @@ class _Failure:
 
 
 class RefusedMessageError(Exception):
-    """A message that is not taken.
-
-    Attributes:
-        status: Of HTTP.
-    """
+    """A message that is not taken, with its HTTP status."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
@@ -87,8 +79,7 @@ class Patience(NamedTuple):
 class Exchange:
     """Takes the messages of the first who opens the page, and of nobody else.
 
-    Whoever begins is given a key that all later messages must carry. Anything that the page would
-    not send ends the run.
+    Whoever begins is given a key that all later messages must carry.
 
     Args:
         output_bytes: The exact size of each file's output.
@@ -121,14 +112,13 @@ class Exchange:
         """Turn away who does not hold the key, before the body is read.
 
         Raises:
-            RefusedError: it is the wrong key, or the run is over.
+            RefusedMessageError: it is the wrong key, or the run is over.
         """
         with self._changed:
             if name == "begin":
                 if self._key:
-                    raise RefusedMessageError(
-                        409, "this link was used already: run nstc bench again"
-                    )
+                    said = "this link was used already: run nstc bench again"
+                    raise RefusedMessageError(409, said)
             elif not self._key or not hmac.compare_digest(key.encode(), self._key.encode()):
                 raise RefusedMessageError(403, "the run belongs to whoever opened the link first")
             if self._trouble is not None or self._samples is not None:
@@ -137,23 +127,17 @@ class Exchange:
     def take(self, name: str, key: str, body: bytes, address: str) -> str:
         """Take one message: one that `limit` knows, and no longer than that.
 
-        Args:
-            name: Of the message.
-            key: What `begin` gave, "" for begin itself.
-            body: Its content.
-            address: Where it came from.
-
-        Returns:
-            What to reply: the key, for begin.
+        `key` is what `begin` gave, "" for begin itself; `address` where it came from. Returns what
+        to reply: the key, for begin.
 
         Raises:
-            RefusedError: it is not taken; the run may be over by that.
+            RefusedMessageError: it is not taken; the run may be over by that.
         """
         with self._changed:
             self.refuse_stranger(name, key)
             try:
                 reply = self._taken(name, body, address)
-            except RubbishError as error:
+            except DecodingError as error:
                 self._trouble = f"the page sent rubbish ({name}: {error})"
                 raise RefusedMessageError(400, str(error)) from error
             finally:
@@ -186,8 +170,13 @@ class Exchange:
         while True:
             gone = ended()  # asked first: what it sent before it went counts
             with self._changed:
-                if (answer := self._answer()) is not None:
-                    return answer
+                if self._samples is not None and self._visitor is not None:
+                    return PageAnswer(
+                        visitor=self._visitor,
+                        address=self._address,
+                        samples_ms=self._samples,
+                        outputs=tuple(self._outputs[i] for i in range(len(self._sizes))),
+                    )
                 self._refuse_trouble(patience, gone)
                 self._changed.wait(_POLL_S)
                 done = self._steps
@@ -202,32 +191,22 @@ class Exchange:
         if name == "step":
             self._steps += 1
             if self._steps > len(self._sizes) * (self._rounds + 1):
-                raise RubbishError("more steps than there are")
+                raise DecodingError("more steps than there are")
         elif name == "failed":
             self._trouble = f"it failed there: {read_failure(body)}"
         elif name == "samples":
             samples = read_samples(body, files=len(self._sizes), rounds=self._rounds)
             if len(self._outputs) < len(self._sizes):
-                raise RubbishError("times without pictures")
+                raise DecodingError("times without pictures")
             self._samples = samples
         else:
             number = int(name.rpartition("/")[2])
             if number in self._outputs:
-                raise RubbishError("it came before")
+                raise DecodingError("it came before")
             if len(body) != self._sizes[number]:
-                raise RubbishError(f"{len(body)} bytes, expected {self._sizes[number]}")
+                raise DecodingError(f"{len(body)} bytes, expected {self._sizes[number]}")
             self._outputs[number] = body
         return "ok"
-
-    def _answer(self) -> PageAnswer | None:
-        if self._samples is None or self._visitor is None:
-            return None
-        return PageAnswer(
-            visitor=self._visitor,
-            address=self._address,
-            samples_ms=self._samples,
-            outputs=tuple(self._outputs[i] for i in range(len(self._sizes))),
-        )
 
     def _refuse_trouble(self, patience: Patience, gone: str | None) -> None:
         trouble = self._trouble or gone
@@ -248,40 +227,22 @@ class Exchange:
 
 
 def read_visitor(body: bytes, *, threads: int | None) -> Visitor:
-    """Who opened the page; it takes as many `threads` as it was told to where it can have any.
-
-    Raises:
-        RubbishError: it is something else.
-    """
-    visitor = _read(body, Visitor)
+    """Who opened the page; it takes as many `threads` as it was told to where it can have any."""
+    visitor = decode(parse_json(body), Visitor)
     if visitor.threads != ((threads or visitor.threads) if visitor.isolated else 1):
-        raise RubbishError(f"threads is {visitor.threads}, which it was not told to take")
+        raise DecodingError(f"threads is {visitor.threads}, which it was not told to take")
     return replace(visitor, agent=readable(visitor.agent, MAX_TEXT))
 
 
 def read_samples(body: bytes, *, files: int, rounds: int) -> tuple[tuple[float, ...], ...]:
-    """The times in milliseconds, one a round for each file.
-
-    Raises:
-        RubbishError: they are not as many, or no times above 0.
-    """
-    rows = _read(body, _Samples).samples_ms
+    """The times in milliseconds, above 0, one a round for each file."""
+    rows = decode(parse_json(body), _Samples).samples_ms
     if list(map(len, rows)) != [rounds] * files:
-        raise RubbishError(f"samples_ms is not a list of {rounds} times for each of {files} files")
+        raise DecodingError(f"samples_ms is not a list of {rounds} times for each of {files} files")
     return rows
 
 
 def read_failure(body: bytes) -> str:
-    """What went wrong there, in one line.
-
-    Raises:
-        RubbishError: it is no text.
-    """
-    return readable(_read(body, _Failure).message, MAX_TEXT) or "an error without words"
-
-
-def _read(body: bytes, kind: type[T]) -> T:
-    try:
-        return decode(parse_json(body), kind)
-    except DecodingError as error:
-        raise RubbishError(str(error)) from error
+    """What went wrong there, in one line."""
+    message = decode(parse_json(body), _Failure).message
+    return readable(message, MAX_TEXT) or "an error without words"

@@ -9,11 +9,11 @@ from nstc.benchmarks.targets.web.exchange import (
     Exchange,
     Patience,
     RefusedMessageError,
-    RubbishError,
     read_failure,
     read_samples,
     read_visitor,
 )
+from nstc.core.decoding import DecodingError
 from nstc.core.errors import TargetError
 
 BEGIN = json.dumps(
@@ -168,7 +168,7 @@ def test_a_visitor_is_read():
     ],
 )
 def test_a_visitor_that_is_none(changes, told, why):
-    with pytest.raises(RubbishError, match=why):
+    with pytest.raises(DecodingError, match=why):
         read_visitor(visitor(**changes), threads=told)
 
 
@@ -199,7 +199,7 @@ def test_samples_are_read():
     ],
 )
 def test_samples_that_are_none(body):
-    with pytest.raises(RubbishError):
+    with pytest.raises(DecodingError):
         read_samples(body, files=2, rounds=2)
 
 
