@@ -16,7 +16,7 @@ no training has to know of; above 1 and below 0 it extrapolates.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypedDict
 
 import numpy as np
 
@@ -39,6 +39,16 @@ _BLENDING_BYTES: Final = 72
 
 Transfer = Callable[[Pixels], Pixels]
 """From (H, W, 3) uint8 to the same size in the painting's style."""
+
+
+class ControlOptions(TypedDict, total=False):
+    """The fields of `Control`, for functions that pass them on."""
+
+    strength: float
+    preserve_color: bool
+    size: int | None
+    upscale_to_original: bool
+    style_scale: float
 
 
 @dataclass(frozen=True, kw_only=True)

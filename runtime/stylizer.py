@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self, overload
+from typing import Any, Final, Self, Unpack, overload
 
 import numpy as np
 from PIL import Image
@@ -26,7 +26,7 @@ from nstc.core.zoo import PREFIX, zoo_students
 from nstc.runtime.arrays import checked, is_one_colour
 from nstc.runtime.bounded import BoundedPainter, bounded_painter
 from nstc.runtime.check_vectors import refuse_without_picture
-from nstc.runtime.control import PLAIN, Control, controlled
+from nstc.runtime.control import PLAIN, Control, ControlOptions, controlled
 from nstc.runtime.onnx_session import CPU
 from nstc.runtime.session import open_session, usual_artifact
 
@@ -130,47 +130,19 @@ class Stylizer:
         return "|".join(map(str, (self._bundle.identity, name, file, self._tiles)))
 
     @overload
-    def __call__(
-        self,
-        image: Pixels,
-        *,
-        strength: float = ...,
-        preserve_color: bool = ...,
-        size: int | None = ...,
-        upscale_to_original: bool = ...,
-        style_scale: float = ...,
-    ) -> Pixels: ...
+    def __call__(self, image: Pixels, **options: Unpack[ControlOptions]) -> Pixels: ...
     @overload
     def __call__(
-        self,
-        image: str | Path | Image.Image,
-        *,
-        strength: float = ...,
-        preserve_color: bool = ...,
-        size: int | None = ...,
-        upscale_to_original: bool = ...,
-        style_scale: float = ...,
+        self, image: str | Path | Image.Image, **options: Unpack[ControlOptions]
     ) -> Image.Image: ...
     def __call__(
-        self,
-        image: str | Path | Image.Image | Pixels,
-        *,
-        strength: float = 1.0,
-        preserve_color: bool = False,
-        size: int | None = None,
-        upscale_to_original: bool = False,
-        style_scale: float = 1.0,
+        self, image: str | Path | Image.Image | Pixels, **options: Unpack[ControlOptions]
     ) -> Image.Image | Pixels:
-        """Stylise a picture; `nstc.runtime.control.Control` says what the options do.
+        """Stylise a picture, a file, a Pillow image of any mode, or an array.
 
-        Args:
-            image: A file, a Pillow image of any mode, or an array (H, W, 3) uint8, or (H, W, 4)
-                with alpha. Of an animation the first frame is taken.
-            strength: 0 is the photograph, 1 the style.
-            preserve_color: Whether colours stay the photograph's.
-            size: Long side to paint at, in pixels.
-            upscale_to_original: Whether to come back from there to the photograph's own size.
-            style_scale: How many times as large the brush looks.
+        Arrays are (H, W, 3) uint8, or (H, W, 4) with alpha. Of an animation the first frame is
+        taken. The options are those of `nstc.runtime.control.Control`: strength, preserve_color,
+        size, upscale_to_original and style_scale.
 
         Returns:
             An array for an array, otherwise a Pillow image, RGBA if the picture has an alpha
@@ -181,13 +153,7 @@ class Stylizer:
             MemoryLimitError: it does not fit into `max_ram_bytes`.
             OptionError: an option is out of range.
         """
-        control = Control(
-            strength=strength,
-            preserve_color=preserve_color,
-            size=size,
-            upscale_to_original=upscale_to_original,
-            style_scale=style_scale,
-        )
+        control = Control(**options)
         if control.warning is not None:  # a caller from Python sees no command line
             warnings.warn(control.warning, stacklevel=2)
         if isinstance(image, np.ndarray):
