@@ -8,26 +8,15 @@ not recorded, such as pictures that were copied there, is known to be so.
 import dataclasses
 import errno
 import hashlib
-import io
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from nstc.core.errors import (
-    BatchError,
-    FetchError,
-    ImageError,
-    MemoryLimitError,
-    MissingExtraError,
-    NstcError,
-    OptionError,
-    OutputError,
-    UnusableModelError,
-)
+from nstc.core import errors
 from nstc.core.files import atomic_file
 from nstc.core.files.cache import cache_folder
 from nstc.core.images import MAX_PIXELS, format_of, writing
@@ -43,12 +32,12 @@ from nstc.runtime.stylizer import Stylizer
 
 # What keeps no other picture from being made; all else ends the batch.
 _OF_ONE_PICTURE: Final = (
-    ImageError,
-    OptionError,
-    FetchError,
-    OutputError,
-    MissingExtraError,
-    MemoryLimitError,
+    errors.ImageError,
+    errors.OptionError,
+    errors.FetchError,
+    errors.OutputError,
+    errors.MissingExtraError,
+    errors.MemoryLimitError,
 )
 _NOT_KNOWN: Final = "made with settings that are not recorded here; delete it to have it made anew"
 _MADE_ANEW: Final = "made anew: what was there had another model or other settings"
@@ -90,7 +79,9 @@ class PictureOutcome:
     frames: int = 1  # of an animation; 1 for other pictures
     seconds: float = 0.0  # from opening the source to the written file
     notes: tuple[str, ...] = ()  # what the user may not expect of the result
-    error: NstcError | None = None  # why it was not made, or what else was not, where it is done
+    error: errors.NstcError | None = (
+        None  # why it was not made, or what else was not, where it is done
+    )
 
 
 def settings_of(stylizer: Stylizer, control: Control, *, keep_metadata: bool) -> str:
@@ -108,55 +99,55 @@ class MadeBefore:
 
     def standing(self, target: Path) -> Literal["as asked", "otherwise", "not known"]:
         """Whether a picture that is there was made with the settings of this run."""
-        file = _file_of(target)
-        if file not in self._known:
-            self._known[file] = _read(file)
-        entry = self._known[file].get(target.name)
-        if not isinstance(entry, dict) or entry.get("stamp") != _stamp(target):
+        record = self._record_of(target)
+        if record not in self._known:
+            self._known[record] = self._read(record)
+        entry = self._known[record].get(target.name)
+        if not isinstance(entry, dict) or entry.get("stamp") != self._stamp_of(target):
             return "not known"
         return "as asked" if entry.get("settings") == self._settings else "otherwise"
 
     def add(self, target: Path) -> None:
         """Record a picture that was just made."""
-        entry = {"name": target.name, "settings": self._settings, "stamp": _stamp(target)}
+        entry = {"name": target.name, "settings": self._settings, "stamp": self._stamp_of(target)}
         try:
-            file = _file_of(target)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("a", encoding="utf-8") as stream:
+            record = self._record_of(target)
+            record.parent.mkdir(parents=True, exist_ok=True)
+            with record.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(entry) + "\n")
-        except (OSError, OutputError):
+        except (OSError, errors.OutputError):
             return  # the picture is made all the same, and will count as not known
 
+    @staticmethod
+    def _record_of(target: Path) -> Path:
+        folder = os.path.realpath(target.parent)
+        name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
+        return cache_folder("stylized") / f"{name}.jsonl"
 
-def _file_of(target: Path) -> Path:
-    folder = os.path.realpath(target.parent)
-    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
-    return cache_folder("stylized") / f"{name}.jsonl"
+    @staticmethod
+    def _stamp_of(target: Path) -> list[int]:
+        """What tells a picture from another that was put in its place."""
+        status = target.stat()
+        return [status.st_size, status.st_mtime_ns]
 
-
-def _stamp(target: Path) -> list[int]:
-    """What tells a picture from another that was put in its place."""
-    status = target.stat()
-    return [status.st_size, status.st_mtime_ns]
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """The newest entry of each picture; a line that a killed run left half written is none."""
-    try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return {}
-    known: dict[str, Any] = {}
-    for line in lines:
+    @staticmethod
+    def _read(record: Path) -> dict[str, Any]:
+        """The newest entry of each picture; a line that a killed run left half written is none."""
         try:
-            entry = json.loads(line)
-            known[entry["name"]] = entry
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue
-    if len(lines) > len(known) + _STALE:
-        with atomic_file(file) as draft:
-            draft.write_text("".join(json.dumps(own) + "\n" for own in known.values()))
-    return known
+            lines = record.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return {}
+        known: dict[str, Any] = {}
+        for line in lines:
+            try:
+                entry = json.loads(line)
+                known[entry["name"]] = entry
+            except (ValueError, KeyError, TypeError, RecursionError):
+                continue
+        if len(lines) > len(known) + _STALE:
+            with atomic_file(record) as draft:
+                draft.write_text("".join(json.dumps(own) + "\n" for own in known.values()))
+        return known
 
 
 def stylize_files(
@@ -217,10 +208,12 @@ def _outcome_of(
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in _OF_THE_DISK:
             raise
         return replace(base, error=error, seconds=time.perf_counter() - start)
-    except UnusableModelError as error:
-        raise UnusableModelError(f"{job.source.name}: {error}") from error
+    except errors.UnusableModelError as error:
+        raise errors.UnusableModelError(f"{job.source.name}: {error}") from error
     except MemoryError:
-        too_large = ImageError(f"{job.source.name} does not fit into the memory: give --size.")
+        too_large = errors.ImageError(
+            f"{job.source.name} does not fit into the memory: give --size."
+        )
         return replace(base, error=too_large, seconds=time.perf_counter() - start)
     if job.target is not None and job.target.is_file():
         before.add(job.target)
@@ -248,45 +241,49 @@ class _Making:
         file = self._file
         rest = None
         if self._job.source.is_pipe and file.is_followed():
-            rest = BatchError(
+            rest = errors.BatchError(
                 f"{file.name} holds more than one picture: the first is made, and the others are "
                 "not. Pipe one at a time, or name files."
             )
-        if file.frames == 1 or self._format not in ANIMATED:
-            return replace(self._still(base), status="done", error=rest)
-        if self._stylizer.bounded is not None:
-            raise OptionError(
-                f"{file.name} is an animation, whose frames are all held until they are written: "
-                "leave out --max-ram, or write JPEG, which gets the first frame."
-            )
-        return replace(self._animation(base), status="done", error=rest)
+        is_animation = file.frames != 1 and self._format in ANIMATED
+        made = self._animation(base) if is_animation else self._still(base)
+        return replace(made, status="done", error=rest)
 
     def _still(self, base: PictureOutcome) -> PictureOutcome:
         file, target, name = self._file, self._job.target, self._format
+        notes: tuple[str, ...] = ()
+        if file.frames > 1:
+            notes = (f"the first of {file.frames} frames: {name} holds no animation",)
+        elif file.pages > 1 and file.format != "MPO":  # whose further pages are previews
+            notes = (f"the first of {file.pages} pages",)
         try:
             picture = self._stylizer.paint_file(
                 file, self._control, output_format=name, piped=target is None
             )
-        except MemoryLimitError as too_large:
+        except errors.MemoryLimitError as too_large:
             photo, painter = self._job.source.path, self._stylizer.bounded
             if painter is None or photo is None or target is None:
                 raise
             plan = stream_within(photo, target, painter, self._control, self._metadata, too_large)
-            return replace(base, height=plan.size[0], width=plan.size[1], notes=self._notes())
+            return replace(base, height=plan.size[0], width=plan.size[1], notes=notes)
         picture = replace(picture, metadata=self._metadata)
         writing.refuse_unfit(name, picture)
         if target is None:
-            _pipe(lambda stream: writing.encode_picture(stream, picture, name))
+            write_standard_output(lambda stream: writing.encode_picture(stream, picture, name))
         else:
             writing.write_picture(target, picture)
         height, width = picture.rgb.shape[:2]
-        notes = self._notes()
         if picture.alpha is not None and name in writing.WITHOUT_ALPHA:
             notes += (f"transparency is lost: {name} holds none",)
         return replace(base, height=height, width=width, notes=notes)
 
     def _animation(self, base: PictureOutcome) -> PictureOutcome:
-        file, size = self._file, (0, 0)
+        file, name, size = self._file, self._format, (0, 0)
+        if self._stylizer.bounded is not None:
+            raise errors.OptionError(
+                f"{file.name} is an animation, whose frames are all held until they are written: "
+                "leave out --max-ram, or write JPEG, which gets the first frame."
+            )
 
         def painted() -> Iterator[Frame]:
             nonlocal size
@@ -295,24 +292,9 @@ class _Making:
                 yield replace(frame, picture=replace(frame.picture, metadata=self._metadata))
 
         if self._job.target is None:
-            _pipe(
-                lambda stream: writing.encode_animation(stream, painted(), self._format, file.plays)
+            write_standard_output(
+                lambda stream: writing.encode_animation(stream, painted(), name, file.plays)
             )
         else:
             writing.write_animation(self._job.target, painted(), file.plays)
         return replace(base, height=size[0], width=size[1], frames=file.frames)
-
-    def _notes(self) -> tuple[str, ...]:
-        file = self._file
-        if file.frames > 1:
-            return (f"the first of {file.frames} frames: {self._format} holds no animation",)
-        if file.pages > 1 and file.format != "MPO":  # whose further pages are previews
-            return (f"the first of {file.pages} pages",)
-        return ()
-
-
-def _pipe(encode: Callable[[IO[bytes]], object]) -> None:
-    """Send everything to standard output at once."""
-    held = io.BytesIO()
-    encode(held)
-    write_standard_output(held.getvalue())

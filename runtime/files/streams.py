@@ -1,8 +1,10 @@
 """Pictures through standard input and output."""
 
 import errno
+import io
 import os
 import sys
+from collections.abc import Callable
 from typing import IO, Any, Final
 
 from nstc.core.errors import ImageError, OptionError, OutputError
@@ -41,16 +43,18 @@ def refuse_terminal_output() -> None:
         raise OptionError("-o - is a terminal: send it to a file or a program.")
 
 
-def write_standard_output(content: bytes) -> None:
-    """Write it all, at once.
+def write_standard_output(encode: Callable[[IO[bytes]], object]) -> None:
+    """Write all that is encoded, at once.
 
     Raises:
         OutputError: whoever reads it went away, there is no room, or it is closed.
     """
+    held = io.BytesIO()
+    encode(held)
     if sys.stdout is None:
         raise unwritable_output(OSError(errno.EBADF, os.strerror(errno.EBADF)))
     try:
-        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.write(held.getvalue())
         sys.stdout.buffer.flush()
     except OSError as error:
         discard_the_rest(sys.stdout)

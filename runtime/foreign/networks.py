@@ -8,13 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nstc.core.errors import (
-    GraphLimitError,
-    ImageError,
-    MissingExtraError,
-    OptionError,
-    TeacherError,
-)
+from nstc.core import errors
 from nstc.core.images import Pixels
 from nstc.core.unusable_models import wrong_file
 from nstc.runtime.arrays import Array, checked, replicate_edges, unit_to_pixels
@@ -58,10 +52,10 @@ def open_foreign_graph(
         MissingExtraError: it is TorchScript and torch is not installed.
     """
     if not (path.is_file() or path.is_dir()):
-        raise TeacherError(f"no network at {path}: there is no such file.")
+        raise errors.TeacherError(f"no network at {path}: there is no such file.")
     wrong = wrong_file(path, "an ONNX file")
     if wrong is not None:
-        raise TeacherError(wrong)
+        raise errors.TeacherError(wrong)
     if is_torchscript(path):
         return _open_torchscript(path, threads, trust)
     limits = trial.current_limits()
@@ -97,7 +91,7 @@ def _open_in_process(
     def call(feeds: Mapping[str, Array]) -> Array:
         try:
             made = process.run(feeds)
-        except GraphLimitError:
+        except errors.GraphLimitError:
             trial.held.pop(key, None)
             raise
         trial.held[key] = limits
@@ -122,8 +116,10 @@ def shown(shape: Sequence[Any]) -> str:
     return f"[{', '.join('?' if side is None else str(side) for side in shape)}]"
 
 
-def _not_loaded(path: Path, reason: str) -> TeacherError:
-    return TeacherError(f"{path} can't be loaded as ONNX: {reason.rstrip('.')}. Export it again.")
+def _not_loaded(path: Path, reason: str) -> errors.TeacherError:
+    return errors.TeacherError(
+        f"{path} can't be loaded as ONNX: {reason.rstrip('.')}. Export it again."
+    )
 
 
 def _described(
@@ -134,27 +130,27 @@ def _described(
     run: Callable[[Mapping[str, Array]], Array],
 ) -> ForeignGraph:
     if len(inputs) != 1 or len(outputs) != 1:
-        raise TeacherError(
+        raise errors.TeacherError(
             f"{path} has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}) and "
             f"{len(outputs)} outputs: an image-to-image network has one of each."
         )
     dtype = DTYPES.get(inputs[0].type)
     if inputs[0].type == "tensor(double)":
-        raise TeacherError(
+        raise errors.TeacherError(
             f"{path} takes double precision: export it again in single precision, in torch by "
             "network.float() and a float32 example."
         )
     if dtype is None:
-        raise TeacherError(
+        raise errors.TeacherError(
             f"{path} takes {inputs[0].type}: expected a picture as one of {', '.join(DTYPES)}."
         )
     shape = inputs[0].shape or [None] * 4
     if len(shape) != 4 or (isinstance(shape[0], int) and shape[0] != 1):
-        raise TeacherError(
+        raise errors.TeacherError(
             f"{path} takes {shown(shape)}: expected one picture, [1, 3, H, W] or [1, H, W, 3]."
         )
     if not trial.is_possible(shape):
-        raise TeacherError(
+        raise errors.TeacherError(
             f"{path} takes {shown(shape)}: expected sides from 1 to {trial.LONGEST_SIDE} and at "
             f"most {trial.MOST_PIXELS / 1e6:.0f} megapixels. Export it with free sizes."
         )
@@ -168,11 +164,13 @@ def _open_torchscript(path: Path, threads: int | None, trust: bool) -> ForeignGr
     if not trust:
         trial.refuse_program(path, "TorchScript")
     if (missing := missing_torch()) is not None:
-        raise MissingExtraError(missing)
+        raise errors.MissingExtraError(missing)
     try:
         network = load_torchscript(path, threads)
     except (RuntimeError, ValueError, OSError) as error:
-        raise TeacherError(f"{path} can't be loaded as TorchScript: {first_line(error)}") from error
+        raise errors.TeacherError(
+            f"{path} can't be loaded as TorchScript: {first_line(error)}"
+        ) from error
 
     def call(values: Array) -> Array:
         import torch
@@ -240,7 +238,7 @@ class ForeignSession:
             )
             rgb = replicate_edges(rgb, rows, columns)
         elif fixed != (height, width):
-            raise OptionError(
+            raise errors.OptionError(
                 f"{self.path} takes pictures of {fixed[0]}x{fixed[1]} (height x width) only, "
                 f"this one is {height}x{width}: export it with free sizes."
             )
@@ -251,7 +249,7 @@ class ForeignSession:
         try:
             raw = self._graph.call(feed.values)
         except GraphFailedError as error:
-            raise ImageError(
+            raise errors.ImageError(
                 f"{self.path.name} failed on a picture of {feed.height}x{feed.width}, it may be "
                 f"too large for the memory: {error}"
             ) from error
@@ -266,7 +264,7 @@ class ForeignSession:
         """
         picture = self.contract.decode(raw.values)[: raw.height, : raw.width]
         if picture.shape[:2] != (raw.height, raw.width):
-            raise TeacherError(
+            raise errors.TeacherError(
                 f"{self.path} gave {picture.shape[0]}x{picture.shape[1]} for a picture of "
                 f"{raw.height}x{raw.width}: --size-multiple may be wrong."
             )

@@ -7,17 +7,10 @@ from typing import Final, Unpack
 
 import numpy as np
 
+from nstc.core import graph_form
 from nstc.core.errors import OptionError, OutputError, TeacherError
 from nstc.core.files.cache import cache_folder
-from nstc.core.graph_form import (
-    FORM_KEY,
-    LAYOUTS,
-    GraphFlags,
-    GraphForm,
-    Layout,
-    form_from_json,
-    form_of,
-)
+from nstc.core.graph_form import GraphForm, Layout
 from nstc.core.images import Picture, Pixels, read_picture, resize_shorter_side, write_picture
 from nstc.core.photos import sample_photos
 from nstc.runtime.arrays import refuse_not_finite_output, unit_to_pixels
@@ -45,7 +38,7 @@ def probe_contract(
     *,
     threads: int | None = None,
     trust: bool = False,
-    **told: Unpack[GraphFlags],
+    **told: Unpack[graph_form.GraphFlags],
 ) -> GraphContract:
     """Find out what an ONNX or TorchScript file takes and gives.
 
@@ -62,11 +55,11 @@ def probe_contract(
         UnsafeFileError: it is TorchScript and was not trusted.
         OptionError: a flag has no such value, or the graph does not work with it.
     """
-    known = form_of(**told).completed_by(form)
+    known = graph_form.form_of(**told).completed_by(form)
     graph = open_foreign_graph(path, threads, trust=trust, to_probe=True)
-    kept = graph.metadata.get(FORM_KEY)
+    kept = graph.metadata.get(graph_form.FORM_KEY)
     if kept is not None:
-        known = known.completed_by(form_from_json(kept))
+        known = known.completed_by(graph_form.form_from_json(kept))
     multiple = known.size_multiple or 1
     contract, photo = _first_that_runs(graph, _guesses(graph, known.layout, multiple), multiple)
     contract = _with_values(graph, contract, photo, known)
@@ -83,14 +76,14 @@ def _guesses(graph: ForeignGraph, wanted: Layout | None, multiple: int) -> list[
     """What a file's declared shape allows, to be corrected by running it."""
     takes = f"{graph.path} takes {shown(graph.shape)}"
     channels: dict[Layout, int | str | None] = {"NCHW": graph.shape[1], "NHWC": graph.shape[3]}
-    allowed = [name for name in LAYOUTS if channels[name] == 3]
+    allowed = [name for name in graph_form.LAYOUTS if channels[name] == 3]
     if not allowed and 4 in channels.values():
         raise TeacherError(
             f"{takes}, {_FOUR_CHANNELS} that takes 3 colours and adds the fourth channel, all of "
             "it opaque or all of the mask set."
         )
     if not allowed:
-        allowed = [name for name in LAYOUTS if not isinstance(channels[name], int)]
+        allowed = [name for name in graph_form.LAYOUTS if not isinstance(channels[name], int)]
     if not allowed:
         raise TeacherError(f"{takes}: no axis holds 3 colours.")
     if wanted is not None and wanted not in allowed:

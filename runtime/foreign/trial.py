@@ -31,14 +31,8 @@ from typing import IO, Any, Final, NoReturn, cast
 
 import numpy as np
 
+from nstc.core import errors
 from nstc.core.child_processes import end_group, readable, started
-from nstc.core.errors import (
-    GraphLimitError,
-    NstcError,
-    OptionError,
-    UnsafeFileError,
-    out_of_memory,
-)
 from nstc.core.files import sha256_of
 from nstc.core.manifest import MANIFEST_FILE
 from nstc.core.zoo import resolve_model_path, zoo_names
@@ -106,7 +100,9 @@ def limited_to(
         OptionError: the time is not from above 0 to a day.
     """
     if timeout_s is not None and not 0 < timeout_s <= _LONGEST_S:
-        raise OptionError(f"timeout is {timeout_s:g}: expected seconds, at most {_LONGEST_S}.")
+        raise errors.OptionError(
+            f"timeout is {timeout_s:g}: expected seconds, at most {_LONGEST_S}."
+        )
     usual = current_limits()
     limits = TrialLimits(
         max_ram_bytes=usual.max_ram_bytes if max_ram_bytes is None else max_ram_bytes,
@@ -121,7 +117,7 @@ def limited_to(
 
 def refuse_program(path: Path, kind: str) -> NoReturn:
     """Refuse a file as a program of this kind by an `UnsafeFileError`."""
-    raise UnsafeFileError(
+    raise errors.UnsafeFileError(
         f"{path} was not loaded: it is {kind}, which is a program. Give --trust if you know where "
         "it comes from."
     )
@@ -136,7 +132,7 @@ def refuse_too_large(path: Path, limits: TrialLimits) -> None:
     """
     size = model_bytes(path)
     if size > limits.max_ram_bytes:
-        raise GraphLimitError(
+        raise errors.GraphLimitError(
             f"{path} has {size / 1e9:.3g} GB, more than the {limits.max_ram_bytes / 1e9:.3g} GB of "
             "memory that it may take: give a larger --max-ram, if you know where it comes from."
         )
@@ -333,11 +329,11 @@ class GraphProcess:
             raise self._died()
         return header, payload
 
-    def _died(self) -> NstcError:
+    def _died(self) -> errors.NstcError:
         """What the process ran into."""
         status = self._process.wait()
         if self._late.is_set() or -status == getattr(signal, "SIGALRM", None):
-            return GraphLimitError(
+            return errors.GraphLimitError(
                 f"{self._path} did not end within {self._limits.timeout_s:g} s when it was opened "
                 "and tried: give a longer --timeout, if you know where it comes from."
             )
@@ -347,28 +343,28 @@ class GraphProcess:
         if not self._greeted:
             last_line = readable(last_words.strip().rpartition("\n")[2], MOST_TEXT)
             return self._not_started(f"{how}: {last_line}" if last_line else how)
-        if out_of_memory(RuntimeError(last_words)):
+        if errors.out_of_memory(RuntimeError(last_words)):
             return self._too_large()
         if -status == getattr(signal, "SIGKILL", None):  # which no limit of ours sends
-            return GraphLimitError(
+            return errors.GraphLimitError(
                 f"{self._path} was being tried when its process was killed from outside "
                 "(signal 9), as a system does that is out of memory: close other programs, or give "
                 "a smaller --max-ram."
             )
-        return GraphLimitError(
+        return errors.GraphLimitError(
             f"{self._path} crashed with {how} when it was opened and tried: ONNX Runtime "
             "can't run it. Export it again."
         )
 
-    def _not_started(self, cause: str) -> NstcError:
-        return NstcError(
+    def _not_started(self, cause: str) -> errors.NstcError:
+        return errors.NstcError(
             f"{self._path} was not tried, as the process for it did not start ({cause}): it needs "
             f"a folder for temporary files, leave for one more process, and {sys.executable!r} to "
             "be a Python that has nstc."
         )
 
-    def _too_large(self) -> GraphLimitError:
-        return GraphLimitError(
+    def _too_large(self) -> errors.GraphLimitError:
+        return errors.GraphLimitError(
             f"{self._path} needs more than {self._limits.max_ram_bytes / 1e9:.3g} GB when it is "
             "opened and tried: give a larger --max-ram, if you know where it comes from."
         )
