@@ -41,7 +41,7 @@ _OF_THE_FILE: Final = frozenset(
 
 
 @contextlib.contextmanager
-def _told_of(name: str) -> Iterator[None]:
+def told_of(name: str) -> Iterator[None]:
     """Turn an error of FFmpeg's into one that names the source."""
     try:
         yield
@@ -49,14 +49,14 @@ def _told_of(name: str) -> Iterator[None]:
         raise VideoError(f"{name} can't be read as a video: {error.strerror}.") from error
 
 
-def _opened(place: FilmSource) -> InputContainer:
+def opened(place: FilmSource) -> InputContainer:
     """Open it and read its header.
 
     Raises:
         VideoError: it is not there, in use, no film, or a format that this FFmpeg has not.
     """
     try:
-        with _told_of(place.name):
+        with told_of(place.name):
             return av.open(
                 place.address,
                 "r",
@@ -71,7 +71,7 @@ def _opened(place: FilmSource) -> InputContainer:
         ) from error
 
 
-def _video_of(container: InputContainer, name: str) -> VideoStream:
+def video_of(container: InputContainer, name: str) -> VideoStream:
     """The film of a file, leaving out the pictures of albums in files of music.
 
     Raises:
@@ -110,9 +110,9 @@ class Reader:
         self._ends_s: dict[int, Fraction] = {}
         self._last_pts: int | None = None
         self._early: deque[Packet[Stream]] = deque()
-        self._container = _opened(place)
+        self._container = opened(place)
         try:
-            self._video = _video_of(self._container, place.name)
+            self._video = video_of(self._container, place.name)
             refuse_too_large(place.name, self._video.width, self._video.height, 1, max_pixels)
             audio = () if place.live else self._container.streams.audio
             # The sound tracks, whose packets come with the frames. Of sound that begins in a later
@@ -167,7 +167,7 @@ class Reader:
         """All frames and sound about in the order they lie in, a frame first."""
         self._busy = True
         try:
-            with _told_of(self._place.name):
+            with told_of(self._place.name):
                 yield from self._items()
         finally:
             self._busy = False

@@ -86,29 +86,31 @@ class TimeLine:
         unit, dts = packet.time_base, packet.dts or 0
         at_s = dts * unit
         shown_s = at_s if packet.pts is None else packet.pts * unit
-        if self._last_s is not None and self._jumps(at_s, packet.is_keyframe):
+        if self._last_s is None:
+            jumps = False
+        elif at_s < self._last_s:
+            jumps = packet.is_keyframe or at_s < self._last_s - _JUMP_S
+        else:
+            jumps = self._closes_gaps and at_s > self._next_s + _GAP_S
+        if jumps:
             # decoding goes on after the last packet, and nothing is shown before the last frame
             before = self._offsets_s[-1]
             self._offsets_s.append(max(self._next_s + before - at_s, self._end_s - shown_s))
-            self._starts.append(_place_of(packet))
+            self._starts.append(-1 if packet.pos is None else packet.pos)
         length_s = packet.duration * unit if packet.duration else self._step_s
         self._last_s, self._next_s = at_s, at_s + length_s
         offset_s = self._offsets_s[-1]
         self._end_s = max(self._end_s, shown_s + length_s + offset_s)
         _shift(packet, offset_s)
 
-    def _jumps(self, at_s: Fraction, is_key: bool) -> bool:
-        last_s = self._last_s or Fraction(0)
-        if at_s < last_s:
-            return is_key or at_s < last_s - _JUMP_S
-        return self._closes_gaps and at_s > self._next_s + _GAP_S
-
     def _ready(self, track: "_Track", *, at_end: bool = False) -> "Iterator[Packet[Stream]]":
         """Packets of a track whose recording is known."""
         while track.waiting:
             packet = track.waiting[0]
             at_s = (packet.dts or 0) * packet.time_base
-            recording = max(self._recording_at(packet), track.recording)
+            # Which recording it lies in is told by its place in the file, where that is known.
+            begun = [start for start in self._starts if packet.pos is None or start <= packet.pos]
+            recording = max(len(begun) - 1, track.recording)
             if recording > track.recording:
                 track.recording, track.alone_s, track.asked_s = recording, Fraction(0), None
             elif track.jumps(at_s, closes_gaps=self._closes_gaps):
@@ -127,12 +129,6 @@ class TimeLine:
             _shift(packet, self._offsets_s[track.recording] + track.alone_s)
             track.put_behind(packet)
             yield packet
-
-    def _recording_at(self, packet: "Packet[Stream]") -> int:
-        """Which recording a packet lies in, by its place in the file."""
-        place = _place_of(packet)
-        count = sum(start <= place for start in self._starts) if place >= 0 else len(self._starts)
-        return count - 1
 
 
 class _Track:
@@ -181,11 +177,6 @@ def joined_behind(path: Path, read_bytes: int, format_name: str) -> str | None:
         if signature in stream.read(_SEARCHED_BYTES):
             return "another recording is joined to its end, of which nothing is read"
     return None
-
-
-def _place_of(packet: "Packet[Stream]") -> int:
-    """Byte of the file where a packet lies; -1 where that is not known."""
-    return -1 if packet.pos is None else packet.pos
 
 
 def _shift(packet: Any, offset_s: Fraction) -> None:

@@ -86,17 +86,10 @@ def stylize_video(
     options: VideoOptions = USUAL,
     progress: Progress | None = None,
 ) -> VideoOutcome:
-    """Stylise a film or what a camera sees.
+    """Stylise a film or what a camera sees, from `file_place` or `camera_place`.
 
-    Time stamps, turning, width of pixels, matrix of colours and sound are the source's. The file
-    appears when it is whole.
-
-    Args:
-        place: From `nstc.runtime.video.film`.
-        output: The film to write; its ending says what kind.
-        stylizer: What paints.
-        options: How.
-        progress: Told of frames.
+    Time stamps, turning, width of pixels, matrix of colours and sound are the source's. The ending
+    of the output says what kind of film it is; it appears when it is whole.
 
     Returns:
         What was made. Of a damaged source that is all that could be read: see `damage`.
@@ -160,14 +153,9 @@ class Stabilizer:
         self._shown: Floats | None = None
 
     def __call__(self, source: Pixels, painted: Pixels) -> Pixels:
-        """The painted frame, held where the source stands still.
+        """The painted frame, held where the source, (H, W, 3) uint8, stands still.
 
-        Args:
-            source: The frame (H, W, 3) uint8 of the film.
-            painted: What was made of it, of any size; all of one size.
-
-        Returns:
-            As `painted`.
+        Painted frames may be of another size than the source's; all are of one.
         """
         source = resize(source, *painted.shape[:2])
         before, shown = self._source, self._shown

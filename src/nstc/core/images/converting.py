@@ -74,8 +74,8 @@ def as_picture(image: Image.Image, name: str, depth: Depth | None) -> Picture:
         ImageError: its colours can't be converted.
     """
     if depth is not None:
-        image = _as_eight_bits(image, depth, name)
-    image = _to_srgb(image, name)
+        image = as_eight_bits(image, depth, name)
+    image = to_srgb(image, name)
     if has_alpha(image):
         rgba = np.asarray(image.convert("RGBA"))
         return Picture(rgb=rgba[:, :, :3].copy(), alpha=rgba[:, :, 3].copy())
@@ -84,8 +84,8 @@ def as_picture(image: Image.Image, name: str, depth: Depth | None) -> Picture:
 
 def has_alpha(image: Image.Image) -> bool:
     """Whether `as_picture` gives it an alpha channel."""
-    if _is_deep(image):
-        return _transparent_number(image) is not None
+    if is_deep(image):
+        return transparent_number(image) is not None
     return image.has_transparency_data
 
 
@@ -120,7 +120,7 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return (image.height, image.width) if turn in _ON_ITS_SIDE else image.size
 
 
-def _to_srgb(image: Image.Image, name: str) -> Image.Image:
+def to_srgb(image: Image.Image, name: str) -> Image.Image:
     """An opened image in sRGB, by its embedded ICC profile; the same one if nothing is to do.
 
     Colours are matched relative to white, with black point compensation, as browsers do. A profile
@@ -183,12 +183,12 @@ def _srgb() -> Any:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
-def _is_deep(image: Image.Image) -> bool:
+def is_deep(image: Image.Image) -> bool:
     """Whether an opened image is grey of more than 8 bits, as whole numbers or floats."""
     return image.mode.startswith("I") or image.mode == "F"
 
 
-def _transparent_number(image: Image.Image) -> int | None:
+def transparent_number(image: Image.Image) -> int | None:
     """The one number of a deep grey PNG that can be seen through, or None."""
     number = image.info.get("transparency")
     return number if isinstance(number, int) else None
@@ -209,7 +209,7 @@ def depth_of(image: Image.Image, name: str) -> Depth | None:
             f"{name} holds {_named_depth(bits, kind)}, which don't say what is black and what is "
             f"white: {_ADVICE}."
         )
-    if not _is_deep(image):
+    if not is_deep(image):
         return None
     if tags is not None:
         white = 1.0 if image.mode == "F" else float(2 ** bits[0] - 1)
@@ -229,10 +229,10 @@ def depth_of(image: Image.Image, name: str) -> Depth | None:
             f"{name} is {image.format} of more than 8 bits, which does not say what is black and "
             f"what is white: {_ADVICE}."
         )
-    return Depth(black=0.0, white=65535.0, transparent=_transparent_number(image))
+    return Depth(black=0.0, white=65535.0, transparent=transparent_number(image))
 
 
-def _as_eight_bits(image: Image.Image, depth: Depth, name: str) -> Image.Image:
+def as_eight_bits(image: Image.Image, depth: Depth, name: str) -> Image.Image:
     """A picture of mode I, I;16 or F, or a part of one, as L, or LA if one number is transparent.
 
     Raises:
