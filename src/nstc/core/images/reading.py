@@ -121,9 +121,8 @@ class ImageFile:
     def picture(self, *, in_bands: bool = False) -> Picture:
         """Decode the picture, or an animation's first frame, and turn it upright.
 
-        Args:
-            in_bands: Whether it takes the least memory: it is converted a few rows at a time, and
-                what the file was decoded to is let go, so that it can't be read again.
+        In bands it takes the least memory: it is converted a few rows at a time, and what the file
+        was decoded to is let go, so that it can't be read again.
 
         Raises:
             ImageError: it is truncated or damaged.

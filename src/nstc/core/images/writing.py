@@ -62,7 +62,7 @@ def write_animation(path: Path, frames: Iterator[Frame], plays: int) -> None:
 
 def encode_picture(stream: IO[bytes], picture: Picture, name: str) -> None:
     """Encode to a stream in a format by Pillow's name; `OutputError` if that does not take it."""
-    _save(_image_of(picture, name), stream, name, _options(name, picture.metadata))
+    _save(_image_of(picture, name), stream, name, picture.metadata)
 
 
 def encode_animation(
@@ -92,19 +92,14 @@ def encode_animation(
     for end in itertools.accumulate(durations):  # each takes over what those before are rounded by
         written.append(max(step, math.floor((end - ends) / step + 0.5) * step))
         ends += written[-1]
-    options: dict[str, Any] = {
-        **_options(name, first.picture.metadata),
-        "save_all": True,
-        "append_images": images[1:],
-        "duration": written,
-    }
+    options = {"save_all": True, "append_images": images[1:], "duration": written}
     if name != "GIF":
         options["loop"] = plays
     else:
         options["disposal"] = 2  # each frame is the whole picture
         if plays != 1:  # GIF counts repetitions, and says nothing for none
             options["loop"] = max(0, plays - 1)
-    _save(images[0], stream, name, options)
+    _save(images[0], stream, name, first.picture.metadata, **options)
     return images[0].size, float(ends)
 
 
@@ -119,13 +114,20 @@ def refuse_unfit(name: str, picture: Picture) -> None:
         )
 
 
-def _save(image: Image.Image, stream: IO[bytes], name: str, options: Mapping[str, Any]) -> None:
+def _save(
+    image: Image.Image, stream: IO[bytes], name: str, metadata: Metadata | None, **options: Any
+) -> None:
+    notes: dict[str, bytes] = {}
+    if metadata is not None and name not in _WITHOUT_METADATA:
+        given = {"exif": metadata.exif, "xmp": metadata.xmp}
+        notes = {key: value for key, value in given.items() if value is not None}
     try:
-        image.save(stream, format=name, **options)
+        image.save(stream, format=name, **_SAVE_OPTIONS.get(name, {}), **notes, **options)
     except (ValueError, RuntimeError, OverflowError, struct.error) as error:
-        notes = " Leave out --metadata keep." if {"exif", "xmp"} & options.keys() else ""
+        advice = " Leave out --metadata keep." if notes else ""
         raise OutputError(
-            f"a picture of {image.width}x{image.height} can't be written as {name}: {error}.{notes}"
+            f"a picture of {image.width}x{image.height} can't be written as {name}: {error}."
+            f"{advice}"
         ) from error
 
 
@@ -163,11 +165,3 @@ def _image_of(picture: Picture, name: str) -> Image.Image:
     if alpha is not None and name == "GIF":
         alpha = np.where(alpha >= _CLEAR, 255, 0).astype(np.uint8)
     return replace(picture, alpha=alpha).as_image()
-
-
-def _options(name: str, metadata: Metadata | None) -> dict[str, Any]:
-    options = dict(_SAVE_OPTIONS.get(name, {}))
-    if metadata is not None and name not in _WITHOUT_METADATA:
-        notes = {"exif": metadata.exif, "xmp": metadata.xmp}
-        options.update({key: value for key, value in notes.items() if value is not None})
-    return options
