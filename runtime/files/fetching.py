@@ -15,10 +15,9 @@ import ssl
 import string
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Final
+from typing import Final, Self
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from nstc.core.errors import FetchError, OptionError
@@ -35,6 +34,7 @@ _HEADERS: Final = {
     "Accept-Encoding": "identity",  # what is unpacked on the way escapes the limit of bytes
     "Connection": "close",
 }
+_WHAT_GOES_WRONG: Final = (FetchError, OSError, http.client.HTTPException, ValueError)
 _UNPRINTABLE_NAME: Final = "picture"
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
@@ -124,7 +124,7 @@ def _one_answer(address: str, limits: FetchLimits, deadline: float) -> tuple[byt
     # What HTTP does not allow in a path and a query is written as %XX.
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     target = quote(target, safe=string.punctuation, errors="surrogateescape")
-    with _within(deadline, address, limits) as watch:
+    with _Watch(deadline, address, limits) as watch:
         connection: http.client.HTTPConnection = _KINDS[parts.scheme](host, port)
         _connect(connection, addresses, watch, limits)
         try:
@@ -160,50 +160,51 @@ def _body_of(response: http.client.HTTPResponse, address: str, limits: FetchLimi
 
 
 class _Watch:
-    """Ends a connection when time is up: a server that drips bytes outlasts a socket's limit."""
+    """Ends a connection when time is up: a server that drips bytes outlasts a socket's limit.
 
-    def __init__(self, deadline: float) -> None:
+    What goes wrong in its block becomes a `FetchError` that names the address.
+    """
+
+    def __init__(self, deadline: float, address: str, limits: FetchLimits) -> None:
         self.socket: socket.socket | None = None
-        self.expired = False
-        self.timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._expire)
-        self.timer.daemon = True
         self._deadline = deadline
+        self._address = address
+        self._limits = limits
+        self._expired = False
+        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._expire)
+        self._timer.daemon = True
 
     def remaining_s(self) -> float:
         return max(0.001, self._deadline - time.monotonic())
 
     def _expire(self) -> None:
-        self.expired = True
+        self._expired = True
         if self.socket is not None:
             with contextlib.suppress(OSError):  # it may be closed already
                 # a TLS socket's own method would take its state from under the reading thread
                 socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
 
-@contextlib.contextmanager
-def _within(deadline: float, address: str, limits: FetchLimits) -> Iterator[_Watch]:
-    """Run a connection; what goes wrong with it becomes a `FetchError` that names the address."""
-    watch = _Watch(deadline)
-    too_slow = FetchError(f"{address} took longer than {limits.timeout_s:g} s: raise --timeout.")
-    watch.timer.start()
-    try:
-        yield watch
-    except (FetchError, OSError, http.client.HTTPException, ValueError) as error:
-        if watch.expired or isinstance(error, TimeoutError):
-            raise too_slow from error
-        if isinstance(error, FetchError):
-            raise
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._timer.cancel()
+        if error is not None and not isinstance(error, _WHAT_GOES_WRONG):
+            return
+        if self._expired or isinstance(error, TimeoutError):
+            seconds = self._limits.timeout_s
+            raise FetchError(
+                f"{self._address} took longer than {seconds:g} s: raise --timeout."
+            ) from error
         if isinstance(error, ssl.SSLCertVerificationError):
             raise FetchError(
-                f"{address} has a certificate that is not trusted: {error.verify_message}. If the "
-                "server is your own, give its authority's file in SSL_CERT_FILE."
+                f"{self._address} has a certificate that is not trusted: {error.verify_message}. "
+                "If the server is your own, give its authority's file in SSL_CERT_FILE."
             ) from error
-        reason = str(error) or type(error).__name__
-        raise FetchError(f"{address} can't be fetched: {reason}.") from error
-    finally:
-        watch.timer.cancel()
-    if watch.expired:
-        raise too_slow
+        if error is not None and not isinstance(error, FetchError):
+            reason = str(error) or type(error).__name__
+            raise FetchError(f"{self._address} can't be fetched: {reason}.") from error
 
 
 def _connect(
@@ -227,7 +228,7 @@ def _connect(
     try:
         watch.socket = opened
         if not limits.allow_private:
-            _refuse_private(connection.host, str(opened.getpeername()[0]))
+            refuse_private(connection.host, str(opened.getpeername()[0]))
         if isinstance(connection, http.client.HTTPSConnection):
             opened = ssl.create_default_context().wrap_socket(
                 opened, server_hostname=connection.host, do_handshake_on_connect=False
@@ -270,11 +271,11 @@ def addresses_of(host: str, port: int, *, allow_private: bool) -> list[str]:
         zone = flow_and_zone[1] if len(flow_and_zone) == 2 else 0
         addresses.append(f"{address}%{zone}" if zone and "%" not in str(address) else str(address))
         if not allow_private:
-            _refuse_private(host, addresses[-1])
+            refuse_private(host, addresses[-1])
     return list(dict.fromkeys(addresses))
 
 
-def _refuse_private(host: str, address: str) -> None:
+def refuse_private(host: str, address: str) -> None:
     """Raise `FetchError` if an address is not public."""
     if not is_public(address):
         raise FetchError(

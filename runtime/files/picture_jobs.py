@@ -107,21 +107,18 @@ def find_sources(
         elif is_address(given):
             found.append(Source(name=given, place=Path(file_name_of(given))))
         elif _is_named_folder(given):
-            found += _sources_in(Path(given), pattern, None if output is None else Path(output))
+            folder, leave_out = Path(given), None if output is None else Path(output)
+            if leave_out is not None and os.path.realpath(leave_out) == os.path.realpath(folder):
+                raise OptionError(f"{folder} holds the photographs: choose another --output.")
+            inside = [
+                Source(name=str(path), place=path.relative_to(folder), path=path, failure=failure)
+                for path, failure in files_in(folder, pattern, leave_out)
+            ]
+            if not inside:
+                raise ImageError(f"no pictures in {folder}: none there is like {pattern}.")
+            found += inside
         else:
             found.append(Source(name=given, place=Path(Path(given).name), path=Path(given)))
-    return found
-
-
-def _sources_in(folder: Path, pattern: str, leave_out: Path | None) -> list[Source]:
-    if leave_out is not None and os.path.realpath(leave_out) == os.path.realpath(folder):
-        raise OptionError(f"{folder} holds the photographs: choose another --output.")
-    found = [
-        Source(name=str(path), place=path.relative_to(folder), path=path, failure=failure)
-        for path, failure in files_in(folder, pattern, leave_out)
-    ]
-    if not found:
-        raise ImageError(f"no pictures in {folder}: none there is like {pattern}.")
     return found
 
 
@@ -239,7 +236,16 @@ def plan(
         jobs = [PictureJob(source=sources[0], target=place)]
     else:
         if not is_folder(output):
-            _refuse_as_folder(output, len(sources), many=many)
+            if os.path.exists(output):  # noqa: PTH110
+                raise OutputError(
+                    f"cannot write into {output}: it is a file. Give the name of a folder."
+                )
+            suffix = place.suffix.lower()  # of some picture, even of one that is not written
+            if many and (suffix in FORMATS or suffix in Image.registered_extensions()):
+                raise OptionError(
+                    f"output is {output}, one picture, for {len(sources)} photographs: give the "
+                    "name of a folder."
+                )
         jobs = []
         for source in sources:
             own = source.place.suffix if source.place.suffix.lower() in FORMATS else ".png"
@@ -256,16 +262,6 @@ def is_folder(output: str | Path) -> bool:
     """
     slash = str(output).endswith(("/", os.sep))
     return slash or os.path.isdir(output)  # noqa: PTH112  (pathlib raises there)
-
-
-def _refuse_as_folder(output: str | Path, count: int, *, many: bool) -> None:
-    if os.path.exists(output):  # noqa: PTH110
-        raise OutputError(f"cannot write into {output}: it is a file. Give the name of a folder.")
-    suffix = Path(output).suffix.lower()  # of some picture, even of one that is not written
-    if many and (suffix in FORMATS or suffix in Image.registered_extensions()):
-        raise OptionError(
-            f"output is {output}, one picture, for {count} photographs: give the name of a folder."
-        )
 
 
 def _refuse_collisions(jobs: Sequence[PictureJob]) -> None:

@@ -261,7 +261,7 @@ def _tried(
     for photo in photos:
         raw = run(contract, photo)
         height, width = raw.shape[2:] if contract.output_layout == "NCHW" else raw.shape[1:3]
-        rows = slice(None, None, _step(height, width))
+        rows = slice(None, None, thinning(height, width))
         kept = raw[:, :, rows, rows] if contract.output_layout == "NCHW" else raw[:, rows, rows]
         outputs.append(np.ascontiguousarray(kept))  # in memory of its own
     contract = replace(contract, **_way_out(contract, outputs, form))
@@ -284,11 +284,12 @@ def _tried(
 
 def thinned(picture: Pixels) -> Pixels:
     """Every n-th row and column of (H, W, 3), so that about a megapixel is left at most."""
-    step = _step(*picture.shape[:2])
+    step = thinning(*picture.shape[:2])
     return np.ascontiguousarray(picture[::step, ::step])
 
 
-def _step(height: int, width: int) -> int:
+def thinning(height: int, width: int) -> int:
+    """Every how many-th row and column is kept."""
     return math.ceil(math.sqrt(height * width / _LOOKED_AT))
 
 
@@ -341,20 +342,20 @@ def _score(picture: npt.NDArray[np.float32], photo: Pixels) -> float:
     darkest, brightest = seen.min() + _FLAT, seen.max() - _FLAT
     flat = float(((seen <= darkest) | (seen >= brightest)).mean())
     saturated = float(((picture <= 0) | (picture >= 1)).mean())
-    a, b = _blocks(seen), _blocks(photo)
+
+    def blocks(of: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        height, width = (side // 8 * 8 for side in of.shape[:2])
+        brightness = of[:height, :width].astype(np.float64).mean(axis=2)
+        means: npt.NDArray[np.float64] = (
+            brightness.reshape(height // 8, 8, width // 8, 8).mean(axis=(1, 3)).ravel()
+        )
+        means -= means.mean()
+        return means
+
+    a, b = blocks(seen), blocks(photo)
     norm = float(np.linalg.norm(a) * np.linalg.norm(b))
     likeness = abs(float(a @ b) / norm) if norm > 1e-9 else 0.0
     return likeness * contrast * (1 - flat) * (1 - saturated)
-
-
-def _blocks(picture: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Mean brightness of 8x8 blocks, flattened, as differences from their mean."""
-    height, width = (side // 8 * 8 for side in picture.shape[:2])
-    brightness = picture[:height, :width].astype(np.float64).mean(axis=2)
-    blocks = brightness.reshape(height // 8, 8, width // 8, 8)
-    means: npt.NDArray[np.float64] = blocks.mean(axis=(1, 3)).ravel()
-    means -= means.mean()
-    return means
 
 
 def _flags(contract: GraphContract, form: GraphForm) -> str:

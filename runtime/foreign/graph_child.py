@@ -57,7 +57,7 @@ def serve(path: Path, threads: int, timeout_s: int, answers: IO[bytes]) -> None:
         session = load_graph(path, threads)
         opened = describe(session)
     except _REFUSALS as error:
-        write_header(answers, _of_error("refused", error))
+        write_header(answers, header_of("refused", error))
         return
     write_header(answers, opened)
     answers.flush()
@@ -89,7 +89,7 @@ def answer(session: Any, header: Sequence[Any], answers: IO[bytes]) -> None:
     try:
         made = session.run(None, feeds)[0]
     except _REFUSALS as error:
-        write_header(answers, _of_error("failed", error))
+        write_header(answers, header_of("failed", error))
         return
     if not isinstance(made, np.ndarray) or made.dtype.kind not in "biuf":
         write_header(answers, {"failed": f"it gives a {type(made).__name__}, not numbers"})
@@ -101,7 +101,8 @@ def answer(session: Any, header: Sequence[Any], answers: IO[bytes]) -> None:
         answers.write(payload)
 
 
-def _of_error(kind: str, error: Exception) -> dict[str, str]:
+def header_of(kind: str, error: Exception) -> dict[str, str]:
+    """What is answered where the graph is refused or fails."""
     if out_of_memory(error):
         return {"memory": ""}
     return {kind: first_line(error)[:MOST_TEXT]}

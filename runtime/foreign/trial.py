@@ -77,11 +77,12 @@ _LIMITS: Final[ContextVar[TrialLimits | None]] = ContextVar(
 
 def current_limits() -> TrialLimits:
     """Those that `limited_to` set, or the defaults."""
-    return _LIMITS.get() or _default_limits()
+    return _LIMITS.get() or default_limits()
 
 
 @functools.cache  # what held in them holds for the whole process, whatever is free later
-def _default_limits() -> TrialLimits:
+def default_limits() -> TrialLimits:
+    """Those of a run that nobody gave others, by what was free when it asked first."""
     usual = TrialLimits()
     if not _MEMINFO.exists():
         return usual

@@ -165,31 +165,26 @@ class Reader:
 
     def items(self) -> Generator[Item, None, None]:
         """All frames and sound about in the order they lie in, a frame first."""
+        most, seconds = self._limits.frames, self._limits.seconds
+        count = 0
         self._busy = True
         try:
             with told_of(self._place.name):
-                yield from self._items()
+                for timed in filter(None, map(self._timed, chain([self._first], self._decoded))):
+                    at_s = timed.pts * self.facts.time_base
+                    is_late = seconds is not None and at_s >= seconds
+                    if is_late or (most is not None and count >= most):
+                        yield from self._sound_until(at_s)
+                        return
+                    count += 1
+                    yield timed
+                    while self._early:
+                        yield self._moved(self._early.popleft())
+                while self._early:
+                    yield self._moved(self._early.popleft())
+                self.damage = self._damage_of(count)
         finally:
             self._busy = False
-
-    def _items(self) -> Iterator[Item]:
-        most, seconds = self._limits.frames, self._limits.seconds
-        count = 0
-        for frame in chain([self._first], self._decoded):
-            timed = self._timed(frame)
-            if timed is None:
-                continue
-            at_s = timed.pts * self.facts.time_base
-            if (most is not None and count >= most) or (seconds is not None and at_s >= seconds):
-                yield from self._sound_until(at_s)
-                return
-            count += 1
-            yield timed
-            while self._early:
-                yield self._moved(self._early.popleft())
-        while self._early:
-            yield self._moved(self._early.popleft())
-        self.damage = self._damage_of(count)
 
     def _demuxed(self) -> "Generator[Packet[Stream], None, None]":
         """Packets of the film and its sound; what breaks off is remembered."""

@@ -111,7 +111,21 @@ class Writer:
             if isinstance(item, SoundPacket):
                 self.tracks[item.track].write(item.packet)
             else:
-                self._write_frame(item)
+                facts = self._facts
+                stored = self._stored(item)
+                if self._output is None:
+                    self._output = self._open(stored)
+                    self.first_s = item.pts * facts.time_base
+                frame = film.to_frame(stored, facts.colours, self.encoding.codec.pixel_format)
+                frame.pts, frame.time_base, frame.duration = (
+                    item.pts,
+                    facts.time_base,
+                    item.duration,
+                )
+                container, video = self._output
+                container.mux(video.encode(frame))
+                self.frames += 1
+                self.last_s = item.pts * facts.time_base
 
     def finish(self) -> None:
         """Write what encoders still hold and the end of the file."""
@@ -132,19 +146,6 @@ class Writer:
         if output is not None:
             with suppress(FFmpegError):  # it is thrown away: that it can't be ended is no matter
                 output[0].close()
-
-    def _write_frame(self, item: TimedFrame) -> None:
-        facts = self._facts
-        stored = self._stored(item)
-        if self._output is None:
-            self._output = self._open(stored)
-            self.first_s = item.pts * facts.time_base
-        frame = film.to_frame(stored, facts.colours, self.encoding.codec.pixel_format)
-        frame.pts, frame.time_base, frame.duration = item.pts, facts.time_base, item.duration
-        container, video = self._output
-        container.mux(video.encode(frame))
-        self.frames += 1
-        self.last_s = item.pts * facts.time_base
 
     def _stored(self, item: TimedFrame) -> Pixels:
         """An upright picture as it is stored: turned back, of square pixels if it must, even."""

@@ -21,9 +21,9 @@ def free_memory(tmp_path, monkeypatch):
     def set_to(free_bytes: int) -> None:
         table.write_text(f"MemAvailable: {free_bytes // 1024} kB\n", encoding="ascii")
 
-    trial._default_limits.cache_clear()
+    trial.default_limits.cache_clear()
     yield set_to
-    trial._default_limits.cache_clear()
+    trial.default_limits.cache_clear()
 
 
 @pytest.fixture

@@ -322,11 +322,13 @@ def has_deep_colour(image: Image.Image) -> bool:
 def apply_deep_colour(image: Image.Image, stream: BinaryIO, name: str) -> None:
     """Make the transparent colour of a 16-bit PNG an alpha channel; Pillow compares 8 of its bits.
 
-    `has_deep_colour` holds for the image, which is decoded here from its stream and becomes RGBA.
+    An image that `has_deep_colour` is decoded here from its stream and becomes RGBA.
 
     Raises:
         ImageError: it is an animation.
     """
+    if not has_deep_colour(image):
+        return
     if getattr(image, "n_frames", 1) > 1:
         raise ImageError(
             f"{name} is an animation in 16-bit colours with a transparent one, which Pillow can't "

@@ -128,7 +128,7 @@ class ImageFile:
             ImageError: it is truncated or damaged.
         """
         with self._decoding():
-            self._mend_colours()
+            converting.apply_deep_colour(self.image, self._stream, self.name)
             if in_bands:
                 picture = converting.picture_in_bands(self.image, self.name)
                 self.image.close()
@@ -148,7 +148,7 @@ class ImageFile:
             ImageError: one is truncated or damaged, or goes far beyond the canvas.
         """
         with self._decoding():
-            self._mend_colours()
+            converting.apply_deep_colour(self.image, self._stream, self.name)
         canvas = (0, 0, self.width, self.height)
         for index in range(self._first, self._first + self.frames):
             with self._decoding():
@@ -180,10 +180,6 @@ class ImageFile:
                 duration_ms += float(self.image.info.get("duration") or 0)
         return duration_ms
 
-    def _mend_colours(self) -> None:
-        if converting.has_deep_colour(self.image):
-            converting.apply_deep_colour(self.image, self._stream, self.name)
-
     def _open(self) -> Image.Image:
         beginning = self._stream.read(12)
         self._stream.seek(0)
@@ -195,8 +191,14 @@ class ImageFile:
             try:
                 return Image.open(self._stream)
             except UnidentifiedImageError as error:
-                tags = _tags_of_tiff(self._stream, beginning)
-                if tags is None:
+                if not beginning.startswith(_TIFF + _BIG_TIFF):
+                    raise
+                self._stream.seek(0)
+                header = self._stream.read(16 if beginning.startswith(_BIG_TIFF) else 8)
+                tags = TiffImagePlugin.ImageFileDirectory_v2(header)
+                self._stream.seek(tags.next)
+                tags.load(self._stream)
+                if TiffImagePlugin.BITSPERSAMPLE not in tags:
                     raise
                 raise converting.unread_tiff(self.name, tags) from error
 
@@ -235,20 +237,6 @@ def picture_of(image: Image.Image) -> Picture:
     """An opened image turned upright, in 8-bit sRGB, whatever its mode, depth and profile."""
     depth = converting.depth_of(image, "the image")
     return converting.as_picture(ImageOps.exif_transpose(image), "the image", depth)
-
-
-def _tags_of_tiff(
-    stream: BinaryIO, beginning: bytes
-) -> TiffImagePlugin.ImageFileDirectory_v2 | None:
-    """The tags of a TIFF file that Pillow does not open; None if it is no such file."""
-    if not beginning.startswith(_TIFF + _BIG_TIFF):
-        return None
-    stream.seek(0)
-    header = stream.read(16 if beginning.startswith(_BIG_TIFF) else 8)
-    tags = TiffImagePlugin.ImageFileDirectory_v2(header)
-    stream.seek(tags.next)
-    tags.load(stream)
-    return tags if TiffImagePlugin.BITSPERSAMPLE in tags else None
 
 
 def _stream_of(path: Path) -> BinaryIO:
