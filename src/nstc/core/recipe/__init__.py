@@ -3,6 +3,7 @@
 What has settings declares them here, and nothing else may enter: no step is done.
 """
 
+from nstc.core.recipe.recipe_files import Recipe as Recipe
 from nstc.core.recipe.recipe_files import load_recipe as load_recipe
 from nstc.core.recipe.recipe_files import override as override
 from nstc.core.recipe.recipe_files import recipe_from as recipe_from
@@ -12,5 +13,4 @@ from nstc.core.recipe.recipes import BenchRecipe as BenchRecipe
 from nstc.core.recipe.recipes import DistillRecipe as DistillRecipe
 from nstc.core.recipe.recipes import PruneRecipe as PruneRecipe
 from nstc.core.recipe.recipes import QuantizeRecipe as QuantizeRecipe
-from nstc.core.recipe.recipes import Recipe as Recipe
 from nstc.core.recipe.recipes import TrainRecipe as TrainRecipe

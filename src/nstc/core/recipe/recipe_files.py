@@ -1,13 +1,20 @@
-"""Recipes from TOML files, those of users and those that ship, and with flags over them."""
+"""The recipe of a whole compression: from TOML files, users' and shipped, with flags over them."""
 
 import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_type_hints
 
 from nstc.core.errors import OptionError, RecipeError
-from nstc.core.recipe.recipes import Recipe
+from nstc.core.recipe.recipes import (
+    BenchRecipe,
+    DistillRecipe,
+    PruneRecipe,
+    QuantizeRecipe,
+    TrainRecipe,
+)
 
 R = TypeVar("R")
 
@@ -28,6 +35,26 @@ _TYPES: Final[dict[Any, tuple[tuple[type, ...], str]]] = {
     int | str: ((int, str), "a whole number or text"),
 }
 """What may be written for a setting's type. In TOML true is no number, as it is in Python."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The settings of a whole compression, a table for each step."""
+
+    train: TrainRecipe = field(default_factory=TrainRecipe)
+    distill: DistillRecipe = field(default_factory=DistillRecipe)
+    prune: PruneRecipe = field(default_factory=PruneRecipe)
+    quantize: QuantizeRecipe = field(default_factory=QuantizeRecipe)
+    bench: BenchRecipe = field(default_factory=BenchRecipe)
+
+    def __post_init__(self) -> None:
+        """Refuse steps that would undo each other."""
+        if self.distill.quantize_aware and self.quantize.against_learned_ranges:
+            raise OptionError(
+                "distill.quantize_aware learns what these settings of quantize would undo: "
+                f"{', '.join(self.quantize.against_learned_ranges)}. Leave out one or the other, "
+                "or set quantize.recalibrate."
+            )
 
 
 def load_recipe(path: Path | None) -> Recipe:

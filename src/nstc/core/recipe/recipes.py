@@ -1,7 +1,7 @@
-"""The settings of every step, a recipe each, and of a whole compression."""
+"""The settings of every step, a recipe each."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from nstc.core.errors import OptionError
@@ -377,23 +377,3 @@ class BenchRecipe(Checked):
         shown="",
     )
     seed: int = setting(0, SEED, "Of all randomness.")  # order within rounds, bootstrap
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """The settings of a whole compression, a table for each step."""
-
-    train: TrainRecipe = field(default_factory=TrainRecipe)
-    distill: DistillRecipe = field(default_factory=DistillRecipe)
-    prune: PruneRecipe = field(default_factory=PruneRecipe)
-    quantize: QuantizeRecipe = field(default_factory=QuantizeRecipe)
-    bench: BenchRecipe = field(default_factory=BenchRecipe)
-
-    def __post_init__(self) -> None:
-        """Refuse steps that would undo each other."""
-        if self.distill.quantize_aware and self.quantize.against_learned_ranges:
-            raise OptionError(
-                "distill.quantize_aware learns what these settings of quantize would undo: "
-                f"{', '.join(self.quantize.against_learned_ranges)}. Leave out one or the other, "
-                "or set quantize.recalibrate."
-            )
