@@ -25,7 +25,6 @@ from nstc.compress.graphs.float_forms import body_graph
 from nstc.compress.quantization.integer_body import integer_form_of, quantized_statically
 from nstc.core.bundle import open_bundle
 from nstc.core.photos import photos_in
-from nstc.core.progress import Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import load
 
@@ -41,9 +40,7 @@ quantized_statically(
     graph,
     integer_form_of(network, contract, per_channel=recipe.per_channel),
     photographs(network, contract, photos, size=recipe.calibration_size),
-    len(photos),
     recipe,
-    Silent(),
 )
 print(peak())
 """

@@ -71,13 +71,10 @@ def deployed_graph(
 ) -> onnx.ModelProto:
     """Put the edges on a quantized body, for pictures of any size.
 
-    Args:
-        body: One input (1, 3, H, W) and one output (1, 3·scale², H/scale, W/scale), both float32.
-            A normalised body's first node is a QuantizeLinear, its last a DequantizeLinear.
-        edges: What to put on.
-        statistics_input: Whether the graph takes a normalised body's statistics as an input,
-            float32 (2, 3), mean and deviation of the whole picture in [0, 1], instead of computing
-            them of the picture: tiles need that.
+    The body has one input (1, 3, H, W) and one output (1, 3·scale², H/scale, W/scale), both
+    float32; a normalised one's first node is a QuantizeLinear, its last a DequantizeLinear. With
+    `statistics_input` the graph takes its statistics as an input, float32 (2, 3), mean and
+    deviation of the whole picture in [0, 1], instead of computing them: tiles need that.
     """
     bare = copied(body)  # the body between `_BODY_INPUT` and `_BODY_OUTPUT`
     first, last = bare.graph.input[0].name, bare.graph.output[0].name

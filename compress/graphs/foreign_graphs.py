@@ -29,15 +29,9 @@ from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.foreign.trial import current_limits, keeps_within
 from nstc.runtime.model_files import model_sha256
 
-SCALE_A_CHANNEL: Final = 13
-"""The first opset whose DequantizeLinear takes a scale for each channel."""
-
-FOUR_BITS: Final = 21
-"""The first opset whose DequantizeLinear takes four bits."""
-
-OWN_DOMAINS: Final = ("", "ai.onnx")
-"""Of ONNX's own operators."""
-
+SCALE_A_CHANNEL: Final = 13  # the first opset whose DequantizeLinear takes a scale for each channel
+FOUR_BITS: Final = 21  # the first opset whose DequantizeLinear takes four bits
+OWN_DOMAINS: Final = ("", "ai.onnx")  # of ONNX's own operators
 _FLOAT: Final = TensorProto.FLOAT
 _OTHER_FLOATS: Final = (TensorProto.FLOAT16, TensorProto.DOUBLE)
 _FIRST_WITHOUT_INPUTS: Final = 4

@@ -23,11 +23,8 @@ _UNDO: Final = "Mul"
 _STRIPS: Final = "strips/"
 
 _SWEEPS: Final = 20
-_DEVIATIONS: Final = 3.0
-"""Of a normalised channel around its mean, what its range is taken to be."""
-
-_LARGEST: Final = 64.0
-"""Scales beyond this belong to channels that are all but dead."""
+_DEVIATIONS: Final = 3.0  # of a normalised channel around its mean, what its range is taken to be
+_LARGEST: Final = 64.0  # scales beyond this belong to channels that are all but dead
 
 
 def fold_batch_norm(model: onnx.ModelProto) -> None:

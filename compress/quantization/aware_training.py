@@ -11,22 +11,10 @@ from torch import Tensor, nn
 
 from nstc.compress.export.checking import Reference, painting_with, sample_picture
 from nstc.compress.graphs.float_forms import body_graph
-from nstc.compress.quantization.calibration import (
-    CALIBRATORS,
-    Range,
-    calibrate,
-    counted,
-    photographs,
-    refuse_no_photos,
-)
+from nstc.compress.quantization import calibration, integer_twin
+from nstc.compress.quantization.calibration import Range
 from nstc.compress.quantization.integer_body import IntegerForm, integer_body, integer_form_of
-from nstc.compress.quantization.integer_twin import (
-    INPUT,
-    ByteTensor,
-    IntegerTwin,
-    byte_tensors,
-    sums_of,
-)
+from nstc.compress.quantization.integer_twin import ByteTensor, IntegerTwin
 from nstc.compress.quantization.portability import with_exact_sums
 from nstc.core.bundle import QUANTIZATION_FILE
 from nstc.core.errors import CorruptBundleError, ExportMismatchError, OptionError
@@ -60,9 +48,7 @@ _HELD: Final = 0.999
 """Share of a channel's values that are not above its size. Equalised by the roots of their mean
 squares, channels with rare large values are cut off: 3.0 levels, not 2.4, at the same ranges."""
 
-_LOOKED_AT: Final = 5
-"""Every so many values: pictures have many that are alike."""
-
+_LOOKED_AT: Final = 5  # every so many values: pictures have many that are alike
 _LEAST: Final = 1e-3
 """Of the largest channel: one that is smaller counts as this, or it would grow without bounds."""
 
@@ -90,10 +76,7 @@ def student_to_round(network: nn.Module) -> Student:
 
 
 def calibrated_twin(
-    student: Student,
-    photos: PhotoSet,
-    progress: Progress,
-    recipe: QuantizeRecipe | None = None,
+    student: Student, photos: PhotoSet, progress: Progress, recipe: QuantizeRecipe | None = None
 ) -> IntegerTwin:
     """The integer twin of a student on the CPU, to start learning from.
 
@@ -103,24 +86,24 @@ def calibrated_twin(
     Raises:
         PhotosError: there are no photographs.
     """
-    refuse_no_photos(photos)
+    calibration.refuse_no_photos(photos)
     recipe = recipe or CALIBRATION
     _, contract = describe(student)
-    chosen = photos.take(recipe.calibration_photos)
     equalise_channels(
         student.eval(),
-        byte_tensors(student, body_graph(student)),
+        integer_twin.byte_tensors(student, body_graph(student)),
         list(photos.take(_EQUALISED_ON).squares(_EQUALISED_SIZE)),
     )
     body = body_graph(student)
-    feeds = photographs(student, contract, chosen, size=recipe.calibration_size)
-    ranges = calibrate(
+    chosen, size = photos.take(recipe.calibration_photos), recipe.calibration_size
+    feeds = calibration.photographs(student, contract, chosen, size=size, progress=progress)
+    ranges = calibration.calibrate(
         body,
         integer_form_of(student, contract, per_channel=True).operators,
-        counted(feeds(), "calibrate", len(chosen), progress),
-        CALIBRATORS[recipe.calibrator](recipe.percentile),
+        feeds.told("calibrate"),
+        calibration.CALIBRATORS[recipe.calibrator](recipe.percentile),
     )
-    tensors = byte_tensors(student, body)
+    tensors = integer_twin.byte_tensors(student, body)
     return IntegerTwin(student, tensors, {t.module: ranges[t.tensors[0]] for t in tensors})
 
 
@@ -135,10 +118,7 @@ def equalise_channels(
     pictures that differ by a shake is flicker. As `equalise_layers`, with what channels hold on
     photographs in place of what weights could make of them, and through residual trunks.
 
-    Args:
-        student: On the CPU, folded.
-        tensors: Its `byte_tensors`.
-        pictures: (H, W, 3), of sizes that the student takes.
+    The student is on the CPU and folded, and takes the pictures (H, W, 3) as they are.
     """
     sizes = _channel_sizes(student, tensors, pictures)
     for held, writes, reads in _shared(student, tensors):
@@ -170,14 +150,14 @@ def _shared(
     layers = {
         tensor: layer
         for tensor in tensors
-        if tensor.module != INPUT
+        if tensor.module != integer_twin.INPUT
         if isinstance(layer := student.get_submodule(tensor.module), nn.Conv2d)
     }
     for name in dict.fromkeys(root.values()):
         held = [tensor.module for tensor in tensors if root[tensor.module] == name]
         writes = [layer for tensor, layer in layers.items() if tensor.module in held]
         reads = [layer for tensor, layer in layers.items() if root[tensor.reads[0]] == name]
-        if name != root[INPUT] and student.to_pixels not in writes:
+        if name != root[integer_twin.INPUT] and student.to_pixels not in writes:
             yield held, writes, reads
 
 
@@ -194,7 +174,7 @@ def _channel_sizes(
 
     with torch.no_grad(), contextlib.ExitStack() as hooks:
         for tensor in tensors:
-            if tensor.module != INPUT:
+            if tensor.module != integer_twin.INPUT:
                 hooks.enter_context(
                     student.get_submodule(tensor.module).register_forward_hook(
                         lambda _module, _given, made, tensor=tensor: look(tensor, made)
@@ -214,17 +194,14 @@ def _channel_sizes(
 def twin_as_learned(
     student: Student, ranges: Mapping[str, Range], body: onnx.ModelProto | None = None
 ) -> IntegerTwin:
-    """The integer twin that a student has learned through.
+    """The integer twin that a student, on the CPU in evaluation mode, has learned through.
 
-    Args:
-        student: On the CPU, in evaluation mode.
-        ranges: From `learned_ranges`.
-        body: Its `body_graph`; exported if it is not there yet.
+    The ranges are from `learned_ranges`; its `body_graph` is exported if it is not there yet.
 
     Raises:
         CorruptBundleError: they are those of another student.
     """
-    tensors = byte_tensors(student, body_graph(student) if body is None else body)
+    tensors = integer_twin.byte_tensors(student, body_graph(student) if body is None else body)
     if {tensor.module for tensor in tensors[:-1]} != set(ranges):
         raise CorruptBundleError(
             f"{QUANTIZATION_FILE} has not the ranges of this student's layers. Copy the bundle "
@@ -250,7 +227,7 @@ def quantized_as_learned(
 
     Nothing is rewritten or corrected: the result is what its `IntegerTwin` computes.
     """
-    exact = with_exact_sums(ranges, sums_of(tensors))
+    exact = with_exact_sums(ranges, integer_twin.sums_of(tensors))
     picture = (0.0, 1.0)
     held = {name: exact.get(each.module, picture) for each in tensors for name in each.tensors}
     return integer_body(body, form, held)

@@ -8,6 +8,7 @@ every photograph until the end: here memory does not grow with their number.
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -18,14 +19,13 @@ from torch import nn
 from nstc.compress.graphs.float_forms import BODY_INPUT, body_input
 from nstc.compress.graphs.inspection import Feed, observed
 from nstc.core.errors import ExportMismatchError, PhotosError
+from nstc.core.images import Pixels
 from nstc.core.manifest import Contract
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Progress
+from nstc.core.progress import Progress, Silent
 from nstc.models.tensors import images_to_tensor
 
-LEVELS: Final = 256
-"""Of a byte."""
-
+LEVELS: Final = 256  # of a byte
 HALF: Final = 4096
 """Bins on either side of zero. At least half of a side is in use, eight bins for each level of a
 byte that holds it."""
@@ -47,9 +47,6 @@ _NARROWEST: Final = 0.1
 
 Range = tuple[float, float]
 """Lowest and highest value that is held; zero lies within, as zero points need it to."""
-
-Feeds = Callable[[], Iterator[Feed]]
-"""Starts over with the first photograph each time."""
 
 
 class Histogram:
@@ -180,23 +177,41 @@ def refuse_no_photos(photos: PhotoSet) -> None:
         raise PhotosError("no photographs to calibrate on: name a folder of them with --photos.")
 
 
-def photographs(network: nn.Module, contract: Contract, photos: PhotoSet, *, size: int) -> Feeds:
-    """What a network's body sees of the centre squares of photographs, decoded as asked for."""
+@dataclass(frozen=True, kw_only=True)
+class Feeds:
+    """A graph's inputs for photographs, decoded as they are asked for, from the first each time."""
 
-    def feeds() -> Iterator[Feed]:
-        for square in photos.squares(size):
-            images = images_to_tensor([square])
-            yield {BODY_INPUT: body_input(network, contract, images).numpy()}
+    photos: PhotoSet
+    size: int  # side of their centre squares
+    encode: Callable[[Pixels], Feed]
+    progress: Progress
 
-    return feeds
+    def __iter__(self) -> Iterator[Feed]:
+        """One photograph after another."""
+        return map(self.encode, self.photos.squares(self.size))
+
+    def told(self, title: str) -> Iterator[Feed]:
+        """The same, with progress told of each that is done."""
+        self.progress.begin(title, len(self.photos), 0)
+        for done, feed in enumerate(self, start=1):
+            yield feed
+            self.progress.advance(done, {})
 
 
-def counted(feeds: Iterable[Feed], title: str, count: int, progress: Progress) -> Iterator[Feed]:
-    """The same, with progress told of each that is done."""
-    progress.begin(title, count, 0)
-    for done, feed in enumerate(feeds, start=1):
-        yield feed
-        progress.advance(done, {})
+def photographs(
+    network: nn.Module,
+    contract: Contract,
+    photos: PhotoSet,
+    *,
+    size: int,
+    progress: Progress | None = None,
+) -> Feeds:
+    """What a network's body sees of the centre squares of photographs."""
+
+    def encode(square: Pixels) -> Feed:
+        return {BODY_INPUT: body_input(network, contract, images_to_tensor([square])).numpy()}
+
+    return Feeds(photos=photos, size=size, encode=encode, progress=progress or Silent())
 
 
 def calibrate(

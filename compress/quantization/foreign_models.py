@@ -9,30 +9,17 @@ from typing import Final, Unpack
 import onnx
 
 from nstc.compress.export.checking import sample_picture
-from nstc.compress.graphs.foreign_graphs import (
-    OWN_DOMAINS,
-    SCALE_A_CHANNEL,
-    at_least_opset,
-    prepared,
-    probe_usable,
-)
-from nstc.compress.graphs.inspection import Feed, graphs_of, replace_all
+from nstc.compress.graphs import foreign_graphs
+from nstc.compress.graphs.inspection import graphs_of, replace_all
+from nstc.compress.quantization import summary
 from nstc.compress.quantization.calibration import (
     LOCAL_OPERATORS,
     OPERATORS_BETWEEN_NORMS,
+    Feeds,
     refuse_no_photos,
 )
 from nstc.compress.quantization.integer_body import IntegerForm, quantized_statically
 from nstc.compress.quantization.quantize_model import Written, write_dynamic, write_static_graph
-from nstc.compress.quantization.summary import (
-    INTEGER_MODES,
-    SPEED_THREADS,
-    QuantizationReport,
-    converted_operators,
-    lighter_weights,
-    remarks_on,
-    timed_beside,
-)
 from nstc.compress.quantization.weight_storage import lighter_graph
 from nstc.core.errors import ExportMismatchError, OptionError, TeacherError
 from nstc.core.files import atomic_file, refuse_unwritable_file, scratch_folder
@@ -90,23 +77,17 @@ def quantize_file(
     recipe: QuantizeRecipe | None = None,
     progress: Progress | None = None,
     **told: Unpack[GraphFlags],
-) -> QuantizationReport:
-    """Write a quantized ONNX file beside a float one.
+) -> summary.QuantizationReport:
+    """Write a quantized ONNX file beside a float one, calibrated on photographs if the mode does.
 
-    Args:
-        model: An ONNX file that takes one picture and gives one of the same size.
-        output: The file to write.
-        photos: To calibrate on, where the mode does.
-        recipe: Settings.
-        progress: Told of every photograph.
-        told: How it is fed, where that is known: fields of a `GraphForm`. The file that is
-            written keeps all of them, so that nothing has to be told or tried again.
+    The model takes one picture and gives one of the same size. `told` says how it is fed, where
+    that is known, by fields of a `GraphForm`: the file that is written keeps all of them, so that
+    nothing has to be told or tried again.
 
     Raises:
         TeacherError: the file is no image-to-image network.
         UnusableModelError: weights or output of it are not finite, or it gives one colour.
-        OptionError: it is quantized already, can't be in this mode, or the output is not another
-            ONNX file.
+        OptionError: it is quantized already, can't be in this mode, or output is no new ONNX file.
         PhotosError: there are no photographs to calibrate on.
         ExportMismatchError: the quantized file does not run, or paints something else.
         OutputError: the place can't be written.
@@ -122,7 +103,7 @@ def quantize_file(
         )
     if recipe.needs_photos:
         refuse_no_photos(photos)
-    contract = probe_usable(model, **told)
+    contract = foreign_graphs.probe_usable(model, **told)
     progress.note(f"{model.name} {contract.describe()}")
     graph = onnx.load(model)
     found = {n.op_type for part in graphs_of(graph.graph) for n in part.node} & _OF_INTEGERS
@@ -131,7 +112,7 @@ def quantize_file(
             f"{model} is quantized already, it has {', '.join(sorted(found, reverse=True))}: give "
             "the float file that it was made from."
         )
-    graph = prepared(graph)
+    graph = foreign_graphs.prepared(graph)
     refuse_unwritable_file(output)
     chosen = photos.take(recipe.calibration_photos)
     with scratch_folder() as folder:
@@ -140,8 +121,7 @@ def quantize_file(
             written = _write(graph, file, contract, chosen, recipe, progress)
             # how the graph is fed goes into the file itself, where probing looks first
             made = onnx.load(file)
-            kept = [prop for prop in made.metadata_props if prop.key != FORM_KEY]
-            replace_all(made.metadata_props, kept)
+            replace_all(made.metadata_props, [p for p in made.metadata_props if p.key != FORM_KEY])
             made.metadata_props.add(key=FORM_KEY, value=contract.form.to_json())
             onnx.save(made, file)
         progress.note(f"measuring {output.name} beside {model.name}")
@@ -166,20 +146,19 @@ def _write(
     multiple = contract.size_multiple
     side = max(recipe.calibration_size // multiple * multiple, contract.minimum_size)
     height, width = contract.fixed_size or (side, side)
-
-    def feeds() -> Iterator[Feed]:
-        for square in photos.squares(max(height, width)):
-            yield {contract.input_name: contract.encode(square[:height, :width])}
-
-    count = len(photos)
+    feeds = Feeds(
+        photos=photos,
+        size=max(height, width),
+        encode=lambda square: {contract.input_name: contract.encode(square[:height, :width])},
+        progress=progress,
+    )
     taken = {""}
     for number, node in enumerate(graph.graph.node):  # layers are told apart by their names
         if node.name in taken:
             node.name = f"{node.op_type}_{number}"
         taken.add(node.name)
     if recipe.mode != "static":
-        lighter = lighter_graph(graph, recipe, feeds, count, progress, _unknown(graph))
-        onnx.save(lighter, file)
+        onnx.save(lighter_graph(graph, recipe, feeds, _unknown(graph)), file)
         return Written()
     normalised = any("Normalization" in node.op_type for node in graph.graph.node)
     black, white = contract.black_and_white
@@ -188,9 +167,8 @@ def _write(
         per_channel=recipe.per_channel,
         black_and_white=(float(min(black)), float(max(white))),
     )
-    graph = at_least_opset(graph, SCALE_A_CHANNEL)
-    made = quantized_statically(graph, form, feeds, count, recipe, progress)
-    return write_static_graph(made, file)
+    graph = foreign_graphs.at_least_opset(graph, foreign_graphs.SCALE_A_CHANNEL)
+    return write_static_graph(quantized_statically(graph, form, feeds, recipe), file)
 
 
 def _report(
@@ -201,11 +179,11 @@ def _report(
     recipe: QuantizeRecipe,
     written: Written,
     graph: onnx.ModelProto,
-) -> QuantizationReport:
+) -> summary.QuantizationReport:
     files = [model, file, *([written.all_integer] if written.all_integer else [])]
     picture = sample_picture(*(contract.fixed_size or (recipe.size, recipe.size)))
     try:
-        sessions = [ForeignSession(path, contract, SPEED_THREADS) for path in files]
+        sessions = [ForeignSession(path, contract, summary.SPEED_THREADS) for path in files]
         made = [session.run(picture) for session in sessions[:2]]
         for session, output in zip(sessions, made, strict=False):
             refuse_one_colour(output, session.path)
@@ -217,28 +195,29 @@ def _report(
             f"{file.name} differs too much from {model}: {psnr_db:.1f} dB. It was not kept. "
             "Calibrate on photographs like those it will see, or give a --quality-budget."
         )
-    return timed_beside(
+    return summary.timed_beside(
         sessions[0],
         sessions[1:],
         picture,
         mode=recipe.mode,
         artifact=file.name,
-        operators=converted_operators(file)
-        if recipe.mode in INTEGER_MODES
-        else lighter_weights(onnx.load(file)),
+        operators=summary.converted_operators(file)
+        if recipe.mode in summary.INTEGER_MODES
+        else summary.lighter_weights(onnx.load(file)),
         float_size_bytes=model_bytes(model),
         psnr_db=psnr_db,
         islands=written.islands,
         foreign_operators=_unknown(graph),
-        remarks=remarks_on(photos, recipe),
+        remarks=summary.remarks_on(photos, recipe),
         is_foreign=True,
     )
 
 
 def _unknown(graph: onnx.ModelProto) -> tuple[str, ...]:
     """Kinds of nodes that are not among those nstc knows, with their domains."""
+    own = foreign_graphs.OWN_DOMAINS
     kinds = {
-        node.op_type if node.domain in OWN_DOMAINS else f"{node.domain}.{node.op_type}"
+        node.op_type if node.domain in own else f"{node.domain}.{node.op_type}"
         for part in graphs_of(graph.graph)
         for node in part.node
     }

@@ -29,18 +29,8 @@ from nstc.compress.graphs import rewriting
 from nstc.compress.graphs.deployed import LEVEL
 from nstc.compress.graphs.float_forms import BODY_INPUT, BODY_OUTPUT, body_graph
 from nstc.compress.graphs.inspection import GraphIndex, copied, outputs
-from nstc.compress.quantization.calibration import (
-    CALIBRATORS,
-    LOCAL_OPERATORS,
-    OPERATORS_BETWEEN_NORMS,
-    Feeds,
-    Range,
-    calibrate,
-    counted,
-    photographs,
-    scale_and_zero_point,
-    with_width,
-)
+from nstc.compress.quantization import calibration
+from nstc.compress.quantization.calibration import Feeds, Range
 from nstc.compress.quantization.portability import sums_in, with_exact_sums
 from nstc.compress.quantization.weight_storage import round_adaptively
 from nstc.core.errors import ExportMismatchError
@@ -51,14 +41,11 @@ from nstc.core.recipe import QuantizeRecipe
 from nstc.models.student import Student
 from nstc.runtime import agreement
 
-LARGEST_WEIGHT: Final = 64
-"""Magnitude of a stored weight: of 7 bits."""
-
+LARGEST_WEIGHT: Final = 64  # magnitude of a stored weight: of 7 bits
 NEXT_TO_NOTHING: Final = 2.0**-16
 """Of a layer's largest weight: what stands in a filter of zeros, so that it has a scale."""
 
-_JUDGED_ON: Final = 4
-"""Photographs at most, evenly spread, that a quality budget is measured on."""
+_JUDGED_ON: Final = 4  # photographs at most, evenly spread, that a quality budget is measured on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +66,7 @@ def integer_form_of(network: nn.Module, contract: Contract, *, per_channel: bool
     is_student = isinstance(network, Student)
     is_local = is_student and contract.locality == "exact"
     return IntegerForm(
-        operators=LOCAL_OPERATORS if is_local else OPERATORS_BETWEEN_NORMS,
+        operators=calibration.LOCAL_OPERATORS if is_local else calibration.OPERATORS_BETWEEN_NORMS,
         per_channel=per_channel,
         pixels=(BODY_OUTPUT,) if is_student else (),
         bytes_at=(BODY_INPUT, BODY_OUTPUT) if is_student else (),
@@ -124,47 +111,34 @@ def quantized_body(
     Raises:
         ExportMismatchError: as `quantized_statically`.
     """
+    size = recipe.calibration_size
+    feeds = calibration.photographs(network, contract, photos, size=size, progress=progress)
     return quantized_statically(
         body_graph(network),
         integer_form_of(network, contract, per_channel=recipe.per_channel),
-        photographs(network, contract, photos, size=recipe.calibration_size),
-        len(photos),
+        feeds,
         recipe,
-        progress,
     )
 
 
 def quantized_statically(
-    graph: onnx.ModelProto,
-    form: IntegerForm,
-    feeds: Feeds,
-    count: int,
-    recipe: QuantizeRecipe,
-    progress: Progress,
+    graph: onnx.ModelProto, form: IntegerForm, feeds: Feeds, recipe: QuantizeRecipe
 ) -> StaticGraph:
-    """Quantize a float graph of one input and one output, which is not changed.
-
-    Args:
-        graph: The graph.
-        form: What becomes integers.
-        feeds: The graph's inputs for the photographs to calibrate on.
-        count: How many they are.
-        recipe: Settings.
-        progress: Told of every photograph.
+    """Quantize a float graph of one input and one output, calibrated on its feeds; it stays.
 
     Raises:
         ExportMismatchError: an activation is infinite, or the quality asked for can't be reached.
     """
     body = rewritten(graph, per_channel=form.per_channel)
-    calibrator = CALIBRATORS[recipe.calibrator](recipe.percentile)
-    looked_at = counted(feeds(), "calibrate", count, progress)
-    ranges = calibrate(body, form.operators, looked_at, calibrator)
+    calibrator = calibration.CALIBRATORS[recipe.calibrator](recipe.percentile)
+    ranges = calibration.calibrate(body, form.operators, feeds.told("calibrate"), calibrator)
     if "Add" in form.operators:
         ranges = with_exact_sums(ranges, sums_in(body))
     make = functools.partial(integer_body, body, form, ranges)
     islands: tuple[Island, ...] = ()
     if recipe.quality_budget is not None:
-        judged = list(itertools.islice(feeds(), 0, None, max(1, -(-count // _JUDGED_ON))))
+        step = max(1, -(-len(feeds.photos) // _JUDGED_ON))
+        judged = list(itertools.islice(feeds, 0, None, step))
         wanted = list(outputs(body, judged))
         islands = islands_for(
             recipe.quality_budget,
@@ -173,14 +147,13 @@ def quantized_statically(
                 wanted, list(outputs(make(left_in_float=left), judged)), form.black_and_white
             ),
             lambda left: int(make(left_in_float=left).ByteSize()),
-            progress,
+            feeds.progress,
         )
     left = tuple(island.name for island in islands)
     made = {names: make(left_in_float=names) for names in ((), left)}
     if recipe.rounding == "adaptive":
         for integer in made.values():
-            looked_at = counted(feeds(), "round", count, progress)
-            round_adaptively(integer, body, looked_at, limit=LARGEST_WEIGHT)
+            round_adaptively(integer, body, feeds.told("round"), limit=LARGEST_WEIGHT)
     return StaticGraph(graph=made[left], all_integer=made[()], islands=islands)
 
 
@@ -223,12 +196,8 @@ def islands_for(
 ) -> tuple[Island, ...]:
     """Leave layers in float, each time the one that helps most, until the quality is reached.
 
-    Args:
-        budget_db: The quality.
-        layers: Names to choose from.
-        judge: From the layers left in float to the quality, in dB.
-        weigh: From the layers left in float to the size of the graph, in bytes.
-        progress: Told of every layer that is tried.
+    Of the names of the layers left in float `judge` makes the quality in dB, and `weigh` the size
+    of the graph in bytes.
 
     Raises:
         ExportMismatchError: not even all of them in float reach it.
@@ -267,22 +236,18 @@ def integer_body(
     *,
     left_in_float: Collection[str] = (),
 ) -> onnx.ModelProto:
-    """Put pairs around the operators of a float body.
+    """Put pairs around the operators of a float body, with the ranges that `calibrate` has found.
 
-    Args:
-        body: The float graph.
-        form: What becomes integers.
-        ranges: Of the activations, from `calibrate`.
-        left_in_float: Names of nodes that don't.
+    Nodes named in `left_in_float` stay as they are.
     """
     body = save_and_reload_model_with_shape_infer(_with_scales(body))
     # The exporter has folded constants and inferred shapes; unmarked, ONNX Runtime would log advice
     # to do so, and set up the process's root logger on the way.
     add_pre_process_metadata(body)
-    wide = {name: map(np.float32, with_width(found)) for name, found in ranges.items()}
+    wide = {name: map(np.float32, calibration.with_width(found)) for name, found in ranges.items()}
     seen = {name: TensorData(lowest=low, highest=high) for name, (low, high) in wide.items()}
     # Given with each tensor: those that ONNX Runtime makes of ranges in float32 are a bit off.
-    held = {name: scale_and_zero_point(found) for name, found in ranges.items()}
+    held = {name: calibration.scale_and_zero_point(found) for name, found in ranges.items()}
     held |= dict.fromkeys(form.pixels, (LEVEL, 0))
     overrides = {
         name: [{"scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.uint8)}]
@@ -343,7 +308,7 @@ def _ensure_bytes(model: onnx.ModelProto, form: IntegerForm, ranges: Mapping[str
         quantized = [n for n in graph.node if name in (n.input if at_start else n.output)]
         if {node.op_type for node in quantized} <= {"QuantizeLinear", "DequantizeLinear"}:
             continue
-        scale, zero_point = scale_and_zero_point(
+        scale, zero_point = calibration.scale_and_zero_point(
             (0.0, 1.0) if name in form.pixels else ranges[name]
         )
         stored = {

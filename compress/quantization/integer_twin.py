@@ -23,7 +23,7 @@ import contextlib
 import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -42,10 +42,7 @@ from nstc.models.blocks import ResidualBlock
 from nstc.models.student import DEVIATION_FLOOR, Student, channel_statistics
 
 INPUT: Final = "input"
-
-_MOVED: Final = {"Reshape", "Transpose"}
-"""What moves bytes and leaves them as they are."""
-
+_MOVED: Final = {"Reshape", "Transpose"}  # what moves bytes and leaves them as they are
 _TRACED_SIZE: Final = 64
 
 
@@ -90,8 +87,8 @@ def byte_tensors(student: Student, body: onnx.ModelProto) -> tuple[ByteTensor, .
             weight is None or np.array_equal(index.value(node.input[1]), weight)
         ):
             raise ValueError(f"the graph has no layer {name}, or in another place")
-        behind = index.only_reader(node.output[0])
         made: tuple[str, ...] = (str(node.output[0]),)
+        behind = index.only_reader(made[0])
         if behind is not None and behind.op_type == "Relu":
             made = (str(behind.output[0]), *made)
         read = node.input[:1] if node.op_type == "Conv" else node.input
@@ -175,13 +172,10 @@ class IntegerTwin(nn.Module):
     and small ones then move by the same share: Jain et al., "Trained quantization thresholds for
     accurate and efficient fixed-point inference of deep neural networks", MLSys 2020. Zero points
     stay where calibration has put them. A filter's scale is that of its largest weight at every
-    step, as it is in the file.
+    step, as it is in the file. Scales are always brought to exact sums, see `with_exact_sums`.
 
-    Args:
-        student: In float; it learns through this, and is not changed otherwise.
-        tensors: Its `byte_tensors`.
-        ranges: Of all of them but the last, by `ByteTensor.module`. Scales are always brought to
-            exact sums, see `with_exact_sums`.
+    Made of a student in float, which learns through this and is not changed otherwise, its
+    `byte_tensors`, and ranges of all of them but the last by `ByteTensor.module`.
     """
 
     def __init__(
@@ -229,7 +223,18 @@ class IntegerTwin(nn.Module):
                 biases[name] = layer.get_parameter("bias")
                 stored[f"{name}.bias"] = torch.zeros_like(biases[name])
         given = (images * HIGHEST_BYTE, floored * HIGHEST_BYTE)
-        with torch.autocast(images.device.type, enabled=False), self._in_integers(steps, biases):
+        with torch.autocast(images.device.type, enabled=False), contextlib.ExitStack() as hooks:
+            learned, zeros = (
+                dict(zip(self._learned, each, strict=True))
+                for each in (self._scales(), self.zero_points)
+            )
+            numbers = _Numbers(learned, zeros, steps, biases)
+            for tensor in self.tensors[1:]:  # the first is the input
+                layer = self.student.get_submodule(tensor.module)
+                if tensor.reads == (INPUT,):
+                    hooks.enter_context(layer.register_forward_pre_hook(numbers.before))
+                after = functools.partial(numbers.after, tensor)
+                hooks.enter_context(layer.register_forward_hook(after))
             result: Tensor = functional_call(self.student, stored, given)
         return result
 
@@ -252,60 +257,39 @@ class IntegerTwin(nn.Module):
             for name, scale, zero in zip(self._learned, scales.tolist(), zeros, strict=True)
         }
 
-    @contextlib.contextmanager
-    def _in_integers(
-        self, steps: Mapping[str, Tensor], biases: Mapping[str, Tensor]
-    ) -> Iterator[None]:
-        """Inside the block the student's modules give bytes of what they make, less zero points.
 
-        A convolution in front of a ReLU has the ReLU's zero point, 0: nothing below it is left for
-        the ReLU to take away.
-        """
-        numbers = _Numbers(
-            dict(zip(self._learned, self._scales(), strict=True)),
-            dict(zip(self._learned, self.zero_points, strict=True)),
-        )
-
-        def before(_layer: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return (numbers.bytes_of_picture(given[0]), *given[1:])
-
-        def after(
-            tensor: ByteTensor, _layer: nn.Module, given: tuple[Tensor, ...], made: Tensor
-        ) -> Tensor:
-            if tensor.is_sum:
-                return numbers.sum_of(tensor, given[0], made - given[0])
-            unit = numbers.scales[tensor.reads[0]] * steps[tensor.module].reshape(1, -1, 1, 1)
-            if tensor.module in biases:
-                made = made + stored_bias(biases[tensor.module].reshape(1, -1, 1, 1), unit)
-            return numbers.bytes_of(tensor.module, made, unit)
-
-        with contextlib.ExitStack() as hooks:
-            for tensor in self.tensors[1:]:  # the first is the input
-                layer = self.student.get_submodule(tensor.module)
-                if tensor.reads == (INPUT,):
-                    hooks.enter_context(layer.register_forward_pre_hook(before))
-                made = functools.partial(after, tensor)
-                hooks.enter_context(layer.register_forward_hook(made))
-            yield
-
-
+@dataclass
 class _Numbers:
-    """The scales of a student's bytes as it makes them, one after another."""
+    """Hooks that let a student's modules give bytes of what they make, less zero points.
 
-    def __init__(self, scales: Mapping[str, Tensor], zero_points: Mapping[str, Tensor]) -> None:
-        self._learned = scales
-        self._zero_points = zero_points
-        self.scales: dict[str, Tensor] = {}
+    A convolution in front of a ReLU has the ReLU's zero point, 0: nothing below it is left for the
+    ReLU to take away.
+    """
 
-    def bytes_of_picture(self, normalised: Tensor) -> Tensor:
+    learned: Mapping[str, Tensor]  # scales of bytes
+    zero_points: Mapping[str, Tensor]
+    steps: Mapping[str, Tensor]  # of stored weights
+    biases: Mapping[str, Tensor]
+    scales: dict[str, Tensor] = field(default_factory=dict)  # damped, of the bytes that were made
+
+    def before(self, _layer: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """A normalised picture's bytes, divided by their scale as QuantizeLinear does."""
-        return held(normalised / self._scale(INPUT, normalised), self._zero_points[INPUT])
+        steps = given[0] / self.scale(INPUT, given[0])
+        return (held(steps, self.zero_points[INPUT]), *given[1:])
 
-    def bytes_of(self, name: str, numbers: Tensor, unit: Tensor) -> Tensor:
-        """Numbers in a unit as a tensor's bytes; as the picture, if they are the last."""
-        if name not in self._learned:  # the picture's clamp is left to whoever shows it
-            return rounded(numbers * (unit / LEVEL)) * LEVEL
-        return held(numbers * (unit / self._scale(name, numbers)), self._zero_points[name])
+    def after(
+        self, tensor: ByteTensor, _layer: nn.Module, given: tuple[Tensor, ...], made: Tensor
+    ) -> Tensor:
+        """What a module makes of numbers as a tensor's bytes; as the picture, if it is the last."""
+        name = tensor.module
+        if tensor.is_sum:
+            return self.sum_of(tensor, given[0], made - given[0])
+        unit = self.scales[tensor.reads[0]] * self.steps[name].reshape(1, -1, 1, 1)
+        if name in self.biases:
+            made = made + stored_bias(self.biases[name].reshape(1, -1, 1, 1), unit)
+        if name not in self.learned:  # the picture's clamp is left to whoever shows it
+            return rounded(made * (unit / LEVEL)) * LEVEL
+        return held(made * (unit / self.scale(name, made)), self.zero_points[name])
 
     def sum_of(self, tensor: ByteTensor, first: Tensor, second: Tensor) -> Tensor:
         """The bytes of the sum of what a tensor reads.
@@ -315,8 +299,8 @@ class _Numbers:
         Runtime's QLinearAdd does with fused multiplication and addition, found by comparing all
         pairs of bytes at 200 choices of scales and zero points.
         """
-        zero_point, scale = self._zero_points[tensor.module], self._scale(tensor.module, first)
-        zeros = [self._zero_points[name] for name in tensor.reads]
+        zero_point, scale = self.zero_points[tensor.module], self.scale(tensor.module, first)
+        zeros = [self.zero_points[name] for name in tensor.reads]
         ratios = [(self.scales[name] / scale).double() for name in tensor.reads]
         of_zeros = [ratio * zero for ratio, zero in zip(ratios, zeros, strict=True)]
         start = zero_point - (of_zeros[0] + of_zeros[1].float()).float()
@@ -325,6 +309,7 @@ class _Numbers:
         outer = (one * ratios[0] + inner.double()).float()
         return held(rounded(outer.double()) - zero_point, zero_point).float()
 
-    def _scale(self, name: str, values: Tensor) -> Tensor:
-        scale = self.scales[name] = damped(self._learned[name], values.numel())
+    def scale(self, name: str, values: Tensor) -> Tensor:
+        """The scale of a tensor's bytes, for so many values."""
+        scale = self.scales[name] = damped(self.learned[name], values.numel())
         return scale

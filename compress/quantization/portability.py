@@ -51,17 +51,10 @@ _EXACT: Final = frozenset(
 )
 """Move numbers, or make one of one in a single step that the standard of floats prescribes."""
 
-_COMPUTED: Final = {"Conv", "Add", "Relu"}
-"""What makes bytes of its own."""
-
-_EXACT_BITS: Final = 24
-"""Float32 has every whole number up to 2^24."""
-
-_REACH: Final = 16
-"""How many steps away from what they were ratios are looked for."""
-
-_LEAST_STEPS: Final = 16 * _REACH
-"""A ratio of fewer would change by more than a sixteenth."""
+_COMPUTED: Final = {"Conv", "Add", "Relu"}  # what makes bytes of its own
+_EXACT_BITS: Final = 24  # float32 has every whole number up to 2^24
+_REACH: Final = 16  # how many steps away from what they were ratios are looked for
+_LEAST_STEPS: Final = 16 * _REACH  # a ratio of fewer would change by more than a sixteenth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +88,8 @@ def float_operators(model: onnx.ModelProto) -> FloatOperators:
     behind: set[str] = set()
     found: dict[bool, set[str]] = {False: set(), True: set()}
     for node in model.graph.node:
-        leaves_integers = node.op_type == "DequantizeLinear" and not index.is_constant(
-            node.input[0]
-        )
-        inside = leaves_integers or not behind.isdisjoint(node.input)
+        leaves = node.op_type == "DequantizeLinear" and not index.is_constant(node.input[0])
+        inside = leaves or not behind.isdisjoint(node.input)
         if inside:
             behind.update(node.output)
         touches = not floats.isdisjoint((*node.input, *node.output))
@@ -166,13 +157,9 @@ def with_exact_sums(ranges: Mapping[str, Range], sums: Iterable[ByteSum]) -> dic
     """Ranges that differ by some ten-thousandths, by which bytes are added alike everywhere.
 
     What is added first keeps its scale, the sum follows it, and the other addend the sum: along a
-    residual trunk from its start to its end. A sum stays as it is where both addends belong to
-    earlier sums, one is some hundredth of the sum or less, or one has no range. Ranges that are as
-    they should be stay.
-
-    Args:
-        ranges: Of activations by name: the smallest and largest real value that bytes hold.
-        sums: In the order in which they are made.
+    residual trunk from its start to its end, which is the order that `sums` have. A sum stays as it
+    is where both addends belong to earlier sums, one is some hundredth of the sum or less, or one
+    has no range. Ranges that are as they should be stay.
     """
     held = {name: _Bytes.of(found) for name, found in ranges.items()}
     settled: set[str] = set()
@@ -193,7 +180,7 @@ def with_exact_sums(ranges: Mapping[str, Range], sums: Iterable[ByteSum]) -> dic
 def is_alike_everywhere(first: Range, second: Range, total: Range) -> bool:
     """Whether bytes of two ranges are added to bytes of a third alike on every processor."""
     one, other, both = _Bytes.of(first), _Bytes.of(second), _Bytes.of(total)
-    if not all(each.has_a_scale for each in (one, other, both)):
+    if not all(0 < each.scale < np.inf for each in (one, other, both)):
         return False
     ratios = [float(addend.scale / both.scale) for addend in (one, other)]
     bits = _fraction_bits(ratios)
@@ -207,7 +194,7 @@ def is_alike_everywhere(first: Range, second: Range, total: Range) -> bool:
 class _Bytes:
     """How bytes hold an activation."""
 
-    scale: np.float32
+    scale: np.float32  # 0 or infinite where float32 does not hold it
     zero_point: int
 
     @classmethod
@@ -215,17 +202,12 @@ class _Bytes:
         scale, zero_point = scale_and_zero_point(found)
         return cls(np.float32(scale), zero_point)
 
-    @property
-    def has_a_scale(self) -> bool:
-        """Whether float32 holds it."""
-        return bool(0 < self.scale < np.inf)
-
 
 def _alike_everywhere(
     first: _Bytes, second: _Bytes, total: _Bytes
 ) -> Iterator[tuple[_Bytes, _Bytes]]:
     """Second addends and totals beside a first addend, those nearest to what they were first."""
-    if not all(each.has_a_scale for each in (first, second, total)):
+    if not all(0 < each.scale < np.inf for each in (first, second, total)):
         return
     ratios = [float(each.scale) / float(total.scale) for each in (first, second)]
     bits = _fraction_bits(ratios)

@@ -1,7 +1,7 @@
 """Quantization: fewer bits for weights and sums, measured beside the float network."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,40 +10,13 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 
-from nstc.compress.export.checking import (
-    as_mismatch,
-    check_quantized,
-    eager_reference,
-    refuse_unusable_network,
-    sample_picture,
-)
+from nstc.compress.export import checking
 from nstc.compress.export.export_model import made_artifact, write_without_ranges
 from nstc.compress.graphs.deployed import INPUT, deployed_graph, edges_of
 from nstc.compress.graphs.float_forms import body_graph
-from nstc.compress.graphs.inspection import Feed
-from nstc.compress.quantization.aware_training import (
-    check_agreement,
-    quantized_as_learned,
-    student_to_round,
-    twin_as_learned,
-)
-from nstc.compress.quantization.calibration import Range, refuse_no_photos
-from nstc.compress.quantization.integer_body import (
-    Island,
-    StaticGraph,
-    integer_form_of,
-    quantized_body,
-)
+from nstc.compress.quantization import aware_training, integer_body, summary
+from nstc.compress.quantization.calibration import Feeds, Range, refuse_no_photos
 from nstc.compress.quantization.integer_twin import IntegerTwin
-from nstc.compress.quantization.summary import (
-    INTEGER_MODES,
-    SPEED_THREADS,
-    QuantizationReport,
-    converted_in,
-    lighter_weights,
-    remarks_on,
-    timed_beside,
-)
 from nstc.compress.quantization.weight_storage import lighter_graph
 from nstc.core.bundle import (
     QUANTIZATION_FILE,
@@ -72,7 +45,7 @@ _FLOAT: Final = artifact_name("float")
 class Written:
     """What a mode tells of its file."""
 
-    islands: tuple[Island, ...] = ()  # layers that it leaves in float
+    islands: tuple[integer_body.Island, ...] = ()  # layers that it leaves in float
     all_integer: Path | None = None  # the file it would be without them, if there are any
     twin: IntegerTwin | None = None  # its training graph, if it has one
 
@@ -111,7 +84,8 @@ class _Work:
     @property
     def optimized(self) -> Path | None:
         """Where its graph is written as ONNX Runtime runs it, in modes that make integers."""
-        return self.folder / "optimized.onnx" if self.recipe.mode in INTEGER_MODES else None
+        integer = self.recipe.mode in summary.INTEGER_MODES
+        return self.folder / "optimized.onnx" if integer else None
 
 
 def _artifact_of(recipe: QuantizeRecipe) -> str:
@@ -129,7 +103,7 @@ def quantize(
     name: str | None = None,
     again: bool = False,
     progress: Progress | None = None,
-) -> tuple[Bundle, QuantizationReport]:
+) -> tuple[Bundle, summary.QuantizationReport]:
     """Make a bundle with a quantized file, checked and measured, beside the float one.
 
     Args:
@@ -152,27 +126,16 @@ def quantize(
     """
     recipe = recipe or QuantizeRecipe()
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
-    if _artifact_of(recipe) in bundle.artifacts and not again:
-        parent = bundle.manifest.parent
-        place = (parent.zoo or parent.path) if parent else None
-        raise OptionError(
-            f"{bundle.path} is quantized already, to {artifact_file(_artifact_of(recipe))}: give "
-            "--again to make that anew from its float weights"
-            + (f", or give the bundle it was made from, {place}." if place else ".")
-        )
+    if not again:
+        _refuse_quantized(bundle, _artifact_of(recipe))
     network = load(bundle)
-    refuse_unusable_network(network, bundle.path)
+    checking.refuse_unusable_network(network, bundle.path)
     learned = _learned(bundle, recipe)
     if recipe.needs_photos and learned is None:
         refuse_no_photos(photos)
     refuse_unwritable_bundle(output)
     with scratch_folder() as folder:
         ranges_aside = recipe.recalibrate and QUANTIZATION_FILE in bundle.manifest.files
-        if ranges_aside:
-            float_file = folder / artifact_file(_FLOAT)
-            write_without_ranges(bundle, float_file)
-        else:
-            float_file = made_artifact(bundle, _FLOAT)
         work = _Work(
             network=network,
             bundle=bundle,
@@ -182,10 +145,30 @@ def quantize(
             progress=progress or Silent(),
             learned=learned,
             ranges_aside=ranges_aside,
-            float_file=float_file,
+            float_file=_float_file(bundle, folder, ranges_aside=ranges_aside),
         )
         report = _written_into(output, work, _write(work), name)
     return open_bundle(output), report
+
+
+def _refuse_quantized(bundle: Bundle, artifact: str) -> None:
+    if artifact in bundle.artifacts:
+        parent = bundle.manifest.parent
+        place = (parent.zoo or parent.path) if parent else None
+        raise OptionError(
+            f"{bundle.path} is quantized already, to {artifact_file(artifact)}: give --again to "
+            "make that anew from its float weights"
+            + (f", or give the bundle it was made from, {place}." if place else ".")
+        )
+
+
+def _float_file(bundle: Bundle, folder: Path, *, ranges_aside: bool) -> Path:
+    """The float file to keep beside the quantized one."""
+    if not ranges_aside:
+        return made_artifact(bundle, _FLOAT)
+    file = folder / artifact_file(_FLOAT)
+    write_without_ranges(bundle, file)
+    return file
 
 
 def _learned(bundle: Bundle, recipe: QuantizeRecipe) -> Mapping[str, Range] | None:
@@ -212,24 +195,25 @@ def _write(work: _Work) -> Written:
     if work.recipe.mode == "dynamic":
         return write_dynamic(work.float_file, work.file)
     if work.recipe.mode != "static":
-
-        def feeds() -> Iterator[Feed]:
-            for square in work.photos.squares(work.recipe.calibration_size):
-                yield {INPUT: images_to_tensor([square]).numpy()}
-
-        graph = onnx.load(work.float_file)
-        lighter = lighter_graph(graph, work.recipe, feeds, len(work.photos), work.progress)
-        onnx.save(lighter, work.file)
+        feeds = Feeds(
+            photos=work.photos,
+            size=work.recipe.calibration_size,
+            encode=lambda square: {INPUT: images_to_tensor([square]).numpy()},
+            progress=work.progress,
+        )
+        onnx.save(lighter_graph(onnx.load(work.float_file), work.recipe, feeds), work.file)
         return Written()
     edges = edges_of(work.network, contract)
     if work.learned is None:
-        made = quantized_body(work.network, contract, work.photos, work.recipe, work.progress)
+        made = integer_body.quantized_body(
+            work.network, contract, work.photos, work.recipe, work.progress
+        )
         return write_static_graph(made, work.file, lambda body: deployed_graph(body, edges))
-    student = student_to_round(work.network)
+    student = aware_training.student_to_round(work.network)
     body = body_graph(student)
-    twin = twin_as_learned(student, work.learned, body)
-    form = integer_form_of(student, contract, per_channel=True)
-    integer = quantized_as_learned(body, form, twin.tensors, work.learned)
+    twin = aware_training.twin_as_learned(student, work.learned, body)
+    form = integer_body.integer_form_of(student, contract, per_channel=True)
+    integer = aware_training.quantized_as_learned(body, form, twin.tensors, work.learned)
     onnx.save(deployed_graph(integer, edges), work.file)
     return Written(twin=twin)
 
@@ -242,7 +226,7 @@ def write_dynamic(float_file: Path, file: Path) -> Written:
 
 
 def write_static_graph(
-    made: StaticGraph,
+    made: integer_body.StaticGraph,
     file: Path,
     finish: Callable[[onnx.ModelProto], onnx.ModelProto] = lambda graph: graph,
 ) -> Written:
@@ -257,11 +241,12 @@ def write_static_graph(
 
 def _written_into(
     output: Path, work: _Work, written: Written, name: str | None
-) -> QuantizationReport:
+) -> summary.QuantizationReport:
     """Check and measure what a mode wrote, and make the bundle of it; each file is opened once."""
-    with as_mismatch(work.artifact):
-        made = OnnxSession(work.file, work.artifact, SPEED_THREADS, optimized=work.optimized)
-    reference = OnnxSession(work.float_file, _FLOAT, SPEED_THREADS)
+    threads = summary.SPEED_THREADS
+    with checking.as_mismatch(work.artifact):
+        made = OnnxSession(work.file, work.artifact, threads, optimized=work.optimized)
+    reference = OnnxSession(work.float_file, _FLOAT, threads)
     report = _measured(work, written, made, reference)
     step = Step(
         verb="quantize",
@@ -294,27 +279,30 @@ def _written_into(
 
 def _measured(
     work: _Work, written: Written, made: OnnxSession, reference: OnnxSession
-) -> QuantizationReport:
+) -> summary.QuantizationReport:
     contract = work.bundle.manifest.contract
-    agreement = None if written.twin is None else check_agreement(made, written.twin, contract)
+    agreement = None
+    if written.twin is not None:
+        agreement = aware_training.check_agreement(made, written.twin, contract)
     painted = work.network if work.ranges_aside else load_as_deployed(work.bundle)
-    psnr_db = check_quantized(made, work.artifact, eager_reference(painted, contract))
+    exact = checking.eager_reference(painted, contract)
+    psnr_db = checking.check_quantized(made, work.artifact, exact)
     work.progress.note(f"measuring {work.file.name} beside {work.float_file.name}")
     others = [made]
     if written.all_integer is not None:
-        others.append(OnnxSession(written.all_integer, work.artifact, SPEED_THREADS))
-    return timed_beside(
+        others.append(OnnxSession(written.all_integer, work.artifact, summary.SPEED_THREADS))
+    return summary.timed_beside(
         reference,
         others,
-        sample_picture(work.recipe.size, work.recipe.size),
+        checking.sample_picture(work.recipe.size, work.recipe.size),
         mode=work.recipe.mode,
         artifact=work.artifact,
-        operators=lighter_weights(onnx.load(work.file))
+        operators=summary.lighter_weights(onnx.load(work.file))
         if work.optimized is None
-        else converted_in(onnx.load(work.optimized).graph),
+        else summary.converted_in(onnx.load(work.optimized).graph),
         float_size_bytes=work.float_file.stat().st_size,
         psnr_db=psnr_db,
         islands=written.islands,
         agreement=agreement,
-        remarks=remarks_on(work.photos, work.recipe) if work.needs_photos else (),
+        remarks=summary.remarks_on(work.photos, work.recipe) if work.needs_photos else (),
     )

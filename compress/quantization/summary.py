@@ -48,10 +48,10 @@ class ConvertedOperators:
     converted: int  # those that run on integers
     left: tuple[str, ...]  # names of the convolutions that still run in float
 
-    def describe(self) -> str:
+    def describe(self, kinds: str = "operators", done: str = "converted") -> str:
         """In words, for a reader."""
-        text = f"{self.converted} of {self.total} operators converted"
-        return text + (f", left in float: {', '.join(self.left)}" if self.left else "")
+        left = f", left in float: {', '.join(self.left)}" if self.left else ""
+        return f"{self.converted} of {self.total} {kinds} {done}{left}"
 
 
 def converted_operators(file: Path) -> ConvertedOperators:
@@ -90,9 +90,8 @@ def lighter_weights(model: onnx.ModelProto) -> ConvertedOperators:
 def optimized_graph(file: Path) -> onnx.GraphProto:
     """The graph as ONNX Runtime runs it on this machine's CPU."""
     with scratch_folder() as folder:
-        target = folder / "optimized.onnx"
-        load_graph(file, None, optimized=target)
-        return onnx.load(target, load_external_data=False).graph
+        load_graph(file, None, optimized=folder / "optimized.onnx")
+        return onnx.load(folder / "optimized.onnx", load_external_data=False).graph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,10 +137,7 @@ class QuantizationReport:
 
     @property
     def without_gain(self) -> str | None:
-        """Why the file is not worth having, None if it is.
-
-        Integer modes are there for speed, the others for bytes alone.
-        """
+        """Why the file is not worth having, None if it is."""
         if self.mode in INTEGER_MODES:
             if self.operators.converted == 0:
                 return f"{self.file} HAS NO OPERATOR ON INTEGERS"
@@ -168,8 +164,14 @@ class QuantizationReport:
 
     def describe(self) -> str:
         """Lines for a reader. A file without gain says so first, and loudly."""
+        converted = self.operators.describe()
+        if self.mode not in INTEGER_MODES:
+            done = (
+                "in half precision" if self.mode == "fp16" else "stored as integers, float computes"
+            )
+            converted = self.operators.describe("convolutions", done)
         lines = [
-            f"{self.file}: {self._converted()}",
+            f"{self.file}: {converted}",
             f"{self.size_bytes / 1000:.0f} KB beside {self.float_size_bytes / 1000:.0f} KB, "
             f"{self.psnr_db:.1f} dB to the float network",
             f"{self.latency_ms:.1f} ms beside {self.float_latency_ms:.1f} ms at "
@@ -196,14 +198,6 @@ class QuantizationReport:
             lines.insert(0, f"WARNING: {self.without_gain}. {self._advice()}")
         return "\n".join(lines)
 
-    def _converted(self) -> str:
-        if self.mode in INTEGER_MODES:
-            return self.operators.describe()
-        done = f"{self.operators.converted} of {self.operators.total} convolutions"
-        kind = "in half precision" if self.mode == "fp16" else "stored as integers, float computes"
-        left = f", left in float: {', '.join(self.operators.left)}" if self.operators.left else ""
-        return f"{done} {kind}{left}"
-
     def _advice(self) -> str:
         if self.mode == "static":
             return "Keep the float file for speed, or measure both where they are to run."
@@ -218,13 +212,10 @@ class QuantizationReport:
 def timed_beside(
     reference: Session, others: Sequence[Session], picture: Pixels, **facts: Any
 ) -> QuantizationReport:
-    """Time files on a picture, and report.
+    """Time sessions on a picture (H, W, 3), and report these and other facts.
 
-    Args:
-        reference: The float file's session.
-        others: That of the file that was made, and of it without islands if there are any.
-        picture: (H, W, 3).
-        facts: What else the report says.
+    They are the float file's, and that of the file that was made, and of it without islands if
+    there are any.
     """
     float_run, *runs = (
         functools.partial(session.infer, session.prepare(picture))

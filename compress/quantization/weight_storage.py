@@ -22,27 +22,15 @@ import onnx
 from onnx import TensorProto, helper
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
-from nstc.compress.graphs.foreign_graphs import (
-    FOUR_BITS,
-    SCALE_A_CHANNEL,
-    at_least_opset,
-    float_constants,
-)
+from nstc.compress.graphs import foreign_graphs
 from nstc.compress.graphs.inspection import Array, Feed, GraphIndex, attribute, copied, observed
-from nstc.compress.quantization.calibration import Feeds, counted
+from nstc.compress.quantization.calibration import Feeds
 from nstc.core.errors import UnusableModelError
-from nstc.core.progress import Progress
 from nstc.core.recipe import QuantizeRecipe
 
-LARGEST: Final = {8: 127, 4: 7}
-"""The largest integer of so many bits; the smallest is its negative."""
-
-LARGEST_HALF: Final = 65504.0
-"""Of float16; what is larger becomes infinite."""
-
-SWEEPS: Final = 10
-"""At most so many times every weight is looked at; most layers settle in four."""
-
+LARGEST: Final = {8: 127, 4: 7}  # the largest integer of so many bits; the smallest is its negative
+LARGEST_HALF: Final = 65504.0  # of float16; what is larger becomes infinite
+SWEEPS: Final = 10  # at most so many times every weight is looked at; most layers settle in four
 _TYPES: Final = {8: TensorProto.INT8, 4: TensorProto.INT4}
 _AXES: Final = {"Conv": 0, "ConvTranspose": 1}
 _SHARES: Final = np.linspace(1.0, 0.5, 51)
@@ -60,24 +48,15 @@ def lighter_graph(
     graph: onnx.ModelProto,
     recipe: QuantizeRecipe,
     feeds: Feeds,
-    count: int,
-    progress: Progress,
     left_in_float: Collection[str] = (),
 ) -> onnx.ModelProto:
-    """A copy of a float graph in modes weights and fp16.
+    """A copy of a float graph in modes weights and fp16; adaptive rounding looks at its feeds.
 
-    Args:
-        graph: The float graph.
-        recipe: Settings.
-        feeds: The graph's inputs for photographs, to round adaptively by.
-        count: How many they are.
-        progress: Told of every photograph.
-        left_in_float: Kinds of nodes that stay float32, which may not exist in float16.
+    Kinds of nodes `left_in_float` stay float32, which may not exist in float16.
     """
     if recipe.mode == "fp16":
         return in_half_precision(graph, left_in_float)
-    adaptive = recipe.rounding == "adaptive"
-    looked_at = counted(feeds(), "round", count, progress) if adaptive else None
+    looked_at = feeds.told("round") if recipe.rounding == "adaptive" else None
     return with_stored_weights(graph, recipe.bits, looked_at)
 
 
@@ -86,14 +65,11 @@ def with_stored_weights(
 ) -> onnx.ModelProto:
     """A copy of a float graph that reads its convolutions' weights through DequantizeLinear.
 
-    Each output channel has a scale of its own, the one of least squared error.
-
-    Args:
-        model: The float graph.
-        bits: 8, or 4, which needs opset 21.
-        feeds: The graph's inputs for photographs to round adaptively by; to the nearest without.
+    Each output channel has a scale of its own, the one of least squared error. They are rounded
+    adaptively by the graph's inputs for photographs, to the nearest without. 4 bits need opset 21.
     """
-    stored = at_least_opset(model, FOUR_BITS if bits == 4 else SCALE_A_CHANNEL)
+    opset = foreign_graphs.FOUR_BITS if bits == 4 else foreign_graphs.SCALE_A_CHANNEL
+    stored = foreign_graphs.at_least_opset(model, opset)
     index = GraphIndex(stored)
     kind = helper.tensor_dtype_to_np_dtype(_TYPES[bits])
     for operator, axis in _AXES.items():
@@ -177,7 +153,7 @@ def _refuse_beyond_half(model: onnx.ModelProto, float_nodes: Collection[str]) ->
         if node.name not in float_nodes and node.op_type not in float_nodes
         for name in node.input
     }
-    for name, values in float_constants(model, "the graph"):
+    for name, values in foreign_graphs.float_constants(model, "the graph"):
         if name in converted and values.dtype == np.float32 and values.size > 1:
             beyond = int(np.count_nonzero(np.abs(values) > LARGEST_HALF))
             if beyond:
@@ -191,13 +167,10 @@ def _refuse_beyond_half(model: onnx.ModelProto, float_nodes: Collection[str]) ->
 def round_adaptively(
     stored: onnx.ModelProto, body: onnx.ModelProto, feeds: Iterable[Feed], *, limit: int
 ) -> None:
-    """Round the stored weights of a graph anew, in place.
+    """Round the stored weights of a graph anew, in place, by what flows through it in float.
 
-    Args:
-        stored: The graph with integer weights.
-        body: The same graph in float, its nodes named alike.
-        feeds: Its inputs.
-        limit: Largest magnitude of a stored integer.
+    `body` is the same graph in float, its nodes named alike; `limit` the largest magnitude of a
+    stored integer.
     """
     integer, floats = GraphIndex(stored), GraphIndex(body)
     makers = {}  # what makes floats of a convolution's stored weights, by its name
@@ -226,15 +199,9 @@ def descend(
 ) -> _Doubles:
     """Move integers to the other side of their weights while that lowers the expected error.
 
-    Args:
-        weight: (groups, filters, d).
-        integers: The nearest to weight / scale, like it.
-        scale: (groups, filters).
-        hessian: (groups, d, d).
-        limit: Largest magnitude of an integer.
-
-    Returns:
-        Integers, none a whole step or more from its weight unless it was so before.
+    Of weights (groups, filters, d), the integers nearest to weight / scale, scales (groups,
+    filters) and hessians (groups, d, d). No integer ends a whole step or more from its weight,
+    unless it was so before, or beyond the limit of its magnitude.
     """
     rounded = integers.copy()
     error = rounded * scale[:, :, None] - weight

@@ -14,7 +14,7 @@ from torch import nn
 from nstc.compress.export import exported_files
 from nstc.compress.export.checking import eager_reference, sample_picture
 from nstc.compress.export.export_model import export, made_artifact, parse_size
-from nstc.compress.quantization.quantize_model import QuantizationReport
+from nstc.compress.quantization.summary import QuantizationReport
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import ArtifactError, ExportMismatchError, OptionError, PhotosError
 from nstc.core.photos import PhotoSet

@@ -26,7 +26,7 @@ from nstc.compress.export.export_model import export, made_artifact
 from nstc.compress.graphs import float_forms
 from nstc.compress.graphs.float_forms import BODY_INPUT, BODY_OUTPUT, body_graph
 from nstc.compress.pruning.prune_model import prune
-from nstc.compress.quantization import aware_training, quantize_model
+from nstc.compress.quantization import aware_training
 from nstc.compress.quantization.aware_training import CALIBRATION, equalise_channels
 from nstc.compress.quantization.integer_twin import byte_tensors
 from nstc.compress.quantization.portability import SAME_BYTES, portability
@@ -178,13 +178,13 @@ def test_the_body_is_exported_once_and_each_file_opened_once(
 def test_a_file_that_is_not_its_training_graph_is_not_kept(
     learned: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = quantize_model.quantized_as_learned
+    right = aware_training.quantized_as_learned
 
     def with_wider_ranges(body: Any, form: Any, tensors: Any, ranges: Any) -> Any:
         wider = {name: (8 * low, 8 * high) for name, (low, high) in ranges.items()}
         return right(body, form, tensors, wider)
 
-    monkeypatch.setattr(quantize_model, "quantized_as_learned", with_wider_ranges)
+    monkeypatch.setattr(aware_training, "quantized_as_learned", with_wider_ranges)
     with pytest.raises(ExportMismatchError, match="training graph"):
         quantize(learned, tmp_path / "int8", photos=NONE)
     assert not (tmp_path / "int8").exists()

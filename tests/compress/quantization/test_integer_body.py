@@ -64,8 +64,7 @@ class Trial:
     def __init__(self, network: Student, photos: PhotoSet) -> None:
         self.network, self.contract = network, describe(network)[1]
         self.body = body_graph(network)
-        feeds = photographs(network, self.contract, photos, size=192)
-        self.feeds: list[Feed] = list(feeds())
+        self.feeds: list[Feed] = list(photographs(network, self.contract, photos, size=192))
         self.wanted = list(outputs(self.body, self.feeds))
 
     def error(self, body: onnx.ModelProto, *, per_channel: bool) -> float:
@@ -109,7 +108,7 @@ def test_layers_that_give_one_value_are_quantized(
 def test_infinite_activations_are_told(student: Student, photos: PhotoSet) -> None:
     body = body_graph(student)
     feeds = photographs(student, describe(student)[1], photos, size=64)
-    broken = [{name: np.full_like(values, np.inf) for name, values in next(feeds()).items()}]
+    broken = [{name: np.full_like(values, np.inf) for name, values in next(iter(feeds)).items()}]
     with pytest.raises(ExportMismatchError, match="infinite values of a photograph"):
         calibrate(body, OPERATORS_BETWEEN_NORMS, broken, CALIBRATORS["percentile"](99.99))
 
@@ -118,7 +117,7 @@ def test_layers_stay_float_until_the_quality_is_reached(
     student_bundle: Bundle, student: Student, photos: PhotoSet, tmp_path: Path
 ) -> None:
     contract = describe(student)[1]
-    feeds = list(photographs(student, contract, photos, size=96)())
+    feeds = list(photographs(student, contract, photos, size=96))
     wanted = list(outputs(body_graph(student), feeds))
     plain = quantized_body(student, contract, photos, SMALL, Silent())
     assert plain.islands == ()
@@ -143,15 +142,15 @@ def test_a_picture_comes_and_goes_as_bytes_whatever_stays_float(
     body = body_graph(student)
     form = integer_form_of(student, contract, per_channel=True)
     feeds = photographs(student, contract, photos, size=96)
-    ranges = calibrate(body, form.operators, feeds(), CALIBRATORS["min-max"](100))
+    ranges = calibrate(body, form.operators, feeds, CALIBRATORS["min-max"](100))
     convolutions = [node.name for node in body.graph.node if node.op_type == "Conv"]
     island = convolutions[0 if left == "first" else -1]
     made = integer_body(body, form, ranges, left_in_float=[island])
     (reader,) = [n for n in made.graph.node if made.graph.input[0].name in n.input]
     (maker,) = [n for n in made.graph.node if made.graph.output[0].name in n.output]
     assert (reader.op_type, maker.op_type) == ("QuantizeLinear", "DequantizeLinear")
-    wanted = list(outputs(body, feeds()))
-    assert psnr_db(wanted, list(outputs(made, feeds()))) > 35
+    wanted = list(outputs(body, feeds))
+    assert psnr_db(wanted, list(outputs(made, feeds))) > 35
 
 
 def test_the_same_settings_give_the_same_bytes(student: Student, photos: PhotoSet) -> None:

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from nstc.compress.export.checking import eager_reference, sample_picture
-from nstc.compress.quantization import quantize_model
+from nstc.compress.quantization import integer_body
 from nstc.compress.quantization.integer_body import StaticGraph
 from nstc.compress.quantization.quantize_model import quantize
 from nstc.compress.quantization.summary import ConvertedOperators, QuantizationReport
@@ -159,7 +159,7 @@ def test_calibration_without_photographs_is_refused(student_bundle: Bundle, tmp_
 def test_a_file_too_far_from_the_network_is_not_kept(
     student_bundle: Bundle, photos: PhotoSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = quantize_model.quantized_body
+    right = integer_body.quantized_body
 
     def with_a_wrong_scale(*args: object, **kwargs: object) -> StaticGraph:
         body = right(*args, **kwargs)  # type: ignore[arg-type]
@@ -169,7 +169,7 @@ def test_a_file_too_far_from_the_network_is_not_kept(
                 constant.CopyFrom(onnx.numpy_helper.from_array(doubled, constant.name))
         return body
 
-    monkeypatch.setattr(quantize_model, "quantized_body", with_a_wrong_scale)
+    monkeypatch.setattr(integer_body, "quantized_body", with_a_wrong_scale)
     with pytest.raises(ExportMismatchError, match="differs too much from the network"):
         quantize(student_bundle, tmp_path / "int8", photos=photos, recipe=SMALL)
     assert [p.name for p in tmp_path.iterdir()] == ["student"]

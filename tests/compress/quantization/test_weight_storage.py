@@ -63,7 +63,7 @@ def body(student: Student) -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def feeds(student: Student, photos: PhotoSet) -> list[dict[str, np.ndarray]]:
-    return [dict(f) for f in photographs(student, describe(student)[1], photos, size=96)()]
+    return [dict(f) for f in photographs(student, describe(student)[1], photos, size=96)]
 
 
 def outputs_of(model: onnx.ModelProto, feeds: list[dict[str, np.ndarray]]) -> list[np.ndarray]:
