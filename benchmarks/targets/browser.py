@@ -201,15 +201,9 @@ def ask(session: Session, picture: Pixels) -> Asked:
 
 
 def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
-    """Hold a file's picture to the one that was made here: a fast wrong picture is no result.
+    """Hold raw bytes that came from `where` to the picture here: a wrong one is no result.
 
-    Args:
-        asked: The file, with its output here.
-        output: The raw bytes that came.
-        where: The name of the place.
-
-    Returns:
-        The largest difference between the two pictures, in levels from 0 to 255.
+    Returns the largest difference between the two pictures, in levels from 0 to 255.
 
     Raises:
         TargetError: it is another picture.
@@ -234,12 +228,8 @@ def site_of(
 ) -> Mapping[str, server.Content]:
     """Everything that is served, by exact name; "" is the page.
 
-    Args:
-        asked: The reference and the candidates.
-        runtime: Where onnxruntime-web is.
-        threads: None for as many as onnxruntime-web itself would take.
-        rounds: Timed rounds.
-        seed: Of the orders within them.
+    The reference and the candidates are run on so many threads, None for as many as onnxruntime-web
+    itself would take, in orders of that seed.
     """
     rng = np.random.default_rng(seed)
     job = {

@@ -190,10 +190,6 @@ def _executorch(argument: str | None) -> ExecutorchTarget:
     return ExecutorchTarget(name="executorch", cores=usable_cores()[:1])
 
 
-def _where_peak_memory_is_told() -> str | None:
-    return None if tells_peak_memory() else "this system does not tell a process's peak memory"
-
-
 CPU: Final = TargetKind(
     form="cpu[:N]",
     summary="ONNX Runtime, N threads on N pinned cores; all cores without N",
@@ -204,7 +200,9 @@ MOBILE: Final = TargetKind(
     form="mobile",
     summary="ONNX Runtime as phones run it, on one core of this machine, with peak memory",
     make=_mobile,
-    availability=_where_peak_memory_is_told,
+    availability=lambda: (
+        None if tells_peak_memory() else "this system does not tell a process's peak memory"
+    ),
 )
 EXECUTORCH: Final = TargetKind(
     form="executorch",

@@ -4,6 +4,7 @@ Torch is imported where it is used: the table of targets is read without it.
 """
 
 import ctypes
+import importlib
 import importlib.util
 import json
 import sys
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import onnxruntime
 
@@ -46,23 +47,6 @@ EVENT_TICK_NS: Final = 1000
 _FRAMES: Final = 50
 
 
-class Cuda(Protocol):
-    """What is used of `torch.cuda`."""
-
-    def Event(self, *, enable_timing: bool) -> Any:  # noqa: N802  (torch's name)
-        """A point in the GPU's own time."""
-
-    def synchronize(self) -> None:
-        """Wait until the GPU has nothing left to do."""
-
-
-def torch_cuda() -> Cuda:
-    """`torch.cuda`."""
-    import torch
-
-    return torch.cuda
-
-
 def keep_warm(seconds: float) -> None:
     """Multiply matrices for so long: an idle GPU lowers its frequency within milliseconds."""
     import torch
@@ -83,7 +67,7 @@ class CudaClock(RunClock):
 
     sleep: Callable[[float], None] = keep_warm
     tick_ns: int = EVENT_TICK_NS
-    cuda: Cuda = field(default_factory=torch_cuda)
+    cuda: Any = field(default_factory=lambda: importlib.import_module("torch.cuda"))
 
     def timed_ms(self, run: Run, runs: int = 1) -> float:
         """Milliseconds of one run on the GPU, the mean of as many in a row.

@@ -26,7 +26,6 @@ PYTHON: Final = "python"
 _PATH: Final = re.compile(r"[A-Za-z0-9/][A-Za-z0-9._/+-]*")
 _NUMBER: Final = re.compile(r"[0-9]{1,4}")
 _SLOWEST_BYTES_S: Final = 100_000
-_LACKS_A_PACKAGE: Final = ("ModuleNotFoundError", "ImportError")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,13 +101,7 @@ def parse_options(target: str, text: str, known: Collection[str]) -> Mapping[str
 
 
 def refuse_other_picture(name: str, file: str, far: Pixels, here: Pixels) -> None:
-    """Hold the picture from a far machine to the one that the same file makes here.
-
-    Args:
-        name: Of the target, for messages.
-        file: The model's, likewise.
-        far: (H, W, 3) uint8 from there.
-        here: The same from this machine.
+    """Hold a picture (H, W, 3) uint8 from the target `name` to that which a file makes here.
 
     Raises:
         TargetError: they differ by more than `FAR_MACHINE_LEVELS`.
@@ -129,7 +122,7 @@ def silence_limit_s(sent_bytes: int) -> float:
 
 def advice(error: str, python: str) -> str:
     """What to do about an error that a far Python told of."""
-    if error.startswith(_LACKS_A_PACKAGE):
+    if error.startswith(("ModuleNotFoundError", "ImportError")):
         return (
             f"It needs onnxruntime and numpy: {python} -m pip install onnxruntime, or give "
             f"?{PYTHON}=PATH of one that has them."

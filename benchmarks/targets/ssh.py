@@ -7,7 +7,6 @@ import shutil
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from nstc.benchmarks.targets.base import Place, Reading, TargetKind
@@ -20,7 +19,7 @@ from nstc.benchmarks.targets.far import (
     parse_options,
     silence_limit_s,
 )
-from nstc.benchmarks.targets.remote.far_job import FarAnswer, FarJob, Listener, make_job, size_limit
+from nstc.benchmarks.targets.remote.far_job import Listener, make_job, size_limit
 from nstc.benchmarks.targets.remote.process import CommandLimits, Finished, converse
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.files import scratch_folder
@@ -71,20 +70,14 @@ class SshTarget(FarTarget):
     ) -> Reading:
         """Send everything in one folder, time it there, and bring the answer back."""
         job = make_job(sessions, picture, recipe, threads=self.threads, time_limit_s=WHOLE_S)
-        answer = self._answer(job, progress)
-        place: Place = {
-            "by": "ssh",
-            "host": self.destination,
-            "threads": self.threads,
-            "runner": "python",
-        }
-        return self.checked_reading(sessions, picture, answer, place)
-
-    def _answer(self, job: FarJob, progress: Progress) -> FarAnswer:
         listener = Listener(self.name, job, progress)
-        with scratch_folder() as folder:
-            archive = folder / "job.tar"
-            _pack(job, folder / "job", archive)
+        with scratch_folder() as scratch:
+            folder, archive = scratch / "job", scratch / "job.tar"
+            job.write(folder)
+            with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as tar:
+                for path in sorted(folder.iterdir()):
+                    tar.add(path, path.name, filter=_of_nobody)
+            shutil.rmtree(folder)
             limits = CommandLimits(
                 whole_s=WHOLE_S,
                 silence_s=silence_limit_s(archive.stat().st_size),
@@ -97,7 +90,13 @@ class SshTarget(FarTarget):
             )
         if finished.status != 0 or listener.error is not None:
             raise TargetError(f"{self.name}: {self._failure(finished, listener.error)}")
-        return listener.answer()
+        place: Place = {
+            "by": "ssh",
+            "host": self.destination,
+            "threads": self.threads,
+            "runner": "python",
+        }
+        return self.checked_reading(sessions, picture, listener.answer(), place)
 
     def _command(self, end: str) -> list[str]:
         options = [word for option in _OPTIONS for word in ("-o", option)]
@@ -122,16 +121,8 @@ class SshTarget(FarTarget):
         return f"{reason}{said}."
 
 
-def _pack(job: FarJob, folder: Path, archive: Path) -> None:
-    """The job's folder as a tar file that says nothing of this machine's users."""
-    job.write(folder)
-    with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for path in sorted(folder.iterdir()):
-            tar.add(path, path.name, filter=_of_nobody)
-    shutil.rmtree(folder)
-
-
 def _of_nobody(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """An archive says nothing of this machine's users."""
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
     entry.mode = 0o700 if entry.isdir() else 0o600

@@ -1,6 +1,7 @@
 """A command that talks to another machine, held to limits: of time, of silence and of size."""
 
 import contextlib
+import math
 import os
 import queue
 import re
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
@@ -75,23 +77,17 @@ def converse(
             raise TargetError(
                 f"{name}: {command[0]} can't be started: {error.strerror}."
             ) from error
-        complaints, output = _Tail(process.stderr), _Chunks(process.stdout, limits)
-
-        def end_reading() -> None:
-            """Once it has ended, end what it left behind in its group, and then the reading.
-
-            Whatever left the group holds the pipes open still: they are read until nothing comes.
-            """
-            process.wait()
-            end_group(process)
-            output.end_when_silent()
-            complaints.end_when_silent()
-
-        ended = threading.Thread(target=end_reading, daemon=True)
+        chunks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        kept = bytearray()
+        output = _Reader(process.stdout, chunks.put, limits.output_bytes)
+        complaints = _Reader(process.stderr, partial(_keep_last, kept))
+        ended = threading.Thread(
+            target=_when_ended, args=(process, output, complaints), daemon=True
+        )
         ended.start()
         lines: list[str] = []
         status = None
-        for line in _lines(output.chunks, name, limits):
+        for line in _lines(chunks, name, limits):
             found = None if end is None else re.fullmatch(re.escape(end) + r" ([0-9]{1,3})", line)
             if found is not None:
                 status = int(found[1])
@@ -103,7 +99,27 @@ def converse(
         if status is None:
             raise TargetError(f"{name}: {command[0]} closed its output and hangs.")
         end_group(process)
-        return Finished(status=status, output="\n".join(lines), complaint=complaints.last_line())
+        complaints.ended.wait(_REAP_S)  # the end, but not for ever
+    said = kept.decode("utf-8", "replace").strip().splitlines()
+    return Finished(
+        status=status, output="\n".join(lines), complaint=readable(said[-1]) if said else ""
+    )
+
+
+def _when_ended(process: subprocess.Popen[bytes], *readers: "_Reader") -> None:
+    """Once a process has ended, end what it left behind in its group, and then the reading.
+
+    Whatever left the group holds the pipes open still, so they are read until nothing more comes.
+    """
+    process.wait()
+    end_group(process)
+    for reader in readers:
+        reader.end_when_silent()
+
+
+def _keep_last(kept: bytearray, chunk: bytes) -> None:
+    kept.extend(chunk)
+    del kept[:-_COMPLAINTS_KEPT]
 
 
 def _lines(chunks: "queue.SimpleQueue[bytes]", name: str, limits: CommandLimits) -> Iterator[str]:
@@ -145,69 +161,37 @@ def _lines(chunks: "queue.SimpleQueue[bytes]", name: str, limits: CommandLimits)
 
 
 class _Reader:
-    """Reads a stream to its end in a thread of its own, and closes it there and nowhere else."""
+    """Reads a stream to its end in a thread of its own, and closes it there and nowhere else.
 
-    def __init__(self, source: IO[bytes] | None) -> None:
-        self._source = source
-        self._chunks_read = 0
-        self._ended = threading.Event()
+    `take` is given all that comes, to little more than the limit in bytes, and nothing at the end.
+    """
+
+    def __init__(
+        self, source: IO[bytes] | None, take: Callable[[bytes], object], limit: float = math.inf
+    ) -> None:
+        self.ended = threading.Event()
+        self._source, self._take, self._limit = source, take, limit
+        self._size = 0
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
-
-    def take(self, chunk: bytes) -> bool:
-        """Called with all that comes, and with nothing at the end; gives whether to go on."""
-        raise NotImplementedError
 
     def end_when_silent(self) -> None:
         """Take it as the end when nothing comes for a moment: nobody writes who is waited for."""
         before = -1
-        while self._thread.is_alive() and self._chunks_read != before:
-            before = self._chunks_read
+        while self._thread.is_alive() and self._size != before:
+            before = self._size
             self._thread.join(_GRACE_S)
-        if not self._ended.is_set():
+        if not self.ended.is_set():
             self._end()
 
     def _end(self) -> None:
-        self.take(b"")
-        self._ended.set()
+        self._take(b"")
+        self.ended.set()
 
     def _read(self) -> None:
         if self._source is not None:
             with self._source as source:
-                while chunk := os.read(source.fileno(), _CHUNK):
-                    self._chunks_read += 1
-                    if not self.take(chunk):
-                        break
+                while self._size <= self._limit and (chunk := os.read(source.fileno(), _CHUNK)):
+                    self._size += len(chunk)
+                    self._take(chunk)
         self._end()
-
-
-class _Chunks(_Reader):
-    """Hands over what comes, to little more than the limit; an empty chunk is the end."""
-
-    def __init__(self, source: IO[bytes] | None, limits: CommandLimits) -> None:
-        self.chunks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._room = limits.output_bytes
-        super().__init__(source)
-
-    def take(self, chunk: bytes) -> bool:
-        self.chunks.put(chunk)
-        self._room -= len(chunk)
-        return self._room >= 0
-
-
-class _Tail(_Reader):
-    """Remembers the last of what comes."""
-
-    def __init__(self, source: IO[bytes] | None) -> None:
-        self._kept = b""
-        super().__init__(source)
-
-    def take(self, chunk: bytes) -> bool:
-        self._kept = (self._kept + chunk)[-_COMPLAINTS_KEPT:]
-        return True
-
-    def last_line(self) -> str:
-        """Readable; "" if there is none."""
-        self._ended.wait(_REAP_S)  # the end, but not for ever
-        lines = self._kept.decode("utf-8", "replace").strip().splitlines()
-        return readable(lines[-1]) if lines else ""

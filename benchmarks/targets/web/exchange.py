@@ -79,12 +79,8 @@ class Patience(NamedTuple):
 class Exchange:
     """Takes the messages of the first who opens the page, and of nobody else.
 
-    Whoever begins is given a key that all later messages must carry.
-
-    Args:
-        output_bytes: The exact size of each file's output.
-        rounds: Timed rounds.
-        threads: As many as the page is told to take; None where it may choose.
+    Whoever begins is given a key that all later messages must carry. `output_bytes` is the exact
+    size of each file's output, `threads` what the page is told to take; None where it may choose.
     """
 
     def __init__(self, output_bytes: Sequence[int], *, rounds: int, threads: int | None) -> None:

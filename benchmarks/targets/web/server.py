@@ -79,16 +79,9 @@ def serving(
     host: str = LOOPBACK,
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[str]:
-    """Serve while the block runs, by https if `tls` is given.
+    """Serve a site, content by exact name and nothing else, while the block runs.
 
-    Args:
-        site: Content by exact name; nothing else is ever read.
-        exchange: Takes the messages.
-        host: The address to bind to.
-        tls: Of the certificate to serve by.
-
-    Yields:
-        The link, token and all; it ends with a slash.
+    By https if `tls` is given. Yields the link, token and all; it ends with a slash.
 
     Raises:
         TargetError: the address can't be bound to.
@@ -319,8 +312,7 @@ def self_signed(address: str) -> Certificate:
         MissingExtraError: OpenSSL is not installed.
         TargetError: it made none.
     """
-    missing = missing_openssl()
-    if missing is not None:
+    if (missing := missing_openssl()) is not None:
         raise MissingExtraError(f"{missing}.")
     with scratch_folder() as folder:  # readable by this user alone
         key, certificate = folder / "key.pem", folder / "certificate.pem"
