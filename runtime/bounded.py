@@ -287,8 +287,7 @@ class BoundedPainter:
         ]
         fitting = [plan for plan in plans if plan.peak_bytes <= self.limit_bytes]
         if not fitting:
-            least_bytes = min(plan.peak_bytes for plan in plans)
-            raise MemoryLimitError(self._refusal(height, width, in_mb(least_bytes)), least_bytes)
+            raise self._refusal(height, width, min(plan.peak_bytes for plan in plans))
         self.last_plan = min(fitting, key=lambda plan: (plan.tiling.pixels_read, plan.tiling.count))
         return self.last_plan
 
@@ -343,18 +342,18 @@ class BoundedPainter:
             tile, run(tile), strength=control.strength, preserve_color=control.preserve_color
         )
 
-    def _refusal(self, height: int, width: int, least: str) -> str:
-        limit = f"--max-ram is {in_mb(self.limit_bytes)}"
+    def _refusal(self, height: int, width: int, least_bytes: int) -> MemoryLimitError:
+        least, limit = in_mb(least_bytes), f"--max-ram is {in_mb(self.limit_bytes)}"
         enough = f"--max-ram {least.replace(' ', '')}"
-        if self.cuts:
-            return (
-                f"a picture of {width}x{height} needs {least} even in the smallest tiles, "
-                f"{limit}: give {enough}, or scale the picture down."
-            )
-        return (
-            f"a picture of {width}x{height} needs {least} in one piece, {limit}, and this network "
-            f"looks at the whole picture, so that tiles would differ from it. Give {enough}, a "
-            "smaller picture, or --allow-approximate-tiles."
+        reason = (
+            f"even in the smallest tiles, {limit}: give {enough}, or scale the picture down."
+            if self.cuts
+            else f"in one piece, {limit}, and this network looks at the whole picture, so that "
+            f"tiles would differ from it. Give {enough}, a smaller picture, or "
+            "--allow-approximate-tiles."
+        )
+        return MemoryLimitError(
+            f"a picture of {width}x{height} needs {least} {reason}", least_bytes
         )
 
 

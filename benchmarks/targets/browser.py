@@ -12,7 +12,6 @@ import numpy as np
 
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import (
-    Place,
     Reading,
     RowFacts,
     Target,
@@ -20,7 +19,7 @@ from nstc.benchmarks.targets.base import (
     chosen_cores,
 )
 from nstc.benchmarks.targets.web import server, setup
-from nstc.benchmarks.targets.web.exchange import Exchange, PageAnswer, Patience
+from nstc.benchmarks.targets.web.exchange import Exchange, Patience
 from nstc.benchmarks.targets.web.setup import DATA, Engine, WebRuntime, missing_runtime
 from nstc.benchmarks.timing import latency
 from nstc.benchmarks.timing.machine import THIS_MACHINE, usable_cores
@@ -102,9 +101,20 @@ class WebTarget:
             for own, output in zip(asked, answer.outputs, strict=True)
         ]
         first, *others = answer.samples_ms
+        here = answer.address in {host, server.LOOPBACK}
         return Reading(
             timings=latency.Timings(reference_ms=first, candidates_ms=tuple(others)),
-            place=self._place(answer, host, max(worst)),
+            place={
+                "provider": "wasm",
+                "runtime": f"onnxruntime-web {setup.runtime_version()}",
+                "browser": answer.visitor.agent,
+                "threads": answer.visitor.threads,
+                "secure_context": answer.visitor.secure,
+                "device": THIS_MACHINE if here else "another device",
+                "address": answer.address,
+                "clock_step_ms": answer.visitor.clock_step_ms,
+                "largest_difference": max(worst),
+            },
             rows=tuple(RowFacts() for _ in sessions[1:]),
         )
 
@@ -136,20 +146,6 @@ class WebTarget:
                     f"fingerprint must be\n  {certificate.fingerprint}"
                 )
             yield lambda: None
-
-    def _place(self, answer: PageAnswer, host: str, worst: int) -> Place:
-        here = answer.address in {host, server.LOOPBACK}
-        return {
-            "provider": "wasm",
-            "runtime": f"onnxruntime-web {setup.runtime_version()}",
-            "browser": answer.visitor.agent,
-            "threads": answer.visitor.threads,
-            "secure_context": answer.visitor.secure,
-            "device": THIS_MACHINE if here else "another device",
-            "address": answer.address,
-            "clock_step_ms": answer.visitor.clock_step_ms,
-            "largest_difference": worst,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
