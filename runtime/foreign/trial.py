@@ -25,7 +25,7 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final, NoReturn, cast
 
@@ -104,12 +104,9 @@ def limited_to(
         raise errors.OptionError(
             f"timeout is {timeout_s:g}: expected seconds, at most {_LONGEST_S}."
         )
-    usual = current_limits()
-    limits = TrialLimits(
-        max_ram_bytes=usual.max_ram_bytes if max_ram_bytes is None else max_ram_bytes,
-        timeout_s=usual.timeout_s if timeout_s is None else timeout_s,
-    )
-    token = _LIMITS.set(limits)
+    given = {"max_ram_bytes": max_ram_bytes, "timeout_s": timeout_s}
+    changed: Any = {name: limit for name, limit in given.items() if limit is not None}
+    token = _LIMITS.set(replace(current_limits(), **changed))
     try:
         yield
     finally:

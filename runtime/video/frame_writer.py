@@ -107,25 +107,22 @@ class Writer:
 
     def write(self, item: Item) -> None:
         """Encode a frame or take a packet of sound."""
+        facts = self._facts
         with self._told():
             if isinstance(item, SoundPacket):
                 self.tracks[item.track].write(item.packet)
-            else:
-                facts = self._facts
-                stored = self._stored(item)
-                if self._output is None:
-                    self._output = self._open(stored)
-                    self.first_s = item.pts * facts.time_base
-                frame = film.to_frame(stored, facts.colours, self.encoding.codec.pixel_format)
-                frame.pts, frame.time_base, frame.duration = (
-                    item.pts,
-                    facts.time_base,
-                    item.duration,
-                )
-                container, video = self._output
-                container.mux(video.encode(frame))
-                self.frames += 1
-                self.last_s = item.pts * facts.time_base
+                return
+            stored = self._stored(item)
+            if self._output is None:
+                self._output = self._open(stored)
+                self.first_s = item.pts * facts.time_base
+            frame = film.to_frame(stored, facts.colours, self.encoding.codec.pixel_format)
+            frame.pts, frame.duration = item.pts, item.duration
+            frame.time_base = facts.time_base
+            container, video = self._output
+            container.mux(video.encode(frame))
+            self.frames += 1
+            self.last_s = item.pts * facts.time_base
 
     def finish(self) -> None:
         """Write what encoders still hold and the end of the file."""
