@@ -1,6 +1,7 @@
 """Every architecture a bundle may name: how to build one from its manifest, and to load it."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,13 +10,29 @@ from typing import Any, Final, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from nstc.core.bundle import QUANTIZATION_FILE, WEIGHTS_FILE, Bundle, open_bundle
+from nstc.core.bundle import (
+    QUANTIZATION_FILE,
+    STYLE_FILE,
+    WEIGHTS_FILE,
+    Bundle,
+    new_bundle,
+    open_bundle,
+)
 from nstc.core.decoding import DecodingError
 from nstc.core.errors import BundleError, CorruptBundleError
-from nstc.core.manifest import Architecture, Contract, refuse_arguments
+from nstc.core.manifest import (
+    Architecture,
+    Contract,
+    Manifest,
+    Origin,
+    Stage,
+    Step,
+    refuse_arguments,
+)
 from nstc.models import student, transformer
 from nstc.models.blocks import ResidualBlock, last_convolution_of
-from nstc.models.tensors import load_tensors
+from nstc.models.style import StyleSource
+from nstc.models.tensors import load_tensors, save_tensors
 
 MAX_PARAMETERS: Final = 100_000_000
 """Of a network that a bundle brings. The full-size teachers have 1.7 million."""
@@ -122,6 +139,51 @@ def load(model: str | Path | Bundle) -> nn.Module:
     network = ARCHITECTURES[architecture.name].build(**architecture.arguments)
     network.load_state_dict({key: value.float() for key, value in weights.items()})
     return network.eval()
+
+
+@contextlib.contextmanager
+def network_bundle(
+    output: Path,
+    network: nn.Module,
+    style: StyleSource | None,
+    *,
+    name: str,
+    stage: Stage,
+    step: Step,
+    parent: Bundle | Origin | None = None,
+    teacher: Origin | None = None,
+    half: bool = False,
+) -> Iterator[tuple[Path, Manifest]]:
+    """Write a bundle of a network; what else it holds is the caller's to write into the draft.
+
+    Its history is its parent's, if that is a bundle, and the step. With `half` the weights are kept
+    in half precision.
+
+    Raises:
+        OutputError: the place can't be written.
+        UnusableModelError: weights or statistics are not finite.
+    """
+    architecture, contract = describe(network)
+    origin = parent.origin() if isinstance(parent, Bundle) else parent
+    history = parent.manifest.history if isinstance(parent, Bundle) else ()
+    manifest = Manifest(
+        name=name,
+        stage=stage,
+        architecture=architecture,
+        contract=contract,
+        style=None if style is None else style.record,
+        parent=origin,
+        teacher=teacher,
+        history=(*history, step),
+    )
+    weights = network.state_dict()
+    if half:
+        weights = {key: value.half() for key, value in weights.items()}
+    with new_bundle(output, manifest) as draft:
+        save_tensors(weights, draft / WEIGHTS_FILE)
+        if style is not None:
+            save_tensors(style.statistics.packed(), draft / STYLE_FILE)
+        yield draft, manifest
 
 
 def load_as_deployed(bundle: Bundle) -> nn.Module:

@@ -40,9 +40,9 @@ class TransformerNet(nn.Module):
         self.in3 = nn.InstanceNorm2d(down[2], affine=True)
         for number, width in enumerate(inner, start=1):
             self.add_module(f"res{number}", InstanceNormBlock(down[2], width))
-        self.deconv1 = UpsampleConvLayer(down[2], up[0], 3)
+        self.deconv1 = UpsampleConvLayer(down[2], up[0], 3, 1)
         self.in4 = nn.InstanceNorm2d(up[0], affine=True)
-        self.deconv2 = UpsampleConvLayer(up[0], up[1], 3)
+        self.deconv2 = UpsampleConvLayer(up[0], up[1], 3, 1)
         self.in5 = nn.InstanceNorm2d(up[1], affine=True)
         self.deconv3 = ConvLayer(up[1], 3, 9, 1)
         self._residual_blocks = len(inner)
@@ -111,19 +111,12 @@ class InstanceNormBlock(nn.Module):
         return result
 
 
-class UpsampleConvLayer(nn.Module):
+class UpsampleConvLayer(ConvLayer):
     """Nearest-neighbour enlargement by two, then a convolution: no checkerboard."""
-
-    def __init__(self, channels: int, width: int, kernel: int) -> None:
-        super().__init__()
-        self.reflection_pad = nn.ReflectionPad2d(kernel // 2)
-        self.conv2d = nn.Conv2d(channels, width, kernel, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to (N, width, 2H, 2W)."""
-        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-        result: Tensor = self.conv2d(self.reflection_pad(x))
-        return result
+        return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
 def receptive_field(residual_blocks: int = RESIDUAL_BLOCKS) -> int:

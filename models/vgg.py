@@ -33,9 +33,8 @@ _TORCHVISION_NORMALISATION: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225
 class VggFeatures(nn.Module):
     """The convolutions of VGG-16 up to relu4_3, frozen.
 
-    Args:
-        mean: Subtracted from each of the channels R, G, B of an image in [0, 1].
-        std: The channels are then divided by it.
+    The mean is subtracted from each of the channels R, G, B of an image in [0, 1]; they are then
+    divided by `std`.
     """
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:

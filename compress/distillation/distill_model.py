@@ -37,17 +37,16 @@ from nstc.compress.quantization.aware_training import (
     write_ranges,
 )
 from nstc.compress.quantization.calibration import Range
-from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
+from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import OptionError
 from nstc.core.files import one_at_a_time, sha256_of
-from nstc.core.manifest import Manifest, Stage, Step
+from nstc.core.manifest import Stage, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import DistillRecipe
-from nstc.models.architectures import describe, learned_ranges, load
+from nstc.models.architectures import learned_ranges, load, network_bundle
 from nstc.models.student import Student, fold, student_named
 from nstc.models.style import StyleSource
-from nstc.models.tensors import save_tensors
 from nstc.models.vgg import VggFeatures, load_vgg
 
 _PIXELS, _PERCEPTUAL, _ROUNDING = _STAGES = ("pixels", "perceptual", "rounding")
@@ -201,9 +200,8 @@ class DistillationRun:
         """
         if steps == 0:
             return None
-        aware = 0
-        if self.recipe.quantize_aware:
-            aware = max(1, steps - round(steps * self.recipe.float_share))
+        in_float = round(steps * self.recipe.float_share)
+        aware = max(1, steps - in_float) if self.recipe.quantize_aware else 0
         balance = None
         if steps > aware:
             balance = self._learn(network, _PERCEPTUAL, steps - aware, rate)
@@ -256,17 +254,6 @@ class DistillationRun:
         """What the teacher itself reaches."""
         return TeacherLosses(self.features, self.source.statistics.at(JUDGED_SIZE))
 
-    def history_step(self, verb: str, **results: Any) -> Step:
-        """What the manifest says of this run."""
-        part = {"key": self.teacher.part} if self.teacher.part else {}
-        return Step(
-            verb=verb,
-            recipe={**dataclasses.asdict(self.recipe), **self.settings, **part},
-            seed=self.recipe.seed,
-            photos=self.photos.record(),
-            results=results,
-        )
-
     def write_bundle(
         self,
         output: Path,
@@ -280,21 +267,24 @@ class DistillationRun:
         **results: Any,
     ) -> Bundle:
         """Write what was learned, with the ranges it learned with, and delete the checkpoints."""
-        architecture, contract = describe(network)
-        before = () if parent is None else parent.manifest.history
-        manifest = Manifest(
+        part = {"key": self.teacher.part} if self.teacher.part else {}
+        step = Step(
+            verb=verb,
+            recipe={**dataclasses.asdict(self.recipe), **self.settings, **part},
+            seed=self.recipe.seed,
+            photos=self.photos.record(),
+            results=results,
+        )
+        with network_bundle(
+            output,
+            network,
+            self.source,
             name=name,
             stage=stage,
-            architecture=architecture,
-            contract=contract,
-            style=self.source.record,
-            parent=None if parent is None else parent.origin(),
+            step=step,
+            parent=parent,
             teacher=self.teacher.origin,
-            history=(*before, self.history_step(verb, **results)),
-        )
-        with new_bundle(output, manifest) as draft:
-            save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
-            save_tensors(self.source.statistics.packed(), draft / STYLE_FILE)
+        ) as (draft, _):
             write_ranges(draft, ranges)
         self.forget_checkpoints()
         return open_bundle(output)

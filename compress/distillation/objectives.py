@@ -194,13 +194,9 @@ class PerceptualObjective:
     is held to that, which is one with steadiness: neither a shake of the camera nor the end of
     the picture should change what is painted. Without a weight on steadiness, crops end.
 
-    Args:
-        network: The student.
-        pairs: Photographs and the teacher's pictures.
-        recipe: The weights.
-        own: What the teacher reaches, the painting, and the feature network, on the device where
-            the work is done.
-        balance: Of style, content and flicker, where one was asked for.
+    Its network is the student, `own` what the teacher reaches, the painting, and the feature
+    network, on the device where the work is done; the balance is of style, content and flicker,
+    where one was asked for.
     """
 
     def __init__(

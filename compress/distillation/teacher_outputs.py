@@ -160,8 +160,7 @@ _LEAST_FLICKER: Final = 0.002
 class TeacherFlicker:
     """How much each of a teacher's pictures flickers, kept on disk beside them.
 
-    Args:
-        pairs: Photographs and the pictures; those asked about must be made.
+    The pictures that are asked about must be made.
     """
 
     def __init__(self, pairs: TeacherOutputs) -> None:

@@ -18,14 +18,14 @@ from torch import Tensor
 
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.importing.checkpoint_files import StandIn, as_one_line, read_checkpoint
-from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
+from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import CheckpointError
 from nstc.core.files import sha256_of
-from nstc.core.manifest import Manifest, Origin, Step
+from nstc.core.manifest import Origin, Step
 from nstc.core.progress import Progress, Silent
-from nstc.models.architectures import describe
+from nstc.models.architectures import network_bundle
 from nstc.models.style import painting_style
-from nstc.models.tensors import refuse_unusable, save_tensors
+from nstc.models.tensors import refuse_unusable
 from nstc.models.transformer import TransformerNet
 
 
@@ -60,22 +60,18 @@ def import_checkpoint(
     if read.note:
         (progress or Silent()).note(f"{checkpoint.name} {read.note}")
     source = None if style is None else painting_style(style, credit=credit, vgg=vgg)
-    architecture, contract = describe(network)
-    manifest = Manifest(
+    with network_bundle(
+        output,
+        network,
+        source,
         name=name or output.name,
         stage="imported",
-        architecture=architecture,
-        contract=contract,
-        style=source.record if source else None,
+        step=Step(verb="import", recipe={"checkpoint": checkpoint.name, "vgg": vgg, **taken}),
         parent=Origin(
             name=checkpoint.name, sha256=sha256_of(checkpoint), path=str(checkpoint.resolve())
         ),
-        history=(Step(verb="import", recipe={"checkpoint": checkpoint.name, "vgg": vgg, **taken}),),
-    )
-    with new_bundle(output, manifest) as draft:
-        save_tensors(network.state_dict(), draft / WEIGHTS_FILE)
-        if source:
-            save_tensors(source.statistics.packed(), draft / STYLE_FILE)
+    ):
+        pass
     return open_bundle(output)
 
 

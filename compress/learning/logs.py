@@ -106,13 +106,9 @@ def last_losses(losses: Losses) -> dict[str, float]:
 
 
 def loss_curves(losses: Losses) -> Pixels:
-    """The terms over the steps, medians of some steps each, on a logarithmic scale.
+    """The terms over the steps as a picture (H, W, 3) uint8; there is at least one line.
 
-    Args:
-        losses: At least one line.
-
-    Returns:
-        The picture, (H, W, 3) uint8.
+    Medians of some steps each, on a logarithmic scale.
     """
     found = {name: (_smoothed(at), _smoothed(v)) for name, (at, v) in _finite(losses).items()}
     curves = {name: (at, curve) for name, (at, curve) in found.items() if max(curve) > _FLOOR}
@@ -176,10 +172,7 @@ _SIDE: Final = 256
 class Previews:
     """Sheets of sample photographs above their stylised pictures, as files `step-00030.jpg`.
 
-    Args:
-        network: Asked for the pictures.
-        folder: Made with the first sheet.
-        last: The step after which training ends, which is always shown.
+    The folder is made with the first sheet; the step after which training ends is always shown.
     """
 
     def __init__(self, network: nn.Module, folder: Path, *, last: int) -> None:

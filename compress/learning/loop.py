@@ -276,11 +276,7 @@ def save_checkpoint(
 ) -> None:
     """Write the state of a training, or leave the checkpoint that was there.
 
-    Args:
-        path: The file.
-        parts: By names without a dot.
-        step: How many steps are finished.
-        identity: What makes this run this run.
+    The names of its parts have no dot; `step` is how many are finished.
 
     Raises:
         OutputError: the place can't be written.

@@ -16,18 +16,23 @@ from nstc.compress.learning.logs import LOSSES_FILE, Previews, last_losses, read
 from nstc.compress.learning.loop import Optimisation, Remembers, Schedule, forget, training_folder
 from nstc.compress.learning.optimisers import AveragedWeights
 from nstc.compress.learning.processes import Processes, joined, leads_here, led, mixed_precision
-from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
+from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import OptionError
 from nstc.core.files import one_at_a_time, sha256_of
 from nstc.core.images import read_picture, resize_shorter_side
-from nstc.core.manifest import Manifest, Step, Style
+from nstc.core.manifest import Step, Style
 from nstc.core.photos import PhotoSet, random_crop
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import TrainRecipe
-from nstc.models.architectures import describe, load
+from nstc.models.architectures import load, network_bundle
 from nstc.models.losses import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss, total_variation
-from nstc.models.style import StyleStatistics, color_statistics, recolored, statistics_of_painting
-from nstc.models.tensors import images_to_tensor, save_tensors
+from nstc.models.style import (
+    StyleSource,
+    color_statistics,
+    recolored,
+    statistics_of_painting,
+)
+from nstc.models.tensors import images_to_tensor
 from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import VggFeatures, load_vgg
 
@@ -74,11 +79,10 @@ def train(
     recipe, folder = recipe or TrainRecipe(), training_folder(output)
     start = None if init is None else open_bundle(init)
     vgg_features = load_vgg(vgg)
-    grams, statistics = _style_of(painting, photos, recipe, vgg_features)
+    grams, style = _style_of(painting, photos, recipe, vgg_features, credit)
     record = photos.record()
     settings = {**dataclasses.asdict(recipe), "init": start and start.identity, "vgg": vgg}
     step = Step(verb="train", recipe=settings, seed=recipe.seed, photos=record)
-    style = Style(name=painting.stem, source="painting", credit=credit)
     torch.manual_seed(recipe.seed)
     network = _starting_point(start)
     with joined() as processes:
@@ -91,29 +95,23 @@ def train(
         )
         with led(processes):
             if processes.leads:
-                losses = read_losses(folder / LOSSES_FILE)
-                step = dataclasses.replace(step, results=last_losses(losses))
-                manifest = _manifest(name or output.name, network, style, step, start)
-                halves = {key: value.half() for key, value in network.state_dict().items()}
-                with new_bundle(output, manifest) as draft:
-                    save_tensors(halves, draft / WEIGHTS_FILE)
-                    save_tensors(statistics.packed(), draft / STYLE_FILE)
-                    write_training_card(draft, manifest, network, losses)
-                forget(folder)
+                _write(output, name or output.name, network, style, step, start, folder)
     return open_bundle(output)
 
 
 def _style_of(
-    painting: Path, photos: PhotoSet, recipe: TrainRecipe, vgg: VggFeatures
-) -> tuple[Mapping[str, Tensor], StyleStatistics]:
-    """A painting's matrices to learn and statistics to keep, in the colours the recipe asks for."""
+    painting: Path, photos: PhotoSet, recipe: TrainRecipe, vgg: VggFeatures, credit: str | None
+) -> tuple[Mapping[str, Tensor], StyleSource]:
+    """A painting's matrices to learn and what to keep of it, in the colours the recipe asks for."""
     pixels = read_picture(painting).rgb
     if recipe.color_of == "photos":
         asked = photos.take(_COLORED_PHOTOS)
         small = (resize_shorter_side(read_picture(path).rgb, _COLORED_SIDE) for path in asked)
         pixels = recolored(pixels, color_statistics(small))
     learned = statistics_of_painting(pixels, vgg, [recipe.style_size])
-    return learned.at(recipe.style_size), statistics_of_painting(pixels, vgg)
+    record = Style(name=painting.stem, source="painting", credit=credit)
+    kept = StyleSource(record, statistics_of_painting(pixels, vgg))
+    return learned.at(recipe.style_size), kept
 
 
 def _starting_point(start: Bundle | None) -> nn.Module:
@@ -168,29 +166,33 @@ def _learn(
     return kept
 
 
-def _manifest(
-    name: str, network: nn.Module, style: Style, step: Step, start: Bundle | None
-) -> Manifest:
-    architecture, contract = describe(network)
-    manifest = Manifest(
+def _write(
+    output: Path,
+    name: str,
+    network: nn.Module,
+    style: StyleSource,
+    step: Step,
+    start: Bundle | None,
+    folder: Path,
+) -> None:
+    """Write the bundle, with a card of curves and pictures, and delete the checkpoint."""
+    losses = read_losses(folder / LOSSES_FILE)
+    before = None if start is None or start.manifest.style is None else start.manifest.style.name
+    # A pruned network is still judged beside the one it was pruned from, if in its style.
+    teacher = start.manifest.teacher if start and before == style.record.name else None
+    with network_bundle(
+        output,
+        network,
+        style,
         name=name,
         stage="trained",
-        architecture=architecture,
-        contract=contract,
-        style=style,
-        history=(step,),
-    )
-    if start is None:
-        return manifest
-    before = start.manifest
-    # A pruned network is still judged beside the one it was pruned from, if in its style.
-    same_style = before.style is not None and before.style.name == style.name
-    return dataclasses.replace(
-        manifest,
-        parent=start.origin(),
-        teacher=before.teacher if same_style else None,
-        history=(*before.history, step),
-    )
+        step=dataclasses.replace(step, results=last_losses(losses)),
+        parent=start,
+        teacher=teacher,
+        half=True,
+    ) as (draft, manifest):
+        write_training_card(draft, manifest, network, losses)
+    forget(folder)
 
 
 MEASURED_EVERY: Final = 10
@@ -224,11 +226,8 @@ class GradientBalance:
     def measure(self, step: int, style: Tensor, content: Tensor, output: Tensor) -> None:
         """Look at the pulls, if it is time to.
 
-        Args:
-            step: Its number.
-            style: The weighted style loss, a scalar.
-            content: The weighted content loss, a scalar.
-            output: The network's picture (N, 3, H, W) that both came from.
+        Style and content are the weighted losses, scalars; `output` is the network's picture
+        (N, 3, H, W) that both came from.
         """
         if step % MEASURED_EVERY and self._correction is not None:
             return
