@@ -7,6 +7,7 @@ comes out can be worked out by hand.
 import gc
 import importlib.util
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from nstc.core.photos import sample_photos
 
 Graph = Callable[..., Path]
 MakeBundle = Callable[..., Bundle]
+InstallExtension = Callable[[str, Mapping[str, Mapping[str, str]], str], Path]
 
 MEANT = {
     signal.SIGINT: signal.default_int_handler,
@@ -76,6 +78,37 @@ def _signals_arrive() -> Iterator[None]:
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.fixture
+def install_extension(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[InstallExtension]:
+    """Installs a package that adds parts to nstc, as pip would: its module, and its metadata."""
+    modules = []
+
+    def install(package: str, parts: Mapping[str, Mapping[str, str]], code: str) -> Path:
+        """`parts` are names in the module by the parts' own, for each group of entry points."""
+        folder, module = tmp_path / "site-packages" / package, package.replace("-", "_")
+        described = folder / f"{module}-1.0.dist-info"
+        described.mkdir(parents=True)
+        (described / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n", encoding="utf-8"
+        )
+        lines = [
+            line
+            for group, names in parts.items()
+            for line in (f"[{group}]", *(f"{own} = {module}:{names[own]}" for own in names))
+        ]
+        (described / "entry_points.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (folder / f"{module}.py").write_text(code, encoding="utf-8")
+        monkeypatch.syspath_prepend(folder)
+        modules.append(module)
+        return folder
+
+    yield install
+    for module in modules:
+        sys.modules.pop(module, None)
 
 
 @pytest.fixture(scope="session")

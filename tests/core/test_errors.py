@@ -50,6 +50,7 @@ def test_the_codes_that_scripts_may_rely_on():
         "OptionError": 3,
         "RecipeError": 4,
         "MissingExtraError": 5,
+        "ExtensionError": 6,
         "ImageError": 10,
         "PhotosError": 11,
         "BatchError": 12,

@@ -39,6 +39,10 @@ class MissingExtraError(NstcError, exit_code=5):
     """A verb whose optional dependencies are not installed."""
 
 
+class ExtensionError(NstcError, exit_code=6):
+    """A part that another package adds to nstc, and that can't be used."""
+
+
 class ImageError(NstcError, exit_code=10):
     """A file that can't be read as a picture."""
 
