@@ -1,10 +1,11 @@
 """Where latency is taken: a module for each kind of place, and the table of them all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from nstc.benchmarks.targets import adb, browser, cpu, cuda, ssh
 from nstc.benchmarks.targets.base import Target, TargetKind
+from nstc.core import extensions
 from nstc.core.errors import OptionError
 from nstc.runtime.session import MAX_THREADS
 
@@ -20,7 +21,17 @@ TARGETS: Final[Mapping[str, TargetKind]] = {
 }
 """By what stands before the argument's colon."""
 
-_LONGEST_FIRST: Final = sorted(TARGETS, key=len, reverse=True)
+ADDED: Final = extensions.Extensions(extensions.TARGETS, TargetKind, TARGETS)
+"""Those of other packages."""
+
+
+def all_targets() -> tuple[TargetKind, ...]:
+    """Those of nstc, and those that other packages add.
+
+    Raises:
+        ExtensionError: a package adds one that can't be used.
+    """
+    return (*TARGETS.values(), *ADDED.all().values())
 
 
 def parse_target(text: str) -> Target:
@@ -28,11 +39,13 @@ def parse_target(text: str) -> Target:
 
     Raises:
         OptionError: there is no such target here, or fewer cores than threads.
+        ExtensionError: a package adds it, and it can't be used.
     """
-    kind = next((own for own in _LONGEST_FIRST if text == own or text.startswith(f"{own}:")), text)
-    known = TARGETS.get(kind)
+    kind = _kind_in(text, TARGETS) or _kind_in(text, ADDED.names()) or text
+    known = TARGETS.get(kind) or ADDED.get(kind)
     if known is None:
-        raise OptionError(f"no target {text!r}: expected one of {', '.join(TARGETS)}, as in cpu:2.")
+        names = ", ".join((*TARGETS, *ADDED.names()))
+        raise OptionError(f"no target {text!r}: expected one of {names}, as in cpu:2.")
     reason = known.availability()
     if reason is not None:
         raise OptionError(f"target {kind} can't run here: {reason}.")
@@ -55,3 +68,9 @@ def chosen_targets(targets: Sequence[str], threads: int | None) -> tuple[str, ..
     if not 1 <= threads <= MAX_THREADS:
         raise OptionError(f"threads is {threads}: expected from 1 to {MAX_THREADS}.")
     return (f"cpu:{threads}",)
+
+
+def _kind_in(text: str, names: Iterable[str]) -> str | None:
+    """The longest name that the text is, or goes on behind by a colon."""
+    found = [own for own in names if text == own or text.startswith(f"{own}:")]
+    return max(found, key=len, default=None)

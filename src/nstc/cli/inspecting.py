@@ -213,9 +213,9 @@ def targets(
     json_output: options.Json = False,
 ) -> None:
     """List where nstc bench can measure, and why not where it can't."""
-    from nstc.benchmarks.targets import TARGETS
+    from nstc.benchmarks.targets import all_targets
 
-    kinds = TARGETS.values()
+    kinds = all_targets()
     if json_output:
         say_json([kind.to_dict() for kind in kinds])
         return

@@ -2,8 +2,8 @@
 
 import pytest
 
-from nstc.benchmarks.targets import chosen_targets, cpu, parse_target
-from nstc.core.errors import OptionError
+from nstc.benchmarks.targets import all_targets, chosen_targets, cpu, parse_target
+from nstc.core.errors import ExtensionError, OptionError
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,24 @@ def test_threads_are_short_for_cpu():
     assert chosen_targets((), None) is None
     with pytest.raises(OptionError, match="give one of them"):
         chosen_targets(("mobile",), 2)
+
+
+class TestOfOtherPackages:
+    CODE = (
+        "from nstc.benchmarks.targets.base import TargetKind\n"
+        "KIND = TargetKind(form='board[:N]', summary='', make=lambda argument: argument,"
+        " availability=lambda: None)\n"
+    )
+
+    def test_are_found_by_what_stands_before_the_colon(self, install_extension) -> None:
+        install_extension("nstc-board", {"nstc.targets": {"board": "KIND"}}, self.CODE)
+        assert parse_target("board:a:2") == "a:2"
+        assert parse_target("board") is None
+        with pytest.raises(OptionError, match=r"no target 'bored': expected one of .*, board, as"):
+            parse_target("bored")
+
+    def test_are_not_looked_for_where_the_name_is_nstcs_own(self, install_extension) -> None:
+        install_extension("nstc-board", {"nstc.targets": {"cpu": "KIND"}}, self.CODE)
+        assert parse_target("cpu:1").name == "cpu:1"
+        with pytest.raises(ExtensionError, match="has the name of one that nstc has"):
+            all_targets()
