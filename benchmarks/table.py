@@ -10,7 +10,7 @@ from typing import Final
 from rich import box
 from rich.table import Table
 
-from nstc.benchmarks.quality.metrics import KNOWN
+from nstc.benchmarks.quality.metrics import KNOWN, Metric, metric_of
 from nstc.benchmarks.result import FEW_PHOTOS, BenchResult, Reference, Row
 from nstc.benchmarks.wording import count, short_names, three_digits
 from nstc.core.terminal import as_text
@@ -65,9 +65,10 @@ def result_table(result: BenchResult, *, narrow: bool = False) -> Table:
     longest = max((len(row.target) for row in result.rows), default=0)
     table.add_column("target", overflow="fold", min_width=min(longest, _TARGET_WIDTH))
     shows_memory = not narrow and any(row.footprint is not None for row in result.rows)
+    metrics = _shown(result)
     for heading in (
         *("ms", "times faster\n(95 %)", *(() if narrow else _SIZES), "KB"),
-        *(KNOWN[name].label.replace(" ", "\n") for name in _METRICS),
+        *(metric.label.replace(" ", "\n") for metric in metrics),
         *(("peak\nMB",) if shows_memory else ()),
     ):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -80,7 +81,7 @@ def result_table(result: BenchResult, *, narrow: bool = False) -> Table:
             faster if row.conclusive else f"{faster}‡",
             *([] if narrow else [_count(row.params), _count(row.macs)]),
             three_digits(row.size_bytes / 1000),
-            *(_metric(row, metric) for metric in _METRICS),
+            *(_metric(row, metric) for metric in metrics),
         ]
         if shows_memory:
             part = row.footprint
@@ -89,11 +90,19 @@ def result_table(result: BenchResult, *, narrow: bool = False) -> Table:
     return table
 
 
-def _metric(row: Row, name: str) -> str:
-    if row.quality is None:
+def _shown(result: BenchResult) -> list[Metric]:
+    """The metrics that have a column: three of nstc's, and those of other packages with a label."""
+    judged = [row.quality.metrics for row in result.rows if row.quality is not None]
+    found = dict.fromkeys(name for metrics in judged for name in metrics if name not in KNOWN)
+    others = [metric_of(name) for name in found]
+    return [*(KNOWN[name] for name in _METRICS), *(other for other in others if other.label)]
+
+
+def _metric(row: Row, metric: Metric) -> str:
+    if row.quality is None or metric.name not in row.quality.metrics:
         return _NONE
-    mark = "†" if name == "style_ratio" and row.quality.style_source == "outputs" else ""
-    return f"{row.quality.metrics[name].median:.2f}{mark}"
+    mark = "†" if metric.name == "style_ratio" and row.quality.style_source == "outputs" else ""
+    return f"{row.quality.metrics[metric.name].median:.2f}{mark}"
 
 
 def has_costs(result: BenchResult) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 
 from nstc.benchmarks.gate.baseline import RowKey
 from nstc.benchmarks.gate.verdicts import Finding, Verdict
-from nstc.benchmarks.quality.metrics import METRICS
+from nstc.benchmarks.quality.metrics import ADDED, METRICS
 from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.targets import TARGETS, parse_target
 from nstc.benchmarks.targets.base import Target
@@ -102,7 +102,7 @@ def parse_budget(text: str) -> Budget:
     Raises:
         OptionError: it is written otherwise, names an unknown number, or contradicts itself.
     """
-    names = [*_FACTS, *(metric.name for metric in METRICS)]
+    names = [*_FACTS, *(metric.name for metric in METRICS), *ADDED.names()]
     limits: list[Limit] = []
     for part in text.split(","):
         found = _FORM.fullmatch(part)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from nstc.benchmarks.quality import picture_metrics
+from nstc.core import extensions
 from nstc.core.images import Pixels
 from nstc.runtime.agreement import Difference
 
@@ -313,15 +314,28 @@ LEARNED: Final = (
 
 KNOWN: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (*METRICS, *LEARNED)}
 
+ADDED: Final = extensions.Extensions(extensions.METRICS, Metric, KNOWN)
+"""Those of other packages, which every result has where they are installed."""
+
 
 def available_metrics() -> tuple[Metric, ...]:
-    """`METRICS`, and behind them those whose packages and weights are here."""
-    return (*METRICS, *(metric for metric in LEARNED if metric.missing() is None))
+    """`METRICS`, and behind them those whose packages and weights are here, and other packages'.
+
+    Raises:
+        ExtensionError: a package adds one that can't be used.
+    """
+    others = (*LEARNED, *ADDED.all().values())
+    return (*METRICS, *(metric for metric in others if metric.missing() is None))
+
+
+def known_metric(name: str) -> Metric | None:
+    """A metric of results by its name; None of one that only another nstc, or package, knows."""
+    return KNOWN.get(name) or ADDED.get(name)
 
 
 def metric_of(name: str) -> Metric:
-    """A metric of results by its name; of one that another nstc knows, less is taken for better."""
-    return KNOWN.get(name) or Metric(name, lambda _own, _reference: None)
+    """As `known_metric`; of one that is not known here, less is taken for better."""
+    return known_metric(name) or Metric(name, lambda _own, _reference: None)
 
 
 def unavailable_metrics() -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from nstc.benchmarks.quality.metrics import KNOWN
+from nstc.benchmarks.quality.metrics import known_metric
 from nstc.benchmarks.report import plots
 from nstc.benchmarks.report.reruns import Layers, Pictures, make_pictures, profile_rows
 from nstc.benchmarks.report.stored_results import (
@@ -289,7 +289,8 @@ def table_columns(runs: Sequence[Run]) -> list[Column]:
     ]
     judged = [row.quality.metrics if row.quality else {} for row in rows]
     for name in dict.fromkeys(name for metrics in judged for name in metrics):
-        hint = f"{KNOWN[name].better} 95 %".strip() if name in KNOWN else "95 %"
+        known = known_metric(name)
+        hint = "95 %" if known is None else f"{known.better} 95 %".strip()
         columns.append(_intervals(name, hint, [metrics.get(name) for metrics in judged]))
     return [column for column in columns if any(cell.value is not None for cell in column.cells)]
 

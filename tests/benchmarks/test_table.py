@@ -185,3 +185,15 @@ def test_what_a_target_counted_stands_below() -> None:
 def test_the_device_is_named_where_the_target_names_one() -> None:
     assert "onnx, 586 ms, on this machine" in shown(STUDENT, place={"device": "this machine"})
     assert ", on " not in shown(STUDENT)
+
+
+def test_a_metric_of_another_package_has_a_column_if_it_has_a_label(install_extension):
+    judged = dataclasses.replace(
+        STUDENT, quality=quality(metrics={**quality().metrics, "haze": spread(0.37)})
+    )
+    code = "from nstc.benchmarks.quality.metrics import Metric\nHAZE = Metric('haze', min%s)\n"
+    assert "0.37" not in shown(judged), "nobody here knows it"
+    install_extension("nstc-haze", {"nstc.metrics": {"haze": "HAZE"}}, code % ", label='haze'")
+    text = shown(judged, STUDENT)
+    assert "haze" in text
+    assert "0.37" in text

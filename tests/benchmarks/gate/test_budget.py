@@ -50,6 +50,11 @@ def test_limits_as_a_user_writes_them():
     ]
 
 
+def test_a_metric_of_another_package_has_limits_too(install_extension):
+    install_extension("nstc-haze", {"nstc.metrics": {"haze": "HAZE"}}, "")
+    assert parse_budget("haze<=0.2") == Budget((Limit("haze", True, 0.2),))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

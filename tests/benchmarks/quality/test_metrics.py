@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from nstc.benchmarks.quality import metrics
-from nstc.benchmarks.quality.metrics import METRICS, Look, available_metrics, unavailable_metrics
+from nstc.benchmarks.quality.metrics import (
+    METRICS,
+    Better,
+    Look,
+    available_metrics,
+    known_metric,
+    metric_of,
+    unavailable_metrics,
+)
 
 BY_NAME = {metric.name: metric for metric in METRICS}
 
@@ -155,3 +163,27 @@ def test_what_is_there_comes_last(monkeypatch):
     assert lpips.compute(candidate, reference) == 40
     assert (dists.name, dists.compute(reference, candidate)) == ("dists", -40)
     assert unavailable_metrics() == {}
+
+
+class TestOfOtherPackages:
+    CODE = (
+        "from nstc.benchmarks.quality.metrics import Better, Metric\n"
+        "HAZE = Metric('haze', lambda own, other: 1.0, Better.HIGHER)\n"
+        "GONE = Metric('gone', lambda own, other: 1.0, missing=lambda: 'no weights')\n"
+    )
+
+    @pytest.fixture(autouse=True)
+    def _installed(self, install_extension) -> None:
+        parts = {"nstc.metrics": {"haze": "HAZE", "gone": "GONE"}}
+        install_extension("nstc-haze", parts, self.CODE)
+
+    def test_come_last_and_only_where_they_can_be_computed(self) -> None:
+        names = [metric.name for metric in available_metrics()]
+        assert names[: len(METRICS)] == list(BY_NAME)
+        assert names[-1] == "haze"
+        assert "gone" not in names
+
+    def test_are_known_by_name_as_those_of_nowhere_are_not(self) -> None:
+        assert metric_of("haze").better is Better.HIGHER
+        assert known_metric("fog") is None
+        assert metric_of("fog").better is Better.LOWER
