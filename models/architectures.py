@@ -19,7 +19,7 @@ from nstc.core.bundle import (
     open_bundle,
 )
 from nstc.core.decoding import DecodingError
-from nstc.core.errors import BundleError, CorruptBundleError
+from nstc.core.errors import BundleError, CorruptBundleError, SchemaVersionError
 from nstc.core.manifest import (
     Architecture,
     Contract,
@@ -29,10 +29,14 @@ from nstc.core.manifest import (
     Step,
     refuse_arguments,
 )
+from nstc.core.zoo import named
 from nstc.models import student, transformer
-from nstc.models.blocks import ResidualBlock, last_convolution_of
+from nstc.models.blocks import ADDED, KINDS, ResidualBlock, last_convolution_of
 from nstc.models.style import StyleSource
 from nstc.models.tensors import load_tensors, save_tensors
+
+EXTENSIONS: Final = "extensions"
+"""Of a history step's recipe: what it used of other packages, by group and name whose that was."""
 
 MAX_PARAMETERS: Final = 100_000_000
 """Of a network that a bundle brings. The full-size teachers have 1.7 million."""
@@ -131,9 +135,11 @@ def load(model: str | Path | Bundle) -> nn.Module:
 
     Raises:
         BundleError: and its kinds, if it can't be opened or is damaged.
+        ExtensionError: another package adds its kind of blocks, and it can't be used.
     """
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
     architecture = bundle.manifest.architecture
+    _refuse_missing_block(bundle)
     expected = {key: value.shape for key, value in _outline(architecture).state_dict().items()}
     weights = load_tensors(bundle.file(WEIGHTS_FILE), expected)
     network = ARCHITECTURES[architecture.name].build(**architecture.arguments)
@@ -249,3 +255,21 @@ def learned_ranges(bundle: Bundle) -> dict[str, tuple[float, float]] | None:
     if any(ends.shape != (2,) for ends in tensors.values()):
         raise CorruptBundleError(f"{path} holds something else than ranges of two numbers.")
     return {name: (float(low), float(high)) for name, (low, high) in tensors.items()}
+
+
+def _refuse_missing_block(bundle: Bundle) -> None:
+    """Refuse a student whose blocks are of a package that is not installed, and name that."""
+    manifest = bundle.manifest
+    block = manifest.architecture.arguments.get("block")
+    if manifest.architecture.name != "student" or not isinstance(block, str):
+        return
+    if block in KINDS or block in ADDED.names():
+        return
+    used: Any = [step.recipe.get(EXTENSIONS) for step in manifest.history]
+    kinds = [own.get(ADDED.group) for own in used if isinstance(own, Mapping)]
+    made_with = [own.get(block) for own in kinds if isinstance(own, Mapping)]
+    package = next(filter(None, made_with), f"the package that adds it to {ADDED.group}")
+    raise SchemaVersionError(
+        f"{named(bundle.path)} is of a student with blocks of the kind {block!r:.60}, which this "
+        f"nstc has not: install {package!s:.100}."
+    )

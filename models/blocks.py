@@ -7,7 +7,8 @@ from typing import Final, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Block = Literal["separable", "plain"]
+from nstc.core import extensions
+
 Norm = Literal["none", "batch", "instance"]
 Convolve = Callable[[int, int, Norm], nn.Module]
 
@@ -74,6 +75,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     "separable": Kind(convolve=_separable, reach=2),
     "plain": Kind(convolve=_plain, reach=2),
 }
+"""Recipes know their names from `nstc.core.recipe.STUDENTS`, without torch."""
+
+ADDED: Final = extensions.Extensions(extensions.BLOCKS, Kind, KINDS)
+"""Those of other packages."""
 
 
 def kind_of(block: str) -> Kind:
@@ -81,9 +86,13 @@ def kind_of(block: str) -> Kind:
 
     Raises:
         ValueError: there is no such kind.
+        ExtensionError: a package adds it, and it can't be used.
     """
-    refuse_unknown("block", block, KINDS)
-    return KINDS[block]
+    kind = KINDS.get(block) or ADDED.get(block)
+    if kind is None:
+        known = ", ".join((*KINDS, *ADDED.names()))
+        raise ValueError(f"block is {block!r}: expected one of {known}")
+    return kind
 
 
 def refuse_unknown(name: str, value: object, known: Collection[object]) -> None:

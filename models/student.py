@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nstc.models.blocks import (
+    ADDED,
     KINDS,
-    Block,
     Norm,
     ResidualBlock,
     convolution_of,
@@ -58,13 +58,14 @@ class Student(nn.Module):
 
     Raises:
         ValueError: an argument is none of those.
+        ExtensionError: another package adds the kind of blocks, and it can't be used.
     """
 
     def __init__(
         self,
         width: int,
         inner: Sequence[int],
-        block: Block = "separable",
+        block: str = "separable",
         *,
         scale: int = SCALE,
         norm: Literal["none", "instance"] = "none",
@@ -79,7 +80,7 @@ class Student(nn.Module):
         if norm == "instance" and batch_norm:
             raise ValueError("instance and batch normalisation exclude each other")
         behind: Norm = "batch" if batch_norm else norm
-        self.block: Block = block
+        self.block = block
         self.scale = scale
         self.norm: Literal["none", "instance"] = norm
         self.stem = normed(nn.Conv2d(3, width, 2 * scale, scale, scale // 2), behind)
@@ -237,14 +238,17 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
     **SIZES,
     **{kind: {"width": 64, "blocks": 6, "block": kind} for kind in KINDS},
 }
-"""What `nstc distill --student` takes: a size, or a kind of blocks whose numbers are given."""
+"""What `nstc distill --student` takes: a size, or a kind of blocks whose numbers are given.
+
+A kind of another package has the numbers of `KINDS`.
+"""
 
 
 def student_named(name: str, *, learning: bool = False, **changes: Any) -> Student:
     """A student with random weights by the name of its shape: `student_named("tiny")`.
 
     Args:
-        name: Out of `SHAPES`.
+        name: Out of `SHAPES`, or of a kind of blocks of another package.
         learning: Whether it is for the first stage of distillation, which learns with batch
             normalisation where there is no other.
         changes: `blocks`, how many; `inner`, channels inside each of them, as many as the trunk has
@@ -253,9 +257,10 @@ def student_named(name: str, *, learning: bool = False, **changes: Any) -> Stude
     Raises:
         ValueError: there is no such name, or the shape can't be built.
     """
-    refuse_unknown("student", name, SHAPES)
+    known = {**SHAPES, **{kind: {**SHAPES["plain"], "block": kind} for kind in ADDED.names()}}
+    refuse_unknown("student", name, known)
     given = {key: value for key, value in changes.items() if value is not None}
-    shape: dict[str, Any] = {**SHAPES[name], **given}
+    shape: dict[str, Any] = {**known[name], **given}
     blocks, inner = shape.pop("blocks"), shape.pop("inner", shape["width"])
     batch_norm = learning and shape.get("norm", "none") == "none"
     return Student(inner=[inner] * blocks, batch_norm=batch_norm, **shape)

@@ -17,8 +17,14 @@ from nstc.core.bundle import (
     open_bundle,
     revised_bundle,
 )
-from nstc.core.errors import ArtifactError, BundleError, CorruptBundleError, NstcError
-from nstc.core.manifest import Architecture, Manifest, Style
+from nstc.core.errors import (
+    ArtifactError,
+    BundleError,
+    CorruptBundleError,
+    NstcError,
+    SchemaVersionError,
+)
+from nstc.core.manifest import Architecture, Manifest, Step, Style
 from nstc.core.photos import sample_photos
 from nstc.models.architectures import (
     ARCHITECTURES,
@@ -129,6 +135,26 @@ def test_a_bundle_loads_from_its_path_as_from_its_object(save):
     images = torch.rand(1, 3, 8, 8)
 
     assert torch.equal(load(bundle)(images), load(str(bundle.path))(images))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "named"),
+    [
+        ({"nstc.blocks": {"wide": "nstc-wide 2.1"}}, "install nstc-wide 2.1"),
+        ({"nstc.blocks": {"other": "nstc-wide 2.1"}}, "the package that adds it to nstc.blocks"),
+        ({"nstc.blocks": ["wide"]}, "the package that adds it to nstc.blocks"),
+        (3, "the package that adds it to nstc.blocks"),
+    ],
+)
+def test_blocks_of_a_package_that_is_not_installed_name_it(save, recorded, named):
+    architecture = Architecture(
+        name="student", arguments={"width": 8, "inner": [16, 8], "block": "wide"}
+    )
+    step = Step(verb="distill", recipe={"extensions": recorded})
+    bundle = save(NETWORKS["student"](), architecture=architecture, history=(step,))
+
+    with pytest.raises(SchemaVersionError, match=f"kind 'wide', which .*{named}"):
+        load(bundle)
 
 
 def test_an_architecture_of_the_future_is_named():

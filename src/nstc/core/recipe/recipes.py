@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from nstc.core import extensions
 from nstc.core.errors import OptionError
 from nstc.core.recipe.settings import (
     ANY,
@@ -24,7 +25,7 @@ from nstc.core.recipe.settings import (
 )
 
 STUDENTS: Final = ("nano", "tiny", "small", "separable", "plain")
-"""Names of the students' sizes and of the kinds of their blocks."""
+"""Names of the students' sizes and of the kinds of their blocks; other packages may add kinds."""
 
 IMPORTANCES: Final = ("magnitude", "group-norm", "taylor", "activation")
 """Measures of how much a channel matters."""
@@ -83,7 +84,10 @@ class DistillRecipe(Checked):
 
     student: str = setting(
         "separable",
-        one_of(*STUDENTS),
+        Allowed(
+            lambda name: name in STUDENTS or name in extensions.names_in(extensions.BLOCKS),
+            one_of(*STUDENTS).expected,
+        ),
         "Size: nano, tiny, small. Or kind of blocks: separable, plain.",
     )
     width: int | None = setting(
