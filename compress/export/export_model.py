@@ -3,27 +3,30 @@
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from nstc.compress.export import board_stylize
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.export.exported_files import (
-    ARTIFACTS,
     CALIBRATED,
+    CALIBRATED_PROGRAM,
     CALIBRATION_PHOTOS,
     CALIBRATION_SIZE,
     FOLDER,
-    FORMATS,
     INT8,
     INT8_ORT,
+    ExportedFile,
+    ExportFormat,
     ExportSource,
     Size,
     write_checked,
 )
+from nstc.core import extensions
 from nstc.core.bundle import (
     CARD_FILE,
+    TILES_ARTIFACT,
     WEIGHTS_FILE,
     Bundle,
     artifact_file,
@@ -41,7 +44,20 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.zoo import PREFIX, named, refuse_shipped
 from nstc.models.architectures import load, load_as_deployed
 from nstc.runtime.check_vectors import CHECKS_FILE, read_check_vectors, write_check_vectors
-from nstc.runtime.session import cached_artifact, find_artifact
+from nstc.runtime.session import BACKENDS, cached_artifact, find_artifact
+
+FORMATS: Final[Mapping[str, ExportFormat]] = {
+    "onnx": ExportFormat("onnx", lambda source: [source.onnx_of(None)]),
+    "torchscript": ExportFormat("ts", lambda source: [source.torchscript()]),
+    "executorch": ExportFormat("pte", lambda source: [source.executorch()]),
+    CALIBRATED: ExportFormat(CALIBRATED_PROGRAM, lambda source: [source.executorch_int8()]),
+    "ort": ExportFormat("ort", ExportSource.ort),
+    "tiles": ExportFormat(TILES_ARTIFACT, lambda source: [source.tiles()]),
+}
+"""Beside `FOLDER`. Where a file is missing, the message says its format by the file's ending."""
+
+ADDED: Final = extensions.Extensions(extensions.FORMATS, ExportFormat, (*FORMATS, FOLDER))
+"""Those of other packages."""
 
 _BY_DEFAULT: Final = ("onnx", "torchscript")  # those that need no further extra
 _LARGEST_SIDE: Final = 16384
@@ -65,10 +81,10 @@ def export(
 
     Args:
         model: The bundle, its path or its zoo name.
-        formats: Of `FORMATS`: `model.onnx`, `model.ts`, `model.pte`, `model.int8.pte` and
-            `model.ort`, for pictures of any size, and `model.int8.tiles.onnx`, which is told the
-            whole picture's statistics so that a picture can be cut into tiles; or "folder" alone,
-            for a board.
+        formats: Of `FORMATS`, or other packages'. `model.onnx`, `model.ts`, `model.pte`,
+            `model.int8.pte` and `model.ort` are for pictures of any size; `model.int8.tiles.onnx`
+            is told the whole picture's statistics so that a picture can be cut into tiles. Or
+            "folder" alone, for a board.
         output: A folder for the files. None puts them into the bundle, in one step.
         static: Height and width of the only pictures the files will take, which phone delegates
             want. Writes `model.HEIGHTxWIDTH.onnx`, of a quantized bundle also
@@ -83,6 +99,7 @@ def export(
     Raises:
         OptionError: an unknown format, an impossible size.
         MissingExtraError: what a format is made by is not installed.
+        ExtensionError: a package adds a format, and it can't be used.
         UnusableModelError: weights or pictures are not finite, or the network gives one colour.
         PhotosError: there are no photographs to calibrate on.
         ExportMismatchError: a file differs from the network; it was not kept.
@@ -114,10 +131,10 @@ def _export(
     refuse_unusable_network(network, bundle.path)
     source = ExportSource(bundle, network, chosen, progress)
     if FOLDER in formats and output is not None:
-        (written,) = source.files(("onnx",), None)
+        written = source.onnx_of(None)
         return write_board_folder(bundle, output, lambda path: write_checked(path, written))
-    files = source.files(formats, static)
-    calibrated = any(file.artifact == ARTIFACTS[CALIBRATED] for file in files)
+    files = _files(source, formats, static)
+    calibrated = any(file.artifact == CALIBRATED_PROGRAM for file in files)
     manifest = bundle.manifest
     if calibrated:
         how = {"format": CALIBRATED, "calibration_size": CALIBRATION_SIZE}
@@ -131,7 +148,7 @@ def _export(
             progress.advance(1, {})
             progress.note(f"{artifact_file(file.artifact)} ({done + 1}/{len(files)}) checked")
         if output is None:
-            made = [file.artifact for file in files]
+            made = [f.artifact for f in files if f.artifact.rpartition(".")[2] in BACKENDS]
             write_check_vectors(folder, made, read_check_vectors(bundle))
     place = output or bundle.path
     return [place / artifact_file(file.artifact) for file in files]
@@ -188,9 +205,9 @@ def made_artifact(
 ) -> Path:
     """The store of who may export: what is not there is made in the user's cache, if it can be.
 
-    What no `FORMATS` gives, such as a file that `quantize` writes, is missed as in
-    `find_artifact`, whose `trust` it is. `int8.pte` is calibrated on the sample photographs. `told`
-    hears what is going to be made.
+    What no `FORMATS` gives, nor a format of that very name of another package, is missed as in
+    `find_artifact`, whose `trust` it is: a file that `quantize` writes. `int8.pte` is calibrated on
+    the sample photographs. `told` hears what is going to be made.
 
     Raises:
         MissingExtraError: what the file is made by is not installed.
@@ -199,7 +216,9 @@ def made_artifact(
         NstcError: whatever `find_artifact` raises.
     """
     artifact = artifact_name(name)
-    form = next((form for form, made in ARTIFACTS.items() if made == artifact), None)
+    form = next((name for name, own in FORMATS.items() if own.artifact == artifact), None)
+    if form is None and artifact in ADDED.names():
+        form = artifact
     if artifact == INT8_ORT and INT8 in bundle.artifacts:
         form = "ort"
     target = cached_artifact(bundle, artifact)
@@ -210,7 +229,7 @@ def made_artifact(
         with locked(target):
             if not target.is_file():  # another run may have made it meanwhile
                 source = ExportSource(bundle, load_as_deployed(bundle), _chosen(None), Silent())
-                files = source.files((form,), None)
+                files = _files(source, (form,), None)
                 write_checked(target, next(f for f in files if f.artifact == artifact))
     return find_artifact(bundle, artifact, trust=trust)
 
@@ -223,8 +242,17 @@ def write_without_ranges(bundle: Bundle, target: Path) -> None:
         OutputError: the place can't be written.
     """
     source = ExportSource(bundle, load(bundle), _chosen(None), Silent())
-    (file,) = source.files(("onnx",), None)
-    write_checked(target, file)
+    write_checked(target, source.onnx_of(None))
+
+
+def _files(source: ExportSource, formats: Sequence[str], static: Size | None) -> list[ExportedFile]:
+    """The files of some formats, nstc's own first, for any size or for one."""
+    if static is not None:
+        quantized = [source.int8_of(static)] if INT8 in source.bundle.artifacts else []
+        return [source.onnx_of(static), *quantized]
+    chosen = [FORMATS[name] for name in FORMATS if name in formats]
+    chosen += filter(None, (ADDED.get(name) for name in formats if name not in FORMATS))
+    return [file for form in chosen for file in form.files(source)]
 
 
 def _chosen(photos: PhotoSet | None) -> PhotoSet:
@@ -247,10 +275,13 @@ def _elsewhere(
 
 
 def _refuse_bad_options(formats: Sequence[str], static: Size | None, output: Path | None) -> None:
-    unknown = [name for name in formats if name not in FORMATS]
+    known: tuple[str, ...] = (*FORMATS, FOLDER)
+    if not set(formats) <= set(known):
+        known += ADDED.names()
+    unknown = [name for name in formats if name not in known]
     if unknown or not formats:
         given = ", ".join(unknown) or "empty"
-        raise OptionError(f"format is {given}: expected some of {', '.join(FORMATS)}.")
+        raise OptionError(f"format is {given}: expected some of {', '.join(known)}.")
     if FOLDER in formats and (len(formats) > 1 or static is not None or output is None):
         raise OptionError(
             "folder is written alone, beside the bundle: give --format folder with --output FOLDER "

@@ -28,18 +28,9 @@ from nstc.runtime.session import find_artifact
 
 CALIBRATED: Final = "executorch-int8"
 
-# The artifact that each format is. Of a quantized bundle, ort is int8.ort too.
-ARTIFACTS: Final = {
-    "onnx": "onnx",
-    "torchscript": "ts",
-    "executorch": "pte",
-    CALIBRATED: "int8.pte",
-    "ort": "ort",
-    "tiles": TILES_ARTIFACT,
-}
+CALIBRATED_PROGRAM: Final = "int8.pte"
 # No file but a folder for a board; see `nstc.compress.export.export_model.write_board_folder`.
 FOLDER: Final = "folder"
-FORMATS: Final = (*ARTIFACTS, FOLDER)
 
 CALIBRATION_PHOTOS: Final = 24
 # Side of their centre squares in pixels; the observers of twice the side take minutes.
@@ -78,27 +69,8 @@ class ExportSource:
         """What the network itself makes of a picture, which float files are compared with."""
         return eager_reference(self.network, self.contract)
 
-    def files(self, formats: Sequence[str], static: Size | None) -> list[ExportedFile]:
-        """The files of some of `FORMATS`, for any size or for one.
-
-        Raises:
-            OptionError: the network can't be cut into tiles, and that is asked for.
-            ArtifactError: a format is made of a file that the bundle does not hold.
-        """
-        if static is not None:
-            quantized = [self._int8(static)] if INT8 in self.bundle.artifacts else []
-            return [self._onnx(static), *quantized]
-        made: dict[str, Callable[[], Sequence[ExportedFile]]] = {
-            "onnx": lambda: [self._onnx(None)],
-            "torchscript": lambda: [self._torchscript()],
-            "executorch": lambda: [self._executorch()],
-            CALIBRATED: lambda: [self._executorch_int8()],
-            "ort": self._ort,
-            "tiles": lambda: [self._tiles()],
-        }
-        return [file for name in ARTIFACTS if name in formats for file in made[name]()]
-
-    def _onnx(self, size: Size | None) -> ExportedFile:
+    def onnx_of(self, size: Size | None) -> ExportedFile:
+        """The float graph, for any size or for one."""
         artifact = "onnx" if size is None else f"{size[0]}x{size[1]}.onnx"
         return ExportedFile(
             artifact,
@@ -106,7 +78,8 @@ class ExportSource:
             lambda p: check_float(p, artifact, self.reference, size),
         )
 
-    def _int8(self, size: Size) -> ExportedFile:
+    def int8_of(self, size: Size) -> ExportedFile:
+        """The int8 graph for one size."""
         artifact = f"int8.{size[0]}x{size[1]}.onnx"
         edges = edges_of(self.network, self.contract)
         return ExportedFile(
@@ -118,7 +91,8 @@ class ExportSource:
     def _deployed(self) -> onnx.ModelProto:
         return onnx.load(find_artifact(self.bundle, INT8))
 
-    def _tiles(self) -> ExportedFile:
+    def tiles(self) -> ExportedFile:
+        """The int8 graph that is told the whole picture's statistics."""
         edges = edges_of(self.network, self.contract)
         if self.contract.locality != "exact" or not edges.normalised:
             raise OptionError(
@@ -132,7 +106,9 @@ class ExportSource:
             lambda p: check_quantized(p, TILES_ARTIFACT, self.reference),
         )
 
-    def _torchscript(self) -> ExportedFile:
+    def torchscript(self) -> ExportedFile:
+        """The float network as TorchScript."""
+
         def write(path: Path) -> None:
             module = torchscript(self.network, self.contract)
             # To memory first: on a full disk torch's own writer ends the process.
@@ -140,15 +116,17 @@ class ExportSource:
 
         return ExportedFile("ts", write, lambda p: check_float(p, "ts", self.reference))
 
-    def _executorch(self) -> ExportedFile:
+    def executorch(self) -> ExportedFile:
+        """The float network as a program for XNNPACK."""
         return ExportedFile(
             "pte",
             lambda p: p.write_bytes(executorch_program(self.network, self.contract)),
             lambda p: check_float(p, "pte", self.reference),
         )
 
-    def _executorch_int8(self) -> ExportedFile:
-        artifact, network = ARTIFACTS[CALIBRATED], load(self.bundle)
+    def executorch_int8(self) -> ExportedFile:
+        """The same in int8, calibrated on the photographs."""
+        artifact, network = CALIBRATED_PROGRAM, load(self.bundle)
 
         def calibrate(observe: Callable[[Tensor], object]) -> None:
             self.progress.begin("calibrate", len(self.photos), 0)
@@ -171,7 +149,9 @@ class ExportSource:
 
         return ExportedFile(artifact, write, check)
 
-    def _ort(self) -> list[ExportedFile]:
+    def ort(self) -> list[ExportedFile]:
+        """The float graph in ONNX Runtime's own format, and the int8 one if there is one."""
+
         def write_float(path: Path) -> None:
             with scratch_folder() as folder:
                 source = folder / artifact_file("onnx")
@@ -189,6 +169,14 @@ class ExportSource:
                 )
             )
         return files
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """What `nstc export --format` takes."""
+
+    artifact: str  # what it is for a bundle; its file is model.ARTIFACT
+    files: Callable[[ExportSource], Sequence[ExportedFile]]  # one as a rule
 
 
 def write_checked(target: Path, file: ExportedFile) -> None:
