@@ -29,6 +29,7 @@ from nstc.runtime.session import find_artifact
 CALIBRATED: Final = "executorch-int8"
 
 CALIBRATED_PROGRAM: Final = "int8.pte"
+
 # No file but a folder for a board; see `nstc.compress.export.export_model.write_board_folder`.
 FOLDER: Final = "folder"
 

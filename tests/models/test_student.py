@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from nstc.core.recipe import STUDENTS
+from nstc.core.recipe import STUDENTS, DistillRecipe
+from nstc.models.architectures import describe
 from nstc.models.blocks import KINDS
 from nstc.models.complexity import count_macs, count_parameters
 from nstc.models.student import (
@@ -382,6 +383,23 @@ def test_blocks_are_as_wide_inside_as_the_trunk():
 
 def test_an_unknown_name_lists_those_there_are():
     with pytest.raises(ValueError, match="'huge': expected one of nano, tiny, small, separable"):
+        student_named("huge")
+
+
+def test_a_kind_of_blocks_of_another_package_is_a_student(install_extension):
+    code = (
+        "from nstc.models.blocks import KINDS, Kind\n"
+        "WIDE = Kind(convolve=KINDS['plain'].convolve, reach=3)\n"
+    )
+    install_extension("nstc-wide", {"nstc.blocks": {"wide": "WIDE"}}, code)
+
+    student = student_named("wide", width=8, blocks=2, learning=True)
+
+    assert DistillRecipe(student="wide").student == "wide"
+    assert student.arguments() == {"width": 8, "inner": [8, 8], "block": "wide"}
+    assert student(torch.rand(1, 3, 16, 24)).shape == (1, 3, 16, 24)
+    assert describe(student)[1].receptive_field == 8 + 8 * (2 * 3 + 1) + 3
+    with pytest.raises(ValueError, match=r"expected one of nano, .*, plain, wide"):
         student_named("huge")
 
 

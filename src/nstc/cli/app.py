@@ -189,13 +189,13 @@ def _making(artifact: str, bundle: Path) -> str:
         "int8.pte": "executorch-int8",
         "ort": "ort",
         "int8.ort": "ort",
-        TILES_ARTIFACT: "tiles",
+        TILES_ARTIFACT: "tiles",  # others are called as their files end
     }
     zoo = zoo_name_of(bundle)  # which is read-only: the file goes to the user's cache
     if zoo is not None and artifact in (*formats, "onnx"):
         return f"nstc stylize PHOTO -m {zoo} --artifact {artifact} -o OUT"
-    folder = "" if zoo is None else " -o OUT"
-    return f"nstc export {zoo or bundle}{folder} --format {formats.get(artifact, 'onnx')}"
+    folder, ending = "" if zoo is None else " -o OUT", artifact.rpartition(".")[2]
+    return f"nstc export {zoo or bundle}{folder} --format {formats.get(artifact, ending)}"
 
 
 def _show_version(wanted: bool) -> None:

@@ -84,10 +84,7 @@ class DistillRecipe(Checked):
 
     student: str = setting(
         "separable",
-        Allowed(
-            lambda name: name in STUDENTS or name in extensions.names_in(extensions.BLOCKS),
-            one_of(*STUDENTS).expected,
-        ),
+        one_of(*STUDENTS, added=extensions.BLOCKS),
         "Size: nano, tiny, small. Or kind of blocks: separable, plain.",
     )
     width: int | None = setting(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from nstc.core import extensions
 from nstc.core.errors import OptionError
 
 COUNTS: Final = ("", "K", "M", "G")
@@ -79,9 +80,13 @@ def multiples(step: int, low: int, high: int) -> Allowed:
     )
 
 
-def one_of(*options: Any) -> Allowed:
-    """One of some values."""
-    return Allowed(lambda value: value in options, f"one of {', '.join(map(str, options))}")
+def one_of(*options: Any, added: str | None = None) -> Allowed:
+    """One of some values, or of what packages add to a group of extensions."""
+
+    def holds(value: Any) -> bool:
+        return value in options or (added is not None and value in extensions.names_in(added))
+
+    return Allowed(holds, f"one of {', '.join(map(str, options))}")
 
 
 def number_or(word: str, low: int, high: int) -> Allowed:
