@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nstc.compress.distillation.loss_terms import weighted_terms
 from nstc.compress.distillation.objectives import (
     JudgedRatios,
     PerceptualObjective,
@@ -37,14 +38,15 @@ from nstc.compress.quantization.aware_training import (
     write_ranges,
 )
 from nstc.compress.quantization.calibration import Range
+from nstc.core import extensions
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import OptionError
 from nstc.core.files import one_at_a_time, sha256_of
 from nstc.core.manifest import Stage, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
-from nstc.core.recipe import DistillRecipe
-from nstc.models.architectures import learned_ranges, load, network_bundle
+from nstc.core.recipe import STUDENTS, DistillRecipe
+from nstc.models.architectures import EXTENSIONS, learned_ranges, load, network_bundle
 from nstc.models.student import Student, fold, student_named
 from nstc.models.style import StyleSource
 from nstc.models.vgg import VggFeatures, load_vgg
@@ -100,6 +102,7 @@ def distill(
         NstcError: bad input, an interrupted or a diverged run.
     """
     recipe, progress = recipe or DistillRecipe(), progress or Silent()
+    weighted_terms(recipe)  # refused before any work
     folder = training_folder(output)
     start = open_bundle(init) if isinstance(init, str | Path) else init
     network = None if start is None else _student_of(start)
@@ -270,7 +273,12 @@ class DistillationRun:
         part = {"key": self.teacher.part} if self.teacher.part else {}
         step = Step(
             verb=verb,
-            recipe={**dataclasses.asdict(self.recipe), **self.settings, **part},
+            recipe={
+                **dataclasses.asdict(self.recipe),
+                **_packages_used(self.recipe),
+                **self.settings,
+                **part,
+            },
             seed=self.recipe.seed,
             photos=self.photos.record(),
             results=results,
@@ -322,6 +330,20 @@ class DistillationRun:
             companions={} if balance is None else {"balance": balance},
             figures=None if balance is None else balance.figures,
         ).run()
+
+
+def _packages_used(recipe: DistillRecipe) -> dict[str, Any]:
+    """What a history says of packages that a recipe takes parts of; nothing if there are none."""
+    used = {
+        extensions.BLOCKS: {recipe.student} - set(STUDENTS),
+        extensions.LOSSES: set(recipe.added_terms),
+    }
+    whose = {
+        group: {name: extensions.package_of(group, name) for name in sorted(names)}
+        for group, names in used.items()
+        if names
+    }
+    return {EXTENSIONS: whose} if whose else {}
 
 
 def fresh_student(recipe: DistillRecipe) -> Student:

@@ -1,5 +1,6 @@
 """What a student minimises: distances to the teacher's pictures, and what it will be judged by."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
@@ -10,13 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nstc.benchmarks.quality.picture_metrics import flicker
+from nstc.compress.distillation.loss_terms import StepView, weighted_terms
 from nstc.compress.distillation.teacher_outputs import Judged, TeacherLosses, TeacherOutputs
 from nstc.compress.export.checking import painting_with
 from nstc.compress.learning.processes import mixed_precision
 from nstc.compress.quantization.integer_twin import IntegerTwin
 from nstc.core.errors import UnusableModelError
 from nstc.core.recipe import DistillRecipe
-from nstc.models.losses import SHAKES, STYLE_LAYERS, checkerboard_energy, unsteadiness
+from nstc.models.losses import SHAKES, STYLE_LAYERS, unsteadiness
 from nstc.models.student import SCALE, Student, channel_statistics
 from nstc.models.tensors import images_to_tensor
 
@@ -182,7 +184,7 @@ class PixelObjective:
 
 
 class PerceptualObjective:
-    """The teacher's own aims, and the pixels of its picture.
+    """The terms of `nstc.compress.distillation.loss_terms`: aims of the teacher, and its pixels.
 
     The teacher's own aims are the style loss against the painting and the content loss against
     the photograph: a student that only copies inherits the teacher's errors beside its own. They,
@@ -211,6 +213,7 @@ class PerceptualObjective:
         self.recipe = recipe
         self.own = own
         self.balance = balance
+        self.terms = weighted_terms(recipe)
         self.batches = Batches(pairs, recipe.seed, self.own.device)
         self.grid_period = network.scale if isinstance(network, Student | IntegerTwin) else SCALE
 
@@ -223,40 +226,40 @@ class PerceptualObjective:
         photographs, targets = drawn.photographs, drawn.targets
         surroundings = SURROUNDINGS if recipe.steadiness_weight > 0 else 0
         outputs = _painted(self.network, photographs, surroundings)
-        steady = self._steadiness(photographs, outputs, step)
+        unsteadiness = functools.cache(
+            functools.partial(self._unsteadiness, photographs, outputs, step)
+        )
+        if "flicker" in self.terms:
+            unsteadiness()  # before VGG looks: what comes first decides a gradient's last bits
         part = _random_part(recipe, photographs.shape[-1], step)
         outputs = outputs[part]
         with mixed_precision(self.own.device):
             seen = self.own.vgg(outputs, STYLE_LAYERS)
-        teachers = self.own.grid(self.batches.pairs, self.grid_period)
-        grid = checkerboard_energy(outputs, self.grid_period).mean() / teachers
-        terms = {
-            "pixel": recipe.pixel_weight * (outputs.float() - targets[part]).abs().mean(),
-            "grid": recipe.checkerboard_weight * grid,
-            "range": 10 * (outputs - outputs.clamp(0, 1)).float().square().mean(),
-        }
+        view = StepView(
+            outputs=outputs,
+            targets=targets[part],
+            photographs=photographs[part],
+            features=seen,
+            step=step,
+            recipe=recipe,
+            names=tuple(f"{name} {part}" for name in drawn.names),
+            pairs=self.batches.pairs,
+            teacher=self.own,
+            grid_period=self.grid_period,
+            unsteadiness=unsteadiness,
+        )
         factors = {} if self.balance is None else self.balance.factors()
-        for name, ratio in {**self._aims(seen, drawn, part), **steady}.items():
-            terms[name] = factors.get(name, 1.0) * (recipe.aims[name].weight * ratio)
-        return terms
+        return {
+            name: factors.get(name, 1.0) * (weight * term.compute(view))
+            for name, (term, weight) in self.terms.items()
+        }
 
-    def _steadiness(self, photographs: Tensor, outputs: Tensor, step: int) -> Mapping[str, Tensor]:
-        """How unsteady the pictures are, over how unsteady the teacher's are."""
-        if self.recipe.steadiness_weight == 0:
-            return {}
+    def _unsteadiness(self, photographs: Tensor, outputs: Tensor, step: int) -> Tensor:
+        """How far (N,) the pictures of whole crops change by a shake of the camera."""
         rng = np.random.default_rng((self.recipe.seed, 2, step))
         axes = SHAKES[int(rng.integers(len(SHAKES)))]
         with mixed_precision(photographs.device):
-            change = unsteadiness(self.network, photographs, outputs, axes, rng)
-        return {"flicker": change.mean() / self.own.change(self.batches.pairs)}
-
-    def _aims(self, seen: Mapping[str, Tensor], drawn: Batch, part: Part) -> Mapping[str, Tensor]:
-        """Style and content loss, each over what the teacher reaches on the same pictures."""
-        if self.recipe.style_weight == self.recipe.content_weight == 0:
-            return {}
-        names = [f"{name} {part}" for name in drawn.names]
-        style, content = self.own.ratios(names, seen, drawn.targets[part], drawn.photographs[part])
-        return {"style": style.mean(), "content": content.mean()}
+            return unsteadiness(self.network, photographs, outputs, axes, rng)
 
 
 def _painted(network: nn.Module, photographs: Tensor, surroundings: int = 0) -> Tensor:

@@ -19,6 +19,7 @@ def rows_of(recipe: type) -> list[tuple[list[str], str, Any]]:
             rows.append(([f"--{off if field.default else flag}"], field.name, not field.default))
             continue
         words = setting.allowed.expected.removeprefix("one of ").split(", ")
+        words += setting.allowed.expected.split()[-1:]  # an example
         value = next(
             each
             for each in (*NUMBERS, *words)

@@ -66,6 +66,10 @@ RANGES = {
     (DistillRecipe, "content_weight"): WEIGHT,
     (DistillRecipe, "checkerboard_weight"): WEIGHT,
     (DistillRecipe, "steadiness_weight"): WEIGHT,
+    (DistillRecipe, "terms"): (
+        (None, "haze=0.5", "haze=0.5, edges=1"),
+        ("", "haze", "haze=", "=1", "haze=0", "haze=-1", "haze=inf", "haze=1,haze=2", "haze=1,"),
+    ),
     (DistillRecipe, "balance"): ((True, False), (1, None)),
     (DistillRecipe, "style_goal"): ((0.5, 1.15), (0, -1, math.inf, math.nan)),
     (DistillRecipe, "content_goal"): ((0.5, 1.1), (0, -1, math.inf, math.nan)),

@@ -10,6 +10,7 @@ from nstc.core.recipe.settings import (
     ANY,
     SEED,
     SWITCH,
+    WEIGHTS,
     Allowed,
     Checked,
     above,
@@ -21,6 +22,7 @@ from nstc.core.recipe.settings import (
     parse_latency,
     parse_macs,
     setting,
+    weights_in,
     within,
 )
 
@@ -135,6 +137,10 @@ class DistillRecipe(Checked):
     # On what the picture changes by beyond half a pixel of camera shake, a sensor's noise, and the
     # end of the photograph, over what the teacher's changes by; in the second stage.
     steadiness_weight: float = setting(1.5, at_least(0), "Against flicker and frames.")
+    # Of other packages; see docs/extending.md. In the second stage.
+    terms: str | None = setting(
+        None, WEIGHTS, "Weights of terms that other packages add: haze=0.5,edges=1.", shown="none"
+    )
     balance: bool = setting(
         True,
         SWITCH,
@@ -172,6 +178,11 @@ class DistillRecipe(Checked):
             raise OptionError("quantize-aware is of the second stage: give steps above 0.")
         if self.pixel_steps + self.steps == 0:
             raise OptionError("steps and pixel-steps are both 0: nothing would be learned.")
+
+    @property
+    def added_terms(self) -> Mapping[str, float]:
+        """The weights in `terms`, by name."""
+        return {} if self.terms is None else weights_in(self.terms)
 
     @property
     def aims(self) -> Mapping[str, Aim]:

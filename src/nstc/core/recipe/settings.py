@@ -105,6 +105,20 @@ def are_different_words(values: tuple[Any, ...]) -> bool:
     return words and 0 < len(values) == len(set(values))
 
 
+def weights_in(text: str) -> dict[str, float]:
+    """Weights above 0 by name, of "haze=0.5, edges=1"; none of what is written otherwise."""
+    pairs = [part.partition("=") for part in str(text).split(",")]
+    try:
+        weights = {name.strip(): float(weight) for name, _, weight in pairs}
+    except ValueError:
+        return {}
+    sound = all(weights) and all(0 < weight < math.inf for weight in weights.values())
+    return weights if sound and len(weights) == len(pairs) else {}
+
+
+WEIGHTS = Allowed(
+    lambda text: bool(weights_in(text)), "names and weights, such as haze=0.5,edges=1"
+)
 ANY = Allowed(lambda _: True, "")
 SWITCH = Allowed(lambda value: isinstance(value, bool), "true or false")
 SEED = within(0, 2**63 - 1)
