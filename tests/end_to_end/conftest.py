@@ -1,0 +1,3 @@
+"""Small networks with random weights."""
+
+from small_networks import *  # noqa: F403  (fixtures)
