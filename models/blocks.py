@@ -75,7 +75,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "separable": Kind(convolve=_separable, reach=2),
     "plain": Kind(convolve=_plain, reach=2),
 }
-"""Recipes know their names from `nstc.core.recipe.STUDENTS`, without torch."""
+"""Recipes know their names from `nstc.core.recipe.BLOCKS`, without torch."""
 
 ADDED: Final = extensions.Extensions(extensions.BLOCKS, Kind, KINDS)
 """Those of other packages."""

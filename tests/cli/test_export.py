@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from nstc.compress.export.export_model import FOLDER, FORMATS
 from nstc.core.bundle import open_bundle
 from nstc.core.zoo import zoo_folder
 
@@ -88,3 +89,9 @@ def test_what_ships_gets_no_check_vectors(nstc) -> None:
     done = nstc("verify", "zoo:udnie", "--record")
     assert done.code == 40
     assert "verify it without --record" in done.error
+
+
+def test_help_names_each_format(nstc) -> None:
+    shown = "".join(nstc("export", "--help").out.split())  # lines may break behind a hyphen
+    assert f"Someof{','.join(FORMATS)},with" in shown
+    assert f"or{FOLDER}," in shown

@@ -26,7 +26,9 @@ from nstc.core.recipe.settings import (
     within,
 )
 
-STUDENTS: Final = ("nano", "tiny", "small", "separable", "plain")
+SIZES: Final = ("nano", "tiny", "small")
+BLOCKS: Final = ("separable", "plain")
+STUDENTS: Final = (*SIZES, *BLOCKS)
 """Names of the students' sizes and of the kinds of their blocks; other packages may add kinds."""
 
 IMPORTANCES: Final = ("magnitude", "group-norm", "taylor", "activation")
@@ -87,7 +89,7 @@ class DistillRecipe(Checked):
     student: str = setting(
         "separable",
         one_of(*STUDENTS, added=extensions.BLOCKS),
-        "Size: nano, tiny, small. Or kind of blocks: separable, plain.",
+        f"Size: {', '.join(SIZES)}. Or kind of blocks: {', '.join(BLOCKS)}.",
     )
     width: int | None = setting(
         None, multiples(8, 8, 256), "Channels of the trunk.", shown="64, or the size's"
