@@ -30,6 +30,9 @@ ORT_ERRORS: Final[tuple[type[Exception], ...]] = (
 )
 """What ONNX Runtime raises; its classes share no base of their own."""
 
+_LOADING_ERRORS: Final[tuple[type[Exception], ...]] = (*ORT_ERRORS, UnicodeError)
+"""Also of names in a graph that are not text."""
+
 STATISTICS_INPUT: Final = "stats"
 """Name of the second input of a graph that runs tiles, float32 (2, 3)."""
 
@@ -179,7 +182,7 @@ class OnnxSession:
                 **self._options,
             )
             self._take_form()
-        except (*ORT_ERRORS, UnicodeError) as error:  # a graph's names may be no text
+        except _LOADING_ERRORS as error:
             if (no_memory := errors.out_of_memory(error)) is not None:
                 raise no_memory from error
             raise CorruptBundleError(
