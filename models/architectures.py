@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
@@ -30,10 +29,11 @@ from nstc.core.manifest import (
     refuse_arguments,
 )
 from nstc.core.zoo import named
-from nstc.models import student, transformer
 from nstc.models.blocks import ADDED, KINDS, ResidualBlock, last_convolution_of
+from nstc.models.student import Student
 from nstc.models.style import StyleSource
 from nstc.models.tensors import load_tensors, save_tensors
+from nstc.models.transformer import TransformerNet
 
 EXTENSIONS: Final = "extensions"
 """Of a history step's recipe: what it used of other packages, by group and name whose that was."""
@@ -51,48 +51,22 @@ class StyleNetwork(Protocol):
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments that build this shape again."""
 
-
-@dataclass(frozen=True)
-class Builder:
-    """An architecture: how to build it, and the contract of what was built."""
-
-    build: Callable[..., nn.Module]
-    contract: Callable[[Mapping[str, Any]], Contract]
+    def contract(self) -> Contract:
+        """The sizes it takes, and how far an output pixel looks."""
 
 
-def _transformer_contract(arguments: Mapping[str, Any]) -> Contract:
-    return Contract(
-        size_multiple=transformer.SIZE_MULTIPLE,
-        minimum_size=transformer.MINIMUM_SIZE,
-        receptive_field=transformer.receptive_field(len(arguments["inner"])),
-        locality="global",
-    )
-
-
-def _student_contract(arguments: Mapping[str, Any]) -> Contract:
-    scale, norm = arguments.get("scale", student.SCALE), arguments.get("norm", "none")
-    return Contract(
-        size_multiple=scale,
-        minimum_size=student.minimum_size(scale=scale, norm=norm),
-        receptive_field=student.receptive_field(
-            len(arguments["inner"]), arguments["block"], scale=scale
-        ),
-        locality="global" if norm == "instance" else "exact",
-    )
-
-
-ARCHITECTURES: Final[Mapping[str, Builder]] = {
-    "transformer": Builder(transformer.TransformerNet, _transformer_contract),
-    "student": Builder(student.Student, _student_contract),
+ARCHITECTURES: Final[Mapping[str, Callable[..., nn.Module]]] = {
+    "transformer": TransformerNet,
+    "student": Student,
 }
 
 
 def describe(network: nn.Module) -> tuple[Architecture, Contract]:
     """What the manifest of a network says of it."""
-    for name, builder in ARCHITECTURES.items():
-        if type(network) is builder.build:
-            arguments = cast("StyleNetwork", network).arguments()
-            return Architecture(name=name, arguments=arguments), builder.contract(arguments)
+    for name, kind in ARCHITECTURES.items():
+        if type(network) is kind:
+            described = cast("StyleNetwork", network)
+            return Architecture(name=name, arguments=described.arguments()), described.contract()
     raise TypeError(f"{type(network).__name__} is not in ARCHITECTURES")
 
 
@@ -104,21 +78,21 @@ def build(architecture: Architecture) -> nn.Module:
         CorruptBundleError: the architecture can't be built with these arguments.
     """
     _outline(architecture)
-    return ARCHITECTURES[architecture.name].build(**architecture.arguments)
+    return ARCHITECTURES[architecture.name](**architecture.arguments)
 
 
 def _outline(architecture: Architecture) -> nn.Module:
     """The network without memory for its weights: what `build` refuses is refused for free."""
     try:
         refuse_arguments(architecture.name, architecture.arguments)
-        builder = ARCHITECTURES.get(architecture.name)
-        if builder is None:
+        kind = ARCHITECTURES.get(architecture.name)
+        if kind is None:
             raise BundleError(
                 f"unknown architecture {architecture.name!r}; "
                 f"this nstc knows {', '.join(ARCHITECTURES)}."
             )
         with torch.device("meta"):
-            outline = builder.build(**architecture.arguments)
+            outline = kind(**architecture.arguments)
         parameters = sum(parameter.numel() for parameter in outline.parameters())
         if parameters > MAX_PARAMETERS:
             raise DecodingError(f"{parameters:,} parameters, expected at most {MAX_PARAMETERS:,}")
@@ -142,7 +116,7 @@ def load(model: str | Path | Bundle) -> nn.Module:
     _refuse_missing_block(bundle)
     expected = {key: value.shape for key, value in _outline(architecture).state_dict().items()}
     weights = load_tensors(bundle.file(WEIGHTS_FILE), expected)
-    network = ARCHITECTURES[architecture.name].build(**architecture.arguments)
+    network = ARCHITECTURES[architecture.name](**architecture.arguments)
     network.load_state_dict({key: value.float() for key, value in weights.items()})
     return network.eval()
 

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nstc.core.manifest import Contract
 from nstc.models.blocks import (
     ADDED,
     KINDS,
@@ -137,6 +138,15 @@ class Student(nn.Module):
             "block": self.block,
             **{name: value for name, (value, default) in options.items() if value != default},
         }
+
+    def contract(self) -> Contract:
+        """The sizes it takes, and how far an output pixel looks."""
+        return Contract(
+            size_multiple=self.scale,
+            minimum_size=minimum_size(scale=self.scale, norm=self.norm),
+            receptive_field=receptive_field(len(self.blocks), self.block, scale=self.scale),
+            locality="global" if self.norm == "instance" else "exact",
+        )
 
     def _start_as_resize(self) -> None:
         """Start the head as a resize of the body: all pixels of a position equal (ICNR).

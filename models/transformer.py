@@ -10,6 +10,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nstc.core.manifest import Contract
+
 RESIDUAL_BLOCKS = 5
 MINIMUM_SIZE = 16
 SIZE_MULTIPLE = 4
@@ -71,6 +73,15 @@ class TransformerNet(nn.Module):
             "inner": [block.conv1.conv2d.out_channels for block in blocks],
             "up": [c.conv2d.out_channels for c in (self.deconv1, self.deconv2)],
         }
+
+    def contract(self) -> Contract:
+        """The sizes it takes, and how far an output pixel looks."""
+        return Contract(
+            size_multiple=SIZE_MULTIPLE,
+            minimum_size=MINIMUM_SIZE,
+            receptive_field=receptive_field(self._residual_blocks),
+            locality="global",
+        )
 
     def prepare_for_training(self) -> None:
         """Start the last layer at mid-grey with steps as large as its 0 to 255 output needs."""
