@@ -22,8 +22,8 @@ MOST_LINES_IN_A_MODULE: Final = 400
 MOST_LINES_IN_A_FUNCTION: Final = 60
 MOST_IMPORT_LINES_PERCENT: Final = 6.5
 MOST_PRIVATE_PERCENT: Final = 25.0
-# A verb's file in the CLI bears the verb's name, whatever else is called so.
-VERBS: Final = "src/nstc/cli"
+# A verb's file bears the verb's name, whatever else is called so.
+VERBS: Final = "src/nstc/cli/verbs"
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Definition = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)

@@ -15,8 +15,26 @@ from typing import Annotated, Any, Final, NoReturn, cast
 import typer
 from typer.core import TyperGroup
 
-from nstc.cli import bench, inspecting, making, stylize
 from nstc.cli.output import say, standard_streams, tell
+from nstc.cli.verbs import (
+    analyze,
+    baseline,
+    bench,
+    check,
+    compress,
+    distill,
+    doctor,
+    export,
+    import_,
+    models,
+    prune,
+    quantize,
+    report,
+    stylize,
+    targets,
+    train,
+    verify,
+)
 from nstc.core.errors import (
     ArtifactError,
     Interrupted,
@@ -30,24 +48,24 @@ from nstc.core.terminal import shown
 from nstc.core.version import VERSION
 
 VERBS: Final[dict[str, Callable[..., None]]] = {
-    "compress": making.compress,
-    "train": making.train,
-    "import": making.import_,
-    "distill": making.distill,
-    "analyze": inspecting.analyze,
-    "prune": making.prune,
-    "quantize": making.quantize,
-    "export": making.export,
+    "compress": compress.compress,
+    "train": train.train,
+    "import": import_.import_,
+    "distill": distill.distill,
+    "analyze": analyze.analyze,
+    "prune": prune.prune,
+    "quantize": quantize.quantize,
+    "export": export.export,
     "stylize": stylize.stylize,
     "bench": bench.bench,
-    "check": bench.check,
-    "baseline update": bench.update,
-    "report": bench.report,
-    "targets": inspecting.targets,
-    "web-setup": inspecting.web_setup,
-    "models": inspecting.models,
-    "verify": inspecting.verify,
-    "doctor": inspecting.doctor,
+    "check": check.check,
+    "baseline update": baseline.update,
+    "report": report.report,
+    "targets": targets.targets,
+    "web-setup": targets.web_setup,
+    "models": models.models,
+    "verify": verify.verify,
+    "doctor": doctor.doctor,
 }
 """In the order of the help, where Typer would list a group such as baseline first."""
 

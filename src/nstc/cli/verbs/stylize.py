@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nstc.cli import video
 from nstc.cli.options import TrustBundled, flag, with_flags
 from nstc.cli.output import say, say_json, tell
-from nstc.cli.video import VideoFlags
+from nstc.cli.verbs import video
+from nstc.cli.verbs.video import VideoFlags
 from nstc.core.errors import ArtifactError, BatchError, Interrupted, MissingExtraError, OptionError
 from nstc.runtime.files.streams import refuse_terminal_output
 

@@ -1,0 +1,93 @@
+"""nstc analyze."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import nstc
+from nstc.cli import options
+from nstc.cli.options import flag, with_flags
+from nstc.cli.output import Bar, print_list, say, say_json
+
+if TYPE_CHECKING:
+    from nstc.compress.pruning.analysis import Analysis
+    from nstc.compress.pruning.survey import Damage
+
+
+@with_flags
+def analyze(
+    model: Annotated[str, typer.Argument(help="Bundle or zoo name to look into.")],
+    plot: Path | None = flag(
+        None, "Also draw it, to a file ending in .svg or .png.", "--output", "-o"
+    ),
+    photos: options.Photos = None,
+    artifact: str | None = flag(
+        None, "ONNX file to time.", shown="int8 if there is one, else float"
+    ),
+    size: int = flag(512, "Side in px of the picture that is timed."),
+    threads: int = flag(1, "To time with."),
+    importance: str = flag("group-norm", "Which half goes: magnitude, group-norm or activation."),
+    vgg: options.Vgg = "shipped",
+    _max_ram: options.TrialRam = None,
+    _timeout: options.TrialTime = None,
+    json_output: options.Json = False,
+) -> None:
+    """Show layer by layer what a network costs and could lose."""
+    from nstc.compress.pruning.analysis_plot import refuse_unknown_ending, write_plot
+    from nstc.core.files import refuse_unwritable_file
+
+    if plot is not None:
+        refuse_unknown_ending(plot)
+        refuse_unwritable_file(plot)
+    with Bar() as bar:
+        found = nstc.analyze(
+            model,
+            photos=nstc.photos_in(photos or []),
+            artifact=artifact,
+            size=size,
+            threads=threads,
+            importance=importance,
+            vgg=vgg,
+            progress=bar,
+        )
+    if plot is not None:
+        write_plot(found, plot)
+    if json_output:
+        say_json(found.to_dict())
+    else:
+        _print_analysis(found)
+
+
+def _print_analysis(analysis: "Analysis") -> None:
+    from nstc.benchmarks.wording import NONE, byte_count, count, fine
+
+    rows = [
+        (
+            layer.name,
+            layer.kind,
+            count(layer.params),
+            count(layer.macs),
+            byte_count(layer.activation_bytes),
+            fine(layer.ms),
+            f"{100 * layer.share:.1f}",
+            NONE if layer.halved is None else _lost(layer.halved) + "*" * layer.made_together,
+            _lost(layer.rounded),
+        )
+        for layer in analysis.layers
+    ]
+    other_ms, share = fine(analysis.other_ms), f"{100 * analysis.other_ms / analysis.total_ms:.1f}"
+    rows.append(("all else", "", NONE, NONE, NONE, other_ms, share, NONE, NONE))
+    print_list(
+        ("layer", "kernel"), ("params", "MACs", "memory", "ms", "time %", "halved", "8 bits"), rows
+    )
+    say(
+        f"{analysis.artifact} at {analysis.size}x{analysis.size}, {analysis.threads} thread(s): "
+        f"{fine(analysis.total_ms)} ms in operators. memory: what it makes, in float32. halved, "
+        "8 bits: growth of the style loss / of the content loss in %, by that layer alone, before "
+        "any fine-tuning. * channels that several layers make: all are halved together."
+    )
+
+
+def _lost(damage: "Damage") -> str:
+    return f"{100 * damage.style:+.1f} / {100 * damage.content:+.1f}"

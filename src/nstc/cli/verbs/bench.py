@@ -1,0 +1,145 @@
+"""nstc bench."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import nstc
+from nstc.cli import options
+from nstc.cli.options import Given, Placed, flag, with_flags
+from nstc.cli.output import Bar, print_result
+from nstc.core.recipe import BenchRecipe, load_recipe
+
+if TYPE_CHECKING:
+    from nstc.benchmarks.result import BenchResult
+    from nstc.benchmarks.targets.base import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceFlags:
+    """Where it is measured, and what it may take there."""
+
+    threads: int | None = flag(None, "N: short for --target cpu:N.", shown="2")
+    target: list[str] | None = flag(
+        None, "Where; nstc targets lists them. Repeatable.", shown="cpu:2"
+    )
+    open_page: bool = flag(
+        False, "Serve the page of --target web for a phone in this network to open.", "--open"
+    )
+    https: bool = flag(False, "Serve it by a certificate of its own: threads need that.")
+    memory_cap: int | None = flag(
+        None, "MB of peak memory above which a row of a target that reports it fails.", shown=False
+    )
+
+    def targets(self) -> tuple[str, ...] | None:
+        """The targets that are meant; None for the recipe's."""
+        from nstc.benchmarks.targets import chosen_targets
+        from nstc.benchmarks.targets.browser import opened_elsewhere
+
+        opened = opened_elsewhere(self.target or (), page=self.open_page, https=self.https)
+        return chosen_targets(opened, self.threads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubjectFlags:
+    """What of them is measured."""
+
+    photos: options.Photos = None
+    teacher: options.Teacher = None
+    artifact: list[str] | None = flag(
+        None, "File to run, such as int8, repeatable. Default: all ONNX files.", shown=False
+    )
+    quality: bool = flag(True, "Whether to judge the pictures.", "--quality/--no-quality")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultFlags:
+    """Where the result goes."""
+
+    json: Path | None = flag(
+        None,
+        "Write the result to this file, after each target what there is so far; "
+        "- is standard output, without the table.",
+    )
+    save_baseline: Path | None = flag(None, "Write what nstc check compares with to a new file.")
+
+    @property
+    def file(self) -> Path | None:
+        """What --json names, unless it is standard output."""
+        return None if str(self.json) == "-" else self.json
+
+    def refuse_in_vain(self, targets: "Sequence[Target]") -> None:
+        """Raise before any work if one of them can't be written."""
+        from nstc.benchmarks.gate.baseline import refuse_existing
+        from nstc.benchmarks.targets.browser import refuse_baseline_of_another_device
+        from nstc.core.files import refuse_unwritable_file
+
+        if self.file is not None:
+            refuse_unwritable_file(self.file)
+        if self.save_baseline is not None:
+            refuse_baseline_of_another_device(targets)
+            refuse_existing(self.save_baseline)
+
+    def write(self, result: "BenchResult") -> None:
+        """Write it to all of these but the file, which has it already, and print its table."""
+        from nstc.benchmarks.gate.baseline import from_result, save_baseline
+
+        if self.save_baseline is not None:
+            save_baseline(from_result(result, self.save_baseline.parent), self.save_baseline)
+        if str(self.json) == "-":
+            typer.echo(result.to_json(), nl=False)
+        else:
+            print_result(result, costs=True)
+
+
+@with_flags
+def bench(
+    models: Annotated[
+        list[str], typer.Argument(help="Bundles or zoo names to judge.", metavar="BUNDLE")
+    ],
+    *,
+    against: str | None = flag(
+        None,
+        "Timed beside them in every round, as its float graph.",
+        shown="the teacher that their manifests name",
+    ),
+    _size: Placed = None,
+    places: PlaceFlags,
+    _memory: Placed = None,
+    _roofline: Placed = None,
+    given: Given[BenchRecipe],
+    subjects: SubjectFlags,
+    recipe: options.Recipe = None,
+    judged: options.JudgedFlags,
+    _seed: Placed = None,
+    written: ResultFlags,
+) -> None:
+    """Measure speed and quality beside a reference."""
+    from nstc.benchmarks.gate.limits import refuse_over_cap, refuse_useless_cap
+    from nstc.benchmarks.targets import parse_target
+
+    settings = given.over(load_recipe(recipe).bench, targets=places.targets())
+    wanted = [parse_target(name) for name in settings.targets]
+    refuse_useless_cap(places.memory_cap, wanted, memory=settings.memory)
+    written.refuse_in_vain(wanted)
+    file = written.file
+    with Bar() as bar:
+        result = nstc.bench(
+            models,
+            against=against,
+            artifacts=subjects.artifact or (),
+            photos=nstc.photos_in(subjects.photos or []),
+            recipe=settings,
+            teacher=subjects.teacher,
+            quality=subjects.quality,
+            vgg=judged.vgg,
+            probe=judged.probe(),
+            trust=judged.trust,
+            progress=bar,
+            finished=None if file is None else lambda so_far: so_far.write(file),
+        )
+    written.write(result)
+    refuse_over_cap(result, places.memory_cap)

@@ -1,0 +1,55 @@
+"""nstc doctor."""
+
+from typing import TYPE_CHECKING
+
+from nstc.cli import options
+from nstc.cli.options import flag, with_flags
+from nstc.cli.output import print_list, say, say_json
+
+if TYPE_CHECKING:
+    from nstc.benchmarks.doctor.delegates import DelegateReport
+
+
+@with_flags
+def doctor(
+    model: str | None = flag(
+        None,
+        "A bundle or zoo name: tell too which of its operators the accelerators of "
+        "phones and boards would refuse. Needs onnx.",
+        "--model",
+        "-m",
+    ),
+    json_output: options.Json = False,
+) -> None:
+    """Say what this machine can run, and how to get the rest."""
+    from nstc.benchmarks.doctor.diagnosis import diagnose
+
+    found = diagnose()
+    reports: tuple[DelegateReport, ...] = ()
+    if model is not None:
+        from nstc.benchmarks.doctor.delegates import delegate_reports
+
+        reports = delegate_reports(model)
+    if json_output:
+        content = found.to_dict()
+        if model is not None:
+            content["delegates"] = [report.to_dict() for report in reports]
+        say_json(content)
+        return
+    print_list(("this machine",), (), found.facts(), sentences=("",))
+    rows = [
+        (own.name, "yes" if own.reason is None else f"no: {own.reason}") for own in found.providers
+    ]
+    print_list(("provider",), (), rows, sentences=("available",))
+    parts = [(own.name, own.pip_line or "installed", own.missing_text) for own in found.extras]
+    print_list(("extra",), (), parts, sentences=("install with", "missing"))
+    say("Places to measure: nstc targets")
+    if reports:
+        print_list(
+            ("file", "delegate"),
+            ("operators", "taken as is", "at one size", "partitions"),
+            [report.cells() for report in reports],
+            sentences=("refused even at one size",),
+        )
+    for source in dict.fromkeys(f"{report.delegate}: {report.source}" for report in reports):
+        say(source)

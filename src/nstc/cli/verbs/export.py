@@ -1,0 +1,53 @@
+"""nstc export."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import nstc
+from nstc.cli import options
+from nstc.cli.options import flag, with_flags
+from nstc.cli.output import Bar, say
+
+
+@with_flags
+def export(
+    model: Annotated[str, typer.Argument(help="Bundle or zoo name to export.")],
+    formats: str = flag(
+        "onnx,torchscript",
+        "Some of onnx, torchscript, executorch, executorch-int8, ort, tiles, with commas "
+        "between; or folder, which a board runs by itself.",
+        "--format",
+    ),
+    output: Path | None = flag(
+        None, "Folder for the files. Default: into the bundle.", "--output", "-o", shown=False
+    ),
+    static: str | None = flag(
+        None,
+        "Fix ONNX files, int8 too, to one size, which phone delegates want: 512x512.",
+        metavar="HEIGHTxWIDTH",
+    ),
+    photos: options.Photos = None,
+    _max_ram: options.TrialRam = None,
+    _timeout: options.TrialTime = None,
+) -> None:
+    """Write files that run elsewhere, each compared with the network.
+
+    That is model.onnx, model.ts, model.pte, or model.int8.pte, which photographs calibrate.
+    ort is ONNX Runtime's own format: model.ort, and model.int8.ort of a quantized bundle. tiles is
+    model.int8.tiles.onnx, which stylize --max-ram runs on pictures that don't fit.
+    """
+    from nstc.compress.export.export_model import parse_size
+
+    with Bar() as bar:
+        written = nstc.export(
+            model,
+            formats=[name.strip() for name in formats.split(",")],
+            output=output,
+            static=None if static is None else parse_size(static),
+            photos=nstc.photos_in(photos or []),
+            progress=bar,
+        )
+    for path in written:
+        say(f"wrote {path}")

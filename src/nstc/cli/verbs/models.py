@@ -1,0 +1,42 @@
+"""nstc models."""
+
+from pathlib import Path
+
+from nstc.cli import options
+from nstc.cli.options import flag, with_flags
+from nstc.cli.output import print_list, say, say_json
+
+
+@with_flags
+def models(
+    sheet: Path | None = flag(None, "A photograph, to see all of them on, side by side."),
+    output: Path | None = flag(None, "The picture that --sheet writes.", "--output", "-o"),
+    json_output: options.Json = False,
+) -> None:
+    """List the models that ship with nstc."""
+    from nstc.core.errors import OptionError
+    from nstc.core.zoo_listing import basis, list_zoo
+
+    if (sheet is None) != (output is None):
+        raise OptionError("--sheet and --output go together: give the photograph and the picture.")
+    if sheet is not None and output is not None:
+        from nstc.runtime.stylizer import write_zoo_sheet
+
+        names = write_zoo_sheet(sheet, output)
+        if json_output:
+            say_json({"output": str(output), "models": names})
+        else:
+            say(f"wrote {output}: {', '.join(names)}")
+        return
+    entries = list_zoo()
+    if json_output:
+        say_json([entry.to_dict() for entry in entries])
+        return
+    print_list(
+        ("name", "stage", "style"),
+        ("KB", "times faster", "style ratio"),
+        (entry.cells() for entry in entries),
+        sentences=("artifacts",),
+    )
+    for line in basis(entries):
+        say(line)

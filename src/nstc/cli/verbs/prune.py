@@ -1,0 +1,56 @@
+"""nstc prune."""
+
+from typing import Annotated
+
+import typer
+
+import nstc
+from nstc.cli import options
+from nstc.cli.options import Given, Placed, flag, with_flags
+from nstc.cli.output import Bar, say
+from nstc.core.recipe import (
+    PruneRecipe,
+    load_recipe,
+)
+
+
+@with_flags
+def prune(
+    model: Annotated[str, typer.Argument(help="Bundle or zoo name to prune.")],
+    output: options.Output,
+    *,
+    given: Given[PruneRecipe],
+    photos: options.PhotoSets = None,
+    recipe: options.Recipe = None,
+    teacher: options.Teacher = None,
+    name: options.Name = None,
+    foreign: options.TeacherFlags,
+    _seed: Placed = None,
+    from_float: bool = flag(
+        False, "Prune the float weights of a quantized bundle; its int8 file is left behind."
+    ),
+    resume: options.Resume = False,
+) -> None:
+    """Remove channels and blocks, then fine-tune by distillation."""
+    from nstc.compress.learning.loop import note_what_is_resumed
+    from nstc.compress.learning.photo_sets import photos_of
+
+    settings = load_recipe(recipe)
+    with Bar() as bar:
+        if resume:
+            note_what_is_resumed(output, bar)
+        bundle = nstc.prune(
+            model,
+            output,
+            photos=photos_of(photos or []),
+            recipe=given.over(settings.prune),
+            distillation=settings.distill,
+            teacher=teacher,
+            name=name,
+            options=foreign.options(),
+            vgg=foreign.vgg,
+            from_float=from_float,
+            resume=resume,
+            progress=bar,
+        )
+    say(f"wrote {bundle.path}")

@@ -1,0 +1,44 @@
+"""nstc verify."""
+
+from typing import Annotated
+
+import typer
+
+from nstc.cli import options
+from nstc.cli.options import flag, with_flags
+from nstc.cli.output import print_list, say, say_json
+
+
+@with_flags
+def verify(
+    models: Annotated[list[str], typer.Argument(help="Bundles or zoo names.", metavar="BUNDLE")],
+    trust: options.TrustBundled = False,
+    _max_ram: options.TrialRam = None,
+    _timeout: options.TrialTime = None,
+    record: bool = flag(
+        False,
+        "Write what each file paints here into the bundle first: its check vectors, which "
+        "bundles from before they were kept lack.",
+    ),
+    json_output: bool = flag(False, "Print what was found as JSON.", "--json"),
+) -> None:
+    """Check a bundle's hashes, and what its files paint."""
+    from nstc.runtime.verification import record as record_vectors
+    from nstc.runtime.verification import verify as run
+
+    checked = []
+    for model in models:
+        if record:
+            record_vectors(model, trust=trust)
+        found = run(model, trust=trust)
+        checked.append(found)
+        if not json_output:
+            say(f"{found.model}: {found.summary}")
+            rows = [(each.file, each.check, each.state, each.detail) for each in found.findings]
+            print_list(("file", "check", "state"), (), rows, sentences=("found",))
+    if json_output:
+        say_json([found.to_dict() for found in checked])
+    errors = [error for found in checked for error in found.errors]
+    if errors:
+        more = f" ({len(errors) - 1} more above)" if len(errors) > 1 else ""
+        raise type(errors[0])(f"{errors[0]}{more}")
