@@ -96,9 +96,9 @@ def bench(
         raise OptionError("nothing to bench: give a bundle or a zoo name.")
     if not len(photos):
         raise PhotosError("no photographs to bench on: --photos takes a folder of photographs.")
+    targets = [parse_target(name) for name in recipe.targets]
     eye = load_vgg(vgg) if quality else None
     run = _Run(photos.take(recipe.quality_photos), recipe, eye, progress or Silent())
-    targets = [parse_target(name) for name in recipe.targets]
     find = finder(trust=trust, store=store)
     subjects = [find(model) for model in models]
     opponent = remembering(reference_of(subjects, against, find), subjects)

@@ -170,7 +170,8 @@ def fold(student: Student) -> Student:
     norms = {
         module[0]: module[1]
         for module in student.modules()
-        if isinstance(module, nn.Sequential) and isinstance(module[1], nn.BatchNorm2d)
+        if isinstance(module, nn.Sequential)
+        if len(module) == 2 and isinstance(module[1], nn.BatchNorm2d)
     }
     for layer, target in zip(_all(nn.Conv2d, student), _all(nn.Conv2d, folded), strict=True):
         weight = layer.weight.data

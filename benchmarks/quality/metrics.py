@@ -218,8 +218,11 @@ def _quiet_torchvision() -> Iterator[None]:
 
 @functools.cache
 def _loaded(load: Callable[[], Callable[[Pixels, Pixels], float]]) -> Callable[..., float]:
-    """A learned distance, whose network is loaded once."""
-    return load()
+    """A learned distance, whose network is loaded once, whoever asks first in whatever mode."""
+    import torch
+
+    with torch.inference_mode(mode=False):
+        return load()
 
 
 def lpips(candidate: Look, reference: Look) -> float:

@@ -1,5 +1,6 @@
 """The cores of this machine: ONNX Runtime, one core as the mobile class, and programs of torch."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -112,11 +113,13 @@ class ProgramTarget:
                 f"target {self.name} runs files of bundles, and {subject.path} is an ONNX file: "
                 "distill it to a bundle, or give --target cpu."
             )
-        with pinned(self.cores):
+        threads = self.opened_with
+        # What opens with torch's own threads would leave those on these cores for good.
+        with contextlib.nullcontext() if threads is None else pinned(self.cores):
             return open_session(
                 subject.bundle,
                 artifact=artifact,
-                threads=self.opened_with,
+                threads=threads,
                 trust=subject.trust,
                 store=subject.store,
             )

@@ -31,7 +31,7 @@ class StepView:
     pairs: TeacherOutputs  # what was drawn from
     teacher: TeacherLosses  # what the teacher itself reaches
     grid_period: int  # pixels a side that one position of the student stands for
-    unsteadiness: Callable[[], Tensor]  # (N,), of the whole crops; a second run of the student
+    unsteadiness: Callable[[], Tensor]  # (N, 3, H, W), of whole crops; runs the student once more
 
     @functools.cached_property
     def ratios(self) -> tuple[Tensor, Tensor]:

@@ -255,7 +255,7 @@ class PerceptualObjective:
         }
 
     def _unsteadiness(self, photographs: Tensor, outputs: Tensor, step: int) -> Tensor:
-        """How far (N,) the pictures of whole crops change by a shake of the camera."""
+        """How far (N, 3, H, W) the pictures of whole crops change by a shake of the camera."""
         rng = np.random.default_rng((self.recipe.seed, 2, step))
         axes = SHAKES[int(rng.integers(len(SHAKES)))]
         with mixed_precision(photographs.device):

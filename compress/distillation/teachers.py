@@ -26,7 +26,7 @@ from nstc.core.images import Pixels
 from nstc.core.manifest import Origin, Style
 from nstc.core.photos import sample_photos
 from nstc.core.progress import Progress
-from nstc.core.zoo import did_you_mean
+from nstc.core.zoo import did_you_mean, named
 from nstc.models.architectures import describe, load_as_deployed
 from nstc.models.style import (
     STYLE_SIZES,
@@ -113,7 +113,9 @@ def open_teacher(
     options = options or TeacherOptions()
     place = model.path if isinstance(model, Bundle) else model
     if options.key is not None and not is_checkpoint(place):
-        raise OptionError(f"key is {options.key}, and {place} is not a checkpoint: leave it out.")
+        raise OptionError(
+            f"key is {options.key}, and {named(Path(place))} is not a checkpoint: leave it out."
+        )
     if is_bundle(place) or str(place).startswith("zoo:"):
         bundle = model if isinstance(model, Bundle) else open_bundle(place)
         network = load_as_deployed(bundle)

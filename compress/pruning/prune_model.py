@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from nstc.compress.distillation.distill_model import DistillationRun
+from nstc.compress.distillation.loss_terms import weighted_terms
 from nstc.compress.distillation.teachers import (
     Teacher,
     TeacherOptions,
@@ -80,13 +81,13 @@ def prune(
         NstcError: bad input, an interrupted or a diverged run.
     """
     recipe, progress = recipe or PruneRecipe(), progress or Silent()
-    folder = training_folder(output)
-    _refuse_bad_goal(recipe)
+    folder, distillation = training_folder(output), distillation or DistillRecipe()
+    _refuse_bad_settings(recipe, distillation)
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
     network = load(bundle)
     refuse_unusable_network(network, bundle.path)
     _refuse_quantized(bundle, from_float=from_float)
-    if distillation is not None and distillation.quantize_aware:
+    if distillation.quantize_aware:
         student_to_round(network)  # refused before any work
     opened = _open_teacher(bundle, teacher, options)
     run = DistillationRun(
@@ -94,7 +95,7 @@ def prune(
         source=style_brought_by(bundle)
         or style_of_teacher(opened, None, credit=None, vgg=vgg, progress=progress),
         photos=photos,
-        recipe=dataclasses.replace(distillation or DistillRecipe(), seed=recipe.seed),
+        recipe=dataclasses.replace(distillation, seed=recipe.seed),
         features=load_vgg(vgg).to(best_device()),
         folder=folder,
         resume=resume,
@@ -263,7 +264,8 @@ def _survey(network: nn.Module, recipe: PruneRecipe, run: DistillationRun) -> Su
     )
 
 
-def _refuse_bad_goal(recipe: PruneRecipe) -> None:
+def _refuse_bad_settings(recipe: PruneRecipe, distillation: DistillRecipe) -> None:
+    weighted_terms(distillation)
     if recipe.removes_nothing:
         raise OptionError("ratio is 0, which removes nothing: expected above 0 and below 1.")
     if recipe.target_latency is not None:

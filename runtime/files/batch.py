@@ -245,7 +245,7 @@ class _Making:
                 f"{file.name} holds more than one picture: the first is made, and the others are "
                 "not. Pipe one at a time, or name files."
             )
-        is_animation = file.frames != 1 and self._format in ANIMATED
+        is_animation = file.frames > 1 and self._format in ANIMATED
         made = self._animation(base) if is_animation else self._still(base)
         return replace(made, status="done", error=rest)
 

@@ -121,10 +121,10 @@ def _one_answer(address: str, limits: FetchLimits, deadline: float) -> tuple[byt
         host = host.replace("%25", "%", 1)
     port = port or _PORTS[parts.scheme]
     addresses = addresses_of(host, port, allow_private=limits.allow_private)
-    # What HTTP does not allow in a path and a query is written as %XX.
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    target = quote(target, safe=string.punctuation, errors="surrogateescape")
     with _Watch(deadline, address, limits) as watch:
+        # What HTTP does not allow in a path and a query is written as %XX.
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        target = quote(target, safe=string.punctuation, errors="surrogateescape")
         connection: http.client.HTTPConnection = _KINDS[parts.scheme](host, port)
         _connect(connection, addresses, watch, limits)
         try:

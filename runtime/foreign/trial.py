@@ -87,8 +87,8 @@ def default_limits() -> TrialLimits:
     if not _MEMINFO.exists():
         return usual
     lines = _MEMINFO.read_text(encoding="ascii").splitlines()
-    free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    return TrialLimits(max_ram_bytes=min(usual.max_ram_bytes, *free))
+    free = sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    return TrialLimits(max_ram_bytes=min(usual.max_ram_bytes, free or usual.max_ram_bytes))
 
 
 @contextlib.contextmanager
@@ -141,11 +141,15 @@ def shipped() -> frozenset[str]:
     """The hashes of all files that the zoo's bundles consist of.
 
     Read without a check of what else the manifests say, for a device pays for it at its first
-    start: they are as much a part of nstc as this module.
+    start: they are as much a part of nstc as this module. One that can't be read vouches for
+    nothing.
     """
-    manifests = (resolve_model_path(name) / MANIFEST_FILE for name in zoo_names())
-    files = (json.loads(path.read_bytes())["files"] for path in manifests)
-    return frozenset(own["sha256"] for records in files for own in records.values())
+    found: set[str] = set()
+    for name in zoo_names():
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+            manifest = json.loads((resolve_model_path(name) / MANIFEST_FILE).read_bytes())
+            found |= {own["sha256"] for own in manifest["files"].values()}
+    return frozenset(found)
 
 
 def remember_made(path: Path) -> None:

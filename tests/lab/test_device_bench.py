@@ -38,7 +38,7 @@ def test_a_file_that_is_missing_is_a_row_without_a_value(make_bundle):
     assert student.value is not None
     assert 0 < student.value < 30
     assert teacher.value is None
-    assert "nstc export" in teacher.note
+    assert "Make it by exporting" in teacher.note
 
 
 def test_cold_starts_are_timed_with_the_model_that_was_asked_for(monkeypatch, tmp_path) -> None:
@@ -96,5 +96,5 @@ def test_the_exit_status_says_whether_all_hold(value, status, monkeypatch, capsy
 
 def test_a_process_that_refuses_says_why(make_bundle, save_picture, pixels, tmp_path) -> None:
     photo, bundle = save_picture(pixels), make_bundle("student", {"int8.onnx": 1.0})
-    with pytest.raises(MemoryLimitError, match=r"photo\.png was not stylised.*--format tiles"):
+    with pytest.raises(MemoryLimitError, match=r"photo\.png was not stylised.*Make it by exp"):
         measure_within(photo, tmp_path / "out.png", bundle.path, limit_bytes=10**9)

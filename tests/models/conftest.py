@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from small_networks import painting
 from torch import Tensor, nn
 
 from nstc.models.student import Student
 from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import VggFeatures, load_vgg
+
+__all__ = ["painting"]  # a fixture
 
 Extent = Callable[[Callable[[Tensor], Tensor], int, int, int], tuple[int, int]]
 

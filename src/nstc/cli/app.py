@@ -35,6 +35,7 @@ from nstc.cli.verbs import (
     train,
     verify,
 )
+from nstc.core import extensions
 from nstc.core.errors import (
     ArtifactError,
     Interrupted,
@@ -207,13 +208,14 @@ def _making(artifact: str, bundle: Path) -> str:
         "int8.pte": "executorch-int8",
         "ort": "ort",
         "int8.ort": "ort",
-        TILES_ARTIFACT: "tiles",  # others are called as their files end
+        TILES_ARTIFACT: "tiles",
     }
     zoo = zoo_name_of(bundle)  # which is read-only: the file goes to the user's cache
     if zoo is not None and artifact in (*formats, "onnx"):
         return f"nstc stylize PHOTO -m {zoo} --artifact {artifact} -o OUT"
     folder, ending = "" if zoo is None else " -o OUT", artifact.rpartition(".")[2]
-    return f"nstc export {zoo or bundle}{folder} --format {formats.get(artifact, ending)}"
+    other = ending if ending in extensions.names_in(extensions.FORMATS) else "onnx"
+    return f"nstc export {zoo or bundle}{folder} --format {formats.get(artifact, other)}"
 
 
 def _show_version(wanted: bool) -> None:

@@ -278,7 +278,7 @@ def _refuse_unknown_keys(content: Any, known: Any, where: str) -> None:
         for key, value in content.items():
             place = f"{where}.{key}" if where else str(key)
             if key not in known:
-                raise DecodingError(f"{place:.60} is not a key that this nstc knows")
+                raise DecodingError(f"{printable(place):.60} is not a key that this nstc knows")
             _refuse_unknown_keys(value, known[key], place)
     elif isinstance(content, list) and isinstance(known, Sequence):
         for position, (value, inner) in enumerate(zip(content, known, strict=False)):

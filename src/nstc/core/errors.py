@@ -22,9 +22,10 @@ class NstcError(Exception):
 
     exit_code: ClassVar[int] = 1
 
-    def __init_subclass__(cls, *, exit_code: int) -> None:
-        """Every kind says its own code: none is inherited."""
-        cls.exit_code = exit_code
+    def __init_subclass__(cls, *, exit_code: int | None = None) -> None:
+        """Every kind of nstc's says its own code; those of other packages may inherit one."""
+        if exit_code is not None:
+            cls.exit_code = exit_code
 
 
 class OptionError(NstcError, exit_code=3):

@@ -194,7 +194,13 @@ def _drafts_in(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
             named = [entry for entry in entries if _NAME.fullmatch(entry.name)]
-        made = [entry for entry in named if entry.is_file() or entry.is_dir() or entry.is_symlink()]
+        made = [  # no link is followed: one that leads to itself would hide all the others
+            entry
+            for entry in named
+            if entry.is_symlink()
+            or entry.is_file(follow_symlinks=False)
+            or entry.is_dir(follow_symlinks=False)
+        ]
         if sys.platform != "win32":
             user = os.geteuid()
             made = [entry for entry in made if entry.stat(follow_symlinks=False).st_uid == user]

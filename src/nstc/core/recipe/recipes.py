@@ -221,7 +221,7 @@ class PruneRecipe(Checked):
     target_latency: str | None = setting(
         None, ANY, "Instead: time of the float graph at 512x512, 8ms@cpu:1, measured."
     )
-    # See `nstc.compress.pruning.importance`.
+    # See `nstc.compress.pruning.channels`.
     importance: str = setting(
         "group-norm",
         one_of(*IMPORTANCES),
