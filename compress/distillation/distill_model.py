@@ -112,6 +112,7 @@ def distill(
     if recipe.quantize_aware and network is not None:
         student_to_round(network)  # refused before any work
         recipe = dataclasses.replace(recipe, pixel_steps=0)
+    sources = {"init": start and start.identity, "style": style and sha256_of(style)}
     run = DistillationRun(
         teacher=opened,
         source=style_of_teacher(opened, style, credit=credit, vgg=vgg, progress=progress),
@@ -121,11 +122,7 @@ def distill(
         folder=folder,
         resume=resume,
         progress=progress,
-        settings={
-            "vgg": vgg,
-            "init": start and start.identity,
-            "style": style and sha256_of(style),
-        },
+        settings={"vgg": vgg, **sources},
     )
     return _distilled(run, network, start, output, name or output.name)
 
