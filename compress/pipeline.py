@@ -8,7 +8,6 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,12 +27,13 @@ from nstc.compress.pruning.prune_model import prune
 from nstc.compress.quantization.quantize_model import quantize
 from nstc.compress.stages import Stages
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
-from nstc.core.errors import OptionError, TeacherError
+from nstc.core.errors import TeacherError
 from nstc.core.files import one_at_a_time, reported_as_output_error, sha256_of
 from nstc.core.files.drafts import draft_folder, put_in_place
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent
-from nstc.core.recipe import BenchRecipe, Recipe, load_recipe
+from nstc.core.recipe import BenchRecipe, Recipe
+from nstc.core.recipe.recipe_files import shipped_recipe
 from nstc.runtime.foreign.networks import is_torchscript
 from nstc.runtime.foreign.probing import probe_contract
 
@@ -63,9 +63,7 @@ def preset(name: str) -> Recipe:
     Raises:
         OptionError: there is no such preset.
     """
-    if name not in PRESETS:
-        raise OptionError(f"no preset {name}: there is {', '.join(PRESETS)}.")
-    return load_recipe(Path(str(resources.files("nstc.core") / "presets" / f"{name}.toml")))
+    return shipped_recipe(name, PRESETS)
 
 
 def split_photos(folders: Sequence[Path]) -> tuple[PhotoSet, PhotoSet]:

@@ -144,8 +144,13 @@ def with_seed(recipe: Recipe, seed: int) -> Recipe:
 
 def train_preset(name: str) -> Recipe:
     """One of the presets of `nstc train`; `OptionError` if there is no such preset."""
+    return shipped_recipe(name, TRAIN_PRESETS, prefix="train-")
+
+
+def shipped_recipe(name: str, known: Sequence[str], *, prefix: str = "") -> Recipe:
+    """The recipe that ships as the prefix and a name; `OptionError` if the name is not known."""
     from importlib import resources  # too heavy for --help
 
-    if name not in TRAIN_PRESETS:
-        raise OptionError(f"no preset {name}: there is {', '.join(TRAIN_PRESETS)}.")
-    return load_recipe(Path(str(resources.files("nstc.core") / "presets" / f"train-{name}.toml")))
+    if name not in known:
+        raise OptionError(f"no preset {name}: there is {', '.join(known)}.")
+    return load_recipe(Path(str(resources.files("nstc.core") / "presets" / f"{prefix}{name}.toml")))
