@@ -14,12 +14,7 @@ from typing import Final
 
 from PIL import Image
 
-from lab.exploration_report import (
-    Outcome,
-    measured_last,
-    shapes_table,
-    write_frontier,
-)
+from lab.exploration_report import Outcome, measured_last, shapes_table, write_frontier
 from nstc.compress.card import write_comparison
 from nstc.compress.distillation.teachers import open_teacher
 from nstc.core.bundle import open_bundle

@@ -5,13 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nstc.benchmarks.gate.baseline import (
-    Baseline,
-    BaselineRow,
-    RowKey,
-    known_model,
-    load_baseline,
-)
+from nstc.benchmarks.gate.baseline import Baseline, BaselineRow, RowKey, known_model, load_baseline
 from nstc.benchmarks.gate.limits import peak_memory, refuse_useless_cap
 from nstc.benchmarks.gate.measuring import (
     BOUND,

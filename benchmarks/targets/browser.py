@@ -11,13 +11,7 @@ from typing import ClassVar, Final
 import numpy as np
 
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
-from nstc.benchmarks.targets.base import (
-    Reading,
-    RowFacts,
-    Target,
-    TargetKind,
-    chosen_cores,
-)
+from nstc.benchmarks.targets.base import Reading, RowFacts, Target, TargetKind, chosen_cores
 from nstc.benchmarks.targets.web import server, setup
 from nstc.benchmarks.targets.web.exchange import Exchange, Patience
 from nstc.benchmarks.targets.web.setup import DATA, Engine, WebRuntime, missing_runtime

@@ -21,11 +21,7 @@ from nstc.compress.distillation.teachers import (
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.learning.loop import PLAN_FILE, training_folder
 from nstc.compress.learning.processes import best_device
-from nstc.compress.pruning.channels import (
-    BATCHES,
-    channel_groups,
-    narrowed,
-)
+from nstc.compress.pruning.channels import BATCHES, channel_groups, narrowed
 from nstc.compress.pruning.plan import PruningPlan, make_plan, without_block
 from nstc.compress.pruning.survey import Survey, timing_target
 from nstc.compress.pruning.widths import between, full_widths

@@ -26,12 +26,7 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import TrainRecipe
 from nstc.models.architectures import load, network_bundle
 from nstc.models.losses import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss, total_variation
-from nstc.models.style import (
-    StyleSource,
-    color_statistics,
-    recolored,
-    statistics_of_painting,
-)
+from nstc.models.style import StyleSource, color_statistics, recolored, statistics_of_painting
 from nstc.models.tensors import images_to_tensor
 from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import VggFeatures, load_vgg

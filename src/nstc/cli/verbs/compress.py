@@ -9,9 +9,7 @@ import nstc
 from nstc.cli import options
 from nstc.cli.options import flag, with_flags
 from nstc.cli.output import Bar, print_result, say, say_json
-from nstc.core.recipe import (
-    load_recipe,
-)
+from nstc.core.recipe import load_recipe
 
 
 @with_flags

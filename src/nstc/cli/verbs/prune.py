@@ -8,10 +8,7 @@ import nstc
 from nstc.cli import options
 from nstc.cli.options import Given, Placed, flag, with_flags
 from nstc.cli.output import Bar, say
-from nstc.core.recipe import (
-    PruneRecipe,
-    load_recipe,
-)
+from nstc.core.recipe import PruneRecipe, load_recipe
 
 
 @with_flags

@@ -10,10 +10,7 @@ from nstc.cli import options
 from nstc.cli.options import Given, Placed, flag, with_flags
 from nstc.cli.output import Bar, say, say_json
 from nstc.core.errors import NoGainError, OptionError
-from nstc.core.recipe import (
-    QuantizeRecipe,
-    load_recipe,
-)
+from nstc.core.recipe import QuantizeRecipe, load_recipe
 
 
 @with_flags

@@ -10,10 +10,7 @@ from nstc.cli import options
 from nstc.cli.options import Given, Placed, flag, with_flags
 from nstc.cli.output import Bar, say
 from nstc.core.errors import OptionError
-from nstc.core.recipe import (
-    TrainRecipe,
-    load_recipe,
-)
+from nstc.core.recipe import TrainRecipe, load_recipe
 
 
 @with_flags

@@ -16,13 +16,7 @@ from filelock import FileLock, Timeout
 
 from nstc.core.errors import OutputError
 from nstc.core.files.cache import cache_folder, is_writable, private_folder
-from nstc.core.files.drafts import (
-    draft_file,
-    draft_folder,
-    lies_in_draft,
-    put_in_place,
-    restore,
-)
+from nstc.core.files.drafts import draft_file, draft_folder, lies_in_draft, put_in_place, restore
 
 P = ParamSpec("P")
 T = TypeVar("T")
