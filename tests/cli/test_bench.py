@@ -194,7 +194,7 @@ def test_what_was_timed_is_kept_when_judging_is_stopped(
 def test_a_size_below_what_is_taken_is_refused(nstc, student_bundle) -> None:
     done = nstc("bench", student_bundle.path, "--against", student_bundle.path, "--size", 8)
     assert done.code == 3
-    assert "size is 8: expected from 16" in done.error
+    assert "size is 8: expected a whole number from 16" in done.error
 
 
 def test_the_smallest_size_runs_on_a_network_that_wants_more(nstc, teacher_bundle) -> None:

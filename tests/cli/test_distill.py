@@ -83,7 +83,7 @@ def test_flags_override_a_recipe_file(distill, recipe_file) -> None:
         (["--head", "none"], "head is none: expected one of plain, separable"),
         (["--norm", "batch"], "norm is batch: expected one of none, instance"),
         (["--student", "large5"], "student is large5: expected one of nano, tiny, small"),
-        (["--style-weight", "-1"], "style-weight is -1.0: expected at least 0"),
+        (["--style-weight", "-1"], "style-weight is -1.0: expected a number of at least 0"),
     ],
 )
 def test_what_can_not_be_is_refused_in_one_line(nstc, tmp_path, arguments, message) -> None:

@@ -107,9 +107,9 @@ def test_groups_arrive_as_themselves(bake) -> None:
 
 
 def test_what_is_out_of_range_is_said_as_of_a_file(bake) -> None:
-    with pytest.raises(OptionError, match="minutes is 0: expected at least 1"):
+    with pytest.raises(OptionError, match="minutes is 0: expected a whole number of at least 1"):
         recipe_of(bake, "--minutes", "0")
-    with pytest.raises(OptionError, match="rest is -1: expected from 0 to 9, or overnight"):
+    with pytest.raises(OptionError, match="rest is -1: expected a whole number from 0 to 9, or"):
         recipe_of(bake, "--rest", "-1")
 
 

@@ -157,8 +157,9 @@ def test_all_values_out_of_range_are_told_at_once():
         TrainRecipe(steps=0, batch=65, tv_weight=-1)
 
     assert str(caught.value) == (
-        "steps is 0: expected at least 1. batch is 65: expected from 1 to 64. "
-        "tv-weight is -1: expected at least 0."
+        "steps is 0: expected a whole number of at least 1. "
+        "batch is 65: expected a whole number from 1 to 64. "
+        "tv-weight is -1: expected a number of at least 0."
     )
 
 
@@ -273,8 +274,9 @@ def test_values_out_of_range_name_the_file_and_the_table(toml):
         load_recipe(path)
 
     assert str(caught.value) == (
-        f"{path}: [train] steps is 0: expected at least 1. "
-        "[bench] size is 0: expected from 16 to 4096. rounds is 1: expected from 3 to 10000."
+        f"{path}: [train] steps is 0: expected a whole number of at least 1. "
+        "[bench] size is 0: expected a whole number from 16 to 4096. "
+        "rounds is 1: expected a whole number from 3 to 10000."
     )
 
 
@@ -310,7 +312,7 @@ def test_flags_override_a_recipe_and_absent_ones_do_not():
 
 
 def test_flags_out_of_range_are_refused():
-    with pytest.raises(OptionError, match="rounds is 0: expected from 3"):
+    with pytest.raises(OptionError, match="rounds is 0: expected a whole number from 3"):
         override(BenchRecipe(), rounds=0)
 
 

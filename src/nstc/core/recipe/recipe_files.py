@@ -1,11 +1,11 @@
-"""The recipe of a whole compression: from TOML files, users' and shipped, with flags over them."""
+"""The recipe of a whole compression: from TOML files, users' and nstc's, overridden by flags."""
 
 import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import Any, Final, TypeVar
 
 from nstc.core.errors import OptionError, RecipeError
 from nstc.core.recipe.recipes import (
@@ -15,6 +15,7 @@ from nstc.core.recipe.recipes import (
     QuantizeRecipe,
     TrainRecipe,
 )
+from nstc.core.recipe.settings import TYPES
 
 R = TypeVar("R")
 
@@ -22,19 +23,6 @@ MAX_RECIPE_BYTES: Final = 1024 * 1024
 TRAIN_PRESETS: Final = ("draft", "good", "best")
 
 _MOST_UNKNOWN: Final = 20
-
-_TYPES: Final[dict[Any, tuple[tuple[type, ...], str]]] = {
-    int: ((int,), "a whole number"),
-    float: ((int, float), "a number"),
-    float | None: ((int, float), "a number"),
-    int | None: ((int,), "a whole number"),
-    str: ((str,), "text"),
-    str | None: ((str,), "text"),
-    tuple[str, ...]: ((list,), "a list of texts"),
-    bool: ((bool,), "true or false"),
-    int | str: ((int, str), "a whole number or text"),
-}
-"""What may be written for a setting's type. In TOML true is no number, as it is in Python."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,26 +58,27 @@ def load_recipe(path: Path | None) -> Recipe:
         return Recipe()
     try:
         content = parse_toml(read_file(path, MAX_RECIPE_BYTES))
-    except OSError as error:
-        raise RecipeError(
-            f"can't read the recipe {path}: {error.strerror}. Give a TOML file."
-        ) from error
-    except DecodingError as error:
-        raise RecipeError(f"can't read the recipe {path}: {error}. Give a TOML file.") from error
+    except (OSError, DecodingError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RecipeError(f"can't read the recipe {path}: {reason}. Give a TOML file.") from error
     return recipe_from(content, str(path))
 
 
 def recipe_from(content: Mapping[str, Any], where: str) -> Recipe:
     """A recipe from nested tables; see `load_recipe`."""
-    kinds: dict[str, type] = get_type_hints(Recipe)
+    kinds: dict[str, Any] = {f.name: f.type for f in dataclasses.fields(Recipe)}
     problems = _unknown_keys(content, tuple(kinds), "")
     for step, kind in kinds.items():
         table = content.get(step, {})
         if not isinstance(table, dict):
             problems.append(f"{step} must be a table")
             continue
-        problems += _unknown_keys(table, [f.name for f in dataclasses.fields(kind)], f"{step}.")
-        problems += _wrong_types(table, kind, f"{step}.")
+        types = {f.name: f.type for f in dataclasses.fields(kind)}
+        problems += _unknown_keys(table, tuple(types), f"{step}.")
+        for name in filter(table.__contains__, types):
+            value, (accepted, expected) = table[name], TYPES[types[name]]
+            if isinstance(value, bool) != (bool in accepted) or not isinstance(value, accepted):
+                problems.append(f"{step}.{name} is {value!r:.80}, expected {expected}")
     if problems:
         raise RecipeError(f"{where}: {'; '.join(problems)}.")
     steps: dict[str, Any] = {}
@@ -97,7 +86,7 @@ def recipe_from(content: Mapping[str, Any], where: str) -> Recipe:
         try:
             settings = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
             steps[step] = kinds[step](**settings)
-        except OptionError as error:  # what is out of range in any of them is told at once
+        except OptionError as error:  # what is out of range in any of them is reported at once
             problems.append(f"[{step}] {error}")
     if problems:
         raise OptionError(f"{where}: {' '.join(problems)}")
@@ -122,20 +111,8 @@ def _unknown_keys(table: Mapping[str, Any], known: Sequence[str], prefix: str) -
     return problems
 
 
-def _wrong_types(table: Mapping[str, Any], kind: type, prefix: str) -> list[str]:
-    problems = []
-    for name, hint in get_type_hints(kind).items():
-        if name not in table:
-            continue
-        value = table[name]
-        wanted, expected = _TYPES[hint]
-        if isinstance(value, bool) != (hint is bool) or not isinstance(value, wanted):
-            problems.append(f"{prefix}{name} is {value!r:.80}, expected {expected}")
-    return problems
-
-
 def with_seed(recipe: Recipe, seed: int) -> Recipe:
-    """The recipe with one seed for all its steps."""
+    """The recipe with one random seed for all its steps."""
     seeded = ("train", "distill", "prune", "bench")
     return dataclasses.replace(
         recipe, **{step: override(getattr(recipe, step), seed=seed) for step in seeded}
@@ -148,7 +125,7 @@ def train_preset(name: str) -> Recipe:
 
 
 def shipped_recipe(name: str, known: Sequence[str], *, prefix: str = "") -> Recipe:
-    """The recipe that ships as the prefix and a name; `OptionError` if the name is not known."""
+    """The included recipe of the prefix and a name; `OptionError` if the name is not known."""
     from importlib import resources  # too heavy for --help
 
     if name not in known:

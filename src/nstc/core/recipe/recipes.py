@@ -34,25 +34,24 @@ STUDENTS: Final = (*SIZES, *BLOCKS)
 IMPORTANCES: Final = ("magnitude", "group-norm", "taylor", "activation")
 """Measures of how much a channel matters."""
 
-AUTO: Final = "auto"  # what is found out by measuring
+AUTO: Final = "auto"  # found by measuring
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRecipe(Checked):
     """Settings of `nstc train`."""
 
-    steps: int = setting(1600, at_least(1), "Of the optimiser.")
+    steps: int = setting(1600, at_least(1), "Optimizer steps.")
     size: int = setting(192, within(64, 1024), "Side of the crops in px.")
     batch: int = setting(4, within(1, 64), "Crops a step.")
     learning_rate: float = setting(1.5e-3, above(0), "Its peak.")  # of Adam
     style_weight: float = setting(2.0, at_least(0), "On the style loss.")  # of four layers
     content_weight: float = setting(1.0, at_least(0), "On the content loss.")  # of two
     tv_weight: float = setting(0.5, at_least(0), "On total variation.")
-    # Times that the style's gradient at the picture is longer than the content's.
     balance: float | None = setting(
         None,
         within(0.01, 1000),
-        "Correct the two weights so that the style pulls so many times as hard.",
+        "Correct the two weights so that the style's gradient is this many times the content's.",
         shown="off",
     )
     # Larger means coarser brush strokes.
@@ -63,7 +62,7 @@ class TrainRecipe(Checked):
     )
     # The mean is what is kept; 0 keeps the last weights.
     ema: float = setting(0.0, within(0, 0.9999), "Decay of a running mean of the weights.")
-    seed: int = setting(0, SEED, "Of all randomness.")
+    seed: int = setting(0, SEED, "Random seed.")
 
     def __post_init__(self) -> None:
         """Refuse values out of range, or that contradict."""
@@ -81,7 +80,7 @@ class Aim(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class DistillRecipe(Checked):
-    """Settings of `nstc distill`, in two stages: on pixels alone, and with VGG looking on.
+    """Settings of `nstc distill`, in two stages: on pixels alone, and on VGG's features too.
 
     A student's settings that are None are what its name stands for.
     """
@@ -108,61 +107,61 @@ class DistillRecipe(Checked):
     head: str | None = setting(
         None,
         one_of("plain", "separable"),
-        "Of the layer to pixels: plain, or separable for 1/8 of its cost.",
+        "Output layer: plain, or separable (1/8 of the cost).",
         shown="plain, or the size's",
     )
-    pixel_steps: int = setting(3000, at_least(0), "On pixels alone.")
-    steps: int = setting(2500, at_least(0), "On style, content and steadiness too.")
+    pixel_steps: int = setting(3000, at_least(0), "Optimizer steps on pixels alone.")
+    steps: int = setting(2500, at_least(0), "Optimizer steps on style, content and flicker too.")
     size: int = setting(256, multiples(8, 64, 1024), "Side of the crops in px.")  # teacher's too
     perceptual_size: int | None = setting(
-        None, multiples(8, 32, 1024), "Side of the part VGG looks at.", shown="--size"
+        None, multiples(8, 32, 1024), "Side of the part given to VGG.", shown="--size"
     )
     crops: int = setting(1, within(1, 100), "Crops of each photograph.")  # they are cached
     # How far the crops' colours are changed, for sets of few photographs.
     color_jitter: float = setting(0.0, within(0, 1))
     batch: int = setting(4, within(1, 64), "Crops a step.")
     # In the second stage, whose cost is VGG's.
-    perceptual_batch: int = setting(1, within(1, 64), "Crops a step that VGG looks at.")
+    perceptual_batch: int = setting(1, within(1, 64), "Crops a step for VGG.")
     learning_rate: float = setting(3e-3, above(0))  # peak of the first stage, of Adam
-    # Peak of the second, of Muon; half of it where it rounds.
+    # Peak of the second, of Muon; half of it in quantization-aware training.
     perceptual_learning_rate: float = setting(2e-3, above(0))
     # On the mean absolute difference.
     pixel_weight: float = setting(
         0.5, at_least(0), "On the pixels' difference to the teacher's picture."
     )
-    # Of this loss and the next, over what the teacher reaches on the same picture.
+    # This loss and the next are relative to the teacher's on the same picture.
     style_weight: float = setting(2.8, at_least(0), "On the style loss against the painting.")
     content_weight: float = setting(2.4, at_least(0), "On the content loss against the photograph.")
-    # On the energy of a grid with the period of the student's scale, over what the teacher's
-    # pictures have; in the second stage.
-    checkerboard_weight: float = setting(0.05, at_least(0), "Against a grid.")
-    # On what the picture changes by beyond half a pixel of camera shake, a sensor's noise, and the
-    # end of the photograph, over what the teacher's changes by; in the second stage.
-    steadiness_weight: float = setting(1.5, at_least(0), "Against flicker and frames.")
-    # Of other packages; see docs/extending.md. In the second stage.
+    # On the energy of a grid with the period of the student's scale, relative to that of the
+    # teacher's pictures; in the second stage.
+    checkerboard_weight: float = setting(0.05, at_least(0), "Against checkerboard artifacts.")
+    # On how much the picture changes with half a pixel of camera shake, a sensor's noise, and the
+    # end of the photograph, relative to the teacher's change; in the second stage.
+    steadiness_weight: float = setting(1.5, at_least(0), "Against flicker and edge artifacts.")
+    # In the second stage.
     terms: str | None = setting(
-        None, WEIGHTS, "Weights of terms that other packages add: haze=0.5,edges=1.", shown="none"
+        None, WEIGHTS, "Weights of loss terms of other packages: haze=0.5,edges=1.", shown="none"
     )
     balance: bool = setting(
         True,
         SWITCH,
-        "Correct the weights of style, content and steadiness so that all three come "
-        "equally near to their goals.",
+        "Correct the weights of style, content and flicker so that all three come equally near to "
+        "their goals.",
     )
     style_goal: float = setting(1.15, above(0), "The style ratio to reach.")
     content_goal: float = setting(1.10, above(0), "The content ratio to reach.")
     flicker_goal: float = setting(1.0, above(0), "The flicker ratio to reach.")
-    # Weights and the ranges of bytes learn to live with it. So does fine-tuning after pruning.
+    # Quantization-aware training (QAT) of weights and ranges; fine-tuning after pruning has it too.
     quantize_aware: bool = setting(
         False,
         SWITCH,
-        "Round in the second stage as the int8 file will; with --init that stage alone.",
+        "Quantization-aware training in the second stage; with --init that stage alone.",
     )
     # Those steps cost half as much.
     float_share: float = setting(
-        0.0, within(0, 0.99), "With --quantize-aware, the share of its steps before it rounds."
+        0.0, within(0, 0.99), "With --quantize-aware, the share of its steps before it quantizes."
     )
-    seed: int = setting(0, SEED, "Of all randomness.")
+    seed: int = setting(0, SEED, "Random seed.")
 
     def __post_init__(self) -> None:
         """Refuse values out of range, or that contradict."""
@@ -177,7 +176,7 @@ class DistillRecipe(Checked):
                 "normalisation computes in float: leave it out, or take norm none."
             )
         if self.quantize_aware and self.steps == 0:
-            raise OptionError("quantize-aware is of the second stage: give steps above 0.")
+            raise OptionError("quantize-aware belongs to the second stage: give steps above 0.")
         if self.pixel_steps + self.steps == 0:
             raise OptionError("steps and pixel-steps are both 0: nothing would be learned.")
 
@@ -209,11 +208,11 @@ class PruneRecipe(Checked):
     # 0 leaves a compression's pruning out.
     ratio: float | None = setting(
         None,
-        Allowed(lambda share: 0 <= share < 1, "from 0 to below 1"),
+        Allowed(lambda share: 0 <= share < 1, "a number from 0 to below 1"),
         "Share of the channels to remove.",
         shown="0.25",
     )
-    # The ratio is then found by search.
+    # Of this and the next two, the ratio is found by search.
     speedup: float | None = setting(None, above(1), "Instead: times fewer multiply-accumulates.")
     target_macs: str | None = setting(
         None, ANY, "Instead: multiply-accumulates at 512x512, 400M or 10G."
@@ -223,31 +222,29 @@ class PruneRecipe(Checked):
     )
     # See `nstc.compress.pruning.channels`.
     importance: str = setting(
-        "group-norm",
-        one_of(*IMPORTANCES),
-        "What goes first: magnitude, group-norm, taylor or activation.",
+        "group-norm", one_of(*IMPORTANCES), f"Importance of a channel: {', '.join(IMPORTANCES)}."
     )
-    # All the same share, those channels that score least in the whole network, or most where that
-    # does least damage.
+    # The same share of each, the channels that score least in the whole network, or most where
+    # that harms least.
     distribution: str = setting(
         "uniform",
         one_of("uniform", "global", "sensitivity"),
         "What each layer loses: uniform, global or sensitivity.",
     )
-    # Those that cost least; "auto" for those that cost less than channels of as much work.
+    # Those that harm least; "auto" for those that harm less than channels of as much work.
     drop_blocks: int | str = setting(
         0,
         number_or(AUTO, 0, 31),
-        "Whole residual blocks to drop first, or auto: those cheaper than channels.",
+        "Residual blocks to drop first, or auto: those that harm less than channels.",
     )
-    iterations: int = setting(1, within(1, 100), "Turns, with fine-tuning after each.")
+    iterations: int = setting(1, within(1, 100), "Rounds of pruning, with fine-tuning after each.")
     round_to: int | str = setting(
         8, number_or(AUTO, 1, 64), "Widths are multiples of it; auto measures which are fastest."
     )
     # With the distillation's loss.
-    steps: int = setting(500, at_least(0), "Of fine-tuning, in all; 0 for none.")
-    learning_rate: float = setting(2e-3, above(0))  # peak, of Muon; half of it where it rounds
-    seed: int = setting(0, SEED, "Of all randomness.")
+    steps: int = setting(500, at_least(0), "Optimizer steps of fine-tuning, in all; 0 for none.")
+    learning_rate: float = setting(2e-3, above(0))  # peak, of Muon; half of it in QAT
+    seed: int = setting(0, SEED, "Random seed.")
 
     def __post_init__(self) -> None:
         """Refuse values out of range, or that contradict."""
@@ -268,7 +265,7 @@ class PruneRecipe(Checked):
 
     @property
     def removes_nothing(self) -> bool:
-        """Whether there is nothing to prune."""
+        """Whether pruning would change nothing."""
         return self.ratio == 0 and self.drop_blocks == 0
 
 
@@ -282,46 +279,45 @@ class QuantizeRecipe(Checked):
     mode: str = setting(
         "static",
         one_of("static", "dynamic", "weights", "fp16"),
-        "static, dynamic, weights or fp16.",
+        "Quantization: static, dynamic, weights or fp16.",
     )
     bits: int = setting(
         8, Allowed(lambda bits: bits in (4, 8), "4 or 8"), "Of weights, in mode weights: 8 or 4."
     )
-    calibration_photos: int = setting(24, at_least(1), "How many to calibrate on.")
-    calibration_size: int = setting(512, within(32, 2048), "Their side in px.")
+    calibration_photos: int = setting(24, at_least(1), "Number of photographs to calibrate on.")
+    calibration_size: int = setting(512, within(32, 2048), "Side of these photographs in px.")
     calibrator: str = setting(
         "percentile",
         one_of("min-max", "percentile", "mse"),
-        "How activations' ranges are chosen: min-max, percentile or mse.",
+        "How ranges of activations are chosen: min-max, percentile or mse.",
     )
     # 100 is the smallest and the largest. A trunk of residual blocks adds one activation's rounding
     # to the next, and finer steps for the rest are worth more than the outliers.
     percentile: float = setting(
         99.99,
         within(90, 100),
-        "Of an activation's values, how many its bytes hold; the rest saturates.",
+        "Percentage of an activation's values within its range; the others saturate.",
     )
     per_channel: bool = setting(
-        True, SWITCH, "A scale for each filter of a layer, or one for all.", off="per-tensor"
+        True, SWITCH, "One scale per filter of a layer, or one for all.", off="per-tensor"
     )
-    # "adaptive" for the side of each weight that changes a layer's output least.
+    # "adaptive" rounds each weight up or down, whichever changes a layer's output less.
     rounding: str = setting(
         "nearest",
         one_of("nearest", "adaptive"),
-        "Of weights: nearest, or adaptive, by what it does to photographs.",
+        "Rounding of weights: nearest, or adaptive, by its effect on photographs.",
     )
     # In dB on the calibration photographs; None for all integers.
     quality_budget: float | None = setting(
         None,
-        Allowed(lambda db: 10 <= db <= 60, "from 10 to 60 (dB)"),
+        Allowed(lambda db: 10 <= db <= 60, "a PSNR from 10 to 60 dB"),
         "Least PSNR to the float network; layers stay float until it is reached.",
         unit="DB",
     )
-    # And is not given the ranges that it learned with.
     recalibrate: bool = setting(
         False,
         SWITCH,
-        "Calibrate a student that was distilled quantize-aware as any other.",
+        "Calibrate a student of quantization-aware training as any other.",
         shown="learned ranges, if there are",
     )
     # A graph of one size is measured at that.
@@ -332,38 +328,35 @@ class QuantizeRecipe(Checked):
     def __post_init__(self) -> None:
         """Refuse values out of range, or that contradict."""
         super().__post_init__()
-        elsewhere = {
-            "bits": (self.bits != 8, ("weights",)),
-            "per-tensor": (not self.per_channel, ("static",)),
-            "rounding adaptive": (self.rounding == "adaptive", ("static", "weights")),
-            "quality-budget": (self.quality_budget is not None, ("static",)),
-            "recalibrate": (self.recalibrate, ("static",)),
-        }
         problems = [
             f"{name} is given, which mode {self.mode} does not have: it belongs to mode "
             f"{' or '.join(modes)}."
-            for name, (given, modes) in elsewhere.items()
-            if given and self.mode not in modes
+            for name, modes in self._modes_of_given().items()
+            if self.mode not in modes
         ]
         if problems:
             raise OptionError(" ".join(problems))
 
     @property
     def needs_photos(self) -> bool:
-        """Whether photographs have a part in it."""
+        """Whether it calibrates or rounds on photographs."""
         return self.mode == "static" or self.rounding == "adaptive"
 
     @property
     def against_learned_ranges(self) -> tuple[str, ...]:
-        """What is set that weights which learned to be rounded have not learned with."""
-        if self.mode != "static" or self.recalibrate:
-            return ()
+        """What is set that quantization-aware training did not train with."""
+        return () if self.mode != "static" or self.recalibrate else tuple(self._modes_of_given())
+
+    def _modes_of_given(self) -> Mapping[str, tuple[str, ...]]:
+        """What is set other than by default, and the modes that have it."""
         settings = {
-            "per-tensor": not self.per_channel,
-            "rounding adaptive": self.rounding == "adaptive",
-            "quality-budget": self.quality_budget is not None,
+            "bits": (self.bits != 8, ("weights",)),
+            "per-tensor": (not self.per_channel, ("static",)),
+            "rounding adaptive": (self.rounding == "adaptive", ("static", "weights")),
+            "quality-budget": (self.quality_budget is not None, ("static",)),
+            "recalibrate": (self.recalibrate, ("static",)),
         }
-        return tuple(name for name, given in settings.items() if given)
+        return {name: modes for name, (given, modes) in settings.items() if given}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -381,13 +374,13 @@ class BenchRecipe(Checked):
     memory: bool = setting(
         False,
         SWITCH,
-        "Look at the peak memory and cold start of a fresh process on cpu targets too.",
+        "Measure the peak memory and cold start of a new process on cpu targets too.",
         shown="",
     )
     roofline: bool = setting(
         False,
         SWITCH,
-        "Measure what the cores could do at most, and how near each file comes.",
+        "Measure the cores' peak throughput, and the share of it that each file reaches.",
         shown="",
     )
-    seed: int = setting(0, SEED, "Of all randomness.")  # order within rounds, bootstrap
+    seed: int = setting(0, SEED, "Random seed.")  # order within rounds, bootstrap

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, NamedTuple
 
 from nstc.core import extensions
@@ -19,6 +19,19 @@ COUNTS: Final = ("", "K", "M", "G")
 BYTES: Final = ("KB", "MB", "GB", "KIB", "MIB", "GIB")
 """Units of what a file or a process takes."""
 
+TYPES: Final[dict[Any, tuple[tuple[type, ...], str]]] = {
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    float | None: ((int, float), "a number"),
+    int | None: ((int,), "a whole number"),
+    str: ((str,), "text"),
+    str | None: ((str,), "text"),
+    tuple[str, ...]: ((list,), "a list of texts"),
+    bool: ((bool,), "true or false"),
+    int | str: ((int, str), "a whole number or text"),
+}
+"""What may be written for a setting's type. In TOML true is not a number, as it is in Python."""
+
 _PREFIXES: Final = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 _NUMBER: Final = r"([0-9]+\.?[0-9]*|\.[0-9]+)"
 _AMOUNT: Final = re.compile(rf"{_NUMBER}([A-Za-z]*)")
@@ -29,47 +42,37 @@ class Allowed(NamedTuple):
     """What a setting may be."""
 
     holds: Callable[[Any], bool]  # whether it may be this value
-    expected: str  # the same in words, as errors say it
+    expected: str  # the same in words, as errors say it; "{number}" for the words of its type
 
 
 class Setting(NamedTuple):
-    """What is known of a recipe's field beside its type and its default."""
+    """What is known of a recipe's field besides its type and its default."""
 
     allowed: Allowed  # what it may be. None may stand in any whose default is None.
     help: str  # of its flag. A field without help has no flag and is for recipe files alone.
-    shown: str | None  # in the place of the default in the help; "" for none
-    # What its flag is called that turns it off; "no-" and the field's name by default.
-    off: str | None
-    unit: str | None  # what its flag takes, where that is not its type
+    shown: str | None = None  # in the place of the default in the help; "" for none
+    off: str | None = None  # its flag that turns it off; "no-" and the field's name by default
+    unit: str | None = None  # what its flag takes, where that is not its type
 
 
-def setting(
-    default: Any,
-    allowed: Allowed,
-    help: str = "",
-    *,
-    shown: str | None = None,
-    off: str | None = None,
-    unit: str | None = None,
-) -> Any:
-    """A field of a recipe; see `Setting`."""
-    known = Setting(allowed, help, shown, off, unit)
-    return field(default=default, metadata={"setting": known})
+def setting(default: Any, allowed: Allowed, help: str = "", **texts: str) -> Any:
+    """A field of a recipe; `texts` are the optional ones of `Setting`."""
+    return field(default=default, metadata={"setting": Setting(allowed, help, **texts)})
 
 
 def at_least(low: float) -> Allowed:
     """A finite number."""
-    return Allowed(lambda value: low <= value < math.inf, f"at least {low}")
+    return Allowed(lambda value: low <= value < math.inf, f"{{number}} of at least {low}")
 
 
 def above(low: float) -> Allowed:
     """A finite number."""
-    return Allowed(lambda value: low < value < math.inf, f"above {low}")
+    return Allowed(lambda value: low < value < math.inf, f"{{number}} above {low}")
 
 
 def within(low: float, high: float) -> Allowed:
     """A number between two others, both included."""
-    return Allowed(lambda value: low <= value <= high, f"from {low} to {high}")
+    return Allowed(lambda value: low <= value <= high, f"{{number}} from {low} to {high}")
 
 
 def multiples(step: int, low: int, high: int) -> Allowed:
@@ -96,7 +99,7 @@ def number_or(word: str, low: int, high: int) -> Allowed:
         whole = isinstance(value, int) and not isinstance(value, bool)
         return value == word or (whole and low <= value <= high)
 
-    return Allowed(holds, f"from {low} to {high}, or {word}")
+    return Allowed(holds, f"a whole number from {low} to {high}, or {word}")
 
 
 def are_different_words(values: tuple[Any, ...]) -> bool:
@@ -132,28 +135,25 @@ class Checked:
         problems = []
         for f in dataclasses.fields(self):  # type: ignore[arg-type]
             value, allowed = getattr(self, f.name), f.metadata["setting"].allowed
-            left_open = value is None and f.default is None
-            if not left_open and not allowed.holds(value):
-                problems.append(
-                    f"{f.name.replace('_', '-')} is {value!s:.80}: expected {allowed.expected}."
-                )
+            if (value is None and f.default is None) or allowed.holds(value):
+                continue
+            expected = allowed.expected.format(number=TYPES[f.type][1])
+            problems.append(f"{f.name.replace('_', '-')} is {value!s:.80}: expected {expected}.")
         if problems:
             raise OptionError(" ".join(problems))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Latency:
-    """Milliseconds a picture, above 0, to be reached at a place that `nstc targets` lists."""
+class Latency(NamedTuple):
+    """Milliseconds per picture, above 0, to be reached on a target that `nstc targets` lists."""
 
     ms: float
     target: str
 
 
 def read_amount(text: str, units: Collection[str]) -> float | None:
-    """What a number with one of these units, such as 1.5G, 100kb or 64MiB, amounts to.
+    """The value of a number with one of these units, such as 1.5G, 100kb or 64MiB, without spaces.
 
-    It has no spaces, and small letters count as capitals. None if it is no such
-    finite number.
+    Small letters count as capitals. None if it is not such a finite number.
     """
     found = _AMOUNT.fullmatch(text)
     if found is None or (unit := found[2].upper()) not in units:
@@ -181,7 +181,7 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_latency(text: str) -> Latency:
-    """The time and place of "8ms@cpu:1"; `OptionError` for anything else."""
+    """The time and target of "8ms@cpu:1"; `OptionError` for anything else."""
     found = _LATENCY.fullmatch(text)
     ms = float(found[1]) if found else 0.0
     if found is None or ms <= 0:
