@@ -28,8 +28,9 @@ from nstc.core.manifest import (
     Step,
     refuse_arguments,
 )
+from nstc.core.recipe import BLOCKS
 from nstc.core.zoo import named
-from nstc.models.blocks import ADDED, KINDS, ResidualBlock, last_convolution_of
+from nstc.models.blocks import ADDED, ResidualBlock, last_convolution_of
 from nstc.models.student import Student
 from nstc.models.style import StyleSource
 from nstc.models.tensors import load_tensors, save_tensors
@@ -237,7 +238,7 @@ def _refuse_missing_block(bundle: Bundle) -> None:
     block = manifest.architecture.arguments.get("block")
     if manifest.architecture.name != "student" or not isinstance(block, str):
         return
-    if block in KINDS or block in ADDED.names():
+    if block in BLOCKS or block in ADDED.names():
         return
     used: Any = [step.recipe.get(EXTENSIONS) for step in manifest.history]
     kinds = [own.get(ADDED.group) for own in used if isinstance(own, Mapping)]

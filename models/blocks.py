@@ -1,6 +1,7 @@
 """The residual blocks a student may be made of, each at one resolution and with zero padding."""
 
-from collections.abc import Callable, Collection, Mapping
+import pkgutil
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nstc.core import extensions
+from nstc.core.recipe import BLOCKS
 
 Norm = Literal["none", "batch", "instance"]
 Convolve = Callable[[int, int, Norm], nn.Module]
@@ -71,14 +73,11 @@ def _plain(channels: int, width: int, norm: Norm) -> nn.Module:
     return normed(nn.Conv2d(channels, width, 3, padding=1), norm)
 
 
-KINDS: Final[Mapping[str, Kind]] = {
-    "separable": Kind(convolve=_separable, reach=2),
-    "plain": Kind(convolve=_plain, reach=2),
-}
-"""Recipes know their names from `nstc.core.recipe.BLOCKS`, without torch."""
+SEPARABLE: Final = Kind(convolve=_separable, reach=2)
+PLAIN: Final = Kind(convolve=_plain, reach=2)
 
-ADDED: Final = extensions.Extensions(extensions.BLOCKS, Kind, KINDS)
-"""Those of other packages."""
+ADDED: Final = extensions.Extensions(extensions.BLOCKS, Kind, BLOCKS)
+"""Kinds of other packages."""
 
 
 def kind_of(block: str) -> Kind:
@@ -88,9 +87,9 @@ def kind_of(block: str) -> Kind:
         ValueError: there is no such kind.
         ExtensionError: a package adds it, and it can't be used.
     """
-    kind = KINDS.get(block) or ADDED.get(block)
+    kind: Kind | None = pkgutil.resolve_name(BLOCKS[block]) if block in BLOCKS else ADDED.get(block)
     if kind is None:
-        known = ", ".join((*KINDS, *ADDED.names()))
+        known = ", ".join((*BLOCKS, *ADDED.names()))
         raise ValueError(f"block is {block!r}: expected one of {known}")
     return kind
 

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nstc.core.manifest import Contract
+from nstc.core.recipe import BLOCKS, SIZES
 from nstc.models.blocks import (
     ADDED,
-    KINDS,
     Norm,
     ResidualBlock,
     convolution_of,
@@ -238,20 +238,13 @@ def minimum_size(*, scale: int = SCALE, norm: str = "none") -> int:
     return 2 * scale if norm == "instance" else scale
 
 
-SIZES: Final[Mapping[str, Mapping[str, Any]]] = {
-    "nano": {"width": 16, "blocks": 2, "block": "plain"},
-    "tiny": {"width": 48, "blocks": 5, "head": "separable"},
-    "small": {"width": 48, "blocks": 6},
-}
-"""Under 20, 42 and 64 thousand parameters."""
-
 SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
     **SIZES,
-    **{kind: {"width": 64, "blocks": 6, "block": kind} for kind in KINDS},
+    **{kind: {"width": 64, "blocks": 6, "block": kind} for kind in BLOCKS},
 }
 """What `nstc distill --student` takes: a size, or a kind of blocks whose numbers are given.
 
-A kind of another package has the numbers of `KINDS`.
+A kind of another package has the numbers of `BLOCKS`.
 """
 
 

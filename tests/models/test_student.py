@@ -5,13 +5,12 @@ import torch
 from torch import nn
 
 from nstc.core import recipe
-from nstc.core.recipe import STUDENTS, DistillRecipe
+from nstc.core.recipe import SIZES, STUDENTS, DistillRecipe
 from nstc.models.architectures import describe
-from nstc.models.blocks import KINDS
+from nstc.models.blocks import Kind, kind_of
 from nstc.models.complexity import count_macs, count_parameters
 from nstc.models.student import (
     SHAPES,
-    SIZES,
     Student,
     channel_statistics,
     depth_to_space,
@@ -22,7 +21,7 @@ from nstc.models.student import (
     student_named,
 )
 
-BLOCKS = list(KINDS)
+BLOCKS = list(recipe.BLOCKS)
 KEYS = ("weight", "bias")
 OPTIONS = [
     {"scale": 8},
@@ -260,7 +259,7 @@ def test_instance_normalisation_looks_at_the_whole_picture(small_student):
 
 
 FOLDED = [
-    *({"block": block} for block in KINDS),
+    *({"block": block} for block in BLOCKS),
     {"scale": 8},
     {"head": "separable"},
 ]
@@ -341,9 +340,8 @@ def test_each_size_keeps_within_its_budget(name, params, gmacs):
 
 
 def test_the_recipe_knows_the_same_names():
-    assert set(STUDENTS) == set(SHAPES)
-    assert tuple(SIZES) == recipe.SIZES
-    assert tuple(KINDS) == recipe.BLOCKS
+    assert set(STUDENTS) == set(SHAPES) == {*SIZES, *BLOCKS}
+    assert all(isinstance(kind_of(block), Kind) for block in BLOCKS)
 
 
 def test_a_student_that_learns_has_batch_norm_and_the_named_shape():
@@ -390,8 +388,8 @@ def test_an_unknown_name_lists_those_there_are():
 
 def test_a_kind_of_blocks_of_another_package_is_a_student(install_extension):
     code = (
-        "from nstc.models.blocks import KINDS, Kind\n"
-        "WIDE = Kind(convolve=KINDS['plain'].convolve, reach=3)\n"
+        "from nstc.models.blocks import PLAIN, Kind\n"
+        "WIDE = Kind(convolve=PLAIN.convolve, reach=3)\n"
     )
     install_extension("nstc-wide", {"nstc.blocks": {"wide": "WIDE"}}, code)
 

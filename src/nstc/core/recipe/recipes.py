@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from nstc.core import extensions
 from nstc.core.errors import OptionError
@@ -26,10 +26,18 @@ from nstc.core.recipe.settings import (
     within,
 )
 
-SIZES: Final = ("nano", "tiny", "small")
-BLOCKS: Final = ("separable", "plain")
+SIZES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "nano": {"width": 16, "blocks": 2, "block": "plain"},
+    "tiny": {"width": 48, "blocks": 5, "head": "separable"},
+    "small": {"width": 48, "blocks": 6},
+}
+"""The shapes of students of under 20, 42 and 64 thousand parameters."""
+
+BLOCKS: Final = {"separable": "nstc.models.blocks:SEPARABLE", "plain": "nstc.models.blocks:PLAIN"}
+"""The kinds of a student's blocks, as an entry point names them; other packages may add kinds."""
+
 STUDENTS: Final = (*SIZES, *BLOCKS)
-"""Names of the students' sizes and of the kinds of their blocks; other packages may add kinds."""
+"""Names of the students' shapes."""
 
 IMPORTANCES: Final = ("magnitude", "group-norm", "taylor", "activation")
 """Measures of how much a channel matters."""
