@@ -22,7 +22,7 @@ with locked(Path(sys.argv[1])):
 
 
 def test_another_process_is_waited_for_and_that_is_said(tmp_path, caplog, monkeypatch) -> None:
-    monkeypatch.setattr(atomic, "_SECONDS_UNTIL_TOLD", 0.05)
+    monkeypatch.setattr(atomic, "_SECONDS_UNTIL_LOGGED", 0.05)
     with subprocess.Popen(
         [sys.executable, "-c", _HOLD, str(tmp_path / "b")],
         stdin=subprocess.PIPE,
@@ -46,7 +46,7 @@ def test_nothing_is_left_beside_the_target(tmp_path) -> None:
 
 
 def test_what_is_written_within_a_draft_needs_none(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(atomic, "lock_of", lambda path: pytest.fail(f"locked {path}"))
+    monkeypatch.setattr(atomic, "FileLock", lambda path, **_: pytest.fail(f"locked {path}"))
     with draft_folder(tmp_path / "b") as draft, locked(draft / "bundle"):
         pass
 
@@ -74,7 +74,8 @@ def test_one_place_has_one_lock_by_whatever_path(tmp_path, monkeypatch) -> None:
     (tmp_path / "link").symlink_to("here")
     monkeypatch.chdir(tmp_path / "here")
     taken = []
-    monkeypatch.setattr(atomic, "lock_of", lambda path: taken.append(path) or atomic.FileLock(path))
+    lock = atomic.FileLock
+    monkeypatch.setattr(atomic, "FileLock", lambda path, **_: taken.append(path) or lock(path))
     for path in ("b", "../link/b", "../here/../link/b"):
         with locked(atomic.Path(path)):
             pass

@@ -21,7 +21,7 @@ from nstc.core.files.drafts import draft_file, draft_folder, lies_in_draft, put_
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_SECONDS_UNTIL_TOLD: Final = 1.0
+_SECONDS_UNTIL_LOGGED: Final = 1.0
 
 
 def sha256_of(path: Path) -> str:
@@ -34,8 +34,8 @@ def sha256_of(path: Path) -> str:
 def as_utf8(path: Path) -> Iterator[str]:
     """The path as libraries take it that read names as UTF-8, for as long as the block runs.
 
-    A name that is not UTF-8 is reached through the open folder that it lies in, on Linux, where
-    such names are; the file or its folder is there. Elsewhere it is an `OutputError`.
+    Where its name, or its folder's, is not UTF-8, that one has to exist: it is opened and reached
+    through /proc, on Linux. Elsewhere such a name is an `OutputError`.
     """
 
     def is_utf8(name: str) -> bool:
@@ -63,7 +63,7 @@ def reported_as_output_error(target: Path) -> Iterator[None]:
         blocked = isinstance(error, FileExistsError | NotADirectoryError)
         reason = "a file is where a folder is needed" if blocked else error.strerror or str(error)
         raise OutputError(
-            f"cannot write {target}: {reason}. Choose a place with room that you may write to."
+            f"cannot write {target}: {reason}. Choose a path with room that you may write to."
         ) from error
 
 
@@ -72,11 +72,8 @@ def atomic_file(target: Path) -> Iterator[Path]:
     """Give a temporary path beside `target`; rename it into place if the block succeeds.
 
     The content is on the disk before it gets its name, and the name is before this returns: after a
-    power cut the file is the old one or the new one. That is asked for pictures too, whose two
-    flushes cost little beside what was computed.
-
-    Raises:
-        OutputError: the place can't be written. `target` is then as it was before.
+    power cut the file is the old one or the new one. `OutputError` if the path can't be written;
+    `target` is then as it was before.
     """
     with reported_as_output_error(target):
         _refuse_folder(target)
@@ -96,13 +93,10 @@ def atomic_file(target: Path) -> Iterator[Path]:
 def atomic_folder(target: Path, *, replaceable: str) -> Iterator[Path]:
     """Give a temporary folder beside `target`; swap it into place if the block succeeds.
 
-    Another run that writes `target` is waited for. At no moment is neither the old folder nor the
-    new one there, unless the file system can't exchange two: see `restore`. A folder is replaced
-    only if it is empty or holds a file named `replaceable`, which marks one that nstc wrote, so
-    that a mistyped path never wipes a user's.
-
-    Raises:
-        OutputError: the place can't be written, or holds something else.
+    Another run that writes `target` is waited for. The old folder or the new one is there at every
+    moment, unless the file system can't exchange two: see `restore`. A folder is replaced only if
+    it is empty or holds a file named `replaceable`, which marks one that nstc wrote, so that a
+    mistyped path never wipes a user's: otherwise, or if it can't be written, `OutputError`.
     """
     refuse_foreign_folder(target, replaceable=replaceable)
     with locked(target):
@@ -122,10 +116,10 @@ def scratch_folder() -> Iterator[Path]:
     As with every draft, the next run deletes what a killed one left. `OutputError` if there is no
     temporary folder that can be written.
     """
-    with contextlib.ExitStack() as made:
+    with contextlib.ExitStack() as stack:
         with reported_as_output_error(Path("a temporary folder (TMPDIR)")):
-            place = Path(tempfile.gettempdir()) / "scratch"
-            folder = made.enter_context(draft_folder(place, mode=0o700))
+            draft = draft_folder(Path(tempfile.gettempdir()) / "scratch", mode=0o700)
+            folder = stack.enter_context(draft)
         yield folder
 
 
@@ -166,13 +160,11 @@ def _refuse_folder(target: Path) -> None:
 
 @contextlib.contextmanager
 def locked(target: Path) -> Iterator[None]:
-    """Hold `target` against other processes and threads of this user, which wait meanwhile.
+    """Lock `target` against other processes and threads of this user, which wait meanwhile.
 
     Whoever reads a bundle in order to change it reads it within the block: it may have waited for
     another run that changed it. A thread may enter the block again for the same target.
-
-    Raises:
-        OutputError: no lock can be had.
+    `OutputError` if it can't be locked.
     """
     if lies_in_draft(target):
         yield  # its random name would leave a file of its own among the locks
@@ -181,16 +173,17 @@ def locked(target: Path) -> Iterator[None]:
     # left in folders that are looked at, copied and published; a lock on the target itself would
     # go with the folder that is exchanged. The price: users who do not share a cache do not wait
     # for each other, and the last of them wins, with a whole bundle.
-    place = os.path.join(os.path.realpath(target.parent), target.name)  # noqa: PTH118
-    name = hashlib.sha256(os.fsencode(place)).hexdigest()[:32]
+    path = os.path.join(os.path.realpath(target.parent), target.name)  # noqa: PTH118
+    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:32]
     folder = cache_folder("locks")
     if not is_writable(folder.absolute()):  # a cache that somebody else filled
         folder = private_folder() / "locks"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = lock_of(folder / f"{name}.lock")
+        # One object a path: it counts how often its thread has entered.
+        lock = FileLock(folder / f"{name}.lock", is_singleton=True)
         try:
-            lock.acquire(timeout=_SECONDS_UNTIL_TOLD)
+            lock.acquire(timeout=_SECONDS_UNTIL_LOGGED)
         except Timeout:
             # Goes to standard error where a program has not said otherwise.
             logging.getLogger(__name__).warning(
@@ -211,7 +204,7 @@ def locked(target: Path) -> Iterator[None]:
 def one_at_a_time(
     parameter: str, *, when: Callable[[], bool] = lambda: True
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Decorates a function that writes to a path: it runs while that, its parameter, is `locked`.
+    """Decorates a function to run while the path, its `parameter`, is `locked`.
 
     `when` says whether this process has to; one of several that write together has not.
     """
@@ -229,9 +222,3 @@ def one_at_a_time(
         return run
 
     return decorate
-
-
-@functools.cache
-def lock_of(path: Path) -> FileLock:
-    """One object a path: it counts how often its thread has entered."""
-    return FileLock(path)

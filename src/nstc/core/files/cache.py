@@ -1,6 +1,7 @@
 """Where nstc keeps what it can make again: the user's cache folder, or `NSTC_CACHE`."""
 
 import atexit
+import contextlib
 import functools
 import logging
 import os
@@ -19,7 +20,7 @@ def cache_folder(kind: str) -> Path:
     """The folder for one kind of cached thing. It may not exist yet.
 
     A user without a home, such as an arbitrary number in a container, has no cache folder: without
-    `NSTC_CACHE` a private one in the system's temporary folder is used, and said once.
+    `NSTC_CACHE` it is a private one in the system's temporary folder, and a warning says so once.
     """
     usual = _usual()
     if usual is None or not (os.environ.get(VARIABLE) or is_writable(usual)):
@@ -28,7 +29,7 @@ def cache_folder(kind: str) -> Path:
 
 
 def cached(kind: str, name: str | Path) -> Path:
-    """One whole thing in the cache, or where it is to be put.
+    """The path of one thing in the cache, there or not.
 
     It is found in the user's own cache folder although that can't be written, as where an image of
     a container brings it filled.
@@ -47,26 +48,22 @@ def private_folder() -> Path:
     """
     user = str(os.getuid()) if sys.platform != "win32" else "user"
     folder = Path(tempfile.gettempdir()) / f"nstc-{user}"
-    try:
+    with contextlib.suppress(OSError):  # a link that leads nowhere, for one
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
-    except OSError:  # a link that leads nowhere, for one
-        return _folder_of_this_process()
-    if sys.platform != "win32" and (
-        folder.is_symlink() or status.st_uid != os.geteuid() or status.st_mode & 0o077
-    ):
-        return _folder_of_this_process()
-    return folder
+        if sys.platform == "win32" or (
+            not folder.is_symlink() and status.st_uid == os.geteuid() and not status.st_mode & 0o077
+        ):
+            return folder
+    return _folder_of_this_process()
 
 
 def is_writable(folder: Path) -> bool:
     """Whether a folder is there to be written, or can be made where it is asked for."""
     if not folder.is_absolute():  # "~": nothing says where the home is
         return False
-    for place in (folder, *folder.parents):
-        if os.path.lexists(place):
-            return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
-    return False
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def _usual() -> Path | None:
@@ -79,7 +76,7 @@ def _usual() -> Path | None:
 
 @functools.cache
 def instead_of(usual: Path | None) -> Path:
-    """A private folder, said once, in place of the usual one that can't be written."""
+    """A private folder in place of the usual one that can't be written; logs it once."""
     folder = private_folder()
     logging.getLogger(__name__).warning(
         "nstc: %s: what is cached goes to %s. Set %s to choose another folder.",

@@ -33,9 +33,9 @@ _searched: set[Path] = set()
 
 @contextlib.contextmanager
 def draft_file(target: Path) -> Iterator[Path]:
-    """Give the path of a new empty file beside `target`, with the rights that new files get.
+    """Give the path of a new file beside `target`, which becomes it; an error deletes it.
 
-    What is left there when the block ends is deleted.
+    It has the rights that new files get, whatever a library put there.
     """
     remove_abandoned(target.parent)
     # The kernel applies the umask: to ask what it is, it would have to be set.
@@ -59,10 +59,7 @@ def draft_file(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def draft_folder(target: Path, mode: int = 0o777, ending: str = "") -> Iterator[Path]:
-    """Give the path of a new folder beside `target`; what is left there at the end is deleted.
-
-    Its rights are `mode`, less what the umask takes.
-    """
+    """Give the path of a new folder beside `target`; what is left there at the end is deleted."""
     remove_abandoned(target.parent)
     draft, handle = new_draft(target, lambda path: path.mkdir(mode), is_folder=True, ending=ending)
     try:
@@ -104,8 +101,8 @@ def discard(target: Path) -> None:
 def restore(target: Path) -> None:
     """Put back a folder that a run moved aside and was killed before it put the new one there.
 
-    That happens where the file system can't exchange two folders. A living run is waited for, and
-    nothing is taken from it; where there are no locks it has a second.
+    That happens where the file system can't exchange two folders. A living run is waited for;
+    where there are no locks, for a second.
     """
     if target.name in {"", ".."}:
         return
@@ -133,19 +130,19 @@ def remove_abandoned(folder: Path) -> None:
 
     Once, since a batch of ten thousand pictures would list ten thousand names for each of them.
     """
-    place = Path(os.path.realpath(folder))
-    if place in _searched:
+    folder = Path(os.path.realpath(folder))
+    if folder in _searched:
         return
-    _searched.add(place)
-    for path in _drafts_in(place):
+    _searched.add(folder)
+    for path in _drafts_in(folder):
         # What can't be deleted is somebody's, or is left to the next run.
         with contextlib.suppress(OSError), _held(path) as is_held:
             if not is_held:
                 continue
             if path.suffix == _ASIDE and path.is_dir():  # not the draft of a file called a.old
                 for old in path.iterdir():
-                    if not os.path.lexists(place / old.name):
-                        old.rename(place / old.name)
+                    if not os.path.lexists(folder / old.name):
+                        old.rename(folder / old.name)
             _remove(path)
 
 
@@ -155,7 +152,7 @@ def lies_in_draft(path: Path) -> bool:
 
 
 def sync(path: Path) -> None:
-    """Flush a file to the disk; an `OSError` if that failed or is full."""
+    """Flush a file to the disk; an `OSError` if that fails or the disk is full."""
     handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(handle)
@@ -169,15 +166,14 @@ def sync(path: Path) -> None:
 def new_draft(
     target: Path, make: Callable[[Path], None], *, is_folder: bool = False, ending: str = ""
 ) -> tuple[Path, int | None]:
-    """Make a draft and lock it: its path and the handle of the lock, if it could be had."""
+    """Make a draft and lock it: its path and the handle of the lock, None without locks."""
     # Of the target's name a draft keeps a part: the file system bounds the whole.
     if not is_folder and len(target.suffix) <= 12:
         ending = target.suffix
     # Not every library writes to names that are not UTF-8.
     start = target.name[:40].encode(errors="replace").decode()
     while True:
-        name = f".{start}.nstc-{secrets.token_hex(6)}{ending}"
-        path = target.parent / name
+        path = target.parent / f".{start}.nstc-{secrets.token_hex(6)}{ending}"
         make(path)
         handle = _opened(path)
         if handle is None:
@@ -191,22 +187,16 @@ def new_draft(
 
 def _drafts_in(folder: Path) -> list[Path]:
     """This user's drafts in a folder, of living and of dead runs."""
-    try:
-        with os.scandir(folder) as entries:
-            named = [entry for entry in entries if _NAME.fullmatch(entry.name)]
-        made = [  # no link is followed: one that leads to itself would hide all the others
-            entry
-            for entry in named
-            if entry.is_symlink()
-            or entry.is_file(follow_symlinks=False)
-            or entry.is_dir(follow_symlinks=False)
-        ]
-        if sys.platform != "win32":
-            user = os.geteuid()
-            made = [entry for entry in made if entry.stat(follow_symlinks=False).st_uid == user]
-    except OSError:
-        return []
-    return [Path(entry.path) for entry in made]
+    drafts = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not _NAME.fullmatch(entry.name):
+                continue
+            status = entry.stat(follow_symlinks=False)  # a link to itself would hide the others
+            own = sys.platform == "win32" or status.st_uid == os.geteuid()
+            if own and stat.S_IFMT(status.st_mode) in {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}:
+                drafts.append(Path(entry.path))
+    return drafts
 
 
 @contextlib.contextmanager
