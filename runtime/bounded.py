@@ -25,8 +25,7 @@ from nstc.core.errors import MemoryLimitError, OptionError
 from nstc.core.images import Picture, Pixels
 from nstc.core.images.converting import DEEP_COLOUR_BYTES, has_alpha, has_deep_colour
 from nstc.core.images.picture import with_colors
-from nstc.core.images.reading import ImageFile
-from nstc.core.images.writing import WITHOUT_ALPHA
+from nstc.core.images.picture_files import WITHOUT_ALPHA, ImageFile
 from nstc.core.manifest import Contract
 from nstc.runtime import resident
 from nstc.runtime.arrays import channel_statistics, checked

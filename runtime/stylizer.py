@@ -21,7 +21,7 @@ from nstc.core.images import (
     write_picture,
 )
 from nstc.core.images.picture import Frame, contact_sheet, with_colors
-from nstc.core.images.reading import ImageFile
+from nstc.core.images.picture_files import ImageFile
 from nstc.core.zoo import PREFIX, zoo_students
 from nstc.runtime.arrays import checked, is_one_colour
 from nstc.runtime.bounded import BoundedPainter, bounded_painter

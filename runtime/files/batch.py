@@ -19,10 +19,10 @@ from typing import Any, Final, Literal
 from nstc.core import errors
 from nstc.core.files import atomic_file
 from nstc.core.files.cache import cache_folder
-from nstc.core.images import MAX_PIXELS, format_of, writing
+from nstc.core.images import MAX_PIXELS, format_of, picture_files
 from nstc.core.images.formats import ANIMATED, ENDINGS
 from nstc.core.images.picture import Frame
-from nstc.core.images.reading import ImageFile
+from nstc.core.images.picture_files import ImageFile
 from nstc.runtime.control import PLAIN, Control
 from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits
 from nstc.runtime.files.picture_jobs import ALL, PictureJob, find_sources, is_many, plan
@@ -267,13 +267,15 @@ class _Making:
             plan = stream_within(photo, target, painter, self._control, self._metadata, too_large)
             return replace(base, height=plan.size[0], width=plan.size[1], notes=notes)
         picture = replace(picture, metadata=self._metadata)
-        writing.refuse_unfit(name, picture)
+        picture_files.refuse_unfit(name, picture)
         if target is None:
-            write_standard_output(lambda stream: writing.encode_picture(stream, picture, name))
+            write_standard_output(
+                lambda stream: picture_files.encode_picture(stream, picture, name)
+            )
         else:
-            writing.write_picture(target, picture)
+            picture_files.write_picture(target, picture)
         height, width = picture.rgb.shape[:2]
-        if picture.alpha is not None and name in writing.WITHOUT_ALPHA:
+        if picture.alpha is not None and name in picture_files.WITHOUT_ALPHA:
             notes += (f"transparency is lost: {name} holds none",)
         return replace(base, height=height, width=width, notes=notes)
 
@@ -293,8 +295,8 @@ class _Making:
 
         if self._job.target is None:
             write_standard_output(
-                lambda stream: writing.encode_animation(stream, painted(), name, file.plays)
+                lambda stream: picture_files.encode_animation(stream, painted(), name, file.plays)
             )
         else:
-            writing.write_animation(self._job.target, painted(), file.plays)
+            picture_files.write_animation(self._job.target, painted(), file.plays)
         return replace(base, height=size[0], width=size[1], frames=file.frames)

@@ -19,7 +19,7 @@ from PIL import Image
 from nstc.core.errors import ImageError, NstcError, OptionError, OutputError
 from nstc.core.files import leads_out
 from nstc.core.images import FORMATS, MAX_PIXELS, format_of
-from nstc.core.images.reading import ImageFile
+from nstc.core.images.picture_files import ImageFile
 from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits, fetch, file_name_of, is_address
 from nstc.runtime.files.streams import read_standard_input
 

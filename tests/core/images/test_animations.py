@@ -7,10 +7,9 @@ import pytest
 from PIL import Image
 
 from nstc.core.errors import ImageError, OptionError, OutputError
-from nstc.core.images import writing
+from nstc.core.images import picture_files
 from nstc.core.images.picture import Frame, Picture
-from nstc.core.images.reading import ImageFile
-from nstc.core.images.writing import encode_animation, write_animation
+from nstc.core.images.picture_files import ImageFile, encode_animation, write_animation
 
 
 def frame(color, duration_ms=100.0, alpha=None, size=(24, 32)) -> Frame:
@@ -162,13 +161,13 @@ def test_frames_that_are_alike_are_no_damage(tmp_path, name) -> None:
 
 def test_an_animation_that_lost_a_frame_is_not_kept(tmp_path, monkeypatch) -> None:
     (tmp_path / "a.png").write_bytes(b"before")
-    encode = writing.encode_animation
+    encode = picture_files.encode_animation
 
     def losing(stream, frames, name, plays):
         encoded = encode(stream, itertools.islice(frames, 2), name, plays)
         return encoded[0], encoded[1] + 100
 
-    monkeypatch.setattr(writing, "encode_animation", losing)
+    monkeypatch.setattr(picture_files, "encode_animation", losing)
     frames = iter([frame(RED), frame(BLUE), frame(RED)])
     with pytest.raises(OutputError, match=r"a\.png was written.* last 200 ms instead of 300"):
         write_animation(tmp_path / "a.png", frames, 0)

@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 
 from nstc.core.errors import ImageError
 from nstc.core.images import Picture, converting, read_picture
-from nstc.core.images.reading import ImageFile
+from nstc.core.images.picture_files import ImageFile
 
 Save = Callable[..., Path]
 SIZE = (31, 23)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from nstc.core.errors import ImageError
-from nstc.core.images.reading import ImageFile
+from nstc.core.images.picture_files import ImageFile
 
 KINDS = {
     "png": ("RGB", "PNG", {}),

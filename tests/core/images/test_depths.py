@@ -9,7 +9,7 @@ from PIL import Image
 
 from nstc.core.errors import ImageError
 from nstc.core.images import picture_of, read_picture
-from nstc.core.images.reading import ImageFile
+from nstc.core.images.picture_files import ImageFile
 
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 RAMP = np.array([[0.0, 0.25, 0.5, 0.75, 1.0]])

@@ -6,7 +6,7 @@ from PIL import ExifTags, Image
 
 from nstc.core.images import Picture, write_picture
 from nstc.core.images.picture import Metadata
-from nstc.core.images.reading import ImageFile
+from nstc.core.images.picture_files import ImageFile
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"><b>sunny</b></x:xmpmeta>'
 

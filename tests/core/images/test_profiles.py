@@ -6,7 +6,7 @@ from PIL import Image, ImageCms, features
 
 from nstc.core.errors import ImageError
 from nstc.core.images import converting, picture_of, read_picture
-from nstc.core.images.reading import ImageFile
+from nstc.core.images.picture_files import ImageFile
 
 ADOBE_RGB_XYZ = np.array(
     [[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]]

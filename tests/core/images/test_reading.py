@@ -177,7 +177,7 @@ class TestBadFiles:
 
     def test_a_pipe(self, tmp_path) -> None:
         os.mkfifo(tmp_path / "a.png")
-        with pytest.raises(ImageError, match="no regular file"):
+        with pytest.raises(ImageError, match="not a regular file"):
             read_picture(tmp_path / "a.png")
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")

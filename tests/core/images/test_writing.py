@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from nstc.core.errors import OptionError, OutputError
-from nstc.core.images import Picture, read_picture, write_picture, writing
+from nstc.core.images import Picture, picture_files, read_picture, write_picture
 from nstc.core.images.picture import Metadata
 
 
@@ -53,25 +53,25 @@ class TestReadBack:
 
     @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif", "a.bmp", "a.gif"])
     def test_what_can_not_be_decoded_is_not_kept(self, tmp_path, pixels, name, monkeypatch) -> None:
-        encode = writing.encode_picture
+        encode = picture_files.encode_picture
 
         def cut(stream, picture, format_) -> None:
             encode(stream, picture, format_)
             stream.truncate(stream.tell() * 2 // 3)
 
         (tmp_path / name).write_bytes(b"before")
-        monkeypatch.setattr(writing, "encode_picture", cut)
+        monkeypatch.setattr(picture_files, "encode_picture", cut)
         with pytest.raises(OutputError, match=r"a\.\w+ was written, is not right when it is read"):
             write_picture(tmp_path / name, Picture(rgb=pixels))
         assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"before"]
 
     def test_another_size_is_not_kept(self, tmp_path, pixels, monkeypatch) -> None:
-        encode = writing.encode_picture
+        encode = picture_files.encode_picture
 
         def halved(stream, picture, format_) -> None:
             encode(stream, Picture(rgb=picture.rgb[::2]), format_)
 
-        monkeypatch.setattr(writing, "encode_picture", halved)
+        monkeypatch.setattr(picture_files, "encode_picture", halved)
         with pytest.raises(OutputError, match="it came out as 53x19 instead of 53x37"):
             write_picture(tmp_path / "a.jpg", Picture(rgb=pixels))
         assert list(tmp_path.iterdir()) == []

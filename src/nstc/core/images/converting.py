@@ -7,7 +7,7 @@ Of grey pictures of more than 8 bits Pillow hands over the numbers as they lie i
 I;16 and F) without what they mean. The TIFF specification, revision 6, sections 3 and 19, says it
 for TIFF: whole numbers without a sign go from 0 to 2**bits - 1. Where no standard says what is
 black and what is white, as for numbers with a sign, a picture is refused: a guess would be a wrong
-picture without a word.
+picture without a warning.
 """
 
 import functools
@@ -33,28 +33,28 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_ON_ITS_SIDE: Final = {5, 6, 7, 8}  # those whose upright rows are the file's columns
+_ON_ITS_SIDE: Final = {5, 6, 7, 8}  # orientations whose upright rows are the file's columns
 
 # The space that an ICC profile (bytes 16 to 20) speaks of, and Pillow's mode for it.
 _MODES_OF_SPACES: Final = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}
 
 _ADVICE: Final = "save it as PNG, or as TIFF of 8 bits a colour"
-# Formats, None for a picture that is none of a file, whose whole numbers go up to 65535 here.
+# Formats, None for a picture without a file, whose whole numbers go up to 65535.
 _FULL_SCALE: Final = frozenset({None, "PNG", "PPM", "JPEG2000", "IM"})
 # Beyond black and white, that sharpening and scaling leave behind: it is clipped.
 _OVERSHOOT: Final = 0.1
 _SIGNED, _FLOAT = 2, 3
 _WHITE_IS_ZERO: Final = 0
 _LARGEST_32: Final = 2**32 - 1
-_SEEN_OF_32: Final = 2**23  # values below it are all black as 8 bits of 32
+_VISIBLE_OF_32: Final = 2**23  # values below it are all black as 8 bits of 32
 
 _COLOUR_MAP: Final = 320
 # Pillow reads the first byte of each big-endian colour; taken for little-endian, the second.
 _HIGH_BYTES: Final = "RGB;16B"
 _LOW_BYTES: Final = "RGB;16L"
-# Pillow's names of how palettes of alpha lie in files, and of the same without it.
+# Pillow's modes of palettes with alpha, and the same without it.
 _OF_ALPHA: Final = {"RGBA": "RGBX", "BGRA": "BGRX"}
-# That finding the transparent colour takes for a pixel: the low bytes, and alpha.
+# Bytes a pixel that finding the transparent colour takes: the low bytes, and alpha.
 DEEP_COLOUR_BYTES: Final = 5
 
 
@@ -70,8 +70,7 @@ class Depth:
 def as_picture(image: Image.Image, name: str, depth: Depth | None) -> Picture:
     """An opened image, or a part of it, in 8-bit sRGB, not turned; the depth is the whole's.
 
-    Raises:
-        ImageError: its colours can't be converted.
+    `ImageError` if its colours can't be converted.
     """
     if depth is not None:
         image = as_eight_bits(image, depth, name)
@@ -103,11 +102,9 @@ def picture_in_bands(image: Image.Image, name: str) -> Picture:
         if turn in {3, 4, 7, 8}:  # the first upright rows are the file's last rows or columns
             start, stop = height - stop, height - start
         on_its_side = turn in _ON_ITS_SIDE
-        part = image.crop(
-            (start, 0, stop, image.height) if on_its_side else (0, start, image.width, stop)
-        )
-        upright = part.transpose(_TURNS[turn]) if turn in _TURNS else part
-        band = as_picture(upright, name, depth)
+        box = (start, 0, stop, image.height) if on_its_side else (0, start, image.width, stop)
+        part = image.crop(box)
+        band = as_picture(part.transpose(_TURNS[turn]) if turn in _TURNS else part, name, depth)
         rgb[top : top + rows] = band.rgb
         if alpha is not None:
             alpha[top : top + rows] = 255 if band.alpha is None else band.alpha
@@ -121,15 +118,12 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 
 def to_srgb(image: Image.Image, name: str) -> Image.Image:
-    """An opened image in sRGB, by its embedded ICC profile; the same one if nothing is to do.
+    """An opened image in sRGB, by its embedded ICC profile; the same one if it is sRGB already.
 
     Colours are matched relative to white, with black point compensation, as browsers do. A profile
-    that is damaged or for another kind of picture is left out, as Pillow and browsers do too.
-    Without one it is taken to be sRGB already, except for CIELAB, which says itself what its
-    colours are.
-
-    Raises:
-        ImageError: it has a profile and this Pillow can't convert, or it is damaged CIELAB.
+    that is damaged or for another kind of picture is ignored, as Pillow and browsers do too.
+    Without one the image is taken to be sRGB, except for CIELAB, which defines its colours.
+    `ImageError` if it has a profile and this Pillow can't convert, or is damaged CIELAB.
     """
     content = image.info.get("icc_profile")
     if image.mode == "LAB":
@@ -189,7 +183,7 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def transparent_number(image: Image.Image) -> int | None:
-    """The one number of a deep grey PNG that can be seen through, or None."""
+    """The one number of a deep grey PNG that is transparent, or None."""
     number = image.info.get("transparency")
     return number if isinstance(number, int) else None
 
@@ -197,10 +191,8 @@ def transparent_number(image: Image.Image) -> int | None:
 def depth_of(image: Image.Image, name: str) -> Depth | None:
     """What the numbers of a file mean, as Pillow opened it; None for a picture of 8 bits.
 
-    What was cropped or turned has lost its tags.
-
-    Raises:
-        ImageError: nothing says what is black and what is white.
+    A cropped or turned image has lost its tags. `ImageError` if nothing says what is black and
+    what is white.
     """
     tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else None
     bits, kind, photometry = ([], 0, 0) if tags is None else _tiff_facts(tags)
@@ -215,7 +207,7 @@ def depth_of(image: Image.Image, name: str) -> Depth | None:
         white = 1.0 if image.mode == "F" else float(2 ** bits[0] - 1)
         if white == _LARGEST_32:
             lowest, highest = cast("tuple[int, int]", image.getextrema())
-            if lowest >= 0 and 0 < highest < _SEEN_OF_32:  # it would come out as black throughout
+            if lowest >= 0 and 0 < highest < _VISIBLE_OF_32:  # it would come out black throughout
                 raise ImageError(
                     f"{name} holds 32-bit numbers up to {highest} only, where white is "
                     f"{_LARGEST_32}: {_ADVICE}."
@@ -235,11 +227,10 @@ def depth_of(image: Image.Image, name: str) -> Depth | None:
 def as_eight_bits(image: Image.Image, depth: Depth, name: str) -> Image.Image:
     """A picture of mode I, I;16 or F, or a part of one, as L, or LA if one number is transparent.
 
-    Raises:
-        ImageError: its numbers are not finite, or not from black to white.
+    `ImageError` if its numbers are not finite, or not from black to white.
     """
     values: npt.NDArray[Any] = np.asarray(image)
-    if depth.white == _LARGEST_32 or depth.black == _LARGEST_32:
+    if _LARGEST_32 in {depth.white, depth.black}:
         values = values.view(np.uint32)  # Pillow holds 32 bits with a sign, whatever they mean
     levels = (values.astype(np.float64) - depth.black) / (depth.white - depth.black)
     if not np.isfinite(levels).all():
@@ -255,8 +246,8 @@ def as_eight_bits(image: Image.Image, depth: Depth, name: str) -> Image.Image:
         )
     grey = Image.fromarray(np.rint(np.clip(levels, 0, 1) * 255).astype(np.uint8))
     if depth.transparent is not None:
-        seen = np.where(values == depth.transparent, 0, 255).astype(np.uint8)
-        grey.putalpha(Image.fromarray(seen))
+        opaque = np.where(values == depth.transparent, 0, 255).astype(np.uint8)
+        grey.putalpha(Image.fromarray(opaque))
     if "icc_profile" in image.info:
         grey.info["icc_profile"] = image.info["icc_profile"]
     return grey
@@ -282,22 +273,21 @@ def _named_depth(bits: list[int], kind: int) -> str:
 
 
 def unread_tiff(name: str, tags: TiffImagePlugin.ImageFileDirectory_v2) -> ImageError:
-    """What is said of a TIFF file that Pillow has no reader for."""
+    """The error for a TIFF file that Pillow has no reader for."""
     bits, kind, photometry = _tiff_facts(tags)
     colours = TiffTags.lookup(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION).enum
-    spoken = {number: word for word, number in colours.items()}.get(photometry, str(photometry))
+    named = {number: word for word, number in colours.items()}.get(photometry, str(photometry))
     return ImageError(
-        f"{name} is a TIFF file whose pixels, {spoken} of {_named_depth(bits, kind)}, Pillow "
+        f"{name} is a TIFF file whose pixels, {named} of {_named_depth(bits, kind)}, Pillow "
         f"can't read: {_ADVICE}."
     )
 
 
 def mend_palette(image: Image.Image) -> None:
-    """Give a palette just opened the alpha and the colours that its file says.
+    """Give a palette just opened the alpha and the colours that are in its file.
 
-    Pillow drops the alpha of some palettes, such as TGA's; an alpha of 0 throughout is one that
-    nobody filled in. A TIFF palette that holds no number above 255 is one of bytes, as libtiff
-    takes it.
+    Pillow drops the alpha of some palettes, such as TGA's; an alpha of 0 throughout was never
+    filled in. A TIFF palette without a number above 255 holds bytes, as libtiff reads it.
     """
     palette: Any = image.palette
     if image.mode != "P" or palette is None:
@@ -322,10 +312,8 @@ def has_deep_colour(image: Image.Image) -> bool:
 def apply_deep_colour(image: Image.Image, stream: BinaryIO, name: str) -> None:
     """Make the transparent colour of a 16-bit PNG an alpha channel; Pillow compares 8 of its bits.
 
-    An image that `has_deep_colour` is decoded here from its stream and becomes RGBA.
-
-    Raises:
-        ImageError: it is an animation.
+    An image that `has_deep_colour` is decoded here from its stream and becomes RGBA; `ImageError`
+    if it is an animation.
     """
     if not has_deep_colour(image):
         return

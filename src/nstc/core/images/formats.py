@@ -1,7 +1,6 @@
 """Formats of picture files: their endings and first bytes, how large they may be, where one ends.
 
-Decoders stop where the picture ends, and a stream, as of `cat a.jpg b.jpg |`, may go on with
-another.
+Decoders stop where the picture ends, and a stream, as of `cat a.jpg b.jpg |`, may hold another.
 """
 
 import contextlib
@@ -54,9 +53,7 @@ _NUMBER: Final = rb"((?:\s|" + _COMMENT + rb")+\d+)"
 def format_of(path: Path) -> str:
     """Pillow's name of the format that a path's ending asks for, ready to be written.
 
-    Raises:
-        OptionError: the ending is none of `FORMATS`.
-        MissingExtraError: it needs a package that is not installed.
+    `OptionError` if the ending is not in `FORMATS`, `MissingExtraError` if its package is missing.
     """
     name = FORMATS.get(path.suffix.lower())
     if name is None:
@@ -70,18 +67,13 @@ def format_of(path: Path) -> str:
 
 
 def ending_of(name: str) -> str:
-    """The usual file ending of a format by the name that flags give it: png, jpeg, .webp.
-
-    Raises:
-        OptionError: no such format is written.
-    """
+    """The usual file ending of a format that a flag names, png, jpeg or .webp; or `OptionError`."""
     wanted = name.lower().removeprefix(".")
-    if "." + wanted in FORMATS:
-        return ENDINGS[FORMATS["." + wanted]]
-    if wanted.upper() in FORMATS.values():
-        return ENDINGS[wanted.upper()]
-    known = ", ".join(sorted({value.lower() for value in FORMATS.values()}))
-    raise OptionError(f"format is {name}: expected one of {known}.")
+    wanted = FORMATS.get(f".{wanted}", wanted.upper())
+    if wanted not in FORMATS.values():
+        known = ", ".join(sorted({value.lower() for value in FORMATS.values()}))
+        raise OptionError(f"format is {name}: expected one of {known}.")
+    return ENDINGS[wanted]
 
 
 def is_heif(beginning: bytes) -> bool:
@@ -90,7 +82,7 @@ def is_heif(beginning: bytes) -> bool:
 
 
 def register_heif(name: str) -> None:
-    """Teach Pillow HEIF for the file `name`; `MissingExtraError` without pillow-heif."""
+    """Register HEIF with Pillow, for the file `name`; `MissingExtraError` without pillow-heif."""
     if "HEIF" in Image.OPEN:
         return
     if importlib.util.find_spec("pillow_heif") is None:
@@ -99,9 +91,11 @@ def register_heif(name: str) -> None:
 
 
 def checked_limit(max_pixels: int) -> int:
-    """The same number; an `OptionError` if it is none that `--max-pixels` takes."""
+    """The same number; `OptionError` if `--max-pixels` does not take it."""
     if not 1 <= max_pixels <= LARGEST_LIMIT:
-        raise OptionError(f"max-pixels is {max_pixels}: expected from 1 to {LARGEST_LIMIT}.")
+        raise OptionError(
+            f"max-pixels is {max_pixels}: expected a whole number from 1 to {LARGEST_LIMIT}."
+        )
     return max_pixels
 
 
@@ -126,7 +120,7 @@ def refuse_too_large(
 def pillow_allows(max_pixels: int) -> Iterator[None]:
     """Let Pillow decode pictures as large as this limit, where its own is lower.
 
-    Its limit is one number for the whole process, so decoding such pictures takes turns.
+    Its limit is one number for the whole process, so only one thread decodes such a picture.
     """
     if max_pixels <= MAX_PIXELS:
         yield
@@ -149,7 +143,7 @@ def is_followed(content: bytes, image: Image.Image) -> bool:
         return False
     try:
         end = find(content)
-    except (IndexError, struct.error, ValueError):  # it is cut off
+    except (IndexError, struct.error, ValueError):  # it is truncated
         return False
     rest = content[end : end + _LONGEST_BEGINNING].lstrip(b"\r\n\0 ")
     is_webp = rest.startswith(b"RIFF") and rest[8:12] == b"WEBP"

@@ -1,4 +1,4 @@
-"""What a decoded picture is, with what its file says of it; scaled, cut, and on a sheet."""
+"""A decoded picture and its file's metadata; scaling, cropping, and contact sheets."""
 
 import re
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ _XMP_ORIENTATION: Final = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What a file says about its picture, without what is no longer true."""
+    """What a file says about its picture, without what stylising makes untrue."""
 
     exif: bytes | None = None  # as JPEG holds it
     xmp: bytes | None = None
@@ -82,7 +82,7 @@ def metadata_of(image: Image.Image) -> Metadata | None:
     """What an opened file says of its photograph, place and time included; None for nothing.
 
     Left out are the orientation, which is applied to the pixels, the size, and the thumbnail,
-    which would show the photograph unpainted.
+    which would show the photograph unstylised.
     """
     source = image.getexif()
     kept = Image.Exif()
@@ -118,14 +118,14 @@ def with_colors(picture: Picture, rgb: Pixels) -> Picture:
 
 def resize_shorter_side(rgb: Pixels, size: int) -> Pixels:
     """Scale (H, W, 3) so that its shorter side is `size` pixels."""
-    height, width = rgb.shape[:2]
-    return resize(rgb, *scaled_size(height, width, size / min(height, width)))
+    shape = rgb.shape[:2]
+    return resize(rgb, *scaled_size(*shape, size / min(shape)))
 
 
 def resize_longer_side(rgb: Pixels, size: int) -> Pixels:
     """Scale (H, W, 3) so that its longer side is `size` pixels."""
-    height, width = rgb.shape[:2]
-    return resize(rgb, *scaled_size(height, width, size / max(height, width)))
+    shape = rgb.shape[:2]
+    return resize(rgb, *scaled_size(*shape, size / max(shape)))
 
 
 def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:
