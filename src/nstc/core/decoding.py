@@ -1,8 +1,7 @@
 """Structured files that somebody else may have written, read within bounds into declared types.
 
-What a reader may rely on is settled in this order, so that nothing hostile gets as far as the next
-step: what kind of file it is, how large, how deeply it nests and how many values it holds, and only
-then, type by type, what stands in it.
+The checks are in this order, so that nothing hostile reaches the next step: the kind of file, its
+size, its depth and its number of values, and only then, type by type, its content.
 """
 
 import copy
@@ -19,20 +18,15 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
-MAX_BYTES: Final = 16 * 1024 * 1024
-"""Of a file, unless its reader says otherwise. A manifest has some 60 KB."""
-
+MAX_BYTES: Final = 16 * 1024 * 1024  # of a file, by default; a manifest has some 60 KB
 MAX_DEPTH: Final = 32
 MAX_VALUES: Final = 2_000_000
-MAX_TEXT: Final = 4096
-"""Characters of a name or a path."""
-
-MAX_LINE: Final = 256 * 1024
-"""Characters of a text in one line, bytes in base 64 among them."""
+MAX_TEXT: Final = 4096  # characters of a name or a path
+MAX_LINE: Final = 256 * 1024  # characters of a text in one line, such as bytes in base 64
 
 _UNPRINTABLE: Final = re.compile(
     "["
-    "\x00-\x1f\x7f-\x9f"  # control characters, among them what terminals obey
+    "\x00-\x1f\x7f-\x9f"  # control characters
     "\u2028\u2029\u202a-\u202e\u2066-\u2069"  # line ends, and what turns the direction of text
     "\ud800-\udfff"  # halves of characters
     "]"
@@ -42,15 +36,11 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 # No `pattern` in any `msgspec.Meta`: in a union with a list or an object it corrupts memory, as of
 # msgspec 0.22, whose TypeNode_Free takes the compiled pattern for a type.
-Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
-"""A name, a path or some words in one line."""
-
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]  # a name, a path or words in one line
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
-"""The same, and not empty."""
-
-Sha256 = Annotated[str, msgspec.Meta(min_length=64, max_length=64)]
-"""In hexadecimal; `refuse_other_than_sha256` looks at the digits."""
-
+Sha256 = Annotated[
+    str, msgspec.Meta(min_length=64, max_length=64)
+]  # of digits that are not checked
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 T = TypeVar("T")
@@ -62,6 +52,7 @@ _MISSING: Final = re.compile(r"Object missing required field `(.+)`")
 _LARGEST_INTEGER: Final = 2**64
 _MAX_DOTS: Final = 200
 
+# What msgspec's messages call types, and what a user reads.
 _WORDS: Final = {
     "`array`": "a list",
     "`object`": "an object",
@@ -71,37 +62,32 @@ _WORDS: Final = {
     "`bool`": "true or false",
     "`null`": "null",
 }
-"""What msgspec's messages call things, and how a user reads them."""
+_KINDS: Final = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFDIR: "a folder",
+}
 
 
 class DecodingError(ValueError):
-    """A file that can't be used, for a reason that completes the sentence "FILE can't be read: ".
-
-    Readers make of it an error of their own kind, which says what to do.
-    """
+    """The reason why a file can't be used, to follow "FILE can't be read: " in a reader's error."""
 
 
 def refuse_irregular(status: os.stat_result) -> None:
-    """Raise `DecodingError` for what is no plain file: a pipe is waited for, a device might act."""
-    kinds = {
-        stat.S_IFIFO: "a pipe",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a device",
-        stat.S_IFBLK: "a device",
-        stat.S_IFLNK: "a symbolic link",
-        stat.S_IFDIR: "a folder",
-    }
+    """Raise `DecodingError` for what is not a plain file: pipes block, devices may act."""
     if not stat.S_ISREG(status.st_mode):
-        kind = kinds.get(stat.S_IFMT(status.st_mode), "something else")
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
         raise DecodingError(f"it is {kind}, not a file")
 
 
 def read_file(path: Path, limit: int = MAX_BYTES, *, follow_links: bool = True) -> bytes:
-    """The content of a regular file, or a link to one where that is allowed, of `limit` bytes.
+    """The content of a regular file of at most `limit` bytes.
 
-    Raises:
-        OSError: it is not there, is a folder, or can't be read.
-        DecodingError: it is not a regular file, or larger.
+    `OSError` if it does not exist, is a folder, or can't be read; `DecodingError` if it is not a
+    regular file, or larger.
     """
     status = path.stat(follow_symlinks=follow_links)
     if stat.S_ISDIR(status.st_mode):
@@ -123,13 +109,11 @@ def read_file(path: Path, limit: int = MAX_BYTES, *, follow_links: bool = True) 
 
 
 def parse_json(content: bytes | str, *, one_line_texts: bool = False, lenient: bool = False) -> Any:
-    """JSON of bounded depth and size, with each key of an object once and numbers that are finite.
+    """JSON in UTF-8, of bounded depth and size, with unique keys and finite numbers.
 
-    Args:
-        content: UTF-8; anything but such JSON is a `DecodingError`.
-        one_line_texts: Whether texts with control characters or line ends are refused.
-        lenient: Whether values are left to the reader: texts of any characters, numbers of any
-            size, and null for NaN and Infinity, which are not JSON.
+    Anything else is a `DecodingError`, and with `one_line_texts` a text with control characters or
+    line ends. If `lenient`, texts of any characters and numbers of any size are taken, and None is
+    given for NaN and Infinity, which are not JSON.
     """
 
     def constant(name: str) -> None:
@@ -137,7 +121,7 @@ def parse_json(content: bytes | str, *, one_line_texts: bool = False, lenient: b
             raise DecodingError(f"it is not JSON ({name} is not a JSON number)")
 
     text = _text(content)
-    # Before anything is made of it: what nests deeply or holds very many values.
+    # Before it is parsed: what nests deeply or holds very many values.
     marks = _STRING.sub("", text)
     if sum(map(marks.count, ",[{")) > MAX_VALUES:
         raise DecodingError(f"it holds more than {MAX_VALUES:,} values")
@@ -158,10 +142,7 @@ def parse_json(content: bytes | str, *, one_line_texts: bool = False, lenient: b
 
 
 def parse_toml(content: bytes | str) -> dict[str, Any]:
-    """TOML in UTF-8 of bounded depth, integers of bounded length, texts of one line.
-
-    Anything else is a `DecodingError`.
-    """
+    """UTF-8 TOML of bounded depth, integers of 64 bits, texts of one line; or `DecodingError`."""
     text = _text(content)
     if any(line.count(".") > _MAX_DOTS and line[:1] != "#" for line in text.splitlines()):
         raise DecodingError("it has a line of very many dots")  # keys cost the square of theirs
@@ -175,21 +156,15 @@ def parse_toml(content: bytes | str) -> dict[str, Any]:
 
 
 def refuse_long_texts(content: Any) -> None:
-    """Raise `DecodingError` for a text of more than `MAX_TEXT` characters, wherever it stands.
-
-    For what is declared as anything: `as_readable` would cut such a text when it is written again.
-    """
+    """Raise `DecodingError` for texts over `MAX_TEXT`, which `as_readable` would cut."""
     _refuse_extremes(content, finite=False, one_line=True, longest=MAX_TEXT)
 
 
 def decode(content: Any, kind: type[T], *, known_keys_only: bool = True) -> T:
     """What `parse_json` or `parse_toml` gave as a dataclass or another type, each value checked.
 
-    msgspec knows the type, bounds in `Annotated[..., msgspec.Meta(...)]` included. Keys that no
-    attribute is named by are refused, or ignored.
-
-    Raises:
-        DecodingError: a value is of another type or out of its bounds; the message names its place.
+    `DecodingError`, which names the path, if a value is of another type or out of the bounds in
+    `Annotated[..., msgspec.Meta(...)]`, or, with `known_keys_only`, if there is no such attribute.
     """
     try:
         decoded = msgspec.convert(content, kind)
@@ -201,24 +176,19 @@ def decode(content: Any, kind: type[T], *, known_keys_only: bool = True) -> T:
 
 
 def printable(text: str) -> str:
-    """The same as a `Text` in one line: what is not printable replaced, what is too long cut."""
+    """As a `Text` in one line: what is not printable is replaced, what is too long cut."""
     return _UNPRINTABLE.sub("\ufffd", text)[:MAX_TEXT]
 
 
 def as_readable(value: Any) -> Any:
-    """Plain values as `parse_json` takes them: names come from files that are called anything.
-
-    Texts as `printable` gives them, and null for numbers that JSON has no word for.
-    """
+    """Plain values that `parse_json` takes: texts `printable`, numbers finite or null."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, Mapping):
         return {key: as_readable(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [as_readable(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def refuse_other_than_sha256(text: str) -> None:
@@ -241,7 +211,7 @@ def _text(content: bytes | str) -> str:
 def _refuse_extremes(
     parsed: Any, *, finite: bool, one_line: bool = False, longest: int = MAX_LINE
 ) -> None:
-    """Refuse values that Python can hold, and others that read them can't."""
+    """Refuse values that Python can hold, and other readers can't."""
     waiting = [(parsed, 0)]
     while waiting:
         value, depth = waiting.pop()
@@ -276,42 +246,42 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _refuse_unknown_keys(content: Any, known: Any, where: str) -> None:
     if isinstance(content, Mapping) and isinstance(known, Mapping):
         for key, value in content.items():
-            place = f"{where}.{key}" if where else str(key)
+            path = f"{where}.{key}" if where else str(key)
             if key not in known:
-                raise DecodingError(f"{printable(place):.60} is not a key that this nstc knows")
-            _refuse_unknown_keys(value, known[key], place)
+                raise DecodingError(f"{printable(path):.60} is not a key that this nstc knows")
+            _refuse_unknown_keys(value, known[key], path)
     elif isinstance(content, list) and isinstance(known, Sequence):
         for position, (value, inner) in enumerate(zip(content, known, strict=False)):
             _refuse_unknown_keys(value, inner, f"{where}[{position}]")
 
 
 def _explained(message: str, content: Any, kind: Any) -> str:
-    """A message of msgspec as a user reads it: the place, what stands there, what was expected."""
+    """A message of msgspec for a user: the path, the value there, what was expected."""
     what, _, path = message.partition(" - at `")
     of_key, _, path = path.rpartition("$")
-    place = path.rstrip("`").removeprefix(".")
-    if "[...]" in place:
-        before, _, behind = place.partition("[...]")
-        place = f"{before}.{_wrong_key(content, kind, before)}{behind}"
+    path = path.rstrip("`").removeprefix(".")
+    if "[...]" in path:
+        before, _, behind = path.partition("[...]")
+        path = f"{before}.{_wrong_key(content, kind, before)}{behind}"
     missing = _MISSING.fullmatch(what)
     if missing:
-        return f"{place or 'it'} has no {missing[1]}"
+        return f"{path or 'it'} has no {missing[1]}"
     if not what.startswith(("Expected", "Invalid")):
-        return f"{place}: {what}" if place else what  # said by a dataclass itself
+        return f"{path}: {what}" if path else what  # raised by a dataclass itself
     if what.startswith("Invalid enum value"):  # and that value, of any length
         what = "Expected one of the values that it may have"
     what = what[:1].lower() + what[1:].partition(", got ")[0]
     for theirs, ours in _WORDS.items():
         what = what.replace(theirs, ours)
     if of_key:
-        return f"a key of {place or 'it'} is not {what.removeprefix('expected ')}"
-    return f"{place or 'it'} is {_at(content, place)!r:.60}: {what}"
+        return f"a key of {path or 'it'} is not {what.removeprefix('expected ')}"
+    return f"{path or 'it'} is {_at(content, path)!r:.60}: {what}"
 
 
-def _wrong_key(content: Any, kind: Any, place: str) -> str:
-    """The key of a mapping whose value msgspec refused, which its messages leave out."""
+def _wrong_key(content: Any, kind: Any, path: str) -> str:
+    """The key of a mapping whose value msgspec refused, which its messages leave out; by halves."""
     copied = copy.deepcopy(content)
-    mapping = _at(copied, place)
+    mapping = _at(copied, path)
     left = list(mapping.items())
     while len(left) > 1:
         half = left[: len(left) // 2]
@@ -319,21 +289,21 @@ def _wrong_key(content: Any, kind: Any, place: str) -> str:
         mapping.update(half)
         try:
             msgspec.convert(copied, kind)
+            left = left[len(half) :]
         except msgspec.ValidationError:
             left = half
-        else:
-            left = left[len(half) :]
     return str(left[0][0])
 
 
-def _at(content: Any, place: str) -> Any:
-    """The value at a place such as history[0].photos; keys of mappings may have dots."""
-    while place:
-        index = _INDEX.match(place) if isinstance(content, list | tuple) else None
+def _at(content: Any, path: str) -> Any:
+    """The value at a path such as history[0].photos; keys of mappings may have dots."""
+    while path:
+        index = _INDEX.match(path) if isinstance(content, list | tuple) else None
         if index:
-            content, place = content[int(index[1])], place[index.end() :]
-            continue
-        keys = [key for key in content if place == key or place.startswith((f"{key}.", f"{key}["))]
-        key = max(keys, key=len)
-        content, place = content[key], place[len(key) :].removeprefix(".")
+            content, path = content[int(index[1])], path[index.end() :]
+        else:
+            key = max(
+                (k for k in content if path == k or path.startswith((f"{k}.", f"{k}["))), key=len
+            )
+            content, path = content[key], path[len(key) :].removeprefix(".")
     return content
