@@ -1,5 +1,6 @@
 """The manifest of a bundle: everything about a model that is not a weight."""
 
+import contextlib
 import hashlib
 import json
 import platform
@@ -31,8 +32,8 @@ from nstc.core.version import VERSION
 MANIFEST_FILE: Final = "manifest.json"
 SCHEMA_VERSION: Final = 1
 
+# Of all files of a bundle. The largest networks that nstc builds, in five formats, have less.
 MAX_TOTAL_BYTES: Final = 2 * 1024**3
-"""Of all files of a bundle. The largest networks that nstc builds, in five formats, have less."""
 
 Stage = Literal["trained", "imported", "distilled", "pruned", "quantized"]
 Locality = Literal["exact", "global"]
@@ -40,35 +41,22 @@ Locality = Literal["exact", "global"]
 Pixels = Annotated[int, Meta(ge=1, le=4096)]
 Field = Annotated[int, Meta(ge=1, le=65536)]
 Level = Annotated[float, Meta(ge=-1e6, le=1e6)]
-
-Width = Annotated[int, Meta(ge=1, le=4096)]
-"""Channels of a layer. Recipes ask for 1024 at most."""
-
+Width = Annotated[int, Meta(ge=1, le=4096)]  # channels of a layer; recipes take up to 1024
+# Channels inside each residual block; recipes take up to 32 blocks.
 Blocks = Annotated[tuple[Width, ...], Meta(max_length=64)]
-"""Channels inside each residual block. Recipes ask for 32 blocks at most."""
 
+# Of a name in UTF-8. File systems take 255, and drafts beside a file have longer names.
 MAX_NAME_BYTES: Final = 200
-"""Of a name in UTF-8. File systems take 255, and drafts beside a file have longer names."""
-
+# What Windows opens instead of a file, whatever the ending.
 _PORTS: Final = (f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³")
 _DEVICES: Final = frozenset(("con", "prn", "aux", "nul", "conin$", "conout$", "clock$", *_PORTS))
-"""What Windows opens instead of a file, whatever the ending behind it."""
 
-_REMOVED: Final = {
-    "block": ("inverted", "large5", "large7", "reparameterised"),
-    "finish": (3, 5),
-}
-"""Values of a student's arguments that nstc 0.1.0 was the last to build."""
+# Values of a student's arguments that nstc 0.1.0 was the last to build.
+_REMOVED: Final = {"block": ("inverted", "large5", "large7", "reparameterised"), "finish": (3, 5)}
 
 _RECORDED_TOOLS: Final = (
-    "numpy",
-    "pillow",
-    "onnxruntime",
-    "torch",
-    "onnx",
-    "torch-pruning",
-    "executorch",
-    "torchao",
+    *("numpy", "pillow", "onnxruntime", "torch", "onnx"),
+    *("torch-pruning", "executorch", "torchao"),
 )
 
 
@@ -76,21 +64,17 @@ def tool_versions() -> dict[str, str]:
     """Versions of Python, nstc and those of its libraries that are installed."""
     versions = {"python": platform.python_version(), "nstc": VERSION}
     for tool in _RECORDED_TOOLS:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             versions[tool] = metadata.version(tool)
-        except metadata.PackageNotFoundError:
-            continue
     return versions
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """What to build, by `nstc.models.architectures`, before the weights are loaded.
-
-    Every layer's width after pruning is among the keyword arguments.
-    """
+    """What `nstc.models.architectures` builds before the weights are loaded."""
 
     name: Name
+    # Keywords, among them every layer's width after pruning.
     arguments: Annotated[Mapping[Name, Any], Meta(max_length=64)]
 
 
@@ -121,17 +105,15 @@ _SHAPES: Final[Mapping[str, type]] = {"student": _Student, "transformer": _Trans
 
 @dataclass(frozen=True, kw_only=True)
 class Contract:
-    """What goes in and comes out of the float graph, and how far a pixel sees."""
+    """The float graph's input, output and receptive field."""
 
-    # Heights and widths must be multiples of it; others are padded by repeating the edge, and
-    # cropped back.
+    # Heights and widths are multiples of it; others are padded by repeating the edge, and cropped.
     size_multiple: Pixels
-    minimum_size: Pixels  # the smallest height and width it works on; smaller ones are padded too
-    # Side in pixels of the square an output pixel depends on, statistics of the whole picture
-    # aside.
+    minimum_size: Pixels  # of height and width; smaller ones are padded too
+    # Side in pixels of the square an output pixel depends on, apart from the picture's statistics.
     receptive_field: Field
     # "exact" if tiles with their halo and the whole picture's statistics give the whole picture's
-    # result, "global" if layers inside look at the whole picture.
+    # result, "global" if layers inside depend on the whole picture.
     locality: Locality
     layout: Literal["NCHW"] = "NCHW"
     dtype: Literal["float32"] = "float32"
@@ -139,7 +121,7 @@ class Contract:
     channels: Literal["RGB"] = "RGB"
 
     def __post_init__(self) -> None:
-        """Refuse a range of nothing, which values would be divided by."""
+        """Refuse an empty range, which values would be divided by."""
         low, high = self.value_range
         if not low < high:
             raise ValueError(f"value_range is {low} to {high}: expected the smaller number first")
@@ -147,12 +129,12 @@ class Contract:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Another model, as one that came from it remembers it."""
+    """A model that another was made from."""
 
-    name: Name  # its name
+    name: Name
     sha256: Sha256  # its `Bundle.identity`, or the hash of its file
-    zoo: Text | None = None  # its zoo name, if it ships with nstc
-    path: Text | None = None  # where it was found, if it does not
+    zoo: Text | None = None  # its zoo name, if it has one
+    path: Text | None = None  # where it was, if it has none
     form: GraphForm | None = None  # how it was fed, if it is a file made by others
 
     def __post_init__(self) -> None:
@@ -162,22 +144,19 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """The painting, and who made it, if known, that `style.safetensors` has the statistics of.
+    """The source of `style.safetensors`: a painting, or the mean of a network's "outputs"."""
 
-    Or the network, of whose own "outputs" they are the mean.
-    """
-
-    name: Name
+    name: Name  # of the painting or the network
     source: Literal["painting", "outputs"]
-    credit: Text | None = None
+    credit: Text | None = None  # who made the painting, if known
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoRecord:
-    """The photographs that a step learned from, in folders of these names or "samples"."""
+    """The photographs that a step learned from."""
 
     count: Count
-    sets: tuple[Text, ...]
+    sets: tuple[Text, ...]  # names of their folders, or "samples"
     list_sha256: Sha256
 
     def __post_init__(self) -> None:
@@ -212,7 +191,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """See the module. `files` is filled in when the bundle is written."""
+    """See the module. `files` is set when the bundle is written."""
 
     name: Name
     stage: Stage
@@ -238,7 +217,7 @@ class Manifest:
             )
 
     def to_json(self) -> str:
-        """As text, with a seal over the content so that a changed byte is noticed."""
+        """As text, with a seal over the content by which a changed byte is found."""
         content = json.loads(json.dumps(as_readable(asdict(self))))
         return json.dumps({**content, "seal": _seal(content)}, indent=1, sort_keys=True) + "\n"
 
@@ -264,9 +243,15 @@ class Manifest:
                 raise DecodingError("its content was changed after writing")
             manifest = decode(content, Manifest)
             refuse_long_texts(content)
-            shape = manifest.architecture
-            refuse_removed(shape.name, shape.arguments, where)
-            refuse_arguments(shape.name, shape.arguments)
+            built = manifest.architecture
+            for name, values in _REMOVED.items():
+                if built.name == "student" and built.arguments.get(name) in values:
+                    raise SchemaVersionError(
+                        f"{where} is of a student with {name} {built.arguments[name]}: nstc 0.1.0 "
+                        "was the last to read those. Open it with that version, or distill the "
+                        "student again."
+                    )
+            refuse_arguments(built.name, built.arguments)
         except DecodingError as error:
             raise CorruptBundleError(
                 f"{where} is damaged: {error}. Copy the bundle again."
@@ -280,7 +265,7 @@ def _seal(content: Mapping[str, Any]) -> str:
 
 
 def fault_of_name(name: str) -> str | None:
-    """Why a name is not one plain file name, as the end of "NAME is not ...: "; None if it is."""
+    """Why a name is not a plain file name, as the end of "NAME is not ...: "; None if it is."""
     if not name or not name.isprintable():
         return "it is empty or has characters that can't be shown"
     if set("/\\:") & set(name):
@@ -311,20 +296,10 @@ def fault_of_names(names: Iterable[str], reserved: str) -> str | None:
     return None
 
 
-def refuse_removed(architecture: str, arguments: Mapping[str, Any], where: str) -> None:
-    """Raise `SchemaVersionError` for a student with parts that only an older nstc has."""
-    for name, values in _REMOVED.items():
-        if architecture == "student" and arguments.get(name) in values:
-            raise SchemaVersionError(
-                f"{where} is of a student with {name} {arguments[name]}: nstc 0.1.0 was the last "
-                "to read those. Open it with that version, or distill the student again."
-            )
-
-
 def refuse_arguments(architecture: str, arguments: Mapping[str, Any]) -> None:
     """Raise `DecodingError` for arguments that an architecture lacks, or out of their bounds.
 
-    An architecture that this nstc does not know has none. No torch is needed to ask.
+    Not for an architecture that this nstc lacks. It needs no torch.
     """
     if architecture in _SHAPES:
         try:
