@@ -1,4 +1,4 @@
-"""Names of the models that ship: zoo:STYLE is a student, zoo:STYLE/teacher its teacher.
+"""Names of the included models: zoo:STYLE is a student, zoo:STYLE/teacher its teacher.
 
 zoo:STYLE/pruned-teacher is that teacher with fewer channels, a full-size network all the same.
 """
@@ -20,18 +20,17 @@ TEACHER: Final = "teacher"
 PRUNED_TEACHER: Final = "pruned-teacher"
 ROLES: Final = (STUDENT, TEACHER, PRUNED_TEACHER)
 
-_NEAR: Final = 0.75
-"""How alike a name must be, of 1, to be asked about."""
-
 _WITHIN: Final = (
     rf"[/\\](?P<style>[\w-]+)[/\\](?P<role>{'|'.join(ROLES)})\b"
     r"(?:[/\\](?P<file>[\w.-]*\w))?"
 )
 """What follows the zoo's folder in the path of a bundle, or of a file in one."""
 
+_SHIPPING: ContextVar[bool] = ContextVar("shipping", default=False)
+
 
 def installed_zoo() -> Path:
-    """The folder of the package that holds the shipped bundles, which nothing may write into."""
+    """The folder of the package that holds the included bundles, which are read-only."""
     return Path(str(resources.files("nstc.models") / "zoo"))
 
 
@@ -43,7 +42,7 @@ def zoo_folder() -> Path:
 def zoo_names() -> tuple[str, ...]:
     """All zoo names, each style's in the order of `ROLES`."""
     return tuple(
-        zoo_name(style, role) for style in _styles() for role in ROLES if _is_there(style, role)
+        zoo_name(style, role) for style in _styles() for role in ROLES if _is_bundle(style, role)
     )
 
 
@@ -51,8 +50,10 @@ def _styles() -> list[str]:
     return sorted(p.name for p in zoo_folder().iterdir()) if zoo_folder().is_dir() else []
 
 
-def _is_there(style: str, role: str) -> bool:
-    return (zoo_folder() / style / role / "manifest.json").is_file()
+def _is_bundle(style: str, role: str) -> bool:
+    """By the folder's own list of names: some file systems find `Udnie` where `udnie` lies."""
+    in_zoo = role in ROLES and style in _styles()
+    return in_zoo and (zoo_folder() / style / role / "manifest.json").is_file()
 
 
 def zoo_students() -> tuple[str, ...]:
@@ -61,18 +62,18 @@ def zoo_students() -> tuple[str, ...]:
 
 
 def zoo_name(style: str, role: str) -> str:
-    """What ships of a style in one of the `ROLES`, whether it does or not."""
+    """The zoo name of a style in one of the `ROLES`, whether there is such a bundle or not."""
     return f"{PREFIX}{style}" + ("" if role == STUDENT else f"/{role}")
 
 
 def resolve_model_path(model: str | Path) -> Path:
-    """The folder of a zoo name, or the path itself; `BundleError` if nothing ships of that name."""
+    """The folder of a zoo name, or the path itself; `BundleError` for an unknown zoo name."""
     text = str(model)
     if not text.startswith(PREFIX):
         return Path(model)
     style, _, role = text.removeprefix(PREFIX).partition("/")
     role = role or STUDENT
-    if not _ships(style, role):
+    if not _is_bundle(style, role):
         raise BundleError(
             f"no {text} in the zoo; there is {', '.join(zoo_names()) or 'nothing'}."
             f"{did_you_mean(text)}"
@@ -80,33 +81,28 @@ def resolve_model_path(model: str | Path) -> Path:
     return zoo_folder() / style / role
 
 
-def _ships(style: str, role: str) -> bool:
-    """By the folder's own list of names: some file systems find `Udnie` where `udnie` lies."""
-    return role in ROLES and style in _styles() and _is_there(style, role)
-
-
 def zoo_name_of(path: Path) -> str | None:
-    """The zoo name of a folder, or None if it does not ship."""
-    place, zoo = path.resolve(), zoo_folder().resolve()
-    if place.parent.parent != zoo or not _ships(place.parent.name, place.name):
-        return None
-    return zoo_name(place.parent.name, place.name)
+    """The zoo name of a folder, or None if it is not in the zoo."""
+    path = path.resolve()
+    style, role = path.parent.name, path.name
+    inside = path.parent.parent == zoo_folder().resolve()
+    return zoo_name(style, role) if inside and _is_bundle(style, role) else None
 
 
 def did_you_mean(model: str | Path) -> str:
-    """A question after the zoo name that is nearest to what was given, or nothing if none is."""
+    """A question to end a message with: " Did you mean zoo:udnie?", or nothing."""
     wanted = re.sub(r"[\s_]+", "-", str(model).lower()).removeprefix(PREFIX).removeprefix("zoo/")
     known = {name.removeprefix(PREFIX): name for name in zoo_names()}
-    return errors.did_you_mean(wanted, known, least=_NEAR)
+    return errors.did_you_mean(wanted, known, least=0.75)
 
 
 def named(path: Path) -> str:
-    """How messages call a folder or a file: by its zoo name if it ships, else by its path."""
+    """The name of a folder or a file in messages: its zoo name if it has one, else its path."""
     return with_zoo_names(str(path))
 
 
 def with_zoo_names(text: str) -> str:
-    """A message with the zoo names of shipped bundles in place of where they are installed."""
+    """A message with the zoo names of included bundles in place of their paths."""
 
     def name_of(match: re.Match[str]) -> str:
         name = zoo_name(match["style"], match["role"])
@@ -118,12 +114,9 @@ def with_zoo_names(text: str) -> str:
     return text
 
 
-_SHIPPING: ContextVar[bool] = ContextVar("shipping", default=False)
-
-
 @contextmanager
 def shipping() -> Iterator[None]:
-    """Let shipped bundles be written in this block. For the scripts that ship them alone."""
+    """Let included bundles be written in this block: for the scripts that release them."""
     token = _SHIPPING.set(True)
     try:
         yield
@@ -132,6 +125,6 @@ def shipping() -> Iterator[None]:
 
 
 def refuse_shipped(target: Path, advice: str = "choose another --output.") -> None:
-    """Raise `OutputError`, with advice, if a path lies where shipped bundles do: read-only."""
+    """Raise `OutputError`, with advice, for a path among the included bundles: read-only."""
     if not _SHIPPING.get() and target.resolve().is_relative_to(installed_zoo().resolve()):
         raise OutputError(f"{named(target)} ships with nstc and is read-only: {advice}")

@@ -10,21 +10,19 @@ from nstc.core.zoo import zoo_names
 
 @dataclass(frozen=True, kw_only=True)
 class ZooEntry:
-    """A shipped model."""
+    """An included model."""
 
     name: str  # its zoo name
     stage: str  # what was done to it last
     style: str  # name of the painting
     artifacts: tuple[str, ...]  # files that run
     size_bytes: int  # of the int8 file, else of the weights
-    # Times faster than its teacher, as measured last when it was made: of the int8 file, else of
-    # the float one. None for a teacher.
+    # Times faster than its teacher, by the last measurement of the int8 file, else of the float
+    # one. None for a teacher.
     speedup: float | None
     style_ratio: float | None  # likewise
     content_ratio: float | None  # likewise
-    # On what these three were taken: "32 photographs of unseen at 512x512 on cpu:2". None where
-    # there are none.
-    taken: str | None
+    taken: str | None  # on what these were measured: "32 photographs of unseen at 512x512 on cpu:2"
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -46,20 +44,21 @@ class ZooEntry:
 
 
 def basis(entries: Sequence[ZooEntry]) -> list[str]:
-    """On what the figures of entries were taken, a line for each that there is."""
+    """On what the entries were measured, a line for each of these conditions."""
     names: dict[str, list[str]] = {}
     for entry in entries:
         if entry.taken is not None:
             names.setdefault(entry.taken, []).append(entry.name)
+    whole = "times faster and style ratio"
     return [
-        f"{'times faster and style ratio' if len(names) == 1 else ', '.join(names[taken])}: beside "
-        f"the model's teacher, medians over {taken}"
-        for taken in names
+        f"{whole if len(names) == 1 else ', '.join(models)}: compared with the model's teacher, "
+        f"medians over {taken}"
+        for taken, models in names.items()
     ]
 
 
 def list_zoo() -> list[ZooEntry]:
-    """All shipped models."""
+    """All included models."""
     return [_entry(name) for name in zoo_names()]
 
 
