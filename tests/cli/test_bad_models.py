@@ -127,7 +127,7 @@ class TestTeachers:
     @pytest.mark.parametrize(
         ("content", "told"),
         [
-            (b"", "x.pth is empty, damaged on its way: download or copy it again"),
+            (b"", "x.pth is empty: download or copy it again"),
             (b"hello", "x.pth is damaged, or not a file that torch.save wrote. Download"),
             (b"PK\x03\x04", "not a file that torch.save wrote: it begins as one and breaks off"),
         ],

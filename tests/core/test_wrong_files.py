@@ -8,7 +8,7 @@ from nstc.core.unusable_models import wrong_file
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "is empty, damaged on its way"),
+        (b"", "is empty: download or copy it again"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "run `git lfs pull`"),
         (b"\xef\xbb\xbf\n<!DOCTYPE html><title>404</title>", "is a web page, not a network"),
         (b'{"error": "not found"}', "is JSON text, not a network"),

@@ -27,14 +27,11 @@ _ending: Final = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class Ran:
-    """A program that ended by itself, or by the signal that its negative status is the number of.
+    """A program that ended."""
 
-    `output` is what it wrote to standard output, `complaints` to standard error.
-    """
-
-    status: int
-    output: str
-    complaints: str
+    status: int  # its exit code, or minus the number of the signal that ended it
+    output: str  # standard output
+    complaints: str  # standard error
 
     def last_words(self) -> str:
         """The last line of standard error, else its exit status."""
@@ -43,20 +40,16 @@ class Ran:
 
 
 def readable(text: str, limit: int = 200) -> str:
-    """Another process's text in one line that is safe to print: no control characters, not long."""
+    """Another process's text in one short line without control characters."""
     kept = "".join(char if char.isprintable() else " " for char in text)
     return " ".join(kept.split())[:limit]
 
 
 def run_to_end(command: Sequence[str], *, timeout_s: float, cwd: Path | None = None) -> Ran:
-    """Run a program until it ends, which what it leaves behind can't put off.
+    """Run a program until it ends, without waiting for processes that it leaves behind.
 
     Its output goes through files: a pipe would have no end before the last process that inherited
-    it ends. After `timeout_s` it is ended.
-
-    Raises:
-        OSError: there is no such program, or it can't be started.
-        subprocess.TimeoutExpired: it took longer.
+    it ends. `OSError` if it can't be started, `subprocess.TimeoutExpired` after `timeout_s`.
     """
     with (
         tempfile.TemporaryFile() as output,
@@ -64,10 +57,11 @@ def run_to_end(command: Sequence[str], *, timeout_s: float, cwd: Path | None = N
         started(command, stdout=output, stderr=complaints, cwd=cwd) as process,
     ):
         status = process.wait(timeout_s)
+        texts = []
         for file in (output, complaints):
             file.seek(0)
-        said, complained = (f.read().decode("utf-8", "replace") for f in (output, complaints))
-        return Ran(status=status, output=said, complaints=complained)
+            texts.append(file.read().decode("utf-8", "replace"))
+        return Ran(status=status, output=texts[0], complaints=texts[1])
 
 
 @contextlib.contextmanager
@@ -84,10 +78,7 @@ def started(
     """A process in a group of its own; nothing of the group runs when the block is left.
 
     The program is looked up on the PATH; streams, `cwd` and `env` are those of `subprocess.Popen`.
-    Between asking it to end and ending it lie `grace_s` seconds; 0 doesn't ask.
-
-    Raises:
-        OSError: there is no such program, or it can't be started.
+    `grace_s` is that of `end_group`. `OSError` if it can't be started.
     """
     name, *arguments = command
     program = shutil.which(name)
@@ -112,8 +103,8 @@ def started(
 def end_group(process: subprocess.Popen[bytes], grace_s: float = 0) -> None:
     """End a process that `started` gave, and whatever it started that is in its group still.
 
-    It may have ended already, and has `grace_s` seconds to end by itself once it is asked to. Once
-    that is done, by whatever thread, another call sends nothing more.
+    SIGTERM gives it `grace_s` seconds to end by itself, 0 sends none. It may have ended already.
+    Later calls, by whatever thread, send nothing more.
     """
     if grace_s:
         _signal(process, signal.SIGTERM)

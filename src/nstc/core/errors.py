@@ -1,4 +1,4 @@
-"""Everything nstc can say went wrong, each kind with the exit code of the process.
+"""The kinds of errors, each with the exit code of the process.
 
 The CLI catches `NstcError` once, prints its message in one line and exits by its code.
 """
@@ -14,16 +14,16 @@ _OUT_OF_MEMORY: Final = re.compile(
     r"|allocation failed|requested bytes|bad[_ ]alloc|can't start new thread|\bMemoryError\b",
     re.IGNORECASE,
 )
-"""How libraries say it. That of threads is for want of memory, or of a limit on their number."""
+"""How libraries say it. No thread starts where memory, or a limit on their number, is used up."""
 
 
 class NstcError(Exception):
-    """Base of all errors that are the user's to mend. The message says what to do next."""
+    """Base of all errors that the user can fix. The message says what to do next."""
 
     exit_code: ClassVar[int] = 1
 
     def __init_subclass__(cls, *, exit_code: int | None = None) -> None:
-        """Every kind of nstc's says its own code; those of other packages may inherit one."""
+        """Every kind of nstc's has its own code; those of other packages may inherit one."""
         if exit_code is not None:
             cls.exit_code = exit_code
 
@@ -41,7 +41,7 @@ class MissingExtraError(NstcError, exit_code=5):
 
 
 class ExtensionError(NstcError, exit_code=6):
-    """A part that another package adds to nstc, and that can't be used."""
+    """A part that another package adds to nstc and that can't be used."""
 
 
 class ImageError(NstcError, exit_code=10):
@@ -53,11 +53,11 @@ class PhotosError(NstcError, exit_code=11):
 
 
 class BatchError(NstcError, exit_code=12):
-    """Some of several pictures could not be made; the others are."""
+    """Some of several pictures could not be stylised; the others are."""
 
 
 class FetchError(NstcError, exit_code=13):
-    """An address that gives no picture: not reachable, not allowed, or past a limit."""
+    """A URL that gives no picture: not reachable, not allowed, or past a limit."""
 
 
 class VideoError(NstcError, exit_code=14):
@@ -65,7 +65,7 @@ class VideoError(NstcError, exit_code=14):
 
 
 class DamagedVideoError(VideoError, exit_code=15):
-    """A video that breaks off, or of which parts can't be decoded; the rest was stylised."""
+    """A video that is truncated, or of which parts can't be decoded; the rest was stylised."""
 
 
 class BundleError(NstcError, exit_code=20):
@@ -83,8 +83,8 @@ class SchemaVersionError(BundleError, exit_code=22):
 class ArtifactError(BundleError, exit_code=23):
     """A file that this bundle does not hold.
 
-    Of one that nstc can make, `artifact` is its name and `path` the bundle. The message
-    is what was `found`, and advice, which the command line words as a command.
+    Of one that nstc can make, `artifact` is its name and `path` the bundle. The message is what was
+    `found`, and advice, which the command line replaces by a command.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class UnusableModelError(NstcError, exit_code=33):
 
 
 class OutputError(NstcError, exit_code=40):
-    """A place that can't be written: missing rights, a full disk, a path under a file."""
+    """A path that can't be written: missing rights, a full disk, a path under a file."""
 
 
 class DivergedError(NstcError, exit_code=50):
@@ -133,18 +133,18 @@ class MemoryCapError(NstcError, exit_code=52):
 
 
 class TargetError(NstcError, exit_code=53):
-    """A place to measure that can't be reached, hangs, or answers with rubbish."""
+    """A target that can't be reached, hangs, or sends invalid messages."""
 
 
 class BudgetError(NstcError, exit_code=54):
-    """A compressed model that costs more, or is worth less, than it was asked to."""
+    """A compressed model that is slower, larger or worse than the limits that were given."""
 
 
 class MemoryLimitError(NstcError, exit_code=55):
     """A picture that can't be stylised within --max-ram; the message says the least it needs.
 
-    The command line also ends by it where the machine, or a limit set on the process, has no more.
-    `needed_bytes` is 0 where that is not known.
+    Also where the machine, or a limit on the process, has no more memory. `needed_bytes` is 0 where
+    it is not known.
     """
 
     def __init__(self, message: str, needed_bytes: int = 0) -> None:
@@ -153,15 +153,15 @@ class MemoryLimitError(NstcError, exit_code=55):
 
 
 class NoGainError(NstcError, exit_code=56):
-    """A quantized file, written all the same, that gives nothing over the float one."""
+    """A quantized file, written all the same, that is no better than the float one."""
 
 
 class BaselineError(NstcError, exit_code=60):
-    """A baseline that is not there, or can't be used as it was asked to."""
+    """A baseline that is not there, or can't be used in this way."""
 
 
 class CorruptBaselineError(BaselineError, exit_code=61):
-    """A file that is no baseline, or lacks what every baseline has."""
+    """A file that is not a baseline, or lacks what every baseline has."""
 
 
 class BaselineSchemaError(BaselineError, exit_code=62):
@@ -169,7 +169,7 @@ class BaselineSchemaError(BaselineError, exit_code=62):
 
 
 class Interrupted(NstcError, exit_code=130):  # noqa: N818  (it is the user's wish, not a fault)
-    """Stopped by the user; the message says what was kept and how to go on."""
+    """Stopped by the user; the message says what was kept and how to resume."""
 
 
 def out_of_memory(error: BaseException) -> MemoryLimitError | None:
@@ -177,15 +177,16 @@ def out_of_memory(error: BaseException) -> MemoryLimitError | None:
 
     Not every library raises `MemoryError`: the loader, ONNX Runtime and torch say it in words.
     """
-    said = ""
-    link: BaseException | None = error
-    while link is not None and not said:  # NumPy explains at length, and says whose error it was
-        said = next((line for line in str(link).splitlines() if _OUT_OF_MEMORY.search(line)), "")
-        link = link.__cause__
-    if not said and not isinstance(error, MemoryError):
+    reason = ""
+    cause: BaseException | None = error
+    while cause is not None and not reason:  # NumPy explains at length, and keeps the cause
+        lines = str(cause).splitlines()
+        reason = next((line.strip() for line in lines if _OUT_OF_MEMORY.search(line)), "")
+        cause = cause.__cause__
+    if not reason and not isinstance(error, MemoryError):
         return None
     return MemoryLimitError(
-        f"there is not enough memory{f' ({said.strip()[-150:]})' if said else ''}: close other "
+        f"there is not enough memory{f' ({reason[-150:]})' if reason else ''}: close other "
         "programs, raise the limit (ulimit -v, the container's), or give a smaller picture, --size "
         "or --max-ram."
     )
@@ -194,7 +195,7 @@ def out_of_memory(error: BaseException) -> MemoryLimitError | None:
 def did_you_mean(given: str, known: Mapping[str, str], *, least: float = 0.6) -> str:
     """A question to end a message with: " Did you mean .jpg?", or nothing where none is near.
 
-    What is known is given as it is compared, and as it is shown; `least` says how alike, of 1.
+    `known` is what is compared, and how it is shown; `least` the similarity asked for, of 1.
     """
     near = difflib.get_close_matches(given, known, n=1, cutoff=least)
     near = near or [name for name in known if len(given) > 1 and name.startswith(given)]

@@ -1,9 +1,8 @@
 """What other packages add to nstc: parts that an installed package names by its entry points.
 
-There are five groups: `nstc.losses`, `nstc.blocks`, `nstc.metrics`, `nstc.formats` and
-`nstc.targets`; docs/extending.md shows each. Packages' metadata is looked through only for a name
-that is none of nstc's own, or where all parts of a group are listed, and a package is imported only
-when a part of it is used.
+docs/extending.md shows each of the five groups. Packages' metadata is read only for a name that is
+not nstc's own, or where all parts of a group are listed, and a package is imported only when a part
+of it is used.
 """
 
 from collections.abc import Collection, Mapping
@@ -33,31 +32,32 @@ class Extensions(Generic[T]):
     built_in: Collection[str]  # names in the table, which no package may use
 
     def names(self) -> tuple[str, ...]:
-        """Of all of them; nothing is imported.
+        """The names of all, without importing any.
 
-        Raises:
-            ExtensionError: one has a name that is nstc's own, or another package's.
+        `ExtensionError` if one has a name that is nstc's own, or another package's.
         """
+        return tuple(self._points())
+
+    def _points(self) -> "dict[str, EntryPoint]":
         found: dict[str, EntryPoint] = {}
         for point in _points(self.group):
             taken = "nstc" if point.name in self.built_in else _package(found.get(point.name))
             if taken:
                 raise ExtensionError(
                     f"{_words(point)} has the name of one that {taken} has: "
-                    f"uninstall {_package(point)}, or ask its makers for another name."
+                    f"uninstall {_package(point)}, or ask its authors for another name."
                 )
             found[point.name] = point
-        return tuple(found)
+        return found
 
     def get(self, name: str) -> T | None:
         """The part of a name, imported; None where no package has it.
 
-        Raises:
-            ExtensionError: it can't be imported, is something else, or its name is taken.
+        `ExtensionError` if it can't be imported, is of another type, or its name is taken.
         """
-        if name not in self.names():
+        point = self._points().get(name)
+        if point is None:
             return None
-        (point,) = (own for own in _points(self.group) if own.name == name)
         try:
             part = point.load()
         except Exception as error:
@@ -81,7 +81,7 @@ class Extensions(Generic[T]):
 
 
 def names_in(group: str) -> tuple[str, ...]:
-    """Names that packages add to a group, for whoever may not load nstc's own parts of it."""
+    """Names that packages add to a group, where nstc's own parts of it can't be loaded."""
     return tuple(point.name for point in _points(group))
 
 

@@ -46,20 +46,17 @@ def extras() -> tuple[Extra, ...]:
         needed = [Requirement(line) for line in metadata.requires(PACKAGE) or []]
     except metadata.PackageNotFoundError:
         return ()
-    return tuple(
-        Extra(
-            name=name,
-            missing=tuple(
-                f"{own.name}{own.specifier}" for own in _of(name, needed) if not _is_met(own)
-            ),
-        )
-        for name in declared
-        if name not in NOT_FOR_USERS
-    )
+    found = []
+    for name in declared:
+        if name not in NOT_FOR_USERS:
+            unmet = [own for own in _of(name, needed) if not _is_met(own)]
+            missing = tuple(f"{own.name}{own.specifier}" for own in unmet)
+            found.append(Extra(name=name, missing=missing))
+    return tuple(found)
 
 
 def _of(extra: str, needed: Sequence[Requirement]) -> Iterator[Requirement]:
-    """The requirements of an extra, those of extras that it names itself among them."""
+    """The requirements of an extra, also of extras that it names itself."""
     for own in needed:
         if own.marker is None or own.marker.evaluate({"extra": ""}):
             continue  # of every install

@@ -1,4 +1,4 @@
-"""Sets of photographs: folders the user names, or the samples that ship."""
+"""Sets of photographs: folders the user names, or the included samples."""
 
 import dataclasses
 import functools
@@ -23,8 +23,8 @@ class PhotoSet:
     """A sorted list of photographs."""
 
     paths: tuple[Path, ...]  # the files
-    names: tuple[str, ...]  # what the set is called in a manifest: folder names, or "samples"
-    # Of those files that were hashed already; a part of a set shares them with it.
+    names: tuple[str, ...]  # of its folders in a manifest, or "samples"
+    # Of files that were hashed already, shared with sets of some of them.
     hashes: dict[Path, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -34,7 +34,7 @@ class PhotoSet:
         return iter(self.paths)
 
     def list_sha256(self) -> str:
-        """A hash of the contents, in order: two people can tell that they used the same set."""
+        """A hash of the contents, in order: two people can compare the sets that they used."""
         digest = hashlib.sha256()
         for path in self.paths:
             if path not in self.hashes:
@@ -43,7 +43,7 @@ class PhotoSet:
         return digest.hexdigest()
 
     def record(self) -> PhotoRecord:
-        """What a manifest or a result says of the set."""
+        """The set in a manifest or a result."""
         return PhotoRecord(count=len(self), sets=self.names, list_sha256=self.list_sha256())
 
     def take(self, count: int) -> "PhotoSet":
@@ -54,7 +54,7 @@ class PhotoSet:
         return self.only([self.paths[i] for i in chosen])
 
     def only(self, paths: Iterable[Path]) -> "PhotoSet":
-        """The set with some of its photographs alone."""
+        """The set of some of its photographs."""
         return dataclasses.replace(self, paths=tuple(paths))
 
     def squares(self, size: int) -> Iterator[Pixels]:
@@ -66,11 +66,8 @@ class PhotoSet:
 def photos_in(folders: Sequence[Path]) -> PhotoSet:
     """All photographs in some folders and the folders inside them; the samples if none is named.
 
-    Links out of a folder are left out, and that is said.
-
-    Raises:
-        PhotosError: a folder does not exist or holds no photograph.
-        ImageError: a file's header is not that of a picture.
+    Links out of a folder are left out with a warning. `PhotosError` if a folder does not exist or
+    holds no photograph.
     """
     if not folders:
         return sample_photos()
@@ -94,7 +91,7 @@ def photos_in(folders: Sequence[Path]) -> PhotoSet:
 
 @functools.cache
 def sample_photos() -> PhotoSet:
-    """The photographs that ship with nstc."""
+    """The photographs that nstc includes."""
     folder = Path(str(resources.files("nstc.core") / "samples"))
     return PhotoSet(tuple(sorted(folder.glob("*.jpg"))), ("samples",))
 
@@ -110,11 +107,10 @@ def random_crop(
 ) -> Pixels:
     """A random square of a photograph, (size, size, 3) uint8.
 
-    The shorter side is first scaled to between 1 and `zoom` times `size`, but to no more than
-    `enlarged` times its own length unless `size` asks for it: enlarged photographs hold less detail
-    than those that are stylised. Half the crops are mirrored. With `jitter` above 0 the colour
-    channels change places and are each multiplied by a factor from 1 - jitter to 1 + jitter: few
-    photographs then stand for many.
+    The shorter side is first scaled to between 1 and `zoom` times `size`, but to at most `enlarged`
+    times its own length unless `size` is more: enlarged photographs hold less detail than those
+    that are stylised. Half the crops are mirrored. With `jitter` above 0, to augment few
+    photographs, the colour channels are permuted and each multiplied by 1 - jitter to 1 + jitter.
     """
     rgb = read_picture(path).rgb
     longest = max(size, min(zoom * size, enlarged * min(rgb.shape[:2])))

@@ -1,20 +1,20 @@
-"""Where long work reports to. The CLI draws a bar; tests record."""
+"""Where long work reports its progress. The CLI draws a bar; tests record."""
 
 from collections.abc import Mapping
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told of stages, steps and findings."""
+    """Receives progress updates: stages, steps and findings."""
 
     def begin(self, title: str, steps: int, done: int) -> None:
-        """A stage of `steps` steps starts, of which `done` were made by an earlier run."""
+        """A stage of `steps` steps starts, of which an earlier run did `done`."""
 
     def advance(self, step: int, losses: Mapping[str, float]) -> None:
         """`step` steps are done."""
 
     def note(self, message: str) -> None:
-        """One line worth telling."""
+        """One line for the user."""
 
 
 class Silent:

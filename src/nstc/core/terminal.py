@@ -1,4 +1,4 @@
-"""Text on a terminal: names, titles and messages that others chose are shown, never obeyed.
+"""Text on a terminal: control characters in names, titles and messages of others do nothing.
 
 A file's name, a manifest's credit or a server's answer may hold escape sequences that move the
 cursor or set the window's title, marks that turn the direction of reading, and brackets that Rich
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-_OBEYED: Final = re.compile(
+_CONTROLS: Final = re.compile(
     "["
     "\x00-\x1f\x7f-\x9f"
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks and overrides of direction
@@ -24,7 +24,7 @@ _OBEYED: Final = re.compile(
 
 
 def printable(text: str, *, lines: bool = False, sign: str | None = None) -> str:
-    r"""The same with an escape such as \x1b, or a sign, for every character that a terminal obeys.
+    r"""The same with an escape such as \x1b, or a sign, for every control character.
 
     Letters of any script, emoji and their joiners stay; so do newlines where `lines` says so.
     """
@@ -34,11 +34,11 @@ def printable(text: str, *, lines: bool = False, sign: str | None = None) -> str
             return "\n"
         return found[0].encode("unicode_escape").decode("ascii") if sign is None else sign
 
-    return _OBEYED.sub(instead, text)
+    return _CONTROLS.sub(instead, text)
 
 
 def shown(text: str, *, lines: bool = False) -> str:
-    """As `printable`, with zoo names for the paths of shipped bundles."""
+    """As `printable`, with zoo names for the paths of included bundles."""
     from nstc.core.zoo import with_zoo_names  # here, since help and flags need no zoo
 
     return printable(with_zoo_names(text), lines=lines)
@@ -57,7 +57,7 @@ def as_text(text: str) -> "Text":
 
 
 def plain_console(*, stderr: bool = False, width: int | None = None) -> "Console":
-    """Rich's console, as wide as the terminal unless told; brackets and :words: mean nothing."""
+    """Rich's console, as wide as the terminal by default; brackets and :words: mean nothing."""
     from rich.console import Console
 
     class PlainConsole(Console):

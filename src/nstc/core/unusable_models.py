@@ -1,6 +1,6 @@
 """Models that can't be used: files of another kind, and numbers that are not finite.
 
-A tensor file is read without safetensors, which a device has not: `nstc verify` reads it there too.
+A tensor file is read without safetensors: `nstc verify` reads it on devices without it too.
 """
 
 import json
@@ -21,25 +21,22 @@ _FLOATS: Final = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
 def refuse_not_finite(tensors: Iterable[tuple[str, Values]], where: str | Path) -> None:
     """Raise `UnusableModelError` for tensors that are not finite; it names and counts the first."""
     found = [
-        (name, bad, values.size)
+        f"{bad} of the {values.size} values of {name} are not finite (NaN or infinity)"
         for name, values in tensors
         if values.dtype.kind == "f" and (bad := values.size - np.count_nonzero(np.isfinite(values)))
     ]
-    if not found:
-        return
-    name, bad, total = found[0]
-    more = f", and so do {len(found) - 1} more tensors" if len(found) > 1 else ""
-    raise UnusableModelError(
-        f"{where} can't be used: {bad} of the {total} values of {name} are not finite (NaN or "
-        f"infinity){more}. Take a checkpoint from before training failed, or copy the file again."
-    )
+    if found:
+        more = f", and so do {len(found) - 1} more tensors" if len(found) > 1 else ""
+        raise UnusableModelError(
+            f"{where} can't be used: {found[0]}{more}. Take a checkpoint from before training "
+            "failed, or copy the file again."
+        )
 
 
 def refuse_constant(tensors: Iterable[tuple[str, Values]], where: str | Path) -> None:
-    """Raise `UnusableModelError` for statistics of one value throughout: no picture has such.
+    """Raise `UnusableModelError` for statistics that are one value throughout: no picture has such.
 
-    Weights may well be constant: biases of zeros, scales of ones. So may the range of a layer that
-    gives zeros whatever comes in. Single values are passed over.
+    Not for weights: biases may be all zeros, scales all ones. Single values are passed over.
     """
     for name, values in tensors:
         if values.size > 1 and values.min() == values.max():
@@ -50,11 +47,10 @@ def refuse_constant(tensors: Iterable[tuple[str, Values]], where: str | Path) ->
 
 
 def refuse_unusable_file(path: Path, *, statistics: bool) -> None:
-    """Refuse a safetensors file of weights and ranges, or of a style's statistics, by its values.
+    """Check the values of a safetensors file of weights and ranges, or of a style's statistics.
 
-    Raises:
-        UnusableModelError: some are not finite, or statistics are one constant.
-        CorruptBundleError: it is not such a file.
+    `UnusableModelError` if some are not finite, or statistics are one constant;
+    `CorruptBundleError` if it is not such a file.
     """
     try:
         refuse_not_finite(_floats_of(path), path)
@@ -81,22 +77,23 @@ def _floats_of(path: Path) -> Iterator[tuple[str, Values]]:
         if not 0 <= begin <= end <= content.size:
             raise ValueError(f"{name} is outside of the file")
         values = content[begin:end].view(_FLOATS[record["dtype"]])
-        if record["dtype"] == "BF16":  # which NumPy has not: the upper half of a float32
+        if record["dtype"] == "BF16":  # not a type of NumPy: the upper half of a float32
             values = (values.astype("<u4") << 16).view("<f4")
         yield name, values
 
 
 def wrong_file(path: Path, expected: str) -> str | None:
-    """What a file or folder is that came instead of, say, "a checkpoint", and what to do.
+    """What a file or folder is that was given for, say, "a checkpoint", and what to do.
 
     None if its first bytes don't tell; `OSError` if it is not there or can't be read.
     """
     if path.is_dir():
         return f"{path} is a folder: give the file in it that is {expected}."
     with path.open("rb") as stream:
-        start = stream.read(512).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if path.stat().st_size == 0:
-        return f"{path} is empty, damaged on its way: download or copy it again."
+        content = stream.read(512)
+    if not content:
+        return f"{path} is empty: download or copy it again."
+    start = content.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith(b"version https://git-lfs"):
         return (
             f"{path} is a Git LFS pointer, not the file it stands for: run `git lfs pull` in its "

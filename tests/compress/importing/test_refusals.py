@@ -118,7 +118,7 @@ class TestRefusal:
         torch.save(state, path, _use_new_zipfile_serialization=zipped)
         content = path.read_bytes()
         path.write_bytes(content[: int(len(content) * kept)])
-        assert "damaged" in self.refused(path)
+        assert ("damaged" if kept else "is empty") in self.refused(path)
 
     @FORMATS
     def test_whatever_byte_is_damaged_it_is_a_clear_error_or_none(
