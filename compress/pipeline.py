@@ -282,7 +282,7 @@ class _Run:
     def bench(self, bundles: Sequence[Bundle], recipe: BenchRecipe) -> BenchResult:
         """Rows of all the ONNX files of some bundles."""
         form = self.teacher.origin.form
-        told = {} if form is None else form.told()
+        told = {} if form is None else form.keywords()
         return bench(
             bundles,
             against=self.opponent,

@@ -207,7 +207,7 @@ class TeacherFlags(FormFlags):
         """The same for the library."""
         from nstc.compress.distillation.teachers import TeacherOptions
 
-        return TeacherOptions(**self.form.told(), trust=self.trust, key=self.key)
+        return TeacherOptions(**self.form.keywords(), trust=self.trust, key=self.key)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +232,7 @@ class JudgedFlags(FormFlags):
 
         from nstc.runtime.foreign.probing import probe_contract
 
-        return partial(probe_contract, **self.form.told(), trust=self.trust)
+        return partial(probe_contract, **self.form.keywords(), trust=self.trust)
 
 
 @dataclass(frozen=True, kw_only=True)

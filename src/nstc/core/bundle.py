@@ -68,10 +68,7 @@ class Bundle:
 
     @functools.cached_property
     def identity(self) -> str:
-        """A hash of architecture, weights and ranges: equal for two bundles that compute the same.
-
-        It does not change when files are exported into the bundle.
-        """
+        """A hash of architecture, weights and ranges, equal if two bundles compute the same."""
         parts: list[Any] = [dataclasses.asdict(self.manifest.architecture)]
         for name in (WEIGHTS_FILE, QUANTIZATION_FILE):
             if name in self.manifest.files:
@@ -95,11 +92,7 @@ class Bundle:
         return Origin(name=self.name, sha256=self.identity, zoo=zoo, path=path)
 
     def file(self, name: str) -> Path:
-        """The path of one of its files, checked against the manifest's hash.
-
-        `ArtifactError` if the bundle holds no such file, `CorruptBundleError` if it is missing or
-        was changed.
-        """
+        """The path of a file; `ArtifactError` if there is none, `CorruptBundleError` if changed."""
         record = self.manifest.files.get(name)
         if record is None:
             raise ArtifactError(
@@ -138,10 +131,7 @@ def artifact_file(name: str) -> str:
 
 
 def open_bundle(model: str | Path) -> Bundle:
-    """Open a bundle by its path or zoo name.
-
-    Raises what `read_manifest` does, and `CorruptBundleError` if a file is missing.
-    """
+    """Open a bundle by path or zoo name; raises as `read_manifest`, also if files are missing."""
     bundle = Bundle(resolve_model_path(model), read_manifest(model))
     for name in bundle.manifest.files:
         _plain_file(bundle.path, name)
@@ -197,11 +187,7 @@ def refuse_name_of_file(target: Path) -> None:
 
 
 def refuse_unwritable_bundle(target: Path) -> None:
-    """Fail before hours of work if `target` can't become a bundle.
-
-    `OptionError` if its name is one of a file, `OutputError` if it holds something else or is one
-    of nstc's, or can't be written.
-    """
+    """`OptionError` or `OutputError`, before hours of work, if `target` can't be a bundle."""
     refuse_name_of_file(target)
     refuse_shipped(target)
     refuse_foreign_folder(target, replaceable=MANIFEST_FILE)
@@ -212,10 +198,7 @@ def refuse_unwritable_bundle(target: Path) -> None:
 
 @contextlib.contextmanager
 def new_bundle(target: Path, manifest: Manifest) -> Iterator[Path]:
-    """Give a folder to write files into; it becomes the bundle when the block succeeds.
-
-    `OutputError` if the path can't be written, or holds something that is not a bundle.
-    """
+    """Give a folder to fill, which becomes the bundle after the block; or `OutputError`."""
     refuse_shipped(target)
     with atomic_folder(target, replaceable=MANIFEST_FILE) as draft:
         yield draft
@@ -231,10 +214,7 @@ def new_bundle(target: Path, manifest: Manifest) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def bundle_to_revise(model: str | Path | Bundle) -> Iterator[Bundle]:
-    """Open a bundle to be changed in place, anew if it was opened before; it is locked meanwhile.
-
-    Raises what `open_bundle` does, and `OutputError` if it can't be locked.
-    """
+    """Open a bundle anew, locked for the block, to change it in place; raises as `open_bundle`."""
     path = model.path if isinstance(model, Bundle) else resolve_model_path(model)
     with locked(path):
         yield open_bundle(path)

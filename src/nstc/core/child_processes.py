@@ -16,12 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
-Stream = IO[bytes] | int
-"""A file, or one of subprocess's DEVNULL and PIPE."""
+Stream = IO[bytes] | int  # a file, or one of subprocess's DEVNULL and PIPE
 
+# Processes whose group was ended; its number may be another's by now.
 _ended: Final["weakref.WeakSet[subprocess.Popen[bytes]]"] = weakref.WeakSet()
-"""Processes whose group was ended; its number may be another's by now."""
-
 _ending: Final = threading.Lock()
 
 

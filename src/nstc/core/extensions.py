@@ -32,10 +32,7 @@ class Extensions(Generic[T]):
     built_in: Collection[str]  # names in the table, which no package may use
 
     def names(self) -> tuple[str, ...]:
-        """The names of all, without importing any.
-
-        `ExtensionError` if one has a name that is nstc's own, or another package's.
-        """
+        """The names, importing nothing; `ExtensionError` for one that nstc or two packages have."""
         return tuple(self._points())
 
     def _points(self) -> "dict[str, EntryPoint]":
@@ -51,10 +48,7 @@ class Extensions(Generic[T]):
         return found
 
     def get(self, name: str) -> T | None:
-        """The part of a name, imported; None where no package has it.
-
-        `ExtensionError` if it can't be imported, is of another type, or its name is taken.
-        """
+        """The part of a name, imported, or None; `ExtensionError` if it can't be used."""
         point = self._points().get(name)
         if point is None:
             return None

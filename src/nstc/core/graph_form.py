@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypedDict, Unpack, get_args
@@ -17,23 +16,21 @@ Statistic = Triple | Literal["imagenet"]
 
 LAYOUTS: Final[tuple[Layout, ...]] = get_args(Layout)
 CHANNELS: Final[tuple[Channels, ...]] = get_args(Channels)
+# The short name of a value range, as flags take it, and its ends.
 RANGES: Final[Mapping[ValueRange, tuple[float, float]]] = {
     1: (0.0, 1.0),
     255: (0.0, 255.0),
     -1: (-1.0, 1.0),
 }
-"""The short name of a value range, as flags take it, and its ends."""
-
 NO_MEAN: Final[Triple] = (0.0, 0.0, 0.0)
 NO_STD: Final[Triple] = (1.0, 1.0, 1.0)
+# Of red, green and blue from 0 to 1, as torchvision's networks are fed.
 IMAGENET_MEAN: Final[Triple] = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final[Triple] = (0.229, 0.224, 0.225)
-"""Of red, green and blue from 0 to 1, as torchvision's networks are fed."""
 
-FORM_KEY: Final = "nstc.form"
-"""Where an ONNX file that nstc wrote keeps its form, in the graph's metadata."""
-
+FORM_KEY: Final = "nstc.form"  # of an ONNX graph's metadata, where nstc writes its form
 _LARGEST: Final = 1e6
+# Fields that mean something together only: a mean is in the units of its range.
 _GROUPS: Final = (
     ("input_range", "mean", "std"),
     ("output_range", "output_mean", "output_std"),
@@ -41,11 +38,10 @@ _GROUPS: Final = (
     ("size_multiple",),
     ("channels",),
 )
-"""Fields that mean something together only: a mean is in the units of its range."""
 
 
 class GraphFlags(TypedDict, total=False):
-    """The fields of a `GraphForm` as keywords; `value_range` is what `input_range` was called."""
+    """The fields of a `GraphForm` as keywords; `value_range` is an older name of `input_range`."""
 
     layout: str | None
     input_range: int | None
@@ -61,7 +57,7 @@ class GraphFlags(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class GraphForm:
-    """What is known of how a graph is fed; None is what is still to be found by trying.
+    """How a graph is fed; None is what probing still has to find.
 
     The graph gets (picture in the input's range - mean) / std, channel by channel in its own order.
     Its output times the output's std, plus the output's mean, is a picture in the output's range.
@@ -78,7 +74,7 @@ class GraphForm:
     # ImageNet's in that range and order.
     mean: Statistic | None = None
     std: Statistic | None = None  # likewise
-    # In the units of the output's range. Where it is None although the input has a mean, trying
+    # In the units of the output's range. Where it is None although the input has a mean, probing
     # finds whether the output has the same one taken off.
     output_mean: Statistic | None = None
     output_std: Statistic | None = None  # likewise
@@ -91,25 +87,23 @@ class GraphForm:
         _one_of("channels", self.channels, CHANNELS)
         multiple = self.size_multiple
         if multiple is not None and not (type(multiple) is int and 1 <= multiple <= 1024):
-            raise ValueError(f"size-multiple is {multiple}: expected from 1 to 1024")
+            raise ValueError(f"size-multiple is {multiple}: expected a whole number from 1 to 1024")
         _statistic("mean", self.mean, least=-_LARGEST)
         _statistic("std", self.std, least=1 / _LARGEST)
         _statistic("output-mean", self.output_mean, least=-_LARGEST)
         _statistic("output-std", self.output_std, least=1 / _LARGEST)
 
-    def told(self) -> dict[str, Any]:
-        """What is known, as keywords."""
+    def keywords(self) -> dict[str, Any]:
+        """The fields that are not None, without those of subclasses."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(GraphForm)}
         return {name: value for name, value in values.items() if value is not None}
 
     def completed_by(self, other: "GraphForm | None") -> "GraphForm":
-        """The same, with what it does not say taken from another, a range with its mean and std."""
-        if other is None:
-            return self
+        """The same, with missing fields of another, a range with its mean and std."""
         taken = {
             name: getattr(other, name)
             for group in _GROUPS
-            if all(getattr(self, name) is None for name in group)
+            if other is not None and all(getattr(self, name) is None for name in group)
             for name in group
         }
         return dataclasses.replace(self, **taken)
@@ -118,18 +112,18 @@ class GraphForm:
         """As it is typed at the prompt."""
         typed = {
             name: shown_numbers(value) if isinstance(value, tuple) else value
-            for name, value in self.told().items()
+            for name, value in self.keywords().items()
         }
         return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in typed.items())
 
     def to_json(self) -> str:
         """On one line; see `form_from_json`."""
-        return json.dumps(self.told(), sort_keys=True)
+        return json.dumps(self.keywords(), sort_keys=True)
 
 
-def form_of(**told: Unpack[GraphFlags]) -> GraphForm:
-    """A form of what users say; `OptionError` if one of the values is out of range."""
-    fields: dict[str, Any] = dict(told)
+def form_of(**given: Unpack[GraphFlags]) -> GraphForm:
+    """A form of a user's values; `OptionError` if one of them is out of range."""
+    fields: dict[str, Any] = dict(given)
     value_range = fields.pop("value_range", None)
     if value_range is not None and fields.get("input_range") not in (None, value_range):
         raise OptionError(
@@ -140,7 +134,7 @@ def form_of(**told: Unpack[GraphFlags]) -> GraphForm:
         if isinstance(fields.get(name), list):
             fields[name] = tuple(fields[name])
     try:
-        if value_range is not None:  # looked at here, where it has the name that was typed
+        if value_range is not None:  # checked here, where it has the name that was typed
             _one_of("value-range", value_range, tuple(RANGES))
             fields["input_range"] = value_range
         return GraphForm(**fields)
@@ -150,14 +144,13 @@ def form_of(**told: Unpack[GraphFlags]) -> GraphForm:
 
 def form_from_json(text: str) -> GraphForm:
     """Read what `GraphForm.to_json` wrote; anything else is an `OptionError`."""
-    expected = "expected what nstc wrote there"
     try:
         content = json.loads(text[:2001])
-    except (ValueError, RecursionError) as error:
-        raise OptionError(f"{FORM_KEY} is not JSON: {expected}.") from error
+    except (ValueError, RecursionError):
+        content = None
     known = {field.name for field in dataclasses.fields(GraphForm)}
     if not isinstance(content, dict) or not content.keys() <= known:
-        raise OptionError(f"{FORM_KEY} is not a form: {expected}.")
+        raise OptionError(f"{FORM_KEY} is {text!r:.60}: expected what nstc writes there.")
     return form_of(**content)
 
 
@@ -198,9 +191,7 @@ def _statistic(name: str, value: Any, *, least: float) -> None:
     # A comparison is false of NaN, and takes whole numbers that no float can hold.
     in_range = numbers and all(least <= one <= _LARGEST for one in value)
     if not in_range or len(value) != 3:
-        as_floats = numbers and all(abs(one) <= sys.float_info.max for one in value)
-        given = shown_numbers(value) if as_floats else str(value)[:60]
         raise ValueError(
-            f"{name} is {given}: expected imagenet, or three "
-            f"numbers from {least:g} to {_LARGEST:g}, one for each channel"
+            f"{name} is {value!s:.60}: expected imagenet, or three numbers from {least:g} to "
+            f"{_LARGEST:g}, one for each channel"
         )

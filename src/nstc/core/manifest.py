@@ -297,10 +297,7 @@ def fault_of_names(names: Iterable[str], reserved: str) -> str | None:
 
 
 def refuse_arguments(architecture: str, arguments: Mapping[str, Any]) -> None:
-    """Raise `DecodingError` for arguments that an architecture lacks, or out of their bounds.
-
-    Not for an architecture that this nstc lacks. It needs no torch.
-    """
+    """Raise `DecodingError` for arguments that a known architecture lacks, or out of bounds."""
     if architecture in _SHAPES:
         try:
             decode(arguments, _SHAPES[architecture])

@@ -34,10 +34,7 @@ def refuse_not_finite(tensors: Iterable[tuple[str, Values]], where: str | Path) 
 
 
 def refuse_constant(tensors: Iterable[tuple[str, Values]], where: str | Path) -> None:
-    """Raise `UnusableModelError` for statistics that are one value throughout: no picture has such.
-
-    Not for weights: biases may be all zeros, scales all ones. Single values are passed over.
-    """
+    """Raise `UnusableModelError` for statistics, not single ones, that are one value throughout."""
     for name, values in tensors:
         if values.size > 1 and values.min() == values.max():
             raise UnusableModelError(

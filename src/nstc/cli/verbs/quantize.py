@@ -44,8 +44,8 @@ def quantize(
     with Bar() as bar:
         shared: Any = {"photos": photos_of(photos or []), "recipe": settings, "progress": bar}
         if is_foreign(model):
-            report = quantize_file(Path(model), output, **shared, **form.told())
-        elif form.told():
+            report = quantize_file(Path(model), output, **shared, **form.keywords())
+        elif form.keywords():
             raise OptionError(
                 f"{form.flags()} says what an ONNX file of others takes: a bundle says it itself."
             )

@@ -111,11 +111,7 @@ def atomic_folder(target: Path, *, replaceable: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder in the system's temporary one for this user alone, deleted at the end of the block.
-
-    As with every draft, the next run deletes what a killed one left. `OutputError` if there is no
-    temporary folder that can be written.
-    """
+    """A new folder for this user alone in the system's temporary one, deleted after the block."""
     with contextlib.ExitStack() as stack:
         with reported_as_output_error(Path("a temporary folder (TMPDIR)")):
             draft = draft_folder(Path(tempfile.gettempdir()) / "scratch", mode=0o700)

@@ -29,11 +29,7 @@ def cache_folder(kind: str) -> Path:
 
 
 def cached(kind: str, name: str | Path) -> Path:
-    """The path of one thing in the cache, there or not.
-
-    It is found in the user's own cache folder although that can't be written, as where an image of
-    a container brings it filled.
-    """
+    """The path of a cached thing, read from a cache that can't be written too, as in containers."""
     usual = _usual()
     if usual is not None and os.access(usual / kind / name, os.R_OK):
         return usual / kind / name

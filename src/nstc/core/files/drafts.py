@@ -33,10 +33,7 @@ _searched: set[Path] = set()
 
 @contextlib.contextmanager
 def draft_file(target: Path) -> Iterator[Path]:
-    """Give the path of a new file beside `target`, which becomes it; an error deletes it.
-
-    It has the rights that new files get, whatever a library put there.
-    """
+    """Give the path of a new file, with a new file's rights, which becomes `target`."""
     remove_abandoned(target.parent)
     # The kernel applies the umask: to ask what it is, it would have to be set.
     draft, handle = new_draft(
@@ -70,10 +67,7 @@ def draft_folder(target: Path, mode: int = 0o777, ending: str = "") -> Iterator[
 
 
 def put_in_place(draft: Path, target: Path) -> None:
-    """Flush a draft folder to the disk and make it `target`, in one step where the system can.
-
-    What was at `target` is deleted; if that is a link, the link.
-    """
+    """Flush a draft folder to the disk and make it `target`; what was there, or a link, goes."""
     _sync_tree(draft)
     if not os.path.lexists(target):
         draft.replace(target)
@@ -126,12 +120,9 @@ def restore(target: Path) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Delete what killed runs of this user left in a folder, once in the life of this process.
-
-    Once, since a batch of ten thousand pictures would list ten thousand names for each of them.
-    """
+    """Delete what killed runs of this user left in a folder, once in the life of this process."""
     folder = Path(os.path.realpath(folder))
-    if folder in _searched:
+    if folder in _searched:  # ten thousand pictures would list ten thousand names each
         return
     _searched.add(folder)
     for path in _drafts_in(folder):

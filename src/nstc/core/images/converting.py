@@ -68,10 +68,7 @@ class Depth:
 
 
 def as_picture(image: Image.Image, name: str, depth: Depth | None) -> Picture:
-    """An opened image, or a part of it, in 8-bit sRGB, not turned; the depth is the whole's.
-
-    `ImageError` if its colours can't be converted.
-    """
+    """An opened image or a part of it in 8-bit sRGB, not turned, by the depth of the whole."""
     if depth is not None:
         image = as_eight_bits(image, depth, name)
     image = to_srgb(image, name)
@@ -189,11 +186,7 @@ def transparent_number(image: Image.Image) -> int | None:
 
 
 def depth_of(image: Image.Image, name: str) -> Depth | None:
-    """What the numbers of a file mean, as Pillow opened it; None for a picture of 8 bits.
-
-    A cropped or turned image has lost its tags. `ImageError` if nothing says what is black and
-    what is white.
-    """
+    """What a whole file's numbers mean; None for 8 bits, `ImageError` where nothing says it."""
     tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else None
     bits, kind, photometry = ([], 0, 0) if tags is None else _tiff_facts(tags)
     if kind == _SIGNED:
@@ -225,10 +218,7 @@ def depth_of(image: Image.Image, name: str) -> Depth | None:
 
 
 def as_eight_bits(image: Image.Image, depth: Depth, name: str) -> Image.Image:
-    """A picture of mode I, I;16 or F, or a part of one, as L, or LA if one number is transparent.
-
-    `ImageError` if its numbers are not finite, or not from black to white.
-    """
+    """A picture of mode I, I;16 or F as L or LA; `ImageError` if numbers are out of its range."""
     values: npt.NDArray[Any] = np.asarray(image)
     if _LARGEST_32 in {depth.white, depth.black}:
         values = values.view(np.uint32)  # Pillow holds 32 bits with a sign, whatever they mean

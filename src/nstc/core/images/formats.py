@@ -36,7 +36,7 @@ ANIMATED: Final = frozenset({"GIF", "WEBP", "PNG"})  # formats that can hold an 
 # Of all frames together. Pictures with more are refused unread; Pillow warns at half of it.
 MAX_PIXELS: Final = 178_956_970
 LARGEST_LIMIT: Final = 2**31 - 1  # of what can be asked for
-_PILLOW_LOCK: Final = threading.RLock()
+_PILLOW_LOCK: Final = threading.RLock()  # its limit is one number for the whole process
 
 _HEIF_BRANDS: Final = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
@@ -51,10 +51,7 @@ _NUMBER: Final = rb"((?:\s|" + _COMMENT + rb")+\d+)"
 
 
 def format_of(path: Path) -> str:
-    """Pillow's name of the format that a path's ending asks for, ready to be written.
-
-    `OptionError` if the ending is not in `FORMATS`, `MissingExtraError` if its package is missing.
-    """
+    """Pillow's name of a path's format, ready to write; or `OptionError`, `MissingExtraError`."""
     name = FORMATS.get(path.suffix.lower())
     if name is None:
         raise OptionError(
@@ -118,10 +115,7 @@ def refuse_too_large(
 
 @contextlib.contextmanager
 def pillow_allows(max_pixels: int) -> Iterator[None]:
-    """Let Pillow decode pictures as large as this limit, where its own is lower.
-
-    Its limit is one number for the whole process, so only one thread decodes such a picture.
-    """
+    """Let Pillow decode pictures as large as this limit, where its own is lower."""
     if max_pixels <= MAX_PIXELS:
         yield
         return

@@ -53,14 +53,11 @@ class Metadata:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A decoded picture, upright: (H, W, 3) uint8 in sRGB, alpha (H, W) uint8 unless opaque.
+    """A decoded picture, upright."""
 
-    `metadata` goes with it to a file.
-    """
-
-    rgb: Pixels
-    alpha: Pixels | None = None
-    metadata: Metadata | None = None
+    rgb: Pixels  # (H, W, 3), sRGB
+    alpha: Pixels | None = None  # (H, W) unless it is opaque
+    metadata: Metadata | None = None  # goes with it to a file
 
     def as_image(self) -> Image.Image:
         """The picture as Pillow has it, RGBA where there is an alpha channel and RGB where not."""

@@ -248,12 +248,9 @@ def _stream_of(path: Path) -> BinaryIO:
 def write_picture(path: Path, picture: Picture) -> None:
     """Encode to the format of the path's ending, with the alpha and metadata that it holds.
 
-    The file appears whole or not at all.
-
-    Raises:
-        OptionError: the ending is not in `FORMATS`, or the format holds no such size.
-        MissingExtraError: the format needs a package that is not installed.
-        OutputError: the path can't be written, or what was written can't be decoded.
+    The file appears whole or not at all. `OptionError` if the ending is unknown, or the format
+    holds no such size; `MissingExtraError` if it needs a package; `OutputError` if the path can't
+    be written, or what was written can't be decoded.
     """
     name = formats.format_of(path)
     refuse_unfit(name, picture)
@@ -265,10 +262,7 @@ def write_picture(path: Path, picture: Picture) -> None:
 
 
 def write_animation(path: Path, frames: Iterator[Frame], plays: int) -> None:
-    """As `encode_animation`, to a file which appears whole or not at all.
-
-    `OutputError` also if the path can't be written, or what was written can't be decoded.
-    """
+    """As `encode_animation`, to a file which appears whole and decodable, or not at all."""
     with atomic_file(path) as draft:
         with draft.open("wb") as stream:
             size, duration_ms = encode_animation(stream, frames, formats.format_of(path), plays)
