@@ -67,6 +67,11 @@ HEAVY = {
 
 def loaded_by(code: str, **environment: str) -> set[str]:
     """Top-level names of the modules that a fresh Python has loaded after some code."""
+    return {name.partition(".")[0] for name in modules_loaded_by(code, **environment)}
+
+
+def modules_loaded_by(code: str, **environment: str) -> set[str]:
+    """Likewise, their whole names."""
     ending = "\nimport json, sys\nsys.stderr.write('\\n' + json.dumps(sorted(sys.modules)))"
     ran = subprocess.run(
         [sys.executable, "-c", code + ending],
@@ -75,7 +80,7 @@ def loaded_by(code: str, **environment: str) -> set[str]:
         env={**os.environ, **environment},
     )
     assert ran.returncode == 0, ran.stderr
-    return {name.partition(".")[0] for name in json.loads(ran.stderr.splitlines()[-1])}
+    return set(json.loads(ran.stderr.splitlines()[-1]))
 
 
 def run_cli(*arguments: str) -> str:
@@ -169,6 +174,14 @@ def test_the_help_of_every_verb_is_light():
     code = "\n".join(run_cli(verb, "--help") for verb in VERBS)
 
     assert not loaded_by(code) & HEAVY
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_no_verb_is_imported_for_it(argument):
+    loaded = modules_loaded_by(run_cli(argument))
+
+    assert "nstc.cli.commands" in loaded
+    assert not {name for name in loaded if name.startswith(("nstc.cli.verbs.", "nstc.core.recipe"))}
 
 
 def test_help_lists_every_verb():

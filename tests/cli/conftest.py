@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-import typer
 from export_memory import exported_once
 from short_turns import short_turns
 from torch import nn
 
-from nstc.cli.app import app, main
+from nstc.cli.app import main
+from nstc.cli.commands import verb_command
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.manifest import Manifest, Style
 from nstc.models.architectures import describe
@@ -106,8 +106,7 @@ def flags_of() -> Callable[[str], set[str]]:
     """
 
     def flags(verb: str) -> set[str]:
-        command = typer.main.get_command(app).commands[verb]  # type: ignore[attr-defined]
-        parameters = [each for each in command.params if not each.name.startswith("_")]
+        parameters = [each for each in verb_command(verb).params if not each.name.startswith("_")]
         names = {name for parameter in parameters for name in parameter.opts}
         return {name for name in names if name.startswith("--")} - {"--help"}
 

@@ -6,7 +6,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from nstc.cli.app import VERBS
+from nstc.cli.commands import verb_function
 
 pytestmark = pytest.mark.usefixtures("somewhere_else")
 
@@ -140,7 +140,7 @@ class TestNumbers:
 
     @pytest.mark.parametrize("verb", REFUSED)
     def test_no_numeric_flag_is_forgotten_here(self, verb) -> None:
-        hints = get_type_hints(VERBS[verb])
+        hints = get_type_hints(verb_function(verb))
         numeric = {
             name for name, hint in hints.items() if hint in NUMERIC and not name.startswith("_")
         }

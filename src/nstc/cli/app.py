@@ -2,44 +2,23 @@
 
 import contextlib
 import errno
-import functools
 import io
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn, cast
 
 import typer
-from typer.core import TyperGroup
 
+from nstc.cli.commands import PROGRAM, VERBS, VerbGroup
 from nstc.cli.output import say, standard_streams, tell
-from nstc.cli.verbs import (
-    analyze,
-    baseline,
-    bench,
-    check,
-    compress,
-    distill,
-    doctor,
-    export,
-    import_,
-    models,
-    prune,
-    quantize,
-    report,
-    stylize,
-    targets,
-    train,
-    verify,
-)
 from nstc.core import extensions
 from nstc.core.errors import (
     ArtifactError,
     Interrupted,
-    MissingExtraError,
     NstcError,
     OutputError,
     did_you_mean,
@@ -47,41 +26,6 @@ from nstc.core.errors import (
 )
 from nstc.core.terminal import shown
 from nstc.core.version import VERSION
-
-VERBS: Final[dict[str, Callable[..., None]]] = {
-    "compress": compress.compress,
-    "train": train.train,
-    "import": import_.import_,
-    "distill": distill.distill,
-    "analyze": analyze.analyze,
-    "prune": prune.prune,
-    "quantize": quantize.quantize,
-    "export": export.export,
-    "stylize": stylize.stylize,
-    "bench": bench.bench,
-    "check": check.check,
-    "baseline update": baseline.update,
-    "report": report.report,
-    "targets": targets.targets,
-    "web-setup": targets.web_setup,
-    "models": models.models,
-    "verify": verify.verify,
-    "doctor": doctor.doctor,
-}
-"""In the order of the help, where Typer would list a group such as baseline first."""
-
-_MODULES_OF_EXTRAS: Final = {
-    "torch": "compress",
-    "torchvision": "compress",
-    "torch_pruning": "compress",
-    "onnx": "compress",
-    "onnxscript": "compress",
-    "safetensors": "compress",
-    "skimage": "compress",
-    "matplotlib": "report",
-    "jinja2": "report",
-    "av": "video",
-}
 
 _EXIT_CODES: Final = (
     "Exit codes: 0 done, 1 and 3 to 6 wrong options or missing parts, 2 a command line that can't "
@@ -102,16 +46,9 @@ _NUMBERS: Final = {"integer": "a whole number", "number": "a number", "float": "
 """What is expected, by the word that Typer's message has."""
 
 
-class _InOrder(TyperGroup):
-    """Lists verbs in the order of `VERBS`."""
-
-    def list_commands(self, _context: object) -> list[str]:
-        return sorted(self.commands, key=[name.split()[0] for name in VERBS].index)
-
-
 app = typer.Typer(
-    name="nstc",
-    cls=_InOrder,
+    name=PROGRAM,
+    cls=VerbGroup,
     help="Compress neural style transfer networks for small devices, and prove it with numbers.\n\n"
     + _EXIT_CODES,
     no_args_is_help=True,
@@ -130,7 +67,7 @@ def main() -> None:
     with standard_streams(), _stopped_as_by_ctrl_c():
         try:
             try:
-                code = app(prog_name="nstc", standalone_mode=False)
+                code = app(prog_name=PROGRAM, standalone_mode=False)
             finally:
                 sys.stdout.flush()  # what nobody can read is an error too
         except UNREADABLE as error:
@@ -238,37 +175,9 @@ def _options(
         os.environ[_DEBUG_VARIABLE] = "1"
 
 
-def _reporting(verb: Callable[..., None]) -> Callable[..., None]:
-    """Turn Ctrl-C and a missing optional dependency into errors of nstc."""
-
-    @functools.wraps(verb)
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            verb(*args, **kwargs)
-        except KeyboardInterrupt as interrupt:
-            raise Interrupted(
-                "stopped; what was finished is kept. Run the same command again to go on."
-            ) from interrupt
-        except ModuleNotFoundError as error:
-            extra = _MODULES_OF_EXTRAS.get((error.name or "").partition(".")[0])
-            if extra is None:
-                raise
-            raise MissingExtraError(
-                f'{error.name} is not installed: run  pip install "nstc[{extra}]"'
-            ) from error
-
-    return run
-
-
-_baseline = typer.Typer(
-    name="baseline",
-    help="Keep the numbers that nstc check compares with.",
-    no_args_is_help=True,
+app.add_typer(
+    typer.Typer(name="baseline", cls=VerbGroup, help=VERBS["baseline"], no_args_is_help=True)
 )
-app.add_typer(_baseline)
-for _name, _verb in VERBS.items():
-    _group = _baseline if _name.startswith("baseline ") else app
-    _group.command(_name.split()[-1])(_reporting(_verb))
 
 
 def what_is_wrong(error: Any, arguments: Sequence[str]) -> str | None:

@@ -1,7 +1,7 @@
 """nstc targets."""
 
 from nstc.cli import options
-from nstc.cli.output import print_list, say, say_json
+from nstc.cli.output import print_list, say_json
 
 
 def targets(
@@ -20,11 +20,3 @@ def targets(
         (kind.cells() for kind in kinds),
         sentences=("available", "what it measures"),
     )
-
-
-def web_setup() -> None:
-    """Fetch onnxruntime-web from npm, for nstc bench --target web."""
-    from nstc.benchmarks.targets.web.setup import install, runtime_version
-
-    runtime = install()
-    say(f"onnxruntime-web {runtime_version()} is in {runtime.folder}")

@@ -1,0 +1,24 @@
+import inspect
+import pkgutil
+
+import pytest
+
+from nstc.cli import verbs
+from nstc.cli.commands import VERBS, verb_function
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "baseline"])
+def test_help_lists_a_verb_with_the_first_sentence_of_its_own_help(verb, nstc) -> None:
+    summary = VERBS[verb]
+    assert (inspect.getdoc(verb_function(verb)) or "").startswith(summary)
+    assert summary.endswith(".")
+    whole = " ".join(nstc(*verb.split(), "--help").out.split())
+    assert f"Usage: nstc {verb} " in whole
+    assert summary in whole
+
+
+def test_every_file_of_a_verb_is_listed() -> None:
+    files = {
+        module.name.strip("_").replace("_", "-") for module in pkgutil.iter_modules(verbs.__path__)
+    }
+    assert files - {"video"} == {verb.split()[0] for verb in VERBS}
