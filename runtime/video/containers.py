@@ -123,6 +123,6 @@ def encoding_for(output: Path, codec: str | None = None, crf: int | None = None)
     if crf is not None and chosen.crf is None:
         raise OptionError(f"crf is {crf}, but {name} is lossless: leave one of the two out.")
     if crf is not None and not 0 <= crf <= chosen.worst:
-        raise OptionError(f"crf is {crf}: {name} takes from 0, the best, to {chosen.worst}.")
+        raise OptionError(f"crf is {crf}: expected from 0, the best, to {chosen.worst} for {name}.")
     crf = chosen.crf if crf is None else crf
     return Encoding(container=container, codec_name=name, codec=chosen, crf=crf)

@@ -4,6 +4,8 @@ import math
 import os
 from typing import Any, get_type_hints
 
+import av
+import numpy as np
 import pytest
 
 from nstc.cli.commands import verb_function
@@ -120,13 +122,24 @@ CALLS = {
     "compress": ["missing", "-o", "out"],
     "stylize": ["missing.png", "-o", "out.png"],
 }
+OF_VIDEOS = {"--frames", "--seconds", "--crf"}
 
 
 class TestNumbers:
     @pytest.mark.parametrize(("verb", "flag"), [(v, f) for v in REFUSED for f in REFUSED[v]])
-    def test_out_of_range(self, nstc, verb, flag, tmp_path) -> None:
+    def test_out_of_range(self, nstc, verb, flag, tmp_path, tmp_path_factory) -> None:
+        call = CALLS[verb]
+        if flag in OF_VIDEOS:
+            clip = tmp_path_factory.mktemp("clip") / "clip.mp4"
+            with av.open(str(clip), "w") as container:
+                stream = container.add_stream("libx264", rate=10)
+                stream.width = stream.height = 32
+                grey = np.full((32, 32, 3), 128, np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+                container.mux(stream.encode(None))
+            call = [str(clip), "-o", str(tmp_path / "out.mp4")]
         for value in REFUSED[verb][flag]:
-            done = nstc(verb, *CALLS[verb], f"{flag}={value}")
+            done = nstc(verb, *call, f"{flag}={value}")
             assert done.code == 3, (value, done.err)
             assert f"{flag.removeprefix('--')} is " in done.error
             assert "expected" in done.error

@@ -92,7 +92,7 @@ def test_a_table_and_where_things_are(compress) -> None:
     assert compress()[1].splitlines() == [
         "the table",
         "the compressed model: made",
-        "side by side:         side.png",
+        "comparison picture:   side.png",
     ]
 
 

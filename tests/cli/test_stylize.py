@@ -80,7 +80,7 @@ class TestABatch:
         nstc(*call)
         done = nstc(*call)
         assert [line.split("  ")[1] for line in done.out.splitlines()] == [
-            "skipped, it is there already"
+            "skipped, it exists already"
         ] * 2
         assert "0 done, 2 skipped, 1 failed" in done.err
 
@@ -143,7 +143,7 @@ class TestPipes:
     def test_json_and_a_picture_do_not_go_into_one_pipe(self, bundle, save_picture, pixels) -> None:
         done = stylize(save_picture(pixels), "-m", bundle.path, "-o", "-", "--json")
         assert isinstance(done.exception, OptionError)
-        assert "both want standard output" in str(done.exception)
+        assert "both write to standard output" in str(done.exception)
 
 
 class TestControl:

@@ -33,7 +33,7 @@ def test_what_is_done_is_whole_and_the_rest_can_be_made_later(
     listed = len([line, *rest.splitlines()])
     found = re.fullmatch(
         r"nstc: stopped with (\d+) pictures done, which are kept: "
-        r"give --skip-existing to go on.\n",
+        r"give --skip-existing to resume.\n",
         told,
     )
     assert found, told

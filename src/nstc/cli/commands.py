@@ -19,23 +19,23 @@ PROGRAM: Final = "nstc"
 VERBS: Final = {
     "compress": "Distill, prune, quantize, export and measure in one go.",
     "train": "Train a full-size network from a painting and photographs.",
-    "import": "Make a bundle of a fast_neural_style checkpoint.",
-    "distill": "Teach a small network to paint what a full-size one paints.",
-    "analyze": "Show layer by layer what a network costs and could lose.",
+    "import": "Make a bundle from a fast_neural_style checkpoint.",
+    "distill": "Train a tiny student network to reproduce a full-size teacher.",
+    "analyze": "Show each layer's cost, and what pruning or rounding it would do to the picture.",
     "prune": "Remove channels and blocks, then fine-tune by distillation.",
-    "quantize": "Make a file of fewer bits: faster, or smaller alone.",
-    "export": "Write files that run elsewhere, each compared with the network.",
-    "stylize": "Paint photographs, a video or a camera's view in a style.",
-    "bench": "Measure speed and quality beside a reference.",
-    "check": "Measure a baseline's rows anew and exit by the worst verdict.",
-    "baseline": "Keep the numbers that nstc check compares with.",
-    "baseline update": "Measure a baseline's rows anew and agree to what is found.",
-    "report": "Make one self-contained HTML page of benchmark results.",
-    "targets": "List where nstc bench can measure, and why not where it can't.",
+    "quantize": "Write a file of fewer bits: int8 is faster, weights alone are smaller.",
+    "export": "Write the network in other formats, each checked against it.",
+    "stylize": "Stylise photographs, a video or a camera's picture.",
+    "bench": "Measure speed and quality compared with a reference.",
+    "check": "Measure the rows of a baseline again; the worst verdict sets the exit code.",
+    "baseline": "Manage the baseline that nstc check compares with.",
+    "baseline update": "Measure the rows of a baseline again and accept the new numbers.",
+    "report": "Write benchmark results as one self-contained HTML page.",
+    "targets": "List the targets that nstc bench can measure, and why others are unavailable.",
     "web-setup": "Fetch onnxruntime-web from npm, for nstc bench --target web.",
-    "models": "List the models that ship with nstc.",
-    "verify": "Check a bundle's hashes, and what its files paint.",
-    "doctor": "Say what this machine can run, and how to get the rest.",
+    "models": "List the models that are included.",
+    "verify": "Check a bundle's hashes and the output of its files.",
+    "doctor": "Report what this machine can run, and how to install the rest.",
 }
 """What help says of each, which is the first sentence of its docstring, in the order of the help.
 
@@ -109,7 +109,7 @@ def _reporting(verb: Callable[..., None]) -> Callable[..., None]:
             verb(*args, **kwargs)
         except KeyboardInterrupt as interrupt:
             raise Interrupted(
-                "stopped; what was finished is kept. Run the same command again to go on."
+                "stopped; what was finished is kept. Run the same command again to resume."
             ) from interrupt
         except ModuleNotFoundError as error:
             extra = _MODULES_OF_EXTRAS.get((error.name or "").partition(".")[0])

@@ -1,4 +1,4 @@
-"""Options: those that several verbs share, and how a verb comes by its recipe's and its groups'."""
+"""Options that several verbs share, and how a verb gets those of its recipe and its groups."""
 
 import dataclasses
 import functools
@@ -73,33 +73,40 @@ Output = Annotated[
     Path, typer.Option("--output", "-o", help="The bundle to write.", resolve_path=True)
 ]
 Teacher = Annotated[
-    str | None, typer.Option("--teacher", help="Bundle, zoo name or file. Default: the manifest's.")
+    str | None,
+    typer.Option(
+        "--teacher",
+        help="The teacher: a bundle, zoo name or file. Default: the one the manifest names.",
+    ),
 ]
 Init = Annotated[str | None, typer.Option("--init", help="Bundle of a student to start from.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")
+    bool, typer.Option("--resume", help="Resume an interrupted run from its checkpoint.")
 ]
 Name = Annotated[
-    str | None, typer.Option("--name", help="Of the model. Default: the output's name.")
+    str | None, typer.Option("--name", help="Name of the model. Default: the name of the output.")
 ]
 Vgg = Annotated[
     str, typer.Option("--vgg", help="VGG-16 features: shipped, torchvision, or a safetensors file.")
 ]
 Style = Annotated[
-    Path | None, typer.Option("--style", help="The painting, for a network that came without one.")
+    Path | None,
+    typer.Option("--style", help="The painting, for a network that was imported without one."),
 ]
 Credit = Annotated[str | None, typer.Option("--credit", help="Who made the painting.")]
 Trust = Annotated[
     bool,
-    typer.Option("--trust", help="Load a TorchScript teacher, which is a program, all the same."),
+    typer.Option(
+        "--trust", help="Load a TorchScript teacher although it is a program that can do anything."
+    ),
 ]
 Key = Annotated[
     str | None,
     typer.Option(
         "--key",
-        help="Path in a checkpoint that leads to the weights, such as params_ema or "
-        "state_dict.generator; . is the file itself. Default: the one part that fits.",
+        help="Where a checkpoint holds the weights, such as params_ema or state_dict.generator; "
+        ". is the file itself. Default: the one part that fits the network.",
         show_default=False,
     ),
 ]
@@ -107,8 +114,8 @@ TrustBundled = Annotated[
     bool,
     typer.Option(
         "--trust",
-        help="Load the TorchScript and ExecuTorch files of a bundle, which are programs, unless "
-        "they came with nstc: a bundle is a stranger's until you vouch for it.",
+        help="Load the TorchScript and ExecuTorch files of a bundle that did not come with nstc. "
+        "They are programs that can do anything: trust their author first.",
     ),
 ]
 
@@ -136,7 +143,7 @@ TrialRam = Annotated[
         "--max-ram",
         metavar="SIZE",
         callback=_limit_ram,
-        help="Memory that an ONNX file made by others may take when it is opened and tried.",
+        help="Most memory for opening and trying an ONNX file made by others.",
         show_default="4GB",
     ),
 ]
@@ -146,7 +153,7 @@ TrialTime = Annotated[
         "--timeout",
         metavar="SECONDS",
         callback=_limit_time,
-        help="Time that it may take, likewise.",
+        help="Most seconds for opening and trying an ONNX file made by others.",
         show_default="120",
     ),
 ]
@@ -156,33 +163,44 @@ TrialTime = Annotated[
 class FormFlags:
     """How a file made by others is fed, as it was typed; `OptionError` if it is out of range."""
 
-    layout: str | None = flag(None, "NCHW or NHWC, if probing a foreign file is wrong.")
-    input_range: int | None = flag(
-        None, "Values that it takes, likewise: 1 for 0..1, 255, or -1 for -1..1."
+    layout: str | None = flag(
+        None, "Layout of an ONNX file made by others: NCHW or NHWC. Default: found by probing."
     )
-    value_range: int | None = flag(None, "Older name of --input-range.")
-    output_range: int | None = flag(None, "Values that it gives, likewise.")
+    input_range: int | None = flag(
+        None,
+        "Its input values: 1 for 0..1, 255 for 0..255, -1 for -1..1. Default: found by probing.",
+    )
+    value_range: int | None = flag(None, "Old name of --input-range.")
+    output_range: int | None = flag(
+        None, "Its output values, in the same way. Default: found by probing."
+    )
     mean: str | None = flag(
         None,
-        "What is taken off its input, in units of the input's range and the order of its "
-        "channels; or imagenet.",
+        "Mean subtracted from its input, in units of the input range and in its channel order; "
+        "or imagenet.",
         metavar="A,B,C",
     )
-    std: str | None = flag(None, "What its input is divided by then; or imagenet.", metavar="A,B,C")
+    std: str | None = flag(
+        None, "Standard deviation its input is then divided by; or imagenet.", metavar="A,B,C"
+    )
     output_mean: str | None = flag(
         None,
-        "What is added to its output, in units of the output's range; or imagenet. "
-        "Default: --mean, if the output shows that it was taken off.",
+        "Mean added to its output, in units of the output range; or imagenet. "
+        "Default: --mean, if probing shows that the output is normalised.",
         shown=False,
         metavar="A,B,C",
     )
     output_std: str | None = flag(
-        None, "What its output is multiplied by before that; or imagenet.", metavar="A,B,C"
+        None,
+        "Standard deviation its output is multiplied by before that; or imagenet.",
+        metavar="A,B,C",
     )
     channels: str | None = flag(
-        None, "Order of its colours, rgb or bgr, which no probing finds.", shown="rgb"
+        None, "Its channel order, rgb or bgr, which probing cannot find.", shown="rgb"
     )
-    size_multiple: int | None = flag(None, "Sizes must be multiples of it, likewise.")
+    size_multiple: int | None = flag(
+        None, "Number that its picture sizes must be multiples of. Default: found by probing."
+    )
     form: GraphForm = field(init=False)  # what was typed
 
     def __post_init__(self) -> None:
@@ -212,7 +230,7 @@ class TeacherFlags(FormFlags):
 
 @dataclass(frozen=True, kw_only=True)
 class BundledTeacherFlags(TeacherFlags):
-    """Likewise, for a verb that also runs the files of a bundle."""
+    """The same for a verb that also runs the files of a bundle."""
 
     trust: TrustBundled = False
 
@@ -236,17 +254,14 @@ class JudgedFlags(FormFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReferenceFlags:
-    """What a baseline's rows are judged beside, where it is not what the baseline says."""
+class AnewFlags(JudgedFlags):
+    """How the rows of a baseline are measured again, where it is not as the baseline says."""
 
-    against: str | None = flag(None, "Where the reference lies. Default: as the baseline says.")
-    teacher: str | None = flag(None, "Default: as the baseline says.")
+    against: str | None = flag(
+        None, "The reference: a bundle or file. Default: the one the baseline names."
+    )
+    teacher: str | None = flag(None, "The teacher. Default: the one the baseline names.")
     photos: Photos = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnewFlags(JudgedFlags, ReferenceFlags):
-    """How a baseline's rows are measured anew."""
 
     def conditions(self) -> dict[str, Any]:
         """The same for the library, as keywords."""

@@ -29,7 +29,7 @@ def test_endings_and_codecs_in_capitals() -> None:
         ("a.gif", None, None, "a name that ends in"),
         ("a.mp4", "xvid", None, r"codec is xvid: \.mp4 holds h264 or hevc or av1 or vp9"),
         ("a.webm", "h264", None, r"\.webm holds vp9 or av1"),
-        ("a.mp4", None, 52, "crf is 52: h264 takes from 0, the best, to 51"),
+        ("a.mp4", None, 52, "crf is 52: expected from 0, the best, to 51 for h264"),
         ("a.webm", None, 64, "to 63"),
         ("a.mp4", None, -1, "crf is -1"),
         ("a.mkv", "ffv1", 3, "ffv1 is lossless"),

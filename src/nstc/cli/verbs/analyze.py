@@ -17,23 +17,26 @@ if TYPE_CHECKING:
 
 @with_flags
 def analyze(
-    model: Annotated[str, typer.Argument(help="Bundle or zoo name to look into.")],
+    model: Annotated[str, typer.Argument(help="Bundle or zoo name to analyse.")],
     plot: Path | None = flag(
-        None, "Also draw it, to a file ending in .svg or .png.", "--output", "-o"
+        None, "Also write a plot, to a file ending in .svg or .png.", "--output", "-o"
     ),
     photos: options.Photos = None,
     artifact: str | None = flag(
         None, "ONNX file to time.", shown="int8 if there is one, else float"
     ),
-    size: int = flag(512, "Side in px of the picture that is timed."),
-    threads: int = flag(1, "To time with."),
-    importance: str = flag("group-norm", "Which half goes: magnitude, group-norm or activation."),
+    size: int = flag(512, "Side in px of the picture that layers are timed on."),
+    threads: int = flag(1, "Threads that layers are timed with."),
+    importance: str = flag(
+        "group-norm",
+        "What chooses the half of the channels to remove: magnitude, group-norm or activation.",
+    ),
     vgg: options.Vgg = "shipped",
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
     json_output: options.Json = False,
 ) -> None:
-    """Show layer by layer what a network costs and could lose."""
+    """Show each layer's cost, and what pruning or rounding it would do to the picture."""
     from nstc.compress.pruning.analysis_plot import refuse_unknown_ending, write_plot
     from nstc.core.files import refuse_unwritable_file
 
@@ -83,9 +86,10 @@ def _print_analysis(analysis: "Analysis") -> None:
     )
     say(
         f"{analysis.artifact} at {analysis.size}x{analysis.size}, {analysis.threads} thread(s): "
-        f"{fine(analysis.total_ms)} ms in operators. memory: what it makes, in float32. halved, "
-        "8 bits: growth of the style loss / of the content loss in %, by that layer alone, before "
-        "any fine-tuning. * channels that several layers make: all are halved together."
+        f"{fine(analysis.total_ms)} ms in operators. memory: its output, in float32. halved, "
+        "8 bits: growth of the style loss / content loss in % when that layer alone is pruned by "
+        "half, or quantized, before any fine-tuning. * channels that several layers share: they "
+        "are halved together."
     )
 
 

@@ -13,22 +13,24 @@ from nstc.cli.output import Bar, print_result, say
 @with_flags
 def update(
     file: Annotated[Path, typer.Argument(help="The baseline.", metavar="FILE")],
-    reason: Annotated[str, typer.Option(help="Why the new numbers hold from now on; it is kept.")],
+    reason: Annotated[
+        str, typer.Option(help="Why the new numbers are right; recorded in the baseline's log.")
+    ],
     *,
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Those to measure; new ones are added. Default: all that it names.",
+            help="Bundles to measure; new ones are added. Default: all that the baseline names.",
             metavar="BUNDLE",
             show_default=False,
         ),
     ] = None,
-    rounds: int | None = flag(None, "", shown="the baseline's"),
+    rounds: int | None = flag(None, "Number of timed rounds.", shown="the baseline's"),
     anew: options.AnewFlags,
 ) -> None:
-    """Measure a baseline's rows anew and agree to what is found.
+    """Measure the rows of a baseline again and accept the new numbers.
 
-    Facts and quality are replaced, and the times of this machine's class; those of other classes
+    Facts, quality and the times of this class of machine are replaced; times of other classes
     stay.
     """
     from nstc.benchmarks.gate.baseline import save_baseline
@@ -48,4 +50,4 @@ def update(
         )
         save_baseline(updated, file)
     print_result(result, costs=False)
-    say(f"{file}: {len(result.rows)} rows agreed to")
+    say(f"{file}: {len(result.rows)} rows accepted")

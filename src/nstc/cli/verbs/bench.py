@@ -22,16 +22,20 @@ if TYPE_CHECKING:
 class PlaceFlags:
     """Where it is measured, and what it may take there."""
 
-    threads: int | None = flag(None, "N: short for --target cpu:N.", shown="2")
+    threads: int | None = flag(None, "Number of threads: short for --target cpu:N.", shown="2")
     target: list[str] | None = flag(
-        None, "Where; nstc targets lists them. Repeatable.", shown="cpu:2"
+        None, "Where to measure; nstc targets lists the choices. Repeatable.", shown="cpu:2"
     )
     open_page: bool = flag(
-        False, "Serve the page of --target web for a phone in this network to open.", "--open"
+        False, "With --target web: serve the page for a phone on this network to open.", "--open"
     )
-    https: bool = flag(False, "Serve it by a certificate of its own: threads need that.")
+    https: bool = flag(
+        False, "Serve that page by HTTPS with a self-signed certificate, which threads require."
+    )
     memory_cap: int | None = flag(
-        None, "MB of peak memory above which a row of a target that reports it fails.", shown=False
+        None,
+        "Most MB of peak memory; the command fails if a row of a target that reports it has more.",
+        shown=False,
     )
 
     def targets(self) -> tuple[str, ...] | None:
@@ -50,9 +54,13 @@ class SubjectFlags:
     photos: options.Photos = None
     teacher: options.Teacher = None
     artifact: list[str] | None = flag(
-        None, "File to run, such as int8, repeatable. Default: all ONNX files.", shown=False
+        None,
+        "File of the bundle to run, such as int8. Repeatable. Default: all ONNX files.",
+        shown=False,
     )
-    quality: bool = flag(True, "Whether to judge the pictures.", "--quality/--no-quality")
+    quality: bool = flag(
+        True, "Also measure the quality of the pictures.", "--quality/--no-quality"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +69,10 @@ class ResultFlags:
 
     json: Path | None = flag(
         None,
-        "Write the result to this file, after each target what there is so far; "
+        "Write the result to this file, again after each target; "
         "- is standard output, without the table.",
     )
-    save_baseline: Path | None = flag(None, "Write what nstc check compares with to a new file.")
+    save_baseline: Path | None = flag(None, "Write a baseline for nstc check to a new file.")
 
     @property
     def file(self) -> Path | None:
@@ -98,13 +106,13 @@ class ResultFlags:
 @with_flags
 def bench(
     models: Annotated[
-        list[str], typer.Argument(help="Bundles or zoo names to judge.", metavar="BUNDLE")
+        list[str], typer.Argument(help="Bundles or zoo names to measure.", metavar="BUNDLE")
     ],
     *,
     against: str | None = flag(
         None,
-        "Timed beside them in every round, as its float graph.",
-        shown="the teacher that their manifests name",
+        "Reference, timed in every round as its float graph.",
+        shown="the teacher that the manifests name",
     ),
     _size: Placed = None,
     places: PlaceFlags,
@@ -117,7 +125,7 @@ def bench(
     _seed: Placed = None,
     written: ResultFlags,
 ) -> None:
-    """Measure speed and quality beside a reference."""
+    """Measure speed and quality compared with a reference."""
     from nstc.benchmarks.gate.limits import refuse_over_cap, refuse_useless_cap
     from nstc.benchmarks.targets import parse_target
 

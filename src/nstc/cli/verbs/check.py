@@ -21,22 +21,24 @@ class ComparisonFlags:
 
     base: list[str] | None = flag(
         None,
-        "A bundle before the change, repeatable: times are compared with its own, "
-        "taken in the same run.",
+        "Bundle from before the change: times are compared with its times from the same run. "
+        "Repeatable.",
         shown=False,
     )
-    facts_and_quality_only: bool = flag(False, "Leave time out, and say so.")
-    strict: bool = flag(False, "IMPROVED fails too.")
-    tolerance: float = flag(5.0, "Per cent that time may change by.")
-    rounds: int | None = flag(None, "To begin with.", shown="the baseline's")
+    facts_and_quality_only: bool = flag(
+        False, "Check facts and quality, not time; the report says so."
+    )
+    strict: bool = flag(False, "Fail on IMPROVED too.")
+    tolerance: float = flag(5.0, "Per cent by which a time may change.")
+    rounds: int | None = flag(None, "Initial number of timed rounds.", shown="the baseline's")
     max_rounds: int | None = flag(
         None,
-        "Rounds are added up to so many while noise leaves a time open.",
+        "Most timed rounds: more are added while noise leaves a verdict open.",
         shown="8 times --rounds",
     )
     memory_cap: int | None = flag(
         None,
-        "MB of peak memory above which a row of a target that reports it is REGRESSED.",
+        "Most MB of peak memory; a row of a target that reports it is REGRESSED above it.",
         shown=False,
     )
 
@@ -46,9 +48,9 @@ class ReportFlags:
     """Where a check's report goes."""
 
     json: Path | None = flag(
-        None, "Write all to this file; - is standard output, without the table."
+        None, "Write the report to this file as JSON; - is standard output, without the table."
     )
-    markdown: Path | None = flag(None, "Write a summary for people to this file.")
+    markdown: Path | None = flag(None, "Write a Markdown summary to this file.")
     junit: Path | None = flag(None, "Write JUnit XML to this file.")
 
     def write(self, report: "CheckReport") -> None:
@@ -69,12 +71,14 @@ class ReportFlags:
 
 @with_flags
 def check(
-    baseline: Annotated[Path, typer.Option(help="What nstc bench --save-baseline wrote.")],
+    baseline: Annotated[
+        Path, typer.Option(help="The baseline, written by nstc bench --save-baseline.")
+    ],
     *,
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Bundles that stand for the baseline's. Default: those that it names.",
+            help="Bundles to check in place of those in the baseline. Default: those it names.",
             metavar="BUNDLE",
             show_default=False,
         ),
@@ -83,7 +87,7 @@ def check(
     anew: options.AnewFlags,
     written: ReportFlags,
 ) -> None:
-    """Measure a baseline's rows anew and exit by the worst verdict."""
+    """Measure the rows of a baseline again; the worst verdict sets the exit code."""
     with Bar() as bar:
         report = nstc.check(
             models or (),

@@ -19,7 +19,9 @@ def compress(
         Path, typer.Option("--output", "-o", help="Folder for the stages' bundles and results.")
     ],
     *,
-    preset: str = flag("full", "quick: minutes. full: some hours. restyle: from --init."),
+    preset: str = flag(
+        "full", "How long it trains. quick: minutes. full: some hours. restyle: from --init."
+    ),
     recipe: options.Recipe = None,
     photos: options.PhotoSets = None,
     name: options.Name = None,
@@ -27,16 +29,19 @@ def compress(
     style: options.Style = None,
     credit: options.Credit = None,
     foreign: options.BundledTeacherFlags,
-    seed: int | None = flag(None, "Of all randomness.", shown="0"),
+    seed: int | None = flag(None, "Random seed.", shown="0"),
     budget: str | None = flag(
         None,
-        "What the result must keep to, or the command fails: "
+        "Limits on the result; the command fails if one is broken: "
         '"style_ratio<=1.1, speedup>=50, bytes<=100KB".',
         metavar="LIMITS",
     ),
     json_output: bool = flag(False, "Print the results as JSON instead of a table.", "--json"),
 ) -> None:
-    """Distill, prune, quantize, export and measure in one go. Run again to go on after a stop."""
+    """Distill, prune, quantize, export and measure in one go.
+
+    Run the same command again to resume.
+    """
     from nstc.benchmarks.gate.limits import parse_budget
     from nstc.compress.pipeline import NO_BUDGET
     from nstc.compress.pipeline import preset as preset_recipe
@@ -64,4 +69,4 @@ def compress(
         return
     print_result(made.result, costs=False)
     say(f"the compressed model: {made.bundle.path}")
-    say(f"side by side:         {made.comparison}")
+    say(f"comparison picture:   {made.comparison}")

@@ -29,7 +29,7 @@ def distill(
     _seed: Placed = None,
     resume: options.Resume = False,
 ) -> None:
-    """Teach a small network to paint what a full-size one paints."""
+    """Train a tiny student network to reproduce a full-size teacher."""
     from nstc.compress.learning.loop import note_what_is_resumed
     from nstc.compress.learning.photo_sets import photos_of
 

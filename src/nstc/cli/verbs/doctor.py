@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 def doctor(
     model: str | None = flag(
         None,
-        "A bundle or zoo name: tell too which of its operators the accelerators of "
-        "phones and boards would refuse. Needs onnx.",
+        "Bundle or zoo name: also report which of its operators the accelerators of phones and "
+        "boards would refuse. Needs onnx.",
         "--model",
         "-m",
     ),
     json_output: options.Json = False,
 ) -> None:
-    """Say what this machine can run, and how to get the rest."""
+    """Report what this machine can run, and how to install the rest."""
     from nstc.benchmarks.doctor.diagnosis import diagnose
 
     found = diagnose()
@@ -43,7 +43,7 @@ def doctor(
     print_list(("provider",), (), rows, sentences=("available",))
     parts = [(own.name, own.pip_line or "installed", own.missing_text) for own in found.extras]
     print_list(("extra",), (), parts, sentences=("install with", "missing"))
-    say("Places to measure: nstc targets")
+    say("Targets to measure on: nstc targets")
     if reports:
         print_list(
             ("file", "delegate"),

@@ -25,18 +25,19 @@ def export(
     ),
     static: str | None = flag(
         None,
-        "Fix ONNX files, int8 too, to one size, which phone delegates want: 512x512.",
+        "Fix ONNX files, int8 too, to one size such as 512x512, as phone accelerators require.",
         metavar="HEIGHTxWIDTH",
     ),
     photos: options.Photos = None,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
 ) -> None:
-    """Write files that run elsewhere, each compared with the network.
+    """Write the network in other formats, each checked against it.
 
-    That is model.onnx, model.ts, model.pte, or model.int8.pte, which photographs calibrate.
-    ort is ONNX Runtime's own format: model.ort, and model.int8.ort of a quantized bundle. tiles is
-    model.int8.tiles.onnx, which stylize --max-ram runs on pictures that don't fit.
+    onnx, torchscript, executorch and executorch-int8 write model.onnx, model.ts, model.pte and
+    model.int8.pte, which is calibrated on photographs. ort is ONNX Runtime's own format: model.ort,
+    and model.int8.ort of a quantized bundle. tiles is model.int8.tiles.onnx, which
+    stylize --max-ram runs on pictures that do not fit in memory.
     """
     from nstc.compress.export.export_model import parse_size
 

@@ -14,7 +14,7 @@ def import_(
     checkpoint: Annotated[
         Path,
         typer.Argument(
-            help="State dict of pytorch/examples' network: .pth, .model, .ckpt or .safetensors."
+            help="State dict of pytorch/examples: a .pth, .model, .ckpt or .safetensors file."
         ),
     ],
     output: options.Output,
@@ -24,7 +24,7 @@ def import_(
     vgg: options.Vgg = "shipped",
     key: options.Key = None,
 ) -> None:
-    """Make a bundle of a fast_neural_style checkpoint."""
+    """Make a bundle from a fast_neural_style checkpoint."""
     with Bar() as bar:
         bundle = nstc.import_checkpoint(
             checkpoint,

@@ -9,16 +9,20 @@ from nstc.cli.output import print_list, say, say_json
 
 @with_flags
 def models(
-    sheet: Path | None = flag(None, "A photograph, to see all of them on, side by side."),
+    sheet: Path | None = flag(
+        None, "Photograph that all models stylise, for a picture of all side by side."
+    ),
     output: Path | None = flag(None, "The picture that --sheet writes.", "--output", "-o"),
     json_output: options.Json = False,
 ) -> None:
-    """List the models that ship with nstc."""
+    """List the models that are included."""
     from nstc.core.errors import OptionError
     from nstc.core.zoo_listing import basis, list_zoo
 
     if (sheet is None) != (output is None):
-        raise OptionError("--sheet and --output go together: give the photograph and the picture.")
+        raise OptionError(
+            "--sheet and --output go together: give the photograph and the picture to write."
+        )
     if sheet is not None and output is not None:
         from nstc.runtime.stylizer import write_zoo_sheet
 

@@ -24,7 +24,7 @@ def prune(
     foreign: options.TeacherFlags,
     _seed: Placed = None,
     from_float: bool = flag(
-        False, "Prune the float weights of a quantized bundle; its int8 file is left behind."
+        False, "Prune the float weights of a quantized bundle; the result has no int8 file."
     ),
     resume: options.Resume = False,
 ) -> None:

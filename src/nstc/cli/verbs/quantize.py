@@ -27,14 +27,16 @@ def quantize(
     flags: options.FormFlags,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
-    again: bool = flag(False, "Replace a file that the bundle holds already."),
-    allow_slower: bool = flag(False, "Exit 0 even if the file gives nothing over float."),
+    again: bool = flag(False, "Replace a quantized file that the bundle already has."),
+    allow_slower: bool = flag(
+        False, "Exit 0 even if the file is neither faster nor smaller than float."
+    ),
     json_output: bool = flag(False, "Print the report as JSON instead of text.", "--json"),
 ) -> None:
-    """Make a file of fewer bits: faster, or smaller alone.
+    """Write a file of fewer bits: int8 is faster, weights alone are smaller.
 
-    A file that gives nothing over the float one is written and said to be so, and ends with an
-    error, unless --allow-slower. An ONNX file made by others is quantized to an ONNX file.
+    A file that is neither faster nor smaller than the float one is written too, but ends with an
+    error unless --allow-slower is given. An ONNX file made by others becomes an ONNX file.
     """
     from nstc.compress.learning.photo_sets import photos_of
     from nstc.compress.quantization.foreign_models import is_foreign, quantize_file
@@ -47,7 +49,8 @@ def quantize(
             report = quantize_file(Path(model), output, **shared, **form.keywords())
         elif form.keywords():
             raise OptionError(
-                f"{form.flags()} says what an ONNX file of others takes: a bundle says it itself."
+                f"{form.flags()} describes an ONNX file made by others, and {model} is a bundle: "
+                "leave it out."
             )
         else:
             bundle, report = nstc.quantize(model, output, **shared, name=name, again=again)
@@ -60,6 +63,5 @@ def quantize(
         say(f"wrote {made}")
     if report.complaint is not None and not allow_slower:
         raise NoGainError(
-            f"{report.complaint}: it was written all the same. Give --allow-slower if "
-            "that is what you want."
+            f"{report.complaint}: it was written all the same. Give --allow-slower to accept it."
         )

@@ -17,27 +17,27 @@ def report(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Results that nstc bench --json wrote. Default: the newest of --history.",
+            help="Results written by nstc bench --json. Default: the newest of --history.",
             metavar="FILE...",
             show_default=False,
         ),
     ] = None,
     history: Path | None = flag(
-        None, "Folder of such results, one for each commit: their trend is drawn.", shown=False
+        None, "Folder of results, one for each commit, whose trend is plotted.", shown=False
     ),
     photos: options.Photos = None,
     pictures: bool = flag(
         True,
-        "Whether to stylise some photographs with the files that are still here.",
+        "Stylise some photographs with those files that are still there.",
         "--pictures/--no-pictures",
     ),
     layer_times: bool = flag(
-        True, "Whether to profile those files, here and now.", "--layer-times/--no-layer-times"
+        True, "Profile the layers of those files on this machine.", "--layer-times/--no-layer-times"
     ),
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
 ) -> None:
-    """Make one self-contained HTML page of benchmark results."""
+    """Write benchmark results as one self-contained HTML page."""
     from nstc.benchmarks.report.page import write_report
 
     with Bar() as bar:

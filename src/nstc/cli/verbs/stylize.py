@@ -1,4 +1,4 @@
-"""`nstc stylize`: photographs and videos in, pictures in a painting's style out."""
+"""`nstc stylize`: photographs and videos in, the same in a painting's style out."""
 
 import contextlib
 from collections import Counter
@@ -26,71 +26,84 @@ class ModelFlags:
 
     model: str = flag("zoo:starry-night", "A bundle's folder or a zoo name.", "--model", "-m")
     precision: str | None = flag(
-        None, "Which network runs: int8 or float.", shown="int8; float of weights alone"
+        None,
+        "Precision of the network that runs: int8 or float.",
+        shown="int8; float of weights alone",
     )
     artifact: str | None = flag(
-        None, "Another file of the bundle, such as ts, pte or int8.512x512.onnx."
+        None, "Another file of the bundle to run, such as ts, pte or int8.512x512.onnx."
     )
     trust: TrustBundled = False
-    threads: int | None = flag(None, "Threads to compute with; by default one a core.")
+    threads: int | None = flag(None, "Number of threads. Default: one per core.")
     provider: str = flag(
-        "cpu", "Where ONNX Runtime computes: cpu, cuda, or what else is installed."
+        "cpu", "Execution provider of ONNX Runtime: cpu, cuda, or another that is installed."
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControlFlags:
-    """How it paints; see `nstc.runtime.control.Control`."""
+    """How strong and how large the style is; see `nstc.runtime.control.Control`."""
 
-    strength: float = flag(1.0, "0 is the photograph, 1 the style; beyond them extrapolates.")
-    preserve_color: bool = flag(False, "Paint brightness only; keep the photo's colours.")
-    size: int | None = flag(None, "Long side in pixels to paint at.", shown="the photograph's")
-    upscale_to_original: bool = flag(False, "Bring the result back to the photograph's size.")
-    style_scale: float = flag(1.0, "How large the brush looks: 2 twice as large, 0.5 half.")
+    strength: float = flag(
+        1.0, "Strength of the style: 0 is the photograph, 1 the style; values beyond extrapolate."
+    )
+    preserve_color: bool = flag(False, "Stylise brightness only and keep the photograph's colours.")
+    size: int | None = flag(
+        None, "Long side in px at which the network runs.", shown="the photograph's"
+    )
+    upscale_to_original: bool = flag(False, "Scale the result back to the photograph's size.")
+    style_scale: float = flag(1.0, "Size of the brush strokes: 2 is twice as large, 0.5 half.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureFlags:
     """Which pictures are read and how they are written."""
 
-    glob: str | None = flag(None, "Which files of folders, such as '*.jpg'.", shown="all pictures")
+    glob: str | None = flag(
+        None, "Pattern for the files of a folder, such as '*.jpg'.", shown="all pictures"
+    )
     format: str | None = flag(
-        None, "Of the files written: png, jpeg, webp, tiff, bmp, gif or heif.", shown="the source's"
+        None,
+        "Format of the pictures: png, jpeg, webp, tiff, bmp, gif or heif.",
+        shown="the source's",
     )
     metadata: str = flag(
         "strip",
-        "keep or strip EXIF and XMP. Stripped unless asked for: they say where and when a "
-        "photograph was taken, and with which camera. IPTC and PNG text are never taken along.",
+        "keep or strip EXIF and XMP, which say where, when and with which camera a photograph "
+        "was taken. IPTC and PNG text are always stripped.",
     )
     skip_existing: bool = flag(
-        False, "Leave pictures that are there already, made with the same model and settings."
+        False, "Skip pictures that exist already and were made with the same model and settings."
     )
     max_pixels: int | None = flag(
-        None, "Refuse pictures with more pixels, all frames together.", shown="178956970"
+        None,
+        "Most pixels of a picture, all frames together; larger ones are refused.",
+        shown="178956970",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LimitFlags:
-    """What may be taken up, of this machine and of the network."""
+    """Most memory and time that a run may take."""
 
     max_ram: str | None = flag(
         None,
-        "What the process may hold, such as 256MB; larger pictures are cut into tiles. "
-        "More than 4GB also for trying a bundle's file that did not come with nstc.",
+        "Most memory for the process, such as 256MB; pictures that need more are cut into "
+        "tiles. More than 4GB also applies to trying a bundle that did not come with nstc.",
         shown="any amount",
         metavar="SIZE",
     )
     allow_approximate_tiles: bool = flag(
-        False, "Cut pictures for a network whose tiles differ from the whole."
+        False,
+        "Cut pictures into tiles even for a network whose tiles differ from the whole picture.",
     )
-    max_download_mb: int = flag(64, "Most MB of an address or of standard input.")
+    max_download_mb: int = flag(64, "Most MB read from an address or from standard input.")
     timeout: float = flag(
         30.0,
-        "Most seconds for an address. More than 120 also for trying a bundle's file that "
-        "did not come with nstc.",
+        "Most seconds for an address. More than 120 also applies to trying a bundle that did "
+        "not come with nstc.",
     )
-    allow_private: bool = flag(False, "Fetch from this machine and private networks too.")
+    allow_private: bool = flag(False, "Also fetch from this machine and from private networks.")
 
 
 @with_flags
@@ -108,8 +121,7 @@ def stylize(
         list[str] | None,
         typer.Argument(
             metavar="PHOTO",
-            help="Files, folders with all in them, http(s) addresses, or - for standard input; or "
-            "one video.",
+            help="Pictures, folders, http(s) addresses, or - for standard input; or one video.",
             show_default=False,
         ),
     ] = None,
@@ -117,13 +129,13 @@ def stylize(
     painting: ControlFlags,
     pictures: PictureFlags,
     limits: LimitFlags,
-    film: VideoFlags,
-    json_output: bool = flag(False, "Print what became of each picture as JSON.", "--json"),
+    video_flags: VideoFlags,
+    json_output: bool = flag(False, "Print the outcome for each picture as JSON.", "--json"),
 ) -> None:
-    """Paint photographs, a video or a camera's view in a style."""
+    """Stylise photographs, a video or a camera's picture."""
     options = _options(painting, pictures, limits)
     inputs = photos or []
-    of_video = video.is_video(inputs, output, film)
+    of_video = video.is_video(inputs, output, video_flags)
     if of_video:
         video.refuse_on_videos(
             {
@@ -134,19 +146,24 @@ def stylize(
             }
         )
     else:
-        if film.given:
+        if video_flags.given:
             raise OptionError(
-                f"{', '.join(film.given)} is for videos: expected one, or leave it out."
+                f"{', '.join(video_flags.given)} applies to videos only: leave it out, or give "
+                "a video."
             )
         if output == "-":
             if json_output:
-                raise OptionError("-o - and --json both want standard output: give one of the two.")
+                raise OptionError(
+                    "-o - and --json both write to standard output: give one of the two."
+                )
             refuse_terminal_output()
     stylizer = _opened(network, limits)
     if options.control.warning is not None:
         tell(options.control.warning)
     if of_video:
-        video.stylize_one(inputs, output, stylizer, options, film, network.model, json_output)
+        video.stylize_one(
+            inputs, output, stylizer, options, video_flags, network.model, json_output
+        )
     else:
         _run(inputs, output, stylizer, options, model=network.model, json_output=json_output)
 
@@ -252,7 +269,7 @@ def _run(
         outcomes = stylize_files(photos, output, stylizer, options, report)
     except KeyboardInterrupt as interrupt:
         raise Interrupted(
-            f"stopped with {done} pictures done, which are kept: give --skip-existing to go on."
+            f"stopped with {done} pictures done, which are kept: give --skip-existing to resume."
             if many
             else f"stopped: {output} is not written."
         ) from interrupt
@@ -270,7 +287,7 @@ def _run(
             "each is named above, and the others are done."
         )
     if errors:
-        raise BatchError("not all pictures of standard input were made: see above.")
+        raise BatchError("not all pictures from standard input were stylised: see above.")
 
 
 def _report(outcome: "PictureOutcome", *, quiet: bool, many: bool, piped: bool) -> None:
@@ -284,7 +301,7 @@ def _report(outcome: "PictureOutcome", *, quiet: bool, many: bool, piped: bool) 
         frames = f"  {outcome.frames} frames" if outcome.frames > 1 else ""
         made = f"{outcome.width}x{outcome.height}{frames}  {outcome.seconds:.2f} s"
         skipped = outcome.status == "skipped"
-        say(f"{place}  {'skipped, it is there already' if skipped else made}", err=piped)
+        say(f"{place}  {'skipped, it exists already' if skipped else made}", err=piped)
 
 
 def _summary(outcomes: "list[PictureOutcome]", counts: Counter[str], model: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from nstc.cli.output import print_list, say_json
 def targets(
     json_output: options.Json = False,
 ) -> None:
-    """List where nstc bench can measure, and why not where it can't."""
+    """List the targets that nstc bench can measure, and why others are unavailable."""
     from nstc.benchmarks.targets import all_targets
 
     kinds = all_targets()

@@ -15,11 +15,13 @@ from nstc.core.recipe import TrainRecipe, load_recipe
 
 @with_flags
 def train(
-    style: Annotated[Path, typer.Option(help="The painting to learn.")],
+    style: Annotated[Path, typer.Option(help="The painting whose style the network learns.")],
     output: options.Output,
     *,
     photos: options.PhotoSets = None,
-    preset: str | None = flag(None, "draft: minutes. good: an hour. best: half a day."),
+    preset: str | None = flag(
+        None, "How long it trains. draft: minutes. good: an hour. best: half a day."
+    ),
     recipe: options.Recipe = None,
     name: options.Name = None,
     credit: options.Credit = None,

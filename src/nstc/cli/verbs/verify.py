@@ -17,12 +17,12 @@ def verify(
     _timeout: options.TrialTime = None,
     record: bool = flag(
         False,
-        "Write what each file paints here into the bundle first: its check vectors, which "
-        "bundles from before they were kept lack.",
+        "First write check vectors, the output of each file for a known input, into the bundle, "
+        "for a bundle that has none.",
     ),
-    json_output: bool = flag(False, "Print what was found as JSON.", "--json"),
+    json_output: bool = flag(False, "Print the findings as JSON.", "--json"),
 ) -> None:
-    """Check a bundle's hashes, and what its files paint."""
+    """Check a bundle's hashes and the output of its files."""
     from nstc.runtime.verification import record as record_vectors
     from nstc.runtime.verification import verify as run
 

@@ -1,4 +1,4 @@
-"""The part of `nstc stylize` that paints videos and what cameras see."""
+"""The part of `nstc stylize` that stylises videos and cameras."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,15 @@ class VideoFlags:
     """The options of `nstc stylize` that only videos have, as they were typed."""
 
     camera: str | None = flag(
-        None, "Paint what a camera sees: its number, or FORMAT:NAME as FFmpeg has it."
+        None, "Camera to stylise: its number, or FORMAT:NAME in FFmpeg's notation."
     )
     frames: int | None = flag(None, "Most frames of a video.")
     seconds: float | None = flag(None, "Most seconds of a video.")
-    stabilize: bool = flag(False, "Against flicker in a video: hold still what is still.")
-    codec: str | None = flag(None, "Of a video: h264, hevc, vp9, av1 or ffv1.", shown="h264")
-    crf: int | None = flag(None, "Quality of a video: 0 is the best, more is smaller.", shown="18")
+    stabilize: bool = flag(False, "Reduce flicker in a video: keep still parts still.")
+    codec: str | None = flag(None, "Video codec: h264, hevc, vp9, av1 or ffv1.", shown="h264")
+    crf: int | None = flag(
+        None, "Constant rate factor of the video codec: 0 is best, more is smaller.", shown="18"
+    )
 
     @property
     def given(self) -> list[str]:
@@ -35,12 +37,12 @@ class VideoFlags:
 
 
 def _was_given(value: object) -> bool:
-    """A flag's: 0 was given, although it equals False."""
+    """Whether a flag's value was typed: 0 was, although it equals False."""
     return value is not None and value is not False
 
 
 def is_video(inputs: list[str], output: str, flags: VideoFlags) -> bool:
-    """Whether a film is asked for: by a camera, by the name of the input, or of the output."""
+    """Whether a video is asked for: by a camera, or by the name of the input or output."""
     from nstc.runtime.files.picture_jobs import is_folder
     from nstc.runtime.video.containers import CONTAINERS, is_video_name
 
@@ -53,7 +55,7 @@ def refuse_on_videos(options: dict[str, object]) -> None:
     """Raise `OptionError` if options of pictures, by name, were given for a video."""
     given = [f"--{name}" for name, value in options.items() if _was_given(value)]
     if given:
-        raise OptionError(f"{', '.join(given)} is for pictures: leave it out for a video.")
+        raise OptionError(f"{', '.join(given)} applies to pictures only: leave it out for a video.")
 
 
 def stylize_one(
@@ -65,9 +67,9 @@ def stylize_one(
     model: str,
     json_output: bool,
 ) -> None:
-    """Paint a film and tell what was made; a damaged one is told of last.
+    """Stylise a video and print a line about it; raise last if the source is damaged.
 
-    What videos share with pictures, such as strength, is taken from the options for those.
+    What videos share with pictures, such as strength, is taken from the options for pictures.
     """
     from nstc.runtime.files.picture_jobs import is_folder
     from nstc.runtime.video.film import FilmLimits
@@ -84,9 +86,9 @@ def stylize_one(
     )
     place = _place_of(inputs, flags.camera)
     if output == "-":
-        raise OptionError("-o - is for pictures: give the name of a file for a video.")
+        raise OptionError("-o - works for pictures only: give a file name for a video.")
     target = Path(output)
-    if is_folder(output) and not place.live:  # in which it keeps the film's name
+    if is_folder(output) and not place.live:  # where it keeps the source's name
         target /= Path(place.name).name
     with Bar() as bar:
         outcome = stylize_video(place, target, stylizer, options, bar)
@@ -118,12 +120,14 @@ def _place_of(inputs: list[str], camera: str | None) -> "FilmSource":
             raise OptionError(f"--camera and {inputs[0]} were both given: choose one.")
         return camera_place(camera)
     if not inputs:
-        raise OptionError("no video was given: name one, or a --camera.")
+        raise OptionError("no video was given: name a file, or give --camera.")
     if len(inputs) > 1:
-        raise OptionError(f"{len(inputs)} inputs with a video among them: give videos one by one.")
+        raise OptionError(
+            f"{len(inputs)} inputs with a video among them: give one video at a time."
+        )
     name = inputs[0]
     if name == STANDARD_STREAM or is_address(name):
-        raise OptionError(f"{name}: a video is read from a file. Save it first.")
+        raise OptionError(f"{name}: a video must be a file. Save it first.")
     return file_place(Path(name))
 
 
