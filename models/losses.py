@@ -21,7 +21,7 @@ CONTENT_LAYERS: Final = ("relu2_2", "relu3_3")
 _TINY = 1e-12
 
 _WINDOW = 8
-"""Periods a side over which a grid keeps its phase."""
+"""Periods a side over which a checkerboard keeps its phase."""
 
 
 def gram_matrix(features: Tensor) -> Tensor:
@@ -101,9 +101,10 @@ def total_variation(images: Tensor) -> Tensor:
 def checkerboard_energy(images: Tensor, period: int) -> Tensor:
     """Power of what repeats in a picture with a fixed period, as blocks written side by side do.
 
-    From the picture is taken its weighted mean over one period and both its ends, which is blind to
-    slopes; of what is left, each phase's mean over windows of 8 by 8 periods, or all there are, is
-    squared. Brush strokes and edges keep no phase over such a window and cancel; a grid does not.
+    From the picture is taken its weighted mean over one period and both its ends, so that slopes do
+    not count; of what is left, each phase's mean over windows of 8 by 8 periods, or all there are,
+    is squared. Brush strokes and edges keep no phase over such a window and cancel; a checkerboard
+    does not.
 
     Images are (N, 3, H, W), H and W at least 2 periods of an even number of pixels.
 
@@ -127,45 +128,44 @@ def checkerboard_energy(images: Tensor, period: int) -> Tensor:
 
 
 NOISE = 2 / 255
-"""Deviation of a sensor's noise, which is added to every changed photograph."""
+"""Standard deviation of a sensor's noise, which is added to every shifted photograph."""
 
 Axes = tuple[int, int]
-"""Which of rows and columns move by half a pixel: those that are 1."""
+"""Which of rows and columns are shifted by half a pixel: those that are 1."""
 
-SHAKES: Final[tuple[Axes, ...]] = ((0, 0), (0, 1), (1, 0), (1, 1))
-"""A camera's, each as likely as the others."""
+SHIFTS: Final[tuple[Axes, ...]] = ((0, 0), (0, 1), (1, 0), (1, 1))
+"""A camera's, equally likely."""
 
 
-def unsteadiness(
+def flicker_map(
     network: Callable[[Tensor], Tensor],
     photographs: Tensor,
     outputs: Tensor,
     axes: Axes,
     rng: np.random.Generator,
 ) -> Tensor:
-    """How far pictures change beyond what their photographs do.
+    """Flicker (temporal inconsistency) of each value: its change beyond the photograph's.
 
-    The photographs move by half a pixel along some axes, and get another noise; their
-    pictures should move as far and be the same otherwise. It needs a second run of the student and
-    no look through VGG.
+    The photographs are shifted by half a pixel along some axes, and get another noise; their
+    pictures should be shifted alike and be the same otherwise. Costs a second run of the network
+    and none of VGG.
 
     Compare Gao et al., "ReCoNet: real-time coherent video style transfer network", ACCV 2018,
-    where the optical flow of films stands in the place of a known shift.
+    who use the optical flow of videos in the place of a known shift.
 
-    Photographs are (N, 3, H, W) in [0, 1], outputs what the network makes of them, and the axes,
-    along which the camera moves, one of `SHAKES`.
+    Photographs are (N, 3, H, W) in [0, 1], outputs the network's pictures of them, and the axes
+    one of `SHIFTS`.
 
     Returns:
         The absolute difference, (N, 3, H, W).
     """
     noise = torch.from_numpy(rng.normal(0, NOISE, tuple(photographs.shape)).astype(np.float32))
     changed = (shifted(photographs, axes) + noise.to(photographs.device)).clamp(0, 1)
-    change: Tensor = network(changed).float() - shifted(outputs.float(), axes)
-    return change.abs()
+    return (network(changed).float() - shifted(outputs.float(), axes)).abs()
 
 
 def shifted(images: Tensor, axes: Axes) -> Tensor:
-    """(N, C, H, W) moved by half a pixel along each axis that is 1; the last line stays."""
+    """(N, C, H, W) shifted by half a pixel along each axis that is 1; the last line stays."""
     for axis, moves in zip((2, 3), axes, strict=True):
         if moves:
             length = images.shape[axis]

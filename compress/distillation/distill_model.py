@@ -1,8 +1,8 @@
-"""Distillation: a small network learns to paint what a full-size one paints.
+"""Distillation: a small network is trained on the pictures of a full-size one.
 
 First on the teacher's pixels alone, with batch normalisation, which is cheap and finds the colours
-and the layout; then, with the normalisation folded away so that what is trained is what ships, on
-style and content losses, which find the brush.
+and the layout; then, with the normalisation folded away so that what is trained is what is
+released, on style and content losses, which find the brush strokes.
 """
 
 import dataclasses
@@ -14,14 +14,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from nstc.compress.distillation.loss_terms import weighted_terms
-from nstc.compress.distillation.objectives import (
+from nstc.compress.distillation.loss_terms import (
     JudgedRatios,
     PerceptualObjective,
     PixelObjective,
     RatioBalance,
+    weighted_terms,
 )
-from nstc.compress.distillation.teacher_outputs import JUDGED_SIZE, TeacherLosses, TeacherPictures
+from nstc.compress.distillation.teacher_outputs import (
+    JUDGED_SIZE,
+    TeacherLosses,
+    TeacherOutputs,
+    crops_for,
+    judged_for,
+)
 from nstc.compress.distillation.teachers import (
     Teacher,
     TeacherOptions,
@@ -54,7 +60,7 @@ from nstc.models.vgg import VggFeatures, load_vgg
 _PIXELS, _PERCEPTUAL, _ROUNDING = _STAGES = ("pixels", "perceptual", "rounding")
 
 _ROUNDING_RATE = 0.5
-"""Of the learning rate is enough for what only learns to be rounded."""
+"""Of the learning rate, for the quantization-aware part of the second stage."""
 
 _SHAPE = ("width", "blocks", "inner", "scale", "norm", "head")
 """Settings that change the shape whose name the recipe gives."""
@@ -63,7 +69,7 @@ _PIXEL_SETTINGS = (
     *("student", *_SHAPE, "pixel_steps", "size", "crops", "color_jitter"),
     *("batch", "learning_rate", "seed"),
 )
-"""What the first stage depends on: its checkpoint outlives a change of the second's settings."""
+"""All that the first stage depends on: other settings may change while its checkpoint is kept."""
 
 
 @one_at_a_time("output")
@@ -87,7 +93,7 @@ def distill(
     Args:
         teacher: A bundle, zoo name, checkpoint, TorchScript or ONNX file; or an opened one.
         output: The bundle to write; checkpoints go to `OUTPUT.training` beside it.
-        photos: What the teacher is asked about.
+        photos: What the teacher stylises for the student to learn from.
         recipe: Settings.
         name: Of the student; the output's name by default.
         init: A student's bundle to start from; its shape replaces the recipe's.
@@ -95,8 +101,8 @@ def distill(
         credit: Of the painting.
         options: For teachers that are foreign files.
         vgg: See `nstc.models.vgg.load_vgg`.
-        resume: Go on from the checkpoints of a run with the same settings.
-        progress: Told of every step.
+        resume: Continue from the checkpoints of a run with the same settings.
+        progress: Receives progress updates.
 
     Raises:
         NstcError: bad input, an interrupted or a diverged run.
@@ -124,44 +130,45 @@ def distill(
         progress=progress,
         settings={"vgg": vgg, **sources},
     )
-    return _distilled(run, network, start, output, name or output.name)
-
-
-def _distilled(
-    run: "DistillationRun", network: Student | None, start: Bundle | None, output: Path, name: str
-) -> Bundle:
-    """Carry out both stages and write the bundle."""
-    if not run.resume:
-        run.forget_checkpoints()
-    run.pictures.make()
-    network = run.pixel_stage(network)
-    ranges = run.perceptual_stage(
-        network,
-        steps=run.recipe.steps,
-        rate=run.recipe.perceptual_learning_rate,
-        learned=None if start is None else learned_ranges(start),
-    )
-    return run.write_bundle(
-        output, network, ranges, name=name, verb="distill", stage="distilled", parent=start
-    )
+    return run.carry_out(network, start, output, name or output.name)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DistillationRun:
     """What the stages of a distillation share; pruning fine-tunes through it too."""
 
-    teacher: Teacher  # who is copied
-    source: StyleSource  # the style
-    photos: PhotoSet  # what the teacher is asked about
-    recipe: DistillRecipe  # settings
-    features: VggFeatures  # the VGG network, on the device where the work is done
+    teacher: Teacher
+    source: StyleSource
+    photos: PhotoSet  # what the teacher stylises
+    recipe: DistillRecipe
+    features: VggFeatures  # on the device where the work is done
     folder: Path  # for checkpoints and losses
-    resume: bool  # whether to go on from them
-    progress: Progress  # told of every step
-    settings: Mapping[str, Any]  # what else makes this run this run
+    resume: bool  # whether to continue from them
+    progress: Progress
+    settings: Mapping[str, Any]  # what identifies this run besides the recipe
+
+    def carry_out(
+        self, network: Student | None, start: Bundle | None, output: Path, name: str
+    ) -> Bundle:
+        """Distill in both stages and write the bundle; the network is that of `start`."""
+        recipe = self.recipe
+        if not self.resume:
+            self.forget_checkpoints()
+        # All of the teacher's pictures before anything is learned.
+        _ = self.crops, self.judged if recipe.steps else None
+        network = self.pixel_stage(network)
+        ranges = self.perceptual_stage(
+            network,
+            steps=recipe.steps,
+            rate=recipe.perceptual_learning_rate,
+            learned=None if start is None else learned_ranges(start),
+        )
+        return self.write_bundle(
+            output, network, ranges, name=name, verb="distill", stage="distilled", parent=start
+        )
 
     def pixel_stage(self, start: Student | None) -> Student:
-        """A student that has learned the teacher's pixels, its normalisation folded away."""
+        """A student trained on the teacher's pixels, its batch normalisation folded away."""
         recipe = self.recipe
         torch.manual_seed(recipe.seed)
         network = start or fresh_student(recipe)
@@ -170,7 +177,7 @@ class DistillationRun:
         network = network.to(best_device()).train()
         self._optimise(
             network,
-            PixelObjective(network, self.pictures.crops, recipe, best_device()),
+            PixelObjective(network, self.crops, recipe, best_device()),
             Schedule(steps=recipe.pixel_steps, learning_rate=recipe.learning_rate),
             title=_PIXELS,
             settings={key: getattr(recipe, key) for key in _PIXEL_SETTINGS},
@@ -178,11 +185,14 @@ class DistillationRun:
         return fold(network.cpu())
 
     @functools.cached_property
-    def pictures(self) -> TeacherPictures:
-        """What the teacher paints for the stages."""
-        return TeacherPictures(
-            teacher=self.teacher, photos=self.photos, recipe=self.recipe, progress=self.progress
-        )
+    def crops(self) -> TeacherOutputs:
+        """What both stages learn from."""
+        return crops_for(self.recipe, self.teacher, self.photos, self.progress)
+
+    @functools.cached_property
+    def judged(self) -> TeacherOutputs | None:
+        """What the losses are balanced on."""
+        return judged_for(self.recipe, self.teacher, self.photos, self.progress)
 
     def perceptual_stage(
         self,
@@ -192,11 +202,11 @@ class DistillationRun:
         rate: float,
         learned: Mapping[str, Range] | None = None,
     ) -> Mapping[str, Range] | None:
-        """Train a network in place on everything in `PerceptualObjective`.
+        """Train a network in place on `PerceptualObjective`, partly quantization-aware.
 
-        The steps include those that round, the rate is that of the peak. Rounding goes on with the
-        ranges that the network has learned with before, unless steps in float come first. Gives the
-        ranges that it has learned with, if the recipe is quantize-aware.
+        `steps` counts both parts, and `rate` is the peak learning rate. Quantization-aware training
+        starts from the ranges `learned` before, unless steps in float come first, which make them
+        stale. Gives the ranges at its end; None if the recipe is not quantize-aware.
         """
         if steps == 0:
             return None
@@ -217,41 +227,41 @@ class DistillationRun:
 
     def _learn(
         self,
-        painter: nn.Module,
+        network: nn.Module,
         title: str,
         steps: int,
         rate: float,
         before: RatioBalance | None = None,
     ) -> RatioBalance | None:
-        """Train a student, by itself or through its twin, and give the balance that was found."""
-        painter.to(best_device()).train()
-        balance, judged = None, self.pictures.judged
+        """Train a student or its integer twin, from the balance before, and give the new one."""
+        network.to(best_device()).train()
+        balance, judged = None, self.judged
         if judged is not None:
             seed = self.recipe.seed + _STAGES.index(title)
-            ratios = JudgedRatios(painter, judged, self.losses, seed)
+            ratios = JudgedRatios(network, judged, self.losses, seed)
             balance = RatioBalance(self.recipe.goals_in_balance, ratios)
             if before is not None:
-                balance.restore(before.state())
+                balance.load_state_dict(before.state_dict())
         self._optimise(
-            painter,
-            self.perceptual_objective(painter, balance),
+            network,
+            self.perceptual_objective(network, balance),
             Schedule(steps=steps, learning_rate=rate, method="muon"),
             title=title,
             settings=dataclasses.asdict(self.recipe),
             balance=balance,
         )
-        painter.cpu().eval()
+        network.cpu().eval()
         return balance
 
     def perceptual_objective(
         self, network: nn.Module, balance: RatioBalance | None = None
     ) -> PerceptualObjective:
-        """What the second stage minimises; the network must be where `features` are."""
-        return PerceptualObjective(network, self.pictures.crops, self.recipe, self.losses, balance)
+        """What the second stage minimises; the network must be on the device of `features`."""
+        return PerceptualObjective(network, self.crops, self.recipe, self.losses, balance)
 
     @functools.cached_property
     def losses(self) -> TeacherLosses:
-        """What the teacher itself reaches."""
+        """The losses of the teacher itself."""
         return TeacherLosses(self.features, self.source.statistics.at(JUDGED_SIZE))
 
     def write_bundle(
@@ -266,16 +276,12 @@ class DistillationRun:
         parent: Bundle | None,
         **results: Any,
     ) -> Bundle:
-        """Write what was learned, with the ranges it learned with, and delete the checkpoints."""
+        """Write the network and the ranges it was trained with, and delete the checkpoints."""
+        recipe = dataclasses.asdict(self.recipe) | _packages_used(self.recipe)
         part = {"key": self.teacher.part} if self.teacher.part else {}
         step = Step(
             verb=verb,
-            recipe={
-                **dataclasses.asdict(self.recipe),
-                **_packages_used(self.recipe),
-                **self.settings,
-                **part,
-            },
+            recipe={**recipe, **self.settings, **part},
             seed=self.recipe.seed,
             photos=self.photos.record(),
             results=results,
@@ -324,23 +330,23 @@ class DistillationRun:
                 "schedule": dataclasses.asdict(schedule),
             },
             progress=self.progress,
-            companions={} if balance is None else {"balance": balance},
+            companions={"balance": balance},
             figures=None if balance is None else balance.figures,
         ).run()
 
 
 def _packages_used(recipe: DistillRecipe) -> dict[str, Any]:
-    """What a history says of packages that a recipe takes parts of; nothing if there are none."""
+    """For a bundle's history: the packages that blocks and loss terms of a recipe are of."""
     used = {
         extensions.BLOCKS: {recipe.student} - set(STUDENTS),
         extensions.LOSSES: set(recipe.added_terms),
     }
-    whose = {
+    packages = {
         group: {name: extensions.package_of(group, name) for name in sorted(names)}
         for group, names in used.items()
         if names
     }
-    return {EXTENSIONS: whose} if whose else {}
+    return {EXTENSIONS: packages} if packages else {}
 
 
 def fresh_student(recipe: DistillRecipe) -> Student:

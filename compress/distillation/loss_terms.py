@@ -1,41 +1,51 @@
-"""What the second stage's loss is made of: a term is a row, of what is found and its weight.
+"""The losses of distillation: a table of terms, the objectives that sum them, and their balance.
 
-Packages add terms, whose weights stand in a recipe's `terms`.
+Packages may add terms, whose weights stand in a recipe's `terms`.
 """
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from torch import Tensor
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
+from nstc.benchmarks.quality import picture_metrics
 from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOutputs
+from nstc.compress.export.checking import painting_with
+from nstc.compress.learning.processes import mixed_precision
+from nstc.compress.quantization.integer_twin import IntegerTwin
 from nstc.core import extensions
-from nstc.core.errors import OptionError
+from nstc.core.errors import OptionError, UnusableModelError
 from nstc.core.recipe import DistillRecipe
-from nstc.models.losses import checkerboard_energy
+from nstc.models.losses import SHIFTS, STYLE_LAYERS, checkerboard_energy, flicker_map
+from nstc.models.student import SCALE, Student, channel_statistics
+from nstc.models.tensors import images_to_tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepView:
-    """What a term sees of a step. Most need no more than the first four."""
+    """What a term is computed from in a step. Most need no more than the first four."""
 
-    outputs: Tensor  # (N, 3, h, w), what the student painted, about [0, 1] and not clamped
-    targets: Tensor  # the teacher's pictures, alike, in [0, 1]
-    photographs: Tensor  # what both are of, alike, in [0, 1]
+    outputs: Tensor  # (N, 3, h, w), the student's pictures, about [0, 1] and not clamped
+    targets: Tensor  # the teacher's pictures, of the same shape, in [0, 1]
+    photographs: Tensor  # what both were made of, of the same shape, in [0, 1]
     features: Mapping[str, Tensor]  # VGG features (N, C, h', w') of the outputs, by `STYLE_LAYERS`
-    step: int  # its number: with the recipe's seed all that chance may come from
+    step: int  # its number: with the recipe's seed the only source of randomness
     recipe: DistillRecipe
-    names: tuple[str, ...]  # what the pictures are known by
+    names: tuple[str, ...]  # keys of the pictures
     pairs: TeacherOutputs  # what was drawn from
-    teacher: TeacherLosses  # what the teacher itself reaches
-    grid_period: int  # pixels a side that one position of the student stands for
-    unsteadiness: Callable[[], Tensor]  # (N, 3, H, W), of whole crops; runs the student once more
+    teacher: TeacherLosses
+    period: int  # of a checkerboard: pixels a side that one position of the student stands for
+    flicker_map: Callable[[], Tensor]  # (N, 3, H, W), of whole crops; runs the student once more
 
     @functools.cached_property
     def ratios(self) -> tuple[Tensor, Tensor]:
-        """Style and content loss (N,), each over what the teacher reaches on the same pictures."""
+        """Style and content loss (N,), each over the teacher's on the same pictures."""
         return self.teacher.ratios(self.names, self.features, self.targets, self.photographs)
 
 
@@ -53,10 +63,10 @@ def pixel(view: StepView) -> Tensor:
     return (view.outputs.float() - view.targets).abs().mean()
 
 
-def grid(view: StepView) -> Tensor:
-    """The energy of a grid with the student's period, over that of the teacher's pictures."""
-    teachers = view.teacher.grid(view.pairs, view.grid_period)
-    return checkerboard_energy(view.outputs, view.grid_period).mean() / teachers
+def checkerboard(view: StepView) -> Tensor:
+    """The energy of a checkerboard of the student's period, over that of the teacher's pictures."""
+    energy = checkerboard_energy(view.outputs, view.period).mean()
+    return energy / view.teacher.checkerboard(view.pairs, view.period)
 
 
 def beyond_range(view: StepView) -> Tensor:
@@ -65,45 +75,298 @@ def beyond_range(view: StepView) -> Tensor:
 
 
 def flicker(view: StepView) -> Tensor:
-    """How unsteady the pictures are, over how unsteady the teacher's are."""
-    return view.unsteadiness().mean() / view.teacher.change(view.pairs)
+    """How much the pictures flicker, over how much the teacher's do."""
+    return view.flicker_map().mean() / view.teacher.flicker(view.pairs)
 
 
 TERMS: Final[Mapping[str, LossTerm]] = {
     "pixel": LossTerm(pixel, lambda recipe: recipe.pixel_weight),
-    "grid": LossTerm(grid, lambda recipe: recipe.checkerboard_weight),
+    "grid": LossTerm(checkerboard, lambda recipe: recipe.checkerboard_weight),
     "range": LossTerm(beyond_range, lambda _: 10.0),
     "style": LossTerm(lambda view: view.ratios[0].mean(), lambda recipe: recipe.style_weight),
     "content": LossTerm(lambda view: view.ratios[1].mean(), lambda recipe: recipe.content_weight),
     "flicker": LossTerm(flicker, lambda recipe: recipe.steadiness_weight),
 }
-"""By the names that losses are logged by. One without a weight of its own in the recipe takes part
-where a recipe's `terms` name it."""
+"""By the names that losses are logged by."""
 
 ADDED: Final = extensions.Extensions(extensions.LOSSES, LossTerm, TERMS)
 """Those of other packages."""
 
 
 def weighted_terms(recipe: DistillRecipe) -> Mapping[str, tuple[LossTerm, float]]:
-    """The terms that have a weight in a recipe, and the weights.
+    """The terms whose weight in a recipe is above 0, and the weights.
 
     Raises:
         OptionError: the recipe's `terms` name one that there is not, or that has its own setting.
         ExtensionError: another package adds it, and it can't be used.
     """
-    terms = dict(TERMS)
-    for name in recipe.added_terms:
-        term = TERMS.get(name) or ADDED.get(name)
+    weighted = {name: (term, term.weight(recipe)) for name, term in TERMS.items() if term.weight}
+    for name, weight in recipe.added_terms.items():
+        term = None if name in TERMS else ADDED.get(name)
         if term is None or term.weight is not None:
-            free = [own for own, term in TERMS.items() if term.weight is None]
-            known = ", ".join((*free, *ADDED.names())) or "a package's, and none is installed"
+            known = ", ".join(ADDED.names()) or "a package's, and none is installed"
             raise OptionError(
                 f"terms names {name}: expected {known}. Terms of nstc have weights of their own, "
                 "such as style-weight."
             )
-        terms[name] = term
-    weights = {
-        name: term.weight(recipe) if term.weight else recipe.added_terms.get(name, 0.0)
-        for name, term in terms.items()
-    }
-    return {name: (term, weights[name]) for name, term in terms.items() if weights[name] > 0}
+        weighted[name] = term, weight
+    return {name: (term, weight) for name, (term, weight) in weighted.items() if weight > 0}
+
+
+SURROUNDINGS = 48
+"""Mirrored pixels around a crop, further than most students' convolutions reach."""
+
+# Independent streams of random numbers in a step.
+_PART, _FLICKER, _PIXEL_BATCH, _PERCEPTUAL_BATCH = 1, 2, 6, 10
+
+
+def _random(recipe: DistillRecipe, stream: int, step: int) -> np.random.Generator:
+    return np.random.default_rng((recipe.seed, stream, step))
+
+
+class Batch(NamedTuple):
+    """Pairs to learn from in a step."""
+
+    photographs: Tensor  # (N, 3, size, size) in [0, 1]
+    targets: Tensor  # the teacher's pictures of them, alike
+    names: tuple[str, ...]  # key of each pair, whatever the step
+
+
+def draw_batch(
+    pairs: TeacherOutputs, count: int, rng: np.random.Generator, device: torch.device
+) -> Batch:
+    """So many pairs by chance."""
+    indices = [int(index) for index in rng.integers(0, len(pairs), count)]
+    photographs, targets = zip(*(pairs[index] for index in indices), strict=True)
+    return Batch(
+        images_to_tensor(photographs).to(device),
+        images_to_tensor(targets).to(device),
+        tuple(pairs.name(index) for index in indices),
+    )
+
+
+class PixelObjective:
+    """Mean absolute difference between a student's picture and its teacher's."""
+
+    def __init__(
+        self, network: nn.Module, pairs: TeacherOutputs, recipe: DistillRecipe, device: torch.device
+    ) -> None:
+        self.network = network
+        self.pairs = pairs
+        self.recipe = recipe
+        self.device = device
+
+    def __call__(self, step: int) -> Mapping[str, Tensor]:
+        """The terms at a step; see `nstc.compress.learning.loop.Objective`."""
+        rng = _random(self.recipe, _PIXEL_BATCH, step)
+        drawn = draw_batch(self.pairs, self.recipe.batch, rng, self.device)
+        outputs = _stylised(self.network, drawn.photographs)
+        return {"pixel": (outputs.float() - drawn.targets).abs().mean()}
+
+
+class PerceptualObjective:
+    """The weighted `TERMS`: the teacher's own aims, and its pixels.
+
+    The teacher's own aims are the style loss against the painting and the content loss against
+    the photograph: a student that only copies inherits the teacher's errors beside its own. They,
+    flicker and the checkerboard are relative to the teacher's, as a student is judged.
+
+    Zero padding lets a student detect the edge of a picture, and there it would put, as a frame,
+    the strokes that a style loss misses elsewhere. So VGG is given the student's picture of the
+    crop continued by its mirror image, and the picture of the crop alone is held to that by the
+    flicker term: neither a shift of the camera nor the edge may change a picture. Without a weight
+    on flicker crops are not continued.
+
+    Args:
+        network: The student.
+        pairs: What it learns from.
+        recipe: Weights and sizes.
+        own: What the teacher reaches, the painting, and VGG, on the device where work is done.
+        balance: Of style, content and flicker.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        pairs: TeacherOutputs,
+        recipe: DistillRecipe,
+        own: TeacherLosses,
+        balance: "RatioBalance | None" = None,
+    ) -> None:
+        self.network = network
+        self.pairs = pairs
+        self.recipe = recipe
+        self.own = own
+        self.balance = balance
+        self.terms = weighted_terms(recipe)
+
+    def __call__(self, step: int) -> Mapping[str, Tensor]:
+        """The weighted terms at a step; see `nstc.compress.learning.loop.Objective`."""
+        network, recipe, device = self.network, self.recipe, self.own.device
+        if self.balance is not None:
+            self.balance.measure(step)
+        rng = _random(recipe, _PERCEPTUAL_BATCH, step)
+        photographs, targets, names = draw_batch(self.pairs, recipe.perceptual_batch, rng, device)
+        outputs = _stylised(network, photographs, SURROUNDINGS if "flicker" in self.terms else 0)
+
+        @functools.cache
+        def map_of_flicker() -> Tensor:
+            rng = _random(recipe, _FLICKER, step)
+            axes = SHIFTS[int(rng.integers(len(SHIFTS)))]
+            with mixed_precision(device):
+                return flicker_map(network, photographs, outputs, axes, rng)
+
+        if "flicker" in self.terms:
+            map_of_flicker()  # before VGG: what comes first decides a gradient's last bits
+        # VGG is given one square of each crop.
+        size = photographs.shape[-1]
+        side = min(size, recipe.perceptual_size or size)
+        top, left = _random(recipe, _PART, step).integers(0, size - side + 1, 2)
+        part = (slice(None), slice(None), slice(top, top + side), slice(left, left + side))
+        with mixed_precision(device):
+            features = self.own.vgg(outputs[part], STYLE_LAYERS)
+        view = StepView(
+            outputs=outputs[part],
+            targets=targets[part],
+            photographs=photographs[part],
+            features=features,
+            step=step,
+            recipe=recipe,
+            names=tuple(f"{name} {part}" for name in names),
+            pairs=self.pairs,
+            teacher=self.own,
+            period=network.scale if isinstance(network, Student | IntegerTwin) else SCALE,
+            flicker_map=map_of_flicker,
+        )
+        factors = {} if self.balance is None else self.balance.factors()
+        return {
+            name: factors.get(name, 1.0) * (weight * term.compute(view))
+            for name, (term, weight) in self.terms.items()
+        }
+
+
+def _stylised(network: nn.Module, photographs: Tensor, surroundings: int = 0) -> Tensor:
+    """The student's pictures (N, 3, size, size).
+
+    The photographs are continued by mirrored pixels, at most half as many as they have, and
+    normalised as without them; the same margin is cut off the pictures.
+    """
+    margin = min(surroundings, photographs.shape[-1] // 16 * 8)
+    around = F.pad(photographs, (margin,) * 4, mode="reflect")
+    inside = slice(margin, margin + photographs.shape[-1])
+    student = isinstance(network, Student | IntegerTwin)
+    with mixed_precision(photographs.device):
+        given = (around, channel_statistics(photographs)) if student else (around,)
+        outputs: Tensor = network(*given)
+    return outputs[:, :, inside, inside]
+
+
+MEASURED_EVERY: Final = 20
+"""Steps between measurements: five runs of the student at 512 pixels, two runs of VGG."""
+
+_PACE: Final = 0.1
+_FARTHEST: Final = 0.3
+_LARGEST: Final = math.log(4.0)
+_TINY: Final = 1e-6
+
+
+class RatioBalance:
+    """Factors that bring ratios equally near to their goals.
+
+    A student is judged by what it loses in style, content and flicker over what its teacher
+    loses, and how these trade against each other differs by style. Every 20 steps every factor
+    moves, in logarithms, by a tenth of how much farther its ratio is from its goal than the others
+    are: an integral controller, slow enough that single photographs average out. What is farther
+    than 0.3 counts as that, and the others in proportion: a student that is still far from a style
+    it has only begun to learn would else be pushed past the photograph. The factors' product stays
+    1, up to a bound of 4 either way.
+
+    Args:
+        goals: What each ratio is to come down to.
+        measured: From the number of a measurement to the ratios, by the names of the goals.
+    """
+
+    def __init__(
+        self, goals: Mapping[str, float], measured: Callable[[int], Mapping[str, float]]
+    ) -> None:
+        self._goals = dict(goals)
+        self._measured = measured
+        self._corrections = dict.fromkeys(goals, 0.0)
+        self._ratios = dict.fromkeys(goals, math.nan)
+
+    def measure(self, step: int) -> None:
+        """Measure the ratios and move the factors, in every 20th step."""
+        if step % MEASURED_EVERY:
+            return
+        found = self._measured(step // MEASURED_EVERY)
+        self._ratios = {name: found[name] for name in self._goals}
+        if not all(map(math.isfinite, self._ratios.values())):
+            return  # the training itself reports a diverged loss
+        short = {n: math.log(max(r, _TINY) / self._goals[n]) for n, r in self._ratios.items()}
+        mean = sum(short.values()) / len(short)
+        farther = {name: distance - mean for name, distance in short.items()}
+        pace = _PACE * min(1.0, _FARTHEST / max(_TINY, *map(abs, farther.values())))
+        for name, distance in farther.items():
+            moved = self._corrections[name] + pace * distance
+            self._corrections[name] = max(-_LARGEST, min(_LARGEST, moved))
+
+    def factors(self) -> Mapping[str, float]:
+        """On the losses, by the names of the goals."""
+        return {name: math.exp(moved) for name, moved in self._corrections.items()}
+
+    def figures(self) -> Mapping[str, float]:
+        """For the log: the factors, and the ratios that were last measured."""
+        factors = {f"{name} x": factor for name, factor in self.factors().items()}
+        return factors | {f"{name} ratio": ratio for name, ratio in self._ratios.items()}
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """See `nstc.compress.learning.loop.Stateful`."""
+        known = [*self._corrections.values(), *self._ratios.values()]
+        return {"known": torch.tensor(known, dtype=torch.float64)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """See `nstc.compress.learning.loop.Stateful`."""
+        corrections, ratios = state["known"].reshape(2, -1).tolist()
+        self._corrections = dict(zip(self._corrections, corrections, strict=True))
+        self._ratios = dict(zip(self._ratios, ratios, strict=True))
+
+
+class JudgedRatios:
+    """Style, content and flicker ratio of a student that is learning, on one photograph a time.
+
+    Args:
+        network: The student, or its integer twin; where the feature network is.
+        judged: Photographs of the size that it is judged at, with the teacher's flicker.
+        own: What the teacher reaches.
+        seed: Of the order in which photographs take turns: folders are of one kind each.
+    """
+
+    def __init__(
+        self, network: nn.Module, judged: TeacherOutputs, own: TeacherLosses, seed: int
+    ) -> None:
+        self._stylise = painting_with(network)  # in full precision, as the files that are judged
+        self._judged = judged
+        self._own = own
+        self._order = np.random.default_rng(seed).permutation(len(judged)).tolist()
+
+    def __call__(self, turn: int) -> Mapping[str, float]:
+        """The ratios on the photograph whose turn it is, by the names of `DistillRecipe.aims`.
+
+        NaN of a network whose pictures are not finite: the training itself reports that.
+        """
+        index = self._order[turn % len(self._order)]
+        photograph, target = self._judged[index]
+        try:
+            picture = self._stylise(photograph)
+            flickers = picture_metrics.flicker(self._stylise, photograph, picture)
+        except UnusableModelError:
+            return dict.fromkeys(("style", "content", "flicker"), math.nan)
+        pictures, photographs, targets = (
+            images_to_tensor([pixels]).to(self._own.device)
+            for pixels in (picture, photograph, target)
+        )
+        features = self._own.features(pictures, STYLE_LAYERS)
+        name = self._judged.name(index)
+        style, content = self._own.ratios([name], features, targets, photographs)
+        flickers /= self._judged.flicker(index)
+        return {"style": float(style), "content": float(content), "flicker": flickers}

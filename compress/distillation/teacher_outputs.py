@@ -4,19 +4,18 @@ A teacher costs a hundred times its student, and its pictures never change: each
 once, whatever runs come later, and kept on disk.
 """
 
-import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nstc.benchmarks.quality.picture_metrics import flicker
+from nstc.benchmarks.quality import picture_metrics
 from nstc.compress.distillation.teachers import Teacher
 from nstc.compress.learning.processes import mixed_precision
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
@@ -28,29 +27,21 @@ from nstc.core.images import Pixels, centre_square, read_picture
 from nstc.core.photos import PhotoSet, random_crop
 from nstc.core.progress import Progress
 from nstc.core.recipe import DistillRecipe
-from nstc.models.losses import (
-    CONTENT_LAYERS,
-    SHAKES,
-    STYLE_LAYERS,
-    ContentLoss,
-    StyleLoss,
-    checkerboard_energy,
-    unsteadiness,
-)
+from nstc.models import losses
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.models.vgg import VggFeatures
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomCrops:
-    """Crops at random places and scales."""
+    """Crops at random positions and scales."""
 
     size: int  # side of a crop in pixels
     jitter: float  # of their colours, see `random_crop`
-    seed: int  # of the places
+    seed: int  # of the positions
 
     def text(self, photo_sha256: str, number: int) -> str:
-        """All that the crop `number` of a photograph depends on: what is cut otherwise, differs."""
+        """All that the crop `number` of a photograph depends on: its key in the cache."""
         return f"crop-2|{photo_sha256}|{self.size}|{number}|{self.jitter}|{self.seed}"
 
     def __call__(self, path: Path, seed: int) -> Pixels:
@@ -63,7 +54,7 @@ class RandomCrops:
 class CentreSquares:
     """The largest squares in the middle, as students are judged on; used like `RandomCrops`."""
 
-    size: int  # what their side is made, in pixels
+    size: int  # the side that they are scaled to, in pixels
 
     def text(self, photo_sha256: str, number: int) -> str:
         """See `RandomCrops.text`."""
@@ -74,8 +65,10 @@ class CentreSquares:
         return centre_square(read_picture(path).rgb, self.size)
 
 
-Cut = RandomCrops | CentreSquares
-"""How squares are cut out of photographs."""
+_PAIR, _FLICKER = ".npy", ".flicker.json"  # endings of files in the cache
+
+_LEAST_FLICKER: Final = 0.002
+"""Of a teacher: pictures that never change are nothing to divide by."""
 
 
 class TeacherOutputs:
@@ -95,7 +88,7 @@ class TeacherOutputs:
         teacher_sha256: str,
         photos: PhotoSet,
         *,
-        cut: Cut,
+        cut: RandomCrops | CentreSquares,
         each: int = 1,
     ) -> None:
         self.teacher = teacher
@@ -111,17 +104,17 @@ class TeacherOutputs:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def name(self, index: int) -> str:
+        """Key of a pair: a hash of its photograph, position and size, for this teacher."""
+        return self._entries[index][1]
+
+    def file(self, index: int, ending: str = _PAIR) -> Path:
+        """The file of a pair in the cache."""
+        return self.folder / f"{self.name(index)[:32]}{ending}"
+
     def missing(self) -> list[int]:
         """Indices of the pairs that are not in the cache yet."""
         return [index for index in range(len(self)) if not self.file(index).is_file()]
-
-    def name(self, index: int) -> str:
-        """What a pair is known by: its photograph, place and size, for this teacher."""
-        return self._entries[index][1]
-
-    def file(self, index: int, ending: str = ".npy") -> Path:
-        """Where a pair is kept, or with another ending what else is known of it."""
-        return self.folder / f"{self.name(index)[:32]}{ending}"
 
     def make(self, index: int) -> None:
         """Stylise one square and keep the pair.
@@ -152,48 +145,27 @@ class TeacherOutputs:
             raise damaged(file)
         return pair[0], pair[1]
 
+    def without_flicker(self) -> list[int]:
+        """Indices of the pairs whose flicker is not in the cache yet."""
+        return [index for index in range(len(self)) if not self.file(index, _FLICKER).is_file()]
 
-_LEAST_FLICKER: Final = 0.002
-"""Of a teacher: pictures that never change are nothing to divide by."""
-
-
-class TeacherFlicker:
-    """How much each of a teacher's pictures flickers, kept on disk beside them.
-
-    The pictures that are asked about must be made.
-    """
-
-    def __init__(self, pairs: TeacherOutputs) -> None:
-        self._pairs = pairs
-        self.folder = pairs.folder
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def _file(self, index: int) -> Path:
-        return self._pairs.file(index, ".flicker.json")
-
-    def missing(self) -> list[int]:
-        """Indices of those that are not known yet."""
-        return [index for index in range(len(self)) if not self._file(index).is_file()]
-
-    def make(self, index: int) -> None:
-        """Ask the teacher for four more pictures, see `quality.flicker`, and keep it.
+    def make_flicker(self, index: int) -> None:
+        """Ask the teacher for four more pictures, see `picture_metrics.flicker`, and keep it.
 
         Raises:
             OutputError: the cache can't be written.
         """
-        found = flicker(self._pairs.teacher, *self._pairs[index])
-        with atomic_file(self._file(index)) as draft:
+        found = picture_metrics.flicker(self.teacher, *self[index])
+        with atomic_file(self.file(index, _FLICKER)) as draft:
             draft.write_text(json.dumps(found), encoding="utf-8")
 
-    def __getitem__(self, index: int) -> float:
-        """From 0.002 to 1.
+    def flicker(self, index: int) -> float:
+        """How much the teacher's picture flickers, from 0.002 to 1.
 
         Raises:
             CorruptBundleError: the cached file is damaged.
         """
-        file = self._file(index)
+        file = self.file(index, _FLICKER)
         try:
             return max(decode(parse_json(read_file(file)), float), _LEAST_FLICKER)
         except (OSError, DecodingError) as error:
@@ -209,96 +181,80 @@ JUDGED_SIZE = 512
 """In pixels, of photographs and paintings: what students are judged at."""
 
 _JUDGED_PHOTOS = 32
-"""At most so many of the photographs tell how the balance of what is judged stands."""
-
-Kept = TypeVar("Kept", TeacherOutputs, TeacherFlicker)
+"""At most so many of the photographs are judged on while a student learns."""
 
 
-class Judged(NamedTuple):
-    """Whole photographs as students are judged on them."""
-
-    pairs: TeacherOutputs  # with the teacher's pictures
-    flicker: TeacherFlicker  # of those
-
-
-@dataclass(frozen=True, kw_only=True)
-class TeacherPictures:
-    """What a teacher's students learn from and are balanced on, made when it is first asked for.
+def crops_for(
+    recipe: DistillRecipe, teacher: Teacher, photos: PhotoSet, progress: Progress
+) -> TeacherOutputs:
+    """What the stages of a distillation learn from; what is not in the cache yet is made.
 
     Raises:
         Interrupted: the user pressed Ctrl-C; what was made is kept.
-        OptionError: the teacher takes no pictures of the size that is asked for.
+        OptionError: the teacher takes no pictures of the recipe's size.
     """
+    cut = RandomCrops(size=recipe.size, jitter=recipe.color_jitter, seed=recipe.seed)
+    pairs = TeacherOutputs(teacher.stylize, teacher.key, photos, cut=cut, each=recipe.crops)
+    _fill("teacher outputs", pairs, pairs.missing, pairs.make, progress)
+    return pairs
 
-    teacher: Teacher
-    photos: PhotoSet  # what it is asked about
-    recipe: DistillRecipe  # what a distillation needs
-    progress: Progress  # told of every picture
 
-    def make(self) -> None:
-        """Make everything that the recipe's stages will ask for."""
-        _ = self.crops
-        if self.recipe.steps:
-            _ = self.judged
+def judged_for(
+    recipe: DistillRecipe, teacher: Teacher, photos: PhotoSet, progress: Progress
+) -> TeacherOutputs | None:
+    """Whole photographs with their flicker, where the recipe asks for a balance; as `crops_for`."""
+    if not recipe.goals_in_balance:
+        return None
+    few, cut = photos.take(_JUDGED_PHOTOS), CentreSquares(size=JUDGED_SIZE)
+    pairs = TeacherOutputs(teacher.stylize, teacher.key, few, cut=cut)
+    try:
+        _fill("teacher outputs", pairs, pairs.missing, pairs.make, progress)
+        _fill("teacher flicker", pairs, pairs.without_flicker, pairs.make_flicker, progress)
+    except OptionError as error:
+        raise OptionError(
+            f"{error} Balancing the losses asks for {JUDGED_SIZE}x{JUDGED_SIZE} pictures: "
+            "give --no-balance to do without."
+        ) from error
+    return pairs
 
-    @functools.cached_property
-    def crops(self) -> TeacherOutputs:
-        """What the stages learn from."""
-        recipe = self.recipe
-        cut = RandomCrops(size=recipe.size, jitter=recipe.color_jitter, seed=recipe.seed)
-        return self._made(self._outputs(self.photos, cut, each=recipe.crops))
 
-    @functools.cached_property
-    def judged(self) -> Judged | None:
-        """Whole photographs, where the recipe asks for a balance."""
-        if not self.recipe.goals_in_balance:
-            return None
-        few = self.photos.take(_JUDGED_PHOTOS)
+def _fill(
+    title: str,
+    pairs: TeacherOutputs,
+    missing: Callable[[], Sequence[int]],
+    make: Callable[[int], None],
+    progress: Progress,
+) -> None:
+    if not missing():
+        return
+    with locked(pairs.folder):  # another run may be asking the same teacher
+        indices = missing()
+        done = len(pairs) - len(indices)
+        progress.begin(title, len(pairs), done)
         try:
-            pairs = self._made(self._outputs(few, CentreSquares(size=JUDGED_SIZE)))
-            return Judged(pairs, self._made(TeacherFlicker(pairs), "teacher flicker"))
-        except OptionError as error:
-            raise OptionError(
-                f"{error} Balancing the losses asks for {JUDGED_SIZE}x{JUDGED_SIZE} pictures: "
-                "give --no-balance to do without."
-            ) from error
-
-    def _outputs(self, photos: PhotoSet, cut: Cut, each: int = 1) -> TeacherOutputs:
-        return TeacherOutputs(self.teacher.stylize, self.teacher.key, photos, cut=cut, each=each)
-
-    def _made(self, kept: Kept, title: str = "teacher outputs") -> Kept:
-        """What is kept on disk; what is missing is made now."""
-        if not kept.missing():
-            return kept
-        with locked(kept.folder):  # another run may be asking the same teacher
-            missing = kept.missing()
-            done = len(kept) - len(missing)
-            self.progress.begin(title, len(kept), done)
-            try:
-                for index in missing:
-                    kept.make(index)
-                    done += 1
-                    self.progress.advance(done, {})
-            except KeyboardInterrupt as interrupt:
-                raise Interrupted(
-                    f"stopped, {done} of {len(kept)} pictures of the teacher are kept. "
-                    "Run the same command again to go on."
-                ) from interrupt
-        return kept
+            for index in indices:
+                make(index)
+                done += 1
+                progress.advance(done, {})
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted(
+                f"stopped, {done} of {len(pairs)} pictures of the teacher are kept. "
+                "Run the same command again to go on."
+            ) from interrupt
 
 
 _LEAST_LOSS = 0.05  # of a teacher: what copies a photograph or a painting has next to none
 _LEAST_CHANGE = 0.002  # of its pictures' values, likewise
-_LEAST_GRID = 5e-6  # of their checkerboard energy, a tenth of photographs' own
+_LEAST_CHECKERBOARD = 5e-6  # energy in its pictures, a tenth of photographs' own
 
 _FEW = 16
-"""Pictures whose mean its unsteadiness, for which each is stylised once more, and its grid are."""
+"""Pictures that its mean flicker, for which each is stylised once more, and checkerboard are of."""
 
 
 class TeacherLosses:
     """What a teacher itself reaches in what its student is judged by: the units of that.
 
-    Style and content losses of its pictures, each asked of VGG once; change and grid.
+    Style and content losses of its pictures, each computed once; flicker and checkerboard.
 
     Args:
         vgg: The feature network; its device is where the work is done.
@@ -308,90 +264,91 @@ class TeacherLosses:
     def __init__(self, vgg: VggFeatures, grams: Mapping[str, Tensor]) -> None:
         self.vgg = vgg
         self.device = next(vgg.parameters()).device
-        self.style = StyleLoss(grams).to(self.device)
-        self.content = ContentLoss()
+        self.style = losses.StyleLoss(grams).to(self.device)
+        self.content = losses.ContentLoss()
         self._known: dict[str, tuple[float, float]] = {}
-        self._changes: dict[str, float] = {}
-        self._grids: dict[tuple[str, int], float] = {}
+        self._means: dict[tuple[str, int], float] = {}
 
     def of(
         self, names: Sequence[str], targets: Tensor, photographs: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """The style and the content loss (N,) of pictures, at least 0.05.
+        """The style and the content loss (N,) of the teacher's pictures, at least 0.05.
 
         Args:
-            names: What each pair, and the part of it that is looked at, is known by.
+            names: Key of each pair and of the part of it that is compared.
             targets: The teacher's pictures (N, 3, H, W) in [0, 1].
-            photographs: Features (N, C, h, w) of what it made them of, of each content layer.
+            photographs: Features (N, C, h, w) of the photographs, of each content layer.
         """
-        for place, name in enumerate(names):
+        for index, name in enumerate(names):
             if name not in self._known:
-                one = slice(place, place + 1)
-                seen = self.look(targets[one], STYLE_LAYERS)
+                one = slice(index, index + 1)
+                own = self.features(targets[one], losses.STYLE_LAYERS)
                 photograph = {layer: features[one] for layer, features in photographs.items()}
-                style, content = self.style(seen), self.content(seen, photograph)
-                self._known[name] = float(style), float(content)
-        losses = torch.tensor([self._known[name] for name in names], device=self.device)
-        style, content = losses.clamp_min(_LEAST_LOSS).unbind(1)
+                self._known[name] = float(self.style(own)), float(self.content(own, photograph))
+        found = torch.tensor([self._known[name] for name in names], device=self.device)
+        style, content = found.clamp_min(_LEAST_LOSS).unbind(1)
         return style, content
 
     def ratios(
         self,
         names: Sequence[str],
-        seen: Mapping[str, Tensor],
+        outputs: Mapping[str, Tensor],
         targets: Tensor,
         photographs: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """The style and the content loss (N,) of a student's pictures over those of `of`.
 
-        Args:
-            names: See `of`.
-            seen: Features of the student's pictures, of all style layers.
-            targets: See `of`.
-            photographs: What both were made of, (N, 3, H, W) in [0, 1].
+        `outputs` are features of the student's pictures, of all style layers; the photographs are
+        (N, 3, H, W) in [0, 1], names and targets as of `of`.
         """
-        features = self.look(photographs, CONTENT_LAYERS)
+        features = self.features(photographs, losses.CONTENT_LAYERS)
         style, content = self.of(names, targets, features)
-        return self.style(seen) / style, self.content(seen, features) / content
+        return self.style(outputs) / style, self.content(outputs, features) / content
 
-    def change(self, pairs: TeacherOutputs) -> float:
+    def flicker(self, pairs: TeacherOutputs) -> float:
         """How far its pictures of some pairs change beyond the photographs, from 0.002.
 
-        See `unsteadiness`; worked out once for all steps, as is `grid`.
+        The mean of `flicker_map` in units of the picture; computed once, as is `checkerboard`.
         """
 
         def stylised(images: Tensor) -> Tensor:
             return images_to_tensor([pairs.teacher(p) for p in tensor_to_images(images)])
 
-        known_as = pairs.name(0)
-        if known_as not in self._changes:
-            few, found = _few_of(pairs), []
-            for turn in range(max(len(few), len(SHAKES))):
-                index, axes = few[turn % len(few)], SHAKES[turn % len(SHAKES)]
+        def each(few: Sequence[int]) -> Iterator[Tensor]:
+            shifts = losses.SHIFTS
+            for turn in range(max(len(few), len(shifts))):
+                index, axes = few[turn % len(few)], shifts[turn % len(shifts)]
                 photograph, target = (images_to_tensor([pixels]) for pixels in pairs[index])
                 rng = np.random.default_rng(index)
-                found.append(float(unsteadiness(stylised, photograph, target, axes, rng).mean()))
-            self._changes[known_as] = max(float(np.mean(found)), _LEAST_CHANGE)
-        return self._changes[known_as]
+                yield losses.flicker_map(stylised, photograph, target, axes, rng).mean()
 
-    def grid(self, pairs: TeacherOutputs, period: int) -> float:
-        """The energy in its pictures of a grid of some period in pixels, from 0.000005.
+        return self._mean(pairs, 0, each, _LEAST_CHANGE)
 
-        See `checkerboard_energy`.
-        """
-        known_as = pairs.name(0), period
-        if known_as not in self._grids:
-            few = (images_to_tensor([pairs[index][1]]) for index in _few_of(pairs))
-            found = [float(checkerboard_energy(picture, period)) for picture in few]
-            self._grids[known_as] = max(float(np.mean(found)), _LEAST_GRID)
-        return self._grids[known_as]
+    def checkerboard(self, pairs: TeacherOutputs, period: int) -> float:
+        """The `checkerboard_energy` of its pictures at a period in pixels, from 0.000005."""
 
-    def look(self, images: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+        def each(few: Sequence[int]) -> Iterator[Tensor]:
+            for index in few:
+                yield losses.checkerboard_energy(images_to_tensor([pairs[index][1]]), period)
+
+        return self._mean(pairs, period, each, _LEAST_CHECKERBOARD)
+
+    def _mean(
+        self,
+        pairs: TeacherOutputs,
+        period: int,
+        each: Callable[[Sequence[int]], Iterator[Tensor]],
+        least: float,
+    ) -> float:
+        """The mean over a few of the pairs, spread evenly; known by their first and the period."""
+        key = pairs.name(0), period
+        if key not in self._means:
+            few = range(0, len(pairs), -(-len(pairs) // _FEW))
+            self._means[key] = max(float(np.mean([float(value) for value in each(few)])), least)
+        return self._means[key]
+
+    def features(self, images: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
         """Features of images that nothing is learned through."""
         with torch.no_grad(), mixed_precision(self.device):
             found: Mapping[str, Tensor] = self.vgg(images, layers)
         return found
-
-
-def _few_of(pairs: TeacherOutputs) -> range:
-    return range(0, len(pairs), -(-len(pairs) // _FEW))

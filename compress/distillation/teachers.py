@@ -1,8 +1,4 @@
-"""Anything that can teach, and the style its students aim at.
-
-A teacher is a bundle, a checkpoint, or a TorchScript or ONNX file made by others; it may have come
-without a painting.
-"""
+"""Teachers: bundles, checkpoints, TorchScript and ONNX files; and the style that they teach."""
 
 import dataclasses
 import hashlib
@@ -31,11 +27,10 @@ from nstc.models.architectures import describe, load_as_deployed
 from nstc.models.style import (
     STYLE_SIZES,
     StyleSource,
-    StyleStatistics,
     load_style,
     painting_style,
     statistics_of_outputs,
-    style_of,
+    style_brought_by,
 )
 from nstc.models.tensors import save_tensors
 from nstc.models.vgg import load_vgg, vgg_identity
@@ -46,18 +41,13 @@ from nstc.runtime.model_files import model_sha256
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherOptions(GraphForm):
-    """What can't always be found by looking at a file made by others: how it is fed, and trust.
-
-    Raises:
-        OptionError: a value is out of range, also where the teacher turns out not to be foreign.
-    """
+    """How a file made by others is fed, where the file does not say, and whether it is trusted."""
 
     trust: bool = False  # whether TorchScript, which is a program, may be loaded
-    # The path in a checkpoint that leads to the weights, where several parts of it fit.
-    key: str | None = None
+    key: str | None = None  # path in a checkpoint to the weights, where several parts of it fit
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
+        """Raise `OptionError` for a value out of range, whatever the teacher turns out to be."""
         try:
             super().__post_init__()
         except ValueError as error:
@@ -70,16 +60,13 @@ class Teacher:
 
     origin: Origin  # what its students' manifests say of it
     stylize: Callable[[Pixels], Pixels]  # (H, W, 3) uint8 to the same
-    statistics: StyleStatistics | None = None  # its style, if it brought one
-    style: Style | None = None  # what its manifest says of the style
-    # What was found out about a foreign file, or taken of a checkpoint, in one line.
-    note: str | None = None
-    # The path in a checkpoint that led to its weights, if it was not the file itself.
-    part: str | None = None
+    style: StyleSource | None = None  # its style, if it brought one
+    note: str | None = None  # what was found in a foreign file or checkpoint, in one line
+    part: str | None = None  # path in a checkpoint to its weights, unless it is the file itself
 
     @property
     def key(self) -> str:
-        """What its pictures depend on: its weights, and how a foreign file is fed or read."""
+        """A hash of what its pictures depend on: its weights, and how a file is fed or read."""
         form = self.origin.form
         if form is None and self.part is None:
             return self.origin.sha256
@@ -96,13 +83,13 @@ def open_teacher(
     """Open a teacher of any kind.
 
     Args:
-        model: The teacher. One that was opened before stays what it is.
+        model: The teacher; an opened one is returned as it is.
         options: For files made by others.
-        student: If it learned from this very file, the file is fed as then in all that the options
-            leave open.
+        student: If it learned from this very file, its manifest says what the options leave open.
 
     Raises:
-        TeacherError: there is nothing at that place, or no image-to-image network.
+        OptionError: the options name a key, and the teacher is not a checkpoint.
+        TeacherError: there is no file, or not an image-to-image network.
         BundleError: it is a damaged bundle.
         CheckpointError: it is a checkpoint of another architecture.
         UnusableModelError: its weights or pictures are not finite, or it gives one colour.
@@ -111,26 +98,24 @@ def open_teacher(
     if isinstance(model, Teacher):
         return model
     options = options or TeacherOptions()
-    place = model.path if isinstance(model, Bundle) else model
-    if options.key is not None and not is_checkpoint(place):
+    path = Path(model.path if isinstance(model, Bundle) else model)
+    if options.key is not None and not is_checkpoint(path):
         raise OptionError(
-            f"key is {options.key}, and {named(Path(place))} is not a checkpoint: leave it out."
+            f"key is {options.key}, and {named(path)} is not a checkpoint: leave it out."
         )
-    if is_bundle(place) or str(place).startswith("zoo:"):
-        bundle = model if isinstance(model, Bundle) else open_bundle(place)
+    if is_bundle(path) or str(path).startswith("zoo:"):
+        bundle = model if isinstance(model, Bundle) else open_bundle(path)
         network = load_as_deployed(bundle)
         refuse_unusable_network(network, bundle.path)
         return Teacher(
             origin=bundle.origin(),
             stylize=_by_network(network),
-            statistics=style_of(bundle),
-            style=bundle.manifest.style,
+            style=style_brought_by(bundle),
         )
-    path = Path(place)
     if not path.is_file():
         raise TeacherError(
-            f"no teacher at {place}: --teacher takes a bundle, a zoo name, or an ONNX, "
-            f"TorchScript or checkpoint file.{did_you_mean(place)}"
+            f"no teacher at {path}: --teacher takes a bundle, a zoo name, or an ONNX, "
+            f"TorchScript or checkpoint file.{did_you_mean(path)}"
         )
     if not is_checkpoint(path):
         return _foreign_teacher(path, options, student)
@@ -152,10 +137,10 @@ def is_checkpoint(model: str | Path) -> bool:
 
 def _foreign_teacher(path: Path, options: TeacherOptions, student: Bundle | None) -> Teacher:
     origin = _origin(path)
-    remembered = None if student is None else student.manifest.teacher
+    recorded = None if student is None else student.manifest.teacher
     form: GraphForm = options
-    if remembered is not None and remembered.sha256 == origin.sha256:
-        form = options.completed_by(remembered.form)
+    if recorded is not None and recorded.sha256 == origin.sha256:
+        form = options.completed_by(recorded.form)
     contract = probe_usable(path, form, trust=options.trust)
     session = ForeignSession(path, contract, trust=options.trust)
     refuse_without_picture(session.run, path, contract.fixed_size)
@@ -173,7 +158,7 @@ def _by_network(network: nn.Module) -> Callable[[Pixels], Pixels]:
 
 
 _PHOTOS: Final = 6
-"""Sample photographs whose pictures stand for the style of a network without a painting."""
+"""Sample photographs that the style of a network without a painting is taken from."""
 
 
 def style_of_teacher(
@@ -181,8 +166,8 @@ def style_of_teacher(
 ) -> StyleSource:
     """The style to aim at: a painting if one is given, else the teacher's own.
 
-    A teacher that came without a painting has the mean Gram of its own pictures of a few sample
-    photographs, which is worked out once and kept in the cache.
+    For a teacher that came without a painting it is the mean Gram matrices of its pictures of six
+    sample photographs, computed once and kept in the cache.
 
     Raises:
         ImageError: the painting can't be read.
@@ -190,27 +175,25 @@ def style_of_teacher(
     """
     if painting is not None:
         return painting_style(painting, credit=credit, vgg=vgg)
-    if teacher.statistics is not None and teacher.style is not None:
-        return StyleSource(teacher.style, teacher.statistics)
+    if teacher.style is not None:
+        return teacher.style
     record = Style(name=teacher.origin.name, source="outputs")
     file = cached("teacher-styles", f"{teacher.key[:24]}-{vgg_identity(vgg)[:12]}.safetensors")
     with locked(file):
         if not file.is_file():
-            statistics = _style_of_outputs(teacher, vgg, progress)
+            progress.begin("style of the teacher's pictures", _PHOTOS * len(STYLE_SIZES), 0)
+            outputs = {
+                size: _pictures(teacher, size, number * _PHOTOS, progress)
+                for number, size in enumerate(STYLE_SIZES)
+            }
+            statistics = statistics_of_outputs(outputs, load_vgg(vgg))
             with atomic_file(file) as draft:
                 save_tensors(statistics.packed(), draft)
     return StyleSource(record, load_style(file))
 
 
-def _style_of_outputs(teacher: Teacher, vgg: str, progress: Progress) -> StyleStatistics:
-    photos = sample_photos().take(_PHOTOS)
-    progress.begin("style of the teacher's pictures", _PHOTOS * len(STYLE_SIZES), 0)
-
-    def pictures(size: int, done: int) -> Iterator[Pixels]:
-        for number, square in enumerate(photos.squares(size), start=1):
-            yield teacher.stylize(square)
-            progress.advance(done + number, {})
-
-    return statistics_of_outputs(
-        {size: pictures(size, i * _PHOTOS) for i, size in enumerate(STYLE_SIZES)}, load_vgg(vgg)
-    )
+def _pictures(teacher: Teacher, size: int, done: int, progress: Progress) -> Iterator[Pixels]:
+    squares = sample_photos().take(_PHOTOS).squares(size)
+    for number, square in enumerate(squares, start=1):
+        yield teacher.stylize(square)
+        progress.advance(done + number, {})

@@ -1,4 +1,4 @@
-"""What a training shows of itself: losses of every step, as curves too, and pictures on the way."""
+"""Logs of a training: the losses of every step, as curves too, and previews."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ from nstc.models.tensors import images_to_tensor, tensor_to_images
 
 LOSSES_FILE: Final = "losses.jsonl"
 MAX_BYTES: Final = 1024**3
-"""Of a loss file; a million steps have some 150 MB."""
+"""Of a loss file; that of a million steps has some 150 MB."""
 
 _WIDTH, _HEIGHT = 900, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 110, 24, 44
@@ -66,14 +66,14 @@ def read_line(line: bytes) -> Mapping[str, float]:
 def loss_log(
     folder: Path, done: int, leads: bool
 ) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
-    """A file of a line a step, continued after the steps that a checkpoint holds."""
+    """Append a line a step to the loss file, after the `done` steps that a checkpoint holds."""
     if not leads:
         yield lambda _step, _losses: None
         return
     path = folder / LOSSES_FILE
 
     def is_kept(line: bytes) -> bool:
-        """Whether it is whole, and of a step that is not made again: a killed run logs more."""
+        """Whether it is whole, and of a step that is not repeated: a killed run logs more."""
         try:
             return int(read_line(line)["step"]) < done
         except DecodingError:
@@ -165,21 +165,18 @@ def _smoothed(values: Sequence[float]) -> list[float]:
 FIRST_PREVIEWS: Final = (10, 30)
 PREVIEW_EVERY: Final = 100
 
-_SHOWN: Final = 4
-_SIDE: Final = 256
-
 
 class Previews:
     """Sheets of sample photographs above their stylised pictures, as files `step-00030.jpg`.
 
-    The folder is made with the first sheet; the step after which training ends is always shown.
+    The `last` step is always shown.
     """
 
     def __init__(self, network: nn.Module, folder: Path, *, last: int) -> None:
         self._network = network
         self._folder = folder
         self._last = last
-        self._squares = list(sample_photos().take(_SHOWN).squares(_SIDE))
+        self._squares = list(sample_photos().take(4).squares(256))
 
     def show(self, finished: int) -> None:
         """Write a sheet if one is due after so many steps."""
@@ -190,7 +187,7 @@ class Previews:
 
 
 def preview_sheet(network: nn.Module, squares: list[Pixels]) -> Pixels:
-    """Photographs (S, S, 3) uint8 above what a network makes of them."""
+    """Photographs (S, S, 3) uint8 above their stylised pictures."""
     device = next(network.parameters()).device
     with torch.inference_mode(), mixed_precision(device):
         stylised = network(images_to_tensor(squares).to(device))

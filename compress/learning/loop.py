@@ -1,4 +1,4 @@
-"""The training loop that every verb shares: schedule, steps, checkpoints, and how to go on."""
+"""The training loop that every verb shares: schedule, steps, checkpoints, and how runs resume."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nstc.compress.learning.logs import loss_log
 from nstc.compress.learning.optimisers import GradientClipper, Method, Optimiser
-from nstc.compress.learning.processes import Processes, alone
+from nstc.compress.learning.processes import Processes
 from nstc.core.bundle import refuse_unwritable_bundle
 from nstc.core.errors import (
     CorruptBundleError,
@@ -34,29 +34,14 @@ PLAN_FILE: Final = "plan.json"
 """What a pruning decided before it fine-tunes."""
 
 
-class Remembers(Protocol):
-    """A part of a training whose past decides what it does next."""
+class Stateful(Protocol):
+    """A part of a training that checkpoints hold, with the methods of `nn.Module`."""
 
-    def state(self) -> Mapping[str, Tensor]:
+    def state_dict(self) -> Mapping[str, Tensor]:
         """What a checkpoint must hold of it."""
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from `state`; a KeyError, ValueError or RuntimeError means it is not its own."""
-
-
-class Weights:
-    """A network as a part of a checkpoint."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self._network = network
-
-    def state(self) -> Mapping[str, Tensor]:
-        """Its parameters and buffers."""
-        return self._network.state_dict()
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take them back."""
-        self._network.load_state_dict(dict(state))
+    def load_state_dict(self, state: Mapping[str, Tensor], /) -> object:
+        """Continue from `state`; a KeyError, ValueError or RuntimeError means it is another's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,24 +81,23 @@ class Optimisation:
     objective: Objective  # see `Objective`
     schedule: Schedule  # steps and learning rate
     title: str  # what the progress bar says
-    folder: Path  # where the checkpoint and the losses go while training
-    resume: bool  # go on from the checkpoint in `folder`, if there is one
-    # What makes this run this run; a checkpoint of another one is refused.
-    identity: Mapping[str, Any]
-    progress: Progress  # told of every step
+    folder: Path  # for the checkpoint and the losses
+    resume: bool  # continue from the checkpoint in `folder`, if there is one
+    identity: Mapping[str, Any]  # settings of this run; a checkpoint of others is refused
+    progress: Progress
     # Called with the number of finished steps, for previews.
     after_step: Callable[[int], None] | None = None
     # Parameter name prefixes to a factor on the learning rate.
     rate_scales: Mapping[str, float] = field(default_factory=dict)
-    # What else learns, by names of its own: checkpoints hold it too.
-    companions: Mapping[str, Remembers] = field(default_factory=dict)
-    # Asked after each step for numbers to report beside the losses.
+    # What else checkpoints hold, by name; None for what this run does without.
+    companions: Mapping[str, Stateful | None] = field(default_factory=dict)
+    # Gives numbers to log beside the losses of each step.
     figures: Callable[[], Mapping[str, float]] | None = None
     # Those that share the work, each with its own part of every batch.
-    processes: Processes = field(default_factory=alone)
+    processes: Processes = field(default_factory=Processes)
 
     def __post_init__(self) -> None:
-        """What learns, and what a checkpoint holds of it."""
+        """Group the parameters by learning rate, and collect what a checkpoint holds."""
         groups: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.network.named_parameters():
             if parameter.requires_grad:
@@ -124,11 +108,11 @@ class Optimisation:
             self.schedule.method,
         )
         self.clipper = GradientClipper()
-        self.parts: dict[str, Remembers] = {
-            "network": Weights(self.network),
+        self.parts: dict[str, Stateful] = {
+            "network": self.network,
             "optimiser": self.optimiser,
             "clipper": self.clipper,
-            **self.companions,
+            **{name: part for name, part in self.companions.items() if part is not None},
         }
 
     def run(self) -> None:
@@ -147,7 +131,7 @@ class Optimisation:
         if self.resume and checkpoint.exists():
             done = restore_checkpoint(checkpoint, self.parts, identity=self.identity)
         elif leads:
-            # A checkpoint of an earlier run in it must not be taken for this one's.
+            # Resuming must not find the checkpoint of an earlier run.
             with reported_as_output_error(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 forget(self.folder)
@@ -165,7 +149,7 @@ class Optimisation:
                         self.after_step(finished)
                     stopping = self.processes.any(stop_requested())
                     if stopping or self.schedule.saves_at(finished):
-                        self._refuse_infinite_weights(finished)
+                        self.refuse_infinite_weights(finished)
                         if leads:
                             save_checkpoint(
                                 checkpoint, self.parts, step=finished, identity=self.identity
@@ -191,8 +175,8 @@ class Optimisation:
         figures = {} if self.figures is None else self.figures()
         return {**dict(zip(terms, values.tolist(), strict=True)), **figures}
 
-    def _refuse_infinite_weights(self, finished: int) -> None:
-        """A finite loss can have an infinite gradient: no such step is kept, the last neither."""
+    def refuse_infinite_weights(self, finished: int) -> None:
+        """Raise `DivergedError` for weights that are: a finite loss can have a NaN gradient."""
         for name, parameter in self.network.named_parameters():
             if not torch.isfinite(parameter).all():
                 raise self._diverged(f"{name} became infinite or not a number", finished)
@@ -219,7 +203,7 @@ def training_folder(output: Path) -> Path:
     """Where a run that will write a bundle keeps its checkpoints: `OUTPUT.training` beside it.
 
     Raises:
-        OutputError: either of the two can't be written; nothing was.
+        OutputError: one of the two can't be written; neither was touched.
     """
     refuse_unwritable_bundle(output)
     folder = output.with_name(f"{output.name}.training")
@@ -231,7 +215,7 @@ def training_folder(output: Path) -> Path:
 
 
 def note_what_is_resumed(output: Path, progress: Progress) -> None:
-    """Say so if no interrupted run that was to write this bundle left anything to go on from.
+    """Report it if there is no checkpoint of an interrupted run that was to write this bundle.
 
     Raises:
         OutputError: see `training_folder`.
@@ -242,13 +226,13 @@ def note_what_is_resumed(output: Path, progress: Progress) -> None:
 
 
 def forget(folder: Path) -> None:
-    """Delete the checkpoint that a run keeps in a folder; the losses stay."""
+    """Delete a folder's checkpoint; the losses stay."""
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Let the step in hand finish on the first Ctrl-C; a second one interrupts at once."""
+    """Let the current step finish on the first Ctrl-C; a second one interrupts at once."""
     requested = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield requested.is_set
@@ -272,19 +256,17 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 
 
 def save_checkpoint(
-    path: Path, parts: Mapping[str, Remembers], *, step: int, identity: Mapping[str, Any]
+    path: Path, parts: Mapping[str, Stateful], *, step: int, identity: Mapping[str, Any]
 ) -> None:
-    """Write the state of a training, or leave the checkpoint that was there.
-
-    The names of its parts have no dot; `step` is how many are finished.
+    """Write the state of a training after `step` steps, or leave the checkpoint that was there.
 
     Raises:
-        OutputError: the place can't be written.
+        OutputError: the file can't be written.
     """
     tensors = {
-        f"{name}.{key}": value
+        f"{name}.{key}": value  # the name has no dot
         for name, part in parts.items()
-        for key, value in part.state().items()
+        for key, value in part.state_dict().items()
     }
     tensors["step"] = torch.tensor(step)
     written_by = bytearray(json.dumps(identity, sort_keys=True).encode())
@@ -294,12 +276,12 @@ def save_checkpoint(
 
 
 def restore_checkpoint(
-    path: Path, parts: Mapping[str, Remembers], *, identity: Mapping[str, Any]
+    path: Path, parts: Mapping[str, Stateful], *, identity: Mapping[str, Any]
 ) -> int:
-    """Give the parts their states back, and say how many steps were finished.
+    """Load the states of the parts, and give the number of finished steps.
 
     Raises:
-        CorruptBundleError: the file is damaged, or no checkpoint of such parts.
+        CorruptBundleError: the file is damaged, or not a checkpoint of such parts.
         OptionError: it belongs to a run of another identity.
     """
     try:
@@ -314,11 +296,11 @@ def restore_checkpoint(
                 "or run without --resume to start afresh."
             )
         for name, part in parts.items():
-            own = f"{name}."
-            part.restore({k.removeprefix(own): v for k, v in tensors.items() if k.startswith(own)})
+            own = {k: v for k, v in tensors.items() if k.startswith(f"{name}.")}
+            part.load_state_dict({k.partition(".")[2]: v for k, v in own.items()})
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
         raise CorruptBundleError(
-            f"{path} is damaged or no checkpoint: run again without --resume to start afresh "
+            f"{path} is damaged or not a checkpoint: run again without --resume to start afresh "
             f"({str(error).partition(chr(10))[0]})."
         ) from error
     return step

@@ -1,4 +1,4 @@
-"""What a step does: Adam or Muon, a bound on its gradients, and a running mean of the weights."""
+"""Adam or Muon, a bound on gradients, and a running mean of weights."""
 
 import copy
 from collections import deque
@@ -12,13 +12,13 @@ Method = Literal["adam", "muon"]
 
 
 class Optimiser:
-    """Adam, or Muon beside it, behind one face.
+    """Adam, or Muon for matrices and Adam for the rest.
 
     Muon (Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024) makes
     every step of a matrix orthogonal, so that no direction is left behind. A folded student, which
     has no normalisation to keep its layers' scales apart, learns the style several times as fast
-    by it as by Adam: docs/adr/0005. Convolutions count as matrices (outputs, inputs x kernel);
-    depthwise ones, biases and scales have none, and stay with Adam.
+    with it as with Adam: docs/adr/0005. Convolutions count as matrices (outputs, inputs x kernel);
+    depthwise ones, biases and scales do not.
 
     Args:
         groups: As for torch's optimisers, each with `params` and `scale`, a factor on the rate.
@@ -27,7 +27,8 @@ class Optimiser:
 
     def __init__(self, groups: Sequence[Mapping[str, Any]], method: Method) -> None:
         self._aliases: list[tuple[nn.Parameter, nn.Parameter]] = []
-        matrices, rest = [], []
+        matrices: list[dict[str, Any]] = []
+        rest: list[dict[str, Any]] = []
         for group in groups:
             own, others = [], []
             for parameter in group["params"]:
@@ -38,8 +39,9 @@ class Optimiser:
                     own.append(matrix)
                 else:
                     others.append(parameter)
-            matrices += [{"params": own, "scale": group["scale"]}] if own else []
-            rest += [{"params": others, "scale": group["scale"]}] if others else []
+            for kind, members in ((matrices, own), (rest, others)):
+                if members:
+                    kind.append({"params": members, "scale": group["scale"]})
         self._members: dict[str, torch.optim.Optimizer] = {}
         if rest:
             self._members["adam"] = torch.optim.Adam(rest)
@@ -51,24 +53,24 @@ class Optimiser:
         self.parameters: list[nn.Parameter] = [p for group in groups for p in group["params"]]
 
     def set_rate(self, rate: float) -> None:
-        """The learning rate from now on."""
+        """Set the learning rate of the next steps."""
         for member in self._members.values():
             for group in member.param_groups:
                 group["lr"] = rate * group["scale"]
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Drop the gradients."""
         for parameter in self.parameters:
             parameter.grad = None
 
     def step(self) -> None:
-        """Move the parameters by their gradients."""
+        """Update the parameters."""
         for matrix, parameter in self._aliases:
             matrix.grad = None if parameter.grad is None else parameter.grad.flatten(1)
         for member in self._members.values():
             member.step()
 
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """What a checkpoint must hold, by names such as "muon.3.momentum_buffer"."""
         return {
             f"{name}.{index}.{key}": value
@@ -77,16 +79,16 @@ class Optimiser:
             for key, value in state.items()
         }
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from `state`; tensors of other names are left alone."""
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from `state_dict`; tensors of other names are ignored."""
         for name, member in self._members.items():
-            state: dict[int, dict[str, Tensor]] = {}
-            for full, value in tensors.items():
-                owner, _, place = full.partition(".")
+            own: dict[int, dict[str, Tensor]] = {}
+            for full, value in state.items():
+                owner, _, rest = full.partition(".")
                 if owner == name:
-                    index, _, key = place.partition(".")
-                    state.setdefault(int(index), {})[key] = value
-            member.load_state_dict({**member.state_dict(), "state": state})
+                    index, _, key = rest.partition(".")
+                    own.setdefault(int(index), {})[key] = value
+            member.load_state_dict({**member.state_dict(), "state": own})
 
 
 HISTORY: Final = 200
@@ -96,10 +98,10 @@ _FIRST_BOUND_AFTER: Final = 10
 
 
 class GradientClipper:
-    """Bounds the norm of every gradient by the median norm of the steps before it.
+    """Bounds the norm of every gradient by the median norm of the last 200 steps.
 
     Perceptual losses have heavy tails: a folded network has no normalisation inside, and the style
-    loss grows with the fourth power of what it sees, so one crop in thousands gives a gradient
+    loss grows with the fourth power of activations, so one crop in thousands gives a gradient
     hundreds of times the usual one. The bound follows the run and so needs no setting.
 
     Seetharaman et al., "AutoClip: Adaptive gradient clipping for source separation networks",
@@ -110,7 +112,7 @@ class GradientClipper:
         self._norms: deque[float] = deque(maxlen=HISTORY)
 
     def clip(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Scale the gradients in place, all by one factor, if together they are too long."""
+        """Scale the gradients in place, all by one factor, if their joint norm is too large."""
         learned = [parameter for parameter in parameters if parameter.grad is not None]
         norm = nn.utils.get_total_norm([p.grad for p in learned if p.grad is not None])
         if len(self._norms) >= _FIRST_BOUND_AFTER:
@@ -119,12 +121,12 @@ class GradientClipper:
         if torch.isfinite(norm):
             self._norms.append(float(norm))
 
-    def state(self) -> Mapping[str, Tensor]:
-        """What a checkpoint must hold for a resumed run to clip alike."""
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """See `nstc.compress.learning.loop.Stateful`."""
         return {"norms": torch.tensor(list(self._norms), dtype=torch.float64)}
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from `state`."""
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """See `nstc.compress.learning.loop.Stateful`."""
         self._norms = deque(state["norms"].tolist(), maxlen=HISTORY)
 
 
@@ -132,12 +134,12 @@ class AveragedWeights:
     """An exponential moving average (EMA) of a network's weights.
 
     With decay d a step's weights count for 1 - d, and by d less with every step after it; early on
-    the mean is over the few steps there were, so that the random start is soon forgotten.
+    the decay is smaller, so that the random start soon has no influence.
 
     Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", 1992.
 
     Args:
-        network: Averaged as it learns.
+        network: The one that is trained; `AveragedWeights.network` is a copy with the mean.
         decay: From 0, the last weights alone, to below 1.
     """
 
@@ -149,7 +151,7 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights as they are now."""
+        """Include the weights as they are now."""
         decay = min(self._decay, self._updates / (self._updates + 10))
         self._updates += 1
         learning = self._learning.state_dict()
@@ -159,13 +161,13 @@ class AveragedWeights:
             else:
                 mean.copy_(learning[name])  # a count can't be averaged
 
-    def state(self) -> Mapping[str, Tensor]:
-        """What a checkpoint must hold."""
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """See `nstc.compress.learning.loop.Stateful`."""
         weights = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         return {"updates": torch.tensor(self._updates), **weights}
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from `state`."""
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """See `nstc.compress.learning.loop.Stateful`."""
         self._updates = int(state["updates"])
         self.network.load_state_dict(
             {k.removeprefix("network."): v for k, v in state.items() if k != "updates"}

@@ -2,10 +2,9 @@
 
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from nstc.core.errors import PhotosError
 from nstc.core.files import locked, reported_as_output_error
@@ -13,33 +12,28 @@ from nstc.core.files.cache import cached
 from nstc.core.files.drafts import draft_folder, put_in_place
 from nstc.core.photos import PhotoSet, photos_in, sample_photos
 
-_SECONDS_BETWEEN_LOOKS: Final = 1.0
 
-
-@dataclass(frozen=True, kw_only=True)
-class DataSet:
+class DataSet(NamedTuple):
     """A data set of photographs in torchvision."""
 
-    builder: str  # its class in `torchvision.datasets`
-    arguments: dict[str, Any]  # of the class, beside `root` and `download`
-    photos: str  # the folder with the photographs, below `root`
+    builder: str  # class in `torchvision.datasets`
+    photos: str  # folder of the photographs, below the class's `root`
+    arguments: Mapping[str, Any]  # of the class, beside `root` and `download`
 
 
 DATA_SETS: Final = {
     "imagenette": DataSet(
-        builder="Imagenette",
-        arguments={"split": "train", "size": "320px"},
-        photos="imagenette2-320/train",
+        "Imagenette", "imagenette2-320/train", {"split": "train", "size": "320px"}
     ),
-    "flowers102": DataSet(builder="Flowers102", arguments={}, photos="flowers-102/jpg"),
-    "oxford-pets": DataSet(builder="OxfordIIITPet", arguments={}, photos="oxford-iiit-pet/images"),
+    "flowers102": DataSet("Flowers102", "flowers-102/jpg", {}),
+    "oxford-pets": DataSet("OxfordIIITPet", "oxford-iiit-pet/images", {}),
 }
 
 
 def photos_of(names: Sequence[Path]) -> PhotoSet:
     """The photographs of folders and of data sets in `DATA_SETS`; the samples if none is named.
 
-    A folder goes before a data set of the same name. Data sets are downloaded into the cache once.
+    A folder takes precedence over a data set of the same name. Data sets are downloaded once.
 
     Raises:
         PhotosError: there is no such folder or data set, it holds no photograph, or it can't be
@@ -74,7 +68,7 @@ def _fetch(name: str, data_set: DataSet, root: Path) -> None:
     """Download into a folder beside `root` and rename it: what is at `root` is complete."""
     if os.environ.get("LOCAL_RANK", "0") != "0":
         while not root.is_dir():  # torchrun ends all processes when the first one fails
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            time.sleep(1)
         return
     from torchvision import datasets
 

@@ -1,14 +1,13 @@
 """The processes that share a training, started by `torchrun`, or this one alone.
 
-Every process holds the same weights and looks at its own part of each batch; torch's own
-DistributedDataParallel averages the gradients. Whatever the processes must agree on, such as
-whether to stop, goes through here.
+Every process holds the same weights and computes its own part of each batch; torch's
+DistributedDataParallel averages the gradients.
 """
 
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,11 +18,16 @@ from torch.nn.parallel import DistributedDataParallel
 from nstc.core.errors import NstcError, OptionError
 
 
+def best_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 @dataclass(frozen=True)
 class Processes:
-    """A training's processes as one of them sees them."""
+    """A training's processes, from the view of one of them; by default it is the only one."""
 
-    device: torch.device  # where this process computes
+    device: torch.device = field(default_factory=best_device)  # where this process computes
     rank: int = 0  # its number
     count: int = 1  # how many there are
 
@@ -33,7 +37,7 @@ class Processes:
         return self.rank == 0
 
     def share_of(self, batch: int) -> range:
-        """The places in a batch that are this process's to look at, as many as everyone's.
+        """The indices in a batch that this process computes, as many as every other.
 
         Raises:
             OptionError: the batch can't be divided equally.
@@ -46,8 +50,8 @@ class Processes:
         each = batch // self.count
         return range(self.rank * each, (self.rank + 1) * each)
 
-    def in_step(self, network: nn.Module) -> nn.Module:
-        """The network, whose gradients are then the mean over all processes."""
+    def synchronised(self, network: nn.Module) -> nn.Module:
+        """The network, with its gradients averaged over all processes."""
         if self.count == 1:
             return network
         devices = [self.device] if self.device.type == "cuda" else None
@@ -58,7 +62,7 @@ class Processes:
         return self._sum(values) / self.count if self.count > 1 else values.detach().cpu()
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is up in any process."""
+        """Whether the flag is true in any process."""
         if self.count == 1:
             return flag
         return bool(self._sum(torch.tensor(float(flag))) > 0)
@@ -69,11 +73,6 @@ class Processes:
         return summed.cpu()
 
 
-def best_device() -> torch.device:
-    """CUDA where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     """bf16 autocast where the hardware multiplies bf16, full precision elsewhere."""
     if device.type == "cuda":
@@ -82,27 +81,21 @@ def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[A
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=bool(fast))
 
 
-def alone() -> Processes:
-    """This process and no other."""
-    return Processes(best_device())
-
-
 def leads_here() -> bool:
-    """Whether this process leads, as far as `torchrun`'s variables say before it has joined."""
+    """Whether this process leads, by `torchrun`'s variables, before it has joined."""
     return os.environ.get("RANK", "0") == "0"
 
 
 @contextlib.contextmanager
 def joined(environment: Mapping[str, str] | None = None) -> Iterator[Processes]:
-    """Meet the other processes if `torchrun` started this one, and part from them afterwards.
+    """Join the other processes if `torchrun` started this one, and leave them afterwards.
 
-    Args:
-        environment: What `torchrun` says by variables; those of the process by default.
+    The environment with `torchrun`'s variables is this process's by default.
     """
     given = os.environ if environment is None else environment
     count = int(given.get("WORLD_SIZE", "1"))
     if count == 1 or "RANK" not in given:
-        yield alone()
+        yield Processes()
         return
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda", int(given.get("LOCAL_RANK", "0"))) if on_gpu else best_device()
@@ -117,7 +110,7 @@ def joined(environment: Mapping[str, str] | None = None) -> Iterator[Processes]:
 
 @contextlib.contextmanager
 def led(processes: Processes) -> Iterator[None]:
-    """Let one process do the block while the others wait; they skip what `leads` guards.
+    """The others wait while the process that leads executes the block, guarded by `leads`.
 
     Raises:
         NstcError: in the others, where the block failed in the one that leads.

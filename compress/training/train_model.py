@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nstc.compress.card import write_training_card
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.learning.logs import LOSSES_FILE, Previews, last_losses, read_losses
-from nstc.compress.learning.loop import Optimisation, Remembers, Schedule, forget, training_folder
+from nstc.compress.learning.loop import Optimisation, Schedule, forget, training_folder
 from nstc.compress.learning.optimisers import AveragedWeights
 from nstc.compress.learning.processes import Processes, joined, leads_here, led, mixed_precision
 from nstc.core.bundle import Bundle, open_bundle
@@ -33,9 +33,9 @@ from nstc.models.vgg import VggFeatures, load_vgg
 
 _LAST_LAYER_RATE: Final = {"deconv3.": 20.0}
 
+# The colours of photographs are taken of at most so many, scaled down to this shorter side.
 _COLORED_PHOTOS: Final = 500
 _COLORED_SIDE: Final = 64
-"""At most so many photographs, and so small, say what colours photographs have."""
 
 
 @one_at_a_time("output", when=leads_here)
@@ -58,15 +58,15 @@ def train(
 
     Args:
         painting: The style.
-        photos: What to learn on; crops of them are drawn at random.
-        output: The bundle to write; what is kept while training goes to `OUTPUT.training`.
+        photos: Random crops of them are stylised.
+        output: The bundle to write; checkpoints and logs go to `OUTPUT.training` beside it.
         recipe: Settings.
         name: Of the model; the output's name by default.
         credit: Of the painting, for the manifest.
         init: A bundle of a full-size network to start from instead of random weights.
         vgg: See `nstc.models.vgg.load_vgg`.
-        resume: Go on from the checkpoint of a run with the same settings.
-        progress: Told of every step.
+        resume: Continue from the checkpoint of a run with the same settings.
+        progress: Receives progress updates.
 
     Raises:
         NstcError: bad input, an interrupted or a diverged run.
@@ -97,16 +97,15 @@ def train(
 def _style_of(
     painting: Path, photos: PhotoSet, recipe: TrainRecipe, vgg: VggFeatures, credit: str | None
 ) -> tuple[Mapping[str, Tensor], StyleSource]:
-    """A painting's matrices to learn and what to keep of it, in the colours the recipe asks for."""
+    """A painting's Gram matrices to train on and the style to keep, recoloured if asked for."""
     pixels = read_picture(painting).rgb
     if recipe.color_of == "photos":
-        asked = photos.take(_COLORED_PHOTOS)
-        small = (resize_shorter_side(read_picture(path).rgb, _COLORED_SIDE) for path in asked)
+        some = photos.take(_COLORED_PHOTOS)
+        small = (resize_shorter_side(read_picture(path).rgb, _COLORED_SIDE) for path in some)
         pixels = recolored(pixels, color_statistics(small))
-    learned = statistics_of_painting(pixels, vgg, [recipe.style_size])
+    grams = statistics_of_painting(pixels, vgg, [recipe.style_size]).at(recipe.style_size)
     record = Style(name=painting.stem, source="painting", credit=credit)
-    kept = StyleSource(record, statistics_of_painting(pixels, vgg))
-    return learned.at(recipe.style_size), kept
+    return grams, StyleSource(record, statistics_of_painting(pixels, vgg))
 
 
 def _starting_point(start: Bundle | None) -> nn.Module:
@@ -116,7 +115,9 @@ def _starting_point(start: Bundle | None) -> nn.Module:
         return network
     loaded = load(start)
     if not isinstance(loaded, TransformerNet):
-        raise OptionError(f"--init {start.path} is no full-size network: give a teacher's bundle.")
+        raise OptionError(
+            f"--init {start.path} is not a full-size network: give a teacher's bundle."
+        )
     refuse_unusable_network(loaded, start.path)
     return loaded.train()
 
@@ -129,13 +130,12 @@ def _learn(
     identity: Mapping[str, Any],
     progress: Progress,
 ) -> nn.Module:
-    """Train in place; give the network to keep, which is another one where weights are averaged."""
+    """Train in place; give the network to keep, a copy where weights are averaged."""
     network, recipe, balance = objective.network, objective.recipe, objective.balance
     average = AveragedWeights(network, recipe.ema) if recipe.ema else None
     kept = network if average is None else average.network
     leads = objective.processes.leads
     previews = Previews(kept, folder / "previews", last=recipe.steps) if leads else None
-    companions: dict[str, Remembers | None] = {"balance": balance, "average": average}
 
     def after_step(finished: int) -> None:
         if average is not None:
@@ -154,7 +154,7 @@ def _learn(
         progress=progress,
         after_step=after_step,
         rate_scales=_LAST_LAYER_RATE,
-        companions={key: part for key, part in companions.items() if part is not None},
+        companions={"balance": balance, "average": average},
         figures=None if balance is None else balance.figures,
         processes=objective.processes,
     ).run()
@@ -173,7 +173,7 @@ def _write(
     """Write the bundle, with a card of curves and pictures, and delete the checkpoint."""
     losses = read_losses(folder / LOSSES_FILE)
     before = None if start is None or start.manifest.style is None else start.manifest.style.name
-    # A pruned network is still judged beside the one it was pruned from, if in its style.
+    # A pruned network is still compared with the one it was pruned from, if in its style.
     teacher = start.manifest.teacher if start and before == style.record.name else None
     with network_bundle(
         output,
@@ -199,17 +199,17 @@ _TINY: Final = 1e-20
 
 
 class GradientBalance:
-    """Two factors that hold the pulls of style and content at a chosen ratio.
+    """Two factors that hold the gradients of style and content at a chosen ratio.
 
-    The pull of a loss is the norm of its gradient with respect to the network's output. Now and
-    then both are measured, and the correction that would bring their ratio to the target is
-    smoothed, in logarithms, and bounded to a factor of 100 either way. Half of it makes the style
-    stronger, half the content weaker, so that their product, and with it the meaning of the other
-    weights, stays. After Chen et al., "GradNorm: Gradient normalization for adaptive loss balancing
-    in deep multitask networks", ICML 2018, who learn such factors for the norms at a shared layer.
+    Every ten steps the norms of both losses' gradients with respect to the network's output are
+    measured, and the correction that would bring their ratio to the target is smoothed, in
+    logarithms, and bounded to a factor of 100 either way. Half of it makes the style stronger, half
+    the content weaker, so that their product, and with it the meaning of the other weights, stays.
+    After Chen et al., "GradNorm: Gradient normalization for adaptive loss balancing in deep
+    multitask networks", ICML 2018, who learn such factors for the norms at a shared layer.
 
     Args:
-        target: How many times the style's pull is the content's.
+        target: Norm of the style's gradient over that of the content's.
         processes: Those that share the batch; all get the same factors.
     """
 
@@ -219,21 +219,23 @@ class GradientBalance:
         self._correction: float | None = None
 
     def measure(self, step: int, style: Tensor, content: Tensor, output: Tensor) -> None:
-        """Look at the pulls, if it is time to.
+        """Measure the gradients in the first and then every tenth step.
 
         Style and content are the weighted losses, scalars; `output` is the network's picture
         (N, 3, H, W) that both came from.
         """
         if step % MEASURED_EVERY and self._correction is not None:
             return
-        pulls = [
+        squares = [
             torch.autograd.grad(loss, output, retain_graph=True)[0].float().square().sum()
             for loss in (style, content)
         ]
-        ours, theirs = self._processes.mean(torch.stack(pulls)).clamp_min(_TINY).sqrt().tolist()
-        if not math.isfinite(ours) or not math.isfinite(theirs):
-            return  # a diverged loss is told of by the training itself
-        wanted = math.log(self._target * theirs / ours)
+        of_style, of_content = (
+            self._processes.mean(torch.stack(squares)).clamp_min(_TINY).sqrt().tolist()
+        )
+        if not math.isfinite(of_style) or not math.isfinite(of_content):
+            return  # the training itself reports a diverged loss
+        wanted = math.log(self._target * of_content / of_style)
         wanted = max(-_LARGEST, min(_LARGEST, wanted))
         before = wanted if self._correction is None else self._correction
         self._correction = _SMOOTHING * before + (1 - _SMOOTHING) * wanted
@@ -249,16 +251,16 @@ class GradientBalance:
         return 1 / self.style_factor
 
     def figures(self) -> Mapping[str, float]:
-        """For the log: how many times the recipe's ratio of style to content weight is used."""
+        """For the log: the factor on the recipe's ratio of style to content weight."""
         return {"balance": math.exp(self._correction or 0.0)}
 
-    def state(self) -> Mapping[str, Tensor]:
-        """What a checkpoint must hold."""
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """See `nstc.compress.learning.loop.Stateful`."""
         known = [] if self._correction is None else [self._correction]
         return {"correction": torch.tensor(known, dtype=torch.float64)}
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from `state`."""
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """See `nstc.compress.learning.loop.Stateful`."""
         known = state["correction"].tolist()
         self._correction = known[0] if known else None
 
@@ -269,7 +271,7 @@ class PaintingObjective:
     Johnson, Alahi and Fei-Fei, "Perceptual Losses for Real-Time Style Transfer", ECCV 2016.
 
     Args:
-        network: The network that learns; moved to where the work is done, as is `vgg`.
+        network: The network to train; moved to the device of `processes`, as is `vgg`.
         photos: Crops of them are drawn by the step's number.
         vgg: The feature network.
         grams: The painting's Gram matrix (C, C) of each style layer.
@@ -291,29 +293,29 @@ class PaintingObjective:
         self.processes = processes
         ratio = recipe.balance
         self.balance = None if ratio is None else GradientBalance(ratio, processes)
-        self._in_step = processes.in_step(self.network)
+        self._synchronised = processes.synchronised(self.network)
         self._photos = photos
         self._vgg = vgg.to(processes.device)
-        self._places = processes.share_of(recipe.batch)
+        self._indices = processes.share_of(recipe.batch)
         self._style_loss = StyleLoss(grams).to(processes.device)
         self._content_loss = ContentLoss()
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms at a step; see `nstc.compress.learning.loop.Objective`."""
         recipe, device = self.recipe, self.processes.device
-        crops = []  # this process's: which ones depends on their places in the batch alone
-        for place in self._places:
-            rng = np.random.default_rng((recipe.seed, step, place))
+        crops = []  # this process's: which ones depends on their indices in the batch alone
+        for index in self._indices:
+            rng = np.random.default_rng((recipe.seed, step, index))
             path = self._photos.paths[int(rng.integers(0, len(self._photos)))]
             crops.append(random_crop(path, recipe.size, rng))
         images = images_to_tensor(crops).to(device)
         with mixed_precision(device):
-            output = self._in_step(images)
-            looked_at = self._vgg(output.clamp(-0.5, 1.5), STYLE_LAYERS)
+            output = self._synchronised(images)
+            features = self._vgg(output.clamp(-0.5, 1.5), STYLE_LAYERS)
             with torch.no_grad():
                 target = self._vgg(images, CONTENT_LAYERS)
-        style = recipe.style_weight * self._style_loss(looked_at).mean()
-        content = recipe.content_weight * self._content_loss(looked_at, target).mean()
+        style = recipe.style_weight * self._style_loss(features).mean()
+        content = recipe.content_weight * self._content_loss(features, target).mean()
         if self.balance is not None:
             self.balance.measure(step, style, content, output)
             style = style * self.balance.style_factor

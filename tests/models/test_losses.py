@@ -10,18 +10,18 @@ from nstc.benchmarks.quality.picture_metrics import shifted as judges_shift
 from nstc.models.losses import (
     CONTENT_LAYERS,
     NOISE,
-    SHAKES,
+    SHIFTS,
     STYLE_LAYERS,
     Axes,
     ContentLoss,
     StyleLoss,
     checkerboard_energy,
     feature_distance,
+    flicker_map,
     gram_distance,
     gram_matrix,
     shifted,
     total_variation,
-    unsteadiness,
 )
 
 
@@ -294,16 +294,16 @@ def stripes() -> Tensor:
     return columns.float().expand(1, 3, 32, 32).contiguous()
 
 
-def mean_unsteadiness(network: nn.Module, photographs: Tensor) -> float:
+def mean_flicker(network: nn.Module, photographs: Tensor) -> float:
     outputs = network(photographs)
     rng = np.random.default_rng(0)
     values = [
-        float(unsteadiness(network, photographs, outputs, axes, rng).mean()) for axes in SHAKES
+        float(flicker_map(network, photographs, outputs, axes, rng).mean()) for axes in SHIFTS
     ]
     return sum(values) / len(values)
 
 
-@pytest.mark.parametrize("axes", SHAKES)
+@pytest.mark.parametrize("axes", SHIFTS)
 def test_pictures_are_moved_as_the_judge_moves_them(axes: Axes) -> None:
     picture = np.random.default_rng(0).random((8, 12, 3))
     judges = judges_shift(picture, axes)
@@ -311,20 +311,20 @@ def test_pictures_are_moved_as_the_judge_moves_them(axes: Axes) -> None:
     assert own[0].permute(1, 2, 0).numpy() == pytest.approx(judges)
 
 
-def test_a_network_that_follows_its_photograph_is_only_as_unsteady_as_the_noise() -> None:
+def test_a_network_that_follows_its_photograph_flickers_no_more_than_the_noise() -> None:
     photographs = torch.full((1, 3, 64, 64), 0.5)
-    found = mean_unsteadiness(Identity(), photographs)
+    found = mean_flicker(Identity(), photographs)
     assert found == pytest.approx(NOISE * (2 / np.pi) ** 0.5, rel=0.05)
 
 
 def test_a_network_that_looks_at_every_fourth_pixel_flickers() -> None:
-    assert mean_unsteadiness(EveryFourth(), stripes()) > 10 * NOISE
+    assert mean_flicker(EveryFourth(), stripes()) > 10 * NOISE
 
 
 def test_the_same_noise_is_the_same_change() -> None:
     photographs = stripes()
     one, again, other = (
-        unsteadiness(EveryFourth(), photographs, photographs, (0, 1), np.random.default_rng(seed))
+        flicker_map(EveryFourth(), photographs, photographs, (0, 1), np.random.default_rng(seed))
         for seed in (1, 1, 4)
     )
     assert torch.equal(one, again)
@@ -334,7 +334,7 @@ def test_the_same_noise_is_the_same_change() -> None:
 def test_a_change_along_one_axis_is_no_change_along_the_other() -> None:
     columns, rng = stripes(), np.random.default_rng(0)
     along_rows, along_columns = (
-        float(unsteadiness(EveryFourth(), columns, EveryFourth()(columns), axes, rng).mean())
+        float(flicker_map(EveryFourth(), columns, EveryFourth()(columns), axes, rng).mean())
         for axes in ((1, 0), (0, 1))
     )
     assert along_columns > 10 * along_rows
@@ -349,7 +349,7 @@ def test_both_pictures_are_learned_from() -> None:
 
     photographs = torch.rand(1, 3, 8, 8)
     outputs = torch.rand(1, 3, 8, 8, requires_grad=True)
-    unsteadiness(Offset(), photographs, outputs, (0, 0), np.random.default_rng(0)).mean().backward()
+    flicker_map(Offset(), photographs, outputs, (0, 0), np.random.default_rng(0)).mean().backward()
     assert offset.grad is not None
     assert offset.grad.abs().sum() > 0
     assert outputs.grad is not None

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from nstc.benchmarks.quality.judging import Candidate, JudgingTeacher, StyleTarget, judge
-from nstc.compress.distillation.objectives import MEASURED_EVERY, JudgedRatios, RatioBalance
+from nstc.compress.distillation.loss_terms import MEASURED_EVERY, JudgedRatios, RatioBalance
 from nstc.compress.distillation.teacher_outputs import (
     CentreSquares,
-    Judged,
-    TeacherFlicker,
     TeacherLosses,
     TeacherOutputs,
 )
@@ -123,7 +121,7 @@ def test_infinite_ratios_are_not_taken_in(broken: Mapping[str, float]) -> None:
 def test_one_that_was_restored_goes_on_alike() -> None:
     balance = after(1, lambda turn: told(2.0, 1.0, 1.0) if turn == 0 else told(1.0, 3.0, 0.5))
     other = RatioBalance(GOALS, always(1.0, 3.0, 0.5))
-    other.restore(balance.state())
+    other.load_state_dict(balance.state_dict())
     assert other.figures() == balance.figures()
     for one in (balance, other):
         one.measure(MEASURED_EVERY)
@@ -173,13 +171,13 @@ TEACHER = Eager(Painter(1.5))
 
 
 @pytest.fixture
-def judged(photos: PhotoSet) -> Judged:
+def judged(photos: PhotoSet) -> TeacherOutputs:
     pairs = TeacherOutputs(TEACHER.run, "t" * 24, photos, cut=CentreSquares(size=SIZE))
-    flicker = TeacherFlicker(pairs)
-    for kept in (pairs, flicker):
-        for index in kept.missing():
-            kept.make(index)
-    return Judged(pairs, flicker)
+    for index in pairs.missing():
+        pairs.make(index)
+    for index in pairs.without_flicker():
+        pairs.make_flicker(index)
+    return pairs
 
 
 @pytest.fixture
@@ -188,7 +186,7 @@ def own(vgg: VggFeatures, style_statistics: StyleStatistics) -> TeacherLosses:
 
 
 def test_they_are_what_the_judge_finds(
-    judged: Judged,
+    judged: TeacherOutputs,
     own: TeacherLosses,
     photos: PhotoSet,
     vgg: VggFeatures,
@@ -212,14 +210,14 @@ def test_they_are_what_the_judge_finds(
 
 
 def test_a_perfect_student_reaches_what_its_teacher_does(
-    judged: Judged, own: TeacherLosses
+    judged: TeacherOutputs, own: TeacherLosses
 ) -> None:
     found = JudgedRatios(TEACHER.network, judged, own, 0)(0)
     assert found == pytest.approx({"style": 1, "content": 1, "flicker": 1}, rel=1e-3)
 
 
-def test_a_student_that_paints_nothing_is_told_so(judged: Judged, vgg: VggFeatures) -> None:
-    seen = vgg(images_to_tensor([judged.pairs[0][0]]), STYLE_LAYERS)
+def test_a_student_that_paints_nothing_is_told_so(judged: TeacherOutputs, vgg: VggFeatures) -> None:
+    seen = vgg(images_to_tensor([judged[0][0]]), STYLE_LAYERS)
     photograph = {name: gram_matrix(features)[0] for name, features in seen.items()}
     ratios = JudgedRatios(Photograph(), judged, TeacherLosses(vgg, photograph), 0)
     found = min((ratios(turn) for turn in range(2)), key=lambda found: found["style"])
@@ -227,10 +225,12 @@ def test_a_student_that_paints_nothing_is_told_so(judged: Judged, vgg: VggFeatur
     assert found["style"] == pytest.approx(0, abs=0.01)  # of this photograph, not of its picture
 
 
-def test_photographs_take_turns_in_an_order_of_the_seed(judged: Judged, own: TeacherLosses) -> None:
+def test_photographs_take_turns_in_an_order_of_the_seed(
+    judged: TeacherOutputs, own: TeacherLosses
+) -> None:
     def styles(seed: int) -> Iterator[float]:
         ratios = JudgedRatios(Painter(2.0), judged, own, seed)
-        return (ratios(turn)["style"] for turn in range(2 * len(judged.pairs)))
+        return (ratios(turn)["style"] for turn in range(2 * len(judged)))
 
     first, second, *again = styles(0)
     assert first != second
@@ -238,7 +238,7 @@ def test_photographs_take_turns_in_an_order_of_the_seed(judged: Judged, own: Tea
     assert {tuple(styles(seed))[:2] for seed in range(4)} == {(first, second), (second, first)}
 
 
-def test_nothing_is_learned_by_it(judged: Judged, own: TeacherLosses) -> None:
+def test_nothing_is_learned_by_it(judged: TeacherOutputs, own: TeacherLosses) -> None:
     learning: list[bool] = []
     network = Painter(2.0)
     network.register_forward_hook(lambda *_: learning.append(torch.is_grad_enabled()))
@@ -247,7 +247,7 @@ def test_nothing_is_learned_by_it(judged: Judged, own: TeacherLosses) -> None:
 
 
 def test_what_is_known_of_the_teacher_is_kept(
-    judged: Judged, photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
+    judged: TeacherOutputs, photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
 ) -> None:
     asked: list[int] = []
 
@@ -256,9 +256,8 @@ def test_what_is_known_of_the_teacher_is_kept(
         return TEACHER.run(rgb)
 
     pairs = TeacherOutputs(again, "t" * 24, photos, cut=CentreSquares(size=SIZE))
-    known = TeacherFlicker(pairs)
-    assert known.missing() == []
-    assert [known[index] for index in range(2)] == [judged.flicker[index] for index in range(2)]
+    assert pairs.without_flicker() == []
+    assert [pairs.flicker(index) for index in range(2)] == [judged.flicker(i) for i in range(2)]
     assert asked == []
     crops = crops_by(again, photos)
-    assert TeacherFlicker(crops).missing() == [0, 1]
+    assert crops.without_flicker() == [0, 1]

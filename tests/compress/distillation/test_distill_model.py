@@ -13,7 +13,7 @@ from torch import nn
 
 from nstc.compress.distillation import distill_model, teacher_outputs
 from nstc.compress.distillation.distill_model import fresh_student
-from nstc.compress.distillation.objectives import RatioBalance
+from nstc.compress.distillation.loss_terms import RatioBalance
 from nstc.compress.distillation.teachers import Teacher
 from nstc.compress.quantization import aware_training
 from nstc.core.bundle import STYLE_FILE, Bundle
@@ -134,7 +134,7 @@ class TestBalance:
         (before,), (after,) = (losses_of(made.path, stage) for stage in ("perceptual", "rounding"))
         goals = {name: aim.goal for name, aim in TINY.aims.items()}
         expected = RatioBalance(goals, lambda _turn: {n: after[f"{n} ratio"] for n in goals})
-        expected.restore(
+        expected.load_state_dict(
             {
                 "known": torch.tensor(
                     [*(math.log(before[f"{n} x"]) for n in goals), *(1.0 for _ in goals)],

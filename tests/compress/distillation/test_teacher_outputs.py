@@ -16,7 +16,6 @@ from nstc.benchmarks.quality.picture_metrics import flicker
 from nstc.compress.distillation.teacher_outputs import (
     CentreSquares,
     RandomCrops,
-    TeacherFlicker,
     TeacherLosses,
     TeacherOutputs,
 )
@@ -241,40 +240,36 @@ def bands(rgb: Pixels) -> Pixels:
     return (rgb % 2 * 200).astype(np.uint8)
 
 
-def flicker_of(pairs: TeacherOutputs) -> TeacherFlicker:
-    known = TeacherFlicker(pairs)
-    for index in known.missing():
-        known.make(index)
-    return known
+def with_flicker(pairs: TeacherOutputs) -> TeacherOutputs:
+    for index in pairs.without_flicker():
+        pairs.make_flicker(index)
+    return pairs
 
 
 def test_each_picture_has_its_own_flicker(
     photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
 ) -> None:
-    pairs = crops_by(bands, photos)
-    known = flicker_of(pairs)
-    assert len(known) == len(pairs)
-    assert known.missing() == []
-    assert [known[i] for i in range(2)] == [flicker(bands, *pairs[i]) for i in range(2)]
-    assert known[0] != known[1]
+    pairs = with_flicker(crops_by(bands, photos))
+    assert pairs.without_flicker() == []
+    assert [pairs.flicker(i) for i in range(2)] == [flicker(bands, *pairs[i]) for i in range(2)]
+    assert pairs.flicker(0) != pairs.flicker(1)
 
 
 def test_a_teacher_that_never_flickers_is_nothing_to_divide_by(
     photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
 ) -> None:
-    assert flicker_of(crops_by(np.zeros_like, photos))[0] == 0.002
+    assert with_flicker(crops_by(np.zeros_like, photos)).flicker(0) == 0.002
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"null", b"[1]", b'"much"', b"\xff"])
 def test_a_damaged_flicker_is_named(
     photos: PhotoSet, crops_by: Callable[..., TeacherOutputs], content: bytes
 ) -> None:
-    pairs = crops_by(bands, photos)
-    known = flicker_of(pairs)
+    pairs = with_flicker(crops_by(bands, photos))
     file = pairs.file(0, ".flicker.json")
     file.write_bytes(content)
     with pytest.raises(CorruptBundleError, match="delete it and run again") as caught:
-        known[0]
+        pairs.flicker(0)
     assert str(file) in str(caught.value)
 
 
@@ -304,7 +299,7 @@ def pictures() -> Tensor:
 @pytest.fixture
 def photographs(own: TeacherLosses, pictures: Tensor) -> Mapping[str, Tensor]:
     """Features of what the pictures are the negatives of."""
-    return own.look(1 - pictures, CONTENT_LAYERS)
+    return own.features(1 - pictures, CONTENT_LAYERS)
 
 
 def test_each_picture_has_its_own_losses(
@@ -336,11 +331,11 @@ def test_vgg_is_asked_once_about_each_name(
 def test_a_teacher_that_copies_is_nothing_to_divide_by(
     own: TeacherLosses, pictures: Tensor
 ) -> None:
-    _style, content = own.of(["a", "b"], pictures, own.look(pictures, CONTENT_LAYERS))
+    _style, content = own.of(["a", "b"], pictures, own.features(pictures, CONTENT_LAYERS))
     assert content.tolist() == pytest.approx([0.05, 0.05])
 
 
-def test_a_teacher_that_copies_changes_by_a_sensor_s_noise(
+def test_a_teacher_that_copies_flickers_by_a_sensor_s_noise(
     own: TeacherLosses, photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
 ) -> None:
     asked: list[int] = []
@@ -351,39 +346,39 @@ def test_a_teacher_that_copies_changes_by_a_sensor_s_noise(
 
     pairs = crops_by(copies, photos)
     asked.clear()
-    found = own.change(pairs)
+    found = own.flicker(pairs)
     assert found == pytest.approx(NOISE * math.sqrt(2 / math.pi), rel=0.1)
-    assert own.change(pairs) == found
-    assert len(asked) == 4  # all four shakes, however few the pictures are
+    assert own.flicker(pairs) == found
+    assert len(asked) == 4  # all four shifts, however few the pictures are
     larger = crops_by(copies, photos, 96)
     asked.clear()
-    own.change(larger)
+    own.flicker(larger)
     assert len(asked) == 4
 
 
-def test_one_that_never_changes_is_nothing_to_divide_by(
+def test_one_whose_pictures_never_change_is_nothing_to_divide_by(
     own: TeacherLosses, photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
 ) -> None:
-    assert own.change(crops_by(np.zeros_like, photos)) == 0.002
+    assert own.flicker(crops_by(np.zeros_like, photos)) == 0.002
 
 
-def test_the_grid_is_that_of_the_teachers_pictures(
+def test_the_checkerboard_is_that_of_the_teachers_pictures(
     own: TeacherLosses, photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
 ) -> None:
     pairs = crops_by(negative, photos)
     energies = [checkerboard_energy(images_to_tensor([target]), 4) for _, target in pairs]
-    assert own.grid(pairs, 4) == pytest.approx(float(torch.cat(energies).mean()))
-    assert own.grid(pairs, 8) != own.grid(pairs, 4)
+    assert own.checkerboard(pairs, 4) == pytest.approx(float(torch.cat(energies).mean()))
+    assert own.checkerboard(pairs, 8) != own.checkerboard(pairs, 4)
     larger = crops_by(negative, photos, 96)
-    assert own.grid(larger, 4) != own.grid(pairs, 4)
+    assert own.checkerboard(larger, 4) != own.checkerboard(pairs, 4)
 
 
-def test_one_without_a_grid_is_nothing_to_divide_by(
+def test_one_without_a_checkerboard_is_nothing_to_divide_by(
     own: TeacherLosses, photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
 ) -> None:
-    assert own.grid(crops_by(np.zeros_like, photos), 4) == 5e-6
+    assert own.checkerboard(crops_by(np.zeros_like, photos), 4) == 5e-6
 
 
 def test_nothing_is_learned_through_a_look(own: TeacherLosses, pictures: Tensor) -> None:
-    found = own.look(pictures.requires_grad_(), STYLE_LAYERS)
+    found = own.features(pictures.requires_grad_(), STYLE_LAYERS)
     assert not any(features.requires_grad for features in found.values())

@@ -55,7 +55,7 @@ def test_a_bundle_brings_its_name_hash_and_style(styled_teacher: Bundle) -> None
     teacher = open_teacher(styled_teacher.path)
     assert teacher.origin.sha256 == styled_teacher.identity
     assert teacher.origin.path == str(styled_teacher.path.resolve())
-    assert teacher.style.credit == "Nobody"
+    assert teacher.style.record.credit == "Nobody"
     assert teacher.stylize(picture()).shape == (20, 30, 3)
 
 
@@ -70,7 +70,7 @@ def test_a_checkpoint_teaches_as_it_is(tmp_path: Path) -> None:
     torch.save(TransformerNet().state_dict(), tmp_path / "net.pth")
     teacher = open_teacher(tmp_path / "net.pth")
     assert teacher.origin.sha256 == sha256_of(tmp_path / "net.pth")
-    assert teacher.statistics is None
+    assert teacher.style is None
     assert teacher.stylize(picture()).shape == (20, 30, 3)
 
 

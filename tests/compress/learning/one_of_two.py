@@ -38,7 +38,7 @@ with joined() as processes:
     torch.stack(list(terms.values())).sum().backward()
     found = {name: parameter.grad for name, parameter in network.named_parameters()}
     found["losses"] = processes.mean(torch.stack([term.detach() for term in terms.values()]))
-    found["balance"] = objective.balance.state()["correction"]
+    found["balance"] = objective.balance.state_dict()["correction"]
     second_stops = processes.any(processes.rank == 1)
     found["someone stops"] = torch.tensor(second_stops)
     try:

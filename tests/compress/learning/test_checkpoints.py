@@ -49,10 +49,10 @@ class Counter:
     def figures(self) -> Mapping[str, float]:
         return {"count": float(self.count)}
 
-    def state(self) -> Mapping[str, Tensor]:
+    def state_dict(self) -> Mapping[str, Tensor]:
         return {"count": torch.tensor(self.count)}
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self.count = int(state["count"])
 
 
@@ -78,7 +78,7 @@ class TestCompanions:
 
     def test_a_checkpoint_without_them_is_named(self, tmp_path: Path) -> None:
         stopped_run(tmp_path)
-        with pytest.raises(CorruptBundleError, match="no checkpoint"):
+        with pytest.raises(CorruptBundleError, match="not a checkpoint"):
             run(fresh_network(), tmp_path, resume=True, companions={"counter": Counter()})
 
 
@@ -186,13 +186,13 @@ class TestCheckpoint:
 
     def test_that_is_another_kind_of_file_is_named(self, tmp_path: Path) -> None:
         save_file({"weight": torch.zeros(3)}, tmp_path / CHECKPOINT_FILE)
-        with pytest.raises(CorruptBundleError, match="no checkpoint"):
+        with pytest.raises(CorruptBundleError, match="not a checkpoint"):
             run(fresh_network(), tmp_path, resume=True)
 
     def test_of_another_shape_is_named(self, tmp_path: Path) -> None:
         stopped_run(tmp_path)
         network = nn.Sequential(nn.Conv2d(3, 1, 3))
-        with pytest.raises(CorruptBundleError, match="damaged or no checkpoint") as caught:
+        with pytest.raises(CorruptBundleError, match="damaged or not a checkpoint") as caught:
             run(network, tmp_path, resume=True)
         assert "\n" not in str(caught.value)
 

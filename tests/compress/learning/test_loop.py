@@ -108,10 +108,10 @@ class TestLosses:
         """A ratio is not known before it was measured, or while one of the pictures is broken."""
 
         class Unmeasured:
-            def state(self) -> Mapping[str, Tensor]:
+            def state_dict(self) -> Mapping[str, Tensor]:
                 return {"known": torch.tensor([math.nan, math.inf])}
 
-            def restore(self, state: Mapping[str, Tensor]) -> None:
+            def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
                 assert state["known"].isnan().tolist() == [True, False]
 
         known = {"figures": lambda: {"ratio": math.nan}, "companions": {"balance": Unmeasured()}}

@@ -90,9 +90,9 @@ def test_one_that_was_restored_goes_on_alike(method) -> None:
 
     first = optimiser_of(halves, method)
     learn(halves, first, 3)
-    state = {name: value.clone() for name, value in first.state().items()}
+    state = {name: value.clone() for name, value in first.state_dict().items()}
     second = optimiser_of(halves, method)
-    second.restore({**state, "network.0.weight": torch.zeros(1)})
+    second.load_state_dict({**state, "network.0.weight": torch.zeros(1)})
     for step in range(3, 6):
         noise = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(step))
         second.zero_grad()
@@ -148,7 +148,7 @@ def test_an_infinite_gradient_does_not_move_the_bound(settled) -> None:
 
 def test_one_that_was_restored_clips_alike(settled) -> None:
     other = GradientClipper()
-    other.restore(settled.state())
+    other.load_state_dict(settled.state_dict())
     assert norm_after(other, 500.0) == norm_after(settled, 500.0)
 
 
@@ -202,7 +202,7 @@ def test_a_restored_average_goes_on_alike() -> None:
     average = averaged_after([1.0, 5.0, 2.0], 0.9)
     network = network_of(6.0)
     other = AveragedWeights(network, 0.9)
-    other.restore(average.state())
+    other.load_state_dict(average.state_dict())
     other.update()
     expected = averaged_after([1.0, 5.0, 2.0, 6.0], 0.9).network[0].weight
     torch.testing.assert_close(other.network[0].weight, expected)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nstc.compress.learning.processes import Processes, alone, joined
+from nstc.compress.learning.processes import Processes, joined
 from nstc.core.errors import OptionError
 from nstc.core.images import Picture, read_picture, write_picture
 from nstc.core.photos import sample_photos
@@ -106,7 +106,7 @@ class TestShare:
         assert [list(share) for share in shares] == [[0, 1], [2, 3], [4, 5]]
 
     def test_one_has_it_all(self) -> None:
-        assert list(alone().share_of(3)) == [0, 1, 2]
+        assert list(Processes().share_of(3)) == [0, 1, 2]
 
     def test_what_can_not_be_divided_is_refused(self) -> None:
         with pytest.raises(OptionError, match=r"batch is 4, which 3 processes .* multiple of 3"):

@@ -13,7 +13,7 @@ import torch
 from nstc.compress.card import CURVES_FILE
 from nstc.compress.learning.logs import LOSSES_FILE
 from nstc.compress.learning.loop import CHECKPOINT_FILE
-from nstc.compress.learning.processes import alone
+from nstc.compress.learning.processes import Processes
 from nstc.compress.training.train_model import MEASURED_EVERY, GradientBalance, train
 from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle, revised_bundle
 from nstc.core.errors import DivergedError, ImageError, Interrupted, OptionError, OutputError
@@ -207,7 +207,7 @@ def test_a_warm_start_starts_from_the_weights_and_goes_on_with_the_history(
 def test_a_warm_start_from_a_student_is_refused(
     train_tiny: Train, student_bundle: Bundle, tmp_path: Path
 ) -> None:
-    with pytest.raises(OptionError, match=r"--init .*no full-size network"):
+    with pytest.raises(OptionError, match=r"--init .*not a full-size network"):
         train_tiny(tmp_path / "net", init=student_bundle.path)
     assert not (tmp_path / "net").exists()
 
@@ -331,7 +331,7 @@ def look(balance: GradientBalance, step: int, style: float, content: float) -> N
 
 @pytest.fixture
 def balance() -> GradientBalance:
-    return GradientBalance(4.0, alone())
+    return GradientBalance(4.0, Processes())
 
 
 def test_before_it_has_looked_it_changes_nothing(balance: GradientBalance) -> None:
@@ -392,8 +392,8 @@ def test_gradients_can_still_be_had_afterwards(balance: GradientBalance) -> None
 def test_one_that_was_restored_goes_on_alike(balance: GradientBalance, looks: int) -> None:
     for number in range(looks):
         look(balance, number, style=1.0, content=9.0)
-    other = GradientBalance(4.0, alone())
-    other.restore(balance.state())
+    other = GradientBalance(4.0, Processes())
+    other.load_state_dict(balance.state_dict())
     assert other.figures() == balance.figures()
     for one in (balance, other):
         look(one, MEASURED_EVERY, style=5.0, content=1.0)
