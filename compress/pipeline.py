@@ -1,17 +1,18 @@
 """The whole path as one command: distill, prune, quantize, export, measure, show.
 
-Each stage leaves a bundle in the output folder. A run that was stopped goes on where it was; a
+Each stage leaves a bundle in the output folder. A run that was stopped resumes where it was; a
 stage whose inputs changed is done again.
 """
 
 import dataclasses
 import functools
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from nstc.benchmarks.bench import bench
 from nstc.benchmarks.gate.limits import Budget
 from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.subjects import Subject, find_subject
@@ -20,16 +21,16 @@ from nstc.benchmarks.targets import parse_target
 from nstc.compress.card import with_card, write_comparison
 from nstc.compress.distillation.distill_model import distill
 from nstc.compress.distillation.teachers import Teacher, TeacherOptions, open_teacher
-from nstc.compress.export.export_model import export, made_artifact
+from nstc.compress.export.export_model import bench, export, made_artifact
 from nstc.compress.importing.import_model import import_checkpoint
 from nstc.compress.learning.photo_sets import photos_of
 from nstc.compress.pruning.prune_model import prune
 from nstc.compress.quantization.quantize_model import quantize
-from nstc.compress.stages import Stages
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
-from nstc.core.errors import TeacherError
-from nstc.core.files import one_at_a_time, reported_as_output_error, sha256_of
-from nstc.core.files.drafts import draft_folder, put_in_place
+from nstc.core.decoding import DecodingError, decode, parse_json, read_file
+from nstc.core.errors import BundleError, OutputError, TeacherError
+from nstc.core.files import atomic_file, one_at_a_time, reported_as_output_error, sha256_of
+from nstc.core.files.drafts import discard, draft_folder, put_in_place, remove_abandoned
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe, Recipe
@@ -41,6 +42,7 @@ PRESETS: Final = ("quick", "full", "restyle")
 
 NO_BUDGET: Final = Budget()
 
+_STATE_FILE: Final = "pipeline.json"
 _FLOAT: Final = artifact_name("float")
 _ROUNDS_BETWEEN_STAGES: Final = 3
 _PHOTOS_BETWEEN_STAGES: Final = 2
@@ -53,12 +55,74 @@ class Compression:
     """What a run of the pipeline made."""
 
     bundle: Bundle  # the compressed model: int8 and float ONNX, TorchScript
-    result: BenchResult  # its numbers beside the teacher's
+    result: BenchResult  # its measurements, compared with the teacher
     comparison: Path  # the side-by-side picture
 
 
+class Stages:
+    """Work in stages that each leave a bundle: runs those whose result is not there yet.
+
+    Args:
+        folder: Of the stages' bundles.
+        progress: Receives which stages are taken over.
+
+    Raises:
+        OutputError: the folder can't be written, or holds files that are not nstc's.
+    """
+
+    def __init__(self, folder: Path, progress: Progress) -> None:
+        self._folder = folder
+        self._progress = progress
+        self._inputs: dict[str, Any] = {}
+        self._state: dict[str, str] = {}  # what each stage was made from, as a hash
+        with reported_as_output_error(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(folder)
+        path = folder / _STATE_FILE
+        if path.is_file():
+            try:
+                self._state = decode(parse_json(read_file(path)), dict[str, str])
+            except (OSError, DecodingError):
+                progress.note(f"{path} can't be read: all stages are done again")
+        elif any(folder.iterdir()):
+            raise OutputError(
+                f"will not write into {folder}: it holds files that are not nstc's. "
+                "Give another folder, or empty it first."
+            )
+
+    def depend_on(self, **inputs: str | None) -> None:
+        """Add what all stages depend on: where it differs, they are done again."""
+        self._inputs |= inputs
+
+    def run(self, name: str, settings: Any, make: Callable[[Path], Bundle]) -> Bundle:
+        """The bundle of a stage, made now or by an earlier run with the same inputs.
+
+        Settings are a recipe or a dictionary of what JSON can hold.
+        """
+        plain = settings if isinstance(settings, dict) else dataclasses.asdict(settings)
+        self._inputs[name] = plain
+        text = json.dumps(self._inputs, sort_keys=True)
+        fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        target = self._folder / name
+        if self._state.get(name) != fingerprint:
+            discard(target)
+            discard(self._folder / f"{name}.training")
+            self._state[name] = fingerprint
+            with atomic_file(self._folder / _STATE_FILE) as draft:
+                draft.write_text(json.dumps(self._state, indent=1), encoding="utf-8")
+            return make(target)
+        try:
+            bundle = open_bundle(target)
+            for file in bundle.manifest.files:
+                bundle.file(file)
+        except BundleError:
+            return make(target)
+        self._progress.note(f"{name}: taken over from an earlier run")
+        return bundle
+
+
 def preset(name: str) -> Recipe:
-    """One of the recipes that ship, by its name in `PRESETS`.
+    """One of the released recipes, by its name in `PRESETS`.
 
     Raises:
         OptionError: there is no such preset.
@@ -75,8 +139,9 @@ def split_photos(folders: Sequence[Path]) -> tuple[PhotoSet, PhotoSet]:
     samples = sample_photos()
     if folders:
         return photos_of(folders), samples
-    judged = [path for path in samples if path.stem in _JUDGED_SAMPLES]
-    return samples.only(path for path in samples if path not in judged), samples.only(judged)
+    judged = tuple(path for path in samples if path.stem in _JUDGED_SAMPLES)
+    learned = tuple(path for path in samples if path not in judged)
+    return dataclasses.replace(samples, paths=learned), dataclasses.replace(samples, paths=judged)
 
 
 @one_at_a_time("output")
@@ -97,105 +162,52 @@ def compress_model(
 ) -> Compression:
     """Distill, prune, quantize, export and measure.
 
-    `nstc.compress` is the package of what these steps are made of, and can't be a function too.
+    `nstc.compress` is a package, and can't be a function too.
 
-    Args:
-        teacher: A bundle, zoo name, checkpoint, TorchScript or ONNX file.
-        output: A folder for the stages' bundles, `bench.json` and `comparison.png`.
-        recipe: Settings of all steps; the preset "full" by default.
-        photos: Folders to learn from; see `split_photos`.
-        name: Of the model; the teacher's by default.
-        init: A student to start from.
-        style: The painting, for a teacher that came without one.
-        credit: Of the painting.
-        options: For a teacher that is a foreign file.
-        vgg: See `nstc.models.vgg.load_vgg`.
-        budget: What the result must keep to. Quality must from the first stage on, parameters and
-            MACs from pruning on, bytes and speed at the end.
-        progress: Told of every step.
+    `output` is a folder for the stages' bundles, `bench.json` and `comparison.png`. `recipe` holds
+    the settings of all steps, by default the preset "full"; `photos` are folders to learn from, see
+    `split_photos`; `name` is by default the teacher's. `budget` limits quality from the first stage
+    on, parameters and MACs from pruning on, bytes and speed at the end. The other arguments are
+    those of `nstc.distill`.
 
     Raises:
         OptionError: the recipe measures on a target that can't run here; nothing is done. Boards
             and phones are not asked yet.
         BudgetError: a stage breaks the budget; its bundle is kept, and nothing after it is done.
-        NstcError: bad input, or an interrupted run; running again goes on.
+        NstcError: bad input, or an interrupted run; running again resumes it.
     """
     output, progress = Path(output), progress or Silent()
     recipe = recipe or preset("full")
     for target in recipe.bench.targets:
         parse_target(target)  # one that can't run here would be found out after hours
     learned, judged = split_photos(photos)
-    given = open_bundle(teacher) if is_bundle(teacher) else teacher  # or refused before any work
-    stages = Stages(output, progress)
-    asked = _Asked(options, style, credit, vgg)
-    source = asked.source(given, stages, progress)
-    start = None if init is None else open_bundle(init)
-    opened = asked.opened(source, start)
-    run = _Run(source, opened, asked, recipe, learned, judged, budget, stages, progress)
-    return run.carried_out(output, name or opened.origin.name, start)
+    run = _Run(
+        given=open_bundle(teacher) if is_bundle(teacher) else teacher,  # or refused before any work
+        start=None if init is None else open_bundle(init),
+        options=options,
+        style=style,
+        credit=credit,
+        vgg=vgg,
+        recipe=recipe,
+        learned=learned,
+        judged=judged,
+        budget=budget,
+        stages=Stages(output, progress),
+        progress=progress,
+    )
+    return run.carry_out(output, name or run.teacher.origin.name)
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What is said of the teacher."""
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """The stages of one model, each measured beside the teacher on the same photographs."""
 
+    given: str | Path | Bundle
+    start: Bundle | None
     options: TeacherOptions | None
     style: Path | None
     credit: str | None
     vgg: str
-
-    def source(
-        self, teacher: str | Path | Bundle, stages: Stages, progress: Progress
-    ) -> str | Path | Bundle:
-        """The teacher as the benchmark can run it: a checkpoint is imported into a bundle first.
-
-        Raises:
-            OptionError: the options have a key, and it is not a checkpoint.
-            TeacherError: it is TorchScript, which has no ONNX graph to be timed beside.
-        """
-        key = None if self.options is None else self.options.key
-        if key is None and (isinstance(teacher, Bundle) or str(teacher).lower().endswith(".onnx")):
-            return teacher
-        opened = open_teacher(teacher, self.options)
-        path = Path(str(teacher))
-        if is_torchscript(path):
-            raise TeacherError(
-                f"{path} is TorchScript, which can't be timed as ONNX: use `nstc distill` and the "
-                "verbs after it, or export it to ONNX first."
-            )
-        there = self.style is not None and self.style.is_file()
-        made_from = {  # of files their hashes, for they may be replaced
-            "checkpoint": opened.origin.sha256,
-            "key": opened.part,
-            "style": sha256_of(self.style) if self.style is not None and there else None,
-            "credit": self.credit,
-            "vgg": self.vgg,
-        }
-        imported = stages.run(
-            "teacher",
-            made_from,
-            lambda place: import_checkpoint(
-                path, place, style=self.style, credit=self.credit, vgg=self.vgg, key=key
-            ),
-        )
-        if opened.note:
-            progress.note(f"{path.name} {opened.note}")
-        return imported
-
-    def opened(self, source: str | Path | Bundle, start: Bundle | None) -> Teacher:
-        options = self.options
-        if isinstance(source, Bundle) and options is not None:
-            options = dataclasses.replace(options, key=None)  # which the import has followed
-        return open_teacher(source, options, student=start)
-
-
-@dataclass(frozen=True)
-class _Run:
-    """The stages of one model, each measured beside the teacher on the same photographs."""
-
-    source: str | Path | Bundle
-    teacher: Teacher
-    asked: _Asked
     recipe: Recipe
     learned: PhotoSet
     judged: PhotoSet
@@ -203,25 +215,67 @@ class _Run:
     stages: Stages
     progress: Progress
 
-    def carried_out(self, output: Path, name: str, init: Bundle | None) -> Compression:
-        asked, recipe, progress = self.asked, self.recipe, self.progress
+    @functools.cached_property
+    def source(self) -> str | Path | Bundle:
+        """The teacher as it can be measured: a checkpoint is imported into a bundle first.
+
+        Raises:
+            OptionError: the options have a key, and it is not a checkpoint.
+            TeacherError: it is TorchScript, which has no ONNX graph to be timed.
+        """
+        given, style = self.given, self.style
+        key = None if self.options is None else self.options.key
+        if key is None and (isinstance(given, Bundle) or str(given).lower().endswith(".onnx")):
+            return given
+        opened = open_teacher(given, self.options)
+        path = Path(str(given))
+        if is_torchscript(path):
+            raise TeacherError(
+                f"{path} is TorchScript, which can't be timed as ONNX: use `nstc distill` and the "
+                "verbs after it, or export it to ONNX first."
+            )
+        made_from = {  # of files their hashes, for they may be replaced
+            "checkpoint": opened.origin.sha256,
+            "key": opened.part,
+            "style": sha256_of(style) if style is not None and style.is_file() else None,
+            "credit": self.credit,
+            "vgg": self.vgg,
+        }
+        imported = self.stages.run(
+            "teacher",
+            made_from,
+            lambda target: import_checkpoint(
+                path, target, style=style, credit=self.credit, vgg=self.vgg, key=key
+            ),
+        )
+        if opened.note:
+            self.progress.note(f"{path.name} {opened.note}")
+        return imported
+
+    @functools.cached_property
+    def teacher(self) -> Teacher:
+        options = self.options
+        if isinstance(self.source, Bundle) and options is not None:
+            options = dataclasses.replace(options, key=None)  # which the import has followed
+        return open_teacher(self.source, options, student=self.start)
+
+    def carry_out(self, output: Path, name: str) -> Compression:
+        recipe, learned, judged = self.recipe, self.learned, self.judged
         self.stages.depend_on(
             teacher=self.teacher.key,
-            learned=self.learned.list_sha256(),
-            init=None if init is None else init.identity,
-            style=None if asked.style is None else sha256_of(asked.style),
-            vgg=asked.vgg,
+            learned=learned.list_sha256(),
+            init=self.start and self.start.identity,
+            style=self.style and sha256_of(self.style),
+            vgg=self.vgg,
         )
-        progress.note(f"learning from {len(self.learned)} photographs: {_listed(self.learned)}")
-        progress.note(f"judging by {len(self.judged)} others: {_listed(self.judged)}")
+        self.progress.note(f"learning from {len(learned)} photographs: {_listed(learned)}")
+        self.progress.note(f"judging by {len(judged)} others: {_listed(judged)}")
         if isinstance(self.source, Bundle):
             made_artifact(self.source, _FLOAT)  # what can't be exported is found out now
-        distilled = self.distilled(name, init)
+        distilled = self.distilled(name)
         pruned = distilled if recipe.prune.removes_nothing else self.pruned(distilled)
         student = self.stages.run(
-            "student",
-            recipe.quantize,
-            lambda target: _deployable(pruned, target, self.learned, recipe, progress),
+            "student", recipe.quantize, lambda target: self.quantized(pruned, target)
         )
         # the student's float graph is the pruned one's
         result = self.bench([distilled, student], recipe.bench)
@@ -230,13 +284,12 @@ class _Run:
         quantized = next(row for row in rows if row.artifact != _FLOAT)
         self.budget.hold("student", quantized, student.path)
         comparison = output / "comparison.png"
-        teacher = self.teacher.stylize
-        write_comparison(comparison, teacher, student, self.judged)
-        student = with_card(student, result, self.judged, teacher)
+        write_comparison(comparison, self.teacher.stylize, student, judged)
+        student = with_card(student, result, judged, self.teacher.stylize)
         return Compression(bundle=student, result=result, comparison=comparison)
 
-    def distilled(self, name: str, init: Bundle | None) -> Bundle:
-        return self.held_stage(
+    def distilled(self, name: str) -> Bundle:
+        return self.measured_stage(
             "distilled",
             self.recipe.distill,
             lambda target: distill(
@@ -245,17 +298,17 @@ class _Run:
                 photos=self.learned,
                 recipe=self.recipe.distill,
                 name=name,
-                init=init,
-                style=self.asked.style,
-                credit=self.asked.credit,
-                vgg=self.asked.vgg,
+                init=self.start,
+                style=self.style,
+                credit=self.credit,
+                vgg=self.vgg,
                 resume=True,
                 progress=self.progress,
             ),
         )
 
     def pruned(self, distilled: Bundle) -> Bundle:
-        return self.held_stage(
+        return self.measured_stage(
             "pruned",
             self.recipe.prune,
             lambda target: prune(
@@ -265,39 +318,26 @@ class _Run:
                 recipe=self.recipe.prune,
                 distillation=self.recipe.distill,
                 teacher=self.teacher,
-                vgg=self.asked.vgg,
+                vgg=self.vgg,
                 resume=True,
                 progress=self.progress,
             ),
         )
 
-    @property
-    def trust(self) -> bool:
-        return self.asked.options is not None and self.asked.options.trust
+    def quantized(self, model: Bundle, target: Path) -> Bundle:
+        """Quantize, and export TorchScript besides."""
+        with draft_folder(target) as folder:
+            quantized, report = quantize(
+                model.path, folder / "bundle", photos=self.learned, recipe=self.recipe.quantize
+            )
+            self.progress.note(report.describe())
+            export(quantized.path, formats=("torchscript",))
+            with reported_as_output_error(target):
+                put_in_place(quantized.path, target)
+        return open_bundle(target)
 
-    @functools.cached_property
-    def opponent(self) -> Subject:
-        return find_subject(self.source, trust=self.trust, store=made_artifact)
-
-    def bench(self, bundles: Sequence[Bundle], recipe: BenchRecipe) -> BenchResult:
-        """Rows of all the ONNX files of some bundles."""
-        form = self.teacher.origin.form
-        told = {} if form is None else form.keywords()
-        return bench(
-            bundles,
-            against=self.opponent,
-            teacher=self.opponent,
-            photos=self.judged,
-            recipe=recipe,
-            vgg=self.asked.vgg,
-            probe=functools.partial(probe_contract, **told, trust=self.trust),
-            trust=self.trust,
-            store=made_artifact,
-            progress=self.progress,
-        )
-
-    def held_stage(self, name: str, settings: Any, make: Callable[[Path], Bundle]) -> Bundle:
-        """Do a stage, tell how good and fast its result is in a line, and hold it to the budget.
+    def measured_stage(self, name: str, settings: Any, make: Callable[[Path], Bundle]) -> Bundle:
+        """Do a stage, report its quality and speed in a line, and hold it to the budget.
 
         Raises:
             BudgetError: it breaks it.
@@ -314,20 +354,29 @@ class _Run:
         self.budget.hold(name, row, bundle.path)
         return bundle
 
-
-def _deployable(
-    model: Bundle, target: Path, photos: PhotoSet, recipe: Recipe, progress: Progress
-) -> Bundle:
-    """Quantize, then export what a device may want besides."""
-    with draft_folder(target) as folder:
-        quantized, report = quantize(
-            model.path, folder / "bundle", photos=photos, recipe=recipe.quantize
+    def bench(self, bundles: Sequence[Bundle], recipe: BenchRecipe) -> BenchResult:
+        """Rows of all the ONNX files of some bundles."""
+        form = self.teacher.origin.form
+        given = {} if form is None else form.keywords()
+        return bench(
+            bundles,
+            against=self.reference,
+            teacher=self.reference,
+            photos=self.judged,
+            recipe=recipe,
+            vgg=self.vgg,
+            probe=functools.partial(probe_contract, **given, trust=self.trust),
+            trust=self.trust,
+            progress=self.progress,
         )
-        progress.note(report.describe())
-        export(quantized.path, formats=("torchscript",))
-        with reported_as_output_error(target):
-            put_in_place(quantized.path, target)
-    return open_bundle(target)
+
+    @property
+    def trust(self) -> bool:
+        return self.options is not None and self.options.trust
+
+    @functools.cached_property
+    def reference(self) -> Subject:
+        return find_subject(self.source, trust=self.trust, store=made_artifact)
 
 
 def _listed(photos: PhotoSet) -> str:

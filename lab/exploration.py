@@ -21,8 +21,8 @@ from nstc.benchmarks.targets import parse_target
 from nstc.compress.distillation.distill_model import distill
 from nstc.compress.distillation.teachers import open_teacher
 from nstc.compress.export.export_model import made_artifact
+from nstc.compress.pipeline import Stages
 from nstc.compress.quantization.quantize_model import quantize
-from nstc.compress.stages import Stages
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
 from nstc.core.decoding import DecodingError, decode, parse_json, parse_toml, read_file
 from nstc.core.errors import DivergedError, ExportMismatchError, RecipeError

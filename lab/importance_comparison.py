@@ -16,8 +16,8 @@ from nstc.benchmarks.quality.metrics import KNOWN
 from nstc.benchmarks.result import Quality
 from nstc.benchmarks.wording import count, fine
 from nstc.compress.export.checking import eager_reference
+from nstc.compress.pipeline import Stages
 from nstc.compress.pruning.prune_model import prune, teacher_of
-from nstc.compress.stages import Stages
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.decoding import DecodingError, parse_toml, read_file
 from nstc.core.errors import OptionError, RecipeError

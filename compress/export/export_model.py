@@ -4,9 +4,12 @@ import contextlib
 import dataclasses
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
+from nstc.benchmarks import bench as benchmark
+from nstc.benchmarks.gate import check_models
 from nstc.compress.export import board_stylize
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.export.exported_files import (
@@ -232,6 +235,26 @@ def made_artifact(
                 files = _files(source, (form,), None)
                 write_checked(target, next(f for f in files if f.artifact == artifact))
     return find_artifact(bundle, artifact, trust=trust)
+
+
+_Options = ParamSpec("_Options")
+_Result = TypeVar("_Result")
+
+
+def _making_files(verb: Callable[_Options, _Result]) -> Callable[_Options, _Result]:
+    """The verb with `made_artifact` as its store: a model's file that is missing is made first."""
+
+    @wraps(verb)
+    def making(*arguments: _Options.args, **options: _Options.kwargs) -> _Result:
+        options.setdefault("store", made_artifact)
+        return verb(*arguments, **options)
+
+    making.__module__ = __name__  # where Python finds it
+    return making
+
+
+bench = _making_files(benchmark.bench)
+check = _making_files(check_models.check)
 
 
 def write_without_ranges(bundle: Bundle, target: Path) -> None:

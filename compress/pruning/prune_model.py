@@ -58,19 +58,11 @@ def prune(
 ) -> Bundle:
     """Remove blocks and channels, and fine-tune by distillation after each turn.
 
-    Args:
-        model: The bundle to prune, a student's or a teacher's, pruned before or not.
-        output: The bundle to write; checkpoints go to `OUTPUT.training` beside it.
-        photos: To fine-tune on, and to see what is missed least.
-        recipe: How much to remove and how long to fine-tune.
-        distillation: Weights and sizes of the losses while fine-tuning.
-        teacher: Who is copied while fine-tuning; the manifest's by default, else the model itself.
-        name: Of the result; the model's by default.
-        options: For a teacher that is a foreign file.
-        vgg: See `nstc.models.vgg.load_vgg`.
-        from_float: Prune the float weights of a quantized bundle, and leave its quantized files.
-        resume: Go on from the checkpoint of a run with the same settings.
-        progress: Told of every step.
+    `model` is the bundle of a student or a teacher, pruned before or not; `photos` also decide what
+    is removed. `recipe` says how much to remove and how long to fine-tune, `distillation` the
+    weights and sizes of the losses of that. `teacher` is by default the manifest's, else the model
+    itself, and `name` the model's. With `from_float` the float weights of a quantized bundle are
+    pruned, and its quantized files left out. The other arguments are those of `nstc.distill`.
 
     Raises:
         OptionError: the bundle is quantized, a goal can't be reached, or nothing is removed.

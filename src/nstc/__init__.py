@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from nstc.core import version
 
 if TYPE_CHECKING:
-    from nstc.compress.benchmarking import bench, check
     from nstc.compress.distillation.distill_model import distill
-    from nstc.compress.export.export_model import export
+    from nstc.compress.export.export_model import bench, check, export
     from nstc.compress.importing.import_model import import_checkpoint
     from nstc.compress.pipeline import compress_model
     from nstc.compress.pruning.analysis import analyze
@@ -57,8 +56,8 @@ _HOMES: Final = {
     "NstcError": "nstc.core.errors",
     "Stylizer": "nstc.runtime.stylizer",
     "analyze": "nstc.compress.pruning.analysis",
-    "bench": "nstc.compress.benchmarking",
-    "check": "nstc.compress.benchmarking",
+    "bench": "nstc.compress.export.export_model",
+    "check": "nstc.compress.export.export_model",
     "compress_model": "nstc.compress.pipeline",
     "distill": "nstc.compress.distillation.distill_model",
     "export": "nstc.compress.export.export_model",

@@ -6,7 +6,7 @@ from graph_flags import GRAPH_FLAGS
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign.probing import probe_contract
 
-BENCH = "nstc.compress.benchmarking.bench"
+BENCH = "nstc.compress.export.export_model.bench"
 
 IN_THE_RECIPE = [
     ("--size", "64", "size", 64),

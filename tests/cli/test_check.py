@@ -53,7 +53,7 @@ def fake_check(monkeypatch):
             results=(),
         )
 
-    monkeypatch.setattr("nstc.compress.benchmarking.check", check)
+    monkeypatch.setattr("nstc.compress.export.export_model.check", check)
     return asked
 
 

@@ -18,8 +18,8 @@ VERBS = {
     "distill": ("nstc.compress.distillation.distill_model.distill", ["n.onnx", "-o", "out"]),
     "prune": ("nstc.compress.pruning.prune_model.prune", ["student", "-o", "out"]),
     "compress": ("nstc.compress.pipeline.compress_model", ["n.onnx", "-o", "out"]),
-    "bench": ("nstc.compress.benchmarking.bench", ["n.onnx", "--against", "n.onnx"]),
-    "check": ("nstc.compress.benchmarking.check", ["--baseline", "b.json"]),
+    "bench": ("nstc.compress.export.export_model.bench", ["n.onnx", "--against", "n.onnx"]),
+    "check": ("nstc.compress.export.export_model.check", ["--baseline", "b.json"]),
     "baseline": (
         "nstc.benchmarks.gate.check_models.update_baseline",
         ["update", "b.json", "--reason", "r"],
