@@ -1,6 +1,6 @@
-"""What shows a model: its card, made from its manifest, its preview, and its pictures side by side.
+"""Model cards, previews, and pictures side by side.
 
-The card says what the model is, what it learned from and how good it is.
+A card is made from the manifest: what the model is, what it was trained on and how good it is.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ FRONTIER_FILE: Final = "frontier.svg"
 SHEET_SIZE: Final = 384  # side in pixels of the pictures side by side
 _LABELS: Final = ("photograph", "teacher", "student, float", "student, int8")
 
-Paint = Callable[[Pixels], Pixels]
+Stylise = Callable[[Pixels], Pixels]
 
 # Metrics that are columns of the tables.
 _SHOWN: Final = (
@@ -53,7 +53,7 @@ _FRONTIER: Final = f"""![speed and style]({FRONTIER_FILE})
 
 Beside the other students of the zoo, each against its own teacher."""
 
-_LAST_STEPS: Final = 3  # of a history are shown at once: teaching, pruning, quantizing
+_LAST_STEPS: Final = 3  # of a history are not folded away: distilling, pruning, quantizing
 _CURVES: Final = f"""![loss curves]({CURVES_FILE})
 
 The terms of the loss, with their weights, over the steps; on a logarithmic scale. Results are means
@@ -62,7 +62,7 @@ over the last tenth of the steps."""
 
 @dataclass(frozen=True, kw_only=True)
 class _Measured(Row):
-    """A row as a manifest keeps it: judged, of a network whose parameters are counted."""
+    """A row as a manifest keeps it, with quality and the counts of the network."""
 
     params: Count
     macs: Count
@@ -71,22 +71,20 @@ class _Measured(Row):
     judged_by: PhotoRecord | None = None
 
 
-def with_card(bundle: Bundle, result: BenchResult, photos: PhotoSet, teacher: Paint) -> Bundle:
-    """Write what was measured of a student, its card and a preview into its bundle, in place.
+def with_card(bundle: Bundle, result: BenchResult, photos: PhotoSet, teacher: Stylise) -> Bundle:
+    """Write a student's rows of a result, its card and a preview into its bundle, in place.
 
-    The result may be of others too. In the preview of the photographs the teacher's pictures stand
-    above the student's.
+    The preview has photographs, the teacher's pictures of them, and the student's.
 
     Raises:
-        OutputError: the place can't be written.
+        OutputError: the bundle can't be written.
     """
     with bundle_to_revise(bundle) as own:
         measured = measurements(result.to_dict(), own)
         manifest = dataclasses.replace(own.manifest, measurements=measured)
         with revised_bundle(own, own.path, manifest) as draft:
             write_preview(draft, [teacher, open_session(own).run], photos)
-            text = card(manifest, draft)
-            (draft / CARD_FILE).write_text(text, encoding="utf-8")
+            (draft / CARD_FILE).write_text(card(manifest, draft), encoding="utf-8")
         return open_bundle(own.path)
 
 
@@ -105,38 +103,31 @@ def measurements(result: Mapping[str, Any], bundle: Bundle) -> tuple[Mapping[str
     )
 
 
-def write_preview(folder: Path, painters: Sequence[Paint], photos: PhotoSet) -> None:
-    """Write a sheet of six photographs above what each painter makes of them into a folder."""
+def write_preview(folder: Path, models: Sequence[Stylise], photos: PhotoSet) -> None:
+    """Write a sheet of six photographs above each model's pictures of them into a folder."""
     squares = list(photos.take(6).squares(192))
-    painted = [[paint(square) for square in squares] for paint in painters]
-    sheet = contact_sheet([squares, *painted])
+    stylised = [[stylise(square) for square in squares] for stylise in models]
+    sheet = contact_sheet([squares, *stylised])
     write_picture(folder / PREVIEW_FILE, Picture(rgb=sheet))
 
 
-def write_comparison(path: Path, teacher: Paint, student: Bundle, photos: PhotoSet) -> None:
+def write_comparison(path: Path, teacher: Stylise, student: Bundle, photos: PhotoSet) -> None:
     """Write a labelled sheet: photograph, teacher, student and int8, a row for each photograph.
 
     Raises:
-        OutputError: the place can't be written.
+        OutputError: the file can't be written.
     """
-    floating = open_session(student, artifact="onnx")
-    deployed = open_session(student, artifact="int8")
-    rows = [
-        [square, teacher(square), floating.run(square), deployed.run(square)]
-        for square in photos.squares(SHEET_SIZE)
-    ]
+    models = [teacher, *(open_session(student, artifact=name).run for name in ("onnx", "int8"))]
+    squares = photos.squares(SHEET_SIZE)
+    rows = [[square, *(stylise(square) for stylise in models)] for square in squares]
     write_picture(path, Picture(rgb=contact_sheet(rows, _LABELS)))
 
 
 def write_training_card(
     folder: Path, manifest: Manifest, network: nn.Module, losses: Losses
 ) -> None:
-    """Write card, loss curves and preview of a network that was just trained into its draft.
-
-    The losses are those of `nstc.compress.learning.logs.read_losses`.
-    """
-    squares = list(sample_photos().take(4).squares(256))
-    sheet = preview_sheet(network, squares)
+    """Write card, loss curves and preview of a network that was just trained into its draft."""
+    sheet = preview_sheet(network, list(sample_photos().take(4).squares(256)))
     write_picture(folder / PREVIEW_FILE, Picture(rgb=sheet))
     write_picture(folder / CURVES_FILE, Picture(rgb=loss_curves(losses)))
     text = card(manifest, folder, teacher_shown=False)
@@ -146,8 +137,8 @@ def write_training_card(
 def card(manifest: Manifest, folder: Path | None = None, *, teacher_shown: bool = True) -> str:
     """A model's card in Markdown.
 
-    Plots in its bundle's folder are shown, and its int8 files looked into to say how portable they
-    are. The preview has the pictures of its teacher, if it has one and that is not denied.
+    `folder` is its bundle's: its plots are shown, and the portability of its int8 files. The
+    preview has the teacher's pictures if there is a teacher, unless not `teacher_shown`.
 
     Raises:
         CorruptBundleError: the manifest's measurements are not rows of `nstc bench`.
@@ -180,16 +171,16 @@ def _summary(manifest: Manifest) -> list[str]:
         credit = f", {manifest.style.credit}" if manifest.style.credit else ""
         lines.append(f"- style: {manifest.style.name}{credit} (statistics of {source})")
     start = manifest.parent
-    if start and (start.zoo or start.path):  # a name alone is one that its maker gave at home
-        lines.append(f"- started from: {start.zoo or start.name}")
+    if start and (start.zoo or start.path):  # nobody else can find one that has a name only
+        lines.append(f"- parent bundle: {start.zoo or start.name}")
     if manifest.teacher:
         where = manifest.teacher.zoo or manifest.teacher.name
         lines.append(f"- teacher: {where}, sha256 {manifest.teacher.sha256[:16]}")
     if QUANTIZATION_FILE in manifest.files:
-        lines.append("- learned to be rounded: its int8 file has the ranges it learned with")
+        lines.append("- quantization-aware training: its int8 file has the ranges of that")
     contract = manifest.contract
     lines.append(
-        f"- any picture size; an output pixel sees {contract.receptive_field} pixels across; "
+        f"- any picture size; receptive field: {contract.receptive_field} pixels across; "
         f"locality: {contract.locality}"
     )
     return lines
@@ -212,8 +203,8 @@ def _measurements(rows: Sequence[Any]) -> list[str]:
     return [
         "## Measured",
         f"By `nstc bench` at {first.size}x{first.size} on {first.target}, "
-        f"protocol {first.protocol}, beside the teacher's float ONNX graph in the same run; "
-        "quality against the teacher on photographs the model did not learn from. Ratios are the "
+        f"protocol {first.protocol}, compared with the teacher's float ONNX graph in the same run; "
+        "quality against the teacher on photographs the model was not trained on. Ratios are the "
         "model's over the teacher's, medians over the photographs.",
         *[part for judged in judges.values() for part in _judged(judged)],
         f"{first.params:,} parameters, {first.macs / 1e9:.2f} GMACs.",
@@ -221,7 +212,7 @@ def _measurements(rows: Sequence[Any]) -> list[str]:
 
 
 def _judged(rows: Sequence[_Measured]) -> list[str]:
-    """What one list of photographs found."""
+    """The table of one list of photographs."""
     quality, judged_by = rows[0].quality, rows[0].judged_by
     of = ""
     if judged_by is not None:
@@ -230,17 +221,14 @@ def _judged(rows: Sequence[_Measured]) -> list[str]:
     table = [
         f"| file | KB | times faster (95 %) | {' | '.join(KNOWN[name].label for name in _SHOWN)} |",
         f"|---|---|---|{'---|' * len(_SHOWN)}",
-        *[_measurement(row) for row in rows],
     ]
+    for row in rows:
+        metrics = [_number(row.quality.metrics.get(name), KNOWN[name]) for name in _SHOWN]
+        table.append(
+            f"| model.{row.artifact} | {row.size_bytes / 1000:.0f} | {row.speedup.median:.1f} "
+            f"({row.speedup.low:.1f} to {row.speedup.high:.1f}) | {' | '.join(metrics)} |"
+        )
     return [f"On {quality.photos} photographs{of}{few}.", "\n".join(table)]
-
-
-def _measurement(row: _Measured) -> str:
-    found = " | ".join(_number(row.quality.metrics.get(name), KNOWN[name]) for name in _SHOWN)
-    return (
-        f"| model.{row.artifact} | {row.size_bytes / 1000:.0f} | {row.speedup.median:.1f} "
-        f"({row.speedup.low:.1f} to {row.speedup.high:.1f}) | {found} |"
-    )
 
 
 def _number(found: Interval | None, metric: Metric) -> str:
@@ -251,24 +239,21 @@ def _number(found: Interval | None, metric: Metric) -> str:
 
 
 def _history(steps: Sequence[Step]) -> list[str]:
-    """The last steps, and folded away what came before them: students start from others."""
-    before = [_step(step) for step in steps[:-_LAST_STEPS]]
-    if before:
-        before = [f"<details><summary>Before that: {len(before)} steps</summary>", *before]
-        before.append("</details>")
-    return [*[_step(step) for step in steps[-_LAST_STEPS:]], *before]
-
-
-def _step(step: Step) -> str:
-    lines = [f"### {step.verb}"]
-    if step.photos:
-        lines.append(
-            f"On {step.photos.count} photographs of {', '.join(step.photos.sets)} "
-            f"(list sha256 {step.photos.list_sha256[:16]})."
-        )
-    settings = ", ".join(f"{key} {value}" for key, value in step.recipe.items())
-    lines.append(f"Recipe: {settings}.")
-    if step.results:
-        results = ", ".join(f"{key} {value}" for key, value in step.results.items())
-        lines.append(f"Results: {results}.")
-    return "\n\n".join(lines)
+    """The last steps, and folded away those before them: students start from others."""
+    parts: list[str] = []
+    for step in steps:
+        parts.append(f"### {step.verb}")
+        if step.photos:
+            parts[-1] += (
+                f"\n\nOn {step.photos.count} photographs of {', '.join(step.photos.sets)} "
+                f"(list sha256 {step.photos.list_sha256[:16]})."
+            )
+        for title, values in (("Recipe", step.recipe), ("Results", step.results)):
+            if values or title == "Recipe":
+                listed = ", ".join(f"{key} {value}" for key, value in values.items())
+                parts[-1] += f"\n\n{title}: {listed}."
+    before, last = parts[:-_LAST_STEPS], parts[-_LAST_STEPS:]
+    if not before:
+        return last
+    title = f"<details><summary>Before that: {len(before)} steps</summary>"
+    return [*last, title, *before, "</details>"]

@@ -171,7 +171,7 @@ class TestCard:
         assert "- architecture: student (inner [8], width 8)" in text
         assert "- style: negative, Nobody, 2020 (statistics of painting)" in text
         assert f"- teacher: teacher, sha256 {'0' * 16}\n" in text
-        assert "an output pixel sees 35 pixels across; locality: exact" in text
+        assert "receptive field: 35 pixels across; locality: exact" in text
         assert f"![preview]({PREVIEW_FILE})" in text
         assert text.endswith("generated from `manifest.json` and the graphs beside it.\n")
 
@@ -184,7 +184,7 @@ class TestCard:
             history=(*bundle.manifest.history, step),
         )
         text = card(manifest)
-        assert "- started from: zoo:starry-night\n" in text
+        assert "- parent bundle: zoo:starry-night\n" in text
         assert "### distill\n\nRecipe: steps 1.\n\nResults: loss 0.5.\n" in text
         assert (
             "### prune\n\nOn 7 photographs of holiday, work (list sha256 abababababababab).\n\n"
@@ -192,14 +192,14 @@ class TestCard:
         ) in text
 
     @pytest.mark.parametrize(
-        ("known", "line"), [({"path": "/home/me/small"}, "- started from: small\n"), ({}, "")]
+        ("known", "line"), [({"path": "/home/me/small"}, "- parent bundle: small\n"), ({}, "")]
     )
     def test_names_no_start_that_a_reader_can_not_find(
         self, bundle: Bundle, known: dict[str, str], line: str
     ) -> None:
         parent = Origin(name="small", sha256="1" * 64, **known)
         text = card(dataclasses.replace(bundle.manifest, parent=parent))
-        assert text.count("started from") == text.count("- started from: small\n") == bool(line)
+        assert text.count("parent bundle") == text.count("- parent bundle: small\n") == bool(line)
 
     def test_folds_away_all_but_the_last_three_steps(self, bundle: Bundle) -> None:
         steps = tuple(Step(verb=f"v{number}", recipe={"n": number}) for number in range(5))
