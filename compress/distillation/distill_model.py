@@ -38,9 +38,9 @@ from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.learning.loop import Objective, Optimisation, Schedule, forget, training_folder
 from nstc.compress.learning.processes import best_device
 from nstc.compress.quantization.aware_training import (
-    calibrated_twin,
-    student_to_round,
-    twin_as_learned,
+    calibrated_qat_student,
+    require_qat_student,
+    restored_qat_student,
     write_ranges,
 )
 from nstc.compress.quantization.calibration import Range
@@ -116,7 +116,7 @@ def distill(
     if opened.note:
         progress.note(f"{opened.origin.name} {opened.note}")
     if recipe.quantize_aware and network is not None:
-        student_to_round(network)  # refused before any work
+        require_qat_student(network)  # refused before any work
         recipe = dataclasses.replace(recipe, pixel_steps=0)
     sources = {"init": start and start.identity, "style": style and sha256_of(style)}
     run = DistillationRun(
@@ -217,13 +217,13 @@ class DistillationRun:
             balance = self._learn(network, _PERCEPTUAL, steps - aware, rate)
         if aware == 0:
             return None
-        student = student_to_round(network)
+        student = require_qat_student(network)
         if learned is not None and aware == steps:
-            twin = twin_as_learned(student.eval(), learned)
+            qat_student = restored_qat_student(student.eval(), learned)
         else:
-            twin = calibrated_twin(student, self.photos, self.progress)
-        self._learn(twin, _ROUNDING, aware, rate * _ROUNDING_RATE, balance)
-        return twin.ranges()
+            qat_student = calibrated_qat_student(student, self.photos, self.progress)
+        self._learn(qat_student, _ROUNDING, aware, rate * _ROUNDING_RATE, balance)
+        return qat_student.ranges()
 
     def _learn(
         self,
@@ -233,7 +233,7 @@ class DistillationRun:
         rate: float,
         before: RatioBalance | None = None,
     ) -> RatioBalance | None:
-        """Train a student or its integer twin, from the balance before, and give the new one."""
+        """Train a student, plain or fake-quantized, on from a balance; return the new balance."""
         network.to(best_device()).train()
         balance, judged = None, self.judged
         if judged is not None:

@@ -18,7 +18,7 @@ from nstc.benchmarks.quality import picture_metrics
 from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOutputs
 from nstc.compress.export.checking import painting_with
 from nstc.compress.learning.processes import mixed_precision
-from nstc.compress.quantization.integer_twin import IntegerTwin
+from nstc.compress.quantization.fake_quantization import FakeQuantizedStudent
 from nstc.core import extensions
 from nstc.core.errors import OptionError, UnusableModelError
 from nstc.core.recipe import DistillRecipe
@@ -235,7 +235,7 @@ class PerceptualObjective:
             names=tuple(f"{name} {part}" for name in names),
             pairs=self.pairs,
             teacher=self.own,
-            period=network.scale if isinstance(network, Student | IntegerTwin) else SCALE,
+            period=network.scale if isinstance(network, Student | FakeQuantizedStudent) else SCALE,
             flicker_map=map_of_flicker,
         )
         factors = {} if self.balance is None else self.balance.factors()
@@ -254,7 +254,7 @@ def _stylised(network: nn.Module, photographs: Tensor, surroundings: int = 0) ->
     margin = min(surroundings, photographs.shape[-1] // 16 * 8)
     around = F.pad(photographs, (margin,) * 4, mode="reflect")
     inside = slice(margin, margin + photographs.shape[-1])
-    student = isinstance(network, Student | IntegerTwin)
+    student = isinstance(network, Student | FakeQuantizedStudent)
     with mixed_precision(photographs.device):
         given = (around, channel_statistics(photographs)) if student else (around,)
         outputs: Tensor = network(*given)
@@ -335,7 +335,7 @@ class JudgedRatios:
     """Style, content and flicker ratio of a student that is learning, on one photograph a time.
 
     Args:
-        network: The student, or its integer twin; where the feature network is.
+        network: The student, or its `FakeQuantizedStudent`; where the feature network is.
         judged: Photographs of the size that it is judged at, with the teacher's flicker.
         own: What the teacher reaches.
         seed: Of the order in which photographs take turns: folders are of one kind each.

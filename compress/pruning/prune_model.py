@@ -25,7 +25,7 @@ from nstc.compress.pruning.channels import BATCHES, channel_groups, narrowed
 from nstc.compress.pruning.plan import PruningPlan, make_plan, without_block
 from nstc.compress.pruning.survey import Survey, timing_target
 from nstc.compress.pruning.widths import between, full_widths
-from nstc.compress.quantization.aware_training import student_to_round
+from nstc.compress.quantization.aware_training import require_qat_student
 from nstc.compress.quantization.calibration import Range
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import OptionError, TeacherError
@@ -76,7 +76,7 @@ def prune(
     refuse_unusable_network(network, bundle.path)
     _refuse_quantized(bundle, from_float=from_float)
     if distillation.quantize_aware:
-        student_to_round(network)  # refused before any work
+        require_qat_student(network)  # refused before any work
     opened = _open_teacher(bundle, teacher, options)
     run = DistillationRun(
         teacher=opened,

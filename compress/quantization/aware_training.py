@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from nstc.compress.export.checking import Reference, painting_with, sample_picture
 from nstc.compress.graphs.float_forms import body_graph
-from nstc.compress.quantization import calibration, integer_twin
+from nstc.compress.quantization import calibration, fake_quantization
 from nstc.compress.quantization.calibration import Range
+from nstc.compress.quantization.fake_quantization import Activation, FakeQuantizedStudent
 from nstc.compress.quantization.integer_body import IntegerForm, integer_body, integer_form_of
-from nstc.compress.quantization.integer_twin import ByteTensor, IntegerTwin
-from nstc.compress.quantization.portability import with_exact_sums
+from nstc.compress.quantization.portability import with_portable_additions
 from nstc.core.bundle import QUANTIZATION_FILE
 from nstc.core.errors import CorruptBundleError, ExportMismatchError, OptionError
 from nstc.core.images import Pixels
@@ -56,7 +56,7 @@ _COMPARED_SIZES: Final = ((128, 160), (67, 93), (256, 256))
 """Heights and widths at which a file is compared with its training graph."""
 
 
-def student_to_round(network: nn.Module) -> Student:
+def require_qat_student(network: nn.Module) -> Student:
     """The network, if it is one that quantize-aware distillation can teach.
 
     Raises:
@@ -75,9 +75,9 @@ def student_to_round(network: nn.Module) -> Student:
     return network
 
 
-def calibrated_twin(
+def calibrated_qat_student(
     student: Student, photos: PhotoSet, progress: Progress, recipe: QuantizeRecipe | None = None
-) -> IntegerTwin:
+) -> FakeQuantizedStudent:
     """The integer twin of a student on the CPU, to start learning from.
 
     The student's channels are equalised, which changes its weights and not what it paints. The
@@ -91,7 +91,7 @@ def calibrated_twin(
     _, contract = describe(student)
     equalise_channels(
         student.eval(),
-        integer_twin.byte_tensors(student, body_graph(student)),
+        fake_quantization.activations_of(student, body_graph(student)),
         list(photos.take(_EQUALISED_ON).squares(_EQUALISED_SIZE)),
     )
     body = body_graph(student)
@@ -103,12 +103,12 @@ def calibrated_twin(
         feeds.told("calibrate"),
         calibration.CALIBRATORS[recipe.calibrator](recipe.percentile),
     )
-    tensors = integer_twin.byte_tensors(student, body)
-    return IntegerTwin(student, tensors, {t.module: ranges[t.tensors[0]] for t in tensors})
+    tensors = fake_quantization.activations_of(student, body)
+    return FakeQuantizedStudent(student, tensors, {t.module: ranges[t.tensors[0]] for t in tensors})
 
 
 def equalise_channels(
-    student: Student, tensors: Sequence[ByteTensor], pictures: Sequence[Pixels]
+    student: Student, tensors: Sequence[Activation], pictures: Sequence[Pixels]
 ) -> None:
     """Bring the channels of each activation near to one another, in place; the pictures stay.
 
@@ -135,7 +135,7 @@ def equalise_channels(
 
 
 def _shared(
-    student: Student, tensors: Sequence[ByteTensor]
+    student: Student, tensors: Sequence[Activation]
 ) -> Iterator[tuple[list[str], list[nn.Conv2d], list[nn.Conv2d]]]:
     """Activations whose channels are the same, because they are added, without the picture's own.
 
@@ -150,31 +150,31 @@ def _shared(
     layers = {
         tensor: layer
         for tensor in tensors
-        if tensor.module != integer_twin.INPUT
+        if tensor.module != fake_quantization.INPUT
         if isinstance(layer := student.get_submodule(tensor.module), nn.Conv2d)
     }
     for name in dict.fromkeys(root.values()):
         held = [tensor.module for tensor in tensors if root[tensor.module] == name]
         writes = [layer for tensor, layer in layers.items() if tensor.module in held]
         reads = [layer for tensor, layer in layers.items() if root[tensor.reads[0]] == name]
-        if name != root[integer_twin.INPUT] and student.to_pixels not in writes:
+        if name != root[fake_quantization.INPUT] and student.to_pixels not in writes:
             yield held, writes, reads
 
 
 def _channel_sizes(
-    student: Student, tensors: Sequence[ByteTensor], pictures: Sequence[Pixels]
+    student: Student, tensors: Sequence[Activation], pictures: Sequence[Pixels]
 ) -> Mapping[str, Tensor]:
     """How large each channel is over the largest, (C,), not below `_LEAST`, by module."""
     parts: dict[str, list[Tensor]] = {}
 
-    def look(tensor: ByteTensor, output: Tensor) -> None:
+    def look(tensor: Activation, output: Tensor) -> None:
         values = output.relu() if tensor.has_relu else output.abs()
         some = values.transpose(0, 1).flatten(1)[:, ::_LOOKED_AT]
         parts.setdefault(tensor.module, []).append(some)
 
     with torch.no_grad(), contextlib.ExitStack() as hooks:
         for tensor in tensors:
-            if tensor.module != integer_twin.INPUT:
+            if tensor.module != fake_quantization.INPUT:
                 hooks.enter_context(
                     student.get_submodule(tensor.module).register_forward_hook(
                         lambda _module, _given, made, tensor=tensor: look(tensor, made)
@@ -191,9 +191,9 @@ def _channel_sizes(
     return found
 
 
-def twin_as_learned(
+def restored_qat_student(
     student: Student, ranges: Mapping[str, Range], body: onnx.ModelProto | None = None
-) -> IntegerTwin:
+) -> FakeQuantizedStudent:
     """The integer twin that a student, on the CPU in evaluation mode, has learned through.
 
     The ranges are from `learned_ranges`; its `body_graph` is exported if it is not there yet.
@@ -201,13 +201,15 @@ def twin_as_learned(
     Raises:
         CorruptBundleError: they are those of another student.
     """
-    tensors = integer_twin.byte_tensors(student, body_graph(student) if body is None else body)
+    tensors = fake_quantization.activations_of(
+        student, body_graph(student) if body is None else body
+    )
     if {tensor.module for tensor in tensors[:-1]} != set(ranges):
         raise CorruptBundleError(
             f"{QUANTIZATION_FILE} has not the ranges of this student's layers. Copy the bundle "
             "again, or give --recalibrate."
         )
-    return IntegerTwin(student, tensors, ranges)
+    return FakeQuantizedStudent(student, tensors, ranges)
 
 
 def write_ranges(folder: Path, ranges: Mapping[str, Range] | None) -> None:
@@ -217,17 +219,17 @@ def write_ranges(folder: Path, ranges: Mapping[str, Range] | None) -> None:
         save_tensors(packed, folder / QUANTIZATION_FILE)
 
 
-def quantized_as_learned(
+def quantize_with_learned_ranges(
     body: onnx.ModelProto,
     form: IntegerForm,
-    tensors: Sequence[ByteTensor],
+    tensors: Sequence[Activation],
     ranges: Mapping[str, Range],
 ) -> onnx.ModelProto:
     """Quantize a student's `body_graph` with the ranges that its weights have learned with.
 
-    Nothing is rewritten or corrected: the result is what its `IntegerTwin` computes.
+    Nothing is rewritten or corrected: the result is what its `FakeQuantizedStudent` computes.
     """
-    exact = with_exact_sums(ranges, integer_twin.sums_of(tensors))
+    exact = with_portable_additions(ranges, fake_quantization.additions_of(tensors))
     picture = (0.0, 1.0)
     held = {name: exact.get(each.module, picture) for each in tensors for name in each.tensors}
     return integer_body(body, form, held)
@@ -236,7 +238,7 @@ def quantized_as_learned(
 class _ExactStatistics(nn.Module):
     """A twin with the statistics that files find, which those summed in float32 are nearly."""
 
-    def __init__(self, twin: IntegerTwin) -> None:
+    def __init__(self, twin: FakeQuantizedStudent) -> None:
         super().__init__()
         self.twin = twin
 
@@ -248,7 +250,7 @@ class _ExactStatistics(nn.Module):
         return painted
 
 
-def twin_reference(twin: IntegerTwin, contract: Contract) -> Reference:
+def fake_quantized_reference(twin: FakeQuantizedStudent, contract: Contract) -> Reference:
     """The training graph as a function of 8-bit pictures of any size."""
     core = _ExactStatistics(twin)
     return painting_with(AnySize(core, contract.size_multiple, contract.minimum_size).eval())
@@ -263,14 +265,14 @@ def agreement(session: Session, reference: Reference, pictures: Iterable[Pixels]
     return near / total
 
 
-def check_agreement(session: Session, twin: IntegerTwin, contract: Contract) -> float:
+def check_agreement(session: Session, twin: FakeQuantizedStudent, contract: Contract) -> float:
     """Compare an integer file with its training graph on photographs: their `agreement`.
 
     Raises:
         ExportMismatchError: it is below `LEAST_NEAR_PIXELS`.
     """
     pictures = (sample_picture(*size) for size in _COMPARED_SIZES)
-    found = agreement(session, twin_reference(twin, contract), pictures)
+    found = agreement(session, fake_quantized_reference(twin, contract), pictures)
     if found < LEAST_NEAR_PIXELS:
         raise ExportMismatchError(
             f"the integer file is within one level of its training graph on {found:.2%} of pixels, "

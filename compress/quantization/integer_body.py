@@ -31,7 +31,7 @@ from nstc.compress.graphs.float_forms import BODY_INPUT, BODY_OUTPUT, body_graph
 from nstc.compress.graphs.inspection import GraphIndex, copied, outputs
 from nstc.compress.quantization import calibration
 from nstc.compress.quantization.calibration import Feeds, Range
-from nstc.compress.quantization.portability import sums_in, with_exact_sums
+from nstc.compress.quantization.portability import additions_in, with_portable_additions
 from nstc.compress.quantization.weight_storage import round_adaptively
 from nstc.core.errors import ExportMismatchError
 from nstc.core.manifest import Contract
@@ -133,7 +133,7 @@ def quantized_statically(
     calibrator = calibration.CALIBRATORS[recipe.calibrator](recipe.percentile)
     ranges = calibration.calibrate(body, form.operators, feeds.told("calibrate"), calibrator)
     if "Add" in form.operators:
-        ranges = with_exact_sums(ranges, sums_in(body))
+        ranges = with_portable_additions(ranges, additions_in(body))
     make = functools.partial(integer_body, body, form, ranges)
     islands: tuple[Island, ...] = ()
     if recipe.quality_budget is not None:

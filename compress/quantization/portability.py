@@ -12,7 +12,7 @@ of bytes that does is one in every picture, and the layers behind it make patche
 Convolutions have no such place: they add whole numbers and multiply once.
 
 If r and s are whole multiples of a power of two, all of it is exact. Among those that are near
-enough are some by which no pair of bytes comes out halfway (`with_exact_sums`).
+enough are some by which no pair of bytes comes out halfway (`with_portable_additions`).
 """
 
 import itertools
@@ -114,7 +114,7 @@ def _adds_alike(index: GraphIndex, node: onnx.NodeProto) -> bool:
             return False
         zero_point = zero_points[0].item() if zero_points else 0
         ranges.append(range_of_levels(scale.item(), zero_point))
-    return is_alike_everywhere(*ranges)
+    return is_portable_addition(*ranges)
 
 
 def _on_integers(index: GraphIndex, node: onnx.NodeProto) -> bool:
@@ -129,14 +129,14 @@ def _on_integers(index: GraphIndex, node: onnx.NodeProto) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ByteSum:
+class Addition:
     """An activation that is the sum of two others, all three in bytes, by their names."""
 
     total: str
     addends: tuple[str, str]
 
 
-def sums_in(graph: onnx.ModelProto) -> Iterator[ByteSum]:
+def additions_in(graph: onnx.ModelProto) -> Iterator[Addition]:
     """A float graph's, by the names of its tensors.
 
     Where bytes are only moved between making and adding, or a ReLU is behind, one scale serves
@@ -150,10 +150,12 @@ def sums_in(graph: onnx.ModelProto) -> Iterator[ByteSum]:
             behind is None or behind.op_type != "Relu"
         ):
             first, second = map(str, node.input)
-            yield ByteSum(total=str(node.output[0]), addends=(first, second))
+            yield Addition(total=str(node.output[0]), addends=(first, second))
 
 
-def with_exact_sums(ranges: Mapping[str, Range], sums: Iterable[ByteSum]) -> dict[str, Range]:
+def with_portable_additions(
+    ranges: Mapping[str, Range], sums: Iterable[Addition]
+) -> dict[str, Range]:
     """Ranges that differ by some ten-thousandths, by which bytes are added alike everywhere.
 
     What is added first keeps its scale, the sum follows it, and the other addend the sum: along a
@@ -177,7 +179,7 @@ def with_exact_sums(ranges: Mapping[str, Range], sums: Iterable[ByteSum]) -> dic
     return {name: exact.get(name, found) for name, found in ranges.items()}
 
 
-def is_alike_everywhere(first: Range, second: Range, total: Range) -> bool:
+def is_portable_addition(first: Range, second: Range, total: Range) -> bool:
     """Whether bytes of two ranges are added to bytes of a third alike on every processor."""
     one, other, both = _Bytes.of(first), _Bytes.of(second), _Bytes.of(total)
     if not all(0 < each.scale < np.inf for each in (one, other, both)):

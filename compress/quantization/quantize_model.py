@@ -16,7 +16,7 @@ from nstc.compress.graphs.deployed import INPUT, deployed_graph, edges_of
 from nstc.compress.graphs.float_forms import body_graph
 from nstc.compress.quantization import aware_training, integer_body, summary
 from nstc.compress.quantization.calibration import Feeds, Range, refuse_no_photos
-from nstc.compress.quantization.integer_twin import IntegerTwin
+from nstc.compress.quantization.fake_quantization import FakeQuantizedStudent
 from nstc.compress.quantization.weight_storage import lighter_graph
 from nstc.core.bundle import (
     QUANTIZATION_FILE,
@@ -47,7 +47,7 @@ class Written:
 
     islands: tuple[integer_body.Island, ...] = ()  # layers that it leaves in float
     all_integer: Path | None = None  # the file it would be without them, if there are any
-    twin: IntegerTwin | None = None  # its training graph, if it has one
+    qat_student: FakeQuantizedStudent | None = None  # its training graph, if it has one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,13 +209,15 @@ def _write(work: _Work) -> Written:
             work.network, contract, work.photos, work.recipe, work.progress
         )
         return write_static_graph(made, work.file, lambda body: deployed_graph(body, edges))
-    student = aware_training.student_to_round(work.network)
+    student = aware_training.require_qat_student(work.network)
     body = body_graph(student)
-    twin = aware_training.twin_as_learned(student, work.learned, body)
+    qat_student = aware_training.restored_qat_student(student, work.learned, body)
     form = integer_body.integer_form_of(student, contract, per_channel=True)
-    integer = aware_training.quantized_as_learned(body, form, twin.tensors, work.learned)
+    integer = aware_training.quantize_with_learned_ranges(
+        body, form, qat_student.tensors, work.learned
+    )
     onnx.save(deployed_graph(integer, edges), work.file)
-    return Written(twin=twin)
+    return Written(qat_student=qat_student)
 
 
 def write_dynamic(float_file: Path, file: Path) -> Written:
@@ -282,8 +284,8 @@ def _measured(
 ) -> summary.QuantizationReport:
     contract = work.bundle.manifest.contract
     agreement = None
-    if written.twin is not None:
-        agreement = aware_training.check_agreement(made, written.twin, contract)
+    if written.qat_student is not None:
+        agreement = aware_training.check_agreement(made, written.qat_student, contract)
     painted = work.network if work.ranges_aside else load_as_deployed(work.bundle)
     exact = checking.eager_reference(painted, contract)
     psnr_db = checking.check_quantized(made, work.artifact, exact)

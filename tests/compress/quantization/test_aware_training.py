@@ -28,16 +28,15 @@ from nstc.compress.graphs.float_forms import BODY_INPUT, BODY_OUTPUT, body_graph
 from nstc.compress.pruning.prune_model import prune
 from nstc.compress.quantization import aware_training
 from nstc.compress.quantization.aware_training import CALIBRATION, equalise_channels
-from nstc.compress.quantization.integer_twin import byte_tensors
+from nstc.compress.quantization.fake_quantization import activations_of
 from nstc.compress.quantization.portability import SAME_BYTES, portability
 from nstc.compress.quantization.quantize_model import quantize
 from nstc.core.bundle import QUANTIZATION_FILE, Bundle
 from nstc.core.errors import ExportMismatchError, Interrupted, OptionError
 from nstc.core.files import sha256_of
 from nstc.core.photos import PhotoSet
-from nstc.core.recipe import DistillRecipe, PruneRecipe, QuantizeRecipe, Recipe, override
+from nstc.core.recipe import BLOCKS, DistillRecipe, PruneRecipe, QuantizeRecipe, Recipe, override
 from nstc.models.architectures import learned_ranges, load
-from nstc.models.blocks import KINDS
 from nstc.models.student import Student
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.agreement import LEAST_NEAR_PIXELS
@@ -178,13 +177,13 @@ def test_the_body_is_exported_once_and_each_file_opened_once(
 def test_a_file_that_is_not_its_training_graph_is_not_kept(
     learned: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = aware_training.quantized_as_learned
+    right = aware_training.quantize_with_learned_ranges
 
     def with_wider_ranges(body: Any, form: Any, tensors: Any, ranges: Any) -> Any:
         wider = {name: (8 * low, 8 * high) for name, (low, high) in ranges.items()}
         return right(body, form, tensors, wider)
 
-    monkeypatch.setattr(aware_training, "quantized_as_learned", with_wider_ranges)
+    monkeypatch.setattr(aware_training, "quantize_with_learned_ranges", with_wider_ranges)
     with pytest.raises(ExportMismatchError, match="training graph"):
         quantize(learned, tmp_path / "int8", photos=NONE)
     assert not (tmp_path / "int8").exists()
@@ -330,7 +329,7 @@ def test_without_steps_it_is_refused() -> None:
 
 
 SHAPES: Mapping[str, Mapping[str, object]] = {
-    **{kind: {"block": kind} for kind in KINDS},
+    **{kind: {"block": kind} for kind in BLOCKS},
     "eighth": {"scale": 8},
     "separable head": {"head": "separable"},
 }
@@ -349,7 +348,7 @@ def uneven(**shape: object) -> Student:
 
 def equalised(student: Student) -> Student:
     other = copy.deepcopy(student)
-    equalise_channels(other, byte_tensors(other, body_graph(other)), PICTURES)
+    equalise_channels(other, activations_of(other, body_graph(other)), PICTURES)
     return other
 
 

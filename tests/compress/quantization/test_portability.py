@@ -8,17 +8,17 @@ from emulation.graphs import between_bytes
 
 from nstc.compress.graphs.float_forms import body_graph
 from nstc.compress.quantization.calibration import Range, range_of_levels, scale_and_zero_point
-from nstc.compress.quantization.integer_twin import byte_tensors, sums_of
+from nstc.compress.quantization.fake_quantization import activations_of, additions_of
 from nstc.compress.quantization.portability import (
     NEARLY,
     SAME_BUT_ON_ARM,
     SAME_BYTES,
-    ByteSum,
+    Addition,
+    additions_in,
     float_operators,
-    is_alike_everywhere,
+    is_portable_addition,
     portability,
-    sums_in,
-    with_exact_sums,
+    with_portable_additions,
 )
 from nstc.core.bundle import open_bundle
 from nstc.models.student import Student
@@ -110,9 +110,9 @@ def test_a_layer_left_in_float_is_inside() -> None:
 
 
 TRUNK = [
-    ByteSum(total="one", addends=("stem", "first")),
-    ByteSum(total="two", addends=("one", "second")),
-    ByteSum(total="three", addends=("third", "two")),
+    Addition(total="one", addends=("stem", "first")),
+    Addition(total="two", addends=("one", "second")),
+    Addition(total="three", addends=("third", "two")),
 ]
 BYTES = np.arange(256)
 
@@ -127,7 +127,7 @@ def trunk(seed: int) -> dict[str, Range]:
 
 
 def bytes_added(
-    ranges: dict[str, Range], each: ByteSum, *, fused: bool, away_from_zero: bool
+    ranges: dict[str, Range], each: Addition, *, fused: bool, away_from_zero: bool
 ) -> np.ndarray:
     """What all pairs of bytes come to, (256, 256), as one processor or another adds in float32."""
     held = {name: scale_and_zero_point(found) for name, found in ranges.items()}
@@ -152,7 +152,7 @@ def bytes_added(
     return rounded.clip(0, 255)
 
 
-def processors_agree(ranges: dict[str, Range], each: ByteSum) -> bool:
+def processors_agree(ranges: dict[str, Range], each: Addition) -> bool:
     ways = [
         bytes_added(ranges, each, fused=fused, away_from_zero=away)
         for fused in (False, True)
@@ -161,14 +161,14 @@ def processors_agree(ranges: dict[str, Range], each: ByteSum) -> bool:
     return all(np.array_equal(ways[0], way) for way in ways)
 
 
-def told_alike(ranges: dict[str, Range], each: ByteSum) -> bool:
+def told_alike(ranges: dict[str, Range], each: Addition) -> bool:
     first, second = each.addends
-    return is_alike_everywhere(ranges[first], ranges[second], ranges[each.total])
+    return is_portable_addition(ranges[first], ranges[second], ranges[each.total])
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_all_pairs_of_bytes_come_to_the_same_on_every_processor(seed: int) -> None:
-    exact = with_exact_sums(trunk(seed), TRUNK)
+    exact = with_portable_additions(trunk(seed), TRUNK)
     assert all(processors_agree(exact, each) for each in TRUNK)
     assert all(told_alike(exact, each) for each in TRUNK)
 
@@ -182,24 +182,24 @@ def test_as_they_were_found_they_do_not() -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_scales_hardly_change_and_zero_points_do_not(seed: int) -> None:
     found = trunk(seed)
-    for name, made in with_exact_sums(found, TRUNK).items():
+    for name, made in with_portable_additions(found, TRUNK).items():
         scale, zero_point = scale_and_zero_point(found[name])
         assert scale_and_zero_point(made)[0] == pytest.approx(scale, rel=2e-3)
         assert scale_and_zero_point(made)[1] == zero_point
 
 
 def test_what_is_exact_stays() -> None:
-    exact = with_exact_sums(trunk(0), TRUNK)
-    assert with_exact_sums(exact, TRUNK) == exact
+    exact = with_portable_additions(trunk(0), TRUNK)
+    assert with_portable_additions(exact, TRUNK) == exact
 
 
 def test_sums_of_two_sums_stay_as_they_are() -> None:
     found = trunk(0)
-    across = ByteSum(total="third", addends=("one", "three"))
-    beside = [*TRUNK[:1], ByteSum(total="three", addends=("two", "second"))]
-    exact = with_exact_sums(found, [*beside, across])
+    across = Addition(total="third", addends=("one", "three"))
+    beside = [*TRUNK[:1], Addition(total="three", addends=("two", "second"))]
+    exact = with_portable_additions(found, [*beside, across])
     assert exact["third"] == found["third"]
-    assert exact == with_exact_sums(found, beside)
+    assert exact == with_portable_additions(found, beside)
 
 
 @pytest.mark.parametrize(("share", "stays"), [(1 / 100, True), (1 / 30, False)])
@@ -207,27 +207,27 @@ def test_an_addend_of_a_hundredth_of_the_sum_stays_as_it_is(share: float, stays:
     found = trunk(0)
     scale, _ = scale_and_zero_point(found["one"])
     found["first"] = range_of_levels(scale * share, 128)
-    assert (with_exact_sums(found, TRUNK[:1]) == found) is stays
+    assert (with_portable_additions(found, TRUNK[:1]) == found) is stays
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e-50, 1e38])
 def test_scales_of_which_float32_makes_nothing_stay_as_they_are(scale: float) -> None:
     found = trunk(0) | {"one": range_of_levels(scale, 128)}
-    assert with_exact_sums(found, TRUNK[:1]) == found
+    assert with_portable_additions(found, TRUNK[:1]) == found
     assert not told_alike(found, TRUNK[0])
 
 
 def test_a_sum_without_ranges_is_left_out() -> None:
     found = trunk(0)
     del found["first"]
-    assert with_exact_sums(found, TRUNK[:1]) == found
+    assert with_portable_additions(found, TRUNK[:1]) == found
 
 
 def test_the_sums_of_a_student_are_those_of_its_residual_blocks() -> None:
     student = Student(width=8, inner=(8, 8), block="separable", head="separable").eval()
-    assert list(sums_of(byte_tensors(student, body_graph(student)))) == [
-        ByteSum(total="blocks.0", addends=("stem", "blocks.0.project.1")),
-        ByteSum(total="blocks.1", addends=("blocks.0", "blocks.1.project.1")),
+    assert list(additions_of(activations_of(student, body_graph(student)))) == [
+        Addition(total="blocks.0", addends=("stem", "blocks.0.project.1")),
+        Addition(total="blocks.1", addends=("blocks.0", "blocks.1.project.1")),
     ]
 
 
@@ -240,4 +240,4 @@ def test_the_sums_of_a_graph_are_those_of_computed_bytes_without_a_relu() -> Non
           turned = Transpose<perm = [0, 1, 3, 2]>(c)  of_moved = Add(shifted, turned)
           last = Add(of_moved, c)  clipped = Relu(last) }"""
     )
-    assert list(sums_in(graph)) == [ByteSum(total="sum", addends=("a", "c"))]
+    assert list(additions_in(graph)) == [Addition(total="sum", addends=("a", "c"))]

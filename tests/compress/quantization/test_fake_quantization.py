@@ -17,27 +17,26 @@ from nstc.compress.graphs.float_forms import body_graph
 from nstc.compress.quantization import aware_training
 from nstc.compress.quantization.aware_training import (
     agreement,
-    calibrated_twin,
-    quantized_as_learned,
-    twin_reference,
+    calibrated_qat_student,
+    fake_quantized_reference,
+    quantize_with_learned_ranges,
 )
 from nstc.compress.quantization.calibration import Range
-from nstc.compress.quantization.integer_body import integer_form_of
-from nstc.compress.quantization.integer_twin import (
-    IntegerTwin,
-    byte_tensors,
-    damped,
-    held,
-    rounded,
+from nstc.compress.quantization.fake_quantization import (
+    FakeQuantizedStudent,
+    activations_of,
+    fake_quantize,
+    round_ste,
+    scale_gradient,
     stored_bias,
     weight_scale,
 )
+from nstc.compress.quantization.integer_body import integer_form_of
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Silent
-from nstc.core.recipe import QuantizeRecipe
+from nstc.core.recipe import BLOCKS, QuantizeRecipe
 from nstc.models.architectures import describe, load
-from nstc.models.blocks import KINDS
 from nstc.models.student import Student
 from nstc.runtime.agreement import LEAST_NEAR_PIXELS
 from nstc.runtime.arrays import channel_statistics
@@ -45,7 +44,7 @@ from nstc.runtime.onnx_session import OnnxSession
 
 SMALL = QuantizeRecipe(calibration_photos=2, calibration_size=96)
 SHAPES: Mapping[str, Mapping[str, object]] = {
-    **{kind: {"block": kind} for kind in KINDS},
+    **{kind: {"block": kind} for kind in BLOCKS},
     "eighth": {"scale": 8},
 }
 SIZES = ((64, 64), (120, 88), (67, 93))
@@ -63,19 +62,19 @@ def painter(**shape: object) -> Student:
     return network.eval()
 
 
-def trained_a_little(twin: IntegerTwin) -> IntegerTwin:
+def trained_a_little(qat_student: FakeQuantizedStudent) -> FakeQuantizedStudent:
     """With scales that no calibration would give."""
     generator = torch.Generator().manual_seed(3)
-    moved = 0.2 * torch.randn(twin.log_factors.shape, generator=generator)
-    twin.log_factors.data += moved
-    return twin
+    moved = 0.2 * torch.randn(qat_student.log_factors.shape, generator=generator)
+    qat_student.log_factors.data += moved
+    return qat_student
 
 
 def integer_session(student: Student, ranges: Mapping[str, Range], folder: Path) -> OnnxSession:
     _, contract = describe(student)
     body = body_graph(student)
     form = integer_form_of(student, contract, per_channel=True)
-    integer = quantized_as_learned(body, form, byte_tensors(student, body), ranges)
+    integer = quantize_with_learned_ranges(body, form, activations_of(student, body), ranges)
     onnx.save(deployed_graph(integer, edges_of(student, contract)), folder / "model.int8.onnx")
     return OnnxSession(folder / "model.int8.onnx", "int8.onnx", 1)
 
@@ -93,10 +92,10 @@ def test_it_paints_what_its_integer_file_paints(
     name: str, photos: PhotoSet, tmp_path: Path
 ) -> None:
     student = painter(**SHAPES[name])
-    twin = trained_a_little(calibrated_twin(student, photos, Silent(), SMALL))
-    session = integer_session(student, twin.ranges(), tmp_path)
+    qat_student = trained_a_little(calibrated_qat_student(student, photos, Silent(), SMALL))
+    session = integer_session(student, qat_student.ranges(), tmp_path)
     _, contract = describe(student)
-    found = agreement(session, twin_reference(twin, contract), pictures())
+    found = agreement(session, fake_quantized_reference(qat_student, contract), pictures())
     assert found >= LEAST_NEAR_PIXELS
     # What is not rounded as the file rounds falls short of that by far.
     assert agreement(session, eager_reference(student, contract), pictures()) < 0.9
@@ -108,12 +107,15 @@ def test_ten_layers_of_a_shipped_student_do_not_make_more_of_a_byte(
     """Its contrast makes a visible patch of one byte on the other side of a border."""
     student = load("zoo:starry-night")
     assert isinstance(student, Student)
-    twin = calibrated_twin(student, photos, Silent(), SMALL)
-    session = integer_session(student, twin.ranges(), tmp_path)
+    qat_student = calibrated_qat_student(student, photos, Silent(), SMALL)
+    session = integer_session(student, qat_student.ranges(), tmp_path)
     _, contract = describe(student)
     square = next(sample_photos().take(1).squares(256))
     seen = [square, *pictures()]
-    assert agreement(session, twin_reference(twin, contract), seen) >= LEAST_NEAR_PIXELS
+    assert (
+        agreement(session, fake_quantized_reference(qat_student, contract), seen)
+        >= LEAST_NEAR_PIXELS
+    )
 
 
 def picture_of(level: int) -> Pixels:
@@ -143,15 +145,15 @@ def test_a_frequent_level_between_two_of_the_input_goes_where_the_file_puts_it(
 ) -> None:
     """One in the last digit of a picture's mean would move half of it by a whole step."""
     student = painter()
-    twin = calibrated_twin(student, photos, Silent(), SMALL)
+    qat_student = calibrated_qat_student(student, photos, Silent(), SMALL)
     _, contract = describe(student)
-    found = float(twin.found_scales[0])
+    found = float(qat_student.found_scales[0])
     ties = {level: scale_of_tie(level, found) for level in range(256)}
     deceptive = {level: scale for level, scale in ties.items() if scale is not None}
     for level, scale in list(deceptive.items())[::8][:4]:
-        twin.found_scales[0] = float(scale)
-        session = integer_session(student, twin.ranges(), tmp_path)
-        reference = twin_reference(twin, contract)
+        qat_student.found_scales[0] = float(scale)
+        session = integer_session(student, qat_student.ranges(), tmp_path)
+        reference = fake_quantized_reference(qat_student, contract)
         assert agreement(session, reference, [picture_of(level)]) > LEAST_NEAR_PIXELS
     assert len(deceptive) > 32
 
@@ -168,8 +170,8 @@ def test_learning_starts_from_channels_that_bytes_hold_alike_well(
 
     def rounding_error() -> float:
         """In levels, root of the mean square."""
-        twin = calibrated_twin(copy.deepcopy(student), photos, Silent(), SMALL)
-        painted = twin_reference(twin, describe(student)[1])(pictures()[0])
+        qat_student = calibrated_qat_student(copy.deepcopy(student), photos, Silent(), SMALL)
+        painted = fake_quantized_reference(qat_student, describe(student)[1])(pictures()[0])
         exact = eager_reference(student, describe(student)[1])(pictures()[0])
         return float(np.sqrt(np.mean((painted - exact.astype(float)) ** 2)))
 
@@ -180,10 +182,10 @@ def test_learning_starts_from_channels_that_bytes_hold_alike_well(
 
 def test_weights_biases_and_scales_learn(photos: PhotoSet) -> None:
     student = painter()
-    twin = calibrated_twin(student, photos, Silent(), SMALL)
+    qat_student = calibrated_qat_student(student, photos, Silent(), SMALL)
     images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(4))
-    twin(images).square().mean().backward()
-    for name, parameter in twin.named_parameters():
+    qat_student(images).square().mean().backward()
+    for name, parameter in qat_student.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.any(), name
@@ -192,10 +194,10 @@ def test_weights_biases_and_scales_learn(photos: PhotoSet) -> None:
 def test_weights_learn_as_they_would_without_rounding(photos: PhotoSet) -> None:
     """Bytes are fine enough that gradients through them are those of the student, nearly."""
     student = painter()
-    twin = calibrated_twin(student, photos, Silent(), SMALL)
+    qat_student = calibrated_qat_student(student, photos, Silent(), SMALL)
     images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(4))
     gradients = []
-    for network in (student, twin):
+    for network in (student, qat_student):
         student.zero_grad()
         network(images).square().mean().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in student.parameters()]))
@@ -205,9 +207,9 @@ def test_weights_learn_as_they_would_without_rounding(photos: PhotoSet) -> None:
 def test_its_ranges_are_those_it_was_given(photos: PhotoSet) -> None:
     """But for zero, which is a level."""
     student = painter()
-    twin = calibrated_twin(student, photos, Silent(), SMALL)
-    again = IntegerTwin(student, twin.tensors, twin.ranges())
-    given = twin.ranges()
+    qat_student = calibrated_qat_student(student, photos, Silent(), SMALL)
+    again = FakeQuantizedStudent(student, qat_student.tensors, qat_student.ranges())
+    given = qat_student.ranges()
     assert set(again.ranges()) == set(given)
     for name, found in again.ranges().items():
         assert found == pytest.approx(given[name], rel=1e-6), name
@@ -215,10 +217,10 @@ def test_its_ranges_are_those_it_was_given(photos: PhotoSet) -> None:
 
 def test_scales_that_are_no_numbers_reach_the_loss(photos: PhotoSet) -> None:
     """Whoever learns looks at the loss, and says that it diverged."""
-    twin = calibrated_twin(painter(**SHAPES["separable"]), photos, Silent(), SMALL)
+    qat_student = calibrated_qat_student(painter(**SHAPES["separable"]), photos, Silent(), SMALL)
     with torch.no_grad():
-        twin.log_factors.fill_(torch.nan)
-        assert torch.isnan(twin(torch.rand(1, 3, 64, 64))).any()
+        qat_student.log_factors.fill_(torch.nan)
+        assert torch.isnan(qat_student(torch.rand(1, 3, 64, 64))).any()
 
 
 STEP = 0.5
@@ -231,8 +233,8 @@ def held_and_gradients(value: float, zero_point: int) -> tuple[float, float, flo
     """
     values = torch.tensor([value], requires_grad=True)
     scale = torch.tensor(STEP, requires_grad=True)
-    slow = damped(scale, 1)
-    made = held(values / slow, torch.tensor(float(zero_point))) * slow
+    slow = scale_gradient(scale, 1)
+    made = fake_quantize(values / slow, torch.tensor(float(zero_point))) * slow
     made.backward()  # type: ignore[no-untyped-call]
     assert values.grad is not None
     assert scale.grad is not None
@@ -258,7 +260,7 @@ def test_an_activation_is_held_in_steps_and_its_scale_learns_from_what_that_lose
 
 def test_a_damped_scale_is_the_same_number_and_learns_by_the_root_of_its_levels() -> None:
     scale = torch.tensor(0.0586789, requires_grad=True)
-    made = damped(scale, 100)
+    made = scale_gradient(scale, 100)
     made.backward()  # type: ignore[no-untyped-call]
     assert made.item() == scale.item()
     assert scale.grad is not None
@@ -267,7 +269,7 @@ def test_a_damped_scale_is_the_same_number_and_learns_by_the_root_of_its_levels(
 
 def test_rounding_is_half_to_even_and_passes_gradients() -> None:
     values = torch.tensor([0.5, 1.5, -0.7, 3e5 + 0.25], requires_grad=True)
-    made = rounded(values)
+    made = round_ste(values)
     assert made.tolist() == [0, 2, -1, 3e5]
     made.sum().backward()  # type: ignore[no-untyped-call]
     assert values.grad is not None
@@ -278,7 +280,7 @@ def test_each_filters_largest_weight_is_the_last_of_64_steps() -> None:
     weight = torch.tensor([[1.28, -0.011], [0.0, 0.0], [-0.64, 0.015]])[:, :, None, None]
     scale = weight_scale(weight)
     torch.testing.assert_close(scale.flatten()[[0, 2]], torch.tensor([0.02, 0.01]))
-    kept = rounded(weight / scale).flatten()
+    kept = round_ste(weight / scale).flatten()
     assert kept.tolist() == [64, -1, 0, 0, -64, 2]
 
 

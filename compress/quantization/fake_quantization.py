@@ -37,7 +37,7 @@ from nstc.compress.graphs.float_forms import BODY_INPUT
 from nstc.compress.graphs.inspection import GraphIndex
 from nstc.compress.quantization.calibration import Range, range_of_levels, scale_and_zero_point
 from nstc.compress.quantization.integer_body import LARGEST_WEIGHT, NEXT_TO_NOTHING
-from nstc.compress.quantization.portability import ByteSum, with_exact_sums
+from nstc.compress.quantization.portability import Addition, with_portable_additions
 from nstc.models.blocks import ResidualBlock
 from nstc.models.student import DEVIATION_FLOOR, Student, channel_statistics
 
@@ -47,7 +47,7 @@ _TRACED_SIZE: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class ByteTensor:
+class Activation:
     """An activation."""
 
     module: str  # the name of what makes it, or `INPUT`
@@ -68,7 +68,7 @@ class ByteTensor:
         return len(self.tensors) > 1
 
 
-def byte_tensors(student: Student, body: onnx.ModelProto) -> tuple[ByteTensor, ...]:
+def activations_of(student: Student, body: onnx.ModelProto) -> tuple[Activation, ...]:
     """Those of a student without instance normalisation and its `body_graph`, in order.
 
     The body's input is the first, its output the last.
@@ -79,7 +79,7 @@ def byte_tensors(student: Student, body: onnx.ModelProto) -> tuple[ByteTensor, .
     index = GraphIndex(body)
     sums = [n for n in index.nodes("Add") if not any(map(index.is_constant, n.input))]
     nodes = {"Conv": iter(index.nodes("Conv")), "Add": iter(sums)}
-    found = {BODY_INPUT: ByteTensor(module=INPUT, tensors=(BODY_INPUT,))}
+    found = {BODY_INPUT: Activation(module=INPUT, tensors=(BODY_INPUT,))}
     for name, module in _in_order(student):
         node = next(nodes["Conv" if isinstance(module, nn.Conv2d) else "Add"], None)
         weight = module.weight.detach().cpu().numpy() if isinstance(module, nn.Conv2d) else None
@@ -93,7 +93,7 @@ def byte_tensors(student: Student, body: onnx.ModelProto) -> tuple[ByteTensor, .
             made = (str(behind.output[0]), *made)
         read = node.input[:1] if node.op_type == "Conv" else node.input
         reads = tuple(found[_moved_from(index, tensor)].module for tensor in read)
-        found[made[0]] = ByteTensor(module=name, tensors=made, reads=reads)
+        found[made[0]] = Activation(module=name, tensors=made, reads=reads)
     if any(next(rest, None) is not None for rest in nodes.values()):
         raise ValueError("the graph has layers that the student has not")
     return tuple(found.values())
@@ -120,23 +120,23 @@ def _moved_from(index: GraphIndex, tensor: str) -> str:
     return str(tensor)
 
 
-def sums_of(tensors: Sequence[ByteTensor]) -> Iterator[ByteSum]:
-    """A student's sums without a ReLU, by the names of its modules, from its `byte_tensors`."""
+def additions_of(tensors: Sequence[Activation]) -> Iterator[Addition]:
+    """A student's sums without a ReLU, by the names of its modules, from its `activations_of`."""
     for tensor in tensors:
         if tensor.is_sum and not tensor.has_relu:
             first, second = tensor.reads
-            yield ByteSum(total=tensor.module, addends=(first, second))
+            yield Addition(total=tensor.module, addends=(first, second))
 
 
-def held(steps: Tensor, zero_point: Tensor) -> Tensor:
+def fake_quantize(steps: Tensor, zero_point: Tensor) -> Tensor:
     """Values over their scale as bytes hold them, less a zero point from 0 to `HIGHEST_BYTE`.
 
     Rounded half to even, saturated at both ends.
     """
-    return rounded(steps).clamp(-zero_point, HIGHEST_BYTE - zero_point)
+    return round_ste(steps).clamp(-zero_point, HIGHEST_BYTE - zero_point)
 
 
-def damped(scale: Tensor, count: int) -> Tensor:
+def scale_gradient(scale: Tensor, count: int) -> Tensor:
     """The scale that `count` values are held by, its gradient over the root of their levels."""
     slow = scale / math.sqrt(count * HIGHEST_BYTE)
     return scale.detach() + (slow - slow.detach())
@@ -157,29 +157,30 @@ def stored_bias(bias: Tensor, unit: Tensor) -> Tensor:
     two thousand is a tie in float32 and none in truth, and every picture would have the difference.
     `unit` is their step, of a shape that broadcasts with them.
     """
-    return rounded(bias.double() / unit.double()).float()
+    return round_ste(bias.double() / unit.double()).float()
 
 
-def rounded(values: Tensor) -> Tensor:
+def round_ste(values: Tensor) -> Tensor:
     """Values to the nearest whole number, half to even."""
     return values + (values.round() - values).detach()
 
 
-class IntegerTwin(nn.Module):
+class FakeQuantizedStudent(nn.Module):
     """The student with everything rounded; its parameters and the scales of its bytes learn.
 
     Scales are learned as the logarithms of factors on those that calibration has found, as large
     and small ones then move by the same share: Jain et al., "Trained quantization thresholds for
     accurate and efficient fixed-point inference of deep neural networks", MLSys 2020. Zero points
     stay where calibration has put them. A filter's scale is that of its largest weight at every
-    step, as it is in the file. Scales are always brought to exact sums, see `with_exact_sums`.
+    step, as it is in the file. Scales are always moved to portable additions, see
+    `with_portable_additions`.
 
     Made of a student in float, which learns through this and is not changed otherwise, its
-    `byte_tensors`, and ranges of all of them but the last by `ByteTensor.module`.
+    `activations_of`, and ranges of all of them but the last by `Activation.module`.
     """
 
     def __init__(
-        self, student: Student, tensors: Sequence[ByteTensor], ranges: Mapping[str, Range]
+        self, student: Student, tensors: Sequence[Activation], ranges: Mapping[str, Range]
     ) -> None:
         super().__init__()
         self.student = student
@@ -218,7 +219,7 @@ class IntegerTwin(nn.Module):
         biases: dict[str, Tensor] = {}
         stored: dict[str, Tensor] = {}  # weights as they are stored; biases come behind them
         for name, layer in layers.items():
-            stored[f"{name}.weight"] = rounded(layer.get_parameter("weight") / steps[name])
+            stored[f"{name}.weight"] = round_ste(layer.get_parameter("weight") / steps[name])
             if layer.bias is not None:
                 biases[name] = layer.get_parameter("bias")
                 stored[f"{name}.bias"] = torch.zeros_like(biases[name])
@@ -239,14 +240,14 @@ class IntegerTwin(nn.Module):
         return result
 
     def ranges(self) -> dict[str, Range]:
-        """What the bytes of each activation hold, by `ByteTensor.module`."""
+        """What the bytes of each activation hold, by `Activation.module`."""
         return self._ranges_of(self._scales())
 
     def _scales(self) -> Tensor:
         learned = self.found_scales * self.log_factors.exp()
         if not torch.isfinite(learned).all():  # whoever learns says so
             return learned
-        exact = with_exact_sums(self._ranges_of(learned), sums_of(self.tensors))
+        exact = with_portable_additions(self._ranges_of(learned), additions_of(self.tensors))
         scales = [scale_and_zero_point(exact[name])[0] for name in self._learned]
         return learned + (learned.new_tensor(scales) - learned).detach()
 
@@ -275,23 +276,23 @@ class _Numbers:
     def before(self, _layer: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """A normalised picture's bytes, divided by their scale as QuantizeLinear does."""
         steps = given[0] / self.scale(INPUT, given[0])
-        return (held(steps, self.zero_points[INPUT]), *given[1:])
+        return (fake_quantize(steps, self.zero_points[INPUT]), *given[1:])
 
     def after(
-        self, tensor: ByteTensor, _layer: nn.Module, given: tuple[Tensor, ...], made: Tensor
+        self, tensor: Activation, _layer: nn.Module, given: tuple[Tensor, ...], made: Tensor
     ) -> Tensor:
         """What a module makes of numbers as a tensor's bytes; as the picture, if it is the last."""
         name = tensor.module
         if tensor.is_sum:
-            return self.sum_of(tensor, given[0], made - given[0])
+            return self.quantized_add(tensor, given[0], made - given[0])
         unit = self.scales[tensor.reads[0]] * self.steps[name].reshape(1, -1, 1, 1)
         if name in self.biases:
             made = made + stored_bias(self.biases[name].reshape(1, -1, 1, 1), unit)
         if name not in self.learned:  # the picture's clamp is left to whoever shows it
-            return rounded(made * (unit / LEVEL)) * LEVEL
-        return held(made * (unit / self.scale(name, made)), self.zero_points[name])
+            return round_ste(made * (unit / LEVEL)) * LEVEL
+        return fake_quantize(made * (unit / self.scale(name, made)), self.zero_points[name])
 
-    def sum_of(self, tensor: ByteTensor, first: Tensor, second: Tensor) -> Tensor:
+    def quantized_add(self, tensor: Activation, first: Tensor, second: Tensor) -> Tensor:
         """The bytes of the sum of what a tensor reads.
 
         Two scales give 65,536 sums and no more: where one of them is a tie, it is so in every
@@ -307,9 +308,9 @@ class _Numbers:
         one, other = (first + zeros[0]).double(), (second + zeros[1]).double()
         inner = (other * ratios[1] + start.double()).float()
         outer = (one * ratios[0] + inner.double()).float()
-        return held(rounded(outer.double()) - zero_point, zero_point).float()
+        return fake_quantize(round_ste(outer.double()) - zero_point, zero_point).float()
 
     def scale(self, name: str, values: Tensor) -> Tensor:
         """The scale of a tensor's bytes, for so many values."""
-        scale = self.scales[name] = damped(self.learned[name], values.numel())
+        scale = self.scales[name] = scale_gradient(self.learned[name], values.numel())
         return scale
