@@ -4,7 +4,7 @@ Instance normalisation takes off each channel's mean and divides by its deviatio
 of it is taken off with the mean, and the size of a filter is divided out: a filter may be scaled to
 the size that suits its integers best, as long as the normalisation sees what it saw before, for its
 epsilon does not scale along. So the scaling is undone between the two, which costs nothing in an
-integer graph: it is one factor with that of the bytes (`undone_with_the_bytes`).
+integer graph: it is one factor with that of the bytes (`fold_factors_into_dequantize`).
 
 A channel may be made larger by the convolution that writes it and smaller again by the one that
 reads it (`equalise_layers`), and several neighbouring pixels may be called one of more channels
@@ -82,7 +82,7 @@ def equalise_before_norm(model: onnx.ModelProto) -> None:
     index.drop_unread_constants()
 
 
-def undone_with_the_bytes(model: onnx.ModelProto) -> None:
+def fold_factors_into_dequantize(model: onnx.ModelProto) -> None:
     """Make each factor behind a DequantizeLinear part of it, which then has a scale a channel."""
     index = GraphIndex(model)
     for undo in index.nodes(_UNDO):

@@ -100,7 +100,7 @@ def calibrated_qat_student(
     ranges = calibration.calibrate(
         body,
         integer_form_of(student, contract, per_channel=True).operators,
-        feeds.told("calibrate"),
+        feeds.reporting("calibrate"),
         calibration.CALIBRATORS[recipe.calibrator](recipe.percentile),
     )
     tensors = fake_quantization.activations_of(student, body)

@@ -190,7 +190,7 @@ class Feeds:
         """One photograph after another."""
         return map(self.encode, self.photos.squares(self.size))
 
-    def told(self, title: str) -> Iterator[Feed]:
+    def reporting(self, title: str) -> Iterator[Feed]:
         """The same, with progress told of each that is done."""
         self.progress.begin(title, len(self.photos), 0)
         for done, feed in enumerate(self, start=1):

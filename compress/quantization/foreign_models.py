@@ -20,7 +20,7 @@ from nstc.compress.quantization.calibration import (
 )
 from nstc.compress.quantization.integer_body import IntegerForm, quantized_statically
 from nstc.compress.quantization.quantize_model import Written, write_dynamic, write_static_graph
-from nstc.compress.quantization.weight_storage import lighter_graph
+from nstc.compress.quantization.weight_storage import reduced_precision_graph
 from nstc.core.errors import ExportMismatchError, OptionError, TeacherError
 from nstc.core.files import atomic_file, refuse_unwritable_file, scratch_folder
 from nstc.core.graph_form import FORM_KEY, GraphFlags
@@ -158,7 +158,7 @@ def _write(
             node.name = f"{node.op_type}_{number}"
         taken.add(node.name)
     if recipe.mode != "static":
-        onnx.save(lighter_graph(graph, recipe, feeds, _unknown(graph)), file)
+        onnx.save(reduced_precision_graph(graph, recipe, feeds, _unknown(graph)), file)
         return Written()
     normalised = any("Normalization" in node.op_type for node in graph.graph.node)
     black, white = contract.black_and_white
@@ -195,7 +195,7 @@ def _report(
             f"{file.name} differs too much from {model}: {psnr_db:.1f} dB. It was not kept. "
             "Calibrate on photographs like those it will see, or give a --quality-budget."
         )
-    return summary.timed_beside(
+    return summary.timed_report(
         sessions[0],
         sessions[1:],
         picture,
@@ -203,12 +203,12 @@ def _report(
         artifact=file.name,
         operators=summary.converted_operators(file)
         if recipe.mode in summary.INTEGER_MODES
-        else summary.lighter_weights(onnx.load(file)),
+        else summary.count_reduced_weights(onnx.load(file)),
         float_size_bytes=model_bytes(model),
         psnr_db=psnr_db,
-        islands=written.islands,
+        islands=written.float_layers,
         foreign_operators=_unknown(graph),
-        remarks=summary.remarks_on(photos, recipe),
+        remarks=summary.calibration_remarks(photos, recipe),
         is_foreign=True,
     )
 

@@ -74,7 +74,7 @@ def integer_form_of(network: nn.Module, contract: Contract, *, per_channel: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Island:
+class FloatLayer:
     """A layer that stays float among integers."""
 
     name: str  # of its node
@@ -95,8 +95,8 @@ class StaticGraph:
     """What quantization made."""
 
     graph: onnx.ModelProto  # QuantizeLinear and DequantizeLinear pairs around operators
-    all_integer: onnx.ModelProto  # the same without islands
-    islands: tuple[Island, ...]  # layers that stay float
+    all_integer: onnx.ModelProto  # the same with every layer in integers
+    float_layers: tuple[FloatLayer, ...]  # layers that stay float
 
 
 def quantized_body(
@@ -131,16 +131,16 @@ def quantized_statically(
     """
     body = rewritten(graph, per_channel=form.per_channel)
     calibrator = calibration.CALIBRATORS[recipe.calibrator](recipe.percentile)
-    ranges = calibration.calibrate(body, form.operators, feeds.told("calibrate"), calibrator)
+    ranges = calibration.calibrate(body, form.operators, feeds.reporting("calibrate"), calibrator)
     if "Add" in form.operators:
         ranges = with_portable_additions(ranges, additions_in(body))
     make = functools.partial(integer_body, body, form, ranges)
-    islands: tuple[Island, ...] = ()
+    float_layers: tuple[FloatLayer, ...] = ()
     if recipe.quality_budget is not None:
         step = max(1, -(-len(feeds.photos) // _JUDGED_ON))
         judged = list(itertools.islice(feeds, 0, None, step))
         wanted = list(outputs(body, judged))
-        islands = islands_for(
+        float_layers = choose_float_layers(
             recipe.quality_budget,
             [node.name for node in GraphIndex(body).nodes("Conv")],
             lambda left: psnr_db(
@@ -149,12 +149,12 @@ def quantized_statically(
             lambda left: int(make(left_in_float=left).ByteSize()),
             feeds.progress,
         )
-    left = tuple(island.name for island in islands)
+    left = tuple(layer.name for layer in float_layers)
     made = {names: make(left_in_float=names) for names in ((), left)}
     if recipe.rounding == "adaptive":
         for integer in made.values():
-            round_adaptively(integer, body, feeds.told("round"), limit=LARGEST_WEIGHT)
-    return StaticGraph(graph=made[left], all_integer=made[()], islands=islands)
+            round_adaptively(integer, body, feeds.reporting("round"), limit=LARGEST_WEIGHT)
+    return StaticGraph(graph=made[left], all_integer=made[()], float_layers=float_layers)
 
 
 def rewritten(graph: onnx.ModelProto, *, per_channel: bool) -> onnx.ModelProto:
@@ -187,13 +187,13 @@ def psnr_db(
     return agreement.psnr_db(float(np.mean(errors)), white - black)
 
 
-def islands_for(
+def choose_float_layers(
     budget_db: float,
     layers: Sequence[str],
     judge: Callable[[tuple[str, ...]], float],
     weigh: Callable[[tuple[str, ...]], int],
     progress: Progress,
-) -> tuple[Island, ...]:
+) -> tuple[FloatLayer, ...]:
     """Leave layers in float, each time the one that helps most, until the quality is reached.
 
     Of the names of the layers left in float `judge` makes the quality in dB, and `weigh` the size
@@ -202,10 +202,10 @@ def islands_for(
     Raises:
         ExportMismatchError: not even all of them in float reach it.
     """
-    chosen: tuple[Island, ...] = ()
+    chosen: tuple[FloatLayer, ...] = ()
     best = judge(())
     while best < budget_db:
-        names = tuple(island.name for island in chosen)
+        names = tuple(layer.name for layer in chosen)
         left = [name for name in layers if name not in names]
         if not left:
             raise ExportMismatchError(
@@ -218,14 +218,14 @@ def islands_for(
             found[name] = judge((*names, name))
             progress.advance(done, {})
         winner = max(found, key=lambda name: found[name])
-        island = Island(
+        layer = FloatLayer(
             name=winner,
             psnr_db=found[winner],
             gain_db=found[winner] - best,
             more_bytes=weigh((*names, winner)) - weigh(names),
         )
-        progress.note(island.describe())
-        chosen, best = (*chosen, island), found[winner]
+        progress.note(layer.describe())
+        chosen, best = (*chosen, layer), found[winner]
     return chosen
 
 
@@ -269,7 +269,7 @@ def integer_body(
         quantizer.quantize_model()
         quantizer.model.topological_sort()
     made: onnx.ModelProto = quantizer.model.model
-    rewriting.undone_with_the_bytes(made)
+    rewriting.fold_factors_into_dequantize(made)
     _ensure_bytes(made, form, ranges)
     # ONNX Runtime makes integers of the weights of any convolution between DequantizeLinear and
     # QuantizeLinear, of all 8 bits, which other machines overflow: a copy keeps it in float.

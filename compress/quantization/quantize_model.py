@@ -17,7 +17,7 @@ from nstc.compress.graphs.float_forms import body_graph
 from nstc.compress.quantization import aware_training, integer_body, summary
 from nstc.compress.quantization.calibration import Feeds, Range, refuse_no_photos
 from nstc.compress.quantization.fake_quantization import FakeQuantizedStudent
-from nstc.compress.quantization.weight_storage import lighter_graph
+from nstc.compress.quantization.weight_storage import reduced_precision_graph
 from nstc.core.bundle import (
     QUANTIZATION_FILE,
     Bundle,
@@ -45,7 +45,7 @@ _FLOAT: Final = artifact_name("float")
 class Written:
     """What a mode tells of its file."""
 
-    islands: tuple[integer_body.Island, ...] = ()  # layers that it leaves in float
+    float_layers: tuple[integer_body.FloatLayer, ...] = ()  # layers that it leaves in float
     all_integer: Path | None = None  # the file it would be without them, if there are any
     qat_student: FakeQuantizedStudent | None = None  # its training graph, if it has one
 
@@ -201,7 +201,9 @@ def _write(work: _Work) -> Written:
             encode=lambda square: {INPUT: images_to_tensor([square]).numpy()},
             progress=work.progress,
         )
-        onnx.save(lighter_graph(onnx.load(work.float_file), work.recipe, feeds), work.file)
+        onnx.save(
+            reduced_precision_graph(onnx.load(work.float_file), work.recipe, feeds), work.file
+        )
         return Written()
     edges = edges_of(work.network, contract)
     if work.learned is None:
@@ -234,11 +236,11 @@ def write_static_graph(
 ) -> Written:
     """Write what static quantization made, and beside it what it would be without islands."""
     onnx.save(finish(made.graph), file)
-    if not made.islands:
+    if not made.float_layers:
         return Written()
     all_integer = file.with_suffix(".all-integer.onnx")
     onnx.save(finish(made.all_integer), all_integer)
-    return Written(islands=made.islands, all_integer=all_integer)
+    return Written(float_layers=made.float_layers, all_integer=all_integer)
 
 
 def _written_into(
@@ -293,18 +295,18 @@ def _measured(
     others = [made]
     if written.all_integer is not None:
         others.append(OnnxSession(written.all_integer, work.artifact, summary.SPEED_THREADS))
-    return summary.timed_beside(
+    return summary.timed_report(
         reference,
         others,
         checking.sample_picture(work.recipe.size, work.recipe.size),
         mode=work.recipe.mode,
         artifact=work.artifact,
-        operators=summary.lighter_weights(onnx.load(work.file))
+        operators=summary.count_reduced_weights(onnx.load(work.file))
         if work.optimized is None
-        else summary.converted_in(onnx.load(work.optimized).graph),
+        else summary.count_integer_operators(onnx.load(work.optimized).graph),
         float_size_bytes=work.float_file.stat().st_size,
         psnr_db=psnr_db,
-        islands=written.islands,
+        islands=written.float_layers,
         agreement=agreement,
-        remarks=summary.remarks_on(work.photos, work.recipe) if work.needs_photos else (),
+        remarks=summary.calibration_remarks(work.photos, work.recipe) if work.needs_photos else (),
     )

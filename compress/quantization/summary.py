@@ -13,7 +13,7 @@ from onnx import TensorProto
 from nstc.benchmarks.timing.latency import alternate
 from nstc.benchmarks.timing.statistics import median
 from nstc.compress.graphs.inspection import GraphIndex, graphs_of
-from nstc.compress.quantization.integer_body import Island
+from nstc.compress.quantization.integer_body import FloatLayer
 from nstc.core.bundle import artifact_file
 from nstc.core.files import scratch_folder
 from nstc.core.images import Pixels
@@ -56,17 +56,17 @@ class ConvertedOperators:
 
 def converted_operators(file: Path) -> ConvertedOperators:
     """Count the operators of the graph that ONNX Runtime makes of a file."""
-    return converted_in(optimized_graph(file))
+    return count_integer_operators(optimized_graph(file))
 
 
-def converted_in(graph: onnx.GraphProto) -> ConvertedOperators:
+def count_integer_operators(graph: onnx.GraphProto) -> ConvertedOperators:
     """Count the operators of a graph as ONNX Runtime runs it."""
     converted = sum(node.op_type in INTEGER_OPERATORS for node in graph.node)
     left = tuple(n.name or n.op_type for n in graph.node if n.op_type in FLOAT_OPERATORS)
     return ConvertedOperators(total=converted + len(left), converted=converted, left=left)
 
 
-def lighter_weights(model: onnx.ModelProto) -> ConvertedOperators:
+def count_reduced_weights(model: onnx.ModelProto) -> ConvertedOperators:
     """Count the convolutions whose weights are stored in fewer bits than float32."""
     index = GraphIndex(model)
 
@@ -111,7 +111,7 @@ class QuantizationReport:
     float_latency_ms: float  # the float file's
     speedup: float  # median over rounds of float over quantized time
     psnr_db: float  # lowest peak signal-to-noise ratio to the network on a sample photograph
-    islands: tuple[Island, ...] = ()  # layers that stay float for the quality asked for
+    islands: tuple[FloatLayer, ...] = ()  # layers that stay float for the quality asked for
     # Share of pixels on which the file is within one level of 255 of the graph that the network
     # learned through, if it was distilled quantize-aware.
     agreement: float | None = None
@@ -209,7 +209,7 @@ class QuantizationReport:
         return "Keep the float file."
 
 
-def timed_beside(
+def timed_report(
     reference: Session, others: Sequence[Session], picture: Pixels, **facts: Any
 ) -> QuantizationReport:
     """Time sessions on a picture (H, W, 3), and report these and other facts.
@@ -235,7 +235,7 @@ def timed_beside(
     )
 
 
-def remarks_on(photos: PhotoSet, recipe: QuantizeRecipe) -> tuple[str, ...]:
+def calibration_remarks(photos: PhotoSet, recipe: QuantizeRecipe) -> tuple[str, ...]:
     """What to say of the photographs that ranges were found on."""
     if not recipe.needs_photos or len(photos) >= FEW_PHOTOS:
         return ()

@@ -44,7 +44,7 @@ _PATCHES: Final = 1024
 _Doubles = npt.NDArray[np.float64]
 
 
-def lighter_graph(
+def reduced_precision_graph(
     graph: onnx.ModelProto,
     recipe: QuantizeRecipe,
     feeds: Feeds,
@@ -56,7 +56,7 @@ def lighter_graph(
     """
     if recipe.mode == "fp16":
         return in_half_precision(graph, left_in_float)
-    looked_at = feeds.told("round") if recipe.rounding == "adaptive" else None
+    looked_at = feeds.reporting("round") if recipe.rounding == "adaptive" else None
     return with_stored_weights(graph, recipe.bits, looked_at)
 
 
@@ -77,7 +77,7 @@ def with_stored_weights(
             weight = index.constants.get(node.input[1])
             if weight is None or weight.data_type != TensorProto.FLOAT:
                 continue
-            integers, scale = stored_in(np.moveaxis(index.value(weight.name), axis, 0), bits)
+            integers, scale = quantize_rows(np.moveaxis(index.value(weight.name), axis, 0), bits)
             name = f"{node.name}/weight"
             constants = [
                 index.add_constant(f"{name}/integers", np.moveaxis(integers, 0, axis).astype(kind)),
@@ -94,7 +94,7 @@ def with_stored_weights(
     return stored
 
 
-def stored_in(values: Array, bits: int) -> tuple[Array, Array]:
+def quantize_rows(values: Array, bits: int) -> tuple[Array, Array]:
     """Integers and the scale of each row, (out, ...) to (out, ...) and (out,).
 
     A narrower scale than the largest value asks for cuts a few weights and rounds the rest more
@@ -184,7 +184,7 @@ def round_adaptively(
         integers = integer.value(maker.input[0])
         scale = integer.value(maker.input[1]).ravel()  # of each filter, or one for all
         shape = (len(hessian), weight.shape[0] // len(hessian), -1)
-        rounded = descend(
+        rounded = coordinate_descent(
             weight.reshape(shape).astype(np.float64),
             integers.reshape(shape).astype(np.float64),
             np.broadcast_to(scale, weight.shape[:1]).reshape(shape[:2]).astype(np.float64),
@@ -194,7 +194,7 @@ def round_adaptively(
         integer.set_input(maker, 0, rounded.reshape(weight.shape).astype(integers.dtype))
 
 
-def descend(
+def coordinate_descent(
     weight: _Doubles, integers: _Doubles, scale: _Doubles, hessian: _Doubles, *, limit: int
 ) -> _Doubles:
     """Move integers to the other side of their weights while that lowers the expected error.

@@ -18,7 +18,7 @@ from nstc.compress.graphs.rewriting import (
     equalise_before_norm,
     equalise_layers,
     fold_batch_norm,
-    undone_with_the_bytes,
+    fold_factors_into_dequantize,
 )
 from nstc.models.student import Student
 
@@ -145,7 +145,7 @@ def test_the_factor_behind_becomes_a_scale_for_each_channel() -> None:
         [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    undone_with_the_bytes(model)
+    fold_factors_into_dequantize(model)
     assert [node.op_type for node in model.graph.node] == ["DequantizeLinear"]
     given = {"x": np.array([10, 20], np.uint8).reshape(1, 2, 1, 1)}
     assert run_on(model, given).ravel().tolist() == [1.5, 16.0]

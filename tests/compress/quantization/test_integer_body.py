@@ -21,9 +21,9 @@ from nstc.compress.quantization.calibration import (
     photographs,
 )
 from nstc.compress.quantization.integer_body import (
+    choose_float_layers,
     integer_body,
     integer_form_of,
-    islands_for,
     psnr_db,
     quantized_body,
     rewritten,
@@ -120,7 +120,7 @@ def test_layers_stay_float_until_the_quality_is_reached(
     feeds = list(photographs(student, contract, photos, size=96))
     wanted = list(outputs(body_graph(student), feeds))
     plain = quantized_body(student, contract, photos, SMALL, Silent())
-    assert plain.islands == ()
+    assert plain.float_layers == ()
     budget_db = psnr_db(wanted, list(outputs(plain.graph, feeds))) + 0.5
     asked = dataclasses.replace(SMALL, quality_budget=budget_db)
     made, report = quantize(student_bundle, tmp_path / "mixed", photos=photos, recipe=asked)
@@ -176,11 +176,11 @@ def weigh(left: tuple[str, ...]) -> int:
 
 
 def test_no_layer_stays_float_where_integers_are_good_enough() -> None:
-    assert islands_for(30, list(GAINS_DB), judge, weigh, Silent()) == ()
+    assert choose_float_layers(30, list(GAINS_DB), judge, weigh, Silent()) == ()
 
 
 def test_the_layer_that_helps_most_goes_first_and_no_more_than_needed_follow() -> None:
-    first, second = islands_for(35.5, list(GAINS_DB), judge, weigh, Silent())
+    first, second = choose_float_layers(35.5, list(GAINS_DB), judge, weigh, Silent())
     assert (first.name, first.psnr_db, first.gain_db, first.more_bytes) == ("b", 34, 4, 300)
     assert (second.name, second.psnr_db, second.gain_db, second.more_bytes) == ("c", 36, 2, 20)
     assert first.describe() == "b stays float: +4.0 dB to 34.0 dB, +0.3 KB"
@@ -196,10 +196,10 @@ def test_layers_are_judged_beside_those_already_chosen() -> None:
             len(left), pairs.get(left, 40.0)
         )
 
-    chosen = islands_for(35, list(GAINS_DB), together, weigh, Silent())
+    chosen = choose_float_layers(35, list(GAINS_DB), together, weigh, Silent())
     assert [island.name for island in chosen] == ["b", "c"]
 
 
 def test_a_quality_that_can_not_be_reached_is_told_with_the_nearest() -> None:
     with pytest.raises(ExportMismatchError, match=r"37\.0 dB: ask for less"):
-        islands_for(40, list(GAINS_DB), judge, weigh, Silent())
+        choose_float_layers(40, list(GAINS_DB), judge, weigh, Silent())

@@ -8,7 +8,11 @@ from nstc.compress.graphs.float_forms import body_graph
 from nstc.compress.graphs.inspection import observed
 from nstc.compress.quantization.calibration import photographs
 from nstc.compress.quantization.integer_body import psnr_db, quantized_body
-from nstc.compress.quantization.weight_storage import descend, stored_in, with_stored_weights
+from nstc.compress.quantization.weight_storage import (
+    coordinate_descent,
+    quantize_rows,
+    with_stored_weights,
+)
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Silent
 from nstc.core.recipe import QuantizeRecipe
@@ -18,7 +22,9 @@ from nstc.models.student import Student
 
 def descended(weight: list[float], hessian: np.ndarray, limit: int = 7) -> list[float]:
     weights = np.array([[weight]])
-    rounded = descend(weights, np.rint(weights), np.ones((1, 1)), hessian[None], limit=limit)
+    rounded = coordinate_descent(
+        weights, np.rint(weights), np.ones((1, 1)), hessian[None], limit=limit
+    )
     return [float(value) for value in rounded[0, 0]]
 
 
@@ -42,7 +48,7 @@ def test_the_expected_error_never_grows() -> None:
     weight = rng.normal(size=(1, 6, 12))
     scale = np.full((1, 6), 0.2)
     nearest = np.rint(weight / 0.2)
-    rounded = descend(weight, nearest, scale, hessian, limit=64)
+    rounded = coordinate_descent(weight, nearest, scale, hessian, limit=64)
 
     def error(integers: np.ndarray) -> np.ndarray:
         miss = integers * 0.2 - weight
@@ -93,7 +99,7 @@ def test_integer_layers_gain_too(
 def test_the_scale_of_a_row_is_the_one_of_least_error() -> None:
     """One large weight among many small ones: in four bits it is better cut than held."""
     row = np.append(np.tile([0.1, -0.1], 200), 1.0)[None]
-    integers, scale = stored_in(row, 4)
+    integers, scale = quantize_rows(row, 4)
     whole = 1 / 7
     held = np.rint(row / whole) * whole
     assert ((integers * scale[:, None] - row) ** 2).sum() <= ((held - row) ** 2).sum()
@@ -101,6 +107,6 @@ def test_the_scale_of_a_row_is_the_one_of_least_error() -> None:
 
 
 def test_a_row_of_zeros_stays_zeros() -> None:
-    integers, scale = stored_in(np.zeros((2, 3)), 8)
+    integers, scale = quantize_rows(np.zeros((2, 3)), 8)
     assert not integers.any()
     assert (scale > 0).all()
