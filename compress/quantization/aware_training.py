@@ -1,4 +1,4 @@
-"""Learning to be rounded: a student's integer twin, its ranges, and what comes of it in a file."""
+"""Quantization-aware training of a student: its start, its ranges and the file that comes of it."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,35 +32,30 @@ from nstc.runtime.arrays import channel_statistics
 from nstc.runtime.session import Session
 
 CALIBRATION: Final = QuantizeRecipe(percentile=99.9)
-"""How the ranges are found that learning starts from. They leave out ten times as many values as
-`nstc quantize` does by default, which a student learns to do without: finer steps flicker less."""
+"""How the first ranges are found. They leave out ten times as many values as `nstc quantize` does
+by default, which training makes up for: finer steps flicker less."""
 
-_EQUALISED_ON: Final = 12
-_EQUALISED_SIZE: Final = 256
-"""Photographs, and the side of their centre squares in pixels, that channels are measured on."""
-
+_EQUALISED_ON: Final = 12  # photographs that channels are measured on
+_EQUALISED_SIZE: Final = 256  # side of their centre squares in pixels
+# Of a channel's distance from the others, in logarithms, that is made up for. What an activation
+# gains is lost by the weights that read it: at 0.5, 0.7 and 1 the integer file of an untrained
+# student of Udnie was 1.77, 1.71 and 1.82 levels from its float file, and 1.96 at 0.
 _SHARE: Final = 0.7
-"""Of a channel's distance from the others, in logarithms, that is made up for. What an activation
-gains the weights lose that read it: at 0.5, 0.7 and 1 the bytes of a student of Udnie, not learned,
-were 1.77, 1.71 and 1.82 levels from its floats, and 1.96 at 0."""
-
-_HELD: Final = 0.999
-"""Share of a channel's values that are not above its size. Equalised by the roots of their mean
-squares, channels with rare large values are cut off: 3.0 levels, not 2.4, at the same ranges."""
-
-_LOOKED_AT: Final = 5  # every so many values: pictures have many that are alike
-_LEAST: Final = 1e-3
-"""Of the largest channel: one that is smaller counts as this, or it would grow without bounds."""
-
-_COMPARED_SIZES: Final = ((128, 160), (67, 93), (256, 256))
-"""Heights and widths at which a file is compared with its training graph."""
+# Share of a channel's values that are not above its size. Equalised by the roots of their mean
+# squares, channels with rare large values are cut off: 3.0 levels, not 2.4, at the same ranges.
+_COVERED: Final = 0.999
+_STRIDE: Final = 5  # every so many values are measured: pictures have many that are alike
+_LEAST: Final = (
+    1e-3  # of the largest channel: what a smaller one counts as, to keep factors bounded
+)
+_COMPARED_SIZES: Final = ((128, 160), (67, 93), (256, 256))  # of a file and its training graph
 
 
 def require_qat_student(network: nn.Module) -> Student:
-    """The network, if it is one that quantize-aware distillation can teach.
+    """The network, if it can be trained quantization-aware.
 
     Raises:
-        OptionError: it is no student, or one with instance normalisation.
+        OptionError: it is not a student, or has instance normalisation.
     """
     if not isinstance(network, Student):
         raise OptionError(
@@ -78,10 +73,10 @@ def require_qat_student(network: nn.Module) -> Student:
 def calibrated_qat_student(
     student: Student, photos: PhotoSet, progress: Progress, recipe: QuantizeRecipe | None = None
 ) -> FakeQuantizedStudent:
-    """The integer twin of a student on the CPU, to start learning from.
+    """Fake-quantize a student on the CPU, to start training from.
 
-    The student's channels are equalised, which changes its weights and not what it paints. The
-    ranges are found as a recipe says, `CALIBRATION` by default.
+    The student's channels are equalised, which changes its weights and not its output. The ranges
+    are found as a recipe says, `CALIBRATION` by default.
 
     Raises:
         PhotosError: there are no photographs.
@@ -89,11 +84,9 @@ def calibrated_qat_student(
     calibration.refuse_no_photos(photos)
     recipe = recipe or CALIBRATION
     _, contract = describe(student)
-    equalise_channels(
-        student.eval(),
-        fake_quantization.activations_of(student, body_graph(student)),
-        list(photos.take(_EQUALISED_ON).squares(_EQUALISED_SIZE)),
-    )
+    squares = photos.take(_EQUALISED_ON).squares(_EQUALISED_SIZE)
+    activations = fake_quantization.activations_of(student, body_graph(student))
+    equalise_channels(student.eval(), activations, list(squares))
     body = body_graph(student)
     chosen, size = photos.take(recipe.calibration_photos), recipe.calibration_size
     feeds = calibration.photographs(student, contract, chosen, size=size, progress=progress)
@@ -103,26 +96,27 @@ def calibrated_qat_student(
         feeds.reporting("calibrate"),
         calibration.CALIBRATORS[recipe.calibrator](recipe.percentile),
     )
-    tensors = fake_quantization.activations_of(student, body)
-    return FakeQuantizedStudent(student, tensors, {t.module: ranges[t.tensors[0]] for t in tensors})
+    activations = fake_quantization.activations_of(student, body)
+    by_module = {each.module: ranges[each.tensors[0]] for each in activations}
+    return FakeQuantizedStudent(student, activations, by_module)
 
 
 def equalise_channels(
-    student: Student, tensors: Sequence[Activation], pictures: Sequence[Pixels]
+    student: Student, activations: Sequence[Activation], pictures: Sequence[Pixels]
 ) -> None:
-    """Bring the channels of each activation near to one another, in place; the pictures stay.
+    """Make the channels of each activation more alike in size, in place; the output stays.
 
-    A channel may be made larger by the convolutions that write it and smaller again by those that
-    read it; through the ReLUs and the sums between them nothing changes. Where one scale must serve
-    a whole tensor, channels of like size lose least to rounding, and what rounding does to two
-    pictures that differ by a shake is flicker. As `equalise_layers`, with what channels hold on
-    photographs in place of what weights could make of them, and through residual trunks.
+    A channel is scaled by the convolutions that write it and scaled back by those that read it;
+    ReLUs and sums between them commute with that. Where one scale serves a whole tensor, channels
+    of like size lose least to rounding, and what rounding does to two pictures that differ by a
+    shake is flicker. As `equalise_layers`, by the channels' values on photographs instead of bounds
+    from weights, and through residual trunks.
 
     The student is on the CPU and folded, and takes the pictures (H, W, 3) as they are.
     """
-    sizes = _channel_sizes(student, tensors, pictures)
-    for held, writes, reads in _shared(student, tensors):
-        logarithms = torch.stack([sizes[name].log() for name in held]).mean(dim=0)
+    sizes = _channel_sizes(student, activations, pictures)
+    for names, writes, reads in _channel_groups(student, activations):
+        logarithms = torch.stack([sizes[name].log() for name in names]).mean(dim=0)
         factors = (-_SHARE * (logarithms - logarithms.mean())).exp()
         for layer in writes:
             layer.weight.data *= factors[:, None, None, None]
@@ -130,62 +124,59 @@ def equalise_channels(
                 layer.bias.data *= factors
         for layer in reads:
             depthwise = layer.groups > 1
-            shape = (-1, 1, 1, 1) if depthwise else (1, -1, 1, 1)
-            layer.weight.data /= factors.reshape(shape)
+            layer.weight.data /= factors.reshape((-1, 1, 1, 1) if depthwise else (1, -1, 1, 1))
 
 
-def _shared(
-    student: Student, tensors: Sequence[Activation]
+def _channel_groups(
+    student: Student, activations: Sequence[Activation]
 ) -> Iterator[tuple[list[str], list[nn.Conv2d], list[nn.Conv2d]]]:
-    """Activations whose channels are the same, because they are added, without the picture's own.
+    """Activations that share channels, as they are added, and the convolutions around them.
+
+    The input and the picture are left out.
 
     Yields:
-        Their names, the sums too, the convolutions that make them and those that read them.
+        Names of activations, the convolutions that make them and those that read them.
     """
-    root = {tensor.module: tensor.module for tensor in tensors}
-    for tensor in tensors:
-        if tensor.is_sum:
-            joined = {root[name] for name in (tensor.module, *tensor.reads)}
-            root = {name: tensor.module if of in joined else of for name, of in root.items()}
-    layers = {
-        tensor: layer
-        for tensor in tensors
-        if tensor.module != fake_quantization.INPUT
-        if isinstance(layer := student.get_submodule(tensor.module), nn.Conv2d)
-    }
+    root = {each.module: each.module for each in activations}
+    for each in activations:
+        if each.is_sum:
+            joined = {root[name] for name in (each.module, *each.reads)}
+            root = {name: each.module if of in joined else of for name, of in root.items()}
+    layers = [
+        (each, layer)
+        for each in activations[1:]
+        if isinstance(layer := student.get_submodule(each.module), nn.Conv2d)
+    ]
     for name in dict.fromkeys(root.values()):
-        held = [tensor.module for tensor in tensors if root[tensor.module] == name]
-        writes = [layer for tensor, layer in layers.items() if tensor.module in held]
-        reads = [layer for tensor, layer in layers.items() if root[tensor.reads[0]] == name]
+        writes = [layer for each, layer in layers if root[each.module] == name]
+        reads = [layer for each, layer in layers if root[each.reads[0]] == name]
         if name != root[fake_quantization.INPUT] and student.to_pixels not in writes:
-            yield held, writes, reads
+            yield [module for module, of in root.items() if of == name], writes, reads
 
 
 def _channel_sizes(
-    student: Student, tensors: Sequence[Activation], pictures: Sequence[Pixels]
+    student: Student, activations: Sequence[Activation], pictures: Sequence[Pixels]
 ) -> Mapping[str, Tensor]:
-    """How large each channel is over the largest, (C,), not below `_LEAST`, by module."""
-    parts: dict[str, list[Tensor]] = {}
+    """Size of each channel over the largest, (C,), not below `_LEAST`, by module."""
+    parts: dict[str, list[Tensor]] = {each.module: [] for each in activations[1:]}
 
-    def look(tensor: Activation, output: Tensor) -> None:
-        values = output.relu() if tensor.has_relu else output.abs()
-        some = values.transpose(0, 1).flatten(1)[:, ::_LOOKED_AT]
-        parts.setdefault(tensor.module, []).append(some)
+    def record(activation: Activation, output: Tensor) -> None:
+        values = output.relu() if activation.has_relu else output.abs()
+        parts[activation.module].append(values.transpose(0, 1).flatten(1)[:, ::_STRIDE])
 
     with torch.no_grad(), contextlib.ExitStack() as hooks:
-        for tensor in tensors:
-            if tensor.module != fake_quantization.INPUT:
-                hooks.enter_context(
-                    student.get_submodule(tensor.module).register_forward_hook(
-                        lambda _module, _given, made, tensor=tensor: look(tensor, made)
-                    )
-                )
+        for activation in activations[1:]:  # the first is the input
+            layer = student.get_submodule(activation.module)
+            hook = layer.register_forward_hook(
+                lambda _module, _given, made, activation=activation: record(activation, made)
+            )
+            hooks.enter_context(hook)
         for picture in pictures:
             student(images_to_tensor([picture]))
     found = {}
     for name, some in parts.items():
         values = torch.cat(some, dim=1)  # (C, n)
-        sizes = values.kthvalue(max(1, int(_HELD * values.shape[1])), dim=1).values
+        sizes = values.kthvalue(max(1, int(_COVERED * values.shape[1])), dim=1).values
         largest = sizes.max()
         found[name] = (sizes / torch.where(largest > 0, largest, 1.0)).clamp_min(_LEAST)
     return found
@@ -194,22 +185,22 @@ def _channel_sizes(
 def restored_qat_student(
     student: Student, ranges: Mapping[str, Range], body: onnx.ModelProto | None = None
 ) -> FakeQuantizedStudent:
-    """The integer twin that a student, on the CPU in evaluation mode, has learned through.
+    """Fake-quantize a student, on the CPU in evaluation mode, with the ranges it was trained with.
 
-    The ranges are from `learned_ranges`; its `body_graph` is exported if it is not there yet.
+    The ranges are from `learned_ranges`; its `body_graph` is exported if it is not given.
 
     Raises:
         CorruptBundleError: they are those of another student.
     """
-    tensors = fake_quantization.activations_of(
+    activations = fake_quantization.activations_of(
         student, body_graph(student) if body is None else body
     )
-    if {tensor.module for tensor in tensors[:-1]} != set(ranges):
+    if {each.module for each in activations[:-1]} != set(ranges):
         raise CorruptBundleError(
             f"{QUANTIZATION_FILE} has not the ranges of this student's layers. Copy the bundle "
             "again, or give --recalibrate."
         )
-    return FakeQuantizedStudent(student, tensors, ranges)
+    return FakeQuantizedStudent(student, activations, ranges)
 
 
 def write_ranges(folder: Path, ranges: Mapping[str, Range] | None) -> None:
@@ -222,37 +213,39 @@ def write_ranges(folder: Path, ranges: Mapping[str, Range] | None) -> None:
 def quantize_with_learned_ranges(
     body: onnx.ModelProto,
     form: IntegerForm,
-    tensors: Sequence[Activation],
+    activations: Sequence[Activation],
     ranges: Mapping[str, Range],
 ) -> onnx.ModelProto:
-    """Quantize a student's `body_graph` with the ranges that its weights have learned with.
+    """Quantize a student's `body_graph` with the ranges that its weights were trained with.
 
     Nothing is rewritten or corrected: the result is what its `FakeQuantizedStudent` computes.
     """
-    exact = with_portable_additions(ranges, fake_quantization.additions_of(tensors))
+    portable = with_portable_additions(ranges, fake_quantization.additions_of(activations))
     picture = (0.0, 1.0)
-    held = {name: exact.get(each.module, picture) for each in tensors for name in each.tensors}
-    return integer_body(body, form, held)
+    by_tensor = {
+        name: portable.get(each.module, picture) for each in activations for name in each.tensors
+    }
+    return integer_body(body, form, by_tensor)
 
 
 class _ExactStatistics(nn.Module):
-    """A twin with the statistics that files find, which those summed in float32 are nearly."""
+    """A fake-quantized student with the statistics that files compute, not sums in float32."""
 
-    def __init__(self, twin: FakeQuantizedStudent) -> None:
+    def __init__(self, student: FakeQuantizedStudent) -> None:
         super().__init__()
-        self.twin = twin
+        self.student = student
 
     def forward(self, padded: Tensor, images: Tensor) -> Tensor:
         """Of a picture (1, 3, H, W) of bytes over 255, and of itself padded."""
         (picture,) = tensor_to_images(images)
         statistics = torch.from_numpy(channel_statistics(picture))[None].to(padded.device)
-        painted: Tensor = self.twin(padded, statistics)
-        return painted
+        result: Tensor = self.student(padded, statistics)
+        return result
 
 
-def fake_quantized_reference(twin: FakeQuantizedStudent, contract: Contract) -> Reference:
+def fake_quantized_reference(student: FakeQuantizedStudent, contract: Contract) -> Reference:
     """The training graph as a function of 8-bit pictures of any size."""
-    core = _ExactStatistics(twin)
+    core = _ExactStatistics(student)
     return painting_with(AnySize(core, contract.size_multiple, contract.minimum_size).eval())
 
 
@@ -265,18 +258,18 @@ def agreement(session: Session, reference: Reference, pictures: Iterable[Pixels]
     return near / total
 
 
-def check_agreement(session: Session, twin: FakeQuantizedStudent, contract: Contract) -> float:
+def check_agreement(session: Session, student: FakeQuantizedStudent, contract: Contract) -> float:
     """Compare an integer file with its training graph on photographs: their `agreement`.
 
     Raises:
         ExportMismatchError: it is below `LEAST_NEAR_PIXELS`.
     """
     pictures = (sample_picture(*size) for size in _COMPARED_SIZES)
-    found = agreement(session, fake_quantized_reference(twin, contract), pictures)
+    found = agreement(session, fake_quantized_reference(student, contract), pictures)
     if found < LEAST_NEAR_PIXELS:
         raise ExportMismatchError(
             f"the integer file is within one level of its training graph on {found:.2%} of pixels, "
             f"{LEAST_NEAR_PIXELS:.1%} are expected. It was not kept. Give --recalibrate to "
-            "quantize the weights as if they had learned in float."
+            "quantize the weights as if they had been trained in float."
         )
     return found

@@ -1,22 +1,21 @@
-"""A student as its integer file computes it, and as it can learn.
+"""A student in the arithmetic of its integer file, differentiable: quantization-aware training.
 
-Every activation is held as bytes hold it and every weight and bias as integers do, at the places
-where `integer_body` puts QuantizeLinear and DequantizeLinear. What passes between those are whole
-numbers, whose products add up to something exact in float32 as long as it is below 2^24, and one
-multiplication takes a sum to the next bytes, as in ONNX Runtime. Were they real numbers, one value
-in a hundred thousand would fall on the other side of a border between two bytes, and ten layers
-make a visible difference of it. Jacob et al., "Quantization and training of neural networks for
-efficient integer-arithmetic-only inference", CVPR 2018, sections 2 and 3.
+Activations, weights and biases are fake-quantized where `integer_body` puts QuantizeLinear and
+DequantizeLinear: Jacob et al., "Quantization and training of neural networks for efficient
+integer-arithmetic-only inference", CVPR 2018, sections 2 and 3. Between those places pass whole
+numbers, whose sums of products float32 holds exactly below 2^24; one multiplication takes a sum to
+the next activation, as in ONNX Runtime. In real numbers one value in a hundred thousand would be
+rounded to the other side, and ten layers make a visible difference of it.
 
-Rounding has no gradient worth the name: it is taken for the identity (Bengio et al., "Estimating or
-propagating gradients through stochastic neurons", 2013). What is left of the arithmetic gives the
-scale's own gradient, damped by the square root of the number of values: the rounding error where a
-value is held and the bound where it saturates (Esser et al., "Learned step size quantization", ICLR
-2020, equation 3).
+Rounding has no useful gradient: it is taken for the identity, the straight-through estimator
+(Bengio et al., "Estimating or propagating gradients through stochastic neurons", 2013). The rest of
+the arithmetic gives the scale's own gradient, the rounding error inside the range and the bound
+where values saturate, divided by the square root of the number of values (Esser et al., "Learned
+step size quantization", ICLR 2020, equation 3).
 
-A float body's graph names its tensors as an exporter likes; what is learned of them outlives the
-exporter, and so goes by the modules that make them: "stem", "blocks.0.project.1" for convolutions,
-"blocks.0" for the sum that a block ends in, and "input" for what the body is given.
+Activations are named by the modules that make them and not by the tensors of an exported graph,
+whose names change with the exporter: "stem", "blocks.0.project.1" for convolutions, "blocks.0" for
+the sum that a block ends in, and "input" for the input of the body.
 """
 
 import contextlib
@@ -42,17 +41,15 @@ from nstc.models.blocks import ResidualBlock
 from nstc.models.student import DEVIATION_FLOOR, Student, channel_statistics
 
 INPUT: Final = "input"
-_MOVED: Final = {"Reshape", "Transpose"}  # what moves bytes and leaves them as they are
-_TRACED_SIZE: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Activation:
-    """An activation."""
+    """A tensor of a student that its integer file stores in bytes."""
 
     module: str  # the name of what makes it, or `INPUT`
-    # Its name in the float body's graph. If only a ReLU reads it also, in front, the name of what
-    # the ReLU makes: the saturation of the bytes does the ReLU's work.
+    # Its name in the float body's graph. If only a ReLU reads it also, in front, the name of the
+    # ReLU's output: the saturation of the bytes does the ReLU's work.
     tensors: tuple[str, ...]
     # The `module` of what a convolution reads, or of both that a sum adds.
     reads: tuple[str, ...] = ()
@@ -64,7 +61,7 @@ class Activation:
 
     @property
     def has_relu(self) -> bool:
-        """Whether the bytes hold what a ReLU makes of it."""
+        """Whether a ReLU follows, whose output is stored."""
         return len(self.tensors) > 1
 
 
@@ -77,59 +74,62 @@ def activations_of(student: Student, body: onnx.ModelProto) -> tuple[Activation,
         ValueError: the graph's layers are not the student's.
     """
     index = GraphIndex(body)
-    sums = [n for n in index.nodes("Add") if not any(map(index.is_constant, n.input))]
-    nodes = {"Conv": iter(index.nodes("Conv")), "Add": iter(sums)}
+    nodes = [
+        node
+        for node in body.graph.node
+        if node.op_type == "Conv"
+        or (node.op_type == "Add" and not any(map(index.is_constant, node.input)))
+    ]
     found = {BODY_INPUT: Activation(module=INPUT, tensors=(BODY_INPUT,))}
-    for name, module in _in_order(student):
-        node = next(nodes["Conv" if isinstance(module, nn.Conv2d) else "Add"], None)
-        weight = module.weight.detach().cpu().numpy() if isinstance(module, nn.Conv2d) else None
-        if node is None or not (
-            weight is None or np.array_equal(index.value(node.input[1]), weight)
-        ):
-            raise ValueError(f"the graph has no layer {name}, or in another place")
+    for (name, module), node in zip(_in_order(student), nodes, strict=True):
+        weight = index.value(node.input[1]) if node.op_type == "Conv" else None
+        own = module.weight.detach().cpu().numpy() if isinstance(module, nn.Conv2d) else None
+        if not np.array_equal(weight, own):
+            raise ValueError(f"the graph has another layer in the place of {name}")
         made: tuple[str, ...] = (str(node.output[0]),)
         behind = index.only_reader(made[0])
         if behind is not None and behind.op_type == "Relu":
             made = (str(behind.output[0]), *made)
         read = node.input[:1] if node.op_type == "Conv" else node.input
-        reads = tuple(found[_moved_from(index, tensor)].module for tensor in read)
+        reads = tuple(found[_before_moves(index, tensor)].module for tensor in read)
         found[made[0]] = Activation(module=name, tensors=made, reads=reads)
-    if any(next(rest, None) is not None for rest in nodes.values()):
-        raise ValueError("the graph has layers that the student has not")
     return tuple(found.values())
 
 
 def _in_order(student: Student) -> list[tuple[str, nn.Module]]:
-    """Convolutions and residual blocks, in the order in which they are done."""
+    """Convolutions and residual blocks, in the order in which they run."""
     done: list[tuple[str, nn.Module]] = []
     with torch.no_grad(), contextlib.ExitStack() as hooks:
         for name, module in student.named_modules():
             if isinstance(module, nn.Conv2d | ResidualBlock):
                 note = functools.partial(lambda each, *_: done.append(each), (name, module))
                 hooks.enter_context(module.register_forward_hook(note))
-        some = next(student.parameters())
-        student(torch.zeros(1, 3, _TRACED_SIZE, _TRACED_SIZE, device=some.device))
+        student(torch.zeros(1, 3, 64, 64, device=next(student.parameters()).device))
     return done
 
 
-def _moved_from(index: GraphIndex, tensor: str) -> str:
+def _before_moves(index: GraphIndex, tensor: str) -> str:
     maker = index.producers.get(tensor)
-    while maker is not None and maker.op_type in _MOVED:
-        tensor = maker.input[0]
-        maker = index.producers.get(tensor)
-    return str(tensor)
+    if maker is None or maker.op_type not in {"Reshape", "Transpose"}:
+        return tensor
+    return _before_moves(index, str(maker.input[0]))
 
 
-def additions_of(tensors: Sequence[Activation]) -> Iterator[Addition]:
-    """A student's sums without a ReLU, by the names of its modules, from its `activations_of`."""
-    for tensor in tensors:
-        if tensor.is_sum and not tensor.has_relu:
-            first, second = tensor.reads
-            yield Addition(total=tensor.module, addends=(first, second))
+def additions_of(activations: Sequence[Activation]) -> Iterator[Addition]:
+    """A student's additions without a ReLU behind, by the names of its modules."""
+    for each in activations:
+        if each.is_sum and not each.has_relu:
+            first, second = each.reads
+            yield Addition(total=each.module, addends=(first, second))
+
+
+def round_ste(values: Tensor) -> Tensor:
+    """Values to the nearest whole number, half to even; the gradient passes straight through."""
+    return values + (values.round() - values).detach()
 
 
 def fake_quantize(steps: Tensor, zero_point: Tensor) -> Tensor:
-    """Values over their scale as bytes hold them, less a zero point from 0 to `HIGHEST_BYTE`.
+    """Values over their scale to whole numbers, less a zero point from 0 to `HIGHEST_BYTE`.
 
     Rounded half to even, saturated at both ends.
     """
@@ -137,7 +137,7 @@ def fake_quantize(steps: Tensor, zero_point: Tensor) -> Tensor:
 
 
 def scale_gradient(scale: Tensor, count: int) -> Tensor:
-    """The scale that `count` values are held by, its gradient over the root of their levels."""
+    """The scale of `count` values, its gradient over the root of their levels, as in LSQ."""
     slow = scale / math.sqrt(count * HIGHEST_BYTE)
     return scale.detach() + (slow - slow.detach())
 
@@ -160,32 +160,28 @@ def stored_bias(bias: Tensor, unit: Tensor) -> Tensor:
     return round_ste(bias.double() / unit.double()).float()
 
 
-def round_ste(values: Tensor) -> Tensor:
-    """Values to the nearest whole number, half to even."""
-    return values + (values.round() - values).detach()
-
-
 class FakeQuantizedStudent(nn.Module):
-    """The student with everything rounded; its parameters and the scales of its bytes learn.
+    """The student with everything rounded; its parameters and the scales of its activations learn.
 
     Scales are learned as the logarithms of factors on those that calibration has found, as large
     and small ones then move by the same share: Jain et al., "Trained quantization thresholds for
     accurate and efficient fixed-point inference of deep neural networks", MLSys 2020. Zero points
     stay where calibration has put them. A filter's scale is that of its largest weight at every
-    step, as it is in the file. Scales are always moved to portable additions, see
-    `with_portable_additions`.
+    step, as it is in the file. Scales always make additions portable.
 
-    Made of a student in float, which learns through this and is not changed otherwise, its
-    `activations_of`, and ranges of all of them but the last by `Activation.module`.
+    Args:
+        student: In float; it learns through this and is not changed otherwise.
+        activations: Its `activations_of`.
+        ranges: Of all activations but the last, by `Activation.module`.
     """
 
     def __init__(
-        self, student: Student, tensors: Sequence[Activation], ranges: Mapping[str, Range]
+        self, student: Student, activations: Sequence[Activation], ranges: Mapping[str, Range]
     ) -> None:
         super().__init__()
         self.student = student
-        self.tensors = tuple(tensors)
-        self._learned = [each.module for each in self.tensors[:-1]]  # the last are the picture's
+        self.activations = tuple(activations)
+        self._learned = [each.module for each in self.activations[:-1]]  # the last is the picture
         stored = [scale_and_zero_point(ranges[name]) for name in self._learned]
         device = next(student.parameters()).device
         scales = torch.tensor([scale for scale, _ in stored], device=device)
@@ -202,7 +198,7 @@ class FakeQuantizedStudent(nn.Module):
         return self.student.scale
 
     def forward(self, images: Tensor, statistics: Tensor | None = None) -> Tensor:
-        """As the student's, in levels of 1/255; in float32 whatever is asked for around it.
+        """As the student's, in levels of 1/255; in float32 even under autocast.
 
         The picture is normalised on the scale of bytes, by the operations that the file has.
         """
@@ -210,45 +206,35 @@ class FakeQuantizedStudent(nn.Module):
             statistics = channel_statistics(images)
         mean, deviation = statistics.unbind(dim=1)
         floored = torch.stack([mean, deviation.clamp_min(DEVIATION_FLOOR)], dim=1)
-        layers = {
-            tensor.module: self.student.get_submodule(tensor.module)
-            for tensor in self.tensors
-            if tensor.module != INPUT and not tensor.is_sum
-        }
-        steps = {n: weight_scale(layer.get_parameter("weight")) for n, layer in layers.items()}
-        biases: dict[str, Tensor] = {}
-        stored: dict[str, Tensor] = {}  # weights as they are stored; biases come behind them
-        for name, layer in layers.items():
-            stored[f"{name}.weight"] = round_ste(layer.get_parameter("weight") / steps[name])
-            if layer.bias is not None:
-                biases[name] = layer.get_parameter("bias")
-                stored[f"{name}.bias"] = torch.zeros_like(biases[name])
         given = (images * HIGHEST_BYTE, floored * HIGHEST_BYTE)
+        stored: dict[str, Tensor] = {}  # parameters, for this call
         with torch.autocast(images.device.type, enabled=False), contextlib.ExitStack() as hooks:
-            learned, zeros = (
+            scales, zeros = (
                 dict(zip(self._learned, each, strict=True))
                 for each in (self._scales(), self.zero_points)
             )
-            numbers = _Numbers(learned, zeros, steps, biases)
-            for tensor in self.tensors[1:]:  # the first is the input
-                layer = self.student.get_submodule(tensor.module)
-                if tensor.reads == (INPUT,):
-                    hooks.enter_context(layer.register_forward_pre_hook(numbers.before))
-                after = functools.partial(numbers.after, tensor)
+            arithmetic = _IntegerArithmetic(scales, zeros)
+            for activation in self.activations[1:]:  # the first is the input
+                layer = self.student.get_submodule(activation.module)
+                if isinstance(layer, nn.Conv2d):
+                    stored |= arithmetic.stored_parameters(activation.module, layer)
+                if activation.reads == (INPUT,):
+                    hooks.enter_context(layer.register_forward_pre_hook(arithmetic.before))
+                after = functools.partial(arithmetic.after, activation)
                 hooks.enter_context(layer.register_forward_hook(after))
             result: Tensor = functional_call(self.student, stored, given)
         return result
 
     def ranges(self) -> dict[str, Range]:
-        """What the bytes of each activation hold, by `Activation.module`."""
+        """The range of each activation, by `Activation.module`."""
         return self._ranges_of(self._scales())
 
     def _scales(self) -> Tensor:
         learned = self.found_scales * self.log_factors.exp()
-        if not torch.isfinite(learned).all():  # whoever learns says so
+        if not torch.isfinite(learned).all():  # the training loop reports that it diverged
             return learned
-        exact = with_portable_additions(self._ranges_of(learned), additions_of(self.tensors))
-        scales = [scale_and_zero_point(exact[name])[0] for name in self._learned]
+        portable = with_portable_additions(self._ranges_of(learned), additions_of(self.activations))
+        scales = [scale_and_zero_point(portable[name])[0] for name in self._learned]
         return learned + (learned.new_tensor(scales) - learned).detach()
 
     def _ranges_of(self, scales: Tensor) -> dict[str, Range]:
@@ -260,49 +246,58 @@ class FakeQuantizedStudent(nn.Module):
 
 
 @dataclass
-class _Numbers:
-    """Hooks that let a student's modules give bytes of what they make, less zero points.
+class _IntegerArithmetic:
+    """Hooks by which a student's modules give stored activations less their zero points.
 
-    A convolution in front of a ReLU has the ReLU's zero point, 0: nothing below it is left for the
-    ReLU to take away.
+    A convolution in front of a ReLU has the ReLU's zero point, 0, and so nothing below it.
     """
 
-    learned: Mapping[str, Tensor]  # scales of bytes
+    learned: Mapping[str, Tensor]  # scales of activations
     zero_points: Mapping[str, Tensor]
-    steps: Mapping[str, Tensor]  # of stored weights
-    biases: Mapping[str, Tensor]
-    scales: dict[str, Tensor] = field(default_factory=dict)  # damped, of the bytes that were made
+    steps: dict[str, Tensor] = field(default_factory=dict)  # of stored weights
+    biases: dict[str, Tensor] = field(default_factory=dict)
+    scales: dict[str, Tensor] = field(default_factory=dict)  # of what was made, for gradients
+
+    def stored_parameters(self, name: str, layer: nn.Conv2d) -> dict[str, Tensor]:
+        """Weights as they are stored, and biases of zero: `after` adds the stored ones."""
+        self.steps[name] = weight_scale(layer.weight)
+        stored = {f"{name}.weight": round_ste(layer.weight / self.steps[name])}
+        if layer.bias is not None:
+            self.biases[name] = layer.bias
+            stored[f"{name}.bias"] = torch.zeros_like(layer.bias)
+        return stored
 
     def before(self, _layer: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """A normalised picture's bytes, divided by their scale as QuantizeLinear does."""
+        """A normalised picture, divided by its scale as QuantizeLinear does."""
         steps = given[0] / self.scale(INPUT, given[0])
         return (fake_quantize(steps, self.zero_points[INPUT]), *given[1:])
 
     def after(
-        self, tensor: Activation, _layer: nn.Module, given: tuple[Tensor, ...], made: Tensor
+        self, activation: Activation, _layer: nn.Module, given: tuple[Tensor, ...], made: Tensor
     ) -> Tensor:
-        """What a module makes of numbers as a tensor's bytes; as the picture, if it is the last."""
-        name = tensor.module
-        if tensor.is_sum:
-            return self.quantized_add(tensor, given[0], made - given[0])
-        unit = self.scales[tensor.reads[0]] * self.steps[name].reshape(1, -1, 1, 1)
+        """A module's output as the activation that is stored; as the picture, if it is the last."""
+        name = activation.module
+        if activation.is_sum:
+            return self.quantized_add(activation, given[0], made - given[0])
+        unit = self.scales[activation.reads[0]] * self.steps[name].reshape(1, -1, 1, 1)
         if name in self.biases:
             made = made + stored_bias(self.biases[name].reshape(1, -1, 1, 1), unit)
-        if name not in self.learned:  # the picture's clamp is left to whoever shows it
+        if name not in self.learned:  # the picture's clamp is left to the caller
             return round_ste(made * (unit / LEVEL)) * LEVEL
         return fake_quantize(made * (unit / self.scale(name, made)), self.zero_points[name])
 
-    def quantized_add(self, tensor: Activation, first: Tensor, second: Tensor) -> Tensor:
-        """The bytes of the sum of what a tensor reads.
+    def quantized_add(self, activation: Activation, first: Tensor, second: Tensor) -> Tensor:
+        """The sum of the two activations that are read, as ONNX Runtime's QLinearAdd computes it.
 
         Two scales give 65,536 sums and no more: where one of them is a tie, it is so in every
-        picture. So this rounds on the way, and half to even with the zero point in it, as ONNX
-        Runtime's QLinearAdd does with fused multiplication and addition, found by comparing all
-        pairs of bytes at 200 choices of scales and zero points.
+        picture. So this rounds on the way, and half to even with the zero point in it, as that
+        does with fused multiplication and addition: all pairs of bytes are equal at 200 choices of
+        scales and zero points.
         """
-        zero_point, scale = self.zero_points[tensor.module], self.scale(tensor.module, first)
-        zeros = [self.zero_points[name] for name in tensor.reads]
-        ratios = [(self.scales[name] / scale).double() for name in tensor.reads]
+        zero_point = self.zero_points[activation.module]
+        scale = self.scale(activation.module, first)
+        zeros = [self.zero_points[name] for name in activation.reads]
+        ratios = [(self.scales[name] / scale).double() for name in activation.reads]
         of_zeros = [ratio * zero for ratio, zero in zip(ratios, zeros, strict=True)]
         start = zero_point - (of_zeros[0] + of_zeros[1].float()).float()
         one, other = (first + zeros[0]).double(), (second + zeros[1]).double()
@@ -311,6 +306,6 @@ class _Numbers:
         return fake_quantize(round_ste(outer.double()) - zero_point, zero_point).float()
 
     def scale(self, name: str, values: Tensor) -> Tensor:
-        """The scale of a tensor's bytes, for so many values."""
+        """The scale of an activation of so many values."""
         scale = self.scales[name] = scale_gradient(self.learned[name], values.numel())
         return scale

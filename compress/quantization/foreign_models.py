@@ -1,8 +1,9 @@
-"""Quantizing an ONNX file made by others: what it takes and gives stays as it was."""
+"""Quantizing an ONNX file made by others: its input and output stay as they were."""
 
 import contextlib
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Unpack
 
@@ -11,16 +12,10 @@ import onnx
 from nstc.compress.export.checking import sample_picture
 from nstc.compress.graphs import foreign_graphs
 from nstc.compress.graphs.inspection import graphs_of, replace_all
-from nstc.compress.quantization import summary
-from nstc.compress.quantization.calibration import (
-    LOCAL_OPERATORS,
-    OPERATORS_BETWEEN_NORMS,
-    Feeds,
-    refuse_no_photos,
-)
+from nstc.compress.quantization import calibration, summary
 from nstc.compress.quantization.integer_body import IntegerForm, quantized_statically
-from nstc.compress.quantization.quantize_model import Written, write_dynamic, write_static_graph
-from nstc.compress.quantization.weight_storage import reduced_precision_graph
+from nstc.compress.quantization.quantize_model import Written, write_static_graph
+from nstc.compress.quantization.weight_storage import write_uncalibrated
 from nstc.core.errors import ExportMismatchError, OptionError, TeacherError
 from nstc.core.files import atomic_file, refuse_unwritable_file, scratch_folder
 from nstc.core.graph_form import FORM_KEY, GraphFlags
@@ -31,10 +26,10 @@ from nstc.runtime.agreement import FOREIGN_PSNR_DB, Difference
 from nstc.runtime.arrays import refuse_one_colour
 from nstc.runtime.foreign.contracts import GraphContract
 from nstc.runtime.foreign.networks import ForeignSession, is_torchscript
-from nstc.runtime.model_files import model_bytes
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line
 
-KNOWN_OPERATORS: Final = frozenset(
+# Of style networks. Others compute in float as they did, and are listed in the report.
+_KNOWN_OPERATORS: Final = frozenset(
     {"Add", "BatchNormalization", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape", "Conv"}
     | {"ConvTranspose", "DepthToSpace", "Div", "Expand", "Flatten", "Gather", "Gemm", "Identity"}
     | {"GlobalAveragePool", "InstanceNormalization", "LeakyRelu", "MatMul", "Max", "MaxPool", "Min"}
@@ -42,31 +37,34 @@ KNOWN_OPERATORS: Final = frozenset(
     | {"Shape", "Sigmoid", "Slice", "SpaceToDepth", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose"}
     | {"Unsqueeze", "Upsample"}
 )
-"""What style networks are made of. Others compute in float as they did, and are listed."""
-
-_OF_INTEGERS: Final = frozenset(
+# A file that holds one of these is quantized already.
+_INTEGER_OPERATORS: Final = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"}
     | {"QGemm", "ConvInteger", "MatMulInteger", "MatMulNBits"}
 )
-"""A file that holds one of these is quantized already."""
-
+# What onnx and ONNX Runtime raise at graphs that they were not written for.
 _THIRD_PARTY_ERRORS: Final = (
     *ORT_ERRORS,
-    onnx.checker.ValidationError,
-    onnx.shape_inference.InferenceError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    NotImplementedError,
-    TypeError,
-    ValueError,
+    *(onnx.checker.ValidationError, onnx.shape_inference.InferenceError),
+    *(AssertionError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError),
 )
-"""What onnx and ONNX Runtime raise at graphs that they were not written for."""
 
 
 def is_foreign(model: str | Path) -> bool:
     """Whether a model is given as an ONNX file, and not as a bundle."""
     return Path(model).suffix.lower() == ".onnx"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What is quantized, and how."""
+
+    model: Path
+    contract: GraphContract
+    photos: PhotoSet  # none where they have no part in it
+    recipe: QuantizeRecipe
+    progress: Progress
+    file: Path  # to write
 
 
 def quantize_file(
@@ -78,19 +76,19 @@ def quantize_file(
     progress: Progress | None = None,
     **told: Unpack[GraphFlags],
 ) -> summary.QuantizationReport:
-    """Write a quantized ONNX file beside a float one, calibrated on photographs if the mode does.
+    """Quantize an ONNX file, calibrated on photographs where the mode needs them, to another one.
 
     The model takes one picture and gives one of the same size. `told` says how it is fed, where
-    that is known, by fields of a `GraphForm`: the file that is written keeps all of them, so that
-    nothing has to be told or tried again.
+    that is known, by fields of a `GraphForm`: all of them are stored in the file that is written.
 
     Raises:
-        TeacherError: the file is no image-to-image network.
+        TeacherError: the file is not an image-to-image network.
         UnusableModelError: weights or output of it are not finite, or it gives one colour.
-        OptionError: it is quantized already, can't be in this mode, or output is no new ONNX file.
+        OptionError: it is quantized already, can't be in this mode, or output is not a new ONNX
+            file.
         PhotosError: there are no photographs to calibrate on.
-        ExportMismatchError: the quantized file does not run, or paints something else.
-        OutputError: the place can't be written.
+        ExportMismatchError: the quantized file does not run, or its picture differs too much.
+        OutputError: the output can't be written.
     """
     recipe, progress = recipe or QuantizeRecipe(), progress or Silent()
     if not is_foreign(output) or output.resolve() == model.resolve():
@@ -102,11 +100,11 @@ def quantize_file(
             f"{model} is TorchScript, and ONNX files are quantized: export it to ONNX first."
         )
     if recipe.needs_photos:
-        refuse_no_photos(photos)
+        calibration.refuse_no_photos(photos)
     contract = foreign_graphs.probe_usable(model, **told)
     progress.note(f"{model.name} {contract.describe()}")
     graph = onnx.load(model)
-    found = {n.op_type for part in graphs_of(graph.graph) for n in part.node} & _OF_INTEGERS
+    found = {n.op_type for part in graphs_of(graph.graph) for n in part.node} & _INTEGER_OPERATORS
     if found:
         raise OptionError(
             f"{model} is quantized already, it has {', '.join(sorted(found, reverse=True))}: give "
@@ -114,101 +112,97 @@ def quantize_file(
         )
     graph = foreign_graphs.prepared(graph)
     refuse_unwritable_file(output)
-    chosen = photos.take(recipe.calibration_photos)
+    needed = recipe.calibration_photos if recipe.needs_photos else 0
     with scratch_folder() as folder:
-        file = folder / output.name
-        with _as_unfit(model, recipe):
-            written = _write(graph, file, contract, chosen, recipe, progress)
+        work = _Work(
+            model=model,
+            contract=contract,
+            photos=photos.take(needed),
+            recipe=recipe,
+            progress=progress,
+            file=folder / output.name,
+        )
+        with _unfit_is_an_option_error(model, recipe):
+            written = _write(work, graph)
             # how the graph is fed goes into the file itself, where probing looks first
-            made = onnx.load(file)
+            made = onnx.load(work.file)
             replace_all(made.metadata_props, [p for p in made.metadata_props if p.key != FORM_KEY])
             made.metadata_props.add(key=FORM_KEY, value=contract.form.to_json())
-            onnx.save(made, file)
-        progress.note(f"measuring {output.name} beside {model.name}")
-        report = _report(model, file, contract, chosen, recipe, written, graph)
+            onnx.save(made, work.file)
+        progress.note(f"measuring {output.name} and {model.name}")
+        report = _measured(work, written, _unknown(graph))
         with atomic_file(output) as target:
-            target.write_bytes(file.read_bytes())
+            target.write_bytes(work.file.read_bytes())
     return report
 
 
-def _write(
-    graph: onnx.ModelProto,
-    file: Path,
-    contract: GraphContract,
-    photos: PhotoSet,
-    recipe: QuantizeRecipe,
-    progress: Progress,
-) -> Written:
-    if recipe.mode == "dynamic":
-        float_file = file.with_suffix(".float.onnx")
-        onnx.save(graph, float_file)
-        return write_dynamic(float_file, file)
+def _write(work: _Work, graph: onnx.ModelProto) -> Written:
+    contract, recipe = work.contract, work.recipe
     multiple = contract.size_multiple
     side = max(recipe.calibration_size // multiple * multiple, contract.minimum_size)
     height, width = contract.fixed_size or (side, side)
-    feeds = Feeds(
-        photos=photos,
+    feeds = calibration.Feeds(
+        photos=work.photos,
         size=max(height, width),
         encode=lambda square: {contract.input_name: contract.encode(square[:height, :width])},
-        progress=progress,
+        progress=work.progress,
     )
     taken = {""}
-    for number, node in enumerate(graph.graph.node):  # layers are told apart by their names
+    for number, node in enumerate(graph.graph.node):  # layers are found by their names
         if node.name in taken:
             node.name = f"{node.op_type}_{number}"
         taken.add(node.name)
     if recipe.mode != "static":
-        onnx.save(reduced_precision_graph(graph, recipe, feeds, _unknown(graph)), file)
+        write_uncalibrated(graph, work.file, recipe, feeds, _unknown(graph))
         return Written()
     normalised = any("Normalization" in node.op_type for node in graph.graph.node)
     black, white = contract.black_and_white
     form = IntegerForm(
-        operators=OPERATORS_BETWEEN_NORMS if normalised else LOCAL_OPERATORS,
+        operators=calibration.OPERATORS_BETWEEN_NORMS
+        if normalised
+        else calibration.LOCAL_OPERATORS,
         per_channel=recipe.per_channel,
         black_and_white=(float(min(black)), float(max(white))),
     )
     graph = foreign_graphs.at_least_opset(graph, foreign_graphs.SCALE_A_CHANNEL)
-    return write_static_graph(quantized_statically(graph, form, feeds, recipe), file)
+    return write_static_graph(quantized_statically(graph, form, feeds, recipe), work.file)
 
 
-def _report(
-    model: Path,
-    file: Path,
-    contract: GraphContract,
-    photos: PhotoSet,
-    recipe: QuantizeRecipe,
-    written: Written,
-    graph: onnx.ModelProto,
+def _measured(
+    work: _Work, written: Written, foreign_operators: tuple[str, ...]
 ) -> summary.QuantizationReport:
-    files = [model, file, *([written.all_integer] if written.all_integer else [])]
+    """Check and time the file; each file is opened once."""
+    contract, recipe, file = work.contract, work.recipe, work.file
+    optimized = file.with_suffix(".optimized.onnx")
     picture = sample_picture(*(contract.fixed_size or (recipe.size, recipe.size)))
+    threads, integer = summary.SPEED_THREADS, recipe.mode in summary.INTEGER_MODES
     try:
-        sessions = [ForeignSession(path, contract, summary.SPEED_THREADS) for path in files]
-        made = [session.run(picture) for session in sessions[:2]]
-        for session, output in zip(sessions, made, strict=False):
+        reference = ForeignSession(work.model, contract, threads)
+        others = [ForeignSession(file, contract, threads, optimized=optimized if integer else None)]
+        if written.all_integer is not None:
+            others.append(ForeignSession(written.all_integer, contract, threads))
+        made = [session.run(picture) for session in (reference, others[0])]
+        for session, output in zip((reference, others[0]), made, strict=True):
             refuse_one_colour(output, session.path)
     except TeacherError as error:
         raise ExportMismatchError(f"{file.name} was written but does not run: {error}") from error
     psnr_db = Difference.between(*made).psnr_db
     if psnr_db < FOREIGN_PSNR_DB:
         raise ExportMismatchError(
-            f"{file.name} differs too much from {model}: {psnr_db:.1f} dB. It was not kept. "
-            "Calibrate on photographs like those it will see, or give a --quality-budget."
+            f"{file.name} differs too much from {work.model}: {psnr_db:.1f} dB. It was not kept. "
+            "Calibrate on photographs like those it will be given, or give a --quality-budget."
         )
     return summary.timed_report(
-        sessions[0],
-        sessions[1:],
+        reference,
+        others,
         picture,
-        mode=recipe.mode,
+        recipe,
+        work.photos,
+        optimized,
         artifact=file.name,
-        operators=summary.converted_operators(file)
-        if recipe.mode in summary.INTEGER_MODES
-        else summary.count_reduced_weights(onnx.load(file)),
-        float_size_bytes=model_bytes(model),
         psnr_db=psnr_db,
         islands=written.float_layers,
-        foreign_operators=_unknown(graph),
-        remarks=summary.calibration_remarks(photos, recipe),
+        foreign_operators=foreign_operators,
         is_foreign=True,
     )
 
@@ -221,12 +215,12 @@ def _unknown(graph: onnx.ModelProto) -> tuple[str, ...]:
         for part in graphs_of(graph.graph)
         for node in part.node
     }
-    return tuple(sorted(kinds - KNOWN_OPERATORS))
+    return tuple(sorted(kinds - _KNOWN_OPERATORS))
 
 
 @contextlib.contextmanager
-def _as_unfit(model: Path, recipe: QuantizeRecipe) -> Iterator[None]:
-    """Say in one line that a graph can't be quantized in this mode, whoever found out."""
+def _unfit_is_an_option_error(model: Path, recipe: QuantizeRecipe) -> Iterator[None]:
+    """Turn what onnx and ONNX Runtime raise into one line."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # onnxruntime.quantization logs advice to its developers
     try:

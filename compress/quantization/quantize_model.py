@@ -1,4 +1,4 @@
-"""Quantization: fewer bits for weights and sums, measured beside the float network."""
+"""Quantization: fewer bits for weights and sums, measured against the float network."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 import onnx
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 
 from nstc.compress.export import checking
@@ -17,16 +16,9 @@ from nstc.compress.graphs.float_forms import body_graph
 from nstc.compress.quantization import aware_training, integer_body, summary
 from nstc.compress.quantization.calibration import Feeds, Range, refuse_no_photos
 from nstc.compress.quantization.fake_quantization import FakeQuantizedStudent
-from nstc.compress.quantization.weight_storage import reduced_precision_graph
-from nstc.core.bundle import (
-    QUANTIZATION_FILE,
-    Bundle,
-    artifact_file,
-    artifact_name,
-    open_bundle,
-    refuse_unwritable_bundle,
-    revised_bundle,
-)
+from nstc.compress.quantization.weight_storage import write_uncalibrated
+from nstc.core import bundle as bundles
+from nstc.core.bundle import Bundle, artifact_file, artifact_name, open_bundle
 from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file, one_at_a_time, scratch_folder
 from nstc.core.manifest import Step
@@ -43,11 +35,11 @@ _FLOAT: Final = artifact_name("float")
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What a mode tells of its file."""
+    """What a mode reports of its file."""
 
-    float_layers: tuple[integer_body.FloatLayer, ...] = ()  # layers that it leaves in float
+    float_layers: tuple[integer_body.FloatLayer, ...] = ()
     all_integer: Path | None = None  # the file it would be without them, if there are any
-    qat_student: FakeQuantizedStudent | None = None  # its training graph, if it has one
+    training_graph: FakeQuantizedStudent | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,41 +48,14 @@ class _Work:
 
     network: nn.Module
     bundle: Bundle
-    photos: PhotoSet
+    photos: PhotoSet  # none where they have no part in it
     recipe: QuantizeRecipe
-    folder: Path  # where to write
     progress: Progress
-    # The ranges that the network has learned with, if those are to be used.
-    learned: Mapping[str, Range] | None
-    # Whether weights that have learned with ranges are taken as if they had learned in float.
-    ranges_aside: bool
+    learned: Mapping[str, Range] | None  # ranges that the network was trained with, to be used
+    ranges_aside: bool  # whether weights that were trained with ranges count as float ones
+    artifact: str  # what is made
     float_file: Path  # to keep beside the quantized one
-
-    @property
-    def needs_photos(self) -> bool:
-        """Whether photographs have a part in it."""
-        return self.recipe.needs_photos and self.learned is None
-
-    @property
-    def artifact(self) -> str:
-        """The artifact it makes."""
-        return _artifact_of(self.recipe)
-
-    @property
-    def file(self) -> Path:
-        """The file to write."""
-        return self.folder / artifact_file(self.artifact)
-
-    @property
-    def optimized(self) -> Path | None:
-        """Where its graph is written as ONNX Runtime runs it, in modes that make integers."""
-        integer = self.recipe.mode in summary.INTEGER_MODES
-        return self.folder / "optimized.onnx" if integer else None
-
-
-def _artifact_of(recipe: QuantizeRecipe) -> str:
-    short = {"static": "int8", "weights": f"weights-int{recipe.bits}"}
-    return artifact_name(short.get(recipe.mode, recipe.mode))
+    file: Path  # to write
 
 
 @one_at_a_time("output")
@@ -126,26 +91,35 @@ def quantize(
     """
     recipe = recipe or QuantizeRecipe()
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
+    short = {"static": "int8", "weights": f"weights-int{recipe.bits}"}
+    artifact = artifact_name(short.get(recipe.mode, recipe.mode))
     if not again:
-        _refuse_quantized(bundle, _artifact_of(recipe))
+        _refuse_quantized(bundle, artifact)
     network = load(bundle)
     checking.refuse_unusable_network(network, bundle.path)
     learned = _learned(bundle, recipe)
-    if recipe.needs_photos and learned is None:
+    needs_photos = recipe.needs_photos and learned is None
+    if needs_photos:
         refuse_no_photos(photos)
-    refuse_unwritable_bundle(output)
+    bundles.refuse_unwritable_bundle(output)
     with scratch_folder() as folder:
-        ranges_aside = recipe.recalibrate and QUANTIZATION_FILE in bundle.manifest.files
+        ranges_aside = recipe.recalibrate and bundles.QUANTIZATION_FILE in bundle.manifest.files
+        if ranges_aside:
+            float_file = folder / artifact_file(_FLOAT)
+            write_without_ranges(bundle, float_file)
+        else:
+            float_file = made_artifact(bundle, _FLOAT)
         work = _Work(
             network=network,
             bundle=bundle,
-            photos=photos.take(recipe.calibration_photos),
+            photos=photos.take(recipe.calibration_photos if needs_photos else 0),
             recipe=recipe,
-            folder=folder,
             progress=progress or Silent(),
             learned=learned,
             ranges_aside=ranges_aside,
-            float_file=_float_file(bundle, folder, ranges_aside=ranges_aside),
+            artifact=artifact,
+            float_file=float_file,
+            file=folder / artifact_file(artifact),
         )
         report = _written_into(output, work, _write(work), name)
     return open_bundle(output), report
@@ -160,15 +134,6 @@ def _refuse_quantized(bundle: Bundle, artifact: str) -> None:
             "make that anew from its float weights"
             + (f", or give the bundle it was made from, {place}." if place else ".")
         )
-
-
-def _float_file(bundle: Bundle, folder: Path, *, ranges_aside: bool) -> Path:
-    """The float file to keep beside the quantized one."""
-    if not ranges_aside:
-        return made_artifact(bundle, _FLOAT)
-    file = folder / artifact_file(_FLOAT)
-    write_without_ranges(bundle, file)
-    return file
 
 
 def _learned(bundle: Bundle, recipe: QuantizeRecipe) -> Mapping[str, Range] | None:
@@ -192,8 +157,6 @@ def _learned(bundle: Bundle, recipe: QuantizeRecipe) -> Mapping[str, Range] | No
 def _write(work: _Work) -> Written:
     """Write the quantized file, by the recipe's mode."""
     contract = work.bundle.manifest.contract
-    if work.recipe.mode == "dynamic":
-        return write_dynamic(work.float_file, work.file)
     if work.recipe.mode != "static":
         feeds = Feeds(
             photos=work.photos,
@@ -201,9 +164,7 @@ def _write(work: _Work) -> Written:
             encode=lambda square: {INPUT: images_to_tensor([square]).numpy()},
             progress=work.progress,
         )
-        onnx.save(
-            reduced_precision_graph(onnx.load(work.float_file), work.recipe, feeds), work.file
-        )
+        write_uncalibrated(onnx.load(work.float_file), work.file, work.recipe, feeds)
         return Written()
     edges = edges_of(work.network, contract)
     if work.learned is None:
@@ -216,17 +177,10 @@ def _write(work: _Work) -> Written:
     qat_student = aware_training.restored_qat_student(student, work.learned, body)
     form = integer_body.integer_form_of(student, contract, per_channel=True)
     integer = aware_training.quantize_with_learned_ranges(
-        body, form, qat_student.tensors, work.learned
+        body, form, qat_student.activations, work.learned
     )
     onnx.save(deployed_graph(integer, edges), work.file)
-    return Written(qat_student=qat_student)
-
-
-def write_dynamic(float_file: Path, file: Path) -> Written:
-    """Write what ONNX Runtime calls dynamic quantization."""
-    # uint8 weights: ONNX Runtime has no ConvInteger for int8 ones
-    quantize_dynamic(float_file, file, weight_type=QuantType.QUInt8)
-    return Written()
+    return Written(training_graph=qat_student)
 
 
 def write_static_graph(
@@ -234,7 +188,7 @@ def write_static_graph(
     file: Path,
     finish: Callable[[onnx.ModelProto], onnx.ModelProto] = lambda graph: graph,
 ) -> Written:
-    """Write what static quantization made, and beside it what it would be without islands."""
+    """Write what static quantization made, and beside it the same with every layer in integers."""
     onnx.save(finish(made.graph), file)
     if not made.float_layers:
         return Written()
@@ -247,15 +201,18 @@ def _written_into(
     output: Path, work: _Work, written: Written, name: str | None
 ) -> summary.QuantizationReport:
     """Check and measure what a mode wrote, and make the bundle of it; each file is opened once."""
-    threads = summary.SPEED_THREADS
+    threads, optimized = summary.SPEED_THREADS, work.file.with_suffix(".optimized.onnx")
+    integer = work.recipe.mode in summary.INTEGER_MODES
     with checking.as_mismatch(work.artifact):
-        made = OnnxSession(work.file, work.artifact, threads, optimized=work.optimized)
+        made = OnnxSession(
+            work.file, work.artifact, threads, optimized=optimized if integer else None
+        )
     reference = OnnxSession(work.float_file, _FLOAT, threads)
-    report = _measured(work, written, made, reference)
+    report = _measured(work, written, made, reference, optimized)
     step = Step(
         verb="quantize",
         recipe=dataclasses.asdict(work.recipe),
-        photos=work.photos.record() if work.needs_photos else None,
+        photos=work.photos.record() if len(work.photos) else None,
         results=report.to_dict(),
     )
     bundle = work.bundle
@@ -267,31 +224,31 @@ def _written_into(
         history=(*bundle.manifest.history, step),
         measurements=(),
     )
-    painted = {session.artifact: check_vector(session) for session in (reference, made)}
-    with revised_bundle(bundle, output, manifest) as draft:
+    vectors = {session.artifact: check_vector(session) for session in (reference, made)}
+    with bundles.revised_bundle(bundle, output, manifest) as draft:
         files = (work.float_file, work.file)
         for file in files:
             with atomic_file(draft / file.name) as target:
                 target.write_bytes(file.read_bytes())
         if work.ranges_aside:
             others = set(map(artifact_file, bundle.artifacts))
-            for outdated in (QUANTIZATION_FILE, *others - {file.name for file in files}):
+            for outdated in (bundles.QUANTIZATION_FILE, *others - {file.name for file in files}):
                 (draft / outdated).unlink()
-        write_check_vectors(draft, (), {**read_check_vectors(bundle), **painted})
+        write_check_vectors(draft, (), {**read_check_vectors(bundle), **vectors})
     return report
 
 
 def _measured(
-    work: _Work, written: Written, made: OnnxSession, reference: OnnxSession
+    work: _Work, written: Written, made: OnnxSession, reference: OnnxSession, optimized: Path
 ) -> summary.QuantizationReport:
     contract = work.bundle.manifest.contract
     agreement = None
-    if written.qat_student is not None:
-        agreement = aware_training.check_agreement(made, written.qat_student, contract)
-    painted = work.network if work.ranges_aside else load_as_deployed(work.bundle)
-    exact = checking.eager_reference(painted, contract)
+    if written.training_graph is not None:
+        agreement = aware_training.check_agreement(made, written.training_graph, contract)
+    network = work.network if work.ranges_aside else load_as_deployed(work.bundle)
+    exact = checking.eager_reference(network, contract)
     psnr_db = checking.check_quantized(made, work.artifact, exact)
-    work.progress.note(f"measuring {work.file.name} beside {work.float_file.name}")
+    work.progress.note(f"measuring {work.file.name} and {work.float_file.name}")
     others = [made]
     if written.all_integer is not None:
         others.append(OnnxSession(written.all_integer, work.artifact, summary.SPEED_THREADS))
@@ -299,14 +256,11 @@ def _measured(
         reference,
         others,
         checking.sample_picture(work.recipe.size, work.recipe.size),
-        mode=work.recipe.mode,
+        work.recipe,
+        work.photos,
+        optimized,
         artifact=work.artifact,
-        operators=summary.count_reduced_weights(onnx.load(work.file))
-        if work.optimized is None
-        else summary.count_integer_operators(onnx.load(work.optimized).graph),
-        float_size_bytes=work.float_file.stat().st_size,
         psnr_db=psnr_db,
         islands=written.float_layers,
         agreement=agreement,
-        remarks=summary.calibration_remarks(work.photos, work.recipe) if work.needs_photos else (),
     )

@@ -1,4 +1,4 @@
-"""What quantization did, beside the float file of the same network, and whether it pays."""
+"""What quantization did, compared with the float file of the same network, and whether it pays."""
 
 import dataclasses
 import functools
@@ -15,29 +15,23 @@ from nstc.benchmarks.timing.statistics import median
 from nstc.compress.graphs.inspection import GraphIndex, graphs_of
 from nstc.compress.quantization.integer_body import FloatLayer
 from nstc.core.bundle import artifact_file
-from nstc.core.files import scratch_folder
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe
-from nstc.runtime.onnx_session import load_graph
+from nstc.runtime.model_files import model_bytes
 from nstc.runtime.session import Session
 
 SPEED_THREADS: Final = 2
-SPEED_ROUNDS: Final = 5
-
-FEW_PHOTOS: Final = 8
-"""Calibrating on fewer than this leaves out much of what a network will see; reports say so."""
-
+_SPEED_ROUNDS: Final = 5
+_FEW_PHOTOS: Final = 8  # ranges found on fewer leave out much of what a network will be given
 INTEGER_MODES: Final = ("static", "dynamic")
 """Those that compute with integers, and so are there for speed; the others are for bytes alone."""
 
-INTEGER_OPERATORS: Final = frozenset({"QLinearConv", "QLinearAdd", "ConvInteger"})
-FLOAT_OPERATORS: Final = frozenset({"Conv", "FusedConv", "NhwcFusedConv"})
-
-_LIGHT: Final = tuple(
+_INTEGER_OPERATORS: Final = frozenset({"QLinearConv", "QLinearAdd", "ConvInteger"})
+_FLOAT_OPERATORS: Final = frozenset({"Conv", "FusedConv", "NhwcFusedConv"})
+_REDUCED_TYPES: Final = tuple(  # of fewer bits than float32
     getattr(TensorProto, kind) for kind in ("FLOAT16", "BFLOAT16", "INT8", "UINT8", "INT4", "UINT4")
 )
-"""Types of fewer bits than float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,71 +48,56 @@ class ConvertedOperators:
         return f"{self.converted} of {self.total} {kinds} {done}{left}"
 
 
-def converted_operators(file: Path) -> ConvertedOperators:
-    """Count the operators of the graph that ONNX Runtime makes of a file."""
-    return count_integer_operators(optimized_graph(file))
-
-
-def count_integer_operators(graph: onnx.GraphProto) -> ConvertedOperators:
-    """Count the operators of a graph as ONNX Runtime runs it."""
-    converted = sum(node.op_type in INTEGER_OPERATORS for node in graph.node)
-    left = tuple(n.name or n.op_type for n in graph.node if n.op_type in FLOAT_OPERATORS)
+def count_integer_operators(optimized: Path) -> ConvertedOperators:
+    """Count the operators of a graph in the file that ONNX Runtime writes of what it runs."""
+    graph = onnx.load(optimized, load_external_data=False).graph
+    converted = sum(node.op_type in _INTEGER_OPERATORS for node in graph.node)
+    left = tuple(n.name or n.op_type for n in graph.node if n.op_type in _FLOAT_OPERATORS)
     return ConvertedOperators(total=converted + len(left), converted=converted, left=left)
 
 
-def count_reduced_weights(model: onnx.ModelProto) -> ConvertedOperators:
+def count_reduced_weights(file: Path) -> ConvertedOperators:
     """Count the convolutions whose weights are stored in fewer bits than float32."""
-    index = GraphIndex(model)
-
-    def is_lighter(weight: str) -> bool:
-        maker = index.producers.get(weight)
-        if maker is not None and maker.op_type in {"DequantizeLinear", "Cast"}:
-            weight = maker.input[0]
-        stored = index.constants.get(weight)
-        return stored is not None and stored.data_type in _LIGHT
-
+    graph = GraphIndex(onnx.load(file))
     kinds = ("Conv", "ConvTranspose")
-    convolutions = [node for kind in kinds for node in index.nodes(kind)]
-    left = [node for node in convolutions if not is_lighter(node.input[1])]
-    _, *inner = graphs_of(model.graph)  # of If and Loop: left alone
-    inside = [node for graph in inner for node in graph.node if node.op_type in kinds]
-    total = len(convolutions) + len(inside)
+    total, left = 0, []
+    for kind in kinds:
+        for node in graph.nodes(kind):
+            total += 1
+            weight = node.input[1]
+            maker = graph.producers.get(weight)
+            if maker is not None and maker.op_type in {"DequantizeLinear", "Cast"}:
+                weight = maker.input[0]
+            stored = graph.constants.get(weight)
+            if stored is None or stored.data_type not in _REDUCED_TYPES:
+                left.append(node)
+    _, *inner = graphs_of(graph.model.graph)  # of If and Loop: left alone
+    inside = [node for part in inner for node in part.node if node.op_type in kinds]
     names = tuple(node.name or node.op_type for node in (*left, *inside))
+    total += len(inside)
     return ConvertedOperators(total=total, converted=total - len(names), left=names)
-
-
-def optimized_graph(file: Path) -> onnx.GraphProto:
-    """The graph as ONNX Runtime runs it on this machine's CPU."""
-    with scratch_folder() as folder:
-        load_graph(file, None, optimized=folder / "optimized.onnx")
-        return onnx.load(folder / "optimized.onnx", load_external_data=False).graph
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizationReport:
-    """Facts and measurements."""
+    """Facts and measurements of a quantized file."""
 
     mode: str  # see `QuantizeRecipe.mode`
     artifact: str  # the file it made, by its artifact name; by its own if others made the network
-    # How many convolutions, and additions between them, became integers, or were stored in fewer
-    # bits; and which were not.
-    operators: ConvertedOperators
+    operators: ConvertedOperators  # how many became integers, or were stored in fewer bits
     size_bytes: int  # of the file
     float_size_bytes: int  # of the float file
-    # Median over rounds that alternate with the float file, on a picture of `height` x `width` and
-    # `SPEED_THREADS` threads.
+    # Median over rounds that alternate with the float file, on `SPEED_THREADS` threads.
     latency_ms: float
     float_latency_ms: float  # the float file's
     speedup: float  # median over rounds of float over quantized time
     psnr_db: float  # lowest peak signal-to-noise ratio to the network on a sample photograph
     islands: tuple[FloatLayer, ...] = ()  # layers that stay float for the quality asked for
-    # Share of pixels on which the file is within one level of 255 of the graph that the network
-    # learned through, if it was distilled quantize-aware.
+    # Share of pixels on which the file is within one level of 255 of its training graph, if the
+    # network was trained quantization-aware.
     agreement: float | None = None
-    # What the file would take without islands, if there are any.
-    integer_latency_ms: float | None = None
-    # Kinds of nodes, in a file made by others, that nstc does not know: they compute in float as
-    # they did.
+    integer_latency_ms: float | None = None  # with every layer in integers, if some stay float
+    # Kinds of nodes, in a file made by others, unknown to nstc: they compute in float as before.
     foreign_operators: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()  # what else the user should know
     is_foreign: bool = False  # whether others made the network
@@ -165,10 +144,10 @@ class QuantizationReport:
     def describe(self) -> str:
         """Lines for a reader. A file without gain says so first, and loudly."""
         converted = self.operators.describe()
-        if self.mode not in INTEGER_MODES:
-            done = (
-                "in half precision" if self.mode == "fp16" else "stored as integers, float computes"
-            )
+        if self.mode == "fp16":
+            converted = self.operators.describe("convolutions", "in half precision")
+        elif self.mode == "weights":
+            done = "stored as integers, float computes"
             converted = self.operators.describe("convolutions", done)
         lines = [
             f"{self.file}: {converted}",
@@ -180,7 +159,7 @@ class QuantizationReport:
         ]
         if self.agreement is not None:
             lines.append(
-                "with the ranges that it learned, nothing was calibrated: within one level of its "
+                "with the learned ranges, nothing was calibrated: within one level of its "
                 f"training graph on {100 * self.agreement:.2f} % of pixels"
             )
         lines += [island.describe() for island in self.islands]
@@ -195,52 +174,63 @@ class QuantizationReport:
             )
         lines += self.remarks
         if self.without_gain is not None:
-            lines.insert(0, f"WARNING: {self.without_gain}. {self._advice()}")
+            advice = {
+                "static": "Keep the float file for speed, or measure both where they are to run.",
+                "dynamic": "Do not deploy it for speed; --mode static makes integer convolutions "
+                "that are faster on most CPUs.",
+            }
+            advised = advice.get(self.mode, "Keep the float file.")
+            lines.insert(0, f"WARNING: {self.without_gain}. {advised}")
         return "\n".join(lines)
-
-    def _advice(self) -> str:
-        if self.mode == "static":
-            return "Keep the float file for speed, or measure both where they are to run."
-        if self.mode in INTEGER_MODES:
-            return (
-                "Do not deploy it for speed; --mode static makes integer convolutions that are "
-                "faster on most CPUs."
-            )
-        return "Keep the float file."
 
 
 def timed_report(
-    reference: Session, others: Sequence[Session], picture: Pixels, **facts: Any
+    reference: Session,
+    others: Sequence[Session],
+    picture: Pixels,
+    recipe: QuantizeRecipe,
+    photos: PhotoSet,
+    optimized: Path,
+    **facts: Any,
 ) -> QuantizationReport:
-    """Time sessions on a picture (H, W, 3), and report these and other facts.
+    """Time a quantized file on a picture (H, W, 3) and report that and other facts.
 
-    They are the float file's, and that of the file that was made, and of it without islands if
-    there are any.
+    Args:
+        reference: Of the float file.
+        others: Of the file that was made, and of the same with every layer in integers, if there
+            is one.
+        picture: What they are timed on.
+        recipe: How it was made.
+        photos: What its ranges were found on, if any.
+        optimized: In modes that make integers, the file's graph as ONNX Runtime runs it.
+        **facts: The other fields.
     """
     float_run, *runs = (
         functools.partial(session.infer, session.prepare(picture))
         for session in (reference, *others)
     )
-    timings = alternate(float_run, runs, rounds=SPEED_ROUNDS, seed=0)
+    timings = alternate(float_run, runs, rounds=_SPEED_ROUNDS, seed=0)
     latencies_ms = [median(samples) for samples in timings.candidates_ms]
+    file, remarks = others[0].path, []
+    if 0 < len(photos) < _FEW_PHOTOS:
+        few = f"{len(photos)} photograph{'' if len(photos) == 1 else 's'}"
+        remarks.append(
+            f"calibrated on {few}: what others hold may saturate. Give at least {_FEW_PHOTOS} with "
+            "--photos and --calibration-photos."
+        )
     return QuantizationReport(
-        size_bytes=others[0].path.stat().st_size,
+        mode=recipe.mode,
+        operators=count_integer_operators(optimized)
+        if recipe.mode in INTEGER_MODES
+        else count_reduced_weights(file),
+        size_bytes=file.stat().st_size,
+        float_size_bytes=model_bytes(reference.path),
         latency_ms=latencies_ms[0],
         float_latency_ms=median(timings.reference_ms),
         speedup=timings.speedup(0, seed=0).median,
         integer_latency_ms=latencies_ms[1] if len(latencies_ms) > 1 else None,
+        remarks=tuple(remarks),
         height=picture.shape[0],
         width=picture.shape[1],
         **facts,
-    )
-
-
-def calibration_remarks(photos: PhotoSet, recipe: QuantizeRecipe) -> tuple[str, ...]:
-    """What to say of the photographs that ranges were found on."""
-    if not recipe.needs_photos or len(photos) >= FEW_PHOTOS:
-        return ()
-    few = f"{len(photos)} photograph{'' if len(photos) == 1 else 's'}"
-    return (
-        f"calibrated on {few}: what others hold may saturate. Give at least {FEW_PHOTOS} with "
-        "--photos and --calibration-photos.",
     )

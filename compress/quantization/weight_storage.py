@@ -14,12 +14,14 @@ import itertools
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
 from nstc.compress.graphs import foreign_graphs
@@ -44,20 +46,25 @@ _PATCHES: Final = 1024
 _Doubles = npt.NDArray[np.float64]
 
 
-def reduced_precision_graph(
+def write_uncalibrated(
     graph: onnx.ModelProto,
+    file: Path,
     recipe: QuantizeRecipe,
     feeds: Feeds,
     left_in_float: Collection[str] = (),
-) -> onnx.ModelProto:
-    """A copy of a float graph in modes weights and fp16; adaptive rounding looks at its feeds.
+) -> None:
+    """Write a float graph in modes dynamic, weights and fp16; adaptive rounding takes its feeds.
 
-    Kinds of nodes `left_in_float` stay float32, which may not exist in float16.
+    In fp16 kinds of nodes `left_in_float` stay float32, as they may not exist in float16.
     """
-    if recipe.mode == "fp16":
-        return in_half_precision(graph, left_in_float)
-    looked_at = feeds.reporting("round") if recipe.rounding == "adaptive" else None
-    return with_stored_weights(graph, recipe.bits, looked_at)
+    if recipe.mode == "dynamic":
+        # uint8 weights: ONNX Runtime has no ConvInteger for int8 ones
+        quantize_dynamic(graph, file, weight_type=QuantType.QUInt8)
+    elif recipe.mode == "fp16":
+        onnx.save(in_half_precision(graph, left_in_float), file)
+    else:
+        rounded_on = feeds.reporting("round") if recipe.rounding == "adaptive" else None
+        onnx.save(with_stored_weights(graph, recipe.bits, rounded_on), file)
 
 
 def with_stored_weights(

@@ -36,14 +36,19 @@ class ForeignGraph:
 
 
 def open_foreign_graph(
-    path: Path, threads: int | None = None, *, trust: bool = False, to_probe: bool = False
+    path: Path,
+    threads: int | None = None,
+    *,
+    trust: bool = False,
+    to_probe: bool = False,
+    optimized: Path | None = None,
 ) -> ForeignGraph:
     """Open an ONNX or a TorchScript file, told apart by their content.
 
     ONNX that was not probed before is tried first, see `nstc.runtime.foreign.trial`. `threads` are
     those within an operator, None for one a core; `trust` says whether TorchScript, which is a
     program, may be loaded. With `to_probe` ONNX that was not tried runs in a process under limits,
-    which ends with the graph.
+    which ends with the graph. `optimized` is a file to write ONNX to as ONNX Runtime runs it.
 
     Raises:
         TeacherError: it is neither, or takes and gives other than one picture.
@@ -65,7 +70,7 @@ def open_foreign_graph(
         return _open_in_process(path, threads, limits, key)
     trial.ensure_tried(path, sha256=key, threads=threads)
     try:
-        session = load_graph(path, threads)
+        session = load_graph(path, threads, optimized=optimized)
     except ORT_ERRORS as error:
         raise _not_loaded(path, first_line(error)) from error
 
@@ -199,8 +204,8 @@ class Framed:
 class ForeignSession:
     """Runs a graph by its contract: edges are repeated up to a size it takes, and cropped off.
 
-    Path, threads, trust and errors are those of `open_foreign_graph`; `probe_contract` gives the
-    contract.
+    The other arguments and the errors are those of `open_foreign_graph`; `probe_contract` gives
+    the contract.
     """
 
     def __init__(
@@ -210,13 +215,14 @@ class ForeignSession:
         threads: int | None = None,
         *,
         trust: bool = False,
+        optimized: Path | None = None,
     ) -> None:
         self.path = path
         self.artifact = path.name
         self.contract = contract
         self._threads = threads
         self._trust = trust
-        self._graph = open_foreign_graph(path, threads, trust=trust)
+        self._graph = open_foreign_graph(path, threads, trust=trust, optimized=optimized)
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:

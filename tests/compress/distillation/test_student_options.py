@@ -7,6 +7,7 @@ from typing import Any
 import onnx
 import pytest
 import torch
+from optimized_graphs import optimized
 from torch import nn
 
 from nstc.compress.export.checking import check_float, check_quantized, eager_reference
@@ -14,7 +15,7 @@ from nstc.compress.graphs.deployed import deployed_graph, edges_of, with_fixed_s
 from nstc.compress.graphs.float_forms import onnx_graph, torchscript
 from nstc.compress.pruning.prune_model import rebuilt
 from nstc.compress.quantization.integer_body import quantized_body
-from nstc.compress.quantization.summary import converted_operators
+from nstc.compress.quantization.summary import count_integer_operators
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Silent
 from nstc.core.recipe import PruneRecipe, QuantizeRecipe
@@ -75,7 +76,7 @@ def test_the_integer_file_paints_nearly_that_and_computes_what_it_can_in_integer
     assert check_quantized(file, "int8.onnx", reference) > 30
     onnx.save(with_fixed_size(deployed, edges, (40, 56)), tmp_path / "fixed.onnx")
     check_quantized(tmp_path / "fixed.onnx", "int8.40x56.onnx", reference, (40, 56))
-    operators = converted_operators(file)
+    operators = count_integer_operators(optimized(file))
     assert operators.converted > 0
     assert name not in LOCAL or operators.left == ()
 

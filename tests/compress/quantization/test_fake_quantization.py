@@ -208,7 +208,7 @@ def test_its_ranges_are_those_it_was_given(photos: PhotoSet) -> None:
     """But for zero, which is a level."""
     student = painter()
     qat_student = calibrated_qat_student(student, photos, Silent(), SMALL)
-    again = FakeQuantizedStudent(student, qat_student.tensors, qat_student.ranges())
+    again = FakeQuantizedStudent(student, qat_student.activations, qat_student.ranges())
     given = qat_student.ranges()
     assert set(again.ranges()) == set(given)
     for name, found in again.ranges().items():

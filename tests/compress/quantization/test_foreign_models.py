@@ -95,6 +95,22 @@ def test_layers_stay_float_for_a_quality_on_the_graphs_own_scale(
     assert len(report.operators.left) == len(report.islands)
 
 
+@pytest.mark.parametrize("mode", ["static", "weights"])
+def test_the_file_that_was_made_is_opened_once(
+    foreign: Path, photos: PhotoSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    opened, session = [], onnxruntime.InferenceSession
+
+    def opening(graph: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(graph, str):  # and not what is calibrated, in memory
+            opened.append(Path(graph).name)
+        return session(graph, *args, **kwargs)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", opening)
+    quantize_file(foreign, tmp_path / "made.onnx", photos=photos, recipe=recipe_of(mode=mode))
+    assert opened.count("made.onnx") == 1
+
+
 def test_what_is_quantized_already_is_refused(
     foreign: Path, photos: PhotoSet, tmp_path: Path
 ) -> None:
