@@ -1,7 +1,7 @@
 """Stylise a photograph with the network beside this file: python stylize.py photo.jpg out.png.
 
 It needs Python 3.8 with numpy, pillow and onnxruntime (`pip install -r requirements.txt`) and
-nothing else. The file that runs is held to the hash that manifest.json gives for it.
+nothing else. The file that runs must have the hash that manifest.json gives for it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import hashlib
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
-HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120  (as old Pythons have it)
 MODELS = ("model.int8.onnx", "model.onnx")
-FATAL = 4
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
@@ -26,52 +25,48 @@ class StopError(Exception):
 def main(arguments: list[str]) -> int:
     """Stylise one photograph; 1 with one line on standard error where that fails."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("photo")
-    parser.add_argument("output", help="picture to write; its ending says as what")
+    parser.add_argument("photo", type=Path)
+    parser.add_argument("output", type=Path, help="picture to write; its ending gives the format")
     parser.add_argument("--model", choices=MODELS, help="default: the first that is here")
     parser.add_argument("--threads", type=int, default=0, help="default: one a core")
     options = parser.parse_args(arguments)
     try:
-        network = opened(chosen(options.model), max(0, options.threads))
+        network = opened(checked(options.model), max(0, options.threads))
         rgb, alpha = read(options.photo)
-        write(painted(network, rgb), alpha, options.output)
+        write(stylised(network, rgb), alpha, options.output)
     except StopError as error:
-        sys.stderr.write(f"stylize: {shown(str(error))}\n")
+        # in one line, without control characters, which a file's name may hold
+        words = " ".join(str(error).split())
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+        sys.stderr.write(f"stylize: {shown}\n")
         return 1
     return 0
 
 
-def shown(message: str) -> str:
-    """In one line, without what a terminal would obey: a file's name may hold anything."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(message.split()))
-
-
-def chosen(name: str | None) -> str:
+def checked(name: str | None) -> Path:
     """The path of the network, whose content is what the manifest says."""
-    with open(os.path.join(HERE, "manifest.json"), encoding="utf-8") as file:  # noqa: PTH118, PTH123
-        files = json.load(file)["files"]
+    folder = Path(__file__).resolve().parent
+    files = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["files"]
     name = name or next(own for own in MODELS if own in files)
-    path = os.path.join(HERE, name)  # noqa: PTH118
-    if name not in files or not os.path.isfile(path):  # noqa: PTH113
+    path = folder / name
+    if name not in files or not path.is_file():
         raise StopError(f"this folder holds no {name}: copy it again, or choose another --model")
-    with open(path, "rb") as file:  # noqa: PTH123
-        found = hashlib.sha256(file.read()).hexdigest()
-    if found != files[name]["sha256"]:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != files[name]["sha256"]:
         raise StopError(f"{path} is damaged: copy the folder again")
     return path
 
 
-def opened(path: str, threads: int) -> Any:
+def opened(path: Path, threads: int) -> Any:
     """An ONNX Runtime session."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = FATAL
+    options.log_severity_level = 4  # fatal errors alone
     options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def read(path: str) -> tuple[Any, Any]:
+def read(path: Path) -> tuple[Any, Any]:
     """A photograph the right way up as (H, W, 3) uint8, and its alpha or None."""
     import numpy
     from PIL import Image, ImageOps
@@ -87,33 +82,32 @@ def read(path: str) -> tuple[Any, Any]:
     return numpy.ascontiguousarray(pixels[..., :3]), pixels[..., 3] if clear else None
 
 
-def painted(network: Any, rgb: Any) -> Any:
+def stylised(network: Any, rgb: Any) -> Any:
     """(H, W, 3) uint8 in the network's style; floats are NCHW in [0, 1]."""
     import numpy
 
-    name = network.get_inputs()[0].name
-    if network.get_inputs()[0].type == "tensor(uint8)":
-        return network.run(None, {name: rgb[None]})[0][0]
+    given = network.get_inputs()[0]
+    if given.type == "tensor(uint8)":
+        return network.run(None, {given.name: rgb[None]})[0][0]
     unit = (rgb.astype(numpy.float32) / 255).transpose(2, 0, 1)[None]
-    result = network.run(None, {name: unit})[0][0].transpose(1, 2, 0)
+    result = network.run(None, {given.name: unit})[0][0].transpose(1, 2, 0)
     return numpy.rint(numpy.clip(result, 0, 1) * 255).astype(numpy.uint8)
 
 
-def write(rgb: Any, alpha: Any, path: str) -> None:
-    """Beside the target first, then in its place: never half a picture."""
+def write(rgb: Any, alpha: Any, path: Path) -> None:
+    """Beside the path first, then in its place: never half a picture."""
     import numpy
     from PIL import Image
 
-    stem, ending = os.path.splitext(path)  # noqa: PTH122
-    draft = f"{stem}.part{ending}"
-    keeps_alpha = alpha is not None and ending.lower() in (".png", ".webp", ".tif", ".tiff")
+    draft = Path(f"{path.parent / path.stem}.part{path.suffix}")
+    keeps_alpha = alpha is not None and path.suffix.lower() in (".png", ".webp", ".tif", ".tiff")
     pixels = numpy.dstack([rgb, alpha]) if keeps_alpha else rgb
     try:
         Image.fromarray(pixels).save(draft)
-        os.replace(draft, path)  # noqa: PTH105
+        draft.replace(path)
     except (OSError, ValueError) as error:
-        if os.path.exists(draft):  # noqa: PTH110
-            os.remove(draft)  # noqa: PTH107
+        if draft.exists():
+            draft.unlink()
         raise StopError(f"cannot write {path}: {error}") from error
 
 
