@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nstc.benchmarks.quality import picture_metrics
 from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOutputs
-from nstc.compress.export.checking import painting_with
+from nstc.compress.export.checking import stylise_with
 from nstc.compress.learning.processes import mixed_precision
 from nstc.compress.quantization.fake_quantization import FakeQuantizedStudent
 from nstc.core import extensions
@@ -344,7 +344,7 @@ class JudgedRatios:
     def __init__(
         self, network: nn.Module, judged: TeacherOutputs, own: TeacherLosses, seed: int
     ) -> None:
-        self._stylise = painting_with(network)  # in full precision, as the files that are judged
+        self._stylise = stylise_with(network)  # in full precision, as the files that are judged
         self._judged = judged
         self._own = own
         self._order = np.random.default_rng(seed).permutation(len(judged)).tolist()

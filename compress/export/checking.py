@@ -17,14 +17,8 @@ from nstc.core.photos import sample_photos
 from nstc.models.any_size import any_size
 from nstc.models.architectures import describe
 from nstc.models.tensors import images_to_tensor, tensor_to_images
-from nstc.runtime.agreement import (
-    FLOAT_LEVELS,
-    QUANTIZED_NOISE,
-    QUANTIZED_PSNR_DB,
-    ROUNDING_LEVELS,
-    Difference,
-    rms_at,
-)
+from nstc.runtime import agreement
+from nstc.runtime.agreement import FLOAT_LEVELS, Difference
 from nstc.runtime.arrays import refuse_not_finite_output
 from nstc.runtime.check_vectors import refuse_without_picture
 from nstc.runtime.session import BACKENDS, Session
@@ -42,19 +36,19 @@ def eager_reference(
 
     The function raises `UnusableModelError`, which calls it `of`, where it gives no finite picture.
     """
-    return painting_with(any_size(network, contract), of)
+    return stylise_with(any_size(network, contract), of)
 
 
-def painting_with(whole: nn.Module, of: str | Path = "the network") -> Reference:
-    """A network, where its weights are, as a function of 8-bit pictures of the sizes it takes."""
-    device = next(whole.parameters()).device
+def stylise_with(network: nn.Module, of: str | Path = "the network") -> Reference:
+    """As `eager_reference`, for pictures of the sizes that the network takes without padding."""
+    device = next(network.parameters()).device
 
     def stylise(rgb: Pixels) -> Pixels:
         with torch.inference_mode():
-            made = whole(images_to_tensor([rgb]).to(device)).float()
-            if not torch.isfinite(made.sum()):
-                refuse_not_finite_output(made.cpu().numpy(), of)
-            return tensor_to_images(made)[0]
+            output = network(images_to_tensor([rgb]).to(device)).float()
+            if not torch.isfinite(output.sum()):
+                refuse_not_finite_output(output.cpu().numpy(), of)
+            return tensor_to_images(output)[0]
 
     return stylise
 
@@ -71,7 +65,7 @@ def refuse_unusable_network(network: nn.Module, of: str | Path) -> None:
 def check_float(
     path: Path, artifact: str, reference: Reference, size: tuple[int, int] | None = None
 ) -> None:
-    """Load a float file again and compare what it paints with what it should.
+    """Load a float file again and compare its output with the network's.
 
     `size` is the height and width it was fixed to, if it was.
 
@@ -79,8 +73,8 @@ def check_float(
         ExportMismatchError: it can't be run, differs by more than `FLOAT_LEVELS`, or takes a
             size that it was not made for.
     """
-    for photo, painted in _runs(path, artifact, size):
-        worst = Difference.between(painted, reference(photo)).worst
+    for photo, output in _runs(path, artifact, size):
+        worst = Difference.between(output, reference(photo)).worst
         if worst > FLOAT_LEVELS:
             raise ExportMismatchError(
                 f"{artifact} differs from the network by up to {worst} of 255 levels at "
@@ -101,25 +95,27 @@ def check_quantized(
             or `QUANTIZED_NOISE` allow, or takes a size that it was not made for.
     """
     lowest = math.inf
-    for photo, painted in _runs(file, artifact, size):
+    for photo, output in _runs(file, artifact, size):
         expected = reference(photo)
-        off = Difference.between(painted, expected)
-        contrast = float(expected.std(axis=(0, 1)).max())
+        off = Difference.between(output, expected)
         lowest = min(lowest, off.psnr_db)
-        if off.rms > ROUNDING_LEVELS and off.rms > min(
-            rms_at(QUANTIZED_PSNR_DB), QUANTIZED_NOISE * contrast
-        ):
+        contrast = float(expected.std(axis=(0, 1)).max())
+        # a picture of little contrast must be nearer: the same error would drown it
+        most = min(
+            agreement.rms_at(agreement.QUANTIZED_PSNR_DB), agreement.QUANTIZED_NOISE * contrast
+        )
+        if off.rms > max(most, agreement.ROUNDING_LEVELS):
             raise ExportMismatchError(
                 f"{artifact} differs too much from the network at {_by(photo)}: "
                 f"{off.psnr_db:.1f} dB, an error of {off.rms:.1f} levels where the picture's own "
                 f"contrast is {contrast:.1f}. It was not kept. Calibrate on photographs like those "
-                "it will see: --photos, --calibration-photos."
+                "it will be used on: --photos, --calibration-photos."
             )
     return lowest
 
 
 def sample_picture(height: int, width: int) -> Pixels:
-    """The middle (height, width, 3) of a photograph that ships with nstc."""
+    """The middle (height, width, 3) of a photograph that comes with nstc."""
     rgb = read_picture(sample_photos().paths[0]).rgb
     square = centre_square(rgb, max(height, width))
     top, left = (square.shape[0] - height) // 2, (square.shape[1] - width) // 2
@@ -128,7 +124,7 @@ def sample_picture(height: int, width: int) -> Pixels:
 
 @contextlib.contextmanager
 def as_mismatch(artifact: str) -> Iterator[None]:
-    """Say of a file that was just written that it does not run, whatever is wrong with it."""
+    """Report any error of a file that was just written as an `ExportMismatchError`."""
     try:
         yield
     except (ExportMismatchError, UnusableModelError):
@@ -140,19 +136,19 @@ def as_mismatch(artifact: str) -> Iterator[None]:
 def _runs(
     file: Path | Session, artifact: str, size: tuple[int, int] | None
 ) -> Iterator[tuple[Pixels, Pixels]]:
-    """Photographs of the sizes to check, and what the file makes of them."""
+    """Photographs of the sizes to check, each with the file's output."""
     with as_mismatch(artifact):
         session = file
         if isinstance(session, Path):
             session = BACKENDS[artifact.rpartition(".")[2]].open(session, artifact, None)
         for height, width in CHECKED_SIZES if size is None else (size,):
             photo = sample_picture(height, width)
-            painted = session.run(photo)
-            if painted.shape != photo.shape:
+            output = session.run(photo)
+            if output.shape != photo.shape:
                 raise ExportMismatchError(
-                    f"{artifact} makes {_by(painted)} of {_by(photo)}. It was not kept."
+                    f"{artifact} makes {_by(output)} of {_by(photo)}. It was not kept."
                 )
-            yield photo, painted
+            yield photo, output
         if size is None:
             return
         other = sample_picture(size[0] + 4, size[1])

@@ -9,7 +9,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from nstc.compress.export.checking import Reference, painting_with, sample_picture
+from nstc.compress.export.checking import Reference, sample_picture, stylise_with
 from nstc.compress.graphs.float_forms import body_graph
 from nstc.compress.quantization import calibration, fake_quantization
 from nstc.compress.quantization.calibration import Range
@@ -246,7 +246,7 @@ class _ExactStatistics(nn.Module):
 def fake_quantized_reference(student: FakeQuantizedStudent, contract: Contract) -> Reference:
     """The training graph as a function of 8-bit pictures of any size."""
     core = _ExactStatistics(student)
-    return painting_with(AnySize(core, contract.size_multiple, contract.minimum_size).eval())
+    return stylise_with(AnySize(core, contract.size_multiple, contract.minimum_size).eval())
 
 
 def agreement(session: Session, reference: Reference, pictures: Iterable[Pixels]) -> float:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from nstc.compress.export.checking import (
     check_float,
     eager_reference,
-    painting_with,
     sample_picture,
+    stylise_with,
 )
 from nstc.compress.export.export_model import export, made_artifact
 from nstc.compress.graphs import float_forms
@@ -370,7 +370,7 @@ def test_nothing_that_is_painted_changes(name: str) -> None:
     student = uneven(**SHAPES[name])
     other = equalised(student)
     for picture in PICTURES:
-        difference = painting_with(student)(picture).astype(int) - painting_with(other)(picture)
+        difference = stylise_with(student)(picture).astype(int) - stylise_with(other)(picture)
         assert np.abs(difference).max() <= 1
     before, after = (dict(each.named_parameters()) for each in (student, other))
     changed = {module.rsplit(".", 1)[0] for module in before if module.endswith("weight")}
@@ -392,5 +392,5 @@ def test_a_channel_that_holds_nothing_is_left_finite() -> None:
         student.blocks[0].expand[1].bias.fill_(-1e4)  # a ReLU that never opens
     other = equalised(student)
     assert all(parameter.isfinite().all() for parameter in other.parameters())
-    difference = painting_with(student)(PICTURES[0]).astype(int) - painting_with(other)(PICTURES[0])
+    difference = stylise_with(student)(PICTURES[0]).astype(int) - stylise_with(other)(PICTURES[0])
     assert np.abs(difference).max() <= 1
