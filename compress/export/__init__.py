@@ -1,4 +1,41 @@
 """Files that run elsewhere: ONNX, ORT format, TorchScript, ExecuTorch, a board's folder.
 
-Enters one module a format, what lists a bundle's files, and what checks a file that was made.
+This is the table of formats. It imports nothing heavy, so that the CLI builds its help from it.
 """
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from nstc.compress.export.export_model import ExportSource
+
+
+@dataclass(frozen=True)
+class ExportedFile:
+    """A file to write: `write` fills a path, `check` raises if it came out wrong."""
+
+    artifact: str
+    write: Callable[[Path], object]
+    check: Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """What `nstc export --format` takes."""
+
+    artifact: str  # what it is for a bundle; its file is model.ARTIFACT
+    files: "Callable[[ExportSource], Sequence[ExportedFile]]"  # one as a rule
+
+
+FOLDER: Final = "folder"  # for a board: not a file, and written alone
+FORMATS: Final[Mapping[str, ExportFormat]] = {
+    "onnx": ExportFormat("onnx", lambda source: [source.onnx_of(None)]),
+    "torchscript": ExportFormat("ts", lambda source: [source.torchscript()]),
+    "executorch": ExportFormat("pte", lambda source: [source.executorch()]),
+    "executorch-int8": ExportFormat("int8.pte", lambda source: [source.executorch_int8()]),
+    "ort": ExportFormat("ort", lambda source: source.ort()),
+    # `core.bundle.TILES_ARTIFACT`, whose module takes too long to load for help
+    "tiles": ExportFormat("int8.tiles.onnx", lambda source: [source.tiles()]),
+}

@@ -3,78 +3,181 @@
 import contextlib
 import dataclasses
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
+import onnx
+from torch import Tensor, nn
+
 from nstc.benchmarks import bench as benchmark
 from nstc.benchmarks.gate import check_models
-from nstc.compress.export import board_stylize
-from nstc.compress.export.checking import refuse_unusable_network
-from nstc.compress.export.exported_files import (
-    CALIBRATED,
-    CALIBRATED_PROGRAM,
-    CALIBRATION_PHOTOS,
-    CALIBRATION_SIZE,
-    FOLDER,
-    INT8,
-    INT8_ORT,
-    ExportedFile,
-    ExportFormat,
-    ExportSource,
-    Size,
-    write_checked,
-)
+from nstc.compress.export import FOLDER, FORMATS, ExportedFile, ExportFormat, checking
+from nstc.compress.export.mobile_formats import executorch_program, write_ort
+from nstc.compress.graphs.deployed import edges_of, with_fixed_size, with_statistics_input
+from nstc.compress.graphs.float_forms import onnx_graph, torchscript
+from nstc.core import bundle as bundles
 from nstc.core import extensions
-from nstc.core.bundle import (
-    CARD_FILE,
-    TILES_ARTIFACT,
-    WEIGHTS_FILE,
-    Bundle,
-    artifact_file,
-    artifact_name,
-    bundle_to_revise,
-    open_bundle,
-    refuse_name_of_file,
-    revised_bundle,
-)
-from nstc.core.errors import OptionError
-from nstc.core.files import locked
-from nstc.core.manifest import Step
+from nstc.core.bundle import Bundle, artifact_file, artifact_name
+from nstc.core.errors import OptionError, PhotosError
+from nstc.core.files import atomic_file, locked, scratch_folder
+from nstc.core.manifest import Contract, Step
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.progress import Progress, Silent
 from nstc.core.zoo import PREFIX, named, refuse_shipped
 from nstc.models.architectures import load, load_as_deployed
+from nstc.models.tensors import images_to_tensor
 from nstc.runtime.check_vectors import CHECKS_FILE, read_check_vectors, write_check_vectors
+from nstc.runtime.foreign.trial import remember_made
+from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import BACKENDS, cached_artifact, find_artifact
 
-FORMATS: Final[Mapping[str, ExportFormat]] = {
-    "onnx": ExportFormat("onnx", lambda source: [source.onnx_of(None)]),
-    "torchscript": ExportFormat("ts", lambda source: [source.torchscript()]),
-    "executorch": ExportFormat("pte", lambda source: [source.executorch()]),
-    CALIBRATED: ExportFormat(CALIBRATED_PROGRAM, lambda source: [source.executorch_int8()]),
-    "ort": ExportFormat("ort", ExportSource.ort),
-    "tiles": ExportFormat(TILES_ARTIFACT, lambda source: [source.tiles()]),
-}
-"""Beside `FOLDER`. Where a file is missing, the message says its format by the file's ending."""
-
 ADDED: Final = extensions.Extensions(extensions.FORMATS, ExportFormat, (*FORMATS, FOLDER))
-"""Those of other packages."""
+"""Formats of other packages."""
 
-_BY_DEFAULT: Final = ("onnx", "torchscript")  # those that need no further extra
+CALIBRATION_PHOTOS: Final = 24
+# Side of their centre squares in pixels; the observers of twice the side take minutes.
+CALIBRATION_SIZE: Final = 256
+
 _LARGEST_SIDE: Final = 16384
-
+_CALIBRATED: Final = "executorch-int8"
+_INT8: Final = "int8.onnx"
+_INT8_ORT: Final = "int8.ort"
+_FLOAT: Final = artifact_name("float")
 # Older than nstc itself asks for, since boards keep their Python for long. ONNX Runtime 1.18 is the
 # first that reads files of ONNX IR version 10, which torch writes.
 _BOARD_NEEDS: Final = ("numpy>=1.24", "pillow>=9.5", "onnxruntime>=1.18")
-_FLOAT: Final = artifact_name("float")
+
+Size = tuple[int, int]  # height and width in pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportSource:
+    """What files are made from; `network` is the bundle's as its float files compute it."""
+
+    bundle: Bundle
+    network: nn.Module
+    photos: PhotoSet = dataclasses.field(default_factory=sample_photos)  # to calibrate on
+    progress: Progress = dataclasses.field(default_factory=Silent)
+
+    @property
+    def contract(self) -> Contract:
+        """The bundle's."""
+        return self.bundle.manifest.contract
+
+    @property
+    def reference(self) -> checking.Reference:
+        """The network as a function of pictures, which float files are compared with."""
+        return checking.eager_reference(self.network, self.contract)
+
+    def _float_file(
+        self, artifact: str, write: Callable[[Path], object], size: Size | None = None
+    ) -> ExportedFile:
+        return ExportedFile(
+            artifact, write, lambda p: checking.check_float(p, artifact, self.reference, size)
+        )
+
+    def _deployed(self) -> onnx.ModelProto:
+        return onnx.load(find_artifact(self.bundle, _INT8))
+
+    def onnx_of(self, size: Size | None) -> ExportedFile:
+        """The float graph, for any size or for one."""
+        return self._float_file(
+            "onnx" if size is None else f"{size[0]}x{size[1]}.onnx",
+            lambda path: onnx.save(onnx_graph(self.network, self.contract, size), path),
+            size,
+        )
+
+    def int8_of(self, size: Size) -> ExportedFile:
+        """The int8 graph for one size."""
+        artifact = f"int8.{size[0]}x{size[1]}.onnx"
+        edges = edges_of(self.network, self.contract)
+        return ExportedFile(
+            artifact,
+            lambda path: onnx.save(with_fixed_size(self._deployed(), edges, size), path),
+            lambda path: checking.check_quantized(path, artifact, self.reference, size),
+        )
+
+    def tiles(self) -> ExportedFile:
+        """The int8 graph with the whole picture's statistics as a second input."""
+        artifact, edges = bundles.TILES_ARTIFACT, edges_of(self.network, self.contract)
+        if self.contract.locality != "exact" or not edges.normalised:
+            raise OptionError(
+                f"{self.bundle.path} can't be cut into tiles: its layers depend on the whole "
+                "picture (locality global). Only students without instance normalisation have the "
+                "format tiles."
+            )
+        return ExportedFile(
+            artifact,
+            lambda path: onnx.save(with_statistics_input(self._deployed(), edges), path),
+            lambda path: checking.check_quantized(path, artifact, self.reference),
+        )
+
+    def torchscript(self) -> ExportedFile:
+        """The float network as TorchScript."""
+
+        def write(path: Path) -> None:
+            module = torchscript(self.network, self.contract)
+            # To memory first: on a full disk torch's own writer ends the process.
+            path.write_bytes(module.save_to_buffer())
+
+        return self._float_file("ts", write)
+
+    def executorch(self) -> ExportedFile:
+        """The float network as a program for XNNPACK."""
+        return self._float_file(
+            "pte", lambda path: path.write_bytes(executorch_program(self.network, self.contract))
+        )
+
+    def executorch_int8(self) -> ExportedFile:
+        """The same in int8, calibrated on the photographs."""
+        artifact, network = FORMATS[_CALIBRATED].artifact, load(self.bundle)
+
+        def calibrate(observe: Callable[[Tensor], object]) -> None:
+            self.progress.begin("calibrate", len(self.photos), 0)
+            for done, square in enumerate(self.photos.squares(CALIBRATION_SIZE), start=1):
+                observe(images_to_tensor([square]))
+                self.progress.advance(done, {})
+            self.progress.begin(f"export {artifact}", 1, 0)
+
+        def write(path: Path) -> None:
+            if not len(self.photos):
+                raise PhotosError(
+                    "no photographs to calibrate on: name a folder of them with --photos."
+                )
+            path.write_bytes(executorch_program(network, self.contract, calibrate))
+
+        def check(path: Path) -> None:
+            reference = checking.eager_reference(network, self.contract)
+            psnr_db = checking.check_quantized(path, artifact, reference)
+            self.progress.note(f"{artifact_file(artifact)}: {psnr_db:.1f} dB to the float network")
+
+        return ExportedFile(artifact, write, check)
+
+    def ort(self) -> list[ExportedFile]:
+        """The float graph in ONNX Runtime's own format, and the int8 one if there is one."""
+
+        def write_float(path: Path) -> None:
+            with scratch_folder() as folder:
+                self.onnx_of(None).write(folder / "model.onnx")
+                write_ort(folder / "model.onnx", path)
+
+        files = [self._float_file("ort", write_float)]
+        if _INT8 in self.bundle.artifacts:
+            source = find_artifact(self.bundle, _INT8)
+
+            def check_int8(path: Path) -> None:
+                checking.check_float(path, _INT8_ORT, OnnxSession(source, _INT8).run)
+
+            files.append(ExportedFile(_INT8_ORT, lambda path: write_ort(source, path), check_int8))
+        return files
 
 
 def export(
     model: str | Path | Bundle,
     *,
-    formats: Sequence[str] = _BY_DEFAULT,
+    formats: Sequence[str] = ("onnx", "torchscript"),  # those that need no further extra
     output: Path | None = None,
     static: Size | None = None,
     photos: PhotoSet | None = None,
@@ -86,15 +189,15 @@ def export(
         model: The bundle, its path or its zoo name.
         formats: Of `FORMATS`, or other packages'. `model.onnx`, `model.ts`, `model.pte`,
             `model.int8.pte` and `model.ort` are for pictures of any size; `model.int8.tiles.onnx`
-            is told the whole picture's statistics so that a picture can be cut into tiles. Or
+            takes the whole picture's statistics, so that a picture can be cut into tiles. Or
             "folder" alone, for a board.
         output: A folder for the files. None puts them into the bundle, in one step.
         static: Height and width of the only pictures the files will take, which phone delegates
             want. Writes `model.HEIGHTxWIDTH.onnx`, of a quantized bundle also
             `model.int8.HEIGHTxWIDTH.onnx`, and no TorchScript.
-        photos: To calibrate `model.int8.pte` on, at most `CALIBRATION_PHOTOS` of them. None is the
-            sample photographs. A bundle that gets the file remembers them in its history.
-        progress: Told of every file and photograph.
+        photos: To calibrate `model.int8.pte` on, at most `CALIBRATION_PHOTOS` of them; they are
+            recorded in the history of a bundle that gets the file. None: the sample photographs.
+        progress: Receives an update for every file and photograph.
 
     Returns:
         The files that were written.
@@ -106,17 +209,18 @@ def export(
         UnusableModelError: weights or pictures are not finite, or the network gives one colour.
         PhotosError: there are no photographs to calibrate on.
         ExportMismatchError: a file differs from the network; it was not kept.
-        OutputError: the place can't be written, or the bundle ships with nstc and there is no
+        OutputError: the place can't be written, or the bundle is one of the zoo's and there is no
             `output`.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
     _refuse_bad_options(formats, static, output)
-    chosen, progress = _chosen(photos), progress or Silent()
-    if output is None:
-        with bundle_to_revise(model) as own:
-            return _export(own, formats, None, static, chosen, progress)
-    bundle = model if isinstance(model, Bundle) else open_bundle(model)
-    return _export(bundle, formats, output, static, chosen, progress)
+    chosen = (photos if photos is not None else sample_photos()).take(CALIBRATION_PHOTOS)
+    opened: contextlib.AbstractContextManager[Bundle] = bundles.bundle_to_revise(model)
+    if output is not None:
+        own = model if isinstance(model, Bundle) else bundles.open_bundle(model)
+        opened = contextlib.nullcontext(own)
+    with opened as bundle:
+        return _export(bundle, formats, output, static, chosen, progress or Silent())
 
 
 def _export(
@@ -124,30 +228,28 @@ def _export(
     formats: Sequence[str],
     output: Path | None,
     static: Size | None,
-    chosen: PhotoSet,
+    photos: PhotoSet,
     progress: Progress,
 ) -> list[Path]:
     if output is not None:
-        refuse_name_of_file(output)
+        bundles.refuse_name_of_file(output)
     refuse_shipped(output or bundle.path, _elsewhere(bundle, formats, static, output))
     network = load_as_deployed(bundle)
-    refuse_unusable_network(network, bundle.path)
-    source = ExportSource(bundle, network, chosen, progress)
+    checking.refuse_unusable_network(network, bundle.path)
+    source = ExportSource(bundle, network, photos, progress)
     if FOLDER in formats and output is not None:
-        written = source.onnx_of(None)
-        return write_board_folder(bundle, output, lambda path: write_checked(path, written))
+        return _write_board_folder(source, output)
     files = _files(source, formats, static)
-    calibrated = any(file.artifact == CALIBRATED_PROGRAM for file in files)
     manifest = bundle.manifest
-    if calibrated:
-        how = {"format": CALIBRATED, "calibration_size": CALIBRATION_SIZE}
-        step = Step(verb="export", recipe=how, photos=chosen.record())
+    if any(file.artifact == FORMATS[_CALIBRATED].artifact for file in files):
+        how = {"format": _CALIBRATED, "calibration_size": CALIBRATION_SIZE}
+        step = Step(verb="export", recipe=how, photos=photos.record())
         manifest = dataclasses.replace(manifest, history=(*manifest.history, step))
-    revised = revised_bundle(bundle, bundle.path, manifest)
+    revised = bundles.revised_bundle(bundle, bundle.path, manifest)
     with revised if output is None else contextlib.nullcontext(output) as folder:
         for done, file in enumerate(files):
             progress.begin(f"export {file.artifact}", 1, 0)
-            write_checked(folder / artifact_file(file.artifact), file)
+            _write_checked(folder / artifact_file(file.artifact), file)
             progress.advance(1, {})
             progress.note(f"{artifact_file(file.artifact)} ({done + 1}/{len(files)}) checked")
         if output is None:
@@ -157,32 +259,25 @@ def _export(
     return [place / artifact_file(file.artifact) for file in files]
 
 
-def write_board_folder(
-    bundle: Bundle, output: Path, write_float: Callable[[Path], None]
-) -> list[Path]:
+def _write_board_folder(source: ExportSource, output: Path) -> list[Path]:
     """Write a folder that runs on a board by itself: the networks, their manifest and one script.
 
-    It is a bundle too, so that `nstc verify` can check it. Weights stay, since they are what a
-    bundle is known by; what only training, judging and showing need is left out. `write_float`
-    fills a path with the float ONNX file, if the bundle holds nothing that ONNX Runtime runs. Gives
-    the files that were written.
-
-    Raises:
-        OutputError: the place can't be written, or holds something that is no bundle.
-        BundleError: and its kinds, if the bundle is damaged.
+    It is a bundle too, so that `nstc verify` can check it. Weights stay, since a bundle's identity
+    is theirs; what only training, judging and showing need is left out.
     """
-    run = [name for name in (INT8, _FLOAT) if name in bundle.artifacts]
-    kept = {WEIGHTS_FILE, CARD_FILE, *map(artifact_file, run)}
-    known = read_check_vectors(bundle)
-    with revised_bundle(bundle, output, bundle.manifest) as draft:
+    run = [name for name in (_INT8, _FLOAT) if name in source.bundle.artifacts]
+    kept = {bundles.WEIGHTS_FILE, bundles.CARD_FILE, *map(artifact_file, run)}
+    known = read_check_vectors(source.bundle)
+    with bundles.revised_bundle(source.bundle, output, source.bundle.manifest) as draft:
         for path in draft.iterdir():
             if path.name not in kept:
                 path.unlink()
         if not run:
-            write_float(draft / artifact_file(_FLOAT))
-        shutil.copyfile(board_stylize.__file__, draft / "stylize.py")
+            run = [_FLOAT]
+            _write_checked(draft / artifact_file(_FLOAT), source.onnx_of(None))
+        shutil.copyfile(Path(__file__).with_name("board_stylize.py"), draft / "stylize.py")
         (draft / "requirements.txt").write_text("\n".join((*_BOARD_NEEDS, "")), encoding="utf-8")
-        write_check_vectors(draft, [name for name in run or [_FLOAT] if name not in known], known)
+        write_check_vectors(draft, [name for name in run if name not in known], known)
         names = sorted(path.name for path in draft.iterdir() if path.name != CHECKS_FILE)
     return [output / name for name in (*names, CHECKS_FILE)]
 
@@ -204,13 +299,12 @@ def made_artifact(
     name: str,
     *,
     trust: bool = False,
-    told: Callable[[str], object] | None = None,
+    notify: Callable[[str], object] | None = None,
 ) -> Path:
-    """The store of who may export: what is not there is made in the user's cache, if it can be.
+    """The path of an artifact, which is exported to the user's cache where it is missing.
 
-    What no `FORMATS` gives, nor a format of that very name of another package, is missed as in
-    `find_artifact`, whose `trust` it is: a file that `quantize` writes. `int8.pte` is calibrated on
-    the sample photographs. `told` hears what is going to be made.
+    What no format gives is only looked for, as in `find_artifact`; `trust` is that function's.
+    `int8.pte` is calibrated on the sample photographs. `notify` is called with what will be made.
 
     Raises:
         MissingExtraError: what the file is made by is not installed.
@@ -222,18 +316,17 @@ def made_artifact(
     form = next((name for name, own in FORMATS.items() if own.artifact == artifact), None)
     if form is None and artifact in ADDED.names():
         form = artifact
-    if artifact == INT8_ORT and INT8 in bundle.artifacts:
+    if artifact == _INT8_ORT and _INT8 in bundle.artifacts:
         form = "ort"
     target = cached_artifact(bundle, artifact)
     if form is not None and artifact not in bundle.artifacts and not target.is_file():
-        if told is not None:
+        if notify is not None:
             file, place = artifact_file(artifact), named(bundle.path)
-            told(f"making {file} of {place}, once: it is kept in the cache")
+            notify(f"making {file} of {place}, once: it is kept in the cache")
         with locked(target):
             if not target.is_file():  # another run may have made it meanwhile
-                source = ExportSource(bundle, load_as_deployed(bundle), _chosen(None), Silent())
-                files = _files(source, (form,), None)
-                write_checked(target, next(f for f in files if f.artifact == artifact))
+                files = _files(ExportSource(bundle, load_as_deployed(bundle)), (form,), None)
+                _write_checked(target, next(f for f in files if f.artifact == artifact))
     return find_artifact(bundle, artifact, trust=trust)
 
 
@@ -258,34 +351,37 @@ check = _making_files(check_models.check)
 
 
 def write_without_ranges(bundle: Bundle, target: Path) -> None:
-    """Write and check `model.onnx` of a bundle's weights alone, as if they had learned in float.
+    """Write and check `model.onnx` of a bundle's weights alone, without the ranges of QAT.
 
     Raises:
         ExportMismatchError: the file differs from the network; it was not kept.
         OutputError: the place can't be written.
     """
-    source = ExportSource(bundle, load(bundle), _chosen(None), Silent())
-    write_checked(target, source.onnx_of(None))
+    _write_checked(target, ExportSource(bundle, load(bundle)).onnx_of(None))
+
+
+def _write_checked(target: Path, file: ExportedFile) -> None:
+    """Write a file, which gets its name only once it was opened and compared."""
+    with atomic_file(target) as draft:
+        file.write(draft)
+        file.check(draft)
+        remember_made(draft)
 
 
 def _files(source: ExportSource, formats: Sequence[str], static: Size | None) -> list[ExportedFile]:
     """The files of some formats, nstc's own first, for any size or for one."""
     if static is not None:
-        quantized = [source.int8_of(static)] if INT8 in source.bundle.artifacts else []
+        quantized = [source.int8_of(static)] if _INT8 in source.bundle.artifacts else []
         return [source.onnx_of(static), *quantized]
     chosen = [FORMATS[name] for name in FORMATS if name in formats]
     chosen += filter(None, (ADDED.get(name) for name in formats if name not in FORMATS))
     return [file for form in chosen for file in form.files(source)]
 
 
-def _chosen(photos: PhotoSet | None) -> PhotoSet:
-    return (sample_photos() if photos is None else photos).take(CALIBRATION_PHOTOS)
-
-
 def _elsewhere(
     bundle: Bundle, formats: Sequence[str], static: Size | None, output: Path | None
 ) -> str:
-    """What to do where the files can't go into a bundle that ships: the line to copy."""
+    """What to do where the files can't go into a bundle of the zoo: the line to copy."""
     if output is not None:
         return "choose another --output."
     name = named(bundle.path)

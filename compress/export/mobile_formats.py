@@ -1,20 +1,24 @@
-"""ExecuTorch programs of a network, its operators given to XNNPACK."""
+"""Formats of runtimes for phones: ExecuTorch programs for XNNPACK, and ONNX Runtime's own."""
 
 import copy
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+import onnxruntime
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 
-from nstc.core.errors import MissingExtraError
+from nstc.core.errors import MissingExtraError, OutputError
+from nstc.core.files import as_utf8, scratch_folder
 from nstc.core.manifest import Contract
 from nstc.models.any_size import pad
 from nstc.models.student import DEVIATION_FLOOR, SCALE, Student, channel_statistics
 from nstc.runtime import programs
+from nstc.runtime.onnx_session import ORT_ERRORS, first_line
 
 # Pixels a side of the largest picture of a network that runs in one delegate. What passes the
 # delegates' borders has its memory planned for that size: 100 MB of a student.
@@ -22,14 +26,7 @@ MAXIMUM_SIDE: Final = 2048
 # The same where every layer's result passes a border: 540 MB of a full-size network.
 MAXIMUM_SIDE_IN_PARTS: Final = 1024
 _EXAMPLE_SIDES: Final = (64, 96)
-_CONV = torch.ops.aten.conv2d.default
 
-# What XNNPACK has no operator for. Left whole each is one call of ExecuTorch's own; written out, as
-# it would be by default, a reflected border alone is twenty.
-_KEPT: Final = (
-    torch.ops.aten.reflection_pad2d.default,
-    torch.ops.aten.pixel_shuffle.default,
-)
 # Calls what it is given with every picture (1, 3, H, W) in [0, 1] to calibrate on.
 Calibrate = Callable[[Callable[[Tensor], object]], None]
 
@@ -50,7 +47,7 @@ def executorch_program(
     missing = programs.missing_executorch()
     if missing is not None:
         raise MissingExtraError(missing)
-    source = _source(network, contract)
+    source = _Source(network, contract)
     with programs.quiet(), torch.no_grad():
         exported = source.exported(source.module)
         if calibrate is not None:
@@ -58,68 +55,65 @@ def executorch_program(
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import EdgeCompileConfig, to_edge
 
-        # In two steps: to_edge_transform_and_lower writes out what it was told to preserve.
+        # What XNNPACK has no operator for. Left whole each is one call of ExecuTorch's own; written
+        # out, as it would be by default, a reflected border alone is twenty.
+        aten = torch.ops.aten
+        kept = [aten.reflection_pad2d.default, aten.pixel_shuffle.default]
+        # In two steps: to_edge_transform_and_lower writes out what it should preserve.
         edge = to_edge(
             exported,
             constant_methods=source.constants,
-            compile_config=EdgeCompileConfig(preserve_ops=list(_KEPT)),
+            compile_config=EdgeCompileConfig(preserve_ops=kept),
         ).to_backend(XnnpackPartitioner())
         return bytes(edge.to_executorch().buffer)
 
 
-@dataclass(frozen=True)
 class _Source:
-    """A network as a program has it."""
+    """A network as a program has it, and what that takes of a picture."""
 
-    module: nn.Module  # called with the tensors that `inputs` gives
-    # From a picture (1, 3, H, W) in [0, 1], of any size.
-    inputs: Callable[[Tensor], tuple[Tensor, ...]]
-    constants: dict[str, float]  # what the program says of itself
-    convolutions_only: bool  # whether nothing else is worth converting to int8
+    def __init__(self, network: nn.Module, contract: Contract) -> None:
+        self._multiple, self._minimum = contract.size_multiple, contract.minimum_size
+        in_parts = any(isinstance(m, nn.ReflectionPad2d) for m in network.modules())
+        self._maximum = MAXIMUM_SIDE_IN_PARTS if in_parts else MAXIMUM_SIDE
+        self._is_student = isinstance(network, Student)
+        # whether nothing else is worth converting to int8
+        self.convolutions_only = any(isinstance(m, nn.InstanceNorm2d) for m in network.modules())
+        if isinstance(network, Student):
+            self.module: nn.Module = _StudentGivenStatistics(network)
+        else:
+            self.module = copy.deepcopy(network)
+            for name, module in list(self.module.named_modules()):
+                if isinstance(module, nn.InstanceNorm2d):
+                    self.module.set_submodule(name, _InstanceNorm(module))
+        self.module.eval()
+
+    def inputs(self, images: Tensor) -> tuple[Tensor, ...]:
+        """What the module takes for a picture (1, 3, H, W) in [0, 1], of any size."""
+        padded = pad(images, self._multiple, self._minimum)
+        if not self._is_student:
+            return (padded,)
+        mean, deviation = channel_statistics(images).unbind(1)
+        return padded, mean[..., None, None], deviation[..., None, None]
+
+    @property
+    def constants(self) -> dict[str, float]:
+        """What a session reads off the program."""
+        known: dict[str, float] = {
+            programs.SIZE_MULTIPLE: self._multiple,
+            programs.MINIMUM_SIZE: self._minimum,
+            programs.MAXIMUM_SIZE: self._maximum,
+        }
+        return known | ({programs.DEVIATION_FLOOR: DEVIATION_FLOOR} if self._is_student else {})
 
     def exported(self, module: nn.Module) -> ExportedProgram:
-        multiple = int(self.constants[programs.SIZE_MULTIPLE])
-        least, most = (
-            int(self.constants[name]) // multiple
-            for name in (programs.MINIMUM_SIZE, programs.MAXIMUM_SIZE)
+        """A program of the module, or of what quantizing made of it."""
+        least, most = self._minimum // self._multiple, self._maximum // self._multiple
+        height, width = (
+            Dim(name, min=least, max=most) * self._multiple for name in ("height", "width")
         )
-        height, width = (Dim(name, min=least, max=most) * multiple for name in ("height", "width"))
         example = self.inputs(torch.rand(1, 3, *_EXAMPLE_SIDES))
         sizes = ({2: height, 3: width}, *[None] * (len(example) - 1))
         return export(module, example, dynamic_shapes=sizes)
-
-
-def _source(network: nn.Module, contract: Contract) -> _Source:
-    multiple, minimum = contract.size_multiple, contract.minimum_size
-    normalised_inside = any(isinstance(m, nn.InstanceNorm2d) for m in network.modules())
-    in_parts = any(isinstance(m, nn.ReflectionPad2d) for m in network.modules())
-    constants: dict[str, float] = {
-        programs.SIZE_MULTIPLE: multiple,
-        programs.MINIMUM_SIZE: minimum,
-        programs.MAXIMUM_SIZE: MAXIMUM_SIDE_IN_PARTS if in_parts else MAXIMUM_SIDE,
-    }
-    if not isinstance(network, Student):
-        written_out = copy.deepcopy(network)
-        for name, module in list(written_out.named_modules()):
-            if isinstance(module, nn.InstanceNorm2d):
-                written_out.set_submodule(name, _InstanceNorm(module))
-        return _Source(
-            module=written_out.eval(),
-            inputs=lambda images: (pad(images, multiple, minimum),),
-            constants=constants,
-            convolutions_only=normalised_inside,
-        )
-
-    def with_statistics(images: Tensor) -> tuple[Tensor, ...]:
-        mean, deviation = channel_statistics(images).unbind(1)
-        return pad(images, multiple, minimum), mean[..., None, None], deviation[..., None, None]
-
-    return _Source(
-        module=_StudentGivenStatistics(network).eval(),
-        inputs=with_statistics,
-        constants={**constants, programs.DEVIATION_FLOOR: DEVIATION_FLOOR},
-        convolutions_only=normalised_inside,
-    )
 
 
 def _quantized(exported: ExportedProgram, source: _Source, calibrate: Calibrate) -> nn.Module:
@@ -133,13 +127,13 @@ def _quantized(exported: ExportedProgram, source: _Source, calibrate: Calibrate)
     how = get_symmetric_quantization_config(is_per_channel=True)
     quantizer: Any = XNNPACKQuantizer()
     if source.convolutions_only:
-        # Float normalisation follows every one: adding in bytes would only cost conversions.
-        quantizer.set_operator_type(_CONV, how)
+        # Float normalisation follows every one: int8 addition would only cost conversions.
+        quantizer.set_operator_type(torch.ops.aten.conv2d.default, how)
     else:
         quantizer.set_global(how)
-    observed = prepare_pt2e(exported.module(), quantizer)
-    calibrate(lambda images: observed(*source.inputs(images)))
-    converted: nn.Module = convert_pt2e(observed)
+    prepared = prepare_pt2e(exported.module(), quantizer)
+    calibrate(lambda images: prepared(*source.inputs(images)))
+    converted: nn.Module = convert_pt2e(prepared)
     return converted
 
 
@@ -159,7 +153,7 @@ class _InstanceNorm(nn.Module):
 class _StudentGivenStatistics(nn.Module):
     """A student as a function of the padded picture and the statistics of the unpadded one.
 
-    Its pixels are put in their places by one operator, for which the head's channels are sorted by
+    One operator puts its pixels in their places, for which the head's channels are sorted by
     colour; written out with sizes that are not known it would take a second delegate.
     """
 
@@ -174,3 +168,36 @@ class _StudentGivenStatistics(nn.Module):
 
     def forward(self, padded: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
         return F.pixel_shuffle(self.student.body((padded - mean) / deviation), SCALE)
+
+
+def write_ort(source: Path, target: Path) -> None:
+    """Save an ONNX file in ONNX Runtime's own format, optimised as for every processor.
+
+    Its builds for phones read that without parsing ONNX.
+
+    Raises:
+        OSError: there is no room for it.
+        OutputError: there is no room in the system's temporary folder.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors alone
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    # Not to the target itself: of a full disk ONNX Runtime says no more than that it failed.
+    with as_utf8(source) as graph, scratch_folder() as folder:
+        written = folder / "model.ort"
+        options.optimized_model_filepath = str(written)
+        try:
+            onnxruntime.InferenceSession(
+                graph,
+                options,
+                providers=["CPUExecutionProvider"],
+                # It blocks channels by the vectors of the x86 at hand; ONNX Runtime's own
+                # converter leaves it out too (`onnxruntime.tools.convert_onnx_models_to_ort`).
+                disabled_optimizers=["NchwcTransformer"],
+            )
+        except ORT_ERRORS as error:
+            raise OutputError(
+                f"cannot write {written}: {first_line(error)}. Set TMPDIR to a folder with room."
+            ) from error
+        shutil.copyfile(written, target)

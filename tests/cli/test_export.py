@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from nstc.compress.export.export_model import FOLDER, FORMATS
+from nstc.compress.export import FOLDER, FORMATS
 from nstc.core.bundle import open_bundle
 from nstc.core.zoo import zoo_folder
 

@@ -127,7 +127,7 @@ def _fail(error: NstcError) -> NoReturn:
 
 def _making(artifact: str, bundle: Path) -> str:
     """The command that makes a file which a bundle lacks."""
-    from nstc.core.bundle import TILES_ARTIFACT
+    from nstc.compress.export import FORMATS
     from nstc.core.zoo import named, zoo_name_of
 
     modes = {
@@ -139,16 +139,9 @@ def _making(artifact: str, bundle: Path) -> str:
     }
     if artifact in modes:
         return f"nstc quantize {named(bundle)} -o OUT --mode {modes[artifact]}"
-    formats = {
-        "ts": "torchscript",
-        "pte": "executorch",
-        "int8.pte": "executorch-int8",
-        "ort": "ort",
-        "int8.ort": "ort",
-        TILES_ARTIFACT: "tiles",
-    }
+    formats = {own.artifact: name for name, own in FORMATS.items()} | {"int8.ort": "ort"}
     zoo = zoo_name_of(bundle)  # which is read-only: the file goes to the user's cache
-    if zoo is not None and artifact in (*formats, "onnx"):
+    if zoo is not None and artifact in formats:
         return f"nstc stylize PHOTO -m {zoo} --artifact {artifact} -o OUT"
     folder, ending = "" if zoo is None else " -o OUT", artifact.rpartition(".")[2]
     other = ending if ending in extensions.names_in(extensions.FORMATS) else "onnx"

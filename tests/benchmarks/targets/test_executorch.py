@@ -7,7 +7,7 @@ import torch
 from nstc.benchmarks.subjects import find_subject
 from nstc.benchmarks.targets import cpu, parse_target
 from nstc.benchmarks.targets.cpu import ExecutorchTarget
-from nstc.compress.export.executorch_graphs import executorch_program
+from nstc.compress.export.mobile_formats import executorch_program
 from nstc.core.errors import ArtifactError, OptionError
 from nstc.core.manifest import Contract
 from nstc.core.progress import Silent

@@ -11,7 +11,7 @@ import pytest
 from onnx import ModelProto
 from torch import nn
 
-from nstc.compress.export import exported_files
+from nstc.compress.export import export_model
 from nstc.compress.export.checking import eager_reference, sample_picture
 from nstc.compress.export.export_model import export, made_artifact, parse_size
 from nstc.compress.quantization.summary import QuantizationReport
@@ -35,7 +35,7 @@ def content_of(folder: Path) -> dict[str, str]:
 @pytest.fixture
 def wrong_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every ONNX export has red and blue exchanged."""
-    right = exported_files.onnx_graph
+    right = export_model.onnx_graph
 
     def wrong(*args: object) -> ModelProto:
         graph = right(*args)  # type: ignore[arg-type]
@@ -47,7 +47,7 @@ def wrong_graph(monkeypatch: pytest.MonkeyPatch) -> None:
         nodes.node.append(swap)
         return graph
 
-    monkeypatch.setattr(exported_files, "onnx_graph", wrong)
+    monkeypatch.setattr(export_model, "onnx_graph", wrong)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_files_hold_no_folders_of_the_machine_that_made_them(
 ) -> None:
     content = exported["student"].artifact(artifact).read_bytes()
     assert b"site-packages" not in content
-    assert os.fsencode(Path(exported_files.__file__).parent) not in content
+    assert os.fsencode(Path(export_model.__file__).parent) not in content
 
 
 def test_export_into_a_bundle_keeps_its_other_files(student_bundle: Bundle) -> None:
@@ -153,7 +153,7 @@ def test_a_failed_export_keeps_the_file_of_an_earlier_one(
 def test_a_file_that_does_not_run_is_not_kept(
     student_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exported_files, "onnx_graph", lambda *args: ModelProto())
+    monkeypatch.setattr(export_model, "onnx_graph", lambda *args: ModelProto())
     with pytest.raises(ExportMismatchError, match="was written but does not run"):
         export(student_bundle, formats=["onnx"])
     assert open_bundle(student_bundle.path).artifacts == ()
@@ -175,9 +175,9 @@ def test_a_static_file_takes_one_size_only(student_bundle: Bundle, student: Stud
 def test_a_static_file_that_takes_other_sizes_is_not_kept(
     student_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = exported_files.onnx_graph
+    right = export_model.onnx_graph
     monkeypatch.setattr(
-        exported_files, "onnx_graph", lambda network, contract, size: right(network, contract, None)
+        export_model, "onnx_graph", lambda network, contract, size: right(network, contract, None)
     )
     with pytest.raises(ExportMismatchError, match="should take one size only"):
         export(student_bundle, static=(64, 64))
@@ -297,7 +297,7 @@ def test_a_program_of_another_network_is_not_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     other = programs["teacher"].artifact("pte").read_bytes()
-    monkeypatch.setattr(exported_files, "executorch_program", lambda *_: other)
+    monkeypatch.setattr(export_model, "executorch_program", lambda *_: other)
     before = content_of(student_bundle.path)
     with pytest.raises(ExportMismatchError, match=r"pte differs .*the network"):
         export(student_bundle, formats=[form])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from nstc.compress.export.executorch_graphs import executorch_program
+from nstc.compress.export.mobile_formats import executorch_program
 from nstc.core.errors import ImageError, MissingExtraError
 from nstc.core.manifest import Contract
 from nstc.models.architectures import describe

@@ -6,10 +6,10 @@ import os
 import numpy as np
 import pytest
 
-from nstc.compress.export import exported_files
+from nstc.compress.export import export_model, mobile_formats
 from nstc.compress.export.checking import sample_picture
 from nstc.compress.export.export_model import export
-from nstc.compress.export.exported_files import write_ort
+from nstc.compress.export.mobile_formats import write_ort
 from nstc.core.bundle import open_bundle
 from nstc.core.errors import ExportMismatchError, OutputError
 from nstc.runtime.onnx_session import ORT_ERRORS
@@ -36,7 +36,7 @@ def test_both_files_paint_what_their_onnx_files_paint(copy_of_quantized) -> None
 
 def test_a_file_that_paints_otherwise_is_not_kept(copy_of_quantized, monkeypatch, linear) -> None:
     bundle = copy_of_quantized()
-    monkeypatch.setattr(exported_files, "write_ort", lambda _, target: linear(target, -1, 1))
+    monkeypatch.setattr(export_model, "write_ort", lambda _, target: linear(target, -1, 1))
     with pytest.raises(ExportMismatchError):
         export(bundle, formats=["ort"])
     assert "ort" not in open_bundle(bundle.path).artifacts
@@ -50,7 +50,7 @@ def test_a_full_disk_is_named_and_the_old_file_stays(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
 
     bundle = copy_of_quantized()
-    monkeypatch.setattr(exported_files.shutil, "copyfile", full)
+    monkeypatch.setattr(mobile_formats.shutil, "copyfile", full)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "model.ort").write_bytes(b"old")
     with pytest.raises(OutputError, match=r"cannot write .*/out/model\.ort: No space left"):
@@ -64,6 +64,6 @@ def test_a_full_temporary_folder_is_named_too(copy_of_quantized, monkeypatch, tm
         raise ORT_ERRORS[1]("Failed to save ORT format model")
 
     bundle = copy_of_quantized()
-    monkeypatch.setattr(exported_files.onnxruntime, "InferenceSession", full)
+    monkeypatch.setattr(mobile_formats.onnxruntime, "InferenceSession", full)
     with pytest.raises(OutputError, match=r"cannot write .*Set TMPDIR"):
         write_ort(bundle.file("model.onnx"), tmp_path / "model.ort")

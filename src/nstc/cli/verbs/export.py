@@ -9,6 +9,7 @@ import nstc
 from nstc.cli import options
 from nstc.cli.options import flag, with_flags
 from nstc.cli.output import Bar, say
+from nstc.compress.export import FOLDER, FORMATS
 
 
 @with_flags
@@ -16,8 +17,8 @@ def export(
     model: Annotated[str, typer.Argument(help="Bundle or zoo name to export.")],
     formats: str = flag(
         "onnx,torchscript",
-        "Some of onnx, torchscript, executorch, executorch-int8, ort, tiles, with commas "
-        "between; or folder, which a board runs by itself.",
+        f"Some of {', '.join(FORMATS)}, with commas between; or {FOLDER}, which a board runs by "
+        "itself.",
         "--format",
     ),
     output: Path | None = flag(

@@ -242,7 +242,7 @@ def _make_missing(bundle: "Bundle", asked: str | None) -> None:
             f'{error.name}: run  pip install "nstc[compress]"  and the same command again.'
         ) from error
     with contextlib.suppress(ArtifactError):
-        made_artifact(bundle, name, told=tell)
+        made_artifact(bundle, name, notify=tell)
 
 
 def _run(
