@@ -1,12 +1,11 @@
-"""Reading a file of weights that someone else saved: no code of it is run, and what it is is named.
+"""Reading a file of weights that someone else saved: none of its code is run.
 
-`torch.load` reads with `weights_only=True`, without a fallback. Harmless objects that training
-scripts put beside the weights (a NumPy scalar, a path, the command line's flags) become stand-ins
-that hold nothing and run nothing. What a pickle names and how it is nested is found before, by
-reading its instructions and running none.
+Errors say what the file is instead. `torch.load` reads with `weights_only=True`, without a
+fallback. Harmless objects that training scripts put beside the weights (a NumPy scalar, a path, the
+command line's flags) become stand-ins that hold nothing and run nothing. What a pickle names and
+how deep it is nested is found before, by reading its instructions and running none.
 """
 
-import contextlib
 import io
 import pickletools
 import re
@@ -26,42 +25,29 @@ from nstc.core.errors import CheckpointError, UnsafeFileError
 from nstc.core.unusable_models import wrong_file
 from nstc.models.tensors import read_safetensors
 
+# Of a file, and of what it says it unpacks to. A full-size style network has 7 MB.
 LARGEST_BYTES: Final = 2 * 2**30
-"""Of a file, and of what it says it unpacks to. A full-size style network has 7 MB."""
-
-_OVERLONG: Final = (
-    "holds far more beside the values of its tensors than weights need, or nests it deeper: save "
-    "the state dict alone, torch.save(network.state_dict(), FILE)."
-)
-_SHOWN: Final = 3
-_ADVICE: Final = "Save the state dict alone: torch.save(network.state_dict(), FILE)."
-
-
+# Of a pickle that is read. Beside tensors, which it only names, it may hold NumPy arrays.
 LARGEST_PICKLE: Final = 256 * 2**20
-"""Bytes of a pickle that is read. Beside tensors, which it only names, it may hold NumPy arrays."""
-
+# A state dict has some thousands, and a history of losses one for each. Their reader is slow, and
+# each may make an object.
 MOST_INSTRUCTIONS: Final = 500_000
-"""A state dict has some thousands, and a history of losses one for each. Their reader is slow, and
-each may make an object."""
-
+# Python ends the process when it is asked for the hash of one that is nested very deep.
 _DEEPEST_TUPLE: Final = 100
-"""Python ends the process when it is asked for the hash of one that is nested very deep."""
 
-_RENAMED: Final = {"__builtin__": "builtins", "copy_reg": "copyreg"}
-
-_DAMAGED: Final = (
-    ValueError,
-    LookupError,
-    OSError,
-    EOFError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    StopIteration,
-    zipfile.BadZipFile,
-    RuntimeError,
+_SHOWN: Final = 3  # names in a message
+_ADVICE: Final = "Save the state dict alone: torch.save(network.state_dict(), FILE)."
+_OVERLONG: Final = (
+    "holds far more beside the values of its tensors than weights need, or nests it deeper. "
+    + _ADVICE
 )
-"""What reading a damaged archive or pickle raises."""
+_NOT_TORCHS: Final = "is damaged, or not a file that torch.save wrote"
+_RENAMED: Final = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+# What reading a damaged archive or pickle raises.
+_DAMAGED: Final = (
+    *(ValueError, LookupError, OSError, EOFError, TypeError, OverflowError, MemoryError),
+    *(RuntimeError, StopIteration, zipfile.BadZipFile),
+)
 
 
 class OverlongPickleError(Exception):
@@ -82,8 +68,9 @@ class Pickle:
 
         Raises:
             OverlongPickleError: it has too many instructions, or nests tuples too deep.
-            ValueError: it is damaged, or not a pickle; so does IndexError say.
+            ValueError, IndexError: it is damaged, or not a pickle.
         """
+        # A stack machine without values: of each it keeps its text and how deep tuples nest in it.
         stack: list[_Value | None] = []  # None is a mark
         memo: dict[int, _Value | None] = {}
         for number, (code, argument, _) in enumerate(pickletools.genops(stream)):
@@ -115,9 +102,9 @@ class Pickle:
 
 
 class _Value(NamedTuple):
-    """What the scan knows of a value: how deep tuples are nested in it, and its text if any."""
+    """A value on the scan's stack."""
 
-    depth: int
+    depth: int  # of tuples nested in it
     text: str | None = None
 
 
@@ -142,23 +129,23 @@ def pickles_of(path: Path) -> list[Pickle]:
     """
     found: list[Pickle] = []
     try:
-        with contextlib.ExitStack() as opened:
-            if zipfile.is_zipfile(path):
-                archive = opened.enter_context(zipfile.ZipFile(path))
+        if zipfile.is_zipfile(path):
+            count = 1
+            with zipfile.ZipFile(path) as archive:
                 name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
                 with archive.open(name) as packed:
                     content = packed.read(LARGEST_PICKLE + 1)
-                if len(content) > LARGEST_PICKLE:
-                    raise OverlongPickleError
-                streams = [io.BytesIO(content)]
-            else:
-                file = opened.enter_context(path.open("rb"))
-                # In memory, where a length that is not true gets no more than there is. Of the
-                # older format: a number that marks it, its version, the machine, what was saved.
-                streams = [io.BytesIO(file.read(LARGEST_PICKLE))] * 4
-            for stream in streams:
-                found.append(Pickle())
-                found[-1].scan(stream)
+            if len(content) > LARGEST_PICKLE:
+                raise OverlongPickleError
+        else:
+            # The older format: a number that marks it, its version, the machine, what was saved.
+            count = 4
+            with path.open("rb") as file:
+                content = file.read(LARGEST_PICKLE)
+        stream = io.BytesIO(content)  # in memory a false length gets no more than there is
+        for _ in range(count):
+            found.append(Pickle())
+            found[-1].scan(stream)
     except _DAMAGED:
         return found  # what came before the damage
     return found
@@ -167,7 +154,7 @@ def pickles_of(path: Path) -> list[Pickle]:
 class StandIn:
     """What a harmless Python object in a checkpoint is read as: it ignores all it is given."""
 
-    kind: ClassVar[str] = "a Python object"
+    kind: ClassVar[str]
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
@@ -193,6 +180,7 @@ def _kind(name: str) -> type[StandIn]:
 _NUMPY: Final = ("numpy.core.multiarray", "numpy._core.multiarray")
 _PATHS: Final = ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath")
 _ARRAY, _SCALAR, _PATH = _kind("a NumPy array"), _kind("a NumPy scalar"), _kind("a path")
+# Classes and functions that are not called: in their place stands what is read instead.
 _HARMLESS: Final[dict[str, type]] = {
     **{f"{module}._reconstruct": _ARRAY for module in _NUMPY},
     **{f"{module}.scalar": _SCALAR for module in _NUMPY},
@@ -213,22 +201,37 @@ _HARMLESS: Final[dict[str, type]] = {
     "collections.defaultdict": _PlainDict,
     "collections.deque": _PlainList,
     "easydict.EasyDict": _PlainDict,
-    **{
-        f"{module}.AttributeDict": _PlainDict
-        for module in (
-            "lightning_fabric.utilities.data",
-            "lightning.fabric.utilities.data",
-            "pytorch_lightning.utilities.parsing",
-        )
-    },
+    "lightning_fabric.utilities.data.AttributeDict": _PlainDict,
+    "lightning.fabric.utilities.data.AttributeDict": _PlainDict,
+    "pytorch_lightning.utilities.parsing.AttributeDict": _PlainDict,
 }
-"""Classes and functions that are not called: in their place stands what is read instead."""
+# What torch's safe reader loads by itself.
+_TORCHS_OWN: Final = re.compile(
+    r"torch\.(_utils\._rebuild\w*|_tensor\._rebuild\w*|\w*Storage|storage\.\w*Storage|Tensor|Size|"
+    r"device|serialization\._get_layout|nn\.parameter\.Parameter|\w*int\d+|\w*float\d\w*|bool|"
+    r"complex\d+|per_\w+|\w+Tensor)|"
+    r"collections\.(OrderedDict|Counter)|_codecs\.encode|builtins\.set"
+)
+
+_ZIP: Final = b"PK\x03\x04"
+_PACKED: Final = "unpack it, and give the checkpoint in it."
+_MAGIC: Final = {
+    b"\x1f\x8b": f"compressed by gzip: {_PACKED}",
+    b"BZh": f"compressed by bzip2: {_PACKED}",
+    b"\xfd7zXZ": f"compressed by xz: {_PACKED}",
+    b"7z\xbc\xaf\x27\x1c": f"a 7-Zip archive: {_PACKED}",
+    b"Rar!": f"a RAR archive: {_PACKED}",
+    b"\x89HDF": "an HDF5 file, as Keras writes: export that network to ONNX for nstc distill.",
+    b"GGUF": "a GGUF file, not a checkpoint that torch.save wrote.",
+    b"\x93NUMPY": f"a NumPy array, not a checkpoint. {_ADVICE}",
+}
+_WEIGHTS: Final = (".pth", ".pt", ".ckpt", ".model", ".bin", ".safetensors", ".t7", ".pkl")
 
 
 def read_checkpoint(path: Path) -> Any:
-    """What a file of weights holds: mappings of names to tensors, nested as they were saved.
+    """The content of a file of weights: mappings of names to tensors, nested as they were saved.
 
-    Reads what `torch.save` wrote, in its zip format and the older one, and safetensors files.
+    It is a safetensors file, or one of `torch.save`, in the zip format or the older one.
 
     Raises:
         CheckpointError: it is something else, damaged, or too large; the message says what it is.
@@ -253,8 +256,8 @@ def read_checkpoint(path: Path) -> Any:
         except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise CheckpointError(
-                f"{path} is damaged, or not a safetensors file: {reason}. "
-                "Download or copy it again."
+                f"{path} is damaged, or not a safetensors file: {reason}. Download or copy it "
+                "again."
             ) from error
     _refuse_by_content(path, head)
     try:
@@ -268,9 +271,7 @@ def read_checkpoint(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle makes torch's reader raise almost anything
         _explain(path, pickles, error)
-        raise CheckpointError(
-            f"{path} is damaged, or not a file that torch.save wrote. Download or copy it again."
-        ) from error
+        raise CheckpointError(f"{path} {_NOT_TORCHS}. Download or copy it again.") from error
 
 
 def _refuse_by_content(path: Path, head: bytes) -> None:
@@ -288,21 +289,6 @@ def _refuse_by_content(path: Path, head: bytes) -> None:
         _refuse_zip(path)
 
 
-_ZIP: Final = b"PK\x03\x04"
-_PACKED: Final = "unpack it, and give the checkpoint in it."
-_MAGIC: Final = {
-    b"\x1f\x8b": f"compressed by gzip: {_PACKED}",
-    b"BZh": f"compressed by bzip2: {_PACKED}",
-    b"\xfd7zXZ": f"compressed by xz: {_PACKED}",
-    b"7z\xbc\xaf\x27\x1c": f"a 7-Zip archive: {_PACKED}",
-    b"Rar!": f"a RAR archive: {_PACKED}",
-    b"\x89HDF": "an HDF5 file, as Keras writes: export that network to ONNX for nstc distill.",
-    b"GGUF": "a GGUF file, not a checkpoint that torch.save wrote.",
-    b"\x93NUMPY": f"a NumPy array, not a checkpoint. {_ADVICE}",
-}
-_WEIGHTS: Final = (".pth", ".pt", ".ckpt", ".model", ".bin", ".safetensors", ".t7", ".pkl")
-
-
 def _refuse_zip(path: Path) -> None:
     """Refuse zip archives that torch did not write, and those that unpack to far more."""
     try:
@@ -310,8 +296,7 @@ def _refuse_zip(path: Path) -> None:
             entries = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path} is damaged, or not a file that torch.save wrote: it begins as one and breaks "
-            "off. Download or copy it again."
+            f"{path} {_NOT_TORCHS}: it begins as one and breaks off. Download or copy it again."
         ) from error
     names = [entry.filename for entry in entries]
     if any("/code/" in name for name in names):
@@ -322,17 +307,14 @@ def _refuse_zip(path: Path) -> None:
         inside = [name for name in names if name.lower().endswith(_WEIGHTS)]
         if inside:
             listed = ", ".join(inside[:_SHOWN]) + (", ..." if len(inside) > _SHOWN else "")
+            counted = "1 checkpoint" if len(inside) == 1 else f"{len(inside)} checkpoints"
             raise CheckpointError(
-                f"{path} is a zip archive of {len(inside)} checkpoint"
-                f"{'' if len(inside) == 1 else 's'} ({as_one_line(listed)}): unpack it, and give "
-                "one of them."
+                f"{path} is a zip archive of {counted} ({as_one_line(listed)}): unpack it, and "
+                "give one of them."
             )
         if any(name.endswith(".npy") for name in names):
             raise CheckpointError(f"{path} is an archive of NumPy arrays (.npz). {_ADVICE}")
-        raise CheckpointError(
-            f"{path} is damaged, or not a file that torch.save wrote: a zip archive without the "
-            "data.pkl of one."
-        )
+        raise CheckpointError(f"{path} {_NOT_TORCHS}: a zip archive without the data.pkl of one.")
     if any(e.file_size > LARGEST_PICKLE for e in entries if e.filename.endswith(".pkl")):
         raise CheckpointError(f"{path} {_OVERLONG}")
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
@@ -350,22 +332,15 @@ def _refuse_zip(path: Path) -> None:
 
 def _explain(path: Path, pickles: Sequence[Pickle], error: Exception) -> None:
     """Raise a nearer reason for what torch's safe reader refused, if there is one."""
-    unknown = sorted(
-        {
-            name
-            for found in pickles
-            for name in found.names - _HARMLESS.keys() - _PLAIN
-            if not _TORCHS_OWN.fullmatch(name)
-        }
-    )
+    names = set().union(*(found.names for found in pickles)) - _HARMLESS.keys()
+    unknown = sorted(name for name in names if not _TORCHS_OWN.fullmatch(name))
     bare = bool(pickles) and pickles[0].whole and not pickles[0].magic
     bare = bare and not zipfile.is_zipfile(path)
     # torch's words of what it does not load, as against what it can't read
-    words = ("Unsupported", "GLOBAL", "Can only", "unrecognized function")
-    refused = any(word in str(error) for word in words)
+    refused = re.search("Unsupported|GLOBAL|Can only|unrecognized function", str(error))
     if unknown and (refused or bare):
-        listed = ", ".join(unknown[:_SHOWN]) + (" and others" if len(unknown) > _SHOWN else "")
-        what = as_one_line(listed)
+        others = " and others" if len(unknown) > _SHOWN else ""
+        what = as_one_line(", ".join(unknown[:_SHOWN]) + others)
         if any(name.startswith("torch.nn.modules.") for name in unknown):
             what = f"a whole network, not its weights alone ({what})"
         raise UnsafeFileError(
@@ -378,19 +353,9 @@ def _explain(path: Path, pickles: Sequence[Pickle], error: Exception) -> None:
     protocol = max((found.protocol for found in pickles), default=2)
     if "Unsupported operand" in str(error) and protocol > 2:
         raise CheckpointError(
-            f"{path} was saved with pickle protocol {protocol}, and the safe reader knows only 2: "
-            "save it again without pickle_protocol, or as safetensors."
+            f"{path} was saved with pickle protocol {protocol}, and torch's safe reader takes only "
+            "2: save it again without pickle_protocol, or as safetensors."
         ) from error
-
-
-_TORCHS_OWN: Final = re.compile(
-    r"torch\.(_utils\._rebuild\w*|_tensor\._rebuild\w*|\w*Storage|storage\.\w*Storage|Tensor|Size|"
-    r"device|serialization\._get_layout|nn\.parameter\.Parameter|\w*int\d+|\w*float\d\w*|bool|"
-    r"complex\d+|per_\w+|\w+Tensor)"
-)
-_PLAIN: Final = frozenset(
-    ("collections.OrderedDict", "collections.Counter", "_codecs.encode", "builtins.set")
-)
 
 
 def as_one_line(text: str) -> str:

@@ -7,9 +7,10 @@ flat, by the path that leads to them; a part is what lies behind one prefix of t
 """
 
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,14 +44,14 @@ def import_checkpoint(
     """Make a bundle of a state dict, as `torch.save` or safetensors wrote it.
 
     Args:
-        checkpoint: The file; its network works on values from 0 to 255.
+        checkpoint: The file; its network computes on values from 0 to 255.
         output: The bundle to write.
         name: Of the model; the output's name by default.
         style: The painting it was trained on, so that style loss can be measured against it.
         credit: Of the painting.
         vgg: See `nstc.models.vgg.load_vgg`.
         key: The path in the file that leads to the weights, where several parts of it fit.
-        progress: Told which part of the file was taken.
+        progress: Receives a note of which part of the file was taken.
 
     Raises:
         CheckpointError: and the other kinds of `network_of_checkpoint`.
@@ -105,9 +106,9 @@ def network_of_checkpoint(checkpoint: Path, key: str | None = None) -> Checkpoin
 
 
 Shapes = Mapping[str, tuple[int, ...]]
+Flat = Mapping[str, Tensor | StandIn]  # what a file holds, by the dotted path that leads to it
 
-WHOLE: Final = "."
-"""How `--key` calls the file itself, where nothing is behind a prefix."""
+WHOLE: Final = "."  # how `--key` calls the file itself, where nothing is behind a prefix
 
 _DEEPEST: Final = 8
 _MOST_ITEMS: Final = 100_000
@@ -116,12 +117,12 @@ _LONGEST_NAME: Final = 120
 
 _BUFFERS_OF_OLD_CHECKPOINTS: Final = (".running_mean", ".running_var", ".num_batches_tracked")
 _AVERAGED: Final = re.compile(r"(^|[._])(ema|swa|averaged?|avg|shadow)([._]|$)|_ema|ema_", re.I)
+# What lies beside weights and is not part of the network, by the first word of its path.
 _OTHERS: Final = re.compile(
     r"vgg|loss|disc|optim|sched|critic|criteri|percept|lpips|resnet|inception|clip|scaler|metric|"
     r"feature_?(net|extractor)|net_?d$|^d$|encoder|augment|ema|swa|avg|average",
     re.I,
 )
-"""What lies beside weights and is not part of the network, by the first word of its path."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class Part:
 
 
 def matching_part(content: Any, expected: Shapes, path: Path, key: str | None = None) -> Part:
-    """Find the weights of a network in what `read_checkpoint` found in a file.
+    """Find the weights of a network in the content of a file, as `read_checkpoint` gives it.
 
     Of several parts that fit the averaged one is taken, if their names tell which that is, or what
     is behind the path that `key` gives; `WHOLE` for the file itself.
@@ -148,26 +149,9 @@ def matching_part(content: Any, expected: Shapes, path: Path, key: str | None = 
         inside = sorted({value.kind for value in flat.values() if isinstance(value, StandIn)})
         held = f"it holds {' and '.join(inside)} but" if inside else "it holds"
         raise CheckpointError(f"{path} is not a state dict: {held} no tensors by name.")
-    counts: dict[str, int] = {}  # of the network's names behind each prefix that leads to any
-    for place in flat:
-        start = 0
-        while start >= 0:
-            if place[start:] in expected:
-                counts[place[:start]] = counts.get(place[:start], 0) + 1
-            start = place.find(".", start) + 1 or -1
-    fitting = [
-        prefix
-        for prefix, count in counts.items()
-        if count == len(expected)
-        and all(_shape(flat[prefix + name]) in (shape, None) for name, shape in expected.items())
-    ]
-    chosen, aside = _chosen(fitting, flat, expected, path, key)
-    if chosen is None:  # say how the nearest differs
-        asked = [prefix for prefix in counts if prefix.startswith(_prefix(key))]
-        nearest = max(asked, key=lambda prefix: counts[prefix], default="")
-        _refuse_differences(flat, nearest, fitting, expected, path)
-        raise CheckpointError(f"{path} holds no weights of a TransformerNet.")
-    beside = _refuse_differences(flat, chosen, fitting, expected, path)
+    parts = _Parts(flat, expected, path)
+    chosen, aside = parts.choose(key)
+    beside = parts.refuse_differences(chosen)
     tensors = {name: _weights(flat[chosen + name], chosen + name, path) for name in expected}
     if not (chosen or beside or aside):
         return Part("", tensors, None)
@@ -176,118 +160,135 @@ def matching_part(content: Any, expected: Shapes, path: Path, key: str | None = 
     return Part(chosen[:-1], tensors, f"is read as {where}{aside}{left}")
 
 
-def _flattened(content: Any, path: Path) -> dict[str, Tensor | StandIn]:
-    """Tensors and what stands in for objects, by the names that lead to them, with dots between."""
+def _flattened(content: Any, path: Path) -> Flat:
+    """Tensors and stand-ins by the names that lead to them, with dots between."""
     flat: dict[str, Tensor | StandIn] = {}
     waiting: deque[tuple[str, Any, int]] = deque([("", content, 0)])
     seen = 0
     while waiting:
         prefix, inside, depth = waiting.popleft()
-        if depth > _DEEPEST:
-            continue
-        items = inside.items() if isinstance(inside, Mapping) else enumerate(inside)
-        for name, value in items:
+        named = isinstance(inside, Mapping)
+        for name, value in inside.items() if named else enumerate(inside):
             seen += 1
             if seen > _MOST_ITEMS:
                 raise CheckpointError(
                     f"{path} holds more than {_MOST_ITEMS} things, far more than a network needs: "
                     "save its state dict alone."
                 )
-            place = f"{prefix}{name}"
-            if isinstance(inside, Mapping) and not isinstance(name, str):
-                continue
-            if len(place) > _LONGEST_NAME:
+            dotted = f"{prefix}{name}"
+            if (named and not isinstance(name, str)) or len(dotted) > _LONGEST_NAME:
                 continue
             if isinstance(value, Mapping) or (isinstance(value, list | tuple) and depth == 0):
-                waiting.append((f"{place}.", value, depth + 1))
-            elif isinstance(inside, Mapping) and isinstance(value, Tensor | StandIn):
-                flat.setdefault(place, value)
+                if depth < _DEEPEST:
+                    waiting.append((f"{dotted}.", value, depth + 1))
+            elif named and isinstance(value, Tensor | StandIn):
+                flat.setdefault(dotted, value)
     return flat
 
 
-def _chosen(
-    fitting: Sequence[str],
-    flat: Mapping[str, Tensor | StandIn],
-    expected: Shapes,
-    path: Path,
-    key: str | None,
-) -> tuple[str | None, str]:
-    """The prefix to take and what to say of the others; None if there is nothing to take."""
-    wanted = list(fitting)
-    if key is not None:
-        within = _prefix(key)
-        wanted = [prefix for prefix in fitting if prefix == within]
-        if not wanted and key != WHOLE:
-            wanted = [prefix for prefix in fitting if prefix.startswith(within)]
-        if fitting and not wanted:
+class _Parts:
+    """The parts of a file, each by the prefix that leads to it, against a network's shapes."""
+
+    def __init__(self, flat: Flat, expected: Shapes, path: Path) -> None:
+        self._flat, self._expected, self._path = flat, expected, path
+        # how many of the network's names are behind each prefix that leads to any
+        self._counts: Counter[str] = Counter()
+        for dotted in flat:
+            start = 0
+            while start >= 0:
+                if dotted[start:] in expected:
+                    self._counts[dotted[:start]] += 1
+                start = dotted.find(".", start) + 1 or -1
+        self._fitting = [
+            prefix
+            for prefix, count in self._counts.items()
+            if count == len(expected)
+            and all(_shape(flat[prefix + name]) in (own, None) for name, own in expected.items())
+        ]
+
+    def choose(self, key: str | None) -> tuple[str, str]:
+        """The prefix to take, and what to say of the others."""
+        path, wanted = self._path, self._fitting
+        within = "" if key is None or key == WHOLE else key.strip(".") + "."
+        if key is not None:
+            wanted = [prefix for prefix in wanted if prefix == within]
+            if not wanted and key != WHOLE:
+                wanted = [prefix for prefix in self._fitting if prefix.startswith(within)]
+        if not wanted and self._fitting:
             raise CheckpointError(
-                f"{path} holds no such network behind {_shown(key)}: "
-                f"--key takes {_listed(fitting)}."
+                f"{path} holds no such network behind {_shown(str(key))}: "
+                f"--key takes {_listed(self._fitting)}."
             )
-    if len(wanted) < 2:
-        return (wanted[0] if wanted else None), ""
-    averaged = [prefix for prefix in wanted if _AVERAGED.search(prefix)]
-    if len(averaged) == 1:
-        others = [prefix for prefix in wanted if prefix not in averaged]
-        return averaged[0], f", which are averaged ones; --key takes {_listed(others)} instead"
-    first = min(wanted, key=len)
-    others = [prefix for prefix in wanted if prefix != first]
-    if all(_equal(flat[first + name], flat[p + name]) for p in others for name in expected):
-        return first, f", which {_listed(others)} repeats"
-    raise CheckpointError(
-        f"{path} holds several networks that fit: say which with --key, one of {_listed(wanted)}."
-    )
-
-
-def _refuse_differences(
-    flat: Mapping[str, Tensor | StandIn],
-    chosen: str,
-    fitting: Sequence[str],
-    expected: Shapes,
-    path: Path,
-) -> list[str]:
-    """Refuse a part that lacks weights, or has more; give what lies beside it, in few words."""
-    beside: dict[str, None] = {}
-
-    def set_aside(place: str) -> None:
-        """Keep the path of a thing up to where it parts from the chosen one's."""
-        words, others = place.split("."), chosen.split(".")
-        common = 0
-        while common < len(words) - 1 and words[: common + 1] == others[: common + 1]:
-            common += 1
-        beside[".".join(words[: common + 1])] = None
-
-    differences = [f"{name} is missing" for name in expected if chosen + name not in flat]
-    elsewhere = tuple(prefix for prefix in fitting if prefix != chosen)
-    for place, value in flat.items():
-        name = place.removeprefix(chosen)
-        if not isinstance(value, Tensor) or name in expected:
-            continue
-        if elsewhere and place.startswith(tuple(p for p in elsewhere if len(p) > len(chosen))):
-            continue  # another network, which `_chosen` speaks of
-        if not place.startswith(chosen):
-            if not place.startswith(tuple(p for p in elsewhere if p)):
-                set_aside(place)
-        elif name.endswith(_BUFFERS_OF_OLD_CHECKPOINTS) or ("." not in name and value.ndim == 0):
-            continue  # never used, or a count of steps
-        elif "." in name and _OTHERS.search(name.partition(".")[0]):
-            set_aside(place)
-        else:
-            differences.append(f"{_shown(name)} is not expected")
-    differences += [
-        f"{name} is {found} instead of {shape}"
-        for name, shape in expected.items()
-        if chosen + name in flat and (found := _shape(flat[chosen + name])) not in (shape, None)
-    ]
-    if differences:
-        behind = f"the part {_shown(chosen)} of " if chosen else ""
-        count = "1 difference" if len(differences) == 1 else f"{len(differences)} differences"
+        if not wanted:  # say how the nearest differs
+            asked = [prefix for prefix in self._counts if prefix.startswith(within)]
+            self.refuse_differences(max(asked, key=self._counts.__getitem__, default=""))
+            raise CheckpointError(f"{path} holds no weights of a TransformerNet.")
+        averaged = [prefix for prefix in wanted if _AVERAGED.search(prefix)]
+        chosen = averaged[0] if len(averaged) == 1 else min(wanted, key=len)
+        others = [prefix for prefix in wanted if prefix != chosen]
+        if not others:
+            return chosen, ""
+        if len(averaged) == 1:
+            return chosen, f", which are averaged ones; --key takes {_listed(others)} instead"
+        if all(self._same_weights(chosen, other) for other in others):
+            return chosen, f", which {_listed(others)} repeats"
         raise CheckpointError(
-            f"{behind}{path} is of another architecture than fast_neural_style's TransformerNet: "
-            f"{'; '.join(differences[:_SHOWN])} ({count} in all). "
-            "Export it to ONNX and give that file to nstc distill instead."
+            f"{path} holds several networks that fit: choose with --key, one of {_listed(wanted)}."
         )
-    return list(beside)
+
+    def _same_weights(self, one: str, other: str) -> bool:
+        for name in self._expected:
+            first, second = self._flat[one + name], self._flat[other + name]
+            if isinstance(first, StandIn) or isinstance(second, StandIn):
+                return False
+            if _unusual(first) or _unusual(second):
+                return False
+            if first.dtype != second.dtype or not torch.equal(first, second):
+                return False
+        return True
+
+    def refuse_differences(self, chosen: str) -> Sequence[str]:
+        """Refuse a part that lacks weights, or has more; give what lies beside it, in few words."""
+        flat, expected = self._flat, self._expected
+        elsewhere = tuple(prefix for prefix in self._fitting if prefix != chosen)
+        inside = tuple(prefix for prefix in elsewhere if len(prefix) > len(chosen))
+        beside: dict[str, None] = {}
+        differences = [f"{name} is missing" for name in expected if chosen + name not in flat]
+        for dotted, value in flat.items():
+            name = dotted.removeprefix(chosen)
+            if not isinstance(value, Tensor) or name in expected:
+                continue
+            if dotted.startswith(inside):
+                continue  # another network, which `choose` speaks of
+            if not dotted.startswith(chosen):
+                if not dotted.startswith(tuple(prefix for prefix in elsewhere if prefix)):
+                    beside[_parting(dotted, chosen)] = None
+            elif name.endswith(_BUFFERS_OF_OLD_CHECKPOINTS) or ("." not in name and not value.ndim):
+                continue  # never used, or a count of steps
+            elif "." in name and _OTHERS.search(name.partition(".")[0]):
+                beside[_parting(dotted, chosen)] = None
+            else:
+                differences.append(f"{_shown(name)} is not expected")
+        for name, shape in expected.items():
+            if chosen + name in flat and (own := _shape(flat[chosen + name])) not in (shape, None):
+                differences.append(f"{name} is {own} instead of {shape}")
+        if differences:
+            behind = f"the part {_shown(chosen)} of " if chosen else ""
+            count = "1 difference" if len(differences) == 1 else f"{len(differences)} differences"
+            raise CheckpointError(
+                f"{behind}{self._path} is of another architecture than fast_neural_style's "
+                f"TransformerNet: {'; '.join(differences[:_SHOWN])} ({count} in all). "
+                "Export it to ONNX and give that file to nstc distill instead."
+            )
+        return list(beside)
+
+
+def _parting(dotted: str, chosen: str) -> str:
+    """A path up to the word where it parts from the chosen one."""
+    words = dotted.split(".")
+    pairs = zip(words[:-1], chosen.split("."), strict=False)
+    common = len([*takewhile(lambda pair: pair[0] == pair[1], pairs)])
+    return ".".join(words[: common + 1])
 
 
 def _weights(value: Tensor | StandIn, name: str, path: Path) -> Tensor:
@@ -325,17 +326,6 @@ def _shape(value: Tensor | StandIn) -> tuple[int, ...] | None:
     if isinstance(value, StandIn) or value.is_nested:
         return None
     return tuple(value.shape)
-
-
-def _equal(first: Tensor | StandIn, second: Tensor | StandIn) -> bool:
-    if isinstance(first, StandIn) or isinstance(second, StandIn):
-        return False
-    usual = not (_unusual(first) or _unusual(second))
-    return usual and first.dtype == second.dtype and torch.equal(first, second)
-
-
-def _prefix(key: str | None) -> str:
-    return "" if key is None or key == WHOLE else key.strip(".") + "."
 
 
 def _shown(name: str) -> str:
