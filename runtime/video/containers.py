@@ -1,4 +1,4 @@
-"""Which films are written: containers by the ending of their names, and what they may hold."""
+"""Which videos are written: containers by the ending of their names, and what they may hold."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ from typing import Final
 
 from nstc.core.errors import OptionError, nearest_ending
 
-# Names that are taken for films. What the file holds is found out when it is opened.
+# Names that are taken for videos. What the file holds is found out when it is opened.
 INPUT_ENDINGS: Final = frozenset(
     (
         *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts"),
@@ -26,10 +26,9 @@ class Codec:
     pixel_format: str = "yuv420p"  # that frames are given in
     options: Mapping[str, str]
     crf: int | None  # constant rate factor unless another is asked for; None for a lossless codec
-    worst: int = 51  # the largest that it takes; 0 is the best
-    holds_aspect: bool = False  # whether its stream itself says how wide pixels are
-    # Four letters that players look for in MP4 and MOV, if they are not FFmpeg's own.
-    tag: str | None = None
+    worst: int = 51  # the largest rate factor; 0 is the best
+    holds_aspect: bool = False  # whether its stream states the aspect ratio of pixels
+    tag: str | None = None  # that players look for in MP4 and MOV, if it is not FFmpeg's own
 
 
 # By the names that `--codec` takes. The rate factors lie at where differences are hard to see.
@@ -57,10 +56,10 @@ CODECS: Final[Mapping[str, Codec]] = {
 class Container:
     """A kind of file."""
 
-    format: str  # FFmpeg's name of what writes it
+    format: str  # FFmpeg's name of the muxer
     codecs: tuple[str, ...]  # what it may hold, the usual one first
-    options: Mapping[str, str] = field(default_factory=dict)  # of what writes it
-    holds_aspect: bool = False  # whether it says how wide pixels are where the codec does not
+    options: Mapping[str, str] = field(default_factory=dict)  # of the muxer
+    holds_aspect: bool = False  # whether it states the aspect ratio of pixels itself
 
 
 _MP4: Final = Container(
@@ -83,21 +82,20 @@ CONTAINERS: Final[Mapping[str, Container]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """How a film is written."""
+    """How a video is written."""
 
-    container: Container  # the kind of file
+    container: Container
     codec_name: str  # as `--codec` takes it
-    codec: Codec  # what that is
+    codec: Codec
     crf: int | None  # constant rate factor; None for a lossless codec
 
     def is_square_only(self, sample_aspect: Fraction) -> bool:
-        """Whether pixels of this width over height can't be told to players."""
-        told = self.codec.holds_aspect or self.container.holds_aspect
-        return sample_aspect != 1 and not told
+        """Whether the file can't state this aspect ratio of pixels, width over height."""
+        return sample_aspect != 1 and not (self.codec.holds_aspect or self.container.holds_aspect)
 
 
 def is_video_name(name: str) -> bool:
-    """Whether a file's name ends as some film's does."""
+    """Whether a file's name ends as some video's does."""
     return Path(name).suffix.lower() in INPUT_ENDINGS
 
 
@@ -105,7 +103,7 @@ def encoding_for(output: Path, codec: str | None = None, crf: int | None = None)
     """What `--output`, `--codec` and `--crf` ask for.
 
     Raises:
-        OptionError: no film is written with this ending, or not with this codec, or the rate
+        OptionError: no video is written with this ending, or not with this codec, or the rate
             factor is out of range.
     """
     container = CONTAINERS.get(output.suffix.lower())
@@ -120,9 +118,10 @@ def encoding_for(output: Path, codec: str | None = None, crf: int | None = None)
             f"codec is {codec}: {output.suffix} holds {' or '.join(container.codecs)}."
         )
     chosen = CODECS[name]
-    if crf is not None and chosen.crf is None:
+    if crf is None:
+        crf = chosen.crf
+    elif chosen.crf is None:
         raise OptionError(f"crf is {crf}, but {name} is lossless: leave one of the two out.")
-    if crf is not None and not 0 <= crf <= chosen.worst:
+    elif not 0 <= crf <= chosen.worst:
         raise OptionError(f"crf is {crf}: expected from 0, the best, to {chosen.worst} for {name}.")
-    crf = chosen.crf if crf is None else crf
     return Encoding(container=container, codec_name=name, codec=chosen, crf=crf)

@@ -1,4 +1,4 @@
-"""Frames of a film or a camera, upright and as RGB, with its sound beside them."""
+"""Frames of a video or a camera, upright and as RGB, with its sound beside them."""
 
 import contextlib
 from collections import deque
@@ -9,24 +9,17 @@ from pathlib import Path
 from typing import Final
 
 import av
-from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.error import EOFError as EndOfFile
-from av.error import FFmpegError
-from av.packet import Packet
 from av.stream import Disposition, Stream
-from av.video.stream import VideoStream
 
 from nstc.core.errors import VideoError
-from nstc.core.images import MAX_PIXELS
 from nstc.core.images.formats import refuse_too_large
-from nstc.runtime.video import film
-from nstc.runtime.video.film import Facts, FilmLimits, FilmSource, Item, SoundPacket, TimedFrame
-from nstc.runtime.video.joins import TimeLine, joined_behind, missing_seconds
+from nstc.runtime.video import source
+from nstc.runtime.video.joins import MICROSECOND, TimeLine, joined_behind, missing_seconds
+from nstc.runtime.video.source import Item, SoundPacket, TimedFrame, VideoLimits, VideoSource
 
 _SECONDS_FOR_A_CAMERA: Final = 10.0
-_STILL: Final = Disposition.attached_pic | Disposition.timed_thumbnails
-_MICROSECOND: Final = Fraction(1, 1_000_000)
+_COVER: Final = Disposition.attached_pic | Disposition.timed_thumbnails
 _USUAL_RATE: Final = Fraction(25)
 _HIGHEST_RATE: Final = Fraction(240)  # more is made up from uneven times, and encoders refuse it
 _MISSING_SECONDS: Final = 0.25  # a file that ends so much before the end it states was cut off
@@ -41,22 +34,22 @@ _OF_THE_FILE: Final = frozenset(
 
 
 @contextlib.contextmanager
-def told_of(name: str) -> Iterator[None]:
+def reading(name: str) -> Iterator[None]:
     """Turn an error of FFmpeg's into one that names the source."""
     try:
         yield
-    except FFmpegError as error:
+    except av.FFmpegError as error:
         raise VideoError(f"{name} can't be read as a video: {error.strerror}.") from error
 
 
-def opened(place: FilmSource) -> InputContainer:
+def opened(place: VideoSource) -> InputContainer:
     """Open it and read its header.
 
     Raises:
-        VideoError: it is not there, in use, no film, or a format that this FFmpeg has not.
+        VideoError: it is not there, in use, not a video, or this FFmpeg lacks the format.
     """
     try:
-        with told_of(place.name):
+        with reading(place.name):
             return av.open(
                 place.address,
                 "r",
@@ -71,60 +64,68 @@ def opened(place: FilmSource) -> InputContainer:
         ) from error
 
 
-def video_of(container: InputContainer, name: str) -> VideoStream:
-    """The film of a file, leaving out the pictures of albums in files of music.
+def video_of(container: InputContainer, name: str) -> av.VideoStream:
+    """The video of a file, not the cover pictures that files of music bring.
 
     Raises:
         VideoError: there is none, or this FFmpeg can't decode it.
     """
-    films = [stream for stream in container.streams.video if not stream.disposition & _STILL]
-    if not films:
+    videos = [stream for stream in container.streams.video if not stream.disposition & _COVER]
+    if not videos:
         only = "only sound" if container.streams.audio else "neither video nor sound"
         raise VideoError(f"{name} holds no video, {only}: name a file with a video in it.")
-    if films[0].codec_context is None:
+    if videos[0].codec_context is None:
         raise VideoError(f"{name} holds a video in a codec that this PyAV can't decode.")
-    return films[0]
+    return videos[0]
 
 
 class Reader:
     """An opened source, of which `limits` are taken. Its first frame is decoded when it is opened.
 
+    Attributes:
+        name: The source, as the user knows it.
+        rate: Frames a second as the file states it, for encoders to go by.
+        time_base: Unit of time stamps in seconds.
+        sample_aspect: Width over height of a pixel as stored.
+        matrix: How frames are rotated for display, None for not at all.
+        turns: Quarter turns counter-clockwise from stored to upright.
+        colours: What the first frame's numbers mean.
+        expected_frames: About how many frames there are, 0 where that is not known.
+        sound: The sound tracks, whose packets come with the frames.
+        damage: What was wrong with the file, set when all is read; None if nothing was.
+
     Raises:
-        VideoError: it holds no film that can be read.
-        ImageError: frames are larger than `max_pixels`.
+        VideoError: it holds no video that can be read.
+        ImageError: frames have more than `max_pixels`.
     """
 
-    def __init__(
-        self, place: FilmSource, limits: FilmLimits = film.ALL, *, max_pixels: int = MAX_PIXELS
-    ) -> None:
-        # What was wrong with the file, known when all is read; None if nothing was.
+    def __init__(self, place: VideoSource, limits: VideoLimits, *, max_pixels: int) -> None:
+        self.name = place.name
         self.damage: str | None = None
         self._place = place
         self._limits = limits
-        self._busy = False
-        self._undecodable = 0
-        self._left_out = 0
-        self._without_frames = 0
-        self._read_bytes = 0
         self._max_pixels = max_pixels
+        self._busy = False
+        self._undecodable = self._left_out = self._without_frames = self._read_bytes = 0
         self._ends_s: dict[int, Fraction] = {}
         self._last_pts: int | None = None
-        self._early: deque[Packet[Stream]] = deque()
+        self._early: deque[av.Packet[Stream]] = deque()
         self._container = opened(place)
         try:
-            self._video = video_of(self._container, place.name)
-            refuse_too_large(place.name, self._video.width, self._video.height, 1, max_pixels)
+            self._video = video_of(self._container, self.name)
+            refuse_too_large(self.name, self._video.width, self._video.height, 1, max_pixels)
             audio = () if place.live else self._container.streams.audio
-            # The sound tracks, whose packets come with the frames. Of sound that begins in a later
-            # recording nothing is known.
-            self.sound: tuple[AudioStream, ...] = tuple(
+            # of sound that begins in a later recording the file states nothing
+            self.sound: tuple[av.AudioStream, ...] = tuple(
                 stream for stream in audio if stream.codec_context.sample_rate
             )
             self._tracks = {stream.index: track for track, stream in enumerate(self.sound)}
-            self._rate = self._video.average_rate or self._video.guessed_rate or _USUAL_RATE
+            stated_rate = self._video.average_rate or self._video.guessed_rate or _USUAL_RATE
+            self.rate = min(stated_rate, _HIGHEST_RATE)
+            self.expected_frames = self._expected(stated_rate)
             self._clock = TimeLine(
                 self._video.index,
-                1 / min(self._rate, _HIGHEST_RATE),
+                1 / self.rate,
                 # as in broadcasts and recordings of them
                 closes_gaps=bool(self._container.format.flags & _TIMES_MAY_JUMP),
             )
@@ -133,13 +134,31 @@ class Reader:
             first = next(self._decoded, None)
             if first is None:
                 why = "" if self.damage is None else f": {self.damage}"
-                raise VideoError(f"{place.name} holds no frame that can be decoded{why}.")
-            self._first = first
-            self._first_aspect = self._video.codec_context.sample_aspect_ratio
-            self.facts = self._facts_of(first, len(audio))
+                raise VideoError(f"{self.name} holds no frame that can be decoded{why}.")
+            self._take_form(first, len(audio))
         except BaseException:
             self._container.close()
             raise
+
+    def _take_form(self, first: av.VideoFrame, audio: int) -> None:
+        """What the video is like, by its header and its first frame."""
+        self._first = first
+        self._first_aspect = self._video.codec_context.sample_aspect_ratio
+        self.time_base = first.time_base or self._video.time_base or 1 / _USUAL_RATE
+        aspect = self._video.sample_aspect_ratio
+        self.sample_aspect = Fraction(1) if aspect is None or aspect <= 0 else aspect
+        self.matrix = source.matrix_of(first)
+        self.turns = source.quarter_turns(self.matrix)
+        self.colours = source.colours_of(first)
+        self._notes = self.colours.notes
+        if first.interlaced_frame:
+            self._notes.append("it is interlaced: lines of two moments are stylised as one picture")
+        if unknown := audio - len(self.sound):
+            self._notes.append(
+                f"{unknown} sound tracks that begin later than the video are left out"
+            )
+        if others := len(self._container.streams) - 1 - audio:
+            self._notes.append(f"{others} streams beside video and sound are left out")
 
     def close(self) -> None:
         """Close the file, unless a thread still hangs in it."""
@@ -156,12 +175,13 @@ class Reader:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was found on the way, known when all is read."""
+        """What is left out or was found on the way, complete when all is read."""
         joins = self._clock.joins
         if not joins:
-            return ()
+            return tuple(self._notes)
         times = "once" if joins == 1 else f"{joins} times"
-        return (f"its clock jumps {times}, as where recordings were joined: time goes on there",)
+        note = f"its clock jumps {times}, as where recordings were joined: time goes on there"
+        return (*self._notes, note)
 
     def items(self) -> Generator[Item, None, None]:
         """All frames and sound about in the order they lie in, a frame first."""
@@ -169,9 +189,9 @@ class Reader:
         count = 0
         self._busy = True
         try:
-            with told_of(self._place.name):
+            with reading(self.name):
                 for timed in filter(None, map(self._timed, chain([self._first], self._decoded))):
-                    at_s = timed.pts * self.facts.time_base
+                    at_s = timed.pts * self.time_base
                     is_late = seconds is not None and at_s >= seconds
                     if is_late or (most is not None and count >= most):
                         yield from self._sound_until(at_s)
@@ -186,8 +206,8 @@ class Reader:
         finally:
             self._busy = False
 
-    def _demuxed(self) -> "Generator[Packet[Stream], None, None]":
-        """Packets of the film and its sound; what breaks off is remembered."""
+    def _demuxed(self) -> "Generator[av.Packet[Stream], None, None]":
+        """Packets of the video and its sound; where they break off, that becomes `damage`."""
         try:
             for packet in self._container.demux(self._video, *self.sound):
                 if packet.pts is not None and packet.time_base:
@@ -197,9 +217,9 @@ class Reader:
                 if packet.pos is not None:
                     self._read_bytes = max(self._read_bytes, packet.pos + packet.size)
                 yield from self._clock.moved(packet)
-        except EndOfFile:
+        except av.EOFError:
             pass
-        except FFmpegError as error:
+        except av.FFmpegError as error:
             self.damage = f"it breaks off: {error.strerror}"
         yield from self._clock.rest()
 
@@ -225,9 +245,9 @@ class Reader:
                 fed += 1
                 found += len(frames) if packet.size else 0
                 yield from frames  # type: ignore[misc]
-            except EndOfFile:
+            except av.EOFError:
                 return
-            except FFmpegError:
+            except av.FFmpegError:
                 self._undecodable += 1
         self._without_frames += fed > _HELD_BY_DECODERS and not found
 
@@ -236,33 +256,31 @@ class Reader:
 
         One of the same time, or hardly earlier, is shown right after it.
         """
-        facts = self.facts
-        step = max(1, round(1 / (facts.rate * facts.time_base)))
+        step = max(1, round(1 / (self.rate * self.time_base)))
         if frame.pts is None:
             pts = 0 if self._last_pts is None else self._last_pts + step
         else:
-            pts = frame.pts - self._offset(facts.time_base)
+            pts = frame.pts - self._offset(self.time_base)
         if self._last_pts is not None and pts <= self._last_pts:
             if self._last_pts + 1 - pts >= step:
                 self._left_out += 1
                 return None
             pts = self._last_pts + 1
         self._last_pts = pts
-        refuse_too_large(self._place.name, frame.width, frame.height, 1, self._max_pixels)
-        # a stream may change all of it on its way
-        turns = film.quarter_turns(film.matrix_of(frame) or facts.matrix)
+        # a stream may change size, rotation and aspect on its way
+        refuse_too_large(self.name, frame.width, frame.height, 1, self._max_pixels)
+        turns = source.quarter_turns(source.matrix_of(frame) or self.matrix)
         aspect = self._video.codec_context.sample_aspect_ratio
-        changed = aspect != self._first_aspect
         return TimedFrame(
-            rgb=film.turned(film.to_pixels(frame, film.colours_of(frame)), turns),
+            rgb=source.rotated(source.to_pixels(frame), turns),
             pts=pts,
             duration=frame.duration or 0,
-            sample_aspect=(aspect or Fraction(1)) if changed else None,
+            sample_aspect=None if aspect == self._first_aspect else aspect or Fraction(1),
         )
 
     @property
     def _start_s(self) -> Fraction:
-        return (self._container.start_time or 0) * _MICROSECOND
+        return (self._container.start_time or 0) * MICROSECOND
 
     def _offset(self, time_base: Fraction) -> int:
         """What time stamps begin with, which is not 0 in broadcasts and from cameras."""
@@ -270,7 +288,7 @@ class Reader:
             return self._first.pts or 0
         return round(self._start_s / time_base)
 
-    def _moved(self, packet: "Packet[Stream]") -> SoundPacket:
+    def _moved(self, packet: "av.Packet[Stream]") -> SoundPacket:
         offset = self._offset(packet.time_base)
         if packet.pts is not None:
             packet.pts -= offset
@@ -279,7 +297,7 @@ class Reader:
         return SoundPacket(track=self._tracks[packet.stream.index], packet=packet)
 
     def _sound_until(self, end_s: Fraction) -> Iterator[SoundPacket]:
-        """The rest of the sound of a part of a film, which may lie behind the picture."""
+        """The rest of the sound of a part of a video, which may lie behind the picture."""
         going_on, start_s = set(self._tracks), self._start_s
         while self._early:
             packet = self._early.popleft()
@@ -305,14 +323,13 @@ class Reader:
             missing_s = missing_seconds(self._container, self._ends_s)
             if missing_s > _MISSING_SECONDS:
                 return f"it breaks off after {count} frames, {missing_s:.1f} s before its end"
-            path = Path(self._place.address.removeprefix(film.FILE_PREFIX))
-            behind = joined_behind(path, self._read_bytes, self._container.format.name)
+            behind = joined_behind(Path(self.name), self._read_bytes, self._container.format.name)
             if behind is not None:
                 return behind
         if self._without_frames:
             return (
                 f"{self._without_frames} of the {self._clock.joins + 1} recordings joined in it "
-                "gave no frame: a film's codec can't change"
+                "gave no frame: a video's codec can't change"
             )
         if self._left_out and not self._place.live:
             return f"{self._left_out} frames whose time lies before another's are left out"
@@ -320,38 +337,14 @@ class Reader:
             return f"{self._undecodable} of its packets can't be decoded"
         return None
 
-    def _facts_of(self, first: av.VideoFrame, audio: int) -> Facts:
-        aspect = self._video.sample_aspect_ratio
-        others = len(self._container.streams) - 1 - audio
-        unknown = audio - len(self.sound)
-        colours = film.colours_of(first)
-        notes = list(colours.notes)
-        if first.interlaced_frame:
-            notes.append("it is interlaced: lines of two moments are painted as one picture")
-        if unknown:
-            notes.append(f"{unknown} sound tracks that begin later than the film are left out")
-        if others:
-            notes.append(f"{others} streams beside video and sound are left out")
-        return Facts(
-            name=self._place.name,
-            width=first.width,
-            height=first.height,
-            time_base=first.time_base or self._video.time_base or 1 / _USUAL_RATE,
-            rate=min(self._rate, _HIGHEST_RATE),
-            sample_aspect=Fraction(1) if aspect is None or aspect <= 0 else aspect,
-            matrix=film.matrix_of(first),
-            colours=colours,
-            expected_frames=self._expected(),
-            notes=tuple(notes),
-        )
-
-    def _expected(self) -> int:
-        stated = self._container.duration
-        count = self._video.frames
+    def _expected(self, rate: Fraction) -> int:
+        """About how many frames there are, 0 where that is not known."""
+        stated, count = self._container.duration, self._video.frames
         if not count and stated is not None and not self._place.live:
-            count = round(stated * _MICROSECOND * self._rate)
-        limits = self._limits
-        asked = [] if limits.frames is None else [limits.frames]
-        if limits.seconds is not None:
-            asked.append(max(1, round(limits.seconds * float(self._rate))))
-        return min([count, *asked] if count else asked, default=0)
+            count = round(stated * MICROSECOND * rate)
+        expected = [count] if count else []
+        if self._limits.frames is not None:
+            expected.append(self._limits.frames)
+        if self._limits.seconds is not None:
+            expected.append(max(1, round(self._limits.seconds * float(rate))))
+        return min(expected, default=0)

@@ -1,8 +1,8 @@
-"""Encoding painted frames, and their sound beside them, into a file."""
+"""Encoding stylised frames, and their sound beside them, into a file."""
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -10,78 +10,68 @@ from typing import Final, cast
 
 import av
 import numpy as np
-from av.audio.stream import AudioStream
 from av.codec.context import Flags
 from av.container import OutputContainer
-from av.error import FFmpegError, InvalidDataError
-from av.packet import Packet
 from av.stream import Stream
-from av.video.stream import VideoStream
 
 from nstc.core.errors import MissingExtraError, VideoError
 from nstc.core.images import Pixels, resize
 from nstc.runtime.arrays import replicate_edges
-from nstc.runtime.video import film
+from nstc.runtime.video import source
 from nstc.runtime.video.containers import Encoding
-from nstc.runtime.video.film import Facts, Item, SoundPacket, TimedFrame
+from nstc.runtime.video.frame_reader import Reader
+from nstc.runtime.video.source import Item, SoundPacket, TimedFrame
 
 _BITS_A_SECOND: Final = 160_000
 _OPUS_RATE: Final = 48_000
-_LANGUAGE: Final = "language"
-
 _OF_THE_DISK: Final = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG)
 )
 
 
 class Writer:
-    """A film that is being written. The first thing it is given is a frame, whose size it takes.
+    """A video that is being written. The first thing it is given is a frame, whose size it takes.
 
     Args:
         path: The file, as it is called while it is written.
         encoding: Container, codec and quality.
-        facts: Of the source: times, turning, width of pixels and colours are as there.
-        sound: Tracks of the source that come too.
+        reader: The source: times, rotation, aspect of pixels, colours and sound are as there.
         target: How the file will be called, for errors.
+
+    Attributes:
+        size: Height and width of the frames as they are stored, (0, 0) before there is one.
+        frames: How many were written; `first_s` and `last_s` are when they are shown.
+        metadata: Title and so on, to be filled before the first frame.
 
     Raises:
         MissingExtraError: this PyAV has no such encoder.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        encoding: Encoding,
-        facts: Facts,
-        sound: Sequence[AudioStream],
-        target: Path,
-    ) -> None:
+    def __init__(self, path: Path, encoding: Encoding, reader: Reader, target: Path) -> None:
         if encoding.codec.encoder not in av.codecs_available:
             raise MissingExtraError(
                 f"codec {encoding.codec_name} needs {encoding.codec.encoder}, which this PyAV was "
                 "built without: choose another --codec, or install av from PyPI."
             )
         self.encoding = encoding
-        self.size = (0, 0)  # height and width of the frames as they are stored, once there is one
-        self.frames = 0  # that were written
-        self.first_s = self.last_s = Fraction(0)  # when they are shown
-        self.metadata: dict[str, str] = {}  # title and so on, to be filled before the first frame
+        self.size = (0, 0)
+        self.frames = 0
+        self.first_s = self.last_s = Fraction(0)
+        self.metadata: dict[str, str] = {}
         self.tracks: tuple[Track, ...] = ()  # of sound
         self._path = path
-        self._facts = facts
-        self._sound = sound
+        self._reader = reader
         self._target = target
         self._odd: tuple[int, int] | None = None
         self._shown = (0, 0)
         self._fitted = 0
-        self._output: tuple[OutputContainer, VideoStream] | None = None
+        self._output: tuple[OutputContainer, av.VideoStream] | None = None
 
     @property
     def sample_aspect(self) -> Fraction:
         """Width over height of a pixel as it is written."""
-        if self.encoding.is_square_only(self._facts.sample_aspect):
-            return Fraction(1)
-        return self._facts.sample_aspect
+        aspect = self._reader.sample_aspect
+        return Fraction(1) if self.encoding.is_square_only(aspect) else aspect
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -93,10 +83,11 @@ class Writer:
                 f"frames of {width}x{height} are written as {self.size[1]}x{self.size[0]}: their "
                 f"last line is doubled, for {self.encoding.codec_name} takes even sizes"
             )
-        if self.sample_aspect != self._facts.sample_aspect:
+        aspect = self._reader.sample_aspect
+        if self.sample_aspect != aspect:
             notes.append(
-                f"frames are scaled to square pixels: this file holds no pixels of "
-                f"{self._facts.sample_aspect.numerator}:{self._facts.sample_aspect.denominator}"
+                "frames are scaled to square pixels: this file holds no pixels of "
+                f"{aspect.numerator}:{aspect.denominator}"
             )
         if self._fitted:
             notes.append(
@@ -107,30 +98,28 @@ class Writer:
 
     def write(self, item: Item) -> None:
         """Encode a frame or take a packet of sound."""
-        facts = self._facts
-        with self._told():
+        reader = self._reader
+        with self._writing():
             if isinstance(item, SoundPacket):
                 self.tracks[item.track].write(item.packet)
                 return
             stored = self._stored(item)
+            self.last_s = item.pts * reader.time_base
             if self._output is None:
                 self._output = self._open(stored)
-                self.first_s = item.pts * facts.time_base
-            frame = film.to_frame(stored, facts.colours, self.encoding.codec.pixel_format)
-            frame.pts, frame.duration = item.pts, item.duration
-            frame.time_base = facts.time_base
+                self.first_s = self.last_s
+            frame = source.to_frame(stored, reader.colours, self.encoding.codec.pixel_format)
+            frame.pts, frame.duration, frame.time_base = item.pts, item.duration, reader.time_base
             container, video = self._output
             container.mux(video.encode(frame))
             self.frames += 1
-            self.last_s = item.pts * facts.time_base
 
     def finish(self) -> None:
         """Write what encoders still hold and the end of the file."""
-        output = self._output
-        if output is None:
-            raise VideoError(f"no frame was painted: {self._target} is not written.")
-        container, video = output
-        with self._told():
+        if self._output is None:
+            raise VideoError(f"no frame was stylised: {self._target} is not written.")
+        container, video = self._output
+        with self._writing():
             container.mux(video.encode(None))
             for track in self.tracks:
                 track.finish()
@@ -141,35 +130,35 @@ class Writer:
         """Let go of a file that was not finished."""
         output, self._output = self._output, None
         if output is not None:
-            with suppress(FFmpegError):  # it is thrown away: that it can't be ended is no matter
+            with suppress(av.FFmpegError):  # it is thrown away, whole or not
                 output[0].close()
 
     def _stored(self, item: TimedFrame) -> Pixels:
-        """An upright picture as it is stored: turned back, of square pixels if it must, even."""
-        rgb = film.turned(item.rgb, -self._facts.turns)
+        """An upright frame as it is stored: rotated back, of square pixels if it must, even."""
+        rgb = source.rotated(item.rgb, -self._reader.turns)
         height, width = rgb.shape[:2]
-        aspect = item.sample_aspect or self._facts.sample_aspect
+        aspect = item.sample_aspect or self._reader.sample_aspect
         if self.sample_aspect != aspect:
             width = max(1, round(width * aspect / self.sample_aspect))
         if self._output is not None and (height, width) != self._shown:
             self._fitted += 1
             rgb = _fitted(rgb, height, width, self._shown)
-            height, width = self._shown
         else:
             self._shown = height, width
             rgb = resize(rgb, height, width)
+        height, width = self._shown
         if not self.encoding.codec.pixel_format.startswith("yuv"):
             return rgb
         if height % 2 or width % 2:
             self._odd = (height, width)
         return replicate_edges(rgb, height + height % 2, width + width % 2)
 
-    def _open(self, stored: Pixels) -> tuple[OutputContainer, VideoStream]:
-        encoding, facts = self.encoding, self._facts
+    def _open(self, stored: Pixels) -> tuple[OutputContainer, av.VideoStream]:
+        encoding, reader = self.encoding, self._reader
         os.environ.setdefault("SVT_LOG", "1")  # it prints what it does on standard error
         self.size = (stored.shape[0], stored.shape[1])
         container = av.open(
-            film.FILE_PREFIX + str(self._path),
+            source.FILE_PREFIX + str(self._path),
             "w",
             format=encoding.container.format,
             container_options=dict(encoding.container.options),
@@ -178,31 +167,29 @@ class Writer:
         options = dict(encoding.codec.options)
         if encoding.crf is not None:
             options["crf"] = str(encoding.crf)
-        video = cast(
-            "VideoStream",
-            container.add_stream(encoding.codec.encoder, rate=facts.rate, options=options),
-        )
+        added = container.add_stream(encoding.codec.encoder, rate=reader.rate, options=options)
+        video = cast("av.VideoStream", added)
         context = video.codec_context
         context.width, context.height = self.size[1], self.size[0]
         context.pix_fmt = encoding.codec.pixel_format
-        context.time_base = facts.time_base
+        context.time_base = reader.time_base
         context.flags |= Flags.frame_duration
         if encoding.codec.tag is not None and encoding.container.format in {"mp4", "mov"}:
             context.codec_tag = encoding.codec.tag
-        if not encoding.is_square_only(facts.sample_aspect):
-            context.sample_aspect_ratio = facts.sample_aspect
-        film.tag(context, facts.colours)
-        if facts.matrix is not None:
-            video.set_display_matrix(facts.matrix)
-        self.tracks = tuple(Track(container, source) for source in self._sound)
+        if not encoding.is_square_only(reader.sample_aspect):
+            context.sample_aspect_ratio = reader.sample_aspect
+        source.state_colours(context, reader.colours)
+        if reader.matrix is not None:
+            video.set_display_matrix(reader.matrix)
+        self.tracks = tuple(Track(container, given) for given in reader.sound)
         return container, video
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Turn what FFmpeg refuses, other than by the disk, into an error that says so."""
+    def _writing(self) -> Iterator[None]:
+        """Turn an error of FFmpeg's into one that names the file, or into the disk's own."""
         try:
             yield
-        except FFmpegError as error:
+        except av.FFmpegError as error:
             if error.errno in _OF_THE_DISK:
                 raise OSError(error.errno, error.strerror) from error
             height, width = self.size
@@ -213,7 +200,7 @@ class Writer:
 
 
 def _fitted(rgb: Pixels, height: int, width: int, room: tuple[int, int]) -> Pixels:
-    """A picture, shown as `height` x `width`, in the middle of a black one, as large as fits it."""
+    """A frame, shown as `height` x `width`, in the middle of a black one, as large as fits it."""
     scale = min(room[0] / height, room[1] / width)
     height, width = (max(1, round(side * scale)) for side in (height, width))
     fitted = np.zeros((*room, 3), np.uint8)
@@ -223,50 +210,49 @@ def _fitted(rgb: Pixels, height: int, width: int, room: tuple[int, int]) -> Pixe
 
 
 class Track:
-    """One sound track of the film `target` that is written, nothing of it yet."""
+    """One sound track `given` as it is written: its codec, and whether packets are copied."""
 
-    def __init__(self, target: OutputContainer, source: AudioStream) -> None:
+    def __init__(self, target: OutputContainer, given: av.AudioStream) -> None:
         self._target = target
-        self._source = source
+        self._decoder = given.codec_context
         self._broken = 0  # packets that are damaged and left out
+        self.codec, self.copied = self._decoder.name, True
         try:
-            self._stream = target.add_stream_from_template(source)
-            # Its codec as it is written, and whether packets are copied.
-            self.codec, self.copied = source.codec_context.name, True
+            self._stream = target.add_stream_from_template(given)
         except ValueError:  # the container does not take it
             self.codec, self.copied = str(target.default_audio_codec), False
             is_opus = self.codec == "opus"
-            rate = _OPUS_RATE if is_opus else source.codec_context.sample_rate
+            rate = _OPUS_RATE if is_opus else self._decoder.sample_rate
             added = target.add_stream("libopus" if is_opus else self.codec, rate=rate)
-            self._stream = cast("AudioStream", added)
-            self._stream.codec_context.layout = source.codec_context.layout
+            self._stream = cast("av.AudioStream", added)
+            self._stream.codec_context.layout = self._decoder.layout
             self._stream.codec_context.bit_rate = _BITS_A_SECOND
-        if _LANGUAGE in source.metadata:
-            self._stream.metadata[_LANGUAGE] = source.metadata[_LANGUAGE]
+        if "language" in given.metadata:
+            self._stream.metadata["language"] = given.metadata["language"]
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> list[str]:
         """What the user may not expect."""
         notes = []
         if not self.copied:
-            name = self._source.codec_context.name
+            name = self._decoder.name
             notes.append(f"sound is encoded anew as {self.codec}: this container takes no {name}")
         if self._broken:
             notes.append(f"{self._broken} packets of sound can't be decoded and are left out")
-        return tuple(notes)
+        return notes
 
-    def write(self, packet: "Packet[Stream]") -> None:
+    def write(self, packet: "av.Packet[Stream]") -> None:
         """Write what was read."""
         if self.copied:
             packet.stream = self._stream
             try:
                 self._target.mux(packet)
-            except InvalidDataError:  # half of a packet, where a recording breaks off
+            except av.InvalidDataError:  # half of a packet, where a recording breaks off
                 self._broken += 1
             return
         try:
-            frames = self._source.codec_context.decode(packet)
-        except FFmpegError:
+            frames = self._decoder.decode(packet)
+        except av.FFmpegError:
             self._broken += 1
             return
         for frame in frames:

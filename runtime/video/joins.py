@@ -1,57 +1,54 @@
 """One time line for recordings that were joined end to end, and how much of a file is missing.
 
 Clocks of recordings joined as by `cat a.ts b.ts` begin anew where one ends and the next begins.
-FFmpeg's demuxers pass that on, and whatever needs rising times would leave the rest of the film
+FFmpeg's demuxers pass that on, and whatever needs rising times would leave the rest of the video
 out. Here each is moved to where the one before it ended, its sound by as much as its picture.
 """
 
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
+import av
 from av.container import InputContainer
-from av.packet import Packet
 from av.stream import Stream
 
-# A film's clock that goes back by more is another recording's, at a key frame by any amount.
+MICROSECOND: Final = Fraction(1, 1_000_000)
+# A video's clock that goes back by more is another recording's, at a key frame by any amount.
 _JUMP_S: Final = Fraction(1)
 _SOUND_JUMP_S: Final = Fraction(1, 10)
 # Nobody records nothing for longer: FFmpeg's own threshold (`-dts_delta_threshold`).
 _GAP_S: Final = Fraction(10)
-# How much of the film is read before sound whose clock jumped is taken to have jumped alone.
+# How much of the video is read before sound whose clock jumped is taken to have jumped alone.
 _WAIT_S: Final = Fraction(2)
 # That files begin with, by FFmpeg's name of the format; 16 bytes of the file itself for others.
 _SIGNATURES: Final = {"mov": b"ftyp", "flv": b"FLV\1"}
 _SEARCHED_BYTES: Final = 1_000_000
-_TRANSPORT: Final = "mpegts"
+# More unread than both of a transport stream are other streams.
 _UNREAD_SHARE: Final = 0.1
 _UNREAD_BYTES: Final = 8_192
-
-_MICROSECOND: Final = Fraction(1, 1_000_000)
 _LENGTH: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
-# In the name of formats whose index states the length of each stream. FLV and AVI write that of the
-# file there.
-_KEEPS_LENGTHS: Final = "mp4"
 
 
 class TimeLine:
-    """Moves packets in time so that a film's clock never goes back.
+    """Moves packets in time so that a video's clock never goes back.
 
     Args:
-        film: Index of the stream of frames.
-        step_s: How long a frame is shown whose packet does not say it.
+        video: Index of the stream of frames.
+        step_s: How long a frame is shown whose packet does not state it.
         closes_gaps: Whether the container's clock may jump ahead too, as in broadcasts.
     """
 
-    def __init__(self, film: int, step_s: Fraction, *, closes_gaps: bool) -> None:
-        self._film = film
+    def __init__(self, video: int, step_s: Fraction, *, closes_gaps: bool) -> None:
+        self._video = video
         self._step_s = step_s
         self._closes_gaps = closes_gaps
         self._starts = [-1]  # byte of the file where each recording begins
-        self._offsets_s = [Fraction(0)]
-        self._last_s: Fraction | None = None  # of the film, as the file has it
+        self._offsets_s = [Fraction(0)]  # by which each is moved
+        self._last_s: Fraction | None = None  # of the video, as the file has it
         self._next_s = Fraction(0)
         self._end_s = Fraction(0)  # of all frames, moved
         self._tracks: dict[int, _Track] = {}
@@ -61,28 +58,27 @@ class TimeLine:
         """How often the clock jumped."""
         return len(self._starts) - 1
 
-    def moved(self, packet: "Packet[Stream]") -> "Iterator[Packet[Stream]]":
-        """The packet at its new time; sound may be kept until the film's clock is known."""
-        if packet.dts is None:
-            if packet.stream.index == self._film and packet.size and self._last_s is not None:
-                self._last_s += self._step_s  # it follows the one before
-                self._next_s += self._step_s
-                self._end_s += self._step_s
-            yield packet
-        elif packet.stream.index == self._film:
-            self._move_film(packet)
-            yield packet
-        else:
+    def moved(self, packet: "av.Packet[Stream]") -> "Iterator[av.Packet[Stream]]":
+        """The packet at its new time; sound may be kept until the video's clock is known."""
+        if packet.stream.index != self._video and packet.dts is not None:
             track = self._tracks.setdefault(packet.stream.index, _Track())
             track.waiting.append(packet)
             yield from self._ready(track)
+            return
+        if packet.dts is not None:
+            self._move_video(packet)
+        elif packet.stream.index == self._video and packet.size and self._last_s is not None:
+            self._last_s += self._step_s  # it follows the one before
+            self._next_s += self._step_s
+            self._end_s += self._step_s
+        yield packet
 
-    def rest(self) -> "Iterator[Packet[Stream]]":
+    def rest(self) -> "Iterator[av.Packet[Stream]]":
         """Sound that still waits when all is read."""
         for track in self._tracks.values():
             yield from self._ready(track, at_end=True)
 
-    def _move_film(self, packet: "Packet[Stream]") -> None:
+    def _move_video(self, packet: "av.Packet[Stream]") -> None:
         unit, dts = packet.time_base, packet.dts or 0
         at_s = dts * unit
         shown_s = at_s if packet.pts is None else packet.pts * unit
@@ -101,62 +97,68 @@ class TimeLine:
         self._last_s, self._next_s = at_s, at_s + length_s
         offset_s = self._offsets_s[-1]
         self._end_s = max(self._end_s, shown_s + length_s + offset_s)
-        _shift(packet, offset_s)
+        _shift(packet, round(offset_s / unit))
 
-    def _ready(self, track: "_Track", *, at_end: bool = False) -> "Iterator[Packet[Stream]]":
+    def _ready(self, track: "_Track", *, at_end: bool = False) -> "Iterator[av.Packet[Stream]]":
         """Packets of a track whose recording is known."""
         while track.waiting:
             packet = track.waiting[0]
             at_s = (packet.dts or 0) * packet.time_base
-            # Which recording it lies in is told by its place in the file, where that is known.
+            # The packet's position in the file, where known, says which recording it lies in.
             begun = [start for start in self._starts if packet.pos is None or start <= packet.pos]
             recording = max(len(begun) - 1, track.recording)
             if recording > track.recording:
                 track.recording, track.alone_s, track.asked_s = recording, Fraction(0), None
             elif track.jumps(at_s, closes_gaps=self._closes_gaps):
-                # it is of the next recording, which the film will come to, or jumped alone
-                film_s = self._end_s
-                track.asked_s = film_s if track.asked_s is None else track.asked_s
-                if len(self._starts) - 1 > recording:
+                # it is of the next recording, which the video will come to, or jumped alone
+                if track.asked_s is None:
+                    track.asked_s = self._end_s
+                if self.joins > recording:
                     track.recording, track.alone_s = recording + 1, Fraction(0)
-                elif at_end or film_s - track.asked_s > _WAIT_S:
+                elif at_end or self._end_s - track.asked_s > _WAIT_S:
                     track.alone_s = track.end_s - at_s - self._offsets_s[recording]
                 else:
                     return
                 track.asked_s = None
-            track.waiting.pop(0)
+            track.waiting.popleft()
             track.last_s = at_s
-            _shift(packet, self._offsets_s[track.recording] + track.alone_s)
+            offset_s = self._offsets_s[track.recording] + track.alone_s
+            _shift(packet, round(offset_s / packet.time_base))
             track.put_behind(packet)
             yield packet
 
 
 class _Track:
-    """What is known of one sound track."""
+    """The state of one sound track."""
 
     def __init__(self) -> None:
-        self.waiting: list[Packet[Stream]] = []
+        self.waiting: deque[av.Packet[Stream]] = deque()
         self.recording = 0
-        self.alone_s = Fraction(0)  # that it was moved by while the film's clock did not jump
-        self.asked_s: Fraction | None = None  # where the film was when its clock jumped
+        self.alone_s = Fraction(0)  # that it was moved by while the video's clock did not jump
+        self.asked_s: Fraction | None = None  # where the video was when its clock jumped
         self.last_s: Fraction | None = None  # as the file has it
         self.end_s = Fraction(0)  # moved
         self._last_dts: int | None = None
 
     def jumps(self, at_s: Fraction, *, closes_gaps: bool) -> bool:
+        """Whether its clock goes back, or ahead by more than any pause, at this time."""
         if self.last_s is None:
             return False
         return at_s < self.last_s - _SOUND_JUMP_S or (closes_gaps and at_s > self.last_s + _GAP_S)
 
-    def put_behind(self, packet: "Packet[Stream]") -> None:
+    def put_behind(self, packet: "av.Packet[Stream]") -> None:
         """Keep times rising, as containers need it: recordings overlap by less than a packet."""
         dts = packet.dts or 0
         if self._last_dts is not None and dts <= self._last_dts:
-            later = self._last_dts + 1 - dts
-            packet.dts = dts + later
-            packet.pts = None if packet.pts is None else packet.pts + later
+            _shift(packet, self._last_dts + 1 - dts)
         self._last_dts = packet.dts or 0
         self.end_s = (self._last_dts + (packet.duration or 0)) * packet.time_base
+
+
+def _shift(packet: Any, ticks: int) -> None:
+    packet.dts += ticks
+    if packet.pts is not None:
+        packet.pts += ticks
 
 
 def joined_behind(path: Path, read_bytes: int, format_name: str) -> str | None:
@@ -167,7 +169,7 @@ def joined_behind(path: Path, read_bytes: int, format_name: str) -> str | None:
     """
     size = path.stat().st_size
     unread = size - read_bytes
-    if format_name == _TRANSPORT:
+    if format_name == "mpegts":
         if unread > max(_UNREAD_BYTES, size * _UNREAD_SHARE):
             return f"its last {unread / size:.0%} are other streams than its first, not read"
         return None
@@ -179,13 +181,6 @@ def joined_behind(path: Path, read_bytes: int, format_name: str) -> str | None:
     return None
 
 
-def _shift(packet: Any, offset_s: Fraction) -> None:
-    ticks = round(offset_s / packet.time_base)
-    packet.dts += ticks
-    if packet.pts is not None:
-        packet.pts += ticks
-
-
 def missing_seconds(container: InputContainer, ends_s: Mapping[int, Fraction]) -> float:
     """Seconds between where packets of a container end and where the file says that they do.
 
@@ -193,18 +188,15 @@ def missing_seconds(container: InputContainer, ends_s: Mapping[int, Fraction]) -
     stream that lacks most, or of the file as a whole where it states no lengths of streams; 0 or
     less if nothing is missing or stated.
     """
-    stated = {stream.index: _stated_s(container, stream) for stream in container.streams}
-    missing = [
-        float(stated_s - ends_s.get(index, Fraction(0)))
-        for index, stated_s in stated.items()
-        if stated_s is not None and container.streams[index].type in {"video", "audio"}
-    ]
-    if missing:
-        return max(missing)
-    if container.duration is None or not ends_s:
-        return 0.0
-    end_s = ((container.start_time or 0) + container.duration) * _MICROSECOND
-    return float(end_s - max(ends_s.values()))
+    missing_s = []
+    for stream in container.streams:
+        stated_s = _stated_s(container, stream)
+        if stated_s is not None and stream.type in {"video", "audio"}:
+            missing_s.append(stated_s - ends_s.get(stream.index, Fraction(0)))
+    if not missing_s and container.duration is not None and ends_s:
+        end_s = ((container.start_time or 0) + container.duration) * MICROSECOND
+        missing_s.append(end_s - max(ends_s.values()))
+    return float(max(missing_s, default=0))
 
 
 def _stated_s(container: InputContainer, stream: Stream) -> Fraction | None:
@@ -213,6 +205,7 @@ def _stated_s(container: InputContainer, stream: Stream) -> Fraction | None:
     if stated is not None:
         hours, minutes, seconds = stated.groups()
         return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
-    if _KEEPS_LENGTHS in container.format.name and stream.duration and stream.time_base:
+    # MP4's index states the length of each stream; FLV and AVI write that of the file there.
+    if "mp4" in container.format.name and stream.duration and stream.time_base:
         return ((stream.start_time or 0) + stream.duration) * stream.time_base
     return None

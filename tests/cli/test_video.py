@@ -42,7 +42,7 @@ def test_a_line_with_size_frames_and_rate(nstc, bundle, clip, tmp_path) -> None:
     done = nstc("stylize", clip(), "-m", bundle.path, "-o", out, "--threads", 1)
     assert done.code == 0, done.err
     assert done.out.startswith(f"{out}  64x48  8 frames at 10 fps  h264  ")
-    assert "painting frames: 8 steps" in done.err
+    assert "stylising frames: 8 steps" in done.err
     assert frames_in(out) == 8
 
 

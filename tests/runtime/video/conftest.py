@@ -124,7 +124,7 @@ def read_clip() -> Callable[[Path], Clip]:
     """Reads a film as a player would, without turning it."""
     import av
 
-    from nstc.runtime.video.film import colours_of, matrix_of, to_pixels
+    from nstc.runtime.video.source import matrix_of, to_pixels
 
     def read(path: Path) -> Clip:
         with av.open(str(path)) as container:
@@ -133,7 +133,7 @@ def read_clip() -> Callable[[Path], Clip]:
             decoded = list(container.decode(stream))
             clip = {
                 "times_s": [frame.pts * frame.time_base for frame in decoded],
-                "rgb": [to_pixels(frame, colours_of(frame)) for frame in decoded],
+                "rgb": [to_pixels(frame) for frame in decoded],
                 "matrix": matrix_of(decoded[0]),
                 "aspect": stream.sample_aspect_ratio,
                 "codec": stream.codec_context.name,

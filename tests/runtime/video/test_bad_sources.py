@@ -10,7 +10,7 @@ pytest.importorskip("av", reason='not installed: pip install "nstc[video]"')
 import av
 
 from nstc.core.errors import Interrupted, MissingExtraError, NstcError, OptionError, VideoError
-from nstc.runtime.video.film import FilmLimits, camera_place, file_place
+from nstc.runtime.video.source import VideoLimits, camera_source, file_source
 from nstc.runtime.video.stylizing import VideoOptions, stylize_video
 
 FAST = {"movflags": "+faststart"}
@@ -25,7 +25,7 @@ def left(folder) -> list[str]:
 @pytest.fixture
 def stylize(stylizer, tmp_path):
     def run(path, **options):
-        place = file_place(path)
+        place = file_source(path)
         return stylize_video(place, tmp_path / "out.mp4", stylizer, VideoOptions(**options))
 
     return run
@@ -57,7 +57,7 @@ class TestCutOff:
     def test_a_part_that_is_there_is_no_damage(self, make_clip, stylize) -> None:
         source = make_clip("clip.mkv", times=LONG)
         source.write_bytes(source.read_bytes()[: source.stat().st_size * 9 // 10])
-        assert stylize(source, limits=FilmLimits(frames=5)).damage is None
+        assert stylize(source, limits=VideoLimits(frames=5)).damage is None
 
     @pytest.mark.parametrize("sound", [None, "aac"])
     @pytest.mark.parametrize("name", ["clip.mkv", "clip.mp4", "clip.mov", "clip.ts", "clip.flv"])
@@ -128,12 +128,12 @@ class TestNoVideo:
 
     def test_no_file(self, tmp_path) -> None:
         with pytest.raises(VideoError, match="there is no such file"):
-            file_place(tmp_path / "clip.mp4")
-        with pytest.raises(VideoError, match="is no file"):
-            file_place(tmp_path)
+            file_source(tmp_path / "clip.mp4")
+        with pytest.raises(VideoError, match="is not a file"):
+            file_source(tmp_path)
         os.mkfifo(tmp_path / "pipe.mp4")
-        with pytest.raises(VideoError, match="is no file"):
-            file_place(tmp_path / "pipe.mp4")
+        with pytest.raises(VideoError, match="is not a file"):
+            file_source(tmp_path / "pipe.mp4")
 
     def test_a_name_that_looks_like_an_address(self, make_clip, stylize, monkeypatch) -> None:
         source = make_clip()
@@ -147,7 +147,7 @@ class TestCameras:
     @pytest.mark.parametrize("name", ["", "x", "-1", "0.5", "v4l2:", ":x"])
     def test_no_name_of_a_camera(self, name) -> None:
         with pytest.raises(VideoError, match="expected a number, or a device as FORMAT:NAME"):
-            camera_place(name)
+            camera_source(name)
 
     @pytest.mark.parametrize(
         ("system", "format", "address"),
@@ -155,7 +155,7 @@ class TestCameras:
     )
     def test_a_number_by_system(self, monkeypatch, system, format, address) -> None:
         monkeypatch.setattr("sys.platform", system)
-        place = camera_place("2")
+        place = camera_source("2")
         assert (place.format, place.address, place.live) == (format, address, True)
 
     def test_a_number_by_name_on_windows(self, monkeypatch) -> None:
@@ -166,9 +166,9 @@ class TestCameras:
         devices = [Device("Microphone", "audio"), Device("Front", "video"), Device("Rear", "video")]
         monkeypatch.setattr("sys.platform", "win32")
         monkeypatch.setattr(av.device, "enumerate_input_devices", lambda _format: devices)
-        assert camera_place("1").address == "video=Rear"
+        assert camera_source("1").address == "video=Rear"
         with pytest.raises(VideoError, match="no camera 2: found Front, Rear"):
-            camera_place("2")
+            camera_source("2")
 
     def test_one_that_is_not_there(self, stylizer, tmp_path) -> None:
         for name, told in [
@@ -176,7 +176,7 @@ class TestCameras:
             ("nope:0", "no container format 'nope'"),
         ]:
             with pytest.raises(VideoError, match=told):
-                stylize_video(camera_place(name), tmp_path / "out.mp4", stylizer)
+                stylize_video(camera_source(name), tmp_path / "out.mp4", stylizer)
 
 
 class TestInterrupted:
@@ -206,7 +206,7 @@ class TestInterrupted:
     def test_of_a_camera_what_was_recorded_is_kept(
         self, read_clip, stylizer, tmp_path, threads_left
     ) -> None:
-        camera = camera_place("lavfi:testsrc=size=64x48:rate=10")
+        camera = camera_source("lavfi:testsrc=size=64x48:rate=10")
         outcome = stylize_video(camera, tmp_path / "out.mp4", stylizer)
         assert (outcome.interrupted, outcome.frames) == (True, 6)
         assert len(read_clip(tmp_path / "out.mp4").rgb) == 6
@@ -223,4 +223,4 @@ def test_an_encoder_that_is_not_there(make_clip, stylize, monkeypatch) -> None:
 @pytest.mark.parametrize("limits", [{"frames": 0}, {"seconds": 0.0}, {"seconds": float("nan")}])
 def test_limits_that_leave_nothing(limits) -> None:
     with pytest.raises(OptionError, match=f"{next(iter(limits))} is"):
-        FilmLimits(**limits)
+        VideoLimits(**limits)

@@ -11,8 +11,8 @@ pytest.importorskip("av", reason='not installed: pip install "nstc[video]"')
 
 import av
 
-from nstc.runtime.video.film import FilmLimits, file_place
 from nstc.runtime.video.joins import TimeLine
+from nstc.runtime.video.source import VideoLimits, file_source
 from nstc.runtime.video.stylizing import VideoOptions, stylize_video
 
 TIMES = tuple(range(0, 600, 40))
@@ -38,7 +38,7 @@ def join(make_clip, tmp_path):
 @pytest.fixture
 def stylize(stylizer, tmp_path):
     def run(path, **options):
-        place = file_place(path)
+        place = file_source(path)
         return stylize_video(place, tmp_path / "out.mp4", stylizer, VideoOptions(**options))
 
     return run
@@ -94,7 +94,7 @@ def test_sound_that_begins_with_the_second(join, stylize) -> None:
     late = {"times": tuple(range(0, 2400, 40))}  # what lies so far behind is not looked at first
     outcome = stylize(join("clip-2.ts", late, {"sound": "aac"}))
     assert (outcome.frames, outcome.sound) == (75, ())
-    assert "1 sound tracks that begin later than the film are left out" in outcome.notes
+    assert "1 sound tracks that begin later than the video are left out" in outcome.notes
 
 
 def test_half_a_packet_of_sound_where_one_breaks_off(make_clip, join, stylize) -> None:
@@ -112,8 +112,8 @@ def test_a_still_of_a_minute_stays_one(make_clip, stylize, read_clip, tmp_path) 
 
 
 def test_a_part_of_it(join, stylize) -> None:
-    assert stylize(join("clip.ts", {}, {}), limits=FilmLimits(frames=20)).frames == 20
-    assert stylize(join("clip-2.ts", {}, {}), limits=FilmLimits(seconds=0.78)).frames == 20
+    assert stylize(join("clip.ts", {}, {}), limits=VideoLimits(frames=20)).frames == 20
+    assert stylize(join("clip-2.ts", {}, {}), limits=VideoLimits(seconds=0.78)).frames == 20
 
 
 class TestAnotherSize:

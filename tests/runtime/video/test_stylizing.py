@@ -11,10 +11,9 @@ pytest.importorskip("av", reason='not installed: pip install "nstc[video]"')
 from nstc.core.errors import ImageError, OptionError, OutputError
 from nstc.core.images import resize
 from nstc.runtime.control import Control
-from nstc.runtime.video.film import FilmLimits, camera_place, file_place
-from nstc.runtime.video.frame_pipeline import ROOM
 from nstc.runtime.video.frame_writer import Writer
-from nstc.runtime.video.stylizing import VideoOptions, stylize_video
+from nstc.runtime.video.source import VideoLimits, camera_source, file_source
+from nstc.runtime.video.stylizing import ROOM, VideoOptions, stylize_video
 
 UNEVEN = (0, 40, 95, 130, 300, 301, 420)
 QUARTER = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
@@ -24,7 +23,7 @@ QUARTER = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
 @pytest.fixture
 def stylize(stylizer, tmp_path):
     def run(path, name="out.mp4", **options):
-        return stylize_video(file_place(path), tmp_path / name, stylizer, VideoOptions(**options))
+        return stylize_video(file_source(path), tmp_path / name, stylizer, VideoOptions(**options))
 
     return run
 
@@ -95,7 +94,7 @@ class TestSound:
 
     def test_it_ends_with_a_part_of_the_film(self, make_clip, read_clip, stylize, tmp_path) -> None:
         source = make_clip(sound="aac")
-        stylize(source, limits=FilmLimits(frames=5))
+        stylize(source, limits=VideoLimits(frames=5))
         before, after = read_clip(source), read_clip(tmp_path / "out.mp4")
         assert len(after.times_s) == 5
         assert after.sound == before.sound[: len(after.sound)]
@@ -181,7 +180,7 @@ def test_ten_bits_become_eight(make_clip, read_clip, stylize, tmp_path) -> None:
     outcome = stylize(source)
     before, after = read_clip(source).rgb[0], read_clip(tmp_path / "out.mp4").rgb[0]
     assert np.abs(after.astype(int) - (255 - before)).mean() < 3
-    assert outcome.notes == ("10 bits a colour are painted and written as 8",)
+    assert outcome.notes == ("10 bits a colour are stylised and written as 8",)
 
 
 def test_metadata_goes_along_only_on_request(make_clip, read_clip, stylize, tmp_path) -> None:
@@ -199,7 +198,7 @@ def test_a_frame_is_enough(make_clip, read_clip, stylize, tmp_path) -> None:
 
 
 def test_seconds_end_a_film(make_clip, read_clip, stylize, tmp_path) -> None:
-    outcome = stylize(make_clip(times=UNEVEN), limits=FilmLimits(seconds=0.3))
+    outcome = stylize(make_clip(times=UNEVEN), limits=VideoLimits(seconds=0.3))
     assert [float(time) for time in read_clip(tmp_path / "out.mp4").times_s] == [
         0, 0.04, 0.095, 0.13,
     ]  # fmt: skip
@@ -207,8 +206,8 @@ def test_seconds_end_a_film(make_clip, read_clip, stylize, tmp_path) -> None:
 
 
 def test_a_camera_is_a_source_like_a_file(read_clip, stylizer, tmp_path) -> None:
-    camera = camera_place("lavfi:testsrc=size=64x48:rate=12")
-    options = VideoOptions(limits=FilmLimits(frames=9))
+    camera = camera_source("lavfi:testsrc=size=64x48:rate=12")
+    options = VideoOptions(limits=VideoLimits(frames=9))
     outcome = stylize_video(camera, tmp_path / "out.mp4", stylizer, options)
     assert [round(time * 12, 2) for time in read_clip(tmp_path / "out.mp4").times_s] == [*range(9)]
     assert (outcome.frames, outcome.damage) == (9, None)
@@ -236,8 +235,8 @@ def test_few_frames_are_held_however_slow_the_encoder(stylizer, tmp_path, monkey
 
     monkeypatch.setattr(stylizer, "transfer", transfer)
     monkeypatch.setattr(Writer, "write", slowly)
-    camera = camera_place("lavfi:testsrc=size=64x48:rate=12")
-    options = VideoOptions(limits=FilmLimits(frames=30))
+    camera = camera_source("lavfi:testsrc=size=64x48:rate=12")
+    options = VideoOptions(limits=VideoLimits(frames=30))
     outcome = stylize_video(camera, tmp_path / "out.mp4", stylizer, options)
     assert outcome.frames == 30
     assert outcome.waiting == ROOM
@@ -279,7 +278,7 @@ class TestRefused:
 
         monkeypatch.setattr(frame_writer.Writer, "write", full)
         with pytest.raises(OutputError, match="No space left on device"):
-            stylize_video(file_place(make_clip()), tmp_path / "out.mp4", stylizer)
+            stylize_video(file_source(make_clip()), tmp_path / "out.mp4", stylizer)
         assert sorted(p.name for p in tmp_path.glob("*.mp4")) == ["clip.mp4"]
 
 
@@ -299,6 +298,6 @@ def test_progress_counts_frames_with_the_rate(make_clip, stylizer, tmp_path) -> 
             self.told.append(message)
 
     recording = Recording()
-    options = replace(VideoOptions(), limits=FilmLimits(frames=3))
-    stylize_video(file_place(make_clip()), tmp_path / "o.mp4", stylizer, options, recording)
-    assert recording.told == [("painting frames", 3, 0), 1, 2, 3]
+    options = replace(VideoOptions(), limits=VideoLimits(frames=3))
+    stylize_video(file_source(make_clip()), tmp_path / "o.mp4", stylizer, options, recording)
+    assert recording.told == [("stylising frames", 3, 0), 1, 2, 3]

@@ -11,7 +11,7 @@ from nstc.core.errors import DamagedVideoError, OptionError
 if TYPE_CHECKING:
     from nstc.runtime.files.batch import BatchOptions
     from nstc.runtime.stylizer import Stylizer
-    from nstc.runtime.video.film import FilmSource
+    from nstc.runtime.video.source import VideoSource
     from nstc.runtime.video.stylizing import VideoOptions, VideoOutcome
 
 
@@ -72,12 +72,12 @@ def stylize_one(
     What videos share with pictures, such as strength, is taken from the options for pictures.
     """
     from nstc.runtime.files.picture_jobs import is_folder
-    from nstc.runtime.video.film import FilmLimits
+    from nstc.runtime.video.source import VideoLimits
     from nstc.runtime.video.stylizing import VideoOptions, stylize_video
 
     options = VideoOptions(
         control=pictures.control,
-        limits=FilmLimits(frames=flags.frames, seconds=flags.seconds),
+        limits=VideoLimits(frames=flags.frames, seconds=flags.seconds),
         stabilize=flags.stabilize,
         codec=flags.codec,
         crf=flags.crf,
@@ -110,15 +110,15 @@ def stylize_one(
         )
 
 
-def _place_of(inputs: list[str], camera: str | None) -> "FilmSource":
+def _place_of(inputs: list[str], camera: str | None) -> "VideoSource":
     from nstc.runtime.files.fetching import is_address
     from nstc.runtime.files.picture_jobs import STANDARD_STREAM
-    from nstc.runtime.video.film import camera_place, file_place
+    from nstc.runtime.video.source import camera_source, file_source
 
     if camera is not None:
         if inputs:
             raise OptionError(f"--camera and {inputs[0]} were both given: choose one.")
-        return camera_place(camera)
+        return camera_source(camera)
     if not inputs:
         raise OptionError("no video was given: name a file, or give --camera.")
     if len(inputs) > 1:
@@ -128,7 +128,7 @@ def _place_of(inputs: list[str], camera: str | None) -> "FilmSource":
     name = inputs[0]
     if name == STANDARD_STREAM or is_address(name):
         raise OptionError(f"{name}: a video must be a file. Save it first.")
-    return file_place(Path(name))
+    return file_source(Path(name))
 
 
 def _summary(outcome: "VideoOutcome", options: "VideoOptions", model: str) -> dict[str, Any]:

@@ -3,7 +3,9 @@ import time
 
 import pytest
 
-from nstc.runtime.video.frame_pipeline import Cancelled, Channel, overlap
+pytest.importorskip("av", reason='not installed: pip install "nstc[video]"')
+
+from nstc.runtime.video.stylizing import Cancelled, Channel, overlap
 
 
 def counted(most, started=None):
