@@ -27,7 +27,7 @@ from nstc.core.images import Picture, Pixels, read_picture, write_picture
 from nstc.core.photos import sample_photos
 from nstc.core.terminal import plain_console
 from nstc.runtime.agreement import Difference
-from nstc.runtime.bounded import PaintPlan, bounded_painter
+from nstc.runtime.bounded import TilingPlan, bounded_stylizer
 from nstc.runtime.session import find_artifact, open_session
 from nstc.runtime.tiling import tiling_of
 
@@ -113,15 +113,15 @@ def memory_rows(model: str, teacher: str) -> Iterator[DeviceRow]:
 
 def tiling_rows(model: str) -> Iterator[DeviceRow]:
     """Photographs in tiles beside the same photographs in one piece."""
-    painter = bounded_painter(model, limit_bytes=sys.maxsize)
+    painter = bounded_stylizer(model, limit_bytes=sys.maxsize)
     whole = open_session(model)
     contract = open_bundle(model).manifest.contract
     tiling = tiling_of(LARGE[1], LARGE[0], CORE, contract)
-    plan = PaintPlan(tiling=tiling, peak_bytes=sys.maxsize)
+    plan = TilingPlan(tiling=tiling, peak_bytes=sys.maxsize)
     for path in sample_photos().take(LARGE_PHOTOS).paths:
         rgb = _enlarged(path)
         expected = whole.run(rgb)
-        tiled = painter.paint(rgb, plan)
+        tiled = painter.stylize(rgb, plan)
         off = Difference.between(tiled, expected)
         yield DeviceRow(
             fact=f"{tiling.count} tiles beside the whole at {LARGE[0]}x{LARGE[1]}: {path.stem}",

@@ -1,4 +1,4 @@
-"""Whether two pictures agree: how far they lie apart, and what each use lets pass."""
+"""Whether two pictures agree: how far they differ, and what each use tolerates."""
 
 import functools
 import math
@@ -9,47 +9,40 @@ import numpy as np
 
 from nstc.core.images import Pixels
 
+# One graph in two places. Float kernels of two processors round differently, by so many levels of
+# 255; of a picture's values this share may be further off, where a rounding in between fell the
+# other way.
 NEAR_LEVELS: Final = 1
-"""Of 255: float kernels of two processors round differently."""
-
 MOST_FAR_SHARE: Final = 0.001
-"""Of a picture's values may be further off, where a rounding in between fell the other way: of one
-graph in two places."""
 
+# A float file and its network: the sums are the same but for their order, so that a value on the
+# border between two levels falls to either side, and no further.
 FLOAT_LEVELS: Final = 1
-"""Of 255 by which a float file may differ from its network: the sums are the same but for their
-order, so that a value on the border between two levels falls to either side, and no further."""
 
+# A quantized file and its network. Trained networks read 33 dB and more; 19 dB is a broken kernel.
 QUANTIZED_PSNR_DB: Final = 25.0
-"""Least of a quantized file. Trained networks read 33 dB and more; 19 dB is a broken kernel."""
-
+# One of others' making: below it is another network.
 FOREIGN_PSNR_DB: Final = 15.0
-"""Least of a quantized file of others' making: below it is not the network any more."""
-
+# Root mean square error, at most this part of the picture's own contrast. A network with random
+# weights gives almost flat pictures, where a file that swaps colours would still have a high PSNR.
 QUANTIZED_NOISE: Final = 1 / 3
-"""Root mean square error of a quantized file, at most this part of the picture's own contrast. A
-network with random weights paints almost flat pictures, and a file that swaps their colours would
-still have a high PSNR."""
-
+# An error below so many levels is no fault however flat the picture.
 ROUNDING_LEVELS: Final = 2.0
-"""An error of a quantized file below this is no fault however flat the picture."""
 
+# An integer file and the fake-quantized graph that its student was trained through: least share of
+# near pixels. Where a machine rounds elsewhere on the way, a value now and then crosses a border
+# between two levels, and the layers behind pass that on.
 LEAST_NEAR_PIXELS: Final = 0.999
-"""Of an integer file, beside the graph that its student learned through. Where a machine rounds on
-the way in other places, a value is now and then on the other side of a border between two levels;
-the layers behind pass that on."""
 
+# Root mean square error of another machine's picture, which is 40 dB of PSNR. nstc's int8 files are
+# bit-identical on all processors it was tried on, and float files differ by the rounding of single
+# pixels (over 50 dB). int8 that saturates on one processor and not on the other reads 19 dB.
 FAR_MACHINE_LEVELS: Final = 2.55
-"""Root mean square error of another machine's picture, which is 40 dB of PSNR.
-
-nstc's int8 files are bit-identical on all processors it was tried on, and float files differ by the
-rounding of single pixels (over 50 dB). int8 that saturates on one processor and not on the other
-reads 19 dB."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two pictures lie apart."""
+    """How far two pictures differ."""
 
     levels: Pixels  # of each value, uint8 from 0 to 255
 

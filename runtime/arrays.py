@@ -1,5 +1,6 @@
-"""Between pictures and the arrays that graphs take and give, and whether what they give is one."""
+"""Pictures and the arrays that graphs take and give, and whether what they give is a picture."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,14 +11,14 @@ from nstc.core.errors import ImageError, UnusableModelError
 from nstc.core.images import Pixels
 
 Array = npt.NDArray[Any]
+Transfer = Callable[[Pixels], Pixels]  # (H, W, 3) uint8 to the same size, stylised
 
 _LEVELS: Final = 255
-_ROWS: Final = 64
-"""Counted at once: the counting makes 8 bytes of each."""
+_ROWS: Final = 64  # counted at once: the counting makes 8 bytes of each value
 
 
 def checked(rgb: Pixels) -> Pixels:
-    """The same array; `ImageError` if it is no picture (H, W, 3) uint8 of at least one pixel."""
+    """The same array; `ImageError` if it is not (H, W, 3) uint8 of at least one pixel."""
     if not isinstance(rgb, np.ndarray):
         raise ImageError(f"a picture must be an array (H, W, 3) uint8, not {type(rgb).__name__}.")
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
@@ -58,13 +59,13 @@ def refuse_not_finite_output(values: Array, of: str | Path) -> None:
 
 
 def is_one_colour(picture: Pixels) -> bool:
-    """Whether all pixels of (H, W, 3) are equal. A look at a few of them tells most pictures."""
+    """Whether all pixels of (H, W, 3) are equal. A look at a few of them settles most pictures."""
     first = picture[0, 0]
     few = picture[:: max(1, picture.shape[0] // 8), :: max(1, picture.shape[1] // 8)]
     return bool((few == first).all() and (picture == first).all())
 
 
-def refuse_one_colour(painted: Pixels, of: str | Path) -> None:
+def refuse_one_colour(stylised: Pixels, of: str | Path) -> None:
     """Refuse a model in file `of` that gave one colour, (H, W, 3) uint8, for a picture of many.
 
     Of a photograph of one colour that may be right: a model is judged by a picture made for it, see
@@ -73,8 +74,8 @@ def refuse_one_colour(painted: Pixels, of: str | Path) -> None:
     Raises:
         UnusableModelError: all pixels are equal.
     """
-    if painted.shape[:2] != (1, 1) and is_one_colour(painted):
-        colour = ", ".join(map(str, painted[0, 0].tolist()))
+    if stylised.shape[:2] != (1, 1) and is_one_colour(stylised):
+        colour = ", ".join(map(str, stylised[0, 0].tolist()))
         raise UnusableModelError(
             f"{of} gives no picture: every pixel is ({colour}), though what it was given has many "
             "colours. Its weights are damaged or it was never trained: use another copy."

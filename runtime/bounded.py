@@ -1,11 +1,11 @@
 """Stylising within a limit of memory, in one piece or in tiles.
 
-What a picture will take is told before it is decoded. The peak of a process is what it holds
-already (interpreter, libraries, network), and on top of it the most expensive of three moments:
-decoding, painting, encoding. Decoding and encoding follow from the picture's size and format. What
+What a picture will take is predicted before it is decoded. The peak of a process is what it holds
+already (interpreter, libraries, network), and on top of it the most expensive of three phases:
+decoding, stylising, encoding. Decoding and encoding follow from the picture's size and format. What
 a network needs for a tile grows with the tile's pixels; how steeply depends on its layers and on
 the kernels that this processor runs, with work space that no graph shows, so the graph itself is
-run on a few small pictures and what it took is read off.
+run on a few small pictures and what it took is measured.
 """
 
 import math
@@ -28,56 +28,43 @@ from nstc.core.images.picture import with_colors
 from nstc.core.images.picture_files import WITHOUT_ALPHA, ImageFile
 from nstc.core.manifest import Contract
 from nstc.runtime import resident
-from nstc.runtime.arrays import channel_statistics, checked
+from nstc.runtime.arrays import Transfer, channel_statistics, checked
 from nstc.runtime.control import PLAIN, Control, blended, blending_bytes, controlled, sizes_of
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import DEFAULT_ARTIFACT, Session, open_session
-from nstc.runtime.tiling import Paint, Tiling, halo_of, paint_in_place, tiling_of
+from nstc.runtime.tiling import Tiling, halo_of, stylize_in_place, tiling_of
 
+# Of cores. Few, so that a little more or less memory rarely changes how a picture is cut.
 _SIDES: Final = (64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
-"""Of cores. Few, so that a little more or less memory rarely changes how a picture is cut."""
-
-MARGIN: Final = 1.15
-"""Over what a run took when it was tried, for the holes that an allocator leaves."""
-
-SLACK_BYTES: Final = 10_000_000
-"""On top, for tables and buffers that do not grow with the picture."""
+MARGIN: Final = 1.15  # over what a run took when it was tried, for the holes an allocator leaves
+SLACK_BYTES: Final = 10_000_000  # for tables and buffers that do not grow with the picture
 
 _PROBE_SIDES: Final = (64, 96, 128, 192, 256, 384, 512)
-_CLEAR_GROWTH_BYTES: Final = 3_000_000
-"""Growth of the peak below this may as well be noise."""
-
+_CLEAR_GROWTH_BYTES: Final = 3_000_000  # growth of the peak below this may as well be noise
+# 64 rows of one colour, as bytes and as the 8-byte numbers that they are counted as.
 _HISTOGRAM_BYTES_PER_COLUMN: Final = 64 * 9
-"""64 rows of one colour, as bytes and as the 8-byte numbers that they are counted as."""
 
 _RGB: Final = 3
-_PILLOW_RGB: Final = 4
-"""Pillow keeps a byte of padding with every colour pixel."""
-
+_PILLOW_RGB: Final = 4  # Pillow keeps a byte of padding with every colour pixel
+# Of a pixel in Pillow's picture; modes not here take four.
 _PILLOW_BYTES: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
-"""Of a pixel; those not here take four."""
-
+# That a decoder takes for a pixel beside Pillow's picture: formats decoded as a whole.
 _DECODER_BYTES: Final = {"WEBP": 13, "AVIF": 8, "HEIF": 12, "JPEG2000": 12, "GIF": 5, "TIFF": 4}
-"""That a decoder takes for a pixel beside Pillow's picture: formats decoded as a whole."""
-
+# Two bytes a coefficient, which are all kept until the last pass.
 _PROGRESSIVE_JPEG_BYTES: Final = 6
-"""Two bytes a coefficient, which are all kept until the last pass."""
-
+# That an encoder takes for a pixel beside Pillow's picture, at most: that is of noise. GIF's finds
+# its palette by a table of all colours that occur, HEIF's holds what it predicts blocks from.
 _ENCODER_BYTES: Final = {"WEBP": 28, "GIF": 48, "HEIF": 42}
-"""That an encoder takes for a pixel beside Pillow's picture, at most: that is of noise. GIF's finds
-its palette by a table of all colours that occur, HEIF's holds what it predicts blocks from."""
-
-_ENCODED_BYTES: Final = 4
-"""Of a pixel in the encoded file, at most."""
+_ENCODED_BYTES: Final = 4  # of a pixel in the encoded file, at most
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureCost:
-    """Bytes that a picture takes, the network aside."""
+    """Bytes that a picture takes in each phase, the network aside."""
 
-    decoding: int  # while it is read: the decoder's own picture, and the array
-    painting: int  # while it is painted: the array
-    encoding: int  # while it is written: the array, and the encoder's own picture
+    decoding: int  # the decoder's own picture, and the array
+    stylizing: int  # the array
+    encoding: int  # the array, and the encoder's own picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,35 +84,36 @@ class Work:
         run = height * width * self.bytes_per_pixel * MARGIN
         if blends:
             run = max(run, blending_bytes(height, width))
-        painting = cost.painting + run
+        stylizing = cost.stylizing + run
         if tiling.count > 1:
-            # the window of rows that a band is cut from, the painted band, and rows that are kept
+            # the window of rows that a band is cut from, the stylised band, and rows that are kept
             core = max(rows.stop - rows.start for rows in tiling.rows)
-            painting += (height + core + (height - core)) * picture_width * _RGB
-        counting = cost.painting + picture_width * _HISTOGRAM_BYTES_PER_COLUMN
-        most = max(cost.decoding, painting, counting, cost.encoding)
+            stylizing += (height + core + (height - core)) * picture_width * _RGB
+        counting = cost.stylizing + picture_width * _HISTOGRAM_BYTES_PER_COLUMN
+        most = max(cost.decoding, stylizing, counting, cost.encoding)
         return int(self.held_bytes + most + SLACK_BYTES)
 
 
-def measured_work(paint: Callable[[Pixels], Pixels]) -> Work:
+def measured_work(transfer: Transfer) -> Work:
     """Run a network on pictures of growing size until the peak of this process follows them.
 
     Raises:
-        OptionError: this system does not tell a process's memory.
+        OptionError: this system does not report a process's memory.
     """
     if not resident.tells_peak_memory():
         raise OptionError(
-            "--max-ram needs to know what this process holds, which only Linux tells: leave it out."
+            "--max-ram needs to know what this process holds, which only Linux reports: leave it "
+            "out."
         )
     slopes: list[float] = []
     for side in _PROBE_SIDES:
         before, held = resident.peak_bytes(), resident.resident_bytes()
-        paint(np.full((side, side, 3), 128, np.uint8))
+        transfer(np.full((side, side, 3), 128, np.uint8))
         grown = resident.peak_bytes()
         slopes.append((grown - held) / side**2)
         if grown - before > _CLEAR_GROWTH_BYTES and len(slopes) > 1:
             break
-    paint(np.full((side, side, 3), 128, np.uint8))
+    transfer(np.full((side, side, 3), 128, np.uint8))
     return Work(held_bytes=resident.resident_bytes(), bytes_per_pixel=slopes[-1])
 
 
@@ -136,7 +124,8 @@ def cost_of(image: Image.Image, output_format: str | None, *, piped: bool = Fals
     `piped`, the encoded picture is held before it is sent on.
     """
     pixels = image.width * image.height
-    array = _RGB + has_alpha(image)
+    alpha = has_alpha(image)
+    array = _RGB + alpha
     decoder = _DECODER_BYTES.get(image.format or "", 0)
     if image.info.get("progressive") or image.info.get("progression"):
         decoder += _PROGRESSIVE_JPEG_BYTES
@@ -144,11 +133,11 @@ def cost_of(image: Image.Image, output_format: str | None, *, piped: bool = Fals
         decoder += DEEP_COLOUR_BYTES
     pillow = _PILLOW_BYTES.get(image.mode, _PILLOW_RGB)
     encoder = _ENCODER_BYTES.get(output_format or "", 0) + (_ENCODED_BYTES if piped else 0)
-    alpha = 1 if has_alpha(image) and output_format not in WITHOUT_ALPHA else 0
+    encoder += _PILLOW_RGB + (alpha and output_format not in WITHOUT_ALPHA)
     return PictureCost(
         decoding=pixels * (pillow + max(decoder, array)),
-        painting=pixels * array,
-        encoding=pixels * (array + _PILLOW_RGB + alpha + encoder),
+        stylizing=pixels * array,
+        encoding=pixels * (array + encoder),
     )
 
 
@@ -170,39 +159,36 @@ def scaled_cost(cost: PictureCost, height: int, width: int, control: Control) ->
         return max(_PILLOW_RGB * scaling, (_PILLOW_RGB + 2 * _RGB) * math.prod(after))
 
     scaled = array_bytes(original, sizes.photo)
-    painted = _RGB * math.prod(sizes.network)
+    stylised = _RGB * math.prod(sizes.network)
     result = _RGB * math.prod(sizes.result)
     mixing = blending_bytes(*sizes.result) - 2 * result if control.blends else 0
     scaling = max(  # the most that scaling and mixing take, beside the photograph
         resize_bytes(original, sizes.photo),
         scaled + resize_bytes(sizes.photo, sizes.network),
-        scaled + painted + resize_bytes(sizes.network, sizes.result),
-        scaled + painted + array_bytes(sizes.network, sizes.result) + mixing,
+        scaled + stylised + resize_bytes(sizes.network, sizes.result),
+        scaled + stylised + array_bytes(sizes.network, sizes.result) + mixing,
     )
     return PictureCost(
-        decoding=max(cost.decoding, cost.painting + scaling),
-        painting=cost.painting + scaled + array_bytes(sizes.photo, sizes.network) + painted,
+        decoding=max(cost.decoding, cost.stylizing + scaling),
+        stylizing=cost.stylizing + scaled + array_bytes(sizes.photo, sizes.network) + stylised,
         encoding=round(cost.encoding * math.prod(sizes.result) / (height * width)),
     )
 
 
-Measure = Callable[[Callable[[Pixels], Pixels]], Work]
-
-
 @dataclass(frozen=True, kw_only=True)
-class PaintPlan:
-    """How a picture will be painted."""
+class TilingPlan:
+    """How a picture will be stylised."""
 
-    tiling: Tiling  # its tiles; one if it is painted in one piece
+    tiling: Tiling  # its tiles; one if it is stylised in one piece
     peak_bytes: int  # the most that the process is expected to hold
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of what is painted, in pixels."""
+        """Height and width of what the network is given, in pixels."""
         return self.tiling.rows[-1].stop, self.tiling.columns[-1].stop
 
 
-def bounded_painter(
+def bounded_stylizer(
     model: str | Path | Bundle,
     *,
     artifact: str = DEFAULT_ARTIFACT,
@@ -210,14 +196,14 @@ def bounded_painter(
     limit_bytes: int,
     approximate: bool = False,
     trust: bool = False,
-) -> "BoundedPainter":
-    """Open a network for painting within a limit; see `BoundedPainter` and `open_session`.
+) -> "BoundedStylizer":
+    """Open a network for stylising within a limit; see `BoundedStylizer` and `open_session`.
 
     int8 of a network that can be cut exactly is run by `TILES_ARTIFACT`.
 
     Raises:
         ArtifactError: there is no such file; the message says how to make it.
-        OptionError: this system does not tell what a process holds.
+        OptionError: this system does not report what a process holds.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
     resident.give_back_large_blocks()
@@ -226,18 +212,19 @@ def bounded_painter(
     if contract.locality == "exact" and artifact_name(artifact) == artifact_name("int8"):
         artifact = TILES_ARTIFACT
     session = open_session(bundle, artifact=artifact, threads=threads, arena=False, trust=trust)
-    return BoundedPainter(session, contract, limit_bytes=limit_bytes, approximate=approximate)
+    return BoundedStylizer(session, contract, limit_bytes=limit_bytes, approximate=approximate)
 
 
-class BoundedPainter:
-    """Paints pictures within a limit that covers all that the process holds.
+class BoundedStylizer:
+    """Stylises pictures within a limit that covers all that the process holds.
 
     A network that takes the whole picture's statistics is cut exactly. Another one is cut only if
     `approximate` is asked for: its tiles then differ in colour and contrast, and the result depends
-    on their size. `last_plan` is the last that was made.
+    on their size. `cuts` says whether pictures that don't fit are cut; `last_plan` is the last that
+    was made.
 
     Raises:
-        OptionError: this system does not tell what a process holds.
+        OptionError: this system does not report what a process holds.
     """
 
     def __init__(
@@ -247,27 +234,22 @@ class BoundedPainter:
         *,
         limit_bytes: int,
         approximate: bool = False,
-        measure: Measure = measured_work,
+        measure: Callable[[Transfer], Work] = measured_work,
     ) -> None:
         self.limit_bytes = limit_bytes
         self.session = session
-        self.last_plan: PaintPlan | None = None
+        self.last_plan: TilingPlan | None = None
         self._contract = contract
         self._statistics_session = (
             session if isinstance(session, OnnxSession) and session.takes_statistics else None
         )
-        self._approximate = approximate
+        self.cuts = self._statistics_session is not None or approximate
         self._work = measure(session.run)
-
-    @property
-    def cuts(self) -> bool:
-        """Whether pictures that don't fit are cut."""
-        return self._statistics_session is not None or self._approximate
 
     def plan(
         self, height: int, width: int, cost: PictureCost, control: Control = PLAIN
-    ) -> PaintPlan:
-        """The cheapest way to paint within the limit a picture of this cost, before it is scaled.
+    ) -> TilingPlan:
+        """The cheapest way to stylise a picture of this cost, before it is scaled, in the limit.
 
         Raises:
             MemoryLimitError: there is none; the message says the least that would do.
@@ -281,7 +263,7 @@ class BoundedPainter:
         scaled = scaled_cost(cost, height, width, control)
         blends = control.blends and not control.resizes
         plans = [
-            PaintPlan(tiling=own, peak_bytes=self._work.peak_bytes(own, scaled, blends=blends))
+            TilingPlan(tiling=own, peak_bytes=self._work.peak_bytes(own, scaled, blends=blends))
             for own in tilings
         ]
         fitting = [plan for plan in plans if plan.peak_bytes <= self.limit_bytes]
@@ -290,14 +272,14 @@ class BoundedPainter:
         self.last_plan = min(fitting, key=lambda plan: (plan.tiling.pixels_read, plan.tiling.count))
         return self.last_plan
 
-    def painted(self, rgb: Pixels, control: Control = PLAIN) -> Pixels:
+    def stylized(self, rgb: Pixels, control: Control = PLAIN) -> Pixels:
         """Stylise a picture (H, W, 3) that the caller keeps; see `plan`."""
-        held = PictureCost(decoding=0, painting=2 * checked(rgb).nbytes, encoding=0)
-        plan = self.plan(rgb.shape[0], rgb.shape[1], held, control)
+        held = PictureCost(decoding=0, stylizing=2 * checked(rgb).nbytes, encoding=0)
+        plan = self.plan(*rgb.shape[:2], held, control)
         overwritten = plan.tiling.count > 1 and not control.resizes
-        return self.paint(rgb.copy() if overwritten else rgb, plan, control)
+        return self.stylize(rgb.copy() if overwritten else rgb, plan, control)
 
-    def painted_file(
+    def stylized_file(
         self,
         file: ImageFile,
         control: Control = PLAIN,
@@ -311,35 +293,32 @@ class BoundedPainter:
             MemoryLimitError: it does not fit, and nothing was decoded; the message says what would.
             ImageError: the photograph can't be read.
         """
-        height, width = file.upright_size()
         cost = cost_of(file.image, output_format, piped=piped)
         cost = replace(cost, decoding=cost.decoding + file.content_bytes)
-        plan = self.plan(height, width, cost, control)
+        plan = self.plan(*file.upright_size(), cost, control)
         photo = file.picture(in_bands=True)
-        return with_colors(photo, self.paint(photo.rgb, plan, control))
+        return with_colors(photo, self.stylize(photo.rgb, plan, control))
 
-    def paint(self, rgb: Pixels, plan: PaintPlan, control: Control = PLAIN) -> Pixels:
+    def stylize(self, rgb: Pixels, plan: TilingPlan, control: Control = PLAIN) -> Pixels:
         """Stylise a picture (H, W, 3), which may be overwritten, by a plan for this control."""
         if control.resizes:
-            return controlled(rgb, control, lambda scaled: self.paint(scaled.copy(), plan))
-        paint = self.painter_of(lambda: channel_statistics(rgb), control)
+            return controlled(rgb, control, lambda scaled: self.stylize(scaled.copy(), plan))
+        transfer = self.transfer_of(lambda: channel_statistics(rgb), control)
         if plan.tiling.count == 1:
-            return paint(rgb)
-        paint_in_place(rgb, plan.tiling, paint)
+            return transfer(rgb)
+        stylize_in_place(rgb, plan.tiling, transfer)
         return rgb
 
-    def painter_of(
+    def transfer_of(
         self, statistics: Callable[[], npt.NDArray[np.float32]], control: Control = PLAIN
-    ) -> Paint:
-        """What paints the tiles of a picture that is not scaled; gets its statistics if need be."""
+    ) -> Transfer:
+        """What stylises tiles of a picture that is not scaled; gets its statistics if need be."""
         if control.strength == 0:
             return lambda tile: tile
-        run: Paint = self.session.run
+        run: Transfer = self.session.run
         if self._statistics_session is not None:
             run = partial(self._statistics_session.run_tile, statistics=statistics())
-        return lambda tile: blended(
-            tile, run(tile), strength=control.strength, preserve_color=control.preserve_color
-        )
+        return lambda tile: blended(tile, run(tile), control)
 
     def _refusal(self, height: int, width: int, least_bytes: int) -> MemoryLimitError:
         least, limit = in_mb(least_bytes), f"--max-ram is {in_mb(self.limit_bytes)}"
@@ -358,4 +337,4 @@ class BoundedPainter:
 
 def in_mb(size_bytes: float) -> str:
     """Bytes in words, rounded up so that the number is enough."""
-    return f"{int(-(-size_bytes // 1_000_000))} MB"
+    return f"{math.ceil(size_bytes / 1_000_000)} MB"

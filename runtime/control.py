@@ -10,35 +10,27 @@ With x the photograph, G the network, values from 0 to 255 and Y the brightness 
 Kept colours are the luminance-only transfer of Gatys et al., "Preserving color in neural artistic
 style transfer", 2016, section 3.2: brightness of the style, I and Q of YIQ (or Cb and Cr) of the
 photograph. In those spaces equal steps of all three channels change Y alone, so that the sum above
-is the same thing without a change of space. Strength is linear interpolation of the pictures, which
-no training has to know of; above 1 and below 0 it extrapolates.
+is the same thing without a change of space. Strength is linear interpolation of the pictures, for
+which no network is trained; above 1 and below 0 it extrapolates.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypedDict
+from typing import Final, NamedTuple, TypedDict
 
 import numpy as np
 
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels, resize
 from nstc.core.images.picture import scaled_size
+from nstc.runtime.arrays import Transfer
 
-STRENGTHS: Final = (-1.0, 3.0)
-SIZES: Final = (16, 65_536)
-STYLE_SCALES: Final = (0.125, 8.0)
-
-_BRIGHTNESS: Final = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-"""Y of BT.601."""
-
-_ROWS: Final = 64
-"""Rows worked on at a time: floats of a whole picture would take four times its memory."""
-
+_STRENGTHS: Final = (-1.0, 3.0)
+_SIZES: Final = (16, 65_536)
+_STYLE_SCALES: Final = (0.125, 8.0)
+_BRIGHTNESS: Final = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # Y of BT.601
+_ROWS: Final = 64  # blended at a time: floats of a whole picture would take four times its memory
+# Of a pixel of these rows, as floats and bytes: before, after, change and what it comes to.
 _BLENDING_BYTES: Final = 72
-"""Of a pixel of these rows, as floats and bytes: before, after, change and what it comes to."""
-
-Transfer = Callable[[Pixels], Pixels]
-"""From (H, W, 3) uint8 to the same size in the painting's style."""
 
 
 class ControlOptions(TypedDict, total=False):
@@ -59,24 +51,24 @@ class Control:
         OptionError: one of them is out of range.
     """
 
-    strength: float = 1.0  # 0 is the photograph, 1 the style; up to `STRENGTHS` it extrapolates
-    preserve_color: bool = False  # whether only brightness is painted
-    size: int | None = None  # long side in pixels to paint at; None for the photograph's own
+    strength: float = 1.0  # 0 is the photograph, 1 the style; from -1 to 3 it extrapolates
+    preserve_color: bool = False  # whether only the brightness is stylised
+    size: int | None = None  # long side in pixels to stylise at; None for the photograph's own
     upscale_to_original: bool = False  # whether the result comes back to the photograph's size
-    style_scale: float = 1.0  # how many times as large as learned the brush looks
+    style_scale: float = 1.0  # size of brush strokes, as a multiple of the trained one
 
     def __post_init__(self) -> None:
         for name, value, (low, high) in (
-            ("strength", self.strength, STRENGTHS),
-            ("style-scale", self.style_scale, STYLE_SCALES),
-            ("size", SIZES[0] if self.size is None else self.size, SIZES),
+            ("strength", self.strength, _STRENGTHS),
+            ("style-scale", self.style_scale, _STYLE_SCALES),
+            ("size", _SIZES[0] if self.size is None else self.size, _SIZES),
         ):
             if not low <= value <= high:  # nor is NaN
                 raise OptionError(f"{name} is {value:g}: expected from {low:g} to {high:g}.")
 
     @property
     def blends(self) -> bool:
-        """Whether the result is a mix of the photograph and what was painted."""
+        """Whether the result is a mix of the photograph and the stylised picture."""
         return self.strength != 1 or self.preserve_color
 
     @property
@@ -86,7 +78,7 @@ class Control:
 
     @property
     def warning(self) -> str | None:
-        """What to tell the user who goes beyond what the network was taught, or None."""
+        """What to report to a user who goes beyond what the network was trained for, or None."""
         if 0 <= self.strength <= 1:
             return None
         return (
@@ -95,13 +87,11 @@ class Control:
         )
 
 
-PLAIN: Final = Control()
-"""The style and nothing else."""
+PLAIN: Final = Control()  # the style and nothing else
 
 
-@dataclass(frozen=True, kw_only=True)
-class PictureSizes:
-    """Heights and widths in pixels on the way from a photograph to the picture."""
+class PictureSizes(NamedTuple):
+    """Heights and widths in pixels on the way from a photograph to the result."""
 
     photo: tuple[int, int]
     network: tuple[int, int]
@@ -112,49 +102,41 @@ def sizes_of(height: int, width: int, control: Control) -> PictureSizes:
     """What a photograph of this height and width in pixels is scaled to."""
     scale = 1.0 if control.size is None else control.size / max(height, width)
     photo = scaled_size(height, width, scale)
-    return PictureSizes(
-        photo=photo,
-        network=scaled_size(*photo, 1 / control.style_scale),
-        result=(height, width) if control.upscale_to_original else photo,
-    )
+    result = (height, width) if control.upscale_to_original else photo
+    return PictureSizes(photo, scaled_size(*photo, 1 / control.style_scale), result)
 
 
 def controlled(photo: Pixels, control: Control, transfer: Transfer) -> Pixels:
-    """Paint a photograph (H, W, 3) uint8 as `control` says, by a network that takes any size.
+    """Stylise a photograph (H, W, 3) uint8 as `control` says, by a network that takes any size.
 
     Returns:
         (H, W, 3) uint8, of the photograph's size unless `control.size` says otherwise.
     """
-    height, width = photo.shape[:2]
-    sizes = sizes_of(height, width, control)
+    sizes = sizes_of(*photo.shape[:2], control)
     scaled = resize(photo, *sizes.photo)
     target = photo if control.upscale_to_original else scaled
     if control.strength == 0:
         return target
-    painted = transfer(resize(scaled, *sizes.network))
-    return blended(
-        target,
-        resize(painted, *sizes.result),
-        strength=control.strength,
-        preserve_color=control.preserve_color,
-    )
+    stylised = transfer(resize(scaled, *sizes.network))
+    return blended(target, resize(stylised, *sizes.result), control)
 
 
-def blended(photo: Pixels, painted: Pixels, *, strength: float, preserve_color: bool) -> Pixels:
-    """Mix a photograph and what was made of it, both (H, W, 3) uint8; see the formulas above."""
-    if strength == 1 and not preserve_color:
-        return painted
+def blended(photo: Pixels, stylised: Pixels, control: Control) -> Pixels:
+    """Mix a photograph and its stylised picture, both (H, W, 3) uint8; see the formulas above."""
+    if not control.blends:
+        return stylised
     mixed = np.empty_like(photo)
     for top in range(0, len(photo), _ROWS):
         rows = slice(top, top + _ROWS)
         before = photo[rows].astype(np.float32)
-        change = painted[rows].astype(np.float32) - before
-        if preserve_color:
+        change = stylised[rows].astype(np.float32) - before
+        if control.preserve_color:
             change = np.repeat((change @ _BRIGHTNESS)[:, :, None], 3, axis=2)
-        mixed[rows] = np.clip(np.rint(before + strength * change), 0, 255).astype(np.uint8)
+        values = np.rint(before + control.strength * change)
+        mixed[rows] = np.clip(values, 0, 255).astype(np.uint8)
     return mixed
 
 
 def blending_bytes(height: int, width: int) -> int:
-    """What `blended` takes, the photograph and the painted picture included."""
+    """What `blended` takes, the photograph and the stylised picture included."""
     return 3 * 3 * height * width + min(height, _ROWS) * width * _BLENDING_BYTES

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Final
 
 _STATUS: Final = Path("/proc/self/status")
-_M_MMAP_THRESHOLD: Final = -3
-"""In glibc's malloc.h."""
-
+_M_MMAP_THRESHOLD: Final = -3  # in glibc's malloc.h
 _LARGE_BLOCK_BYTES: Final = 256 * 1024
 
 
 def tells_peak_memory() -> bool:
-    """Whether this system tells a process's memory."""
+    """Whether this system reports a process's memory."""
     return _STATUS.exists()
 
 

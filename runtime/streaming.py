@@ -1,7 +1,7 @@
-"""Pictures that pass through in strips: libvips reads rows, and writes rows as they are painted.
+"""Pictures that pass through in strips: libvips reads rows, and writes rows as they are stylised.
 
-Neither the photograph nor the picture is ever in memory as a whole. It takes two readings, one for
-the whole picture's statistics. A thread encodes what the painting one sends it through a pipe, as
+Neither the photograph nor the result is ever in memory as a whole. It takes two readings, one for
+the whole picture's statistics. A thread encodes what the stylising one sends it through a pipe, as
 a PNG file that is written row by row as it is made, without compression.
 """
 
@@ -22,31 +22,21 @@ from nstc.core.files import as_utf8, atomic_file
 from nstc.core.images import Pixels, format_of
 from nstc.core.images.picture import Metadata
 from nstc.runtime.arrays import ChannelHistogram
-from nstc.runtime.bounded import BoundedPainter, PaintPlan, PictureCost
+from nstc.runtime.bounded import BoundedStylizer, PictureCost, TilingPlan
 from nstc.runtime.control import PLAIN, Control
-from nstc.runtime.tiling import painted_bands
+from nstc.runtime.tiling import stylized_bands
 
+# Formats that are written a strip at a time, as libvips is to write them.
 _SAVE_OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "JPEG": {"Q": 95, "subsample_mode": "off"},
     "PNG": {},
     "TIFF": {},
 }
-"""Formats that are written a strip at a time, as libvips is to write them."""
-
-_LIBRARY_BYTES: Final = 40_000_000
-"""What libvips holds once it has read and written something."""
-
+_LIBRARY_BYTES: Final = 40_000_000  # that libvips holds once it has read and written something
+# Of its strips, some hundred rows of them on the way in and on the way out.
 _BYTES_PER_COLUMN: Final = 3_000
-"""Of its strips, some hundred rows of them on the way in and on the way out."""
-
-_STRIP_ROWS: Final = 16
-"""Read at once: libvips holds several times as many."""
-
+_STRIP_ROWS: Final = 16  # read at once: libvips holds several times as many
 _WAIT_S: Final = 0.1
-_PNG_RGB: Final = 2
-_UPRIGHT: Final = 1
-_PLAIN: Final = frozenset({"uchar", "ushort"})
-"""Numbers whose black and white are known, by libvips' names: 8 and 16 bits without a sign."""
 
 
 def availability() -> str | None:
@@ -101,11 +91,12 @@ class Strips:
             raise _unreadable(self.path, _reason(error)) from error
         fields = image.get_fields()
         reasons: dict[str, bool] = {
-            "it has to be turned upright": "orientation" in fields
-            and image.get("orientation") != _UPRIGHT,
+            "it has to be rotated upright": "orientation" in fields
+            and image.get("orientation") != 1,
             "it has an alpha channel": bool(image.hasalpha()),
             "its colours are CMYK": image.interpretation == "cmyk",
-            f"its numbers are of the kind {image.format}": image.format not in _PLAIN,
+            # of 8 and 16 bits without a sign alone black and white are known
+            f"its numbers are of the kind {image.format}": image.format not in {"uchar", "ushort"},
         }
         for reason, unfit in reasons.items():
             if unfit:
@@ -140,34 +131,29 @@ class Strips:
         return counted
 
 
-def writes(target: Path) -> bool:
-    """Whether a file of this ending can be written in strips."""
-    return format_of(target) in _SAVE_OPTIONS
-
-
 def stream_within(
     photo: Path,
     target: Path,
-    painter: BoundedPainter,
+    stylizer: BoundedStylizer,
     control: Control,
     metadata: Metadata | None,
     too_large: MemoryLimitError,
-) -> PaintPlan:
-    """Stylise a file in strips, after `BoundedPainter.painted_file` found that it does not fit.
+) -> TilingPlan:
+    """Stylise a file in strips, after `BoundedStylizer.stylized_file` found that it does not fit.
 
     `metadata` is what was to go with it: strips carry none. `too_large` is what was raised. Returns
     what was done.
 
     Raises:
         MemoryLimitError: strips don't do either; the message says why.
-        OutputError: the place can't be written.
+        OutputError: the output can't be written.
     """
-    if not painter.cuts:
+    if not stylizer.cuts:
         raise too_large
     reason = None
     if (missing := availability()) is not None:
         reason = f"Or take less: {missing}"
-    elif not writes(target):
+    elif format_of(target) not in _SAVE_OPTIONS:
         reason = "A JPEG, PNG or TIFF file as --output takes less."
     elif control.resizes:
         reason = (
@@ -178,7 +164,7 @@ def stream_within(
     if reason is not None:
         raise MemoryLimitError(f"{too_large} {reason}", too_large.needed_bytes) from too_large
     try:
-        return stream(photo, target, painter, control)
+        return stream(photo, target, stylizer, control)
     except ImageError as error:
         raise MemoryLimitError(f"{too_large} {error}", too_large.needed_bytes) from error
     except MemoryLimitError as error:
@@ -186,41 +172,36 @@ def stream_within(
 
 
 def stream(
-    photo: Path, target: Path, painter: BoundedPainter, control: Control = PLAIN
-) -> PaintPlan:
+    photo: Path, target: Path, stylizer: BoundedStylizer, control: Control = PLAIN
+) -> TilingPlan:
     """Stylise a file to a JPEG, PNG or TIFF file; `control` does not scale. Returns what was done.
 
     Raises:
         MemoryLimitError: not even strips fit.
         ImageError: the photograph can't be read in strips.
-        OutputError: the place can't be written, or what was written can't be read back.
+        OutputError: the output can't be written, or what was written can't be read back.
     """
     with Strips(photo) as strips:
         held = _LIBRARY_BYTES + strips.width * _BYTES_PER_COLUMN
-        cost = PictureCost(decoding=held, painting=held, encoding=held)
-        plan = painter.plan(strips.height, strips.width, cost, control)
-        paint = painter.painter_of(strips.histogram().statistics, control)
+        cost = PictureCost(decoding=held, stylizing=held, encoding=held)
+        plan = stylizer.plan(strips.height, strips.width, cost, control)
+        transfer = stylizer.transfer_of(strips.histogram().statistics, control)
     with atomic_file(target) as draft:
         with Strips(photo) as strips:
             size = strips.height, strips.width
-            bands = (band for _, band in painted_bands(strips.read, plan.tiling, paint))
+            bands = (band for _, band in stylized_bands(strips.read, plan.tiling, transfer))
             _encode(draft, target, png_stream(*size, bands))
-        _refuse_undecodable(draft, target, size)
+        try:  # what was written is read once more before it gets its name
+            with Strips(draft) as strips:
+                found = strips.height, strips.width
+                strips.histogram()
+        except ImageError as error:
+            raise OutputError(
+                f"{target} was written and can't be read back, and is not kept: {error}"
+            ) from error
+        if found != size:
+            raise OutputError(f"{target} was written in another size, {found}, and is not kept.")
     return plan
-
-
-def _refuse_undecodable(draft: Path, target: Path, size: tuple[int, int]) -> None:
-    """Read what was written once more, in strips, before it gets its name."""
-    try:
-        with Strips(draft) as strips:
-            found = strips.height, strips.width
-            strips.histogram()
-    except ImageError as error:
-        raise OutputError(
-            f"{target} was written and can't be read back, and is not kept: {error}"
-        ) from error
-    if found != size:
-        raise OutputError(f"{target} was written in another size, {found}, and is not kept.")
 
 
 def _encode(draft: Path, target: Path, content: Iterable[bytes]) -> None:
@@ -272,13 +253,11 @@ def _unreadable(path: Path, reason: str) -> ImageError:
 
 def _reason(error: Exception) -> str:
     """The last line of what libvips says, which is the first thing that went wrong."""
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]
 
 
 def _vips() -> Any:
-    missing = availability()
-    if missing is not None:
+    if (missing := availability()) is not None:
         raise MissingExtraError(missing)
     # read once, when the library is loaded; with more threads it holds more strips at a time
     os.environ.setdefault("VIPS_CONCURRENCY", "1")
@@ -299,7 +278,8 @@ def png_stream(height: int, width: int, bands: Iterable[Pixels]) -> Iterator[byt
         return struct.pack(">I", len(content)) + kind + content + checksum
 
     yield b"\x89PNG\r\n\x1a\n"
-    yield chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _PNG_RGB, 0, 0, 0))
+    # 8 bits a colour, of the kind RGB; the usual compression and filters, not interlaced
+    yield chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     packer = zlib.compressobj(0)  # stored as it is
     for band in bands:
         for row in band:  # before each row lies the number of its filter, 0 for none

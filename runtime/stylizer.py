@@ -10,21 +10,15 @@ from typing import Any, Final, Self, Unpack, overload
 import numpy as np
 from PIL import Image
 
+from nstc.core import images
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_file, artifact_name, open_bundle
 from nstc.core.errors import OptionError
-from nstc.core.images import (
-    Picture,
-    Pixels,
-    picture_of,
-    read_picture,
-    resize_longer_side,
-    write_picture,
-)
+from nstc.core.images import Picture, Pixels
 from nstc.core.images.picture import Frame, contact_sheet, with_colors
 from nstc.core.images.picture_files import ImageFile
 from nstc.core.zoo import PREFIX, zoo_students
 from nstc.runtime.arrays import checked, is_one_colour
-from nstc.runtime.bounded import BoundedPainter, bounded_painter
+from nstc.runtime.bounded import BoundedStylizer, bounded_stylizer
 from nstc.runtime.check_vectors import refuse_without_picture
 from nstc.runtime.control import PLAIN, Control, ControlOptions, controlled
 from nstc.runtime.onnx_session import CPU
@@ -32,14 +26,13 @@ from nstc.runtime.session import open_session, usual_artifact
 
 DEFAULT_MODEL: Final = "zoo:starry-night"
 PRECISIONS: Final = ("int8", "float")
-_SHEET_SIDE: Final = 512
-"""Pixels of the longer side of each picture of `write_zoo_sheet`."""
+_SHEET_SIDE: Final = 512  # pixels of the longer side of each picture of `write_zoo_sheet`
 
 
 class Stylizer:
-    """Paints pictures with one model, whose session is opened once.
+    """Stylises pictures with one model, whose session is opened once.
 
-    A copy, or one that was pickled for another process, holds the model's place and the options,
+    A copy, or one that was pickled for another process, holds the model's path and the options,
     and opens the model there again.
 
     Args:
@@ -60,7 +53,7 @@ class Stylizer:
 
     Raises:
         NstcError: of the kinds that `nstc.runtime.session.open_session` and
-            `nstc.runtime.bounded.bounded_painter` name, or `OptionError` where precision and
+            `nstc.runtime.bounded.bounded_stylizer` name, or `OptionError` where precision and
             artifact, or provider and limit, contradict.
     """
 
@@ -93,25 +86,19 @@ class Stylizer:
         self._bundle = model if isinstance(model, Bundle) else open_bundle(model)
         artifact = asked or usual_artifact(self._bundle)
         self._tiles = max_ram_bytes if approximate_tiles else None
-        self.bounded: BoundedPainter | None = None
+        self.bounded: BoundedStylizer | None = None
         self._judged = False
+        opening: dict[str, Any] = {"artifact": artifact, "threads": threads, "trust": trust}
         if max_ram_bytes is None:
-            self.session = open_session(
-                self._bundle, artifact=artifact, threads=threads, provider=provider, trust=trust
-            )
+            self.session = open_session(self._bundle, provider=provider, **opening)
             return
         if provider.lower() != CPU:
             raise OptionError(
                 f"--max-ram is of this machine's memory and provider is {provider}, which has its "
                 "own: leave out one of the two."
             )
-        self.bounded = bounded_painter(
-            self._bundle,
-            artifact=artifact,
-            threads=threads,
-            limit_bytes=max_ram_bytes,
-            approximate=approximate_tiles,
-            trust=trust,
+        self.bounded = bounded_stylizer(
+            self._bundle, limit_bytes=max_ram_bytes, approximate=approximate_tiles, **opening
         )
         self.session = self.bounded.session
         self._judge()  # in tiles, of which many are of one colour
@@ -121,7 +108,7 @@ class Stylizer:
 
     @property
     def identity(self) -> str:
-        """Equal for two that paint the same, whatever limit they keep to."""
+        """Equal for two that give the same pictures, whatever limit they keep to."""
         name = self.session.artifact
         if name == TILES_ARTIFACT:  # the int8 network, to the bit
             name = artifact_name("int8")
@@ -159,24 +146,24 @@ class Stylizer:
         if isinstance(image, np.ndarray):
             alpha = image[:, :, 3] if image.ndim == 3 and image.shape[2] == 4 else None
             rgb = image if alpha is None else np.ascontiguousarray(image[:, :, :3])
-            painted = self.paint(Picture(rgb=checked(rgb), alpha=alpha), control)
-            if painted.alpha is None:
-                return painted.rgb
-            return np.dstack([painted.rgb, painted.alpha])
+            stylized = self.stylize(Picture(rgb=checked(rgb), alpha=alpha), control)
+            if stylized.alpha is None:
+                return stylized.rgb
+            return np.dstack([stylized.rgb, stylized.alpha])
         if isinstance(image, Image.Image):
-            return self.paint(picture_of(image), control).as_image()
+            return self.stylize(images.picture_of(image), control).as_image()
         with ImageFile(Path(image)) as file:
-            return self.paint_file(file, control).as_image()
+            return self.stylize_file(file, control).as_image()
 
-    def paint(self, picture: Picture, control: Control = PLAIN) -> Picture:
+    def stylize(self, picture: Picture, control: Control = PLAIN) -> Picture:
         """Stylise the colours; the alpha channel and the metadata are kept."""
         if self.bounded is None:
-            painted = controlled(picture.rgb, control, self.transfer)
+            stylized = controlled(picture.rgb, control, self.transfer)
         else:
-            painted = self.bounded.painted(picture.rgb, control)
-        return with_colors(picture, painted)
+            stylized = self.bounded.stylized(picture.rgb, control)
+        return with_colors(picture, stylized)
 
-    def paint_file(
+    def stylize_file(
         self,
         file: ImageFile,
         control: Control = PLAIN,
@@ -194,33 +181,32 @@ class Stylizer:
             MemoryLimitError: it does not fit, and nothing was decoded.
         """
         if self.bounded is None:
-            return self.paint(file.picture(), control)
-        return self.bounded.painted_file(file, control, output_format=output_format, piped=piped)
+            return self.stylize(file.picture(), control)
+        return self.bounded.stylized_file(file, control, output_format=output_format, piped=piped)
 
-    def paint_frames(self, frames: Iterator[Frame], control: Control = PLAIN) -> Iterator[Frame]:
+    def stylize_frames(self, frames: Iterator[Frame], control: Control = PLAIN) -> Iterator[Frame]:
         """Stylise the frames of an animation, each as it is asked for."""
         for frame in frames:
-            yield replace(frame, picture=self.paint(frame.picture, control))
+            yield replace(frame, picture=self.stylize(frame.picture, control))
 
     def transfer(self, rgb: Pixels) -> Pixels:
-        """The network alone: (H, W, 3) uint8 to the same size. All that is painted passes here.
+        """The network alone: (H, W, 3) uint8 to the same size. All that is stylised passes here.
 
         Raises:
             UnusableModelError: it gives values that are not finite, or one colour for any picture.
         """
         if self.bounded is not None:
-            return self.bounded.painted(rgb)
-        painted = self.session.run(rgb)
-        if is_one_colour(painted):
+            return self.bounded.stylized(rgb)
+        stylized = self.session.run(rgb)
+        if is_one_colour(stylized):
             self._judge()
-        return painted
+        return stylized
 
     def _judge(self) -> None:
         """Refuse a model that has but one colour; asked once, where it may be the photograph's."""
         if not self._judged:
-            refuse_without_picture(
-                self.session.run, self.session.path, getattr(self.session, "fixed_size", None)
-            )
+            size = getattr(self.session, "fixed_size", None)
+            refuse_without_picture(self.session.run, self.session.path, size)
             self._judged = True
 
 
@@ -240,22 +226,22 @@ def artifact_of(precision: str | None, artifact: str | None) -> str | None:
 
 
 def write_zoo_sheet(photo: Path, output: Path) -> tuple[str, ...]:
-    """Write a photograph, scaled to 512 pixels, and what each student of the zoo makes of it.
+    """Write a photograph, scaled to 512 pixels, and the picture that each student of the zoo gives.
 
     Returns:
         The zoo names of the students, in the order of the sheet.
 
     Raises:
         ImageError: the photograph can't be read.
-        OptionError: the two are one file, or the ending is no picture's.
-        OutputError: the place can't be written.
+        OptionError: the two are one file, or the ending is not a picture's.
+        OutputError: the output can't be written.
         BundleError: a student is damaged.
     """
     if photo.resolve() == output.resolve():
         raise OptionError(f"{output} is the photograph itself: name another output.")
-    picture = resize_longer_side(read_picture(photo).rgb, _SHEET_SIDE)
+    picture = images.resize_longer_side(images.read_picture(photo).rgb, _SHEET_SIDE)
     names = zoo_students()
     shown = [picture, *(Stylizer(name)(picture) for name in names)]
     labels = ("photograph", *(name.removeprefix(PREFIX) for name in names))
-    write_picture(output, Picture(rgb=contact_sheet([shown], labels)))
+    images.write_picture(output, Picture(rgb=contact_sheet([shown], labels)))
     return names

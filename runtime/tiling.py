@@ -1,13 +1,13 @@
 """Where to cut a picture so that its tiles, each with a halo, give the picture's own result.
 
-A tile is read with a halo around it that reaches as far as an output pixel sees, and only its core
+A tile is read with a halo around it that reaches as far as the receptive field, and only its core
 is kept. A network pads with zeros at the border of what it is given: at a tile's own border that
 spoils the halo and no more, and where a tile ends at the picture's border the halo ends there too,
 so that the padding is the picture's. Cores and halos begin at multiples of the network's stride,
 which keeps its grid where it is in the whole picture.
 
-A picture is painted in bands of rows, so that it need never be in memory as a whole. Its rows are
-asked for once, from top to bottom, and given back painted in the same order. A window keeps the
+A picture is stylised in bands of rows, so that it need never be in memory as a whole. Its rows are
+asked for once, from top to bottom, and given back stylised in the same order. A window keeps the
 rows that the next band's halo needs, so a band may be written over its own photograph.
 """
 
@@ -18,12 +18,10 @@ import numpy as np
 
 from nstc.core.images import Pixels
 from nstc.core.manifest import Contract
+from nstc.runtime.arrays import Transfer
 
-Read = Callable[[int, Pixels], object]
-"""Fills rows (h, W, 3) with the photograph's, from a first row on. Called in order."""
-
-Paint = Callable[[Pixels], Pixels]
-"""From a tile with its halo (h, w, 3) uint8 to the same, stylised."""
+# Fills rows (h, W, 3) with the photograph's, from a first row on. Called in order.
+ReadRows = Callable[[int, Pixels], object]
 
 
 @dataclass(frozen=True)
@@ -61,10 +59,8 @@ class Tiling:
     @property
     def largest(self) -> tuple[int, int]:
         """Greatest height and greatest width that are read at once, in pixels."""
-        return (
-            max(own.read_length for own in self.rows),
-            max(own.read_length for own in self.columns),
-        )
+        height, width = (max(s.read_length for s in cut) for cut in (self.rows, self.columns))
+        return height, width
 
     @property
     def count(self) -> int:
@@ -73,13 +69,13 @@ class Tiling:
 
     @property
     def pixels_read(self) -> int:
-        """Pixels of all tiles with their halos: what painting them costs."""
+        """Pixels of all tiles with their halos: what stylising them costs."""
         rows = sum(span.read_length for span in self.rows)
         return rows * sum(span.read_length for span in self.columns)
 
 
 def halo_of(contract: Contract) -> int:
-    """Width of the halo in pixels: as far as a pixel sees, up to the next multiple of the stride.
+    """Width of the halo in pixels: half the receptive field, up to a multiple of the stride.
 
     The receptive field is the side of the square around an output pixel that it depends on.
     """
@@ -103,10 +99,9 @@ def spans(length: int, core: int, halo: int) -> tuple[Span, ...]:
     """
     if length < 1 or core < 1 or halo < 0:
         raise ValueError(f"can't cut {length} into cores of {core} with halos of {halo}")
-    cores = [(start, min(length, start + core)) for start in range(0, length, core)]
     return tuple(
-        Span(start, stop, max(0, start - halo), min(length, start + core + halo))
-        for start, stop in cores
+        Span(at, min(length, at + core), max(0, at - halo), min(length, at + core + halo))
+        for at in range(0, length, core)
     )
 
 
@@ -115,15 +110,17 @@ def round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
 
-def painted_bands(read: Read, tiling: Tiling, paint: Paint) -> Iterator[tuple[Span, Pixels]]:
-    """Paint a picture band by band.
+def stylized_bands(
+    read: ReadRows, tiling: Tiling, transfer: Transfer
+) -> Iterator[tuple[Span, Pixels]]:
+    """Stylise a picture band by band, each tile (h, w, 3) with its halo.
 
     Yields:
         A band's rows, and the band (h, W, 3), which is used again for the next one.
     """
     width = tiling.columns[-1].stop
     window = np.empty((tiling.largest[0], width, 3), np.uint8)
-    painted = np.empty((max(s.stop - s.start for s in tiling.rows), width, 3), np.uint8)
+    stylised = np.empty((max(s.stop - s.start for s in tiling.rows), width, 3), np.uint8)
     top, filled = 0, 0
     for rows in tiling.rows:
         kept = top + filled - rows.read_start
@@ -133,16 +130,16 @@ def painted_bands(read: Read, tiling: Tiling, paint: Paint) -> Iterator[tuple[Sp
         read(top + kept, window[kept:filled])
         for columns in tiling.columns:
             tile = np.ascontiguousarray(window[:filled, columns.read])
-            band = painted[: rows.stop - rows.start, columns.start : columns.stop]
-            band[...] = paint(tile)[rows.core, columns.core]
-        yield rows, painted[: rows.stop - rows.start]
+            band = stylised[: rows.stop - rows.start, columns.start : columns.stop]
+            band[...] = transfer(tile)[rows.core, columns.core]
+        yield rows, stylised[: rows.stop - rows.start]
 
 
-def paint_in_place(rgb: Pixels, tiling: Tiling, paint: Paint) -> None:
+def stylize_in_place(rgb: Pixels, tiling: Tiling, transfer: Transfer) -> None:
     """Put a stylised picture in the place of the photograph (H, W, 3)."""
 
     def read(start: int, rows: Pixels) -> None:
         rows[...] = rgb[start : start + len(rows)]
 
-    for rows, band in painted_bands(read, tiling, paint):
+    for rows, band in stylized_bands(read, tiling, transfer):
         rgb[rows.start : rows.stop] = band

@@ -257,7 +257,7 @@ class _Making:
         elif file.pages > 1 and file.format != "MPO":  # whose further pages are previews
             notes = (f"the first of {file.pages} pages",)
         try:
-            picture = self._stylizer.paint_file(
+            picture = self._stylizer.stylize_file(
                 file, self._control, output_format=name, piped=target is None
             )
         except errors.MemoryLimitError as too_large:
@@ -289,7 +289,7 @@ class _Making:
 
         def painted() -> Iterator[Frame]:
             nonlocal size
-            for frame in self._stylizer.paint_frames(file.animation(), self._control):
+            for frame in self._stylizer.stylize_frames(file.animation(), self._control):
                 size = frame.picture.rgb.shape[:2]
                 yield replace(frame, picture=replace(frame.picture, metadata=self._metadata))
 

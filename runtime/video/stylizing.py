@@ -177,7 +177,7 @@ class _FrameStylizer:
         if not isinstance(item, TimedFrame):
             return item
         try:
-            rgb = self._stylizer.paint(Picture(rgb=item.rgb), self._control).rgb
+            rgb = self._stylizer.stylize(Picture(rgb=item.rgb), self._control).rgb
         except UnusableModelError as error:
             raise UnusableModelError(f"frame {self._done + 1}: {error}") from error
         if self._stabilizer is not None:

@@ -19,7 +19,7 @@ from nstc.core.images import Pixels, read_picture
 from nstc.core.manifest import Contract
 from nstc.core.recipe.settings import parse_bytes
 from nstc.runtime import bounded
-from nstc.runtime.bounded import BoundedPainter, PictureCost, Work, bounded_painter
+from nstc.runtime.bounded import BoundedStylizer, PictureCost, Work, bounded_stylizer
 from nstc.runtime.control import PLAIN, Control, controlled
 from nstc.runtime.files.batch import BatchOptions, PictureOutcome, stylize_files
 from nstc.runtime.onnx_session import OnnxSession
@@ -29,7 +29,7 @@ from nstc.runtime.tiling import tiling_of
 
 MB = 1_000_000
 HELD = 50 * MB
-NOTHING = PictureCost(decoding=0, painting=0, encoding=0)
+NOTHING = PictureCost(decoding=0, stylizing=0, encoding=0)
 
 GLOBAL = Contract(size_multiple=4, minimum_size=4, receptive_field=35, locality="global")
 
@@ -50,8 +50,8 @@ def default(tiles_bundle: Bundle) -> Session:
     return open_session(tiles_bundle, threads=1)
 
 
-def painter_within(session: Session, contract: Contract, limit: int, **options) -> BoundedPainter:
-    return BoundedPainter(session, contract, limit_bytes=limit, measure=measured, **options)
+def painter_within(session: Session, contract: Contract, limit: int, **options) -> BoundedStylizer:
+    return BoundedStylizer(session, contract, limit_bytes=limit, measure=measured, **options)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_tiles_equal_the_whole_to_the_bit(
     painter = painter_within(student, contract, 10**12)
     plan = painter.plan(*size, NOTHING)
     cut = dataclasses.replace(plan, tiling=tiling_of(*size, core, contract))
-    tiled = painter.paint(rgb.copy(), cut)
+    tiled = painter.stylize(rgb.copy(), cut)
     assert np.array_equal(tiled, student.run(rgb))
     assert np.array_equal(tiled, default.run(rgb))
 
@@ -115,7 +115,7 @@ def test_the_refusal_names_the_least_that_will_do(
     student: OnnxSession, tiles_bundle: Bundle
 ) -> None:
     contract = tiles_bundle.manifest.contract
-    cost = PictureCost(decoding=30 * MB, painting=12 * MB, encoding=28 * MB)
+    cost = PictureCost(decoding=30 * MB, stylizing=12 * MB, encoding=28 * MB)
     with pytest.raises(MemoryLimitError, match="2000x1000 needs") as refused:
         painter_within(student, contract, 60 * MB).plan(1000, 2000, cost)
     named = re.search(r"give --max-ram (\d+)MB", str(refused.value))
@@ -130,7 +130,7 @@ def test_an_array_is_painted_and_left_as_it_was(student: OnnxSession, tiles_bund
     rgb = sample_picture(512, 512)
     before = rgb.copy()
     painter = painter_within(student, tiles_bundle.manifest.contract, 66 * MB)
-    assert np.array_equal(painter.painted(rgb), student.run(rgb))
+    assert np.array_equal(painter.stylized(rgb), student.run(rgb))
     assert np.array_equal(rgb, before)
 
 
@@ -153,7 +153,7 @@ def test_controls_do_in_tiles_what_they_do_without(
     rgb = sample_picture(390, 510)
     before = rgb.copy()
     painter = painter_within(student, tiles_bundle.manifest.contract, 68 * MB)
-    tiled = painter.painted(rgb, control)
+    tiled = painter.stylized(rgb, control)
     assert np.array_equal(tiled, controlled(rgb, control, student.run))
     assert np.array_equal(rgb, before)
 
@@ -167,7 +167,7 @@ def test_such_pictures_are_cut(student: OnnxSession, tiles_bundle: Bundle) -> No
 def test_what_is_no_picture_is_refused(student: OnnxSession, tiles_bundle: Bundle) -> None:
     painter = painter_within(student, tiles_bundle.manifest.contract, 300 * MB)
     with pytest.raises(ImageError, match="H, W, 3"):
-        painter.painted(np.zeros((4, 4), np.uint8))
+        painter.stylized(np.zeros((4, 4), np.uint8))
 
 
 class TestGlobalNetworks:
@@ -182,7 +182,7 @@ class TestGlobalNetworks:
 
     def test_one_that_fits_is_painted(self, bundle: Bundle, pixels: Pixels) -> None:
         painter = painter_within(open_session(bundle, threads=1), GLOBAL, 80 * MB)
-        assert np.array_equal(painter.painted(pixels), 255 - pixels)
+        assert np.array_equal(painter.stylized(pixels), 255 - pixels)
 
     def test_it_is_cut_where_that_is_asked_for(self, bundle: Bundle) -> None:
         session = open_session(bundle, threads=1)
@@ -190,23 +190,23 @@ class TestGlobalNetworks:
         rgb = sample_picture(700, 900)
         plan = painter.plan(700, 900, NOTHING)
         assert plan.tiling.count > 1
-        assert np.array_equal(painter.paint(rgb.copy(), plan), 255 - rgb)
+        assert np.array_equal(painter.stylize(rgb.copy(), plan), 255 - rgb)
 
 
 class TestOpening:
     def test_int8_of_a_student_is_run_by_the_file_that_takes_statistics(
         self, tiles_bundle: Bundle
     ) -> None:
-        painter = bounded_painter(tiles_bundle, threads=1, limit_bytes=64 * 10**9)
+        painter = bounded_stylizer(tiles_bundle, threads=1, limit_bytes=64 * 10**9)
         assert painter.session.artifact == TILES_ARTIFACT
         assert painter.cuts
 
     def test_a_bundle_without_it_says_how_to_make_it(self, bundle: Bundle) -> None:
         with pytest.raises(ArtifactError, match=r"int8\.tiles\.onnx; .*exporting"):
-            bounded_painter(bundle, threads=1, limit_bytes=64 * 10**9)
+            bounded_stylizer(bundle, threads=1, limit_bytes=64 * 10**9)
 
     def test_the_float_file_finds_statistics_itself_and_is_not_cut(self, bundle: Bundle) -> None:
-        painter = bounded_painter(bundle, artifact="float", threads=1, limit_bytes=64 * 10**9)
+        painter = bounded_stylizer(bundle, artifact="float", threads=1, limit_bytes=64 * 10**9)
         assert not painter.cuts
 
 
@@ -300,7 +300,7 @@ class TestWhatPillowCantDo:
         monkeypatch.setattr(
             bounded,
             "cost_of",
-            lambda *_, **_options: PictureCost(decoding=10**12, painting=0, encoding=0),
+            lambda *_, **_options: PictureCost(decoding=10**12, stylizing=0, encoding=0),
         )
         stylizer = Stylizer(tiles_bundle, threads=1, max_ram_bytes=64_000 * MB)
 
@@ -316,7 +316,7 @@ class TestWhatPillowCantDo:
         target = tmp_path / "out.png"
         outcome = stylise(photo, target, control=control)
         assert (outcome.status, outcome.width, outcome.height) == ("done", 1203, 901)
-        whole = Stylizer(tiles_bundle, threads=1).paint(read_picture(photo), control).rgb
+        whole = Stylizer(tiles_bundle, threads=1).stylize(read_picture(photo), control).rgb
         difference = np.abs(read_picture(target).rgb.astype(int) - whole)
         # two decoders of JPEG may round differently, which the network makes more of
         assert np.mean(difference) < 0.5

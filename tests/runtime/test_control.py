@@ -12,7 +12,8 @@ def plain(color, size=(4, 6)) -> np.ndarray:
 
 
 def mixed(strength, *, preserve_color=False, photo=PHOTO, painted=PAINTED) -> list[int]:
-    result = blended(plain(photo), plain(painted), strength=strength, preserve_color=preserve_color)
+    control = Control(strength=strength, preserve_color=preserve_color)
+    result = blended(plain(photo), plain(painted), control)
     assert result.dtype == np.uint8
     return result[1, 2].tolist()
 
@@ -41,7 +42,7 @@ class TestStrength:
 
     def test_every_row_is_mixed(self) -> None:
         photo = np.random.default_rng(0).integers(0, 256, (200, 3, 3), dtype=np.uint8)
-        result = blended(photo, 255 - photo, strength=0.2, preserve_color=False)
+        result = blended(photo, 255 - photo, Control(strength=0.2))
         expected = np.rint(photo + np.float32(0.2) * (255.0 - 2.0 * photo))
         np.testing.assert_array_equal(result, expected.astype(np.uint8))
 

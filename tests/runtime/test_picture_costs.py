@@ -33,14 +33,14 @@ ONE = Tiling(spans(100, 100, 0), spans(200, 200, 0))
 
 
 def test_a_picture_in_one_piece() -> None:
-    cost = PictureCost(decoding=0, painting=60_000, encoding=0)
+    cost = PictureCost(decoding=0, stylizing=60_000, encoding=0)
     run = 100 * 200 * 100 * MARGIN
     assert WORK.peak_bytes(ONE, cost) == int(1_000_000 + 60_000 + run + SLACK_BYTES)
 
 
 @pytest.mark.parametrize("moment", ["decoding", "encoding"])
 def test_decoding_and_encoding_can_be_the_most(moment: str) -> None:
-    cost = PictureCost(**{"decoding": 0, "painting": 60_000, "encoding": 0, moment: 5_000_000})
+    cost = PictureCost(**{"decoding": 0, "stylizing": 60_000, "encoding": 0, moment: 5_000_000})
     assert WORK.peak_bytes(ONE, cost) == 6_000_000 + SLACK_BYTES
 
 
@@ -48,7 +48,7 @@ def test_decoding_and_encoding_can_be_the_most(moment: str) -> None:
 def test_a_mix_is_the_most_where_the_network_takes_less(height: int, width: int) -> None:
     work = Work(held_bytes=0, bytes_per_pixel=1)
     tiling = Tiling(spans(height, height, 0), spans(width, width, 0))
-    cost = PictureCost(decoding=0, painting=0, encoding=0)
+    cost = PictureCost(decoding=0, stylizing=0, encoding=0)
     mixing = blending_bytes(height, width)
     assert work.peak_bytes(tiling, cost, blends=True) == mixing + SLACK_BYTES
     assert work.peak_bytes(tiling, cost) < mixing + SLACK_BYTES
@@ -59,7 +59,7 @@ def test_bands_are_held_as_well_as_tiles() -> None:
     # the window of 56 rows, the painted 40, and 16 that are kept; the largest tile is 56 x 56
     bands = (56 + 40 + 16) * 200 * 3
     run = 56 * 56 * 100 * MARGIN
-    cost = PictureCost(decoding=0, painting=60_000, encoding=0)
+    cost = PictureCost(decoding=0, stylizing=60_000, encoding=0)
     assert WORK.peak_bytes(tiling, cost) == int(1_000_000 + 60_000 + bands + run + SLACK_BYTES)
 
 
@@ -109,7 +109,7 @@ def cost(mode: str, name: str, output_format: str | None, folder: Path, **option
 )
 def test_the_three_moments(mode, name, output_format, bytes_a_pixel, tmp_path) -> None:
     found = cost(mode, name, output_format, tmp_path)
-    moments = (found.decoding, found.painting, found.encoding)
+    moments = (found.decoding, found.stylizing, found.encoding)
     assert moments == tuple(PIXELS * number for number in bytes_a_pixel)
 
 
@@ -119,7 +119,7 @@ def test_what_is_encoded_in_memory_is_held_there(tmp_path) -> None:
 
 
 def test_nothing_is_added_where_nothing_is_scaled() -> None:
-    held = PictureCost(decoding=7, painting=3, encoding=7)
+    held = PictureCost(decoding=7, stylizing=3, encoding=7)
     assert scaled_cost(held, 10, 10, Control(strength=0.5, preserve_color=True)) == held
 
 
@@ -172,9 +172,9 @@ def _scale(name: str) -> tuple[int, int]:
     before = resident_bytes()
     rgb = np.ones((height, width, 3), np.uint8)
     controlled(rgb, SCALED[name], np.negative)
-    held = PictureCost(decoding=0, painting=3 * math.prod((height, width)), encoding=0)
+    held = PictureCost(decoding=0, stylizing=3 * math.prod((height, width)), encoding=0)
     found = scaled_cost(held, height, width, SCALED[name])
-    return max(found.decoding, found.painting), peak_bytes() - before
+    return max(found.decoding, found.stylizing), peak_bytes() - before
 
 
 def _encode(ending: str) -> tuple[int, int]:

@@ -14,10 +14,10 @@ from nstc.runtime.tiling import (
     Span,
     Tiling,
     halo_of,
-    paint_in_place,
-    painted_bands,
     round_up,
     spans,
+    stylize_in_place,
+    stylized_bands,
     tiling_of,
 )
 
@@ -127,7 +127,7 @@ def test_tiles_are_the_whole_at_every_small_size(core: tuple[int, int]) -> None:
     for height, width in itertools.product(SIZES, SIZES):
         rgb = photo(height, width)
         whole = network(rgb)
-        paint_in_place(rgb, tiling_of(height, width, core, NARROW), network)
+        stylize_in_place(rgb, tiling_of(height, width, core, NARROW), network)
         assert np.array_equal(rgb, whole), (height, width)
 
 
@@ -136,7 +136,7 @@ def test_a_narrower_halo_would_show() -> None:
     whole = network(rgb)
     assert halo_of(NARROW) == 6
     narrow = spans(32, 8, 2)
-    paint_in_place(rgb, Tiling(narrow, narrow), network)
+    stylize_in_place(rgb, Tiling(narrow, narrow), network)
     assert not np.array_equal(rgb, whole)
 
 
@@ -148,7 +148,7 @@ def test_a_row_is_read_once_and_in_order() -> None:
         read.extend(range(start, start + len(rows)))
         rows[...] = rgb[start : start + len(rows)]
 
-    bands = painted_bands(rows_of, tiling_of(40, 9, (4, 4), NARROW), network)
+    bands = stylized_bands(rows_of, tiling_of(40, 9, (4, 4), NARROW), network)
     painted = np.concatenate([band.copy() for _, band in bands])
     assert read == list(range(40))
     assert np.array_equal(painted, network(rgb))
