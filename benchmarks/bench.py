@@ -43,7 +43,7 @@ from nstc.core.recipe import BenchRecipe
 from nstc.models.complexity import complexity
 from nstc.models.style import style_of
 from nstc.models.vgg import VggFeatures, load_vgg, vgg_identity
-from nstc.runtime.check_vectors import refuse_without_picture
+from nstc.runtime.arrays import refuse_without_picture
 from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.model_files import model_bytes
 from nstc.runtime.session import MAX_THREADS, Artifacts, Session, find_artifact

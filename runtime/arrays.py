@@ -16,6 +16,13 @@ Transfer = Callable[[Pixels], Pixels]  # (H, W, 3) uint8 to the same size, styli
 _LEVELS: Final = 255
 _ROWS: Final = 64  # counted at once: the counting makes 8 bytes of each value
 
+# Height and width of the check picture, both odd, so that padding and cropping are checked too. A
+# file that takes one size only is given that.
+CHECK_SIZE: Final = (45, 59)
+CHECK_SEED: Final = 0
+_BLOCK: Final = 9
+_GRAIN: Final = 24
+
 
 def checked(rgb: Pixels) -> Pixels:
     """The same array; `ImageError` if it is not (H, W, 3) uint8 of at least one pixel."""
@@ -69,7 +76,7 @@ def refuse_one_colour(stylised: Pixels, of: str | Path) -> None:
     """Refuse a model in file `of` that gave one colour, (H, W, 3) uint8, for a picture of many.
 
     Of a photograph of one colour that may be right: a model is judged by a picture made for it, see
-    `nstc.runtime.check_vectors.refuse_without_picture`.
+    `refuse_without_picture`.
 
     Raises:
         UnusableModelError: all pixels are equal.
@@ -80,6 +87,37 @@ def refuse_one_colour(stylised: Pixels, of: str | Path) -> None:
             f"{of} gives no picture: every pixel is ({colour}), though what it was given has many "
             "colours. Its weights are damaged or it was never trained: use another copy."
         )
+
+
+def check_picture(seed: int, height: int, width: int) -> Pixels:
+    """Blocks of colour with grain on them, (height, width, 3) uint8, the same on every machine.
+
+    Of PCG64's raw bits and integers alone, which NumPy keeps as they are between versions.
+    """
+    bits = np.random.PCG64(seed)
+
+    def raw(height: int, width: int) -> npt.NDArray[np.int64]:
+        drawn = bits.random_raw(height * width * 3) >> np.uint64(32)
+        return drawn.astype(np.int64).reshape(height, width, 3)
+
+    blocks = raw(-(-height // _BLOCK), -(-width // _BLOCK)) % 256
+    spread = blocks.repeat(_BLOCK, 0).repeat(_BLOCK, 1)[:height, :width]
+    grain = raw(height, width) % (2 * _GRAIN) - _GRAIN
+    rgb: Pixels = np.clip(spread + grain, 0, 255).astype(np.uint8)
+    return rgb
+
+
+def refuse_without_picture(
+    run: Transfer, of: str | Path, size: tuple[int, int] | None = None
+) -> None:
+    """Refuse a model in file `of` that makes no picture of the check picture of many colours.
+
+    `run` is the model; `size` the only height and width it takes.
+
+    Raises:
+        UnusableModelError: what it gives is one colour throughout, or not finite.
+    """
+    refuse_one_colour(run(check_picture(CHECK_SEED, *(size or CHECK_SIZE))), of)
 
 
 def replicate_edges(rgb: Pixels, height: int, width: int) -> Pixels:

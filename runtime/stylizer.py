@@ -17,9 +17,8 @@ from nstc.core.images import Picture, Pixels
 from nstc.core.images.picture import Frame, contact_sheet, with_colors
 from nstc.core.images.picture_files import ImageFile
 from nstc.core.zoo import PREFIX, zoo_students
-from nstc.runtime.arrays import checked, is_one_colour
+from nstc.runtime.arrays import checked, is_one_colour, refuse_without_picture
 from nstc.runtime.bounded import BoundedStylizer, bounded_stylizer
-from nstc.runtime.check_vectors import refuse_without_picture
 from nstc.runtime.control import PLAIN, Control, ControlOptions, controlled
 from nstc.runtime.onnx_session import CPU
 from nstc.runtime.session import open_session, usual_artifact

@@ -1,44 +1,190 @@
-"""Whether a bundle is what its manifest says, and still paints what it painted when it was made."""
+"""Whether a bundle is what its manifest says, and still gives the pictures it gave when made.
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+Check vectors: a picture made from a seed goes into each runnable file; what came out is kept in the
+bundle's `checks.json`, so that another machine, or another runtime, can compare. The picture itself
+is not kept, and of a large result only every so many rows and columns:
+
+    {"schema": "nstc.checks/1", "vectors": {"int8.onnx": {"seed": 0, "height": 45, ...}}}
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
-from nstc.core.bundle import (
-    MANIFEST_FILE,
-    STYLE_FILE,
-    WEIGHTS_FILE,
-    Bundle,
-    artifact_file,
-    bundle_to_revise,
-    read_manifest,
-    revised_bundle,
-)
+import msgspec
+import numpy as np
+
+from nstc.core import bundle as bundles
+from nstc.core.bundle import MANIFEST_FILE, WEIGHTS_FILE, Bundle, artifact_file
+from nstc.core.decoding import Count, DecodingError, Name, Sha256, decode, parse_json, read_file
 from nstc.core.errors import CorruptBundleError, ExportMismatchError, NstcError, UnusableModelError
-from nstc.core.manifest import Contract
+from nstc.core.files import atomic_file, sha256_of
+from nstc.core.images import Pixels
 from nstc.core.unusable_models import refuse_unusable_file
 from nstc.core.zoo import refuse_shipped, resolve_model_path
-from nstc.runtime import check_vectors
 from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, Difference
-from nstc.runtime.arrays import refuse_one_colour
-from nstc.runtime.check_vectors import CHECKS_FILE, SIZE, CheckVector, read_check_vectors
+from nstc.runtime.arrays import CHECK_SEED, CHECK_SIZE, check_picture, refuse_one_colour
 from nstc.runtime.foreign.trial import PROGRAMS, is_ours
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import BACKENDS, Session, refuse_unsafe
 
+CHECKS_FILE: Final = "checks.json"
+SCHEMA: Final = "nstc.checks/1"
+
+_MOST_POSITIONS: Final = 4096
+_MOST_PIXELS: Final = 2**24  # of the picture of a file that takes one size only
+
+_Side = Annotated[int, msgspec.Meta(ge=1, le=16384)]
 State = Literal["ok", "failed", "not checked"]
 Check = Literal["content", "contract", "picture"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class CheckVector:
+    """What one file gave for the picture of a seed."""
+
+    file_sha256: Sha256  # of the file that ran: a file made anew has no vector
+    seed: Count
+    height: _Side
+    width: _Side
+    picture_sha256: Sha256  # of the picture that went in: whether it could be made again
+    painted_sha256: Sha256  # of the result
+    stride: _Side  # every so many rows and columns of the result are kept
+    values: bytes  # the bytes of those, compressed by zlib
+
+    @property
+    def kept(self) -> Pixels:
+        """What is kept of the result, (rows, columns, 3) uint8; no more of it is unpacked.
+
+        Raises:
+            DecodingError: the numbers contradict one another.
+        """
+        rows, columns = -(-self.height // self.stride), -(-self.width // self.stride)
+        if self.height * self.width > _MOST_PIXELS or rows * columns > _MOST_POSITIONS:
+            raise DecodingError(
+                f"a picture of {self.height}x{self.width} with every {self.stride}th row and "
+                "column kept is more than nstc writes"
+            )
+        size = rows * columns * 3
+        unpacked = zlib.decompressobj().decompress(self.values, size + 1)
+        if len(unpacked) != size:
+            raise DecodingError(f"it has {len(unpacked)} values where {size} are expected")
+        return np.frombuffer(unpacked, np.uint8).reshape(rows, columns, 3)
+
+    def picture(self) -> Pixels:
+        """The picture that went in, made again.
+
+        Raises:
+            CorruptBundleError: it comes out another one.
+        """
+        rgb = check_picture(self.seed, self.height, self.width)
+        if digest_of(rgb) != self.picture_sha256:
+            raise CorruptBundleError(
+                f"the picture of {CHECKS_FILE} can't be made again by this numpy "
+                f"{np.__version__}: write the vectors anew with  nstc verify BUNDLE --record."
+            )
+        return rgb
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `values` in base 64."""
+        return dict(msgspec.to_builtins(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Checks:
+    """The whole file."""
+
+    schema: Literal["nstc.checks/1"]
+    vectors: Annotated[Mapping[Name, CheckVector], msgspec.Meta(max_length=100)]
+
+
+def check_vector(session: Session) -> CheckVector:
+    """Run a file on the check picture, and keep what it gives.
+
+    Raises:
+        UnusableModelError: it gives one colour throughout, or values that are not finite.
+        NstcError: it does not run.
+    """
+    height, width = getattr(session, "fixed_size", None) or CHECK_SIZE
+    rgb = check_picture(CHECK_SEED, height, width)
+    stylised = session.run(rgb)
+    refuse_one_colour(stylised, session.path)
+    # the least odd one that keeps few enough: an even one would meet only every other pixel of the
+    # checkerboards that networks leave
+    stride = 1
+    while -(-height // stride) * -(-width // stride) > _MOST_POSITIONS:
+        stride += 2
+    return CheckVector(
+        file_sha256=sha256_of(session.path),
+        seed=CHECK_SEED,
+        height=height,
+        width=width,
+        picture_sha256=digest_of(rgb),
+        painted_sha256=digest_of(stylised),
+        stride=stride,
+        values=zlib.compress(stylised[::stride, ::stride].tobytes(), 9),
+    )
+
+
+def read_check_vectors(bundle: Bundle) -> Mapping[str, CheckVector]:
+    """The vectors that a bundle holds, by artifact; none if it came without.
+
+    Raises:
+        CorruptBundleError: its `checks.json` was changed, or this nstc can't read it.
+    """
+    if CHECKS_FILE not in bundle.manifest.files:
+        return {}
+    path = bundle.file(CHECKS_FILE)
+    try:
+        content = parse_json(read_file(path), one_line_texts=True)
+        checks = decode(content, _Checks, known_keys_only=False)
+        for vector in checks.vectors.values():
+            _ = vector.kept  # raises for what is wrong
+    except (OSError, DecodingError, zlib.error) as error:
+        raise CorruptBundleError(
+            f"{path} can't be read: {error}. Write it anew with  nstc verify "
+            f"{bundle.path} --record, or upgrade nstc."
+        ) from error
+    return checks.vectors
+
+
+def write_check_vectors(
+    folder: Path, artifacts: Iterable[str], known: Mapping[str, CheckVector]
+) -> None:
+    """Run files of a bundle that is being made, and write its `checks.json`.
+
+    `known` are vectors to keep; those of files that are no longer in the folder are left out.
+
+    Raises:
+        OutputError: the file can't be written.
+        NstcError: a file does not run.
+    """
+    vectors = {name: own for name, own in known.items() if (folder / artifact_file(name)).is_file()}
+    for name in artifacts:
+        backend = BACKENDS[name.rpartition(".")[2]]
+        vectors[name] = check_vector(backend.open(folder / artifact_file(name), name, None))
+    content = {"schema": SCHEMA, "vectors": msgspec.to_builtins(vectors)}
+    with atomic_file(folder / CHECKS_FILE) as draft:
+        draft.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def digest_of(rgb: Pixels) -> str:
+    """SHA-256 of a picture's bytes, rows first."""
+    return hashlib.sha256(np.ascontiguousarray(rgb).tobytes()).hexdigest()
+
+
 @dataclass(frozen=True)
 class FileFinding:
-    """One thing that was looked at."""
+    """One thing that was checked."""
 
     file: str  # of the bundle
     check: Check
     state: State
-    detail: str  # in words: what was found, or why nobody looked
+    detail: str  # in words: what was found, or why it was not checked
     error: NstcError | None = None  # what is wrong, of one that failed
 
     def to_dict(self) -> dict[str, str]:
@@ -52,7 +198,7 @@ class Verification:
 
     model: str  # as it was asked for
     identity: str | None  # `Bundle.identity`; None of what can't be opened
-    findings: tuple[FileFinding, ...] = field(default=())
+    findings: tuple[FileFinding, ...]
 
     @property
     def errors(self) -> tuple[NstcError, ...]:
@@ -76,7 +222,7 @@ class Verification:
 
 
 def verify(model: str | Path, *, trust: bool = False) -> Verification:
-    """Look at every file of a bundle; what is wrong is told, not raised.
+    """Check every file of a bundle; what is wrong is reported, not raised.
 
     Every file is held to the manifest's hash. Each that runs is opened, held to the contract, and
     held to its check vector where the bundle brings one. `trust` lets TorchScript and ExecuTorch
@@ -87,7 +233,7 @@ def verify(model: str | Path, *, trust: bool = False) -> Verification:
         SchemaVersionError: a newer nstc wrote it.
     """
     try:
-        manifest = read_manifest(model)
+        manifest = bundles.read_manifest(model)
     except CorruptBundleError as error:
         return Verification(str(model), None, (_failed(MANIFEST_FILE, "content", error),))
     bundle = Bundle(resolve_model_path(model), manifest)
@@ -108,26 +254,26 @@ def verify(model: str | Path, *, trust: bool = False) -> Verification:
 
 
 def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:
-    """Let every file of a bundle paint, and keep that in the bundle as its check vectors.
+    """Run every file of a bundle, and keep what they give in it as its check vectors.
 
     The bundle is replaced in one step; for `trust` see `verify`. Returns the artifacts that have a
     vector now.
 
     Raises:
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
-        OutputError: the place can't be written, or the bundle ships with nstc.
+        OutputError: the bundle can't be written, or is included in nstc.
         NstcError: a file does not run.
     """
-    with bundle_to_revise(model) as bundle:
+    with bundles.bundle_to_revise(model) as bundle:
         refuse_shipped(bundle.path, "verify it without --record.")
         chosen = [
             name for name in bundle.artifacts if not _reason_not_to_run(bundle, name, trust=trust)
         ]
         for name in chosen:
             refuse_unsafe(bundle, name, trust=trust)
-        with revised_bundle(bundle, bundle.path, bundle.manifest) as draft:
+        with bundles.revised_bundle(bundle, bundle.path, bundle.manifest) as draft:
             (draft / CHECKS_FILE).unlink(missing_ok=True)
-            check_vectors.write_check_vectors(draft, chosen, _still_true(bundle, without=chosen))
+            write_check_vectors(draft, chosen, _still_true(bundle, without=chosen))
         return tuple(chosen)
 
 
@@ -137,29 +283,28 @@ def _still_true(bundle: Bundle, *, without: Sequence[str]) -> dict[str, CheckVec
         vectors = read_check_vectors(bundle)
     except CorruptBundleError:  # which is what they are written anew for
         return {}
-    files = bundle.manifest.files
+    hashes = {name: bundle.manifest.files[artifact_file(name)].sha256 for name in bundle.artifacts}
     return {
         name: vector
         for name, vector in vectors.items()
-        if name not in without
-        and name in bundle.artifacts
-        and files[artifact_file(name)].sha256 == vector.file_sha256
+        if name not in without and hashes.get(name) == vector.file_sha256
     }
 
 
 def _contents(bundle: Bundle) -> Iterator[FileFinding]:
+    """Whether the files are those that were sealed."""
     if WEIGHTS_FILE not in bundle.manifest.files:
-        error = CorruptBundleError(f"{bundle.path} names no {WEIGHTS_FILE}: it is no whole bundle.")
+        error = CorruptBundleError(f"{bundle.path} names no {WEIGHTS_FILE}: it is incomplete.")
         yield _failed(WEIGHTS_FILE, "content", error)
-    for name, record_ in sorted(bundle.manifest.files.items()):
+    for name, entry in sorted(bundle.manifest.files.items()):
         try:
             path = bundle.file(name)
             if name.endswith(".safetensors"):
-                refuse_unusable_file(path, statistics=name == STYLE_FILE)
+                refuse_unusable_file(path, statistics=name == bundles.STYLE_FILE)
         except (CorruptBundleError, UnusableModelError) as error:
             yield _failed(name, "content", error)
         else:
-            detail = f"{record_.size_bytes} bytes as they were written"
+            detail = f"{entry.size_bytes} bytes as they were written"
             yield FileFinding(name, "content", "ok", detail)
     known = {MANIFEST_FILE, *bundle.manifest.files}
     for path in sorted(bundle.path.iterdir()):
@@ -176,17 +321,16 @@ def _runs(
     if reason is not None:
         yield FileFinding(file, "picture", "not checked", reason)
         return
+    check: Check = "contract"
     try:
         refuse_unsafe(bundle, artifact, trust=trust)
         session = BACKENDS[artifact.rpartition(".")[2]].open(bundle.path / file, artifact, None)
-        yield _contract(session, bundle.manifest.contract)
+        yield FileFinding(file, check, "ok", _kept_contract(session, bundle))
+        check = "picture"
+        state, detail = _same_picture(session, vector, bundle.manifest.files[file].sha256)
+        yield FileFinding(file, check, state, detail)
     except NstcError as error:
-        yield _failed(file, "contract", error)
-        return
-    try:
-        yield _picture(session, vector, bundle.manifest.files[file].sha256)
-    except NstcError as error:
-        yield _failed(file, "picture", error)
+        yield _failed(file, check, error)
 
 
 def _reason_not_to_run(bundle: Bundle, artifact: str, *, trust: bool) -> str | None:
@@ -199,54 +343,53 @@ def _reason_not_to_run(bundle: Bundle, artifact: str, *, trust: bool) -> str | N
     return BACKENDS[ending].availability()
 
 
-def _contract(session: Session, contract: Contract) -> FileFinding:
-    """Whether a file takes and gives what the manifest promises, at the sizes it promises."""
-    file = session.path.name
-    form = f"{contract.dtype} {contract.layout}"
+def _kept_contract(session: Session, bundle: Bundle) -> str:
+    """What a file takes and gives, in words, if that is what the manifest promises."""
+    form = f"{bundle.manifest.contract.dtype} {bundle.manifest.contract.layout}"
     if isinstance(session, OnnxSession):
         bytes_promised = session.artifact.startswith("int8.")
-        if session.bytes_in_and_out != bytes_promised:
-            expected = "uint8 NHWC" if bytes_promised else form
-            raise CorruptBundleError(f"{session.path} does not take {expected}, as it should.")
         form = "uint8 NHWC" if bytes_promised else form
+        if session.bytes_in_and_out != bytes_promised:
+            raise CorruptBundleError(f"{session.path} does not take {form}, as it should.")
     size = getattr(session, "fixed_size", None)
-    for height, width in (size,) if size else ((1, 1), SIZE):
-        painted = session.run(check_vectors.check_picture(0, height, width))
-        refuse_one_colour(painted, session.path)
-        if painted.shape != (height, width, 3):
-            made = "x".join(map(str, painted.shape[:2]))
+    for height, width in (size,) if size else ((1, 1), CHECK_SIZE):
+        stylised = session.run(check_picture(CHECK_SEED, height, width))
+        refuse_one_colour(stylised, session.path)
+        if stylised.shape != (height, width, 3):
+            made = "x".join(map(str, stylised.shape[:2]))
             raise CorruptBundleError(
                 f"{session.path} makes a picture of {made} of one of {height}x{width}."
             )
     sizes = f"pictures of {size[0]}x{size[1]} only" if size else "pictures of any size"
-    return FileFinding(file, "contract", "ok", f"{form} in and out, {sizes}")
+    return f"{form} in and out, {sizes}"
 
 
-def _picture(session: Session, vector: CheckVector | None, file_sha256: str) -> FileFinding:
-    file = session.path.name
+def _same_picture(
+    session: Session, vector: CheckVector | None, file_sha256: str
+) -> tuple[State, str]:
+    """Whether a file gives the picture of its check vector, in words."""
     if vector is None:
-        return FileFinding(file, "picture", "not checked", "the bundle holds no check vector of it")
+        return "not checked", "the bundle holds no check vector of it"
     if vector.file_sha256 != file_sha256:
-        return FileFinding(file, "picture", "not checked", "the check vector is of an older file")
+        return "not checked", "the check vector is of an older file"
     size = vector.height, vector.width
-    if size not in (SIZE, getattr(session, "fixed_size", None)):
+    if size not in (CHECK_SIZE, getattr(session, "fixed_size", None)):
         raise CorruptBundleError(
             f"the check vector of {session.path} is of a picture of {size[0]}x{size[1]}, which "
             "nstc does not write. Write it anew with  nstc verify BUNDLE --record."
         )
-    painted = session.run(vector.picture())
-    if check_vectors.digest_of(painted) == vector.painted_sha256:
-        return FileFinding(file, "picture", "ok", "as its check vector, bit for bit")
-    kept = painted[:: vector.stride, :: vector.stride]
-    off = Difference.between(kept, vector.kept)
+    stylised = session.run(vector.picture())
+    if digest_of(stylised) == vector.painted_sha256:
+        return "ok", "as its check vector, bit for bit"
+    off = Difference.between(stylised[:: vector.stride, :: vector.stride], vector.kept)
     if off.far_share > MOST_FAR_SHARE:
         raise ExportMismatchError(
-            f"{session.path} paints another picture here than where it was made: "
+            f"{session.path} gives another picture here than where it was made: "
             f"{off.far_share:.1%} of its values are more than {NEAR_LEVELS}/255 off its check "
             f"vector, the worst by {off.worst}; at most {MOST_FAR_SHARE:.1%} may be. "
             "Do not use it on this machine."
         )
-    return FileFinding(file, "picture", "ok", f"as its check vector, at most {off.worst}/255 off")
+    return "ok", f"as its check vector, at most {off.worst}/255 off"
 
 
 def _failed(file: str, check: Check, error: NstcError) -> FileFinding:

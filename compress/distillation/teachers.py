@@ -34,7 +34,7 @@ from nstc.models.style import (
 )
 from nstc.models.tensors import save_tensors
 from nstc.models.vgg import load_vgg, vgg_identity
-from nstc.runtime.check_vectors import refuse_without_picture
+from nstc.runtime.arrays import refuse_without_picture
 from nstc.runtime.foreign.networks import ForeignSession, is_torchscript
 from nstc.runtime.model_files import model_sha256
 

@@ -19,8 +19,7 @@ from nstc.models.architectures import describe
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.runtime import agreement
 from nstc.runtime.agreement import FLOAT_LEVELS, Difference
-from nstc.runtime.arrays import refuse_not_finite_output
-from nstc.runtime.check_vectors import refuse_without_picture
+from nstc.runtime.arrays import refuse_not_finite_output, refuse_without_picture
 from nstc.runtime.session import BACKENDS, Session
 
 # From a picture (H, W, 3) uint8 to what the file should make of it.

@@ -28,10 +28,10 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.zoo import PREFIX, named, refuse_shipped
 from nstc.models.architectures import load, load_as_deployed
 from nstc.models.tensors import images_to_tensor
-from nstc.runtime.check_vectors import CHECKS_FILE, read_check_vectors, write_check_vectors
 from nstc.runtime.foreign.trial import remember_made
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import BACKENDS, cached_artifact, find_artifact
+from nstc.runtime.verification import CHECKS_FILE, read_check_vectors, write_check_vectors
 
 ADDED: Final = extensions.Extensions(extensions.FORMATS, ExportFormat, (*FORMATS, FOLDER))
 """Formats of other packages."""

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from nstc.core.bundle import open_bundle
-from nstc.runtime.check_vectors import read_check_vectors
 from nstc.runtime.foreign.trial import current_limits
+from nstc.runtime.verification import read_check_vectors
 
 VERBS = {
     "quantize": (

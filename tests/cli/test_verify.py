@@ -85,7 +85,7 @@ def test_a_file_that_paints_otherwise_than_its_vector(nstc, bundle, linear) -> N
     reseal(open_bundle(bundle.path), "checks.json")
     done = nstc("verify", bundle.path)
     assert done.code == 51
-    assert "paints another picture here than where it was made" in done.error
+    assert "gives another picture here than where it was made" in done.error
 
 
 def test_a_vector_of_an_older_file_is_not_held_against_the_new_one(nstc, bundle, linear) -> None:
@@ -133,7 +133,7 @@ def test_no_bundle(nstc, tmp_path) -> None:
 
 
 def test_the_picture_is_the_same_everywhere() -> None:
-    from nstc.runtime.check_vectors import check_picture
+    from nstc.runtime.arrays import check_picture
 
     rgb = check_picture(0, 45, 59)
     assert rgb.shape == (45, 59, 3)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nstc.runtime.check_vectors import check_picture
+from nstc.runtime.arrays import check_picture
 from nstc.runtime.onnx_session import OnnxSession
 
 ROOT = Path(__file__).resolve().parents[2]
