@@ -1,8 +1,8 @@
 """Which files a network made by others consists of: its graph, and the weights beside it.
 
 An ONNX file may keep tensors in other files of its folder: torch's exporter writes FILE.onnx and
-FILE.onnx.data. Here alone it is said what belongs to a network, so that all of it is hashed, sized
-and copied. ONNX is read by its wire format, since the device's install has no onnx package.
+FILE.onnx.data. All of it is hashed, sized and copied. ONNX is read by its wire format, since the
+device's install has no onnx package.
 """
 
 import hashlib
@@ -17,18 +17,15 @@ from typing import Final
 from nstc.core.errors import TeacherError
 from nstc.core.files import sha256_of
 
-GRAPH_NAME: Final = "model.onnx"
-"""What a graph is called that is copied to somewhere else with its weights."""
-
+GRAPH_NAME: Final = "model.onnx"  # of a graph that is copied elsewhere with its weights
 _LOCATION: Final = b"location"
 _LONGEST_NAME: Final = 255
 _MOST_BYTES: Final = 2**31 - 1
 _MOST_FIELDS: Final = 2_000_000
-_DEEPEST: Final = 100
-"""As protobuf's own readers have it."""
-
+_DEEPEST: Final = 100  # as protobuf's own readers have it
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 
+# Those fields of ONNX's messages by which a tensor's `external_data` is reached.
 _MESSAGES: Final[Mapping[str, Mapping[int, str]]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -40,7 +37,6 @@ _MESSAGES: Final[Mapping[str, Mapping[int, str]]] = {
     "tensor": {13: "entry"},
     "entry": {1: "key", 2: "value"},
 }
-"""Those fields of ONNX's messages by which a tensor's `external_data` is reached."""
 
 
 def data_files(path: Path) -> tuple[Path, ...]:
@@ -87,7 +83,7 @@ def model_bytes(path: Path) -> int:
 
 
 def copy_model(path: Path, folder: Path) -> Path:
-    """Copy a network into an empty folder, as `GRAPH_NAME`, whose path it gives, and what it wants.
+    """Copy a network and its weights into an empty folder; gives the path of its `GRAPH_NAME`.
 
     Raises:
         TeacherError: see `data_files`; or its weights have the name that the graph will have.
@@ -106,23 +102,24 @@ def copy_model(path: Path, folder: Path) -> Path:
 
 def _beside(graph: Path, name: str) -> Path:
     """The file of that name in a graph's folder."""
-    shown = name if name.isprintable() and len(name) <= _LONGEST_NAME else repr(name)[:80]
-    unfit = name in {"", ".", ".."} or set(name) & set("/\\:") or not name.isprintable()
-    if unfit or len(name.encode()) > _LONGEST_NAME:
+    fits = name.isprintable() and len(name.encode()) <= _LONGEST_NAME
+    shown = name if fits else repr(name)[:80]
+    if not fits or name in {"", ".", ".."} or set(name) & set("/\\:"):
         raise TeacherError(
             f"{graph} keeps weights at {shown}: expected the plain name of a file in its own "
             "folder. Save it again with its weights inside or beside it."
         )
     file = graph.parent / name
     try:
-        found, folders = file.resolve(strict=True), (graph.parent, graph.resolve().parent)
+        found = file.resolve(strict=True)
+        folders = {graph.parent.resolve(), graph.resolve().parent}
         regular = stat.S_ISREG(found.stat().st_mode)
     except OSError as error:
         raise TeacherError(
             f"{graph} keeps weights in {shown}, which is not beside it: put that file there too."
         ) from error
     # A link may lead to the file that lies where the graph really lies, as hubs' caches have it.
-    if not regular or found.parent not in {folder.resolve() for folder in folders}:
+    if not regular or found.parent not in folders:
         raise TeacherError(
             f"{graph} keeps weights in {shown}, which is not a regular file of its own folder: put "
             "the file itself there."
@@ -131,7 +128,7 @@ def _beside(graph: Path, name: str) -> Path:
 
 
 def _locations(view: mmap.mmap) -> Iterator[str]:
-    """Where tensors of a model lie, as the file says it; `ValueError` for bytes that are none."""
+    """Where tensors of a model lie, as the file says it; `ValueError` if it is not a model."""
     waiting, seen = [("model", 0, len(view), 0)], 0  # kind, start, end, messages around it
     while waiting:
         message, first, last, depth = waiting.pop()

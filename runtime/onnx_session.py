@@ -1,4 +1,4 @@
-"""ONNX Runtime: graphs that nstc exported, and where on this machine they can be computed."""
+"""ONNX Runtime: graphs that nstc exported, and the providers that can run them on this machine."""
 
 import contextlib
 import warnings
@@ -16,6 +16,7 @@ from nstc.core.files import as_utf8
 from nstc.core.images import Pixels
 from nstc.runtime.arrays import Array, channel_statistics, checked, to_unit_nchw, unit_to_pixels
 
+# What ONNX Runtime raises; its classes share no base of their own.
 ORT_ERRORS: Final[tuple[type[Exception], ...]] = (
     ort_state.EPFail,
     ort_state.Fail,
@@ -28,32 +29,19 @@ ORT_ERRORS: Final[tuple[type[Exception], ...]] = (
     ort_state.RuntimeException,
     RuntimeError,
 )
-"""What ONNX Runtime raises; its classes share no base of their own."""
-
-_LOADING_ERRORS: Final[tuple[type[Exception], ...]] = (*ORT_ERRORS, UnicodeError)
-"""Also of names in a graph that are not text."""
-
-STATISTICS_INPUT: Final = "stats"
-"""Name of the second input of a graph that runs tiles, float32 (2, 3)."""
-
+STATISTICS_INPUT: Final = "stats"  # second input of a graph that runs tiles, float32 (2, 3)
 CPU: Final = "cpu"
-ON_CPU: Final = ("CPUExecutionProvider",)
-"""Where graphs run unless another place is asked for."""
-
+ON_CPU: Final = ("CPUExecutionProvider",)  # where graphs run unless another is asked for
 _FATAL: Final = 4
-_INTEGERS: Final = "int8"
-"""What names of artifacts begin with that compute with integers."""
 
-_STORED_WEIGHTS: Final = "weights-"
-"""What names of artifacts begin with that store integers and compute in float."""
-
+# Options of providers by which float32 is float32 in a product of matrices too.
 _IN_FULL: Final[Mapping[str, Mapping[str, str]]] = {"CUDAExecutionProvider": {"use_tf32": "0"}}
-"""Options of providers by which float32 is float32 in a product of matrices too."""
 
 _SUFFIX: Final = "ExecutionProvider"
 _REPLACE: Final = "pip uninstall onnxruntime && pip install {}"
 _GPU: Final = _REPLACE.format("onnxruntime-gpu")
-
+_BROWSER: Final = "needs a browser: onnxruntime-web has it"
+# What to do where the installed build is without one, by short name. Others have to be built.
 WAYS: Final[Mapping[str, str]] = {
     "cuda": f"needs an NVIDIA GPU and another build: {_GPU}",
     "tensorrt": f"needs an NVIDIA GPU, TensorRT and another build: {_GPU}",
@@ -64,15 +52,10 @@ WAYS: Final[Mapping[str, str]] = {
     "coreml": "needs macOS or iOS, whose builds of onnxruntime have it",
     "nnapi": "needs Android: onnxruntime-android has it",
     "xnnpack": "needs Android or iOS: onnxruntime-android and onnxruntime-objc have it",
-    "webgpu": "needs a browser: onnxruntime-web has it",
-    "webnn": "needs a browser: onnxruntime-web has it",
-    "js": "needs a browser: onnxruntime-web has it",
+    **dict.fromkeys(("webgpu", "webnn", "js"), _BROWSER),
 }
-"""What to do where the installed build is without one, by short name. Others have to be built."""
-
 _UNKNOWN_WAY: Final = "has to be built from source"
-_ELSEWHERE: Final = frozenset({"azure"})
-"""Those that send data away: never tried."""
+_SENDS_DATA_AWAY: Final = frozenset({"azure"})  # never tried
 
 # The graph y = x, as onnx.helper would write it: this package does without onnx.
 _IDENTITY: Final = (
@@ -98,12 +81,11 @@ def load_graph(
     Args:
         path: The file.
         threads: Threads within an operator; None for one a core.
-        providers: Of execution, the wanted one first. ONNX Runtime falls back without an error:
-            look at what the session got.
+        providers: Execution providers, the wanted one first. ONNX Runtime falls back without an
+            error: check what the session got.
         profile: Beginning of the name of a file to write a profile to.
         weights_once: Whether weights stored as integers become floats when the graph is loaded,
-            and not in every run anew. Of a graph that computes with integers it would make a float
-            one.
+            and not in every run anew. It would make an integer graph compute in float.
         sums_exact: Whether matrices are multiplied in full float32 where a provider would rather
             cut the factors: an integer graph adds up the picture's squares so.
         arena: Whether memory of tensors is kept for the next run. Without it a run gives all back,
@@ -111,7 +93,7 @@ def load_graph(
         optimized: A file to write the graph to as ONNX Runtime runs it.
 
     Raises:
-        Exception: one of `ORT_ERRORS`, if the file is damaged or no ONNX graph.
+        Exception: one of `ORT_ERRORS`, if the file is damaged or not an ONNX graph.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL  # errors come as exceptions: logged too they are noise
@@ -128,7 +110,7 @@ def load_graph(
         options.profile_file_prefix = str(profile)
     chosen = [(name, dict(_IN_FULL.get(name, {})) if sums_exact else {}) for name in providers]
     with as_utf8(path) as name, contextlib.ExitStack() as stack:
-        if len(chosen) > 1:  # whoever asks for another place looks whether it was given
+        if len(chosen) > 1:  # callers check themselves which provider the session got
             stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", message=".*provider.*", category=UserWarning)
         return onnxruntime.InferenceSession(name, options, providers=chosen)
@@ -136,8 +118,7 @@ def load_graph(
 
 def first_line(error: Exception) -> str:
     """The first line of an error's text, or its kind if it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 class OnnxSession:
@@ -152,10 +133,10 @@ class OnnxSession:
         batch: Pictures a run; None for any number.
         fixed_size: Height and width of the only pictures it takes; None for any.
         bytes_in_and_out: Whether it is uint8 NHWC and not the float NCHW reference.
-        takes_statistics: Whether it is told the whole picture's statistics, so as to run tiles.
+        takes_statistics: Whether the whole picture's statistics are an input, so as to run tiles.
 
     Raises:
-        CorruptBundleError: the file is damaged, or no graph that nstc writes.
+        CorruptBundleError: the file is damaged, or not a graph that nstc writes.
     """
 
     def __init__(
@@ -176,13 +157,13 @@ class OnnxSession:
             self._session = load_graph(
                 path,
                 threads,
-                weights_once=artifact.startswith(_STORED_WEIGHTS),
-                sums_exact=artifact.startswith(_INTEGERS),
+                weights_once=artifact.startswith("weights-"),  # integers that compute in float
+                sums_exact=artifact.startswith("int8"),
                 optimized=optimized,
                 **self._options,
             )
             self._take_form()
-        except _LOADING_ERRORS as error:
+        except (*ORT_ERRORS, UnicodeError) as error:  # of names in a graph that are not text
             if (no_memory := errors.out_of_memory(error)) is not None:
                 raise no_memory from error
             raise CorruptBundleError(
@@ -203,7 +184,7 @@ class OnnxSession:
             size = shape[2:4]
         else:
             raise CorruptBundleError(
-                f"{self.path} is no graph of nstc's: it takes "
+                f"{self.path} is not a graph of nstc's: it takes "
                 f"{[(i.type, i.shape) for i in inputs]}, expected one uint8 picture "
                 "[1, H, W, 3] or one float picture [1, 3, H, W]."
             )
@@ -213,7 +194,7 @@ class OnnxSession:
         self._input_name, self._output_name = inputs[0].name, outputs[0].name
 
     def reopened(self) -> "OnnxSession":
-        """The same file in a session of its own."""
+        """The same file opened again, in a session of its own."""
         return OnnxSession(self.path, self.artifact, self._threads, **self._options)
 
     @property
@@ -223,12 +204,11 @@ class OnnxSession:
 
     def prepare(self, rgb: Pixels) -> dict[str, Array]:
         """(H, W, 3) uint8 as the graph's input."""
-        height, width = checked(rgb).shape[:2]
-        fixed = self.fixed_size
-        if fixed is not None and fixed != (height, width):
+        size, fixed = checked(rgb).shape[:2], self.fixed_size
+        if fixed is not None and fixed != size:
             raise OptionError(
                 f"{self.path.name} takes pictures of {fixed[0]}x{fixed[1]} (height x width) only, "
-                f"this one is {height}x{width}: resize it, or choose another --artifact."
+                f"this one is {size[0]}x{size[1]}: resize it, or choose another --artifact."
             )
         feed = {self._input_name: self._values(rgb)}
         if self.takes_statistics:
@@ -243,7 +223,7 @@ class OnnxSession:
         return rgb[None] if self.bytes_in_and_out else to_unit_nchw(rgb)
 
     def infer(self, feed: dict[str, Array]) -> Array:
-        """Run the graph; raises `CorruptBundleError` if it gives no picture of the same size."""
+        """Run the graph; `CorruptBundleError` if the output is not of the input's size."""
         given = feed[self._input_name].shape
         try:
             raw: Array = self._session.run([self._output_name], feed)[0]
@@ -255,8 +235,8 @@ class OnnxSession:
             ) from error
         if raw.shape != given:
             raise CorruptBundleError(
-                f"{self.path} is no style network: for {list(given)} it gives {list(raw.shape)}, "
-                "expected a picture of the same size."
+                f"{self.path} is not a style network: for {list(given)} it gives "
+                f"{list(raw.shape)}, expected a picture of the same size."
             )
         return raw
 
@@ -279,7 +259,7 @@ class OnnxSession:
 
 @dataclass(frozen=True, kw_only=True)
 class Provider:
-    """A place to compute."""
+    """An execution provider: where ONNX Runtime can compute."""
 
     name: str  # as ONNX Runtime has it, without its ending: CPU, CUDA, CoreML
     reason: str | None  # why it can't be used here; None if it can
@@ -290,7 +270,7 @@ class Provider:
 
 
 def providers() -> tuple[Provider, ...]:
-    """All that ONNX Runtime knows by name: those that work here first."""
+    """All that ONNX Runtime has a name for: those that work here first."""
     found = [
         Provider(name=full.removesuffix(_SUFFIX), reason=_reason_against(full))
         for full in onnxruntime.get_all_providers()
@@ -301,7 +281,7 @@ def providers() -> tuple[Provider, ...]:
 def available_providers() -> tuple[str, ...]:
     """Short names of what this build computes with: cpu, cuda, coreml and so on."""
     offered = {_short(name) for name in onnxruntime.get_available_providers()}
-    return tuple(sorted(offered - _ELSEWHERE))
+    return tuple(sorted(offered - _SENDS_DATA_AWAY))
 
 
 def provider_chain(name: str) -> tuple[str, ...]:
@@ -313,7 +293,7 @@ def provider_chain(name: str) -> tuple[str, ...]:
     """
     wanted = name.lower()
     known = {_short(full): full for full in onnxruntime.get_all_providers()}
-    if wanted not in known or wanted in _ELSEWHERE:
+    if wanted not in known or wanted in _SENDS_DATA_AWAY:
         names = ", ".join(sorted({*WAYS, *available_providers()}))
         raise OptionError(f"provider is {name}: expected one of {names}.")
     if wanted not in available_providers():
@@ -329,7 +309,7 @@ def _reason_against(full: str) -> str | None:
     if full not in onnxruntime.get_available_providers():
         way = WAYS.get(_short(full), f"it {_UNKNOWN_WAY}")
         return f"not in this build of ONNX Runtime: {way}"
-    if _short(full) in _ELSEWHERE:
+    if _short(full) in _SENDS_DATA_AWAY:
         return "sends pictures to a service on the network"
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL

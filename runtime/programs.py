@@ -24,20 +24,19 @@ from nstc.core.errors import CorruptBundleError, ImageError, MissingExtraError, 
 from nstc.core.files import as_utf8
 from nstc.core.images import Pixels
 from nstc.runtime import arrays
-from nstc.runtime.arrays import unit_to_pixels
 
+# Methods of an ExecuTorch program, the latter four constant; the last only where statistics are
+# inputs.
 FORWARD: Final = "forward"
 SIZE_MULTIPLE: Final = "size_multiple"
 MINIMUM_SIZE: Final = "minimum_size"
 MAXIMUM_SIZE: Final = "maximum_size"
 DEVIATION_FLOOR: Final = "deviation_floor"
-"""Methods of an ExecuTorch program, the latter four constant; the last only where statistics are
-inputs."""
 
 _STANDARD_ERROR: Final = 2
+# Held while standard error is led elsewhere, and while XNNPACK's pool or the set of open programs
+# changes: there is one of each in a process, and threads that open programs would undo each other.
 _ALONE: Final = threading.RLock()
-"""Held while standard error is led elsewhere, and while XNNPACK's pool or the set of open programs
-changes: there is one of each in a process, and threads that open programs would undo each other."""
 
 
 def missing_torch() -> str | None:
@@ -57,15 +56,11 @@ def missing_executorch() -> str | None:
 class TorchScriptSession:
     """A float NCHW graph in [0, 1]. A TorchScript file is a program: open only a trusted one.
 
-    Args:
-        path: The file.
-        artifact: Its artifact name.
-        threads: Threads within an operator, which torch sets for the whole process; None leaves
-            them as they are.
+    `threads` are within an operator, which torch sets for the whole process; None leaves them.
 
     Raises:
         MissingExtraError: torch is not installed.
-        CorruptBundleError: the file is damaged or no TorchScript.
+        CorruptBundleError: the file is damaged or not TorchScript.
     """
 
     def __init__(self, path: Path, artifact: str, threads: int | None = None) -> None:
@@ -99,7 +94,7 @@ class TorchScriptSession:
 
     def finish(self, raw: Any) -> Pixels:
         """The graph's output as (H, W, 3) uint8."""
-        return unit_to_pixels(raw[0].permute(1, 2, 0).numpy(), self.path)
+        return arrays.unit_to_pixels(raw[0].permute(1, 2, 0).numpy(), self.path)
 
     def run(self, rgb: Pixels) -> Pixels:
         """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""
@@ -123,7 +118,7 @@ def load_torchscript(path: Path, threads: int | None) -> Any:
     """The callable in a file; `threads` as for `TorchScriptSession`.
 
     Raises:
-        Exception: RuntimeError, ValueError or OSError if the file is damaged or no TorchScript.
+        Exception: RuntimeError, ValueError or OSError if the file is damaged or not TorchScript.
     """
     import torch
 
@@ -139,15 +134,12 @@ def load_torchscript(path: Path, threads: int | None) -> Any:
 class ExecutorchSession:
     """A float picture in, a float picture out, in [0, 1], by ExecuTorch with XNNPACK.
 
-    Args:
-        path: The file.
-        artifact: Its artifact name.
-        threads: Of XNNPACK, which has one pool for the whole process; None leaves it as it is.
+    `threads` are XNNPACK's, which has one pool for the whole process; None leaves it as it is.
 
     Raises:
         MissingExtraError: ExecuTorch is not installed.
         OptionError: another session is open with another number of threads.
-        CorruptBundleError: the file is damaged, or no program that nstc writes.
+        CorruptBundleError: the file is damaged, or not a program that nstc writes.
     """
 
     _open: ClassVar["weakref.WeakSet[ExecutorchSession]"] = weakref.WeakSet()
@@ -194,7 +186,7 @@ class ExecutorchSession:
 
         if content[4:8] != b"ET12":
             # ExecuTorch would end the process: it writes what it finds there as text.
-            raise ValueError("it is no ExecuTorch program.")
+            raise ValueError("it is not an ExecuTorch program.")
         program = self._program = Runtime.get().load_program(content)
         self._forward = program.load_method(FORWARD)
 
@@ -209,7 +201,7 @@ class ExecutorchSession:
         self._floor = constant(DEVIATION_FLOOR) if named else None
 
     def reopened(self) -> "ExecutorchSession":
-        """The same program loaded anew, on the threads that XNNPACK has."""
+        """The same program loaded again, on the threads that XNNPACK has."""
         return ExecutorchSession(self.path, self.artifact)
 
     def prepare(self, rgb: Pixels) -> Any:
@@ -230,10 +222,8 @@ class ExecutorchSession:
         tensors = [torch.from_numpy(arrays.to_unit_nchw(enlarged))]
         if self._floor is not None:
             mean, deviation = arrays.channel_statistics(rgb)
-            tensors += [
-                torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1)
-                for values in (mean, np.maximum(deviation, self._floor))
-            ]
+            for values in (mean, np.maximum(deviation, self._floor)):
+                tensors.append(torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1))
         return tensors, (height, width)
 
     def infer(self, feed: Any) -> Any:
@@ -247,7 +237,9 @@ class ExecutorchSession:
     def finish(self, raw: Any) -> Pixels:
         """The program's output as (H, W, 3) uint8."""
         picture, (height, width) = raw
-        return unit_to_pixels(picture[0].permute(1, 2, 0).numpy()[:height, :width], self.path)
+        return arrays.unit_to_pixels(
+            picture[0].permute(1, 2, 0).numpy()[:height, :width], self.path
+        )
 
     def run(self, rgb: Pixels) -> Pixels:
         """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""
@@ -263,11 +255,7 @@ class Partition:
 
 
 def partition_of(path: Path) -> Partition:
-    """Count what a program's delegate took, as the file itself has it.
-
-    Raises:
-        MissingExtraError: ExecuTorch is not installed.
-    """
+    """Count what a program's delegate took; `MissingExtraError` without ExecuTorch."""
     if (missing := missing_executorch()) is not None:
         raise MissingExtraError(missing)
     with quiet():
@@ -289,7 +277,7 @@ def partition_of(path: Path) -> Partition:
 def quiet() -> Iterator[None]:
     """Keep what ExecuTorch's native code and imports log from standard error.
 
-    It reports files for Arm that this machine does not have, at every start. What goes wrong comes
+    At every start it reports files for Arm that this machine does not have. What goes wrong comes
     as an exception. One thread at a time may be inside, since standard error and Python's warning
     filters belong to the whole process; the same thread may enter again.
     """
@@ -300,10 +288,8 @@ def quiet() -> Iterator[None]:
 
     with _ALONE, contextlib.ExitStack() as undo:
         flush()
-        kept = None
-        with contextlib.suppress(OSError):  # a process may have none
+        with contextlib.suppress(OSError):  # a process may have no standard error
             kept = os.dup(_STANDARD_ERROR)
-        if kept is not None:
             undo.callback(os.close, kept)
             with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  (a device)
                 os.dup2(nowhere.fileno(), _STANDARD_ERROR)

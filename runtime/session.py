@@ -1,6 +1,6 @@
-"""The files of a bundle: where they lie, whether they may be opened, and an opened one to run.
+"""The files of a bundle: where they are, whether they may be opened, and an opened one to run.
 
-Teachers ship as weights alone: their ONNX files are large and are made again in the user's cache.
+Teachers are released as weights alone: their ONNX files are large and are made in the user's cache.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,17 +19,11 @@ from nstc.runtime.model_files import data_files
 from nstc.runtime.onnx_session import CPU, OnnxSession, provider_chain
 
 DEFAULT_ARTIFACT: Final = "int8"
-
-MAX_THREADS: Final = 256
-"""More are refused: some ten thousand threads take all the memory there is."""
+MAX_THREADS: Final = 256  # some ten thousand threads would take all the memory there is
 
 
 class Artifacts(Protocol):
-    """A store: gives the file of a model in a form.
-
-    `find_artifact` finds those that there are; `made_artifact` of
-    `nstc.compress.export.export_model`, of those who may export, makes what is missing.
-    """
+    """A store of files: `find_artifact`, or one that exports what is missing."""
 
     def __call__(self, bundle: Bundle, name: str, *, trust: bool = False) -> Path:
         """As `find_artifact`."""
@@ -64,10 +58,10 @@ def find_artifact(bundle: Bundle, name: str, *, trust: bool = False) -> Path:
 
 
 def refuse_unsafe(bundle: Bundle, artifact: str, *, trust: bool) -> None:
-    """Refuse a file of a bundle that may not be opened. All that run files of bundles ask here.
+    """Refuse a file of a bundle that may not be opened: whoever runs such files calls this first.
 
-    A bundle is foreign data. What the zoo ships and what this run made itself is free; of others a
-    program needs somebody who vouches for it, by `trust`, and a graph is tried first.
+    A bundle is foreign data. What the zoo includes and what this run made itself is free; of others
+    a program needs somebody who vouches for it, by `trust`, and a graph is tried first.
 
     Raises:
         UnsafeFileError: it is a program and was not trusted.
@@ -105,7 +99,7 @@ class Session(Protocol):
         """A picture (H, W, 3) uint8 as what the graph takes.
 
         Raises:
-            ImageError: it is no picture, or larger than the file takes.
+            ImageError: it is not a picture, or larger than the file takes.
             OptionError: the graph takes one size only, and this is another.
         """
 
@@ -138,20 +132,17 @@ class Backend:
 
 
 _ONNX: Final = Backend(lambda: None, OnnxSession)
+# By the ending of the artifact's name.
 BACKENDS: Final[Mapping[str, Backend]] = {
     "onnx": _ONNX,
     "ort": _ONNX,
     "pte": Backend(programs.missing_executorch, programs.ExecutorchSession),
     "ts": Backend(programs.missing_torch, programs.TorchScriptSession),
 }
-"""By the ending of the artifact's name."""
 
 
 def usual_artifact(bundle: Bundle) -> str:
-    """What runs unless something else is asked for: int8, and float of weights alone.
-
-    Weights alone, as teachers ship, have no int8 file, and none that was left out by mistake.
-    """
+    """What runs unless something else is asked for: int8, or float of a bundle of weights alone."""
     return DEFAULT_ARTIFACT if bundle.artifacts else "float"
 
 
@@ -172,8 +163,8 @@ def open_session(
         artifact: Which file: int8, float, int8.512x512.onnx, ts.
         threads: Threads to compute with; None leaves it to the backend.
         provider: Where ONNX Runtime computes: cpu, cuda and so on. ONNX files only.
-        arena: False for a session that gives memory back after every run, at some cost in time.
-            Only ONNX Runtime has the choice.
+        arena: False for an ONNX session that gives memory back after every run, at some cost in
+            time.
         trust: Whether a program of the bundle, TorchScript or ExecuTorch, may be loaded; those of
             the zoo and those that this machine made itself always are.
         store: Where the file comes from.
@@ -197,7 +188,7 @@ def open_session(
             f"{' or '.join(BACKENDS)}; {bundle.path} holds {', '.join(bundle.artifacts) or 'none'}."
         )
     if provider.lower() != CPU and backend is not _ONNX:
-        raise OptionError(f"provider is {provider}, but {artifact} is no ONNX file: leave it out.")
+        raise OptionError(f"provider is {provider}, but {artifact} is not ONNX: leave it out.")
     chain = provider_chain(provider)
     path = store(bundle, name, trust=trust)
     if (missing := backend.availability()) is not None:

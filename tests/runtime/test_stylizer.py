@@ -179,7 +179,7 @@ class TestChoices:
             ({"precision": "int8", "artifact": "ts"}, "give one of the two"),
             ({"provider": "gpu"}, "provider is gpu: expected one of .*cpu, cuda"),
             ({"provider": "azure"}, "provider is azure"),
-            ({"provider": "cuda", "artifact": "ts"}, "ts is no ONNX file"),
+            ({"provider": "cuda", "artifact": "ts"}, "ts is not ONNX"),
             ({"threads": 0}, "threads is 0"),
         ],
     )
@@ -197,7 +197,7 @@ class TestChoices:
         )
         stylizer = Stylizer(bundle)
         stylizer.session = OnnxSession(classes, "onnx")
-        with pytest.raises(CorruptBundleError, match=r"classes\.onnx is no style network"):
+        with pytest.raises(CorruptBundleError, match=r"classes\.onnx is not a style network"):
             stylizer(pixels)
 
 

@@ -168,7 +168,7 @@ class TestBadOnes:
         )
         stylizer.session = OnnxSession(classes, "onnx")
         save_picture(pixels, "a.png")
-        with pytest.raises(CorruptBundleError, match="is no style network"):
+        with pytest.raises(CorruptBundleError, match="is not a style network"):
             run("a.png")
         assert not Path("out").exists()
 
