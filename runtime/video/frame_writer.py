@@ -32,11 +32,8 @@ _OF_THE_DISK: Final = frozenset(
 class Writer:
     """A video that is being written. The first thing it is given is a frame, whose size it takes.
 
-    Args:
-        path: The file, as it is called while it is written.
-        encoding: Container, codec and quality.
-        reader: The source: times, rotation, aspect of pixels, colours and sound are as there.
-        target: How the file will be called, for errors.
+    Times, rotation, aspect of pixels, colours and sound are those of `reader`. `target` is how the
+    file will be called, for errors; `path` how it is called while it is written.
 
     Attributes:
         size: Height and width of the frames as they are stored, (0, 0) before there is one.
@@ -62,9 +59,8 @@ class Writer:
         self._path = path
         self._reader = reader
         self._target = target
-        self._odd: tuple[int, int] | None = None
-        self._shown = (0, 0)
-        self._fitted = 0
+        self._shown = (0, 0)  # height and width of the first frame, before it is made even
+        self._fitted = 0  # frames of another size
         self._output: tuple[OutputContainer, av.VideoStream] | None = None
 
     @property
@@ -77,8 +73,8 @@ class Writer:
     def notes(self) -> tuple[str, ...]:
         """What the user may not expect of the file."""
         notes = [note for track in self.tracks for note in track.notes]
-        if self._odd is not None:
-            height, width = self._odd
+        height, width = self._shown
+        if self.size != self._shown:
             notes.append(
                 f"frames of {width}x{height} are written as {self.size[1]}x{self.size[0]}: their "
                 f"last line is doubled, for {self.encoding.codec_name} takes even sizes"
@@ -92,7 +88,7 @@ class Writer:
         if self._fitted:
             notes.append(
                 f"{self._fitted} frames come in another size: they are scaled into the first one's "
-                f"{self._shown[1]}x{self._shown[0]}, with black where they do not fill it"
+                f"{width}x{height}, with black where they do not fill it"
             )
         return tuple(notes)
 
@@ -140,18 +136,21 @@ class Writer:
         aspect = item.sample_aspect or self._reader.sample_aspect
         if self.sample_aspect != aspect:
             width = max(1, round(width * aspect / self.sample_aspect))
-        if self._output is not None and (height, width) != self._shown:
-            self._fitted += 1
-            rgb = _fitted(rgb, height, width, self._shown)
-        else:
+        if self._output is None:
             self._shown = height, width
+        room = self._shown
+        if (height, width) == room:
             rgb = resize(rgb, height, width)
-        height, width = self._shown
+        else:  # as large as fits into the first frame's size, in the middle of a black picture
+            self._fitted += 1
+            scale = min(room[0] / height, room[1] / width)
+            height, width = (max(1, round(side * scale)) for side in (height, width))
+            top, left = (room[0] - height) // 2, (room[1] - width) // 2
+            scaled, rgb = resize(rgb, height, width), np.zeros((*room, 3), np.uint8)
+            rgb[top : top + height, left : left + width] = scaled
         if not self.encoding.codec.pixel_format.startswith("yuv"):
             return rgb
-        if height % 2 or width % 2:
-            self._odd = (height, width)
-        return replicate_edges(rgb, height + height % 2, width + width % 2)
+        return replicate_edges(rgb, room[0] + room[0] % 2, room[1] + room[1] % 2)
 
     def _open(self, stored: Pixels) -> tuple[OutputContainer, av.VideoStream]:
         encoding, reader = self.encoding, self._reader
@@ -197,16 +196,6 @@ class Writer:
                 f"{self._target} can't be written as {self.encoding.codec_name} of "
                 f"{width}x{height}: {error.strerror}. Try another --size or --codec."
             ) from error
-
-
-def _fitted(rgb: Pixels, height: int, width: int, room: tuple[int, int]) -> Pixels:
-    """A frame, shown as `height` x `width`, in the middle of a black one, as large as fits it."""
-    scale = min(room[0] / height, room[1] / width)
-    height, width = (max(1, round(side * scale)) for side in (height, width))
-    fitted = np.zeros((*room, 3), np.uint8)
-    top, left = (room[0] - height) // 2, (room[1] - width) // 2
-    fitted[top : top + height, left : left + width] = resize(rgb, height, width)
-    return fitted
 
 
 class Track:

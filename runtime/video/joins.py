@@ -36,10 +36,8 @@ _LENGTH: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 class TimeLine:
     """Moves packets in time so that a video's clock never goes back.
 
-    Args:
-        video: Index of the stream of frames.
-        step_s: How long a frame is shown whose packet does not state it.
-        closes_gaps: Whether the container's clock may jump ahead too, as in broadcasts.
+    `video` is the index of the stream of frames; `step_s` how long a frame is shown whose packet
+    does not state it; `closes_gaps` says that the clock may jump ahead too, as in broadcasts.
     """
 
     def __init__(self, video: int, step_s: Fraction, *, closes_gaps: bool) -> None:
@@ -164,8 +162,7 @@ def _shift(packet: Any, ticks: int) -> None:
 def joined_behind(path: Path, read_bytes: int, format_name: str) -> str | None:
     """Whether another recording lies behind the bytes that were read of a file, in words.
 
-    Many containers end where their first recording does, so that nothing of a second is read.
-    `format_name` is as FFmpeg has it.
+    Many containers, by FFmpeg's `format_name`, end where their first recording does.
     """
     size = path.stat().st_size
     unread = size - read_bytes
@@ -182,11 +179,10 @@ def joined_behind(path: Path, read_bytes: int, format_name: str) -> str | None:
 
 
 def missing_seconds(container: InputContainer, ends_s: Mapping[int, Fraction]) -> float:
-    """Seconds between where packets of a container end and where the file says that they do.
+    """Seconds that the file states beyond what was read; 0 or less if nothing is missing or stated.
 
-    `ends_s` is when the last packet of each stream that was read ends, by its index. Of the
-    stream that lacks most, or of the file as a whole where it states no lengths of streams; 0 or
-    less if nothing is missing or stated.
+    `ends_s` is when the last packet of each stream ends, by its index. Of the stream that lacks
+    most, or of the file as a whole where it states no lengths of streams.
     """
     missing_s = []
     for stream in container.streams:

@@ -27,7 +27,7 @@ FILE_PREFIX: Final = "file:"  # else FFmpeg takes a colon in a name for the end 
 
 # Nine integers as FFmpeg has a display matrix: a b u, c d v, x y w; a to d in 1/65536.
 Matrix = tuple[int, ...]
-# Counter-clockwise, by a, b, c, d of x' = a x + c y, y' = b x + d y, with y downwards.
+# Quarter turns counter-clockwise by a, b, c, d of x' = a x + c y, y' = b x + d y, y downwards.
 _TURNS: Final[dict[Matrix, int]] = {(0, -1, 1, 0): 1, (-1, 0, 0, -1): 2, (0, 1, -1, 0): 3}
 
 _EXACT: Final = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT

@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +37,6 @@ _SECONDS_ASLEEP: Final = 0.5
 _SECONDS_BETWEEN_NOTES: Final = 5.0  # of a camera that runs until it is stopped
 
 T = TypeVar("T")
-Read = TypeVar("Read")
 Made = TypeVar("Made")
 Floats = npt.NDArray[np.float32]
 
@@ -91,10 +91,8 @@ def stylize_video(
     """Stylise a video or what a camera records, from `file_source` or `camera_source`.
 
     Time stamps, rotation, aspect of pixels, colour matrix and sound are the source's. The ending
-    of the output says what kind of video it is; it appears when it is whole.
-
-    Returns:
-        What was made. Of a damaged source that is all that could be read: see `damage`.
+    of the output says what kind of video it is; it appears when it is whole. Of a damaged source
+    all that could be read is in it: see `VideoOutcome.damage`.
 
     Raises:
         VideoError: there is no video in the source, or it can't be encoded like that.
@@ -196,21 +194,18 @@ class _FrameStylizer:
 class Stabilizer:
     """Less flicker: blends stylised frames, all of them in order, with the ones before them.
 
-    Style networks stylise each frame by itself, so that noise in the source becomes strokes that
-    come and go. With x the source's frames, y the stylised ones, o what is shown, p a pixel:
+    With x the source's frames, y the stylised ones, o what is shown and p a pixel:
 
         d(p) = root mean square of x_t - x_{t-1} over a square of 7x7 around p and the three colours
         w(p) = 4 exp(-(d(p) / 8)^2)                 levels of 255
         o_t  = (y_t + w o_{t-1}) / (1 + w)          and o_0 = y_0
 
-    This is the data and the temporal term of Bonneel, Tompkin, Sunkavalli, Sun, Paris and Pfister,
-    "Blind video temporal consistency", ACM Transactions on Graphics 34(6), 2015 (their equation 1
-    with its weight, solved pixel by pixel), without a gradient term and without an optical flow:
-    nothing is warped, so that only still regions are held, and what moves is shown as stylised.
-    Where nothing moves a frame counts for a fifth and noise of the stylised frames,
-    independent from one to the next, changes by (1 - b) / sqrt(1 + b) = 0.15 of what it did, b =
-    4/5. Sensor noise with a deviation of 2 levels gives d = 2.8 and w = 3.5; a cut or an edge that
-    passes gives d of 20 and more and w below 0.01. Slow fades lag by up to four frames.
+    This is the data and the temporal term of Bonneel et al., "Blind video temporal consistency",
+    ACM Transactions on Graphics 34(6), 2015 (their equation 1 with its weight, solved pixel by
+    pixel), without a gradient term and without an optical flow: only still regions are held. Where
+    nothing moves, independent noise of the stylised frames changes by (1 - b) / sqrt(1 + b) = 0.15
+    of what it did, b = 4/5. Sensor noise with a deviation of 2 levels gives d = 2.8 and w = 3.5; a
+    cut or an edge that passes d of 20 and more and w below 0.01.
     """
 
     def __init__(self) -> None:
@@ -218,10 +213,7 @@ class Stabilizer:
         self._shown: Floats | None = None
 
     def __call__(self, source: Pixels, stylised: Pixels) -> Pixels:
-        """The stylised frame, held where the source, (H, W, 3) uint8, stands still.
-
-        Stylised frames may be of another size than the source's; all are of one.
-        """
+        """The stylised frame, of any one size, held where the source, (H, W, 3) uint8, is still."""
         source = resize(source, *stylised.shape[:2])
         before, shown = self._source, self._shown
         self._source = source
@@ -249,7 +241,7 @@ def _box_mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 class Cancelled(Exception):  # noqa: N818  (no fault: the other side has gone)
-    """Whoever was to take or give has gone."""
+    """The other side of a channel has gone."""
 
 
 class Channel(Generic[T]):
@@ -273,17 +265,13 @@ class Channel(Generic[T]):
             self.peak = max(self.peak, len(self._held))
             self._changed.notify_all()
 
-    def close(self) -> None:
-        """Nothing more comes; what is held can still be taken."""
+    def close(self, *, cancel: bool = False) -> None:
+        """Nothing more comes; what is held can still be taken, unless it is cancelled."""
         with self._changed:
             self._closed = True
-            self._changed.notify_all()
-
-    def cancel(self) -> None:
-        """Forget what is held and wake up both sides."""
-        with self._changed:
-            self._closed = self._cancelled = True
-            self._held.clear()
+            if cancel:
+                self._cancelled = True
+                self._held.clear()
             self._changed.notify_all()
 
     def __iter__(self) -> Iterator[T]:
@@ -301,8 +289,7 @@ class Channel(Generic[T]):
             yield thing
 
 
-@dataclass(frozen=True, kw_only=True)
-class Flow:
+class Flow(NamedTuple):
     """What a run was like."""
 
     peak: int  # the most that waited in a queue
@@ -310,8 +297,8 @@ class Flow:
 
 
 def overlap(
-    read: Generator[Read, None, None],
-    work: Callable[[Read], Made],
+    read: Generator[T, None, None],
+    work: Callable[[T], Made],
     write: Callable[[Made], None],
     *,
     room: int = ROOM,
@@ -326,7 +313,7 @@ def overlap(
         KeyboardInterrupt: Ctrl-C, unless it only ends the reading.
         BaseException: what `read`, `work` or `write` raised first. All threads have ended then.
     """
-    incoming: Channel[Read] = Channel(room)
+    incoming: Channel[T] = Channel(room)
     outgoing: Channel[Made] = Channel(room)
 
     def feed() -> None:
@@ -341,7 +328,7 @@ def overlap(
     interrupted = False
     reader = _Thread("reader", feed, incoming.close)
     # a writer that failed takes no more: the worker must not wait for room
-    writer = _Thread("writer", drain, outgoing.cancel)
+    writer = _Thread("writer", drain, partial(outgoing.close, cancel=True))
     try:
         try:
             for thing in incoming:
@@ -359,8 +346,8 @@ def overlap(
         if not interrupted:
             reader.finish()
     finally:
-        incoming.cancel()
-        outgoing.cancel()
+        incoming.close(cancel=True)
+        outgoing.close(cancel=True)
         reader.join(_SECONDS_TO_END)
         writer.wait()
     return Flow(peak=max(incoming.peak, outgoing.peak), interrupted=interrupted)

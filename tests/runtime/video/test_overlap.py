@@ -134,7 +134,7 @@ class TestChannel:
 
         waiting = threading.Thread(target=wait)
         waiting.start()
-        channel.cancel()
+        channel.close(cancel=True)
         waiting.join(60)
         assert ended == [True]
         with pytest.raises(Cancelled):
