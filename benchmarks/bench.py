@@ -32,7 +32,7 @@ from nstc.benchmarks.subjects import (
     teacher_of,
 )
 from nstc.benchmarks.targets import parse_target
-from nstc.benchmarks.targets.base import Reading, Target
+from nstc.benchmarks.targets.base import Measurement, Target
 from nstc.benchmarks.timing.machine import machine_facts, roofline, usable_cores
 from nstc.benchmarks.timing.statistics import median
 from nstc.core.bundle import artifact_name
@@ -151,7 +151,7 @@ class _Lane:
         return [self.reference, *(entry.session for entry in self.entries)]
 
     def rows(
-        self, reading: Reading, judged: Sequence[Quality | None], recipe: BenchRecipe
+        self, reading: Measurement, judged: Sequence[Quality | None], recipe: BenchRecipe
     ) -> list[Row]:
         rows = []
         for position, (entry, quality) in enumerate(zip(self.entries, judged, strict=True)):

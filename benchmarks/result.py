@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from nstc.benchmarks.timing.footprint import Footprint
-from nstc.benchmarks.timing.latency import MOST_REPEATS, PAUSE_S, TURN_MS, Watch
+from nstc.benchmarks.timing.latency import MOST_REPEATS, PAUSE_S, TURN_MS, MachineNoise
 from nstc.benchmarks.timing.machine import Peaks, Roofline
 from nstc.benchmarks.timing.statistics import (
     PRECISION,
@@ -155,7 +155,7 @@ class Reference:
     latency_ms: LatencySummary  # how long a picture took
     # What the target says of where that is: provider, device, browser.
     place: Mapping[str, str | int | float | None] = field(default_factory=dict)
-    watch: Watch | None = None  # how still the machine held meanwhile; None where nobody looked
+    watch: MachineNoise | None = None  # how much it drifted meanwhile; None where nobody looked
     peaks: Peaks | None = None  # what it could do at most; None where nobody looked
 
     @property

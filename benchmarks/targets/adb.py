@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nstc.benchmarks.targets import far
-from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind
+from nstc.benchmarks.targets.base import Measurement, RowFacts, TargetKind
 from nstc.benchmarks.targets.far import PYTHON, SILENCE_S, THREADS, WHOLE_S, FarTarget
 from nstc.benchmarks.targets.remote import perf_test
 from nstc.benchmarks.targets.remote.far_job import FarJob, Listener, make_job, size_limit
@@ -49,7 +49,7 @@ class AdbTarget(FarTarget):
 
     def measure(
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
-    ) -> Reading:
+    ) -> Measurement:
         """Push everything in one folder, time it there, and bring the answer back."""
         device = Device(self.name, self.serial)
         device.refuse_unready()
@@ -85,7 +85,7 @@ class AdbTarget(FarTarget):
 
     def _by_perf_test(
         self, device: "Device", program: str, job: FarJob, progress: Progress
-    ) -> Reading:
+    ) -> Measurement:
         library = f"{program.rpartition('/')[0]}/libonnxruntime.so"
         version = device.find_in(library, _VERSION, _LIBRARY_BYTES)
         limits = CommandLimits(whole_s=WHOLE_S, silence_s=SILENCE_S, output_bytes=_WORDS_BYTES)
@@ -100,7 +100,7 @@ class AdbTarget(FarTarget):
 
             timings, footprints = perf_test.take_turns(job, call, progress)
             facts = device.facts()
-        return Reading(
+        return Measurement(
             timings=timings,
             place={
                 **self._place("onnxruntime_perf_test"),
@@ -119,7 +119,7 @@ class AdbTarget(FarTarget):
         sessions: Sequence[Session],
         picture: Pixels,
         progress: Progress,
-    ) -> Reading:
+    ) -> Measurement:
         listener, python = Listener(self.name, job, progress), self.python or "python3"
         limits = CommandLimits(whole_s=WHOLE_S, silence_s=SILENCE_S, output_bytes=size_limit(job))
         with device.folder() as place, scratch_folder() as here:

@@ -1,4 +1,4 @@
-"""What a place to measure is, whether on this machine or another, and rounds of sessions here.
+"""What a target is: a place to measure latency, on this machine or another.
 
 A new one is a module with a `Target` and its `TargetKind`, and a line in `nstc.benchmarks.targets`.
 """
@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.timing.footprint import Footprint
-from nstc.benchmarks.timing.latency import Renew, Run, RunClock, Timings, alternate
+from nstc.benchmarks.timing.latency import Run, RunClock, Timings, alternate
 from nstc.benchmarks.timing.machine import Peaks, usable_cores
 from nstc.benchmarks.timing.throughput import Throughput
 from nstc.core.errors import OptionError
@@ -25,24 +25,24 @@ Place = Mapping[str, str | int | float | None]
 
 @dataclass(frozen=True, kw_only=True)
 class RowFacts:
-    """What a target tells of one file beside its times."""
+    """What a target reports of one file besides its times."""
 
     # Exact numbers that hold on every machine, by name: delegates. A baseline keeps them, and `nstc
     # check` takes any other number for a regression.
     counts: Mapping[str, int] = field(default_factory=dict)
-    footprint: Footprint | None = None  # memory and cold start; None on targets that do not look
+    footprint: Footprint | None = None  # memory and cold start; None where they aren't measured
     throughput: Throughput | None = None  # frames a second back to back; None likewise
-    provider: str | None = None  # what really ran it; None where the place says it all
+    provider: str | None = None  # what really ran it; None where the place says so already
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """What a target found: times of the reference and candidates, and a row for each of these."""
+class Measurement:
+    """What a target measured of a reference and candidates."""
 
     timings: Timings
-    place: Place  # where, in plain words
-    rows: tuple[RowFacts, ...]
-    peaks: Peaks | None = None  # what the place could do at most; None where nobody looked
+    place: Place
+    rows: tuple[RowFacts, ...]  # one for each candidate
+    peaks: Peaks | None = None  # what the place could do at most; None where it isn't measured
 
 
 class Target(Protocol):
@@ -50,21 +50,21 @@ class Target(Protocol):
 
     @property
     def name(self) -> str:
-        """As results and `--target` have it: cpu:2, mobile."""
+        """As in results and after `--target`: cpu:2, mobile."""
 
     @property
     def reference_artifact(self) -> str:
-        """The file that the reference is run as there."""
+        """The artifact that the reference is run as there."""
 
     @property
     def reports_memory(self) -> bool:
-        """Whether rows say what memory a fresh process needs."""
+        """Whether rows say what memory a new process needs."""
 
     def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
-        """Those files of a model that run there at this side of pictures, made already or not."""
+        """Those artifacts of a model that run there on pictures of this side, exported or not."""
 
     def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:
-        """A session on this machine, through which pictures are judged.
+        """A session on this machine, whose pictures are judged.
 
         Raises:
             OptionError: the target does not run such files.
@@ -73,11 +73,11 @@ class Target(Protocol):
 
     def measure(
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
-    ) -> Reading:
-        """Time the candidates beside the reference, the first, on a picture (H, W, 3) uint8.
+    ) -> Measurement:
+        """Time the reference, the first, and the candidates on a picture (H, W, 3) uint8.
 
         Raises:
-            TargetError: the place can't be reached, hangs, or answers with rubbish.
+            TargetError: the place can't be reached, hangs, or its answer is invalid.
             NstcError: a file does not run there.
         """
 
@@ -88,7 +88,7 @@ class TargetKind:
 
     form: str  # how `--target` is written
     summary: str  # what it measures, in one line
-    make: Callable[[str | None], Target]  # from the text behind the colon; None without one
+    make: Callable[[str | None], Target]  # from the text after the colon; None without one
     availability: Callable[[], str | None]  # None if it can run here, or the reason why not
 
     def to_dict(self) -> dict[str, str | bool | None]:
@@ -108,10 +108,12 @@ class TargetKind:
 
 
 def chosen_cores(kind: str, argument: str | None) -> tuple[int, ...]:
-    """Numbers of the cores that `kind:argument` computes on, one for each thread; all without.
+    """Numbers of the cores that `kind:argument` computes on, one for each thread.
+
+    Without an argument they are all that this process may use.
 
     Raises:
-        OptionError: it is no number of threads, or there are fewer cores.
+        OptionError: it is not a number of threads, or there are fewer cores.
     """
     cores = usable_cores()
     if argument is None:
@@ -134,7 +136,7 @@ class Reopenable(Protocol):
     """A session that can be opened a second time."""
 
     def reopened(self) -> Session:
-        """The same file in a session of its own, opened in the same way."""
+        """The same file in a new session, opened in the same way."""
 
 
 def alternate_sessions(
@@ -146,31 +148,24 @@ def alternate_sessions(
 ) -> Timings:
     """The rounds of `nstc.benchmarks.timing.latency.alternate` on a picture (H, W, 3) uint8.
 
-    In real time unless a clock is given. The reference is the first session; see `fresh_runs`.
+    The reference is the first session. For each turn a session is reopened if it is `Reopenable`.
+    The time is real unless a clock is given.
     """
-    first, *others = (partial(session.infer, session.prepare(picture)) for session in sessions)
+
+    def run_of(session: Session) -> Run:
+        return partial(session.infer, session.prepare(picture))
+
+    def reopen(position: int) -> Run:
+        session = sessions[position]
+        return run_of(session.reopened() if isinstance(session, Reopenable) else session)
+
+    first, *others = map(run_of, sessions)
     return alternate(
         first,
         others,
         rounds=recipe.rounds,
         seed=recipe.seed,
-        renew=fresh_runs(sessions, picture),
+        reopen=reopen,
         clock=clock,
         progress=progress,
     )
-
-
-def fresh_runs(sessions: Sequence[Session], picture: Pixels) -> Renew:
-    """What `nstc.benchmarks.timing.latency.alternate` runs in a turn, on a picture (H, W, 3) uint8.
-
-    Sessions are opened anew between turns, so that no single one's luck with memory decides. One
-    that is not `Reopenable` is used for life.
-    """
-
-    def renew(position: int) -> Run:
-        session = sessions[position]
-        if isinstance(session, Reopenable):
-            session = session.reopened()
-        return partial(session.infer, session.prepare(picture))
-
-    return renew

@@ -11,7 +11,7 @@ from typing import ClassVar, Final
 import numpy as np
 
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
-from nstc.benchmarks.targets.base import Reading, RowFacts, Target, TargetKind, chosen_cores
+from nstc.benchmarks.targets.base import Measurement, RowFacts, Target, TargetKind, chosen_cores
 from nstc.benchmarks.targets.web import server, setup
 from nstc.benchmarks.targets.web.exchange import Exchange, Patience
 from nstc.benchmarks.targets.web.setup import DATA, Engine, WebRuntime, missing_runtime
@@ -70,7 +70,7 @@ class WebTarget:
 
     def measure(
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
-    ) -> Reading:
+    ) -> Measurement:
         """Serve the files and a page that alternates between them; check what comes back."""
         asked = [ask(session, picture) for session in sessions]
         site = site_of(
@@ -96,7 +96,7 @@ class WebTarget:
         ]
         first, *others = answer.samples_ms
         here = answer.address in {host, server.LOOPBACK}
-        return Reading(
+        return Measurement(
             timings=latency.Timings(reference_ms=first, candidates_ms=tuple(others)),
             place={
                 "provider": "wasm",
@@ -221,7 +221,6 @@ def site_of(
     The reference and the candidates are run on so many threads, None for as many as onnxruntime-web
     itself would take, in orders of that seed.
     """
-    rng = np.random.default_rng(seed)
     job = {
         "threads": threads,
         "pauseMs": latency.PAUSE_S * 1000,
@@ -229,7 +228,7 @@ def site_of(
         "mostRepeats": latency.MOST_REPEATS,
         "maxWarmUps": latency.MAX_WARM_UPS,
         "steady": latency.STEADY,
-        "orders": [rng.permutation(len(asked)).tolist() for _ in range(rounds)],
+        "orders": latency.turn_orders(len(asked), rounds, seed=seed),
         "files": [
             {
                 "model": f"model/{i}",

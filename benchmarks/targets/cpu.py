@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import (
-    Reading,
+    Measurement,
     RowFacts,
     TargetKind,
     alternate_sessions,
@@ -50,13 +50,13 @@ class CpuTarget:
 
     def measure(
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
-    ) -> Reading:
+    ) -> Measurement:
         """Alternate within this process; memory is looked at in a fresh one for each file."""
         with pinned(self.cores):
             timings = alternate_sessions(sessions, picture, recipe, progress)
             rows = [self._facts(session, picture, recipe) for session in sessions[1:]]
             peaks = measure_peaks(self.cores) if recipe.roofline else None
-        return Reading(
+        return Measurement(
             timings=timings,
             place={"provider": "CPUExecutionProvider", "threads": self.threads},
             rows=tuple(rows),
@@ -132,12 +132,12 @@ class TorchScriptTarget(ProgramTarget):
 
     def measure(
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
-    ) -> Reading:
+    ) -> Measurement:
         """Alternate within this process, with torch's threads set for the time being."""
         threads = len(self.cores)
         with pinned(self.cores), programs.torch_threads(threads):
             timings = alternate_sessions(sessions, picture, recipe, progress)
-        return Reading(
+        return Measurement(
             timings=timings,
             place={"runtime": f"torch {metadata.version('torch')}", "threads": threads},
             rows=tuple(RowFacts() for _ in sessions[1:]),
@@ -152,11 +152,11 @@ class ExecutorchTarget(ProgramTarget):
 
     def measure(
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
-    ) -> Reading:
+    ) -> Measurement:
         """Alternate within this process; and count what each program's delegate took."""
         with pinned(self.cores):
             timings = alternate_sessions(sessions, picture, recipe, progress)
-        return Reading(
+        return Measurement(
             timings=timings,
             place={
                 "device": f"{THIS_MACHINE}, not a phone",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import onnxruntime
 
 from nstc.benchmarks.subjects import Probe, Subject
-from nstc.benchmarks.targets.base import Reading, RowFacts, TargetKind, alternate_sessions
+from nstc.benchmarks.targets.base import Measurement, RowFacts, TargetKind, alternate_sessions
 from nstc.benchmarks.timing.latency import Run, RunClock
 from nstc.benchmarks.timing.throughput import BATCH, Batched, Throughput
 from nstc.core.bundle import WEIGHTS_FILE, artifact_name
@@ -120,14 +120,14 @@ class CudaTarget:
 
     def measure(
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
-    ) -> Reading:
+    ) -> Measurement:
         """Alternate on the GPU, which is kept busy between turns."""
         import torch
 
         clock = self.clock or CudaClock()
         timings = alternate_sessions(sessions, picture, recipe, progress, clock)
         here = torch.cuda.is_available()
-        return Reading(
+        return Measurement(
             timings=timings,
             place={
                 "provider": "CUDA",

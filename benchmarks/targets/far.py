@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
-from nstc.benchmarks.targets.base import Place, Reading, RowFacts
+from nstc.benchmarks.targets.base import Measurement, Place, RowFacts
 from nstc.benchmarks.targets.remote.far_job import FarAnswer
 from nstc.benchmarks.timing.machine import usable_cores
 from nstc.core.bundle import artifact_name
@@ -57,7 +57,7 @@ class FarTarget:
 
     def checked_reading(
         self, sessions: Sequence[Session], picture: Pixels, answer: FarAnswer, place: Place
-    ) -> Reading:
+    ) -> Measurement:
         """An answer whose pictures are those that the same files make here, the reference's first.
 
         The answer's facts are added to what the target itself knows of the place.
@@ -67,7 +67,7 @@ class FarTarget:
         """
         for session, far in zip(sessions, answer.pictures, strict=True):
             refuse_other_picture(self.name, str(session.path), far, session.run(picture))
-        return Reading(
+        return Measurement(
             timings=answer.timings,
             place={**place, **answer.place},
             rows=tuple(RowFacts(footprint=own) for own in answer.footprints[1:]),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from nstc.benchmarks.targets.base import Place, Reading, TargetKind
+from nstc.benchmarks.targets.base import Measurement, Place, TargetKind
 from nstc.benchmarks.targets.far import (
     PYTHON,
     THREADS,
@@ -67,7 +67,7 @@ class SshTarget(FarTarget):
 
     def measure(
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
-    ) -> Reading:
+    ) -> Measurement:
         """Send everything in one folder, time it there, and bring the answer back."""
         job = make_job(sessions, picture, recipe, threads=self.threads, time_limit_s=WHOLE_S)
         listener = Listener(self.name, job, progress)

@@ -1,10 +1,10 @@
-"""Latency beside a reference, in rounds that alternate between all sessions.
+"""Latency compared with a reference, in rounds that alternate between all sessions.
 
 A figure in milliseconds says little on another machine or at another hour; the ratio to a
-reference that was timed in the same second says much. So every round times everybody once, in an
-order of its own. Where a session can be opened anew it is, for every turn: what its memory happens
-to look like makes one session some per cent faster than the next for life, and rounds must show
-that, for their interval to hold in another process. See Mytkowicz et al., "Producing wrong data
+reference that was timed in the same second says much. So every round times every session once, in
+an order of its own. A session that can be reopened is, for every turn: how its memory happens to be
+laid out makes one session some per cent faster than the next for life, and rounds must show
+that for their interval to hold in another process. See Mytkowicz et al., "Producing wrong data
 without doing anything obviously wrong!", ASPLOS 2009.
 
 Whatever else a machine does only adds to a run's time. So a turn gives its lowest time, and a
@@ -12,11 +12,10 @@ speed-up compares lower quartiles of the rounds. See Chen and Revels, "Robust be
 environments", 2016, arXiv:1608.04295, and docs/adr/0006.
 """
 
-import contextlib
 import gc
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,26 +24,25 @@ import numpy as np
 from nstc.benchmarks.timing.statistics import Interval, bootstrap_speedup, median
 from nstc.core.progress import Progress, Silent
 
-# Before each session's turn: ONNX Runtime's threads spin for some tens of milliseconds after a run,
-# and would take the next session's cores.
+# Before each session's turn: ONNX Runtime's threads spin for some tens of milliseconds after a run
+# and would occupy the next session's cores.
 PAUSE_S: Final = 0.05
 # A turn times about as many runs as fit into this: at least one, at most `MOST_REPEATS`.
 TURN_MS: Final = 50.0
 MOST_REPEATS: Final = 15
-
-MAX_WARM_UPS: Final = 10  # a session that still grows faster after so many runs is timed as it is
+MAX_WARM_UPS: Final = 10  # a session that still gets faster after so many runs is timed as it is
 STEADY: Final = 0.05  # a run is warm once the next one is not faster by more than this share
 # How far the reference may lie from its own median, as a share, before its round is void.
 DRIFT: Final = 0.10
-# A timed stretch is at least so many ticks of the timer long: reading it is 0.1 % of it.
+# Least length of a timed stretch, in ticks of the timer: reading it is 0.1 % of it.
 MIN_TICKS: Final = 1000
 Run = Callable[[], object]  # one inference, nothing else: `functools.partial(session.infer, feed)`
-# The same inference in a session opened anew: 0 is the reference's, 1 the first candidate's.
-Renew = Callable[[int], Run]
+# The same inference in a reopened session: 0 is the reference's, 1 the first candidate's.
+Reopen = Callable[[int], Run]
 
 
 def timer_tick_ns(now_ns: Callable[[], int] = time.perf_counter_ns) -> int:
-    """The smallest step of successive readings of a timer that goes on by itself, in ns."""
+    """The smallest step between successive readings of a running timer, in nanoseconds."""
     smallest: float = math.inf
     for _ in range(200):
         before = now_ns()
@@ -63,7 +61,7 @@ class RunClock:
     tick_ns: int = field(default_factory=timer_tick_ns)
 
     def timed_ms(self, run: Run, runs: int = 1) -> float:
-        """Milliseconds of one run, the mean of as many in a row."""
+        """Milliseconds of one run, the mean of `runs` in a row."""
         start = self.now_ns()
         for _ in range(runs):
             run()
@@ -71,25 +69,22 @@ class RunClock:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watch:
-    """What was seen of the machine while it was timed."""
+class MachineNoise:
+    """How much the machine's speed drifted while it was timed."""
 
-    void_rounds: int  # timed anew, because the reference had drifted
-    drifting_rounds: int  # kept although it had, because enough were timed anew already
-    unsteady_sessions: int  # still grew faster after `MAX_WARM_UPS` runs
+    void_rounds: int  # timed again, because the reference had drifted
+    drifting_rounds: int  # kept although it had, because enough were timed again already
+    unsteady_sessions: int  # still got faster after `MAX_WARM_UPS` runs
     tick_ns: int  # the timer's resolution in nanoseconds, the time to read it included
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timings:
-    """Raw samples in milliseconds, one a round, of the reference and each candidate in order.
-
-    `watch` says how still the machine held; None where nobody looked.
-    """
+    """Raw samples in milliseconds, one a round, of the reference and each candidate in order."""
 
     reference_ms: tuple[float, ...]
     candidates_ms: tuple[tuple[float, ...], ...]
-    watch: Watch | None = None
+    watch: MachineNoise | None = None  # None where the target doesn't measure it
 
     def speedup(self, candidate: int, *, seed: int) -> Interval:
         """How many times faster than the reference the candidate at a position is."""
@@ -97,8 +92,17 @@ class Timings:
 
 
 def repeats(run_ms: float) -> int:
-    """How many runs of so long a turn times, of which the lowest is its sample."""
+    """How many runs of `run_ms` a turn times; the lowest time is its sample."""
     return min(MOST_REPEATS, max(1, int(TURN_MS / run_ms))) if run_ms > 0 else MOST_REPEATS
+
+
+def turn_orders(sessions: int, rounds: int, *, seed: int) -> list[list[int]]:
+    """In which order sessions take turns: for each round a permutation of their positions.
+
+    More rounds of the same seed begin with the same orders.
+    """
+    rng = np.random.default_rng(seed)
+    return [rng.permutation(sessions).tolist() for _ in range(rounds)]
 
 
 def alternate(
@@ -107,26 +111,26 @@ def alternate(
     *,
     rounds: int,
     seed: int,
-    renew: Renew | None = None,
+    reopen: Reopen | None = None,
     clock: RunClock | None = None,
     progress: Progress | None = None,
 ) -> Timings:
-    """Time everybody once a round, in an order shuffled for each of at least one round.
+    """Time every session once a round, in the order that `turn_orders` gives for the seed.
 
-    A turn is a pause, warm-up runs, and the timed ones, see `repeats`. How many warm up is found
-    out before the first round. Rounds in which the reference drifts are void and timed anew, at
-    most half as many as were asked for. Garbage is not collected meanwhile.
+    A turn is a pause, warm-up runs, and the timed ones, see `repeats`. The number of warm-up runs
+    is measured before the first round. Rounds in which the reference drifts are void and timed
+    again, at most half as many as were asked for. Garbage is not collected meanwhile.
 
-    A turn runs what `renew` gives, or else the same session for life.
+    A turn runs what `reopen` gives; without it, the same session every time.
     """
     clock, progress = clock or RunClock(), progress or Silent()
     runs = [reference, *candidates]
-    rng = np.random.default_rng(seed)
+    orders = iter(turn_orders(len(runs), rounds + rounds // 2, seed=seed))
 
     def one_round() -> list[float]:
         samples = [0.0] * len(runs)
-        for i in rng.permutation(len(runs)):
-            run = runs[i] if renew is None else renew(int(i))
+        for i in next(orders):
+            run = runs[i] if reopen is None else reopen(i)
             stretch = runs_a_stretch(opened[i].warm_ms, clock.tick_ns)
             clock.sleep(PAUSE_S)
             for _ in range(max(1, opened[i].runs)):
@@ -135,8 +139,10 @@ def alternate(
             samples[i] = min(times)
         return samples
 
-    void = 0
-    with _no_garbage_collection():
+    void, collects_garbage = 0, gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
         opened = [warm_up(run, clock) for run in runs]
         progress.begin("latency", rounds, 0)
         table = []
@@ -147,8 +153,11 @@ def alternate(
             for i in disturbed[: rounds // 2 - void]:
                 table[i] = one_round()
                 void += 1
+    finally:
+        if collects_garbage:
+            gc.enable()
     first, *others = zip(*table, strict=True)
-    watch = Watch(
+    watch = MachineNoise(
         void_rounds=void,
         drifting_rounds=len(drifting(first)),
         unsteady_sessions=sum(not own.steady for own in opened),
@@ -157,29 +166,17 @@ def alternate(
     return Timings(reference_ms=first, candidates_ms=tuple(others), watch=watch)
 
 
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    was_enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 def runs_a_stretch(run_ms: float, tick: int) -> int:
-    """How many runs are timed together, so that ticks of so many nanoseconds do not matter.
+    """How many runs to time together so that a timer's tick, in nanoseconds, doesn't matter.
 
-    A run that the timer did not see is taken for a tick.
+    A run that is too short for the timer is taken for a tick.
     """
     return math.ceil(MIN_TICKS * tick / max(run_ms * 1e6, tick))
 
 
 @dataclass(frozen=True, kw_only=True)
 class WarmUp:
-    """How a session that was just opened became warm."""
+    """The warm-up of a session that was just opened."""
 
     runs: int  # until one was warm, at most `MAX_WARM_UPS`
     steady: bool  # whether any was
@@ -187,7 +184,7 @@ class WarmUp:
 
 
 def warm_up(run: Run, clock: RunClock) -> WarmUp:
-    """Pause, then run until a run is not faster than the one before by over `STEADY`."""
+    """Pause, then run until a run is not faster than the one before by more than `STEADY`."""
     clock.sleep(PAUSE_S)
     before = clock.timed_ms(run)
     for runs in range(MAX_WARM_UPS):
@@ -199,6 +196,6 @@ def warm_up(run: Run, clock: RunClock) -> WarmUp:
 
 
 def drifting(reference_ms: Sequence[float]) -> list[int]:
-    """The rounds, by position, in which the reference's milliseconds were not its own."""
+    """The positions of the rounds in which the reference was more than `DRIFT` off its median."""
     usual = median(reference_ms)
     return [i for i, own in enumerate(reference_ms) if abs(own - usual) > DRIFT * usual]

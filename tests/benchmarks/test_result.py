@@ -15,7 +15,7 @@ from nstc.benchmarks.result import (
     migrated,
 )
 from nstc.benchmarks.timing.footprint import Footprint
-from nstc.benchmarks.timing.latency import Watch
+from nstc.benchmarks.timing.latency import MachineNoise
 from nstc.benchmarks.timing.machine import Peaks, Roofline
 from nstc.benchmarks.timing.statistics import Interval
 from nstc.benchmarks.timing.throughput import Throughput
@@ -148,7 +148,7 @@ def test_a_row_says_whether_its_interval_is_narrow_enough_and_what_would_make_it
 def test_what_was_watched_and_what_it_costs_stand_in_the_json_where_somebody_looked():
     reference = dataclasses.replace(
         RESULT.references[0],
-        watch=Watch(void_rounds=2, drifting_rounds=0, unsteady_sessions=0, tick_ns=40),
+        watch=MachineNoise(void_rounds=2, drifting_rounds=0, unsteady_sessions=0, tick_ns=40),
         peaks=Peaks(threads=2, int8_gmac_s=200.0, float_gmac_s=50.0, bandwidth_gb_s=10.0),
     )
     row = dataclasses.replace(

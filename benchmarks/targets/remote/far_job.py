@@ -78,7 +78,7 @@ class FarJob:
 
     graphs: tuple[FarGraph, ...]  # the reference, then the candidates
     # Who takes turns when: a permutation of the graphs' positions for each round.
-    orders: tuple[tuple[int, ...], ...]
+    orders: Sequence[Sequence[int]]
     threads: int  # to compute with
     time_limit_s: int  # after which the far side gives up by itself
     token: str  # begins each line of its answer; new for every job
@@ -140,11 +140,9 @@ def make_job(
     Raises:
         OptionError: a graph takes one size only, and the picture has another.
     """
-    rng = np.random.default_rng(recipe.seed)
-    orders = [rng.permutation(len(sessions)).tolist() for _ in range(recipe.rounds)]
     return FarJob(
         graphs=tuple(_far_graph(session, picture) for session in sessions),
-        orders=tuple(map(tuple, orders)),
+        orders=latency.turn_orders(len(sessions), recipe.rounds, seed=recipe.seed),
         threads=threads,
         time_limit_s=time_limit_s,
         token=secrets.token_hex(8),

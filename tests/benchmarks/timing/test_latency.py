@@ -139,12 +139,12 @@ def test_a_session_that_warms_up_slowly_is_warmed_up_for_as_long_in_every_turn()
     session = machine.session("candidate", cost)
     reference = machine.session("reference", lambda _: 50.0)
 
-    def renew(position: int) -> Callable[[], None]:
+    def reopen(position: int) -> Callable[[], None]:
         nonlocal since_opening
         since_opening = since_opening if position == 0 else 0
         return (reference, session)[position]
 
-    found = alternate(reference, [session], rounds=3, seed=0, renew=renew, clock=machine.clock())
+    found = alternate(reference, [session], rounds=3, seed=0, reopen=reopen, clock=machine.clock())
     assert found.candidates_ms == ((40.0,) * 3,)
 
 
@@ -152,13 +152,13 @@ def test_every_turn_is_of_a_session_opened_anew():
     machine = SimulatedMachine()
     opened = []
 
-    def renew(position: int) -> Callable[[], None]:
+    def reopen(position: int) -> Callable[[], None]:
         opened.append(position)
         slow = 4.0 if len(opened) % 4 < 2 else 0.0
         return machine.session("fresh", lambda _: 20.0 + slow * position)
 
     first = machine.session("first", lambda _: 20.0)
-    found = alternate(first, [first], rounds=8, seed=0, renew=renew, clock=machine.clock())
+    found = alternate(first, [first], rounds=8, seed=0, reopen=reopen, clock=machine.clock())
     assert sorted(opened) == [0] * 8 + [1] * 8
     assert set(found.candidates_ms[0]) == {20.0, 24.0}
     speedup = found.speedup(0, seed=0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nstc.benchmarks.targets import parse_target
-from nstc.benchmarks.targets.base import Reading
+from nstc.benchmarks.targets.base import Measurement
 from nstc.benchmarks.targets.web import setup
 from nstc.benchmarks.targets.web.setup import install
 from nstc.core.errors import TargetError
@@ -47,7 +47,7 @@ def sessions(tmp_path, linear, negative_bytes):
     ]
 
 
-def measure(name, sessions, progress=None) -> Reading:
+def measure(name, sessions, progress=None) -> Measurement:
     target = parse_target(name)
     return target.measure(sessions, PICTURE, RECIPE, progress or Silent())
 
