@@ -1,21 +1,29 @@
-"""ONNX Runtime on an Android device that is reached by adb."""
+"""ONNX Runtime on an Android device that is reached by adb.
+
+Where the device has no Python, ONNX Runtime's own `onnxruntime_perf_test` (a program of its
+sources, in onnxruntime/test/perftest) is timed with: a call of it runs one graph in a new process
+and writes a line for each run. So each turn of a round is a call, whose first run is the warm-up.
+The program gives no pictures.
+"""
 
 import contextlib
+import math
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from nstc.benchmarks.targets import far
-from nstc.benchmarks.targets.base import Measurement, RowFacts, TargetKind
-from nstc.benchmarks.targets.far import PYTHON, SILENCE_S, THREADS, WHOLE_S, FarTarget
-from nstc.benchmarks.targets.remote import perf_test
-from nstc.benchmarks.targets.remote.far_job import FarJob, Listener, make_job, size_limit
-from nstc.benchmarks.targets.remote.far_side import int8_of, processor_fields, processor_name
+import numpy as np
+
+from nstc.benchmarks.targets.base import Measurement, Place, RowFacts, TargetKind
+from nstc.benchmarks.targets.remote import remote_target, remote_worker
 from nstc.benchmarks.targets.remote.process import CommandLimits, Finished, OnLine, converse
+from nstc.benchmarks.targets.remote.remote_target import PYTHON, THREADS, WHOLE_S, RemoteJob
+from nstc.benchmarks.timing.footprint import Footprint
+from nstc.benchmarks.timing.latency import Timings, repeats
 from nstc.benchmarks.timing.machine import INT8_INSTRUCTIONS, NO_INT8
 from nstc.core.child_processes import readable
 from nstc.core.errors import OptionError, TargetError
@@ -23,28 +31,40 @@ from nstc.core.files import scratch_folder
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
+from nstc.runtime.arrays import Array
+from nstc.runtime.model_files import GRAPH_NAME, copy_model
 from nstc.runtime.session import Session
 
-HOME: Final = "/data/local/tmp"
-"""The folder of an Android device that its shell may write to and run programs from."""
-
+HOME: Final = "/data/local/tmp"  # adb's shell may write to it and run programs from it
 PERF_TEST: Final = "perf_test"
 USUAL_PERF_TEST: Final = f"{HOME}/onnxruntime_perf_test"
 _SERIAL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 _VERSION: Final = re.compile(r"VERS_([0-9]+\.[0-9]+\.[0-9]+)")
 _FOLDER: Final = re.compile(re.escape(HOME) + r"/nstc\.[A-Za-z0-9]{6,32}")
 _LIBRARY_BYTES: Final = 500_000_000
-_WORDS_BYTES: Final = 1_000_000
-_SHORT: Final = CommandLimits(whole_s=30, silence_s=30, output_bytes=_WORDS_BYTES)
+_TEXT_BYTES: Final = 1_000_000
+_SHORT: Final = CommandLimits(whole_s=30, silence_s=30, output_bytes=_TEXT_BYTES)
 _YES: Final = "nstc-yes"
+
+_RUN: Final = re.compile(r"[^,]*,(?P<seconds>[0-9.e+-]+),(?P<peak>[0-9]{1,15}),-?[0-9]+,[0-9]+")
+_AVERAGE: Final = re.compile(r"Average[a-z ]* time cost[a-z ]*:\s*([0-9.e+-]+) ms")
+_CREATION: Final = re.compile(r"Session creation time cost:\s*([0-9.e+-]+) s")
+_FIRST: Final = re.compile(r"First inference time cost:\s*([0-9]+) ms")
+_AGREE: Final = 0.02
+_OPENING_RUNS: Final = 3  # by which a graph's speed is known; the first does not count
+
+# Of onnx.proto's message TensorProto, and of protobuf.dev/programming-guides/encoding.
+_DATA_TYPES: Final = {"float32": 1, "uint8": 2, "float16": 10}
+_DIMS, _DATA_TYPE, _RAW_DATA = 1, 2, 9
+_VARINT, _BYTES = 0, 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdbTarget(FarTarget):
+class AdbTarget(remote_target.RemoteTarget):
     """An Android device; its name is as in adb:emulator-5554?threads=2."""
 
     serial: str  # as `adb devices` lists it; for a device in the network its address
-    perf_test: str | None  # where `onnxruntime_perf_test` is; None to look at the usual place
+    perf_test: str | None  # path of `onnxruntime_perf_test`; None for the usual one
     python: str | None  # the interpreter to use instead; None to look for python3
 
     def measure(
@@ -54,17 +74,27 @@ class AdbTarget(FarTarget):
         device = Device(self.name, self.serial)
         device.refuse_unready()
         program = self._perf_test(device)
-        job = make_job(sessions, picture, recipe, threads=self.threads, time_limit_s=WHOLE_S)
+        job = remote_target.make_job(sessions, picture, recipe, threads=self.threads)
+        known: Place = {"by": "adb", "host": self.serial, "threads": self.threads}
         if program is not None:
-            return self._by_perf_test(device, program, job, progress)
-        return self._by_python(device, job, sessions, picture, progress)
+            return self._by_perf_test(device, program, job, known, progress)
+        listener = remote_target.Listener(self.name, job, progress)
+        python = self.python or "python3"
+        silence_s, size = remote_target.SILENCE_S, job.answer_bytes
+        limits = CommandLimits(whole_s=WHOLE_S, silence_s=silence_s, output_bytes=size)
+        with device.folder() as place, scratch_folder() as here:
+            job.write(here / "job")
+            device.push(here / "job", place)
+            command = f"cd {place}/job && {python} remote_worker.py"
+            device.shell(command, limits=limits, on_line=listener.hear)
+            known = {**known, "device": device.facts()["device"]}
+        if listener.error is not None:
+            failure = remote_target.worker_failure(listener.error, python)
+            raise TargetError(f"{self.name}: {failure}")
+        return self.checked_measurement(sessions, picture, listener.answer(), known)
 
     def _perf_test(self, device: "Device") -> str | None:
-        """The program's path there; None if Python is to be used.
-
-        Raises:
-            TargetError: the device has neither.
-        """
+        """The program's path there; None if Python is to be used."""
         if self.python is None:
             program = self.perf_test or USUAL_PERF_TEST
             if device.says_yes(f"test -x {program}"):
@@ -84,27 +114,28 @@ class AdbTarget(FarTarget):
         return None
 
     def _by_perf_test(
-        self, device: "Device", program: str, job: FarJob, progress: Progress
+        self, device: "Device", program: str, job: RemoteJob, known: Place, progress: Progress
     ) -> Measurement:
         library = f"{program.rpartition('/')[0]}/libonnxruntime.so"
         version = device.find_in(library, _VERSION, _LIBRARY_BYTES)
-        limits = CommandLimits(whole_s=WHOLE_S, silence_s=SILENCE_S, output_bytes=_WORDS_BYTES)
+        silence_s = remote_target.SILENCE_S
+        limits = CommandLimits(whole_s=WHOLE_S, silence_s=silence_s, output_bytes=_TEXT_BYTES)
         with device.folder() as place, scratch_folder() as here:
-            perf_test.write_perf_folder(job, here / "job")
+            write_perf_folder(job, here / "job")
             device.push(here / "job", place)
 
-            def call(graph: int, runs: int) -> perf_test.PerfRuns:
-                command = perf_test.perf_command(program, f"{place}/job", graph, runs, job.threads)
-                output = device.shell(command, limits=limits).output
-                return perf_test.read_runs(self.name, output, runs)
+            def call(graph: int, runs: int) -> PerfRuns:
+                command = perf_command(program, f"{place}/job", graph, runs, job.threads)
+                return read_runs(self.name, device.shell(command, limits=limits).output, runs)
 
-            timings, footprints = perf_test.take_turns(job, call, progress)
+            timings, footprints = take_turns(job, call, progress)
             facts = device.facts()
         return Measurement(
             timings=timings,
             place={
-                **self._place("onnxruntime_perf_test"),
+                **known,
                 **facts,
+                "runner": "onnxruntime_perf_test",
                 "onnxruntime": "unknown" if version is None else version.removeprefix("VERS_"),
                 "provider": "CPUExecutionProvider",
                 "pictures": "not checked: the program gives none",
@@ -112,42 +143,11 @@ class AdbTarget(FarTarget):
             rows=tuple(RowFacts(footprint=own) for own in footprints[1:]),
         )
 
-    def _by_python(
-        self,
-        device: "Device",
-        job: FarJob,
-        sessions: Sequence[Session],
-        picture: Pixels,
-        progress: Progress,
-    ) -> Measurement:
-        listener, python = Listener(self.name, job, progress), self.python or "python3"
-        limits = CommandLimits(whole_s=WHOLE_S, silence_s=SILENCE_S, output_bytes=size_limit(job))
-        with device.folder() as place, scratch_folder() as here:
-            job.write(here / "job")
-            device.push(here / "job", place)
-            command = f"cd {place}/job && {python} far_side.py"
-            device.shell(command, limits=limits, on_line=listener.hear)
-            facts = device.facts()
-        if listener.error is not None:
-            raise TargetError(
-                f"{self.name}: {python} there says: {listener.error}. "
-                f"{far.advice(listener.error, python)}"
-            )
-        place_known = {**self._place("python"), "device": facts["device"]}
-        return self.checked_reading(sessions, picture, listener.answer(), place_known)
-
-    def _place(self, runner: str) -> dict[str, str | int]:
-        return {"by": "adb", "host": self.serial, "threads": self.threads, "runner": runner}
-
 
 class Device:
-    """A device by its serial number: its shell, its files, its facts.
+    """A device by its serial number, as `adb devices` lists it: its shell, its files, its facts.
 
-    Every value that stands in its shell's commands was checked.
-
-    Args:
-        name: Of the target, for messages.
-        serial: As `adb devices` lists it.
+    Every value in its shell's commands was checked before. `name` is the target's, for messages.
     """
 
     def __init__(self, name: str, serial: str) -> None:
@@ -155,11 +155,7 @@ class Device:
         self._adb = ("adb", "-s", serial)
 
     def refuse_unready(self) -> None:
-        """Find out whether the device is there and lets us in.
-
-        Raises:
-            TargetError: it is not, or does not.
-        """
+        """Raise `TargetError` if the device is not there or does not let us in."""
         finished = self._run("get-state")
         state = finished.output.strip()
         if finished.status != 0 or state != "device":
@@ -172,21 +168,17 @@ class Device:
     def shell(
         self, command: str, *, limits: CommandLimits = _SHORT, on_line: OnLine | None = None
     ) -> Finished:
-        """Run a command in the device's shell.
-
-        Raises:
-            TargetError: it goes over a limit.
-        """
+        """Run a command in the device's shell; `TargetError` beyond a limit."""
         end = f"nstc-{secrets.token_hex(8)}-end"  # adb stays while anything holds the output
         words = ("shell", f"{command}; echo {end} $?")
         return self._run(*words, limits=limits, on_line=on_line, end=end)
 
     def says_yes(self, condition: str) -> bool:
-        """Whether a shell's condition holds there."""
+        """Whether a condition holds in its shell."""
         return _YES in self.shell(f"{condition} && echo {_YES}").output
 
     def find_in(self, file: str, pattern: re.Pattern[str], limit_bytes: int) -> str | None:
-        """The first match of a pattern in a file's text, which is looked through here."""
+        """The first match of a pattern in a file's text, which is searched on this machine."""
         found: list[str] = []
 
         def look(line: str) -> None:
@@ -200,11 +192,7 @@ class Device:
 
     @contextlib.contextmanager
     def folder(self) -> Iterator[str]:
-        """A new folder there, that is gone when the block is left.
-
-        Raises:
-            TargetError: it can't be made, or not be removed.
-        """
+        """A new folder there, removed when the block is left; `TargetError` if it can't be."""
         made = self.shell(f"mktemp -d {HOME}/nstc.XXXXXX").output.strip()
         if _FOLDER.fullmatch(made) is None:
             raise TargetError(
@@ -217,21 +205,17 @@ class Device:
             removed = False
             with contextlib.suppress(TargetError):
                 removed = self.says_yes(f"rm -rf {made}")
-        if not removed:  # what went wrong before it is told first
+        if not removed:  # an earlier error has been raised before this
             raise TargetError(
                 f"{self._name}: {made} could not be removed there. Remove it: "
                 f"{' '.join(self._adb)} shell rm -rf {made}"
             )
 
     def push(self, folder: Path, place: str) -> None:
-        """Copy a folder into one of the device's.
-
-        Raises:
-            TargetError: it does not arrive.
-        """
+        """Copy a folder into one of the device's; `TargetError` if it does not arrive."""
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        wait_s = far.silence_limit_s(size)
-        limits = CommandLimits(whole_s=wait_s, silence_s=wait_s, output_bytes=_WORDS_BYTES)
+        wait_s = remote_target.silence_limit_s(size)
+        limits = CommandLimits(whole_s=wait_s, silence_s=wait_s, output_bytes=_TEXT_BYTES)
         finished = self._run("push", str(folder), f"{place}/", limits=limits)
         if finished.status != 0:
             said = finished.complaint or readable(finished.output[-200:])
@@ -241,18 +225,19 @@ class Device:
             )
 
     def facts(self) -> dict[str, str | int]:
-        """What the device says of itself."""
+        """What the device says of itself, as in a result's place."""
 
         def line(command: str) -> str:
             lines = self.shell(command).output.strip().splitlines()
             return (readable(lines[0], 100) if lines else "") or "unknown"
 
-        fields = processor_fields(self.shell("cat /proc/cpuinfo").output)
+        fields = remote_worker.processor_fields(self.shell("cat /proc/cpuinfo").output)
+        int8 = remote_worker.int8_of(fields, list(INT8_INSTRUCTIONS))
         cores = line("nproc")
         return {
             "arch": line("uname -m"),
-            "cpu": readable(processor_name(fields), 100) or "unknown",
-            "int8": "+".join(int8_of(fields, list(INT8_INSTRUCTIONS))) or NO_INT8,
+            "cpu": readable(remote_worker.processor_name(fields), 100) or "unknown",
+            "int8": "+".join(int8) or NO_INT8,
             "cores": int(cores) if re.fullmatch(r"[0-9]{1,4}", cores) else 0,
             "device": line("getprop ro.product.model"),
             "os": f"Android {line('getprop ro.build.version.release')}",
@@ -260,6 +245,127 @@ class Device:
 
     def _run(self, *words: str, limits: CommandLimits = _SHORT, **more: Any) -> Finished:
         return converse((*self._adb, *words), name=self._name, limits=limits, **more)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerfRuns:
+    """What one call of the program prints."""
+
+    times_ms: tuple[float, ...]  # of each run in order, in milliseconds
+    peak_bytes: int  # most resident memory of the process
+    cold_start_ms: float | None  # opening and first inference; None where the version has no such
+
+
+def write_perf_folder(job: RemoteJob, folder: Path) -> None:
+    """Fill a new folder with graphs and inputs as the program wants to find them."""
+    for number, graph in enumerate(job.graphs):
+        own = folder / f"graph{number}"
+        data = own / "test_data_set_0"
+        data.mkdir(parents=True)
+        copy_model(graph.path, own)
+        (data / "input_0.pb").write_bytes(tensor_bytes(graph.feed))
+
+
+def perf_command(program: str, place: str, graph: int, runs: int, threads: int) -> str:
+    """A command for the device's shell; it prints what the program prints, then its result file.
+
+    `program` and `place`, its path and the folder there, hold no characters that a shell expands.
+    """
+    libraries = program.rpartition("/")[0]
+    result = f"{place}/result.csv"
+    return (
+        f"cd {place} && rm -f {result} && {remote_worker.NO_TELEMETRY}=1 "
+        f"LD_LIBRARY_PATH={libraries} {program} -e cpu -m times -r {runs} -x {threads} -y 1 "
+        f"{place}/graph{graph}/{GRAPH_NAME} {result} 2>&1; cat {result}"
+    )
+
+
+def read_runs(name: str, output: str, runs: int) -> PerfRuns:
+    """What a call for so many runs printed; `TargetError` if it did not run, or can't be true."""
+    rows = [row for line in output.splitlines() if (row := _RUN.fullmatch(line.strip()))]
+    average = _number(_AVERAGE, output)
+    times = tuple(_finite(row["seconds"]) * 1000 for row in rows)
+    if len(times) != runs or average is None or not all(0 < own < math.inf for own in times):
+        last_words = readable(output.strip().rpartition("\n")[2])
+        raise TargetError(
+            f"{name}: onnxruntime_perf_test gave {len(times)} of {runs} times "
+            f"({last_words or 'and no word'}). It may be built for another processor, "
+            "lack its libonnxruntime.so, or be of an ONNX Runtime older than the file."
+        )
+    if not math.isclose(sum(times) / runs, average, rel_tol=_AGREE, abs_tol=0.001):
+        raise TargetError(
+            f"{name}: onnxruntime_perf_test says {average} ms on average and lists times of "
+            f"{sum(times) / runs:.6g} ms. None of it is used: take another version of it."
+        )
+    creation, first = _number(_CREATION, output), _number(_FIRST, output)
+    cold = None if creation is None or first is None else creation * 1000 + first
+    return PerfRuns(
+        times_ms=times, peak_bytes=max(int(row["peak"]) for row in rows), cold_start_ms=cold
+    )
+
+
+def take_turns(
+    job: RemoteJob, call: Callable[[int, int], PerfRuns], progress: Progress
+) -> tuple[Timings, tuple[Footprint | None, ...]]:
+    """The job's rounds, and of each graph its memory and cold start where the program tells them.
+
+    `call` runs the graph at a position so many times.
+    """
+    openings = [call(graph, _OPENING_RUNS) for graph in range(len(job.graphs))]
+    timed = [repeats(min(own.times_ms[1:])) for own in openings]
+    samples: list[list[float]] = [[] for _ in job.graphs]
+    progress.begin("latency", len(job.orders), 0)
+    for done, order in enumerate(job.orders, 1):
+        for graph in order:
+            samples[graph].append(min(call(graph, 1 + timed[graph]).times_ms[1:]))
+        progress.advance(done, {})
+    first, *others = map(tuple, samples)
+    footprints = tuple(
+        None
+        if (cold := own.cold_start_ms) is None
+        else Footprint(peak_bytes=own.peak_bytes, network_bytes=None, cold_start_ms=cold)
+        for own in openings
+    )
+    return Timings(reference_ms=first, candidates_ms=tuple(others)), footprints
+
+
+def tensor_bytes(values: Array) -> bytes:
+    """An array of float32, float16 or uint8 as a `TensorProto` without a name; else `KeyError`.
+
+    By hand, because an installation that only measures has no `onnx` package.
+    """
+    dims = b"".join(_key(_DIMS, _VARINT) + _varint(side) for side in values.shape)
+    kind = _key(_DATA_TYPE, _VARINT) + _varint(_DATA_TYPES[values.dtype.name])
+    raw = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+    return dims + kind + _key(_RAW_DATA, _BYTES) + _varint(len(raw)) + raw
+
+
+def _key(field: int, wire_type: int) -> bytes:
+    return _varint(field << 3 | wire_type)
+
+
+def _varint(value: int) -> bytes:
+    """Seven bits a byte, the lowest first; the eighth says that more follow."""
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _number(pattern: re.Pattern[str], text: str) -> float | None:
+    found = pattern.search(text)
+    return None if found is None else _finite(found[1])
+
+
+def _finite(text: str) -> float:
+    """0, which no time is, for what is not a finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        return 0.0
+    return value if math.isfinite(value) else 0.0
 
 
 def _adb(argument: str | None) -> AdbTarget:
@@ -270,11 +376,11 @@ def _adb(argument: str | None) -> AdbTarget:
             f"no target {text!r}: expected adb:SERIAL with a serial number from `adb devices`, as "
             "in adb:emulator-5554 or adb:192.168.1.5:5555."
         )
-    options = far.parse_options(text, more, (THREADS, PERF_TEST, PYTHON))
+    options = remote_target.parse_options(text, more, (THREADS, PERF_TEST, PYTHON))
     if PERF_TEST in options and PYTHON in options:
         raise OptionError(f"target {text!r}: give {PERF_TEST} or {PYTHON}, not both.")
     if not options.get(PERF_TEST, "/").startswith("/"):
-        raise OptionError(f"target {text!r}: {PERF_TEST} must be a whole path, from /.")
+        raise OptionError(f"target {text!r}: {PERF_TEST} must be an absolute path, from /.")
     return AdbTarget(
         name=text,
         serial=serial,

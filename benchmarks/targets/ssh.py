@@ -10,17 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from nstc.benchmarks.targets.base import Measurement, Place, TargetKind
-from nstc.benchmarks.targets.far import (
-    PYTHON,
-    THREADS,
-    WHOLE_S,
-    FarTarget,
-    advice,
-    parse_options,
-    silence_limit_s,
-)
-from nstc.benchmarks.targets.remote.far_job import Listener, make_job, size_limit
+from nstc.benchmarks.targets.remote import remote_target
 from nstc.benchmarks.targets.remote.process import CommandLimits, Finished, converse
+from nstc.benchmarks.targets.remote.remote_target import PYTHON, THREADS, RemoteTarget
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.files import scratch_folder
 from nstc.core.images import Pixels
@@ -44,33 +36,33 @@ _OPTIONS: Final = (
 )
 _NO_FOLDER, _NO_TAR, _NO_PYTHON, _NO_SSH = 91, 92, 93, 255
 
-# Holds no single quote, so that every login shell hands it to sh as it is. The folder goes whatever
-# happens: when the line is cut, the script's next word fails, and it gives up after a time anyhow.
-# The last line says that this is the end: ssh itself stays while anything there holds its output.
-_FAR_COMMAND: Final = (
+# Holds no single quote, so that every login shell hands it to sh as it is. The folder is removed in
+# any case: when the connection breaks, the worker's next line fails, and it has a time limit too.
+# The last line marks the end: ssh itself stays while anything there holds its output.
+_REMOTE_COMMAND: Final = (
     "umask 077; "
     f'd=$(mktemp -d "${{TMPDIR:-/tmp}}/nstc.XXXXXX") || exit {_NO_FOLDER}; '
     'trap "cd /; rm -rf \\"$d\\"" EXIT; trap "exit 95" HUP INT TERM; '
     f'cd "$d" && tar -xf - || exit {_NO_TAR}; '
     f'command -v "$1" >/dev/null 2>&1 || exit {_NO_PYTHON}; '
-    '"$1" far_side.py; s=$?; cd /; rm -rf "$d"; echo "{end} $s"; exit $s'
+    '"$1" remote_worker.py; s=$?; cd /; rm -rf "$d"; echo "{end} $s"; exit $s'
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class SshTarget(FarTarget):
+class SshTarget(RemoteTarget):
     """Another machine; its name is as in ssh://pi@board:22?threads=2."""
 
-    destination: str  # what ssh is told: pi@board
-    port: int | None  # None for what ssh takes by itself
+    destination: str  # as ssh takes it: pi@board
+    port: int | None  # None for ssh's default
     python: str  # the interpreter there
 
     def measure(
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Measurement:
         """Send everything in one folder, time it there, and bring the answer back."""
-        job = make_job(sessions, picture, recipe, threads=self.threads, time_limit_s=WHOLE_S)
-        listener = Listener(self.name, job, progress)
+        job = remote_target.make_job(sessions, picture, recipe, threads=self.threads)
+        listener = remote_target.Listener(self.name, job, progress)
         with scratch_folder() as scratch:
             folder, archive = scratch / "job", scratch / "job.tar"
             job.write(folder)
@@ -79,9 +71,9 @@ class SshTarget(FarTarget):
                     tar.add(path, path.name, filter=_of_nobody)
             shutil.rmtree(folder)
             limits = CommandLimits(
-                whole_s=WHOLE_S,
-                silence_s=silence_limit_s(archive.stat().st_size),
-                output_bytes=size_limit(job),
+                whole_s=remote_target.WHOLE_S,
+                silence_s=remote_target.silence_limit_s(archive.stat().st_size),
+                output_bytes=job.answer_bytes,
             )
             end = f"nstc-{job.token}-end"
             command, hear = self._command(end), listener.hear
@@ -90,24 +82,19 @@ class SshTarget(FarTarget):
             )
         if finished.status != 0 or listener.error is not None:
             raise TargetError(f"{self.name}: {self._failure(finished, listener.error)}")
-        place: Place = {
-            "by": "ssh",
-            "host": self.destination,
-            "threads": self.threads,
-            "runner": "python",
-        }
-        return self.checked_reading(sessions, picture, listener.answer(), place)
+        place: Place = {"by": "ssh", "host": self.destination, "threads": self.threads}
+        return self.checked_measurement(sessions, picture, listener.answer(), place)
 
     def _command(self, end: str) -> list[str]:
         options = [word for option in _OPTIONS for word in ("-o", option)]
         port = [] if self.port is None else ["-p", str(self.port)]
-        script = _FAR_COMMAND.replace("{end}", end)
-        far = f"exec sh -c {shlex.quote(script)} sh {shlex.quote(self.python)}"
-        return ["ssh", "-T", *options, *port, "--", self.destination, far]
+        script = _REMOTE_COMMAND.replace("{end}", end)
+        command = f"exec sh -c {shlex.quote(script)} sh {shlex.quote(self.python)}"
+        return ["ssh", "-T", *options, *port, "--", self.destination, command]
 
     def _failure(self, finished: Finished, error: str | None) -> str:
         if error is not None:
-            return f"{self.python} there says: {error}. {advice(error, self.python)}"
+            return remote_target.worker_failure(error, self.python)
         said = f" ({finished.complaint})" if finished.complaint else ""
         reasons = {
             _NO_FOLDER: "there is no room for a folder there",
@@ -122,7 +109,7 @@ class SshTarget(FarTarget):
 
 
 def _of_nobody(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    """An archive says nothing of this machine's users."""
+    """Leave this machine's users out of the archive."""
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
     entry.mode = 0o700 if entry.isdir() else 0o600
@@ -135,12 +122,12 @@ def _ssh(argument: str | None) -> SshTarget:
     if parsed is None:
         raise OptionError(
             f"no target {text!r}: expected ssh://USER@HOST:PORT?threads=N, where user and port may "
-            "be left out; passwords are not taken, ssh's keys are."
+            "be left out; ssh's keys are used, never passwords."
         )
     port = None if parsed["port"] is None else int(parsed["port"])
     if port is not None and not 1 <= port <= 65535:
         raise OptionError(f"no target {text!r}: the port must be from 1 to 65535.")
-    options = parse_options(text, parsed["options"] or "", (THREADS, PYTHON))
+    options = remote_target.parse_options(text, parsed["options"] or "", (THREADS, PYTHON))
     host = parsed["host"]
     if host.startswith("["):
         host = host[1:-1]

@@ -1,4 +1,4 @@
-"""A command that talks to another machine, held to limits: of time, of silence and of size."""
+"""Running a command that talks to another machine, within limits of time, silence and size."""
 
 import contextlib
 import math
@@ -22,16 +22,15 @@ OnLine = Callable[[str], None]
 _CHUNK: Final = 65536
 _COMPLAINTS_KEPT: Final = 4096
 _REAP_S: Final = 5
-_GRACE_S: Final = 0.5
-"""For what is on its way when the end is known: that of the output, or of the command."""
+_GRACE_S: Final = 0.5  # for what still arrives when the output or the command has ended
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandLimits:
-    """What a command may take: its whole time, silence without a byte, bytes of all output."""
+    """What a command may take."""
 
     whole_s: float
-    silence_s: float
+    silence_s: float  # without a byte of output
     output_bytes: int
 
 
@@ -39,8 +38,8 @@ class CommandLimits:
 class Finished:
     """A command that ended by itself."""
 
-    status: int  # its exit status
-    output: str  # what it wrote, without what `on_line` got
+    status: int
+    output: str  # its standard output, without the lines that `on_line` got
     complaint: str  # the last line of its standard error, readable; "" if there is none
 
 
@@ -53,16 +52,18 @@ def converse(
     on_line: OnLine | None = None,
     end: str | None = None,
 ) -> Finished:
-    """Run a command to its end: its own, not that of something it left behind with its output.
+    """Run a command until it ends, even if something that it started still holds its output.
+
+    When it goes over a limit, it and all that it started are ended.
 
     Args:
         command: The program and its arguments; no shell is asked.
         name: Of the target, for messages.
-        limits: Beyond which the command and all that it started are ended.
+        limits: Of time and output.
         stdin: A file it reads; nothing unless given.
-        on_line: Told of each line of output as it comes; what it raises ends the command.
-        end: How the line begins that is the last, before the exit status. On another machine the
-            output has no end either while somebody there holds it, and then nor has the command.
+        on_line: Called with each line of output as it comes; what it raises ends the command.
+        end: How the last line begins; the exit status follows. ssh and adb do not end while a
+            program on the other machine holds their output, so that the line has to tell.
 
     Raises:
         TargetError: it can't be started, or goes over a limit.
@@ -81,9 +82,8 @@ def converse(
         kept = bytearray()
         output = _Reader(process.stdout, chunks.put, limits.output_bytes)
         complaints = _Reader(process.stderr, partial(_keep_last, kept))
-        ended = threading.Thread(
-            target=_when_ended, args=(process, output, complaints), daemon=True
-        )
+        readers = (output, complaints)
+        ended = threading.Thread(target=_when_ended, args=(process, *readers), daemon=True)
         ended.start()
         lines: list[str] = []
         status = None
@@ -99,7 +99,7 @@ def converse(
         if status is None:
             raise TargetError(f"{name}: {command[0]} closed its output and hangs.")
         end_group(process)
-        complaints.ended.wait(_REAP_S)  # the end, but not for ever
+        complaints.ended.wait(_REAP_S)
     said = kept.decode("utf-8", "replace").strip().splitlines()
     return Finished(
         status=status, output="\n".join(lines), complaint=readable(said[-1]) if said else ""
@@ -107,13 +107,10 @@ def converse(
 
 
 def _when_ended(process: subprocess.Popen[bytes], *readers: "_Reader") -> None:
-    """Once a process has ended, end what it left behind in its group, and then the reading.
-
-    Whatever left the group holds the pipes open still, so they are read until nothing more comes.
-    """
+    """Once a process has ended, end what it left in its group, and then the reading."""
     process.wait()
     end_group(process)
-    for reader in readers:
+    for reader in readers:  # what left the group may hold the pipes open still
         reader.end_when_silent()
 
 
@@ -123,11 +120,7 @@ def _keep_last(kept: bytearray, chunk: bytes) -> None:
 
 
 def _lines(chunks: "queue.SimpleQueue[bytes]", name: str, limits: CommandLimits) -> Iterator[str]:
-    """Lines as they come, until the empty chunk at the end of the output.
-
-    Raises:
-        TargetError: a limit is reached.
-    """
+    """Lines as they come, until the empty chunk at the end; `TargetError` beyond a limit."""
     began = time.monotonic()
     size, unfinished = 0, [b""]
     while True:
@@ -140,7 +133,7 @@ def _lines(chunks: "queue.SimpleQueue[bytes]", name: str, limits: CommandLimits)
             else:
                 reason = f"it took more than {limits.whole_s:.0f} s"
             raise TargetError(
-                f"{name}: {reason}, so it was given up. Is the machine busy or asleep? "
+                f"{name}: {reason}, so it was given up. Is the machine loaded or asleep? "
                 "If it is only slow, take fewer --rounds or a smaller --size."
             ) from None
         size += len(chunk)
@@ -149,11 +142,12 @@ def _lines(chunks: "queue.SimpleQueue[bytes]", name: str, limits: CommandLimits)
                 f"{name}: more than {limits.output_bytes} bytes came back, which no measurement "
                 "has: see what a login there prints."
             )
+        # a line may arrive in many chunks: its parts are joined once it ends
         *ends, rest = (chunk or b"\n").split(b"\n")
         for end in ends:
             line = b"".join([*unfinished, end])
             unfinished = []
-            if chunk or line:  # at the end of the output what is left is a line, if it is any
+            if chunk or line:  # what is left at the end of the output is a line, unless empty
                 yield line.decode("utf-8", "replace").rstrip("\r")
         unfinished.append(rest)
         if not chunk:
@@ -161,22 +155,21 @@ def _lines(chunks: "queue.SimpleQueue[bytes]", name: str, limits: CommandLimits)
 
 
 class _Reader:
-    """Reads a stream to its end in a thread of its own, and closes it there and nowhere else.
+    """Reads a stream to its end in its own thread, and closes it there.
 
-    `take` is given all that comes, to little more than the limit in bytes, and nothing at the end.
+    `take` is given all that comes, up to little more than the limit in bytes, and b"" at the end.
     """
 
     def __init__(
         self, source: IO[bytes] | None, take: Callable[[bytes], object], limit: float = math.inf
     ) -> None:
         self.ended = threading.Event()
-        self._source, self._take, self._limit = source, take, limit
-        self._size = 0
+        self._source, self._take, self._limit, self._size = source, take, limit, 0
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def end_when_silent(self) -> None:
-        """Take it as the end when nothing comes for a moment: nobody writes who is waited for."""
+        """Take silence of a moment as the end: the process that is waited for has ended."""
         before = -1
         while self._thread.is_alive() and self._size != before:
             before = self._size

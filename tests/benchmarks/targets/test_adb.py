@@ -9,6 +9,7 @@ import pytest
 
 from nstc.benchmarks.targets import adb, parse_target
 from nstc.benchmarks.targets.adb import AdbTarget
+from nstc.benchmarks.targets.remote import remote_target
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.progress import Silent
 
@@ -188,7 +189,7 @@ def test_a_folder_of_another_name_is_not_worked_in_nor_removed(fake, perf_test, 
 def test_a_device_that_hangs_is_given_up_and_tidied(
     fake, perf_test, measure, monkeypatch, left_there
 ):
-    monkeypatch.setattr(adb, "SILENCE_S", 0.5)
+    monkeypatch.setattr(remote_target, "SILENCE_S", 0.5)
     fake.plan(hang="-m times")
     with pytest.raises(TargetError, match=r"adb:emulator-5554: nothing was heard for \d s"):
         measure()

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from nstc.benchmarks.targets import far, parse_target
+from nstc.benchmarks.targets import parse_target
+from nstc.benchmarks.targets.remote import remote_target
 from nstc.core.errors import TargetError
 from nstc.core.progress import Silent
 
@@ -42,7 +43,7 @@ class Server:
 
     @property
     def target(self) -> str:
-        """As `--target` takes it; the far Python is this one."""
+        """As `--target` takes it; the Python there is this one."""
         return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}?python={sys.executable}"
 
     def drop_connections(self) -> None:
@@ -207,7 +208,7 @@ def test_a_connection_that_drops_midway_is_told_and_tidied(start, measure):
 
 
 def test_a_far_program_that_hangs_is_given_up(start, measure, tmp_path, monkeypatch):
-    monkeypatch.setattr(far, "SILENCE_S", 1.0)
+    monkeypatch.setattr(remote_target, "SILENCE_S", 1.0)
     server = start()
     sleeper = tmp_path / "sleeper"
     sleeper.write_text("#!/bin/sh\nexec sleep 4\n")

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from nstc.benchmarks.subjects import Subject
-from nstc.benchmarks.targets import far, parse_target, ssh
+from nstc.benchmarks.targets import parse_target, ssh
+from nstc.benchmarks.targets.remote import remote_target
 from nstc.benchmarks.targets.ssh import SshTarget
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.progress import Silent
@@ -20,7 +21,7 @@ HERE = f"ssh://me@board:2222?python={sys.executable}"
 
 @pytest.fixture
 def fake(stand_in, tmp_path, monkeypatch):
-    """The stand-in; what is made for the far machine lies in `far`."""
+    """The stand-in; what is made for the other machine lies in `far`."""
     (tmp_path / "far").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "far"))
     return stand_in("ssh")
@@ -178,7 +179,7 @@ def test_a_line_that_is_cut_leaves_nothing_there(fake, measure, tmp_path, cut_af
 
 
 def test_a_machine_that_hangs_is_given_up(fake, measure, truth, monkeypatch):
-    monkeypatch.setattr(far, "SILENCE_S", 0.4)
+    monkeypatch.setattr(remote_target, "SILENCE_S", 0.4)
     fake.plan(say=truth.lines()[:4], hang=True)
     with pytest.raises(TargetError, match=r"ssh://board: nothing was heard for \d s.*given up"):
         measure("ssh://board")
@@ -206,7 +207,7 @@ def test_a_lie_is_refused(fake, measure, truth):
 def test_a_wrong_picture_fails_the_row_by_its_name(fake, measure, truth):
     truth.pictures[1] = truth.pictures[1][..., ::-1].copy()
     fake.plan(say=truth.lines())
-    with pytest.raises(TargetError, match=r"it's \$\(a\) name.onnx makes another picture there"):
+    with pytest.raises(TargetError, match=r"it's \$\(a\) name.onnx gives another picture there"):
         measure("ssh://board")
 
 

@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 
-from nstc.benchmarks.targets.remote.far_job import FarGraph, FarJob, Listener, size_limit
+from nstc.benchmarks.targets.remote.remote_target import Listener, RemoteGraph, RemoteJob
 from nstc.core.errors import TargetError
 from nstc.core.progress import Silent
 
@@ -33,7 +33,7 @@ def pictures():
 
 @pytest.fixture
 def job(tmp_path):
-    graph = FarGraph(
+    graph = RemoteGraph(
         path=tmp_path / "any.onnx",
         feed=np.zeros(1),
         layout="NHWC",
@@ -43,11 +43,10 @@ def job(tmp_path):
         height=8,
         width=6,
     )
-    return FarJob(
+    return RemoteJob(
         graphs=(graph, graph),
         orders=((0, 1), (1, 0), (0, 1)),
         threads=1,
-        time_limit_s=60,
         token="00ff",
     )
 
@@ -195,4 +194,4 @@ def test_what_is_shown_of_a_far_machine_is_one_printable_line(job):
 
 
 def test_the_true_answer_is_within_its_limit_of_size(job, speech):
-    assert sum(len(line) + 20 for line in speech.lines()) < size_limit(job) < 2_000_000
+    assert sum(len(line) + 20 for line in speech.lines()) < job.answer_bytes < 2_000_000

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nstc.benchmarks.targets.far import parse_options, refuse_other_picture
+from nstc.benchmarks.targets.remote.remote_target import parse_options, refuse_other_picture
 from nstc.core.errors import OptionError, TargetError
 
 KNOWN = ("threads", "python")
@@ -61,7 +61,7 @@ def test_another_brightness_another_order_of_channels_and_one_wrong_tile_fail(pi
     tile[8:16, 8:16] = 0
     for other in (picture + np.uint8(3), picture[..., ::-1], tile, np.zeros_like(picture)):
         with pytest.raises(
-            TargetError, match=r"ssh://board: model.int8.onnx makes another picture"
+            TargetError, match=r"ssh://board: model.int8.onnx gives another picture"
         ):
             refuse(other, picture)
 

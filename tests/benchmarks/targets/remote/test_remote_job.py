@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nstc.benchmarks.targets.remote import far_side
-from nstc.benchmarks.targets.remote.far_job import Listener, make_job, size_limit
+from nstc.benchmarks.targets.remote import remote_worker
+from nstc.benchmarks.targets.remote.remote_target import Listener, make_job
 from nstc.benchmarks.timing import latency
 from nstc.core.errors import OptionError
 from nstc.core.progress import Silent
@@ -43,14 +43,13 @@ def sessions(tmp_path, linear, negative_bytes):
 
 @pytest.fixture
 def make(sessions, picture):
-    return lambda: make_job(sessions, picture, RECIPE, threads=1, time_limit_s=60)
+    return lambda: make_job(sessions, picture, RECIPE, threads=1)
 
 
 def test_the_folder_holds_fixed_names_only(make, tmp_path):
     folder = tmp_path / "job"
     make().write(folder)
     assert sorted(path.name for path in folder.iterdir()) == [
-        "far_side.py",
         "feed0.npy",
         "feed1.npy",
         "feed2.npy",
@@ -58,6 +57,7 @@ def test_the_folder_holds_fixed_names_only(make, tmp_path):
         "graph1.onnx",
         "graph2.onnx",
         "job.json",
+        "remote_worker.py",
     ]
     content = json.loads((folder / "job.json").read_text())
     assert str(tmp_path) not in json.dumps(content)
@@ -70,14 +70,14 @@ def test_weights_beside_a_graph_are_sent_with_it(
     monkeypatch.setattr(latency, "PAUSE_S", 0.0)
     path = weights_beside(linear(tmp_path / "split.onnx", 0.5, 0.25))
     session = ForeignSession(path, probe_contract(path, input_range=1), 1)
-    job = make_job([sessions[0], session], picture, RECIPE, threads=1, time_limit_s=60)
+    job = make_job([sessions[0], session], picture, RECIPE, threads=1)
     folder = tmp_path / "job"
     job.write(folder)
     assert {path.name for path in (folder / "graph1").iterdir()} == {
         "model.onnx",
         "split.onnx.data",
     }
-    command = [sys.executable, "-I", str(folder / "far_side.py")]
+    command = [sys.executable, "-I", str(folder / "remote_worker.py")]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
     listener = Listener("ssh://board", job, Silent())
     for line in ran.stdout.splitlines():
@@ -94,7 +94,7 @@ def test_a_picture_that_a_graph_does_not_take_is_refused_before_anything_is_sent
 ):
     session = OnnxSession(negative_bytes(tmp_path / "fixed.onnx", 32, 32), "int8.onnx", 1)
     with pytest.raises(OptionError, match="32x32"):
-        make_job([session, session], picture, RECIPE, threads=1, time_limit_s=60)
+        make_job([session, session], picture, RECIPE, threads=1)
 
 
 def test_the_script_alone_gives_the_pictures_that_this_machine_gives(
@@ -106,7 +106,7 @@ def test_the_script_alone_gives_the_pictures_that_this_machine_gives(
     job.write(folder)
     (tmp_path / "temporary").mkdir()
     ran = subprocess.run(  # -I: neither this folder nor PYTHONPATH helps it
-        [sys.executable, "-I", str(folder / "far_side.py")],
+        [sys.executable, "-I", str(folder / "remote_worker.py")],
         capture_output=True,
         text=True,
         cwd="/",
@@ -114,7 +114,7 @@ def test_the_script_alone_gives_the_pictures_that_this_machine_gives(
         timeout=60,
     )
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert len(ran.stdout) < size_limit(job)
+    assert len(ran.stdout) < job.answer_bytes
     assert list((tmp_path / "temporary").iterdir()) == []
     listener = Listener("ssh://board", job, Silent())
     for line in ran.stdout.splitlines():
@@ -134,7 +134,7 @@ def test_what_goes_wrong_there_is_said_in_the_jobs_words(make, tmp_path):
     folder = tmp_path / "job"
     job.write(folder)
     (folder / "graph1.onnx").write_bytes(b"cut off")
-    command = [sys.executable, "-I", str(folder / "far_side.py")]
+    command = [sys.executable, "-I", str(folder / "remote_worker.py")]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
     listener = Listener("ssh://board", job, Silent())
     for line in ran.stdout.splitlines():
@@ -169,7 +169,7 @@ class FakeGraph:
         self.clock.log.append((self.name, self.runs))
         self.clock.ns += int(1e6 * self.ms * (1 + (self.runs * 7 % 5) / 10))
 
-    timed_ms = far_side.FedGraph.timed_ms
+    timed_ms = remote_worker.FedGraph.timed_ms
 
 
 def test_the_far_side_measures_as_this_machine_does(monkeypatch, make):
@@ -188,8 +188,8 @@ def test_the_far_side_measures_as_this_machine_does(monkeypatch, make):
         return [FakeGraph(name, ms, clock) for name, ms in (("a", 40), ("b", 3), ("c", 9.5))]
 
     far = FakeTime()
-    monkeypatch.setattr(far_side, "time", far)
-    far_samples = far_side.timed(content, graphs(far))
+    monkeypatch.setattr(remote_worker, "time", far)
+    far_samples = remote_worker.timed(content, graphs(far))
 
     near = FakeTime()
     runs = [graph.infer for graph in graphs(near)]
@@ -205,7 +205,7 @@ def test_the_far_side_measures_as_this_machine_does(monkeypatch, make):
 
 
 def test_the_script_needs_nothing_but_numpy_and_onnxruntime_and_reads_as_python_3_8():
-    source = Path(far_side.__file__).read_text(encoding="utf-8")
+    source = Path(remote_worker.__file__).read_text(encoding="utf-8")
     tree = ast.parse(source, feature_version=(3, 8))
     imported = set()
     for node in ast.walk(tree):
@@ -217,20 +217,20 @@ def test_the_script_needs_nothing_but_numpy_and_onnxruntime_and_reads_as_python_
 
 
 def test_a_boards_processor_is_found_by_the_name_it_has_there():
-    fields = far_side.processor_fields(
+    fields = remote_worker.processor_fields(
         "processor\t: 0\nFeatures\t: fp asimd asimddp\nprocessor\t: 1\nFeatures\t: fp\n"
         "Hardware\t: Some SoC\n"
     )
-    assert far_side.processor_name(fields) == "Some SoC"
-    assert far_side.int8_of(fields, ["avx2", "asimd", "asimddp"]) == ["asimd", "asimddp"]
+    assert remote_worker.processor_name(fields) == "Some SoC"
+    assert remote_worker.int8_of(fields, ["avx2", "asimd", "asimddp"]) == ["asimd", "asimddp"]
 
 
 def test_the_fastest_cores_are_taken(monkeypatch):
     speeds = {0: 1_800_000, 1: 1_800_000, 2: 2_400_000, 3: 2_800_000}
     taken = []
-    monkeypatch.setattr(far_side.os, "sched_getaffinity", lambda _: set(speeds))
-    monkeypatch.setattr(far_side.os, "sched_setaffinity", lambda _, cores: taken.append(cores))
-    monkeypatch.setattr(far_side, "top_speed", speeds.__getitem__)
-    assert far_side.pin(1) == [3]
-    assert far_side.pin(3) == [3, 2, 0]
+    monkeypatch.setattr(remote_worker.os, "sched_getaffinity", lambda _: set(speeds))
+    monkeypatch.setattr(remote_worker.os, "sched_setaffinity", lambda _, cores: taken.append(cores))
+    monkeypatch.setattr(remote_worker, "top_speed", speeds.__getitem__)
+    assert remote_worker.pin(1) == [3]
+    assert remote_worker.pin(3) == [3, 2, 0]
     assert taken == [[3], [3, 2, 0]]

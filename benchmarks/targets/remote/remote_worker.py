@@ -1,11 +1,11 @@
-"""What runs on the far machine: it times graphs by the job beside it and says the results.
+"""What runs on the other machine: it times graphs by the job beside it and prints the results.
 
-This file is copied there alone. It needs Python 3.8 with numpy and onnxruntime and knows nothing of
+This file is copied there alone. It needs Python 3.8 with numpy and onnxruntime and nothing of
 nstc: every setting is in `job.json`. It mirrors `nstc.benchmarks.timing.latency`: rounds in a
-given order, in which each turn is a pause, as many warm-up runs as timed ones, and the timed ones.
+given order, in which each turn is a pause, as many warm-up runs as a graph needs, and timed ones.
 
-It speaks in lines that begin with the job's token, so that whatever else a login prints can be told
-from them: `turn`, `picture NUMBER BASE64`, `result JSON`, `error JSON`.
+Its lines begin with the job's token, so that whatever else a login prints can be told from them:
+`turn`, `picture NUMBER BASE64`, `result JSON`, `error JSON`.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ import sys
 import tempfile
 import time
 import zlib
+from pathlib import Path
 from typing import Any
 
-HERE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120  (as old Pythons have it)
-STATUS = "/proc/self/status"
-CPUINFO = "/proc/cpuinfo"
+HERE = Path(__file__).resolve().parent
+STATUS = Path("/proc/self/status")
+CPUINFO = Path("/proc/cpuinfo")
 FASTEST = "/sys/devices/system/cpu/cpu%d/cpufreq/cpuinfo_max_freq"
 FOOTPRINT_LIMIT_S = 120
+# ONNX Runtime 1.32 and later report to their makers unless this is set before they are loaded: work
+# for a machine that is being timed, and a file left in its folder for temporary files.
 NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
-"""ONNX Runtime 1.32 and later report to their makers unless this is set before they are loaded: no
-work for a machine that is being timed, and a file left in its folder for temporary files."""
 
 
 def main(arguments: list[str]) -> int:
-    """Do the job; with `--footprint NUMBER` only say what one graph costs a fresh process."""
+    """Do the job; with `--footprint NUMBER` only print what one graph costs a new process."""
     os.environ[NO_TELEMETRY] = "1"
-    with open(os.path.join(HERE, "job.json"), encoding="ascii") as file:  # noqa: PTH118, PTH123
-        job = json.load(file)
+    job = json.loads((HERE / "job.json").read_text(encoding="ascii"))
     if arguments[:1] == ["--footprint"]:
         sys.stdout.write(json.dumps(footprint(job, job["graphs"][int(arguments[1])])))
         return 0
@@ -46,20 +46,20 @@ def main(arguments: list[str]) -> int:
     try:
         measure(job)
     except BrokenPipeError:
-        os._exit(1)  # the line is cut: there is nobody to tell
-    except Exception as error:  # noqa: BLE001  (whatever it is, the near side must hear of it)
+        os._exit(1)  # the line is cut: there is nobody to report to
+    except Exception as error:  # noqa: BLE001  (whatever it is, nstc must hear of it)
         say(job, "error", json.dumps(type(error).__name__ + ": " + str(error)[:500]))
         return 1
     return 0
 
 
 def say(job: dict[str, Any], *words: str) -> None:
-    """One line to the near side, at once."""
+    """One line to nstc, at once."""
     print("nstc-" + job["token"], *words, flush=True)  # noqa: T201
 
 
 def measure(job: dict[str, Any]) -> None:
-    """Open all graphs, time them, and say what they gave."""
+    """Open all graphs, time them, and print the results."""
     pinned = pin(job["threads"])
     graphs = [FedGraph(job, graph) for graph in job["graphs"]]
     say(job, "turn")
@@ -82,7 +82,7 @@ def measure(job: dict[str, Any]) -> None:
 
 
 class FedGraph:
-    """An ONNX file with the picture it is fed, as the job describes it."""
+    """An ONNX file with its input, as the job describes it."""
 
     def __init__(self, job: dict[str, Any], graph: dict[str, Any]) -> None:
         import numpy
@@ -93,11 +93,9 @@ class FedGraph:
         options.inter_op_num_threads = 1
         options.intra_op_num_threads = job["threads"]
         self._session = onnxruntime.InferenceSession(
-            os.path.join(HERE, graph["file"]),  # noqa: PTH118
-            options,
-            providers=["CPUExecutionProvider"],
+            str(HERE / graph["file"]), options, providers=["CPUExecutionProvider"]
         )
-        feed = numpy.load(os.path.join(HERE, graph["feed"]), allow_pickle=False)  # noqa: PTH118
+        feed = numpy.load(HERE / graph["feed"], allow_pickle=False)
         self._feed = {self._session.get_inputs()[0].name: feed}
         self._output = self._session.get_outputs()[0].name
         self._graph = graph
@@ -114,7 +112,7 @@ class FedGraph:
         return (time.perf_counter_ns() - start) / 1e6
 
     def picture(self) -> str:
-        """What it makes, as the bytes of (height, width, 3), compressed and in base 64."""
+        """Its output as the uint8 of (height, width, 3), compressed and in base 64."""
         import numpy
 
         raw = self.infer()
@@ -163,11 +161,7 @@ def timed(job: dict[str, Any], graphs: list[FedGraph]) -> list[list[float]]:
 
 
 def pin(threads: int) -> list[int]:
-    """Hold this process to as many cores as there are threads, the fastest ones.
-
-    Returns:
-        Their numbers; none where the system has no such call.
-    """
+    """Pin this process to the fastest cores, one a thread; their numbers, none if it can't be."""
     if not hasattr(os, "sched_setaffinity"):
         return []
     cores = sorted(os.sched_getaffinity(0), key=lambda core: (-top_speed(core), core))[:threads]
@@ -178,8 +172,7 @@ def pin(threads: int) -> list[int]:
 def top_speed(core: int) -> int:
     """In kHz; 0 where the system does not say."""
     try:
-        with open(FASTEST % core, encoding="ascii") as file:  # noqa: PTH123
-            return int(file.read())
+        return int(Path(FASTEST % core).read_text(encoding="ascii"))
     except (OSError, ValueError):
         return 0
 
@@ -190,8 +183,7 @@ def machine(int8_instructions: list[str]) -> dict[str, Any]:
     import onnxruntime
 
     try:
-        with open(CPUINFO, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-            fields = processor_fields(file.read())
+        fields = processor_fields(CPUINFO.read_text(encoding="utf-8", errors="replace"))
     except OSError:
         fields = {}
     return {
@@ -222,16 +214,16 @@ def processor_name(fields: dict[str, str]) -> str:
 
 
 def int8_of(fields: dict[str, str], known: list[str]) -> list[str]:
-    """Those instruction sets of the known ones that the processor has."""
+    """Those of the known instruction sets that the processor has."""
     own = set(fields.get("flags", fields.get("Features", "")).split())
     return [name for name in known if name in own]
 
 
 def footprint_of_a_process(number: int) -> Any:
-    """What a graph costs a process of its own; None where the system does not tell."""
-    if not os.path.exists(STATUS):  # noqa: PTH110
+    """What a graph costs a new process; None where the system does not tell."""
+    if not STATUS.exists():
         return None
-    command = [sys.executable, os.path.abspath(__file__), "--footprint", str(number)]  # noqa: PTH100
+    command = [sys.executable, str(Path(__file__).resolve()), "--footprint", str(number)]
     with tempfile.TemporaryFile() as output:  # a pipe ends only with all that inherit it
         # This very file again, by the Python that runs it.
         subprocess.run(command, stdout=output, timeout=FOOTPRINT_LIMIT_S, check=True)  # noqa: S603
@@ -240,7 +232,7 @@ def footprint_of_a_process(number: int) -> Any:
 
 
 def footprint(job: dict[str, Any], graph: dict[str, Any]) -> dict[str, Any]:
-    """Peak memory of this process and how long its first picture takes from nothing."""
+    """Peak memory of this process, and the time from opening the file to its first output."""
     import numpy  # noqa: F401  (part of what every process needs, not of the network)
     import onnxruntime  # noqa: F401
 
@@ -249,20 +241,13 @@ def footprint(job: dict[str, Any], graph: dict[str, Any]) -> dict[str, Any]:
     FedGraph(job, graph).infer()
     elapsed = time.perf_counter() - started
     peak = peak_bytes()
-    return {
-        "peak_bytes": peak,
-        "network_bytes": peak - before,
-        "cold_start_ms": elapsed * 1000,
-    }
+    return {"peak_bytes": peak, "network_bytes": peak - before, "cold_start_ms": elapsed * 1000}
 
 
 def peak_bytes() -> int:
     """Most resident memory that this process ever had."""
-    with open(STATUS, encoding="ascii") as file:  # noqa: PTH123
-        for line in file:
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    raise RuntimeError(STATUS + " has no VmHWM")
+    fields = processor_fields(STATUS.read_text(encoding="ascii"))
+    return int(fields["VmHWM"].split()[0]) * 1024
 
 
 if __name__ == "__main__":

@@ -3,14 +3,14 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from nstc.benchmarks.targets.remote.far_job import make_job
-from nstc.benchmarks.targets.remote.perf_test import (
+from nstc.benchmarks.targets.adb import (
     PerfRuns,
     perf_command,
     read_runs,
     tensor_bytes,
     write_perf_folder,
 )
+from nstc.benchmarks.targets.remote.remote_target import make_job
 from nstc.core.errors import TargetError
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign.networks import ForeignSession
@@ -88,7 +88,7 @@ def test_weights_beside_a_graph_lie_beside_it_on_the_device(linear, weights_besi
     session = ForeignSession(path, probe_contract(path), 1)
     picture = np.zeros((64, 64, 3), np.uint8)
     recipe = BenchRecipe(size=64, rounds=3)
-    job = make_job([session, session], picture, recipe, threads=1, time_limit_s=60)
+    job = make_job([session, session], picture, recipe, threads=1)
     write_perf_folder(job, tmp_path / "job")
     assert {file.name for file in (tmp_path / "job" / "graph0").iterdir()} == {
         "model.onnx",
