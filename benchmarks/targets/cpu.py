@@ -1,4 +1,4 @@
-"""The cores of this machine: ONNX Runtime, one core as the mobile class, and programs of torch."""
+"""This machine's cores: ONNX Runtime, also on one core as phones run it, and torch's programs."""
 
 import contextlib
 from collections.abc import Sequence
@@ -7,13 +7,8 @@ from importlib import metadata
 from typing import ClassVar, Final
 
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
-from nstc.benchmarks.targets.base import (
-    Measurement,
-    RowFacts,
-    TargetKind,
-    alternate_sessions,
-    chosen_cores,
-)
+from nstc.benchmarks.targets import base
+from nstc.benchmarks.targets.base import Measurement, RowFacts, TargetKind
 from nstc.benchmarks.timing.footprint import measure_footprint
 from nstc.benchmarks.timing.machine import THIS_MACHINE, measure_peaks, pinned, usable_cores
 from nstc.benchmarks.timing.throughput import measure_throughput
@@ -33,10 +28,10 @@ from nstc.runtime.session import Session, open_session
 class CpuTarget:
     """ONNX Runtime on cores of this machine; see `nstc.benchmarks.targets.base.Target`."""
 
-    name: str  # as results and `--target` have it: cpu:2, mobile
-    threads: int  # that a session computes with
-    cores: tuple[int, ...]  # numbers of the cores the threads are held to
-    reports_memory: bool = False  # whether rows say what memory a fresh process needs
+    name: str  # as in results and after `--target`: cpu:2, mobile
+    threads: int  # of a session
+    cores: tuple[int, ...]  # numbers of the cores that the threads are pinned to
+    reports_memory: bool = False
     reference_artifact: ClassVar[str] = FLOAT
 
     def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
@@ -44,17 +39,28 @@ class CpuTarget:
         return subject.artifacts(size)
 
     def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:
-        """A session whose threads keep to the target's cores for life."""
+        """A session whose threads stay pinned to the target's cores."""
         with pinned(self.cores):
             return subject.open(artifact, self.threads, probe)
 
     def measure(
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Measurement:
-        """Alternate within this process; memory is looked at in a fresh one for each file."""
+        """Alternate within this process; memory is measured in a new one for each file."""
+        wants_memory = (self.reports_memory or recipe.memory) and tells_peak_memory()
+        rows: list[RowFacts] = []
         with pinned(self.cores):
-            timings = alternate_sessions(sessions, picture, recipe, progress)
-            rows = [self._facts(session, picture, recipe) for session in sessions[1:]]
+            timings = base.alternate_sessions(sessions, picture, recipe, progress)
+            for session in sessions[1:]:
+                footprint = None
+                # a new process does not know how a foreign file is fed
+                if wants_memory and not isinstance(session, ForeignSession):
+                    path, threads = session.path, self.threads
+                    footprint = measure_footprint(path, size=recipe.size, threads=threads)
+                throughput = measure_throughput(session, picture)
+                provider = session.provider if isinstance(session, OnnxSession) else None
+                row = RowFacts(footprint=footprint, throughput=throughput, provider=provider)
+                rows.append(row)
             peaks = measure_peaks(self.cores) if recipe.roofline else None
         return Measurement(
             timings=timings,
@@ -63,27 +69,15 @@ class CpuTarget:
             peaks=peaks,
         )
 
-    def _facts(self, session: Session, picture: Pixels, recipe: BenchRecipe) -> RowFacts:
-        footprint = None
-        wanted = self.reports_memory or recipe.memory
-        # a foreign file's contract is not known to a fresh process
-        if wanted and tells_peak_memory() and not isinstance(session, ForeignSession):
-            footprint = measure_footprint(session.path, size=recipe.size, threads=self.threads)
-        return RowFacts(
-            footprint=footprint,
-            throughput=measure_throughput(session, picture),
-            provider=session.provider if isinstance(session, OnnxSession) else None,
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramTarget:
-    """Cores that run programs of bundles and nothing else; a kind of them says how."""
+    """Cores that run programs of bundles, and nothing else; its subclasses run one kind each."""
 
-    name: str  # as results and `--target` have it: torchscript:2
-    cores: tuple[int, ...]  # numbers of the cores the threads are held to
-    runs: ClassVar[tuple[str, ...]]  # artifacts, for pictures of any size
-    opened_with: ClassVar[int | None] = None  # threads of a session; None for what torch has
+    name: str  # as in results and after `--target`: torchscript:2
+    cores: tuple[int, ...]  # numbers of the cores that the threads are pinned to
+    runs: ClassVar[tuple[str, ...]]  # artifacts, the float one first, for pictures of any size
+    opened_with: ClassVar[int | None] = None  # threads of a session; None for torch's own
     reports_memory: ClassVar[bool] = False
 
     @property
@@ -92,14 +86,14 @@ class ProgramTarget:
         return self.runs[0]
 
     def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:  # noqa: ARG002
-        """All there are, made already or not."""
+        """All that there are, exported or not."""
         return self.runs
 
     def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:  # noqa: ARG002
-        """A session on a file that only bundles have.
+        """A session on a program.
 
         Raises:
-            OptionError: it is no such file, or the model is no bundle.
+            OptionError: it is not such an artifact, or the model is not a bundle.
             ArtifactError: there is no such file; the message says how to make it.
             BundleError: and its kinds, if it is damaged.
         """
@@ -114,7 +108,7 @@ class ProgramTarget:
                 "distill it to a bundle, or give --target cpu."
             )
         threads = self.opened_with
-        # What opens with torch's own threads would leave those on these cores for good.
+        # a session that opens with torch's own threads would leave those pinned for good
         with contextlib.nullcontext() if threads is None else pinned(self.cores):
             return open_session(
                 subject.bundle,
@@ -133,10 +127,10 @@ class TorchScriptTarget(ProgramTarget):
     def measure(
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Measurement:
-        """Alternate within this process, with torch's threads set for the time being."""
+        """Alternate within this process, with torch's threads set meanwhile."""
         threads = len(self.cores)
         with pinned(self.cores), programs.torch_threads(threads):
-            timings = alternate_sessions(sessions, picture, recipe, progress)
+            timings = base.alternate_sessions(sessions, picture, recipe, progress)
         return Measurement(
             timings=timings,
             place={"runtime": f"torch {metadata.version('torch')}", "threads": threads},
@@ -153,9 +147,9 @@ class ExecutorchTarget(ProgramTarget):
     def measure(
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Measurement:
-        """Alternate within this process; and count what each program's delegate took."""
+        """Alternate within this process, and count what each program delegates to XNNPACK."""
         with pinned(self.cores):
-            timings = alternate_sessions(sessions, picture, recipe, progress)
+            timings = base.alternate_sessions(sessions, picture, recipe, progress)
         return Measurement(
             timings=timings,
             place={
@@ -172,25 +166,19 @@ class ExecutorchTarget(ProgramTarget):
 
 
 def _cpu(argument: str | None) -> CpuTarget:
-    cores = chosen_cores("cpu", argument)
+    cores = base.chosen_cores("cpu", argument)
     return CpuTarget(name=f"cpu:{len(cores)}", threads=len(cores), cores=cores)
 
 
-def _mobile(argument: str | None) -> CpuTarget:
-    if argument is not None:
-        raise OptionError(f"no target 'mobile:{argument}': mobile is one thread, cpu:2 is two.")
-    return CpuTarget(name="mobile", threads=1, cores=usable_cores()[:1], reports_memory=True)
-
-
 def _torchscript(argument: str | None) -> TorchScriptTarget:
-    cores = chosen_cores("torchscript", argument)
+    cores = base.chosen_cores("torchscript", argument)
     return TorchScriptTarget(name=f"torchscript:{len(cores)}", cores=cores)
 
 
-def _executorch(argument: str | None) -> ExecutorchTarget:
+def _first_core(kind: str, argument: str | None) -> tuple[int, ...]:
     if argument is not None:
-        raise OptionError(f"no target 'executorch:{argument}': executorch is one thread.")
-    return ExecutorchTarget(name="executorch", cores=usable_cores()[:1])
+        raise OptionError(f"no target '{kind}:{argument}': {kind} is one thread, cpu:2 is two.")
+    return usable_cores()[:1]
 
 
 CPU: Final = TargetKind(
@@ -202,7 +190,9 @@ CPU: Final = TargetKind(
 MOBILE: Final = TargetKind(
     form="mobile",
     summary="ONNX Runtime as phones run it, on one core of this machine, with peak memory",
-    make=_mobile,
+    make=lambda own: CpuTarget(
+        name="mobile", threads=1, cores=_first_core("mobile", own), reports_memory=True
+    ),
     availability=lambda: (
         None if tells_peak_memory() else "this system does not tell a process's peak memory"
     ),
@@ -210,7 +200,7 @@ MOBILE: Final = TargetKind(
 EXECUTORCH: Final = TargetKind(
     form="executorch",
     summary="ExecuTorch with XNNPACK as phones run it, on one core of this machine",
-    make=_executorch,
+    make=lambda own: ExecutorchTarget(name="executorch", cores=_first_core("executorch", own)),
     availability=programs.missing_executorch,
 )
 TORCHSCRIPT: Final = TargetKind(

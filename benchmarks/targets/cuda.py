@@ -4,7 +4,6 @@ Torch is imported where it is used: the table of targets is read without it.
 """
 
 import ctypes
-import importlib
 import importlib.util
 import json
 import sys
@@ -12,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import onnxruntime
 
@@ -30,20 +29,13 @@ from nstc.runtime import arrays
 from nstc.runtime.onnx_session import ON_CPU, OnnxSession, load_graph
 from nstc.runtime.session import Session
 
-if TYPE_CHECKING:
-    import torch
-
+# Artifacts that are not files, and torch's types: it runs a bundle's weights, not an export.
 TORCH: Final[Mapping[str, str]] = {"torch-fp32": "float32", "torch-fp16": "float16"}
-"""Artifacts that are no files, and torch's types: it runs a bundle's weights, not an export."""
-
 CUDA_PROVIDER: Final = "CUDAExecutionProvider"
 _PROVIDERS: Final = (CUDA_PROVIDER, *ON_CPU)
+# NVIDIA's own library, which comes with the driver and with nothing else.
 _DRIVER: Final = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-"""NVIDIA's own library, which comes with the driver and with nothing else."""
-
-EVENT_TICK_NS: Final = 1000
-"""CUDA's events resolve about half a microsecond."""
-
+EVENT_TICK_NS: Final = 1000  # CUDA's events resolve about half a microsecond
 _FRAMES: Final = 50
 
 
@@ -60,20 +52,17 @@ def keep_warm(seconds: float) -> None:
 
 @dataclass(frozen=True)
 class CudaClock(RunClock):
-    """Times runs by CUDA events, which do not count what Python takes to start them.
-
-    It does not sleep, but keeps the GPU busy.
-    """
+    """Times runs by CUDA events, which exclude the time that Python takes to start them."""
 
     sleep: Callable[[float], None] = keep_warm
     tick_ns: int = EVENT_TICK_NS
     cuda: Any = field(default_factory=lambda: importlib.import_module("torch.cuda"))
 
     def timed_ms(self, run: Run, runs: int = 1) -> float:
-        """Milliseconds of one run on the GPU, the mean of as many in a row.
+        """Milliseconds of one run on the GPU, the mean of `runs` in a row.
 
-        A session that waits for the GPU itself, as ONNX Runtime's does, is timed by the same two
-        events: the second is not recorded before it comes back.
+        The same two events time a session that waits for the GPU itself, as ONNX Runtime's does:
+        the second is not recorded before it returns.
         """
         start, end = (self.cuda.Event(enable_timing=True) for _ in range(2))
         self.cuda.synchronize()
@@ -90,7 +79,7 @@ class CudaTarget:
     """The first GPU; see `nstc.benchmarks.targets.base.Target`."""
 
     onnx: bool  # whether ONNX Runtime has its CUDA provider
-    clock: RunClock | None = None  # the GPU's own time unless given
+    clock: RunClock | None = None  # `CudaClock` unless given
     name: ClassVar[str] = "cuda"
     reference_artifact: ClassVar[str] = "torch-fp32"
     reports_memory: ClassVar[bool] = False
@@ -101,10 +90,10 @@ class CudaTarget:
         return (*own, *(subject.artifacts(size) if self.onnx else ()))
 
     def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:  # noqa: ARG002
-        """A session on the GPU; files that others made are not run there.
+        """A session on the GPU.
 
         Raises:
-            OptionError: no bundle, or an ONNX file without the provider.
+            OptionError: not a bundle, or an ONNX file without the provider.
             TargetError: ONNX Runtime fell back to the processor.
         """
         name = artifact_name(artifact)
@@ -140,7 +129,7 @@ class CudaTarget:
 
 
 def _facts(session: Session, picture: Pixels, clock: RunClock) -> RowFacts:
-    """By the GPU's clock too: torch comes back before a frame is done."""
+    """By the GPU's clock too: torch returns before a frame is done."""
     feed = session.prepare(picture)
     one_ms = clock.timed_ms(lambda: session.infer(feed), _FRAMES)
     batch = session.batch if isinstance(session, Batched) else 1
@@ -163,19 +152,17 @@ def _facts(session: Session, picture: Pixels, clock: RunClock) -> RowFacts:
 
 @dataclass(frozen=True)
 class Fed:
-    """A picture on the device: (N, 3, H, W) in [0, 1], enlarged to a size the network takes."""
+    """A picture on the device, enlarged to a size that the network takes."""
 
-    tensor: "torch.Tensor"
-    height: int
+    tensor: Any  # torch's, (N, 3, H, W) in [0, 1]
+    height: int  # of the picture
     width: int
 
 
 class TorchSession:
     """A bundle's network, run by torch in one of the precisions of `TORCH`.
 
-    Raises:
-        OptionError: it is no bundle: torch has no weights of it.
-        BundleError: and its kinds, if it can't be loaded.
+    Raises `OptionError` for what is not a bundle: torch has no weights of it.
     """
 
     batch: ClassVar[int | None] = None  # any number of pictures a run
@@ -193,17 +180,12 @@ class TorchSession:
         self.artifact = artifact
         self.path: Path = subject.bundle.file(WEIGHTS_FILE)
         self._contract = subject.bundle.manifest.contract
-        self._device = device
-        self._dtype: torch.dtype = getattr(torch, TORCH[artifact])
-        network = load_as_deployed(subject.bundle).to(device=device, dtype=self._dtype)
+        self._place = {"device": device, "dtype": getattr(torch, TORCH[artifact])}
+        network = load_as_deployed(subject.bundle).to(**self._place)
         self._network = network.to(memory_format=torch.channels_last)
 
-    def prepare(self, rgb: Pixels) -> Fed:
-        """(H, W, 3) uint8 on the device; `ImageError` if it is no picture."""
-        return self.prepare_batch(rgb, 1)
-
-    def prepare_batch(self, rgb: Pixels, count: int) -> Fed:
-        """The same, `count` times over."""
+    def prepare(self, rgb: Pixels, count: int = 1) -> Fed:
+        """(H, W, 3) uint8 on the device, `count` times; `ImageError` if it is not a picture."""
         import torch
 
         height, width = arrays.checked(rgb).shape[:2]
@@ -211,10 +193,12 @@ class TorchSession:
         rows, columns = (-(-max(side, least) // multiple) * multiple for side in (height, width))
         enlarged = arrays.replicate_edges(rgb, rows, columns)
         tensor = torch.from_numpy(arrays.to_unit_nchw(enlarged)).repeat(count, 1, 1, 1)
-        return Fed(tensor.to(device=self._device, dtype=self._dtype), height, width)
+        return Fed(tensor.to(**self._place), height, width)
+
+    prepare_batch = prepare
 
     def infer(self, feed: Fed) -> Fed:
-        """Start the network. On a GPU this comes back before it is done."""
+        """Start the network. On a GPU this returns before it is done."""
         import torch
 
         with torch.inference_mode():
@@ -233,9 +217,7 @@ class TorchSession:
 class OrtCudaSession(OnnxSession):
     """A bundle's ONNX file on ONNX Runtime's CUDA provider, its tensors kept on the GPU.
 
-    Raises:
-        TargetError: ONNX Runtime runs it on another provider than the one that was asked for.
-        CorruptBundleError: the file is damaged, or no graph that nstc writes.
+    Raises as `OnnxSession`, and `TargetError` if ONNX Runtime runs it on another provider.
     """
 
     def __init__(self, path: Path, artifact: str) -> None:
@@ -243,22 +225,20 @@ class OrtCudaSession(OnnxSession):
         refuse_fall_back(self.provider, path)
 
     def reopened(self) -> "OrtCudaSession":
-        """The same file in a session of its own."""
+        """The same file in a new session."""
         return OrtCudaSession(self.path, self.artifact)
 
-    def prepare(self, rgb: Pixels) -> dict[str, Any]:
-        """(H, W, 3) uint8 as the graph's input, on the GPU; raises as `OnnxSession.prepare`."""
-        return self.prepare_batch(rgb, 1)
-
-    def prepare_batch(self, rgb: Pixels, count: int) -> dict[str, Any]:
-        """The same, `count` times over."""
+    def prepare(self, rgb: Pixels, count: int = 1) -> dict[str, Any]:
+        """(H, W, 3) uint8, `count` times, as the graph's input on the GPU; see `OnnxSession`."""
         return {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(value.repeat(count, 0), "cuda", 0)
             for name, value in super().prepare(rgb).items()
         }
 
+    prepare_batch = prepare
+
     def infer(self, feed: dict[str, Any]) -> Any:
-        """Run the graph, and come back when it is done."""
+        """Run the graph; returns when it is done."""
         binding = self._session.io_binding()
         for name, value in feed.items():
             binding.bind_ortvalue_input(name, value)
@@ -271,13 +251,12 @@ class OrtCudaSession(OnnxSession):
         return super().finish(raw.numpy())
 
     def profile(self, rgb: Pixels) -> list[dict[str, Any]]:
-        """The events of one run, as ONNX Runtime's profile has them."""
+        """The events of one run, as in ONNX Runtime's profile."""
         feed = super().prepare(rgb)
         with scratch_folder() as folder:
             session = load_graph(self.path, None, _PROVIDERS, folder / "profile")
             session.run(None, feed)
-            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-        return list(events)
+            return list(json.loads(Path(session.end_profiling()).read_text(encoding="utf-8")))
 
 
 def refuse_fall_back(provider: str, path: Path) -> None:
@@ -291,20 +270,18 @@ def refuse_fall_back(provider: str, path: Path) -> None:
 
 
 def operators_on_cpu(events: Sequence[Mapping[str, Any]], path: Path) -> int:
-    """How many of a graph's operators ONNX Runtime left on the processor, by its profile's events.
+    """How many of a graph's operators ran on the processor, by the events of a profile.
 
-    Raises:
-        TargetError: all of them: the file fell back although the session did not.
+    Raises `TargetError` if all of them did: the file fell back although the session did not.
     """
-    places: dict[str, str] = {
-        event["name"]: event["args"]["provider"]
-        for event in events
-        if event.get("cat") == "Node" and event.get("args", {}).get("provider")
-    }
-    left = sum(provider != CUDA_PROVIDER for provider in places.values())
-    if left == len(places):
+    providers: dict[str, str] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event.get("args", {}).get("provider"):
+            providers[event["name"]] = event["args"]["provider"]
+    left = sum(provider != CUDA_PROVIDER for provider in providers.values())
+    if left == len(providers):
         raise TargetError(
-            f"no operator of {path.name} ran on {CUDA_PROVIDER}: it has none of them. "
+            f"no operator of {path.name} ran on {CUDA_PROVIDER}, which implements none of them. "
             "Run another artifact there, such as onnx."
         )
     return left
@@ -317,7 +294,7 @@ def _availability() -> str | None:
         ctypes.CDLL(_DRIVER)  # as torch loads it
     except OSError:
         return "there is no NVIDIA driver on this machine"
-    import torch  # which takes seconds: only where the answer hangs on it
+    import torch  # which takes seconds: only where the answer depends on it
 
     if torch.cuda.is_available():
         return None
