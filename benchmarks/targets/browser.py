@@ -1,4 +1,4 @@
-"""onnxruntime-web in WebAssembly: in Node, in headless Chromium, and wherever a link is opened."""
+"""onnxruntime-web in WebAssembly: in Node, in headless Chromium, and in any browser by a link."""
 
 import contextlib
 import json
@@ -13,8 +13,7 @@ import numpy as np
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Measurement, RowFacts, Target, TargetKind, chosen_cores
 from nstc.benchmarks.targets.web import server, setup
-from nstc.benchmarks.targets.web.exchange import Exchange, Patience
-from nstc.benchmarks.targets.web.setup import DATA, Engine, WebRuntime, missing_runtime
+from nstc.benchmarks.targets.web.exchange import Exchange, Timeouts
 from nstc.benchmarks.timing import latency
 from nstc.benchmarks.timing.machine import THIS_MACHINE, usable_cores
 from nstc.core.bundle import artifact_name
@@ -28,16 +27,14 @@ from nstc.runtime.foreign.networks import ForeignSession, Framed
 from nstc.runtime.model_files import data_files
 from nstc.runtime.session import MAX_THREADS, Session
 
+# The deployed graph and the float one; others run if they are asked for by name.
 _FILES: Final = (artifact_name("int8"), FLOAT)
-"""The deployed graph and the float one; others run if they are asked for by name."""
-
-_SILENCE_S: Final = 120.0
-"""The longest wait for a message, for pictures of `_SILENCE_SIDE`; larger ones have longer."""
-
-_SILENCE_SIDE: Final = 512
 _WEB: Final = re.compile(r"^web(?=(?::[0-9]*)?$)")
-_HERE: Final = Patience(opening_s=60, silence_s=_SILENCE_S)
-_ELSEWHERE: Final = Patience(opening_s=600, silence_s=_SILENCE_S)
+
+# For pictures of `_SILENCE_SIDE`; larger ones have more time.
+_HERE: Final = Timeouts(opening_s=60, silence_s=120)
+_ELSEWHERE: Final = Timeouts(opening_s=600, silence_s=120)
+_SILENCE_SIDE: Final = 512
 
 _OWN_FILES: Final = ("page.mjs", "page.css", "rounds.mjs")
 _DTYPES: Final = ("uint8", "float32")
@@ -47,50 +44,46 @@ _DTYPES: Final = ("uint8", "float32")
 class WebTarget:
     """A place that runs JavaScript; see `nstc.benchmarks.targets.base.Target`."""
 
-    name: str  # as results and `--target` have it: web:node:1, web:open
+    name: str  # as in results and after `--target`: web:node:1, web:open
     threads: int | None  # to compute with; None leaves it to onnxruntime-web
-    engine: Engine | None  # what opens the link; None if somebody else does, on any device
-    # Whether the page is served with a certificate, which threads elsewhere need.
-    https: bool = False
-    patience: Patience = _HERE  # how long to wait, for pictures of 512x512
+    engine: setup.Engine | None  # what opens the link; None if a user does, on any device
+    https: bool = False  # whether the page has a certificate, which threads elsewhere need
+    timeouts: Timeouts = _HERE
     reference_artifact: ClassVar[str] = FLOAT
     reports_memory: ClassVar[bool] = False
 
     def artifacts(self, subject: Subject, size: int) -> tuple[str, ...]:
-        """The int8 file and the float one, of what the model holds."""
+        """The int8 file and the float one, as far as the model has them."""
         held = subject.artifacts(size)
         return tuple(name for name in _FILES if name in held) or (FLOAT,)
 
     def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:
-        """A session on all cores of this machine, whose pictures those of the page must be."""
+        """A session on all cores of this machine, whose pictures the page must reproduce."""
         session = subject.open(artifact, min(len(usable_cores()), MAX_THREADS), probe)
         if session.path.suffix.lower() != ".onnx":
-            raise OptionError(f"{self.name} runs ONNX files, and {session.path.name} is none.")
+            raise OptionError(f"{self.name} runs ONNX files, and {session.path.name} is not one.")
         return session
 
     def measure(
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Measurement:
         """Serve the files and a page that alternates between them; check what comes back."""
+        rounds, threads = recipe.rounds, self.threads
         asked = [ask(session, picture) for session in sessions]
-        site = site_of(
-            asked, setup.web_runtime(), threads=self.threads, rounds=recipe.rounds, seed=recipe.seed
-        )
-        exchange = Exchange(
-            [own.raw.nbytes for own in asked], rounds=recipe.rounds, threads=self.threads
-        )
+        site = site_of(asked, setup.web_runtime(), threads=threads, rounds=rounds, seed=recipe.seed)
+        exchange = Exchange([own.raw.nbytes for own in asked], rounds=rounds, threads=threads)
         larger = max(1.0, (recipe.size / _SILENCE_SIDE) ** 2)
-        patience = self.patience._replace(silence_s=self.patience.silence_s * larger)
+        timeouts = self.timeouts._replace(silence_s=self.timeouts.silence_s * larger)
         host = server.LOOPBACK if self.engine is not None else server.network_address()
 
         def steps(done: int) -> None:
             progress.advance(max(0, done - len(asked)) // len(asked), {})
 
         with self._opened(site, exchange, host, progress) as ended:
-            progress.begin(f"latency, {self.name}", recipe.rounds, 0)
-            answer = exchange.wait(patience, ended=ended, steps=steps)
-            progress.advance(recipe.rounds, {})
-        worst = [
+            progress.begin(f"latency, {self.name}", rounds, 0)
+            answer = exchange.wait(timeouts, ended=ended, steps=steps)
+            progress.advance(rounds, {})
+        differences = [
             refuse_other_picture(own, output, self.name)
             for own, output in zip(asked, answer.outputs, strict=True)
         ]
@@ -107,7 +100,7 @@ class WebTarget:
                 "device": THIS_MACHINE if here else "another device",
                 "address": answer.address,
                 "clock_step_ms": answer.visitor.clock_step_ms,
-                "largest_difference": max(worst),
+                "largest_difference": max(differences),
             },
             rows=tuple(RowFacts() for _ in sessions[1:]),
         )
@@ -116,7 +109,7 @@ class WebTarget:
     def _opened(
         self, site: Mapping[str, server.Content], exchange: Exchange, host: str, progress: Progress
     ) -> Iterator[Callable[[], str | None]]:
-        """Serve, and have the link opened or tell it; gives what tells why an engine is gone."""
+        """Serve, and open the link or print it; yields `Process.ended` of what opened it."""
         if self.engine is not None:
             with (
                 server.serving(site, exchange) as link,
@@ -128,23 +121,23 @@ class WebTarget:
         tls = None if certificate is None else certificate.context
         with server.serving(site, exchange, host=host, tls=tls) as link:
             progress.note(
-                f"Open within {self.patience.opening_s / 60:.0f} minutes on a device in the same "
+                f"Open within {self.timeouts.opening_s / 60:.0f} minutes on a device in the same "
                 f"network, and keep it in front:\n\n  {link}\n\nThis machine serves it on its "
-                f"network address {host} until the run is over, to whoever first opens the link."
+                f"network address {host} until the run is over, to whoever opens the link first."
             )
             if certificate is None:
                 progress.note("Over plain http a browser has one thread; --https gives it more.")
             else:
                 progress.note(
-                    "The browser will warn of a certificate that nobody vouches for. Its SHA-256 "
-                    f"fingerprint must be\n  {certificate.fingerprint}"
+                    "The browser will warn of a self-signed certificate. Its SHA-256 fingerprint "
+                    f"must be\n  {certificate.fingerprint}"
                 )
             yield lambda: None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A file to run on a picture, and what ONNX Runtime on this machine made of it."""
+    """A file to run on a picture, and its output from ONNX Runtime on this machine."""
 
     session: Session  # the file, opened here
     input_name: str  # of the graph
@@ -154,7 +147,7 @@ class Asked:
     frame: Framed | None  # how a foreign file's picture lies in the output, else None
 
     def picture(self, raw: Array) -> Pixels:
-        """An output as the picture (H, W, 3) uint8 that it stands for."""
+        """An output as a picture (H, W, 3) uint8."""
         if self.frame is None:
             return self.session.finish(raw)
         return self.session.finish(Framed(raw, self.frame.height, self.frame.width))
@@ -164,7 +157,7 @@ def ask(session: Session, picture: Pixels) -> Asked:
     """Run a file here on a picture (H, W, 3) uint8.
 
     Raises:
-        OptionError: it takes something that the page can't make.
+        OptionError: it takes numbers that the page can't make.
         NstcError: it does not run here.
     """
     feed = session.prepare(picture)
@@ -191,9 +184,7 @@ def ask(session: Session, picture: Pixels) -> Asked:
 
 
 def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
-    """Hold raw bytes that came from `where` to the picture here: a wrong one is no result.
-
-    Returns the largest difference between the two pictures, in levels from 0 to 255.
+    """Compare an output from `where` with the one here; the largest difference in levels of 255.
 
     Raises:
         TargetError: it is another picture.
@@ -201,26 +192,52 @@ def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
     raw = np.frombuffer(output, asked.raw.dtype).reshape(asked.raw.shape)
     try:
         refuse_not_finite_output(raw, asked.session.path)
-    except UnusableModelError as error:  # here it gave a picture: it is the place that does not
+    except UnusableModelError as error:  # here it gave a picture, so the place is at fault
         raise TargetError(f"{asked.session.path} gives no finite numbers in {where}.") from error
     off = Difference.between(asked.picture(raw), asked.picture(asked.raw))
     if off.far_share > MOST_FAR_SHARE:
         raise TargetError(
             f"{asked.session.path} gives another picture in {where} than in ONNX Runtime here: "
             f"{off.far_share:.1%} of its values are more than {NEAR_LEVELS}/255 off, the worst by "
-            f"{off.worst}; at most {MOST_FAR_SHARE:.1%} may be. Its times are no result."
+            f"{off.worst}; at most {MOST_FAR_SHARE:.1%} may be. Its times are not used."
         )
     return off.worst
 
 
 def site_of(
-    asked: Sequence[Asked], runtime: WebRuntime, *, threads: int | None, rounds: int, seed: int
+    asked: Sequence[Asked],
+    runtime: setup.WebRuntime,
+    *,
+    threads: int | None,
+    rounds: int,
+    seed: int,
 ) -> Mapping[str, server.Content]:
     """Everything that is served, by exact name; "" is the page.
 
-    The reference and the candidates are run on so many threads, None for as many as onnxruntime-web
-    itself would take, in orders of that seed.
+    The reference and the candidates run on so many threads, None for as many as onnxruntime-web
+    uses by default.
     """
+    site: dict[str, server.Content] = {"": setup.DATA / "page.html"}
+    site |= {name: setup.DATA / name for name in _OWN_FILES}
+    site |= {path.name: path for path in runtime.page_files}
+    files = []
+    for i, own in enumerate(asked):
+        site[f"model/{i}"] = own.session.path
+        site[f"feed/{i}"] = np.ascontiguousarray(own.values).tobytes()
+        weights = []
+        for k, path in enumerate(data_files(own.session.path)):
+            weights.append({"path": path.name, "file": f"weights/{i}/{k}"})
+            site[f"weights/{i}/{k}"] = path
+        file = {
+            "model": f"model/{i}",
+            "feed": f"feed/{i}",
+            "input": own.input_name,
+            "output": own.output_name,
+            "dtype": own.values.dtype.name,
+            "shape": own.values.shape,
+            "weights": weights,
+        }
+        files.append(file)
     job = {
         "threads": threads,
         "pauseMs": latency.PAUSE_S * 1000,
@@ -229,31 +246,9 @@ def site_of(
         "maxWarmUps": latency.MAX_WARM_UPS,
         "steady": latency.STEADY,
         "orders": latency.turn_orders(len(asked), rounds, seed=seed),
-        "files": [
-            {
-                "model": f"model/{i}",
-                "feed": f"feed/{i}",
-                "input": own.input_name,
-                "output": own.output_name,
-                "dtype": own.values.dtype.name,
-                "shape": own.values.shape,
-                "weights": [
-                    {"path": file.name, "file": f"weights/{i}/{k}"}
-                    for k, file in enumerate(data_files(own.session.path))
-                ],
-            }
-            for i, own in enumerate(asked)
-        ],
+        "files": files,
     }
-    site: dict[str, server.Content] = {"": DATA / "page.html", "job.json": json.dumps(job).encode()}
-    site |= {name: DATA / name for name in _OWN_FILES}
-    site |= {path.name: path for path in runtime.page_files}
-    for i, own in enumerate(asked):
-        site[f"model/{i}"] = own.session.path
-        for k, file in enumerate(data_files(own.session.path)):
-            site[f"weights/{i}/{k}"] = file
-        site[f"feed/{i}"] = np.ascontiguousarray(own.values).tobytes()
-    return site
+    return site | {"job.json": json.dumps(job).encode()}
 
 
 def _threads(argument: str | None, name: str) -> int | None:
@@ -268,7 +263,7 @@ def _threads(argument: str | None, name: str) -> int | None:
 
 
 def _local(engine_name: str, argument: str | None) -> WebTarget:
-    """On this machine, on one thread unless told otherwise, as phones that have no more."""
+    """On this machine; one thread by default, because that is what most phones' browsers have."""
     name = f"web:{engine_name}"
     threads = _threads(argument, name) or 1
     chosen_cores(name, str(threads))  # refuses more than there are
@@ -283,55 +278,53 @@ def _elsewhere(name: str, argument: str | None) -> WebTarget:
         threads=threads,
         engine=None,
         https=name == HTTPS_NAME,
-        patience=_ELSEWHERE,
+        timeouts=_ELSEWHERE,
     )
 
 
-def _unless(*missing: Callable[[], str | None]) -> Callable[[], str | None]:
-    """The first reason why not."""
-    return lambda: next((reason for find in missing if (reason := find())), None)
+def _unless(missing: Callable[[], str | None]) -> Callable[[], str | None]:
+    """Why it can't run: onnxruntime-web is not installed, or what `missing` says."""
+    return lambda: setup.missing_runtime() or missing()
 
 
 OPEN_NAME: Final = "web:open"
 HTTPS_NAME: Final = "web:open-https"
-
 KINDS: Final[Mapping[str, TargetKind]] = {
     "web": TargetKind(
         form="web[:N]",
         summary="web:chromium, or web:node where there is no Chromium",
         make=lambda own: _local("node" if setup.missing_chromium() else "chromium", own),
-        availability=_unless(missing_runtime, setup.missing_node),
+        availability=_unless(setup.missing_node),
     ),
     "web:node": TargetKind(
         form="web:node[:N]",
         summary="onnxruntime-web's WebAssembly in Node on this machine, N threads; 1 without N",
         make=partial(_local, "node"),
-        availability=_unless(missing_runtime, setup.missing_node),
+        availability=_unless(setup.missing_node),
     ),
     "web:chromium": TargetKind(
         form="web:chromium[:N]",
         summary="the same in a headless Chromium",
         make=partial(_local, "chromium"),
-        availability=_unless(missing_runtime, setup.missing_chromium),
+        availability=_unless(setup.missing_chromium),
     ),
     OPEN_NAME: TargetKind(
         form=f"{OPEN_NAME}[:N]",
         summary="the same in the browser of a phone that opens a link; web with --open",
         make=partial(_elsewhere, OPEN_NAME),
-        availability=missing_runtime,
+        availability=setup.missing_runtime,
     ),
     HTTPS_NAME: TargetKind(
         form=f"{HTTPS_NAME}[:N]",
         summary="the same over https, which threads need there; web with --open --https",
         make=partial(_elsewhere, HTTPS_NAME),
-        availability=_unless(missing_runtime, server.missing_openssl),
+        availability=_unless(server.missing_openssl),
     ),
 }
-"""By name: where JavaScript can run."""
 
 
 def opened_elsewhere(targets: Sequence[str], *, page: bool, https: bool) -> tuple[str, ...]:
-    """The names of targets where `--open` makes web the page that another device opens.
+    """The targets' names; `--open` replaces web by the page that another device opens.
 
     Raises:
         OptionError: --open without web, or --https without --open.
@@ -348,11 +341,7 @@ def opened_elsewhere(targets: Sequence[str], *, page: bool, https: bool) -> tupl
 
 
 def refuse_baseline_of_another_device(targets: Sequence[Target]) -> None:
-    """Refuse to keep another device's times: a baseline would take them for this machine's.
-
-    Raises:
-        OptionError: there is such a target.
-    """
+    """Raise `OptionError` for a page on another device, whose times no baseline can keep."""
     if any(isinstance(target, WebTarget) and target.engine is None for target in targets):
         raise OptionError(
             "--save-baseline keeps what this machine can measure again, and --open measures "

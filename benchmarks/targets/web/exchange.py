@@ -1,7 +1,7 @@
-"""One run's conversation with a page: in which order it may speak, how much, and how long.
+"""One run's messages from a page: in which order they may come, how large, and how late.
 
-Its messages are checked against what they must be: a stranger may have sent them. What the page
-would not send is a `DecodingError`, and ends the run.
+They are checked, because a stranger may have sent them. What the page itself would not send is a
+`DecodingError`, and ends the run.
 """
 
 import hmac
@@ -24,10 +24,8 @@ _Milliseconds = Annotated[float, Meta(gt=0, le=3_600_000)]
 
 _POLL_S: Final = 0.2
 _SHORT_BYTES: Final = 4096
-_SAMPLE_BYTES: Final = 32
-"""A number of double precision in JSON, and the comma."""
-
-_AGAIN: Final = "Run nstc bench again; a smaller --size needs less of the place."
+_SAMPLE_BYTES: Final = 32  # a number of double precision in JSON, and the comma
+_AGAIN: Final = "Run nstc bench again; a smaller --size needs less memory and time."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +36,7 @@ class Visitor:
     secure: bool  # whether it is a secure context
     isolated: bool  # whether it is isolated from other pages, which threads need
     threads: Annotated[int, Meta(ge=1, le=MAX_THREADS)]  # it computes with
-    clock_step_ms: _Milliseconds  # the smallest difference its clock tells
+    clock_step_ms: _Milliseconds  # the smallest step of its clock
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class _Failure:
 
 
 class RefusedMessageError(Exception):
-    """A message that is not taken, with its HTTP status."""
+    """A message that is refused, with its HTTP status."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
@@ -61,39 +59,36 @@ class RefusedMessageError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class PageAnswer:
-    """What a run gave."""
+    """The results of a run."""
 
-    visitor: Visitor  # who opened the page, as it says itself
+    visitor: Visitor
     address: str  # where it came from, as the network says
-    samples_ms: tuple[tuple[float, ...], ...]  # one list a file, one time a round
+    samples_ms: tuple[tuple[float, ...], ...]  # of each file, one a round
     outputs: tuple[bytes, ...]  # of each file, the raw bytes
 
 
-class Patience(NamedTuple):
-    """How long to wait, in seconds: for the page to be opened, and for each next message."""
+class Timeouts(NamedTuple):
+    """How long to wait, in seconds."""
 
-    opening_s: float
-    silence_s: float
+    opening_s: float  # for the page to be opened
+    silence_s: float  # for each next message
 
 
 class Exchange:
-    """Takes the messages of the first who opens the page, and of nobody else.
+    """Takes the messages of whoever opens the page first, and of nobody else.
 
-    Whoever begins is given a key that all later messages must carry. `output_bytes` is the exact
-    size of each file's output, `threads` what the page is told to take; None where it may choose.
+    The reply to `begin` is a key that all later messages must carry. `output_bytes` is the exact
+    size of each file's output, `threads` what the page is to use; None where it may choose.
     """
 
     def __init__(self, output_bytes: Sequence[int], *, rounds: int, threads: int | None) -> None:
-        self._sizes = tuple(output_bytes)
-        self._rounds = rounds
-        self._threads = threads
+        self._sizes, self._rounds, self._threads = tuple(output_bytes), rounds, threads
         self._changed = threading.Condition()
-        self._key = ""
+        self._key = self._address = ""
         self._visitor: Visitor | None = None
-        self._address = ""
         self._outputs: dict[int, bytes] = {}
         self._samples: tuple[tuple[float, ...], ...] | None = None
-        self._trouble: str | None = None
+        self._failure: str | None = None  # why the run is over without results
         self._steps = 0
         self._last_heard = time.monotonic()
 
@@ -105,10 +100,9 @@ class Exchange:
         return limits.get(name)
 
     def refuse_stranger(self, name: str, key: str) -> None:
-        """Turn away who does not hold the key, before the body is read.
+        """Refuse a message without the key, before its body is read.
 
-        Raises:
-            RefusedMessageError: it is the wrong key, or the run is over.
+        Raises `RefusedMessageError`, also if the run is over.
         """
         with self._changed:
             if name == "begin":
@@ -117,54 +111,52 @@ class Exchange:
                     raise RefusedMessageError(409, said)
             elif not self._key or not hmac.compare_digest(key.encode(), self._key.encode()):
                 raise RefusedMessageError(403, "the run belongs to whoever opened the link first")
-            if self._trouble is not None or self._samples is not None:
+            if self._failure is not None or self._samples is not None:
                 raise RefusedMessageError(409, "the run is over")
 
     def take(self, name: str, key: str, body: bytes, address: str) -> str:
-        """Take one message: one that `limit` knows, and no longer than that.
+        """Take one message, of a name and a size that `limit` allows; gives the reply.
 
-        `key` is what `begin` gave, "" for begin itself; `address` where it came from. Returns what
-        to reply: the key, for begin.
+        `key` is the reply to `begin`, "" for begin itself; `address` where it came from.
 
         Raises:
-            RefusedMessageError: it is not taken; the run may be over by that.
+            RefusedMessageError: it is not taken. An invalid one ends the run.
         """
         with self._changed:
             self.refuse_stranger(name, key)
             try:
-                reply = self._taken(name, body, address)
+                return self._taken(name, body, address)
             except DecodingError as error:
-                self._trouble = f"the page sent rubbish ({name}: {error})"
+                self._failure = f"the page sent an invalid message ({name}: {error})"
                 raise RefusedMessageError(400, str(error)) from error
             finally:
                 self._last_heard = time.monotonic()
                 self._changed.notify_all()
-            return reply
 
-    def end(self, trouble: str) -> None:
+    def end(self, failure: str) -> None:
         """End the run for a reason that is not in a message."""
         with self._changed:
-            self._trouble = self._trouble or trouble
+            self._failure = self._failure or failure
             self._changed.notify_all()
 
     def wait(
         self,
-        patience: Patience,
+        timeouts: Timeouts,
         *,
         ended: Callable[[], str | None] = lambda: None,
         steps: Callable[[int], None] = lambda _: None,
     ) -> PageAnswer:
-        """Until everything has come.
+        """Wait for the results.
 
-        `ended` gives why whoever was to open the page is gone. `steps` is told now and then how
-        many are done.
+        `ended` gives the reason once the program that opens the page has ended; `steps` receives
+        now and then how many steps are done.
 
         Raises:
-            TargetError: nobody opened the page, it fell silent, failed or sent rubbish.
+            TargetError: nobody opened the page, it fell silent, failed or sent what is invalid.
         """
         self._last_heard = time.monotonic()
         while True:
-            gone = ended()  # asked first: what it sent before it went counts
+            gone = ended()  # asked first: what was sent before the end counts
             with self._changed:
                 if self._samples is not None and self._visitor is not None:
                     return PageAnswer(
@@ -173,7 +165,7 @@ class Exchange:
                         samples_ms=self._samples,
                         outputs=tuple(self._outputs[i] for i in range(len(self._sizes))),
                     )
-                self._refuse_trouble(patience, gone)
+                self._refuse_failure(timeouts, gone)
                 self._changed.wait(_POLL_S)
                 done = self._steps
             steps(done)
@@ -189,7 +181,7 @@ class Exchange:
             if self._steps > len(self._sizes) * (self._rounds + 1):
                 raise DecodingError("more steps than there are")
         elif name == "failed":
-            self._trouble = f"it failed there: {read_failure(body)}"
+            self._failure = f"it failed there: {read_failure(body)}"
         elif name == "samples":
             samples = read_samples(body, files=len(self._sizes), rounds=self._rounds)
             if len(self._outputs) < len(self._sizes):
@@ -204,34 +196,34 @@ class Exchange:
             self._outputs[number] = body
         return "ok"
 
-    def _refuse_trouble(self, patience: Patience, gone: str | None) -> None:
-        trouble = self._trouble or gone
-        if trouble is not None:
-            raise TargetError(f"{trouble}. {_AGAIN}")
+    def _refuse_failure(self, timeouts: Timeouts, gone: str | None) -> None:
+        failure = self._failure or gone
+        if failure is not None:
+            raise TargetError(f"{failure}. {_AGAIN}")
         silent_s = time.monotonic() - self._last_heard
         if self._visitor is None:
-            if silent_s > patience.opening_s:
+            if silent_s > timeouts.opening_s:
                 raise TargetError(
-                    f"nobody opened the page within {patience.opening_s:.0f} s. If a device could "
-                    "not, look whether it is in the same network and no firewall is between."
+                    f"nobody opened the page within {timeouts.opening_s:.0f} s. If a device could "
+                    "not, check that it is in the same network and no firewall is between."
                 )
-        elif silent_s > patience.silence_s:
+        elif silent_s > timeouts.silence_s:
             raise TargetError(
-                f"{self._visitor.agent:.60} fell silent for {patience.silence_s:.0f} s after "
+                f"{self._visitor.agent:.60} fell silent for {timeouts.silence_s:.0f} s after "
                 f"{self._steps} steps: its page was closed, hangs, or the network is gone. {_AGAIN}"
             )
 
 
 def read_visitor(body: bytes, *, threads: int | None) -> Visitor:
-    """Who opened the page; it takes as many `threads` as it was told to where it can have any."""
+    """Who opened the page; it must use the `threads` it was told to, where it can have any."""
     visitor = decode(parse_json(body), Visitor)
     if visitor.threads != ((threads or visitor.threads) if visitor.isolated else 1):
-        raise DecodingError(f"threads is {visitor.threads}, which it was not told to take")
+        raise DecodingError(f"threads is {visitor.threads}, which it was not told to use")
     return replace(visitor, agent=readable(visitor.agent, MAX_TEXT))
 
 
 def read_samples(body: bytes, *, files: int, rounds: int) -> tuple[tuple[float, ...], ...]:
-    """The times in milliseconds, above 0, one a round for each file."""
+    """Of each file the times in milliseconds, above 0, one a round."""
     rows = decode(parse_json(body), _Samples).samples_ms
     if list(map(len, rows)) != [rounds] * files:
         raise DecodingError(f"samples_ms is not a list of {rounds} times for each of {files} files")
@@ -239,6 +231,6 @@ def read_samples(body: bytes, *, files: int, rounds: int) -> tuple[tuple[float, 
 
 
 def read_failure(body: bytes) -> str:
-    """What went wrong there, in one line."""
+    """The page's error, in one line."""
     message = decode(parse_json(body), _Failure).message
     return readable(message, MAX_TEXT) or "an error without words"

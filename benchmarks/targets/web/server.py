@@ -1,4 +1,4 @@
-"""The server of one run: a few files by exact name behind a token, and the page's messages."""
+"""The HTTP server of one run: a few files by exact name behind a token, and the page's messages."""
 
 import contextlib
 import hashlib
@@ -23,32 +23,21 @@ from nstc.core.child_processes import run_to_end
 from nstc.core.errors import MissingExtraError, TargetError
 from nstc.core.files import scratch_folder
 
-Content = bytes | Path
-"""Of a served file: its bytes, or where they are."""
-
+Content = bytes | Path  # a served file's bytes, or where they are
 LOOPBACK: Final = "127.0.0.1"
 
-_SOCKET_S: Final = 30
-"""A client that sends nothing for so long in the middle of a request is dropped."""
-
-_HEADER_S: Final = 10
-"""And one that has not shown the link's token so long after it came, however it drips."""
-
-_REQUEST_S: Final = 600
-"""One that has shown it may take so long for all of a request: a slow phone loads some 15 MB."""
-
+# A connection is a stranger until its request has the token. Each has a thread, so strangers are
+# limited in number and time: a client that says nothing, or little, must not keep others out.
+_SOCKET_S: Final = 30  # limit of silence in the middle of a request
+_HEADER_S: Final = 10  # limit of a stranger's time, however slowly it sends
+_REQUEST_S: Final = 600  # limit of a request with the token: a slow phone loads some 15 MB
 _HEADER_BYTES: Final = 16384
-
-_MOST_STRANGERS: Final = 128
-"""Connections, each with a thread, that have not shown the token yet. One more drops the oldest."""
-
-_STAY_S: Final = 0.5
-"""What every stranger has before it may be dropped for another: a page's request comes at once."""
-
+_MOST_STRANGERS: Final = 128  # one more drops the oldest
+_STAY_S: Final = 0.5  # before a stranger may be dropped for another; a page asks at once
+_MOST_CLIENTS: Final = 32  # connections with the token
 _CERTIFICATE_S: Final = 30
-_MOST_CLIENTS: Final = 32
-"""Connections that have shown the token."""
 
+# By the suffix of a name; the page has none.
 _TYPES: Final[Mapping[str, str]] = {
     "": "text/html; charset=utf-8",
     ".css": "text/css",
@@ -56,8 +45,6 @@ _TYPES: Final[Mapping[str, str]] = {
     ".mjs": "text/javascript",
     ".wasm": "application/wasm",
 }
-"""By the ending of a name; the page has none."""
-
 _HEADERS: Final[Mapping[str, str]] = {
     # threads need both: a page that shares memory must let no other site in
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -79,12 +66,10 @@ def serving(
     host: str = LOOPBACK,
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[str]:
-    """Serve a site, content by exact name and nothing else, while the block runs.
+    """Serve a site, content by exact name, while the block runs; by https if `tls` is given.
 
-    By https if `tls` is given. Yields the link, token and all; it ends with a slash.
-
-    Raises:
-        TargetError: the address can't be bound to.
+    Yields the link with the token; it ends with a slash. Raises `TargetError` if the address can't
+    be bound to.
     """
     token = secrets.token_urlsafe(16)
     try:
@@ -93,8 +78,8 @@ def serving(
         raise TargetError(f"can't serve on {host}: {error.strerror}.") from error
     with server:
         if tls is not None:
-            # the handshake is left to each client's own thread: a client that makes none would
-            # else keep all others out
+            # the handshake is left to each client's thread: a client that makes none would
+            # otherwise keep all others out
             server.socket = tls.wrap_socket(
                 server.socket, server_side=True, do_handshake_on_connect=False
             )
@@ -107,14 +92,10 @@ def serving(
 
 
 def network_address() -> str:
-    """This machine's address in the network that phones share with it.
-
-    Raises:
-        TargetError: it is in none.
-    """
+    """This machine's address in the network that phones share; `TargetError` if it is in none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # a datagram socket sends nothing by that
+            probe.connect(("192.0.2.1", 9))  # which sends nothing: it is a datagram socket
         except OSError as error:
             raise TargetError(
                 "this machine is in no network, so nothing else can open its page: connect it."
@@ -123,25 +104,23 @@ def network_address() -> str:
 
 
 class _Server(ThreadingHTTPServer):
-    """Serves whoever holds the token, however many others come and say nothing, or little."""
+    """Serves whoever has the token, however many others connect."""
 
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 512  # who waits for a place; a connection that finds none comes late
+    request_queue_size = 512  # connections that wait; one that finds no place comes late
 
     def __init__(
         self, host: str, site: Mapping[str, Content], exchange: Exchange, token: str
     ) -> None:
         super().__init__((host, 0), _Handler)
-        self.site = site
-        self.exchange = exchange
-        self.token = token
+        self.site, self.exchange, self.token = site, exchange, token
         self._lock = threading.Lock()
         self._strangers: dict[socket.socket, float] = {}  # oldest first, by when they came
         self._admitted: dict[socket.socket, float] = {}
 
     def admit(self, request: socket.socket) -> bool:
-        """Let one who has shown the token stay, unless there are too many of those."""
+        """Let a connection with the token stay, unless there are too many."""
         with self._lock:
             if self._strangers.pop(request, None) is None or len(self._admitted) >= _MOST_CLIENTS:
                 return False
@@ -163,7 +142,7 @@ class _Server(ThreadingHTTPServer):
                 self._admitted.pop(request, None)
 
     def service_actions(self) -> None:
-        """Now and then: drop whoever has had its time."""
+        """Now and then: drop connections beyond their time."""
         now = time.monotonic()
         with self._lock:
             for clients, limit_s in ((self._strangers, _HEADER_S), (self._admitted, _REQUEST_S)):
@@ -185,21 +164,21 @@ class _Server(ThreadingHTTPServer):
             time.sleep(left_s)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """Of a client that went away its silence tells; anything else is a fault of ours."""
+        """End the run; a client that went away is noticed by its silence."""
         error = sys.exception()
         if not isinstance(error, OSError):
             self.exchange.end(f"the server failed: {error!r}")
 
 
 def _cut(request: socket.socket) -> None:
-    """End a connection; the thread that reads from it or writes to it comes to its own end."""
+    """End a connection, so that the thread that reads from it or writes to it ends by itself."""
     with contextlib.suppress(OSError):  # it is closed already
-        # a TLS socket's own method would take its state from under that thread
+        # a TLS socket's own method would change its state under that thread
         socket.socket.shutdown(request, socket.SHUT_RDWR)
 
 
 class _BoundedHeader:
-    """A stream whose lines, which are a request's header, have an end."""
+    """A stream whose lines, a request's header, are limited to `_HEADER_BYTES` in all."""
 
     def __init__(self, stream: BufferedIOBase) -> None:
         self._stream = stream
@@ -230,7 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(431, f"a header has at most {_HEADER_BYTES} bytes".encode())
             return False
         if self._name() is not None and not self.server.admit(self.connection):
-            self._reply(503, b"too much at once")
+            self._reply(503, b"too many connections")
             return False
         return True
 
@@ -262,9 +241,9 @@ class _Handler(BaseHTTPRequestHandler):
         exchange.refuse_stranger(name, key)
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()):
-            raise RefusedMessageError(411, "a message says how long it is")
+            raise RefusedMessageError(411, "a message must have a Content-Length")
         if len(length) > len(str(limit)) or int(length) > limit:
-            exchange.end(f"the page sent rubbish ({name}: more than {limit} bytes)")
+            exchange.end(f"the page sent an invalid message ({name}: more than {limit} bytes)")
             raise RefusedMessageError(413, f"more than {limit} bytes")
         body = self.rfile.read(int(length))
         if len(body) < int(length):
@@ -272,7 +251,7 @@ class _Handler(BaseHTTPRequestHandler):
         return exchange.take(name, key, body, str(self.client_address[0]))
 
     def _name(self) -> str | None:
-        """What is asked for, None without the token; a name is taken as it is, never decoded."""
+        """The name that is asked for, never decoded; None without the token."""
         root, slash, rest = self.path.removeprefix("/").partition("/")
         holds_token = hmac.compare_digest(root.encode(), self.server.token.encode())
         return rest if slash and holds_token else None
@@ -287,15 +266,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: what matters is in the result."""
+        """Log nothing: what matters is in the result."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """A self-signed certificate, ready to serve by."""
+    """A self-signed certificate."""
 
     context: ssl.SSLContext  # for the server's socket
-    fingerprint: str  # SHA-256 in hexadecimal, for whoever is asked to trust it
+    fingerprint: str  # SHA-256 in hexadecimal, for the user who is asked to trust it
 
 
 def missing_openssl() -> str | None:
@@ -310,7 +289,7 @@ def self_signed(address: str) -> Certificate:
 
     Raises:
         MissingExtraError: OpenSSL is not installed.
-        TargetError: it made none.
+        TargetError: it failed.
     """
     if (missing := missing_openssl()) is not None:
         raise MissingExtraError(f"{missing}.")

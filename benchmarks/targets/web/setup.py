@@ -1,7 +1,7 @@
-"""What runs a page on this machine: onnxruntime-web's files, and Node and Chromium at work.
+"""What runs a page on this machine: onnxruntime-web's files, and processes of Node and Chromium.
 
-The files come from npm into the user's cache at the versions that are pinned. Engines are processes
-that open a link and leave nothing behind.
+npm installs the files into the user's cache at pinned versions. The processes open a link and leave
+nothing behind.
 """
 
 import contextlib
@@ -23,18 +23,14 @@ from nstc.core.files import atomic_folder, scratch_folder
 from nstc.core.files.cache import cached
 
 SETUP_LINE: Final = "nstc web-setup"
+DATA: Final = Path(str(resources.files("nstc.benchmarks.targets.web")))  # nstc's own JavaScript
+MAX_TEXT: Final = 300  # characters that are kept of a text from a process or a page
 
-DATA: Final = Path(str(resources.files("nstc.benchmarks.targets.web")))
-"""Where this package's own JavaScript lies."""
-
+_DIST: Final = "node_modules/onnxruntime-web/dist"
 _LOCK: Final = "package-lock.json"
 _PINS: Final = ("package.json", _LOCK)
-_NPM: Final = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+_NPM: Final = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 _TIME_LIMIT_S: Final = 600
-
-MAX_TEXT: Final = 300
-"""Characters that are kept of a text that an engine or a page says."""
-
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FLAGS: Final = (
     "--disable-gpu",
@@ -45,44 +41,39 @@ _FLAGS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
-_GRACE_S: Final = 5.0
-"""For a process to end by itself once its results are in."""
+_GRACE_S: Final = 5.0  # for a process to end by itself once its results are in
 
 
 @dataclass(frozen=True)
 class WebRuntime:
     """An installation of onnxruntime-web."""
 
-    folder: Path  # that npm filled; it may not be there yet
+    folder: Path  # of npm's; it may not be there yet
 
     @property
     def is_complete(self) -> bool:
-        """Whether npm has done its work there."""
+        """Whether all files are there."""
         return all(path.is_file() for path in (self.node_module, self.driver, *self.page_files))
 
     @property
     def node_module(self) -> Path:
         """What Node imports."""
-        return self._dist / "ort.node.min.mjs"
+        return self.folder / _DIST / "ort.node.min.mjs"
 
     @property
     def page_files(self) -> tuple[Path, ...]:
         """What a page needs, to be served by these files' own names."""
         names = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-        return tuple(self._dist / name for name in names)
+        return tuple(self.folder / _DIST / name for name in names)
 
     @property
     def driver(self) -> Path:
         """What drives Chromium."""
-        return self.folder / "node_modules" / "playwright-core" / "index.mjs"
-
-    @property
-    def _dist(self) -> Path:
-        return self.folder / "node_modules" / "onnxruntime-web" / "dist"
+        return self.folder / "node_modules/playwright-core/index.mjs"
 
 
 def web_runtime() -> WebRuntime:
-    """Where the pinned versions are, or will be: other pins are another folder."""
+    """Where the pinned versions are, or will be installed: other pins are another folder."""
     pins = hashlib.sha256((DATA / _LOCK).read_bytes()).hexdigest()[:16]
     return WebRuntime(cached("web", pins))
 
@@ -103,9 +94,9 @@ def missing_runtime() -> str | None:
 
 
 def install() -> WebRuntime:
-    """Let npm fetch what the lock file names; each package is checked by its hash.
+    """Install what the lock file names, unless it is there; npm checks each package by its hash.
 
-    No package's own install script is run. What is there already is left as it is.
+    No package's own install script is run.
 
     Raises:
         MissingExtraError: there is no npm, or it failed; the message says why.
@@ -121,7 +112,7 @@ def install() -> WebRuntime:
         for name in _PINS:
             shutil.copyfile(DATA / name, draft / name)
         try:
-            ran = run_to_end([npm, *_NPM[1:]], cwd=draft, timeout_s=_TIME_LIMIT_S)
+            ran = run_to_end([npm, *_NPM], cwd=draft, timeout_s=_TIME_LIMIT_S)
         except subprocess.TimeoutExpired as error:
             raise MissingExtraError(
                 f"npm ci took more than {_TIME_LIMIT_S} s: check the network, then run "
@@ -141,27 +132,27 @@ def install() -> WebRuntime:
 
 @dataclass(frozen=True)
 class Process:
-    """An engine at work, and the file that it writes standard error to."""
+    """A running Node or Chromium, and the file that it writes standard error to."""
 
     name: str
     child: subprocess.Popen[bytes]
     log: Path
 
     def ended(self) -> str | None:
-        """Why there is nothing to wait for any more, by its last words; None while it works."""
+        """Its status and the error that it printed, once it has ended; None while it runs."""
         status = self.child.poll()
         if status is None:
             return None
         log = self.log.read_text(errors="replace").splitlines()
         lines = [line.strip() for line in log if line.strip()] or ["it said nothing"]
-        # the first line that tells of an error: Chromium's own is worth more than its driver's
-        telling = [line for word in ("FATAL", "Error") for line in lines if word in line]
-        words = readable((telling or lines[-1:])[0], MAX_TEXT)
+        # the first line of an error: Chromium's own is worth more than its driver's
+        errors = [line for word in ("FATAL", "Error") for line in lines if word in line]
+        words = readable((errors or lines[-1:])[0], MAX_TEXT)
         return f"{self.name} ended with status {status}: {words}"
 
 
 def find_chromium() -> str | None:
-    """The path of Chromium or Chrome, if there is one."""
+    """The path of Chromium or Chrome; None if there is neither."""
     return next(filter(None, map(shutil.which, _BROWSERS)), None)
 
 
@@ -179,30 +170,26 @@ def missing_chromium() -> str | None:
     return missing_node()
 
 
+# Opens a link, and runs until the block ends.
 Engine = Callable[[WebRuntime, str], contextlib.AbstractContextManager[Process]]
-"""Opens a link, and holds on until the block ends."""
 
 
 def in_node(runtime: WebRuntime, link: str) -> contextlib.AbstractContextManager[Process]:
-    """Node at work on a link, until the block ends."""
+    """Node with a link, until the block ends."""
     return _running("node", link, lambda _: [DATA / "node.mjs", runtime.node_module])
 
 
 def in_chromium(runtime: WebRuntime, link: str) -> contextlib.AbstractContextManager[Process]:
-    """A headless Chromium with a profile of its own at work on a link, until the block ends."""
+    """A headless Chromium with a new profile and a link, until the block ends."""
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0  # its sandbox does not work for root
     flags = [*_FLAGS, *(["--no-sandbox"] if is_root else [])]
-    browser = find_chromium()
-
-    def words(folder: Path) -> list[object]:
-        return [DATA / "chromium.mjs", runtime.driver, browser, folder / "profile", *flags]
-
-    return _running("chromium", link, words)
+    own = [DATA / "chromium.mjs", runtime.driver, find_chromium()]
+    return _running("chromium", link, lambda folder: [*own, folder / "profile", *flags])
 
 
 @contextlib.contextmanager
 def _running(name: str, link: str, words: Callable[[Path], list[object]]) -> Iterator[Process]:
-    """Node with a script and its arguments, which may lie in a folder for this run."""
+    """Node with a script and its arguments, which are given a folder for this run."""
     with scratch_folder() as folder:
         log = folder / "stderr"
         try:

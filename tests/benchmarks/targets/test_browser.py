@@ -23,7 +23,7 @@ from nstc.benchmarks.targets.browser import (
     opened_elsewhere,
     refuse_baseline_of_another_device,
 )
-from nstc.benchmarks.targets.web.exchange import Patience
+from nstc.benchmarks.targets.web.exchange import Timeouts
 from nstc.benchmarks.targets.web.setup import web_runtime
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.progress import Silent
@@ -32,8 +32,8 @@ from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.onnx_session import OnnxSession
 
 RECIPE = BenchRecipe(size=32, rounds=3)
-PATIENT = Patience(opening_s=30, silence_s=30)
-IMPATIENT = Patience(opening_s=30, silence_s=0.3)
+LONG = Timeouts(opening_s=30, silence_s=30)
+SHORT = Timeouts(opening_s=30, silence_s=0.3)
 PICTURE = np.random.default_rng(5).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 
 
@@ -149,8 +149,8 @@ def sessions(tmp_path, linear, negative_bytes):
 
 @pytest.fixture
 def measure(page, sessions):
-    def run(threads=1, patience=PATIENT):
-        target = WebTarget(name="web:test", threads=threads, engine=page.engine, patience=patience)
+    def run(threads=1, timeouts=LONG):
+        target = WebTarget(name="web:test", threads=threads, engine=page.engine, timeouts=timeouts)
         return target.measure(sessions, PICTURE, RECIPE, Silent())
 
     return run
@@ -195,19 +195,19 @@ def test_threads_are_those_asked_for(measure, page):
     page.place["threads"] = 4
     assert measure(threads=4).place["threads"] == 4
     page.place["threads"] = 2
-    with pytest.raises(TargetError, match=r"rubbish.*threads is 2, which it was not told"):
+    with pytest.raises(TargetError, match=r"invalid message.*threads is 2, which it was not told"):
         measure(threads=4)
 
 
 @pytest.mark.parametrize(
     ("name", "sent", "why"),
     [
-        ("begin", b"hello", "rubbish .begin: it is not JSON"),
+        ("begin", b"hello", "invalid message .begin: it is not JSON"),
         ("output/1", b"\0" * (32 * 32 * 3), "another picture in web:test than in ONNX Runtime"),
         ("output/0", b"\xff" * (32 * 32 * 12), "no finite numbers"),
-        ("output/0", b"short", "rubbish .output/0: 5 bytes"),
-        ("output/0", b"long" * 4000, "rubbish .output/0: more than 12288 bytes"),
-        ("samples", b'{"samples_ms": [[1, 2, 3]]}', "rubbish .samples"),
+        ("output/0", b"short", "invalid message .output/0: 5 bytes"),
+        ("output/0", b"long" * 4000, "invalid message .output/0: more than 12288 bytes"),
+        ("samples", b'{"samples_ms": [[1, 2, 3]]}', "invalid message .samples"),
         ("samples", b'{"samples_ms": [[1, 2, 3], [0, 0, 0]]}', "expected a number > 0"),
     ],
 )
@@ -221,7 +221,7 @@ def test_a_page_that_sends_rubbish(measure, page, name, sent, why):
 def test_a_page_that_drops(measure, page, name):
     page.change = lambda said, body: None if said == name else body
     with pytest.raises(TargetError, match=r"Test/1\.0 fell silent.*Run nstc bench again"):
-        measure(patience=IMPATIENT)
+        measure(timeouts=SHORT)
 
 
 def test_another_device_opens_a_link(page, sessions, monkeypatch):
@@ -229,7 +229,7 @@ def test_another_device_opens_a_link(page, sessions, monkeypatch):
     monkeypatch.setattr(browser.server, "LOOPBACK", "127.0.0.2")
     page.place |= {"secure": False, "isolated": False}
     notes = Notes(page)
-    target = WebTarget(name="web:open", threads=None, engine=None, patience=PATIENT)
+    target = WebTarget(name="web:open", threads=None, engine=None, timeouts=LONG)
     reading = target.measure(sessions, PICTURE, RECIPE, notes)
     notes.close()
     assert "network address 127.0.0.1" in notes.said
@@ -242,7 +242,7 @@ def test_another_device_opens_a_link(page, sessions, monkeypatch):
 def test_a_device_with_another_address_is_another_device(page, sessions, monkeypatch):
     monkeypatch.setattr(browser.server, "LOOPBACK", "127.0.0.2")
     monkeypatch.setattr(browser.server, "network_address", lambda: "127.0.0.1")
-    target = WebTarget(name="web:open", threads=None, engine=None, patience=PATIENT)
+    target = WebTarget(name="web:open", threads=None, engine=None, timeouts=LONG)
     monkeypatch.setattr(
         browser.Exchange,
         "take",
@@ -262,7 +262,7 @@ def _from_elsewhere(take, address):
 def test_rows_of_a_bench(make_bundle, page, photo_set, monkeypatch):
     """Through `bench`, with the deployed file and the float one of a bundle."""
     bundle = make_bundle("student", {"onnx": 0.5, "int8.onnx": 0.8, "dynamic.onnx": 0.7})
-    target = WebTarget(name="web:chromium:1", threads=1, engine=page.engine, patience=PATIENT)
+    target = WebTarget(name="web:chromium:1", threads=1, engine=page.engine, timeouts=LONG)
     monkeypatch.setattr("nstc.benchmarks.bench.parse_target", lambda _: target)
     result = bench(
         [bundle.path],

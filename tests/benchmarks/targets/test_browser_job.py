@@ -124,7 +124,7 @@ def test_the_same_picture_and_one_that_was_rounded_otherwise(of_bytes):
 
 
 def test_one_value_in_a_thousand_is_the_limit(of_bytes, of_floats):
-    with pytest.raises(TargetError, match=r"0\.1% of its values.*worst by 2; .*no result"):
+    with pytest.raises(TargetError, match=r"0\.1% of its values.*worst by 2; .*not used"):
         refuse_other_picture(of_bytes, changed(of_bytes, 7, 2), "there")
     with pytest.raises(TargetError, match=r"another picture in there.*100\.0%"):
         refuse_other_picture(of_floats, changed(of_floats, 6000, 0.02), "there")

@@ -7,8 +7,8 @@ import pytest
 
 from nstc.benchmarks.targets.web.exchange import (
     Exchange,
-    Patience,
     RefusedMessageError,
+    Timeouts,
     read_failure,
     read_samples,
     read_visitor,
@@ -20,7 +20,7 @@ BEGIN = json.dumps(
     {"agent": "Phone/1", "secure": True, "isolated": True, "threads": 2, "clock_step_ms": 0.1}
 ).encode()
 SAMPLES = json.dumps({"samples_ms": [[1, 2], [3, 4]]}).encode()
-SOON = Patience(opening_s=0.05, silence_s=0.05)
+SOON = Timeouts(opening_s=0.05, silence_s=0.05)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_rubbish_ends_the_run(exchange, say, name, body, why):
     with pytest.raises(RefusedMessageError) as refused:
         say(name, body)
     assert refused.value.status == 400
-    with pytest.raises(TargetError, match=f"sent rubbish.*{why}"):
+    with pytest.raises(TargetError, match=f"sent an invalid message.*{why}"):
         exchange.wait(SOON)
     with pytest.raises(RefusedMessageError, match="is over"):
         say("step")
@@ -124,7 +124,7 @@ def test_results_count_though_their_sender_is_gone(exchange, say):
 def test_a_sender_that_is_gone_is_not_waited_for(exchange):
     done = threading.Event()
     with pytest.raises(TargetError, match="it ended"):
-        exchange.wait(Patience(600, 600), ended=lambda: "it ended", steps=lambda _: done.set())
+        exchange.wait(Timeouts(600, 600), ended=lambda: "it ended", steps=lambda _: done.set())
     assert not done.is_set()
 
 

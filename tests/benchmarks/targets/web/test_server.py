@@ -13,7 +13,7 @@ import urllib.parse
 import pytest
 
 from nstc.benchmarks.targets.web import server
-from nstc.benchmarks.targets.web.exchange import Exchange, Patience
+from nstc.benchmarks.targets.web.exchange import Exchange, Timeouts
 from nstc.benchmarks.targets.web.server import network_address, self_signed, serving
 from nstc.core.errors import MissingExtraError, TargetError
 
@@ -21,7 +21,7 @@ BEGIN = json.dumps(
     {"agent": "Phone/1", "secure": True, "isolated": True, "threads": 2, "clock_step_ms": 0.1}
 ).encode()
 WAIT_S = 60
-SOON = Patience(opening_s=0.05, silence_s=0.05)
+SOON = Timeouts(opening_s=0.05, silence_s=0.05)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_too_much_is_refused_unread(link, exchange):
         headers = {"Nstc-Run": key, "Content-Length": length}
         answered = ask(link, link.path + "output/0", "POST", b"", headers)
         assert answered[0] in {status, 409}  # the first one ended the run
-    with pytest.raises(TargetError, match=r"rubbish \(output/0: more than 4 bytes\)"):
+    with pytest.raises(TargetError, match=r"invalid message \(output/0: more than 4 bytes\)"):
         exchange.wait(SOON)
 
 
