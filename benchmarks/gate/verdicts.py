@@ -339,7 +339,7 @@ def compare_time(
         verdict = Verdict.INCONCLUSIVE
         needed = statistics.rounds_to_settle(change, tolerance)
         may_settle = statistics.more_may_settle(change, tolerance)
-        both = statistics.rounds_for_both(change, tolerance)
+        both = statistics.rounds_to_settle(change, tolerance, baseline_too=True)
         outweigh = statistics.rounds_to_outweigh(change, tolerance)
         if needed is not None:
             advice = f"too noisy to say, about --rounds {needed} would settle it"

@@ -1,7 +1,7 @@
-"""What a file costs before it is warm: peak memory and cold start, in a process of its own.
+"""Peak memory and cold start of a file, in a new process.
 
 Run as a module this file is that process. It loads neither torch nor the rest of nstc's tools, so
-that what it reports is ONNX Runtime and the network.
+that it measures ONNX Runtime and the network.
 """
 
 import json
@@ -22,7 +22,7 @@ from nstc.runtime.onnx_session import OnnxSession, load_graph
 from nstc.runtime.resident import peak_bytes
 
 _TIME_LIMIT_S: Final = 120
-# What ONNX Runtime's arena logs whenever it grows. There is no call that tells it.
+# What ONNX Runtime's arena logs whenever it grows; no call returns it.
 _ARENA: Final = re.compile(r"Total allocated bytes: (\d+)")
 
 
@@ -31,34 +31,27 @@ class Footprint:
     """Of one file at one picture size."""
 
     peak_bytes: int  # most resident memory of the process, Python and ONNX Runtime included
-    # How much of that came after ONNX Runtime was imported: weights and arena. None where only the
-    # whole is told.
+    # The part of it since ONNX Runtime was imported: weights and arena. None where it isn't known.
     network_bytes: int | None
     cold_start_ms: float  # from opening the file to the end of its first inference
-    # What ONNX Runtime's arena took for tensors; None if it did not say.
-    arena_bytes: int | None = None
+    arena_bytes: int | None = None  # of ONNX Runtime, for tensors; None where it isn't known
 
 
 def measure_footprint(path: Path, *, size: int, threads: int) -> Footprint:
-    """Open a bundle's ONNX file in a fresh process and stylise a picture of `size` squared.
+    """Open a bundle's ONNX file in a new process and stylise a picture of size x size.
 
     Raises:
         ArtifactError: the file can't be loaded, does not run, or takes more than two minutes.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "nstc.benchmarks.timing.footprint",
-        *map(str, (path, size, threads)),
-    ]
+    program = [sys.executable, "-m", "nstc.benchmarks.timing.footprint"]
     try:
-        ran = run_to_end(command, timeout_s=_TIME_LIMIT_S)
+        ran = run_to_end([*program, str(path), str(size), str(threads)], timeout_s=_TIME_LIMIT_S)
     except subprocess.TimeoutExpired as error:
         raise ArtifactError(
             f"{path} took more than {_TIME_LIMIT_S} s for one picture of {size}x{size}."
         ) from error
     if ran.status != 0:
-        raise ArtifactError(f"{path} does not run in a process of its own: {ran.last_words()}")
+        raise ArtifactError(f"{path} does not run in a new process: {ran.last_words()}")
     sizes = _ARENA.findall(ran.complaints)
     return Footprint(**json.loads(ran.output), arena_bytes=int(sizes[-1]) if sizes else None)
 
@@ -72,7 +65,7 @@ def _main(path: str, size: str, threads: str) -> None:
     peak = peak_bytes()
     content = {"peak_bytes": peak, "network_bytes": peak - before, "cold_start_ms": elapsed * 1000}
     sys.stdout.write(json.dumps(content))
-    # Once more with ONNX Runtime's whole log, of which the parent reads the arena's size.
+    # once more with ONNX Runtime's whole log, in which the parent finds the arena's size
     feed = OnnxSession(Path(path), Path(path).name, int(threads)).prepare(picture)
     onnxruntime.set_default_logger_severity(0)
     load_graph(Path(path), int(threads)).run(None, feed)

@@ -1,8 +1,8 @@
 """Where a graph spends its time: ONNX Runtime's own profile, by operator and by convolution.
 
-ONNX Runtime fuses nodes and renames them: `conv2d_4` and the `relu_2` behind it become one
+ONNX Runtime fuses nodes and renames them: `conv2d_4` and the `relu_2` after it become one
 `relu_2_nchwc`, a quantized one `node_conv2d_4_token_12`. What is left of a name is looked up in the
-file, and the time goes to the convolution that the node belongs to.
+file, and the time counts for the convolution that the node belongs to.
 """
 
 import json
@@ -20,17 +20,15 @@ from nstc.core.errors import ArtifactError
 from nstc.core.files import scratch_folder
 from nstc.runtime.onnx_session import ORT_ERRORS, OnnxSession, first_line, load_graph
 
-# Runs of the graph; each operator's time is its median, so the first, cold one does no harm.
-RUNS: Final = 7
+RUNS: Final = 7  # of the graph; an operator's time is its median, so a cold run does no harm
 _KERNEL: Final = "_kernel_time"
-
 _CONVOLUTIONS: Final = ("Conv", "QLinearConv", "ConvInteger", "FusedConv")
-# What belongs to the convolution in front of it.
+# Operators that belong to the convolution before them.
 _BEHIND: Final = (
     *("Add", "BatchNormalization", "Clip", "DequantizeLinear", "InstanceNormalization"),
     *("QLinearAdd", "QuantizeLinear", "Relu"),
 )
-_IN_FRONT: Final = ("Pad", "Resize")  # what belongs to the convolution behind it
+_IN_FRONT: Final = ("Pad", "Resize")  # to the convolution after them
 _ADDED: Final = re.compile(r"(_nchwc|_token_\d+)+$")  # what ONNX Runtime adds to a name
 
 
@@ -45,7 +43,7 @@ class Operator:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerTimes:
-    """Of one file on a picture of `size` squared, the slowest operator first."""
+    """Of one file on a picture of size x size, the slowest operator first."""
 
     operators: tuple[Operator, ...]
     size: int
@@ -53,7 +51,7 @@ class LayerTimes:
 
     @property
     def total_ms(self) -> float:
-        """Of all operators. Less than a run takes: what lies between them is not in it."""
+        """Of all operators. A run takes longer: the time between operators is not included."""
         return sum(operator.ms for operator in self.operators)
 
     def by_kind(self) -> dict[str, float]:
@@ -65,11 +63,11 @@ class LayerTimes:
 
 
 def layer_times(path: Path, *, size: int, threads: int) -> LayerTimes:
-    """Profile a bundle's ONNX file on this machine, on a grey picture of `size` squared.
+    """Profile a bundle's ONNX file on this machine, on a grey picture of size x size.
 
     Raises:
         OptionError: the graph takes pictures of another size only.
-        CorruptBundleError: the file can't be loaded, or is no graph of nstc's.
+        CorruptBundleError: the file can't be loaded, or is not a graph of nstc's.
         ArtifactError: it failed on the picture.
     """
     feed = OnnxSession(path, path.name, threads).prepare(np.full((size, size, 3), 128, np.uint8))
@@ -80,9 +78,8 @@ def layer_times(path: Path, *, size: int, threads: int) -> LayerTimes:
                 session.run(None, feed)
             profile = Path(session.end_profiling())
         except ORT_ERRORS as error:
-            raise ArtifactError(
-                f"{path} can't be profiled at {size}x{size}: {first_line(error)}"
-            ) from error
+            said = first_line(error)
+            raise ArtifactError(f"{path} can't be profiled at {size}x{size}: {said}") from error
         events = json.loads(profile.read_text(encoding="utf-8"))
     samples: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for event in events:
@@ -91,8 +88,8 @@ def layer_times(path: Path, *, size: int, threads: int) -> LayerTimes:
             name = event["name"].removesuffix(_KERNEL)
             samples[about.get("node_index", ""), name, about["op_name"]].append(event["dur"] / 1000)
     found = [Operator(name=name, kind=kind, ms=median(s)) for (_, name, kind), s in samples.items()]
-    ordered = sorted(found, key=lambda operator: (-operator.ms, operator.name))
-    return LayerTimes(operators=tuple(ordered), size=size, threads=threads)
+    found.sort(key=lambda operator: (-operator.ms, operator.name))
+    return LayerTimes(operators=tuple(found), size=size, threads=threads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,21 +97,20 @@ class ConvolutionTimes:
     """Of one file, in milliseconds."""
 
     ms: tuple[float, ...]  # each convolution with what belongs to it, in the graph's order
-    other_ms: float  # of all else: the edges of the graph, changes of layout between operators
+    other_ms: float  # of all else: the graph's first and last nodes, changes of memory layout
 
 
 def convolution_times(path: Path, times: LayerTimes) -> ConvolutionTimes:
-    """Share out the times of a file's operators among its convolutions.
+    """Divide the times of a file's operators among its convolutions.
 
     Raises:
         ArtifactError: a convolution was timed that the file does not hold.
     """
-    import onnx  # which a device that only runs graphs has not
+    import onnx  # which an installation that only runs graphs doesn't have
 
     nodes = onnx.load(path, load_external_data=False).graph.node
     owners = _owners(nodes)
-    sums = [0.0] * sum(node.op_type in _CONVOLUTIONS for node in nodes)
-    other = 0.0
+    sums, other = [0.0] * sum(node.op_type in _CONVOLUTIONS for node in nodes), 0.0
     for operator in times.operators:
         owner = owners.get(_ADDED.sub("", operator.name))
         if owner is not None:
@@ -132,11 +128,11 @@ def convolution_times(path: Path, times: LayerTimes) -> ConvolutionTimes:
 def _owners(nodes: Sequence[Any]) -> Mapping[str, int]:
     """The position of the convolution that each node belongs to, by its name and its outputs'."""
     owners: dict[str, int] = {}
-    position = 0
 
     def own(node: Any, position: int) -> None:
         owners.update(dict.fromkeys((node.name, *node.output), position))
 
+    position = 0
     for node in nodes:
         before = [owners[name] for name in node.input if name in owners]
         if node.op_type in _CONVOLUTIONS:
@@ -144,7 +140,7 @@ def _owners(nodes: Sequence[Any]) -> Mapping[str, int]:
             position += 1
         elif node.op_type in _BEHIND and before:
             own(node, max(before))
-    for node in reversed(nodes):
+    for node in reversed(nodes):  # a Pad before a Resize before a convolution belongs to it too
         if node.op_type in _CONVOLUTIONS or (node.op_type in _IN_FRONT and node.name in owners):
             source = next((each for each in nodes if node.input[0] in each.output), None)
             if source is not None and source.op_type in _IN_FRONT:

@@ -1,7 +1,7 @@
-"""The machine of a measurement: what it is, what it could do at most, how near a network comes.
+"""The machine of a measurement: its facts, its peak performance, and a network's share of it.
 
-The last are measured. Williams, Waterman and Patterson, "Roofline: an insightful visual performance
-model for multicore architectures", Communications of the ACM 52, 2009.
+Williams, Waterman and Patterson, "Roofline: an insightful visual performance model for multicore
+architectures", Communications of the ACM 52, 2009.
 """
 
 import contextlib
@@ -22,29 +22,25 @@ from nstc.benchmarks.timing.latency import Run, RunClock
 from nstc.core.manifest import tool_versions
 
 CPUINFO: Final = Path("/proc/cpuinfo")
-
-# What decides how fast int8 convolutions are, by the names that Linux gives them.
+# The instruction sets that decide how fast int8 convolutions are, by Linux's names.
 INT8_INSTRUCTIONS: Final = (
     *("avx2", "avx512bw", "avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"),
     *("asimd", "asimddp", "i8mm", "sve"),
 )
 NO_INT8: Final = "no-int8"
-
 THIS_MACHINE: Final = "this machine"  # how a target names the device that nstc itself runs on
 Precision = Literal["int8", "float"]
 
-# Of the products: large enough that starting up does not matter, small enough for a cache.
-MATRIX_SIDE: Final = 768
+MATRIX_SIDE: Final = 768  # large enough that start-up does not matter, small enough for a cache
 COPIED_BYTES: Final = 64 * 1024 * 1024  # of one copy: more than a cache holds
-# Of a product or copy. The fastest counts: what can be done, not what is done on average.
-_TRIES: Final = 7
+_TRIES: Final = 7  # of a product or copy; the fastest counts, because a peak is wanted
 
 
 def machine_facts(cpuinfo: Path = CPUINFO) -> dict[str, Any]:
     """Facts as plain JSON values: arch, cpu, cores that this process may use, int8, os and tools.
 
-    int8 are instruction sets, tools the versions of Python, nstc and its libraries. `cpuinfo` may
-    be missing, as it is elsewhere than on Linux.
+    int8 are instruction sets, tools the versions of Python, nstc and its libraries. Only Linux has
+    `cpuinfo`.
     """
     fields: dict[str, str] = {}  # of the first processor
     if cpuinfo.is_file():
@@ -64,7 +60,7 @@ def machine_facts(cpuinfo: Path = CPUINFO) -> dict[str, Any]:
 
 
 def machine_class(facts: Mapping[str, Any], place: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """What two machines must share for their speed-ups to be comparable, but for threads.
+    """What two machines must have in common, besides threads, for speed-ups to be comparable.
 
     Architecture, int8 instructions and runtime: "x86_64/avx2+avx512_vnni/onnxruntime-1.31.0".
 
@@ -79,13 +75,13 @@ def machine_class(facts: Mapping[str, Any], place: Mapping[str, Any] = MappingPr
     runtime = place.get("runtime", f"onnxruntime {version}")
     words = [runtime, *(place[name] for name in ("browser", "device") if name in place)]
     elsewhere = (word for word in words if not word.startswith(THIS_MACHINE))
-    # without spaces and slashes, which part the words of a class
+    # without spaces and slashes, which separate the parts of a class
     parts = (arch, instructions, " ".join(elsewhere))
     return "/".join(re.sub(r"[^\w.+-]+", "-", part) for part in parts)
 
 
 def same_hardware(one: str, other: str) -> bool:
-    """Whether two machine classes differ in nothing but the runtime."""
+    """Whether two machine classes differ only in the runtime."""
     return one.rpartition("/")[0] == other.rpartition("/")[0]
 
 
@@ -98,10 +94,10 @@ def usable_cores() -> tuple[int, ...]:
 
 @contextlib.contextmanager
 def pinned(cores: Sequence[int]) -> Iterator[None]:
-    """Hold this thread, and those started inside the block, to some cores.
+    """Pin this thread, and those started inside the block, to some cores.
 
-    Open sessions inside: their threads keep the cores for life. Where the system has no such
-    call (macOS, Windows) nothing is pinned.
+    Threads of sessions that are opened inside stay pinned. macOS and Windows have no such call;
+    there nothing is pinned.
     """
     if not hasattr(os, "sched_setaffinity"):
         yield
@@ -116,31 +112,27 @@ def pinned(cores: Sequence[int]) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True)
 class Peaks:
-    """What some cores of this machine were measured to do at most; see `measure_peaks`."""
+    """The peak performance of some cores of this machine; see `measure_peaks`."""
 
-    threads: int  # that were used
+    threads: int
     int8_gmac_s: float  # billions of 8-bit multiply-accumulates a second
     float_gmac_s: float  # the same in float32
     bandwidth_gb_s: float  # billions of bytes a second, read and written together
 
-    def of(self, precision: Precision) -> float:
-        """Billions of multiply-accumulates a second."""
-        return self.int8_gmac_s if precision == "int8" else self.float_gmac_s
-
 
 @dataclass(frozen=True, kw_only=True)
 class Roofline:
-    """Where a file lies under its machine's roof."""
+    """A file's performance compared with what its machine could attain."""
 
-    precision: Precision  # which of the two peaks it is held to
+    precision: Precision  # of the two peaks the one that it is compared with
     intensity: float  # multiply-accumulates for each byte that must be moved
-    attainable_gmac_s: float  # what the machine could do at that intensity
-    achieved_gmac_s: float  # what it does
+    attainable_gmac_s: float  # at that intensity
+    achieved_gmac_s: float
     bound: Literal["compute", "memory"]  # which of the two limits it
 
     @property
     def share(self) -> float:
-        """What it does of what could be done. Caches may lift a memory-bound file above 1."""
+        """Achieved over attainable. Caches may lift a memory-bound file above 1."""
         return self.achieved_gmac_s / self.attainable_gmac_s
 
 
@@ -153,16 +145,16 @@ def roofline(
     latency_ms: float,
     peaks: Peaks,
 ) -> Roofline:
-    """Place a file under the roof.
+    """The roofline model of a file, whose artifact name tells its precision: int8.onnx.
 
     What must be moved is the file, for its weights, and every convolution's input and output once,
-    see `nstc.models.complexity.count_moved_values`. Its name tells its precision: int8.onnx.
+    see `nstc.models.complexity.count_moved_values`.
     """
     precision: Precision = "int8" if artifact.startswith(("int8.", "dynamic.")) else "float"
     value_bytes = {"int8": 1, "fp16": 2}.get(artifact.partition(".")[0], 4)
-    moved_bytes = file_bytes + moved_values * value_bytes
-    intensity = macs / moved_bytes
-    peak, by_memory = peaks.of(precision), intensity * peaks.bandwidth_gb_s
+    intensity = macs / (file_bytes + moved_values * value_bytes)
+    peak = peaks.int8_gmac_s if precision == "int8" else peaks.float_gmac_s
+    by_memory = intensity * peaks.bandwidth_gb_s
     return Roofline(
         precision=precision,
         intensity=intensity,
@@ -173,21 +165,22 @@ def roofline(
 
 
 def measure_peaks(cores: Sequence[int], clock: RunClock | None = None) -> Peaks:
-    """Measure one thread a core, by matrix products and copies; hold the process to the cores."""
+    """Time matrix products and copies on one thread a core; the process must be pinned to them."""
     clock = clock or RunClock()
     threads = len(cores)
+    fastest_s = []
+    for make in (int8_product, float_product, _copy):
+        run = make(threads)
+        run()
+        fastest_s.append(min(clock.timed_ms(run) for _ in range(_TRIES)) / 1e3)
+    int8_s, float_s, copy_s = fastest_s
     gmacs = MATRIX_SIDE**3 / 1e9
     return Peaks(
         threads=threads,
-        int8_gmac_s=gmacs / _fastest_s(int8_product(threads), clock),
-        float_gmac_s=gmacs / _fastest_s(float_product(threads), clock),
-        bandwidth_gb_s=2 * COPIED_BYTES / 1e9 / _fastest_s(_copy(threads), clock),
+        int8_gmac_s=gmacs / int8_s,
+        float_gmac_s=gmacs / float_s,
+        bandwidth_gb_s=2 * COPIED_BYTES / 1e9 / copy_s,
     )
-
-
-def _fastest_s(run: Run, clock: RunClock) -> float:
-    run()
-    return min(clock.timed_ms(run) for _ in range(_TRIES)) / 1e3
 
 
 def float_product(threads: int) -> Run:
@@ -199,9 +192,9 @@ def float_product(threads: int) -> Run:
 
 
 def int8_product(threads: int) -> Run:
-    """`QLinearMatMul` of bytes, as quantized files have it: 7-bit weights, a byte for each value.
+    """`QLinearMatMul` as in quantized files, of uint8 values and weights of 7 bits.
 
-    See `nstc.compress.quantization.quantize_model` for why weights keep to seven bits.
+    See `nstc.compress.quantization.quantize_model` for why weights have seven bits.
     """
     rng = np.random.default_rng(0)
     shape = (MATRIX_SIDE, MATRIX_SIDE)
@@ -220,15 +213,15 @@ def int8_product(threads: int) -> Run:
 def _product(
     operator: str, inputs: list[str], constants: Mapping[str, Any], given: Any, threads: int
 ) -> Run:
-    """An operator alone, of constants and of the matrix that is its input "a"."""
+    """One operator, with constants and a matrix as its input "a"."""
     import onnxruntime
     from onnx import helper, numpy_helper
 
-    held = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    weights = [numpy_helper.from_array(np.asarray(own), name) for name, own in constants.items()]
     kind = helper.np_dtype_to_tensor_dtype(given.dtype)
     a, y = (helper.make_tensor_value_info(name, kind, given.shape) for name in "ay")
     node = helper.make_node(operator, inputs, ["y"])
-    graph = helper.make_graph([node], "product", [a], [y], held)
+    graph = helper.make_graph([node], "product", [a], [y], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # fatal
@@ -241,7 +234,7 @@ def _product(
 
 
 def _copy(threads: int) -> Run:
-    """A copy in as many parts as there are threads; numpy lets go of the interpreter meanwhile."""
+    """A copy in as many parts as there are threads; numpy releases the interpreter's lock."""
     source = np.ones(COPIED_BYTES, np.uint8)
     target = np.zeros_like(source)
     parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))

@@ -1,4 +1,4 @@
-"""Robust summaries of few and noisy samples, and how sure a change of speed between them is."""
+"""Robust summaries of few, noisy samples, and how certain a change of speed between them is."""
 
 import math
 from collections.abc import Sequence
@@ -10,27 +10,24 @@ import numpy as np
 
 LEVEL: Final = 0.95  # share of resampled medians that an interval holds
 RESAMPLES: Final = 5000
-
-# On a machine that is busy three quarters of the time the lower quartile is a quiet one still. In
+# On a machine that is loaded three quarters of the time the lower quartile is of an idle one. In
 # blocks of 20 rounds on a shared host it scattered by 1.1 %, where the median did by 5 %.
 UNDISTURBED_PERCENT: Final = 25
 FEWEST_FOR_CORRELATION: Final = 8  # samples; the correlation of fewer neighbours is chance
-# Widens an interval by 4.4. A series that is nearer to its neighbours than that is a trend, and no
-# width would be right.
+# Widens an interval by 4.4. A series with a higher correlation is a trend, and no width is right.
 MOST_CORRELATION: Final = 0.9
-# More than `nstc bench` takes: a number of rounds above it settles nothing.
-MAX_ROUNDS: Final = 10_000
-# How far the ends of a speed-up's interval may lie from its median, as a share, for a run on its
-# own to have told it. The gate's own tolerance is the same unless it is given another.
+MAX_ROUNDS: Final = 10_000  # more than `nstc bench` takes
+# How far the ends of a speed-up's interval may lie from its median, as a share, for a run to be
+# precise enough by itself. It is the gate's default tolerance, too.
 PRECISION: Final = 0.05
-# What the reference's own time differs by, in natural logarithms, between runs on a machine that
+# How much the reference's own time differs, in natural logarithms, between runs on a machine that
 # has not changed.
 REFERENCE_SCATTER: Final = 0.015
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A median and how far it can be trusted, in the unit of the samples."""
+    """A median and its uncertainty, in the unit of the samples."""
 
     median: float  # of the samples, or of what a bootstrap made of them
     low: float  # lower end of the 95 % bootstrap interval
@@ -38,9 +35,9 @@ class Interval:
 
 
 def median(samples: Sequence[float]) -> float:
-    """The middle value, the mean of the two middle ones for an even count.
+    """The middle value, or the mean of the two middle ones.
 
-    As all that follow it raises `ValueError` if there are no samples.
+    This and all that follow raise `ValueError` if there are no samples.
     """
     _refuse_none(samples)
     return float(np.median(samples))
@@ -52,18 +49,17 @@ def iqr(samples: Sequence[float]) -> float:
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:
-    """The value that so many per cent of the samples do not exceed, interpolated linearly."""
+    """The value that this share of the samples does not exceed, interpolated linearly."""
     _refuse_none(samples)
     return float(np.percentile(samples, percent))
 
 
 def bootstrap_median(samples: Sequence[float], *, seed: int) -> Interval:
-    """The median with its percentile bootstrap interval.
+    """The median with its percentile bootstrap interval, the same for the same seed.
 
-    Samples are drawn anew with replacement, and the medians of all draws sorted; the interval
-    leaves 2.5 % of them out on either side. Its ends are medians that occurred, never
-    interpolated, so that an infinite sample does no harm. Efron, "Bootstrap methods: another look
-    at the jackknife", Annals of Statistics 7, 1979. The same seed and samples give the same.
+    The interval leaves out 2.5 % of the resampled medians on either side. Its ends are medians that
+    occurred, never interpolated, so that an infinite sample does no harm. Efron, "Bootstrap
+    methods: another look at the jackknife", Annals of Statistics 7, 1979.
     """
     _refuse_none(samples)
     values = np.asarray(samples, dtype=np.float64)
@@ -75,30 +71,27 @@ def bootstrap_median(samples: Sequence[float], *, seed: int) -> Interval:
 
 
 def undisturbed(times: Sequence[float]) -> float:
-    """What something takes on a machine that does little else: the lower quartile.
+    """The lower quartile, as the time on an idle machine.
 
-    Other work only ever adds to a time. The minimum would hang on a single sample.
+    Other work only ever adds to a time. The minimum would depend on a single sample.
     """
     return percentile(times, UNDISTURBED_PERCENT)
 
 
 def bootstrap_speedup(reference: Sequence[float], own: Sequence[float], *, seed: int) -> Interval:
-    """How many times faster one thing is than another that was timed in the same rounds.
+    """How many times faster one thing is than a reference that was timed in the same rounds.
 
-    Rounds are drawn anew with replacement, and each draw gives the ratio of the two `undisturbed`
-    times. The median of all draws is the speed-up, and the interval leaves a share of them out on
-    either side. It is honest in two respects about few rounds on a machine whose state lasts for
-    longer than one of them:
+    The median and the percentiles of the ratios of the two `undisturbed` times in resampled rounds,
+    the same for the same seed. With few rounds, on a machine whose state lasts for longer than a
+    round, plain percentiles would be too narrow for two reasons:
 
-    - The percentiles are further out, by Student's t for so many samples. Plain ones are too
-      narrow by sqrt((n - 1) / n) and take the spread to be known. Hesterberg, "What teachers should
-      know about the bootstrap", The American Statistician 69, 2015, section 5.3.
-    - Of n samples that follow each other only n * (1 - r) / (1 + r) are news, with r the
-      correlation of the ranks of neighbouring rounds' ratios, so the interval is wider by the root
-      of that.
+    - They are too narrow by sqrt((n - 1) / n), and take the spread to be known. So the percentiles
+      are further out, by Student's t. Hesterberg, "What teachers should know about the bootstrap",
+      The American Statistician 69, 2015, section 5.3.
+    - Of n successive samples only n * (1 - r) / (1 + r) are independent, where r is the correlation
+      of the ranks of neighbouring rounds' ratios. The interval is wider by the root of that.
 
     Both are times above 0, one a round, in the order they were taken, else it is a `ValueError`.
-    The same seed and times give the same interval.
     """
     _refuse_none(reference)
     ratios = [one / other for one, other in zip(reference, own, strict=True)]
@@ -122,10 +115,10 @@ def bootstrap_speedup(reference: Sequence[float], own: Sequence[float], *, seed:
 
 
 def student_t(degrees: int) -> float:
-    """The quantile that leaves out (1 - LEVEL) / 2 above it; by hand, as devices have no scipy.
+    """The quantile with (1 - LEVEL) / 2 above it; by hand, because devices have no scipy.
 
     Abramowitz and Stegun, "Handbook of mathematical functions", 26.7.5: within 0.5 % from three
-    degrees of freedom on, and too small below, where all samples lie within the interval anyway.
+    degrees of freedom on, and too small below, where the interval holds all samples anyway.
     """
     z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     terms = (
@@ -139,7 +132,7 @@ def student_t(degrees: int) -> float:
 
 
 def widening(samples: Sequence[float]) -> float:
-    """How many times wider an interval is for what neighbouring samples have in common."""
+    """How many times wider an interval is for the correlation of neighbouring samples."""
     count = len(samples)
     if count < FEWEST_FOR_CORRELATION or min(samples) == max(samples):
         return 1.0
@@ -147,8 +140,8 @@ def widening(samples: Sequence[float]) -> float:
     ranks = (values[:, None] > values).sum(axis=1) + (values[:, None] == values).sum(axis=1) / 2
     ranks -= ranks.mean()
     shown = float((ranks[1:] * ranks[:-1]).sum() / (ranks**2).sum())
-    # Less their own mean, samples that are correlated by r show r - (1 + 4r) / n: Marriott and
-    # Pope, "Bias in the estimation of autocorrelations", Biometrika 41, 1954.
+    # The estimate of a correlation r is biased to r - (1 + 4r) / n: Marriott and Pope, "Bias in the
+    # estimation of autocorrelations", Biometrika 41, 1954.
     found = (shown + 1 / count) / (1 - 4 / count)
     correlation = min(max(found, 0.0), MOST_CORRELATION)
     return math.sqrt((1 + correlation) / (1 - correlation))
@@ -156,22 +149,19 @@ def widening(samples: Sequence[float]) -> float:
 
 def _refuse_none(samples: Sequence[float]) -> None:
     if len(samples) == 0:
-        raise ValueError("statistics of no samples were asked for")
+        raise ValueError("no samples: expected at least one")
 
 
 @dataclass(frozen=True, kw_only=True)
 class HalfWidth:
-    """The distance from a median to one end of its interval, in natural logarithms.
+    """The distance from a median to one end of its interval, in natural logarithms."""
 
-    More rounds make `own` smaller; `fixed` is the baseline's, which was measured at another time.
-    """
-
-    own: float
-    fixed: float = 0.0
+    own: float  # which more rounds reduce
+    fixed: float = 0.0  # the baseline's, which was measured at another time
 
     @property
     def total(self) -> float:
-        """Both: they are independent, so their squares add up."""
+        """Both; they are independent, so their squares add up."""
         return math.hypot(self.own, self.fixed)
 
 
@@ -183,17 +173,16 @@ class SpeedChange:
     below: HalfWidth  # from the median to the lower end of the 95 % interval
     above: HalfWidth  # from the median to the upper end
     rounds: int  # how many were timed
-    stored_rounds: int = 0  # how many the baseline's own interval was found from; 0 if it has none
-    # The reference's milliseconds over what they were; 1 within one run.
-    reference_ratio: float = 1.0
+    stored_rounds: int = 0  # those of the baseline's interval; 0 if it has none
+    reference_ratio: float = 1.0  # the reference's milliseconds over the baseline's
 
     @property
     def doubt(self) -> float:
         """How far the machine's own change may have moved `ratio`, in natural logarithms.
 
-        What slows a machine down slows both networks, but one more than the other: neighbours on a
-        host that took 3 % from a float network took 3 to 6 % from the int8 one. So a ratio may be
-        off by as much as the reference is, beyond what that scatters by itself.
+        What slows a machine down slows one network more than another: load on a host that slowed a
+        float network by 3 % slowed the int8 one by 3 to 6 %. So a ratio may be off by as much as
+        the reference is, beyond what that scatters by itself.
         """
         return max(0.0, abs(math.log(self.reference_ratio)) - REFERENCE_SCATTER)
 
@@ -208,7 +197,7 @@ class SpeedChange:
         return self.ratio * math.exp(self.above.total)
 
     def __str__(self) -> str:
-        """What it does to the time of a picture: "8.1 % slower (95 %: 6.9 % slower to ...)"."""
+        """The change of a picture's time: "8.1 % slower (95 %: 6.9 % slower to ...)"."""
         own = f"{_slower(self.ratio)} (95 %: {_slower(self.high)} to {_slower(self.low)})"
         if self.doubt < 0.005:  # too little to tell
             return own
@@ -223,10 +212,7 @@ def since_stored(
     stored_rounds: int,
     reference_ratio: float = 1.0,
 ) -> SpeedChange:
-    """From the speed-up over the reference, now and in the baseline's own run, of so many rounds.
-
-    `reference_ratio` is the reference's milliseconds now over those in the baseline's run.
-    """
+    """The change between two speed-ups over the reference, now and in the baseline's run."""
     now, then = within_run(speedup, rounds=rounds), within_run(stored, rounds=stored_rounds)
     return SpeedChange(
         ratio=now.ratio / then.ratio,
@@ -239,7 +225,7 @@ def since_stored(
 
 
 def within_run(ratio: Interval, *, rounds: int) -> SpeedChange:
-    """From the base's milliseconds over the candidate's, taken within each round of one run."""
+    """The change that a ratio of milliseconds, base over candidate, of one run's rounds means."""
     return SpeedChange(
         ratio=ratio.median,
         below=HalfWidth(own=math.log(ratio.median / ratio.low)),
@@ -249,36 +235,39 @@ def within_run(ratio: Interval, *, rounds: int) -> SpeedChange:
 
 
 def is_precise(speedup: Interval) -> bool:
-    """Whether an interval is narrow enough to say anything, see `PRECISION`."""
+    """Whether an interval is as narrow as `PRECISION`."""
     most = 1 + PRECISION
     return speedup.low * most >= speedup.median and speedup.high <= speedup.median * most
 
 
 def rounds_for_precision(speedup: Interval, *, rounds: int) -> int | None:
-    """About how many rounds would make an interval of so many narrow enough, see `is_precise`.
-
-    None if no number up to `MAX_ROUNDS` would do.
-    """
+    """About how many rounds would make an interval of `rounds` precise; see `rounds_to_settle`."""
     relative = replace(within_run(speedup, rounds=rounds), ratio=1.0)
     return rounds_to_settle(relative, PRECISION)
 
 
-def rounds_to_settle(change: SpeedChange, tolerance: float) -> int | None:
+def rounds_to_settle(
+    change: SpeedChange, tolerance: float, *, baseline_too: bool = False
+) -> int | None:
     """About how many rounds would make the interval narrow enough to give a verdict.
 
     The width of a median's interval goes with 1 / sqrt(rounds), so this run's part of it shrinks
-    when more rounds are timed; the baseline's part does not. A tolerance of 0.05 lets a picture
-    take 5 % longer.
+    when more rounds are timed. The baseline's part stays, unless as many are timed for the baseline
+    too. A tolerance of 0.05 lets a picture take 5 % longer.
 
     None if no number up to `MAX_ROUNDS` would do, because the baseline's own interval is too wide
     or the median lies right at the tolerance.
     """
-    needed = change.rounds + 1.0
+    needed = (max(change.rounds, change.stored_rounds) if baseline_too else change.rounds) + 1.0
     for spread, room in _sides(change, tolerance):
-        left = room**2 - spread.fixed**2
+        left, variance = room**2, change.rounds * spread.own**2
+        if baseline_too:
+            variance += change.stored_rounds * spread.fixed**2
+        else:
+            left -= spread.fixed**2
         if room <= 0 or left <= 0:
             return None
-        needed = max(needed, change.rounds * spread.own**2 / left)
+        needed = max(needed, variance / left)
     return math.ceil(needed) if needed <= MAX_ROUNDS else None
 
 
@@ -292,25 +281,11 @@ def rounds_to_outweigh(change: SpeedChange, tolerance: float) -> int:
     return max(2 * change.rounds, rounds_to_settle(undisturbed, tolerance) or 0)
 
 
-def rounds_for_both(change: SpeedChange, tolerance: float) -> int | None:
-    """About how many rounds would do if the baseline were given as many, too.
-
-    None if no number up to `MAX_ROUNDS` would do: the median lies right at the tolerance.
-    """
-    needed = max(change.rounds, change.stored_rounds) + 1.0
-    for spread, room in _sides(change, tolerance):
-        if room <= 0:
-            return None
-        variance = change.rounds * spread.own**2 + change.stored_rounds * spread.fixed**2
-        needed = max(needed, variance / room**2)
-    return math.ceil(needed) if needed <= MAX_ROUNDS else None
-
-
 def more_may_settle(change: SpeedChange, tolerance: float) -> bool:
     """Whether more rounds could give a verdict: some median that the interval holds would.
 
     The median moves while rounds are added, so this may hold where `rounds_to_settle`, which takes
-    it to stay, knows no number.
+    it as fixed, gives None.
     """
     middle, edge = math.log(change.ratio), math.log1p(tolerance)
     lowest, highest = middle - change.below.own, middle + change.above.own
@@ -322,7 +297,7 @@ def more_may_settle(change: SpeedChange, tolerance: float) -> bool:
 
 
 def _sides(change: SpeedChange, tolerance: float) -> list[tuple[HalfWidth, float]]:
-    """The spreads that a verdict depends on, and how wide each may be."""
+    """The half widths that a verdict depends on, and how wide each may be."""
     middle, edge = math.log(change.ratio), math.log1p(tolerance)
     if middle < -edge:
         return [(change.above, -edge - middle - change.doubt)]

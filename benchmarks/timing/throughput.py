@@ -1,4 +1,4 @@
-"""Frames a second with no pause between them, and what each costs in energy."""
+"""Frames a second without a pause between them, and the energy of each."""
 
 import contextlib
 from collections.abc import Callable, Mapping
@@ -10,59 +10,56 @@ from nstc.benchmarks.timing.latency import RunClock
 from nstc.core.images import Pixels
 from nstc.runtime.session import Session
 
-STRETCH_S: Final = 0.3  # frames are run for so long at least
+STRETCH_S: Final = 0.3  # least time that frames are run for
 FEWEST_RUNS: Final = 3
 BATCH: Final = 4  # pictures a run, where a graph takes more than one
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyMeter:
-    """Intel's and AMD's RAPL counters of all sockets, where Linux tells them."""
+    """Intel's and AMD's RAPL counters of all sockets; on most Linux only root reads them."""
 
     folder: Path = Path("/sys/class/powercap")
 
     def read(self) -> Mapping[Path, int] | None:
-        """Microjoules of each socket so far; None if there is no counter that may be read.
-
-        Most systems let only root read them.
-        """
+        """Microjoules of each socket so far; None if there is no readable counter."""
         counters = {}
         for package in sorted(self.folder.glob("intel-rapl:[0-9]*")):
-            if package.name.count(":") == 1:  # parts, such as :0:0 for cores, are counted in it
+            if package.name.count(":") == 1:  # it includes its parts, such as :0:0 for cores
                 with contextlib.suppress(OSError, ValueError):
                     counters[package] = int((package / "energy_uj").read_text(encoding="ascii"))
         return counters or None
 
     def joules_since(self, before: Mapping[Path, int] | None) -> float | None:
-        """What the whole machine took since `read`; None where a counter can't be read any more.
+        """Joules of the whole machine since `read`; None where a counter can't be read any more.
 
-        One that began anew is taken to have done so once, which takes a busy server minutes.
+        A counter may have wrapped around once: even on a loaded server that takes minutes.
         """
         now = self.read()
         if before is None or now is None or before.keys() != now.keys():
             return None
-        taken = 0
+        microjoules = 0
         for package, end in now.items():
-            step = end - before[package]
-            if step < 0:
+            microjoules += end - before[package]
+            if end < before[package]:
                 try:
-                    step += int((package / "max_energy_range_uj").read_text(encoding="ascii"))
+                    limit = (package / "max_energy_range_uj").read_text(encoding="ascii")
+                    microjoules += int(limit)
                 except (OSError, ValueError):
                     return None
-            taken += step
-        return taken / 1e6
+        return microjoules / 1e6
 
 
 @runtime_checkable
 class Batched(Protocol):
-    """A session that says how many pictures its graph takes at once."""
+    """A session whose graph's batch size is known."""
 
     @property
     def batch(self) -> int | None:
         """Pictures a run; None for any number."""
 
     def prepare_batch(self, rgb: Pixels, count: int) -> Any:
-        """A picture (H, W, 3) uint8, `count` times over, as what the graph takes."""
+        """A picture (H, W, 3) uint8, `count` times, as the graph's input."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +67,10 @@ class Throughput:
     """Of one file."""
 
     frames_per_second: float  # one picture a run, back to back
-    # Pictures the graph takes at once: a number, "any", or "unknown" of files that others made. The
-    # deployed graph takes 1.
+    # Pictures a run: a number, "any", or "unknown" of foreign files. The deployed graph takes 1.
     graph_batch: int | str
-    # `BATCH` pictures a run; None where the graph takes no batch.
-    batched_frames_per_second: float | None = None
-    # Millijoules a frame, of the whole machine; None where RAPL can't be read.
-    energy_mj: float | None = None
+    batched_frames_per_second: float | None = None  # `BATCH` a run; None where the graph takes one
+    energy_mj: float | None = None  # a frame, of the whole machine; None without RAPL
 
 
 def measure_throughput(
@@ -109,7 +103,7 @@ def measure_throughput(
 
 
 def _back_to_back(run: Callable[[], object], clock: RunClock) -> tuple[int, float]:
-    """How many timed runs, after one that is not, and the seconds they took."""
+    """The number of timed runs, after one that is not, and their seconds."""
     run()
     start = clock.now_ns()
     runs = 0

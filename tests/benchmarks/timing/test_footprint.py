@@ -50,7 +50,7 @@ def test_a_file_that_does_not_run_says_why(tmp_path):
     broken = tmp_path / "model.onnx"
     broken.write_bytes(b"no graph")
 
-    with pytest.raises(ArtifactError, match=r"process of its own: .*model\.onnx"):
+    with pytest.raises(ArtifactError, match=r"new process: .*model\.onnx"):
         measure_footprint(broken, size=64, threads=1)
 
 
