@@ -172,19 +172,26 @@ class Exchange:
 
     def _taken(self, name: str, body: bytes, address: str) -> str:
         if name == "begin":
-            self._visitor = read_visitor(body, threads=self._threads)
-            self._address = address
-            self._key = secrets.token_urlsafe(16)
+            visitor = decode(parse_json(body), Visitor)
+            # without isolation a browser has one thread, whatever it is told
+            if visitor.threads != ((self._threads or visitor.threads) if visitor.isolated else 1):
+                said = f"threads is {visitor.threads}, which it was not told to use"
+                raise DecodingError(said)
+            self._visitor = replace(visitor, agent=readable(visitor.agent, MAX_TEXT))
+            self._address, self._key = address, secrets.token_urlsafe(16)
             return self._key
         if name == "step":
             self._steps += 1
             if self._steps > len(self._sizes) * (self._rounds + 1):
                 raise DecodingError("more steps than there are")
         elif name == "failed":
-            self._failure = f"it failed there: {read_failure(body)}"
+            message = readable(decode(parse_json(body), _Failure).message, MAX_TEXT)
+            self._failure = f"it failed there: {message or 'an error without words'}"
         elif name == "samples":
-            samples = read_samples(body, files=len(self._sizes), rounds=self._rounds)
-            if len(self._outputs) < len(self._sizes):
+            samples, files = decode(parse_json(body), _Samples).samples_ms, len(self._sizes)
+            if list(map(len, samples)) != [self._rounds] * files:
+                raise DecodingError(f"samples_ms is not {self._rounds} times of {files} files each")
+            if len(self._outputs) < files:
                 raise DecodingError("times without pictures")
             self._samples = samples
         else:
@@ -212,25 +219,3 @@ class Exchange:
                 f"{self._visitor.agent:.60} fell silent for {timeouts.silence_s:.0f} s after "
                 f"{self._steps} steps: its page was closed, hangs, or the network is gone. {_AGAIN}"
             )
-
-
-def read_visitor(body: bytes, *, threads: int | None) -> Visitor:
-    """Who opened the page; it must use the `threads` it was told to, where it can have any."""
-    visitor = decode(parse_json(body), Visitor)
-    if visitor.threads != ((threads or visitor.threads) if visitor.isolated else 1):
-        raise DecodingError(f"threads is {visitor.threads}, which it was not told to use")
-    return replace(visitor, agent=readable(visitor.agent, MAX_TEXT))
-
-
-def read_samples(body: bytes, *, files: int, rounds: int) -> tuple[tuple[float, ...], ...]:
-    """Of each file the times in milliseconds, above 0, one a round."""
-    rows = decode(parse_json(body), _Samples).samples_ms
-    if list(map(len, rows)) != [rounds] * files:
-        raise DecodingError(f"samples_ms is not a list of {rounds} times for each of {files} files")
-    return rows
-
-
-def read_failure(body: bytes) -> str:
-    """The page's error, in one line."""
-    message = decode(parse_json(body), _Failure).message
-    return readable(message, MAX_TEXT) or "an error without words"

@@ -5,15 +5,7 @@ import threading
 
 import pytest
 
-from nstc.benchmarks.targets.web.exchange import (
-    Exchange,
-    RefusedMessageError,
-    Timeouts,
-    read_failure,
-    read_samples,
-    read_visitor,
-)
-from nstc.core.decoding import DecodingError
+from nstc.benchmarks.targets.web.exchange import Exchange, RefusedMessageError, Timeouts
 from nstc.core.errors import TargetError
 
 BEGIN = json.dumps(
@@ -137,18 +129,27 @@ VISITOR = {
 }
 
 
-def visitor(**changes):
-    return json.dumps({**VISITOR, **changes}).encode()
+def begin(told=None, **changes):
+    body = json.dumps({**VISITOR, **changes}).encode()
+    exchange = Exchange([4, 2], rounds=2, threads=told)
+    key = exchange.take("begin", "", body, "10.0.0.9")
+    exchange.take("output/0", key, b"abcd", "10.0.0.9")
+    exchange.take("output/1", key, b"ab", "10.0.0.9")
+    return exchange, key
 
 
 def samples(*rows):
     return json.dumps({"samples_ms": rows}).encode()
 
 
-def test_a_visitor_is_read():
-    found = read_visitor(visitor(), threads=None)
-    assert (found.agent, found.secure, found.threads) == ("Phone/1", False, 1)
-    assert read_visitor(visitor(isolated=True, threads=4), threads=None).threads == 4
+@pytest.mark.parametrize("changes", [{}, {"isolated": True, "threads": 4}])
+def test_a_visitor_is_read(changes):
+    exchange, key = begin(**changes)
+    exchange.take("samples", key, samples([1, 2.5], [3, 4]), "10.0.0.9")
+    answer = exchange.wait(SOON)
+    assert (answer.visitor.agent, answer.visitor.secure) == ("Phone/1", False)
+    assert answer.visitor.threads == changes.get("threads", 1)
+    assert answer.samples_ms == ((1.0, 2.5), (3.0, 4.0))
 
 
 @pytest.mark.parametrize(
@@ -168,12 +169,8 @@ def test_a_visitor_is_read():
     ],
 )
 def test_a_visitor_that_is_none(changes, told, why):
-    with pytest.raises(DecodingError, match=why):
-        read_visitor(visitor(**changes), threads=told)
-
-
-def test_samples_are_read():
-    assert read_samples(samples([1, 2.5], [3, 4]), files=2, rounds=2) == ((1.0, 2.5), (3.0, 4.0))
+    with pytest.raises(RefusedMessageError, match=why):
+        begin(told, **changes)
 
 
 @pytest.mark.parametrize(
@@ -199,13 +196,23 @@ def test_samples_are_read():
     ],
 )
 def test_samples_that_are_none(body):
-    with pytest.raises(DecodingError):
-        read_samples(body, files=2, rounds=2)
+    exchange, key = begin()
+    with pytest.raises(RefusedMessageError):
+        exchange.take("samples", key, body, "10.0.0.9")
+    with pytest.raises(TargetError, match=r"sent an invalid message \(samples"):
+        exchange.wait(SOON)
 
 
-def test_a_strangers_words_are_short_and_of_one_line():
-    said = json.dumps({"message": "one\ntwo\x1b[31m" + "x" * 1000}).encode()
-    assert read_failure(said).startswith("one two [31mxxx")
-    assert len(read_failure(said)) <= 300
-    assert read_failure('{"message": "a\u202eb"}'.encode()) == "a b"
-    assert read_failure(b'{"message": "\\n"}') == "an error without words"
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (json.dumps("one\ntwo\x1b[31m" + "x" * 1000), "one two [31m" + "x" * 288),
+        ('"a\u202eb"', "a b"),
+        (r'"\n"', "an error without words"),
+    ],
+)
+def test_a_strangers_words_are_short_and_of_one_line(exchange, say, message, shown):
+    say("failed", f'{{"message": {message}}}'.encode())
+    with pytest.raises(TargetError, match="it failed there") as failed:
+        exchange.wait(SOON)
+    assert str(failed.value).startswith(f"it failed there: {shown}. Run")
