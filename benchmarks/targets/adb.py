@@ -91,7 +91,7 @@ class AdbTarget(remote_target.RemoteTarget):
         if listener.error is not None:
             failure = remote_target.worker_failure(listener.error, python)
             raise TargetError(f"{self.name}: {failure}")
-        return self.checked_measurement(sessions, picture, listener.answer(), known)
+        return self.checked_answer(sessions, picture, listener, known)
 
     def _perf_test(self, device: "Device") -> str | None:
         """The program's path there; None if Python is to be used."""

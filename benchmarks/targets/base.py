@@ -17,7 +17,7 @@ from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.session import Session
+from nstc.runtime.session import MAX_THREADS, Session
 
 Place = Mapping[str, str | int | float | None]
 """What a result must say of where its numbers come from: provider, device, browser."""
@@ -116,19 +116,28 @@ def chosen_cores(kind: str, argument: str | None) -> tuple[int, ...]:
         OptionError: it is not a number of threads, or there are fewer cores.
     """
     cores = usable_cores()
-    if argument is None:
-        return cores
-    if not (argument.isascii() and argument.isdigit() and int(argument) > 0):
-        raise OptionError(
-            f"no target '{kind}:{argument}': expected a number of threads, as in {kind}:2."
-        )
-    threads = int(argument)
+    threads = len(cores) if argument is None else parse_threads(kind, argument)
     if threads > len(cores):
         raise OptionError(
             f"{kind}:{threads} needs {threads} cores and this process may use {len(cores)}: "
             f"give --target {kind}:{len(cores)} or fewer."
         )
     return cores[:threads]
+
+
+def parse_threads(kind: str, argument: str) -> int:
+    """The number of threads in `kind:argument`; `OptionError` unless from 1 to `MAX_THREADS`."""
+    if argument.isascii() and argument.isdigit() and 1 <= int(argument[:9]) <= MAX_THREADS:
+        return int(argument)
+    raise OptionError(
+        f"no target '{kind}:{argument}': expected a number of threads from 1 to {MAX_THREADS}, as "
+        f"in {kind}:2."
+    )
+
+
+def open_here(subject: Subject, artifact: str, probe: Probe) -> Session:
+    """A session on all cores of this machine, for targets that run elsewhere; see `Target.open`."""
+    return subject.open(artifact, min(len(usable_cores()), MAX_THREADS), probe)
 
 
 @runtime_checkable

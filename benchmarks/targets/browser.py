@@ -11,11 +11,12 @@ from typing import ClassVar, Final
 import numpy as np
 
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
-from nstc.benchmarks.targets.base import Measurement, RowFacts, Target, TargetKind, chosen_cores
+from nstc.benchmarks.targets import base
+from nstc.benchmarks.targets.base import Measurement, RowFacts, Target, TargetKind
 from nstc.benchmarks.targets.web import server, setup
 from nstc.benchmarks.targets.web.exchange import Exchange, Timeouts
 from nstc.benchmarks.timing import latency
-from nstc.benchmarks.timing.machine import THIS_MACHINE, usable_cores
+from nstc.benchmarks.timing.machine import THIS_MACHINE
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError, TargetError, UnusableModelError
 from nstc.core.images import Pixels
@@ -25,7 +26,7 @@ from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, Difference
 from nstc.runtime.arrays import Array, refuse_not_finite_output
 from nstc.runtime.foreign.networks import ForeignSession, Framed
 from nstc.runtime.model_files import data_files
-from nstc.runtime.session import MAX_THREADS, Session
+from nstc.runtime.session import Session
 
 # The deployed graph and the float one; others run if they are asked for by name.
 _FILES: Final = (artifact_name("int8"), FLOAT)
@@ -59,7 +60,7 @@ class WebTarget:
 
     def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:
         """A session on all cores of this machine, whose pictures the page must reproduce."""
-        session = subject.open(artifact, min(len(usable_cores()), MAX_THREADS), probe)
+        session = base.open_here(subject, artifact, probe)
         if session.path.suffix.lower() != ".onnx":
             raise OptionError(f"{self.name} runs ONNX files, and {session.path.name} is not one.")
         return session
@@ -117,20 +118,19 @@ class WebTarget:
             ):
                 yield process.ended
             return
-        certificate = server.self_signed(host) if self.https else None
-        tls = None if certificate is None else certificate.context
+        tls, fingerprint = server.self_signed(host) if self.https else (None, None)
         with server.serving(site, exchange, host=host, tls=tls) as link:
             progress.note(
                 f"Open within {self.timeouts.opening_s / 60:.0f} minutes on a device in the same "
                 f"network, and keep it in front:\n\n  {link}\n\nThis machine serves it on its "
                 f"network address {host} until the run is over, to whoever opens the link first."
             )
-            if certificate is None:
+            if tls is None:
                 progress.note("Over plain http a browser has one thread; --https gives it more.")
             else:
                 progress.note(
                     "The browser will warn of a self-signed certificate. Its SHA-256 fingerprint "
-                    f"must be\n  {certificate.fingerprint}"
+                    f"must be\n  {fingerprint}"
                 )
             yield lambda: None
 
@@ -251,28 +251,16 @@ def site_of(
     return site | {"job.json": json.dumps(job).encode()}
 
 
-def _threads(argument: str | None, name: str) -> int | None:
-    if argument is None:
-        return None
-    if not (argument.isascii() and argument.isdigit() and 1 <= int(argument[:9]) <= MAX_THREADS):
-        raise OptionError(
-            f"no target '{name}:{argument}': expected a number of threads from 1 to "
-            f"{MAX_THREADS}, as in {name}:2."
-        )
-    return int(argument)
-
-
 def _local(engine_name: str, argument: str | None) -> WebTarget:
-    """On this machine; one thread by default, because that is what most phones' browsers have."""
+    """On this machine; one thread by default, because most phones' browsers have no more."""
     name = f"web:{engine_name}"
-    threads = _threads(argument, name) or 1
-    chosen_cores(name, str(threads))  # refuses more than there are
+    threads = len(base.chosen_cores(name, "1" if argument is None else argument))
     engine = setup.in_node if engine_name == "node" else setup.in_chromium
     return WebTarget(name=f"{name}:{threads}", threads=threads, engine=engine)
 
 
 def _elsewhere(name: str, argument: str | None) -> WebTarget:
-    threads = _threads(argument, name)
+    threads = None if argument is None else base.parse_threads(name, argument)
     return WebTarget(
         name=name if threads is None else f"{name}:{threads}",
         threads=threads,

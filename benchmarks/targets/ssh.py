@@ -83,7 +83,7 @@ class SshTarget(RemoteTarget):
         if finished.status != 0 or listener.error is not None:
             raise TargetError(f"{self.name}: {self._failure(finished, listener.error)}")
         place: Place = {"by": "ssh", "host": self.destination, "threads": self.threads}
-        return self.checked_measurement(sessions, picture, listener.answer(), place)
+        return self.checked_answer(sessions, picture, listener, place)
 
     def _command(self, end: str) -> list[str]:
         options = [word for option in _OPTIONS for word in ("-o", option)]

@@ -8,9 +8,9 @@ import re
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
@@ -20,7 +20,7 @@ from nstc.core.errors import TargetError
 OnLine = Callable[[str], None]
 
 _CHUNK: Final = 65536
-_COMPLAINTS_KEPT: Final = 4096
+_COMPLAINTS_KEPT: Final = 64  # last chunks of standard error, of which a line is shown
 _REAP_S: Final = 5
 _GRACE_S: Final = 0.5  # for what still arrives when the output or the command has ended
 
@@ -79,9 +79,9 @@ def converse(
                 f"{name}: {command[0]} can't be started: {error.strerror}."
             ) from error
         chunks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        kept = bytearray()
+        kept: deque[bytes] = deque(maxlen=_COMPLAINTS_KEPT)
         output = _Reader(process.stdout, chunks.put, limits.output_bytes)
-        complaints = _Reader(process.stderr, partial(_keep_last, kept))
+        complaints = _Reader(process.stderr, kept.append)
         readers = (output, complaints)
         ended = threading.Thread(target=_when_ended, args=(process, *readers), daemon=True)
         ended.start()
@@ -100,7 +100,7 @@ def converse(
             raise TargetError(f"{name}: {command[0]} closed its output and hangs.")
         end_group(process)
         complaints.ended.wait(_REAP_S)
-    said = kept.decode("utf-8", "replace").strip().splitlines()
+    said = b"".join(kept).decode("utf-8", "replace").strip().splitlines()
     return Finished(
         status=status, output="\n".join(lines), complaint=readable(said[-1]) if said else ""
     )
@@ -112,11 +112,6 @@ def _when_ended(process: subprocess.Popen[bytes], *readers: "_Reader") -> None:
     end_group(process)
     for reader in readers:  # what left the group may hold the pipes open still
         reader.end_when_silent()
-
-
-def _keep_last(kept: bytearray, chunk: bytes) -> None:
-    kept.extend(chunk)
-    del kept[:-_COMPLAINTS_KEPT]
 
 
 def _lines(chunks: "queue.SimpleQueue[bytes]", name: str, limits: CommandLimits) -> Iterator[str]:

@@ -19,11 +19,11 @@ import numpy as np
 from msgspec import Meta
 
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
-from nstc.benchmarks.targets.base import Measurement, Place, RowFacts
+from nstc.benchmarks.targets.base import Measurement, Place, RowFacts, open_here
 from nstc.benchmarks.targets.remote import remote_worker
 from nstc.benchmarks.timing import latency
 from nstc.benchmarks.timing.footprint import Footprint
-from nstc.benchmarks.timing.machine import INT8_INSTRUCTIONS, NO_INT8, usable_cores
+from nstc.benchmarks.timing.machine import INT8_INSTRUCTIONS, NO_INT8
 from nstc.core.bundle import artifact_name
 from nstc.core.child_processes import readable
 from nstc.core.decoding import decode, parse_json
@@ -214,24 +214,14 @@ class _Result:
         return {**texts, "int8": "+".join(int8) or NO_INT8, **counts}
 
 
-@dataclass(frozen=True, kw_only=True)
-class RemoteAnswer:
-    """A worker's results, checked."""
-
-    timings: latency.Timings  # of the reference and the candidates
-    pictures: tuple[Pixels, ...]  # each graph's output as a picture (H, W, 3) uint8
-    place: Place  # facts of the machine
-    footprints: tuple[Footprint | None, ...]  # of each graph; None where the system has no VmHWM
-
-
 class Listener:
     """Reads a worker's lines and reports each round; lines without the job's token are ignored."""
 
     def __init__(self, name: str, job: RemoteJob, progress: Progress) -> None:
         self.error: str | None = None  # what the worker says went wrong, in one line
+        self.pictures: dict[int, Pixels] = {}  # (H, W, 3) uint8, by the graph's position
         self._name, self._job, self._progress = name, job, progress
         self._turns = 0
-        self._pictures: dict[int, Pixels] = {}
         self._result: _Result | None = None
         self._place: Place = {}
 
@@ -255,9 +245,9 @@ class Listener:
         elif kind == "picture":
             number, packed = content.split(" ")
             position = int(number)
-            if position in self._pictures or not 0 <= position < graphs:
+            if position in self.pictures or not 0 <= position < graphs:
                 raise ValueError(f"picture {position}")
-            self._pictures[position] = self._job.graphs[position].unpacked(packed)
+            self.pictures[position] = self._job.graphs[position].unpacked(packed)
         elif kind == "result" and self._result is None:
             result = decode(parse_json(content), _Result, known_keys_only=False)
             if list(map(len, result.samples_ms)) != [rounds] * graphs:
@@ -281,19 +271,23 @@ class Listener:
         elif rest == 0 and 0 < done <= len(self._job.orders):
             self._progress.advance(done, {})
 
-    def answer(self) -> RemoteAnswer:
-        """All that was read, once the worker has ended; `TargetError` if something is missing."""
-        if self._result is None or len(self._pictures) < len(self._job.graphs):
+    def answer(self, place: Place) -> Measurement:
+        """All that was read, once the worker has ended; its pictures are still to be compared.
+
+        `place` is what the target itself knows of the place. Raises `TargetError` if something is
+        missing.
+        """
+        if self._result is None or len(self.pictures) < len(self._job.graphs):
             raise TargetError(
                 f"{self._name}: the answer broke off after {self._turns} of {self._job.turns} "
                 "steps. Is the line stable, and the memory there enough? Try again."
             )
         first, *others = self._result.samples_ms
-        return RemoteAnswer(
+        footprints = (own and Footprint(**vars(own)) for own in self._result.footprints[1:])
+        return Measurement(
             timings=latency.Timings(reference_ms=first, candidates_ms=tuple(others)),
-            pictures=tuple(self._pictures[number] for number in range(len(self._pictures))),
-            place=self._place,
-            footprints=tuple(own and Footprint(**vars(own)) for own in self._result.footprints),
+            place={**place, "runner": "python", **self._place},
+            rows=tuple(RowFacts(footprint=own) for own in footprints),
         )
 
 
@@ -317,23 +311,20 @@ class RemoteTarget:
             raise OptionError(
                 f"{self.name} runs ONNX files, not {name}: give --artifact int8 or onnx."
             )
-        return subject.open(name, min(len(usable_cores()), MAX_THREADS), probe)
+        return open_here(subject, name, probe)
 
-    def checked_measurement(
-        self, sessions: Sequence[Session], picture: Pixels, answer: RemoteAnswer, place: Place
+    def checked_answer(
+        self, sessions: Sequence[Session], picture: Pixels, listener: Listener, place: Place
     ) -> Measurement:
-        """What an answer says, once its pictures are found to be those of the sessions here.
+        """The answer, once its pictures are found to be those of the sessions here.
 
-        The reference is the first. `place` is what the target itself knows of the place. Raises as
-        `refuse_other_picture`.
+        Raises as `Listener.answer` and `refuse_other_picture`.
         """
-        for session, remote in zip(sessions, answer.pictures, strict=True):
-            refuse_other_picture(self.name, str(session.path), remote, session.run(picture))
-        return Measurement(
-            timings=answer.timings,
-            place={**place, "runner": "python", **answer.place},
-            rows=tuple(RowFacts(footprint=own) for own in answer.footprints[1:]),
-        )
+        measurement = listener.answer(place)
+        for position, session in enumerate(sessions):
+            here, path = session.run(picture), str(session.path)
+            refuse_other_picture(self.name, path, listener.pictures[position], here)
+        return measurement
 
 
 def parse_options(target: str, text: str, known: Collection[str]) -> Mapping[str, str]:

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase
 from pathlib import Path
@@ -237,6 +236,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(200, reply.encode())
 
     def _taken(self, name: str, limit: int) -> str:
+        """The reply to a message, which is read only if its sender and its size are right."""
         exchange, key = self.server.exchange, self.headers.get("Nstc-Run", "")
         exchange.refuse_stranger(name, key)
         length = self.headers.get("Content-Length", "")
@@ -269,14 +269,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing: what matters is in the result."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Certificate:
-    """A self-signed certificate."""
-
-    context: ssl.SSLContext  # for the server's socket
-    fingerprint: str  # SHA-256 in hexadecimal, for the user who is asked to trust it
-
-
 def missing_openssl() -> str | None:
     """None if certificates can be made here, or what is missing."""
     if shutil.which("openssl") is None:
@@ -284,8 +276,8 @@ def missing_openssl() -> str | None:
     return None
 
 
-def self_signed(address: str) -> Certificate:
-    """A certificate for an IPv4 address, valid for one day.
+def self_signed(address: str) -> tuple[ssl.SSLContext, str]:
+    """A certificate for an IPv4 address, valid for one day, and its SHA-256 in hexadecimal.
 
     Raises:
         MissingExtraError: OpenSSL is not installed.
@@ -315,4 +307,4 @@ def self_signed(address: str) -> Certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         der = ssl.PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii"))
-    return Certificate(context=context, fingerprint=hashlib.sha256(der).hexdigest())
+    return context, hashlib.sha256(der).hexdigest()

@@ -64,19 +64,22 @@ def hear(job):
         listener = Listener("ssh://board", job, progress or Silent())
         for line in lines:
             listener.hear(line.replace("{token}", job.token))
-        return listener.answer()
+        return listener.answer({"by": "ssh"}), listener.pictures
 
     return hear
 
 
 def test_a_true_answer_arrives_whole(hear, speech, pictures):
     told = Told()
-    answer = hear(speech.lines(), told)
+    answer, read = hear(speech.lines(), told)
     assert answer.timings.reference_ms == (20.0, 20.0, 20.0)
     assert answer.timings.candidates_ms == ((10.0, 10.0, 10.0),)
-    for far, own in zip(answer.pictures, pictures, strict=True):
-        np.testing.assert_array_equal(far, own)
+    assert sorted(read) == [0, 1]
+    for position, own in enumerate(pictures):
+        np.testing.assert_array_equal(read[position], own)
     assert answer.place == {
+        "by": "ssh",
+        "runner": "python",
         "arch": "aarch64",
         "cpu": "Some Board",
         "os": "Linux 6.1",
@@ -88,20 +91,22 @@ def test_a_true_answer_arrives_whole(hear, speech, pictures):
         "cores": 4,
         "pinned": 1,
     }
-    assert answer.footprints[1] is not None
-    assert answer.footprints[1].peak_bytes == 60_000_000
+    [facts] = answer.rows
+    assert facts.footprint is not None
+    assert facts.footprint.peak_bytes == 60_000_000
     assert told.said == [("latency", 3, 0), 1, 2, 3]
 
 
 def test_what_a_login_prints_is_passed_over(hear, speech):
     noise = ["Welcome to Board Linux!", "", "nstc-0000 result {}", 'result {"a": 1}']
-    answer = hear([*noise, *speech.lines(), *noise])
+    answer, _ = hear([*noise, *speech.lines(), *noise])
     assert answer.timings.reference_ms == (20.0, 20.0, 20.0)
 
 
 def test_a_machine_that_does_not_tell_memory_has_none(hear, speech):
     speech.result["footprints"] = [None, None]
-    assert hear(speech.lines()).footprints == (None, None)
+    answer, _ = hear(speech.lines())
+    assert [facts.footprint for facts in answer.rows] == [None]
 
 
 @pytest.mark.parametrize("kept", [0, 4, 11, 13])

@@ -171,10 +171,10 @@ def test_slow_clients_keep_nobody_out(link, few_places, words):
 
 
 def test_slow_clients_keep_nobody_out_of_https(exchange, few_places):
-    certificate = self_signed("127.0.0.1")
+    tls, _ = self_signed("127.0.0.1")
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-    with serving({"": b"page"}, exchange, tls=certificate.context) as served:
+    with serving({"": b"page"}, exchange, tls=tls) as served:
         there = urllib.parse.urlsplit(served)
         with slow_clients(there, 60, b"\x16\x03\x01"):
             connection = http.client.HTTPSConnection(there.netloc, timeout=WAIT_S, context=trusting)
@@ -249,8 +249,8 @@ def test_an_address_that_is_not_ours(exchange):
 
 
 def test_over_https(exchange):
-    certificate = self_signed("127.0.0.1")
-    with serving({"": b"page"}, exchange, tls=certificate.context) as served:
+    tls, _ = self_signed("127.0.0.1")
+    with serving({"": b"page"}, exchange, tls=tls) as served:
         there = urllib.parse.urlsplit(served)
         assert there.scheme == "https"
         trusting = ssl.create_default_context()
@@ -280,9 +280,9 @@ def test_the_network_address_is_an_address(monkeypatch):
 
 def test_the_key_is_gone_once_it_is_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    made = server.self_signed("192.0.2.7")
-    assert isinstance(made.context, ssl.SSLContext)
-    assert len(made.fingerprint) == 64
+    context, fingerprint = server.self_signed("192.0.2.7")
+    assert isinstance(context, ssl.SSLContext)
+    assert len(fingerprint) == 64
     assert not list(tmp_path.iterdir())
 
 
