@@ -7,8 +7,8 @@ import sys
 import onnxruntime
 import pytest
 
-from nstc.benchmarks.doctor import delegates
-from nstc.benchmarks.doctor.diagnosis import int8_speed
+from nstc.benchmarks import doctor
+from nstc.benchmarks.doctor import int8_speed
 from nstc.core import extras
 
 
@@ -113,14 +113,14 @@ def test_a_bundle_without_onnx_files_says_how_to_make_one(nstc, make_bundle, tmp
 
 
 def test_without_the_checker_nothing_is_made_up(nstc, bundle, monkeypatch) -> None:
-    monkeypatch.setattr(delegates, "has_phone_checker", lambda: False)
+    monkeypatch.setattr(doctor, "has_phone_checker", lambda: False)
     found = reports_of(nstc, bundle.path)
     assert found["model.onnx", "NNAPI"]["taken"] is None
     assert found["model.onnx", "NNAPI"]["source"].startswith("not known")
 
 
 def test_without_onnx_it_says_what_to_install(nstc, bundle, monkeypatch) -> None:
-    monkeypatch.setattr(delegates.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda _: None)
     done = nstc("doctor", "--model", bundle.path)
     assert done.code == 5
     assert 'pip install "nstc[compress]"' in done.error

@@ -50,7 +50,7 @@ def test_a_hostile_file_name_in_an_error_and_its_traceback(nstc) -> None:
 
 def test_the_line_that_installs_an_extra_is_whole(nstc, monkeypatch) -> None:
     monkeypatch.setattr(
-        "nstc.benchmarks.doctor.diagnosis.extras",
+        "nstc.benchmarks.doctor.extras",
         lambda: (extras.Extra(name="compress", missing=("torch>=2.9",)),),
     )
     assert 'pip install "nstc[compress]"' in nstc("doctor").out

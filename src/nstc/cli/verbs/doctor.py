@@ -1,13 +1,8 @@
 """nstc doctor."""
 
-from typing import TYPE_CHECKING
-
 from nstc.cli import options
 from nstc.cli.options import flag, with_flags
 from nstc.cli.output import print_list, say, say_json
-
-if TYPE_CHECKING:
-    from nstc.benchmarks.doctor.delegates import DelegateReport
 
 
 @with_flags
@@ -22,14 +17,10 @@ def doctor(
     json_output: options.Json = False,
 ) -> None:
     """Report what this machine can run, and how to install the rest."""
-    from nstc.benchmarks.doctor.diagnosis import diagnose
+    from nstc.benchmarks.doctor import delegate_reports, diagnose
 
     found = diagnose()
-    reports: tuple[DelegateReport, ...] = ()
-    if model is not None:
-        from nstc.benchmarks.doctor.delegates import delegate_reports
-
-        reports = delegate_reports(model)
+    reports = () if model is None else delegate_reports(model)
     if json_output:
         content = found.to_dict()
         if model is not None:

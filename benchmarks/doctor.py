@@ -1,10 +1,10 @@
-"""What the delegates of phones and boards would make of the files of a bundle.
+"""What this machine can run, and which operators of a network its accelerators would take.
 
-NNAPI and CoreML are asked through the checker for phones that ships with ONNX Runtime. It knows
+NNAPI and CoreML are asked through the checker for phones that comes with ONNX Runtime. It knows
 operators by their type and the lists of `onnxruntime/tools/mobile_helpers/*.md`; limits of single
 operators, such as constant weights, it names but does not look at.
 
-XNNPACK in ONNX Runtime and TensorRT ship no checker, so what their makers document stands here,
+XNNPACK in ONNX Runtime and TensorRT have no checker, so what their makers document stands here,
 with the rules about numbers that an int8 file meets:
 
 - XNNPACK takes the operators of onnxruntime.ai/docs/execution-providers/Xnnpack-ExecutionProvider.
@@ -17,33 +17,45 @@ with the rules about numbers that an int8 file meets:
 
 import dataclasses
 import importlib.util
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from nstc.benchmarks.timing.machine import machine_facts
 from nstc.core.bundle import artifact_file, open_bundle
 from nstc.core.errors import CorruptBundleError, MissingExtraError
+from nstc.core.extras import Extra, extras
 from nstc.core.files import as_utf8, scratch_folder
 from nstc.runtime import programs
-from nstc.runtime.onnx_session import ORT_ERRORS, first_line
+from nstc.runtime.onnx_session import ORT_ERRORS, Provider, first_line, providers
 from nstc.runtime.session import find_artifact
 
-_ONNX: Final = "onnx"
+_SLOW_INT8: Final = "int8 gains less over float here, and gives the same pictures"
+# By the name that Linux gives the instruction set, the best first.
+_INT8_SPEEDS: Final[Mapping[str, str]] = {
+    "amx_int8": "AMX: products of int8 matrices in one instruction",
+    "avx512_vnni": "VNNI: four int8 products in one instruction",
+    "avx_vnni_int8": "VNNI: four int8 products in one instruction",
+    "avx_vnni": "VNNI: four int8 products in one instruction",
+    "i8mm": "int8 matrix products in one instruction",
+    "asimddp": "dot products: four int8 products in one instruction",
+    "avx512bw": f"no VNNI: {_SLOW_INT8}",
+    "avx2": f"no VNNI: {_SLOW_INT8}",
+    "asimd": f"no dot products: {_SLOW_INT8}",
+}
+
 _UNLISTED: Final = "not in its list"
-
 _PHONE_CHECKER: Final = "onnxruntime.tools.mobile_helpers.usability_checker"
-
 # By delegate the checker's list of operators; NNAPI's is built in.
 _PHONES: Final[Mapping[str, str | None]] = {
     "NNAPI": None,
     "CoreML NeuralNetwork": "coreml_supported_neuralnetwork_ops.md",
     "CoreML MLProgram": "coreml_supported_mlprogram_ops.md",
 }
-
 _QUANTIZERS: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
-
 _XNNPACK: Final = frozenset(
     {
         *("AveragePool", "Conv", "ConvTranspose", "Gemm", "MatMul", "MaxPool"),
@@ -51,7 +63,6 @@ _XNNPACK: Final = frozenset(
         *("Resize", "Softmax"),
     }
 )
-
 _NOT_IN_TENSORRT: Final = frozenset(
     {
         *("AffineGrid", "Bernoulli", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr"),
@@ -65,6 +76,57 @@ _NOT_IN_TENSORRT: Final = frozenset(
         *("Unique",),
     }
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What this machine can run."""
+
+    machine: Mapping[str, Any]  # see `nstc.benchmarks.timing.machine.machine_facts`
+    threads: int  # processors that the system has; `machine` says how many this process may use
+    int8: str  # how fast int8 is here, in words
+    providers: tuple[Provider, ...]  # of ONNX Runtime
+    extras: tuple[Extra, ...]  # of nstc
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "machine": {**self.machine, "threads": self.threads, "int8_speed": self.int8},
+            "providers": [own.to_dict() for own in self.providers],
+            "extras": [own.to_dict() for own in self.extras],
+        }
+
+    def facts(self) -> list[tuple[str, str]]:
+        """The machine, for a table."""
+        tools = self.machine["tools"]
+        return [
+            ("processor", f"{self.machine['cpu']} ({self.machine['arch']})"),
+            ("threads", f"{self.machine['cores']} of {self.threads} for this process"),
+            ("instructions", ", ".join(self.machine["int8"]) or "not known on this system"),
+            ("int8", self.int8),
+            ("system", str(self.machine["os"])),
+            ("versions", ", ".join(f"{name} {version}" for name, version in tools.items())),
+        ]
+
+
+def diagnose() -> Diagnosis:
+    """Look at the machine, ONNX Runtime and the packages; nothing heavy is loaded."""
+    facts = machine_facts()
+    return Diagnosis(
+        machine=facts,
+        threads=os.cpu_count() or 1,
+        int8=int8_speed(facts["int8"]),
+        providers=providers(),
+        extras=extras(),
+    )
+
+
+def int8_speed(instructions: Sequence[str]) -> str:
+    """How fast int8 is where these instruction sets are, in words."""
+    for name, words in _INT8_SPEEDS.items():
+        if name in instructions:
+            return f"{words} ({name})"
+    return "not known: this system does not list its instruction sets"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,15 +179,17 @@ def delegate_reports(model: str | Path) -> tuple[DelegateReport, ...]:
         ArtifactError: the bundle holds no such file; the message says how to make one.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
-    if importlib.util.find_spec(_ONNX) is None:
+    if importlib.util.find_spec("onnx") is None:
         raise MissingExtraError(
             'looking into a graph needs onnx: run  pip install "nstc[compress]"'
         )
     bundle = open_bundle(model)
-    files = [name for name in bundle.artifacts if name.rpartition(".")[2] == _ONNX]
+    files = [name for name in bundle.artifacts if name.rpartition(".")[2] == "onnx"]
     reports: list[DelegateReport] = []
-    for name in files or [_ONNX]:
-        reports += _of_graph(find_artifact(bundle, name))
+    for path in (find_artifact(bundle, name) for name in files or ["onnx"]):
+        graph = _as_offered(path)
+        reports += [_by_checker(delegate, path.name, graph) for delegate in _PHONES]
+        reports += _by_documentation(path.name, graph)
     if programs.missing_executorch() is None:
         made = [name for name in bundle.artifacts if artifact_file(name).endswith(".pte")]
         reports += [_of_program(bundle.artifact(name)) for name in made]
@@ -140,25 +204,8 @@ def has_phone_checker() -> bool:
         return False
 
 
-def _of_graph(path: Path) -> Iterator[DelegateReport]:
-    model = _as_offered(path)
-    known = has_phone_checker()
-    for delegate in _PHONES:
-        if known:
-            yield _checked_for_phones(delegate, path.name, model)
-        else:
-            yield DelegateReport(
-                delegate=delegate,
-                file=path.name,
-                nodes=len(model.graph.node),
-                source="not known: this build of ONNX Runtime ships no checker for phones",
-            )
-    for delegate in _DOCUMENTED:
-        yield _by_documentation(delegate, path.name, model)
-
-
 def _as_offered(path: Path) -> Any:
-    """The graph after the clean-up that ONNX Runtime does before it asks a delegate."""
+    """The `onnx.ModelProto` after the clean-up that ONNX Runtime does before it asks a delegate."""
     import onnx
     import onnxruntime
     from onnx import shape_inference
@@ -167,8 +214,8 @@ def _as_offered(path: Path) -> Any:
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     with scratch_folder() as folder:
-        target = folder / path.name
-        options.optimized_model_filepath = str(target)
+        optimized = folder / path.name
+        options.optimized_model_filepath = str(optimized)
         try:
             with as_utf8(path) as name:
                 onnxruntime.InferenceSession(name, options, providers=["CPUExecutionProvider"])
@@ -176,7 +223,7 @@ def _as_offered(path: Path) -> Any:
             raise CorruptBundleError(
                 f"{path} can't be loaded: {first_line(error)}. Delete it and make it again."
             ) from error
-        return shape_inference.infer_shapes(onnx.load(target), strict_mode=False)
+        return shape_inference.infer_shapes(onnx.load(optimized), strict_mode=False)
 
 
 def _of_program(path: Path) -> DelegateReport:
@@ -195,8 +242,12 @@ def _of_program(path: Path) -> DelegateReport:
     )
 
 
-def _checked_for_phones(delegate: str, file: str, model: Any) -> DelegateReport:
-    """What the checker says of an `onnx.ModelProto` with inferred shapes, as it is offered."""
+def _by_checker(delegate: str, file: str, model: Any) -> DelegateReport:
+    """What ONNX Runtime's checker for phones says of a graph with inferred shapes."""
+    if not has_phone_checker():
+        source = "not known: this build of ONNX Runtime has no checker for phones"
+        nodes = len(model.graph.node)
+        return DelegateReport(delegate=delegate, file=file, nodes=nodes, source=source)
     import onnxruntime
     from onnxruntime.tools.mobile_helpers import usability_checker as checker
 
@@ -271,18 +322,8 @@ class _Graph:
         return kind, not numpy_helper.to_array(constant).any()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Documented:
-    """A delegate that its documentation describes."""
-
-    source: str  # that documentation
-    # Whether an operator is one it is asked about; those that only wrap others are not.
-    counts: Callable[[Any], bool]
-    reason: Callable[[_Graph, Any], str | None]  # why it refuses an operator; None if it takes it
-    sizes_matter: bool  # whether it takes nothing while sizes are free
-
-
 def _xnnpack_reason(graph: _Graph, node: Any) -> str | None:
+    """Why XNNPACK refuses an operator; None if it takes it."""
     if node.op_type in {"Clip", "Relu"} and graph.maker(node.input[0], "Conv") is not None:
         return None  # fused
     if node.op_type not in _XNNPACK:
@@ -296,6 +337,7 @@ def _xnnpack_reason(graph: _Graph, node: Any) -> str | None:
 
 
 def _tensorrt_reason(graph: _Graph, node: Any) -> str | None:
+    """Why TensorRT refuses an operator; None if it takes it."""
     if node.domain not in ("", "ai.onnx") or node.op_type in _NOT_IN_TENSORRT:
         return _UNLISTED
     if node.op_type in _QUANTIZERS:
@@ -307,38 +349,36 @@ def _tensorrt_reason(graph: _Graph, node: Any) -> str | None:
     return None
 
 
-_DOCUMENTED: Final[Mapping[str, _Documented]] = {
-    "XNNPACK": _Documented(
-        source="onnxruntime.ai/docs/execution-providers/Xnnpack-ExecutionProvider, conv_base.cc",
-        counts=lambda node: node.op_type not in _QUANTIZERS,
-        reason=_xnnpack_reason,
-        sizes_matter=True,
-    ),
-    "TensorRT": _Documented(
-        source="onnx-tensorrt docs/operators.md for TensorRT 10.15",
-        counts=lambda _: True,
-        reason=_tensorrt_reason,
-        sizes_matter=False,
-    ),
-}
-
-
-def _by_documentation(delegate: str, file: str, model: Any) -> DelegateReport:
-    """What a delegate's documentation says of an `onnx.ModelProto`."""
-    known = _DOCUMENTED[delegate]
+def _by_documentation(file: str, model: Any) -> Iterator[DelegateReport]:
+    """What the documentation of XNNPACK and TensorRT says of a graph with inferred shapes."""
     graph = _Graph(model.graph)
-    asked = [node for node in graph.nodes if known.counts(node)]
-    reasons = ((str(node.op_type), known.reason(graph, node)) for node in asked)
-    refused = [(kind, reason) for kind, reason in reasons if reason is not None]
-    taken = len(asked) - len(refused)
     dims = model.graph.input[0].type.tensor_type.shape.dim
-    runs_as_is = not known.sizes_matter or all(dim.HasField("dim_value") for dim in dims)
-    return DelegateReport(
-        delegate=delegate,
-        file=file,
-        nodes=len(asked),
-        taken=taken,
-        taken_as_is=taken if runs_as_is else 0,
-        refusals=_counted(refused),
-        source=known.source,
-    )
+    is_fixed = all(dim.HasField("dim_value") for dim in dims)
+
+    def report(
+        delegate: str,
+        reason: Callable[[_Graph, Any], str | None],
+        nodes: Sequence[Any],
+        *,
+        runs_as_is: bool,
+        source: str,
+    ) -> DelegateReport:
+        reasons = ((str(node.op_type), reason(graph, node)) for node in nodes)
+        refused = [(kind, why) for kind, why in reasons if why is not None]
+        taken = len(nodes) - len(refused)
+        return DelegateReport(
+            delegate=delegate,
+            file=file,
+            nodes=len(nodes),
+            taken=taken,
+            taken_as_is=taken if runs_as_is else 0,
+            refusals=_counted(refused),
+            source=source,
+        )
+
+    # XNNPACK takes nothing while sizes are free. Quantizing nodes only wrap what it is asked about.
+    wrapped = [node for node in graph.nodes if node.op_type not in _QUANTIZERS]
+    pages = "onnxruntime.ai/docs/execution-providers/Xnnpack-ExecutionProvider, conv_base.cc"
+    yield report("XNNPACK", _xnnpack_reason, wrapped, runs_as_is=is_fixed, source=pages)
+    pages = "onnx-tensorrt docs/operators.md for TensorRT 10.15"
+    yield report("TensorRT", _tensorrt_reason, graph.nodes, runs_as_is=True, source=pages)
