@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nstc.benchmarks.quality.metrics import Look, available_metrics
+from nstc.benchmarks.quality.metrics import StylisedPhoto, available_metrics
 from nstc.benchmarks.quality.picture_metrics import flicker
 from nstc.benchmarks.result import Quality, StyleSource
 from nstc.benchmarks.timing.statistics import bootstrap_median
@@ -21,15 +21,13 @@ from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
 from nstc.runtime.session import Session
 
-FLICKER_PHOTOS: Final = 8
-"""Flicker is measured on at most so many photographs: it costs each session four more runs."""
-
+FLICKER_PHOTOS: Final = 8  # at most: flicker costs each session four more runs a photograph
 _LAYERS: Final = tuple(dict.fromkeys(STYLE_LAYERS + CONTENT_LAYERS))
 
 
 @dataclass(frozen=True, kw_only=True)
 class JudgingTeacher:
-    """Whom to judge by."""
+    """The model whose pictures others are compared with."""
 
     name: str  # as results name it
     session: Session  # its float graph
@@ -45,7 +43,7 @@ class StyleTarget:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A session to judge, its teacher, and the style both are held to."""
+    """A session to judge, its teacher, and the style that both are compared with."""
 
     session: Session
     teacher: JudgingTeacher
@@ -61,28 +59,28 @@ def judge(
     seed: int,
     progress: Progress | None = None,
 ) -> list[Quality]:
-    """Judge all candidates on the same photographs.
+    """Judge all candidates on the same photographs, of which there is at least one.
 
-    Each photograph's centre square of `size` pixels is decoded, stylised and looked at before the
-    next one, and each `JudgingTeacher` object stylises it once, so memory does not grow with the
-    number of photographs, of which there is at least one. On `FLICKER_PHOTOS` of them, evenly
-    spread, every session stylises four changed copies as well. The seed is the bootstrap's.
+    Each photograph's centre square of `size` pixels is decoded, stylised and measured before the
+    next one, once by each `JudgingTeacher` object, so memory does not grow with their number. On
+    `FLICKER_PHOTOS` of them, evenly spread, every session stylises four changed copies as well.
+    The seed is the bootstrap's.
 
     Returns:
         One result a candidate, in their order.
     """
     metrics, count = available_metrics(), len(photos)
     values: list[dict[str, list[float]]] = [{m.name: [] for m in metrics} for _ in candidates]
-    # evenly spread, the first and the last among them
-    shaken = set(np.linspace(0, count - 1, min(FLICKER_PHOTOS, count)).round().astype(int).tolist())
+    # the first and the last among them
+    spread = set(np.linspace(0, count - 1, min(FLICKER_PHOTOS, count)).round().astype(int).tolist())
     progress = progress or Silent()
     progress.begin("quality", count, 0)
     with torch.inference_mode():
         for position, photo in enumerate(photos.squares(size)):
-            looks = _look_at(candidates, photo, vgg, shake=position in shaken)
-            for own, (look, reference) in zip(values, looks, strict=True):
+            pictures = _stylised(candidates, photo, vgg, with_flicker=position in spread)
+            for own, pair in zip(values, pictures, strict=True):
                 for metric in metrics:
-                    if (number := metric.compute(look, reference)) is not None:
+                    if (number := metric.compute(*pair)) is not None:
                         own[metric.name].append(number)
             progress.advance(position + 1, {})
     return [
@@ -105,37 +103,37 @@ def style_of_outputs(
     return StyleTarget(statistics=statistics_of_outputs({size: pictures}, vgg), source="outputs")
 
 
-def _look_at(
-    candidates: Sequence[Candidate], photo: Pixels, vgg: VggFeatures, *, shake: bool
-) -> Iterator[tuple[Look, Look]]:
-    """Of every candidate its own look and its teacher's, on one photograph."""
+def _stylised(
+    candidates: Sequence[Candidate], photo: Pixels, vgg: VggFeatures, *, with_flicker: bool
+) -> Iterator[tuple[StylisedPhoto, StylisedPhoto]]:
+    """Of every candidate its own picture of one photograph and its teacher's."""
     content = vgg(images_to_tensor([photo]), CONTENT_LAYERS)
 
-    def see(session: Session) -> Callable[[Mapping[str, Tensor]], Look]:
-        """Run a session once; what it gives is a look beside the Gram matrices of any style."""
+    def measured(session: Session) -> Callable[[Mapping[str, Tensor]], StylisedPhoto]:
+        """A session's picture, run once, to be compared with any style."""
         pixels = session.run(photo)
         found = vgg(images_to_tensor([pixels]), _LAYERS)
         grams = {name: gram_matrix(found[name]) for name in STYLE_LAYERS}
         features = {name: found[name] for name in CONTENT_LAYERS}
-        unsteady = flicker(session.run, photo, pixels) if shake else None
+        own_flicker = flicker(session.run, photo, pixels) if with_flicker else None
 
-        def look(style: Mapping[str, Tensor]) -> Look:
+        def beside(style: Mapping[str, Tensor]) -> StylisedPhoto:
             distances = (gram_distance(grams[n], style[n].unsqueeze(0)) for n in STYLE_LAYERS)
-            return Look(
+            return StylisedPhoto(
                 photo=photo,
                 pixels=pixels,
                 features=features,
                 style_loss=sum(map(float, distances)),
                 content_loss=float(ContentLoss()(features, content)),
-                flicker=unsteady,
+                flicker=own_flicker,
             )
 
-        return look
+        return beside
 
-    by_teacher: dict[int, Callable[[Mapping[str, Tensor]], Look]] = {}
+    by_teacher: dict[int, Callable[[Mapping[str, Tensor]], StylisedPhoto]] = {}
     for candidate in candidates:
         teacher = candidate.teacher.session
         if id(teacher) not in by_teacher:
-            by_teacher[id(teacher)] = see(teacher)
+            by_teacher[id(teacher)] = measured(teacher)
         style = candidate.style.statistics.at(photo.shape[0])
-        yield see(candidate.session)(style), by_teacher[id(teacher)](style)
+        yield measured(candidate.session)(style), by_teacher[id(teacher)](style)

@@ -1,16 +1,15 @@
-"""What tells a student's picture from its teacher's: every metric, with all that is known of it.
+"""Quality metrics of a student's pictures, compared with its teacher's, in a table.
 
 Computing loads torch and scikit-image; the table does not, so that what only shows results needs
 neither.
 """
 
-import contextlib
 import functools
 import importlib.util
 import math
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -24,9 +23,9 @@ from nstc.runtime.agreement import Difference
 if TYPE_CHECKING:
     from torch import Tensor
 
-GRID_FLOOR: Final = 1e-4
-"""Share of a picture's power below which a grid can't be seen: half a level of 255 on average, in
-a picture whose luminance has a deviation of 50 levels."""
+# Share of a picture's power below which a checkerboard can't be seen: half a level of 255 on
+# average, in a picture whose luminance has a deviation of 50 levels.
+CHECKERBOARD_FLOOR: Final = 1e-4
 
 
 class Better(StrEnum):
@@ -39,7 +38,7 @@ class Better(StrEnum):
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a median may lie from the baseline's, on either side, before the gate speaks up."""
+    """How far a median may lie from the baseline's, on either side, that the gate lets pass."""
 
     absolute: float = 0.0  # in the metric's unit
     relative: float = 0.0  # as a share of the baseline. The wider of the two holds.
@@ -53,8 +52,8 @@ class Tolerance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """All that metrics see of one stylised photograph."""
+class StylisedPhoto:
+    """One photograph as a network stylised it, and all that metrics are computed from."""
 
     photo: Pixels  # (H, W, 3) uint8, what was stylised
     pixels: Pixels  # (H, W, 3) uint8, as the session gave it
@@ -65,16 +64,19 @@ class Look:
     flicker: float | None = None  # `picture_metrics.flicker`; None where it was not measured
 
 
-Compute = Callable[[Look, Look], float | None]
-"""From a candidate's look and the reference's of the same photograph to a number.
+Compute = Callable[[StylisedPhoto, StylisedPhoto], float | None]
+"""From a candidate's picture and the reference's of the same photograph to a number.
 
 Infinity is allowed. None: what it takes was not measured of this photograph.
 """
 
+Distance = Callable[[Pixels, Pixels], float]
+"""From a candidate's picture and the reference's, (H, W, 3) uint8, to a number."""
+
 
 @dataclass(frozen=True)
 class Metric:
-    """One number for a candidate's picture beside the reference's of the same photograph."""
+    """One number for a candidate's picture, compared with the reference's of that photograph."""
 
     name: str  # its key in results
     compute: Compute  # how it is found
@@ -87,15 +89,15 @@ class Metric:
     missing: Callable[[], str | None] = lambda: None
 
 
-def on_pixels(distance: Callable[[Pixels, Pixels], float]) -> Compute:
-    """A metric that looks at the two pictures alone, (H, W, 3) uint8."""
+def on_pixels(distance: Distance) -> Compute:
+    """A metric of the two pictures alone."""
     return lambda candidate, reference: distance(candidate.pixels, reference.pixels)
 
 
-def ratio(part: Callable[[Look], float | None]) -> Compute:
+def ratio(part: Callable[[StylisedPhoto], float | None]) -> Compute:
     """A metric that is a number of the candidate's, 0 or more, over the same of the reference's."""
 
-    def compute(candidate: Look, reference: Look) -> float | None:
+    def compute(candidate: StylisedPhoto, reference: StylisedPhoto) -> float | None:
         own, other = part(candidate), part(reference)
         if own is None or other is None:
             return None
@@ -119,7 +121,7 @@ def ssim(pixels: Pixels, reference: Pixels) -> float:
     return float(value)
 
 
-def feature_distance(candidate: Look, reference: Look) -> float:
+def feature_distance(candidate: StylisedPhoto, reference: StylisedPhoto) -> float:
     """Sum over `CONTENT_LAYERS` of |F(y) - F(t)|² / |F(t)|², t being the reference's picture."""
     from nstc.models.losses import ContentLoss
 
@@ -127,15 +129,15 @@ def feature_distance(candidate: Look, reference: Look) -> float:
 
 
 def checkerboard_ratio(pixels: Pixels, reference: Pixels) -> float:
-    """(g + e) / (r + e) of both pictures' `grid_share` and `GRID_FLOOR`: 1 is no more of a grid.
+    """(g + e) / (r + e), of both pictures' `checkerboard_share` and `CHECKERBOARD_FLOOR`.
 
-    The floor keeps it finite, and a grid that can't be seen from counting.
+    1 is as much of a checkerboard. The floor keeps it finite, and what can't be seen from counting.
     """
-    own, other = (picture_metrics.grid_share(picture) for picture in (pixels, reference))
-    return (own + GRID_FLOOR) / (other + GRID_FLOOR)
+    own, other = (picture_metrics.checkerboard_share(picture) for picture in (pixels, reference))
+    return (own + CHECKERBOARD_FLOOR) / (other + CHECKERBOARD_FLOOR)
 
 
-def edge_preservation(candidate: Look, reference: Look) -> float:
+def edge_preservation(candidate: StylisedPhoto, reference: StylisedPhoto) -> float:
     """`edge_correlation` with the photograph less the reference's: 0 keeps as much of its edges.
 
     From -2 to 2; above 0 it keeps more. A difference, since a correlation can be 0.
@@ -151,19 +153,6 @@ def lpips_missing() -> str | None:
     return _backbone_missing("alexnet-owt-7be5be79.pth", "AlexNet")
 
 
-def load_lpips() -> Callable[[Pixels, Pixels], float]:
-    """The distance of two pictures (H, W, 3) uint8: 0 for equal ones, farther apart is more.
-
-    Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR
-    2018: version 0.1 with AlexNet, as its authors recommend for comparisons. Ask `lpips_missing`
-    first: without weights the package would download them.
-    """
-    package: Any = importlib.import_module("lpips")
-    with _quiet_torchvision():
-        network = package.LPIPS(net="alex", version="0.1", verbose=False)
-    return functools.partial(_distance, functools.partial(network, normalize=True))
-
-
 def dists_missing() -> str | None:
     """Why DISTS can't be computed here and what to do about it; None if it can."""
     if importlib.util.find_spec("DISTS_pytorch") is None:
@@ -174,29 +163,8 @@ def dists_missing() -> str | None:
     return _backbone_missing("vgg16-397923af.pth", "VGG-16")
 
 
-def load_dists() -> Callable[[Pixels, Pixels], float]:
-    """The distance of two pictures (H, W, 3) uint8: 0 for equal ones, up to about 1.
-
-    Ding, Ma, Wang and Simoncelli, "Image quality assessment: unifying structure and texture
-    similarity", TPAMI 2020: it forgives textures that are alike but elsewhere, as strokes are. Ask
-    `dists_missing` first: without weights the package would download them.
-    """
-    package: Any = importlib.import_module("DISTS_pytorch")
-    with _quiet_torchvision():
-        return functools.partial(_distance, package.DISTS().eval())
-
-
-def _distance(network: Callable[..., Any], pixels: Pixels, reference: Pixels) -> float:
-    import torch
-
-    from nstc.models.tensors import images_to_tensor
-
-    with torch.inference_mode():
-        return float(network(images_to_tensor([pixels]), images_to_tensor([reference])))
-
-
 def _backbone_missing(file: str, name: str) -> str | None:
-    """Whether torchvision's weights that a distance is calibrated for are in torch.hub's cache."""
+    """Whether torchvision's weights are in torch.hub's cache: the packages would download them."""
     import torch
 
     weights = Path(torch.hub.get_dir()) / "checkpoints" / file
@@ -208,31 +176,55 @@ def _backbone_missing(file: str, name: str) -> str | None:
     )
 
 
-@contextlib.contextmanager
-def _quiet_torchvision() -> Iterator[None]:
-    """Both packages ask torchvision for weights by a deprecated argument."""
-    with warnings.catch_warnings():
+def load_lpips() -> Distance:
+    """The LPIPS of two pictures: 0 for equal ones, farther apart is more.
+
+    Zhang et al., "The unreasonable effectiveness of deep features as a perceptual metric", CVPR
+    2018: version 0.1 with AlexNet, as its authors recommend for comparisons. Ask `lpips_missing`
+    first.
+    """
+
+    def network(package: Any) -> Callable[..., Any]:
+        return functools.partial(
+            package.LPIPS(net="alex", version="0.1", verbose=False), normalize=True
+        )
+
+    return _learned_distance("lpips", network)
+
+
+def load_dists() -> Distance:
+    """The DISTS of two pictures: 0 for equal ones, up to about 1.
+
+    Ding, Ma, Wang and Simoncelli, "Image quality assessment: unifying structure and texture
+    similarity", TPAMI 2020: it forgives textures that are alike but elsewhere, as strokes are. Ask
+    `dists_missing` first.
+    """
+    return _learned_distance("DISTS_pytorch", lambda package: package.DISTS().eval())
+
+
+def _learned_distance(package: str, load: Callable[[Any], Callable[..., Any]]) -> Distance:
+    """A distance by the network that `load` gives, of pictures as tensors (1, 3, H, W), 0 to 1."""
+    import torch
+
+    from nstc.models.tensors import images_to_tensor
+
+    # Judging runs in inference mode, in which weights would become tensors of that mode for good.
+    # Both packages ask torchvision for their backbone by a deprecated argument.
+    with torch.inference_mode(mode=False), warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=UserWarning, module=r"torchvision\.")
-        yield
+        network = load(importlib.import_module(package))
+
+    def distance(pixels: Pixels, reference: Pixels) -> float:
+        with torch.inference_mode():
+            return float(network(images_to_tensor([pixels]), images_to_tensor([reference])))
+
+    return distance
 
 
 @functools.cache
-def _loaded(load: Callable[[], Callable[[Pixels, Pixels], float]]) -> Callable[..., float]:
-    """A learned distance, whose network is loaded once, whoever asks first in whatever mode."""
-    import torch
-
-    with torch.inference_mode(mode=False):
-        return load()
-
-
-def lpips(candidate: Look, reference: Look) -> float:
-    """See `load_lpips`."""
-    return _loaded(load_lpips)(candidate.pixels, reference.pixels)
-
-
-def dists(candidate: Look, reference: Look) -> float:
-    """See `load_dists`."""
-    return _loaded(load_dists)(candidate.pixels, reference.pixels)
+def _loaded(load: Callable[[], Distance]) -> Distance:
+    """A learned distance, whose network is loaded once."""
+    return load()
 
 
 METRICS: Final = (
@@ -240,13 +232,13 @@ METRICS: Final = (
     # moves them by 0.04 % at most, 2 % more brightness by 1.6 to 5 %.
     Metric(
         "style_ratio",
-        ratio(lambda look: look.style_loss),
+        ratio(lambda own: own.style_loss),
         tolerance=Tolerance(0.002, 0.02),
         label="style ratio",
     ),
     Metric(
         "content_ratio",
-        ratio(lambda look: look.content_loss),
+        ratio(lambda own: own.content_loss),
         tolerance=Tolerance(0.002, 0.008),
         label="content ratio",
     ),
@@ -284,7 +276,7 @@ METRICS: Final = (
         Tolerance(0.1),
         "L*",
     ),
-    # Rounding 0.1 %; brightness is no grid and changes 0.5 % at most.
+    # Rounding 0.1 %; brightness adds no checkerboard and changes 0.5 % at most.
     Metric(
         "checkerboard_ratio",
         on_pixels(checkerboard_ratio),
@@ -296,7 +288,7 @@ METRICS: Final = (
     # 1 is as steady. Rounding 0.25 %, brightness 0.9 to 2 %.
     Metric(
         "flicker_ratio",
-        ratio(lambda look: look.flicker),
+        ratio(lambda own: own.flicker),
         tolerance=Tolerance(0.005, 0.015),
         label="flicker ratio",
     ),
@@ -310,10 +302,18 @@ of all bytes of both pictures, which is far more than float kernels differ by. B
 sharp and on a poor student of one teacher, at 256 px on the sample photographs."""
 
 LEARNED: Final = (
-    Metric("lpips", lpips, missing=lpips_missing),
-    Metric("dists", dists, missing=dists_missing),
+    Metric(
+        "lpips",
+        lambda own, other: _loaded(load_lpips)(own.pixels, other.pixels),
+        missing=lpips_missing,
+    ),
+    Metric(
+        "dists",
+        lambda own, other: _loaded(load_dists)(own.pixels, other.pixels),
+        missing=dists_missing,
+    ),
 )
-"""What results have where packages and weights are here, which nstc neither ships nor downloads."""
+"""What results have where packages and weights are here; nstc neither has nor downloads them."""
 
 KNOWN: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (*METRICS, *LEARNED)}
 

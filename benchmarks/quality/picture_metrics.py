@@ -1,4 +1,4 @@
-"""What pictures tell without a network: colours, a grid, edges, and whether they flicker.
+"""Metrics of pictures that need no network: colours, checkerboard, edges, and flicker.
 
 scikit-image is loaded by what computes with it: training asks for flicker alone.
 """
@@ -12,23 +12,12 @@ import numpy.typing as npt
 
 from nstc.core.images import Pixels
 
-NOISE_LEVELS: Final = 2.0
-"""Standard deviation of flicker's noise, of 255 levels."""
-
-BORDER: Final = 8
-"""Pixels at each side that flicker leaves out: a shift invents their neighbours."""
-
-_SHIFTS: Final = ((0, 1), (1, 0), (1, 1))
-"""Which axes, rows and columns, are shifted by half a pixel."""
-
-_BLOCK: Final = 4
-"""Pixels a side that a student writes at once: `nstc.models.student.SCALE`."""
-
-_NEIGHBOURS: Final = 8
-"""Bins on each side of a peak that tell what the spectrum would be without it."""
-
-_FLAT: Final = 1e-9
-"""A deviation below this is rounding."""
+NOISE_LEVELS: Final = 2.0  # standard deviation of flicker's noise, of 255 levels
+BORDER: Final = 8  # pixels at each side that flicker leaves out: a shift invents their neighbours
+_SHIFTS: Final = ((0, 1), (1, 0), (1, 1))  # rows and columns, by half a pixel where 1
+_BLOCK: Final = 4  # pixels a side that a student writes at once: `nstc.models.student.SCALE`
+_NEIGHBOURS: Final = 8  # bins on each side of a peak that tell the spectrum without it
+_FLAT: Final = 1e-9  # a deviation below this is rounding
 
 
 def color_drift(pixels: Pixels, reference: Pixels) -> float:
@@ -61,8 +50,8 @@ def lightness_shift(pixels: Pixels, reference: Pixels) -> float:
     return float(np.mean(_lab(pixels)[..., 0]) - np.mean(_lab(reference)[..., 0]))
 
 
-def grid_share(pixels: Pixels) -> float:
-    """Share of the luminance's power that stands out at the frequencies of a 4x4 grid.
+def checkerboard_share(pixels: Pixels) -> float:
+    """Share of the luminance's power that stands out at the frequencies of a 4x4 checkerboard.
 
     A student writes its picture in blocks of 4x4 pixels. What it does to one place of all blocks
     repeats every 4 pixels, so its power lies in the bins (j/4, k/4) cycles per pixel of the
@@ -71,7 +60,7 @@ def grid_share(pixels: Pixels) -> float:
     before and the 8 behind, along each axis on which the frequency is not 0. What is left, or 0, is
     summed and divided by the power of all bins but (0, 0).
 
-    The grid: Odena, Dumoulin and Olah, "Deconvolution and checkerboard artifacts", Distill, 2016.
+    Odena, Dumoulin and Olah, "Deconvolution and checkerboard artifacts", Distill, 2016.
 
     Args:
         pixels: (H, W, 3) uint8, H and W at least 8; the last rows and columns that make no whole
@@ -144,9 +133,9 @@ def _lab(pixels: Pixels) -> npt.NDArray[np.float64]:
 def flicker(stylize: Callable[[Pixels], Pixels], photo: Pixels, clean: Pixels) -> float:
     """Mean absolute change of the picture over four small changes of the photograph.
 
-    A stand-in for flicker between frames of a film, which needs no film: a network that draws other
+    It stands for flicker between the frames of a video, and needs none: a network that puts other
     strokes after half a pixel of camera shake, or after another frame's sensor noise, flickers.
-    The idea is that of the stability tests of Gao et al., "ReCoNet: real-time coherent video style
+    After the stability tests of Gao et al., "ReCoNet: real-time coherent video style
     transfer network", ACCV 2018, with a shift that is known in the place of an optical flow.
 
     Three are shifts by half a pixel, down, right and both: the picture is compared with the clean
@@ -156,7 +145,7 @@ def flicker(stylize: Callable[[Pixels], Pixels], photo: Pixels, clean: Pixels) -
     Args:
         stylize: Called four times, from (H, W, 3) uint8 to the same.
         photo: (H, W, 3) uint8.
-        clean: What it makes of that, (H, W, 3) uint8.
+        clean: That photograph stylised, (H, W, 3) uint8.
 
     Returns:
         From 0 to 1, 1 being from black to white. A border of 8 pixels is left out, a quarter of

@@ -9,7 +9,7 @@ from nstc.benchmarks.quality import metrics
 from nstc.benchmarks.quality.metrics import (
     METRICS,
     Better,
-    Look,
+    StylisedPhoto,
     available_metrics,
     known_metric,
     metric_of,
@@ -21,13 +21,13 @@ BY_NAME = {metric.name: metric for metric in METRICS}
 
 def look(
     pixels=None, *, photo=None, style_loss=1.0, content_loss=1.0, feature=1.0, flicker=None
-) -> Look:
+) -> StylisedPhoto:
     if pixels is None:
         pixels = np.full((16, 16, 3), 100, np.uint8)
     if photo is None:
         photo = np.full_like(pixels, 30)
     features = {name: torch.full((1, 2, 4, 4), feature) for name in ("relu2_2", "relu3_3")}
-    return Look(
+    return StylisedPhoto(
         photo=photo,
         pixels=pixels,
         features=features,
@@ -41,7 +41,7 @@ def noise(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
 
 
-def compute(name: str, candidate: Look, reference: Look) -> float | None:
+def compute(name: str, candidate: StylisedPhoto, reference: StylisedPhoto) -> float | None:
     return BY_NAME[name].compute(candidate, reference)
 
 

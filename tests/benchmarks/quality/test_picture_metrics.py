@@ -3,9 +3,9 @@ import pytest
 from PIL import Image, ImageFilter
 
 from nstc.benchmarks.quality.picture_metrics import (
+    checkerboard_share,
     color_drift,
     edge_correlation,
-    grid_share,
     histogram_distance,
     lightness_shift,
 )
@@ -103,45 +103,47 @@ def noisy(picture: np.ndarray) -> np.ndarray:
 
 
 def test_a_flat_picture_has_no_grid():
-    assert grid_share(grey(np.full((16, 16), 117.0))) == 0.0
+    assert checkerboard_share(grey(np.full((16, 16), 117.0))) == 0.0
 
 
 @pytest.mark.parametrize("period", [4, 2])
 @pytest.mark.parametrize("turned", [False, True])
 def test_nothing_but_a_grid(period, turned):
     picture = 128 + wave(period, 40)
-    assert grid_share(grey(picture.T if turned else picture)) == pytest.approx(1.0, abs=1e-3)
+    share = checkerboard_share(grey(picture.T if turned else picture))
+    assert share == pytest.approx(1.0, abs=1e-3)
 
 
 def test_both_axes_at_once():
-    assert grid_share(grey(128 + wave(4, 1) * wave(4, 60).T)) == pytest.approx(1.0, abs=1e-3)
+    share = checkerboard_share(grey(128 + wave(4, 1) * wave(4, 60).T))
+    assert share == pytest.approx(1.0, abs=1e-3)
 
 
 def test_other_periods_are_no_grid():
     for period in (64 / 5, 16, 64 / 15, 64 / 17):
-        assert grid_share(grey(128 + wave(period, 40))) < 1e-3
+        assert checkerboard_share(grey(128 + wave(period, 40))) < 1e-3
 
 
 def test_the_share_of_a_grid_in_a_picture_by_hand():
     # amplitudes 20 and 60: 20² of 20² + 60² is a tenth
     picture = 128 + wave(4, 20) + wave(32, 60)
-    assert grid_share(grey(picture)) == pytest.approx(0.1, abs=1e-3)
+    assert checkerboard_share(grey(picture)) == pytest.approx(0.1, abs=1e-3)
 
 
 def test_rows_that_make_no_whole_block_are_left_out():
     picture = grey(128 + wave(4, 40, side=66))
-    assert grid_share(picture) == pytest.approx(1.0, abs=1e-3)
+    assert checkerboard_share(picture) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_the_photographs_own_power_is_not_a_grid(photo):
-    assert grid_share(photo) < 2e-4
+    assert checkerboard_share(photo) < 2e-4
 
 
 def test_a_faint_grid_stands_out_and_blur_and_noise_do_not(photo):
-    assert grid_share(with_grid(photo, 4)) > 5 * (grid_share(photo) + 1e-4)
-    assert grid_share(with_grid(photo, 8)) > 2 * grid_share(with_grid(photo, 4))
+    assert checkerboard_share(with_grid(photo, 4)) > 5 * (checkerboard_share(photo) + 1e-4)
+    assert checkerboard_share(with_grid(photo, 8)) > 2 * checkerboard_share(with_grid(photo, 4))
     for changed in (blurred(photo), noisy(photo)):
-        assert grid_share(changed) < grid_share(photo) + 2e-4
+        assert checkerboard_share(changed) < checkerboard_share(photo) + 2e-4
 
 
 def test_edges_are_where_they_were(photo):
