@@ -14,7 +14,7 @@ from typing import Any, Final
 from nstc.benchmarks.result import SCHEMAS, Row, migrated, rows_content
 from nstc.benchmarks.timing.statistics import Interval
 from nstc.benchmarks.wording import byte_count, fine, short_names
-from nstc.core.decoding import DecodingError, decode, parse_json, read_file
+from nstc.core.decoding import DecodingError, decode, read_json
 from nstc.core.errors import OptionError
 from nstc.core.terminal import printable
 
@@ -125,7 +125,10 @@ def read_results(path: Path) -> Run:
         OptionError: there is no such file, it is not JSON, or not of a schema that can be read; the
             message says which key is wrong.
     """
-    content = _shown(_json(path))
+    advice = "give a file that nstc bench --json wrote"
+    content = _shown(
+        read_json(path, OptionError, OptionError, advice=advice, limit=MAX_BYTES, lenient=True)
+    )
     if not isinstance(content, dict):
         raise OptionError(
             f"{path} is {content!r:.60}: expected an object. "
@@ -177,20 +180,6 @@ def flattened(
         if key not in without:
             found |= flattened(inner, f"{prefix}.{key}" if prefix else key, without=without)
     return found
-
-
-def _json(path: Path) -> Any:
-    advice = "give a file that nstc bench --json wrote."
-    try:
-        return parse_json(read_file(path, MAX_BYTES), lenient=True)
-    except FileNotFoundError as error:
-        raise OptionError(f"{path} does not exist: {advice}") from error
-    except IsADirectoryError as error:
-        raise OptionError(f"{path} is a folder: {advice}") from error
-    except OSError as error:
-        raise OptionError(f"{path} can't be read: {error.strerror or error}.") from error
-    except DecodingError as error:
-        raise OptionError(f"{path} can't be read: {error}. {advice.capitalize()}") from error
 
 
 def _with_extra(content: Mapping[str, Any]) -> Any:

@@ -17,8 +17,10 @@ from nstc.core.decoding import (
     parse_toml,
     printable,
     read_file,
+    read_json,
     refuse_other_than_sha256,
 )
+from nstc.core.errors import BaselineError, CorruptBaselineError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,26 @@ class TestFiles:
             read_file(tmp_path / "f")
         with pytest.raises(IsADirectoryError):
             read_file(tmp_path)
+
+
+class TestReadJson:
+    def read(self, path):
+        return read_json(path, BaselineError, CorruptBaselineError, advice="give --baseline FILE")
+
+    def test_what_a_file_holds(self, tmp_path) -> None:
+        (tmp_path / "f").write_text('{"a": [1]}')
+        assert self.read(tmp_path / "f") == {"a": [1]}
+
+    def test_a_file_that_is_missing_or_a_folder_is_unreadable(self, tmp_path) -> None:
+        for path, why in ((tmp_path / "f", "does not exist"), (tmp_path, "is a folder")):
+            with pytest.raises(BaselineError, match=f"{why}: give --baseline FILE") as caught:
+                self.read(path)
+            assert type(caught.value) is BaselineError
+
+    def test_what_is_not_json_is_corrupt(self, tmp_path) -> None:
+        (tmp_path / "f").write_text("{")
+        with pytest.raises(CorruptBaselineError, match=r"is not JSON.*\. Give --baseline FILE"):
+            self.read(tmp_path / "f")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
+from nstc.core.errors import NstcError
+
 MAX_BYTES: Final = 16 * 1024 * 1024  # of a file, by default; a manifest has some 60 KB
 MAX_DEPTH: Final = 32
 MAX_VALUES: Final = 2_000_000
@@ -139,6 +141,36 @@ def parse_json(content: bytes | str, *, one_line_texts: bool = False, lenient: b
     if not lenient:
         _refuse_extremes(parsed, finite=True, one_line=one_line_texts)
     return parsed
+
+
+def read_json(
+    path: Path,
+    unreadable: type[NstcError],
+    corrupt: type[NstcError],
+    *,
+    advice: str,
+    limit: int = MAX_BYTES,
+    one_line_texts: bool = False,
+    lenient: bool = False,
+) -> Any:
+    """What a file holds, read within bounds by `read_file` and `parse_json`.
+
+    Raises:
+        NstcError: of the kind `unreadable`, if it is not there, is a folder or can't be read, and
+            `corrupt`, if it is not JSON. The message names the file and says what to do, `advice`.
+    """
+    try:
+        content = read_file(path, limit)
+        return parse_json(content, one_line_texts=one_line_texts, lenient=lenient)
+    except FileNotFoundError as error:
+        raise unreadable(f"{path} does not exist: {advice}.") from error
+    except IsADirectoryError as error:
+        raise unreadable(f"{path} is a folder: {advice}.") from error
+    except OSError as error:
+        raise unreadable(f"{path} can't be read: {error.strerror or error}.") from error
+    except DecodingError as error:
+        what_to_do = advice[:1].upper() + advice[1:]
+        raise corrupt(f"{path} can't be read: {error}. {what_to_do}.") from error
 
 
 def parse_toml(content: bytes | str) -> dict[str, Any]:
