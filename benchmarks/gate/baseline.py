@@ -1,10 +1,9 @@
-"""What models' numbers were when somebody last agreed to them: facts, quality and time.
+"""The numbers of models that were last accepted: facts, quality and time.
 
 Kept as JSON of schema `nstc.baseline/1`: text that a review can read.
 """
 
 import contextlib
-import copy
 import dataclasses
 import json
 import math
@@ -17,18 +16,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from nstc.benchmarks.result import BenchProtocol, BenchResult, Row
-from nstc.benchmarks.subjects import Model, find_subject
+from nstc.benchmarks.subjects import Find, Subject, find_subject
 from nstc.benchmarks.timing.machine import machine_class
 from nstc.benchmarks.timing.statistics import Interval, undisturbed
-from nstc.core import decoding
-from nstc.core.decoding import Count, DecodingError, Name
-from nstc.core.errors import (
-    BaselineError,
-    BaselineSchemaError,
-    CorruptBaselineError,
-    OptionError,
-    OutputError,
-)
+from nstc.core import decoding, errors
+from nstc.core.decoding import Count, Name
+from nstc.core.errors import CorruptBaselineError, OptionError
 from nstc.core.files import atomic_file
 from nstc.core.manifest import PhotoRecord
 from nstc.core.version import VERSION
@@ -36,14 +29,14 @@ from nstc.core.zoo import PREFIX
 
 VERSION_READ: Final = 1
 SCHEMA: Final = f"nstc.baseline/{VERSION_READ}"
-CREATED: Final = "created"
 
 _SCHEMA_NAME: Final = re.compile(r"nstc\.baseline/(\d{1,6})")
+_NOT_FINITE: Final = ("inf", "-inf", "nan")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowKey:
-    """Which row of a result."""
+    """Identifies a row of a result."""
 
     model: Name  # its zoo name, or its path relative to the baseline
     artifact: Name  # the file that was run
@@ -62,7 +55,7 @@ class RowKey:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownModel:
-    """A model that a baseline speaks of."""
+    """A model that a baseline names."""
 
     place: Name  # its zoo name, or its path relative to the baseline's folder, with forward slashes
     name: Name  # the manifest's; of an ONNX file its stem
@@ -92,7 +85,7 @@ class BaselineQuality:
     """How a row's pictures were judged."""
 
     metrics: Mapping[Name, float]  # medians by name
-    teacher: KnownModel | None  # whom they were judged by; None if by the model's own float graph
+    teacher: KnownModel | None  # the model they were judged by; None if by its own float graph
     style_source: Name  # "painting" or "outputs"
 
 
@@ -123,10 +116,10 @@ class BaselineTime(RowKey):
 
 @dataclass(frozen=True, kw_only=True)
 class LogEntry:
-    """A time at which somebody agreed to numbers."""
+    """One time that numbers were accepted."""
 
     date: Name  # ISO, UTC
-    reason: Name  # in their words
+    reason: Name  # why, as --reason gave it
     nstc: Name  # version of nstc
     machine_class: Name  # where the numbers were taken
 
@@ -147,7 +140,7 @@ class BaselineContent:
 class Baseline(BaselineContent):
     """All that `nstc check` compares with."""
 
-    folder: Path  # where its file lies: places are relative to it
+    folder: Path  # of its file: places are relative to it
 
     def locate(self, model: KnownModel) -> str | Path:
         """What to open: a zoo name, or a path that holds from here."""
@@ -159,19 +152,14 @@ class Baseline(BaselineContent):
         """The rows of one of `models`."""
         return tuple(row for row in self.rows if row.model == model.place)
 
-    def updated(self, result: BenchResult, reason: str, *, date: str | None = None) -> "Baseline":
-        """The baseline with a result's rows, of models at their own paths, in place of its own.
+    def updated(self, new: "Baseline") -> "Baseline":
+        """This baseline with the rows of another, in the same folder, in place of its own.
 
-        Rows that the result does not have stay, and so do other machine classes' times. `date` is
-        ISO; today unless given.
+        Rows that the other does not have stay, and so do other machine classes' times.
 
         Raises:
-            OptionError: no reason, or a result of another protocol that leaves rows out.
-            BundleError: and its kinds, if a model can't be opened.
+            OptionError: the other is of another protocol, and leaves rows out.
         """
-        if not reason.strip():
-            raise OptionError("why? --reason takes the words that the baseline's log will keep.")
-        new = from_result(result, self.folder, reason=reason, date=date)
         measured = {row.key for row in new.rows}
         kept = tuple(row for row in self.rows if row.key not in measured)
         if kept and new.protocol.id != self.protocol.id:
@@ -193,9 +181,16 @@ class Baseline(BaselineContent):
 
 
 def from_result(
-    result: BenchResult, folder: Path, *, reason: str = CREATED, date: str | None = None
+    result: BenchResult,
+    folder: Path,
+    *,
+    reason: str = "created",
+    date: str | None = None,
+    find: Find = find_subject,
 ) -> Baseline:
-    """A first baseline, whose file will lie in `folder`; `date` is ISO, today unless given.
+    """The baseline of a result alone, whose file will be in `folder`.
+
+    The log keeps the reason and the date, ISO, today unless given; `find` opens the models.
 
     Raises:
         OptionError: the result has no rows, or two of the same name.
@@ -203,12 +198,22 @@ def from_result(
     """
     if not result.rows:
         raise OptionError("a result without rows makes no baseline.")
-    known = {row.model: known_model(row.model, folder) for row in result.rows}
+
+    def known(model: str) -> KnownModel:
+        return known_model(find(model), folder)
+
+    models = {row.model: known(row.model) for row in result.rows}
     rows, times = [], []
     for row in result.rows:
-        place = known[row.model].place
+        place, quality = models[row.model].place, None
         key = RowKey(model=place, artifact=row.artifact, target=row.target, size=row.size)
-        quality = _quality(row, folder)
+        if row.quality is not None:
+            teacher = row.quality.teacher
+            quality = BaselineQuality(
+                metrics={name: found.median for name, found in row.quality.metrics.items()},
+                teacher=None if teacher == row.model else known(teacher),
+                style_source=row.quality.style_source,
+            )
         rows.append(BaselineRow(**vars(key), facts=exact_facts(row), quality=quality))
         time = BaselineTime(
             **vars(key),
@@ -224,7 +229,7 @@ def from_result(
     twice = sorted({str(key) for key in keys if keys.count(key) > 1})
     if twice:
         raise OptionError(f"measured twice: {', '.join(twice)}. Give each model once.")
-    agreed = LogEntry(
+    entry = LogEntry(
         date=date or datetime.now(UTC).date().isoformat(),
         reason=" ".join(reason.split()),
         nstc=VERSION,
@@ -233,11 +238,11 @@ def from_result(
     return Baseline(
         folder=folder,
         protocol=BaselineProtocol.of(result.protocol),
-        reference=known_model(result.references[0].model, folder),
-        models=tuple(known.values()),
+        reference=known(result.references[0].model),
+        models=tuple(models.values()),
         rows=tuple(rows),
         times=tuple(times),
-        log=(agreed,),
+        log=(entry,),
     )
 
 
@@ -247,13 +252,8 @@ def exact_facts(row: Row) -> dict[str, int]:
     return {name: value for name, value in own.items() if value is not None} | dict(row.counts)
 
 
-def known_model(model: Model, folder: Path) -> KnownModel:
-    """How a baseline in `folder` remembers a model.
-
-    Raises:
-        BundleError: and its kinds, if it can't be opened.
-    """
-    subject = find_subject(model)
+def known_model(subject: Subject, folder: Path) -> KnownModel:
+    """How a baseline in `folder` names a model."""
     name = subject.path.stem if subject.bundle is None else subject.bundle.name
     place = subject.name
     if not place.startswith(PREFIX):
@@ -264,17 +264,6 @@ def known_model(model: Model, folder: Path) -> KnownModel:
     return KnownModel(place=place, name=name, sha256=subject.identity)
 
 
-def _quality(row: Row, folder: Path) -> BaselineQuality | None:
-    quality = row.quality
-    if quality is None:
-        return None
-    return BaselineQuality(
-        metrics={name: found.median for name, found in quality.metrics.items()},
-        teacher=None if quality.teacher == row.model else known_model(quality.teacher, folder),
-        style_source=quality.style_source,
-    )
-
-
 def load_baseline(path: Path) -> Baseline:
     """Read a baseline; whatever is wrong with it is an error, never an empty baseline.
 
@@ -283,20 +272,22 @@ def load_baseline(path: Path) -> Baseline:
         BaselineSchemaError: another nstc wrote it in another form.
         CorruptBaselineError: it is not a baseline, or lacks what every baseline has.
     """
-    try:
-        content = decoding.parse_json(decoding.read_file(path), one_line_texts=True)
-    except FileNotFoundError as error:
-        raise BaselineError(
-            f"no baseline at {path}: make it with  nstc bench BUNDLE... --against REFERENCE "
-            f"--save-baseline {path}"
-        ) from error
-    except OSError as error:
-        raise BaselineError(f"cannot read the baseline {path}: {error.strerror}.") from error
-    except DecodingError as error:
-        raise CorruptBaselineError(f"{path} is not a baseline: {error}.") from error
+    content = decoding.read_json(
+        path,
+        errors.BaselineError,
+        CorruptBaselineError,
+        advice="make a baseline with nstc bench BUNDLE... --against REFERENCE --save-baseline FILE",
+        one_line_texts=True,
+    )
     _refuse_other_schema(content, path)
+    # JSON has no number for infinity. What is of another form is left for the decoder to refuse.
+    with contextlib.suppress(AttributeError, KeyError, TypeError):
+        for row in content["rows"]:
+            metrics = (row["quality"] or {}).get("metrics", {})
+            words = {name: value for name, value in metrics.items() if value in _NOT_FINITE}
+            metrics |= {name: float(value) for name, value in words.items()}
     try:
-        read = decoding.decode(_with_numbers(content), BaselineContent, known_keys_only=False)
+        read = decoding.decode(content, BaselineContent, known_keys_only=False)
         _refuse_contradictions(read)
     except ValueError as error:
         raise CorruptBaselineError(
@@ -309,7 +300,7 @@ def load_baseline(path: Path) -> Baseline:
 def refuse_existing(path: Path) -> None:
     """Raise `OutputError` for a first baseline over another, whose log would be lost."""
     if path.exists():
-        raise OutputError(
+        raise errors.OutputError(
             f"will not replace {path}: nstc baseline update {path} --reason TEXT does, and keeps "
             "its log. Or give another name, or remove it first."
         )
@@ -319,13 +310,12 @@ def save_baseline(baseline: Baseline, path: Path) -> None:
     """Write a baseline; the file appears whole or not at all.
 
     Raises:
-        OutputError: the place can't be written.
+        OutputError: the path can't be written.
     """
     content = dataclasses.asdict(baseline)
     del content["folder"]
     for row in content["rows"]:
         metrics = (row["quality"] or {}).get("metrics", {})
-        # JSON has no word for infinity
         metrics |= {name: str(own) for name, own in metrics.items() if not math.isfinite(own)}
     readable = decoding.as_readable({"schema": SCHEMA, **content})
     text = json.dumps(readable, indent=1, ensure_ascii=False)
@@ -344,11 +334,11 @@ def _refuse_other_schema(content: Any, path: Path) -> None:
         )
     version = int(match[1])
     if version > VERSION_READ:
-        raise BaselineSchemaError(
+        raise errors.BaselineSchemaError(
             f"{path} is {found}, this nstc {VERSION} reads {SCHEMA}: upgrade nstc."
         )
     if version < VERSION_READ:
-        raise BaselineSchemaError(
+        raise errors.BaselineSchemaError(
             f"{path} is {found}, an older form than {SCHEMA}, which says too little to compare "
             "with: make it anew with nstc bench --save-baseline."
         )
@@ -366,18 +356,3 @@ def _refuse_contradictions(read: BaselineContent) -> None:
     for time in read.times:
         if not 0 < time.speedup.low <= time.speedup.median <= time.speedup.high < math.inf:
             raise ValueError(f"no interval of speed-ups: {time.speedup}")
-
-
-def _with_numbers(content: Mapping[str, Any]) -> Any:
-    """The content with infinite metrics as numbers, which JSON has as words."""
-    words = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
-    content = copy.deepcopy(content)
-    rows = content.get("rows")
-    for row in rows if isinstance(rows, list) else ():
-        quality = row.get("quality") if isinstance(row, dict) else None
-        metrics = quality.get("metrics") if isinstance(quality, dict) else None
-        if isinstance(metrics, dict):
-            for name, value in metrics.items():
-                if isinstance(value, str):
-                    metrics[name] = words.get(value, value)
-    return content

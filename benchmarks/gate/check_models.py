@@ -1,72 +1,49 @@
 """The gate: measure what a baseline names, and give every number a verdict."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
-from nstc.benchmarks.gate.baseline import Baseline, BaselineRow, RowKey, known_model, load_baseline
-from nstc.benchmarks.gate.limits import peak_memory, refuse_useless_cap
-from nstc.benchmarks.gate.measuring import (
-    BOUND,
-    FEWEST_ROUNDS,
-    Conditions,
-    measure,
-    measure_new,
-    pair_models,
-    rounds_to_add,
-    target_here,
+from nstc.benchmarks.gate import limits, measuring, verdicts
+from nstc.benchmarks.gate.baseline import (
+    Baseline,
+    BaselineRow,
+    RowKey,
+    from_result,
+    known_model,
+    load_baseline,
 )
-from nstc.benchmarks.gate.verdicts import (
-    TIME_TOLERANCE,
-    CheckReport,
-    Finding,
-    Measured,
-    TimedBeside,
-    Verdict,
-    facts_and_quality,
-    time_beside_base,
-    time_since_stored,
-)
+from nstc.benchmarks.gate.measuring import Conditions, Remeasurement, pair_models
+from nstc.benchmarks.gate.verdicts import CheckReport, ComparedWith, Finding, Measured, Verdict
 from nstc.benchmarks.result import BenchResult
-from nstc.benchmarks.subjects import Model, Probe
+from nstc.benchmarks.subjects import Model, Subject
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.timing.machine import machine_class, machine_facts
 from nstc.core.errors import OptionError
-from nstc.core.photos import PhotoSet
-from nstc.core.progress import Progress
-from nstc.runtime.foreign.probing import probe_contract
-from nstc.runtime.session import Artifacts, find_artifact
 
 
 def check(
     models: Sequence[Model],
     baseline: str | Path,
     *,
-    photos: PhotoSet,
     base: Sequence[Model] = (),
     facts_and_quality_only: bool = False,
     strict: bool = False,
-    tolerance: float = TIME_TOLERANCE,
+    tolerance: float = verdicts.TIME_TOLERANCE,
     rounds: int | None = None,
     max_rounds: int | None = None,
     memory_cap_mb: int | None = None,
-    against: Model | None = None,
-    teacher: Model | None = None,
-    vgg: str = "shipped",
-    probe: Probe = probe_contract,
-    trust: bool = False,
-    store: Artifacts = find_artifact,
-    progress: Progress | None = None,
+    **conditions: Unpack[Conditions],
 ) -> CheckReport:
-    """Measure the rows of a baseline anew, beside the same reference, and compare.
+    """Measure the rows of a baseline anew, with the same reference, and compare.
 
     Where noise leaves a time open, rounds are added until it is settled or there are `max_rounds`.
 
     Args:
         models: Those that stand for the baseline's, see `pair_models`; none: those that it names.
         baseline: Its file.
-        photos: Those that it was made with, or the result is incomparable.
         base: The same models before the change: times are compared with theirs, of the same run,
             whatever the class of machine.
         facts_and_quality_only: Give no verdict on time.
@@ -75,29 +52,26 @@ def check(
         rounds: Timed rounds to begin with; the baseline's unless given.
         max_rounds: In all; `BOUND` times `rounds` unless given.
         memory_cap_mb: MB of peak memory above which rows of targets that report it regressed.
-        against: Where the reference lies; where the baseline says unless given.
-        teacher: Whom to judge by; whom the baseline says unless given.
-        vgg: See `nstc.models.vgg.load_vgg`.
-        probe: Finds out what foreign ONNX files take.
-        trust: Whether programs of others, TorchScript and ExecuTorch, may be loaded.
-        store: Where bundles' files come from.
-        progress: Told of rounds and photographs.
+        conditions: The photographs and further options of `bench`, see `Conditions`.
 
     Raises:
         BaselineError: and its kinds, for a baseline that can't be used.
         OptionError: options that contradict each other, or two models for one of the baseline's.
         NstcError: whatever `nstc.benchmarks.bench.bench` raises.
     """
-    conditions = Conditions(photos, rounds, against, teacher, vgg, probe, trust, store, progress)
     if facts_and_quality_only and base:
         raise OptionError("--base judges time, which --facts-and-quality-only leaves out.")
     if not 0 < tolerance < 1:
         raise OptionError(f"a tolerance of {tolerance:.0%}: expected between 0 % and 100 %.")
-    if max_rounds is not None and max_rounds < FEWEST_ROUNDS:
-        raise OptionError(f"--max-rounds is {max_rounds}: expected at least {FEWEST_ROUNDS}.")
-    timed = TimedBeside.BASE if base else TimedBeside.BASELINE
-    beside = TimedBeside.NOTHING if facts_and_quality_only else timed
-    gate = _Gate(load_baseline(Path(baseline)), conditions, beside, tolerance, max_rounds)
+    fewest = measuring.FEWEST_ROUNDS
+    if max_rounds is not None and max_rounds < fewest:
+        raise OptionError(f"--max-rounds is {max_rounds}: expected at least {fewest}.")
+    timed = ComparedWith.BASE if base else ComparedWith.BASELINE
+    compared = ComparedWith.NOTHING if facts_and_quality_only else timed
+    known = load_baseline(Path(baseline))
+    first = rounds or known.protocol.rounds
+    at_most = max(first, max_rounds or measuring.BOUND * first)
+    gate = _Gate(known, conditions, first, compared, tolerance, at_most)
     return gate.report(models, base, str(baseline), strict=strict, memory_cap_mb=memory_cap_mb)
 
 
@@ -106,10 +80,11 @@ def update_baseline(
     baseline: str | Path,
     reason: str,
     *,
-    conditions: Conditions,
+    rounds: int | None = None,
     date: str | None = None,
+    **conditions: Unpack[Conditions],
 ) -> tuple[Baseline, BenchResult]:
-    """Measure a baseline's rows anew and agree to what is found. Nothing is written.
+    """Measure a baseline's rows anew and accept what is found. Nothing is written.
 
     The models are those of the baseline to measure, at their own places, and new ones to add to it;
     none are all of the baseline's. The log keeps the reason why these numbers are the ones to hold
@@ -125,31 +100,30 @@ def update_baseline(
     """
     known = load_baseline(Path(baseline))
     if not reason.strip():
-        raise OptionError("why? --reason takes the words that the baseline's log will keep.")
-    pairs, strangers = pair_models(models, known, conditions.find)
+        raise OptionError(
+            "--reason is empty: say why the numbers are accepted, the baseline's log keeps it."
+        )
+    anew = Remeasurement(known, conditions, rounds or known.protocol.rounds)
+    pairs, strangers = pair_models(models, known, anew.find)
     for own, model in pairs.items():
         if known_model(model, known.folder).place != own.place:
             raise OptionError(
                 f"{model} lies elsewhere than {own.place}, which the baseline names: "
                 "put it there first."
             )
-    measured = [
-        *measure(pairs, known, conditions, timed=True).values(),
-        *measure_new(strangers, known, conditions),
-    ]
+    measured = [*anew.measure(pairs, timed=True).values(), *anew.measure_new(strangers)]
     result = dataclasses.replace(measured[0].result, rows=tuple(found.row for found in measured))
-    return known.updated(result, reason, date=date), result
+    new = from_result(result, known.folder, reason=reason, date=date, find=anew.find)
+    return known.updated(new), result
 
 
 @dataclass(frozen=True)
-class _Gate:
+class _Gate(Remeasurement):
     """A check; `finding` and `wanted` judge times, and whether they want more rounds."""
 
-    baseline: Baseline
-    conditions: Conditions
-    beside: TimedBeside
+    compared: ComparedWith
     tolerance: float
-    max_rounds: int | None
+    max_rounds: int
 
     def report(
         self,
@@ -160,42 +134,34 @@ class _Gate:
         strict: bool,
         memory_cap_mb: int | None,
     ) -> CheckReport:
-        known, conditions, beside = self.baseline, self.conditions, self.beside
-        places = ", ".join(model.place for model in known.models)
+        known = self.baseline
         if memory_cap_mb is not None:
-            names = dict.fromkeys(target_here(row.target) for row in known.rows)
-            refuse_useless_cap(memory_cap_mb, [parse_target(name) for name in names])
-        pairs, strangers = pair_models(models, known, conditions.find)
+            names = dict.fromkeys(measuring.target_here(row.target) for row in known.rows)
+            limits.refuse_useless_cap(memory_cap_mb, [parse_target(name) for name in names])
+        pairs, strangers = pair_models(models, known, self.find)
         timed: dict[RowKey, Measured] = {}
-        if beside is TimedBeside.BASE:
-            bases, others = pair_models(base, known, conditions.find)
+        if self.compared is ComparedWith.BASE:
+            bases, others = pair_models(base, known, self.find)
             if others:
+                places = ", ".join(model.place for model in known.models)
                 raise OptionError(f"--base {others[0]} is none of the baseline's models, {places}.")
-            timed = measure(pairs, known, conditions, timed=True, bases=bases, wanted=self.wanted)
-        at_once = beside is TimedBeside.BASELINE  # its times come from the runs that judge
+            timed = self.measure(pairs, timed=True, bases=bases, wanted=self.wanted)
+        # times that are compared with the baseline's come from the runs that judge
+        at_once = self.compared is ComparedWith.BASELINE
         wanted = self.wanted if at_once else None
-        judged = measure(pairs, known, conditions, timed=at_once, wanted=wanted)
-        size, target = known.protocol.size, known.rows[0].target
-        findings = []
-        for model in strangers:
-            why = (
-                f"the baseline has only {places}: nstc baseline update FILE {model} --reason TEXT "
-                "adds it"
-            )
-            for artifact in model.artifacts(size):
-                row = RowKey(model=model.name, artifact=artifact, target=target, size=size)
-                findings.append(Finding(row, "row", Verdict.MISSING_BASELINE, None, None, why))
+        judged = self.measure(pairs, timed=at_once, wanted=wanted)
+        findings = [found for model in strangers for found in self.missing(model)]
         for old in (row for own in pairs for row in known.rows_of(own)):
             now = judged[old.key]
-            findings += facts_and_quality(old, now, known, conditions.find)
+            findings += verdicts.facts_and_quality(old, now, known, self.find)
             if memory_cap_mb is not None:
-                findings += filter(None, [peak_memory(old.key, now.row, memory_cap_mb)])
-            if beside is not TimedBeside.NOTHING:
+                findings += filter(None, [limits.peak_memory(old.key, now.row, memory_cap_mb)])
+            if self.compared is not ComparedWith.NOTHING:
                 findings.append(self.finding(old, now if at_once else timed.get(old.key)))
         notes = []
-        if beside is TimedBeside.NOTHING:
+        if self.compared is ComparedWith.NOTHING:
             notes.append("time was left out, as --facts-and-quality-only asks")
-        if beside is TimedBeside.BASE:
+        if self.compared is ComparedWith.BASE:
             notes.append("time is compared with the base's own files, in the same run")
         left = [own.place for own in known.models if own not in pairs]
         if left:
@@ -204,25 +170,34 @@ class _Gate:
         return CheckReport(
             baseline=place,
             machine_class=machine_class(machine_facts()),
-            timed_beside=beside,
+            times_compared_with=self.compared,
             strict=strict,
             findings=tuple(findings),
             notes=tuple(notes),
             results=tuple({id(result): result for result in results}.values()),
         )
 
+    def missing(self, model: Subject) -> Iterator[Finding]:
+        """Verdicts on the rows of a model that the baseline does not have."""
+        size, target = self.baseline.protocol.size, self.baseline.rows[0].target
+        places = ", ".join(known.place for known in self.baseline.models)
+        why = f"the baseline has only {places}: "
+        why += f"nstc baseline update FILE {model} --reason TEXT adds it"
+        for artifact in model.artifacts(size):
+            row = RowKey(model=model.name, artifact=artifact, target=target, size=size)
+            yield Finding(row, "row", Verdict.MISSING_BASELINE, None, None, why)
+
     def finding(self, row: BaselineRow, found: Measured | None) -> Finding:
-        if self.beside is TimedBeside.BASE or found is None:
-            return time_beside_base(row, found, tolerance=self.tolerance)
-        return time_since_stored(row, found, self.baseline, tolerance=self.tolerance)
+        if self.compared is ComparedWith.BASE or found is None:
+            return verdicts.time_since_base(row, found, tolerance=self.tolerance)
+        return verdicts.time_since_stored(row, found, self.baseline, tolerance=self.tolerance)
 
     def wanted(self, found: Mapping[RowKey, Measured]) -> int:
         """How many more rounds; see `Wanted`."""
-        first = self.conditions.rounds or self.baseline.protocol.rounds
         rows = [row for row in self.baseline.rows if row.key in found]
-        return rounds_to_add(
+        return measuring.rounds_to_add(
             [self.finding(row, found[row.key]) for row in rows],
-            first=first,
+            first=self.rounds,
             taken=min(len(own.row.samples_ms) for own in found.values()),
-            at_most=max(first, self.max_rounds or BOUND * first),
+            at_most=self.max_rounds,
         )

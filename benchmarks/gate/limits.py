@@ -1,10 +1,11 @@
-"""Limits that a measured row is held to: a budget of `nstc compress`, and `--memory-cap`."""
+"""Limits on measured rows: the budget of `nstc compress`, and `--memory-cap`."""
 
 import difflib
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from nstc.benchmarks.gate.baseline import RowKey
@@ -17,20 +18,14 @@ from nstc.core.errors import BudgetError, MemoryCapError, OptionError
 from nstc.core.recipe.settings import BYTES, COUNTS, read_amount
 
 MB: Final = 1_000_000
-
-STAGES: Final = ("distilled", "pruned", "student")
-"""Of `nstc compress`, in order; the last one is quantized."""
-
+STAGES: Final = ("distilled", "pruned", "student")  # of `nstc compress`; the last one is quantized
+# What may be limited besides metrics: the stage from which each must hold, and where it stands.
 _FACTS: Final[Mapping[str, tuple[str, Callable[[Row], float | None]]]] = {
     "params": ("pruned", lambda row: row.params),
     "macs": ("pruned", lambda row: row.macs),
     "bytes": ("student", lambda row: row.size_bytes),
     "speedup": ("student", lambda row: row.speedup.median),
 }
-"""Beside the metrics: the stage from which each must hold, and where it stands."""
-
-_QUALITY_FROM: Final = "distilled"
-_COUNTED: Final = 1000
 _FORM: Final = re.compile(r"\s*([A-Za-z_]+)\s*(<=|>=)\s*([0-9]+\.?[0-9]*\s*[A-Za-z]*)\s*")
 
 
@@ -49,7 +44,7 @@ class Limit:
     @property
     def first_stage(self) -> str:
         """The stage from which it must hold; quality must from the first on."""
-        return _FACTS[self.name][0] if self.name in _FACTS else _QUALITY_FROM
+        return _FACTS[self.name][0] if self.name in _FACTS else STAGES[0]
 
     def value_of(self, row: Row) -> float | None:
         """The row's number; None where it was not measured."""
@@ -61,9 +56,7 @@ class Limit:
     def is_kept_by(self, row: Row) -> bool:
         """Whether the row's number is within; one that is missing or not a number is not."""
         value = self.value_of(row)
-        if value is None:
-            return False
-        return value <= self.bound if self.at_most else value >= self.bound
+        return value is not None and (value <= self.bound if self.at_most else value >= self.bound)
 
 
 @dataclass(frozen=True)
@@ -74,16 +67,14 @@ class Budget:
 
     @property
     def judges_quality(self) -> bool:
-        """Whether pictures must be looked at to tell."""
+        """Whether pictures must be judged to tell."""
         return any(limit.name not in _FACTS for limit in self.limits)
 
-    def hold(self, stage: str, row: Row, place: object) -> None:
-        """Go on only if the row of a stage's file keeps to the limits that must hold by then.
-
-        The stage is one of `STAGES`, and the file lies in `place`.
+    def hold(self, stage: str, row: Row, folder: Path) -> None:
+        """Refuse a row of a file in `folder` that breaks the limits due by one of `STAGES`.
 
         Raises:
-            BudgetError: it does not; the message has every number that was reached.
+            BudgetError: it does; the message has every number that was reached.
         """
         reached = STAGES[: STAGES.index(stage) + 1]
         due = [limit for limit in self.limits if limit.first_stage in reached]
@@ -91,8 +82,8 @@ class Budget:
         if broken:
             raise BudgetError(
                 f"the budget broke at the stage '{stage}': {_listed(broken, row)}. Reached: "
-                f"{_listed(self.limits, row)}. It lies in {place}; give that stage more steps, or "
-                "ask for less."
+                f"{_listed(self.limits, row)}. The file is in {folder}; give that stage more "
+                "steps, or ask for less."
             )
 
 
@@ -109,8 +100,8 @@ def parse_budget(text: str) -> Budget:
         bound = read_amount("".join(found[3].split()), (*COUNTS, *BYTES)) if found else None
         if found is None or bound is None:
             raise OptionError(
-                f"budget: '{part.strip()}' is no limit: write a name, <= or >=, and a number, as "
-                "in style_ratio<=1.1 or bytes<=100KB."
+                f"budget: '{part.strip()}' is not a limit: write a name, <= or >=, and a number, "
+                "as in style_ratio<=1.1 or bytes<=100KB."
             )
         if found[1] not in names:
             near = difflib.get_close_matches(found[1], names, 1)
@@ -128,7 +119,7 @@ def parse_budget(text: str) -> Budget:
 
 def _plain(value: float) -> str:
     """All digits of what is counted, four of what is measured."""
-    return f"{value:.0f}" if abs(value) >= _COUNTED else f"{value:.4g}"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _listed(limits: Sequence[Limit], row: Row) -> str:
@@ -142,9 +133,9 @@ def _listed(limits: Sequence[Limit], row: Row) -> str:
 def refuse_useless_cap(
     cap_mb: int | None, targets: Sequence[Target], *, memory: bool = False
 ) -> None:
-    """Refuse a limit in MB that nothing on these targets would be held to; None is no limit.
+    """Refuse a limit in MB that no row of these targets could break; None is no limit.
 
-    With `memory`, as --memory asks, it is looked at wherever it can be.
+    With `memory`, as --memory asks, targets measure it that do not report it otherwise.
 
     Raises:
         OptionError: none of the targets reports memory, or the limit is not above 0.
@@ -162,11 +153,10 @@ def refuse_useless_cap(
 
 
 def peak_memory(key: RowKey, row: Row, cap_mb: int) -> Finding | None:
-    """A verdict on a row's peak resident memory; None on targets that do not look."""
+    """A verdict on a row's peak resident memory; None on targets that do not report it."""
     if not parse_target(row.target).reports_memory:
         return None
-    cap = cap_mb * MB
-    peak = None if row.footprint is None else row.footprint.peak_bytes
+    cap, peak = cap_mb * MB, None if row.footprint is None else row.footprint.peak_bytes
     if peak is None:
         verdict, words = Verdict.INCOMPARABLE, "a file that others made is not measured"
     elif peak > cap:
@@ -184,22 +174,19 @@ def refuse_over_cap(result: BenchResult, cap_mb: int | None) -> None:
     """
     if cap_mb is None:
         return
-    unknown = [
-        f"{row.model} {row.artifact}"
-        for row in result.rows
-        if row.footprint is None and parse_target(row.target).reports_memory
-    ]
+    unknown, over = [], []
+    for row in result.rows:
+        name = f"{row.model} {row.artifact}"
+        if row.footprint is None:
+            unknown += [name] if parse_target(row.target).reports_memory else []
+        elif row.footprint.peak_bytes > cap_mb * MB:
+            over.append(f"{name} {row.footprint.peak_bytes / MB:.0f} MB")
     if unknown:
         raise MemoryCapError(
             f"no peak memory to hold to --memory-cap for {', '.join(unknown)}: a file that others "
-            "made is not measured here, and not every far machine tells. Distill it to a bundle, "
-            "or leave it out."
+            "made is not measured here, and not every remote machine reports it. Distill it to a "
+            "bundle, or leave it out."
         )
-    over = [
-        f"{row.model} {row.artifact} {row.footprint.peak_bytes / MB:.0f} MB"
-        for row in result.rows
-        if row.footprint is not None and row.footprint.peak_bytes > cap_mb * MB
-    ]
     if over:
         raise MemoryCapError(
             f"peak memory over --memory-cap {cap_mb} MB: {', '.join(over)}. "

@@ -1,25 +1,16 @@
-"""Runs the benchmark on the rows of a baseline: of which models, how, and for how many rounds."""
+"""Measures the rows of a baseline anew: of which models, how, and for how many rounds."""
 
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple, Required, TypedDict
 
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.gate.baseline import Baseline, KnownModel, RowKey, known_model
 from nstc.benchmarks.gate.verdicts import Finding, Measured, Verdict
 from nstc.benchmarks.result import BenchResult, LatencySummary
-from nstc.benchmarks.subjects import (
-    FLOAT,
-    Find,
-    Model,
-    Probe,
-    Subject,
-    find_subject,
-    find_teacher,
-    finder,
-)
+from nstc.benchmarks.subjects import FLOAT, Find, Model, Probe, Subject, find_teacher, finder
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.timing.machine import usable_cores
 from nstc.benchmarks.timing.statistics import bootstrap_speedup
@@ -27,34 +18,49 @@ from nstc.core.errors import OptionError
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.session import Artifacts, find_artifact
 
-FEWEST_ROUNDS: Final = 3
-"""What `bench` takes at least: for runs whose times nobody looks at."""
+FEWEST_ROUNDS: Final = 3  # what `bench` takes at least: for runs whose times nobody looks at
+FEWEST_MORE: Final = 5  # rounds that are worth opening everything anew for
+MARGIN: Final = 1.3  # the estimate of how many rounds would settle it is as rough as the noise is
+BOUND: Final = 8  # at most so many times the first rounds, unless the caller gives another bound
 
-FEWEST_MORE: Final = 5
-"""Rounds that are worth opening everything anew for."""
-
-MORE: Final = 1.3
-"""Times the rounds that are thought to settle it: the estimate is as rough as the noise is."""
-
-BOUND: Final = 8
-"""At most so many times the rounds that were asked for, unless told otherwise."""
-
+# Files that whoever may export makes of any bundle, so that none has to hold them.
 _MADE_OF_WEIGHTS: Final = (FLOAT, "ts", "pte", "int8.pte")
-"""Files that whoever may export makes of any bundle, so that none has to hold them."""
-
+# Targets whose name ends in a number of threads.
 _OF_THREADS: Final = ("cpu", "torchscript")
-"""Targets whose name ends in a number of threads."""
-
 
 Pairs = Mapping[KnownModel, Subject]
 """Which model is measured in the place of one of the baseline's; in the baseline's order."""
 
+Wanted = Callable[[Mapping[RowKey, Measured]], int]
+"""How many more rounds the times of some rows want; 0 if they are enough."""
+
+
+class Conditions(TypedDict, total=False):
+    """How to measure what a baseline names: as `nstc.benchmarks.bench.bench` takes them."""
+
+    photos: Required[PhotoSet]  # those of the baseline, or the result is incomparable
+    against: Model | None  # where the reference lies; where the baseline says unless given
+    teacher: Model | None  # the model to judge by; the baseline's unless given
+    vgg: str  # see `nstc.models.vgg.load_vgg`
+    probe: Probe  # finds out what foreign ONNX files take
+    trust: bool  # whether programs of others, TorchScript and ExecuTorch, may be loaded
+    store: Artifacts  # where bundles' files come from
+    progress: Progress | None  # receives progress updates of rounds and photographs
+
+
+class _Group(NamedTuple):
+    """Rows of several models that one run can measure together."""
+
+    target: str
+    size: int
+    teacher: Model | None
+    artifacts: tuple[str, ...]
+
 
 def pair_models(
-    models: Sequence[Model], baseline: Baseline, find: Find = find_subject
+    models: Sequence[Model], baseline: Baseline, find: Find
 ) -> tuple[Pairs, list[Subject]]:
     """Find for each model the one of the baseline that it stands for; `find` opens them.
 
@@ -63,7 +69,7 @@ def pair_models(
     are all of the baseline's, where it says.
 
     Returns:
-        Who stands for whom, and the models that stand for none.
+        Which model stands for which, and the models that stand for none.
 
     Raises:
         OptionError: two models stand for the same one.
@@ -71,23 +77,16 @@ def pair_models(
     """
     if not models:
         return {known: find(baseline.locate(known)) for known in baseline.models}, []
-
-    def counterpart(own: KnownModel) -> KnownModel | None:
-        rules: tuple[Callable[[KnownModel], bool], ...] = (
-            lambda known: known.place == own.place,
-            lambda known: known.name == own.name,
-            lambda _: len(models) == len(baseline.models) == 1,
-        )
-        for rule in rules:
-            found = [known for known in baseline.models if rule(known)]
-            if len(found) == 1:
-                return found[0]
-        return None
-
     chosen: dict[KnownModel, Subject] = {}
     strangers = []
     for model in map(find, models):
-        known = counterpart(known_model(model, baseline.folder))
+        own = known_model(model, baseline.folder)
+        candidates = (
+            [known for known in baseline.models if known.place == own.place],
+            [known for known in baseline.models if known.name == own.name],
+            baseline.models if len(models) == 1 else (),
+        )
+        known = next((found[0] for found in candidates if len(found) == 1), None)
         if known is None:
             strangers.append(model)
         elif known in chosen:
@@ -100,122 +99,106 @@ def pair_models(
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """How to measure what a baseline names."""
+class Remeasurement:
+    """A baseline that is measured anew."""
 
-    photos: PhotoSet  # those that the baseline was made with, or the result is incomparable
-    rounds: int | None = None  # timed rounds; the baseline's unless given
-    against: Model | None = None  # where the reference lies; where the baseline says unless given
-    teacher: Model | None = None  # whom to judge by; whom the baseline says unless given
-    vgg: str = "shipped"  # see `nstc.models.vgg.load_vgg`
-    probe: Probe = probe_contract  # finds out what foreign ONNX files take
-    trust: bool = False  # whether programs of others, TorchScript and ExecuTorch, may be loaded
-    store: Artifacts = find_artifact  # where bundles' files come from
-    progress: Progress | None = None  # told of rounds and photographs
+    baseline: Baseline
+    conditions: Conditions
+    rounds: int  # timed rounds to begin with
 
     @functools.cached_property
     def find(self) -> Find:
         """Opens models, each once for all that is measured."""
-        return finder(trust=self.trust, store=self.store)
+        store = self.conditions.get("store", find_artifact)
+        return finder(trust=self.conditions.get("trust", False), store=store)
 
+    def measure(
+        self,
+        pairs: Pairs,
+        *,
+        timed: bool,
+        bases: Pairs | None = None,
+        wanted: Wanted | None = None,
+    ) -> dict[RowKey, Measured]:
+        """Measure the baseline's rows of some models, see `pair_models`.
 
-Wanted = Callable[[Mapping[RowKey, Measured]], int]
-"""How many more rounds the times of some rows want; 0 if they are enough."""
+        Unless they are `timed`, which is to say that times will be looked at, as few rounds as
+        possible are taken. With `bases`, the models as they were before the change, rows are timed
+        in the same run as the bases' files, and not judged; those that a base does not have are
+        left out. `wanted` is asked after each run of timed rows.
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Rows:
-    """Rows of several models that one run can measure together."""
-
-    target: str
-    size: int
-    teacher: Model | None
-    artifacts: tuple[str, ...]
-
-
-def measure(
-    pairs: Pairs,
-    baseline: Baseline,
-    conditions: Conditions,
-    *,
-    timed: bool,
-    bases: Pairs | None = None,
-    wanted: Wanted | None = None,
-) -> dict[RowKey, Measured]:
-    """Measure the baseline's rows of some models, see `pair_models`.
-
-    Unless they are `timed`, which is to say that times will be looked at, as few rounds as possible
-    are taken. Beside `bases`, the models as they were before the change, rows are timed in the same
-    run as their files, and not judged; those that a base does not have are left out. `wanted` is
-    asked after each run of timed rows.
-
-    Raises:
-        NstcError: whatever `bench` raises.
-    """
-    rounds = (conditions.rounds or baseline.protocol.rounds) if timed else FEWEST_ROUNDS
-    quality = bases is None and baseline.protocol.vgg is not None
-    found: dict[RowKey, Measured] = {}
-    for group, members in _groups(pairs, baseline, conditions, bases).items():
-        models = [pairs[known] for known in members]
-        if bases is not None:
-            models += [bases[known] for known in members if known in bases]
-        run = functools.partial(_bench, group, models, baseline, conditions)
-        result = run(rounds=rounds, quality=quality, seed=baseline.protocol.seed)
-        rows = _by_key(group, members, result)
-        while wanted is not None and (more := wanted(rows)):
-            # in orders that the rounds so far have not had
-            seed = baseline.protocol.seed + result.protocol.rounds
-            more_rounds = run(rounds=max(more, FEWEST_ROUNDS), quality=False, seed=seed)
-            result = pooled(result, more_rounds)
+        Raises:
+            NstcError: whatever `bench` raises.
+        """
+        protocol = self.baseline.protocol
+        quality = bases is None and protocol.vgg is not None
+        found: dict[RowKey, Measured] = {}
+        for group, members in self._groups(pairs, bases).items():
+            models = [pairs[known] for known in members]
+            models += [] if bases is None else [bases[known] for known in members]
+            run = functools.partial(self._bench, group, models)
+            rounds = self.rounds if timed else FEWEST_ROUNDS
+            result = run(rounds=rounds, quality=quality, seed=protocol.seed)
             rows = _by_key(group, members, result)
-        found |= rows
-    return found
+            while wanted is not None and (more := wanted(rows)):
+                # in orders that the rounds so far have not had
+                seed = protocol.seed + result.protocol.rounds
+                more_rounds = run(rounds=max(more, FEWEST_ROUNDS), quality=False, seed=seed)
+                result = pooled(result, more_rounds)
+                rows = _by_key(group, members, result)
+            found |= rows
+        return found
 
+    def measure_new(self, models: Sequence[Subject]) -> list[Measured]:
+        """Measure all ONNX files of models that are new to the baseline, as it measures its own.
 
-def measure_new(
-    models: Sequence[Subject], baseline: Baseline, conditions: Conditions
-) -> list[Measured]:
-    """Measure all ONNX files of models that are new to the baseline, as it measures its own.
+        Raises:
+            NstcError: whatever `bench` raises.
+        """
+        found = []
+        protocol, target = self.baseline.protocol, self.baseline.rows[0].target
+        quality, teacher = protocol.vgg is not None, self.conditions.get("teacher")
+        for model in models:
+            group = _Group(target, protocol.size, teacher, model.artifacts(protocol.size))
+            result = self._bench(
+                group, [model], rounds=self.rounds, quality=quality, seed=protocol.seed
+            )
+            found += [Measured(row=row, result=result) for row in result.rows]
+        return found
 
-    Raises:
-        NstcError: whatever `bench` raises.
-    """
-    found = []
-    protocol = baseline.protocol
-    rounds, quality = conditions.rounds or protocol.rounds, protocol.vgg is not None
-    for model in models:
-        group = _Rows(
-            target=baseline.rows[0].target,
-            size=protocol.size,
-            teacher=conditions.teacher,
-            artifacts=model.artifacts(protocol.size),
+    def _groups(self, pairs: Pairs, bases: Pairs | None) -> Mapping[_Group, list[KnownModel]]:
+        """`bench` runs the same artifacts of all its models; models with others get a run apart."""
+        together: dict[_Group, list[KnownModel]] = {}
+        for known, model in pairs.items():
+            artifacts: dict[tuple[str, int, Model | None], list[str]] = {}
+            for row in self.baseline.rows_of(known):
+                if bases is not None and not _holds(bases.get(known), row.artifact):
+                    continue
+                teacher = self.conditions.get("teacher")
+                if teacher is None and row.quality is not None:
+                    judge = row.quality.teacher  # a model that was judged by itself is again
+                    teacher = model if judge is None else self.baseline.locate(judge)
+                artifacts.setdefault((row.target, row.size, teacher), []).append(row.artifact)
+            for where, names in artifacts.items():
+                together.setdefault(_Group(*where, tuple(names)), []).append(known)
+        return together
+
+    def _bench(
+        self, group: _Group, models: Sequence[Subject], *, rounds: int, quality: bool, seed: int
+    ) -> BenchResult:
+        teacher = group.teacher if quality else None
+        if teacher is not None:
+            teacher = find_teacher(teacher, f"--teacher {teacher}", self.find)
+        against = self.conditions.get("against") or self.baseline.locate(self.baseline.reference)
+        options: Conditions = {**self.conditions, "against": self.find(against), "teacher": teacher}
+        recipe = BenchRecipe(
+            size=group.size,
+            rounds=rounds,
+            targets=(target_here(group.target),),
+            quality_photos=self.baseline.protocol.photos.count,
+            seed=seed,
         )
-        result = _bench(
-            group, [model], baseline, conditions, rounds=rounds, quality=quality, seed=protocol.seed
-        )
-        found += [Measured(row=row, result=result) for row in result.rows]
-    return found
-
-
-def _groups(
-    pairs: Pairs, baseline: Baseline, conditions: Conditions, bases: Pairs | None
-) -> Mapping[_Rows, list[KnownModel]]:
-    """`bench` runs the same artifacts of all its models; models with others get their own run."""
-    together: dict[_Rows, list[KnownModel]] = {}
-    for known, model in pairs.items():
-        artifacts: dict[tuple[str, int, Model | None], list[str]] = {}
-        for row in baseline.rows_of(known):
-            if bases is not None and not _holds(bases.get(known), row.artifact):
-                continue
-            teacher = conditions.teacher
-            if teacher is None and row.quality is not None:
-                judge = row.quality.teacher  # a model that was judged by itself is again
-                teacher = model if judge is None else baseline.locate(judge)
-            artifacts.setdefault((row.target, row.size, teacher), []).append(row.artifact)
-        for (target, size, teacher), names in artifacts.items():
-            group = _Rows(target=target, size=size, teacher=teacher, artifacts=tuple(names))
-            together.setdefault(group, []).append(known)
-    return together
+        return bench(models, artifacts=group.artifacts, recipe=recipe, quality=quality, **options)
 
 
 def _holds(base: Subject | None, artifact: str) -> bool:
@@ -226,43 +209,8 @@ def _holds(base: Subject | None, artifact: str) -> bool:
     return artifact in _MADE_OF_WEIGHTS or artifact in base.bundle.artifacts
 
 
-def _bench(
-    group: _Rows,
-    models: Sequence[Subject],
-    baseline: Baseline,
-    conditions: Conditions,
-    *,
-    rounds: int,
-    quality: bool,
-    seed: int,
-) -> BenchResult:
-    teacher = group.teacher if quality else None
-    if teacher is not None:
-        teacher = find_teacher(teacher, f"--teacher {teacher}", conditions.find)
-    return bench(
-        models,
-        against=conditions.find(conditions.against or baseline.locate(baseline.reference)),
-        artifacts=group.artifacts,
-        photos=conditions.photos,
-        recipe=BenchRecipe(
-            size=group.size,
-            rounds=rounds,
-            targets=(target_here(group.target),),
-            quality_photos=baseline.protocol.photos.count,
-            seed=seed,
-        ),
-        teacher=teacher,
-        quality=quality,
-        vgg=conditions.vgg,
-        probe=conditions.probe,
-        trust=conditions.trust,
-        store=conditions.store,
-        progress=conditions.progress,
-    )
-
-
 def _by_key(
-    group: _Rows, members: Sequence[KnownModel], result: BenchResult
+    group: _Group, members: Sequence[KnownModel], result: BenchResult
 ) -> dict[RowKey, Measured]:
     """`bench` gives rows model by model, and of each its artifacts in the order asked for.
 
@@ -273,12 +221,11 @@ def _by_key(
         for known in members
         for artifact in group.artifacts
     ]
-    own, others = result.rows[: len(keys)], result.rows[len(keys) :]
-    found = [Measured(row=row, result=result) for row in own]
-    if others:
-        beside = zip(found, others, strict=True)
-        found = [dataclasses.replace(one, base=base) for one, base in beside]
-    return dict(zip(keys, found, strict=True))
+    bases = result.rows[len(keys) :] or [None] * len(keys)
+    return {
+        key: Measured(row=row, result=result, base=base)
+        for key, row, base in zip(keys, result.rows[: len(keys)], bases, strict=True)
+    }
 
 
 def target_here(target: str) -> str:
@@ -321,7 +268,7 @@ def rounds_to_add(findings: Sequence[Finding], *, first: int, taken: int, at_mos
     room = at_most - taken
     if not needed or room < FEWEST_MORE:
         return 0
-    wanted = round(MORE * max(needed)) - taken
+    wanted = round(MARGIN * max(needed)) - taken
     return min(max(wanted, FEWEST_MORE), max(taken, FEWEST_MORE), room)
 
 
@@ -341,11 +288,11 @@ def pooled(first: BenchResult, more: BenchResult) -> BenchResult:
     rows = []
     for own, other in zip(first.rows, more.rows, strict=True):
         samples = own.samples_ms + other.samples_ms
-        reference = references[own.target].samples_ms
-        speedup = bootstrap_speedup(reference, samples, seed=first.protocol.seed)
-        rows.append(
-            dataclasses.replace(own, latency_ms=LatencySummary.of(samples), speedup=speedup)
+        speedup = bootstrap_speedup(
+            references[own.target].samples_ms, samples, seed=first.protocol.seed
         )
+        latency = LatencySummary.of(samples)
+        rows.append(dataclasses.replace(own, latency_ms=latency, speedup=speedup))
     rounds = first.protocol.rounds + more.protocol.rounds
     return dataclasses.replace(
         first,

@@ -5,6 +5,7 @@ import json
 import math
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,14 +15,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from nstc.benchmarks.gate.baseline import RowKey
-from nstc.benchmarks.gate.verdicts import SEVERITY, CheckReport, Finding, Verdict
+from nstc.benchmarks.gate.verdicts import SEVERITY, CheckReport, Finding, Verdict, exit_status
 from nstc.core.files import atomic_file
 from nstc.core.terminal import as_text
 
 SCHEMA: Final = "nstc.check/1"
 
-_NONE: Final = "-"
 _STYLES: Final = {
     Verdict.PASS: "green",
     Verdict.IMPROVED: "cyan",
@@ -36,37 +35,31 @@ _MARKDOWN_SIGNS: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
 
 def check_table(report: CheckReport) -> Group:
     """A table for each row, then the summary and what else a reader must know."""
-    ending = as_text("\n".join([summary_line(report), *report.notes]))
-    return Group(*(_row_table(row, report.of_row(row)) for row in report.rows), ending)
-
-
-def _row_table(row: RowKey, findings: tuple[Finding, ...]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.title = as_text(str(row))
-    table.title_justify = "left"
-    for heading in ("fact", "baseline", "now", "verdict"):
-        numeric = heading in {"baseline", "now"}
-        table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
-    table.add_column("", overflow="fold")
-    for finding in findings:
-        table.add_row(
-            as_text(finding.fact),
-            _number(finding.baseline),
-            _number(finding.value),
-            Text(finding.verdict, style=_STYLES[finding.verdict]),
-            as_text(finding.explanation),
-        )
-    return table
+    tables = []
+    for row, findings in report.by_row.items():
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+        table.title, table.title_justify = as_text(str(row)), "left"
+        for heading in ("fact", "baseline", "now", "verdict"):
+            numeric = heading in {"baseline", "now"}
+            table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
+        table.add_column("", overflow="fold")
+        for finding in findings:
+            table.add_row(
+                as_text(finding.fact),
+                _number(finding.baseline),
+                _number(finding.value),
+                Text(finding.verdict, style=_STYLES[finding.verdict]),
+                as_text(finding.explanation),
+            )
+        tables.append(table)
+    return Group(*tables, as_text("\n".join([summary_line(report), *report.notes])))
 
 
 def summary_line(report: CheckReport) -> str:
     """The worst verdict and how many there are of each: "REGRESSED: 1 REGRESSED, 14 PASS"."""
-    counts = [
-        f"{report.count(verdict)} {verdict}"
-        for verdict in reversed(SEVERITY)
-        if report.count(verdict)
-    ]
-    return f"{report.verdict}: {', '.join(counts) or 'nothing was compared'}"
+    counts = Counter(finding.verdict for finding in report.findings)
+    found = [f"{counts[verdict]} {verdict}" for verdict in reversed(SEVERITY) if counts[verdict]]
+    return f"{report.verdict}: {', '.join(found) or 'nothing was compared'}"
 
 
 def markdown(report: CheckReport) -> str:
@@ -92,18 +85,22 @@ def junit(report: CheckReport) -> str:
     def xml(text: object) -> str:
         return _NOT_XML.sub("�", str(text))
 
+    def kind(finding: Finding) -> str | None:
+        if exit_status(finding.verdict, strict=report.strict) == 0:
+            return None
+        failed = finding.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)
+        return "failure" if failed else "error"
+
     suites = ET.Element("testsuites", name="nstc check")
-    for row in report.rows:
-        findings = report.of_row(row)
-        suite = ET.SubElement(suites, "testsuite", name=xml(row))
-        kinds = [_junit_kind(finding, strict=report.strict) for finding in findings]
-        suite.set("tests", str(len(findings)))
+    for row, findings in report.by_row.items():
+        suite = ET.SubElement(suites, "testsuite", name=xml(row), tests=str(len(findings)))
+        kinds = [kind(finding) for finding in findings]
         suite.set("failures", str(kinds.count("failure")))
         suite.set("errors", str(kinds.count("error")))
-        for finding, kind in zip(findings, kinds, strict=True):
+        for finding, own in zip(findings, kinds, strict=True):
             case = ET.SubElement(suite, "testcase", classname=xml(row), name=xml(finding.fact))
-            if kind is not None:
-                problem = ET.SubElement(case, kind, type=str(finding.verdict))
+            if own is not None:
+                problem = ET.SubElement(case, own, type=str(finding.verdict))
                 problem.set("message", xml(f"{finding.verdict}: {finding.explanation}"))
                 problem.text = f"baseline {_number(finding.baseline)}, now {_number(finding.value)}"
     ET.indent(suites, " ")
@@ -126,7 +123,7 @@ def to_dict(report: CheckReport) -> dict[str, Any]:
         "strict": report.strict,
         "baseline": report.baseline,
         "machine_class": report.machine_class,
-        "timed_beside": str(report.timed_beside),
+        "timed_beside": str(report.times_compared_with),
         "notes": list(report.notes),
         "findings": findings,
         "results": [result.to_dict() for result in report.results],
@@ -134,7 +131,7 @@ def to_dict(report: CheckReport) -> dict[str, Any]:
 
 
 def to_json(report: CheckReport) -> str:
-    """As text."""
+    """`to_dict` as text."""
     return json.dumps(to_dict(report), indent=1, allow_nan=False) + "\n"
 
 
@@ -142,7 +139,7 @@ def write(text: str, path: Path) -> None:
     """Write a file whole or not at all.
 
     Raises:
-        OutputError: the place can't be written.
+        OutputError: the path can't be written.
     """
     with atomic_file(path) as draft:
         draft.write_text(text, encoding="utf-8")
@@ -157,17 +154,10 @@ def _markdown_table(findings: Sequence[Finding]) -> list[str]:
     return lines
 
 
-def _junit_kind(finding: Finding, *, strict: bool) -> str | None:
-    if finding.verdict is Verdict.PASS or (finding.verdict is Verdict.IMPROVED and not strict):
-        return None
-    failed = finding.verdict in (Verdict.REGRESSED, Verdict.IMPROVED)
-    return "failure" if failed else "error"
-
-
 def _number(value: float | None) -> str:
     """Whole numbers in full, others with four digits that count."""
     if value is None:
-        return _NONE
+        return "-"
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if abs(value) < 1e4 or not math.isfinite(value) else f"{value:,.0f}"

@@ -1,4 +1,4 @@
-"""What the gate says of measured rows beside a baseline's, number by number."""
+"""Verdicts on measured rows, compared with a baseline's, number by number."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -16,14 +16,14 @@ from nstc.benchmarks.gate.baseline import (
 )
 from nstc.benchmarks.quality.metrics import Better, Metric, metric_of
 from nstc.benchmarks.result import BenchResult, Row
-from nstc.benchmarks.subjects import Find, find_subject
+from nstc.benchmarks.subjects import Find
 from nstc.benchmarks.timing import statistics
 from nstc.benchmarks.timing.machine import machine_class, same_hardware
 from nstc.benchmarks.timing.statistics import PRECISION, SpeedChange, bootstrap_speedup, undisturbed
 
 
 class Verdict(StrEnum):
-    """What became of a number, from the best to the worst; PASS is within tolerance."""
+    """On one number, from the best to the worst; PASS is within tolerance."""
 
     PASS = "PASS"  # noqa: S105  (no password)
     IMPROVED = "IMPROVED"  # better than tolerance allows: the baseline wants an update
@@ -33,8 +33,7 @@ class Verdict(StrEnum):
     REGRESSED = "REGRESSED"  # worse than tolerance allows
 
 
-SEVERITY: Final = tuple(Verdict)
-"""From the best to the worst."""
+SEVERITY: Final = tuple(Verdict)  # from the best to the worst
 
 EXIT_STATUS: Final[Mapping[Verdict, int]] = {
     Verdict.PASS: 0,
@@ -48,9 +47,8 @@ EXIT_STATUS: Final[Mapping[Verdict, int]] = {
 
 SPEEDUP: Final = "speedup"
 
+# Less than what a user notices, more than an unchanged file shows on a low-noise machine.
 TIME_TOLERANCE: Final = PRECISION
-"""Less than what a user notices, more than what a file that did not change shows on a quiet
-machine."""
 
 _NO_TIME: Final = (
     "give --base with the files before the change, or run nstc baseline update here, or leave time "
@@ -64,7 +62,7 @@ class Measured:
 
     row: Row  # what was found
     result: BenchResult  # the run that it was found in
-    base: Row | None = None  # the base's row of the same run, if it was timed beside one
+    base: Row | None = None  # the base's row of the same run, if it was timed with one
 
 
 @dataclass(frozen=True)
@@ -77,13 +75,11 @@ class Finding:
     baseline: float | None  # what it was; None where there is nothing to compare with
     value: float | None  # what it is; None where it was not measured
     explanation: str  # one line: what changed by how much, or what to do
-    # About how many rounds would settle a time that is INCONCLUSIVE, where some number of them here
-    # would.
-    rounds_needed: int | None = None
+    rounds_needed: int | None = None  # about, to settle an INCONCLUSIVE time; None: none here would
     more_rounds_may_settle: bool = False  # whether it is worth trying
 
 
-class TimedBeside(StrEnum):
+class ComparedWith(StrEnum):
     """What times were compared with."""
 
     BASELINE = "baseline"  # the speed-ups that the baseline keeps for this class of machine
@@ -97,7 +93,7 @@ class CheckReport:
 
     baseline: str  # the baseline's file
     machine_class: str  # of the machine that ran it
-    timed_beside: TimedBeside  # what times were compared with
+    times_compared_with: ComparedWith
     strict: bool  # whether IMPROVED fails
     findings: tuple[Finding, ...]  # row by row: facts, quality, time
     notes: tuple[str, ...]  # what a reader must know: what was left out, and why
@@ -114,17 +110,10 @@ class CheckReport:
         return exit_status(self.verdict, strict=self.strict)
 
     @property
-    def rows(self) -> tuple[RowKey, ...]:
-        """Rows that anything was found of, in order."""
-        return tuple(dict.fromkeys(finding.row for finding in self.findings))
-
-    def of_row(self, row: RowKey) -> tuple[Finding, ...]:
-        """What was found of one row."""
-        return tuple(finding for finding in self.findings if finding.row == row)
-
-    def count(self, verdict: Verdict) -> int:
-        """How many findings have this verdict."""
-        return sum(finding.verdict is verdict for finding in self.findings)
+    def by_row(self) -> Mapping[RowKey, tuple[Finding, ...]]:
+        """What was found of each row, in order."""
+        rows = dict.fromkeys(finding.row for finding in self.findings)
+        return {row: tuple(own for own in self.findings if own.row == row) for row in rows}
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
@@ -134,13 +123,11 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 
 def exit_status(verdict: Verdict, *, strict: bool = False) -> int:
     """Of a process whose worst verdict this is."""
-    if verdict is Verdict.IMPROVED and not strict:
-        return 0
-    return EXIT_STATUS[verdict]
+    return 0 if verdict is Verdict.IMPROVED and not strict else EXIT_STATUS[verdict]
 
 
 def facts_and_quality(
-    old: BaselineRow, new: Measured, baseline: Baseline, find: Find = find_subject
+    old: BaselineRow, new: Measured, baseline: Baseline, find: Find
 ) -> list[Finding]:
     """Verdicts on all that holds on every machine; `find` opens teachers."""
     facts = exact_facts(new.row)
@@ -150,10 +137,9 @@ def facts_and_quality(
     ]
     before = {} if old.quality is None else old.quality.metrics
     judged = {} if new.row.quality is None else new.row.quality.metrics
-    now = {name: interval.median for name, interval in judged.items()}
     obstacle = _quality_obstacle(old.quality, new, baseline, find)
-    for name in {**before, **now}:
-        was, value = before.get(name), now.get(name)
+    for name in {**before, **judged}:
+        was, value = before.get(name), judged[name].median if name in judged else None
         if obstacle is not None and was is not None:
             found.append(Finding(old.key, name, Verdict.INCOMPARABLE, was, value, obstacle))
         else:
@@ -170,16 +156,17 @@ def _quality_obstacle(
         return None
     if new.result.protocol.id != baseline.protocol.id:
         return _protocol_difference(baseline, new.result)
-    itself = quality.teacher == new.row.model
-    teacher = None if itself else known_model(find(quality.teacher), baseline.folder)
-    if (None if teacher is None else teacher.sha256) != (old.teacher and old.teacher.sha256):
-        before = "itself" if old.teacher is None else old.teacher.place
-        now = "itself" if teacher is None else teacher.place
-        return (
-            f"{before} is another network than when the baseline was judged by it"
-            if before == now
-            else f"judged by {now}, the baseline by {before}"
-        )
+    teacher = None
+    if quality.teacher != new.row.model:
+        teacher = known_model(find(quality.teacher), baseline.folder)
+    (before, was), (now, sha256) = (
+        ("itself", None) if own is None else (own.place, own.sha256)
+        for own in (old.teacher, teacher)
+    )
+    if was != sha256 and before == now:
+        return f"{before} is another network than when the baseline was judged by it"
+    if was != sha256:
+        return f"judged by {now}, the baseline by {before}"
     if quality.style_source != old.style_source:
         return f"the style is from the {quality.style_source}, the baseline's {old.style_source}"
     return None
@@ -251,7 +238,7 @@ def _one_sided(row: RowKey, fact: str, baseline: float | None, value: float | No
 def time_since_stored(
     old: BaselineRow, new: Measured, baseline: Baseline, *, tolerance: float
 ) -> Finding:
-    """A verdict on the speed-up beside the one that the baseline keeps for this machine class."""
+    """A verdict on the speed-up, compared with the baseline's for this machine class."""
     here = machine_class(new.result.machine, new.result.reference_of(new.row).place)
     value = new.row.speedup.median
     stored = {time.machine_class: time for time in baseline.times if time.key == old.key}
@@ -286,8 +273,8 @@ def time_since_stored(
     return Finding(old.key, SPEEDUP, verdict, was, value, why)
 
 
-def time_beside_base(old: BaselineRow, new: Measured | None, *, tolerance: float) -> Finding:
-    """A verdict on the time beside that of the base's file, round by round.
+def time_since_base(old: BaselineRow, new: Measured | None, *, tolerance: float) -> Finding:
+    """A verdict on the time, compared with that of the base's file round by round.
 
     `new` is None if the base does not have it; `tolerance` is a share.
     """
@@ -340,7 +327,6 @@ def compare_time(
         needed = statistics.rounds_to_settle(change, tolerance)
         may_settle = statistics.more_may_settle(change, tolerance)
         both = statistics.rounds_to_settle(change, tolerance, baseline_too=True)
-        outweigh = statistics.rounds_to_outweigh(change, tolerance)
         if needed is not None:
             advice = f"too noisy to say, about --rounds {needed} would settle it"
         elif both is not None and change.stored_rounds:
@@ -348,6 +334,7 @@ def compare_time(
                 f"too noisy to say, about --rounds {both} in the baseline and here would settle it"
             )
         elif change.doubt:
+            outweigh = statistics.rounds_to_outweigh(change, tolerance)
             advice = (
                 "the machine is not in the state that the baseline was taken in: about --rounds "
                 f"{outweigh} would settle it once it is, or give --base"
@@ -356,5 +343,5 @@ def compare_time(
             advice = "too near to the tolerance to say, and more rounds would not settle it"
         explanation += f": {advice}"
         if needed is None and change.doubt:
-            needed, may_settle = outweigh, True
+            needed, may_settle = statistics.rounds_to_outweigh(change, tolerance), True
     return Finding(row, SPEEDUP, verdict, baseline, value, explanation, needed, may_settle)

@@ -7,8 +7,8 @@ from nstc.benchmarks.gate.baseline import RowKey
 from nstc.benchmarks.gate.verdicts import (
     EXIT_STATUS,
     CheckReport,
+    ComparedWith,
     Finding,
-    TimedBeside,
     Verdict,
 )
 from nstc.cli.app import app
@@ -46,7 +46,7 @@ def fake_check(monkeypatch):
         return CheckReport(
             baseline=str(baseline),
             machine_class="x86_64/avx2/onnxruntime-1.31.0",
-            timed_beside=TimedBeside.BASELINE,
+            times_compared_with=ComparedWith.BASELINE,
             strict=options["strict"],
             findings=(found,),
             notes=(),

@@ -13,6 +13,7 @@ from nstc.benchmarks.gate.baseline import (
     refuse_existing,
     save_baseline,
 )
+from nstc.benchmarks.gate.check_models import update_baseline
 from nstc.core.errors import (
     BaselineError,
     BaselineSchemaError,
@@ -49,6 +50,11 @@ def result(fake_bench, student, teacher, photo_set):
         )
 
     return run
+
+
+def updated(path, result, reason="why not", **options):
+    before = load_baseline(path)
+    return before.updated(from_result(result, before.folder, reason=reason, **options))
 
 
 @pytest.fixture
@@ -147,7 +153,7 @@ def test_bytes_that_are_no_text(tmp_path):
 
 
 def test_a_folder_is_no_baseline(tmp_path):
-    with pytest.raises(BaselineError, match="cannot read"):
+    with pytest.raises(BaselineError, match="is a folder: make a baseline"):
         load_baseline(tmp_path)
 
 
@@ -211,10 +217,9 @@ def test_a_baseline_that_lacks_something_is_damaged(saved, damage):
 def test_an_update_replaces_what_was_measured_and_keeps_the_rest(
     saved, result, fake_bench, student
 ):
-    before = load_baseline(saved)
     fake_bench.changes = {"params": 900}
     fake_bench.speeds = {"student": 12.0}
-    after = before.updated(result(student.path), " pruned  a\nchannel ", date="2026-02-03")
+    after = updated(saved, result(student.path), " pruned  a\nchannel ", date="2026-02-03")
     facts = {(row.key.model, row.key.artifact): row.facts["params"] for row in after.rows}
     assert facts == {
         ("../student", "int8.onnx"): 900,
@@ -238,21 +243,21 @@ def test_an_update_replaces_what_was_measured_and_keeps_the_rest(
 
 def test_another_machine_adds_its_times(saved, result, fake_bench):
     fake_bench.machine = {**fake_bench.machine, "int8": ["avx2"]}
-    after = load_baseline(saved).updated(result(), "an older machine")
+    after = updated(saved, result())
     assert len(after.times) == 6
     assert len({time.machine_class for time in after.times}) == 2
 
 
-def test_an_update_wants_a_reason(saved, result):
+def test_an_update_wants_a_reason(saved, photo_set):
     with pytest.raises(OptionError, match="--reason"):
-        load_baseline(saved).updated(result(), "  ")
+        update_baseline([], saved, "  ", photos=photo_set(2))
 
 
 def test_another_protocol_takes_all_rows_or_none(saved, result, fake_bench, student):
     fake_bench.protocol = {"vgg": "another eye"}
     with pytest.raises(OptionError, match=r"leaves out \.\./teacher onnx"):
-        load_baseline(saved).updated(result(student.path), "why not")
-    after = load_baseline(saved).updated(result(), "another eye")
+        updated(saved, result(student.path))
+    after = updated(saved, result())
     assert after.protocol.vgg == "another eye"
 
 

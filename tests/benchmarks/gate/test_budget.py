@@ -58,11 +58,11 @@ def test_a_metric_of_another_package_has_limits_too(install_extension):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("style_ratio", "no limit"),
-        ("", "no limit"),
-        ("speedup=50", "no limit"),
-        ("bytes<=100XB", "no limit"),
-        ("speedup<=-1", "no limit"),
+        ("style_ratio", "not a limit"),
+        ("", "not a limit"),
+        ("speedup=50", "not a limit"),
+        ("bytes<=100XB", "not a limit"),
+        ("speedup<=-1", "not a limit"),
         ("style_ration<=1.1", "Did you mean style_ratio"),
         ("speedup>=60, speedup<=50", "can't both be kept"),
     ],

@@ -10,7 +10,7 @@ from nstc.benchmarks.bench import bench
 from nstc.benchmarks.gate.baseline import from_result, save_baseline
 from nstc.benchmarks.gate.check_models import check
 from nstc.benchmarks.gate.output_formats import to_json
-from nstc.benchmarks.gate.verdicts import TimedBeside, Verdict
+from nstc.benchmarks.gate.verdicts import ComparedWith, Verdict
 from nstc.benchmarks.timing import latency
 from nstc.core.errors import (
     ArtifactError,
@@ -27,7 +27,7 @@ def test_what_did_not_change_passes(baseline, photos, fake_bench, student):
     report = check([], baseline, photos=photos)
     assert verdicts(report) == ALL_PASS
     assert (report.verdict, report.exit_status) == (Verdict.PASS, 0)
-    assert report.timed_beside is TimedBeside.BASELINE
+    assert report.times_compared_with is ComparedWith.BASELINE
     [call] = fake_bench.calls  # measured once
     assert call["models"] == [student.path]
     assert call["artifacts"] == ("int8.onnx",)

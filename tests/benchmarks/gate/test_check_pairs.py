@@ -7,7 +7,6 @@ from gate_reports import ALL_PASS, verdicts
 
 from nstc.benchmarks.gate.baseline import load_baseline, save_baseline
 from nstc.benchmarks.gate.check_models import check, update_baseline
-from nstc.benchmarks.gate.measuring import Conditions
 from nstc.benchmarks.gate.verdicts import Verdict
 from nstc.core.errors import OptionError
 
@@ -25,9 +24,7 @@ def test_a_candidate_elsewhere_stands_for_the_model_of_its_name(
 @pytest.fixture
 def two_models(fake_bench, baseline, student, teacher, photos):
     """The baseline with a second model."""
-    updated, _ = update_baseline(
-        [student.path, teacher.path], baseline, "two", conditions=Conditions(photos=photos)
-    )
+    updated, _ = update_baseline([student.path, teacher.path], baseline, "two", photos=photos)
     save_baseline(updated, baseline)
     fake_bench.calls.clear()
     return baseline
@@ -71,9 +68,7 @@ def test_an_update_is_what_passes_from_then_on(baseline, photos, fake_bench):
     fake_bench.changes = {"params": 1200}
     fake_bench.speeds = {"student": 8.0}
     assert check([], baseline, photos=photos).verdict is Verdict.REGRESSED
-    updated, result = update_baseline(
-        [], baseline, "wider, for fewer stripes", conditions=Conditions(photos=photos)
-    )
+    updated, result = update_baseline([], baseline, "wider, for fewer stripes", photos=photos)
     assert load_baseline(baseline).rows[0].facts["params"] == 1000  # not written yet
     save_baseline(updated, baseline)
     assert len(result.rows) == 1
@@ -83,11 +78,11 @@ def test_an_update_is_what_passes_from_then_on(baseline, photos, fake_bench):
 
 def test_an_update_wants_a_reason_before_it_measures(baseline, photos, fake_bench):
     with pytest.raises(OptionError, match="--reason"):
-        update_baseline([], baseline, " ", conditions=Conditions(photos=photos))
+        update_baseline([], baseline, " ", photos=photos)
     assert not fake_bench.calls
 
 
 def test_an_update_is_of_the_models_at_their_own_places(baseline, photos, student, tmp_path):
     copy = shutil.copytree(student.path, tmp_path / "copy")
     with pytest.raises(OptionError, match="lies elsewhere"):
-        update_baseline([copy], baseline, "moved", conditions=Conditions(photos=photos))
+        update_baseline([copy], baseline, "moved", photos=photos)

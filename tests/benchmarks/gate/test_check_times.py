@@ -7,7 +7,7 @@ import pytest
 from gate_reports import ALL_PASS, explained, verdicts
 
 from nstc.benchmarks.gate.check_models import check
-from nstc.benchmarks.gate.verdicts import TimedBeside, Verdict
+from nstc.benchmarks.gate.verdicts import ComparedWith, Verdict
 from nstc.core.errors import OptionError
 
 
@@ -107,7 +107,7 @@ def test_beside_the_base_the_class_of_machine_does_not_matter(
     fake_bench.machine = {**fake_bench.machine, "int8": []}
     report = check([], baseline, photos=photos, base=[base])
     assert verdicts(report) == ALL_PASS
-    assert report.timed_beside is TimedBeside.BASE
+    assert report.times_compared_with is ComparedWith.BASE
     timed, judged = fake_bench.calls
     assert (timed["models"], timed["quality"]) == ([student.path, base], False)
     assert (judged["models"], judged["quality"]) == ([student.path], True)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from nstc.benchmarks.gate import output_formats
 from nstc.benchmarks.gate.baseline import RowKey
-from nstc.benchmarks.gate.verdicts import CheckReport, Finding, TimedBeside, Verdict
+from nstc.benchmarks.gate.verdicts import CheckReport, ComparedWith, Finding, Verdict
 from nstc.core.errors import OutputError
 
 INT8 = RowKey(model="zoo:starry-night", artifact="int8.onnx", target="cpu:2", size=512)
@@ -31,7 +31,7 @@ def report(*findings, strict=False, notes=()) -> CheckReport:
     return CheckReport(
         baseline="ci/baseline.json",
         machine_class="x86_64/avx2/onnxruntime-1.31.0",
-        timed_beside=TimedBeside.BASELINE,
+        times_compared_with=ComparedWith.BASELINE,
         strict=strict,
         findings=findings,
         notes=tuple(notes),

@@ -35,7 +35,6 @@ def update(
     """
     from nstc.benchmarks.gate.baseline import save_baseline
     from nstc.benchmarks.gate.check_models import update_baseline
-    from nstc.benchmarks.gate.measuring import Conditions
     from nstc.compress.export.export_model import made_artifact
     from nstc.core.files import locked
 
@@ -44,9 +43,10 @@ def update(
             models or (),
             file,
             reason,
-            conditions=Conditions(
-                rounds=rounds, store=made_artifact, progress=bar, **anew.conditions()
-            ),
+            rounds=rounds,
+            store=made_artifact,
+            progress=bar,
+            **anew.conditions(),
         )
         save_baseline(updated, file)
     print_result(result, costs=False)
