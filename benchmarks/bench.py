@@ -1,36 +1,14 @@
-"""The benchmark: every model's every artifact beside one reference, on the same photographs."""
+"""The benchmark: every model's every artifact, compared with one reference."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nstc.benchmarks.quality.judging import (
-    Candidate,
-    JudgingTeacher,
-    StyleTarget,
-    judge,
-    style_of_outputs,
-)
-from nstc.benchmarks.result import (
-    BenchProtocol,
-    BenchResult,
-    LatencySummary,
-    Quality,
-    Reference,
-    Row,
-    taken_now,
-)
-from nstc.benchmarks.subjects import (
-    FLOAT,
-    Model,
-    Probe,
-    Subject,
-    finder,
-    reference_of,
-    remembering,
-    teacher_of,
-)
+from nstc.benchmarks import result as results
+from nstc.benchmarks.quality import judging
+from nstc.benchmarks.result import BenchResult, LatencySummary, Quality, Row
+from nstc.benchmarks.subjects import FLOAT, Model, Probe, Subject, finder, reference_of, teacher_of
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.targets.base import Measurement, Target
 from nstc.benchmarks.timing.machine import machine_facts, roofline, usable_cores
@@ -65,7 +43,7 @@ def bench(
     progress: Progress | None = None,
     finished: Callable[[BenchResult], None] | None = None,
 ) -> BenchResult:
-    """Time models beside a reference, and judge their pictures by their teachers'.
+    """Time models and a reference in turns, and compare their pictures with their teachers'.
 
     Args:
         models: Bundles, zoo names or ONNX files.
@@ -80,9 +58,9 @@ def bench(
         probe: Finds out what ONNX files of others take; see `nstc.runtime.foreign.probing`.
         trust: Whether programs of others, TorchScript and ExecuTorch, may be loaded.
         store: Where bundles' files come from.
-        progress: Told of rounds and photographs.
-        finished: Told after each target, and before its pictures are judged, what is found so far:
-            a run that is stopped has not been for nothing.
+        progress: Receives progress updates of rounds and photographs.
+        finished: Receives what is found so far after each target, and before its pictures are
+            judged: a run that is stopped has not been for nothing.
 
     Raises:
         OptionError: no models, several teachers and no `against`, or a target can't run here.
@@ -97,68 +75,61 @@ def bench(
     if not len(photos):
         raise PhotosError("no photographs to bench on: --photos takes a folder of photographs.")
     targets = [parse_target(name) for name in recipe.targets]
-    eye = load_vgg(vgg) if quality else None
-    run = _Run(photos.take(recipe.quality_photos), recipe, eye, progress or Silent())
+    features = load_vgg(vgg) if quality else None
+    run = _Run(photos.take(recipe.quality_photos), recipe, features, progress or Silent())
     find = finder(trust=trust, store=store)
     subjects = [find(model) for model in models]
-    opponent = remembering(reference_of(subjects, against, find), subjects)
+    reference = reference_of(subjects, against, find)
     judges = [teacher_of(subject, teacher, find) if quality else None for subject in subjects]
-    lanes = _opened(targets, opponent, subjects, judges, artifacts, recipe.size, probe)
-    sessions = [session for lane in lanes for session in lane.sessions]
-    sessions += [own.teacher.session for lane in lanes for own in lane.entries if own.teacher]
-    for session in {id(session): session for session in sessions}.values():
-        refuse_without_picture(session.run, session.path, getattr(session, "fixed_size", None))
-    return run.carried_out(lanes, opponent, vgg_identity(vgg) if quality else None, finished)
+    opened = _opened(targets, reference, subjects, judges, artifacts, recipe.size, probe)
+    return run.carried_out(opened, reference, vgg_identity(vgg) if quality else None, finished)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Entry:
-    """A row to be: a model, one of its artifacts opened, and whom it is judged by."""
+    """A row to be: a model, one of its artifacts opened, and the model it is judged by."""
 
     subject: Subject
     artifact: str
     session: Session
     judge: Subject | None
-    teacher: JudgingTeacher | None
+    teacher: judging.JudgingTeacher | None
 
     @property
     def file(self) -> tuple[Path, str]:
         return self.subject.path.resolve(), self.artifact
 
     @property
-    def style(self) -> StyleTarget | None:
+    def style(self) -> judging.StyleTarget | None:
         """That its pictures should have, as its teacher's bundle or else its own says."""
         for subject in (self.judge, self.subject):
             bundle = None if subject is None else subject.bundle
-            if bundle is not None and bundle.manifest.style is not None:
-                statistics = style_of(bundle)
-                if statistics is not None:
-                    source = bundle.manifest.style.source
-                    return StyleTarget(statistics=statistics, source=source)
+            statistics = None if bundle is None else style_of(bundle)
+            if bundle is not None and bundle.manifest.style is not None and statistics is not None:
+                return judging.StyleTarget(
+                    statistics=statistics, source=bundle.manifest.style.source
+                )
         return None
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Lane:
+class _TargetRun:
     """A target with everything opened that is measured there."""
 
     target: Target
     reference: Session
     entries: tuple[_Entry, ...]
 
-    @property
-    def sessions(self) -> list[Session]:
-        return [self.reference, *(entry.session for entry in self.entries)]
-
-    def rows(
-        self, reading: Measurement, judged: Sequence[Quality | None], recipe: BenchRecipe
-    ) -> list[Row]:
+    def rows(self, reading: Measurement, recipe: BenchRecipe) -> list[Row]:
+        """One for each entry, not judged yet."""
         rows = []
-        for position, (entry, quality) in enumerate(zip(self.entries, judged, strict=True)):
+        for position, (entry, facts) in enumerate(zip(self.entries, reading.rows, strict=True)):
             bundle = entry.subject.bundle
             counted = None if bundle is None else complexity(bundle, recipe.size)
-            facts, times = reading.rows[position], reading.timings.candidates_ms[position]
-            size_bytes = model_bytes(entry.session.path)
+            times, size_bytes = (
+                reading.timings.candidates_ms[position],
+                model_bytes(entry.session.path),
+            )
             roof = None
             if counted is not None and reading.peaks is not None:
                 roof = roofline(
@@ -169,56 +140,56 @@ class _Lane:
                     latency_ms=median(times),
                     peaks=reading.peaks,
                 )
-            rows.append(
-                Row(
-                    model=entry.subject.name,
-                    artifact=entry.artifact,
-                    target=self.target.name,
-                    size=recipe.size,
-                    latency_ms=LatencySummary.of(times),
-                    speedup=reading.timings.speedup(position, seed=recipe.seed),
-                    params=counted.params if counted else None,
-                    macs=counted.macs if counted else None,
-                    size_bytes=size_bytes,
-                    quality=quality,
-                    counts=facts.counts,
-                    footprint=facts.footprint,
-                    throughput=facts.throughput,
-                    provider=facts.provider,
-                    roofline=roof,
-                )
+            row = Row(
+                model=entry.subject.name,
+                artifact=entry.artifact,
+                target=self.target.name,
+                size=recipe.size,
+                latency_ms=LatencySummary.of(times),
+                speedup=reading.timings.speedup(position, seed=recipe.seed),
+                params=counted.params if counted else None,
+                macs=counted.macs if counted else None,
+                size_bytes=size_bytes,
+                quality=None,
+                roofline=roof,
+                **vars(facts),
             )
+            rows.append(row)
         return rows
 
 
 def _opened(
     targets: Sequence[Target],
-    opponent: Subject,
+    reference: Subject,
     subjects: Sequence[Subject],
     judges: Sequence[Subject | None],
     artifacts: Sequence[str],
     size: int,
     probe: Probe,
-) -> list[_Lane]:
+) -> list[_TargetRun]:
     """All sessions; the float graphs that pictures are judged by once each, on all cores."""
-    teachers: dict[Path, JudgingTeacher] = {}
+    teachers: dict[Path, judging.JudgingTeacher] = {}
 
-    def teacher(judge: Subject) -> JudgingTeacher:
-        place = judge.path.resolve()
-        if place not in teachers:
+    def checked(session: Session) -> Session:
+        refuse_without_picture(session.run, session.path, getattr(session, "fixed_size", None))
+        return session
+
+    def teacher(judge: Subject) -> judging.JudgingTeacher:
+        path = judge.path.resolve()
+        if path not in teachers:
             session = judge.open(FLOAT, min(len(usable_cores()), MAX_THREADS), probe)
-            teachers[place] = JudgingTeacher(name=judge.name, session=session)
-        return teachers[place]
+            teachers[path] = judging.JudgingTeacher(name=judge.name, session=checked(session))
+        return teachers[path]
 
     return [
-        _Lane(
+        _TargetRun(
             target=target,
-            reference=target.open(opponent, target.reference_artifact, probe),
+            reference=checked(target.open(reference, target.reference_artifact, probe)),
             entries=tuple(
                 _Entry(
                     subject=subject,
                     artifact=artifact_name(artifact),
-                    session=target.open(subject, artifact, probe),
+                    session=checked(target.open(subject, artifact, probe)),
                     judge=judge,
                     teacher=None if judge is None else teacher(judge),
                 )
@@ -236,83 +207,79 @@ class _Run:
 
     photos: PhotoSet
     recipe: BenchRecipe
-    eye: VggFeatures | None
+    features: VggFeatures | None
     progress: Progress
     known: dict[tuple[Path, str], Quality] = field(default_factory=dict)
 
     def carried_out(
         self,
-        lanes: Sequence[_Lane],
-        opponent: Subject,
+        runs: Sequence[_TargetRun],
+        reference: Subject,
         vgg: str | None,
         finished: Callable[[BenchResult], None] | None,
     ) -> BenchResult:
         recipe = self.recipe
         result = BenchResult(
             machine=machine_facts(),
-            protocol=BenchProtocol(
+            protocol=results.BenchProtocol(
                 rounds=recipe.rounds,
                 size=recipe.size,
                 photos=self.photos.record(),
                 seed=recipe.seed,
                 vgg=vgg,
-                reference=opponent.identity,
+                reference=reference.identity,
             ),
             references=(),
             rows=(),
-            unfinished=tuple(lane.target.name for lane in lanes),
-            taken=taken_now(),
+            unfinished=tuple(run.target.name for run in runs),
+            taken=results.taken_now(),
         )
         picture = next(self.photos.squares(recipe.size))
-        for lane in lanes:
-            reading = lane.target.measure(lane.sessions, picture, recipe, self.progress)
-            reference = Reference(
-                model=opponent.name,
-                artifact=lane.target.reference_artifact,
-                target=lane.target.name,
+        for run in runs:
+            sessions = [run.reference, *(entry.session for entry in run.entries)]
+            reading = run.target.measure(sessions, picture, recipe, self.progress)
+            measured = results.Reference(
+                model=reference.name,
+                artifact=run.target.reference_artifact,
+                target=run.target.name,
                 latency_ms=LatencySummary.of(reading.timings.reference_ms),
                 place=reading.place,
                 watch=reading.timings.watch,
                 peaks=reading.peaks,
             )
-            timed = dataclasses.replace(result, references=(*result.references, reference))
-            if finished is not None and vgg is not None:  # judging takes long, times are there
-                unjudged = lane.rows(reading, [None] * len(lane.entries), recipe)
-                finished(dataclasses.replace(timed, rows=(*result.rows, *unjudged)))
-            judged = self.judged(lane.entries)
+            earlier, rows = result.rows, run.rows(reading, recipe)
             result = dataclasses.replace(
-                timed,
-                rows=(*result.rows, *lane.rows(reading, judged, recipe)),
-                unfinished=result.unfinished[1:],
+                result, references=(*result.references, measured), rows=(*earlier, *rows)
             )
+            if self.features is not None:
+                if finished is not None:  # judging takes long, times are there
+                    finished(result)
+                judged = zip(rows, self.judged(run.entries, self.features), strict=True)
+                rows = [dataclasses.replace(row, quality=quality) for row, quality in judged]
+            unfinished = result.unfinished[1:]
+            result = dataclasses.replace(result, rows=(*earlier, *rows), unfinished=unfinished)
             if finished is not None:
                 finished(result)
         return result
 
-    def judged(self, entries: Sequence[_Entry]) -> list[Quality | None]:
-        if self.eye is None:
-            return [None] * len(entries)
-        new = {entry.file: entry for entry in entries if entry.file not in self.known}
-        of_outputs: dict[str, StyleTarget] = {}
-        candidates = []
-        for entry in new.values():
+    def judged(self, entries: Sequence[_Entry], vgg: VggFeatures) -> list[Quality]:
+        new: dict[tuple[Path, str], judging.Candidate] = {}
+        of_outputs: dict[str, judging.StyleTarget] = {}
+        size = self.recipe.size
+        for entry in entries:
             teacher, style = entry.teacher, entry.style
-            if teacher is None:
-                raise ValueError(f"{entry.subject.name} has no teacher to be judged by")
+            if teacher is None or entry.file in {**self.known, **new}:
+                continue
             if style is None:
-                style = of_outputs.get(teacher.name) or style_of_outputs(
-                    teacher, self.photos, size=self.recipe.size, vgg=self.eye
+                style = of_outputs.get(teacher.name) or judging.style_of_outputs(
+                    teacher, self.photos, size=size, vgg=vgg
                 )
                 of_outputs[teacher.name] = style
-            candidates.append(Candidate(session=entry.session, teacher=teacher, style=style))
-        if candidates:
-            found = judge(
-                candidates,
-                self.photos,
-                size=self.recipe.size,
-                vgg=self.eye,
-                seed=self.recipe.seed,
-                progress=self.progress,
+            new[entry.file] = judging.Candidate(session=entry.session, teacher=teacher, style=style)
+        if new:
+            candidates, seed = list(new.values()), self.recipe.seed
+            found = judging.judge(
+                candidates, self.photos, size=size, vgg=vgg, seed=seed, progress=self.progress
             )
             self.known.update(zip(new, found, strict=True))
         return [self.known[entry.file] for entry in entries]

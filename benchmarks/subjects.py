@@ -177,7 +177,7 @@ def reference_of(
         OptionError: the models have different teachers.
     """
     if given is not None:
-        return find(given)
+        return remembering(find(given), subjects)
     origins: dict[str, tuple[Subject, Origin]] = {}
     for subject in subjects:
         origin = None if subject.bundle is None else subject.bundle.manifest.teacher

@@ -157,13 +157,13 @@ def test_timing_is_pinned_and_the_process_is_free_again(teacher, student, photo_
 def test_several_targets_each_with_its_reference_and_quality_judged_once(
     teacher, student, photo_set, monkeypatch
 ):
-    judged = []
+    judged, judge = [], judging.judge
 
     def spy(candidates, *args, **kwargs):
         judged.extend(candidates)
-        return judging.judge(candidates, *args, **kwargs)
+        return judge(candidates, *args, **kwargs)
 
-    monkeypatch.setattr("nstc.benchmarks.bench.judge", spy)
+    monkeypatch.setattr("nstc.benchmarks.quality.judging.judge", spy)
     told = []
     result = bench(
         [student.path],
@@ -194,7 +194,7 @@ def test_times_are_told_before_judging_is_stopped(teacher, student, photo_set, m
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nstc.benchmarks.bench.judge", stopped)
+    monkeypatch.setattr("nstc.benchmarks.quality.judging.judge", stopped)
     with pytest.raises(KeyboardInterrupt):
         bench(
             [student.path],

@@ -179,7 +179,7 @@ def test_what_was_timed_is_kept_when_judging_is_stopped(
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nstc.benchmarks.bench.judge", stopped)
+    monkeypatch.setattr("nstc.benchmarks.quality.judging.judge", stopped)
     file = tmp_path / "result.json"
     done = beside_itself(nstc, teacher_bundle.path, "--photos", photo_folder, "--json", file)
     assert done.code == 130
