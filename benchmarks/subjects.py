@@ -1,4 +1,4 @@
-"""What a benchmark is asked to judge: bundles, and ONNX files that others made."""
+"""Models that a benchmark measures: bundles, and ONNX files that others made."""
 
 import dataclasses
 import functools
@@ -19,13 +19,11 @@ from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.model_files import model_sha256
 from nstc.runtime.session import Artifacts, Session, find_artifact, open_session
 
-FLOAT: Final = "onnx"
-"""The artifact that references and teachers are run as."""
-
+FLOAT: Final = "onnx"  # the artifact that references and teachers are run as
 _FIXED_SHAPE: Final = re.compile(r"(\d+)x(\d+)\.onnx$")
 
 Probe = Callable[[Path, GraphForm | None], GraphContract]
-"""Finds out what a foreign ONNX file takes, from what is remembered of it."""
+"""Finds out what a foreign ONNX file takes, given what a student's manifest says of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +33,7 @@ class Subject:
     path: Path  # a bundle's folder, or an ONNX file
     bundle: Bundle | None  # the opened bundle; None for a foreign ONNX file
     trust: bool = False  # whether programs of others, TorchScript and ExecuTorch, may be loaded
-    # How a foreign file is fed, as far as a bundle that learned from it says so.
-    form: GraphForm | None = None
+    form: GraphForm | None = None  # how a foreign file is fed, if a student's manifest says so
     store: Artifacts = find_artifact  # where a bundle's files come from
 
     def __str__(self) -> str:
@@ -74,7 +71,7 @@ class Subject:
         only `FLOAT`.
 
         Raises:
-            TeacherError: a foreign file is no image-to-image network.
+            TeacherError: a foreign file is not an image-to-image network.
             ArtifactError: there is no such file; the message says how to make it.
             BundleError: and its kinds, if it is damaged.
         """
@@ -96,7 +93,7 @@ class Subject:
 
 
 Model = str | Path | Bundle | Subject
-"""What names a model: a zoo name, a path, or what was opened already."""
+"""A zoo name, a path, or what was opened already."""
 
 Find = Callable[[Model], Subject]
 
@@ -105,7 +102,7 @@ def find_subject(model: Model, *, trust: bool = False, store: Artifacts = find_a
     """A bundle by path or zoo name, or an ONNX file; a subject stays what it is.
 
     Raises:
-        BundleError: there is neither at that place.
+        BundleError: there is neither at that path.
     """
     if isinstance(model, Subject):
         return model
@@ -119,110 +116,104 @@ def find_subject(model: Model, *, trust: bool = False, store: Artifacts = find_a
 
 def finder(*, trust: bool = False, store: Artifacts = find_artifact) -> Find:
     """`find_subject` that opens each model once, whatever the number of times it is asked."""
-    opened: dict[str, Subject] = {}
+
+    @functools.cache
+    def opened(name: str) -> Subject:
+        return find_subject(name, trust=trust, store=store)
 
     def find(model: Model) -> Subject:
-        if not isinstance(model, str | Path):
-            return find_subject(model, trust=trust, store=store)
-        if str(model) not in opened:
-            opened[str(model)] = find_subject(model, trust=trust, store=store)
-        return opened[str(model)]
+        if isinstance(model, str | Path):
+            return opened(str(model))
+        return find_subject(model, trust=trust, store=store)
 
     return find
 
 
-def remembering(subject: Subject, others: Sequence[Subject]) -> Subject:
-    """A foreign file with what those of its students among some models say of how it is fed."""
+def with_known_form(subject: Subject, others: Sequence[Subject]) -> Subject:
+    """A foreign file with the form that its students among some models have in their manifests."""
     if subject.bundle is not None or subject.form is not None:
         return subject
-    origins = [one.bundle.manifest.teacher for one in others if one.bundle is not None]
-    forms = [(one.sha256, one.form) for one in origins if one is not None and one.form is not None]
-    if not forms:
-        return subject
-    identity = subject.identity
-    form = next((form for sha256, form in forms if sha256 == identity), None)
-    return dataclasses.replace(subject, form=form)
+    for origin in (one.bundle.manifest.teacher for one in others if one.bundle is not None):
+        if origin is not None and origin.form and origin.sha256 == subject.identity:
+            return dataclasses.replace(subject, form=origin.form)
+    return subject
 
 
-def teacher_of(subject: Subject, given: Model | None, find: Find | None = None) -> Subject:
-    """Whom a model's pictures are judged by.
+def teacher_of(subject: Subject, given: Model | None, find: Find = find_subject) -> Subject:
+    """The model that a model's pictures are compared with.
 
-    That is whom `--teacher` names, if given, else the teacher in the manifest. A network that had
-    no teacher is judged by its own float graph. Unless `find` is given, which opens it, the
-    subject's trust and store hold.
+    That is the one `--teacher` names, if given, else the teacher in the manifest. A network that
+    had no teacher is judged by its own float graph.
 
     Raises:
         TeacherError: it can't be found, or is another network than the manifest says.
     """
-    find = find or finder(trust=subject.trust, store=subject.store)
     if given is not None:
-        return remembering(find_teacher(given, f"--teacher {given}", find), [subject])
+        return with_known_form(find_teacher(given, f"--teacher {given}", find), [subject])
     if subject.bundle is None:
         raise TeacherError(
-            f"{subject.path} does not say who its teacher is: give --teacher BUNDLE or an ONNX "
+            f"{subject.path} does not say which its teacher is: give --teacher BUNDLE or an ONNX "
             "file, or --no-quality."
         )
     origin = subject.bundle.manifest.teacher
-    return subject if origin is None else _remembered_teacher(subject, origin, find)
+    return subject if origin is None else _recorded_teacher(subject, origin, find, "--teacher")
 
 
 def reference_of(
     subjects: Sequence[Subject], given: Model | None, find: Find = find_subject
 ) -> Subject:
-    """What models are timed beside: what `--against` names, or the teacher of all manifests.
+    """What models are timed against: what `--against` names, or the teacher of all manifests.
 
     Raises:
-        BundleError: there is nothing at the place that was given.
+        BundleError: there is nothing at the path that was given.
         TeacherError: a model names no teacher, or one that can't be found or was changed.
         OptionError: the models have different teachers.
     """
     if given is not None:
-        return remembering(find(given), subjects)
+        return with_known_form(find(given), subjects)
     origins: dict[str, tuple[Subject, Origin]] = {}
     for subject in subjects:
         origin = None if subject.bundle is None else subject.bundle.manifest.teacher
         if origin is None:
             raise TeacherError(
-                f"{subject.name} names no teacher to be timed beside: give --against BUNDLE or an "
-                "ONNX file."
+                f"{subject.name} names no teacher to be timed against: give --against BUNDLE or "
+                "an ONNX file."
             )
         origins.setdefault(origin.sha256, (subject, origin))
     if len(origins) > 1:
         names = ", ".join(origin.zoo or origin.name for _, origin in origins.values())
         raise OptionError(
-            f"the models have different teachers, {names}: give the one that all are timed beside "
+            f"the models have different teachers, {names}: give the one that all are timed against "
             "with --against."
         )
     ((subject, origin),) = origins.values()
-    return _remembered_teacher(subject, origin, find, flag="--against")
+    return _recorded_teacher(subject, origin, find, "--against")
 
 
-def _remembered_teacher(
-    subject: Subject, origin: Origin, find: Find, flag: str = "--teacher"
-) -> Subject:
-    place = origin.zoo or origin.path
-    if place is None:
+def _recorded_teacher(subject: Subject, origin: Origin, find: Find, flag: str) -> Subject:
+    path = origin.zoo or origin.path
+    if path is None:
         raise TeacherError(
-            f"{subject.name} was taught by {origin.name}, of which it knows no place: "
+            f"the manifest of {subject.name} has no path of its teacher {origin.name}: "
             f"give {flag} BUNDLE or an ONNX file."
         )
-    teacher = find_teacher(place, f"{origin.name}, the teacher of {subject.name}", find, flag)
+    teacher = find_teacher(path, f"{origin.name}, the teacher of {subject.name}", find, flag)
     if teacher.identity != origin.sha256:
         raise TeacherError(
-            f"{place} is not the network that taught {subject.name}, it was changed since: "
+            f"{path} is not the network that taught {subject.name}, it was changed since: "
             f"give {flag} to take it nonetheless, or another."
         )
-    return remembering(teacher, [subject])
+    return with_known_form(teacher, [subject])
 
 
-def find_teacher(place: Model, what: str, find: Find, flag: str = "--teacher") -> Subject:
+def find_teacher(model: Model, what: str, find: Find, flag: str = "--teacher") -> Subject:
     """A teacher, called `what` in the message if there is none.
 
     Raises:
         TeacherError: it can't be opened; the message names the flag that gives another.
     """
     try:
-        return find(place)
+        return find(model)
     except NstcError as error:
         raise TeacherError(
             f"can't find {what}: {error} Give {flag} BUNDLE or an ONNX file; "

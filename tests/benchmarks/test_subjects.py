@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nstc.benchmarks.subjects import FLOAT, find_subject, reference_of, remembering, teacher_of
+from nstc.benchmarks.subjects import FLOAT, find_subject, reference_of, teacher_of, with_known_form
 from nstc.core.bundle import TILES_ARTIFACT
 from nstc.core.errors import ArtifactError, BundleError, OptionError, TeacherError
 from nstc.core.files import sha256_of
@@ -119,9 +119,9 @@ def test_a_foreign_file_is_fed_as_when_it_taught(make_bundle, foreign_file):
     student = find_subject(make_bundle("student", {}, teacher=origin).path)
     assert teacher_of(student, None).form == form
     assert teacher_of(student, str(foreign_file)).form == form
-    assert remembering(find_subject(foreign_file), [student]).form == form
+    assert with_known_form(find_subject(foreign_file), [student]).form == form
     other = find_subject(make_bundle("other", {"onnx": 0.5}).path)
-    assert remembering(find_subject(foreign_file), [other]).form is None
+    assert with_known_form(find_subject(foreign_file), [other]).form is None
     asked = []
 
     def probe(path, known):
