@@ -1,4 +1,4 @@
-"""What a benchmark found, in the form that is kept: JSON of schema `nstc.bench/2`."""
+"""The result of a benchmark, kept as JSON of schema `nstc.bench/2`."""
 
 import dataclasses
 import hashlib
@@ -15,50 +15,31 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from nstc.benchmarks.timing import statistics
 from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.latency import MOST_REPEATS, PAUSE_S, TURN_MS, MachineNoise
 from nstc.benchmarks.timing.machine import Peaks, Roofline
-from nstc.benchmarks.timing.statistics import (
-    PRECISION,
-    Interval,
-    iqr,
-    is_precise,
-    median,
-    percentile,
-    rounds_for_precision,
-)
+from nstc.benchmarks.timing.statistics import Interval
 from nstc.benchmarks.timing.throughput import Throughput
 from nstc.core.child_processes import run_to_end
 from nstc.core.decoding import Count, DecodingError, Name, Text
 from nstc.core.files import atomic_file
 from nstc.core.manifest import PhotoRecord
 
-SCHEMA: Final = "nstc.bench/2"
-"""What this nstc writes."""
+SCHEMA: Final = "nstc.bench/2"  # what this nstc writes
+_ONE_TARGET: Final = "nstc.bench/1"  # of one target a run, and so of one reference
+SCHEMAS: Final = (_ONE_TARGET, SCHEMA)  # what can be read, oldest first
 
-_ONE_TARGET: Final = "nstc.bench/1"
-"""It knew one target a run, and so one reference."""
-
-SCHEMAS: Final = (_ONE_TARGET, SCHEMA)
-"""What can be read, oldest first."""
-
-FEW_PHOTOS: Final = 20
-"""Intervals over fewer photographs than this are marked."""
-
+FEW_PHOTOS: Final = 20  # intervals over fewer photographs than this are marked
+GIT_TIMEOUT_S: Final = 10  # a repository on a disk that is slower than this goes unnamed
+# The way of measuring. It changes with the numbers, and not with the form of the file.
 _PROTOCOL: Final = "nstc.timing/3"
-"""The way of measuring. It changes with the numbers, and not with the form of the file."""
-
-GIT_TIMEOUT_S: Final = 10
-"""A repository on a disk that is slower than this goes unnamed."""
-
 _COMMIT: Final = re.compile(r"[0-9a-f]{40,64}")
-_ID_LENGTH: Final = 12
-_LONGEST_MS: Final = 1e12
+# Keys of a row that are there where its target reports them.
+_REPORTED: Final = ("provider", "memory", "cold_start_ms", "throughput", "roofline")
 
+Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 StyleSource = Literal["painting", "outputs"]
-
-_TOLD: Final = ("provider", "memory", "cold_start_ms", "throughput", "roofline")
-"""What targets tell of a row where they look."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,24 +61,17 @@ class BenchProtocol:
         and the constants of timing. Rounds and seed only make the intervals wider or narrower, and
         target, artifact and teacher stand in each row, so these are left out.
         """
-        content = [
-            _PROTOCOL,
-            self.size,
-            self.photos.list_sha256,
-            self.vgg,
-            self.reference,
-            [PAUSE_S, TURN_MS, MOST_REPEATS],
-        ]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:_ID_LENGTH]
+        what = [_PROTOCOL, self.size, self.photos.list_sha256, self.vgg, self.reference]
+        content = [*what, [PAUSE_S, TURN_MS, MOST_REPEATS]]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatencySummary:
     """Milliseconds of a picture."""
 
-    median: Annotated[float, msgspec.Meta(ge=0, le=_LONGEST_MS)]  # of the samples
-    # Their interquartile range; None in old files, as are the others.
-    iqr: Annotated[float, msgspec.Meta(ge=0, le=_LONGEST_MS)] | None = None
+    median: Milliseconds  # of the samples
+    iqr: Milliseconds | None = None  # their interquartile range; None in old files, as the others
     p95: float | None = None  # what 95 % of them do not exceed
     samples: tuple[float, ...] = ()  # one a round; empty where only the summary was kept
 
@@ -105,30 +79,27 @@ class LatencySummary:
     def of(samples_ms: Sequence[float]) -> "LatencySummary":
         """Of one time a round."""
         return LatencySummary(
-            median=median(samples_ms),
-            iqr=iqr(samples_ms),
-            p95=percentile(samples_ms, 95),
+            median=statistics.median(samples_ms),
+            iqr=statistics.iqr(samples_ms),
+            p95=statistics.percentile(samples_ms, 95),
             samples=tuple(samples_ms),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """What was found of one candidate."""
+    """Of one candidate's pictures, compared with its teacher's."""
 
-    # By name in `quality.metrics.available_metrics`, the median over photographs and its bootstrap
-    # interval.
-    metrics: Mapping[str, Interval]
+    metrics: Mapping[str, Interval]  # the median over photographs, by the metric's name
     photos: Count  # how many photographs
     teacher: Text  # the name of the teacher
-    # The painting's statistics, or the mean over the teacher's own pictures.
-    style_source: StyleSource
+    style_source: StyleSource  # statistics of the painting, or the mean of the teacher's pictures
     # For each metric that was computed on fewer than `photos`, on how many.
     sampled_photos: Mapping[str, Count] = field(default_factory=dict)
 
     @property
     def few_photos(self) -> bool:
-        """Whether the intervals are too shaky to lean on."""
+        """Whether there are too few photographs for the intervals to be trusted."""
         return self.photos < FEW_PHOTOS
 
     def to_dict(self) -> dict[str, Any]:
@@ -153,10 +124,12 @@ class Reference:
     artifact: str  # the file that was run
     target: str  # where
     latency_ms: LatencySummary  # how long a picture took
-    # What the target says of where that is: provider, device, browser.
+    # What the target reports of where that is: provider, device, browser.
     place: Mapping[str, str | int | float | None] = field(default_factory=dict)
-    watch: MachineNoise | None = None  # how much it drifted meanwhile; None where nobody looked
-    peaks: Peaks | None = None  # what it could do at most; None where nobody looked
+    watch: MachineNoise | None = (
+        None  # how much the machine drifted meanwhile; None if not measured
+    )
+    peaks: Peaks | None = None  # what it could do at most; None if not measured
 
     @property
     def samples_ms(self) -> tuple[float, ...]:
@@ -164,10 +137,10 @@ class Reference:
         return self.latency_ms.samples
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it, without what nobody looked at."""
+        """As JSON has it, without what was not measured."""
         own = dataclasses.asdict(self)
-        told = {"watch": own.pop("watch"), "roofline": own.pop("peaks")}
-        return {**own, **{name: part for name, part in told.items() if part is not None}}
+        measured = {"watch": own.pop("watch"), "roofline": own.pop("peaks")}
+        return own | {name: part for name, part in measured.items() if part is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,15 +157,13 @@ class Row:
     macs: Count | None  # multiply-accumulates a picture; None for a foreign file
     size_bytes: Count  # of the file
     quality: Quality | None  # against the teacher; None if it was not judged
-    # Exact numbers that the target tells of the file, by name: delegates.
+    # Exact numbers that the target reports of the file, by name: delegates.
     counts: Mapping[str, int] = field(default_factory=dict)
-    footprint: Footprint | None = None  # memory and cold start; None on targets that do not look
-    # Frames a second back to back; None on targets that do not look.
-    throughput: Throughput | None = None
-    # What really ran the file, as its runtime says; None where the place says it all.
-    provider: str | None = None
-    # How near it comes to what the machine could do; None where nobody looked.
-    roofline: Roofline | None = None
+    # None, from here on, on targets that do not measure it.
+    footprint: Footprint | None = None  # memory and cold start
+    throughput: Throughput | None = None  # frames a second back to back
+    provider: str | None = None  # what ran the file, as its runtime says
+    roofline: Roofline | None = None  # how near it comes to what the machine could do
 
     @property
     def samples_ms(self) -> tuple[float, ...]:
@@ -201,39 +172,34 @@ class Row:
 
     @property
     def conclusive(self) -> bool:
-        """Whether the machine was quiet enough for the speed-up to say anything."""
-        return is_precise(self.speedup)
+        """Whether the interval of the speed-up is narrow enough to say anything."""
+        return statistics.is_precise(self.speedup)
 
     @property
-    def rounds_needed(self) -> int | None:
-        """About how many rounds would settle an inconclusive row; None if it is hopeless."""
-        return rounds_for_precision(self.speedup, rounds=len(self.samples_ms))
+    def more_rounds(self) -> int | None:
+        """About how many would settle an inconclusive row; None if it is settled, or none would."""
+        rounds = len(self.samples_ms)
+        needed = statistics.rounds_for_precision(self.speedup, rounds=rounds)
+        return None if self.conclusive or needed is None else needed - rounds
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it, without what its target does not look at."""
+        """As JSON has it, without what its target does not measure."""
         own = dataclasses.asdict(self)
-        told = {name: own[name] for name in ("provider", "throughput", "roofline")}
-        if (memory := own["footprint"]) is not None:
-            told |= {"cold_start_ms": memory.pop("cold_start_ms"), "memory": memory}
+        own["bytes"] = own.pop("size_bytes")
+        if (memory := own.pop("footprint")) is not None:
+            own |= {"cold_start_ms": memory.pop("cold_start_ms"), "memory": memory}
         if self.roofline is not None:
-            told["roofline"]["share"] = self.roofline.share
-        needed = None if self.conclusive else self.rounds_needed
-        return {
-            **{name: own[name] for name in ("model", "artifact", "target", "size")},
-            "latency_ms": own["latency_ms"],
-            "speedup": own["speedup"],
-            "precision": {
-                "verdict": "CONCLUSIVE" if self.conclusive else "INCONCLUSIVE",
-                "tolerance": PRECISION,
-                "more_rounds": None if needed is None else needed - len(self.samples_ms),
-            },
-            "params": self.params,
-            "macs": self.macs,
-            "bytes": self.size_bytes,
-            "counts": own["counts"],
-            "quality": None if self.quality is None else self.quality.to_dict(),
-            **{name: told[name] for name in _TOLD if told.get(name) is not None},
+            own["roofline"]["share"] = self.roofline.share
+        own["precision"] = {
+            "verdict": "CONCLUSIVE" if self.conclusive else "INCONCLUSIVE",
+            "tolerance": statistics.PRECISION,
+            "more_rounds": self.more_rounds,
         }
+        own["quality"] = None if self.quality is None else self.quality.to_dict()
+        first = ("model", "artifact", "target", "size", "latency_ms", "speedup", "precision")
+        always = (*first, "params", "macs", "bytes", "counts", "quality")
+        reported = (name for name in _REPORTED if own.get(name) is not None)
+        return {name: own[name] for name in (*always, *reported)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,8 +212,7 @@ class BenchResult:
     references: tuple[Reference, ...]
     # One for each target and model's artifact, in the order they were asked for.
     rows: tuple[Row, ...]
-    # Targets that were asked for and not come to: the run was stopped before.
-    unfinished: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()  # targets that a stopped run has not measured
     taken: Mapping[str, str | bool] = field(default_factory=dict)  # see `taken_now`
 
     def reference_of(self, row: Row) -> Reference:
@@ -258,32 +223,32 @@ class BenchResult:
         """Plain JSON values. An infinite number, such as the PSNR of equal pictures, is null."""
         content = {
             "schema": SCHEMA,
-            "taken": dict(self.taken),
-            "machine": dict(self.machine),
+            "taken": self.taken,
+            "machine": self.machine,
             "protocol": {"id": self.protocol.id, **dataclasses.asdict(self.protocol)},
             "references": [own.to_dict() for own in self.references],
             "rows": [row.to_dict() for row in self.rows],
-            "unfinished": list(self.unfinished),
+            "unfinished": self.unfinished,
         }
         finite: dict[str, Any] = _finite(content)
         return finite
 
     def to_json(self) -> str:
-        """As text."""
+        """`to_dict` as text."""
         return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
 
     def write(self, path: Path) -> None:
         """Write the JSON; the file appears whole or not at all.
 
         Raises:
-            OutputError: the place can't be written.
+            OutputError: the path can't be written.
         """
         with atomic_file(path) as draft:
             draft.write_text(self.to_json(), encoding="utf-8")
 
 
 def taken_now(folder: Path | None = None) -> dict[str, str | bool]:
-    """What a result says of where in time it stands.
+    """When and of which commit a result is.
 
     Its date, ISO in UTC to the second. Where `folder`, the working folder unless given, is inside a
     git repository also its commit, a full hash, commit_date, and modified, whether tracked files
@@ -302,15 +267,11 @@ def taken_now(folder: Path | None = None) -> dict[str, str | bool]:
     taken: dict[str, str | bool] = {"date": datetime.now(UTC).isoformat(timespec="seconds")}
     head = git("log", "-1", "--no-show-signature", "--format=%H %cI")
     commit, _, commit_date = (head or "").strip().partition(" ")
-    if not _COMMIT.fullmatch(commit):
-        return taken
-    changes = git("status", "--porcelain", "--untracked-files=no")
-    return {
-        **taken,
-        "commit": commit,
-        "commit_date": commit_date,
-        "modified": changes is None or bool(changes.strip()),
-    }
+    if _COMMIT.fullmatch(commit):
+        changes = git("status", "--porcelain", "--untracked-files=no")
+        modified = changes is None or bool(changes.strip())
+        taken |= {"commit": commit, "commit_date": commit_date, "modified": modified}
+    return taken
 
 
 def _finite(value: Any) -> Any:
@@ -327,46 +288,43 @@ def _finite(value: Any) -> Any:
 def rows_content(rows: Any) -> Any:
     """Rows of a result's JSON, of any schema, as `nstc.core.decoding.decode` takes them for `Row`s.
 
-    They have what every row has and is judged by; what machines tell beside is left to whoever
+    They have what every row has and is judged by; what a target reports besides is left to whoever
     shows it. null stands for infinity. What is of another form is left as it is, for the decoder to
     complain of.
 
     Raises:
         DecodingError: a quality without intervals.
     """
+
+    def ends(interval: Any, **median: Any) -> Any:
+        if not isinstance(interval, Mapping):
+            return interval
+        whole = {**interval, **median}
+        return {key: math.inf if end is None else end for key, end in whole.items()}
+
     if not isinstance(rows, list | tuple):
         return rows
     found = []
-    for place, row in enumerate(rows):
+    for position, row in enumerate(rows):
         if not isinstance(row, Mapping):
             found.append(row)
             continue
-        told = ("counts", "footprint", *_TOLD)
-        content = {"params": None, "macs": None, "quality": None} | {
-            "size_bytes" if key == "bytes" else key: value
-            for key, value in row.items()
-            if key not in told
-        }
-        content["speedup"] = _ends(row.get("speedup"))
+        content: dict[str, Any] = {"params": None, "macs": None, "quality": None, **row}
+        for name in ("counts", "footprint", *_REPORTED):
+            content.pop(name, None)
+        if "bytes" in content:
+            content["size_bytes"] = content.pop("bytes")
+        content["speedup"] = ends(row.get("speedup"))
         quality = content["quality"]
         if isinstance(quality, Mapping):
             intervals = quality.get("intervals")
             if not isinstance(intervals, Mapping):
-                raise DecodingError(f"[{place}].quality has no intervals")
-            metrics = {
-                name: _ends(ends, median=quality[name])
-                for name, ends in intervals.items()
-                if name in quality
-            }
+                raise DecodingError(f"[{position}].quality has no intervals")
+            named = [name for name in intervals if name in quality]
+            metrics = {name: ends(intervals[name], median=quality[name]) for name in named}
             content["quality"] = {**quality, "metrics": metrics}
         found.append(content)
     return found
-
-
-def _ends(interval: Any, **median: Any) -> Any:
-    if not isinstance(interval, Mapping):
-        return interval
-    return {key: math.inf if end is None else end for key, end in {**interval, **median}.items()}
 
 
 def json_schema() -> dict[str, Any]:

@@ -159,10 +159,9 @@ def _caption(result: BenchResult) -> str:
         teachers = ", ".join(dict.fromkeys(quality.teacher for quality in judged))
         lines.append(f"quality on {judged[0].photos} photographs{few}, beside {teachers}")
     for row in (row for row in result.rows if not row.conclusive):
-        needed = row.rounds_needed
-        advice = "no number of rounds would settle it"
-        if needed is not None:
-            more = needed - len(row.samples_ms)
+        advice, more = "no number of rounds would settle it", row.more_rounds
+        if more is not None:
+            needed = len(row.samples_ms) + more
             advice = f"about {more} more would settle it, --rounds {needed}"
         where = f"{row.artifact} on {row.target}"
         lines.append(f"‡ INCONCLUSIVE: {where}, the machine is too noisy: {advice}")
