@@ -1,9 +1,8 @@
 """A benchmark's result for the terminal, readable at 100 columns, and at 80 in a narrow form.
 
-Beside it a second table, of what running a file costs beside its latency.
+A second table has what running a file costs besides latency.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,8 +18,7 @@ _NONE: Final = "-"
 _METRICS: Final = ("style_ratio", "content_ratio", "ssim")
 _SIZES: Final = ("params", "MACs")
 _NAME_WIDTH: Final = 16
-_TARGET_WIDTH: Final = 12
-"""Longer ones, such as addresses of machines, are folded where there is no room."""
+_TARGET_WIDTH: Final = 12  # longer ones, such as addresses of machines, are folded
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,7 @@ class _Column:
     scale: float = 1.0  # from the attribute's unit to the heading's
 
     def value(self, row: Row) -> float | None:
-        part = getattr(row, self.part)
-        number = None if part is None else getattr(part, self.name)
+        number = getattr(getattr(row, self.part), self.name, None)
         return None if number is None else float(number) * self.scale
 
 
@@ -52,7 +49,7 @@ _COLUMNS: Final = (
 
 
 def result_table(result: BenchResult, *, narrow: bool = False) -> Table:
-    """Rows as they were asked for; the caption says what they were measured beside and on.
+    """Rows as they were asked for; the caption says what they are compared with and measured on.
 
     A narrow one leaves sizes of the network and memory to `costs_table`.
     """
@@ -65,7 +62,11 @@ def result_table(result: BenchResult, *, narrow: bool = False) -> Table:
     longest = max((len(row.target) for row in result.rows), default=0)
     table.add_column("target", overflow="fold", min_width=min(longest, _TARGET_WIDTH))
     shows_memory = not narrow and any(row.footprint is not None for row in result.rows)
-    metrics = _shown(result)
+    # three metrics of nstc's, and those of other packages that have a label
+    judged = [row.quality.metrics for row in result.rows if row.quality is not None]
+    foreign = dict.fromkeys(name for names in judged for name in names if name not in KNOWN)
+    metrics = [KNOWN[name] for name in _METRICS]
+    metrics += [metric for metric in map(metric_of, foreign) if metric.label]
     for heading in (
         *("ms", "times faster\n(95 %)", *(() if narrow else _SIZES), "KB"),
         *(metric.label.replace(" ", "\n") for metric in metrics),
@@ -90,14 +91,6 @@ def result_table(result: BenchResult, *, narrow: bool = False) -> Table:
     return table
 
 
-def _shown(result: BenchResult) -> list[Metric]:
-    """The metrics that have a column: three of nstc's, and those of other packages with a label."""
-    judged = [row.quality.metrics for row in result.rows if row.quality is not None]
-    found = dict.fromkeys(name for metrics in judged for name in metrics if name not in KNOWN)
-    others = [metric_of(name) for name in found]
-    return [*(KNOWN[name] for name in _METRICS), *(other for other in others if other.label)]
-
-
 def _metric(row: Row, metric: Metric) -> str:
     if row.quality is None or metric.name not in row.quality.metrics:
         return _NONE
@@ -118,8 +111,23 @@ def costs_table(result: BenchResult, *, with_sizes: bool = False) -> Table:
     """
     columns = [own for own in _COLUMNS if any(own.value(row) is not None for row in result.rows)]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
-    table.title, table.title_justify = "What running them costs beside latency", "left"
-    table.caption, table.caption_justify = as_text(_costs_caption(result, columns)), "left"
+    table.title, table.title_justify = "What running them costs besides latency", "left"
+    meanings = (f"{own.heading.replace(chr(10), ' ')}: {own.meaning}" for own in columns)
+    caption = ["; ".join(meanings)] if columns else []
+    caption += [
+        f"{own.target} does {three_digits(own.peaks.int8_gmac_s)} GMAC/s in int8, "
+        f"{three_digits(own.peaks.float_gmac_s)} in float, and moves "
+        f"{three_digits(own.peaks.bandwidth_gb_s)} GB/s"
+        for own in result.references
+        if own.peaks is not None
+    ]
+    runs = ((row.artifact, row.throughput) for row in result.rows)
+    fixed = {name for name, own in runs if own is not None and own.graph_batch == 1}
+    if fixed:
+        caption.append(
+            f"one picture a run is all that these graphs take: {', '.join(sorted(fixed))}"
+        )
+    table.caption, table.caption_justify = as_text("\n".join(caption)), "left"
     table.add_column("model", overflow="fold")
     for heading in ("artifact", "target"):
         table.add_column(heading, no_wrap=True)
@@ -150,14 +158,14 @@ def summary(row: Row) -> str:
 def _caption(result: BenchResult) -> str:
     protocol = result.protocol
     lines = [
-        *map(_beside, result.references),
+        *map(_reference, result.references),
         f"{protocol.size}x{protocol.size} px, {protocol.rounds} rounds, protocol {protocol.id}",
     ]
     judged = [row.quality for row in result.rows if row.quality is not None]
     if judged:
         few = f" (fewer than {FEW_PHOTOS}: a rough guide)" if judged[0].few_photos else ""
         teachers = ", ".join(dict.fromkeys(quality.teacher for quality in judged))
-        lines.append(f"quality on {judged[0].photos} photographs{few}, beside {teachers}")
+        lines.append(f"quality on {judged[0].photos} photographs{few}, compared with {teachers}")
     for row in (row for row in result.rows if not row.conclusive):
         advice, more = "no number of rounds would settle it", row.more_rounds
         if more is not None:
@@ -178,8 +186,8 @@ def _caption(result: BenchResult) -> str:
     return "\n".join(lines)
 
 
-def _beside(reference: Reference) -> str:
-    """What a target's rows stand beside, and where a page ran, which only its own word tells."""
+def _reference(reference: Reference) -> str:
+    """What a target's rows are compared with; of a browser also where it ran, as it reports."""
     place, drift = reference.place, ""
     if reference.watch is not None and reference.watch.void_rounds:
         drift = f", {reference.watch.void_rounds} rounds void and repeated"
@@ -191,31 +199,12 @@ def _beside(reference: Reference) -> str:
         f"{reference.target}: times faster than {reference.model} {reference.artifact}, "
         f"{three_digits(reference.latency_ms.median)} ms{device}{drift}"
     )
-    if not in_browser:
-        return line
-    threads = "one thread" if place["threads"] == 1 else f"{place['threads']} threads"
-    context = "a" if place["secure_context"] else "no"
-    return (
-        f"{line}\n  on {place['device']}, {threads}, {context} secure context: {place['browser']}"
-    )
+    if in_browser:
+        threads = "one thread" if place["threads"] == 1 else f"{place['threads']} threads"
+        context = f"{'a' if place['secure_context'] else 'no'} secure context"
+        line += f"\n  on {place['device']}, {threads}, {context}: {place['browser']}"
+    return line
 
 
 def _count(number: int | None) -> str:
     return _NONE if number is None else count(number)
-
-
-def _costs_caption(result: BenchResult, columns: Sequence[_Column]) -> str:
-    meanings = (f"{own.heading.replace(chr(10), ' ')}: {own.meaning}" for own in columns)
-    lines = ["; ".join(meanings)] if columns else []
-    lines += [
-        f"{own.target} does {three_digits(own.peaks.int8_gmac_s)} GMAC/s in int8, "
-        f"{three_digits(own.peaks.float_gmac_s)} in float, and moves "
-        f"{three_digits(own.peaks.bandwidth_gb_s)} GB/s"
-        for own in result.references
-        if own.peaks is not None
-    ]
-    parts = ((row.artifact, row.throughput) for row in result.rows)
-    fixed = {name for name, own in parts if own is not None and own.graph_batch == 1}
-    if fixed:
-        lines.append(f"one picture a run is all that these graphs take: {', '.join(sorted(fixed))}")
-    return "\n".join(lines)

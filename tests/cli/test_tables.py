@@ -103,7 +103,7 @@ def test_a_result_at_80_columns_has_every_number_in_one_of_two_tables(
     monkeypatch.setenv("FORCE_COLOR", "1")
     print_result(fake_result, costs=False)
     printed = _plain(capsys.readouterr().out)
-    first, _, second = printed.partition("What running them costs beside latency")
+    first, _, second = printed.partition("What running them costs besides latency")
     assert "SSIM" in first
     assert "params" not in first
     assert max(map(len, first.splitlines())) <= 80
@@ -113,5 +113,5 @@ def test_a_result_at_80_columns_has_every_number_in_one_of_two_tables(
 def test_the_second_table_says_what_it_is(capsys, fake_result) -> None:
     print_result(fake_result, costs=True)
     printed = capsys.readouterr().out
-    assert "57.9k 940M" in printed.partition("What running them costs beside latency")[0]
+    assert "57.9k 940M" in printed.partition("What running them costs besides latency")[0]
     assert "frames/s: pictures a second without a pause" in printed
