@@ -197,7 +197,7 @@ def render_page(
         if plot is None:
             return None
         # what matplotlib wrote with every name in it escaped
-        return [(scheme.name, layout.name, Markup(svg)) for scheme, layout, svg in plot.forms]  # noqa: S704
+        return [(scheme.name, layout.name, Markup(svg)) for scheme, layout, svg in plot]  # noqa: S704
 
     script = _text("page.js")
     times = {} if layers is None else layers.times

@@ -1,22 +1,13 @@
 """The report's plots, drawn by matplotlib once for each colour scheme and width of screen."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from nstc.benchmarks.report import svg
 from nstc.benchmarks.report.stored_results import Run, Trend, all_rows, row_names
-from nstc.benchmarks.report.svg import (
-    LAYOUTS,
-    SCHEMES,
-    Cross,
-    Label,
-    Layout,
-    Scheme,
-    page_svg,
-    place_labels,
-    plotting,
-)
 from nstc.benchmarks.timing.statistics import Interval
 from nstc.benchmarks.wording import fine
 
@@ -28,44 +19,36 @@ if TYPE_CHECKING:
 QUALITY: Final = "style_ratio"
 
 _MARKERS: Final = "osD^vPX*"
-_LOG_FROM: Final = 6.0
+_LOG_FROM: Final = 6.0  # ratio of the largest to the smallest quality from which its axis is a log
 _KINDS_NAMED: Final = 7
 _OTHER: Final = "other"
-_LABELLED: Final = 24
-"""More commits than this have every second, third, ... one named."""
+_LABELLED: Final = 24  # more commits than this have every second, third, ... one named
 
-
-@dataclass(frozen=True, kw_only=True)
-class Plot:
-    """One plot in all its forms."""
-
-    # `<svg>` markup by scheme and layout, in the order of `SCHEMES` and `LAYOUTS`.
-    forms: tuple[tuple[Scheme, Layout, str], ...]
+Plot = Sequence[tuple[svg.Scheme, svg.Layout, str]]
+"""One plot in all its forms: `<svg>` markup for each scheme and layout, light and wide first."""
 
 
 def in_all_forms(
     name: str,
-    draw: "Callable[[Figure, Scheme, Layout], None]",
+    draw: "Callable[[Figure, svg.Scheme, svg.Layout], None]",
     *,
-    height: Callable[[Layout], float],
+    height: Callable[[svg.Layout], float],
 ) -> Plot:
     """A plot drawn for every scheme and width, on figures of so many inches in height.
 
     The name is unlike any other plot's on the page.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     forms = []
-    for scheme in SCHEMES:
-        for layout in LAYOUTS:
-            with plotting(scheme):
+    for scheme in (svg.LIGHT, svg.DARK):
+        for layout in svg.LAYOUTS:
+            with svg.plotting(scheme):
                 figure = Figure(figsize=(layout.inches, height(layout)), layout="constrained")
-                FigureCanvasAgg(figure)
                 draw(figure, scheme, layout)
-                svg = page_svg(figure, f"{name}-{scheme.name}-{layout.name}")
-            forms.append((scheme, layout, svg))
-    return Plot(forms=tuple(forms))
+                markup = svg.page_svg(figure, f"{name}-{scheme.name}-{layout.name}")
+            forms.append((scheme, layout, markup))
+    return forms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,19 +70,19 @@ def frontier_points(runs: Sequence[Run]) -> tuple[list[Point], bool]:
 
     names = row_names(runs, with_run=False)  # colours tell runs apart
     judged = [
-        (place, run, row, row.quality.metrics[QUALITY])
-        for place, (run, row) in enumerate(all_rows(runs))
+        (number, run, row, row.quality.metrics[QUALITY])
+        for number, (run, row) in enumerate(all_rows(runs), start=1)
         if row.quality is not None and is_positive(row.quality.metrics.get(QUALITY))
     ]
     by_speedup = all(is_positive(row.speedup) for _, _, row, _ in judged)
     points = []
-    for place, run, row, y in judged:
+    for number, run, row, y in judged:
         median, half = row.latency_ms.median, (row.latency_ms.iqr or 0.0) / 2
         latency = Interval(median=median, low=median - half, high=median + half)
         x = row.speedup if by_speedup else latency
         if is_positive(x):
             own = next(i for i, other in enumerate(runs) if other is run)
-            points.append(Point(number=place + 1, name=names[place], run=own, x=x, y=y))
+            points.append(Point(number=number, name=names[number - 1], run=own, x=x, y=y))
     return points, by_speedup
 
 
@@ -119,60 +102,52 @@ def frontier_plot(runs: Sequence[Run]) -> Plot | None:
     if not points:
         return None
 
-    def draw(figure: "Figure", scheme: Scheme, layout: Layout) -> None:
+    def draw(figure: "Figure", scheme: svg.Scheme, layout: svg.Layout) -> None:
         axes = figure.add_subplot()
-        axes.grid(visible=True, linewidth=0.6)
-        axes.set_axisbelow(True)
+        axes.grid(visible=True)
         axes.axhline(1.0, color=scheme.ink, linewidth=0.8, linestyle=(0, (4, 3)))
         for position, run in enumerate(runs):
             own = [point for point in points if point.run == position]
-            if own:
-                _draw_run(axes, own, run.name, position, by_speedup, scheme)
+            if not own:
+                continue
+            color = _color(scheme, position)
+            axes.errorbar(
+                [point.x.median for point in own],
+                [point.y.median for point in own],
+                xerr=bar_lengths([point.x for point in own]),
+                yerr=bar_lengths([point.y for point in own]),
+                fmt=_MARKERS[position % len(_MARKERS)],
+                color=color,
+                markersize=7,
+                label=f" {run.name}",  # a label that begins with _ would be hidden
+            )
+            best = dominant(own, by_speedup=by_speedup)
+            xs, ys = [point.x.median for point in best], [point.y.median for point in best]
+            axes.plot(xs, ys, color=color, alpha=0.55)
         _scale(axes, points, by_speedup)
         axes.set_xlabel("times faster than the reference →" if by_speedup else "← latency in ms")
         axes.set_ylabel(f"{QUALITY}, 1 is the teacher's\n← nearer to the painting")
         if len(runs) > 1:
             figure.legend(loc="outside lower center", ncols=layout.legend_columns)
         low, high = sorted(axes.get_xlim())
-        covered: list[Cross] = [[(low, 1.0), (high, 1.0), (low, 1.0), (low, 1.0)]]  # the teacher's
+        crosses: list[svg.Cross] = [[(low, 1.0), (high, 1.0), (low, 1.0), (low, 1.0)]]  # the line
         labels = []
         for point in points:
             x, y = point.x.median, point.y.median
-            across = [(end, y) for end in bar_ends([point.x])]
-            covered.append([*across, *((x, end) for end in bar_ends([point.y]))])
-            color = _color(scheme, point.run)
-            short = f"#{point.number}"
-            labels.append(Label(x=x, y=y, text=point.name, short=short, color=color))
-        place_labels(figure, axes, labels, covered)
+            across, along = bar_ends(point.x), bar_ends(point.y)
+            crosses.append([*((end, y) for end in across), *((x, end) for end in along)])
+            color, short = _color(scheme, point.run), f"#{point.number}"
+            labels.append(svg.Label(x=x, y=y, text=point.name, short=short, color=color))
+        svg.place_labels(figure, axes, labels, crosses)
 
     return in_all_forms("frontier", draw, height=lambda layout: 0.5 * layout.inches + 1.2)
 
 
-def _draw_run(
-    axes: "Axes", points: Sequence[Point], name: str, run: int, by_speedup: bool, scheme: Scheme
-) -> None:
-    color = _color(scheme, run)
-    axes.errorbar(
-        [point.x.median for point in points],
-        [point.y.median for point in points],
-        xerr=bar_lengths([point.x for point in points]),
-        yerr=bar_lengths([point.y for point in points]),
-        fmt=_MARKERS[run % len(_MARKERS)],
-        color=color,
-        markersize=7,
-        elinewidth=1.1,
-        capsize=2.5,
-        label=f" {name}",  # a label that begins with _ would be hidden
-    )
-    best = dominant(points, by_speedup=by_speedup)
-    xs, ys = [point.x.median for point in best], [point.y.median for point in best]
-    axes.plot(xs, ys, color=color, linewidth=1.0, alpha=0.55)
-
-
 def _scale(axes: "Axes", points: Sequence[Point], by_speedup: bool) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter
 
-    xs, ys = bar_ends([p.x for p in points]), [*bar_ends([p.y for p in points]), 1.0]
+    xs = [end for point in points for end in bar_ends(point.x)]
+    ys = [1.0, *(end for point in points for end in bar_ends(point.y))]
     logarithmic: list[Axis] = [axes.xaxis]
     axes.set_xscale("log")
     axes.set_xlim(min(xs) / 1.35, max(xs) * 1.6)
@@ -185,52 +160,41 @@ def _scale(axes: "Axes", points: Sequence[Point], by_speedup: bool) -> None:
         axes.set_ylim(min(ys) - room, max(ys) + room)
     for axis in logarithmic:
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: fine(value).removesuffix(".0")))
+        axis.set_major_formatter(lambda value, _: fine(value).removesuffix(".0"))
         axis.set_minor_formatter(NullFormatter())
     if not by_speedup:
         axes.invert_xaxis()
 
 
+def bar_ends(spread: Interval) -> tuple[float, float]:
+    """Where its bar ends; at the median where an end is unknown, infinite or not beyond it."""
+    at, low, high = spread.median, spread.low, spread.high
+    return (low if 0 < low < at else at), (high if at < high < math.inf else at)
+
+
 def bar_lengths(spreads: Sequence[Interval]) -> list[list[float]]:
-    """Lengths of the bars below and above; none where an end is unknown, infinite or not beyond."""
-    below, above = [], []
-    for spread in spreads:
-        at = spread.median
-        low = spread.low if 0 < spread.low < math.inf else at
-        high = spread.high if math.isfinite(spread.high) else at
-        below.append(max(0.0, at - low))
-        above.append(max(0.0, high - at))
-    return [below, above]
-
-
-def bar_ends(spreads: Sequence[Interval]) -> list[float]:
-    """Where the bars end, all lower ends before all upper ones."""
-    below, above = bar_lengths(spreads)
-    places = [spread.median for spread in spreads]
-    return [
-        *(at - length for at, length in zip(places, below, strict=True)),
-        *(at + length for at, length in zip(places, above, strict=True)),
-    ]
+    """Lengths of the bars below the medians and above them."""
+    ends = [(spread.median, *bar_ends(spread)) for spread in spreads]
+    return [[at - low for at, low, _ in ends], [high - at for at, _, high in ends]]
 
 
 def layer_plot(times: Mapping[str, Mapping[str, float]]) -> Plot:
     """Shares of time by operator type, of milliseconds by type and by name of the row."""
-    shares = {
-        name: {kind: 100 * ms / (sum(kinds.values()) or 1.0) for kind, ms in kinds.items()}
-        for name, kinds in times.items()
-    }
     sums: dict[str, float] = {}
-    for own in shares.values():
-        for kind, share in own.items():
+    shares = []
+    for kinds in times.values():
+        total = sum(kinds.values()) or 1.0
+        shares.append({kind: 100 * ms / total for kind, ms in kinds.items()})
+        for kind, share in shares[-1].items():
             sums[kind] = sums.get(kind, 0.0) + share
     named = sorted(sums, key=lambda kind: (-sums[kind], kind))[:_KINDS_NAMED]
+    parts = {kind: [own.pop(kind, 0.0) for own in shares] for kind in named}
+    parts[_OTHER] = [sum(own.values()) for own in shares]
 
-    def draw(figure: "Figure", scheme: Scheme, layout: Layout) -> None:
+    def draw(figure: "Figure", scheme: svg.Scheme, layout: svg.Layout) -> None:
         axes = figure.add_subplot()
         lefts = [0.0] * len(times)
-        for position, kind in enumerate([*named, _OTHER]):
-            kinds = [kind] if kind != _OTHER else [own for own in sums if own not in named]
-            widths = [sum(own.get(each, 0.0) for each in kinds) for own in shares.values()]
+        for position, (kind, widths) in enumerate(parts.items()):
             if any(widths):
                 axes.barh(
                     range(len(times)),
@@ -242,8 +206,8 @@ def layer_plot(times: Mapping[str, Mapping[str, float]]) -> Plot:
                     label=kind,
                 )
             lefts = [left + width for left, width in zip(lefts, widths, strict=True)]
-        for position, (name, own) in enumerate(times.items()):
-            text = f"{name}: {fine(sum(own.values()))} ms"
+        for position, (name, kinds) in enumerate(times.items()):
+            text = f"{name}: {fine(sum(kinds.values()))} ms"
             axes.text(0, position - 0.3, text, va="bottom", fontsize=9)
         axes.set_xlim(0, 100)
         axes.set_ylim(len(times) - 0.6, -0.85)
@@ -252,8 +216,8 @@ def layer_plot(times: Mapping[str, Mapping[str, float]]) -> Plot:
         axes.set_xlabel("% of the operators' time")
         figure.legend(loc="outside lower center", ncols=layout.legend_columns)
 
-    def height(layout: Layout) -> float:
-        return 0.9 + 0.55 * len(times) + 0.22 * (len(named) + 1) / layout.legend_columns
+    def height(layout: svg.Layout) -> float:
+        return 0.9 + 0.55 * len(times) + 0.22 * len(parts) / layout.legend_columns
 
     return in_all_forms("layers", draw, height=height)
 
@@ -266,58 +230,49 @@ def trend_plot(runs: Sequence[Run], found: Sequence[Trend]) -> Plot | None:
     measures = list(dict.fromkeys(trend.measure.name for trend in found))
     if not measures:
         return None
+    rows = list(dict.fromkeys(trend.row for trend in found))
 
-    def draw(figure: "Figure", scheme: Scheme, layout: Layout) -> None:
+    def draw(figure: "Figure", scheme: svg.Scheme, layout: svg.Layout) -> None:
         all_axes = figure.subplots(len(measures), 1, sharex=True, squeeze=False)[:, 0]
-        rows = list(dict.fromkeys(trend.row for trend in found))
+        handles = {}
         for axes, measure in zip(all_axes, measures, strict=True):
             own = [trend for trend in found if trend.measure.name == measure]
             _draw_measure(axes, own, rows, scheme)
+            lines, labels = axes.get_legend_handles_labels()
+            handles |= dict(zip(labels, lines, strict=True))
         step = -(-len(runs) // (_LABELLED if layout.name == "wide" else _LABELLED // 2))
         named = list(range(0, len(runs), step))
         all_axes[-1].set_xticks(named, [runs[i].label for i in named], rotation=60, ha="right")
         all_axes[-1].set_xlim(-0.5, len(runs) - 0.5)
-        handles = {
-            label: handle
-            for axes in all_axes
-            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        columns = max(1, layout.legend_columns // 2)
+        columns = layout.legend_columns // 2
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
 
-    height = 1.7 * len(measures) + 1.4
-    return in_all_forms("trend", draw, height=lambda _layout: height)
+    return in_all_forms("trend", draw, height=lambda _layout: 1.7 * len(measures) + 1.4)
 
 
 def _draw_measure(
-    axes: "Axes", found: Sequence[Trend], rows: Sequence[str], scheme: Scheme
+    axes: "Axes", found: Sequence[Trend], rows: Sequence[str], scheme: svg.Scheme
 ) -> None:
-    from matplotlib.ticker import FuncFormatter
-
-    words = found[0].measure.words
-    axes.grid(visible=True, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.set_title(found[0].measure.name, loc="left", fontsize=10)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: words(value)))
+    measure = found[0].measure
+    axes.grid(visible=True)
+    axes.set_title(measure.name, loc="left", fontsize=10)
+    axes.yaxis.set_major_formatter(lambda value, _position: measure.words(value))
     for trend in found:
         color = _color(scheme, rows.index(trend.row))
-        values = [moment.value for moment in trend.moments]
         axes.errorbar(
             [moment.run for moment in trend.moments],
-            [value.median for value in values],
-            yerr=bar_lengths(values),
+            [moment.value.median for moment in trend.moments],
+            yerr=bar_lengths([moment.value for moment in trend.moments]),
             fmt="o",
             markersize=4,
             color=color,
-            elinewidth=1.0,
-            capsize=2.0,
             label=f" {trend.row}",  # a label that begins with _ would be hidden
         )
-        for before, after in zip(trend.moments, trend.moments[1:], strict=False):
+        for before, after in itertools.pairwise(trend.moments):
             if after.joined:
                 ends = [before.value.median, after.value.median]
-                axes.plot([before.run, after.run], ends, color=color, linewidth=1.0, alpha=0.7)
+                axes.plot([before.run, after.run], ends, color=color, alpha=0.7)
 
 
-def _color(scheme: Scheme, position: int) -> str:
+def _color(scheme: svg.Scheme, position: int) -> str:
     return scheme.runs[position % len(scheme.runs)]

@@ -1,6 +1,7 @@
 """Matplotlib's figures as SVG that stands in an HTML page beside others: colours, names, ids."""
 
 import io
+import itertools
 import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
@@ -11,16 +12,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.text import Annotation
-    from matplotlib.transforms import Bbox
 
 SVG: Final = "http://www.w3.org/2000/svg"
 
 _XLINK: Final = "{http://www.w3.org/1999/xlink}href"
 
-_LONGEST: Final = 44
-_MARKER: Final = 6
-_PLACES: Final = (
+_LONGEST: Final = 44  # characters of a label
+_MARKER: Final = 6  # half the side of the square that a point covers, in pixels
+# Where a label may stand: offset from its point in 1/72 inch and alignment; the best first.
+_OFFSETS: Final = (
     (7, 5, "left", "bottom"),
     (7, -5, "left", "top"),
     (-7, 5, "right", "bottom"),
@@ -32,14 +32,13 @@ _PLACES: Final = (
     (-9, 18, "right", "bottom"),
     (-9, -18, "right", "top"),
 )
-"""Offsets from the point in 1/72 inch, and what of the text stands there; the best first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scheme:
     """Colours of a plot."""
 
-    name: Literal["light", "dark"]  # "light" or "dark"
+    name: Literal["light", "dark"]
     ink: str  # of text and axes
     faint: str  # of grids and guides
     paper: str  # behind the plot
@@ -60,21 +59,21 @@ DARK: Final = Scheme(
     paper="#171c26",
     runs=("#6cb2ff", "#ff9d66", "#4fd3a2", "#c99bff", "#e6bd4d", "#ff8fbf", "#a9b4c6", "#5fd6e6"),
 )
-SCHEMES: Final = (LIGHT, DARK)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """A plot's shape, for a screen of one width."""
 
-    name: Literal["wide", "narrow"]  # "wide" or "narrow"
+    name: Literal["wide", "narrow"]
     inches: float  # its width; what it is shown at decides how large its text is
     legend_columns: int  # how many entries of a legend stand side by side
 
 
-WIDE: Final = Layout(name="wide", inches=9.0, legend_columns=4)
-NARROW: Final = Layout(name="narrow", inches=4.3, legend_columns=2)
-LAYOUTS: Final = (WIDE, NARROW)
+LAYOUTS: Final = (
+    Layout(name="wide", inches=9.0, legend_columns=4),
+    Layout(name="narrow", inches=4.3, legend_columns=2),
+)
 
 
 @contextmanager
@@ -94,12 +93,16 @@ def plotting(scheme: Scheme) -> Iterator[None]:
         "axes.labelcolor": scheme.ink,
         "axes.edgecolor": scheme.ink,
         "axes.facecolor": scheme.paper,
+        "axes.axisbelow": True,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "figure.facecolor": scheme.paper,
         "xtick.color": scheme.ink,
         "ytick.color": scheme.ink,
         "grid.color": scheme.faint,
+        "grid.linewidth": 0.6,
+        "lines.linewidth": 1.0,
+        "errorbar.capsize": 2.5,
         "legend.frameon": False,
     }
     with warnings.catch_warnings(), mpl.rc_context():
@@ -116,25 +119,22 @@ def page_svg(figure: "Figure", name: str) -> str:
     It has no prologue, metadata, fixed size, or style sheet, which would be the whole page's.
     """
     sink = io.BytesIO()
-    figure.savefig(sink, format="svg", metadata={"Date": None, "Creator": None})
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(sink, format="svg", metadata=nothing)
     root = ElementTree.fromstring(sink.getvalue())  # noqa: S314  (what matplotlib wrote just now)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag in {f"{{{SVG}}}metadata", f"{{{SVG}}}style"}:
-                parent.remove(child)
     for element in root.iter():
-        target = element.attrib.pop(_XLINK, None)
-        if target is not None:
-            element.set("href", f"#{name}-{target.removeprefix('#')}")
+        for sheet in element.findall(f"{{{SVG}}}style"):
+            element.remove(sheet)
+        if (target := element.attrib.pop(_XLINK, None)) is not None:
+            element.set("href", target.replace("#", f"#{name}-"))
         for key, value in element.attrib.items():
             if key == "id":
                 element.set(key, f"{name}-{value}")
-            elif "url(#" in value:
+            elif key != "href":
                 element.set(key, value.replace("url(#", f"url(#{name}-"))
     for size in ("width", "height"):
         root.attrib.pop(size, None)
-    root.set("stroke-linejoin", "round")
-    root.set("aria-hidden", "true")
+    root.attrib |= {"stroke-linejoin": "round", "aria-hidden": "true"}
     ElementTree.register_namespace("", SVG)
     return ElementTree.tostring(root, encoding="unicode")
 
@@ -165,40 +165,31 @@ def place_labels(
 
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    points = [axes.transData.transform((label.x, label.y)) for label in labels]
-    taken = [
-        Bbox.from_bounds(x - _MARKER, y - _MARKER, 2 * _MARKER, 2 * _MARKER) for x, y in points
-    ]
+    room = axes.get_window_extent()
+    to_pixels = axes.transData.transform
+    taken = []
+    for label in labels:
+        x, y = to_pixels((label.x, label.y))
+        taken.append(Bbox.from_extents(x - _MARKER, y - _MARKER, x + _MARKER, y + _MARKER))
     for cross in crosses:
-        ends = [axes.transData.transform(end) for end in cross]
-        taken += [Bbox([ends[0], ends[1]]), Bbox([ends[2], ends[3]])]
+        left, right, lower, upper = to_pixels(cross)
+        taken += [Bbox([left, right]), Bbox([lower, upper])]
     for own, label in enumerate(labels):
         others = [box for position, box in enumerate(taken) if position != own]
-        whole = label.text if len(label.text) <= _LONGEST else f"{label.text[:_LONGEST]}…"
-        taken.append(_write(axes, label, [whole, label.short], others))
-
-
-def _write(axes: "Axes", label: Label, texts: Sequence[str], taken: Sequence["Bbox"]) -> "Bbox":
-    def annotated(text: str, place: int) -> "Annotation":
-        right, up, across, along = _PLACES[place]
-        return axes.annotate(
-            text,
+        note = axes.annotate(
+            "",
             (label.x, label.y),
-            xytext=(right, up),
+            xytext=(0, 0),
             textcoords="offset points",
-            ha=across,
-            va=along,
             fontsize=9,
             color=label.color,
         )
-
-    room = axes.get_window_extent()
-    for text in texts:
-        for place in range(len(_PLACES)):
-            note = annotated(text, place)
+        whole = label.text if len(label.text) <= _LONGEST else f"{label.text[:_LONGEST]}…"
+        tried = [*itertools.product((whole, label.short), _OFFSETS), (label.short, _OFFSETS[0])]
+        for text, (right, up, across, along) in tried:
+            note.set(text=text, position=(right, up), ha=across, va=along)
             box = note.get_window_extent()
             inside = room.contains(*box.min) and room.contains(*box.max)
-            if inside and not any(box.overlaps(other) for other in taken):
-                return box
-            note.remove()
-    return annotated(texts[-1], 0).get_window_extent()
+            if inside and not any(box.overlaps(other) for other in others):
+                break  # where nothing has room, it stays at what was tried last
+        taken.append(box)

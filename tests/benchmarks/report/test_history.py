@@ -110,7 +110,7 @@ def test_many_commits_and_hostile_names_can_be_drawn(keep, make_row):
     runs = read_history(folder)
     plot = trend_plot(runs, trends(runs))
     assert plot is not None
-    assert all("<script" not in svg for _, _, svg in plot.forms)
+    assert all("<script" not in svg for _, _, svg in plot)
 
 
 def test_bad_histories_are_named(tmp_path, write_result):

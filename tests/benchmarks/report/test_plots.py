@@ -54,20 +54,20 @@ def test_nothing_to_plot(read, make_row, make_quality):
 
 def test_the_plot_is_text_in_both_schemes_and_widths(runs):
     plot = frontier_plot(runs)
-    assert [(scheme.name, layout.name) for scheme, layout, _ in plot.forms] == [
+    assert [(scheme.name, layout.name) for scheme, layout, _ in plot] == [
         ("light", "wide"),
         ("light", "narrow"),
         ("dark", "wide"),
         ("dark", "narrow"),
     ]
-    wide = words(plot.forms[0][2])
+    wide = words(plot[0][2])
     assert {"zoo:dusk int8.onnx", "narrow onnx", "times faster than the reference →"} <= set(wide)
     assert {"monday", "pi"} <= {word.strip() for word in wide}
 
 
 def test_no_two_forms_share_an_id_and_none_styles_the_page(runs):
     ids = []
-    for _, _, svg in frontier_plot(runs).forms:
+    for _, _, svg in frontier_plot(runs):
         root = parsed(svg)
         ids += [element.get("id") for element in root.iter() if element.get("id")]
         assert not list(root.iter(f"{{{SVG}}}style"))
@@ -84,13 +84,13 @@ def test_the_same_runs_give_the_same_plot(runs):
 @pytest.mark.parametrize("name", ["$\\frac{", "_under", "夜", "<b>&amp;"])
 def test_names_are_only_words(read, make_row, name):
     run = read(make_row(model=name), make_row(20.0, 1.1))
-    drawn = "".join(word for word in words(frontier_plot([run]).forms[0][2]) if word)
+    drawn = "".join(word for word in words(frontier_plot([run])[0][2]) if word)
     assert name in drawn
 
 
 def test_a_name_without_room_is_the_number_of_its_row(read, make_row):
     run = read(make_row(model="x" * 300), make_row(20.0, 1.1))
-    assert {"#1", "zoo:dusk int8.onnx"} <= set(words(frontier_plot([run]).forms[0][2]))
+    assert {"#1", "zoo:dusk int8.onnx"} <= set(words(frontier_plot([run])[0][2]))
 
 
 def test_wide_ranges_and_infinite_ends(read, make_row, make_quality):
@@ -103,5 +103,5 @@ def test_layers_are_shares_by_type():
     plot = layer_plot(
         {"dusk": {"Conv": 3.0, "Mul": 1.0}, "dawn": {f"Op{i}": 1.0 for i in range(9)}}
     )
-    drawn = words(plot.forms[0][2])
+    drawn = words(plot[0][2])
     assert {"dusk: 4.00 ms", "dawn: 9.00 ms", "Conv", "other"} <= set(drawn)
