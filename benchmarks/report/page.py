@@ -3,60 +3,33 @@
 import base64
 import dataclasses
 import hashlib
+import importlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
+from nstc.benchmarks import wording
 from nstc.benchmarks.quality.metrics import known_metric
-from nstc.benchmarks.report import plots
+from nstc.benchmarks.report import plots, stored_results
 from nstc.benchmarks.report.reruns import Layers, Pictures, make_pictures, profile_rows
-from nstc.benchmarks.report.stored_results import (
-    ReadRow,
-    Run,
-    all_rows,
-    flattened,
-    read_history,
-    read_results,
-    row_names,
-    trend_lines,
-    trends,
-)
-from nstc.benchmarks.timing.layer_times import LayerTimes
+from nstc.benchmarks.report.stored_results import ReadRow, Run, all_rows
 from nstc.benchmarks.timing.machine import machine_facts
 from nstc.benchmarks.timing.statistics import Interval
-from nstc.benchmarks.wording import (
-    INFINITE,
-    NONE,
-    byte_count,
-    count,
-    fact,
-    fine,
-    key_words,
-    short_names,
-    three_digits,
-)
+from nstc.benchmarks.wording import byte_count, fine, three_digits
 from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 
-if TYPE_CHECKING:
-    from jinja2 import Template
-
-_OPERATORS: Final = 10
-"""Of a file, the slowest, have a line."""
-
-_ENDINGS: Final = frozenset({"", ".html", ".htm"})
-
+# Endings of unknown keys that are worth a column, and how their numbers read.
 _EXTRA_UNITS: Final[tuple[tuple[str, Callable[[float], str]], ...]] = (
     ("_bytes", byte_count),
     ("_mb", lambda number: f"{three_digits(number)} MB"),
     ("_ms", lambda number: f"{three_digits(number)} ms"),
 )
-"""Endings of unknown keys that are worth a column, and how their numbers read."""
 
 
 @dataclass(frozen=True)
@@ -97,47 +70,47 @@ def write_report(
         history: A folder of such files, one for each commit; see `read_history`.
         photos: Some of them are stylised for the page; None for a page without pictures.
         layers: Whether to measure where the rows' files spend their time.
-        progress: Told of pictures and profiles.
+        progress: Receives progress updates of pictures and profiles.
 
     Raises:
-        OptionError: no files, one that is no result, or `output` is one of them.
+        OptionError: no files, one that is not a result, or `output` is one of them.
         PhotosError: no photographs.
         ImageError: one of the photographs can't be read.
-        OutputError: the place can't be written.
+        OutputError: the page can't be written.
     """
     if not files and history is None:
         raise OptionError("nothing to report: give files that nstc bench --json wrote.")
     kept = [] if history is None else list(history.rglob("*.json"))
     if any(path.resolve() == output.resolve() for path in [*files, *kept]):
         raise OptionError(f"-o {output} is one of the results: the page needs a name of its own.")
-    if output.suffix.lower() not in _ENDINGS:
+    if output.suffix.lower() not in {"", ".html", ".htm"}:
         raise OptionError(
             f"output is {output}: a report is an HTML page, give a name that ends in .html."
         )
     progress = progress or Silent()
-    past = [] if history is None else read_history(history)
-    runs = named_apart([read_results(path) for path in files]) or past[-1:]
-    template = _template()  # what is not installed is missed before the long work
+    past = [] if history is None else stored_results.read_history(history)
+    runs = named_apart([stored_results.read_results(path) for path in files]) or past[-1:]
+    for library in ("jinja2", "matplotlib"):  # a missing one is reported before the long work
+        importlib.import_module(library)
     with atomic_file(output) as draft:
         profiles = profile_rows(runs, progress) if layers else None
         pictures = make_pictures(runs, photos, progress) if photos is not None else None
-        text = render_page(runs, layers=profiles, pictures=pictures, past=past, template=template)
+        text = render_page(runs, layers=profiles, pictures=pictures, past=past)
         draft.write_text(text, encoding="utf-8")
 
 
 def named_apart(runs: Sequence[Run]) -> list[Run]:
     """The same with a number behind names that several have."""
     names = [run.name for run in runs]
-    return [
-        run
-        if names.count(run.name) == 1
-        else dataclasses.replace(run, name=f"{run.name} {names[: place + 1].count(run.name)}")
-        for place, run in enumerate(runs)
-    ]
+    found = []
+    for end, run in enumerate(runs, start=1):
+        number = f" {names[:end].count(run.name)}" if names.count(run.name) > 1 else ""
+        found.append(dataclasses.replace(run, name=run.name + number))
+    return found
 
 
 def caveats_of(runs: Sequence[Run]) -> list[str]:
-    """What a reader must know before believing the numbers, one sentence each."""
+    """What limits how far the numbers can be trusted, one sentence each."""
     rows = [row for _, row in all_rows(runs)]
     judged = [row.quality for row in rows if row.quality is not None]
     found = []
@@ -170,106 +143,59 @@ def caveats_of(runs: Sequence[Run]) -> list[str]:
     return found
 
 
-def _template() -> "Template":
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(_text("page.html.jinja"))
-
-
 def render_page(
     runs: Sequence[Run],
     *,
     layers: Layers | None = None,
     pictures: Pictures | None = None,
     past: Sequence[Run] = (),
-    template: "Template | None" = None,
 ) -> str:
-    """The page of some runs, with what was found of them: None is said to be left out.
+    """The page of some runs; a section whose content is None says that it was left out.
 
-    The trend of the `past` is drawn, the oldest first. The template is read unless it was before.
+    The trend of the `past` is drawn, the oldest first.
     """
-    from markupsafe import Markup
+    from jinja2 import Environment, StrictUndefined
 
-    def marked_up(plot: plots.Plot | None) -> list[tuple[str, str, Any]] | None:
-        if plot is None:
-            return None
-        # what matplotlib wrote with every name in it escaped
-        return [(scheme.name, layout.name, Markup(svg)) for scheme, layout, svg in plot]  # noqa: S704
+    def packaged(name: str) -> str:
+        return (resources.files("nstc.benchmarks.report") / name).read_text(encoding="utf-8")
 
-    script = _text("page.js")
-    times = {} if layers is None else layers.times
-    shares = {name: own.by_kind() for name, own in times.items()}
-    followed = trends(past)
-    names = row_names(runs)
-    return (template or _template()).render(
-        # this package's own text
-        script=Markup(script),  # noqa: S704
-        style=Markup(_text("page.css")),  # noqa: S704
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "fact": wording.fact,
+        "fine": fine,
+        "key_words": wording.key_words,
+        "trend_lines": stored_results.trend_lines,
+    }
+    script = packaged("page.js")
+    shares = {} if layers is None else {name: one.by_kind() for name, one in layers.times.items()}
+    trends = stored_results.trends(past)
+    names = stored_results.row_names(runs)
+    return environment.from_string(packaged("page.html.jinja")).render(
+        script=script,
+        style=packaged("page.css"),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
-        frontier=marked_up(plots.frontier_plot(runs)),
-        layer_plot=marked_up(plots.layer_plot(shares) if shares else None),
-        runs=[(run, _run_facts(run)) for run in runs],
-        rows=len(names),
+        frontier=plots.frontier_plot(runs),
+        layer_plot=plots.layer_plot(shares) if shares else None,
+        runs=runs,
+        rows=list(zip(names, (row for _, row in all_rows(runs)), strict=True)),
         columns=table_columns(runs),
         caveats=caveats_of(runs),
         layers=layers,
-        profiles=_profiles(times),
-        machine=_facts(machine_facts()) if times else [],
+        machine=stored_results.flattened(machine_facts()) if shares else {},
         pictures=pictures,
-        details=[
-            (name, _facts(row.extra))
-            for name, (_, row) in zip(names, all_rows(runs), strict=True)
-            if row.extra
-        ],
-        past=len(past),
-        trend_plot=marked_up(plots.trend_plot(past, followed)),
-        trends=[(f"{own.measure.name}: {own.row}", trend_lines(own, past)) for own in followed],
+        past=past,
+        trend_plot=plots.trend_plot(past, trends),
+        trends=trends,
     )
-
-
-def _profiles(
-    layers: Mapping[str, LayerTimes],
-) -> list[tuple[str, str, list[tuple[str, str, str, str]]]]:
-    """Of each file its name, how it was run, and its slowest operators."""
-    found = []
-    for name, times in layers.items():
-        total = times.total_ms or 1.0
-        slowest = [
-            (operator.name, operator.kind, fine(operator.ms), f"{100 * operator.ms / total:.0f} %")
-            for operator in times.operators[:_OPERATORS]
-        ]
-        how = f"{times.size}x{times.size} px, {times.threads} threads"
-        found.append((name, how, slowest))
-    return found
-
-
-def _run_facts(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
-    return [
-        ("protocol", _facts(run.protocol)),
-        *(("reference", _facts(reference)) for reference in run.references),
-        ("machine", _facts(run.machine)),
-        ("more", _facts(run.extra)),
-    ]
-
-
-def _facts(values: Any) -> list[tuple[str, str]]:
-    """Names and what they are, as people read them."""
-    return [(key_words(name), fact(value)) for name, value in flattened(values).items()]
-
-
-def _text(name: str) -> str:
-    return (resources.files("nstc.benchmarks.report") / name).read_text(encoding="utf-8")
 
 
 def table_columns(runs: Sequence[Run]) -> list[Column]:
     """All columns that at least one row has something for."""
     pairs = all_rows(runs)
     rows = [row for _, row in pairs]
-    models = short_names([row.model for row in rows])
-    columns = [_words("model", models)]
+    columns = [_words("model", wording.short_names([row.model for row in rows]))]
     if len(runs) > 1:
         columns.append(_words("run", [run.name for run, _ in pairs]))
     latencies = []
@@ -282,8 +208,8 @@ def table_columns(runs: Sequence[Run]) -> list[Column]:
         _numbers("size", "px", [row.size for row in rows], lambda number: f"{number:.0f}"),
         Column("latency", "ms", True, tuple(latencies)),
         _intervals("times faster", "95 %", [row.speedup for row in rows]),
-        _numbers("parameters", "", [row.params for row in rows], count),
-        _numbers("MACs", "", [row.macs for row in rows], count),
+        _numbers("parameters", "", [row.params for row in rows], wording.count),
+        _numbers("MACs", "", [row.macs for row in rows], wording.count),
         _numbers("file", "", [row.size_bytes for row in rows], byte_count),
         *_extra_columns(rows),
     ]
@@ -316,7 +242,7 @@ def _words(heading: str, texts: Sequence[str]) -> Column:
 def _numbers(
     heading: str, hint: str, values: Sequence[float | None], words: Callable[[float], str]
 ) -> Column:
-    cells = (Cell(NONE) if own is None else Cell(words(own), value=own) for own in values)
+    cells = (Cell(wording.NONE) if own is None else Cell(words(own), value=own) for own in values)
     return Column(heading, hint, True, tuple(cells))
 
 
@@ -324,10 +250,10 @@ def _intervals(heading: str, hint: str, intervals: Sequence[Interval | None]) ->
     cells = []
     for own in intervals:
         if own is None or math.isnan(own.median):
-            cells.append(Cell(NONE))
+            cells.append(Cell(wording.NONE))
             continue
         median, *ends = (
-            fine(number) if math.isfinite(number) else INFINITE
+            fine(number) if math.isfinite(number) else wording.INFINITE
             for number in (own.median, own.low, own.high)
         )
         known = math.isfinite(own.low) or math.isfinite(own.high)
