@@ -1,17 +1,17 @@
-"""The files that a result speaks of, where this machine has them: run again for a page.
+"""The files that a result names, where this machine has them: run again for a page.
 
-Sample photographs stand beside the teacher's and the students' pictures of them, and each file's
-time is told layer by layer.
+Sample photographs are shown with the teacher's and the students' pictures of them, and each file's
+time is measured layer by layer.
 """
 
 import base64
 import functools
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -29,28 +29,19 @@ from nstc.core.progress import Progress
 from nstc.runtime.model_files import model_bytes
 from nstc.runtime.session import Session
 
-SIDE: Final = 384
-"""Of a picture on the page, in pixels."""
-
-PHOTOS: Final = 3
-"""So many photographs are shown."""
-
-BUDGET: Final = 2_300_000
-"""Characters that all pictures may take, so that the page stays under 3 MB."""
-
-THREADS: Final = 1
-"""To draw with: the same file then gives the same picture whatever the number of cores."""
-
-MOST: Final = 8
-"""Files that are profiled: more bars than that tell nobody anything."""
-
-LARGEST: Final = 1024
-"""Side in pixels at which files are run for a page at most."""
+SIDE: Final = 384  # of a picture on the page, in pixels
+PHOTOS: Final = 3  # so many photographs are shown
+BUDGET: Final = 2_300_000  # characters that all pictures may take: the page stays under 3 MB
+THREADS: Final = 1  # the same file then gives the same picture whatever the number of cores
+MOST: Final = 8  # files that are profiled: a plot of more bars is hard to read
+LARGEST: Final = 1024  # side in pixels at which files are run for a page at most
 
 _CPU: Final = re.compile(r"cpu:(\d{1,4})")
 
+T = TypeVar("T")
 
-def open_student(row: Row, threads: int = THREADS) -> Session:
+
+def open_student(row: Row) -> Session:
     """The very file that a row was measured on, by its name and its size in bytes.
 
     Raises:
@@ -58,8 +49,8 @@ def open_student(row: Row, threads: int = THREADS) -> Session:
         NstcError: it can't be run.
     """
     if not artifact_name(row.artifact).endswith("onnx"):
-        raise ArtifactError(f"{row.artifact} is no ONNX file: only those are run for a report.")
-    session = find_subject(row.model).open(row.artifact, threads)
+        raise ArtifactError(f"{row.artifact} is not an ONNX file: only those are run for a report.")
+    session = find_subject(row.model).open(row.artifact, THREADS)
     found = model_bytes(session.path)
     if found != row.size_bytes:
         raise ArtifactError(
@@ -83,9 +74,21 @@ def open_teacher(run: Run, name: str) -> Session:
     return subject.open(FLOAT, THREADS)
 
 
-def same_file(row: Row) -> tuple[Path, str]:
-    """What is equal for rows that were measured on one file, whatever their target."""
-    return Path(row.model), artifact_name(row.artifact)
+def _each_once(
+    runs: Sequence[Run], title: str, progress: Progress, settings: Callable[[Run, Row], T]
+) -> Iterator[tuple[str, Run, Row, T]]:
+    """A row's name, run and settings, once for each file and settings, whatever its target."""
+    rows = list(zip(row_names(runs), all_rows(runs), strict=True))
+    progress.begin(title, len(rows), 0)
+    seen: set[object] = set()
+    for done, (name, (run, row)) in enumerate(rows):
+        progress.advance(done, {})
+        own = settings(run, row)
+        key = (Path(row.model), artifact_name(row.artifact), row.size_bytes, own)
+        if key not in seen:
+            seen.add(key)
+            yield name, run, row, own
+    progress.advance(len(rows), {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,35 +125,30 @@ class Pictures:
 def make_pictures(runs: Sequence[Run], photos: PhotoSet, progress: Progress) -> Pictures:
     """Stylise photographs with every file that a row names and that is on this machine.
 
-    The networks see centre squares of the size that they were measured at, and what they give is
+    The networks run on centre squares of the size that they were measured at, and their output is
     scaled to `SIDE`. No pictures are added to a page that is full.
     """
     chosen = photos.take(PHOTOS)
     squares = functools.cache(lambda size: tuple(chosen.squares(size)))
 
-    def strip(name: str, size: int, paint: Callable[[Pixels], Pixels]) -> Strip:
-        return Strip(name=name, pictures=tuple(data_uri(paint(each)) for each in squares(size)))
+    def strip(name: str, size: int, stylise: Callable[[Pixels], Pixels]) -> Strip:
+        return Strip(name=name, pictures=tuple(data_uri(stylise(each)) for each in squares(size)))
+
+    def teacher_and_size(run: Run, row: Row) -> tuple[str, int]:
+        teacher = run.reference if row.quality is None else row.quality.teacher
+        return teacher, min(row.size, LARGEST)
 
     galleries: dict[tuple[str, int], Gallery] = {}
     left_out: list[tuple[str, str]] = []
     used = 0
-    seen: set[object] = set()
-    rows = list(zip(row_names(runs), all_rows(runs), strict=True))
-    progress.begin("pictures", len(rows), 0)
-    for place, (name, (run, row)) in enumerate(rows):
-        progress.advance(place, {})
-        teacher = run.reference if row.quality is None else row.quality.teacher
-        size = min(row.size, LARGEST)
-        key = (same_file(row), row.size_bytes, size, teacher)
-        if key in seen:
-            continue
-        seen.add(key)
+    for name, run, row, key in _each_once(runs, "pictures", progress, teacher_and_size):
+        teacher, size = key
         try:
             student = strip(name, size, open_student(row).run)
         except NstcError as error:
             left_out.append((name, str(error)))
             continue
-        if (teacher, size) not in galleries:
+        if key not in galleries:
             shown = None
             try:
                 shown = strip(teacher, size, open_teacher(run, teacher).run)
@@ -158,13 +156,12 @@ def make_pictures(runs: Sequence[Run], photos: PhotoSet, progress: Progress) -> 
                 left_out.append((f"{teacher} (teacher)", str(error)))
             originals = strip("photograph", size, lambda pixels: pixels)
             used += originals.length + (shown.length if shown else 0)
-            galleries[teacher, size] = Gallery(teacher=shown, size=size, photos=originals)
+            galleries[key] = Gallery(teacher=shown, size=size, photos=originals)
         if used + student.length > BUDGET:
             left_out.append((name, "its pictures would make the page larger than 3 MB."))
             continue
         used += student.length
-        galleries[teacher, size].students.append(student)
-    progress.advance(len(rows), {})
+        galleries[key].students.append(student)
     filled = tuple(gallery for gallery in galleries.values() if gallery.students)
     return Pictures(galleries=filled, left_out=tuple(left_out))
 
@@ -190,26 +187,22 @@ class Layers:
 
 def profile_rows(runs: Sequence[Run], progress: Progress) -> Layers:
     """Profile every row's file at the row's size, with its threads where it is a CPU's row."""
+
+    def size_and_threads(_run: Run, row: Row) -> tuple[int, int]:
+        cpu = _CPU.fullmatch(row.target)
+        threads = max(1, min(int(cpu[1]), len(usable_cores()))) if cpu else 1
+        return min(row.size, LARGEST), threads
+
     times: dict[str, LayerTimes] = {}
     left_out: list[tuple[str, str]] = []
-    seen: set[object] = set()
-    rows = list(zip(row_names(runs), all_rows(runs), strict=True))
-    progress.begin("layer times", len(rows), 0)
-    for position, (name, (_, row)) in enumerate(rows):
-        progress.advance(position, {})
-        found = _CPU.fullmatch(row.target)
-        threads = max(1, min(int(found[1]), len(usable_cores()))) if found else 1
-        key = (same_file(row), row.size_bytes, row.size, threads)
-        if key in seen:
-            continue
-        seen.add(key)
+    for name, _, row, (size, threads) in _each_once(
+        runs, "layer times", progress, size_and_threads
+    ):
         if len(times) == MOST:
             left_out.append((name, f"the first {MOST} files are profiled."))
             continue
         try:
-            size = min(row.size, LARGEST)
             times[name] = layer_times(open_student(row).path, size=size, threads=threads)
         except NstcError as error:
             left_out.append((name, str(error)))
-    progress.advance(len(rows), {})
     return Layers(times=times, left_out=tuple(left_out))

@@ -5,7 +5,7 @@ be joined by a line.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +18,8 @@ from nstc.core.decoding import DecodingError, decode, read_json
 from nstc.core.errors import OptionError
 from nstc.core.terminal import printable
 
-MAX_BYTES: Final = 64 * 1024 * 1024
-"""Files above this are refused unread."""
+MAX_BYTES: Final = 64 * 1024 * 1024  # larger files are refused unread
 
-_FAMILY: Final = "nstc.bench/"
 _TOP_KEYS: Final = frozenset(("schema", "machine", "protocol", "references", "rows"))
 _PART_KEYS: Final = {
     "latency_ms": ("median", "iqr", "samples"),
@@ -35,6 +33,7 @@ _ROW_KEYS: Final = frozenset(
 
 _UNKNOWN: Final = dict.fromkeys(_PART_KEYS["speedup"], math.nan)
 
+_SAMPLES: Final = "latency_ms.samples"
 _HASH_SHOWN: Final = 8
 _DAY: Final = len("2026-01-01")
 
@@ -43,7 +42,7 @@ _DAY: Final = len("2026-01-01")
 class ReadRow(Row):
     """A row as a file has it."""
 
-    # Everything that `Row` reads no attribute from, by dotted path: "memory.peak_bytes".
+    # Keys that are not attributes of `Row`, by dotted path: "memory.peak_bytes".
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -67,10 +66,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        """The commit's first digits, with a + if files differed from it; else the day or the file.
-
-        That a run is of a commit but not of its files is not to be overlooked.
-        """
+        """The commit's first digits, with a + if files differ from it; else the day or the file."""
         commit, date = self.extra.get("taken.commit"), self.extra.get("taken.date")
         if commit:
             return f"{str(commit)[:_HASH_SHOWN]}{'+' if self.extra.get('taken.modified') else ''}"
@@ -88,12 +84,12 @@ class Run:
 
 
 def all_rows(runs: Sequence[Run]) -> list[tuple[Run, ReadRow]]:
-    """Every run's every row, in their order: a row's number in the report is its place here."""
+    """Every run's every row, in their order: a row's number in the report is its position here."""
     return [(run, row) for run in runs for row in run.rows]
 
 
 def row_names(runs: Sequence[Run], *, with_run: bool = True) -> list[str]:
-    """What tells rows apart: model and artifact, and target and run where there are several."""
+    """Distinct names of rows: model and artifact, and target and run where there are several."""
     rows = all_rows(runs)
     models = short_names([row.model for _, row in rows])
     targets = {row.target for _, row in rows}
@@ -137,13 +133,13 @@ def read_results(path: Path) -> Run:
     schema = content.get("schema")
     if schema not in SCHEMAS:
         known = ", ".join(SCHEMAS)
-        if isinstance(schema, str) and schema.startswith(_FAMILY):
+        if isinstance(schema, str) and schema.startswith("nstc.bench/"):
             raise OptionError(
                 f"{path} is of schema {schema:.40}, this nstc reads {known}: use the nstc that "
                 "wrote it."
             )
         raise OptionError(
-            f"{path} is no result of nstc bench: its schema is {schema!r:.60}, expected {known}."
+            f"{path} is not a result of nstc bench: its schema is {schema!r:.60}, expected {known}."
         )
     content = migrated(content)
     try:
@@ -157,7 +153,8 @@ def read_results(path: Path) -> Run:
         machine=flattened(read.machine or {}),
         protocol=flattened(read.protocol),
         references=tuple(
-            flattened(own, without=frozenset(("samples",))) for own in read.references
+            {path: value for path, value in flattened(own).items() if path != _SAMPLES}
+            for own in read.references
         ),
         rows=read.rows,
         extra=flattened(
@@ -166,19 +163,12 @@ def read_results(path: Path) -> Run:
     )
 
 
-def flattened(
-    value: Any, prefix: str = "", *, without: frozenset[str] = frozenset()
-) -> dict[str, Any]:
-    """Nested mappings as one of dotted paths, {"a": {"b": 1}} as {"a.b": 1}.
-
-    Anything but a mapping stands under `prefix`. Keys `without` are left out at any depth.
-    """
-    if not isinstance(value, Mapping):
-        return {prefix: value}
+def flattened(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings as one of dotted paths, {"a": {"b": 1}} as {"a.b": 1}."""
     found: dict[str, Any] = {}
-    for key, inner in value.items():
-        if key not in without:
-            found |= flattened(inner, f"{prefix}.{key}" if prefix else key, without=without)
+    for key, value in values.items():
+        inner = flattened(value) if isinstance(value, Mapping) else None
+        found |= {key: value} if inner is None else {f"{key}.{k}": v for k, v in inner.items()}
     return found
 
 
@@ -205,7 +195,7 @@ def _with_extra(content: Mapping[str, Any]) -> Any:
 
 
 def _shown(value: Any) -> Any:
-    """The same with U+FFFD for every character that is obeyed instead of shown, or is none."""
+    """The same with U+FFFD for control characters, marks of direction and halves of characters."""
     if isinstance(value, str):
         return printable(value, lines=True, sign="\ufffd")
     if isinstance(value, dict):
@@ -221,7 +211,7 @@ def read_history(folder: Path) -> list[Run]:
     They are ordered by the commit's date, else by when they were taken, else by the file's name.
 
     Raises:
-        OptionError: there is no such folder, it holds no JSON files, or one of them is no result.
+        OptionError: there is no such folder, it holds no JSON files, or one is not a result.
     """
 
     def moment(run: Run) -> tuple[str, str]:
@@ -296,24 +286,19 @@ def trends(runs: Sequence[Run]) -> list[Trend]:
     found = []
     for measure in MEASURES:
         for name, rows in places.items():
-            moments = tuple(_moments(measure, rows, runs))
+            moments: list[Moment] = []
+            before: Run | None = None
+            for position, row in rows:
+                value, run = measure.of(row), runs[position]
+                if value is not None and math.isfinite(value.median):
+                    joined = before is not None and (
+                        measure.everywhere or run.conditions == before.conditions
+                    )
+                    moments.append(Moment(run=position, value=value, joined=joined))
+                    before = run
             if moments:
-                found.append(Trend(row=name, measure=measure, moments=moments))
+                found.append(Trend(row=name, measure=measure, moments=tuple(moments)))
     return found
-
-
-def _moments(
-    measure: Measure, rows: Sequence[tuple[int, Row]], runs: Sequence[Run]
-) -> Iterator[Moment]:
-    before: Run | None = None
-    for position, row in rows:
-        value, run = measure.of(row), runs[position]
-        if value is not None and math.isfinite(value.median):
-            joined = before is not None and (
-                measure.everywhere or run.conditions == before.conditions
-            )
-            yield Moment(run=position, value=value, joined=joined)
-            before = run
 
 
 def trend_lines(trend: Trend, runs: Sequence[Run]) -> list[tuple[str, str, str, str]]:

@@ -89,9 +89,9 @@ def test_bytes_that_are_no_text(tmp_path):
     ("schema", "message"),
     [
         ("nstc.bench/99", "schema nstc.bench/99, this nstc reads"),
-        ("pytest-benchmark", "no result of nstc bench"),
-        (None, "no result of nstc bench"),
-        (["nstc.bench/1"], "no result of nstc bench"),
+        ("pytest-benchmark", "not a result of nstc bench"),
+        (None, "not a result of nstc bench"),
+        (["nstc.bench/1"], "not a result of nstc bench"),
     ],
 )
 def test_a_foreign_schema_is_named(write_result, make_result, schema, message):
