@@ -1,34 +1,22 @@
 """What a network made by others takes and gives; every usual way is tried on photographs.
 
-A network does not say whether white is 1 or 255, or whether ImageNet's mean is taken off. Fed
+A graph does not say whether white is 1 or 255, or whether ImageNet's mean is taken off. Fed
 wrongly, it gives a washed-out, a saturated, or no picture, so the ways are compared by what comes
-out. Where several ways give good pictures that differ, nothing in the file tells which is meant.
+out. Where several ways give good pictures that differ, nothing in the file says which is meant.
 """
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from nstc.core import graph_form
 from nstc.core.errors import OptionError
-from nstc.core.graph_form import (
-    NO_MEAN,
-    NO_STD,
-    RANGES,
-    Channels,
-    GraphForm,
-    Layout,
-    Statistic,
-    Triple,
-    ValueRange,
-    mean_of,
-    shown_numbers,
-    std_of,
-)
+from nstc.core.graph_form import NO_MEAN, NO_STD, RANGES, GraphForm, Layout, Triple, ValueRange
 from nstc.core.images import Pixels
 from nstc.runtime.arrays import Array
 
@@ -43,11 +31,11 @@ _AS_GOOD: Final = 0.97
 _RIVAL: Final = 0.7  # a way that scores at least this share of the best can't be ruled out
 _WORTH_NAMING: Final = 0.4
 # About so many pixels of a picture, evenly over it, are compared: what a graph fixes may be 8K.
-_LOOKED_AT: Final = 2**20
+_COMPARED: Final = 2**20
 # Mean difference of two pictures that are not the same. Borders and epsilons make up to half.
 _CLEARLY_DIFFERENT: Final = 14 / 255
-_FLAT: Final = 0.01  # values so near to an output's darkest or brightest have run into it
-_OUTSIDE: Final = 0.02
+_FLAT: Final = 0.01  # values so near to an output's darkest or brightest are clamped
+_OUTSIDE: Final = 0.02  # how far beyond black or white a value counts as outside
 _LARGEST_SMALL: Final = 4.0  # outputs beyond this are on the scale of 255
 _BELOW_BLACK: Final = -0.4
 
@@ -71,7 +59,7 @@ class GraphContract:
     size_multiple: int  # heights and widths must be multiples of it
     minimum_size: int  # the smallest height and width that was tried
     fixed_size: tuple[int, int] | None  # the only (height, width) the graph takes, or None for any
-    channels: Channels = "rgb"  # order of the colours, "rgb" or "bgr", in and out
+    channels: graph_form.Channels = "rgb"  # order of the colours, "rgb" or "bgr", in and out
     mean: Triple = NO_MEAN  # taken off the input in its range, by the graph's own order of channels
     std: Triple = NO_STD  # what the input is then divided by
     # Added to the output, after `output_std`, for a picture in the output's range.
@@ -92,11 +80,6 @@ class GraphContract:
         return (self.mean, self.std) == (NO_MEAN, NO_STD)
 
     @property
-    def descends_from_caffe(self) -> bool:
-        """Whether it has a mean and no deviation, as networks from Caffe, which has blue first."""
-        return self.mean != NO_MEAN and self.std == NO_STD and self.input_range == 255
-
-    @property
     def black_and_white(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """What the graph's output calls black and white, (3,) each in its own order of channels."""
         low, high = RANGES[self.output_range]
@@ -110,7 +93,7 @@ class GraphContract:
             return "{:g} to {:g}".format(*RANGES[value_range])
 
         def shown(word: str, values: Triple, nothing: Triple) -> str:
-            return "" if values == nothing else f" {word} {shown_numbers(values)}"
+            return "" if values == nothing else f" {word} {graph_form.shown_numbers(values)}"
 
         size = f"sizes in multiples of {self.size_multiple}"
         if self.fixed_size is not None:
@@ -142,19 +125,21 @@ class GraphContract:
 
     def decode(self, raw: Array) -> npt.NDArray[np.float32]:
         """The graph's output as (H, W, 3), black at 0 and white at 1, not clipped."""
+        return self.to_unit(self.output_rows(raw))
+
+    def output_rows(self, raw: Array) -> Array:
+        """The graph's output as (H, W, 3) with its own values and order of channels."""
+        return raw[0].transpose(1, 2, 0) if self.output_layout == "NCHW" else raw[0]
+
+    def to_unit(self, rows: Array) -> npt.NDArray[np.float32]:
+        """Values of `output_rows` with black at 0 and white at 1, red first, not clipped."""
         black, white = self.black_and_white
-        picture = (_picture_of(raw, self.output_layout) - black) / (white - black)
+        picture = (np.asarray(rows, dtype=np.float32) - black) / (white - black)
         return picture if self.channels == "rgb" else picture[:, :, ::-1]
 
 
-def _picture_of(raw: Array, layout: Layout) -> npt.NDArray[np.float32]:
-    """A batch of one picture as (H, W, 3) float32 on the graph's own scale."""
-    picture = raw[0].transpose(1, 2, 0) if layout == "NCHW" else raw[0]
-    return np.asarray(picture, dtype=np.float32)
-
-
-# The raw output for a picture (H, W, 3), fed by a contract.
 Run = Callable[[GraphContract, Pixels], Array]
+"""The raw output for a picture (H, W, 3), fed by a contract."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,9 +170,7 @@ def choose(run: Run, contract: GraphContract, photos: Sequence[Pixels], form: Gr
     The contract has names, layouts and type; ranges are filled in. Photographs are (H, W, 3), of
     one size.
     """
-    tried = [
-        _tried(run, replace(contract, **way), photos, form) for way in _ways_in(form, contract)
-    ]
+    tried = [_tried(run, way, photos, form) for way in _ways_in(form, contract)]
     most = max(one.score for one in tried)
     best = next(one for one in tried if one.score >= _AS_GOOD * most)
 
@@ -197,11 +180,14 @@ def choose(run: Run, contract: GraphContract, photos: Sequence[Pixels], form: Gr
     def may_rival(one: ContractCandidate) -> bool:
         return one.score > _RIVAL * best.score and differs(one)
 
-    caffe = next((own for own in tried if own.contract.descends_from_caffe), None)
-    if caffe is not None and form.channels is None and (caffe is best or may_rival(caffe)):
-        mean = mean_of(form.mean or "imagenet", 255, "bgr")
-        swapped = replace(caffe.contract, channels="bgr", mean=mean)
-        tried.append(_tried(run, swapped, photos, form))
+    # Networks from Caffe take off a mean and divide by nothing; in Caffe blue comes first.
+    for one in tried if form.channels is None else []:
+        fed = one.contract
+        from_caffe = fed.mean != NO_MEAN and fed.std == NO_STD and fed.input_range == 255
+        if from_caffe and (one is best or may_rival(one)):
+            mean = graph_form.mean_of(form.mean or "imagenet", 255, "bgr")
+            tried.append(_tried(run, replace(fed, channels="bgr", mean=mean), photos, form))
+            break
     others = [one for one in tried if one is not best and differs(one)]
     others.sort(key=lambda one: -one.score)
     others = [one for one in others if one.score > _WORTH_NAMING * best.score]
@@ -215,38 +201,38 @@ def choose(run: Run, contract: GraphContract, photos: Sequence[Pixels], form: Gr
     return Choice(best=best, rivals=tuple(others) if is_doubtful else (), certainty=certainty)
 
 
-def _ways_in(form: GraphForm, contract: GraphContract) -> Iterator[dict[str, Any]]:
-    """Input ranges with means and deviations, the most usual first."""
-    channels = form.channels or "rgb"
-
-    def way(value_range: ValueRange, mean: Statistic | None, std: Statistic | None) -> Any:
-        return {
-            "channels": channels,
-            "input_range": value_range,
-            "mean": mean_of(mean, value_range, channels),
-            "std": std_of(std, value_range, channels),
-        }
-
+def _ways_in(form: GraphForm, contract: GraphContract) -> list[GraphContract]:
+    """The contract with every input range, mean and deviation, the most usual first."""
     told = [one for one in (form.mean, form.std) if one is not None]
+    ways: list[tuple[ValueRange, graph_form.Statistic | None, graph_form.Statistic | None]]
     if contract.dtype == "uint8":
         if form.input_range not in (None, 255) or any(one not in (NO_MEAN, NO_STD) for one in told):
             raise OptionError(
                 f"the network takes bytes, 0 to 255 as they are: {form.flags()} can't be."
             )
-        yield way(255, None, None)
+        ways = [(255, None, None)]
     elif told:
-        for one in (form.input_range,) if form.input_range else _ranges_of(told):
-            yield way(one, form.mean, form.std)
+        ranges = (form.input_range,) if form.input_range else _ranges_of(told)
+        ways = [(one, form.mean, form.std) for one in ranges]
     elif form.input_range is not None:
-        yield way(form.input_range, None, None)
+        ways = [(form.input_range, None, None)]
     else:
-        for one in RANGES:
-            yield way(one, None, None)
-        yield way(1, "imagenet", "imagenet")
-        yield way(255, "imagenet", None)
+        ways = [(one, None, None) for one in RANGES]
+        ways += [(1, "imagenet", "imagenet"), (255, "imagenet", None)]
+    channels = form.channels or "rgb"
+    return [
+        replace(
+            contract,
+            channels=channels,
+            input_range=one,
+            mean=graph_form.mean_of(mean, one, channels),
+            std=graph_form.std_of(std, one, channels),
+        )
+        for one, mean, std in ways
+    ]
 
 
-def _ranges_of(statistics: Sequence[Statistic]) -> tuple[ValueRange, ...]:
+def _ranges_of(statistics: Sequence[graph_form.Statistic]) -> tuple[ValueRange, ...]:
     """The ranges in whose units numbers are likely to be."""
     numbers = [abs(value) for one in statistics if one != "imagenet" for value in one]
     if numbers:
@@ -257,16 +243,11 @@ def _ranges_of(statistics: Sequence[Statistic]) -> tuple[ValueRange, ...]:
 def _tried(
     run: Run, contract: GraphContract, photos: Sequence[Pixels], form: GraphForm
 ) -> ContractCandidate:
-    outputs = []
-    for photo in photos:
-        raw = run(contract, photo)
-        height, width = raw.shape[2:] if contract.output_layout == "NCHW" else raw.shape[1:3]
-        rows = slice(None, None, thinning(height, width))
-        kept = raw[:, :, rows, rows] if contract.output_layout == "NCHW" else raw[:, rows, rows]
-        outputs.append(np.ascontiguousarray(kept))  # in memory of its own
+    # What is kept is thinned and in memory of its own: outputs may be 8K.
+    outputs = [thinned(contract.output_rows(run(contract, photo))) for photo in photos]
     contract = replace(contract, **_way_out(contract, outputs, form))
     with np.errstate(invalid="ignore"):
-        pictures = [contract.decode(raw) for raw in outputs]
+        pictures = [contract.to_unit(rows) for rows in outputs]
     scores = [_score(made, thinned(photo)) for made, photo in zip(pictures, photos, strict=True)]
     taken = (contract.input_range, contract.mean, contract.std)
     same = taken == (contract.output_range, contract.output_mean, contract.output_std)
@@ -282,28 +263,23 @@ def _tried(
     )
 
 
-def thinned(picture: Pixels) -> Pixels:
+def thinned(picture: Array) -> Array:
     """Every n-th row and column of (H, W, 3), so that about a megapixel is left at most."""
-    step = thinning(*picture.shape[:2])
+    step = math.ceil(math.sqrt(picture.shape[0] * picture.shape[1] / _COMPARED))
     return np.ascontiguousarray(picture[::step, ::step])
-
-
-def thinning(height: int, width: int) -> int:
-    """Every how many-th row and column is kept."""
-    return math.ceil(math.sqrt(height * width / _LOOKED_AT))
 
 
 def _way_out(contract: GraphContract, outputs: Sequence[Array], form: GraphForm) -> dict[str, Any]:
     """The output's range, mean and deviation that fit its values."""
     if outputs[0].dtype == np.uint8:
         return {"output_range": 255}
-    pixels = [_picture_of(raw, contract.output_layout) for raw in outputs]
-    values = np.nan_to_num(np.concatenate([picture.reshape(-1, 3) for picture in pixels]))
+    pixels = np.concatenate([rows.reshape(-1, 3) for rows in outputs])
+    values = np.nan_to_num(pixels.astype(np.float32))
     told = [one for one in (form.output_mean, form.output_std) if one is not None]
     if told:
         likeliest = form.output_range or _ranges_of(told)[0]
-        mean = mean_of(form.output_mean, likeliest, contract.channels)
-        std = std_of(form.output_std, likeliest, contract.channels)
+        mean = graph_form.mean_of(form.output_mean, likeliest, contract.channels)
+        std = graph_form.std_of(form.output_std, likeliest, contract.channels)
         return {"output_range": likeliest, "output_mean": mean, "output_std": std}
     low, high = np.percentile(values, [1, 99])
     fitting = 255 if max(abs(low), abs(high)) > _LARGEST_SMALL else -1 if low < _BELOW_BLACK else 1
@@ -336,11 +312,11 @@ def _score(picture: npt.NDArray[np.float32], photo: Pixels) -> float:
     """
     if not np.isfinite(picture).all():
         return 0.0
-    seen = np.clip(picture, 0, 1)
-    contrast = min(1.0, float(seen.std()) / _USUAL_CONTRAST)
+    clipped = np.clip(picture, 0, 1)
+    contrast = min(1.0, float(clipped.std()) / _USUAL_CONTRAST)
     # A network that clamps need not do so at black and white.
-    darkest, brightest = seen.min() + _FLAT, seen.max() - _FLAT
-    flat = float(((seen <= darkest) | (seen >= brightest)).mean())
+    darkest, brightest = clipped.min() + _FLAT, clipped.max() - _FLAT
+    flat = float(((clipped <= darkest) | (clipped >= brightest)).mean())
     saturated = float(((picture <= 0) | (picture >= 1)).mean())
 
     def blocks(of: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -352,22 +328,23 @@ def _score(picture: npt.NDArray[np.float32], photo: Pixels) -> float:
         means -= means.mean()
         return means
 
-    a, b = blocks(seen), blocks(photo)
+    a, b = blocks(clipped), blocks(photo)
     norm = float(np.linalg.norm(a) * np.linalg.norm(b))
     likeness = abs(float(a @ b) / norm) if norm > 1e-9 else 0.0
     return likeness * contrast * (1 - flat) * (1 - saturated)
 
 
 def _flags(contract: GraphContract, form: GraphForm) -> str:
-    """What says at the prompt how the input is fed."""
+    """The flags that feed the input so."""
     if contract.is_plain:
         return GraphForm(input_range=contract.input_range).flags()
     units = contract.input_range, contract.channels
-    std: Statistic = "imagenet" if contract.std == std_of("imagenet", *units) else contract.std
-    said = GraphForm(
-        input_range=contract.input_range,
-        channels=None if form.channels else contract.channels,
-        mean="imagenet" if contract.mean == mean_of("imagenet", *units) else contract.mean,
-        std=None if contract.std == NO_STD else std,
-    )
-    return said.flags()
+    mean: graph_form.Statistic = contract.mean
+    std: graph_form.Statistic | None = None if contract.std == NO_STD else contract.std
+    if mean == graph_form.mean_of("imagenet", *units):
+        mean = "imagenet"
+    if std == graph_form.std_of("imagenet", *units):
+        std = "imagenet"
+    channels = None if form.channels else contract.channels
+    told = GraphForm(input_range=contract.input_range, channels=channels, mean=mean, std=std)
+    return told.flags()
