@@ -1,7 +1,7 @@
 """The process in which `nstc.runtime.foreign.trial` opens and runs an ONNX file, under its limits.
 
 It loads NumPy and ONNX Runtime alone. Memory is limited on Linux only, by `RLIMIT_DATA`, on top of
-what the process holds before it opens the file.
+what the process uses before it opens the file.
 """
 
 import ctypes
@@ -19,26 +19,24 @@ import numpy as np
 from nstc.core.errors import out_of_memory
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
 
-_STATUS: Final = Path("/proc/self/status")
 # After the limit of time for one answer the process ends by itself, should nobody else end it.
 _GRACE_S: Final = 5
 _KEPT_BYTES: Final = 1_000_000  # that it may write to files: its standard error
 MOST_TEXT: Final = 300  # characters of a name or a reason
-_MOST_VALUES: Final = 16
-_MOST_METADATA: Final = 2000
-# Than its input, of an output that is looked at. Of others their shape says enough.
-MOST_TIMES_LARGER: Final = 64
+_MOST_VALUES: Final = 16  # inputs, outputs, axes and entries of metadata that are described
+_MOST_METADATA: Final = 2000  # characters of an entry of the file's metadata
+MOST_TIMES_LARGER: Final = 64  # an output larger than its input by more is not sent
 _DIES_WITH_PARENT: Final = 1  # PR_SET_PDEATHSIG in Linux's prctl.h
 _REFUSALS: Final[tuple[type[Exception], ...]] = (*ORT_ERRORS, ValueError)
 
 
 def write_header(stream: IO[bytes], header: Mapping[str, Any]) -> None:
-    """One line of JSON, as both sides begin what they say."""
+    """One line of JSON, which each message of both sides begins with."""
     stream.write(json.dumps(header).encode() + b"\n")
 
 
 def main(path: str, threads: str, max_ram_bytes: str, timeout_s: str) -> None:
-    """Open the file, say what it is, and run it on what comes, until nothing does."""
+    """Open the file, describe it, and run it on each input that comes, until none does."""
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)  # whatever native code prints is not taken for an answer
         write_header(answers, {"ready": True})
@@ -46,7 +44,7 @@ def main(path: str, threads: str, max_ram_bytes: str, timeout_s: str) -> None:
         limit_this_process(int(max_ram_bytes))
         try:
             serve(Path(path), int(threads), int(timeout_s), answers)
-        except MemoryError:  # wherever it was; what is left of the input has no beginning
+        except MemoryError:  # wherever it was; of the input an unknown part was read
             write_header(answers, {"memory": ""})
 
 
@@ -70,10 +68,10 @@ def serve(path: Path, threads: int, timeout_s: int, answers: IO[bytes]) -> None:
 
 
 def set_alarm(timeout_s: int) -> None:
-    """End this process in so many seconds and some grace; 0 for no longer.
+    """Let the kernel end this process in so many seconds and some grace; 0 cancels it.
 
-    Should the parent be gone, the kernel does it: native code that never comes back would not see
-    it. While the parent is waited for, the end of its pipe tells.
+    Native code that never returns would not notice that the parent is gone. While the parent is
+    waited for, the end of its pipe is enough.
     """
     if sys.platform != "win32":
         signal.alarm(timeout_s + _GRACE_S if timeout_s else 0)
@@ -102,14 +100,12 @@ def answer(session: Any, header: Sequence[Any], answers: IO[bytes]) -> None:
 
 
 def header_of(kind: str, error: Exception) -> dict[str, str]:
-    """What is answered where the graph is refused or fails."""
-    if out_of_memory(error):
-        return {"memory": ""}
-    return {kind: first_line(error)[:MOST_TEXT]}
+    """The answer where the graph is refused or fails."""
+    return {"memory": ""} if out_of_memory(error) else {kind: first_line(error)[:MOST_TEXT]}
 
 
 def describe(session: Any) -> dict[str, Any]:
-    """What a file is, cut to what fits in a header whatever it says of itself."""
+    """Inputs, outputs and metadata, cut to what fits in a header whatever the file says."""
 
     def cut(value: Any) -> Any:
         return value[:MOST_TEXT] if isinstance(value, str) else value
@@ -139,7 +135,7 @@ def limit_this_process(max_ram_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (_KEPT_BYTES, _KEPT_BYTES))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
-        lines = _STATUS.read_text(encoding="ascii").splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         held = sum(int(line.split()[1]) for line in lines if line.startswith("VmData:")) * 1024
         resource.setrlimit(resource.RLIMIT_DATA, (held + max_ram_bytes, held + max_ram_bytes))
 

@@ -28,11 +28,9 @@ class ForeignGraph:
     input_name: str
     output_name: str
     dtype: str  # of its input: float32, float16 or uint8
-    # Of its input, four axes; those that are free have a name or None.
-    shape: Sequence[int | str | None]
+    shape: Sequence[int | str | None]  # of its input, four axes; free ones have a name or None
     call: Callable[[Array], Array]  # from an input to its output; raises `GraphFailedError`
-    # What its maker wrote into the file, by name.
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)  # texts in the file, by name
 
 
 def open_foreign_graph(
@@ -58,21 +56,25 @@ def open_foreign_graph(
     """
     if not (path.is_file() or path.is_dir()):
         raise errors.TeacherError(f"no network at {path}: there is no such file.")
-    wrong = wrong_file(path, "an ONNX file")
-    if wrong is not None:
+    if (wrong := wrong_file(path, "an ONNX file")) is not None:
         raise errors.TeacherError(wrong)
     if is_torchscript(path):
         return _open_torchscript(path, threads, trust)
     limits = trial.current_limits()
     trial.refuse_too_large(path, limits)
     key = model_sha256(path)
-    if to_probe and not trial.keeps_within(key, limits):
-        return _open_in_process(path, threads, limits, key)
-    trial.ensure_tried(path, sha256=key, threads=threads)
     try:
+        if to_probe and not trial.keeps_within(key, limits):
+            process = GraphProcess(path, threads, limits, key)
+            values = process.inputs, process.outputs
+            return _described(path, *values, process.metadata, process.run)
+        trial.ensure_tried(path, sha256=key, threads=threads)
         session = load_graph(path, threads, optimized=optimized)
-    except ORT_ERRORS as error:
-        raise _not_loaded(path, first_line(error)) from error
+    except (trial.RefusedGraphError, *ORT_ERRORS) as error:
+        reason = first_line(error).rstrip(".")
+        raise errors.TeacherError(
+            f"{path} can't be loaded as ONNX: {reason}. Export it again."
+        ) from error
 
     def call(feeds: Mapping[str, Array]) -> Array:
         try:
@@ -83,26 +85,6 @@ def open_foreign_graph(
 
     metadata = session.get_modelmeta().custom_metadata_map
     return _described(path, session.get_inputs(), session.get_outputs(), metadata, call)
-
-
-def _open_in_process(
-    path: Path, threads: int | None, limits: trial.TrialLimits, key: str
-) -> ForeignGraph:
-    try:
-        process = GraphProcess(path, threads, limits)
-    except trial.RefusedGraphError as error:
-        raise _not_loaded(path, str(error)) from error
-
-    def call(feeds: Mapping[str, Array]) -> Array:
-        try:
-            made = process.run(feeds)
-        except errors.GraphLimitError:
-            trial.held.pop(key, None)
-            raise
-        trial.held[key] = limits
-        return made
-
-    return _described(path, process.inputs, process.outputs, process.metadata, call)
 
 
 def is_torchscript(path: Path) -> bool:
@@ -121,12 +103,6 @@ def shown(shape: Sequence[Any]) -> str:
     return f"[{', '.join('?' if side is None else str(side) for side in shape)}]"
 
 
-def _not_loaded(path: Path, reason: str) -> errors.TeacherError:
-    return errors.TeacherError(
-        f"{path} can't be loaded as ONNX: {reason.rstrip('.')}. Export it again."
-    )
-
-
 def _described(
     path: Path,
     inputs: Sequence[GraphValue],
@@ -139,17 +115,18 @@ def _described(
             f"{path} has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}) and "
             f"{len(outputs)} outputs: an image-to-image network has one of each."
         )
-    dtype = DTYPES.get(inputs[0].type)
-    if inputs[0].type == "tensor(double)":
+    [taken] = inputs
+    dtype = DTYPES.get(taken.type)
+    if taken.type == "tensor(double)":
         raise errors.TeacherError(
             f"{path} takes double precision: export it again in single precision, in torch by "
             "network.float() and a float32 example."
         )
     if dtype is None:
         raise errors.TeacherError(
-            f"{path} takes {inputs[0].type}: expected a picture as one of {', '.join(DTYPES)}."
+            f"{path} takes {taken.type}: expected a picture as one of {', '.join(DTYPES)}."
         )
-    shape = inputs[0].shape or [None] * 4
+    shape = taken.shape or [None] * 4
     if len(shape) != 4 or (isinstance(shape[0], int) and shape[0] != 1):
         raise errors.TeacherError(
             f"{path} takes {shown(shape)}: expected one picture, [1, 3, H, W] or [1, H, W, 3]."
@@ -159,9 +136,9 @@ def _described(
             f"{path} takes {shown(shape)}: expected sides from 1 to {trial.LONGEST_SIDE} and at "
             f"most {trial.MOST_PIXELS / 1e6:.0f} megapixels. Export it with free sizes."
         )
-    name = inputs[0].name
+    name, output_name = taken.name, outputs[0].name
     return ForeignGraph(
-        path, name, outputs[0].name, dtype, shape, lambda values: run({name: values}), metadata
+        path, name, output_name, dtype, shape, lambda values: run({name: values}), metadata
     )
 
 

@@ -13,15 +13,15 @@ from nstc.core.files.cache import cache_folder
 from nstc.core.graph_form import GraphForm, Layout
 from nstc.core.images import Picture, Pixels, read_picture, resize_shorter_side, write_picture
 from nstc.core.photos import sample_photos
-from nstc.runtime.arrays import refuse_not_finite_output, unit_to_pixels
+from nstc.runtime.arrays import Array, refuse_not_finite_output, unit_to_pixels
 from nstc.runtime.foreign import contracts
 from nstc.runtime.foreign.contracts import Choice, ContractCandidate, GraphContract
 from nstc.runtime.foreign.networks import ForeignGraph, open_foreign_graph, shown
 from nstc.runtime.foreign.trial import GraphFailedError
 from nstc.runtime.model_files import model_sha256
 
-_TRIED_SIZES: Final = ((128, 192), (256, 256), (512, 512))
-_TRIED_MULTIPLES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
+_SIZES: Final = ((128, 192), (256, 256), (512, 512))
+_MULTIPLES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 _SMALL: Final = 64
 # Two of the samples with black, bright parts and colours.
 _PHOTOS: Final = ("astronaut.jpg", "retina.jpg")
@@ -43,13 +43,13 @@ def probe_contract(
     """Find out what an ONNX or TorchScript file takes and gives.
 
     Sample photographs are run through it in every usual way that is left open; the right one gives
-    a picture with contrast that has to do with the photograph. What the user told goes before the
-    form that was found out before, and that before what nstc wrote into the file when it quantized
-    it. Threads and trust are as in `open_foreign_graph`.
+    a picture with contrast that resembles the photograph. Keywords take precedence over `form`,
+    which was found before, and that over what nstc wrote into the file when it quantized it.
+    Threads and trust are as in `open_foreign_graph`.
 
     Raises:
-        TeacherError: it is no such file, or no image-to-image network, or several ways to feed it
-            give good pictures that differ; the message says why, and where the pictures are.
+        TeacherError: it is not such a file or network, or several ways to feed it give good
+            pictures that differ; the message says why, and where the pictures are.
         GraphLimitError: it goes over a limit of memory or time, or crashes.
         UnusableModelError: what it gives is not finite, at whatever range of values.
         UnsafeFileError: it is TorchScript and was not trusted.
@@ -67,7 +67,7 @@ def probe_contract(
         return contract
     multiple = _size_multiple(graph, contract, photo, known.size_multiple)
     contract = dataclasses.replace(contract, size_multiple=multiple)
-    small = -(-_SMALL // multiple) * multiple
+    small = _up_to(_SMALL, multiple)
     keeps = small <= min(photo.shape[:2]) and _keeps_size(graph, contract, photo[:small, :small])
     return dataclasses.replace(contract, minimum_size=small if keeps else max(photo.shape[:2]))
 
@@ -120,15 +120,13 @@ def _keeps_size(graph: ForeignGraph, contract: GraphContract, rgb: Pixels) -> bo
 
 
 def _first_that_runs(
-    graph: ForeignGraph, trials: Sequence[GraphContract], multiple: int
+    graph: ForeignGraph, guesses: Sequence[GraphContract], multiple: int
 ) -> tuple[GraphContract, Pixels]:
     """The first guess that gives a picture as large as the photograph, and that photograph."""
     reason = ""
-    for contract in trials:
-        for size in [contract.fixed_size] if contract.fixed_size else _TRIED_SIZES:
-            height, width = size
-            if contract.fixed_size is None:
-                height, width = (-(-side // multiple) * multiple for side in size)
+    free_sizes = [(_up_to(height, multiple), _up_to(width, multiple)) for height, width in _SIZES]
+    for contract in guesses:
+        for height, width in [contract.fixed_size] if contract.fixed_size else free_sizes:
             photo = _photo(height, width)
             try:
                 raw = graph.call(contract.encode(photo))
@@ -138,27 +136,34 @@ def _first_that_runs(
             output_layout = _output_layout(raw.shape, photo)
             if output_layout is not None:
                 return dataclasses.replace(contract, output_layout=output_layout), photo
-            reason = (
-                f"for a picture of {height}x{width} it gives {shown(raw.shape)}, "
-                "which is no picture of that size"
-            )
             if raw.ndim == 4 and 4 in (raw.shape[1], raw.shape[3]):
                 reason = (
                     f"it gives {shown(raw.shape)}, {_FOUR_CHANNELS} that leaves out the fourth "
                     "channel"
                 )
+            else:
+                reason = (
+                    f"for a picture of {height}x{width} it gives {shown(raw.shape)}, "
+                    "which is not a picture of that size"
+                )
     raise TeacherError(f"{graph.path} is not an image-to-image network: {reason}.")
+
+
+def _up_to(side: int, multiple: int) -> int:
+    return -(-side // multiple) * multiple
 
 
 def _with_values(
     graph: ForeignGraph, contract: GraphContract, photo: Pixels, form: GraphForm
 ) -> GraphContract:
     """The contract with the values under which the network does best."""
-    photos = [photo, *(_photo(photo.shape[0], photo.shape[1], name) for name in _PHOTOS[1:])]
+    photos = [_photo(*photo.shape[:2], name) for name in _PHOTOS]
+
+    def run(tried: GraphContract, rgb: Pixels) -> Array:
+        return graph.call(tried.encode(rgb))
+
     try:
-        choice = contracts.choose(
-            lambda tried, rgb: graph.call(tried.encode(rgb)), contract, photos, form
-        )
+        choice = contracts.choose(run, contract, photos, form)
     except GraphFailedError as error:
         raise TeacherError(f"{graph.path} fails on some values of pictures: {error}.") from error
     if choice.best.score == 0:
@@ -215,7 +220,7 @@ def _size_multiple(
 ) -> int:
     """The smallest multiple that sizes must keep to."""
     height, width = photo.shape[:2]
-    for multiple in [wanted] if wanted else _TRIED_MULTIPLES:
+    for multiple in [wanted] if wanted else _MULTIPLES:
         larger = _photo(height + multiple, width + 3 * multiple)
         if _keeps_size(graph, contract, larger):
             return multiple

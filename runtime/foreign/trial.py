@@ -1,14 +1,13 @@
 """What files that did not come with nstc must pass before this process opens them.
 
-A program needs somebody who vouches for it. An ONNX file is tried: its graph can ask for any amount
-of memory, or never end, when it is opened (constants are computed then) or when it runs, so it is
-first opened and run on small pictures in a process of its own, `nstc.runtime.foreign.graph_child`,
-under limits of memory and time; of time everywhere, Windows and macOS included. What holds there is
-taken to hold in this process too, which opens the file again then: its pictures are as fast as any,
-and timed as they will be.
+A program needs the user's trust. An ONNX file is tried: its graph can ask for any amount of memory,
+or never end, when it is opened (constants are computed then) or when it runs, so it is first opened
+and run on small pictures in a process of its own, `nstc.runtime.foreign.graph_child`, under limits
+of memory and time; of time everywhere, Windows and macOS included. A file that keeps within them
+there is opened again by this process, at full speed, and timed as it will run.
 
-A file is known by its hash: what the zoo ships needs neither, and what held in a trial is not tried
-again by the same process.
+A file is identified by its hash: what the zoo ships needs neither, and what kept within its limits
+once is not tried again by the same process.
 """
 
 import contextlib
@@ -37,14 +36,15 @@ from nstc.core.files import sha256_of
 from nstc.core.manifest import MANIFEST_FILE
 from nstc.core.zoo import resolve_model_path, zoo_names
 from nstc.runtime.arrays import Array
-from nstc.runtime.foreign.graph_child import MOST_TEXT, MOST_TIMES_LARGER, write_header
+from nstc.runtime.foreign import graph_child
+from nstc.runtime.foreign.graph_child import MOST_TEXT, write_header
 from nstc.runtime.model_files import model_bytes, model_sha256
 
 # Kinds of artifacts that are programs, by their ending. A graph of ONNX has no way to files, to the
 # network or to other processes.
 PROGRAMS: Final = {"ts": "TorchScript", "pte": "an ExecuTorch program"}
 # Of pictures that graphs take, by ONNX Runtime's names.
-DTYPES: Final[Mapping[str, str]] = {
+DTYPES: Final = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
     "tensor(uint8)": "uint8",
@@ -68,11 +68,9 @@ class TrialLimits:
     timeout_s: float = 120.0  # seconds that the process works, all of its answers together
 
 
-held: Final[dict[str, TrialLimits]] = {}  # the limits that files held in, by their hash
+passed: Final[dict[str, TrialLimits]] = {}  # the limits that files kept within, by their hash
 _made: Final[set[str]] = set()  # the hashes of files that this run made itself
-_LIMITS: Final[ContextVar[TrialLimits | None]] = ContextVar(
-    "limits of files of others", default=None
-)
+_LIMITS: Final = ContextVar[TrialLimits | None]("trial limits", default=None)
 
 
 def current_limits() -> TrialLimits:
@@ -80,9 +78,9 @@ def current_limits() -> TrialLimits:
     return _LIMITS.get() or default_limits()
 
 
-@functools.cache  # what held in them holds for the whole process, whatever is free later
+@functools.cache  # or a file that was tried would be tried again where less memory is free later
 def default_limits() -> TrialLimits:
-    """Those of a run that nobody gave others, by what was free when it asked first."""
+    """The limits unless others are set, by the memory that was free at the first call."""
     usual = TrialLimits()
     if not _MEMINFO.exists():
         return usual
@@ -98,7 +96,7 @@ def limited_to(
     """Other limits while the block lasts; None leaves one as it is.
 
     Raises:
-        OptionError: the time is not from above 0 to a day.
+        OptionError: the time is not above 0 and at most a day.
     """
     if timeout_s is not None and not 0 < timeout_s <= _LONGEST_S:
         raise errors.OptionError(
@@ -114,7 +112,7 @@ def limited_to(
 
 
 def refuse_program(path: Path, kind: str) -> NoReturn:
-    """Refuse a file as a program of this kind by an `UnsafeFileError`."""
+    """Raise `UnsafeFileError` for a file that is a program of this kind."""
     raise errors.UnsafeFileError(
         f"{path} was not loaded: it is {kind}, which is a program. Give --trust if you know where "
         "it comes from."
@@ -140,9 +138,8 @@ def refuse_too_large(path: Path, limits: TrialLimits) -> None:
 def shipped() -> frozenset[str]:
     """The hashes of all files that the zoo's bundles consist of.
 
-    Read without a check of what else the manifests say, for a device pays for it at its first
-    start: they are as much a part of nstc as this module. One that can't be read vouches for
-    nothing.
+    Of a manifest nothing else is checked, which would delay a device's first start: the zoo is a
+    part of nstc as this module is. One that can't be read is left out.
     """
     found: set[str] = set()
     for name in zoo_names():
@@ -153,7 +150,7 @@ def shipped() -> frozenset[str]:
 
 
 def remember_made(path: Path) -> None:
-    """Keep in mind that this run made a file itself, which it need not try or be told to trust."""
+    """Record that this run made a file itself: it is neither tried nor needs trust."""
     _made.add(sha256_of(path))
 
 
@@ -164,7 +161,7 @@ def is_ours(sha256: str) -> bool:
 
 def keeps_within(sha256: str, limits: TrialLimits) -> bool:
     """Whether a file is ours, or was tried in this run and kept within these limits."""
-    own = held.get(sha256)
+    own = passed.get(sha256)
     if own is None:
         return is_ours(sha256)
     return own.max_ram_bytes <= limits.max_ram_bytes and own.timeout_s <= limits.timeout_s
@@ -178,7 +175,7 @@ def is_possible(shape: Sequence[object]) -> bool:
 
 
 class GraphFailedError(Exception):
-    """A graph did not take an input. Whoever called it knows what that means to the user."""
+    """A graph did not take an input; the caller makes of it an error for the user."""
 
 
 class RefusedGraphError(Exception):
@@ -195,10 +192,10 @@ class GraphValue:
 
 
 def ensure_tried(path: Path, *, sha256: str | None = None, threads: int | None = None) -> None:
-    """Open a graph and run it once in a process under limits, unless it is known to hold.
+    """Open a graph and run it once in a process under limits, unless it passed before.
 
-    What ONNX Runtime refuses there is left to be refused where it is opened. `sha256` is its hash,
-    if it is known already.
+    What ONNX Runtime refuses there is refused again where it is opened. `sha256` is its hash, if it
+    was computed already.
 
     Raises:
         GraphLimitError: it goes over a limit, or crashes.
@@ -218,7 +215,7 @@ def ensure_tried(path: Path, *, sha256: str | None = None, threads: int | None =
                     process.run(feeds)
         finally:
             process.close()
-        held[key] = limits
+        passed[key] = limits
 
 
 def _feeds(inputs: Sequence[GraphValue]) -> dict[str, Array] | None:
@@ -239,7 +236,8 @@ class GraphProcess:
     """A file opened in a process of its own, which ends with this object, or by `close`.
 
     On Linux also with the thread that opened it, as the kernel counts parents by thread. `threads`
-    are those within an operator; None for one a core, at most `_MOST_THREADS`.
+    are those within an operator; None for one a core, at most `_MOST_THREADS`. A run within the
+    limits is recorded by the file's `sha256`.
 
     Raises:
         RefusedGraphError: ONNX Runtime can't load it.
@@ -247,17 +245,19 @@ class GraphProcess:
         NstcError: the process does not start.
     """
 
-    def __init__(self, path: Path, threads: int | None, limits: TrialLimits) -> None:
+    def __init__(
+        self, path: Path, threads: int | None, limits: TrialLimits, sha256: str = ""
+    ) -> None:
         self._path = path
         self._limits = limits
+        self._sha256 = sha256
         self._late = threading.Event()
         self._greeted = False
         self._left_s = limits.timeout_s
         stack = contextlib.ExitStack()
         self.close = weakref.finalize(self, stack.close)
         try:
-            complaints = tempfile.TemporaryFile()  # noqa: SIM115  (the stack closes it)
-            self._complaints = stack.enter_context(complaints)
+            self._complaints = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
             self._process = stack.enter_context(_running(path, threads, limits, self._complaints))
         except OSError as error:
             self.close()
@@ -266,12 +266,11 @@ class GraphProcess:
             with self._timed():
                 self._greeted = "ready" in self._reply(0)[0]
                 opened, _ = self._reply(0)
+            if "refused" in opened:
+                raise RefusedGraphError(readable(str(opened["refused"]), MOST_TEXT))
         except BaseException:
             self.close()
             raise
-        if "refused" in opened:
-            self.close()
-            raise RefusedGraphError(readable(str(opened["refused"]), MOST_TEXT))
         self.inputs = [GraphValue(*each) for each in opened["inputs"]]
         self.outputs = [GraphValue(*each) for each in opened["outputs"]]
         # What its maker wrote into the file, short texts by name.
@@ -287,20 +286,25 @@ class GraphProcess:
         header = [[name, values.dtype.str, values.shape] for name, values in feeds.items()]
         size = sum(values.nbytes for values in feeds.values())
         questions = cast("IO[bytes]", self._process.stdin)
-        with self._timed():
-            with contextlib.suppress(BrokenPipeError):  # of a process that is gone the reply tells
-                write_header(questions, {"feeds": header})
-                for values in feeds.values():
-                    questions.write(np.ascontiguousarray(values).data)
-                questions.flush()
-            reply, payload = self._reply(MOST_TIMES_LARGER * size)
+        try:
+            with self._timed():
+                with contextlib.suppress(BrokenPipeError):  # the reply shows that the process ended
+                    write_header(questions, {"feeds": header})
+                    for values in feeds.values():
+                        questions.write(np.ascontiguousarray(values).data)
+                    questions.flush()
+                reply, payload = self._reply(graph_child.MOST_TIMES_LARGER * size)
+        except errors.GraphLimitError:
+            passed.pop(self._sha256, None)  # it needs more for this input than for those before
+            raise
         if "failed" in reply:
             raise GraphFailedError(readable(str(reply["failed"]), MOST_TEXT))
+        passed[self._sha256] = self._limits
         return np.frombuffer(payload, np.dtype(reply["dtype"])).reshape(reply["shape"])
 
     @contextlib.contextmanager
     def _timed(self) -> Iterator[None]:
-        """Take what the block waits off the time that is left, and end the process at its end."""
+        """Subtract the block's duration from the time left; end the process when none is left."""
         process, late = self._process, self._late  # the timer must not keep this object alive
 
         def give_up() -> None:
@@ -332,7 +336,7 @@ class GraphProcess:
         return header, payload
 
     def _died(self) -> errors.NstcError:
-        """What the process ran into."""
+        """Why the process ended, by its status and the end of its standard error."""
         status = self._process.wait()
         if self._late.is_set() or -status == getattr(signal, "SIGALRM", None):
             return errors.GraphLimitError(
@@ -376,11 +380,9 @@ class GraphProcess:
 def _running(
     path: Path, threads: int | None, limits: TrialLimits, complaints: IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    cores = os.cpu_count() or 1
-    chosen = min(cores if threads is None else threads, _MOST_THREADS)
-    words = (str(path.absolute()), chosen, limits.max_ram_bytes, math.ceil(limits.timeout_s))
-    module = "nstc.runtime.foreign.graph_child"
-    command = [sys.executable or "", "-P", "-m", module, *map(str, words)]
+    chosen = min(os.cpu_count() or 1 if threads is None else threads, _MOST_THREADS)
+    words = (path.absolute(), chosen, limits.max_ram_bytes, math.ceil(limits.timeout_s))
+    command = [sys.executable or "", "-P", "-m", graph_child.__name__, *map(str, words)]
     pipe = subprocess.PIPE
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     with started(command, stdin=pipe, stdout=pipe, stderr=complaints, env=env) as process:

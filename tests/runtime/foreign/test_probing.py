@@ -209,7 +209,7 @@ def test_a_classifier(write_graph, tmp_path) -> None:
         ],
         output_shape=(1, 3),
     )
-    with pytest.raises(TeacherError, match=r"it gives \[1, 3\], which is no picture"):
+    with pytest.raises(TeacherError, match=r"it gives \[1, 3\], which is not a picture"):
         probe_contract(path)
 
 
