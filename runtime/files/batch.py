@@ -1,8 +1,8 @@
-"""Stylising many files: what fails is told, the rest is done, and what is done is not done again.
+"""Stylising many files: failures are reported, the rest is done, and finished work is not repeated.
 
-With what each picture was made is kept in the user's cache, a line for each picture in a file for
-each folder, so that nothing stands beside the pictures and nothing is written into them. What is
-not recorded, such as pictures that were copied there, is known to be so.
+The settings of each picture are kept in the user's cache, a line a picture in a file a folder:
+nothing is added to the output folder or to the pictures. A picture without a record, such as one
+that was copied there, is recognised as such.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import IO, Any, Final, Literal
 
 from nstc.core import errors
 from nstc.core.files import atomic_file
@@ -30,7 +30,7 @@ from nstc.runtime.files.streams import write_standard_output
 from nstc.runtime.streaming import stream_within
 from nstc.runtime.stylizer import Stylizer
 
-# What keeps no other picture from being made; all else ends the batch.
+# Errors of one picture, after which the batch goes on; all others end it.
 _OF_ONE_PICTURE: Final = (
     errors.ImageError,
     errors.OptionError,
@@ -43,25 +43,21 @@ _NOT_KNOWN: Final = "made with settings that are not recorded here; delete it to
 _MADE_ANEW: Final = "made anew: what was there had another model or other settings"
 
 _OF_THE_DISK: Final = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
-# Lines of pictures that were made anew since, above which a record is written afresh.
-_STALE: Final = 1000
+_STALE: Final = 1000  # with more lines of pictures made anew since, a record is rewritten
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchOptions:
-    """How each file is read, painted and written."""
+    """How each file is read, stylised and written."""
 
     control: Control = PLAIN
-    keep_metadata: bool = False  # whether EXIF and XMP, place and time included, go to the result
-    # Whether a target that is there is left alone, unless it is known to be made with another model
-    # or other settings.
+    keep_metadata: bool = False  # whether EXIF and XMP, location and time included, are copied
+    # Whether a result that exists is left alone, unless its record has another model or settings.
     skip_existing: bool = False
     max_pixels: int = MAX_PIXELS  # the most that are decoded of one file
     limits: FetchLimits = USUAL_LIMITS  # of addresses and of standard input
     ending: str | None = None  # of the files written, such as .png; None for that of each source
-    pattern: str = (
-        ALL  # which files of folders, as `nstc.runtime.files.picture_jobs.files_in` takes it
-    )
+    pattern: str = ALL  # which files of folders, see `nstc.runtime.files.picture_jobs.files_in`
 
 
 USUAL: Final = BatchOptions()
@@ -79,9 +75,8 @@ class PictureOutcome:
     frames: int = 1  # of an animation; 1 for other pictures
     seconds: float = 0.0  # from opening the source to the written file
     notes: tuple[str, ...] = ()  # what the user may not expect of the result
-    error: errors.NstcError | None = (
-        None  # why it was not made, or what else was not, where it is done
-    )
+    # Why it was not made; where it is done, what else was left out.
+    error: errors.NstcError | None = None
 
 
 def settings_of(stylizer: Stylizer, control: Control, *, keep_metadata: bool) -> str:
@@ -91,27 +86,27 @@ def settings_of(stylizer: Stylizer, control: Control, *, keep_metadata: bool) ->
 
 
 class MadeBefore:
-    """What is known of pictures that are there already, by `settings_of` this run."""
+    """The records of pictures that exist already, compared with the settings of this run."""
 
     def __init__(self, settings: str) -> None:
         self._settings = settings
         self._known: dict[Path, dict[str, Any]] = {}
 
-    def standing(self, target: Path) -> Literal["as asked", "otherwise", "not known"]:
-        """Whether a picture that is there was made with the settings of this run."""
-        record = self._record_of(target)
+    def standing(self, picture: Path) -> Literal["as asked", "otherwise", "not known"]:
+        """Whether a picture was made with the settings of this run."""
+        record = self._record_of(picture)
         if record not in self._known:
             self._known[record] = self._read(record)
-        entry = self._known[record].get(target.name)
-        if not isinstance(entry, dict) or entry.get("stamp") != self._stamp_of(target):
+        entry = self._known[record].get(picture.name)
+        if not isinstance(entry, dict) or entry.get("stamp") != self._stamp_of(picture):
             return "not known"
         return "as asked" if entry.get("settings") == self._settings else "otherwise"
 
-    def add(self, target: Path) -> None:
+    def add(self, picture: Path) -> None:
         """Record a picture that was just made."""
-        entry = {"name": target.name, "settings": self._settings, "stamp": self._stamp_of(target)}
+        entry = {"name": picture.name, "settings": self._settings, "stamp": self._stamp_of(picture)}
         try:
-            record = self._record_of(target)
+            record = self._record_of(picture)
             record.parent.mkdir(parents=True, exist_ok=True)
             with record.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(entry) + "\n")
@@ -119,20 +114,20 @@ class MadeBefore:
             return  # the picture is made all the same, and will count as not known
 
     @staticmethod
-    def _record_of(target: Path) -> Path:
-        folder = os.path.realpath(target.parent)
+    def _record_of(picture: Path) -> Path:
+        folder = os.path.realpath(picture.parent)
         name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
         return cache_folder("stylized") / f"{name}.jsonl"
 
     @staticmethod
-    def _stamp_of(target: Path) -> list[int]:
-        """What tells a picture from another that was put in its place."""
-        status = target.stat()
+    def _stamp_of(picture: Path) -> list[int]:
+        """Size and time, which another file of that name would not have."""
+        status = picture.stat()
         return [status.st_size, status.st_mtime_ns]
 
     @staticmethod
     def _read(record: Path) -> dict[str, Any]:
-        """The newest entry of each picture; a line that a killed run left half written is none."""
+        """The newest entry of each picture; lines that a killed run left unfinished are ignored."""
         try:
             lines = record.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
@@ -159,18 +154,18 @@ def stylize_files(
 ) -> list[PictureOutcome]:
     """Stylise files, folders, standard input and addresses, one picture after the other.
 
-    The output is as `nstc.runtime.files.picture_jobs.plan` takes it; `on_outcome` is told of each
-    picture as it is done.
+    The output is as `nstc.runtime.files.picture_jobs.plan` takes it; `on_outcome` receives each
+    outcome as soon as it is there.
 
     Returns:
-        What became of each, in order; those that failed are among them.
+        The outcome of each, in order, failures included.
 
     Raises:
         OptionError: nothing was named, or two pictures would land on one name, or one be
             overwritten; nothing is done then.
         ImageError: a folder holds no picture.
-        OutputError: the disk is full or takes nothing, so that no other could be written either.
-        CorruptBundleError: the model is no style network.
+        OutputError: the disk is full or read-only, so that no other could be written either.
+        CorruptBundleError: the model is not a style network.
         UnusableModelError: it gives no picture; the message names the photograph.
     """
     sources = find_sources(inputs, pattern=options.pattern, output=output)
@@ -189,14 +184,11 @@ def _outcome_of(
     job: PictureJob, stylizer: Stylizer, options: BatchOptions, before: MadeBefore
 ) -> PictureOutcome:
     start = time.perf_counter()
-    base = PictureOutcome(
-        source=job.source.name,
-        output="-" if job.target is None else str(job.target),
-        status="failed",
-    )
+    output = job.output
+    base = PictureOutcome(source=job.source.name, output=str(output or "-"), status="failed")
     notes: tuple[str, ...] = ()
-    if options.skip_existing and job.target is not None and job.target.is_file():
-        standing = before.standing(job.target)
+    if options.skip_existing and output is not None and output.is_file():
+        standing = before.standing(output)
         if standing != "otherwise":
             notes = () if standing == "as asked" else (_NOT_KNOWN,)
             return replace(base, status="skipped", notes=notes)
@@ -215,8 +207,8 @@ def _outcome_of(
             f"{job.source.name} does not fit into the memory: give --size."
         )
         return replace(base, error=too_large, seconds=time.perf_counter() - start)
-    if job.target is not None and job.target.is_file():
-        before.add(job.target)
+    if output is not None and output.is_file():
+        before.add(output)
     return replace(made, notes=notes + made.notes, seconds=time.perf_counter() - start)
 
 
@@ -230,14 +222,13 @@ class _Making:
         self._file = file
         self._stylizer = stylizer
         self._control = options.control
-        target = job.target
-        if target is None:  # what was asked for, or as the source
-            target = Path("-" + (options.ending or ENDINGS.get(file.format, ".png")))
-        self._format = format_of(target)
+        # what was asked for, or as the source
+        named = Path("-" + (options.ending or ENDINGS.get(file.format, ".png")))
+        self._format = format_of(job.output or named)
         self._metadata = file.metadata() if options.keep_metadata else None
 
     def done(self, base: PictureOutcome) -> PictureOutcome:
-        """Read, paint and write it; gives the outcome with what there is to tell of the result."""
+        """Read, stylise and write it; the outcome with size and notes of the result."""
         file = self._file
         rest = None
         if self._job.source.is_pipe and file.is_followed():
@@ -250,7 +241,7 @@ class _Making:
         return replace(made, status="done", error=rest)
 
     def _still(self, base: PictureOutcome) -> PictureOutcome:
-        file, target, name = self._file, self._job.target, self._format
+        file, output, name = self._file, self._job.output, self._format
         notes: tuple[str, ...] = ()
         if file.frames > 1:
             notes = (f"the first of {file.frames} frames: {name} holds no animation",)
@@ -258,45 +249,46 @@ class _Making:
             notes = (f"the first of {file.pages} pages",)
         try:
             picture = self._stylizer.stylize_file(
-                file, self._control, output_format=name, piped=target is None
+                file, self._control, output_format=name, piped=output is None
             )
         except errors.MemoryLimitError as too_large:
-            photo, painter = self._job.source.path, self._stylizer.bounded
-            if painter is None or photo is None or target is None:
+            photo, bounded = self._job.source.path, self._stylizer.bounded
+            if bounded is None or photo is None or output is None:
                 raise
-            plan = stream_within(photo, target, painter, self._control, self._metadata, too_large)
+            plan = stream_within(photo, output, bounded, self._control, self._metadata, too_large)
             return replace(base, height=plan.size[0], width=plan.size[1], notes=notes)
         picture = replace(picture, metadata=self._metadata)
         picture_files.refuse_unfit(name, picture)
-        if target is None:
+        if output is None:
             write_standard_output(
                 lambda stream: picture_files.encode_picture(stream, picture, name)
             )
         else:
-            picture_files.write_picture(target, picture)
+            picture_files.write_picture(output, picture)
         height, width = picture.rgb.shape[:2]
         if picture.alpha is not None and name in picture_files.WITHOUT_ALPHA:
             notes += (f"transparency is lost: {name} holds none",)
         return replace(base, height=height, width=width, notes=notes)
 
     def _animation(self, base: PictureOutcome) -> PictureOutcome:
-        file, name, size = self._file, self._format, (0, 0)
+        file, output, size = self._file, self._job.output, (0, 0)
         if self._stylizer.bounded is not None:
             raise errors.OptionError(
                 f"{file.name} is an animation, whose frames are all held until they are written: "
                 "leave out --max-ram, or write JPEG, which gets the first frame."
             )
 
-        def painted() -> Iterator[Frame]:
+        def stylised() -> Iterator[Frame]:
             nonlocal size
             for frame in self._stylizer.stylize_frames(file.animation(), self._control):
                 size = frame.picture.rgb.shape[:2]
                 yield replace(frame, picture=replace(frame.picture, metadata=self._metadata))
 
-        if self._job.target is None:
-            write_standard_output(
-                lambda stream: picture_files.encode_animation(stream, painted(), name, file.plays)
-            )
+        def encode(stream: IO[bytes]) -> None:
+            picture_files.encode_animation(stream, stylised(), self._format, file.plays)
+
+        if output is None:
+            write_standard_output(encode)
         else:
-            picture_files.write_animation(self._job.target, painted(), file.plays)
+            picture_files.write_animation(output, stylised(), file.plays)
         return replace(base, height=size[0], width=size[1], frames=file.frames)

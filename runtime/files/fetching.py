@@ -1,10 +1,10 @@
-"""Pictures from http and https addresses, within limits of bytes, time, redirects and place.
+"""Pictures from http and https addresses, within limits of bytes, time, redirects and networks.
 
 A tool that opens addresses for others (a bot, a web service) must not become their way into the
-network it stands in, so only public addresses are connected to unless the user says otherwise.
+private network it is in, so only public addresses are connected to unless the user says otherwise.
 
 By hand, since no HTTP library connects to an IP address that was checked before: a name server that
-answers a second time in another way would lead it into the network that this machine stands in.
+answers differently the second time would lead it into that network.
 """
 
 import contextlib
@@ -15,9 +15,10 @@ import ssl
 import string
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Final, Self
+from typing import Final
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from nstc.core.errors import FetchError, OptionError
@@ -34,9 +35,7 @@ _HEADERS: Final = {
     "Accept-Encoding": "identity",  # what is unpacked on the way escapes the limit of bytes
     "Connection": "close",
 }
-_WHAT_GOES_WRONG: Final = (FetchError, OSError, http.client.HTTPException, ValueError)
 _UNPRINTABLE_NAME: Final = "picture"
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +63,7 @@ def is_address(given: str) -> bool:
 
 
 def file_name_of(address: str) -> str:
-    """A file's name for what an address gives: the last part of its path, printable."""
+    """A file name for what is behind an address: the last part of its path, printable."""
     try:
         path = urlsplit(address).path
     except ValueError:  # `fetch` says what is wrong with it
@@ -95,7 +94,7 @@ def fetch(address: str, limits: FetchLimits) -> bytes:
             urlsplit(following)
         except ValueError as error:
             raise FetchError(
-                f"{current} redirects to {target}, which is no address: {error}."
+                f"{current} redirects to {target}, which is not an address: {error}."
             ) from error
         if urlsplit(current).scheme == "https" and urlsplit(following).scheme == "http":
             raise FetchError(f"{address} redirects from https to plain http: not followed.")
@@ -109,34 +108,31 @@ def _one_answer(address: str, limits: FetchLimits, deadline: float) -> tuple[byt
         parts = urlsplit(address)
         port = parts.port
     except ValueError as error:
-        raise FetchError(f"{address} is no address: {error}.") from error
+        raise FetchError(f"{address} is not an address: {error}.") from error
     if parts.scheme not in _PORTS:
         raise FetchError(f"{address} is not fetched: only http and https are.")
     host = parts.hostname
     if not host or port == 0:
-        raise FetchError(f"{address} is no address: it names no host.")
+        raise FetchError(f"{address} is not an address: it names no host.")
     if parts.username is not None or parts.password is not None:
         raise FetchError(f"the address at {host} holds a password: none is ever sent.")
     if ":" in host:  # a zone is spelled %25eth0 in addresses and %eth0 everywhere else
         host = host.replace("%25", "%", 1)
     port = port or _PORTS[parts.scheme]
     addresses = addresses_of(host, port, allow_private=limits.allow_private)
-    with _Watch(deadline, address, limits) as watch:
-        # What HTTP does not allow in a path and a query is written as %XX.
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        target = quote(target, safe=string.punctuation, errors="surrogateescape")
-        connection: http.client.HTTPConnection = _KINDS[parts.scheme](host, port)
-        _connect(connection, addresses, watch, limits)
-        try:
-            connection.request("GET", target, headers=_HEADERS)
-            with connection.getresponse() as response:
-                if response.status in _REDIRECTS:
-                    return b"", response.headers.get("Location", "")
-                if response.status != http.client.OK:
-                    raise FetchError(f"{address} answers {response.status} {response.reason}.")
-                return _body_of(response, address, limits), None
-        finally:
-            connection.close()
+    # What HTTP does not allow in a path and a query is written as %XX.
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    target = quote(target, safe=string.punctuation, errors="surrogateescape")
+    connection: http.client.HTTPConnection = _KINDS[parts.scheme](host, port)
+    with _watched(address, limits, deadline) as sockets, contextlib.closing(connection):
+        _connect(connection, addresses, sockets, limits, deadline)
+        connection.request("GET", target, headers=_HEADERS)
+        with connection.getresponse() as response:
+            if response.status in _REDIRECTS:
+                return b"", response.headers.get("Location", "")
+            if response.status != http.client.OK:
+                raise FetchError(f"{address} answers {response.status} {response.reason}.")
+            return _body_of(response, address, limits), None
 
 
 def _body_of(response: http.client.HTTPResponse, address: str, limits: FetchLimits) -> bytes:
@@ -159,86 +155,78 @@ def _body_of(response: http.client.HTTPResponse, address: str, limits: FetchLimi
     return bytes(body)
 
 
-class _Watch:
-    """Ends a connection when time is up: a server that drips bytes outlasts a socket's limit.
+@contextlib.contextmanager
+def _watched(address: str, limits: FetchLimits, deadline: float) -> Iterator[list[socket.socket]]:
+    """Shut down the sockets that the block adds to the list when time is up.
 
-    What goes wrong in its block becomes a `FetchError` that names the address.
+    A server that drips bytes outlasts a socket's own limit. What goes wrong in the block becomes a
+    `FetchError` that names the address.
     """
+    sockets: list[socket.socket] = []
+    expired = threading.Event()
 
-    def __init__(self, deadline: float, address: str, limits: FetchLimits) -> None:
-        self.socket: socket.socket | None = None
-        self._deadline = deadline
-        self._address = address
-        self._limits = limits
-        self._expired = False
-        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._expire)
-        self._timer.daemon = True
-
-    def remaining_s(self) -> float:
-        return max(0.001, self._deadline - time.monotonic())
-
-    def _expire(self) -> None:
-        self._expired = True
-        if self.socket is not None:
+    def expire() -> None:
+        expired.set()
+        for opened in sockets:
             with contextlib.suppress(OSError):  # it may be closed already
                 # a TLS socket's own method would take its state from under the reading thread
-                socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        self._timer.cancel()
-        if error is not None and not isinstance(error, _WHAT_GOES_WRONG):
-            return
-        if self._expired or isinstance(error, TimeoutError):
-            seconds = self._limits.timeout_s
+    timer = threading.Timer(max(0.0, deadline - time.monotonic()), expire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield sockets
+        if expired.is_set():  # a body of unknown length just ends where its socket is shut down
+            raise TimeoutError
+    except (FetchError, OSError, http.client.HTTPException, ValueError) as error:
+        if expired.is_set() or isinstance(error, TimeoutError):
             raise FetchError(
-                f"{self._address} took longer than {seconds:g} s: raise --timeout."
+                f"{address} took longer than {limits.timeout_s:g} s: raise --timeout."
             ) from error
         if isinstance(error, ssl.SSLCertVerificationError):
             raise FetchError(
-                f"{self._address} has a certificate that is not trusted: {error.verify_message}. "
+                f"{address} has a certificate that is not trusted: {error.verify_message}. "
                 "If the server is your own, give its authority's file in SSL_CERT_FILE."
             ) from error
-        if error is not None and not isinstance(error, FetchError):
-            reason = str(error) or type(error).__name__
-            raise FetchError(f"{self._address} can't be fetched: {reason}.") from error
+        if isinstance(error, FetchError):
+            raise
+        reason = str(error) or type(error).__name__
+        raise FetchError(f"{address} can't be fetched: {reason}.") from error
+    finally:
+        timer.cancel()
 
 
 def _connect(
     connection: http.client.HTTPConnection,
-    addresses: list[str],
-    watch: _Watch,
+    addresses: Sequence[str],
+    sockets: list[socket.socket],
     limits: FetchLimits,
+    deadline: float,
 ) -> None:
-    """Connect to the first of some IP addresses that takes it."""
+    """Connect to the first of some IP addresses that accepts; the connection closes its socket."""
     connection.auto_open = 0  # a second connection would look the name up again
-    opened, failure = None, OSError("no address")
+    failure = OSError("no address")
     for address in addresses:
-        place = (address, connection.port)
+        remaining_s = max(0.001, deadline - time.monotonic())
         try:
-            opened = socket.create_connection(place, timeout=watch.remaining_s())
+            opened = socket.create_connection((address, connection.port), timeout=remaining_s)
             break
         except OSError as error:
             failure = error
-    if opened is None:
+    else:
         raise failure
-    try:
-        watch.socket = opened
-        if not limits.allow_private:
-            refuse_private(connection.host, str(opened.getpeername()[0]))
-        if isinstance(connection, http.client.HTTPSConnection):
-            opened = ssl.create_default_context().wrap_socket(
-                opened, server_hostname=connection.host, do_handshake_on_connect=False
-            )
-            watch.socket = opened
-            opened.do_handshake()
-    except BaseException:
-        opened.close()
-        raise
     connection.sock = opened
+    sockets.append(opened)
+    if not limits.allow_private:
+        refuse_private(connection.host, str(opened.getpeername()[0]))
+    if isinstance(connection, http.client.HTTPSConnection):
+        encrypted = ssl.create_default_context().wrap_socket(
+            opened, server_hostname=connection.host, do_handshake_on_connect=False
+        )
+        connection.sock = encrypted
+        sockets.append(encrypted)
+        encrypted.do_handshake()
 
 
 def is_public(text: str) -> bool:
@@ -250,7 +238,7 @@ def is_public(text: str) -> bool:
     found: list[ipaddress.IPv4Address | ipaddress.IPv6Address | None] = [address]
     if isinstance(address, ipaddress.IPv6Address):
         found += [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-        if address in _NAT64:
+        if address in ipaddress.IPv6Network("64:ff9b::/96"):  # NAT64
             found.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
     return all(own.is_global and not own.is_multicast for own in found if own is not None)
 

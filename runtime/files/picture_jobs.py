@@ -1,7 +1,7 @@
 """Which pictures are read and where each result goes, decided before any work.
 
-What the user named are files, folders, `-` and addresses. Of folders all that lie inside them are
-looked through too, which links do not lead out of. No two results land on one name, and none on a
+The user names files, folders, `-` and addresses. Folders are searched with all inside them, and
+links that lead out of them are not followed. No two results land on one name, and none on a
 photograph.
 """
 
@@ -36,7 +36,7 @@ class Source:
     """A picture that is to be read."""
 
     name: str  # as the user knows it: a path, an address, or "standard input"
-    place: Path  # where the result goes below the output folder, with the source's own ending
+    relative: Path  # of the result below the output folder, with the source's own ending
     path: Path | None = None  # the file, or None where there is none
     failure: NstcError | None = None  # why it can't be read, if that is known already
 
@@ -68,10 +68,10 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class PictureJob:
-    """One picture to be made of a source; without a target it goes to standard output."""
+    """One picture to be made of a source; without an output it goes to standard output."""
 
     source: Source
-    target: Path | None
+    output: Path | None
 
 
 def is_many(inputs: Sequence[str]) -> bool:
@@ -89,7 +89,7 @@ def find_sources(
     """The pictures behind what the user named, in that order, a folder's sorted by name.
 
     `pattern` says which files of folders count, as `files_in` takes it. A folder inside one of
-    these into which results go, `output`, is not looked into. At least one source comes back; what
+    these into which results go, `output`, is not searched. At least one source comes back; what
     can't be read is among them, with its failure.
 
     Raises:
@@ -103,22 +103,24 @@ def find_sources(
     found: list[Source] = []
     for given in inputs:
         if given == STANDARD_STREAM:
-            found.append(Source(name=_STREAM_NAME, place=Path("stdin")))
+            found.append(Source(name=_STREAM_NAME, relative=Path("stdin")))
         elif is_address(given):
-            found.append(Source(name=given, place=Path(file_name_of(given))))
+            found.append(Source(name=given, relative=Path(file_name_of(given))))
         elif _is_named_folder(given):
             folder, leave_out = Path(given), None if output is None else Path(output)
             if leave_out is not None and os.path.realpath(leave_out) == os.path.realpath(folder):
                 raise OptionError(f"{folder} holds the photographs: choose another --output.")
             inside = [
-                Source(name=str(path), place=path.relative_to(folder), path=path, failure=failure)
+                Source(
+                    name=str(path), relative=path.relative_to(folder), path=path, failure=failure
+                )
                 for path, failure in files_in(folder, pattern, leave_out)
             ]
             if not inside:
                 raise ImageError(f"no pictures in {folder}: none there is like {pattern}.")
             found += inside
         else:
-            found.append(Source(name=given, place=Path(Path(given).name), path=Path(given)))
+            found.append(Source(name=given, relative=Path(Path(given).name), path=Path(given)))
     return found
 
 
@@ -127,15 +129,15 @@ def files_in(
 ) -> Iterator[tuple[Path, ImageError | None]]:
     """All pictures below a folder, sorted by name, folder by folder, each folder once.
 
-    Hidden files and folders are left out. A folder that can't be read, a link that leads back to a
-    folder it lies in, and one that leads out of `folder` come with an error that says so: who may
-    put links into a folder does not choose which other files are read.
+    Hidden files and folders are left out. A folder that can't be read, a link back to a folder that
+    it lies in, and a link out of `folder` come with an error that says so: a link must not make
+    nstc read other files than the user named.
 
     Args:
         folder: Where to look; the paths begin with it.
-        pattern: As a shell's: `*.jpg` is held against file names, `2024/*.jpg` against paths below
-            `folder`; `ALL` for whatever has the ending of a picture.
-        leave_out: A folder that is not looked into.
+        pattern: As a shell's: `*.jpg` matches file names, `2024/*.jpg` paths below `folder`; `ALL`
+            for whatever has the ending of a picture.
+        leave_out: A folder that is not searched.
     """
     seen = set() if leave_out is None or not leave_out.exists() else {_identity(leave_out)}
     waiting: list[tuple[Path, frozenset[_Identity]]] = [(Path(), frozenset())]
@@ -174,7 +176,7 @@ def _link_out(path: Path, folder: Path) -> ImageError | None:
 
 
 def _identity(folder: Path) -> _Identity:
-    """Which folder it is, by whatever path."""
+    """Equal for all paths to one folder."""
     status = folder.stat()
     return status.st_dev, status.st_ino
 
@@ -203,7 +205,7 @@ def _matches(inner: Path, pattern: str) -> bool:
 def plan(
     sources: Sequence[Source], output: str | Path, *, many: bool, ending: str | None = None
 ) -> list[PictureJob]:
-    """Give each source its target.
+    """Give each source the file that its result is written to.
 
     Args:
         sources: The pictures, at least one.
@@ -215,32 +217,30 @@ def plan(
 
     Raises:
         OptionError: two pictures would land on one name, one would be overwritten, or the output
-            is no place for them.
+            can't hold them.
         OutputError: a folder is needed where there is a file.
     """
     if str(output) == STANDARD_STREAM:
         if many:
             raise OptionError("-o - takes one picture: give the name of a folder for several.")
-        return [PictureJob(source=sources[0], target=None)]
-    place = Path(output)
-    has_ending = place.suffix and not _NUMBERED.fullmatch(place.suffix)
+        return [PictureJob(source=sources[0], output=None)]
+    path = Path(output)
+    has_ending = path.suffix and not _NUMBERED.fullmatch(path.suffix)
     if has_ending and not (many or is_folder(output)):
         try:
-            name = format_of(place)
+            name = format_of(path)
         except OptionError as error:
-            raise OptionError(f"{error} To make a folder of that name, write {place}/ .") from None
+            raise OptionError(f"{error} To make a folder of that name, write {path}/ .") from None
         if ending is not None and FORMATS[ending] != name:
-            raise OptionError(
-                f"output is {place}, but format is {ending[1:]}: give one of the two."
-            )
-        jobs = [PictureJob(source=sources[0], target=place)]
+            raise OptionError(f"output is {path}, but format is {ending[1:]}: give one of the two.")
+        jobs = [PictureJob(source=sources[0], output=path)]
     else:
         if not is_folder(output):
             if os.path.exists(output):  # noqa: PTH110
                 raise OutputError(
                     f"cannot write into {output}: it is a file. Give the name of a folder."
                 )
-            suffix = place.suffix.lower()  # of some picture, even of one that is not written
+            suffix = path.suffix.lower()  # of some picture, even of one that is not written
             if many and (suffix in FORMATS or suffix in Image.registered_extensions()):
                 raise OptionError(
                     f"output is {output}, one picture, for {len(sources)} photographs: give the "
@@ -248,9 +248,9 @@ def plan(
                 )
         jobs = []
         for source in sources:
-            own = source.place.suffix if source.place.suffix.lower() in FORMATS else ".png"
-            named = (source.place.stem or "picture") + (ending or own)
-            jobs.append(PictureJob(source=source, target=place / source.place.parent / named))
+            own = source.relative.suffix if source.relative.suffix.lower() in FORMATS else ".png"
+            named = (source.relative.stem or "picture") + (ending or own)
+            jobs.append(PictureJob(source=source, output=path / source.relative.parent / named))
     _refuse_collisions([job for job in jobs if job.source.failure is None])
     return jobs
 
@@ -268,13 +268,13 @@ def _refuse_collisions(jobs: Sequence[PictureJob]) -> None:
     photos = {os.path.realpath(job.source.path) for job in jobs if job.source.path is not None}
     taken: dict[str, Source] = {}
     for job in jobs:
-        if job.target is None:
+        if job.output is None:
             continue
-        if os.path.realpath(job.target) in photos:
-            raise OptionError(f"{job.target} is one of the photographs: choose another --output.")
-        other = taken.setdefault(os.path.normcase(job.target), job.source)
+        if os.path.realpath(job.output) in photos:
+            raise OptionError(f"{job.output} is one of the photographs: choose another --output.")
+        other = taken.setdefault(os.path.normcase(job.output), job.source)
         if other is not job.source:
             raise OptionError(
-                f"{other.name} and {job.source.name} would both be written to {job.target}: "
+                f"{other.name} and {job.source.name} would both be written to {job.output}: "
                 "rename one of them, or stylise them into two folders."
             )

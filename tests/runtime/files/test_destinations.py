@@ -8,9 +8,9 @@ from nstc.runtime.files.picture_jobs import Source, plan
 
 
 def targets(photos, output, *, ending=None, many=None) -> list[str | None]:
-    sources = [Source(name=p, place=Path(Path(p).name), path=Path(p)) for p in photos]
+    sources = [Source(name=p, relative=Path(Path(p).name), path=Path(p)) for p in photos]
     jobs = plan(sources, output, many=len(photos) > 1 if many is None else many, ending=ending)
-    return [None if job.target is None else str(job.target) for job in jobs]
+    return [None if job.output is None else str(job.output) for job in jobs]
 
 
 @pytest.fixture(autouse=True)
@@ -68,9 +68,9 @@ def test_one_format_for_all() -> None:
 
 
 def test_folders_are_kept() -> None:
-    source = Source(name="in/june/a.png", place=Path("june/a.png"), path=Path("in/june/a.png"))
+    source = Source(name="in/june/a.png", relative=Path("june/a.png"), path=Path("in/june/a.png"))
     (job,) = plan([source], "out", many=True)
-    assert job.target == Path("out/june/a.png")
+    assert job.output == Path("out/june/a.png")
 
 
 def test_standard_output_takes_one() -> None:

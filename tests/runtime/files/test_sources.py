@@ -37,7 +37,7 @@ def test_files_folders_and_addresses_in_the_order_given(save_picture, pixels, tm
     save_picture(pixels, "in/sub/a.jpg")
     alone = save_picture(pixels, "alone.png")
     sources = find_sources(["http://photos.example/x.png", str(tmp_path / "in"), str(alone), "-"])
-    assert [(source.name, str(source.place)) for source in sources] == [
+    assert [(source.name, str(source.relative)) for source in sources] == [
         ("http://photos.example/x.png", "x.png"),
         (str(tmp_path / "in/b.png"), "b.png"),
         (str(tmp_path / "in/sub/a.jpg"), "sub/a.jpg"),
