@@ -19,8 +19,7 @@ import numpy as np
 from nstc.core.errors import out_of_memory
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
 
-# After the limit of time for one answer the process ends by itself, should nobody else end it.
-_GRACE_S: Final = 5
+_GRACE_S: Final = 10  # of CPU time beyond the limit, for loading the libraries
 _KEPT_BYTES: Final = 1_000_000  # that it may write to files: its standard error
 MOST_TEXT: Final = 300  # characters of a name or a reason
 _MOST_VALUES: Final = 16  # inputs, outputs, axes and entries of metadata that are described
@@ -41,16 +40,15 @@ def main(path: str, threads: str, max_ram_bytes: str, timeout_s: str) -> None:
         os.dup2(2, 1)  # whatever native code prints is not taken for an answer
         write_header(answers, {"ready": True})
         answers.flush()
-        limit_this_process(int(max_ram_bytes))
+        limit_this_process(int(max_ram_bytes), int(threads) * int(timeout_s) + _GRACE_S)
         try:
-            serve(Path(path), int(threads), int(timeout_s), answers)
+            serve(Path(path), int(threads), answers)
         except MemoryError:  # wherever it was; of the input an unknown part was read
             write_header(answers, {"memory": ""})
 
 
-def serve(path: Path, threads: int, timeout_s: int, answers: IO[bytes]) -> None:
-    """Answer with what the file is, and with its output for each input that comes."""
-    set_alarm(timeout_s)
+def serve(path: Path, threads: int, answers: IO[bytes]) -> None:
+    """Answer with a description of the file, and with its output for each input that comes."""
     try:
         session = load_graph(path, threads)
         opened = describe(session)
@@ -59,22 +57,9 @@ def serve(path: Path, threads: int, timeout_s: int, answers: IO[bytes]) -> None:
         return
     write_header(answers, opened)
     answers.flush()
-    set_alarm(0)
     while line := sys.stdin.buffer.readline():
-        set_alarm(timeout_s)
         answer(session, json.loads(line)["feeds"], answers)
         answers.flush()
-        set_alarm(0)
-
-
-def set_alarm(timeout_s: int) -> None:
-    """Let the kernel end this process in so many seconds and some grace; 0 cancels it.
-
-    Native code that never returns would not notice that the parent is gone. While the parent is
-    waited for, the end of its pipe is enough.
-    """
-    if sys.platform != "win32":
-        signal.alarm(timeout_s + _GRACE_S if timeout_s else 0)
 
 
 def answer(session: Any, header: Sequence[Any], answers: IO[bytes]) -> None:
@@ -125,14 +110,18 @@ def describe(session: Any) -> dict[str, Any]:
     }
 
 
-def limit_this_process(max_ram_bytes: int) -> None:
-    """Bound memory, files and a life without the parent, as far as the system can."""
+def limit_this_process(max_ram_bytes: int, cpu_s: int) -> None:
+    """Bound memory, files, CPU time and a life without the parent, as far as the system can.
+
+    The parent's clock ends a process earlier: the CPU time is for native code whose parent is gone.
+    """
     if sys.platform == "win32":
         return
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_KEPT_BYTES, _KEPT_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()

@@ -207,7 +207,7 @@ def ensure_tried(path: Path, *, sha256: str | None = None, threads: int | None =
     if keeps_within(key, limits):
         return
     with contextlib.suppress(RefusedGraphError):
-        process = GraphProcess(path, threads, limits)
+        process = GraphProcess(path, threads, limits, key)
         try:
             feeds = _feeds(process.inputs)
             if feeds is not None:
@@ -245,9 +245,7 @@ class GraphProcess:
         NstcError: the process does not start.
     """
 
-    def __init__(
-        self, path: Path, threads: int | None, limits: TrialLimits, sha256: str = ""
-    ) -> None:
+    def __init__(self, path: Path, threads: int | None, limits: TrialLimits, sha256: str) -> None:
         self._path = path
         self._limits = limits
         self._sha256 = sha256
@@ -338,7 +336,7 @@ class GraphProcess:
     def _died(self) -> errors.NstcError:
         """Why the process ended, by its status and the end of its standard error."""
         status = self._process.wait()
-        if self._late.is_set() or -status == getattr(signal, "SIGALRM", None):
+        if self._late.is_set() or -status == getattr(signal, "SIGXCPU", None):
             return errors.GraphLimitError(
                 f"{self._path} did not end within {self._limits.timeout_s:g} s when it was opened "
                 "and tried: give a longer --timeout, if you know where it comes from."

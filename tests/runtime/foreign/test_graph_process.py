@@ -45,7 +45,7 @@ def hostile(tmp_path: Path):
 
 
 def test_a_graph_gives_what_it_gives_in_this_process(linear, tmp_path) -> None:
-    process = GraphProcess(linear(tmp_path / "n.onnx", 0.5, 0.25), 1, SMALL)
+    process = GraphProcess(linear(tmp_path / "n.onnx", 0.5, 0.25), 1, SMALL, "")
     values = np.arange(24, dtype=np.float32).reshape(1, 3, 2, 4)
     assert (process.inputs[0].name, process.inputs[0].shape) == ("x", [1, 3, "H", "W"])
     np.testing.assert_array_equal(process.run({"x": values}), values * 0.5 + 0.25)
@@ -58,12 +58,12 @@ def test_what_onnx_runtime_refuses_is_refused_here_too(tmp_path) -> None:
     path = tmp_path / "n.onnx"
     path.write_bytes(b"no graph")
     with pytest.raises(RefusedGraphError) as caught:
-        GraphProcess(path, 1, SMALL)
+        GraphProcess(path, 1, SMALL, "")
     assert "\n" not in str(caught.value)
 
 
 def test_the_process_ends_with_its_object(linear, tmp_path) -> None:
-    process = GraphProcess(linear(tmp_path / "n.onnx", 1, 0), 1, SMALL)
+    process = GraphProcess(linear(tmp_path / "n.onnx", 1, 0), 1, SMALL, "")
     number = process._process.pid
     del process
     with pytest.raises(ProcessLookupError):
@@ -74,7 +74,7 @@ def test_no_folder_for_temporary_files_is_one_line(linear, tmp_path, monkeypatch
     path = linear(tmp_path / "n.onnx", 1, 0)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(NstcError, match=r"did not start \(.*No such file or directory.*gone"):
-        GraphProcess(path, 1, SMALL)
+        GraphProcess(path, 1, SMALL, "")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_python_that_does_not_start_is_not_called_a_crash(
     path = linear(tmp_path / "n.onnx", 1, 0)
     monkeypatch.setattr(sys, "executable", executable)
     with pytest.raises(NstcError, match=rf"did not start \(.*{cause}") as caught:
-        GraphProcess(path, 1, SMALL)
+        GraphProcess(path, 1, SMALL, "")
     assert not isinstance(caught.value, GraphLimitError)
     assert str(caught.value).isprintable()
 
@@ -99,7 +99,7 @@ def test_a_system_without_another_process_is_named(linear, tmp_path, monkeypatch
     path = linear(tmp_path / "n.onnx", 1, 0)
     monkeypatch.setattr(subprocess, "Popen", refused)
     with pytest.raises(NstcError, match=r"did not start \(.*temporarily unavailable"):
-        GraphProcess(path, 1, SMALL)
+        GraphProcess(path, 1, SMALL, "")
 
 
 @ON_LINUX
@@ -116,7 +116,7 @@ def test_a_graph_that_wants_more_memory_than_it_may_have(hostile, name) -> None:
 @ON_LINUX
 def test_a_picture_that_does_not_fit_is_no_crash(linear, tmp_path) -> None:
     small = TrialLimits(max_ram_bytes=20_000_000, timeout_s=60)
-    process = GraphProcess(linear(tmp_path / "n.onnx", 1, 0), 1, small)
+    process = GraphProcess(linear(tmp_path / "n.onnx", 1, 0), 1, small, "")
     with pytest.raises(GraphLimitError, match=r"needs more than 0\.02 GB"):
         process.run({"x": np.zeros((1, 3, 2000, 4000), np.float32)})
 
@@ -154,7 +154,7 @@ def test_a_thousand_nodes_are_no_harm(tmp_path) -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSEGV"), reason="this system has no signals")
 def test_a_crash_is_told_by_its_signal(linear, tmp_path) -> None:
-    process = GraphProcess(linear(tmp_path / "n.onnx", 1, 0), 1, SMALL)
+    process = GraphProcess(linear(tmp_path / "n.onnx", 1, 0), 1, SMALL, "")
     os.kill(process._process.pid, signal.SIGSEGV)
     with pytest.raises(GraphLimitError, match="crashed with signal 11"):
         process.run({"x": np.zeros((1, 3, 8, 8), np.float32)})
@@ -162,7 +162,7 @@ def test_a_crash_is_told_by_its_signal(linear, tmp_path) -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no signals")
 def test_whoever_kills_it_is_not_its_limit_of_memory(linear, tmp_path) -> None:
-    process = GraphProcess(linear(tmp_path / "n.onnx", 1, 0), 1, SMALL)
+    process = GraphProcess(linear(tmp_path / "n.onnx", 1, 0), 1, SMALL, "")
     os.kill(process._process.pid, signal.SIGKILL)
     with pytest.raises(GraphLimitError, match=r"killed from outside \(signal 9\)") as caught:
         process.run({"x": np.zeros((1, 3, 8, 8), np.float32)})
@@ -172,14 +172,14 @@ def test_whoever_kills_it_is_not_its_limit_of_memory(linear, tmp_path) -> None:
 def test_an_output_far_larger_than_a_picture_is_not_sent(tmp_path) -> None:
     nodes = [helper.make_node("Tile", ["x", "times"], ["y"])]
     model = hostile_graphs.model_of(nodes, {"times": np.array([1, 1, 12, 12], np.int64)})
-    process = GraphProcess(hostile_graphs.written(model, tmp_path / "n.onnx"), 1, SMALL)
+    process = GraphProcess(hostile_graphs.written(model, tmp_path / "n.onnx"), 1, SMALL, "")
     with pytest.raises(GraphFailedError, match=r"it gives \[1, 3, 96, 96\], far more"):
         process.run({"x": np.zeros((1, 3, 8, 8), np.float32)})
 
 
 def test_the_clock_stands_still_while_nothing_is_asked(linear, tmp_path) -> None:
     """What is made of the answers here takes its own time, which is not the graph's."""
-    process = GraphProcess(linear(tmp_path / "n.onnx", 1, 0), 1, SMALL)
+    process = GraphProcess(linear(tmp_path / "n.onnx", 1, 0), 1, SMALL, "")
     assert not running_timers()
     left_s = process._left_s
     assert 0 < left_s < 60
@@ -229,7 +229,7 @@ def test_whatever_a_file_says_of_itself_is_short(tmp_path) -> None:
         model.graph.input.append(helper.make_tensor_value_info(f"{number}" * 900, kind, ["N"] * 90))
     model.metadata_props.add(key="note", value="short")
     model.metadata_props.add(key="long", value="x" * 10**6)
-    process = GraphProcess(hostile_graphs.written(model, tmp_path / "n.onnx"), 1, SMALL)
+    process = GraphProcess(hostile_graphs.written(model, tmp_path / "n.onnx"), 1, SMALL, "")
     assert process.metadata == {"note": "short"}
     assert len(process.inputs[1].name) == 300
 
