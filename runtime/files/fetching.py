@@ -76,12 +76,11 @@ def file_name_of(address: str) -> str:
 def fetch(address: str, limits: FetchLimits) -> bytes:
     """The content behind an address.
 
-    No proxy is used, no cookie or password sent, and nothing kept. The connection is made to the
-    very IP address that was checked, so that a name server can't answer twice in two ways.
+    No proxy is used, no cookie or password sent, and nothing kept.
 
     Raises:
-        FetchError: it is no http or https address, it can't be reached, it answers with an error,
-            it redirects too often, or it is past one of the limits.
+        FetchError: it is not an http or https address, can't be reached, answers with an error,
+            redirects too often, or goes over a limit.
     """
     deadline = time.monotonic() + limits.timeout_s
     current = address
@@ -244,7 +243,7 @@ def is_public(text: str) -> bool:
 
 
 def addresses_of(host: str, port: int, *, allow_private: bool) -> list[str]:
-    """The IP addresses of a host, to be connected to as they are and never looked up again.
+    """The IP addresses of a host, looked up once.
 
     Raises:
         FetchError: it has none, or one that is not public and `allow_private` is False.

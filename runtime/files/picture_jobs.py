@@ -100,6 +100,7 @@ def find_sources(
         raise OptionError("no photographs were given: name at least one.")
     if list(inputs).count(STANDARD_STREAM) > 1:
         raise OptionError("- was given twice: standard input can be read once.")
+    leave_out = None if output is None else Path(output)
     found: list[Source] = []
     for given in inputs:
         if given == STANDARD_STREAM:
@@ -107,18 +108,14 @@ def find_sources(
         elif is_address(given):
             found.append(Source(name=given, relative=Path(file_name_of(given))))
         elif _is_named_folder(given):
-            folder, leave_out = Path(given), None if output is None else Path(output)
+            folder, before = Path(given), len(found)
             if leave_out is not None and os.path.realpath(leave_out) == os.path.realpath(folder):
                 raise OptionError(f"{folder} holds the photographs: choose another --output.")
-            inside = [
-                Source(
-                    name=str(path), relative=path.relative_to(folder), path=path, failure=failure
-                )
-                for path, failure in files_in(folder, pattern, leave_out)
-            ]
-            if not inside:
+            for path, failure in files_in(folder, pattern, leave_out):
+                name, relative = str(path), path.relative_to(folder)
+                found.append(Source(name=name, relative=relative, path=path, failure=failure))
+            if len(found) == before:
                 raise ImageError(f"no pictures in {folder}: none there is like {pattern}.")
-            found += inside
         else:
             found.append(Source(name=given, relative=Path(Path(given).name), path=Path(given)))
     return found
@@ -146,16 +143,14 @@ def files_in(
         here = folder / inner
         try:
             itself = _identity(here)
-            if itself in above:
-                back = f"{here} is a link back into a folder above it: not followed."
-                yield here, ImageError(back)
-            if itself in seen:
-                continue
-            seen.add(itself)
-            names, folders = listed(here)
+            names, folders = ([], []) if itself in seen else listed(here)
         except OSError as error:
             yield here, ImageError(f"{here} can't be read: {error.strerror}.")
             continue
+        if itself in above:
+            back = f"{here} is a link back into a folder above it: not followed."
+            yield here, ImageError(back)
+        seen.add(itself)
         for name in names:
             if _matches(inner / name, pattern):
                 yield here / name, _link_out(here / name, folder)
@@ -225,8 +220,9 @@ def plan(
             raise OptionError("-o - takes one picture: give the name of a folder for several.")
         return [PictureJob(source=sources[0], output=None)]
     path = Path(output)
-    has_ending = path.suffix and not _NUMBERED.fullmatch(path.suffix)
-    if has_ending and not (many or is_folder(output)):
+    suffix = path.suffix.lower()
+    into_folder = is_folder(output)
+    if suffix and not (many or into_folder or _NUMBERED.fullmatch(suffix)):
         try:
             name = format_of(path)
         except OptionError as error:
@@ -234,34 +230,29 @@ def plan(
         if ending is not None and FORMATS[ending] != name:
             raise OptionError(f"output is {path}, but format is {ending[1:]}: give one of the two.")
         jobs = [PictureJob(source=sources[0], output=path)]
+    elif not into_folder and os.path.exists(output):  # noqa: PTH110
+        raise OutputError(f"cannot write into {output}: it is a file. Give the name of a folder.")
+    # an ending of some picture, even of one that is not written
+    elif not into_folder and many and suffix in {*FORMATS, *Image.registered_extensions()}:
+        raise OptionError(
+            f"output is {output}, one picture, for {len(sources)} photographs: give the name of a "
+            "folder."
+        )
     else:
-        if not is_folder(output):
-            if os.path.exists(output):  # noqa: PTH110
-                raise OutputError(
-                    f"cannot write into {output}: it is a file. Give the name of a folder."
-                )
-            suffix = path.suffix.lower()  # of some picture, even of one that is not written
-            if many and (suffix in FORMATS or suffix in Image.registered_extensions()):
-                raise OptionError(
-                    f"output is {output}, one picture, for {len(sources)} photographs: give the "
-                    "name of a folder."
-                )
         jobs = []
         for source in sources:
-            own = source.relative.suffix if source.relative.suffix.lower() in FORMATS else ".png"
-            named = (source.relative.stem or "picture") + (ending or own)
-            jobs.append(PictureJob(source=source, output=path / source.relative.parent / named))
+            own = source.relative.suffix
+            own = ending or (own if own.lower() in FORMATS else ".png")
+            name = (source.relative.stem or "picture") + own
+            jobs.append(PictureJob(source=source, output=path / source.relative.parent / name))
     _refuse_collisions([job for job in jobs if job.source.failure is None])
     return jobs
 
 
 def is_folder(output: str | Path) -> bool:
-    """Whether it is a folder, or is written as one, with a slash at its end.
-
-    One that may not be looked at is found out when it is written.
-    """
+    """Whether it is a folder that can be read, or is written as one, with a slash at its end."""
     slash = str(output).endswith(("/", os.sep))
-    return slash or os.path.isdir(output)  # noqa: PTH112  (pathlib raises there)
+    return slash or os.path.isdir(output)  # noqa: PTH112  (pathlib raises where it may not look)
 
 
 def _refuse_collisions(jobs: Sequence[PictureJob]) -> None:

@@ -38,7 +38,7 @@ def read_standard_input(max_bytes: int) -> bytes:
 
 
 def refuse_terminal_output() -> None:
-    """Raise `OptionError` if standard output is a terminal, which a picture would upset."""
+    """Raise `OptionError` if standard output is a terminal, which can't show a file's bytes."""
     if sys.stdout is not None and sys.stdout.isatty():
         raise OptionError("-o - is a terminal: send it to a file or a program.")
 
@@ -68,9 +68,9 @@ def unwritable_output(error: OSError) -> OutputError:
 
 
 def discard_the_rest(stream: IO[Any]) -> None:
-    """Lead a stream that can't be written nowhere.
+    """Redirect a stream that can't be written to the null device.
 
-    What is left in its buffer would else fail once more when Python ends, with a traceback.
+    Otherwise what is left in its buffer fails once more when Python ends, with a traceback.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
