@@ -74,7 +74,6 @@ def write_report(
 
     Raises:
         OptionError: no files, one that is not a result, or `output` is one of them.
-        PhotosError: no photographs.
         ImageError: one of the photographs can't be read.
         OutputError: the page can't be written.
     """
@@ -150,10 +149,7 @@ def render_page(
     pictures: Pictures | None = None,
     past: Sequence[Run] = (),
 ) -> str:
-    """The page of some runs; a section whose content is None says that it was left out.
-
-    The trend of the `past` is drawn, the oldest first.
-    """
+    """The page of some runs, with the trend of the `past`, oldest first; None is left out."""
     from jinja2 import Environment, StrictUndefined
 
     def packaged(name: str) -> str:

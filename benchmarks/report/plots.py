@@ -12,6 +12,7 @@ from nstc.benchmarks.timing.statistics import Interval
 from nstc.benchmarks.wording import fine
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
@@ -22,19 +23,16 @@ _MARKERS: Final = "osD^vPX*"
 _LOG_FROM: Final = 6.0  # ratio of the largest to the smallest quality from which its axis is a log
 _KINDS_NAMED: Final = 7
 _OTHER: Final = "other"
-_LABELLED: Final = 24  # more commits than this have every second, third, ... one named
+_LABELLED: Final = 6  # commits named in the width of a legend's column; of more every n-th
 
-Plot = Sequence[tuple[svg.Scheme, svg.Layout, str]]
-"""One plot in all its forms: `<svg>` markup for each scheme and layout, light and wide first."""
+Plot = Sequence[tuple[str, str, str]]
+"""One plot in all its forms: scheme, layout and `<svg>` markup, light and wide first."""
 
 
 def in_all_forms(
-    name: str,
-    draw: "Callable[[Figure, svg.Scheme, svg.Layout], None]",
-    *,
-    height: Callable[[svg.Layout], float],
+    name: str, draw: "Callable[[Figure, svg.Scheme], None]", *, height: Callable[[float], float]
 ) -> Plot:
-    """A plot drawn for every scheme and width, on figures of so many inches in height.
+    """A plot drawn for every scheme and layout; its height in inches follows from its width.
 
     The name is unlike any other plot's on the page.
     """
@@ -42,13 +40,18 @@ def in_all_forms(
 
     forms = []
     for scheme in (svg.LIGHT, svg.DARK):
-        for layout in svg.LAYOUTS:
+        for layout, width in svg.LAYOUTS.items():
             with svg.plotting(scheme):
-                figure = Figure(figsize=(layout.inches, height(layout)), layout="constrained")
-                draw(figure, scheme, layout)
-                markup = svg.page_svg(figure, f"{name}-{scheme.name}-{layout.name}")
-            forms.append((scheme, layout, markup))
+                figure = Figure(figsize=(width, height(width)), layout="constrained")
+                draw(figure, scheme)
+                markup = svg.page_svg(figure, f"{name}-{scheme.name}-{layout}")
+            forms.append((scheme.name, layout, markup))
     return forms
+
+
+def legend_columns(width: float) -> int:
+    """How many entries of a legend stand side by side in so many inches."""
+    return round(width / 2.2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +105,7 @@ def frontier_plot(runs: Sequence[Run]) -> Plot | None:
     if not points:
         return None
 
-    def draw(figure: "Figure", scheme: svg.Scheme, layout: svg.Layout) -> None:
+    def draw(figure: "Figure", scheme: svg.Scheme) -> None:
         axes = figure.add_subplot()
         axes.grid(visible=True)
         axes.axhline(1.0, color=scheme.ink, linewidth=0.8, linestyle=(0, (4, 3)))
@@ -128,19 +131,20 @@ def frontier_plot(runs: Sequence[Run]) -> Plot | None:
         axes.set_xlabel("times faster than the reference →" if by_speedup else "← latency in ms")
         axes.set_ylabel(f"{QUALITY}, 1 is the teacher's\n← nearer to the painting")
         if len(runs) > 1:
-            figure.legend(loc="outside lower center", ncols=layout.legend_columns)
+            columns = legend_columns(figure.get_figwidth())
+            figure.legend(loc="outside lower center", ncols=columns)
         low, high = sorted(axes.get_xlim())
-        crosses: list[svg.Cross] = [[(low, 1.0), (high, 1.0), (low, 1.0), (low, 1.0)]]  # the line
+        bars: list[svg.Bar] = [((low, 1.0), (high, 1.0))]  # the line of the teacher
         labels = []
         for point in points:
             x, y = point.x.median, point.y.median
-            across, along = bar_ends(point.x), bar_ends(point.y)
-            crosses.append([*((end, y) for end in across), *((x, end) for end in along)])
+            (left, right), (lower, upper) = bar_ends(point.x), bar_ends(point.y)
+            bars += [((left, y), (right, y)), ((x, lower), (x, upper))]
             color, short = _color(scheme, point.run), f"#{point.number}"
             labels.append(svg.Label(x=x, y=y, text=point.name, short=short, color=color))
-        svg.place_labels(figure, axes, labels, crosses)
+        svg.place_labels(figure, axes, labels, bars)
 
-    return in_all_forms("frontier", draw, height=lambda layout: 0.5 * layout.inches + 1.2)
+    return in_all_forms("frontier", draw, height=lambda width: 0.5 * width + 1.2)
 
 
 def _scale(axes: "Axes", points: Sequence[Point], by_speedup: bool) -> None:
@@ -191,7 +195,7 @@ def layer_plot(times: Mapping[str, Mapping[str, float]]) -> Plot:
     parts = {kind: [own.pop(kind, 0.0) for own in shares] for kind in named}
     parts[_OTHER] = [sum(own.values()) for own in shares]
 
-    def draw(figure: "Figure", scheme: svg.Scheme, layout: svg.Layout) -> None:
+    def draw(figure: "Figure", scheme: svg.Scheme) -> None:
         axes = figure.add_subplot()
         lefts = [0.0] * len(times)
         for position, (kind, widths) in enumerate(parts.items()):
@@ -214,40 +218,40 @@ def layer_plot(times: Mapping[str, Mapping[str, float]]) -> Plot:
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("% of the operators' time")
-        figure.legend(loc="outside lower center", ncols=layout.legend_columns)
+        columns = legend_columns(figure.get_figwidth())
+        figure.legend(loc="outside lower center", ncols=columns)
 
-    def height(layout: svg.Layout) -> float:
-        return 0.9 + 0.55 * len(times) + 0.22 * len(parts) / layout.legend_columns
+    def height(width: float) -> float:
+        return 0.9 + 0.55 * len(times) + 0.22 * len(parts) / legend_columns(width)
 
     return in_all_forms("layers", draw, height=height)
 
 
 def trend_plot(runs: Sequence[Run], found: Sequence[Trend]) -> Plot | None:
-    """Numbers over commits, each measure in a plot of its own; None if there is nothing to draw.
-
-    The oldest run comes first, and `found` are its `trends`.
-    """
+    """The `trends` of runs, oldest first, a plot a measure; None if there is nothing to draw."""
     measures = list(dict.fromkeys(trend.measure.name for trend in found))
     if not measures:
         return None
     rows = list(dict.fromkeys(trend.row for trend in found))
 
-    def draw(figure: "Figure", scheme: svg.Scheme, layout: svg.Layout) -> None:
+    def draw(figure: "Figure", scheme: svg.Scheme) -> None:
         all_axes = figure.subplots(len(measures), 1, sharex=True, squeeze=False)[:, 0]
-        handles = {}
+        handles: dict[str, Artist] = {}
         for axes, measure in zip(all_axes, measures, strict=True):
             own = [trend for trend in found if trend.measure.name == measure]
             _draw_measure(axes, own, rows, scheme)
             lines, labels = axes.get_legend_handles_labels()
             handles |= dict(zip(labels, lines, strict=True))
-        step = -(-len(runs) // (_LABELLED if layout.name == "wide" else _LABELLED // 2))
+        columns = legend_columns(figure.get_figwidth())
+        step = -(-len(runs) // (_LABELLED * columns))
         named = list(range(0, len(runs), step))
         all_axes[-1].set_xticks(named, [runs[i].label for i in named], rotation=60, ha="right")
         all_axes[-1].set_xlim(-0.5, len(runs) - 0.5)
-        columns = layout.legend_columns // 2
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=columns // 2
+        )
 
-    return in_all_forms("trend", draw, height=lambda _layout: 1.7 * len(measures) + 1.4)
+    return in_all_forms("trend", draw, height=lambda _width: 1.7 * len(measures) + 1.4)
 
 
 def _draw_measure(

@@ -45,8 +45,7 @@ def open_student(row: Row) -> Session:
     """The very file that a row was measured on, by its name and its size in bytes.
 
     Raises:
-        ArtifactError: there is no such file here, or it was made anew since.
-        NstcError: it can't be run.
+        NstcError: there is no such file here, it was made anew since, or can't be run.
     """
     if not artifact_name(row.artifact).endswith("onnx"):
         raise ArtifactError(f"{row.artifact} is not an ONNX file: only those are run for a report.")
@@ -64,8 +63,7 @@ def open_teacher(run: Run, name: str) -> Session:
     """The float graph of a teacher that a run names.
 
     Raises:
-        TeacherError: it is the run's reference and another network than it was.
-        NstcError: it is not here or can't be run.
+        NstcError: it is not here, can't be run, or is another network than the run's reference.
     """
     subject = find_subject(name)
     known = run.protocol.get("reference")

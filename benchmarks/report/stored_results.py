@@ -118,8 +118,7 @@ def read_results(path: Path) -> Run:
     as those that reverse the direction of text, are replaced.
 
     Raises:
-        OptionError: there is no such file, it is not JSON, or not of a schema that can be read; the
-            message says which key is wrong.
+        OptionError: it can't be read, is not JSON, or not of a known schema.
     """
     advice = "give a file that nstc bench --json wrote"
     content = _shown(
@@ -206,9 +205,7 @@ def _shown(value: Any) -> Any:
 
 
 def read_history(folder: Path) -> list[Run]:
-    """All results in a folder, the oldest commit first.
-
-    They are ordered by the commit's date, else by when they were taken, else by the file's name.
+    """All results in a folder, the oldest first, by date of the commit, else of the run, or name.
 
     Raises:
         OptionError: there is no such folder, it holds no JSON files, or one is not a result.
@@ -279,13 +276,13 @@ class Trend:
 def trends(runs: Sequence[Run]) -> list[Trend]:
     """Of every file that any run measured all numbers that it has, measure by measure."""
     names = iter(row_names(runs, with_run=False))
-    places: dict[str, list[tuple[int, Row]]] = {}
+    followed: dict[str, list[tuple[int, ReadRow]]] = {}
     for position, run in enumerate(runs):
         for row in run.rows:
-            places.setdefault(f"{next(names)} {row.size} px", []).append((position, row))
+            followed.setdefault(f"{next(names)} {row.size} px", []).append((position, row))
     found = []
     for measure in MEASURES:
-        for name, rows in places.items():
+        for name, rows in followed.items():
             moments: list[Moment] = []
             before: Run | None = None
             for position, row in rows:

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,26 +19,19 @@ _XLINK: Final = "{http://www.w3.org/1999/xlink}href"
 
 _LONGEST: Final = 44  # characters of a label
 _MARKER: Final = 6  # half the side of the square that a point covers, in pixels
-# Where a label may stand: offset from its point in 1/72 inch and alignment; the best first.
-_OFFSETS: Final = (
-    (7, 5, "left", "bottom"),
-    (7, -5, "left", "top"),
-    (-7, 5, "right", "bottom"),
-    (-7, -5, "right", "top"),
-    (0, 10, "center", "bottom"),
-    (0, -10, "center", "top"),
-    (9, 18, "left", "bottom"),
-    (9, -18, "left", "top"),
-    (-9, 18, "right", "bottom"),
-    (-9, -18, "right", "top"),
-)
+# Where a label may be: offsets from its point in 1/72 inch, the best first.
+_OFFSETS: Final = [
+    (across * right, along * up)
+    for right, up in ((7, 5), (0, 10), (9, 18))
+    for across, along in itertools.product((1, -1), (1, -1))
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scheme:
     """Colours of a plot."""
 
-    name: Literal["light", "dark"]
+    name: str  # light or dark
     ink: str  # of text and axes
     faint: str  # of grids and guides
     paper: str  # behind the plot
@@ -61,19 +54,8 @@ DARK: Final = Scheme(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """A plot's shape, for a screen of one width."""
-
-    name: Literal["wide", "narrow"]
-    inches: float  # its width; what it is shown at decides how large its text is
-    legend_columns: int  # how many entries of a legend stand side by side
-
-
-LAYOUTS: Final = (
-    Layout(name="wide", inches=9.0, legend_columns=4),
-    Layout(name="narrow", inches=4.3, legend_columns=2),
-)
+LAYOUTS: Final = {"wide": 9.0, "narrow": 4.3}
+"""Width in inches for a wide and a narrow screen: what it is shown at scales the text."""
 
 
 @contextmanager
@@ -139,8 +121,8 @@ def page_svg(figure: "Figure", name: str) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-Cross = Sequence[tuple[float, float]]
-"""The four ends of a bar across and a bar along: left, right, lower, upper, in the plot's data."""
+Bar = tuple[tuple[float, float], tuple[float, float]]
+"""Both ends of a line that is upright or level, in the plot's data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,9 +137,9 @@ class Label:
 
 
 def place_labels(
-    figure: "Figure", axes: "Axes", labels: Sequence[Label], crosses: Sequence[Cross]
+    figure: "Figure", axes: "Axes", labels: Sequence[Label], bars: Sequence[Bar]
 ) -> None:
-    """Write each point's name where it covers no point, name or cross, or else its short form.
+    """Write each point's name where it covers no point, name or bar, or else its short form.
 
     The plot must be complete: its layout is worked out here and then held.
     """
@@ -171,9 +153,7 @@ def place_labels(
     for label in labels:
         x, y = to_pixels((label.x, label.y))
         taken.append(Bbox.from_extents(x - _MARKER, y - _MARKER, x + _MARKER, y + _MARKER))
-    for cross in crosses:
-        left, right, lower, upper = to_pixels(cross)
-        taken += [Bbox([left, right]), Bbox([lower, upper])]
+    taken += [Bbox(to_pixels(ends)) for ends in bars]
     for own, label in enumerate(labels):
         others = [box for position, box in enumerate(taken) if position != own]
         note = axes.annotate(
@@ -186,7 +166,9 @@ def place_labels(
         )
         whole = label.text if len(label.text) <= _LONGEST else f"{label.text[:_LONGEST]}…"
         tried = [*itertools.product((whole, label.short), _OFFSETS), (label.short, _OFFSETS[0])]
-        for text, (right, up, across, along) in tried:
+        for text, (right, up) in tried:
+            across = "left" if right > 0 else "right" if right < 0 else "center"
+            along = "bottom" if up > 0 else "top"
             note.set(text=text, position=(right, up), ha=across, va=along)
             box = note.get_window_extent()
             inside = room.contains(*box.min) and room.contains(*box.max)

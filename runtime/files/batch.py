@@ -5,6 +5,7 @@ nothing is added to the output folder or to the pictures. A picture without a re
 that was copied there, is recognised as such.
 """
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -97,21 +98,20 @@ class MadeBefore:
         record = self._record_of(picture)
         if record not in self._known:
             self._known[record] = self._read(record)
-        entry = self._known[record].get(picture.name)
-        if not isinstance(entry, dict) or entry.get("stamp") != self._stamp_of(picture):
+        entry = self._known[record].get(picture.name, {})
+        if entry.get("stamp") != self._stamp_of(picture):
             return "not known"
         return "as asked" if entry.get("settings") == self._settings else "otherwise"
 
     def add(self, picture: Path) -> None:
         """Record a picture that was just made."""
         entry = {"name": picture.name, "settings": self._settings, "stamp": self._stamp_of(picture)}
-        try:
+        # without a record the picture is made all the same, and will count as not known
+        with contextlib.suppress(OSError, errors.OutputError):
             record = self._record_of(picture)
             record.parent.mkdir(parents=True, exist_ok=True)
             with record.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(entry) + "\n")
-        except (OSError, errors.OutputError):
-            return  # the picture is made all the same, and will count as not known
 
     @staticmethod
     def _record_of(picture: Path) -> Path:
@@ -134,11 +134,9 @@ class MadeBefore:
             return {}
         known: dict[str, Any] = {}
         for line in lines:
-            try:
+            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                 entry = json.loads(line)
                 known[entry["name"]] = entry
-            except (ValueError, KeyError, TypeError, RecursionError):
-                continue
         if len(lines) > len(known) + _STALE:
             with atomic_file(record) as draft:
                 draft.write_text("".join(json.dumps(own) + "\n" for own in known.values()))
@@ -154,15 +152,11 @@ def stylize_files(
 ) -> list[PictureOutcome]:
     """Stylise files, folders, standard input and addresses, one picture after the other.
 
-    The output is as `nstc.runtime.files.picture_jobs.plan` takes it; `on_outcome` receives each
-    outcome as soon as it is there.
-
-    Returns:
-        The outcome of each, in order, failures included.
+    The output is as `nstc.runtime.files.picture_jobs.plan` takes it. Outcomes come back in order,
+    failures included, and `on_outcome` receives each as soon as it is there.
 
     Raises:
-        OptionError: nothing was named, or two pictures would land on one name, or one be
-            overwritten; nothing is done then.
+        OptionError: as `find_sources` and `plan` say; nothing is done then.
         ImageError: a folder holds no picture.
         OutputError: the disk is full or read-only, so that no other could be written either.
         CorruptBundleError: the model is not a style network.

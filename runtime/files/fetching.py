@@ -156,11 +156,7 @@ def _body_of(response: http.client.HTTPResponse, address: str, limits: FetchLimi
 
 @contextlib.contextmanager
 def _watched(address: str, limits: FetchLimits, deadline: float) -> Iterator[list[socket.socket]]:
-    """Shut down the sockets that the block adds to the list when time is up.
-
-    A server that drips bytes outlasts a socket's own limit. What goes wrong in the block becomes a
-    `FetchError` that names the address.
-    """
+    """Shut down the sockets that the block lists when time is up; errors become `FetchError`s."""
     sockets: list[socket.socket] = []
     expired = threading.Event()
 
@@ -171,6 +167,7 @@ def _watched(address: str, limits: FetchLimits, deadline: float) -> Iterator[lis
                 # a TLS socket's own method would take its state from under the reading thread
                 socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
+    # a server that drips bytes outlasts a socket's own limit
     timer = threading.Timer(max(0.0, deadline - time.monotonic()), expire)
     timer.daemon = True
     timer.start()
@@ -243,11 +240,7 @@ def is_public(text: str) -> bool:
 
 
 def addresses_of(host: str, port: int, *, allow_private: bool) -> list[str]:
-    """The IP addresses of a host, looked up once.
-
-    Raises:
-        FetchError: it has none, or one that is not public and `allow_private` is False.
-    """
+    """The IP addresses of a host; `FetchError` if it has none, or one that is not allowed."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

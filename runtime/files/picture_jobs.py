@@ -88,9 +88,8 @@ def find_sources(
 ) -> list[Source]:
     """The pictures behind what the user named, in that order, a folder's sorted by name.
 
-    `pattern` says which files of folders count, as `files_in` takes it. A folder inside one of
-    these into which results go, `output`, is not searched. At least one source comes back; what
-    can't be read is among them, with its failure.
+    `pattern` says which files of folders count, as `files_in` takes it; the folder of results,
+    `output`, is not searched. What can't be read is among the sources, with its failure.
 
     Raises:
         OptionError: nothing was named, or standard input twice.
@@ -211,8 +210,7 @@ def plan(
         ending: Of all files, such as .png; None for that of each source.
 
     Raises:
-        OptionError: two pictures would land on one name, one would be overwritten, or the output
-            can't hold them.
+        OptionError: two results of one name, a photograph overwritten, or an unfit output.
         OutputError: a folder is needed where there is a file.
     """
     if str(output) == STANDARD_STREAM:

@@ -44,11 +44,7 @@ def refuse_terminal_output() -> None:
 
 
 def write_standard_output(encode: Callable[[IO[bytes]], object]) -> None:
-    """Write all that is encoded, at once.
-
-    Raises:
-        OutputError: whoever reads it went away, there is no room, or it is closed.
-    """
+    """Write all that is encoded, at once; `OutputError` if it can't be written."""
     held = io.BytesIO()
     encode(held)
     if sys.stdout is None:
@@ -68,10 +64,8 @@ def unwritable_output(error: OSError) -> OutputError:
 
 
 def discard_the_rest(stream: IO[Any]) -> None:
-    """Redirect a stream that can't be written to the null device.
-
-    Otherwise what is left in its buffer fails once more when Python ends, with a traceback.
-    """
+    """Redirect a stream that can't be written to the null device."""
+    # what is left in its buffer would fail once more when Python ends, with a traceback
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

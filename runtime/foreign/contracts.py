@@ -129,7 +129,8 @@ class GraphContract:
 
     def output_rows(self, raw: Array) -> Array:
         """The graph's output as (H, W, 3) with its own values and order of channels."""
-        return raw[0].transpose(1, 2, 0) if self.output_layout == "NCHW" else raw[0]
+        picture: Array = raw[0]
+        return picture.transpose(1, 2, 0) if self.output_layout == "NCHW" else picture
 
     def to_unit(self, rows: Array) -> npt.NDArray[np.float32]:
         """Values of `output_rows` with black at 0 and white at 1, red first, not clipped."""
@@ -245,7 +246,7 @@ def _tried(
 ) -> ContractCandidate:
     # What is kept is thinned and in memory of its own: outputs may be 8K.
     outputs = [thinned(contract.output_rows(run(contract, photo))) for photo in photos]
-    contract = replace(contract, **_way_out(contract, outputs, form))
+    contract = _with_way_out(contract, outputs, form)
     with np.errstate(invalid="ignore"):
         pictures = [contract.to_unit(rows) for rows in outputs]
     scores = [_score(made, thinned(photo)) for made, photo in zip(pictures, photos, strict=True)]
@@ -269,37 +270,38 @@ def thinned(picture: Array) -> Array:
     return np.ascontiguousarray(picture[::step, ::step])
 
 
-def _way_out(contract: GraphContract, outputs: Sequence[Array], form: GraphForm) -> dict[str, Any]:
-    """The output's range, mean and deviation that fit its values."""
+def _with_way_out(
+    contract: GraphContract, outputs: Sequence[Array], form: GraphForm
+) -> GraphContract:
+    """The contract with the output's range, mean and deviation that fit its values."""
     if outputs[0].dtype == np.uint8:
-        return {"output_range": 255}
-    pixels = np.concatenate([rows.reshape(-1, 3) for rows in outputs])
-    values = np.nan_to_num(pixels.astype(np.float32))
+        return replace(contract, output_range=255)
     told = [one for one in (form.output_mean, form.output_std) if one is not None]
     if told:
         likeliest = form.output_range or _ranges_of(told)[0]
         mean = graph_form.mean_of(form.output_mean, likeliest, contract.channels)
         std = graph_form.std_of(form.output_std, likeliest, contract.channels)
-        return {"output_range": likeliest, "output_mean": mean, "output_std": std}
+        return replace(contract, output_range=likeliest, output_mean=mean, output_std=std)
+    pixels = np.concatenate([rows.reshape(1, -1, 3) for rows in outputs], axis=1)
+    values = np.nan_to_num(pixels.astype(np.float32))
     low, high = np.percentile(values, [1, 99])
-    fitting = 255 if max(abs(low), abs(high)) > _LARGEST_SMALL else -1 if low < _BELOW_BLACK else 1
-    plain: dict[str, Any] = {"output_range": form.output_range or fitting}
+    fitting: ValueRange = -1 if low < _BELOW_BLACK else 1
+    if max(abs(low), abs(high)) > _LARGEST_SMALL:
+        fitting = 255
+    plain = replace(contract, output_range=form.output_range or fitting)
     if contract.is_plain:
         return plain
     # The input's mean and deviation, on the scale of the output's range.
     wanted = form.output_range or contract.input_range
     (low_in, high_in), (start, end) = RANGES[contract.input_range], RANGES[wanted]
     scale = (end - start) / (high_in - low_in)
-    normalised = {
-        "output_range": wanted,
-        "output_mean": tuple(start + (value - low_in) * scale for value in contract.mean),
-        "output_std": tuple(value * scale for value in contract.std),
-    }
+    means: Any = tuple(start + (value - low_in) * scale for value in contract.mean)
+    stds: Any = tuple(value * scale for value in contract.std)
+    normalised = replace(contract, output_range=wanted, output_mean=means, output_std=stds)
 
-    def outside(way: dict[str, Any]) -> float:
+    def outside(way: GraphContract) -> float:
         """The share of the values that are darker than black or brighter than white."""
-        black, white = replace(contract, **way).black_and_white
-        unit = (values - black) / (white - black)
+        unit = way.to_unit(values)
         return float(((unit < -_OUTSIDE) | (unit > 1 + _OUTSIDE)).mean())
 
     return normalised if outside(normalised) + _OUTSIDE < outside(plain) else plain

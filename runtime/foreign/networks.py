@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from nstc.runtime.foreign.trial import DTYPES, GraphFailedError, GraphProcess, G
 from nstc.runtime.model_files import model_sha256
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
 from nstc.runtime.programs import load_torchscript, missing_torch
+
+_NOT_LOADED: Final[tuple[type[Exception], ...]] = (trial.RefusedGraphError, *ORT_ERRORS)
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,15 @@ def open_foreign_graph(
 ) -> ForeignGraph:
     """Open an ONNX or a TorchScript file, told apart by their content.
 
-    ONNX that was not probed before is tried first, see `nstc.runtime.foreign.trial`. `threads` are
-    those within an operator, None for one a core; `trust` says whether TorchScript, which is a
-    program, may be loaded. With `to_probe` ONNX that was not tried runs in a process under limits,
-    which ends with the graph. `optimized` is a file to write ONNX to as ONNX Runtime runs it.
+    ONNX that was not tried before is tried first, see `nstc.runtime.foreign.trial`, or with
+    `to_probe` runs in a process under limits, which ends with the graph. `threads` are those within
+    an operator, None for one a core; `trust` says whether TorchScript, a program, may be loaded;
+    `optimized` is a file to write ONNX to as ONNX Runtime runs it.
 
     Raises:
         TeacherError: it is neither, or takes and gives other than one picture.
         GraphLimitError: it goes over a limit of memory or time, or crashes.
-        UnsafeFileError: it is TorchScript and was not trusted.
-        MissingExtraError: it is TorchScript and torch is not installed.
+        UnsafeFileError, MissingExtraError: it is TorchScript and not trusted, or torch is missing.
     """
     if not (path.is_file() or path.is_dir()):
         raise errors.TeacherError(f"no network at {path}: there is no such file.")
@@ -70,7 +71,7 @@ def open_foreign_graph(
             return _described(path, *values, process.metadata, process.run)
         trial.ensure_tried(path, sha256=key, threads=threads)
         session = load_graph(path, threads, optimized=optimized)
-    except (trial.RefusedGraphError, *ORT_ERRORS) as error:
+    except _NOT_LOADED as error:
         reason = first_line(error).rstrip(".")
         raise errors.TeacherError(
             f"{path} can't be loaded as ONNX: {reason}. Export it again."
@@ -181,8 +182,7 @@ class Framed:
 class ForeignSession:
     """Runs a graph by its contract: edges are repeated up to a size it takes, and cropped off.
 
-    The other arguments and the errors are those of `open_foreign_graph`; `probe_contract` gives
-    the contract.
+    The contract is `probe_contract`'s; all else, errors included, is as in `open_foreign_graph`.
     """
 
     def __init__(
@@ -241,9 +241,7 @@ class ForeignSession:
     def finish(self, raw: Framed) -> Pixels:
         """The graph's output as (H, W, 3) uint8, without what was added.
 
-        Raises:
-            UnusableModelError: it is not finite.
-            TeacherError: it is smaller than the picture.
+        `UnusableModelError` if it is not finite, `TeacherError` if it is smaller than the picture.
         """
         picture = self.contract.decode(raw.values)[: raw.height, : raw.width]
         if picture.shape[:2] != (raw.height, raw.width):

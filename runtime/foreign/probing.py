@@ -82,8 +82,8 @@ def _guesses(graph: ForeignGraph, wanted: Layout | None, multiple: int) -> list[
             f"{takes}, {_FOUR_CHANNELS} that takes 3 colours and adds the fourth channel, all of "
             "it opaque or all of the mask set."
         )
-    if not allowed:
-        allowed = [name for name in graph_form.LAYOUTS if not isinstance(channels[name], int)]
+    free = [name for name in graph_form.LAYOUTS if not isinstance(channels[name], int)]
+    allowed = allowed or free
     if not allowed:
         raise TeacherError(f"{takes}: no axis holds 3 colours.")
     if wanted is not None and wanted not in allowed:
@@ -157,7 +157,7 @@ def _with_values(
     graph: ForeignGraph, contract: GraphContract, photo: Pixels, form: GraphForm
 ) -> GraphContract:
     """The contract with the values under which the network does best."""
-    photos = [_photo(*photo.shape[:2], name) for name in _PHOTOS]
+    photos = [_photo(photo.shape[0], photo.shape[1], name) for name in _PHOTOS]
 
     def run(tried: GraphContract, rgb: Pixels) -> Array:
         return graph.call(tried.encode(rgb))

@@ -37,7 +37,6 @@ from nstc.core.manifest import MANIFEST_FILE
 from nstc.core.zoo import resolve_model_path, zoo_names
 from nstc.runtime.arrays import Array
 from nstc.runtime.foreign import graph_child
-from nstc.runtime.foreign.graph_child import MOST_TEXT, write_header
 from nstc.runtime.model_files import model_bytes, model_sha256
 
 # Kinds of artifacts that are programs, by their ending. A graph of ONNX has no way to files, to the
@@ -93,11 +92,7 @@ def default_limits() -> TrialLimits:
 def limited_to(
     *, max_ram_bytes: int | None = None, timeout_s: float | None = None
 ) -> Iterator[None]:
-    """Other limits while the block lasts; None leaves one as it is.
-
-    Raises:
-        OptionError: the time is not above 0 and at most a day.
-    """
+    """Other limits while the block lasts, None for the same; `OptionError` if the time is none."""
     if timeout_s is not None and not 0 < timeout_s <= _LONGEST_S:
         raise errors.OptionError(
             f"timeout is {timeout_s:g}: expected seconds, at most {_LONGEST_S}."
@@ -120,12 +115,7 @@ def refuse_program(path: Path, kind: str) -> NoReturn:
 
 
 def refuse_too_large(path: Path, limits: TrialLimits) -> None:
-    """Refuse a file that can't be within the limit before any of it is read.
-
-    Raises:
-        GraphLimitError: it is larger than the limit.
-        TeacherError: its weights lie elsewhere than in its folder.
-    """
+    """Raise `GraphLimitError` for a file larger than the limit before any of it is read."""
     size = model_bytes(path)
     if size > limits.max_ram_bytes:
         raise errors.GraphLimitError(
@@ -241,8 +231,7 @@ class GraphProcess:
 
     Raises:
         RefusedGraphError: ONNX Runtime can't load it.
-        GraphLimitError: it goes over a limit, or crashes.
-        NstcError: the process does not start.
+        NstcError: the process does not start, or a `GraphLimitError`, as by `run`.
     """
 
     def __init__(self, path: Path, threads: int | None, limits: TrialLimits, sha256: str) -> None:
@@ -265,7 +254,7 @@ class GraphProcess:
                 self._greeted = "ready" in self._reply(0)[0]
                 opened, _ = self._reply(0)
             if "refused" in opened:
-                raise RefusedGraphError(readable(str(opened["refused"]), MOST_TEXT))
+                raise RefusedGraphError(readable(str(opened["refused"]), graph_child.MOST_TEXT))
         except BaseException:
             self.close()
             raise
@@ -287,7 +276,7 @@ class GraphProcess:
         try:
             with self._timed():
                 with contextlib.suppress(BrokenPipeError):  # the reply shows that the process ended
-                    write_header(questions, {"feeds": header})
+                    graph_child.write_header(questions, {"feeds": header})
                     for values in feeds.values():
                         questions.write(np.ascontiguousarray(values).data)
                     questions.flush()
@@ -296,7 +285,7 @@ class GraphProcess:
             passed.pop(self._sha256, None)  # it needs more for this input than for those before
             raise
         if "failed" in reply:
-            raise GraphFailedError(readable(str(reply["failed"]), MOST_TEXT))
+            raise GraphFailedError(readable(str(reply["failed"]), graph_child.MOST_TEXT))
         passed[self._sha256] = self._limits
         return np.frombuffer(payload, np.dtype(reply["dtype"])).reshape(reply["shape"])
 
@@ -345,7 +334,7 @@ class GraphProcess:
         last_words = self._complaints.read().decode("utf-8", "replace")
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
         if not self._greeted:
-            last_line = readable(last_words.strip().rpartition("\n")[2], MOST_TEXT)
+            last_line = readable(last_words.strip().rpartition("\n")[2], graph_child.MOST_TEXT)
             return self._not_started(f"{how}: {last_line}" if last_line else how)
         if errors.out_of_memory(RuntimeError(last_words)):
             return self._too_large()

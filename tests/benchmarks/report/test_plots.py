@@ -54,7 +54,7 @@ def test_nothing_to_plot(read, make_row, make_quality):
 
 def test_the_plot_is_text_in_both_schemes_and_widths(runs):
     plot = frontier_plot(runs)
-    assert [(scheme.name, layout.name) for scheme, layout, _ in plot] == [
+    assert [(scheme, layout) for scheme, layout, _ in plot] == [
         ("light", "wide"),
         ("light", "narrow"),
         ("dark", "wide"),
