@@ -15,11 +15,10 @@ with the rules about numbers that an int8 file meets:
   docs/operators.md; zero points must be zero, and uint8 is for the network's input and output.
 """
 
-import dataclasses
 import importlib.util
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -98,14 +97,13 @@ class Diagnosis:
 
     def facts(self) -> list[tuple[str, str]]:
         """The machine, for a table."""
-        tools = self.machine["tools"]
         return [
             ("processor", f"{self.machine['cpu']} ({self.machine['arch']})"),
             ("threads", f"{self.machine['cores']} of {self.threads} for this process"),
             ("instructions", ", ".join(self.machine["int8"]) or "not known on this system"),
             ("int8", self.int8),
             ("system", str(self.machine["os"])),
-            ("versions", ", ".join(f"{name} {version}" for name, version in tools.items())),
+            ("versions", ", ".join(map(" ".join, self.machine["tools"].items()))),
         ]
 
 
@@ -152,10 +150,6 @@ class DelegateReport:
     partitions: int | None = None
     refusals: tuple[Refusal, ...] = ()  # what it leaves with the CPU even then
     source: str  # where that is known from
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return dataclasses.asdict(self)
 
     def cells(self) -> tuple[str, ...]:
         """File, delegate, refusals, and the numbers, for a table."""
@@ -322,7 +316,7 @@ class _Graph:
         return kind, not numpy_helper.to_array(constant).any()
 
 
-def _xnnpack_reason(graph: _Graph, node: Any) -> str | None:
+def _xnnpack_refusal(graph: _Graph, node: Any) -> str | None:
     """Why XNNPACK refuses an operator; None if it takes it."""
     if node.op_type in {"Clip", "Relu"} and graph.maker(node.input[0], "Conv") is not None:
         return None  # fused
@@ -336,7 +330,7 @@ def _xnnpack_reason(graph: _Graph, node: Any) -> str | None:
     return None if picture == weights else f"{picture} with {weights} weights"
 
 
-def _tensorrt_reason(graph: _Graph, node: Any) -> str | None:
+def _tensorrt_refusal(graph: _Graph, node: Any) -> str | None:
     """Why TensorRT refuses an operator; None if it takes it."""
     if node.domain not in ("", "ai.onnx") or node.op_type in _NOT_IN_TENSORRT:
         return _UNLISTED
@@ -355,18 +349,18 @@ def _by_documentation(file: str, model: Any) -> Iterator[DelegateReport]:
     dims = model.graph.input[0].type.tensor_type.shape.dim
     is_fixed = all(dim.HasField("dim_value") for dim in dims)
 
-    def report(
-        delegate: str,
-        reason: Callable[[_Graph, Any], str | None],
-        nodes: Sequence[Any],
-        *,
-        runs_as_is: bool,
-        source: str,
-    ) -> DelegateReport:
-        reasons = ((str(node.op_type), reason(graph, node)) for node in nodes)
-        refused = [(kind, why) for kind, why in reasons if why is not None]
+    # XNNPACK takes nothing while sizes are free. Quantizing nodes only wrap what it is asked about.
+    wrapped = [node for node in graph.nodes if node.op_type not in _QUANTIZERS]
+    pages = "onnxruntime.ai/docs/execution-providers/Xnnpack-ExecutionProvider, conv_base.cc"
+    rules = "onnx-tensorrt docs/operators.md for TensorRT 10.15"
+    for delegate, refusal, nodes, runs_as_is, source in (
+        ("XNNPACK", _xnnpack_refusal, wrapped, is_fixed, pages),
+        ("TensorRT", _tensorrt_refusal, graph.nodes, True, rules),
+    ):
+        reasons = ((str(node.op_type), refusal(graph, node)) for node in nodes)
+        refused = [(kind, reason) for kind, reason in reasons if reason is not None]
         taken = len(nodes) - len(refused)
-        return DelegateReport(
+        yield DelegateReport(
             delegate=delegate,
             file=file,
             nodes=len(nodes),
@@ -375,10 +369,3 @@ def _by_documentation(file: str, model: Any) -> Iterator[DelegateReport]:
             refusals=_counted(refused),
             source=source,
         )
-
-    # XNNPACK takes nothing while sizes are free. Quantizing nodes only wrap what it is asked about.
-    wrapped = [node for node in graph.nodes if node.op_type not in _QUANTIZERS]
-    pages = "onnxruntime.ai/docs/execution-providers/Xnnpack-ExecutionProvider, conv_base.cc"
-    yield report("XNNPACK", _xnnpack_reason, wrapped, runs_as_is=is_fixed, source=pages)
-    pages = "onnx-tensorrt docs/operators.md for TensorRT 10.15"
-    yield report("TensorRT", _tensorrt_reason, graph.nodes, runs_as_is=True, source=pages)

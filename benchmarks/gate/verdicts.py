@@ -250,8 +250,8 @@ def time_since_stored(
         why = _too_few_cores(old)
     elif time is None and kin:
         was = stored[kin[-1]].speedup.median
-        why = f"taken with {kin[-1].rpartition('/')[2]}, and here is {here.rpartition('/')[2]}"
-        why += f": {_NO_TIME}"
+        then, now = (name.rpartition("/")[2] for name in (kin[-1], here))
+        why = f"taken with {then}, and here is {now}: {_NO_TIME}"
     elif time is None:
         verdict = Verdict.MISSING_BASELINE
         others = f", only of {', '.join(stored)}" if stored else ""

@@ -95,7 +95,7 @@ def on_pixels(distance: Distance) -> Compute:
 
 
 def ratio(part: Callable[[StylisedPhoto], float | None]) -> Compute:
-    """A metric that is a number of the candidate's, 0 or more, over the same of the reference's."""
+    """A metric that is a number of the candidate's, 0 or more, over the reference's: 1 if equal."""
 
     def compute(candidate: StylisedPhoto, reference: StylisedPhoto) -> float | None:
         own, other = part(candidate), part(reference)
@@ -154,7 +154,7 @@ def lpips_missing() -> str | None:
 
 
 def dists_missing() -> str | None:
-    """Why DISTS can't be computed here and what to do about it; None if it can."""
+    """Likewise of DISTS."""
     if importlib.util.find_spec("DISTS_pytorch") is None:
         return "the package DISTS_pytorch is not installed: pip install dists-pytorch."
     own = Path(sys.prefix) / "weights.pt"  # which the package installs beside Python
@@ -183,13 +183,8 @@ def load_lpips() -> Distance:
     2018: version 0.1 with AlexNet, as its authors recommend for comparisons. Ask `lpips_missing`
     first.
     """
-
-    def network(package: Any) -> Callable[..., Any]:
-        return functools.partial(
-            package.LPIPS(net="alex", version="0.1", verbose=False), normalize=True
-        )
-
-    return _learned_distance("lpips", network)
+    made = {"net": "alex", "version": "0.1", "verbose": False}
+    return _learned_distance("lpips", lambda package: package.LPIPS(**made), normalize=True)
 
 
 def load_dists() -> Distance:
@@ -202,7 +197,7 @@ def load_dists() -> Distance:
     return _learned_distance("DISTS_pytorch", lambda package: package.DISTS().eval())
 
 
-def _learned_distance(package: str, load: Callable[[Any], Callable[..., Any]]) -> Distance:
+def _learned_distance(package: str, load: Callable[[Any], Any], **options: bool) -> Distance:
     """A distance by the network that `load` gives, of pictures as tensors (1, 3, H, W), 0 to 1."""
     import torch
 
@@ -216,7 +211,8 @@ def _learned_distance(package: str, load: Callable[[Any], Callable[..., Any]]) -
 
     def distance(pixels: Pixels, reference: Pixels) -> float:
         with torch.inference_mode():
-            return float(network(images_to_tensor([pixels]), images_to_tensor([reference])))
+            own, other = (images_to_tensor([picture]) for picture in (pixels, reference))
+            return float(network(own, other, **options))
 
     return distance
 
@@ -228,8 +224,7 @@ def _loaded(load: Callable[[], Distance]) -> Distance:
 
 
 METRICS: Final = (
-    # Ratios of losses: 1 is as near to the painting, or keeps as much of the photograph. Rounding
-    # moves them by 0.04 % at most, 2 % more brightness by 1.6 to 5 %.
+    # Ratios of losses. Rounding moves them by 0.04 % at most, 2 % more brightness by 1.6 to 5 %.
     Metric(
         "style_ratio",
         ratio(lambda own: own.style_loss),

@@ -53,21 +53,15 @@ def lightness_shift(pixels: Pixels, reference: Pixels) -> float:
 def checkerboard_share(pixels: Pixels) -> float:
     """Share of the luminance's power that stands out at the frequencies of a 4x4 checkerboard.
 
-    A student writes its picture in blocks of 4x4 pixels. What it does to one place of all blocks
-    repeats every 4 pixels, so its power lies in the bins (j/4, k/4) cycles per pixel of the
-    discrete Fourier transform, j and k from 0 to 3 and not both 0; period 2 is among them. From
-    each of these 15 bins is taken what the picture itself has there: the median of the 8 bins
-    before and the 8 behind, along each axis on which the frequency is not 0. What is left, or 0, is
-    summed and divided by the power of all bins but (0, 0).
-
-    Odena, Dumoulin and Olah, "Deconvolution and checkerboard artifacts", Distill, 2016.
+    What a student does to one place of all its blocks of 4x4 pixels repeats every 4 pixels: its
+    power is in the bins (j/4, k/4) cycles per pixel, j and k from 0 to 3 and not both 0. What the
+    picture itself has there is the median of the bins around, see docs/metrics.md. From 0 to 1; 0
+    for a flat picture. Odena, Dumoulin and Olah, "Deconvolution and checkerboard artifacts",
+    Distill, 2016.
 
     Args:
         pixels: (H, W, 3) uint8, H and W at least 8; the last rows and columns that make no whole
             block are left out.
-
-    Returns:
-        From 0 to 1; 0 for a flat picture.
     """
     grey = _luminance(pixels)
     height, width = (side // _BLOCK * _BLOCK for side in grey.shape)
@@ -85,19 +79,15 @@ def checkerboard_share(pixels: Pixels) -> float:
 
 
 def _background(power: npt.NDArray[np.float64], row: int, column: int) -> float:
-    """The median power around a bin; rows and columns go round."""
-
-    def offsets(side: int) -> npt.NDArray[np.intp]:
-        # fewer in a small picture, to stay nearer to this peak than to the next
-        reach = min(_NEIGHBOURS, side // (2 * _BLOCK))
-        return np.concatenate([np.arange(-reach, 0), np.arange(1, reach + 1)])
-
-    height, width = power.shape
+    """The median power around a bin, along each axis on which it is not 0; both go round."""
     near: list[npt.NDArray[np.float64]] = []
-    if row:
-        near.append(power[(row + offsets(height)) % height, column])
-    if column:
-        near.append(power[row, (column + offsets(width)) % width])
+    for axis, place in enumerate((row, column)):
+        if place:
+            side = power.shape[axis]
+            # fewer in a small picture, to stay nearer to this peak than to the next
+            reach = min(_NEIGHBOURS, side // (2 * _BLOCK))
+            around = np.delete(np.arange(place - reach, place + reach + 1), reach) % side
+            near.append(power[around, column] if axis == 0 else power[row, around])
     return float(np.median(np.concatenate(near)))
 
 
@@ -135,12 +125,12 @@ def flicker(stylize: Callable[[Pixels], Pixels], photo: Pixels, clean: Pixels) -
 
     It stands for flicker between the frames of a video, and needs none: a network that puts other
     strokes after half a pixel of camera shake, or after another frame's sensor noise, flickers.
-    After the stability tests of Gao et al., "ReCoNet: real-time coherent video style
-    transfer network", ACCV 2018, with a shift that is known in the place of an optical flow.
+    After the stability tests of Gao et al., "ReCoNet: real-time coherent video style transfer
+    network", ACCV 2018, with a shift that is known in the place of an optical flow.
 
     Three are shifts by half a pixel, down, right and both: the picture is compared with the clean
     one after the same shift. The fourth is Gaussian noise with a deviation of 2 levels, the same
-    for the same photograph: the picture is compared with the clean one.
+    for the same photograph.
 
     Args:
         stylize: Called four times, from (H, W, 3) uint8 to the same.
@@ -148,7 +138,7 @@ def flicker(stylize: Callable[[Pixels], Pixels], photo: Pixels, clean: Pixels) -
         clean: That photograph stylised, (H, W, 3) uint8.
 
     Returns:
-        From 0 to 1, 1 being from black to white. A border of 8 pixels is left out, a quarter of
+        From 0 to 1, 1 being from black to white; without a border of `BORDER` pixels, a quarter of
         the shorter side if that is less.
     """
     border = min(BORDER, min(photo.shape[:2]) // 4)
@@ -170,8 +160,6 @@ def shifted(picture: npt.NDArray[np.generic], axes: tuple[int, int]) -> npt.NDAr
     moved = picture.astype(np.float64)
     for axis, shifts in enumerate(axes):
         if shifts:
-            following = np.concatenate([moved, moved.take([-1], axis)], axis).take(
-                range(1, moved.shape[axis] + 1), axis
-            )
-            moved = (moved + following) / 2
+            following = np.arange(1, moved.shape[axis] + 1).clip(max=moved.shape[axis] - 1)
+            moved = (moved + moved.take(following, axis)) / 2
     return moved

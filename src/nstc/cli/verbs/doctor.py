@@ -1,5 +1,7 @@
 """nstc doctor."""
 
+import dataclasses
+
 from nstc.cli import options
 from nstc.cli.options import flag, with_flags
 from nstc.cli.output import print_list, say, say_json
@@ -24,7 +26,7 @@ def doctor(
     if json_output:
         content = found.to_dict()
         if model is not None:
-            content["delegates"] = [report.to_dict() for report in reports]
+            content["delegates"] = [dataclasses.asdict(report) for report in reports]
         say_json(content)
         return
     print_list(("this machine",), (), found.facts(), sentences=("",))
