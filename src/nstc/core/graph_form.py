@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypedDict, Unpack, get_args
@@ -191,7 +192,9 @@ def _statistic(name: str, value: Any, *, least: float) -> None:
     # A comparison is false of NaN, and takes whole numbers that no float can hold.
     in_range = numbers and all(least <= one <= _LARGEST for one in value)
     if not in_range or len(value) != 3:
+        as_floats = numbers and all(abs(one) <= sys.float_info.max for one in value)
+        given = shown_numbers(value) if as_floats else str(value)[:60]
         raise ValueError(
-            f"{name} is {value!s:.60}: expected imagenet, or three numbers from {least:g} to "
+            f"{name} is {given}: expected imagenet, or three numbers from {least:g} to "
             f"{_LARGEST:g}, one for each channel"
         )
