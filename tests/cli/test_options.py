@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 from nstc.cli.options import Given, Placed, flag, with_flags
 from nstc.core.errors import OptionError
 from nstc.core.recipe.settings import (
-    SWITCH,
     Checked,
     at_least,
     number_or,
     one_of,
     setting,
+    switch,
     within,
 )
 
@@ -29,8 +29,8 @@ class Baking(Checked):
     flour: str = setting("wheat", one_of("wheat", "rye"), "Of what grain.")
     rest: int | str = setting(0, number_or("overnight", 0, 9), "Hours before.")
     salt: float | None = setting(None, at_least(0), "In grams.", shown="to taste")
-    covered: bool = setting(True, SWITCH, "For how long is up to you.")
-    turned: bool = setting(True, SWITCH, "Half way.", off="left")
+    covered: bool = switch(True, "For how long is up to you.")
+    turned: bool = switch(True, "Half way.", off="left")
     secret: int = setting(7, at_least(0))
 
 

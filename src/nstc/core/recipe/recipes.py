@@ -9,39 +9,35 @@ from nstc.core.errors import OptionError
 from nstc.core.recipe.settings import (
     ANY,
     SEED,
-    SWITCH,
     WEIGHTS,
     Allowed,
     Checked,
     above,
     are_different_words,
     at_least,
+    choice,
     multiples,
     number_or,
     one_of,
     parse_latency,
     parse_macs,
     setting,
+    switch,
     weights_in,
     within,
 )
 
+# Students of under 20, 42 and 64 thousand parameters.
 SIZES: Final[Mapping[str, Mapping[str, Any]]] = {
     "nano": {"width": 16, "blocks": 2, "block": "plain"},
     "tiny": {"width": 48, "blocks": 5, "head": "separable"},
     "small": {"width": 48, "blocks": 6},
 }
-"""The shapes of students of under 20, 42 and 64 thousand parameters."""
-
+# Kinds of a student's blocks, as an entry point names them; other packages may add kinds.
 BLOCKS: Final = {"separable": "nstc.models.blocks:SEPARABLE", "plain": "nstc.models.blocks:PLAIN"}
-"""The kinds of a student's blocks, as an entry point names them; other packages may add kinds."""
-
 STUDENTS: Final = (*SIZES, *BLOCKS)
-"""Names of the students' shapes."""
 
-IMPORTANCES: Final = ("magnitude", "group-norm", "taylor", "activation")
-"""Measures of how much a channel matters."""
-
+IMPORTANCES: Final = ("magnitude", "group-norm", "taylor", "activation")  # of a channel
 AUTO: Final = "auto"  # found by measuring
 
 
@@ -52,10 +48,10 @@ class TrainRecipe(Checked):
     steps: int = setting(1600, at_least(1), "Optimizer steps.")
     size: int = setting(192, within(64, 1024), "Side of the crops in px.")
     batch: int = setting(4, within(1, 64), "Crops a step.")
-    learning_rate: float = setting(1.5e-3, above(0), "Its peak.")  # of Adam
-    style_weight: float = setting(2.0, at_least(0), "On the style loss.")  # of four layers
-    content_weight: float = setting(1.0, at_least(0), "On the content loss.")  # of two
-    tv_weight: float = setting(0.5, at_least(0), "On total variation.")
+    learning_rate: float = setting(1.5e-3, above(0), "Peak learning rate.")  # of Adam
+    style_weight: float = setting(2.0, at_least(0), "Weight of the style loss.")  # of four layers
+    content_weight: float = setting(1.0, at_least(0), "Weight of the content loss.")  # of two
+    tv_weight: float = setting(0.5, at_least(0), "Weight of total variation.")
     balance: float | None = setting(
         None,
         within(0.01, 1000),
@@ -65,9 +61,7 @@ class TrainRecipe(Checked):
     # Larger means coarser brush strokes.
     style_size: int = setting(512, within(128, 2048), "Long side of the painting in px.")
     # The photos' by a linear colour transfer of the painting to them all.
-    color_of: str = setting(
-        "painting", one_of("painting", "photos"), "Whose colours: painting or photos."
-    )
+    color_of: str = choice("painting", ("painting", "photos"), "Source of the colours")
     # The mean is what is kept; 0 keeps the last weights.
     ema: float = setting(0.0, within(0, 0.9999), "Decay of a running mean of the weights.")
     seed: int = setting(0, SEED, "Random seed.")
@@ -106,16 +100,14 @@ class DistillRecipe(Checked):
         None, multiples(8, 8, 1024), "Channels inside a block.", shown="usual for its kind"
     )
     scale: int | None = setting(None, one_of(4, 8), "Trunk at 1/4 or 1/8 of the size.", shown="4")
-    norm: str | None = setting(
-        None,
-        one_of("none", "instance"),
-        "none, or instance: global and slow in int8.",
-        shown="none",
+    # Instance normalisation is global, and computes in float.
+    norm: str | None = choice(
+        None, ("none", "instance"), "Normalisation (instance is slow in int8)", shown="none"
     )
-    head: str | None = setting(
+    head: str | None = choice(
         None,
-        one_of("plain", "separable"),
-        "Output layer: plain, or separable (1/8 of the cost).",
+        ("plain", "separable"),
+        "Output layer (separable has 1/8 of the cost)",
         shown="plain, or the size's",
     )
     pixel_steps: int = setting(3000, at_least(0), "Optimizer steps on pixels alone.")
@@ -133,26 +125,23 @@ class DistillRecipe(Checked):
     learning_rate: float = setting(3e-3, above(0))  # peak of the first stage, of Adam
     # Peak of the second, of Muon; half of it in quantization-aware training.
     perceptual_learning_rate: float = setting(2e-3, above(0))
-    # On the mean absolute difference.
-    pixel_weight: float = setting(
-        0.5, at_least(0), "On the pixels' difference to the teacher's picture."
-    )
+    # The mean absolute difference to the teacher's picture.
+    pixel_weight: float = setting(0.5, at_least(0), "Weight of the pixel loss.")
     # This loss and the next are relative to the teacher's on the same picture.
-    style_weight: float = setting(2.8, at_least(0), "On the style loss against the painting.")
-    content_weight: float = setting(2.4, at_least(0), "On the content loss against the photograph.")
-    # On the energy of a grid with the period of the student's scale, relative to that of the
+    style_weight: float = setting(2.8, at_least(0), "Weight of the style loss.")
+    content_weight: float = setting(2.4, at_least(0), "Weight of the content loss.")
+    # The energy of a grid with the period of the student's scale, relative to that of the
     # teacher's pictures; in the second stage.
-    checkerboard_weight: float = setting(0.05, at_least(0), "Against checkerboard artifacts.")
-    # On how much the picture changes with half a pixel of camera shake, a sensor's noise, and the
+    checkerboard_weight: float = setting(0.05, at_least(0), "Weight of checkerboard artifacts.")
+    # How much the picture changes with half a pixel of camera shake, a sensor's noise, and the
     # end of the photograph, relative to the teacher's change; in the second stage.
-    steadiness_weight: float = setting(1.5, at_least(0), "Against flicker and edge artifacts.")
+    steadiness_weight: float = setting(1.5, at_least(0), "Weight of flicker and edge artifacts.")
     # In the second stage.
     terms: str | None = setting(
         None, WEIGHTS, "Weights of loss terms of other packages: haze=0.5,edges=1.", shown="none"
     )
-    balance: bool = setting(
+    balance: bool = switch(
         True,
-        SWITCH,
         "Correct the weights of style, content and flicker so that all three come equally near to "
         "their goals.",
     )
@@ -160,10 +149,8 @@ class DistillRecipe(Checked):
     content_goal: float = setting(1.10, above(0), "The content ratio to reach.")
     flicker_goal: float = setting(1.0, above(0), "The flicker ratio to reach.")
     # Quantization-aware training (QAT) of weights and ranges; fine-tuning after pruning has it too.
-    quantize_aware: bool = setting(
-        False,
-        SWITCH,
-        "Quantization-aware training in the second stage; with --init that stage alone.",
+    quantize_aware: bool = switch(
+        False, "Quantization-aware training in the second stage; with --init that stage alone."
     )
     # Those steps cost half as much.
     float_share: float = setting(
@@ -229,16 +216,10 @@ class PruneRecipe(Checked):
         None, ANY, "Instead: time of the float graph at 512x512, 8ms@cpu:1, measured."
     )
     # See `nstc.compress.pruning.channels`.
-    importance: str = setting(
-        "group-norm", one_of(*IMPORTANCES), f"Importance of a channel: {', '.join(IMPORTANCES)}."
-    )
+    importance: str = choice("group-norm", IMPORTANCES, "Importance of a channel")
     # The same share of each, the channels that score least in the whole network, or most where
     # that harms least.
-    distribution: str = setting(
-        "uniform",
-        one_of("uniform", "global", "sensitivity"),
-        "What each layer loses: uniform, global or sensitivity.",
-    )
+    distribution: str = choice("uniform", ("uniform", "global", "sensitivity"), "What layers lose")
     # Those that harm least; "auto" for those that harm less than channels of as much work.
     drop_blocks: int | str = setting(
         0,
@@ -284,20 +265,12 @@ class QuantizeRecipe(Checked):
     # "static" for integer convolutions calibrated on photographs, "dynamic" for what ONNX Runtime
     # calls so, "weights" for weights stored in few bits and computed with in float, "fp16" for half
     # precision.
-    mode: str = setting(
-        "static",
-        one_of("static", "dynamic", "weights", "fp16"),
-        "Quantization: static, dynamic, weights or fp16.",
-    )
-    bits: int = setting(
-        8, Allowed(lambda bits: bits in (4, 8), "4 or 8"), "Of weights, in mode weights: 8 or 4."
-    )
+    mode: str = choice("static", ("static", "dynamic", "weights", "fp16"), "Quantization")
+    bits: int = setting(8, one_of(4, 8), "Bits of a weight, in mode weights: 8 or 4.")
     calibration_photos: int = setting(24, at_least(1), "Number of photographs to calibrate on.")
     calibration_size: int = setting(512, within(32, 2048), "Side of these photographs in px.")
-    calibrator: str = setting(
-        "percentile",
-        one_of("min-max", "percentile", "mse"),
-        "How ranges of activations are chosen: min-max, percentile or mse.",
+    calibrator: str = choice(
+        "percentile", ("min-max", "percentile", "mse"), "Ranges of activations"
     )
     # 100 is the smallest and the largest. A trunk of residual blocks adds one activation's rounding
     # to the next, and finer steps for the rest are worth more than the outliers.
@@ -306,25 +279,21 @@ class QuantizeRecipe(Checked):
         within(90, 100),
         "Percentage of an activation's values within its range; the others saturate.",
     )
-    per_channel: bool = setting(
-        True, SWITCH, "One scale per filter of a layer, or one for all.", off="per-tensor"
+    per_channel: bool = switch(
+        True, "One scale per filter of a layer, or one for all.", off="per-tensor"
     )
-    # "adaptive" rounds each weight up or down, whichever changes a layer's output less.
-    rounding: str = setting(
-        "nearest",
-        one_of("nearest", "adaptive"),
-        "Rounding of weights: nearest, or adaptive, by its effect on photographs.",
-    )
+    # "adaptive" rounds each weight up or down, whichever changes a layer's output on photographs
+    # less.
+    rounding: str = choice("nearest", ("nearest", "adaptive"), "Rounding of weights")
     # In dB on the calibration photographs; None for all integers.
     quality_budget: float | None = setting(
         None,
-        Allowed(lambda db: 10 <= db <= 60, "a PSNR from 10 to 60 dB"),
+        within(10, 60),
         "Least PSNR to the float network; layers stay float until it is reached.",
         unit="DB",
     )
-    recalibrate: bool = setting(
+    recalibrate: bool = switch(
         False,
-        SWITCH,
         "Calibrate a student of quantization-aware training as any other.",
         shown="learned ranges, if there are",
     )
@@ -379,15 +348,13 @@ class BenchRecipe(Checked):
         ("cpu:2",), Allowed(are_different_words, 'different targets, such as "cpu:2" and "mobile"')
     )
     quality_photos: int = setting(32, at_least(1))  # at most so many judge the quality
-    memory: bool = setting(
+    memory: bool = switch(
         False,
-        SWITCH,
         "Measure the peak memory and cold start of a new process on cpu targets too.",
         shown="",
     )
-    roofline: bool = setting(
+    roofline: bool = switch(
         False,
-        SWITCH,
         "Measure the cores' peak throughput, and the share of it that each file reaches.",
         shown="",
     )

@@ -13,12 +13,11 @@ from typing import Any, Final, NamedTuple
 from nstc.core import extensions
 from nstc.core.errors import OptionError
 
+# Units, in capitals.
 COUNTS: Final = ("", "K", "M", "G")
-"""Units of what is counted, in capitals."""
-
 BYTES: Final = ("KB", "MB", "GB", "KIB", "MIB", "GIB")
-"""Units of what a file or a process takes."""
 
+# What may be written for a setting's type. In TOML true is not a number, as it is in Python.
 TYPES: Final[dict[Any, tuple[tuple[type, ...], str]]] = {
     int: ((int,), "a whole number"),
     float: ((int, float), "a number"),
@@ -30,7 +29,6 @@ TYPES: Final[dict[Any, tuple[tuple[type, ...], str]]] = {
     bool: ((bool,), "true or false"),
     int | str: ((int, str), "a whole number or text"),
 }
-"""What may be written for a setting's type. In TOML true is not a number, as it is in Python."""
 
 _PREFIXES: Final = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 _NUMBER: Final = r"([0-9]+\.?[0-9]*|\.[0-9]+)"
@@ -58,6 +56,18 @@ class Setting(NamedTuple):
 def setting(default: Any, allowed: Allowed, help: str = "", **texts: str) -> Any:
     """A field of a recipe; `texts` are the optional ones of `Setting`."""
     return field(default=default, metadata={"setting": Setting(allowed, help, **texts)})
+
+
+def switch(default: bool, help: str, **texts: str) -> Any:
+    """A setting that is on or off."""
+    is_switch = Allowed(lambda value: isinstance(value, bool), "true or false")
+    return setting(default, is_switch, help, **texts)
+
+
+def choice(default: str | None, options: Collection[str], help: str, **texts: str) -> Any:
+    """A setting that is one of some words, which its help ends with."""
+    *others, last = options
+    return setting(default, one_of(*options), f"{help}: {', '.join(others)} or {last}.", **texts)
 
 
 def at_least(low: float) -> Allowed:
@@ -123,7 +133,6 @@ WEIGHTS = Allowed(
     lambda text: bool(weights_in(text)), "names and weights, such as haze=0.5,edges=1"
 )
 ANY = Allowed(lambda _: True, "")
-SWITCH = Allowed(lambda value: isinstance(value, bool), "true or false")
 SEED = within(0, 2**63 - 1)
 
 
