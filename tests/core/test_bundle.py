@@ -142,7 +142,7 @@ class TestDamage:
     def test_a_file_of_another_size_is_not_hashed(self, bundle, monkeypatch) -> None:
         with (bundle.path / WEIGHTS_FILE).open("r+b") as stream:
             stream.truncate(10**12)  # sparse
-        monkeypatch.setattr("nstc.core.bundle.sha256_of", lambda _: pytest.fail("it was read"))
+        monkeypatch.setattr("nstc.core.files.sha256_of", lambda _: pytest.fail("it was read"))
         with pytest.raises(CorruptBundleError, match="is damaged"):
             bundle.file(WEIGHTS_FILE)
 

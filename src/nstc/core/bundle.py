@@ -14,21 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from nstc.core import errors, files
 from nstc.core.decoding import DecodingError, read_file, refuse_irregular
-from nstc.core.errors import (
-    ArtifactError,
-    BundleError,
-    CorruptBundleError,
-    OptionError,
-    OutputError,
-)
-from nstc.core.files import (
-    atomic_folder,
-    locked,
-    refuse_foreign_folder,
-    reported_as_output_error,
-    sha256_of,
-)
 from nstc.core.files.drafts import restore
 from nstc.core.manifest import MANIFEST_FILE as MANIFEST_FILE
 from nstc.core.manifest import FileRecord, Manifest, Origin, fault_of_name
@@ -95,13 +82,13 @@ class Bundle:
         """The path of a file; `ArtifactError` if there is none, `CorruptBundleError` if changed."""
         record = self.manifest.files.get(name)
         if record is None:
-            raise ArtifactError(
+            raise errors.ArtifactError(
                 f"{named(self.path)} holds no {name}; it holds "
                 f"{', '.join(sorted(self.manifest.files))}."
             )
         path, size_bytes = _plain_file(self.path, name)
-        if size_bytes != record.size_bytes or sha256_of(path) != record.sha256:
-            raise CorruptBundleError(
+        if size_bytes != record.size_bytes or files.sha256_of(path) != record.sha256:
+            raise errors.CorruptBundleError(
                 f"{named(path)} is damaged: it differs from the manifest. Copy it again."
             )
         return path
@@ -110,7 +97,7 @@ class Bundle:
         """As `file`, by the artifact name of a runnable file or a short form such as int8."""
         full = artifact_name(name)
         if full not in self.artifacts:
-            raise ArtifactError(
+            raise errors.ArtifactError(
                 f"{named(self.path)} holds no artifact {name}; it holds "
                 f"{', '.join(self.artifacts) or 'none'}.",
                 f"Make it by {'quantizing' if full in QUANTIZED else 'exporting'} the model.",
@@ -154,7 +141,7 @@ def read_manifest(model: str | Path) -> Manifest:
         what = "is not a bundle: it holds no manifest.json" if exists else "does not exist"
         if path.suffix.lower() == ".onnx" and path.is_file():
             what = "is an ONNX file, not a bundle: `nstc distill` makes a student of it"
-        raise BundleError(
+        raise errors.BundleError(
             f"{named(path)} {what}. `nstc models` lists the zoo's bundles.{did_you_mean(model)}"
         )
     where = named(path / MANIFEST_FILE)
@@ -162,7 +149,7 @@ def read_manifest(model: str | Path) -> Manifest:
         text = read_file(path / MANIFEST_FILE, follow_links=False)
     except (OSError, DecodingError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise CorruptBundleError(
+        raise errors.CorruptBundleError(
             f"{where} can't be read: {reason}. Copy the bundle again."
         ) from error
     return Manifest.from_json(text, where)
@@ -172,7 +159,7 @@ def is_bundle(model: str | Path) -> bool:
     """Whether a path or zoo name is a folder with a manifest, damaged or not."""
     try:
         return os.path.lexists(resolve_model_path(model) / MANIFEST_FILE)
-    except BundleError:
+    except errors.BundleError:
         return False
 
 
@@ -180,7 +167,7 @@ def refuse_name_of_file(target: Path) -> None:
     """Raise `OptionError` if a folder is to get the name of a file: model.onnx."""
     ending = target.suffix.lower()
     if ending in _ENDINGS_OF_FILES and not target.is_dir():
-        raise OptionError(
+        raise errors.OptionError(
             f"output is {target}: a folder of files is written, and {ending} ends the name of a "
             f"file. Give the name of a folder, such as {target.with_suffix('')}."
         )
@@ -190,8 +177,8 @@ def refuse_unwritable_bundle(target: Path) -> None:
     """`OptionError` or `OutputError`, before hours of work, if `target` can't be a bundle."""
     refuse_name_of_file(target)
     refuse_shipped(target)
-    refuse_foreign_folder(target, replaceable=MANIFEST_FILE)
-    with reported_as_output_error(target):
+    files.refuse_foreign_folder(target, replaceable=MANIFEST_FILE)
+    with files.reported_as_output_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=target.parent).close()
 
@@ -200,14 +187,16 @@ def refuse_unwritable_bundle(target: Path) -> None:
 def new_bundle(target: Path, manifest: Manifest) -> Iterator[Path]:
     """Give a folder to fill, which becomes the bundle after the block; or `OutputError`."""
     refuse_shipped(target)
-    with atomic_folder(target, replaceable=MANIFEST_FILE) as draft:
+    with files.atomic_folder(target, replaceable=MANIFEST_FILE) as draft:
         yield draft
         (draft / MANIFEST_FILE).unlink(missing_ok=True)
         records = {}
         rights = stat.S_IMODE(draft.stat().st_mode) & 0o666
         for path in sorted(draft.iterdir()):
             path.chmod(rights)  # some libraries write files that only their user may read
-            records[path.name] = FileRecord(sha256=sha256_of(path), size_bytes=path.stat().st_size)
+            records[path.name] = FileRecord(
+                sha256=files.sha256_of(path), size_bytes=path.stat().st_size
+            )
         complete = dataclasses.replace(manifest, files=records)
         (draft / MANIFEST_FILE).write_text(complete.to_json(), encoding="utf-8")
 
@@ -216,7 +205,7 @@ def new_bundle(target: Path, manifest: Manifest) -> Iterator[Path]:
 def bundle_to_revise(model: str | Path | Bundle) -> Iterator[Bundle]:
     """Open a bundle anew, locked for the block, to change it in place; raises as `open_bundle`."""
     path = model.path if isinstance(model, Bundle) else resolve_model_path(model)
-    with locked(path):
+    with files.locked(path):
         yield open_bundle(path)
 
 
@@ -231,7 +220,7 @@ def revised_bundle(bundle: Bundle, target: Path, manifest: Manifest) -> Iterator
     with new_bundle(target, manifest) as draft:
         in_place = target.resolve() == bundle.path.resolve()
         if in_place and open_bundle(bundle.path).manifest != bundle.manifest:
-            raise OutputError(
+            raise errors.OutputError(
                 f"cannot write {bundle.path}: another nstc changed it meanwhile. Run again."
             )
         for name in bundle.manifest.files:
@@ -243,17 +232,17 @@ def _plain_file(folder: Path, name: str) -> tuple[Path, int]:
     """The path and size of a plain file of a manifest; all that is read goes through here."""
     fault = fault_of_name(name)
     if fault is not None:
-        raise CorruptBundleError(f"{named(folder)} names a file {name!r:.80}: {fault}.")
+        raise errors.CorruptBundleError(f"{named(folder)} names a file {name!r:.80}: {fault}.")
     path = folder / name
     try:
         status = path.lstat()
         refuse_irregular(status)
     except OSError as error:
-        raise CorruptBundleError(
+        raise errors.CorruptBundleError(
             f"{named(path)} is missing: the bundle is incomplete, copy it again."
         ) from error
     except DecodingError as error:
-        raise CorruptBundleError(
+        raise errors.CorruptBundleError(
             f"{named(path)} is not part of the bundle: {error}. Copy the bundle again, links "
             "followed."
         ) from error

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 
 from nstc.core.errors import NstcError
+from nstc.core.terminal import CONTROLS
 
 MAX_BYTES: Final = 16 * 1024 * 1024  # of a file, by default; a manifest has some 60 KB
 MAX_DEPTH: Final = 32
@@ -26,13 +27,7 @@ MAX_VALUES: Final = 2_000_000
 MAX_TEXT: Final = 4096  # characters of a name or a path
 MAX_LINE: Final = 256 * 1024  # characters of a text in one line, such as bytes in base 64
 
-_UNPRINTABLE: Final = re.compile(
-    "["
-    "\x00-\x1f\x7f-\x9f"  # control characters
-    "\u2028\u2029\u202a-\u202e\u2066-\u2069"  # line ends, and what turns the direction of text
-    "\ud800-\udfff"  # halves of characters
-    "]"
-)
+_UNPRINTABLE: Final = re.compile(f"[{CONTROLS}]")
 _HALF: Final = re.compile("[\ud800-\udfff]")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 

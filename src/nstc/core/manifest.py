@@ -12,19 +12,8 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta
 
-from nstc.core.decoding import (
-    Count,
-    DecodingError,
-    Name,
-    Sha256,
-    Text,
-    as_readable,
-    decode,
-    parse_json,
-    printable,
-    refuse_long_texts,
-    refuse_other_than_sha256,
-)
+from nstc.core import decoding
+from nstc.core.decoding import Count, DecodingError, Name, Sha256, Text
 from nstc.core.errors import CorruptBundleError, SchemaVersionError
 from nstc.core.graph_form import GraphForm
 from nstc.core.version import VERSION
@@ -139,7 +128,7 @@ class Origin:
 
     def __post_init__(self) -> None:
         """Refuse what is not a hash."""
-        refuse_other_than_sha256(self.sha256)
+        decoding.refuse_other_than_sha256(self.sha256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +150,7 @@ class PhotoRecord:
 
     def __post_init__(self) -> None:
         """Refuse what is not a hash."""
-        refuse_other_than_sha256(self.list_sha256)
+        decoding.refuse_other_than_sha256(self.list_sha256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +162,7 @@ class FileRecord:
 
     def __post_init__(self) -> None:
         """Refuse what is not a hash."""
-        refuse_other_than_sha256(self.sha256)
+        decoding.refuse_other_than_sha256(self.sha256)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +207,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """As text, with a seal over the content by which a changed byte is found."""
-        content = json.loads(json.dumps(as_readable(asdict(self))))
+        content = json.loads(json.dumps(decoding.as_readable(asdict(self))))
         return json.dumps({**content, "seal": _seal(content)}, indent=1, sort_keys=True) + "\n"
 
     @staticmethod
@@ -230,19 +219,19 @@ class Manifest:
             CorruptBundleError: it is damaged, or names what no bundle may hold.
         """
         try:
-            content = parse_json(text, one_line_texts=True)
+            content = decoding.parse_json(text, one_line_texts=True)
             if not isinstance(content, dict) or content.get("schema_version") is None:
                 raise DecodingError("it is not a manifest")
             version = content["schema_version"]
             if type(version) is not int or version > SCHEMA_VERSION:
                 raise SchemaVersionError(
-                    f"{where} has schema version {printable(str(version))[:40]}, this nstc "
-                    f"{VERSION} reads up to {SCHEMA_VERSION}: upgrade nstc."
+                    f"{where} has schema version {decoding.printable(str(version))[:40]}, expected "
+                    f"at most {SCHEMA_VERSION} by this nstc {VERSION}: upgrade nstc."
                 )
             if content.pop("seal", None) != _seal(content):
                 raise DecodingError("its content was changed after writing")
-            manifest = decode(content, Manifest)
-            refuse_long_texts(content)
+            manifest = decoding.decode(content, Manifest)
+            decoding.refuse_long_texts(content)
             built = manifest.architecture
             for name, values in _REMOVED.items():
                 if built.name == "student" and built.arguments.get(name) in values:
@@ -300,6 +289,6 @@ def refuse_arguments(architecture: str, arguments: Mapping[str, Any]) -> None:
     """Raise `DecodingError` for arguments that a known architecture lacks, or out of bounds."""
     if architecture in _SHAPES:
         try:
-            decode(arguments, _SHAPES[architecture])
+            decoding.decode(arguments, _SHAPES[architecture])
         except DecodingError as error:
             raise DecodingError(f"architecture.arguments: {error}") from error

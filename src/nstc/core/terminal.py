@@ -12,15 +12,14 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-_CONTROLS: Final = re.compile(
-    "["
+CONTROLS: Final = (
     "\x00-\x1f\x7f-\x9f"
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks and overrides of direction
+    "\u202a-\u202e\u2066-\u2069"  # overrides of the direction of text
     "\u2028\u2029"  # separators of lines and paragraphs
     "\ud800-\udfff"  # halves of characters, such as what a name that is not UTF-8 holds
-    "\ufff9-\ufffb"  # annotations
-    "]"
 )
+# With marks of direction and annotations, which files may hold.
+_ESCAPED: Final = re.compile(f"[{CONTROLS}\u061c\u200e\u200f\ufff9-\ufffb]")
 
 
 def printable(text: str, *, lines: bool = False, sign: str | None = None) -> str:
@@ -34,7 +33,7 @@ def printable(text: str, *, lines: bool = False, sign: str | None = None) -> str
             return "\n"
         return found[0].encode("unicode_escape").decode("ascii") if sign is None else sign
 
-    return _CONTROLS.sub(instead, text)
+    return _ESCAPED.sub(instead, text)
 
 
 def shown(text: str, *, lines: bool = False) -> str:

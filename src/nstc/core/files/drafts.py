@@ -252,23 +252,20 @@ def exchanged(draft: Path, target: Path) -> bool:
 
 
 def _sync_tree(folder: Path) -> None:
-    tree = [(Path(inner), names) for inner, _, names in os.walk(folder)]
+    paths = [path for path in folder.rglob("*") if not path.is_symlink()]
     # A data set has ten thousand files: one flush of all disks is faster then.
-    if sum(len(names) for _, names in tree) > 200 and hasattr(os, "sync"):
+    if len(paths) > 200 and hasattr(os, "sync"):
         os.sync()
         return
-    for inner, names in tree:
-        for path in (inner / name for name in names):
-            if path.is_file() and not path.is_symlink():
-                sync(path)
-        _sync_folder(inner)
+    for path in paths:
+        if path.is_file():
+            sync(path)
+    for path in (folder, *paths):
+        if path.is_dir():
+            _sync_folder(path)
 
 
 def _sync_folder(folder: Path) -> None:
     """Not every system opens a folder, and not every file system flushes one."""
     with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync(folder)

@@ -10,7 +10,6 @@ black and what is white, as for numbers with a sign, a picture is refused: a gue
 picture without a warning.
 """
 
-import functools
 import io
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, cast
@@ -81,7 +80,7 @@ def as_picture(image: Image.Image, name: str, depth: Depth | None) -> Picture:
 def has_alpha(image: Image.Image) -> bool:
     """Whether `as_picture` gives it an alpha channel."""
     if is_deep(image):
-        return transparent_number(image) is not None
+        return isinstance(image.info.get("transparency"), int)
     return image.has_transparency_data
 
 
@@ -159,7 +158,7 @@ def _converted(image: Image.Image, profile: Any, name: str) -> Image.Image:
     result = ImageCms.profileToProfile(
         image,
         profile,
-        _srgb(),
+        ImageCms.createProfile("sRGB"),
         renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
         outputMode="RGB",
         flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
@@ -169,20 +168,9 @@ def _converted(image: Image.Image, profile: Any, name: str) -> Image.Image:
     return result
 
 
-@functools.cache
-def _srgb() -> Any:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-
-
 def is_deep(image: Image.Image) -> bool:
     """Whether an opened image is grey of more than 8 bits, as whole numbers or floats."""
     return image.mode.startswith("I") or image.mode == "F"
-
-
-def transparent_number(image: Image.Image) -> int | None:
-    """The one number of a deep grey PNG that is transparent, or None."""
-    number = image.info.get("transparency")
-    return number if isinstance(number, int) else None
 
 
 def depth_of(image: Image.Image, name: str) -> Depth | None:
@@ -214,7 +202,8 @@ def depth_of(image: Image.Image, name: str) -> Depth | None:
             f"{name} is {image.format} of more than 8 bits, which does not say what is black and "
             f"what is white: {_ADVICE}."
         )
-    return Depth(black=0.0, white=65535.0, transparent=transparent_number(image))
+    clear = image.info.get("transparency")  # the one number of a PNG that is
+    return Depth(black=0.0, white=65535.0, transparent=clear if isinstance(clear, int) else None)
 
 
 def as_eight_bits(image: Image.Image, depth: Depth, name: str) -> Image.Image:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Final, Self
+from typing import IO, Any, BinaryIO, Final
 
 import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
@@ -42,7 +42,7 @@ _LARGEST_SIDE: Final = {"JPEG": 65_500, "WEBP": 16_383, "GIF": 65_535, "HEIF": 1
 _CLEAR: Final = 128  # below this a GIF's pixel, which is there or not, is not
 
 
-class ImageFile:
+class ImageFile(contextlib.AbstractContextManager["ImageFile"]):
     """A picture file, opened: its header is read, its pixels are not. A context manager.
 
     Args:
@@ -80,9 +80,6 @@ class ImageFile:
         except BaseException:
             self._stream.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_error: object) -> None:
         self.image.close()

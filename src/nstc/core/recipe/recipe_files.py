@@ -8,13 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from nstc.core.errors import OptionError, RecipeError
-from nstc.core.recipe.recipes import (
-    BenchRecipe,
-    DistillRecipe,
-    PruneRecipe,
-    QuantizeRecipe,
-    TrainRecipe,
-)
+from nstc.core.recipe import recipes
 from nstc.core.recipe.settings import TYPES
 
 R = TypeVar("R")
@@ -29,11 +23,11 @@ _MOST_UNKNOWN: Final = 20
 class Recipe:
     """The settings of a whole compression, a table for each step."""
 
-    train: TrainRecipe = field(default_factory=TrainRecipe)
-    distill: DistillRecipe = field(default_factory=DistillRecipe)
-    prune: PruneRecipe = field(default_factory=PruneRecipe)
-    quantize: QuantizeRecipe = field(default_factory=QuantizeRecipe)
-    bench: BenchRecipe = field(default_factory=BenchRecipe)
+    train: recipes.TrainRecipe = field(default_factory=recipes.TrainRecipe)
+    distill: recipes.DistillRecipe = field(default_factory=recipes.DistillRecipe)
+    prune: recipes.PruneRecipe = field(default_factory=recipes.PruneRecipe)
+    quantize: recipes.QuantizeRecipe = field(default_factory=recipes.QuantizeRecipe)
+    bench: recipes.BenchRecipe = field(default_factory=recipes.BenchRecipe)
 
     def __post_init__(self) -> None:
         """Refuse steps that would undo each other."""
