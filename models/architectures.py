@@ -1,12 +1,13 @@
-"""Every architecture a bundle may name: how to build one from its manifest, and to load it."""
+"""Every architecture a bundle may name: built, loaded, written, and run at any picture size."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nstc.core.bundle import (
@@ -31,43 +32,29 @@ from nstc.core.manifest import (
 from nstc.core.recipe import BLOCKS
 from nstc.core.zoo import named
 from nstc.models.blocks import ADDED, ResidualBlock, last_convolution_of
-from nstc.models.student import Student
+from nstc.models.student import Student, channel_statistics
 from nstc.models.style import StyleSource
 from nstc.models.tensors import load_tensors, save_tensors
 from nstc.models.transformer import TransformerNet
 
 EXTENSIONS: Final = "extensions"
-"""Of a history step's recipe: what it used of other packages, by group and name whose that was."""
+"""Key in a history step's recipe of the packages that it used, by group and name."""
 
 MAX_PARAMETERS: Final = 100_000_000
 """Of a network that a bundle brings. The full-size teachers have 1.7 million."""
 
 
-class StyleNetwork(Protocol):
-    """What every architecture is besides an `nn.Module`: pictures to pictures of that size."""
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1] to (N, 3, H, W), not clamped."""
-
-    def arguments(self) -> dict[str, Any]:
-        """Keyword arguments that build this shape again."""
-
-    def contract(self) -> Contract:
-        """The sizes it takes, and how far an output pixel looks."""
-
-
-ARCHITECTURES: Final[Mapping[str, Callable[..., nn.Module]]] = {
+ARCHITECTURES: Final[Mapping[str, type[TransformerNet] | type[Student]]] = {
     "transformer": TransformerNet,
     "student": Student,
 }
 
 
 def describe(network: nn.Module) -> tuple[Architecture, Contract]:
-    """What the manifest of a network says of it."""
+    """A network's entries in a manifest."""
     for name, kind in ARCHITECTURES.items():
-        if type(network) is kind:
-            described = cast("StyleNetwork", network)
-            return Architecture(name=name, arguments=described.arguments()), described.contract()
+        if isinstance(network, kind) and type(network) is kind:
+            return Architecture(name=name, arguments=network.arguments()), network.contract()
     raise TypeError(f"{type(network).__name__} is not in ARCHITECTURES")
 
 
@@ -75,7 +62,7 @@ def build(architecture: Architecture) -> nn.Module:
     """A network of this shape with fresh weights.
 
     Raises:
-        BundleError: this version of nstc knows no such architecture.
+        BundleError: this version of nstc lacks the architecture.
         CorruptBundleError: the architecture can't be built with these arguments.
     """
     _outline(architecture)
@@ -83,14 +70,14 @@ def build(architecture: Architecture) -> nn.Module:
 
 
 def _outline(architecture: Architecture) -> nn.Module:
-    """The network without memory for its weights: what `build` refuses is refused for free."""
+    """The network on the meta device, or the errors of `build`: costs no memory for weights."""
     try:
         refuse_arguments(architecture.name, architecture.arguments)
         kind = ARCHITECTURES.get(architecture.name)
         if kind is None:
             raise BundleError(
-                f"unknown architecture {architecture.name!r}; "
-                f"this nstc knows {', '.join(ARCHITECTURES)}."
+                f"unknown architecture {architecture.name!r}: "
+                f"expected one of {', '.join(ARCHITECTURES)}; upgrade nstc if it is newer."
             )
         with torch.device("meta"):
             outline = kind(**architecture.arguments)
@@ -99,7 +86,7 @@ def _outline(architecture: Architecture) -> nn.Module:
             raise DecodingError(f"{parameters:,} parameters, expected at most {MAX_PARAMETERS:,}")
     except (DecodingError, TypeError, ValueError, IndexError, RuntimeError) as error:
         raise CorruptBundleError(
-            f"the manifest's arguments build no {architecture.name}: {error}. "
+            f"the manifest's arguments can't build a {architecture.name}: {error}. "
             "Copy the bundle again, or upgrade nstc if a newer one wrote it."
         ) from error
     return outline
@@ -135,13 +122,13 @@ def network_bundle(
     teacher: Origin | None = None,
     half: bool = False,
 ) -> Iterator[tuple[Path, Manifest]]:
-    """Write a bundle of a network; what else it holds is the caller's to write into the draft.
+    """Write a bundle of a network; the caller may write other files into the draft.
 
     Its history is its parent's, if that is a bundle, and the step. With `half` the weights are kept
     in half precision.
 
     Raises:
-        OutputError: the place can't be written.
+        OutputError: the bundle can't be written.
         UnusableModelError: weights or statistics are not finite.
     """
     architecture, contract = describe(network)
@@ -168,11 +155,11 @@ def network_bundle(
 
 
 def load_as_deployed(bundle: Bundle) -> nn.Module:
-    """The network of a bundle as its float files compute it; as `load`, if it learned in float.
+    """The network of a bundle as its float files compute it; as `load`, if it was trained in float.
 
-    A student that has learned to be rounded has learned what its bytes hold and what they cut off.
-    Its float files cut off the same, see `saturate`: without, it paints other pictures than those
-    it has learned to, and style loses several percent from float to int8 of which rounding costs
+    Quantization-aware training has fitted a student to the ranges that its activations saturate at.
+    Its float files saturate alike, see `saturate`: otherwise its pictures differ from those that it
+    was trained to give, and style loses several percent from float to int8, of which rounding costs
     one or two.
 
     Raises:
@@ -191,16 +178,16 @@ def load_as_deployed(bundle: Bundle) -> nn.Module:
 
 
 def saturate(network: nn.Module, ranges: Mapping[str, tuple[float, float]]) -> None:
-    """Let convolutions hold what their bytes hold and no more: a forward hook on each, to stay.
+    """Clamp a student's convolutions to `learned_ranges`, by permanent forward hooks.
 
-    Sums, and what is only added to another, are left as they are: runtimes compute a convolution
-    and the addition behind it in one go, and its clamp only where there is no addition. They cut
-    off little. The network is a student, the ranges are those of `learned_ranges`.
+    Sums, and what is only added to another, are left as they are: runtimes fuse a convolution with
+    the addition behind it, and with a clamp only where there is no addition. They exceed their
+    ranges little.
     """
 
-    def hold(low: float, high: float, _: nn.Module, _given: object, made: Tensor) -> Tensor:
-        most = torch.finfo(made.dtype).max
-        return made.clamp(max(low, -most), min(high, most))
+    def clamp(low: float, high: float, _: nn.Module, _given: object, output: Tensor) -> Tensor:
+        most = torch.finfo(output.dtype).max
+        return output.clamp(max(low, -most), min(high, most))
 
     added = {
         last_convolution_of(block.get_submodule("project"))
@@ -209,15 +196,15 @@ def saturate(network: nn.Module, ranges: Mapping[str, tuple[float, float]]) -> N
     }
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d) and name in ranges and module not in added:
-            module.register_forward_hook(partial(hold, *ranges[name]))
+            module.register_forward_hook(partial(clamp, *ranges[name]))
 
 
 def learned_ranges(bundle: Bundle) -> dict[str, tuple[float, float]] | None:
-    """The ranges that a bundle's weights have learned with, None if they have learned in float.
+    """The ranges of a bundle's quantization-aware training, None if it was trained in float.
 
     Returns:
-        The smallest and largest real value that the bytes of an activation hold, by the name of the
-        module that makes it; "input" is the normalised picture.
+        Smallest and largest value that a quantized activation can have, by the name of the module
+        whose output it is; "input" is the normalised picture.
 
     Raises:
         CorruptBundleError: they can't be read.
@@ -228,12 +215,12 @@ def learned_ranges(bundle: Bundle) -> dict[str, tuple[float, float]] | None:
     path = bundle.file(QUANTIZATION_FILE)
     tensors = load_tensors(path)
     if any(ends.shape != (2,) for ends in tensors.values()):
-        raise CorruptBundleError(f"{path} holds something else than ranges of two numbers.")
+        raise CorruptBundleError(f"{path} is damaged: expected ranges of two numbers.")
     return {name: (float(low), float(high)) for name, (low, high) in tensors.items()}
 
 
 def _refuse_missing_block(bundle: Bundle) -> None:
-    """Refuse a student whose blocks are of a package that is not installed, and name that."""
+    """Refuse a student with blocks of a package that is not installed, and name the package."""
     manifest = bundle.manifest
     block = manifest.architecture.arguments.get("block")
     if manifest.architecture.name != "student" or not isinstance(block, str):
@@ -245,6 +232,73 @@ def _refuse_missing_block(bundle: Bundle) -> None:
     made_with = [own.get(block) for own in kinds if isinstance(own, Mapping)]
     package = next(filter(None, made_with), f"the package that adds it to {ADDED.group}")
     raise SchemaVersionError(
-        f"{named(bundle.path)} is of a student with blocks of the kind {block!r:.60}, which this "
-        f"nstc has not: install {package!s:.100}."
+        f"{named(bundle.path)} is a student with blocks of the kind {block!r:.60}, which this "
+        f"nstc lacks: install {package!s:.100}."
     )
+
+
+class AnySize(nn.Module):
+    """(1, 3, H, W) in [0, 1] to a stylised picture of that size, clamped to [0, 1].
+
+    A picture is padded by repeating its last row and column, and the result cropped back. This is
+    the one reference that every exported file is compared with.
+
+    The core, see `Core`, takes heights and widths that are multiples of `size_multiple` and at
+    least `minimum_size`, itself such a multiple.
+    """
+
+    def __init__(self, core: nn.Module, size_multiple: int, minimum_size: int) -> None:
+        super().__init__()
+        self.core = core
+        self.size_multiple = size_multiple
+        self.minimum_size = minimum_size
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pad, stylise, crop, clamp. TorchScript compiles this: it must stay plain arithmetic."""
+        height, width = images.shape[2], images.shape[3]
+        padded = pad(images, self.size_multiple, self.minimum_size)
+        result: Tensor = self.core(padded, images)
+        return result[:, :, :height, :width].clamp(0, 1)
+
+
+def any_size(network: nn.Module, contract: Contract) -> AnySize:
+    """A network that takes pictures of any size, in evaluation mode."""
+    wrapper = AnySize(Core(network), contract.size_multiple, contract.minimum_size)
+    return wrapper.eval()
+
+
+class Core(nn.Module):
+    """A network as a function of the padded and the unpadded picture, both (1, 3, H, W) in [0, 1].
+
+    A student's statistics are taken of the unpadded picture: repeated edges would change them, and
+    a large picture's tiles are padded one by one. Networks that normalise inside do it with the
+    padding.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, padded: Tensor, images: Tensor) -> Tensor:
+        """See the class."""
+        student = isinstance(self.network, Student)
+        given = (padded, channel_statistics(images)) if student else (padded,)
+        result: Tensor = self.network(*given)
+        return result
+
+
+def pad(images: Tensor, multiple: int, minimum: int) -> Tensor:
+    """(N, 3, H, W) enlarged downwards and to the right by repeating its last row and column."""
+    height, width = images.shape[2], images.shape[3]
+    below = padded_length(height, multiple, minimum) - height
+    right = padded_length(width, multiple, minimum) - width
+    return F.pad(images, [0, right, 0, below], mode="replicate")
+
+
+def padded_length(length: int, multiple: int, minimum: int) -> int:
+    """The length rounded up to a multiple, and at least the minimum."""
+    rounded_up = (length + multiple - 1) // multiple * multiple
+    if torch.jit.is_scripting():  # type: ignore[attr-defined]
+        return max(rounded_up, minimum)
+    # The export to ONNX carries the length as a symbol, which max would fix to a number.
+    return torch.sym_max(rounded_up, minimum)  # type: ignore[return-value]

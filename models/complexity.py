@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nstc.core.bundle import Bundle
-from nstc.models.any_size import padded_length
-from nstc.models.architectures import load
+from nstc.models.architectures import load, padded_length
 
 REFERENCE_SIZE = 512
 
@@ -38,16 +37,16 @@ def count_moved_values(network: nn.Module, size: int = REFERENCE_SIZE) -> int:
 
 
 def convolution_shapes(network: nn.Module, size: int) -> dict[str, tuple[torch.Size, torch.Size]]:
-    """What each convolution reads and writes for a picture of `size` squared, by its name."""
+    """Input and output shape of each convolution for a picture of `size` squared, by its name."""
     on_paper = copy.deepcopy(network).to("meta")
     found: dict[str, tuple[torch.Size, torch.Size]] = {}
     for name, module in on_paper.named_modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
 
-            def look(_: nn.Module, read: tuple[Tensor], written: Tensor, of: str = name) -> None:
+            def record(_: nn.Module, read: tuple[Tensor], written: Tensor, of: str = name) -> None:
                 found[of] = (read[0].shape, written.shape)
 
-            module.register_forward_hook(look)
+            module.register_forward_hook(record)
     with torch.no_grad():
         on_paper(torch.empty(1, 3, size, size, device="meta"))
     return found
@@ -55,21 +54,17 @@ def convolution_shapes(network: nn.Module, size: int) -> dict[str, tuple[torch.S
 
 @dataclass(frozen=True, kw_only=True)
 class Complexity:
-    """Exact facts of a network, the same for every file exported from it.
-
-    Learned numbers, and for one picture the multiply-accumulates of its convolutions, biases not
-    counted, and the values that these read and write, weights not counted.
-    """
+    """Exact facts of a network, the same for every file exported from it."""
 
     params: int
-    macs: int
-    moved_values: int
+    macs: int  # of its convolutions for one picture, without biases
+    moved_values: int  # that these read and write, without weights
 
 
 def complexity(bundle: Bundle, size: int) -> Complexity:
     """Count for a picture of size x size pixels, padded as the network needs it.
 
-    Shapes alone are computed, on torch's meta device, so a large picture costs no memory.
+    Computes shapes only, on torch's meta device: a large picture costs no memory.
 
     Raises:
         BundleError: and its kinds, if the bundle can't be loaded.

@@ -14,8 +14,7 @@ from nstc.core.errors import ExportMismatchError, NstcError, OptionError, Unusab
 from nstc.core.images import Pixels, centre_square, read_picture
 from nstc.core.manifest import Contract
 from nstc.core.photos import sample_photos
-from nstc.models.any_size import any_size
-from nstc.models.architectures import describe
+from nstc.models.architectures import any_size, describe
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.runtime import agreement
 from nstc.runtime.agreement import FLOAT_LEVELS, Difference

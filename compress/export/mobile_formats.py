@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram, export
 from nstc.core.errors import MissingExtraError, OutputError
 from nstc.core.files import as_utf8, scratch_folder
 from nstc.core.manifest import Contract
-from nstc.models.any_size import pad
+from nstc.models.architectures import pad
 from nstc.models.student import DEVIATION_FLOOR, SCALE, Student, channel_statistics
 from nstc.runtime import programs
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line

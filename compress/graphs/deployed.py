@@ -21,7 +21,7 @@ from torch import nn
 from nstc.compress.graphs.inspection import copied, replace_all
 from nstc.compress.graphs.rewriting import read_in_strips
 from nstc.core.manifest import Contract
-from nstc.models.any_size import padded_length
+from nstc.models.architectures import padded_length
 from nstc.models.student import DEVIATION_FLOOR, Student
 from nstc.runtime.onnx_session import STATISTICS_INPUT
 

@@ -12,7 +12,7 @@ from torch.export import Dim
 from nstc.compress.graphs.deployed import INPUT, OUTPUT
 from nstc.compress.graphs.inspection import GraphIndex
 from nstc.core.manifest import Contract
-from nstc.models.any_size import AnySize, any_size, core_of, pad
+from nstc.models.architectures import AnySize, Core, any_size, pad
 from nstc.models.student import Student, channel_statistics, normalise
 
 OPSET: Final = 18
@@ -72,7 +72,7 @@ def torchscript(network: nn.Module, contract: Contract) -> torch.jit.ScriptModul
         # InstanceNorm checks its input's size in Python: the check is lost, nothing else
         warnings.filterwarnings("ignore", message="Converting a tensor to a Python boolean")
         core: nn.Module = torch.jit.trace(  # type: ignore[no-untyped-call]
-            core_of(network).eval(), (padded, padded), check_trace=False
+            Core(network).eval(), (padded, padded), check_trace=False
         )
         whole = AnySize(core, contract.size_multiple, contract.minimum_size)
         compiled: torch.jit.ScriptModule = torch.jit.script(whole.eval())

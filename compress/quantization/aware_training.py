@@ -23,8 +23,7 @@ from nstc.core.manifest import Contract
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress
 from nstc.core.recipe import QuantizeRecipe
-from nstc.models.any_size import AnySize
-from nstc.models.architectures import describe
+from nstc.models.architectures import AnySize, describe
 from nstc.models.student import Student
 from nstc.models.tensors import images_to_tensor, save_tensors, tensor_to_images
 from nstc.runtime.agreement import LEAST_NEAR_PIXELS, Difference

@@ -194,7 +194,7 @@ class TestWithoutThePackage:
     def test_the_student_is_refused_by_the_packages_name(self, made: Made) -> None:
         done = nstc("export", made.student.path, "--format", "torchscript")
         assert done.code == 22
-        assert "blocks of the kind 'dilated', which this nstc has not" in done.err
+        assert "blocks of the kind 'dilated', which this nstc lacks" in done.err
         assert done.err.strip().endswith("install nstc-sketch 1.0.")
 
     def test_its_exported_file_runs(self, made: Made, tmp_path: Path) -> None:

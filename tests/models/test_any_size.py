@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from nstc.core.manifest import Contract
-from nstc.models.any_size import AnySize, any_size, pad, padded_length
+from nstc.models.architectures import AnySize, any_size, pad, padded_length
 from nstc.models.student import Student, channel_statistics
 
 CONTRACT = Contract(size_multiple=4, minimum_size=16, receptive_field=1, locality="global")

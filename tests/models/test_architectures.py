@@ -158,7 +158,7 @@ def test_blocks_of_a_package_that_is_not_installed_name_it(save, recorded, named
 
 
 def test_an_architecture_of_the_future_is_named():
-    with pytest.raises(BundleError, match="'mamba'; this nstc knows transformer, student"):
+    with pytest.raises(BundleError, match="'mamba': expected one of transformer, student"):
         build(Architecture(name="mamba", arguments={}))
 
 
@@ -178,7 +178,7 @@ def test_an_architecture_of_the_future_is_named():
     ],
 )
 def test_arguments_that_build_nothing_are_a_damaged_bundle(name, arguments):
-    with pytest.raises(CorruptBundleError, match=f"the manifest's arguments build no {name}"):
+    with pytest.raises(CorruptBundleError, match=f"the manifest's arguments can.t build a {name}"):
         build(Architecture(name=name, arguments=arguments))
 
 
@@ -299,7 +299,7 @@ def test_what_is_not_a_range_of_two_numbers_is_refused(tmp_path: Path, ends: tor
     bundle = open_bundle("zoo:udnie")
     with revised_bundle(bundle, tmp_path / "strange", bundle.manifest) as draft:
         save_tensors({"input": ends}, draft / QUANTIZATION_FILE)
-    with pytest.raises(CorruptBundleError, match="something else than ranges"):
+    with pytest.raises(CorruptBundleError, match="expected ranges of two"):
         learned_ranges(open_bundle(tmp_path / "strange"))
 
 
