@@ -1,4 +1,4 @@
-"""The residual blocks a student may be made of, each at one resolution and with zero padding."""
+"""Kinds of residual blocks for students, each at one resolution and with zero padding."""
 
 import pkgutil
 from collections.abc import Callable, Collection
@@ -38,9 +38,8 @@ class ResidualBlock(nn.Module):
 class Kind:
     """A kind of block."""
 
-    # From channels in, channels out and normalisation to one of its two convolutions.
-    convolve: Convolve
-    reach: int  # how many positions away from its own a position of the block's output looks
+    convolve: Convolve  # from channels in, channels out and normalisation to a convolution
+    reach: int  # receptive field of a block (two convolutions) to each side, in positions
 
 
 def normed(convolution: nn.Conv2d, norm: Norm) -> nn.Module:
@@ -60,7 +59,7 @@ def convolution_of(module: nn.Module) -> nn.Conv2d:
 
 
 def last_convolution_of(module: nn.Module) -> nn.Conv2d:
-    """The convolution of a module that comes last."""
+    """The last convolution of a module."""
     return [m for m in module.modules() if isinstance(m, nn.Conv2d)][-1]
 
 
@@ -95,6 +94,6 @@ def kind_of(block: str) -> Kind:
 
 
 def refuse_unknown(name: str, value: object, known: Collection[object]) -> None:
-    """A ValueError that lists what there is, unless the value is one of it."""
+    """Raise ValueError with the known values, unless the value is one of them."""
     if value not in known:
         raise ValueError(f"{name} is {value!r}: expected one of {', '.join(map(str, known))}")

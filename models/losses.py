@@ -25,9 +25,9 @@ _WINDOW = 8
 
 
 def gram_matrix(features: Tensor) -> Tensor:
-    """Correlations between channels, over the whole picture.
+    """Inner products of channels over the picture, divided by C·H·W.
 
-    Features (N, C, H, W) to (N, C, C) in float32: inner products of channels, divided by C·H·W.
+    Features (N, C, H, W) to (N, C, C) in float32.
     """
     gram: Tensor = _Gram.apply(features)
     return gram
@@ -36,9 +36,9 @@ def gram_matrix(features: Tensor) -> Tensor:
 class _Gram(torch.autograd.Function):
     """`gram_matrix`, differentiated by hand.
 
-    Autograd would multiply twice in float32 and lay the result out by channels, which half
-    precision features in channels_last then have to be converted to at every layer; together
-    that cost more than VGG's own backward pass.
+    Autograd would multiply twice in float32 and give the result in NCHW, from which half precision
+    features in channels_last have to be converted at every layer: more than VGG's backward pass
+    costs.
     """
 
     @staticmethod

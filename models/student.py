@@ -1,11 +1,11 @@
 """The student family: a convolutional network at a quarter or an eighth of the resolution.
 
 One strided convolution takes the picture down, residual blocks work there, and one convolution
-gives the pixels of every position. Without instance normalisation nothing inside looks at the whole
-picture: the only global thing is one normalisation of the input by its channels' mean and
-deviation, which can be computed beforehand, so a tile needs no more than its halo.
+gives the pixels of every position. Without instance normalisation nothing inside depends on the
+whole picture: the input is normalised by its channels' mean and deviation, which can be computed
+beforehand, so a tile needs no more than its halo.
 
-Students have names: sizes with a place on the plane of speed and quality, and kinds of blocks.
+Students have names: sizes, and kinds of blocks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,13 +31,13 @@ from nstc.models.blocks import (
 M = TypeVar("M", bound=nn.Module)
 
 SCALE: Final = 4
-"""Pixels a side that one position of the body stands for, unless a student is told otherwise."""
+"""Default side in pixels of the square that one position of the body stands for."""
 
 SCALES: Final = (4, 8)
 Head = Literal["plain", "separable"]
 HEADS: Final[tuple[Head, ...]] = ("plain", "separable")
 DEVIATION_FLOOR: Final = 0.02
-"""Smallest deviation that a picture is divided by, so that a flat one stays flat."""
+"""Least deviation that a picture is divided by, so that noise of a flat one is not amplified."""
 
 
 class Student(nn.Module):
@@ -49,13 +49,11 @@ class Student(nn.Module):
         block: Kind of the blocks, see `nstc.models.blocks`.
         scale: Pixels a side that one position of the trunk stands for, 4 or 8.
         norm: "none", or "instance" for instance normalisation behind every convolution of the
-            trunk. It makes the network global, and costs an integer graph more than its
-            convolutions; it is there to be compared with.
-        head: "plain" for one 3x3 convolution to the pixels of a position, or "separable" for a
-            depthwise one and a pointwise one, which cost an eighth of it.
-        batch_norm: Whether convolutions are followed by batch normalisation. That is how a fresh
-            student without instance normalisation learns; `fold` takes it away, and bundles hold
-            folded networks only.
+            trunk, for comparison: it makes the network global, and costs an integer graph more than
+            its convolutions.
+        head: Output layer: "plain" for a 3x3 convolution, or "separable" (1/8 of the cost).
+        batch_norm: Whether convolutions are followed by batch normalisation, for the first stage of
+            distillation; `fold` removes it, and bundles hold folded networks only.
 
     Raises:
         ValueError: an argument is none of those.
@@ -108,14 +106,11 @@ class Student(nn.Module):
 
     @property
     def to_pixels(self) -> nn.Conv2d:
-        """The convolution whose outputs are the pixels of a position."""
+        """The convolution that outputs the pixels of a position."""
         return last_convolution_of(self.head)
 
     def body(self, normalised: Tensor) -> Tensor:
-        """The part that is quantized: (N, 3, H, W) of `normalise` to what `depth_to_space` takes.
-
-        That is (N, 3s², H/s, W/s), s being `scale`.
-        """
+        """The quantized part: normalised (N, 3, H, W) to (N, 3s², H/s, W/s), s being `scale`."""
         x = F.relu(self.stem(normalised))
         for block in self.blocks:
             x = block(x)
@@ -125,7 +120,7 @@ class Student(nn.Module):
     def arguments(self) -> dict[str, Any]:
         """What `Student(**arguments)` needs to build the folded network again.
 
-        What is as it is by default is left out: an older nstc reads all it can build.
+        Defaults are left out, so that an older nstc reads all that it can build.
         """
         options = {
             "scale": (self.scale, SCALE),
@@ -140,7 +135,7 @@ class Student(nn.Module):
         }
 
     def contract(self) -> Contract:
-        """The sizes it takes, and how far an output pixel looks."""
+        """Its entry in a manifest: sizes and receptive field."""
         return Contract(
             size_multiple=self.scale,
             minimum_size=minimum_size(scale=self.scale, norm=self.norm),
@@ -163,8 +158,7 @@ class Student(nn.Module):
 def fold(student: Student) -> Student:
     """The same function without batch normalisation: running statistics go into the weights.
 
-    That is the form that ships, of one convolution a layer. Instance normalisation depends on the
-    picture: it stays.
+    Instance normalisation depends on the picture: it stays.
     """
     folded = Student(**student.arguments()).to(student.to_pixels.weight)
     norms = {
@@ -196,10 +190,7 @@ def _all(kind: type[M], network: nn.Module) -> list[M]:
 
 
 def channel_statistics(images: Tensor) -> Tensor:
-    """Mean and deviation of each colour over whole pictures: (N, 3, H, W) in [0, 1] to (N, 2, 3).
-
-    Deviations are at least 0.02, so that a flat picture stays flat.
-    """
+    """Mean and deviation, at least 0.02, of each colour: (N, 3, H, W) in [0, 1] to (N, 2, 3)."""
     mean = images.mean(dim=(2, 3))
     variance = (images * images).mean(dim=(2, 3)) - mean * mean
     deviation = variance.clamp_min(DEVIATION_FLOOR**2).sqrt()
@@ -225,8 +216,8 @@ def depth_to_space(x: Tensor, scale: int = SCALE) -> Tensor:
 def receptive_field(blocks: int, block: str = "separable", *, scale: int = SCALE) -> int:
     """Side in pixels of the square around an output pixel that it depends on, statistics aside.
 
-    The pixels of a position see the same part of the picture, off centre for the outer ones. There
-    are so many `blocks` of the kind `block`.
+    All pixels of a position depend on the same square, off centre for the outer ones. There are so
+    many `blocks` of the kind `block`.
     """
     positions_away = blocks * kind_of(block).reach + 1
     stem, off_centre = 2 * scale, scale - 1
@@ -242,10 +233,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
     **SIZES,
     **{kind: {"width": 64, "blocks": 6, "block": kind} for kind in BLOCKS},
 }
-"""What `nstc distill --student` takes: a size, or a kind of blocks whose numbers are given.
-
-A kind of another package has the numbers of `BLOCKS`.
-"""
+"""What `nstc distill --student` takes: a size, or a kind of blocks, of other packages alike."""
 
 
 def student_named(name: str, *, learning: bool = False, **changes: Any) -> Student:
@@ -253,10 +241,10 @@ def student_named(name: str, *, learning: bool = False, **changes: Any) -> Stude
 
     Args:
         name: Out of `SHAPES`, or of a kind of blocks of another package.
-        learning: Whether it is for the first stage of distillation, which learns with batch
-            normalisation where there is no other.
-        changes: `blocks`, how many; `inner`, channels inside each of them, as many as the trunk has
-            otherwise; and arguments of `Student`. None leaves what the name stands for.
+        learning: Whether it is for the first stage of distillation, with batch normalisation unless
+            there is instance normalisation.
+        changes: `blocks`, how many; `inner`, channels inside each, by default those of the trunk;
+            and arguments of `Student`. None leaves what the name stands for.
 
     Raises:
         ValueError: there is no such name, or the shape can't be built.

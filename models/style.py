@@ -1,4 +1,4 @@
-"""A painting as a style to aim at: its Gram matrices at three sizes, never its pixels."""
+"""Style statistics: a painting's Gram matrices at three sizes, and the colours of pictures."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -18,15 +18,13 @@ from nstc.core.images import Pixels, read_picture, resize_longer_side
 from nstc.core.manifest import Style
 from nstc.core.unusable_models import refuse_constant
 from nstc.models.losses import STYLE_LAYERS, gram_matrix
-from nstc.models.tensors import as_arrays, images_to_tensor, load_tensors
+from nstc.models.tensors import as_arrays, faults_of_shapes, images_to_tensor, load_tensors
 from nstc.models.vgg import VggFeatures, load_vgg
 
 STYLE_SIZES: Final = (256, 512, 1024)
 """Long sides, in pixels, at which a painting's statistics are taken."""
 
 _CHANNELS: Final = dict(zip(STYLE_LAYERS, (64, 128, 256, 512), strict=True))
-"""Of VGG's features, whose Gram matrices are compared with the style's."""
-
 _SIZE: Final = re.compile(r"[1-9][0-9]{0,4}")
 
 
@@ -42,7 +40,7 @@ class StyleStatistics:
         return self.grams[nearest]
 
     def packed(self) -> dict[str, Tensor]:
-        """Upper triangles in half precision, beside the largest value they were divided by."""
+        """Upper triangles in half precision, divided by their largest value, and that value."""
         tensors: dict[str, Tensor] = {}
         for size, layers in self.grams.items():
             for name, gram in layers.items():
@@ -58,13 +56,12 @@ class StyleStatistics:
         grams: dict[int, dict[str, Tensor]] = {}
         for key, upper in tensors.items():
             size, _, name = key.partition(".")
-            if name not in STYLE_LAYERS:
-                continue
-            channels = int((2 * upper.numel()) ** 0.5)
-            gram = torch.zeros(channels, channels)
-            gram[tuple(torch.triu_indices(channels, channels))] = upper.float()
-            gram = gram + gram.triu(1).T
-            grams.setdefault(int(size), {})[name] = gram * tensors[f"{key}.scale"]
+            if name in STYLE_LAYERS:
+                channels = int((2 * upper.numel()) ** 0.5)
+                gram = torch.zeros(channels, channels)
+                gram[tuple(torch.triu_indices(*gram.shape))] = upper.float()
+                gram = gram + gram.triu(1).T
+                grams.setdefault(int(size), {})[name] = gram * tensors[f"{key}.scale"]
         return StyleStatistics(grams)
 
 
@@ -84,10 +81,7 @@ def statistics_of_painting(
 def statistics_of_outputs(
     outputs: Mapping[int, Iterable[Pixels]], vgg: VggFeatures
 ) -> StyleStatistics:
-    """The style of a network that came without a painting: the mean Gram of its own outputs.
-
-    They are pictures (H, W, 3) uint8, by their size.
-    """
+    """The style of a network without a painting: of its own outputs (H, W, 3) uint8, by size."""
     return StyleStatistics({size: mean_grams(images, vgg) for size, images in outputs.items()})
 
 
@@ -99,8 +93,7 @@ def mean_grams(images: Iterable[Pixels], vgg: VggFeatures) -> dict[str, Tensor]:
         for pixels in images:
             features = vgg(images_to_tensor([pixels]), STYLE_LAYERS)
             for name, feature in features.items():
-                gram = gram_matrix(feature)[0].clone()
-                sums[name] = sums[name] + gram if name in sums else gram
+                sums[name] = sums.get(name, 0) + gram_matrix(feature)[0]
             count += 1
     return {name: total.clone() / count for name, total in sums.items()}
 
@@ -113,15 +106,6 @@ def load_style(path: Path) -> StyleStatistics:
         UnusableModelError: values of it are not finite, or a matrix is one constant.
     """
     tensors = load_tensors(path)
-    fault = _fault_of(tensors)
-    if fault is not None:
-        raise CorruptBundleError(f"{path} holds no style statistics: {printable(fault)}.")
-    refuse_constant(as_arrays(tensors), path)
-    return StyleStatistics.unpacked(tensors)
-
-
-def _fault_of(tensors: Mapping[str, Tensor]) -> str | None:
-    """What `StyleStatistics.packed` would not have written; None if nothing."""
     sizes = {key.partition(".")[0] for key in tensors}
     shapes = {
         f"{size}.{layer}{kind}": (numbers,)
@@ -129,29 +113,24 @@ def _fault_of(tensors: Mapping[str, Tensor]) -> str | None:
         for layer, channels in _CHANNELS.items()
         for kind, numbers in ((".scale", 1), ("", channels * (channels + 1) // 2))
     }
-    problems = [
-        f"{size:.20} is not a size in pixels" for size in sizes if not _SIZE.fullmatch(size)
-    ]
-    problems += [f"{key:.80} is none of them" for key in tensors if key not in shapes]
-    problems += [
-        f"{key} is of shape {tuple(tensors[key].shape)}, expected {shape}"
-        for key, shape in shapes.items()
-        if key in tensors and tensors[key].shape != shape
-    ]
-    problems += [f"{key:.80} is missing" for key in shapes if key not in tensors]
-    if problems or not tensors:
-        layers = ", ".join(STYLE_LAYERS)
-        return f"expected a Gram matrix of each of {layers}; {'; '.join(problems):.400}"
-    return None
+    faults = [f"{size:.20} is not a size in pixels" for size in sizes if not _SIZE.fullmatch(size)]
+    faults += faults_of_shapes({key: value.shape for key, value in tensors.items()}, shapes)
+    if faults or not tensors:
+        raise CorruptBundleError(
+            f"{path} holds no style statistics: expected a Gram matrix of each of "
+            f"{', '.join(STYLE_LAYERS)}; {printable('; '.join(faults)):.400}."
+        )
+    refuse_constant(as_arrays(tensors), path)
+    return StyleStatistics.unpacked(tensors)
 
 
 _NEGLIGIBLE = 1e-4
-"""Share of the largest variance below which a direction of colours counts as not there."""
+"""Share of the largest variance below which a direction of colours is left out."""
 
 
 @dataclass(frozen=True)
 class ColorStatistics:
-    """How colours are spread: mean (3,) of red, green and blue, 0 to 255, and covariance (3, 3)."""
+    """Mean (3,) of red, green and blue, 0 to 255, and their covariance (3, 3)."""
 
     mean: npt.NDArray[np.float64]
     covariance: npt.NDArray[np.float64]
@@ -169,23 +148,23 @@ def color_statistics(images: Iterable[Pixels]) -> ColorStatistics:
 
 
 def recolored(painting: Pixels, target: ColorStatistics) -> Pixels:
-    """A painting (H, W, 3) uint8 with the colours of photographs: only its brush is then learned.
+    """A painting (H, W, 3) uint8 with the colours of photographs, to train brush strokes only.
 
     Gatys et al., "Preserving color in neural artistic style transfer", 2016, by linear histogram
-    matching: an affine map of the colours that gives the painting the photographs' mean and
-    covariance. They match one photograph; a network that stylises any photograph learns from one
+    matching: an affine map that gives the painting's colours the mean and covariance of the
+    photographs'. They match one photograph; a network for any photograph is trained with one
     painting, so here it is matched to a whole set. Of the paper's two maps this is the one by
-    eigenvalues, S_t^(1/2) S_p^(-1/2). What has no colour gets none: the inverse leaves out
-    directions in which the painting has no spread.
+    eigenvalues, S_t^(1/2) S_p^(-1/2). The inverse leaves out directions in which the painting's
+    colours do not vary.
     """
     own = color_statistics([painting])
-    turn = _power(target.covariance, 0.5) @ _power(own.covariance, -0.5)
-    mapped = (painting.reshape(-1, 3) - own.mean) @ turn.T + target.mean
+    linear = _power(target.covariance, 0.5) @ _power(own.covariance, -0.5)
+    mapped = (painting.reshape(-1, 3) - own.mean) @ linear.T + target.mean
     return np.clip(np.rint(mapped), 0, 255).astype(np.uint8).reshape(painting.shape)
 
 
 def _power(covariance: npt.NDArray[np.float64], exponent: float) -> npt.NDArray[np.float64]:
-    """A symmetric matrix to a power, on the directions where it has something to raise."""
+    """A symmetric matrix to a power, in the directions whose variance is not negligible."""
     values, vectors = np.linalg.eigh(covariance)
     kept = values > max(_NEGLIGIBLE * values.max(), 1e-9)
     raised = np.where(kept, np.where(kept, values, 1.0) ** exponent, 0.0)
@@ -195,7 +174,7 @@ def _power(covariance: npt.NDArray[np.float64], exponent: float) -> npt.NDArray[
 
 @dataclass(frozen=True)
 class StyleSource:
-    """Statistics and what the manifest says of them."""
+    """Statistics, and their entry in a manifest."""
 
     record: Style
     statistics: StyleStatistics
@@ -203,17 +182,13 @@ class StyleSource:
 
 def style_of(bundle: Bundle) -> StyleStatistics | None:
     """A bundle's style statistics, or None if it has none."""
-    if bundle.manifest.style is None:
-        return None
-    return load_style(bundle.file(STYLE_FILE))
+    return None if bundle.manifest.style is None else load_style(bundle.file(STYLE_FILE))
 
 
 def style_brought_by(bundle: Bundle) -> StyleSource | None:
-    """The style that a model was made for, which its teacher may have come without."""
+    """The style in a bundle, which its teacher may have come without; None if it has none."""
     statistics, record = style_of(bundle), bundle.manifest.style
-    if statistics is None or record is None:
-        return None
-    return StyleSource(record, statistics)
+    return StyleSource(record, statistics) if statistics and record else None
 
 
 def painting_style(painting: Path, *, credit: str | None, vgg: str) -> StyleSource:

@@ -38,15 +38,12 @@ def tensor_to_images(tensor: Tensor) -> list[Pixels]:
 
 
 def refuse_unusable(tensors: Mapping[str, Tensor], where: str | Path) -> None:
-    """Refuse dense weights or statistics that are not finite, see `refuse_not_finite`.
-
-    Float64 is looked at as the float32 that it will be.
-    """
+    """Raise `UnusableModelError` for floats that are not finite in float32."""
     refuse_not_finite(as_arrays(tensors), where)
 
 
 def as_arrays(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Values]]:
-    """Names and values of those in floating point, as float32."""
+    """Names and values of the floating-point ones, as float32."""
     for name, value in tensors.items():
         if value.is_floating_point():
             yield name, value.detach().to("cpu", torch.float32).numpy()
@@ -55,30 +52,35 @@ def as_arrays(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Values]]:
 def load_tensors(
     path: Path, expected: Mapping[str, Sequence[int]] | None = None
 ) -> dict[str, Tensor]:
-    """Floating-point tensors of a safetensors file, looked at before memory is given to them.
+    """Floating-point tensors of a safetensors file, checked before memory is allocated.
 
-    Where shapes are expected, it holds a network's tensors of these and nothing else.
+    `expected` are all names and shapes of a network's tensors.
 
     Raises:
         CorruptBundleError: it is missing, not such a file, or of another network.
-        UnusableModelError: values of it are not finite.
+        UnusableModelError: values are not finite.
     """
     try:
         refuse_unsafe_header(path)
         with as_utf8(path) as file, safe_open(file, framework="pt") as stored:
-            names = list(stored.keys())
-            slices = {name: stored.get_slice(name) for name in names}
-            for name, part in slices.items():
+            shapes: dict[str, Sequence[int]] = {}
+            for name in stored.keys():  # noqa: SIM118  (it is not a mapping)
+                part = stored.get_slice(name)
+                shapes[name] = part.get_shape()
                 if part.get_dtype() not in _FLOATS:
                     raise DecodingError(f"{name:.80} is of {part.get_dtype()}, expected floats")
-                if len(part.get_shape()) > _MOST_DIMENSIONS:
+                if len(shapes[name]) > _MOST_DIMENSIONS:
                     raise DecodingError(
-                        f"{name:.80} has {len(part.get_shape())} dimensions, expected at most "
+                        f"{name:.80} has {len(shapes[name])} dimensions, expected at most "
                         f"{_MOST_DIMENSIONS}"
                     )
-            if expected is not None:
-                _refuse_other_shapes({k: v.get_shape() for k, v in slices.items()}, expected)
-            tensors = {name: stored.get_tensor(name) for name in names}
+            faults = [] if expected is None else faults_of_shapes(shapes, expected)
+            if faults:
+                others = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+                raise DecodingError(
+                    f"the weights do not fit the architecture of the manifest: {faults[0]}{others}"
+                )
+            tensors = {name: stored.get_tensor(name) for name in shapes}
     except (SafetensorError, OSError, DecodingError) as error:
         raise CorruptBundleError(f"{path} can't be read: {printable(str(error))[:300]}") from error
     refuse_unusable(tensors, path)
@@ -100,11 +102,11 @@ def refuse_unsafe_header(path: Path) -> None:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file that others made, whatever they are.
+    """All tensors of a safetensors file made by others.
 
     Raises:
         OSError: it is not there or can't be read.
-        ValueError: as DecodingError it has no header of bounded length.
+        DecodingError: it has no header of bounded length.
         SafetensorError: it is damaged.
     """
     refuse_unsafe_header(path)
@@ -112,38 +114,34 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(name)
 
 
-def _refuse_other_shapes(
+def faults_of_shapes(
     found: Mapping[str, Sequence[int]], expected: Mapping[str, Sequence[int]]
-) -> None:
+) -> list[str]:
+    """Each name or shape that is not as expected, in words; none if there is no fault."""
+
     def size(shape: Sequence[int]) -> str:
         return "x".join(map(str, shape)) or "one number"
 
-    problems = [f"{name} is missing" for name in expected if name not in found]
-    problems += [f"{name:.80} is not one of its weights" for name in found if name not in expected]
-    problems += [
-        f"{name} is {size(found[name])}, expected {size(shape)}"
-        for name, shape in expected.items()
-        if name in found and tuple(found[name]) != tuple(shape)
-    ]
-    if problems:
-        others = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise DecodingError(
-            f"the weights do not fit the architecture of the manifest: {problems[0]}{others}"
-        )
+    faults = [f"{name} is missing" for name in expected if name not in found]
+    faults += [f"{name:.80} is not one of its weights" for name in found if name not in expected]
+    for name, shape in expected.items():
+        if name in found and tuple(found[name]) != tuple(shape):
+            faults.append(f"{name} is {size(found[name])}, expected {size(shape)}")
+    return faults
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """As `save_state` for weights, statistics or ranges.
 
     Raises:
-        OSError: the place is full or can't be written.
-        UnusableModelError: values of them are not finite.
+        OSError: the file can't be written.
+        UnusableModelError: values are not finite.
     """
     refuse_unusable(tensors, path.name)
     save_state(tensors, path)
 
 
 def save_state(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors of any values as a safetensors file, as a training's state has them."""
+    """Write tensors, finite or not, as a safetensors file."""
     on_cpu = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     path.write_bytes(save(on_cpu))  # its save_file puts another file there, which has no lock

@@ -75,7 +75,7 @@ class TransformerNet(nn.Module):
         }
 
     def contract(self) -> Contract:
-        """The sizes it takes, and how far an output pixel looks."""
+        """Its entry in a manifest: sizes and receptive field."""
         return Contract(
             size_multiple=SIZE_MULTIPLE,
             minimum_size=MINIMUM_SIZE,
@@ -133,8 +133,8 @@ class UpsampleConvLayer(ConvLayer):
 def receptive_field(residual_blocks: int = RESIDUAL_BLOCKS) -> int:
     """Side in pixels of the square around an output pixel that it depends on, normalisation aside.
 
-    The 4x4 pixels of a trunk position all see the same part of the picture, which lies around the
-    first of them: up to 3 pixels more on one side.
+    The 4x4 pixels of a trunk position all depend on the same square around the first of them: up to
+    3 pixels more on one side.
     """
     first, shrink = 8, 2 + 4
     trunk = residual_blocks * 2 * 8

@@ -1,4 +1,4 @@
-"""VGG-16 features, the eye that the perceptual losses look with.
+"""VGG-16, the feature extractor of the perceptual losses.
 
 Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014.
 """
@@ -20,7 +20,7 @@ from nstc.core.files import sha256_of
 from nstc.models.tensors import read_safetensors, refuse_unusable
 
 LAYERS: Final[dict[str, int]] = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}
-"""Names of the layers losses look at, and their positions in torchvision's `features`."""
+"""Names of the layers that losses use, and their positions in torchvision's `features`."""
 
 SHIPPED_FILE: Final = "vgg16_features_relu4_3_fp16.safetensors"
 SHIPPED_SHA256: Final = "622a834ba48f137fd7023b5b2cb49a5244b7f6c6c269bdcb742658daf217f1dc"
@@ -33,8 +33,7 @@ _TORCHVISION_NORMALISATION: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225
 class VggFeatures(nn.Module):
     """The convolutions of VGG-16 up to relu4_3, frozen.
 
-    The mean is subtracted from each of the channels R, G, B of an image in [0, 1]; they are then
-    divided by `std`.
+    R, G and B of an image in [0, 1] are normalised by `mean` and `std`.
     """
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
@@ -113,7 +112,7 @@ def load_vgg(source: str = "shipped") -> VggFeatures:
 
 
 def vgg_identity(source: str) -> str:
-    """What makes two feature networks the same: the hash of the file, or torchvision's name."""
+    """A key that is equal for the same weights: the file's hash, or torchvision's name."""
     if source == "shipped":
         return SHIPPED_SHA256
     return source if source == "torchvision" else sha256_of(Path(source))
@@ -124,13 +123,12 @@ def _with_weights(
 ) -> VggFeatures:
     network = VggFeatures(*normalisation)
     own = network.state_dict()
-    missing = [key for key in own if key not in weights]
-    if missing:
-        raise CheckpointError(
-            f"not the weights of VGG-16: {missing[0]} is missing. "
-            "Keys must be torchvision's, features.0.weight and so on."
-        )
     for key, expected in own.items():
+        if key not in weights:
+            raise CheckpointError(
+                f"not the weights of VGG-16: {key} is missing. "
+                "Keys must be torchvision's, features.0.weight and so on."
+            )
         if weights[key].shape != expected.shape:
             raise CheckpointError(
                 f"not the weights of VGG-16: {key} is {tuple(weights[key].shape)}, "
