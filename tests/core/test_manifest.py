@@ -235,6 +235,12 @@ def test_an_architecture_of_the_future_has_arguments_of_its_own() -> None:
     refuse_arguments("mamba", {"state": 10**9})
 
 
+def test_a_student_whose_last_convolution_was_switched_off_is_read() -> None:
+    shape = {"width": 8, "inner": [8]}
+    text = sealed(**architecture("student", {**shape, "finish": 0}))
+    assert Manifest.from_json(text, "m").architecture.arguments == shape
+
+
 LEADS_ELSEWHERE = ["../notes.txt", "/etc/passwd", "a/b", "a\\b", "C:notes", "C:\\notes", "x:y"]
 NOT_SHOWN = ["", "a\n", "\x1b[2J", "a\x00b", "\u202egnp.exe", "a\ud800"]
 NOT_ONE_NAME = [".", "..", " a", "a ", "a.", "a" * 201, "e\u0301.onnx"]

@@ -23,11 +23,7 @@ from nstc.models.student import (
 
 BLOCKS = list(recipe.BLOCKS)
 KEYS = ("weight", "bias")
-OPTIONS = [
-    {"scale": 8},
-    {"norm": "instance"},
-    {"head": "separable"},
-]
+OPTIONS = [{"scale": 8}, {"norm": "instance"}, {"head": "separable"}]
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -182,10 +178,6 @@ def test_given_statistics_are_used_instead_of_the_pictures_own(small_student):
 SHAPED = [*({"block": block} for block in BLOCKS), {"scale": 8}]
 
 
-def field_of(blocks, options):
-    return receptive_field(blocks, **options)
-
-
 @pytest.mark.parametrize("options", [*SHAPED, {"scale": 8, "block": "plain"}])
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_the_receptive_field_is_true_and_tight(options, blocks, extent):
@@ -200,7 +192,7 @@ def test_the_receptive_field_is_true_and_tight(options, blocks, extent):
         for i in range(student.scale)
     ]
 
-    assert max(reach) == (field_of(blocks, options) - 1) / 2
+    assert max(reach) == (receptive_field(blocks, **options) - 1) / 2
 
 
 def test_receptive_fields_by_hand():
@@ -220,7 +212,7 @@ def test_nothing_outside_the_receptive_field_matters_once_statistics_are_fixed(
     options, small_student
 ):
     student = small_student(**options)
-    reach = (field_of(2, options) - 1) // 2
+    reach = (receptive_field(2, **options) - 1) // 2
     images = torch.rand(1, 3, 96, 96)
     statistics = channel_statistics(images)
     before = student(images, statistics)
@@ -235,7 +227,7 @@ def test_nothing_outside_the_receptive_field_matters_once_statistics_are_fixed(
 @pytest.mark.parametrize("options", SHAPED)
 def test_a_tile_with_its_halo_gives_the_whole_pictures_result(options, small_student):
     student = small_student(**options)
-    halo = -(-(field_of(2, options) - 1) // 2 // 8) * 8  # in whole positions
+    halo = -(-(receptive_field(2, **options) - 1) // 2 // 8) * 8  # in whole positions
     images = torch.rand(1, 3, 256, 256)
     whole = student(images)
 
@@ -258,15 +250,11 @@ def test_instance_normalisation_looks_at_the_whole_picture(small_student):
     assert not torch.allclose(student(images, statistics)[:, :, 120:], before[:, :, 120:])
 
 
-FOLDED = [
-    *({"block": block} for block in BLOCKS),
-    {"scale": 8},
-    {"head": "separable"},
-]
+FOLDED = [*SHAPED, {"head": "separable"}]
 
 
-def taught(**options):
-    """A student with batch norm that has seen pictures, so that its statistics are not fresh."""
+def pretrained(**options):
+    """A student with batch norm that was run on pictures, so that its statistics are not fresh."""
     student = Student(8, [8, 16, 24], batch_norm=True, **options).train()
     nn.init.normal_(student.to_pixels.weight, std=0.1)
     for module in student.modules():
@@ -280,7 +268,7 @@ def taught(**options):
 
 @pytest.mark.parametrize("options", FOLDED)
 def test_folding_gives_the_same_function_without_batch_norm(options):
-    student = taught(**options).eval()
+    student = pretrained(**options).eval()
     images = torch.rand(2, 3, 24, 40)
 
     folded = fold(student)
@@ -292,7 +280,7 @@ def test_folding_gives_the_same_function_without_batch_norm(options):
 
 
 def test_folding_leaves_the_student_as_it_was():
-    student = taught(block="separable")
+    student = pretrained(block="separable")
     before = {key: value.clone() for key, value in student.state_dict().items()}
 
     folded = fold(student)
@@ -310,7 +298,7 @@ def test_folding_what_is_folded_changes_nothing(small_student):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_folding_keeps_mode_and_precision(training):
-    folded = fold(taught(block="plain").double().train(training))
+    folded = fold(pretrained(block="plain").double().train(training))
 
     assert folded.training is training
     assert {p.dtype for p in folded.parameters()} == {torch.float64}
@@ -368,12 +356,7 @@ def test_one_with_instance_normalisation_learns_without_batch_norm():
 def test_changes_replace_what_the_name_stands_for():
     student = student_named("nano", width=24, blocks=3, inner=8, scale=8)
 
-    assert student.arguments() == {
-        "width": 24,
-        "inner": [8, 8, 8],
-        "block": "plain",
-        "scale": 8,
-    }
+    assert student.arguments() == {"width": 24, "inner": [8, 8, 8], "block": "plain", "scale": 8}
     assert student_named("nano", width=None).arguments() == student_named("nano").arguments()
 
 
@@ -404,7 +387,7 @@ def test_a_kind_of_blocks_of_another_package_is_a_student(install_extension):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_every_name_makes_a_network_that_paints(name):
+def test_every_name_makes_a_network_of_pictures(name):
     student = student_named(name, width=8, blocks=1, learning=True)
 
     assert student(torch.rand(2, 3, 16, 24)).shape == (2, 3, 16, 24)

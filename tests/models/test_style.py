@@ -92,14 +92,14 @@ def test_a_style_read_from_its_file_is_the_one_written(tmp_path):
         ({"256.relu1_2": torch.zeros(3)}, r"256\.relu1_2\.scale"),
         (
             {"256.relu1_2": torch.zeros(4), "256.relu1_2.scale": torch.ones(1)},
-            "is 4, expected 2080",
+            "is 4, expected",
         ),
         ({"big.relu1_2": torch.zeros(3), "big.relu1_2.scale": torch.ones(1)}, "big"),
         ({"256.relu1_2": torch.zeros(3), "256.relu1_2.scale": torch.ones(1)}, "relu4_3"),
         ({"0.relu1_2": torch.zeros(3)}, "0 is not a size"),
         (
             {"256.relu1_2": torch.zeros(2080), "256.relu1_2.scale": torch.ones(5000)},
-            "scale is 5000",
+            "is 5000",
         ),
     ],
     ids=["no style", "no scale", "no triangle", "no size", "a layer is missing", "0", "scales"],

@@ -6,7 +6,7 @@ import json
 import platform
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from typing import Annotated, Any, Final, Literal
 
@@ -233,6 +233,11 @@ class Manifest:
             manifest = decoding.decode(content, Manifest)
             decoding.refuse_long_texts(content)
             built = manifest.architecture
+            if built.name == "student" and built.arguments.get("finish") == 0:
+                # nstc 0.1.0 wrote it for what is the only behaviour now
+                kept = {key: value for key, value in built.arguments.items() if key != "finish"}
+                built = replace(built, arguments=kept)
+                manifest = replace(manifest, architecture=built)
             for name, values in _REMOVED.items():
                 if built.name == "student" and built.arguments.get(name) in values:
                     raise SchemaVersionError(
