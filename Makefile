@@ -125,7 +125,7 @@ test-executorch: $(READY)  ## installs the extra, then makes and runs .pte files
 
 PLAN ?= architectures
 explore: $(READY)  ## compare students: make explore PHOTOS=folder [PLAN=ablation] [OUT=folder]
-	$(BIN)/python -m lab.explore lab/plans/$(PLAN).toml --photos $(PHOTOS) -o $(or $(OUT),runs/explore-$(PLAN))
+	$(BIN)/python -m lab.exploration lab/plans/$(PLAN).toml --photos $(PHOTOS) -o $(or $(OUT),runs/explore-$(PLAN))
 
 test-memory: $(READY)  ## a 12000x9000 picture within 900 and 400 MB; minutes
 	$(BIN)/python -m pytest -m memory -s

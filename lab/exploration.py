@@ -1,23 +1,29 @@
-"""Exploring by measurement: variants of a recipe, each with the same budget, measured alike.
+"""Variants of a recipe, each trained with the same budget, and measured alike.
+
+python -m lab.exploration PLAN --photos DIR -o OUT
 
 A plan is a TOML file: the tables of a recipe, which all variants share, and a `[[variant]]` each
 with a name and the settings of `[distill]` that it changes. `compare = "shapes"` is for students of
 different architectures, `compare = "settings"` for one student taught in different ways, and `init`
-names the student that all of these start from.
+names the student that all of these start from. OUT gets their bundles, `report.md` and
+`report.svg`. Run the same command again to resume.
 """
 
+import argparse
 import dataclasses
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lab.exploration_report import Outcome, write_report
+from lab.exploration_report import TABLE_FILE, Outcome, write_report
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.targets import parse_target
+from nstc.cli.output import Bar
 from nstc.compress.distillation.distill_model import distill
 from nstc.compress.distillation.teachers import open_teacher
 from nstc.compress.export.export_model import made_artifact
@@ -25,9 +31,9 @@ from nstc.compress.pipeline import Stages
 from nstc.compress.quantization.quantize_model import quantize
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
 from nstc.core.decoding import DecodingError, decode, parse_json, parse_toml, read_file
-from nstc.core.errors import DivergedError, ExportMismatchError, RecipeError
+from nstc.core.errors import DivergedError, ExportMismatchError, NstcError, OptionError, RecipeError
 from nstc.core.files import atomic_file
-from nstc.core.photos import PhotoSet
+from nstc.core.photos import PhotoSet, photos_in, sample_photos
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import Recipe, recipe_from
 from nstc.core.recipe.recipe_files import MAX_RECIPE_BYTES
@@ -283,3 +289,51 @@ def _budget(plan: Plan, photos: PhotoSet, judged: PhotoSet) -> str:
         f"{min(len(judged), first.bench.quality_photos)} others ({', '.join(judged.names)}) at "
         f"{first.bench.size}x{first.bench.size}, timed on {', '.join(first.bench.targets)}."
     )
+
+
+def main() -> None:
+    """Explore."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("--output", "-o", type=Path, required=True)
+    parser.add_argument("--teacher", default="zoo:starry-night/teacher")
+    parser.add_argument("--photos", type=Path, action="append", required=True)
+    parser.add_argument(
+        "--judge", type=Path, action="append", help="photographs to judge by; default: the samples"
+    )
+    parser.add_argument("--only", action="append", help="name of a variant, repeatable")
+    parser.add_argument("--pixel-steps", type=int, help="instead of the plan's, for all variants")
+    parser.add_argument("--steps", type=int, help="likewise, of the second stage")
+    arguments = parser.parse_args()
+    try:
+        _run(arguments)
+    except NstcError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    plan = load_plan(arguments.plan, pixel_steps=arguments.pixel_steps, steps=arguments.steps)
+    if arguments.only:
+        names = [variant.name for variant in plan.variants]
+        unknown = [name for name in arguments.only if name not in names]
+        if unknown:
+            raise OptionError(f"no variant {', '.join(unknown)}: there is {', '.join(names)}.")
+        chosen = tuple(v for v in plan.variants if v.name in arguments.only)
+        plan = dataclasses.replace(plan, variants=chosen)
+    with Bar() as bar:
+        outcomes = explore(
+            arguments.teacher,
+            arguments.output,
+            plan=plan,
+            photos=photos_in(arguments.photos),
+            judged=photos_in(arguments.judge) if arguments.judge else sample_photos(),
+            progress=bar,
+        )
+    print((arguments.output / TABLE_FILE).read_text(encoding="utf-8"))
+    if failed := [outcome.name for outcome in outcomes if outcome.failure]:
+        sys.exit(f"failed: {', '.join(failed)}; the table says why")
+
+
+if __name__ == "__main__":
+    main()

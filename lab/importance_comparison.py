@@ -1,11 +1,15 @@
-"""Importances beside one another: the same network, the same share removed, the same few steps.
+"""Importances compared: the same network, the same share removed, the same few steps.
+
+python -m lab.importance_comparison PLAN --photos DIR -o OUT
 
 A plan is a TOML file: a list `models`, and tables of a recipe of which `[prune]` says how much goes
 and how long is fine-tuned, `[distill]` how, and `[bench]` on how many photographs of which size is
-judged.
+judged. The table goes to standard output and to OUT/report.md. Run it again to resume.
 """
 
+import argparse
 import dataclasses
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +19,16 @@ from nstc.benchmarks.quality.judging import Candidate, JudgingTeacher, StyleTarg
 from nstc.benchmarks.quality.metrics import KNOWN
 from nstc.benchmarks.result import Quality
 from nstc.benchmarks.wording import count, fine
+from nstc.cli.output import Bar
 from nstc.compress.export.checking import eager_reference
 from nstc.compress.pipeline import Stages
 from nstc.compress.pruning.prune_model import prune, teacher_of
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.decoding import DecodingError, parse_toml, read_file
-from nstc.core.errors import OptionError, RecipeError
+from nstc.core.errors import NstcError, OptionError, RecipeError
+from nstc.core.files import atomic_file
 from nstc.core.images import Pixels
-from nstc.core.photos import PhotoSet
+from nstc.core.photos import PhotoSet, photos_in, sample_photos
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import Recipe, recipe_from
 from nstc.core.recipe.recipe_files import MAX_RECIPE_BYTES
@@ -222,3 +228,40 @@ def _judged(
         seed=recipe.bench.seed,
         progress=progress,
     )
+
+
+def main() -> None:
+    """Compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("--output", "-o", type=Path, required=True)
+    parser.add_argument("--photos", type=Path, action="append", required=True)
+    parser.add_argument("--at-most", type=int, help="photographs, evenly spread; default: all")
+    arguments = parser.parse_args()
+    try:
+        _run(arguments)
+    except NstcError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    photos = photos_in(arguments.photos)
+    if arguments.at_most:
+        photos = photos.take(arguments.at_most)
+    with Bar() as bar:
+        rows = compare(
+            load_plan(arguments.plan),
+            arguments.output,
+            photos=photos,
+            judged=sample_photos(),
+            progress=bar,
+        )
+    table = comparison_table(rows)
+    with atomic_file(arguments.output / "report.md") as draft:
+        draft.write_text(table + "\n", encoding="utf-8")
+    print(table)
+
+
+if __name__ == "__main__":
+    main()
