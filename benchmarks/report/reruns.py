@@ -45,7 +45,7 @@ def open_student(row: Row) -> Session:
     """The very file that a row was measured on, by its name and its size in bytes.
 
     Raises:
-        NstcError: there is no such file here, it was made anew since, or can't be run.
+        NstcError: there is no such file here, it was made again since, or can't be run.
     """
     if not artifact_name(row.artifact).endswith("onnx"):
         raise ArtifactError(f"{row.artifact} is not an ONNX file: only those are run for a report.")
@@ -54,7 +54,7 @@ def open_student(row: Row) -> Session:
     if found != row.size_bytes:
         raise ArtifactError(
             f"{session.path} has {found} bytes and was measured with {row.size_bytes}: "
-            "it was made anew since."
+            "it was made again since."
         )
     return session
 

@@ -127,7 +127,7 @@ def read_results(path: Path) -> Run:
     if not isinstance(content, dict):
         raise OptionError(
             f"{path} is {content!r:.60}: expected an object. "
-            "Write the file anew with nstc bench --json."
+            "Write the file again with nstc bench --json."
         )
     schema = content.get("schema")
     if schema not in SCHEMAS:
@@ -145,7 +145,7 @@ def read_results(path: Path) -> Run:
         read = decode(_with_extra(content), _Content, known_keys_only=False)
     except DecodingError as error:
         raise OptionError(
-            f"{path}: {error}. Write the file anew with nstc bench --json."
+            f"{path}: {error}. Write the file again with nstc bench --json."
         ) from error
     return Run(
         name=str(_shown(path.stem)),

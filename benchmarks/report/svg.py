@@ -1,4 +1,4 @@
-"""Matplotlib's figures as SVG that stands in an HTML page beside others: colours, names, ids."""
+"""Matplotlib's figures as SVG for an HTML page of several: colours, labels, ids."""
 
 import io
 import itertools
@@ -96,7 +96,7 @@ def plotting(scheme: Scheme) -> Iterator[None]:
 
 
 def page_svg(figure: "Figure", name: str) -> str:
-    """A figure as an `<svg>` element, whose name stands before every id: no two share one.
+    """A figure as an `<svg>` element, with its name as a prefix of every id: no two share one.
 
     It has no prologue, metadata, fixed size, or style sheet, which would be the whole page's.
     """
@@ -141,7 +141,7 @@ def place_labels(
 ) -> None:
     """Write each point's name where it covers no point, name or bar, or else its short form.
 
-    The plot must be complete: its layout is worked out here and then held.
+    The plot must be complete: its layout is computed here and then fixed.
     """
     from matplotlib.transforms import Bbox
 

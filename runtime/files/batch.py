@@ -40,11 +40,11 @@ _OF_ONE_PICTURE: Final = (
     errors.MissingExtraError,
     errors.MemoryLimitError,
 )
-_NOT_KNOWN: Final = "made with settings that are not recorded here; delete it to have it made anew"
-_MADE_ANEW: Final = "made anew: what was there had another model or other settings"
+_NOT_KNOWN: Final = "made with settings that are not recorded here; delete it to have it made again"
+_MADE_AGAIN: Final = "made again: what was there had another model or other settings"
 
 _OF_THE_DISK: Final = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
-_STALE: Final = 1000  # with more lines of pictures made anew since, a record is rewritten
+_STALE: Final = 1000  # with more lines of pictures made again since, a record is rewritten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +186,7 @@ def _outcome_of(
         if standing != "otherwise":
             notes = () if standing == "as asked" else (_NOT_KNOWN,)
             return replace(base, status="skipped", notes=notes)
-        notes = (_MADE_ANEW,)
+        notes = (_MADE_AGAIN,)
     try:
         with job.source.open(max_pixels=options.max_pixels, limits=options.limits) as file:
             made = _Making(job, file, stylizer, options).done(base)

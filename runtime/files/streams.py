@@ -45,12 +45,12 @@ def refuse_terminal_output() -> None:
 
 def write_standard_output(encode: Callable[[IO[bytes]], object]) -> None:
     """Write all that is encoded, at once; `OutputError` if it can't be written."""
-    held = io.BytesIO()
-    encode(held)
+    encoded = io.BytesIO()
+    encode(encoded)
     if sys.stdout is None:
         raise unwritable_output(OSError(errno.EBADF, os.strerror(errno.EBADF)))
     try:
-        sys.stdout.buffer.write(held.getvalue())
+        sys.stdout.buffer.write(encoded.getvalue())
         sys.stdout.buffer.flush()
     except OSError as error:
         discard_the_rest(sys.stdout)

@@ -204,16 +204,17 @@ def choose(run: Run, contract: GraphContract, photos: Sequence[Pixels], form: Gr
 
 def _ways_in(form: GraphForm, contract: GraphContract) -> list[GraphContract]:
     """The contract with every input range, mean and deviation, the most usual first."""
-    told = [one for one in (form.mean, form.std) if one is not None]
+    given = [one for one in (form.mean, form.std) if one is not None]
     ways: list[tuple[ValueRange, graph_form.Statistic | None, graph_form.Statistic | None]]
     if contract.dtype == "uint8":
-        if form.input_range not in (None, 255) or any(one not in (NO_MEAN, NO_STD) for one in told):
+        is_plain = all(one in (NO_MEAN, NO_STD) for one in given)
+        if form.input_range not in (None, 255) or not is_plain:
             raise OptionError(
                 f"the network takes bytes, 0 to 255 as they are: {form.flags()} can't be."
             )
         ways = [(255, None, None)]
-    elif told:
-        ranges = (form.input_range,) if form.input_range else _ranges_of(told)
+    elif given:
+        ranges = (form.input_range,) if form.input_range else _ranges_of(given)
         ways = [(one, form.mean, form.std) for one in ranges]
     elif form.input_range is not None:
         ways = [(form.input_range, None, None)]
@@ -276,9 +277,9 @@ def _with_way_out(
     """The contract with the output's range, mean and deviation that fit its values."""
     if outputs[0].dtype == np.uint8:
         return replace(contract, output_range=255)
-    told = [one for one in (form.output_mean, form.output_std) if one is not None]
-    if told:
-        likeliest = form.output_range or _ranges_of(told)[0]
+    given = [one for one in (form.output_mean, form.output_std) if one is not None]
+    if given:
+        likeliest = form.output_range or _ranges_of(given)[0]
         mean = graph_form.mean_of(form.output_mean, likeliest, contract.channels)
         std = graph_form.std_of(form.output_std, likeliest, contract.channels)
         return replace(contract, output_range=likeliest, output_mean=mean, output_std=std)
@@ -348,5 +349,5 @@ def _flags(contract: GraphContract, form: GraphForm) -> str:
     if std == graph_form.std_of("imagenet", *units):
         std = "imagenet"
     channels = None if form.channels else contract.channels
-    told = GraphForm(input_range=contract.input_range, channels=channels, mean=mean, std=std)
-    return told.flags()
+    fed = GraphForm(input_range=contract.input_range, channels=channels, mean=mean, std=std)
+    return fed.flags()

@@ -125,8 +125,8 @@ def limit_this_process(max_ram_bytes: int, cpu_s: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        held = sum(int(line.split()[1]) for line in lines if line.startswith("VmData:")) * 1024
-        resource.setrlimit(resource.RLIMIT_DATA, (held + max_ram_bytes, held + max_ram_bytes))
+        used = sum(int(line.split()[1]) for line in lines if line.startswith("VmData:")) * 1024
+        resource.setrlimit(resource.RLIMIT_DATA, (used + max_ram_bytes, used + max_ram_bytes))
 
 
 if __name__ == "__main__":

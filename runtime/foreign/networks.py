@@ -43,7 +43,7 @@ def open_foreign_graph(
     to_probe: bool = False,
     optimized: Path | None = None,
 ) -> ForeignGraph:
-    """Open an ONNX or a TorchScript file, told apart by their content.
+    """Open an ONNX or a TorchScript file, recognised by content.
 
     ONNX that was not tried before is tried first, see `nstc.runtime.foreign.trial`, or with
     `to_probe` runs in a process under limits, which ends with the graph. `threads` are those within
@@ -89,7 +89,7 @@ def open_foreign_graph(
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether a file is a TorchScript archive, told by its table of contents alone."""
+    """Whether a file is a TorchScript archive, by its table of contents alone."""
     if not zipfile.is_zipfile(path):
         return False
     try:

@@ -38,7 +38,7 @@ def probe_contract(
     *,
     threads: int | None = None,
     trust: bool = False,
-    **told: Unpack[graph_form.GraphFlags],
+    **flags: Unpack[graph_form.GraphFlags],
 ) -> GraphContract:
     """Find out what an ONNX or TorchScript file takes and gives.
 
@@ -55,7 +55,7 @@ def probe_contract(
         UnsafeFileError: it is TorchScript and was not trusted.
         OptionError: a flag has no such value, or the graph does not work with it.
     """
-    known = graph_form.form_of(**told).completed_by(form)
+    known = graph_form.form_of(**flags).completed_by(form)
     graph = open_foreign_graph(path, threads, trust=trust, to_probe=True)
     kept = graph.metadata.get(graph_form.FORM_KEY)
     if kept is not None:
@@ -194,7 +194,7 @@ def _ambiguity(path: Path, choice: Choice, photo: Pixels) -> str:
     except OutputError as error:
         pictures = f"the pictures could not be written: {error}".rstrip(".")
     return (
-        f"{path} gives a good picture in {len(candidates)} ways that differ, and nothing tells "
+        f"{path} gives a good picture in {len(candidates)} ways that differ, and nothing says "
         f"which is meant: {listed}; {pictures}. Give the flags of the right one."
     )
 

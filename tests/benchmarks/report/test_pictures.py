@@ -58,7 +58,7 @@ def test_every_file_is_shown_once_beside_its_teacher(run, photo_set):
 def test_what_is_not_shown_says_why(run, photo_set):
     left_out = dict(make_pictures([run], photo_set(2), Silent()).left_out)
     reasons = " ".join(left_out.values())
-    assert "made anew since" in reasons
+    assert "made again since" in reasons
     assert "not an ONNX file" in reasons
     assert "/nowhere/student does not exist" in reasons
     assert len(left_out) == 3
