@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from nstc.benchmarks.report.svg import LIGHT, Label, place_labels, plotting
+from nstc.benchmarks.report.svg import Label, place_labels, plotting
 from nstc.benchmarks.wording import NONE, byte_count, count, fine, three_digits
 from nstc.core.errors import MissingExtraError, OptionError
 from nstc.core.files import atomic_file
@@ -182,20 +182,18 @@ def _plot(
         ) from error
     by_speed = compare == "shapes"
     others, own = _points(outcomes, by_speed), _points(marked, by_speed)
-    with plotting(LIGHT):
+    with plotting("light"):
         figure = Figure(figsize=(9.0, 5.5), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         axes.grid(visible=True, linewidth=0.6)
         axes.set_axisbelow(True)
-        for points, marker, color in ((others, "o", LIGHT.runs[0]), (own, "D", LIGHT.runs[1])):
+        for points, marker, color in ((others, "o", "C0"), (own, "D", "C1")):
             axes.plot([x for x, _, _ in points], [y for _, y, _ in points], marker, color=color)
         axes.margins(0.2)
         axes.set_xlabel("times faster than the teacher →" if by_speed else "← content ratio")
         axes.set_ylabel("← style ratio, 1 is the teacher's")
-        labels = [
-            Label(x=x, y=y, text=name, short=name, color=LIGHT.ink) for x, y, name in others + own
-        ]
+        labels = [Label(x=x, y=y, text=name, short=name) for x, y, name in others + own]
         place_labels(figure, axes, labels, [])
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 

@@ -30,7 +30,7 @@ Plot = Sequence[tuple[str, str, str]]
 
 
 def in_all_forms(
-    name: str, draw: "Callable[[Figure, svg.Scheme], None]", *, height: Callable[[float], float]
+    name: str, draw: "Callable[[Figure], None]", *, height: Callable[[float], float]
 ) -> Plot:
     """A plot drawn for every scheme and layout; its height in inches follows from its width.
 
@@ -39,13 +39,13 @@ def in_all_forms(
     from matplotlib.figure import Figure
 
     forms = []
-    for scheme in (svg.LIGHT, svg.DARK):
+    for scheme in svg.SCHEMES:
         for layout, width in svg.LAYOUTS.items():
             with svg.plotting(scheme):
                 figure = Figure(figsize=(width, height(width)), layout="constrained")
-                draw(figure, scheme)
-                markup = svg.page_svg(figure, f"{name}-{scheme.name}-{layout}")
-            forms.append((scheme.name, layout, markup))
+                draw(figure)
+                markup = svg.page_svg(figure, f"{name}-{scheme}-{layout}")
+            forms.append((scheme, layout, markup))
     return forms
 
 
@@ -105,15 +105,15 @@ def frontier_plot(runs: Sequence[Run]) -> Plot | None:
     if not points:
         return None
 
-    def draw(figure: "Figure", scheme: svg.Scheme) -> None:
+    def draw(figure: "Figure") -> None:
         axes = figure.add_subplot()
         axes.grid(visible=True)
-        axes.axhline(1.0, color=scheme.ink, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.axhline(1.0, linewidth=0.8, linestyle=(0, (4, 3)))
         for position, run in enumerate(runs):
             own = [point for point in points if point.run == position]
             if not own:
                 continue
-            color = _color(scheme, position)
+            color = f"C{position}"
             axes.errorbar(
                 [point.x.median for point in own],
                 [point.y.median for point in own],
@@ -140,7 +140,7 @@ def frontier_plot(runs: Sequence[Run]) -> Plot | None:
             x, y = point.x.median, point.y.median
             (left, right), (lower, upper) = bar_ends(point.x), bar_ends(point.y)
             bars += [((left, y), (right, y)), ((x, lower), (x, upper))]
-            color, short = _color(scheme, point.run), f"#{point.number}"
+            color, short = f"C{point.run}", f"#{point.number}"
             labels.append(svg.Label(x=x, y=y, text=point.name, short=short, color=color))
         svg.place_labels(figure, axes, labels, bars)
 
@@ -195,7 +195,7 @@ def layer_plot(times: Mapping[str, Mapping[str, float]]) -> Plot:
     parts = {kind: [own.pop(kind, 0.0) for own in shares] for kind in named}
     parts[_OTHER] = [sum(own.values()) for own in shares]
 
-    def draw(figure: "Figure", scheme: svg.Scheme) -> None:
+    def draw(figure: "Figure") -> None:
         axes = figure.add_subplot()
         lefts = [0.0] * len(times)
         for position, (kind, widths) in enumerate(parts.items()):
@@ -205,8 +205,8 @@ def layer_plot(times: Mapping[str, Mapping[str, float]]) -> Plot:
                     widths,
                     left=lefts,
                     height=0.45,
-                    color=_color(scheme, position),
-                    edgecolor=scheme.paper,
+                    color=f"C{position}",
+                    edgecolor=axes.get_facecolor(),
                     label=kind,
                 )
             lefts = [left + width for left, width in zip(lefts, widths, strict=True)]
@@ -234,12 +234,12 @@ def trend_plot(runs: Sequence[Run], found: Sequence[Trend]) -> Plot | None:
         return None
     rows = list(dict.fromkeys(trend.row for trend in found))
 
-    def draw(figure: "Figure", scheme: svg.Scheme) -> None:
+    def draw(figure: "Figure") -> None:
         all_axes = figure.subplots(len(measures), 1, sharex=True, squeeze=False)[:, 0]
         handles: dict[str, Artist] = {}
         for axes, measure in zip(all_axes, measures, strict=True):
             own = [trend for trend in found if trend.measure.name == measure]
-            _draw_measure(axes, own, rows, scheme)
+            _draw_measure(axes, own, rows)
             lines, labels = axes.get_legend_handles_labels()
             handles |= dict(zip(labels, lines, strict=True))
         columns = legend_columns(figure.get_figwidth())
@@ -254,15 +254,13 @@ def trend_plot(runs: Sequence[Run], found: Sequence[Trend]) -> Plot | None:
     return in_all_forms("trend", draw, height=lambda _width: 1.7 * len(measures) + 1.4)
 
 
-def _draw_measure(
-    axes: "Axes", found: Sequence[Trend], rows: Sequence[str], scheme: svg.Scheme
-) -> None:
+def _draw_measure(axes: "Axes", found: Sequence[Trend], rows: Sequence[str]) -> None:
     measure = found[0].measure
     axes.grid(visible=True)
     axes.set_title(measure.name, loc="left", fontsize=10)
     axes.yaxis.set_major_formatter(lambda value, _position: measure.words(value))
     for trend in found:
-        color = _color(scheme, rows.index(trend.row))
+        color = f"C{rows.index(trend.row)}"
         axes.errorbar(
             [moment.run for moment in trend.moments],
             [moment.value.median for moment in trend.moments],
@@ -276,7 +274,3 @@ def _draw_measure(
             if after.joined:
                 ends = [before.value.median, after.value.median]
                 axes.plot([before.run, after.run], ends, color=color, alpha=0.7)
-
-
-def _color(scheme: svg.Scheme, position: int) -> str:
-    return scheme.runs[position % len(scheme.runs)]

@@ -7,7 +7,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from importlib import resources
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,69 +28,22 @@ _OFFSETS: Final = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scheme:
-    """Colours of a plot."""
-
-    name: str  # light or dark
-    ink: str  # of text and axes
-    faint: str  # of grids and guides
-    paper: str  # behind the plot
-    runs: tuple[str, ...]  # one for each run, and again from the first
-
-
-LIGHT: Final = Scheme(
-    name="light",
-    ink="#1d2330",
-    faint="#c9cfda",
-    paper="#ffffff",
-    runs=("#0b5fbf", "#b4440b", "#0d7a55", "#7d3bb0", "#8a6100", "#b01f63", "#4b5563", "#0a7c8c"),
-)
-DARK: Final = Scheme(
-    name="dark",
-    ink="#e7ebf3",
-    faint="#3b4454",
-    paper="#171c26",
-    runs=("#6cb2ff", "#ff9d66", "#4fd3a2", "#c99bff", "#e6bd4d", "#ff8fbf", "#a9b4c6", "#5fd6e6"),
-)
-
-
+SCHEMES: Final = ("light", "dark")
 LAYOUTS: Final = {"wide": 9.0, "narrow": 4.3}
 """Width in inches for a wide and a narrow screen: what it is shown at scales the text."""
 
 
 @contextmanager
-def plotting(scheme: Scheme) -> Iterator[None]:
-    """Matplotlib's settings for a plot in these colours; text stays text, and names are no TeX."""
+def plotting(scheme: str) -> Iterator[None]:
+    """Matplotlib's settings for a plot in light or dark; text stays text, and names are not TeX."""
     import matplotlib as mpl
 
-    settings: Any = {  # its keys are literal types in some releases, plain ones in others
-        "svg.fonttype": "none",
-        "svg.hashsalt": "nstc",
-        "text.parse_math": False,
-        "text.usetex": False,
-        "font.family": ["sans-serif"],
-        "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial"],
-        "font.size": 10.0,
-        "text.color": scheme.ink,
-        "axes.labelcolor": scheme.ink,
-        "axes.edgecolor": scheme.ink,
-        "axes.facecolor": scheme.paper,
-        "axes.axisbelow": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "figure.facecolor": scheme.paper,
-        "xtick.color": scheme.ink,
-        "ytick.color": scheme.ink,
-        "grid.color": scheme.faint,
-        "grid.linewidth": 0.6,
-        "lines.linewidth": 1.0,
-        "errorbar.capsize": 2.5,
-        "legend.frameon": False,
-    }
     with warnings.catch_warnings(), mpl.rc_context():
         mpl.rcdefaults()  # no matplotlibrc of the user's: the same input gives the same page
-        mpl.rcParams.update(settings)
+        for name in ("plots", scheme):
+            style = resources.files("nstc.benchmarks.report") / f"{name}.mplstyle"
+            with resources.as_file(style) as path:
+                mpl.rcParams.update(mpl.rc_params_from_file(path, use_default_template=False))
         # a name in a script that DejaVu lacks: the browser has the letters, only widths are off
         warnings.filterwarnings("ignore", message="Glyph ", category=UserWarning)
         yield
@@ -133,7 +87,7 @@ class Label:
     y: float  # of the point
     text: str  # the name
     short: str  # what to write where the name finds no room
-    color: str  # of the text
+    color: str | None = None  # of the text; None for the scheme's
 
 
 def place_labels(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from nstc.benchmarks.report.svg import LIGHT, plotting
+from nstc.benchmarks.report.svg import plotting
 from nstc.compress.pruning.analysis import Analysis, Layer
 from nstc.core.errors import MissingExtraError, OptionError
 from nstc.core.files import atomic_file
@@ -61,7 +61,7 @@ def write_plot(analysis: Analysis, path: Path) -> None:
         _Panel("damage in 8 bits", lambda layer: layer.rounded.distance, logarithmic=True),
     )
     form = path.suffix.lower().removeprefix(".")
-    with plotting(LIGHT):
+    with plotting("light"):
         figure = Figure(
             figsize=(12.5, 1.6 + 0.24 * len(analysis.layers)),
             layout="constrained",
@@ -70,7 +70,7 @@ def write_plot(analysis: Analysis, path: Path) -> None:
         FigureCanvasAgg(figure)
         columns = figure.subplots(1, len(panels), sharey=True)
         for position, (axes, panel) in enumerate(zip(columns, panels, strict=True)):
-            _draw(axes, panel, analysis.layers, LIGHT.runs[position])
+            _draw(axes, panel, analysis.layers, f"C{position}")
         columns[0].set_yticks(range(len(analysis.layers)))
         columns[0].set_yticklabels([layer.name for layer in analysis.layers])
         columns[0].invert_yaxis()
@@ -93,7 +93,7 @@ def _draw(axes: "Axes", panel: _Panel, layers: Sequence[Layer], color: str) -> N
     axes.grid(visible=True, axis="x", linewidth=0.6)
     if panel.logarithmic:
         for row, value in known:
-            filled = LIGHT.paper if panel.hollow and layers[row].made_together else color
+            filled = axes.get_facecolor() if panel.hollow and layers[row].made_together else color
             if value > 0:
                 axes.plot([value], [row], "o", color=color, markerfacecolor=filled)
         # with plain numbers: matplotlib's own are formulas
