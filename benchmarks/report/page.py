@@ -195,9 +195,9 @@ def table_columns(runs: Sequence[Run]) -> list[Column]:
     if len(runs) > 1:
         columns.append(_words("run", [run.name for run, _ in pairs]))
     latencies = []
-    for latency in (row.latency_ms for row in rows):
-        spread = "" if latency.iqr is None else f"IQR {fine(latency.iqr)}"
-        latencies.append(Cell(fine(latency.median), spread, latency.median))
+    for row in rows:
+        median, iqr = row.latency_ms.median, row.latency_ms.iqr
+        latencies.append(Cell(fine(median), "" if iqr is None else f"IQR {fine(iqr)}", median))
     columns += [
         _words("artifact", [row.artifact for row in rows]),
         _words("target", [row.target for row in rows]),
@@ -221,12 +221,9 @@ def _extra_columns(rows: Sequence[ReadRow]) -> Iterable[Column]:
     """Of unknown keys those that are plain amounts: memory, cold start, and what comes later."""
     for path in dict.fromkeys(path for row in rows for path in row.extra):
         found = [row.extra.get(path) for row in rows]
-        amounts = [
-            float(own) if isinstance(own, int | float) and not isinstance(own, bool) else None
-            for own in found
-        ]
+        amounts = [float(one) if type(one) in (int, float) else None for one in found]
         for ending, words in _EXTRA_UNITS:
-            if path.endswith(ending) and any(own is not None for own in amounts):
+            if path.endswith(ending):  # a column without any amount is left out
                 heading = path.rpartition(".")[2].replace("_", " ")
                 yield _numbers(heading, "", amounts, words)
 
@@ -248,10 +245,8 @@ def _intervals(heading: str, hint: str, intervals: Sequence[Interval | None]) ->
         if own is None or math.isnan(own.median):
             cells.append(Cell(wording.NONE))
             continue
-        median, *ends = (
-            fine(number) if math.isfinite(number) else wording.INFINITE
-            for number in (own.median, own.low, own.high)
-        )
+        numbers = (own.median, own.low, own.high)
+        median, low, high = (fine(n) if math.isfinite(n) else wording.INFINITE for n in numbers)
         known = math.isfinite(own.low) or math.isfinite(own.high)
-        cells.append(Cell(median, " to ".join(ends) if known else "", own.median))
+        cells.append(Cell(median, f"{low} to {high}" if known else "", own.median))
     return Column(heading, hint, True, tuple(cells))

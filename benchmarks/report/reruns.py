@@ -116,8 +116,8 @@ class Gallery:
 class Pictures:
     """The whole section."""
 
-    galleries: tuple[Gallery, ...]  # one for each teacher and size that a row has
-    left_out: tuple[tuple[str, str], ...]  # of what is not shown, what it is and why
+    galleries: list[Gallery]  # one for each teacher and size that a row has
+    left_out: list[tuple[str, str]]  # of what is not shown, what it is and why
 
 
 def make_pictures(runs: Sequence[Run], photos: PhotoSet, progress: Progress) -> Pictures:
@@ -160,8 +160,8 @@ def make_pictures(runs: Sequence[Run], photos: PhotoSet, progress: Progress) -> 
             continue
         used += student.length
         galleries[key].students.append(student)
-    filled = tuple(gallery for gallery in galleries.values() if gallery.students)
-    return Pictures(galleries=filled, left_out=tuple(left_out))
+    filled = [gallery for gallery in galleries.values() if gallery.students]
+    return Pictures(galleries=filled, left_out=left_out)
 
 
 def data_uri(pixels: Pixels) -> str:
@@ -179,8 +179,9 @@ def data_uri(pixels: Pixels) -> str:
 class Layers:
     """The whole section."""
 
-    times: dict[str, LayerTimes]  # by name of the row
-    left_out: tuple[tuple[str, str], ...]  # of what was not profiled, what it is and why
+    times: dict[str, LayerTimes] = field(default_factory=dict)  # by name of the row
+    # Of what was not profiled, what it is and why.
+    left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
 def profile_rows(runs: Sequence[Run], progress: Progress) -> Layers:
@@ -191,16 +192,15 @@ def profile_rows(runs: Sequence[Run], progress: Progress) -> Layers:
         threads = max(1, min(int(cpu[1]), len(usable_cores()))) if cpu else 1
         return min(row.size, LARGEST), threads
 
-    times: dict[str, LayerTimes] = {}
-    left_out: list[tuple[str, str]] = []
-    for name, _, row, (size, threads) in _each_once(
-        runs, "layer times", progress, size_and_threads
-    ):
-        if len(times) == MOST:
-            left_out.append((name, f"the first {MOST} files are profiled."))
+    found = Layers()
+    rows = _each_once(runs, "layer times", progress, size_and_threads)
+    for name, _, row, (size, threads) in rows:
+        if len(found.times) == MOST:
+            found.left_out.append((name, f"the first {MOST} files are profiled."))
             continue
         try:
-            times[name] = layer_times(open_student(row).path, size=size, threads=threads)
+            path = open_student(row).path
+            found.times[name] = layer_times(path, size=size, threads=threads)
         except NstcError as error:
-            left_out.append((name, str(error)))
-    return Layers(times=times, left_out=tuple(left_out))
+            found.left_out.append((name, str(error)))
+    return found

@@ -197,14 +197,10 @@ class ForeignSession:
         self.path = path
         self.artifact = path.name
         self.contract = contract
+        self.fixed_size = contract.fixed_size  # of the only pictures it takes; None for any
         self._threads = threads
         self._trust = trust
         self._graph = open_foreign_graph(path, threads, trust=trust, optimized=optimized)
-
-    @property
-    def fixed_size(self) -> tuple[int, int] | None:
-        """Height and width of the only pictures it takes; None for any."""
-        return self.contract.fixed_size
 
     def reopened(self) -> "ForeignSession":
         """The same file in a session of its own."""
@@ -213,7 +209,7 @@ class ForeignSession:
     def prepare(self, rgb: Pixels) -> Framed:
         """(H, W, 3) uint8 as the graph's input, enlarged where it must be."""
         height, width = checked(rgb).shape[:2]
-        fixed = self.contract.fixed_size
+        fixed = self.fixed_size
         if fixed is None:
             multiple, least = self.contract.size_multiple, self.contract.minimum_size
             rows, columns = (

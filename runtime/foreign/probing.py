@@ -184,9 +184,8 @@ def _ambiguity(path: Path, choice: Choice, photo: Pixels) -> str:
     """What to say of a network that gives good pictures in several ways."""
     shown_first = (choice.best, *choice.rivals)[:_SHOWN_CANDIDATES]
     candidates = sorted(shown_first, key=lambda one: one.score, reverse=True)
-    best = candidates[0].score
     listed = ", ".join(
-        f"{number}.png is {one.flags} (fits {100 * one.score / best:.0f} %)"
+        f"{number}.png is {one.flags} (fits {100 * one.score / candidates[0].score:.0f} %)"
         for number, one in enumerate(candidates, start=1)
     )
     try:

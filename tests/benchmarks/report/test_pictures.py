@@ -89,7 +89,7 @@ def test_a_teacher_that_was_changed_is_not_shown(
 def test_pictures_stop_where_the_page_is_full(run, photo_set, monkeypatch):
     monkeypatch.setattr(reruns, "BUDGET", 1)
     shown = make_pictures([run], photo_set(1), Silent())
-    assert shown.galleries == ()
+    assert shown.galleries == []
     assert "larger than 3 MB" in shown.left_out[0][1]
 
 
