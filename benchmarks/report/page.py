@@ -221,7 +221,7 @@ def _extra_columns(rows: Sequence[ReadRow]) -> Iterable[Column]:
     """Of unknown keys those that are plain amounts: memory, cold start, and what comes later."""
     for path in dict.fromkeys(path for row in rows for path in row.extra):
         found = [row.extra.get(path) for row in rows]
-        amounts = [float(one) if type(one) in (int, float) else None for one in found]
+        amounts = [one if type(one) in (int, float) else None for one in found]
         for ending, words in _EXTRA_UNITS:
             if path.endswith(ending):  # a column without any amount is left out
                 heading = path.rpartition(".")[2].replace("_", " ")

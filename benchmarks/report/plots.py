@@ -32,10 +32,7 @@ Plot = Sequence[tuple[str, str, str]]
 def in_all_forms(
     name: str, draw: "Callable[[Figure], None]", *, height: Callable[[float], float]
 ) -> Plot:
-    """A plot drawn for every scheme and layout; its height in inches follows from its width.
-
-    The name is unlike any other plot's on the page.
-    """
+    """A plot in every scheme and layout, its height in inches by its width; names are unique."""
     from matplotlib.figure import Figure
 
     forms = []

@@ -1,7 +1,6 @@
 """Results of `nstc bench --json`, read from files that anyone may have written, and their history.
 
-A history is a folder of such files, one for each commit: in their order, and with what of them may
-be joined by a line.
+A history is a folder of such files, one for each commit; trends follow its numbers.
 """
 
 import math
@@ -53,11 +52,9 @@ class Run:
     name: str  # the file's name without its ending
     machine: Mapping[str, Any]  # facts of the machine, by dotted path
     protocol: Mapping[str, Any]  # how it was measured, by dotted path
-    # What speed-ups are relative to on each target, by dotted path.
-    references: tuple[Mapping[str, Any], ...]
+    references: tuple[Mapping[str, Any], ...]  # of each target, by dotted path
     rows: tuple[ReadRow, ...]  # in the file's order
-    # Everything else at the file's top, by dotted path.
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)  # all other keys, by dotted path
 
     @property
     def reference(self) -> str:

@@ -74,9 +74,7 @@ def file_name_of(address: str) -> str:
 
 
 def fetch(address: str, limits: FetchLimits) -> bytes:
-    """The content behind an address.
-
-    No proxy is used, no cookie or password sent, and nothing kept.
+    """The content behind an address, without a proxy, cookies or passwords; nothing is kept.
 
     Raises:
         FetchError: it is not an http or https address, can't be reached, answers with an error,
@@ -226,15 +224,13 @@ def _connect(
 
 
 def is_public(text: str) -> bool:
-    """Whether an IP address is one of the open internet.
-
-    IPv4 addresses inside IPv6 ones (mapped, 6to4, Teredo, NAT64) are judged by themselves too.
-    """
+    """Whether an IP address, and any IPv4 address inside it, is one of the open internet."""
     address = ipaddress.ip_address(text.partition("%")[0])
     found: list[ipaddress.IPv4Address | ipaddress.IPv6Address | None] = [address]
     if isinstance(address, ipaddress.IPv6Address):
+        # mapped, 6to4, Teredo, and NAT64
         found += [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-        if address in ipaddress.IPv6Network("64:ff9b::/96"):  # NAT64
+        if address in ipaddress.IPv6Network("64:ff9b::/96"):
             found.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
     return all(own.is_global and not own.is_multicast for own in found if own is not None)
 

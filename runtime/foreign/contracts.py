@@ -166,10 +166,10 @@ class Choice:
 
 
 def choose(run: Run, contract: GraphContract, photos: Sequence[Pixels], form: GraphForm) -> Choice:
-    """Try all ways that a form leaves open; `OptionError` if what is known can't be.
+    """Try all ways that a form leaves open on photographs (H, W, 3) of one size.
 
-    The contract has names, layouts and type; ranges are filled in. Photographs are (H, W, 3), of
-    one size.
+    The contract has names, layouts and type; ranges are filled in. `OptionError` for a form that
+    contradicts them.
     """
     tried = [_tried(run, way, photos, form) for way in _ways_in(form, contract)]
     most = max(one.score for one in tried)

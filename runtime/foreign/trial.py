@@ -54,7 +54,6 @@ _SIDE: Final = 64  # of the picture that a file is tried on, if it takes any siz
 
 _MEMINFO: Final = Path("/proc/meminfo")
 _MOST_THREADS: Final = 8  # each takes 8 MB of stack from the limit
-_LONGEST_S: Final = 86_400
 _TAIL_BYTES: Final = 4096
 _LONGEST_HEADER: Final = 2_000_000
 
@@ -81,9 +80,7 @@ def current_limits() -> TrialLimits:
 def default_limits() -> TrialLimits:
     """The limits unless others are set, by the memory that was free at the first call."""
     usual = TrialLimits()
-    if not _MEMINFO.exists():
-        return usual
-    lines = _MEMINFO.read_text(encoding="ascii").splitlines()
+    lines = _MEMINFO.read_text(encoding="ascii").splitlines() if _MEMINFO.exists() else []
     free = sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     return TrialLimits(max_ram_bytes=min(usual.max_ram_bytes, free or usual.max_ram_bytes))
 
@@ -93,13 +90,14 @@ def limited_to(
     *, max_ram_bytes: int | None = None, timeout_s: float | None = None
 ) -> Iterator[None]:
     """Other limits while the block lasts, None for the same; `OptionError` if the time is none."""
-    if timeout_s is not None and not 0 < timeout_s <= _LONGEST_S:
-        raise errors.OptionError(
-            f"timeout is {timeout_s:g}: expected seconds, at most {_LONGEST_S}."
-        )
-    given = {"max_ram_bytes": max_ram_bytes, "timeout_s": timeout_s}
-    changed: Any = {name: limit for name, limit in given.items() if limit is not None}
-    token = _LIMITS.set(replace(current_limits(), **changed))
+    limits = current_limits()
+    if max_ram_bytes is not None:
+        limits = replace(limits, max_ram_bytes=max_ram_bytes)
+    if timeout_s is not None:
+        if not 0 < timeout_s <= 86_400:
+            raise errors.OptionError(f"timeout is {timeout_s:g}: expected seconds, at most 86400.")
+        limits = replace(limits, timeout_s=timeout_s)
+    token = _LIMITS.set(limits)
     try:
         yield
     finally:
@@ -200,8 +198,8 @@ def ensure_tried(path: Path, *, sha256: str | None = None, threads: int | None =
         process = GraphProcess(path, threads, limits, key)
         try:
             feeds = _feeds(process.inputs)
-            if feeds is not None:
-                with contextlib.suppress(GraphFailedError):
+            with contextlib.suppress(GraphFailedError):
+                if feeds is not None:
                     process.run(feeds)
         finally:
             process.close()
