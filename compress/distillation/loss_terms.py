@@ -350,7 +350,7 @@ class JudgedRatios:
         self._order = np.random.default_rng(seed).permutation(len(judged)).tolist()
 
     def __call__(self, turn: int) -> Mapping[str, float]:
-        """The ratios on the photograph whose turn it is, by the names of `DistillRecipe.aims`.
+        """The ratios on the photograph whose turn it is, by the names of `goals_in_balance`.
 
         NaN of a network whose pictures are not finite: the training itself reports that.
         """

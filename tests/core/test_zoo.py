@@ -8,13 +8,14 @@ from nstc.core import zoo
 from nstc.core.bundle import new_bundle, open_bundle, refuse_unwritable_bundle, revised_bundle
 from nstc.core.errors import ArtifactError, BundleError, CorruptBundleError, OutputError
 from nstc.core.zoo import (
+    basis,
+    list_zoo,
     resolve_model_path,
     zoo_folder,
     zoo_name_of,
     zoo_names,
     zoo_students,
 )
-from nstc.core.zoo_listing import basis, list_zoo
 
 
 @pytest.fixture

@@ -81,7 +81,6 @@ class GraphForm:
     output_std: Statistic | None = None  # likewise
 
     def __post_init__(self) -> None:
-        """Refuse what no network is fed with."""
         _one_of("layout", self.layout, LAYOUTS)
         _one_of("input-range", self.input_range, tuple(RANGES))
         _one_of("output-range", self.output_range, tuple(RANGES))

@@ -127,7 +127,6 @@ class Origin:
     form: GraphForm | None = None  # how it was fed, if it is a file made by others
 
     def __post_init__(self) -> None:
-        """Refuse what is not a hash."""
         decoding.refuse_other_than_sha256(self.sha256)
 
 
@@ -149,7 +148,6 @@ class PhotoRecord:
     list_sha256: Sha256
 
     def __post_init__(self) -> None:
-        """Refuse what is not a hash."""
         decoding.refuse_other_than_sha256(self.list_sha256)
 
 
@@ -161,7 +159,6 @@ class FileRecord:
     size_bytes: Count
 
     def __post_init__(self) -> None:
-        """Refuse what is not a hash."""
         decoding.refuse_other_than_sha256(self.sha256)
 
 

@@ -5,7 +5,7 @@ import functools
 import hashlib
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -51,7 +51,11 @@ class PhotoSet:
         if count >= len(self.paths):
             return self
         chosen = np.linspace(0, len(self.paths) - 1, count).round().astype(int)
-        return dataclasses.replace(self, paths=tuple(self.paths[i] for i in chosen))
+        return self.only(self.paths[i] for i in chosen)
+
+    def only(self, paths: Iterable[Path]) -> "PhotoSet":
+        """The set of some of its photographs."""
+        return dataclasses.replace(self, paths=tuple(paths))
 
     def squares(self, size: int) -> Iterator[Pixels]:
         """Each photograph's centre square, (size, size, 3) uint8, decoded as it is asked for."""

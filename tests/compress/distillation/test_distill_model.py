@@ -132,7 +132,7 @@ class TestBalance:
             tmp_path / "small", balance=True, steps=2, quantize_aware=True, float_share=0.5
         )
         (before,), (after,) = (losses_of(made.path, stage) for stage in ("perceptual", "rounding"))
-        goals = {name: aim.goal for name, aim in TINY.aims.items()}
+        goals = dataclasses.replace(TINY, balance=True).goals_in_balance
         expected = RatioBalance(goals, lambda _turn: {n: after[f"{n} ratio"] for n in goals})
         expected.load_state_dict(
             {

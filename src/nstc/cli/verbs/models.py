@@ -17,7 +17,7 @@ def models(
 ) -> None:
     """List the models that are included."""
     from nstc.core.errors import OptionError
-    from nstc.core.zoo_listing import basis, list_zoo
+    from nstc.core.zoo import basis, list_zoo
 
     if (sheet is None) != (output is None):
         raise OptionError(

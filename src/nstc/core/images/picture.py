@@ -115,14 +115,14 @@ def with_colors(picture: Picture, rgb: Pixels) -> Picture:
 
 def resize_shorter_side(rgb: Pixels, size: int) -> Pixels:
     """Scale (H, W, 3) so that its shorter side is `size` pixels."""
-    shape = rgb.shape[:2]
-    return resize(rgb, *scaled_size(*shape, size / min(shape)))
+    height, width = rgb.shape[:2]
+    return resize(rgb, *scaled_size(height, width, size / min(height, width)))
 
 
 def resize_longer_side(rgb: Pixels, size: int) -> Pixels:
     """Scale (H, W, 3) so that its longer side is `size` pixels."""
-    shape = rgb.shape[:2]
-    return resize(rgb, *scaled_size(*shape, size / max(shape)))
+    height, width = rgb.shape[:2]
+    return resize(rgb, *scaled_size(height, width, size / max(height, width)))
 
 
 def scaled_size(height: int, width: int, scale: float) -> tuple[int, int]:

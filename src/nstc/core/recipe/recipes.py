@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from nstc.core import extensions
 from nstc.core.errors import OptionError
@@ -67,17 +67,9 @@ class TrainRecipe(Checked):
     seed: int = setting(0, SEED, "Random seed.")
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, or that contradict."""
         super().__post_init__()
         if self.balance is not None and 0 in (self.style_weight, self.content_weight):
             raise OptionError("balance needs a style-weight and a content-weight above 0.")
-
-
-class Aim(NamedTuple):
-    """A ratio that a student is judged by."""
-
-    weight: float  # on it in the loss
-    goal: float  # what it is to come down to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +151,6 @@ class DistillRecipe(Checked):
     seed: int = setting(0, SEED, "Random seed.")
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, or that contradict."""
         super().__post_init__()
         if self.perceptual_size is not None and self.perceptual_size > self.size:
             raise OptionError(
@@ -181,18 +172,14 @@ class DistillRecipe(Checked):
         return {} if self.terms is None else weights_in(self.terms)
 
     @property
-    def aims(self) -> Mapping[str, Aim]:
-        """What a student is judged by, by the names of the second stage's terms."""
-        return {
-            "style": Aim(self.style_weight, self.style_goal),
-            "content": Aim(self.content_weight, self.content_goal),
-            "flicker": Aim(self.steadiness_weight, self.flicker_goal),
-        }
-
-    @property
     def goals_in_balance(self) -> Mapping[str, float]:
-        """Of what the second stage balances: two aims or more that have a weight, or none."""
-        goals = {name: aim.goal for name, aim in self.aims.items() if aim.weight > 0}
+        """Goals of the terms that the second stage balances: two or more with a weight, or none."""
+        terms = {
+            "style": (self.style_weight, self.style_goal),
+            "content": (self.content_weight, self.content_goal),
+            "flicker": (self.steadiness_weight, self.flicker_goal),
+        }
+        goals = {name: goal for name, (weight, goal) in terms.items() if weight > 0}
         return goals if self.balance and len(goals) > 1 else {}
 
 
@@ -236,7 +223,6 @@ class PruneRecipe(Checked):
     seed: int = setting(0, SEED, "Random seed.")
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, or that contradict."""
         super().__post_init__()
         names = ("ratio", "speedup", "target_macs", "target_latency")
         given = [name.replace("_", "-") for name in names if getattr(self, name) is not None]
@@ -303,7 +289,6 @@ class QuantizeRecipe(Checked):
     )
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, or that contradict."""
         super().__post_init__()
         problems = [
             f"{name} is given, which mode {self.mode} does not have: it belongs to mode "

@@ -140,7 +140,6 @@ class Checked:
     """Refuses values out of range when a recipe is made."""
 
     def __post_init__(self) -> None:
-        """Refuse all of them at once."""
         problems = []
         for f in dataclasses.fields(self):  # type: ignore[arg-type]
             value, allowed = getattr(self, f.name), f.metadata["setting"].allowed
