@@ -128,10 +128,7 @@ def open_bundle(model: str | Path) -> Bundle:
 def read_manifest(model: str | Path) -> Manifest:
     """The manifest of a bundle; its files may be missing.
 
-    Raises:
-        BundleError: there is no bundle at that path or of that name.
-        CorruptBundleError: its manifest is damaged, or not a file of its folder.
-        SchemaVersionError: a newer nstc wrote it.
+    `BundleError` if there is no bundle at that path or of that name, else as `Manifest.from_json`.
     """
     path = resolve_model_path(model)
     if not is_bundle(path):

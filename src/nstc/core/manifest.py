@@ -211,9 +211,8 @@ class Manifest:
     def from_json(text: str | bytes, where: str) -> "Manifest":
         """Read back what `to_json` wrote to the path `where`.
 
-        Raises:
-            SchemaVersionError: a newer nstc wrote it, or one so old that its parts are gone.
-            CorruptBundleError: it is damaged, or names what no bundle may hold.
+        `SchemaVersionError` if a newer nstc wrote it, or one so old that its parts are gone;
+        `CorruptBundleError` if it is damaged, or names what no bundle may hold.
         """
         try:
             content = decoding.parse_json(text, one_line_texts=True)

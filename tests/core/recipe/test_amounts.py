@@ -3,6 +3,7 @@
 import pytest
 
 from nstc.core.errors import OptionError
+from nstc.core.recipe import PruneRecipe
 from nstc.core.recipe.settings import Latency, parse_bytes, parse_latency, parse_macs
 
 
@@ -19,7 +20,7 @@ def test_multiply_accumulates(text: str, macs: int) -> None:
 )
 def test_what_are_no_multiply_accumulates(text: str) -> None:
     with pytest.raises(OptionError, match=r"target-macs is .*: expected .* such as 400M"):
-        parse_macs(text)
+        PruneRecipe(target_macs=text)
 
 
 @pytest.mark.parametrize(

@@ -45,15 +45,10 @@ _CLEAR: Final = 128  # below this a GIF's pixel, which is there or not, is not
 class ImageFile(contextlib.AbstractContextManager["ImageFile"]):
     """A picture file, opened: its header is read, its pixels are not. A context manager.
 
-    Args:
-        source: A path, or the content of a file.
-        name: What errors call it; the path unless given.
-        max_pixels: The most that are decoded, all frames of an animation together.
-
-    Raises:
-        ImageError: there is no such file, or it is empty, unreadable, too large or not a picture.
-        MissingExtraError: it is HEIF, and what reads that is not installed.
-        OptionError: `max_pixels` is out of range.
+    `source` is a path or the content of a file, `name` its name in errors, and `max_pixels` the
+    most that are decoded, all frames together, or an `OptionError`. `ImageError` if there is no
+    file, or it is empty, unreadable, too large or not a picture; `MissingExtraError` for HEIF
+    without its package.
     """
 
     def __init__(

@@ -42,9 +42,8 @@ class Recipe:
 def load_recipe(path: Path | None) -> Recipe:
     """Read a TOML file with a table a step: [distill] steps = 500. None gives the defaults.
 
-    Raises:
-        RecipeError: the file can't be read or names unknown keys; all of them are listed.
-        OptionError: a value is out of range.
+    `RecipeError` if the file can't be read or has unknown keys or types; `OptionError` if values
+    are out of range. All of them are listed.
     """
     from nstc.core.decoding import DecodingError, parse_toml, read_file  # too heavy for --help
 

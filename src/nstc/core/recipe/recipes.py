@@ -8,6 +8,7 @@ from nstc.core import extensions
 from nstc.core.errors import OptionError
 from nstc.core.recipe.settings import (
     ANY,
+    MACS,
     SEED,
     WEIGHTS,
     Allowed,
@@ -20,7 +21,6 @@ from nstc.core.recipe.settings import (
     number_or,
     one_of,
     parse_latency,
-    parse_macs,
     setting,
     switch,
     weights_in,
@@ -197,7 +197,7 @@ class PruneRecipe(Checked):
     # Of this and the next two, the ratio is found by search.
     speedup: float | None = setting(None, above(1), "Instead: times fewer multiply-accumulates.")
     target_macs: str | None = setting(
-        None, ANY, "Instead: multiply-accumulates at 512x512, 400M or 10G."
+        None, MACS, "Instead: multiply-accumulates at 512x512, 400M or 10G."
     )
     target_latency: str | None = setting(
         None, ANY, "Instead: time of the float graph at 512x512, 8ms@cpu:1, measured."
@@ -228,8 +228,6 @@ class PruneRecipe(Checked):
         given = [name.replace("_", "-") for name in names if getattr(self, name) is not None]
         if len(given) > 1:
             raise OptionError(f"{' and '.join(given)} were both given: choose one.")
-        if self.target_macs is not None:
-            parse_macs(self.target_macs)
         if self.target_latency is not None:
             parse_latency(self.target_latency)
         if self.iterations > max(1, self.steps):

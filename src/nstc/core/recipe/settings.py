@@ -133,6 +133,9 @@ WEIGHTS = Allowed(
     lambda text: bool(weights_in(text)), "names and weights, such as haze=0.5,edges=1"
 )
 ANY = Allowed(lambda _: True, "")
+MACS = Allowed(
+    lambda text: parse_macs(text) > 0, "multiply-accumulates at 512x512, such as 400M or 10G"
+)
 SEED = within(0, 2**63 - 1)
 
 
@@ -171,13 +174,8 @@ def read_amount(text: str, units: Collection[str]) -> float | None:
 
 
 def parse_macs(text: str) -> int:
-    """Multiply-accumulates of "400M", "1.5G" or "400000000"; `OptionError` for anything else."""
-    macs = int(read_amount(text, COUNTS) or 0)
-    if macs < 1:
-        raise OptionError(
-            f"target-macs is {text}: expected multiply-accumulates at 512x512, such as 400M or 10G."
-        )
-    return macs
+    """Multiply-accumulates of "400M", "1.5G" or "400000000"; 0 for anything else."""
+    return int(read_amount(text, COUNTS) or 0)
 
 
 def parse_bytes(text: str) -> int:
