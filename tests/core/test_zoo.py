@@ -280,13 +280,13 @@ class TestReadOnly:
             lambda: revised_bundle(bundle, target, bundle.manifest).__enter__(),
             lambda: refuse_unwritable_bundle(target),
         ):
-            with pytest.raises(OutputError, match=r"ships with nstc and is read-only"):
+            with pytest.raises(OutputError, match=r"is included in nstc and read-only"):
                 door()
         assert {p: p.read_bytes() for p in shipped.rglob("*") if p.is_file()} == before
 
     def test_nor_by_a_link(self, shipped, before, bundle, tmp_path):
         (tmp_path / "link").symlink_to(shipped / "wave" / "student")
-        with pytest.raises(OutputError, match="zoo:wave ships with nstc"):
+        with pytest.raises(OutputError, match="zoo:wave is included in nstc"):
             refuse_unwritable_bundle(shipped / "wave" / "student")
         with pytest.raises(OutputError, match="read-only"):
             refuse_unwritable_bundle(tmp_path / "link")

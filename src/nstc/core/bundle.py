@@ -46,7 +46,7 @@ class Bundle:
     """An opened bundle."""
 
     path: Path  # its folder
-    manifest: Manifest  # what it says of itself
+    manifest: Manifest
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""The version of nstc, the one place where it is written."""
+"""The version of nstc."""
 
 from typing import Final
 

@@ -55,7 +55,7 @@ def private_folder() -> Path:
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether a folder is there to be written, or can be made where it is asked for."""
+    """Whether a folder can be written, or made if it does not exist."""
     if not folder.is_absolute():  # "~": nothing says where the home is
         return False
     there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))

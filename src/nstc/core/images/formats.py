@@ -147,56 +147,56 @@ def is_followed(content: bytes, image: Image.Image) -> bool:
 
 def _end_of_strips(image: TiffImagePlugin.TiffImageFile) -> int:
     """Where the last strip or tile ends; a directory of tags may follow, but no second file."""
-    for places, lengths in (
+    for offsets, lengths in (
         (TiffImagePlugin.STRIPOFFSETS, TiffImagePlugin.STRIPBYTECOUNTS),
         (TiffImagePlugin.TILEOFFSETS, TiffImagePlugin.TILEBYTECOUNTS),
     ):
-        pairs = zip(image.tag_v2.get(places, ()), image.tag_v2.get(lengths, ()), strict=False)
-        end = max((place + length for place, length in pairs), default=0)
+        pairs = zip(image.tag_v2.get(offsets, ()), image.tag_v2.get(lengths, ()), strict=False)
+        end = max((offset + length for offset, length in pairs), default=0)
         if end:
             return int(end)
     return 4
 
 
 def _end_of_png(content: bytes) -> int:
-    place, kind = len(_PNG), b""
+    offset, kind = len(_PNG), b""
     while kind != b"IEND":
-        length, kind = struct.unpack_from(">I4s", content, place)
-        place += 12 + int(length)
-    return place
+        length, kind = struct.unpack_from(">I4s", content, offset)
+        offset += 12 + int(length)
+    return offset
 
 
 def _end_of_jpeg(content: bytes) -> int:
-    place = 2
+    offset = 2
     while True:
-        place = content.index(b"\xff", place)
-        marker = content[place + 1]
+        offset = content.index(b"\xff", offset)
+        marker = content[offset + 1]
         if marker == _EOI:
-            return place + 2
+            return offset + 2
         if marker == 0xFF:  # filling
-            place += 1
+            offset += 1
         elif marker == 0 or marker in _ALONE:  # of the coded picture
-            place += 2
+            offset += 2
         else:
-            place += 2 + struct.unpack_from(">H", content, place + 2)[0]
+            offset += 2 + struct.unpack_from(">H", content, offset + 2)[0]
 
 
 def _end_of_gif(content: bytes) -> int:
     def colours(flags: int) -> int:
         return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
-    place = 13 + colours(content[10])
+    offset = 13 + colours(content[10])
     while True:
-        kind = content[place]
+        kind = content[offset]
         if kind == _GIF_IMAGE:
-            place += 11 + colours(content[place + 9])
+            offset += 11 + colours(content[offset + 9])
         elif kind == _GIF_EXTENSION:
-            place += 2
+            offset += 2
         else:
-            return place + 1
-        while content[place]:  # blocks of data
-            place += 1 + content[place]
-        place += 1
+            return offset + 1
+        while content[offset]:  # blocks of data
+            offset += 1 + content[offset]
+        offset += 1
 
 
 def _end_of_riff(content: bytes) -> int:

@@ -17,7 +17,7 @@ _GAP: Final = 4
 _LABEL_HEIGHT: Final = 28
 _LABEL_SIZE: Final = 18
 
-# Tags that describe the photograph; in TIFF files the rest say where its bytes lie.
+# Tags that describe the photograph; in TIFF files the others are offsets of its bytes.
 _KEPT_TAGS: Final = (
     ExifTags.Base.ImageDescription,
     ExifTags.Base.Make,
@@ -35,7 +35,7 @@ _OUTDATED_TAGS: Final = (
     ExifTags.Base.ExifImageWidth,
     ExifTags.Base.ExifImageHeight,
     ExifTags.Base.ExifInteroperabilityOffset,
-    ExifTags.Base.ColorSpace,  # the result is sRGB whatever this said
+    ExifTags.Base.ColorSpace,  # the result is sRGB in any case
 )
 _XMP_KEYS: Final = ("xmp", "XML:com.adobe.xmp")
 _XMP_ORIENTATION: Final = re.compile(

@@ -29,7 +29,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _BIG_TIFF: Final = (b"II+\0", b"MM\0+")
 _TIFF: Final = (b"II*\0", b"MM\0*", *_BIG_TIFF)
-_DEFAULT_FRAME_MS: Final = 100.0  # what browsers show a frame for that says no time or next to none
+_DEFAULT_FRAME_MS: Final = 100.0  # browsers' time for a frame without one, or next to none
 
 _SAVE_OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -66,7 +66,7 @@ class ImageFile(contextlib.AbstractContextManager["ImageFile"]):
                 self.format = self.image.format or ""  # by Pillow's name
                 self.width, self.height = self.image.size  # as it lies in the file
                 refuse_too_large(self.name, self.width, self.height, 1, max_pixels)
-                # Pictures in the file, of which the first alone is read if it is no animation.
+                # Pictures in the file, of which only the first is read unless it is an animation.
                 self.pages = int(getattr(self.image, "n_frames", 1))
             # in PNG the picture that others see may be no part of the animation
             self._first = 1 if self.image.info.get("default_image") else 0
@@ -291,7 +291,7 @@ def encode_animation(
         options["loop"] = plays
     else:
         options["disposal"] = 2  # each frame is the whole picture
-        if plays != 1:  # GIF counts repetitions, and says nothing for none
+        if plays != 1:  # GIF counts repetitions, and leaves out none
             options["loop"] = max(0, plays - 1)
     _save(images[0], stream, name, first.picture.metadata, **options)
     return images[0].size, float(ends)

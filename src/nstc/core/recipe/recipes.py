@@ -326,7 +326,7 @@ class BenchRecipe(Checked):
     size: int = setting(512, within(16, 4096), "Side of the pictures in px.")
     # Each round is one run of the reference and of every candidate.
     rounds: int = setting(15, within(3, 10_000), "Timed rounds.")
-    # As `nstc targets` lists them. Their flag is the verb's, which has --threads beside it.
+    # As `nstc targets` lists them. Their flag is the verb's, next to --threads.
     targets: tuple[str, ...] = setting(
         ("cpu:2",), Allowed(are_different_words, 'different targets, such as "cpu:2" and "mobile"')
     )
