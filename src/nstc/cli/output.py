@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TextIO, cast
 
 import typer
 
+from nstc.core import progress
 from nstc.core.errors import OutputError
 from nstc.core.terminal import as_text, one_line, plain_console, shown
 from nstc.runtime.files.streams import discard_the_rest, unwritable_output
@@ -114,8 +115,8 @@ def print_list(
     print_table(table)
 
 
-class Bar:
-    """A `nstc.core.progress.Progress` on standard error.
+class Bar(progress.Progress):
+    """Progress on standard error.
 
     A context manager: whatever ends the work also takes the bar off the screen and gives the
     terminal its cursor back.

@@ -258,19 +258,17 @@ def fault_of_name(name: str) -> str | None:
     """Why a name is not a plain file name, as the end of "NAME is not ...: "; None if it is."""
     if not name or not name.isprintable():
         return "it is empty or has characters that can't be shown"
-    if set("/\\:") & set(name):
-        return "it has a separator of folders or drives, and would lead out of the folder"
-    if set('<>"|?*') & set(name):
-        return 'it has one of <>"|?*, which not every system takes'
-    if name != name.strip() or name.endswith("."):
-        return "it begins or ends with a blank, or ends with a dot"
-    if len(name.encode()) > MAX_NAME_BYTES:
-        return f"it has more than {MAX_NAME_BYTES} bytes"
-    if unicodedata.normalize("NFC", name) != name:
-        return "its accents are characters of their own (it is not in Unicode's form NFC)"
-    if name.partition(".")[0].rstrip().casefold() in _DEVICES:
-        return "it is the name of a device on Windows"
-    return None
+    faults = {
+        "it has a separator, and would lead out of the folder": set("/\\:") & set(name),
+        'it has one of <>"|?*, which not every system takes': set('<>"|?*') & set(name),
+        "it begins or ends with a blank, or ends with a dot": name != name.strip(" ").rstrip("."),
+        f"it has more than {MAX_NAME_BYTES} bytes": len(name.encode()) > MAX_NAME_BYTES,
+        "its accents are separate characters (not NFC)": unicodedata.normalize("NFC", name) != name,
+        "it is the name of a device on Windows": (
+            name.partition(".")[0].rstrip().casefold() in _DEVICES
+        ),
+    }
+    return next((fault for fault, found in faults.items() if found), None)
 
 
 def fault_of_names(names: Iterable[str], reserved: str) -> str | None:

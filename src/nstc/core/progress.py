@@ -1,11 +1,10 @@
 """Where long work reports its progress. The CLI draws a bar; tests record."""
 
 from collections.abc import Mapping
-from typing import Protocol
 
 
-class Progress(Protocol):
-    """Receives progress updates: stages, steps and findings."""
+class Progress:
+    """Receives progress updates: stages, steps and findings. Subclasses show what they use."""
 
     def begin(self, title: str, steps: int, done: int) -> None:
         """A stage of `steps` steps starts, of which an earlier run did `done`."""
@@ -17,14 +16,5 @@ class Progress(Protocol):
         """One line for the user."""
 
 
-class Silent:
+class Silent(Progress):
     """A `Progress` that reports nothing."""
-
-    def begin(self, title: str, steps: int, done: int) -> None:
-        """Say nothing."""
-
-    def advance(self, step: int, losses: Mapping[str, float]) -> None:
-        """Say nothing."""
-
-    def note(self, message: str) -> None:
-        """Say nothing."""

@@ -199,11 +199,6 @@ def _end_of_gif(content: bytes) -> int:
         offset += 1
 
 
-def _end_of_riff(content: bytes) -> int:
-    length = int(struct.unpack_from("<I", content, 4)[0])
-    return 8 + length + length % 2
-
-
 def _end_of_netpbm(content: bytes) -> int:
     """Of binary ones: P4 of bits, P5 of grey, P6 of colours, each of one or two bytes."""
     kind = content[1:2]
@@ -221,8 +216,8 @@ _ENDS: Final[Mapping[bytes, Callable[[bytes], int]]] = {
     _PNG: _end_of_png,
     _JPEG: _end_of_jpeg,
     b"GIF8": _end_of_gif,
-    b"RIFF": _end_of_riff,
-    b"BM": lambda content: int(struct.unpack_from("<I", content, 2)[0]) or len(content),
+    b"RIFF": lambda content: 8 + (int.from_bytes(content[4:8], "little") + 1) // 2 * 2,
+    b"BM": lambda content: int.from_bytes(content[2:6], "little") or len(content),
     b"P4": _end_of_netpbm,
     b"P5": _end_of_netpbm,
     b"P6": _end_of_netpbm,
