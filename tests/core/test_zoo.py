@@ -124,7 +124,8 @@ def test_a_bundle_of_the_zoo_is_remembered_by_its_name_and_not_its_path(
 ):
     folder = tmp_path / "zoo"
     monkeypatch.setattr(zoo, "zoo_folder", lambda: folder)
-    inside = make_bundle(folder / "negative" / "student")
+    with zoo.shipping():
+        inside = make_bundle(folder / "negative" / "student")
     outside = make_bundle(tmp_path / "mine")
 
     assert (inside.origin().zoo, inside.origin().path) == ("zoo:negative", None)
@@ -158,7 +159,8 @@ def listed(make_bundle, tmp_path, monkeypatch):
     monkeypatch.setattr(zoo, "zoo_folder", lambda: folder)
 
     def entry(rows=(), **options):
-        measured(make_bundle(folder / "negative" / "student", **options), rows)
+        with zoo.shipping():
+            measured(make_bundle(folder / "negative" / "student", **options), rows)
         (only,) = list_zoo()
         return only, folder / "negative" / "student"
 
@@ -268,8 +270,7 @@ class TestReadOnly:
     """Shipped bundles, for every verb that writes through the doors of `nstc.core.bundle`."""
 
     @pytest.fixture
-    def before(self, shipped, monkeypatch):
-        monkeypatch.setattr(zoo, "installed_zoo", lambda: shipped)
+    def before(self, shipped):
         return {path: path.read_bytes() for path in shipped.rglob("*") if path.is_file()}
 
     @pytest.mark.parametrize("role", ["student", "new", "student/inside"])
@@ -300,7 +301,8 @@ class TestReadOnly:
 
 
 def test_messages_call_what_ships_by_its_name(shipped, make_bundle, monkeypatch):
-    made = make_bundle(shipped / "wave" / "student")
+    with zoo.shipping():
+        made = make_bundle(shipped / "wave" / "student")
     with pytest.raises(ArtifactError, match=r"^zoo:wave holds no artifact fp16; "):
         made.artifact("fp16")
     (made.path / "weights.safetensors").write_bytes(b"other")

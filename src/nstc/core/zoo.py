@@ -30,14 +30,9 @@ _WITHIN: Final = (
 _SHIPPING: ContextVar[bool] = ContextVar("shipping", default=False)
 
 
-def installed_zoo() -> Path:
+def zoo_folder() -> Path:
     """The folder of the package that holds the included bundles, which are read-only."""
     return Path(str(resources.files("nstc.models") / "zoo"))
-
-
-def zoo_folder() -> Path:
-    """Where zoo names are looked up."""
-    return installed_zoo()
 
 
 def zoo_names() -> tuple[str, ...]:
@@ -127,7 +122,7 @@ def shipping() -> Iterator[None]:
 
 def refuse_shipped(target: Path, advice: str = "choose another --output.") -> None:
     """Raise `OutputError`, with advice, for a path among the included bundles: read-only."""
-    if not _SHIPPING.get() and target.resolve().is_relative_to(installed_zoo().resolve()):
+    if not _SHIPPING.get() and target.resolve().is_relative_to(zoo_folder().resolve()):
         raise OutputError(f"{named(target)} is included in nstc and read-only: {advice}")
 
 
