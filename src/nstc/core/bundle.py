@@ -147,7 +147,7 @@ def read_manifest(model: str | Path) -> Manifest:
     except (OSError, DecodingError) as error:
         reason = getattr(error, "strerror", None) or error
         raise errors.CorruptBundleError(
-            f"{where} can't be read: {reason}. Copy the bundle again."
+            f"{where} can't be read: {reason}. Copy it again."
         ) from error
     return Manifest.from_json(text, where)
 
@@ -208,11 +208,10 @@ def bundle_to_revise(model: str | Path | Bundle) -> Iterator[Bundle]:
 
 @contextlib.contextmanager
 def revised_bundle(bundle: Bundle, target: Path, manifest: Manifest) -> Iterator[Path]:
-    """As `new_bundle`, with copies of another bundle's files to start from.
+    """As `new_bundle`, with copies of another bundle's files to start from, if they are unchanged.
 
     `target` may be the bundle's own folder, which is then replaced in one step. For that, open it
     by `bundle_to_revise`: otherwise it is an `OutputError` if another run changed it meanwhile.
-    `CorruptBundleError` if a file of the bundle was changed.
     """
     with new_bundle(target, manifest) as draft:
         in_place = target.resolve() == bundle.path.resolve()

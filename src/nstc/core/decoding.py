@@ -1,7 +1,7 @@
 """Structured files that somebody else may have written, read within bounds into declared types.
 
-The checks are in this order, so that nothing hostile reaches the next step: the kind of file, its
-size, its depth and its number of values, and only then, type by type, its content.
+Nothing hostile reaches the next check: of the kind of file, its size, its depth and number of
+values, and only then, type by type, of its content.
 """
 
 import copy
@@ -329,8 +329,7 @@ def _at(content: Any, path: str) -> Any:
         if index:
             content, path = content[int(index[1])], path[index.end() :]
         else:
-            key = max(
-                (k for k in content if path == k or path.startswith((f"{k}.", f"{k}["))), key=len
-            )
+            keys = [k for k in content if path == k or path.startswith((f"{k}.", f"{k}["))]
+            key = max(keys, key=len)
             content, path = content[key], path[len(key) :].removeprefix(".")
     return content

@@ -1,8 +1,7 @@
 """What other packages add to nstc: parts that an installed package names by its entry points.
 
-docs/extending.md shows each of the five groups. Packages' metadata is read only for a name that is
-not nstc's own, or where all parts of a group are listed, and a package is imported only when a part
-of it is used.
+Packages' metadata is read only for a name that is not nstc's own, or to list all parts of a group,
+and a package is imported only when a part of it is used. docs/extending.md shows the groups.
 """
 
 from collections.abc import Collection, Mapping

@@ -243,9 +243,7 @@ class Manifest:
                     )
             refuse_arguments(built.name, built.arguments)
         except DecodingError as error:
-            raise CorruptBundleError(
-                f"{where} is damaged: {error}. Copy the bundle again."
-            ) from error
+            raise CorruptBundleError(f"{where} is damaged: {error}. Copy it again.") from error
         return manifest
 
 
@@ -264,9 +262,7 @@ def fault_of_name(name: str) -> str | None:
         "it begins or ends with a blank, or ends with a dot": name != name.strip(" ").rstrip("."),
         f"it has more than {MAX_NAME_BYTES} bytes": len(name.encode()) > MAX_NAME_BYTES,
         "its accents are separate characters (not NFC)": unicodedata.normalize("NFC", name) != name,
-        "it is the name of a device on Windows": (
-            name.partition(".")[0].rstrip().casefold() in _DEVICES
-        ),
+        "it is a device on Windows": name.partition(".")[0].rstrip().casefold() in _DEVICES,
     }
     return next((fault for fault, found in faults.items() if found), None)
 

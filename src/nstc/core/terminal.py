@@ -1,8 +1,7 @@
 """Text on a terminal: control characters in names, titles and messages of others do nothing.
 
-A file's name, a manifest's credit or a server's answer may hold escape sequences that move the
-cursor or set the window's title, marks that turn the direction of reading, and brackets that Rich
-takes for markup. All that nstc prints for people passes here.
+Those of a file, a manifest or a server may hold escape sequences that move the cursor, marks of
+direction, and brackets that Rich takes for markup. All that nstc prints for people passes here.
 """
 
 import re

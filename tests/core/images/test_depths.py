@@ -92,7 +92,7 @@ class TestTiff:
             (RAMP * 255, r"a\.tif holds floats from 0 to 255, where 0 is black and 1 is white"),
             (RAMP - 0.5, "holds floats from -0.5 to 0.5"),
             (RAMP * 1.5, "holds floats from 0 to 1.5"),
-            (np.where(RAMP == 0.5, np.nan, RAMP), r"pixels that are not numbers \(NaN\)"),
+            (np.where(RAMP == 0.5, np.nan, RAMP), r"pixels that are NaN"),
             (np.where(RAMP == 0, np.inf, RAMP), "or infinite: replace them"),
         ],
     )

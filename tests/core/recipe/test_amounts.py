@@ -57,4 +57,4 @@ def test_a_latency(text: str) -> None:
 )
 def test_what_is_no_latency(text: str) -> None:
     with pytest.raises(OptionError, match=r"target-latency is .*: expected .* 8ms@cpu:1"):
-        parse_latency(text)
+        PruneRecipe(target_latency=text)

@@ -94,9 +94,9 @@ def atomic_folder(target: Path, *, replaceable: str) -> Iterator[Path]:
     """Give a temporary folder beside `target`; swap it into place if the block succeeds.
 
     Another run that writes `target` is waited for. The old folder or the new one is there at every
-    moment, unless the file system can't exchange two: see `restore`. A folder is replaced only if
-    it is empty or holds a file named `replaceable`, which marks one that nstc wrote, so that a
-    mistyped path never wipes a user's: otherwise, or if it can't be written, `OutputError`.
+    moment, unless the file system can't exchange two: see `restore`. Only an empty folder is
+    replaced, or one with a file named `replaceable`, which marks those of nstc: a mistyped path
+    never wipes a user's. `OutputError` for others, or if it can't be written.
     """
     refuse_foreign_folder(target, replaceable=replaceable)
     with locked(target):
@@ -158,9 +158,8 @@ def _refuse_folder(target: Path) -> None:
 def locked(target: Path) -> Iterator[None]:
     """Lock `target` against other processes and threads of this user, which wait meanwhile.
 
-    Whoever reads a bundle in order to change it reads it within the block: it may have waited for
-    another run that changed it. A thread may enter the block again for the same target.
-    `OutputError` if it can't be locked.
+    Read a bundle within the block to change it: another run may have changed it before. A thread
+    may enter the block again for the same target. `OutputError` if it can't be locked.
     """
     if lies_in_draft(target):
         yield  # its random name would leave a file of its own among the locks

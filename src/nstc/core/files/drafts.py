@@ -1,10 +1,9 @@
 """Drafts: what is written beside its target until it is whole, and goes when its writer is gone.
 
 A draft is named `.NAME.nstc-0123456789ab`, with NAME's ending if it is a file. Its writer holds a
-lock (flock) on it, which the kernel lets go of however the process ends, so a draft that can be
-locked belongs to nobody: the next writer into the same folder deletes it. Nothing else that lies
-there is touched, nor what another user owns. Where there are no such locks (Windows, some network
-file systems) nothing is known to be abandoned, and a killed run's drafts stay.
+lock (flock) on it, which the kernel releases however the process ends: the next writer into the
+same folder deletes drafts of the same user that it can lock. Where there are no such locks
+(Windows, some network file systems) a killed run's drafts stay.
 """
 
 import contextlib

@@ -1,13 +1,10 @@
 """Whatever mode, depth and colours an opened image has, as an array of 8-bit sRGB.
 
-Converting a picture as a whole makes a second one and more beside it. In bands, no more than the
-decoder's picture and the array are ever there: 7 bytes a pixel for a photograph.
-
-Of grey pictures of more than 8 bits Pillow hands over the numbers as they lie in the file (modes I,
-I;16 and F) without what they mean. The TIFF specification, revision 6, sections 3 and 19, says it
-for TIFF: whole numbers without a sign go from 0 to 2**bits - 1. Where no standard says what is
-black and what is white, as for numbers with a sign, a picture is refused: a guess would be a wrong
-picture without a warning.
+Converted in bands, a photograph takes no more than 7 bytes a pixel: the decoder's picture and the
+array. Pillow gives the numbers of grey pictures of more than 8 bits as they are in the file (modes
+I, I;16 and F). In TIFF (specification, revision 6, sections 3 and 19) whole numbers without a sign
+go from 0 to 2**bits - 1. Where no standard says what is black and what is white, as for numbers
+with a sign, a picture is refused: a guess would be a wrong picture without a warning.
 """
 
 import io
@@ -116,10 +113,9 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 def to_srgb(image: Image.Image, name: str) -> Image.Image:
     """An opened image in sRGB, by its embedded ICC profile; the same one if it is sRGB already.
 
-    Colours are matched relative to white, with black point compensation, as browsers do. A profile
-    that is damaged or for another kind of picture is ignored, as Pillow and browsers do too.
-    Without one the image is taken to be sRGB, except for CIELAB, which defines its colours.
-    `ImageError` if it has a profile and this Pillow can't convert, or is damaged CIELAB.
+    Colours are matched relative to white, with black point compensation. A profile that is damaged
+    or for another kind of picture is ignored; both as in browsers. Without one the image is taken
+    for sRGB, except CIELAB. `ImageError` if Pillow can't convert, or for damaged CIELAB.
     """
     content = image.info.get("icc_profile")
     if image.mode == "LAB":
@@ -213,9 +209,7 @@ def as_eight_bits(image: Image.Image, depth: Depth, name: str) -> Image.Image:
         values = values.view(np.uint32)  # Pillow holds 32 bits with a sign, whatever they mean
     levels = (values.astype(np.float64) - depth.black) / (depth.white - depth.black)
     if not np.isfinite(levels).all():
-        raise ImageError(
-            f"{name} holds pixels that are not numbers (NaN) or infinite: replace them first."
-        )
+        raise ImageError(f"{name} holds pixels that are NaN or infinite: replace them first.")
     if values.size and (levels.min() < -_OVERSHOOT or levels.max() > 1 + _OVERSHOOT):
         floats = values.dtype.kind == "f"
         kind, white = ("floats", "1") if floats else ("whole numbers", "65535")

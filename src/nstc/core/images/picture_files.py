@@ -318,9 +318,7 @@ def _save(
     except (ValueError, RuntimeError, OverflowError, struct.error) as error:
         advice = " Leave out --metadata keep." if notes else ""
         size = f"{image.width}x{image.height}"
-        raise OutputError(
-            f"a picture of {size} can't be written as {name}: {error}.{advice}"
-        ) from error
+        raise OutputError(f"{size} pixels can't be written as {name}: {error}.{advice}") from error
 
 
 def _refuse_undecodable(

@@ -7,7 +7,7 @@ from typing import Any, Final
 from nstc.core import extensions
 from nstc.core.errors import OptionError
 from nstc.core.recipe.settings import (
-    ANY,
+    LATENCY,
     MACS,
     SEED,
     WEIGHTS,
@@ -20,7 +20,6 @@ from nstc.core.recipe.settings import (
     multiples,
     number_or,
     one_of,
-    parse_latency,
     setting,
     switch,
     weights_in,
@@ -196,11 +195,9 @@ class PruneRecipe(Checked):
     )
     # Of this and the next two, the ratio is found by search.
     speedup: float | None = setting(None, above(1), "Instead: times fewer multiply-accumulates.")
-    target_macs: str | None = setting(
-        None, MACS, "Instead: multiply-accumulates at 512x512, 400M or 10G."
-    )
+    target_macs: str | None = setting(None, MACS, "Instead: MACs at 512x512, 400M or 10G.")
     target_latency: str | None = setting(
-        None, ANY, "Instead: time of the float graph at 512x512, 8ms@cpu:1, measured."
+        None, LATENCY, "Instead: time of the float graph at 512x512, 8ms@cpu:1, measured."
     )
     # See `nstc.compress.pruning.channels`.
     importance: str = choice("group-norm", IMPORTANCES, "Importance of a channel")
@@ -228,8 +225,6 @@ class PruneRecipe(Checked):
         given = [name.replace("_", "-") for name in names if getattr(self, name) is not None]
         if len(given) > 1:
             raise OptionError(f"{' and '.join(given)} were both given: choose one.")
-        if self.target_latency is not None:
-            parse_latency(self.target_latency)
         if self.iterations > max(1, self.steps):
             raise OptionError(
                 f"iterations is {self.iterations}, with fine-tuning after each, and steps is "
@@ -253,9 +248,7 @@ class QuantizeRecipe(Checked):
     bits: int = setting(8, one_of(4, 8), "Bits of a weight, in mode weights: 8 or 4.")
     calibration_photos: int = setting(24, at_least(1), "Number of photographs to calibrate on.")
     calibration_size: int = setting(512, within(32, 2048), "Side of these photographs in px.")
-    calibrator: str = choice(
-        "percentile", ("min-max", "percentile", "mse"), "Ranges of activations"
-    )
+    calibrator: str = choice("percentile", ("min-max", "percentile", "mse"), "Activation ranges")
     # 100 is the smallest and the largest. A trunk of residual blocks adds one activation's rounding
     # to the next, and finer steps for the rest are worth more than the outliers.
     percentile: float = setting(
@@ -263,9 +256,7 @@ class QuantizeRecipe(Checked):
         within(90, 100),
         "Percentage of an activation's values within its range; the others saturate.",
     )
-    per_channel: bool = switch(
-        True, "One scale per filter of a layer, or one for all.", off="per-tensor"
-    )
+    per_channel: bool = switch(True, "One scale per filter, or per layer.", off="per-tensor")
     # "adaptive" rounds each weight up or down, whichever changes a layer's output on photographs
     # less.
     rounding: str = choice("nearest", ("nearest", "adaptive"), "Rounding of weights")
@@ -282,9 +273,7 @@ class QuantizeRecipe(Checked):
         shown="learned ranges, if there are",
     )
     # A graph of one size is measured at that.
-    size: int = setting(
-        512, within(16, 4096), "Side in px of the picture that the file is measured on."
-    )
+    size: int = setting(512, within(16, 4096), "Side in px of the picture for measuring.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
