@@ -281,7 +281,7 @@ class TestReadOnly:
             lambda: revised_bundle(bundle, target, bundle.manifest).__enter__(),
             lambda: refuse_unwritable_bundle(target),
         ):
-            with pytest.raises(OutputError, match=r"is included in nstc and read-only"):
+            with pytest.raises(OutputError, match=r"is included in nstc and is read-only"):
                 door()
         assert {p: p.read_bytes() for p in shipped.rglob("*") if p.is_file()} == before
 

@@ -123,7 +123,7 @@ def shipping() -> Iterator[None]:
 def refuse_shipped(target: Path, advice: str = "choose another --output.") -> None:
     """Raise `OutputError`, with advice, for a path among the included bundles: read-only."""
     if not _SHIPPING.get() and target.resolve().is_relative_to(zoo_folder().resolve()):
-        raise OutputError(f"{named(target)} is included in nstc and read-only: {advice}")
+        raise OutputError(f"{named(target)} is included in nstc and is read-only: {advice}")
 
 
 @dataclass(frozen=True, kw_only=True)
