@@ -46,9 +46,9 @@ class ImageFile(contextlib.AbstractContextManager["ImageFile"]):
     """A picture file, opened: its header is read, its pixels are not. A context manager.
 
     `source` is a path or the content of a file, `name` its name in errors, and `max_pixels` the
-    most that are decoded, all frames together, or an `OptionError`. `ImageError` if there is no
-    file, or it is empty, unreadable, too large or not a picture; `MissingExtraError` for HEIF
-    without its package.
+    most that are decoded, all frames together. `ImageError` if there is no file, or it is empty,
+    unreadable, too large or not a picture; `MissingExtraError` for HEIF without its package;
+    `OptionError` if `max_pixels` is out of range.
     """
 
     def __init__(
