@@ -75,7 +75,8 @@ def test_what_ships_is_read_only_and_the_line_to_copy_is_shown(nstc, given, line
 def test_nor_are_files_put_beside_what_ships(nstc) -> None:
     done = nstc("export", "zoo:udnie", "-o", zoo_folder() / "udnie" / "student")
     assert (
-        done.error == "nstc: zoo:udnie is included in nstc and is read-only: choose another --output."
+        done.error
+        == "nstc: zoo:udnie is included in nstc and is read-only: choose another --output."
     )
 
 
