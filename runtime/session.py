@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from nstc.core.bundle import Bundle, artifact_file, artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, CorruptBundleError, MissingExtraError, OptionError
-from nstc.core.files.cache import cached
+from nstc.core.files import cached
 from nstc.core.images import Pixels
 from nstc.core.zoo import zoo_name_of
 from nstc.runtime import programs

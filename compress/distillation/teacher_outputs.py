@@ -20,9 +20,7 @@ from nstc.compress.distillation.teachers import Teacher
 from nstc.compress.learning.processes import mixed_precision
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
 from nstc.core.errors import CorruptBundleError, Interrupted, OptionError
-from nstc.core.files import atomic_file, sha256_of
-from nstc.core.files.atomic import locked
-from nstc.core.files.cache import cache_folder
+from nstc.core.files import atomic_file, cache_folder, locked, sha256_of
 from nstc.core.images import Pixels, centre_square, read_picture
 from nstc.core.photos import PhotoSet, random_crop
 from nstc.core.progress import Progress

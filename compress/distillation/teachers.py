@@ -15,8 +15,7 @@ from nstc.compress.importing.import_model import network_of_checkpoint
 from nstc.compress.learning.processes import best_device
 from nstc.core.bundle import Bundle, is_bundle, open_bundle
 from nstc.core.errors import OptionError, TeacherError
-from nstc.core.files import atomic_file, locked
-from nstc.core.files.cache import cached
+from nstc.core.files import atomic_file, cached, locked
 from nstc.core.graph_form import GraphForm
 from nstc.core.images import Pixels
 from nstc.core.manifest import Origin, Style

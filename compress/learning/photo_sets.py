@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from nstc.core.errors import PhotosError
-from nstc.core.files import locked, reported_as_output_error
-from nstc.core.files.cache import cached
+from nstc.core.files import cached, locked, reported_as_output_error
 from nstc.core.files.drafts import draft_folder, put_in_place
 from nstc.core.photos import PhotoSet, photos_in, sample_photos
 

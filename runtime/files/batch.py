@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import IO, Any, Final, Literal
 
 from nstc.core import errors
-from nstc.core.files import atomic_file
-from nstc.core.files.cache import cache_folder
+from nstc.core.files import atomic_file, cache_folder
 from nstc.core.images import MAX_PIXELS, format_of, picture_files
 from nstc.core.images.formats import ANIMATED, ENDINGS
 from nstc.core.images.picture import Frame

@@ -9,7 +9,7 @@ import numpy as np
 
 from nstc.core import graph_form
 from nstc.core.errors import OptionError, OutputError, TeacherError
-from nstc.core.files.cache import cache_folder
+from nstc.core.files import cache_folder
 from nstc.core.graph_form import GraphForm, Layout
 from nstc.core.images import Picture, Pixels, read_picture, resize_shorter_side, write_picture
 from nstc.core.photos import sample_photos

@@ -19,8 +19,7 @@ from typing import Final
 
 from nstc.core.child_processes import readable, run_to_end, started
 from nstc.core.errors import MissingExtraError
-from nstc.core.files import atomic_folder, scratch_folder
-from nstc.core.files.cache import cached
+from nstc.core.files import atomic_folder, cached, scratch_folder
 
 SETUP_LINE: Final = "nstc web-setup"
 DATA: Final = Path(str(resources.files("nstc.benchmarks.targets.web")))  # nstc's own JavaScript

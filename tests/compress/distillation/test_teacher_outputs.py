@@ -20,7 +20,7 @@ from nstc.compress.distillation.teacher_outputs import (
     TeacherOutputs,
 )
 from nstc.core.errors import CorruptBundleError, ImageError, OutputError
-from nstc.core.files.cache import cache_folder
+from nstc.core.files import cache_folder
 from nstc.core.images import Picture, Pixels, write_picture
 from nstc.core.photos import PhotoSet, photos_in
 from nstc.models.losses import (

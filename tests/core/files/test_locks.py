@@ -7,8 +7,7 @@ import threading
 import pytest
 
 from nstc.core.errors import OutputError
-from nstc.core.files import atomic, locked
-from nstc.core.files.cache import cache_folder
+from nstc.core.files import cache_folder, locked, storage
 from nstc.core.files.drafts import draft_folder
 
 _HOLD = """
@@ -22,7 +21,7 @@ with locked(Path(sys.argv[1])):
 
 
 def test_another_process_is_waited_for_and_that_is_said(tmp_path, caplog, monkeypatch) -> None:
-    monkeypatch.setattr(atomic, "_SECONDS_UNTIL_LOGGED", 0.05)
+    monkeypatch.setattr(storage, "_SECONDS_UNTIL_LOGGED", 0.05)
     with subprocess.Popen(
         [sys.executable, "-c", _HOLD, str(tmp_path / "b")],
         stdin=subprocess.PIPE,
@@ -46,7 +45,7 @@ def test_nothing_is_left_beside_the_target(tmp_path) -> None:
 
 
 def test_what_is_written_within_a_draft_needs_none(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(atomic, "FileLock", lambda path, **_: pytest.fail(f"locked {path}"))
+    monkeypatch.setattr(storage, "FileLock", lambda path, **_: pytest.fail(f"locked {path}"))
     with draft_folder(tmp_path / "b") as draft, locked(draft / "bundle"):
         pass
 
@@ -74,18 +73,18 @@ def test_one_place_has_one_lock_by_whatever_path(tmp_path, monkeypatch) -> None:
     (tmp_path / "link").symlink_to("here")
     monkeypatch.chdir(tmp_path / "here")
     taken = []
-    lock = atomic.FileLock
-    monkeypatch.setattr(atomic, "FileLock", lambda path, **_: taken.append(path) or lock(path))
+    lock = storage.FileLock
+    monkeypatch.setattr(storage, "FileLock", lambda path, **_: taken.append(path) or lock(path))
     for path in ("b", "../link/b", "../here/../link/b"):
-        with locked(atomic.Path(path)):
+        with locked(storage.Path(path)):
             pass
     assert len(set(taken)) == 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")
 def test_a_cache_that_others_filled(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(atomic, "is_writable", lambda _folder: False)
-    monkeypatch.setattr(atomic, "private_folder", lambda: tmp_path / "private")
+    monkeypatch.setattr(storage, "is_writable", lambda _folder: False)
+    monkeypatch.setattr(storage, "private_folder", lambda: tmp_path / "private")
     with locked(tmp_path / "b"):
         assert len(list((tmp_path / "private" / "locks").iterdir())) == 1
 
@@ -127,7 +126,7 @@ class TestFileSystemsWithoutLocks:
 
 def test_without_a_place_for_it_the_variable_is_named(tmp_path, monkeypatch) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(atomic, "private_folder", lambda: tmp_path / "file")
+    monkeypatch.setattr(storage, "private_folder", lambda: tmp_path / "file")
     monkeypatch.setenv("NSTC_CACHE", str(tmp_path / "file" / "cache"))
     with (
         pytest.raises(OutputError, match=r"cannot lock .*/b: .*Set NSTC_CACHE"),

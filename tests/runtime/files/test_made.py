@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nstc.core.files.cache import cache_folder
+from nstc.core.files import cache_folder
 from nstc.runtime.control import Control
 from nstc.runtime.files.batch import BatchOptions, MadeBefore, settings_of, stylize_files
 from nstc.runtime.stylizer import Stylizer
