@@ -118,12 +118,12 @@ def open_teacher(
         )
     if not is_checkpoint(path):
         return _foreign_teacher(path, options, student)
-    read = network_of_checkpoint(path, options.key)
+    network, part = network_of_checkpoint(path, options.key)
     return Teacher(
         origin=_origin(path),
-        stylize=_by_network(read.network),
-        note=read.note,
-        part=read.key or None,
+        stylize=_by_network(network),
+        note=part.note,
+        part=part.key or None,
     )
 
 

@@ -6,6 +6,7 @@ command line's flags) become stand-ins that hold nothing and run nothing. What a
 how deep it is nested is found before, by reading its instructions and running none.
 """
 
+import contextlib
 import io
 import pickletools
 import re
@@ -37,10 +38,7 @@ _DEEPEST_TUPLE: Final = 100
 
 _SHOWN: Final = 3  # names in a message
 _ADVICE: Final = "Save the state dict alone: torch.save(network.state_dict(), FILE)."
-_OVERLONG: Final = (
-    "holds far more beside the values of its tensors than weights need, or nests it deeper. "
-    + _ADVICE
-)
+_OVERLONG: Final = f"holds far more beside the values of its tensors than weights need. {_ADVICE}"
 _NOT_TORCHS: Final = "is damaged, or not a file that torch.save wrote"
 _RENAMED: Final = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 # What reading a damaged archive or pickle raises.
@@ -128,7 +126,7 @@ def pickles_of(path: Path) -> list[Pickle]:
         OverlongPickleError: one must not be read.
     """
     found: list[Pickle] = []
-    try:
+    with contextlib.suppress(*_DAMAGED):  # what came before the damage is found
         if zipfile.is_zipfile(path):
             count = 1
             with zipfile.ZipFile(path) as archive:
@@ -146,8 +144,6 @@ def pickles_of(path: Path) -> list[Pickle]:
         for _ in range(count):
             found.append(Pickle())
             found[-1].scan(stream)
-    except _DAMAGED:
-        return found  # what came before the damage
     return found
 
 
@@ -179,6 +175,12 @@ def _kind(name: str) -> type[StandIn]:
 
 _NUMPY: Final = ("numpy.core.multiarray", "numpy._core.multiarray")
 _PATHS: Final = ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath")
+_OTHER_CLASSES: Final = (
+    *("argparse.Namespace", "types.SimpleNamespace", "torch.torch_version.TorchVersion"),
+    *("datetime.datetime", "datetime.date", "datetime.timedelta", "decimal.Decimal"),
+    *("fractions.Fraction", "uuid.UUID", "builtins.range", "builtins.slice", "builtins.frozenset"),
+    *(f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "str")),
+)
 _ARRAY, _SCALAR, _PATH = _kind("a NumPy array"), _kind("a NumPy scalar"), _kind("a path")
 # Classes and functions that are not called: in their place stands what is read instead.
 _HARMLESS: Final[dict[str, type]] = {
@@ -187,17 +189,7 @@ _HARMLESS: Final[dict[str, type]] = {
     "numpy.ndarray": _ARRAY,
     "numpy.dtype": _kind("a NumPy dtype"),
     **{f"{module}.{name}": _PATH for module in ("pathlib", "pathlib._local") for name in _PATHS},
-    "argparse.Namespace": _kind("an argparse.Namespace"),
-    "types.SimpleNamespace": _kind("a SimpleNamespace"),
-    **{f"datetime.{name}": _kind(f"a {name}") for name in ("datetime", "date", "timedelta")},
-    "decimal.Decimal": _kind("a Decimal"),
-    "fractions.Fraction": _kind("a Fraction"),
-    "uuid.UUID": _kind("a UUID"),
-    **{f"builtins.{name}": _kind(name) for name in ("bool", "dict", "float", "int", "list", "str")},
-    "builtins.range": _kind("a range"),
-    "builtins.slice": _kind("a slice"),
-    "builtins.frozenset": _kind("a frozenset"),
-    "torch.torch_version.TorchVersion": _kind("a version"),
+    **{name: _kind(f"a {name.rpartition('.')[2]}") for name in _OTHER_CLASSES},
     "collections.defaultdict": _PlainDict,
     "collections.deque": _PlainList,
     "easydict.EasyDict": _PlainDict,

@@ -23,11 +23,39 @@ from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import CheckpointError
 from nstc.core.files import sha256_of
 from nstc.core.manifest import Origin, Step
-from nstc.core.progress import Progress, Silent
+from nstc.core.progress import Progress
 from nstc.models.architectures import network_bundle
 from nstc.models.style import painting_style
 from nstc.models.tensors import refuse_unusable
 from nstc.models.transformer import TransformerNet
+
+Shapes = Mapping[str, tuple[int, ...]]
+Flat = Mapping[str, Tensor | StandIn]  # what a file holds, by the dotted path that leads to it
+
+WHOLE: Final = "."  # how `--key` calls the file itself, where nothing is behind a prefix
+
+_DEEPEST: Final = 8
+_MOST_ITEMS: Final = 100_000
+_LONGEST_NAME: Final = 120
+_SHOWN: Final = 3
+
+_BUFFERS_OF_OLD_CHECKPOINTS: Final = (".running_mean", ".running_var", ".num_batches_tracked")
+_AVERAGED: Final = re.compile(r"(^|[._])(ema|swa|averaged?|avg|shadow)([._]|$)|_ema|ema_", re.I)
+# What lies beside weights and is not part of the network, by the first word of its path.
+_OTHERS: Final = re.compile(
+    r"vgg|loss|disc|optim|sched|critic|criteri|percept|lpips|resnet|inception|clip|scaler|metric|"
+    r"feature_?(net|extractor)|net_?d$|^d$|encoder|augment|ema|swa|avg|average",
+    re.I,
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Weights out of a checkpoint, by the network's own names."""
+
+    key: str  # the path that leads to them; "" for the file itself
+    tensors: Mapping[str, Tensor]  # as they were saved
+    note: str | None  # what was taken and what was not, in words; None if the file holds them alone
 
 
 def import_checkpoint(
@@ -56,37 +84,26 @@ def import_checkpoint(
     Raises:
         CheckpointError: and the other kinds of `network_of_checkpoint`.
     """
-    read = network_of_checkpoint(checkpoint, key)
-    network, taken = read.network, {"key": read.key} if read.key else {}
-    if read.note:
-        (progress or Silent()).note(f"{checkpoint.name} {read.note}")
+    network, part = network_of_checkpoint(checkpoint, key)
+    taken = {"key": part.key} if part.key else {}
+    if part.note and progress is not None:
+        progress.note(f"{checkpoint.name} {part.note}")
     source = None if style is None else painting_style(style, credit=credit, vgg=vgg)
+    step = Step(verb="import", recipe={"checkpoint": checkpoint.name, "vgg": vgg, **taken})
+    path, digest = str(checkpoint.resolve()), sha256_of(checkpoint)
+    parent = Origin(name=checkpoint.name, sha256=digest, path=path)
+    name = name or output.name
     with network_bundle(
-        output,
-        network,
-        source,
-        name=name or output.name,
-        stage="imported",
-        step=Step(verb="import", recipe={"checkpoint": checkpoint.name, "vgg": vgg, **taken}),
-        parent=Origin(
-            name=checkpoint.name, sha256=sha256_of(checkpoint), path=str(checkpoint.resolve())
-        ),
+        output, network, source, name=name, stage="imported", step=step, parent=parent
     ):
         pass
     return open_bundle(output)
 
 
-@dataclass(frozen=True)
-class CheckpointNetwork:
-    """A network out of a checkpoint."""
+def network_of_checkpoint(checkpoint: Path, key: str | None = None) -> tuple[TransformerNet, Part]:
+    """The network of a checkpoint, in evaluation mode, and the part of it that holds the weights.
 
-    network: TransformerNet  # in evaluation mode
-    key: str  # the path in the file that leads to its weights; "" for the file itself
-    note: str | None  # what was taken of the file, in words; None if it holds the weights alone
-
-
-def network_of_checkpoint(checkpoint: Path, key: str | None = None) -> CheckpointNetwork:
-    """The network of a checkpoint, wherever in it the weights are; see `matching_part` of `key`.
+    For `key` see `matching_part`.
 
     Raises:
         CheckpointError: the file is missing, damaged, or of another architecture, or several parts
@@ -102,36 +119,7 @@ def network_of_checkpoint(checkpoint: Path, key: str | None = None) -> Checkpoin
     network = TransformerNet()
     network.load_state_dict(part.tensors)
     refuse_unusable_network(network.eval(), checkpoint)
-    return CheckpointNetwork(network, part.key, part.note)
-
-
-Shapes = Mapping[str, tuple[int, ...]]
-Flat = Mapping[str, Tensor | StandIn]  # what a file holds, by the dotted path that leads to it
-
-WHOLE: Final = "."  # how `--key` calls the file itself, where nothing is behind a prefix
-
-_DEEPEST: Final = 8
-_MOST_ITEMS: Final = 100_000
-_SHOWN: Final = 3
-_LONGEST_NAME: Final = 120
-
-_BUFFERS_OF_OLD_CHECKPOINTS: Final = (".running_mean", ".running_var", ".num_batches_tracked")
-_AVERAGED: Final = re.compile(r"(^|[._])(ema|swa|averaged?|avg|shadow)([._]|$)|_ema|ema_", re.I)
-# What lies beside weights and is not part of the network, by the first word of its path.
-_OTHERS: Final = re.compile(
-    r"vgg|loss|disc|optim|sched|critic|criteri|percept|lpips|resnet|inception|clip|scaler|metric|"
-    r"feature_?(net|extractor)|net_?d$|^d$|encoder|augment|ema|swa|avg|average",
-    re.I,
-)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Weights out of a checkpoint, by the network's own names."""
-
-    key: str  # the path that leads to them; "" for the file itself
-    tensors: Mapping[str, Tensor]  # as they were saved
-    note: str | None  # what was taken and what was not, in words; None if the file holds them alone
+    return network, part
 
 
 def matching_part(content: Any, expected: Shapes, path: Path, key: str | None = None) -> Part:

@@ -205,18 +205,18 @@ def test_weights_are_found_where_scripts_put_them(
 ) -> None:
     wrapped, note = SAVED[case]
     torch.save(wrapped(state), tmp_path / "net.pth")
-    found = network_of_checkpoint(tmp_path / "net.pth")
-    assert found.note == note
-    taken = found.network.state_dict()
+    network, part = network_of_checkpoint(tmp_path / "net.pth")
+    assert part.note == note
+    taken = network.state_dict()
     assert taken.keys() == state.keys()
     assert all(torch.equal(taken[key], value) for key, value in state.items())
 
 
 def test_safetensors_are_read(state: dict[str, Tensor], tmp_path: Path) -> None:
     save_file(behind("net.", state), tmp_path / "net.safetensors")
-    found = network_of_checkpoint(tmp_path / "net.safetensors")
-    assert (found.key, found.note) == ("net", "is read as the weights behind net")
-    kept = found.network.state_dict()
+    network, part = network_of_checkpoint(tmp_path / "net.safetensors")
+    assert (part.key, part.note) == ("net", "is read as the weights behind net")
+    kept = network.state_dict()
     assert all(torch.equal(kept[key], value) for key, value in state.items())
 
 
@@ -228,7 +228,7 @@ def test_safetensors_are_read_whose_name_is_not_utf8(
     save_file(state, tmp_path / "net")
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / "net").rename(tmp_path / name)
-    kept = network_of_checkpoint(tmp_path / name).network.state_dict()
+    kept = network_of_checkpoint(tmp_path / name)[0].state_dict()
     assert all(torch.equal(kept[key], value) for key, value in state.items())
 
 
@@ -237,7 +237,7 @@ def test_other_precisions_become_float32(
     state: dict[str, Tensor], tmp_path: Path, dtype: torch.dtype
 ) -> None:
     torch.save({key: value.to(dtype) for key, value in state.items()}, tmp_path / "net.pth")
-    kept = network_of_checkpoint(tmp_path / "net.pth").network.state_dict()
+    kept = network_of_checkpoint(tmp_path / "net.pth")[0].state_dict()
     assert all(torch.equal(kept[key], value.to(dtype).float()) for key, value in state.items())
 
 
@@ -249,15 +249,15 @@ def test_an_ambiguity_asks_for_a_key(state: dict[str, Tensor], tmp_path: Path) -
     with pytest.raises(CheckpointError, match=r"behind udnie: --key takes candy, mosaic\.net\."):
         network_of_checkpoint(path, "udnie")
     for key in ("mosaic.net", "mosaic"):
-        found = network_of_checkpoint(path, key)
-        assert found.key == "mosaic.net"
-        assert torch.equal(found.network.state_dict()["in1.bias"], state["in1.bias"])
+        network, part = network_of_checkpoint(path, key)
+        assert part.key == "mosaic.net"
+        assert torch.equal(network.state_dict()["in1.bias"], state["in1.bias"])
 
 
 def test_the_file_itself_has_a_key(state: dict[str, Tensor], tmp_path: Path) -> None:
     torch.save({**state, "ema": {k: v + 1 for k, v in state.items()}}, tmp_path / "net.pth")
-    assert network_of_checkpoint(tmp_path / "net.pth").key == "ema"
-    kept = network_of_checkpoint(tmp_path / "net.pth", ".").network.state_dict()
+    assert network_of_checkpoint(tmp_path / "net.pth")[1].key == "ema"
+    kept = network_of_checkpoint(tmp_path / "net.pth", ".")[0].state_dict()
     assert torch.equal(kept["in1.bias"], state["in1.bias"])
 
 
