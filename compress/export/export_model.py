@@ -78,8 +78,17 @@ class ExportSource:
             artifact, write, lambda p: checking.check_float(p, artifact, self.reference, size)
         )
 
-    def _deployed(self) -> onnx.ModelProto:
-        return onnx.load(find_artifact(self.bundle, _INT8))
+    def _int8_file(
+        self,
+        artifact: str,
+        change: Callable[[onnx.ModelProto], onnx.ModelProto],
+        size: Size | None = None,
+    ) -> ExportedFile:
+        return ExportedFile(
+            artifact,
+            lambda p: onnx.save(change(onnx.load(find_artifact(self.bundle, _INT8))), p),
+            lambda p: checking.check_quantized(p, artifact, self.reference, size),
+        )
 
     def onnx_of(self, size: Size | None) -> ExportedFile:
         """The float graph, for any size or for one."""
@@ -91,28 +100,21 @@ class ExportSource:
 
     def int8_of(self, size: Size) -> ExportedFile:
         """The int8 graph for one size."""
-        artifact = f"int8.{size[0]}x{size[1]}.onnx"
         edges = edges_of(self.network, self.contract)
-        return ExportedFile(
-            artifact,
-            lambda path: onnx.save(with_fixed_size(self._deployed(), edges, size), path),
-            lambda path: checking.check_quantized(path, artifact, self.reference, size),
-        )
+        artifact = f"int8.{size[0]}x{size[1]}.onnx"
+        return self._int8_file(artifact, lambda graph: with_fixed_size(graph, edges, size), size)
 
     def tiles(self) -> ExportedFile:
         """The int8 graph with the whole picture's statistics as a second input."""
-        artifact, edges = bundles.TILES_ARTIFACT, edges_of(self.network, self.contract)
+        edges = edges_of(self.network, self.contract)
         if self.contract.locality != "exact" or not edges.normalised:
             raise OptionError(
                 f"{self.bundle.path} can't be cut into tiles: its layers depend on the whole "
                 "picture (locality global). Only students without instance normalisation have the "
                 "format tiles."
             )
-        return ExportedFile(
-            artifact,
-            lambda path: onnx.save(with_statistics_input(self._deployed(), edges), path),
-            lambda path: checking.check_quantized(path, artifact, self.reference),
-        )
+        artifact = FORMATS["tiles"].artifact
+        return self._int8_file(artifact, lambda graph: with_statistics_input(graph, edges))
 
     def torchscript(self) -> ExportedFile:
         """The float network as TorchScript."""
@@ -209,7 +211,7 @@ def export(
         UnusableModelError: weights or pictures are not finite, or the network gives one colour.
         PhotosError: there are no photographs to calibrate on.
         ExportMismatchError: a file differs from the network; it was not kept.
-        OutputError: the place can't be written, or the bundle is one of the zoo's and there is no
+        OutputError: the path can't be written, or the bundle is one of the zoo's and there is no
             `output`.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
@@ -231,9 +233,15 @@ def _export(
     photos: PhotoSet,
     progress: Progress,
 ) -> list[Path]:
+    advice, name = "choose another --output.", named(bundle.path)
     if output is not None:
         bundles.refuse_name_of_file(output)
-    refuse_shipped(output or bundle.path, _elsewhere(bundle, formats, static, output))
+    else:
+        folder_name = name.removeprefix(PREFIX).replace("/", "-")
+        size = "" if static is None else f" --static {static[0]}x{static[1]}"
+        line = f"nstc export {name} -o {folder_name} --format {','.join(formats)}{size}"
+        advice = f"give a folder of your own: {line}"
+    refuse_shipped(output or bundle.path, advice)
     network = load_as_deployed(bundle)
     checking.refuse_unusable_network(network, bundle.path)
     source = ExportSource(bundle, network, photos, progress)
@@ -255,8 +263,7 @@ def _export(
         if output is None:
             made = [f.artifact for f in files if f.artifact.rpartition(".")[2] in BACKENDS]
             write_check_vectors(folder, made, read_check_vectors(bundle))
-    place = output or bundle.path
-    return [place / artifact_file(file.artifact) for file in files]
+    return [(output or bundle.path) / artifact_file(file.artifact) for file in files]
 
 
 def _write_board_folder(source: ExportSource, output: Path) -> list[Path]:
@@ -321,8 +328,8 @@ def made_artifact(
     target = cached_artifact(bundle, artifact)
     if form is not None and artifact not in bundle.artifacts and not target.is_file():
         if notify is not None:
-            file, place = artifact_file(artifact), named(bundle.path)
-            notify(f"making {file} of {place}, once: it is kept in the cache")
+            made = f"{artifact_file(artifact)} of {named(bundle.path)}"
+            notify(f"making {made}, once: it is kept in the cache")
         with locked(target):
             if not target.is_file():  # another run may have made it meanwhile
                 files = _files(ExportSource(bundle, load_as_deployed(bundle)), (form,), None)
@@ -355,7 +362,7 @@ def write_without_ranges(bundle: Bundle, target: Path) -> None:
 
     Raises:
         ExportMismatchError: the file differs from the network; it was not kept.
-        OutputError: the place can't be written.
+        OutputError: the path can't be written.
     """
     _write_checked(target, ExportSource(bundle, load(bundle)).onnx_of(None))
 
@@ -376,21 +383,6 @@ def _files(source: ExportSource, formats: Sequence[str], static: Size | None) ->
     chosen = [FORMATS[name] for name in FORMATS if name in formats]
     chosen += filter(None, (ADDED.get(name) for name in formats if name not in FORMATS))
     return [file for form in chosen for file in form.files(source)]
-
-
-def _elsewhere(
-    bundle: Bundle, formats: Sequence[str], static: Size | None, output: Path | None
-) -> str:
-    """What to do where the files can't go into a bundle of the zoo: the line to copy."""
-    if output is not None:
-        return "choose another --output."
-    name = named(bundle.path)
-    folder = name.removeprefix(PREFIX).replace("/", "-")
-    size = "" if static is None else f" --static {static[0]}x{static[1]}"
-    return (
-        f"give a folder of your own: nstc export {name} -o {folder} --format {','.join(formats)}"
-        f"{size}"
-    )
 
 
 def _refuse_bad_options(formats: Sequence[str], static: Size | None, output: Path | None) -> None:
