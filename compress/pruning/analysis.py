@@ -5,23 +5,24 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from nstc.benchmarks.report.svg import plotting
 from nstc.benchmarks.timing.layer_times import ConvolutionTimes, convolution_times, layer_times
 from nstc.compress.distillation.teachers import open_teacher, style_of_teacher
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.export.export_model import made_artifact
-from nstc.compress.learning.loop import Objective
 from nstc.compress.learning.processes import best_device
-from nstc.compress.pruning.channels import channel_groups, importance_named, show_inputs
-from nstc.compress.pruning.survey import Damage, Survey
+from nstc.compress.pruning.channels import capture_inputs, channel_groups, importance_named
+from nstc.compress.pruning.probe import PruningProbe, Sensitivity
 from nstc.compress.quantization.calibration import Range
 from nstc.compress.quantization.integer_body import LARGEST_WEIGHT
 from nstc.core.bundle import artifact_name, open_bundle
-from nstc.core.errors import ArtifactError, OptionError
+from nstc.core.errors import ArtifactError, MissingExtraError, OptionError
+from nstc.core.files import atomic_file
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.models.architectures import load_as_deployed
@@ -30,14 +31,14 @@ from nstc.models.style import style_brought_by
 from nstc.models.vgg import load_vgg
 from nstc.runtime.session import MAX_THREADS
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 ANALYSED_SIZE: Final = 512
 
 _INT8: Final = artifact_name("int8")
-_FLOAT: Final = artifact_name("float")
-_SMALLEST_SIZE: Final = 64
-_LARGEST_SIZE: Final = 2048
-
 _ACTIVATION_LEVELS: Final = 255
+_HALVED: Final = "sensitivity, halved (hollow: a trunk's)"
 _TINY: Final = 1e-12
 
 
@@ -49,16 +50,16 @@ class Layer:
     kind: str  # its kernel and kind, such as "3x3 depthwise"
     params: int  # learned numbers, the normalisation's among them
     macs: int  # multiply-accumulates for a picture
-    activation_bytes: int  # of what it makes, in float32
+    activation_bytes: int  # of its output, in float32
     ms: float  # of the file in ONNX Runtime, with the operators around it
     share: float  # of all the operators' time, 0 to 1
-    # What it does to remove half of the channels that it makes, everywhere; None of the last layer,
-    # which makes the colours.
-    halved: Damage | None
+    # To removing half of the channels that it makes, everywhere; None of the last layer, which
+    # makes the colours.
+    halved: Sensitivity | None
     # The layers that make these channels, such as all that add to a residual trunk: they are halved
     # together. A depthwise layer passes on what others make.
     makers: tuple[str, ...]
-    rounded: Damage  # what it does to compute it with 7-bit weights and an 8-bit input
+    rounded: Sensitivity  # to computing it with 7-bit weights and an 8-bit input
 
     @property
     def made_together(self) -> bool:
@@ -85,18 +86,8 @@ class Analysis:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {
-            "model": self.model,
-            "artifact": self.artifact,
-            "size": self.size,
-            "threads": self.threads,
-            "importance": self.importance,
-            "total_ms": self.total_ms,
-            "other_ms": self.other_ms,
-            "layers": [
-                {**dataclasses.asdict(layer), "makers": list(layer.makers)} for layer in self.layers
-            ],
-        }
+        layers = [dataclasses.asdict(own) | {"makers": list(own.makers)} for own in self.layers]
+        return dataclasses.asdict(self) | {"layers": layers, "total_ms": self.total_ms}
 
 
 def analyze(
@@ -114,13 +105,13 @@ def analyze(
 
     Args:
         model: The bundle, its path or its zoo name.
-        photos: On which the loss of quality is seen.
+        photos: On which the loss of quality is measured.
         artifact: The ONNX file to time; the int8 one if the bundle holds it, else the float one.
         size: Side of the picture in pixels that costs and times are of.
         threads: To time with.
-        importance: Which channels are the worse half; "taylor" has no teacher to ask here.
+        importance: Which channels are the worse half; "taylor" has no teacher's loss here.
         vgg: See `nstc.models.vgg.load_vgg`.
-        progress: Told of every layer.
+        progress: Receives updates of every layer.
 
     Raises:
         OptionError: a size, a number of threads or an importance that can't be.
@@ -130,7 +121,7 @@ def analyze(
     progress = progress or Silent()
     _refuse_bad_options(size, threads, importance)
     bundle = open_bundle(model)
-    chosen = artifact_name(artifact or (_INT8 if _INT8 in bundle.artifacts else _FLOAT))
+    chosen = artifact_name(artifact or (_INT8 if _INT8 in bundle.artifacts else "float"))
     network = load_as_deployed(bundle)
     refuse_unusable_network(network, bundle.path)
     if not chosen.endswith("onnx"):
@@ -142,25 +133,22 @@ def analyze(
     if source is None:
         teacher = open_teacher(bundle.path)
         source = style_of_teacher(teacher, None, credit=None, vgg=vgg, progress=progress)
-    survey = Survey(
+    probe = PruningProbe(
         network=network,
         importance=importance,
         photos=photos,
         source=source,
         vgg=load_vgg(vgg).to(best_device()),
-        objective=_no_objective,
-        seed=0,
+        objective=lambda _: lambda _: {},  # taylor's, which is refused
         progress=progress,
     )
-    layers = _layers(network, size, times, survey)
+    layers = tuple(_layers(network, size, times, probe))
     return Analysis(str(model), chosen, size, threads, layers, times.other_ms, importance)
 
 
 def _refuse_bad_options(size: int, threads: int, importance: str) -> None:
-    if not (_SMALLEST_SIZE <= size <= _LARGEST_SIZE and size % 8 == 0):
-        raise OptionError(
-            f"size is {size}: expected a multiple of 8 from {_SMALLEST_SIZE} to {_LARGEST_SIZE}."
-        )
+    if not (64 <= size <= 2048 and size % 8 == 0):
+        raise OptionError(f"size is {size}: expected a multiple of 8 from 64 to 2048.")
     if not 1 <= threads <= MAX_THREADS:
         raise OptionError(f"threads is {threads}: expected from 1 to {MAX_THREADS}.")
     importance_named(importance)
@@ -171,15 +159,11 @@ def _refuse_bad_options(size: int, threads: int, importance: str) -> None:
         )
 
 
-def _no_objective(_: nn.Module) -> Objective:
-    raise OptionError("an analysis has no teacher, whose loss taylor would need.")
-
-
 def _layers(
-    network: nn.Module, size: int, times: ConvolutionTimes, survey: Survey
-) -> tuple[Layer, ...]:
-    halved = survey.damage_of_halves(network, survey.scores(network))
-    eighths = _damage_of_rounding(network, survey)
+    network: nn.Module, size: int, times: ConvolutionTimes, probe: PruningProbe
+) -> Iterator[Layer]:
+    halved = probe.halving_sensitivity(network, probe.scores(network))
+    rounded = _rounding_sensitivity(network, probe)
     total = times.other_ms + sum(times.ms)
     shapes = convolution_shapes(network, size)
     names = {module: name for name, module in network.named_modules()}
@@ -193,87 +177,154 @@ def _layers(
             found.append((name, module, []))
         elif isinstance(module, nn.InstanceNorm2d | nn.BatchNorm2d):
             found[-1][2].append(module)
-    layers = []
     for (name, layer, norms), ms in zip(found, times.ms, strict=True):
         made = shapes[name][1].numel()
-        layers.append(
-            Layer(
-                name=name,
-                kind=_kind(layer),
-                params=sum(map(count_parameters, (layer, *norms))),
-                macs=made * layer.weight[0].numel(),
-                activation_bytes=4 * made,
-                ms=ms,
-                share=ms / total,
-                halved=halved[makers[name][0]] if name in makers else None,
-                makers=makers.get(name, ()),
-                rounded=eighths[name],
-            )
+        depthwise = " depthwise" if layer.groups > 1 else ""
+        stride = f" stride {layer.stride[0]}" if layer.stride[0] > 1 else ""
+        yield Layer(
+            name=name,
+            kind=f"{layer.kernel_size[0]}x{layer.kernel_size[1]}{depthwise}{stride}",
+            params=sum(map(count_parameters, (layer, *norms))),
+            macs=made * layer.weight[0].numel(),
+            activation_bytes=4 * made,
+            ms=ms,
+            share=ms / total,
+            halved=halved[makers[name][0]] if name in makers else None,
+            makers=makers.get(name, ()),
+            rounded=rounded[name],
         )
-    return tuple(layers)
 
 
-def _kind(layer: nn.Conv2d) -> str:
-    height, width = layer.kernel_size
-    depthwise = " depthwise" if layer.groups > 1 else ""
-    stride = f" stride {layer.stride[0]}" if layer.stride[0] > 1 else ""
-    return f"{height}x{width}{depthwise}{stride}"
-
-
-def _damage_of_rounding(network: nn.Module, survey: Survey) -> Mapping[str, Damage]:
+def _rounding_sensitivity(network: nn.Module, probe: PruningProbe) -> Mapping[str, Sensitivity]:
     layers = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d)}
     network.to(best_device())
-    seen = input_ranges(network, layers.values(), survey.meter.photographs)
-    survey.progress.begin("round each layer alone", len(layers), 0)
+    ranges = input_ranges(network, layers.values(), probe.photographs)
+    probe.progress.begin("round each layer alone", len(layers), 0)
     found = {}
     for done, (name, layer) in enumerate(layers.items(), start=1):
-        with rounded(layer, seen[layer]):
-            found[name] = survey.meter(network)
-        survey.progress.advance(done, {})
+        with fake_quantized(layer, ranges[layer]):
+            found[name] = probe.sensitivity(network)
+        probe.progress.advance(done, {})
     return found
 
 
 def input_ranges(
     network: nn.Module, layers: Iterable[nn.Module], photographs: Iterable[Tensor]
 ) -> Mapping[nn.Module, Range]:
-    """What each of some layers is given, from least to most and 0, on photographs (1, 3, H, W)."""
+    """The range of some layers' inputs, 0 included, on photographs (1, 3, H, W)."""
     found: dict[nn.Module, Range] = {}
 
-    def look(layer: nn.Module, given: Tensor) -> None:
+    def capture(layer: nn.Module, given: Tensor) -> None:
         low, high = (float(value) for value in torch.aminmax(given))
         known = found.get(layer, (0.0, 0.0))
         found[layer] = min(known[0], low), max(known[1], high)
 
-    show_inputs(network, layers, photographs, look)
+    capture_inputs(network, layers, photographs, capture)
     return found
 
 
 @contextlib.contextmanager
-def rounded(layer: nn.Conv2d, seen: Range) -> Iterator[None]:
+def fake_quantized(layer: nn.Conv2d, given: Range) -> Iterator[None]:
     """Inside the block a layer's weights and input have as many values as int8 and uint8.
 
-    Weights have a scale for each output channel, the input one for all.
+    Weights have a scale for each output channel, the input, of a known range, one for all.
     """
     weight = layer.weight.data
-    layer.weight.data = rounded_weight(weight)
-    handle = layer.register_forward_pre_hook(lambda _, inputs: (rounded_input(inputs[0], seen),))
+    layer.weight.data = fake_quantize_weight(weight)
+    hook = layer.register_forward_pre_hook(lambda _, inputs: fake_quantize_input(inputs[0], given))
     try:
         yield
     finally:
-        handle.remove()
+        hook.remove()
         layer.weight.data = weight
 
 
-def rounded_weight(weight: Tensor) -> Tensor:
+def fake_quantize_weight(weight: Tensor) -> Tensor:
     """Weights (out, in, k, k) as they are stored, with a step for each output channel."""
-    largest = weight.abs().amax(dim=(1, 2, 3), keepdim=True)
-    step = (largest / LARGEST_WEIGHT).clamp_min(_TINY)
-    return (weight / step).round() * step
+    step = (weight.abs().amax(dim=(1, 2, 3)) / LARGEST_WEIGHT).clamp_min(_TINY)
+    zero = torch.zeros_like(step, dtype=torch.int32)
+    return torch.fake_quantize_per_channel_affine(
+        weight, step, zero, 0, -LARGEST_WEIGHT, LARGEST_WEIGHT
+    )
 
 
-def rounded_input(values: Tensor, seen: Range) -> Tensor:
+def fake_quantize_input(values: Tensor, given: Range) -> Tensor:
     """An activation in 255 steps over its range, of which one value is 0; the rest saturates."""
-    low, high = seen
+    low, high = given
     step = max((high - low) / _ACTIVATION_LEVELS, _TINY)
     zero = round(-low / step)
-    return ((values / step).round().clamp(-zero, _ACTIVATION_LEVELS - zero)) * step
+    return torch.fake_quantize_per_tensor_affine(values, step, zero, 0, _ACTIVATION_LEVELS)
+
+
+def refuse_unknown_ending(path: Path) -> None:
+    """Raise `OptionError` before the work if a plot can't be written to such a file."""
+    if path.suffix.lower() not in (".svg", ".png"):
+        raise OptionError(f"{path} ends in {path.suffix or 'nothing'}: use .svg or .png.")
+
+
+def write_plot(analysis: Analysis, path: Path) -> None:
+    """Draw an analysis to a path that ends in .svg or .png: a row a layer, its costs and losses.
+
+    Raises:
+        OptionError: it ends otherwise.
+        MissingExtraError: matplotlib is not installed.
+        OutputError: the path can't be written.
+    """
+    refuse_unknown_ending(path)
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError(
+            'the plot needs matplotlib: pip install "nstc[report]", or leave -o out.'
+        ) from error
+    layers, macs = analysis.layers, sum(layer.macs for layer in analysis.layers)
+    panels = {
+        "% of the MACs": [100 * layer.macs / macs for layer in layers],
+        "% of the time": [100 * layer.share for layer in layers],
+        _HALVED: [layer.halved.distance if layer.halved else 0.0 for layer in layers],
+        "sensitivity, 8 bits": [layer.rounded.distance for layer in layers],
+    }
+    form = path.suffix.lower().removeprefix(".")
+    with plotting("light"):
+        figure = Figure(figsize=(12.5, 1.6 + 0.24 * len(layers)), layout="constrained", dpi=150)
+        FigureCanvasAgg(figure)
+        columns = figure.subplots(1, len(panels), sharey=True)
+        for position, (axes, (title, values)) in enumerate(
+            zip(columns, panels.items(), strict=True)
+        ):
+            hollow = [title == _HALVED and layer.made_together for layer in layers]
+            _draw(axes, title, values, hollow, f"C{position}")
+        columns[0].set_yticks(range(len(layers)))
+        columns[0].set_yticklabels([layer.name for layer in layers])
+        columns[0].invert_yaxis()
+        figure.suptitle(
+            f"{analysis.model}: {analysis.artifact}, {analysis.size}x{analysis.size}, "
+            f"{analysis.threads} thread{'s' if analysis.threads > 1 else ''}"
+        )
+        with atomic_file(path) as draft:
+            # PNG has no such fields
+            notes = {"Date": None, "Creator": None} if form == "svg" else {}
+            figure.savefig(draft, format=form, metadata=notes)
+
+
+def _draw(axes: "Axes", title: str, values: list[float], hollow: list[bool], color: str) -> None:
+    """Shares as bars; sensitivities above 0 as dots on a logarithmic axis."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_title(title, fontsize=10)
+    axes.set_axisbelow(True)
+    axes.grid(visible=True, axis="x", linewidth=0.6)
+    axes.tick_params(axis="y", length=0)
+    if title.startswith("%"):
+        axes.barh(range(len(values)), values, color=color)
+        return
+    for row, value in enumerate(values):
+        if value > 0:
+            filled = axes.get_facecolor() if hollow[row] else color
+            axes.plot([value], [row], "o", color=color, markerfacecolor=filled)
+    # with plain numbers: matplotlib's own are formulas
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(numticks=6))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())

@@ -31,7 +31,7 @@ _TRACED_SIZE: Final = 64
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Channels of which each is all of its layers' or none's."""
+    """Channels of which each is in all of its layers or in none."""
 
     name: str  # module name of the first convolution that makes the channels
     width: int  # how many there are
@@ -49,7 +49,7 @@ def channel_groups(network: nn.Module) -> tuple[ChannelGroup, ...]:
 
 
 def remove_channels(network: nn.Module, removed: Mapping[str, Tensor]) -> None:
-    """Take channels away in place: indices (n,) by name of the group; one not named keeps all."""
+    """Remove channels in place: indices (n,) by name of the group; one not named keeps all."""
     graph, groups = _traced(network)
     for group, traced in groups:
         gone = sorted(removed.get(group.name, torch.empty(0)).int().tolist())
@@ -74,7 +74,7 @@ def narrowed(network: nn.Module, scores: Scores, widths: Widths) -> nn.Module:
 
 
 def _traced(network: nn.Module) -> tuple[Any, list[tuple[ChannelGroup, Any]]]:
-    """torch-pruning's graph, and each group beside what torch-pruning knows it as."""
+    """torch-pruning's graph, and each group with torch-pruning's own form of it."""
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
     example = torch.zeros(1, 3, _TRACED_SIZE, _TRACED_SIZE)
     graph = torch_pruning.DependencyGraph().build_dependency(network, example)
@@ -104,15 +104,12 @@ def _described(traced: Any, names: Mapping[nn.Module, str]) -> ChannelGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What an importance may look at."""
+    """What an importance is computed from."""
 
     network: nn.Module  # in evaluation mode
     groups: Sequence[ChannelGroup]  # its channels
     photographs: Iterable[Tensor]  # pictures (1, 3, H, W) in [0, 1]
     objective: Callable[[], Objective]  # gives the loss of the distillation for this network
-
-
-Importance = Callable[[Evidence], Scores]  # a measure of the channels of all groups
 
 
 def magnitude(evidence: Evidence) -> Scores:
@@ -147,7 +144,7 @@ def group_norm(evidence: Evidence) -> Scores:
 
 
 def taylor(evidence: Evidence) -> Scores:
-    """How the distillation's loss would change, to first order, if nobody read a channel.
+    """How the distillation's loss would change, to first order, if no layer read a channel.
 
     The squared sum of weight times gradient over all that read it, averaged over batches: Molchanov
     et al., "Importance Estimation for Neural Network Pruning", CVPR 2019.
@@ -179,10 +176,10 @@ def activation(evidence: Evidence) -> Scores:
     readers = {layer for group in evidence.groups for layer in group.reads}
     variances: dict[nn.Module, list[Tensor]] = {layer: [] for layer in readers}  # (in,) of each
 
-    def look(layer: nn.Module, given: Tensor) -> None:
+    def capture(layer: nn.Module, given: Tensor) -> None:
         variances[layer].append(given.float().var(dim=(0, 2, 3), unbiased=False))
 
-    show_inputs(evidence.network, readers, evidence.photographs, look)
+    capture_inputs(evidence.network, readers, evidence.photographs, capture)
     scores = {}
     for group in evidence.groups:
         parts = []
@@ -194,7 +191,7 @@ def activation(evidence: Evidence) -> Scores:
 
 
 # By the name that `--importance` takes.
-IMPORTANCES: Final[Mapping[str, Importance]] = {
+IMPORTANCES: Final[Mapping[str, Callable[[Evidence], Scores]]] = {
     "magnitude": magnitude,
     "group-norm": group_norm,
     "taylor": taylor,
@@ -202,24 +199,24 @@ IMPORTANCES: Final[Mapping[str, Importance]] = {
 }
 
 
-def importance_named(name: str) -> Importance:
+def importance_named(name: str) -> Callable[[Evidence], Scores]:
     """A measure by its name; `OptionError` if there is none of it."""
     if name not in IMPORTANCES:
         raise OptionError(f"importance is {name}: expected one of {', '.join(IMPORTANCES)}.")
     return IMPORTANCES[name]
 
 
-def show_inputs(
+def capture_inputs(
     network: nn.Module,
     layers: Iterable[nn.Module],
     photographs: Iterable[Tensor],
-    look: Callable[[nn.Module, Tensor], None],
+    capture: Callable[[nn.Module, Tensor], None],
 ) -> None:
-    """Run a network on photographs (1, 3, H, W), and show what each of some layers is given."""
+    """Run a network on photographs (1, 3, H, W), and give some layers' inputs to a function."""
     with contextlib.ExitStack() as stack, torch.inference_mode():
         for layer in layers:
-            handle = layer.register_forward_pre_hook(lambda layer, given: look(layer, given[0]))
-            stack.callback(handle.remove)
+            hook = layer.register_forward_pre_hook(lambda layer, given: capture(layer, given[0]))
+            stack.callback(hook.remove)
         for photograph in photographs:
             network(photograph)
 

@@ -1,6 +1,7 @@
-"""Structured pruning: whole channels and blocks go, and fine-tuning mends what is left."""
+"""Structured pruning: whole channels and blocks are removed, then the rest is fine-tuned."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -9,22 +10,17 @@ from pathlib import Path
 
 from torch import nn
 
+from nstc.compress.distillation import teachers
 from nstc.compress.distillation.distill_model import DistillationRun
 from nstc.compress.distillation.loss_terms import weighted_terms
-from nstc.compress.distillation.teachers import (
-    Teacher,
-    TeacherOptions,
-    is_checkpoint,
-    open_teacher,
-    style_of_teacher,
-)
+from nstc.compress.distillation.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.learning.loop import PLAN_FILE, training_folder
 from nstc.compress.learning.processes import best_device
 from nstc.compress.pruning.channels import BATCHES, channel_groups, narrowed
 from nstc.compress.pruning.plan import PruningPlan, make_plan, without_block
-from nstc.compress.pruning.survey import Survey, timing_target
-from nstc.compress.pruning.widths import between, full_widths
+from nstc.compress.pruning.probe import PruningProbe, timing_target
+from nstc.compress.pruning.schedules import between, full_widths
 from nstc.compress.quantization.aware_training import require_qat_student
 from nstc.compress.quantization.calibration import Range
 from nstc.core.bundle import Bundle, open_bundle
@@ -81,7 +77,7 @@ def prune(
     run = DistillationRun(
         teacher=opened,
         source=style_brought_by(bundle)
-        or style_of_teacher(opened, None, credit=None, vgg=vgg, progress=progress),
+        or teachers.style_of_teacher(opened, None, credit=None, vgg=vgg, progress=progress),
         photos=photos,
         recipe=dataclasses.replace(distillation, seed=recipe.seed),
         features=load_vgg(vgg).to(best_device()),
@@ -90,8 +86,7 @@ def prune(
         progress=progress,
         settings={"vgg": vgg, "pruned": bundle.identity, "prune": dataclasses.asdict(recipe)},
     )
-    survey = _survey(network, recipe, run)
-    return _Pruning(recipe, run, survey).written(output, bundle, network, name or bundle.name)
+    return _Pruning(recipe, run, network).write_bundle(output, bundle, name or bundle.name)
 
 
 @dataclass(frozen=True)
@@ -100,40 +95,48 @@ class _Pruning:
 
     recipe: PruneRecipe
     run: DistillationRun
-    survey: Survey
+    network: nn.Module  # what is pruned, in evaluation mode
 
-    def written(self, output: Path, parent: Bundle, network: nn.Module, name: str) -> Bundle:
-        """The bundle of what is left."""
-        run = self.run
-        before = count_macs(network), count_parameters(network)
-        network, plan, ranges = self.carry_out(network)
-        written = run.write_bundle(
-            output,
-            network,
-            ranges,
-            name=name,
-            verb="prune",
-            stage="pruned",
-            parent=parent,
-            macs_before=before[0],
-            macs=count_macs(network),
-            params_before=before[1],
-            params=count_parameters(network),
+    @functools.cached_property
+    def probe(self) -> PruningProbe:
+        """Measures what is to be removed."""
+        run, recipe = self.run, self.recipe
+        # Few of the photographs: the teacher stylises the others for fine-tuning alone.
+        few = dataclasses.replace(run, photos=run.photos.take(BATCHES))
+        return PruningProbe(
+            network=self.network,
+            importance=recipe.importance,
+            photos=run.photos,
+            source=run.source,
+            vgg=run.features,
+            objective=lambda trial: few.perceptual_objective(trial.to(best_device())),
+            seed=recipe.seed,
+            progress=run.progress,
+        )
+
+    def write_bundle(self, output: Path, parent: Bundle, name: str) -> Bundle:
+        """Prune, write what is left, and delete the plan and the checkpoints; the losses stay."""
+        whole, plan = self.network, self._plan()
+        network, ranges = self._carry_out(plan)
+        facts = {
+            "macs_before": count_macs(whole),
+            "macs": count_macs(network),
+            "params_before": count_parameters(whole),
+            "params": count_parameters(network),
             **({"dropped_blocks": list(plan.dropped)} if plan.dropped else {}),
             **plan.findings,
+        }
+        written = self.run.write_bundle(
+            output, network, ranges, name=name, verb="prune", stage="pruned", parent=parent, **facts
         )
-        self.forget()
+        (self.run.folder / PLAN_FILE).unlink(missing_ok=True)
+        for turn in range(1, self.recipe.iterations + 1):
+            self._run_of(turn).forget_checkpoints()
         return written
 
-    def carry_out(
-        self, network: nn.Module
-    ) -> tuple[nn.Module, PruningPlan, Mapping[str, Range] | None]:
-        """The network that is left, fine-tuned, what was planned, and the ranges it learned with.
-
-        Those are the last turn's, if its fine-tuning was quantize-aware.
-        """
-        ranges: Mapping[str, Range] | None = None
-        plan = self._plan(network)
+    def _carry_out(self, plan: PruningPlan) -> tuple[nn.Module, Mapping[str, Range] | None]:
+        """The network that is left, fine-tuned, and the last turn's activation ranges after QAT."""
+        network, ranges = self.network, None
         macs, parameters = count_macs(network), count_parameters(network)
         for turn, block in enumerate(plan.dropped):  # positions in the whole network
             gone_before = sum(earlier < block for earlier in plan.dropped[:turn])
@@ -142,7 +145,7 @@ class _Pruning:
         for turn in range(1, self.recipe.iterations + 1):
             part = turn / self.recipe.iterations
             widths = between(full, plan.widths, part, plan.round_to)
-            network = rebuilt(narrowed(network, self.survey.scores(network), widths))
+            network = rebuilt(narrowed(network, self.probe.scores(network), widths))
             self.run.progress.note(
                 f"pruned: {macs / 1e9:.3g} to {count_macs(network) / 1e9:.3g} GMACs at 512x512, "
                 f"{parameters:,} to {count_parameters(network):,} parameters"
@@ -150,30 +153,19 @@ class _Pruning:
             # shared out evenly; what is over is the last turn's
             steps, over = divmod(self.recipe.steps, self.recipe.iterations)
             steps += over if turn == self.recipe.iterations else 0
-            ranges = self._run_of(turn).perceptual_stage(
-                network, steps=steps, rate=self.recipe.learning_rate
-            )
-        return network, plan, ranges
+            rate, run = self.recipe.learning_rate, self._run_of(turn)
+            ranges = run.perceptual_stage(network, steps=steps, rate=rate)
+        return network, ranges
 
-    def forget(self) -> None:
-        """Delete the plan and the checkpoints; the losses stay."""
-        (self.run.folder / PLAN_FILE).unlink(missing_ok=True)
-        for turn in range(1, self.recipe.iterations + 1):
-            self._run_of(turn).forget_checkpoints()
-
-    def _plan(self, network: nn.Module) -> PruningPlan:
+    def _plan(self) -> PruningPlan:
         """A new plan, or on resuming the one that was begun with."""
-        path = self.run.folder / PLAN_FILE
-        settings = [
-            self.run.settings,
-            dataclasses.asdict(self.run.recipe),
-            self.run.teacher.key,
-            self.run.photos.list_sha256(),
-        ]
-        identity = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-        plan = PruningPlan.read(path, identity) if self.run.resume else None
+        path, run = self.run.folder / PLAN_FILE, self.run
+        recipe, photos = dataclasses.asdict(run.recipe), run.photos.list_sha256()
+        settings = json.dumps([run.settings, recipe, run.teacher.key, photos], sort_keys=True)
+        identity = hashlib.sha256(settings.encode()).hexdigest()
+        plan = PruningPlan.read(path, identity) if run.resume else None
         if plan is None:
-            plan = make_plan(network, self.recipe, self.survey)
+            plan = make_plan(self.network, self.recipe, self.probe)
             if self.recipe.steps:
                 plan.write(path, identity)
         return plan
@@ -182,15 +174,13 @@ class _Pruning:
         """The fine-tuning after a turn, with checkpoints of its own if there are several."""
         if self.recipe.iterations == 1:
             return self.run
-        return dataclasses.replace(
-            self.run,
-            folder=self.run.folder / f"turn-{turn}",
-            settings={**self.run.settings, "turn": turn},
-        )
+        settings = {**self.run.settings, "turn": turn}
+        folder = self.run.folder / f"turn-{turn}"
+        return dataclasses.replace(self.run, folder=folder, settings=settings)
 
 
 def rebuilt(network: nn.Module) -> nn.Module:
-    """The same network made from what its manifest will say of it, weights carried over."""
+    """The same network built from its manifest's architecture, weights carried over."""
     architecture, _ = describe(network)
     fresh = build(architecture)
     fresh.load_state_dict(network.state_dict())
@@ -198,7 +188,7 @@ def rebuilt(network: nn.Module) -> nn.Module:
 
 
 def teacher_of(bundle: Bundle) -> str | Path:
-    """Where a bundle's teacher is, by its manifest; a network without one teaches itself.
+    """Where a bundle's teacher is, by its manifest; a network without one is its own teacher.
 
     Raises:
         TeacherError: it is not where the manifest says.
@@ -221,13 +211,13 @@ def _open_teacher(
 ) -> Teacher:
     if given is not None:
         return open_teacher(given, options, student=bundle)
-    place = teacher_of(bundle)
+    path = teacher_of(bundle)
     # with the part of a checkpoint that taught the bundle, if its history names one
     taught = next((s for s in bundle.manifest.history[::-1] if s.verb == "distill"), None)
     key = None if taught is None else taught.recipe.get("key")
-    if isinstance(key, str) and not (options and options.key) and is_checkpoint(place):
+    if isinstance(key, str) and not (options and options.key) and teachers.is_checkpoint(path):
         options = dataclasses.replace(options or TeacherOptions(), key=key)
-    opened = open_teacher(place, options, student=bundle)
+    opened = open_teacher(path, options, student=bundle)
     origin = bundle.manifest.teacher
     if origin is not None and origin.path and opened.origin.sha256 != origin.sha256:
         raise TeacherError(
@@ -235,21 +225,6 @@ def _open_teacher(
             "has changed. Say where the teacher is with --teacher."
         )
     return opened
-
-
-def _survey(network: nn.Module, recipe: PruneRecipe, run: DistillationRun) -> Survey:
-    """Asked with a few of the photographs: the teacher paints the others for fine-tuning alone."""
-    few = dataclasses.replace(run, photos=run.photos.take(BATCHES))
-    return Survey(
-        network=network,
-        importance=recipe.importance,
-        photos=run.photos,
-        source=run.source,
-        vgg=run.features,
-        objective=lambda trial: few.perceptual_objective(trial.to(best_device())),
-        seed=recipe.seed,
-        progress=run.progress,
-    )
 
 
 def _refuse_bad_settings(recipe: PruneRecipe, distillation: DistillRecipe) -> None:
@@ -264,8 +239,8 @@ def _refuse_quantized(bundle: Bundle, *, from_float: bool) -> None:
     if bundle.manifest.stage != "quantized" or from_float:
         return
     parent = bundle.manifest.parent
-    place = (parent.zoo or parent.path) if parent else None
+    path = (parent.zoo or parent.path) if parent else None
     raise OptionError(
-        f"{bundle.path} is quantized: prune what it was made from{f', {place}' if place else ''}, "
+        f"{bundle.path} is quantized: prune what it was made from{f', {path}' if path else ''}, "
         "or give --from-float to prune the float weights it keeps and leave its quantized files."
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from nstc.compress.pruning.analysis import Analysis, Layer
-from nstc.compress.pruning.survey import Damage
+from nstc.compress.pruning.probe import Sensitivity
 
 ANALYZE = "nstc.compress.pruning.analysis.analyze"
 
@@ -17,7 +17,7 @@ FLAGS = [
 ]
 
 
-def layer(name: str, *, halved: Damage | None, makers: tuple[str, ...]) -> Layer:
+def layer(name: str, *, halved: Sensitivity | None, makers: tuple[str, ...]) -> Layer:
     return Layer(
         name=name,
         kind="3x3",
@@ -28,13 +28,13 @@ def layer(name: str, *, halved: Damage | None, makers: tuple[str, ...]) -> Layer
         share=0.375,
         halved=halved,
         makers=makers,
-        rounded=Damage(style=0.001, content=-0.002, distance=0.01),
+        rounded=Sensitivity(style=0.001, content=-0.002, distance=0.01),
     )
 
 
 @pytest.fixture
 def found() -> Analysis:
-    lost = Damage(style=0.125, content=-0.01, distance=0.5)
+    lost = Sensitivity(style=0.125, content=-0.01, distance=0.5)
     return Analysis(
         model="model",
         artifact="int8.onnx",

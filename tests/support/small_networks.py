@@ -15,7 +15,7 @@ from nstc.compress.distillation.teacher_outputs import RandomCrops, TeacherOutpu
 from nstc.compress.export.checking import sample_picture
 from nstc.compress.pruning.channels import least_scored, remove_channels
 from nstc.compress.pruning.plan import make_plan
-from nstc.compress.pruning.survey import Survey
+from nstc.compress.pruning.probe import PruningProbe
 from nstc.compress.quantization.quantize_model import quantize
 from nstc.compress.quantization.summary import QuantizationReport
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
@@ -221,7 +221,7 @@ def slim_down() -> Callable[[nn.Module, PruneRecipe], None]:
     """Removes from a network what a recipe asks for, in place, without fine-tuning."""
 
     def slim(network: nn.Module, recipe: PruneRecipe) -> None:
-        survey: Any = Survey(
+        probe: Any = PruningProbe(
             network=network,
             importance=recipe.importance,
             photos=PhotoSet((), ()),  # weights alone decide
@@ -231,8 +231,8 @@ def slim_down() -> Callable[[nn.Module, PruneRecipe], None]:
             seed=0,
             progress=Silent(),
         )
-        plan = make_plan(network, recipe, survey)
-        remove_channels(network, least_scored(survey.scores(network), plan.widths))
+        plan = make_plan(network, recipe, probe)
+        remove_channels(network, least_scored(probe.scores(network), plan.widths))
 
     return slim
 

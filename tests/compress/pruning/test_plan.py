@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from nstc.compress.pruning.channels import channel_groups
-from nstc.compress.pruning.plan import Blocks, PruningPlan, block_count, without_block
+from nstc.compress.pruning.plan import Blocks, PruningPlan, without_block
+from nstc.compress.pruning.probe import PruningProbe
 from nstc.compress.pruning.prune_model import rebuilt
-from nstc.compress.pruning.survey import Survey
 from nstc.core.errors import OptionError
 from nstc.core.manifest import Style
 from nstc.core.photos import PhotoSet
@@ -164,13 +164,13 @@ def test_a_block_that_adds_nothing_is_not_missed(make: Callable[[], nn.Module], 
     inner = [8, 16, 24]
     del inner[block]
     assert fewer.arguments()["inner"] == inner
-    assert (block_count(network), block_count(fewer)) == (3, 2)
+    assert network.arguments()["inner"] == [8, 16, 24]
 
 
 def test_the_first_network_is_left_alone() -> None:
     network = small_student()
     without_block(network, 0)
-    assert block_count(network) == 3
+    assert network.arguments()["inner"] == [8, 16, 24]
 
 
 def uneven_student() -> Student:
@@ -185,12 +185,12 @@ def uneven_student() -> Student:
 
 
 @pytest.fixture(scope="module")
-def survey(
+def probe(
     photos: PhotoSet, style_statistics: StyleStatistics, vgg: VggFeatures, recorder: type
-) -> Callable[[nn.Module], Survey]:
-    def make(network: nn.Module) -> Survey:
+) -> Callable[[nn.Module], PruningProbe]:
+    def make(network: nn.Module) -> PruningProbe:
         objective: Any = None
-        return Survey(
+        return PruningProbe(
             network=network,
             importance="group-norm",
             photos=photos.take(1),
@@ -205,32 +205,32 @@ def survey(
     return make
 
 
-def test_the_blocks_that_do_least_go_first(survey) -> None:
+def test_the_blocks_that_do_least_go_first(probe) -> None:
     network = uneven_student()
-    blocks = Blocks(network, survey(network))
+    blocks = Blocks(network, probe(network))
     blocks.drop(2)
     assert blocks.dropped == [1, 2]
     assert blocks.network.arguments()["inner"] == [16, 16]
 
 
-def test_one_block_stays(survey) -> None:
+def test_one_block_stays(probe) -> None:
     network = uneven_student()
     with pytest.raises(OptionError, match=r"drop-blocks is 4: the network has 4 .* one at least"):
-        Blocks(network, survey(network)).drop(4)
+        Blocks(network, probe(network)).drop(4)
 
 
-def test_auto_takes_blocks_that_cost_less_than_channels_down_to_the_goal(survey) -> None:
+def test_auto_takes_blocks_that_cost_less_than_channels_down_to_the_goal(probe) -> None:
     network = uneven_student()
     a_block = count_macs(network) - count_macs(without_block(network, 1))
-    blocks = Blocks(network, survey(network))
+    blocks = Blocks(network, probe(network))
     blocks.drop_while_cheap(count_macs(network) - 3 * a_block // 2, 4)
     assert blocks.dropped == [1]
-    blocks = Blocks(network, survey(network))
+    blocks = Blocks(network, probe(network))
     blocks.drop_while_cheap(count_macs(network) - a_block // 2, 4)
     assert blocks.dropped == []
 
 
-def test_auto_leaves_blocks_where_channels_cost_less(survey) -> None:
+def test_auto_leaves_blocks_where_channels_cost_less(probe) -> None:
     network = uneven_student()
     for block in network.blocks:
         nn.init.normal_(block.project.weight, std=0.2)
@@ -238,6 +238,6 @@ def test_auto_leaves_blocks_where_channels_cost_less(survey) -> None:
         for layer in group.writes:
             layer.weight.data[::2] = 0
             layer.bias.data[::2] = 0
-    blocks = Blocks(network, survey(network))
+    blocks = Blocks(network, probe(network))
     blocks.drop_while_cheap(0, 4)
     assert blocks.dropped == []

@@ -12,7 +12,7 @@ from nstc.cli.output import Bar, print_list, say, say_json
 
 if TYPE_CHECKING:
     from nstc.compress.pruning.analysis import Analysis
-    from nstc.compress.pruning.survey import Damage
+    from nstc.compress.pruning.probe import Sensitivity
 
 
 @with_flags
@@ -37,7 +37,7 @@ def analyze(
     json_output: options.Json = False,
 ) -> None:
     """Show each layer's cost, and what pruning or rounding it would do to the picture."""
-    from nstc.compress.pruning.analysis_plot import refuse_unknown_ending, write_plot
+    from nstc.compress.pruning.analysis import refuse_unknown_ending, write_plot
     from nstc.core.files import refuse_unwritable_file
 
     if plot is not None:
@@ -93,5 +93,5 @@ def _print_analysis(analysis: "Analysis") -> None:
     )
 
 
-def _lost(damage: "Damage") -> str:
-    return f"{100 * damage.style:+.1f} / {100 * damage.content:+.1f}"
+def _lost(sensitivity: "Sensitivity") -> str:
+    return f"{100 * sensitivity.style:+.1f} / {100 * sensitivity.content:+.1f}"

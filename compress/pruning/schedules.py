@@ -1,6 +1,6 @@
 """How many channels each group keeps, for a share of all that goes or a goal by count or clock.
 
-What a network of other widths costs is counted without building it.
+The work of a network of other widths is counted without building it.
 """
 
 import math
@@ -16,9 +16,9 @@ from nstc.core.progress import Progress
 from nstc.models.complexity import REFERENCE_SIZE, convolution_shapes
 
 # From the share of the channels that goes, 0 to 1, to the widths left.
-Ladder = Callable[[float], Widths]
+WidthSchedule = Callable[[float], Widths]
 LARGEST_SHARE: Final = 0.95  # no group loses more than that, however little it seems to matter
-# A difference in time below this part is noise: a width that saves no more helps nobody.
+# A difference in time below this part is noise: a width that saves no more is not worth taking.
 MEASURABLE: Final = 0.01
 _COUNTED_STEPS: Final = 14
 _TIMED_STEPS: Final = 7
@@ -59,12 +59,8 @@ class WidthCosts:
 
         return sum(round(work * count(made) * count(read)) for work, made, read in self._layers)
 
-    def with_half_of(self, name: str, widths: Mapping[str, float]) -> int:
-        """Multiply-accumulates that go with half of a group's channels."""
-        return self.macs(widths) - self.macs({**widths, name: widths[name] / 2})
 
-
-def uniform(groups: Sequence[ChannelGroup], round_to: int) -> Ladder:
+def uniform(groups: Sequence[ChannelGroup], round_to: int) -> WidthSchedule:
     """The same share of every group."""
 
     def left(width: int, share: float) -> int:
@@ -76,18 +72,14 @@ def uniform(groups: Sequence[ChannelGroup], round_to: int) -> Ladder:
     return lambda share: {group.name: left(group.width, share) for group in groups}
 
 
-def by_score(groups: Sequence[ChannelGroup], scores: Scores, round_to: int) -> Ladder:
-    """Those channels that score least in the whole network, each beside the mean of its group."""
-    beside = {
-        group.name: scores[group.name] / scores[group.name].mean().clamp_min(1e-20)
-        for group in groups
-    }
-    ranked = torch.cat([beside[group.name] for group in groups]).sort().values
+def by_score(groups: Sequence[ChannelGroup], scores: Scores, round_to: int) -> WidthSchedule:
+    """Those channels that score least in the whole network, each relative to its group's mean."""
+    relative = {g.name: scores[g.name] / scores[g.name].mean().clamp_min(1e-20) for g in groups}
+    ranked = torch.cat([relative[group.name] for group in groups]).sort().values
 
     def widths(share: float) -> Widths:
-        gone = min(len(ranked) - 1, int(len(ranked) * share))
-        threshold = ranked[gone]
-        kept = {group.name: float((beside[group.name] >= threshold).sum()) for group in groups}
+        threshold = ranked[min(len(ranked) - 1, int(len(ranked) * share))]
+        kept = {group.name: float((relative[group.name] >= threshold).sum()) for group in groups}
         return {g.name: _nearest(kept[g.name], g.width, round_to) for g in groups}
 
     return widths
@@ -95,31 +87,32 @@ def by_score(groups: Sequence[ChannelGroup], scores: Scores, round_to: int) -> L
 
 def by_sensitivity(
     groups: Sequence[ChannelGroup],
-    damage: Mapping[str, float],
+    sensitivity: Mapping[str, float],
     costs: Mapping[str, float],
     round_to: int,
-) -> Ladder:
-    """Most of those groups that cost much and are missed little.
+) -> WidthSchedule:
+    """Most of those groups that cost much and change the output little.
 
-    If a group that loses a share r does damage s·r², the shares that save the most work for the
-    least damage in all are in proportion to work over s. Damage, at least 0, is what removing half
-    of a group alone does, costs are the work that it takes part in.
+    If a group that loses a share r changes the output by s·r², the shares that save the most work
+    for the least change in all are in proportion to work over s. `sensitivity`, at least 0, is the
+    change when half of a group alone is removed, `costs` the work that the group takes part in.
     """
-    floor = max(damage.values(), default=0.0) * 1e-3 or 1.0
-    pull = {g.name: costs[g.name] / max(damage[g.name], floor) for g in groups}
+    floor = max(sensitivity.values(), default=0.0) * 1e-3 or 1.0
+    pull = {g.name: costs[g.name] / max(sensitivity[g.name], floor) for g in groups}
     total = sum(group.width for group in groups)
 
-    def share_of(name: str, strength: float) -> float:
-        return min(LARGEST_SHARE, strength * pull[name])
+    def shares(strength: float) -> dict[str, float]:
+        return {name: min(LARGEST_SHARE, strength * own) for name, own in pull.items()}
 
     def widths(share: float) -> Widths:
         low, high = 0.0, LARGEST_SHARE / min(pull.values())
         for _ in range(40):
             middle = (low + high) / 2
-            gone = sum(group.width * share_of(group.name, middle) for group in groups)
+            lost = shares(middle)
+            gone = sum(group.width * lost[group.name] for group in groups)
             low, high = (middle, high) if gone < share * total else (low, middle)
-        kept = {group.name: group.width * (1 - share_of(group.name, high)) for group in groups}
-        return {g.name: _nearest(kept[g.name], g.width, round_to) for g in groups}
+        found = shares(high)
+        return {g.name: _nearest(g.width * (1 - found[g.name]), g.width, round_to) for g in groups}
 
     return widths
 
@@ -138,35 +131,36 @@ def between(first: Widths, last: Widths, part: float, round_to: int) -> Widths:
 
 
 def share_within(
-    ladder: Ladder, cost: Callable[[Widths], float], goal: float, steps: int = _COUNTED_STEPS
+    schedule: WidthSchedule,
+    cost: Callable[[Widths], float],
+    goal: float,
+    steps: int = _COUNTED_STEPS,
 ) -> float | None:
     """The smallest share of the channels, to some thousandths, without which a network costs less.
 
-    The cost is asked for once for each step, which halves what is uncertain, and for the narrowest.
-
-    Returns:
-        None if even the narrowest network costs more than the goal.
+    The cost is computed once for each step, which halves what is uncertain, and for the narrowest.
+    None if even the narrowest network costs more than the goal.
     """
     low, high = 0.0, LARGEST_SHARE
-    if cost(ladder(high)) > goal:
+    if cost(schedule(high)) > goal:
         return None
     for _ in range(steps):
         middle = (low + high) / 2
-        low, high = (low, middle) if cost(ladder(middle)) <= goal else (middle, high)
+        low, high = (low, middle) if cost(schedule(middle)) <= goal else (middle, high)
     return high
 
 
 def widest_within(
-    ladder: Ladder, share: float, cost: Callable[[Widths], float], goal: float
+    schedule: WidthSchedule, share: float, cost: Callable[[Widths], float], goal: float
 ) -> Widths:
-    """The widths at a share, as wide as the goal allows.
+    """The widths at a share of `share_within`, as wide as the goal allows.
 
     Where widths are multiples, many layers step down at one share, and all of them together go
     past the goal. Of those, as many as fit stay as they were, first the ones of which the step
-    would take most. The share is one of `share_within`.
+    would take most.
     """
     uncertain = LARGEST_SHARE / 2**_COUNTED_STEPS
-    widths, before = dict(ladder(share)), ladder(max(0.0, share - uncertain))
+    widths, before = dict(schedule(share)), schedule(max(0.0, share - uncertain))
     for name in sorted(widths, key=lambda name: widths[name] / before[name]):
         wider = {**widths, name: before[name]}
         if cost(wider) <= goal:
@@ -175,7 +169,7 @@ def widest_within(
 
 
 def widest_in_time(
-    ladder: Ladder,
+    schedule: WidthSchedule,
     groups: Sequence[ChannelGroup],
     measure: Callable[[Widths], float],
     goal_ms: float,
@@ -183,7 +177,7 @@ def widest_in_time(
     round_to: int,
     progress: Progress,
 ) -> tuple[Widths, float]:
-    """The widest network that runs within a time, trying each on the clock, and its milliseconds.
+    """The widest network that runs within a time, each candidate timed, and its milliseconds.
 
     `measure` gives the milliseconds of a network of some widths, in multiples of `round_to`.
 
@@ -202,15 +196,15 @@ def widest_in_time(
 
     if ms(full) <= goal_ms:
         return full, ms(full)
-    share = share_within(ladder, ms, goal_ms, _TIMED_STEPS)
+    share = share_within(schedule, ms, goal_ms, _TIMED_STEPS)
     if share is None:
         raise OptionError(
             f"{goal_ms:g} ms can't be reached by removing channels with widths in multiples of "
             f"{round_to}: the nearest reached is {min(known.values()):.3g} ms. Ask for that, lower "
             "--round-to, or --drop-blocks."
         )
-    widths = ladder(share)
-    # What does not help the clock is undone, a multiple at a time. The time stays the first one's:
+    widths = schedule(share)
+    # Steps that save no time are undone, a multiple at a time. The limit stays the first time:
     # many steps of a noise each would add up.
     most = min(goal_ms, ms(widths) * (1 + MEASURABLE))
     for name in full:
@@ -225,7 +219,7 @@ def widest_in_time(
 def fastest_multiple(
     candidates: Sequence[int], time_per_work: Callable[[int], float | None]
 ) -> int:
-    """The multiple that kernels like best: the least time for each multiply-accumulate.
+    """The multiple of channels that takes the least time for each multiply-accumulate.
 
     Of several, in rising order, that are equally fast the first is taken; None is passed over.
     """

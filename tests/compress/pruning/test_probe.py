@@ -11,16 +11,16 @@ from torch import nn
 
 from nstc.compress.export.checking import eager_reference, sample_picture
 from nstc.compress.pruning.channels import channel_groups, remove_channels
-from nstc.compress.pruning.survey import (
-    DamageMeter,
+from nstc.compress.pruning.probe import (
+    PruningProbe,
     graph_of_any_widths,
-    stopwatch,
     timing_target,
     with_weights,
 )
 from nstc.core.errors import OptionError
 from nstc.core.manifest import Style
 from nstc.core.photos import PhotoSet
+from nstc.core.progress import Silent
 from nstc.models.architectures import describe
 from nstc.models.losses import STYLE_LAYERS, gram_distance, gram_matrix
 from nstc.models.student import Student
@@ -33,24 +33,32 @@ SIZE = 64
 
 
 @pytest.fixture
-def meter(
+def probe(
     student: Student, photos: PhotoSet, style_statistics: StyleStatistics, vgg: VggFeatures
-) -> DamageMeter:
-    source = StyleSource(Style(name="noise", source="painting"), style_statistics)
-    return DamageMeter(student, photos, source, vgg, SIZE)
+) -> PruningProbe:
+    return PruningProbe(
+        network=student,
+        importance="group-norm",
+        photos=photos,
+        source=StyleSource(Style(name="noise", source="painting"), style_statistics),
+        vgg=vgg,
+        objective=lambda _: lambda _: {},
+        progress=Silent(),
+        size=SIZE,
+    )
 
 
-def test_nothing_is_lost_by_the_network_itself(meter: DamageMeter, student: Student) -> None:
-    found = meter(copy.deepcopy(student))
+def test_nothing_is_lost_by_the_network_itself(probe: PruningProbe, student: Student) -> None:
+    found = probe.sensitivity(copy.deepcopy(student))
     assert (found.style, found.content, found.distance) == pytest.approx((0, 0, 0), abs=1e-6)
 
 
 def test_it_is_the_growth_of_the_losses_that_ratios_are_made_of(
-    meter: DamageMeter, student: Student, style_statistics: StyleStatistics, vgg: VggFeatures
+    probe: PruningProbe, student: Student, style_statistics: StyleStatistics, vgg: VggFeatures
 ) -> None:
     other = copy.deepcopy(student)
     other.head.weight.data *= 1.5
-    found = meter(other)
+    found = probe.sensitivity(other)
 
     def style_loss(network: Student, photo: torch.Tensor) -> float:
         seen = vgg(network(photo).clamp(0, 1), STYLE_LAYERS)
@@ -59,18 +67,18 @@ def test_it_is_the_growth_of_the_losses_that_ratios_are_made_of(
 
     with torch.inference_mode():
         growths = [
-            style_loss(other, photo) / style_loss(student, photo) - 1 for photo in meter.photographs
+            style_loss(other, photo) / style_loss(student, photo) - 1 for photo in probe.photographs
         ]
     assert found.style == pytest.approx(sum(growths) / len(growths), rel=1e-4)
     assert found.distance > 0
 
 
-def test_more_change_is_more_damage(meter: DamageMeter, student: Student) -> None:
+def test_more_change_is_more_damage(probe: PruningProbe, student: Student) -> None:
     distances = []
     for factor in (1.1, 1.5, 3.0):
         other = copy.deepcopy(student)
         other.head.weight.data *= factor
-        distances.append(meter(other).distance)
+        distances.append(probe.sensitivity(other).distance)
     assert distances == sorted(distances)
     assert distances[0] < distances[-1]
 
@@ -106,10 +114,10 @@ def test_a_network_of_other_layers_is_no_narrower_one() -> None:
         with_weights(graph, Student(8, [8, 8]))
 
 
-def test_a_narrower_network_is_faster_and_times_agree() -> None:
+def test_a_narrower_network_is_faster_and_times_agree(probe: PruningProbe) -> None:
     torch.manual_seed(5)
     network = Student(64, [64, 64], "plain").eval()
-    with stopwatch(network, "cpu:1", seed=0) as watch:
+    with probe.timing(network, "cpu:1") as watch:
         remove_channels(network, {g.name: torch.arange(56) for g in channel_groups(network)})
         faster = watch.speedup(network)
         assert faster > 1.5

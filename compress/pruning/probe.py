@@ -1,12 +1,12 @@
-"""What is asked about a network before it is pruned: scores of channels, damage, time."""
+"""What is measured of a network before it is pruned: scores of channels, sensitivity, time."""
 
 import contextlib
 import copy
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import onnx
 import onnx.numpy_helper
@@ -22,37 +22,24 @@ from nstc.compress.export.checking import sample_picture
 from nstc.compress.graphs.float_forms import onnx_graph
 from nstc.compress.learning.loop import Objective
 from nstc.compress.learning.processes import best_device
-from nstc.compress.pruning.channels import (
-    BATCHES,
-    Evidence,
-    Scores,
-    channel_groups,
-    importance_named,
-    narrowed,
-)
+from nstc.compress.pruning import channels
+from nstc.compress.pruning.channels import Scores, channel_groups, narrowed
 from nstc.core.errors import OptionError
 from nstc.core.files import scratch_folder
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe
+from nstc.models import losses
 from nstc.models.architectures import describe
-from nstc.models.losses import (
-    CONTENT_LAYERS,
-    STYLE_LAYERS,
-    ContentLoss,
-    StyleLoss,
-    feature_distance,
-    gram_distance,
-    gram_matrix,
-)
+from nstc.models.losses import CONTENT_LAYERS, STYLE_LAYERS
 from nstc.models.style import StyleSource
 from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
 from nstc.runtime.onnx_session import OnnxSession
 
-DAMAGE_PHOTOS: Final = 4
+COMPARED_PHOTOS: Final = 4
 # Side in pixels of the photographs' centre squares; a multiple of 8, as all networks take them.
-DAMAGE_SIZE: Final = 256
+COMPARED_SIZE: Final = 256
 TIMED_SIZE: Final = 512
 # For each copy. Their median ratio is what counts, so that one disturbed round does no harm.
 ROUNDS: Final = 7
@@ -60,86 +47,25 @@ _WEIGHTS: Final = "core.network."  # stands before a weight's name in the graph
 
 
 @dataclass(frozen=True, kw_only=True)
-class Damage:
-    """What a change did, as means over photographs."""
+class Sensitivity:
+    """What a change of a network does to its outputs, as means over photographs."""
 
     # Style loss after over before, minus 1: what `style_ratio` grows by, whoever the teacher is.
-    # Below 0 if the pictures came nearer to the painting.
+    # Below 0 if the outputs came nearer to the painting.
     style: float
     content: float  # likewise of the content loss
-    # Between the pictures before and after, as VGG sees them: Gram distances of the style's layers
+    # Between the outputs before and after, in VGG's features: Gram distances of the style's layers
     # and feature distances of the content's, summed. Never below 0.
     distance: float
 
 
-@dataclass(frozen=True)
-class _ThroughVgg:
-    """A picture through VGG."""
+class _Features(NamedTuple):
+    """VGG's features of an output, and its losses."""
 
     grams: Mapping[str, Tensor]
     features: Mapping[str, Tensor]
     style: float
     content: float
-
-
-class DamageMeter:
-    """Remembers a network's pictures of some photographs, and compares others' with them.
-
-    Of a set of at least one, `DAMAGE_PHOTOS` evenly spread are looked at, as squares of `size`
-    pixels. Only the pictures of the network, which is in evaluation mode, are kept.
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        photos: PhotoSet,
-        source: StyleSource,
-        vgg: VggFeatures,
-        size: int = DAMAGE_SIZE,
-    ) -> None:
-        self._vgg = vgg
-        self._device = best_device()
-        self._style = StyleLoss(source.statistics.at(size)).to(self._device)
-        self._content = ContentLoss()
-        squares = photos.take(DAMAGE_PHOTOS).squares(size)
-        self.photographs = [images_to_tensor([square]).to(self._device) for square in squares]
-        with torch.inference_mode():
-            self._contents = [vgg(photo, CONTENT_LAYERS) for photo in self.photographs]
-        self._before = self._look(network)
-
-    def __call__(self, network: nn.Module) -> Damage:
-        """What was done to a network that painted like the first one."""
-        pairs = list(zip(self._before, self._look(network), strict=True))
-        distance = 0.0
-        for old, new in pairs:
-            for name in STYLE_LAYERS:
-                distance += float(gram_distance(new.grams[name], old.grams[name]))
-            for name in CONTENT_LAYERS:
-                distance += float(feature_distance(new.features[name], old.features[name]))
-        return Damage(
-            style=sum(new.style / old.style - 1 for old, new in pairs) / len(pairs),
-            content=sum(new.content / old.content - 1 for old, new in pairs) / len(pairs),
-            distance=distance / len(pairs),
-        )
-
-    def _look(self, network: nn.Module) -> Sequence[_ThroughVgg]:
-        """What VGG sees of a network's pictures, whose 8 bits saturate."""
-        network.to(self._device)
-        seen = []
-        layers = tuple(dict.fromkeys((*STYLE_LAYERS, *CONTENT_LAYERS)))
-        with torch.inference_mode():
-            for photo, content in zip(self.photographs, self._contents, strict=True):
-                features = self._vgg(network(photo).float().clamp(0, 1), layers)
-                seen.append(
-                    _ThroughVgg(
-                        {name: gram_matrix(features[name]) for name in STYLE_LAYERS},
-                        {name: features[name] for name in CONTENT_LAYERS},
-                        float(self._style(features)),
-                        float(self._content(features, content)),
-                    )
-                )
-        network.cpu()
-        return seen
 
 
 class Stopwatch:
@@ -189,14 +115,6 @@ class Stopwatch:
             return OnnxSession(path, name, self._target.threads)
 
 
-@contextlib.contextmanager
-def stopwatch(network: nn.Module, target: str, *, seed: int) -> Iterator[Stopwatch]:
-    """A stopwatch for a network in evaluation mode; see `timing_target`. It leaves no files."""
-    found = timing_target(target)
-    with scratch_folder() as folder:
-        yield Stopwatch(network, found, folder, seed)
-
-
 def timing_target(name: str) -> CpuTarget:
     """A target on this processor; for any other name an `OptionError`."""
     found = parse_target(name)
@@ -209,10 +127,10 @@ def timing_target(name: str) -> CpuTarget:
 
 
 def graph_of_any_widths(network: nn.Module) -> onnx.ModelProto:
-    """A network's float graph in which every weight is there to be replaced.
+    """A network's float graph in which every weight can be replaced.
 
-    The exporter keeps one of several that are equal, such as scales of norms that learned nothing,
-    so it is shown a copy without equal ones.
+    The exporter merges equal weights, such as the scales of norms that were not trained, so it is
+    given a copy without equal ones.
     """
     unequal = copy.deepcopy(network)
     generator = torch.Generator().manual_seed(0)
@@ -223,8 +141,7 @@ def graph_of_any_widths(network: nn.Module) -> onnx.ModelProto:
 
 def with_weights(graph: onnx.ModelProto, network: nn.Module) -> onnx.ModelProto:
     """A float graph of a network with the weights of another that differs in widths alone."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(graph)
+    changed = copy.deepcopy(graph)
     weights = {f"{_WEIGHTS}{name}": value for name, value in network.state_dict().items()}
     widths = {}
     for initializer in changed.graph.initializer:
@@ -243,52 +160,94 @@ def with_weights(graph: onnx.ModelProto, network: nn.Module) -> onnx.ModelProto:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Survey:
-    """Answers questions about networks that come from one."""
+class PruningProbe:
+    """Measures networks that come from one, in evaluation mode."""
 
-    network: nn.Module  # the one, in evaluation mode; damage is what changes its pictures
+    network: nn.Module  # the one; sensitivity is to changes of its outputs
     importance: str  # name of the measure of channels
-    photos: PhotoSet  # looked at
+    photos: PhotoSet  # to measure on, at least one
     source: StyleSource  # the style
-    vgg: VggFeatures  # the feature network, on the device where the work is done
+    vgg: VggFeatures  # the feature extractor, on the device where the work is done
     # Gives the distillation's loss of a network, which it may move to that device.
     objective: Callable[[nn.Module], Objective]
-    seed: int  # of the orders in which networks are timed
-    progress: Progress  # told of what takes long
-    size: int = DAMAGE_SIZE  # side in pixels of the photographs' centre squares that are looked at
+    seed: int = 0  # of the orders in which networks are timed
+    progress: Progress  # receives updates of what takes long
+    size: int = COMPARED_SIZE  # side in pixels of the photographs' centre squares
 
     @functools.cached_property
-    def meter(self) -> DamageMeter:
-        """Compares with the pictures of the network as it is."""
-        return DamageMeter(self.network, self.photos, self.source, self.vgg, self.size)
+    def photographs(self) -> list[Tensor]:
+        """`COMPARED_PHOTOS` evenly spread, each (1, 3, size, size) in [0, 1]."""
+        squares = self.photos.take(COMPARED_PHOTOS).squares(self.size)
+        return [images_to_tensor([square]).to(best_device()) for square in squares]
 
-    def scores(self, network: nn.Module) -> Scores:
-        """How much each of its channels matters."""
-        squares = self.photos.take(BATCHES).squares(self.size)
-        evidence = Evidence(
-            network=network,
-            groups=channel_groups(network),
-            photographs=(images_to_tensor([square]) for square in squares),
-            objective=lambda: self.objective(network),
-        )
-        found = importance_named(self.importance)(evidence)
+    @functools.cached_property
+    def _before(self) -> list[_Features]:
+        return self._features(self.network)
+
+    @functools.cached_property
+    def _losses(self) -> tuple[losses.StyleLoss, list[Mapping[str, Tensor]]]:
+        """The style loss, and the photographs' content."""
+        style = losses.StyleLoss(self.source.statistics.at(self.size)).to(best_device())
+        return style, [self.vgg(photo, CONTENT_LAYERS) for photo in self.photographs]
+
+    @torch.inference_mode()
+    def _features(self, network: nn.Module) -> list[_Features]:
+        """VGG's features of a network's outputs, saturated as their 8 bits are."""
+        network.to(best_device())
+        found = []
+        style, contents = self._losses
+        layers = tuple(dict.fromkeys((*STYLE_LAYERS, *CONTENT_LAYERS)))
+        for photo, content in zip(self.photographs, contents, strict=True):
+            seen = self.vgg(network(photo).float().clamp(0, 1), layers)
+            grams = {name: losses.gram_matrix(seen[name]) for name in STYLE_LAYERS}
+            kept = {name: seen[name] for name in CONTENT_LAYERS}
+            of_content = losses.ContentLoss()(seen, content)
+            found.append(_Features(grams, kept, float(style(seen)), float(of_content)))
         network.cpu()
         return found
 
-    def damage_of_halves(self, network: nn.Module, scores: Scores) -> dict[str, Damage]:
+    def sensitivity(self, changed: nn.Module) -> Sensitivity:
+        """What a change did to a network that computed the same as the first one."""
+        pairs = list(zip(self._before, self._features(changed), strict=True))
+        distance = 0.0
+        for old, new in pairs:
+            for name in STYLE_LAYERS:
+                distance += float(losses.gram_distance(new.grams[name], old.grams[name]))
+            for name in CONTENT_LAYERS:
+                distance += float(losses.feature_distance(new.features[name], old.features[name]))
+        return Sensitivity(
+            style=sum(new.style / old.style - 1 for old, new in pairs) / len(pairs),
+            content=sum(new.content / old.content - 1 for old, new in pairs) / len(pairs),
+            distance=distance / len(pairs),
+        )
+
+    def halving_sensitivity(self, network: nn.Module, scores: Scores) -> dict[str, Sensitivity]:
         """What it does to halve each group alone, by the group's name."""
         groups = channel_groups(network)
         self.progress.begin("halve each layer alone", len(groups), 0)
         found = {}
         for done, group in enumerate(groups, start=1):
-            half = max(1, group.width // 2)
-            found[group.name] = self.meter(narrowed(network, scores, {group.name: half}))
+            half = {group.name: max(1, group.width // 2)}
+            found[group.name] = self.sensitivity(narrowed(network, scores, half))
             self.progress.advance(done, {})
         return found
 
-    def timing(
-        self, network: nn.Module, target: str
-    ) -> contextlib.AbstractContextManager[Stopwatch]:
-        """A stopwatch for narrower copies of a network."""
-        self.progress.note(f"exporting the network, to time narrower ones beside it on {target}")
-        return stopwatch(network, target, seed=self.seed)
+    def scores(self, network: nn.Module) -> Scores:
+        """How much each of its channels matters."""
+        squares = self.photos.take(channels.BATCHES).squares(self.size)
+        evidence = channels.Evidence(
+            network=network,
+            groups=channel_groups(network),
+            photographs=(images_to_tensor([square]) for square in squares),
+            objective=lambda: self.objective(network),
+        )
+        found = channels.importance_named(self.importance)(evidence)
+        network.cpu()
+        return found
+
+    @contextlib.contextmanager
+    def timing(self, network: nn.Module, target: str) -> Iterator[Stopwatch]:
+        """A stopwatch for narrower copies of a network; see `timing_target`. It leaves no files."""
+        self.progress.note(f"exporting the network, to time narrower copies of it on {target}")
+        with scratch_folder() as folder:
+            yield Stopwatch(network, timing_target(target), folder, self.seed)
