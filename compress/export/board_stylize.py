@@ -14,6 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy
+from PIL import Image, ImageOps
+
 MODELS = ("model.int8.onnx", "model.onnx")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
@@ -68,9 +71,6 @@ def opened(path: Path, threads: int) -> Any:
 
 def read(path: Path) -> tuple[Any, Any]:
     """A photograph the right way up as (H, W, 3) uint8, and its alpha or None."""
-    import numpy
-    from PIL import Image, ImageOps
-
     try:
         with Image.open(path) as photo:
             upright = ImageOps.exif_transpose(photo)
@@ -84,8 +84,6 @@ def read(path: Path) -> tuple[Any, Any]:
 
 def stylised(network: Any, rgb: Any) -> Any:
     """(H, W, 3) uint8 in the network's style; floats are NCHW in [0, 1]."""
-    import numpy
-
     given = network.get_inputs()[0]
     if given.type == "tensor(uint8)":
         return network.run(None, {given.name: rgb[None]})[0][0]
@@ -96,9 +94,6 @@ def stylised(network: Any, rgb: Any) -> Any:
 
 def write(rgb: Any, alpha: Any, path: Path) -> None:
     """Beside the path first, then in its place: never half a picture."""
-    import numpy
-    from PIL import Image
-
     draft = Path(f"{path.parent / path.stem}.part{path.suffix}")
     keeps_alpha = alpha is not None and path.suffix.lower() in (".png", ".webp", ".tif", ".tiff")
     pixels = numpy.dstack([rgb, alpha]) if keeps_alpha else rgb

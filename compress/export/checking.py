@@ -17,7 +17,6 @@ from nstc.core.photos import sample_photos
 from nstc.models.architectures import any_size, describe
 from nstc.models.tensors import images_to_tensor, tensor_to_images
 from nstc.runtime import agreement
-from nstc.runtime.agreement import FLOAT_LEVELS, Difference
 from nstc.runtime.arrays import refuse_not_finite_output, refuse_without_picture
 from nstc.runtime.session import BACKENDS, Session
 
@@ -32,7 +31,7 @@ def eager_reference(
 ) -> Reference:
     """A network in evaluation mode, where its weights are, as a function of pictures of any size.
 
-    The function raises `UnusableModelError`, which calls it `of`, where it gives no finite picture.
+    It raises `UnusableModelError`, which names the network `of`, where a picture is not finite.
     """
     return stylise_with(any_size(network, contract), of)
 
@@ -65,18 +64,15 @@ def check_float(
 ) -> None:
     """Load a float file again and compare its output with the network's.
 
-    `size` is the height and width it was fixed to, if it was.
-
-    Raises:
-        ExportMismatchError: it can't be run, differs by more than `FLOAT_LEVELS`, or takes a
-            size that it was not made for.
+    `ExportMismatchError` if it can't be run, differs by more than `FLOAT_LEVELS`, or takes another
+    size than `size`, the height and width that it was fixed to, if it was.
     """
     for photo, output in _runs(path, artifact, size):
-        worst = Difference.between(output, reference(photo)).worst
-        if worst > FLOAT_LEVELS:
+        worst = agreement.Difference.between(output, reference(photo)).worst
+        if worst > agreement.FLOAT_LEVELS:
             raise ExportMismatchError(
                 f"{artifact} differs from the network by up to {worst} of 255 levels at "
-                f"{_by(photo)}, at most {FLOAT_LEVELS} is expected. It was not kept."
+                f"{_by(photo)}, at most {agreement.FLOAT_LEVELS} is expected. It was not kept."
             )
 
 
@@ -85,17 +81,13 @@ def check_quantized(
 ) -> float:
     """As `check_float` for a quantized file, which may be open already and differs by its rounding.
 
-    Returns:
-        The lowest peak signal-to-noise ratio to the network, in dB.
-
-    Raises:
-        ExportMismatchError: it can't be run, is further from the network than `QUANTIZED_PSNR_DB`
-            or `QUANTIZED_NOISE` allow, or takes a size that it was not made for.
+    It may differ by as much as `QUANTIZED_PSNR_DB` and `QUANTIZED_NOISE` allow. Gives the lowest
+    peak signal-to-noise ratio to the network, in dB.
     """
     lowest = math.inf
     for photo, output in _runs(file, artifact, size):
         expected = reference(photo)
-        off = Difference.between(output, expected)
+        off = agreement.Difference.between(output, expected)
         lowest = min(lowest, off.psnr_db)
         contrast = float(expected.std(axis=(0, 1)).max())
         # a picture of little contrast must be nearer: the same error would drown it

@@ -290,11 +290,7 @@ def _write_board_folder(source: ExportSource, output: Path) -> list[Path]:
 
 
 def parse_size(text: str) -> Size:
-    """Height and width of "512x512".
-
-    Raises:
-        OptionError: it is not two whole numbers with an x between.
-    """
+    """Height and width of "512x512"; `OptionError` for anything else."""
     height, separator, width = text.lower().partition("x")
     if not (separator and height.isdecimal() and width.isdecimal()):
         raise OptionError(f"static is {text}: expected HEIGHTxWIDTH in pixels, such as 512x512.")
@@ -358,12 +354,7 @@ check = _making_files(check_models.check)
 
 
 def write_without_ranges(bundle: Bundle, target: Path) -> None:
-    """Write and check `model.onnx` of a bundle's weights alone, without the ranges of QAT.
-
-    Raises:
-        ExportMismatchError: the file differs from the network; it was not kept.
-        OutputError: the path can't be written.
-    """
+    """Write and check `model.onnx` of a bundle's weights alone, without the ranges of QAT."""
     _write_checked(target, ExportSource(bundle, load(bundle)).onnx_of(None))
 
 

@@ -40,9 +40,7 @@ def executorch_program(
     takes; as one operator it would break the delegate in two at every layer.
 
     The network is in evaluation mode, on the CPU. With `calibrate` the program computes with int8.
-
-    Raises:
-        MissingExtraError: ExecuTorch is not installed.
+    `MissingExtraError` if ExecuTorch is not installed.
     """
     missing = programs.missing_executorch()
     if missing is not None:
@@ -98,12 +96,12 @@ class _Source:
     @property
     def constants(self) -> dict[str, float]:
         """What a session reads off the program."""
-        known: dict[str, float] = {
+        return {
             programs.SIZE_MULTIPLE: self._multiple,
             programs.MINIMUM_SIZE: self._minimum,
             programs.MAXIMUM_SIZE: self._maximum,
+            **({programs.DEVIATION_FLOOR: DEVIATION_FLOOR} if self._is_student else {}),
         }
-        return known | ({programs.DEVIATION_FLOOR: DEVIATION_FLOOR} if self._is_student else {})
 
     def exported(self, module: nn.Module) -> ExportedProgram:
         """A program of the module, or of what quantizing made of it."""
@@ -118,14 +116,11 @@ class _Source:
 
 def _quantized(exported: ExportedProgram, source: _Source, calibrate: Calibrate) -> nn.Module:
     """The program with int8 activations, and int8 weights with a scale for each channel."""
-    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
-        XNNPACKQuantizer,
-        get_symmetric_quantization_config,
-    )
+    from executorch.backends.xnnpack.quantizer import xnnpack_quantizer
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    how = get_symmetric_quantization_config(is_per_channel=True)
-    quantizer: Any = XNNPACKQuantizer()
+    how = xnnpack_quantizer.get_symmetric_quantization_config(is_per_channel=True)
+    quantizer: Any = xnnpack_quantizer.XNNPACKQuantizer()
     if source.convolutions_only:
         # Float normalisation follows every one: int8 addition would only cost conversions.
         quantizer.set_operator_type(torch.ops.aten.conv2d.default, how)
@@ -173,11 +168,8 @@ class _StudentGivenStatistics(nn.Module):
 def write_ort(source: Path, target: Path) -> None:
     """Save an ONNX file in ONNX Runtime's own format, optimised as for every processor.
 
-    Its builds for phones read that without parsing ONNX.
-
-    Raises:
-        OSError: there is no room for it.
-        OutputError: there is no room in the system's temporary folder.
+    Its builds for phones read that without parsing ONNX. `OSError` if there is no room for it,
+    `OutputError` if there is none in the system's temporary folder.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone

@@ -49,7 +49,10 @@ _DAMAGED: Final = (
 
 
 class OverlongPickleError(Exception):
-    """A pickle that would take minutes to read, and gigabytes, or end the process."""
+    """A pickle of too many instructions, or of tuples too deep in one another.
+
+    It would take minutes to read, and gigabytes, or end the process.
+    """
 
 
 @dataclass
@@ -62,12 +65,7 @@ class Pickle:
     magic: bool = False  # whether it is the first one of torch.save's older format
 
     def scan(self, stream: IO[bytes]) -> None:
-        """Read it up to its end.
-
-        Raises:
-            OverlongPickleError: it has too many instructions, or nests tuples too deep.
-            ValueError, IndexError: it is damaged, or not a pickle.
-        """
+        """Read it up to its end; `ValueError` or `IndexError` if it is damaged, or not a pickle."""
         # A stack machine without values: of each it keeps its text and how deep tuples nest in it.
         stack: list[_Value | None] = []  # None is a mark
         memo: dict[int, _Value | None] = {}
@@ -122,8 +120,7 @@ def _taken(stack: list[_Value | None], code: pickletools.OpcodeInfo) -> list[_Va
 def pickles_of(path: Path) -> list[Pickle]:
     """The pickles of a file of torch.save, or a bare one, as far as they can be read.
 
-    Raises:
-        OverlongPickleError: one must not be read.
+    `OverlongPickleError` if one must not be read.
     """
     found: list[Pickle] = []
     with contextlib.suppress(*_DAMAGED):  # what came before the damage is found

@@ -10,7 +10,6 @@ import re
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,10 +110,9 @@ def network_of_checkpoint(checkpoint: Path, key: str | None = None) -> tuple[Tra
         UnsafeFileError: the file holds more than tensors.
         UnusableModelError: weights are not finite, or the network gives one colour.
     """
-    content = read_checkpoint(checkpoint)
     with torch.device("meta"):
         shapes = {k: tuple(value.shape) for k, value in TransformerNet().state_dict().items()}
-    part = matching_part(content, shapes, checkpoint, key)
+    part = matching_part(read_checkpoint(checkpoint), shapes, checkpoint, key)
     refuse_unusable(part.tensors, checkpoint)
     network = TransformerNet()
     network.load_state_dict(part.tensors)
@@ -126,11 +124,8 @@ def matching_part(content: Any, expected: Shapes, path: Path, key: str | None = 
     """Find the weights of a network in the content of a file, as `read_checkpoint` gives it.
 
     Of several parts that fit the averaged one is taken, if their names tell which that is, or what
-    is behind the path that `key` gives; `WHOLE` for the file itself.
-
-    Raises:
-        CheckpointError: no part fits, or several do, or a tensor of it can't be used; the message
-            names them.
+    is behind the path that `key` gives; `WHOLE` for the file itself. `CheckpointError`, which names
+    them, if no part fits, or several do, or a tensor of it can't be used.
     """
     flat = _flattened(content if isinstance(content, Mapping | list | tuple) else {}, path)
     if not any(isinstance(value, Tensor) for value in flat.values()):
@@ -198,10 +193,10 @@ class _Parts:
         """The prefix to take, and what to say of the others."""
         path, wanted = self._path, self._fitting
         within = "" if key is None or key == WHOLE else key.strip(".") + "."
-        if key is not None:
-            wanted = [prefix for prefix in wanted if prefix == within]
-            if not wanted and key != WHOLE:
-                wanted = [prefix for prefix in self._fitting if prefix.startswith(within)]
+        if within and within not in wanted:
+            wanted = [prefix for prefix in wanted if prefix.startswith(within)]
+        elif key is not None:
+            wanted = [within] if within in wanted else []
         if not wanted and self._fitting:
             raise CheckpointError(
                 f"{path} holds no such network behind {_shown(str(key))}: "
@@ -227,11 +222,10 @@ class _Parts:
     def _same_weights(self, one: str, other: str) -> bool:
         for name in self._expected:
             first, second = self._flat[one + name], self._flat[other + name]
-            if isinstance(first, StandIn) or isinstance(second, StandIn):
+            if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
                 return False
-            if _unusual(first) or _unusual(second):
-                return False
-            if first.dtype != second.dtype or not torch.equal(first, second):
+            usual = not (_unusual(first) or _unusual(second))
+            if not (usual and first.dtype == second.dtype and torch.equal(first, second)):
                 return False
         return True
 
@@ -273,10 +267,9 @@ class _Parts:
 
 def _parting(dotted: str, chosen: str) -> str:
     """A path up to the word where it parts from the chosen one."""
-    words = dotted.split(".")
-    pairs = zip(words[:-1], chosen.split("."), strict=False)
-    common = len([*takewhile(lambda pair: pair[0] == pair[1], pairs)])
-    return ".".join(words[: common + 1])
+    words, others = dotted.split("."), chosen.split(".")
+    parts = (n for n, word in enumerate(words[:-1], start=1) if others[n - 1 : n] != [word])
+    return ".".join(words[: next(parts, len(words))])
 
 
 def _weights(value: Tensor | StandIn, name: str, path: Path) -> Tensor:

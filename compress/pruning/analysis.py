@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +17,6 @@ from nstc.compress.export.export_model import made_artifact
 from nstc.compress.learning.processes import best_device
 from nstc.compress.pruning.channels import capture_inputs, channel_groups, importance_named
 from nstc.compress.pruning.probe import PruningProbe, Sensitivity
-from nstc.compress.quantization.calibration import Range
 from nstc.compress.quantization.integer_body import LARGEST_WEIGHT
 from nstc.core.bundle import artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, MissingExtraError, OptionError
@@ -34,15 +32,13 @@ from nstc.runtime.session import MAX_THREADS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ANALYSED_SIZE: Final = 512
-
-_INT8: Final = artifact_name("int8")
+_INT8: Final = "int8.onnx"
 _ACTIVATION_LEVELS: Final = 255
 _HALVED: Final = "sensitivity, halved (hollow: a trunk's)"
 _TINY: Final = 1e-12
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Layer:
     """A convolution with the normalisation behind it."""
 
@@ -67,9 +63,9 @@ class Layer:
         return len(self.makers) > 1
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Analysis:
-    """Of one model."""
+    """What was measured of one model."""
 
     model: str  # its path
     artifact: str  # the file that was timed
@@ -95,7 +91,7 @@ def analyze(
     *,
     photos: PhotoSet,
     artifact: str | None = None,
-    size: int = ANALYSED_SIZE,
+    size: int = 512,
     threads: int = 1,
     importance: str = "group-norm",
     vgg: str = "shipped",
@@ -210,9 +206,9 @@ def _rounding_sensitivity(network: nn.Module, probe: PruningProbe) -> Mapping[st
 
 def input_ranges(
     network: nn.Module, layers: Iterable[nn.Module], photographs: Iterable[Tensor]
-) -> Mapping[nn.Module, Range]:
+) -> Mapping[nn.Module, tuple[float, float]]:
     """The range of some layers' inputs, 0 included, on photographs (1, 3, H, W)."""
-    found: dict[nn.Module, Range] = {}
+    found: dict[nn.Module, tuple[float, float]] = {}
 
     def capture(layer: nn.Module, given: Tensor) -> None:
         low, high = (float(value) for value in torch.aminmax(given))
@@ -224,11 +220,8 @@ def input_ranges(
 
 
 @contextlib.contextmanager
-def fake_quantized(layer: nn.Conv2d, given: Range) -> Iterator[None]:
-    """Inside the block a layer's weights and input have as many values as int8 and uint8.
-
-    Weights have a scale for each output channel, the input, of a known range, one for all.
-    """
+def fake_quantized(layer: nn.Conv2d, given: tuple[float, float]) -> Iterator[None]:
+    """Inside the block a layer's weights and input, of a known range, are rounded to 8 bits."""
     weight = layer.weight.data
     layer.weight.data = fake_quantize_weight(weight)
     hook = layer.register_forward_pre_hook(lambda _, inputs: fake_quantize_input(inputs[0], given))
@@ -248,7 +241,7 @@ def fake_quantize_weight(weight: Tensor) -> Tensor:
     )
 
 
-def fake_quantize_input(values: Tensor, given: Range) -> Tensor:
+def fake_quantize_input(values: Tensor, given: tuple[float, float]) -> Tensor:
     """An activation in 255 steps over its range, of which one value is 0; the rest saturates."""
     low, high = given
     step = max((high - low) / _ACTIVATION_LEVELS, _TINY)
@@ -265,10 +258,7 @@ def refuse_unknown_ending(path: Path) -> None:
 def write_plot(analysis: Analysis, path: Path) -> None:
     """Draw an analysis to a path that ends in .svg or .png: a row a layer, its costs and losses.
 
-    Raises:
-        OptionError: it ends otherwise.
-        MissingExtraError: matplotlib is not installed.
-        OutputError: the path can't be written.
+    `MissingExtraError` if matplotlib is not installed, `OutputError` if the path can't be written.
     """
     refuse_unknown_ending(path)
     try:

@@ -26,7 +26,6 @@ from nstc.core.errors import OptionError
 Scores = Mapping[str, Tensor]  # of each channel, (width,) and at least 0, by name of its group
 Widths = Mapping[str, int]  # channels left, by name of the group
 BATCHES: Final = 8  # steps of the objective that the Taylor expansion is averaged over
-_TRACED_SIZE: Final = 64
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,7 @@ class ChannelGroup:
 
 def channel_groups(network: nn.Module) -> tuple[ChannelGroup, ...]:
     """All groups of a network, in the order of its layers; the picture's colours are in none."""
-    _, groups = _traced(network)
-    return tuple(group for group, _ in groups)
+    return tuple(group for group, _ in _traced(network)[1])
 
 
 def remove_channels(network: nn.Module, removed: Mapping[str, Tensor]) -> None:
@@ -75,31 +73,27 @@ def narrowed(network: nn.Module, scores: Scores, widths: Widths) -> nn.Module:
 
 def _traced(network: nn.Module) -> tuple[Any, list[tuple[ChannelGroup, Any]]]:
     """torch-pruning's graph, and each group with torch-pruning's own form of it."""
-    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
-    example = torch.zeros(1, 3, _TRACED_SIZE, _TRACED_SIZE)
-    graph = torch_pruning.DependencyGraph().build_dependency(network, example)
     names = {module: name for name, module in network.named_modules()}
-    found = graph.get_all_groups(ignored_layers=[convolutions[-1]], root_module_types=[nn.Conv2d])
+    last = [module for module in names if isinstance(module, nn.Conv2d)][-1]
+    graph = torch_pruning.DependencyGraph().build_dependency(network, torch.zeros(1, 3, 64, 64))
+    found = []
+    for traced in graph.get_all_groups(ignored_layers=[last], root_module_types=[nn.Conv2d]):
+        roles: list[set[nn.Module]] = [set(), set(), set(), set()]
+        writes, depthwise, norms, reads = roles
+        for dep, _ in traced:
+            module = dep.target.module
+            if isinstance(module, nn.Conv2d) and 1 < module.groups == module.out_channels:
+                depthwise.add(module)
+            elif isinstance(module, nn.Conv2d):
+                made = dep.handler == torch_pruning.prune_conv_out_channels
+                (writes if made else reads).add(module)
+            elif isinstance(module, nn.InstanceNorm2d | nn.BatchNorm2d):
+                norms.add(module)
+        ordered: list[Any] = [tuple(m for m in names if m in role) for role in roles]
+        first = ordered[0][0]
+        found.append((ChannelGroup(names[first], first.out_channels, *ordered), traced))
     order = list(names.values())
-    described = [(_described(traced, names), traced) for traced in found]
-    return graph, sorted(described, key=lambda pair: order.index(pair[0].name))
-
-
-def _described(traced: Any, names: Mapping[nn.Module, str]) -> ChannelGroup:
-    found: list[set[nn.Module]] = [set(), set(), set(), set()]
-    writes, depthwise, norms, reads = found
-    for dep, _ in traced:
-        module = dep.target.module
-        if isinstance(module, nn.Conv2d) and 1 < module.groups == module.out_channels:
-            depthwise.add(module)
-        elif isinstance(module, nn.Conv2d):
-            made = dep.handler == torch_pruning.prune_conv_out_channels
-            (writes if made else reads).add(module)
-        elif isinstance(module, nn.InstanceNorm2d | nn.BatchNorm2d):
-            norms.add(module)
-    ordered: list[Any] = [[m for m in names if m in of] for of in found]
-    first = ordered[0][0]
-    return ChannelGroup(names[first], first.out_channels, *map(tuple, ordered))
+    return graph, sorted(found, key=lambda pair: order.index(pair[0].name))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -33,7 +32,7 @@ _MULTIPLES: Final = (4, 8, 16, 32)  # of channels, that `--round-to auto` tries
 _BLOCKS: Final = {"student": ("blocks.", 0), "transformer": ("res", 1)}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class PruningPlan:
     """What to remove."""
 
@@ -41,7 +40,7 @@ class PruningPlan:
     round_to: Annotated[int, Meta(ge=1, le=4096)]  # what widths are multiples of
     widths: Widths  # channels left of each group, of the network without those blocks
     # Times in milliseconds and the like, for the model's history.
-    findings: Mapping[str, Any] = field(default_factory=dict)
+    findings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def write(self, path: Path, identity: str) -> None:
         """Keep it beside the checkpoints: times measured again would give another."""
@@ -62,13 +61,8 @@ class PruningPlan:
 
 
 def make_plan(network: nn.Module, recipe: PruneRecipe, probe: PruningProbe) -> PruningPlan:
-    """Decide what to remove of the network that `probe` measures.
-
-    Raises:
-        OptionError: a goal can't be reached, or nothing would be removed.
-    """
-    blocks = Blocks(network, probe)
-    planner = _Planner(network, recipe, probe)
+    """Decide what to remove; `OptionError` if that is nothing, or a goal can't be reached."""
+    blocks, planner = Blocks(network, probe), _Planner(network, recipe, probe)
     if recipe.drop_blocks == AUTO:
         blocks.drop_while_cheap(planner.final_macs(), planner.multiple)
     else:
@@ -113,7 +107,7 @@ class Blocks:
                 "one at least stays. Give a smaller number."
             )
         for _ in range(count):
-            self._drop(*self._cheapest())
+            self._drop_cheapest()
 
     def drop_while_cheap(self, goal: int, round_to: int) -> None:
         """Drop blocks as long as removing channels of as much work would change the output more.
@@ -121,36 +115,38 @@ class Blocks:
         Both without fine-tuning. Nothing is dropped that would leave less work than is asked for:
         `goal` multiply-accumulates, with widths in multiples of `round_to`.
         """
-        while len(self._left) > 1:
-            distance, block, network = self._cheapest()
-            macs = count_macs(network)
-            if macs < goal or distance > self._distance_by_channels(macs, round_to):
-                return
-            self._drop(distance, block, network)
 
-    def _cheapest(self) -> tuple[float, int, nn.Module]:
-        """Sensitivity to the least sensitive block's loss, its position and what is left."""
-        self._probe.progress.begin("drop each block alone", len(self._left), 0)
-        trials = []
+        def is_cheap(distance: float, fewer: nn.Module) -> bool:
+            macs = count_macs(fewer)
+            return macs >= goal and distance <= self._distance_by_channels(macs, round_to)
+
+        while len(self._left) > 1 and self._drop_cheapest(is_cheap):
+            pass
+
+    def _drop_cheapest(self, allowed: Callable[[float, nn.Module], bool] | None = None) -> bool:
+        """Drop the block that changes the output least, if that is allowed; whether it was."""
+        progress, trials = self._probe.progress, []
+        progress.begin("drop each block alone", len(self._left), 0)
         for block in range(len(self._left)):
             fewer = without_block(self.network, block)
             trials.append((self._probe.sensitivity(fewer).distance, block, fewer))
-            self._probe.progress.advance(block + 1, {})
-        return min(trials, key=lambda trial: trial[:2])
-
-    def _drop(self, distance: float, block: int, network: nn.Module) -> None:
-        self.network = network
+            progress.advance(block + 1, {})
+        distance, block, fewer = min(trials, key=lambda trial: trial[:2])
+        if allowed is not None and not allowed(distance, fewer):
+            return False
+        self.network = fewer
         self.dropped.append(self._left.pop(block))
-        self._probe.progress.note(
+        progress.note(
             f"block {self.dropped[-1] + 1} is dropped, its sensitivity is {distance:.2g} "
             "before fine-tuning"
         )
+        return True
 
     def _distance_by_channels(self, macs: int, round_to: int) -> float:
         groups = channel_groups(self.network)
         schedule = schedules.uniform(groups, round_to)
-        costs = schedules.WidthCosts(self.network, groups)
-        share = schedules.share_within(schedule, costs.macs, macs)
+        count = schedules.width_costs(self.network, groups)
+        share = schedules.share_within(schedule, count, macs)
         if share is None or schedule(share) == schedules.full_widths(groups):
             return float("inf")
         scores = self._probe.scores(self.network)
@@ -169,7 +165,7 @@ class _Planner:
         if recipe.speedup is not None:
             self._goal = int(count_macs(probe.network) / recipe.speedup)
         self._groups = channel_groups(network)
-        self._costs = schedules.WidthCosts(network, self._groups)
+        self._macs = schedules.width_costs(network, self._groups)
         self._full = schedules.full_widths(self._groups)
         # Of channels, where nothing is measured.
         self.multiple = 8 if recipe.round_to == AUTO else int(recipe.round_to)
@@ -226,7 +222,7 @@ class _Planner:
             with self._probe.timing(self._network, self._latency.target) as watch:
                 part = min(1.0, self._latency.ms / watch.whole_ms)
             return int(count_macs(self._network) * part)
-        return self._costs.macs(schedules.uniform(self._groups, self.multiple)(self._ratio))
+        return self._macs(schedules.uniform(self._groups, self.multiple)(self._ratio))
 
     def _round_to(self, measure: Callable[[Widths], float]) -> tuple[int, dict[str, Any]]:
         """What widths are to be multiples of, and what was measured to find out."""
@@ -238,7 +234,7 @@ class _Planner:
             widths = schedule(DEFAULT_RATIO if share is None else share)
             if widths == self._full:
                 return None
-            per_mac = measure(widths) / self._costs.macs(widths)
+            per_mac = measure(widths) / self._macs(widths)
             per_gmac = measured[str(multiple)] = round(per_mac * 1e9, 4)
             self._probe.progress.note(f"multiples of {multiple}: {per_gmac:.3g} ms a GMAC")
             return per_gmac
@@ -253,24 +249,24 @@ class _Planner:
             return schedules.by_score(self._groups, scores, round_to)
         found = self._probe.halving_sensitivity(self._network, scores)
         distances = {name: own.distance for name, own in found.items()}
-        whole, saved = self._costs.macs(self._full), {}
+        whole, saved = self._macs(self._full), {}
         for name, width in self._full.items():
-            saved[name] = whole - self._costs.macs({**self._full, name: width / 2})
+            saved[name] = whole - self._macs({**self._full, name: width / 2})
         return schedules.by_sensitivity(self._groups, distances, saved, round_to)
 
     def _share(self, schedule: schedules.WidthSchedule) -> float | None:
         """The share of the channels that goes; None if the goal is out of reach."""
         if self._goal is None:
             return self._ratio
-        if self._costs.macs(self._full) <= self._goal:
+        if self._macs(self._full) <= self._goal:
             return 0.0
-        return schedules.share_within(schedule, self._costs.macs, self._goal)
+        return schedules.share_within(schedule, self._macs, self._goal)
 
     def _widths(self, schedule: schedules.WidthSchedule, round_to: int) -> Widths:
         """The widths for a ratio or a number of multiply-accumulates."""
         share = self._share(schedule)
         if share is None:
-            whole, fewest = (self._costs.macs(own) for own in (self._full, schedule(1.0 - 1e-9)))
+            whole, fewest = (self._macs(own) for own in (self._full, schedule(1.0 - 1e-9)))
             what = f"target-macs {self._recipe.target_macs}"
             if self._recipe.speedup is not None:
                 what = f"a speed-up of {self._recipe.speedup}"
@@ -287,4 +283,4 @@ class _Planner:
             )
         if self._goal is None:
             return schedule(share)
-        return schedules.widest_within(schedule, share, self._costs.macs, self._goal)
+        return schedules.widest_within(schedule, share, self._macs, self._goal)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import onnx
-import onnx.numpy_helper
 import torch
 from torch import Tensor, nn
 
@@ -31,7 +30,6 @@ from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.models import losses
 from nstc.models.architectures import describe
-from nstc.models.losses import CONTENT_LAYERS, STYLE_LAYERS
 from nstc.models.style import StyleSource
 from nstc.models.tensors import images_to_tensor
 from nstc.models.vgg import VggFeatures
@@ -43,7 +41,6 @@ COMPARED_SIZE: Final = 256
 TIMED_SIZE: Final = 512
 # For each copy. Their median ratio is what counts, so that one disturbed round does no harm.
 ROUNDS: Final = 7
-_WEIGHTS: Final = "core.network."  # stands before a weight's name in the graph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +139,7 @@ def graph_of_any_widths(network: nn.Module) -> onnx.ModelProto:
 def with_weights(graph: onnx.ModelProto, network: nn.Module) -> onnx.ModelProto:
     """A float graph of a network with the weights of another that differs in widths alone."""
     changed = copy.deepcopy(graph)
-    weights = {f"{_WEIGHTS}{name}": value for name, value in network.state_dict().items()}
+    weights = {f"core.network.{name}": own for name, own in network.state_dict().items()}
     widths = {}
     for initializer in changed.graph.initializer:
         if initializer.name in weights:
@@ -152,10 +149,9 @@ def with_weights(graph: onnx.ModelProto, network: nn.Module) -> onnx.ModelProto:
     if weights:
         raise ValueError(f"the graph has no {', '.join(weights)}")
     for node in changed.graph.node:
-        if node.op_type == "Conv":
-            for attribute in node.attribute:
-                if attribute.name == "group" and attribute.i > 1:  # depthwise
-                    attribute.i = widths[node.input[1]][0]
+        for attribute in node.attribute:
+            if node.op_type == "Conv" and attribute.name == "group" and attribute.i > 1:
+                attribute.i = widths[node.input[1]][0]  # of a depthwise one
     return changed
 
 
@@ -188,7 +184,7 @@ class PruningProbe:
     def _losses(self) -> tuple[losses.StyleLoss, list[Mapping[str, Tensor]]]:
         """The style loss, and the photographs' content."""
         style = losses.StyleLoss(self.source.statistics.at(self.size)).to(best_device())
-        return style, [self.vgg(photo, CONTENT_LAYERS) for photo in self.photographs]
+        return style, [self.vgg(photo, losses.CONTENT_LAYERS) for photo in self.photographs]
 
     @torch.inference_mode()
     def _features(self, network: nn.Module) -> list[_Features]:
@@ -196,11 +192,11 @@ class PruningProbe:
         network.to(best_device())
         found = []
         style, contents = self._losses
-        layers = tuple(dict.fromkeys((*STYLE_LAYERS, *CONTENT_LAYERS)))
+        layers = tuple(dict.fromkeys((*losses.STYLE_LAYERS, *losses.CONTENT_LAYERS)))
         for photo, content in zip(self.photographs, contents, strict=True):
             seen = self.vgg(network(photo).float().clamp(0, 1), layers)
-            grams = {name: losses.gram_matrix(seen[name]) for name in STYLE_LAYERS}
-            kept = {name: seen[name] for name in CONTENT_LAYERS}
+            grams = {name: losses.gram_matrix(seen[name]) for name in losses.STYLE_LAYERS}
+            kept = {name: seen[name] for name in losses.CONTENT_LAYERS}
             of_content = losses.ContentLoss()(seen, content)
             found.append(_Features(grams, kept, float(style(seen)), float(of_content)))
         network.cpu()
@@ -211,9 +207,9 @@ class PruningProbe:
         pairs = list(zip(self._before, self._features(changed), strict=True))
         distance = 0.0
         for old, new in pairs:
-            for name in STYLE_LAYERS:
+            for name in losses.STYLE_LAYERS:
                 distance += float(losses.gram_distance(new.grams[name], old.grams[name]))
-            for name in CONTENT_LAYERS:
+            for name in losses.CONTENT_LAYERS:
                 distance += float(losses.feature_distance(new.features[name], old.features[name]))
         return Sensitivity(
             style=sum(new.style / old.style - 1 for old, new in pairs) / len(pairs),

@@ -5,8 +5,8 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from torch import nn
 
@@ -66,11 +66,12 @@ def prune(
     """
     recipe, progress = recipe or PruneRecipe(), progress or Silent()
     folder, distillation = training_folder(output), distillation or DistillRecipe()
-    _refuse_bad_settings(recipe, distillation)
+    _refuse_bad_settings(recipe, distillation)  # before a model is opened
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
     network = load(bundle)
     refuse_unusable_network(network, bundle.path)
-    _refuse_quantized(bundle, from_float=from_float)
+    if bundle.manifest.stage == "quantized" and not from_float:
+        _refuse_quantized(bundle)
     if distillation.quantize_aware:
         require_qat_student(network)  # refused before any work
     opened = _open_teacher(bundle, teacher, options)
@@ -89,7 +90,7 @@ def prune(
     return _Pruning(recipe, run, network).write_bundle(output, bundle, name or bundle.name)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class _Pruning:
     """A pruning in turns, each of which can be resumed."""
 
@@ -188,10 +189,9 @@ def rebuilt(network: nn.Module) -> nn.Module:
 
 
 def teacher_of(bundle: Bundle) -> str | Path:
-    """Where a bundle's teacher is, by its manifest; a network without one is its own teacher.
+    """Where a bundle's teacher is, by its manifest; without one it is the bundle itself.
 
-    Raises:
-        TeacherError: it is not where the manifest says.
+    `TeacherError` if the teacher is not there.
     """
     origin = bundle.manifest.teacher
     if origin is None:
@@ -235,9 +235,7 @@ def _refuse_bad_settings(recipe: PruneRecipe, distillation: DistillRecipe) -> No
         timing_target(parse_latency(recipe.target_latency).target)
 
 
-def _refuse_quantized(bundle: Bundle, *, from_float: bool) -> None:
-    if bundle.manifest.stage != "quantized" or from_float:
-        return
+def _refuse_quantized(bundle: Bundle) -> NoReturn:
     parent = bundle.manifest.parent
     path = (parent.zoo or parent.path) if parent else None
     raise OptionError(

@@ -29,35 +29,33 @@ def full_widths(groups: Sequence[ChannelGroup]) -> Widths:
     return {group.name: group.width for group in groups}
 
 
-class WidthCosts:
-    """Multiply-accumulates of a network at other widths, for a picture of `size` squared."""
+def width_costs(
+    network: nn.Module, groups: Sequence[ChannelGroup], size: int = REFERENCE_SIZE
+) -> Callable[[Mapping[str, float]], int]:
+    """From widths to a network's multiply-accumulates, for a picture of `size` squared."""
+    shapes = convolution_shapes(network, size)
+    made: dict[nn.Module, str] = {}
+    read: dict[nn.Module, str] = {}
+    for group in groups:
+        made |= dict.fromkeys((*group.writes, *group.depthwise), group.name)
+        read |= dict.fromkeys(group.reads, group.name)
+    # Of each convolution the multiply-accumulates for one channel made of one that is read, and
+    # the groups of these channels, or how many they are if they are in none.
+    layers: list[tuple[int, str | int, str | int]] = []
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            positions = shapes[name][1][2:].numel()
+            reads = 1 if module.groups > 1 else read.get(module, module.in_channels)
+            makes = made.get(module, module.out_channels)
+            layers.append((positions * math.prod(module.kernel_size), makes, reads))
 
-    def __init__(
-        self, network: nn.Module, groups: Sequence[ChannelGroup], size: int = REFERENCE_SIZE
-    ) -> None:
-        shapes = convolution_shapes(network, size)
-        made: dict[nn.Module, str] = {}
-        read: dict[nn.Module, str] = {}
-        for group in groups:
-            made |= dict.fromkeys((*group.writes, *group.depthwise), group.name)
-            read |= dict.fromkeys(group.reads, group.name)
-        # Of each convolution the multiply-accumulates for one channel made of one that is read, and
-        # the groups of these channels, or how many they are if they are in none.
-        self._layers: list[tuple[int, str | int, str | int]] = []
-        for name, module in network.named_modules():
-            if isinstance(module, nn.Conv2d):
-                positions = shapes[name][1][2:].numel()
-                reads = 1 if module.groups > 1 else read.get(module, module.in_channels)
-                makes = made.get(module, module.out_channels)
-                self._layers.append((positions * math.prod(module.kernel_size), makes, reads))
-
-    def macs(self, widths: Mapping[str, float]) -> int:
-        """Multiply-accumulates of the whole network at some widths."""
-
+    def macs(widths: Mapping[str, float]) -> int:
         def count(channels: str | int) -> float:
             return widths[channels] if isinstance(channels, str) else channels
 
-        return sum(round(work * count(made) * count(read)) for work, made, read in self._layers)
+        return sum(round(work * count(makes) * count(reads)) for work, makes, reads in layers)
+
+    return macs
 
 
 def uniform(groups: Sequence[ChannelGroup], round_to: int) -> WidthSchedule:
@@ -180,9 +178,7 @@ def widest_in_time(
     """The widest network that runs within a time, each candidate timed, and its milliseconds.
 
     `measure` gives the milliseconds of a network of some widths, in multiples of `round_to`.
-
-    Raises:
-        OptionError: even the narrowest network takes longer; the fastest is named.
+    `OptionError`, which names the fastest, if even the narrowest takes longer.
     """
     full = full_widths(groups)
     known: dict[tuple[int, ...], float] = {}

@@ -15,7 +15,6 @@ from nstc.compress.pruning.channels import (
     remove_channels,
 )
 from nstc.compress.pruning.schedules import (
-    WidthCosts,
     between,
     by_score,
     by_sensitivity,
@@ -25,6 +24,7 @@ from nstc.compress.pruning.schedules import (
     uniform,
     widest_in_time,
     widest_within,
+    width_costs,
 )
 from nstc.core.errors import OptionError
 from nstc.models.complexity import count_macs
@@ -44,21 +44,21 @@ NETWORKS = [
 def test_they_are_those_of_the_network_once_it_is_narrow(make, size: int) -> None:
     network: nn.Module = make()
     groups = channel_groups(network)
-    costs = WidthCosts(network, groups, size)
-    assert costs.macs(full_widths(groups)) == count_macs(network, size)
+    macs = width_costs(network, groups, size)
+    assert macs(full_widths(groups)) == count_macs(network, size)
     widths = {g.name: g.width - 1 - place for place, g in enumerate(groups)}
     remove_channels(network, {g.name: torch.arange(g.width - widths[g.name]) for g in groups})
-    assert costs.macs(widths) == count_macs(network, size)
+    assert macs(widths) == count_macs(network, size)
 
 
 def test_half_of_a_group_takes_what_it_is_part_of() -> None:
     network = Student(16, [8])
     groups = channel_groups(network)
-    costs = WidthCosts(network, groups, 64)
+    macs = width_costs(network, groups, 64)
     positions = 16 * 16  # of a quarter of 64
     inside = positions * (16 * 8 + 9 * 8 + 8 * 16)
     full, name = full_widths(groups), "blocks.0.expand.1"
-    assert costs.macs(full) - costs.macs({**full, name: full[name] / 2}) == inside // 2
+    assert macs(full) - macs({**full, name: full[name] / 2}) == inside // 2
 
 
 def group(name: str, width: int) -> ChannelGroup:
