@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _INT8: Final = "int8.onnx"
-_ACTIVATION_LEVELS: Final = 255
 _HALVED: Final = "sensitivity, halved (hollow: a trunk's)"
 _TINY: Final = 1e-12
 
@@ -221,32 +220,27 @@ def input_ranges(
 
 @contextlib.contextmanager
 def fake_quantized(layer: nn.Conv2d, given: tuple[float, float]) -> Iterator[None]:
-    """Inside the block a layer's weights and input, of a known range, are rounded to 8 bits."""
-    weight = layer.weight.data
-    layer.weight.data = fake_quantize_weight(weight)
-    hook = layer.register_forward_pre_hook(lambda _, inputs: fake_quantize_input(inputs[0], given))
+    """Inside the block a layer computes with 7-bit weights and an 8-bit input of a known range.
+
+    Weights have a step for each output channel. The input has 255, zero is one of its values, and
+    what is outside of its range saturates.
+    """
+    weight, (low, high) = layer.weight.data, given
+    steps = (weight.abs().amax(dim=(1, 2, 3)) / LARGEST_WEIGHT).clamp_min(_TINY)
+    zeros = torch.zeros_like(steps, dtype=torch.int32)
+    layer.weight.data = torch.fake_quantize_per_channel_affine(
+        weight, steps, zeros, 0, -LARGEST_WEIGHT, LARGEST_WEIGHT
+    )
+    step = max((high - low) / 255, _TINY)
+    zero = round(-low / step)
+    hook = layer.register_forward_pre_hook(
+        lambda _, inputs: torch.fake_quantize_per_tensor_affine(inputs[0], step, zero, 0, 255)
+    )
     try:
         yield
     finally:
         hook.remove()
         layer.weight.data = weight
-
-
-def fake_quantize_weight(weight: Tensor) -> Tensor:
-    """Weights (out, in, k, k) as they are stored, with a step for each output channel."""
-    step = (weight.abs().amax(dim=(1, 2, 3)) / LARGEST_WEIGHT).clamp_min(_TINY)
-    zero = torch.zeros_like(step, dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(
-        weight, step, zero, 0, -LARGEST_WEIGHT, LARGEST_WEIGHT
-    )
-
-
-def fake_quantize_input(values: Tensor, given: tuple[float, float]) -> Tensor:
-    """An activation in 255 steps over its range, of which one value is 0; the rest saturates."""
-    low, high = given
-    step = max((high - low) / _ACTIVATION_LEVELS, _TINY)
-    zero = round(-low / step)
-    return torch.fake_quantize_per_tensor_affine(values, step, zero, 0, _ACTIVATION_LEVELS)
 
 
 def refuse_unknown_ending(path: Path) -> None:

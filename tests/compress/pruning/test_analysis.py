@@ -11,8 +11,6 @@ from torch import nn
 from nstc.compress.pruning.analysis import (
     Analysis,
     analyze,
-    fake_quantize_input,
-    fake_quantize_weight,
     fake_quantized,
     input_ranges,
     write_plot,
@@ -141,17 +139,23 @@ def test_only_onnx_files_have_a_profile(bundle: Bundle, photos: PhotoSet) -> Non
 
 
 def test_weights_have_64_steps_to_each_side_of_each_channel() -> None:
-    weight = torch.tensor([[64.0, 0.4, -0.6], [0.64, 0.004, -0.5]])[:, :, None, None]
-    expected = torch.tensor([[64.0, 0.0, -1.0], [0.64, 0.0, -0.5]])[:, :, None, None]
-    torch.testing.assert_close(fake_quantize_weight(weight), expected)
-    assert fake_quantize_weight(torch.zeros(2, 1, 1, 1)).abs().max() == 0
+    layer = nn.Conv2d(3, 3, 1)
+    weight = torch.tensor([[64.0, 0.4, -0.6], [0.64, 0.004, -0.5], [0, 0, 0]])[:, :, None, None]
+    layer.weight.data = weight
+    expected = torch.tensor([[64.0, 0.0, -1.0], [0.64, 0.0, -0.5], [0, 0, 0]])[:, :, None, None]
+    with fake_quantized(layer, (0.0, 1.0)):
+        torch.testing.assert_close(layer.weight.data, expected)
 
 
 def test_an_input_has_255_steps_zero_among_them_and_saturates() -> None:
-    values = torch.tensor([-200.0, -51.0, 0.0, 0.4, 0.6, 204.0, 999.0])
-    found = fake_quantize_input(values, (-51.0, 204.0))
-    assert found.tolist() == pytest.approx([-51, -51, 0, 0, 1, 204, 204])
-    assert fake_quantize_input(torch.zeros(3), (0.0, 0.0)).tolist() == [0, 0, 0]
+    layer = nn.Conv2d(1, 1, 1, bias=False)
+    layer.weight.data.fill_(1.0)
+    values = torch.tensor([-200.0, -51.0, 0.0, 0.4, 0.6, 204.0, 999.0])[None, None, None]
+    with fake_quantized(layer, (-51.0, 204.0)):
+        found = layer(values).flatten().tolist()
+    assert found == pytest.approx([-51, -51, 0, 0, 1, 204, 204])
+    with fake_quantized(layer, (0.0, 0.0)):
+        assert layer(torch.zeros(1, 1, 1, 3)).flatten().tolist() == [0, 0, 0]
 
 
 def test_ranges_are_of_all_photographs_and_hold_zero() -> None:
