@@ -219,6 +219,33 @@ class BenchResult:
         """What a row's speed-up is relative to."""
         return next(own for own in self.references if own.target == row.target)
 
+    def pooled(self, more: "BenchResult") -> "BenchResult":
+        """This result with the samples of another run, of the same files in the same order.
+
+        Everything but times is this one's. The other run has sessions of its own, so that what
+        depends on where a session's memory lies differs too.
+        """
+        references = {
+            own.target: dataclasses.replace(
+                own, latency_ms=LatencySummary.of(own.samples_ms + other.samples_ms)
+            )
+            for own, other in zip(self.references, more.references, strict=True)
+        }
+        rows = []
+        for own, other in zip(self.rows, more.rows, strict=True):
+            samples = own.samples_ms + other.samples_ms
+            reference_ms, seed = references[own.target].samples_ms, self.protocol.seed
+            speedup = statistics.bootstrap_speedup(reference_ms, samples, seed=seed)
+            latency = LatencySummary.of(samples)
+            rows.append(dataclasses.replace(own, latency_ms=latency, speedup=speedup))
+        rounds = self.protocol.rounds + more.protocol.rounds
+        return dataclasses.replace(
+            self,
+            protocol=dataclasses.replace(self.protocol, rounds=rounds),
+            references=tuple(references.values()),
+            rows=tuple(rows),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values. An infinite number, such as the PSNR of equal pictures, is null."""
         content = {

@@ -9,14 +9,14 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from nstc.benchmarks.result import BenchProtocol, BenchResult, Row
-from nstc.benchmarks.subjects import Find, Subject, find_subject
+from nstc.benchmarks.subjects import Find, Model, Subject, find_subject
 from nstc.benchmarks.timing.machine import machine_class
 from nstc.benchmarks.timing.statistics import Interval, undisturbed
 from nstc.core import decoding, errors
@@ -45,7 +45,7 @@ class RowKey:
 
     @property
     def key(self) -> "RowKey":
-        """The same alone, of what is known of a row by this key."""
+        """The key alone of a row or time."""
         return RowKey(model=self.model, artifact=self.artifact, target=self.target, size=self.size)
 
     def __str__(self) -> str:
@@ -161,7 +161,7 @@ class Baseline(BaselineContent):
             OptionError: the other is of another protocol, and leaves rows out.
         """
         measured = {row.key for row in new.rows}
-        kept = tuple(row for row in self.rows if row.key not in measured)
+        kept = [row for row in self.rows if row.key not in measured]
         if kept and new.protocol.id != self.protocol.id:
             left = ", ".join(str(row.key) for row in kept)
             raise OptionError(
@@ -170,12 +170,12 @@ class Baseline(BaselineContent):
             )
         replaced = {(time.key, time.machine_class) for time in new.times}
         places = {model.place for model in new.models}
-        others = [t for t in self.times if (t.key, t.machine_class) not in replaced]
+        times = [own for own in self.times if (own.key, own.machine_class) not in replaced]
         return dataclasses.replace(
             new,
-            models=(*(m for m in self.models if m.place not in places), *new.models),
+            models=(*(own for own in self.models if own.place not in places), *new.models),
             rows=(*kept, *new.rows),
-            times=(*others, *new.times),
+            times=(*times, *new.times),
             log=(*self.log, *new.log),
         )
 
@@ -198,23 +198,22 @@ def from_result(
     """
     if not result.rows:
         raise OptionError("a result without rows makes no baseline.")
-
-    def known(model: str) -> KnownModel:
-        return known_model(find(model), folder)
-
-    models = {row.model: known(row.model) for row in result.rows}
-    rows, times = [], []
+    models = {row.model: known_model(find(row.model), folder) for row in result.rows}
+    rows: dict[RowKey, BaselineRow] = {}
+    times = []
     for row in result.rows:
         place, quality = models[row.model].place, None
         key = RowKey(model=place, artifact=row.artifact, target=row.target, size=row.size)
+        if key in rows:
+            raise OptionError(f"measured twice: {key}. Give each model once.")
         if row.quality is not None:
-            teacher = row.quality.teacher
+            by_itself = row.quality.teacher == row.model
             quality = BaselineQuality(
                 metrics={name: found.median for name, found in row.quality.metrics.items()},
-                teacher=None if teacher == row.model else known(teacher),
+                teacher=None if by_itself else known_model(find(row.quality.teacher), folder),
                 style_source=row.quality.style_source,
             )
-        rows.append(BaselineRow(**vars(key), facts=exact_facts(row), quality=quality))
+        rows[key] = BaselineRow(**vars(key), facts=exact_facts(row), quality=quality)
         time = BaselineTime(
             **vars(key),
             machine_class=machine_class(result.machine, result.reference_of(row).place),
@@ -225,10 +224,6 @@ def from_result(
             cpu=str(result.machine.get("cpu", "unknown")),
         )
         times.append(time)
-    keys = [row.key for row in rows]
-    twice = sorted({str(key) for key in keys if keys.count(key) > 1})
-    if twice:
-        raise OptionError(f"measured twice: {', '.join(twice)}. Give each model once.")
     entry = LogEntry(
         date=date or datetime.now(UTC).date().isoformat(),
         reason=" ".join(reason.split()),
@@ -238,9 +233,9 @@ def from_result(
     return Baseline(
         folder=folder,
         protocol=BaselineProtocol.of(result.protocol),
-        reference=known(result.references[0].model),
+        reference=known_model(find(result.references[0].model), folder),
         models=tuple(models.values()),
-        rows=tuple(rows),
+        rows=tuple(rows.values()),
         times=tuple(times),
         log=(entry,),
     )
@@ -262,6 +257,49 @@ def known_model(subject: Subject, folder: Path) -> KnownModel:
             path = Path(os.path.relpath(path, folder.resolve()))
         place = path.as_posix()
     return KnownModel(place=place, name=name, sha256=subject.identity)
+
+
+Pairs = Mapping[KnownModel, Subject]
+"""Which model is measured in the place of one of the baseline's; in the baseline's order."""
+
+
+def pair_models(
+    models: Sequence[Model], baseline: Baseline, find: Find
+) -> tuple[Pairs, list[Subject]]:
+    """Find for each model the one of the baseline that it stands for; `find` opens them.
+
+    That is the one of the same zoo name or path; else the only one whose manifest has the same
+    name; else, where the baseline has one model and one is given, that one. Without models they
+    are all of the baseline's, where it says.
+
+    Returns:
+        Which model stands for which, and the models that stand for none.
+
+    Raises:
+        OptionError: two models stand for the same one.
+        BundleError: and its kinds, for models that can't be opened.
+    """
+    if not models:
+        return {known: find(baseline.locate(known)) for known in baseline.models}, []
+    chosen: dict[KnownModel, Subject] = {}
+    strangers = []
+    for model in map(find, models):
+        own = known_model(model, baseline.folder)
+        candidates = (
+            [known for known in baseline.models if known.place == own.place],
+            [known for known in baseline.models if known.name == own.name],
+            baseline.models if len(models) == 1 else (),
+        )
+        known = next((found[0] for found in candidates if len(found) == 1), None)
+        if known is None:
+            strangers.append(model)
+        elif known in chosen:
+            raise OptionError(
+                f"{chosen[known]} and {model} both stand for {known.place}: give one of them."
+            )
+        else:
+            chosen[known] = model
+    return {known: chosen[known] for known in baseline.models if known in chosen}, strangers
 
 
 def load_baseline(path: Path) -> Baseline:

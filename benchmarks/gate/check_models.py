@@ -1,27 +1,59 @@
 """The gate: measure what a baseline names, and give every number a verdict."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import Final, NamedTuple, Required, TypedDict, Unpack
 
-from nstc.benchmarks.gate import limits, measuring, verdicts
-from nstc.benchmarks.gate.baseline import (
-    Baseline,
-    BaselineRow,
-    RowKey,
-    from_result,
-    known_model,
-    load_baseline,
-)
-from nstc.benchmarks.gate.measuring import Conditions, Remeasurement, pair_models
+from nstc.benchmarks.bench import bench
+from nstc.benchmarks.gate import baseline as baselines
+from nstc.benchmarks.gate import limits, verdicts
+from nstc.benchmarks.gate.baseline import Baseline, BaselineRow, KnownModel, Pairs, RowKey
 from nstc.benchmarks.gate.verdicts import CheckReport, ComparedWith, Finding, Measured, Verdict
 from nstc.benchmarks.result import BenchResult
-from nstc.benchmarks.subjects import Model, Subject
+from nstc.benchmarks.subjects import FLOAT, Find, Model, Probe, Subject, find_teacher, finder
 from nstc.benchmarks.targets import parse_target
-from nstc.benchmarks.timing.machine import machine_class, machine_facts
+from nstc.benchmarks.timing.machine import machine_class, machine_facts, usable_cores
 from nstc.core.errors import OptionError
+from nstc.core.photos import PhotoSet
+from nstc.core.progress import Progress
+from nstc.core.recipe import BenchRecipe
+from nstc.runtime.session import Artifacts, find_artifact
+
+FEWEST_ROUNDS: Final = 3  # what `bench` takes at least: for runs whose times nobody looks at
+BOUND: Final = 8  # at most so many times the first rounds, unless the caller gives another bound
+
+# Files that whoever may export makes of any bundle, so that none has to hold them.
+_MADE_OF_WEIGHTS: Final = (FLOAT, "ts", "pte", "int8.pte")
+# Targets whose name ends in a number of threads.
+_OF_THREADS: Final = ("cpu", "torchscript")
+
+Wanted = Callable[[Mapping[RowKey, Measured]], int]
+"""How many more rounds the times of some rows want; 0 if they are enough."""
+
+
+class Conditions(TypedDict, total=False):
+    """How to measure what a baseline names: as `nstc.benchmarks.bench.bench` takes them."""
+
+    photos: Required[PhotoSet]  # those of the baseline, or the result is incomparable
+    against: Model | None  # where the reference lies; where the baseline says unless given
+    teacher: Model | None  # the model to judge by; the baseline's unless given
+    vgg: str  # see `nstc.models.vgg.load_vgg`
+    probe: Probe  # finds out what foreign ONNX files take
+    trust: bool  # whether programs of others, TorchScript and ExecuTorch, may be loaded
+    store: Artifacts  # where bundles' files come from
+    progress: Progress | None  # receives progress updates of rounds and photographs
+
+
+class _Group(NamedTuple):
+    """Rows of several models that one run can measure together."""
+
+    target: str
+    size: int
+    teacher: Model | None
+    artifacts: tuple[str, ...]
 
 
 def check(
@@ -63,14 +95,13 @@ def check(
         raise OptionError("--base judges time, which --facts-and-quality-only leaves out.")
     if not 0 < tolerance < 1:
         raise OptionError(f"a tolerance of {tolerance:.0%}: expected between 0 % and 100 %.")
-    fewest = measuring.FEWEST_ROUNDS
-    if max_rounds is not None and max_rounds < fewest:
-        raise OptionError(f"--max-rounds is {max_rounds}: expected at least {fewest}.")
+    if max_rounds is not None and max_rounds < FEWEST_ROUNDS:
+        raise OptionError(f"--max-rounds is {max_rounds}: expected at least {FEWEST_ROUNDS}.")
     timed = ComparedWith.BASE if base else ComparedWith.BASELINE
     compared = ComparedWith.NOTHING if facts_and_quality_only else timed
-    known = load_baseline(Path(baseline))
+    known = baselines.load_baseline(Path(baseline))
     first = rounds or known.protocol.rounds
-    at_most = max(first, max_rounds or measuring.BOUND * first)
+    at_most = max(first, max_rounds or BOUND * first)
     gate = _Gate(known, conditions, first, compared, tolerance, at_most)
     return gate.report(models, base, str(baseline), strict=strict, memory_cap_mb=memory_cap_mb)
 
@@ -98,23 +129,172 @@ def update_baseline(
         OptionError: no reason, or a model of the baseline's that lies elsewhere now.
         NstcError: whatever `nstc.benchmarks.bench.bench` raises.
     """
-    known = load_baseline(Path(baseline))
+    known = baselines.load_baseline(Path(baseline))
     if not reason.strip():
         raise OptionError(
             "--reason is empty: say why the numbers are accepted, the baseline's log keeps it."
         )
     anew = Remeasurement(known, conditions, rounds or known.protocol.rounds)
-    pairs, strangers = pair_models(models, known, anew.find)
+    pairs, strangers = baselines.pair_models(models, known, anew.find)
     for own, model in pairs.items():
-        if known_model(model, known.folder).place != own.place:
+        if baselines.known_model(model, known.folder).place != own.place:
             raise OptionError(
                 f"{model} lies elsewhere than {own.place}, which the baseline names: "
                 "put it there first."
             )
     measured = [*anew.measure(pairs, timed=True).values(), *anew.measure_new(strangers)]
     result = dataclasses.replace(measured[0].result, rows=tuple(found.row for found in measured))
-    new = from_result(result, known.folder, reason=reason, date=date, find=anew.find)
+    new = baselines.from_result(result, known.folder, reason=reason, date=date, find=anew.find)
     return known.updated(new), result
+
+
+@dataclass(frozen=True)
+class Remeasurement:
+    """A baseline that is measured anew."""
+
+    baseline: Baseline
+    conditions: Conditions
+    rounds: int  # timed rounds to begin with
+
+    @functools.cached_property
+    def find(self) -> Find:
+        """Opens models, each once for all that is measured."""
+        store = self.conditions.get("store", find_artifact)
+        return finder(trust=self.conditions.get("trust", False), store=store)
+
+    def measure(
+        self,
+        pairs: Pairs,
+        *,
+        timed: bool,
+        bases: Pairs | None = None,
+        wanted: Wanted | None = None,
+    ) -> dict[RowKey, Measured]:
+        """Measure the baseline's rows of some models, see `pair_models`.
+
+        Unless they are `timed`, which is to say that times will be looked at, as few rounds as
+        possible are taken. With `bases`, the models as they were before the change, rows are timed
+        in the same run as the bases' files, and not judged; those that a base does not have are
+        left out. `wanted` is asked after each run of timed rows.
+
+        Raises:
+            NstcError: whatever `bench` raises.
+        """
+        protocol = self.baseline.protocol
+        quality = bases is None and protocol.vgg is not None
+        found: dict[RowKey, Measured] = {}
+        for group, members in self._groups(pairs, bases).items():
+            models = [pairs[known] for known in members]
+            models += [] if bases is None else [bases[known] for known in members]
+            run = functools.partial(self._bench, group, models)
+            rounds = self.rounds if timed else FEWEST_ROUNDS
+            result = run(rounds=rounds, quality=quality, seed=protocol.seed)
+            rows = _by_key(group, members, result)
+            while wanted is not None and (more := wanted(rows)):
+                # in orders that the rounds so far have not had
+                seed = protocol.seed + result.protocol.rounds
+                more_rounds = run(rounds=max(more, FEWEST_ROUNDS), quality=False, seed=seed)
+                result = result.pooled(more_rounds)
+                rows = _by_key(group, members, result)
+            found |= rows
+        return found
+
+    def measure_new(self, models: Sequence[Subject]) -> list[Measured]:
+        """Measure all ONNX files of models that are new to the baseline, as it measures its own.
+
+        Raises:
+            NstcError: whatever `bench` raises.
+        """
+        found = []
+        protocol, target = self.baseline.protocol, self.baseline.rows[0].target
+        quality, teacher = protocol.vgg is not None, self.conditions.get("teacher")
+        for model in models:
+            group = _Group(target, protocol.size, teacher, model.artifacts(protocol.size))
+            result = self._bench(
+                group, [model], rounds=self.rounds, quality=quality, seed=protocol.seed
+            )
+            found += [Measured(row=row, result=result) for row in result.rows]
+        return found
+
+    def _groups(self, pairs: Pairs, bases: Pairs | None) -> Mapping[_Group, list[KnownModel]]:
+        """`bench` runs the same artifacts of all its models; models with others get a run apart."""
+        together: dict[_Group, list[KnownModel]] = {}
+        for known, model in pairs.items():
+            artifacts: dict[tuple[str, int, Model | None], list[str]] = {}
+            for row in self.baseline.rows_of(known):
+                if bases is not None and not _holds(bases.get(known), row.artifact):
+                    continue
+                teacher = self.conditions.get("teacher")
+                if teacher is None and row.quality is not None:
+                    judge = row.quality.teacher  # a model that was judged by itself is again
+                    teacher = model if judge is None else self.baseline.locate(judge)
+                artifacts.setdefault((row.target, row.size, teacher), []).append(row.artifact)
+            for where, names in artifacts.items():
+                together.setdefault(_Group(*where, tuple(names)), []).append(known)
+        return together
+
+    def _bench(
+        self, group: _Group, models: Sequence[Subject], *, rounds: int, quality: bool, seed: int
+    ) -> BenchResult:
+        teacher = group.teacher if quality else None
+        if teacher is not None:
+            teacher = find_teacher(teacher, f"--teacher {teacher}", self.find)
+        against = self.conditions.get("against") or self.baseline.locate(self.baseline.reference)
+        options: Conditions = {**self.conditions, "against": self.find(against), "teacher": teacher}
+        recipe = BenchRecipe(
+            size=group.size,
+            rounds=rounds,
+            targets=(target_here(group.target),),
+            quality_photos=self.baseline.protocol.photos.count,
+            seed=seed,
+        )
+        return bench(models, artifacts=group.artifacts, recipe=recipe, quality=quality, **options)
+
+
+def _holds(base: Subject | None, artifact: str) -> bool:
+    if base is None:
+        return False
+    if base.bundle is None:
+        return artifact == FLOAT
+    return artifact in _MADE_OF_WEIGHTS or artifact in base.bundle.artifacts
+
+
+def _by_key(
+    group: _Group, members: Sequence[KnownModel], result: BenchResult
+) -> dict[RowKey, Measured]:
+    """`bench` gives rows model by model, and of each its artifacts in the order asked for.
+
+    The members' rows come first, then those of their bases, if there are any.
+    """
+    keys = [
+        RowKey(model=known.place, artifact=artifact, target=group.target, size=group.size)
+        for known in members
+        for artifact in group.artifacts
+    ]
+    bases = result.rows[len(keys) :] or [None] * len(keys)
+    return {
+        key: Measured(row=row, result=result, base=base)
+        for key, row, base in zip(keys, result.rows[: len(keys)], bases, strict=True)
+    }
+
+
+def target_here(target: str) -> str:
+    """A row's target as it is measured: of no more threads than there are cores.
+
+    Facts and quality hold on any number of them.
+
+    Raises:
+        OptionError: it can't run here.
+    """
+    kind, _, count = target.partition(":")
+    if kind in _OF_THREADS and count.isascii() and count.isdigit():
+        target = f"{kind}:{min(int(count), len(usable_cores()))}"
+    try:
+        return parse_target(target).name
+    except OptionError as error:
+        raise OptionError(
+            f"the baseline has a row on {target!r}, which nstc check can't run: {error}"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -136,12 +316,12 @@ class _Gate(Remeasurement):
     ) -> CheckReport:
         known = self.baseline
         if memory_cap_mb is not None:
-            names = dict.fromkeys(measuring.target_here(row.target) for row in known.rows)
+            names = dict.fromkeys(target_here(row.target) for row in known.rows)
             limits.refuse_useless_cap(memory_cap_mb, [parse_target(name) for name in names])
-        pairs, strangers = pair_models(models, known, self.find)
+        pairs, strangers = baselines.pair_models(models, known, self.find)
         timed: dict[RowKey, Measured] = {}
         if self.compared is ComparedWith.BASE:
-            bases, others = pair_models(base, known, self.find)
+            bases, others = baselines.pair_models(base, known, self.find)
             if others:
                 places = ", ".join(model.place for model in known.models)
                 raise OptionError(f"--base {others[0]} is none of the baseline's models, {places}.")
@@ -195,7 +375,7 @@ class _Gate(Remeasurement):
     def wanted(self, found: Mapping[RowKey, Measured]) -> int:
         """How many more rounds; see `Wanted`."""
         rows = [row for row in self.baseline.rows if row.key in found]
-        return measuring.rounds_to_add(
+        return verdicts.rounds_to_add(
             [self.finding(row, found[row.key]) for row in rows],
             first=self.rounds,
             taken=min(len(own.row.samples_ms) for own in found.values()),

@@ -1,7 +1,7 @@
 """Verdicts on measured rows, compared with a baseline's, number by number."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -49,6 +49,9 @@ SPEEDUP: Final = "speedup"
 
 # Less than what a user notices, more than an unchanged file shows on a low-noise machine.
 TIME_TOLERANCE: Final = PRECISION
+
+FEWEST_MORE: Final = 5  # rounds that are worth opening everything anew for
+MARGIN: Final = 1.3  # the estimate of how many rounds would settle it is as rough as the noise is
 
 _NO_TIME: Final = (
     "give --base with the files before the change, or run nstc baseline update here, or leave time "
@@ -345,3 +348,28 @@ def compare_time(
         if needed is None and change.doubt:
             needed, may_settle = statistics.rounds_to_outweigh(change, tolerance), True
     return Finding(row, SPEEDUP, verdict, baseline, value, explanation, needed, may_settle)
+
+
+def rounds_to_add(findings: Sequence[Finding], *, first: int, taken: int, at_most: int) -> int:
+    """How many more rounds are worth timing, after findings on the times of so many.
+
+    A step at most doubles what there is, since the first estimates are the roughest. A change is
+    believed once as many rounds again, a little later, are in it too: what else a machine does can
+    last for all of the first.
+
+    Returns:
+        0 if all is settled, if more rounds would settle nothing, or if none may be added.
+    """
+    changes = (Verdict.REGRESSED, Verdict.IMPROVED)
+    if taken < 2 * first and any(found.verdict in changes for found in findings):
+        return min(max(first, FEWEST_MORE), at_most - taken)
+    needed = [
+        finding.rounds_needed or at_most
+        for finding in findings
+        if finding.verdict is Verdict.INCONCLUSIVE and finding.more_rounds_may_settle
+    ]
+    room = at_most - taken
+    if not needed or room < FEWEST_MORE:
+        return 0
+    wanted = round(MARGIN * max(needed)) - taken
+    return min(max(wanted, FEWEST_MORE), max(taken, FEWEST_MORE), room)

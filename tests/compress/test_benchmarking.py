@@ -25,5 +25,5 @@ def test_a_network_of_weights_alone_is_measured_and_checked(
 
 
 def test_help_is_that_of_the_verbs() -> None:
-    assert "Time models beside a reference" in nstc.bench.__doc__
+    assert "Time models and a reference in turns" in nstc.bench.__doc__
     assert "rows of a baseline" in nstc.check.__doc__

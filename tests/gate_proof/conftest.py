@@ -18,7 +18,6 @@ from nstc.benchmarks import subjects
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.gate.baseline import from_result, save_baseline
 from nstc.benchmarks.gate.check_models import check
-from nstc.benchmarks.gate.measuring import pooled
 from nstc.benchmarks.gate.verdicts import CheckReport
 from nstc.benchmarks.result import BenchResult
 from nstc.compress.export.export_model import made_artifact
@@ -161,7 +160,7 @@ def _time_baseline(folder: Path, plan: Plan) -> Path:
         _measured(plan, sample_photos(), rounds=plan.baseline_rounds, seed=seed, quality=False)
         for seed in range(plan.openings)
     ]
-    return _saved(functools.reduce(pooled, runs), folder / "time.json")
+    return _saved(functools.reduce(BenchResult.pooled, runs), folder / "time.json")
 
 
 def _measured(

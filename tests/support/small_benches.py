@@ -266,7 +266,7 @@ class FakeBench:
 def fake_bench(monkeypatch) -> FakeBench:
     """What the gate runs instead of `bench`."""
     fake = FakeBench()
-    monkeypatch.setattr("nstc.benchmarks.gate.measuring.bench", fake)
+    monkeypatch.setattr("nstc.benchmarks.gate.check_models.bench", fake)
     return fake
 
 

@@ -167,7 +167,7 @@ def test_fewer_cores_than_the_baseline_leave_only_time_open(baseline, photos, mo
     for row in content["rows"] + content["times"]:
         row["target"] = target
     baseline.write_text(json.dumps(content))
-    for module in ("gate.measuring", "targets.base"):
+    for module in ("gate.check_models", "targets.base"):
         monkeypatch.setattr(f"nstc.benchmarks.{module}.usable_cores", lambda: (0, 1))
     report = check([], baseline, photos=photos)
     assert verdicts(report) == {**ALL_PASS, "speedup": "INCOMPARABLE"}

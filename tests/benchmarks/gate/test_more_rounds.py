@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 
 from nstc.benchmarks.gate.baseline import RowKey
-from nstc.benchmarks.gate.measuring import FEWEST_MORE, pooled, rounds_to_add
-from nstc.benchmarks.gate.verdicts import Finding, Verdict, compare_time
+from nstc.benchmarks.gate.verdicts import (
+    FEWEST_MORE,
+    Finding,
+    Verdict,
+    compare_time,
+    rounds_to_add,
+)
 from nstc.benchmarks.result import BenchProtocol, BenchResult, LatencySummary, Reference, Row
 from nstc.benchmarks.timing.statistics import bootstrap_speedup, since_stored
 from nstc.core.manifest import PhotoRecord
@@ -99,7 +104,7 @@ def result(reference_ms: list[float], own_ms: list[float], *, seed: int = 0) -> 
 
 
 def test_pooled_rounds_keep_their_own_references():
-    both = pooled(result([10, 10, 10], [5, 5, 5]), result([40, 40], [10, 10], seed=1))
+    both = result([10, 10, 10], [5, 5, 5]).pooled(result([40, 40], [10, 10], seed=1))
     [row] = both.rows
     assert row.samples_ms == (5, 5, 5, 10, 10)
     assert both.reference_of(row).samples_ms == (10, 10, 10, 40, 40)
@@ -110,7 +115,7 @@ def test_pooled_rounds_keep_their_own_references():
 def test_results_of_other_rows_are_not_pooled():
     short = dataclasses.replace(result([10], [5]), rows=())
     with pytest.raises(ValueError, match="argument"):
-        pooled(result([10], [5]), short)
+        result([10], [5]).pooled(short)
 
 
 def judged(slowdown: float, seed: int, *, noise: float = 0.03) -> tuple[Verdict, int]:
