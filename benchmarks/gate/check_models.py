@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, Required, TypedDict, Unpack
@@ -27,11 +27,7 @@ BOUND: Final = 8  # at most so many times the first rounds, unless the caller gi
 
 # Files that whoever may export makes of any bundle, so that none has to hold them.
 _MADE_OF_WEIGHTS: Final = (FLOAT, "ts", "pte", "int8.pte")
-# Targets whose name ends in a number of threads.
-_OF_THREADS: Final = ("cpu", "torchscript")
-
-Wanted = Callable[[Mapping[RowKey, Measured]], int]
-"""How many more rounds the times of some rows want; 0 if they are enough."""
+_OF_THREADS: Final = ("cpu", "torchscript")  # targets whose name ends in a number of threads
 
 
 class Conditions(TypedDict, total=False):
@@ -103,7 +99,16 @@ def check(
     first = rounds or known.protocol.rounds
     at_most = max(first, max_rounds or BOUND * first)
     gate = _Gate(known, conditions, first, compared, tolerance, at_most)
-    return gate.report(models, base, str(baseline), strict=strict, memory_cap_mb=memory_cap_mb)
+    findings, notes, results = gate.findings(models, base, memory_cap_mb)
+    return CheckReport(
+        baseline=str(baseline),
+        machine_class=machine_class(machine_facts()),
+        times_compared_with=compared,
+        strict=strict,
+        findings=tuple(findings),
+        notes=tuple(notes),
+        results=tuple({id(result): result for result in results}.values()),
+    )
 
 
 def update_baseline(
@@ -162,20 +167,19 @@ class Remeasurement:
         store = self.conditions.get("store", find_artifact)
         return finder(trust=self.conditions.get("trust", False), store=store)
 
+    def wanted(self, found: Mapping[RowKey, Measured]) -> int:  # noqa: ARG002  (of a subclass)
+        """How many more rounds the times of some rows want; 0 if they are enough."""
+        return 0
+
     def measure(
-        self,
-        pairs: Pairs,
-        *,
-        timed: bool,
-        bases: Pairs | None = None,
-        wanted: Wanted | None = None,
+        self, pairs: Pairs, *, timed: bool, bases: Pairs | None = None
     ) -> dict[RowKey, Measured]:
         """Measure the baseline's rows of some models, see `pair_models`.
 
-        Unless they are `timed`, which is to say that times will be looked at, as few rounds as
+        Unless they are `timed`, which is to say that times will be compared, as few rounds as
         possible are taken. With `bases`, the models as they were before the change, rows are timed
         in the same run as the bases' files, and not judged; those that a base does not have are
-        left out. `wanted` is asked after each run of timed rows.
+        left out.
 
         Raises:
             NstcError: whatever `bench` raises.
@@ -190,7 +194,7 @@ class Remeasurement:
             rounds = self.rounds if timed else FEWEST_ROUNDS
             result = run(rounds=rounds, quality=quality, seed=protocol.seed)
             rows = _by_key(group, members, result)
-            while wanted is not None and (more := wanted(rows)):
+            while timed and (more := self.wanted(rows)):
                 # in orders that the rounds so far have not had
                 seed = protocol.seed + result.protocol.rounds
                 more_rounds = run(rounds=max(more, FEWEST_ROUNDS), quality=False, seed=seed)
@@ -305,19 +309,14 @@ class _Gate(Remeasurement):
     tolerance: float
     max_rounds: int
 
-    def report(
-        self,
-        models: Sequence[Model],
-        base: Sequence[Model],
-        place: str,
-        *,
-        strict: bool,
-        memory_cap_mb: int | None,
-    ) -> CheckReport:
+    def findings(
+        self, models: Sequence[Model], base: Sequence[Model], memory_cap_mb: int | None
+    ) -> tuple[list[Finding], list[str], list[BenchResult]]:
+        """Row by row facts, quality and time; notes on what was left out; and all measurements."""
         known = self.baseline
         if memory_cap_mb is not None:
-            names = dict.fromkeys(target_here(row.target) for row in known.rows)
-            limits.refuse_useless_cap(memory_cap_mb, [parse_target(name) for name in names])
+            targets = [parse_target(target_here(row.target)) for row in known.rows]
+            limits.refuse_useless_cap(memory_cap_mb, targets)
         pairs, strangers = baselines.pair_models(models, known, self.find)
         timed: dict[RowKey, Measured] = {}
         if self.compared is ComparedWith.BASE:
@@ -325,17 +324,16 @@ class _Gate(Remeasurement):
             if others:
                 places = ", ".join(model.place for model in known.models)
                 raise OptionError(f"--base {others[0]} is none of the baseline's models, {places}.")
-            timed = self.measure(pairs, timed=True, bases=bases, wanted=self.wanted)
+            timed = self.measure(pairs, timed=True, bases=bases)
         # times that are compared with the baseline's come from the runs that judge
         at_once = self.compared is ComparedWith.BASELINE
-        wanted = self.wanted if at_once else None
-        judged = self.measure(pairs, timed=at_once, wanted=wanted)
+        judged = self.measure(pairs, timed=at_once)
         findings = [found for model in strangers for found in self.missing(model)]
         for old in (row for own in pairs for row in known.rows_of(own)):
             now = judged[old.key]
             findings += verdicts.facts_and_quality(old, now, known, self.find)
             if memory_cap_mb is not None:
-                findings += filter(None, [limits.peak_memory(old.key, now.row, memory_cap_mb)])
+                findings += limits.peak_memory(old.key, now.row, memory_cap_mb)
             if self.compared is not ComparedWith.NOTHING:
                 findings.append(self.finding(old, now if at_once else timed.get(old.key)))
         notes = []
@@ -346,16 +344,7 @@ class _Gate(Remeasurement):
         left = [own.place for own in known.models if own not in pairs]
         if left:
             notes.append(f"not checked, since other models were named: {', '.join(left)}")
-        results = [found.result for found in (*judged.values(), *timed.values())]
-        return CheckReport(
-            baseline=place,
-            machine_class=machine_class(machine_facts()),
-            times_compared_with=self.compared,
-            strict=strict,
-            findings=tuple(findings),
-            notes=tuple(notes),
-            results=tuple({id(result): result for result in results}.values()),
-        )
+        return findings, notes, [own.result for own in (*judged.values(), *timed.values())]
 
     def missing(self, model: Subject) -> Iterator[Finding]:
         """Verdicts on the rows of a model that the baseline does not have."""
@@ -373,7 +362,7 @@ class _Gate(Remeasurement):
         return verdicts.time_since_stored(row, found, self.baseline, tolerance=self.tolerance)
 
     def wanted(self, found: Mapping[RowKey, Measured]) -> int:
-        """How many more rounds; see `Wanted`."""
+        """So many that noise leaves no time open."""
         rows = [row for row in self.baseline.rows if row.key in found]
         return verdicts.rounds_to_add(
             [self.finding(row, found[row.key]) for row in rows],

@@ -147,15 +147,15 @@ def refuse_useless_cap(
     if not memory and not any(target.reports_memory for target in targets):
         raise OptionError(
             "--memory-cap needs a target that reports memory, and "
-            f"{', '.join(target.name for target in targets)} does not: "
+            f"{', '.join(dict.fromkeys(target.name for target in targets))} does not: "
             f"give --target {TARGETS['mobile'].form}, or --memory."
         )
 
 
-def peak_memory(key: RowKey, row: Row, cap_mb: int) -> Finding | None:
-    """A verdict on a row's peak resident memory; None on targets that do not report it."""
+def peak_memory(key: RowKey, row: Row, cap_mb: int) -> list[Finding]:
+    """A verdict on a row's peak resident memory; none on targets that do not report it."""
     if not parse_target(row.target).reports_memory:
-        return None
+        return []
     cap, peak = cap_mb * MB, None if row.footprint is None else row.footprint.peak_bytes
     if peak is None:
         verdict, words = Verdict.INCOMPARABLE, "a file that others made is not measured"
@@ -163,7 +163,7 @@ def peak_memory(key: RowKey, row: Row, cap_mb: int) -> Finding | None:
         verdict, words = Verdict.REGRESSED, f"over --memory-cap {cap_mb} MB"
     else:
         verdict, words = Verdict.PASS, f"within --memory-cap {cap_mb} MB"
-    return Finding(key, "peak_bytes", verdict, baseline=cap, value=peak, explanation=words)
+    return [Finding(key, "peak_bytes", verdict, baseline=cap, value=peak, explanation=words)]
 
 
 def refuse_over_cap(result: BenchResult, cap_mb: int | None) -> None:

@@ -196,11 +196,10 @@ def compare_fact(row: RowKey, fact: str, baseline: int | None, value: int | None
     if baseline is None or value is None:
         return _one_sided(row, fact, baseline, value)
     if value == baseline:
-        verdict, explanation = Verdict.PASS, "the same"
-    else:
-        verdict = Verdict.REGRESSED if value > baseline else Verdict.IMPROVED
-        share = f" ({(value - baseline) / baseline * 100:+.2f} %)" if baseline else ""
-        explanation = f"{value - baseline:+,}{share}, and it should be exactly the same"
+        return Finding(row, fact, Verdict.PASS, baseline, value, "the same")
+    verdict = Verdict.REGRESSED if value > baseline else Verdict.IMPROVED
+    share = f" ({(value - baseline) / baseline * 100:+.2f} %)" if baseline else ""
+    explanation = f"{value - baseline:+,}{share}, and it should be exactly the same"
     return Finding(row, fact, verdict, baseline, value, explanation)
 
 
@@ -229,13 +228,11 @@ def compare_quality(
 
 def _one_sided(row: RowKey, fact: str, baseline: float | None, value: float | None) -> Finding:
     """A number that only one of the two has. Neither is a pass."""
+    verdict, why = Verdict.INCOMPARABLE, "in the baseline, but this run did not measure it"
     if baseline is None:
         verdict = Verdict.MISSING_BASELINE
-        explanation = "not in the baseline: nstc baseline update FILE --reason TEXT"
-    else:
-        verdict = Verdict.INCOMPARABLE
-        explanation = "in the baseline, but this run did not measure it"
-    return Finding(row, fact, verdict, baseline, value, explanation)
+        why = "not in the baseline: nstc baseline update FILE --reason TEXT"
+    return Finding(row, fact, verdict, baseline, value, why)
 
 
 def time_since_stored(
