@@ -76,12 +76,14 @@ def bench(
         raise PhotosError("no photographs to bench on: --photos takes a folder of photographs.")
     targets = [parse_target(name) for name in recipe.targets]
     features = load_vgg(vgg) if quality else None
-    run = _Run(photos.take(recipe.quality_photos), recipe, features, progress or Silent())
+    photos = photos.take(recipe.quality_photos)
+    run = _Run(photos, recipe, features, probe, progress or Silent())
     find = finder(trust=trust, store=store)
     subjects = [find(model) for model in models]
     reference = reference_of(subjects, against, find)
     judges = [teacher_of(subject, teacher, find) if quality else None for subject in subjects]
-    opened = _opened(targets, reference, subjects, judges, artifacts, recipe.size, probe)
+    judged = list(zip(subjects, judges, strict=True))
+    opened = [run.opened(target, reference, judged, artifacts) for target in targets]
     return run.carried_out(opened, reference, vgg_identity(vgg) if quality else None, finished)
 
 
@@ -158,47 +160,9 @@ class _TargetRun:
         return rows
 
 
-def _opened(
-    targets: Sequence[Target],
-    reference: Subject,
-    subjects: Sequence[Subject],
-    judges: Sequence[Subject | None],
-    artifacts: Sequence[str],
-    size: int,
-    probe: Probe,
-) -> list[_TargetRun]:
-    """All sessions; the float graphs that pictures are judged by once each, on all cores."""
-    teachers: dict[Path, judging.JudgingTeacher] = {}
-
-    def checked(session: Session) -> Session:
-        refuse_without_picture(session.run, session.path, getattr(session, "fixed_size", None))
-        return session
-
-    def teacher(judge: Subject) -> judging.JudgingTeacher:
-        path = judge.path.resolve()
-        if path not in teachers:
-            session = judge.open(FLOAT, min(len(usable_cores()), MAX_THREADS), probe)
-            teachers[path] = judging.JudgingTeacher(name=judge.name, session=checked(session))
-        return teachers[path]
-
-    return [
-        _TargetRun(
-            target=target,
-            reference=checked(target.open(reference, target.reference_artifact, probe)),
-            entries=tuple(
-                _Entry(
-                    subject=subject,
-                    artifact=artifact_name(artifact),
-                    session=checked(target.open(subject, artifact, probe)),
-                    judge=judge,
-                    teacher=None if judge is None else teacher(judge),
-                )
-                for subject, judge in zip(subjects, judges, strict=True)
-                for artifact in artifacts or target.artifacts(subject, size)
-            ),
-        )
-        for target in targets
-    ]
+def _checked(session: Session) -> Session:
+    refuse_without_picture(session.run, session.path, getattr(session, "fixed_size", None))
+    return session
 
 
 @dataclass(frozen=True)
@@ -208,8 +172,42 @@ class _Run:
     photos: PhotoSet
     recipe: BenchRecipe
     features: VggFeatures | None
+    probe: Probe
     progress: Progress
+    teachers: dict[Path, judging.JudgingTeacher] = field(default_factory=dict)
     known: dict[tuple[Path, str], Quality] = field(default_factory=dict)
+
+    def opened(
+        self,
+        target: Target,
+        reference: Subject,
+        subjects: Sequence[tuple[Subject, Subject | None]],
+        artifacts: Sequence[str],
+    ) -> _TargetRun:
+        """All sessions of a target; `subjects` are models and those that they are judged by."""
+        return _TargetRun(
+            target=target,
+            reference=_checked(target.open(reference, target.reference_artifact, self.probe)),
+            entries=tuple(
+                _Entry(
+                    subject=subject,
+                    artifact=artifact_name(artifact),
+                    session=_checked(target.open(subject, artifact, self.probe)),
+                    judge=judge,
+                    teacher=None if judge is None else self.teacher(judge),
+                )
+                for subject, judge in subjects
+                for artifact in artifacts or target.artifacts(subject, self.recipe.size)
+            ),
+        )
+
+    def teacher(self, judge: Subject) -> judging.JudgingTeacher:
+        """The float graph that pictures are compared with, opened once, on all cores."""
+        path = judge.path.resolve()
+        if path not in self.teachers:
+            session = judge.open(FLOAT, min(len(usable_cores()), MAX_THREADS), self.probe)
+            self.teachers[path] = judging.JudgingTeacher(name=judge.name, session=_checked(session))
+        return self.teachers[path]
 
     def carried_out(
         self,

@@ -3,6 +3,7 @@
 A second table has what running a file costs besides latency.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,35 +17,49 @@ from nstc.core.terminal import as_text
 
 _NONE: Final = "-"
 _METRICS: Final = ("style_ratio", "content_ratio", "ssim")
-_SIZES: Final = ("params", "MACs")
 _NAME_WIDTH: Final = 16
 _TARGET_WIDTH: Final = 12  # longer ones, such as addresses of machines, are folded
 
 
 @dataclass(frozen=True)
 class _Column:
-    """A number of one of a row's parts."""
+    """A number of each row."""
 
     heading: str  # above it
-    meaning: str  # for the caption
-    part: str  # attribute of `Row`, which may be None
-    name: str  # attribute of the part, which may be None
-    scale: float = 1.0  # from the attribute's unit to the heading's
-
-    def value(self, row: Row) -> float | None:
-        number = getattr(getattr(row, self.part), self.name, None)
-        return None if number is None else float(number) * self.scale
+    cell: Callable[[Row], str]  # `_NONE` where a row does not have it
+    meaning: str = ""  # for the caption
 
 
-_COLUMNS: Final = (
-    _Column("frames/s", "pictures a second without a pause", "throughput", "frames_per_second"),
-    _Column("in\nbatches", "the same, several in a run", "throughput", "batched_frames_per_second"),
-    _Column("mJ a\nframe", "energy of the processor", "throughput", "energy_mj"),
-    _Column("peak\nMB", "the most that a fresh process held", "footprint", "peak_bytes", 1e-6),
-    _Column("arena\nMB", "of it ONNX Runtime's", "footprint", "arena_bytes", 1e-6),
-    _Column("cold\nms", "from opening the file to the first picture", "footprint", "cold_start_ms"),
-    _Column("GMAC/s", "multiply-accumulates that were reached", "roofline", "achieved_gmac_s"),
-    _Column("% of\nroof", "of what the cores could do at most", "roofline", "share", 100.0),
+def _cost(heading: str, part: str, name: str, meaning: str, scale: float = 1.0) -> _Column:
+    """An attribute of a part of `Row`, which may be None both, in units of `scale`."""
+
+    def cell(row: Row) -> str:
+        number = getattr(getattr(row, part), name, None)
+        return _NONE if number is None else three_digits(number * scale)
+
+    return _Column(heading, cell, meaning)
+
+
+def _whole(number: int | None) -> str:
+    return _NONE if number is None else count(number)
+
+
+_SIZES: Final = (
+    _Column("params", lambda row: _whole(row.params)),
+    _Column("MACs", lambda row: _whole(row.macs)),
+)
+_PEAK: Final = _cost(
+    "peak\nMB", "footprint", "peak_bytes", "the most that a fresh process held", 1e-6
+)
+_COSTS: Final = (
+    _cost("frames/s", "throughput", "frames_per_second", "pictures a second without a pause"),
+    _cost("in\nbatches", "throughput", "batched_frames_per_second", "the same, several in a run"),
+    _cost("mJ a\nframe", "throughput", "energy_mj", "energy of the processor"),
+    _PEAK,
+    _cost("arena\nMB", "footprint", "arena_bytes", "of it ONNX Runtime's", 1e-6),
+    _cost("cold\nms", "footprint", "cold_start_ms", "from opening the file to the first picture"),
+    _cost("GMAC/s", "roofline", "achieved_gmac_s", "multiply-accumulates that were reached"),
+    _cost("% of\nroof", "roofline", "share", "of what the cores could do at most", 100.0),
 )
 
 
@@ -53,54 +68,58 @@ def result_table(result: BenchResult, *, narrow: bool = False) -> Table:
 
     A narrow one leaves sizes of the network and memory to `costs_table`.
     """
-    table = Table(
-        box=box.SIMPLE_HEAD, show_edge=False, padding=0, caption=as_text(_caption(result))
-    )
-    table.caption_justify = "left"
-    table.add_column("model", overflow="fold", min_width=_NAME_WIDTH)
-    table.add_column("artifact", no_wrap=True)
-    longest = max((len(row.target) for row in result.rows), default=0)
-    table.add_column("target", overflow="fold", min_width=min(longest, _TARGET_WIDTH))
-    shows_memory = not narrow and any(row.footprint is not None for row in result.rows)
     # three metrics of nstc's, and those of other packages that have a label
     judged = [row.quality.metrics for row in result.rows if row.quality is not None]
     foreign = dict.fromkeys(name for names in judged for name in names if name not in KNOWN)
     metrics = [KNOWN[name] for name in _METRICS]
     metrics += [metric for metric in map(metric_of, foreign) if metric.label]
-    for heading in (
-        *("ms", "times faster\n(95 %)", *(() if narrow else _SIZES), "KB"),
-        *(metric.label.replace(" ", "\n") for metric in metrics),
-        *(("peak\nMB",) if shows_memory else ()),
-    ):
-        table.add_column(heading, justify="right", no_wrap=True)
+    shows_memory = not narrow and any(row.footprint is not None for row in result.rows)
+    columns = (
+        _Column("ms", lambda row: three_digits(row.latency_ms.median)),
+        _Column("times faster\n(95 %)", _faster),
+        *(() if narrow else _SIZES),
+        _Column("KB", lambda row: three_digits(row.size_bytes / 1000)),
+        *map(_quality, metrics),
+        *((_PEAK,) if shows_memory else ()),
+    )
+    return _table(result, columns, _caption(result))
+
+
+def _table(result: BenchResult, columns: Sequence[_Column], caption: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0, caption=as_text(caption))
+    table.caption_justify = "left"
+    table.add_column("model", overflow="fold", min_width=_NAME_WIDTH)
+    table.add_column("artifact", no_wrap=True)
+    longest = max((len(row.target) for row in result.rows), default=0)
+    table.add_column("target", overflow="fold", min_width=min(longest, _TARGET_WIDTH))
+    for column in columns:
+        table.add_column(column.heading, justify="right", no_wrap=True)
     names = short_names([row.model for row in result.rows])
     for name, row in zip(names, result.rows, strict=True):
-        low, high = three_digits(row.speedup.low), three_digits(row.speedup.high)
-        faster = f"{three_digits(row.speedup.median)} ({low}-{high})"
-        cells = [
-            *(name, row.artifact, row.target, three_digits(row.latency_ms.median)),
-            faster if row.conclusive else f"{faster}‡",
-            *([] if narrow else [_count(row.params), _count(row.macs)]),
-            three_digits(row.size_bytes / 1000),
-            *(_metric(row, metric) for metric in metrics),
-        ]
-        if shows_memory:
-            part = row.footprint
-            cells.append(_NONE if part is None else three_digits(part.peak_bytes / 1e6))
+        cells = (name, row.artifact, row.target, *(column.cell(row) for column in columns))
         table.add_row(*map(as_text, cells))
     return table
 
 
-def _metric(row: Row, metric: Metric) -> str:
-    if row.quality is None or metric.name not in row.quality.metrics:
-        return _NONE
-    mark = "†" if metric.name == "style_ratio" and row.quality.style_source == "outputs" else ""
-    return f"{row.quality.metrics[metric.name].median:.2f}{mark}"
+def _faster(row: Row) -> str:
+    ends = (row.speedup.median, row.speedup.low, row.speedup.high)
+    median, low, high = map(three_digits, ends)
+    return f"{median} ({low}-{high}){'' if row.conclusive else '‡'}"
+
+
+def _quality(metric: Metric) -> _Column:
+    def cell(row: Row) -> str:
+        if row.quality is None or metric.name not in row.quality.metrics:
+            return _NONE
+        marked = metric.name == "style_ratio" and row.quality.style_source == "outputs"
+        return f"{row.quality.metrics[metric.name].median:.2f}{'†' if marked else ''}"
+
+    return _Column(metric.label.replace(" ", "\n"), cell)
 
 
 def has_costs(result: BenchResult) -> bool:
     """Whether there is anything to show."""
-    return any(column.value(row) is not None for column in _COLUMNS for row in result.rows)
+    return any(column.cell(row) != _NONE for column in _COSTS for row in result.rows)
 
 
 def costs_table(result: BenchResult, *, with_sizes: bool = False) -> Table:
@@ -109,11 +128,9 @@ def costs_table(result: BenchResult, *, with_sizes: bool = False) -> Table:
     `with_sizes` it counts parameters and multiply-accumulates, which a narrow `result_table` leaves
     out.
     """
-    columns = [own for own in _COLUMNS if any(own.value(row) is not None for row in result.rows)]
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
-    table.title, table.title_justify = "What running them costs besides latency", "left"
-    meanings = (f"{own.heading.replace(chr(10), ' ')}: {own.meaning}" for own in columns)
-    caption = ["; ".join(meanings)] if columns else []
+    costs = [own for own in _COSTS if any(own.cell(row) != _NONE for row in result.rows)]
+    meanings = (f"{own.heading.replace(chr(10), ' ')}: {own.meaning}" for own in costs)
+    caption = ["; ".join(meanings)] if costs else []
     caption += [
         f"{own.target} does {three_digits(own.peaks.int8_gmac_s)} GMAC/s in int8, "
         f"{three_digits(own.peaks.float_gmac_s)} in float, and moves "
@@ -124,22 +141,10 @@ def costs_table(result: BenchResult, *, with_sizes: bool = False) -> Table:
     runs = ((row.artifact, row.throughput) for row in result.rows)
     fixed = {name for name, own in runs if own is not None and own.graph_batch == 1}
     if fixed:
-        caption.append(
-            f"one picture a run is all that these graphs take: {', '.join(sorted(fixed))}"
-        )
-    table.caption, table.caption_justify = as_text("\n".join(caption)), "left"
-    table.add_column("model", overflow="fold")
-    for heading in ("artifact", "target"):
-        table.add_column(heading, no_wrap=True)
-    for heading in (*(_SIZES if with_sizes else ()), *(own.heading for own in columns)):
-        table.add_column(heading, justify="right", no_wrap=True)
-    names = short_names([row.model for row in result.rows])
-    for name, row in zip(names, result.rows, strict=True):
-        sizes = [_count(row.params), _count(row.macs)] if with_sizes else []
-        costs = [column.value(row) for column in columns]
-        shown = [_NONE if cost is None else three_digits(cost) for cost in costs]
-        cells = [name, row.artifact, row.target, *sizes, *shown]
-        table.add_row(*map(as_text, cells))
+        fixed_names = ", ".join(sorted(fixed))
+        caption.append(f"one picture a run is all that these graphs take: {fixed_names}")
+    table = _table(result, (*(_SIZES if with_sizes else ()), *costs), "\n".join(caption))
+    table.title, table.title_justify = "What running them costs besides latency", "left"
     return table
 
 
@@ -166,19 +171,17 @@ def _caption(result: BenchResult) -> str:
         few = f" (fewer than {FEW_PHOTOS}: a rough guide)" if judged[0].few_photos else ""
         teachers = ", ".join(dict.fromkeys(quality.teacher for quality in judged))
         lines.append(f"quality on {judged[0].photos} photographs{few}, compared with {teachers}")
-    for row in (row for row in result.rows if not row.conclusive):
-        advice, more = "no number of rounds would settle it", row.more_rounds
-        if more is not None:
+    for row in result.rows:
+        where, advice = f"{row.artifact} on {row.target}", "no number of rounds would settle it"
+        if (more := row.more_rounds) is not None:
             needed = len(row.samples_ms) + more
             advice = f"about {more} more would settle it, --rounds {needed}"
-        where = f"{row.artifact} on {row.target}"
-        lines.append(f"‡ INCONCLUSIVE: {where}, the machine is too noisy: {advice}")
-    lines += [
-        f"{row.model} {row.artifact} on {row.target}: "
-        + ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in row.counts.items())
-        for row in result.rows
-        if row.counts
-    ]
+        if not row.conclusive:
+            lines.append(f"‡ INCONCLUSIVE: {where}, the machine is too noisy: {advice}")
+    for row in result.rows:
+        counts = [f"{number} {name.replace('_', ' ')}" for name, number in row.counts.items()]
+        if counts:
+            lines.append(f"{row.model} {row.artifact} on {row.target}: {', '.join(counts)}")
     if result.unfinished:
         lines.append(f"not measured: {', '.join(result.unfinished)}")
     if any(quality.style_source == "outputs" for quality in judged):
@@ -204,7 +207,3 @@ def _reference(reference: Reference) -> str:
         context = f"{'a' if place['secure_context'] else 'no'} secure context"
         line += f"\n  on {place['device']}, {threads}, {context}: {place['browser']}"
     return line
-
-
-def _count(number: int | None) -> str:
-    return _NONE if number is None else count(number)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from nstc.benchmarks.result import BenchProtocol, BenchResult, Row
+from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.subjects import Find, Model, Subject, find_subject
 from nstc.benchmarks.timing.machine import machine_class
 from nstc.benchmarks.timing.statistics import Interval, undisturbed
@@ -72,12 +72,6 @@ class BaselineProtocol:
     seed: Count  # of the rounds' order and of the bootstrap
     photos: PhotoRecord  # the photographs
     vgg: Name | None  # hash of the feature network's weights; None if quality was not judged
-
-    @staticmethod
-    def of(protocol: BenchProtocol) -> "BaselineProtocol":
-        """What is kept of a result's protocol."""
-        kept = {name: own for name, own in vars(protocol).items() if name != "reference"}
-        return BaselineProtocol(id=protocol.id, **kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,9 +224,10 @@ def from_result(
         nstc=VERSION,
         machine_class=machine_class(result.machine),
     )
+    kept = {name: own for name, own in vars(result.protocol).items() if name != "reference"}
     return Baseline(
         folder=folder,
-        protocol=BaselineProtocol.of(result.protocol),
+        protocol=BaselineProtocol(id=result.protocol.id, **kept),
         reference=known_model(find(result.references[0].model), folder),
         models=tuple(models.values()),
         rows=tuple(rows.values()),
@@ -371,14 +366,11 @@ def _refuse_other_schema(content: Any, path: Path) -> None:
             "nstc bench --save-baseline."
         )
     version = int(match[1])
-    if version > VERSION_READ:
+    if version != VERSION_READ:
+        newer = version > VERSION_READ
+        what = "upgrade nstc" if newer else "make it anew with nstc bench --save-baseline"
         raise errors.BaselineSchemaError(
-            f"{path} is {found}, this nstc {VERSION} reads {SCHEMA}: upgrade nstc."
-        )
-    if version < VERSION_READ:
-        raise errors.BaselineSchemaError(
-            f"{path} is {found}, an older form than {SCHEMA}, which says too little to compare "
-            "with: make it anew with nstc bench --save-baseline."
+            f"{path} is {found}, this nstc {VERSION} reads {SCHEMA}: {what}."
         )
 
 
