@@ -57,9 +57,8 @@ class BenchProtocol:
     def id(self) -> str:
         """A short hash of what must be equal for two results' numbers to be comparable.
 
-        That is the way of measuring, the size, the photographs, the feature network, the reference
-        and the constants of timing. Rounds and seed only make the intervals wider or narrower, and
-        target, artifact and teacher stand in each row, so these are left out.
+        Rounds and seed only make the intervals wider or narrower, and target, artifact and teacher
+        are in each row, so these are left out.
         """
         what = [_PROTOCOL, self.size, self.photos.list_sha256, self.vgg, self.reference]
         content = [*what, [PAUSE_S, TURN_MS, MOST_REPEATS]]
@@ -315,9 +314,8 @@ def _finite(value: Any) -> Any:
 def rows_content(rows: Any) -> Any:
     """Rows of a result's JSON, of any schema, as `nstc.core.decoding.decode` takes them for `Row`s.
 
-    They have what every row has and is judged by; what a target reports besides is left to whoever
-    shows it. null stands for infinity. What is of another form is left as it is, for the decoder to
-    complain of.
+    null stands for infinity. What only some targets report is left out, and what is of another form
+    left as it is, for the decoder to refuse.
 
     Raises:
         DecodingError: a quality without intervals.
@@ -362,10 +360,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def migrated(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A result of one of `SCHEMAS` in the newest form.
-
-    Nothing is checked: keys that are missing stay missing, for the reader to complain of.
-    """
+    """A result of one of `SCHEMAS` in the newest form; what is missing stays missing."""
     current = dict(content)
     if current["schema"] == _ONE_TARGET:
         references = [current.pop("reference")] if "reference" in current else []

@@ -54,21 +54,16 @@ class Subject:
 
         What runs tiles is the int8 network once more, so it is left out.
         """
-
-        def takes(name: str) -> bool:
-            shape = _FIXED_SHAPE.search(name)
-            if shape is not None and shape.groups() != (str(size), str(size)):
-                return False
-            return name.endswith("onnx") and name != TILES_ARTIFACT
-
-        held = () if self.bundle is None else self.bundle.artifacts
-        return tuple(name for name in held if takes(name)) or (FLOAT,)
+        found = []
+        for name in () if self.bundle is None else self.bundle.artifacts:
+            fixed = _FIXED_SHAPE.search(name)
+            takes = fixed is None or fixed.groups() == (str(size), str(size))
+            if takes and name.endswith("onnx") and name != TILES_ARTIFACT:
+                found.append(name)
+        return tuple(found) or (FLOAT,)
 
     def open(self, artifact: str, threads: int, probe: Probe = probe_contract) -> Session:
-        """A session on the CPU.
-
-        The artifact is a full or a short name, of a foreign file, which `probe` is asked about,
-        only `FLOAT`.
+        """A session on the CPU; of a foreign file, which `probe` is asked about, only of `FLOAT`.
 
         Raises:
             TeacherError: a foreign file is not an image-to-image network.
@@ -180,13 +175,13 @@ def reference_of(
                 "an ONNX file."
             )
         origins.setdefault(origin.sha256, (subject, origin))
-    if len(origins) > 1:
-        names = ", ".join(origin.zoo or origin.name for _, origin in origins.values())
+    (subject, origin), *others = origins.values()
+    if others:
+        names = ", ".join(own.zoo or own.name for _, own in origins.values())
         raise OptionError(
             f"the models have different teachers, {names}: give the one that all are timed against "
             "with --against."
         )
-    ((subject, origin),) = origins.values()
     return _recorded_teacher(subject, origin, find, "--against")
 
 

@@ -10,11 +10,8 @@ from nstc.core.zoo import PREFIX
 NONE: Final = "–"
 INFINITE: Final = "∞"
 
-_SI_PREFIXES: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-_BYTE_PREFIXES: Final = ((1e9, "GB"), (1e6, "MB"), (1e3, "KB"))
-_LISTED: Final = 12
+_LISTED: Final = 12  # items of a list
 _HASH: Final = re.compile("[0-9a-f]{64}")
-_HASH_SHOWN: Final = 12
 
 
 def three_digits(number: float) -> str:
@@ -32,7 +29,7 @@ def fine(number: float) -> str:
 
 def count(number: float) -> str:
     """57912 as 57.9k."""
-    for scale, prefix in _SI_PREFIXES:
+    for scale, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= scale:
             return f"{three_digits(number / scale)}{prefix}"
     return f"{number:.0f}"
@@ -40,7 +37,7 @@ def count(number: float) -> str:
 
 def byte_count(number: float) -> str:
     """81300 as 81.3 KB."""
-    for scale, unit in _BYTE_PREFIXES:
+    for scale, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "KB")):
         if number >= scale:
             return f"{three_digits(number / scale)} {unit}"
     return f"{number:.0f} B"
@@ -58,7 +55,7 @@ def fact(value: Any) -> str:
         shown = ", ".join(fact(inner) for inner in value[:_LISTED])
         return shown if len(value) <= _LISTED else f"{shown}, … ({len(value)} in all)"
     text = str(value)
-    return f"{text[:_HASH_SHOWN]}…" if _HASH.fullmatch(text) else text
+    return f"{text[:12]}…" if _HASH.fullmatch(text) else text
 
 
 def key_words(path: str) -> str:

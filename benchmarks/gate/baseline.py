@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.subjects import Find, Model, Subject, find_subject
@@ -27,10 +27,8 @@ from nstc.core.manifest import PhotoRecord
 from nstc.core.version import VERSION
 from nstc.core.zoo import PREFIX
 
-VERSION_READ: Final = 1
-SCHEMA: Final = f"nstc.baseline/{VERSION_READ}"
-
-_SCHEMA_NAME: Final = re.compile(r"nstc\.baseline/(\d{1,6})")
+SCHEMA: Final = "nstc.baseline/1"
+_SCHEMA_NAME: Final = re.compile(r"nstc\.baseline/\d{1,6}")
 _NOT_FINITE: Final = ("inf", "-inf", "nan")
 
 
@@ -272,7 +270,7 @@ def pair_models(
 
     Raises:
         OptionError: two models stand for the same one.
-        BundleError: and its kinds, for models that can't be opened.
+        BundleError: one can't be opened.
     """
     if not models:
         return {known: find(baseline.locate(known)) for known in baseline.models}, []
@@ -298,7 +296,7 @@ def pair_models(
 
 
 def load_baseline(path: Path) -> Baseline:
-    """Read a baseline; whatever is wrong with it is an error, never an empty baseline.
+    """Read a baseline.
 
     Raises:
         BaselineError: it is not there or can't be read.
@@ -312,7 +310,17 @@ def load_baseline(path: Path) -> Baseline:
         advice="make a baseline with nstc bench BUNDLE... --against REFERENCE --save-baseline FILE",
         one_line_texts=True,
     )
-    _refuse_other_schema(content, path)
+    found = content.get("schema") if isinstance(content, dict) else None
+    if not isinstance(found, str) or not _SCHEMA_NAME.fullmatch(found):
+        raise CorruptBaselineError(
+            f"{path} is not a baseline: its schema is {found!r:.60}, not {SCHEMA}. Make one with "
+            "nstc bench --save-baseline."
+        )
+    if found != SCHEMA:
+        raise errors.BaselineSchemaError(
+            f"{path} is {found}, this nstc {VERSION} reads {SCHEMA}: upgrade nstc if the file is "
+            "newer, else make it anew with nstc bench --save-baseline."
+        )
     # JSON has no number for infinity. What is of another form is left for the decoder to refuse.
     with contextlib.suppress(AttributeError, KeyError, TypeError):
         for row in content["rows"]:
@@ -357,31 +365,13 @@ def save_baseline(baseline: Baseline, path: Path) -> None:
         draft.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
 
 
-def _refuse_other_schema(content: Any, path: Path) -> None:
-    found = content.get("schema") if isinstance(content, dict) else None
-    match = _SCHEMA_NAME.fullmatch(found) if isinstance(found, str) else None
-    if match is None:
-        raise CorruptBaselineError(
-            f"{path} is not a baseline: its schema is {found!r:.60}, not {SCHEMA}. Make one with "
-            "nstc bench --save-baseline."
-        )
-    version = int(match[1])
-    if version != VERSION_READ:
-        newer = version > VERSION_READ
-        what = "upgrade nstc" if newer else "make it anew with nstc bench --save-baseline"
-        raise errors.BaselineSchemaError(
-            f"{path} is {found}, this nstc {VERSION} reads {SCHEMA}: {what}."
-        )
-
-
 def _refuse_contradictions(read: BaselineContent) -> None:
-    keys = [row.key for row in read.rows]
-    places = [model.place for model in read.models]
+    keys, places = {row.key for row in read.rows}, {model.place for model in read.models}
     if not keys:
         raise ValueError("it has no rows")
-    if len(set(keys)) < len(keys) or len(set(places)) < len(places):
+    if len(keys) < len(read.rows) or len(places) < len(read.models):
         raise ValueError("it has a row or a model twice")
-    if {key.model for key in keys} != set(places):
+    if {key.model for key in keys} != places:
         raise ValueError("its rows and its models are not of the same names")
     for time in read.times:
         if not 0 < time.speedup.low <= time.speedup.median <= time.speedup.high < math.inf:

@@ -256,20 +256,15 @@ class Remeasurement:
 
 
 def _holds(base: Subject | None, artifact: str) -> bool:
-    if base is None:
-        return False
-    if base.bundle is None:
-        return artifact == FLOAT
+    if base is None or base.bundle is None:
+        return base is not None and artifact == FLOAT
     return artifact in _MADE_OF_WEIGHTS or artifact in base.bundle.artifacts
 
 
 def _by_key(
     group: _Group, members: Sequence[KnownModel], result: BenchResult
 ) -> dict[RowKey, Measured]:
-    """`bench` gives rows model by model, and of each its artifacts in the order asked for.
-
-    The members' rows come first, then those of their bases, if there are any.
-    """
+    """The rows of a run, model by model and artifact by artifact; then those of bases, if any."""
     keys = [
         RowKey(model=known.place, artifact=artifact, target=group.target, size=group.size)
         for known in members

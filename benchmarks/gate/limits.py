@@ -78,8 +78,7 @@ class Budget:
         """
         reached = STAGES[: STAGES.index(stage) + 1]
         due = [limit for limit in self.limits if limit.first_stage in reached]
-        broken = [limit for limit in due if not limit.is_kept_by(row)]
-        if broken:
+        if broken := [limit for limit in due if not limit.is_kept_by(row)]:
             raise BudgetError(
                 f"the budget broke at the stage '{stage}': {_listed(broken, row)}. Reached: "
                 f"{_listed(self.limits, row)}. The file is in {folder}; give that stage more "
@@ -123,11 +122,9 @@ def _plain(value: float) -> str:
 
 
 def _listed(limits: Sequence[Limit], row: Row) -> str:
-    values = [(limit, limit.value_of(row)) for limit in limits]
-    return ", ".join(
-        f"{limit.name} {'not measured' if value is None else _plain(value)} ({limit})"
-        for limit, value in values
-    )
+    values = {limit: limit.value_of(row) for limit in limits}
+    shown = {own: "not measured" if v is None else _plain(v) for own, v in values.items()}
+    return ", ".join(f"{limit.name} {value} ({limit})" for limit, value in shown.items())
 
 
 def refuse_useless_cap(
