@@ -75,7 +75,7 @@ gate: $(READY)  ## the zoo's facts and quality beside its baseline
 bench-gate: $(READY)  ## the zoo's time too, on a machine that does nothing else
 	$(BIN)/nstc check --baseline $(ZOO_BASELINE)
 
-zoo-baseline: $(READY)  ## agree to the zoo as it is: make zoo-baseline REASON="what changed"
+zoo-baseline: $(READY)  ## accept the zoo as it is as the baseline: make zoo-baseline REASON="what changed"
 	$(BIN)/nstc baseline update $(ZOO_BASELINE) $(ZOO) --reason "$(REASON)"
 
 readme-pictures: $(READY)  ## docs/images: the zoo's sheet, its frontier, a comparison

@@ -1,1 +1,1 @@
-"""What judges a network: latency beside a reference, and quality against the teacher."""
+"""Benchmarks: latency compared with a reference, and quality compared with the teacher."""

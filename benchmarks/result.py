@@ -222,7 +222,7 @@ class BenchResult:
         """This result with the samples of another run, of the same files in the same order.
 
         Everything but times is this one's. The other run has sessions of its own, so that what
-        depends on where a session's memory lies differs too.
+        depends on where a session's memory is differs too.
         """
         references = {
             own.target: dataclasses.replace(

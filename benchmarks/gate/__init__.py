@@ -1,1 +1,1 @@
-"""The gate: models beside a baseline, and the verdict on each figure."""
+"""The gate: models compared with a baseline, and the verdict on each number."""

@@ -22,7 +22,7 @@ from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.session import Artifacts, find_artifact
 
-FEWEST_ROUNDS: Final = 3  # what `bench` takes at least: for runs whose times nobody looks at
+FEWEST_ROUNDS: Final = 3  # what `bench` takes at least: for runs whose times are not compared
 BOUND: Final = 8  # at most so many times the first rounds, unless the caller gives another bound
 
 # Files that whoever may export makes of any bundle, so that none has to hold them.
@@ -34,7 +34,7 @@ class Conditions(TypedDict, total=False):
     """How to measure what a baseline names: as `nstc.benchmarks.bench.bench` takes them."""
 
     photos: Required[PhotoSet]  # those of the baseline, or the result is incomparable
-    against: Model | None  # where the reference lies; where the baseline says unless given
+    against: Model | None  # path of the reference; the baseline's unless given
     teacher: Model | None  # the model to judge by; the baseline's unless given
     vgg: str  # see `nstc.models.vgg.load_vgg`
     probe: Probe  # finds out what foreign ONNX files take
@@ -131,7 +131,7 @@ def update_baseline(
 
     Raises:
         BaselineError: and its kinds, for a baseline that can't be used.
-        OptionError: no reason, or a model of the baseline's that lies elsewhere now.
+        OptionError: no reason, or a model of the baseline's whose path is another now.
         NstcError: whatever `nstc.benchmarks.bench.bench` raises.
     """
     known = baselines.load_baseline(Path(baseline))
@@ -144,8 +144,7 @@ def update_baseline(
     for own, model in pairs.items():
         if baselines.known_model(model, known.folder).place != own.place:
             raise OptionError(
-                f"{model} lies elsewhere than {own.place}, which the baseline names: "
-                "put it there first."
+                f"{model} is not at {own.place}, where the baseline has it: put it there first."
             )
     measured = [*anew.measure(pairs, timed=True).values(), *anew.measure_new(strangers)]
     result = dataclasses.replace(measured[0].result, rows=tuple(found.row for found in measured))

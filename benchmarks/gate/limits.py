@@ -19,7 +19,7 @@ from nstc.core.recipe.settings import BYTES, COUNTS, read_amount
 
 MB: Final = 1_000_000
 STAGES: Final = ("distilled", "pruned", "student")  # of `nstc compress`; the last one is quantized
-# What may be limited besides metrics: the stage from which each must hold, and where it stands.
+# What may be limited besides metrics: the stage from which each must hold, and how it is found.
 _FACTS: Final[Mapping[str, tuple[str, Callable[[Row], float | None]]]] = {
     "params": ("pruned", lambda row: row.params),
     "macs": ("pruned", lambda row: row.macs),
@@ -67,7 +67,7 @@ class Budget:
 
     @property
     def judges_quality(self) -> bool:
-        """Whether pictures must be judged to tell."""
+        """Whether any limit is on quality, so that pictures must be judged."""
         return any(limit.name not in _FACTS for limit in self.limits)
 
     def hold(self, stage: str, row: Row, folder: Path) -> None:
@@ -180,7 +180,7 @@ def refuse_over_cap(result: BenchResult, cap_mb: int | None) -> None:
             over.append(f"{name} {row.footprint.peak_bytes / MB:.0f} MB")
     if unknown:
         raise MemoryCapError(
-            f"no peak memory to hold to --memory-cap for {', '.join(unknown)}: a file that others "
+            f"no peak memory to compare with --memory-cap for {', '.join(unknown)}: a file that others "
             "made is not measured here, and not every remote machine reports it. Distill it to a "
             "bundle, or leave it out."
         )

@@ -117,7 +117,7 @@ def _stylised(
         features = {name: found[name] for name in CONTENT_LAYERS}
         own_flicker = flicker(session.run, photo, pixels) if with_flicker else None
 
-        def beside(style: Mapping[str, Tensor]) -> StylisedPhoto:
+        def compared_with(style: Mapping[str, Tensor]) -> StylisedPhoto:
             distances = (gram_distance(grams[n], style[n].unsqueeze(0)) for n in STYLE_LAYERS)
             return StylisedPhoto(
                 photo=photo,
@@ -128,7 +128,7 @@ def _stylised(
                 flicker=own_flicker,
             )
 
-        return beside
+        return compared_with
 
     by_teacher: dict[int, Callable[[Mapping[str, Tensor]], StylisedPhoto]] = {}
     for candidate in candidates:

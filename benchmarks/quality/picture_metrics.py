@@ -16,7 +16,7 @@ NOISE_LEVELS: Final = 2.0  # standard deviation of flicker's noise, of 255 level
 BORDER: Final = 8  # pixels at each side that flicker leaves out: a shift invents their neighbours
 _SHIFTS: Final = ((0, 1), (1, 0), (1, 1))  # rows and columns, by half a pixel where 1
 _BLOCK: Final = 4  # pixels a side that a student writes at once: `nstc.models.student.SCALE`
-_NEIGHBOURS: Final = 8  # bins on each side of a peak that tell the spectrum without it
+_NEIGHBOURS: Final = 8  # bins on each side of a peak: the spectrum without it
 _FLAT: Final = 1e-9  # a deviation below this is rounding
 
 
@@ -37,7 +37,7 @@ def histogram_distance(pixels: Pixels, reference: Pixels) -> float:
     """Earth mover's distance of the colours' histograms, mean over the channels L*, a* and b*.
 
     Of two channels with equally many pixels it is the mean difference of their sorted values, so
-    where in the picture a colour stands makes no difference: 0 for shuffled pixels too, else more,
+    where in the picture a colour is makes no difference: 0 for shuffled pixels too, else more,
     in CIELAB units. Rubner, Tomasi and Guibas, "The earth mover's distance as a metric for image
     retrieval", IJCV 40, 2000; here channel by channel. Both are (H, W, 3) uint8, sRGB.
     """

@@ -1,4 +1,4 @@
-"""Which models stand for the baseline's, and what an update agrees to."""
+"""Which models stand for the baseline's, and what an update accepts."""
 
 import shutil
 
@@ -84,5 +84,5 @@ def test_an_update_wants_a_reason_before_it_measures(baseline, photos, fake_benc
 
 def test_an_update_is_of_the_models_at_their_own_places(baseline, photos, student, tmp_path):
     copy = shutil.copytree(student.path, tmp_path / "copy")
-    with pytest.raises(OptionError, match="lies elsewhere"):
+    with pytest.raises(OptionError, match="where the baseline has it"):
         update_baseline([copy], baseline, "moved", photos=photos)
