@@ -180,9 +180,9 @@ def refuse_over_cap(result: BenchResult, cap_mb: int | None) -> None:
             over.append(f"{name} {row.footprint.peak_bytes / MB:.0f} MB")
     if unknown:
         raise MemoryCapError(
-            f"no peak memory to compare with --memory-cap for {', '.join(unknown)}: a file that others "
-            "made is not measured here, and not every remote machine reports it. Distill it to a "
-            "bundle, or leave it out."
+            f"no peak memory for --memory-cap of {', '.join(unknown)}: a file that others made is "
+            "not measured here, and not every remote machine reports it. Distill it to a bundle, "
+            "or leave it out."
         )
     if over:
         raise MemoryCapError(
