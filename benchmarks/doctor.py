@@ -81,42 +81,38 @@ _NOT_IN_TENSORRT: Final = frozenset(
 class Diagnosis:
     """What this machine can run."""
 
-    machine: Mapping[str, Any]  # see `nstc.benchmarks.timing.machine.machine_facts`
-    threads: int  # processors that the system has; `machine` says how many this process may use
-    int8: str  # how fast int8 is here, in words
+    # See `nstc.benchmarks.timing.machine.machine_facts`; threads are the processors that the system
+    # has, cores those that this process may use, and int8_speed says how fast int8 is, in words.
+    machine: Mapping[str, Any]
     providers: tuple[Provider, ...]  # of ONNX Runtime
     extras: tuple[Extra, ...]  # of nstc
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "machine": {**self.machine, "threads": self.threads, "int8_speed": self.int8},
+            "machine": dict(self.machine),
             "providers": [own.to_dict() for own in self.providers],
             "extras": [own.to_dict() for own in self.extras],
         }
 
     def facts(self) -> list[tuple[str, str]]:
         """The machine, for a table."""
+        facts = self.machine
         return [
-            ("processor", f"{self.machine['cpu']} ({self.machine['arch']})"),
-            ("threads", f"{self.machine['cores']} of {self.threads} for this process"),
-            ("instructions", ", ".join(self.machine["int8"]) or "not known on this system"),
-            ("int8", self.int8),
-            ("system", str(self.machine["os"])),
-            ("versions", ", ".join(map(" ".join, self.machine["tools"].items()))),
+            ("processor", f"{facts['cpu']} ({facts['arch']})"),
+            ("threads", f"{facts['cores']} of {facts['threads']} for this process"),
+            ("instructions", ", ".join(facts["int8"]) or "not known on this system"),
+            ("int8", facts["int8_speed"]),
+            ("system", facts["os"]),
+            ("versions", ", ".join(map(" ".join, facts["tools"].items()))),
         ]
 
 
 def diagnose() -> Diagnosis:
     """Look at the machine, ONNX Runtime and the packages; nothing heavy is loaded."""
     facts = machine_facts()
-    return Diagnosis(
-        machine=facts,
-        threads=os.cpu_count() or 1,
-        int8=int8_speed(facts["int8"]),
-        providers=providers(),
-        extras=extras(),
-    )
+    more = {"threads": os.cpu_count() or 1, "int8_speed": int8_speed(facts["int8"])}
+    return Diagnosis(machine={**facts, **more}, providers=providers(), extras=extras())
 
 
 def int8_speed(instructions: Sequence[str]) -> str:

@@ -130,11 +130,6 @@ class Reference:
     )
     peaks: Peaks | None = None  # what it could do at most; None if not measured
 
-    @property
-    def samples_ms(self) -> tuple[float, ...]:
-        """Milliseconds, one a round."""
-        return self.latency_ms.samples
-
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it, without what was not measured."""
         own = dataclasses.asdict(self)
@@ -165,11 +160,6 @@ class Row:
     roofline: Roofline | None = None  # how near it comes to what the machine could do
 
     @property
-    def samples_ms(self) -> tuple[float, ...]:
-        """Milliseconds, one a round."""
-        return self.latency_ms.samples
-
-    @property
     def conclusive(self) -> bool:
         """Whether the interval of the speed-up is narrow enough to say anything."""
         return statistics.is_precise(self.speedup)
@@ -177,7 +167,7 @@ class Row:
     @property
     def more_rounds(self) -> int | None:
         """About how many would settle an inconclusive row; None if it is settled, or none would."""
-        rounds = len(self.samples_ms)
+        rounds = len(self.latency_ms.samples)
         needed = statistics.rounds_for_precision(self.speedup, rounds=rounds)
         return None if self.conclusive or needed is None else needed - rounds
 
@@ -226,14 +216,14 @@ class BenchResult:
         """
         references = {
             own.target: dataclasses.replace(
-                own, latency_ms=LatencySummary.of(own.samples_ms + other.samples_ms)
+                own, latency_ms=LatencySummary.of(own.latency_ms.samples + other.latency_ms.samples)
             )
             for own, other in zip(self.references, more.references, strict=True)
         }
         rows = []
         for own, other in zip(self.rows, more.rows, strict=True):
-            samples = own.samples_ms + other.samples_ms
-            reference_ms, seed = references[own.target].samples_ms, self.protocol.seed
+            samples = own.latency_ms.samples + other.latency_ms.samples
+            reference_ms, seed = references[own.target].latency_ms.samples, self.protocol.seed
             speedup = statistics.bootstrap_speedup(reference_ms, samples, seed=seed)
             latency = LatencySummary.of(samples)
             rows.append(dataclasses.replace(own, latency_ms=latency, speedup=speedup))

@@ -174,7 +174,7 @@ def _caption(result: BenchResult) -> str:
     for row in result.rows:
         where, advice = f"{row.artifact} on {row.target}", "no number of rounds would settle it"
         if (more := row.more_rounds) is not None:
-            needed = len(row.samples_ms) + more
+            needed = len(row.latency_ms.samples) + more
             advice = f"about {more} more would settle it, --rounds {needed}"
         if not row.conclusive:
             lines.append(f"‡ INCONCLUSIVE: {where}, the machine is too noisy: {advice}")

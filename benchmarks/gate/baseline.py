@@ -210,9 +210,9 @@ def from_result(
             **vars(key),
             machine_class=machine_class(result.machine, result.reference_of(row).place),
             protocol=result.protocol.id,
-            rounds=len(row.samples_ms),
+            rounds=len(row.latency_ms.samples),
             speedup=row.speedup,
-            latency_ms=undisturbed(row.samples_ms),
+            latency_ms=undisturbed(row.latency_ms.samples),
             cpu=str(result.machine.get("cpu", "unknown")),
         )
         times.append(time)

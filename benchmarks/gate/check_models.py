@@ -361,6 +361,6 @@ class _Gate(Remeasurement):
         return verdicts.rounds_to_add(
             [self.finding(row, found[row.key]) for row in rows],
             first=self.rounds,
-            taken=min(len(own.row.samples_ms) for own in found.values()),
+            taken=min(len(own.row.latency_ms.samples) for own in found.values()),
             at_most=self.max_rounds,
         )

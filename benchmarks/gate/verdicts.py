@@ -259,11 +259,11 @@ def time_since_stored(
     elif time.protocol != new.result.protocol.id:
         why = f"{_protocol_difference(baseline, new.result)}: {_NO_TIME}"
     else:
-        reference_ms = undisturbed(new.result.reference_of(new.row).samples_ms)
+        reference_ms = undisturbed(new.result.reference_of(new.row).latency_ms.samples)
         change = statistics.since_stored(
             new.row.speedup,
             time.speedup,
-            rounds=len(new.row.samples_ms),
+            rounds=len(new.row.latency_ms.samples),
             stored_rounds=time.rounds,
             reference_ratio=reference_ms / time.reference_ms,
         )
@@ -288,8 +288,8 @@ def time_since_base(old: BaselineRow, new: Measured | None, *, tolerance: float)
     if new.row.target != old.target:
         return Finding(old.key, SPEEDUP, Verdict.INCOMPARABLE, was, value, _too_few_cores(old))
     seed = new.result.protocol.seed
-    interval = bootstrap_speedup(new.base.samples_ms, new.row.samples_ms, seed=seed)
-    change = statistics.within_run(interval, rounds=len(new.row.samples_ms))
+    interval = bootstrap_speedup(new.base.latency_ms.samples, new.row.latency_ms.samples, seed=seed)
+    change = statistics.within_run(interval, rounds=len(new.row.latency_ms.samples))
     return compare_time(old.key, baseline=was, value=value, change=change, tolerance=tolerance)
 
 

@@ -48,8 +48,8 @@ def test_a_row_for_every_artifact_beside_one_reference(teacher, student, photo_s
     )
     assert result.references[0].target == "cpu:1"
     for row in result.rows:
-        assert len(row.samples_ms) == 3
-        assert min(row.samples_ms) > 0
+        assert len(row.latency_ms.samples) == 3
+        assert min(row.latency_ms.samples) > 0
         assert row.speedup.low <= row.speedup.median <= row.speedup.high
         assert row.size_bytes == (student.path / "model.onnx").stat().st_size
     params = [row.params for row in result.rows]
@@ -204,8 +204,8 @@ def test_times_are_told_before_judging_is_stopped(teacher, student, photo_set, m
             finished=told.append,
         )
     (so_far,) = told
-    assert [len(row.samples_ms) for row in so_far.rows] == [3, 3]
-    assert [len(own.samples_ms) for own in so_far.references] == [3]
+    assert [len(row.latency_ms.samples) for row in so_far.rows] == [3, 3]
+    assert [len(own.latency_ms.samples) for own in so_far.references] == [3]
     assert so_far.unfinished == ("cpu:1",)
 
 
@@ -246,5 +246,5 @@ def test_memory_roofline_and_throughput_of_a_cpu_target(teacher, student, photo_
         assert row.footprint is not None
         assert row.roofline is not None
         assert row.macs is not None
-        speed = row.macs / 1e6 / sorted(row.samples_ms)[1]
+        speed = row.macs / 1e6 / sorted(row.latency_ms.samples)[1]
         assert row.roofline.achieved_gmac_s == pytest.approx(speed)

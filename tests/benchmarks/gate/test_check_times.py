@@ -48,7 +48,7 @@ def test_noise_is_met_with_more_rounds_up_to_a_bound(baseline, photos, fake_benc
     assert len(set(seeds)) == len(seeds)
     [result] = report.results
     taken = 5 + sum(rounds for rounds, _ in others)
-    assert result.protocol.rounds == taken == len(result.rows[0].samples_ms)
+    assert result.protocol.rounds == taken == len(result.rows[0].latency_ms.samples)
 
 
 def test_no_rounds_are_added_beyond_the_bound(baseline, photos, fake_bench):

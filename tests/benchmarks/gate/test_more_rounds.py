@@ -106,8 +106,8 @@ def result(reference_ms: list[float], own_ms: list[float], *, seed: int = 0) -> 
 def test_pooled_rounds_keep_their_own_references():
     both = result([10, 10, 10], [5, 5, 5]).pooled(result([40, 40], [10, 10], seed=1))
     [row] = both.rows
-    assert row.samples_ms == (5, 5, 5, 10, 10)
-    assert both.reference_of(row).samples_ms == (10, 10, 10, 40, 40)
+    assert row.latency_ms.samples == (5, 5, 5, 10, 10)
+    assert both.reference_of(row).latency_ms.samples == (10, 10, 10, 40, 40)
     assert row.speedup.median == 2.0  # lower quartiles: 10 of 10 10 10 40 40, 5 of 5 5 5 10 10
     assert (both.protocol.rounds, both.protocol.seed) == (5, 0)
 

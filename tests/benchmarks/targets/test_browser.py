@@ -275,7 +275,7 @@ def test_rows_of_a_bench(make_bundle, page, photo_set, monkeypatch):
         ("web:chromium:1", "int8.onnx"),
         ("web:chromium:1", "onnx"),
     ]
-    assert [row.samples_ms[0] for row in result.rows] == [20.0, 30.0]
+    assert [row.latency_ms.samples[0] for row in result.rows] == [20.0, 30.0]
     assert result.rows[0].speedup.median == pytest.approx(11 / 21, rel=0.1)
     assert json.loads(result.to_json())["references"][0]["place"]["browser"] == "Test/1.0"
     console = Console(width=120)

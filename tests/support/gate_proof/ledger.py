@@ -81,8 +81,8 @@ def _time(found: Finding, report: CheckReport) -> dict[str, Any]:
         "baseline": found.baseline,
         "low": row.speedup.low,
         "high": row.speedup.high,
-        "rounds": len(row.samples_ms),
-        "reference_ms": median(result.reference_of(row).samples_ms),
+        "rounds": len(row.latency_ms.samples),
+        "reference_ms": median(result.reference_of(row).latency_ms.samples),
         "explanation": found.explanation,
     }
 
