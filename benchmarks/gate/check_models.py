@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, Required, TypedDict, Unpack
@@ -146,10 +146,11 @@ def update_baseline(
             raise OptionError(
                 f"{model} is not at {own.place}, where the baseline has it: put it there first."
             )
-    measured = [*anew.measure(pairs, timed=True).values(), *anew.measure_new(strangers)]
+    new = {baselines.known_model(model, known.folder): model for model in strangers}
+    measured = list(anew.measure({**pairs, **new}, timed=True).values())
     result = dataclasses.replace(measured[0].result, rows=tuple(found.row for found in measured))
-    new = baselines.from_result(result, known.folder, reason=reason, date=date, find=anew.find)
-    return known.updated(new), result
+    update = baselines.from_result(result, known.folder, reason=reason, date=date, find=anew.find)
+    return known.updated(update), result
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ class Remeasurement:
     def measure(
         self, pairs: Pairs, *, timed: bool, bases: Pairs | None = None
     ) -> dict[RowKey, Measured]:
-        """Measure the baseline's rows of some models, see `pair_models`.
+        """Measure the baseline's rows of some models, see `pair_models`, and all of new ones.
 
         Unless they are `timed`, which is to say that times will be compared, as few rounds as
         possible are taken. With `bases`, the models as they were before the change, rows are timed
@@ -202,29 +203,12 @@ class Remeasurement:
             found |= rows
         return found
 
-    def measure_new(self, models: Sequence[Subject]) -> list[Measured]:
-        """Measure all ONNX files of models that are new to the baseline, as it measures its own.
-
-        Raises:
-            NstcError: whatever `bench` raises.
-        """
-        found = []
-        protocol, target = self.baseline.protocol, self.baseline.rows[0].target
-        quality, teacher = protocol.vgg is not None, self.conditions.get("teacher")
-        for model in models:
-            group = _Group(target, protocol.size, teacher, model.artifacts(protocol.size))
-            result = self._bench(
-                group, [model], rounds=self.rounds, quality=quality, seed=protocol.seed
-            )
-            found += [Measured(row=row, result=result) for row in result.rows]
-        return found
-
     def _groups(self, pairs: Pairs, bases: Pairs | None) -> Mapping[_Group, list[KnownModel]]:
         """`bench` runs the same artifacts of all its models; models with others get a run apart."""
         together: dict[_Group, list[KnownModel]] = {}
         for known, model in pairs.items():
             artifacts: dict[tuple[str, int, Model | None], list[str]] = {}
-            for row in self.baseline.rows_of(known):
+            for row in self.baseline.rows_of(known) or self._new_rows(known.place, model):
                 if bases is not None and not _holds(bases.get(known), row.artifact):
                     continue
                 teacher = self.conditions.get("teacher")
@@ -235,6 +219,13 @@ class Remeasurement:
             for where, names in artifacts.items():
                 together.setdefault(_Group(*where, tuple(names)), []).append(known)
         return together
+
+    def _new_rows(self, name: str, model: Subject) -> list[BaselineRow]:
+        """Rows of all ONNX files of a model that the baseline does not have."""
+        target, size = self.baseline.rows[0].target, self.baseline.protocol.size
+        key = RowKey(model=name, artifact=FLOAT, target=target, size=size)
+        row = BaselineRow(**vars(key), facts={}, quality=None)
+        return [dataclasses.replace(row, artifact=own) for own in model.artifacts(size)]
 
     def _bench(
         self, group: _Group, models: Sequence[Subject], *, rounds: int, quality: bool, seed: int
@@ -311,18 +302,24 @@ class _Gate(Remeasurement):
         if memory_cap_mb is not None:
             targets = [parse_target(target_here(row.target)) for row in known.rows]
             limits.refuse_useless_cap(memory_cap_mb, targets)
+        places = ", ".join(model.place for model in known.models)
         pairs, strangers = baselines.pair_models(models, known, self.find)
         timed: dict[RowKey, Measured] = {}
         if self.compared is ComparedWith.BASE:
             bases, others = baselines.pair_models(base, known, self.find)
             if others:
-                places = ", ".join(model.place for model in known.models)
                 raise OptionError(f"--base {others[0]} is none of the baseline's models, {places}.")
             timed = self.measure(pairs, timed=True, bases=bases)
         # times that are compared with the baseline's come from the runs that judge
         at_once = self.compared is ComparedWith.BASELINE
         judged = self.measure(pairs, timed=at_once)
-        findings = [found for model in strangers for found in self.missing(model)]
+        findings = []
+        for model in strangers:
+            why = f"the baseline has only {places}: "
+            why += f"nstc baseline update FILE {model} --reason TEXT adds it"
+            for row in self._new_rows(model.name, model):
+                missing = Verdict.MISSING_BASELINE
+                findings.append(Finding(row.key, "row", missing, None, None, why))
         for old in (row for own in pairs for row in known.rows_of(own)):
             now = judged[old.key]
             findings += verdicts.facts_and_quality(old, now, known, self.find)
@@ -339,16 +336,6 @@ class _Gate(Remeasurement):
         if left:
             notes.append(f"not checked, since other models were named: {', '.join(left)}")
         return findings, notes, [own.result for own in (*judged.values(), *timed.values())]
-
-    def missing(self, model: Subject) -> Iterator[Finding]:
-        """Verdicts on the rows of a model that the baseline does not have."""
-        size, target = self.baseline.protocol.size, self.baseline.rows[0].target
-        places = ", ".join(known.place for known in self.baseline.models)
-        why = f"the baseline has only {places}: "
-        why += f"nstc baseline update FILE {model} --reason TEXT adds it"
-        for artifact in model.artifacts(size):
-            row = RowKey(model=model.name, artifact=artifact, target=target, size=size)
-            yield Finding(row, "row", Verdict.MISSING_BASELINE, None, None, why)
 
     def finding(self, row: BaselineRow, found: Measured | None) -> Finding:
         if self.compared is ComparedWith.BASE or found is None:
