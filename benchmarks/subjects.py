@@ -62,7 +62,7 @@ class Subject:
                 found.append(name)
         return tuple(found) or (FLOAT,)
 
-    def open(self, artifact: str, threads: int, probe: Probe = probe_contract) -> Session:
+    def open(self, artifact: str, threads: int | None, probe: Probe = probe_contract) -> Session:
         """A session on the CPU; of a foreign file, which `probe` is asked about, only of `FLOAT`.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Where latency is taken: a module for each kind of place, and the table of them all."""
+"""Where latency is measured: a module for each kind of target, and the table of all."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -9,6 +9,7 @@ from nstc.core import extensions
 from nstc.core.errors import OptionError
 from nstc.runtime.session import MAX_THREADS
 
+# By what stands before the argument's colon.
 TARGETS: Final[Mapping[str, TargetKind]] = {
     "cpu": cpu.CPU,
     "mobile": cpu.MOBILE,
@@ -19,18 +20,11 @@ TARGETS: Final[Mapping[str, TargetKind]] = {
     "torchscript": cpu.TORCHSCRIPT,
     **browser.KINDS,
 }
-"""By what stands before the argument's colon."""
-
 ADDED: Final = extensions.Extensions(extensions.TARGETS, TargetKind, TARGETS)
-"""Those of other packages."""
 
 
 def all_targets() -> tuple[TargetKind, ...]:
-    """Those of nstc, and those that other packages add.
-
-    Raises:
-        ExtensionError: a package adds one that can't be used.
-    """
+    """All of nstc, and those that other packages add; `ExtensionError` if one can't be used."""
     return (*TARGETS.values(), *ADDED.all().values())
 
 
@@ -39,8 +33,9 @@ def parse_target(text: str) -> Target:
 
     Raises:
         OptionError: there is no such target here, or fewer cores than threads.
-        ExtensionError: a package adds it, and it can't be used.
+        ExtensionError: another package adds it, and it can't be used.
     """
+    # not asked for the names of other packages where the name is one of nstc's own
     kind = _kind_in(text, TARGETS) or _kind_in(text, ADDED.names()) or text
     known = TARGETS.get(kind) or ADDED.get(kind)
     if known is None:
@@ -53,13 +48,9 @@ def parse_target(text: str) -> Target:
 
 
 def chosen_targets(targets: Sequence[str], threads: int | None) -> tuple[str, ...] | None:
-    """The names of the targets that the flags ask for; `threads` is short for cpu:N.
+    """The names of the targets that the flags ask for, None if none was given.
 
-    Returns:
-        None if no flag was given.
-
-    Raises:
-        OptionError: both are given, or the threads are out of range.
+    `threads` is short for cpu:N. Raises `OptionError` if both are given, or it is out of range.
     """
     if threads is None:
         return tuple(targets) or None
@@ -71,6 +62,6 @@ def chosen_targets(targets: Sequence[str], threads: int | None) -> tuple[str, ..
 
 
 def _kind_in(text: str, names: Iterable[str]) -> str | None:
-    """The longest name that the text is, or goes on behind by a colon."""
+    """The longest name that is the text, or stands before a colon in it."""
     found = [own for own in names if text == own or text.startswith(f"{own}:")]
     return max(found, key=len, default=None)

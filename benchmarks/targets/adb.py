@@ -21,7 +21,7 @@ import numpy as np
 from nstc.benchmarks.targets.base import Measurement, Place, RowFacts, TargetKind
 from nstc.benchmarks.targets.remote import remote_target, remote_worker
 from nstc.benchmarks.targets.remote.process import CommandLimits, Finished, OnLine, converse
-from nstc.benchmarks.targets.remote.remote_target import PYTHON, THREADS, WHOLE_S, RemoteJob
+from nstc.benchmarks.targets.remote.remote_target import PYTHON, THREADS, RemoteJob
 from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.latency import Timings, repeats
 from nstc.benchmarks.timing.machine import INT8_INSTRUCTIONS, NO_INT8
@@ -46,10 +46,11 @@ _TEXT_BYTES: Final = 1_000_000
 _SHORT: Final = CommandLimits(whole_s=30, silence_s=30, output_bytes=_TEXT_BYTES)
 _YES: Final = "nstc-yes"
 
-_RUN: Final = re.compile(r"[^,]*,(?P<seconds>[0-9.e+-]+),(?P<peak>[0-9]{1,15}),-?[0-9]+,[0-9]+")
-_AVERAGE: Final = re.compile(r"Average[a-z ]* time cost[a-z ]*:\s*([0-9.e+-]+) ms")
-_CREATION: Final = re.compile(r"Session creation time cost:\s*([0-9.e+-]+) s")
-_FIRST: Final = re.compile(r"First inference time cost:\s*([0-9]+) ms")
+_NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)"
+_RUN: Final = re.compile(rf"[^,]*,{_NUMBER},([0-9]{{1,15}}),-?[0-9]+,[0-9]+")
+_AVERAGE: Final = re.compile(rf"Average[a-z ]* time cost[a-z ]*:\s*{_NUMBER} ms")
+_CREATION: Final = re.compile(rf"Session creation time cost:\s*{_NUMBER} s")
+_FIRST: Final = re.compile(rf"First inference time cost:\s*{_NUMBER} ms")
 _AGREE: Final = 0.02
 _OPENING_RUNS: Final = 3  # by which a graph's speed is known; the first does not count
 
@@ -71,17 +72,14 @@ class AdbTarget(remote_target.RemoteTarget):
         self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Measurement:
         """Push everything in one folder, time it there, and bring the answer back."""
-        device = Device(self.name, self.serial)
-        device.refuse_unready()
-        program = self._perf_test(device)
+        device, python = Device(self.name, self.serial), self.python or "python3"
+        program = self._perf_test(device, python)
         job = remote_target.make_job(sessions, picture, recipe, threads=self.threads)
         known: Place = {"by": "adb", "host": self.serial, "threads": self.threads}
         if program is not None:
             return self._by_perf_test(device, program, job, known, progress)
         listener = remote_target.Listener(self.name, job, progress)
-        python = self.python or "python3"
-        silence_s, size = remote_target.SILENCE_S, job.answer_bytes
-        limits = CommandLimits(whole_s=WHOLE_S, silence_s=silence_s, output_bytes=size)
+        limits = remote_target.limits(job.answer_bytes)
         with device.folder() as place, scratch_folder() as here:
             job.write(here / "job")
             device.push(here / "job", place)
@@ -93,7 +91,7 @@ class AdbTarget(remote_target.RemoteTarget):
             raise TargetError(f"{self.name}: {failure}")
         return self.checked_answer(sessions, picture, listener, known)
 
-    def _perf_test(self, device: "Device") -> str | None:
+    def _perf_test(self, device: "Device", python: str) -> str | None:
         """The program's path there; None if Python is to be used."""
         if self.python is None:
             program = self.perf_test or USUAL_PERF_TEST
@@ -104,7 +102,6 @@ class AdbTarget(remote_target.RemoteTarget):
                     f"{self.name}: there is no program at {program} on the device. Push it and "
                     f"its libonnxruntime.so: adb push onnxruntime_perf_test {program}"
                 )
-        python = self.python or "python3"
         if not device.says_yes(f"command -v {python} && {python} -c 'import numpy, onnxruntime'"):
             raise TargetError(
                 f"{self.name}: the device has neither {USUAL_PERF_TEST} nor a {python} with numpy "
@@ -116,16 +113,21 @@ class AdbTarget(remote_target.RemoteTarget):
     def _by_perf_test(
         self, device: "Device", program: str, job: RemoteJob, known: Place, progress: Progress
     ) -> Measurement:
-        library = f"{program.rpartition('/')[0]}/libonnxruntime.so"
-        version = device.find_in(library, _VERSION, _LIBRARY_BYTES)
-        silence_s = remote_target.SILENCE_S
-        limits = CommandLimits(whole_s=WHOLE_S, silence_s=silence_s, output_bytes=_TEXT_BYTES)
+        libraries = program.rpartition("/")[0]
+        version = device.find_in(f"{libraries}/libonnxruntime.so", _VERSION, _LIBRARY_BYTES)
+        limits = remote_target.limits(_TEXT_BYTES)
         with device.folder() as place, scratch_folder() as here:
             write_perf_folder(job, here / "job")
             device.push(here / "job", place)
 
             def call(graph: int, runs: int) -> PerfRuns:
-                command = perf_command(program, f"{place}/job", graph, runs, job.threads)
+                result = f"{place}/job/result.csv"
+                command = (
+                    f"cd {place}/job && rm -f {result} && {remote_worker.NO_TELEMETRY}=1 "
+                    f"LD_LIBRARY_PATH={libraries} {program} -e cpu -m times -r {runs} -x "
+                    f"{job.threads} -y 1 {place}/job/graph{graph}/{GRAPH_NAME} {result} 2>&1; "
+                    f"cat {result}"
+                )
                 return read_runs(self.name, device.shell(command, limits=limits).output, runs)
 
             timings, footprints = take_turns(job, call, progress)
@@ -136,7 +138,7 @@ class AdbTarget(remote_target.RemoteTarget):
                 **known,
                 **facts,
                 "runner": "onnxruntime_perf_test",
-                "onnxruntime": "unknown" if version is None else version.removeprefix("VERS_"),
+                "onnxruntime": version or "unknown",
                 "provider": "CPUExecutionProvider",
                 "pictures": "not checked: the program gives none",
             },
@@ -147,15 +149,13 @@ class AdbTarget(remote_target.RemoteTarget):
 class Device:
     """A device by its serial number, as `adb devices` lists it: its shell, its files, its facts.
 
-    Every value in its shell's commands was checked before. `name` is the target's, for messages.
+    Every value in its shell's commands was checked before, so that no shell expands it. `name` is
+    the target's, for messages. Raises `TargetError` if the device is not ready.
     """
 
     def __init__(self, name: str, serial: str) -> None:
         self._name = name
         self._adb = ("adb", "-s", serial)
-
-    def refuse_unready(self) -> None:
-        """Raise `TargetError` if the device is not there or does not let us in."""
         finished = self._run("get-state")
         state = finished.output.strip()
         if finished.status != 0 or state != "device":
@@ -178,15 +178,13 @@ class Device:
         return _YES in self.shell(f"{condition} && echo {_YES}").output
 
     def find_in(self, file: str, pattern: re.Pattern[str], limit_bytes: int) -> str | None:
-        """The first match of a pattern in a file's text, which is searched on this machine."""
+        """The first match of a pattern's group in a file, which is searched on this machine."""
         found: list[str] = []
+        limits = CommandLimits(whole_s=120, silence_s=30, output_bytes=limit_bytes)
 
         def look(line: str) -> None:
-            match = None if found else pattern.search(line)
-            if match is not None:
-                found.append(match[0])
+            found.extend(pattern.findall(line))
 
-        limits = CommandLimits(whole_s=120, silence_s=30, output_bytes=limit_bytes)
         self._run("exec-out", f"cat {file}", limits=limits, on_line=look)
         return found[0] if found else None
 
@@ -214,8 +212,7 @@ class Device:
     def push(self, folder: Path, place: str) -> None:
         """Copy a folder into one of the device's; `TargetError` if it does not arrive."""
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        wait_s = remote_target.silence_limit_s(size)
-        limits = CommandLimits(whole_s=wait_s, silence_s=wait_s, output_bytes=_TEXT_BYTES)
+        limits = remote_target.limits(_TEXT_BYTES, sent_bytes=size)
         finished = self._run("push", str(folder), f"{place}/", limits=limits)
         if finished.status != 0:
             said = finished.complaint or readable(finished.output[-200:])
@@ -266,25 +263,11 @@ def write_perf_folder(job: RemoteJob, folder: Path) -> None:
         (data / "input_0.pb").write_bytes(tensor_bytes(graph.feed))
 
 
-def perf_command(program: str, place: str, graph: int, runs: int, threads: int) -> str:
-    """A command for the device's shell; it prints what the program prints, then its result file.
-
-    `program` and `place`, its path and the folder there, hold no characters that a shell expands.
-    """
-    libraries = program.rpartition("/")[0]
-    result = f"{place}/result.csv"
-    return (
-        f"cd {place} && rm -f {result} && {remote_worker.NO_TELEMETRY}=1 "
-        f"LD_LIBRARY_PATH={libraries} {program} -e cpu -m times -r {runs} -x {threads} -y 1 "
-        f"{place}/graph{graph}/{GRAPH_NAME} {result} 2>&1; cat {result}"
-    )
-
-
 def read_runs(name: str, output: str, runs: int) -> PerfRuns:
     """What a call for so many runs printed; `TargetError` if it did not run, or can't be true."""
     rows = [row for line in output.splitlines() if (row := _RUN.fullmatch(line.strip()))]
-    average = _number(_AVERAGE, output)
-    times = tuple(_finite(row["seconds"]) * 1000 for row in rows)
+    average, creation, first = (_number(own, output) for own in (_AVERAGE, _CREATION, _FIRST))
+    times = tuple(float(row[1]) * 1000 for row in rows)
     if len(times) != runs or average is None or not all(0 < own < math.inf for own in times):
         last_words = readable(output.strip().rpartition("\n")[2])
         raise TargetError(
@@ -297,11 +280,8 @@ def read_runs(name: str, output: str, runs: int) -> PerfRuns:
             f"{name}: onnxruntime_perf_test says {average} ms on average and lists times of "
             f"{sum(times) / runs:.6g} ms. None of it is used: take another version of it."
         )
-    creation, first = _number(_CREATION, output), _number(_FIRST, output)
     cold = None if creation is None or first is None else creation * 1000 + first
-    return PerfRuns(
-        times_ms=times, peak_bytes=max(int(row["peak"]) for row in rows), cold_start_ms=cold
-    )
+    return PerfRuns(times_ms=times, peak_bytes=max(int(row[2]) for row in rows), cold_start_ms=cold)
 
 
 def take_turns(
@@ -356,16 +336,8 @@ def _varint(value: int) -> bytes:
 
 def _number(pattern: re.Pattern[str], text: str) -> float | None:
     found = pattern.search(text)
-    return None if found is None else _finite(found[1])
-
-
-def _finite(text: str) -> float:
-    """0, which no time is, for what is not a finite number."""
-    try:
-        value = float(text)
-    except ValueError:
-        return 0.0
-    return value if math.isfinite(value) else 0.0
+    value = math.inf if found is None else float(found[1])
+    return value if value < math.inf else None
 
 
 def _adb(argument: str | None) -> AdbTarget:

@@ -19,8 +19,8 @@ from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.session import MAX_THREADS, Session
 
+# What a result must say of where its numbers come from: provider, device, browser.
 Place = Mapping[str, str | int | float | None]
-"""What a result must say of where its numbers come from: provider, device, browser."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,12 +108,9 @@ class TargetKind:
 
 
 def chosen_cores(kind: str, argument: str | None) -> tuple[int, ...]:
-    """Numbers of the cores that `kind:argument` computes on, one for each thread.
+    """Numbers of the cores that `kind:argument` computes on: one a thread, all without an argument.
 
-    Without an argument they are all that this process may use.
-
-    Raises:
-        OptionError: it is not a number of threads, or there are fewer cores.
+    Raises `OptionError` if it is not a number of threads, or there are fewer cores.
     """
     cores = usable_cores()
     threads = len(cores) if argument is None else parse_threads(kind, argument)

@@ -110,13 +110,13 @@ class WebTarget:
     def _opened(
         self, site: Mapping[str, server.Content], exchange: Exchange, host: str, progress: Progress
     ) -> Iterator[Callable[[], str | None]]:
-        """Serve, and open the link or print it; yields `Process.ended` of what opened it."""
+        """Serve, and open the link or print it; yields what says why the engine has ended."""
         if self.engine is not None:
             with (
                 server.serving(site, exchange) as link,
-                self.engine(setup.web_runtime(), link) as process,
+                self.engine(setup.web_runtime(), link) as ended,
             ):
-                yield process.ended
+                yield ended
             return
         tls, fingerprint = server.self_signed(host) if self.https else (None, None)
         with server.serving(site, exchange, host=host, tls=tls) as link:

@@ -21,7 +21,7 @@ from nstc.runtime import programs
 from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.resident import tells_peak_memory
-from nstc.runtime.session import Session, open_session
+from nstc.runtime.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +89,8 @@ class ProgramTarget:
         """All that there are, exported or not."""
         return self.runs
 
-    def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:  # noqa: ARG002
-        """A session on a program.
-
-        Raises:
-            OptionError: it is not such an artifact, or the model is not a bundle.
-            ArtifactError: there is no such file; the message says how to make it.
-            BundleError: and its kinds, if it is damaged.
-        """
+    def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:
+        """A session on a program of a bundle; raises as `Target.open` and `Subject.open`."""
         if artifact_name(artifact) not in self.runs:
             raise OptionError(
                 f"target {self.name} runs {' and '.join(self.runs)}, not {artifact}: leave "
@@ -110,13 +104,7 @@ class ProgramTarget:
         threads = self.opened_with
         # a session that opens with torch's own threads would leave those pinned for good
         with contextlib.nullcontext() if threads is None else pinned(self.cores):
-            return open_session(
-                subject.bundle,
-                artifact=artifact,
-                threads=threads,
-                trust=subject.trust,
-                store=subject.store,
-            )
+            return subject.open(artifact, threads, probe)
 
 
 class TorchScriptTarget(ProgramTarget):

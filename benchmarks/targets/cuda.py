@@ -59,11 +59,8 @@ class CudaClock(RunClock):
     cuda: Any = field(default_factory=lambda: importlib.import_module("torch.cuda"))
 
     def timed_ms(self, run: Run, runs: int = 1) -> float:
-        """Milliseconds of one run on the GPU, the mean of `runs` in a row.
-
-        The same two events time a session that waits for the GPU itself, as ONNX Runtime's does:
-        the second is not recorded before it returns.
-        """
+        """Milliseconds of one run on the GPU, the mean of `runs` in a row."""
+        # the same two events time a session that waits for the GPU itself, as ONNX Runtime's does
         start, end = (self.cuda.Event(enable_timing=True) for _ in range(2))
         self.cuda.synchronize()
         start.record()
@@ -90,12 +87,7 @@ class CudaTarget:
         return (*own, *(subject.artifacts(size) if self.onnx else ()))
 
     def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:  # noqa: ARG002
-        """A session on the GPU.
-
-        Raises:
-            OptionError: not a bundle, or an ONNX file without the provider.
-            TargetError: ONNX Runtime fell back to the processor.
-        """
+        """A session on the GPU; raises as `Target.open`, and as the sessions below."""
         name = artifact_name(artifact)
         if name in TORCH or subject.bundle is None:
             return TorchSession(subject, name)
@@ -304,7 +296,7 @@ def _availability() -> str | None:
 
 def _make(argument: str | None) -> CudaTarget:
     if argument is not None:
-        raise OptionError(f"no target 'cuda:{argument}': cuda is the first GPU.")
+        raise OptionError(f"no target 'cuda:{argument}': cuda is the first GPU, without a number.")
     return CudaTarget(onnx=CUDA_PROVIDER in onnxruntime.get_available_providers())
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from nstc.benchmarks.targets.base import Measurement, Place, TargetKind
 from nstc.benchmarks.targets.remote import remote_target
-from nstc.benchmarks.targets.remote.process import CommandLimits, Finished, converse
+from nstc.benchmarks.targets.remote.process import Finished, converse
 from nstc.benchmarks.targets.remote.remote_target import PYTHON, THREADS, RemoteTarget
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.files import scratch_folder
@@ -70,15 +70,14 @@ class SshTarget(RemoteTarget):
                 for path in sorted(folder.iterdir()):
                     tar.add(path, path.name, filter=_of_nobody)
             shutil.rmtree(folder)
-            limits = CommandLimits(
-                whole_s=remote_target.WHOLE_S,
-                silence_s=remote_target.silence_limit_s(archive.stat().st_size),
-                output_bytes=job.answer_bytes,
-            )
             end = f"nstc-{job.token}-end"
-            command, hear = self._command(end), listener.hear
             finished = converse(
-                command, name=self.name, limits=limits, stdin=archive, on_line=hear, end=end
+                self._command(end),
+                name=self.name,
+                limits=remote_target.limits(job.answer_bytes, sent_bytes=archive.stat().st_size),
+                stdin=archive,
+                on_line=listener.hear,
+                end=end,
             )
         if finished.status != 0 or listener.error is not None:
             raise TargetError(f"{self.name}: {self._failure(finished, listener.error)}")

@@ -8,8 +8,8 @@ import contextlib
 import os
 import platform
 import re
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -137,13 +137,7 @@ class Roofline:
 
 
 def roofline(
-    artifact: str,
-    *,
-    macs: int,
-    moved_values: int,
-    file_bytes: int,
-    latency_ms: float,
-    peaks: Peaks,
+    artifact: str, *, macs: int, moved_values: int, file_bytes: int, latency_ms: float, peaks: Peaks
 ) -> Roofline:
     """The roofline model of a file, whose artifact name tells its precision: int8.onnx.
 
@@ -236,16 +230,6 @@ def _product(
 def _copy(threads: int) -> Run:
     """A copy in as many parts as there are threads; numpy releases the interpreter's lock."""
     source = np.ones(COPIED_BYTES, np.uint8)
-    target = np.zeros_like(source)
-    parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
-    jobs: list[Callable[[], None]] = [partial(np.copyto, to, of) for to, of in parts]
-
-    def run() -> None:
-        others = [threading.Thread(target=job) for job in jobs[1:]]
-        for thread in others:
-            thread.start()
-        jobs[0]()
-        for thread in others:
-            thread.join()
-
-    return run
+    parts = [np.array_split(array, threads) for array in (np.zeros_like(source), source)]
+    pool = ThreadPoolExecutor(threads)
+    return lambda: list(pool.map(np.copyto, *parts))

@@ -21,6 +21,7 @@ from msgspec import Meta
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Measurement, Place, RowFacts, open_here
 from nstc.benchmarks.targets.remote import remote_worker
+from nstc.benchmarks.targets.remote.process import CommandLimits
 from nstc.benchmarks.timing import latency
 from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.machine import INT8_INSTRUCTIONS, NO_INT8
@@ -69,10 +70,8 @@ class RemoteGraph:
     width: int  # likewise
 
     def unpacked(self, packed: str) -> Pixels:
-        """The picture (H, W, 3) uint8 in an answer; no more is unpacked than is expected.
-
-        Raises `ValueError` or `zlib.error` if it is of another size, or damaged.
-        """
+        """The picture (H, W, 3) uint8 in an answer; `ValueError` or `zlib.error` if it is not."""
+        # no more is unpacked than is expected, however large it claims to be
         size = self.height * self.width * 3
         unpacker = zlib.decompressobj()
         content = unpacker.decompress(base64.b64decode(packed, validate=True), size + 1)
@@ -241,7 +240,14 @@ class Listener:
     def _take(self, kind: str, content: str = "") -> None:
         graphs, rounds = len(self._job.graphs), len(self._job.orders)
         if kind == "turn":
-            self._count_turn()
+            self._turns += 1
+            if self._turns > self._job.turns:
+                raise ValueError("more turns than were asked for")
+            done, rest = divmod(self._turns - 1 - graphs, graphs)
+            if rest == 0 and done == 0:
+                self._progress.begin("latency", rounds, 0)
+            elif rest == 0 and 0 < done <= rounds:
+                self._progress.advance(done, {})
         elif kind == "picture":
             number, packed = content.split(" ")
             position = int(number)
@@ -260,17 +266,6 @@ class Listener:
         else:
             raise ValueError(f"an unexpected {kind}")
 
-    def _count_turn(self) -> None:
-        self._turns += 1
-        if self._turns > self._job.turns:
-            raise ValueError("more turns than were asked for")
-        graphs = len(self._job.graphs)
-        done, rest = divmod(self._turns - 1 - graphs, graphs)
-        if rest == 0 and done == 0:
-            self._progress.begin("latency", len(self._job.orders), 0)
-        elif rest == 0 and 0 < done <= len(self._job.orders):
-            self._progress.advance(done, {})
-
     def answer(self, place: Place) -> Measurement:
         """All that was read, once the worker has ended; its pictures are still to be compared.
 
@@ -283,11 +278,13 @@ class Listener:
                 "steps. Is the line stable, and the memory there enough? Try again."
             )
         first, *others = self._result.samples_ms
-        footprints = (own and Footprint(**vars(own)) for own in self._result.footprints[1:])
+        rows = []
+        for own in self._result.footprints[1:]:
+            rows.append(RowFacts(footprint=None if own is None else Footprint(**vars(own))))
         return Measurement(
             timings=latency.Timings(reference_ms=first, candidates_ms=tuple(others)),
             place={**place, "runner": "python", **self._place},
-            rows=tuple(RowFacts(footprint=own) for own in footprints),
+            rows=tuple(rows),
         )
 
 
@@ -316,10 +313,7 @@ class RemoteTarget:
     def checked_answer(
         self, sessions: Sequence[Session], picture: Pixels, listener: Listener, place: Place
     ) -> Measurement:
-        """The answer, once its pictures are found to be those of the sessions here.
-
-        Raises as `Listener.answer` and `refuse_other_picture`.
-        """
+        """The answer, once its pictures are compared with those of the sessions here."""
         measurement = listener.answer(place)
         for position, session in enumerate(sessions):
             here, path = session.run(picture), str(session.path)
@@ -354,10 +348,7 @@ def parse_options(target: str, text: str, known: Collection[str]) -> Mapping[str
 
 
 def refuse_other_picture(name: str, file: str, remote: Pixels, here: Pixels) -> None:
-    """Compare the pictures (H, W, 3) uint8 that a file gives on the target `name` and here.
-
-    Raises `TargetError` if they differ by more than `FAR_MACHINE_LEVELS`.
-    """
+    """Raise `TargetError` if a file's pictures (H, W, 3) uint8 there and here differ too much."""
     found = Difference.between(remote, here).rms
     if found > FAR_MACHINE_LEVELS:
         raise TargetError(
@@ -367,9 +358,10 @@ def refuse_other_picture(name: str, file: str, remote: Pixels, here: Pixels) -> 
         )
 
 
-def silence_limit_s(sent_bytes: int) -> float:
-    """Seconds of silence that count as hanging, where so much is sent before the first answer."""
-    return SILENCE_S + sent_bytes / _SLOWEST_BYTES_S
+def limits(output_bytes: int, *, sent_bytes: int = 0) -> CommandLimits:
+    """Of a command, which is silent while so many bytes are sent."""
+    silence_s = SILENCE_S + sent_bytes / _SLOWEST_BYTES_S
+    return CommandLimits(whole_s=WHOLE_S, silence_s=silence_s, output_bytes=output_bytes)
 
 
 def worker_failure(error: str, python: str) -> str:

@@ -129,27 +129,6 @@ def install() -> WebRuntime:
     return runtime
 
 
-@dataclass(frozen=True)
-class Process:
-    """A running Node or Chromium, and the file that it writes standard error to."""
-
-    name: str
-    child: subprocess.Popen[bytes]
-    log: Path
-
-    def ended(self) -> str | None:
-        """Its status and the error that it printed, once it has ended; None while it runs."""
-        status = self.child.poll()
-        if status is None:
-            return None
-        log = self.log.read_text(errors="replace").splitlines()
-        lines = [line.strip() for line in log if line.strip()] or ["it said nothing"]
-        # the first line of an error: Chromium's own is worth more than its driver's
-        errors = [line for word in ("FATAL", "Error") for line in lines if word in line]
-        words = readable((errors or lines[-1:])[0], MAX_TEXT)
-        return f"{self.name} ended with status {status}: {words}"
-
-
 def find_chromium() -> str | None:
     """The path of Chromium or Chrome; None if there is neither."""
     return next(filter(None, map(shutil.which, _BROWSERS)), None)
@@ -169,16 +148,17 @@ def missing_chromium() -> str | None:
     return missing_node()
 
 
-# Opens a link, and runs until the block ends.
-Engine = Callable[[WebRuntime, str], contextlib.AbstractContextManager[Process]]
+# A process until the block ends. Yields what gives None while it runs, and then says why it ended.
+Running = contextlib.AbstractContextManager[Callable[[], str | None]]
+Engine = Callable[[WebRuntime, str], Running]  # opens a link
 
 
-def in_node(runtime: WebRuntime, link: str) -> contextlib.AbstractContextManager[Process]:
+def in_node(runtime: WebRuntime, link: str) -> Running:
     """Node with a link, until the block ends."""
     return _running("node", link, lambda _: [DATA / "node.mjs", runtime.node_module])
 
 
-def in_chromium(runtime: WebRuntime, link: str) -> contextlib.AbstractContextManager[Process]:
+def in_chromium(runtime: WebRuntime, link: str) -> Running:
     """A headless Chromium with a new profile and a link, until the block ends."""
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0  # its sandbox does not work for root
     flags = [*_FLAGS, *(["--no-sandbox"] if is_root else [])]
@@ -187,10 +167,24 @@ def in_chromium(runtime: WebRuntime, link: str) -> contextlib.AbstractContextMan
 
 
 @contextlib.contextmanager
-def _running(name: str, link: str, words: Callable[[Path], list[object]]) -> Iterator[Process]:
+def _running(
+    name: str, link: str, words: Callable[[Path], list[object]]
+) -> Iterator[Callable[[], str | None]]:
     """Node with a script and its arguments, which are given a folder for this run."""
     with scratch_folder() as folder:
         log = folder / "stderr"
+
+        def ended() -> str | None:
+            status = child.poll()
+            if status is None:
+                return None
+            text = log.read_text(errors="replace").splitlines()
+            lines = [line.strip() for line in text if line.strip()] or ["it said nothing"]
+            # the first line of an error: Chromium's own is worth more than its driver's
+            errors = [line for word in ("FATAL", "Error") for line in lines if word in line]
+            said = readable((errors or lines[-1:])[0], MAX_TEXT)
+            return f"{name} ended with status {status}: {said}"
+
         try:
             with (
                 log.open("wb") as stderr,
@@ -201,7 +195,7 @@ def _running(name: str, link: str, words: Callable[[Path], list[object]]) -> Ite
                     grace_s=_GRACE_S,  # Chromium's own group is ended by its driver when asked
                 ) as child,
             ):
-                yield Process(name, child, log)
+                yield ended
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(_GRACE_S)
         finally:  # a browser whose driver was killed writes to its folder a moment longer

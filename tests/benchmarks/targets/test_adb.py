@@ -124,7 +124,14 @@ def test_perf_test_gives_times_memory_and_the_devices_facts(fake, perf_test, mea
     commands = [" ".join(call) for call in fake.calls()]
     turns = [command for command in commands if "-m times" in command]
     assert len(turns) == 2 + 2 * 3
-    assert sum("-r 13 -x 2" in turn for turn in turns) == 3  # the fast one
+    fast = [turn for turn in turns if "-r 13 -x 2" in turn]
+    assert len(fast) == 3
+    program = "/data/local/tmp/onnxruntime_perf_test"
+    assert all(
+        f"LD_LIBRARY_PATH=/data/local/tmp {program} -e cpu -m times -r 13 -x 2 -y 1" in turn
+        and "/job/graph1/model.onnx" in turn
+        for turn in fast
+    )
     assert not any("$(a)" in command for command in commands)  # a model's own name
 
 

@@ -96,7 +96,7 @@ class Page:
         self.post(link, "samples", json.dumps({"samples_ms": samples}).encode())
 
     @contextlib.contextmanager
-    def engine(self, _runtime: object, link: str) -> Iterator["Page"]:
+    def engine(self, _runtime: object, link: str) -> Iterator[Callable[[], None]]:
         """As `nstc.benchmarks.targets.browser.Engine`."""
 
         def work() -> None:
@@ -106,12 +106,9 @@ class Page:
         thread = threading.Thread(target=work)
         thread.start()
         try:
-            yield self
+            yield lambda: None
         finally:
             thread.join()
-
-    def ended(self) -> str | None:
-        return None
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from onnx import numpy_helper
 
 from nstc.benchmarks.targets.adb import (
     PerfRuns,
-    perf_command,
     read_runs,
     tensor_bytes,
     write_perf_folder,
@@ -73,14 +72,6 @@ def test_times_of_another_unit_than_the_average_are_refused():
     in_ns = ROWS.replace("0.00", "")
     with pytest.raises(TargetError, match=r"says 3\.0 ms on average and lists"):
         read(PRINTED + in_ns)
-
-
-def test_the_command_has_the_options_of_the_programs_manual():
-    command = perf_command("/data/local/tmp/pt", "/data/local/tmp/nstc.abcdef/job", 1, 10, 2)
-    assert (
-        "LD_LIBRARY_PATH=/data/local/tmp /data/local/tmp/pt -e cpu -m times -r 10 -x 2" in command
-    )
-    assert "/data/local/tmp/nstc.abcdef/job/graph1/model.onnx" in command
 
 
 def test_weights_beside_a_graph_lie_beside_it_on_the_device(linear, weights_beside, tmp_path):

@@ -34,9 +34,9 @@ def wait_until(happened):
     raise AssertionError("it did not happen")
 
 
-def ended(process):
-    wait_until(lambda: process.ended() is not None)
-    return process.ended()
+def once(ended):
+    wait_until(lambda: ended() is not None)
+    return ended()
 
 
 def test_the_link_is_in_the_environment_not_on_the_command_line(node, tmp_path):
@@ -49,14 +49,14 @@ def test_the_link_is_in_the_environment_not_on_the_command_line(node, tmp_path):
 
 def test_the_last_words_of_a_process_that_ended(node):
     node("echo 'TypeError: no such thing' >&2; echo '    at place' >&2; exit 3")
-    with setup.in_node(RUNTIME, "link") as process:
-        assert ended(process) == "node ended with status 3: TypeError: no such thing"
+    with setup.in_node(RUNTIME, "link") as ended:
+        assert once(ended) == "node ended with status 3: TypeError: no such thing"
     node("echo '[err] FATAL: path too long' >&2; echo 'Node.js v20' >&2; exit 1")
-    with setup.in_node(RUNTIME, "link") as process:
-        assert ended(process) == "node ended with status 1: [err] FATAL: path too long"
+    with setup.in_node(RUNTIME, "link") as ended:
+        assert once(ended) == "node ended with status 1: [err] FATAL: path too long"
     node("exit 0")
-    with setup.in_node(RUNTIME, "link") as process:
-        assert ended(process).endswith("status 0: it said nothing")
+    with setup.in_node(RUNTIME, "link") as ended:
+        assert once(ended).endswith("status 0: it said nothing")
 
 
 def test_nothing_is_left(node, tmp_path, monkeypatch):
@@ -66,8 +66,8 @@ def test_nothing_is_left(node, tmp_path, monkeypatch):
     node("", "chromium")
 
     def fail_midway():
-        with setup.in_chromium(RUNTIME, "link") as process:
-            assert process.ended() is None
+        with setup.in_chromium(RUNTIME, "link") as ended:
+            assert ended() is None
             wait_until((tmp_path / "started").exists)
             raise KeyboardInterrupt
 
