@@ -17,10 +17,9 @@ import msgspec
 
 from nstc.benchmarks.timing import statistics
 from nstc.benchmarks.timing.footprint import Footprint
-from nstc.benchmarks.timing.latency import MOST_REPEATS, PAUSE_S, TURN_MS, MachineNoise
+from nstc.benchmarks.timing.latency import MOST_REPEATS, PAUSE_S, TURN_MS, MachineNoise, Throughput
 from nstc.benchmarks.timing.machine import Peaks, Roofline
 from nstc.benchmarks.timing.statistics import Interval
-from nstc.benchmarks.timing.throughput import Throughput
 from nstc.core.child_processes import run_to_end
 from nstc.core.decoding import Count, DecodingError, Name, Text
 from nstc.core.files import atomic_file

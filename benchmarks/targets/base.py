@@ -10,9 +10,8 @@ from typing import Protocol, runtime_checkable
 
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.timing.footprint import Footprint
-from nstc.benchmarks.timing.latency import Run, RunClock, Timings, alternate
+from nstc.benchmarks.timing.latency import Run, RunClock, Throughput, Timings, alternate
 from nstc.benchmarks.timing.machine import Peaks, usable_cores
-from nstc.benchmarks.timing.throughput import Throughput
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
 from nstc.core.progress import Progress

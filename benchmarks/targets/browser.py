@@ -71,7 +71,7 @@ class WebTarget:
         """Serve the files and a page that alternates between them; check what comes back."""
         rounds, threads = recipe.rounds, self.threads
         asked = [ask(session, picture) for session in sessions]
-        site = site_of(asked, setup.web_runtime(), threads=threads, rounds=rounds, seed=recipe.seed)
+        site = site_of(asked, setup.web_runtime(), recipe, threads=threads)
         exchange = Exchange([own.raw.nbytes for own in asked], rounds=rounds, threads=threads)
         larger = max(1.0, (recipe.size / _SILENCE_SIDE) ** 2)
         timeouts = self.timeouts._replace(silence_s=self.timeouts.silence_s * larger)
@@ -118,7 +118,7 @@ class WebTarget:
             ):
                 yield ended
             return
-        tls, fingerprint = server.self_signed(host) if self.https else (None, None)
+        tls, fingerprint = setup.self_signed(host) if self.https else (None, None)
         with server.serving(site, exchange, host=host, tls=tls) as link:
             progress.note(
                 f"Open within {self.timeouts.opening_s / 60:.0f} minutes on a device in the same "
@@ -135,7 +135,7 @@ class WebTarget:
             yield lambda: None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Asked:
     """A file to run on a picture, and its output from ONNX Runtime on this machine."""
 
@@ -154,11 +154,10 @@ class Asked:
 
 
 def ask(session: Session, picture: Pixels) -> Asked:
-    """Run a file here on a picture (H, W, 3) uint8.
+    """Run a file here on a picture (H, W, 3) uint8; raises also what its session raises.
 
     Raises:
         OptionError: it takes numbers that the page can't make.
-        NstcError: it does not run here.
     """
     feed = session.prepare(picture)
     raw = session.infer(feed)
@@ -173,21 +172,13 @@ def ask(session: Session, picture: Pixels) -> Asked:
             f"{session.path} takes {values.dtype} and gives {raw.dtype}: in a browser nstc runs "
             f"graphs of {' and '.join(_DTYPES)}."
         )
-    return Asked(
-        session=session,
-        input_name=input_name,
-        output_name=output_name,
-        values=values,
-        raw=raw,
-        frame=frame,
-    )
+    return Asked(session, input_name, output_name, values, raw, frame)
 
 
 def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
-    """Compare an output from `where` with the one here; the largest difference in levels of 255.
+    """The largest difference of an output from `where` to the one here, in levels of 255.
 
-    Raises:
-        TargetError: it is another picture.
+    Raises `TargetError` if it is another picture.
     """
     raw = np.frombuffer(output, asked.raw.dtype).reshape(asked.raw.shape)
     try:
@@ -205,12 +196,7 @@ def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
 
 
 def site_of(
-    asked: Sequence[Asked],
-    runtime: setup.WebRuntime,
-    *,
-    threads: int | None,
-    rounds: int,
-    seed: int,
+    asked: Sequence[Asked], runtime: setup.WebRuntime, recipe: BenchRecipe, *, threads: int | None
 ) -> Mapping[str, server.Content]:
     """Everything that is served, by exact name; "" is the page.
 
@@ -245,7 +231,7 @@ def site_of(
         "mostRepeats": latency.MOST_REPEATS,
         "maxWarmUps": latency.MAX_WARM_UPS,
         "steady": latency.STEADY,
-        "orders": latency.turn_orders(len(asked), rounds, seed=seed),
+        "orders": latency.turn_orders(len(asked), recipe.rounds, seed=recipe.seed),
         "files": files,
     }
     return site | {"job.json": json.dumps(job).encode()}
@@ -306,7 +292,7 @@ KINDS: Final[Mapping[str, TargetKind]] = {
         form=f"{HTTPS_NAME}[:N]",
         summary="the same over https, which threads need there; web with --open --https",
         make=partial(_elsewhere, HTTPS_NAME),
-        availability=_unless(server.missing_openssl),
+        availability=_unless(setup.missing_openssl),
     ),
 }
 

@@ -10,8 +10,8 @@ from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets import base
 from nstc.benchmarks.targets.base import Measurement, RowFacts, TargetKind
 from nstc.benchmarks.timing.footprint import measure_footprint
+from nstc.benchmarks.timing.latency import measure_throughput
 from nstc.benchmarks.timing.machine import THIS_MACHINE, measure_peaks, pinned, usable_cores
-from nstc.benchmarks.timing.throughput import measure_throughput
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels

@@ -17,8 +17,7 @@ import onnxruntime
 
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.targets.base import Measurement, RowFacts, TargetKind, alternate_sessions
-from nstc.benchmarks.timing.latency import Run, RunClock
-from nstc.benchmarks.timing.throughput import BATCH, Batched, Throughput
+from nstc.benchmarks.timing.latency import BATCH, Batched, Run, RunClock, Throughput
 from nstc.core.bundle import WEIGHTS_FILE, artifact_name
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.files import scratch_folder

@@ -71,8 +71,12 @@ class SshTarget(RemoteTarget):
                     tar.add(path, path.name, filter=_of_nobody)
             shutil.rmtree(folder)
             end = f"nstc-{job.token}-end"
+            options = [word for option in _OPTIONS for word in ("-o", option)]
+            port = [] if self.port is None else ["-p", str(self.port)]
+            script = shlex.quote(_REMOTE_COMMAND.replace("{end}", end))
+            command = f"exec sh -c {script} sh {shlex.quote(self.python)}"
             finished = converse(
-                self._command(end),
+                ["ssh", "-T", *options, *port, "--", self.destination, command],
                 name=self.name,
                 limits=remote_target.limits(job.answer_bytes, sent_bytes=archive.stat().st_size),
                 stdin=archive,
@@ -83,13 +87,6 @@ class SshTarget(RemoteTarget):
             raise TargetError(f"{self.name}: {self._failure(finished, listener.error)}")
         place: Place = {"by": "ssh", "host": self.destination, "threads": self.threads}
         return self.checked_answer(sessions, picture, listener, place)
-
-    def _command(self, end: str) -> list[str]:
-        options = [word for option in _OPTIONS for word in ("-o", option)]
-        port = [] if self.port is None else ["-p", str(self.port)]
-        script = _REMOTE_COMMAND.replace("{end}", end)
-        command = f"exec sh -c {shlex.quote(script)} sh {shlex.quote(self.python)}"
-        return ["ssh", "-T", *options, *port, "--", self.destination, command]
 
     def _failure(self, finished: Finished, error: str | None) -> str:
         if error is not None:

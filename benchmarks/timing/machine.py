@@ -63,11 +63,8 @@ def machine_class(facts: Mapping[str, Any], place: Mapping[str, Any] = MappingPr
     """What two machines must have in common, besides threads, for speed-ups to be comparable.
 
     Architecture, int8 instructions and runtime: "x86_64/avx2+avx512_vnni/onnxruntime-1.31.0".
-
-    Args:
-        facts: See `machine_facts`.
-        place: What a target says of where it ran: another machine's `arch` and `int8`, a `runtime`
-            other than this machine's ONNX Runtime, a `browser`, a `device` that is not the CPU.
+    `place` is what a target says of where it ran: another machine's `arch` and `int8`, a `runtime`
+    other than this machine's ONNX Runtime, a `browser`, a `device` that is not the CPU.
     """
     arch = place.get("arch", facts.get("arch", "unknown"))
     instructions = place.get("int8", "+".join(facts.get("int8", ()))) or NO_INT8

@@ -7,7 +7,7 @@ import pytest
 
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.quality import judging
-from nstc.benchmarks.timing import latency, throughput
+from nstc.benchmarks.timing import latency
 from nstc.core.errors import ArtifactError, OptionError, PhotosError, TeacherError
 from nstc.core.manifest import Origin
 from nstc.core.photos import PhotoSet
@@ -19,7 +19,7 @@ RECIPE = BenchRecipe(size=32, rounds=3, targets=("cpu:1",))
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch, tmp_path):
     monkeypatch.setattr(latency, "PAUSE_S", 0.0)
-    monkeypatch.setattr(throughput, "STRETCH_S", 0.0)
+    monkeypatch.setattr(latency, "STRETCH_S", 0.0)
     monkeypatch.setenv("NSTC_CACHE", str(tmp_path / "cache"))
 
 

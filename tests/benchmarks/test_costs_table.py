@@ -6,9 +6,9 @@ from rich.console import Console
 from nstc.benchmarks.result import BenchProtocol, BenchResult, LatencySummary, Reference, Row
 from nstc.benchmarks.table import costs_table, has_costs
 from nstc.benchmarks.timing.footprint import Footprint
+from nstc.benchmarks.timing.latency import Throughput
 from nstc.benchmarks.timing.machine import Peaks, Roofline
 from nstc.benchmarks.timing.statistics import Interval
-from nstc.benchmarks.timing.throughput import Throughput
 from nstc.core.manifest import PhotoRecord
 
 ROW = Row(

@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.result import SCHEMA, json_schema, migrated
-from nstc.benchmarks.timing import latency, machine, throughput
+from nstc.benchmarks.timing import latency, machine
 from nstc.core.manifest import Origin
 from nstc.core.recipe import BenchRecipe
 
@@ -25,7 +25,7 @@ def module_patch():
 def result(make_bundle, photo_set, foreign_file, module_patch):
     """Everything that a result can have on this machine: quality, memory, roofline."""
     module_patch.setattr(latency, "PAUSE_S", 0.0)
-    module_patch.setattr(throughput, "STRETCH_S", 0.0)
+    module_patch.setattr(latency, "STRETCH_S", 0.0)
     module_patch.setattr(machine, "MATRIX_SIDE", 64)
     module_patch.setattr(machine, "COPIED_BYTES", 2**20)
     teacher = make_bundle("teacher", {"onnx": 0.5}, width=16)

@@ -15,10 +15,9 @@ from nstc.benchmarks.result import (
     migrated,
 )
 from nstc.benchmarks.timing.footprint import Footprint
-from nstc.benchmarks.timing.latency import MachineNoise
+from nstc.benchmarks.timing.latency import MachineNoise, Throughput
 from nstc.benchmarks.timing.machine import Peaks, Roofline
 from nstc.benchmarks.timing.statistics import Interval
-from nstc.benchmarks.timing.throughput import Throughput
 from nstc.core.errors import OutputError
 from nstc.core.manifest import PhotoRecord
 

@@ -4,8 +4,8 @@ import pytest
 from rich.table import Table
 
 from nstc.benchmarks.result import BenchProtocol, BenchResult, LatencySummary, Reference, Row
+from nstc.benchmarks.timing.latency import Throughput
 from nstc.benchmarks.timing.statistics import Interval
-from nstc.benchmarks.timing.throughput import Throughput
 from nstc.cli.output import print_list, print_result, print_table
 from nstc.core.manifest import PhotoRecord
 

@@ -1,11 +1,11 @@
 """Running a command that talks to another machine, within limits of time, silence and size."""
 
 import contextlib
-import math
 import os
 import queue
 import re
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -54,19 +54,13 @@ def converse(
 ) -> Finished:
     """Run a command until it ends, even if something that it started still holds its output.
 
-    When it goes over a limit, it and all that it started are ended.
-
-    Args:
-        command: The program and its arguments; no shell is asked.
-        name: Of the target, for messages.
-        limits: Of time and output.
-        stdin: A file it reads; nothing unless given.
-        on_line: Called with each line of output as it comes; what it raises ends the command.
-        end: How the last line begins; the exit status follows. ssh and adb do not end while a
-            program on the other machine holds their output, so that the line has to tell.
+    No shell is asked. `on_line` is called with each line of output as it comes; what it raises ends
+    the command. ssh and adb do not end while a program on the other machine holds their output, so
+    that a line `end` with the exit status is taken as the end. `name` is the target's, for
+    messages.
 
     Raises:
-        TargetError: it can't be started, or goes over a limit.
+        TargetError: it can't be started, or goes over a limit; all that it started is ended.
     """
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(stdin.open("rb")) if stdin is not None else subprocess.DEVNULL
@@ -156,7 +150,7 @@ class _Reader:
     """
 
     def __init__(
-        self, source: IO[bytes] | None, take: Callable[[bytes], object], limit: float = math.inf
+        self, source: IO[bytes] | None, take: Callable[[bytes], object], limit: int = sys.maxsize
     ) -> None:
         self.ended = threading.Event()
         self._source, self._take, self._limit, self._size = source, take, limit, 0

@@ -135,12 +135,9 @@ class RemoteJob:
 def make_job(
     sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, *, threads: int
 ) -> RemoteJob:
-    """A job in which every session's file takes turns on a picture (H, W, 3) uint8.
+    """A job in which the sessions' ONNX files, the reference first, take turns on a picture.
 
-    Sessions are the reference and the candidates, all of ONNX files.
-
-    Raises:
-        OptionError: a graph takes one size only, and the picture has another.
+    The picture is (H, W, 3) uint8. Raises `OptionError` if a graph takes another size only.
     """
     graphs: list[RemoteGraph] = []
     for session in sessions:
@@ -267,10 +264,9 @@ class Listener:
             raise ValueError(f"an unexpected {kind}")
 
     def answer(self, place: Place) -> Measurement:
-        """All that was read, once the worker has ended; its pictures are still to be compared.
+        """All that was read, once the worker has ended; `TargetError` if something is missing.
 
-        `place` is what the target itself knows of the place. Raises `TargetError` if something is
-        missing.
+        Its pictures are still to be compared. `place` is what the target knows by itself.
         """
         if self._result is None or len(self.pictures) < len(self._job.graphs):
             raise TargetError(

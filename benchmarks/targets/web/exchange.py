@@ -100,10 +100,7 @@ class Exchange:
         return limits.get(name)
 
     def refuse_stranger(self, name: str, key: str) -> None:
-        """Refuse a message without the key, before its body is read.
-
-        Raises `RefusedMessageError`, also if the run is over.
-        """
+        """Raise `RefusedMessageError` without the key, or if the run is over: no body is read."""
         with self._changed:
             if name == "begin":
                 if self._key:
@@ -117,10 +114,8 @@ class Exchange:
     def take(self, name: str, key: str, body: bytes, address: str) -> str:
         """Take one message, of a name and a size that `limit` allows; gives the reply.
 
-        `key` is the reply to `begin`, "" for begin itself; `address` where it came from.
-
-        Raises:
-            RefusedMessageError: it is not taken. An invalid one ends the run.
+        `key` is the reply to `begin`, "" for begin itself; `address` where it came from. Raises
+        `RefusedMessageError` if it is not taken; an invalid one ends the run.
         """
         with self._changed:
             self.refuse_stranger(name, key)
@@ -146,13 +141,10 @@ class Exchange:
         ended: Callable[[], str | None] = lambda: None,
         steps: Callable[[int], None] = lambda _: None,
     ) -> PageAnswer:
-        """Wait for the results.
+        """Wait for the results; `TargetError` if they do not come.
 
         `ended` gives the reason once the program that opens the page has ended; `steps` receives
         now and then how many steps are done.
-
-        Raises:
-            TargetError: nobody opened the page, it fell silent, failed or sent what is invalid.
         """
         self._last_heard = time.monotonic()
         while True:

@@ -1,13 +1,10 @@
 """The HTTP server of one run: a few files by exact name behind a token, and the page's messages."""
 
 import contextlib
-import hashlib
 import hmac
 import secrets
-import shutil
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -18,9 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
 from nstc.benchmarks.targets.web.exchange import Exchange, RefusedMessageError
-from nstc.core.child_processes import run_to_end
-from nstc.core.errors import MissingExtraError, TargetError
-from nstc.core.files import scratch_folder
+from nstc.core.errors import TargetError
 
 Content = bytes | Path  # a served file's bytes, or where they are
 LOOPBACK: Final = "127.0.0.1"
@@ -34,7 +29,6 @@ _HEADER_BYTES: Final = 16384
 _MOST_STRANGERS: Final = 128  # one more drops the oldest
 _STAY_S: Final = 0.5  # before a stranger may be dropped for another; a page asks at once
 _MOST_CLIENTS: Final = 32  # connections with the token
-_CERTIFICATE_S: Final = 30
 
 # By the suffix of a name; the page has none.
 _TYPES: Final[Mapping[str, str]] = {
@@ -229,11 +223,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(404, b"there is no such page")
             return
         try:
-            reply = self._taken(name, limit)
+            self._reply(200, self._taken(name, limit).encode())
         except RefusedMessageError as error:
             self._reply(error.status, str(error).encode())
-        else:
-            self._reply(200, reply.encode())
 
     def _taken(self, name: str, limit: int) -> str:
         """The reply to a message, which is read only if its sender and its size are right."""
@@ -267,44 +259,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: what matters is in the result."""
-
-
-def missing_openssl() -> str | None:
-    """None if certificates can be made here, or what is missing."""
-    if shutil.which("openssl") is None:
-        return "openssl is not installed: install it (Debian: apt install openssl)"
-    return None
-
-
-def self_signed(address: str) -> tuple[ssl.SSLContext, str]:
-    """A certificate for an IPv4 address, valid for one day, and its SHA-256 in hexadecimal.
-
-    Raises:
-        MissingExtraError: OpenSSL is not installed.
-        TargetError: it failed.
-    """
-    if (missing := missing_openssl()) is not None:
-        raise MissingExtraError(f"{missing}.")
-    with scratch_folder() as folder:  # readable by this user alone
-        key, certificate = folder / "key.pem", folder / "certificate.pem"
-        command = [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
-            *("ec_paramgen_curve:prime256v1", "-nodes", "-sha256", "-days", "1"),
-            *("-subj", "/CN=nstc bench", "-addext", f"subjectAltName=IP:{address}"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ]
-        try:
-            ran = run_to_end(command, timeout_s=_CERTIFICATE_S)
-        except subprocess.TimeoutExpired as error:
-            raise TargetError(
-                f"openssl made no certificate in {_CERTIFICATE_S} s. Leave --https out."
-            ) from error
-        if ran.status != 0:
-            raise TargetError(
-                f"openssl made no certificate: {ran.last_words()}. "
-                "Leave --https out, or update OpenSSL to 1.1.1 or newer."
-            )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        der = ssl.PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii"))
-    return context, hashlib.sha256(der).hexdigest()

@@ -1,7 +1,7 @@
-"""What runs a page on this machine: onnxruntime-web's files, and processes of Node and Chromium.
+"""What a page needs here: onnxruntime-web's files, Node or Chromium, a certificate for https.
 
-npm installs the files into the user's cache at pinned versions. The processes open a link and leave
-nothing behind.
+npm installs the files into the user's cache at pinned versions. Processes of Node and Chromium open
+a link and leave nothing behind.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from nstc.core.child_processes import readable, run_to_end, started
-from nstc.core.errors import MissingExtraError
+from nstc.core.errors import MissingExtraError, TargetError
 from nstc.core.files import atomic_folder, cached, scratch_folder
 
 SETUP_LINE: Final = "nstc web-setup"
@@ -30,6 +31,7 @@ _LOCK: Final = "package-lock.json"
 _PINS: Final = ("package.json", _LOCK)
 _NPM: Final = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 _TIME_LIMIT_S: Final = 600
+_CERTIFICATE_S: Final = 30
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FLAGS: Final = (
     "--disable-gpu",
@@ -146,6 +148,45 @@ def missing_chromium() -> str | None:
     if find_chromium() is None:
         return "chromium is not installed: install it (Debian: apt install chromium)"
     return missing_node()
+
+
+def missing_openssl() -> str | None:
+    """None if certificates can be made here, or what is missing."""
+    if shutil.which("openssl") is None:
+        return "openssl is not installed: install it (Debian: apt install openssl)"
+    return None
+
+
+def self_signed(address: str) -> tuple[ssl.SSLContext, str]:
+    """A certificate for an IPv4 address, valid for one day, and its SHA-256 in hexadecimal.
+
+    Raises `MissingExtraError` if OpenSSL is not installed, `TargetError` if it failed.
+    """
+    if (missing := missing_openssl()) is not None:
+        raise MissingExtraError(f"{missing}.")
+    with scratch_folder() as folder:  # readable by this user alone
+        key, certificate = folder / "key.pem", folder / "certificate.pem"
+        command = [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
+            *("ec_paramgen_curve:prime256v1", "-nodes", "-sha256", "-days", "1"),
+            *("-subj", "/CN=nstc bench", "-addext", f"subjectAltName=IP:{address}"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ]
+        try:
+            ran = run_to_end(command, timeout_s=_CERTIFICATE_S)
+        except subprocess.TimeoutExpired as error:
+            raise TargetError(
+                f"openssl made no certificate in {_CERTIFICATE_S} s. Leave --https out."
+            ) from error
+        if ran.status != 0:
+            raise TargetError(
+                f"openssl made no certificate: {ran.last_words()}. "
+                "Leave --https out, or update OpenSSL to 1.1.1 or newer."
+            )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        der = ssl.PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii"))
+    return context, hashlib.sha256(der).hexdigest()
 
 
 # A process until the block ends. Yields what gives None while it runs, and then says why it ended.

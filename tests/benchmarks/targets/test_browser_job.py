@@ -10,6 +10,7 @@ from nstc.benchmarks.targets.browser import ask, refuse_other_picture, site_of
 from nstc.benchmarks.targets.web.setup import WebRuntime
 from nstc.benchmarks.timing import latency
 from nstc.core.errors import OptionError, TargetError
+from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.onnx_session import OnnxSession
@@ -28,7 +29,7 @@ def sessions(tmp_path, linear, negative_bytes, foreign_file):
 
 def test_each_file_with_its_own_input(sessions, pixels):
     asked = [ask(session, pixels) for session in sessions]
-    site = site_of(asked, RUNTIME, threads=2, rounds=4, seed=1)
+    site = site_of(asked, RUNTIME, BenchRecipe(rounds=4, seed=1), threads=2)
     job = json.loads(site["job.json"])
     assert job["threads"] == 2
     floats, pixels_in, foreign = job["files"]
@@ -46,7 +47,7 @@ def test_weights_beside_a_graph_are_served_by_the_name_it_has_for_them(
 ):
     path = weights_beside(linear(tmp_path / "split.onnx", 1, 0))
     asked = [ask(ForeignSession(path, probe_contract(path), 1), pixels)]
-    site = site_of(asked, RUNTIME, threads=1, rounds=3, seed=0)
+    site = site_of(asked, RUNTIME, BenchRecipe(rounds=3, seed=0), threads=1)
     (file,) = json.loads(site["job.json"])["files"]
     assert file["weights"] == [{"path": "split.onnx.data", "file": "weights/0/0"}]
     assert site["weights/0/0"] == tmp_path / "split.onnx.data"
@@ -61,7 +62,7 @@ def test_an_output_becomes_the_picture_it_is(sessions, pixels):
 def test_the_rounds_are_those_of_latency(sessions, pixels):
     """The same orders and constants as on this machine's processor."""
     asked = [ask(session, pixels) for session in sessions]
-    job = json.loads(site_of(asked, RUNTIME, threads=1, rounds=5, seed=7)["job.json"])
+    job = json.loads(site_of(asked, RUNTIME, BenchRecipe(rounds=5, seed=7), threads=1)["job.json"])
     assert job["pauseMs"] == latency.PAUSE_S * 1000
     assert (job["turnMs"], job["mostRepeats"]) == (latency.TURN_MS, latency.MOST_REPEATS)
     assert (job["maxWarmUps"], job["steady"]) == (latency.MAX_WARM_UPS, latency.STEADY)
@@ -82,7 +83,7 @@ def test_a_graph_of_other_numbers_is_refused(sessions, pixels, monkeypatch):
 
 
 def test_only_known_files_are_served(sessions, pixels):
-    site = site_of([ask(sessions[0], pixels)], RUNTIME, threads=1, rounds=3, seed=0)
+    site = site_of([ask(sessions[0], pixels)], RUNTIME, BenchRecipe(rounds=3, seed=0), threads=1)
     assert set(site) == {
         "",
         "job.json",

@@ -4,7 +4,7 @@ import pytest
 from nstc.benchmarks.subjects import find_subject
 from nstc.benchmarks.targets import base, cpu, parse_target
 from nstc.benchmarks.targets.cpu import CpuTarget
-from nstc.benchmarks.timing import latency, throughput
+from nstc.benchmarks.timing import latency
 from nstc.core.errors import OptionError
 from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
@@ -47,7 +47,7 @@ def test_every_turn_is_of_a_session_opened_anew_and_foreign_files_too(
     make_bundle, foreign_file, monkeypatch
 ):
     monkeypatch.setattr(latency, "PAUSE_S", 0.0)
-    monkeypatch.setattr(throughput, "STRETCH_S", 0.0)
+    monkeypatch.setattr(latency, "STRETCH_S", 0.0)
     monkeypatch.setattr(latency, "drifting", lambda _: [])
     opened = []
     for kind in (OnnxSession, ForeignSession):

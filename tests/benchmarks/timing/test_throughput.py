@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from nstc.benchmarks.timing.latency import RunClock
-from nstc.benchmarks.timing.throughput import BATCH, EnergyMeter, measure_throughput
+from nstc.benchmarks.timing.latency import BATCH, EnergyMeter, RunClock, measure_throughput
 
 PICTURE = np.zeros((8, 8, 3), np.uint8)
 

@@ -14,7 +14,8 @@ import pytest
 
 from nstc.benchmarks.targets.web import server
 from nstc.benchmarks.targets.web.exchange import Exchange, Timeouts
-from nstc.benchmarks.targets.web.server import network_address, self_signed, serving
+from nstc.benchmarks.targets.web.server import network_address, serving
+from nstc.benchmarks.targets.web.setup import self_signed
 from nstc.core.errors import MissingExtraError, TargetError
 
 BEGIN = json.dumps(
@@ -280,7 +281,7 @@ def test_the_network_address_is_an_address(monkeypatch):
 
 def test_the_key_is_gone_once_it_is_loaded(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    context, fingerprint = server.self_signed("192.0.2.7")
+    context, fingerprint = self_signed("192.0.2.7")
     assert isinstance(context, ssl.SSLContext)
     assert len(fingerprint) == 64
     assert not list(tmp_path.iterdir())
@@ -289,8 +290,8 @@ def test_the_key_is_gone_once_it_is_loaded(tmp_path, monkeypatch):
 def test_what_goes_wrong_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(TargetError, match="openssl made no certificate"):
-        server.self_signed("no address")
+        self_signed("no address")
     assert not list(tmp_path.iterdir())
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingExtraError, match="apt install openssl"):
-        server.self_signed("192.0.2.7")
+        self_signed("192.0.2.7")
