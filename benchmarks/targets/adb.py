@@ -78,7 +78,7 @@ class AdbTarget(remote_target.RemoteTarget):
         known: Place = {"by": "adb", "host": self.serial, "threads": self.threads}
         if program is not None:
             return self._by_perf_test(device, program, job, known, progress)
-        listener = remote_target.Listener(self.name, job, progress)
+        listener = remote_target.Listener(self.name, job, progress, python)
         limits = remote_target.limits(job.answer_bytes)
         with device.folder() as place, scratch_folder() as here:
             job.write(here / "job")
@@ -86,9 +86,6 @@ class AdbTarget(remote_target.RemoteTarget):
             command = f"cd {place}/job && {python} remote_worker.py"
             device.shell(command, limits=limits, on_line=listener.hear)
             known = {**known, "device": device.facts()["device"]}
-        if listener.error is not None:
-            failure = remote_target.worker_failure(listener.error, python)
-            raise TargetError(f"{self.name}: {failure}")
         return self.checked_answer(sessions, picture, listener, known)
 
     def _perf_test(self, device: "Device", python: str) -> str | None:

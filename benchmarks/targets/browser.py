@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import ClassVar, Final
 
 import numpy as np
@@ -139,18 +140,12 @@ class WebTarget:
 class Asked:
     """A file to run on a picture, and its output from ONNX Runtime on this machine."""
 
-    session: Session  # the file, opened here
+    path: Path  # of the ONNX file
     input_name: str  # of the graph
     output_name: str | None  # of the graph; None for its first
     values: Array  # the input
     raw: Array  # the output here
-    frame: Framed | None  # how a foreign file's picture lies in the output, else None
-
-    def picture(self, raw: Array) -> Pixels:
-        """An output as a picture (H, W, 3) uint8."""
-        if self.frame is None:
-            return self.session.finish(raw)
-        return self.session.finish(Framed(raw, self.frame.height, self.frame.width))
+    picture: Callable[[Array], Pixels]  # an output as a picture (H, W, 3) uint8
 
 
 def ask(session: Session, picture: Pixels) -> Asked:
@@ -160,7 +155,7 @@ def ask(session: Session, picture: Pixels) -> Asked:
         OptionError: it takes numbers that the page can't make.
     """
     feed = session.prepare(picture)
-    raw = session.infer(feed)
+    raw, path = session.infer(feed), session.path
     frame = output_name = None
     if isinstance(session, ForeignSession):
         input_name, output_name = session.contract.input_name, session.contract.output_name
@@ -169,10 +164,14 @@ def ask(session: Session, picture: Pixels) -> Asked:
         ((input_name, values),) = feed.items()
     if values.dtype.name not in _DTYPES or raw.dtype.name not in _DTYPES:
         raise OptionError(
-            f"{session.path} takes {values.dtype} and gives {raw.dtype}: in a browser nstc runs "
-            f"graphs of {' and '.join(_DTYPES)}."
+            f"{path} takes {values.dtype} and gives {raw.dtype}: in a browser nstc runs graphs of "
+            f"{' and '.join(_DTYPES)}."
         )
-    return Asked(session, input_name, output_name, values, raw, frame)
+
+    def finish(own: Array) -> Pixels:
+        return session.finish(own if frame is None else Framed(own, frame.height, frame.width))
+
+    return Asked(path, input_name, output_name, values, raw, finish)
 
 
 def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
@@ -182,13 +181,13 @@ def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
     """
     raw = np.frombuffer(output, asked.raw.dtype).reshape(asked.raw.shape)
     try:
-        refuse_not_finite_output(raw, asked.session.path)
+        refuse_not_finite_output(raw, asked.path)
     except UnusableModelError as error:  # here it gave a picture, so the place is at fault
-        raise TargetError(f"{asked.session.path} gives no finite numbers in {where}.") from error
+        raise TargetError(f"{asked.path} gives no finite numbers in {where}.") from error
     off = Difference.between(asked.picture(raw), asked.picture(asked.raw))
     if off.far_share > MOST_FAR_SHARE:
         raise TargetError(
-            f"{asked.session.path} gives another picture in {where} than in ONNX Runtime here: "
+            f"{asked.path} gives another picture in {where} than in ONNX Runtime here: "
             f"{off.far_share:.1%} of its values are more than {NEAR_LEVELS}/255 off, the worst by "
             f"{off.worst}; at most {MOST_FAR_SHARE:.1%} may be. Its times are not used."
         )
@@ -208,10 +207,10 @@ def site_of(
     site |= {path.name: path for path in runtime.page_files}
     files = []
     for i, own in enumerate(asked):
-        site[f"model/{i}"] = own.session.path
+        site[f"model/{i}"] = own.path
         site[f"feed/{i}"] = np.ascontiguousarray(own.values).tobytes()
         weights = []
-        for k, path in enumerate(data_files(own.session.path)):
+        for k, path in enumerate(data_files(own.path)):
             weights.append({"path": path.name, "file": f"weights/{i}/{k}"})
             site[f"weights/{i}/{k}"] = path
         file = {

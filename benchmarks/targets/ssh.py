@@ -11,7 +11,7 @@ from typing import Final
 
 from nstc.benchmarks.targets.base import Measurement, Place, TargetKind
 from nstc.benchmarks.targets.remote import remote_target
-from nstc.benchmarks.targets.remote.process import Finished, converse
+from nstc.benchmarks.targets.remote.process import converse
 from nstc.benchmarks.targets.remote.remote_target import PYTHON, THREADS, RemoteTarget
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.files import scratch_folder
@@ -62,13 +62,13 @@ class SshTarget(RemoteTarget):
     ) -> Measurement:
         """Send everything in one folder, time it there, and bring the answer back."""
         job = remote_target.make_job(sessions, picture, recipe, threads=self.threads)
-        listener = remote_target.Listener(self.name, job, progress)
+        listener = remote_target.Listener(self.name, job, progress, self.python)
         with scratch_folder() as scratch:
             folder, archive = scratch / "job", scratch / "job.tar"
             job.write(folder)
             with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as tar:
                 for path in sorted(folder.iterdir()):
-                    tar.add(path, path.name, filter=_of_nobody)
+                    tar.add(path, path.name, filter=_anonymous)
             shutil.rmtree(folder)
             end = f"nstc-{job.token}-end"
             options = [word for option in _OPTIONS for word in ("-o", option)]
@@ -83,28 +83,21 @@ class SshTarget(RemoteTarget):
                 on_line=listener.hear,
                 end=end,
             )
-        if finished.status != 0 or listener.error is not None:
-            raise TargetError(f"{self.name}: {self._failure(finished, listener.error)}")
+        if finished.status != 0 and listener.error is None:
+            reasons = {
+                _NO_FOLDER: "there is no room for a folder there",
+                _NO_TAR: "the files did not arrive, is the disk there full and tar installed",
+                _NO_PYTHON: f"there is no {self.python} there, install it or give ?{PYTHON}=PATH",
+                _NO_SSH: f"ssh failed, see that `ssh {self.destination}` works without a password",
+            }
+            other = f"it ended with status {finished.status}, is the memory there enough"
+            said = f" ({finished.complaint})" if finished.complaint else ""
+            raise TargetError(f"{self.name}: {reasons.get(finished.status, other)}{said}.")
         place: Place = {"by": "ssh", "host": self.destination, "threads": self.threads}
         return self.checked_answer(sessions, picture, listener, place)
 
-    def _failure(self, finished: Finished, error: str | None) -> str:
-        if error is not None:
-            return remote_target.worker_failure(error, self.python)
-        said = f" ({finished.complaint})" if finished.complaint else ""
-        reasons = {
-            _NO_FOLDER: "there is no room for a folder there",
-            _NO_TAR: "the files did not arrive, is the disk there full and tar installed",
-            _NO_PYTHON: f"there is no {self.python} there, install it or give ?{PYTHON}=PATH",
-            _NO_SSH: f"ssh failed, see that `ssh {self.destination}` works without a password",
-        }
-        reason = reasons.get(
-            finished.status, f"it ended with status {finished.status}, is the memory there enough"
-        )
-        return f"{reason}{said}."
 
-
-def _of_nobody(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     """Leave this machine's users out of the archive."""
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""

@@ -1,4 +1,1 @@
-"""How long a network takes, on what machine, and how sure that is.
-
-Enters clocks, statistics and the facts of a machine. Where it runs is `targets`.
-"""
+"""Time and its uncertainty: clocks, statistics, facts of a machine. Where it runs is `targets`."""

@@ -213,10 +213,12 @@ class _Result:
 class Listener:
     """Reads a worker's lines and reports each round; lines without the job's token are ignored."""
 
-    def __init__(self, name: str, job: RemoteJob, progress: Progress) -> None:
+    def __init__(
+        self, name: str, job: RemoteJob, progress: Progress, python: str = "python3"
+    ) -> None:
         self.error: str | None = None  # what the worker says went wrong, in one line
         self.pictures: dict[int, Pixels] = {}  # (H, W, 3) uint8, by the graph's position
-        self._name, self._job, self._progress = name, job, progress
+        self._name, self._job, self._progress, self._python = name, job, progress, python
         self._turns = 0
         self._result: _Result | None = None
         self._place: Place = {}
@@ -264,10 +266,18 @@ class Listener:
             raise ValueError(f"an unexpected {kind}")
 
     def answer(self, place: Place) -> Measurement:
-        """All that was read, once the worker has ended; `TargetError` if something is missing.
+        """All that was read, once the worker has ended; `TargetError` if it failed or broke off.
 
-        Its pictures are still to be compared. `place` is what the target knows by itself.
+        The pictures are still to be compared. `place` is what the target knows by itself.
         """
+        if self.error is not None:
+            advice = "Is the memory there enough, and onnxruntime there as new as here?"
+            if self.error.startswith(("ModuleNotFoundError", "ImportError")):
+                advice = (
+                    f"It needs onnxruntime and numpy: {self._python} -m pip install onnxruntime, "
+                    f"or give ?{PYTHON}=PATH of one that has them."
+                )
+            raise TargetError(f"{self._name}: {self._python} there says: {self.error}. {advice}")
         if self._result is None or len(self.pictures) < len(self._job.graphs):
             raise TargetError(
                 f"{self._name}: the answer broke off after {self._turns} of {self._job.turns} "
@@ -358,14 +368,3 @@ def limits(output_bytes: int, *, sent_bytes: int = 0) -> CommandLimits:
     """Of a command, which is silent while so many bytes are sent."""
     silence_s = SILENCE_S + sent_bytes / _SLOWEST_BYTES_S
     return CommandLimits(whole_s=WHOLE_S, silence_s=silence_s, output_bytes=output_bytes)
-
-
-def worker_failure(error: str, python: str) -> str:
-    """What an error that the worker reported means, and what to do about it."""
-    advice = "Is the memory there enough, and onnxruntime there as new as here?"
-    if error.startswith(("ModuleNotFoundError", "ImportError")):
-        advice = (
-            f"It needs onnxruntime and numpy: {python} -m pip install onnxruntime, or give "
-            f"?{PYTHON}=PATH of one that has them."
-        )
-    return f"{python} there says: {error}. {advice}"

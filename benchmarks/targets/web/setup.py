@@ -14,7 +14,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +22,7 @@ from nstc.core.errors import MissingExtraError, TargetError
 from nstc.core.files import atomic_folder, cached, scratch_folder
 
 SETUP_LINE: Final = "nstc web-setup"
-DATA: Final = Path(str(resources.files("nstc.benchmarks.targets.web")))  # nstc's own JavaScript
+DATA: Final = Path(__file__).parent  # where the JavaScript is
 MAX_TEXT: Final = 300  # characters that are kept of a text from a process or a page
 
 _DIST: Final = "node_modules/onnxruntime-web/dist"
