@@ -69,16 +69,6 @@ class RemoteGraph:
     height: int  # of the picture in pixels; the output may be larger
     width: int  # likewise
 
-    def unpacked(self, packed: str) -> Pixels:
-        """The picture (H, W, 3) uint8 in an answer; `ValueError` or `zlib.error` if it is not."""
-        # no more is unpacked than is expected, however large it claims to be
-        size = self.height * self.width * 3
-        unpacker = zlib.decompressobj()
-        content = unpacker.decompress(base64.b64decode(packed, validate=True), size + 1)
-        if len(content) != size or not unpacker.eof:
-            raise ValueError(f"a picture that is not {self.height}x{self.width}")
-        return np.frombuffer(content, np.uint8).reshape(self.height, self.width, 3)
-
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteJob:
@@ -233,7 +223,7 @@ class Listener:
         except (TypeError, ValueError, RecursionError, zlib.error) as error:
             raise TargetError(
                 f"{self._name}: the answer makes no sense ({readable(str(error), 80)}), and none "
-                "of it is used. Check which program python3 is there."
+                f"of it is used. Check which program {self._python} is there."
             ) from error
 
     def _take(self, kind: str, content: str = "") -> None:
@@ -242,6 +232,7 @@ class Listener:
             self._turns += 1
             if self._turns > self._job.turns:
                 raise ValueError("more turns than were asked for")
+            # the first reports are of opening and of each graph's warm-up, then come the rounds
             done, rest = divmod(self._turns - 1 - graphs, graphs)
             if rest == 0 and done == 0:
                 self._progress.begin("latency", rounds, 0)
@@ -252,7 +243,14 @@ class Listener:
             position = int(number)
             if position in self.pictures or not 0 <= position < graphs:
                 raise ValueError(f"picture {position}")
-            self.pictures[position] = self._job.graphs[position].unpacked(packed)
+            # no more is unpacked than is expected, however large it claims to be
+            graph, unpacker = self._job.graphs[position], zlib.decompressobj()
+            size = graph.height * graph.width * 3
+            content_bytes = unpacker.decompress(base64.b64decode(packed, validate=True), size + 1)
+            if len(content_bytes) != size or not unpacker.eof:
+                raise ValueError(f"a picture that is not {graph.height}x{graph.width}")
+            pixels = np.frombuffer(content_bytes, np.uint8)
+            self.pictures[position] = pixels.reshape(graph.height, graph.width, 3)
         elif kind == "result" and self._result is None:
             result = decode(parse_json(content), _Result, known_keys_only=False)
             if list(map(len, result.samples_ms)) != [rounds] * graphs:
