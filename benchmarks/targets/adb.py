@@ -11,7 +11,7 @@ import math
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,19 +21,16 @@ import numpy as np
 from nstc.benchmarks.targets.base import Measurement, Place, RowFacts, TargetKind
 from nstc.benchmarks.targets.remote import remote_target, remote_worker
 from nstc.benchmarks.targets.remote.process import CommandLimits, Finished, OnLine, converse
-from nstc.benchmarks.targets.remote.remote_target import PYTHON, THREADS, RemoteJob
+from nstc.benchmarks.targets.remote.remote_target import PYTHON, THREADS, Outcome, RemoteJob
 from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.latency import Timings, repeats
 from nstc.benchmarks.timing.machine import INT8_INSTRUCTIONS, NO_INT8
 from nstc.core.child_processes import readable
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.files import scratch_folder
-from nstc.core.images import Pixels
 from nstc.core.progress import Progress
-from nstc.core.recipe import BenchRecipe
 from nstc.runtime.arrays import Array
 from nstc.runtime.model_files import GRAPH_NAME, copy_model
-from nstc.runtime.session import Session
 
 HOME: Final = "/data/local/tmp"  # adb's shell may write to it and run programs from it
 PERF_TEST: Final = "perf_test"
@@ -68,16 +65,13 @@ class AdbTarget(remote_target.RemoteTarget):
     perf_test: str | None  # path of `onnxruntime_perf_test`; None for the usual one
     python: str | None  # the interpreter to use instead; None to look for python3
 
-    def measure(
-        self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
-    ) -> Measurement:
+    def run(self, job: RemoteJob, progress: Progress) -> Outcome:
         """Push everything in one folder, time it there, and bring the answer back."""
         device, python = Device(self.name, self.serial), self.python or "python3"
         program = self._perf_test(device, python)
-        job = remote_target.make_job(sessions, picture, recipe, threads=self.threads)
         known: Place = {"by": "adb", "host": self.serial, "threads": self.threads}
         if program is not None:
-            return self._by_perf_test(device, program, job, known, progress)
+            return self._by_perf_test(device, program, job, known, progress), {}
         listener = remote_target.Listener(self.name, job, progress, python)
         limits = remote_target.limits(job.answer_bytes)
         with device.folder() as place, scratch_folder() as here:
@@ -86,7 +80,7 @@ class AdbTarget(remote_target.RemoteTarget):
             command = f"cd {place}/job && {python} remote_worker.py"
             device.shell(command, limits=limits, on_line=listener.hear)
             known = {**known, "device": device.facts()["device"]}
-        return self.checked_answer(sessions, picture, listener, known)
+        return listener.answer(known)
 
     def _perf_test(self, device: "Device", python: str) -> str | None:
         """The program's path there; None if Python is to be used."""

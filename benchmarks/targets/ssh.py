@@ -5,20 +5,16 @@ import re
 import shlex
 import shutil
 import tarfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from nstc.benchmarks.targets.base import Measurement, Place, TargetKind
+from nstc.benchmarks.targets.base import TargetKind
 from nstc.benchmarks.targets.remote import remote_target
 from nstc.benchmarks.targets.remote.process import converse
-from nstc.benchmarks.targets.remote.remote_target import PYTHON, THREADS, RemoteTarget
+from nstc.benchmarks.targets.remote.remote_target import PYTHON, THREADS, Outcome, RemoteJob
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.files import scratch_folder
-from nstc.core.images import Pixels
 from nstc.core.progress import Progress
-from nstc.core.recipe import BenchRecipe
-from nstc.runtime.session import Session
 
 _ADDRESS: Final = re.compile(
     r"//(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9._-]*)@)?"
@@ -50,18 +46,15 @@ _REMOTE_COMMAND: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class SshTarget(RemoteTarget):
+class SshTarget(remote_target.RemoteTarget):
     """Another machine; its name is as in ssh://pi@board:22?threads=2."""
 
     destination: str  # as ssh takes it: pi@board
     port: int | None  # None for ssh's default
     python: str  # the interpreter there
 
-    def measure(
-        self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
-    ) -> Measurement:
+    def run(self, job: RemoteJob, progress: Progress) -> Outcome:
         """Send everything in one folder, time it there, and bring the answer back."""
-        job = remote_target.make_job(sessions, picture, recipe, threads=self.threads)
         listener = remote_target.Listener(self.name, job, progress, self.python)
         with scratch_folder() as scratch:
             folder, archive = scratch / "job", scratch / "job.tar"
@@ -93,8 +86,7 @@ class SshTarget(RemoteTarget):
             other = f"it ended with status {finished.status}, is the memory there enough"
             said = f" ({finished.complaint})" if finished.complaint else ""
             raise TargetError(f"{self.name}: {reasons.get(finished.status, other)}{said}.")
-        place: Place = {"by": "ssh", "host": self.destination, "threads": self.threads}
-        return self.checked_answer(sessions, picture, listener, place)
+        return listener.answer({"by": "ssh", "host": self.destination, "threads": self.threads})
 
 
 def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -56,6 +56,10 @@ _Bytes = Annotated[int, Meta(ge=0, le=2**50)]
 _Core = Annotated[int, Meta(ge=0, le=65536)]
 
 
+# What was measured, and pictures (H, W, 3) uint8 by the graph's position; none from perf_test.
+Outcome = tuple[Measurement, Mapping[int, Pixels]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RemoteGraph:
     """A file to run on another machine, and what must be known to read its output there."""
@@ -207,9 +211,9 @@ class Listener:
         self, name: str, job: RemoteJob, progress: Progress, python: str = "python3"
     ) -> None:
         self.error: str | None = None  # what the worker says went wrong, in one line
-        self.pictures: dict[int, Pixels] = {}  # (H, W, 3) uint8, by the graph's position
         self._name, self._job, self._progress, self._python = name, job, progress, python
         self._turns = 0
+        self._pictures: dict[int, Pixels] = {}
         self._result: _Result | None = None
         self._place: Place = {}
 
@@ -241,7 +245,7 @@ class Listener:
         elif kind == "picture":
             number, packed = content.split(" ")
             position = int(number)
-            if position in self.pictures or not 0 <= position < graphs:
+            if position in self._pictures or not 0 <= position < graphs:
                 raise ValueError(f"picture {position}")
             # no more is unpacked than is expected, however large it claims to be
             graph, unpacker = self._job.graphs[position], zlib.decompressobj()
@@ -250,7 +254,7 @@ class Listener:
             if len(content_bytes) != size or not unpacker.eof:
                 raise ValueError(f"a picture that is not {graph.height}x{graph.width}")
             pixels = np.frombuffer(content_bytes, np.uint8)
-            self.pictures[position] = pixels.reshape(graph.height, graph.width, 3)
+            self._pictures[position] = pixels.reshape(graph.height, graph.width, 3)
         elif kind == "result" and self._result is None:
             result = decode(parse_json(content), _Result, known_keys_only=False)
             if list(map(len, result.samples_ms)) != [rounds] * graphs:
@@ -263,10 +267,10 @@ class Listener:
         else:
             raise ValueError(f"an unexpected {kind}")
 
-    def answer(self, place: Place) -> Measurement:
+    def answer(self, place: Place) -> Outcome:
         """All that was read, once the worker has ended; `TargetError` if it failed or broke off.
 
-        The pictures are still to be compared. `place` is what the target knows by itself.
+        `place` is what the target knows by itself.
         """
         if self.error is not None:
             advice = "Is the memory there enough, and onnxruntime there as new as here?"
@@ -276,7 +280,7 @@ class Listener:
                     f"or give ?{PYTHON}=PATH of one that has them."
                 )
             raise TargetError(f"{self._name}: {self._python} there says: {self.error}. {advice}")
-        if self._result is None or len(self.pictures) < len(self._job.graphs):
+        if self._result is None or len(self._pictures) < len(self._job.graphs):
             raise TargetError(
                 f"{self._name}: the answer broke off after {self._turns} of {self._job.turns} "
                 "steps. Is the line stable, and the memory there enough? Try again."
@@ -285,11 +289,12 @@ class Listener:
         rows = []
         for own in self._result.footprints[1:]:
             rows.append(RowFacts(footprint=None if own is None else Footprint(**vars(own))))
-        return Measurement(
+        measurement = Measurement(
             timings=latency.Timings(reference_ms=first, candidates_ms=tuple(others)),
             place={**place, "runner": "python", **self._place},
             rows=tuple(rows),
         )
+        return measurement, self._pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,14 +319,19 @@ class RemoteTarget:
             )
         return open_here(subject, name, probe)
 
-    def checked_answer(
-        self, sessions: Sequence[Session], picture: Pixels, listener: Listener, place: Place
+    def run(self, job: RemoteJob, progress: Progress) -> Outcome:
+        """Send a job to the machine and run it there; `TargetError` if that fails."""
+        raise NotImplementedError
+
+    def measure(
+        self, sessions: Sequence[Session], picture: Pixels, recipe: BenchRecipe, progress: Progress
     ) -> Measurement:
-        """The answer, once its pictures are compared with those of the sessions here."""
-        measurement = listener.answer(place)
-        for position, session in enumerate(sessions):
-            here, path = session.run(picture), str(session.path)
-            refuse_other_picture(self.name, path, listener.pictures[position], here)
+        """Measure there, and compare the pictures with those of the sessions here."""
+        job = make_job(sessions, picture, recipe, threads=self.threads)
+        measurement, pictures = self.run(job, progress)
+        for position, remote in pictures.items():
+            here, path = sessions[position].run(picture), str(sessions[position].path)
+            refuse_other_picture(self.name, path, remote, here)
         return measurement
 
 

@@ -64,7 +64,7 @@ def hear(job):
         listener = Listener("ssh://board", job, progress or Silent())
         for line in lines:
             listener.hear(line.replace("{token}", job.token))
-        return listener.answer({"by": "ssh"}), listener.pictures
+        return listener.answer({"by": "ssh"})
 
     return hear
 
