@@ -235,13 +235,9 @@ class Device:
         return converse((*self._adb, *words), name=self._name, limits=limits, **more)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PerfRuns:
-    """What one call of the program prints."""
-
-    times_ms: tuple[float, ...]  # of each run in order, in milliseconds
-    peak_bytes: int  # most resident memory of the process
-    cold_start_ms: float | None  # opening and first inference; None where the version has no such
+# What one call of the program prints: milliseconds of each run in order, and memory and cold start,
+# None where the version of the program does not print the latter.
+PerfRuns = tuple[tuple[float, ...], Footprint | None]
 
 
 def write_perf_folder(job: RemoteJob, folder: Path) -> None:
@@ -271,8 +267,10 @@ def read_runs(name: str, output: str, runs: int) -> PerfRuns:
             f"{name}: onnxruntime_perf_test says {average} ms on average and lists times of "
             f"{sum(times) / runs:.6g} ms. None of it is used: take another version of it."
         )
-    cold = None if creation is None or first is None else creation * 1000 + first
-    return PerfRuns(times_ms=times, peak_bytes=max(int(row[2]) for row in rows), cold_start_ms=cold)
+    if creation is None or first is None:
+        return times, None
+    peak, cold_ms = max(int(row[2]) for row in rows), creation * 1000 + first
+    return times, Footprint(peak_bytes=peak, network_bytes=None, cold_start_ms=cold_ms)
 
 
 def take_turns(
@@ -283,21 +281,17 @@ def take_turns(
     `call` runs the graph at a position so many times.
     """
     openings = [call(graph, _OPENING_RUNS) for graph in range(len(job.graphs))]
-    timed = [repeats(min(own.times_ms[1:])) for own in openings]
+    timed = [repeats(min(times_ms[1:])) for times_ms, _ in openings]
     samples: list[list[float]] = [[] for _ in job.graphs]
     progress.begin("latency", len(job.orders), 0)
     for done, order in enumerate(job.orders, 1):
         for graph in order:
-            samples[graph].append(min(call(graph, 1 + timed[graph]).times_ms[1:]))
+            times_ms, _ = call(graph, 1 + timed[graph])
+            samples[graph].append(min(times_ms[1:]))
         progress.advance(done, {})
     first, *others = map(tuple, samples)
-    footprints = tuple(
-        None
-        if (cold := own.cold_start_ms) is None
-        else Footprint(peak_bytes=own.peak_bytes, network_bytes=None, cold_start_ms=cold)
-        for own in openings
-    )
-    return Timings(reference_ms=first, candidates_ms=tuple(others)), footprints
+    timings = Timings(reference_ms=first, candidates_ms=tuple(others))
+    return timings, tuple(footprint for _, footprint in openings)
 
 
 def tensor_bytes(values: Array) -> bytes:
