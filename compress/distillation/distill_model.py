@@ -330,22 +330,19 @@ class DistillationRun:
                 "schedule": dataclasses.asdict(schedule),
             },
             progress=self.progress,
-            companions={"balance": balance},
-            figures=None if balance is None else balance.figures,
+            balance=balance,
         ).run()
 
 
 def _packages_used(recipe: DistillRecipe) -> dict[str, Any]:
     """For a bundle's history: the packages that blocks and loss terms of a recipe are of."""
-    used = {
-        extensions.BLOCKS: {recipe.student} - set(STUDENTS),
-        extensions.LOSSES: set(recipe.added_terms),
-    }
-    packages = {
-        group: {name: extensions.package_of(group, name) for name in sorted(names)}
-        for group, names in used.items()
-        if names
-    }
+    packages = {}
+    for group, names in (
+        (extensions.BLOCKS, {recipe.student} - set(STUDENTS)),
+        (extensions.LOSSES, set(recipe.added_terms)),
+    ):
+        if names:
+            packages[group] = {name: extensions.package_of(group, name) for name in sorted(names)}
     return {EXTENSIONS: packages} if packages else {}
 
 

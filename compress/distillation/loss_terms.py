@@ -66,7 +66,7 @@ def pixel(view: StepView) -> Tensor:
 def checkerboard(view: StepView) -> Tensor:
     """The energy of a checkerboard of the student's period, over that of the teacher's pictures."""
     energy = checkerboard_energy(view.outputs, view.period).mean()
-    return energy / view.teacher.checkerboard(view.pairs, view.period)
+    return energy / view.pairs.mean_checkerboard(view.period)
 
 
 def beyond_range(view: StepView) -> Tensor:
@@ -76,7 +76,7 @@ def beyond_range(view: StepView) -> Tensor:
 
 def flicker(view: StepView) -> Tensor:
     """How much the pictures flicker, over how much the teacher's do."""
-    return view.flicker_map().mean() / view.teacher.flicker(view.pairs)
+    return view.flicker_map().mean() / view.pairs.mean_flicker
 
 
 TERMS: Final[Mapping[str, LossTerm]] = {
@@ -145,16 +145,14 @@ def draw_batch(
     )
 
 
+@dataclass(frozen=True)
 class PixelObjective:
     """Mean absolute difference between a student's picture and its teacher's."""
 
-    def __init__(
-        self, network: nn.Module, pairs: TeacherOutputs, recipe: DistillRecipe, device: torch.device
-    ) -> None:
-        self.network = network
-        self.pairs = pairs
-        self.recipe = recipe
-        self.device = device
+    network: nn.Module
+    pairs: TeacherOutputs
+    recipe: DistillRecipe
+    device: torch.device
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The terms at a step; see `nstc.compress.learning.loop.Objective`."""
@@ -164,6 +162,7 @@ class PixelObjective:
         return {"pixel": (outputs.float() - drawn.targets).abs().mean()}
 
 
+@dataclass(frozen=True)
 class PerceptualObjective:
     """The weighted `TERMS`: the teacher's own aims, and its pixels.
 
@@ -176,29 +175,18 @@ class PerceptualObjective:
     crop continued by its mirror image, and the picture of the crop alone is held to that by the
     flicker term: neither a shift of the camera nor the edge may change a picture. Without a weight
     on flicker crops are not continued.
-
-    Args:
-        network: The student.
-        pairs: What it learns from.
-        recipe: Weights and sizes.
-        own: What the teacher reaches, the painting, and VGG, on the device where work is done.
-        balance: Of style, content and flicker.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        pairs: TeacherOutputs,
-        recipe: DistillRecipe,
-        own: TeacherLosses,
-        balance: "RatioBalance | None" = None,
-    ) -> None:
-        self.network = network
-        self.pairs = pairs
-        self.recipe = recipe
-        self.own = own
-        self.balance = balance
-        self.terms = weighted_terms(recipe)
+    network: nn.Module  # the student, on the device of `own`
+    pairs: TeacherOutputs
+    recipe: DistillRecipe
+    own: TeacherLosses  # of the painting and VGG
+    balance: "RatioBalance | None" = None
+
+    @functools.cached_property
+    def terms(self) -> Mapping[str, tuple[LossTerm, float]]:
+        """The recipe's terms and weights."""
+        return weighted_terms(self.recipe)
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms at a step; see `nstc.compress.learning.loop.Objective`."""
@@ -281,9 +269,8 @@ class RatioBalance:
     it has only begun to learn would else be pushed past the photograph. The factors' product stays
     1, up to a bound of 4 either way.
 
-    Args:
-        goals: What each ratio is to come down to.
-        measured: From the number of a measurement to the ratios, by the names of the goals.
+    `goals` are what each ratio is to come down to; `measured` gives the ratios, by the same names,
+    at the number of a measurement.
     """
 
     def __init__(
@@ -334,11 +321,8 @@ class RatioBalance:
 class JudgedRatios:
     """Style, content and flicker ratio of a student that is learning, on one photograph a time.
 
-    Args:
-        network: The student, or its `FakeQuantizedStudent`; where the feature network is.
-        judged: Photographs of the size that it is judged at, with the teacher's flicker.
-        own: What the teacher reaches.
-        seed: Of the order in which photographs take turns: folders are of one kind each.
+    `judged` are photographs of the size that it is judged at, and `seed` is of their order, for
+    those of one folder are alike. The network is on the device of `own`.
     """
 
     def __init__(

@@ -4,9 +4,10 @@ A teacher costs a hundred times its student, and its pictures never change: each
 once, whatever runs come later, and kept on disk.
 """
 
+import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -65,19 +66,18 @@ class CentreSquares:
 
 _PAIR, _FLICKER = ".npy", ".flicker.json"  # endings of files in the cache
 
+# Least values of a teacher: what copies or never changes has next to none, and is divided by.
 _LEAST_FLICKER: Final = 0.002
-"""Of a teacher: pictures that never change are nothing to divide by."""
+_LEAST_CHECKERBOARD: Final = 5e-6  # a tenth of photographs' own energy
+
+_FEW: Final = 16
+"""Pairs that means are over, for which each is stylised once more."""
 
 
 class TeacherOutputs:
     """Pairs of a square of a photograph and the teacher's picture of it, kept on disk.
 
-    Args:
-        teacher: From (size, size, 3) uint8 to the same.
-        teacher_sha256: Of the teacher; pictures of another one are never mixed in.
-        photos: Where squares are cut.
-        cut: How.
-        each: How many of each photograph.
+    `each` squares are cut of each photograph. The teacher's hash keeps pictures of others apart.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class TeacherOutputs:
     ) -> None:
         self.teacher = teacher
         self._cut = cut
+        self._checkerboards: dict[int, float] = {}
         self.folder = cache_folder("teacher-outputs") / teacher_sha256[:24]
         hashes = [sha256_of(path) for path in photos]
         self._entries = [
@@ -169,6 +170,36 @@ class TeacherOutputs:
         except (OSError, DecodingError) as error:
             raise damaged(file) from error
 
+    @functools.cached_property
+    def mean_flicker(self) -> float:
+        """How far pictures of some pairs change beyond the photographs, from 0.002.
+
+        The mean of `flicker_map`, in units of the picture.
+        """
+
+        def stylised(images: Tensor) -> Tensor:
+            return images_to_tensor([self.teacher(pixels) for pixels in tensor_to_images(images)])
+
+        few, shifts, found = self._few(), losses.SHIFTS, []
+        for turn in range(max(len(few), len(shifts))):
+            index, axes = few[turn % len(few)], shifts[turn % len(shifts)]
+            photograph, target = (images_to_tensor([pixels]) for pixels in self[index])
+            rng = np.random.default_rng(index)
+            changes = losses.flicker_map(stylised, photograph, target, axes, rng)
+            found.append(float(changes.mean()))
+        return max(float(np.mean(found)), _LEAST_FLICKER)
+
+    def mean_checkerboard(self, period: int) -> float:
+        """The `checkerboard_energy` of the teacher's pictures, from 0.000005."""
+        if period not in self._checkerboards:
+            pictures = (images_to_tensor([self[index][1]]) for index in self._few())
+            found = [float(losses.checkerboard_energy(picture, period)) for picture in pictures]
+            self._checkerboards[period] = max(float(np.mean(found)), _LEAST_CHECKERBOARD)
+        return self._checkerboards[period]
+
+    def _few(self) -> range:
+        return range(0, len(self), -(-len(self) // _FEW))
+
 
 def damaged(file: Path) -> CorruptBundleError:
     """What to raise of a file in the cache."""
@@ -242,21 +273,13 @@ def _fill(
 
 
 _LEAST_LOSS = 0.05  # of a teacher: what copies a photograph or a painting has next to none
-_LEAST_CHANGE = 0.002  # of its pictures' values, likewise
-_LEAST_CHECKERBOARD = 5e-6  # energy in its pictures, a tenth of photographs' own
-
-_FEW = 16
-"""Pictures that its mean flicker, for which each is stylised once more, and checkerboard are of."""
 
 
 class TeacherLosses:
-    """What a teacher itself reaches in what its student is judged by: the units of that.
+    """Style and content losses of a teacher's pictures, to which its student's are relative.
 
-    Style and content losses of its pictures, each computed once; flicker and checkerboard.
-
-    Args:
-        vgg: The feature network; its device is where the work is done.
-        grams: The painting's Gram matrix (C, C) of each style layer.
+    Each is computed once, on the device of `vgg`. `grams` are the painting's Gram matrix (C, C) of
+    each style layer.
     """
 
     def __init__(self, vgg: VggFeatures, grams: Mapping[str, Tensor]) -> None:
@@ -265,17 +288,14 @@ class TeacherLosses:
         self.style = losses.StyleLoss(grams).to(self.device)
         self.content = losses.ContentLoss()
         self._known: dict[str, tuple[float, float]] = {}
-        self._means: dict[tuple[str, int], float] = {}
 
     def of(
         self, names: Sequence[str], targets: Tensor, photographs: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """The style and the content loss (N,) of the teacher's pictures, at least 0.05.
 
-        Args:
-            names: Key of each pair and of the part of it that is compared.
-            targets: The teacher's pictures (N, 3, H, W) in [0, 1].
-            photographs: Features (N, C, h, w) of the photographs, of each content layer.
+        `names` are keys of the pairs, or parts of them; targets the teacher's pictures (N, 3, H, W)
+        in [0, 1]; `photographs` features (N, C, h, w) of each content layer.
         """
         for index, name in enumerate(names):
             if name not in self._known:
@@ -294,56 +314,13 @@ class TeacherLosses:
         targets: Tensor,
         photographs: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """The style and the content loss (N,) of a student's pictures over those of `of`.
+        """The losses (N,) of a student's pictures over those of the teacher's, see `of`.
 
-        `outputs` are features of the student's pictures, of all style layers; the photographs are
-        (N, 3, H, W) in [0, 1], names and targets as of `of`.
+        `outputs` are all style features of the student's; the photographs are (N, 3, H, W).
         """
         features = self.features(photographs, losses.CONTENT_LAYERS)
         style, content = self.of(names, targets, features)
         return self.style(outputs) / style, self.content(outputs, features) / content
-
-    def flicker(self, pairs: TeacherOutputs) -> float:
-        """How far its pictures of some pairs change beyond the photographs, from 0.002.
-
-        The mean of `flicker_map` in units of the picture; computed once, as is `checkerboard`.
-        """
-
-        def stylised(images: Tensor) -> Tensor:
-            return images_to_tensor([pairs.teacher(p) for p in tensor_to_images(images)])
-
-        def each(few: Sequence[int]) -> Iterator[Tensor]:
-            shifts = losses.SHIFTS
-            for turn in range(max(len(few), len(shifts))):
-                index, axes = few[turn % len(few)], shifts[turn % len(shifts)]
-                photograph, target = (images_to_tensor([pixels]) for pixels in pairs[index])
-                rng = np.random.default_rng(index)
-                yield losses.flicker_map(stylised, photograph, target, axes, rng).mean()
-
-        return self._mean(pairs, 0, each, _LEAST_CHANGE)
-
-    def checkerboard(self, pairs: TeacherOutputs, period: int) -> float:
-        """The `checkerboard_energy` of its pictures at a period in pixels, from 0.000005."""
-
-        def each(few: Sequence[int]) -> Iterator[Tensor]:
-            for index in few:
-                yield losses.checkerboard_energy(images_to_tensor([pairs[index][1]]), period)
-
-        return self._mean(pairs, period, each, _LEAST_CHECKERBOARD)
-
-    def _mean(
-        self,
-        pairs: TeacherOutputs,
-        period: int,
-        each: Callable[[Sequence[int]], Iterator[Tensor]],
-        least: float,
-    ) -> float:
-        """The mean over a few of the pairs, spread evenly; known by their first and the period."""
-        key = pairs.name(0), period
-        if key not in self._means:
-            few = range(0, len(pairs), -(-len(pairs) // _FEW))
-            self._means[key] = max(float(np.mean([float(value) for value in each(few)])), least)
-        return self._means[key]
 
     def features(self, images: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
         """Features of images that nothing is learned through."""

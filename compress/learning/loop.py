@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from nstc.compress.learning.logs import loss_log
-from nstc.compress.learning.optimisers import GradientClipper, Method, Optimiser
+from nstc.compress.learning.optimisers import AveragedWeights, GradientClipper, Method, Optimiser
 from nstc.compress.learning.processes import Processes
 from nstc.core.bundle import refuse_unwritable_bundle
 from nstc.core.errors import (
@@ -42,6 +42,13 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Tensor], /) -> object:
         """Continue from `state`; a KeyError, ValueError or RuntimeError means it is another's."""
+
+
+class Balance(Stateful, Protocol):
+    """What weighs the terms of a loss by measurements."""
+
+    def figures(self) -> Mapping[str, float]:
+        """For the log of each step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +94,10 @@ class Optimisation:
     progress: Progress
     # Called with the number of finished steps, for previews.
     after_step: Callable[[int], None] | None = None
+    average: AveragedWeights | None = None  # of the network; updated after every step
     # Parameter name prefixes to a factor on the learning rate.
     rate_scales: Mapping[str, float] = field(default_factory=dict)
-    # What else checkpoints hold, by name; None for what this run does without.
-    companions: Mapping[str, Stateful | None] = field(default_factory=dict)
-    # Gives numbers to log beside the losses of each step.
-    figures: Callable[[], Mapping[str, float]] | None = None
+    balance: Balance | None = None  # of the losses
     # Those that share the work, each with its own part of every batch.
     processes: Processes = field(default_factory=Processes)
 
@@ -112,8 +117,11 @@ class Optimisation:
             "network": self.network,
             "optimiser": self.optimiser,
             "clipper": self.clipper,
-            **{name: part for name, part in self.companions.items() if part is not None},
         }
+        if self.balance is not None:
+            self.parts["balance"] = self.balance
+        if self.average is not None:
+            self.parts["average"] = self.average
 
     def run(self) -> None:
         """Make all steps that are left.
@@ -172,7 +180,9 @@ class Optimisation:
         stacked.sum().backward()  # type: ignore[no-untyped-call]
         self.clipper.clip(self.optimiser.parameters)
         self.optimiser.step()
-        figures = {} if self.figures is None else self.figures()
+        if self.average is not None:
+            self.average.update()
+        figures = {} if self.balance is None else self.balance.figures()
         return {**dict(zip(terms, values.tolist(), strict=True)), **figures}
 
     def refuse_infinite_weights(self, finished: int) -> None:

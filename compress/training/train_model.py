@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -131,18 +132,10 @@ def _learn(
     progress: Progress,
 ) -> nn.Module:
     """Train in place; give the network to keep, a copy where weights are averaged."""
-    network, recipe, balance = objective.network, objective.recipe, objective.balance
+    network, recipe = objective.network, objective.recipe
     average = AveragedWeights(network, recipe.ema) if recipe.ema else None
     kept = network if average is None else average.network
-    leads = objective.processes.leads
-    previews = Previews(kept, folder / "previews", last=recipe.steps) if leads else None
-
-    def after_step(finished: int) -> None:
-        if average is not None:
-            average.update()
-        if previews is not None:
-            previews.show(finished)
-
+    previews = Previews(kept, folder / "previews", last=recipe.steps)
     Optimisation(
         network=network,
         objective=objective,
@@ -152,10 +145,10 @@ def _learn(
         resume=resume,
         identity=identity,
         progress=progress,
-        after_step=after_step,
+        after_step=previews.show if objective.processes.leads else None,
+        average=average,
         rate_scales=_LAST_LAYER_RATE,
-        companions={"balance": balance, "average": average},
-        figures=None if balance is None else balance.figures,
+        balance=objective.balance,
         processes=objective.processes,
     ).run()
     return kept
@@ -265,39 +258,29 @@ class GradientBalance:
         self._correction = known[0] if known else None
 
 
+@dataclass
 class PaintingObjective:
     """Style against the painting, content against the photograph, and smoothness.
 
     Johnson, Alahi and Fei-Fei, "Perceptual Losses for Real-Time Style Transfer", ECCV 2016.
-
-    Args:
-        network: The network to train; moved to the device of `processes`, as is `vgg`.
-        photos: Crops of them are drawn by the step's number.
-        vgg: The feature network.
-        grams: The painting's Gram matrix (C, C) of each style layer.
-        recipe: The weights, and the ratio to hold style and content at, if one is asked for.
-        processes: Those that share each batch.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        photos: PhotoSet,
-        vgg: VggFeatures,
-        grams: Mapping[str, Tensor],
-        recipe: TrainRecipe,
-        processes: Processes,
-    ) -> None:
-        self.network = network.to(processes.device)
-        self.recipe = recipe
-        self.processes = processes
-        ratio = recipe.balance
-        self.balance = None if ratio is None else GradientBalance(ratio, processes)
-        self._synchronised = processes.synchronised(self.network)
-        self._photos = photos
-        self._vgg = vgg.to(processes.device)
-        self._indices = processes.share_of(recipe.batch)
-        self._style_loss = StyleLoss(grams).to(processes.device)
+    network: nn.Module  # moved to the device of `processes`, as is `vgg`
+    photos: PhotoSet  # crops of them are drawn by the step's number
+    vgg: VggFeatures
+    grams: Mapping[str, Tensor]  # the painting's Gram matrix (C, C) of each style layer
+    recipe: TrainRecipe
+    processes: Processes  # those that share each batch
+
+    def __post_init__(self) -> None:
+        """Move what computes to the device, and set up the losses."""
+        device, ratio = self.processes.device, self.recipe.balance
+        self.network.to(device)
+        self.vgg.to(device)
+        self.balance = None if ratio is None else GradientBalance(ratio, self.processes)
+        self._synchronised = self.processes.synchronised(self.network)
+        self._indices = self.processes.share_of(self.recipe.batch)
+        self._style_loss = StyleLoss(self.grams).to(device)
         self._content_loss = ContentLoss()
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
@@ -306,14 +289,14 @@ class PaintingObjective:
         crops = []  # this process's: which ones depends on their indices in the batch alone
         for index in self._indices:
             rng = np.random.default_rng((recipe.seed, step, index))
-            path = self._photos.paths[int(rng.integers(0, len(self._photos)))]
+            path = self.photos.paths[int(rng.integers(0, len(self.photos)))]
             crops.append(random_crop(path, recipe.size, rng))
         images = images_to_tensor(crops).to(device)
         with mixed_precision(device):
             output = self._synchronised(images)
-            features = self._vgg(output.clamp(-0.5, 1.5), STYLE_LAYERS)
+            features = self.vgg(output.clamp(-0.5, 1.5), STYLE_LAYERS)
             with torch.no_grad():
-                target = self._vgg(images, CONTENT_LAYERS)
+                target = self.vgg(images, CONTENT_LAYERS)
         style = recipe.style_weight * self._style_loss(features).mean()
         content = recipe.content_weight * self._content_loss(features, target).mean()
         if self.balance is not None:

@@ -315,7 +315,7 @@ class TestPerceptual:
 
     def test_the_crop_by_itself_is_held_to_that(self, perceptual: Perceptual) -> None:
         objective = perceptual(Framed(1.0), teacher=same)
-        teachers = objective.own.flicker(objective.pairs)
+        teachers = objective.pairs.mean_flicker
         framed = numbers(objective(0))["flicker"] * teachers
         plain = numbers(perceptual(Scaled(1.0), teacher=same)(0))["flicker"] * teachers
         frame = 1 - (64 - 2 * Framed.thickness) ** 2 / 64**2

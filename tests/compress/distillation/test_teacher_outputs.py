@@ -336,7 +336,7 @@ def test_a_teacher_that_copies_is_nothing_to_divide_by(
 
 
 def test_a_teacher_that_copies_flickers_by_a_sensor_s_noise(
-    own: TeacherLosses, photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
+    photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
 ) -> None:
     asked: list[int] = []
 
@@ -346,37 +346,37 @@ def test_a_teacher_that_copies_flickers_by_a_sensor_s_noise(
 
     pairs = crops_by(copies, photos)
     asked.clear()
-    found = own.flicker(pairs)
+    found = pairs.mean_flicker
     assert found == pytest.approx(NOISE * math.sqrt(2 / math.pi), rel=0.1)
-    assert own.flicker(pairs) == found
+    assert pairs.mean_flicker == found
     assert len(asked) == 4  # all four shifts, however few the pictures are
     larger = crops_by(copies, photos, 96)
     asked.clear()
-    own.flicker(larger)
+    assert larger.mean_flicker == pytest.approx(found, rel=0.1)
     assert len(asked) == 4
 
 
 def test_one_whose_pictures_never_change_is_nothing_to_divide_by(
-    own: TeacherLosses, photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
+    photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
 ) -> None:
-    assert own.flicker(crops_by(np.zeros_like, photos)) == 0.002
+    assert crops_by(np.zeros_like, photos).mean_flicker == 0.002
 
 
 def test_the_checkerboard_is_that_of_the_teachers_pictures(
-    own: TeacherLosses, photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
+    photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
 ) -> None:
     pairs = crops_by(negative, photos)
     energies = [checkerboard_energy(images_to_tensor([target]), 4) for _, target in pairs]
-    assert own.checkerboard(pairs, 4) == pytest.approx(float(torch.cat(energies).mean()))
-    assert own.checkerboard(pairs, 8) != own.checkerboard(pairs, 4)
+    assert pairs.mean_checkerboard(4) == pytest.approx(float(torch.cat(energies).mean()))
+    assert pairs.mean_checkerboard(8) != pairs.mean_checkerboard(4)
     larger = crops_by(negative, photos, 96)
-    assert own.checkerboard(larger, 4) != own.checkerboard(pairs, 4)
+    assert larger.mean_checkerboard(4) != pairs.mean_checkerboard(4)
 
 
 def test_one_without_a_checkerboard_is_nothing_to_divide_by(
-    own: TeacherLosses, photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
+    photos: PhotoSet, crops_by: Callable[..., TeacherOutputs]
 ) -> None:
-    assert own.checkerboard(crops_by(np.zeros_like, photos), 4) == 5e-6
+    assert crops_by(np.zeros_like, photos).mean_checkerboard(4) == 5e-6
 
 
 def test_nothing_is_learned_through_a_look(own: TeacherLosses, pictures: Tensor) -> None:

@@ -38,7 +38,7 @@ from nstc.core.errors import (
 
 
 class Counter:
-    """A companion that counts steps, and says so."""
+    """A balance that counts steps."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -56,14 +56,11 @@ class Counter:
         self.count = int(state["count"])
 
 
-class TestCompanions:
-    def test_they_are_part_of_the_checkpoint_and_their_figures_of_the_log(
-        self, tmp_path: Path
-    ) -> None:
+class TestBalance:
+    def test_it_is_part_of_the_checkpoint_and_its_figures_of_the_log(self, tmp_path: Path) -> None:
         def options(counter: Counter) -> dict[str, Any]:
             return {
-                "companions": {"counter": counter},
-                "figures": counter.figures,
+                "balance": counter,
                 "after_step": counter.after_step,
             }
 
@@ -76,10 +73,10 @@ class TestCompanions:
         lines = [json.loads(line) for line in (tmp_path / LOSSES_FILE).read_text().splitlines()]
         assert [line["count"] for line in lines] == list(range(8))
 
-    def test_a_checkpoint_without_them_is_named(self, tmp_path: Path) -> None:
+    def test_a_checkpoint_without_one_is_named(self, tmp_path: Path) -> None:
         stopped_run(tmp_path)
         with pytest.raises(CorruptBundleError, match="not a checkpoint"):
-            run(fresh_network(), tmp_path, resume=True, companions={"counter": Counter()})
+            run(fresh_network(), tmp_path, resume=True, balance=Counter())
 
 
 class TestInterrupt:

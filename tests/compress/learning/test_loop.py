@@ -114,9 +114,11 @@ class TestLosses:
             def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
                 assert state["known"].isnan().tolist() == [True, False]
 
-        known = {"figures": lambda: {"ratio": math.nan}, "companions": {"balance": Unmeasured()}}
-        stopped_run(tmp_path, **known)
-        run(fresh_network(), tmp_path, resume=True, **known)
+            def figures(self) -> Mapping[str, float]:
+                return {"ratio": math.nan}
+
+        stopped_run(tmp_path, balance=Unmeasured())
+        run(fresh_network(), tmp_path, resume=True, balance=Unmeasured())
         read = read_losses(tmp_path / LOSSES_FILE)
         assert [line["step"] for line in read] == list(range(8))
         assert all(math.isnan(line["ratio"]) for line in read)
