@@ -264,8 +264,8 @@ class _Run:
         self.stages.depend_on(
             teacher=self.teacher.key,
             learned=learned.list_sha256(),
-            init=self.start and self.start.identity,
-            style=self.style and sha256_of(self.style),
+            init=None if self.start is None else self.start.identity,
+            style=None if self.style is None else sha256_of(self.style),
             vgg=self.vgg,
         )
         self.progress.note(f"learning from {len(learned)} photographs: {_listed(learned)}")

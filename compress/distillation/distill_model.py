@@ -14,20 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from nstc.compress.distillation.loss_terms import (
-    JudgedRatios,
-    PerceptualObjective,
-    PixelObjective,
-    RatioBalance,
-    weighted_terms,
-)
-from nstc.compress.distillation.teacher_outputs import (
-    JUDGED_SIZE,
-    TeacherLosses,
-    TeacherOutputs,
-    crops_for,
-    judged_for,
-)
+from nstc.compress.distillation import loss_terms, teacher_outputs
+from nstc.compress.distillation.loss_terms import RatioBalance
+from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOutputs
 from nstc.compress.distillation.teachers import (
     Teacher,
     TeacherOptions,
@@ -108,7 +97,7 @@ def distill(
         NstcError: bad input, an interrupted or a diverged run.
     """
     recipe, progress = recipe or DistillRecipe(), progress or Silent()
-    weighted_terms(recipe)  # refused before any work
+    loss_terms.weighted_terms(recipe)  # refused before any work
     folder = training_folder(output)
     start = open_bundle(init) if isinstance(init, str | Path) else init
     network = None if start is None else _student_of(start)
@@ -177,7 +166,7 @@ class DistillationRun:
         network = network.to(best_device()).train()
         self._optimise(
             network,
-            PixelObjective(network, self.crops, recipe, best_device()),
+            loss_terms.PixelObjective(network, self.crops, recipe, best_device()),
             Schedule(steps=recipe.pixel_steps, learning_rate=recipe.learning_rate),
             title=_PIXELS,
             settings={key: getattr(recipe, key) for key in _PIXEL_SETTINGS},
@@ -187,12 +176,12 @@ class DistillationRun:
     @functools.cached_property
     def crops(self) -> TeacherOutputs:
         """What both stages learn from."""
-        return crops_for(self.recipe, self.teacher, self.photos, self.progress)
+        return teacher_outputs.crops_for(self.recipe, self.teacher, self.photos, self.progress)
 
     @functools.cached_property
     def judged(self) -> TeacherOutputs | None:
         """What the losses are balanced on."""
-        return judged_for(self.recipe, self.teacher, self.photos, self.progress)
+        return teacher_outputs.judged_for(self.recipe, self.teacher, self.photos, self.progress)
 
     def perceptual_stage(
         self,
@@ -238,7 +227,7 @@ class DistillationRun:
         balance, judged = None, self.judged
         if judged is not None:
             seed = self.recipe.seed + _STAGES.index(title)
-            ratios = JudgedRatios(network, judged, self.losses, seed)
+            ratios = loss_terms.JudgedRatios(network, judged, self.losses, seed)
             balance = RatioBalance(self.recipe.goals_in_balance, ratios)
             if before is not None:
                 balance.load_state_dict(before.state_dict())
@@ -255,14 +244,16 @@ class DistillationRun:
 
     def perceptual_objective(
         self, network: nn.Module, balance: RatioBalance | None = None
-    ) -> PerceptualObjective:
+    ) -> loss_terms.PerceptualObjective:
         """What the second stage minimises; the network must be on the device of `features`."""
-        return PerceptualObjective(network, self.crops, self.recipe, self.losses, balance)
+        return loss_terms.PerceptualObjective(
+            network, self.crops, self.recipe, self.losses, balance
+        )
 
     @functools.cached_property
     def losses(self) -> TeacherLosses:
         """The losses of the teacher itself."""
-        return TeacherLosses(self.features, self.source.statistics.at(JUDGED_SIZE))
+        return TeacherLosses(self.features, self.source.statistics.at(teacher_outputs.JUDGED_SIZE))
 
     def write_bundle(
         self,

@@ -32,36 +32,25 @@ from nstc.models.vgg import VggFeatures
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomCrops:
-    """Crops at random positions and scales."""
+class Squares:
+    """How squares are cut out of photographs: at random, or the largest one in the middle."""
 
-    size: int  # side of a crop in pixels
-    jitter: float  # of their colours, see `random_crop`
-    seed: int  # of the positions
+    size: int  # side in pixels
+    seed: int | None = None  # of random positions and scales; None for the middle
+    jitter: float = 0.0  # of the colours of random crops, see `random_crop`
 
     def text(self, photo_sha256: str, number: int) -> str:
-        """All that the crop `number` of a photograph depends on: its key in the cache."""
+        """All that the square `number` of a photograph depends on: its key in the cache."""
+        if self.seed is None:
+            return f"centre-1|{photo_sha256}|{self.size}|{number}"
         return f"crop-2|{photo_sha256}|{self.size}|{number}|{self.jitter}|{self.seed}"
 
     def __call__(self, path: Path, seed: int) -> Pixels:
-        """A crop (size, size, 3) of a photograph; what is random in it comes from the seed."""
+        """A square (size, size, 3) of a photograph; what is random in it comes from `seed`."""
+        if self.seed is None:
+            return centre_square(read_picture(path).rgb, self.size)
         rng = np.random.default_rng(seed)
         return random_crop(path, self.size, rng, zoom=2.0, enlarged=1.5, jitter=self.jitter)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CentreSquares:
-    """The largest squares in the middle, as students are judged on; used like `RandomCrops`."""
-
-    size: int  # the side that they are scaled to, in pixels
-
-    def text(self, photo_sha256: str, number: int) -> str:
-        """See `RandomCrops.text`."""
-        return f"centre-1|{photo_sha256}|{self.size}|{number}"
-
-    def __call__(self, path: Path, _seed: int) -> Pixels:
-        """A square (size, size, 3); nothing in it is random."""
-        return centre_square(read_picture(path).rgb, self.size)
 
 
 _PAIR, _FLICKER = ".npy", ".flicker.json"  # endings of files in the cache
@@ -86,7 +75,7 @@ class TeacherOutputs:
         teacher_sha256: str,
         photos: PhotoSet,
         *,
-        cut: RandomCrops | CentreSquares,
+        cut: Squares,
         each: int = 1,
     ) -> None:
         self.teacher = teacher
@@ -222,7 +211,7 @@ def crops_for(
         Interrupted: the user pressed Ctrl-C; what was made is kept.
         OptionError: the teacher takes no pictures of the recipe's size.
     """
-    cut = RandomCrops(size=recipe.size, jitter=recipe.color_jitter, seed=recipe.seed)
+    cut = Squares(size=recipe.size, jitter=recipe.color_jitter, seed=recipe.seed)
     pairs = TeacherOutputs(teacher.stylize, teacher.key, photos, cut=cut, each=recipe.crops)
     _fill("teacher outputs", pairs, pairs.missing, pairs.make, progress)
     return pairs
@@ -234,7 +223,7 @@ def judged_for(
     """Whole photographs with their flicker, where the recipe asks for a balance; as `crops_for`."""
     if not recipe.goals_in_balance:
         return None
-    few, cut = photos.take(_JUDGED_PHOTOS), CentreSquares(size=JUDGED_SIZE)
+    few, cut = photos.take(_JUDGED_PHOTOS), Squares(size=JUDGED_SIZE)
     pairs = TeacherOutputs(teacher.stylize, teacher.key, few, cut=cut)
     try:
         _fill("teacher outputs", pairs, pairs.missing, pairs.make, progress)

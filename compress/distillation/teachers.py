@@ -79,12 +79,10 @@ def open_teacher(
     *,
     student: Bundle | None = None,
 ) -> Teacher:
-    """Open a teacher of any kind.
+    """Open a teacher of any kind; an opened one is returned as it is.
 
-    Args:
-        model: The teacher; an opened one is returned as it is.
-        options: For files made by others.
-        student: If it learned from this very file, its manifest says what the options leave open.
+    The options are for files made by others. What they leave open is taken from the manifest of the
+    student, if it was distilled from this very file.
 
     Raises:
         OptionError: the options name a key, and the teacher is not a checkpoint.

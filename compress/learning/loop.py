@@ -17,14 +17,8 @@ from torch import Tensor, nn
 from nstc.compress.learning.logs import loss_log
 from nstc.compress.learning.optimisers import AveragedWeights, GradientClipper, Method, Optimiser
 from nstc.compress.learning.processes import Processes
+from nstc.core import errors
 from nstc.core.bundle import refuse_unwritable_bundle
-from nstc.core.errors import (
-    CorruptBundleError,
-    DivergedError,
-    Interrupted,
-    OptionError,
-    OutputError,
-)
 from nstc.core.files import as_utf8, atomic_file, reported_as_output_error
 from nstc.core.progress import Progress, Silent
 from nstc.models.tensors import refuse_unsafe_header, save_state
@@ -191,19 +185,19 @@ class Optimisation:
             if not torch.isfinite(parameter).all():
                 raise self._diverged(f"{name} became infinite or not a number", finished)
 
-    def _diverged(self, what: str, step: int) -> DivergedError:
-        return DivergedError(
+    def _diverged(self, what: str, step: int) -> errors.DivergedError:
+        return errors.DivergedError(
             f"{self.title}: {what} at step {step}. Lower the learning rate and start again, "
             "without --resume."
         )
 
-    def _interrupted(self, saved: int) -> Interrupted:
+    def _interrupted(self, saved: int) -> errors.Interrupted:
         if saved == 0:
-            return Interrupted(
+            return errors.Interrupted(
                 f"{self.title} stopped before its first checkpoint: nothing is kept of it."
             )
         again = "again" if self.resume else "with --resume"
-        return Interrupted(
+        return errors.Interrupted(
             f"{self.title} stopped, step {saved} of {self.schedule.steps} is kept. "
             f"Run the same command {again} to go on."
         )
@@ -218,7 +212,7 @@ def training_folder(output: Path) -> Path:
     refuse_unwritable_bundle(output)
     folder = output.with_name(f"{output.name}.training")
     if folder.exists() and not folder.is_dir():
-        raise OutputError(
+        raise errors.OutputError(
             f"cannot write checkpoints to {folder}: it is a file. Move it, or name another output."
         )
     return folder
@@ -301,7 +295,7 @@ def restore_checkpoint(
         written_by = bytes(tensors.pop("identity").numpy())
         step = int(tensors.pop("step"))
         if written_by != json.dumps(identity, sort_keys=True).encode():
-            raise OptionError(
+            raise errors.OptionError(
                 f"{path} belongs to a run with other settings: repeat those, "
                 "or run without --resume to start afresh."
             )
@@ -309,7 +303,7 @@ def restore_checkpoint(
             own = {k: v for k, v in tensors.items() if k.startswith(f"{name}.")}
             part.load_state_dict({k.partition(".")[2]: v for k, v in own.items()})
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
-        raise CorruptBundleError(
+        raise errors.CorruptBundleError(
             f"{path} is damaged or not a checkpoint: run again without --resume to start afresh "
             f"({str(error).partition(chr(10))[0]})."
         ) from error

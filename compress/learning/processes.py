@@ -6,7 +6,7 @@ DistributedDataParallel averages the gradients.
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,12 +87,9 @@ def leads_here() -> bool:
 
 
 @contextlib.contextmanager
-def joined(environment: Mapping[str, str] | None = None) -> Iterator[Processes]:
-    """Join the other processes if `torchrun` started this one, and leave them afterwards.
-
-    The environment with `torchrun`'s variables is this process's by default.
-    """
-    given = os.environ if environment is None else environment
+def joined() -> Iterator[Processes]:
+    """Join the other processes if `torchrun` started this one, and leave them afterwards."""
+    given = os.environ
     count = int(given.get("WORLD_SIZE", "1"))
     if count == 1 or "RANK" not in given:
         yield Processes()

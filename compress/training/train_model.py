@@ -55,19 +55,10 @@ def train(
 ) -> Bundle:
     """Train a `TransformerNet` with the losses of Johnson et al., ECCV 2016; give its bundle.
 
-    Under `torchrun` every process takes its part of each batch; the first one writes.
-
-    Args:
-        painting: The style.
-        photos: Random crops of them are stylised.
-        output: The bundle to write; checkpoints and logs go to `OUTPUT.training` beside it.
-        recipe: Settings.
-        name: Of the model; the output's name by default.
-        credit: Of the painting, for the manifest.
-        init: A bundle of a full-size network to start from instead of random weights.
-        vgg: See `nstc.models.vgg.load_vgg`.
-        resume: Continue from the checkpoint of a run with the same settings.
-        progress: Receives progress updates.
+    Under `torchrun` every process takes its part of each batch; the first one writes. `painting` is
+    the style, `credit` is for the manifest, and random crops of the photographs are stylised.
+    `init` is the bundle of a full-size network to start from instead of random weights. The other
+    arguments are those of `nstc.distill`.
 
     Raises:
         NstcError: bad input, an interrupted or a diverged run.

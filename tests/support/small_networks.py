@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from nstc.compress.distillation.distill_model import distill
-from nstc.compress.distillation.teacher_outputs import RandomCrops, TeacherOutputs
+from nstc.compress.distillation.teacher_outputs import Squares, TeacherOutputs
 from nstc.compress.export.checking import sample_picture
 from nstc.compress.pruning.channels import least_scored, remove_channels
 from nstc.compress.pruning.plan import make_plan
@@ -65,7 +65,7 @@ def crops_by() -> Callable[..., TeacherOutputs]:
     def make(
         teacher: Callable[[Pixels], Pixels], photos: PhotoSet, size: int = 64
     ) -> TeacherOutputs:
-        cut = RandomCrops(size=size, jitter=0, seed=0)
+        cut = Squares(size=size, jitter=0, seed=0)
         pairs = TeacherOutputs(teacher, teacher.__name__.ljust(24), photos, cut=cut)
         for index in pairs.missing():
             pairs.make(index)

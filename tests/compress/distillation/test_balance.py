@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nstc.benchmarks.quality.judging import Candidate, JudgingTeacher, StyleTarget, judge
 from nstc.compress.distillation.loss_terms import MEASURED_EVERY, JudgedRatios, RatioBalance
 from nstc.compress.distillation.teacher_outputs import (
-    CentreSquares,
+    Squares,
     TeacherLosses,
     TeacherOutputs,
 )
@@ -172,7 +172,7 @@ TEACHER = Eager(Painter(1.5))
 
 @pytest.fixture
 def judged(photos: PhotoSet) -> TeacherOutputs:
-    pairs = TeacherOutputs(TEACHER.run, "t" * 24, photos, cut=CentreSquares(size=SIZE))
+    pairs = TeacherOutputs(TEACHER.run, "t" * 24, photos, cut=Squares(size=SIZE))
     for index in pairs.missing():
         pairs.make(index)
     for index in pairs.without_flicker():
@@ -255,7 +255,7 @@ def test_what_is_known_of_the_teacher_is_kept(
         asked.append(1)
         return TEACHER.run(rgb)
 
-    pairs = TeacherOutputs(again, "t" * 24, photos, cut=CentreSquares(size=SIZE))
+    pairs = TeacherOutputs(again, "t" * 24, photos, cut=Squares(size=SIZE))
     assert pairs.without_flicker() == []
     assert [pairs.flicker(index) for index in range(2)] == [judged.flicker(i) for i in range(2)]
     assert asked == []

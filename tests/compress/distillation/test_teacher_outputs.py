@@ -14,8 +14,7 @@ from torch import Tensor
 
 from nstc.benchmarks.quality.picture_metrics import flicker
 from nstc.compress.distillation.teacher_outputs import (
-    CentreSquares,
-    RandomCrops,
+    Squares,
     TeacherLosses,
     TeacherOutputs,
 )
@@ -49,9 +48,7 @@ class Negative:
 
 def outputs_of(photos: PhotoSet, teacher: Any = None, **settings: Any) -> TeacherOutputs:
     each, sha256 = settings.pop("each", 1), settings.pop("sha256", "a" * 64)
-    cut = settings.pop("cut", None) or RandomCrops(
-        **{"size": 32, "jitter": 0.0, "seed": 0, **settings}
-    )
+    cut = settings.pop("cut", None) or Squares(**{"size": 32, "jitter": 0.0, "seed": 0, **settings})
     return TeacherOutputs(teacher or Negative(), sha256, photos, cut=cut, each=each)
 
 
@@ -102,7 +99,7 @@ def test_the_teacher_is_asked_once_whatever_runs_come_later(photos: PhotoSet) ->
         {"size": 40},
         {"jitter": 0.3},
         {"seed": 1},
-        {"cut": CentreSquares(size=32)},
+        {"cut": Squares(size=32)},
     ],
     ids=str,
 )
@@ -114,16 +111,16 @@ def test_pictures_of_other_settings_are_never_taken(
 
 
 def test_whole_photographs_are_cut_as_the_judge_cuts_them(photos: PhotoSet) -> None:
-    pairs = made(photos, cut=CentreSquares(size=48))
+    pairs = made(photos, cut=Squares(size=48))
     for index, square in enumerate(photos.squares(48)):
         assert np.array_equal(pairs[index][0], square)
         assert np.array_equal(pairs[index][1], 255 - square)
 
 
 def test_whole_photographs_of_another_size_are_others(photos: PhotoSet) -> None:
-    made(photos, cut=CentreSquares(size=48))
-    assert outputs_of(photos, cut=CentreSquares(size=48)).missing() == []
-    assert outputs_of(photos, cut=CentreSquares(size=56)).missing() == [0, 1]
+    made(photos, cut=Squares(size=48))
+    assert outputs_of(photos, cut=Squares(size=48)).missing() == []
+    assert outputs_of(photos, cut=Squares(size=56)).missing() == [0, 1]
 
 
 def test_more_crops_are_added_to_those_that_are_there(photos: PhotoSet) -> None:

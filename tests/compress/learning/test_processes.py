@@ -113,7 +113,14 @@ class TestShare:
             Processes(CPU, 0, 3).share_of(4)
 
 
-def test_a_process_that_torchrun_did_not_start_is_alone() -> None:
-    for environment in ({}, {"WORLD_SIZE": "1", "RANK": "0"}, {"WORLD_SIZE": "4"}):
-        with joined(environment) as processes:
+@pytest.mark.parametrize("given", [{}, {"WORLD_SIZE": "1", "RANK": "0"}, {"WORLD_SIZE": "4"}])
+def test_a_process_that_torchrun_did_not_start_is_alone(
+    given: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        for name in ("WORLD_SIZE", "RANK"):
+            patch.delenv(name, raising=False)
+        for name, value in given.items():
+            patch.setenv(name, value)
+        with joined() as processes:
             assert (processes.rank, processes.count, processes.leads) == (0, 1, True)
