@@ -1,4 +1,4 @@
-"""What a network is: teachers, students, VGG features, losses, the shipped zoo.
+"""What a network is: teachers, students, VGG features, losses, the zoo.
 
 Importing this package loads nothing heavy; its modules import torch.
 """

@@ -31,8 +31,13 @@ from nstc.core.manifest import (
 )
 from nstc.core.recipe import BLOCKS
 from nstc.core.zoo import named
-from nstc.models.blocks import ADDED, ResidualBlock, last_convolution_of
-from nstc.models.student import Student, channel_statistics
+from nstc.models.student import (
+    ADDED,
+    ResidualBlock,
+    Student,
+    channel_statistics,
+    last_convolution_of,
+)
 from nstc.models.style import StyleSource
 from nstc.models.tensors import load_tensors, save_tensors
 from nstc.models.transformer import TransformerNet

@@ -29,8 +29,7 @@ def count_macs(network: nn.Module, size: int = REFERENCE_SIZE) -> int:
 def count_moved_values(network: nn.Module, size: int = REFERENCE_SIZE) -> int:
     """Values that convolutions read and write for one picture of `size` x `size` pixels.
 
-    Each input and output counts once, as if nothing stayed in a cache between two convolutions.
-    Weights are not counted.
+    Each input and output counts once, as without a cache; weights do not.
     """
     shapes = convolution_shapes(network, size).values()
     return sum(read.numel() + written.numel() for read, written in shapes)

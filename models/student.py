@@ -5,28 +5,21 @@ gives the pixels of every position. Without instance normalisation nothing insid
 whole picture: the input is normalised by its channels' mean and deviation, which can be computed
 beforehand, so a tile needs no more than its halo.
 
-Students have names: sizes, and kinds of blocks.
+Students have names: sizes, and kinds of residual blocks, to which packages may add.
 """
 
-from collections.abc import Mapping, Sequence
+import pkgutil
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nstc.core import extensions
 from nstc.core.manifest import Contract
 from nstc.core.recipe import BLOCKS, SIZES
-from nstc.models.blocks import (
-    ADDED,
-    Norm,
-    ResidualBlock,
-    convolution_of,
-    kind_of,
-    last_convolution_of,
-    normed,
-    refuse_unknown,
-)
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -34,10 +27,90 @@ SCALE: Final = 4
 """Default side in pixels of the square that one position of the body stands for."""
 
 SCALES: Final = (4, 8)
-Head = Literal["plain", "separable"]
-HEADS: Final[tuple[Head, ...]] = ("plain", "separable")
+HEADS: Final = ("plain", "separable")
 DEVIATION_FLOOR: Final = 0.02
 """Least deviation that a picture is divided by, so that noise of a flat one is not amplified."""
+
+Norm = Literal["none", "batch", "instance"]
+Convolve = Callable[[int, int, Norm], nn.Module]
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions of one kind with a ReLU between them (He et al., CVPR 2016)."""
+
+    def __init__(self, width: int, hidden: int, convolve: Convolve, norm: Norm) -> None:
+        super().__init__()
+        self.expand = convolve(width, hidden, norm)
+        self.project = convolve(hidden, width, norm)
+
+    @property
+    def hidden(self) -> int:
+        """Channels between the two convolutions, which pruning may make fewer."""
+        return last_convolution_of(self.expand).out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, width, H, W) to the same."""
+        result: Tensor = x + self.project(F.relu(self.expand(x)))
+        return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A kind of block."""
+
+    convolve: Convolve  # from channels in, channels out and normalisation to a convolution
+    reach: int  # receptive field of a block (two convolutions) to each side, in positions
+
+
+def normed(convolution: nn.Conv2d, norm: Norm) -> nn.Module:
+    """A convolution with its normalisation behind it, or alone."""
+    if norm == "none":
+        return convolution
+    channels = convolution.out_channels
+    batch = norm == "batch"
+    behind = nn.BatchNorm2d(channels) if batch else nn.InstanceNorm2d(channels, affine=True)
+    return nn.Sequential(convolution, behind)
+
+
+def last_convolution_of(module: nn.Module) -> nn.Conv2d:
+    """The last convolution of a module."""
+    return [m for m in module.modules() if isinstance(m, nn.Conv2d)][-1]
+
+
+def _separable(channels: int, width: int, norm: Norm) -> nn.Module:
+    depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+    return nn.Sequential(depthwise, normed(nn.Conv2d(channels, width, 1), norm))
+
+
+def _plain(channels: int, width: int, norm: Norm) -> nn.Module:
+    return normed(nn.Conv2d(channels, width, 3, padding=1), norm)
+
+
+SEPARABLE: Final = Kind(convolve=_separable, reach=2)
+PLAIN: Final = Kind(convolve=_plain, reach=2)
+
+ADDED: Final = extensions.Extensions(extensions.BLOCKS, Kind, BLOCKS)
+"""Kinds of other packages."""
+
+
+def kind_of(block: str) -> Kind:
+    """The kind of a block's name.
+
+    Raises:
+        ValueError: there is no such kind.
+        ExtensionError: a package adds it, and it can't be used.
+    """
+    kind: Kind | None = pkgutil.resolve_name(BLOCKS[block]) if block in BLOCKS else ADDED.get(block)
+    if kind is None:
+        known = ", ".join((*BLOCKS, *ADDED.names()))
+        raise ValueError(f"block is {block!r}: expected one of {known}")
+    return kind
+
+
+def _refuse_unknown(name: str, value: object, known: Collection[object]) -> None:
+    """Raise ValueError with the known values, unless the value is one of them."""
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}: expected one of {', '.join(map(str, known))}")
 
 
 class Student(nn.Module):
@@ -46,7 +119,7 @@ class Student(nn.Module):
     Args:
         width: Channels of the trunk.
         inner: Channels inside each residual block.
-        block: Kind of the blocks, see `nstc.models.blocks`.
+        block: Kind of the blocks, see `BLOCKS`.
         scale: Pixels a side that one position of the trunk stands for, 4 or 8.
         norm: "none", or "instance" for instance normalisation behind every convolution of the
             trunk, for comparison: it makes the network global, and costs an integer graph more than
@@ -68,13 +141,13 @@ class Student(nn.Module):
         *,
         scale: int = SCALE,
         norm: Literal["none", "instance"] = "none",
-        head: Head = "plain",
+        head: Literal["plain", "separable"] = "plain",
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        refuse_unknown("scale", scale, SCALES)
-        refuse_unknown("norm", norm, ("none", "instance"))
-        refuse_unknown("head", head, HEADS)
+        _refuse_unknown("scale", scale, SCALES)
+        _refuse_unknown("norm", norm, ("none", "instance"))
+        _refuse_unknown("head", head, HEADS)
         kind = kind_of(block)
         if norm == "instance" and batch_norm:
             raise ValueError("instance and batch normalisation exclude each other")
@@ -128,7 +201,7 @@ class Student(nn.Module):
             "head": ("plain" if self.to_pixels is self.head else "separable", "plain"),
         }
         return {
-            "width": convolution_of(self.stem).out_channels,
+            "width": last_convolution_of(self.stem).out_channels,
             "inner": [b.hidden for b in self.blocks if isinstance(b, ResidualBlock)],
             "block": self.block,
             **{name: value for name, (value, default) in options.items() if value != default},
@@ -250,7 +323,7 @@ def student_named(name: str, *, learning: bool = False, **changes: Any) -> Stude
         ValueError: there is no such name, or the shape can't be built.
     """
     known = {**SHAPES, **{kind: {**SHAPES["plain"], "block": kind} for kind in ADDED.names()}}
-    refuse_unknown("student", name, known)
+    _refuse_unknown("student", name, known)
     given = {key: value for key, value in changes.items() if value is not None}
     shape: dict[str, Any] = {**known[name], **given}
     blocks, inner = shape.pop("blocks"), shape.pop("inner", shape["width"])

@@ -1,5 +1,5 @@
-"""Students: a small network taught by a teacher's pictures.
+"""Students: small networks trained on a teacher's pictures.
 
-Here live the verb, its objectives, and what a teacher is asked for. The loop is `learning`'s; what
-simulates integers while a student learns is `quantization`'s.
+The verb, its losses, and what is computed of a teacher. The loop is `learning`'s; what simulates
+integers is `quantization`'s.
 """

@@ -114,11 +114,12 @@ def open_teacher(
             f"no teacher at {path}: --teacher takes a bundle, a zoo name, or an ONNX, "
             f"TorchScript or checkpoint file.{did_you_mean(path)}"
         )
+    origin = Origin(name=path.stem, sha256=model_sha256(path), path=str(path.resolve()))
     if not is_checkpoint(path):
-        return _foreign_teacher(path, options, student)
+        return _foreign_teacher(path, origin, options, student)
     network, part = network_of_checkpoint(path, options.key)
     return Teacher(
-        origin=_origin(path),
+        origin=origin,
         stylize=_by_network(network),
         note=part.note,
         part=part.key or None,
@@ -132,8 +133,9 @@ def is_checkpoint(model: str | Path) -> bool:
     return not is_torchscript(Path(model))
 
 
-def _foreign_teacher(path: Path, options: TeacherOptions, student: Bundle | None) -> Teacher:
-    origin = _origin(path)
+def _foreign_teacher(
+    path: Path, origin: Origin, options: TeacherOptions, student: Bundle | None
+) -> Teacher:
     recorded = None if student is None else student.manifest.teacher
     form: GraphForm = options
     if recorded is not None and recorded.sha256 == origin.sha256:
@@ -143,10 +145,6 @@ def _foreign_teacher(path: Path, options: TeacherOptions, student: Bundle | None
     refuse_without_picture(session.run, path, contract.fixed_size)
     origin = dataclasses.replace(origin, form=contract.form)
     return Teacher(origin=origin, stylize=session.run, note=contract.describe())
-
-
-def _origin(path: Path) -> Origin:
-    return Origin(name=path.stem, sha256=model_sha256(path), path=str(path.resolve()))
 
 
 def _by_network(network: nn.Module) -> Callable[[Pixels], Pixels]:

@@ -1,5 +1,4 @@
-"""The training loop that every learned step shares: optimisers, averages, checkpoints, processes.
+"""The training loop that every verb shares: optimisers, checkpoints, logs, processes.
 
-What is learned, and from what, is the business of `training` and `distillation`; this room knows
-neither. Enters what two kinds of training use.
+Enters what two kinds of training use; what is trained, and on what, is theirs.
 """

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -166,24 +167,19 @@ FIRST_PREVIEWS: Final = (10, 30)
 PREVIEW_EVERY: Final = 100
 
 
+@dataclass(frozen=True)
 class Previews:
-    """Sheets of sample photographs above their stylised pictures, as files `step-00030.jpg`.
+    """Sheets of sample photographs above their stylised pictures, as files `step-00030.jpg`."""
 
-    The `last` step is always shown.
-    """
-
-    def __init__(self, network: nn.Module, folder: Path, *, last: int) -> None:
-        self._network = network
-        self._folder = folder
-        self._last = last
-        self._squares = list(sample_photos().take(4).squares(256))
+    network: nn.Module
+    folder: Path
+    last: int  # step after which training ends
 
     def show(self, finished: int) -> None:
         """Write a sheet if one is due after so many steps."""
-        due = finished in FIRST_PREVIEWS or finished % PREVIEW_EVERY == 0 or finished == self._last
-        if due:
-            sheet = preview_sheet(self._network, self._squares)
-            write_picture(self._folder / f"step-{finished:05d}.jpg", Picture(rgb=sheet))
+        if finished in FIRST_PREVIEWS or finished % PREVIEW_EVERY == 0 or finished == self.last:
+            sheet = preview_sheet(self.network, list(sample_photos().take(4).squares(256)))
+            write_picture(self.folder / f"step-{finished:05d}.jpg", Picture(rgb=sheet))
 
 
 def preview_sheet(network: nn.Module, squares: list[Pixels]) -> Pixels:

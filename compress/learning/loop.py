@@ -96,16 +96,13 @@ class Optimisation:
     processes: Processes = field(default_factory=Processes)
 
     def __post_init__(self) -> None:
-        """Group the parameters by learning rate, and collect what a checkpoint holds."""
-        groups: dict[float, list[nn.Parameter]] = {}
+        """Set up the optimiser, and collect what a checkpoint holds."""
+        scaled = []
         for name, parameter in self.network.named_parameters():
             if parameter.requires_grad:
                 scales = (s for prefix, s in self.rate_scales.items() if name.startswith(prefix))
-                groups.setdefault(next(scales, 1.0), []).append(parameter)
-        self.optimiser = Optimiser(
-            [{"params": members, "scale": scale} for scale, members in groups.items()],
-            self.schedule.method,
-        )
+                scaled.append((parameter, next(scales, 1.0)))
+        self.optimiser = Optimiser(scaled, self.schedule.method)
         self.clipper = GradientClipper()
         self.parts: dict[str, Stateful] = {
             "network": self.network,

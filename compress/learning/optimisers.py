@@ -2,7 +2,7 @@
 
 import copy
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
 import torch
@@ -18,39 +18,31 @@ class Optimiser:
     every step of a matrix orthogonal, so that no direction is left behind. A folded student, which
     has no normalisation to keep its layers' scales apart, learns the style several times as fast
     with it as with Adam: docs/adr/0005. Convolutions count as matrices (outputs, inputs x kernel);
-    depthwise ones, biases and scales do not.
-
-    Args:
-        groups: As for torch's optimisers, each with `params` and `scale`, a factor on the rate.
-        method: "adam" for all, "muon" for what is a matrix.
+    depthwise ones, biases and scales do not. Each parameter comes with a factor on the rate.
     """
 
-    def __init__(self, groups: Sequence[Mapping[str, Any]], method: Method) -> None:
+    def __init__(self, scaled: Iterable[tuple[nn.Parameter, float]], method: Method) -> None:
+        self.parameters: list[nn.Parameter] = []
         self._aliases: list[tuple[nn.Parameter, nn.Parameter]] = []
-        matrices: list[dict[str, Any]] = []
-        rest: list[dict[str, Any]] = []
-        for group in groups:
-            own, others = [], []
-            for parameter in group["params"]:
-                if method == "muon" and parameter.dim() >= 2 and parameter.shape[1] > 1:
-                    # The same numbers as a matrix: torch's Muon takes nothing else.
-                    matrix = nn.Parameter(parameter.data.view(parameter.shape[0], -1))
-                    self._aliases.append((matrix, parameter))
-                    own.append(matrix)
-                else:
-                    others.append(parameter)
-            for kind, members in ((matrices, own), (rest, others)):
-                if members:
-                    kind.append({"params": members, "scale": group["scale"]})
+        matrices: dict[float, list[nn.Parameter]] = {}
+        rest: dict[float, list[nn.Parameter]] = {}
+        for parameter, scale in scaled:
+            self.parameters.append(parameter)
+            if method == "muon" and parameter.dim() >= 2 and parameter.shape[1] > 1:
+                # The same numbers as a matrix: torch's Muon takes nothing else.
+                matrix = nn.Parameter(parameter.data.view(parameter.shape[0], -1))
+                self._aliases.append((matrix, parameter))
+                matrices.setdefault(scale, []).append(matrix)
+            else:
+                rest.setdefault(scale, []).append(parameter)
         self._members: dict[str, torch.optim.Optimizer] = {}
         if rest:
-            self._members["adam"] = torch.optim.Adam(rest)
+            self._members["adam"] = torch.optim.Adam(_groups(rest))
         if matrices:
             # Rates mean the same for both: a step's root mean square is that of Adam's.
             self._members["muon"] = torch.optim.Muon(
-                matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
+                _groups(matrices), weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
             )
-        self.parameters: list[nn.Parameter] = [p for group in groups for p in group["params"]]
 
     def set_rate(self, rate: float) -> None:
         """Set the learning rate of the next steps."""
@@ -89,6 +81,10 @@ class Optimiser:
                     index, _, key = rest.partition(".")
                     own.setdefault(int(index), {})[key] = value
             member.load_state_dict({**member.state_dict(), "state": own})
+
+
+def _groups(by_scale: Mapping[float, list[nn.Parameter]]) -> list[dict[str, Any]]:
+    return [{"params": members, "scale": scale} for scale, members in by_scale.items()]
 
 
 HISTORY: Final = 200

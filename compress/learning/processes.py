@@ -59,18 +59,15 @@ class Processes:
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean of a small tensor over all processes, on the CPU."""
-        return self._sum(values) / self.count if self.count > 1 else values.detach().cpu()
+        if self.count == 1:
+            return values.detach().cpu()
+        total = values.detach().to(self.device, copy=True)
+        dist.all_reduce(total)
+        return total.cpu() / self.count
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is true in any process."""
-        if self.count == 1:
-            return flag
-        return bool(self._sum(torch.tensor(float(flag))) > 0)
-
-    def _sum(self, values: Tensor) -> Tensor:
-        summed = values.detach().to(self.device, copy=True)
-        dist.all_reduce(summed)
-        return summed.cpu()
+        return bool(self.mean(torch.tensor(float(flag))) > 0)
 
 
 def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:

@@ -37,8 +37,7 @@ from nstc.compress.graphs.inspection import GraphIndex
 from nstc.compress.quantization.calibration import Range, range_of_levels, scale_and_zero_point
 from nstc.compress.quantization.integer_body import LARGEST_WEIGHT, NEXT_TO_NOTHING
 from nstc.compress.quantization.portability import Addition, with_portable_additions
-from nstc.models.blocks import ResidualBlock
-from nstc.models.student import DEVIATION_FLOOR, Student, channel_statistics
+from nstc.models.student import DEVIATION_FLOOR, ResidualBlock, Student, channel_statistics
 
 INPUT: Final = "input"
 

@@ -1,4 +1,4 @@
 """Teachers: a network trained on a painting and photographs.
 
-Here live the verb and its objective; the loop is `learning`'s, the losses are `nstc.models`'.
+The verb and its objective; the loop is `learning`'s, the losses are `nstc.models`'.
 """

@@ -7,14 +7,15 @@ from torch import nn
 from nstc.core import recipe
 from nstc.core.recipe import SIZES, STUDENTS, DistillRecipe
 from nstc.models.architectures import describe
-from nstc.models.blocks import Kind, kind_of
 from nstc.models.complexity import count_macs, count_parameters
 from nstc.models.student import (
     SHAPES,
+    Kind,
     Student,
     channel_statistics,
     depth_to_space,
     fold,
+    kind_of,
     minimum_size,
     normalise,
     receptive_field,
@@ -371,7 +372,7 @@ def test_an_unknown_name_lists_those_there_are():
 
 def test_a_kind_of_blocks_of_another_package_is_a_student(install_extension):
     code = (
-        "from nstc.models.blocks import PLAIN, Kind\n"
+        "from nstc.models.student import PLAIN, Kind\n"
         "WIDE = Kind(convolve=PLAIN.convolve, reach=3)\n"
     )
     install_extension("nstc-wide", {"nstc.blocks": {"wide": "WIDE"}}, code)

@@ -18,7 +18,7 @@ def network() -> nn.Sequential:
 
 
 def optimiser_of(net: nn.Module, method: str, scale: float = 1.0) -> Optimiser:
-    made = Optimiser([{"params": list(net.parameters()), "scale": scale}], method)
+    made = Optimiser([(parameter, scale) for parameter in net.parameters()], method)
     made.set_rate(0.01)
     return made
 

@@ -33,7 +33,7 @@ SIZES: Final[Mapping[str, Mapping[str, Any]]] = {
     "small": {"width": 48, "blocks": 6},
 }
 # Kinds of a student's blocks, as an entry point names them; other packages may add kinds.
-BLOCKS: Final = {"separable": "nstc.models.blocks:SEPARABLE", "plain": "nstc.models.blocks:PLAIN"}
+BLOCKS: Final = {"separable": "nstc.models.student:SEPARABLE", "plain": "nstc.models.student:PLAIN"}
 STUDENTS: Final = (*SIZES, *BLOCKS)
 
 IMPORTANCES: Final = ("magnitude", "group-norm", "taylor", "activation")  # of a channel
