@@ -25,10 +25,8 @@ SCHEMA_VERSION: Final = 1
 MAX_TOTAL_BYTES: Final = 2 * 1024**3
 
 Stage = Literal["trained", "imported", "distilled", "pruned", "quantized"]
-Locality = Literal["exact", "global"]
 
 Pixels = Annotated[int, Meta(ge=1, le=4096)]
-Field = Annotated[int, Meta(ge=1, le=65536)]
 Level = Annotated[float, Meta(ge=-1e6, le=1e6)]
 Width = Annotated[int, Meta(ge=1, le=4096)]  # channels of a layer; recipes take up to 1024
 # Channels inside each residual block; recipes take up to 32 blocks.
@@ -100,10 +98,10 @@ class Contract:
     size_multiple: Pixels
     minimum_size: Pixels  # of height and width; smaller ones are padded too
     # Side in pixels of the square an output pixel depends on, apart from the picture's statistics.
-    receptive_field: Field
+    receptive_field: Annotated[int, Meta(ge=1, le=65536)]
     # "exact" if tiles with their halo and the whole picture's statistics give the whole picture's
     # result, "global" if layers inside depend on the whole picture.
-    locality: Locality
+    locality: Literal["exact", "global"]
     layout: Literal["NCHW"] = "NCHW"
     dtype: Literal["float32"] = "float32"
     value_range: tuple[Level, Level] = (0.0, 1.0)

@@ -37,9 +37,9 @@ def printable(text: str, *, lines: bool = False, sign: str | None = None) -> str
 
 def shown(text: str, *, lines: bool = False) -> str:
     """As `printable`, with zoo names for the paths of included bundles."""
-    from nstc.core.zoo import with_zoo_names  # here, since help and flags need no zoo
+    from nstc.core.zoo import named  # here, since help and flags need no zoo
 
-    return printable(with_zoo_names(text), lines=lines)
+    return printable(named(text), lines=lines)
 
 
 def one_line(text: str) -> str:

@@ -92,13 +92,9 @@ def did_you_mean(model: str | Path) -> str:
     return errors.did_you_mean(wanted, known, least=0.75)
 
 
-def named(path: Path) -> str:
-    """The name of a folder or a file in messages: its zoo name if it has one, else its path."""
-    return with_zoo_names(str(path))
-
-
-def with_zoo_names(text: str) -> str:
-    """A message with the zoo names of included bundles in place of their paths."""
+def named(path: str | Path) -> str:
+    """A path, or a message, with the zoo names of included bundles in place of their paths."""
+    text = str(path)
 
     def name_of(match: re.Match[str]) -> str:
         name = zoo_name(match["style"], match["role"])

@@ -24,9 +24,7 @@ if sys.platform != "win32":
     import fcntl
 
 _NAME: Final = re.compile(r"\..*\.nstc-[0-9a-f]{12}(\.[^.]+)?", re.DOTALL)
-_ASIDE: Final = ".old"
-"""Ends the name of a draft that holds a target while another folder replaces it."""
-
+_ASIDE: Final = ".old"  # ends a draft that holds a target while another folder replaces it
 _searched: set[Path] = set()
 
 
