@@ -66,21 +66,14 @@ def refuse_not_finite_output(values: Array, of: str | Path) -> None:
 
 
 def is_one_colour(picture: Pixels) -> bool:
-    """Whether all pixels of (H, W, 3) are equal. A look at a few of them settles most pictures."""
-    first = picture[0, 0]
+    """Whether all pixels of (H, W, 3) are equal."""
+    first = picture[0, 0]  # few pixels settle most pictures
     few = picture[:: max(1, picture.shape[0] // 8), :: max(1, picture.shape[1] // 8)]
     return bool((few == first).all() and (picture == first).all())
 
 
 def refuse_one_colour(stylised: Pixels, of: str | Path) -> None:
-    """Refuse a model in file `of` that gave one colour, (H, W, 3) uint8, for a picture of many.
-
-    Of a photograph of one colour that may be right: a model is judged by a picture made for it, see
-    `refuse_without_picture`.
-
-    Raises:
-        UnusableModelError: all pixels are equal.
-    """
+    """`UnusableModelError` of file `of` if it gave one colour, (H, W, 3), for a picture of many."""
     if stylised.shape[:2] != (1, 1) and is_one_colour(stylised):
         colour = ", ".join(map(str, stylised[0, 0].tolist()))
         raise UnusableModelError(
@@ -110,9 +103,9 @@ def check_picture(seed: int, height: int, width: int) -> Pixels:
 def refuse_without_picture(
     run: Transfer, of: str | Path, size: tuple[int, int] | None = None
 ) -> None:
-    """Refuse a model in file `of` that makes no picture of the check picture of many colours.
+    """Refuse a model `run` in file `of` that makes no picture of the check picture of many colours.
 
-    `run` is the model; `size` the only height and width it takes.
+    `size` is the only height and width it takes, if there is one.
 
     Raises:
         UnusableModelError: what it gives is one colour throughout, or not finite.
@@ -122,10 +115,10 @@ def refuse_without_picture(
 
 def replicate_edges(rgb: Pixels, height: int, width: int) -> Pixels:
     """Enlarge (H, W, 3) downwards and to the right by repeating its last row and column."""
-    down, right = height - rgb.shape[0], width - rgb.shape[1]
-    if down == 0 and right == 0:
+    if rgb.shape[:2] == (height, width):
         return rgb
-    return np.pad(rgb, ((0, down), (0, right), (0, 0)), mode="edge")
+    added = ((0, height - rgb.shape[0]), (0, width - rgb.shape[1]), (0, 0))
+    return np.pad(rgb, added, mode="edge")
 
 
 class ChannelHistogram:

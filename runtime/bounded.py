@@ -148,7 +148,6 @@ def scaled_cost(cost: PictureCost, height: int, width: int, control: Control) ->
     original, sizes = (height, width), sizes_of(height, width, control)
 
     def array_bytes(before: tuple[int, int], after: tuple[int, int]) -> int:
-        """Of the scaled picture; none where it is the one before."""
         return 0 if before == after else _RGB * math.prod(after)
 
     def resize_bytes(before: tuple[int, int], after: tuple[int, int]) -> int:
@@ -202,9 +201,7 @@ def bounded_stylizer(
     int8 of a network that can be cut exactly is run by `TILES_ARTIFACT`.
 
     Raises:
-        ArtifactError: there is no such file; the message says how to make it.
-        OptionError: this system does not report what a process holds.
-        BundleError: and its kinds, if the bundle can't be opened or is damaged.
+        NstcError: as `open_session`; `OptionError` where a process's memory is not reported.
     """
     resident.give_back_large_blocks()
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
@@ -222,9 +219,6 @@ class BoundedStylizer:
     `approximate` is asked for: its tiles then differ in colour and contrast, and the result depends
     on their size. `cuts` says whether pictures that don't fit are cut; `last_plan` is the last that
     was made.
-
-    Raises:
-        OptionError: this system does not report what a process holds.
     """
 
     def __init__(
@@ -275,7 +269,7 @@ class BoundedStylizer:
     def stylized(self, rgb: Pixels, control: Control = PLAIN) -> Pixels:
         """Stylise a picture (H, W, 3) that the caller keeps; see `plan`."""
         held = PictureCost(decoding=0, stylizing=2 * checked(rgb).nbytes, encoding=0)
-        plan = self.plan(*rgb.shape[:2], held, control)
+        plan = self.plan(rgb.shape[0], rgb.shape[1], held, control)
         overwritten = plan.tiling.count > 1 and not control.resizes
         return self.stylize(rgb.copy() if overwritten else rgb, plan, control)
 
@@ -323,16 +317,15 @@ class BoundedStylizer:
     def _refusal(self, height: int, width: int, least_bytes: int) -> MemoryLimitError:
         least, limit = in_mb(least_bytes), f"--max-ram is {in_mb(self.limit_bytes)}"
         enough = f"--max-ram {least.replace(' ', '')}"
-        reason = (
-            f"even in the smallest tiles, {limit}: give {enough}, or scale the picture down."
-            if self.cuts
-            else f"in one piece, {limit}, and this network looks at the whole picture, so that "
-            f"tiles would differ from it. Give {enough}, a smaller picture, or "
-            "--allow-approximate-tiles."
-        )
-        return MemoryLimitError(
-            f"a picture of {width}x{height} needs {least} {reason}", least_bytes
-        )
+        reason = f"even in the smallest tiles, {limit}: give {enough}, or scale the picture down."
+        if not self.cuts:
+            reason = (
+                f"in one piece, {limit}, and this network looks at the whole picture, so that "
+                f"tiles would differ from it. Give {enough}, a smaller picture, or "
+                "--allow-approximate-tiles."
+            )
+        message = f"a picture of {width}x{height} needs {least} {reason}"
+        return MemoryLimitError(message, least_bytes)
 
 
 def in_mb(size_bytes: float) -> str:

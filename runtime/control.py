@@ -45,11 +45,7 @@ class ControlOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """What a user asks for; the formulas stand at the top of this module.
-
-    Raises:
-        OptionError: one of them is out of range.
-    """
+    """What a user asks for, `OptionError` if out of range; for formulas see this module's top."""
 
     strength: float = 1.0  # 0 is the photograph, 1 the style; from -1 to 3 it extrapolates
     preserve_color: bool = False  # whether only the brightness is stylised
@@ -109,10 +105,9 @@ def sizes_of(height: int, width: int, control: Control) -> PictureSizes:
 def controlled(photo: Pixels, control: Control, transfer: Transfer) -> Pixels:
     """Stylise a photograph (H, W, 3) uint8 as `control` says, by a network that takes any size.
 
-    Returns:
-        (H, W, 3) uint8, of the photograph's size unless `control.size` says otherwise.
+    The result is of the photograph's size unless `control.size` says otherwise.
     """
-    sizes = sizes_of(*photo.shape[:2], control)
+    sizes = sizes_of(photo.shape[0], photo.shape[1], control)
     scaled = resize(photo, *sizes.photo)
     target = photo if control.upscale_to_original else scaled
     if control.strength == 0:

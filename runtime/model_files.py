@@ -69,7 +69,7 @@ def data_files(path: Path) -> tuple[Path, ...]:
 
 
 def model_sha256(path: Path) -> str:
-    """A hash of a network's `data_files` and its own; of one in a single file its SHA-256."""
+    """A hash over all files of a network; the file's own SHA-256 where there is one only."""
     own, data = sha256_of(path), data_files(path)
     if not data:
         return own

@@ -29,6 +29,8 @@ ORT_ERRORS: Final[tuple[type[Exception], ...]] = (
     ort_state.RuntimeException,
     RuntimeError,
 )
+# Also of names in a graph that are not text.
+_LOADING_ERRORS: Final[tuple[type[Exception], ...]] = (*ORT_ERRORS, UnicodeError)
 STATISTICS_INPUT: Final = "stats"  # second input of a graph that runs tiles, float32 (2, 3)
 CPU: Final = "cpu"
 ON_CPU: Final = ("CPUExecutionProvider",)  # where graphs run unless another is asked for
@@ -124,10 +126,7 @@ def first_line(error: Exception) -> str:
 class OnnxSession:
     """A graph of a bundle: uint8 NHWC as devices run it, or the float NCHW reference.
 
-    Args:
-        path: The file.
-        artifact: Its artifact name.
-        threads: See `load_graph`, and there for `providers`, `arena` and `optimized`.
+    For `threads`, `providers`, `arena` and `optimized` see `load_graph`.
 
     Attributes:
         batch: Pictures a run; None for any number.
@@ -163,7 +162,7 @@ class OnnxSession:
                 **self._options,
             )
             self._take_form()
-        except (*ORT_ERRORS, UnicodeError) as error:  # of names in a graph that are not text
+        except _LOADING_ERRORS as error:
             if (no_memory := errors.out_of_memory(error)) is not None:
                 raise no_memory from error
             raise CorruptBundleError(

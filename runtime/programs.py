@@ -164,17 +164,14 @@ class ExecutorchSession:
 
     @classmethod
     def _set_threads(cls, threads: int) -> None:
-        """Make XNNPACK's pool anew; those it starts keep to the cores of this thread.
-
-        Opened programs hold the old pool and would crash.
-        """
+        """Make XNNPACK's pool anew, whose threads keep to the cores of this one."""
         with quiet():
             from executorch.extension.pybindings import portable_lib
 
             if portable_lib._threadpool_get_thread_count() == threads:
                 return
             gc.collect()
-            if len(cls._open):
+            if len(cls._open):  # they hold the old pool and would crash
                 raise OptionError(
                     f"threads is {threads}: ExecuTorch has one number for a whole process, and a "
                     f"program is open with {portable_lib._threadpool_get_thread_count()}."

@@ -40,11 +40,10 @@ def cached_artifact(bundle: Bundle, name: str) -> Path:
 def find_artifact(bundle: Bundle, name: str, *, trust: bool = False) -> Path:
     """The path of an artifact, such as float, that may be opened: in the bundle or in the cache.
 
-    What is in the cache was made here; for `trust` see `refuse_unsafe`.
-
     Raises:
         ArtifactError: it is in neither; the message says how to make it.
         CorruptBundleError: the bundle's file is missing or was changed.
+        UnsafeFileError, GraphLimitError: as `refuse_unsafe`, of the bundle's file.
     """
     try:
         path = bundle.artifact(name)
@@ -96,26 +95,13 @@ class Session(Protocol):
         """The file."""
 
     def prepare(self, rgb: Pixels) -> Any:
-        """A picture (H, W, 3) uint8 as what the graph takes.
-
-        Raises:
-            ImageError: it is not a picture, or larger than the file takes.
-            OptionError: the graph takes one size only, and this is another.
-        """
+        """(H, W, 3) uint8 as what the graph takes; `ImageError` or `OptionError` if unfit."""
 
     def infer(self, feed: Any) -> Any:
-        """Run the graph, and nothing else.
-
-        Raises:
-            ImageError: it failed on a picture of this size, for want of memory as a rule.
-        """
+        """Run the graph, and nothing else; `ImageError` if it fails, as for want of memory."""
 
     def finish(self, raw: Any) -> Pixels:
-        """What the graph gave as a picture (H, W, 3) uint8.
-
-        Raises:
-            UnusableModelError: it is not finite.
-        """
+        """What the graph gave as (H, W, 3) uint8; `UnusableModelError` if it is not finite."""
 
     def run(self, rgb: Pixels) -> Pixels:
         """Stylise (H, W, 3) uint8 to the same size; raises what the three raise."""
@@ -125,10 +111,8 @@ class Session(Protocol):
 class Backend:
     """A way to run files of one ending."""
 
-    # Gives None if it can run here, or what is missing and how to install it.
-    availability: Callable[[], str | None]
-    # From the file, its artifact name and a number of threads to a session.
-    open: Callable[[Path, str, int | None], Session]
+    availability: Callable[[], str | None]  # None, or what is missing and how to install it
+    open: Callable[[Path, str, int | None], Session]  # of a file, its artifact name, threads
 
 
 _ONNX: Final = Backend(lambda: None, OnnxSession)
@@ -163,8 +147,7 @@ def open_session(
         artifact: Which file: int8, float, int8.512x512.onnx, ts.
         threads: Threads to compute with; None leaves it to the backend.
         provider: Where ONNX Runtime computes: cpu, cuda and so on. ONNX files only.
-        arena: False for an ONNX session that gives memory back after every run, at some cost in
-            time.
+        arena: False for an ONNX session that gives memory back after every run, more slowly.
         trust: Whether a program of the bundle, TorchScript or ExecuTorch, may be loaded; those of
             the zoo and those that this machine made itself always are.
         store: Where the file comes from.
@@ -174,8 +157,7 @@ def open_session(
             there is no such provider.
         ArtifactError: there is no such file; the message says how to make it.
         MissingExtraError: its backend or the provider is not installed.
-        UnsafeFileError: it is a program and was not trusted.
-        GraphLimitError: it is a graph that goes over a limit of memory or time, or crashes.
+        UnsafeFileError, GraphLimitError: as `refuse_unsafe`.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
     if threads is not None and not 1 <= threads <= MAX_THREADS:

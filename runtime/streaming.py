@@ -51,12 +51,12 @@ class Strips:
 
     Raises:
         MissingExtraError: pyvips is not installed.
-        ImageError: it can't be read in strips: libvips has no reader for it, it has to be turned,
+        ImageError: it can't be read in strips: libvips has no reader for it, it has to be rotated,
             it has an alpha channel, or colours that are not RGB or grey of 8 or 16 bits.
     """
 
     def __init__(self, path: Path) -> None:
-        self._error = _vips().Error
+        self._vips = _vips()
         self.path = path
         try:
             self._stream = path.open("rb")
@@ -68,7 +68,7 @@ class Strips:
             self._stream.close()
             raise
         self.height, self.width = int(image.height), int(image.width)
-        self._region = _vips().Region.new(image)
+        self._region = self._vips.Region.new(image)
 
     def __enter__(self) -> Self:
         return self
@@ -78,32 +78,29 @@ class Strips:
         self._stream.close()
 
     def _opened(self) -> Any:
-        vips = _vips()
         # not by its name: libvips would map the file, and all that was read would count as held
-        self._source = vips.SourceCustom()  # kept, since libvips calls what hangs on it
+        self._source = self._vips.SourceCustom()  # kept, since libvips calls its callbacks
         self._source.on_read(self._stream.read)
         self._source.on_seek(self._stream.seek)
         try:
-            image = vips.Image.new_from_source(
-                self._source, "", access="sequential", fail_on="truncated"
-            )
-        except vips.Error as error:
-            raise _unreadable(self.path, _reason(error)) from error
+            image = _sequential(self._vips, self._source)
+        except self._vips.Error as error:
+            raise self._unreadable(_reason(error)) from error
         fields = image.get_fields()
-        reasons: dict[str, bool] = {
-            "it has to be rotated upright": "orientation" in fields
-            and image.get("orientation") != 1,
-            "it has an alpha channel": bool(image.hasalpha()),
-            "its colours are CMYK": image.interpretation == "cmyk",
-            # of 8 and 16 bits without a sign alone black and white are known
-            f"its numbers are of the kind {image.format}": image.format not in {"uchar", "ushort"},
-        }
-        for reason, unfit in reasons.items():
-            if unfit:
-                raise _unreadable(self.path, reason)
+        if "orientation" in fields and image.get("orientation") != 1:
+            raise self._unreadable("it has to be rotated upright")
+        if image.hasalpha():
+            raise self._unreadable("it has an alpha channel")
+        if image.interpretation == "cmyk":
+            raise self._unreadable("its colours are CMYK")
+        if image.format not in {"uchar", "ushort"}:  # of others black and white are not known
+            raise self._unreadable(f"its numbers are of the kind {image.format}")
         if "icc-profile-data" in fields:
             image = image.icc_transform("srgb", embedded=True)
         return image.colourspace("srgb").cast("uchar")
+
+    def _unreadable(self, reason: str) -> ImageError:
+        return ImageError(f"{self.path} can't be read in strips: {reason}.")
 
     def read(self, start: int, rows: Pixels) -> None:
         """Fill rows (h, W, 3) with those from `start` on, which follow what was read before.
@@ -115,8 +112,8 @@ class Strips:
             strip = rows[top : top + _STRIP_ROWS]
             try:
                 content = self._region.fetch(0, start + top, self.width, len(strip))
-            except self._error as error:
-                raise _unreadable(self.path, _reason(error)) from error
+            except self._vips.Error as error:
+                raise self._unreadable(_reason(error)) from error
             pixels = np.frombuffer(content, np.uint8).reshape(len(strip), self.width, -1)
             strip[...] = pixels  # one band of a grey picture fills all three
 
@@ -139,10 +136,9 @@ def stream_within(
     metadata: Metadata | None,
     too_large: MemoryLimitError,
 ) -> TilingPlan:
-    """Stylise a file in strips, after `BoundedStylizer.stylized_file` found that it does not fit.
+    """Stylise a file in strips, after `BoundedStylizer.stylized_file` raised `too_large`.
 
-    `metadata` is what was to go with it: strips carry none. `too_large` is what was raised. Returns
-    what was done.
+    `metadata` is what was to go with it: strips carry none.
 
     Raises:
         MemoryLimitError: strips don't do either; the message says why.
@@ -156,9 +152,7 @@ def stream_within(
     elif format_of(target) not in _SAVE_OPTIONS:
         reason = "A JPEG, PNG or TIFF file as --output takes less."
     elif control.resizes:
-        reason = (
-            "In strips, which take less, nothing is scaled: leave out --size and --style-scale."
-        )
+        reason = "Strips, which take less, can't be scaled: leave out --size and --style-scale."
     elif metadata is not None:
         reason = "Strips, which take less, carry no EXIF: leave out --metadata keep."
     if reason is not None:
@@ -213,9 +207,8 @@ def _encode(draft: Path, target: Path, content: Iterable[bytes]) -> None:
     def save() -> None:
         try:
             source = vips.Source.new_from_descriptor(receiver)
-            image = vips.Image.new_from_source(source, "", access="sequential", fail_on="truncated")
             with as_utf8(draft) as name:
-                image.write_to_file(name, **_SAVE_OPTIONS[format_of(target)])
+                _sequential(vips, source).write_to_file(name, **_SAVE_OPTIONS[format_of(target)])
         finally:
             os.close(receiver)
 
@@ -247,8 +240,8 @@ def _send(sender: int, part: bytes, saving: "Future[None]") -> None:
             return
 
 
-def _unreadable(path: Path, reason: str) -> ImageError:
-    return ImageError(f"{path} can't be read in strips: {reason}.")
+def _sequential(vips: Any, source: Any) -> Any:
+    return vips.Image.new_from_source(source, "", access="sequential", fail_on="truncated")
 
 
 def _reason(error: Exception) -> str:

@@ -36,8 +36,7 @@ class Stylizer:
 
     Args:
         model: A bundle, its path or its zoo name.
-        precision: int8 or float: short for the artifacts of these names. The default is int8, of
-            a bundle of weights alone float.
+        precision: int8 or float; by default int8, of a bundle of weights alone float.
         artifact: Which of its files runs, where that is neither: ts, pte, int8.512x512.onnx.
         threads: Threads to compute with; None leaves it to the backend.
         provider: Where ONNX Runtime computes: cpu, cuda, or what else is installed.
@@ -51,8 +50,7 @@ class Stylizer:
         bounded: What keeps to `max_ram_bytes`; None without.
 
     Raises:
-        NstcError: of the kinds that `nstc.runtime.session.open_session` and
-            `nstc.runtime.bounded.bounded_stylizer` name, or `OptionError` where precision and
+        NstcError: as `nstc.runtime.session.open_session`; `OptionError` where precision and
             artifact, or provider and limit, contradict.
     """
 
@@ -124,11 +122,10 @@ class Stylizer:
     def __call__(
         self, image: str | Path | Image.Image | Pixels, **options: Unpack[ControlOptions]
     ) -> Image.Image | Pixels:
-        """Stylise a picture, a file, a Pillow image of any mode, or an array.
+        """Stylise a file, of an animation the first frame, a Pillow image of any mode, or an array.
 
-        Arrays are (H, W, 3) uint8, or (H, W, 4) with alpha. Of an animation the first frame is
-        taken. The options are those of `nstc.runtime.control.Control`: strength, preserve_color,
-        size, upscale_to_original and style_scale.
+        Arrays are (H, W, 3) uint8, or (H, W, 4) with alpha. The options are those of
+        `nstc.runtime.control.Control`.
 
         Returns:
             An array for an array, otherwise a Pillow image, RGBA if the picture has an alpha
@@ -170,10 +167,7 @@ class Stylizer:
         output_format: str | None = None,
         piped: bool = False,
     ) -> Picture:
-        """Decode and stylise a file; with a limit in the least memory, and it can't be read again.
-
-        `output_format` is Pillow's name of the format that the result will be written in, if any;
-        `piped` says that it is encoded in memory.
+        """Decode and stylise a file; with a limit, see `BoundedStylizer.stylized_file`.
 
         Raises:
             ImageError: it is truncated or damaged.
@@ -227,8 +221,7 @@ def artifact_of(precision: str | None, artifact: str | None) -> str | None:
 def write_zoo_sheet(photo: Path, output: Path) -> tuple[str, ...]:
     """Write a photograph, scaled to 512 pixels, and the picture that each student of the zoo gives.
 
-    Returns:
-        The zoo names of the students, in the order of the sheet.
+    Returns the students' names in the order of the sheet.
 
     Raises:
         ImageError: the photograph can't be read.

@@ -39,11 +39,6 @@ class Span:
         return slice(self.start - self.read_start, self.stop - self.read_start)
 
     @property
-    def read(self) -> slice:
-        """What is read, within the picture."""
-        return slice(self.read_start, self.read_stop)
-
-    @property
     def read_length(self) -> int:
         """How much is read."""
         return self.read_stop - self.read_start
@@ -75,10 +70,7 @@ class Tiling:
 
 
 def halo_of(contract: Contract) -> int:
-    """Width of the halo in pixels: half the receptive field, up to a multiple of the stride.
-
-    The receptive field is the side of the square around an output pixel that it depends on.
-    """
+    """Width of the halo in pixels: half the receptive field, up to a multiple of the stride."""
     return round_up(contract.receptive_field // 2, contract.size_multiple)
 
 
@@ -92,11 +84,7 @@ def tiling_of(height: int, width: int, core: tuple[int, int], contract: Contract
 
 
 def spans(length: int, core: int, halo: int) -> tuple[Span, ...]:
-    """Cut a length into cores of `core`, the last of what is left, each read with its halo.
-
-    Raises:
-        ValueError: a number is out of range.
-    """
+    """Cut a length into cores, the last of what is left; `ValueError` if one is out of range."""
     if length < 1 or core < 1 or halo < 0:
         raise ValueError(f"can't cut {length} into cores of {core} with halos of {halo}")
     return tuple(
@@ -113,11 +101,7 @@ def round_up(number: int, multiple: int) -> int:
 def stylized_bands(
     read: ReadRows, tiling: Tiling, transfer: Transfer
 ) -> Iterator[tuple[Span, Pixels]]:
-    """Stylise a picture band by band, each tile (h, w, 3) with its halo.
-
-    Yields:
-        A band's rows, and the band (h, W, 3), which is used again for the next one.
-    """
+    """Yields each band's rows, and the stylised band (h, W, 3), which the next one overwrites."""
     width = tiling.columns[-1].stop
     window = np.empty((tiling.largest[0], width, 3), np.uint8)
     stylised = np.empty((max(s.stop - s.start for s in tiling.rows), width, 3), np.uint8)
@@ -129,7 +113,7 @@ def stylized_bands(
         top, filled = rows.read_start, rows.read_length
         read(top + kept, window[kept:filled])
         for columns in tiling.columns:
-            tile = np.ascontiguousarray(window[:filled, columns.read])
+            tile = np.ascontiguousarray(window[:filled, columns.read_start : columns.read_stop])
             band = stylised[: rows.stop - rows.start, columns.start : columns.stop]
             band[...] = transfer(tile)[rows.core, columns.core]
         yield rows, stylised[: rows.stop - rows.start]

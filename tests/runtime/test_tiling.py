@@ -64,7 +64,9 @@ def test_cores_cover_every_length_once_and_halos_stay_inside(length: int) -> Non
             assert span.read_start == max(0, span.start - halo)
             assert span.read_stop in {span.start + core + halo, length}
             assert span.read_stop <= length
-            assert list(range(length))[span.read][span.core] == list(range(span.start, span.stop))
+            assert list(range(length))[span.read_start : span.read_stop][span.core] == list(
+                range(span.start, span.stop)
+            )
 
 
 @pytest.mark.parametrize(("height", "width"), [(30, 50), (50, 30), (1, 50), (30, 1)])
