@@ -9,25 +9,22 @@ import numpy as np
 
 from nstc.core.images import Pixels
 
-# One graph in two places. Float kernels of two processors round differently, by so many levels of
-# 255; of a picture's values this share may be further off, where a rounding in between fell the
-# other way.
+# One graph in two places: float kernels round differently, by so many levels of 255. Of a picture's
+# values this share may be further off, where a rounding in between fell the other way.
 NEAR_LEVELS: Final = 1
 MOST_FAR_SHARE: Final = 0.001
 
-# A float file and its network: the sums are the same but for their order, so that a value on the
-# border between two levels falls to either side, and no further.
+# A float file and its network: sums in another order, so that a value on the border between two
+# levels falls to either side, and no further.
 FLOAT_LEVELS: Final = 1
 
 # A quantized file and its network. Trained networks read 33 dB and more; 19 dB is a broken kernel.
 QUANTIZED_PSNR_DB: Final = 25.0
-# One of others' making: below it is another network.
-FOREIGN_PSNR_DB: Final = 15.0
+FOREIGN_PSNR_DB: Final = 15.0  # one of others' making: below it is another network
 # Root mean square error, at most this part of the picture's own contrast. A network with random
 # weights gives almost flat pictures, where a file that swaps colours would still have a high PSNR.
 QUANTIZED_NOISE: Final = 1 / 3
-# An error below so many levels is no fault however flat the picture.
-ROUNDING_LEVELS: Final = 2.0
+ROUNDING_LEVELS: Final = 2.0  # an error below is no fault however flat the picture
 
 # An integer file and the fake-quantized graph that its student was trained through: least share of
 # near pixels. Where a machine rounds elsewhere on the way, a value now and then crosses a border

@@ -22,10 +22,9 @@ from PIL import Image
 
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_name, open_bundle
 from nstc.core.errors import MemoryLimitError, OptionError
-from nstc.core.images import Picture, Pixels
-from nstc.core.images.converting import DEEP_COLOUR_BYTES, has_alpha, has_deep_colour
+from nstc.core.images import Picture, Pixels, converting, picture_files
 from nstc.core.images.picture import with_colors
-from nstc.core.images.picture_files import WITHOUT_ALPHA, ImageFile
+from nstc.core.images.picture_files import ImageFile
 from nstc.core.manifest import Contract
 from nstc.runtime import resident
 from nstc.runtime.arrays import Transfer, channel_statistics, checked
@@ -50,8 +49,7 @@ _PILLOW_RGB: Final = 4  # Pillow keeps a byte of padding with every colour pixel
 _PILLOW_BYTES: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 # That a decoder takes for a pixel beside Pillow's picture: formats decoded as a whole.
 _DECODER_BYTES: Final = {"WEBP": 13, "AVIF": 8, "HEIF": 12, "JPEG2000": 12, "GIF": 5, "TIFF": 4}
-# Two bytes a coefficient, which are all kept until the last pass.
-_PROGRESSIVE_JPEG_BYTES: Final = 6
+_PROGRESSIVE_JPEG_BYTES: Final = 6  # two a coefficient, all kept until the last pass
 # That an encoder takes for a pixel beside Pillow's picture, at most: that is of noise. GIF's finds
 # its palette by a table of all colours that occur, HEIF's holds what it predicts blocks from.
 _ENCODER_BYTES: Final = {"WEBP": 28, "GIF": 48, "HEIF": 42}
@@ -75,10 +73,7 @@ class Work:
     bytes_per_pixel: float  # of a run, for each pixel it is given; input and output included
 
     def peak_bytes(self, tiling: Tiling, cost: PictureCost, *, blends: bool = False) -> int:
-        """The most that the process will hold while it stylises a picture, cut as in `tiling`.
-
-        `blends` says whether tiles are mixed with the photograph's.
-        """
+        """The most that the process will hold; `blends` if tiles are mixed with the photograph."""
         height, width = tiling.largest
         picture_width = tiling.columns[-1].stop
         run = height * width * self.bytes_per_pixel * MARGIN
@@ -124,16 +119,16 @@ def cost_of(image: Image.Image, output_format: str | None, *, piped: bool = Fals
     `piped`, the encoded picture is held before it is sent on.
     """
     pixels = image.width * image.height
-    alpha = has_alpha(image)
+    alpha = converting.has_alpha(image)
     array = _RGB + alpha
     decoder = _DECODER_BYTES.get(image.format or "", 0)
     if image.info.get("progressive") or image.info.get("progression"):
         decoder += _PROGRESSIVE_JPEG_BYTES
-    if has_deep_colour(image):
-        decoder += DEEP_COLOUR_BYTES
+    if converting.has_deep_colour(image):
+        decoder += converting.DEEP_COLOUR_BYTES
     pillow = _PILLOW_BYTES.get(image.mode, _PILLOW_RGB)
     encoder = _ENCODER_BYTES.get(output_format or "", 0) + (_ENCODED_BYTES if piped else 0)
-    encoder += _PILLOW_RGB + (alpha and output_format not in WITHOUT_ALPHA)
+    encoder += _PILLOW_RGB + (alpha and output_format not in picture_files.WITHOUT_ALPHA)
     return PictureCost(
         decoding=pixels * (pillow + max(decoder, array)),
         stylizing=pixels * array,
@@ -198,10 +193,8 @@ def bounded_stylizer(
 ) -> "BoundedStylizer":
     """Open a network for stylising within a limit; see `BoundedStylizer` and `open_session`.
 
-    int8 of a network that can be cut exactly is run by `TILES_ARTIFACT`.
-
-    Raises:
-        NstcError: as `open_session`; `OptionError` where a process's memory is not reported.
+    int8 of a network that can be cut exactly is run by `TILES_ARTIFACT`. `OptionError` also where
+    the system does not report a process's memory.
     """
     resident.give_back_large_blocks()
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
@@ -256,14 +249,12 @@ class BoundedStylizer:
             tilings += [tiling_of(*network, pair, self._contract) for pair in pairs]
         scaled = scaled_cost(cost, height, width, control)
         blends = control.blends and not control.resizes
-        plans = [
-            TilingPlan(tiling=own, peak_bytes=self._work.peak_bytes(own, scaled, blends=blends))
-            for own in tilings
-        ]
-        fitting = [plan for plan in plans if plan.peak_bytes <= self.limit_bytes]
+        peaks = {own: self._work.peak_bytes(own, scaled, blends=blends) for own in tilings}
+        fitting = [own for own, peak in peaks.items() if peak <= self.limit_bytes]
         if not fitting:
-            raise self._refusal(height, width, min(plan.peak_bytes for plan in plans))
-        self.last_plan = min(fitting, key=lambda plan: (plan.tiling.pixels_read, plan.tiling.count))
+            raise self._refusal(height, width, min(peaks.values()))
+        tiling = min(fitting, key=lambda own: (own.pixels_read, own.count))
+        self.last_plan = TilingPlan(tiling=tiling, peak_bytes=peaks[tiling])
         return self.last_plan
 
     def stylized(self, rgb: Pixels, control: Control = PLAIN) -> Pixels:

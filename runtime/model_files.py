@@ -62,9 +62,8 @@ def data_files(path: Path) -> tuple[Path, ...]:
         try:
             names = sorted(set(_locations(view)))
         except ValueError as error:
-            raise TeacherError(
-                f"{path} can't be loaded as ONNX: {error}. Export it again."
-            ) from error
+            message = f"{path} can't be loaded as ONNX: {error}. Export it again."
+            raise TeacherError(message) from error
     return tuple(_beside(path, name) for name in names)
 
 

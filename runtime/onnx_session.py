@@ -78,7 +78,7 @@ def load_graph(
     arena: bool = True,
     optimized: Path | None = None,
 ) -> Any:
-    """An `onnxruntime.InferenceSession`.
+    """An `onnxruntime.InferenceSession`; one of `ORT_ERRORS` if the file is damaged or not ONNX.
 
     Args:
         path: The file.
@@ -90,12 +90,9 @@ def load_graph(
             and not in every run anew. It would make an integer graph compute in float.
         sums_exact: Whether matrices are multiplied in full float32 where a provider would rather
             cut the factors: an integer graph adds up the picture's squares so.
-        arena: Whether memory of tensors is kept for the next run. Without it a run gives all back,
-            and its peak follows from the picture's size alone.
+        arena: Whether memory of tensors is kept for the next run; without it the peak of a run
+            follows from the picture's size alone.
         optimized: A file to write the graph to as ONNX Runtime runs it.
-
-    Raises:
-        Exception: one of `ORT_ERRORS`, if the file is damaged or not an ONNX graph.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL  # errors come as exceptions: logged too they are noise
@@ -241,10 +238,10 @@ class OnnxSession:
 
     def finish(self, raw: Array) -> Pixels:
         """The graph's output as (H, W, 3) uint8."""
+        picture: Array = raw[0]
         if self.bytes_in_and_out:
-            pixels: Pixels = raw[0]
-            return pixels
-        return unit_to_pixels(raw[0].transpose(1, 2, 0), self.path)
+            return picture
+        return unit_to_pixels(picture.transpose(1, 2, 0), self.path)
 
     def run(self, rgb: Pixels) -> Pixels:
         """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""

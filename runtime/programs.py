@@ -103,7 +103,7 @@ class TorchScriptSession:
 
 @contextlib.contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """Give torch's operators so many threads, in the whole process, for as long as the block."""
+    """Give torch's operators so many threads, in the whole process, within the block."""
     import torch
 
     before = torch.get_num_threads()
@@ -118,7 +118,7 @@ def load_torchscript(path: Path, threads: int | None) -> Any:
     """The callable in a file; `threads` as for `TorchScriptSession`.
 
     Raises:
-        Exception: RuntimeError, ValueError or OSError if the file is damaged or not TorchScript.
+        RuntimeError, ValueError, OSError: the file is damaged or not TorchScript.
     """
     import torch
 
@@ -191,9 +191,8 @@ class ExecutorchSession:
             (value,) = program.load_method(name).execute([])
             return float(value)
 
-        self._multiple = int(constant(SIZE_MULTIPLE))
-        self._minimum = int(constant(MINIMUM_SIZE))
-        self._maximum = int(constant(MAXIMUM_SIZE))
+        sizes = (SIZE_MULTIPLE, MINIMUM_SIZE, MAXIMUM_SIZE)
+        self._multiple, self._minimum, self._maximum = (int(constant(size)) for size in sizes)
         named = DEVIATION_FLOOR in program.method_names
         self._floor = constant(DEVIATION_FLOOR) if named else None
 
@@ -205,10 +204,9 @@ class ExecutorchSession:
         """(H, W, 3) uint8 as the program's tensors, with the picture's own height and width."""
         import torch
 
-        height, width = arrays.checked(rgb).shape[:2]
+        height, width = size = arrays.checked(rgb).shape[:2]
         rows, columns = (
-            max(-(-side // self._multiple) * self._multiple, self._minimum)
-            for side in (height, width)
+            max(-(-side // self._multiple) * self._multiple, self._minimum) for side in size
         )
         if max(rows, columns) > self._maximum:
             raise ImageError(
@@ -234,9 +232,8 @@ class ExecutorchSession:
     def finish(self, raw: Any) -> Pixels:
         """The program's output as (H, W, 3) uint8."""
         picture, (height, width) = raw
-        return arrays.unit_to_pixels(
-            picture[0].permute(1, 2, 0).numpy()[:height, :width], self.path
-        )
+        unit = picture[0].permute(1, 2, 0).numpy()[:height, :width]
+        return arrays.unit_to_pixels(unit, self.path)
 
     def run(self, rgb: Pixels) -> Pixels:
         """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""

@@ -190,9 +190,8 @@ def stream(
                 found = strips.height, strips.width
                 strips.histogram()
         except ImageError as error:
-            raise OutputError(
-                f"{target} was written and can't be read back, and is not kept: {error}"
-            ) from error
+            message = f"{target} was written and can't be read back, and is not kept: {error}"
+            raise OutputError(message) from error
         if found != size:
             raise OutputError(f"{target} was written in another size, {found}, and is not kept.")
     return plan

@@ -76,11 +76,7 @@ class CheckVector:
         return np.frombuffer(unpacked, np.uint8).reshape(rows, columns, 3)
 
     def picture(self) -> Pixels:
-        """The picture that went in, made again.
-
-        Raises:
-            CorruptBundleError: it comes out another one.
-        """
+        """The picture that went in, made again; `CorruptBundleError` if it comes out different."""
         rgb = check_picture(self.seed, self.height, self.width)
         if digest_of(rgb) != self.picture_sha256:
             raise CorruptBundleError(
@@ -160,8 +156,7 @@ def write_check_vectors(
     `known` are vectors to keep; those of files that are no longer in the folder are left out.
 
     Raises:
-        OutputError: the file can't be written.
-        NstcError: a file does not run.
+        NstcError: a file does not run, or `checks.json` can't be written.
     """
     vectors = {name: own for name, own in known.items() if (folder / artifact_file(name)).is_file()}
     for name in artifacts:
@@ -224,9 +219,8 @@ class Verification:
 def verify(model: str | Path, *, trust: bool = False) -> Verification:
     """Check every file of a bundle; what is wrong is reported, not raised.
 
-    Every file is held to the manifest's hash. Each that runs is opened, held to the contract, and
-    held to its check vector where the bundle brings one. `trust` lets TorchScript and ExecuTorch
-    files of others, which are programs, run.
+    Every file is held to the manifest's hash, each that runs to the contract, and to its check
+    vector where the bundle brings one. `trust` lets programs of others run.
 
     Raises:
         BundleError: there is no bundle of that name.
@@ -241,11 +235,10 @@ def verify(model: str | Path, *, trust: bool = False) -> Verification:
     findings = [FileFinding(MANIFEST_FILE, "content", "ok", sound), *_contents(bundle)]
     whole = {found.file for found in findings if found.state == "ok"}
     vectors: Mapping[str, CheckVector] = {}
-    if CHECKS_FILE in whole:
-        try:
-            vectors = read_check_vectors(bundle)
-        except CorruptBundleError as error:
-            findings.append(_failed(CHECKS_FILE, "content", error))
+    try:
+        vectors = read_check_vectors(bundle) if CHECKS_FILE in whole else {}
+    except CorruptBundleError as error:
+        findings.append(_failed(CHECKS_FILE, "content", error))
     for artifact in bundle.artifacts:
         if artifact_file(artifact) in whole:
             findings += _runs(bundle, artifact, vectors.get(artifact), trust=trust)
@@ -266,11 +259,11 @@ def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:
     """
     with bundles.bundle_to_revise(model) as bundle:
         refuse_shipped(bundle.path, "verify it without --record.")
-        chosen = [
-            name for name in bundle.artifacts if not _reason_not_to_run(bundle, name, trust=trust)
-        ]
-        for name in chosen:
-            refuse_unsafe(bundle, name, trust=trust)
+        chosen = []
+        for name in bundle.artifacts:
+            if _reason_not_to_run(bundle, name, trust=trust) is None:
+                refuse_unsafe(bundle, name, trust=trust)
+                chosen.append(name)
         with bundles.revised_bundle(bundle, bundle.path, bundle.manifest) as draft:
             (draft / CHECKS_FILE).unlink(missing_ok=True)
             write_check_vectors(draft, chosen, _still_true(bundle, without=chosen))

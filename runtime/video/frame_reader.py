@@ -43,11 +43,7 @@ def reading(name: str) -> Iterator[None]:
 
 
 def opened(place: VideoSource) -> InputContainer:
-    """Open it and read its header.
-
-    Raises:
-        VideoError: it is not there, in use, not a video, or this FFmpeg lacks the format.
-    """
+    """Open it and read its header; `VideoError` if it is missing, in use or of unknown format."""
     try:
         with reading(place.name):
             return av.open(
@@ -65,11 +61,7 @@ def opened(place: VideoSource) -> InputContainer:
 
 
 def video_of(container: InputContainer, name: str) -> av.VideoStream:
-    """The video of a file, not the cover pictures that files of music bring.
-
-    Raises:
-        VideoError: there is none, or this FFmpeg can't decode it.
-    """
+    """The video of a file, not the cover pictures that files of music bring; else `VideoError`."""
     videos = [stream for stream in container.streams.video if not stream.disposition & _COVER]
     if not videos:
         only = "only sound" if container.streams.audio else "neither video nor sound"
@@ -83,12 +75,10 @@ class Reader:
     """An opened source, of which `limits` are taken. Its first frame is decoded when it is opened.
 
     Attributes:
-        name: The source, as the user knows it.
         rate: Frames a second as the file states it, for encoders to go by.
         time_base: Unit of time stamps in seconds.
         sample_aspect: Width over height of a pixel as stored.
-        matrix: How frames are rotated for display, None for not at all.
-        turns: Quarter turns counter-clockwise from stored to upright.
+        matrix: How frames are rotated for display; `turns` are the quarter turns to upright.
         colours: What the first frame's numbers mean.
         expected_frames: About how many frames there are, 0 where that is not known.
         sound: The sound tracks, whose packets come with the frames.

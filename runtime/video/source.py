@@ -145,11 +145,8 @@ class VideoColours:
         notes = []
         if self.bits > 8:
             notes.append(f"{self.bits} bits a colour are stylised and written as 8")
-        if self.transfer in _HDR_TRANSFERS:
-            notes.append(
-                f"its colours are HDR ({_HDR_TRANSFERS[self.transfer]}) and are not mapped to "
-                "standard range before they are stylised"
-            )
+        if (hdr := _HDR_TRANSFERS.get(self.transfer)) is not None:
+            notes.append(f"its colours are HDR ({hdr}) and are not mapped to standard range first")
         return notes
 
 
