@@ -18,15 +18,7 @@ from nstc.runtime.arrays import Array, channel_statistics, checked, to_unit_nchw
 
 # What ONNX Runtime raises; its classes share no base of their own.
 ORT_ERRORS: Final[tuple[type[Exception], ...]] = (
-    ort_state.EPFail,
-    ort_state.Fail,
-    ort_state.InvalidArgument,
-    ort_state.InvalidGraph,
-    ort_state.InvalidProtobuf,
-    ort_state.NoModel,
-    ort_state.NoSuchFile,
-    ort_state.NotImplemented,
-    ort_state.RuntimeException,
+    *(it for it in vars(ort_state).values() if isinstance(it, type) and issubclass(it, Exception)),
     RuntimeError,
 )
 # Also of names in a graph that are not text.

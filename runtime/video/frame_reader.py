@@ -16,7 +16,6 @@ from nstc.core.errors import VideoError
 from nstc.core.images.formats import refuse_too_large
 from nstc.runtime.video import source
 from nstc.runtime.video.joins import MICROSECOND, TimeLine, joined_behind, missing_seconds
-from nstc.runtime.video.source import Item, SoundPacket, TimedFrame, VideoLimits, VideoSource
 
 _SECONDS_FOR_A_CAMERA: Final = 10.0
 _COVER: Final = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -42,21 +41,21 @@ def reading(name: str) -> Iterator[None]:
         raise VideoError(f"{name} can't be read as a video: {error.strerror}.") from error
 
 
-def opened(place: VideoSource) -> InputContainer:
+def opened(origin: source.VideoSource) -> InputContainer:
     """Open it and read its header; `VideoError` if it is missing, in use or of unknown format."""
     try:
-        with reading(place.name):
+        with reading(origin.name):
             return av.open(
-                place.address,
+                origin.address,
                 "r",
-                format=place.format,
-                options=dict(place.options),
+                format=origin.format,
+                options=dict(origin.options),
                 metadata_errors="replace",
-                timeout=_SECONDS_FOR_A_CAMERA if place.live else None,
+                timeout=_SECONDS_FOR_A_CAMERA if origin.live else None,
             )
     except ValueError as error:  # of PyAV itself: no such format
         raise VideoError(
-            f"{place.name} can't be opened: {error}. Name a device as FORMAT:NAME."
+            f"{origin.name} can't be opened: {error}. Name a device as FORMAT:NAME."
         ) from error
 
 
@@ -89,10 +88,12 @@ class Reader:
         ImageError: frames have more than `max_pixels`.
     """
 
-    def __init__(self, place: VideoSource, limits: VideoLimits, *, max_pixels: int) -> None:
-        self.name = place.name
+    def __init__(
+        self, origin: source.VideoSource, limits: source.VideoLimits, *, max_pixels: int
+    ) -> None:
+        self.name = origin.name
         self.damage: str | None = None
-        self._place = place
+        self._origin = origin
         self._limits = limits
         self._max_pixels = max_pixels
         self._busy = False
@@ -100,11 +101,11 @@ class Reader:
         self._ends_s: dict[int, Fraction] = {}
         self._last_pts: int | None = None
         self._early: deque[av.Packet[Stream]] = deque()
-        self._container = opened(place)
+        self._container = opened(origin)
         try:
             self._video = video_of(self._container, self.name)
             refuse_too_large(self.name, self._video.width, self._video.height, 1, max_pixels)
-            audio = () if place.live else self._container.streams.audio
+            audio = () if origin.live else self._container.streams.audio
             # of sound that begins in a later recording the file states nothing
             self.sound: tuple[av.AudioStream, ...] = tuple(
                 stream for stream in audio if stream.codec_context.sample_rate
@@ -133,6 +134,7 @@ class Reader:
     def _take_form(self, first: av.VideoFrame, audio: int) -> None:
         """What the video is like, by its header and its first frame."""
         self._first = first
+        self._start_s = (self._container.start_time or 0) * MICROSECOND
         self._first_aspect = self._video.codec_context.sample_aspect_ratio
         self.time_base = first.time_base or self._video.time_base or 1 / _USUAL_RATE
         aspect = self._video.sample_aspect_ratio
@@ -173,7 +175,7 @@ class Reader:
         note = f"its clock jumps {times}, as where recordings were joined: time goes on there"
         return (*self._notes, note)
 
-    def items(self) -> Generator[Item, None, None]:
+    def items(self) -> Generator[source.Item, None, None]:
         """All frames and sound about in the order they lie in, a frame first."""
         most, seconds = self._limits.frames, self._limits.seconds
         count = 0
@@ -241,7 +243,7 @@ class Reader:
                 self._undecodable += 1
         self._without_frames += fed > _HELD_BY_DECODERS and not found
 
-    def _timed(self, frame: av.VideoFrame) -> TimedFrame | None:
+    def _timed(self, frame: av.VideoFrame) -> source.TimedFrame | None:
         """The frame with its time; None if it is not later than the one before.
 
         One of the same time, or hardly earlier, is shown right after it.
@@ -261,32 +263,28 @@ class Reader:
         refuse_too_large(self.name, frame.width, frame.height, 1, self._max_pixels)
         turns = source.quarter_turns(source.matrix_of(frame) or self.matrix)
         aspect = self._video.codec_context.sample_aspect_ratio
-        return TimedFrame(
+        return source.TimedFrame(
             rgb=source.rotated(source.to_pixels(frame), turns),
             pts=pts,
             duration=frame.duration or 0,
             sample_aspect=None if aspect == self._first_aspect else aspect or Fraction(1),
         )
 
-    @property
-    def _start_s(self) -> Fraction:
-        return (self._container.start_time or 0) * MICROSECOND
-
     def _offset(self, time_base: Fraction) -> int:
         """What time stamps begin with, which is not 0 in broadcasts and from cameras."""
-        if self._place.live:
+        if self._origin.live:
             return self._first.pts or 0
         return round(self._start_s / time_base)
 
-    def _moved(self, packet: "av.Packet[Stream]") -> SoundPacket:
+    def _moved(self, packet: "av.Packet[Stream]") -> source.SoundPacket:
         offset = self._offset(packet.time_base)
         if packet.pts is not None:
             packet.pts -= offset
         if packet.dts is not None:
             packet.dts -= offset
-        return SoundPacket(track=self._tracks[packet.stream.index], packet=packet)
+        return source.SoundPacket(track=self._tracks[packet.stream.index], packet=packet)
 
-    def _sound_until(self, end_s: Fraction) -> Iterator[SoundPacket]:
+    def _sound_until(self, end_s: Fraction) -> Iterator[source.SoundPacket]:
         """The rest of the sound of a part of a video, which may lie behind the picture."""
         going_on, start_s = set(self._tracks), self._start_s
         while self._early:
@@ -309,7 +307,7 @@ class Reader:
     def _damage_of(self, count: int) -> str | None:
         if self.damage is not None:
             return f"{self.damage} after {count} frames"
-        if not self._place.live:
+        if not self._origin.live:
             missing_s = missing_seconds(self._container, self._ends_s)
             if missing_s > _MISSING_SECONDS:
                 return f"it breaks off after {count} frames, {missing_s:.1f} s before its end"
@@ -321,7 +319,7 @@ class Reader:
                 f"{self._without_frames} of the {self._clock.joins + 1} recordings joined in it "
                 "gave no frame: a video's codec can't change"
             )
-        if self._left_out and not self._place.live:
+        if self._left_out and not self._origin.live:
             return f"{self._left_out} frames whose time lies before another's are left out"
         if self._undecodable:
             return f"{self._undecodable} of its packets can't be decoded"
@@ -330,7 +328,7 @@ class Reader:
     def _expected(self, rate: Fraction) -> int:
         """About how many frames there are, 0 where that is not known."""
         stated, count = self._container.duration, self._video.frames
-        if not count and stated is not None and not self._place.live:
+        if not count and stated is not None and not self._origin.live:
             count = round(stated * MICROSECOND * rate)
         expected = [count] if count else []
         if self._limits.frames is not None:

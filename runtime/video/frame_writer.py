@@ -20,7 +20,6 @@ from nstc.runtime.arrays import replicate_edges
 from nstc.runtime.video import source
 from nstc.runtime.video.containers import Encoding
 from nstc.runtime.video.frame_reader import Reader
-from nstc.runtime.video.source import Item, SoundPacket, TimedFrame
 
 _BITS_A_SECOND: Final = 160_000
 _OPUS_RATE: Final = 48_000
@@ -39,6 +38,7 @@ class Writer:
         size: Height and width of the frames as they are stored, (0, 0) before there is one.
         frames: How many were written; `first_s` and `last_s` are when they are shown.
         metadata: Title and so on, to be filled before the first frame.
+        sample_aspect: Width over height of a pixel as it is written.
 
     Raises:
         MissingExtraError: this PyAV has no such encoder.
@@ -56,18 +56,14 @@ class Writer:
         self.first_s = self.last_s = Fraction(0)
         self.metadata: dict[str, str] = {}
         self.tracks: tuple[Track, ...] = ()  # of sound
+        square = encoding.is_square_only(reader.sample_aspect)
+        self.sample_aspect = Fraction(1) if square else reader.sample_aspect
         self._path = path
         self._reader = reader
         self._target = target
         self._shown = (0, 0)  # height and width of the first frame, before it is made even
         self._fitted = 0  # frames of another size
         self._output: tuple[OutputContainer, av.VideoStream] | None = None
-
-    @property
-    def sample_aspect(self) -> Fraction:
-        """Width over height of a pixel as it is written."""
-        aspect = self._reader.sample_aspect
-        return Fraction(1) if self.encoding.is_square_only(aspect) else aspect
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -92,11 +88,11 @@ class Writer:
             )
         return tuple(notes)
 
-    def write(self, item: Item) -> None:
+    def write(self, item: source.Item) -> None:
         """Encode a frame or take a packet of sound."""
         reader = self._reader
         with self._writing():
-            if isinstance(item, SoundPacket):
+            if isinstance(item, source.SoundPacket):
                 self.tracks[item.track].write(item.packet)
                 return
             stored = self._stored(item)
@@ -129,7 +125,7 @@ class Writer:
             with suppress(av.FFmpegError):  # it is thrown away, whole or not
                 output[0].close()
 
-    def _stored(self, item: TimedFrame) -> Pixels:
+    def _stored(self, item: source.TimedFrame) -> Pixels:
         """An upright frame as it is stored: rotated back, of square pixels if it must, even."""
         rgb = source.rotated(item.rgb, -self._reader.turns)
         height, width = rgb.shape[:2]

@@ -82,7 +82,7 @@ class VideoOutcome:
 
 
 def stylize_video(
-    place: VideoSource,
+    origin: VideoSource,
     output: Path,
     stylizer: Stylizer,
     options: VideoOptions = USUAL,
@@ -102,13 +102,13 @@ def stylize_video(
         Interrupted: Ctrl-C, unless it ended the recording of a camera; nothing is written then.
     """
     encoding = encoding_for(output, options.codec, options.crf)
-    if not place.live and os.path.realpath(place.name) == os.path.realpath(output):
+    if not origin.live and os.path.realpath(origin.name) == os.path.realpath(output):
         raise OptionError(f"{output} is the video that is read: choose another --output.")
     refuse_unwritable_file(output)
     started = time.perf_counter()
     try:
         with (
-            closing(Reader(place, options.limits, max_pixels=options.max_pixels)) as reader,
+            closing(Reader(origin, options.limits, max_pixels=options.max_pixels)) as reader,
             atomic_file(output) as draft,
             closing(Writer(draft, encoding, reader, output)) as writer,
         ):
@@ -118,7 +118,7 @@ def stylize_video(
                 reader.items(),
                 _FrameStylizer(stylizer, options, reader.expected_frames, progress or Silent()),
                 writer.write,
-                keep_on_interrupt=place.live,
+                keep_on_interrupt=origin.live,
             )
             if flow.interrupted and writer.frames == 0:
                 raise KeyboardInterrupt
