@@ -18,7 +18,7 @@ from nstc.benchmarks.result import BenchResult, Quality, Row, rows_content
 from nstc.benchmarks.timing.statistics import Interval
 from nstc.benchmarks.wording import INFINITE, NONE
 from nstc.compress.learning.logs import Losses, loss_curves, preview_sheet
-from nstc.compress.quantization.portability import portability
+from nstc.compress.quantization.summary import portability
 from nstc.core.bundle import (
     CARD_FILE,
     PREVIEW_FILE,

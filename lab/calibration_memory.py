@@ -21,7 +21,7 @@ _CHILD = """
 import resource, sys
 from pathlib import Path
 from nstc.compress.quantization.calibration import photographs
-from nstc.compress.graphs.float_forms import body_graph
+from nstc.compress.graphs.float_graphs import body_graph
 from nstc.compress.quantization.integer_body import integer_form_of, quantized_statically
 from nstc.core.bundle import open_bundle
 from nstc.core.photos import photos_in

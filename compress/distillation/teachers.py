@@ -10,7 +10,7 @@ from typing import Final
 from torch import nn
 
 from nstc.compress.export.checking import eager_reference, refuse_unusable_network
-from nstc.compress.graphs.foreign_graphs import probe_usable
+from nstc.compress.graphs.float_graphs import probe_usable
 from nstc.compress.importing.import_model import network_of_checkpoint
 from nstc.compress.learning.processes import best_device
 from nstc.core.bundle import Bundle, is_bundle, open_bundle

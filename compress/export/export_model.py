@@ -16,7 +16,7 @@ from nstc.benchmarks.gate import check_models
 from nstc.compress.export import FOLDER, FORMATS, ExportedFile, ExportFormat, checking
 from nstc.compress.export.mobile_formats import executorch_program, write_ort
 from nstc.compress.graphs.deployed import edges_of, with_fixed_size, with_statistics_input
-from nstc.compress.graphs.float_forms import onnx_graph, torchscript
+from nstc.compress.graphs.float_graphs import onnx_graph, torchscript
 from nstc.core import bundle as bundles
 from nstc.core import extensions
 from nstc.core.bundle import Bundle, artifact_file, artifact_name

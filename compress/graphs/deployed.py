@@ -5,7 +5,7 @@
 A quantized *body* has QuantizeLinear and DequantizeLinear pairs between float tensors; here its
 edges are put on. One that ends in a convolution gives its bytes as they are: with a scale of 1/255
 and a zero point of 0 the saturation of the integer convolution is the clamp to [0, 1]. Edge nodes
-are named with a prefix, so that they can be taken off again to write the body for one fixed size.
+are named with a prefix, by which they are found again to write the body for one fixed size.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from nstc.compress.graphs.inspection import copied, replace_all
-from nstc.compress.graphs.rewriting import read_in_strips
+from nstc.compress.graphs.surgery import GraphIndex, attribute, copied, replace_all
 from nstc.core.manifest import Contract
 from nstc.models.architectures import padded_length
 from nstc.models.student import DEVIATION_FLOOR, Student
@@ -27,7 +26,6 @@ from nstc.runtime.onnx_session import STATISTICS_INPUT
 
 INPUT: Final = "image"
 OUTPUT: Final = "stylized"
-
 HIGHEST_BYTE: Final = 255
 LEVEL: Final = 1 / HIGHEST_BYTE
 """Of an 8-bit picture: the scale of the first and the last quantized tensor."""
@@ -35,13 +33,12 @@ LEVEL: Final = 1 / HIGHEST_BYTE
 _EDGE: Final = "edge/"
 _BODY_INPUT: Final = "body_input"
 _BODY_OUTPUT: Final = "body_output"
-
+# So many bytes, or their squares, add up to less than 2^24: float32 has every number below.
 _ROWS_OF_LEVELS: Final = 2**16
 _ROWS_OF_SQUARES: Final = 2**8
-"""How many bytes, or their squares, add up to less than 2^24: float32 has every number below."""
 
+# Height and width: numbers, or the name of an int64 (2,) tensor that holds them.
 Lengths = tuple[int, int] | str
-"""Height and width: numbers, or the name of an int64 (2,) tensor that holds them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +47,8 @@ class Edges:
 
     size_multiple: int  # the body works on heights and widths that are multiples of this
     minimum_size: int  # and at least this
-    # Whether the body takes pictures less their mean and over their deviation; it then begins and
-    # ends with 8-bit tensors. Otherwise it takes and gives [0, 1] floats.
+    # Whether the body takes normalised pictures; it then begins and ends with 8-bit tensors.
+    # Otherwise its input and output are floats in [0, 1].
     normalised: bool
     scale: int  # pixels a side that one position of the body's output stands for
 
@@ -73,8 +70,8 @@ def deployed_graph(
 
     The body has one input (1, 3, H, W) and one output (1, 3·scale², H/scale, W/scale), both
     float32; a normalised one's first node is a QuantizeLinear, its last a DequantizeLinear. With
-    `statistics_input` the graph takes its statistics as an input, float32 (2, 3), mean and
-    deviation of the whole picture in [0, 1], instead of computing them: tiles need that.
+    `statistics_input` mean and deviation of the whole picture in [0, 1] are an input, float32
+    (2, 3), as tiles need it, and are not computed.
     """
     bare = copied(body)  # the body between `_BODY_INPUT` and `_BODY_OUTPUT`
     first, last = bare.graph.input[0].name, bare.graph.output[0].name
@@ -108,7 +105,7 @@ def with_fixed_size(
 
 
 def with_statistics_input(deployed: onnx.ModelProto, edges: Edges) -> onnx.ModelProto:
-    """The same body, in a graph that is told the whole picture's statistics, for its tiles."""
+    """The same body, in a graph that takes the whole picture's statistics, for its tiles."""
     return _with_edges(_without_edges(deployed), edges, None, statistics_input=True)
 
 
@@ -128,7 +125,11 @@ def _with_edges(
     before, after = Nodes(f"{_EDGE}in/"), Nodes(f"{_EDGE}out/")
     sizes = edge_sizes(before, edges, size)
     if edges.normalised:
-        scale, zero_point = _quantization_of(body, _BODY_INPUT)
+        index = GraphIndex(body)
+        reader = index.readers[_BODY_INPUT][0]
+        while reader.op_type != "DequantizeLinear":  # bytes may be moved before they are read
+            reader = index.readers[reader.output[0]][0]
+        scale, zero_point = reader.input[1:3]
         floats = normalised(before, sizes, STATISTICS_INPUT if statistics_input else None)
         picture = padded(before, before.add("QuantizeLinear", floats, scale, zero_point), sizes)
         before.add("Transpose", picture, output=_BODY_INPUT, perm=[0, 3, 1, 2])
@@ -164,14 +165,6 @@ def _with_edges(
     return model
 
 
-def _quantization_of(body: onnx.ModelProto, tensor: str) -> tuple[str, str]:
-    """Names of the scale and the zero point that bytes are read with, moved about or not."""
-    reader = next(node for node in body.graph.node if tensor in node.input)
-    if reader.op_type != "DequantizeLinear":
-        return _quantization_of(body, reader.output[0])
-    return reader.input[1], reader.input[2]
-
-
 class Nodes:
     """Nodes and constants in order, their names beginning with a prefix."""
 
@@ -199,17 +192,15 @@ class Nodes:
 
     def shape(self, *parts: int | Lengths) -> str:
         """A shape put together of numbers, and of lengths known now or at run time."""
-        if len(parts) == 1 and isinstance(parts[0], str):
-            return parts[0]
         if not any(isinstance(part, str) for part in parts):
             return self.constant(np.hstack(parts))
         names = [p if isinstance(p, str) else self.constant(np.atleast_1d(p)) for p in parts]
-        return self.add("Concat", *names, axis=0)
+        return names[0] if len(names) == 1 else self.add("Concat", *names, axis=0)
 
 
 @dataclass(frozen=True)
 class EdgeSizes:
-    """Of the picture that was given, together and one by one, and of the padded one."""
+    """Sizes of the picture that was given, together and one by one, and of the padded one."""
 
     given: Lengths
     height: int | str
@@ -238,44 +229,35 @@ def normalised(nodes: Nodes, sizes: EdgeSizes, statistics: str | None) -> str:
 
     Rows are laid out flat, (1, H, 3W), because ONNX Runtime broadcasts over a last axis of three a
     pixel at a time. Every operation is one of IEEE 754, whose result is the same on all processors.
-    `statistics` names a float32 (2, 3) tensor, mean and deviation in [0, 1]; None computes them of
-    the picture. Deviations below the floor are raised to it either way.
+    `statistics` names a float32 (2, 3) tensor, mean and deviation in [0, 1]; None computes them.
     """
     floats = nodes.add("Cast", INPUT, to=TensorProto.FLOAT)
     rows = nodes.add("Reshape", floats, nodes.constant([0, 0, -1]))
     statistics = statistics or _statistics(nodes, rows, sizes)
     in_bytes = nodes.constant(HIGHEST_BYTE, np.float32)
-    mean, deviation = (_row_of(nodes, statistics, row) for row in (0, 1))
+    gathered = (nodes.add("Gather", statistics, nodes.constant(row)) for row in (0, 1))
+    mean, deviation = (nodes.add("Reshape", row, nodes.constant([1, 1, 1, 3])) for row in gathered)
     deviation = nodes.add("Max", deviation, nodes.constant(DEVIATION_FLOOR, np.float32))
-    # an estimate refined, as which some machines have Reciprocal, is another number on each
+    # some machines compute Reciprocal as an estimate and refine it, each to another number
     scale = nodes.add("Div", nodes.constant(1, np.float32), nodes.add("Mul", deviation, in_bytes))
     mean = nodes.add("Mul", mean, in_bytes)
-    centred = nodes.add("Sub", rows, _as_row(nodes, mean, sizes))
-    scaled = nodes.add("Mul", centred, _as_row(nodes, scale, sizes))
+
+    def as_row(colour: str) -> str:  # (1, 1, 1, 3) repeated to (1, 1, 3W)
+        shape = nodes.shape(1, 1, sizes.width, 3)
+        return nodes.add("Reshape", nodes.add("Expand", colour, shape), nodes.constant([0, 0, -1]))
+
+    scaled = nodes.add("Mul", nodes.add("Sub", rows, as_row(mean)), as_row(scale))
     return nodes.add("Reshape", scaled, nodes.constant([0, 0, -1, 3]))
 
 
-def _row_of(nodes: Nodes, statistics: str, row: int) -> str:
-    """A row of (2, 3) as (1, 1, 1, 3)."""
-    colour = nodes.add("Gather", statistics, nodes.constant(row))
-    return nodes.add("Reshape", colour, nodes.constant([1, 1, 1, 3]))
-
-
-def _as_row(nodes: Nodes, colour: str, sizes: EdgeSizes) -> str:
-    """(1, 1, 1, 3) repeated to (1, 1, 3W)."""
-    shape = nodes.shape(1, 1, sizes.width, 3)
-    return nodes.add("Reshape", nodes.add("Expand", colour, shape), nodes.constant([0, 0, -1]))
-
-
 def _statistics(nodes: Nodes, rows: str, sizes: EdgeSizes) -> str:
-    """Mean and deviation of each colour, float32 (2, 3), as `ChannelHistogram` finds them.
+    """Mean and deviation of each colour, float32 (2, 3), as `ChannelHistogram` computes them.
 
     Sums of levels and of their squares are exact in whatever order they are added: in float32 as
     long as they are below 2^24, by a product with ones, several times faster than by ONNX
-    Runtime's ReduceSum, and in float64 from there on. So every processor, number of threads and way
-    of cutting the picture has the same statistics: where a level that is frequent in a picture lies
-    on the border between two of the quantized input's, their last bit decides over all of it (see
-    docs/adr/0010-a-pictures-statistics-are-exact.md).
+    Runtime's ReduceSum, and in float64 from there on. So the statistics are equal on every
+    processor: where a frequent level lies on the border between two of the quantized input's, their
+    last bit decides over all of it, see docs/adr/0010-a-pictures-statistics-are-exact.md.
     """
     if isinstance(sizes.height, int) and isinstance(sizes.width, int):
         pixels = nodes.constant(sizes.height * sizes.width, np.float64)
@@ -334,3 +316,55 @@ def depth_to_space(nodes: Nodes, pixels: str, sizes: EdgeSizes, scale: int) -> s
     row = nodes.constant([0, 0, 1, -1])
     rows = nodes.add("Concat", *(nodes.add("Reshape", part, row) for part in parts), axis=2)
     return nodes.add("Reshape", rows, nodes.shape(1, sizes.padded, 3))
+
+
+def read_in_strips(body: onnx.ModelProto, tensor: str) -> None:
+    """Let the stem of a quantized body read strips of the picture's bytes `tensor`, (1, 3, H, W).
+
+    In front of an integer convolution ONNX Runtime copies the window of each position into a row of
+    a matrix, the channels of one pixel at a time: three bytes, for a picture. Where the stride is
+    s, s neighbouring pixels can be called one with 3·s channels: in NHWC that is a view of the same
+    bytes, and the convolution over it adds up the same products.
+
+    The body is changed in place, if a strided convolution reads the dequantized picture and its
+    padded width is a multiple of its stride whenever the picture's is.
+    """
+    index = GraphIndex(body)
+    dequantize = index.only_reader(tensor)
+    stem = None if dequantize is None else index.only_reader(dequantize.output[0])
+    if dequantize is None or stem is None or stem.op_type != "Conv":
+        return
+    dequantized_weight = index.producers.get(stem.input[1])
+    holder, position = (dequantized_weight, 0) if dequantized_weight else (stem, 1)
+    weight = index.value(holder.input[position])
+    down, across = attribute(stem, "strides", [1, 1])
+    top, left, bottom, right = attribute(stem, "pads", [0, 0, 0, 0])
+    filters, colours, height, width = weight.shape
+    if across == 1 or width % across or (left + right) % across:
+        return
+    # (O, C, h, w) of pixels are (O, strip·C, h, w / strip) of strips
+    parts = weight.reshape(filters, colours, height, width // across, across)
+    laid_out = parts.transpose(0, 4, 1, 2, 3).reshape(filters, -1, height, width // across)
+    index.set_input(holder, position, laid_out)
+    changed = {"kernel_shape": laid_out.shape[2:], "strides": [down, 1], "pads": [0, 0, 0, 0]}
+    kept = [known for known in stem.attribute if known.name not in changed]
+    replace_all(
+        stem.attribute, [*kept, *(helper.make_attribute(*each) for each in changed.items())]
+    )
+    # The padded picture's strips, (1, 3·across, H, W / across), for the DequantizeLinear to read.
+    # In NHWC, which ONNX Runtime's kernels want: it takes both transpositions out.
+    steps = ("Transpose", "Pad", "Reshape", "ToPlanes")
+    pixels, padded, strips, planes = (f"strips/{step}" for step in steps)
+    amounts = index.add_constant("strips/pads", np.array([top, left, bottom, right]))
+    sides = index.add_constant("strips/axes", np.array([1, 2]))
+    shape = index.add_constant("strips/shape", np.array([0, 0, -1, 3 * across]))
+    zero = dequantize.input[2] if len(dequantize.input) > 2 else ""
+    front = [
+        helper.make_node("Transpose", [tensor], [pixels], pixels, perm=[0, 2, 3, 1]),
+        helper.make_node("Pad", [pixels, amounts, zero, sides], [padded], padded),
+        helper.make_node("Reshape", [padded, shape], [strips], strips),
+        helper.make_node("Transpose", [strips], [planes], planes, perm=[0, 3, 1, 2]),
+    ]
+    dequantize.input[0] = planes
+    for place, node in enumerate(front):
+        body.graph.node.insert(place, node)

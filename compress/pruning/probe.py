@@ -18,7 +18,7 @@ from nstc.benchmarks.targets.cpu import CpuTarget
 from nstc.benchmarks.timing.machine import pinned
 from nstc.benchmarks.timing.statistics import median
 from nstc.compress.export.checking import sample_picture
-from nstc.compress.graphs.float_forms import onnx_graph
+from nstc.compress.graphs.float_graphs import onnx_graph
 from nstc.compress.learning.loop import Objective
 from nstc.compress.learning.processes import best_device
 from nstc.compress.pruning import channels

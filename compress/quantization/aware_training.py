@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from nstc.compress.export.checking import Reference, sample_picture, stylise_with
-from nstc.compress.graphs.float_forms import body_graph
+from nstc.compress.graphs.float_graphs import body_graph
 from nstc.compress.quantization import calibration, fake_quantization
 from nstc.compress.quantization.calibration import Range
 from nstc.compress.quantization.fake_quantization import Activation, FakeQuantizedStudent
 from nstc.compress.quantization.integer_body import IntegerForm, integer_body, integer_form_of
-from nstc.compress.quantization.portability import with_portable_additions
 from nstc.core.bundle import QUANTIZATION_FILE
 from nstc.core.errors import CorruptBundleError, ExportMismatchError, OptionError
 from nstc.core.images import Pixels
@@ -51,19 +50,15 @@ _COMPARED_SIZES: Final = ((128, 160), (67, 93), (256, 256))  # of a file and its
 
 
 def require_qat_student(network: nn.Module) -> Student:
-    """The network, if it can be trained quantization-aware.
-
-    Raises:
-        OptionError: it is not a student, or has instance normalisation.
-    """
+    """The network; an OptionError if it is not a student, or has instance normalisation."""
     if not isinstance(network, Student):
         raise OptionError(
-            "quantize-aware teaches students alone, whose graph is integer from end to end: "
-            "leave it out for a full-size network."
+            "quantize-aware is for students only, whose graph is integer from end to end: leave it "
+            "out for a full-size network."
         )
     if network.norm == "instance":
         raise OptionError(
-            "quantize-aware needs a graph that is integer from end to end, and this student has "
+            "quantize-aware needs a graph that is integer from end to end, but this student has "
             "instance normalisation, which computes in float: leave it out, or take norm none."
         )
     return network
@@ -75,17 +70,14 @@ def calibrated_qat_student(
     """Fake-quantize a student on the CPU, to start training from.
 
     The student's channels are equalised, which changes its weights and not its output. The ranges
-    are found as a recipe says, `CALIBRATION` by default.
-
-    Raises:
-        PhotosError: there are no photographs.
+    are found as a recipe says, `CALIBRATION` by default. PhotosError if there are no photographs.
     """
     calibration.refuse_no_photos(photos)
     recipe = recipe or CALIBRATION
-    _, contract = describe(student)
+    _, contract = describe(student.eval())
     squares = photos.take(_EQUALISED_ON).squares(_EQUALISED_SIZE)
     activations = fake_quantization.activations_of(student, body_graph(student))
-    equalise_channels(student.eval(), activations, list(squares))
+    equalise_channels(student, activations, list(squares))
     body = body_graph(student)
     chosen, size = photos.take(recipe.calibration_photos), recipe.calibration_size
     feeds = calibration.photographs(student, contract, chosen, size=size, progress=progress)
@@ -105,13 +97,10 @@ def equalise_channels(
 ) -> None:
     """Make the channels of each activation more alike in size, in place; the output stays.
 
-    A channel is scaled by the convolutions that write it and scaled back by those that read it;
-    ReLUs and sums between them commute with that. Where one scale serves a whole tensor, channels
-    of like size lose least to rounding, and what rounding does to two pictures that differ by a
-    shake is flicker. As `equalise_layers`, by the channels' values on photographs instead of bounds
-    from weights, and through residual trunks.
-
-    The student is on the CPU and folded, and takes the pictures (H, W, 3) as they are.
+    As `equalise_layers`, by the channels' values on photographs (H, W, 3) instead of bounds from
+    weights, and through residual trunks. Channels of like size lose least to rounding by one scale,
+    and rounding two pictures that differ by a shake is what flickers. The student is on the CPU and
+    folded.
     """
     sizes = _channel_sizes(student, activations, pictures)
     for names, writes, reads in _channel_groups(student, activations):
@@ -129,12 +118,9 @@ def equalise_channels(
 def _channel_groups(
     student: Student, activations: Sequence[Activation]
 ) -> Iterator[tuple[list[str], list[nn.Conv2d], list[nn.Conv2d]]]:
-    """Activations that share channels, as they are added, and the convolutions around them.
+    """Activations that are added, or one; the convolutions that make and those that read them.
 
-    The input and the picture are left out.
-
-    Yields:
-        Names of activations, the convolutions that make them and those that read them.
+    Without the input and the picture, whose channels can't be scaled.
     """
     root = {each.module: each.module for each in activations}
     for each in activations:
@@ -187,17 +173,15 @@ def restored_qat_student(
     """Fake-quantize a student, on the CPU in evaluation mode, with the ranges it was trained with.
 
     The ranges are from `learned_ranges`; its `body_graph` is exported if it is not given.
-
-    Raises:
-        CorruptBundleError: they are those of another student.
+    CorruptBundleError if they are those of another student.
     """
     activations = fake_quantization.activations_of(
         student, body_graph(student) if body is None else body
     )
     if {each.module for each in activations[:-1]} != set(ranges):
         raise CorruptBundleError(
-            f"{QUANTIZATION_FILE} has not the ranges of this student's layers. Copy the bundle "
-            "again, or give --recalibrate."
+            f"{QUANTIZATION_FILE} does not have the ranges of this student's layers. Copy the "
+            "bundle again, or give --recalibrate."
         )
     return FakeQuantizedStudent(student, activations, ranges)
 
@@ -219,7 +203,9 @@ def quantize_with_learned_ranges(
 
     Nothing is rewritten or corrected: the result is what its `FakeQuantizedStudent` computes.
     """
-    portable = with_portable_additions(ranges, fake_quantization.additions_of(activations))
+    portable = calibration.with_portable_additions(
+        ranges, fake_quantization.additions_of(activations)
+    )
     picture = (0.0, 1.0)
     by_tensor = {
         name: portable.get(each.module, picture) for each in activations for name in each.tensors
@@ -258,11 +244,7 @@ def agreement(session: Session, reference: Reference, pictures: Iterable[Pixels]
 
 
 def check_agreement(session: Session, student: FakeQuantizedStudent, contract: Contract) -> float:
-    """Compare an integer file with its training graph on photographs: their `agreement`.
-
-    Raises:
-        ExportMismatchError: it is below `LEAST_NEAR_PIXELS`.
-    """
+    """The `agreement` of a file with its training graph; ExportMismatchError if it is too low."""
     pictures = (sample_picture(*size) for size in _COMPARED_SIZES)
     found = agreement(session, fake_quantized_reference(student, contract), pictures)
     if found < LEAST_NEAR_PIXELS:

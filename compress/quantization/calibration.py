@@ -1,23 +1,34 @@
-"""The ranges of a graph's activations, found on photographs that are looked at one by one.
+"""The ranges of a graph's activations: found on photographs one by one, and made portable.
 
-From the values of an activation to the range that its 256 levels cover: what lies outside
-saturates. A narrow range gives fine steps to most values and cuts the rest; which is worth more is
-what the calibrators differ in. Written by hand because ONNX Runtime's keep every activation of
-every photograph until the end: here memory does not grow with their number.
+A range is what the 256 levels of an activation cover: values outside saturate. A narrow range gives
+fine steps to most values and cuts the rest; calibrators differ in the choice. Written by hand
+because ONNX Runtime's keep every activation of every photograph until the end: here memory does not
+grow with their number.
+
+ONNX Runtime's QLinearAdd takes bytes a and b to those of their sum by a·r + b·s + t in float32,
+where r and s are the scales of what is added over the sum's. How often that is rounded on the way
+is left to the processor, and so is where a result goes that lies halfway between two bytes: to the
+even one on x86, on Arm away from the zero point. Two scales give 65,536 sums and no more, so a pair
+of bytes that does is one in every picture, and the layers behind it make patches of it.
+Convolutions have no such place: they add whole numbers and multiply once. If r and s are whole
+multiples of a power of two, all of it is exact, and among those that are near enough are some by
+which no pair of bytes comes out halfway (`with_portable_additions`).
 """
 
 import functools
+import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from torch import nn
 
-from nstc.compress.graphs.float_forms import BODY_INPUT, body_input
-from nstc.compress.graphs.inspection import Feed, observed
+from nstc.compress.graphs.float_graphs import BODY_INPUT, body_input
+from nstc.compress.graphs.surgery import Feed, GraphIndex, observed
 from nstc.core.errors import ExportMismatchError, PhotosError
 from nstc.core.images import Pixels
 from nstc.core.manifest import Contract
@@ -26,57 +37,44 @@ from nstc.core.progress import Progress, Silent
 from nstc.models.tensors import images_to_tensor
 
 LEVELS: Final = 256  # of a byte
-HALF: Final = 4096
-"""Bins on either side of zero. At least half of a side is in use, eight bins for each level of a
-byte that holds it."""
-
+# What becomes integers. The last two are depth to space in front of a full-size convolution.
 LOCAL_OPERATORS: Final = ("Conv", "Relu", "Add", "Reshape", "Transpose")
-"""What becomes integers. The last two are depth to space in front of a convolution at full
-resolution."""
-
+# Where float normalisation follows every convolution, adding in bytes only costs conversions.
 OPERATORS_BETWEEN_NORMS: Final = ("Conv", "Relu")
-"""Where float normalisation follows every convolution, adding in bytes only costs conversions."""
-
+# Bins on either side of zero; at least half of a side is in use, eight bins for each level.
+HALF: Final = 4096
 _FIRST_WIDTH: Final = 2.0**-40
-
-_AT_ONCE: Final = 2**18
-"""Values whose bins are held together: a bin's number takes more memory than the value."""
-
+_AT_ONCE: Final = 2**18  # values whose bins are in memory together: these take more than the values
 _CANDIDATES: Final = 100
 _NARROWEST: Final = 0.1
+_EXACT_BITS: Final = 24  # float32 has every whole number up to 2^24
+_REACH: Final = 16  # how many steps away from what they were ratios are looked for
+_LEAST_STEPS: Final = 16 * _REACH  # a ratio of fewer would change by more than a sixteenth
 
+# Lowest and highest value that is covered; zero lies within, as zero points need it to.
 Range = tuple[float, float]
-"""Lowest and highest value that is held; zero lies within, as zero points need it to."""
 
 
 class Histogram:
     """Counts of values in bins of one width, an edge at zero.
 
     A value that falls outside doubles the width until it falls inside: pairs of bins become one, so
-    that nothing is estimated and no value needs to be seen twice. Zero, where a ReLU puts half of
+    that nothing is estimated and no value needs to be read twice. Zero, where a ReLU puts half of
     its values, and every level's edge stay on an edge.
     """
 
     def __init__(self) -> None:
         self.counts = np.zeros(2 * HALF, np.int64)  # from the lowest bin to the highest
         self.width = _FIRST_WIDTH  # of a bin
-        self.low = 0.0  # the smallest value seen, exactly; 0 before the first
-        self.high = 0.0  # the largest
-        self._empty = True
+        self.low, self.high = math.inf, -math.inf  # the smallest and the largest value, exactly
 
     def add(self, values: npt.NDArray[Any]) -> None:
-        """Count values of any shape.
-
-        Raises:
-            ValueError: one of them is infinite or not a number.
-        """
+        """Count values of any shape; a ValueError if one of them is not finite."""
         flat = values.ravel()
         low, high = float(flat.min()), float(flat.max())
         if not np.isfinite((low, high)).all():
             raise ValueError("values to count must be finite")
-        self.low = low if self._empty else min(self.low, low)
-        self.high = high if self._empty else max(self.high, high)
-        self._empty = False
+        self.low, self.high = min(self.low, low), max(self.high, high)
         while max(-low, high) >= HALF * self.width:
             pairs = self.counts.reshape(HALF, 2).sum(axis=1)
             self.counts = np.pad(pairs, HALF // 2)
@@ -99,17 +97,16 @@ class Histogram:
 
 
 Calibrator = Callable[[Histogram], Range]
-"""From how often values occur to the range that is held."""
 
 
 def min_max(histogram: Histogram) -> Range:
-    """Everything that was seen."""
+    """The range of all values."""
     return min(histogram.low, 0.0), max(histogram.high, 0.0)
 
 
-def percentile(histogram: Histogram, held: float) -> Range:
+def percentile(histogram: Histogram, covered: float) -> Range:
     """So many per cent of the values; half of the others may lie below the range and half above."""
-    outside = histogram.total * (100 - held) / 200
+    outside = histogram.total * (100 - covered) / 200
     below = np.cumsum(histogram.counts)
     first = int(np.argmax(below > outside))
     last = int(np.argmax(below >= histogram.total - outside))
@@ -120,7 +117,7 @@ def percentile(histogram: Histogram, held: float) -> Range:
 
 
 def least_squared_error(histogram: Histogram) -> Range:
-    """That of least squared error of the rounded and saturated values.
+    """The range of least squared error of the rounded and saturated values.
 
     Of narrowings of the whole range: both ends together, then each alone. Banner et al., "Post
     training 4-bit quantization of convolutional networks", NeurIPS 2019, with the values' own
@@ -135,8 +132,8 @@ def least_squared_error(histogram: Histogram) -> Range:
 
     def squared_error(tried: Range) -> float:
         step = (tried[1] - tried[0]) / (LEVELS - 1)
-        held = np.clip(np.rint((centres - tried[0]) / step), 0, LEVELS - 1) * step + tried[0]
-        return float(weights @ (centres - held) ** 2)
+        rounded = np.clip(np.rint((centres - tried[0]) / step), 0, LEVELS - 1) * step + tried[0]
+        return float(weights @ (centres - rounded) ** 2)
 
     both = min(((low * share, high * share) for share in shares), key=squared_error)
     uppers = ((both[0], high * share) for share in shares if high > 0)
@@ -145,24 +142,19 @@ def least_squared_error(histogram: Histogram) -> Range:
     return min((upper, *lowers), key=squared_error)
 
 
+# By the names that recipes give them; each takes the recipe's percentile.
 CALIBRATORS: Final[Mapping[str, Callable[[float], Calibrator]]] = {
-    "min-max": lambda _held: min_max,
-    "percentile": lambda held: functools.partial(percentile, held=held),
-    "mse": lambda _held: least_squared_error,
+    "min-max": lambda _covered: min_max,
+    "percentile": lambda covered: functools.partial(percentile, covered=covered),
+    "mse": lambda _covered: least_squared_error,
 }
-"""By the names that recipes give them; each takes the recipe's percentile."""
-
-
-def with_width(found: Range) -> Range:
-    """The range, or a wider one if it is a single value: that fits any scale but zero."""
-    low, high = found
-    return low, high if low < high else low + 1
 
 
 def scale_and_zero_point(found: Range) -> tuple[float, int]:
     """The step of a range's levels, and the level that is zero, as ONNX Runtime has them."""
-    low, high = with_width(found)
-    scale = (high - low) / (LEVELS - 1)
+    low, high = found
+    width = high - low or 1.0  # a single value fits any scale but zero
+    scale = width / (LEVELS - 1)
     return scale, round(-low / scale)
 
 
@@ -187,11 +179,10 @@ class Feeds:
     progress: Progress
 
     def __iter__(self) -> Iterator[Feed]:
-        """One photograph after another."""
         return map(self.encode, self.photos.squares(self.size))
 
     def reporting(self, title: str) -> Iterator[Feed]:
-        """The same, with progress told of each that is done."""
+        """The same, reporting progress after each."""
         self.progress.begin(title, len(self.photos), 0)
         for done, feed in enumerate(self, start=1):
             yield feed
@@ -206,7 +197,7 @@ def photographs(
     size: int,
     progress: Progress | None = None,
 ) -> Feeds:
-    """What a network's body sees of the centre squares of photographs."""
+    """Inputs of a network's body for the centre squares of photographs."""
 
     def encode(square: Pixels) -> Feed:
         return {BODY_INPUT: body_input(network, contract, images_to_tensor([square])).numpy()}
@@ -215,36 +206,159 @@ def photographs(
 
 
 def calibrate(
-    body: onnx.ModelProto,
-    operators: Sequence[str],
-    feeds: Iterable[Feed],
-    calibrator: Calibrator,
+    body: onnx.ModelProto, operators: Sequence[str], feeds: Iterable[Feed], calibrator: Calibrator
 ) -> Mapping[str, Range]:
     """A range for everything that operators of some kinds read or make.
 
-    A histogram a tensor is all that is kept of the photographs.
-
-    Raises:
-        ExportMismatchError: an activation was infinite.
+    A histogram a tensor is all that is kept of the photographs. ExportMismatchError if an
+    activation is infinite.
     """
     inferred = onnx.shape_inference.infer_shapes(body).graph
     known = (*inferred.value_info, *inferred.input, *inferred.output)
     floats = {v.name for v in known if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
-    floats -= {tensor.name for tensor in body.graph.initializer}  # what is stored, shapes are none
+    floats -= {tensor.name for tensor in body.graph.initializer}
     histograms: dict[str, Histogram] = {}
     for node in body.graph.node:
         if node.op_type in operators:
             inputs = node.input if node.op_type == "Add" else node.input[:1]
-            for name in (*inputs, *node.output):
-                if name in floats and name not in histograms:
-                    histograms[name] = Histogram()
+            names = [name for name in (*inputs, *node.output) if name in floats]
+            histograms |= {name: Histogram() for name in names if name not in histograms}
     for seen in observed(body, histograms, feeds):
         for name, values in seen.items():
             try:
                 histograms[name].add(values)
             except ValueError as error:
                 raise ExportMismatchError(
-                    f"the network makes infinite values of a photograph, at {name}: its weights "
-                    "are damaged, and no range of bytes holds them."
+                    f"the network gives infinite values for a photograph, at {name}: its weights "
+                    "are damaged. Give another network."
                 ) from error
     return {name: calibrator(histogram) for name, histogram in histograms.items()}
+
+
+class Addition(NamedTuple):
+    """An activation that is the sum of two others, all three in bytes, by their names."""
+
+    total: str
+    addends: tuple[str, str]
+
+
+def additions_in(graph: onnx.ModelProto) -> Iterator[Addition]:
+    """A float graph's, by the names of its tensors.
+
+    Where bytes are only moved between making and adding, or a ReLU is behind, one scale serves
+    several tensors: those additions are left out.
+    """
+    index = GraphIndex(graph)
+    for node in index.nodes("Add"):
+        makers = [index.producers.get(name) for name in node.input]
+        behind = index.only_reader(node.output[0])
+        computed = all(each and each.op_type in {"Conv", "Add", "Relu"} for each in makers)
+        if computed and (behind is None or behind.op_type != "Relu"):
+            first, second = map(str, node.input)
+            yield Addition(str(node.output[0]), (first, second))
+
+
+def with_portable_additions(
+    ranges: Mapping[str, Range], additions: Iterable[Addition]
+) -> dict[str, Range]:
+    """Ranges that differ by some ten-thousandths, by which bytes are added alike everywhere.
+
+    What is added first keeps its scale, the sum follows it, and the other addend the sum: along a
+    residual trunk from its start to its end, which is the order that `additions` have. An addition
+    stays as it is where both addends belong to earlier sums, one is some hundredth of the sum or
+    less, or one has no range. Ranges that are portable already stay.
+    """
+    stored = {name: _stored(found) for name, found in ranges.items()}
+    settled: set[str] = set()
+    for each in additions:
+        if not stored.keys() >= {each.total, *each.addends}:
+            continue
+        first, second = sorted(each.addends, key=lambda name: name not in settled)
+        if second in settled:
+            continue
+        found = next(_portable(stored[first], stored[second], stored[each.total]), None)
+        if found is not None:
+            stored[second], stored[each.total] = found
+            settled |= {first, second, each.total}
+    portable = {n: range_of_levels(float(stored[n].scale), stored[n].zero_point) for n in settled}
+    return {name: portable.get(name, found) for name, found in ranges.items()}
+
+
+def is_portable_addition(first: Range, second: Range, total: Range) -> bool:
+    """Whether bytes of two ranges are added to bytes of a third alike on every processor."""
+    one, other, both = map(_stored, (first, second, total))
+    if not all(0 < each.scale < np.inf for each in (one, other, both)):
+        return False
+    ratios = [float(addend.scale / both.scale) for addend in (one, other)]
+    bits = _fraction_bits(ratios)
+    steps = [ratio * 2.0**bits for ratio in ratios]
+    if bits < 1 or not all(each.is_integer() for each in steps):
+        return False
+    return not _meets_halfway(one, other, both, (int(steps[0]), int(steps[1])), bits)
+
+
+class _Stored(NamedTuple):
+    """How bytes hold an activation."""
+
+    scale: np.float32  # 0 or infinite where float32 does not hold it
+    zero_point: int
+
+
+def _stored(found: Range) -> _Stored:
+    scale, zero_point = scale_and_zero_point(found)
+    return _Stored(np.float32(scale), zero_point)
+
+
+def _portable(first: _Stored, second: _Stored, total: _Stored) -> Iterator[tuple[_Stored, _Stored]]:
+    """Second addends and totals beside a first addend, those nearest to what they were first."""
+    if not all(0 < each.scale < np.inf for each in (first, second, total)):
+        return
+    ratios = [float(each.scale) / float(total.scale) for each in (first, second)]
+    bits = _fraction_bits(ratios)
+    wanted = [ratio * 2.0**bits for ratio in ratios]
+    if bits < 1 or min(wanted) < _LEAST_STEPS:
+        return
+    around = [range(round(each) - _REACH, round(each) + _REACH + 1) for each in wanted]
+    nearest_first = sorted(
+        itertools.product(*around),
+        key=lambda pair: abs(pair[0] - wanted[0]) + abs(pair[1] - wanted[1]),
+    )
+    for ones, others in nearest_first:
+        one, other = ones / 2**bits, others / 2**bits
+        if bits > _fraction_bits((one, other)):
+            continue
+        if _meets_halfway(first, second, total, (ones, others), bits):
+            continue
+        # Among the float32 scales next to the exact ones, those whose ratios are exact.
+        for divisor in _neighbours(float(first.scale) / one):
+            if first.scale / divisor == one:
+                for dividend in _neighbours(float(divisor) * other):
+                    if dividend / divisor == other:
+                        yield second._replace(scale=dividend), total._replace(scale=divisor)
+
+
+def _fraction_bits(ratios: Sequence[float]) -> int:
+    """The finest power of two of which float32 has all numbers on the way to a sum by two."""
+    return _EXACT_BITS - math.ceil(math.log2((LEVELS - 1) * (sum(ratios) + 1)))
+
+
+def _meets_halfway(
+    first: _Stored, second: _Stored, total: _Stored, ratios: tuple[int, int], bits: int
+) -> bool:
+    """Whether two bytes come to halfway between two of the sum's.
+
+    `ratios` are the addends' scales over the sum's, in steps of 2^-`bits`.
+    """
+    levels = np.arange(LEVELS, dtype=np.int32)
+    sums = np.add.outer(
+        (levels - first.zero_point) * ratios[0], (levels - second.zero_point) * ratios[1]
+    )
+    sums += total.zero_point << bits
+    halfway = sums & ((1 << bits) - 1) == 1 << (bits - 1)
+    return bool(np.any(halfway & (sums > 0) & (sums < (LEVELS - 1) << bits)))
+
+
+def _neighbours(number: float) -> tuple[np.float32, np.float32, np.float32]:
+    """A number in float32, and those next to it."""
+    nearest = np.float32(number)
+    return nearest, *(np.nextafter(nearest, np.float32(end)) for end in (0, np.inf))

@@ -2,20 +2,17 @@
 
 Activations, weights and biases are fake-quantized where `integer_body` puts QuantizeLinear and
 DequantizeLinear: Jacob et al., "Quantization and training of neural networks for efficient
-integer-arithmetic-only inference", CVPR 2018, sections 2 and 3. Between those places pass whole
-numbers, whose sums of products float32 holds exactly below 2^24; one multiplication takes a sum to
-the next activation, as in ONNX Runtime. In real numbers one value in a hundred thousand would be
-rounded to the other side, and ten layers make a visible difference of it.
+integer-arithmetic-only inference", CVPR 2018, sections 2 and 3. What passes between is whole, which
+float32 holds exactly below 2^24. In real numbers one value in a hundred thousand would be rounded
+to the other side, and ten layers make a visible difference of it.
 
-Rounding has no useful gradient: it is taken for the identity, the straight-through estimator
-(Bengio et al., "Estimating or propagating gradients through stochastic neurons", 2013). The rest of
-the arithmetic gives the scale's own gradient, the rounding error inside the range and the bound
-where values saturate, divided by the square root of the number of values (Esser et al., "Learned
-step size quantization", ICLR 2020, equation 3).
+Rounding is taken for the identity in gradients, the straight-through estimator (Bengio et al.,
+"Estimating or propagating gradients through stochastic neurons", 2013). A scale's own gradient is
+the rounding error inside the range and the bound where values saturate, over the square root of the
+number of values (Esser et al., "Learned step size quantization", ICLR 2020, equation 3).
 
-Activations are named by the modules that make them and not by the tensors of an exported graph,
-whose names change with the exporter: "stem", "blocks.0.project.1" for convolutions, "blocks.0" for
-the sum that a block ends in, and "input" for the input of the body.
+Activations are named by the modules that make them, as an exporter's names of tensors change:
+"stem", "blocks.0.project.1" for convolutions, "blocks.0" for the sum that a block ends in.
 """
 
 import contextlib
@@ -32,11 +29,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from nstc.compress.graphs.deployed import HIGHEST_BYTE, LEVEL
-from nstc.compress.graphs.float_forms import BODY_INPUT
-from nstc.compress.graphs.inspection import GraphIndex
-from nstc.compress.quantization.calibration import Range, range_of_levels, scale_and_zero_point
+from nstc.compress.graphs.float_graphs import BODY_INPUT
+from nstc.compress.graphs.surgery import GraphIndex
+from nstc.compress.quantization import calibration
+from nstc.compress.quantization.calibration import Addition, Range, scale_and_zero_point
 from nstc.compress.quantization.integer_body import LARGEST_WEIGHT, NEXT_TO_NOTHING
-from nstc.compress.quantization.portability import Addition, with_portable_additions
 from nstc.models.student import DEVIATION_FLOOR, ResidualBlock, Student, channel_statistics
 
 INPUT: Final = "input"
@@ -67,10 +64,7 @@ class Activation:
 def activations_of(student: Student, body: onnx.ModelProto) -> tuple[Activation, ...]:
     """Those of a student without instance normalisation and its `body_graph`, in order.
 
-    The body's input is the first, its output the last.
-
-    Raises:
-        ValueError: the graph's layers are not the student's.
+    The body's input is the first, its output the last. ValueError if the graph is another's.
     """
     index = GraphIndex(body)
     nodes = [
@@ -81,17 +75,24 @@ def activations_of(student: Student, body: onnx.ModelProto) -> tuple[Activation,
     ]
     found = {BODY_INPUT: Activation(module=INPUT, tensors=(BODY_INPUT,))}
     for (name, module), node in zip(_in_order(student), nodes, strict=True):
-        weight = index.value(node.input[1]) if node.op_type == "Conv" else None
-        own = module.weight.detach().cpu().numpy() if isinstance(module, nn.Conv2d) else None
-        if not np.array_equal(weight, own):
+        is_here = (node.op_type == "Conv") == isinstance(module, nn.Conv2d)
+        if is_here and isinstance(module, nn.Conv2d):
+            weight = module.weight.detach().cpu().numpy()
+            is_here = np.array_equal(index.value(node.input[1]), weight)
+        if not is_here:
             raise ValueError(f"the graph has another layer in the place of {name}")
         made: tuple[str, ...] = (str(node.output[0]),)
         behind = index.only_reader(made[0])
         if behind is not None and behind.op_type == "Relu":
             made = (str(behind.output[0]), *made)
-        read = node.input[:1] if node.op_type == "Conv" else node.input
-        reads = tuple(found[_before_moves(index, tensor)].module for tensor in read)
-        found[made[0]] = Activation(module=name, tensors=made, reads=reads)
+        reads = []
+        for tensor in node.input[:1] if node.op_type == "Conv" else node.input:
+            maker = index.producers.get(tensor)
+            while maker is not None and maker.op_type in {"Reshape", "Transpose"}:
+                tensor = maker.input[0]
+                maker = index.producers.get(tensor)
+            reads.append(found[str(tensor)].module)
+        found[made[0]] = Activation(module=name, tensors=made, reads=tuple(reads))
     return tuple(found.values())
 
 
@@ -107,15 +108,8 @@ def _in_order(student: Student) -> list[tuple[str, nn.Module]]:
     return done
 
 
-def _before_moves(index: GraphIndex, tensor: str) -> str:
-    maker = index.producers.get(tensor)
-    if maker is None or maker.op_type not in {"Reshape", "Transpose"}:
-        return tensor
-    return _before_moves(index, str(maker.input[0]))
-
-
 def additions_of(activations: Sequence[Activation]) -> Iterator[Addition]:
-    """A student's additions without a ReLU behind, by the names of its modules."""
+    """Those without a ReLU behind, by the names of modules."""
     for each in activations:
         if each.is_sum and not each.has_relu:
             first, second = each.reads
@@ -152,9 +146,8 @@ def weight_scale(weight: Tensor) -> Tensor:
 def stored_bias(bias: Tensor, unit: Tensor) -> Tensor:
     """Biases as the whole numbers that they are stored as.
 
-    Divided in float64, as ONNX Runtime's quantizer does: among some thousand steps, one quotient in
-    two thousand is a tie in float32 and none in truth, and every picture would have the difference.
-    `unit` is their step, of a shape that broadcasts with them.
+    `unit` is their step. Divided in float64, as ONNX Runtime's quantizer does: among some thousand
+    steps, one quotient in two thousand is a tie in float32 alone, an error in every picture.
     """
     return round_ste(bias.double() / unit.double()).float()
 
@@ -162,16 +155,13 @@ def stored_bias(bias: Tensor, unit: Tensor) -> Tensor:
 class FakeQuantizedStudent(nn.Module):
     """The student with everything rounded; its parameters and the scales of its activations learn.
 
-    Scales are learned as the logarithms of factors on those that calibration has found, as large
-    and small ones then move by the same share: Jain et al., "Trained quantization thresholds for
-    accurate and efficient fixed-point inference of deep neural networks", MLSys 2020. Zero points
-    stay where calibration has put them. A filter's scale is that of its largest weight at every
-    step, as it is in the file. Scales always make additions portable.
+    Scales are learned as logarithms of factors on those that calibration has found, as large and
+    small ones then move by the same share: Jain et al., "Trained quantization thresholds for
+    accurate and efficient fixed-point inference of deep neural networks", MLSys 2020. They always
+    make additions portable. Zero points stay. A filter's scale is that of its largest weight.
 
-    Args:
-        student: In float; it learns through this and is not changed otherwise.
-        activations: Its `activations_of`.
-        ranges: Of all activations but the last, by `Activation.module`.
+    The student is in float, it learns through this and is not changed otherwise; ranges are those
+    of all activations but the last, by `Activation.module`.
     """
 
     def __init__(
@@ -232,24 +222,23 @@ class FakeQuantizedStudent(nn.Module):
         learned = self.found_scales * self.log_factors.exp()
         if not torch.isfinite(learned).all():  # the training loop reports that it diverged
             return learned
-        portable = with_portable_additions(self._ranges_of(learned), additions_of(self.activations))
+        portable = calibration.with_portable_additions(
+            self._ranges_of(learned), additions_of(self.activations)
+        )
         scales = [scale_and_zero_point(portable[name])[0] for name in self._learned]
         return learned + (learned.new_tensor(scales) - learned).detach()
 
     def _ranges_of(self, scales: Tensor) -> dict[str, Range]:
         zeros = self.zero_points.tolist()
         return {
-            name: range_of_levels(scale, round(zero))
+            name: calibration.range_of_levels(scale, round(zero))
             for name, scale, zero in zip(self._learned, scales.tolist(), zeros, strict=True)
         }
 
 
 @dataclass
 class _IntegerArithmetic:
-    """Hooks by which a student's modules give stored activations less their zero points.
-
-    A convolution in front of a ReLU has the ReLU's zero point, 0, and so nothing below it.
-    """
+    """Hooks by which a student's modules give stored activations less their zero points."""
 
     learned: Mapping[str, Tensor]  # scales of activations
     zero_points: Mapping[str, Tensor]
@@ -288,10 +277,9 @@ class _IntegerArithmetic:
     def quantized_add(self, activation: Activation, first: Tensor, second: Tensor) -> Tensor:
         """The sum of the two activations that are read, as ONNX Runtime's QLinearAdd computes it.
 
-        Two scales give 65,536 sums and no more: where one of them is a tie, it is so in every
-        picture. So this rounds on the way, and half to even with the zero point in it, as that
-        does with fused multiplication and addition: all pairs of bytes are equal at 200 choices of
-        scales and zero points.
+        It rounds on the way, and half to even with the zero point in it, as that does with fused
+        multiplication and addition: equal for all pairs of bytes at 200 choices of scales and zero
+        points. A tie among the 65,536 sums would be one in every picture.
         """
         zero_point = self.zero_points[activation.module]
         scale = self.scale(activation.module, first)

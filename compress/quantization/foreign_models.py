@@ -3,15 +3,14 @@
 import contextlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Unpack
 
 import onnx
 
 from nstc.compress.export.checking import sample_picture
-from nstc.compress.graphs import foreign_graphs
-from nstc.compress.graphs.inspection import graphs_of, replace_all
+from nstc.compress.graphs import float_graphs
+from nstc.compress.graphs.surgery import graphs_of, replace_all
 from nstc.compress.quantization import calibration, summary
 from nstc.compress.quantization.integer_body import IntegerForm, quantized_statically
 from nstc.compress.quantization.quantize_model import Written, write_static_graph
@@ -22,8 +21,7 @@ from nstc.core.graph_form import FORM_KEY, GraphFlags
 from nstc.core.photos import PhotoSet
 from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
-from nstc.runtime.agreement import FOREIGN_PSNR_DB, Difference
-from nstc.runtime.arrays import refuse_one_colour
+from nstc.runtime import agreement, arrays
 from nstc.runtime.foreign.contracts import GraphContract
 from nstc.runtime.foreign.networks import ForeignSession, is_torchscript
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line
@@ -53,18 +51,6 @@ _THIRD_PARTY_ERRORS: Final = (
 def is_foreign(model: str | Path) -> bool:
     """Whether a model is given as an ONNX file, and not as a bundle."""
     return Path(model).suffix.lower() == ".onnx"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Work:
-    """What is quantized, and how."""
-
-    model: Path
-    contract: GraphContract
-    photos: PhotoSet  # none where they have no part in it
-    recipe: QuantizeRecipe
-    progress: Progress
-    file: Path  # to write
 
 
 def quantize_file(
@@ -101,8 +87,29 @@ def quantize_file(
         )
     if recipe.needs_photos:
         calibration.refuse_no_photos(photos)
-    contract = foreign_graphs.probe_usable(model, **told)
+    contract = float_graphs.probe_usable(model, **told)
     progress.note(f"{model.name} {contract.describe()}")
+    graph = _float_graph(model)
+    refuse_unwritable_file(output)
+    photos = photos.take(recipe.calibration_photos if recipe.needs_photos else 0)
+    with scratch_folder() as folder:
+        file = folder / output.name
+        with _unfit_is_an_option_error(model, recipe):
+            written = _write(graph, file, contract, photos, recipe, progress)
+            # how the graph is fed goes into the file itself, where probing looks first
+            made = onnx.load(file)
+            replace_all(made.metadata_props, [p for p in made.metadata_props if p.key != FORM_KEY])
+            made.metadata_props.add(key=FORM_KEY, value=contract.form.to_json())
+            onnx.save(made, file)
+        progress.note(f"measuring {output.name} and {model.name}")
+        report = _measured(model, file, contract, photos, recipe, written, _unknown(graph))
+        with atomic_file(output) as target:
+            target.write_bytes(file.read_bytes())
+    return report
+
+
+def _float_graph(model: Path) -> onnx.ModelProto:
+    """A file's graph in the form that is quantized, if it is not quantized already."""
     graph = onnx.load(model)
     found = {n.op_type for part in graphs_of(graph.graph) for n in part.node} & _INTEGER_OPERATORS
     if found:
@@ -110,42 +117,25 @@ def quantize_file(
             f"{model} is quantized already, it has {', '.join(sorted(found, reverse=True))}: give "
             "the float file that it was made from."
         )
-    graph = foreign_graphs.prepared(graph)
-    refuse_unwritable_file(output)
-    needed = recipe.calibration_photos if recipe.needs_photos else 0
-    with scratch_folder() as folder:
-        work = _Work(
-            model=model,
-            contract=contract,
-            photos=photos.take(needed),
-            recipe=recipe,
-            progress=progress,
-            file=folder / output.name,
-        )
-        with _unfit_is_an_option_error(model, recipe):
-            written = _write(work, graph)
-            # how the graph is fed goes into the file itself, where probing looks first
-            made = onnx.load(work.file)
-            replace_all(made.metadata_props, [p for p in made.metadata_props if p.key != FORM_KEY])
-            made.metadata_props.add(key=FORM_KEY, value=contract.form.to_json())
-            onnx.save(made, work.file)
-        progress.note(f"measuring {output.name} and {model.name}")
-        report = _measured(work, written, _unknown(graph))
-        with atomic_file(output) as target:
-            target.write_bytes(work.file.read_bytes())
-    return report
+    return float_graphs.prepared(graph)
 
 
-def _write(work: _Work, graph: onnx.ModelProto) -> Written:
-    contract, recipe = work.contract, work.recipe
+def _write(
+    graph: onnx.ModelProto,
+    file: Path,
+    contract: GraphContract,
+    photos: PhotoSet,
+    recipe: QuantizeRecipe,
+    progress: Progress,
+) -> Written:
     multiple = contract.size_multiple
     side = max(recipe.calibration_size // multiple * multiple, contract.minimum_size)
     height, width = contract.fixed_size or (side, side)
     feeds = calibration.Feeds(
-        photos=work.photos,
+        photos=photos,
         size=max(height, width),
         encode=lambda square: {contract.input_name: contract.encode(square[:height, :width])},
-        progress=work.progress,
+        progress=progress,
     )
     taken = {""}
     for number, node in enumerate(graph.graph.node):  # layers are found by their names
@@ -153,7 +143,7 @@ def _write(work: _Work, graph: onnx.ModelProto) -> Written:
             node.name = f"{node.op_type}_{number}"
         taken.add(node.name)
     if recipe.mode != "static":
-        write_uncalibrated(graph, work.file, recipe, feeds, _unknown(graph))
+        write_uncalibrated(graph, file, recipe, feeds, _unknown(graph))
         return Written()
     normalised = any("Normalization" in node.op_type for node in graph.graph.node)
     black, white = contract.black_and_white
@@ -164,32 +154,37 @@ def _write(work: _Work, graph: onnx.ModelProto) -> Written:
         per_channel=recipe.per_channel,
         black_and_white=(float(min(black)), float(max(white))),
     )
-    graph = foreign_graphs.at_least_opset(graph, foreign_graphs.SCALE_A_CHANNEL)
-    return write_static_graph(quantized_statically(graph, form, feeds, recipe), work.file)
+    graph = float_graphs.at_least_opset(graph, float_graphs.SCALE_A_CHANNEL)
+    return write_static_graph(quantized_statically(graph, form, feeds, recipe), file)
 
 
 def _measured(
-    work: _Work, written: Written, foreign_operators: tuple[str, ...]
+    model: Path,
+    file: Path,
+    contract: GraphContract,
+    photos: PhotoSet,
+    recipe: QuantizeRecipe,
+    written: Written,
+    foreign_operators: tuple[str, ...],
 ) -> summary.QuantizationReport:
     """Check and time the file; each file is opened once."""
-    contract, recipe, file = work.contract, work.recipe, work.file
-    optimized = file.with_suffix(".optimized.onnx")
+    threads, optimized = summary.SPEED_THREADS, file.with_suffix(".optimized.onnx")
+    written_to = optimized if recipe.mode in summary.INTEGER_MODES else None
     picture = sample_picture(*(contract.fixed_size or (recipe.size, recipe.size)))
-    threads, integer = summary.SPEED_THREADS, recipe.mode in summary.INTEGER_MODES
     try:
-        reference = ForeignSession(work.model, contract, threads)
-        others = [ForeignSession(file, contract, threads, optimized=optimized if integer else None)]
+        reference = ForeignSession(model, contract, threads)
+        others = [ForeignSession(file, contract, threads, optimized=written_to)]
         if written.all_integer is not None:
             others.append(ForeignSession(written.all_integer, contract, threads))
         made = [session.run(picture) for session in (reference, others[0])]
-        for session, output in zip((reference, others[0]), made, strict=True):
-            refuse_one_colour(output, session.path)
+        for path, output in zip((model, file), made, strict=True):
+            arrays.refuse_one_colour(output, path)
     except TeacherError as error:
         raise ExportMismatchError(f"{file.name} was written but does not run: {error}") from error
-    psnr_db = Difference.between(*made).psnr_db
-    if psnr_db < FOREIGN_PSNR_DB:
+    psnr_db = agreement.Difference.between(*made).psnr_db
+    if psnr_db < agreement.FOREIGN_PSNR_DB:
         raise ExportMismatchError(
-            f"{file.name} differs too much from {work.model}: {psnr_db:.1f} dB. It was not kept. "
+            f"{file.name} differs too much from {model}: {psnr_db:.1f} dB. It was not kept. "
             "Calibrate on photographs like those it will be given, or give a --quality-budget."
         )
     return summary.timed_report(
@@ -197,7 +192,7 @@ def _measured(
         others,
         picture,
         recipe,
-        work.photos,
+        photos,
         optimized,
         artifact=file.name,
         psnr_db=psnr_db,
@@ -209,7 +204,7 @@ def _measured(
 
 def _unknown(graph: onnx.ModelProto) -> tuple[str, ...]:
     """Kinds of nodes that are not among those nstc knows, with their domains."""
-    own = foreign_graphs.OWN_DOMAINS
+    own = float_graphs.OWN_DOMAINS
     kinds = {
         node.op_type if node.domain in own else f"{node.domain}.{node.op_type}"
         for part in graphs_of(graph.graph)

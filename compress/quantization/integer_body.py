@@ -1,8 +1,8 @@
 """Static quantization of a network's body: algebra, ranges, integers, and layers left in float.
 
-Its integer form has QuantizeLinear and DequantizeLinear around operators. Activations are uint8.
-Weights are int8 and use 7 of their 8 bits (`reduce_range`): without VNNI the products of two uint8
-and int8 pairs are added in 16 bits, which full-range weights overflow.
+The result has QuantizeLinear and DequantizeLinear around operators. Activations are uint8. Weights
+are int8 and use 7 of their 8 bits (`reduce_range`): without VNNI the products of two uint8 and int8
+pairs are added in 16 bits, which full-range weights overflow.
 """
 
 import contextlib
@@ -16,22 +16,17 @@ from typing import Final
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-from onnxruntime.quantization import CalibrationMethod, QuantType
+from onnxruntime.quantization import CalibrationMethod, QuantType, quant_utils
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-from onnxruntime.quantization.quant_utils import (
-    add_pre_process_metadata,
-    save_and_reload_model_with_shape_infer,
-)
 from torch import nn
 
-from nstc.compress.graphs import rewriting
+from nstc.compress.graphs import surgery
 from nstc.compress.graphs.deployed import LEVEL
-from nstc.compress.graphs.float_forms import BODY_INPUT, BODY_OUTPUT, body_graph
-from nstc.compress.graphs.inspection import GraphIndex, copied, outputs
+from nstc.compress.graphs.float_graphs import BODY_INPUT, BODY_OUTPUT, body_graph
+from nstc.compress.graphs.surgery import GraphIndex, outputs
 from nstc.compress.quantization import calibration
 from nstc.compress.quantization.calibration import Feeds, Range
-from nstc.compress.quantization.portability import additions_in, with_portable_additions
 from nstc.compress.quantization.weight_storage import round_adaptively
 from nstc.core.errors import ExportMismatchError
 from nstc.core.manifest import Contract
@@ -42,9 +37,8 @@ from nstc.models.student import Student
 from nstc.runtime import agreement
 
 LARGEST_WEIGHT: Final = 64  # magnitude of a stored weight: of 7 bits
+# Of a layer's largest weight: what stands in a filter of zeros, so that it has a scale.
 NEXT_TO_NOTHING: Final = 2.0**-16
-"""Of a layer's largest weight: what stands in a filter of zeros, so that it has a scale."""
-
 _JUDGED_ON: Final = 4  # photographs at most, evenly spread, that a quality budget is measured on
 
 
@@ -54,15 +48,13 @@ class IntegerForm:
 
     operators: tuple[str, ...]  # kinds of nodes
     per_channel: bool = True  # whether weights have a scale for each output channel, or one for all
-    # The tensors whose bytes are a picture's levels: their scale is 1/255 and their saturation the
-    # clamp.
-    pixels: tuple[str, ...] = ()
+    pixels: tuple[str, ...] = ()  # tensors whose bytes are a picture's levels, with scale 1/255
     bytes_at: tuple[str, ...] = ()  # tensors that must be bytes even if nothing around them is
-    black_and_white: tuple[float, float] = (0.0, 1.0)  # what the graph's output calls them
+    black_and_white: tuple[float, float] = (0.0, 1.0)  # of the graph's output
 
 
 def integer_form_of(network: nn.Module, contract: Contract, *, per_channel: bool) -> IntegerForm:
-    """The form that a network's body takes."""
+    """The form of a network's body."""
     is_student = isinstance(network, Student)
     is_local = is_student and contract.locality == "exact"
     return IntegerForm(
@@ -78,9 +70,9 @@ class FloatLayer:
     """A layer that stays float among integers."""
 
     name: str  # of its node
-    psnr_db: float  # to the float network with this one and those before it in float
-    gain_db: float  # how much of that is this layer's doing
-    more_bytes: int  # what it adds to the graph
+    psnr_db: float  # to the float network with this layer and those before it in float
+    gain_db: float  # how much of that this layer gives
+    more_bytes: int  # of the graph
 
     def describe(self) -> str:
         """One line for a reader."""
@@ -94,9 +86,9 @@ class FloatLayer:
 class StaticGraph:
     """What quantization made."""
 
-    graph: onnx.ModelProto  # QuantizeLinear and DequantizeLinear pairs around operators
+    graph: onnx.ModelProto
     all_integer: onnx.ModelProto  # the same with every layer in integers
-    float_layers: tuple[FloatLayer, ...]  # layers that stay float
+    float_layers: tuple[FloatLayer, ...]
 
 
 def quantized_body(
@@ -106,34 +98,25 @@ def quantized_body(
     recipe: QuantizeRecipe,
     progress: Progress,
 ) -> StaticGraph:
-    """Quantize the body of a network in evaluation mode, calibrated on photographs one at a time.
-
-    Raises:
-        ExportMismatchError: as `quantized_statically`.
-    """
+    """As `quantized_statically`, of a network in evaluation mode, calibrated on photographs."""
     size = recipe.calibration_size
     feeds = calibration.photographs(network, contract, photos, size=size, progress=progress)
-    return quantized_statically(
-        body_graph(network),
-        integer_form_of(network, contract, per_channel=recipe.per_channel),
-        feeds,
-        recipe,
-    )
+    form = integer_form_of(network, contract, per_channel=recipe.per_channel)
+    return quantized_statically(body_graph(network), form, feeds, recipe)
 
 
 def quantized_statically(
     graph: onnx.ModelProto, form: IntegerForm, feeds: Feeds, recipe: QuantizeRecipe
 ) -> StaticGraph:
-    """Quantize a float graph of one input and one output, calibrated on its feeds; it stays.
+    """Quantize a copy of a float graph of one input and one output, calibrated on its feeds.
 
-    Raises:
-        ExportMismatchError: an activation is infinite, or the quality asked for can't be reached.
+    ExportMismatchError if an activation is infinite, or the quality asked for can't be reached.
     """
     body = rewritten(graph, per_channel=form.per_channel)
     calibrator = calibration.CALIBRATORS[recipe.calibrator](recipe.percentile)
     ranges = calibration.calibrate(body, form.operators, feeds.reporting("calibrate"), calibrator)
     if "Add" in form.operators:
-        ranges = with_portable_additions(ranges, additions_in(body))
+        ranges = calibration.with_portable_additions(ranges, calibration.additions_in(body))
     make = functools.partial(integer_body, body, form, ranges)
     float_layers: tuple[FloatLayer, ...] = ()
     if recipe.quality_budget is not None:
@@ -158,18 +141,17 @@ def quantized_statically(
 
 
 def rewritten(graph: onnx.ModelProto, *, per_channel: bool) -> onnx.ModelProto:
-    """The same function in the form that loses least to integers.
+    """A copy in the form that loses least to integers.
 
-    Neighbouring layers share out scale where one scale serves all of a layer's filters, and between
+    Neighbouring layers are equalised where one scale serves all of a layer's filters, and between
     normalisations, where each tensor is rounded on its way in and out. Between filters that have
     scales of their own, in a network without normalisation, it costs a tenth of a dB.
     """
-    body = copied(graph)
-    rewriting.fold_batch_norm(body)
-    rewriting.drop_bias_before_norm(body)
+    body = surgery.copied(graph)
+    surgery.fold_batch_norm(body)
     if not per_channel or GraphIndex(body).nodes("InstanceNormalization"):
-        rewriting.equalise_layers(body)
-    rewriting.equalise_before_norm(body)
+        surgery.equalise_layers(body)
+    surgery.equalise_before_norm(body)
     return body
 
 
@@ -178,7 +160,7 @@ def psnr_db(
     found: Sequence[np.ndarray],
     black_and_white: tuple[float, float] = (0.0, 1.0),
 ) -> float:
-    """Of pictures, clamped to black and white, over all of them."""
+    """Peak signal-to-noise ratio over all pictures, clamped to black and white."""
     black, white = black_and_white
     errors = [
         np.mean((a.clip(black, white) - b.clip(black, white)) ** 2, dtype=np.float64)
@@ -196,11 +178,8 @@ def choose_float_layers(
 ) -> tuple[FloatLayer, ...]:
     """Leave layers in float, each time the one that helps most, until the quality is reached.
 
-    Of the names of the layers left in float `judge` makes the quality in dB, and `weigh` the size
-    of the graph in bytes.
-
-    Raises:
-        ExportMismatchError: not even all of them in float reach it.
+    For names of layers left in float `judge` gives the quality in dB, and `weigh` the size of the
+    graph in bytes. ExportMismatchError if not even all of them in float reach it.
     """
     chosen: tuple[FloatLayer, ...] = ()
     best = judge(())
@@ -209,8 +188,8 @@ def choose_float_layers(
         left = [name for name in layers if name not in names]
         if not left:
             raise ExportMismatchError(
-                f"quality-budget is {budget_db:g} dB, and with every convolution in float the "
-                f"bytes of the picture alone leave {best:.1f} dB: ask for less."
+                f"quality-budget is {budget_db:g} dB, but even with every convolution in float "
+                f"the bytes of the picture allow {best:.1f} dB: ask for less."
             )
         found: dict[str, float] = {}
         progress.begin(f"mixed precision at {best:.1f} dB", len(left), 0)
@@ -236,22 +215,19 @@ def integer_body(
     *,
     left_in_float: Collection[str] = (),
 ) -> onnx.ModelProto:
-    """Put pairs around the operators of a float body, with the ranges that `calibrate` has found.
-
-    Nodes named in `left_in_float` stay as they are.
-    """
-    body = save_and_reload_model_with_shape_infer(_with_scales(body))
+    """Quantize the operators of a float body, but nodes `left_in_float`, with calibrated ranges."""
+    body = quant_utils.save_and_reload_model_with_shape_infer(_with_scales(body))
     # The exporter has folded constants and inferred shapes; unmarked, ONNX Runtime would log advice
     # to do so, and set up the process's root logger on the way.
-    add_pre_process_metadata(body)
-    wide = {name: map(np.float32, calibration.with_width(found)) for name, found in ranges.items()}
-    seen = {name: TensorData(lowest=low, highest=high) for name, (low, high) in wide.items()}
-    # Given with each tensor: those that ONNX Runtime makes of ranges in float32 are a bit off.
-    held = {name: calibration.scale_and_zero_point(found) for name, found in ranges.items()}
-    held |= dict.fromkeys(form.pixels, (LEVEL, 0))
+    quant_utils.add_pre_process_metadata(body)
+    ends = {name: map(np.float32, found) for name, found in ranges.items()}
+    limits = {name: TensorData(lowest=low, highest=high) for name, (low, high) in ends.items()}
+    # Given with each tensor: those that ONNX Runtime makes of `limits` in float32 are a bit off.
+    stored = {name: calibration.scale_and_zero_point(found) for name, found in ranges.items()}
+    stored |= dict.fromkeys(form.pixels, (LEVEL, 0))
     overrides = {
         name: [{"scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.uint8)}]
-        for name, (scale, zero) in held.items()
+        for name, (scale, zero) in stored.items()
     }
     with contextlib.redirect_stdout(io.StringIO()):  # ONNX Runtime prints what it does
         quantizer = QDQQuantizer(
@@ -260,7 +236,7 @@ def integer_body(
             True,  # reduce_range
             QuantType.QInt8,
             QuantType.QUInt8,
-            TensorsData(CalibrationMethod.MinMax, seen),
+            TensorsData(CalibrationMethod.MinMax, limits),
             [],
             list(left_in_float),
             list(form.operators),
@@ -269,10 +245,10 @@ def integer_body(
         quantizer.quantize_model()
         quantizer.model.topological_sort()
     made: onnx.ModelProto = quantizer.model.model
-    rewriting.fold_factors_into_dequantize(made)
+    surgery.fold_factors_into_dequantize(made)
     _ensure_bytes(made, form, ranges)
     # ONNX Runtime makes integers of the weights of any convolution between DequantizeLinear and
-    # QuantizeLinear, of all 8 bits, which other machines overflow: a copy keeps it in float.
+    # QuantizeLinear, of all 8 bits, which other machines overflow: Max of one keeps it in float.
     index = GraphIndex(made)
     for node in [node for node in index.nodes("Conv") if node.name in left_in_float]:
         if any(reader.op_type == "QuantizeLinear" for reader in index.readers[node.output[0]]):
@@ -281,12 +257,11 @@ def integer_body(
 
 
 def _with_scales(body: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which filters of zeros hold one weight that is next to nothing.
+    """A copy in which filters of zeros have one weight that is next to nothing.
 
-    ONNX Runtime gives them a scale of 1, and biases are stored in steps of it: theirs would be
-    rounded to whole numbers.
+    ONNX Runtime gives filters of zeros a scale of 1, in whose steps it would store their biases.
     """
-    copy = copied(body)
+    copy = surgery.copied(body)
     index = GraphIndex(copy)
     for node in index.nodes("Conv"):
         if index.is_constant(node.input[1]):
@@ -301,7 +276,7 @@ def _with_scales(body: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _ensure_bytes(model: onnx.ModelProto, form: IntegerForm, ranges: Mapping[str, Range]) -> None:
-    """A picture comes and goes as bytes, whatever computes beside it."""
+    """Quantize the edges next to layers left in float: a picture comes and goes as bytes."""
     graph = model.graph
     for name in form.bytes_at:
         at_start = name in {value.name for value in graph.input}
@@ -321,10 +296,9 @@ def _ensure_bytes(model: onnx.ModelProto, form: IntegerForm, ranges: Mapping[str
             names = node.input if at_start else node.output
             names[list(names).index(name)] = inner
         first, last = (name, inner) if at_start else (inner, name)
-        pair = [
-            helper.make_node("QuantizeLinear", [first, *stored], [f"{name}/bytes"], f"{name}/q"),
-            helper.make_node("DequantizeLinear", [f"{name}/bytes", *stored], [last], f"{name}/dq"),
-        ]
         start = 0 if at_start else len(graph.node)
-        for place, node in enumerate(pair, start):
-            graph.node.insert(place, node)
+        quantize = helper.make_node("QuantizeLinear", [first, *stored], [f"{name}/bytes"])
+        dequantize = helper.make_node("DequantizeLinear", [f"{name}/bytes", *stored], [last])
+        quantize.name, dequantize.name = f"{name}/q", f"{name}/dq"
+        graph.node.insert(start, quantize)
+        graph.node.insert(start + 1, dequantize)

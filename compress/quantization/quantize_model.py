@@ -9,12 +9,10 @@ from typing import Final
 import onnx
 from torch import nn
 
-from nstc.compress.export import checking
-from nstc.compress.export.export_model import made_artifact, write_without_ranges
+from nstc.compress.export import checking, export_model
 from nstc.compress.graphs.deployed import INPUT, deployed_graph, edges_of
-from nstc.compress.graphs.float_forms import body_graph
-from nstc.compress.quantization import aware_training, integer_body, summary
-from nstc.compress.quantization.calibration import Feeds, Range, refuse_no_photos
+from nstc.compress.graphs.float_graphs import body_graph
+from nstc.compress.quantization import aware_training, calibration, integer_body, summary
 from nstc.compress.quantization.fake_quantization import FakeQuantizedStudent
 from nstc.compress.quantization.weight_storage import write_uncalibrated
 from nstc.core import bundle as bundles
@@ -51,8 +49,8 @@ class _Work:
     photos: PhotoSet  # none where they have no part in it
     recipe: QuantizeRecipe
     progress: Progress
-    learned: Mapping[str, Range] | None  # ranges that the network was trained with, to be used
-    ranges_aside: bool  # whether weights that were trained with ranges count as float ones
+    learned: Mapping[str, calibration.Range] | None  # ranges of training; None calibrates
+    ignores_ranges: bool  # that the weights were trained with, which then count as float ones
     artifact: str  # what is made
     float_file: Path  # to keep beside the quantized one
     file: Path  # to write
@@ -69,24 +67,18 @@ def quantize(
     again: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Bundle, summary.QuantizationReport]:
-    """Make a bundle with a quantized file, checked and measured, beside the float one.
+    """Quantize a bundle into another one, which keeps its weights, style and exported files.
 
-    Args:
-        model: The bundle to quantize.
-        output: The bundle to write; it keeps weights, style and exported files of the first.
-        photos: To calibrate on, in static mode.
-        recipe: Settings.
-        name: Of the model; the first one's by default.
-        again: Whether a file that the bundle holds already may be replaced. Its float weights are
-            what is quantized, never its integers.
-        progress: Told of every photograph.
+    The file is checked against the network, and measured against the float file. Photographs are
+    calibrated on where the recipe needs them. `again` allows to replace a file that the bundle has
+    already, from its float weights.
 
     Raises:
-        OptionError: the bundle holds such a file already.
+        OptionError: the bundle has such a file already.
         PhotosError: there are no photographs to calibrate on.
         UnusableModelError: weights or pictures are not finite, or the network gives one colour.
         ExportMismatchError: the file came out too far from the network; nothing was written.
-        OutputError: the place can't be written.
+        OutputError: the output can't be written.
         BundleError: and its kinds, if the bundle can't be opened or is damaged.
     """
     recipe = recipe or QuantizeRecipe()
@@ -100,15 +92,15 @@ def quantize(
     learned = _learned(bundle, recipe)
     needs_photos = recipe.needs_photos and learned is None
     if needs_photos:
-        refuse_no_photos(photos)
+        calibration.refuse_no_photos(photos)
     bundles.refuse_unwritable_bundle(output)
     with scratch_folder() as folder:
-        ranges_aside = recipe.recalibrate and bundles.QUANTIZATION_FILE in bundle.manifest.files
-        if ranges_aside:
+        ignores_ranges = recipe.recalibrate and bundles.QUANTIZATION_FILE in bundle.manifest.files
+        if ignores_ranges:
             float_file = folder / artifact_file(_FLOAT)
-            write_without_ranges(bundle, float_file)
+            export_model.write_without_ranges(bundle, float_file)
         else:
-            float_file = made_artifact(bundle, _FLOAT)
+            float_file = export_model.made_artifact(bundle, _FLOAT)
         work = _Work(
             network=network,
             bundle=bundle,
@@ -116,7 +108,7 @@ def quantize(
             recipe=recipe,
             progress=progress or Silent(),
             learned=learned,
-            ranges_aside=ranges_aside,
+            ignores_ranges=ignores_ranges,
             artifact=artifact,
             float_file=float_file,
             file=folder / artifact_file(artifact),
@@ -128,28 +120,24 @@ def quantize(
 def _refuse_quantized(bundle: Bundle, artifact: str) -> None:
     if artifact in bundle.artifacts:
         parent = bundle.manifest.parent
-        place = (parent.zoo or parent.path) if parent else None
+        source = (parent.zoo or parent.path) if parent else None
         raise OptionError(
             f"{bundle.path} is quantized already, to {artifact_file(artifact)}: give --again to "
             "make that anew from its float weights"
-            + (f", or give the bundle it was made from, {place}." if place else ".")
+            + (f", or give the bundle it was made from, {source}." if source else ".")
         )
 
 
-def _learned(bundle: Bundle, recipe: QuantizeRecipe) -> Mapping[str, Range] | None:
-    """The ranges that a bundle's weights have learned with, if the recipe uses them.
-
-    Raises:
-        OptionError: the recipe would undo what was learned.
-    """
+def _learned(bundle: Bundle, recipe: QuantizeRecipe) -> Mapping[str, calibration.Range] | None:
+    """The ranges that a bundle's weights were trained with, if the recipe uses them."""
     if recipe.mode != "static" or recipe.recalibrate:
         return None
     ranges = learned_ranges(bundle)
     if ranges is not None and recipe.against_learned_ranges:
         raise OptionError(
-            f"{bundle.path} was distilled quantize-aware, and has not learned with "
+            f"{bundle.path} was distilled quantize-aware, and not with "
             f"{', '.join(recipe.against_learned_ranges)}: leave that out, or give --recalibrate to "
-            "quantize it as if it had learned in float."
+            "quantize it as if it had been trained in float."
         )
     return ranges
 
@@ -158,7 +146,7 @@ def _write(work: _Work) -> Written:
     """Write the quantized file, by the recipe's mode."""
     contract = work.bundle.manifest.contract
     if work.recipe.mode != "static":
-        feeds = Feeds(
+        feeds = calibration.Feeds(
             photos=work.photos,
             size=work.recipe.calibration_size,
             encode=lambda square: {INPUT: images_to_tensor([square]).numpy()},
@@ -202,11 +190,9 @@ def _written_into(
 ) -> summary.QuantizationReport:
     """Check and measure what a mode wrote, and make the bundle of it; each file is opened once."""
     threads, optimized = summary.SPEED_THREADS, work.file.with_suffix(".optimized.onnx")
-    integer = work.recipe.mode in summary.INTEGER_MODES
+    written_to = optimized if work.recipe.mode in summary.INTEGER_MODES else None
     with checking.as_mismatch(work.artifact):
-        made = OnnxSession(
-            work.file, work.artifact, threads, optimized=optimized if integer else None
-        )
+        made = OnnxSession(work.file, work.artifact, threads, optimized=written_to)
     reference = OnnxSession(work.float_file, _FLOAT, threads)
     report = _measured(work, written, made, reference, optimized)
     step = Step(
@@ -230,7 +216,7 @@ def _written_into(
         for file in files:
             with atomic_file(draft / file.name) as target:
                 target.write_bytes(file.read_bytes())
-        if work.ranges_aside:
+        if work.ignores_ranges:
             others = set(map(artifact_file, bundle.artifacts))
             for outdated in (bundles.QUANTIZATION_FILE, *others - {file.name for file in files}):
                 (draft / outdated).unlink()
@@ -245,7 +231,7 @@ def _measured(
     agreement = None
     if written.training_graph is not None:
         agreement = aware_training.check_agreement(made, written.training_graph, contract)
-    network = work.network if work.ranges_aside else load_as_deployed(work.bundle)
+    network = work.network if work.ignores_ranges else load_as_deployed(work.bundle)
     exact = checking.eager_reference(network, contract)
     psnr_db = checking.check_quantized(made, work.artifact, exact)
     work.progress.note(f"measuring {work.file.name} and {work.float_file.name}")

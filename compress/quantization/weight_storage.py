@@ -1,13 +1,13 @@
-"""Weights stored in 8 or 4 bits or in half precision, and the rounding of those that integers hold.
+"""Weights stored in 8 or 4 bits or in half precision, and adaptive rounding of stored weights.
 
 Stored weights alone mean fewer bytes, and the speed of float. Each is rounded to the nearest
 integer or adaptively: up or down so that a layer's output changes least, not each weight.
 
 The objective of that is AdaRound's (Nagel et al., "Up or down? Adaptive rounding for post-training
-quantization", ICML 2020, equation 13): with dw the rounding of a filter's weights and x the patches
-it is laid on, the expected (dw x)², which is dw H dw for H = E[x x']. There it is relaxed and
+quantization", ICML 2020, equation 13): with dw the rounding error of a filter and x the patches it
+is applied to, the expected (dw x)², which is dw H dw for H = E[x x']. There it is relaxed and
 descended by gradients; here weights change sides one at a time while that helps, which needs no
-learning rate, no seed, and no photograph longer than it takes to add it to H.
+learning rate, no seed, and each photograph only until it is added to H.
 """
 
 import itertools
@@ -24,24 +24,21 @@ from onnx import TensorProto, helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
-from nstc.compress.graphs import foreign_graphs
-from nstc.compress.graphs.inspection import Array, Feed, GraphIndex, attribute, copied, observed
+from nstc.compress.graphs import float_graphs
+from nstc.compress.graphs.surgery import Array, Feed, GraphIndex, attribute, copied, observed
 from nstc.compress.quantization.calibration import Feeds
 from nstc.core.errors import UnusableModelError
 from nstc.core.recipe import QuantizeRecipe
 
 LARGEST: Final = {8: 127, 4: 7}  # the largest integer of so many bits; the smallest is its negative
 LARGEST_HALF: Final = 65504.0  # of float16; what is larger becomes infinite
-SWEEPS: Final = 10  # at most so many times every weight is looked at; most layers settle in four
+SWEEPS: Final = 10  # over all weights at most; most layers settle in four
 _TYPES: Final = {8: TensorProto.INT8, 4: TensorProto.INT4}
 _AXES: Final = {"Conv": 0, "ConvTranspose": 1}
-_SHARES: Final = np.linspace(1.0, 0.5, 51)
-
+_SHARES: Final = np.linspace(1.0, 0.5, 51)  # of the largest value, tried as the range of a row
+# Sums over a whole picture do not fit float16: they stay float32.
 _STATISTICS: Final = ("ReduceMean", "ReduceSum", "InstanceNormalization")
-"""Sums over a whole picture do not fit float16: they stay float32."""
-
-_PATCHES: Final = 1024
-"""Of each photograph and layer, evenly spread, that adaptive rounding looks at."""
+_PATCHES: Final = 1024  # of each photograph and layer, evenly spread, for adaptive rounding
 
 _Doubles = npt.NDArray[np.float64]
 
@@ -72,11 +69,11 @@ def with_stored_weights(
 ) -> onnx.ModelProto:
     """A copy of a float graph that reads its convolutions' weights through DequantizeLinear.
 
-    Each output channel has a scale of its own, the one of least squared error. They are rounded
-    adaptively by the graph's inputs for photographs, to the nearest without. 4 bits need opset 21.
+    Each output channel has a scale of its own, the one of least squared error. Weights are rounded
+    adaptively if there are feeds, else to the nearest. 4 bits need opset 21.
     """
-    opset = foreign_graphs.FOUR_BITS if bits == 4 else foreign_graphs.SCALE_A_CHANNEL
-    stored = foreign_graphs.at_least_opset(model, opset)
+    opset = float_graphs.FOUR_BITS if bits == 4 else float_graphs.SCALE_A_CHANNEL
+    stored = float_graphs.at_least_opset(model, opset)
     index = GraphIndex(stored)
     kind = helper.tensor_dtype_to_np_dtype(_TYPES[bits])
     for operator, axis in _AXES.items():
@@ -85,16 +82,14 @@ def with_stored_weights(
             if weight is None or weight.data_type != TensorProto.FLOAT:
                 continue
             integers, scale = quantize_rows(np.moveaxis(index.value(weight.name), axis, 0), bits)
-            name = f"{node.name}/weight"
+            name = node.input[1] = f"{node.name}/weight"
             constants = [
                 index.add_constant(f"{name}/integers", np.moveaxis(integers, 0, axis).astype(kind)),
                 index.add_constant(f"{name}/scale", scale),
             ]
-            node.input[1] = name
-            maker = helper.make_node(
-                "DequantizeLinear", constants, [name], f"{name}/floats", axis=axis
-            )
-            stored.graph.node.insert(0, maker)
+            decode = helper.make_node("DequantizeLinear", constants, [name], f"{name}/floats")
+            decode.attribute.append(helper.make_attribute("axis", axis))
+            stored.graph.node.insert(0, decode)
     index.drop_unread_constants()
     if feeds is not None:
         round_adaptively(stored, model, feeds, limit=LARGEST[bits])
@@ -104,8 +99,8 @@ def with_stored_weights(
 def quantize_rows(values: Array, bits: int) -> tuple[Array, Array]:
     """Integers and the scale of each row, (out, ...) to (out, ...) and (out,).
 
-    A narrower scale than the largest value asks for cuts a few weights and rounds the rest more
-    finely: in 4 bits that often pays.
+    A range narrower than the largest value cuts a few weights and rounds the rest more finely: in 4
+    bits that often pays.
     """
     largest = LARGEST[bits]
     rows = values.reshape(values.shape[0], -1).astype(np.float64)
@@ -126,19 +121,27 @@ def in_half_precision(
 ) -> onnx.ModelProto:
     """A copy of a float graph in float16, its input and output as they were.
 
-    What comes before the first convolution stays float32, sums over the picture everywhere. A CPU
-    without arithmetic of its own for them runs float16 nodes in float32, by casts that ONNX Runtime
-    puts around them: the file is half as large, and not faster. Kinds of nodes `left_in_float` stay
-    float32, which may not exist in float16.
-
-    Raises:
-        UnusableModelError: weights are too large for float16.
+    What comes before the first convolution stays float32, sums over the picture everywhere, and
+    kinds of nodes `left_in_float`. A CPU without float16 arithmetic runs these nodes in float32, by
+    casts that ONNX Runtime adds: the file is half as large, and not faster. UnusableModelError if
+    weights are too large for float16.
     """
     copy = copied(model)
     in_front = itertools.takewhile(lambda node: node.op_type != "Conv", copy.graph.node)
     before = [node.name for node in in_front]
     in_float = [*DEFAULT_OP_BLOCK_LIST, *_STATISTICS, *left_in_float]
-    _refuse_beyond_half(copy, {*in_float, *before})
+    float_nodes = {*in_float, *before}
+    nodes = [n for n in copy.graph.node if float_nodes.isdisjoint((n.name, n.op_type))]
+    halved = {name for node in nodes for name in node.input}
+    for name, values in float_graphs.float_constants(copy, "the graph"):
+        if name in halved and values.dtype == np.float32 and values.size > 1:
+            beyond = int(np.count_nonzero(np.abs(values) > LARGEST_HALF))
+            if beyond:
+                raise UnusableModelError(
+                    f"{beyond} of the {values.size} values of {name} are beyond "
+                    f"{LARGEST_HALF:.0f}, the largest of float16, and would become infinite: "
+                    "give --mode weights or static instead of fp16."
+                )
     with warnings.catch_warnings():
         # Numbers too small for float16 become zero or its smallest: no picture shows it.
         warnings.filterwarnings("ignore", message="the float32 number")
@@ -152,35 +155,16 @@ def in_half_precision(
     return converted
 
 
-def _refuse_beyond_half(model: onnx.ModelProto, float_nodes: Collection[str]) -> None:
-    """Refuse weights that would become infinite, except at names and kinds of float32 nodes."""
-    converted = {
-        name
-        for node in model.graph.node
-        if node.name not in float_nodes and node.op_type not in float_nodes
-        for name in node.input
-    }
-    for name, values in foreign_graphs.float_constants(model, "the graph"):
-        if name in converted and values.dtype == np.float32 and values.size > 1:
-            beyond = int(np.count_nonzero(np.abs(values) > LARGEST_HALF))
-            if beyond:
-                raise UnusableModelError(
-                    f"{beyond} of the {values.size} values of {name} are beyond "
-                    f"{LARGEST_HALF:.0f}, the largest of float16, and would become infinite: "
-                    "give --mode weights or static instead of fp16."
-                )
-
-
 def round_adaptively(
     stored: onnx.ModelProto, body: onnx.ModelProto, feeds: Iterable[Feed], *, limit: int
 ) -> None:
-    """Round the stored weights of a graph anew, in place, by what flows through it in float.
+    """Round the stored weights of a graph anew, in place, by its activations for some inputs.
 
     `body` is the same graph in float, its nodes named alike; `limit` the largest magnitude of a
     stored integer.
     """
     integer, floats = GraphIndex(stored), GraphIndex(body)
-    makers = {}  # what makes floats of a convolution's stored weights, by its name
+    makers = {}  # DequantizeLinear nodes of stored weights, by the convolution's name
     for node in integer.nodes("Conv"):
         maker = integer.producers.get(node.input[1])
         if maker and maker.op_type == "DequantizeLinear" and integer.is_constant(maker.input[0]):
@@ -207,7 +191,7 @@ def coordinate_descent(
     """Move integers to the other side of their weights while that lowers the expected error.
 
     Of weights (groups, filters, d), the integers nearest to weight / scale, scales (groups,
-    filters) and hessians (groups, d, d). No integer ends a whole step or more from its weight,
+    filters) and Hessians (groups, d, d). No integer ends a whole step or more from its weight,
     unless it was so before, or beyond the limit of its magnitude.
     """
     rounded = integers.copy()
@@ -236,11 +220,7 @@ def coordinate_descent(
 def _hessians(
     index: GraphIndex, layers: Collection[str], feeds: Iterable[Feed]
 ) -> Mapping[str, _Doubles]:
-    """E[x x'] over the patches x of each layer, (groups, d, d).
-
-    Patches are simple windows: layers with dilation, or without padding by stated numbers, are
-    left out.
-    """
+    """E[x x'] over the patches x of each layer, (groups, d, d); none with dilation or auto_pad."""
     nodes = [
         node
         for node in index.nodes("Conv")
@@ -259,7 +239,7 @@ def _hessians(
 
 
 def _patches(values: Array, node: onnx.NodeProto, shape: Iterable[int]) -> _Doubles:
-    """What a convolution's filters are laid on, (groups, d, patches), evenly chosen."""
+    """Evenly chosen patches that a convolution's filters are applied to, (groups, d, patches)."""
     _, _, height, width = shape
     top, left, bottom, right = attribute(node, "pads", [0, 0, 0, 0])
     down, across = attribute(node, "strides", [1, 1])

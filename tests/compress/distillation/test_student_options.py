@@ -12,7 +12,7 @@ from torch import nn
 
 from nstc.compress.export.checking import check_float, check_quantized, eager_reference
 from nstc.compress.graphs.deployed import deployed_graph, edges_of, with_fixed_size
-from nstc.compress.graphs.float_forms import onnx_graph, torchscript
+from nstc.compress.graphs.float_graphs import onnx_graph, torchscript
 from nstc.compress.pruning.prune_model import rebuilt
 from nstc.compress.quantization.integer_body import quantized_body
 from nstc.compress.quantization.summary import count_integer_operators

@@ -23,14 +23,14 @@ from nstc.compress.export.checking import (
     stylise_with,
 )
 from nstc.compress.export.export_model import export, made_artifact
-from nstc.compress.graphs import float_forms
-from nstc.compress.graphs.float_forms import BODY_INPUT, BODY_OUTPUT, body_graph
+from nstc.compress.graphs import float_graphs
+from nstc.compress.graphs.float_graphs import BODY_INPUT, BODY_OUTPUT, body_graph
 from nstc.compress.pruning.prune_model import prune
 from nstc.compress.quantization import aware_training
 from nstc.compress.quantization.aware_training import CALIBRATION, equalise_channels
 from nstc.compress.quantization.fake_quantization import activations_of
-from nstc.compress.quantization.portability import SAME_BYTES, portability
 from nstc.compress.quantization.quantize_model import quantize
+from nstc.compress.quantization.summary import SAME_BYTES, portability
 from nstc.core.bundle import QUANTIZATION_FILE, Bundle
 from nstc.core.errors import ExportMismatchError, Interrupted, OptionError
 from nstc.core.files import sha256_of
@@ -156,7 +156,7 @@ def test_the_body_is_exported_once_and_each_file_opened_once(
 ) -> None:
     made_artifact(learned, "onnx")
     exported, opened = [], []
-    export, session = float_forms.exported, onnxruntime.InferenceSession
+    export, session = float_graphs.exported, onnxruntime.InferenceSession
 
     def exporting(*args: Any, **kwargs: Any) -> Any:
         exported.append(args[2])
@@ -166,7 +166,7 @@ def test_the_body_is_exported_once_and_each_file_opened_once(
         opened.append(Path(graph).name)
         return session(graph, *args, **kwargs)
 
-    monkeypatch.setattr(float_forms, "exported", exporting)
+    monkeypatch.setattr(float_graphs, "exported", exporting)
     monkeypatch.setattr(onnxruntime, "InferenceSession", opening)
     _, report = quantize(learned, tmp_path / "int8", photos=NONE)
     assert exported == [(BODY_INPUT, BODY_OUTPUT)]
@@ -278,7 +278,7 @@ class TestPruning:
     def test_a_full_size_network_is_refused(
         self, painter: Bundle, photos: PhotoSet, tmp_path: Path
     ) -> None:
-        with pytest.raises(OptionError, match="students alone"):
+        with pytest.raises(OptionError, match="for students only"):
             prune(
                 painter.path,
                 tmp_path / "pruned",

@@ -13,7 +13,7 @@ from torch import nn
 
 from nstc.compress.export.checking import eager_reference
 from nstc.compress.graphs.deployed import deployed_graph, edges_of
-from nstc.compress.graphs.float_forms import body_graph
+from nstc.compress.graphs.float_graphs import body_graph
 from nstc.compress.quantization import aware_training
 from nstc.compress.quantization.aware_training import (
     agreement,

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from nstc.compress.export.checking import eager_reference, sample_picture
-from nstc.compress.graphs.float_forms import body_graph
-from nstc.compress.graphs.inspection import Feed, outputs
+from nstc.compress.graphs.float_graphs import body_graph
+from nstc.compress.graphs.surgery import Feed, outputs
 from nstc.compress.quantization.calibration import (
     CALIBRATORS,
     OPERATORS_BETWEEN_NORMS,
@@ -109,7 +109,7 @@ def test_infinite_activations_are_told(student: Student, photos: PhotoSet) -> No
     body = body_graph(student)
     feeds = photographs(student, describe(student)[1], photos, size=64)
     broken = [{name: np.full_like(values, np.inf) for name, values in next(iter(feeds)).items()}]
-    with pytest.raises(ExportMismatchError, match="infinite values of a photograph"):
+    with pytest.raises(ExportMismatchError, match="infinite values for a photograph"):
         calibrate(body, OPERATORS_BETWEEN_NORMS, broken, CALIBRATORS["percentile"](99.99))
 
 

@@ -6,19 +6,23 @@ import onnx.parser
 import pytest
 from emulation.graphs import between_bytes
 
-from nstc.compress.graphs.float_forms import body_graph
-from nstc.compress.quantization.calibration import Range, range_of_levels, scale_and_zero_point
+from nstc.compress.graphs.float_graphs import body_graph
+from nstc.compress.quantization.calibration import (
+    Addition,
+    Range,
+    additions_in,
+    is_portable_addition,
+    range_of_levels,
+    scale_and_zero_point,
+    with_portable_additions,
+)
 from nstc.compress.quantization.fake_quantization import activations_of, additions_of
-from nstc.compress.quantization.portability import (
+from nstc.compress.quantization.summary import (
     NEARLY,
     SAME_BUT_ON_ARM,
     SAME_BYTES,
-    Addition,
-    additions_in,
     float_operators,
-    is_portable_addition,
     portability,
-    with_portable_additions,
 )
 from nstc.core.bundle import open_bundle
 from nstc.models.student import Student

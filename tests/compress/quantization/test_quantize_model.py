@@ -202,8 +202,8 @@ def test_a_report_states_operators_bytes_and_speed() -> None:
     assert not report.slower
     assert report.describe().splitlines() == [
         "model.dynamic.onnx: 6 of 7 operators converted, left in float: head",
-        "50 KB beside 200 KB, 30.0 dB to the float network",
-        "4.0 ms beside 10.0 ms at 512x512 on 2 threads: 2.50 times as fast as float",
+        "50 KB (float: 200 KB), 30.0 dB to the float network",
+        "4.0 ms (float: 10.0 ms) at 512x512 on 2 threads: 2.50 times as fast as float",
     ]
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import pytest
 
-from nstc.compress.graphs.float_forms import body_graph
-from nstc.compress.graphs.inspection import observed
+from nstc.compress.graphs.float_graphs import body_graph
+from nstc.compress.graphs.surgery import observed
 from nstc.compress.quantization.calibration import photographs
 from nstc.compress.quantization.integer_body import psnr_db, quantized_body
 from nstc.compress.quantization.weight_storage import (

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from nstc.compress.distillation.teachers import open_teacher
-from nstc.compress.graphs.foreign_graphs import refuse_unusable_weights
+from nstc.compress.graphs.float_graphs import refuse_unusable_weights
 from nstc.compress.quantization.foreign_models import quantize_file
 from nstc.core.errors import GraphLimitError, TeacherError
 from nstc.core.photos import PhotoSet

@@ -1,24 +1,24 @@
-"""Exact rewritings: the same function in a form that integers like, or that is read faster."""
+"""Values of tensors in parts, and exact rewritings: the same function in another form."""
 
 import functools
 from collections.abc import Callable
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from nstc.compress.graphs.deployed import read_in_strips
-from nstc.compress.graphs.float_forms import BODY_INPUT, body_graph
-from nstc.compress.graphs.inspection import GraphIndex, copied, outputs
-from nstc.compress.graphs.rewriting import (
-    drop_bias_before_norm,
+from nstc.compress.graphs.float_graphs import BODY_INPUT, body_graph
+from nstc.compress.graphs.surgery import (
+    AT_ONCE,
+    GraphIndex,
     equalise_before_norm,
     equalise_layers,
     fold_batch_norm,
     fold_factors_into_dequantize,
+    observed,
+    outputs,
 )
 from nstc.models.student import Student
 
@@ -63,10 +63,9 @@ def run(model: onnx.ModelProto) -> np.ndarray:
 @pytest.mark.parametrize(
     "rewrites",
     [
-        [drop_bias_before_norm],
-        [drop_bias_before_norm, equalise_before_norm],
+        [equalise_before_norm],
         [equalise_layers],
-        [drop_bias_before_norm, equalise_layers, equalise_before_norm],
+        [equalise_layers, equalise_before_norm],
     ],
 )
 def test_nothing_changes(block: str, norm: str, rewrites: list[Rewrite]) -> None:
@@ -93,7 +92,6 @@ def filters_before_norm(model: onnx.ModelProto) -> list[np.ndarray]:
 def test_filters_in_front_of_a_norm_become_alike_and_lose_their_biases() -> None:
     model = uneven_body("plain", "instance")
     assert any(np.ptp(np.abs(w).max(axis=(1, 2, 3))) > 1 for w in filters_before_norm(model))
-    drop_bias_before_norm(model)
     equalise_before_norm(model)
     for weight in filters_before_norm(model):
         norms = np.abs(weight).max(axis=(1, 2, 3))
@@ -107,7 +105,7 @@ def test_a_filter_of_zeros_stays_one() -> None:
     torch.nn.init.zeros_(network.blocks[0].expand[0].weight)
     model = body_graph(network)
     before = run(model)
-    for rewrite in (drop_bias_before_norm, equalise_layers, equalise_before_norm):
+    for rewrite in (equalise_layers, equalise_before_norm):
         rewrite(model)
     assert np.abs(run(model) - before).max() < 1e-4 * np.abs(before).max()
 
@@ -183,96 +181,32 @@ def test_batch_norm_is_folded() -> None:
     assert run_on(model, given).ravel().tolist() == [13.0, 23.0]
 
 
-def strided(
-    kernel: int, stride: int, pad: int, *, float_weight: bool = False, readers: int = 1
-) -> onnx.ModelProto:
-    """One convolution of bytes `q` (1, 3, H, W) to four channels of bytes `y`."""
-    rng = np.random.default_rng(kernel)
-    weight = rng.integers(-60, 61, (4, 3, kernel, kernel)).astype(np.int8)
-    constants = {
-        "scale": np.float32(0.02),
-        "zero": np.uint8(113),
-        "step": np.array([0.01, 0.02, 0.03, 0.04], np.float32),
-        "w": weight * np.float32(0.01) if float_weight else weight,
-        "level": np.float32(0.15),
-    }
-    nodes = [
-        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
-        helper.make_node("DequantizeLinear", ["w", "step"], ["dw"], axis=0),
-        helper.make_node(
-            "Conv",
-            ["d", "w" if float_weight else "dw"],
-            ["c"],
-            strides=[stride] * 2,
-            pads=[pad] * 4,
-        ),
-        helper.make_node("QuantizeLinear", ["c", "level", "zero"], ["y"]),
-    ]
-    if float_weight:
-        del nodes[1]
-    outputs = ["y"]
-    if readers == 2:
-        nodes.append(helper.make_node("Identity", ["d"], ["also"]))
-        outputs.append("also")
-    made = {
-        "y": (TensorProto.UINT8, [1, 4, "h", "w"]),
-        "also": (TensorProto.FLOAT, [1, 3, "H", "W"]),
-    }
-    graph = helper.make_graph(
-        nodes,
-        "body",
-        [helper.make_tensor_value_info("q", TensorProto.UINT8, [1, 3, "H", "W"])],
-        [helper.make_tensor_value_info(name, *made[name]) for name in outputs],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+PICTURE = {BODY_INPUT: np.random.default_rng(0).normal(size=(1, 3, 32, 40)).astype(np.float32)}
 
 
-def bytes_of(model: onnx.ModelProto, size: tuple[int, int]) -> np.ndarray:
-    onnx.checker.check_model(model, full_check=True)
-    session = onnxruntime.InferenceSession(model.SerializeToString())
-    picture = np.random.default_rng(1).integers(0, 256, (1, 3, *size), dtype=np.uint8)
-    result: np.ndarray = session.run(["y"], {"q": picture})[0]
-    return result
+def body_of(block: str) -> onnx.ModelProto:
+    torch.manual_seed(3)
+    return body_graph(Student(8, [8, 8], block).eval())  # type: ignore[arg-type]
 
 
-def stem_of(model: onnx.ModelProto) -> onnx.NodeProto:
-    return next(node for node in model.graph.node if node.op_type == "Conv")
+def test_tensors_are_seen_without_running_what_lies_behind() -> None:
+    model = body_of("plain")
+    first = GraphIndex(model).nodes("Conv")[0].output[0]
+    model.graph.node[-1].op_type = "NoSuchOperator"
+    seen = next(observed(model, [first, BODY_INPUT], [PICTURE]))
+    assert seen[first].shape == (1, 8, 8, 10)
+    assert np.array_equal(seen[BODY_INPUT], PICTURE[BODY_INPUT])
 
 
-@pytest.mark.parametrize(("kernel", "stride", "pad"), [(8, 4, 2), (4, 4, 0), (16, 8, 4), (4, 2, 1)])
-@pytest.mark.parametrize("float_weight", [False, True])
-def test_the_bytes_are_the_same(kernel: int, stride: int, pad: int, float_weight: bool) -> None:
-    pixels = strided(kernel, stride, pad, float_weight=float_weight)
-    strips = copied(pixels)
-    read_in_strips(strips, "q")
-    for size in ((16, 24), (40, 16)):
-        expected = bytes_of(pixels, size)
-        assert np.array_equal(bytes_of(strips, size), expected)
-        assert expected.std() > 10
-    weight = next(c for c in strips.graph.initializer if c.name == "w")
-    assert list(weight.dims) == [4, 3 * stride, kernel, kernel // stride]
-
-
-@pytest.mark.parametrize(
-    ("kernel", "stride", "pad", "readers"),
-    [
-        (3, 1, 1, 1),  # not strided
-        (6, 4, 1, 1),  # a kernel that is no whole number of strips
-        (8, 4, 1, 1),  # a padded width that is none
-        (8, 4, 2, 2),  # the picture is read by something else too
-    ],
-)
-def test_another_form_stays_as_it_is(kernel: int, stride: int, pad: int, readers: int) -> None:
-    before = strided(kernel, stride, pad, readers=readers)
-    after = copied(before)
-    read_in_strips(after, "q")
-    assert after == before
-
-
-def test_a_body_without_a_stem_stays_as_it_is() -> None:
-    before = strided(8, 4, 2)
-    stem_of(before).op_type = "ConvTranspose"
-    after = copied(before)
-    read_in_strips(after, "q")
-    assert after == before
+def test_more_tensors_than_are_looked_at_together_come_in_parts_and_are_let_go() -> None:
+    model = body_of("separable")
+    names = [name for node in model.graph.node for name in node.output]
+    assert len(names) > AT_ONCE
+    shapes: dict[str, tuple[int, ...]] = {}
+    parts = []
+    for part in observed(model, names, [PICTURE]):
+        shapes |= {name: values.shape for name, values in part.items()}
+        parts.append(part)
+    assert list(shapes) == names
+    assert len(parts) == -(-len(names) // AT_ONCE)
+    assert not any(parts)
