@@ -82,6 +82,8 @@ def bench(
     subjects = [find(model) for model in models]
     reference = reference_of(subjects, against, find)
     judges = [teacher_of(subject, teacher, find) if quality else None for subject in subjects]
+    for judge in filter(None, judges):
+        run.teacher(judge)
     judged = list(zip(subjects, judges, strict=True))
     opened = [run.opened(target, reference, judged, artifacts) for target in targets]
     return run.carried_out(opened, reference, vgg_identity(vgg) if quality else None, finished)
@@ -95,7 +97,6 @@ class _Entry:
     artifact: str
     session: Session
     judge: Subject | None
-    teacher: judging.JudgingTeacher | None
 
     @property
     def file(self) -> tuple[Path, str]:
@@ -194,7 +195,6 @@ class _Run:
                     artifact=artifact_name(artifact),
                     session=_checked(target.open(subject, artifact, self.probe)),
                     judge=judge,
-                    teacher=None if judge is None else self.teacher(judge),
                 )
                 for subject, judge in subjects
                 for artifact in artifacts or target.artifacts(subject, self.recipe.size)
@@ -265,9 +265,9 @@ class _Run:
         of_outputs: dict[str, judging.StyleTarget] = {}
         size = self.recipe.size
         for entry in entries:
-            teacher, style = entry.teacher, entry.style
-            if teacher is None or entry.file in {**self.known, **new}:
+            if entry.judge is None or entry.file in {**self.known, **new}:
                 continue
+            teacher, style = self.teacher(entry.judge), entry.style
             if style is None:
                 style = of_outputs.get(teacher.name) or judging.style_of_outputs(
                     teacher, self.photos, size=size, vgg=vgg

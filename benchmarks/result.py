@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -190,6 +190,9 @@ class Row:
         return {name: own[name] for name in (*always, *reported)}
 
 
+_Timed = TypeVar("_Timed", Reference, Row)
+
+
 @dataclass(frozen=True, kw_only=True)
 class BenchResult:
     """Everything that `nstc bench` found."""
@@ -213,26 +216,25 @@ class BenchResult:
         Everything but times is this one's. The other run has sessions of its own, so that what
         depends on where a session's memory is differs too.
         """
-        references = {
-            own.target: dataclasses.replace(
-                own, latency_ms=LatencySummary.of(own.latency_ms.samples + other.latency_ms.samples)
-            )
-            for own, other in zip(self.references, more.references, strict=True)
-        }
-        rows = []
-        for own, other in zip(self.rows, more.rows, strict=True):
-            samples = own.latency_ms.samples + other.latency_ms.samples
-            reference_ms, seed = references[own.target].latency_ms.samples, self.protocol.seed
-            speedup = statistics.bootstrap_speedup(reference_ms, samples, seed=seed)
-            latency = LatencySummary.of(samples)
-            rows.append(dataclasses.replace(own, latency_ms=latency, speedup=speedup))
+
+        def joined(one: _Timed, other: _Timed) -> _Timed:
+            samples = one.latency_ms.samples + other.latency_ms.samples
+            return dataclasses.replace(one, latency_ms=LatencySummary.of(samples))
+
         rounds = self.protocol.rounds + more.protocol.rounds
-        return dataclasses.replace(
+        references = [joined(*two) for two in zip(self.references, more.references, strict=True)]
+        both = dataclasses.replace(
             self,
             protocol=dataclasses.replace(self.protocol, rounds=rounds),
-            references=tuple(references.values()),
-            rows=tuple(rows),
+            references=tuple(references),
+            rows=tuple(joined(*two) for two in zip(self.rows, more.rows, strict=True)),
         )
+        rows = []
+        for row in both.rows:
+            times = (both.reference_of(row).latency_ms.samples, row.latency_ms.samples)
+            speedup = statistics.bootstrap_speedup(*times, seed=self.protocol.seed)
+            rows.append(dataclasses.replace(row, speedup=speedup))
+        return dataclasses.replace(both, rows=tuple(rows))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values. An infinite number, such as the PSNR of equal pictures, is null."""

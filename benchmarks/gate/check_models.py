@@ -98,7 +98,7 @@ def check(
     known = baselines.load_baseline(Path(baseline))
     first = rounds or known.protocol.rounds
     at_most = max(first, max_rounds or BOUND * first)
-    gate = _Gate(known, conditions, first, compared, tolerance, at_most)
+    gate = Remeasurement(known, conditions, first, compared, tolerance, at_most)
     findings, notes, results = gate.findings(models, base, memory_cap_mb)
     return CheckReport(
         baseline=str(baseline),
@@ -155,21 +155,20 @@ def update_baseline(
 
 @dataclass(frozen=True)
 class Remeasurement:
-    """A baseline that is measured anew."""
+    """A baseline that is measured anew, and compared with what is found."""
 
     baseline: Baseline
     conditions: Conditions
     rounds: int  # timed rounds to begin with
+    compared: ComparedWith = ComparedWith.NOTHING  # which times are judged
+    tolerance: float = verdicts.TIME_TOLERANCE  # of time, as a share
+    max_rounds: int = 0  # in all; none are added unless there may be more than `rounds`
 
     @functools.cached_property
     def find(self) -> Find:
         """Opens models, each once for all that is measured."""
         store = self.conditions.get("store", find_artifact)
         return finder(trust=self.conditions.get("trust", False), store=store)
-
-    def wanted(self, found: Mapping[RowKey, Measured]) -> int:  # noqa: ARG002  (of a subclass)
-        """How many more rounds the times of some rows want; 0 if they are enough."""
-        return 0
 
     def measure(
         self, pairs: Pairs, *, timed: bool, bases: Pairs | None = None
@@ -244,56 +243,6 @@ class Remeasurement:
         )
         return bench(models, artifacts=group.artifacts, recipe=recipe, quality=quality, **options)
 
-
-def _holds(base: Subject | None, artifact: str) -> bool:
-    if base is None or base.bundle is None:
-        return base is not None and artifact == FLOAT
-    return artifact in _MADE_OF_WEIGHTS or artifact in base.bundle.artifacts
-
-
-def _by_key(
-    group: _Group, members: Sequence[KnownModel], result: BenchResult
-) -> dict[RowKey, Measured]:
-    """The rows of a run, model by model and artifact by artifact; then those of bases, if any."""
-    keys = [
-        RowKey(model=known.place, artifact=artifact, target=group.target, size=group.size)
-        for known in members
-        for artifact in group.artifacts
-    ]
-    bases = result.rows[len(keys) :] or [None] * len(keys)
-    return {
-        key: Measured(row=row, result=result, base=base)
-        for key, row, base in zip(keys, result.rows[: len(keys)], bases, strict=True)
-    }
-
-
-def target_here(target: str) -> str:
-    """A row's target as it is measured: of no more threads than there are cores.
-
-    Facts and quality hold on any number of them.
-
-    Raises:
-        OptionError: it can't run here.
-    """
-    kind, _, count = target.partition(":")
-    if kind in _OF_THREADS and count.isascii() and count.isdigit():
-        target = f"{kind}:{min(int(count), len(usable_cores()))}"
-    try:
-        return parse_target(target).name
-    except OptionError as error:
-        raise OptionError(
-            f"the baseline has a row on {target!r}, which nstc check can't run: {error}"
-        ) from error
-
-
-@dataclass(frozen=True)
-class _Gate(Remeasurement):
-    """A check; `finding` and `wanted` judge times, and whether they want more rounds."""
-
-    compared: ComparedWith
-    tolerance: float
-    max_rounds: int
-
     def findings(
         self, models: Sequence[Model], base: Sequence[Model], memory_cap_mb: int | None
     ) -> tuple[list[Finding], list[str], list[BenchResult]]:
@@ -338,12 +287,15 @@ class _Gate(Remeasurement):
         return findings, notes, [own.result for own in (*judged.values(), *timed.values())]
 
     def finding(self, row: BaselineRow, found: Measured | None) -> Finding:
+        """A verdict on a row's time."""
         if self.compared is ComparedWith.BASE or found is None:
             return verdicts.time_since_base(row, found, tolerance=self.tolerance)
         return verdicts.time_since_stored(row, found, self.baseline, tolerance=self.tolerance)
 
     def wanted(self, found: Mapping[RowKey, Measured]) -> int:
-        """So many that noise leaves no time open."""
+        """How many more rounds the times of some rows want; 0 if noise leaves none open."""
+        if self.compared is ComparedWith.NOTHING:
+            return 0
         rows = [row for row in self.baseline.rows if row.key in found]
         return verdicts.rounds_to_add(
             [self.finding(row, found[row.key]) for row in rows],
@@ -351,3 +303,44 @@ class _Gate(Remeasurement):
             taken=min(len(own.row.latency_ms.samples) for own in found.values()),
             at_most=self.max_rounds,
         )
+
+
+def _holds(base: Subject | None, artifact: str) -> bool:
+    if base is None or base.bundle is None:
+        return base is not None and artifact == FLOAT
+    return artifact in _MADE_OF_WEIGHTS or artifact in base.bundle.artifacts
+
+
+def _by_key(
+    group: _Group, members: Sequence[KnownModel], result: BenchResult
+) -> dict[RowKey, Measured]:
+    """The rows of a run, model by model and artifact by artifact; then those of bases, if any."""
+    keys = [
+        RowKey(model=known.place, artifact=artifact, target=group.target, size=group.size)
+        for known in members
+        for artifact in group.artifacts
+    ]
+    bases = result.rows[len(keys) :] or [None] * len(keys)
+    return {
+        key: Measured(row=row, result=result, base=base)
+        for key, row, base in zip(keys, result.rows[: len(keys)], bases, strict=True)
+    }
+
+
+def target_here(target: str) -> str:
+    """A row's target as it is measured: of no more threads than there are cores.
+
+    Facts and quality hold on any number of them.
+
+    Raises:
+        OptionError: it can't run here.
+    """
+    kind, _, count = target.partition(":")
+    if kind in _OF_THREADS and count.isascii() and count.isdigit():
+        target = f"{kind}:{min(int(count), len(usable_cores()))}"
+    try:
+        return parse_target(target).name
+    except OptionError as error:
+        raise OptionError(
+            f"the baseline has a row on {target!r}, which nstc check can't run: {error}"
+        ) from error

@@ -6,14 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from nstc.benchmarks.gate.baseline import (
-    Baseline,
-    BaselineQuality,
-    BaselineRow,
-    RowKey,
-    exact_facts,
-    known_model,
-)
+from nstc.benchmarks.gate import baseline as baselines
+from nstc.benchmarks.gate.baseline import Baseline, BaselineQuality, BaselineRow, RowKey
 from nstc.benchmarks.quality.metrics import Better, Metric, metric_of
 from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.subjects import Find
@@ -133,7 +127,7 @@ def facts_and_quality(
     old: BaselineRow, new: Measured, baseline: Baseline, find: Find
 ) -> list[Finding]:
     """Verdicts on all that holds on every machine; `find` opens teachers."""
-    facts = exact_facts(new.row)
+    facts = baselines.exact_facts(new.row)
     found = [
         compare_fact(old.key, name, old.facts.get(name), facts.get(name))
         for name in {**old.facts, **facts}
@@ -161,7 +155,7 @@ def _quality_obstacle(
         return _protocol_difference(baseline, new.result)
     teacher = None
     if quality.teacher != new.row.model:
-        teacher = known_model(find(quality.teacher), baseline.folder)
+        teacher = baselines.known_model(find(quality.teacher), baseline.folder)
     (before, was), (now, sha256) = (
         ("itself", None) if own is None else (own.place, own.sha256)
         for own in (old.teacher, teacher)

@@ -64,14 +64,10 @@ class StylisedPhoto:
     flicker: float | None = None  # `picture_metrics.flicker`; None where it was not measured
 
 
+# From a candidate's picture and the reference's of one photograph to a number, infinity included.
+# None: what it takes was not measured of this photograph.
 Compute = Callable[[StylisedPhoto, StylisedPhoto], float | None]
-"""From a candidate's picture and the reference's of the same photograph to a number.
-
-Infinity is allowed. None: what it takes was not measured of this photograph.
-"""
-
-Distance = Callable[[Pixels, Pixels], float]
-"""From a candidate's picture and the reference's, (H, W, 3) uint8, to a number."""
+Distance = Callable[[Pixels, Pixels], float]  # the same of pictures alone, (H, W, 3) uint8
 
 
 @dataclass(frozen=True)
