@@ -142,10 +142,8 @@ class Stylizer:
         if isinstance(image, np.ndarray):
             alpha = image[:, :, 3] if image.ndim == 3 and image.shape[2] == 4 else None
             rgb = image if alpha is None else np.ascontiguousarray(image[:, :, :3])
-            stylized = self.stylize(Picture(rgb=checked(rgb), alpha=alpha), control)
-            if stylized.alpha is None:
-                return stylized.rgb
-            return np.dstack([stylized.rgb, stylized.alpha])
+            made = self.stylize(Picture(rgb=checked(rgb), alpha=alpha), control)
+            return made.rgb if made.alpha is None else np.dstack([made.rgb, made.alpha])
         if isinstance(image, Image.Image):
             return self.stylize(images.picture_of(image), control).as_image()
         with ImageFile(Path(image)) as file:

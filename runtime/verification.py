@@ -180,11 +180,7 @@ class FileFinding:
     check: Check
     state: State
     detail: str  # in words: what was found, or why it was not checked
-    error: NstcError | None = None  # what is wrong, of one that failed
-
-    def to_dict(self) -> dict[str, str]:
-        """Plain JSON values, without the error, whose text is the detail."""
-        return {name: value for name, value in vars(self).items() if name != "error"}
+    error: NstcError | None = None  # what is wrong, of one that failed; `detail` is its text
 
 
 @dataclass(frozen=True)
@@ -208,12 +204,10 @@ class Verification:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {
-            "model": self.model,
-            "identity": self.identity,
-            "ok": not self.errors,
-            "findings": [found.to_dict() for found in self.findings],
-        }
+        keys = ("file", "check", "state", "detail")
+        findings = [{key: getattr(found, key) for key in keys} for found in self.findings]
+        ok = not self.errors
+        return {"model": self.model, "identity": self.identity, "ok": ok, "findings": findings}
 
 
 def verify(model: str | Path, *, trust: bool = False) -> Verification:

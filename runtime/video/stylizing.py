@@ -245,7 +245,7 @@ class Cancelled(Exception):  # noqa: N818  (no fault: the other side has gone)
 
 
 class Channel(Generic[T]):
-    """Between one thread that puts and one that takes; it holds `room` things, `peak` so far."""
+    """Between one thread that puts and one that takes: at most `room` things, so far `peak`."""
 
     def __init__(self, room: int) -> None:
         self.peak = 0
