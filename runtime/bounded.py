@@ -81,9 +81,8 @@ class Work:
             run = max(run, blending_bytes(height, width))
         stylizing = cost.stylizing + run
         if tiling.count > 1:
-            # the window of rows that a band is cut from, the stylised band, and rows that are kept
-            core = max(rows.stop - rows.start for rows in tiling.rows)
-            stylizing += (height + core + (height - core)) * picture_width * _RGB
+            # twice the window of rows that a band is cut from: the stylised band, and kept rows
+            stylizing += 2 * height * picture_width * _RGB
         counting = cost.stylizing + picture_width * _HISTOGRAM_BYTES_PER_COLUMN
         most = max(cost.decoding, stylizing, counting, cost.encoding)
         return int(self.held_bytes + most + SLACK_BYTES)
@@ -97,8 +96,7 @@ def measured_work(transfer: Transfer) -> Work:
     """
     if not resident.tells_peak_memory():
         raise OptionError(
-            "--max-ram needs to know what this process holds, which only Linux reports: leave it "
-            "out."
+            "--max-ram needs to know what this process holds, as only Linux reports: leave it out."
         )
     slopes: list[float] = []
     for side in _PROBE_SIDES:
