@@ -69,9 +69,9 @@ def quantize(
 ) -> tuple[Bundle, summary.QuantizationReport]:
     """Quantize a bundle into another one, which keeps its weights, style and exported files.
 
-    The file is checked against the network, and measured against the float file. Photographs are
-    calibrated on where the recipe needs them. `again` allows to replace a file that the bundle has
-    already, from its float weights.
+    The file is checked against the network and measured against the float file. Ranges are found on
+    `photos` where the recipe needs them. `name` is the model's, by default unchanged. With `again`
+    a file that the bundle has already is replaced, from float weights and never from integers.
 
     Raises:
         OptionError: the bundle has such a file already.
