@@ -78,6 +78,11 @@ class PictureOutcome:
     # Why it was not made; where it is done, what else was left out.
     error: errors.NstcError | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """As it is printed: seconds rounded, an error by its kind and its message."""
+        error = self.error and {"kind": type(self.error).__name__, "message": str(self.error)}
+        return vars(self) | {"seconds": round(self.seconds, 4), "error": error}
+
 
 def settings_of(stylizer: Stylizer, control: Control, *, keep_metadata: bool) -> str:
     """A hash of all that decides what a photograph becomes, but its format."""

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +79,13 @@ class VideoOutcome:
     notes: tuple[str, ...]  # what the user may not expect of the file
     damage: str | None  # what was wrong with the source, all else of which is in the file
     interrupted: bool  # whether the user ended the recording of a camera
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is printed: times and rates rounded."""
+        digits = {"seconds": 6, "rate_fps": 4, "elapsed_s": 4, "painted_fps": 4}
+        rounded = {name: round(getattr(self, name), places) for name, places in digits.items()}
+        sound = [{"codec": codec, "copied": copied} for codec, copied in self.sound]
+        return vars(self) | rounded | {"sound": sound}
 
 
 def stylize_video(

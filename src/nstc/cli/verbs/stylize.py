@@ -3,7 +3,7 @@
 import contextlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -275,7 +275,9 @@ def _run(
         ) from interrupt
     counts: Counter[str] = Counter(outcome.status for outcome in outcomes)
     if json_output:
-        say_json(_summary(outcomes, counts, model))
+        numbers = {status: counts[status] for status in ("done", "skipped", "failed")}
+        made = [outcome.to_dict() for outcome in outcomes]
+        say_json({"schema": "nstc.stylize/1", "model": model, **numbers, "pictures": made})
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     if errors and not many:
         raise errors[0]
@@ -302,27 +304,3 @@ def _report(outcome: "PictureOutcome", *, quiet: bool, many: bool, piped: bool) 
         made = f"{outcome.width}x{outcome.height}{frames}  {outcome.seconds:.2f} s"
         skipped = outcome.status == "skipped"
         say(f"{place}  {'skipped, it exists already' if skipped else made}", err=piped)
-
-
-def _summary(outcomes: "list[PictureOutcome]", counts: Counter[str], model: str) -> dict[str, Any]:
-    return {
-        "schema": "nstc.stylize/1",
-        "model": model,
-        **{status: counts[status] for status in ("done", "skipped", "failed")},
-        "pictures": [
-            {
-                "source": outcome.source,
-                "output": outcome.output,
-                "status": outcome.status,
-                "width": outcome.width,
-                "height": outcome.height,
-                "frames": outcome.frames,
-                "seconds": round(outcome.seconds, 4),
-                "notes": list(outcome.notes),
-                "error": None
-                if outcome.error is None
-                else {"kind": type(outcome.error).__name__, "message": str(outcome.error)},
-            }
-            for outcome in outcomes
-        ],
-    }

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nstc.cli.options import flag
 from nstc.cli.output import Bar, say, say_json, tell
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from nstc.runtime.files.batch import BatchOptions
     from nstc.runtime.stylizer import Stylizer
     from nstc.runtime.video.source import VideoSource
-    from nstc.runtime.video.stylizing import VideoOptions, VideoOutcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +94,8 @@ def stylize_one(
     for note in outcome.notes:
         tell(f"{outcome.output}: {note}")
     if json_output:
-        say_json(_summary(outcome, options, model))
+        shown = {"stabilized": options.stabilize} | outcome.to_dict()
+        say_json({"schema": "nstc.stylize-video/1", "model": model, **shown})
     else:
         rate = f"{outcome.rate_fps:.4g} fps" if outcome.rate_fps else "1 frame"
         say(
@@ -129,29 +129,3 @@ def _place_of(inputs: list[str], camera: str | None) -> "VideoSource":
     if name == STANDARD_STREAM or is_address(name):
         raise OptionError(f"{name}: a video must be a file. Save it first.")
     return file_source(Path(name))
-
-
-def _summary(outcome: "VideoOutcome", options: "VideoOptions", model: str) -> dict[str, Any]:
-    return {
-        "schema": "nstc.stylize-video/1",
-        "model": model,
-        "source": outcome.source,
-        "output": outcome.output,
-        "width": outcome.width,
-        "height": outcome.height,
-        "frames": outcome.frames,
-        "seconds": round(outcome.seconds, 6),
-        "rate_fps": round(outcome.rate_fps, 4),
-        "elapsed_s": round(outcome.elapsed_s, 4),
-        "painted_fps": round(outcome.painted_fps, 4),
-        "codec": outcome.codec,
-        "crf": outcome.crf,
-        "sound": [{"codec": codec, "copied": copied} for codec, copied in outcome.sound],
-        "rotation": outcome.rotation,
-        "sample_aspect": outcome.sample_aspect,
-        "stabilized": options.stabilize,
-        "waiting": outcome.waiting,
-        "interrupted": outcome.interrupted,
-        "damage": outcome.damage,
-        "notes": list(outcome.notes),
-    }
