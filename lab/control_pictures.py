@@ -1,4 +1,4 @@
-"""Make the pictures of docs/stylizing.md: what each control does to a sample photograph.
+"""Make the pictures of docs/guides/stylise.md: what each control does to a sample photograph.
 
 python -m lab.control_pictures [-o docs/images]
 """

@@ -1,7 +1,7 @@
 """Every mode of `nstc quantize` beside the float file: `python -m lab.quantization_modes`.
 
 Makes each mode's file anew, times all of them in one run beside the float file, and judges them on
-photographs that none was calibrated on. Prints the Markdown table of docs/quantization.md. Times
+photographs that none was calibrated on. Prints the Markdown table of docs/guides/quantize.md. Times
 want a machine that does nothing else.
 """
 

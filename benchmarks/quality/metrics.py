@@ -284,7 +284,7 @@ METRICS: Final = (
         label="flicker ratio",
     ),
 )
-"""What every result has, in its order; see docs/metrics.md.
+"""What every result has, in its order; see docs/reference/metrics.md.
 
 Tolerances are at least three times what rounding does, and where a metric sees a change of
 brightness by 2 % at all, below what that does. Rounding stands for all that differs between

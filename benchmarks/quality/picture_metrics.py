@@ -55,9 +55,9 @@ def checkerboard_share(pixels: Pixels) -> float:
 
     What a student does to one place of all its blocks of 4x4 pixels repeats every 4 pixels: its
     power is in the bins (j/4, k/4) cycles per pixel, j and k from 0 to 3 and not both 0. What the
-    picture itself has there is the median of the bins around, see docs/metrics.md. From 0 to 1; 0
-    for a flat picture. Odena, Dumoulin and Olah, "Deconvolution and checkerboard artifacts",
-    Distill, 2016.
+    picture itself has there is the median of the bins around, see docs/reference/metrics.md. From 0
+    to 1; 0 for a flat picture. Odena, Dumoulin and Olah, "Deconvolution and checkerboard
+    artifacts", Distill, 2016.
 
     Args:
         pixels: (H, W, 3) uint8, H and W at least 8; the last rows and columns that make no whole

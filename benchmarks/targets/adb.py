@@ -96,7 +96,7 @@ class AdbTarget(remote_target.RemoteTarget):
         if not device.says_yes(f"command -v {python} && {python} -c 'import numpy, onnxruntime'"):
             raise TargetError(
                 f"{self.name}: the device has neither {USUAL_PERF_TEST} nor a {python} with numpy "
-                "and onnxruntime in adb's shell. docs/targets-remote.md says how to get the "
+                "and onnxruntime in adb's shell. docs/guides/remote-targets.md says how to get the "
                 f"first; ?{PERF_TEST}=PATH or ?{PYTHON}=PATH say where they are."
             )
         return None

@@ -1,4 +1,4 @@
-"""docs/extending.md: its diffs, applied, installed beside nstc, and used by the command line."""
+"""docs/guides/extending.md: its diffs, applied, installed beside nstc, and used by the CLI."""
 
 import contextlib
 import io
@@ -19,7 +19,7 @@ from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.photos import PhotoSet
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "guides" / "extending.md").read_text(encoding="utf-8")
 DIFFS = re.findall(r"^```diff\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 GROUPS = ["nstc.losses", "nstc.blocks", "nstc.metrics", "nstc.formats", "nstc.targets"]
 BUNDLED = ["--format", "onnx,npz"]
@@ -232,8 +232,8 @@ class TestWithoutThePackage:
 def test_the_pages_links_lead_somewhere() -> None:
     places = re.findall(r"\]\((\.\./[^)#]+)\)", PAGE)
     assert len(places) > len(GROUPS)
-    assert [place for place in places if not (ROOT / "docs" / place).exists()] == []
+    assert [place for place in places if not (ROOT / "docs" / "guides" / place).exists()] == []
 
 
 def test_the_readme_names_the_page() -> None:
-    assert "(docs/extending.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "(docs/guides/extending.md)" in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

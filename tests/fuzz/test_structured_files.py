@@ -247,7 +247,7 @@ def test_recipes(tmp_path, examples) -> None:
 
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_results(tmp_path, examples) -> None:
-    whole = json.loads((ROOT / "docs" / "zoo-report.json").read_text())
+    whole = json.loads((ROOT / "docs" / "reports" / "zoo-report.json").read_text())
     small = {**whole, "rows": whole["rows"][:1], "references": whole["references"][:1]}
     for own in (*small["rows"], *small["references"]):
         own.get("latency_ms", {}).pop("samples", None)

@@ -1,7 +1,7 @@
 """What other packages add to nstc: parts that an installed package names by its entry points.
 
 Packages' metadata is read only for a name that is not nstc's own, or to list all parts of a group,
-and a package is imported only when a part of it is used. docs/extending.md shows the groups.
+and a package is imported only when a part of it is used. docs/guides/extending.md shows the groups.
 """
 
 from collections.abc import Collection, Mapping
