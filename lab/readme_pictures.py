@@ -1,11 +1,12 @@
-"""Make the pictures of the README from the models that ship, and print its table.
+"""Make the pictures of README.md and docs/results.md, and print the table of the latter.
 
 python -m lab.readme_pictures [-o docs/images]
 
 `zoo.jpg` is `nstc models --sheet` of a sample photograph, `frontier.svg` the speed and the style
 ratio that the manifests hold of every student's files, by the photographs that they were judged on
 last, and `comparison.jpg` three photographs beside one teacher's and its student's pictures. The
-table has a row for each file, of the same photographs.
+table has a row for each file, of the same photographs. `zoo-STYLE.jpg` is a thumbnail of what a
+student makes of one photograph.
 """
 
 import argparse
@@ -20,15 +21,17 @@ from nstc.compress.distillation.teachers import open_teacher
 from nstc.core.bundle import open_bundle
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.zoo import TEACHER, zoo_students
-from nstc.runtime.stylizer import write_zoo_sheet
+from nstc.runtime.stylizer import Stylizer, write_zoo_sheet
 
 SHOWN: Final = "astronaut"
+THUMBNAIL: Final = "chelsea"
+THUMBNAIL_SIDE: Final = 200
 COMPARED: Final = ("astronaut", "chelsea", "coffee")
 COMPARED_STYLE: Final = "zoo:starry-night"
 
 
 def main() -> None:
-    """Write the three and print the table."""
+    """Write them and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/images"))
     folder: Path = parser.parse_args().output
@@ -44,6 +47,10 @@ def main() -> None:
         lossless = folder / f"{name}.png"
         Image.open(lossless).save(folder / f"{name}.jpg", quality=88, optimize=True)
         lossless.unlink()
+    for name in zoo_students():
+        picture = Stylizer(name)(named[THUMBNAIL])
+        picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        picture.save(folder / f"zoo-{name.removeprefix('zoo:')}.jpg", quality=88, optimize=True)
     floating, deployed = (_outcomes(artifact) for artifact in ("onnx", "int8.onnx"))
     write_frontier(folder / "frontier.svg", floating, deployed)
     print(shapes_table([*floating, *deployed]))
