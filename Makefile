@@ -13,7 +13,7 @@ ZOO_BASELINE := models/zoo/baseline.json
 TARGETS := cpu:1 cpu:2 mobile executorch web
 ZOO := $(patsubst models/zoo/%/student,zoo:%,$(wildcard models/zoo/*/student))
 
-.PHONY: demo test house lint typetree types imports unit test-base base-sizes gate explore format clean web-setup \
+.PHONY: demo test docs docs-serve house lint typetree types imports unit test-base base-sizes gate explore format clean web-setup \
 	zoo-baseline zoo-report readme-pictures test-slow test-ssh test-web test-cuda test-executorch \
 	test-lowest test-lowest-compress test-gate-proof test-fuzz test-kills test-batch test-deploy \
 	test-memory emulators test-emulated \
@@ -30,7 +30,7 @@ demo: $(READY)  ## compress the shipped Starry Night network; ends with a table 
 	$(BIN)/nstc compress zoo:starry-night/teacher -o demo --preset quick
 
 test: $(READY)  ## everything CI runs: first, side by side, what keeps one core busy
-	$(MAKE) --no-print-directory -j2 $(IN_ORDER) lint types imports test-base
+	$(MAKE) --no-print-directory -j2 $(IN_ORDER) lint types imports docs test-base
 	$(MAKE) --no-print-directory unit gate
 
 lint: $(READY)
@@ -66,6 +66,12 @@ test-lowest-compress: $(READY)  ## those of nstc[compress]: some 8 GB and ten mi
 base-sizes: $(READY)  ## its packages with their versions and megabytes; FORMAT=--json for JSON
 	$(BIN)/python -m lab.base_install $(FORMAT)
 
+docs: typetree  ## the documentation site in build/site, warnings as errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+docs-serve: typetree  ## the same on http://127.0.0.1:8000, anew as pages change
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
 house: $(READY)  ## how large the source is, and where it is past its limits
 	$(BIN)/python -m lab.house
 
@@ -84,10 +90,10 @@ readme-pictures: $(READY)  ## docs/images: the zoo's sheet, its frontier, a comp
 zoo-report: $(READY) web-setup  ## the zoo on every target of this machine, in some 10 minutes
 	$(BIN)/python -m pip install --quiet --editable ".[executorch]"
 	$(BIN)/nstc bench $(ZOO) --against zoo:starry-night/teacher $(addprefix --target ,$(TARGETS)) \
-		--json docs/zoo-report.json
+		--json docs/reports/zoo-report.json
 	$(BIN)/nstc bench $(ZOO) --against zoo:starry-night/teacher --target web:node --no-quality \
-		--rounds 5 --json docs/zoo-report-node.json
-	$(BIN)/nstc report docs/zoo-report.json docs/zoo-report-node.json -o docs/zoo-report.html
+		--rounds 5 --json docs/reports/zoo-report-node.json
+	$(BIN)/nstc report docs/reports/zoo-report.json docs/reports/zoo-report-node.json -o docs/reports/zoo-report.html
 
 test-gate-proof: $(READY)  ## 40 minutes on a quiet machine; NSTC_GATE_PROOF=short tries it
 	$(BIN)/python -m pytest -m gate_proof tests/gate_proof
@@ -113,7 +119,7 @@ bench-integers: $(READY)  ## what int8 costs and gives beside float, on a quiet 
 bench-quantization-modes: $(READY)  ## every mode's bytes, speed and quality, on a quiet machine
 	$(BIN)/python -m lab.quantization_modes
 
-calibrators: $(READY)  ## the table of docs/quantization.md
+calibrators: $(READY)  ## the table of docs/guides/quantize.md
 	$(BIN)/python -m lab.calibrator_table
 
 test-cuda: $(READY)  ## what needs an NVIDIA GPU; without one each test says that it was not run

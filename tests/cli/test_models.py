@@ -43,15 +43,15 @@ def test_an_empty_zoo(nstc, tmp_path, monkeypatch) -> None:
     assert json.loads(nstc("models", "--json").out) == []
 
 
-def test_the_figures_are_the_readmes(nstc) -> None:
+def test_the_figures_are_those_of_the_results_page(nstc) -> None:
     done = nstc("models")
     assert "medians over 32 photographs of photos-validation at 512x512 on cpu:2" in done.out
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    results = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
     for entry in json.loads(nstc("models", "--json").out):
         style, _, role = entry["name"].removeprefix("zoo:").partition("/")
         if role:
             continue
-        (line,) = re.findall(rf"^\| {style}, int8.onnx \|.*$", readme, re.MULTILINE)
+        (line,) = re.findall(rf"^\| {style}, int8.onnx \|.*$", results, re.MULTILINE)
         row = [cell.strip() for cell in line.split("|")]
         (shown,) = (text for text in done.out.splitlines() if text.startswith(f"zoo:{style} "))
         assert shown.split()[-2:] == [row[5].split()[0], row[6]]

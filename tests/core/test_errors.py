@@ -1,6 +1,3 @@
-import re
-from pathlib import Path
-
 import pytest
 
 from nstc.core import errors
@@ -85,13 +82,3 @@ def test_every_error_is_one_that_the_command_line_catches():
     for name in tree_of_classes(NstcError):
         with pytest.raises(NstcError, match="what to do"):
             raise getattr(errors, name)("what to do")
-
-
-def test_the_readme_lists_each_exit_code():
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    table = readme.partition("## Exit codes")[2].partition("\n## ")[0]
-    listed: set[int] = {NstcError.exit_code}  # no verb raises the base itself
-    for cell in re.findall(r"^\| ([\d, to]+) \|", table, re.MULTILINE):
-        first, _, last = cell.partition(" to ")
-        listed |= set(range(int(first), int(last) + 1)) if last else {*map(int, first.split(", "))}
-    assert {code for _, code in tree_of_classes(NstcError).values()} <= listed
