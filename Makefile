@@ -36,6 +36,7 @@ test: $(READY)  ## everything CI runs: first, side by side, what keeps one core 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m lab.word_check
 
 typetree: $(READY)
 	$(BIN)/python -m lab.typetree

@@ -151,6 +151,8 @@ def test_a_video(run, tmp_path) -> None:
 
 
 def test_a_report(run, tmp_path) -> None:
-    done = run("nstc", "report", ROOT / "docs" / "reports" / "zoo-report.json", "-o", tmp_path / "r.html")
+    done = run(
+        "nstc", "report", ROOT / "docs" / "reports" / "zoo-report.json", "-o", tmp_path / "r.html"
+    )
     assert done.returncode == 0, done.stderr
     assert "<svg" in (tmp_path / "r.html").read_text(encoding="utf-8")
