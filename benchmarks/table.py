@@ -12,6 +12,7 @@ from rich.table import Table
 
 from nstc.benchmarks.quality.metrics import KNOWN, Metric, metric_of
 from nstc.benchmarks.result import FEW_PHOTOS, BenchResult, Reference, Row
+from nstc.benchmarks.timing.statistics import PRECISION
 from nstc.benchmarks.wording import count, short_names, three_digits
 from nstc.core.terminal import as_text
 
@@ -171,13 +172,19 @@ def _caption(result: BenchResult) -> str:
         few = f" (fewer than {FEW_PHOTOS}: a rough guide)" if judged[0].few_photos else ""
         teachers = ", ".join(dict.fromkeys(quality.teacher for quality in judged))
         lines.append(f"quality on {judged[0].photos} photographs{few}, compared with {teachers}")
-    for row in result.rows:
-        where, advice = f"{row.artifact} on {row.target}", "no number of rounds would settle it"
-        if (more := row.more_rounds) is not None:
-            needed = len(row.latency_ms.samples) + more
-            advice = f"about {more} more would settle it, --rounds {needed}"
-        if not row.conclusive:
-            lines.append(f"‡ INCONCLUSIVE: {where}, the machine is too noisy: {advice}")
+    noisy = [row for row in result.rows if not row.conclusive]
+    if noisy:
+        # None for a time that no number of rounds would settle
+        more = [row.more_rounds and len(row.latency_ms.samples) + row.more_rounds for row in noisy]
+        advice = (
+            f", or --rounds {max(filter(None, more))}"
+            if all(more)
+            else "; more rounds would not settle every row"
+        )
+        lines.append(
+            f"‡ INCONCLUSIVE: noise makes the time uncertain by more than {PRECISION:.0%}. "
+            f"Use an idle machine{advice}."
+        )
     for row in result.rows:
         counts = [f"{number} {name.replace('_', ' ')}" for name, number in row.counts.items()]
         if counts:

@@ -132,14 +132,22 @@ def test_what_is_not_known_is_a_dash():
     assert line_with("int8.onnx", shown(bare)).count("-") == 5
 
 
-def test_a_row_of_a_machine_too_noisy_is_inconclusive_and_says_what_would_settle_it():
+def test_noisy_rows_are_marked_and_explained_once_with_what_would_settle_them():
     noisy = dataclasses.replace(STUDENT, speedup=Interval(median=145.0, low=130.0, high=152.0))
-    output = " ".join(shown(noisy).split())
+    noisier = dataclasses.replace(STUDENT, speedup=Interval(median=145.0, low=110.0, high=152.0))
+    output = " ".join(shown(noisy, noisier).split())
     assert "145 (130-152)‡" in output
-    # 3 * (ln(145 / 130) / ln(1.05))² is 15.02
-    assert "‡ INCONCLUSIVE: int8.onnx on cpu:2" in output
-    assert "about 13 more would settle it, --rounds 16" in output
+    # 3 * (ln(145 / 110) / ln(1.05))² is 96.0; of the other row, with 130, 15.02
+    assert output.count("INCONCLUSIVE") == 1
+    assert "more than 5%. Use an idle machine, or --rounds 97." in output
+    assert "--rounds 16." in " ".join(shown(noisy).split())
     assert "INCONCLUSIVE" not in shown(STUDENT)
+
+
+def test_a_noisy_row_that_no_rounds_would_settle():
+    torn = dataclasses.replace(STUDENT, speedup=Interval(median=145.0, low=0.1, high=152.0))
+    assert torn.more_rounds is None
+    assert "idle machine; more rounds would not settle every row." in " ".join(shown(torn).split())
 
 
 def test_paths_are_shortened_as_far_as_they_stay_apart():

@@ -32,7 +32,9 @@ def test_every_recipe_key_has_a_row_with_its_range_and_default() -> None:
     page = docs_pages.recipe_keys()
     for section in Recipe.__annotations__:
         assert f"\n## [{section}]\n" in page
-    assert ["`size`", "Side of the crops in px. A whole number from 64 to 1024.", "`192`"] in rows(page)
+    assert ["`size`", "Side of the crops in px. A whole number from 64 to 1024.", "`192`"] in rows(
+        page
+    )
 
 
 def test_every_exit_code_has_a_row() -> None:
