@@ -13,10 +13,10 @@ from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.targets.base import Measurement, Target
 from nstc.benchmarks.timing.machine import machine_facts, roofline, usable_cores
 from nstc.benchmarks.timing.statistics import median
+from nstc.core import Progress, Silent
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError, PhotosError
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.models.complexity import complexity
 from nstc.models.style import style_of

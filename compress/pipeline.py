@@ -26,13 +26,13 @@ from nstc.compress.importing.import_model import import_checkpoint
 from nstc.compress.learning.photo_sets import photos_of
 from nstc.compress.pruning.prune_model import prune
 from nstc.compress.quantization.quantize_model import quantize
+from nstc.core import Progress, Silent
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
 from nstc.core.errors import BundleError, OutputError, TeacherError
 from nstc.core.files import atomic_file, one_at_a_time, reported_as_output_error, sha256_of
 from nstc.core.files.drafts import discard, draft_folder, put_in_place, remove_abandoned
 from nstc.core.photos import PhotoSet, sample_photos
-from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe, Recipe
 from nstc.core.recipe.recipe_files import shipped_recipe
 from nstc.runtime.foreign.networks import is_torchscript

@@ -22,9 +22,9 @@ from nstc.compress.graphs.deployed import deployed_graph, edges_of
 from nstc.compress.pipeline import split_photos
 from nstc.compress.quantization.calibration import CALIBRATORS
 from nstc.compress.quantization.integer_body import quantized_body
+from nstc.core import Progress, Silent
 from nstc.core.bundle import Bundle, artifact_name, open_bundle
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import load
 from nstc.models.style import style_of

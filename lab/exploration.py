@@ -29,12 +29,12 @@ from nstc.compress.distillation.teachers import open_teacher
 from nstc.compress.export.export_model import made_artifact
 from nstc.compress.pipeline import Stages
 from nstc.compress.quantization.quantize_model import quantize
+from nstc.core import Progress, Silent
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
 from nstc.core.decoding import DecodingError, decode, parse_json, parse_toml, read_file
 from nstc.core.errors import DivergedError, ExportMismatchError, NstcError, OptionError, RecipeError
 from nstc.core.files import atomic_file
 from nstc.core.photos import PhotoSet, photos_in, sample_photos
-from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import Recipe, recipe_from
 from nstc.core.recipe.recipe_files import MAX_RECIPE_BYTES
 

@@ -23,13 +23,13 @@ from nstc.cli.output import Bar
 from nstc.compress.export.checking import eager_reference
 from nstc.compress.pipeline import Stages
 from nstc.compress.pruning.prune_model import prune, teacher_of
+from nstc.core import Progress, Silent
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.decoding import DecodingError, parse_toml, read_file
 from nstc.core.errors import NstcError, OptionError, RecipeError
 from nstc.core.files import atomic_file
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet, photos_in, sample_photos
-from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import Recipe, recipe_from
 from nstc.core.recipe.recipe_files import MAX_RECIPE_BYTES
 from nstc.models.architectures import load

@@ -18,6 +18,7 @@ from nstc.cli.output import Bar
 from nstc.compress.pipeline import split_photos
 from nstc.compress.quantization.quantize_model import quantize
 from nstc.compress.quantization.summary import QuantizationReport
+from nstc.core import Progress
 from nstc.core.bundle import (
     QUANTIZATION_FILE,
     STYLE_FILE,
@@ -27,7 +28,6 @@ from nstc.core.bundle import (
     open_bundle,
 )
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe, QuantizeRecipe
 
 MODES: Final[Mapping[str, QuantizeRecipe]] = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nstc.core.version import VERSION
+from nstc.core import VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

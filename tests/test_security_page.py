@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nstc.benchmarks.targets.web import server
-from nstc.cli.commands import VERBS
+from nstc.cli.app import VERBS
 from nstc.runtime.files.fetching import MAX_REDIRECTS
 from nstc.runtime.foreign.trial import TrialLimits
 

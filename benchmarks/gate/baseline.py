@@ -19,12 +19,11 @@ from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.subjects import Find, Model, Subject, find_subject
 from nstc.benchmarks.timing.machine import machine_class
 from nstc.benchmarks.timing.statistics import Interval, undisturbed
-from nstc.core import decoding, errors
+from nstc.core import VERSION, decoding, errors
 from nstc.core.decoding import Count, Name
 from nstc.core.errors import CorruptBaselineError, OptionError
 from nstc.core.files import atomic_file
 from nstc.core.manifest import PhotoRecord
-from nstc.core.version import VERSION
 from nstc.core.zoo import PREFIX
 
 SCHEMA: Final = "nstc.baseline/1"

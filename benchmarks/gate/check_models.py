@@ -16,9 +16,9 @@ from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.subjects import FLOAT, Find, Model, Probe, Subject, find_teacher, finder
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.timing.machine import machine_class, machine_facts, usable_cores
+from nstc.core import Progress
 from nstc.core.errors import OptionError
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.session import Artifacts, find_artifact
 

@@ -12,9 +12,9 @@ from nstc.benchmarks.quality.metrics import StylisedPhoto, available_metrics
 from nstc.benchmarks.quality.picture_metrics import flicker
 from nstc.benchmarks.result import Quality, StyleSource
 from nstc.benchmarks.timing.statistics import bootstrap_median
+from nstc.core import Progress, Silent
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Progress, Silent
 from nstc.models.losses import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, gram_distance, gram_matrix
 from nstc.models.style import StyleStatistics, statistics_of_outputs
 from nstc.models.tensors import images_to_tensor

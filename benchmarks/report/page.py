@@ -19,10 +19,10 @@ from nstc.benchmarks.report.stored_results import ReadRow, Run, all_rows
 from nstc.benchmarks.timing.machine import machine_facts
 from nstc.benchmarks.timing.statistics import Interval
 from nstc.benchmarks.wording import byte_count, fine, three_digits
+from nstc.core import Progress, Silent
 from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Progress, Silent
 
 # Endings of unknown keys that are worth a column, and how their numbers read.
 _EXTRA_UNITS: Final[tuple[tuple[str, Callable[[float], str]], ...]] = (

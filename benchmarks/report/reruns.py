@@ -21,11 +21,11 @@ from nstc.benchmarks.result import Row
 from nstc.benchmarks.subjects import FLOAT, find_subject
 from nstc.benchmarks.timing.layer_times import LayerTimes, layer_times
 from nstc.benchmarks.timing.machine import usable_cores
+from nstc.core import Progress
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import ArtifactError, NstcError, TeacherError
 from nstc.core.images import Pixels, resize_shorter_side
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Progress
 from nstc.runtime.model_files import model_bytes
 from nstc.runtime.session import Session
 

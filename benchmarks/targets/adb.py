@@ -25,10 +25,10 @@ from nstc.benchmarks.targets.remote.remote_target import PYTHON, THREADS, Outcom
 from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.latency import Timings, repeats
 from nstc.benchmarks.timing.machine import INT8_INSTRUCTIONS, NO_INT8
+from nstc.core import Progress
 from nstc.core.child_processes import readable
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.files import scratch_folder
-from nstc.core.progress import Progress
 from nstc.runtime.arrays import Array
 from nstc.runtime.model_files import GRAPH_NAME, copy_model
 

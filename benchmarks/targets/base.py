@@ -12,9 +12,9 @@ from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.latency import Run, RunClock, Throughput, Timings, alternate
 from nstc.benchmarks.timing.machine import Peaks, usable_cores
+from nstc.core import Progress
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
-from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.session import MAX_THREADS, Session
 

@@ -18,10 +18,10 @@ from nstc.benchmarks.targets.web import server, setup
 from nstc.benchmarks.targets.web.exchange import Exchange, Timeouts
 from nstc.benchmarks.timing import latency
 from nstc.benchmarks.timing.machine import THIS_MACHINE
+from nstc.core import Progress
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError, TargetError, UnusableModelError
 from nstc.core.images import Pixels
-from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, Difference
 from nstc.runtime.arrays import Array, refuse_not_finite_output

@@ -12,10 +12,10 @@ from nstc.benchmarks.targets.base import Measurement, RowFacts, TargetKind
 from nstc.benchmarks.timing.footprint import measure_footprint
 from nstc.benchmarks.timing.latency import measure_throughput
 from nstc.benchmarks.timing.machine import THIS_MACHINE, measure_peaks, pinned, usable_cores
+from nstc.core import Progress
 from nstc.core.bundle import artifact_name
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
-from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime import programs
 from nstc.runtime.foreign.networks import ForeignSession

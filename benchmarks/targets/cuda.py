@@ -18,11 +18,11 @@ import onnxruntime
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.targets.base import Measurement, RowFacts, TargetKind, alternate_sessions
 from nstc.benchmarks.timing.latency import BATCH, Batched, Run, RunClock, Throughput
+from nstc.core import Progress
 from nstc.core.bundle import WEIGHTS_FILE, artifact_name
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.files import scratch_folder
 from nstc.core.images import Pixels
-from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime import arrays
 from nstc.runtime.onnx_session import ON_CPU, OnnxSession, load_graph

@@ -12,9 +12,9 @@ from nstc.benchmarks.targets.base import TargetKind
 from nstc.benchmarks.targets.remote import remote_target
 from nstc.benchmarks.targets.remote.process import converse
 from nstc.benchmarks.targets.remote.remote_target import PYTHON, THREADS, Outcome, RemoteJob
+from nstc.core import Progress
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.files import scratch_folder
-from nstc.core.progress import Progress
 
 _ADDRESS: Final = re.compile(
     r"//(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9._-]*)@)?"

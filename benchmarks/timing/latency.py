@@ -24,8 +24,8 @@ from typing import Any, Final, Protocol, runtime_checkable
 import numpy as np
 
 from nstc.benchmarks.timing.statistics import Interval, bootstrap_speedup, median
+from nstc.core import Progress, Silent
 from nstc.core.images import Pixels
-from nstc.core.progress import Progress, Silent
 from nstc.runtime.session import Session
 
 # Before each session's turn: ONNX Runtime's threads spin for some tens of milliseconds after a run

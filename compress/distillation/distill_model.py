@@ -33,13 +33,12 @@ from nstc.compress.quantization.aware_training import (
     write_ranges,
 )
 from nstc.compress.quantization.calibration import Range
-from nstc.core import extensions
+from nstc.core import Progress, Silent, extensions
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import OptionError
 from nstc.core.files import one_at_a_time, sha256_of
 from nstc.core.manifest import Stage, Step
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import STUDENTS, DistillRecipe
 from nstc.models.architectures import EXTENSIONS, learned_ranges, load, network_bundle
 from nstc.models.student import Student, fold, student_named

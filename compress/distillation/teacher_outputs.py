@@ -19,12 +19,12 @@ from torch import Tensor
 from nstc.benchmarks.quality import picture_metrics
 from nstc.compress.distillation.teachers import Teacher
 from nstc.compress.learning.processes import mixed_precision
+from nstc.core import Progress
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
 from nstc.core.errors import CorruptBundleError, Interrupted, OptionError
 from nstc.core.files import atomic_file, cache_folder, locked, sha256_of
 from nstc.core.images import Pixels, centre_square, read_picture
 from nstc.core.photos import PhotoSet, random_crop
-from nstc.core.progress import Progress
 from nstc.core.recipe import DistillRecipe
 from nstc.models import losses
 from nstc.models.tensors import images_to_tensor, tensor_to_images

@@ -13,6 +13,7 @@ from nstc.compress.export.checking import eager_reference, refuse_unusable_netwo
 from nstc.compress.graphs.float_graphs import probe_usable
 from nstc.compress.importing.import_model import network_of_checkpoint
 from nstc.compress.learning.processes import best_device
+from nstc.core import Progress
 from nstc.core.bundle import Bundle, is_bundle, open_bundle
 from nstc.core.errors import OptionError, TeacherError
 from nstc.core.files import atomic_file, cached, locked
@@ -20,7 +21,6 @@ from nstc.core.graph_form import GraphForm
 from nstc.core.images import Pixels
 from nstc.core.manifest import Origin, Style
 from nstc.core.photos import sample_photos
-from nstc.core.progress import Progress
 from nstc.core.zoo import did_you_mean, named
 from nstc.models.architectures import describe, load_as_deployed
 from nstc.models.style import (

@@ -17,14 +17,13 @@ from nstc.compress.export import FOLDER, FORMATS, ExportedFile, ExportFormat, ch
 from nstc.compress.export.mobile_formats import executorch_program, write_ort
 from nstc.compress.graphs.deployed import edges_of, with_fixed_size, with_statistics_input
 from nstc.compress.graphs.float_graphs import onnx_graph, torchscript
+from nstc.core import Progress, Silent, extensions
 from nstc.core import bundle as bundles
-from nstc.core import extensions
 from nstc.core.bundle import Bundle, artifact_file, artifact_name
 from nstc.core.errors import OptionError, PhotosError
 from nstc.core.files import atomic_file, locked, scratch_folder
 from nstc.core.manifest import Contract, Step
 from nstc.core.photos import PhotoSet, sample_photos
-from nstc.core.progress import Progress, Silent
 from nstc.core.zoo import PREFIX, named, refuse_shipped
 from nstc.models.architectures import load, load_as_deployed
 from nstc.models.tensors import images_to_tensor

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.importing.checkpoint_files import StandIn, as_one_line, read_checkpoint
+from nstc.core import Progress
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import CheckpointError
 from nstc.core.files import sha256_of
 from nstc.core.manifest import Origin, Step
-from nstc.core.progress import Progress
 from nstc.models.architectures import network_bundle
 from nstc.models.style import painting_style
 from nstc.models.tensors import refuse_unusable

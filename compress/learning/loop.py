@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from nstc.compress.learning.logs import loss_log
 from nstc.compress.learning.optimisers import AveragedWeights, GradientClipper, Method, Optimiser
 from nstc.compress.learning.processes import Processes
-from nstc.core import errors
+from nstc.core import Progress, Silent, errors
 from nstc.core.bundle import refuse_unwritable_bundle
 from nstc.core.files import as_utf8, atomic_file, reported_as_output_error
-from nstc.core.progress import Progress, Silent
 from nstc.models.tensors import refuse_unsafe_header, save_state
 
 CHECKPOINT_FILE: Final = "checkpoint.safetensors"

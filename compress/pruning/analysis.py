@@ -18,11 +18,11 @@ from nstc.compress.learning.processes import best_device
 from nstc.compress.pruning.channels import capture_inputs, channel_groups, importance_named
 from nstc.compress.pruning.probe import PruningProbe, Sensitivity
 from nstc.compress.quantization.integer_body import LARGEST_WEIGHT
+from nstc.core import Progress, Silent
 from nstc.core.bundle import artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, MissingExtraError, OptionError
 from nstc.core.files import atomic_file
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Progress, Silent
 from nstc.models.architectures import load_as_deployed
 from nstc.models.complexity import convolution_shapes, count_parameters
 from nstc.models.style import style_brought_by

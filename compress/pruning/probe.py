@@ -23,10 +23,10 @@ from nstc.compress.learning.loop import Objective
 from nstc.compress.learning.processes import best_device
 from nstc.compress.pruning import channels
 from nstc.compress.pruning.channels import Scores, channel_groups, narrowed
+from nstc.core import Progress, Silent
 from nstc.core.errors import OptionError
 from nstc.core.files import scratch_folder
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.models import losses
 from nstc.models.architectures import describe

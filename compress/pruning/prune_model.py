@@ -23,11 +23,11 @@ from nstc.compress.pruning.probe import PruningProbe, timing_target
 from nstc.compress.pruning.schedules import between, full_widths
 from nstc.compress.quantization.aware_training import require_qat_student
 from nstc.compress.quantization.calibration import Range
+from nstc.core import Progress, Silent
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import OptionError, TeacherError
 from nstc.core.files import one_at_a_time
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import DistillRecipe, PruneRecipe
 from nstc.core.recipe.settings import parse_latency
 from nstc.models.architectures import build, describe, load

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from nstc.compress.pruning.channels import ChannelGroup, Scores, Widths
+from nstc.core import Progress
 from nstc.core.errors import OptionError
-from nstc.core.progress import Progress
 from nstc.models.complexity import REFERENCE_SIZE, convolution_shapes
 
 # From the share of the channels that goes, 0 to 1, to the widths left.

@@ -15,12 +15,12 @@ from nstc.compress.quantization import calibration, fake_quantization
 from nstc.compress.quantization.calibration import Range
 from nstc.compress.quantization.fake_quantization import Activation, FakeQuantizedStudent
 from nstc.compress.quantization.integer_body import IntegerForm, integer_body, integer_form_of
+from nstc.core import Progress
 from nstc.core.bundle import QUANTIZATION_FILE
 from nstc.core.errors import CorruptBundleError, ExportMismatchError, OptionError
 from nstc.core.images import Pixels
 from nstc.core.manifest import Contract
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Progress
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import AnySize, describe
 from nstc.models.student import Student

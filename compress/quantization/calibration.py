@@ -29,11 +29,11 @@ from torch import nn
 
 from nstc.compress.graphs.float_graphs import BODY_INPUT, body_input
 from nstc.compress.graphs.surgery import Feed, GraphIndex, observed
+from nstc.core import Progress, Silent
 from nstc.core.errors import ExportMismatchError, PhotosError
 from nstc.core.images import Pixels
 from nstc.core.manifest import Contract
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Progress, Silent
 from nstc.models.tensors import images_to_tensor
 
 LEVELS: Final = 256  # of a byte

@@ -15,11 +15,11 @@ from nstc.compress.quantization import calibration, summary
 from nstc.compress.quantization.integer_body import IntegerForm, quantized_statically
 from nstc.compress.quantization.quantize_model import Written, write_static_graph
 from nstc.compress.quantization.weight_storage import write_uncalibrated
+from nstc.core import Progress, Silent
 from nstc.core.errors import ExportMismatchError, OptionError, TeacherError
 from nstc.core.files import atomic_file, refuse_unwritable_file, scratch_folder
 from nstc.core.graph_form import FORM_KEY, GraphFlags
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.runtime import agreement, arrays
 from nstc.runtime.foreign.contracts import GraphContract

@@ -28,10 +28,10 @@ from nstc.compress.graphs.surgery import GraphIndex, outputs
 from nstc.compress.quantization import calibration
 from nstc.compress.quantization.calibration import Feeds, Range
 from nstc.compress.quantization.weight_storage import round_adaptively
+from nstc.core import Progress
 from nstc.core.errors import ExportMismatchError
 from nstc.core.manifest import Contract
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Progress
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.student import Student
 from nstc.runtime import agreement

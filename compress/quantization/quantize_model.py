@@ -15,13 +15,13 @@ from nstc.compress.graphs.float_graphs import body_graph
 from nstc.compress.quantization import aware_training, calibration, integer_body, summary
 from nstc.compress.quantization.fake_quantization import FakeQuantizedStudent
 from nstc.compress.quantization.weight_storage import write_uncalibrated
+from nstc.core import Progress, Silent
 from nstc.core import bundle as bundles
 from nstc.core.bundle import Bundle, artifact_file, artifact_name, open_bundle
 from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file, one_at_a_time, scratch_folder
 from nstc.core.manifest import Step
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import learned_ranges, load, load_as_deployed
 from nstc.models.tensors import images_to_tensor

@@ -17,13 +17,13 @@ from nstc.compress.learning.logs import LOSSES_FILE, Previews, last_losses, read
 from nstc.compress.learning.loop import Optimisation, Schedule, forget, training_folder
 from nstc.compress.learning.optimisers import AveragedWeights
 from nstc.compress.learning.processes import Processes, joined, leads_here, led, mixed_precision
+from nstc.core import Progress, Silent
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import OptionError
 from nstc.core.files import one_at_a_time, sha256_of
 from nstc.core.images import read_picture, resize_shorter_side
 from nstc.core.manifest import Step, Style
 from nstc.core.photos import PhotoSet, random_crop
-from nstc.core.progress import Progress, Silent
 from nstc.core.recipe import TrainRecipe
 from nstc.models.architectures import load, network_bundle
 from nstc.models.losses import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss, total_variation

@@ -21,8 +21,8 @@ from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
+from nstc.core import VERSION
 from nstc.core.errors import FetchError, OptionError
-from nstc.core.version import VERSION
 
 MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})

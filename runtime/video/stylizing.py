@@ -14,10 +14,10 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from nstc.core import Progress, Silent
 from nstc.core.errors import Interrupted, OptionError, UnusableModelError
 from nstc.core.files import atomic_file, refuse_unwritable_file
 from nstc.core.images import MAX_PIXELS, Picture, Pixels, resize
-from nstc.core.progress import Progress, Silent
 from nstc.runtime.control import PLAIN, Control
 from nstc.runtime.stylizer import Stylizer
 from nstc.runtime.video.containers import encoding_for

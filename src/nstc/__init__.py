@@ -8,7 +8,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from nstc.core import version
+from nstc.core import VERSION
 
 if TYPE_CHECKING:
     from nstc.compress.distillation.distill_model import distill
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # Whoever wants that sets it to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-__version__: Final = version.VERSION
+__version__: Final = VERSION
 
 __all__ = [
     "Bundle",

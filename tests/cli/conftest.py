@@ -15,8 +15,7 @@ from export_memory import exported_once
 from short_turns import short_turns
 from torch import nn
 
-from nstc.cli.app import main
-from nstc.cli.commands import verb_command
+from nstc.cli.app import main, verb_command
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.manifest import Manifest, Style
 from nstc.models.architectures import describe

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from nstc.core import VERSION
 from nstc.core.bundle import open_bundle
 from nstc.core.errors import ArtifactError, NstcError, OutputError
-from nstc.core.version import VERSION
 
 VERIFY = "nstc.runtime.verification.verify"
 

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from nstc.cli.commands import verb_function
+from nstc.cli.app import verb_function
 
 pytestmark = pytest.mark.usefixtures("somewhere_else")
 

@@ -4,7 +4,7 @@ import pkgutil
 import pytest
 
 from nstc.cli import verbs
-from nstc.cli.commands import VERBS, verb_function
+from nstc.cli.app import VERBS, verb_function
 
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "baseline"])

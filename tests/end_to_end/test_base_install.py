@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nstc.core import VERSION
 from nstc.core.photos import sample_photos
-from nstc.core.version import VERSION
 from nstc.core.zoo import zoo_names
 
 pytestmark = pytest.mark.base_install

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nstc.cli.commands import VERBS
+from nstc.cli.app import VERBS
+from nstc.core import VERSION
 from nstc.core.photos import sample_photos
-from nstc.core.version import VERSION
 
 pytestmark = pytest.mark.lowest
 

@@ -18,11 +18,11 @@ from nstc.compress.pruning.plan import make_plan
 from nstc.compress.pruning.probe import PruningProbe
 from nstc.compress.quantization.quantize_model import quantize
 from nstc.compress.quantization.summary import QuantizationReport
+from nstc.core import Silent
 from nstc.core.bundle import STYLE_FILE, WEIGHTS_FILE, Bundle, new_bundle, open_bundle
 from nstc.core.images import Picture, Pixels, write_picture
 from nstc.core.manifest import Manifest, Style
 from nstc.core.photos import PhotoSet, photos_in
-from nstc.core.progress import Silent
 from nstc.core.recipe import DistillRecipe, PruneRecipe, QuantizeRecipe, override
 from nstc.models.architectures import describe
 from nstc.models.student import Student

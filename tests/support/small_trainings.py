@@ -16,8 +16,8 @@ from nstc.compress.learning.loop import (
     Optimisation,
     Schedule,
 )
+from nstc.core import Silent
 from nstc.core.errors import Interrupted
-from nstc.core.progress import Silent
 from nstc.core.recipe import DistillRecipe
 
 SCHEDULE = Schedule(steps=8, learning_rate=0.05, warmup=2, checkpoint_every=3)

@@ -25,13 +25,13 @@ from nstc.benchmarks.targets.remote.process import CommandLimits
 from nstc.benchmarks.timing import latency
 from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.machine import INT8_INSTRUCTIONS, NO_INT8
+from nstc.core import Progress
 from nstc.core.bundle import artifact_name
 from nstc.core.child_processes import readable
 from nstc.core.decoding import decode, parse_json
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.graph_form import Layout
 from nstc.core.images import Pixels
-from nstc.core.progress import Progress
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.agreement import FAR_MACHINE_LEVELS, Difference
 from nstc.runtime.arrays import Array

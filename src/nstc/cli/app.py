@@ -1,31 +1,70 @@
-"""The application: the verbs, and the one place where errors become lines and exit codes."""
+"""The application: its verbs, and the one place where errors become lines and exit codes.
+
+A verb is imported when it is asked for: `nstc --help` loads none. A new verb is a file in `verbs`
+and a line in `VERBS`.
+"""
 
 import contextlib
 import errno
+import functools
+import importlib
 import io
+import keyword
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn, cast
 
 import typer
+from typer.core import TyperGroup
 
-from nstc.cli.commands import PROGRAM, VERBS, VerbGroup
 from nstc.cli.output import say, standard_streams, tell
-from nstc.core import extensions
-from nstc.core.errors import (
-    ArtifactError,
-    Interrupted,
-    NstcError,
-    OutputError,
-    did_you_mean,
-    out_of_memory,
-)
+from nstc.core import VERSION, errors, extensions
 from nstc.core.terminal import shown
-from nstc.core.version import VERSION
+
+PROGRAM: Final = "nstc"
+
+VERBS: Final = {
+    "compress": "Distill, prune, quantize, export and measure in one go.",
+    "train": "Train a full-size network from a painting and photographs.",
+    "import": "Make a bundle from a fast_neural_style checkpoint.",
+    "distill": "Train a tiny student network to reproduce a full-size teacher.",
+    "analyze": "Show each layer's cost, and what pruning or rounding it would do to the picture.",
+    "prune": "Remove channels and blocks, then fine-tune by distillation.",
+    "quantize": "Write a file of fewer bits: int8 is faster, weights alone are smaller.",
+    "export": "Write the network in other formats, each checked against it.",
+    "stylize": "Stylise photographs, a video or a camera's picture.",
+    "bench": "Measure speed and quality compared with a reference.",
+    "check": "Measure the rows of a baseline again; the worst verdict sets the exit code.",
+    "baseline": "Manage the baseline that nstc check compares with.",
+    "baseline update": "Measure the rows of a baseline again and accept the new numbers.",
+    "report": "Write benchmark results as one self-contained HTML page.",
+    "targets": "List the targets that nstc bench can measure, and why others are unavailable.",
+    "web-setup": "Fetch onnxruntime-web from npm, for nstc bench --target web.",
+    "models": "List the models that are included.",
+    "verify": "Check a bundle's hashes and the output of its files.",
+    "doctor": "Report what this machine can run, and how to install the rest.",
+}
+"""What help says of each, which is the first sentence of its docstring, in the order of the help.
+
+A verb of two words belongs to the group that its first word names.
+"""
+
+_MODULES_OF_EXTRAS: Final = {
+    "torch": "compress",
+    "torchvision": "compress",
+    "torch_pruning": "compress",
+    "onnx": "compress",
+    "onnxscript": "compress",
+    "safetensors": "compress",
+    "skimage": "compress",
+    "matplotlib": "report",
+    "jinja2": "report",
+    "av": "video",
+}
 
 _EXIT_CODES: Final = (
     "Exit codes: 0 done, 1 and 3 to 6 wrong options or missing parts, 2 a command line that can't "
@@ -44,6 +83,72 @@ UNREADABLE_CODE: Final = 2
 
 _NUMBERS: Final = {"integer": "a whole number", "number": "a number", "float": "a number"}
 """What is expected, by the word that Typer's message has."""
+
+
+def verb_function(verb: str) -> Callable[..., None]:
+    """Import what does a verb: `update` of `verbs/baseline.py` for `baseline update`."""
+    words = [
+        f"{word}_" if keyword.iskeyword(word) else word for word in verb.replace("-", "_").split()
+    ]
+    module = importlib.import_module(f"nstc.cli.verbs.{words[0]}")
+    function: Callable[..., None] = getattr(module, words[-1])
+    return function
+
+
+def verb_command(verb: str) -> Any:
+    """Import a verb and read its flags: Typer's command, which is of click or of its own copy."""
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(verb.split()[-1])(_reporting(verb_function(verb)))
+    return typer.main.get_command(alone)
+
+
+class VerbGroup(TyperGroup):
+    """Commands of which one is imported when it is asked for; help lists them from `VERBS`."""
+
+    @property
+    def help_lines(self) -> dict[str, str]:
+        """What help says of each of its verbs and groups, by the word that calls it."""
+        prefix = "" if self.name == PROGRAM else f"{self.name} "
+        own = {verb.removeprefix(prefix): verb for verb in VERBS if verb.startswith(prefix)}
+        return {word: VERBS[verb] for word, verb in own.items() if " " not in word}
+
+    def list_commands(self, _context: Any) -> list[str]:
+        """The words that call them."""
+        return [*self.help_lines]
+
+    def get_command(self, _context: Any, name: str) -> Any:
+        """Import a verb and read its flags; None if there is no such verb."""
+        if name not in self.commands and name in self.help_lines:
+            verb = name if self.name == PROGRAM else f"{self.name} {name}"
+            self.commands[name] = verb_command(verb)
+        return self.commands.get(name)
+
+    def format_commands(self, _context: Any, formatter: Any) -> None:
+        """Write what help lists."""
+        with formatter.section("Commands"):
+            formatter.write_dl([*self.help_lines.items()])
+
+
+def _reporting(verb: Callable[..., None]) -> Callable[..., None]:
+    """Turn Ctrl-C and a missing optional dependency into errors of nstc."""
+
+    @functools.wraps(verb)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            verb(*args, **kwargs)
+        except KeyboardInterrupt as interrupt:
+            raise errors.Interrupted(
+                "stopped; what was finished is kept. Run the same command again to resume."
+            ) from interrupt
+        except ModuleNotFoundError as error:
+            extra = _MODULES_OF_EXTRAS.get((error.name or "").partition(".")[0])
+            if extra is None:
+                raise
+            raise errors.MissingExtraError(
+                f'{error.name} is not installed: run  pip install "nstc[{extra}]"'
+            ) from error
+
+    return run
 
 
 app = typer.Typer(
@@ -78,14 +183,14 @@ def main() -> None:
                 tell(f"nstc: {told}")
             sys.exit(UNREADABLE_CODE)
         except typer.Abort as error:
-            _fail(Interrupted(str(error) or "stopped."))
-        except NstcError as error:
+            _fail(errors.Interrupted(str(error) or "stopped."))
+        except errors.NstcError as error:
             _fail(error)
         except Exception as error:
-            known: NstcError | None = out_of_memory(error)  # raised by some library
+            known: errors.NstcError | None = errors.out_of_memory(error)  # raised by some library
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 place = error.filename or "standard output"
-                known = OutputError(
+                known = errors.OutputError(
                     f"cannot write {place}: {error.strerror}. Choose a place with room."
                 )
             if known is None:
@@ -115,10 +220,10 @@ def _stopped_as_by_ctrl_c() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _fail(error: NstcError) -> NoReturn:
+def _fail(error: errors.NstcError) -> NoReturn:
     if os.environ.get(_DEBUG_VARIABLE):
         sys.stderr.write(shown(traceback.format_exc(), lines=True))
-    elif isinstance(error, ArtifactError) and error.path is not None:
+    elif isinstance(error, errors.ArtifactError) and error.path is not None:
         tell(f"nstc: {error.found} Make it with: {_making(error.artifact, error.path)}")
     else:
         tell(f"nstc: {error}")
@@ -233,7 +338,7 @@ def _name_of(parameter: Any) -> str:
 
 
 def _nearest(given: str, known: Iterable[str]) -> str:
-    return did_you_mean(given.lstrip("-"), {name.lstrip("-"): name for name in known})
+    return errors.did_you_mean(given.lstrip("-"), {name.lstrip("-"): name for name in known})
 
 
 def _lower(text: str) -> str:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, Self, TextIO, cast
 
 import typer
 
-from nstc.core import progress
+from nstc.core import Progress
 from nstc.core.errors import OutputError
 from nstc.core.terminal import as_text, one_line, plain_console, shown
 from nstc.runtime.files.streams import discard_the_rest, unwritable_output
 
 if TYPE_CHECKING:
+    from rich import progress
     from rich.console import Console, RenderableType
-    from rich.progress import Progress, TaskID
 
     from nstc.benchmarks.result import BenchResult
 
@@ -115,7 +115,7 @@ def print_list(
     print_table(table)
 
 
-class Bar(progress.Progress):
+class Bar(Progress):
     """Progress on standard error.
 
     A context manager: whatever ends the work also takes the bar off the screen and gives the
@@ -124,8 +124,8 @@ class Bar(progress.Progress):
 
     def __init__(self) -> None:
         self._console = plain_console(stderr=True)
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
+        self._bar: progress.Progress | None = None
+        self._task: progress.TaskID | None = None
         self._title = ""
         self._steps = 0
         self._first = 0
@@ -144,23 +144,16 @@ class Bar(progress.Progress):
         self._title, self._steps, self._first = one_line(title), steps, done
         self._started = self._last_line = time.monotonic()
         if self._console.is_terminal:
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
+            from rich import progress
 
-            self._bar = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[losses]}", markup=False),
+            self._bar = progress.Progress(
+                progress.TextColumn("{task.description}", markup=False),
+                progress.BarColumn(),
+                progress.MofNCompleteColumn(),
+                progress.TimeElapsedColumn(),
+                progress.TextColumn("left"),
+                progress.TimeRemainingColumn(),
+                progress.TextColumn("{task.fields[losses]}", markup=False),
                 console=self._console,
             )
             self._bar.start()

@@ -12,11 +12,10 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta
 
-from nstc.core import decoding
+from nstc.core import VERSION, decoding
 from nstc.core.decoding import Count, DecodingError, Name, Sha256, Text
 from nstc.core.errors import CorruptBundleError, SchemaVersionError
 from nstc.core.graph_form import GraphForm
-from nstc.core.version import VERSION
 
 MANIFEST_FILE: Final = "manifest.json"
 SCHEMA_VERSION: Final = 1

@@ -10,7 +10,7 @@ from PIL import Image
 
 from nstc.benchmarks.report.page import render_page
 from nstc.benchmarks.report.reruns import make_pictures
-from nstc.core.progress import Silent
+from nstc.core import Silent
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

@@ -6,8 +6,8 @@ import pytest
 
 from nstc.benchmarks.report.page import caveats_of, named_apart, render_page, write_report
 from nstc.benchmarks.report.reruns import make_pictures, profile_rows
+from nstc.core import Silent
 from nstc.core.errors import OptionError, OutputError
-from nstc.core.progress import Silent
 
 SECTIONS = {"caveats", "frontier", "rows", "pictures", "layers", "protocol"}
 HOSTILE = "<script>alert(1)</script>\"'><img src=http://evil.example/x onerror=alert(2)>"

@@ -7,7 +7,7 @@ from PIL import Image
 
 from nstc.benchmarks.report import reruns
 from nstc.benchmarks.report.reruns import SIDE, data_uri, make_pictures, profile_rows
-from nstc.core.progress import Silent
+from nstc.core import Silent
 
 
 def decoded(uri):

@@ -10,8 +10,8 @@ import pytest
 from nstc.benchmarks.targets import adb, parse_target
 from nstc.benchmarks.targets.adb import AdbTarget
 from nstc.benchmarks.targets.remote import remote_target
+from nstc.core import Silent
 from nstc.core.errors import OptionError, TargetError
-from nstc.core.progress import Silent
 
 STAND_INS = Path(__file__).resolve().parent / "stand_ins"
 BY_PYTHON = f"adb:emulator-5554?python={sys.executable}"

@@ -25,8 +25,8 @@ from nstc.benchmarks.targets.browser import (
 )
 from nstc.benchmarks.targets.web.exchange import Timeouts
 from nstc.benchmarks.targets.web.setup import web_runtime
+from nstc.core import Silent
 from nstc.core.errors import OptionError, TargetError
-from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.onnx_session import OnnxSession

@@ -5,8 +5,8 @@ from nstc.benchmarks.subjects import find_subject
 from nstc.benchmarks.targets import base, cpu, parse_target
 from nstc.benchmarks.targets.cpu import CpuTarget
 from nstc.benchmarks.timing import latency
+from nstc.core import Silent
 from nstc.core.errors import OptionError
-from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.foreign.probing import probe_contract

@@ -11,8 +11,8 @@ from nstc.benchmarks.subjects import find_subject
 from nstc.benchmarks.targets import TARGETS, cuda, parse_target
 from nstc.benchmarks.targets.cuda import CudaTarget
 from nstc.benchmarks.timing.latency import RunClock
+from nstc.core import Silent
 from nstc.core.errors import OptionError
-from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign.probing import probe_contract
 

@@ -8,9 +8,9 @@ from nstc.benchmarks.subjects import find_subject
 from nstc.benchmarks.targets import cpu, parse_target
 from nstc.benchmarks.targets.cpu import ExecutorchTarget
 from nstc.compress.export.mobile_formats import executorch_program
+from nstc.core import Silent
 from nstc.core.errors import ArtifactError, OptionError
 from nstc.core.manifest import Contract
-from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.programs import ExecutorchSession

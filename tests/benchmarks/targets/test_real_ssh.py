@@ -17,8 +17,8 @@ import pytest
 
 from nstc.benchmarks.targets import parse_target
 from nstc.benchmarks.targets.remote import remote_target
+from nstc.core import Silent
 from nstc.core.errors import TargetError
-from nstc.core.progress import Silent
 
 pytestmark = pytest.mark.ssh
 

@@ -12,8 +12,8 @@ from nstc.benchmarks.subjects import Subject
 from nstc.benchmarks.targets import parse_target, ssh
 from nstc.benchmarks.targets.remote import remote_target
 from nstc.benchmarks.targets.ssh import SshTarget
+from nstc.core import Silent
 from nstc.core.errors import OptionError, TargetError
-from nstc.core.progress import Silent
 from nstc.runtime.foreign.probing import probe_contract
 
 HERE = f"ssh://me@board:2222?python={sys.executable}"

@@ -9,9 +9,9 @@ import torch
 from nstc.benchmarks.subjects import Subject, find_subject
 from nstc.benchmarks.targets import base, parse_target
 from nstc.benchmarks.targets.cpu import TorchScriptTarget
+from nstc.core import Silent
 from nstc.core.bundle import artifact_file, open_bundle
 from nstc.core.errors import ArtifactError, OptionError
-from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.session import cached_artifact

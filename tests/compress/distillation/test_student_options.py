@@ -16,8 +16,8 @@ from nstc.compress.graphs.float_graphs import onnx_graph, torchscript
 from nstc.compress.pruning.prune_model import rebuilt
 from nstc.compress.quantization.integer_body import quantized_body
 from nstc.compress.quantization.summary import count_integer_operators
+from nstc.core import Silent
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Silent
 from nstc.core.recipe import PruneRecipe, QuantizeRecipe
 from nstc.models.architectures import describe
 from nstc.models.complexity import count_macs

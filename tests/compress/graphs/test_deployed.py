@@ -24,10 +24,10 @@ from nstc.compress.graphs.float_graphs import BODY_INPUT, body_input
 from nstc.compress.graphs.surgery import copied
 from nstc.compress.quantization.integer_body import quantized_body
 from nstc.compress.quantization.summary import count_integer_operators
+from nstc.core import Silent
 from nstc.core.images import Pixels
 from nstc.core.manifest import Contract
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import describe
 from nstc.models.student import Student, depth_to_space, receptive_field

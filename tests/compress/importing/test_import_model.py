@@ -17,6 +17,7 @@ from torch import Tensor
 
 from nstc.compress.distillation.teachers import TeacherOptions, open_teacher
 from nstc.compress.importing.import_model import import_checkpoint, network_of_checkpoint
+from nstc.core import Silent
 from nstc.core.bundle import STYLE_FILE, open_bundle
 from nstc.core.errors import (
     CheckpointError,
@@ -25,7 +26,6 @@ from nstc.core.errors import (
 )
 from nstc.core.files import sha256_of
 from nstc.core.images import read_picture
-from nstc.core.progress import Silent
 from nstc.models.architectures import load
 from nstc.models.style import statistics_of_painting, style_of
 from nstc.models.vgg import load_vgg

@@ -17,10 +17,10 @@ from nstc.compress.pruning.probe import (
     timing_target,
     with_weights,
 )
+from nstc.core import Silent
 from nstc.core.errors import OptionError
 from nstc.core.manifest import Style
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Silent
 from nstc.models.architectures import describe
 from nstc.models.losses import STYLE_LAYERS, gram_distance, gram_matrix
 from nstc.models.student import Student

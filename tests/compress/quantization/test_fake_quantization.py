@@ -32,9 +32,9 @@ from nstc.compress.quantization.fake_quantization import (
     weight_scale,
 )
 from nstc.compress.quantization.integer_body import integer_form_of
+from nstc.core import Silent
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet, sample_photos
-from nstc.core.progress import Silent
 from nstc.core.recipe import BLOCKS, QuantizeRecipe
 from nstc.models.architectures import describe, load
 from nstc.models.student import Student

@@ -29,10 +29,10 @@ from nstc.compress.quantization.integer_body import (
     rewritten,
 )
 from nstc.compress.quantization.quantize_model import quantize
+from nstc.core import Silent
 from nstc.core.bundle import Bundle
 from nstc.core.errors import ExportMismatchError
 from nstc.core.photos import PhotoSet, sample_photos
-from nstc.core.progress import Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import describe
 from nstc.models.student import Student

@@ -13,8 +13,8 @@ from nstc.compress.quantization.weight_storage import (
     quantize_rows,
     with_stored_weights,
 )
+from nstc.core import Silent
 from nstc.core.photos import PhotoSet
-from nstc.core.progress import Silent
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import describe
 from nstc.models.student import Student

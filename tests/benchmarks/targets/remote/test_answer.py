@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nstc.benchmarks.targets.remote.remote_target import Listener, RemoteGraph, RemoteJob
+from nstc.core import Silent
 from nstc.core.errors import TargetError
-from nstc.core.progress import Silent
 
 ROUNDS = 3
 

@@ -13,8 +13,8 @@ import pytest
 from nstc.benchmarks.targets.remote import remote_worker
 from nstc.benchmarks.targets.remote.remote_target import Listener, make_job
 from nstc.benchmarks.timing import latency
+from nstc.core import Silent
 from nstc.core.errors import OptionError
-from nstc.core.progress import Silent
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.foreign.probing import probe_contract
