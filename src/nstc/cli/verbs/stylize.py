@@ -3,21 +3,22 @@
 import contextlib
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nstc.cli.options import TrustBundled, flag, with_flags
-from nstc.cli.output import say, say_json, tell
-from nstc.cli.verbs import video
-from nstc.cli.verbs.video import VideoFlags
-from nstc.core.errors import ArtifactError, BatchError, Interrupted, MissingExtraError, OptionError
+from nstc.cli.output import Bar, say, say_json, tell
+from nstc.core import errors
+from nstc.core.bundle import Bundle, artifact_file, artifact_name, open_bundle
+from nstc.core.recipe.settings import parse_bytes
 from nstc.runtime.files.streams import refuse_terminal_output
 
 if TYPE_CHECKING:
-    from nstc.core.bundle import Bundle
     from nstc.runtime.files.batch import BatchOptions, PictureOutcome
     from nstc.runtime.stylizer import Stylizer
+    from nstc.runtime.video.source import VideoSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +107,22 @@ class LimitFlags:
     allow_private: bool = flag(False, "Also fetch from this machine and from private networks.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class VideoFlags:
+    """What only videos have."""
+
+    camera: str | None = flag(
+        None, "Camera to stylise: its number, or FORMAT:NAME in FFmpeg's notation."
+    )
+    frames: int | None = flag(None, "Most frames of a video.")
+    seconds: float | None = flag(None, "Most seconds of a video.")
+    stabilize: bool = flag(False, "Reduce flicker in a video: keep still parts still.")
+    codec: str | None = flag(None, "Video codec: h264, hevc, vp9, av1 or ffv1.", shown="h264")
+    crf: int | None = flag(
+        None, "Constant rate factor of the video codec: 0 is best, more is smaller.", shown="18"
+    )
+
+
 @with_flags
 def stylize(
     output: Annotated[
@@ -129,43 +146,46 @@ def stylize(
     painting: ControlFlags,
     pictures: PictureFlags,
     limits: LimitFlags,
-    video_flags: VideoFlags,
+    video: VideoFlags,
     json_output: bool = flag(False, "Print the outcome for each picture as JSON.", "--json"),
 ) -> None:
     """Stylise photographs, a video or a camera's picture."""
     options = _options(painting, pictures, limits)
     inputs = photos or []
-    of_video = video.is_video(inputs, output, video_flags)
-    if of_video:
-        video.refuse_on_videos(
-            {
-                "glob": pictures.glob,
-                "format": pictures.format,
-                "skip-existing": pictures.skip_existing,
-                "max-ram": limits.max_ram,
-            }
-        )
-    else:
-        if video_flags.given:
-            raise OptionError(
-                f"{', '.join(video_flags.given)} applies to videos only: leave it out, or give "
-                "a video."
+    of_video = _is_video(inputs, output, video)
+    of_pictures: dict[str, object] = {
+        "glob": pictures.glob,
+        "format": pictures.format,
+        "skip-existing": pictures.skip_existing,
+        "max-ram": limits.max_ram,
+    }
+    _refuse_misplaced(of_pictures if of_video else vars(video), of_video)
+    if output == "-" and not of_video:
+        if json_output:
+            raise errors.OptionError(
+                "-o - and --json both write to standard output: give one of the two."
             )
-        if output == "-":
-            if json_output:
-                raise OptionError(
-                    "-o - and --json both write to standard output: give one of the two."
-                )
-            refuse_terminal_output()
+        refuse_terminal_output()
     stylizer = _opened(network, limits)
     if options.control.warning is not None:
         tell(options.control.warning)
     if of_video:
-        video.stylize_one(
-            inputs, output, stylizer, options, video_flags, network.model, json_output
-        )
+        _stylize_video(inputs, output, stylizer, options, video, network.model, json_output)
     else:
-        _run(inputs, output, stylizer, options, model=network.model, json_output=json_output)
+        _stylize_pictures(inputs, output, stylizer, options, network.model, json_output)
+
+
+def _refuse_misplaced(options: dict[str, object], of_video: bool) -> None:
+    """Raise `OptionError` for options, by name, that the other kind of input has."""
+    typed = ", ".join(
+        f"--{name}"
+        for name, value in options.items()
+        if value is not None and value is not False  # 0, which equals it, was typed
+    )
+    if typed and of_video:
+        raise errors.OptionError(f"{typed} applies to pictures only: leave it out for a video.")
+    if typed:
+        raise errors.OptionError(f"{typed} applies to videos only: leave it out, or give a video.")
 
 
 def _options(painting: ControlFlags, pictures: PictureFlags, limits: LimitFlags) -> "BatchOptions":
@@ -176,16 +196,14 @@ def _options(painting: ControlFlags, pictures: PictureFlags, limits: LimitFlags)
     from nstc.runtime.files.fetching import FetchLimits
     from nstc.runtime.files.picture_jobs import ALL
 
-    control = Control(**vars(painting))
     if pictures.metadata not in {"keep", "strip"}:
-        raise OptionError(f"metadata is {pictures.metadata}: expected keep or strip.")
+        raise errors.OptionError(f"metadata is {pictures.metadata}: expected keep or strip.")
+    limit = MAX_PIXELS if pictures.max_pixels is None else checked_limit(pictures.max_pixels)
     return BatchOptions(
-        control=control,
+        control=Control(**vars(painting)),
         keep_metadata=pictures.metadata == "keep",
         skip_existing=pictures.skip_existing,
-        max_pixels=MAX_PIXELS
-        if pictures.max_pixels is None
-        else checked_limit(pictures.max_pixels),
+        max_pixels=limit,
         limits=FetchLimits(
             max_bytes=limits.max_download_mb * 1_000_000,
             timeout_s=limits.timeout,
@@ -197,8 +215,6 @@ def _options(painting: ControlFlags, pictures: PictureFlags, limits: LimitFlags)
 
 
 def _opened(flags: ModelFlags, limits: LimitFlags) -> "Stylizer":
-    from nstc.core.bundle import open_bundle
-    from nstc.core.recipe.settings import parse_bytes
     from nstc.runtime.foreign.trial import current_limits, limited_to
     from nstc.runtime.stylizer import Stylizer, artifact_of
 
@@ -221,12 +237,11 @@ def _opened(flags: ModelFlags, limits: LimitFlags) -> "Stylizer":
         )
 
 
-def _make_missing(bundle: "Bundle", asked: str | None) -> None:
+def _make_missing(bundle: Bundle, asked: str | None) -> None:
     """Make the file that is to run in the user's cache, of a bundle of weights alone or of the zoo.
 
     Of others, and of files that nothing makes, the session says what to do.
     """
-    from nstc.core.bundle import artifact_file, artifact_name
     from nstc.core.zoo import named, zoo_name_of
     from nstc.runtime.session import cached_artifact, usual_artifact
 
@@ -237,20 +252,19 @@ def _make_missing(bundle: "Bundle", asked: str | None) -> None:
     try:
         from nstc.compress.export.export_model import made_artifact
     except ModuleNotFoundError as error:
-        raise MissingExtraError(
+        raise errors.MissingExtraError(
             f"{named(bundle.path)} holds no {artifact_file(name)}, and making it needs "
             f'{error.name}: run  pip install "nstc[compress]"  and the same command again.'
         ) from error
-    with contextlib.suppress(ArtifactError):
+    with contextlib.suppress(errors.ArtifactError):
         made_artifact(bundle, name, notify=tell)
 
 
-def _run(
+def _stylize_pictures(
     photos: list[str],
     output: str,
     stylizer: "Stylizer",
     options: "BatchOptions",
-    *,
     model: str,
     json_output: bool,
 ) -> None:
@@ -268,7 +282,7 @@ def _run(
     try:
         outcomes = stylize_files(photos, output, stylizer, options, report)
     except KeyboardInterrupt as interrupt:
-        raise Interrupted(
+        raise errors.Interrupted(
             f"stopped with {done} pictures done, which are kept: give --skip-existing to resume."
             if many
             else f"stopped: {output} is not written."
@@ -278,18 +292,18 @@ def _run(
         numbers = {status: counts[status] for status in ("done", "skipped", "failed")}
         made = [outcome.to_dict() for outcome in outcomes]
         say_json({"schema": "nstc.stylize/1", "model": model, **numbers, "pictures": made})
-    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
-    if errors and not many:
-        raise errors[0]
+    failures = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if failures and not many:
+        raise failures[0]
     if many:
         tell(f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed")
     if counts["failed"]:
-        raise BatchError(
+        raise errors.BatchError(
             f"{counts['failed']} of {len(outcomes)} pictures could not be stylised: "
             "each is named above, and the others are done."
         )
-    if errors:
-        raise BatchError("not all pictures from standard input were stylised: see above.")
+    if failures:
+        raise errors.BatchError("not all pictures from standard input were stylised: see above.")
 
 
 def _report(outcome: "PictureOutcome", *, quiet: bool, many: bool, piped: bool) -> None:
@@ -304,3 +318,83 @@ def _report(outcome: "PictureOutcome", *, quiet: bool, many: bool, piped: bool) 
         made = f"{outcome.width}x{outcome.height}{frames}  {outcome.seconds:.2f} s"
         skipped = outcome.status == "skipped"
         say(f"{place}  {'skipped, it exists already' if skipped else made}", err=piped)
+
+
+def _is_video(inputs: list[str], output: str, flags: VideoFlags) -> bool:
+    """Whether a video is asked for: by a camera, or by the name of the input or output."""
+    from nstc.runtime.files.picture_jobs import is_folder
+    from nstc.runtime.video.containers import CONTAINERS, is_video_name
+
+    named = flags.camera is not None or any(map(is_video_name, inputs))
+    return named or (Path(output).suffix.lower() in CONTAINERS and not is_folder(output))
+
+
+def _stylize_video(
+    inputs: list[str],
+    output: str,
+    stylizer: "Stylizer",
+    pictures: "BatchOptions",
+    flags: VideoFlags,
+    model: str,
+    json_output: bool,
+) -> None:
+    """Stylise a video and print a line about it; raise last if the source is damaged."""
+    from nstc.runtime.files.picture_jobs import is_folder
+    from nstc.runtime.video.source import VideoLimits
+    from nstc.runtime.video.stylizing import VideoOptions, stylize_video
+
+    options = VideoOptions(
+        control=pictures.control,
+        limits=VideoLimits(frames=flags.frames, seconds=flags.seconds),
+        stabilize=flags.stabilize,
+        codec=flags.codec,
+        crf=flags.crf,
+        max_pixels=pictures.max_pixels,
+        keep_metadata=pictures.keep_metadata,
+    )
+    place = _place_of(inputs, flags.camera)
+    if output == "-":
+        raise errors.OptionError("-o - works for pictures only: give a file name for a video.")
+    target = Path(output)
+    if is_folder(output) and not place.live:  # where it keeps the source's name
+        target /= Path(place.name).name
+    with Bar() as bar:
+        outcome = stylize_video(place, target, stylizer, options, bar)
+    for note in outcome.notes:
+        tell(f"{outcome.output}: {note}")
+    if json_output:
+        shown = {"stabilized": options.stabilize} | outcome.to_dict()
+        say_json({"schema": "nstc.stylize-video/1", "model": model, **shown})
+    else:
+        rate = f"{outcome.rate_fps:.4g} fps" if outcome.rate_fps else "1 frame"
+        say(
+            f"{outcome.output}  {outcome.width}x{outcome.height}  {outcome.frames} frames at {rate}"
+            f"  {outcome.codec}  {outcome.elapsed_s:.2f} s, {outcome.painted_fps:.3g} frames a "
+            "second"
+        )
+    if outcome.damage is not None:
+        raise errors.DamagedVideoError(
+            f"{outcome.source} is damaged: {outcome.damage}. The {outcome.frames} frames that "
+            f"could be read are in {outcome.output}."
+        )
+
+
+def _place_of(inputs: list[str], camera: str | None) -> "VideoSource":
+    from nstc.runtime.files.fetching import is_address
+    from nstc.runtime.files.picture_jobs import STANDARD_STREAM
+    from nstc.runtime.video.source import camera_source, file_source
+
+    if camera is not None:
+        if inputs:
+            raise errors.OptionError(f"--camera and {inputs[0]} were both given: choose one.")
+        return camera_source(camera)
+    if not inputs:
+        raise errors.OptionError("no video was given: name a file, or give --camera.")
+    if len(inputs) > 1:
+        raise errors.OptionError(
+            f"{len(inputs)} inputs with a video among them: give one video at a time."
+        )
+    name = inputs[0]
+    if name == STANDARD_STREAM or is_address(name):
+        raise errors.OptionError(f"{name}: a video must be a file. Save it first.")
+    return file_source(Path(name))
