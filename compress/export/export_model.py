@@ -15,7 +15,7 @@ from nstc.benchmarks import bench as benchmark
 from nstc.benchmarks.gate import check_models
 from nstc.compress.export import FOLDER, FORMATS, ExportedFile, ExportFormat, checking
 from nstc.compress.export.mobile_formats import executorch_program, write_ort
-from nstc.compress.graphs.deployed import edges_of, with_fixed_size, with_statistics_input
+from nstc.compress.graphs.deployed import edges_of, with_other_edges
 from nstc.compress.graphs.float_graphs import onnx_graph, torchscript
 from nstc.core import Progress, Silent, extensions
 from nstc.core import bundle as bundles
@@ -77,16 +77,16 @@ class ExportSource:
             artifact, write, lambda p: checking.check_float(p, artifact, self.reference, size)
         )
 
-    def _int8_file(
-        self,
-        artifact: str,
-        change: Callable[[onnx.ModelProto], onnx.ModelProto],
-        size: Size | None = None,
-    ) -> ExportedFile:
+    def _int8_file(self, artifact: str, size: Size | None = None) -> ExportedFile:
+        """The int8 graph for one size, or else for tiles."""
+
+        def write(path: Path) -> None:
+            graph = onnx.load(find_artifact(self.bundle, _INT8))
+            edges = edges_of(self.network, self.contract)
+            onnx.save(with_other_edges(graph, edges, size, statistics_input=size is None), path)
+
         return ExportedFile(
-            artifact,
-            lambda p: onnx.save(change(onnx.load(find_artifact(self.bundle, _INT8))), p),
-            lambda p: checking.check_quantized(p, artifact, self.reference, size),
+            artifact, write, lambda p: checking.check_quantized(p, artifact, self.reference, size)
         )
 
     def onnx_of(self, size: Size | None) -> ExportedFile:
@@ -99,21 +99,18 @@ class ExportSource:
 
     def int8_of(self, size: Size) -> ExportedFile:
         """The int8 graph for one size."""
-        edges = edges_of(self.network, self.contract)
-        artifact = f"int8.{size[0]}x{size[1]}.onnx"
-        return self._int8_file(artifact, lambda graph: with_fixed_size(graph, edges, size), size)
+        return self._int8_file(f"int8.{size[0]}x{size[1]}.onnx", size)
 
     def tiles(self) -> ExportedFile:
         """The int8 graph with the whole picture's statistics as a second input."""
-        edges = edges_of(self.network, self.contract)
-        if self.contract.locality != "exact" or not edges.normalised:
+        normalised = edges_of(self.network, self.contract).normalised
+        if self.contract.locality != "exact" or not normalised:
             raise OptionError(
                 f"{self.bundle.path} can't be cut into tiles: its layers depend on the whole "
                 "picture (locality global). Only students without instance normalisation have the "
                 "format tiles."
             )
-        artifact = FORMATS["tiles"].artifact
-        return self._int8_file(artifact, lambda graph: with_statistics_input(graph, edges))
+        return self._int8_file(FORMATS["tiles"].artifact)
 
     def torchscript(self) -> ExportedFile:
         """The float network as TorchScript."""

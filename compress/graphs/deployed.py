@@ -97,24 +97,18 @@ def _only(nodes: Sequence[onnx.NodeProto], operator: str) -> onnx.NodeProto:
     return nodes[0]
 
 
-def with_fixed_size(
-    deployed: onnx.ModelProto, edges: Edges, size: tuple[int, int]
+def with_other_edges(
+    deployed: onnx.ModelProto,
+    edges: Edges,
+    size: tuple[int, int] | None = None,
+    *,
+    statistics_input: bool = False,
 ) -> onnx.ModelProto:
-    """The same body, in a graph that takes pictures of one height and width only."""
-    return _with_edges(_without_edges(deployed), edges, size, statistics_input=False)
-
-
-def with_statistics_input(deployed: onnx.ModelProto, edges: Edges) -> onnx.ModelProto:
-    """The same body, in a graph that takes the whole picture's statistics, for its tiles."""
-    return _with_edges(_without_edges(deployed), edges, None, statistics_input=True)
-
-
-def _without_edges(deployed: onnx.ModelProto) -> onnx.ModelProto:
-    """The body that `_with_edges` was given."""
+    """The same body in a graph for one height and width, or for tiles: see `deployed_graph`."""
     body = copied(deployed)
     for field in (body.graph.node, body.graph.initializer):
         replace_all(field, [each for each in field if not each.name.startswith(_EDGE)])
-    return body
+    return _with_edges(body, edges, size, statistics_input)
 
 
 def _with_edges(

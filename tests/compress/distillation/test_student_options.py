@@ -11,7 +11,7 @@ from optimized_graphs import optimized
 from torch import nn
 
 from nstc.compress.export.checking import check_float, check_quantized, eager_reference
-from nstc.compress.graphs.deployed import deployed_graph, edges_of, with_fixed_size
+from nstc.compress.graphs.deployed import deployed_graph, edges_of, with_other_edges
 from nstc.compress.graphs.float_graphs import onnx_graph, torchscript
 from nstc.compress.pruning.prune_model import rebuilt
 from nstc.compress.quantization.integer_body import quantized_body
@@ -74,7 +74,7 @@ def test_the_integer_file_paints_nearly_that_and_computes_what_it_can_in_integer
     file = tmp_path / "model.int8.onnx"
     onnx.save(deployed, file)
     assert check_quantized(file, "int8.onnx", reference) > 30
-    onnx.save(with_fixed_size(deployed, edges, (40, 56)), tmp_path / "fixed.onnx")
+    onnx.save(with_other_edges(deployed, edges, (40, 56)), tmp_path / "fixed.onnx")
     check_quantized(tmp_path / "fixed.onnx", "int8.40x56.onnx", reference, (40, 56))
     operators = count_integer_operators(optimized(file))
     assert operators.converted > 0

@@ -18,7 +18,7 @@ from nstc.compress.graphs.deployed import (
     deployed_graph,
     edges_of,
     read_in_strips,
-    with_fixed_size,
+    with_other_edges,
 )
 from nstc.compress.graphs.float_graphs import BODY_INPUT, body_input
 from nstc.compress.graphs.surgery import copied
@@ -110,7 +110,7 @@ def test_statistics_are_the_histograms_to_the_last_bit(
 ) -> None:
     model = deployed_graph(space_to_depth_body, STUDENT_EDGES)
     if fixed:
-        model = with_fixed_size(model, STUDENT_EDGES, size)
+        model = with_other_edges(model, STUDENT_EDGES, size)
     both = [node.output[0] for node in model.graph.node if node.op_type == "Cast"][-1]
     model.graph.output.add().CopyFrom(helper.make_tensor_value_info(both, TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(model.SerializeToString())
@@ -249,7 +249,7 @@ def test_a_fixed_size_is_the_same_graph_for_one_size(
     size: tuple[int, int],
     tmp_path: Path,
 ) -> None:
-    fixed = with_fixed_size(deployed, edges_of(student, contract), size)
+    fixed = with_other_edges(deployed, edges_of(student, contract), size)
     picture = sample_picture(*size)
     assert np.array_equal(run(fixed, picture), run(deployed, picture))
     counts = Counter(node.op_type for node in fixed.graph.node)
@@ -283,7 +283,7 @@ def test_a_full_size_network_takes_bytes_too(
     painted, expected = run(model, picture), reference(picture)
     assert painted.shape == picture.shape
     assert np.sqrt(np.mean((painted.astype(float) - expected) ** 2)) < 8
-    assert np.array_equal(run(with_fixed_size(model, edges, size), picture), painted)
+    assert np.array_equal(run(with_other_edges(model, edges, size), picture), painted)
 
 
 def test_a_full_size_network_has_no_statistics_to_take(

@@ -9,7 +9,7 @@ import onnx
 import onnx.parser
 from onnx import TensorProto, helper
 
-from nstc.compress.graphs.deployed import edges_of, with_fixed_size
+from nstc.compress.graphs.deployed import edges_of, with_other_edges
 from nstc.core.bundle import Bundle
 from nstc.core.images import Pixels
 from nstc.core.photos import sample_photos
@@ -49,7 +49,7 @@ def write_graphs(bundle: Bundle, folder: Path) -> None:
     made = {
         "int8": model,
         "int8.tiles": onnx.load(bundle.file("model.int8.tiles.onnx")),
-        "int8.fixed": with_fixed_size(
+        "int8.fixed": with_other_edges(
             model, edges_of(network, bundle.manifest.contract), FIXED_SIZE
         ),
         "integers": between_bytes(model),
