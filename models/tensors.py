@@ -1,8 +1,9 @@
-"""Between pictures, files and tensors."""
+"""Tensors: on which device, how precise, from pictures and to them, and in files."""
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -23,6 +24,19 @@ _MOST_DIMENSIONS: Final = 8
 """Networks have 4; NumPy holds no more than 64."""
 
 _FLOATS: Final = ("F16", "BF16", "F32", "F64")
+
+
+def best_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """bf16 autocast where the hardware multiplies bf16, full precision elsewhere."""
+    if device.type == "cuda":
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=bool(fast))
 
 
 def images_to_tensor(images: Sequence[Pixels]) -> Tensor:

@@ -24,8 +24,8 @@ from nstc.compress.distillation.teachers import (
     style_of_teacher,
 )
 from nstc.compress.export.checking import refuse_unusable_network
-from nstc.compress.learning.loop import Objective, Optimisation, Schedule, forget, training_folder
-from nstc.compress.learning.processes import best_device
+from nstc.compress.learning.loop import Objective, Optimisation, forget, training_folder
+from nstc.compress.learning.optimisers import Schedule
 from nstc.compress.quantization.aware_training import (
     calibrated_qat_student,
     require_qat_student,
@@ -43,6 +43,7 @@ from nstc.core.recipe import STUDENTS, DistillRecipe
 from nstc.models.architectures import EXTENSIONS, learned_ranges, load, network_bundle
 from nstc.models.student import Student, fold, student_named
 from nstc.models.style import StyleSource
+from nstc.models.tensors import best_device
 from nstc.models.vgg import VggFeatures, load_vgg
 
 _PIXELS, _PERCEPTUAL, _ROUNDING = _STAGES = ("pixels", "perceptual", "rounding")

@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from nstc.benchmarks.quality import picture_metrics
 from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOutputs
 from nstc.compress.export.checking import stylise_with
-from nstc.compress.learning.processes import mixed_precision
 from nstc.compress.quantization.fake_quantization import FakeQuantizedStudent
 from nstc.core import extensions
 from nstc.core.errors import OptionError, UnusableModelError
 from nstc.core.recipe import DistillRecipe
 from nstc.models.losses import SHIFTS, STYLE_LAYERS, checkerboard_energy, flicker_map
 from nstc.models.student import SCALE, Student, channel_statistics
-from nstc.models.tensors import images_to_tensor
+from nstc.models.tensors import images_to_tensor, mixed_precision
 
 
 @dataclass(frozen=True, kw_only=True)

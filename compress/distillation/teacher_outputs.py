@@ -18,7 +18,6 @@ from torch import Tensor
 
 from nstc.benchmarks.quality import picture_metrics
 from nstc.compress.distillation.teachers import Teacher
-from nstc.compress.learning.processes import mixed_precision
 from nstc.core import Progress
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
 from nstc.core.errors import CorruptBundleError, Interrupted, OptionError
@@ -27,7 +26,7 @@ from nstc.core.images import Pixels, centre_square, read_picture
 from nstc.core.photos import PhotoSet, random_crop
 from nstc.core.recipe import DistillRecipe
 from nstc.models import losses
-from nstc.models.tensors import images_to_tensor, tensor_to_images
+from nstc.models.tensors import images_to_tensor, mixed_precision, tensor_to_images
 from nstc.models.vgg import VggFeatures
 
 

@@ -12,7 +12,6 @@ from torch import nn
 from nstc.compress.export.checking import eager_reference, refuse_unusable_network
 from nstc.compress.graphs.float_graphs import probe_usable
 from nstc.compress.importing.import_model import network_of_checkpoint
-from nstc.compress.learning.processes import best_device
 from nstc.core import Progress
 from nstc.core.bundle import Bundle, is_bundle, open_bundle
 from nstc.core.errors import OptionError, TeacherError
@@ -31,7 +30,7 @@ from nstc.models.style import (
     statistics_of_outputs,
     style_brought_by,
 )
-from nstc.models.tensors import save_tensors
+from nstc.models.tensors import best_device, save_tensors
 from nstc.models.vgg import load_vgg, vgg_identity
 from nstc.runtime.arrays import refuse_without_picture
 from nstc.runtime.foreign.networks import ForeignSession, is_torchscript

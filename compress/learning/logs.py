@@ -13,14 +13,13 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
-from nstc.compress.learning.processes import mixed_precision
 from nstc.core.decoding import DecodingError, as_readable, decode, parse_json, read_file
 from nstc.core.errors import CorruptBundleError
 from nstc.core.files import atomic_file, reported_as_output_error
 from nstc.core.images import Picture, Pixels, write_picture
 from nstc.core.images.picture import contact_sheet
 from nstc.core.photos import sample_photos
-from nstc.models.tensors import images_to_tensor, tensor_to_images
+from nstc.models.tensors import images_to_tensor, mixed_precision, tensor_to_images
 
 LOSSES_FILE: Final = "losses.jsonl"
 MAX_BYTES: Final = 1024**3

@@ -1,8 +1,13 @@
-"""The training loop that every verb shares: schedule, steps, checkpoints, and how runs resume."""
+"""The training loop that every verb shares: steps, checkpoints, how runs resume, and processes.
+
+`torchrun` starts the processes that share a training; otherwise this one is alone. Every process
+holds the same weights and computes its own part of each batch; torch's DistributedDataParallel
+averages the gradients.
+"""
 
 import contextlib
 import json
-import math
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -11,16 +16,17 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import torch
+import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from nstc.compress.learning.logs import loss_log
-from nstc.compress.learning.optimisers import AveragedWeights, GradientClipper, Method, Optimiser
-from nstc.compress.learning.processes import Processes
+from nstc.compress.learning.optimisers import AveragedWeights, GradientClipper, Optimiser, Schedule
 from nstc.core import Progress, Silent, errors
 from nstc.core.bundle import refuse_unwritable_bundle
 from nstc.core.files import as_utf8, atomic_file, reported_as_output_error
-from nstc.models.tensors import refuse_unsafe_header, save_state
+from nstc.models.tensors import best_device, refuse_unsafe_header, save_state
 
 CHECKPOINT_FILE: Final = "checkpoint.safetensors"
 PLAN_FILE: Final = "plan.json"
@@ -44,26 +50,92 @@ class Balance(Stateful, Protocol):
         """For the log of each step."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How long and how fast to learn."""
+@dataclass(frozen=True)
+class Processes:
+    """A training's processes, from the view of one of them; by default it is the only one."""
 
-    steps: int  # number of optimiser steps
-    learning_rate: float  # peak of the cosine
-    warmup: int = 50  # steps of linear rise before it
-    checkpoint_every: int = 100  # steps between checkpoints
-    method: Method = "adam"  # see `nstc.compress.learning.optimisers.Optimiser`
+    device: torch.device = field(default_factory=best_device)  # where this process computes
+    rank: int = 0  # its number
+    count: int = 1  # how many there are
 
-    def saves_at(self, finished: int) -> bool:
-        """Whether a checkpoint is due after so many steps."""
-        return finished % self.checkpoint_every == 0 or finished == self.steps
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes files and reports."""
+        return self.rank == 0
 
-    def rate(self, step: int) -> float:
-        """The learning rate at a step: linear warm-up, then half a cosine down to zero."""
-        if step < self.warmup:
-            return self.learning_rate * (step + 1) / self.warmup
-        progress = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    def share_of(self, batch: int) -> range:
+        """The indices in a batch that this process computes, as many as every other.
+
+        Raises:
+            OptionError: the batch can't be divided equally.
+        """
+        if batch % self.count:
+            raise errors.OptionError(
+                f"batch is {batch}, which {self.count} processes can't share equally: "
+                f"give a multiple of {self.count}."
+            )
+        each = batch // self.count
+        return range(self.rank * each, (self.rank + 1) * each)
+
+    def synchronised(self, network: nn.Module) -> nn.Module:
+        """The network, with its gradients averaged over all processes."""
+        if self.count == 1:
+            return network
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(network, device_ids=devices)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of a small tensor over all processes, on the CPU."""
+        if self.count == 1:
+            return values.detach().cpu()
+        total = values.detach().to(self.device, copy=True)
+        dist.all_reduce(total)
+        return total.cpu() / self.count
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is true in any process."""
+        return bool(self.mean(torch.tensor(float(flag))) > 0)
+
+
+def leads_here() -> bool:
+    """Whether this process leads, by `torchrun`'s variables, before it has joined."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[Processes]:
+    """Join the other processes if `torchrun` started this one, and leave them afterwards."""
+    given = os.environ
+    count = int(given.get("WORLD_SIZE", "1"))
+    if count == 1 or "RANK" not in given:
+        yield Processes()
+        return
+    on_gpu = torch.cuda.is_available()
+    device = torch.device("cuda", int(given.get("LOCAL_RANK", "0"))) if on_gpu else best_device()
+    if on_gpu:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if on_gpu else "gloo")
+    try:
+        yield Processes(device, int(given["RANK"]), count)
+    finally:
+        dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def led(processes: Processes) -> Iterator[None]:
+    """The others wait while the process that leads executes the block, guarded by `leads`.
+
+    Raises:
+        NstcError: in the others, where the block failed in the one that leads.
+    """
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        failed = processes.any(not done)
+    if failed:
+        raise errors.NstcError("the process that leads could not go on; its own message says why.")
 
 
 Objective = Callable[[int], Mapping[str, Tensor]]

@@ -1,14 +1,38 @@
-"""Adam or Muon, a bound on gradients, and a running mean of weights."""
+"""Adam or Muon, their learning rates, a bound on gradients, and a running mean of weights."""
 
 import copy
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
 
 Method = Literal["adam", "muon"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long and how fast to learn."""
+
+    steps: int  # number of optimiser steps
+    learning_rate: float  # peak of the cosine
+    warmup: int = 50  # steps of linear rise before it
+    checkpoint_every: int = 100  # steps between checkpoints
+    method: Method = "adam"  # see `Optimiser`
+
+    def saves_at(self, finished: int) -> bool:
+        """Whether a checkpoint is due after so many steps."""
+        return finished % self.checkpoint_every == 0 or finished == self.steps
+
+    def rate(self, step: int) -> float:
+        """The learning rate at a step: linear warm-up, then half a cosine down to zero."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        progress = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
 class Optimiser:

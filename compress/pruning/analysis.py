@@ -14,7 +14,6 @@ from nstc.benchmarks.timing.layer_times import ConvolutionTimes, convolution_tim
 from nstc.compress.distillation.teachers import open_teacher, style_of_teacher
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.export.export_model import made_artifact
-from nstc.compress.learning.processes import best_device
 from nstc.compress.pruning.channels import capture_inputs, channel_groups, importance_named
 from nstc.compress.pruning.probe import PruningProbe, Sensitivity
 from nstc.compress.quantization.integer_body import LARGEST_WEIGHT
@@ -26,6 +25,7 @@ from nstc.core.photos import PhotoSet
 from nstc.models.architectures import load_as_deployed
 from nstc.models.complexity import convolution_shapes, count_parameters
 from nstc.models.style import style_brought_by
+from nstc.models.tensors import best_device
 from nstc.models.vgg import load_vgg
 from nstc.runtime.session import MAX_THREADS
 

@@ -20,7 +20,6 @@ from nstc.benchmarks.timing.statistics import median
 from nstc.compress.export.checking import sample_picture
 from nstc.compress.graphs.float_graphs import onnx_graph
 from nstc.compress.learning.loop import Objective
-from nstc.compress.learning.processes import best_device
 from nstc.compress.pruning import channels
 from nstc.compress.pruning.channels import Scores, channel_groups, narrowed
 from nstc.core import Progress, Silent
@@ -31,7 +30,7 @@ from nstc.core.recipe import BenchRecipe
 from nstc.models import losses
 from nstc.models.architectures import describe
 from nstc.models.style import StyleSource
-from nstc.models.tensors import images_to_tensor
+from nstc.models.tensors import best_device, images_to_tensor
 from nstc.models.vgg import VggFeatures
 from nstc.runtime.onnx_session import OnnxSession
 

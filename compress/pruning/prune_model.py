@@ -16,7 +16,6 @@ from nstc.compress.distillation.loss_terms import weighted_terms
 from nstc.compress.distillation.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.learning.loop import PLAN_FILE, training_folder
-from nstc.compress.learning.processes import best_device
 from nstc.compress.pruning.channels import BATCHES, channel_groups, narrowed
 from nstc.compress.pruning.plan import PruningPlan, make_plan, without_block
 from nstc.compress.pruning.probe import PruningProbe, timing_target
@@ -33,6 +32,7 @@ from nstc.core.recipe.settings import parse_latency
 from nstc.models.architectures import build, describe, load
 from nstc.models.complexity import count_macs, count_parameters
 from nstc.models.style import style_brought_by
+from nstc.models.tensors import best_device
 from nstc.models.vgg import load_vgg
 
 

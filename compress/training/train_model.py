@@ -14,9 +14,16 @@ from torch import Tensor, nn
 from nstc.compress.card import write_training_card
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.learning.logs import LOSSES_FILE, Previews, last_losses, read_losses
-from nstc.compress.learning.loop import Optimisation, Schedule, forget, training_folder
-from nstc.compress.learning.optimisers import AveragedWeights
-from nstc.compress.learning.processes import Processes, joined, leads_here, led, mixed_precision
+from nstc.compress.learning.loop import (
+    Optimisation,
+    Processes,
+    forget,
+    joined,
+    leads_here,
+    led,
+    training_folder,
+)
+from nstc.compress.learning.optimisers import AveragedWeights, Schedule
 from nstc.core import Progress, Silent
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.errors import OptionError
@@ -28,7 +35,7 @@ from nstc.core.recipe import TrainRecipe
 from nstc.models.architectures import load, network_bundle
 from nstc.models.losses import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss, total_variation
 from nstc.models.style import StyleSource, color_statistics, recolored, statistics_of_painting
-from nstc.models.tensors import images_to_tensor
+from nstc.models.tensors import images_to_tensor, mixed_precision
 from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import VggFeatures, load_vgg
 

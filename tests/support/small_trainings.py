@@ -11,11 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from nstc.compress.learning.logs import LOSSES_FILE
-from nstc.compress.learning.loop import (
-    CHECKPOINT_FILE,
-    Optimisation,
-    Schedule,
-)
+from nstc.compress.learning.loop import CHECKPOINT_FILE, Optimisation
+from nstc.compress.learning.optimisers import Schedule
 from nstc.core import Silent
 from nstc.core.errors import Interrupted
 from nstc.core.recipe import DistillRecipe

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from nstc.compress.learning.processes import joined, led
+from nstc.compress.learning.loop import joined, led
 from nstc.compress.training import train_model
 from nstc.compress.training.train_model import PaintingObjective
 from nstc.core.errors import NstcError

@@ -22,11 +22,7 @@ from small_trainings import (
 from torch import Tensor, nn
 
 from nstc.compress.learning.logs import LOSSES_FILE
-from nstc.compress.learning.loop import (
-    CHECKPOINT_FILE,
-    forget,
-    training_folder,
-)
+from nstc.compress.learning.loop import CHECKPOINT_FILE, forget, training_folder
 from nstc.core.bundle import Bundle
 from nstc.core.errors import (
     CorruptBundleError,

@@ -10,10 +10,8 @@ from small_trainings import SCHEDULE, fresh_network, run, same_weights, steps_lo
 from torch import Tensor, nn
 
 from nstc.compress.learning.logs import LOSSES_FILE, read_losses
-from nstc.compress.learning.loop import (
-    CHECKPOINT_FILE,
-    Schedule,
-)
+from nstc.compress.learning.loop import CHECKPOINT_FILE
+from nstc.compress.learning.optimisers import Schedule
 from nstc.core.errors import (
     DivergedError,
 )

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nstc.compress.learning.processes import Processes, joined
+from nstc.compress.learning.loop import Processes, joined
 from nstc.core.errors import OptionError
 from nstc.core.images import Picture, read_picture, write_picture
 from nstc.core.photos import sample_photos

@@ -32,9 +32,8 @@ def train(
     resume: options.Resume = False,
 ) -> None:
     """Train a full-size network from a painting and photographs."""
-    from nstc.compress.learning.loop import note_what_is_resumed
+    from nstc.compress.learning.loop import leads_here, note_what_is_resumed
     from nstc.compress.learning.photo_sets import photos_of
-    from nstc.compress.learning.processes import leads_here
     from nstc.core.recipe.recipe_files import train_preset
 
     if preset is not None and recipe is not None:
