@@ -6,7 +6,6 @@ A card is made from the manifest: what the model is, what it was trained on and 
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from nstc.benchmarks.timing.statistics import Interval
 from nstc.benchmarks.wording import INFINITE, NONE
 from nstc.compress.learning.logs import Losses, loss_curves, preview_sheet
 from nstc.compress.quantization.summary import portability
+from nstc.core import decoding, errors
 from nstc.core.bundle import (
     CARD_FILE,
     PREVIEW_FILE,
@@ -28,10 +28,7 @@ from nstc.core.bundle import (
     open_bundle,
     revised_bundle,
 )
-from nstc.core.decoding import Count, DecodingError, Name, decode
-from nstc.core.errors import CorruptBundleError
-from nstc.core.images import Picture, Pixels, write_picture
-from nstc.core.images.picture import contact_sheet
+from nstc.core.images import Picture, Pixels, picture, write_picture
 from nstc.core.manifest import Manifest, PhotoRecord, Step
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.runtime.session import open_session
@@ -60,14 +57,14 @@ The terms of the loss, with their weights, over the steps; on a logarithmic scal
 over the last tenth of the steps."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Measured(Row):
     """A row as a manifest keeps it, with quality and the counts of the network."""
 
-    params: Count
-    macs: Count
+    params: decoding.Count
+    macs: decoding.Count
     quality: Quality
-    protocol: Name
+    protocol: decoding.Name
     judged_by: PhotoRecord | None = None
 
 
@@ -107,7 +104,7 @@ def write_preview(folder: Path, models: Sequence[Stylise], photos: PhotoSet) -> 
     """Write a sheet of six photographs above each model's pictures of them into a folder."""
     squares = list(photos.take(6).squares(192))
     stylised = [[stylise(square) for square in squares] for stylise in models]
-    sheet = contact_sheet([squares, *stylised])
+    sheet = picture.contact_sheet([squares, *stylised])
     write_picture(folder / PREVIEW_FILE, Picture(rgb=sheet))
 
 
@@ -120,7 +117,7 @@ def write_comparison(path: Path, teacher: Stylise, student: Bundle, photos: Phot
     models = [teacher, *(open_session(student, artifact=name).run for name in ("onnx", "int8"))]
     squares = photos.squares(SHEET_SIZE)
     rows = [[square, *(stylise(square) for stylise in models)] for square in squares]
-    write_picture(path, Picture(rgb=contact_sheet(rows, _LABELS)))
+    write_picture(path, Picture(rgb=picture.contact_sheet(rows, _LABELS)))
 
 
 def write_training_card(
@@ -191,9 +188,9 @@ def _measurements(rows: Sequence[Any]) -> list[str]:
     if not rows:
         return []
     try:
-        read = decode(rows_content(rows), tuple[_Measured, ...], known_keys_only=False)
-    except DecodingError as error:
-        raise CorruptBundleError(
+        read = decoding.decode(rows_content(rows), tuple[_Measured, ...], known_keys_only=False)
+    except decoding.DecodingError as error:
+        raise errors.CorruptBundleError(
             f"the manifest's measurements are of another form: {error}. Measure the bundle anew."
         ) from error
     judges: dict[PhotoRecord | None, list[_Measured]] = {}

@@ -9,14 +9,12 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from nstc.benchmarks import subjects, table
 from nstc.benchmarks.gate.limits import Budget
 from nstc.benchmarks.result import BenchResult
-from nstc.benchmarks.subjects import Subject, find_subject
-from nstc.benchmarks.table import summary
 from nstc.benchmarks.targets import parse_target
 from nstc.compress.card import with_card, write_comparison
 from nstc.compress.distillation.distill_model import distill
@@ -26,17 +24,14 @@ from nstc.compress.importing.import_model import import_checkpoint
 from nstc.compress.learning.photo_sets import photos_of
 from nstc.compress.pruning.prune_model import prune
 from nstc.compress.quantization.quantize_model import quantize
-from nstc.core import Progress, Silent
+from nstc.core import Progress, Silent, errors
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
-from nstc.core.errors import BundleError, OutputError, TeacherError
-from nstc.core.files import atomic_file, one_at_a_time, reported_as_output_error, sha256_of
-from nstc.core.files.drafts import discard, draft_folder, put_in_place, remove_abandoned
+from nstc.core.files import atomic_file, drafts, one_at_a_time, reported_as_output_error, sha256_of
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import BenchRecipe, Recipe
 from nstc.core.recipe.recipe_files import shipped_recipe
-from nstc.runtime.foreign.networks import is_torchscript
-from nstc.runtime.foreign.probing import probe_contract
+from nstc.runtime.foreign import networks, probing
 
 PRESETS: Final = ("quick", "full", "restyle")
 
@@ -50,7 +45,7 @@ _SHOWN_NAMES: Final = 12
 _JUDGED_SAMPLES: Final = ("chelsea", "coffee", "rocket", "camera")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Compression:
     """What a run of the pipeline made."""
 
@@ -77,7 +72,7 @@ class Stages:
         self._state: dict[str, str] = {}  # what each stage was made from, as a hash
         with reported_as_output_error(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(folder)
+        drafts.remove_abandoned(folder)
         path = folder / _STATE_FILE
         if path.is_file():
             try:
@@ -85,7 +80,7 @@ class Stages:
             except (OSError, DecodingError):
                 progress.note(f"{path} can't be read: all stages are done again")
         elif any(folder.iterdir()):
-            raise OutputError(
+            raise errors.OutputError(
                 f"will not write into {folder}: it holds files that are not nstc's. "
                 "Give another folder, or empty it first."
             )
@@ -105,8 +100,8 @@ class Stages:
         fingerprint = hashlib.sha256(text.encode()).hexdigest()
         target = self._folder / name
         if self._state.get(name) != fingerprint:
-            discard(target)
-            discard(self._folder / f"{name}.training")
+            drafts.discard(target)
+            drafts.discard(self._folder / f"{name}.training")
             self._state[name] = fingerprint
             with atomic_file(self._folder / _STATE_FILE) as draft:
                 draft.write_text(json.dumps(self._state, indent=1), encoding="utf-8")
@@ -115,7 +110,7 @@ class Stages:
             bundle = open_bundle(target)
             for file in bundle.manifest.files:
                 bundle.file(file)
-        except BundleError:
+        except errors.BundleError:
             return make(target)
         self._progress.note(f"{name}: taken over from an earlier run")
         return bundle
@@ -198,7 +193,7 @@ def compress_model(
     return run.carry_out(output, name or run.teacher.origin.name)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Run:
     """The stages of one model, each measured beside the teacher on the same photographs."""
 
@@ -229,8 +224,8 @@ class _Run:
             return given
         opened = open_teacher(given, self.options)
         path = Path(str(given))
-        if is_torchscript(path):
-            raise TeacherError(
+        if networks.is_torchscript(path):
+            raise errors.TeacherError(
                 f"{path} is TorchScript, which can't be timed as ONNX: use `nstc distill` and the "
                 "verbs after it, or export it to ONNX first."
             )
@@ -326,14 +321,14 @@ class _Run:
 
     def quantized(self, model: Bundle, target: Path) -> Bundle:
         """Quantize, and export TorchScript besides."""
-        with draft_folder(target) as folder:
+        with drafts.draft_folder(target) as folder:
             quantized, report = quantize(
                 model.path, folder / "bundle", photos=self.learned, recipe=self.recipe.quantize
             )
             self.progress.note(report.describe())
             export(quantized.path, formats=("torchscript",))
             with reported_as_output_error(target):
-                put_in_place(quantized.path, target)
+                drafts.put_in_place(quantized.path, target)
         return open_bundle(target)
 
     def measured_stage(self, name: str, settings: Any, make: Callable[[Path], Bundle]) -> Bundle:
@@ -350,7 +345,7 @@ class _Run:
         rounds = min(_ROUNDS_BETWEEN_STAGES, recipe.rounds)
         briefly = dataclasses.replace(recipe, rounds=rounds, quality_photos=photos)
         [row] = self.bench([bundle], briefly).rows
-        self.progress.note(f"{bundle.path.name}: {summary(row)}")
+        self.progress.note(f"{bundle.path.name}: {table.summary(row)}")
         self.budget.hold(name, row, bundle.path)
         return bundle
 
@@ -365,7 +360,7 @@ class _Run:
             photos=self.judged,
             recipe=recipe,
             vgg=self.vgg,
-            probe=functools.partial(probe_contract, **given, trust=self.trust),
+            probe=functools.partial(probing.probe_contract, **given, trust=self.trust),
             trust=self.trust,
             progress=self.progress,
         )
@@ -375,8 +370,8 @@ class _Run:
         return self.options is not None and self.options.trust
 
     @functools.cached_property
-    def reference(self) -> Subject:
-        return find_subject(self.source, trust=self.trust, store=made_artifact)
+    def reference(self) -> subjects.Subject:
+        return subjects.find_subject(self.source, trust=self.trust, store=made_artifact)
 
 
 def _listed(photos: PhotoSet) -> str:

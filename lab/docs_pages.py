@@ -19,8 +19,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 import nstc
-from nstc.cli.app import app
-from nstc.cli.commands import VERBS, verb_command
+from nstc.cli.app import VERBS, app, verb_command
 from nstc.core import errors
 from nstc.core.recipe import Recipe
 from nstc.core.recipe.settings import TYPES, Setting

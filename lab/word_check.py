@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from nstc.cli.commands import VERBS, verb_command
+from nstc.cli.app import VERBS, verb_command
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from nstc.compress.distillation import loss_terms, teacher_outputs
-from nstc.compress.distillation.loss_terms import RatioBalance
 from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOutputs
 from nstc.compress.distillation.teachers import (
     Teacher,
@@ -24,20 +23,11 @@ from nstc.compress.distillation.teachers import (
     style_of_teacher,
 )
 from nstc.compress.export.checking import refuse_unusable_network
-from nstc.compress.learning.loop import Objective, Optimisation, forget, training_folder
-from nstc.compress.learning.optimisers import Schedule
-from nstc.compress.quantization.aware_training import (
-    calibrated_qat_student,
-    require_qat_student,
-    restored_qat_student,
-    write_ranges,
-)
-from nstc.compress.quantization.calibration import Range
-from nstc.core import Progress, Silent, extensions
+from nstc.compress.learning import loop, optimisers
+from nstc.compress.quantization import aware_training, calibration
+from nstc.core import Progress, Silent, errors, extensions, manifest
 from nstc.core.bundle import Bundle, open_bundle
-from nstc.core.errors import OptionError
 from nstc.core.files import one_at_a_time, sha256_of
-from nstc.core.manifest import Stage, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import STUDENTS, DistillRecipe
 from nstc.models.architectures import EXTENSIONS, learned_ranges, load, network_bundle
@@ -98,14 +88,14 @@ def distill(
     """
     recipe, progress = recipe or DistillRecipe(), progress or Silent()
     loss_terms.weighted_terms(recipe)  # refused before any work
-    folder = training_folder(output)
+    folder = loop.training_folder(output)
     start = open_bundle(init) if isinstance(init, str | Path) else init
     network = None if start is None else _student_of(start)
     opened = open_teacher(teacher, options, student=start)
     if opened.note:
         progress.note(f"{opened.origin.name} {opened.note}")
     if recipe.quantize_aware and network is not None:
-        require_qat_student(network)  # refused before any work
+        aware_training.require_qat_student(network)  # refused before any work
         recipe = dataclasses.replace(recipe, pixel_steps=0)
     sources = {"init": start and start.identity, "style": style and sha256_of(style)}
     run = DistillationRun(
@@ -167,7 +157,7 @@ class DistillationRun:
         self._optimise(
             network,
             loss_terms.PixelObjective(network, self.crops, recipe, best_device()),
-            Schedule(steps=recipe.pixel_steps, learning_rate=recipe.learning_rate),
+            optimisers.Schedule(steps=recipe.pixel_steps, learning_rate=recipe.learning_rate),
             title=_PIXELS,
             settings={key: getattr(recipe, key) for key in _PIXEL_SETTINGS},
         )
@@ -189,8 +179,8 @@ class DistillationRun:
         *,
         steps: int,
         rate: float,
-        learned: Mapping[str, Range] | None = None,
-    ) -> Mapping[str, Range] | None:
+        learned: Mapping[str, calibration.Range] | None = None,
+    ) -> Mapping[str, calibration.Range] | None:
         """Train a network in place on `PerceptualObjective`, partly quantization-aware.
 
         `steps` counts both parts, and `rate` is the peak learning rate. Quantization-aware training
@@ -206,11 +196,11 @@ class DistillationRun:
             balance = self._learn(network, _PERCEPTUAL, steps - aware, rate)
         if aware == 0:
             return None
-        student = require_qat_student(network)
+        student = aware_training.require_qat_student(network)
         if learned is not None and aware == steps:
-            qat_student = restored_qat_student(student.eval(), learned)
+            qat_student = aware_training.restored_qat_student(student.eval(), learned)
         else:
-            qat_student = calibrated_qat_student(student, self.photos, self.progress)
+            qat_student = aware_training.calibrated_qat_student(student, self.photos, self.progress)
         self._learn(qat_student, _ROUNDING, aware, rate * _ROUNDING_RATE, balance)
         return qat_student.ranges()
 
@@ -220,21 +210,21 @@ class DistillationRun:
         title: str,
         steps: int,
         rate: float,
-        before: RatioBalance | None = None,
-    ) -> RatioBalance | None:
+        before: loss_terms.RatioBalance | None = None,
+    ) -> loss_terms.RatioBalance | None:
         """Train a student, plain or fake-quantized, on from a balance; return the new balance."""
         network.to(best_device()).train()
         balance, judged = None, self.judged
         if judged is not None:
             seed = self.recipe.seed + _STAGES.index(title)
             ratios = loss_terms.JudgedRatios(network, judged, self.losses, seed)
-            balance = RatioBalance(self.recipe.goals_in_balance, ratios)
+            balance = loss_terms.RatioBalance(self.recipe.goals_in_balance, ratios)
             if before is not None:
                 balance.load_state_dict(before.state_dict())
         self._optimise(
             network,
             self.perceptual_objective(network, balance),
-            Schedule(steps=steps, learning_rate=rate, method="muon"),
+            optimisers.Schedule(steps=steps, learning_rate=rate, method="muon"),
             title=title,
             settings=dataclasses.asdict(self.recipe),
             balance=balance,
@@ -243,7 +233,7 @@ class DistillationRun:
         return balance
 
     def perceptual_objective(
-        self, network: nn.Module, balance: RatioBalance | None = None
+        self, network: nn.Module, balance: loss_terms.RatioBalance | None = None
     ) -> loss_terms.PerceptualObjective:
         """What the second stage minimises; the network must be on the device of `features`."""
         return loss_terms.PerceptualObjective(
@@ -259,18 +249,18 @@ class DistillationRun:
         self,
         output: Path,
         network: nn.Module,
-        ranges: Mapping[str, Range] | None,
+        ranges: Mapping[str, calibration.Range] | None,
         *,
         name: str,
         verb: str,
-        stage: Stage,
+        stage: manifest.Stage,
         parent: Bundle | None,
         **results: Any,
     ) -> Bundle:
         """Write the network and the ranges it was trained with, and delete the checkpoints."""
         recipe = dataclasses.asdict(self.recipe) | _packages_used(self.recipe)
         part = {"key": self.teacher.part} if self.teacher.part else {}
-        step = Step(
+        step = manifest.Step(
             verb=verb,
             recipe={**recipe, **self.settings, **part},
             seed=self.recipe.seed,
@@ -287,26 +277,26 @@ class DistillationRun:
             parent=parent,
             teacher=self.teacher.origin,
         ) as (draft, _):
-            write_ranges(draft, ranges)
+            aware_training.write_ranges(draft, ranges)
         self.forget_checkpoints()
         return open_bundle(output)
 
     def forget_checkpoints(self) -> None:
         """Delete the checkpoints of all stages; the losses stay."""
         for stage in _STAGES:
-            forget(self.folder / stage)
+            loop.forget(self.folder / stage)
 
     def _optimise(
         self,
         network: nn.Module,
-        objective: Objective,
-        schedule: Schedule,
+        objective: loop.Objective,
+        schedule: optimisers.Schedule,
         *,
         title: str,
         settings: Mapping[str, Any],
-        balance: RatioBalance | None = None,
+        balance: loss_terms.RatioBalance | None = None,
     ) -> None:
-        Optimisation(
+        loop.Optimisation(
             network=network,
             objective=objective,
             schedule=schedule,
@@ -346,6 +336,6 @@ def fresh_student(recipe: DistillRecipe) -> Student:
 def _student_of(start: Bundle) -> Student:
     network = load(start)
     if not isinstance(network, Student):
-        raise OptionError(f"--init {start.path} is not a student: give a distilled bundle.")
+        raise errors.OptionError(f"--init {start.path} is not a student: give a distilled bundle.")
     refuse_unusable_network(network, start.path)
     return network

@@ -18,8 +18,7 @@ from nstc.benchmarks.quality import picture_metrics
 from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOutputs
 from nstc.compress.export.checking import stylise_with
 from nstc.compress.quantization.fake_quantization import FakeQuantizedStudent
-from nstc.core import extensions
-from nstc.core.errors import OptionError, UnusableModelError
+from nstc.core import errors, extensions
 from nstc.core.recipe import DistillRecipe
 from nstc.models.losses import SHIFTS, STYLE_LAYERS, checkerboard_energy, flicker_map
 from nstc.models.student import SCALE, Student, channel_statistics
@@ -104,7 +103,7 @@ def weighted_terms(recipe: DistillRecipe) -> Mapping[str, tuple[LossTerm, float]
         term = None if name in TERMS else ADDED.get(name)
         if term is None or term.weight is not None:
             known = ", ".join(ADDED.names()) or "a package's, and none is installed"
-            raise OptionError(
+            raise errors.OptionError(
                 f"terms names {name}: expected {known}. Terms of nstc have weights of their own, "
                 "such as style-weight."
             )
@@ -342,7 +341,7 @@ class JudgedRatios:
         try:
             picture = self._stylise(photograph)
             flickers = picture_metrics.flicker(self._stylise, photograph, picture)
-        except UnusableModelError:
+        except errors.UnusableModelError:
             return dict.fromkeys(("style", "content", "flicker"), math.nan)
         pictures, photographs, targets = (
             images_to_tensor([pixels]).to(self._own.device)

@@ -18,9 +18,8 @@ from torch import Tensor
 
 from nstc.benchmarks.quality import picture_metrics
 from nstc.compress.distillation.teachers import Teacher
-from nstc.core import Progress
+from nstc.core import Progress, errors
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
-from nstc.core.errors import CorruptBundleError, Interrupted, OptionError
 from nstc.core.files import atomic_file, cache_folder, locked, sha256_of
 from nstc.core.images import Pixels, centre_square, read_picture
 from nstc.core.photos import PhotoSet, random_crop
@@ -189,9 +188,9 @@ class TeacherOutputs:
         return range(0, len(self), -(-len(self) // _FEW))
 
 
-def damaged(file: Path) -> CorruptBundleError:
+def damaged(file: Path) -> errors.CorruptBundleError:
     """What to raise of a file in the cache."""
-    return CorruptBundleError(f"{file} in the cache is damaged: delete it and run again.")
+    return errors.CorruptBundleError(f"{file} in the cache is damaged: delete it and run again.")
 
 
 JUDGED_SIZE = 512
@@ -227,8 +226,8 @@ def judged_for(
     try:
         _fill("teacher outputs", pairs, pairs.missing, pairs.make, progress)
         _fill("teacher flicker", pairs, pairs.without_flicker, pairs.make_flicker, progress)
-    except OptionError as error:
-        raise OptionError(
+    except errors.OptionError as error:
+        raise errors.OptionError(
             f"{error} Balancing the losses asks for {JUDGED_SIZE}x{JUDGED_SIZE} pictures: "
             "give --no-balance to do without."
         ) from error
@@ -254,7 +253,7 @@ def _fill(
                 done += 1
                 progress.advance(done, {})
         except KeyboardInterrupt as interrupt:
-            raise Interrupted(
+            raise errors.Interrupted(
                 f"stopped, {done} of {len(pairs)} pictures of the teacher are kept. "
                 "Run the same command again to go on."
             ) from interrupt

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,16 +11,12 @@ from torch import nn
 from nstc.compress.export.checking import eager_reference, refuse_unusable_network
 from nstc.compress.graphs.float_graphs import probe_usable
 from nstc.compress.importing.import_model import network_of_checkpoint
-from nstc.core import Progress
+from nstc.core import Progress, errors, manifest, photos, zoo
 from nstc.core.bundle import Bundle, is_bundle, open_bundle
-from nstc.core.errors import OptionError, TeacherError
 from nstc.core.files import atomic_file, cached, locked
 from nstc.core.graph_form import GraphForm
 from nstc.core.images import Pixels
-from nstc.core.manifest import Origin, Style
-from nstc.core.photos import sample_photos
-from nstc.core.zoo import did_you_mean, named
-from nstc.models.architectures import describe, load_as_deployed
+from nstc.models import architectures, tensors
 from nstc.models.style import (
     STYLE_SIZES,
     StyleSource,
@@ -30,14 +25,13 @@ from nstc.models.style import (
     statistics_of_outputs,
     style_brought_by,
 )
-from nstc.models.tensors import best_device, save_tensors
 from nstc.models.vgg import load_vgg, vgg_identity
 from nstc.runtime.arrays import refuse_without_picture
 from nstc.runtime.foreign.networks import ForeignSession, is_torchscript
 from nstc.runtime.model_files import model_sha256
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TeacherOptions(GraphForm):
     """How a file made by others is fed, where the file does not say, and whether it is trusted."""
 
@@ -49,14 +43,14 @@ class TeacherOptions(GraphForm):
         try:
             super().__post_init__()
         except ValueError as error:
-            raise OptionError(f"{error}.") from error
+            raise errors.OptionError(f"{error}.") from error
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Teacher:
     """An opened teacher."""
 
-    origin: Origin  # what its students' manifests say of it
+    origin: manifest.Origin  # what its students' manifests say of it
     stylize: Callable[[Pixels], Pixels]  # (H, W, 3) uint8 to the same
     style: StyleSource | None = None  # its style, if it brought one
     note: str | None = None  # what was found in a foreign file or checkpoint, in one line
@@ -96,12 +90,12 @@ def open_teacher(
     options = options or TeacherOptions()
     path = Path(model.path if isinstance(model, Bundle) else model)
     if options.key is not None and not is_checkpoint(path):
-        raise OptionError(
-            f"key is {options.key}, and {named(path)} is not a checkpoint: leave it out."
+        raise errors.OptionError(
+            f"key is {options.key}, and {zoo.named(path)} is not a checkpoint: leave it out."
         )
     if is_bundle(path) or str(path).startswith("zoo:"):
         bundle = model if isinstance(model, Bundle) else open_bundle(path)
-        network = load_as_deployed(bundle)
+        network = architectures.load_as_deployed(bundle)
         refuse_unusable_network(network, bundle.path)
         return Teacher(
             origin=bundle.origin(),
@@ -109,11 +103,11 @@ def open_teacher(
             style=style_brought_by(bundle),
         )
     if not path.is_file():
-        raise TeacherError(
+        raise errors.TeacherError(
             f"no teacher at {path}: --teacher takes a bundle, a zoo name, or an ONNX, "
-            f"TorchScript or checkpoint file.{did_you_mean(path)}"
+            f"TorchScript or checkpoint file.{zoo.did_you_mean(path)}"
         )
-    origin = Origin(name=path.stem, sha256=model_sha256(path), path=str(path.resolve()))
+    origin = manifest.Origin(name=path.stem, sha256=model_sha256(path), path=str(path.resolve()))
     if not is_checkpoint(path):
         return _foreign_teacher(path, origin, options, student)
     network, part = network_of_checkpoint(path, options.key)
@@ -133,7 +127,7 @@ def is_checkpoint(model: str | Path) -> bool:
 
 
 def _foreign_teacher(
-    path: Path, origin: Origin, options: TeacherOptions, student: Bundle | None
+    path: Path, origin: manifest.Origin, options: TeacherOptions, student: Bundle | None
 ) -> Teacher:
     recorded = None if student is None else student.manifest.teacher
     form: GraphForm = options
@@ -147,8 +141,8 @@ def _foreign_teacher(
 
 
 def _by_network(network: nn.Module) -> Callable[[Pixels], Pixels]:
-    _, contract = describe(network)
-    return eager_reference(network.to(best_device()), contract)
+    _, contract = architectures.describe(network)
+    return eager_reference(network.to(tensors.best_device()), contract)
 
 
 _PHOTOS: Final = 6
@@ -171,7 +165,7 @@ def style_of_teacher(
         return painting_style(painting, credit=credit, vgg=vgg)
     if teacher.style is not None:
         return teacher.style
-    record = Style(name=teacher.origin.name, source="outputs")
+    record = manifest.Style(name=teacher.origin.name, source="outputs")
     file = cached("teacher-styles", f"{teacher.key[:24]}-{vgg_identity(vgg)[:12]}.safetensors")
     with locked(file):
         if not file.is_file():
@@ -182,12 +176,12 @@ def style_of_teacher(
             }
             statistics = statistics_of_outputs(outputs, load_vgg(vgg))
             with atomic_file(file) as draft:
-                save_tensors(statistics.packed(), draft)
+                tensors.save_tensors(statistics.packed(), draft)
     return StyleSource(record, load_style(file))
 
 
 def _pictures(teacher: Teacher, size: int, done: int, progress: Progress) -> Iterator[Pixels]:
-    squares = sample_photos().take(_PHOTOS).squares(size)
+    squares = photos.sample_photos().take(_PHOTOS).squares(size)
     for number, square in enumerate(squares, start=1):
         yield teacher.stylize(square)
         progress.advance(done + number, {})

@@ -10,14 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from nstc.core import manifest, photos
 from nstc.core.errors import ExportMismatchError, NstcError, OptionError, UnusableModelError
 from nstc.core.images import Pixels, centre_square, read_picture
-from nstc.core.manifest import Contract
-from nstc.core.photos import sample_photos
-from nstc.models.architectures import any_size, describe
-from nstc.models.tensors import images_to_tensor, tensor_to_images
-from nstc.runtime import agreement
-from nstc.runtime.arrays import refuse_not_finite_output, refuse_without_picture
+from nstc.models import architectures, tensors
+from nstc.runtime import agreement, arrays
 from nstc.runtime.session import BACKENDS, Session
 
 # From a picture (H, W, 3) uint8 to what the file should make of it.
@@ -27,13 +24,13 @@ CHECKED_SIZES: Final = ((128, 160), (67, 93))
 
 
 def eager_reference(
-    network: nn.Module, contract: Contract, of: str | Path = "the network"
+    network: nn.Module, contract: manifest.Contract, of: str | Path = "the network"
 ) -> Reference:
     """A network in evaluation mode, where its weights are, as a function of pictures of any size.
 
     It raises `UnusableModelError`, which names the network `of`, where a picture is not finite.
     """
-    return stylise_with(any_size(network, contract), of)
+    return stylise_with(architectures.any_size(network, contract), of)
 
 
 def stylise_with(network: nn.Module, of: str | Path = "the network") -> Reference:
@@ -42,10 +39,10 @@ def stylise_with(network: nn.Module, of: str | Path = "the network") -> Referenc
 
     def stylise(rgb: Pixels) -> Pixels:
         with torch.inference_mode():
-            output = network(images_to_tensor([rgb]).to(device)).float()
+            output = network(tensors.images_to_tensor([rgb]).to(device)).float()
             if not torch.isfinite(output.sum()):
-                refuse_not_finite_output(output.cpu().numpy(), of)
-            return tensor_to_images(output)[0]
+                arrays.refuse_not_finite_output(output.cpu().numpy(), of)
+            return tensors.tensor_to_images(output)[0]
 
     return stylise
 
@@ -55,8 +52,8 @@ def refuse_unusable_network(network: nn.Module, of: str | Path) -> None:
 
     It is of one of nstc's architectures, in evaluation mode; messages call it `of`.
     """
-    _, contract = describe(network)
-    refuse_without_picture(eager_reference(network, contract, of), of)
+    _, contract = architectures.describe(network)
+    arrays.refuse_without_picture(eager_reference(network, contract, of), of)
 
 
 def check_float(
@@ -106,7 +103,7 @@ def check_quantized(
 
 def sample_picture(height: int, width: int) -> Pixels:
     """The middle (height, width, 3) of a photograph that comes with nstc."""
-    rgb = read_picture(sample_photos().paths[0]).rgb
+    rgb = read_picture(photos.sample_photos().paths[0]).rgb
     square = centre_square(rgb, max(height, width))
     top, left = (square.shape[0] - height) // 2, (square.shape[1] - width) // 2
     return np.ascontiguousarray(square[top : top + height, left : left + width])

@@ -17,14 +17,13 @@ from nstc.compress.export import FOLDER, FORMATS, ExportedFile, ExportFormat, ch
 from nstc.compress.export.mobile_formats import executorch_program, write_ort
 from nstc.compress.graphs.deployed import edges_of, with_other_edges
 from nstc.compress.graphs.float_graphs import onnx_graph, torchscript
-from nstc.core import Progress, Silent, extensions
+from nstc.core import Progress, Silent, extensions, zoo
 from nstc.core import bundle as bundles
 from nstc.core.bundle import Bundle, artifact_file, artifact_name
 from nstc.core.errors import OptionError, PhotosError
 from nstc.core.files import atomic_file, locked, scratch_folder
 from nstc.core.manifest import Contract, Step
 from nstc.core.photos import PhotoSet, sample_photos
-from nstc.core.zoo import PREFIX, named, refuse_shipped
 from nstc.models.architectures import load, load_as_deployed
 from nstc.models.tensors import images_to_tensor
 from nstc.runtime.foreign.trial import remember_made
@@ -229,15 +228,15 @@ def _export(
     photos: PhotoSet,
     progress: Progress,
 ) -> list[Path]:
-    advice, name = "choose another --output.", named(bundle.path)
+    advice, name = "choose another --output.", zoo.named(bundle.path)
     if output is not None:
         bundles.refuse_name_of_file(output)
     else:
-        folder_name = name.removeprefix(PREFIX).replace("/", "-")
+        folder_name = name.removeprefix(zoo.PREFIX).replace("/", "-")
         size = "" if static is None else f" --static {static[0]}x{static[1]}"
         line = f"nstc export {name} -o {folder_name} --format {','.join(formats)}{size}"
         advice = f"give a folder of your own: {line}"
-    refuse_shipped(output or bundle.path, advice)
+    zoo.refuse_shipped(output or bundle.path, advice)
     network = load_as_deployed(bundle)
     checking.refuse_unusable_network(network, bundle.path)
     source = ExportSource(bundle, network, photos, progress)
@@ -320,7 +319,7 @@ def made_artifact(
     target = cached_artifact(bundle, artifact)
     if form is not None and artifact not in bundle.artifacts and not target.is_file():
         if notify is not None:
-            made = f"{artifact_file(artifact)} of {named(bundle.path)}"
+            made = f"{artifact_file(artifact)} of {zoo.named(bundle.path)}"
             notify(f"making {made}, once: it is kept in the cache")
         with locked(target):
             if not target.is_file():  # another run may have made it meanwhile

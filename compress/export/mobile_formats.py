@@ -12,13 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 
-from nstc.core.errors import MissingExtraError, OutputError
-from nstc.core.files import as_utf8, scratch_folder
-from nstc.core.manifest import Contract
+from nstc.core import errors, files, manifest
 from nstc.models.architectures import pad
 from nstc.models.student import DEVIATION_FLOOR, SCALE, Student, channel_statistics
-from nstc.runtime import programs
-from nstc.runtime.onnx_session import ORT_ERRORS, first_line
+from nstc.runtime import onnx_session, programs
 
 # Pixels a side of the largest picture of a network that runs in one delegate. What passes the
 # delegates' borders has its memory planned for that size: 100 MB of a student.
@@ -32,7 +29,7 @@ Calibrate = Callable[[Callable[[Tensor], object]], None]
 
 
 def executorch_program(
-    network: nn.Module, contract: Contract, calibrate: Calibrate | None = None
+    network: nn.Module, contract: manifest.Contract, calibrate: Calibrate | None = None
 ) -> bytes:
     """A program for pictures of any size up to a maximum, see `runtime.programs`.
 
@@ -44,7 +41,7 @@ def executorch_program(
     """
     missing = programs.missing_executorch()
     if missing is not None:
-        raise MissingExtraError(missing)
+        raise errors.MissingExtraError(missing)
     source = _Source(network, contract)
     with programs.quiet(), torch.no_grad():
         exported = source.exported(source.module)
@@ -69,7 +66,7 @@ def executorch_program(
 class _Source:
     """A network as a program has it, and what that takes of a picture."""
 
-    def __init__(self, network: nn.Module, contract: Contract) -> None:
+    def __init__(self, network: nn.Module, contract: manifest.Contract) -> None:
         self._multiple, self._minimum = contract.size_multiple, contract.minimum_size
         in_parts = any(isinstance(m, nn.ReflectionPad2d) for m in network.modules())
         self._maximum = MAXIMUM_SIDE_IN_PARTS if in_parts else MAXIMUM_SIDE
@@ -176,7 +173,7 @@ def write_ort(source: Path, target: Path) -> None:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.add_session_config_entry("session.save_model_format", "ORT")
     # Not to the target itself: of a full disk ONNX Runtime says no more than that it failed.
-    with as_utf8(source) as graph, scratch_folder() as folder:
+    with files.as_utf8(source) as graph, files.scratch_folder() as folder:
         written = folder / "model.ort"
         options.optimized_model_filepath = str(written)
         try:
@@ -188,8 +185,9 @@ def write_ort(source: Path, target: Path) -> None:
                 # converter leaves it out too (`onnxruntime.tools.convert_onnx_models_to_ort`).
                 disabled_optimizers=["NchwcTransformer"],
             )
-        except ORT_ERRORS as error:
-            raise OutputError(
-                f"cannot write {written}: {first_line(error)}. Set TMPDIR to a folder with room."
+        except onnx_session.ORT_ERRORS as error:
+            raise errors.OutputError(
+                f"cannot write {written}: {onnx_session.first_line(error)}. Set TMPDIR to a folder "
+                "with room."
             ) from error
         shutil.copyfile(written, target)

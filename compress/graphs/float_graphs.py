@@ -21,14 +21,11 @@ from torch.export import Dim
 from nstc.compress.graphs import surgery
 from nstc.compress.graphs.deployed import INPUT, OUTPUT
 from nstc.compress.graphs.surgery import Array, GraphIndex, graphs_of, replace_all
-from nstc.core import decoding, unusable_models
-from nstc.core.errors import OptionError, TeacherError, UnusableModelError
+from nstc.core import decoding, errors, manifest, unusable_models
 from nstc.core.graph_form import GraphFlags, GraphForm
-from nstc.core.manifest import Contract
 from nstc.models.architectures import AnySize, Core, any_size, pad
 from nstc.models.student import Student, channel_statistics, normalise
-from nstc.runtime.foreign import networks, probing, trial
-from nstc.runtime.foreign.contracts import GraphContract
+from nstc.runtime.foreign import contracts, networks, probing, trial
 from nstc.runtime.model_files import model_sha256
 
 # The first with the axes of paddings as an input; every runtime since 2023 reads it.
@@ -47,7 +44,7 @@ _NAMES_OF_TYPES: Final = ("to", "dtype")  # attributes of Cast, EyeLike and thei
 
 
 def onnx_graph(
-    network: nn.Module, contract: Contract, size: tuple[int, int] | None = None
+    network: nn.Module, contract: manifest.Contract, size: tuple[int, int] | None = None
 ) -> onnx.ModelProto:
     """Export a network in evaluation mode on the CPU, padding and cropping inside.
 
@@ -70,7 +67,7 @@ def body_graph(network: nn.Module) -> onnx.ModelProto:
     return exported(_Body(network).eval(), example, (BODY_INPUT, BODY_OUTPUT), fixed=False)
 
 
-def body_input(network: nn.Module, contract: Contract, images: Tensor) -> Tensor:
+def body_input(network: nn.Module, contract: manifest.Contract, images: Tensor) -> Tensor:
     """The input of a network's body for pictures (1, 3, H, W) in [0, 1]."""
     padded = pad(images, contract.size_multiple, contract.minimum_size)
     if isinstance(network, Student):
@@ -78,7 +75,7 @@ def body_input(network: nn.Module, contract: Contract, images: Tensor) -> Tensor
     return padded
 
 
-def torchscript(network: nn.Module, contract: Contract) -> torch.jit.ScriptModule:
+def torchscript(network: nn.Module, contract: manifest.Contract) -> torch.jit.ScriptModule:
     """The network traced, inside padding and cropping that are compiled."""
     # Tracing alone would fix the padding to the example's; compiling alone fails on upsampling.
     padded = torch.rand(1, 3, *_EXAMPLE_BODY)
@@ -150,7 +147,7 @@ def _drop_idle_relus(model: onnx.ModelProto) -> None:
 
 def probe_usable(
     path: Path, form: GraphForm | None = None, *, trust: bool = False, **told: Unpack[GraphFlags]
-) -> GraphContract:
+) -> contracts.GraphContract:
     """As `probe_contract`, of a file whose weights are finite; TorchScript's are not checked.
 
     Reading a whole graph takes many times its size, so this is done after it ran within limits.
@@ -159,7 +156,7 @@ def probe_usable(
     """
     try:
         contract = probing.probe_contract(path, form, trust=trust, **told)
-    except (TeacherError, UnusableModelError):
+    except (errors.TeacherError, errors.UnusableModelError):
         if path.is_file() and trial.keeps_within(model_sha256(path), trial.current_limits()):
             refuse_unusable_weights(path)
         raise
@@ -201,7 +198,7 @@ def float_constants(model: onnx.ModelProto, where: str | Path) -> Iterator[tuple
             try:
                 yield name, numpy_helper.to_array(tensor)
             except (ValueError, onnx.checker.ValidationError) as error:
-                raise TeacherError(
+                raise errors.TeacherError(
                     f"{where} can't be used: the values of {decoding.printable(name):.80} do not "
                     f"fit its shape, {networks.shown(tensor.dims):.80}. Export it again."
                 ) from error
@@ -313,7 +310,7 @@ def at_least_opset(model: onnx.ModelProto, wanted: int) -> onnx.ModelProto:
     try:
         return version_converter.convert_version(copy, wanted)
     except (RuntimeError, ValueError) as error:
-        raise OptionError(
+        raise errors.OptionError(
             f"the graph has opset {own}, {wanted} is needed, and it can't be converted: "
             f"{str(error).splitlines()[0]}. Export it again with opset {wanted}."
         ) from error

@@ -18,11 +18,9 @@ from torch import Tensor
 
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.importing.checkpoint_files import StandIn, as_one_line, read_checkpoint
-from nstc.core import Progress
+from nstc.core import Progress, errors, manifest
 from nstc.core.bundle import Bundle, open_bundle
-from nstc.core.errors import CheckpointError
 from nstc.core.files import sha256_of
-from nstc.core.manifest import Origin, Step
 from nstc.models.architectures import network_bundle
 from nstc.models.style import painting_style
 from nstc.models.tensors import refuse_unusable
@@ -88,9 +86,9 @@ def import_checkpoint(
     if part.note and progress is not None:
         progress.note(f"{checkpoint.name} {part.note}")
     source = None if style is None else painting_style(style, credit=credit, vgg=vgg)
-    step = Step(verb="import", recipe={"checkpoint": checkpoint.name, "vgg": vgg, **taken})
+    step = manifest.Step(verb="import", recipe={"checkpoint": checkpoint.name, "vgg": vgg, **taken})
     path, digest = str(checkpoint.resolve()), sha256_of(checkpoint)
-    parent = Origin(name=checkpoint.name, sha256=digest, path=path)
+    parent = manifest.Origin(name=checkpoint.name, sha256=digest, path=path)
     name = name or output.name
     with network_bundle(
         output, network, source, name=name, stage="imported", step=step, parent=parent
@@ -131,7 +129,7 @@ def matching_part(content: Any, expected: Shapes, path: Path, key: str | None = 
     if not any(isinstance(value, Tensor) for value in flat.values()):
         inside = sorted({value.kind for value in flat.values() if isinstance(value, StandIn)})
         held = f"it holds {' and '.join(inside)} but" if inside else "it holds"
-        raise CheckpointError(f"{path} is not a state dict: {held} no tensors by name.")
+        raise errors.CheckpointError(f"{path} is not a state dict: {held} no tensors by name.")
     parts = _Parts(flat, expected, path)
     chosen, aside = parts.choose(key)
     beside = parts.refuse_differences(chosen)
@@ -154,7 +152,7 @@ def _flattened(content: Any, path: Path) -> Flat:
         for name, value in inside.items() if named else enumerate(inside):
             seen += 1
             if seen > _MOST_ITEMS:
-                raise CheckpointError(
+                raise errors.CheckpointError(
                     f"{path} holds more than {_MOST_ITEMS} things, far more than a network needs: "
                     "save its state dict alone."
                 )
@@ -198,14 +196,14 @@ class _Parts:
         elif key is not None:
             wanted = [within] if within in wanted else []
         if not wanted and self._fitting:
-            raise CheckpointError(
+            raise errors.CheckpointError(
                 f"{path} holds no such network behind {_shown(str(key))}: "
                 f"--key takes {_listed(self._fitting)}."
             )
         if not wanted:  # say how the nearest differs
             asked = [prefix for prefix in self._counts if prefix.startswith(within)]
             self.refuse_differences(max(asked, key=self._counts.__getitem__, default=""))
-            raise CheckpointError(f"{path} holds no weights of a TransformerNet.")
+            raise errors.CheckpointError(f"{path} holds no weights of a TransformerNet.")
         averaged = [prefix for prefix in wanted if _AVERAGED.search(prefix)]
         chosen = averaged[0] if len(averaged) == 1 else min(wanted, key=len)
         others = [prefix for prefix in wanted if prefix != chosen]
@@ -215,7 +213,7 @@ class _Parts:
             return chosen, f", which are averaged ones; --key takes {_listed(others)} instead"
         if all(self._same_weights(chosen, other) for other in others):
             return chosen, f", which {_listed(others)} repeats"
-        raise CheckpointError(
+        raise errors.CheckpointError(
             f"{path} holds several networks that fit: choose with --key, one of {_listed(wanted)}."
         )
 
@@ -257,7 +255,7 @@ class _Parts:
         if differences:
             behind = f"the part {_shown(chosen)} of " if chosen else ""
             count = "1 difference" if len(differences) == 1 else f"{len(differences)} differences"
-            raise CheckpointError(
+            raise errors.CheckpointError(
                 f"{behind}{self._path} is of another architecture than fast_neural_style's "
                 f"TransformerNet: {'; '.join(differences[:_SHOWN])} ({count} in all). "
                 "Export it to ONNX and give that file to nstc distill instead."
@@ -280,7 +278,7 @@ def _weights(value: Tensor | StandIn, name: str, path: Path) -> Tensor:
             return value.detach().to("cpu", torch.float32)
         except RuntimeError:
             what = f"of a kind that can't be converted to float32 ({value.dtype})"
-    raise CheckpointError(f"{path}: {_shown(name)} is {what}.")
+    raise errors.CheckpointError(f"{path}: {_shown(name)} is {what}.")
 
 
 def _unusual(value: Tensor | StandIn) -> str | None:

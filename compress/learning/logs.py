@@ -13,12 +13,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
+from nstc.core import errors, files, photos
 from nstc.core.decoding import DecodingError, as_readable, decode, parse_json, read_file
-from nstc.core.errors import CorruptBundleError
-from nstc.core.files import atomic_file, reported_as_output_error
-from nstc.core.images import Picture, Pixels, write_picture
-from nstc.core.images.picture import contact_sheet
-from nstc.core.photos import sample_photos
+from nstc.core.images import Picture, Pixels, picture, write_picture
 from nstc.models.tensors import images_to_tensor, mixed_precision, tensor_to_images
 
 LOSSES_FILE: Final = "losses.jsonl"
@@ -45,7 +42,7 @@ def read_losses(path: Path) -> Losses:
     try:
         return [read_line(line) for line in read_file(path, MAX_BYTES).splitlines()]
     except (OSError, DecodingError) as error:
-        raise CorruptBundleError(
+        raise errors.CorruptBundleError(
             f"{path} can't be read: {error}. Run again without --resume to start afresh."
         ) from error
 
@@ -81,14 +78,14 @@ def loss_log(
 
     kept: list[bytes] = []
     if path.is_file():
-        with reported_as_output_error(path):
+        with files.reported_as_output_error(path):
             kept = path.read_bytes().splitlines(keepends=True)
-    with atomic_file(path) as draft:
+    with files.atomic_file(path) as draft:
         draft.write_bytes(b"".join(line for line in kept if is_kept(line)))
 
     def write(step: int, losses: Mapping[str, float]) -> None:
         rounded = {name: round(value, 5) for name, value in losses.items()}
-        with reported_as_output_error(path):
+        with files.reported_as_output_error(path):
             stream.write((json.dumps(as_readable({"step": step, **rounded})) + "\n").encode())
 
     # Unbuffered: on a full disk what a buffer still holds would fail again as the file is closed.
@@ -177,7 +174,7 @@ class Previews:
     def show(self, finished: int) -> None:
         """Write a sheet if one is due after so many steps."""
         if finished in FIRST_PREVIEWS or finished % PREVIEW_EVERY == 0 or finished == self.last:
-            sheet = preview_sheet(self.network, list(sample_photos().take(4).squares(256)))
+            sheet = preview_sheet(self.network, list(photos.sample_photos().take(4).squares(256)))
             write_picture(self.folder / f"step-{finished:05d}.jpg", Picture(rgb=sheet))
 
 
@@ -186,4 +183,4 @@ def preview_sheet(network: nn.Module, squares: list[Pixels]) -> Pixels:
     device = next(network.parameters()).device
     with torch.inference_mode(), mixed_precision(device):
         stylised = network(images_to_tensor(squares).to(device))
-    return contact_sheet([squares, tensor_to_images(stylised)])
+    return picture.contact_sheet([squares, tensor_to_images(stylised)])

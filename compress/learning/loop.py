@@ -21,11 +21,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from nstc.compress.learning.logs import loss_log
-from nstc.compress.learning.optimisers import AveragedWeights, GradientClipper, Optimiser, Schedule
-from nstc.core import Progress, Silent, errors
-from nstc.core.bundle import refuse_unwritable_bundle
-from nstc.core.files import as_utf8, atomic_file, reported_as_output_error
+from nstc.compress.learning import logs, optimisers
+from nstc.core import Progress, Silent, bundle, errors, files
 from nstc.models.tensors import best_device, refuse_unsafe_header, save_state
 
 CHECKPOINT_FILE: Final = "checkpoint.safetensors"
@@ -151,7 +148,7 @@ class Optimisation:
 
     network: nn.Module  # its parameters with `requires_grad` are learned
     objective: Objective  # see `Objective`
-    schedule: Schedule  # steps and learning rate
+    schedule: optimisers.Schedule  # steps and learning rate
     title: str  # what the progress bar says
     folder: Path  # for the checkpoint and the losses
     resume: bool  # continue from the checkpoint in `folder`, if there is one
@@ -159,7 +156,7 @@ class Optimisation:
     progress: Progress
     # Called with the number of finished steps, for previews.
     after_step: Callable[[int], None] | None = None
-    average: AveragedWeights | None = None  # of the network; updated after every step
+    average: optimisers.AveragedWeights | None = None  # of the network; updated after every step
     # Parameter name prefixes to a factor on the learning rate.
     rate_scales: Mapping[str, float] = field(default_factory=dict)
     balance: Balance | None = None  # of the losses
@@ -173,8 +170,8 @@ class Optimisation:
             if parameter.requires_grad:
                 scales = (s for prefix, s in self.rate_scales.items() if name.startswith(prefix))
                 scaled.append((parameter, next(scales, 1.0)))
-        self.optimiser = Optimiser(scaled, self.schedule.method)
-        self.clipper = GradientClipper()
+        self.optimiser = optimisers.Optimiser(scaled, self.schedule.method)
+        self.clipper = optimisers.GradientClipper()
         self.parts: dict[str, Stateful] = {
             "network": self.network,
             "optimiser": self.optimiser,
@@ -202,14 +199,14 @@ class Optimisation:
             done = restore_checkpoint(checkpoint, self.parts, identity=self.identity)
         elif leads:
             # Resuming must not find the checkpoint of an earlier run.
-            with reported_as_output_error(self.folder):
+            with files.reported_as_output_error(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 forget(self.folder)
         reporter = self.progress if leads else Silent()
         reporter.begin(self.title, self.schedule.steps, done)
         saved = done
         try:
-            with _interruptible() as stop_requested, loss_log(self.folder, done, leads) as log:
+            with _interruptible() as stop_requested, logs.loss_log(self.folder, done, leads) as log:
                 for step in range(done, self.schedule.steps):
                     values = self.learn(step)
                     log(step, values)
@@ -277,7 +274,7 @@ def training_folder(output: Path) -> Path:
     Raises:
         OutputError: one of the two can't be written; neither was touched.
     """
-    refuse_unwritable_bundle(output)
+    bundle.refuse_unwritable_bundle(output)
     folder = output.with_name(f"{output.name}.training")
     if folder.exists() and not folder.is_dir():
         raise errors.OutputError(
@@ -343,7 +340,7 @@ def save_checkpoint(
     tensors["step"] = torch.tensor(step)
     written_by = bytearray(json.dumps(identity, sort_keys=True).encode())
     tensors["identity"] = torch.frombuffer(written_by, dtype=torch.uint8)
-    with atomic_file(path) as draft:
+    with files.atomic_file(path) as draft:
         save_state(tensors, draft)
 
 
@@ -358,7 +355,7 @@ def restore_checkpoint(
     """
     try:
         refuse_unsafe_header(path)
-        with as_utf8(path) as file, safe_open(file, framework="pt") as stored:
+        with files.as_utf8(path) as file, safe_open(file, framework="pt") as stored:
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
         written_by = bytes(tensors.pop("identity").numpy())
         step = int(tensors.pop("step"))

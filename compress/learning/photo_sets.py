@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from nstc.core.errors import PhotosError
-from nstc.core.files import cached, locked, reported_as_output_error
+from nstc.core import errors, files
 from nstc.core.files.drafts import draft_folder, put_in_place
 from nstc.core.photos import PhotoSet, photos_in, sample_photos
 
@@ -52,12 +51,12 @@ def _set_of(name: Path) -> PhotoSet:
     data_set = DATA_SETS.get(str(name))
     if name.exists() or data_set is None:
         if not name.exists() and name.parent == Path():
-            raise PhotosError(
+            raise errors.PhotosError(
                 f"no folder at {name}: --photos takes a folder of photographs, or one of "
                 f"{', '.join(DATA_SETS)}."
             )
         return photos_in([name])
-    root = cached("datasets", str(name))
+    root = files.cached("datasets", str(name))
     if not root.is_dir():
         _fetch(str(name), data_set, root)
     return PhotoSet(photos_in([root / data_set.photos]).paths, (str(name),))
@@ -71,7 +70,7 @@ def _fetch(name: str, data_set: DataSet, root: Path) -> None:
         return
     from torchvision import datasets
 
-    with locked(root), reported_as_output_error(root):
+    with files.locked(root), files.reported_as_output_error(root):
         if root.is_dir():  # another run has downloaded it meanwhile
             return
         root.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +79,7 @@ def _fetch(name: str, data_set: DataSet, root: Path) -> None:
             try:
                 builder(root=draft, download=True, **data_set.arguments)
             except (OSError, RuntimeError) as error:  # no network, a full disk, a broken archive
-                raise PhotosError(
+                raise errors.PhotosError(
                     f"can't download {name}: {error}. "
                     "Give a folder of photographs, or try again with a network."
                 ) from error

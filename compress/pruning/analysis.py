@@ -17,15 +17,11 @@ from nstc.compress.export.export_model import made_artifact
 from nstc.compress.pruning.channels import capture_inputs, channel_groups, importance_named
 from nstc.compress.pruning.probe import PruningProbe, Sensitivity
 from nstc.compress.quantization.integer_body import LARGEST_WEIGHT
-from nstc.core import Progress, Silent
+from nstc.core import Progress, Silent, files
 from nstc.core.bundle import artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, MissingExtraError, OptionError
-from nstc.core.files import atomic_file
 from nstc.core.photos import PhotoSet
-from nstc.models.architectures import load_as_deployed
-from nstc.models.complexity import convolution_shapes, count_parameters
-from nstc.models.style import style_brought_by
-from nstc.models.tensors import best_device
+from nstc.models import architectures, complexity, style, tensors
 from nstc.models.vgg import load_vgg
 from nstc.runtime.session import MAX_THREADS
 
@@ -117,14 +113,14 @@ def analyze(
     _refuse_bad_options(size, threads, importance)
     bundle = open_bundle(model)
     chosen = artifact_name(artifact or (_INT8 if _INT8 in bundle.artifacts else "float"))
-    network = load_as_deployed(bundle)
+    network = architectures.load_as_deployed(bundle)
     refuse_unusable_network(network, bundle.path)
     if not chosen.endswith("onnx"):
         raise ArtifactError(f"{chosen} has no profile: give an ONNX file, such as int8 or float.")
     progress.note(f"timing the operators of {chosen}")
     file = made_artifact(bundle, chosen)
     times = convolution_times(file, layer_times(file, size=size, threads=threads))
-    source = style_brought_by(bundle)
+    source = style.style_brought_by(bundle)
     if source is None:
         teacher = open_teacher(bundle.path)
         source = style_of_teacher(teacher, None, credit=None, vgg=vgg, progress=progress)
@@ -133,7 +129,7 @@ def analyze(
         importance=importance,
         photos=photos,
         source=source,
-        vgg=load_vgg(vgg).to(best_device()),
+        vgg=load_vgg(vgg).to(tensors.best_device()),
         objective=lambda _: lambda _: {},  # taylor's, which is refused
         progress=progress,
     )
@@ -160,7 +156,7 @@ def _layers(
     halved = probe.halving_sensitivity(network, probe.scores(network))
     rounded = _rounding_sensitivity(network, probe)
     total = times.other_ms + sum(times.ms)
-    shapes = convolution_shapes(network, size)
+    shapes = complexity.convolution_shapes(network, size)
     names = {module: name for name, module in network.named_modules()}
     makers: dict[str, tuple[str, ...]] = {}  # the first one's name is the group's
     for group in channel_groups(network):
@@ -179,7 +175,7 @@ def _layers(
         yield Layer(
             name=name,
             kind=f"{layer.kernel_size[0]}x{layer.kernel_size[1]}{depthwise}{stride}",
-            params=sum(map(count_parameters, (layer, *norms))),
+            params=sum(map(complexity.count_parameters, (layer, *norms))),
             macs=made * layer.weight[0].numel(),
             activation_bytes=4 * made,
             ms=ms,
@@ -192,7 +188,7 @@ def _layers(
 
 def _rounding_sensitivity(network: nn.Module, probe: PruningProbe) -> Mapping[str, Sensitivity]:
     layers = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d)}
-    network.to(best_device())
+    network.to(tensors.best_device())
     ranges = input_ranges(network, layers.values(), probe.photographs)
     probe.progress.begin("round each layer alone", len(layers), 0)
     found = {}
@@ -286,7 +282,7 @@ def write_plot(analysis: Analysis, path: Path) -> None:
             f"{analysis.model}: {analysis.artifact}, {analysis.size}x{analysis.size}, "
             f"{analysis.threads} thread{'s' if analysis.threads > 1 else ''}"
         )
-        with atomic_file(path) as draft:
+        with files.atomic_file(path) as draft:
             # PNG has no such fields
             notes = {"Date": None, "Creator": None} if form == "svg" else {}
             figure.savefig(draft, format=form, metadata=notes)

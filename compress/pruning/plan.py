@@ -17,13 +17,10 @@ from torch import nn
 from nstc.compress.pruning import schedules
 from nstc.compress.pruning.channels import Scores, Widths, channel_groups, narrowed
 from nstc.compress.pruning.probe import PruningProbe
-from nstc.core.decoding import Count, DecodingError, decode, parse_json, read_file
-from nstc.core.errors import OptionError
-from nstc.core.files import atomic_file
+from nstc.core import decoding, errors, files
 from nstc.core.recipe.recipes import AUTO, PruneRecipe
 from nstc.core.recipe.settings import parse_latency, parse_macs
-from nstc.models.architectures import build, describe
-from nstc.models.complexity import count_macs
+from nstc.models import architectures, complexity
 
 DEFAULT_RATIO: Final = 0.25
 
@@ -36,7 +33,7 @@ _BLOCKS: Final = {"student": ("blocks.", 0), "transformer": ("res", 1)}
 class PruningPlan:
     """What to remove."""
 
-    dropped: tuple[Count, ...]  # positions of the residual blocks that go, in that order
+    dropped: tuple[decoding.Count, ...]  # positions of the residual blocks that go, in that order
     round_to: Annotated[int, Meta(ge=1, le=4096)]  # what widths are multiples of
     widths: Widths  # channels left of each group, of the network without those blocks
     # Times in milliseconds and the like, for the model's history.
@@ -45,18 +42,18 @@ class PruningPlan:
     def write(self, path: Path, identity: str) -> None:
         """Keep it beside the checkpoints: times measured again would give another."""
         content = {"identity": identity, **dataclasses.asdict(self)}
-        with atomic_file(path) as draft:
+        with files.atomic_file(path) as draft:
             draft.write_text(json.dumps(content), encoding="utf-8")
 
     @staticmethod
     def read(path: Path, identity: str) -> "PruningPlan | None":
         """The plan that `write` wrote for the same identity, if it did."""
         try:
-            content = parse_json(read_file(path))
+            content = decoding.parse_json(decoding.read_file(path))
             if not isinstance(content, dict) or content.pop("identity", None) != identity:
                 return None
-            return decode(content, PruningPlan)
-        except (OSError, DecodingError):
+            return decoding.decode(content, PruningPlan)
+        except (OSError, decoding.DecodingError):
             return None  # there is none, or it was edited by hand: it is made anew
 
 
@@ -74,11 +71,11 @@ def make_plan(network: nn.Module, recipe: PruneRecipe, probe: PruningProbe) -> P
 
 def without_block(network: nn.Module, block: int) -> nn.Module:
     """The same network, built anew, without its residual block at a position, 0 for the first."""
-    architecture, _ = describe(network)
+    architecture, _ = architectures.describe(network)
     inner = list(architecture.arguments["inner"])
     del inner[block]
     arguments = {**architecture.arguments, "inner": inner}
-    fewer = build(dataclasses.replace(architecture, arguments=arguments))
+    fewer = architectures.build(dataclasses.replace(architecture, arguments=arguments))
     prefix, first = _BLOCKS[architecture.name]
     own = re.compile(rf"^{re.escape(prefix)}(\d+)(?=\.)")
     weights = network.state_dict()
@@ -96,13 +93,13 @@ class Blocks:
     def __init__(self, network: nn.Module, probe: PruningProbe) -> None:
         self.network = network  # what is left of it
         self.dropped: list[int] = []  # positions of the gone in the whole network, in that order
-        self._left = list(range(len(describe(network)[0].arguments["inner"])))
+        self._left = list(range(len(architectures.describe(network)[0].arguments["inner"])))
         self._probe = probe
 
     def drop(self, count: int) -> None:
         """Drop as many, each time the least sensitive one; `OptionError` if none would be left."""
         if count >= len(self._left):
-            raise OptionError(
+            raise errors.OptionError(
                 f"drop-blocks is {count}: the network has {len(self._left)} residual blocks, and "
                 "one at least stays. Give a smaller number."
             )
@@ -117,7 +114,7 @@ class Blocks:
         """
 
         def is_cheap(distance: float, fewer: nn.Module) -> bool:
-            macs = count_macs(fewer)
+            macs = complexity.count_macs(fewer)
             return macs >= goal and distance <= self._distance_by_channels(macs, round_to)
 
         while len(self._left) > 1 and self._drop_cheapest(is_cheap):
@@ -163,7 +160,7 @@ class _Planner:
         # Multiply-accumulates to reach; None if none were given.
         self._goal = None if recipe.target_macs is None else parse_macs(recipe.target_macs)
         if recipe.speedup is not None:
-            self._goal = int(count_macs(probe.network) / recipe.speedup)
+            self._goal = int(complexity.count_macs(probe.network) / recipe.speedup)
         self._groups = channel_groups(network)
         self._macs = schedules.width_costs(network, self._groups)
         self._full = schedules.full_widths(self._groups)
@@ -204,12 +201,12 @@ class _Planner:
         if dropped or widths != self._full:
             return PruningPlan(dropped=dropped, round_to=round_to, widths=widths, findings=findings)
         if self._latency:
-            raise OptionError(
+            raise errors.OptionError(
                 f"nothing is removed: the network takes {findings['latency_ms']:.3g} ms on "
                 f"{self._latency.target}, less than {self._latency.ms:g} ms. Ask for less time."
             )
         what = f"at ratio {self._ratio:.2f}" if self._goal is None else "for this goal"
-        raise OptionError(
+        raise errors.OptionError(
             f"nothing is removed {what} with widths in multiples of {round_to}: "
             "ask for more, or lower --round-to."
         )
@@ -221,7 +218,7 @@ class _Planner:
         if self._latency:
             with self._probe.timing(self._network, self._latency.target) as watch:
                 part = min(1.0, self._latency.ms / watch.whole_ms)
-            return int(count_macs(self._network) * part)
+            return int(complexity.count_macs(self._network) * part)
         return self._macs(schedules.uniform(self._groups, self.multiple)(self._ratio))
 
     def _round_to(self, measure: Callable[[Widths], float]) -> tuple[int, dict[str, Any]]:
@@ -270,7 +267,7 @@ class _Planner:
             what = f"target-macs {self._recipe.target_macs}"
             if self._recipe.speedup is not None:
                 what = f"a speed-up of {self._recipe.speedup}"
-            raise OptionError(
+            raise errors.OptionError(
                 f"{what} can't be reached by removing channels from this network with widths in "
                 f"multiples of {round_to}: the nearest reached is {fewest / 1e9:.3g} GMACs, "
                 f"{whole / fewest:.3g} times fewer. Ask for less, or lower --round-to."

@@ -12,25 +12,19 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from nstc.benchmarks.targets import parse_target
+from nstc.benchmarks.targets import cpu, parse_target
 from nstc.benchmarks.targets.base import alternate_sessions
-from nstc.benchmarks.targets.cpu import CpuTarget
-from nstc.benchmarks.timing.machine import pinned
-from nstc.benchmarks.timing.statistics import median
+from nstc.benchmarks.timing import machine, statistics
 from nstc.compress.export.checking import sample_picture
 from nstc.compress.graphs.float_graphs import onnx_graph
 from nstc.compress.learning.loop import Objective
 from nstc.compress.pruning import channels
 from nstc.compress.pruning.channels import Scores, channel_groups, narrowed
-from nstc.core import Progress, Silent
-from nstc.core.errors import OptionError
-from nstc.core.files import scratch_folder
+from nstc.core import Progress, Silent, errors, files
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import BenchRecipe
-from nstc.models import losses
-from nstc.models.architectures import describe
+from nstc.models import architectures, losses, tensors
 from nstc.models.style import StyleSource
-from nstc.models.tensors import best_device, images_to_tensor
 from nstc.models.vgg import VggFeatures
 from nstc.runtime.onnx_session import OnnxSession
 
@@ -73,7 +67,7 @@ class Stopwatch:
     median of all its samples.
     """
 
-    def __init__(self, network: nn.Module, target: CpuTarget, folder: Path, seed: int) -> None:
+    def __init__(self, network: nn.Module, target: cpu.CpuTarget, folder: Path, seed: int) -> None:
         self._target = target
         self._folder = folder
         self._seed = seed
@@ -87,7 +81,7 @@ class Stopwatch:
         """Of the network as it is, at `TIMED_SIZE` squared."""
         if not self._samples:
             self.speedup(None)
-        return median(self._samples)
+        return statistics.median(self._samples)
 
     def ms(self, network: nn.Module) -> float:
         """Of the same network at other widths."""
@@ -99,7 +93,7 @@ class Stopwatch:
         graph = self._graph if network is None else with_weights(self._graph, network)
         sessions = (self._whole, self._session("candidate", graph))
         recipe = BenchRecipe(rounds=ROUNDS, seed=self._seed)
-        with pinned(self._target.cores):
+        with machine.pinned(self._target.cores):
             timings = alternate_sessions(sessions, self._picture, recipe, Silent())
         self._samples += timings.reference_ms
         return timings.speedup(0, seed=self._seed).median
@@ -107,15 +101,15 @@ class Stopwatch:
     def _session(self, name: str, graph: onnx.ModelProto) -> OnnxSession:
         path = self._folder / f"{name}.onnx"
         onnx.save(graph, path)
-        with pinned(self._target.cores):
+        with machine.pinned(self._target.cores):
             return OnnxSession(path, name, self._target.threads)
 
 
-def timing_target(name: str) -> CpuTarget:
+def timing_target(name: str) -> cpu.CpuTarget:
     """A target on this processor; for any other name an `OptionError`."""
     found = parse_target(name)
-    if not isinstance(found, CpuTarget):
-        raise OptionError(
+    if not isinstance(found, cpu.CpuTarget):
+        raise errors.OptionError(
             f"pruning can't measure on {name}: it times many networks on this machine's cores. "
             "Give cpu:N or mobile."
         )
@@ -132,7 +126,7 @@ def graph_of_any_widths(network: nn.Module) -> onnx.ModelProto:
     generator = torch.Generator().manual_seed(0)
     for parameter in unequal.parameters():
         parameter.data = torch.rand(parameter.shape, generator=generator)
-    return with_weights(onnx_graph(unequal, describe(network)[1]), network)
+    return with_weights(onnx_graph(unequal, architectures.describe(network)[1]), network)
 
 
 def with_weights(graph: onnx.ModelProto, network: nn.Module) -> onnx.ModelProto:
@@ -173,7 +167,7 @@ class PruningProbe:
     def photographs(self) -> list[Tensor]:
         """`COMPARED_PHOTOS` evenly spread, each (1, 3, size, size) in [0, 1]."""
         squares = self.photos.take(COMPARED_PHOTOS).squares(self.size)
-        return [images_to_tensor([square]).to(best_device()) for square in squares]
+        return [tensors.images_to_tensor([square]).to(tensors.best_device()) for square in squares]
 
     @functools.cached_property
     def _before(self) -> list[_Features]:
@@ -182,13 +176,13 @@ class PruningProbe:
     @functools.cached_property
     def _losses(self) -> tuple[losses.StyleLoss, list[Mapping[str, Tensor]]]:
         """The style loss, and the photographs' content."""
-        style = losses.StyleLoss(self.source.statistics.at(self.size)).to(best_device())
+        style = losses.StyleLoss(self.source.statistics.at(self.size)).to(tensors.best_device())
         return style, [self.vgg(photo, losses.CONTENT_LAYERS) for photo in self.photographs]
 
     @torch.inference_mode()
     def _features(self, network: nn.Module) -> list[_Features]:
         """VGG's features of a network's outputs, saturated as their 8 bits are."""
-        network.to(best_device())
+        network.to(tensors.best_device())
         found = []
         style, contents = self._losses
         layers = tuple(dict.fromkeys((*losses.STYLE_LAYERS, *losses.CONTENT_LAYERS)))
@@ -233,7 +227,7 @@ class PruningProbe:
         evidence = channels.Evidence(
             network=network,
             groups=channel_groups(network),
-            photographs=(images_to_tensor([square]) for square in squares),
+            photographs=(tensors.images_to_tensor([square]) for square in squares),
             objective=lambda: self.objective(network),
         )
         found = channels.importance_named(self.importance)(evidence)
@@ -244,5 +238,5 @@ class PruningProbe:
     def timing(self, network: nn.Module, target: str) -> Iterator[Stopwatch]:
         """A stopwatch for narrower copies of a network; see `timing_target`. It leaves no files."""
         self.progress.note(f"exporting the network, to time narrower copies of it on {target}")
-        with scratch_folder() as folder:
+        with files.scratch_folder() as folder:
             yield Stopwatch(network, timing_target(target), folder, self.seed)

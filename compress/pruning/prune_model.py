@@ -10,33 +10,27 @@ from typing import NoReturn
 
 from torch import nn
 
-from nstc.compress.distillation import teachers
-from nstc.compress.distillation.distill_model import DistillationRun
-from nstc.compress.distillation.loss_terms import weighted_terms
+from nstc.compress.distillation import distill_model, loss_terms, teachers
 from nstc.compress.distillation.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.learning.loop import PLAN_FILE, training_folder
-from nstc.compress.pruning.channels import BATCHES, channel_groups, narrowed
+from nstc.compress.pruning import channels, schedules
 from nstc.compress.pruning.plan import PruningPlan, make_plan, without_block
 from nstc.compress.pruning.probe import PruningProbe, timing_target
-from nstc.compress.pruning.schedules import between, full_widths
 from nstc.compress.quantization.aware_training import require_qat_student
 from nstc.compress.quantization.calibration import Range
-from nstc.core import Progress, Silent
+from nstc.core import Progress, Silent, errors, files
 from nstc.core.bundle import Bundle, open_bundle
-from nstc.core.errors import OptionError, TeacherError
-from nstc.core.files import one_at_a_time
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe, PruneRecipe
 from nstc.core.recipe.settings import parse_latency
+from nstc.models import style, tensors
 from nstc.models.architectures import build, describe, load
 from nstc.models.complexity import count_macs, count_parameters
-from nstc.models.style import style_brought_by
-from nstc.models.tensors import best_device
 from nstc.models.vgg import load_vgg
 
 
-@one_at_a_time("output")
+@files.one_at_a_time("output")
 def prune(
     model: str | Path | Bundle,
     output: Path,
@@ -75,13 +69,13 @@ def prune(
     if distillation.quantize_aware:
         require_qat_student(network)  # refused before any work
     opened = _open_teacher(bundle, teacher, options)
-    run = DistillationRun(
+    run = distill_model.DistillationRun(
         teacher=opened,
-        source=style_brought_by(bundle)
+        source=style.style_brought_by(bundle)
         or teachers.style_of_teacher(opened, None, credit=None, vgg=vgg, progress=progress),
         photos=photos,
         recipe=dataclasses.replace(distillation, seed=recipe.seed),
-        features=load_vgg(vgg).to(best_device()),
+        features=load_vgg(vgg).to(tensors.best_device()),
         folder=folder,
         resume=resume,
         progress=progress,
@@ -95,7 +89,7 @@ class _Pruning:
     """A pruning in turns, each of which can be resumed."""
 
     recipe: PruneRecipe
-    run: DistillationRun
+    run: distill_model.DistillationRun
     network: nn.Module  # what is pruned, in evaluation mode
 
     @functools.cached_property
@@ -103,14 +97,14 @@ class _Pruning:
         """Measures what is to be removed."""
         run, recipe = self.run, self.recipe
         # Few of the photographs: the teacher stylises the others for fine-tuning alone.
-        few = dataclasses.replace(run, photos=run.photos.take(BATCHES))
+        few = dataclasses.replace(run, photos=run.photos.take(channels.BATCHES))
         return PruningProbe(
             network=self.network,
             importance=recipe.importance,
             photos=run.photos,
             source=run.source,
             vgg=run.features,
-            objective=lambda trial: few.perceptual_objective(trial.to(best_device())),
+            objective=lambda trial: few.perceptual_objective(trial.to(tensors.best_device())),
             seed=recipe.seed,
             progress=run.progress,
         )
@@ -142,11 +136,11 @@ class _Pruning:
         for turn, block in enumerate(plan.dropped):  # positions in the whole network
             gone_before = sum(earlier < block for earlier in plan.dropped[:turn])
             network = without_block(network, block - gone_before)
-        full = full_widths(channel_groups(network))
+        full = schedules.full_widths(channels.channel_groups(network))
         for turn in range(1, self.recipe.iterations + 1):
             part = turn / self.recipe.iterations
-            widths = between(full, plan.widths, part, plan.round_to)
-            network = rebuilt(narrowed(network, self.probe.scores(network), widths))
+            widths = schedules.between(full, plan.widths, part, plan.round_to)
+            network = rebuilt(channels.narrowed(network, self.probe.scores(network), widths))
             self.run.progress.note(
                 f"pruned: {macs / 1e9:.3g} to {count_macs(network) / 1e9:.3g} GMACs at 512x512, "
                 f"{parameters:,} to {count_parameters(network):,} parameters"
@@ -171,7 +165,7 @@ class _Pruning:
                 plan.write(path, identity)
         return plan
 
-    def _run_of(self, turn: int) -> DistillationRun:
+    def _run_of(self, turn: int) -> distill_model.DistillationRun:
         """The fine-tuning after a turn, with checkpoints of its own if there are several."""
         if self.recipe.iterations == 1:
             return self.run
@@ -200,7 +194,7 @@ def teacher_of(bundle: Bundle) -> str | Path:
         return origin.zoo
     if origin.path and Path(origin.path).exists():
         return Path(origin.path)
-    raise TeacherError(
+    raise errors.TeacherError(
         f"the teacher of {bundle.path}, {origin.name}, is not at {origin.path}: "
         "say where it is with --teacher."
     )
@@ -220,7 +214,7 @@ def _open_teacher(
     opened = open_teacher(path, options, student=bundle)
     origin = bundle.manifest.teacher
     if origin is not None and origin.path and opened.origin.sha256 != origin.sha256:
-        raise TeacherError(
+        raise errors.TeacherError(
             f"{origin.path} is no longer {origin.name}, the teacher of {bundle.path}: its content "
             "has changed. Say where the teacher is with --teacher."
         )
@@ -228,9 +222,9 @@ def _open_teacher(
 
 
 def _refuse_bad_settings(recipe: PruneRecipe, distillation: DistillRecipe) -> None:
-    weighted_terms(distillation)
+    loss_terms.weighted_terms(distillation)
     if recipe.removes_nothing:
-        raise OptionError("ratio is 0, which removes nothing: expected above 0 and below 1.")
+        raise errors.OptionError("ratio is 0, which removes nothing: expected above 0 and below 1.")
     if recipe.target_latency is not None:
         timing_target(parse_latency(recipe.target_latency).target)
 
@@ -238,7 +232,7 @@ def _refuse_bad_settings(recipe: PruneRecipe, distillation: DistillRecipe) -> No
 def _refuse_quantized(bundle: Bundle) -> NoReturn:
     parent = bundle.manifest.parent
     path = (parent.zoo or parent.path) if parent else None
-    raise OptionError(
+    raise errors.OptionError(
         f"{bundle.path} is quantized: prune what it was made from{f', {path}' if path else ''}, "
         "or give --from-float to prune the float weights it keeps and leave its quantized files."
     )

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from nstc.compress.pruning.channels import ChannelGroup, Scores, Widths
-from nstc.core import Progress
-from nstc.core.errors import OptionError
+from nstc.core import Progress, errors
 from nstc.models.complexity import REFERENCE_SIZE, convolution_shapes
 
 # From the share of the channels that goes, 0 to 1, to the widths left.
@@ -194,7 +193,7 @@ def widest_in_time(
         return full, ms(full)
     share = share_within(schedule, ms, goal_ms, _TIMED_STEPS)
     if share is None:
-        raise OptionError(
+        raise errors.OptionError(
             f"{goal_ms:g} ms can't be reached by removing channels with widths in multiples of "
             f"{round_to}: the nearest reached is {min(known.values()):.3g} ms. Ask for that, lower "
             "--round-to, or --drop-blocks."

@@ -12,12 +12,9 @@ from torch import Tensor, nn
 from nstc.compress.export.checking import Reference, sample_picture, stylise_with
 from nstc.compress.graphs.float_graphs import body_graph
 from nstc.compress.quantization import calibration, fake_quantization
-from nstc.compress.quantization.calibration import Range
 from nstc.compress.quantization.fake_quantization import Activation, FakeQuantizedStudent
 from nstc.compress.quantization.integer_body import IntegerForm, integer_body, integer_form_of
-from nstc.core import Progress
-from nstc.core.bundle import QUANTIZATION_FILE
-from nstc.core.errors import CorruptBundleError, ExportMismatchError, OptionError
+from nstc.core import Progress, bundle, errors
 from nstc.core.images import Pixels
 from nstc.core.manifest import Contract
 from nstc.core.photos import PhotoSet
@@ -52,12 +49,12 @@ _COMPARED_SIZES: Final = ((128, 160), (67, 93), (256, 256))  # of a file and its
 def require_qat_student(network: nn.Module) -> Student:
     """The network; an OptionError if it is not a student, or has instance normalisation."""
     if not isinstance(network, Student):
-        raise OptionError(
+        raise errors.OptionError(
             "quantize-aware is for students only, whose graph is integer from end to end: leave it "
             "out for a full-size network."
         )
     if network.norm == "instance":
-        raise OptionError(
+        raise errors.OptionError(
             "quantize-aware needs a graph that is integer from end to end, but this student has "
             "instance normalisation, which computes in float: leave it out, or take norm none."
         )
@@ -168,7 +165,7 @@ def _channel_sizes(
 
 
 def restored_qat_student(
-    student: Student, ranges: Mapping[str, Range], body: onnx.ModelProto | None = None
+    student: Student, ranges: Mapping[str, calibration.Range], body: onnx.ModelProto | None = None
 ) -> FakeQuantizedStudent:
     """Fake-quantize a student, on the CPU in evaluation mode, with the ranges it was trained with.
 
@@ -179,25 +176,25 @@ def restored_qat_student(
         student, body_graph(student) if body is None else body
     )
     if {each.module for each in activations[:-1]} != set(ranges):
-        raise CorruptBundleError(
-            f"{QUANTIZATION_FILE} does not have the ranges of this student's layers. Copy the "
-            "bundle again, or give --recalibrate."
+        raise errors.CorruptBundleError(
+            f"{bundle.QUANTIZATION_FILE} does not have the ranges of this student's layers. Copy "
+            "the bundle again, or give --recalibrate."
         )
     return FakeQuantizedStudent(student, activations, ranges)
 
 
-def write_ranges(folder: Path, ranges: Mapping[str, Range] | None) -> None:
+def write_ranges(folder: Path, ranges: Mapping[str, calibration.Range] | None) -> None:
     """Write ranges, if there are any, into a bundle's folder: low and high by a module's name."""
     if ranges is not None:
         packed = {name: torch.tensor(found, dtype=torch.float64) for name, found in ranges.items()}
-        save_tensors(packed, folder / QUANTIZATION_FILE)
+        save_tensors(packed, folder / bundle.QUANTIZATION_FILE)
 
 
 def quantize_with_learned_ranges(
     body: onnx.ModelProto,
     form: IntegerForm,
     activations: Sequence[Activation],
-    ranges: Mapping[str, Range],
+    ranges: Mapping[str, calibration.Range],
 ) -> onnx.ModelProto:
     """Quantize a student's `body_graph` with the ranges that its weights were trained with.
 
@@ -248,7 +245,7 @@ def check_agreement(session: Session, student: FakeQuantizedStudent, contract: C
     pictures = (sample_picture(*size) for size in _COMPARED_SIZES)
     found = agreement(session, fake_quantized_reference(student, contract), pictures)
     if found < LEAST_NEAR_PIXELS:
-        raise ExportMismatchError(
+        raise errors.ExportMismatchError(
             f"the integer file is within one level of its training graph on {found:.2%} of pixels, "
             f"{LEAST_NEAR_PIXELS:.1%} are expected. It was not kept. Give --recalibrate to "
             "quantize the weights as if they had been trained in float."

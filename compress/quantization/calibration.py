@@ -29,10 +29,8 @@ from torch import nn
 
 from nstc.compress.graphs.float_graphs import BODY_INPUT, body_input
 from nstc.compress.graphs.surgery import Feed, GraphIndex, observed
-from nstc.core import Progress, Silent
+from nstc.core import Progress, Silent, images, manifest
 from nstc.core.errors import ExportMismatchError, PhotosError
-from nstc.core.images import Pixels
-from nstc.core.manifest import Contract
 from nstc.core.photos import PhotoSet
 from nstc.models.tensors import images_to_tensor
 
@@ -175,7 +173,7 @@ class Feeds:
 
     photos: PhotoSet
     size: int  # side of their centre squares
-    encode: Callable[[Pixels], Feed]
+    encode: Callable[[images.Pixels], Feed]
     progress: Progress
 
     def __iter__(self) -> Iterator[Feed]:
@@ -191,7 +189,7 @@ class Feeds:
 
 def photographs(
     network: nn.Module,
-    contract: Contract,
+    contract: manifest.Contract,
     photos: PhotoSet,
     *,
     size: int,
@@ -199,7 +197,7 @@ def photographs(
 ) -> Feeds:
     """Inputs of a network's body for the centre squares of photographs."""
 
-    def encode(square: Pixels) -> Feed:
+    def encode(square: images.Pixels) -> Feed:
         return {BODY_INPUT: body_input(network, contract, images_to_tensor([square])).numpy()}
 
     return Feeds(photos=photos, size=size, encode=encode, progress=progress or Silent())

@@ -28,12 +28,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from nstc.compress.graphs.deployed import HIGHEST_BYTE, LEVEL
-from nstc.compress.graphs.float_graphs import BODY_INPUT
-from nstc.compress.graphs.surgery import GraphIndex
-from nstc.compress.quantization import calibration
+from nstc.compress.graphs import deployed, float_graphs, surgery
+from nstc.compress.quantization import calibration, integer_body
 from nstc.compress.quantization.calibration import Addition, Range, scale_and_zero_point
-from nstc.compress.quantization.integer_body import LARGEST_WEIGHT, NEXT_TO_NOTHING
 from nstc.models.student import DEVIATION_FLOOR, ResidualBlock, Student, channel_statistics
 
 INPUT: Final = "input"
@@ -66,14 +63,14 @@ def activations_of(student: Student, body: onnx.ModelProto) -> tuple[Activation,
 
     The body's input is the first, its output the last. ValueError if the graph is another's.
     """
-    index = GraphIndex(body)
+    index = surgery.GraphIndex(body)
     nodes = [
         node
         for node in body.graph.node
         if node.op_type == "Conv"
         or (node.op_type == "Add" and not any(map(index.is_constant, node.input)))
     ]
-    found = {BODY_INPUT: Activation(module=INPUT, tensors=(BODY_INPUT,))}
+    found = {float_graphs.BODY_INPUT: Activation(module=INPUT, tensors=(float_graphs.BODY_INPUT,))}
     for (name, module), node in zip(_in_order(student), nodes, strict=True):
         is_here = (node.op_type == "Conv") == isinstance(module, nn.Conv2d)
         if is_here and isinstance(module, nn.Conv2d):
@@ -126,12 +123,12 @@ def fake_quantize(steps: Tensor, zero_point: Tensor) -> Tensor:
 
     Rounded half to even, saturated at both ends.
     """
-    return round_ste(steps).clamp(-zero_point, HIGHEST_BYTE - zero_point)
+    return round_ste(steps).clamp(-zero_point, deployed.HIGHEST_BYTE - zero_point)
 
 
 def scale_gradient(scale: Tensor, count: int) -> Tensor:
     """The scale of `count` values, its gradient over the root of their levels, as in LSQ."""
-    slow = scale / math.sqrt(count * HIGHEST_BYTE)
+    slow = scale / math.sqrt(count * deployed.HIGHEST_BYTE)
     return scale.detach() + (slow - slow.detach())
 
 
@@ -139,8 +136,8 @@ def weight_scale(weight: Tensor) -> Tensor:
     """The step that each filter of weights (out, in, k, k) is stored in, (out, 1, 1, 1)."""
     largest = weight.detach().abs().amax(dim=(1, 2, 3), keepdim=True)
     of_all = largest.max()
-    silent = NEXT_TO_NOTHING * torch.where(of_all > 0, of_all, 1.0)
-    return torch.where(largest > 0, largest, silent) / LARGEST_WEIGHT
+    silent = integer_body.NEXT_TO_NOTHING * torch.where(of_all > 0, of_all, 1.0)
+    return torch.where(largest > 0, largest, silent) / integer_body.LARGEST_WEIGHT
 
 
 def stored_bias(bias: Tensor, unit: Tensor) -> Tensor:
@@ -195,7 +192,7 @@ class FakeQuantizedStudent(nn.Module):
             statistics = channel_statistics(images)
         mean, deviation = statistics.unbind(dim=1)
         floored = torch.stack([mean, deviation.clamp_min(DEVIATION_FLOOR)], dim=1)
-        given = (images * HIGHEST_BYTE, floored * HIGHEST_BYTE)
+        given = (images * deployed.HIGHEST_BYTE, floored * deployed.HIGHEST_BYTE)
         stored: dict[str, Tensor] = {}  # parameters, for this call
         with torch.autocast(images.device.type, enabled=False), contextlib.ExitStack() as hooks:
             scales, zeros = (
@@ -271,7 +268,7 @@ class _IntegerArithmetic:
         if name in self.biases:
             made = made + stored_bias(self.biases[name].reshape(1, -1, 1, 1), unit)
         if name not in self.learned:  # the picture's clamp is left to the caller
-            return round_ste(made * (unit / LEVEL)) * LEVEL
+            return round_ste(made * (unit / deployed.LEVEL)) * deployed.LEVEL
         return fake_quantize(made * (unit / self.scale(name, made)), self.zero_points[name])
 
     def quantized_add(self, activation: Activation, first: Tensor, second: Tensor) -> Tensor:

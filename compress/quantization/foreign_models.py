@@ -11,20 +11,15 @@ import onnx
 from nstc.compress.export.checking import sample_picture
 from nstc.compress.graphs import float_graphs
 from nstc.compress.graphs.surgery import graphs_of, replace_all
-from nstc.compress.quantization import calibration, summary
-from nstc.compress.quantization.integer_body import IntegerForm, quantized_statically
+from nstc.compress.quantization import calibration, integer_body, summary, weight_storage
 from nstc.compress.quantization.quantize_model import Written, write_static_graph
-from nstc.compress.quantization.weight_storage import write_uncalibrated
-from nstc.core import Progress, Silent
+from nstc.core import Progress, Silent, files
 from nstc.core.errors import ExportMismatchError, OptionError, TeacherError
-from nstc.core.files import atomic_file, refuse_unwritable_file, scratch_folder
 from nstc.core.graph_form import FORM_KEY, GraphFlags
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe
-from nstc.runtime import agreement, arrays
-from nstc.runtime.foreign.contracts import GraphContract
-from nstc.runtime.foreign.networks import ForeignSession, is_torchscript
-from nstc.runtime.onnx_session import ORT_ERRORS, first_line
+from nstc.runtime import agreement, arrays, onnx_session
+from nstc.runtime.foreign import contracts, networks
 
 # Of style networks. Others compute in float as they did, and are listed in the report.
 _KNOWN_OPERATORS: Final = frozenset(
@@ -42,7 +37,7 @@ _INTEGER_OPERATORS: Final = frozenset(
 )
 # What onnx and ONNX Runtime raise at graphs that they were not written for.
 _THIRD_PARTY_ERRORS: Final = (
-    *ORT_ERRORS,
+    *onnx_session.ORT_ERRORS,
     *(onnx.checker.ValidationError, onnx.shape_inference.InferenceError),
     *(AssertionError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError),
 )
@@ -81,7 +76,7 @@ def quantize_file(
         raise OptionError(
             f"output is {output}: an ONNX file is quantized to another one, give -o NAME.onnx."
         )
-    if model.is_file() and is_torchscript(model):
+    if model.is_file() and networks.is_torchscript(model):
         raise TeacherError(
             f"{model} is TorchScript, and ONNX files are quantized: export it to ONNX first."
         )
@@ -90,9 +85,9 @@ def quantize_file(
     contract = float_graphs.probe_usable(model, **told)
     progress.note(f"{model.name} {contract.describe()}")
     graph = _float_graph(model)
-    refuse_unwritable_file(output)
+    files.refuse_unwritable_file(output)
     photos = photos.take(recipe.calibration_photos if recipe.needs_photos else 0)
-    with scratch_folder() as folder:
+    with files.scratch_folder() as folder:
         file = folder / output.name
         with _unfit_is_an_option_error(model, recipe):
             written = _write(graph, file, contract, photos, recipe, progress)
@@ -103,7 +98,7 @@ def quantize_file(
             onnx.save(made, file)
         progress.note(f"measuring {output.name} and {model.name}")
         report = _measured(model, file, contract, photos, recipe, written, _unknown(graph))
-        with atomic_file(output) as target:
+        with files.atomic_file(output) as target:
             target.write_bytes(file.read_bytes())
     return report
 
@@ -123,7 +118,7 @@ def _float_graph(model: Path) -> onnx.ModelProto:
 def _write(
     graph: onnx.ModelProto,
     file: Path,
-    contract: GraphContract,
+    contract: contracts.GraphContract,
     photos: PhotoSet,
     recipe: QuantizeRecipe,
     progress: Progress,
@@ -143,11 +138,11 @@ def _write(
             node.name = f"{node.op_type}_{number}"
         taken.add(node.name)
     if recipe.mode != "static":
-        write_uncalibrated(graph, file, recipe, feeds, _unknown(graph))
+        weight_storage.write_uncalibrated(graph, file, recipe, feeds, _unknown(graph))
         return Written()
     normalised = any("Normalization" in node.op_type for node in graph.graph.node)
     black, white = contract.black_and_white
-    form = IntegerForm(
+    form = integer_body.IntegerForm(
         operators=calibration.OPERATORS_BETWEEN_NORMS
         if normalised
         else calibration.LOCAL_OPERATORS,
@@ -155,13 +150,13 @@ def _write(
         black_and_white=(float(min(black)), float(max(white))),
     )
     graph = float_graphs.at_least_opset(graph, float_graphs.SCALE_A_CHANNEL)
-    return write_static_graph(quantized_statically(graph, form, feeds, recipe), file)
+    return write_static_graph(integer_body.quantized_statically(graph, form, feeds, recipe), file)
 
 
 def _measured(
     model: Path,
     file: Path,
-    contract: GraphContract,
+    contract: contracts.GraphContract,
     photos: PhotoSet,
     recipe: QuantizeRecipe,
     written: Written,
@@ -172,10 +167,10 @@ def _measured(
     written_to = optimized if recipe.mode in summary.INTEGER_MODES else None
     picture = sample_picture(*(contract.fixed_size or (recipe.size, recipe.size)))
     try:
-        reference = ForeignSession(model, contract, threads)
-        others = [ForeignSession(file, contract, threads, optimized=written_to)]
+        reference = networks.ForeignSession(model, contract, threads)
+        others = [networks.ForeignSession(file, contract, threads, optimized=written_to)]
         if written.all_integer is not None:
-            others.append(ForeignSession(written.all_integer, contract, threads))
+            others.append(networks.ForeignSession(written.all_integer, contract, threads))
         made = [session.run(picture) for session in (reference, others[0])]
         for path, output in zip((model, file), made, strict=True):
             arrays.refuse_one_colour(output, path)
@@ -223,8 +218,8 @@ def _unfit_is_an_option_error(model: Path, recipe: QuantizeRecipe) -> Iterator[N
     except _THIRD_PARTY_ERRORS as error:
         raise OptionError(
             f"{model} can't be quantized by --mode {recipe.mode}: "
-            f"{first_line(error).rstrip('.')} ({type(error).__name__}). Choose another mode, or "
-            "export the network again in float32 with another opset."
+            f"{onnx_session.first_line(error).rstrip('.')} ({type(error).__name__}). Choose "
+            "another mode, or export the network again in float32 with another opset."
         ) from error
     finally:
         logging.disable(before)

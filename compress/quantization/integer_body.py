@@ -21,9 +21,7 @@ from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from torch import nn
 
-from nstc.compress.graphs import surgery
-from nstc.compress.graphs.deployed import LEVEL
-from nstc.compress.graphs.float_graphs import BODY_INPUT, BODY_OUTPUT, body_graph
+from nstc.compress.graphs import deployed, float_graphs, surgery
 from nstc.compress.graphs.surgery import GraphIndex, outputs
 from nstc.compress.quantization import calibration
 from nstc.compress.quantization.calibration import Feeds, Range
@@ -60,8 +58,8 @@ def integer_form_of(network: nn.Module, contract: Contract, *, per_channel: bool
     return IntegerForm(
         operators=calibration.LOCAL_OPERATORS if is_local else calibration.OPERATORS_BETWEEN_NORMS,
         per_channel=per_channel,
-        pixels=(BODY_OUTPUT,) if is_student else (),
-        bytes_at=(BODY_INPUT, BODY_OUTPUT) if is_student else (),
+        pixels=(float_graphs.BODY_OUTPUT,) if is_student else (),
+        bytes_at=(float_graphs.BODY_INPUT, float_graphs.BODY_OUTPUT) if is_student else (),
     )
 
 
@@ -102,7 +100,7 @@ def quantized_body(
     size = recipe.calibration_size
     feeds = calibration.photographs(network, contract, photos, size=size, progress=progress)
     form = integer_form_of(network, contract, per_channel=recipe.per_channel)
-    return quantized_statically(body_graph(network), form, feeds, recipe)
+    return quantized_statically(float_graphs.body_graph(network), form, feeds, recipe)
 
 
 def quantized_statically(
@@ -224,7 +222,7 @@ def integer_body(
     limits = {name: TensorData(lowest=low, highest=high) for name, (low, high) in ends.items()}
     # Given with each tensor: those that ONNX Runtime makes of `limits` in float32 are a bit off.
     stored = {name: calibration.scale_and_zero_point(found) for name, found in ranges.items()}
-    stored |= dict.fromkeys(form.pixels, (LEVEL, 0))
+    stored |= dict.fromkeys(form.pixels, (deployed.LEVEL, 0))
     overrides = {
         name: [{"scale": np.array(scale, np.float32), "zero_point": np.array(zero, np.uint8)}]
         for name, (scale, zero) in stored.items()

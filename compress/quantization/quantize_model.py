@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +14,9 @@ from nstc.compress.graphs.float_graphs import body_graph
 from nstc.compress.quantization import aware_training, calibration, integer_body, summary
 from nstc.compress.quantization.fake_quantization import FakeQuantizedStudent
 from nstc.compress.quantization.weight_storage import write_uncalibrated
-from nstc.core import Progress, Silent
+from nstc.core import Progress, Silent, errors
 from nstc.core import bundle as bundles
 from nstc.core.bundle import Bundle, artifact_file, artifact_name, open_bundle
-from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file, one_at_a_time, scratch_folder
 from nstc.core.manifest import Step
 from nstc.core.photos import PhotoSet
@@ -31,7 +29,7 @@ from nstc.runtime.verification import check_vector, read_check_vectors, write_ch
 _FLOAT: Final = artifact_name("float")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Written:
     """What a mode reports of its file."""
 
@@ -40,7 +38,7 @@ class Written:
     training_graph: FakeQuantizedStudent | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class _Work:
     """What a mode is given: a network in evaluation mode, its bundle and its float file."""
 
@@ -121,7 +119,7 @@ def _refuse_quantized(bundle: Bundle, artifact: str) -> None:
     if artifact in bundle.artifacts:
         parent = bundle.manifest.parent
         source = (parent.zoo or parent.path) if parent else None
-        raise OptionError(
+        raise errors.OptionError(
             f"{bundle.path} is quantized already, to {artifact_file(artifact)}: give --again to "
             "make that anew from its float weights"
             + (f", or give the bundle it was made from, {source}." if source else ".")
@@ -134,7 +132,7 @@ def _learned(bundle: Bundle, recipe: QuantizeRecipe) -> Mapping[str, calibration
         return None
     ranges = learned_ranges(bundle)
     if ranges is not None and recipe.against_learned_ranges:
-        raise OptionError(
+        raise errors.OptionError(
             f"{bundle.path} was distilled quantize-aware, and not with "
             f"{', '.join(recipe.against_learned_ranges)}: leave that out, or give --recalibrate to "
             "quantize it as if it had been trained in float."

@@ -8,7 +8,6 @@ them may come out one up. What was found on which processor is in docs/guides/qu
 import dataclasses
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -19,8 +18,7 @@ from nstc.benchmarks.timing import latency, statistics
 from nstc.compress.graphs.surgery import GraphIndex, graphs_of
 from nstc.compress.quantization import calibration
 from nstc.compress.quantization.integer_body import FloatLayer
-from nstc.core.bundle import artifact_file
-from nstc.core.images import Pixels
+from nstc.core import bundle, images
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe
 from nstc.runtime.model_files import model_bytes
@@ -52,7 +50,7 @@ NEARLY: Final = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ConvertedOperators:
     """The operators worth converting: convolutions, and additions between them."""
 
@@ -91,7 +89,7 @@ def count_reduced_weights(file: Path) -> ConvertedOperators:
     return ConvertedOperators(total=total, converted=total - len(left), left=tuple(left))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class QuantizationReport:
     """Facts and measurements of a quantized file."""
 
@@ -120,7 +118,7 @@ class QuantizationReport:
     @property
     def file(self) -> str:
         """Its name."""
-        return self.artifact if self.is_foreign else artifact_file(self.artifact)
+        return self.artifact if self.is_foreign else bundle.artifact_file(self.artifact)
 
     @property
     def slower(self) -> bool:
@@ -200,7 +198,7 @@ class QuantizationReport:
 def timed_report(
     reference: Session,
     others: Sequence[Session],
-    picture: Pixels,
+    picture: images.Pixels,
     recipe: QuantizeRecipe,
     photos: PhotoSet,
     optimized: Path,

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from nstc.compress.card import write_training_card
 from nstc.compress.export.checking import refuse_unusable_network
-from nstc.compress.learning.logs import LOSSES_FILE, Previews, last_losses, read_losses
+from nstc.compress.learning import logs, optimisers
 from nstc.compress.learning.loop import (
     Optimisation,
     Processes,
@@ -23,20 +22,17 @@ from nstc.compress.learning.loop import (
     led,
     training_folder,
 )
-from nstc.compress.learning.optimisers import AveragedWeights, Schedule
-from nstc.core import Progress, Silent
+from nstc.core import Progress, Silent, errors
 from nstc.core.bundle import Bundle, open_bundle
-from nstc.core.errors import OptionError
 from nstc.core.files import one_at_a_time, sha256_of
 from nstc.core.images import read_picture, resize_shorter_side
 from nstc.core.manifest import Step, Style
 from nstc.core.photos import PhotoSet, random_crop
 from nstc.core.recipe import TrainRecipe
+from nstc.models import tensors, transformer
 from nstc.models.architectures import load, network_bundle
 from nstc.models.losses import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss, total_variation
 from nstc.models.style import StyleSource, color_statistics, recolored, statistics_of_painting
-from nstc.models.tensors import images_to_tensor, mixed_precision
-from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import VggFeatures, load_vgg
 
 _LAST_LAYER_RATE: Final = {"deconv3.": 20.0}
@@ -109,12 +105,12 @@ def _style_of(
 
 def _starting_point(start: Bundle | None) -> nn.Module:
     if start is None:
-        network = TransformerNet()
+        network = transformer.TransformerNet()
         network.prepare_for_training()
         return network
     loaded = load(start)
-    if not isinstance(loaded, TransformerNet):
-        raise OptionError(
+    if not isinstance(loaded, transformer.TransformerNet):
+        raise errors.OptionError(
             f"--init {start.path} is not a full-size network: give a teacher's bundle."
         )
     refuse_unusable_network(loaded, start.path)
@@ -131,13 +127,13 @@ def _learn(
 ) -> nn.Module:
     """Train in place; give the network to keep, a copy where weights are averaged."""
     network, recipe = objective.network, objective.recipe
-    average = AveragedWeights(network, recipe.ema) if recipe.ema else None
+    average = optimisers.AveragedWeights(network, recipe.ema) if recipe.ema else None
     kept = network if average is None else average.network
-    previews = Previews(kept, folder / "previews", last=recipe.steps)
+    previews = logs.Previews(kept, folder / "previews", last=recipe.steps)
     Optimisation(
         network=network,
         objective=objective,
-        schedule=Schedule(steps=recipe.steps, learning_rate=recipe.learning_rate),
+        schedule=optimisers.Schedule(steps=recipe.steps, learning_rate=recipe.learning_rate),
         title="train",
         folder=folder,
         resume=resume,
@@ -162,7 +158,7 @@ def _write(
     folder: Path,
 ) -> None:
     """Write the bundle, with a card of curves and pictures, and delete the checkpoint."""
-    losses = read_losses(folder / LOSSES_FILE)
+    losses = logs.read_losses(folder / logs.LOSSES_FILE)
     before = None if start is None or start.manifest.style is None else start.manifest.style.name
     # A pruned network is still compared with the one it was pruned from, if in its style.
     teacher = start.manifest.teacher if start and before == style.record.name else None
@@ -172,7 +168,7 @@ def _write(
         style,
         name=name,
         stage="trained",
-        step=dataclasses.replace(step, results=last_losses(losses)),
+        step=dataclasses.replace(step, results=logs.last_losses(losses)),
         parent=start,
         teacher=teacher,
         half=True,
@@ -256,7 +252,7 @@ class GradientBalance:
         self._correction = known[0] if known else None
 
 
-@dataclass
+@dataclasses.dataclass
 class PaintingObjective:
     """Style against the painting, content against the photograph, and smoothness.
 
@@ -289,8 +285,8 @@ class PaintingObjective:
             rng = np.random.default_rng((recipe.seed, step, index))
             path = self.photos.paths[int(rng.integers(0, len(self.photos)))]
             crops.append(random_crop(path, recipe.size, rng))
-        images = images_to_tensor(crops).to(device)
-        with mixed_precision(device):
+        images = tensors.images_to_tensor(crops).to(device)
+        with tensors.mixed_precision(device):
             output = self._synchronised(images)
             features = self.vgg(output.clamp(-0.5, 1.5), STYLE_LAYERS)
             with torch.no_grad():

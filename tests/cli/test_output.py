@@ -13,7 +13,7 @@ HOSTILE = "a[bold]\x1b]0;x\x07:smile:\u202e"
 SHOWN = r"a[bold]\x1b]0;x\x07:smile:\u202e"
 BY_THEMSELVES = re.compile(
     r"typer\.(echo|secho)\((?!(result|output_formats)\.to_json)|print_exc\(|[^_.]print\(|Console\("
-    r"|std(err|out)\.write\((?!shown)"
+    r"|std(err|out)\.write\((?!(terminal\.)?shown)"
 )
 
 

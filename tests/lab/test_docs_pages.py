@@ -6,7 +6,7 @@ from lab import docs_pages
 from mkdocs.config import load_config
 
 import nstc
-from nstc.cli.commands import VERBS
+from nstc.cli.app import VERBS
 from nstc.core.errors import NstcError, OptionError
 from nstc.core.recipe import Recipe
 

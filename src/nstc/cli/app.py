@@ -22,8 +22,7 @@ import typer
 from typer.core import TyperGroup
 
 from nstc.cli.output import say, standard_streams, tell
-from nstc.core import VERSION, errors, extensions
-from nstc.core.terminal import shown
+from nstc.core import VERSION, errors, extensions, terminal
 
 PROGRAM: Final = "nstc"
 
@@ -178,7 +177,7 @@ def main() -> None:
         except UNREADABLE as error:
             told = what_is_wrong(error, sys.argv[1:])
             if told is None:  # no verb was named: show the help
-                sys.stderr.write(shown(f"{error}\n", lines=True))
+                sys.stderr.write(terminal.shown(f"{error}\n", lines=True))
             else:
                 tell(f"nstc: {told}")
             sys.exit(UNREADABLE_CODE)
@@ -222,7 +221,7 @@ def _stopped_as_by_ctrl_c() -> Iterator[None]:
 
 def _fail(error: errors.NstcError) -> NoReturn:
     if os.environ.get(_DEBUG_VARIABLE):
-        sys.stderr.write(shown(traceback.format_exc(), lines=True))
+        sys.stderr.write(terminal.shown(traceback.format_exc(), lines=True))
     elif isinstance(error, errors.ArtifactError) and error.path is not None:
         tell(f"nstc: {error.found} Make it with: {_making(error.artifact, error.path)}")
     else:

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -45,7 +44,7 @@ def flag(
     stands in the place of the default.
     """
     known = {"help": help, "show_default": shown, "metavar": metavar}
-    return field(default=default, metadata={"flag": (names, known)})
+    return dataclasses.field(default=default, metadata={"flag": (names, known)})
 
 
 Photos = Annotated[
@@ -159,7 +158,7 @@ TrialTime = Annotated[
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class FormFlags:
     """How a file made by others is fed, as it was typed; `OptionError` if it is out of range."""
 
@@ -201,7 +200,7 @@ class FormFlags:
     size_multiple: int | None = flag(
         None, "Number that its picture sizes must be multiples of. Default: found by probing."
     )
-    form: GraphForm = field(init=False)  # what was typed
+    form: GraphForm = dataclasses.field(init=False)  # what was typed
 
     def __post_init__(self) -> None:
         """Read it before any work begins."""
@@ -211,7 +210,7 @@ class FormFlags:
         object.__setattr__(self, "form", form_of(**typed))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TeacherFlags(FormFlags):
     """What may be said of a teacher that is a file made by others."""
 
@@ -228,14 +227,14 @@ class TeacherFlags(FormFlags):
         return TeacherOptions(**self.form.keywords(), trust=self.trust, key=self.key)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class BundledTeacherFlags(TeacherFlags):
     """The same for a verb that also runs the files of a bundle."""
 
     trust: TrustBundled = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class JudgedFlags(FormFlags):
     """What may be said of files that are measured."""
 
@@ -253,7 +252,7 @@ class JudgedFlags(FormFlags):
         return partial(probe_contract, **self.form.keywords(), trust=self.trust)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class AnewFlags(JudgedFlags):
     """How the rows of a baseline are measured again, where it is not as the baseline says."""
 

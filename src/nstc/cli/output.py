@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TextIO, cast
 
 import typer
 
-from nstc.core import Progress
-from nstc.core.errors import OutputError
+from nstc.core import Progress, errors
 from nstc.core.terminal import as_text, one_line, plain_console, shown
 from nstc.runtime.files.streams import discard_the_rest, unwritable_output
 
@@ -245,7 +244,7 @@ class _Stream:
     def __init__(self, stream: TextIO, *, strict: bool) -> None:
         self._stream = stream
         self._strict = strict
-        self._failure: OutputError | None = None
+        self._failure: errors.OutputError | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

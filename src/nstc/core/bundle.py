@@ -10,12 +10,10 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from nstc.core import errors, files
-from nstc.core.decoding import DecodingError, read_file, refuse_irregular
+from nstc.core import decoding, errors, files
 from nstc.core.files.drafts import restore
 from nstc.core.manifest import MANIFEST_FILE as MANIFEST_FILE
 from nstc.core.manifest import FileRecord, Manifest, Origin, fault_of_name
@@ -41,7 +39,7 @@ _ARTIFACT_PREFIX: Final = "model."
 _SHORT_NAMES: Final = {"float": "onnx"} | {name.removesuffix(".onnx"): name for name in QUANTIZED}
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Bundle:
     """An opened bundle."""
 
@@ -143,8 +141,8 @@ def read_manifest(model: str | Path) -> Manifest:
         )
     where = named(path / MANIFEST_FILE)
     try:
-        text = read_file(path / MANIFEST_FILE, follow_links=False)
-    except (OSError, DecodingError) as error:
+        text = decoding.read_file(path / MANIFEST_FILE, follow_links=False)
+    except (OSError, decoding.DecodingError) as error:
         reason = getattr(error, "strerror", None) or error
         raise errors.CorruptBundleError(
             f"{where} can't be read: {reason}. Copy it again."
@@ -232,12 +230,12 @@ def _plain_file(folder: Path, name: str) -> tuple[Path, int]:
     path = folder / name
     try:
         status = path.lstat()
-        refuse_irregular(status)
+        decoding.refuse_irregular(status)
     except OSError as error:
         raise errors.CorruptBundleError(
             f"{named(path)} is missing: the bundle is incomplete, copy it again."
         ) from error
-    except DecodingError as error:
+    except decoding.DecodingError as error:
         raise errors.CorruptBundleError(
             f"{named(path)} is not part of the bundle: {error}. Copy the bundle again, links "
             "followed."

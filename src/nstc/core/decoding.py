@@ -18,8 +18,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
-from nstc.core.errors import NstcError
-from nstc.core.terminal import CONTROLS
+from nstc.core import errors, terminal
 
 MAX_BYTES: Final = 16 * 1024 * 1024  # of a file, by default; a manifest has some 60 KB
 MAX_DEPTH: Final = 32
@@ -27,7 +26,7 @@ MAX_VALUES: Final = 2_000_000
 MAX_TEXT: Final = 4096  # characters of a name or a path
 MAX_LINE: Final = 256 * 1024  # characters of a text in one line, such as bytes in base 64
 
-_UNPRINTABLE: Final = re.compile(f"[{CONTROLS}]")
+_UNPRINTABLE: Final = re.compile(f"[{terminal.CONTROLS}]")
 _HALF: Final = re.compile("[\ud800-\udfff]")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -140,8 +139,8 @@ def parse_json(content: bytes | str, *, one_line_texts: bool = False, lenient: b
 
 def read_json(
     path: Path,
-    unreadable: type[NstcError],
-    corrupt: type[NstcError],
+    unreadable: type[errors.NstcError],
+    corrupt: type[errors.NstcError],
     *,
     advice: str,
     limit: int = MAX_BYTES,

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal, TypedDict, Unpack, get_args
 
 from nstc.core.errors import OptionError
@@ -56,7 +55,7 @@ class GraphFlags(TypedDict, total=False):
     value_range: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class GraphForm:
     """How a graph is fed; None is what probing still has to find.
 

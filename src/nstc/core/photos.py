@@ -6,7 +6,6 @@ import hashlib
 import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
@@ -18,14 +17,14 @@ from nstc.core.images import PHOTO_ENDINGS, Pixels, centre_square, read_picture,
 from nstc.core.manifest import PhotoRecord
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class PhotoSet:
     """A sorted list of photographs."""
 
     paths: tuple[Path, ...]  # the files
     names: tuple[str, ...]  # of its folders in a manifest, or "samples"
     # Of files that were hashed already, shared with sets of some of them.
-    hashes: dict[Path, str] = field(default_factory=dict, repr=False, compare=False)
+    hashes: dict[Path, str] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.paths)

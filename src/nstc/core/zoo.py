@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from nstc.core import errors
-from nstc.core.errors import BundleError, OutputError
 
 PREFIX: Final = "zoo:"
 STUDENT: Final = "student"
@@ -70,7 +69,7 @@ def resolve_model_path(model: str | Path) -> Path:
     style, _, role = text.removeprefix(PREFIX).partition("/")
     role = role or STUDENT
     if not _is_bundle(style, role):
-        raise BundleError(
+        raise errors.BundleError(
             f"no {text} in the zoo; there is {', '.join(zoo_names()) or 'nothing'}."
             f"{did_you_mean(text)}"
         )
@@ -119,7 +118,7 @@ def shipping() -> Iterator[None]:
 def refuse_shipped(target: Path, advice: str = "choose another --output.") -> None:
     """Raise `OutputError`, with advice, for a path among the included bundles: read-only."""
     if not _SHIPPING.get() and target.resolve().is_relative_to(zoo_folder().resolve()):
-        raise OutputError(f"{named(target)} is included in nstc and is read-only: {advice}")
+        raise errors.OutputError(f"{named(target)} is included in nstc and is read-only: {advice}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,16 +11,16 @@ import torch
 from safetensors.torch import save_file
 
 from nstc.compress.learning.loop import joined, led
-from nstc.compress.training import train_model
 from nstc.compress.training.train_model import PaintingObjective
 from nstc.core.errors import NstcError
 from nstc.core.photos import photos_in
 from nstc.core.recipe import TrainRecipe
+from nstc.models import tensors
 from nstc.models.losses import STYLE_LAYERS
 from nstc.models.transformer import TransformerNet
 from nstc.models.vgg import load_vgg
 
-train_model.mixed_precision = lambda _device: contextlib.nullcontext()
+tensors.mixed_precision = lambda _device: contextlib.nullcontext()
 
 photos, output = (Path(argument) for argument in sys.argv[1:])
 vgg = load_vgg()

@@ -6,28 +6,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import nstc
-from nstc.cli import options
-from nstc.cli.options import flag, with_flags
-from nstc.cli.output import Bar, print_list, say, say_json
+from nstc.cli import options, output
 
 if TYPE_CHECKING:
     from nstc.compress.pruning.analysis import Analysis
     from nstc.compress.pruning.probe import Sensitivity
 
 
-@with_flags
+@options.with_flags
 def analyze(
     model: Annotated[str, typer.Argument(help="Bundle or zoo name to analyse.")],
-    plot: Path | None = flag(
+    plot: Path | None = options.flag(
         None, "Also write a plot, to a file ending in .svg or .png.", "--output", "-o"
     ),
     photos: options.Photos = None,
-    artifact: str | None = flag(
+    artifact: str | None = options.flag(
         None, "ONNX file to time.", shown="int8 if there is one, else float"
     ),
-    size: int = flag(512, "Side in px of the picture that layers are timed on."),
-    threads: int = flag(1, "Threads that layers are timed with."),
-    importance: str = flag(
+    size: int = options.flag(512, "Side in px of the picture that layers are timed on."),
+    threads: int = options.flag(1, "Threads that layers are timed with."),
+    importance: str = options.flag(
         "group-norm",
         "What chooses the half of the channels to remove: magnitude, group-norm or activation.",
     ),
@@ -43,7 +41,7 @@ def analyze(
     if plot is not None:
         refuse_unknown_ending(plot)
         refuse_unwritable_file(plot)
-    with Bar() as bar:
+    with output.Bar() as bar:
         found = nstc.analyze(
             model,
             photos=nstc.photos_in(photos or []),
@@ -57,7 +55,7 @@ def analyze(
     if plot is not None:
         write_plot(found, plot)
     if json_output:
-        say_json(found.to_dict())
+        output.say_json(found.to_dict())
     else:
         _print_analysis(found)
 
@@ -81,10 +79,10 @@ def _print_analysis(analysis: "Analysis") -> None:
     ]
     other_ms, share = fine(analysis.other_ms), f"{100 * analysis.other_ms / analysis.total_ms:.1f}"
     rows.append(("all else", "", NONE, NONE, NONE, other_ms, share, NONE, NONE))
-    print_list(
+    output.print_list(
         ("layer", "kernel"), ("params", "MACs", "memory", "ms", "time %", "halved", "8 bits"), rows
     )
-    say(
+    output.say(
         f"{analysis.artifact} at {analysis.size}x{analysis.size}, {analysis.threads} thread(s): "
         f"{fine(analysis.total_ms)} ms in operators. memory: its output, in float32. halved, "
         "8 bits: growth of the style loss / content loss in % when that layer alone is pruned by "

@@ -5,12 +5,10 @@ from typing import Annotated
 
 import typer
 
-from nstc.cli import options
-from nstc.cli.options import flag, with_flags
-from nstc.cli.output import Bar, print_result, say
+from nstc.cli import options, output
 
 
-@with_flags
+@options.with_flags
 def update(
     file: Annotated[Path, typer.Argument(help="The baseline.", metavar="FILE")],
     reason: Annotated[
@@ -25,7 +23,7 @@ def update(
             show_default=False,
         ),
     ] = None,
-    rounds: int | None = flag(None, "Number of timed rounds.", shown="the baseline's"),
+    rounds: int | None = options.flag(None, "Number of timed rounds.", shown="the baseline's"),
     anew: options.AnewFlags,
 ) -> None:
     """Measure the rows of a baseline again and accept the new numbers.
@@ -38,7 +36,7 @@ def update(
     from nstc.compress.export.export_model import made_artifact
     from nstc.core.files import locked
 
-    with locked(file), Bar() as bar:  # from reading it to writing it
+    with locked(file), output.Bar() as bar:  # from reading it to writing it
         updated, result = update_baseline(
             models or (),
             file,
@@ -49,5 +47,5 @@ def update(
             **anew.conditions(),
         )
         save_baseline(updated, file)
-    print_result(result, costs=False)
-    say(f"{file}: {len(result.rows)} rows accepted")
+    output.print_result(result, costs=False)
+    output.say(f"{file}: {len(result.rows)} rows accepted")

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import nstc
-from nstc.cli import options
+from nstc.cli import options, output
 from nstc.cli.options import Given, Placed, flag, with_flags
-from nstc.cli.output import Bar, print_result
 from nstc.core.recipe import BenchRecipe, load_recipe
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ class ResultFlags:
         if str(self.json) == "-":
             typer.echo(result.to_json(), nl=False)
         else:
-            print_result(result, costs=True)
+            output.print_result(result, costs=True)
 
 
 @with_flags
@@ -134,7 +133,7 @@ def bench(
     refuse_useless_cap(places.memory_cap, wanted, memory=settings.memory)
     written.refuse_in_vain(wanted)
     file = written.file
-    with Bar() as bar:
+    with output.Bar() as bar:
         result = nstc.bench(
             models,
             against=against,

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import nstc
-from nstc.cli import options
+from nstc.cli import options, output
 from nstc.cli.options import flag, with_flags
-from nstc.cli.output import Bar, print_table
 
 if TYPE_CHECKING:
     from nstc.benchmarks.gate.verdicts import CheckReport
@@ -64,7 +63,7 @@ class ReportFlags:
         if str(self.json) == "-":
             typer.echo(output_formats.to_json(report), nl=False)
             return
-        print_table(output_formats.check_table(report))
+        output.print_table(output_formats.check_table(report))
         if self.json is not None:
             output_formats.write(output_formats.to_json(report), self.json)
 
@@ -88,7 +87,7 @@ def check(
     written: ReportFlags,
 ) -> None:
     """Measure the rows of a baseline again; the worst verdict sets the exit code."""
-    with Bar() as bar:
+    with output.Bar() as bar:
         report = nstc.check(
             models or (),
             baseline,

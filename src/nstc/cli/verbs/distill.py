@@ -6,12 +6,11 @@ import typer
 
 import nstc
 from nstc.cli import options
-from nstc.cli.options import Given, Placed, with_flags
 from nstc.cli.output import Bar, say
 from nstc.core.recipe import DistillRecipe, load_recipe
 
 
-@with_flags
+@options.with_flags
 def distill(
     teacher: Annotated[
         str, typer.Argument(help="Bundle, zoo name, checkpoint, or ONNX or TorchScript file.")
@@ -21,12 +20,12 @@ def distill(
     photos: options.PhotoSets = None,
     recipe: options.Recipe = None,
     name: options.Name = None,
-    given: Given[DistillRecipe],
+    given: options.Given[DistillRecipe],
     init: options.Init = None,
     style: options.Style = None,
     credit: options.Credit = None,
     foreign: options.TeacherFlags,
-    _seed: Placed = None,
+    _seed: options.Placed = None,
     resume: options.Resume = False,
 ) -> None:
     """Train a tiny student network to reproduce a full-size teacher."""

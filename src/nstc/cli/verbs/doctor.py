@@ -3,13 +3,12 @@
 import dataclasses
 
 from nstc.cli import options
-from nstc.cli.options import flag, with_flags
 from nstc.cli.output import print_list, say, say_json
 
 
-@with_flags
+@options.with_flags
 def doctor(
-    model: str | None = flag(
+    model: str | None = options.flag(
         None,
         "Bundle or zoo name: also report which of its operators the accelerators of phones and "
         "boards would refuse. Needs onnx.",

@@ -7,24 +7,23 @@ import typer
 
 import nstc
 from nstc.cli import options
-from nstc.cli.options import flag, with_flags
 from nstc.cli.output import Bar, say
 from nstc.compress.export import FOLDER, FORMATS
 
 
-@with_flags
+@options.with_flags
 def export(
     model: Annotated[str, typer.Argument(help="Bundle or zoo name to export.")],
-    formats: str = flag(
+    formats: str = options.flag(
         "onnx,torchscript",
         f"Some of {', '.join(FORMATS)}, with commas between; or {FOLDER}, which a board runs by "
         "itself.",
         "--format",
     ),
-    output: Path | None = flag(
+    output: Path | None = options.flag(
         None, "Folder for the files. Default: into the bundle.", "--output", "-o", shown=False
     ),
-    static: str | None = flag(
+    static: str | None = options.flag(
         None,
         "Fix ONNX files, int8 too, to one size such as 512x512, as phone accelerators require.",
         metavar="HEIGHTxWIDTH",

@@ -3,16 +3,15 @@
 from pathlib import Path
 
 from nstc.cli import options
-from nstc.cli.options import flag, with_flags
 from nstc.cli.output import print_list, say, say_json
 
 
-@with_flags
+@options.with_flags
 def models(
-    sheet: Path | None = flag(
+    sheet: Path | None = options.flag(
         None, "Photograph that all models stylise, for a picture of all side by side."
     ),
-    output: Path | None = flag(None, "The picture that --sheet writes.", "--output", "-o"),
+    output: Path | None = options.flag(None, "The picture that --sheet writes.", "--output", "-o"),
     json_output: options.Json = False,
 ) -> None:
     """List the models that are included."""

@@ -6,24 +6,23 @@ import typer
 
 import nstc
 from nstc.cli import options
-from nstc.cli.options import Given, Placed, flag, with_flags
 from nstc.cli.output import Bar, say
 from nstc.core.recipe import PruneRecipe, load_recipe
 
 
-@with_flags
+@options.with_flags
 def prune(
     model: Annotated[str, typer.Argument(help="Bundle or zoo name to prune.")],
     output: options.Output,
     *,
-    given: Given[PruneRecipe],
+    given: options.Given[PruneRecipe],
     photos: options.PhotoSets = None,
     recipe: options.Recipe = None,
     teacher: options.Teacher = None,
     name: options.Name = None,
     foreign: options.TeacherFlags,
-    _seed: Placed = None,
-    from_float: bool = flag(
+    _seed: options.Placed = None,
+    from_float: bool = options.flag(
         False, "Prune the float weights of a quantized bundle; the result has no int8 file."
     ),
     resume: options.Resume = False,

@@ -7,11 +7,10 @@ import typer
 
 import nstc
 from nstc.cli import options
-from nstc.cli.options import flag, with_flags
 from nstc.cli.output import Bar, say
 
 
-@with_flags
+@options.with_flags
 def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML page to write.")],
     files: Annotated[
@@ -22,16 +21,16 @@ def report(
             show_default=False,
         ),
     ] = None,
-    history: Path | None = flag(
+    history: Path | None = options.flag(
         None, "Folder of results, one for each commit, whose trend is plotted.", shown=False
     ),
     photos: options.Photos = None,
-    pictures: bool = flag(
+    pictures: bool = options.flag(
         True,
         "Stylise some photographs with those files that are still there.",
         "--pictures/--no-pictures",
     ),
-    layer_times: bool = flag(
+    layer_times: bool = options.flag(
         True, "Profile the layers of those files on this machine.", "--layer-times/--no-layer-times"
     ),
     _max_ram: options.TrialRam = None,

@@ -1,7 +1,6 @@
 """nstc targets."""
 
-from nstc.cli import options
-from nstc.cli.output import print_list, say_json
+from nstc.cli import options, output
 
 
 def targets(
@@ -12,9 +11,9 @@ def targets(
 
     kinds = all_targets()
     if json_output:
-        say_json([kind.to_dict() for kind in kinds])
+        output.say_json([kind.to_dict() for kind in kinds])
         return
-    print_list(
+    output.print_list(
         ("target",),
         (),
         (kind.cells() for kind in kinds),

@@ -7,28 +7,27 @@ import typer
 
 import nstc
 from nstc.cli import options
-from nstc.cli.options import Given, Placed, flag, with_flags
 from nstc.cli.output import Bar, say
 from nstc.core.errors import OptionError
 from nstc.core.recipe import TrainRecipe, load_recipe
 
 
-@with_flags
+@options.with_flags
 def train(
     style: Annotated[Path, typer.Option(help="The painting whose style the network learns.")],
     output: options.Output,
     *,
     photos: options.PhotoSets = None,
-    preset: str | None = flag(
+    preset: str | None = options.flag(
         None, "How long it trains. draft: minutes. good: an hour. best: half a day."
     ),
     recipe: options.Recipe = None,
     name: options.Name = None,
     credit: options.Credit = None,
-    init: str | None = flag(None, "Bundle of a full-size network to start from."),
-    given: Given[TrainRecipe],
+    init: str | None = options.flag(None, "Bundle of a full-size network to start from."),
+    given: options.Given[TrainRecipe],
     vgg: options.Vgg = "shipped",
-    _seed: Placed = None,
+    _seed: options.Placed = None,
     resume: options.Resume = False,
 ) -> None:
     """Train a full-size network from a painting and photographs."""

@@ -4,23 +4,21 @@ from typing import Annotated
 
 import typer
 
-from nstc.cli import options
-from nstc.cli.options import flag, with_flags
-from nstc.cli.output import print_list, say, say_json
+from nstc.cli import options, output
 
 
-@with_flags
+@options.with_flags
 def verify(
     models: Annotated[list[str], typer.Argument(help="Bundles or zoo names.", metavar="BUNDLE")],
     trust: options.TrustBundled = False,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
-    record: bool = flag(
+    record: bool = options.flag(
         False,
         "First write check vectors, the output of each file for a known input, into the bundle, "
         "for a bundle that has none.",
     ),
-    json_output: bool = flag(False, "Print the findings as JSON.", "--json"),
+    json_output: bool = options.flag(False, "Print the findings as JSON.", "--json"),
 ) -> None:
     """Check a bundle's hashes and the output of its files."""
     from nstc.runtime.verification import record as record_vectors
@@ -33,11 +31,11 @@ def verify(
         found = run(model, trust=trust)
         checked.append(found)
         if not json_output:
-            say(f"{found.model}: {found.summary}")
+            output.say(f"{found.model}: {found.summary}")
             rows = [(each.file, each.check, each.state, each.detail) for each in found.findings]
-            print_list(("file", "check", "state"), (), rows, sentences=("found",))
+            output.print_list(("file", "check", "state"), (), rows, sentences=("found",))
     if json_output:
-        say_json([found.to_dict() for found in checked])
+        output.say_json([found.to_dict() for found in checked])
     errors = [error for found in checked for error in found.errors]
     if errors:
         more = f" ({len(errors) - 1} more above)" if len(errors) > 1 else ""

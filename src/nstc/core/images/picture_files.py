@@ -21,7 +21,6 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from nstc.core.errors import ImageError, NstcError, OptionError, OutputError
 from nstc.core.files import atomic_file
 from nstc.core.images import converting, formats
-from nstc.core.images.formats import MAX_PIXELS, refuse_too_large
 from nstc.core.images.picture import Frame, Metadata, Picture, metadata_of
 
 # else what Pillow logs of a damaged file is printed beside the one line that says it
@@ -52,7 +51,7 @@ class ImageFile(contextlib.AbstractContextManager["ImageFile"]):
     """
 
     def __init__(
-        self, source: Path | bytes, name: str | None = None, *, max_pixels: int = MAX_PIXELS
+        self, source: Path | bytes, name: str | None = None, *, max_pixels: int = formats.MAX_PIXELS
     ) -> None:
         self.name = name or str(source)
         self._max_pixels = formats.checked_limit(max_pixels)
@@ -65,13 +64,13 @@ class ImageFile(contextlib.AbstractContextManager["ImageFile"]):
                 converting.mend_palette(self.image)
                 self.format = self.image.format or ""  # by Pillow's name
                 self.width, self.height = self.image.size  # as it lies in the file
-                refuse_too_large(self.name, self.width, self.height, 1, max_pixels)
+                formats.refuse_too_large(self.name, self.width, self.height, 1, max_pixels)
                 # Pictures in the file, of which only the first is read unless it is an animation.
                 self.pages = int(getattr(self.image, "n_frames", 1))
             # in PNG the picture that others see may be no part of the animation
             self._first = 1 if self.image.info.get("default_image") else 0
             self.frames = self.pages - self._first if self.format in formats.ANIMATED else 1
-            refuse_too_large(self.name, self.width, self.height, self.frames, max_pixels)
+            formats.refuse_too_large(self.name, self.width, self.height, self.frames, max_pixels)
         except BaseException:
             self._stream.close()
             raise
@@ -136,7 +135,7 @@ class ImageFile(contextlib.AbstractContextManager["ImageFile"]):
         for index in range(self._first, self._first + self.frames):
             with self._decoding():
                 self.image.seek(index)
-                refuse_too_large(self.name, *self.image.size, 1, self._max_pixels)
+                formats.refuse_too_large(self.name, *self.image.size, 1, self._max_pixels)
                 self.image.load()
                 duration = self.image.info.get("duration", 0)
                 depth = converting.depth_of(self.image, self.name)
@@ -208,7 +207,7 @@ class ImageFile(contextlib.AbstractContextManager["ImageFile"]):
             ) from error
 
 
-def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def read_picture(path: Path, *, max_pixels: int = formats.MAX_PIXELS) -> Picture:
     """Decode a file, upright, in 8-bit sRGB; see `ImageFile` for what is refused."""
     with ImageFile(path, max_pixels=max_pixels) as file:
         return file.picture()

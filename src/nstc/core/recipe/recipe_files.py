@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -19,15 +18,15 @@ TRAIN_PRESETS: Final = ("draft", "good", "best")
 _MOST_UNKNOWN: Final = 20
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
     """The settings of a whole compression, a table for each step."""
 
-    train: recipes.TrainRecipe = field(default_factory=recipes.TrainRecipe)
-    distill: recipes.DistillRecipe = field(default_factory=recipes.DistillRecipe)
-    prune: recipes.PruneRecipe = field(default_factory=recipes.PruneRecipe)
-    quantize: recipes.QuantizeRecipe = field(default_factory=recipes.QuantizeRecipe)
-    bench: recipes.BenchRecipe = field(default_factory=recipes.BenchRecipe)
+    train: recipes.TrainRecipe = dataclasses.field(default_factory=recipes.TrainRecipe)
+    distill: recipes.DistillRecipe = dataclasses.field(default_factory=recipes.DistillRecipe)
+    prune: recipes.PruneRecipe = dataclasses.field(default_factory=recipes.PruneRecipe)
+    quantize: recipes.QuantizeRecipe = dataclasses.field(default_factory=recipes.QuantizeRecipe)
+    bench: recipes.BenchRecipe = dataclasses.field(default_factory=recipes.BenchRecipe)
 
     def __post_init__(self) -> None:
         """Refuse steps that would undo each other."""

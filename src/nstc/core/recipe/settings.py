@@ -7,11 +7,9 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Collection
-from dataclasses import field
 from typing import Any, Final, NamedTuple
 
-from nstc.core import extensions
-from nstc.core.errors import OptionError
+from nstc.core import errors, extensions
 
 # Units, in capitals.
 COUNTS: Final = ("", "K", "M", "G")
@@ -55,7 +53,7 @@ class Setting(NamedTuple):
 
 def setting(default: Any, allowed: Allowed, help: str = "", **texts: str) -> Any:
     """A field of a recipe; `texts` are the optional ones of `Setting`."""
-    return field(default=default, metadata={"setting": Setting(allowed, help, **texts)})
+    return dataclasses.field(default=default, metadata={"setting": Setting(allowed, help, **texts)})
 
 
 def switch(default: bool, help: str, **texts: str) -> Any:
@@ -147,7 +145,7 @@ class Checked:
             expected = allowed.expected.format(number=TYPES[f.type][1])
             problems.append(f"{f.name.replace('_', '-')} is {value!s:.80}: expected {expected}.")
         if problems:
-            raise OptionError(" ".join(problems))
+            raise errors.OptionError(" ".join(problems))
 
 
 class Latency(NamedTuple):
@@ -178,7 +176,7 @@ def parse_bytes(text: str) -> int:
     """Bytes of "256MB", "1.5 GB", "512MiB"; `OptionError` for anything else."""
     size = read_amount("".join(text.split()), BYTES) or 0.0
     if not 0 < size < 2**60:
-        raise OptionError(f"max-ram is {text}: expected a size such as 256MB or 1.5GB.")
+        raise errors.OptionError(f"max-ram is {text}: expected a size such as 256MB or 1.5GB.")
     return int(size)
 
 
