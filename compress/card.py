@@ -18,16 +18,9 @@ from nstc.benchmarks.timing.statistics import Interval
 from nstc.benchmarks.wording import INFINITE, NONE
 from nstc.compress.learning.logs import Losses, loss_curves, preview_sheet
 from nstc.compress.quantization.summary import portability
+from nstc.core import bundle as bundles
 from nstc.core import decoding, errors
-from nstc.core.bundle import (
-    CARD_FILE,
-    PREVIEW_FILE,
-    QUANTIZATION_FILE,
-    Bundle,
-    bundle_to_revise,
-    open_bundle,
-    revised_bundle,
-)
+from nstc.core.bundle import Bundle
 from nstc.core.images import Picture, Pixels, picture, write_picture
 from nstc.core.manifest import Manifest, PhotoRecord, Step
 from nstc.core.photos import PhotoSet, sample_photos
@@ -71,18 +64,16 @@ class _Measured(Row):
 def with_card(bundle: Bundle, result: BenchResult, photos: PhotoSet, teacher: Stylise) -> Bundle:
     """Write a student's rows of a result, its card and a preview into its bundle, in place.
 
-    The preview has photographs, the teacher's pictures of them, and the student's.
-
-    Raises:
-        OutputError: the bundle can't be written.
+    The preview has photographs, the teacher's pictures of them, and the student's. `OutputError` if
+    the bundle can't be written.
     """
-    with bundle_to_revise(bundle) as own:
+    with bundles.bundle_to_revise(bundle) as own:
         measured = measurements(result.to_dict(), own)
         manifest = dataclasses.replace(own.manifest, measurements=measured)
-        with revised_bundle(own, own.path, manifest) as draft:
+        with bundles.revised_bundle(own, own.path, manifest) as draft:
             write_preview(draft, [teacher, open_session(own).run], photos)
-            (draft / CARD_FILE).write_text(card(manifest, draft), encoding="utf-8")
-        return open_bundle(own.path)
+            (draft / bundles.CARD_FILE).write_text(card(manifest, draft), encoding="utf-8")
+        return bundles.open_bundle(own.path)
 
 
 def measurements(result: Mapping[str, Any], bundle: Bundle) -> tuple[Mapping[str, Any], ...]:
@@ -105,15 +96,11 @@ def write_preview(folder: Path, models: Sequence[Stylise], photos: PhotoSet) -> 
     squares = list(photos.take(6).squares(192))
     stylised = [[stylise(square) for square in squares] for stylise in models]
     sheet = picture.contact_sheet([squares, *stylised])
-    write_picture(folder / PREVIEW_FILE, Picture(rgb=sheet))
+    write_picture(folder / bundles.PREVIEW_FILE, Picture(rgb=sheet))
 
 
 def write_comparison(path: Path, teacher: Stylise, student: Bundle, photos: PhotoSet) -> None:
-    """Write a labelled sheet: photograph, teacher, student and int8, a row for each photograph.
-
-    Raises:
-        OutputError: the file can't be written.
-    """
+    """Write a labelled sheet: photograph, teacher, student and int8, a row for each photograph."""
     models = [teacher, *(open_session(student, artifact=name).run for name in ("onnx", "int8"))]
     squares = photos.squares(SHEET_SIZE)
     rows = [[square, *(stylise(square) for stylise in models)] for square in squares]
@@ -125,10 +112,10 @@ def write_training_card(
 ) -> None:
     """Write card, loss curves and preview of a network that was just trained into its draft."""
     sheet = preview_sheet(network, list(sample_photos().take(4).squares(256)))
-    write_picture(folder / PREVIEW_FILE, Picture(rgb=sheet))
+    write_picture(folder / bundles.PREVIEW_FILE, Picture(rgb=sheet))
     write_picture(folder / CURVES_FILE, Picture(rgb=loss_curves(losses)))
     text = card(manifest, folder, teacher_shown=False)
-    (folder / CARD_FILE).write_text(text, encoding="utf-8")
+    (folder / bundles.CARD_FILE).write_text(text, encoding="utf-8")
 
 
 def card(manifest: Manifest, folder: Path | None = None, *, teacher_shown: bool = True) -> str:
@@ -136,9 +123,7 @@ def card(manifest: Manifest, folder: Path | None = None, *, teacher_shown: bool 
 
     `folder` is its bundle's: its plots are shown, and the portability of its int8 files. The
     preview has the teacher's pictures if there is a teacher, unless not `teacher_shown`.
-
-    Raises:
-        CorruptBundleError: the manifest's measurements are not rows of `nstc bench`.
+    `CorruptBundleError` if the manifest's measurements are not rows of `nstc bench`.
     """
     shown = manifest.teacher is not None and teacher_shown
     held = {path.name for path in folder.iterdir()} if folder else set()
@@ -147,7 +132,7 @@ def card(manifest: Manifest, folder: Path | None = None, *, teacher_shown: bool 
     parts = [
         f"# {manifest.name}",
         "\n".join([*_summary(manifest), *portable]),
-        f"![preview]({PREVIEW_FILE})",
+        f"![preview]({bundles.PREVIEW_FILE})",
         *(["Photographs, the teacher's pictures, the model's."] if shown else []),
         *_measurements(manifest.measurements),
         *([_FRONTIER] if FRONTIER_FILE in held else []),
@@ -173,7 +158,7 @@ def _summary(manifest: Manifest) -> list[str]:
     if manifest.teacher:
         where = manifest.teacher.zoo or manifest.teacher.name
         lines.append(f"- teacher: {where}, sha256 {manifest.teacher.sha256[:16]}")
-    if QUANTIZATION_FILE in manifest.files:
+    if bundles.QUANTIZATION_FILE in manifest.files:
         lines.append("- quantization-aware training: its int8 file has the ranges of that")
     contract = manifest.contract
     lines.append(

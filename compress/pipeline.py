@@ -55,14 +55,9 @@ class Compression:
 
 
 class Stages:
-    """Work in stages that each leave a bundle: runs those whose result is not there yet.
+    """Work in stages that each leave a bundle in a folder: runs those that are not there yet.
 
-    Args:
-        folder: Of the stages' bundles.
-        progress: Receives which stages are taken over.
-
-    Raises:
-        OutputError: the folder can't be written, or holds files that are not nstc's.
+    `OutputError` if the folder can't be written, or holds files that are not nstc's.
     """
 
     def __init__(self, folder: Path, progress: Progress) -> None:
@@ -117,11 +112,7 @@ class Stages:
 
 
 def preset(name: str) -> Recipe:
-    """One of the released recipes, by its name in `PRESETS`.
-
-    Raises:
-        OptionError: there is no such preset.
-    """
+    """One of the released recipes, by its name in `PRESETS`; `OptionError` if it is not there."""
     return shipped_recipe(name, PRESETS)
 
 
@@ -214,9 +205,8 @@ class _Run:
     def source(self) -> str | Path | Bundle:
         """The teacher as it can be measured: a checkpoint is imported into a bundle first.
 
-        Raises:
-            OptionError: the options have a key, and it is not a checkpoint.
-            TeacherError: it is TorchScript, which has no ONNX graph to be timed.
+        `OptionError` if the options have a key, and it is not a checkpoint; `TeacherError` if it is
+        TorchScript, which has no ONNX graph to be timed.
         """
         given, style = self.given, self.style
         key = None if self.options is None else self.options.key
@@ -332,11 +322,7 @@ class _Run:
         return open_bundle(target)
 
     def measured_stage(self, name: str, settings: Any, make: Callable[[Path], Bundle]) -> Bundle:
-        """Do a stage, report its quality and speed in a line, and hold it to the budget.
-
-        Raises:
-            BudgetError: it breaks it.
-        """
+        """Do a stage and report its quality and speed; `BudgetError` if it breaks the budget."""
         bundle = self.stages.run(name, settings, make)
         recipe = self.recipe.bench
         photos = recipe.quality_photos

@@ -94,9 +94,8 @@ ADDED: Final = extensions.Extensions(extensions.LOSSES, LossTerm, TERMS)
 def weighted_terms(recipe: DistillRecipe) -> Mapping[str, tuple[LossTerm, float]]:
     """The terms whose weight in a recipe is above 0, and the weights.
 
-    Raises:
-        OptionError: the recipe's `terms` name one that there is not, or that has its own setting.
-        ExtensionError: another package adds it, and it can't be used.
+    `OptionError` if the recipe's `terms` name one that there is not, or that has its own setting;
+    `ExtensionError` if another package adds it, and it can't be used.
     """
     weighted = {name: (term, term.weight(recipe)) for name, term in TERMS.items() if term.weight}
     for name, weight in recipe.added_terms.items():

@@ -103,12 +103,7 @@ class TeacherOutputs:
         return [index for index in range(len(self)) if not self.file(index).is_file()]
 
     def make(self, index: int) -> None:
-        """Stylise one square and keep the pair.
-
-        Raises:
-            ImageError: the photograph can't be decoded.
-            OutputError: the cache can't be written.
-        """
+        """Stylise one square and keep the pair; `ImageError`, or `OutputError` of the cache."""
         path, key = self._entries[index]
         square = self._cut(path, int(key[:16], 16))
         pair = np.stack([square, self.teacher(square)])
@@ -116,11 +111,7 @@ class TeacherOutputs:
             np.save(stream, pair, allow_pickle=False)
 
     def __getitem__(self, index: int) -> tuple[Pixels, Pixels]:
-        """A square and its stylised picture, both (size, size, 3) uint8.
-
-        Raises:
-            CorruptBundleError: the cached file is damaged.
-        """
+        """A square and its stylised picture, (size, size, 3) uint8, or `CorruptBundleError`."""
         file = self.file(index)
         try:
             with file.open("rb") as stream:
@@ -136,21 +127,13 @@ class TeacherOutputs:
         return [index for index in range(len(self)) if not self.file(index, _FLICKER).is_file()]
 
     def make_flicker(self, index: int) -> None:
-        """Ask the teacher for four more pictures, see `picture_metrics.flicker`, and keep it.
-
-        Raises:
-            OutputError: the cache can't be written.
-        """
+        """Measure `picture_metrics.flicker`, of four more pictures, and keep it."""
         found = picture_metrics.flicker(self.teacher, *self[index])
         with atomic_file(self.file(index, _FLICKER)) as draft:
             draft.write_text(json.dumps(found), encoding="utf-8")
 
     def flicker(self, index: int) -> float:
-        """How much the teacher's picture flickers, from 0.002 to 1.
-
-        Raises:
-            CorruptBundleError: the cached file is damaged.
-        """
+        """How much the teacher's picture flickers, from 0.002 to 1, or `CorruptBundleError`."""
         file = self.file(index, _FLICKER)
         try:
             return max(decode(parse_json(read_file(file)), float), _LEAST_FLICKER)
@@ -205,9 +188,8 @@ def crops_for(
 ) -> TeacherOutputs:
     """What the stages of a distillation learn from; what is not in the cache yet is made.
 
-    Raises:
-        Interrupted: the user pressed Ctrl-C; what was made is kept.
-        OptionError: the teacher takes no pictures of the recipe's size.
+    `Interrupted` if the user pressed Ctrl-C, what was made is kept; `OptionError` if the teacher
+    takes no pictures of the recipe's size.
     """
     cut = Squares(size=recipe.size, jitter=recipe.color_jitter, seed=recipe.seed)
     pairs = TeacherOutputs(teacher.stylize, teacher.key, photos, cut=cut, each=recipe.crops)

@@ -155,11 +155,8 @@ def style_of_teacher(
     """The style to aim at: a painting if one is given, else the teacher's own.
 
     For a teacher that came without a painting it is the mean Gram matrices of its pictures of six
-    sample photographs, computed once and kept in the cache.
-
-    Raises:
-        ImageError: the painting can't be read.
-        OutputError: the cache can't be written.
+    sample photographs, computed once and kept in the cache. `ImageError` if the painting can't be
+    read, `OutputError` if the cache can't be written.
     """
     if painting is not None:
         return painting_style(painting, credit=credit, vgg=vgg)

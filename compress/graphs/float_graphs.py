@@ -169,11 +169,8 @@ def refuse_unusable_weights(path: Path) -> None:
     """Refuse an ONNX file whose weights are NaN or infinite.
 
     A single number may be infinite: limits of a clip are written so. A file that is not a whole
-    ONNX graph passes: opening it tells what is wrong with it.
-
-    Raises:
-        UnusableModelError: the message names the first such tensor, and counts its values.
-        TeacherError: the values of one do not fit its shape.
+    ONNX graph passes: opening it tells what is wrong with it. `UnusableModelError` names the first
+    such tensor and counts its values; `TeacherError` if the values of one do not fit its shape.
     """
     try:
         model = onnx.load(path)

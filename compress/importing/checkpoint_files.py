@@ -221,10 +221,8 @@ def read_checkpoint(path: Path) -> Any:
     """The content of a file of weights: mappings of names to tensors, nested as they were saved.
 
     It is a safetensors file, or one of `torch.save`, in the zip format or the older one.
-
-    Raises:
-        CheckpointError: it is something else, damaged, or too large; the message says what it is.
-        UnsafeFileError: reading it would run code.
+    `CheckpointError` says what it is if it is something else, damaged or too large;
+    `UnsafeFileError` if reading it would run code.
     """
     if not (path.is_file() or path.is_dir()):
         raise CheckpointError(f"no checkpoint at {path}: there is no such file.")

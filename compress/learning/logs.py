@@ -34,11 +34,7 @@ Losses = Sequence[Mapping[str, float]]
 
 
 def read_losses(path: Path) -> Losses:
-    """The lines of a loss file of an `nstc.compress.learning.loop.Optimisation`.
-
-    Raises:
-        CorruptBundleError: it is not such a file.
-    """
+    """The lines of a loss file of an `Optimisation`; `CorruptBundleError` if it is not one."""
     try:
         return [read_line(line) for line in read_file(path, MAX_BYTES).splitlines()]
     except (OSError, DecodingError) as error:
@@ -48,11 +44,7 @@ def read_losses(path: Path) -> Losses:
 
 
 def read_line(line: bytes) -> Mapping[str, float]:
-    """A step and its terms by name.
-
-    Raises:
-        DecodingError: the line is something else, such as half of one.
-    """
+    """A step and its terms by name; `DecodingError` if it is not a whole line of such a file."""
     losses = decode(parse_json(line), dict[str, float | None])
     if losses.get("step") is None:
         raise DecodingError("a line has no step")

@@ -61,11 +61,7 @@ class Processes:
         return self.rank == 0
 
     def share_of(self, batch: int) -> range:
-        """The indices in a batch that this process computes, as many as every other.
-
-        Raises:
-            OptionError: the batch can't be divided equally.
-        """
+        """The indices in a batch that this process computes; `OptionError` if they can't be equal."""
         if batch % self.count:
             raise errors.OptionError(
                 f"batch is {batch}, which {self.count} processes can't share equally: "
@@ -122,8 +118,7 @@ def joined() -> Iterator[Processes]:
 def led(processes: Processes) -> Iterator[None]:
     """The others wait while the process that leads executes the block, guarded by `leads`.
 
-    Raises:
-        NstcError: in the others, where the block failed in the one that leads.
+    If it fails there, `NstcError` is raised in the others.
     """
     done = False
     try:
@@ -271,8 +266,7 @@ class Optimisation:
 def training_folder(output: Path) -> Path:
     """Where a run that will write a bundle keeps its checkpoints: `OUTPUT.training` beside it.
 
-    Raises:
-        OutputError: one of the two can't be written; neither was touched.
+    `OutputError` if one of the two can't be written; neither was touched.
     """
     bundle.refuse_unwritable_bundle(output)
     folder = output.with_name(f"{output.name}.training")
@@ -284,11 +278,7 @@ def training_folder(output: Path) -> Path:
 
 
 def note_what_is_resumed(output: Path, progress: Progress) -> None:
-    """Report it if there is no checkpoint of an interrupted run that was to write this bundle.
-
-    Raises:
-        OutputError: see `training_folder`.
-    """
+    """Report it if there is no checkpoint of an interrupted run that was to write this bundle."""
     folder = training_folder(output)
     if not any(any(folder.rglob(name)) for name in (CHECKPOINT_FILE, PLAN_FILE)):
         progress.note(f"nothing to resume at {folder}: starting from the beginning")
@@ -327,11 +317,7 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 def save_checkpoint(
     path: Path, parts: Mapping[str, Stateful], *, step: int, identity: Mapping[str, Any]
 ) -> None:
-    """Write the state of a training after `step` steps, or leave the checkpoint that was there.
-
-    Raises:
-        OutputError: the file can't be written.
-    """
+    """Write the state of a training after `step` steps, or leave what was there: `OutputError`."""
     tensors = {
         f"{name}.{key}": value  # the name has no dot
         for name, part in parts.items()
@@ -349,9 +335,8 @@ def restore_checkpoint(
 ) -> int:
     """Load the states of the parts, and give the number of finished steps.
 
-    Raises:
-        CorruptBundleError: the file is damaged, or not a checkpoint of such parts.
-        OptionError: it belongs to a run of another identity.
+    `CorruptBundleError` if the file is damaged, or not a checkpoint of such parts; `OptionError` if
+    it belongs to a run of another identity.
     """
     try:
         refuse_unsafe_header(path)

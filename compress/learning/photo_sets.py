@@ -32,11 +32,8 @@ def photos_of(names: Sequence[Path]) -> PhotoSet:
     """The photographs of folders and of data sets in `DATA_SETS`; the samples if none is named.
 
     A folder takes precedence over a data set of the same name. Data sets are downloaded once.
-
-    Raises:
-        PhotosError: there is no such folder or data set, it holds no photograph, or it can't be
-            downloaded.
-        OutputError: the cache can't be written.
+    `PhotosError` if there is no such folder or data set, it holds no photograph, or it can't be
+    downloaded; `OutputError` if the cache can't be written.
     """
     if not names:
         return sample_photos()

@@ -12,16 +12,7 @@ from torch import Tensor, nn
 
 from nstc.compress.card import write_training_card
 from nstc.compress.export.checking import refuse_unusable_network
-from nstc.compress.learning import logs, optimisers
-from nstc.compress.learning.loop import (
-    Optimisation,
-    Processes,
-    forget,
-    joined,
-    leads_here,
-    led,
-    training_folder,
-)
+from nstc.compress.learning import logs, loop, optimisers
 from nstc.core import Progress, Silent, errors
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.files import one_at_a_time, sha256_of
@@ -42,7 +33,7 @@ _COLORED_PHOTOS: Final = 500
 _COLORED_SIDE: Final = 64
 
 
-@one_at_a_time("output", when=leads_here)
+@one_at_a_time("output", when=loop.leads_here)
 def train(
     painting: Path,
     photos: PhotoSet,
@@ -66,7 +57,7 @@ def train(
     Raises:
         NstcError: bad input, an interrupted or a diverged run.
     """
-    recipe, folder = recipe or TrainRecipe(), training_folder(output)
+    recipe, folder = recipe or TrainRecipe(), loop.training_folder(output)
     start = None if init is None else open_bundle(init)
     vgg_features = load_vgg(vgg)
     grams, style = _style_of(painting, photos, recipe, vgg_features, credit)
@@ -75,7 +66,7 @@ def train(
     step = Step(verb="train", recipe=settings, seed=recipe.seed, photos=record)
     torch.manual_seed(recipe.seed)
     network = _starting_point(start)
-    with joined() as processes:
+    with loop.joined() as processes:
         network = _learn(
             PaintingObjective(network, photos, vgg_features, grams, recipe, processes),
             folder,
@@ -83,7 +74,7 @@ def train(
             identity={**settings, "painting": sha256_of(painting), "photos": record.list_sha256},
             progress=progress or Silent(),
         )
-        with led(processes):
+        with loop.led(processes):
             if processes.leads:
                 _write(output, name or output.name, network, style, step, start, folder)
     return open_bundle(output)
@@ -130,7 +121,7 @@ def _learn(
     average = optimisers.AveragedWeights(network, recipe.ema) if recipe.ema else None
     kept = network if average is None else average.network
     previews = logs.Previews(kept, folder / "previews", last=recipe.steps)
-    Optimisation(
+    loop.Optimisation(
         network=network,
         objective=objective,
         schedule=optimisers.Schedule(steps=recipe.steps, learning_rate=recipe.learning_rate),
@@ -174,7 +165,7 @@ def _write(
         half=True,
     ) as (draft, manifest):
         write_training_card(draft, manifest, network, losses)
-    forget(folder)
+    loop.forget(folder)
 
 
 MEASURED_EVERY: Final = 10
@@ -200,7 +191,7 @@ class GradientBalance:
         processes: Those that share the batch; all get the same factors.
     """
 
-    def __init__(self, target: float, processes: Processes) -> None:
+    def __init__(self, target: float, processes: loop.Processes) -> None:
         self._target = target
         self._processes = processes
         self._correction: float | None = None
@@ -264,7 +255,7 @@ class PaintingObjective:
     vgg: VggFeatures
     grams: Mapping[str, Tensor]  # the painting's Gram matrix (C, C) of each style layer
     recipe: TrainRecipe
-    processes: Processes  # those that share each batch
+    processes: loop.Processes  # those that share each batch
 
     def __post_init__(self) -> None:
         """Move what computes to the device, and set up the losses."""

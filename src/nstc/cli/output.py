@@ -211,10 +211,8 @@ def standard_streams() -> Iterator[None]:
     """Make standard output one that says when it can't be written, and error one that doesn't mind.
 
     Closed ones (`>&-`) get their numbers back first: the next file that is opened would take them,
-    and what a library prints would go into it.
-
-    Raises:
-        OutputError: from whoever prints or flushes in the block, if nobody can read it.
+    and what a library prints would go into it. Whoever prints or flushes in the block gets an
+    `OutputError` if nobody can read it.
     """
     for number, mode in _OPENED_FOR:
         try:

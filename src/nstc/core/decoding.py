@@ -149,9 +149,8 @@ def read_json(
 ) -> Any:
     """What a file holds, read within bounds by `read_file` and `parse_json`.
 
-    Raises:
-        NstcError: of the kind `unreadable`, if it is not there, is a folder or can't be read, and
-            `corrupt`, if it is not JSON. The message names the file and says what to do, `advice`.
+    An error of the kind `unreadable` if it is not there, is a folder or can't be read, and
+    `corrupt` if it is not JSON, which names the file and says what to do, `advice`.
     """
     try:
         content = read_file(path, limit)
