@@ -19,9 +19,8 @@ from nstc.benchmarks.wording import INFINITE, NONE
 from nstc.compress.learning.logs import Losses, loss_curves, preview_sheet
 from nstc.compress.quantization.summary import portability
 from nstc.core import bundle as bundles
-from nstc.core import decoding, errors
+from nstc.core import decoding, errors, images
 from nstc.core.bundle import Bundle
-from nstc.core.images import Picture, Pixels, picture, write_picture
 from nstc.core.manifest import Manifest, PhotoRecord, Step
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.runtime.session import open_session
@@ -32,7 +31,7 @@ FRONTIER_FILE: Final = "frontier.svg"
 SHEET_SIZE: Final = 384  # side in pixels of the pictures side by side
 _LABELS: Final = ("photograph", "teacher", "student, float", "student, int8")
 
-Stylise = Callable[[Pixels], Pixels]
+Stylise = Callable[[images.Pixels], images.Pixels]
 
 # Metrics that are columns of the tables.
 _SHOWN: Final = (
@@ -95,8 +94,8 @@ def write_preview(folder: Path, models: Sequence[Stylise], photos: PhotoSet) -> 
     """Write a sheet of six photographs above each model's pictures of them into a folder."""
     squares = list(photos.take(6).squares(192))
     stylised = [[stylise(square) for square in squares] for stylise in models]
-    sheet = picture.contact_sheet([squares, *stylised])
-    write_picture(folder / bundles.PREVIEW_FILE, Picture(rgb=sheet))
+    sheet = images.picture.contact_sheet([squares, *stylised])
+    images.write_picture(folder / bundles.PREVIEW_FILE, images.Picture(rgb=sheet))
 
 
 def write_comparison(path: Path, teacher: Stylise, student: Bundle, photos: PhotoSet) -> None:
@@ -104,7 +103,7 @@ def write_comparison(path: Path, teacher: Stylise, student: Bundle, photos: Phot
     models = [teacher, *(open_session(student, artifact=name).run for name in ("onnx", "int8"))]
     squares = photos.squares(SHEET_SIZE)
     rows = [[square, *(stylise(square) for stylise in models)] for square in squares]
-    write_picture(path, Picture(rgb=picture.contact_sheet(rows, _LABELS)))
+    images.write_picture(path, images.Picture(rgb=images.picture.contact_sheet(rows, _LABELS)))
 
 
 def write_training_card(
@@ -112,8 +111,8 @@ def write_training_card(
 ) -> None:
     """Write card, loss curves and preview of a network that was just trained into its draft."""
     sheet = preview_sheet(network, list(sample_photos().take(4).squares(256)))
-    write_picture(folder / bundles.PREVIEW_FILE, Picture(rgb=sheet))
-    write_picture(folder / CURVES_FILE, Picture(rgb=loss_curves(losses)))
+    images.write_picture(folder / bundles.PREVIEW_FILE, images.Picture(rgb=sheet))
+    images.write_picture(folder / CURVES_FILE, images.Picture(rgb=loss_curves(losses)))
     text = card(manifest, folder, teacher_shown=False)
     (folder / bundles.CARD_FILE).write_text(text, encoding="utf-8")
 

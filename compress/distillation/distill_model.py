@@ -14,14 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from nstc.compress.distillation import loss_terms, teacher_outputs
+from nstc.compress.distillation import loss_terms, teacher_outputs, teachers
 from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOutputs
-from nstc.compress.distillation.teachers import (
-    Teacher,
-    TeacherOptions,
-    open_teacher,
-    style_of_teacher,
-)
+from nstc.compress.distillation.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.learning import loop, optimisers
 from nstc.compress.quantization import aware_training, calibration
@@ -100,7 +95,7 @@ def distill(
     sources = {"init": start and start.identity, "style": style and sha256_of(style)}
     run = DistillationRun(
         teacher=opened,
-        source=style_of_teacher(opened, style, credit=credit, vgg=vgg, progress=progress),
+        source=teachers.style_of_teacher(opened, style, credit=credit, vgg=vgg, progress=progress),
         photos=photos,
         recipe=recipe,
         features=load_vgg(vgg).to(best_device()),

@@ -17,14 +17,7 @@ from nstc.core.files import atomic_file, cached, locked
 from nstc.core.graph_form import GraphForm
 from nstc.core.images import Pixels
 from nstc.models import architectures, tensors
-from nstc.models.style import (
-    STYLE_SIZES,
-    StyleSource,
-    load_style,
-    painting_style,
-    statistics_of_outputs,
-    style_brought_by,
-)
+from nstc.models import style as styles
 from nstc.models.vgg import load_vgg, vgg_identity
 from nstc.runtime.arrays import refuse_without_picture
 from nstc.runtime.foreign.networks import ForeignSession, is_torchscript
@@ -52,7 +45,7 @@ class Teacher:
 
     origin: manifest.Origin  # what its students' manifests say of it
     stylize: Callable[[Pixels], Pixels]  # (H, W, 3) uint8 to the same
-    style: StyleSource | None = None  # its style, if it brought one
+    style: styles.StyleSource | None = None  # its style, if it brought one
     note: str | None = None  # what was found in a foreign file or checkpoint, in one line
     part: str | None = None  # path in a checkpoint to its weights, unless it is the file itself
 
@@ -100,7 +93,7 @@ def open_teacher(
         return Teacher(
             origin=bundle.origin(),
             stylize=_by_network(network),
-            style=style_brought_by(bundle),
+            style=styles.style_brought_by(bundle),
         )
     if not path.is_file():
         raise errors.TeacherError(
@@ -151,7 +144,7 @@ _PHOTOS: Final = 6
 
 def style_of_teacher(
     teacher: Teacher, painting: Path | None, *, credit: str | None, vgg: str, progress: Progress
-) -> StyleSource:
+) -> styles.StyleSource:
     """The style to aim at: a painting if one is given, else the teacher's own.
 
     For a teacher that came without a painting it is the mean Gram matrices of its pictures of six
@@ -159,22 +152,22 @@ def style_of_teacher(
     read, `OutputError` if the cache can't be written.
     """
     if painting is not None:
-        return painting_style(painting, credit=credit, vgg=vgg)
+        return styles.painting_style(painting, credit=credit, vgg=vgg)
     if teacher.style is not None:
         return teacher.style
     record = manifest.Style(name=teacher.origin.name, source="outputs")
     file = cached("teacher-styles", f"{teacher.key[:24]}-{vgg_identity(vgg)[:12]}.safetensors")
     with locked(file):
         if not file.is_file():
-            progress.begin("style of the teacher's pictures", _PHOTOS * len(STYLE_SIZES), 0)
+            progress.begin("style of the teacher's pictures", _PHOTOS * len(styles.STYLE_SIZES), 0)
             outputs = {
                 size: _pictures(teacher, size, number * _PHOTOS, progress)
-                for number, size in enumerate(STYLE_SIZES)
+                for number, size in enumerate(styles.STYLE_SIZES)
             }
-            statistics = statistics_of_outputs(outputs, load_vgg(vgg))
+            statistics = styles.statistics_of_outputs(outputs, load_vgg(vgg))
             with atomic_file(file) as draft:
                 tensors.save_tensors(statistics.packed(), draft)
-    return StyleSource(record, load_style(file))
+    return styles.StyleSource(record, styles.load_style(file))
 
 
 def _pictures(teacher: Teacher, size: int, done: int, progress: Progress) -> Iterator[Pixels]:

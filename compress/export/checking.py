@@ -10,15 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from nstc.core import manifest, photos
+from nstc.core import images, manifest, photos
 from nstc.core.errors import ExportMismatchError, NstcError, OptionError, UnusableModelError
-from nstc.core.images import Pixels, centre_square, read_picture
 from nstc.models import architectures, tensors
 from nstc.runtime import agreement, arrays
 from nstc.runtime.session import BACKENDS, Session
 
 # From a picture (H, W, 3) uint8 to what the file should make of it.
-Reference = Callable[[Pixels], Pixels]
+Reference = Callable[[images.Pixels], images.Pixels]
 # Heights and widths: one that every network takes as it is, one that is padded and cropped.
 CHECKED_SIZES: Final = ((128, 160), (67, 93))
 
@@ -37,7 +36,7 @@ def stylise_with(network: nn.Module, of: str | Path = "the network") -> Referenc
     """As `eager_reference`, for pictures of the sizes that the network takes without padding."""
     device = next(network.parameters()).device
 
-    def stylise(rgb: Pixels) -> Pixels:
+    def stylise(rgb: images.Pixels) -> images.Pixels:
         with torch.inference_mode():
             output = network(tensors.images_to_tensor([rgb]).to(device)).float()
             if not torch.isfinite(output.sum()):
@@ -101,10 +100,10 @@ def check_quantized(
     return lowest
 
 
-def sample_picture(height: int, width: int) -> Pixels:
+def sample_picture(height: int, width: int) -> images.Pixels:
     """The middle (height, width, 3) of a photograph that comes with nstc."""
-    rgb = read_picture(photos.sample_photos().paths[0]).rgb
-    square = centre_square(rgb, max(height, width))
+    rgb = images.read_picture(photos.sample_photos().paths[0]).rgb
+    square = images.centre_square(rgb, max(height, width))
     top, left = (square.shape[0] - height) // 2, (square.shape[1] - width) // 2
     return np.ascontiguousarray(square[top : top + height, left : left + width])
 
@@ -122,7 +121,7 @@ def as_mismatch(artifact: str) -> Iterator[None]:
 
 def _runs(
     file: Path | Session, artifact: str, size: tuple[int, int] | None
-) -> Iterator[tuple[Pixels, Pixels]]:
+) -> Iterator[tuple[images.Pixels, images.Pixels]]:
     """Photographs of the sizes to check, each with the file's output."""
     with as_mismatch(artifact):
         session = file
@@ -148,5 +147,5 @@ def _runs(
         )
 
 
-def _by(picture: Pixels) -> str:
+def _by(picture: images.Pixels) -> str:
     return f"{picture.shape[0]}x{picture.shape[1]}"

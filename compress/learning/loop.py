@@ -61,7 +61,7 @@ class Processes:
         return self.rank == 0
 
     def share_of(self, batch: int) -> range:
-        """The indices in a batch that this process computes; `OptionError` if they can't be equal."""
+        """Indices in a batch that this process computes; `OptionError` if they can't be shared."""
         if batch % self.count:
             raise errors.OptionError(
                 f"batch is {batch}, which {self.count} processes can't share equally: "

@@ -24,8 +24,7 @@ from onnx import TensorProto, helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
-from nstc.compress.graphs import float_graphs
-from nstc.compress.graphs.surgery import Array, Feed, GraphIndex, attribute, copied, observed
+from nstc.compress.graphs import float_graphs, surgery
 from nstc.compress.quantization.calibration import Feeds
 from nstc.core.errors import UnusableModelError
 from nstc.core.recipe import QuantizeRecipe
@@ -65,7 +64,7 @@ def write_uncalibrated(
 
 
 def with_stored_weights(
-    model: onnx.ModelProto, bits: int, feeds: Iterable[Feed] | None = None
+    model: onnx.ModelProto, bits: int, feeds: Iterable[surgery.Feed] | None = None
 ) -> onnx.ModelProto:
     """A copy of a float graph that reads its convolutions' weights through DequantizeLinear.
 
@@ -74,7 +73,7 @@ def with_stored_weights(
     """
     opset = float_graphs.FOUR_BITS if bits == 4 else float_graphs.SCALE_A_CHANNEL
     stored = float_graphs.at_least_opset(model, opset)
-    index = GraphIndex(stored)
+    index = surgery.GraphIndex(stored)
     kind = helper.tensor_dtype_to_np_dtype(_TYPES[bits])
     for operator, axis in _AXES.items():
         for node in index.nodes(operator):
@@ -96,7 +95,7 @@ def with_stored_weights(
     return stored
 
 
-def quantize_rows(values: Array, bits: int) -> tuple[Array, Array]:
+def quantize_rows(values: surgery.Array, bits: int) -> tuple[surgery.Array, surgery.Array]:
     """Integers and the scale of each row, (out, ...) to (out, ...) and (out,).
 
     A range narrower than the largest value cuts a few weights and rounds the rest more finely: in 4
@@ -105,7 +104,7 @@ def quantize_rows(values: Array, bits: int) -> tuple[Array, Array]:
     largest = LARGEST[bits]
     rows = values.reshape(values.shape[0], -1).astype(np.float64)
 
-    def rounded(scale: Array) -> _Doubles:
+    def rounded(scale: surgery.Array) -> _Doubles:
         return np.clip(np.rint(rows / scale[:, None]), -largest, largest)
 
     whole = np.abs(rows).max(axis=1) / largest
@@ -126,7 +125,7 @@ def in_half_precision(
     casts that ONNX Runtime adds: the file is half as large, and not faster. UnusableModelError if
     weights are too large for float16.
     """
-    copy = copied(model)
+    copy = surgery.copied(model)
     in_front = itertools.takewhile(lambda node: node.op_type != "Conv", copy.graph.node)
     before = [node.name for node in in_front]
     in_float = [*DEFAULT_OP_BLOCK_LIST, *_STATISTICS, *left_in_float]
@@ -156,14 +155,14 @@ def in_half_precision(
 
 
 def round_adaptively(
-    stored: onnx.ModelProto, body: onnx.ModelProto, feeds: Iterable[Feed], *, limit: int
+    stored: onnx.ModelProto, body: onnx.ModelProto, feeds: Iterable[surgery.Feed], *, limit: int
 ) -> None:
     """Round the stored weights of a graph anew, in place, by its activations for some inputs.
 
     `body` is the same graph in float, its nodes named alike; `limit` the largest magnitude of a
     stored integer.
     """
-    integer, floats = GraphIndex(stored), GraphIndex(body)
+    integer, floats = surgery.GraphIndex(stored), surgery.GraphIndex(body)
     makers = {}  # DequantizeLinear nodes of stored weights, by the convolution's name
     for node in integer.nodes("Conv"):
         maker = integer.producers.get(node.input[1])
@@ -218,19 +217,19 @@ def coordinate_descent(
 
 
 def _hessians(
-    index: GraphIndex, layers: Collection[str], feeds: Iterable[Feed]
+    index: surgery.GraphIndex, layers: Collection[str], feeds: Iterable[surgery.Feed]
 ) -> Mapping[str, _Doubles]:
     """E[x x'] over the patches x of each layer, (groups, d, d); none with dilation or auto_pad."""
     nodes = [
         node
         for node in index.nodes("Conv")
         if node.name in layers
-        and all(step == 1 for step in attribute(node, "dilations", [1]))
-        and attribute(node, "auto_pad", b"NOTSET") == b"NOTSET"
+        and all(step == 1 for step in surgery.attribute(node, "dilations", [1]))
+        and surgery.attribute(node, "auto_pad", b"NOTSET") == b"NOTSET"
     ]
     sums: dict[str, _Doubles] = {}
     counts: Counter[str] = Counter()
-    for seen in observed(index.model, [node.input[0] for node in nodes], feeds):
+    for seen in surgery.observed(index.model, [node.input[0] for node in nodes], feeds):
         for node in (node for node in nodes if node.input[0] in seen):
             patches = _patches(seen[node.input[0]], node, index.constants[node.input[1]].dims)
             sums[node.name] = sums.get(node.name, 0.0) + patches @ patches.transpose(0, 2, 1)
@@ -238,17 +237,17 @@ def _hessians(
     return {name: added / counts[name] for name, added in sums.items()}
 
 
-def _patches(values: Array, node: onnx.NodeProto, shape: Iterable[int]) -> _Doubles:
+def _patches(values: surgery.Array, node: onnx.NodeProto, shape: Iterable[int]) -> _Doubles:
     """Evenly chosen patches that a convolution's filters are applied to, (groups, d, patches)."""
     _, _, height, width = shape
-    top, left, bottom, right = attribute(node, "pads", [0, 0, 0, 0])
-    down, across = attribute(node, "strides", [1, 1])
+    top, left, bottom, right = surgery.attribute(node, "pads", [0, 0, 0, 0])
+    down, across = surgery.attribute(node, "strides", [1, 1])
     padded = np.pad(values[0], ((0, 0), (top, bottom), (left, right)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
     windows = windows[:, ::down, ::across]
     rows, columns = windows.shape[1:3]
     chosen = np.linspace(0, rows * columns - 1, min(_PATCHES, rows * columns)).astype(int)
     picked = windows[:, chosen // columns, chosen % columns]
-    groups = attribute(node, "group", 1)
+    groups = surgery.attribute(node, "group", 1)
     by_channel = picked.transpose(0, 2, 3, 1).reshape(groups, -1, len(chosen))
     return by_channel.astype(np.float64)

@@ -3,18 +3,10 @@
 import dataclasses
 import functools
 import inspect
+import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    Generic,
-    TypeVar,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import typer
 
@@ -312,20 +304,20 @@ def with_flags(verb: Callable[..., None]) -> Callable[..., None]:
     but for those that have a parameter, `Placed`, in another: the setting's name after a _.
     """
     parameters = inspect.signature(verb).parameters
-    hints = get_type_hints(verb, include_extras=True)
+    hints = typing.get_type_hints(verb, include_extras=True)
     settings: dict[str, inspect.Parameter] = {}
     for hint in hints.values():
-        if get_origin(hint) is Given:
-            settings |= setting_flags(get_args(hint)[0])
+        if typing.get_origin(hint) is Given:
+            settings |= setting_flags(typing.get_args(hint)[0])
     groups: dict[str, tuple[Callable[..., Any], list[str]]] = {}
     flags: dict[str, inspect.Parameter] = {}
     for name, parameter in parameters.items():
         kind: Any = hints[name]
-        if get_origin(kind) is Given:
+        if typing.get_origin(kind) is Given:
             groups[name] = kind, list(settings)
             flags |= {own: settings[own] for own in settings if f"_{own}" not in parameters}
         elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
-            own_hints = get_type_hints(kind, include_extras=True)
+            own_hints = typing.get_type_hints(kind, include_extras=True)
             fields = [each for each in dataclasses.fields(kind) if each.init]
             groups[name] = kind, [each.name for each in fields]
             flags |= {each.name: _flag(each.name, own_hints[each.name], each) for each in fields}
@@ -348,7 +340,7 @@ def with_flags(verb: Callable[..., None]) -> Callable[..., None]:
 
 def setting_flags(recipe: Any) -> dict[str, inspect.Parameter]:
     """A flag for each setting that has help, by the setting's name. None is what is not given."""
-    hints = get_type_hints(recipe)
+    hints = typing.get_type_hints(recipe)
     flags = {}
     for each in dataclasses.fields(recipe):
         known: Setting = each.metadata["setting"]

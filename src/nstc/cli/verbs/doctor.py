@@ -2,8 +2,7 @@
 
 import dataclasses
 
-from nstc.cli import options
-from nstc.cli.output import print_list, say, say_json
+from nstc.cli import options, output
 
 
 @options.with_flags
@@ -26,22 +25,22 @@ def doctor(
         content = found.to_dict()
         if model is not None:
             content["delegates"] = [dataclasses.asdict(report) for report in reports]
-        say_json(content)
+        output.say_json(content)
         return
-    print_list(("this machine",), (), found.facts(), sentences=("",))
+    output.print_list(("this machine",), (), found.facts(), sentences=("",))
     rows = [
         (own.name, "yes" if own.reason is None else f"no: {own.reason}") for own in found.providers
     ]
-    print_list(("provider",), (), rows, sentences=("available",))
+    output.print_list(("provider",), (), rows, sentences=("available",))
     parts = [(own.name, own.pip_line or "installed", own.missing_text) for own in found.extras]
-    print_list(("extra",), (), parts, sentences=("install with", "missing"))
-    say("Targets to measure on: nstc targets")
+    output.print_list(("extra",), (), parts, sentences=("install with", "missing"))
+    output.say("Targets to measure on: nstc targets")
     if reports:
-        print_list(
+        output.print_list(
             ("file", "delegate"),
             ("operators", "taken as is", "at one size", "partitions"),
             [report.cells() for report in reports],
             sentences=("refused even at one size",),
         )
     for source in dict.fromkeys(f"{report.delegate}: {report.source}" for report in reports):
-        say(source)
+        output.say(source)

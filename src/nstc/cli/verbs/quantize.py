@@ -7,31 +7,30 @@ import typer
 
 import nstc
 from nstc.cli import options
-from nstc.cli.options import Given, Placed, flag, with_flags
 from nstc.cli.output import Bar, say, say_json
 from nstc.core.errors import NoGainError, OptionError
 from nstc.core.recipe import QuantizeRecipe, load_recipe
 
 
-@with_flags
+@options.with_flags
 def quantize(
     model: Annotated[str, typer.Argument(help="Bundle, zoo name or ONNX file to quantize.")],
     output: options.Output,
     *,
-    _mode: Placed = None,
-    _bits: Placed = None,
+    _mode: options.Placed = None,
+    _bits: options.Placed = None,
     photos: options.PhotoSets = None,
-    given: Given[QuantizeRecipe],
+    given: options.Given[QuantizeRecipe],
     recipe: options.Recipe = None,
     name: options.Name = None,
     flags: options.FormFlags,
     _max_ram: options.TrialRam = None,
     _timeout: options.TrialTime = None,
-    again: bool = flag(False, "Replace a quantized file that the bundle already has."),
-    allow_slower: bool = flag(
+    again: bool = options.flag(False, "Replace a quantized file that the bundle already has."),
+    allow_slower: bool = options.flag(
         False, "Exit 0 even if the file is neither faster nor smaller than float."
     ),
-    json_output: bool = flag(False, "Print the report as JSON instead of text.", "--json"),
+    json_output: bool = options.flag(False, "Print the report as JSON instead of text.", "--json"),
 ) -> None:
     """Write a file of fewer bits: int8 is faster, weights alone are smaller.
 
