@@ -18,6 +18,7 @@ from nstc.core.graph_form import GraphForm
 from nstc.core.images import Pixels
 from nstc.models import architectures, tensors
 from nstc.models import style as styles
+from nstc.models.style import STYLE_SIZES
 from nstc.models.vgg import load_vgg, vgg_identity
 from nstc.runtime.arrays import refuse_without_picture
 from nstc.runtime.foreign.networks import ForeignSession, is_torchscript
@@ -159,10 +160,10 @@ def style_of_teacher(
     file = cached("teacher-styles", f"{teacher.key[:24]}-{vgg_identity(vgg)[:12]}.safetensors")
     with locked(file):
         if not file.is_file():
-            progress.begin("style of the teacher's pictures", _PHOTOS * len(styles.STYLE_SIZES), 0)
+            progress.begin("style of the teacher's pictures", _PHOTOS * len(STYLE_SIZES), 0)
             outputs = {
                 size: _pictures(teacher, size, number * _PHOTOS, progress)
-                for number, size in enumerate(styles.STYLE_SIZES)
+                for number, size in enumerate(STYLE_SIZES)
             }
             statistics = styles.statistics_of_outputs(outputs, load_vgg(vgg))
             with atomic_file(file) as draft:
