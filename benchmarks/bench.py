@@ -21,9 +21,8 @@ from nstc.core.recipe import BenchRecipe
 from nstc.models.complexity import complexity
 from nstc.models.style import style_of
 from nstc.models.vgg import VggFeatures, load_vgg, vgg_identity
-from nstc.runtime.arrays import refuse_without_picture
+from nstc.runtime import arrays, model_files
 from nstc.runtime.foreign.probing import probe_contract
-from nstc.runtime.model_files import model_bytes
 from nstc.runtime.session import MAX_THREADS, Artifacts, Session, find_artifact
 
 
@@ -131,7 +130,7 @@ class _TargetRun:
             counted = None if bundle is None else complexity(bundle, recipe.size)
             times, size_bytes = (
                 reading.timings.candidates_ms[position],
-                model_bytes(entry.session.path),
+                model_files.model_bytes(entry.session.path),
             )
             roof = None
             if counted is not None and reading.peaks is not None:
@@ -162,7 +161,7 @@ class _TargetRun:
 
 
 def _checked(session: Session) -> Session:
-    refuse_without_picture(session.run, session.path, getattr(session, "fixed_size", None))
+    arrays.refuse_without_picture(session.run, session.path, getattr(session, "fixed_size", None))
     return session
 
 

@@ -28,9 +28,8 @@ from nstc.core.bundle import artifact_file, open_bundle
 from nstc.core.errors import CorruptBundleError, MissingExtraError
 from nstc.core.extras import Extra, extras
 from nstc.core.files import as_utf8, scratch_folder
-from nstc.runtime import programs
+from nstc.runtime import programs, session
 from nstc.runtime.onnx_session import ORT_ERRORS, Provider, first_line, providers
-from nstc.runtime.session import find_artifact
 
 _SLOW_INT8: Final = "int8 gains less over float here, and gives the same pictures"
 # By the name that Linux gives the instruction set, the best first.
@@ -176,7 +175,7 @@ def delegate_reports(model: str | Path) -> tuple[DelegateReport, ...]:
     bundle = open_bundle(model)
     files = [name for name in bundle.artifacts if name.rpartition(".")[2] == "onnx"]
     reports: list[DelegateReport] = []
-    for path in (find_artifact(bundle, name) for name in files or ["onnx"]):
+    for path in (session.find_artifact(bundle, name) for name in files or ["onnx"]):
         graph = _as_offered(path)
         reports += [_by_checker(delegate, path.name, graph) for delegate in _PHONES]
         reports += _by_documentation(path.name, graph)

@@ -20,10 +20,8 @@ from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.latency import MOST_REPEATS, PAUSE_S, TURN_MS, MachineNoise, Throughput
 from nstc.benchmarks.timing.machine import Peaks, Roofline
 from nstc.benchmarks.timing.statistics import Interval
-from nstc.core.child_processes import run_to_end
+from nstc.core import child_processes, files, manifest
 from nstc.core.decoding import Count, DecodingError, Name, Text
-from nstc.core.files import atomic_file
-from nstc.core.manifest import PhotoRecord
 
 SCHEMA: Final = "nstc.bench/2"  # what this nstc writes
 _ONE_TARGET: Final = "nstc.bench/1"  # of one target a run, and so of one reference
@@ -47,7 +45,7 @@ class BenchProtocol:
 
     rounds: int  # timed rounds
     size: int  # side of the pictures in pixels
-    photos: PhotoRecord  # the photographs; the first one is the picture that was timed
+    photos: manifest.PhotoRecord  # the photographs; the first one is the picture that was timed
     seed: int  # of the rounds' order and of the bootstrap
     vgg: str | None  # hash of the feature network's weights; None if quality was not judged
     reference: str  # `Subject.identity` of the model that others are compared with
@@ -260,7 +258,7 @@ class BenchResult:
         Raises:
             OutputError: the path can't be written.
         """
-        with atomic_file(path) as draft:
+        with files.atomic_file(path) as draft:
             draft.write_text(self.to_json(), encoding="utf-8")
 
 
@@ -276,7 +274,7 @@ def taken_now(folder: Path | None = None) -> dict[str, str | bool]:
         """What git says; None if there is no git, no repository, or no answer in time."""
         command = ["git", "--no-optional-locks", *arguments]
         try:
-            ran = run_to_end(command, cwd=folder, timeout_s=GIT_TIMEOUT_S)
+            ran = child_processes.run_to_end(command, cwd=folder, timeout_s=GIT_TIMEOUT_S)
         except (OSError, subprocess.TimeoutExpired):
             return None
         return ran.output if ran.status == 0 else None

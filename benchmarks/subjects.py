@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from nstc.core import errors, manifest, zoo
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_name, open_bundle
-from nstc.core.errors import ArtifactError, NstcError, OptionError, TeacherError
 from nstc.core.graph_form import GraphForm
-from nstc.core.manifest import Origin
-from nstc.core.zoo import resolve_model_path, zoo_name_of
-from nstc.runtime.foreign.contracts import GraphContract
-from nstc.runtime.foreign.networks import ForeignSession
+from nstc.runtime.foreign import contracts, networks
 from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.model_files import model_sha256
 from nstc.runtime.session import Artifacts, Session, find_artifact, open_session
@@ -22,7 +19,7 @@ from nstc.runtime.session import Artifacts, Session, find_artifact, open_session
 FLOAT: Final = "onnx"  # the artifact that references and teachers are run as
 _FIXED_SHAPE: Final = re.compile(r"(\d+)x(\d+)\.onnx$")
 
-Probe = Callable[[Path, GraphForm | None], GraphContract]
+Probe = Callable[[Path, GraphForm | None], contracts.GraphContract]
 """Finds out what a foreign ONNX file takes, given what a student's manifest says of it."""
 
 
@@ -42,7 +39,7 @@ class Subject:
     @property
     def name(self) -> str:
         """How results call it: its zoo name, else its path."""
-        return zoo_name_of(self.path) or str(self.path)
+        return zoo.zoo_name_of(self.path) or str(self.path)
 
     @functools.cached_property
     def identity(self) -> str:
@@ -79,12 +76,12 @@ class Subject:
                 store=self.store,
             )
         if artifact_name(artifact) != FLOAT:
-            raise ArtifactError(
+            raise errors.ArtifactError(
                 f"{self.path} is an ONNX file and has no artifact {artifact}: "
                 f"distill it to a bundle, or give --artifact {FLOAT}."
             )
         contract = probe(self.path, self.form)
-        return ForeignSession(self.path, contract, threads=threads, trust=self.trust)
+        return networks.ForeignSession(self.path, contract, threads=threads, trust=self.trust)
 
 
 Model = str | Path | Bundle | Subject
@@ -103,7 +100,7 @@ def find_subject(model: Model, *, trust: bool = False, store: Artifacts = find_a
         return model
     if isinstance(model, Bundle):
         return Subject(model.path, model, trust, store=store)
-    path = resolve_model_path(model)
+    path = zoo.resolve_model_path(model)
     if path.suffix.lower() == ".onnx" and path.is_file():
         return Subject(path, None, trust)
     return Subject(path, open_bundle(model), trust, store=store)
@@ -146,7 +143,7 @@ def teacher_of(subject: Subject, given: Model | None, find: Find = find_subject)
     if given is not None:
         return with_known_form(find_teacher(given, f"--teacher {given}", find), [subject])
     if subject.bundle is None:
-        raise TeacherError(
+        raise errors.TeacherError(
             f"{subject.path} does not say which its teacher is: give --teacher BUNDLE or an ONNX "
             "file, or --no-quality."
         )
@@ -166,11 +163,11 @@ def reference_of(
     """
     if given is not None:
         return with_known_form(find(given), subjects)
-    origins: dict[str, tuple[Subject, Origin]] = {}
+    origins: dict[str, tuple[Subject, manifest.Origin]] = {}
     for subject in subjects:
         origin = None if subject.bundle is None else subject.bundle.manifest.teacher
         if origin is None:
-            raise TeacherError(
+            raise errors.TeacherError(
                 f"{subject.name} names no teacher to be timed against: give --against BUNDLE or "
                 "an ONNX file."
             )
@@ -178,23 +175,23 @@ def reference_of(
     (subject, origin), *others = origins.values()
     if others:
         names = ", ".join(own.zoo or own.name for _, own in origins.values())
-        raise OptionError(
+        raise errors.OptionError(
             f"the models have different teachers, {names}: give the one that all are timed against "
             "with --against."
         )
     return _recorded_teacher(subject, origin, find, "--against")
 
 
-def _recorded_teacher(subject: Subject, origin: Origin, find: Find, flag: str) -> Subject:
+def _recorded_teacher(subject: Subject, origin: manifest.Origin, find: Find, flag: str) -> Subject:
     path = origin.zoo or origin.path
     if path is None:
-        raise TeacherError(
+        raise errors.TeacherError(
             f"the manifest of {subject.name} has no path of its teacher {origin.name}: "
             f"give {flag} BUNDLE or an ONNX file."
         )
     teacher = find_teacher(path, f"{origin.name}, the teacher of {subject.name}", find, flag)
     if teacher.identity != origin.sha256:
-        raise TeacherError(
+        raise errors.TeacherError(
             f"{path} is not the network that taught {subject.name}, it was changed since: "
             f"give {flag} to take it nonetheless, or another."
         )
@@ -209,8 +206,8 @@ def find_teacher(model: Model, what: str, find: Find, flag: str = "--teacher") -
     """
     try:
         return find(model)
-    except NstcError as error:
-        raise TeacherError(
+    except errors.NstcError as error:
+        raise errors.TeacherError(
             f"can't find {what}: {error} Give {flag} BUNDLE or an ONNX file; "
             "a checkpoint becomes a bundle with nstc import."
         ) from error

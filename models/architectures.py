@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nstc.core import errors, recipe, zoo
 from nstc.core.bundle import (
     QUANTIZATION_FILE,
     STYLE_FILE,
@@ -19,7 +20,6 @@ from nstc.core.bundle import (
     open_bundle,
 )
 from nstc.core.decoding import DecodingError
-from nstc.core.errors import BundleError, CorruptBundleError, SchemaVersionError
 from nstc.core.manifest import (
     Architecture,
     Contract,
@@ -29,8 +29,6 @@ from nstc.core.manifest import (
     Step,
     refuse_arguments,
 )
-from nstc.core.recipe import BLOCKS
-from nstc.core.zoo import named
 from nstc.models.student import (
     ADDED,
     ResidualBlock,
@@ -80,7 +78,7 @@ def _outline(architecture: Architecture) -> nn.Module:
         refuse_arguments(architecture.name, architecture.arguments)
         kind = ARCHITECTURES.get(architecture.name)
         if kind is None:
-            raise BundleError(
+            raise errors.BundleError(
                 f"unknown architecture {architecture.name!r}: "
                 f"expected one of {', '.join(ARCHITECTURES)}; upgrade nstc if it is newer."
             )
@@ -90,7 +88,7 @@ def _outline(architecture: Architecture) -> nn.Module:
         if parameters > MAX_PARAMETERS:
             raise DecodingError(f"{parameters:,} parameters, expected at most {MAX_PARAMETERS:,}")
     except (DecodingError, TypeError, ValueError, IndexError, RuntimeError) as error:
-        raise CorruptBundleError(
+        raise errors.CorruptBundleError(
             f"the manifest's arguments can't build a {architecture.name}: {error}. "
             "Copy the bundle again, or upgrade nstc if a newer one wrote it."
         ) from error
@@ -174,7 +172,7 @@ def load_as_deployed(bundle: Bundle) -> nn.Module:
     ranges = learned_ranges(bundle)
     if ranges is not None:
         if not ranges.keys() <= {"input", *(name for name, _ in network.named_modules())}:
-            raise CorruptBundleError(
+            raise errors.CorruptBundleError(
                 f"{QUANTIZATION_FILE} of {bundle.path} has the ranges of another network's layers. "
                 "Copy the bundle again."
             )
@@ -220,7 +218,7 @@ def learned_ranges(bundle: Bundle) -> dict[str, tuple[float, float]] | None:
     path = bundle.file(QUANTIZATION_FILE)
     tensors = load_tensors(path)
     if any(ends.shape != (2,) for ends in tensors.values()):
-        raise CorruptBundleError(f"{path} is damaged: expected ranges of two numbers.")
+        raise errors.CorruptBundleError(f"{path} is damaged: expected ranges of two numbers.")
     return {name: (float(low), float(high)) for name, (low, high) in tensors.items()}
 
 
@@ -230,14 +228,14 @@ def _refuse_missing_block(bundle: Bundle) -> None:
     block = manifest.architecture.arguments.get("block")
     if manifest.architecture.name != "student" or not isinstance(block, str):
         return
-    if block in BLOCKS or block in ADDED.names():
+    if block in recipe.BLOCKS or block in ADDED.names():
         return
     used: Any = [step.recipe.get(EXTENSIONS) for step in manifest.history]
     kinds = [own.get(ADDED.group) for own in used if isinstance(own, Mapping)]
     made_with = [own.get(block) for own in kinds if isinstance(own, Mapping)]
     package = next(filter(None, made_with), f"the package that adds it to {ADDED.group}")
-    raise SchemaVersionError(
-        f"{named(bundle.path)} is a student with blocks of the kind {block!r:.60}, which this "
+    raise errors.SchemaVersionError(
+        f"{zoo.named(bundle.path)} is a student with blocks of the kind {block!r:.60}, which this "
         f"nstc lacks: install {package!s:.100}."
     )
 

@@ -17,8 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nstc.core import extensions
-from nstc.core.manifest import Contract
+from nstc.core import extensions, manifest
 from nstc.core.recipe import BLOCKS, SIZES
 
 M = TypeVar("M", bound=nn.Module)
@@ -207,9 +206,9 @@ class Student(nn.Module):
             **{name: value for name, (value, default) in options.items() if value != default},
         }
 
-    def contract(self) -> Contract:
+    def contract(self) -> manifest.Contract:
         """Its entry in a manifest: sizes and receptive field."""
-        return Contract(
+        return manifest.Contract(
             size_multiple=self.scale,
             minimum_size=minimum_size(scale=self.scale, norm=self.norm),
             receptive_field=receptive_field(len(self.blocks), self.block, scale=self.scale),

@@ -11,12 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nstc.core import decoding, manifest, unusable_models
 from nstc.core.bundle import STYLE_FILE, Bundle
-from nstc.core.decoding import printable
 from nstc.core.errors import CorruptBundleError, OptionError
 from nstc.core.images import Pixels, read_picture, resize_longer_side
-from nstc.core.manifest import Style
-from nstc.core.unusable_models import refuse_constant
 from nstc.models.losses import STYLE_LAYERS, gram_matrix
 from nstc.models.tensors import as_arrays, faults_of_shapes, images_to_tensor, load_tensors
 from nstc.models.vgg import VggFeatures, load_vgg
@@ -118,9 +116,9 @@ def load_style(path: Path) -> StyleStatistics:
     if faults or not tensors:
         raise CorruptBundleError(
             f"{path} holds no style statistics: expected a Gram matrix of each of "
-            f"{', '.join(STYLE_LAYERS)}; {printable('; '.join(faults)):.400}."
+            f"{', '.join(STYLE_LAYERS)}; {decoding.printable('; '.join(faults)):.400}."
         )
-    refuse_constant(as_arrays(tensors), path)
+    unusable_models.refuse_constant(as_arrays(tensors), path)
     return StyleStatistics.unpacked(tensors)
 
 
@@ -176,7 +174,7 @@ def _power(covariance: npt.NDArray[np.float64], exponent: float) -> npt.NDArray[
 class StyleSource:
     """Statistics, and their entry in a manifest."""
 
-    record: Style
+    record: manifest.Style
     statistics: StyleStatistics
 
 
@@ -198,5 +196,5 @@ def painting_style(painting: Path, *, credit: str | None, vgg: str) -> StyleSour
         ImageError: it can't be read.
     """
     statistics = statistics_of_painting(read_picture(painting).rgb, load_vgg(vgg))
-    record = Style(name=painting.stem, source="painting", credit=credit)
+    record = manifest.Style(name=painting.stem, source="painting", credit=credit)
     return StyleSource(record, statistics)

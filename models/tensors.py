@@ -11,11 +11,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from nstc.core import files, unusable_models
 from nstc.core.decoding import DecodingError, printable, refuse_irregular
 from nstc.core.errors import CorruptBundleError
-from nstc.core.files import as_utf8
 from nstc.core.images import Pixels
-from nstc.core.unusable_models import Values, refuse_not_finite
 
 MAX_HEADER_BYTES: Final = 4 * 1024 * 1024
 """Of a safetensors file; a network of 60 layers has some 6 KB."""
@@ -53,10 +52,10 @@ def tensor_to_images(tensor: Tensor) -> list[Pixels]:
 
 def refuse_unusable(tensors: Mapping[str, Tensor], where: str | Path) -> None:
     """Raise `UnusableModelError` for floats that are not finite in float32."""
-    refuse_not_finite(as_arrays(tensors), where)
+    unusable_models.refuse_not_finite(as_arrays(tensors), where)
 
 
-def as_arrays(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Values]]:
+def as_arrays(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, unusable_models.Values]]:
     """Names and values of the floating-point ones, as float32."""
     for name, value in tensors.items():
         if value.is_floating_point():
@@ -76,7 +75,7 @@ def load_tensors(
     """
     try:
         refuse_unsafe_header(path)
-        with as_utf8(path) as file, safe_open(file, framework="pt") as stored:
+        with files.as_utf8(path) as file, safe_open(file, framework="pt") as stored:
             shapes: dict[str, Sequence[int]] = {}
             for name in stored.keys():  # noqa: SIM118  (it is not a mapping)
                 part = stored.get_slice(name)
@@ -124,7 +123,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         SafetensorError: it is damaged.
     """
     refuse_unsafe_header(path)
-    with as_utf8(path) as name:
+    with files.as_utf8(path) as name:
         return load_file(name)
 
 

@@ -14,8 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from nstc.core.decoding import DecodingError, printable
-from nstc.core.errors import CheckpointError, CorruptBundleError, OptionError
+from nstc.core import decoding, errors
 from nstc.core.files import sha256_of
 from nstc.models.tensors import read_safetensors, refuse_unusable
 
@@ -88,7 +87,7 @@ def load_vgg(source: str = "shipped") -> VggFeatures:
     if source == "shipped":
         content = (resources.files("nstc.models") / "data" / SHIPPED_FILE).read_bytes()
         if hashlib.sha256(content).hexdigest() != SHIPPED_SHA256:
-            raise CorruptBundleError(
+            raise errors.CorruptBundleError(
                 f"{SHIPPED_FILE} differs from the file nstc was released with: install nstc again."
             )
         return _with_weights(load(content), _OXFORD_NORMALISATION)
@@ -99,14 +98,14 @@ def load_vgg(source: str = "shipped") -> VggFeatures:
         return _with_weights(state, _TORCHVISION_NORMALISATION)
     path = Path(source)
     if not path.is_file():
-        raise OptionError(
+        raise errors.OptionError(
             f"no VGG weights at {source}: give shipped, torchvision or a safetensors file."
         )
     try:
         weights = read_safetensors(path)
-    except (SafetensorError, DecodingError) as error:
-        raise CheckpointError(
-            f"{path} is not a safetensors file: {printable(str(error))[:300]}"
+    except (SafetensorError, decoding.DecodingError) as error:
+        raise errors.CheckpointError(
+            f"{path} is not a safetensors file: {decoding.printable(str(error))[:300]}"
         ) from error
     return _with_weights(weights, _TORCHVISION_NORMALISATION)
 
@@ -125,12 +124,12 @@ def _with_weights(
     own = network.state_dict()
     for key, expected in own.items():
         if key not in weights:
-            raise CheckpointError(
+            raise errors.CheckpointError(
                 f"not the weights of VGG-16: {key} is missing. "
                 "Keys must be torchvision's, features.0.weight and so on."
             )
         if weights[key].shape != expected.shape:
-            raise CheckpointError(
+            raise errors.CheckpointError(
                 f"not the weights of VGG-16: {key} is {tuple(weights[key].shape)}, "
                 f"expected {tuple(expected.shape)}. Configuration D without batch norm is needed."
             )

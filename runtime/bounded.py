@@ -20,14 +20,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from nstc.core import errors, manifest
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_name, open_bundle
-from nstc.core.errors import MemoryLimitError, OptionError
-from nstc.core.images import Picture, Pixels, converting, picture_files
-from nstc.core.images.picture import with_colors
-from nstc.core.images.picture_files import ImageFile
-from nstc.core.manifest import Contract
-from nstc.runtime import resident
-from nstc.runtime.arrays import Transfer, channel_statistics, checked
+from nstc.core.images import Picture, Pixels, converting, picture, picture_files
+from nstc.runtime import arrays, resident
 from nstc.runtime.control import PLAIN, Control, blended, blending_bytes, controlled, sizes_of
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import DEFAULT_ARTIFACT, Session, open_session
@@ -88,14 +84,14 @@ class Work:
         return int(self.held_bytes + most + SLACK_BYTES)
 
 
-def measured_work(transfer: Transfer) -> Work:
+def measured_work(transfer: arrays.Transfer) -> Work:
     """Run a network on pictures of growing size until the peak of this process follows them.
 
     Raises:
         OptionError: this system does not report a process's memory.
     """
     if not resident.tells_peak_memory():
-        raise OptionError(
+        raise errors.OptionError(
             "--max-ram needs to know what this process holds, as only Linux reports: leave it out."
         )
     slopes: list[float] = []
@@ -215,11 +211,11 @@ class BoundedStylizer:
     def __init__(
         self,
         session: Session,
-        contract: Contract,
+        contract: manifest.Contract,
         *,
         limit_bytes: int,
         approximate: bool = False,
-        measure: Callable[[Transfer], Work] = measured_work,
+        measure: Callable[[arrays.Transfer], Work] = measured_work,
     ) -> None:
         self.limit_bytes = limit_bytes
         self.session = session
@@ -257,14 +253,14 @@ class BoundedStylizer:
 
     def stylized(self, rgb: Pixels, control: Control = PLAIN) -> Pixels:
         """Stylise a picture (H, W, 3) that the caller keeps; see `plan`."""
-        held = PictureCost(decoding=0, stylizing=2 * checked(rgb).nbytes, encoding=0)
+        held = PictureCost(decoding=0, stylizing=2 * arrays.checked(rgb).nbytes, encoding=0)
         plan = self.plan(rgb.shape[0], rgb.shape[1], held, control)
         overwritten = plan.tiling.count > 1 and not control.resizes
         return self.stylize(rgb.copy() if overwritten else rgb, plan, control)
 
     def stylized_file(
         self,
-        file: ImageFile,
+        file: picture_files.ImageFile,
         control: Control = PLAIN,
         *,
         output_format: str | None = None,
@@ -280,13 +276,13 @@ class BoundedStylizer:
         cost = replace(cost, decoding=cost.decoding + file.content_bytes)
         plan = self.plan(*file.upright_size(), cost, control)
         photo = file.picture(in_bands=True)
-        return with_colors(photo, self.stylize(photo.rgb, plan, control))
+        return picture.with_colors(photo, self.stylize(photo.rgb, plan, control))
 
     def stylize(self, rgb: Pixels, plan: TilingPlan, control: Control = PLAIN) -> Pixels:
         """Stylise a picture (H, W, 3), which may be overwritten, by a plan for this control."""
         if control.resizes:
             return controlled(rgb, control, lambda scaled: self.stylize(scaled.copy(), plan))
-        transfer = self.transfer_of(lambda: channel_statistics(rgb), control)
+        transfer = self.transfer_of(lambda: arrays.channel_statistics(rgb), control)
         if plan.tiling.count == 1:
             return transfer(rgb)
         stylize_in_place(rgb, plan.tiling, transfer)
@@ -294,16 +290,16 @@ class BoundedStylizer:
 
     def transfer_of(
         self, statistics: Callable[[], npt.NDArray[np.float32]], control: Control = PLAIN
-    ) -> Transfer:
+    ) -> arrays.Transfer:
         """What stylises tiles of a picture that is not scaled; gets its statistics if need be."""
         if control.strength == 0:
             return lambda tile: tile
-        run: Transfer = self.session.run
+        run: arrays.Transfer = self.session.run
         if self._statistics_session is not None:
             run = partial(self._statistics_session.run_tile, statistics=statistics())
         return lambda tile: blended(tile, run(tile), control)
 
-    def _refusal(self, height: int, width: int, least_bytes: int) -> MemoryLimitError:
+    def _refusal(self, height: int, width: int, least_bytes: int) -> errors.MemoryLimitError:
         least, limit = in_mb(least_bytes), f"--max-ram is {in_mb(self.limit_bytes)}"
         enough = f"--max-ram {least.replace(' ', '')}"
         reason = f"even in the smallest tiles, {limit}: give {enough}, or scale the picture down."
@@ -314,7 +310,7 @@ class BoundedStylizer:
                 "--allow-approximate-tiles."
             )
         message = f"a picture of {width}x{height} needs {least} {reason}"
-        return MemoryLimitError(message, least_bytes)
+        return errors.MemoryLimitError(message, least_bytes)
 
 
 def in_mb(size_bytes: float) -> str:

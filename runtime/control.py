@@ -20,8 +20,7 @@ from typing import Final, NamedTuple, TypedDict
 import numpy as np
 
 from nstc.core.errors import OptionError
-from nstc.core.images import Pixels, resize
-from nstc.core.images.picture import scaled_size
+from nstc.core.images import Pixels, picture, resize
 from nstc.runtime.arrays import Transfer
 
 _STRENGTHS: Final = (-1.0, 3.0)
@@ -97,9 +96,9 @@ class PictureSizes(NamedTuple):
 def sizes_of(height: int, width: int, control: Control) -> PictureSizes:
     """What a photograph of this height and width in pixels is scaled to."""
     scale = 1.0 if control.size is None else control.size / max(height, width)
-    photo = scaled_size(height, width, scale)
+    photo = picture.scaled_size(height, width, scale)
     result = (height, width) if control.upscale_to_original else photo
-    return PictureSizes(photo, scaled_size(*photo, 1 / control.style_scale), result)
+    return PictureSizes(photo, picture.scaled_size(*photo, 1 / control.style_scale), result)
 
 
 def controlled(photo: Pixels, control: Control, transfer: Transfer) -> Pixels:

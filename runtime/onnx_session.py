@@ -10,9 +10,7 @@ from typing import Any, Final
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from nstc.core import errors
-from nstc.core.errors import CorruptBundleError, OptionError
-from nstc.core.files import as_utf8
+from nstc.core import errors, files
 from nstc.core.images import Pixels
 from nstc.runtime.arrays import Array, channel_statistics, checked, to_unit_nchw, unit_to_pixels
 
@@ -100,7 +98,7 @@ def load_graph(
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
     chosen = [(name, dict(_IN_FULL.get(name, {})) if sums_exact else {}) for name in providers]
-    with as_utf8(path) as name, contextlib.ExitStack() as stack:
+    with files.as_utf8(path) as name, contextlib.ExitStack() as stack:
         if len(chosen) > 1:  # callers check themselves which provider the session got
             stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", message=".*provider.*", category=UserWarning)
@@ -154,7 +152,7 @@ class OnnxSession:
         except _LOADING_ERRORS as error:
             if (no_memory := errors.out_of_memory(error)) is not None:
                 raise no_memory from error
-            raise CorruptBundleError(
+            raise errors.CorruptBundleError(
                 f"{path} can't be loaded: {first_line(error)}. Delete it and make it again."
             ) from error
 
@@ -171,7 +169,7 @@ class OnnxSession:
         elif kinds == ["tensor(float)"] * 2 and len(shape) == 4 and shape[1] == 3:
             size = shape[2:4]
         else:
-            raise CorruptBundleError(
+            raise errors.CorruptBundleError(
                 f"{self.path} is not a graph of nstc's: it takes "
                 f"{[(i.type, i.shape) for i in inputs]}, expected one uint8 picture "
                 "[1, H, W, 3] or one float picture [1, 3, H, W]."
@@ -194,7 +192,7 @@ class OnnxSession:
         """(H, W, 3) uint8 as the graph's input."""
         size, fixed = checked(rgb).shape[:2], self.fixed_size
         if fixed is not None and fixed != size:
-            raise OptionError(
+            raise errors.OptionError(
                 f"{self.path.name} takes pictures of {fixed[0]}x{fixed[1]} (height x width) only, "
                 f"this one is {size[0]}x{size[1]}: resize it, or choose another --artifact."
             )
@@ -222,7 +220,7 @@ class OnnxSession:
                 f"the memory: {first_line(error)}"
             ) from error
         if raw.shape != given:
-            raise CorruptBundleError(
+            raise errors.CorruptBundleError(
                 f"{self.path} is not a style network: for {list(given)} it gives "
                 f"{list(raw.shape)}, expected a picture of the same size."
             )
@@ -283,7 +281,7 @@ def provider_chain(name: str) -> tuple[str, ...]:
     known = {_short(full): full for full in onnxruntime.get_all_providers()}
     if wanted not in known or wanted in _SENDS_DATA_AWAY:
         names = ", ".join(sorted({*WAYS, *available_providers()}))
-        raise OptionError(f"provider is {name}: expected one of {names}.")
+        raise errors.OptionError(f"provider is {name}: expected one of {names}.")
     if wanted not in available_providers():
         raise errors.MissingExtraError(
             f"provider {wanted} is not in the installed onnxruntime, which offers "

@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from nstc.core import files, images, zoo
 from nstc.core.bundle import Bundle, artifact_file, artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, CorruptBundleError, MissingExtraError, OptionError
-from nstc.core.files import cached
-from nstc.core.images import Pixels
-from nstc.core.zoo import zoo_name_of
-from nstc.runtime import programs
+from nstc.runtime import model_files, programs
 from nstc.runtime.foreign.trial import PROGRAMS, ensure_tried, is_ours, refuse_program
-from nstc.runtime.model_files import data_files
 from nstc.runtime.onnx_session import CPU, OnnxSession, provider_chain
 
 DEFAULT_ARTIFACT: Final = "int8"
@@ -34,7 +31,7 @@ def cached_artifact(bundle: Bundle, name: str) -> Path:
 
     Two bundles that compute the same share their cache.
     """
-    return cached("artifacts", Path(bundle.identity) / artifact_file(name))
+    return files.cached("artifacts", Path(bundle.identity) / artifact_file(name))
 
 
 def find_artifact(bundle: Bundle, name: str, *, trust: bool = False) -> Path:
@@ -70,12 +67,12 @@ def refuse_unsafe(bundle: Bundle, artifact: str, *, trust: bool) -> None:
     name = artifact_file(artifact)
     path, sha256 = bundle.path / name, bundle.manifest.files[name].sha256
     ending = artifact.rpartition(".")[2]
-    if zoo_name_of(bundle.path) is not None or is_ours(sha256):
+    if zoo.zoo_name_of(bundle.path) is not None or is_ours(sha256):
         return
     if ending in PROGRAMS and not trust:
         refuse_program(path, PROGRAMS[ending])
     if ending in {"onnx", "ort"}:
-        if data_files(path):
+        if model_files.data_files(path):
             raise CorruptBundleError(
                 f"{path} keeps weights in other files: a bundle's graphs hold all of theirs. "
                 "Make it again."
@@ -94,16 +91,16 @@ class Session(Protocol):
     def path(self) -> Path:
         """The file."""
 
-    def prepare(self, rgb: Pixels) -> Any:
+    def prepare(self, rgb: images.Pixels) -> Any:
         """(H, W, 3) uint8 as what the graph takes; `ImageError` or `OptionError` if unfit."""
 
     def infer(self, feed: Any) -> Any:
         """Run the graph, and nothing else; `ImageError` if it fails, as for want of memory."""
 
-    def finish(self, raw: Any) -> Pixels:
+    def finish(self, raw: Any) -> images.Pixels:
         """What the graph gave as (H, W, 3) uint8; `UnusableModelError` if it is not finite."""
 
-    def run(self, rgb: Pixels) -> Pixels:
+    def run(self, rgb: images.Pixels) -> images.Pixels:
         """Stylise (H, W, 3) uint8 to the same size; raises what the three raise."""
 
 

@@ -19,12 +19,9 @@ import numpy as np
 
 from nstc.core.errors import ImageError, MemoryLimitError, MissingExtraError, OutputError
 from nstc.core.files import as_utf8, atomic_file
-from nstc.core.images import Pixels, format_of
-from nstc.core.images.picture import Metadata
-from nstc.runtime.arrays import ChannelHistogram
-from nstc.runtime.bounded import BoundedStylizer, PictureCost, TilingPlan
+from nstc.core.images import Pixels, format_of, picture
+from nstc.runtime import arrays, bounded, tiling
 from nstc.runtime.control import PLAIN, Control
-from nstc.runtime.tiling import stylized_bands
 
 # Formats that are written a strip at a time, as libvips is to write them.
 _SAVE_OPTIONS: Final[dict[str, dict[str, Any]]] = {
@@ -117,9 +114,9 @@ class Strips:
             pixels = np.frombuffer(content, np.uint8).reshape(len(strip), self.width, -1)
             strip[...] = pixels  # one band of a grey picture fills all three
 
-    def histogram(self) -> ChannelHistogram:
+    def histogram(self) -> arrays.ChannelHistogram:
         """Of all rows; see `read`."""
-        counted = ChannelHistogram()
+        counted = arrays.ChannelHistogram()
         rows = np.empty((_STRIP_ROWS, self.width, 3), np.uint8)
         for start in range(0, self.height, _STRIP_ROWS):
             part = rows[: self.height - start]
@@ -131,11 +128,11 @@ class Strips:
 def stream_within(
     photo: Path,
     target: Path,
-    stylizer: BoundedStylizer,
+    stylizer: bounded.BoundedStylizer,
     control: Control,
-    metadata: Metadata | None,
+    metadata: picture.Metadata | None,
     too_large: MemoryLimitError,
-) -> TilingPlan:
+) -> bounded.TilingPlan:
     """Stylise a file in strips, after `BoundedStylizer.stylized_file` raised `too_large`.
 
     `metadata` is what was to go with it: strips carry none.
@@ -166,8 +163,8 @@ def stream_within(
 
 
 def stream(
-    photo: Path, target: Path, stylizer: BoundedStylizer, control: Control = PLAIN
-) -> TilingPlan:
+    photo: Path, target: Path, stylizer: bounded.BoundedStylizer, control: Control = PLAIN
+) -> bounded.TilingPlan:
     """Stylise a file to a JPEG, PNG or TIFF file; `control` does not scale. Returns what was done.
 
     Raises:
@@ -177,13 +174,13 @@ def stream(
     """
     with Strips(photo) as strips:
         held = _LIBRARY_BYTES + strips.width * _BYTES_PER_COLUMN
-        cost = PictureCost(decoding=held, stylizing=held, encoding=held)
+        cost = bounded.PictureCost(decoding=held, stylizing=held, encoding=held)
         plan = stylizer.plan(strips.height, strips.width, cost, control)
         transfer = stylizer.transfer_of(strips.histogram().statistics, control)
     with atomic_file(target) as draft:
         with Strips(photo) as strips:
             size = strips.height, strips.width
-            bands = (band for _, band in stylized_bands(strips.read, plan.tiling, transfer))
+            bands = (band for _, band in tiling.stylized_bands(strips.read, plan.tiling, transfer))
             _encode(draft, target, png_stream(*size, bands))
         try:  # what was written is read once more before it gets its name
             with Strips(draft) as strips:

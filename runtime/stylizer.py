@@ -10,17 +10,13 @@ from typing import Any, Final, Self, Unpack, overload
 import numpy as np
 from PIL import Image
 
-from nstc.core import images
+from nstc.core import images, zoo
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_file, artifact_name, open_bundle
 from nstc.core.errors import OptionError
-from nstc.core.images import Picture, Pixels
+from nstc.core.images import Picture, Pixels, picture_files
 from nstc.core.images.picture import Frame, contact_sheet, with_colors
-from nstc.core.images.picture_files import ImageFile
-from nstc.core.zoo import PREFIX, zoo_students
-from nstc.runtime.arrays import checked, is_one_colour, refuse_without_picture
-from nstc.runtime.bounded import BoundedStylizer, bounded_stylizer
+from nstc.runtime import arrays, bounded, onnx_session
 from nstc.runtime.control import PLAIN, Control, ControlOptions, controlled
-from nstc.runtime.onnx_session import CPU
 from nstc.runtime.session import open_session, usual_artifact
 
 DEFAULT_MODEL: Final = "zoo:starry-night"
@@ -61,7 +57,7 @@ class Stylizer:
         precision: str | None = None,
         artifact: str | None = None,
         threads: int | None = None,
-        provider: str = CPU,
+        provider: str = onnx_session.CPU,
         max_ram_bytes: int | None = None,
         approximate_tiles: bool = False,
         trust: bool = False,
@@ -69,7 +65,7 @@ class Stylizer:
         if isinstance(model, Bundle):
             self._model: str | Path = model.path.absolute()
         else:  # a folder is called by another name from another working folder
-            self._model = model if str(model).startswith(PREFIX) else Path(model).absolute()
+            self._model = model if str(model).startswith(zoo.PREFIX) else Path(model).absolute()
         self._options: dict[str, Any] = {
             "precision": precision,
             "artifact": artifact,
@@ -83,18 +79,18 @@ class Stylizer:
         self._bundle = model if isinstance(model, Bundle) else open_bundle(model)
         artifact = asked or usual_artifact(self._bundle)
         self._tiles = max_ram_bytes if approximate_tiles else None
-        self.bounded: BoundedStylizer | None = None
+        self.bounded: bounded.BoundedStylizer | None = None
         self._judged = False
         opening: dict[str, Any] = {"artifact": artifact, "threads": threads, "trust": trust}
         if max_ram_bytes is None:
             self.session = open_session(self._bundle, provider=provider, **opening)
             return
-        if provider.lower() != CPU:
+        if provider.lower() != onnx_session.CPU:
             raise OptionError(
                 f"--max-ram is of this machine's memory and provider is {provider}, which has its "
                 "own: leave out one of the two."
             )
-        self.bounded = bounded_stylizer(
+        self.bounded = bounded.bounded_stylizer(
             self._bundle, limit_bytes=max_ram_bytes, approximate=approximate_tiles, **opening
         )
         self.session = self.bounded.session
@@ -142,11 +138,11 @@ class Stylizer:
         if isinstance(image, np.ndarray):
             alpha = image[:, :, 3] if image.ndim == 3 and image.shape[2] == 4 else None
             rgb = image if alpha is None else np.ascontiguousarray(image[:, :, :3])
-            made = self.stylize(Picture(rgb=checked(rgb), alpha=alpha), control)
+            made = self.stylize(Picture(rgb=arrays.checked(rgb), alpha=alpha), control)
             return made.rgb if made.alpha is None else np.dstack([made.rgb, made.alpha])
         if isinstance(image, Image.Image):
             return self.stylize(images.picture_of(image), control).as_image()
-        with ImageFile(Path(image)) as file:
+        with picture_files.ImageFile(Path(image)) as file:
             return self.stylize_file(file, control).as_image()
 
     def stylize(self, picture: Picture, control: Control = PLAIN) -> Picture:
@@ -159,7 +155,7 @@ class Stylizer:
 
     def stylize_file(
         self,
-        file: ImageFile,
+        file: picture_files.ImageFile,
         control: Control = PLAIN,
         *,
         output_format: str | None = None,
@@ -189,7 +185,7 @@ class Stylizer:
         if self.bounded is not None:
             return self.bounded.stylized(rgb)
         stylized = self.session.run(rgb)
-        if is_one_colour(stylized):
+        if arrays.is_one_colour(stylized):
             self._judge()
         return stylized
 
@@ -197,7 +193,7 @@ class Stylizer:
         """Refuse a model that has but one colour; asked once, where it may be the photograph's."""
         if not self._judged:
             size = getattr(self.session, "fixed_size", None)
-            refuse_without_picture(self.session.run, self.session.path, size)
+            arrays.refuse_without_picture(self.session.run, self.session.path, size)
             self._judged = True
 
 
@@ -230,8 +226,8 @@ def write_zoo_sheet(photo: Path, output: Path) -> tuple[str, ...]:
     if photo.resolve() == output.resolve():
         raise OptionError(f"{output} is the photograph itself: name another output.")
     picture = images.resize_longer_side(images.read_picture(photo).rgb, _SHEET_SIDE)
-    names = zoo_students()
+    names = zoo.zoo_students()
     shown = [picture, *(Stylizer(name)(picture) for name in names)]
-    labels = ("photograph", *(name.removeprefix(PREFIX) for name in names))
+    labels = ("photograph", *(name.removeprefix(zoo.PREFIX) for name in names))
     images.write_picture(output, Picture(rgb=contact_sheet([shown], labels)))
     return names

@@ -19,13 +19,11 @@ import msgspec
 import numpy as np
 
 from nstc.core import bundle as bundles
+from nstc.core import images, unusable_models, zoo
 from nstc.core.bundle import MANIFEST_FILE, WEIGHTS_FILE, Bundle, artifact_file
 from nstc.core.decoding import Count, DecodingError, Name, Sha256, decode, parse_json, read_file
 from nstc.core.errors import CorruptBundleError, ExportMismatchError, NstcError, UnusableModelError
 from nstc.core.files import atomic_file, sha256_of
-from nstc.core.images import Pixels
-from nstc.core.unusable_models import refuse_unusable_file
-from nstc.core.zoo import refuse_shipped, resolve_model_path
 from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, Difference
 from nstc.runtime.arrays import CHECK_SEED, CHECK_SIZE, check_picture, refuse_one_colour
 from nstc.runtime.foreign.trial import PROGRAMS, is_ours
@@ -57,7 +55,7 @@ class CheckVector:
     values: bytes  # the bytes of those, compressed by zlib
 
     @property
-    def kept(self) -> Pixels:
+    def kept(self) -> images.Pixels:
         """What is kept of the result, (rows, columns, 3) uint8; no more of it is unpacked.
 
         Raises:
@@ -75,7 +73,7 @@ class CheckVector:
             raise DecodingError(f"it has {len(unpacked)} values where {size} are expected")
         return np.frombuffer(unpacked, np.uint8).reshape(rows, columns, 3)
 
-    def picture(self) -> Pixels:
+    def picture(self) -> images.Pixels:
         """The picture that went in, made again; `CorruptBundleError` if it comes out different."""
         rgb = check_picture(self.seed, self.height, self.width)
         if digest_of(rgb) != self.picture_sha256:
@@ -167,7 +165,7 @@ def write_check_vectors(
         draft.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def digest_of(rgb: Pixels) -> str:
+def digest_of(rgb: images.Pixels) -> str:
     """SHA-256 of a picture's bytes, rows first."""
     return hashlib.sha256(np.ascontiguousarray(rgb).tobytes()).hexdigest()
 
@@ -224,7 +222,7 @@ def verify(model: str | Path, *, trust: bool = False) -> Verification:
         manifest = bundles.read_manifest(model)
     except CorruptBundleError as error:
         return Verification(str(model), None, (_failed(MANIFEST_FILE, "content", error),))
-    bundle = Bundle(resolve_model_path(model), manifest)
+    bundle = Bundle(zoo.resolve_model_path(model), manifest)
     sound = "the seal is whole, the schema is known"
     findings = [FileFinding(MANIFEST_FILE, "content", "ok", sound), *_contents(bundle)]
     whole = {found.file for found in findings if found.state == "ok"}
@@ -252,7 +250,7 @@ def record(model: str | Path, *, trust: bool = False) -> tuple[str, ...]:
         NstcError: a file does not run.
     """
     with bundles.bundle_to_revise(model) as bundle:
-        refuse_shipped(bundle.path, "verify it without --record.")
+        zoo.refuse_shipped(bundle.path, "verify it without --record.")
         chosen = []
         for name in bundle.artifacts:
             if _reason_not_to_run(bundle, name, trust=trust) is None:
@@ -287,7 +285,7 @@ def _contents(bundle: Bundle) -> Iterator[FileFinding]:
         try:
             path = bundle.file(name)
             if name.endswith(".safetensors"):
-                refuse_unusable_file(path, statistics=name == bundles.STYLE_FILE)
+                unusable_models.refuse_unusable_file(path, statistics=name == bundles.STYLE_FILE)
         except (CorruptBundleError, UnusableModelError) as error:
             yield _failed(name, "content", error)
         else:

@@ -19,12 +19,8 @@ from nstc.benchmarks.result import BenchResult, Row
 from nstc.benchmarks.subjects import Find, Model, Subject, find_subject
 from nstc.benchmarks.timing.machine import machine_class
 from nstc.benchmarks.timing.statistics import Interval, undisturbed
-from nstc.core import VERSION, decoding, errors
+from nstc.core import VERSION, decoding, errors, files, manifest, zoo
 from nstc.core.decoding import Count, Name
-from nstc.core.errors import CorruptBaselineError, OptionError
-from nstc.core.files import atomic_file
-from nstc.core.manifest import PhotoRecord
-from nstc.core.zoo import PREFIX
 
 SCHEMA: Final = "nstc.baseline/1"
 _SCHEMA_NAME: Final = re.compile(r"nstc\.baseline/\d{1,6}")
@@ -67,7 +63,7 @@ class BaselineProtocol:
     rounds: Count  # timed rounds
     size: Count  # side of the pictures in pixels
     seed: Count  # of the rounds' order and of the bootstrap
-    photos: PhotoRecord  # the photographs
+    photos: manifest.PhotoRecord  # the photographs
     vgg: Name | None  # hash of the feature network's weights; None if quality was not judged
 
 
@@ -135,7 +131,7 @@ class Baseline(BaselineContent):
 
     def locate(self, model: KnownModel) -> str | Path:
         """What to open: a zoo name, or a path that holds from here."""
-        if model.place.startswith(PREFIX):
+        if model.place.startswith(zoo.PREFIX):
             return model.place
         return Path(os.path.normpath(self.folder / model.place))
 
@@ -155,7 +151,7 @@ class Baseline(BaselineContent):
         kept = [row for row in self.rows if row.key not in measured]
         if kept and new.protocol.id != self.protocol.id:
             left = ", ".join(str(row.key) for row in kept)
-            raise OptionError(
+            raise errors.OptionError(
                 f"this was measured in another way than the baseline ({new.protocol.id}, not "
                 f"{self.protocol.id}) and leaves out {left}: update all rows at once."
             )
@@ -188,7 +184,7 @@ def from_result(
         BundleError: and its kinds, if a model can't be opened.
     """
     if not result.rows:
-        raise OptionError("a result without rows makes no baseline.")
+        raise errors.OptionError("a result without rows makes no baseline.")
     models = {row.model: known_model(find(row.model), folder) for row in result.rows}
     rows: dict[RowKey, BaselineRow] = {}
     times = []
@@ -196,7 +192,7 @@ def from_result(
         place, quality = models[row.model].place, None
         key = RowKey(model=place, artifact=row.artifact, target=row.target, size=row.size)
         if key in rows:
-            raise OptionError(f"measured twice: {key}. Give each model once.")
+            raise errors.OptionError(f"measured twice: {key}. Give each model once.")
         if row.quality is not None:
             by_itself = row.quality.teacher == row.model
             quality = BaselineQuality(
@@ -243,7 +239,7 @@ def known_model(subject: Subject, folder: Path) -> KnownModel:
     """How a baseline in `folder` names a model."""
     name = subject.path.stem if subject.bundle is None else subject.bundle.name
     place = subject.name
-    if not place.startswith(PREFIX):
+    if not place.startswith(zoo.PREFIX):
         path = Path(place).resolve()
         with contextlib.suppress(ValueError):  # another drive, on Windows
             path = Path(os.path.relpath(path, folder.resolve()))
@@ -286,7 +282,7 @@ def pair_models(
         if known is None:
             strangers.append(model)
         elif known in chosen:
-            raise OptionError(
+            raise errors.OptionError(
                 f"{chosen[known]} and {model} both stand for {known.place}: give one of them."
             )
         else:
@@ -305,13 +301,13 @@ def load_baseline(path: Path) -> Baseline:
     content = decoding.read_json(
         path,
         errors.BaselineError,
-        CorruptBaselineError,
+        errors.CorruptBaselineError,
         advice="make a baseline with nstc bench BUNDLE... --against REFERENCE --save-baseline FILE",
         one_line_texts=True,
     )
     found = content.get("schema") if isinstance(content, dict) else None
     if not isinstance(found, str) or not _SCHEMA_NAME.fullmatch(found):
-        raise CorruptBaselineError(
+        raise errors.CorruptBaselineError(
             f"{path} is not a baseline: its schema is {found!r:.60}, not {SCHEMA}. Make one with "
             "nstc bench --save-baseline."
         )
@@ -330,7 +326,7 @@ def load_baseline(path: Path) -> Baseline:
         read = decoding.decode(content, BaselineContent, known_keys_only=False)
         _refuse_contradictions(read)
     except ValueError as error:
-        raise CorruptBaselineError(
+        raise errors.CorruptBaselineError(
             f"{path} is damaged ({error}): restore it from version control, or make it anew with "
             "nstc bench --save-baseline."
         ) from error
@@ -359,7 +355,7 @@ def save_baseline(baseline: Baseline, path: Path) -> None:
         metrics |= {name: str(own) for name, own in metrics.items() if not math.isfinite(own)}
     readable = decoding.as_readable({"schema": SCHEMA, **content})
     text = json.dumps(readable, indent=1, ensure_ascii=False)
-    with atomic_file(path) as draft:
+    with files.atomic_file(path) as draft:
         # names that are not UTF-8 are escaped: it is JSON's escape too
         draft.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
 

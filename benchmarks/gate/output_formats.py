@@ -16,8 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nstc.benchmarks.gate.verdicts import SEVERITY, CheckReport, Finding, Verdict, exit_status
-from nstc.core.files import atomic_file
-from nstc.core.terminal import as_text
+from nstc.core import files, terminal
 
 SCHEMA: Final = "nstc.check/1"
 
@@ -38,21 +37,21 @@ def check_table(report: CheckReport) -> Group:
     tables = []
     for row, findings in report.by_row.items():
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-        table.title, table.title_justify = as_text(str(row)), "left"
+        table.title, table.title_justify = terminal.as_text(str(row)), "left"
         for heading in ("fact", "baseline", "now", "verdict"):
             numeric = heading in {"baseline", "now"}
             table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
         table.add_column("", overflow="fold")
         for finding in findings:
             table.add_row(
-                as_text(finding.fact),
+                terminal.as_text(finding.fact),
                 _number(finding.baseline),
                 _number(finding.value),
                 Text(finding.verdict, style=_STYLES[finding.verdict]),
-                as_text(finding.explanation),
+                terminal.as_text(finding.explanation),
             )
         tables.append(table)
-    return Group(*tables, as_text("\n".join([summary_line(report), *report.notes])))
+    return Group(*tables, terminal.as_text("\n".join([summary_line(report), *report.notes])))
 
 
 def summary_line(report: CheckReport) -> str:
@@ -141,7 +140,7 @@ def write(text: str, path: Path) -> None:
     Raises:
         OutputError: the path can't be written.
     """
-    with atomic_file(path) as draft:
+    with files.atomic_file(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
 

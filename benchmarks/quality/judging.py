@@ -12,8 +12,7 @@ from nstc.benchmarks.quality.metrics import StylisedPhoto, available_metrics
 from nstc.benchmarks.quality.picture_metrics import flicker
 from nstc.benchmarks.result import Quality, StyleSource
 from nstc.benchmarks.timing.statistics import bootstrap_median
-from nstc.core import Progress, Silent
-from nstc.core.images import Pixels
+from nstc.core import Progress, Silent, images
 from nstc.core.photos import PhotoSet
 from nstc.models.losses import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, gram_distance, gram_matrix
 from nstc.models.style import StyleStatistics, statistics_of_outputs
@@ -104,7 +103,7 @@ def style_of_outputs(
 
 
 def _stylised(
-    candidates: Sequence[Candidate], photo: Pixels, vgg: VggFeatures, *, with_flicker: bool
+    candidates: Sequence[Candidate], photo: images.Pixels, vgg: VggFeatures, *, with_flicker: bool
 ) -> Iterator[tuple[StylisedPhoto, StylisedPhoto]]:
     """Of every candidate its own picture of one photograph and its teacher's."""
     content = vgg(images_to_tensor([photo]), CONTENT_LAYERS)

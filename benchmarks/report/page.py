@@ -13,11 +13,9 @@ from typing import Final
 
 from nstc.benchmarks import wording
 from nstc.benchmarks.quality.metrics import known_metric
-from nstc.benchmarks.report import plots, stored_results
-from nstc.benchmarks.report.reruns import Layers, Pictures, make_pictures, profile_rows
+from nstc.benchmarks.report import plots, reruns, stored_results
 from nstc.benchmarks.report.stored_results import ReadRow, Run, all_rows
-from nstc.benchmarks.timing.machine import machine_facts
-from nstc.benchmarks.timing.statistics import Interval
+from nstc.benchmarks.timing import machine, statistics
 from nstc.benchmarks.wording import byte_count, fine, three_digits
 from nstc.core import Progress, Silent
 from nstc.core.errors import OptionError
@@ -92,8 +90,8 @@ def write_report(
     for library in ("jinja2", "matplotlib"):  # a missing one is reported before the long work
         importlib.import_module(library)
     with atomic_file(output) as draft:
-        profiles = profile_rows(runs, progress) if layers else None
-        pictures = make_pictures(runs, photos, progress) if photos is not None else None
+        profiles = reruns.profile_rows(runs, progress) if layers else None
+        pictures = reruns.make_pictures(runs, photos, progress) if photos is not None else None
         text = render_page(runs, layers=profiles, pictures=pictures, past=past)
         draft.write_text(text, encoding="utf-8")
 
@@ -145,8 +143,8 @@ def caveats_of(runs: Sequence[Run]) -> list[str]:
 def render_page(
     runs: Sequence[Run],
     *,
-    layers: Layers | None = None,
-    pictures: Pictures | None = None,
+    layers: reruns.Layers | None = None,
+    pictures: reruns.Pictures | None = None,
     past: Sequence[Run] = (),
 ) -> str:
     """The page of some runs, with the trend of the `past`, oldest first; None is left out."""
@@ -179,7 +177,7 @@ def render_page(
         columns=table_columns(runs),
         caveats=caveats_of(runs),
         layers=layers,
-        machine=stored_results.flattened(machine_facts()) if shares else {},
+        machine=stored_results.flattened(machine.machine_facts()) if shares else {},
         pictures=pictures,
         past=past,
         trend_plot=plots.trend_plot(past, trends),
@@ -239,7 +237,7 @@ def _numbers(
     return Column(heading, hint, True, tuple(cells))
 
 
-def _intervals(heading: str, hint: str, intervals: Sequence[Interval | None]) -> Column:
+def _intervals(heading: str, hint: str, intervals: Sequence[statistics.Interval | None]) -> Column:
     cells = []
     for own in intervals:
         if own is None or math.isnan(own.median):

@@ -16,15 +16,12 @@ from typing import Final, TypeVar
 import numpy as np
 from PIL import Image
 
+from nstc.benchmarks import result, subjects
 from nstc.benchmarks.report.stored_results import Run, all_rows, row_names
-from nstc.benchmarks.result import Row
-from nstc.benchmarks.subjects import FLOAT, find_subject
 from nstc.benchmarks.timing.layer_times import LayerTimes, layer_times
 from nstc.benchmarks.timing.machine import usable_cores
-from nstc.core import Progress
-from nstc.core.bundle import artifact_name
+from nstc.core import Progress, bundle, images
 from nstc.core.errors import ArtifactError, NstcError, TeacherError
-from nstc.core.images import Pixels, resize_shorter_side
 from nstc.core.photos import PhotoSet
 from nstc.runtime.model_files import model_bytes
 from nstc.runtime.session import Session
@@ -41,15 +38,15 @@ _CPU: Final = re.compile(r"cpu:(\d{1,4})")
 T = TypeVar("T")
 
 
-def open_student(row: Row) -> Session:
+def open_student(row: result.Row) -> Session:
     """The very file that a row was measured on, by its name and its size in bytes.
 
     Raises:
         NstcError: there is no such file here, it was made again since, or can't be run.
     """
-    if not artifact_name(row.artifact).endswith("onnx"):
+    if not bundle.artifact_name(row.artifact).endswith("onnx"):
         raise ArtifactError(f"{row.artifact} is not an ONNX file: only those are run for a report.")
-    session = find_subject(row.model).open(row.artifact, THREADS)
+    session = subjects.find_subject(row.model).open(row.artifact, THREADS)
     found = model_bytes(session.path)
     if found != row.size_bytes:
         raise ArtifactError(
@@ -65,16 +62,16 @@ def open_teacher(run: Run, name: str) -> Session:
     Raises:
         NstcError: it is not here, can't be run, or is another network than the run's reference.
     """
-    subject = find_subject(name)
+    subject = subjects.find_subject(name)
     known = run.protocol.get("reference")
     if name == run.reference and known and subject.identity != known:
         raise TeacherError(f"{name} is not the network that was measured: it was changed since.")
-    return subject.open(FLOAT, THREADS)
+    return subject.open(subjects.FLOAT, THREADS)
 
 
 def _each_once(
-    runs: Sequence[Run], title: str, progress: Progress, settings: Callable[[Run, Row], T]
-) -> Iterator[tuple[str, Run, Row, T]]:
+    runs: Sequence[Run], title: str, progress: Progress, settings: Callable[[Run, result.Row], T]
+) -> Iterator[tuple[str, Run, result.Row, T]]:
     """A row's name, run and settings, once for each file and settings, whatever its target."""
     rows = list(zip(row_names(runs), all_rows(runs), strict=True))
     progress.begin(title, len(rows), 0)
@@ -82,7 +79,7 @@ def _each_once(
     for done, (name, (run, row)) in enumerate(rows):
         progress.advance(done, {})
         own = settings(run, row)
-        key = (Path(row.model), artifact_name(row.artifact), row.size_bytes, own)
+        key = (Path(row.model), bundle.artifact_name(row.artifact), row.size_bytes, own)
         if key not in seen:
             seen.add(key)
             yield name, run, row, own
@@ -129,10 +126,10 @@ def make_pictures(runs: Sequence[Run], photos: PhotoSet, progress: Progress) -> 
     chosen = photos.take(PHOTOS)
     squares = functools.cache(lambda size: tuple(chosen.squares(size)))
 
-    def strip(name: str, size: int, stylise: Callable[[Pixels], Pixels]) -> Strip:
+    def strip(name: str, size: int, stylise: Callable[[images.Pixels], images.Pixels]) -> Strip:
         return Strip(name=name, pictures=tuple(data_uri(stylise(each)) for each in squares(size)))
 
-    def teacher_and_size(run: Run, row: Row) -> tuple[str, int]:
+    def teacher_and_size(run: Run, row: result.Row) -> tuple[str, int]:
         teacher = run.reference if row.quality is None else row.quality.teacher
         return teacher, min(row.size, LARGEST)
 
@@ -164,10 +161,10 @@ def make_pictures(runs: Sequence[Run], photos: PhotoSet, progress: Progress) -> 
     return Pictures(galleries=filled, left_out=left_out)
 
 
-def data_uri(pixels: Pixels) -> str:
+def data_uri(pixels: images.Pixels) -> str:
     """A square (S, S, 3) uint8 as a JPEG of at most `SIDE` pixels, within a URI."""
     if min(pixels.shape[:2]) > SIDE:
-        pixels = resize_shorter_side(pixels, SIDE)
+        pixels = images.resize_shorter_side(pixels, SIDE)
     sink = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(
         sink, format="JPEG", quality=80, optimize=True
@@ -187,7 +184,7 @@ class Layers:
 def profile_rows(runs: Sequence[Run], progress: Progress) -> Layers:
     """Profile every row's file at the row's size, with its threads where it is a CPU's row."""
 
-    def size_and_threads(_run: Run, row: Row) -> tuple[int, int]:
+    def size_and_threads(_run: Run, row: result.Row) -> tuple[int, int]:
         cpu = _CPU.fullmatch(row.target)
         threads = max(1, min(int(cpu[1]), len(usable_cores()))) if cpu else 1
         return min(row.size, LARGEST), threads

@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from nstc.benchmarks.result import SCHEMAS, Row, migrated, rows_content
+from nstc.benchmarks import result, wording
 from nstc.benchmarks.timing.statistics import Interval
-from nstc.benchmarks.wording import byte_count, fine, short_names
 from nstc.core.decoding import DecodingError, decode, read_json
 from nstc.core.errors import OptionError
 from nstc.core.terminal import printable
@@ -38,7 +37,7 @@ _DAY: Final = len("2026-01-01")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadRow(Row):
+class ReadRow(result.Row):
     """A row as a file has it."""
 
     # Keys that are not attributes of `Row`, by dotted path: "memory.peak_bytes".
@@ -88,7 +87,7 @@ def all_rows(runs: Sequence[Run]) -> list[tuple[Run, ReadRow]]:
 def row_names(runs: Sequence[Run], *, with_run: bool = True) -> list[str]:
     """Distinct names of rows: model and artifact, and target and run where there are several."""
     rows = all_rows(runs)
-    models = short_names([row.model for _, row in rows])
+    models = wording.short_names([row.model for _, row in rows])
     targets = {row.target for _, row in rows}
     names = []
     for model, (run, row) in zip(models, rows, strict=True):
@@ -127,8 +126,8 @@ def read_results(path: Path) -> Run:
             "Write the file again with nstc bench --json."
         )
     schema = content.get("schema")
-    if schema not in SCHEMAS:
-        known = ", ".join(SCHEMAS)
+    if schema not in result.SCHEMAS:
+        known = ", ".join(result.SCHEMAS)
         if isinstance(schema, str) and schema.startswith("nstc.bench/"):
             raise OptionError(
                 f"{path} is of schema {schema:.40}, this nstc reads {known}: use the nstc that "
@@ -137,7 +136,7 @@ def read_results(path: Path) -> Run:
         raise OptionError(
             f"{path} is not a result of nstc bench: its schema is {schema!r:.60}, expected {known}."
         )
-    content = migrated(content)
+    content = result.migrated(content)
     try:
         read = decode(_with_extra(content), _Content, known_keys_only=False)
     except DecodingError as error:
@@ -174,7 +173,7 @@ def _with_extra(content: Mapping[str, Any]) -> Any:
     if not isinstance(rows, list):
         return content
     try:
-        read = rows_content(rows)
+        read = result.rows_content(rows)
     except DecodingError as error:
         raise DecodingError(f"rows{error}") from error
     for own, row in zip(read, rows, strict=True):
@@ -230,8 +229,8 @@ class Measure:
 
     name: str  # in words
     # From a row to its number; None if the row does not have it.
-    of: Callable[[Row], Interval | None]
-    words: Callable[[float], str] = fine  # how it reads
+    of: Callable[[result.Row], Interval | None]
+    words: Callable[[float], str] = wording.fine  # how it reads
     everywhere: bool = False  # whether it is the same on every machine and by every protocol
 
 
@@ -246,7 +245,7 @@ MEASURES: Final = (
     Measure(
         "file",
         lambda row: Interval(median=row.size_bytes, low=row.size_bytes, high=row.size_bytes),
-        words=byte_count,
+        words=wording.byte_count,
         everywhere=True,
     ),
 )

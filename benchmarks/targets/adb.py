@@ -22,15 +22,10 @@ from nstc.benchmarks.targets.base import Measurement, Place, RowFacts, TargetKin
 from nstc.benchmarks.targets.remote import remote_target, remote_worker
 from nstc.benchmarks.targets.remote.process import CommandLimits, Finished, OnLine, converse
 from nstc.benchmarks.targets.remote.remote_target import PYTHON, THREADS, Outcome, RemoteJob
+from nstc.benchmarks.timing import latency, machine
 from nstc.benchmarks.timing.footprint import Footprint
-from nstc.benchmarks.timing.latency import Timings, repeats
-from nstc.benchmarks.timing.machine import INT8_INSTRUCTIONS, NO_INT8
-from nstc.core import Progress
-from nstc.core.child_processes import readable
-from nstc.core.errors import OptionError, TargetError
-from nstc.core.files import scratch_folder
-from nstc.runtime.arrays import Array
-from nstc.runtime.model_files import GRAPH_NAME, copy_model
+from nstc.core import Progress, child_processes, errors, files
+from nstc.runtime import arrays, model_files
 
 HOME: Final = "/data/local/tmp"  # adb's shell may write to it and run programs from it
 PERF_TEST: Final = "perf_test"
@@ -74,7 +69,7 @@ class AdbTarget(remote_target.RemoteTarget):
             return self._by_perf_test(device, program, job, known, progress), {}
         listener = remote_target.Listener(self.name, job, progress, python)
         limits = remote_target.limits(job.answer_bytes)
-        with device.folder() as place, scratch_folder() as here:
+        with device.folder() as place, files.scratch_folder() as here:
             job.write(here / "job")
             device.push(here / "job", place)
             command = f"cd {place}/job && {python} remote_worker.py"
@@ -89,12 +84,12 @@ class AdbTarget(remote_target.RemoteTarget):
             if device.says_yes(f"test -x {program}"):
                 return program
             if self.perf_test is not None:
-                raise TargetError(
+                raise errors.TargetError(
                     f"{self.name}: there is no program at {program} on the device. Push it and "
                     f"its libonnxruntime.so: adb push onnxruntime_perf_test {program}"
                 )
         if not device.says_yes(f"command -v {python} && {python} -c 'import numpy, onnxruntime'"):
-            raise TargetError(
+            raise errors.TargetError(
                 f"{self.name}: the device has neither {USUAL_PERF_TEST} nor a {python} with numpy "
                 "and onnxruntime in adb's shell. docs/guides/remote-targets.md says how to get the "
                 f"first; ?{PERF_TEST}=PATH or ?{PYTHON}=PATH say where they are."
@@ -107,7 +102,7 @@ class AdbTarget(remote_target.RemoteTarget):
         libraries = program.rpartition("/")[0]
         version = device.find_in(f"{libraries}/libonnxruntime.so", _VERSION, _LIBRARY_BYTES)
         limits = remote_target.limits(_TEXT_BYTES)
-        with device.folder() as place, scratch_folder() as here:
+        with device.folder() as place, files.scratch_folder() as here:
             write_perf_folder(job, here / "job")
             device.push(here / "job", place)
 
@@ -116,8 +111,8 @@ class AdbTarget(remote_target.RemoteTarget):
                 command = (
                     f"cd {place}/job && rm -f {result} && {remote_worker.NO_TELEMETRY}=1 "
                     f"LD_LIBRARY_PATH={libraries} {program} -e cpu -m times -r {runs} -x "
-                    f"{job.threads} -y 1 {place}/job/graph{graph}/{GRAPH_NAME} {result} 2>&1; "
-                    f"cat {result}"
+                    f"{job.threads} -y 1 {place}/job/graph{graph}/{model_files.GRAPH_NAME} "
+                    f"{result} 2>&1; cat {result}"
                 )
                 return read_runs(self.name, device.shell(command, limits=limits).output, runs)
 
@@ -150,8 +145,8 @@ class Device:
         finished = self._run("get-state")
         state = finished.output.strip()
         if finished.status != 0 or state != "device":
-            said = finished.complaint or readable(state) or "no word from it"
-            raise TargetError(
+            said = finished.complaint or child_processes.readable(state) or "no word from it"
+            raise errors.TargetError(
                 f"{self._name}: the device is not ready ({said}). See `adb devices`: plug it in, "
                 "switch USB debugging on and allow this computer on its screen."
             )
@@ -184,18 +179,19 @@ class Device:
         """A new folder there, removed when the block is left; `TargetError` if it can't be."""
         made = self.shell(f"mktemp -d {HOME}/nstc.XXXXXX").output.strip()
         if _FOLDER.fullmatch(made) is None:
-            raise TargetError(
-                f"{self._name}: no folder can be made in {HOME} ({readable(made) or 'no answer'}). "
+            answer = child_processes.readable(made) or "no answer"
+            raise errors.TargetError(
+                f"{self._name}: no folder can be made in {HOME} ({answer}). "
                 "Is the device's storage full?"
             )
         try:
             yield made
         finally:
             removed = False
-            with contextlib.suppress(TargetError):
+            with contextlib.suppress(errors.TargetError):
                 removed = self.says_yes(f"rm -rf {made}")
         if not removed:  # an earlier error has been raised before this
-            raise TargetError(
+            raise errors.TargetError(
                 f"{self._name}: {made} could not be removed there. Remove it: "
                 f"{' '.join(self._adb)} shell rm -rf {made}"
             )
@@ -206,8 +202,8 @@ class Device:
         limits = remote_target.limits(_TEXT_BYTES, sent_bytes=size)
         finished = self._run("push", str(folder), f"{place}/", limits=limits)
         if finished.status != 0:
-            said = finished.complaint or readable(finished.output[-200:])
-            raise TargetError(
+            said = finished.complaint or child_processes.readable(finished.output[-200:])
+            raise errors.TargetError(
                 f"{self._name}: the files did not arrive ({said}). Is its storage full, or the "
                 "cable loose?"
             )
@@ -217,15 +213,15 @@ class Device:
 
         def line(command: str) -> str:
             lines = self.shell(command).output.strip().splitlines()
-            return (readable(lines[0], 100) if lines else "") or "unknown"
+            return (child_processes.readable(lines[0], 100) if lines else "") or "unknown"
 
         fields = remote_worker.processor_fields(self.shell("cat /proc/cpuinfo").output)
-        int8 = remote_worker.int8_of(fields, list(INT8_INSTRUCTIONS))
+        int8 = remote_worker.int8_of(fields, list(machine.INT8_INSTRUCTIONS))
         cores = line("nproc")
         return {
             "arch": line("uname -m"),
-            "cpu": readable(remote_worker.processor_name(fields), 100) or "unknown",
-            "int8": "+".join(int8) or NO_INT8,
+            "cpu": child_processes.readable(remote_worker.processor_name(fields), 100) or "unknown",
+            "int8": "+".join(int8) or machine.NO_INT8,
             "cores": int(cores) if re.fullmatch(r"[0-9]{1,4}", cores) else 0,
             "device": line("getprop ro.product.model"),
             "os": f"Android {line('getprop ro.build.version.release')}",
@@ -246,7 +242,7 @@ def write_perf_folder(job: RemoteJob, folder: Path) -> None:
         own = folder / f"graph{number}"
         data = own / "test_data_set_0"
         data.mkdir(parents=True)
-        copy_model(graph.path, own)
+        model_files.copy_model(graph.path, own)
         (data / "input_0.pb").write_bytes(tensor_bytes(graph.feed))
 
 
@@ -256,14 +252,14 @@ def read_runs(name: str, output: str, runs: int) -> PerfRuns:
     average, creation, first = (_number(own, output) for own in (_AVERAGE, _CREATION, _FIRST))
     times = tuple(float(row[1]) * 1000 for row in rows)
     if len(times) != runs or average is None or not all(0 < own < math.inf for own in times):
-        last_words = readable(output.strip().rpartition("\n")[2])
-        raise TargetError(
+        last_words = child_processes.readable(output.strip().rpartition("\n")[2])
+        raise errors.TargetError(
             f"{name}: onnxruntime_perf_test gave {len(times)} of {runs} times "
             f"({last_words or 'and no word'}). It may be built for another processor, "
             "lack its libonnxruntime.so, or be of an ONNX Runtime older than the file."
         )
     if not math.isclose(sum(times) / runs, average, rel_tol=_AGREE, abs_tol=0.001):
-        raise TargetError(
+        raise errors.TargetError(
             f"{name}: onnxruntime_perf_test says {average} ms on average and lists times of "
             f"{sum(times) / runs:.6g} ms. None of it is used: take another version of it."
         )
@@ -275,13 +271,13 @@ def read_runs(name: str, output: str, runs: int) -> PerfRuns:
 
 def take_turns(
     job: RemoteJob, call: Callable[[int, int], PerfRuns], progress: Progress
-) -> tuple[Timings, tuple[Footprint | None, ...]]:
+) -> tuple[latency.Timings, tuple[Footprint | None, ...]]:
     """The job's rounds, and of each graph its memory and cold start where the program tells them.
 
     `call` runs the graph at a position so many times.
     """
     openings = [call(graph, _OPENING_RUNS) for graph in range(len(job.graphs))]
-    timed = [repeats(min(times_ms[1:])) for times_ms, _ in openings]
+    timed = [latency.repeats(min(times_ms[1:])) for times_ms, _ in openings]
     samples: list[list[float]] = [[] for _ in job.graphs]
     progress.begin("latency", len(job.orders), 0)
     for done, order in enumerate(job.orders, 1):
@@ -290,11 +286,11 @@ def take_turns(
             samples[graph].append(min(times_ms[1:]))
         progress.advance(done, {})
     first, *others = map(tuple, samples)
-    timings = Timings(reference_ms=first, candidates_ms=tuple(others))
+    timings = latency.Timings(reference_ms=first, candidates_ms=tuple(others))
     return timings, tuple(footprint for _, footprint in openings)
 
 
-def tensor_bytes(values: Array) -> bytes:
+def tensor_bytes(values: arrays.Array) -> bytes:
     """An array of float32, float16 or uint8 as a `TensorProto` without a name; else `KeyError`.
 
     By hand, because an installation that only measures has no `onnx` package.
@@ -329,15 +325,15 @@ def _adb(argument: str | None) -> AdbTarget:
     text = f"adb:{argument or ''}"
     serial, _, more = (argument or "").partition("?")
     if _SERIAL.fullmatch(serial) is None:
-        raise OptionError(
+        raise errors.OptionError(
             f"no target {text!r}: expected adb:SERIAL with a serial number from `adb devices`, as "
             "in adb:emulator-5554 or adb:192.168.1.5:5555."
         )
     options = remote_target.parse_options(text, more, (THREADS, PERF_TEST, PYTHON))
     if PERF_TEST in options and PYTHON in options:
-        raise OptionError(f"target {text!r}: give {PERF_TEST} or {PYTHON}, not both.")
+        raise errors.OptionError(f"target {text!r}: give {PERF_TEST} or {PYTHON}, not both.")
     if not options.get(PERF_TEST, "/").startswith("/"):
-        raise OptionError(f"target {text!r}: {PERF_TEST} must be an absolute path, from /.")
+        raise errors.OptionError(f"target {text!r}: {PERF_TEST} must be an absolute path, from /.")
     return AdbTarget(
         name=text,
         serial=serial,

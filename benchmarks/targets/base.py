@@ -12,8 +12,7 @@ from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.latency import Run, RunClock, Throughput, Timings, alternate
 from nstc.benchmarks.timing.machine import Peaks, usable_cores
-from nstc.core import Progress
-from nstc.core.errors import OptionError
+from nstc.core import Progress, errors
 from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.session import MAX_THREADS, Session
@@ -114,7 +113,7 @@ def chosen_cores(kind: str, argument: str | None) -> tuple[int, ...]:
     cores = usable_cores()
     threads = len(cores) if argument is None else parse_threads(kind, argument)
     if threads > len(cores):
-        raise OptionError(
+        raise errors.OptionError(
             f"{kind}:{threads} needs {threads} cores and this process may use {len(cores)}: "
             f"give --target {kind}:{len(cores)} or fewer."
         )
@@ -125,7 +124,7 @@ def parse_threads(kind: str, argument: str) -> int:
     """The number of threads in `kind:argument`; `OptionError` unless from 1 to `MAX_THREADS`."""
     if argument.isascii() and argument.isdigit() and 1 <= int(argument[:9]) <= MAX_THREADS:
         return int(argument)
-    raise OptionError(
+    raise errors.OptionError(
         f"no target '{kind}:{argument}': expected a number of threads from 1 to {MAX_THREADS}, as "
         f"in {kind}:2."
     )

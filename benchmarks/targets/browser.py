@@ -16,21 +16,17 @@ from nstc.benchmarks.targets import base
 from nstc.benchmarks.targets.base import Measurement, RowFacts, Target, TargetKind
 from nstc.benchmarks.targets.web import server, setup
 from nstc.benchmarks.targets.web.exchange import Exchange, Timeouts
-from nstc.benchmarks.timing import latency
-from nstc.benchmarks.timing.machine import THIS_MACHINE
-from nstc.core import Progress
-from nstc.core.bundle import artifact_name
+from nstc.benchmarks.timing import latency, machine
+from nstc.core import Progress, bundle
 from nstc.core.errors import OptionError, TargetError, UnusableModelError
 from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, Difference
-from nstc.runtime.arrays import Array, refuse_not_finite_output
+from nstc.runtime import agreement, arrays, model_files
 from nstc.runtime.foreign.networks import ForeignSession, Framed
-from nstc.runtime.model_files import data_files
 from nstc.runtime.session import Session
 
 # The deployed graph and the float one; others run if they are asked for by name.
-_FILES: Final = (artifact_name("int8"), FLOAT)
+_FILES: Final = (bundle.artifact_name("int8"), FLOAT)
 _WEB: Final = re.compile(r"^web(?=(?::[0-9]*)?$)")
 
 # For pictures of `_SILENCE_SIDE`; larger ones have more time.
@@ -99,7 +95,7 @@ class WebTarget:
                 "browser": answer.visitor.agent,
                 "threads": answer.visitor.threads,
                 "secure_context": answer.visitor.secure,
-                "device": THIS_MACHINE if here else "another device",
+                "device": machine.THIS_MACHINE if here else "another device",
                 "address": answer.address,
                 "clock_step_ms": answer.visitor.clock_step_ms,
                 "largest_difference": max(differences),
@@ -143,9 +139,9 @@ class Asked:
     path: Path  # of the ONNX file
     input_name: str  # of the graph
     output_name: str | None  # of the graph; None for its first
-    values: Array  # the input
-    raw: Array  # the output here
-    picture: Callable[[Array], Pixels]  # an output as a picture (H, W, 3) uint8
+    values: arrays.Array  # the input
+    raw: arrays.Array  # the output here
+    picture: Callable[[arrays.Array], Pixels]  # an output as a picture (H, W, 3) uint8
 
 
 def ask(session: Session, picture: Pixels) -> Asked:
@@ -168,7 +164,7 @@ def ask(session: Session, picture: Pixels) -> Asked:
             f"{' and '.join(_DTYPES)}."
         )
 
-    def finish(own: Array) -> Pixels:
+    def finish(own: arrays.Array) -> Pixels:
         return session.finish(own if frame is None else Framed(own, frame.height, frame.width))
 
     return Asked(path, input_name, output_name, values, raw, finish)
@@ -181,15 +177,15 @@ def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
     """
     raw = np.frombuffer(output, asked.raw.dtype).reshape(asked.raw.shape)
     try:
-        refuse_not_finite_output(raw, asked.path)
+        arrays.refuse_not_finite_output(raw, asked.path)
     except UnusableModelError as error:  # here it gave a picture, so the place is at fault
         raise TargetError(f"{asked.path} gives no finite numbers in {where}.") from error
-    off = Difference.between(asked.picture(raw), asked.picture(asked.raw))
-    if off.far_share > MOST_FAR_SHARE:
+    off = agreement.Difference.between(asked.picture(raw), asked.picture(asked.raw))
+    if off.far_share > agreement.MOST_FAR_SHARE:
         raise TargetError(
             f"{asked.path} gives another picture in {where} than in ONNX Runtime here: "
-            f"{off.far_share:.1%} of its values are more than {NEAR_LEVELS}/255 off, the worst by "
-            f"{off.worst}; at most {MOST_FAR_SHARE:.1%} may be. Its times are not used."
+            f"{off.far_share:.1%} of its values are more than {agreement.NEAR_LEVELS}/255 off, the "
+            f"worst by {off.worst}; at most {agreement.MOST_FAR_SHARE:.1%} may be. Its times are not used."
         )
     return off.worst
 
@@ -210,7 +206,7 @@ def site_of(
         site[f"model/{i}"] = own.path
         site[f"feed/{i}"] = np.ascontiguousarray(own.values).tobytes()
         weights = []
-        for k, path in enumerate(data_files(own.path)):
+        for k, path in enumerate(model_files.data_files(own.path)):
             weights.append({"path": path.name, "file": f"weights/{i}/{k}"})
             site[f"weights/{i}/{k}"] = path
         file = {

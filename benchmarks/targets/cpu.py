@@ -12,8 +12,7 @@ from nstc.benchmarks.targets.base import Measurement, RowFacts, TargetKind
 from nstc.benchmarks.timing.footprint import measure_footprint
 from nstc.benchmarks.timing.latency import measure_throughput
 from nstc.benchmarks.timing.machine import THIS_MACHINE, measure_peaks, pinned, usable_cores
-from nstc.core import Progress
-from nstc.core.bundle import artifact_name
+from nstc.core import Progress, bundle
 from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
@@ -91,7 +90,7 @@ class ProgramTarget:
 
     def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:
         """A session on a program of a bundle; raises as `Target.open` and `Subject.open`."""
-        if artifact_name(artifact) not in self.runs:
+        if bundle.artifact_name(artifact) not in self.runs:
             raise OptionError(
                 f"target {self.name} runs {' and '.join(self.runs)}, not {artifact}: leave "
                 f"--artifact out, or give --artifact {self.runs[0]}."

@@ -18,10 +18,8 @@ import onnxruntime
 from nstc.benchmarks.subjects import Probe, Subject
 from nstc.benchmarks.targets.base import Measurement, RowFacts, TargetKind, alternate_sessions
 from nstc.benchmarks.timing.latency import BATCH, Batched, Run, RunClock, Throughput
-from nstc.core import Progress
-from nstc.core.bundle import WEIGHTS_FILE, artifact_name
+from nstc.core import Progress, bundle, files
 from nstc.core.errors import OptionError, TargetError
-from nstc.core.files import scratch_folder
 from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime import arrays
@@ -87,7 +85,7 @@ class CudaTarget:
 
     def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:  # noqa: ARG002
         """A session on the GPU; raises as `Target.open`, and as the sessions below."""
-        name = artifact_name(artifact)
+        name = bundle.artifact_name(artifact)
         if name in TORCH or subject.bundle is None:
             return TorchSession(subject, name)
         if not self.onnx:
@@ -169,7 +167,7 @@ class TorchSession:
                 "distill it to one, or leave it out."
             )
         self.artifact = artifact
-        self.path: Path = subject.bundle.file(WEIGHTS_FILE)
+        self.path: Path = subject.bundle.file(bundle.WEIGHTS_FILE)
         self._contract = subject.bundle.manifest.contract
         self._place = {"device": device, "dtype": getattr(torch, TORCH[artifact])}
         network = load_as_deployed(subject.bundle).to(**self._place)
@@ -244,7 +242,7 @@ class OrtCudaSession(OnnxSession):
     def profile(self, rgb: Pixels) -> list[dict[str, Any]]:
         """The events of one run, as in ONNX Runtime's profile."""
         feed = super().prepare(rgb)
-        with scratch_folder() as folder:
+        with files.scratch_folder() as folder:
             session = load_graph(self.path, None, _PROVIDERS, folder / "profile")
             session.run(None, feed)
             return list(json.loads(Path(session.end_profiling()).read_text(encoding="utf-8")))

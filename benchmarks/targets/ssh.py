@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from nstc.benchmarks.targets.base import TargetKind
-from nstc.benchmarks.targets.remote import remote_target
-from nstc.benchmarks.targets.remote.process import converse
+from nstc.benchmarks.targets.remote import process, remote_target
 from nstc.benchmarks.targets.remote.remote_target import PYTHON, THREADS, Outcome, RemoteJob
-from nstc.core import Progress
+from nstc.core import Progress, files
 from nstc.core.errors import OptionError, TargetError
-from nstc.core.files import scratch_folder
 
 _ADDRESS: Final = re.compile(
     r"//(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9._-]*)@)?"
@@ -56,7 +54,7 @@ class SshTarget(remote_target.RemoteTarget):
     def run(self, job: RemoteJob, progress: Progress) -> Outcome:
         """Send everything in one folder, time it there, and bring the answer back."""
         listener = remote_target.Listener(self.name, job, progress, self.python)
-        with scratch_folder() as scratch:
+        with files.scratch_folder() as scratch:
             folder, archive = scratch / "job", scratch / "job.tar"
             job.write(folder)
             with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as tar:
@@ -68,7 +66,7 @@ class SshTarget(remote_target.RemoteTarget):
             port = [] if self.port is None else ["-p", str(self.port)]
             script = shlex.quote(_REMOTE_COMMAND.replace("{end}", end))
             command = f"exec sh -c {script} sh {shlex.quote(self.python)}"
-            finished = converse(
+            finished = process.converse(
                 ["ssh", "-T", *options, *port, "--", self.destination, command],
                 name=self.name,
                 limits=remote_target.limits(job.answer_bytes, sent_bytes=archive.stat().st_size),

@@ -24,8 +24,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 import numpy as np
 
 from nstc.benchmarks.timing.statistics import Interval, bootstrap_speedup, median
-from nstc.core import Progress, Silent
-from nstc.core.images import Pixels
+from nstc.core import Progress, Silent, images
 from nstc.runtime.session import Session
 
 # Before each session's turn: ONNX Runtime's threads spin for some tens of milliseconds after a run
@@ -252,7 +251,7 @@ class Batched(Protocol):
     def batch(self) -> int | None:
         """Pictures a run; None for any number."""
 
-    def prepare_batch(self, rgb: Pixels, count: int) -> Any:
+    def prepare_batch(self, rgb: images.Pixels, count: int) -> Any:
         """A picture (H, W, 3) uint8, `count` times, as the graph's input."""
 
 
@@ -269,7 +268,7 @@ class Throughput:
 
 def measure_throughput(
     session: Session,
-    picture: Pixels,
+    picture: images.Pixels,
     *,
     clock: RunClock | None = None,
     meter: EnergyMeter | None = None,

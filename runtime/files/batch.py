@@ -17,16 +17,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
-from nstc.core import errors
-from nstc.core.files import atomic_file, cache_folder
-from nstc.core.images import MAX_PIXELS, format_of, picture_files
-from nstc.core.images.formats import ANIMATED, ENDINGS
+from nstc.core import errors, files
+from nstc.core.images import MAX_PIXELS, format_of, formats, picture_files
 from nstc.core.images.picture import Frame
 from nstc.core.images.picture_files import ImageFile
 from nstc.runtime.control import PLAIN, Control
-from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits
+from nstc.runtime.files import fetching, streams
 from nstc.runtime.files.picture_jobs import ALL, PictureJob, find_sources, is_many, plan
-from nstc.runtime.files.streams import write_standard_output
 from nstc.runtime.streaming import stream_within
 from nstc.runtime.stylizer import Stylizer
 
@@ -55,7 +52,7 @@ class BatchOptions:
     # Whether a result that exists is left alone, unless its record has another model or settings.
     skip_existing: bool = False
     max_pixels: int = MAX_PIXELS  # the most that are decoded of one file
-    limits: FetchLimits = USUAL_LIMITS  # of addresses and of standard input
+    limits: fetching.FetchLimits = fetching.USUAL_LIMITS  # of addresses and of standard input
     ending: str | None = None  # of the files written, such as .png; None for that of each source
     pattern: str = ALL  # which files of folders, see `nstc.runtime.files.picture_jobs.files_in`
 
@@ -121,7 +118,7 @@ class MadeBefore:
     def _record_of(picture: Path) -> Path:
         folder = os.path.realpath(picture.parent)
         name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
-        return cache_folder("stylized") / f"{name}.jsonl"
+        return files.cache_folder("stylized") / f"{name}.jsonl"
 
     @staticmethod
     def _stamp_of(picture: Path) -> list[int]:
@@ -142,7 +139,7 @@ class MadeBefore:
                 entry = json.loads(line)
                 known[entry["name"]] = entry
         if len(lines) > len(known) + _STALE:
-            with atomic_file(record) as draft:
+            with files.atomic_file(record) as draft:
                 draft.write_text("".join(json.dumps(own) + "\n" for own in known.values()))
         return known
 
@@ -221,7 +218,7 @@ class _Making:
         self._stylizer = stylizer
         self._control = options.control
         # what was asked for, or as the source
-        named = Path("-" + (options.ending or ENDINGS.get(file.format, ".png")))
+        named = Path("-" + (options.ending or formats.ENDINGS.get(file.format, ".png")))
         self._format = format_of(job.output or named)
         self._metadata = file.metadata() if options.keep_metadata else None
 
@@ -234,7 +231,7 @@ class _Making:
                 f"{file.name} holds more than one picture: the first is made, and the others are "
                 "not. Pipe one at a time, or name files."
             )
-        is_animation = file.frames > 1 and self._format in ANIMATED
+        is_animation = file.frames > 1 and self._format in formats.ANIMATED
         made = self._animation(base) if is_animation else self._still(base)
         return replace(made, status="done", error=rest)
 
@@ -258,7 +255,7 @@ class _Making:
         picture = replace(picture, metadata=self._metadata)
         picture_files.refuse_unfit(name, picture)
         if output is None:
-            write_standard_output(
+            streams.write_standard_output(
                 lambda stream: picture_files.encode_picture(stream, picture, name)
             )
         else:
@@ -286,7 +283,7 @@ class _Making:
             picture_files.encode_animation(stream, stylised(), self._format, file.plays)
 
         if output is None:
-            write_standard_output(encode)
+            streams.write_standard_output(encode)
         else:
             picture_files.write_animation(output, stylised(), file.plays)
         return replace(base, height=size[0], width=size[1], frames=file.frames)

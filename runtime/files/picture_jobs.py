@@ -16,9 +16,8 @@ from typing import Final
 
 from PIL import Image
 
+from nstc.core import files, images
 from nstc.core.errors import ImageError, NstcError, OptionError, OutputError
-from nstc.core.files import leads_out
-from nstc.core.images import FORMATS, MAX_PIXELS, format_of
 from nstc.core.images.picture_files import ImageFile
 from nstc.runtime.files.fetching import USUAL_LIMITS, FetchLimits, fetch, file_name_of, is_address
 from nstc.runtime.files.streams import read_standard_input
@@ -46,7 +45,7 @@ class Source:
         return self.path is None and self.name == _STREAM_NAME
 
     def open(
-        self, *, max_pixels: int = MAX_PIXELS, limits: FetchLimits = USUAL_LIMITS
+        self, *, max_pixels: int = images.MAX_PIXELS, limits: FetchLimits = USUAL_LIMITS
     ) -> ImageFile:
         """Read its header, of at most `max_pixels`, within limits of bytes and time.
 
@@ -162,7 +161,7 @@ def files_in(
 
 
 def _link_out(path: Path, folder: Path) -> ImageError | None:
-    if not leads_out(path, folder):
+    if not files.leads_out(path, folder):
         return None
     return ImageError(
         f"{path} is a link out of {folder}: not followed. Name what it leads to as well."
@@ -191,7 +190,7 @@ def listed(folder: Path) -> tuple[list[str], list[str]]:
 
 def _matches(inner: Path, pattern: str) -> bool:
     if pattern == ALL:
-        return inner.suffix.lower() in FORMATS
+        return inner.suffix.lower() in images.FORMATS
     against = str(inner) if "/" in pattern else inner.name
     return fnmatch.fnmatchcase(os.path.normcase(against), os.path.normcase(pattern))
 
@@ -222,16 +221,16 @@ def plan(
     into_folder = is_folder(output)
     if suffix and not (many or into_folder or _NUMBERED.fullmatch(suffix)):
         try:
-            name = format_of(path)
+            name = images.format_of(path)
         except OptionError as error:
             raise OptionError(f"{error} To make a folder of that name, write {path}/ .") from None
-        if ending is not None and FORMATS[ending] != name:
+        if ending is not None and images.FORMATS[ending] != name:
             raise OptionError(f"output is {path}, but format is {ending[1:]}: give one of the two.")
         jobs = [PictureJob(source=sources[0], output=path)]
     elif not into_folder and os.path.exists(output):  # noqa: PTH110
         raise OutputError(f"cannot write into {output}: it is a file. Give the name of a folder.")
     # an ending of some picture, even of one that is not written
-    elif not into_folder and many and suffix in {*FORMATS, *Image.registered_extensions()}:
+    elif not into_folder and many and suffix in {*images.FORMATS, *Image.registered_extensions()}:
         raise OptionError(
             f"output is {output}, one picture, for {len(sources)} photographs: give the name of a "
             "folder."
@@ -240,7 +239,7 @@ def plan(
         jobs = []
         for source in sources:
             own = source.relative.suffix
-            own = ending or (own if own.lower() in FORMATS else ".png")
+            own = ending or (own if own.lower() in images.FORMATS else ".png")
             name = (source.relative.stem or "picture") + own
             jobs.append(PictureJob(source=source, output=path / source.relative.parent / name))
     _refuse_collisions([job for job in jobs if job.source.failure is None])

@@ -14,8 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from nstc.core import graph_form
-from nstc.core.errors import OptionError
+from nstc.core import errors, graph_form
 from nstc.core.graph_form import NO_MEAN, NO_STD, RANGES, GraphForm, Layout, Triple, ValueRange
 from nstc.core.images import Pixels
 from nstc.runtime.arrays import Array
@@ -209,7 +208,7 @@ def _ways_in(form: GraphForm, contract: GraphContract) -> list[GraphContract]:
     if contract.dtype == "uint8":
         is_plain = all(one in (NO_MEAN, NO_STD) for one in given)
         if form.input_range not in (None, 255) or not is_plain:
-            raise OptionError(
+            raise errors.OptionError(
                 f"the network takes bytes, 0 to 255 as they are: {form.flags()} can't be."
             )
         ways = [(255, None, None)]

@@ -8,16 +8,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from nstc.core import errors
-from nstc.core.images import Pixels
-from nstc.core.unusable_models import wrong_file
+from nstc.core import errors, images, unusable_models
+from nstc.runtime import model_files, programs
 from nstc.runtime.arrays import Array, checked, replicate_edges, unit_to_pixels
-from nstc.runtime.foreign import trial
-from nstc.runtime.foreign.contracts import GraphContract
+from nstc.runtime.foreign import contracts, trial
 from nstc.runtime.foreign.trial import DTYPES, GraphFailedError, GraphProcess, GraphValue
-from nstc.runtime.model_files import model_sha256
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
-from nstc.runtime.programs import load_torchscript, missing_torch
 
 _NOT_LOADED: Final[tuple[type[Exception], ...]] = (trial.RefusedGraphError, *ORT_ERRORS)
 
@@ -57,13 +53,13 @@ def open_foreign_graph(
     """
     if not (path.is_file() or path.is_dir()):
         raise errors.TeacherError(f"no network at {path}: there is no such file.")
-    if (wrong := wrong_file(path, "an ONNX file")) is not None:
+    if (wrong := unusable_models.wrong_file(path, "an ONNX file")) is not None:
         raise errors.TeacherError(wrong)
     if is_torchscript(path):
         return _open_torchscript(path, threads, trust)
     limits = trial.current_limits()
     trial.refuse_too_large(path, limits)
-    key = model_sha256(path)
+    key = model_files.model_sha256(path)
     try:
         if to_probe and not trial.keeps_within(key, limits):
             process = GraphProcess(path, threads, limits, key)
@@ -146,10 +142,10 @@ def _described(
 def _open_torchscript(path: Path, threads: int | None, trust: bool) -> ForeignGraph:
     if not trust:
         trial.refuse_program(path, "TorchScript")
-    if (missing := missing_torch()) is not None:
+    if (missing := programs.missing_torch()) is not None:
         raise errors.MissingExtraError(missing)
     try:
-        network = load_torchscript(path, threads)
+        network = programs.load_torchscript(path, threads)
     except (RuntimeError, ValueError, OSError) as error:
         raise errors.TeacherError(
             f"{path} can't be loaded as TorchScript: {first_line(error)}"
@@ -188,7 +184,7 @@ class ForeignSession:
     def __init__(
         self,
         path: Path,
-        contract: GraphContract,
+        contract: contracts.GraphContract,
         threads: int | None = None,
         *,
         trust: bool = False,
@@ -206,7 +202,7 @@ class ForeignSession:
         """The same file in a session of its own."""
         return ForeignSession(self.path, self.contract, self._threads, trust=self._trust)
 
-    def prepare(self, rgb: Pixels) -> Framed:
+    def prepare(self, rgb: images.Pixels) -> Framed:
         """(H, W, 3) uint8 as the graph's input, enlarged where it must be."""
         height, width = checked(rgb).shape[:2]
         fixed = self.fixed_size
@@ -234,7 +230,7 @@ class ForeignSession:
             ) from error
         return Framed(raw, feed.height, feed.width)
 
-    def finish(self, raw: Framed) -> Pixels:
+    def finish(self, raw: Framed) -> images.Pixels:
         """The graph's output as (H, W, 3) uint8, without what was added.
 
         `UnusableModelError` if it is not finite, `TeacherError` if it is smaller than the picture.
@@ -247,6 +243,6 @@ class ForeignSession:
             )
         return unit_to_pixels(picture, self.path)
 
-    def run(self, rgb: Pixels) -> Pixels:
+    def run(self, rgb: images.Pixels) -> images.Pixels:
         """Stylise (H, W, 3) uint8; see `nstc.runtime.session.Session`."""
         return self.finish(self.infer(self.prepare(rgb)))

@@ -7,14 +7,12 @@ from typing import Final, Unpack
 
 import numpy as np
 
-from nstc.core import graph_form
+from nstc.core import files, graph_form
 from nstc.core.errors import OptionError, OutputError, TeacherError
-from nstc.core.files import cache_folder
 from nstc.core.graph_form import GraphForm, Layout
 from nstc.core.images import Picture, Pixels, read_picture, resize_shorter_side, write_picture
 from nstc.core.photos import sample_photos
-from nstc.runtime.arrays import Array, refuse_not_finite_output, unit_to_pixels
-from nstc.runtime.foreign import contracts
+from nstc.runtime import arrays, foreign
 from nstc.runtime.foreign.contracts import Choice, ContractCandidate, GraphContract
 from nstc.runtime.foreign.networks import ForeignGraph, open_foreign_graph, shown
 from nstc.runtime.foreign.trial import GraphFailedError
@@ -159,17 +157,17 @@ def _with_values(
     """The contract with the values under which the network does best."""
     photos = [_photo(photo.shape[0], photo.shape[1], name) for name in _PHOTOS]
 
-    def run(tried: GraphContract, rgb: Pixels) -> Array:
+    def run(tried: GraphContract, rgb: Pixels) -> arrays.Array:
         return graph.call(tried.encode(rgb))
 
     try:
-        choice = contracts.choose(run, contract, photos, form)
+        choice = foreign.contracts.choose(run, contract, photos, form)
     except GraphFailedError as error:
         raise TeacherError(f"{graph.path} fails on some values of pictures: {error}.") from error
     if choice.best.score == 0:
         raw = graph.call(choice.best.contract.encode(photo))
-        refuse_not_finite_output(raw, graph.path)
-    if choice.best.score < contracts.LEAST_SCORE and choice.certainty:
+        arrays.refuse_not_finite_output(raw, graph.path)
+    if choice.best.score < foreign.contracts.LEAST_SCORE and choice.certainty:
         raise TeacherError(
             f"{graph.path} gives nothing like the photograph it is given, whether values go to 1 "
             "or to 255: it is not a style network, or --input-range, --mean and --std must say "
@@ -200,16 +198,16 @@ def _ambiguity(path: Path, choice: Choice, photo: Pixels) -> str:
 
 def _write_pictures(path: Path, candidates: Sequence[ContractCandidate], photo: Pixels) -> Path:
     """What each candidate makes of the photograph, by number; the folder."""
-    folder = cache_folder("probing") / f"{path.stem[:40]}-{model_sha256(path)[:12]}"
+    folder = files.cache_folder("probing") / f"{path.stem[:40]}-{model_sha256(path)[:12]}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for outdated in folder.glob("*.png"):
             outdated.unlink()
     except OSError as error:
         raise OutputError(f"{folder} can't be written: {error.strerror}.") from error
-    write_picture(folder / "photo.png", Picture(rgb=contracts.thinned(photo)))
+    write_picture(folder / "photo.png", Picture(rgb=foreign.contracts.thinned(photo)))
     for number, one in enumerate(candidates, start=1):
-        picture = unit_to_pixels(one.pictures[0], path.name)
+        picture = arrays.unit_to_pixels(one.pictures[0], path.name)
         write_picture(folder / f"{number}.png", Picture(rgb=picture))
     return folder
 

@@ -30,14 +30,12 @@ from typing import IO, Any, Final, NoReturn, cast
 
 import numpy as np
 
-from nstc.core import errors
+from nstc.core import errors, zoo
 from nstc.core.child_processes import end_group, readable, started
 from nstc.core.files import sha256_of
 from nstc.core.manifest import MANIFEST_FILE
-from nstc.core.zoo import resolve_model_path, zoo_names
-from nstc.runtime.arrays import Array
+from nstc.runtime import arrays, model_files
 from nstc.runtime.foreign import graph_child
-from nstc.runtime.model_files import model_bytes, model_sha256
 
 # Kinds of artifacts that are programs, by their ending. A graph of ONNX has no way to files, to the
 # network or to other processes.
@@ -114,7 +112,7 @@ def refuse_program(path: Path, kind: str) -> NoReturn:
 
 def refuse_too_large(path: Path, limits: TrialLimits) -> None:
     """Raise `GraphLimitError` for a file larger than the limit before any of it is read."""
-    size = model_bytes(path)
+    size = model_files.model_bytes(path)
     if size > limits.max_ram_bytes:
         raise errors.GraphLimitError(
             f"{path} has {size / 1e9:.3g} GB, more than the {limits.max_ram_bytes / 1e9:.3g} GB of "
@@ -130,9 +128,9 @@ def shipped() -> frozenset[str]:
     part of nstc as this module is. One that can't be read is left out.
     """
     found: set[str] = set()
-    for name in zoo_names():
+    for name in zoo.zoo_names():
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
-            manifest = json.loads((resolve_model_path(name) / MANIFEST_FILE).read_bytes())
+            manifest = json.loads((zoo.resolve_model_path(name) / MANIFEST_FILE).read_bytes())
             found |= {own["sha256"] for own in manifest["files"].values()}
     return frozenset(found)
 
@@ -191,7 +189,7 @@ def ensure_tried(path: Path, *, sha256: str | None = None, threads: int | None =
     """
     limits = current_limits()
     refuse_too_large(path, limits)
-    key = model_sha256(path) if sha256 is None else sha256
+    key = model_files.model_sha256(path) if sha256 is None else sha256
     if keeps_within(key, limits):
         return
     with contextlib.suppress(RefusedGraphError):
@@ -206,9 +204,9 @@ def ensure_tried(path: Path, *, sha256: str | None = None, threads: int | None =
         passed[key] = limits
 
 
-def _feeds(inputs: Sequence[GraphValue]) -> dict[str, Array] | None:
+def _feeds(inputs: Sequence[GraphValue]) -> dict[str, arrays.Array] | None:
     """Something grey for every input; None where nothing can be made up."""
-    feeds: dict[str, Array] = {}
+    feeds: dict[str, arrays.Array] = {}
     for value in inputs:
         dtype = DTYPES.get(value.type)
         if dtype is None or not is_possible(value.shape):
@@ -261,7 +259,7 @@ class GraphProcess:
         # What its maker wrote into the file, short texts by name.
         self.metadata: Mapping[str, str] = opened["metadata"]
 
-    def run(self, feeds: Mapping[str, Array]) -> Array:
+    def run(self, feeds: Mapping[str, arrays.Array]) -> arrays.Array:
         """The graph's first output.
 
         Raises:

@@ -14,8 +14,7 @@ from av.codec.context import Flags
 from av.container import OutputContainer
 from av.stream import Stream
 
-from nstc.core.errors import MissingExtraError, VideoError
-from nstc.core.images import Pixels, resize
+from nstc.core import errors, images
 from nstc.runtime.arrays import replicate_edges
 from nstc.runtime.video import source
 from nstc.runtime.video.containers import Encoding
@@ -46,7 +45,7 @@ class Writer:
 
     def __init__(self, path: Path, encoding: Encoding, reader: Reader, target: Path) -> None:
         if encoding.codec.encoder not in av.codecs_available:
-            raise MissingExtraError(
+            raise errors.MissingExtraError(
                 f"codec {encoding.codec_name} needs {encoding.codec.encoder}, which this PyAV was "
                 "built without: choose another --codec, or install av from PyPI."
             )
@@ -109,7 +108,7 @@ class Writer:
     def finish(self) -> None:
         """Write what encoders still hold and the end of the file."""
         if self._output is None:
-            raise VideoError(f"no frame was stylised: {self._target} is not written.")
+            raise errors.VideoError(f"no frame was stylised: {self._target} is not written.")
         container, video = self._output
         with self._writing():
             container.mux(video.encode(None))
@@ -125,7 +124,7 @@ class Writer:
             with suppress(av.FFmpegError):  # it is thrown away, whole or not
                 output[0].close()
 
-    def _stored(self, item: source.TimedFrame) -> Pixels:
+    def _stored(self, item: source.TimedFrame) -> images.Pixels:
         """An upright frame as it is stored: rotated back, of square pixels if it must, even."""
         rgb = source.rotated(item.rgb, -self._reader.turns)
         height, width = rgb.shape[:2]
@@ -136,19 +135,19 @@ class Writer:
             self._shown = height, width
         room = self._shown
         if (height, width) == room:
-            rgb = resize(rgb, height, width)
+            rgb = images.resize(rgb, height, width)
         else:  # as large as fits into the first frame's size, in the middle of a black picture
             self._fitted += 1
             scale = min(room[0] / height, room[1] / width)
             height, width = (max(1, round(side * scale)) for side in (height, width))
             top, left = (room[0] - height) // 2, (room[1] - width) // 2
-            scaled, rgb = resize(rgb, height, width), np.zeros((*room, 3), np.uint8)
+            scaled, rgb = images.resize(rgb, height, width), np.zeros((*room, 3), np.uint8)
             rgb[top : top + height, left : left + width] = scaled
         if not self.encoding.codec.pixel_format.startswith("yuv"):
             return rgb
         return replicate_edges(rgb, room[0] + room[0] % 2, room[1] + room[1] % 2)
 
-    def _open(self, stored: Pixels) -> tuple[OutputContainer, av.VideoStream]:
+    def _open(self, stored: images.Pixels) -> tuple[OutputContainer, av.VideoStream]:
         encoding, reader = self.encoding, self._reader
         os.environ.setdefault("SVT_LOG", "1")  # it prints what it does on standard error
         self.size = (stored.shape[0], stored.shape[1])
@@ -188,7 +187,7 @@ class Writer:
             if error.errno in _OF_THE_DISK:
                 raise OSError(error.errno, error.strerror) from error
             height, width = self.size
-            raise VideoError(
+            raise errors.VideoError(
                 f"{self._target} can't be written as {self.encoding.codec_name} of "
                 f"{width}x{height}: {error.strerror}. Try another --size or --codec."
             ) from error

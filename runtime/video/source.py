@@ -20,8 +20,7 @@ import numpy as np
 from av.stream import Stream
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
-from nstc.core.errors import OptionError, VideoError
-from nstc.core.images import Pixels
+from nstc.core import errors, images
 
 FILE_PREFIX: Final = "file:"  # else FFmpeg takes a colon in a name for the end of a protocol
 
@@ -56,9 +55,9 @@ class VideoSource:
 def file_source(path: Path) -> VideoSource:
     """A file; `VideoError` if there is none, or something else of that name."""
     if not path.exists():
-        raise VideoError(f"{path}: there is no such file.")
+        raise errors.VideoError(f"{path}: there is no such file.")
     if not path.is_file():
-        raise VideoError(f"{path} is not a file: a video is read from one.")
+        raise errors.VideoError(f"{path} is not a file: a video is read from one.")
     return VideoSource(name=str(path), address=FILE_PREFIX + str(path))
 
 
@@ -72,7 +71,7 @@ def camera_source(camera: str) -> VideoSource:
     options: dict[str, str] = {}
     if not (colon and kind and address):
         if not (camera.isascii() and camera.isdigit()):
-            raise VideoError(
+            raise errors.VideoError(
                 f"camera is {camera}: expected a number, or a device as FORMAT:NAME such as "
                 "v4l2:/dev/video0."
             )
@@ -85,7 +84,7 @@ def camera_source(camera: str) -> VideoSource:
             cameras = [device.name for device in devices if "video" in device.media_types]
             if int(camera) >= len(cameras):
                 found = ", ".join(cameras) or "none"
-                raise VideoError(f"there is no camera {camera}: found {found}.")
+                raise errors.VideoError(f"there is no camera {camera}: found {found}.")
             kind, address = "dshow", f"video={cameras[int(camera)]}"
         else:
             kind, address = "v4l2", f"/dev/video{camera}"
@@ -103,16 +102,16 @@ class VideoLimits:
 
     def __post_init__(self) -> None:
         if self.frames is not None and self.frames < 1:
-            raise OptionError(f"frames is {self.frames}: expected 1 or more.")
+            raise errors.OptionError(f"frames is {self.frames}: expected 1 or more.")
         if self.seconds is not None and not 0 < self.seconds < float("inf"):
-            raise OptionError(f"seconds is {self.seconds:g}: expected more than 0.")
+            raise errors.OptionError(f"seconds is {self.seconds:g}: expected more than 0.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimedFrame:
     """A frame (H, W, 3) uint8, upright; times are in the video's time base."""
 
-    rgb: Pixels
+    rgb: images.Pixels
     pts: int  # when it is shown, from the video's start
     duration: int  # how long; 0 where that is not known
     sample_aspect: Fraction | None = None  # width over height of a pixel, if not the video's
@@ -167,7 +166,7 @@ def quarter_turns(matrix: Matrix | None) -> int:
     return _TURNS.get(signs, 0)
 
 
-def rotated(rgb: Pixels, turns: int) -> Pixels:
+def rotated(rgb: images.Pixels, turns: int) -> images.Pixels:
     """(H, W, 3) rotated by quarter turns counter-clockwise, contiguous as graphs need it."""
     return rgb if turns % 4 == 0 else np.ascontiguousarray(np.rot90(rgb, turns))
 
@@ -188,7 +187,7 @@ def colours_of(frame: av.VideoFrame) -> VideoColours:
     )
 
 
-def to_pixels(frame: av.VideoFrame) -> Pixels:
+def to_pixels(frame: av.VideoFrame) -> images.Pixels:
     """A decoded frame as (H, W, 3) uint8."""
     colours = colours_of(frame)  # a stream may change them on its way
     converted = frame.reformat(
@@ -201,7 +200,7 @@ def to_pixels(frame: av.VideoFrame) -> Pixels:
     return np.ascontiguousarray(converted.to_ndarray(), dtype=np.uint8)
 
 
-def to_frame(rgb: Pixels, colours: VideoColours, pixel_format: str) -> av.VideoFrame:
+def to_frame(rgb: images.Pixels, colours: VideoColours, pixel_format: str) -> av.VideoFrame:
     """(H, W, 3) uint8 as a frame to encode; H and W are even where colours are subsampled."""
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24")
     if not pixel_format.startswith("yuv"):

@@ -14,15 +14,12 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from nstc.core import Progress, Silent
-from nstc.core.errors import Interrupted, OptionError, UnusableModelError
-from nstc.core.files import atomic_file, refuse_unwritable_file
+from nstc.core import Progress, Silent, errors, files
 from nstc.core.images import MAX_PIXELS, Picture, Pixels, resize
 from nstc.runtime.control import PLAIN, Control
 from nstc.runtime.stylizer import Stylizer
-from nstc.runtime.video.containers import encoding_for
+from nstc.runtime.video import containers, frame_writer
 from nstc.runtime.video.frame_reader import Reader
-from nstc.runtime.video.frame_writer import Writer
 from nstc.runtime.video.source import Item, TimedFrame, VideoLimits, VideoSource
 
 HOLD: Final = 4.0  # weight of the frame before where nothing moves, against 1 of the new one
@@ -108,16 +105,16 @@ def stylize_video(
         OutputError: the output can't be written.
         Interrupted: Ctrl-C, unless it ended the recording of a camera; nothing is written then.
     """
-    encoding = encoding_for(output, options.codec, options.crf)
+    encoding = containers.encoding_for(output, options.codec, options.crf)
     if not origin.live and os.path.realpath(origin.name) == os.path.realpath(output):
-        raise OptionError(f"{output} is the video that is read: choose another --output.")
-    refuse_unwritable_file(output)
+        raise errors.OptionError(f"{output} is the video that is read: choose another --output.")
+    files.refuse_unwritable_file(output)
     started = time.perf_counter()
     try:
         with (
             closing(Reader(origin, options.limits, max_pixels=options.max_pixels)) as reader,
-            atomic_file(output) as draft,
-            closing(Writer(draft, encoding, reader, output)) as writer,
+            files.atomic_file(output) as draft,
+            closing(frame_writer.Writer(draft, encoding, reader, output)) as writer,
         ):
             if options.keep_metadata:
                 writer.metadata.update(reader.metadata)
@@ -131,12 +128,12 @@ def stylize_video(
                 raise KeyboardInterrupt
             writer.finish()
     except KeyboardInterrupt as interrupt:
-        raise Interrupted(f"stopped: {output} is not written.") from interrupt
+        raise errors.Interrupted(f"stopped: {output} is not written.") from interrupt
     return _outcome_of(reader, writer, output, flow, time.perf_counter() - started)
 
 
 def _outcome_of(
-    reader: Reader, writer: Writer, output: Path, flow: "Flow", elapsed_s: float
+    reader: Reader, writer: frame_writer.Writer, output: Path, flow: "Flow", elapsed_s: float
 ) -> VideoOutcome:
     seconds = float(writer.last_s - writer.first_s)
     aspect = writer.sample_aspect
@@ -183,8 +180,8 @@ class _FrameStylizer:
             return item
         try:
             rgb = self._stylizer.stylize(Picture(rgb=item.rgb), self._control).rgb
-        except UnusableModelError as error:
-            raise UnusableModelError(f"frame {self._done + 1}: {error}") from error
+        except errors.UnusableModelError as error:
+            raise errors.UnusableModelError(f"frame {self._done + 1}: {error}") from error
         if self._stabilizer is not None:
             rgb = self._stabilizer(item.rgb, rgb)
         self._done += 1

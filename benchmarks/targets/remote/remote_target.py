@@ -20,21 +20,16 @@ from msgspec import Meta
 
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Measurement, Place, RowFacts, open_here
-from nstc.benchmarks.targets.remote import remote_worker
-from nstc.benchmarks.targets.remote.process import CommandLimits
+from nstc.benchmarks.targets.remote import process, remote_worker
 from nstc.benchmarks.timing import latency
 from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.machine import INT8_INSTRUCTIONS, NO_INT8
-from nstc.core import Progress
-from nstc.core.bundle import artifact_name
+from nstc.core import Progress, bundle, decoding, graph_form
 from nstc.core.child_processes import readable
-from nstc.core.decoding import decode, parse_json
 from nstc.core.errors import OptionError, TargetError
-from nstc.core.graph_form import Layout
 from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime.agreement import FAR_MACHINE_LEVELS, Difference
-from nstc.runtime.arrays import Array
+from nstc.runtime import agreement, arrays
 from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.model_files import copy_model, data_files
 from nstc.runtime.session import MAX_THREADS, Session
@@ -65,8 +60,8 @@ class RemoteGraph:
     """A file to run on another machine, and what must be known to read its output there."""
 
     path: Path  # the ONNX file
-    feed: Array  # the picture as the graph takes it
-    layout: Layout  # of its output
+    feed: arrays.Array  # the picture as the graph takes it
+    layout: graph_form.Layout  # of its output
     low: Sequence[float]  # black, on the output's scale, for each channel
     high: Sequence[float]  # white
     is_bgr: bool  # whether blue is the output's first channel
@@ -140,7 +135,7 @@ def make_job(
         if isinstance(session, ForeignSession):
             low, high = (ends.tolist() for ends in session.contract.black_and_white)
             is_bgr = session.contract.channels == "bgr"
-            layout: Layout = session.contract.output_layout
+            layout: graph_form.Layout = session.contract.output_layout
             values = feed.values
         else:
             (values,) = feed.values()
@@ -256,7 +251,7 @@ class Listener:
             pixels = np.frombuffer(content_bytes, np.uint8)
             self._pictures[position] = pixels.reshape(graph.height, graph.width, 3)
         elif kind == "result" and self._result is None:
-            result = decode(parse_json(content), _Result, known_keys_only=False)
+            result = decoding.decode(decoding.parse_json(content), _Result, known_keys_only=False)
             if list(map(len, result.samples_ms)) != [rounds] * graphs:
                 raise ValueError(f"samples_ms are not {graphs} x {rounds}")
             if len(result.footprints) != graphs:
@@ -312,7 +307,7 @@ class RemoteTarget:
 
     def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:
         """A session on this machine, whose pictures are judged; raises as `Target.open`."""
-        name = artifact_name(artifact)
+        name = bundle.artifact_name(artifact)
         if not name.endswith(FLOAT):
             raise OptionError(
                 f"{self.name} runs ONNX files, not {name}: give --artifact int8 or onnx."
@@ -363,16 +358,16 @@ def parse_options(target: str, text: str, known: Collection[str]) -> Mapping[str
 
 def refuse_other_picture(name: str, file: str, remote: Pixels, here: Pixels) -> None:
     """Raise `TargetError` if a file's pictures (H, W, 3) uint8 there and here differ too much."""
-    found = Difference.between(remote, here).rms
-    if found > FAR_MACHINE_LEVELS:
+    found = agreement.Difference.between(remote, here).rms
+    if found > agreement.FAR_MACHINE_LEVELS:
         raise TargetError(
             f"{name}: {file} gives another picture there than here, {found:.1f} of 255 levels away "
-            f"where {FAR_MACHINE_LEVELS} is allowed, so its time is not used. An int8 file must be "
-            "made with reduced range to be portable: nstc quantize does that."
+            f"where {agreement.FAR_MACHINE_LEVELS} is allowed, so its time is not used. An int8 file "
+            "must be made with reduced range to be portable: nstc quantize does that."
         )
 
 
-def limits(output_bytes: int, *, sent_bytes: int = 0) -> CommandLimits:
+def limits(output_bytes: int, *, sent_bytes: int = 0) -> process.CommandLimits:
     """Of a command, which is silent while so many bytes are sent."""
     silence_s = SILENCE_S + sent_bytes / _SLOWEST_BYTES_S
-    return CommandLimits(whole_s=WHOLE_S, silence_s=silence_s, output_bytes=output_bytes)
+    return process.CommandLimits(whole_s=WHOLE_S, silence_s=silence_s, output_bytes=output_bytes)

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from nstc.core.child_processes import readable, run_to_end, started
+from nstc.core import child_processes, files
 from nstc.core.errors import MissingExtraError, TargetError
-from nstc.core.files import atomic_folder, cached, scratch_folder
 
 SETUP_LINE: Final = "nstc web-setup"
 DATA: Final = Path(__file__).parent  # where the JavaScript is
@@ -75,7 +74,7 @@ class WebRuntime:
 def web_runtime() -> WebRuntime:
     """Where the pinned versions are, or will be installed: other pins are another folder."""
     pins = hashlib.sha256((DATA / _LOCK).read_bytes()).hexdigest()[:16]
-    return WebRuntime(cached("web", pins))
+    return WebRuntime(files.cached("web", pins))
 
 
 def runtime_version() -> str:
@@ -108,11 +107,11 @@ def install() -> WebRuntime:
     npm = shutil.which("npm")
     if npm is None:
         raise MissingExtraError(f"{missing_runtime()}.")
-    with atomic_folder(runtime.folder, replaceable=_LOCK) as draft:
+    with files.atomic_folder(runtime.folder, replaceable=_LOCK) as draft:
         for name in _PINS:
             shutil.copyfile(DATA / name, draft / name)
         try:
-            ran = run_to_end([npm, *_NPM], cwd=draft, timeout_s=_TIME_LIMIT_S)
+            ran = child_processes.run_to_end([npm, *_NPM], cwd=draft, timeout_s=_TIME_LIMIT_S)
         except subprocess.TimeoutExpired as error:
             raise MissingExtraError(
                 f"npm ci took more than {_TIME_LIMIT_S} s: check the network, then run "
@@ -163,7 +162,7 @@ def self_signed(address: str) -> tuple[ssl.SSLContext, str]:
     """
     if (missing := missing_openssl()) is not None:
         raise MissingExtraError(f"{missing}.")
-    with scratch_folder() as folder:  # readable by this user alone
+    with files.scratch_folder() as folder:  # readable by this user alone
         key, certificate = folder / "key.pem", folder / "certificate.pem"
         command = [
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
@@ -172,7 +171,7 @@ def self_signed(address: str) -> tuple[ssl.SSLContext, str]:
             *("-keyout", str(key), "-out", str(certificate)),
         ]
         try:
-            ran = run_to_end(command, timeout_s=_CERTIFICATE_S)
+            ran = child_processes.run_to_end(command, timeout_s=_CERTIFICATE_S)
         except subprocess.TimeoutExpired as error:
             raise TargetError(
                 f"openssl made no certificate in {_CERTIFICATE_S} s. Leave --https out."
@@ -211,7 +210,7 @@ def _running(
     name: str, link: str, words: Callable[[Path], list[object]]
 ) -> Iterator[Callable[[], str | None]]:
     """Node with a script and its arguments, which are given a folder for this run."""
-    with scratch_folder() as folder:
+    with files.scratch_folder() as folder:
         log = folder / "stderr"
 
         def ended() -> str | None:
@@ -222,13 +221,13 @@ def _running(
             lines = [line.strip() for line in text if line.strip()] or ["it said nothing"]
             # the first line of an error: Chromium's own is worth more than its driver's
             errors = [line for word in ("FATAL", "Error") for line in lines if word in line]
-            said = readable((errors or lines[-1:])[0], MAX_TEXT)
+            said = child_processes.readable((errors or lines[-1:])[0], MAX_TEXT)
             return f"{name} ended with status {status}: {said}"
 
         try:
             with (
                 log.open("wb") as stderr,
-                started(
+                child_processes.started(
                     ["node", *map(str, words(folder))],
                     stderr=stderr,
                     env={**os.environ, "NSTC_LINK": link, "TMPDIR": str(folder)},
