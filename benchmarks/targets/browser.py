@@ -185,7 +185,8 @@ def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
         raise TargetError(
             f"{asked.path} gives another picture in {where} than in ONNX Runtime here: "
             f"{off.far_share:.1%} of its values are more than {agreement.NEAR_LEVELS}/255 off, the "
-            f"worst by {off.worst}; at most {agreement.MOST_FAR_SHARE:.1%} may be. Its times are not used."
+            f"worst by {off.worst}; at most {agreement.MOST_FAR_SHARE:.1%} may be. Its times are "
+            "not used."
         )
     return off.worst
 

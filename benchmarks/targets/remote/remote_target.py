@@ -362,8 +362,8 @@ def refuse_other_picture(name: str, file: str, remote: Pixels, here: Pixels) -> 
     if found > agreement.FAR_MACHINE_LEVELS:
         raise TargetError(
             f"{name}: {file} gives another picture there than here, {found:.1f} of 255 levels away "
-            f"where {agreement.FAR_MACHINE_LEVELS} is allowed, so its time is not used. An int8 file "
-            "must be made with reduced range to be portable: nstc quantize does that."
+            f"where {agreement.FAR_MACHINE_LEVELS} is allowed, so its time is not used. An int8 "
+            "file must be made with reduced range to be portable: nstc quantize does that."
         )
 
 
