@@ -16,12 +16,12 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import msgspec
 
 from nstc.benchmarks.timing import statistics
-from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.latency import MOST_REPEATS, PAUSE_S, TURN_MS, MachineNoise, Throughput
 from nstc.benchmarks.timing.machine import Peaks, Roofline
 from nstc.benchmarks.timing.statistics import Interval
 from nstc.core import child_processes, files, manifest
 from nstc.core.decoding import Count, DecodingError, Name, Text
+from nstc.runtime.footprint import Footprint
 
 SCHEMA: Final = "nstc.bench/2"  # what this nstc writes
 _ONE_TARGET: Final = "nstc.bench/1"  # of one target a run, and so of one reference

@@ -14,8 +14,8 @@ from torch import nn
 
 from nstc.benchmarks.quality.metrics import KNOWN, Metric
 from nstc.benchmarks.result import BenchResult, Quality, Row, rows_content
+from nstc.benchmarks.table import INFINITE, NONE
 from nstc.benchmarks.timing.statistics import Interval
-from nstc.benchmarks.wording import INFINITE, NONE
 from nstc.compress.learning.logs import Losses, loss_curves, preview_sheet
 from nstc.compress.quantization.summary import portability
 from nstc.core import bundle as bundles

@@ -24,10 +24,10 @@ from nstc.compress.importing.import_model import import_checkpoint
 from nstc.compress.learning.photo_sets import photos_of
 from nstc.compress.pruning.prune_model import prune
 from nstc.compress.quantization.quantize_model import quantize
-from nstc.core import Progress, Silent, errors
+from nstc.core import Progress, Silent, drafts, errors
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
-from nstc.core.files import atomic_file, drafts, one_at_a_time, reported_as_output_error, sha256_of
+from nstc.core.files import atomic_file, one_at_a_time, reported_as_output_error, sha256_of
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import BenchRecipe, Recipe
 from nstc.core.recipe.recipe_files import shipped_recipe

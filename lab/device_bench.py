@@ -19,17 +19,16 @@ from PIL import Image
 from lab.device_memory import measure_within
 from lab.device_speed import file_to_file
 from lab.startup import IMPORT_LIMIT_S, Command, startup_rows
-from nstc.benchmarks.timing.footprint import measure_footprint
 from nstc.benchmarks.timing.statistics import median
 from nstc.core.bundle import open_bundle
 from nstc.core.errors import NstcError
 from nstc.core.images import Picture, Pixels, read_picture, write_picture
 from nstc.core.photos import sample_photos
 from nstc.core.terminal import plain_console
-from nstc.runtime.agreement import Difference
+from nstc.runtime.arrays import Difference, tiling_of
 from nstc.runtime.bounded import TilingPlan, bounded_stylizer
+from nstc.runtime.footprint import measure_footprint
 from nstc.runtime.session import find_artifact, open_session
-from nstc.runtime.tiling import tiling_of
 
 MB: Final = 1_000_000
 SIZE: Final = 512

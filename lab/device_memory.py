@@ -12,7 +12,7 @@ from typing import Final
 from nstc.core.child_processes import run_to_end
 from nstc.core.errors import MemoryLimitError
 from nstc.runtime.files.batch import stylize_files
-from nstc.runtime.resident import peak_bytes, resident_bytes
+from nstc.runtime.footprint import peak_bytes, resident_bytes
 from nstc.runtime.stylizer import Stylizer
 
 _TIME_LIMIT_S: Final = 1800

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from nstc.benchmarks.report.svg import Label, place_labels, plotting
-from nstc.benchmarks.wording import NONE, byte_count, count, fine, three_digits
+from nstc.benchmarks.report.plots import Label, place_labels, plotting
+from nstc.benchmarks.table import NONE, byte_count, count, fine, three_digits
 from nstc.core.errors import MissingExtraError, OptionError
 from nstc.core.files import atomic_file
 from nstc.core.manifest import Manifest

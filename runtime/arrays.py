@@ -1,6 +1,9 @@
-"""Pictures and the arrays that graphs take and give, and whether what they give is a picture."""
+"""Pictures and the arrays that graphs take and give: conversions, differences, tiles."""
 
-from collections.abc import Callable
+import functools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +12,7 @@ import numpy.typing as npt
 
 from nstc.core.errors import ImageError, UnusableModelError
 from nstc.core.images import Pixels
+from nstc.core.manifest import Contract
 
 Array = npt.NDArray[Any]
 Transfer = Callable[[Pixels], Pixels]  # (H, W, 3) uint8 to the same size, stylised
@@ -22,6 +26,36 @@ CHECK_SIZE: Final = (45, 59)
 CHECK_SEED: Final = 0
 _BLOCK: Final = 9
 _GRAIN: Final = 24
+
+# One graph in two places: float kernels round differently, by so many levels of 255. Of a picture's
+# values this share may be further off, where a rounding in between fell the other way.
+NEAR_LEVELS: Final = 1
+MOST_FAR_SHARE: Final = 0.001
+
+# A float file and its network: sums in another order, so that a value on the border between two
+# levels falls to either side, and no further.
+FLOAT_LEVELS: Final = 1
+
+# A quantized file and its network. Trained networks read 33 dB and more; 19 dB is a broken kernel.
+QUANTIZED_PSNR_DB: Final = 25.0
+FOREIGN_PSNR_DB: Final = 15.0  # one of others' making: below it is another network
+# Root mean square error, at most this part of the picture's own contrast. A network with random
+# weights gives almost flat pictures, where a file that swaps colours would still have a high PSNR.
+QUANTIZED_NOISE: Final = 1 / 3
+ROUNDING_LEVELS: Final = 2.0  # an error below is no fault however flat the picture
+
+# An integer file and the fake-quantized graph that its student was trained through: least share of
+# near pixels. Where a machine rounds elsewhere on the way, a value now and then crosses a border
+# between two levels, and the layers behind pass that on.
+LEAST_NEAR_PIXELS: Final = 0.999
+
+# Root mean square error of another machine's picture, which is 40 dB of PSNR. nstc's int8 files are
+# bit-identical on all processors it was tried on, and float files differ by the rounding of single
+# pixels (over 50 dB). int8 that saturates on one processor and not on the other reads 19 dB.
+FAR_MACHINE_LEVELS: Final = 2.55
+
+# Fills rows (h, W, 3) with the photograph's, from a first row on. Called in order.
+ReadRows = Callable[[int, Pixels], object]
 
 
 def checked(rgb: Pixels) -> Pixels:
@@ -154,3 +188,160 @@ def channel_statistics(rgb: Pixels) -> npt.NDArray[np.float32]:
     histogram = ChannelHistogram()
     histogram.add(rgb)
     return histogram.statistics()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far two pictures differ."""
+
+    levels: Pixels  # of each value, uint8 from 0 to 255
+
+    @staticmethod
+    def between(one: Pixels, other: Pixels) -> "Difference":
+        """Of two uint8 arrays of one shape."""
+        return Difference(np.where(one > other, one - other, other - one))
+
+    @property
+    def worst(self) -> int:
+        """The largest difference in levels."""
+        return int(self.levels.max())
+
+    @property
+    def far_share(self) -> float:
+        """The share of values, 0 to 1, that are more than `NEAR_LEVELS` off."""
+        return float((self.levels > NEAR_LEVELS).mean())
+
+    @property
+    def near_pixels(self) -> int:
+        """How many pixels of an (H, W, 3) have all three colours within `NEAR_LEVELS`."""
+        return int((self.levels.max(axis=2) <= NEAR_LEVELS).sum())
+
+    @functools.cached_property
+    def mean_square(self) -> float:
+        """Of the levels."""
+        return float(np.mean(self.levels.astype(np.float64) ** 2))
+
+    @property
+    def rms(self) -> float:
+        """Root mean square, in levels."""
+        return math.sqrt(self.mean_square)
+
+    @property
+    def psnr_db(self) -> float:
+        """Peak signal-to-noise ratio; see `psnr_db`."""
+        return psnr_db(self.mean_square)
+
+
+def psnr_db(mean_square: float, peak: float = 255.0) -> float:
+    """Peak signal-to-noise ratio in dB, 10 log10(peak² / mean squared error); infinity for 0."""
+    return math.inf if mean_square == 0 else 10 * math.log10(peak**2 / mean_square)
+
+
+def rms_at(psnr: float) -> float:
+    """The root mean square error in levels that a PSNR in dB stands for."""
+    return float(255 / 10 ** (psnr / 20))
+
+
+@dataclass(frozen=True)
+class Span:
+    """Rows or columns of one tile, in pixels from the picture's top or left."""
+
+    start: int  # of the core, which is kept
+    stop: int  # behind it
+    read_start: int  # of the core and its halo, within the picture
+    read_stop: int  # behind them
+
+    @property
+    def core(self) -> slice:
+        """The core, within what is read."""
+        return slice(self.start - self.read_start, self.stop - self.read_start)
+
+    @property
+    def read_length(self) -> int:
+        """How much is read."""
+        return self.read_stop - self.read_start
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """A picture cut into tiles: every pair of one of the rows and one of the columns."""
+
+    rows: tuple[Span, ...]
+    columns: tuple[Span, ...]
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """Greatest height and greatest width that are read at once, in pixels."""
+        height, width = (max(s.read_length for s in cut) for cut in (self.rows, self.columns))
+        return height, width
+
+    @property
+    def count(self) -> int:
+        """Number of tiles."""
+        return len(self.rows) * len(self.columns)
+
+    @property
+    def pixels_read(self) -> int:
+        """Pixels of all tiles with their halos: what stylising them costs."""
+        rows = sum(span.read_length for span in self.rows)
+        return rows * sum(span.read_length for span in self.columns)
+
+
+def halo_of(contract: Contract) -> int:
+    """Width of the halo in pixels: half the receptive field, up to a multiple of the stride."""
+    return round_up(contract.receptive_field // 2, contract.size_multiple)
+
+
+def tiling_of(height: int, width: int, core: tuple[int, int], contract: Contract) -> Tiling:
+    """Cut a picture into tiles, with cores of at least 1x1, rounded up to the network's stride."""
+    halo, multiple = halo_of(contract), contract.size_multiple
+    return Tiling(
+        spans(height, round_up(core[0], multiple), halo),
+        spans(width, round_up(core[1], multiple), halo),
+    )
+
+
+def spans(length: int, core: int, halo: int) -> tuple[Span, ...]:
+    """Cut a length into cores, the last of what is left; `ValueError` if one is out of range."""
+    if length < 1 or core < 1 or halo < 0:
+        raise ValueError(f"can't cut {length} into cores of {core} with halos of {halo}")
+    return tuple(
+        Span(at, min(length, at + core), max(0, at - halo), min(length, at + core + halo))
+        for at in range(0, length, core)
+    )
+
+
+def round_up(number: int, multiple: int) -> int:
+    """The least multiple that is at least the number."""
+    return -(-number // multiple) * multiple
+
+
+def stylized_bands(
+    read: ReadRows, tiling: Tiling, transfer: Transfer
+) -> Iterator[tuple[Span, Pixels]]:
+    """Yields each band's rows, and the stylised band (h, W, 3), which the next one overwrites."""
+    width = tiling.columns[-1].stop
+    window = np.empty((tiling.largest[0], width, 3), np.uint8)
+    stylised = np.empty((max(s.stop - s.start for s in tiling.rows), width, 3), np.uint8)
+    top, filled = 0, 0
+    for rows in tiling.rows:
+        kept = top + filled - rows.read_start
+        # the halo of this band begins above the end of the last one, so some rows may be kept
+        window[:kept] = window[rows.read_start - top : filled].copy()
+        top, filled = rows.read_start, rows.read_length
+        read(top + kept, window[kept:filled])
+        for columns in tiling.columns:
+            tile = np.ascontiguousarray(window[:filled, columns.read_start : columns.read_stop])
+            band = stylised[: rows.stop - rows.start, columns.start : columns.stop]
+            band[...] = transfer(tile)[rows.core, columns.core]
+        yield rows, stylised[: rows.stop - rows.start]
+
+
+def stylize_in_place(rgb: Pixels, tiling: Tiling, transfer: Transfer) -> None:
+    """Put a stylised picture in the place of the photograph (H, W, 3)."""
+
+    def read(start: int, rows: Pixels) -> None:
+        rows[...] = rgb[start : start + len(rows)]
+
+    for rows, band in stylized_bands(read, tiling, transfer):
+        rgb[rows.start : rows.stop] = band

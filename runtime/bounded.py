@@ -23,11 +23,11 @@ from PIL import Image
 from nstc.core import errors, manifest
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_name, open_bundle
 from nstc.core.images import Picture, Pixels, converting, picture, picture_files
-from nstc.runtime import arrays, resident
+from nstc.runtime import arrays, footprint
+from nstc.runtime.arrays import Tiling, halo_of, stylize_in_place, tiling_of
 from nstc.runtime.control import PLAIN, Control, blended, blending_bytes, controlled, sizes_of
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import DEFAULT_ARTIFACT, Session, open_session
-from nstc.runtime.tiling import Tiling, halo_of, stylize_in_place, tiling_of
 
 # Of cores. Few, so that a little more or less memory rarely changes how a picture is cut.
 _SIDES: Final = (64, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
@@ -90,20 +90,20 @@ def measured_work(transfer: arrays.Transfer) -> Work:
     Raises:
         OptionError: this system does not report a process's memory.
     """
-    if not resident.tells_peak_memory():
+    if not footprint.tells_peak_memory():
         raise errors.OptionError(
             "--max-ram needs to know what this process holds, as only Linux reports: leave it out."
         )
     slopes: list[float] = []
     for side in _PROBE_SIDES:
-        before, held = resident.peak_bytes(), resident.resident_bytes()
+        before, held = footprint.peak_bytes(), footprint.resident_bytes()
         transfer(np.full((side, side, 3), 128, np.uint8))
-        grown = resident.peak_bytes()
+        grown = footprint.peak_bytes()
         slopes.append((grown - held) / side**2)
         if grown - before > _CLEAR_GROWTH_BYTES and len(slopes) > 1:
             break
     transfer(np.full((side, side, 3), 128, np.uint8))
-    return Work(held_bytes=resident.resident_bytes(), bytes_per_pixel=slopes[-1])
+    return Work(held_bytes=footprint.resident_bytes(), bytes_per_pixel=slopes[-1])
 
 
 def cost_of(image: Image.Image, output_format: str | None, *, piped: bool = False) -> PictureCost:
@@ -190,7 +190,7 @@ def bounded_stylizer(
     int8 of a network that can be cut exactly is run by `TILES_ARTIFACT`. `OptionError` also where
     the system does not report a process's memory.
     """
-    resident.give_back_large_blocks()
+    footprint.give_back_large_blocks()
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
     contract = bundle.manifest.contract
     if contract.locality == "exact" and artifact_name(artifact) == artifact_name("int8"):

@@ -20,7 +20,7 @@ import numpy as np
 from nstc.core.errors import ImageError, MemoryLimitError, MissingExtraError, OutputError
 from nstc.core.files import as_utf8, atomic_file
 from nstc.core.images import Pixels, format_of, picture
-from nstc.runtime import arrays, bounded, tiling
+from nstc.runtime import arrays, bounded
 from nstc.runtime.control import PLAIN, Control
 
 # Formats that are written a strip at a time, as libvips is to write them.
@@ -180,7 +180,7 @@ def stream(
     with atomic_file(target) as draft:
         with Strips(photo) as strips:
             size = strips.height, strips.width
-            bands = (band for _, band in tiling.stylized_bands(strips.read, plan.tiling, transfer))
+            bands = (band for _, band in arrays.stylized_bands(strips.read, plan.tiling, transfer))
             _encode(draft, target, png_stream(*size, bands))
         try:  # what was written is read once more before it gets its name
             with Strips(draft) as strips:

@@ -24,8 +24,15 @@ from nstc.core.bundle import MANIFEST_FILE, WEIGHTS_FILE, Bundle, artifact_file
 from nstc.core.decoding import Count, DecodingError, Name, Sha256, decode, parse_json, read_file
 from nstc.core.errors import CorruptBundleError, ExportMismatchError, NstcError, UnusableModelError
 from nstc.core.files import atomic_file, sha256_of
-from nstc.runtime.agreement import MOST_FAR_SHARE, NEAR_LEVELS, Difference
-from nstc.runtime.arrays import CHECK_SEED, CHECK_SIZE, check_picture, refuse_one_colour
+from nstc.runtime.arrays import (
+    CHECK_SEED,
+    CHECK_SIZE,
+    MOST_FAR_SHARE,
+    NEAR_LEVELS,
+    Difference,
+    check_picture,
+    refuse_one_colour,
+)
 from nstc.runtime.foreign.trial import PROGRAMS, is_ours
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import BACKENDS, Session, refuse_unsafe

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from nstc.benchmarks.quality import picture_metrics
 from nstc.core import extensions
 from nstc.core.images import Pixels
-from nstc.runtime.agreement import Difference
+from nstc.runtime.arrays import Difference
 
 if TYPE_CHECKING:
     from torch import Tensor

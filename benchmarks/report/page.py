@@ -11,12 +11,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from nstc.benchmarks import wording
+from nstc.benchmarks import table
 from nstc.benchmarks.quality.metrics import known_metric
 from nstc.benchmarks.report import plots, reruns, stored_results
 from nstc.benchmarks.report.stored_results import ReadRow, Run, all_rows
+from nstc.benchmarks.table import byte_count, fine, three_digits
 from nstc.benchmarks.timing import machine, statistics
-from nstc.benchmarks.wording import byte_count, fine, three_digits
 from nstc.core import Progress, Silent
 from nstc.core.errors import OptionError
 from nstc.core.files import atomic_file
@@ -157,9 +157,9 @@ def render_page(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {
-        "fact": wording.fact,
+        "fact": table.fact,
         "fine": fine,
-        "key_words": wording.key_words,
+        "key_words": table.key_words,
         "trend_lines": stored_results.trend_lines,
     }
     script = packaged("page.js")
@@ -189,7 +189,7 @@ def table_columns(runs: Sequence[Run]) -> list[Column]:
     """All columns that at least one row has something for."""
     pairs = all_rows(runs)
     rows = [row for _, row in pairs]
-    columns = [_words("model", wording.short_names([row.model for row in rows]))]
+    columns = [_words("model", table.short_names([row.model for row in rows]))]
     if len(runs) > 1:
         columns.append(_words("run", [run.name for run, _ in pairs]))
     latencies = []
@@ -202,8 +202,8 @@ def table_columns(runs: Sequence[Run]) -> list[Column]:
         _numbers("size", "px", [row.size for row in rows], lambda number: f"{number:.0f}"),
         Column("latency", "ms", True, tuple(latencies)),
         _intervals("times faster", "95 %", [row.speedup for row in rows]),
-        _numbers("parameters", "", [row.params for row in rows], wording.count),
-        _numbers("MACs", "", [row.macs for row in rows], wording.count),
+        _numbers("parameters", "", [row.params for row in rows], table.count),
+        _numbers("MACs", "", [row.macs for row in rows], table.count),
         _numbers("file", "", [row.size_bytes for row in rows], byte_count),
         *_extra_columns(rows),
     ]
@@ -233,7 +233,7 @@ def _words(heading: str, texts: Sequence[str]) -> Column:
 def _numbers(
     heading: str, hint: str, values: Sequence[float | None], words: Callable[[float], str]
 ) -> Column:
-    cells = (Cell(wording.NONE) if own is None else Cell(words(own), value=own) for own in values)
+    cells = (Cell(table.NONE) if own is None else Cell(words(own), value=own) for own in values)
     return Column(heading, hint, True, tuple(cells))
 
 
@@ -241,10 +241,10 @@ def _intervals(heading: str, hint: str, intervals: Sequence[statistics.Interval 
     cells = []
     for own in intervals:
         if own is None or math.isnan(own.median):
-            cells.append(Cell(wording.NONE))
+            cells.append(Cell(table.NONE))
             continue
         numbers = (own.median, own.low, own.high)
-        median, low, high = (fine(n) if math.isfinite(n) else wording.INFINITE for n in numbers)
+        median, low, high = (fine(n) if math.isfinite(n) else table.INFINITE for n in numbers)
         known = math.isfinite(own.low) or math.isfinite(own.high)
         cells.append(Cell(median, f"{low} to {high}" if known else "", own.median))
     return Column(heading, hint, True, tuple(cells))

@@ -18,8 +18,7 @@ from PIL import Image
 
 from nstc.benchmarks import result, subjects
 from nstc.benchmarks.report.stored_results import Run, all_rows, row_names
-from nstc.benchmarks.timing.layer_times import LayerTimes, layer_times
-from nstc.benchmarks.timing.machine import usable_cores
+from nstc.benchmarks.timing.machine import LayerTimes, layer_times, usable_cores
 from nstc.core import Progress, bundle, images
 from nstc.core.errors import ArtifactError, NstcError, TeacherError
 from nstc.core.photos import PhotoSet

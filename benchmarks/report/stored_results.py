@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from nstc.benchmarks import result, wording
+from nstc.benchmarks import result, table
 from nstc.benchmarks.timing.statistics import Interval
 from nstc.core.decoding import DecodingError, decode, read_json
 from nstc.core.errors import OptionError
@@ -87,7 +87,7 @@ def all_rows(runs: Sequence[Run]) -> list[tuple[Run, ReadRow]]:
 def row_names(runs: Sequence[Run], *, with_run: bool = True) -> list[str]:
     """Distinct names of rows: model and artifact, and target and run where there are several."""
     rows = all_rows(runs)
-    models = wording.short_names([row.model for _, row in rows])
+    models = table.short_names([row.model for _, row in rows])
     targets = {row.target for _, row in rows}
     names = []
     for model, (run, row) in zip(models, rows, strict=True):
@@ -230,7 +230,7 @@ class Measure:
     name: str  # in words
     # From a row to its number; None if the row does not have it.
     of: Callable[[result.Row], Interval | None]
-    words: Callable[[float], str] = wording.fine  # how it reads
+    words: Callable[[float], str] = table.fine  # how it reads
     everywhere: bool = False  # whether it is the same on every machine and by every protocol
 
 
@@ -245,7 +245,7 @@ MEASURES: Final = (
     Measure(
         "file",
         lambda row: Interval(median=row.size_bytes, low=row.size_bytes, high=row.size_bytes),
-        words=wording.byte_count,
+        words=table.byte_count,
         everywhere=True,
     ),
 )

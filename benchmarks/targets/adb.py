@@ -23,9 +23,9 @@ from nstc.benchmarks.targets.remote import remote_target, remote_worker
 from nstc.benchmarks.targets.remote.process import CommandLimits, Finished, OnLine, converse
 from nstc.benchmarks.targets.remote.remote_target import PYTHON, THREADS, Outcome, RemoteJob
 from nstc.benchmarks.timing import latency, machine
-from nstc.benchmarks.timing.footprint import Footprint
 from nstc.core import Progress, child_processes, errors, files
 from nstc.runtime import arrays, model_files
+from nstc.runtime.footprint import Footprint
 
 HOME: Final = "/data/local/tmp"  # adb's shell may write to it and run programs from it
 PERF_TEST: Final = "perf_test"

@@ -9,12 +9,12 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 from nstc.benchmarks.subjects import Probe, Subject
-from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.latency import Run, RunClock, Throughput, Timings, alternate
 from nstc.benchmarks.timing.machine import Peaks, usable_cores
 from nstc.core import Progress, errors
 from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
+from nstc.runtime.footprint import Footprint
 from nstc.runtime.session import MAX_THREADS, Session
 
 # What a result must say of where its numbers come from: provider, device, browser.

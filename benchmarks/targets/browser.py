@@ -21,7 +21,7 @@ from nstc.core import Progress, bundle
 from nstc.core.errors import OptionError, TargetError, UnusableModelError
 from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime import agreement, arrays, model_files
+from nstc.runtime import arrays, model_files
 from nstc.runtime.foreign.networks import ForeignSession, Framed
 from nstc.runtime.session import Session
 
@@ -180,12 +180,12 @@ def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
         arrays.refuse_not_finite_output(raw, asked.path)
     except UnusableModelError as error:  # here it gave a picture, so the place is at fault
         raise TargetError(f"{asked.path} gives no finite numbers in {where}.") from error
-    off = agreement.Difference.between(asked.picture(raw), asked.picture(asked.raw))
-    if off.far_share > agreement.MOST_FAR_SHARE:
+    off = arrays.Difference.between(asked.picture(raw), asked.picture(asked.raw))
+    if off.far_share > arrays.MOST_FAR_SHARE:
         raise TargetError(
             f"{asked.path} gives another picture in {where} than in ONNX Runtime here: "
-            f"{off.far_share:.1%} of its values are more than {agreement.NEAR_LEVELS}/255 off, the "
-            f"worst by {off.worst}; at most {agreement.MOST_FAR_SHARE:.1%} may be. Its times are "
+            f"{off.far_share:.1%} of its values are more than {arrays.NEAR_LEVELS}/255 off, the "
+            f"worst by {off.worst}; at most {arrays.MOST_FAR_SHARE:.1%} may be. Its times are "
             "not used."
         )
     return off.worst

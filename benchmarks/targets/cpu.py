@@ -9,7 +9,6 @@ from typing import ClassVar, Final
 from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets import base
 from nstc.benchmarks.targets.base import Measurement, RowFacts, TargetKind
-from nstc.benchmarks.timing.footprint import measure_footprint
 from nstc.benchmarks.timing.latency import measure_throughput
 from nstc.benchmarks.timing.machine import THIS_MACHINE, measure_peaks, pinned, usable_cores
 from nstc.core import Progress, bundle
@@ -17,9 +16,9 @@ from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime import programs
+from nstc.runtime.footprint import measure_footprint, tells_peak_memory
 from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.onnx_session import OnnxSession
-from nstc.runtime.resident import tells_peak_memory
 from nstc.runtime.session import Session
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from nstc.core import images, manifest, photos
 from nstc.core.errors import ExportMismatchError, NstcError, OptionError, UnusableModelError
 from nstc.models import architectures, tensors
-from nstc.runtime import agreement, arrays
+from nstc.runtime import arrays
 from nstc.runtime.session import BACKENDS, Session
 
 # From a picture (H, W, 3) uint8 to what the file should make of it.
@@ -64,11 +64,11 @@ def check_float(
     size than `size`, the height and width that it was fixed to, if it was.
     """
     for photo, output in _runs(path, artifact, size):
-        worst = agreement.Difference.between(output, reference(photo)).worst
-        if worst > agreement.FLOAT_LEVELS:
+        worst = arrays.Difference.between(output, reference(photo)).worst
+        if worst > arrays.FLOAT_LEVELS:
             raise ExportMismatchError(
                 f"{artifact} differs from the network by up to {worst} of 255 levels at "
-                f"{_by(photo)}, at most {agreement.FLOAT_LEVELS} is expected. It was not kept."
+                f"{_by(photo)}, at most {arrays.FLOAT_LEVELS} is expected. It was not kept."
             )
 
 
@@ -83,14 +83,12 @@ def check_quantized(
     lowest = math.inf
     for photo, output in _runs(file, artifact, size):
         expected = reference(photo)
-        off = agreement.Difference.between(output, expected)
+        off = arrays.Difference.between(output, expected)
         lowest = min(lowest, off.psnr_db)
         contrast = float(expected.std(axis=(0, 1)).max())
         # a picture of little contrast must be nearer: the same error would drown it
-        most = min(
-            agreement.rms_at(agreement.QUANTIZED_PSNR_DB), agreement.QUANTIZED_NOISE * contrast
-        )
-        if off.rms > max(most, agreement.ROUNDING_LEVELS):
+        most = min(arrays.rms_at(arrays.QUANTIZED_PSNR_DB), arrays.QUANTIZED_NOISE * contrast)
+        if off.rms > max(most, arrays.ROUNDING_LEVELS):
             raise ExportMismatchError(
                 f"{artifact} differs too much from the network at {_by(photo)}: "
                 f"{off.psnr_db:.1f} dB, an error of {off.rms:.1f} levels where the picture's own "

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from nstc.core import errors, files
-from nstc.core.files.drafts import draft_folder, put_in_place
+from nstc.core.drafts import draft_folder, put_in_place
 from nstc.core.photos import PhotoSet, photos_in, sample_photos
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor, nn
 
-from nstc.benchmarks.report.svg import plotting
-from nstc.benchmarks.timing.layer_times import ConvolutionTimes, convolution_times, layer_times
+from nstc.benchmarks.report.plots import plotting
+from nstc.benchmarks.timing.machine import ConvolutionTimes, convolution_times, layer_times
 from nstc.compress.distillation.teachers import open_teacher, style_of_teacher
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.export.export_model import made_artifact
@@ -21,8 +21,8 @@ from nstc.core import Progress, Silent, files
 from nstc.core.bundle import artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, MissingExtraError, OptionError
 from nstc.core.photos import PhotoSet
-from nstc.models import architectures, complexity, style, tensors
-from nstc.models.vgg import load_vgg
+from nstc.models import architectures, style, tensors
+from nstc.models.losses import load_vgg
 from nstc.runtime.session import MAX_THREADS
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def analyze(
         size: Side of the picture in pixels that costs and times are of.
         threads: To time with.
         importance: Which channels are the worse half; "taylor" has no teacher's loss here.
-        vgg: See `nstc.models.vgg.load_vgg`.
+        vgg: See `nstc.models.losses.load_vgg`.
         progress: Receives updates of every layer.
 
     Raises:
@@ -156,7 +156,7 @@ def _layers(
     halved = probe.halving_sensitivity(network, probe.scores(network))
     rounded = _rounding_sensitivity(network, probe)
     total = times.other_ms + sum(times.ms)
-    shapes = complexity.convolution_shapes(network, size)
+    shapes = architectures.convolution_shapes(network, size)
     names = {module: name for name, module in network.named_modules()}
     makers: dict[str, tuple[str, ...]] = {}  # the first one's name is the group's
     for group in channel_groups(network):
@@ -175,7 +175,7 @@ def _layers(
         yield Layer(
             name=name,
             kind=f"{layer.kernel_size[0]}x{layer.kernel_size[1]}{depthwise}{stride}",
-            params=sum(map(complexity.count_parameters, (layer, *norms))),
+            params=sum(map(architectures.count_parameters, (layer, *norms))),
             macs=made * layer.weight[0].numel(),
             activation_bytes=4 * made,
             ms=ms,

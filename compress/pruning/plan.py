@@ -20,7 +20,7 @@ from nstc.compress.pruning.probe import PruningProbe
 from nstc.core import decoding, errors, files
 from nstc.core.recipe.recipes import AUTO, PruneRecipe
 from nstc.core.recipe.settings import parse_latency, parse_macs
-from nstc.models import architectures, complexity
+from nstc.models import architectures
 
 DEFAULT_RATIO: Final = 0.25
 
@@ -114,7 +114,7 @@ class Blocks:
         """
 
         def is_cheap(distance: float, fewer: nn.Module) -> bool:
-            macs = complexity.count_macs(fewer)
+            macs = architectures.count_macs(fewer)
             return macs >= goal and distance <= self._distance_by_channels(macs, round_to)
 
         while len(self._left) > 1 and self._drop_cheapest(is_cheap):
@@ -160,7 +160,7 @@ class _Planner:
         # Multiply-accumulates to reach; None if none were given.
         self._goal = None if recipe.target_macs is None else parse_macs(recipe.target_macs)
         if recipe.speedup is not None:
-            self._goal = int(complexity.count_macs(probe.network) / recipe.speedup)
+            self._goal = int(architectures.count_macs(probe.network) / recipe.speedup)
         self._groups = channel_groups(network)
         self._macs = schedules.width_costs(network, self._groups)
         self._full = schedules.full_widths(self._groups)
@@ -218,7 +218,7 @@ class _Planner:
         if self._latency:
             with self._probe.timing(self._network, self._latency.target) as watch:
                 part = min(1.0, self._latency.ms / watch.whole_ms)
-            return int(complexity.count_macs(self._network) * part)
+            return int(architectures.count_macs(self._network) * part)
         return self._macs(schedules.uniform(self._groups, self.multiple)(self._ratio))
 
     def _round_to(self, measure: Callable[[Widths], float]) -> tuple[int, dict[str, Any]]:

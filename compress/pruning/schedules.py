@@ -12,7 +12,7 @@ from torch import nn
 
 from nstc.compress.pruning.channels import ChannelGroup, Scores, Widths
 from nstc.core import Progress, errors
-from nstc.models.complexity import REFERENCE_SIZE, convolution_shapes
+from nstc.models.architectures import REFERENCE_SIZE, convolution_shapes
 
 # From the share of the channels that goes, 0 to 1, to the widths left.
 WidthSchedule = Callable[[float], Widths]

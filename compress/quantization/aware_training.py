@@ -22,8 +22,7 @@ from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import AnySize, describe
 from nstc.models.student import Student
 from nstc.models.tensors import images_to_tensor, save_tensors, tensor_to_images
-from nstc.runtime.agreement import LEAST_NEAR_PIXELS, Difference
-from nstc.runtime.arrays import channel_statistics
+from nstc.runtime.arrays import LEAST_NEAR_PIXELS, Difference, channel_statistics
 from nstc.runtime.session import Session
 
 CALIBRATION: Final = QuantizeRecipe(percentile=99.9)

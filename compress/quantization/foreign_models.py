@@ -18,7 +18,7 @@ from nstc.core.errors import ExportMismatchError, OptionError, TeacherError
 from nstc.core.graph_form import FORM_KEY, GraphFlags
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe
-from nstc.runtime import agreement, arrays, onnx_session
+from nstc.runtime import arrays, onnx_session
 from nstc.runtime.foreign import contracts, networks
 
 # Of style networks. Others compute in float as they did, and are listed in the report.
@@ -176,8 +176,8 @@ def _measured(
             arrays.refuse_one_colour(output, path)
     except TeacherError as error:
         raise ExportMismatchError(f"{file.name} was written but does not run: {error}") from error
-    psnr_db = agreement.Difference.between(*made).psnr_db
-    if psnr_db < agreement.FOREIGN_PSNR_DB:
+    psnr_db = arrays.Difference.between(*made).psnr_db
+    if psnr_db < arrays.FOREIGN_PSNR_DB:
         raise ExportMismatchError(
             f"{file.name} differs too much from {model}: {psnr_db:.1f} dB. It was not kept. "
             "Calibrate on photographs like those it will be given, or give a --quality-budget."

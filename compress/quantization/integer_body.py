@@ -32,7 +32,7 @@ from nstc.core.manifest import Contract
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.student import Student
-from nstc.runtime import agreement
+from nstc.runtime import arrays
 
 LARGEST_WEIGHT: Final = 64  # magnitude of a stored weight: of 7 bits
 # Of a layer's largest weight: what stands in a filter of zeros, so that it has a scale.
@@ -164,7 +164,7 @@ def psnr_db(
         np.mean((a.clip(black, white) - b.clip(black, white)) ** 2, dtype=np.float64)
         for a, b in zip(wanted, found, strict=True)
     ]
-    return agreement.psnr_db(float(np.mean(errors)), white - black)
+    return arrays.psnr_db(float(np.mean(errors)), white - black)
 
 
 def choose_float_layers(

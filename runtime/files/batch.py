@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
-from nstc.core import errors, files
+from nstc.core import errors, files, terminal
 from nstc.core.images import MAX_PIXELS, format_of, formats, picture_files
 from nstc.core.images.picture import Frame
 from nstc.core.images.picture_files import ImageFile
 from nstc.runtime.control import PLAIN, Control
-from nstc.runtime.files import fetching, streams
+from nstc.runtime.files import fetching
 from nstc.runtime.files.picture_jobs import ALL, PictureJob, find_sources, is_many, plan
 from nstc.runtime.streaming import stream_within
 from nstc.runtime.stylizer import Stylizer
@@ -255,7 +255,7 @@ class _Making:
         picture = replace(picture, metadata=self._metadata)
         picture_files.refuse_unfit(name, picture)
         if output is None:
-            streams.write_standard_output(
+            terminal.write_standard_output(
                 lambda stream: picture_files.encode_picture(stream, picture, name)
             )
         else:
@@ -283,7 +283,7 @@ class _Making:
             picture_files.encode_animation(stream, stylised(), self._format, file.plays)
 
         if output is None:
-            streams.write_standard_output(encode)
+            terminal.write_standard_output(encode)
         else:
             picture_files.write_animation(output, stylised(), file.plays)
         return replace(base, height=size[0], width=size[1], frames=file.frames)

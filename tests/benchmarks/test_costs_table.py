@@ -5,11 +5,11 @@ from rich.console import Console
 
 from nstc.benchmarks.result import BenchProtocol, BenchResult, LatencySummary, Reference, Row
 from nstc.benchmarks.table import costs_table, has_costs
-from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.latency import Throughput
 from nstc.benchmarks.timing.machine import Peaks, Roofline
 from nstc.benchmarks.timing.statistics import Interval
 from nstc.core.manifest import PhotoRecord
+from nstc.runtime.footprint import Footprint
 
 ROW = Row(
     model="zoo:starry-night",

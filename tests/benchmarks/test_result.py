@@ -14,12 +14,12 @@ from nstc.benchmarks.result import (
     Row,
     migrated,
 )
-from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.latency import MachineNoise, Throughput
 from nstc.benchmarks.timing.machine import Peaks, Roofline
 from nstc.benchmarks.timing.statistics import Interval
 from nstc.core.errors import OutputError
 from nstc.core.manifest import PhotoRecord
+from nstc.runtime.footprint import Footprint
 
 PROTOCOL = BenchProtocol(
     rounds=3,

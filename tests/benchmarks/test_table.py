@@ -12,9 +12,9 @@ from nstc.benchmarks.result import (
     Row,
 )
 from nstc.benchmarks.table import result_table, summary
-from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.statistics import Interval
 from nstc.core.manifest import PhotoRecord
+from nstc.runtime.footprint import Footprint
 
 
 def spread(median: float) -> Interval:

@@ -1,6 +1,6 @@
 import pytest
 
-from nstc.benchmarks.wording import (
+from nstc.benchmarks.table import (
     byte_count,
     count,
     fact,

@@ -19,7 +19,7 @@ from nstc.core.errors import (
     OptionError,
 )
 from nstc.core.images import read_picture
-from nstc.runtime.resident import resident_bytes
+from nstc.runtime.footprint import resident_bytes
 from nstc.runtime.stylizer import Stylizer
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from nstc.core.bundle import Bundle
 from nstc.core.errors import OptionError, RecipeError
 from nstc.core.photos import PhotoSet
-from nstc.models.complexity import count_macs
+from nstc.models.architectures import count_macs
 from nstc.models.transformer import TransformerNet
 
 PLAN = """

@@ -40,7 +40,7 @@ from nstc.models.student import Student
 from nstc.models.style import StyleStatistics, style_of
 from nstc.models.tensors import save_tensors
 from nstc.models.transformer import TransformerNet
-from nstc.runtime.agreement import Difference
+from nstc.runtime.arrays import Difference
 from nstc.runtime.onnx_session import OnnxSession
 
 NETWORKS = {

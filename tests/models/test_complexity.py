@@ -8,8 +8,7 @@ from torch import nn
 
 from nstc.core.bundle import WEIGHTS_FILE, new_bundle, open_bundle
 from nstc.core.manifest import Manifest
-from nstc.models.architectures import describe
-from nstc.models.complexity import complexity, count_macs, count_parameters
+from nstc.models.architectures import complexity, count_macs, count_parameters, describe
 from nstc.models.student import Student, fold
 from nstc.models.tensors import save_tensors
 from nstc.models.transformer import TransformerNet

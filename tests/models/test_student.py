@@ -6,8 +6,7 @@ from torch import nn
 
 from nstc.core import recipe
 from nstc.core.recipe import SIZES, STUDENTS, DistillRecipe
-from nstc.models.architectures import describe
-from nstc.models.complexity import count_macs, count_parameters
+from nstc.models.architectures import count_macs, count_parameters, describe
 from nstc.models.student import (
     SHAPES,
     Kind,

@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from nstc.core import drafts
 from nstc.core.errors import CorruptBundleError, UnusableModelError
-from nstc.core.files import atomic_file, drafts
+from nstc.core.files import atomic_file
 from nstc.core.zoo import resolve_model_path
 from nstc.models.tensors import images_to_tensor, load_tensors, save_tensors, tensor_to_images
 

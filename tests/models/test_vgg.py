@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 from torchvision.models import vgg as torchvision_vgg
 
 from nstc.core.errors import CheckpointError, CorruptBundleError, OptionError
-from nstc.models import vgg as module
-from nstc.models.vgg import LAYERS, SHIPPED_FILE, load_vgg
+from nstc.models import losses
+from nstc.models.losses import LAYERS, SHIPPED_FILE, load_vgg
 
 SHIPPED = resources.files("nstc.models") / "data" / SHIPPED_FILE
 OXFORD_MEAN_BGR = (103.939, 116.779, 123.68)  # subtracted by Simonyan and Zisserman from 0..255
@@ -90,7 +90,7 @@ def test_a_changed_byte_of_the_shipped_file_is_noticed(tmp_path, monkeypatch):
     copy = tmp_path / "data" / SHIPPED_FILE
     copy.parent.mkdir()
     shutil.copyfile(str(SHIPPED), copy)
-    monkeypatch.setattr(module, "resources", SimpleNamespace(files=lambda _: tmp_path))
+    monkeypatch.setattr(losses, "resources", SimpleNamespace(files=lambda _: tmp_path))
     load_vgg()  # the copy is good
     content = bytearray(copy.read_bytes())
     content[-1] ^= 1

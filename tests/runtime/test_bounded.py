@@ -19,13 +19,13 @@ from nstc.core.images import Pixels, read_picture
 from nstc.core.manifest import Contract
 from nstc.core.recipe.settings import parse_bytes
 from nstc.runtime import bounded
+from nstc.runtime.arrays import tiling_of
 from nstc.runtime.bounded import BoundedStylizer, PictureCost, Work, bounded_stylizer
 from nstc.runtime.control import PLAIN, Control, controlled
 from nstc.runtime.files.batch import BatchOptions, PictureOutcome, stylize_files
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import Session, open_session
 from nstc.runtime.stylizer import Stylizer
-from nstc.runtime.tiling import tiling_of
 
 MB = 1_000_000
 HELD = 50 * MB

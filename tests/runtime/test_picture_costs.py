@@ -13,7 +13,8 @@ from PIL import Image
 
 from nstc.core.errors import OptionError
 from nstc.core.images import Picture, Pixels, format_of, write_picture
-from nstc.runtime import resident
+from nstc.runtime import footprint
+from nstc.runtime.arrays import Tiling, spans
 from nstc.runtime.bounded import (
     MARGIN,
     SLACK_BYTES,
@@ -25,8 +26,7 @@ from nstc.runtime.bounded import (
     scaled_cost,
 )
 from nstc.runtime.control import Control, blending_bytes, controlled
-from nstc.runtime.resident import give_back_large_blocks, peak_bytes, resident_bytes
-from nstc.runtime.tiling import Tiling, spans
+from nstc.runtime.footprint import give_back_large_blocks, peak_bytes, resident_bytes
 
 WORK = Work(held_bytes=1_000_000, bytes_per_pixel=100)
 ONE = Tiling(spans(100, 100, 0), spans(200, 200, 0))
@@ -71,7 +71,7 @@ def test_what_a_run_takes_is_seen_from_its_peak() -> None:
 
 
 def test_a_system_that_does_not_tell_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resident, "tells_peak_memory", lambda: False)
+    monkeypatch.setattr(footprint, "tells_peak_memory", lambda: False)
     with pytest.raises(OptionError, match="--max-ram needs to know"):
         measured_work(lambda rgb: rgb)
 

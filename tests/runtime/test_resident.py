@@ -6,11 +6,11 @@ import sys
 import numpy as np
 import pytest
 
-from nstc.runtime import resident
-from nstc.runtime.resident import peak_bytes, resident_bytes, tells_peak_memory
+from nstc.runtime import footprint
+from nstc.runtime.footprint import peak_bytes, resident_bytes, tells_peak_memory
 
 HOLDS_AND_FREES = """
-from nstc.runtime.resident import give_back_large_blocks, resident_bytes
+from nstc.runtime.footprint import give_back_large_blocks, resident_bytes
 give_back_large_blocks()
 for _ in range(3):
     block = bytearray(30_000_000)
@@ -35,7 +35,7 @@ def test_a_held_array_is_resident_and_the_peak_outlives_it() -> None:
 
 def test_not_every_system_tells(monkeypatch, tmp_path) -> None:
     assert tells_peak_memory()
-    monkeypatch.setattr(resident, "_STATUS", tmp_path / "nowhere")
+    monkeypatch.setattr(footprint, "_STATUS", tmp_path / "nowhere")
     assert not tells_peak_memory()
 
 

@@ -10,7 +10,7 @@ from nstc.core.bundle import open_bundle
 from nstc.core.images import Pixels
 from nstc.core.manifest import Contract
 from nstc.core.zoo import resolve_model_path
-from nstc.runtime.tiling import (
+from nstc.runtime.arrays import (
     Span,
     Tiling,
     halo_of,

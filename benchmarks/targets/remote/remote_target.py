@@ -22,14 +22,14 @@ from nstc.benchmarks.subjects import FLOAT, Probe, Subject
 from nstc.benchmarks.targets.base import Measurement, Place, RowFacts, open_here
 from nstc.benchmarks.targets.remote import process, remote_worker
 from nstc.benchmarks.timing import latency
-from nstc.benchmarks.timing.footprint import Footprint
 from nstc.benchmarks.timing.machine import INT8_INSTRUCTIONS, NO_INT8
 from nstc.core import Progress, bundle, decoding, graph_form
 from nstc.core.child_processes import readable
 from nstc.core.errors import OptionError, TargetError
 from nstc.core.images import Pixels
 from nstc.core.recipe import BenchRecipe
-from nstc.runtime import agreement, arrays
+from nstc.runtime import arrays
+from nstc.runtime.footprint import Footprint
 from nstc.runtime.foreign.networks import ForeignSession
 from nstc.runtime.model_files import copy_model, data_files
 from nstc.runtime.session import MAX_THREADS, Session
@@ -358,11 +358,11 @@ def parse_options(target: str, text: str, known: Collection[str]) -> Mapping[str
 
 def refuse_other_picture(name: str, file: str, remote: Pixels, here: Pixels) -> None:
     """Raise `TargetError` if a file's pictures (H, W, 3) uint8 there and here differ too much."""
-    found = agreement.Difference.between(remote, here).rms
-    if found > agreement.FAR_MACHINE_LEVELS:
+    found = arrays.Difference.between(remote, here).rms
+    if found > arrays.FAR_MACHINE_LEVELS:
         raise TargetError(
             f"{name}: {file} gives another picture there than here, {found:.1f} of 255 levels away "
-            f"where {agreement.FAR_MACHINE_LEVELS} is allowed, so its time is not used. An int8 "
+            f"where {arrays.FAR_MACHINE_LEVELS} is allowed, so its time is not used. An int8 "
             "file must be made with reduced range to be portable: nstc quantize does that."
         )
 

@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, Self, TextIO, cast
 import typer
 
 from nstc.core import Progress, errors
-from nstc.core.terminal import as_text, one_line, plain_console, shown
-from nstc.runtime.files.streams import discard_the_rest, unwritable_output
+from nstc.core.terminal import (
+    as_text,
+    discard_the_rest,
+    one_line,
+    plain_console,
+    shown,
+    unwritable_output,
+)
 
 if TYPE_CHECKING:
     from rich import progress

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from nstc.core import decoding, errors, files
-from nstc.core.files.drafts import restore
+from nstc.core.drafts import restore
 from nstc.core.manifest import MANIFEST_FILE as MANIFEST_FILE
 from nstc.core.manifest import FileRecord, Manifest, Origin, fault_of_name
 from nstc.core.zoo import did_you_mean, named, refuse_shipped, resolve_model_path, zoo_name_of

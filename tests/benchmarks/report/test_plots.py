@@ -2,8 +2,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from nstc.benchmarks.report.plots import dominant, frontier_plot, frontier_points, layer_plot
-from nstc.benchmarks.report.svg import SVG
+from nstc.benchmarks.report.plots import SVG, dominant, frontier_plot, frontier_points, layer_plot
 
 
 def parsed(svg):

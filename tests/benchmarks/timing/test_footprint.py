@@ -3,10 +3,10 @@ import sys
 
 import pytest
 
-from nstc.benchmarks.timing import footprint
-from nstc.benchmarks.timing.footprint import measure_footprint
 from nstc.core.bundle import artifact_file
 from nstc.core.errors import ArtifactError
+from nstc.runtime import footprint
+from nstc.runtime.footprint import measure_footprint
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs VmHWM of /proc")
 
@@ -39,7 +39,7 @@ def test_what_this_process_holds_is_not_counted(graph):
 
 
 def test_neither_torch_nor_the_rest_of_nstc_is_loaded():
-    code = "import sys, nstc.benchmarks.timing.footprint; print(*sys.modules)"
+    code = "import sys, nstc.runtime.footprint; print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     loaded = {name.partition(".")[0] for name in ran.stdout.split()}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from nstc.benchmarks.timing.layer_times import (
+from nstc.benchmarks.timing.machine import (
     LayerTimes,
     Operator,
     convolution_times,

@@ -17,7 +17,7 @@ from nstc.benchmarks.timing.machine import (
     same_hardware,
     usable_cores,
 )
-from nstc.models.complexity import count_moved_values
+from nstc.models.architectures import count_moved_values
 
 X86 = """processor\t: 0
 model name\t: Some CPU @ 3.00GHz

@@ -19,8 +19,7 @@ from nstc.compress.quantization.summary import count_integer_operators
 from nstc.core import Silent
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import PruneRecipe, QuantizeRecipe
-from nstc.models.architectures import describe
-from nstc.models.complexity import count_macs
+from nstc.models.architectures import count_macs, describe
 from nstc.models.student import Student, fold
 
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -19,7 +19,7 @@ from nstc.compress.quantization.aware_training import write_ranges
 from nstc.core.bundle import Bundle, revised_bundle
 from nstc.core.errors import ArtifactError, OptionError
 from nstc.core.photos import PhotoSet
-from nstc.models.complexity import count_macs, count_parameters
+from nstc.models.architectures import count_macs, count_parameters
 from nstc.models.student import Student
 
 SIZE = 64

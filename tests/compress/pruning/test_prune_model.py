@@ -20,8 +20,7 @@ from nstc.core.errors import BundleError, Interrupted, OptionError, OutputError,
 from nstc.core.manifest import Origin, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe, PruneRecipe
-from nstc.models.architectures import load
-from nstc.models.complexity import count_macs, count_parameters
+from nstc.models.architectures import count_macs, count_parameters, load
 from nstc.models.student import Student
 from nstc.models.transformer import TransformerNet
 

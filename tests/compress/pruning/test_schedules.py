@@ -27,7 +27,7 @@ from nstc.compress.pruning.schedules import (
     width_costs,
 )
 from nstc.core.errors import OptionError
-from nstc.models.complexity import count_macs
+from nstc.models.architectures import count_macs
 from nstc.models.student import Student
 from nstc.models.transformer import TransformerNet
 

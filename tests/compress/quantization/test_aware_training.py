@@ -39,7 +39,7 @@ from nstc.core.recipe import BLOCKS, DistillRecipe, PruneRecipe, QuantizeRecipe,
 from nstc.models.architectures import learned_ranges, load
 from nstc.models.student import Student
 from nstc.models.tensors import images_to_tensor
-from nstc.runtime.agreement import LEAST_NEAR_PIXELS
+from nstc.runtime.arrays import LEAST_NEAR_PIXELS
 
 SMALL = QuantizeRecipe(calibration_photos=2, calibration_size=96)
 NONE = PhotoSet((), ())

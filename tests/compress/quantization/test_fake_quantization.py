@@ -38,8 +38,7 @@ from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import BLOCKS, QuantizeRecipe
 from nstc.models.architectures import describe, load
 from nstc.models.student import Student
-from nstc.runtime.agreement import LEAST_NEAR_PIXELS
-from nstc.runtime.arrays import channel_statistics
+from nstc.runtime.arrays import LEAST_NEAR_PIXELS, channel_statistics
 from nstc.runtime.onnx_session import OnnxSession
 
 SMALL = QuantizeRecipe(calibration_photos=2, calibration_size=96)

@@ -116,7 +116,7 @@ class TestAtomicFolder:
 
     def test_a_swap_that_fails_half_way_is_undone(self, tmp_path, monkeypatch) -> None:
         target = _folder(tmp_path / "b", MARK)
-        monkeypatch.setattr("nstc.core.files.drafts.exchanged", lambda *_paths: False)
+        monkeypatch.setattr("nstc.core.drafts.exchanged", lambda *_paths: False)
         real = Path.replace
         calls = []
 

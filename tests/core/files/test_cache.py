@@ -8,8 +8,8 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from nstc.core.files import cache_folder, cached, storage
-from nstc.core.files.storage import private_folder
+from nstc.core import files
+from nstc.core.files import cache_folder, cached, private_folder
 
 
 def test_the_variable_moves_the_cache(monkeypatch, tmp_path):
@@ -44,7 +44,7 @@ def temporary(tmp_path, monkeypatch):
     folder = tmp_path / "tmp"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
-    storage._folder_of_this_process.cache_clear()
+    files._folder_of_this_process.cache_clear()
     return folder
 
 
@@ -74,8 +74,8 @@ def test_a_user_without_a_home_gets_a_private_folder_and_is_told_once(tmp_path, 
 def test_what_an_image_brings_is_found_though_nothing_can_be_added(monkeypatch, tmp_path) -> None:
     monkeypatch.delenv("NSTC_CACHE")
     monkeypatch.setattr(platformdirs, "user_cache_dir", lambda _name: str(tmp_path / "usual"))
-    monkeypatch.setattr(storage, "is_writable", lambda _folder: False)
-    monkeypatch.setattr(storage, "instead_of", lambda _usual: tmp_path / "private")
+    monkeypatch.setattr(files, "is_writable", lambda _folder: False)
+    monkeypatch.setattr(files, "instead_of", lambda _usual: tmp_path / "private")
     brought = tmp_path / "usual" / "datasets" / "dtd"
     brought.mkdir(parents=True)
 

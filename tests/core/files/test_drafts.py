@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from nstc.core import drafts
 from nstc.core.bundle import open_bundle
+from nstc.core.drafts import draft_file, draft_folder, put_in_place, restore
 from nstc.core.errors import BundleError
-from nstc.core.files import atomic_file, atomic_folder, drafts, scratch_folder
-from nstc.core.files.drafts import draft_file, draft_folder, put_in_place, restore
+from nstc.core.files import atomic_file, atomic_folder, scratch_folder
 
 MARK = "manifest.json"
 

@@ -6,9 +6,10 @@ import threading
 
 import pytest
 
+from nstc.core import files
+from nstc.core.drafts import draft_folder
 from nstc.core.errors import OutputError
-from nstc.core.files import cache_folder, locked, storage
-from nstc.core.files.drafts import draft_folder
+from nstc.core.files import cache_folder, locked
 
 _HOLD = """
 import sys
@@ -21,7 +22,7 @@ with locked(Path(sys.argv[1])):
 
 
 def test_another_process_is_waited_for_and_that_is_said(tmp_path, caplog, monkeypatch) -> None:
-    monkeypatch.setattr(storage, "_SECONDS_UNTIL_LOGGED", 0.05)
+    monkeypatch.setattr(files, "_SECONDS_UNTIL_LOGGED", 0.05)
     with subprocess.Popen(
         [sys.executable, "-c", _HOLD, str(tmp_path / "b")],
         stdin=subprocess.PIPE,
@@ -45,7 +46,7 @@ def test_nothing_is_left_beside_the_target(tmp_path) -> None:
 
 
 def test_what_is_written_within_a_draft_needs_none(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(storage, "FileLock", lambda path, **_: pytest.fail(f"locked {path}"))
+    monkeypatch.setattr(files, "FileLock", lambda path, **_: pytest.fail(f"locked {path}"))
     with draft_folder(tmp_path / "b") as draft, locked(draft / "bundle"):
         pass
 
@@ -73,18 +74,18 @@ def test_one_place_has_one_lock_by_whatever_path(tmp_path, monkeypatch) -> None:
     (tmp_path / "link").symlink_to("here")
     monkeypatch.chdir(tmp_path / "here")
     taken = []
-    lock = storage.FileLock
-    monkeypatch.setattr(storage, "FileLock", lambda path, **_: taken.append(path) or lock(path))
+    lock = files.FileLock
+    monkeypatch.setattr(files, "FileLock", lambda path, **_: taken.append(path) or lock(path))
     for path in ("b", "../link/b", "../here/../link/b"):
-        with locked(storage.Path(path)):
+        with locked(files.Path(path)):
             pass
     assert len(set(taken)) == 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")
 def test_a_cache_that_others_filled(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(storage, "is_writable", lambda _folder: False)
-    monkeypatch.setattr(storage, "private_folder", lambda: tmp_path / "private")
+    monkeypatch.setattr(files, "is_writable", lambda _folder: False)
+    monkeypatch.setattr(files, "private_folder", lambda: tmp_path / "private")
     with locked(tmp_path / "b"):
         assert len(list((tmp_path / "private" / "locks").iterdir())) == 1
 
@@ -126,7 +127,7 @@ class TestFileSystemsWithoutLocks:
 
 def test_without_a_place_for_it_the_variable_is_named(tmp_path, monkeypatch) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(storage, "private_folder", lambda: tmp_path / "file")
+    monkeypatch.setattr(files, "private_folder", lambda: tmp_path / "file")
     monkeypatch.setenv("NSTC_CACHE", str(tmp_path / "file" / "cache"))
     with (
         pytest.raises(OutputError, match=r"cannot lock .*/b: .*Set NSTC_CACHE"),

@@ -16,6 +16,7 @@ import pytest
 from onnx import helper
 
 from nstc.core.errors import GraphLimitError, NstcError, OptionError, TeacherError
+from nstc.runtime.footprint import peak_bytes
 from nstc.runtime.foreign.networks import open_foreign_graph
 from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.foreign.trial import (
@@ -26,7 +27,6 @@ from nstc.runtime.foreign.trial import (
     current_limits,
     limited_to,
 )
-from nstc.runtime.resident import peak_bytes
 
 SMALL = TrialLimits(max_ram_bytes=300_000_000, timeout_s=60)
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux alone")

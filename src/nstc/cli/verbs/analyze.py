@@ -61,7 +61,7 @@ def analyze(
 
 
 def _print_analysis(analysis: "Analysis") -> None:
-    from nstc.benchmarks.wording import NONE, byte_count, count, fine
+    from nstc.benchmarks.table import NONE, byte_count, count, fine
 
     rows = [
         (

@@ -13,7 +13,7 @@ from nstc.cli.output import Bar, say, say_json, tell
 from nstc.core import errors
 from nstc.core.bundle import Bundle, artifact_file, artifact_name, open_bundle
 from nstc.core.recipe.settings import parse_bytes
-from nstc.runtime.files.streams import refuse_terminal_output
+from nstc.core.terminal import refuse_terminal_output
 
 if TYPE_CHECKING:
     from nstc.runtime.files.batch import BatchOptions, PictureOutcome
@@ -323,7 +323,7 @@ def _report(outcome: "PictureOutcome", *, quiet: bool, many: bool, piped: bool) 
 def _is_video(inputs: list[str], output: str, flags: VideoFlags) -> bool:
     """Whether a video is asked for: by a camera, or by the name of the input or output."""
     from nstc.runtime.files.picture_jobs import is_folder
-    from nstc.runtime.video.containers import CONTAINERS, is_video_name
+    from nstc.runtime.video.frame_writer import CONTAINERS, is_video_name
 
     named = flags.camera is not None or any(map(is_video_name, inputs))
     return named or (Path(output).suffix.lower() in CONTAINERS and not is_folder(output))

@@ -17,8 +17,8 @@ from typing import Final, ParamSpec, TypeVar
 import platformdirs
 from filelock import FileLock, Timeout
 
+from nstc.core.drafts import draft_file, draft_folder, lies_in_draft, put_in_place, restore
 from nstc.core.errors import OutputError
-from nstc.core.files.drafts import draft_file, draft_folder, lies_in_draft, put_in_place, restore
 
 P = ParamSpec("P")
 T = TypeVar("T")
