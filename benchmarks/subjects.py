@@ -179,7 +179,7 @@ def reference_of(
             f"the models have different teachers, {names}: give the one that all are timed against "
             "with --against."
         )
-    return _recorded_teacher(subject, origin, find, "--against")
+    return with_known_form(_recorded_teacher(subject, origin, find, "--against"), subjects)
 
 
 def _recorded_teacher(subject: Subject, origin: manifest.Origin, find: Find, flag: str) -> Subject:

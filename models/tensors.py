@@ -136,7 +136,7 @@ def faults_of_shapes(
         return "x".join(map(str, shape)) or "one number"
 
     faults = [f"{name} is missing" for name in expected if name not in found]
-    faults += [f"{name:.80} is not one of its weights" for name in found if name not in expected]
+    faults += [f"{name:.80} is not expected" for name in found if name not in expected]
     for name, shape in expected.items():
         if name in found and tuple(found[name]) != tuple(shape):
             faults.append(f"{name} is {size(found[name])}, expected {size(shape)}")

@@ -7,6 +7,7 @@ The program gives no pictures.
 """
 
 import contextlib
+import dataclasses
 import math
 import re
 import secrets
@@ -169,7 +170,8 @@ class Device:
         limits = CommandLimits(whole_s=120, silence_s=30, output_bytes=limit_bytes)
 
         def look(line: str) -> None:
-            found.extend(pattern.findall(line))
+            if not found and (match := pattern.search(line)) is not None:
+                found.append(match[1])
 
         self._run("exec-out", f"cat {file}", limits=limits, on_line=look)
         return found[0] if found else None
@@ -199,7 +201,8 @@ class Device:
     def push(self, folder: Path, place: str) -> None:
         """Copy a folder into one of the device's; `TargetError` if it does not arrive."""
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        limits = remote_target.limits(_TEXT_BYTES, sent_bytes=size)
+        usual = remote_target.limits(_TEXT_BYTES, sent_bytes=size)
+        limits = dataclasses.replace(usual, whole_s=usual.silence_s)  # it says nothing meanwhile
         finished = self._run("push", str(folder), f"{place}/", limits=limits)
         if finished.status != 0:
             said = finished.complaint or child_processes.readable(finished.output[-200:])

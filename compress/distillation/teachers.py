@@ -82,13 +82,13 @@ def open_teacher(
     if isinstance(model, Teacher):
         return model
     options = options or TeacherOptions()
-    path = Path(model.path if isinstance(model, Bundle) else model)
-    if options.key is not None and not is_checkpoint(path):
+    named = model.path if isinstance(model, Bundle) else model  # a zoo name is not a path
+    if options.key is not None and not is_checkpoint(named):
         raise errors.OptionError(
-            f"key is {options.key}, and {zoo.named(path)} is not a checkpoint: leave it out."
+            f"key is {options.key}, and {zoo.named(Path(named))} is not a checkpoint: leave it out."
         )
-    if is_bundle(path) or str(path).startswith("zoo:"):
-        bundle = model if isinstance(model, Bundle) else open_bundle(path)
+    if is_bundle(named) or str(named).startswith("zoo:"):
+        bundle = model if isinstance(model, Bundle) else open_bundle(named)
         network = architectures.load_as_deployed(bundle)
         refuse_unusable_network(network, bundle.path)
         return Teacher(
@@ -96,17 +96,17 @@ def open_teacher(
             stylize=_by_network(network),
             style=styles.style_brought_by(bundle),
         )
+    path = Path(named)
     if not path.is_file():
         raise errors.TeacherError(
-            f"no teacher at {path}: --teacher takes a bundle, a zoo name, or an ONNX, "
-            f"TorchScript or checkpoint file.{zoo.did_you_mean(path)}"
+            f"no teacher at {named}: --teacher takes a bundle, a zoo name, or an ONNX, "
+            f"TorchScript or checkpoint file.{zoo.did_you_mean(named)}"
         )
-    origin = manifest.Origin(name=path.stem, sha256=model_sha256(path), path=str(path.resolve()))
     if not is_checkpoint(path):
-        return _foreign_teacher(path, origin, options, student)
-    network, part = network_of_checkpoint(path, options.key)
+        return _foreign_teacher(path, options, student)
+    network, part = network_of_checkpoint(path, options.key)  # refuses a large file before a hash
     return Teacher(
-        origin=origin,
+        origin=_origin(path),
         stylize=_by_network(network),
         note=part.note,
         part=part.key or None,
@@ -120,9 +120,12 @@ def is_checkpoint(model: str | Path) -> bool:
     return not is_torchscript(Path(model))
 
 
-def _foreign_teacher(
-    path: Path, origin: manifest.Origin, options: TeacherOptions, student: Bundle | None
-) -> Teacher:
+def _origin(path: Path) -> manifest.Origin:
+    return manifest.Origin(name=path.stem, sha256=model_sha256(path), path=str(path.resolve()))
+
+
+def _foreign_teacher(path: Path, options: TeacherOptions, student: Bundle | None) -> Teacher:
+    origin = _origin(path)
     recorded = None if student is None else student.manifest.teacher
     form: GraphForm = options
     if recorded is not None and recorded.sha256 == origin.sha256:

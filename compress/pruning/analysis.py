@@ -190,6 +190,7 @@ def _rounding_sensitivity(network: nn.Module, probe: PruningProbe) -> Mapping[st
     layers = {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d)}
     network.to(tensors.best_device())
     ranges = input_ranges(network, layers.values(), probe.photographs)
+    probe.sensitivity(network)  # which first takes the features of the network as it is
     probe.progress.begin("round each layer alone", len(layers), 0)
     found = {}
     for done, (name, layer) in enumerate(layers.items(), start=1):

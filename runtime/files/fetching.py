@@ -117,19 +117,19 @@ def _one_answer(address: str, limits: FetchLimits, deadline: float) -> tuple[byt
         host = host.replace("%25", "%", 1)
     port = port or _PORTS[parts.scheme]
     addresses = addresses_of(host, port, allow_private=limits.allow_private)
-    # What HTTP does not allow in a path and a query is written as %XX.
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    target = quote(target, safe=string.punctuation, errors="surrogateescape")
-    connection: http.client.HTTPConnection = _KINDS[parts.scheme](host, port)
-    with _watched(address, limits, deadline) as sockets, contextlib.closing(connection):
-        _connect(connection, addresses, sockets, limits, deadline)
-        connection.request("GET", target, headers=_HEADERS)
-        with connection.getresponse() as response:
-            if response.status in _REDIRECTS:
-                return b"", response.headers.get("Location", "")
-            if response.status != http.client.OK:
-                raise FetchError(f"{address} answers {response.status} {response.reason}.")
-            return _body_of(response, address, limits), None
+    with _watched(address, limits, deadline) as sockets:
+        # What HTTP does not allow in a path and a query is written as %XX.
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        target = quote(target, safe=string.punctuation, errors="surrogateescape")
+        with contextlib.closing(_KINDS[parts.scheme](host, port)) as connection:
+            _connect(connection, addresses, sockets, limits, deadline)
+            connection.request("GET", target, headers=_HEADERS)
+            with connection.getresponse() as response:
+                if response.status in _REDIRECTS:
+                    return b"", response.headers.get("Location", "")
+                if response.status != http.client.OK:
+                    raise FetchError(f"{address} answers {response.status} {response.reason}.")
+                return _body_of(response, address, limits), None
 
 
 def _body_of(response: http.client.HTTPResponse, address: str, limits: FetchLimits) -> bytes:

@@ -121,7 +121,9 @@ def limit_this_process(max_ram_bytes: int, cpu_s: int) -> None:
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_KEPT_BYTES, _KEPT_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    if hard == resource.RLIM_INFINITY or hard > cpu_s:  # a lower one can't be raised, nor need be
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, hard))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()

@@ -1,10 +1,11 @@
 """Image-to-image files made by others: opened, and run by a contract as nstc's own are."""
 
+import contextlib
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,6 @@ from nstc.runtime.arrays import Array, checked, replicate_edges, unit_to_pixels
 from nstc.runtime.foreign import contracts, trial
 from nstc.runtime.foreign.trial import DTYPES, GraphFailedError, GraphProcess, GraphValue
 from nstc.runtime.onnx_session import ORT_ERRORS, first_line, load_graph
-
-_NOT_LOADED: Final[tuple[type[Exception], ...]] = (trial.RefusedGraphError, *ORT_ERRORS)
 
 
 @dataclass(frozen=True)
@@ -60,18 +59,15 @@ def open_foreign_graph(
     limits = trial.current_limits()
     trial.refuse_too_large(path, limits)
     key = model_files.model_sha256(path)
-    try:
-        if to_probe and not trial.keeps_within(key, limits):
+    if to_probe and not trial.keeps_within(key, limits):
+        with _as_not_loaded(path, trial.RefusedGraphError):
             process = GraphProcess(path, threads, limits, key)
-            values = process.inputs, process.outputs
-            return _described(path, *values, process.metadata, process.run)
+        values = process.inputs, process.outputs
+        return _described(path, *values, process.metadata, process.run)
+    with _as_not_loaded(path, trial.RefusedGraphError):
         trial.ensure_tried(path, sha256=key, threads=threads)
+    with _as_not_loaded(path, *ORT_ERRORS):  # only here: elsewhere they may be this process's own
         session = load_graph(path, threads, optimized=optimized)
-    except _NOT_LOADED as error:
-        reason = first_line(error).rstrip(".")
-        raise errors.TeacherError(
-            f"{path} can't be loaded as ONNX: {reason}. Export it again."
-        ) from error
 
     def call(feeds: Mapping[str, Array]) -> Array:
         try:
@@ -82,6 +78,18 @@ def open_foreign_graph(
 
     metadata = session.get_modelmeta().custom_metadata_map
     return _described(path, session.get_inputs(), session.get_outputs(), metadata, call)
+
+
+@contextlib.contextmanager
+def _as_not_loaded(path: Path, *kinds: type[Exception]) -> Iterator[None]:
+    """Raise errors of some kinds as a `TeacherError`."""
+    try:
+        yield
+    except kinds as error:
+        reason = first_line(error).rstrip(".")
+        raise errors.TeacherError(
+            f"{path} can't be loaded as ONNX: {reason}. Export it again."
+        ) from error
 
 
 def is_torchscript(path: Path) -> bool:

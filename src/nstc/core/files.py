@@ -264,8 +264,8 @@ def is_writable(folder: Path) -> bool:
     """Whether a folder can be written, or made if it does not exist."""
     if not folder.is_absolute():  # "~": nothing says where the home is
         return False
-    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    there = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), None)
+    return there is not None and there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def _usual() -> Path | None:

@@ -197,3 +197,17 @@ def test_a_painting_goes_before(painting: Path, recorder: type) -> None:
 
     assert style(foreign(never), recorder(), painting).record.source == "painting"
     assert tuple(style(foreign(never), recorder(), painting).statistics.grams) == STYLE_SIZES
+
+
+def test_a_zoo_name_is_never_made_a_path(monkeypatch) -> None:
+    """Windows would spell its slash as a backslash."""
+    opened = []
+
+    def refuse(model: object) -> Bundle:
+        opened.append(model)
+        raise CorruptBundleError("stop here")
+
+    monkeypatch.setattr(teachers, "open_bundle", refuse)
+    with pytest.raises(CorruptBundleError):
+        open_teacher("zoo:starry-night/teacher")
+    assert opened == ["zoo:starry-night/teacher"]

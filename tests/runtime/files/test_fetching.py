@@ -327,3 +327,8 @@ def test_a_link_local_address_keeps_its_interface(monkeypatch) -> None:
     assert addresses_of("fe80::1%eth0", 80, allow_private=True) == ["fe80::1%3"]
     with pytest.raises(FetchError, match="private network"):
         addresses_of("fe80::1%eth0", 80, allow_private=False)
+
+
+def test_a_character_that_no_address_can_hold(served) -> None:
+    with pytest.raises(FetchError):
+        fetch(f"http://127.0.0.1:{served.server_port}/\ud800", HERE)

@@ -273,3 +273,16 @@ def cmdline(process: int) -> bytes:
         return Path(f"/proc/{process}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return b""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limits")
+@pytest.mark.parametrize(("asked_s", "left"), [(250, (100, 200)), (50, (50, 200))])
+def test_a_limit_of_cpu_time_that_the_user_set_is_never_raised(asked_s, left) -> None:
+    program = (
+        "import resource; from nstc.runtime.foreign.graph_child import limit_this_process\n"
+        "resource.setrlimit(resource.RLIMIT_CPU, (100, 200))\n"
+        f"limit_this_process(10**9, {asked_s})\n"
+        "print(resource.getrlimit(resource.RLIMIT_CPU))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ran.stdout.strip(), ran.stderr) == (str(left), "")

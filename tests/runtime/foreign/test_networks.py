@@ -5,7 +5,8 @@ import pytest
 from onnx import helper
 
 from nstc.core.errors import ImageError, OptionError, TeacherError
-from nstc.runtime.foreign.networks import ForeignSession, is_torchscript
+from nstc.runtime.foreign import trial
+from nstc.runtime.foreign.networks import ForeignSession, is_torchscript, open_foreign_graph
 from nstc.runtime.foreign.probing import probe_contract
 
 
@@ -84,3 +85,12 @@ def test_a_file_that_went_bad_after_probing(pixelate) -> None:
     pixelate.write_bytes(b"\x08")
     with pytest.raises(TeacherError, match="can't be loaded"):
         ForeignSession(pixelate, contract)
+
+
+def test_an_error_of_this_process_is_not_the_files(pixelate, monkeypatch) -> None:
+    def no_thread(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(trial, "ensure_tried", no_thread)
+    with pytest.raises(RuntimeError, match="new thread"):
+        open_foreign_graph(pixelate)
