@@ -120,7 +120,7 @@ bench-integers: $(READY)  ## what int8 costs and gives beside float, on a quiet 
 bench-quantization-modes: $(READY)  ## every mode's bytes, speed and quality, on a quiet machine
 	$(BIN)/python -m lab.quantization_modes
 
-calibrators: $(READY)  ## the table of docs/guides/quantize.md
+calibrators: $(READY)  ## the table of docs/research/quantization.md
 	$(BIN)/python -m lab.calibrator_table
 
 test-cuda: $(READY)  ## what needs an NVIDIA GPU; without one each test says that it was not run

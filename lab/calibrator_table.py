@@ -2,8 +2,8 @@
 
 The network is one that learned in float: what has learned to be rounded has ranges of its own.
 Every calibrator, with a scale a filter and a scale a layer, rounded to the nearest and adaptively.
-Prints the Markdown table of docs/guides/quantize.md. Quality is the teacher's judgement of the
-file a device runs, on photographs that it was not calibrated on; time is not taken.
+Prints the Markdown table of docs/research/quantization.md. Quality is the teacher's judgement of
+the file a device runs, on photographs that it was not calibrated on; time is not taken.
 """
 
 import argparse

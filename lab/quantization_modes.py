@@ -1,8 +1,8 @@
 """Every mode of `nstc quantize` beside the float file: `python -m lab.quantization_modes`.
 
 Makes each mode's file anew, times all of them in one run beside the float file, and judges them on
-photographs that none was calibrated on. Prints the Markdown table of docs/guides/quantize.md. Times
-want a machine that does nothing else.
+photographs that none was calibrated on. Prints the Markdown table of
+docs/research/quantization.md. Times want an idle machine.
 """
 
 import argparse

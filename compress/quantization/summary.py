@@ -2,7 +2,7 @@
 
 Integers add up to the same sums on every machine where their weights leave room (see
 `integer_body`). Floats are rounded in an order that differs between processors, and a byte made of
-them may come out one up. What was found on which processor is in docs/guides/quantize.md.
+them may come out one up. What was found on which processor is in docs/explanation/portable-int8.md.
 """
 
 import dataclasses

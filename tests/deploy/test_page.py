@@ -64,6 +64,6 @@ def test_it_paints_what_python_paints(link, runtime, photo, expected, tmp_path) 
     assert (done.returncode, done.stdout.strip()) == (0, "done"), done.stderr
     rgba = np.fromfile(files[1], np.uint8).reshape(*photo.shape[:2], 4)
     # The mean and the deviation in front of the integers are floats, and WebAssembly adds those in
-    # another order: what docs/guides/quantize.md promises of such graphs is asked for here.
+    # another order: what docs/explanation/portable-int8.md promises of such graphs is asked.
     near = np.abs(rgba[..., :3].astype(int) - expected) <= 1
     assert near.mean() >= 0.999
