@@ -122,9 +122,7 @@ class Reference:
     latency_ms: LatencySummary  # how long a picture took
     # What the target reports of where that is: provider, device, browser.
     place: Mapping[str, str | int | float | None] = field(default_factory=dict)
-    watch: MachineNoise | None = (
-        None  # how much the machine drifted meanwhile; None if not measured
-    )
+    watch: MachineNoise | None = None  # how the machine drifted meanwhile; None if not measured
     peaks: Peaks | None = None  # what it could do at most; None if not measured
 
     def to_dict(self) -> dict[str, Any]:
@@ -253,13 +251,8 @@ class BenchResult:
         return json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
 
     def write(self, path: Path) -> None:
-        """Write the JSON; the file appears whole or not at all.
-
-        Raises:
-            OutputError: the path can't be written.
-        """
-        with files.atomic_file(path) as draft:
-            draft.write_text(self.to_json(), encoding="utf-8")
+        """Write the JSON, whole or not at all; `OutputError` if the path can't be written."""
+        files.write_text(path, self.to_json())
 
 
 def taken_now(folder: Path | None = None) -> dict[str, str | bool]:
@@ -304,10 +297,7 @@ def rows_content(rows: Any) -> Any:
     """Rows of a result's JSON, of any schema, as `nstc.core.decoding.decode` takes them for `Row`s.
 
     null stands for infinity. What only some targets report is left out, and what is of another form
-    left as it is, for the decoder to refuse.
-
-    Raises:
-        DecodingError: a quality without intervals.
+    left as it is, for the decoder to refuse. `DecodingError` for a quality without intervals.
     """
 
     def ends(interval: Any, **median: Any) -> Any:

@@ -142,10 +142,8 @@ class Baseline(BaselineContent):
     def updated(self, new: "Baseline") -> "Baseline":
         """This baseline with the rows of another, in the same folder, in place of its own.
 
-        Rows that the other does not have stay, and so do other machine classes' times.
-
-        Raises:
-            OptionError: the other is of another protocol, and leaves rows out.
+        Rows that the other does not have stay, and so do other machine classes' times. It is an
+        `OptionError` if the other is of another protocol, and leaves rows out.
         """
         measured = {row.key for row in new.rows}
         kept = [row for row in self.rows if row.key not in measured]
@@ -178,10 +176,8 @@ def from_result(
     """The baseline of a result alone, whose file will be in `folder`.
 
     The log keeps the reason and the date, ISO, today unless given; `find` opens the models.
-
-    Raises:
-        OptionError: the result has no rows, or two of the same name.
-        BundleError: and its kinds, if a model can't be opened.
+    `OptionError` if the result has no rows, or two of the same name; `BundleError` and its kinds if
+    a model can't be opened.
     """
     if not result.rows:
         raise errors.OptionError("a result without rows makes no baseline.")
@@ -258,10 +254,7 @@ def pair_models(
 
     That is the one of the same zoo name or path; else the only one whose manifest has the same
     name; else, where the baseline has one model and one is given, that one. Without models they
-    are all of the baseline's, where it says.
-
-    Returns:
-        Which model stands for which, and the models that stand for none.
+    are all of the baseline's, where it says. The second value are models that stand for none.
 
     Raises:
         OptionError: two models stand for the same one.
@@ -343,11 +336,7 @@ def refuse_existing(path: Path) -> None:
 
 
 def save_baseline(baseline: Baseline, path: Path) -> None:
-    """Write a baseline; the file appears whole or not at all.
-
-    Raises:
-        OutputError: the path can't be written.
-    """
+    """Write a baseline, whole or not at all; `OutputError` if the path can't be written."""
     content = dataclasses.asdict(baseline)
     del content["folder"]
     for row in content["rows"]:
@@ -355,9 +344,8 @@ def save_baseline(baseline: Baseline, path: Path) -> None:
         metrics |= {name: str(own) for name, own in metrics.items() if not math.isfinite(own)}
     readable = decoding.as_readable({"schema": SCHEMA, **content})
     text = json.dumps(readable, indent=1, ensure_ascii=False)
-    with files.atomic_file(path) as draft:
-        # names that are not UTF-8 are escaped: it is JSON's escape too
-        draft.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
+    # names that are not UTF-8 are escaped: it is JSON's escape too
+    files.write_text(path, f"{text}\n", errors="backslashreplace")
 
 
 def _refuse_contradictions(read: BaselineContent) -> None:

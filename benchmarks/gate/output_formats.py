@@ -7,7 +7,6 @@ import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from rich import box
@@ -16,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nstc.benchmarks.gate.verdicts import SEVERITY, CheckReport, Finding, Verdict, exit_status
-from nstc.core import files, terminal
+from nstc.core import terminal
 
 SCHEMA: Final = "nstc.check/1"
 
@@ -132,16 +131,6 @@ def to_dict(report: CheckReport) -> dict[str, Any]:
 def to_json(report: CheckReport) -> str:
     """`to_dict` as text."""
     return json.dumps(to_dict(report), indent=1, allow_nan=False) + "\n"
-
-
-def write(text: str, path: Path) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        OutputError: the path can't be written.
-    """
-    with files.atomic_file(path) as draft:
-        draft.write_text(text, encoding="utf-8")
 
 
 def _markdown_table(findings: Sequence[Finding]) -> list[str]:

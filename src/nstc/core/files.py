@@ -92,6 +92,12 @@ def atomic_file(target: Path) -> Iterator[Path]:
             yield draft
 
 
+def write_text(target: Path, text: str, *, errors: str = "strict") -> None:
+    """Write a text as UTF-8, whole or not at all; `OutputError` if the path can't be written."""
+    with atomic_file(target) as draft:
+        draft.write_text(text, encoding="utf-8", errors=errors)
+
+
 @contextlib.contextmanager
 def atomic_folder(target: Path, *, replaceable: str) -> Iterator[Path]:
     """Give a temporary folder beside `target`; swap it into place if the block succeeds.

@@ -10,6 +10,7 @@ from rich.console import Console
 from nstc.benchmarks.gate import output_formats
 from nstc.benchmarks.gate.baseline import RowKey
 from nstc.benchmarks.gate.verdicts import CheckReport, ComparedWith, Finding, Verdict
+from nstc.core import files
 from nstc.core.errors import OutputError
 
 INT8 = RowKey(model="zoo:starry-night", artifact="int8.onnx", target="cpu:2", size=512)
@@ -149,7 +150,7 @@ def test_infinity_is_text_in_json():
 
 
 def test_files_are_written_whole_or_not_at_all(tmp_path):
-    output_formats.write("text\n", tmp_path / "new" / "file.md")
+    files.write_text(tmp_path / "new" / "file.md", "text\n")
     assert (tmp_path / "new" / "file.md").read_text() == "text\n"
     with pytest.raises(OutputError):
-        output_formats.write("text", tmp_path / "new" / "file.md" / "under")
+        files.write_text(tmp_path / "new" / "file.md" / "under", "text")

@@ -55,17 +55,18 @@ class ReportFlags:
     def write(self, report: "CheckReport") -> None:
         """Write it to all of these, and print its table."""
         from nstc.benchmarks.gate import output_formats
+        from nstc.core import files
 
         if self.markdown is not None:
-            output_formats.write(output_formats.markdown(report), self.markdown)
+            files.write_text(self.markdown, output_formats.markdown(report))
         if self.junit is not None:
-            output_formats.write(output_formats.junit(report), self.junit)
+            files.write_text(self.junit, output_formats.junit(report))
         if str(self.json) == "-":
             typer.echo(output_formats.to_json(report), nl=False)
             return
         output.print_table(output_formats.check_table(report))
         if self.json is not None:
-            output_formats.write(output_formats.to_json(report), self.json)
+            files.write_text(self.json, output_formats.to_json(report))
 
 
 @with_flags
