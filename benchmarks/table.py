@@ -24,8 +24,6 @@ INFINITE: Final = "∞"
 
 _LISTED: Final = 12  # items of a list
 _HASH: Final = re.compile("[0-9a-f]{64}")
-
-_NONE: Final = "-"
 _METRICS: Final = ("style_ratio", "content_ratio", "ssim")
 _NAME_WIDTH: Final = 16
 _TARGET_WIDTH: Final = 12  # longer ones, such as addresses of machines, are folded
@@ -97,27 +95,23 @@ class _Column:
     """A number of each row."""
 
     heading: str  # above it
-    cell: Callable[[Row], str]  # `_NONE` where a row does not have it
+    cell: Callable[[Row], str | None]  # None where a row does not have it
     meaning: str = ""  # for the caption
 
 
 def _cost(heading: str, part: str, name: str, meaning: str, scale: float = 1.0) -> _Column:
     """An attribute of a part of `Row`, which may be None both, in units of `scale`."""
 
-    def cell(row: Row) -> str:
+    def cell(row: Row) -> str | None:
         number = getattr(getattr(row, part), name, None)
-        return _NONE if number is None else three_digits(number * scale)
+        return None if number is None else three_digits(number * scale)
 
     return _Column(heading, cell, meaning)
 
 
-def _whole(number: int | None) -> str:
-    return _NONE if number is None else count(number)
-
-
 _SIZES: Final = (
-    _Column("params", lambda row: _whole(row.params)),
-    _Column("MACs", lambda row: _whole(row.macs)),
+    _Column("params", lambda row: None if row.params is None else count(row.params)),
+    _Column("MACs", lambda row: None if row.macs is None else count(row.macs)),
 )
 _PEAK: Final = _cost(
     "peak\nMB", "footprint", "peak_bytes", "the most that a fresh process held", 1e-6
@@ -167,7 +161,8 @@ def _table(result: BenchResult, columns: Sequence[_Column], caption: str) -> Tab
         table.add_column(column.heading, justify="right", no_wrap=True)
     names = short_names([row.model for row in result.rows])
     for name, row in zip(names, result.rows, strict=True):
-        cells = (name, row.artifact, row.target, *(column.cell(row) for column in columns))
+        numbers = ("-" if (own := each.cell(row)) is None else own for each in columns)
+        cells = (name, row.artifact, row.target, *numbers)
         table.add_row(*map(as_text, cells))
     return table
 
@@ -179,9 +174,9 @@ def _faster(row: Row) -> str:
 
 
 def _quality(metric: Metric) -> _Column:
-    def cell(row: Row) -> str:
+    def cell(row: Row) -> str | None:
         if row.quality is None or metric.name not in row.quality.metrics:
-            return _NONE
+            return None
         marked = metric.name == "style_ratio" and row.quality.style_source == "outputs"
         return f"{row.quality.metrics[metric.name].median:.2f}{'†' if marked else ''}"
 
@@ -190,7 +185,7 @@ def _quality(metric: Metric) -> _Column:
 
 def has_costs(result: BenchResult) -> bool:
     """Whether there is anything to show."""
-    return any(column.cell(row) != _NONE for column in _COSTS for row in result.rows)
+    return any(column.cell(row) is not None for column in _COSTS for row in result.rows)
 
 
 def costs_table(result: BenchResult, *, with_sizes: bool = False) -> Table:
@@ -199,7 +194,7 @@ def costs_table(result: BenchResult, *, with_sizes: bool = False) -> Table:
     `with_sizes` it counts parameters and multiply-accumulates, which a narrow `result_table` leaves
     out.
     """
-    costs = [own for own in _COSTS if any(own.cell(row) != _NONE for row in result.rows)]
+    costs = [own for own in _COSTS if any(own.cell(row) for row in result.rows)]
     meanings = (f"{own.heading.replace(chr(10), ' ')}: {own.meaning}" for own in costs)
     caption = ["; ".join(meanings)] if costs else []
     caption += [

@@ -172,6 +172,7 @@ def _backbone_missing(file: str, name: str) -> str | None:
     )
 
 
+@functools.cache
 def load_lpips() -> Distance:
     """The LPIPS of two pictures: 0 for equal ones, farther apart is more.
 
@@ -183,6 +184,7 @@ def load_lpips() -> Distance:
     return _learned_distance("lpips", lambda package: package.LPIPS(**made), normalize=True)
 
 
+@functools.cache
 def load_dists() -> Distance:
     """The DISTS of two pictures: 0 for equal ones, up to about 1.
 
@@ -211,12 +213,6 @@ def _learned_distance(package: str, load: Callable[[Any], Any], **options: bool)
             return float(network(own, other, **options))
 
     return distance
-
-
-@functools.cache
-def _loaded(load: Callable[[], Distance]) -> Distance:
-    """A learned distance, whose network is loaded once."""
-    return load()
 
 
 METRICS: Final = (
@@ -295,12 +291,12 @@ sharp and on a poor student of one teacher, at 256 px on the sample photographs.
 LEARNED: Final = (
     Metric(
         "lpips",
-        lambda own, other: _loaded(load_lpips)(own.pixels, other.pixels),
+        lambda own, other: load_lpips()(own.pixels, other.pixels),
         missing=lpips_missing,
     ),
     Metric(
         "dists",
-        lambda own, other: _loaded(load_dists)(own.pixels, other.pixels),
+        lambda own, other: load_dists()(own.pixels, other.pixels),
         missing=dists_missing,
     ),
 )
@@ -315,8 +311,7 @@ ADDED: Final = extensions.Extensions(extensions.METRICS, Metric, KNOWN)
 def available_metrics() -> tuple[Metric, ...]:
     """`METRICS`, and behind them those whose packages and weights are here, and other packages'.
 
-    Raises:
-        ExtensionError: a package adds one that can't be used.
+    `ExtensionError` if a package adds one that can't be used.
     """
     others = (*LEARNED, *ADDED.all().values())
     return (*METRICS, *(metric for metric in others if metric.missing() is None))

@@ -111,29 +111,25 @@ TrustBundled = Annotated[
 ]
 
 
-def _limit_ram(context: typer.Context, size: str | None) -> str | None:
-    if size is not None:
-        from nstc.runtime.foreign.trial import limited_to
+def _limiting(name: str, read: Callable[[Any], Any]) -> Callable[[typer.Context, Any], Any]:
+    """Sets a limit for the whole verb, so that no verb has to look at it."""
 
-        context.with_resource(limited_to(max_ram_bytes=parse_bytes(size)))
-    return size
+    def limit(context: typer.Context, typed: Any) -> Any:
+        if typed is not None:
+            from nstc.runtime.foreign.trial import limited_to
 
+            context.with_resource(limited_to(**{name: read(typed)}))
+        return typed
 
-def _limit_time(context: typer.Context, seconds: float | None) -> float | None:
-    if seconds is not None:
-        from nstc.runtime.foreign.trial import limited_to
-
-        context.with_resource(limited_to(timeout_s=seconds))
-    return seconds
+    return limit
 
 
-# For the whole verb, so that no verb has to look at them.
 TrialRam = Annotated[
     str | None,
     typer.Option(
         "--max-ram",
         metavar="SIZE",
-        callback=_limit_ram,
+        callback=_limiting("max_ram_bytes", parse_bytes),
         help="Most memory for opening and trying an ONNX file made by others.",
         show_default="4GB",
     ),
@@ -143,7 +139,7 @@ TrialTime = Annotated[
     typer.Option(
         "--timeout",
         metavar="SECONDS",
-        callback=_limit_time,
+        callback=_limiting("timeout_s", float),
         help="Most seconds for opening and trying an ONNX file made by others.",
         show_default="120",
     ),
