@@ -128,10 +128,8 @@ class _TargetRun:
         for position, (entry, facts) in enumerate(zip(self.entries, reading.rows, strict=True)):
             bundle = entry.subject.bundle
             counted = None if bundle is None else complexity(bundle, recipe.size)
-            times, size_bytes = (
-                reading.timings.candidates_ms[position],
-                model_files.model_bytes(entry.session.path),
-            )
+            times = reading.timings.candidates_ms[position]
+            size_bytes = model_files.model_bytes(entry.session.path)
             roof = None
             if counted is not None and reading.peaks is not None:
                 roof = roofline(

@@ -69,11 +69,7 @@ class Subject:
         """
         if self.bundle is not None:
             return open_session(
-                self.bundle,
-                artifact=artifact,
-                threads=threads,
-                trust=self.trust,
-                store=self.store,
+                self.bundle, artifact=artifact, threads=threads, trust=self.trust, store=self.store
             )
         if artifact_name(artifact) != FLOAT:
             raise errors.ArtifactError(
@@ -91,11 +87,7 @@ Find = Callable[[Model], Subject]
 
 
 def find_subject(model: Model, *, trust: bool = False, store: Artifacts = find_artifact) -> Subject:
-    """A bundle by path or zoo name, or an ONNX file; a subject stays what it is.
-
-    Raises:
-        BundleError: there is neither at that path.
-    """
+    """A bundle by path or zoo name, or an ONNX file, or `BundleError`; a subject stays as it is."""
     if isinstance(model, Subject):
         return model
     if isinstance(model, Bundle):
@@ -135,10 +127,8 @@ def teacher_of(subject: Subject, given: Model | None, find: Find = find_subject)
     """The model that a model's pictures are compared with.
 
     That is the one `--teacher` names, if given, else the teacher in the manifest. A network that
-    had no teacher is judged by its own float graph.
-
-    Raises:
-        TeacherError: it can't be found, or is another network than the manifest says.
+    had no teacher is judged by its own float graph. `TeacherError` if it can't be found, or is
+    another network than the manifest says.
     """
     if given is not None:
         return with_known_form(find_teacher(given, f"--teacher {given}", find), [subject])
@@ -199,11 +189,7 @@ def _recorded_teacher(subject: Subject, origin: manifest.Origin, find: Find, fla
 
 
 def find_teacher(model: Model, what: str, find: Find, flag: str = "--teacher") -> Subject:
-    """A teacher, called `what` in the message if there is none.
-
-    Raises:
-        TeacherError: it can't be opened; the message names the flag that gives another.
-    """
+    """A teacher, or a `TeacherError` that calls it `what` and names the flag to give another."""
     try:
         return find(model)
     except errors.NstcError as error:

@@ -178,10 +178,7 @@ class Remeasurement:
         Unless they are `timed`, which is to say that times will be compared, as few rounds as
         possible are taken. With `bases`, the models as they were before the change, rows are timed
         in the same run as the bases' files, and not judged; those that a base does not have are
-        left out.
-
-        Raises:
-            NstcError: whatever `bench` raises.
+        left out. Raises what `bench` raises.
         """
         protocol = self.baseline.protocol
         quality = bases is None and protocol.vgg is not None
@@ -330,10 +327,7 @@ def _by_key(
 def target_here(target: str) -> str:
     """A row's target as it is measured: of no more threads than there are cores.
 
-    Facts and quality hold on any number of them.
-
-    Raises:
-        OptionError: it can't run here.
+    Facts and quality hold on any number of them. `OptionError` if it can't run here.
     """
     kind, _, count = target.partition(":")
     if kind in _OF_THREADS and count.isascii() and count.isdigit():

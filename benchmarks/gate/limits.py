@@ -89,8 +89,7 @@ class Budget:
 def parse_budget(text: str) -> Budget:
     """Read "style_ratio<=1.1, speedup>=50, bytes<=100KB".
 
-    Raises:
-        OptionError: it is written otherwise, names an unknown number, or contradicts itself.
+    `OptionError` if it is written otherwise, names an unknown number, or contradicts itself.
     """
     names = [*_FACTS, *(metric.name for metric in METRICS), *ADDED.names()]
     limits: list[Limit] = []
@@ -130,12 +129,10 @@ def _listed(limits: Sequence[Limit], row: Row) -> str:
 def refuse_useless_cap(
     cap_mb: int | None, targets: Sequence[Target], *, memory: bool = False
 ) -> None:
-    """Refuse a limit in MB that no row of these targets could break; None is no limit.
+    """Raise `OptionError` for a limit in MB that no row of these targets could break, or below 1.
 
-    With `memory`, as --memory asks, targets measure it that do not report it otherwise.
-
-    Raises:
-        OptionError: none of the targets reports memory, or the limit is not above 0.
+    None is no limit. With `memory`, as --memory asks, targets measure it that do not report it
+    otherwise.
     """
     if cap_mb is None:
         return
@@ -164,11 +161,7 @@ def peak_memory(key: RowKey, row: Row, cap_mb: int) -> list[Finding]:
 
 
 def refuse_over_cap(result: BenchResult, cap_mb: int | None) -> None:
-    """Hold every row's peak resident memory to a limit in MB; None is no limit.
-
-    Raises:
-        MemoryCapError: rows that are over it; all are named.
-    """
+    """Raise `MemoryCapError` with all rows whose peak memory is over a limit in MB, unless None."""
     if cap_mb is None:
         return
     unknown, over = [], []

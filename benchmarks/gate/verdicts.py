@@ -346,10 +346,8 @@ def rounds_to_add(findings: Sequence[Finding], *, first: int, taken: int, at_mos
 
     A step at most doubles what there is, since the first estimates are the roughest. A change is
     believed once as many rounds again, a little later, are in it too: what else a machine does can
-    last for all of the first.
-
-    Returns:
-        0 if all is settled, if more rounds would settle nothing, or if none may be added.
+    last for all of the first. 0 if all is settled, if more rounds would settle nothing, or if none
+    may be added.
     """
     changes = (Verdict.REGRESSED, Verdict.IMPROVED)
     if taken < 2 * first and any(found.verdict in changes for found in findings):

@@ -69,10 +69,7 @@ def judge(
     Each photograph's centre square of `size` pixels is decoded, stylised and measured before the
     next one, once by each `JudgingTeacher` object, so memory does not grow with their number. On
     `FLICKER_PHOTOS` of them, evenly spread, every session stylises four changed copies as well.
-    The seed is the bootstrap's.
-
-    Returns:
-        One result a candidate, in their order.
+    The seed is the bootstrap's. Gives one result a candidate, in their order.
     """
     metrics, count = available_metrics(), len(photos)
     values: list[dict[str, list[float]]] = [{m.name: [] for m in metrics} for _ in candidates]

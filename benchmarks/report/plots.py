@@ -19,7 +19,9 @@ from nstc.benchmarks.table import fine
 from nstc.benchmarks.timing.statistics import Interval
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 SVG: Final = "http://www.w3.org/2000/svg"
@@ -35,17 +37,9 @@ _OFFSETS: Final = [
     for across, along in itertools.product((1, -1), (1, -1))
 ]
 
-
 SCHEMES: Final = ("light", "dark")
+# Width in inches for a wide and a narrow screen: what it is shown at scales the text.
 LAYOUTS: Final = {"wide": 9.0, "narrow": 4.3}
-"""Width in inches for a wide and a narrow screen: what it is shown at scales the text."""
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
-
 QUALITY: Final = "style_ratio"
 
 _MARKERS: Final = "osD^vPX*"

@@ -40,8 +40,7 @@ T = TypeVar("T")
 def open_student(row: result.Row) -> Session:
     """The very file that a row was measured on, by its name and its size in bytes.
 
-    Raises:
-        NstcError: there is no such file here, it was made again since, or can't be run.
+    `NstcError` if there is no such file here, it was made again since, or can't be run.
     """
     if not bundle.artifact_name(row.artifact).endswith("onnx"):
         raise ArtifactError(f"{row.artifact} is not an ONNX file: only those are run for a report.")
@@ -58,8 +57,7 @@ def open_student(row: result.Row) -> Session:
 def open_teacher(run: Run, name: str) -> Session:
     """The float graph of a teacher that a run names.
 
-    Raises:
-        NstcError: it is not here, can't be run, or is another network than the run's reference.
+    `NstcError` if it is not here, can't be run, or is another network than the run's reference.
     """
     subject = subjects.find_subject(name)
     known = run.protocol.get("reference")

@@ -111,10 +111,8 @@ def read_results(path: Path) -> Run:
     """Read one file that `nstc bench --json` wrote.
 
     Unknown keys are kept, missing optional ones are None, and characters that can't be shown, such
-    as those that reverse the direction of text, are replaced.
-
-    Raises:
-        OptionError: it can't be read, is not JSON, or not of a known schema.
+    as those that reverse the direction of text, are replaced. `OptionError` if it can't be read, is
+    not JSON, or not of a known schema.
     """
     advice = "give a file that nstc bench --json wrote"
     content = _shown(
@@ -203,8 +201,7 @@ def _shown(value: Any) -> Any:
 def read_history(folder: Path) -> list[Run]:
     """All results in a folder, the oldest first, by date of the commit, else of the run, or name.
 
-    Raises:
-        OptionError: there is no such folder, it holds no JSON files, or one is not a result.
+    `OptionError` if there is no such folder, it holds no JSON files, or one is not a result.
     """
 
     def moment(run: Run) -> tuple[str, str]:

@@ -31,9 +31,8 @@ def all_targets() -> tuple[TargetKind, ...]:
 def parse_target(text: str) -> Target:
     """A target from its name: "cpu:2" is two threads on two cores, "cpu" all cores.
 
-    Raises:
-        OptionError: there is no such target here, or fewer cores than threads.
-        ExtensionError: another package adds it, and it can't be used.
+    `OptionError` if there is no such target here, or fewer cores than threads; `ExtensionError` if
+    another package adds it, and it can't be used.
     """
     # not asked for the names of other packages where the name is one of nstc's own
     kind = _kind_in(text, TARGETS) or _kind_in(text, ADDED.names()) or text

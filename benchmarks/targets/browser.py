@@ -147,8 +147,7 @@ class Asked:
 def ask(session: Session, picture: Pixels) -> Asked:
     """Run a file here on a picture (H, W, 3) uint8; raises also what its session raises.
 
-    Raises:
-        OptionError: it takes numbers that the page can't make.
+    `OptionError` if it takes numbers that the page can't make.
     """
     feed = session.prepare(picture)
     raw, path = session.infer(feed), session.path
@@ -296,8 +295,7 @@ KINDS: Final[Mapping[str, TargetKind]] = {
 def opened_elsewhere(targets: Sequence[str], *, page: bool, https: bool) -> tuple[str, ...]:
     """The targets' names; `--open` replaces web by the page that another device opens.
 
-    Raises:
-        OptionError: --open without web, or --https without --open.
+    `OptionError` for --open without web, or --https without --open.
     """
     if https and not page:
         raise OptionError("--https says how --open serves its page: give --open too.")

@@ -323,11 +323,7 @@ class ConvolutionTimes:
 
 
 def convolution_times(path: Path, times: LayerTimes) -> ConvolutionTimes:
-    """Divide the times of a file's operators among its convolutions.
-
-    Raises:
-        ArtifactError: a convolution was timed that the file does not hold.
-    """
+    """Divide operators' times among a file's convolutions; `ArtifactError` for one it lacks."""
     import onnx  # which an installation that only runs graphs doesn't have
 
     nodes = onnx.load(path, load_external_data=False).graph.node

@@ -57,10 +57,7 @@ def converse(
     No shell is asked. `on_line` is called with each line of output as it comes; what it raises ends
     the command. ssh and adb do not end while a program on the other machine holds their output, so
     that a line `end` with the exit status is taken as the end. `name` is the target's, for
-    messages.
-
-    Raises:
-        TargetError: it can't be started, or goes over a limit; all that it started is ended.
+    messages. `TargetError` if it can't be started, or goes over a limit; what it started is ended.
     """
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(stdin.open("rb")) if stdin is not None else subprocess.DEVNULL

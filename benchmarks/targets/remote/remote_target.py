@@ -281,13 +281,13 @@ class Listener:
                 "steps. Is the line stable, and the memory there enough? Try again."
             )
         first, *others = self._result.samples_ms
-        rows = []
-        for own in self._result.footprints[1:]:
-            rows.append(RowFacts(footprint=None if own is None else Footprint(**vars(own))))
+        costs = (
+            None if own is None else Footprint(**vars(own)) for own in self._result.footprints[1:]
+        )
         measurement = Measurement(
             timings=latency.Timings(reference_ms=first, candidates_ms=tuple(others)),
             place={**place, "runner": "python", **self._place},
-            rows=tuple(rows),
+            rows=tuple(RowFacts(footprint=own) for own in costs),
         )
         return measurement, self._pictures
 
@@ -333,9 +333,8 @@ class RemoteTarget:
 def parse_options(target: str, text: str, known: Collection[str]) -> Mapping[str, str]:
     """The options after a target's question mark, such as threads=2&python=/opt/bin/python.
 
-    Raises:
-        OptionError: an unknown or repeated name, threads out of range, or a path that holds more
-            than letters, digits and . _ / + -
+    `OptionError` for an unknown or repeated name, threads out of range, or a path that holds more
+    than letters, digits and . _ / + -
     """
     options: dict[str, str] = {}
     for part in text.split("&") if text else []:

@@ -95,11 +95,8 @@ def missing_runtime() -> str | None:
 def install() -> WebRuntime:
     """Install what the lock file names, unless it is there; npm checks each package by its hash.
 
-    No package's own install script is run.
-
-    Raises:
-        MissingExtraError: there is no npm, or it failed; the message says why.
-        OutputError: the cache can't be written.
+    No package's own install script is run. `MissingExtraError` if there is no npm, or it failed,
+    and why; `OutputError` if the cache can't be written.
     """
     runtime = web_runtime()
     if runtime.is_complete:

@@ -34,9 +34,7 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 # msgspec 0.22, whose TypeNode_Free takes the compiled pattern for a type.
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]  # a name, a path or words in one line
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT)]
-Sha256 = Annotated[
-    str, msgspec.Meta(min_length=64, max_length=64)
-]  # of digits that are not checked
+Sha256 = Annotated[str, msgspec.Meta(min_length=64, max_length=64)]  # digits are not checked
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 T = TypeVar("T")

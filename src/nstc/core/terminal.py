@@ -92,9 +92,8 @@ def plain_console(*, stderr: bool = False, width: int | None = None) -> "Console
 def read_standard_input(max_bytes: int) -> bytes:
     """All that is piped in.
 
-    Raises:
-        OptionError: nothing is: it is a terminal, or closed.
-        ImageError: there is more than `max_bytes`, or reading it fails.
+    `OptionError` if nothing is: it is a terminal, or closed; `ImageError` if there is more than
+    `max_bytes`, or reading it fails.
     """
     if sys.stdin is None or sys.stdin.isatty():
         kind = "closed" if sys.stdin is None else "a terminal"

@@ -3,9 +3,7 @@
 from nstc.cli import options, output
 
 
-def targets(
-    json_output: options.Json = False,
-) -> None:
+def targets(json_output: options.Json = False) -> None:
     """List the targets that nstc bench can measure, and why others are unavailable."""
     from nstc.benchmarks.targets import all_targets
 
