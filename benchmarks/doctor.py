@@ -251,8 +251,7 @@ def _by_checker(delegate: str, file: str, model: Any) -> DelegateReport:
         if f"{domain or 'ai.onnx:'}{node.op_type}" in fixed.unsupported_ops:
             unlisted.append((f"{domain}{node.op_type}", _UNLISTED))
     refused = _counted(unlisted)
-    axes = fixed.num_nodes - fixed.num_supported_nodes - len(unlisted)
-    if axes:
+    if axes := fixed.num_nodes - fixed.num_supported_nodes - len(unlisted):
         ranked = sorted(name.rpartition(":")[2] for name in fixed.ops_with_unsupported_rank)
         reason = "a tensor of too many axes"
         refused += (Refusal(operator="/".join(ranked), count=axes, reason=reason),)

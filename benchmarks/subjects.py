@@ -80,9 +80,7 @@ class Subject:
         return networks.ForeignSession(self.path, contract, threads=threads, trust=self.trust)
 
 
-Model = str | Path | Bundle | Subject
-"""A zoo name, a path, or what was opened already."""
-
+Model = str | Path | Bundle | Subject  # a zoo name, a path, or what was opened already
 Find = Callable[[Model], Subject]
 
 

@@ -237,8 +237,7 @@ def _caption(result: BenchResult) -> str:
         few = f" (fewer than {FEW_PHOTOS}: a rough guide)" if judged[0].few_photos else ""
         teachers = ", ".join(dict.fromkeys(quality.teacher for quality in judged))
         lines.append(f"quality on {judged[0].photos} photographs{few}, compared with {teachers}")
-    noisy = [row for row in result.rows if not row.conclusive]
-    if noisy:
+    if noisy := [row for row in result.rows if not row.conclusive]:
         # None for a time that no number of rounds would settle
         more = [row.more_rounds and len(row.latency_ms.samples) + row.more_rounds for row in noisy]
         advice = (

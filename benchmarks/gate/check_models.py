@@ -278,8 +278,7 @@ class Remeasurement:
             notes.append("time was left out, as --facts-and-quality-only asks")
         if self.compared is ComparedWith.BASE:
             notes.append("time is compared with the base's own files, in the same run")
-        left = [own.place for own in known.models if own not in pairs]
-        if left:
+        if left := [own.place for own in known.models if own not in pairs]:
             notes.append(f"not checked, since other models were named: {', '.join(left)}")
         return findings, notes, [own.result for own in (*judged.values(), *timed.values())]
 

@@ -111,8 +111,7 @@ def caveats_of(runs: Sequence[Run]) -> list[str]:
     rows = [row for _, row in all_rows(runs)]
     judged = [row.quality for row in rows if row.quality is not None]
     found = []
-    few = sorted({quality.photos for quality in judged if quality.few_photos})
-    if few:
+    if few := sorted({quality.photos for quality in judged if quality.few_photos}):
         counts = " or ".join(map(str, few))
         found.append(f"Quality was judged on {counts} photographs only: a rough guide.")
     without = sorted({quality.teacher for quality in judged if quality.style_source == "outputs"})

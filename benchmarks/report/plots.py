@@ -48,8 +48,7 @@ _KINDS_NAMED: Final = 7
 _OTHER: Final = "other"
 _LABELLED: Final = 6  # commits named in the width of a legend's column; of more every n-th
 
-Plot = Sequence[tuple[str, str, str]]
-"""One plot in all its forms: scheme, layout and `<svg>` markup, light and wide first."""
+Plot = Sequence[tuple[str, str, str]]  # scheme, layout, `<svg>` markup; light and wide first
 
 
 @contextmanager
@@ -94,8 +93,7 @@ def page_svg(figure: "Figure", name: str) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-Bar = tuple[tuple[float, float], tuple[float, float]]
-"""Both ends of a line that is upright or level, in the plot's data."""
+Bar = tuple[tuple[float, float], tuple[float, float]]  # ends of an upright or level line, in data
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -163,9 +163,8 @@ def data_uri(pixels: images.Pixels) -> str:
     if min(pixels.shape[:2]) > SIDE:
         pixels = images.resize_shorter_side(pixels, SIDE)
     sink = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(
-        sink, format="JPEG", quality=80, optimize=True
-    )
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.save(sink, format="JPEG", quality=80, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(sink.getvalue()).decode('ascii')}"
 
 

@@ -40,8 +40,7 @@ def parse_target(text: str) -> Target:
     if known is None:
         names = ", ".join((*TARGETS, *ADDED.names()))
         raise OptionError(f"no target {text!r}: expected one of {names}, as in cpu:2.")
-    reason = known.availability()
-    if reason is not None:
+    if (reason := known.availability()) is not None:
         raise OptionError(f"target {kind} can't run here: {reason}.")
     return known.make(None if text == kind else text.removeprefix(f"{kind}:"))
 

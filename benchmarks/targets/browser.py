@@ -170,10 +170,7 @@ def ask(session: Session, picture: Pixels) -> Asked:
 
 
 def refuse_other_picture(asked: Asked, output: bytes, where: str) -> int:
-    """The largest difference of an output from `where` to the one here, in levels of 255.
-
-    Raises `TargetError` if it is another picture.
-    """
+    """Levels of 255 that an output from `where` is off at most; `TargetError` if it is too far."""
     raw = np.frombuffer(output, asked.raw.dtype).reshape(asked.raw.shape)
     try:
         arrays.refuse_not_finite_output(raw, asked.path)

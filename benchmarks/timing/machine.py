@@ -330,8 +330,7 @@ def convolution_times(path: Path, times: LayerTimes) -> ConvolutionTimes:
     owners = _owners(nodes)
     sums, other = [0.0] * sum(node.op_type in _CONVOLUTIONS for node in nodes), 0.0
     for operator in times.operators:
-        owner = owners.get(_ADDED.sub("", operator.name))
-        if owner is not None:
+        if (owner := owners.get(_ADDED.sub("", operator.name))) is not None:
             sums[owner] += operator.ms
         elif operator.kind in _CONVOLUTIONS:
             raise ArtifactError(

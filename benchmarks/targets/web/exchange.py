@@ -196,8 +196,7 @@ class Exchange:
         return "ok"
 
     def _refuse_failure(self, timeouts: Timeouts, gone: str | None) -> None:
-        failure = self._failure or gone
-        if failure is not None:
+        if (failure := self._failure or gone) is not None:
             raise TargetError(f"{failure}. {_AGAIN}")
         silent_s = time.monotonic() - self._last_heard
         if self._visitor is None:

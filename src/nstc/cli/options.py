@@ -278,8 +278,7 @@ def _statistic(name: str, text: str | None) -> Statistic | None:
     return first, second, third
 
 
-Placed = Any
-"""Of a parameter that only says where help lists a setting's flag."""
+Placed = Any  # of a parameter that only says where help lists a setting's flag
 
 
 class Given(Generic[R]):

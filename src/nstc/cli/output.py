@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
     from nstc.benchmarks.result import BenchResult
 
-_WIDTH_OF_FILES: Final = 120
-"""Columns where standard output is no terminal, such as a CI log: Rich would cut at 80."""
-
+_WIDTH_OF_FILES: Final = 120  # columns where there is no terminal, as in CI: Rich would cut at 80
 _WIDEST: Final = 10_000
 _SECONDS_BETWEEN_LINES: Final = 15.0
 
@@ -164,7 +162,7 @@ class Bar(Progress):
             self._bar.start()
             self._task = self._bar.add_task(self._title, total=steps, completed=done, losses="")
         else:
-            self._line(f"{self._title}: {steps} steps" + (f", {done} done before" if done else ""))
+            self.note(f"{self._title}: {steps} steps" + (f", {done} done before" if done else ""))
 
     def advance(self, step: int, losses: Mapping[str, float]) -> None:
         """Show how far it is."""
@@ -175,25 +173,22 @@ class Bar(Progress):
             self._last_line = time.monotonic()
             each = (self._last_line - self._started) / max(1, step - self._first)
             left = round(each * (self._steps - step))
-            self._line(f"{self._title}: {step}/{self._steps}, {left} s left  {shown}")
+            self.note(f"{self._title}: {step}/{self._steps}, {left} s left  {shown}")
         if step >= self._steps:
             self.close()
 
     def note(self, message: str) -> None:
         """Print one line."""
-        self._line(message)
+        if self._bar is not None:
+            self._bar.console.print(one_line(message))
+        else:
+            tell(message)
 
     def close(self) -> None:
         """Take the bar off the screen."""
         if self._bar is not None:
             self._bar.stop()
             self._bar, self._task = None, None
-
-    def _line(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.console.print(one_line(text))
-        else:
-            tell(text)
 
 
 def _least_width(table: "RenderableType", console: "Console") -> int:

@@ -11,7 +11,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from nstc.core import decoding, errors, files
 from nstc.core.drafts import restore
@@ -54,11 +54,9 @@ class Bundle:
     @functools.cached_property
     def identity(self) -> str:
         """A hash of architecture, weights and ranges, equal if two bundles compute the same."""
-        parts: list[Any] = [dataclasses.asdict(self.manifest.architecture)]
-        for name in (WEIGHTS_FILE, QUANTIZATION_FILE):
-            if name in self.manifest.files:
-                parts.append(self.manifest.files[name].sha256)
-        text = json.dumps(parts, sort_keys=True)
+        held, architecture = self.manifest.files, dataclasses.asdict(self.manifest.architecture)
+        hashes = [held[name].sha256 for name in (WEIGHTS_FILE, QUANTIZATION_FILE) if name in held]
+        text = json.dumps([architecture, *hashes], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @functools.cached_property
@@ -224,8 +222,7 @@ def revised_bundle(bundle: Bundle, target: Path, manifest: Manifest) -> Iterator
 
 def _plain_file(folder: Path, name: str) -> tuple[Path, int]:
     """The path and size of a plain file of a manifest; all that is read goes through here."""
-    fault = fault_of_name(name)
-    if fault is not None:
+    if (fault := fault_of_name(name)) is not None:
         raise errors.CorruptBundleError(f"{named(folder)} names a file {name!r:.80}: {fault}.")
     path = folder / name
     try:

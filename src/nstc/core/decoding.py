@@ -286,8 +286,7 @@ def _explained(message: str, content: Any, kind: Any) -> str:
     if "[...]" in path:
         before, _, behind = path.partition("[...]")
         path = f"{before}.{_wrong_key(content, kind, before)}{behind}"
-    missing = _MISSING.fullmatch(what)
-    if missing:
+    if missing := _MISSING.fullmatch(what):
         return f"{path or 'it'} has no {missing[1]}"
     if not what.startswith(("Expected", "Invalid")):
         return f"{path}: {what}" if path else what  # raised by a dataclass itself

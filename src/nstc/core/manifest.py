@@ -190,8 +190,7 @@ class Manifest:
 
     def __post_init__(self) -> None:
         """Refuse files that are not plain ones of the bundle's folder, or are too large."""
-        fault = fault_of_names(self.files, reserved=MANIFEST_FILE)
-        if fault is not None:
+        if (fault := fault_of_names(self.files, reserved=MANIFEST_FILE)) is not None:
             raise ValueError(fault)
         total = sum(record.size_bytes for record in self.files.values())
         if total > MAX_TOTAL_BYTES:
@@ -268,8 +267,7 @@ def fault_of_names(names: Iterable[str], reserved: str) -> str | None:
     """What is wrong with names of files in one folder, of which none may be `reserved`, or None."""
     taken = {reserved.casefold(): reserved}
     for name in names:
-        fault = fault_of_name(name)
-        if fault is not None:
+        if (fault := fault_of_name(name)) is not None:
             return f"{name!r:.80} is not the name of a file in it: {fault}"
         other = taken.setdefault(name.casefold(), name)
         if other is not name:

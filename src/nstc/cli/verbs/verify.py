@@ -36,7 +36,6 @@ def verify(
             output.print_list(("file", "check", "state"), (), rows, sentences=("found",))
     if json_output:
         output.say_json([found.to_dict() for found in checked])
-    errors = [error for found in checked for error in found.errors]
-    if errors:
+    if errors := [error for found in checked for error in found.errors]:
         more = f" ({len(errors) - 1} more above)" if len(errors) > 1 else ""
         raise type(errors[0])(f"{errors[0]}{more}")

@@ -88,8 +88,7 @@ def metadata_of(image: Image.Image) -> Metadata | None:
             kept[tag] = source[tag]
     for ifd in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
         tags = source.get_ifd(ifd)
-        inner = {tag: value for tag, value in tags.items() if tag not in _OUTDATED_TAGS}
-        if inner:
+        if inner := {tag: value for tag, value in tags.items() if tag not in _OUTDATED_TAGS}:
             kept[ifd] = inner
     xmp: Any = next((image.info[key] for key in _XMP_KEYS if key in image.info), None)
     if isinstance(xmp, str):
