@@ -205,8 +205,7 @@ def costs_table(result: BenchResult, *, with_sizes: bool = False) -> Table:
         if own.peaks is not None
     ]
     runs = ((row.artifact, row.throughput) for row in result.rows)
-    fixed = {name for name, own in runs if own is not None and own.graph_batch == 1}
-    if fixed:
+    if fixed := {name for name, own in runs if own is not None and own.graph_batch == 1}:
         fixed_names = ", ".join(sorted(fixed))
         caption.append(f"one picture a run is all that these graphs take: {fixed_names}")
     table = _table(result, (*(_SIZES if with_sizes else ()), *costs), "\n".join(caption))

@@ -290,14 +290,10 @@ sharp and on a poor student of one teacher, at 256 px on the sample photographs.
 
 LEARNED: Final = (
     Metric(
-        "lpips",
-        lambda own, other: load_lpips()(own.pixels, other.pixels),
-        missing=lpips_missing,
+        "lpips", lambda own, other: load_lpips()(own.pixels, other.pixels), missing=lpips_missing
     ),
     Metric(
-        "dists",
-        lambda own, other: load_dists()(own.pixels, other.pixels),
-        missing=dists_missing,
+        "dists", lambda own, other: load_dists()(own.pixels, other.pixels), missing=dists_missing
     ),
 )
 """What results have where packages and weights are here; nstc neither has nor downloads them."""

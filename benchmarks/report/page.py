@@ -191,10 +191,8 @@ def table_columns(runs: Sequence[Run]) -> list[Column]:
     columns = [_words("model", table.short_names([row.model for row in rows]))]
     if len(runs) > 1:
         columns.append(_words("run", [run.name for run, _ in pairs]))
-    latencies = []
-    for row in rows:
-        median, iqr = row.latency_ms.median, row.latency_ms.iqr
-        latencies.append(Cell(fine(median), "" if iqr is None else f"IQR {fine(iqr)}", median))
+    times = [(row.latency_ms.median, row.latency_ms.iqr) for row in rows]
+    latencies = (Cell(fine(ms), "" if iqr is None else f"IQR {fine(iqr)}", ms) for ms, iqr in times)
     columns += [
         _words("artifact", [row.artifact for row in rows]),
         _words("target", [row.target for row in rows]),

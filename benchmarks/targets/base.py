@@ -64,9 +64,8 @@ class Target(Protocol):
     def open(self, subject: Subject, artifact: str, probe: Probe) -> Session:
         """A session on this machine, whose pictures are judged.
 
-        Raises:
-            OptionError: the target does not run such files.
-            ArtifactError: there is no such file; the message says how to make it.
+        `OptionError` if the target does not run such files; `ArtifactError`, which says how to make
+        it, if there is no such file.
         """
 
     def measure(
@@ -74,9 +73,8 @@ class Target(Protocol):
     ) -> Measurement:
         """Time the reference, the first, and the candidates on a picture (H, W, 3) uint8.
 
-        Raises:
-            TargetError: the place can't be reached, hangs, or its answer is invalid.
-            NstcError: a file does not run there.
+        `TargetError` if the place can't be reached, hangs, or its answer is invalid; another
+        `NstcError` if a file does not run there.
         """
 
 

@@ -167,8 +167,7 @@ class Exchange:
             visitor = decode(parse_json(body), Visitor)
             # without isolation a browser has one thread, whatever it is told
             if visitor.threads != ((self._threads or visitor.threads) if visitor.isolated else 1):
-                said = f"threads is {visitor.threads}, which it was not told to use"
-                raise DecodingError(said)
+                raise DecodingError(f"threads is {visitor.threads}, which it was not told to use")
             self._visitor = replace(visitor, agent=readable(visitor.agent, MAX_TEXT))
             self._address, self._key = address, secrets.token_urlsafe(16)
             return self._key

@@ -24,11 +24,7 @@ R = TypeVar("R")
 
 
 def flag(
-    default: Any,
-    help: str,
-    *names: str,
-    shown: str | bool = True,
-    metavar: str | None = None,
+    default: Any, help: str, *names: str, shown: str | bool = True, metavar: str | None = None
 ) -> Any:
     """A verb's parameter or a group's field, with a default, for `with_flags` to make a flag of.
 

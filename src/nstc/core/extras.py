@@ -24,11 +24,6 @@ class Extra:
         """What installs it; None if it is whole."""
         return f'pip install "{PACKAGE}[{self.name}]"' if self.missing else None
 
-    @property
-    def missing_text(self) -> str:
-        """What is not met, for a table."""
-        return ", ".join(self.missing)
-
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {

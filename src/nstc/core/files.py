@@ -142,8 +142,7 @@ def refuse_unwritable_file(target: Path) -> None:
         _refuse_folder(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists() or target.is_file():  # and no device
-            with tempfile.TemporaryFile(dir=target.parent):
-                pass
+            tempfile.TemporaryFile(dir=target.parent).close()
 
 
 def refuse_foreign_folder(target: Path, *, replaceable: str) -> None:

@@ -32,7 +32,9 @@ def doctor(
         (own.name, "yes" if own.reason is None else f"no: {own.reason}") for own in found.providers
     ]
     output.print_list(("provider",), (), rows, sentences=("available",))
-    parts = [(own.name, own.pip_line or "installed", own.missing_text) for own in found.extras]
+    parts = [
+        (own.name, own.pip_line or "installed", ", ".join(own.missing)) for own in found.extras
+    ]
     output.print_list(("extra",), (), parts, sentences=("install with", "missing"))
     output.say("Targets to measure on: nstc targets")
     if reports:

@@ -152,8 +152,7 @@ def _end_of_strips(image: TiffImagePlugin.TiffImageFile) -> int:
         (TiffImagePlugin.TILEOFFSETS, TiffImagePlugin.TILEBYTECOUNTS),
     ):
         pairs = zip(image.tag_v2.get(offsets, ()), image.tag_v2.get(lengths, ()), strict=False)
-        end = max((offset + length for offset, length in pairs), default=0)
-        if end:
+        if end := max((offset + length for offset, length in pairs), default=0):
             return int(end)
     return 4
 
