@@ -13,49 +13,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nstc.core import bundle as bundles
 from nstc.core import errors, recipe, zoo
-from nstc.core.bundle import (
-    QUANTIZATION_FILE,
-    STYLE_FILE,
-    WEIGHTS_FILE,
-    Bundle,
-    new_bundle,
-    open_bundle,
-)
+from nstc.core import manifest as manifests
+from nstc.core.bundle import QUANTIZATION_FILE, STYLE_FILE, WEIGHTS_FILE, Bundle
 from nstc.core.decoding import DecodingError
-from nstc.core.manifest import (
-    Architecture,
-    Contract,
-    Manifest,
-    Origin,
-    Stage,
-    Step,
-    refuse_arguments,
-)
-from nstc.models.student import (
-    ADDED,
-    ResidualBlock,
-    Student,
-    channel_statistics,
-    last_convolution_of,
-)
+from nstc.core.manifest import Architecture, Contract, Manifest, Origin, Stage, Step
+from nstc.models import student as students
+from nstc.models.student import ADDED, ResidualBlock, Student
 from nstc.models.style import StyleSource
 from nstc.models.tensors import load_tensors, save_tensors
 from nstc.models.transformer import TransformerNet
 
+# Key in a history step's recipe of the packages that it used, by group and name.
 EXTENSIONS: Final = "extensions"
-"""Key in a history step's recipe of the packages that it used, by group and name."""
-
-MAX_PARAMETERS: Final = 100_000_000
-"""Of a network that a bundle brings. The full-size teachers have 1.7 million."""
-
+MAX_PARAMETERS: Final = 100_000_000  # of a bundle's network; full-size teachers have 1.7 million
+REFERENCE_SIZE: Final = 512
 
 ARCHITECTURES: Final[Mapping[str, type[TransformerNet] | type[Student]]] = {
     "transformer": TransformerNet,
     "student": Student,
 }
-
-REFERENCE_SIZE = 512
 
 
 def describe(network: nn.Module) -> tuple[Architecture, Contract]:
@@ -80,7 +58,7 @@ def build(architecture: Architecture) -> nn.Module:
 def _outline(architecture: Architecture) -> nn.Module:
     """The network on the meta device, or the errors of `build`: costs no memory for weights."""
     try:
-        refuse_arguments(architecture.name, architecture.arguments)
+        manifests.refuse_arguments(architecture.name, architecture.arguments)
         kind = ARCHITECTURES.get(architecture.name)
         if kind is None:
             raise errors.BundleError(
@@ -107,7 +85,7 @@ def load(model: str | Path | Bundle) -> nn.Module:
         BundleError: and its kinds, if it can't be opened or is damaged.
         ExtensionError: another package adds its kind of blocks, and it can't be used.
     """
-    bundle = model if isinstance(model, Bundle) else open_bundle(model)
+    bundle = model if isinstance(model, Bundle) else bundles.open_bundle(model)
     architecture = bundle.manifest.architecture
     _refuse_missing_block(bundle)
     expected = {key: value.shape for key, value in _outline(architecture).state_dict().items()}
@@ -155,7 +133,7 @@ def network_bundle(
     weights = network.state_dict()
     if half:
         weights = {key: value.half() for key, value in weights.items()}
-    with new_bundle(output, manifest) as draft:
+    with bundles.new_bundle(output, manifest) as draft:
         save_tensors(weights, draft / WEIGHTS_FILE)
         if style is not None:
             save_tensors(style.statistics.packed(), draft / STYLE_FILE)
@@ -198,7 +176,7 @@ def saturate(network: nn.Module, ranges: Mapping[str, tuple[float, float]]) -> N
         return output.clamp(max(low, -most), min(high, most))
 
     added = {
-        last_convolution_of(block.get_submodule("project"))
+        students.last_convolution_of(block.get_submodule("project"))
         for block in network.modules()
         if isinstance(block, ResidualBlock)
     }
@@ -290,7 +268,7 @@ class Core(nn.Module):
     def forward(self, padded: Tensor, images: Tensor) -> Tensor:
         """See the class."""
         student = isinstance(self.network, Student)
-        given = (padded, channel_statistics(images)) if student else (padded,)
+        given = (padded, students.channel_statistics(images)) if student else (padded,)
         result: Tensor = self.network(*given)
         return result
 
@@ -362,10 +340,8 @@ class Complexity:
 def complexity(bundle: Bundle, size: int) -> Complexity:
     """Count for a picture of size x size pixels, padded as the network needs it.
 
-    Computes shapes only, on torch's meta device: a large picture costs no memory.
-
-    Raises:
-        BundleError: and its kinds, if the bundle can't be loaded.
+    Computes shapes only, on torch's meta device: a large picture costs no memory. Raises what
+    `load` raises.
     """
     network = load(bundle)
     contract = bundle.manifest.contract

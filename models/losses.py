@@ -25,9 +25,8 @@ from nstc.core import decoding, errors
 from nstc.core.files import sha256_of
 from nstc.models.tensors import read_safetensors, refuse_unusable
 
+# Names of the layers that losses use, and their positions in torchvision's `features`.
 LAYERS: Final[dict[str, int]] = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}
-"""Names of the layers that losses use, and their positions in torchvision's `features`."""
-
 SHIPPED_FILE: Final = "vgg16_features_relu4_3_fp16.safetensors"
 SHIPPED_SHA256: Final = "622a834ba48f137fd7023b5b2cb49a5244b7f6c6c269bdcb742658daf217f1dc"
 
@@ -39,9 +38,7 @@ STYLE_LAYERS: Final = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 CONTENT_LAYERS: Final = ("relu2_2", "relu3_3")
 
 _TINY = 1e-12
-
-_WINDOW = 8
-"""Periods a side over which a checkerboard keeps its phase."""
+_WINDOW = 8  # periods a side over which a checkerboard keeps its phase
 
 
 class VggFeatures(nn.Module):
@@ -197,8 +194,7 @@ def _rows(features: Tensor) -> Tensor:
 def gram_distance(gram: Tensor, target: Tensor) -> Tensor:
     """Style loss of one layer: |G - T|² / |T|², with G (N, C, C) and T the same or (1, C, C).
 
-    Returns:
-        (N,) non-negative; 0 where they are equal, 1 where `gram` is zero.
+    (N,) non-negative; 0 where they are equal, 1 where `gram` is zero.
     """
     gram, target = gram.float(), target.float()
     difference = (gram - target).square().sum(dim=(1, 2))
@@ -208,8 +204,7 @@ def gram_distance(gram: Tensor, target: Tensor) -> Tensor:
 def feature_distance(features: Tensor, target: Tensor) -> Tensor:
     """Content loss of one layer: |F - T|² / |T|², both (N, C, H, W).
 
-    Returns:
-        (N,) non-negative; 0 where they are equal, 1 where `features` is zero.
+    (N,) non-negative; 0 where they are equal, 1 where `features` is zero.
     """
     features, target = features.float(), target.float()
     difference = (features - target).square().sum(dim=(1, 2, 3))
@@ -256,14 +251,9 @@ def checkerboard_energy(images: Tensor, period: int) -> Tensor:
     return means.square().mean(dim=(1, 2, 3))
 
 
-NOISE = 2 / 255
-"""Standard deviation of a sensor's noise, which is added to every shifted photograph."""
-
-Axes = tuple[int, int]
-"""Which of rows and columns are shifted by half a pixel: those that are 1."""
-
-SHIFTS: Final[tuple[Axes, ...]] = ((0, 0), (0, 1), (1, 0), (1, 1))
-"""A camera's, equally likely."""
+NOISE = 2 / 255  # standard deviation of a sensor's, which is added to every shifted photograph
+Axes = tuple[int, int]  # which of rows and columns are shifted by half a pixel: those that are 1
+SHIFTS: Final[tuple[Axes, ...]] = ((0, 0), (0, 1), (1, 0), (1, 1))  # a camera's, equally likely
 
 
 def flicker_map(

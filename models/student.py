@@ -22,13 +22,11 @@ from nstc.core.recipe import BLOCKS, SIZES
 
 M = TypeVar("M", bound=nn.Module)
 
-SCALE: Final = 4
-"""Default side in pixels of the square that one position of the body stands for."""
-
+SCALE: Final = 4  # default side in pixels of the square that one position of the body stands for
 SCALES: Final = (4, 8)
 HEADS: Final = ("plain", "separable")
+# Least deviation that a picture is divided by, so that noise of a flat one is not amplified.
 DEVIATION_FLOOR: Final = 0.02
-"""Least deviation that a picture is divided by, so that noise of a flat one is not amplified."""
 
 Norm = Literal["none", "batch", "instance"]
 Convolve = Callable[[int, int, Norm], nn.Module]
@@ -87,9 +85,7 @@ def _plain(channels: int, width: int, norm: Norm) -> nn.Module:
 
 SEPARABLE: Final = Kind(convolve=_separable, reach=2)
 PLAIN: Final = Kind(convolve=_plain, reach=2)
-
-ADDED: Final = extensions.Extensions(extensions.BLOCKS, Kind, BLOCKS)
-"""Kinds of other packages."""
+ADDED: Final = extensions.Extensions(extensions.BLOCKS, Kind, BLOCKS)  # kinds of other packages
 
 
 def kind_of(block: str) -> Kind:
@@ -301,11 +297,11 @@ def minimum_size(*, scale: int = SCALE, norm: str = "none") -> int:
     return 2 * scale if norm == "instance" else scale
 
 
+# What `nstc distill --student` takes: a size, or a kind of blocks, of other packages alike.
 SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
     **SIZES,
     **{kind: {"width": 64, "blocks": 6, "block": kind} for kind in BLOCKS},
 }
-"""What `nstc distill --student` takes: a size, or a kind of blocks, of other packages alike."""
 
 
 def student_named(name: str, *, learning: bool = False, **changes: Any) -> Student:

@@ -18,11 +18,11 @@ from nstc.core.images import Pixels, read_picture, resize_longer_side
 from nstc.models.losses import STYLE_LAYERS, VggFeatures, gram_matrix, load_vgg
 from nstc.models.tensors import as_arrays, faults_of_shapes, images_to_tensor, load_tensors
 
+# Long sides, in pixels, at which a painting's statistics are taken.
 STYLE_SIZES: Final = (256, 512, 1024)
-"""Long sides, in pixels, at which a painting's statistics are taken."""
-
 _CHANNELS: Final = dict(zip(STYLE_LAYERS, (64, 128, 256, 512), strict=True))
 _SIZE: Final = re.compile(r"[1-9][0-9]{0,4}")
+_NEGLIGIBLE: Final = 1e-4  # share of the largest variance: colours' directions below are left out
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,6 @@ def load_style(path: Path) -> StyleStatistics:
     return StyleStatistics.unpacked(tensors)
 
 
-_NEGLIGIBLE = 1e-4
-"""Share of the largest variance below which a direction of colours is left out."""
-
-
 @dataclass(frozen=True)
 class ColorStatistics:
     """Mean (3,) of red, green and blue, 0 to 255, and their covariance (3, 3)."""
@@ -189,11 +185,7 @@ def style_brought_by(bundle: Bundle) -> StyleSource | None:
 
 
 def painting_style(painting: Path, *, credit: str | None, vgg: str) -> StyleSource:
-    """The style of a painting.
-
-    Raises:
-        ImageError: it can't be read.
-    """
+    """The style of a painting; `ImageError` if it can't be read."""
     statistics = statistics_of_painting(read_picture(painting).rgb, load_vgg(vgg))
     record = manifest.Style(name=painting.stem, source="painting", credit=credit)
     return StyleSource(record, statistics)

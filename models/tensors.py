@@ -16,12 +16,8 @@ from nstc.core.decoding import DecodingError, printable, refuse_irregular
 from nstc.core.errors import CorruptBundleError
 from nstc.core.images import Pixels
 
-MAX_HEADER_BYTES: Final = 4 * 1024 * 1024
-"""Of a safetensors file; a network of 60 layers has some 6 KB."""
-
-_MOST_DIMENSIONS: Final = 8
-"""Networks have 4; NumPy holds no more than 64."""
-
+MAX_HEADER_BYTES: Final = 4 * 1024 * 1024  # of a safetensors file; 60 layers have some 6 KB
+_MOST_DIMENSIONS: Final = 8  # networks have 4; NumPy holds no more than 64
 _FLOATS: Final = ("F16", "BF16", "F32", "F64")
 
 
@@ -115,12 +111,9 @@ def refuse_unsafe_header(path: Path) -> None:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file made by others.
+    """All tensors of a file made by others; raises as `refuse_unsafe_header`.
 
-    Raises:
-        OSError: it is not there or can't be read.
-        DecodingError: it has no header of bounded length.
-        SafetensorError: it is damaged.
+    `SafetensorError` if it is damaged.
     """
     refuse_unsafe_header(path)
     with files.as_utf8(path) as name:
@@ -144,17 +137,12 @@ def faults_of_shapes(
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """As `save_state` for weights, statistics or ranges.
-
-    Raises:
-        OSError: the file can't be written.
-        UnusableModelError: values are not finite.
-    """
+    """As `save_state` for weights, statistics or ranges; `UnusableModelError` if not finite."""
     refuse_unusable(tensors, path.name)
     save_state(tensors, path)
 
 
 def save_state(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors, finite or not, as a safetensors file."""
+    """Write tensors, finite or not, as a safetensors file; `OSError` if it can't be written."""
     on_cpu = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     path.write_bytes(save(on_cpu))  # its save_file puts another file there, which has no lock
