@@ -76,8 +76,7 @@ def to_unit_nchw(rgb: Pixels) -> npt.NDArray[np.float32]:
 def unit_to_pixels(unit: Array, of: str | Path) -> Pixels:
     """(H, W, 3) floats that the graph in file `of` gave, clipped to [0, 1] and rounded, to uint8.
 
-    Raises:
-        UnusableModelError: some are NaN or infinite.
+    `UnusableModelError` if some are NaN or infinite.
     """
     refuse_not_finite_output(unit, of)
     levels = np.rint(np.clip(unit, 0, 1) * _LEVELS)
@@ -139,10 +138,8 @@ def refuse_without_picture(
 ) -> None:
     """Refuse a model `run` in file `of` that makes no picture of the check picture of many colours.
 
-    `size` is the only height and width it takes, if there is one.
-
-    Raises:
-        UnusableModelError: what it gives is one colour throughout, or not finite.
+    `UnusableModelError` if what it gives is one colour throughout, or not finite. `size` is the
+    only height and width it takes, if there is one.
     """
     refuse_one_colour(run(check_picture(CHECK_SEED, *(size or CHECK_SIZE))), of)
 

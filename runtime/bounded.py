@@ -87,8 +87,7 @@ class Work:
 def measured_work(transfer: arrays.Transfer) -> Work:
     """Run a network on pictures of growing size until the peak of this process follows them.
 
-    Raises:
-        OptionError: this system does not report a process's memory.
+    `OptionError` if this system does not report a process's memory.
     """
     if not footprint.tells_peak_memory():
         raise errors.OptionError(
@@ -232,8 +231,7 @@ class BoundedStylizer:
     ) -> TilingPlan:
         """The cheapest way to stylise a picture of this cost, before it is scaled, in the limit.
 
-        Raises:
-            MemoryLimitError: there is none; the message says the least that would do.
+        `MemoryLimitError`, which says the least that would do, if there is none.
         """
         network = sizes_of(height, width, control).network
         tilings = [tiling_of(*network, network, self._contract)]

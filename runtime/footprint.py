@@ -80,8 +80,7 @@ class Footprint:
 def measure_footprint(path: Path, *, size: int, threads: int) -> Footprint:
     """Open a bundle's ONNX file in a new process and stylise a picture of size x size.
 
-    Raises:
-        ArtifactError: the file can't be loaded, does not run, or takes more than two minutes.
+    `ArtifactError` if it can't be loaded, does not run, or takes more than two minutes.
     """
     program = [sys.executable, "-m", "nstc.runtime.footprint"]
     try:

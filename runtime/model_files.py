@@ -42,9 +42,8 @@ _MESSAGES: Final[Mapping[str, Mapping[int, str]]] = {
 def data_files(path: Path) -> tuple[Path, ...]:
     """The files beside an ONNX file that hold its weights, by name; none of any other file.
 
-    Raises:
-        TeacherError: it is damaged, larger than an ONNX file can be, or keeps weights in anything
-            but a regular file of its own folder.
+    `TeacherError` if it is damaged, larger than an ONNX file can be, or keeps weights in anything
+    but a regular file of its own folder.
     """
     if path.suffix.lower() != ".onnx":
         return ()
@@ -84,8 +83,7 @@ def model_bytes(path: Path) -> int:
 def copy_model(path: Path, folder: Path) -> Path:
     """Copy a network and its weights into an empty folder; gives the path of its `GRAPH_NAME`.
 
-    Raises:
-        TeacherError: see `data_files`; or its weights have the name that the graph will have.
+    `TeacherError` as of `data_files`, or if weights have the name that the graph will have.
     """
     data = data_files(path)
     if any(file.name == GRAPH_NAME for file in data):

@@ -117,8 +117,7 @@ def torch_threads(threads: int) -> Iterator[None]:
 def load_torchscript(path: Path, threads: int | None) -> Any:
     """The callable in a file; `threads` as for `TorchScriptSession`.
 
-    Raises:
-        RuntimeError, ValueError, OSError: the file is damaged or not TorchScript.
+    RuntimeError, ValueError or OSError if the file is damaged or not TorchScript.
     """
     import torch
 

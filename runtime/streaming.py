@@ -102,8 +102,7 @@ class Strips:
     def read(self, start: int, rows: Pixels) -> None:
         """Fill rows (h, W, 3) with those from `start` on, which follow what was read before.
 
-        Raises:
-            ImageError: the file is truncated or damaged.
+        `ImageError` if the file is truncated or damaged.
         """
         for top in range(0, len(rows), _STRIP_ROWS):
             strip = rows[top : top + _STRIP_ROWS]

@@ -179,8 +179,7 @@ class Stylizer:
     def transfer(self, rgb: Pixels) -> Pixels:
         """The network alone: (H, W, 3) uint8 to the same size. All that is stylised passes here.
 
-        Raises:
-            UnusableModelError: it gives values that are not finite, or one colour for any picture.
+        `UnusableModelError` if it gives values that are not finite, or one colour for any picture.
         """
         if self.bounded is not None:
             return self.bounded.stylized(rgb)
@@ -200,8 +199,7 @@ class Stylizer:
 def artifact_of(precision: str | None, artifact: str | None) -> str | None:
     """Which file is asked for by `--precision` or `--artifact`; None leaves it to the bundle.
 
-    Raises:
-        OptionError: there is no such precision, or the two contradict.
+    `OptionError` if there is no such precision, or the two contradict.
     """
     if precision is None:
         return artifact

@@ -24,15 +24,8 @@ from nstc.core.bundle import MANIFEST_FILE, WEIGHTS_FILE, Bundle, artifact_file
 from nstc.core.decoding import Count, DecodingError, Name, Sha256, decode, parse_json, read_file
 from nstc.core.errors import CorruptBundleError, ExportMismatchError, NstcError, UnusableModelError
 from nstc.core.files import atomic_file, sha256_of
-from nstc.runtime.arrays import (
-    CHECK_SEED,
-    CHECK_SIZE,
-    MOST_FAR_SHARE,
-    NEAR_LEVELS,
-    Difference,
-    check_picture,
-    refuse_one_colour,
-)
+from nstc.runtime import arrays
+from nstc.runtime.arrays import CHECK_SEED, CHECK_SIZE, check_picture, refuse_one_colour
 from nstc.runtime.foreign.trial import PROGRAMS, is_ours
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import BACKENDS, Session, refuse_unsafe
@@ -65,8 +58,7 @@ class CheckVector:
     def kept(self) -> images.Pixels:
         """What is kept of the result, (rows, columns, 3) uint8; no more of it is unpacked.
 
-        Raises:
-            DecodingError: the numbers contradict one another.
+        `DecodingError` if the numbers contradict one another.
         """
         rows, columns = -(-self.height // self.stride), -(-self.width // self.stride)
         if self.height * self.width > _MOST_PIXELS or rows * columns > _MOST_POSITIONS:
@@ -104,11 +96,9 @@ class _Checks:
 
 
 def check_vector(session: Session) -> CheckVector:
-    """Run a file on the check picture, and keep what it gives.
+    """Run a file on the check picture, and keep what it gives; `NstcError` if it does not run.
 
-    Raises:
-        UnusableModelError: it gives one colour throughout, or values that are not finite.
-        NstcError: it does not run.
+    `UnusableModelError` if it gives one colour throughout, or values that are not finite.
     """
     height, width = getattr(session, "fixed_size", None) or CHECK_SIZE
     rgb = check_picture(CHECK_SEED, height, width)
@@ -134,8 +124,7 @@ def check_vector(session: Session) -> CheckVector:
 def read_check_vectors(bundle: Bundle) -> Mapping[str, CheckVector]:
     """The vectors that a bundle holds, by artifact; none if it came without.
 
-    Raises:
-        CorruptBundleError: its `checks.json` was changed, or this nstc can't read it.
+    `CorruptBundleError` if its `checks.json` was changed, or this nstc can't read it.
     """
     if CHECKS_FILE not in bundle.manifest.files:
         return {}
@@ -159,9 +148,7 @@ def write_check_vectors(
     """Run files of a bundle that is being made, and write its `checks.json`.
 
     `known` are vectors to keep; those of files that are no longer in the folder are left out.
-
-    Raises:
-        NstcError: a file does not run, or `checks.json` can't be written.
+    `NstcError` if a file does not run, or `checks.json` can't be written.
     """
     vectors = {name: own for name, own in known.items() if (folder / artifact_file(name)).is_file()}
     for name in artifacts:
@@ -373,12 +360,12 @@ def _same_picture(
     stylised = session.run(vector.picture())
     if digest_of(stylised) == vector.painted_sha256:
         return "ok", "as its check vector, bit for bit"
-    off = Difference.between(stylised[:: vector.stride, :: vector.stride], vector.kept)
-    if off.far_share > MOST_FAR_SHARE:
+    off = arrays.Difference.between(stylised[:: vector.stride, :: vector.stride], vector.kept)
+    if off.far_share > arrays.MOST_FAR_SHARE:
         raise ExportMismatchError(
             f"{session.path} gives another picture here than where it was made: "
-            f"{off.far_share:.1%} of its values are more than {NEAR_LEVELS}/255 off its check "
-            f"vector, the worst by {off.worst}; at most {MOST_FAR_SHARE:.1%} may be. "
+            f"{off.far_share:.1%} of its values are more than {arrays.NEAR_LEVELS}/255 off its "
+            f"check vector, the worst by {off.worst}; at most {arrays.MOST_FAR_SHARE:.1%} may be. "
             "Do not use it on this machine."
         )
     return "ok", f"as its check vector, at most {off.worst}/255 off"

@@ -121,9 +121,8 @@ def is_video_name(name: str) -> bool:
 def encoding_for(output: Path, codec: str | None = None, crf: int | None = None) -> Encoding:
     """What `--output`, `--codec` and `--crf` ask for.
 
-    Raises:
-        OptionError: no video is written with this ending, or not with this codec, or the rate
-            factor is out of range.
+    `OptionError` if no video is written with this ending, or not with this codec, or the rate
+    factor is out of range.
     """
     container = CONTAINERS.get(output.suffix.lower())
     if container is None:
