@@ -33,17 +33,13 @@ from nstc.models.tensors import best_device
 
 _PIXELS, _PERCEPTUAL, _ROUNDING = _STAGES = ("pixels", "perceptual", "rounding")
 
-_ROUNDING_RATE = 0.5
-"""Of the learning rate, for the quantization-aware part of the second stage."""
-
-_SHAPE = ("width", "blocks", "inner", "scale", "norm", "head")
-"""Settings that change the shape whose name the recipe gives."""
-
+_ROUNDING_RATE = 0.5  # of the learning rate, for the quantization-aware part of the second stage
+_SHAPE = ("width", "blocks", "inner", "scale", "norm", "head")  # change the shape that is named
+# All that the first stage depends on: other settings may change while its checkpoint is kept.
 _PIXEL_SETTINGS = (
     *("student", *_SHAPE, "pixel_steps", "size", "crops", "color_jitter"),
     *("batch", "learning_rate", "seed"),
 )
-"""All that the first stage depends on: other settings may change while its checkpoint is kept."""
 
 
 @one_at_a_time("output")

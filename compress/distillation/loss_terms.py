@@ -77,6 +77,7 @@ def flicker(view: StepView) -> Tensor:
     return view.flicker_map().mean() / view.pairs.mean_flicker
 
 
+# By the names that losses are logged by.
 TERMS: Final[Mapping[str, LossTerm]] = {
     "pixel": LossTerm(pixel, lambda recipe: recipe.pixel_weight),
     "grid": LossTerm(checkerboard, lambda recipe: recipe.checkerboard_weight),
@@ -85,10 +86,7 @@ TERMS: Final[Mapping[str, LossTerm]] = {
     "content": LossTerm(lambda view: view.ratios[1].mean(), lambda recipe: recipe.content_weight),
     "flicker": LossTerm(flicker, lambda recipe: recipe.steadiness_weight),
 }
-"""By the names that losses are logged by."""
-
-ADDED: Final = extensions.Extensions(extensions.LOSSES, LossTerm, TERMS)
-"""Those of other packages."""
+ADDED: Final = extensions.Extensions(extensions.LOSSES, LossTerm, TERMS)  # those of other packages
 
 
 def weighted_terms(recipe: DistillRecipe) -> Mapping[str, tuple[LossTerm, float]]:
@@ -110,9 +108,7 @@ def weighted_terms(recipe: DistillRecipe) -> Mapping[str, tuple[LossTerm, float]
     return {name: (term, weight) for name, (term, weight) in weighted.items() if weight > 0}
 
 
-SURROUNDINGS = 48
-"""Mirrored pixels around a crop, further than most students' convolutions reach."""
-
+SURROUNDINGS = 48  # mirrored pixels around a crop, further than most students' convolutions reach
 # Independent streams of random numbers in a step.
 _PART, _FLICKER, _PIXEL_BATCH, _PERCEPTUAL_BATCH = 1, 2, 6, 10
 
@@ -246,9 +242,8 @@ def _stylised(network: nn.Module, photographs: Tensor, surroundings: int = 0) ->
     return outputs[:, :, inside, inside]
 
 
+# Steps between measurements: five runs of the student at 512 pixels, two runs of VGG.
 MEASURED_EVERY: Final = 20
-"""Steps between measurements: five runs of the student at 512 pixels, two runs of VGG."""
-
 _PACE: Final = 0.1
 _FARTHEST: Final = 0.3
 _LARGEST: Final = math.log(4.0)

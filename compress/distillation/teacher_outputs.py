@@ -57,8 +57,7 @@ _PAIR, _FLICKER = ".npy", ".flicker.json"  # endings of files in the cache
 _LEAST_FLICKER: Final = 0.002
 _LEAST_CHECKERBOARD: Final = 5e-6  # a tenth of photographs' own energy
 
-_FEW: Final = 16
-"""Pairs that means are over, for which each is stylised once more."""
+_FEW: Final = 16  # pairs that means are over, for which each is stylised once more
 
 
 class TeacherOutputs:
@@ -176,11 +175,8 @@ def damaged(file: Path) -> errors.CorruptBundleError:
     return errors.CorruptBundleError(f"{file} in the cache is damaged: delete it and run again.")
 
 
-JUDGED_SIZE = 512
-"""In pixels, of photographs and paintings: what students are judged at."""
-
-_JUDGED_PHOTOS = 32
-"""At most so many of the photographs are judged on while a student learns."""
+JUDGED_SIZE = 512  # in pixels, of photographs and paintings: what students are judged at
+_JUDGED_PHOTOS = 32  # at most so many of the photographs are judged on while a student learns
 
 
 def crops_for(

@@ -142,8 +142,7 @@ def _by_network(network: nn.Module) -> Callable[[Pixels], Pixels]:
     return eager_reference(network.to(tensors.best_device()), contract)
 
 
-_PHOTOS: Final = 6
-"""Sample photographs that the style of a network without a painting is taken from."""
+_PHOTOS: Final = 6  # samples that the style of a network without a painting is taken from
 
 
 def style_of_teacher(

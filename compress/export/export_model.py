@@ -31,9 +31,8 @@ from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import BACKENDS, cached_artifact, find_artifact
 from nstc.runtime.verification import CHECKS_FILE, read_check_vectors, write_check_vectors
 
+# Formats of other packages.
 ADDED: Final = extensions.Extensions(extensions.FORMATS, ExportFormat, (*FORMATS, FOLDER))
-"""Formats of other packages."""
-
 CALIBRATION_PHOTOS: Final = 24
 # Side of their centre squares in pixels; the observers of twice the side take minutes.
 CALIBRATION_SIZE: Final = 256

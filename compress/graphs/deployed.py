@@ -27,9 +27,7 @@ from nstc.runtime.onnx_session import STATISTICS_INPUT
 INPUT: Final = "image"
 OUTPUT: Final = "stylized"
 HIGHEST_BYTE: Final = 255
-LEVEL: Final = 1 / HIGHEST_BYTE
-"""Of an 8-bit picture: the scale of the first and the last quantized tensor."""
-
+LEVEL: Final = 1 / HIGHEST_BYTE  # of an 8-bit picture: scale of the first and last quantized tensor
 _EDGE: Final = "edge/"
 _BODY_INPUT: Final = "body_input"
 _BODY_OUTPUT: Final = "body_output"

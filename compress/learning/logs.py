@@ -19,9 +19,7 @@ from nstc.core.images import Picture, Pixels, picture, write_picture
 from nstc.models.tensors import images_to_tensor, mixed_precision, tensor_to_images
 
 LOSSES_FILE: Final = "losses.jsonl"
-MAX_BYTES: Final = 1024**3
-"""Of a loss file; that of a million steps has some 150 MB."""
-
+MAX_BYTES: Final = 1024**3  # of a loss file; that of a million steps has some 150 MB
 _WIDTH, _HEIGHT = 900, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 110, 24, 44
 _SUPERSAMPLING: Final = 2
@@ -29,8 +27,8 @@ _POINTS: Final = 200
 _FLOOR: Final = 1e-4
 _COLORS: Final = ("#0b6e99", "#d9730d", "#448361", "#9065b0", "#c14c8a", "#787774")
 
+# A line of a loss file a step: "step" and the terms' values, NaN where one was not finite.
 Losses = Sequence[Mapping[str, float]]
-"""A line of a loss file a step: "step" and the terms' values, NaN where one was not finite."""
 
 
 def read_losses(path: Path) -> Losses:

@@ -26,8 +26,7 @@ from nstc.core import Progress, Silent, bundle, errors, files
 from nstc.models.tensors import best_device, refuse_unsafe_header, save_state
 
 CHECKPOINT_FILE: Final = "checkpoint.safetensors"
-PLAN_FILE: Final = "plan.json"
-"""What a pruning decided before it fine-tunes."""
+PLAN_FILE: Final = "plan.json"  # what a pruning decided before it fine-tunes
 
 
 class Stateful(Protocol):
@@ -130,11 +129,9 @@ def led(processes: Processes) -> Iterator[None]:
         raise errors.NstcError("the process that leads could not go on; its own message says why.")
 
 
+# From a step's number to weighted loss terms, each a scalar; their sum is minimised. All randomness
+# must come from the step's number and a seed, so that a resumed run repeats it.
 Objective = Callable[[int], Mapping[str, Tensor]]
-"""From a step's number to weighted loss terms, each a scalar; their sum is minimised.
-
-All randomness must come from the step's number and a seed, so that a resumed run repeats it.
-"""
 
 
 @dataclass(kw_only=True)

@@ -111,9 +111,7 @@ def _groups(by_scale: Mapping[float, list[nn.Parameter]]) -> list[dict[str, Any]
     return [{"params": members, "scale": scale} for scale, members in by_scale.items()]
 
 
-HISTORY: Final = 200
-"""Steps whose gradients set the bound."""
-
+HISTORY: Final = 200  # steps whose gradients set the bound
 _FIRST_BOUND_AFTER: Final = 10
 
 

@@ -25,10 +25,9 @@ from nstc.models.tensors import images_to_tensor, save_tensors, tensor_to_images
 from nstc.runtime.arrays import LEAST_NEAR_PIXELS, Difference, channel_statistics
 from nstc.runtime.session import Session
 
+# How the first ranges are found. They leave out ten times as many values as `nstc quantize` does by
+# default, which training makes up for: finer steps flicker less.
 CALIBRATION: Final = QuantizeRecipe(percentile=99.9)
-"""How the first ranges are found. They leave out ten times as many values as `nstc quantize` does
-by default, which training makes up for: finer steps flicker less."""
-
 _EQUALISED_ON: Final = 12  # photographs that channels are measured on
 _EQUALISED_SIZE: Final = 256  # side of their centre squares in pixels
 # Of a channel's distance from the others, in logarithms, that is made up for. What an activation
@@ -39,9 +38,7 @@ _SHARE: Final = 0.7
 # squares, channels with rare large values are cut off: 3.0 levels, not 2.4, at the same ranges.
 _COVERED: Final = 0.999
 _STRIDE: Final = 5  # every so many values are measured: pictures have many that are alike
-_LEAST: Final = (
-    1e-3  # of the largest channel: what a smaller one counts as, to keep factors bounded
-)
+_LEAST: Final = 1e-3  # of the largest channel: a smaller one counts as that, to bound factors
 _COMPARED_SIZES: Final = ((128, 160), (67, 93), (256, 256))  # of a file and its training graph
 
 

@@ -20,17 +20,9 @@ from nstc.core.images import read_picture, resize_shorter_side
 from nstc.core.manifest import Step, Style
 from nstc.core.photos import PhotoSet, random_crop
 from nstc.core.recipe import TrainRecipe
-from nstc.models import tensors, transformer
+from nstc.models import losses, tensors, transformer
 from nstc.models.architectures import load, network_bundle
-from nstc.models.losses import (
-    CONTENT_LAYERS,
-    STYLE_LAYERS,
-    ContentLoss,
-    StyleLoss,
-    VggFeatures,
-    load_vgg,
-    total_variation,
-)
+from nstc.models.losses import VggFeatures, load_vgg
 from nstc.models.style import StyleSource, color_statistics, recolored, statistics_of_painting
 
 _LAST_LAYER_RATE: Final = {"deconv3.": 20.0}
@@ -156,7 +148,7 @@ def _write(
     folder: Path,
 ) -> None:
     """Write the bundle, with a card of curves and pictures, and delete the checkpoint."""
-    losses = logs.read_losses(folder / logs.LOSSES_FILE)
+    logged = logs.read_losses(folder / logs.LOSSES_FILE)
     before = None if start is None or start.manifest.style is None else start.manifest.style.name
     # A pruned network is still compared with the one it was pruned from, if in its style.
     teacher = start.manifest.teacher if start and before == style.record.name else None
@@ -166,18 +158,16 @@ def _write(
         style,
         name=name,
         stage="trained",
-        step=dataclasses.replace(step, results=logs.last_losses(losses)),
+        step=dataclasses.replace(step, results=logs.last_losses(logged)),
         parent=start,
         teacher=teacher,
         half=True,
     ) as (draft, manifest):
-        write_training_card(draft, manifest, network, losses)
+        write_training_card(draft, manifest, network, logged)
     loop.forget(folder)
 
 
-MEASURED_EVERY: Final = 10
-"""Steps between measurements, each of which costs two passes back through VGG."""
-
+MEASURED_EVERY: Final = 10  # steps between measurements, each of which costs two passes of VGG back
 _SMOOTHING: Final = 0.8
 _LARGEST: Final = math.log(100.0)
 _TINY: Final = 1e-20
@@ -272,8 +262,8 @@ class PaintingObjective:
         self.balance = None if ratio is None else GradientBalance(ratio, self.processes)
         self._synchronised = self.processes.synchronised(self.network)
         self._indices = self.processes.share_of(self.recipe.batch)
-        self._style_loss = StyleLoss(self.grams).to(device)
-        self._content_loss = ContentLoss()
+        self._style_loss = losses.StyleLoss(self.grams).to(device)
+        self._content_loss = losses.ContentLoss()
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms at a step; see `nstc.compress.learning.loop.Objective`."""
@@ -286,9 +276,9 @@ class PaintingObjective:
         images = tensors.images_to_tensor(crops).to(device)
         with tensors.mixed_precision(device):
             output = self._synchronised(images)
-            features = self.vgg(output.clamp(-0.5, 1.5), STYLE_LAYERS)
+            features = self.vgg(output.clamp(-0.5, 1.5), losses.STYLE_LAYERS)
             with torch.no_grad():
-                target = self.vgg(images, CONTENT_LAYERS)
+                target = self.vgg(images, losses.CONTENT_LAYERS)
         style = recipe.style_weight * self._style_loss(features).mean()
         content = recipe.content_weight * self._content_loss(features, target).mean()
         if self.balance is not None:
@@ -299,6 +289,6 @@ class PaintingObjective:
         return {
             "style": style,
             "content": content,
-            "tv": recipe.tv_weight * total_variation(output).mean(),
+            "tv": recipe.tv_weight * losses.total_variation(output).mean(),
             "range": 10 * out_of_range,
         }
