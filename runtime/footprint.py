@@ -24,7 +24,6 @@ from nstc.runtime.onnx_session import OnnxSession, load_graph
 _STATUS: Final = Path("/proc/self/status")
 _M_MMAP_THRESHOLD: Final = -3  # in glibc's malloc.h
 _LARGE_BLOCK_BYTES: Final = 256 * 1024
-
 _TIME_LIMIT_S: Final = 120
 # What ONNX Runtime's arena logs whenever it grows; no call returns it.
 _ARENA: Final = re.compile(r"Total allocated bytes: (\d+)")

@@ -32,7 +32,6 @@ _IN_FULL: Final[Mapping[str, Mapping[str, str]]] = {"CUDAExecutionProvider": {"u
 _SUFFIX: Final = "ExecutionProvider"
 _REPLACE: Final = "pip uninstall onnxruntime && pip install {}"
 _GPU: Final = _REPLACE.format("onnxruntime-gpu")
-_BROWSER: Final = "needs a browser: onnxruntime-web has it"
 # What to do where the installed build is without one, by short name. Others have to be built.
 WAYS: Final[Mapping[str, str]] = {
     "cuda": f"needs an NVIDIA GPU and another build: {_GPU}",
@@ -44,7 +43,7 @@ WAYS: Final[Mapping[str, str]] = {
     "coreml": "needs macOS or iOS, whose builds of onnxruntime have it",
     "nnapi": "needs Android: onnxruntime-android has it",
     "xnnpack": "needs Android or iOS: onnxruntime-android and onnxruntime-objc have it",
-    **dict.fromkeys(("webgpu", "webnn", "js"), _BROWSER),
+    **dict.fromkeys(("webgpu", "webnn", "js"), "needs a browser: onnxruntime-web has it"),
 }
 _UNKNOWN_WAY: Final = "has to be built from source"
 _SENDS_DATA_AWAY: Final = frozenset({"azure"})  # never tried
@@ -273,9 +272,8 @@ def available_providers() -> tuple[str, ...]:
 def provider_chain(name: str) -> tuple[str, ...]:
     """The providers to ask ONNX Runtime for: the wanted one, such as cuda, and the processor.
 
-    Raises:
-        OptionError: there is no provider of that name.
-        MissingExtraError: it is not part of this installation; the message says what is.
+    `OptionError` if there is no provider of that name; `MissingExtraError`, which says what there
+    is, if it is not part of this installation.
     """
     wanted = name.lower()
     known = {_short(full): full for full in onnxruntime.get_all_providers()}

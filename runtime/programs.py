@@ -57,10 +57,7 @@ class TorchScriptSession:
     """A float NCHW graph in [0, 1]. A TorchScript file is a program: open only a trusted one.
 
     `threads` are within an operator, which torch sets for the whole process; None leaves them.
-
-    Raises:
-        MissingExtraError: torch is not installed.
-        CorruptBundleError: the file is damaged or not TorchScript.
+    `MissingExtraError` without torch, `CorruptBundleError` if it is damaged or not TorchScript.
     """
 
     def __init__(self, path: Path, artifact: str, threads: int | None = None) -> None:

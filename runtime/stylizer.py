@@ -1,8 +1,7 @@
 """Pictures in a painting's style, from Python: arrays, Pillow images and files."""
 
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, Unpack, overload
@@ -14,7 +13,7 @@ from nstc.core import images, zoo
 from nstc.core.bundle import TILES_ARTIFACT, Bundle, artifact_file, artifact_name, open_bundle
 from nstc.core.errors import OptionError
 from nstc.core.images import Picture, Pixels, picture_files
-from nstc.core.images.picture import Frame, contact_sheet, with_colors
+from nstc.core.images.picture import contact_sheet, with_colors
 from nstc.runtime import arrays, bounded, onnx_session
 from nstc.runtime.control import PLAIN, Control, ControlOptions, controlled
 from nstc.runtime.session import open_session, usual_artifact
@@ -163,18 +162,12 @@ class Stylizer:
     ) -> Picture:
         """Decode and stylise a file; with a limit, see `BoundedStylizer.stylized_file`.
 
-        Raises:
-            ImageError: it is truncated or damaged.
-            MemoryLimitError: it does not fit, and nothing was decoded.
+        `ImageError` if it is truncated or damaged; `MemoryLimitError` if it does not fit, and
+        nothing was decoded.
         """
         if self.bounded is None:
             return self.stylize(file.picture(), control)
         return self.bounded.stylized_file(file, control, output_format=output_format, piped=piped)
-
-    def stylize_frames(self, frames: Iterator[Frame], control: Control = PLAIN) -> Iterator[Frame]:
-        """Stylise the frames of an animation, each as it is asked for."""
-        for frame in frames:
-            yield replace(frame, picture=self.stylize(frame.picture, control))
 
     def transfer(self, rgb: Pixels) -> Pixels:
         """The network alone: (H, W, 3) uint8 to the same size. All that is stylised passes here.

@@ -52,7 +52,7 @@ class CheckVector:
     picture_sha256: Sha256  # of the picture that went in: whether it could be made again
     painted_sha256: Sha256  # of the result
     stride: _Side  # every so many rows and columns of the result are kept
-    values: bytes  # the bytes of those, compressed by zlib
+    values: bytes  # the bytes of those, compressed by zlib; in JSON in base 64
 
     @property
     def kept(self) -> images.Pixels:
@@ -81,10 +81,6 @@ class CheckVector:
                 f"{np.__version__}: write the vectors anew with  nstc verify BUNDLE --record."
             )
         return rgb
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; `values` in base 64."""
-        return dict(msgspec.to_builtins(self))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -275,9 +275,10 @@ class _Making:
 
         def stylised() -> Iterator[Frame]:
             nonlocal size
-            for frame in self._stylizer.stylize_frames(file.animation(), self._control):
-                size = frame.picture.rgb.shape[:2]
-                yield replace(frame, picture=replace(frame.picture, metadata=self._metadata))
+            for frame in file.animation():
+                made = self._stylizer.stylize(frame.picture, self._control)
+                size = made.rgb.shape[:2]
+                yield replace(frame, picture=replace(made, metadata=self._metadata))
 
         def encode(stream: IO[bytes]) -> None:
             picture_files.encode_animation(stream, stylised(), self._format, file.plays)
