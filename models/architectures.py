@@ -47,9 +47,8 @@ def describe(network: nn.Module) -> tuple[Architecture, Contract]:
 def build(architecture: Architecture) -> nn.Module:
     """A network of this shape with fresh weights.
 
-    Raises:
-        BundleError: this version of nstc lacks the architecture.
-        CorruptBundleError: the architecture can't be built with these arguments.
+    `BundleError` if this version of nstc lacks the architecture, `CorruptBundleError` if it can't
+    be built with these arguments.
     """
     _outline(architecture)
     return ARCHITECTURES[architecture.name](**architecture.arguments)

@@ -89,11 +89,9 @@ ADDED: Final = extensions.Extensions(extensions.BLOCKS, Kind, BLOCKS)  # kinds o
 
 
 def kind_of(block: str) -> Kind:
-    """The kind of a block's name.
+    """The kind of a block's name; `ValueError` if there is none.
 
-    Raises:
-        ValueError: there is no such kind.
-        ExtensionError: a package adds it, and it can't be used.
+    `ExtensionError` if a package adds it, and it can't be used.
     """
     kind: Kind | None = pkgutil.resolve_name(BLOCKS[block]) if block in BLOCKS else ADDED.get(block)
     if kind is None:

@@ -96,11 +96,10 @@ def mean_grams(images: Iterable[Pixels], vgg: VggFeatures) -> dict[str, Tensor]:
 
 
 def load_style(path: Path) -> StyleStatistics:
-    """Read a bundle's `style.safetensors`.
+    """Read a bundle's `style.safetensors`, which `StyleStatistics.packed` filled.
 
-    Raises:
-        CorruptBundleError: the file is not one that `StyleStatistics.packed` filled.
-        UnusableModelError: values of it are not finite, or a matrix is one constant.
+    `CorruptBundleError` if it did not; `UnusableModelError` if values are not finite, or a matrix
+    is one constant.
     """
     tensors = load_tensors(path)
     sizes = {key.partition(".")[0] for key in tensors}

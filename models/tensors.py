@@ -99,9 +99,8 @@ def load_tensors(
 def refuse_unsafe_header(path: Path) -> None:
     """Refuse a safetensors file whose header is longer than any network's, before it is read.
 
-    Raises:
-        OSError: it is not there or can't be read.
-        DecodingError: it is not a regular file, or has no such header.
+    `OSError` if it is not there or can't be read, `DecodingError` if it is not a regular file, or
+    has no such header.
     """
     refuse_irregular(path.stat())
     with path.open("rb") as stream:
