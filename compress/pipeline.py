@@ -34,9 +34,7 @@ from nstc.core.recipe.recipe_files import shipped_recipe
 from nstc.runtime.foreign import networks, probing
 
 PRESETS: Final = ("quick", "full", "restyle")
-
 NO_BUDGET: Final = Budget()
-
 _STATE_FILE: Final = "pipeline.json"
 _FLOAT: Final = artifact_name("float")
 _ROUNDS_BETWEEN_STAGES: Final = 3

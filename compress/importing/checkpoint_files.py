@@ -109,12 +109,10 @@ def _taken(stack: list[_Value | None], code: pickletools.OpcodeInfo) -> list[_Va
     before = code.stack_before
     if pickletools.stackslice not in before:
         return [stack.pop() for _ in before]
-    taken = []
-    while (value := stack.pop()) is not None:
-        taken.append(value)
+    taken: list[_Value | None] = list(iter(stack.pop, None))  # up to the mark
     for _ in range(before.index(pickletools.markobject)):
         stack.pop()
-    return [*taken]
+    return taken
 
 
 def pickles_of(path: Path) -> list[Pickle]:

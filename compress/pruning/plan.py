@@ -246,9 +246,8 @@ class _Planner:
             return schedules.by_score(self._groups, scores, round_to)
         found = self._probe.halving_sensitivity(self._network, scores)
         distances = {name: own.distance for name, own in found.items()}
-        whole, saved = self._macs(self._full), {}
-        for name, width in self._full.items():
-            saved[name] = whole - self._macs({**self._full, name: width / 2})
+        full, whole = self._full, self._macs(self._full)
+        saved = {name: whole - self._macs({**full, name: w / 2}) for name, w in full.items()}
         return schedules.by_sensitivity(self._groups, distances, saved, round_to)
 
     def _share(self, schedule: schedules.WidthSchedule) -> float | None:

@@ -142,10 +142,9 @@ def _write(
         return Written()
     normalised = any("Normalization" in node.op_type for node in graph.graph.node)
     black, white = contract.black_and_white
+    operators = calibration.OPERATORS_BETWEEN_NORMS if normalised else calibration.LOCAL_OPERATORS
     form = integer_body.IntegerForm(
-        operators=calibration.OPERATORS_BETWEEN_NORMS
-        if normalised
-        else calibration.LOCAL_OPERATORS,
+        operators=operators,
         per_channel=recipe.per_channel,
         black_and_white=(float(min(black)), float(max(white))),
     )

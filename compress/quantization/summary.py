@@ -154,14 +154,10 @@ class QuantizationReport:
 
     def describe(self) -> str:
         """Lines for a reader. A file without gain says so first, and loudly."""
-        converted = self.operators.describe()
-        if self.mode == "fp16":
-            converted = self.operators.describe("convolutions", "in half precision")
-        elif self.mode == "weights":
-            done = "stored as integers, float computes"
-            converted = self.operators.describe("convolutions", done)
+        done = {"fp16": "in half precision", "weights": "stored as integers, float computes"}
+        words = ("convolutions", done[self.mode]) if self.mode in done else ()
         lines = [
-            f"{self.file}: {converted}",
+            f"{self.file}: {self.operators.describe(*words)}",
             f"{self.size_bytes / 1000:.0f} KB (float: {self.float_size_bytes / 1000:.0f} KB), "
             f"{self.psnr_db:.1f} dB to the float network",
             f"{self.latency_ms:.1f} ms (float: {self.float_latency_ms:.1f} ms) at "

@@ -183,9 +183,8 @@ class GradientBalance:
     After Chen et al., "GradNorm: Gradient normalization for adaptive loss balancing in deep
     multitask networks", ICML 2018, who learn such factors for the norms at a shared layer.
 
-    Args:
-        target: Norm of the style's gradient over that of the content's.
-        processes: Those that share the batch; all get the same factors.
+    `target` is the norm of the style's gradient over that of the content's. All `processes` that
+    share the batch get the same factors.
     """
 
     def __init__(self, target: float, processes: loop.Processes) -> None:
