@@ -7,6 +7,7 @@ import pytest
 
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.quality import judging
+from nstc.benchmarks.targets import base, cpu
 from nstc.benchmarks.timing import latency
 from nstc.core.errors import ArtifactError, OptionError, PhotosError, TeacherError
 from nstc.core.manifest import Origin
@@ -125,9 +126,7 @@ def test_chosen_artifacts_and_no_more_photographs_than_the_recipe_says(teacher, 
 
 
 def test_what_is_missing_is_said_before_anything_is_timed(teacher, student, photo_set, monkeypatch):
-    monkeypatch.setattr(
-        "nstc.benchmarks.targets.base.alternate", lambda *_, **__: pytest.fail("timed")
-    )
+    monkeypatch.setattr(base, "alternate", lambda *_, **__: pytest.fail("timed"))
     options = {"against": teacher.path, "photos": photo_set(1), "recipe": RECIPE}
     with pytest.raises(ArtifactError, match="by quantizing the model"):
         bench([student.path], artifacts=["dynamic"], **options)
@@ -148,7 +147,7 @@ def test_timing_is_pinned_and_the_process_is_free_again(teacher, student, photo_
         seen.append(os.sched_getaffinity(0))
         return latency.alternate(*args, **kwargs)
 
-    monkeypatch.setattr("nstc.benchmarks.targets.base.alternate", spy)
+    monkeypatch.setattr(base, "alternate", spy)
     bench([student.path], against=teacher.path, photos=photo_set(1), recipe=RECIPE, quality=False)
     assert seen == [{min(before)}]
     assert os.sched_getaffinity(0) == before
@@ -163,7 +162,7 @@ def test_several_targets_each_with_its_reference_and_quality_judged_once(
         judged.extend(candidates)
         return judge(candidates, *args, **kwargs)
 
-    monkeypatch.setattr("nstc.benchmarks.quality.judging.judge", spy)
+    monkeypatch.setattr(judging, "judge", spy)
     told = []
     result = bench(
         [student.path],
@@ -194,7 +193,7 @@ def test_times_are_told_before_judging_is_stopped(teacher, student, photo_set, m
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nstc.benchmarks.quality.judging.judge", stopped)
+    monkeypatch.setattr(judging, "judge", stopped)
     with pytest.raises(KeyboardInterrupt):
         bench(
             [student.path],
@@ -215,7 +214,7 @@ def test_what_is_finished_is_told_before_a_target_fails(teacher, student, photo_
     def broken(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nstc.benchmarks.targets.cpu.measure_footprint", broken)
+    monkeypatch.setattr(cpu, "measure_footprint", broken)
     with pytest.raises(KeyboardInterrupt):
         bench(
             [student.path],

@@ -3,6 +3,9 @@ import json
 import pytest
 from graph_flags import GRAPH_FLAGS
 
+from nstc.benchmarks import targets
+from nstc.benchmarks.quality import judging
+from nstc.benchmarks.targets.web import setup
 from nstc.core.recipe import BenchRecipe
 from nstc.runtime.foreign.probing import probe_contract
 
@@ -94,7 +97,7 @@ def test_no_flag_is_forgotten_here(flags_of) -> None:
 
 
 def test_open_serves_the_page_of_web_for_another_device(bench, monkeypatch) -> None:
-    monkeypatch.setattr("nstc.benchmarks.targets.parse_target", lambda _: None)
+    monkeypatch.setattr(targets, "parse_target", lambda _: None)
     served = bench("--target", "cpu:1", "--target", "web", "--open")
     assert served["recipe"].targets == ("cpu:1", "web:open")
     secured = bench("--target", "web:2", "--open", "--https")
@@ -107,7 +110,7 @@ def test_open_needs_web_and_keeps_no_baseline(nstc, monkeypatch, tmp_path) -> No
         3,
         "nstc: --open serves the page of --target web: give --target web too.",
     )
-    monkeypatch.setattr("nstc.benchmarks.targets.web.setup.WebRuntime.is_complete", True)
+    monkeypatch.setattr(setup.WebRuntime, "is_complete", True)
     done = nstc(
         *("bench", "one", "--against", "one", "--target", "web", "--open"),
         *("--save-baseline", tmp_path / "baseline.json"),
@@ -179,7 +182,7 @@ def test_what_was_timed_is_kept_when_judging_is_stopped(
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nstc.benchmarks.quality.judging.judge", stopped)
+    monkeypatch.setattr(judging, "judge", stopped)
     file = tmp_path / "result.json"
     done = beside_itself(nstc, teacher_bundle.path, "--photos", photo_folder, "--json", file)
     assert done.code == 130

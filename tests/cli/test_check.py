@@ -12,6 +12,7 @@ from nstc.benchmarks.gate.verdicts import (
     Verdict,
 )
 from nstc.cli.app import app
+from nstc.compress.export import export_model
 from nstc.core.errors import (
     BaselineError,
     BaselineSchemaError,
@@ -53,7 +54,7 @@ def fake_check(monkeypatch):
             results=(),
         )
 
-    monkeypatch.setattr("nstc.compress.export.export_model.check", check)
+    monkeypatch.setattr(export_model, "check", check)
     return asked
 
 

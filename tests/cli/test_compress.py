@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import pytest
 from graph_flags import GRAPH_FLAGS
 
+from nstc.benchmarks import table
 from nstc.benchmarks.gate.limits import parse_budget
+from nstc.compress import pipeline
 from nstc.compress.learning.loop import Optimisation
 from nstc.compress.pipeline import preset
 from nstc.core.errors import Interrupted
@@ -32,7 +34,7 @@ OF_FOREIGN_FILES = [
 @pytest.fixture
 def compress(nstc, record, made, monkeypatch):
     """What `nstc compress` asks of the library, and what it prints."""
-    monkeypatch.setattr("nstc.benchmarks.table.result_table", lambda _result: "the table")
+    monkeypatch.setattr(table, "result_table", lambda _result: "the table")
     result = SimpleNamespace(to_dict=lambda: {"rows": []})
     compression = SimpleNamespace(bundle=made, result=result, comparison=Path("side.png"))
     calls = record(COMPRESS, compression)
@@ -116,7 +118,7 @@ def test_a_stop_in_a_stage_names_no_flag_that_this_verb_lacks(
         signal.raise_signal(signal.SIGINT)
         return learn(run, step)
 
-    monkeypatch.setattr("nstc.compress.pipeline.made_artifact", lambda *_: None)
+    monkeypatch.setattr(pipeline, "made_artifact", lambda *_: None)
     monkeypatch.setattr(Optimisation, "learn", learn_and_press_ctrl_c)
     tiny = "width = 8\nblocks = 1\npixel_steps = 9\nsize = 64\nperceptual_size = 64\nbatch = 1\n"
     file = recipe_file("[distill]\n" + tiny)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import nstc.cli
+from nstc.benchmarks import doctor
 from nstc.cli.output import Bar, say, say_json, tell
 from nstc.core import extras
 
@@ -50,7 +51,8 @@ def test_a_hostile_file_name_in_an_error_and_its_traceback(nstc) -> None:
 
 def test_the_line_that_installs_an_extra_is_whole(nstc, monkeypatch) -> None:
     monkeypatch.setattr(
-        "nstc.benchmarks.doctor.extras",
+        doctor,
+        "extras",
         lambda: (extras.Extra(name="compress", missing=("torch>=2.9",)),),
     )
     assert 'pip install "nstc[compress]"' in nstc("doctor").out

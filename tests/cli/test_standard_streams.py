@@ -19,6 +19,7 @@ from nstc.core.errors import (
     OutputError,
 )
 from nstc.core.photos import sample_photos
+from nstc.runtime import verification
 
 PHOTO = sample_photos().paths[0]
 CLOSED = "cannot write standard output: it is closed."
@@ -170,7 +171,7 @@ class TestSignals:
             os.kill(os.getpid(), signal.SIGTERM)
             threading.Event().wait(20)
 
-        monkeypatch.setattr("nstc.runtime.verification.verify", verify)
+        monkeypatch.setattr(verification, "verify", verify)
         done = nstc("verify", "x")
         assert done.code == 130
         assert signal.getsignal(signal.SIGTERM) is before
@@ -184,7 +185,8 @@ class TestSignals:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(
-            "nstc.runtime.verification.verify",
+            verification,
+            "verify",
             verify,
         )
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from nstc.benchmarks.targets.web import setup
 from nstc.benchmarks.targets.web.setup import WebRuntime
 
 
 def test_it_says_where_the_runtime_is(nstc, monkeypatch) -> None:
     runtime = WebRuntime(Path("cache/web/pins"))
-    monkeypatch.setattr("nstc.benchmarks.targets.web.setup.install", lambda: runtime)
+    monkeypatch.setattr(setup, "install", lambda: runtime)
     done = nstc("web-setup")
     assert done.code == 0
     assert done.out.startswith("onnxruntime-web 1.")

@@ -16,6 +16,7 @@ from nstc.benchmarks.gate.limits import parse_budget
 from nstc.benchmarks.timing import statistics
 from nstc.compress import card, pipeline
 from nstc.compress.pipeline import PRESETS, Compression, compress_model, preset, split_photos
+from nstc.core import photos as photos_module
 from nstc.core.bundle import Bundle, is_bundle, open_bundle
 from nstc.core.errors import BudgetError, Interrupted, OptionError, OutputError
 from nstc.core.files import sha256_of
@@ -115,7 +116,7 @@ def finished(
         patch.setenv("NSTC_CACHE", str(cache))
         make_cheap(patch)
         patch.setattr(Manifest, "from_json", counted_manifest)
-        patch.setattr("nstc.core.photos.sha256_of", counted_hash)
+        patch.setattr(photos_module, "sha256_of", counted_hash)
         made = compress_model(
             bundle.path, folder / "out", recipe=TINY, photos=[learned], progress=told
         )

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from nstc.core import files, zoo
 from nstc.core.bundle import (
     MANIFEST_FILE,
     WEIGHTS_FILE,
@@ -142,7 +143,7 @@ class TestDamage:
     def test_a_file_of_another_size_is_not_hashed(self, bundle, monkeypatch) -> None:
         with (bundle.path / WEIGHTS_FILE).open("r+b") as stream:
             stream.truncate(10**12)  # sparse
-        monkeypatch.setattr("nstc.core.files.sha256_of", lambda _: pytest.fail("it was read"))
+        monkeypatch.setattr(files, "sha256_of", lambda _: pytest.fail("it was read"))
         with pytest.raises(CorruptBundleError, match="is damaged"):
             bundle.file(WEIGHTS_FILE)
 
@@ -324,7 +325,7 @@ class TestIdentity:
         assert dataclasses.replace(bundle, manifest=manifest).identity != bundle.identity
 
     def test_an_origin_remembers_name_hash_and_place(self, bundle, monkeypatch, tmp_path) -> None:
-        monkeypatch.setattr("nstc.core.zoo.zoo_folder", lambda: tmp_path)
+        monkeypatch.setattr(zoo, "zoo_folder", lambda: tmp_path)
         origin = bundle.origin()
         assert (origin.name, origin.sha256) == ("negative", bundle.identity)
         assert (origin.zoo, origin.path) == (None, str(bundle.path.resolve()))

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from nstc.core import manifest
 from nstc.core.decoding import DecodingError
 from nstc.core.errors import CorruptBundleError, SchemaVersionError
 from nstc.core.manifest import (
@@ -191,7 +192,7 @@ def test_names_that_can_not_be_read_again_are_written_so_that_they_can() -> None
 def test_versions_name_what_is_installed_only(monkeypatch) -> None:
     versions = tool_versions()
     assert {"python", "nstc", "numpy", "pillow", "onnxruntime"} <= versions.keys()
-    monkeypatch.setattr("nstc.core.manifest._RECORDED_TOOLS", ("numpy", "no-such-tool"))
+    monkeypatch.setattr(manifest, "_RECORDED_TOOLS", ("numpy", "no-such-tool"))
     assert tool_versions().keys() == {"python", "nstc", "numpy"}
 
 

@@ -3,6 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
+from nstc.core import photos as photos_module
 from nstc.core.errors import ImageError, PhotosError
 from nstc.core.files import sha256_of
 from nstc.core.photos import (
@@ -112,7 +113,7 @@ def test_a_file_is_hashed_once_for_a_set_and_its_parts(folder, monkeypatch) -> N
         hashed.append(path)
         return sha256_of(path)
 
-    monkeypatch.setattr("nstc.core.photos.sha256_of", counted)
+    monkeypatch.setattr(photos_module, "sha256_of", counted)
     photos = photos_in([folder])
     part = photos.take(2)
     assert part.list_sha256() != photos.list_sha256()

@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
+from nstc.core import zoo
 from nstc.core.bundle import revised_bundle
 from nstc.core.errors import (
     ArtifactError,
@@ -63,7 +64,7 @@ def test_the_smallest_and_the_longest(stylizer, size) -> None:
 
 
 def test_the_default_model_is_the_shipped_student(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr("nstc.core.zoo.zoo_folder", lambda: tmp_path)
+    monkeypatch.setattr(zoo, "zoo_folder", lambda: tmp_path)
     with pytest.raises(BundleError, match="no zoo:starry-night in the zoo"):
         Stylizer()
 

@@ -14,6 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from nstc.benchmarks.gate import check_models
 from nstc.benchmarks.result import (
     BenchProtocol,
     BenchResult,
@@ -266,7 +267,7 @@ class FakeBench:
 def fake_bench(monkeypatch) -> FakeBench:
     """What the gate runs instead of `bench`."""
     fake = FakeBench()
-    monkeypatch.setattr("nstc.benchmarks.gate.check_models.bench", fake)
+    monkeypatch.setattr(check_models, "bench", fake)
     return fake
 
 

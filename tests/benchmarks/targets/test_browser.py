@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 from rich.console import Console
 
+from nstc.benchmarks import bench as bench_module
 from nstc.benchmarks.bench import bench
 from nstc.benchmarks.subjects import find_subject
 from nstc.benchmarks.table import result_table
@@ -260,7 +261,7 @@ def test_rows_of_a_bench(make_bundle, page, photo_set, monkeypatch):
     """Through `bench`, with the deployed file and the float one of a bundle."""
     bundle = make_bundle("student", {"onnx": 0.5, "int8.onnx": 0.8, "dynamic.onnx": 0.7})
     target = WebTarget(name="web:chromium:1", threads=1, engine=page.engine, timeouts=LONG)
-    monkeypatch.setattr("nstc.benchmarks.bench.parse_target", lambda _: target)
+    monkeypatch.setattr(bench_module, "parse_target", lambda _: target)
     result = bench(
         [bundle.path],
         against=bundle.path,

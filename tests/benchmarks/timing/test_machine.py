@@ -5,6 +5,7 @@ import threading
 import pytest
 from torch import nn
 
+from nstc.benchmarks.timing import machine
 from nstc.benchmarks.timing.machine import (
     Peaks,
     float_product,
@@ -187,9 +188,9 @@ def test_convolutions_move_their_inputs_and_outputs():
 
 
 def test_the_peaks_of_this_machine(monkeypatch):
-    monkeypatch.setattr("nstc.benchmarks.timing.machine.MATRIX_SIDE", 256)
-    monkeypatch.setattr("nstc.benchmarks.timing.machine.COPIED_BYTES", 4 * 1024 * 1024)
-    monkeypatch.setattr("nstc.benchmarks.timing.machine._TRIES", 2)
+    monkeypatch.setattr(machine, "MATRIX_SIDE", 256)
+    monkeypatch.setattr(machine, "COPIED_BYTES", 4 * 1024 * 1024)
+    monkeypatch.setattr(machine, "_TRIES", 2)
     peaks = measure_peaks((0,))
     assert peaks.threads == 1
     for value in (peaks.int8_gmac_s, peaks.float_gmac_s, peaks.bandwidth_gb_s):
@@ -197,7 +198,7 @@ def test_the_peaks_of_this_machine(monkeypatch):
 
 
 def test_the_products_are_what_they_are_said_to_be(monkeypatch):
-    monkeypatch.setattr("nstc.benchmarks.timing.machine.MATRIX_SIDE", 64)
+    monkeypatch.setattr(machine, "MATRIX_SIDE", 64)
     (floats,) = float_product(1)()
     (bytes_,) = int8_product(1)()
     assert floats.shape == bytes_.shape == (64, 64)

@@ -11,7 +11,7 @@ import torch
 from small_trainings import TINY, checkpoints_of, losses_of
 from torch import nn
 
-from nstc.compress.distillation import distill_model, teacher_outputs
+from nstc.compress.distillation import distill_model, teacher_outputs, teachers
 from nstc.compress.distillation.distill_model import fresh_student
 from nstc.compress.distillation.loss_terms import RatioBalance
 from nstc.compress.distillation.teachers import Teacher
@@ -233,7 +233,7 @@ class TestStyle:
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr("nstc.compress.distillation.teachers.STYLE_SIZES", (32,))
+        monkeypatch.setattr(teachers, "STYLE_SIZES", (32,))
         made = distill_tiny(tmp_path / "small", teacher=teacher_bundle.path, pixel_steps=1, steps=1)
         assert made.manifest.style == Style(name="tiny", source="outputs")
         statistics = style_of(made)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from nstc.core import drafts
 from nstc.core.errors import OutputError
 from nstc.core.files import as_utf8, atomic_file, atomic_folder, sha256_of
 
@@ -116,7 +117,7 @@ class TestAtomicFolder:
 
     def test_a_swap_that_fails_half_way_is_undone(self, tmp_path, monkeypatch) -> None:
         target = _folder(tmp_path / "b", MARK)
-        monkeypatch.setattr("nstc.core.drafts.exchanged", lambda *_paths: False)
+        monkeypatch.setattr(drafts, "exchanged", lambda *_paths: False)
         real = Path.replace
         calls = []
 

@@ -16,6 +16,7 @@ from nstc.core.errors import (
     OptionError,
     OutputError,
 )
+from nstc.core.images import formats as formats_module
 from nstc.core.images import read_picture
 from nstc.runtime.control import Control
 from nstc.runtime.files.batch import BatchOptions, stylize_files
@@ -200,7 +201,7 @@ class TestBadOnes:
         def missing(name: str) -> None:
             raise MissingExtraError(name)
 
-        monkeypatch.setattr("nstc.core.images.formats.register_heif", missing)
+        monkeypatch.setattr(formats_module, "register_heif", missing)
         save_picture(pixels, "a.png")
         with pytest.raises(MissingExtraError):
             run("a.png", o="a.heic")

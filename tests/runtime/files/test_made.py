@@ -8,6 +8,7 @@ import pytest
 
 from nstc.core.files import cache_folder
 from nstc.runtime.control import Control
+from nstc.runtime.files import batch
 from nstc.runtime.files.batch import BatchOptions, MadeBefore, settings_of, stylize_files
 from nstc.runtime.stylizer import Stylizer
 
@@ -97,7 +98,7 @@ def test_a_cache_that_can_not_be_written_is_no_obstacle(run, tmp_path, monkeypat
 
 
 def test_a_record_of_many_runs_is_written_afresh(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("nstc.runtime.files.batch._STALE", 3)
+    monkeypatch.setattr(batch, "_STALE", 3)
     (tmp_path / "a.png").write_bytes(b"1")
     for number in range(8):
         MadeBefore(str(number)).add(tmp_path / "a.png")
