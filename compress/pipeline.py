@@ -34,6 +34,7 @@ from nstc.core.recipe.recipe_files import shipped_recipe
 from nstc.runtime.foreign import networks, probing
 
 PRESETS: Final = ("quick", "full", "restyle")
+_CONTINUED: Final = ("restyle",)  # presets without a stage in which a new student learns
 NO_BUDGET: Final = Budget()
 _STATE_FILE: Final = "pipeline.json"
 _FLOAT: Final = artifact_name("float")
@@ -109,9 +110,19 @@ class Stages:
         return bundle
 
 
-def preset(name: str) -> Recipe:
-    """One of the released recipes, by its name in `PRESETS`; `OptionError` if it is not there."""
-    return shipped_recipe(name, PRESETS)
+def preset(name: str, init: str | Path | None = None) -> Recipe:
+    """One of the released recipes, by its name in `PRESETS`.
+
+    Raises:
+        OptionError: it is not there, or continues from a student, and `init` names none.
+    """
+    recipe = shipped_recipe(name, PRESETS)
+    if name in _CONTINUED and init is None:
+        raise errors.OptionError(
+            f"preset is {name}, which continues from a student: give one by --init, such as "
+            "zoo:the-scream."
+        )
+    return recipe
 
 
 def split_photos(folders: Sequence[Path]) -> tuple[PhotoSet, PhotoSet]:

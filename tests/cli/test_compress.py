@@ -78,6 +78,13 @@ def test_settings_are_those_of_a_preset_or_of_a_file_with_the_seed_given(
     assert compress("--recipe", file)[0]["recipe"] == own
 
 
+def test_a_preset_that_continues_from_a_student_needs_one(compress, nstc) -> None:
+    done = nstc("compress", "teacher", "-o", "out", "--preset", "restyle")
+    assert (done.code, "preset is restyle" in done.error, "--init" in done.error) == (3, True, True)
+    call, _ = compress("--preset", "restyle", "--init", "zoo:the-scream")
+    assert call["recipe"] == preset("restyle", "zoo:the-scream")
+
+
 def test_no_flag_is_forgotten_here(flags_of) -> None:
     tested = {row[0] for row in FOR_THE_VERB + OF_FOREIGN_FILES}
     assert flags_of("compress") == tested | {

@@ -81,6 +81,12 @@ def test_a_recipe_file_also_says_how_to_fine_tune(prune, recipe_file) -> None:
     assert call["distillation"] == DistillRecipe(size=128, batch=1, perceptual_size=64)
 
 
+def test_a_goal_that_is_given_takes_the_place_of_the_recipes(prune, recipe_file) -> None:
+    file = recipe_file("[prune]\nratio = 0.25\nsteps = 3\n")
+    assert prune("--recipe", file, "--speedup", "2")["recipe"] == PruneRecipe(speedup=2, steps=3)
+    assert prune("--recipe", file)["recipe"] == PruneRecipe(ratio=0.25, steps=3)
+
+
 def test_no_flag_is_forgotten_here(flags_of) -> None:
     tested = {row[0] for row in IN_THE_RECIPE + FOR_THE_VERB + OF_FOREIGN_FILES}
     assert flags_of("prune") == tested | {"--output", "--photos", "--recipe"}

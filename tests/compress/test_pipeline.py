@@ -290,7 +290,7 @@ def test_what_is_learned_from_never_judges(photos: PhotoSet) -> None:
 
 
 def test_presets_are_there_by_name_and_no_other() -> None:
-    quick, full, restyle = (preset(name) for name in PRESETS)
+    quick, full, restyle = (preset(name, "zoo:the-scream") for name in PRESETS)
     assert quick.distill.steps < full.distill.steps
     assert restyle.prune.removes_nothing
     weights = ("style_weight", "content_weight", "balance", "steadiness_weight", "size")

@@ -48,7 +48,7 @@ def compress(
     from nstc.core.recipe import with_seed
 
     limits = NO_BUDGET if budget is None else parse_budget(budget)
-    settings = load_recipe(recipe) if recipe else preset_recipe(preset)
+    settings = load_recipe(recipe) if recipe else preset_recipe(preset, init)
     with Bar() as bar:
         made = nstc.compress_model(
             teacher,

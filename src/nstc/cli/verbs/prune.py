@@ -1,6 +1,7 @@
 """nstc prune."""
 
-from typing import Annotated
+import dataclasses
+from typing import Annotated, Any
 
 import typer
 
@@ -8,6 +9,7 @@ import nstc
 from nstc.cli import options
 from nstc.cli.output import Bar, say
 from nstc.core.recipe import PruneRecipe, load_recipe
+from nstc.core.recipe.recipes import GOALS
 
 
 @options.with_flags
@@ -32,6 +34,10 @@ def prune(
     from nstc.compress.learning.photo_sets import photos_of
 
     settings = load_recipe(recipe)
+    pruning = settings.prune
+    if any(given.values[goal] is not None for goal in GOALS):  # which takes the recipe's place
+        no_goal: dict[str, Any] = dict.fromkeys(GOALS)
+        pruning = dataclasses.replace(pruning, **no_goal)
     with Bar() as bar:
         if resume:
             note_what_is_resumed(output, bar)
@@ -39,7 +45,7 @@ def prune(
             model,
             output,
             photos=photos_of(photos or []),
-            recipe=given.over(settings.prune),
+            recipe=given.over(pruning),
             distillation=settings.distill,
             teacher=teacher,
             name=name,

@@ -182,6 +182,9 @@ class DistillRecipe(Checked):
         return goals if self.balance and len(goals) > 1 else {}
 
 
+GOALS: Final = ("ratio", "speedup", "target_macs", "target_latency")  # of pruning: one is given
+
+
 @dataclass(frozen=True, kw_only=True)
 class PruneRecipe(Checked):
     """Settings of `nstc prune`. Of the first four at most one is given."""
@@ -221,8 +224,7 @@ class PruneRecipe(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        names = ("ratio", "speedup", "target_macs", "target_latency")
-        given = [name.replace("_", "-") for name in names if getattr(self, name) is not None]
+        given = [name.replace("_", "-") for name in GOALS if getattr(self, name) is not None]
         if len(given) > 1:
             raise OptionError(f"{' and '.join(given)} were both given: choose one.")
         if self.iterations > max(1, self.steps):
