@@ -18,7 +18,7 @@ from nstc.core import Progress, Silent, errors, files
 from nstc.core.images import MAX_PIXELS, Picture, Pixels, resize
 from nstc.runtime.control import PLAIN, Control
 from nstc.runtime.stylizer import Stylizer
-from nstc.runtime.video import frame_writer
+from nstc.runtime.video import containers, frame_writer
 from nstc.runtime.video.frame_reader import Reader
 from nstc.runtime.video.source import Item, TimedFrame, VideoLimits, VideoSource
 
@@ -105,7 +105,7 @@ def stylize_video(
         OutputError: the output can't be written.
         Interrupted: Ctrl-C, unless it ended the recording of a camera; nothing is written then.
     """
-    encoding = frame_writer.encoding_for(output, options.codec, options.crf)
+    encoding = containers.encoding_for(output, options.codec, options.crf)
     if not origin.live and os.path.realpath(origin.name) == os.path.realpath(output):
         raise errors.OptionError(f"{output} is the video that is read: choose another --output.")
     files.refuse_unwritable_file(output)

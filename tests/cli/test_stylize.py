@@ -322,3 +322,19 @@ class TestWeightsAlone:
         done = nstc(*call, "--precision", "int8")
         assert done.code == 23
         assert "nstc quantize" in done.error
+
+
+def test_a_photograph_needs_no_extra(bundle, save_picture, pixels, tmp_path) -> None:
+    photo, output = save_picture(pixels, "a.png"), tmp_path / "out.png"
+    program = (
+        "import sys\n"
+        "for extra in ('av', 'torch', 'onnx', 'matplotlib', 'jinja2', 'pyvips'):\n"
+        "    sys.modules[extra] = None\n"
+        "from nstc.cli import main\n"
+        f"sys.argv = ['nstc', 'stylize', {str(photo)!r}, '-m', {str(bundle.path)!r},"
+        f" '-o', {str(output)!r}]\n"
+        "main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert output.is_file()

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from nstc.core.errors import OptionError
-from nstc.runtime.video.frame_writer import CODECS, CONTAINERS, encoding_for, is_video_name
+from nstc.runtime.video.containers import CODECS, CONTAINERS, encoding_for, is_video_name
 
 
 def test_each_container_has_a_usual_codec() -> None:

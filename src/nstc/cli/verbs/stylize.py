@@ -323,7 +323,7 @@ def _report(outcome: "PictureOutcome", *, quiet: bool, many: bool, piped: bool) 
 def _is_video(inputs: list[str], output: str, flags: VideoFlags) -> bool:
     """Whether a video is asked for: by a camera, or by the name of the input or output."""
     from nstc.runtime.files.picture_jobs import is_folder
-    from nstc.runtime.video.frame_writer import CONTAINERS, is_video_name
+    from nstc.runtime.video.containers import CONTAINERS, is_video_name
 
     named = flags.camera is not None or any(map(is_video_name, inputs))
     return named or (Path(output).suffix.lower() in CONTAINERS and not is_folder(output))
