@@ -27,7 +27,7 @@ from nstc.compress.quantization.quantize_model import quantize
 from nstc.core import Progress, Silent, drafts, errors
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
-from nstc.core.files import atomic_file, one_at_a_time, reported_as_output_error, sha256_of
+from nstc.core.files import one_at_a_time, reported_as_output_error, sha256_of, write_text
 from nstc.core.photos import PhotoSet, sample_photos
 from nstc.core.recipe import BenchRecipe, Recipe
 from nstc.core.recipe.recipe_files import shipped_recipe
@@ -97,8 +97,7 @@ class Stages:
             drafts.discard(target)
             drafts.discard(self._folder / f"{name}.training")
             self._state[name] = fingerprint
-            with atomic_file(self._folder / _STATE_FILE) as draft:
-                draft.write_text(json.dumps(self._state, indent=1), encoding="utf-8")
+            write_text(self._folder / _STATE_FILE, json.dumps(self._state, indent=1))
             return make(target)
         try:
             bundle = open_bundle(target)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from nstc.benchmarks.report.plots import Label, place_labels, plotting
 from nstc.benchmarks.table import NONE, byte_count, count, fine, three_digits
 from nstc.core.errors import MissingExtraError, OptionError
-from nstc.core.files import atomic_file
+from nstc.core.files import atomic_file, write_text
 from nstc.core.manifest import Manifest
 
 TABLE_FILE: Final = "report.md"
@@ -82,8 +82,7 @@ def write_report(folder: Path, outcomes: Sequence[Outcome], compare: str, budget
         MissingExtraError: matplotlib is not installed.
     """
     table = shapes_table(outcomes) if compare == "shapes" else settings_table(outcomes)
-    with atomic_file(folder / TABLE_FILE) as draft:
-        draft.write_text(f"{budget}\n\n{table}\n", encoding="utf-8")
+    write_text(folder / TABLE_FILE, f"{budget}\n\n{table}\n")
     with atomic_file(folder / PLOT_FILE) as draft:
         _plot(draft, outcomes, compare)
 

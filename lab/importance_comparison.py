@@ -27,7 +27,7 @@ from nstc.core import Progress, Silent
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.decoding import DecodingError, parse_toml, read_file
 from nstc.core.errors import NstcError, OptionError, RecipeError
-from nstc.core.files import atomic_file
+from nstc.core.files import write_text
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet, photos_in, sample_photos
 from nstc.core.recipe import Recipe, recipe_from
@@ -257,8 +257,7 @@ def _run(arguments: argparse.Namespace) -> None:
             progress=bar,
         )
     table = comparison_table(rows)
-    with atomic_file(arguments.output / "report.md") as draft:
-        draft.write_text(table + "\n", encoding="utf-8")
+    write_text(arguments.output / "report.md", table + "\n")
     print(table)
 
 

@@ -23,7 +23,7 @@ from nstc.core import images, unusable_models, zoo
 from nstc.core.bundle import MANIFEST_FILE, WEIGHTS_FILE, Bundle, artifact_file
 from nstc.core.decoding import Count, DecodingError, Name, Sha256, decode, parse_json, read_file
 from nstc.core.errors import CorruptBundleError, ExportMismatchError, NstcError, UnusableModelError
-from nstc.core.files import atomic_file, sha256_of
+from nstc.core.files import sha256_of, write_text
 from nstc.runtime import arrays
 from nstc.runtime.arrays import CHECK_SEED, CHECK_SIZE, check_picture, refuse_one_colour
 from nstc.runtime.foreign.trial import PROGRAMS, is_ours
@@ -151,8 +151,7 @@ def write_check_vectors(
         backend = BACKENDS[name.rpartition(".")[2]]
         vectors[name] = check_vector(backend.open(folder / artifact_file(name), name, None))
     content = {"schema": SCHEMA, "vectors": msgspec.to_builtins(vectors)}
-    with atomic_file(folder / CHECKS_FILE) as draft:
-        draft.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(folder / CHECKS_FILE, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
 def digest_of(rgb: images.Pixels) -> str:

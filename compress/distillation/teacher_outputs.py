@@ -20,7 +20,7 @@ from nstc.benchmarks.quality import picture_metrics
 from nstc.compress.distillation.teachers import Teacher
 from nstc.core import Progress, errors
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
-from nstc.core.files import atomic_file, cache_folder, locked, sha256_of
+from nstc.core.files import atomic_file, cache_folder, locked, sha256_of, write_text
 from nstc.core.images import Pixels, centre_square, read_picture
 from nstc.core.photos import PhotoSet, random_crop
 from nstc.core.recipe import DistillRecipe
@@ -128,8 +128,7 @@ class TeacherOutputs:
     def make_flicker(self, index: int) -> None:
         """Measure `picture_metrics.flicker`, of four more pictures, and keep it."""
         found = picture_metrics.flicker(self.teacher, *self[index])
-        with atomic_file(self.file(index, _FLICKER)) as draft:
-            draft.write_text(json.dumps(found), encoding="utf-8")
+        write_text(self.file(index, _FLICKER), json.dumps(found))
 
     def flicker(self, index: int) -> float:
         """How much the teacher's picture flickers, from 0.002 to 1, or `CorruptBundleError`."""

@@ -42,8 +42,7 @@ class PruningPlan:
     def write(self, path: Path, identity: str) -> None:
         """Keep it beside the checkpoints: times measured again would give another."""
         content = {"identity": identity, **dataclasses.asdict(self)}
-        with files.atomic_file(path) as draft:
-            draft.write_text(json.dumps(content), encoding="utf-8")
+        files.write_text(path, json.dumps(content))
 
     @staticmethod
     def read(path: Path, identity: str) -> "PruningPlan | None":

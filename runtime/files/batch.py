@@ -139,8 +139,7 @@ class MadeBefore:
                 entry = json.loads(line)
                 known[entry["name"]] = entry
         if len(lines) > len(known) + _STALE:
-            with files.atomic_file(record) as draft:
-                draft.write_text("".join(json.dumps(own) + "\n" for own in known.values()))
+            files.write_text(record, "".join(json.dumps(own) + "\n" for own in known.values()))
         return known
 
 
