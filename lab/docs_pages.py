@@ -19,7 +19,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 import nstc
-from nstc.cli.app import VERBS, app, verb_command
+from nstc.cli.app import GROUPS, VERBS, app, verb_command
 from nstc.core import errors
 from nstc.core.recipe import Recipe
 from nstc.core.recipe.settings import TYPES, Setting
@@ -79,9 +79,7 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_unused: object)
 def command_line() -> str:
     """Every verb with its arguments and options."""
     text = f"# Command line\n\n{GENERATED}{(app.info.help or '').strip()}\n"
-    for verb in VERBS:
-        if any(other.startswith(f"{verb} ") for other in VERBS):
-            continue  # a group
+    for verb in (verb for verb in VERBS if verb not in GROUPS):
         command = verb_command(verb)
         context = command.context_class(command, info_name=f"nstc {verb}")
         usage = " ".join([context.info_name, *command.collect_usage_pieces(context)])

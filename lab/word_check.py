@@ -1,7 +1,7 @@
 """Spelling and words of the documentation and of the help: `python -m lab.word_check`.
 
-codespell finds what is misspelt. `WRONG` holds expressions that docs/glossary.md has a better word
-for; code, links and the generated parts of a page are left out. `make lint` runs it.
+codespell finds what is misspelt. `WRONG` holds expressions that have a better word; code and links
+are left out. `make lint` runs it.
 """
 
 import re
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from nstc.cli.app import VERBS, verb_command
+from nstc.cli.app import GROUPS, VERBS, verb_command
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
@@ -40,13 +40,11 @@ def prose() -> Iterator[tuple[str, str]]:
     pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
     pages += sorted((ROOT / "docs").rglob("*.md"))
     for page in pages:
-        if page.name != "glossary.md":  # which lists them
-            yield str(page.relative_to(ROOT)), page.read_text(encoding="utf-8")
-    for verb in VERBS:
-        if not any(other.startswith(f"{verb} ") for other in VERBS):
-            command = verb_command(verb)
-            help = [command.help, *(own.help for own in command.params if not own.hidden)]
-            yield f"nstc {verb} --help", "\n".join(filter(None, help))
+        yield str(page.relative_to(ROOT)), page.read_text(encoding="utf-8")
+    for verb in (verb for verb in VERBS if verb not in GROUPS):
+        command = verb_command(verb)
+        help = [command.help, *(own.help for own in command.params if not own.hidden)]
+        yield f"nstc {verb} --help", "\n".join(filter(None, help))
 
 
 def wrong_words(text: str) -> Iterator[tuple[int, str, str]]:

@@ -131,7 +131,7 @@ def refuse_useless_cap(
 ) -> None:
     """Raise `OptionError` for a limit in MB that no row of these targets could break, or below 1.
 
-    None is no limit. With `memory`, as --memory asks, targets measure it that do not report it
+    None sets no limit. With `memory`, as --memory asks, targets measure it that do not report it
     otherwise.
     """
     if cap_mb is None:

@@ -52,6 +52,8 @@ VERBS: Final = {
 A verb of two words belongs to the group that its first word names.
 """
 
+GROUPS: Final = frozenset(verb.split()[0] for verb in VERBS if " " in verb)
+
 _MODULES_OF_EXTRAS: Final = {
     "torch": "compress",
     "torchvision": "compress",
@@ -272,9 +274,8 @@ def _options(
         os.environ[_DEBUG_VARIABLE] = "1"
 
 
-app.add_typer(
-    typer.Typer(name="baseline", cls=VerbGroup, help=VERBS["baseline"], no_args_is_help=True)
-)
+for _group in GROUPS:
+    app.add_typer(typer.Typer(name=_group, cls=VerbGroup, help=VERBS[_group], no_args_is_help=True))
 
 
 def what_is_wrong(error: Any, arguments: Sequence[str]) -> str | None:
