@@ -19,8 +19,8 @@ from nstc.core.errors import OptionError, PhotosError
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import BenchRecipe
 from nstc.models.architectures import complexity
-from nstc.models.losses import VggFeatures, load_vgg, vgg_identity
 from nstc.models.style import style_of
+from nstc.models.vgg import VggFeatures, load_vgg, vgg_identity
 from nstc.runtime import arrays, model_files
 from nstc.runtime.foreign.probing import probe_contract
 from nstc.runtime.session import MAX_THREADS, Artifacts, Session, find_artifact
@@ -53,7 +53,7 @@ def bench(
         recipe: Settings.
         teacher: Judge all models by this bundle or ONNX file; by default each by its own teacher.
         quality: Whether to judge pictures at all.
-        vgg: See `nstc.models.losses.load_vgg`.
+        vgg: See `nstc.models.vgg.load_vgg`.
         probe: Finds out what ONNX files of others take; see `nstc.runtime.foreign.probing`.
         trust: Whether programs of others, TorchScript and ExecuTorch, may be loaded.
         store: Where bundles' files come from.

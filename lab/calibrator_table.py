@@ -27,8 +27,8 @@ from nstc.core.bundle import Bundle, artifact_name, open_bundle
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import QuantizeRecipe
 from nstc.models.architectures import load
-from nstc.models.losses import load_vgg
 from nstc.models.style import style_of
+from nstc.models.vgg import load_vgg
 from nstc.runtime.arrays import Difference, psnr_db
 from nstc.runtime.onnx_session import OnnxSession
 from nstc.runtime.session import Session

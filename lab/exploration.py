@@ -138,7 +138,7 @@ def explore(
         plan: What to compare.
         photos: To learn from.
         judged: To judge by, which were not learned from.
-        vgg: See `nstc.models.losses.load_vgg`.
+        vgg: See `nstc.models.vgg.load_vgg`.
         progress: Told of every step.
 
     Raises:

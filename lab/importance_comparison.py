@@ -33,8 +33,8 @@ from nstc.core.photos import PhotoSet, photos_in, sample_photos
 from nstc.core.recipe import Recipe, recipe_from
 from nstc.core.recipe.recipe_files import MAX_RECIPE_BYTES
 from nstc.models.architectures import count_macs, load
-from nstc.models.losses import load_vgg
 from nstc.models.style import style_brought_by
+from nstc.models.vgg import load_vgg
 
 _METRICS: Final = ("style_ratio", "content_ratio", "ssim")
 
@@ -110,7 +110,7 @@ def compare(
         output: A folder for the bundles; run again, it goes on.
         photos: To learn from.
         judged: To judge by, which were not learned from.
-        vgg: See `nstc.models.losses.load_vgg`.
+        vgg: See `nstc.models.vgg.load_vgg`.
         progress: Told of every step.
 
     Raises:

@@ -15,8 +15,9 @@ from nstc.core import decoding, manifest, unusable_models
 from nstc.core.bundle import STYLE_FILE, Bundle
 from nstc.core.errors import CorruptBundleError, OptionError
 from nstc.core.images import Pixels, read_picture, resize_longer_side
-from nstc.models.losses import STYLE_LAYERS, VggFeatures, gram_matrix, load_vgg
+from nstc.models.losses import STYLE_LAYERS, gram_matrix
 from nstc.models.tensors import as_arrays, faults_of_shapes, images_to_tensor, load_tensors
+from nstc.models.vgg import VggFeatures, load_vgg
 
 # Long sides, in pixels, at which a painting's statistics are taken.
 STYLE_SIZES: Final = (256, 512, 1024)

@@ -36,7 +36,7 @@ class Conditions(TypedDict, total=False):
     photos: Required[PhotoSet]  # those of the baseline, or the result is incomparable
     against: Model | None  # path of the reference; the baseline's unless given
     teacher: Model | None  # the model to judge by; the baseline's unless given
-    vgg: str  # see `nstc.models.losses.load_vgg`
+    vgg: str  # see `nstc.models.vgg.load_vgg`
     probe: Probe  # finds out what foreign ONNX files take
     trust: bool  # whether programs of others, TorchScript and ExecuTorch, may be loaded
     store: Artifacts  # where bundles' files come from

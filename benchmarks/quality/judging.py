@@ -14,16 +14,10 @@ from nstc.benchmarks.result import Quality, StyleSource
 from nstc.benchmarks.timing.statistics import bootstrap_median
 from nstc.core import Progress, Silent, images
 from nstc.core.photos import PhotoSet
-from nstc.models.losses import (
-    CONTENT_LAYERS,
-    STYLE_LAYERS,
-    ContentLoss,
-    VggFeatures,
-    gram_distance,
-    gram_matrix,
-)
+from nstc.models.losses import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, gram_distance, gram_matrix
 from nstc.models.style import StyleStatistics, statistics_of_outputs
 from nstc.models.tensors import images_to_tensor
+from nstc.models.vgg import VggFeatures
 from nstc.runtime.session import Session
 
 FLICKER_PHOTOS: Final = 8  # at most: flicker costs each session four more runs a photograph

@@ -26,10 +26,10 @@ from nstc.core.files import one_at_a_time, sha256_of
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import STUDENTS, DistillRecipe
 from nstc.models.architectures import EXTENSIONS, learned_ranges, load, network_bundle
-from nstc.models.losses import VggFeatures, load_vgg
 from nstc.models.student import Student, fold, student_named
 from nstc.models.style import StyleSource
 from nstc.models.tensors import best_device
+from nstc.models.vgg import VggFeatures, load_vgg
 
 _PIXELS, _PERCEPTUAL, _ROUNDING = _STAGES = ("pixels", "perceptual", "rounding")
 
@@ -70,7 +70,7 @@ def distill(
         style: The painting, for a teacher that came without one.
         credit: Of the painting.
         options: For teachers that are foreign files.
-        vgg: See `nstc.models.losses.load_vgg`.
+        vgg: See `nstc.models.vgg.load_vgg`.
         resume: Continue from the checkpoints of a run with the same settings.
         progress: Receives progress updates.
 

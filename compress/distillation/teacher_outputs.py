@@ -25,8 +25,8 @@ from nstc.core.images import Pixels, centre_square, read_picture
 from nstc.core.photos import PhotoSet, random_crop
 from nstc.core.recipe import DistillRecipe
 from nstc.models import losses
-from nstc.models.losses import VggFeatures
 from nstc.models.tensors import images_to_tensor, mixed_precision, tensor_to_images
+from nstc.models.vgg import VggFeatures
 
 
 @dataclass(frozen=True, kw_only=True)

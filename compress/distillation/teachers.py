@@ -18,8 +18,8 @@ from nstc.core.graph_form import GraphForm
 from nstc.core.images import Pixels
 from nstc.models import architectures, tensors
 from nstc.models import style as styles
-from nstc.models.losses import load_vgg, vgg_identity
 from nstc.models.style import STYLE_SIZES
+from nstc.models.vgg import load_vgg, vgg_identity
 from nstc.runtime.arrays import refuse_without_picture
 from nstc.runtime.foreign.networks import ForeignSession, is_torchscript
 from nstc.runtime.model_files import model_sha256

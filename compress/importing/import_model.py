@@ -74,7 +74,7 @@ def import_checkpoint(
         name: Of the model; the output's name by default.
         style: The painting it was trained on, so that style loss can be measured against it.
         credit: Of the painting.
-        vgg: See `nstc.models.losses.load_vgg`.
+        vgg: See `nstc.models.vgg.load_vgg`.
         key: The path in the file that leads to the weights, where several parts of it fit.
         progress: Receives a note of which part of the file was taken.
 

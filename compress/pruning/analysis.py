@@ -22,7 +22,7 @@ from nstc.core.bundle import artifact_name, open_bundle
 from nstc.core.errors import ArtifactError, MissingExtraError, OptionError
 from nstc.core.photos import PhotoSet
 from nstc.models import architectures, style, tensors
-from nstc.models.losses import load_vgg
+from nstc.models.vgg import load_vgg
 from nstc.runtime.session import MAX_THREADS
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def analyze(
         size: Side of the picture in pixels that costs and times are of.
         threads: To time with.
         importance: Which channels are the worse half; "taylor" has no teacher's loss here.
-        vgg: See `nstc.models.losses.load_vgg`.
+        vgg: See `nstc.models.vgg.load_vgg`.
         progress: Receives updates of every layer.
 
     Raises:

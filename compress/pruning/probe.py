@@ -24,8 +24,8 @@ from nstc.core import Progress, Silent, errors, files
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import BenchRecipe
 from nstc.models import architectures, losses, tensors
-from nstc.models.losses import VggFeatures
 from nstc.models.style import StyleSource
+from nstc.models.vgg import VggFeatures
 from nstc.runtime.onnx_session import OnnxSession
 
 COMPARED_PHOTOS: Final = 4

@@ -26,7 +26,7 @@ from nstc.core.recipe import DistillRecipe, PruneRecipe
 from nstc.core.recipe.settings import parse_latency
 from nstc.models import style, tensors
 from nstc.models.architectures import build, count_macs, count_parameters, describe, load
-from nstc.models.losses import load_vgg
+from nstc.models.vgg import load_vgg
 
 
 @files.one_at_a_time("output")

@@ -22,8 +22,8 @@ from nstc.core.photos import PhotoSet, random_crop
 from nstc.core.recipe import TrainRecipe
 from nstc.models import losses, tensors, transformer
 from nstc.models.architectures import load, network_bundle
-from nstc.models.losses import VggFeatures, load_vgg
 from nstc.models.style import StyleSource, color_statistics, recolored, statistics_of_painting
+from nstc.models.vgg import VggFeatures, load_vgg
 
 _LAST_LAYER_RATE: Final = {"deconv3.": 20.0}
 

@@ -8,9 +8,9 @@ import torch
 from small_networks import painting
 from torch import Tensor, nn
 
-from nstc.models.losses import VggFeatures, load_vgg
 from nstc.models.student import Student
 from nstc.models.transformer import TransformerNet
+from nstc.models.vgg import VggFeatures, load_vgg
 
 __all__ = ["painting"]  # a fixture
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from nstc.core.errors import CorruptBundleError, ImageError, OptionError
 from nstc.core.images import Picture, Pixels, read_picture, write_picture
 from nstc.core.manifest import Style
-from nstc.models.losses import STYLE_LAYERS, VggFeatures, gram_matrix
+from nstc.models.losses import STYLE_LAYERS, gram_matrix
 from nstc.models.style import (
     STYLE_SIZES,
     StyleStatistics,
@@ -23,6 +23,7 @@ from nstc.models.style import (
     statistics_of_painting,
 )
 from nstc.models.tensors import images_to_tensor, save_tensors
+from nstc.models.vgg import VggFeatures
 
 
 @pytest.fixture

@@ -4,12 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torchvision.models as torchvision_models
 from safetensors.torch import load_file, save_file
 from torchvision.models import vgg as torchvision_vgg
 
 from nstc.core.errors import CheckpointError, CorruptBundleError, OptionError
-from nstc.models import losses
-from nstc.models.losses import LAYERS, SHIPPED_FILE, load_vgg
+from nstc.models import vgg as vgg_module
+from nstc.models.losses import STYLE_LAYERS
+from nstc.models.vgg import SHIPPED_FILE, load_vgg
 
 SHIPPED = resources.files("nstc.models") / "data" / SHIPPED_FILE
 OXFORD_MEAN_BGR = (103.939, 116.779, 123.68)  # subtracted by Simonyan and Zisserman from 0..255
@@ -32,11 +34,11 @@ def torchvision_features(weights):
     return layers.eval()
 
 
-def expected(layers, x):
+def expected(layers, x, names):
     found = {}
     for position, layer in enumerate(layers):
         x = layer(x)
-        for name, place in LAYERS.items():
+        for name, place in names.items():
             if place == position:
                 found[name] = x.clone()  # torchvision's ReLUs work in place
     return found
@@ -46,17 +48,17 @@ def test_the_shipped_features_are_those_of_torchvisions_network(vgg, torchvision
     images = torch.rand(2, 3, 48, 40)
     mean = torch.tensor(OXFORD_MEAN_BGR[::-1]).view(1, 3, 1, 1)
 
-    found = vgg(images, LAYERS)
+    found = vgg(images, STYLE_LAYERS)
 
     with torch.no_grad():
-        wanted = expected(torchvision_features, images * 255 - mean)
+        wanted = expected(torchvision_features, images * 255 - mean, vgg.layers)
     assert list(found) == ["relu1_2", "relu2_2", "relu3_3", "relu4_3"]
-    for name in LAYERS:
+    for name in STYLE_LAYERS:
         assert (found[name] - wanted[name]).abs().max() < 2e-4 * wanted[name].max()
 
 
 def test_shapes_of_the_layers(vgg):
-    found = vgg(torch.rand(1, 3, 64, 32), LAYERS)
+    found = vgg(torch.rand(1, 3, 64, 32), STYLE_LAYERS)
 
     assert {name: tuple(f.shape) for name, f in found.items()} == {
         "relu1_2": (1, 64, 64, 32),
@@ -76,7 +78,7 @@ def test_no_layer_past_the_last_wanted_one_is_computed():
             raise AssertionError("computed for nothing")
 
     short = load_vgg()
-    short.features[LAYERS["relu2_2"] + 1] = Untouchable()
+    short.features[short.position("relu2_2") + 1] = Untouchable()
 
     assert short(torch.rand(1, 3, 16, 16), ["relu2_2"])["relu2_2"].shape[1] == 128
 
@@ -90,7 +92,7 @@ def test_a_changed_byte_of_the_shipped_file_is_noticed(tmp_path, monkeypatch):
     copy = tmp_path / "data" / SHIPPED_FILE
     copy.parent.mkdir()
     shutil.copyfile(str(SHIPPED), copy)
-    monkeypatch.setattr(losses, "resources", SimpleNamespace(files=lambda _: tmp_path))
+    monkeypatch.setattr(vgg_module, "resources", SimpleNamespace(files=lambda _: tmp_path))
     load_vgg()  # the copy is good
     content = bytearray(copy.read_bytes())
     content[-1] ^= 1
@@ -109,11 +111,56 @@ def test_weights_from_a_path_take_torchvisions_normalisation(
     mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
     std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 
-    found = load_vgg(str(path))(images, ["relu3_3"])["relu3_3"]
+    network = load_vgg(str(path))
+    found = network(images, ["relu3_3"])["relu3_3"]
 
     with torch.no_grad():
-        wanted = expected(torchvision_features, (images - mean) / std)["relu3_3"]
+        wanted = expected(torchvision_features, (images - mean) / std, network.layers)["relu3_3"]
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-3)
+
+
+def test_vgg19_has_the_layers_of_torchvisions_network(tmp_path):
+    layers = torchvision_vgg.make_layers(torchvision_vgg.cfgs["E"]).eval()
+    path = tmp_path / "vgg19.safetensors"
+    save_file({f"features.{key}": value for key, value in layers.state_dict().items()}, path)
+    images = torch.rand(1, 3, 32, 32)
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+
+    network = load_vgg(str(path))
+    found = network(images, network.layers)
+
+    with torch.no_grad():
+        wanted = expected(layers, (images - mean) / std, network.layers)
+    assert list(found)[-4:] == ["relu5_1", "relu5_2", "relu5_3", "relu5_4"]
+    assert len(found) == 16
+    for name, features in found.items():
+        torch.testing.assert_close(features, wanted[name])
+
+
+def test_a_layer_that_the_weights_do_not_reach(vgg):
+    with pytest.raises(OptionError, match=r"no layer relu5_1: expected one of relu1_1.*relu4_3\.$"):
+        vgg(torch.rand(1, 3, 16, 16), ["relu5_1"])
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("torchvision", "VGG16_Weights.IMAGENET1K_V1"),
+        ("torchvision-vgg19", "VGG19_Weights.IMAGENET1K_V1"),
+    ],
+)
+def test_torchvisions_weights_are_asked_for_by_name(source, name, weights, monkeypatch):
+    asked = []
+
+    def get_weight(wanted):
+        asked.append(wanted)
+        return SimpleNamespace(get_state_dict=lambda **_: weights)
+
+    monkeypatch.setattr(torchvision_models, "get_weight", get_weight)
+
+    assert "relu4_3" in load_vgg(source).layers
+    assert asked == [name]
 
 
 def test_a_path_that_does_not_exist():

@@ -7,7 +7,7 @@ from nstc.benchmarks.result import BenchProtocol
 from nstc.benchmarks.subjects import find_subject
 from nstc.core.photos import sample_photos
 from nstc.core.zoo import zoo_folder, zoo_names, zoo_students
-from nstc.models.losses import vgg_identity
+from nstc.models.vgg import vgg_identity
 
 
 @pytest.fixture(scope="module")

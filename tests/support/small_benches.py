@@ -38,10 +38,10 @@ from nstc.core.images import Picture, Pixels, write_picture
 from nstc.core.manifest import Manifest, Origin, Style
 from nstc.core.photos import PhotoSet
 from nstc.models.architectures import describe
-from nstc.models.losses import VggFeatures, load_vgg
 from nstc.models.student import Student
 from nstc.models.style import StyleStatistics, statistics_of_painting
 from nstc.models.tensors import save_tensors
+from nstc.models.vgg import VggFeatures, load_vgg
 
 
 @dataclass

@@ -25,11 +25,11 @@ from nstc.core.manifest import Manifest, Style
 from nstc.core.photos import PhotoSet, photos_in
 from nstc.core.recipe import DistillRecipe, PruneRecipe, QuantizeRecipe, override
 from nstc.models.architectures import describe
-from nstc.models.losses import VggFeatures, load_vgg
 from nstc.models.student import Student
 from nstc.models.style import StyleStatistics
 from nstc.models.tensors import save_tensors
 from nstc.models.transformer import TransformerNet
+from nstc.models.vgg import VggFeatures, load_vgg
 
 MakeStyledBundle = Callable[..., Bundle]
 

@@ -75,7 +75,8 @@ Name = Annotated[
     str | None, typer.Option("--name", help="Name of the model. Default: the name of the output.")
 ]
 Vgg = Annotated[
-    str, typer.Option("--vgg", help="VGG-16 features: shipped, torchvision, or a safetensors file.")
+    str,
+    typer.Option("--vgg", help="VGG features: shipped, torchvision, torchvision-vgg19 or a file."),
 ]
 Style = Annotated[
     Path | None,

@@ -17,9 +17,10 @@ from nstc.compress.distillation.teacher_outputs import (
 )
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
-from nstc.models.losses import STYLE_LAYERS, VggFeatures, gram_matrix
+from nstc.models.losses import STYLE_LAYERS, gram_matrix
 from nstc.models.style import StyleStatistics
 from nstc.models.tensors import images_to_tensor, tensor_to_images
+from nstc.models.vgg import VggFeatures
 
 GOALS = {"style": 1.15, "content": 1.1, "flicker": 1.0}
 

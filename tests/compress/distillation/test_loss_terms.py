@@ -23,10 +23,11 @@ from nstc.core.errors import OptionError
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe
-from nstc.models.losses import STYLE_LAYERS, VggFeatures, gram_distance, gram_matrix
+from nstc.models.losses import STYLE_LAYERS, gram_distance, gram_matrix
 from nstc.models.student import Student, channel_statistics
 from nstc.models.style import StyleStatistics
 from nstc.models.tensors import images_to_tensor
+from nstc.models.vgg import VggFeatures
 
 RECIPE = DistillRecipe(size=64, perceptual_size=64, batch=2, perceptual_batch=1)
 CPU = torch.device("cpu")

@@ -28,11 +28,11 @@ from nstc.models.losses import (
     STYLE_LAYERS,
     ContentLoss,
     StyleLoss,
-    VggFeatures,
     checkerboard_energy,
 )
 from nstc.models.style import StyleStatistics
 from nstc.models.tensors import images_to_tensor
+from nstc.models.vgg import VggFeatures
 
 
 class Negative:

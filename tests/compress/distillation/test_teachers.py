@@ -24,9 +24,9 @@ from nstc.core.graph_form import GraphForm
 from nstc.core.images import Pixels
 from nstc.core.manifest import Origin, Style
 from nstc.core.photos import sample_photos
-from nstc.models.losses import VggFeatures
 from nstc.models.style import STYLE_SIZES, mean_grams
 from nstc.models.transformer import TransformerNet
+from nstc.models.vgg import VggFeatures
 
 
 class Negative(nn.Module):

@@ -27,8 +27,8 @@ from nstc.core.errors import (
 from nstc.core.files import sha256_of
 from nstc.core.images import read_picture
 from nstc.models.architectures import load
-from nstc.models.losses import load_vgg
 from nstc.models.style import statistics_of_painting, style_of
+from nstc.models.vgg import load_vgg
 
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 

@@ -16,8 +16,9 @@ from nstc.core.errors import NstcError
 from nstc.core.photos import photos_in
 from nstc.core.recipe import TrainRecipe
 from nstc.models import tensors
-from nstc.models.losses import STYLE_LAYERS, load_vgg
+from nstc.models.losses import STYLE_LAYERS
 from nstc.models.transformer import TransformerNet
+from nstc.models.vgg import load_vgg
 
 tensors.mixed_precision = lambda _device: contextlib.nullcontext()
 

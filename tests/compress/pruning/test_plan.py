@@ -19,10 +19,10 @@ from nstc.core.manifest import Style
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import PruneRecipe
 from nstc.models.architectures import count_macs
-from nstc.models.losses import VggFeatures
 from nstc.models.student import Student
 from nstc.models.style import StyleSource, StyleStatistics
 from nstc.models.transformer import TransformerNet
+from nstc.models.vgg import VggFeatures
 
 HALF = PruneRecipe(ratio=0.5)
 

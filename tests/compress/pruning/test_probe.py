@@ -22,10 +22,11 @@ from nstc.core.errors import OptionError
 from nstc.core.manifest import Style
 from nstc.core.photos import PhotoSet
 from nstc.models.architectures import describe
-from nstc.models.losses import STYLE_LAYERS, VggFeatures, gram_distance, gram_matrix
+from nstc.models.losses import STYLE_LAYERS, gram_distance, gram_matrix
 from nstc.models.student import Student
 from nstc.models.style import StyleSource, StyleStatistics
 from nstc.models.transformer import TransformerNet
+from nstc.models.vgg import VggFeatures
 from nstc.runtime.onnx_session import OnnxSession
 
 SIZE = 64

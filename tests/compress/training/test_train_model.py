@@ -22,9 +22,9 @@ from nstc.core.manifest import Style
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import TrainRecipe, override
 from nstc.models.architectures import load
-from nstc.models.losses import VggFeatures
 from nstc.models.style import STYLE_SIZES, statistics_of_painting, style_of
 from nstc.models.transformer import TransformerNet
+from nstc.models.vgg import VggFeatures
 
 TINY = TrainRecipe(steps=3, size=64, batch=1, style_size=256)
 

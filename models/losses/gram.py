@@ -1,0 +1,84 @@
+"""Style by Gram matrices, which tell what features occur together and not where.
+
+Gatys, Ecker and Bethge, "Image Style Transfer Using Convolutional Neural Networks", CVPR 2016.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+STYLE_LAYERS: Final = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+
+_TINY = 1e-12
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """Inner products of channels over the picture, divided by C·H·W.
+
+    Features (N, C, H, W) to (N, C, C) in float32.
+    """
+    gram: Tensor = _Gram.apply(features)
+    return gram
+
+
+class _Gram(torch.autograd.Function):
+    """`gram_matrix`, differentiated by hand.
+
+    Autograd would multiply twice in float32 and give the result in NCHW, from which half precision
+    features in channels_last have to be converted at every layer: more than VGG's backward pass
+    costs.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        ctx.save_for_backward(features)
+        rows = _rows(features).float()
+        # Autocast would round the products to half precision, which sums of thousands can't spare.
+        with torch.autocast(features.device.type, enabled=False):
+            gram: Tensor = rows.transpose(1, 2) @ rows / features[0].numel()
+        return gram
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (features,) = ctx.saved_tensors
+        n, c, h, w = features.shape
+        both = (gradient + gradient.transpose(1, 2)) / features[0].numel()
+        rows: Tensor = _rows(features) @ both.to(features.dtype)
+        return rows.reshape(n, h, w, c).permute(0, 3, 1, 2)
+
+
+def _rows(features: Tensor) -> Tensor:
+    """Features (N, C, H, W) as (N, H·W, C): a view where they are in channels_last."""
+    return features.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def gram_distance(gram: Tensor, target: Tensor) -> Tensor:
+    """Style loss of one layer: |G - T|² / |T|², with G (N, C, C) and T the same or (1, C, C).
+
+    (N,) non-negative; 0 where they are equal, 1 where `gram` is zero.
+    """
+    gram, target = gram.float(), target.float()
+    difference = (gram - target).square().sum(dim=(1, 2))
+    return difference / target.square().sum(dim=(1, 2)).clamp_min(_TINY)
+
+
+class StyleLoss(nn.Module):
+    """Distance of a picture's Gram matrices from a style's (C, C), summed over layers."""
+
+    def __init__(self, grams: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.layers: tuple[str, ...] = tuple(grams)
+        for name, gram in grams.items():
+            self.register_buffer(name, gram.float().unsqueeze(0), persistent=False)
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Features (N, C, H, W) by layer name to losses (N,)."""
+        terms = [
+            gram_distance(gram_matrix(features[name]), self.get_buffer(name))
+            for name in self.layers
+        ]
+        return torch.stack(terms).sum(dim=0)

@@ -1,0 +1,180 @@
+"""VGG-16 and VGG-19, whose features the perceptual losses compare.
+
+Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor, nn
+
+from nstc.core import decoding, errors
+from nstc.core.files import sha256_of
+from nstc.models.tensors import read_safetensors, refuse_unusable
+
+SHIPPED_FILE: Final = "vgg16_features_relu4_3_fp16.safetensors"
+SHIPPED_SHA256: Final = "622a834ba48f137fd7023b5b2cb49a5244b7f6c6c269bdcb742658daf217f1dc"
+
+# Convolutions of 3x3 in each of five blocks, which a pooling ends; and the channels they give.
+_VGG16: Final = (2, 2, 3, 3, 3)
+_VGG19: Final = (2, 2, 4, 4, 4)
+_WIDTHS: Final = (64, 128, 256, 512, 512)
+_OXFORD_NORMALISATION: Final = ((0.48502, 0.45795, 0.40760), (1 / 255,) * 3)
+_TORCHVISION: Final = {
+    "torchvision": "VGG16_Weights.IMAGENET1K_V1",
+    "torchvision-vgg19": "VGG19_Weights.IMAGENET1K_V1",
+}
+_TORCHVISION_NORMALISATION: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def _layers(convolutions: tuple[int, ...]) -> dict[str, int]:
+    """Positions in torchvision's `features` of all ReLUs, relu1_1 and so on."""
+    positions, position = {}, 0
+    for block, count in enumerate(convolutions, start=1):
+        for number in range(1, count + 1):
+            positions[f"relu{block}_{number}"] = position + 1
+            position += 2
+        position += 1
+    return positions
+
+
+class VggFeatures(nn.Module):
+    """The convolutions of VGG-16 or VGG-19, frozen.
+
+    `convolutions` says how many each block has, and the network ends with the convolution at
+    position `last`. R, G and B of an image in [0, 1] are normalised by `mean` and `std`.
+    """
+
+    def __init__(
+        self,
+        convolutions: tuple[int, ...],
+        last: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 3
+        for width, count in zip(_WIDTHS, convolutions, strict=True):
+            for _ in range(count):
+                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+                channels = width
+            layers.append(nn.MaxPool2d(2, 2))
+        self.features = nn.Sequential(*layers[: last + 2])
+        # By name, those that there are.
+        self.layers = {n: p for n, p in _layers(convolutions).items() if p <= last + 1}
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        """Features of images (N, 3, H, W) in [0, 1], H and W at least 8, by names out of `layers`.
+
+        Returns:
+            A tensor (N, C, H/s, W/s) for each name, s being 1, 2, 4, 8, 16 in blocks 1 to 5.
+
+        Raises:
+            OptionError: a layer that these weights do not reach.
+        """
+        wanted = {self.position(name): name for name in layers}
+        found: dict[str, Tensor] = {}
+        x = (images - self.get_buffer("mean")) / self.get_buffer("std")
+        # Three times as fast in half precision on a processor as channel after channel.
+        x = x.contiguous(memory_format=torch.channels_last)
+        for position, layer in enumerate(self.features):
+            x = layer(x)
+            if position in wanted:
+                found[wanted[position]] = x
+            if len(found) == len(wanted):
+                break
+        return found
+
+    def position(self, layer: str) -> int:
+        """Of a layer in `features`; `OptionError` if these weights do not have it."""
+        if layer not in self.layers:
+            raise errors.OptionError(
+                f"these VGG weights have no layer {decoding.printable(layer):.40}: expected one of "
+                f"{', '.join(self.layers)}."
+            )
+        return self.layers[layer]
+
+
+def load_vgg(source: str = "shipped") -> VggFeatures:
+    """The feature network.
+
+    Args:
+        source: "shipped" for the file inside this package, "torchvision" for torchvision's
+            ImageNet weights (downloads 528 MB the first time), "torchvision-vgg19" for those of
+            VGG-19 (548 MB), or the path of a safetensors file of either with torchvision's keys
+            (`features.N.weight`, up to relu4_3 at least) and input normalisation.
+
+    Raises:
+        CorruptBundleError: the shipped file is not the one this version was made with.
+        CheckpointError: the weights are not those of VGG-16 or VGG-19.
+        OptionError: `source` names nothing that exists.
+    """
+    if source == "shipped":
+        content = (resources.files("nstc.models") / "data" / SHIPPED_FILE).read_bytes()
+        if hashlib.sha256(content).hexdigest() != SHIPPED_SHA256:
+            raise errors.CorruptBundleError(
+                f"{SHIPPED_FILE} differs from the file nstc was released with: install nstc again."
+            )
+        return _with_weights(load(content), _OXFORD_NORMALISATION)
+    if source in _TORCHVISION:
+        from torchvision.models import get_weight
+
+        state = get_weight(_TORCHVISION[source]).get_state_dict(progress=True, check_hash=True)
+        return _with_weights(state, _TORCHVISION_NORMALISATION)
+    path = Path(source)
+    if not path.is_file():
+        raise errors.OptionError(
+            f"no VGG weights at {source}: give shipped, {', '.join(_TORCHVISION)} or a "
+            "safetensors file."
+        )
+    try:
+        weights = read_safetensors(path)
+    except (SafetensorError, decoding.DecodingError) as error:
+        raise errors.CheckpointError(
+            f"{path} is not a safetensors file: {decoding.printable(str(error))[:300]}"
+        ) from error
+    return _with_weights(weights, _TORCHVISION_NORMALISATION)
+
+
+def vgg_identity(source: str) -> str:
+    """A key that is equal for the same weights: the file's hash, or torchvision's name."""
+    if source == "shipped":
+        return SHIPPED_SHA256
+    return source if source in _TORCHVISION else sha256_of(Path(source))
+
+
+def _with_weights(
+    weights: dict[str, Tensor], normalisation: tuple[tuple[float, ...], tuple[float, ...]]
+) -> VggFeatures:
+    # In VGG-19 a fourth convolution of the third block stands where VGG-16 has a ReLU.
+    convolutions = _VGG19 if "features.16.weight" in weights else _VGG16
+    positions = [position - 1 for position in _layers(convolutions).values()]
+    present = [p for p in positions if f"features.{p}.weight" in weights]
+    least = _layers(convolutions)["relu4_3"] - 1
+    network = VggFeatures(convolutions, max([least, *present]), *normalisation)
+    own = network.state_dict()
+    for key, expected in own.items():
+        if key not in weights:
+            raise errors.CheckpointError(
+                f"not the weights of VGG-16 or VGG-19: {key} is missing. "
+                "Keys must be torchvision's, features.0.weight and so on."
+            )
+        if weights[key].shape != expected.shape:
+            raise errors.CheckpointError(
+                f"not the weights of VGG-16 or VGG-19: {key} is {tuple(weights[key].shape)}, "
+                f"expected {tuple(expected.shape)}. Configurations D and E without batch norm fit."
+            )
+    refuse_unusable({key: weights[key] for key in own}, "the VGG file")
+    network.load_state_dict({key: weights[key].float() for key in own})
+    return network
