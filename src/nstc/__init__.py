@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nstc.compress.distillation.distill_model import distill
     from nstc.compress.export.export_model import bench, check, export
     from nstc.compress.importing.import_model import import_checkpoint
+    from nstc.compress.optimization.segmentation import mask
     from nstc.compress.pipeline import compress_model
     from nstc.compress.pruning.analysis import analyze
     from nstc.compress.pruning.prune_model import prune
@@ -44,6 +45,7 @@ __all__ = [
     "export",
     "import_checkpoint",
     "load",
+    "mask",
     "open_bundle",
     "photos_in",
     "prune",
@@ -63,6 +65,7 @@ _HOMES: Final = {
     "export": "nstc.compress.export.export_model",
     "import_checkpoint": "nstc.compress.importing.import_model",
     "load": "nstc.models.architectures",
+    "mask": "nstc.compress.optimization.segmentation",
     "open_bundle": "nstc.core.bundle",
     "photos_in": "nstc.core.photos",
     "prune": "nstc.compress.pruning.prune_model",
