@@ -34,6 +34,11 @@ def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[A
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=bool(fast))
 
 
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """A tensor of half precision in float32; float32 and float64 as they are."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
 def images_to_tensor(images: Sequence[Pixels]) -> Tensor:
     """Equal-sized pictures (H, W, 3) uint8 to a tensor (N, 3, H, W) float32 in [0, 1]."""
     stacked = torch.from_numpy(np.stack(images))

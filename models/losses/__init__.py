@@ -1,20 +1,51 @@
 """The losses that a picture is judged and trained by: pure functions of tensors, a file a family.
 
 Each distance is divided by the size of its target, so that a weight means the same for every
-layer, picture and style. What enters has its formula and its source in the docstring.
+layer, picture and style. What enters has its formula and its source in the docstring, and a row in
+`LOSSES`.
 """
 
-from nstc.models.losses.artifacts import NOISE as NOISE
-from nstc.models.losses.artifacts import SHIFTS as SHIFTS
-from nstc.models.losses.artifacts import Axes as Axes
-from nstc.models.losses.artifacts import checkerboard_energy as checkerboard_energy
-from nstc.models.losses.artifacts import flicker_map as flicker_map
-from nstc.models.losses.artifacts import shifted as shifted
-from nstc.models.losses.content import CONTENT_LAYERS as CONTENT_LAYERS
-from nstc.models.losses.content import ContentLoss as ContentLoss
-from nstc.models.losses.content import feature_distance as feature_distance
-from nstc.models.losses.gram import STYLE_LAYERS as STYLE_LAYERS
-from nstc.models.losses.gram import StyleLoss as StyleLoss
-from nstc.models.losses.gram import gram_distance as gram_distance
-from nstc.models.losses.gram import gram_matrix as gram_matrix
-from nstc.models.losses.pixels import total_variation as total_variation
+from nstc.models.losses.artifacts import (
+    NOISE,
+    SHIFTS,
+    Axes,
+    checkerboard_energy,
+    flicker_map,
+    shifted,
+)
+from nstc.models.losses.content import CONTENT_LAYERS, ContentLoss, feature_distance
+from nstc.models.losses.gram import STYLE_LAYERS, StyleLoss, gram_distance, gram_matrix
+from nstc.models.losses.loss_table import (
+    LOSSES,
+    FeatureLoss,
+    Loss,
+    PixelLoss,
+    RegionLoss,
+    layer_losses,
+    layer_targets,
+)
+from nstc.models.losses.pixels import total_variation
+
+__all__ = [
+    "CONTENT_LAYERS",
+    "LOSSES",
+    "NOISE",
+    "SHIFTS",
+    "STYLE_LAYERS",
+    "Axes",
+    "ContentLoss",
+    "FeatureLoss",
+    "Loss",
+    "PixelLoss",
+    "RegionLoss",
+    "StyleLoss",
+    "checkerboard_energy",
+    "feature_distance",
+    "flicker_map",
+    "gram_distance",
+    "gram_matrix",
+    "layer_losses",
+    "layer_targets",
+    "shifted",
+    "total_variation",
+]

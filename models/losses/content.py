@@ -1,6 +1,8 @@
 """Content: how far the features of a picture are from those of the photograph it was made of.
 
-Johnson, Alahi and Fei-Fei, "Perceptual Losses for Real-Time Style Transfer", ECCV 2016.
+Johnson, Alahi and Fei-Fei, "Perceptual Losses for Real-Time Style Transfer", ECCV 2016; Zhang,
+Isola, Efros, Shechtman and Wang, "The Unreasonable Effectiveness of Deep Features as a Perceptual
+Metric", CVPR 2018.
 """
 
 from collections.abc import Mapping
@@ -9,9 +11,14 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from nstc.models.tensors import at_least_float32
+
 CONTENT_LAYERS: Final = ("relu2_2", "relu3_3")
 
 _TINY = 1e-12
+# Added to squared lengths, whose root has no slope at 0. Features of VGG are of the order of 1 or,
+# for weights that take 0 to 255, of 100.
+_DARK = 1e-6
 
 
 def feature_distance(features: Tensor, target: Tensor) -> Tensor:
@@ -19,9 +26,33 @@ def feature_distance(features: Tensor, target: Tensor) -> Tensor:
 
     (N,) non-negative; 0 where they are equal, 1 where `features` is zero.
     """
-    features, target = features.float(), target.float()
+    features, target = at_least_float32(features), at_least_float32(target)
     difference = (features - target).square().sum(dim=(1, 2, 3))
     return difference / target.square().sum(dim=(1, 2, 3)).clamp_min(_TINY)
+
+
+def unit_features(features: Tensor) -> Tensor:
+    """Features (N, C, H, W) whose channels at each position have length 1: F / sqrt(|F|² + 10⁻⁶).
+
+    Where all channels are 0 they stay 0, with a finite gradient.
+    """
+    features = at_least_float32(features)
+    return features / (features.square().sum(dim=1, keepdim=True) + _DARK).sqrt()
+
+
+def perceptual_distance(features: Tensor, target: Tensor) -> Tensor:
+    """Perceptual loss of one layer: |U(F) - T|² / |T|², with `unit_features` U(F) and T.
+
+    LPIPS of Zhang et al., CVPR 2018, without its learned weights of channels: each position counts
+    alike, however strong its features are, and so does each channel. Summed over layers.
+
+    Features are (N, C, H, W), the target the same or (1, C, H, W).
+
+    Returns:
+        (N,) from 0 to 2 for features after a ReLU, which are not negative; 0 where each position's
+        features have the direction of the target's, 1 where `features` is zero.
+    """
+    return feature_distance(unit_features(features), target)
 
 
 class ContentLoss(nn.Module):

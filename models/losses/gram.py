@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from nstc.models.tensors import at_least_float32
+
 STYLE_LAYERS: Final = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 
 _TINY = 1e-12
@@ -18,7 +20,7 @@ _TINY = 1e-12
 def gram_matrix(features: Tensor) -> Tensor:
     """Inner products of channels over the picture, divided by C·H·W.
 
-    Features (N, C, H, W) to (N, C, C) in float32.
+    Features (N, C, H, W) to (N, C, C), in float32 at least.
     """
     gram: Tensor = _Gram.apply(features)
     return gram
@@ -35,7 +37,7 @@ class _Gram(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor) -> Tensor:
         ctx.save_for_backward(features)
-        rows = _rows(features).float()
+        rows = at_least_float32(_rows(features))
         # Autocast would round the products to half precision, which sums of thousands can't spare.
         with torch.autocast(features.device.type, enabled=False):
             gram: Tensor = rows.transpose(1, 2) @ rows / features[0].numel()
@@ -61,7 +63,7 @@ def gram_distance(gram: Tensor, target: Tensor) -> Tensor:
 
     (N,) non-negative; 0 where they are equal, 1 where `gram` is zero.
     """
-    gram, target = gram.float(), target.float()
+    gram, target = at_least_float32(gram), at_least_float32(target)
     difference = (gram - target).square().sum(dim=(1, 2))
     return difference / target.square().sum(dim=(1, 2)).clamp_min(_TINY)
 
