@@ -1,7 +1,6 @@
 """Training a full-size style network from a painting and photographs."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from nstc.compress.card import write_training_card
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.learning import logs, loop, optimisers
+from nstc.compress.learning.balance import GradientBalance
 from nstc.core import Progress, Silent, errors
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.files import one_at_a_time, sha256_of
@@ -165,78 +165,6 @@ def _write(
     ) as (draft, manifest):
         write_training_card(draft, manifest, network, logged)
     loop.forget(folder)
-
-
-MEASURED_EVERY: Final = 10  # steps between measurements, each of which costs two passes of VGG back
-_SMOOTHING: Final = 0.8
-_LARGEST: Final = math.log(100.0)
-_TINY: Final = 1e-20
-
-
-class GradientBalance:
-    """Two factors that hold the gradients of style and content at a chosen ratio.
-
-    Every ten steps the norms of both losses' gradients with respect to the network's output are
-    measured, and the correction that would bring their ratio to the target is smoothed, in
-    logarithms, and bounded to a factor of 100 either way. Half of it makes the style stronger, half
-    the content weaker, so that their product, and with it the meaning of the other weights, stays.
-    After Chen et al., "GradNorm: Gradient normalization for adaptive loss balancing in deep
-    multitask networks", ICML 2018, who learn such factors for the norms at a shared layer.
-
-    `target` is the norm of the style's gradient over that of the content's. All `processes` that
-    share the batch get the same factors.
-    """
-
-    def __init__(self, target: float, processes: loop.Processes) -> None:
-        self._target = target
-        self._processes = processes
-        self._correction: float | None = None
-
-    def measure(self, step: int, style: Tensor, content: Tensor, output: Tensor) -> None:
-        """Measure the gradients in the first and then every tenth step.
-
-        Style and content are the weighted losses, scalars; `output` is the network's picture
-        (N, 3, H, W) that both came from.
-        """
-        if step % MEASURED_EVERY and self._correction is not None:
-            return
-        squares = [
-            torch.autograd.grad(loss, output, retain_graph=True)[0].float().square().sum()
-            for loss in (style, content)
-        ]
-        of_style, of_content = (
-            self._processes.mean(torch.stack(squares)).clamp_min(_TINY).sqrt().tolist()
-        )
-        if not math.isfinite(of_style) or not math.isfinite(of_content):
-            return  # the training itself reports a diverged loss
-        wanted = math.log(self._target * of_content / of_style)
-        wanted = max(-_LARGEST, min(_LARGEST, wanted))
-        before = wanted if self._correction is None else self._correction
-        self._correction = _SMOOTHING * before + (1 - _SMOOTHING) * wanted
-
-    @property
-    def style_factor(self) -> float:
-        """On the style loss."""
-        return math.exp((self._correction or 0.0) / 2)
-
-    @property
-    def content_factor(self) -> float:
-        """On the content loss."""
-        return 1 / self.style_factor
-
-    def figures(self) -> Mapping[str, float]:
-        """For the log: the factor on the recipe's ratio of style to content weight."""
-        return {"balance": math.exp(self._correction or 0.0)}
-
-    def state_dict(self) -> Mapping[str, Tensor]:
-        """See `nstc.compress.learning.loop.Stateful`."""
-        known = [] if self._correction is None else [self._correction]
-        return {"correction": torch.tensor(known, dtype=torch.float64)}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """See `nstc.compress.learning.loop.Stateful`."""
-        known = state["correction"].tolist()
-        self._correction = known[0] if known else None
 
 
 @dataclasses.dataclass

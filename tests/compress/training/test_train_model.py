@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from nstc.compress.card import CURVES_FILE
+from nstc.compress.learning.balance import MEASURED_EVERY, GradientBalance
 from nstc.compress.learning.logs import LOSSES_FILE
 from nstc.compress.learning.loop import CHECKPOINT_FILE, Processes
-from nstc.compress.training.train_model import MEASURED_EVERY, GradientBalance, train
+from nstc.compress.training.train_model import train
 from nstc.core.bundle import CARD_FILE, PREVIEW_FILE, Bundle, open_bundle, revised_bundle
 from nstc.core.errors import DivergedError, ImageError, Interrupted, OptionError, OutputError
 from nstc.core.files import sha256_of
