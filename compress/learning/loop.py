@@ -229,8 +229,9 @@ class Optimisation:
             raise self._diverged(f"the loss became {values.sum().item()}", step)
         self.optimiser.zero_grad()
         stacked.sum().backward()  # type: ignore[no-untyped-call]
-        self.clipper.clip(self.optimiser.parameters)
-        self.optimiser.step()
+        if self.schedule.method != "lbfgs":  # whose steps come from how gradients change
+            self.clipper.clip(self.optimiser.parameters)
+        self.optimiser.step(float(values.sum()))
         if self.average is not None:
             self.average.update()
         figures = {} if self.balance is None else self.balance.figures()

@@ -10,7 +10,10 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor, nn
 
-Method = Literal["adam", "muon"]
+Method = Literal["adam", "muon", "lbfgs"]
+
+
+_MEMORY: Final = 20  # pairs of steps and gradients from which L-BFGS knows the curvature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,12 @@ class Schedule:
         return finished % self.checkpoint_every == 0 or finished == self.steps
 
     def rate(self, step: int) -> float:
-        """The learning rate at a step: linear warm-up, then half a cosine down to zero."""
+        """The learning rate at a step: linear warm-up, then half a cosine down to zero.
+
+        Of L-BFGS it is constant: its steps have the length that the curvature asks for.
+        """
+        if self.method == "lbfgs":
+            return self.learning_rate
         if step < self.warmup:
             return self.learning_rate * (step + 1) / self.warmup
         progress = (step - self.warmup) / max(1, self.steps - self.warmup)
@@ -36,13 +44,17 @@ class Schedule:
 
 
 class Optimiser:
-    """Adam, or Muon for matrices and Adam for the rest.
+    """Adam, Muon for matrices and Adam for the rest, or L-BFGS.
 
     Muon (Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024) makes
     every step of a matrix orthogonal, so that no direction is left behind. A folded student, which
     has no normalisation to keep its layers' scales apart, learns the style several times as fast
     with it as with Adam: docs/adr/0005. Convolutions count as matrices (outputs, inputs x kernel);
     depthwise ones, biases and scales do not. Each parameter comes with a factor on the rate.
+
+    L-BFGS (Liu and Nocedal, "On the limited memory BFGS method for large scale optimization", 1989)
+    is for the pixels of an image, where one objective is minimised without chance: a step an
+    evaluation, without a line search, as Gatys et al. use it.
     """
 
     def __init__(self, scaled: Iterable[tuple[nn.Parameter, float]], method: Method) -> None:
@@ -60,7 +72,11 @@ class Optimiser:
             else:
                 rest.setdefault(scale, []).append(parameter)
         self._members: dict[str, torch.optim.Optimizer] = {}
-        if rest:
+        if method == "lbfgs":
+            flat = [parameter for members in rest.values() for parameter in members]
+            self._members["lbfgs"] = torch.optim.LBFGS(flat, max_iter=1, history_size=_MEMORY)
+            self._members["lbfgs"].param_groups[0]["scale"] = 1.0
+        elif rest:
             self._members["adam"] = torch.optim.Adam(_groups(rest))
         if matrices:
             # Rates mean the same for both: a step's root mean square is that of Adam's.
@@ -79,12 +95,16 @@ class Optimiser:
         for parameter in self.parameters:
             parameter.grad = None
 
-    def step(self) -> None:
-        """Update the parameters."""
+    def step(self, loss: float = 0.0) -> None:
+        """Update the parameters; `loss` is its value, for L-BFGS."""
         for matrix, parameter in self._aliases:
             matrix.grad = None if parameter.grad is None else parameter.grad.flatten(1)
+        if "lbfgs" in self._members:
+            for parameter in self.parameters:  # torch reads them as vectors, which need this layout
+                if parameter.grad is not None:
+                    parameter.grad = parameter.grad.contiguous()
         for member in self._members.values():
-            member.step()
+            member.step(lambda: loss)
 
     def state_dict(self) -> dict[str, Tensor]:
         """What a checkpoint must hold, by names such as "muon.3.momentum_buffer"."""
@@ -92,7 +112,7 @@ class Optimiser:
             f"{name}.{index}.{key}": value
             for name, member in self._members.items()
             for index, state in member.state_dict()["state"].items()
-            for key, value in state.items()
+            for key, value in _as_tensors(state).items()
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -104,7 +124,41 @@ class Optimiser:
                 if owner == name:
                     index, _, key = rest.partition(".")
                     own.setdefault(int(index), {})[key] = value
-            member.load_state_dict({**member.state_dict(), "state": own})
+            known = {index: _as_state(values) for index, values in own.items()}
+            member.load_state_dict({**member.state_dict(), "state": known})
+
+
+_LISTS: Final = ("old_dirs", "old_stps", "ro", "al")  # of L-BFGS, oldest first
+_COUNTS: Final = ("func_evals", "n_iter")
+_NUMBERS: Final = ("t", "prev_loss")
+
+
+def _as_tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """A parameter's state as a checkpoint holds it: L-BFGS has lists and numbers among it."""
+    found = {}
+    for key, value in state.items():
+        if key in _LISTS:
+            known = [entry for entry in value if entry is not None]
+            if known and key != "al":  # which is scratch space
+                found[key] = torch.stack(known)
+        elif value is not None:
+            found[key] = torch.as_tensor(value)
+    return found
+
+
+def _as_state(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The inverse of `_as_tensors`."""
+    if "func_evals" not in tensors:
+        return dict(tensors)
+    state: dict[str, Any] = {"old_dirs": [], "old_stps": [], "ro": [], **tensors}
+    for key, value in tensors.items():
+        if key in _LISTS:
+            state[key] = list(value.unbind())
+        elif key in _COUNTS:
+            state[key] = int(value)
+        elif key in _NUMBERS:
+            state[key] = float(value)
+    return state
 
 
 def _groups(by_scale: Mapping[float, list[nn.Parameter]]) -> list[dict[str, Any]]:
