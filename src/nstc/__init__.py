@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nstc.compress.distillation.distill_model import distill
     from nstc.compress.export.export_model import bench, check, export
     from nstc.compress.importing.import_model import import_checkpoint
+    from nstc.compress.optimization.optimize_picture import optimize
     from nstc.compress.optimization.segmentation import mask
     from nstc.compress.pipeline import compress_model
     from nstc.compress.pruning.analysis import analyze
@@ -47,6 +48,7 @@ __all__ = [
     "load",
     "mask",
     "open_bundle",
+    "optimize",
     "photos_in",
     "prune",
     "quantize",
@@ -67,6 +69,7 @@ _HOMES: Final = {
     "load": "nstc.models.architectures",
     "mask": "nstc.compress.optimization.segmentation",
     "open_bundle": "nstc.core.bundle",
+    "optimize": "nstc.compress.optimization.optimize_picture",
     "photos_in": "nstc.core.photos",
     "prune": "nstc.compress.pruning.prune_model",
     "quantize": "nstc.compress.quantization.quantize_model",

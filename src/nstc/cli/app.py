@@ -36,6 +36,7 @@ VERBS: Final = {
     "quantize": "Write a file of fewer bits: int8 is faster, weights alone are smaller.",
     "export": "Write the network in other formats, each checked against it.",
     "stylize": "Stylise photographs, a video or a camera's picture.",
+    "optimize": "Stylise a photograph without a network, by optimising an image.",
     "mask": "Divide a picture into regions, for semantic style transfer.",
     "bench": "Measure speed and quality compared with a reference.",
     "check": "Measure the rows of a baseline again; the worst verdict sets the exit code.",

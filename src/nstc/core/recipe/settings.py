@@ -31,6 +31,7 @@ TYPES: Final[dict[Any, tuple[tuple[type, ...], str]]] = {
 _PREFIXES: Final = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 _NUMBER: Final = r"([0-9]+\.?[0-9]*|\.[0-9]+)"
 _AMOUNT: Final = re.compile(rf"{_NUMBER}([A-Za-z]*)")
+_SECONDS: Final = {"s": 1, "min": 60, "h": 3600}
 _LATENCY: Final = re.compile(rf"(?=[0.]*[1-9]){_NUMBER}\s*ms@(\S+)")  # above 0
 
 
@@ -128,6 +129,7 @@ def weights_in(text: str) -> dict[str, float]:
 
 
 WEIGHTS = Allowed(lambda text: bool(weights_in(text)), "names and weights: haze=0.5,edges=1")
+DURATION = Allowed(lambda text: parse_duration(text) > 0, "seconds, minutes or hours: 90s or 3min")
 LATENCY = Allowed(_LATENCY.fullmatch, "ms and a target, such as 8ms@cpu:1")
 MACS = Allowed(lambda text: parse_macs(text) > 0, "MACs at 512x512, such as 400M or 10G")
 SEED = within(0, 2**63 - 1)
@@ -170,6 +172,13 @@ def read_amount(text: str, units: Collection[str]) -> float | None:
 def parse_macs(text: str) -> int:
     """Multiply-accumulates of "400M", "1.5G" or "400000000"; 0 for anything else."""
     return int(read_amount(text, COUNTS) or 0)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of "90s", "3min" or "1.5h"; 0 for anything else, and beyond a week."""
+    found = _AMOUNT.fullmatch(text)
+    seconds = float(found[1]) * _SECONDS.get(found[2], 0) if found else 0.0
+    return seconds if seconds <= 7 * 86_400 else 0.0
 
 
 def parse_bytes(text: str) -> int:

@@ -1,0 +1,234 @@
+"""What an image is optimised for: losses against a photograph and paintings, at one size."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nstc.compress.learning.balance import ContentBalance, content_levels, typical_energies
+from nstc.core import errors
+from nstc.core.recipe import OptimizeRecipe
+from nstc.core.recipe.settings import weights_in
+from nstc.models.losses import (
+    LOSSES,
+    Loss,
+    PixelLoss,
+    RegionLoss,
+    layer_losses,
+    layer_targets,
+    total_variation,
+)
+from nstc.models.tensors import mixed_precision
+from nstc.models.vgg import VggFeatures
+
+
+class Image(nn.Module):
+    """The image that is optimised: its pixels (1, 3, H, W) in [0, 1], or (1, 1, H, W) of grey."""
+
+    def __init__(self, pixels: Tensor) -> None:
+        super().__init__()
+        self.pixels = nn.Parameter(pixels.clone())
+
+    def forward(self) -> Tensor:
+        """(1, 3, H, W)."""
+        return self.pixels.expand(-1, 3, -1, -1)
+
+    @torch.no_grad()
+    def clamp(self) -> None:
+        """Bring the pixels back into their range."""
+        self.pixels.clamp_(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """What goes into an optimisation at one size, on one device."""
+
+    photograph: Tensor  # (1, 3, H, W) in [0, 1]
+    paintings: Sequence[Tensor]  # (1, 3, h, w), each with a size of its own
+    shares: Sequence[float]  # of the paintings, which add up to 1
+    photo_masks: Tensor | None = None  # (1, R, H, W) in [0, 1]
+    style_masks: Tensor | None = None  # (1, R, h, w), of the one painting that there then is
+
+
+def refuse_unknown_losses(recipe: OptimizeRecipe, *, masked: bool) -> None:
+    """Raise `OptionError` for losses and strengths that a recipe can't have together."""
+    for setting, names, source in (
+        ("style-losses", recipe.style_terms, "painting"),
+        ("content-losses", recipe.content_terms, "photograph"),
+    ):
+        known = [
+            name
+            for name, loss in LOSSES.items()
+            if ("photograph" if isinstance(loss, PixelLoss) else loss.of) == source
+            and name != "tv"  # has a weight of its own
+        ]
+        for name in names:
+            if name not in known:
+                raise errors.OptionError(
+                    f"{setting} names {name:.40}: expected some of {', '.join(known)}."
+                )
+            if isinstance(LOSSES[name], RegionLoss) and not masked:
+                raise errors.OptionError(
+                    f"{setting} names {name}, which compares regions: give --photo-mask and "
+                    "--style-mask."
+                )
+    if recipe.strength_by == "statistics" and recipe.style_strength != 1:
+        losses = {name: LOSSES[name] for name in recipe.style_terms}
+        rigid = [n for n, loss in losses.items() if isinstance(loss, PixelLoss) or not loss.blends]
+        if rigid:
+            raise errors.OptionError(
+                f"strength-by statistics mixes the statistics of two pictures, which {rigid[0]} "
+                "does not have: take another loss, or strength-by loss."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Term:
+    """A loss with its weight and what it compares with."""
+
+    loss: Loss
+    weight: float
+    targets: Mapping[str, Tensor]  # by layer; none of a loss of pixels
+    layer_weights: Mapping[str, float]
+    masks: Tensor | None = None
+
+    def value(self, picture: Tensor, photograph: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        """The weighted loss of a picture (N, 3, H, W) with these features: (N,)."""
+        if isinstance(self.loss, PixelLoss):
+            return self.weight * self.loss.distance(picture, photograph)
+        return self.weight * layer_losses(
+            self.loss, features, self.targets, self.layer_weights, masks=self.masks
+        )
+
+
+class PictureLosses:
+    """The weighted losses of an image; see `nstc.compress.learning.loop.Objective`.
+
+    Style is the mean over paintings, by their shares; with masks Gram matrices are compared region
+    by region. Content, where it is balanced, is replaced by what holds it at its level.
+    """
+
+    def __init__(
+        self, image: Image, scene: Scene, vgg: VggFeatures, recipe: OptimizeRecipe
+    ) -> None:
+        self._image, self._scene, self._vgg, self._recipe = image, scene, vgg, recipe
+        self._device = scene.photograph.device
+        masked = scene.photo_masks is not None
+        self._by_loss = recipe.style_strength if recipe.strength_by == "loss" else 1.0
+        layer_weights = {
+            "painting": weights_in(recipe.style_layers) if recipe.style_layers else {},
+            "photograph": weights_in(recipe.content_layers) if recipe.content_layers else {},
+        }
+        style = {
+            "semantic" if masked and name == "gram" else name: weight
+            for name, weight in recipe.style_terms.items()
+        }
+        needed = {
+            layer
+            for names, source in ((style, "painting"), (recipe.content_terms, "photograph"))
+            for name in names
+            for layer in _layers_of(LOSSES[name], layer_weights[source])
+        }
+        self._layers = sorted(needed, key=vgg.position)  # refuses those that there are not
+        own = self._features(scene.photograph)
+        self._content = {
+            name: _Term(
+                loss=(loss := LOSSES[name]),
+                weight=weight,
+                targets=_targets(loss, own, layer_weights["photograph"]),
+                layer_weights=layer_weights["photograph"],
+            )
+            for name, weight in recipe.content_terms.items()
+        }
+        self._style: list[_Term] = []
+        for painting, share in zip(scene.paintings, scene.shares, strict=True):
+            features = self._features(painting)
+            for name, weight in style.items():
+                loss, weights = LOSSES[name], layer_weights["painting"]
+                targets = _targets(loss, features, weights, scene.style_masks)
+                if recipe.strength_by == "statistics":
+                    towards = _targets(loss, own, weights, scene.photo_masks)
+                    targets = {
+                        layer: towards[layer].lerp(target, recipe.style_strength)
+                        for layer, target in targets.items()
+                    }
+                self._style.append(
+                    _Term(
+                        loss=loss,
+                        weight=share * weight,
+                        targets=targets,
+                        layer_weights=weights,
+                        masks=scene.photo_masks,
+                    )
+                )
+        self.balance: ContentBalance | None = None
+        if recipe.balances:
+            layers = tuple(self._content["content"].targets)
+            self.balance = ContentBalance()
+            typical = typical_energies(vgg, layers)
+            known = {layer: own[layer] for layer in layers}
+            self.levels = content_levels(known, typical, self._by_loss)
+
+    def __call__(self, step: int) -> Mapping[str, Tensor]:
+        """The weighted terms at a step, each a scalar."""
+        recipe, picture = self._recipe, self._image()
+        with mixed_precision(self._device):
+            features = self._vgg(picture, self._layers)
+        terms = {}
+        if recipe.style_weight:
+            strength = 1.0 if self.balance is not None else self._by_loss
+            terms["style"] = recipe.style_weight * strength * self._style_loss(picture, features)
+        if recipe.content_weight:
+            for name, term in self._content.items():
+                loss = term.value(picture, self._scene.photograph, features)
+                if name == "content" and self.balance is not None:
+                    self.balance.measure(step, terms["style"], loss.mean(), picture)
+                    terms[name] = self.balance.term(loss, self.levels)
+                else:
+                    terms[name] = recipe.content_weight * loss.mean()
+        if recipe.tv_weight:
+            terms["tv"] = recipe.tv_weight * total_variation(picture).mean()
+        return terms
+
+    @torch.no_grad()
+    def unweighted(self) -> Mapping[str, float]:
+        """The style and the content losses of the image as it is, each a sum by its own weights."""
+        picture = self._image()
+        features = self._features(picture)
+        content = [
+            term.value(picture, self._scene.photograph, features).mean()
+            for term in self._content.values()
+        ]
+        return {
+            "style": float(self._style_loss(picture, features)),
+            "content": float(torch.stack(content).sum()),
+        }
+
+    def _style_loss(self, picture: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        photograph = self._scene.photograph
+        losses = [term.value(picture, photograph, features).mean() for term in self._style]
+        return torch.stack(losses).sum()
+
+    @torch.no_grad()
+    def _features(self, picture: Tensor) -> Mapping[str, Tensor]:
+        """In full precision, for targets are computed once."""
+        found: Mapping[str, Tensor] = self._vgg(picture, self._layers)
+        return found
+
+
+def _layers_of(loss: Loss, weights: Mapping[str, float]) -> tuple[str, ...]:
+    """The layers that a loss compares: those with a weight, or its own."""
+    return () if isinstance(loss, PixelLoss) else tuple(weights) or loss.layers
+
+
+def _targets(
+    loss: Loss,
+    features: Mapping[str, Tensor],
+    weights: Mapping[str, float],
+    masks: Tensor | None = None,
+) -> Mapping[str, Tensor]:
+    if isinstance(loss, PixelLoss):
+        return {}
+    own = {layer: features[layer] for layer in _layers_of(loss, weights)}
+    return layer_targets(loss, own, masks)

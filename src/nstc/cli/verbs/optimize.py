@@ -1,0 +1,112 @@
+"""nstc optimize."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import nstc
+from nstc.cli import options
+from nstc.cli.output import Bar, say, say_json
+from nstc.core.errors import OptionError
+from nstc.core.recipe import OptimizeRecipe, load_recipe
+
+_WEIGHTED = re.compile(r"(.+)=([0-9.eE+-]+|nan|inf)", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportFlags:
+    """What is told of a run besides its picture."""
+
+    preview_every: int | None = options.flag(
+        None, "Steps between previews, which go to OUTPUT.optimization/previews."
+    )
+    plot: Path | None = options.flag(None, "Picture to write with the curves of the losses.")
+
+
+@options.with_flags
+def optimize(
+    photo: Annotated[str, typer.Argument(help="Photograph: a path or an http(s) address.")],
+    paintings: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PAINTING[=WEIGHT]...",
+            help="Painting whose style it gets, or several with weights: a.jpg=2 b.jpg=1.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write.")],
+    *,
+    recipe: options.Recipe = None,
+    given: options.Given[OptimizeRecipe],
+    init: str = options.flag(
+        "photo",
+        "Where the image starts: photo, noise, painting, or the bundle or zoo name of a network.",
+    ),
+    photo_mask: Path | None = options.flag(
+        None, "Label map of the photograph, as nstc mask makes them; needs --style-mask."
+    ),
+    style_mask: Path | None = options.flag(
+        None, "Label map of the painting, with the same colours."
+    ),
+    vgg: options.Vgg = "shipped",
+    _seed: options.Placed = None,
+    report: ReportFlags,
+    resume: options.Resume = False,
+    json_output: options.Json = False,
+) -> None:
+    """Stylise a photograph without a network, by optimising an image.
+
+    The image is changed step by step until its style loss against the painting is low and its
+    content loss against the photograph is at its level. This takes minutes for a picture, and needs
+    no training: it is the reference for every network of that style.
+    """
+    settings = given.over(load_recipe(recipe).optimize)
+    with Bar() as bar:
+        made = nstc.optimize(
+            photo,
+            _weights(paintings),
+            output,
+            recipe=settings,
+            init=init,
+            photo_mask=photo_mask,
+            style_mask=style_mask,
+            vgg=vgg,
+            preview_every=report.preview_every,
+            resume=resume,
+            progress=bar,
+        )
+    if report.plot is not None:
+        from nstc.compress.learning.logs import loss_curves
+        from nstc.core.images import Picture, write_picture
+
+        curves = [{k: v for k, v in line.items() if k != "size"} for line in made.trace]
+        write_picture(report.plot, Picture(rgb=loss_curves(curves)))
+    if json_output:
+        say_json({"schema": "nstc.optimize/1", **made.to_dict()})
+        return
+    say(
+        f"wrote {output}: style loss {made.style:.3f}, content loss {made.content:.3f}, "
+        f"{made.steps} steps in {made.seconds:.0f} s"
+    )
+
+
+def _weights(paintings: list[str]) -> dict[str, float]:
+    """Weights of paintings by name; 1 where none is given."""
+    weights: dict[str, float] = {}
+    for given in paintings:
+        found = _WEIGHTED.fullmatch(given)
+        if found is None or Path(given).exists():
+            name, weight = given, 1.0
+        else:
+            try:
+                name, weight = found[1], float(found[2])
+            except ValueError:
+                raise OptionError(
+                    f"{given} ends in a weight that is not a number: expected such as a.jpg=2."
+                ) from None
+        if name in weights:
+            raise OptionError(f"{name} was given twice: give it once, with a larger weight.")
+        weights[name] = weight
+    return weights
