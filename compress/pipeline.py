@@ -18,6 +18,7 @@ from nstc.benchmarks.result import BenchResult
 from nstc.benchmarks.targets import parse_target
 from nstc.compress.card import with_card, write_comparison
 from nstc.compress.distillation.distill_model import distill
+from nstc.compress.distillation.loss_terms import refuse_unusable_terms
 from nstc.compress.distillation.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.compress.export.export_model import bench, export, made_artifact
 from nstc.compress.importing.import_model import import_checkpoint
@@ -174,6 +175,7 @@ def compress_model(
     recipe = recipe or preset("full")
     for target in recipe.bench.targets:
         parse_target(target)  # one that can't run here would be found out after hours
+    refuse_unusable_terms(recipe.distill, style)
     learned, judged = split_photos(photos)
     run = _Run(
         given=open_bundle(teacher) if is_bundle(teacher) else teacher,  # or refused before any work
@@ -311,6 +313,7 @@ class _Run:
                 recipe=self.recipe.prune,
                 distillation=self.recipe.distill,
                 teacher=self.teacher,
+                style=self.style,
                 vgg=self.vgg,
                 resume=True,
                 progress=self.progress,

@@ -19,6 +19,7 @@ from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOut
 from nstc.compress.distillation.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.learning import loop, optimisers
+from nstc.compress.learning.named_losses import read_targets
 from nstc.compress.quantization import aware_training, calibration
 from nstc.core import Progress, Silent, errors, extensions, manifest
 from nstc.core.bundle import Bundle, open_bundle
@@ -26,6 +27,7 @@ from nstc.core.files import one_at_a_time, sha256_of
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import STUDENTS, DistillRecipe
 from nstc.models.architectures import EXTENSIONS, learned_ranges, load, network_bundle
+from nstc.models.losses import LOSSES
 from nstc.models.student import Student, fold, student_named
 from nstc.models.style import StyleSource
 from nstc.models.tensors import best_device
@@ -67,7 +69,7 @@ def distill(
         recipe: Settings.
         name: Of the student; the output's name by default.
         init: A student's bundle to start from; its shape replaces the recipe's.
-        style: The painting, for a teacher that came without one.
+        style: The painting, for a teacher that came without one, or for terms that need it.
         credit: Of the painting.
         options: For teachers that are foreign files.
         vgg: See `nstc.models.vgg.load_vgg`.
@@ -78,7 +80,7 @@ def distill(
         NstcError: bad input, an interrupted or a diverged run.
     """
     recipe, progress = recipe or DistillRecipe(), progress or Silent()
-    loss_terms.weighted_terms(recipe)  # refused before any work
+    loss_terms.refuse_unusable_terms(recipe, style)  # before any work
     folder = loop.training_folder(output)
     start = open_bundle(init) if isinstance(init, str | Path) else init
     network = None if start is None else _student_of(start)
@@ -96,6 +98,7 @@ def distill(
         recipe=recipe,
         features=load_vgg(vgg).to(best_device()),
         folder=folder,
+        painting=style,
         resume=resume,
         progress=progress,
         settings={"vgg": vgg, **sources},
@@ -116,6 +119,7 @@ class DistillationRun:
     resume: bool  # whether to continue from them
     progress: Progress
     settings: Mapping[str, Any]  # what identifies this run besides the recipe
+    painting: Path | None = None  # for the recipe's terms that compare with it
 
     def carry_out(
         self, network: Student | None, start: Bundle | None, output: Path, name: str
@@ -234,7 +238,9 @@ class DistillationRun:
     @functools.cached_property
     def losses(self) -> TeacherLosses:
         """The losses of the teacher itself."""
-        return TeacherLosses(self.features, self.source.statistics.at(teacher_outputs.JUDGED_SIZE))
+        size = teacher_outputs.JUDGED_SIZE
+        targets = read_targets(self.recipe.added_terms, self.painting, self.features, size)
+        return TeacherLosses(self.features, self.source.statistics.at(size), targets)
 
     def write_bundle(
         self,
@@ -311,7 +317,7 @@ def _packages_used(recipe: DistillRecipe) -> dict[str, Any]:
     packages = {}
     for group, names in (
         (extensions.BLOCKS, {recipe.student} - set(STUDENTS)),
-        (extensions.LOSSES, set(recipe.added_terms)),
+        (extensions.LOSSES, set(recipe.added_terms) - set(LOSSES)),
     ):
         if names:
             packages[group] = {name: extensions.package_of(group, name) for name in sorted(names)}

@@ -1,12 +1,13 @@
 """The losses of distillation: a table of terms, the objectives that sum them, and their balance.
 
-Packages may add terms, whose weights stand in a recipe's `terms`.
+A recipe's `terms` hold weights of more: of nstc.models.losses.LOSSES, and of other packages.
 """
 
 import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -17,10 +18,11 @@ from torch import Tensor, nn
 from nstc.benchmarks.quality import picture_metrics
 from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOutputs
 from nstc.compress.export.checking import stylise_with
+from nstc.compress.learning import named_losses
 from nstc.compress.quantization.fake_quantization import FakeQuantizedStudent
 from nstc.core import errors, extensions
 from nstc.core.recipe import DistillRecipe
-from nstc.models.losses import SHIFTS, STYLE_LAYERS, checkerboard_energy, flicker_map
+from nstc.models.losses import LOSSES, SHIFTS, STYLE_LAYERS, checkerboard_energy, flicker_map
 from nstc.models.student import SCALE, Student, channel_statistics
 from nstc.models.tensors import images_to_tensor, mixed_precision
 
@@ -52,7 +54,7 @@ class LossTerm:
     """A row of the table."""
 
     compute: Callable[[StepView], Tensor]  # to a scalar
-    # By the recipe; None for what a recipe's `terms` say, as of terms of other packages.
+    # By the recipe; None for those whose weight stands in a recipe's `terms`.
     weight: Callable[[DistillRecipe], float] | None = None
 
 
@@ -86,7 +88,28 @@ TERMS: Final[Mapping[str, LossTerm]] = {
     "content": LossTerm(lambda view: view.ratios[1].mean(), lambda recipe: recipe.content_weight),
     "flicker": LossTerm(flicker, lambda recipe: recipe.steadiness_weight),
 }
-ADDED: Final = extensions.Extensions(extensions.LOSSES, LossTerm, TERMS)  # those of other packages
+OWN_WEIGHTS: Final[Mapping[str, str]] = {
+    "pixel": "pixel-weight",
+    "grid": "checkerboard-weight",
+    "style": "style-weight",
+    "gram": "style-weight",
+    "content": "content-weight",
+    "flicker": "steadiness-weight",
+}
+# Those of other packages.
+ADDED: Final = extensions.Extensions(extensions.LOSSES, LossTerm, (*TERMS, *LOSSES))
+
+
+def named_loss(name: str, view: StepView) -> Tensor:
+    """The mean of a loss of `nstc.models.losses.LOSSES`."""
+    return named_losses.named_loss(
+        name,
+        view.outputs,
+        view.photographs,
+        view.features,
+        view.teacher.targets,
+        lambda layers: view.teacher.features(view.photographs, layers),
+    )
 
 
 def weighted_terms(recipe: DistillRecipe) -> Mapping[str, tuple[LossTerm, float]]:
@@ -96,16 +119,19 @@ def weighted_terms(recipe: DistillRecipe) -> Mapping[str, tuple[LossTerm, float]
     `ExtensionError` if another package adds it, and it can't be used.
     """
     weighted = {name: (term, term.weight(recipe)) for name, term in TERMS.items() if term.weight}
+    # Packages' metadata is read only for a name that is not nstc's own.
+    packages = ADDED.names() if set(recipe.added_terms) - set(LOSSES) else ()
+    named_losses.refuse_unknown(recipe.added_terms, OWN_WEIGHTS, packages)
     for name, weight in recipe.added_terms.items():
-        term = None if name in TERMS else ADDED.get(name)
-        if term is None or term.weight is not None:
-            known = ", ".join(ADDED.names()) or "a package's, and none is installed"
-            raise errors.OptionError(
-                f"terms names {name}: expected {known}. Terms of nstc have weights of their own, "
-                "such as style-weight."
-            )
-        weighted[name] = term, weight
+        added = None if name in LOSSES else ADDED.get(name)
+        weighted[name] = added or LossTerm(functools.partial(named_loss, name)), weight
     return {name: (term, weight) for name, (term, weight) in weighted.items() if weight > 0}
+
+
+def refuse_unusable_terms(recipe: DistillRecipe, painting: Path | None) -> None:
+    """Raise what `weighted_terms` does, and `OptionError` if a term needs a painting not given."""
+    weighted_terms(recipe)
+    named_losses.refuse_without_painting(recipe.added_terms, painting)
 
 
 SURROUNDINGS = 48  # mirrored pixels around a crop, further than most students' convolutions reach

@@ -7,7 +7,7 @@ once, whatever runs come later, and kept on disk.
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from nstc.benchmarks.quality import picture_metrics
 from nstc.compress.distillation.teachers import Teacher
+from nstc.compress.learning.named_losses import Targets
 from nstc.core import Progress, errors
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
 from nstc.core.files import atomic_file, cache_folder, locked, sha256_of, write_text
@@ -243,11 +244,14 @@ class TeacherLosses:
     """Style and content losses of a teacher's pictures, to which its student's are relative.
 
     Each is computed once, on the device of `vgg`. `grams` are the painting's Gram matrix (C, C) of
-    each style layer.
+    each style layer, `targets` those of more losses that compare with it (`named_losses`).
     """
 
-    def __init__(self, vgg: VggFeatures, grams: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, vgg: VggFeatures, grams: Mapping[str, Tensor], targets: Targets | None = None
+    ) -> None:
         self.vgg = vgg
+        self.targets = targets or {}
         self.device = next(vgg.parameters()).device
         self.style = losses.StyleLoss(grams).to(self.device)
         self.content = losses.ContentLoss()
@@ -286,7 +290,7 @@ class TeacherLosses:
         style, content = self.of(names, targets, features)
         return self.style(outputs) / style, self.content(outputs, features) / content
 
-    def features(self, images: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+    def features(self, images: Tensor, layers: Collection[str]) -> Mapping[str, Tensor]:
         """Features of images that nothing is learned through."""
         with torch.no_grad(), mixed_precision(self.device):
             found: Mapping[str, Tensor] = self.vgg(images, layers)

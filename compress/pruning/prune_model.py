@@ -24,8 +24,9 @@ from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe, PruneRecipe
 from nstc.core.recipe.settings import parse_latency
-from nstc.models import style, tensors
+from nstc.models import tensors
 from nstc.models.architectures import build, count_macs, count_parameters, describe, load
+from nstc.models.style import style_brought_by
 from nstc.models.vgg import load_vgg
 
 
@@ -39,6 +40,7 @@ def prune(
     distillation: DistillRecipe | None = None,
     teacher: str | Path | Teacher | None = None,
     name: str | None = None,
+    style: Path | None = None,
     options: TeacherOptions | None = None,
     vgg: str = "shipped",
     from_float: bool = False,
@@ -50,8 +52,9 @@ def prune(
     `model` is the bundle of a student or a teacher, pruned before or not; `photos` also decide what
     is removed. `recipe` says how much to remove and how long to fine-tune, `distillation` the
     weights and sizes of the losses of that. `teacher` is by default the manifest's, else the model
-    itself, and `name` the model's. With `from_float` the float weights of a quantized bundle are
-    pruned, and its quantized files left out. The other arguments are those of `nstc.distill`.
+    itself, and `name` the model's. `style` is the painting, for terms that compare with it. With
+    `from_float` the float weights of a quantized bundle are pruned, and its quantized files left
+    out. The other arguments are those of `nstc.distill`.
 
     Raises:
         OptionError: the bundle is quantized, a goal can't be reached, or nothing is removed.
@@ -59,7 +62,8 @@ def prune(
     """
     recipe, progress = recipe or PruneRecipe(), progress or Silent()
     folder, distillation = training_folder(output), distillation or DistillRecipe()
-    _refuse_bad_settings(recipe, distillation)  # before a model is opened
+    loss_terms.refuse_unusable_terms(distillation, style)
+    _refuse_bad_settings(recipe)  # before a model is opened
     bundle = model if isinstance(model, Bundle) else open_bundle(model)
     network = load(bundle)
     refuse_unusable_network(network, bundle.path)
@@ -70,15 +74,21 @@ def prune(
     opened = _open_teacher(bundle, teacher, options)
     run = distill_model.DistillationRun(
         teacher=opened,
-        source=style.style_brought_by(bundle)
+        source=style_brought_by(bundle)
         or teachers.style_of_teacher(opened, None, credit=None, vgg=vgg, progress=progress),
         photos=photos,
         recipe=dataclasses.replace(distillation, seed=recipe.seed),
         features=load_vgg(vgg).to(tensors.best_device()),
         folder=folder,
+        painting=style,
         resume=resume,
         progress=progress,
-        settings={"vgg": vgg, "pruned": bundle.identity, "prune": dataclasses.asdict(recipe)},
+        settings={
+            "vgg": vgg,
+            "pruned": bundle.identity,
+            "prune": dataclasses.asdict(recipe),
+            **({"style": files.sha256_of(style)} if style else {}),
+        },
     )
     return _Pruning(recipe, run, network).write_bundle(output, bundle, name or bundle.name)
 
@@ -220,8 +230,7 @@ def _open_teacher(
     return opened
 
 
-def _refuse_bad_settings(recipe: PruneRecipe, distillation: DistillRecipe) -> None:
-    loss_terms.weighted_terms(distillation)
+def _refuse_bad_settings(recipe: PruneRecipe) -> None:
     if recipe.removes_nothing:
         raise errors.OptionError("ratio is 0, which removes nothing: expected above 0 and below 1.")
     if recipe.target_latency is not None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nstc.compress.card import write_training_card
 from nstc.compress.export.checking import refuse_unusable_network
-from nstc.compress.learning import logs, loop, optimisers
+from nstc.compress.learning import logs, loop, named_losses, optimisers
 from nstc.compress.learning.balance import GradientBalance
 from nstc.core import Progress, Silent, errors
 from nstc.core.bundle import Bundle, open_bundle
@@ -25,6 +25,11 @@ from nstc.models.architectures import load, network_bundle
 from nstc.models.style import StyleSource, color_statistics, recolored, statistics_of_painting
 from nstc.models.vgg import VggFeatures, load_vgg
 
+OWN_WEIGHTS: Final[Mapping[str, str]] = {
+    "gram": "style-weight",
+    "content": "content-weight",
+    "tv": "tv-weight",
+}
 _LAST_LAYER_RATE: Final = {"deconv3.": 20.0}
 
 # The colours of photographs are taken of at most so many, scaled down to this shorter side.
@@ -57,9 +62,10 @@ def train(
         NstcError: bad input, an interrupted or a diverged run.
     """
     recipe, folder = recipe or TrainRecipe(), loop.training_folder(output)
+    named_losses.refuse_unknown(recipe.added_terms, OWN_WEIGHTS)  # before any work
     start = None if init is None else open_bundle(init)
     vgg_features = load_vgg(vgg)
-    grams, style = _style_of(painting, photos, recipe, vgg_features, credit)
+    grams, targets, style = _style_of(painting, photos, recipe, vgg_features, credit)
     record = photos.record()
     settings = {**dataclasses.asdict(recipe), "init": start and start.identity, "vgg": vgg}
     step = Step(verb="train", recipe=settings, seed=recipe.seed, photos=record)
@@ -67,7 +73,7 @@ def train(
     network = _starting_point(start)
     with loop.joined() as processes:
         network = _learn(
-            PaintingObjective(network, photos, vgg_features, grams, recipe, processes),
+            PaintingObjective(network, photos, vgg_features, grams, recipe, processes, targets),
             folder,
             resume=resume,
             identity={**settings, "painting": sha256_of(painting), "photos": record.list_sha256},
@@ -81,16 +87,20 @@ def train(
 
 def _style_of(
     painting: Path, photos: PhotoSet, recipe: TrainRecipe, vgg: VggFeatures, credit: str | None
-) -> tuple[Mapping[str, Tensor], StyleSource]:
-    """A painting's Gram matrices to train on and the style to keep, recoloured if asked for."""
+) -> tuple[Mapping[str, Tensor], named_losses.Targets, StyleSource]:
+    """A painting's Gram matrices and other targets to train on, and the style to keep.
+
+    The painting is recoloured if asked for.
+    """
     pixels = read_picture(painting).rgb
     if recipe.color_of == "photos":
         some = photos.take(_COLORED_PHOTOS)
         small = (resize_shorter_side(read_picture(path).rgb, _COLORED_SIDE) for path in some)
         pixels = recolored(pixels, color_statistics(small))
     grams = statistics_of_painting(pixels, vgg, [recipe.style_size]).at(recipe.style_size)
+    targets = named_losses.painting_targets(recipe.added_terms, pixels, vgg, recipe.style_size)
     record = Style(name=painting.stem, source="painting", credit=credit)
-    return grams, StyleSource(record, statistics_of_painting(pixels, vgg))
+    return grams, targets, StyleSource(record, statistics_of_painting(pixels, vgg))
 
 
 def _starting_point(start: Bundle | None) -> nn.Module:
@@ -169,7 +179,7 @@ def _write(
 
 @dataclasses.dataclass
 class PaintingObjective:
-    """Style against the painting, content against the photograph, and smoothness.
+    """Style against the painting, content against the photograph, smoothness, and named losses.
 
     Johnson, Alahi and Fei-Fei, "Perceptual Losses for Real-Time Style Transfer", ECCV 2016.
     """
@@ -180,6 +190,7 @@ class PaintingObjective:
     grams: Mapping[str, Tensor]  # the painting's Gram matrix (C, C) of each style layer
     recipe: TrainRecipe
     processes: loop.Processes  # those that share each batch
+    targets: named_losses.Targets = dataclasses.field(default_factory=dict)  # of the recipe's terms
 
     def __post_init__(self) -> None:
         """Move what computes to the device, and set up the losses."""
@@ -191,6 +202,13 @@ class PaintingObjective:
         self._indices = self.processes.share_of(self.recipe.batch)
         self._style_loss = losses.StyleLoss(self.grams).to(device)
         self._content_loss = losses.ContentLoss()
+        self._photograph_layers = named_losses.photograph_layers(self.recipe.added_terms).union(
+            losses.CONTENT_LAYERS
+        )
+        self._targets = {
+            name: {layer: target.to(device) for layer, target in layers.items()}
+            for name, layers in self.targets.items()
+        }
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """The weighted terms at a step; see `nstc.compress.learning.loop.Objective`."""
@@ -205,7 +223,7 @@ class PaintingObjective:
             output = self._synchronised(images)
             features = self.vgg(output.clamp(-0.5, 1.5), losses.STYLE_LAYERS)
             with torch.no_grad():
-                target = self.vgg(images, losses.CONTENT_LAYERS)
+                target = self.vgg(images, self._photograph_layers)
         style = recipe.style_weight * self._style_loss(features).mean()
         content = recipe.content_weight * self._content_loss(features, target).mean()
         if self.balance is not None:
@@ -218,4 +236,21 @@ class PaintingObjective:
             "content": content,
             "tv": recipe.tv_weight * losses.total_variation(output).mean(),
             "range": 10 * out_of_range,
+            **self._named_losses(output, images, features, target),
+        }
+
+    def _named_losses(
+        self,
+        output: Tensor,
+        images: Tensor,
+        features: Mapping[str, Tensor],
+        photographs: Mapping[str, Tensor],
+    ) -> Mapping[str, Tensor]:
+        """The weighted losses of the recipe's terms, from features of both kinds of pictures."""
+        return {
+            name: weight
+            * named_losses.named_loss(
+                name, output, images, features, self._targets, lambda _layers: photographs
+            )
+            for name, weight in self.recipe.added_terms.items()
         }

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from graph_flags import GRAPH_FLAGS
 
@@ -23,6 +25,7 @@ IN_THE_RECIPE = [
 FOR_THE_VERB = [
     ("--teacher", "t", "teacher", "t"),
     ("--name", "thin", "name", "thin"),
+    ("--style", "s.png", "style", Path("s.png")),
     ("--vgg", "torchvision", "vgg", "torchvision"),
     ("--from-float", None, "from_float", True),
     ("--resume", None, "resume", True),

@@ -246,6 +246,14 @@ def test_a_target_that_is_not_there_is_refused_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_painting_that_terms_need_is_asked_for_before_any_work(tmp_path: Path) -> None:
+    terms = dataclasses.replace(TINY.distill, terms="moments=1")
+    recipe = dataclasses.replace(TINY, distill=terms)
+    with pytest.raises(OptionError, match=r"names moments, .*: give it by --style"):
+        compress_model(tmp_path / "none", tmp_path / "out", recipe=recipe)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_of_the_users_own_is_not_written_into(
     styled_teacher: Bundle, tmp_path: Path
 ) -> None:

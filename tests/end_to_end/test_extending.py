@@ -214,7 +214,7 @@ class TestWithoutThePackage:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (["--terms", "edges=1"], "terms names edges: expected a package's, and none is inst"),
+            (["--terms", "edges=1"], "terms names edges: expected some of perceptual, moments, "),
             (["--student", "dilated"], "student is dilated: expected one of nano, tiny, small"),
         ],
     )

@@ -80,7 +80,9 @@ Vgg = Annotated[
 ]
 Style = Annotated[
     Path | None,
-    typer.Option("--style", help="The painting, for a network that was imported without one."),
+    typer.Option(
+        "--style", help="The painting, where none came with the network or a loss term needs it."
+    ),
 ]
 Credit = Annotated[str | None, typer.Option("--credit", help="Who made the painting.")]
 Trust = Annotated[

@@ -1,6 +1,7 @@
 """Distillation of a tiny teacher into a tiny student."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,52 @@ def test_the_losses_of_both_stages_stay_and_checkpoints_go(distilled: Bundle) ->
     terms = {"pixel", "style", "content", "grid", "range", "flicker"}
     assert set(perceptual[0]) == {"step", *terms}
     assert checkpoints_of(distilled.path) == []
+
+
+class TestNamedLosses:
+    TERMS = "moments=0.5,patches=0.1,perceptual=1,laplacian=0.2"
+
+    @pytest.fixture
+    def with_terms(self, distill_tiny: Distill, painting: Path) -> Distill:
+        return functools.partial(distill_tiny, style=painting, terms=self.TERMS)
+
+    def test_are_learned_beside_the_others(
+        self, with_terms: Distill, distill_tiny: Distill, painting: Path, tmp_path: Path
+    ) -> None:
+        made = with_terms(tmp_path / "small", steps=1)
+        plain = distill_tiny(tmp_path / "plain", style=painting, steps=1)
+        (line,), (before,) = (losses_of(each.path, "perceptual") for each in (made, plain))
+        names = {"moments", "patches", "perceptual", "laplacian"}
+        assert set(line) == {*before, *names}
+        assert all(line[name] > 0 for name in names)
+        assert {name: line[name] for name in before} == pytest.approx(before)
+        assert made.identity != plain.identity
+        recipe = made.manifest.history[0].recipe
+        assert recipe["terms"] == self.TERMS
+        assert "extensions" not in recipe
+
+    def test_are_resumed_alike_and_others_refused(
+        self, with_terms: Distill, tmp_path: Path, recorder: type
+    ) -> None:
+        whole = with_terms(tmp_path / "whole")
+        with pytest.raises(Interrupted):
+            with_terms(tmp_path / "small", progress=recorder(ctrl_c_at=("perceptual", 2)))
+        with pytest.raises(OptionError, match="other settings"):
+            with_terms(tmp_path / "small", resume=True, terms="moments=0.5")
+        resumed = with_terms(tmp_path / "small", resume=True)
+        assert resumed.identity == whole.identity
+        assert losses_of(resumed.path, "perceptual") == losses_of(whole.path, "perceptual")
+
+    def test_the_painting_is_asked_for_before_any_work(
+        self, distill_tiny: Distill, tmp_path: Path
+    ) -> None:
+        with pytest.raises(OptionError, match=r"names moments, .*: give it by --style"):
+            distill_tiny(tmp_path / "small", terms="moments=1,tv=1", teacher=tmp_path / "none")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_regions_belong_elsewhere(self, distill_tiny: Distill, tmp_path: Path) -> None:
+        with pytest.raises(OptionError, match=r"semantic, .* belongs to nstc optimize"):
+            distill_tiny(tmp_path / "small", terms="semantic=1")
 
 
 class TestBalance:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,18 @@ from nstc.compress.distillation.loss_terms import (
     PixelObjective,
     RatioBalance,
     draw_batch,
+    refuse_unusable_terms,
     weighted_terms,
 )
 from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOutputs
-from nstc.core.errors import OptionError
+from nstc.compress.learning.named_losses import Targets
+from nstc.core.errors import ExtensionError, OptionError
 from nstc.core.images import Pixels
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe
-from nstc.models.losses import STYLE_LAYERS, gram_distance, gram_matrix
+from nstc.models.losses import STYLE_LAYERS, gram_distance, gram_matrix, total_variation
+from nstc.models.losses.content import perceptual_distance, unit_features
+from nstc.models.losses.moments import channel_moments, moments_distance
 from nstc.models.student import Student, channel_statistics
 from nstc.models.style import StyleStatistics
 from nstc.models.tensors import images_to_tensor
@@ -94,10 +99,11 @@ def perceptual(
         teacher: Callable[[Pixels], Pixels] = negative,
         grams: Mapping[str, Tensor] | None = None,
         balance: RatioBalance | None = None,
+        targets: Targets | None = None,
         **settings: Any,
     ) -> PerceptualObjective:
         recipe = dataclasses.replace(RECIPE, **settings)
-        own = TeacherLosses(vgg, grams or style_statistics.at(512))
+        own = TeacherLosses(vgg, grams or style_statistics.at(512), targets)
         pairs = crops_by(teacher, photo, recipe.size)
         return PerceptualObjective(network, pairs, recipe, own, balance=balance)
 
@@ -124,14 +130,44 @@ def test_one_of_another_package_takes_part_where_the_recipe_names_it(install_ext
     assert term.weight is None
 
 
-@pytest.mark.parametrize("name", ["style", "fog"])
+@pytest.mark.parametrize("name", ["range", "fog"])
 def test_what_is_none_of_them_is_refused_with_those_there_are(install_extension, name) -> None:
     recipe = DistillRecipe(terms=f"{name}=1")
-    with pytest.raises(OptionError, match=f"terms names {name}: expected a package's, and none is"):
+    with pytest.raises(OptionError, match=f"terms names {name}: expected .* tv, laplacian[.]$"):
         weighted_terms(recipe)
     install_extension("nstc-haze", {"nstc.losses": {"haze": "HAZE"}}, CODE)
-    with pytest.raises(OptionError, match=f"terms names {name}: expected haze. Terms of nstc have"):
+    with pytest.raises(OptionError, match=f"terms names {name}: expected .* laplacian, haze[.]$"):
         weighted_terms(recipe)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        *((name, f"{name}-weight") for name in ("style", "content", "pixel")),
+        *[("gram", "style-weight"), ("grid", "checkerboard-weight")],
+        ("flicker", "steadiness-weight"),
+    ],
+)
+def test_what_has_a_weight_of_its_own_is_refused_with_that(name: str, setting: str) -> None:
+    assert hasattr(RECIPE, setting.replace("-", "_"))
+    with pytest.raises(OptionError, match=f"{name}, which has a weight of its own: give {setting}"):
+        weighted_terms(DistillRecipe(terms=f"{name}=1"))
+
+
+def test_a_package_can_not_take_the_name_of_a_loss(install_extension) -> None:
+    install_extension("nstc-haze", {"nstc.losses": {"laplacian": "HAZE"}}, CODE)
+    with pytest.raises(ExtensionError, match=r"laplacian .*has the name of one that nstc has"):
+        weighted_terms(DistillRecipe(terms="haze=1"))
+
+
+def test_a_painting_is_asked_for_where_a_term_compares_with_it() -> None:
+    recipe = DistillRecipe(terms="moments=1,laplacian=1,patches=2")
+    with pytest.raises(
+        OptionError, match=r"moments, patches, to compare with .*give it by --style"
+    ):
+        refuse_unusable_terms(recipe, None)
+    refuse_unusable_terms(recipe, Path("painting.png"))
+    refuse_unusable_terms(DistillRecipe(terms="perceptual=1,laplacian=1,tv=1"), None)
 
 
 class TestBatches:
@@ -347,6 +383,28 @@ class TestPerceptual:
         network.register_forward_hook(lambda *_: runs.append(1))
         assert "flicker" not in perceptual(network, steadiness_weight=0.0)(0)
         assert len(runs) == 1
+
+    def test_named_losses_compare_with_the_photograph_and_the_painting(
+        self, vgg: VggFeatures, perceptual: Perceptual
+    ) -> None:
+        with torch.no_grad():
+            painting = vgg(torch.rand(1, 3, 48, 40), STYLE_LAYERS)
+        targets = {"moments": {name: channel_moments(f) for name, f in painting.items()}}
+        objective = perceptual(
+            Scaled(0.5), targets=targets, terms="moments=2,perceptual=3,tv=0.5,laplacian=7"
+        )
+        x = images_to_tensor([objective.pairs[0][0]])
+        terms = numbers(objective(0))
+        seen, photograph = (vgg(pictures, STYLE_LAYERS) for pictures in (0.5 * x, x))
+        expected = {
+            "moments": 2 * sum(moments_distance(seen[n], targets["moments"][n]) for n in seen),
+            "perceptual": 3
+            * sum(perceptual_distance(seen[n], unit_features(photograph[n])) for n in seen),
+            "tv": 0.5 * total_variation(0.5 * x),
+            "laplacian": torch.tensor(7 * 2 * 0.5**2),  # half the contrast, in two pools
+        }
+        for name, value in expected.items():
+            assert terms[name] == pytest.approx(float(value), rel=0.02), name
 
     def test_a_grid_is_weighed(self, perceptual: Perceptual) -> None:
         class Gridded(Scaled):

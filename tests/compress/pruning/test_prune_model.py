@@ -1,5 +1,6 @@
 """Pruning: fewer channels, less work, and a network that its manifest can rebuild."""
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_trainings import losses_of
 from torch import nn
 
 from nstc.compress.distillation.teachers import TeacherOptions
@@ -17,6 +19,7 @@ from nstc.compress.pruning import prune_model
 from nstc.compress.pruning.prune_model import prune, teacher_of
 from nstc.core.bundle import Bundle
 from nstc.core.errors import BundleError, Interrupted, OptionError, OutputError, TeacherError
+from nstc.core.files import sha256_of
 from nstc.core.manifest import Origin, Step
 from nstc.core.photos import PhotoSet
 from nstc.core.recipe import DistillRecipe, PruneRecipe
@@ -388,3 +391,19 @@ class TestTeacher:
             tmp_path / "smaller", model=bundle.path, recipe=recipe, teacher=changed.path
         )
         assert made.manifest.teacher == changed.origin()
+
+
+class TestNamedLosses:
+    FINE_TUNING = dataclasses.replace(FINE_TUNING, terms="moments=0.5,laplacian=1")
+
+    def test_fine_tuning_has_them(self, prune_small: Prune, painting: Path, tmp_path: Path) -> None:
+        made = prune_small(tmp_path / "thin", distillation=self.FINE_TUNING, style=painting)
+        lines = losses_of(made.path, "perceptual")
+        assert all(line["moments"] > 0 and line["laplacian"] > 0 for line in lines)
+        assert made.manifest.history[-1].recipe["style"] == sha256_of(painting)
+
+    def test_the_painting_is_asked_for_before_any_work(
+        self, prune_small: Prune, tmp_path: Path
+    ) -> None:
+        with pytest.raises(OptionError, match=r"names moments, .*: give it by --style"):
+            prune_small(tmp_path / "thin", model=tmp_path / "none", distillation=self.FINE_TUNING)

@@ -184,6 +184,7 @@ def test_a_checkpoint_of_other_settings_is_refused_and_kept(
     before = sha256_of(checkpoint)
     others: list[dict[str, Any]] = [
         {"content_weight": 9.0},
+        {"terms": "laplacian=1"},
         {"painting": repainted(tmp_path)},
         {"photos": PhotoSet(photos.paths[:1], photos.names)},
     ]
@@ -230,7 +231,62 @@ def test_a_term_weighs_what_the_recipe_says(
     assert after["content"] == 0
 
 
-ALL_AT_ONCE = {"balance": 20.0, "ema": 0.5, "color_of": "photos"}
+def test_named_losses_are_learned_with_their_weights(
+    trained: Bundle, train_tiny: Train, tmp_path: Path
+) -> None:
+    names = ("perceptual", "moments", "histogram", "sliced-wasserstein", "laplacian")
+    made = train_tiny(tmp_path / "net", steps=1, terms=",".join(f"{name}=1" for name in names))
+    doubled = train_tiny(tmp_path / "other", steps=1, terms="laplacian=2, moments = 0.5")
+    before, one, other = (losses(bundle.path)[0] for bundle in (trained, made, doubled))
+    assert {name: one[name] for name in before} == pytest.approx(before)
+    assert set(one) == {*before, *names}
+    assert all(one[name] > 0 for name in names)
+    assert other["laplacian"] == pytest.approx(2 * one["laplacian"])
+    assert other["moments"] == pytest.approx(0.5 * one["moments"])
+    assert made.identity != doubled.identity
+    assert made.manifest.history[0].recipe["terms"].startswith("perceptual=1,moments=1")
+
+
+def test_a_named_loss_of_the_painting_is_reduced(
+    train_tiny: Train, photos: PhotoSet, tmp_path: Path
+) -> None:
+    train_tiny(
+        tmp_path / "net",
+        **{"photos": PhotoSet(photos.paths[:1], photos.names), "steps": 16, "terms": "moments=2"},
+        **{"learning_rate": 0.1, "content_weight": 0.0, "style_weight": 0.0, "tv_weight": 0.0},
+    )
+    moments = [line["moments"] for line in losses(tmp_path / "net")]
+    assert sum(moments[-4:]) < 0.8 * sum(moments[:4])
+
+
+@pytest.mark.parametrize(
+    ("terms", "said"),
+    [
+        ("tv=1", "tv, which has a weight of its own: give tv-weight"),
+        ("gram=1", "gram, which has a weight of its own: give style-weight"),
+        ("semantic=1", "semantic, which compares regions: it belongs to nstc optimize"),
+        ("pixel=1", "pixel: expected some of perceptual, "),
+    ],
+)
+def test_a_name_that_is_not_there_is_refused_before_any_work(
+    photos: PhotoSet, tmp_path: Path, terms: str, said: str
+) -> None:
+    with pytest.raises(OptionError, match=f"terms names {said}"):
+        train(tmp_path / "none.png", photos, tmp_path / "net", recipe=TrainRecipe(terms=terms))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_painting_too_narrow_for_patches_is_refused(train_tiny: Train, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="features of 32x2 have no 3x3 patch"):
+        train_tiny(tmp_path / "net", terms="patches=1")
+
+
+ALL_AT_ONCE = {
+    "balance": 20.0,
+    "ema": 0.5,
+    "color_of": "photos",
+    "terms": "sliced-wasserstein=1,perceptual=1",
+}
 
 
 def test_balance_average_and_colours_are_resumed_alike(

@@ -24,6 +24,10 @@ PRESETS = Path(str(resources.files("nstc.core") / "presets"))
 
 COUNT = ((1, 10**6), (0, -1))  # accepted, refused
 STEPS = ((0, 10**6), (-1,))
+TERMS = (
+    (None, "haze=0.5", "haze=0.5, edges=1", "sliced-wasserstein=2"),
+    ("", "haze", "haze=", "=1", "haze=0", "haze=-1", "haze=inf", "haze=1,haze=2", "haze=1,"),
+)
 WEIGHT = ((0, 0.5, 1e6), (-0.001, math.inf, math.nan))
 RATE = ((1e-9, 3), (0, -1e-3, math.inf, math.nan))
 SEED = ((0, 2**63 - 1), (-1, 2**63))
@@ -40,6 +44,7 @@ RANGES = {
     (TrainRecipe, "content_weight"): WEIGHT,
     (TrainRecipe, "tv_weight"): WEIGHT,
     (TrainRecipe, "balance"): ((None, 0.01, 4, 1000), (0, -1, 0.009, 1001, math.nan)),
+    (TrainRecipe, "terms"): TERMS,
     (TrainRecipe, "style_size"): ((128, 2048), (127, 2049)),
     (TrainRecipe, "color_of"): (("painting", "photos"), ("", "photo")),
     (TrainRecipe, "ema"): ((0, 0.9, 0.9999), (-0.1, 1, math.nan)),
@@ -66,10 +71,7 @@ RANGES = {
     (DistillRecipe, "content_weight"): WEIGHT,
     (DistillRecipe, "checkerboard_weight"): WEIGHT,
     (DistillRecipe, "steadiness_weight"): WEIGHT,
-    (DistillRecipe, "terms"): (
-        (None, "haze=0.5", "haze=0.5, edges=1"),
-        ("", "haze", "haze=", "=1", "haze=0", "haze=-1", "haze=inf", "haze=1,haze=2", "haze=1,"),
-    ),
+    (DistillRecipe, "terms"): TERMS,
     (DistillRecipe, "balance"): ((True, False), (1, None)),
     (DistillRecipe, "style_goal"): ((0.5, 1.15), (0, -1, math.inf, math.nan)),
     (DistillRecipe, "content_goal"): ((0.5, 1.1), (0, -1, math.inf, math.nan)),

@@ -22,6 +22,7 @@ def prune(
     recipe: options.Recipe = None,
     teacher: options.Teacher = None,
     name: options.Name = None,
+    style: options.Style = None,
     foreign: options.TeacherFlags,
     _seed: options.Placed = None,
     from_float: bool = options.flag(
@@ -49,6 +50,7 @@ def prune(
             distillation=settings.distill,
             teacher=teacher,
             name=name,
+            style=style,
             options=foreign.options(),
             vgg=foreign.vgg,
             from_float=from_float,

@@ -57,6 +57,9 @@ class TrainRecipe(Checked):
         "Correct the two weights so that the style's gradient is this many times the content's.",
         shown="off",
     )
+    terms: str | None = setting(
+        None, WEIGHTS, "Weights of more losses: histogram=0.3,laplacian=0.2.", shown="none"
+    )
     # Larger means coarser brush strokes.
     style_size: int = setting(512, within(128, 2048), "Long side of the painting in px.")
     # The photos' by a linear colour transfer of the painting to them all.
@@ -69,6 +72,11 @@ class TrainRecipe(Checked):
         super().__post_init__()
         if self.balance is not None and 0 in (self.style_weight, self.content_weight):
             raise OptionError("balance needs a style-weight and a content-weight above 0.")
+
+    @property
+    def added_terms(self) -> Mapping[str, float]:
+        """The weights in `terms`, by name."""
+        return {} if self.terms is None else weights_in(self.terms)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +137,7 @@ class DistillRecipe(Checked):
     steadiness_weight: float = setting(1.5, at_least(0), "Weight of flicker and edge artifacts.")
     # In the second stage.
     terms: str | None = setting(
-        None, WEIGHTS, "Weights of loss terms of other packages: haze=0.5,edges=1.", shown="none"
+        None, WEIGHTS, "Weights of more losses: moments=0.5,laplacian=0.2.", shown="none"
     )
     balance: bool = switch(
         True,
