@@ -49,8 +49,8 @@ def perceptual_distance(features: Tensor, target: Tensor) -> Tensor:
     Features are (N, C, H, W), the target the same or (1, C, H, W).
 
     Returns:
-        (N,) from 0 to 2 for features after a ReLU, which are not negative; 0 where each position's
-        features have the direction of the target's, 1 where `features` is zero.
+        (N,) non-negative; 0 where each position's features have the direction of the target's, 1
+        where `features` is zero, and 2 where no channel is active in both.
     """
     return feature_distance(unit_features(features), target)
 
