@@ -1,7 +1,8 @@
 """A benchmark's result for the terminal, readable at 100 columns, and at 80 in a narrow form.
 
-A second table has what running a file costs besides latency. Numbers and names are written for
-people here, for the report and the card, too.
+Where names are too long for these, `nstc.cli.tables` prints them above their rows. A second table
+has what running a file costs besides latency. Numbers and names are written for people here, for
+the report and the card, too.
 """
 
 import re

@@ -87,7 +87,7 @@ def test_no_header_and_no_caption_is_cut(table, capsys, monkeypatch, columns, te
     assert "…" not in printed
     for whole in ("a name that does not wrap", "what it is", *(f"{n} per cent" for n in range(5))):
         assert whole in printed
-    assert printed.count("0.123 (0.100-0.145)") == 6
+    assert printed.count("0.123 (0.100-0.145)") >= 6  # a name is repeated if its numbers are parted
     assert printed.count("words") == 20
 
 

@@ -22,12 +22,11 @@ from nstc.core.terminal import (
 
 if TYPE_CHECKING:
     from rich import progress
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
     from nstc.benchmarks.result import BenchResult
 
 _WIDTH_OF_FILES: Final = 120  # columns where there is no terminal, as in CI: Rich would cut at 80
-_WIDEST: Final = 10_000
 _SECONDS_BETWEEN_LINES: Final = 15.0
 
 _OPENED_FOR: Final = ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY))
@@ -53,34 +52,52 @@ def say_json(content: Any) -> None:
 def print_table(
     table: "RenderableType", narrow: "Callable[[], RenderableType] | None" = None
 ) -> bool:
-    """Print a table, or several, in the columns of the terminal, or in more of them if need be.
+    """Print a table, or several, in the columns of the terminal; return whether they fit as made.
 
-    Nothing is cut off. A caption is printed below. `narrow` makes another table to print instead
-    where this one does not fit; whether it did is returned.
+    Nothing is cut off. `narrow` makes another table to print instead where this one does not fit;
+    without it the columns are rearranged, see `nstc.cli.tables`. What is written to a file or a
+    pipe is as wide as it needs to be, unless COLUMNS is set. A caption is printed below.
     """
     from rich.console import Group
     from rich.table import Table
 
+    from nstc.cli.tables import least_width, stacked
+
     console = plain_console()
-    if not console.is_terminal:
+    is_limited = console.is_terminal or "COLUMNS" in os.environ
+    if not is_limited:
         console = plain_console(width=_WIDTH_OF_FILES)
     tables = list(table.renderables) if isinstance(table, Group) else [table]
-    captions = []  # beside a table they would be folded to its width, and cut with it
-    for own in tables:
-        captions.append(own.caption if isinstance(own, Table) else None)
-        if isinstance(own, Table):
-            own.caption = None
-    needed = max(_least_width(own, console) for own in tables)
-    fits = needed <= console.width
+    needed = [least_width(own, console) if isinstance(own, Table) else 0 for own in tables]
+    fits = max(needed, default=0) <= console.width
     if not fits and narrow is not None:
         print_table(narrow())
         return False
-    room = console if fits else plain_console(width=needed)
-    for own, caption in zip(tables, captions, strict=True):
-        room.print(own)
+    for own, width in zip(tables, needed, strict=True):
+        if not isinstance(own, Table):
+            console.print(own, soft_wrap=not is_limited)
+            continue
+        # both would be folded to the width of their table
+        (title, own.title), (caption, own.caption) = (own.title, None), (own.caption, None)
+        if title is not None:
+            console.print(title, style="table.title", soft_wrap=not is_limited)
+        if width <= console.width:
+            console.print(own)
+        elif is_limited:
+            for line in stacked(own, console.width):
+                console.print(line, soft_wrap=True)
+        else:
+            plain_console(width=width).print(own)
         if caption is not None:
-            console.print(caption, style="table.caption", soft_wrap=not console.is_terminal)
+            console.print(caption, style="table.caption", soft_wrap=not is_limited)
     return fits
+
+
+def print_below(text: str) -> None:
+    """Print what explains a table: on a terminal no word of it is broken."""
+    console = plain_console()
+    is_limited = console.is_terminal or "COLUMNS" in os.environ
+    console.print(as_text(text), soft_wrap=not is_limited)
 
 
 def print_result(result: "BenchResult", *, costs: bool) -> None:
@@ -101,21 +118,37 @@ def print_list(
     rows: Iterable[Sequence[str]],
     *,
     sentences: Sequence[str] = (),
+    apart: int = 0,
 ) -> None:
-    """Print a table of columns of words, of sentences, which may wrap, and of numbers."""
+    """Print a table of columns of words, of sentences, which may wrap, and of numbers.
+
+    Where the terminal does not hold them all, the last `apart` numbers are in a second table, with
+    the first column again.
+    """
     from rich import box
+    from rich.console import Group
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    for column in words:
-        table.add_column(column, no_wrap=True)
-    for column in sentences:
-        table.add_column(column)
-    for column in numbers:
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(*map(as_text, row))
-    print_table(table)
+    rows = list(rows)
+
+    def table_of(first: int, shown: slice) -> "Table":
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+        for column in words[:first]:
+            table.add_column(column, no_wrap=True)
+        for column in sentences:
+            table.add_column(column)
+        for column in numbers[shown]:
+            table.add_column(column, justify="right", no_wrap=True)
+        of_words, of_numbers = len(words), len(words) + len(sentences)
+        for row in rows:
+            cells = (*row[:first], *row[of_words:of_numbers], *row[of_numbers:][shown])
+            table.add_row(*map(as_text, cells))
+        return table
+
+    def in_two() -> "Group":
+        return Group(table_of(len(words), slice(-apart)), table_of(1, slice(-apart, None)))
+
+    print_table(table_of(len(words), slice(None)), in_two if apart else None)
 
 
 class Bar(Progress):
@@ -189,22 +222,6 @@ class Bar(Progress):
         if self._bar is not None:
             self._bar.stop()
             self._bar, self._task = None, None
-
-
-def _least_width(table: "RenderableType", console: "Console") -> int:
-    """Columns in which nothing is cut: lines that don't wrap, and else the longest word, fit."""
-    from rich.cells import cell_len
-    from rich.measure import Measurement
-    from rich.table import Table
-
-    for column in table.columns if isinstance(table, Table) else ():
-        if column.no_wrap:
-            lines = [
-                line for cell in (column.header, *column.cells) for line in str(cell).splitlines()
-            ]
-            column.min_width = max(map(cell_len, lines), default=1)
-    unlimited = console.options.update_width(_WIDEST)
-    return Measurement.get(console, unlimited, table).minimum
 
 
 @contextlib.contextmanager

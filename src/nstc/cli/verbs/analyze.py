@@ -80,9 +80,12 @@ def _print_analysis(analysis: "Analysis") -> None:
     other_ms, share = fine(analysis.other_ms), f"{100 * analysis.other_ms / analysis.total_ms:.1f}"
     rows.append(("all else", "", NONE, NONE, NONE, other_ms, share, NONE, NONE))
     output.print_list(
-        ("layer", "kernel"), ("params", "MACs", "memory", "ms", "time %", "halved", "8 bits"), rows
+        ("layer", "kernel"),
+        ("params", "MACs", "memory", "ms", "time %", "halved", "8 bits"),
+        rows,
+        apart=2,
     )
-    output.say(
+    output.print_below(
         f"{analysis.artifact} at {analysis.size}x{analysis.size}, {analysis.threads} thread(s): "
         f"{fine(analysis.total_ms)} ms in operators. memory: its output, in float32. halved, "
         "8 bits: growth of the style loss / content loss in % when that layer alone is pruned by "

@@ -45,4 +45,4 @@ def doctor(
             sentences=("refused even at one size",),
         )
     for source in dict.fromkeys(f"{report.delegate}: {report.source}" for report in reports):
-        output.say(source)
+        output.print_below(source)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nstc.cli import options
-from nstc.cli.output import print_list, say, say_json
+from nstc.cli.output import print_below, print_list, say, say_json
 
 
 @options.with_flags
@@ -42,4 +42,4 @@ def models(
         sentences=("artifacts",),
     )
     for line in basis(entries):
-        say(line)
+        print_below(line)
