@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _WIDTH_OF_FILES: Final = 120  # columns where there is no terminal, as in CI: Rich would cut at 80
 _SECONDS_BETWEEN_LINES: Final = 15.0
+_BAR_WIDTHS: Final = (4, 20)  # least and most columns
+_TIMES_WIDTH: Final = 27  # columns of the two times and of the gaps on a stage's line
 
 _OPENED_FOR: Final = ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY))
 """The null device in the place of what is closed. What is written to standard output must not be
@@ -152,63 +154,79 @@ def print_list(
 
 
 class Bar(Progress):
-    """Progress on standard error.
+    """Progress on standard error: one live line a stage on a terminal, else few plain ones.
 
-    A context manager: whatever ends the work also takes the bar off the screen and gives the
+    Those are a stage's first, then at most one every 15 seconds, and its last with the time that it
+    took. A context manager: whatever ends the work also takes the bar off the screen and gives the
     terminal its cursor back.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds."""
         self._console = plain_console(stderr=True)
+        self._clock = clock
         self._bar: progress.Progress | None = None
         self._task: progress.TaskID | None = None
-        self._title = ""
-        self._steps = 0
-        self._first = 0
-        self._started = 0.0
-        self._last_line = 0.0
+        self._title = ""  # of the stage
+        self._steps = self._first = self._step = 0  # in all, done before it began, done by now
+        self._losses = ""
+        self._room = sys.maxsize  # columns of the terminal for them
+        self._started = self._last_line = 0.0
+        self._is_open = False
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, kind: object, *_error: object) -> None:
+        if kind is not None:
+            self._is_open = False  # a stage that failed is not said to be done
         self.close()
 
     def begin(self, title: str, steps: int, done: int) -> None:
         """Start a bar, or a line, for a stage."""
         self.close()
         self._title, self._steps, self._first = one_line(title), steps, done
-        self._started = self._last_line = time.monotonic()
-        if self._console.is_terminal:
-            from rich import progress
+        self._step, self._losses, self._is_open = done, "", True
+        self._started = self._last_line = self._clock()
+        if not self._console.is_terminal:
+            count = f"{steps} step{'s' if steps != 1 else ''}"
+            self.note(f"{self._title}: {count}" + (f", {done} done before" if done else ""))
+            return
+        from rich import progress
+        from rich.cells import cell_len
 
-            self._bar = progress.Progress(
-                progress.TextColumn("{task.description}", markup=False),
-                progress.BarColumn(),
-                progress.MofNCompleteColumn(),
-                progress.TimeElapsedColumn(),
-                progress.TextColumn("left"),
-                progress.TimeRemainingColumn(),
-                progress.TextColumn("{task.fields[losses]}", markup=False),
-                console=self._console,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task(self._title, total=steps, completed=done, losses="")
-        else:
-            self.note(f"{self._title}: {steps} steps" + (f", {done} done before" if done else ""))
+        taken = cell_len(self._title) + 2 * len(str(steps)) + _TIMES_WIDTH
+        least, most = _BAR_WIDTHS
+        width = max(least, min(most, self._console.width - taken))
+        self._room = self._console.width - taken - width
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description}", markup=False),
+            progress.BarColumn(width),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("left"),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.fields[losses]}", markup=False),
+            console=self._console,
+            get_time=self._clock,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(self._title, total=steps, completed=done, losses="")
 
     def advance(self, step: int, losses: Mapping[str, float]) -> None:
         """Show how far it is."""
-        shown = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        self._step = step
+        shown = (f"{name} {value:.3f}" for name, value in losses.items())
+        self._losses = _as_fits(shown, self._room)
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=step, losses=shown)
-        elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
-            self._last_line = time.monotonic()
-            each = (self._last_line - self._started) / max(1, step - self._first)
-            left = round(each * (self._steps - step))
-            self.note(f"{self._title}: {step}/{self._steps}, {left} s left  {shown}")
+            self._bar.update(self._task, completed=step, losses=self._losses)
         if step >= self._steps:
             self.close()
+        elif self._bar is None and self._clock() - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line = self._clock()
+            elapsed = self._last_line - self._started
+            left = elapsed / max(1, step - self._first) * (self._steps - step)
+            self._tell(f"{duration(elapsed)} so far, about {duration(left)} left")
 
     def note(self, message: str) -> None:
         """Print one line."""
@@ -218,10 +236,36 @@ class Bar(Progress):
             tell(message)
 
     def close(self) -> None:
-        """Take the bar off the screen."""
+        """End the stage: its line stays, with the time that it took."""
         if self._bar is not None:
             self._bar.stop()
             self._bar, self._task = None, None
+        elif self._is_open and self._step > self._first:
+            self._tell(f"took {duration(self._clock() - self._started)}")
+        self._is_open = False
+
+    def _tell(self, times: str) -> None:
+        losses = f"  {self._losses}" if self._losses else ""
+        tell(f"{self._title}: {self._step}/{self._steps}, {times}{losses}")
+
+
+def duration(seconds: float) -> str:
+    """For people: 9 s, 3 min 5 s, 2 h 14 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _as_fits(words: Iterable[str], columns: int) -> str:
+    """The first words that so many columns hold, with spaces between them."""
+    text = ""
+    for word in words:
+        if len(text) + len(word) + 1 > columns:
+            break
+        text += f" {word}" if text else word
+    return text
 
 
 @contextlib.contextmanager
