@@ -53,6 +53,14 @@ def test_each_setting_arrives_in_the_recipe(distill, words, field, value) -> Non
     assert recipe == DistillRecipe(**{field: value})
 
 
+def test_the_weight_of_flicker_has_its_old_name_too_which_help_hides(nstc, distill) -> None:
+    for flag in ("--flicker-weight", "--steadiness-weight"):
+        assert distill(flag, "3")["recipe"] == DistillRecipe(steadiness_weight=3)
+    text = nstc("distill", "--help").out
+    assert "--flicker-weight" in text
+    assert "steadiness" not in text
+
+
 @pytest.mark.parametrize(("flag", "text", "field", "value"), FOR_THE_VERB)
 def test_each_other_flag_arrives(distill, flag, text, field, value) -> None:
     assert distill(*given(flag, text))[field] == value

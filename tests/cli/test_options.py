@@ -31,6 +31,7 @@ class Baking(Checked):
     salt: float | None = setting(None, at_least(0), "In grams.", shown="to taste")
     covered: bool = switch(True, "For how long is up to you.")
     turned: bool = switch(True, "Half way.", off="left")
+    yeast: float = setting(7.0, at_least(0), "In grams.", flag="leaven")
     secret: int = setting(7, at_least(0))
 
 
@@ -92,6 +93,8 @@ def test_flags_left_out_leave_the_recipe_as_it_is(bake) -> None:
         (["--no-covered"], Baking(covered=False)),
         (["--covered"], Baking()),
         (["--left"], Baking(turned=False)),
+        (["--leaven", "9"], Baking(yeast=9)),
+        (["--yeast", "9"], Baking(yeast=9)),
     ],
 )
 def test_each_setting_has_a_flag(bake, words, expected) -> None:
@@ -111,6 +114,24 @@ def test_what_is_out_of_range_is_said_as_of_a_file(bake) -> None:
         recipe_of(bake, "--minutes", "0")
     with pytest.raises(OptionError, match="rest is -1: expected a whole number from 0 to 9, or"):
         recipe_of(bake, "--rest", "-1")
+
+
+def test_help_has_the_name_that_a_setting_gives_its_flag_and_not_its_own(bake) -> None:
+    text = bake("--help").stdout
+    assert "--leaven" in text
+    assert "yeast" not in text
+
+
+def test_both_names_of_a_flag_are_one_too_many(bake) -> None:
+    failed = bake("rye", "--yeast", "9", "--leaven", "9")
+    assert isinstance(failed.exception, OptionError)
+    assert str(failed.exception) == "--yeast is the old name of --leaven: give one of them."
+
+
+def test_what_is_out_of_range_has_the_names_of_flag_and_key(bake) -> None:
+    told = "leaven is -1.0: expected a number of at least 0 .the recipe key is yeast."
+    with pytest.raises(OptionError, match=told):
+        recipe_of(bake, "--yeast", "-1")
 
 
 def test_a_setting_without_help_is_for_files_alone(bake) -> None:

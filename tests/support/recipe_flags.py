@@ -13,7 +13,7 @@ def rows_of(recipe: type) -> list[tuple[list[str], str, Any]]:
         setting = field.metadata["setting"]
         if not setting.help:
             continue
-        flag = field.name.replace("_", "-")
+        flag = setting.flag or field.name.replace("_", "-")
         if hints[field.name] is bool:
             off = setting.off or f"no-{flag}"
             rows.append(([f"--{off if field.default else flag}"], field.name, not field.default))

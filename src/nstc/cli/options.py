@@ -6,7 +6,7 @@ import inspect
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeVar
 
 import typer
 
@@ -277,6 +277,8 @@ def _statistic(name: str, text: str | None) -> Statistic | None:
     return first, second, third
 
 
+_ALIAS: Final = "_alias_"  # begins the parameter of a hidden flag
+
 Placed = Any  # of a parameter that only says where help lists a setting's flag
 
 
@@ -308,7 +310,7 @@ def with_flags(verb: Callable[..., None]) -> Callable[..., None]:
     for name, parameter in parameters.items():
         kind: Any = hints[name]
         if typing.get_origin(kind) is Given:
-            groups[name] = kind, list(settings)
+            groups[name] = functools.partial(_given, kind), list(settings)
             flags |= {own: settings[own] for own in settings if f"_{own}" not in parameters}
         elif isinstance(kind, type) and dataclasses.is_dataclass(kind):
             own_hints = typing.get_type_hints(kind, include_extras=True)
@@ -333,14 +335,18 @@ def with_flags(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def setting_flags(recipe: Any) -> dict[str, inspect.Parameter]:
-    """A flag for each setting that has help, by the setting's name. None is what is not given."""
+    """A flag for each setting that has help, by the setting's name. None is what is not given.
+
+    A setting whose flag has another name has a second one of its own name, which help hides.
+    """
     hints = typing.get_type_hints(recipe)
     flags = {}
     for each in dataclasses.fields(recipe):
         known: Setting = each.metadata["setting"]
         if not known.help:
             continue
-        name, kind = each.name.replace("_", "-"), hints[each.name]
+        own, kind = each.name.replace("_", "-"), hints[each.name]
+        name = known.flag or own
         both = kind is bool and (each.default or known.off)
         option = typer.Option(
             f"--{name}/--{known.off or f'no-{name}'}" if both else f"--{name}",
@@ -351,7 +357,22 @@ def setting_flags(recipe: Any) -> dict[str, inspect.Parameter]:
         )
         typed = str if kind == int | str else kind
         flags[each.name] = _flag(each.name, Annotated[typed | None, option], None)
+        if known.flag:
+            old, hidden = _ALIAS + each.name, typer.Option(f"--{own}", hidden=True)
+            flags[old] = _flag(old, Annotated[typed | None, hidden], None)
     return flags
+
+
+def _given(kind: Any, **values: Any) -> Any:
+    """What was typed, with the old names of flags as their new ones."""
+    for each in dataclasses.fields(typing.get_args(kind)[0]):
+        old = values.pop(_ALIAS + each.name, None)
+        if old is not None and values[each.name] is not None:
+            own, new = each.name.replace("_", "-"), each.metadata["setting"].flag
+            raise OptionError(f"--{own} is the old name of --{new}: give one of them.")
+        if old is not None:
+            values[each.name] = old
+    return kind(**values)
 
 
 def _flag(name: str, annotation: Any, default: Any) -> inspect.Parameter:

@@ -151,7 +151,9 @@ def test_values_out_of_range_are_refused_by_the_flags_name(kind, name, value):
     with pytest.raises(OptionError) as caught:
         kind(**{name: value})
 
-    assert f"{name.replace('_', '-')} is {value}: expected " in str(caught.value)
+    setting = {f.name: f.metadata["setting"] for f in dataclasses.fields(kind)}[name]
+    flag = setting.flag or name.replace("_", "-")
+    assert f"{flag} is {value}: expected " in str(caught.value)
 
 
 def test_all_values_out_of_range_are_told_at_once():

@@ -134,7 +134,9 @@ class DistillRecipe(Checked):
     checkerboard_weight: float = setting(0.05, at_least(0), "Weight of checkerboard artifacts.")
     # How much the picture changes with half a pixel of camera shake, a sensor's noise, and the
     # end of the photograph, relative to the teacher's change; in the second stage.
-    steadiness_weight: float = setting(1.5, at_least(0), "Weight of flicker and edge artifacts.")
+    steadiness_weight: float = setting(
+        1.5, at_least(0), "Weight of flicker and edge artifacts.", flag="flicker-weight"
+    )
     # In the second stage.
     terms: str | None = setting(
         None, WEIGHTS, "Weights of more losses: moments=0.5,laplacian=0.2.", shown="none"

@@ -50,6 +50,7 @@ class Setting(NamedTuple):
     shown: str | None = None  # in the place of the default in the help; "" for none
     off: str | None = None  # its flag that turns it off; "no-" and the field's name by default
     unit: str | None = None  # what its flag takes, where that is not its type
+    flag: str | None = None  # its flag, where that is not the field's name, which is an alias then
 
 
 def setting(default: Any, allowed: Allowed, help: str = "", **texts: str) -> Any:
@@ -145,7 +146,10 @@ class Checked:
             if (value is None and f.default is None) or allowed.holds(value):
                 continue
             expected = allowed.expected.format(number=TYPES[f.type][1])
-            problems.append(f"{f.name.replace('_', '-')} is {value!s:.80}: expected {expected}.")
+            if flag := f.metadata["setting"].flag:
+                expected += f" (the recipe key is {f.name})"
+            name = flag or f.name.replace("_", "-")
+            problems.append(f"{name} is {value!s:.80}: expected {expected}.")
         if problems:
             raise errors.OptionError(" ".join(problems))
 
