@@ -23,6 +23,7 @@ from nstc.core import decoding, errors, images
 from nstc.core.bundle import Bundle
 from nstc.core.manifest import Manifest, PhotoRecord, Step
 from nstc.core.photos import PhotoSet, sample_photos
+from nstc.core.recipe import SHAPE
 from nstc.runtime.session import open_session
 
 CURVES_FILE: Final = "losses.png"
@@ -144,8 +145,11 @@ def card(manifest: Manifest, folder: Path | None = None, *, teacher_shown: bool 
 
 
 def _summary(manifest: Manifest) -> list[str]:
-    arguments = ", ".join(f"{k} {v}" for k, v in manifest.architecture.arguments.items())
-    architecture = f"{manifest.architecture.name} ({arguments})"
+    arguments = dict(manifest.architecture.arguments)
+    if isinstance(inner := arguments.get("inner"), list | tuple):  # of a student's blocks
+        arguments = {"blocks": len(inner), **arguments}
+    listed = ", ".join(f"{k} {v}" for k, v in arguments.items())
+    architecture = f"{manifest.architecture.name} ({listed})"
     lines = [f"- stage: {manifest.stage}", f"- architecture: {architecture}"]
     if manifest.style:
         source = "painting" if manifest.style.source == "painting" else "the network's own outputs"
@@ -229,7 +233,11 @@ def _history(steps: Sequence[Step]) -> list[str]:
                 f"\n\nOn {step.photos.count} photographs of {', '.join(step.photos.sets)} "
                 f"(list sha256 {step.photos.list_sha256[:16]})."
             )
-        for title, values in (("Recipe", step.recipe), ("Results", step.results)):
+        recipe = step.recipe
+        if step.verb == "prune" or recipe.get("init") is not None:
+            # older manifests have the shape of a fresh student, which this one never had
+            recipe = {key: own for key, own in recipe.items() if key not in ("student", *SHAPE)}
+        for title, values in (("Recipe", recipe), ("Results", step.results)):
             if values or title == "Recipe":
                 listed = ", ".join(f"{key} {value}" for key, value in values.items())
                 parts[-1] += f"\n\n{title}: {listed}."

@@ -25,7 +25,7 @@ from nstc.core import Progress, Silent, errors, extensions, manifest
 from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.files import one_at_a_time, sha256_of
 from nstc.core.photos import PhotoSet
-from nstc.core.recipe import STUDENTS, DistillRecipe
+from nstc.core.recipe import SHAPE, STUDENTS, DistillRecipe
 from nstc.models.architectures import EXTENSIONS, learned_ranges, load, network_bundle
 from nstc.models.losses import LOSSES
 from nstc.models.student import Student, fold, student_named
@@ -36,10 +36,10 @@ from nstc.models.vgg import VggFeatures, load_vgg
 _PIXELS, _PERCEPTUAL, _ROUNDING = _STAGES = ("pixels", "perceptual", "rounding")
 
 _ROUNDING_RATE = 0.5  # of the learning rate, for the quantization-aware part of the second stage
-_SHAPE = ("width", "blocks", "inner", "scale", "norm", "head")  # change the shape that is named
+_SHAPE_SETTINGS = ("student", *SHAPE)
 # All that the first stage depends on: other settings may change while its checkpoint is kept.
 _PIXEL_SETTINGS = (
-    *("student", *_SHAPE, "pixel_steps", "size", "crops", "color_jitter"),
+    *(*_SHAPE_SETTINGS, "pixel_steps", "size", "crops", "color_jitter"),
     *("batch", "learning_rate", "seed"),
 )
 
@@ -256,6 +256,8 @@ class DistillationRun:
     ) -> Bundle:
         """Write the network and the ranges it was trained with, and delete the checkpoints."""
         recipe = dataclasses.asdict(self.recipe) | _packages_used(self.recipe)
+        if parent is not None:  # whose shape the network has, and not the recipe's
+            recipe = {key: value for key, value in recipe.items() if key not in _SHAPE_SETTINGS}
         part = {"key": self.teacher.part} if self.teacher.part else {}
         step = manifest.Step(
             verb=verb,
@@ -326,7 +328,7 @@ def _packages_used(recipe: DistillRecipe) -> dict[str, Any]:
 
 def fresh_student(recipe: DistillRecipe) -> Student:
     """A student of the recipe's shape with random weights."""
-    shape = {name: getattr(recipe, name) for name in _SHAPE}
+    shape = {name: getattr(recipe, name) for name in SHAPE}
     return student_named(recipe.student, learning=True, **shape)
 
 

@@ -168,7 +168,7 @@ class TestCard:
     def test_says_what_the_model_is(self, bundle: Bundle) -> None:
         text = card(bundle.manifest)
         assert text.startswith("# negative\n\n- stage: quantized\n")
-        assert "- architecture: student (inner [8], width 8)" in text
+        assert "- architecture: student (blocks 1, inner [8], width 8)" in text
         assert "- style: negative, Nobody, 2020 (statistics of painting)" in text
         assert f"- teacher: teacher, sha256 {'0' * 16}\n" in text
         assert "receptive field: 35 pixels across; locality: exact" in text
@@ -190,6 +190,19 @@ class TestCard:
             "### prune\n\nOn 7 photographs of holiday, work (list sha256 abababababababab).\n\n"
             "Recipe: ratio 0.25, steps 9.\n"
         ) in text
+
+    def test_shows_no_shape_that_a_step_was_given_in_vain(self, bundle: Bundle) -> None:
+        shape = {"student": "separable", "width": 64, "blocks": 6, "scale": None}
+        steps = (
+            Step(verb="distill", recipe={**shape, "init": None, "steps": 1}),
+            Step(verb="distill", recipe={**shape, "init": "1" * 64, "steps": 2}),
+            Step(verb="prune", recipe={**shape, "init": None, "steps": 3}),
+        )
+        text = card(dataclasses.replace(bundle.manifest, history=steps))
+        fresh, started, pruned = text.partition("## How it was made")[2].split("### ")[1:]
+        assert "width 64, blocks 6" in fresh
+        assert f"Recipe: init {'1' * 64}, steps 2." in started
+        assert "Recipe: init None, steps 3." in pruned
 
     @pytest.mark.parametrize(
         ("known", "line"), [({"path": "/home/me/small"}, "- parent bundle: small\n"), ({}, "")]

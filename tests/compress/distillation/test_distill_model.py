@@ -12,6 +12,7 @@ import torch
 from small_trainings import TINY, checkpoints_of, losses_of
 from torch import nn
 
+from nstc.compress.card import card
 from nstc.compress.distillation import distill_model, teacher_outputs, teachers
 from nstc.compress.distillation.distill_model import fresh_student
 from nstc.compress.distillation.loss_terms import RatioBalance
@@ -29,7 +30,7 @@ from nstc.core.files import sha256_of
 from nstc.core.images import Pixels
 from nstc.core.manifest import Style
 from nstc.core.photos import PhotoSet
-from nstc.core.recipe import DistillRecipe, QuantizeRecipe
+from nstc.core.recipe import SHAPE, DistillRecipe, QuantizeRecipe
 from nstc.models.architectures import load
 from nstc.models.style import style_of
 
@@ -220,7 +221,11 @@ class TestWarmStart:
             torch.testing.assert_close(after.state_dict()[name], weight, rtol=0, atol=1e-7)
         assert made.manifest.parent == distilled.origin()
         assert [step.verb for step in made.manifest.history] == ["distill", "distill"]
-        assert made.manifest.history[1].recipe["init"] == distilled.identity
+        first, second = (step.recipe for step in made.manifest.history)
+        assert second["init"] == distilled.identity
+        assert "width" in first
+        assert not {"student", *SHAPE} & set(second), "a shape that the student does not have"
+        assert "width 64" not in card(made.manifest)
 
     def test_learns_pixels_too(
         self, distilled: Bundle, distill_tiny: Distill, tmp_path: Path

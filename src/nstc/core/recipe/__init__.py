@@ -10,6 +10,7 @@ from nstc.core.recipe.recipe_files import override as override
 from nstc.core.recipe.recipe_files import recipe_from as recipe_from
 from nstc.core.recipe.recipe_files import with_seed as with_seed
 from nstc.core.recipe.recipes import BLOCKS as BLOCKS
+from nstc.core.recipe.recipes import SHAPE as SHAPE
 from nstc.core.recipe.recipes import SIZES as SIZES
 from nstc.core.recipe.recipes import STUDENTS as STUDENTS
 from nstc.core.recipe.recipes import BenchRecipe as BenchRecipe

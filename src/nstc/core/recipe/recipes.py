@@ -35,6 +35,8 @@ SIZES: Final[Mapping[str, Mapping[str, Any]]] = {
 # Kinds of a student's blocks, as an entry point names them; other packages may add kinds.
 BLOCKS: Final = {"separable": "nstc.models.student:SEPARABLE", "plain": "nstc.models.student:PLAIN"}
 STUDENTS: Final = (*SIZES, *BLOCKS)
+# Settings of a fresh student's shape, after its name; a student that is given has its own.
+SHAPE: Final = ("width", "blocks", "inner", "scale", "norm", "head")
 
 IMPORTANCES: Final = ("magnitude", "group-norm", "taylor", "activation")  # of a channel
 AUTO: Final = "auto"  # found by measuring
