@@ -32,8 +32,8 @@ class RowKey:
     """Identifies a row of a result."""
 
     model: Name  # its zoo name, or its path relative to the baseline
-    artifact: Name  # the file that was run
-    target: Name  # where
+    artifact: Name  # the file that was run, such as int8.onnx
+    target: Name  # where it was run, such as cpu:2
     size: Count  # side of the pictures in pixels
 
     @property
@@ -51,49 +51,49 @@ class KnownModel:
     """A model that a baseline names."""
 
     place: Name  # its zoo name, or its path relative to the baseline's folder, with forward slashes
-    name: Name  # the manifest's; of an ONNX file its stem
-    sha256: Name  # `Subject.identity` when it was measured
+    name: Name  # the name in its manifest; of an ONNX file its name without the ending
+    sha256: Name  # hash of its architecture, weights and ranges, or of its ONNX file
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineProtocol:
-    """How it was measured."""
+    """How facts and quality were measured."""
 
-    id: Name  # `BenchProtocol.id`, which a run must have to be comparable
-    rounds: Count  # timed rounds
+    id: Name  # short hash of size, photographs, feature network, reference and way of timing
+    rounds: Count  # number of timed rounds
     size: Count  # side of the pictures in pixels
-    seed: Count  # of the rounds' order and of the bootstrap
-    photos: manifest.PhotoRecord  # the photographs
-    vgg: Name | None  # hash of the feature network's weights; None if quality was not judged
+    seed: Count  # random seed of the rounds' order and of the bootstrap
+    photos: manifest.PhotoRecord  # the photographs that quality was measured on
+    vgg: Name | None  # hash of the feature network's weights; None if quality was not measured
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineQuality:
-    """How a row's pictures were judged."""
+    """Quality of a file's pictures, compared with the teacher's."""
 
-    metrics: Mapping[Name, float]  # medians by name
-    teacher: KnownModel | None  # the model they were judged by; None if by its own float graph
-    style_source: Name  # "painting" or "outputs"
+    metrics: Mapping[Name, float]  # median over the photographs, by the metric's name
+    teacher: KnownModel | None  # the model compared with; None: the model's own float graph
+    style_source: Name  # statistics of the "painting", or of the teacher's "outputs"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineRow(RowKey):
-    """What holds on every machine."""
+    """Facts and quality of one file, which hold on every machine."""
 
-    facts: Mapping[Name, Count]  # exact numbers by name: params, macs, bytes
-    quality: BaselineQuality | None  # None if it was not judged
+    facts: Mapping[Name, Count]  # exact numbers by name: params, macs, bytes, counts of a target
+    quality: BaselineQuality | None  # None if quality was not measured
 
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineTime(RowKey):
-    """What holds on machines of one class."""
+    """The speed-up of one file, which holds on machines of one class."""
 
-    machine_class: Name  # `nstc.benchmarks.timing.machine.machine_class`
-    protocol: Name  # id of the protocol it was taken by
-    rounds: Count  # how many it was found from
-    speedup: Interval  # times faster than the reference
-    latency_ms: float  # of a picture, for the reader only; `timing.statistics.undisturbed`
-    cpu: Name  # the machine's, likewise
+    machine_class: Name  # architecture/int8 instructions/runtime, of where it was run
+    protocol: Name  # the `id` of the protocol it was taken by
+    rounds: Count  # number of rounds in it
+    speedup: Interval  # the reference's time divided by the file's
+    latency_ms: float  # milliseconds of a picture: lower quartile of the rounds
+    cpu: Name  # the processor's name
 
     @property
     def reference_ms(self) -> float:
@@ -103,10 +103,10 @@ class BaselineTime(RowKey):
 
 @dataclass(frozen=True, kw_only=True)
 class LogEntry:
-    """One time that numbers were accepted."""
+    """When and why numbers were accepted."""
 
-    date: Name  # ISO, UTC
-    reason: Name  # why, as --reason gave it
+    date: Name  # day in UTC, such as 2026-11-27
+    reason: Name  # what --reason gave
     nstc: Name  # version of nstc
     machine_class: Name  # where the numbers were taken
 
@@ -116,11 +116,11 @@ class BaselineContent:
     """What a file holds besides its schema."""
 
     protocol: BaselineProtocol  # how facts and quality were measured
-    reference: KnownModel  # what speed-ups are relative to
-    models: tuple[KnownModel, ...]  # those that the rows are of
-    rows: tuple[BaselineRow, ...]  # facts and quality, one for each model's artifact
-    times: tuple[BaselineTime, ...]  # one for each row and machine class
-    log: tuple[LogEntry, ...]  # oldest first
+    reference: KnownModel  # the model that speed-ups are relative to
+    models: tuple[KnownModel, ...]  # the models that the rows are of
+    rows: tuple[BaselineRow, ...]  # facts and quality of each file of each model
+    times: tuple[BaselineTime, ...]  # speed-ups, one for each row and class of machine
+    log: tuple[LogEntry, ...]  # when and why numbers were accepted, oldest first
 
 
 @dataclass(frozen=True, kw_only=True)

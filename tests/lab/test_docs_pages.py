@@ -65,7 +65,8 @@ def test_every_page_but_decisions_and_cards_is_in_the_navigation() -> None:
     config = load_config(str(ROOT / "mkdocs.yml"))
     named = set(re.findall(r"[\w/-]+\.md", str(config.nav)))
     generated = {"changelog.md", "contributing.md", "security.md", "adr/index.md"} | {
-        f"reference/{name}.md" for name in ("cli", "recipe", "exit-codes", "python", "results")
+        f"reference/{name}.md"
+        for name in ("baseline", "cli", "recipe", "exit-codes", "python", "results")
     }
     pages = {
         str(page.relative_to(ROOT / "docs"))

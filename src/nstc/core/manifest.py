@@ -138,11 +138,11 @@ class Style:
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoRecord:
-    """The photographs that a step learned from."""
+    """The photographs of a step or a measurement."""
 
-    count: Count
+    count: Count  # how many
     sets: tuple[Text, ...]  # names of their folders, or "samples"
-    list_sha256: Sha256
+    list_sha256: Sha256  # hash of their contents, in order
 
     def __post_init__(self) -> None:
         decoding.refuse_other_than_sha256(self.list_sha256)
