@@ -133,9 +133,11 @@ def page() -> str:
         "given, the wider one holds. [Metrics](metrics.md#tolerances-of-nstc-check) says how they "
         "were chosen.\n\n"
     )
-    rows = [("facts: `params`, `macs`, `bytes` and others", "lower", "0")]
-    rows += [(f"`{own.name}`", _BETTER[own.better], _allowed(own)) for own in (*METRICS, *LEARNED)]
-    text += _table(("figure", "better", "may move by"), rows)
+    figures = [("facts: `params`, `macs`, `bytes` and others", "lower", "0")]
+    figures += [
+        (f"`{own.name}`", _BETTER[own.better], _allowed(own)) for own in (*METRICS, *LEARNED)
+    ]
+    text += _table(("figure", "better", "may move by"), figures)
     text += f"| `{verdicts.SPEEDUP}` | higher | {_percent(verdicts.TIME_TOLERANCE)} |\n"
     text += (
         "\nA metric of another package has the tolerance that the package gives it. One that is "
