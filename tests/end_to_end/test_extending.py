@@ -1,4 +1,4 @@
-"""docs/guides/extending.md: its diffs, applied, installed beside nstc, and used by the CLI."""
+"""docs/guides/extending*.md: their diffs, applied, installed beside nstc, and used by the CLI."""
 
 import contextlib
 import io
@@ -19,7 +19,11 @@ from nstc.core.bundle import Bundle, open_bundle
 from nstc.core.photos import PhotoSet
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "guides" / "extending.md").read_text(encoding="utf-8")
+GUIDES = ROOT / "docs" / "guides"
+PAGE = "\n".join(
+    (GUIDES / f"{name}.md").read_text(encoding="utf-8")
+    for name in ("extending", "extending-metrics-formats-targets")
+)
 DIFFS = re.findall(r"^```diff\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 GROUPS = ["nstc.losses", "nstc.blocks", "nstc.metrics", "nstc.formats", "nstc.targets"]
 BUNDLED = ["--format", "onnx,npz"]
@@ -232,7 +236,7 @@ class TestWithoutThePackage:
 def test_the_pages_links_lead_somewhere() -> None:
     places = re.findall(r"\]\((\.\./[^)#]+)\)", PAGE)
     assert len(places) > len(GROUPS)
-    assert [place for place in places if not (ROOT / "docs" / "guides" / place).exists()] == []
+    assert [place for place in places if not (GUIDES / place).exists()] == []
 
 
 def test_the_readme_names_the_page() -> None:
