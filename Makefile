@@ -140,7 +140,7 @@ test-memory: $(READY)  ## a 12000x9000 picture within 900 and 400 MB; minutes
 test-slow: $(READY)  ## minutes of training: judges quality, not only function
 	$(BIN)/python -m pytest -m slow
 
-test-docs: $(READY)  ## the commands of README, tutorials and guides, as a reader types them
+test-docs: $(READY)  ## the commands of README and documentation, as a reader types them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m docs tests/docs
 
 test-fuzz: $(READY)  ## thousands of mutations of every file that nstc reads; half an hour or more
