@@ -25,7 +25,7 @@ class OptimizeRecipe(Checked):
     """Settings of `nstc optimize`."""
 
     size: int = setting(512, within(32, 4096), "Long side of the picture in px.")
-    steps: int = setting(500, within(1, 100_000), "Optimizer steps, over all scales.")
+    steps: int = setting(200, within(1, 100_000), "Optimizer steps, over all scales.")
     time: str | None = setting(
         None, DURATION, "Instead of steps: how long it runs, such as 90s or 3min.", shown=""
     )

@@ -1,0 +1,141 @@
+"""How low the losses go: `python -m lab.optimized_pictures yardstick|strength --paintings DIR`.
+
+`yardstick` optimises an image for each photograph and each style of the zoo, by the defaults of
+`nstc optimize` at 512 px, and compares its losses with those of the teacher's picture. `strength`
+optimises one photograph for every painting in the folder, with the weights balanced and with fixed
+ones, and compares how the content losses spread. Paintings are DIR/starry-night.jpg and so on; what
+was made before in the output folder is kept. Prints the Markdown tables of docs/results.md and of
+docs/explanation/balance.md.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+import nstc
+from nstc.core.bundle import open_bundle
+from nstc.core.files import write_text
+from nstc.core.images import Picture, Pixels, read_picture, write_picture
+from nstc.core.images.picture import centre_square
+from nstc.core.photos import sample_photos
+from nstc.core.recipe import OptimizeRecipe
+from nstc.models.architectures import load_as_deployed
+from nstc.models.losses import CONTENT_LAYERS, STYLE_LAYERS, ContentLoss, StyleLoss
+from nstc.models.style import StyleStatistics, statistics_of_painting, style_of
+from nstc.models.tensors import images_to_tensor, tensor_to_images
+from nstc.models.vgg import VggFeatures, load_vgg
+
+SIZE: Final = 512
+STYLES: Final = ("starry-night", "the-scream", "great-wave", "udnie")
+PHOTOS: Final = ("astronaut", "camera", "chelsea", "coffee", "rocket")
+# At which fixed weights lose as much content, in the mean over paintings, as balanced ones.
+FIXED_CONTENT_WEIGHT: Final = 0.06
+
+
+def main() -> None:
+    """Optimise, compare, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("table", choices=("yardstick", "strength"))
+    parser.add_argument("--paintings", type=Path, required=True)
+    parser.add_argument("--photos", nargs="+", default=PHOTOS)
+    parser.add_argument("-o", "--output", type=Path, default=Path("optimized"))
+    parser.add_argument("--size", type=int, default=SIZE)
+    arguments = parser.parse_args()
+    if arguments.table == "yardstick":
+        yardstick(arguments.paintings, arguments.photos, arguments.output)
+    else:
+        strength(arguments.paintings, arguments.photos[0], arguments.size, arguments.output)
+
+
+def yardstick(paintings: Path, photos: Sequence[str], output: Path) -> None:
+    """The optimiser's losses over the teacher's, a row a style and photograph."""
+    vgg, ratios = load_vgg(), []
+    print("| style | photograph | style, of the teacher's | content, of the teacher's | seconds |")
+    print("|---|---|---|---|---|")
+    for name in STYLES:
+        teacher = open_bundle(f"zoo:{name}/teacher")
+        grams = style_of(teacher)
+        network = load_as_deployed(teacher)
+        for photo in photos:
+            square = _square(photo)
+            made = _optimized(paintings / f"{name}.jpg", photo, SIZE, output, OptimizeRecipe())
+            with torch.no_grad():
+                stylised = tensor_to_images(network(images_to_tensor([square])))[0]
+            of_teacher, own = (
+                _losses(rgb, square, grams, vgg) for rgb in (stylised, read_picture(made[0]).rgb)
+            )
+            style, content = (a / b for a, b in zip(own, of_teacher, strict=True))
+            ratios.append((style, content))
+            print(f"| {name} | {photo} | {style:.2f} | {content:.2f} | {made[1]:.0f} |", flush=True)
+    found = np.array(ratios)
+    print(
+        f"| all | median (worst) | {np.median(found[:, 0]):.2f} ({found[:, 0].max():.2f}) | "
+        f"{np.median(found[:, 1]):.2f} ({found[:, 1].max():.2f}) | |"
+    )
+
+
+def strength(paintings: Path, photo: str, size: int, output: Path) -> None:
+    """Content loss of one photograph in several styles at one strength, balanced and fixed."""
+    kinds: Mapping[str, OptimizeRecipe] = {
+        "balanced": OptimizeRecipe(size=size),
+        "fixed": OptimizeRecipe(size=size, balance=False, content_weight=FIXED_CONTENT_WEIGHT),
+    }
+    vgg, square = load_vgg(), _square(photo)
+    found: dict[str, list[float]] = {kind: [] for kind in kinds}
+    print("| painting | " + " | ".join(f"{kind}: style, content" for kind in kinds) + " |")
+    print("|---|" + "---|" * len(kinds))
+    for path in sorted(paintings.glob("*.jpg")):
+        grams = statistics_of_painting(read_picture(path).rgb, vgg, [size])
+        cells = []
+        for kind, recipe in kinds.items():
+            picture, _ = _optimized(path, photo, size, output / kind, recipe)
+            style, content = _losses(read_picture(picture).rgb, square, grams, vgg)
+            found[kind].append(content)
+            cells.append(f"{style:.3f}, {content:.3f}")
+        print(f"| {path.stem} | {' | '.join(cells)} |", flush=True)
+    spread = [f"{statistics.stdev(v) / statistics.mean(v):.1%}" for v in found.values()]
+    print(f"| standard deviation over mean of the content loss | {' | '.join(spread)} |")
+
+
+def _square(photo: str) -> Pixels:
+    path = next(path for path in sample_photos() if path.stem == photo)
+    return centre_square(read_picture(path).rgb, SIZE)
+
+
+def _optimized(
+    painting: Path, photo: str, size: int, output: Path, recipe: OptimizeRecipe
+) -> tuple[Path, float]:
+    """The optimised picture of a square and the seconds that it took; kept from an earlier run."""
+    output.mkdir(parents=True, exist_ok=True)
+    source, target = output / f"{photo}.png", output / f"{painting.stem}-{photo}-{size}.png"
+    record = target.with_suffix(".json")
+    if not record.is_file():
+        write_picture(source, Picture(rgb=_square(photo)))
+        started = time.monotonic()
+        nstc.optimize(source, painting, target, recipe=recipe)
+        write_text(record, json.dumps({"seconds": time.monotonic() - started}))
+    return target, json.loads(record.read_text())["seconds"]
+
+
+def _losses(
+    rgb: Pixels, square: Pixels, grams: StyleStatistics | None, vgg: VggFeatures
+) -> tuple[float, float]:
+    """Style and content loss of a picture, as `nstc bench` takes them."""
+    assert grams is not None  # noqa: S101  (the zoo's teachers all have a painting)
+    size = rgb.shape[0]
+    photograph = centre_square(square, size)
+    with torch.no_grad():
+        features = vgg(images_to_tensor([rgb]), STYLE_LAYERS)
+        target = vgg(images_to_tensor([photograph]), CONTENT_LAYERS)
+    return float(StyleLoss(grams.at(size))(features)), float(ContentLoss()(features, target))
+
+
+if __name__ == "__main__":
+    main()
