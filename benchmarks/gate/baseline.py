@@ -248,13 +248,14 @@ Pairs = Mapping[KnownModel, Subject]
 
 
 def pair_models(
-    models: Sequence[Model], baseline: Baseline, find: Find
+    models: Sequence[Model], baseline: Baseline, find: Find, *, only_one: bool = True
 ) -> tuple[Pairs, list[Subject]]:
     """Find for each model the one of the baseline that it stands for; `find` opens them.
 
     That is the one of the same zoo name or path; else the only one whose manifest has the same
-    name; else, where the baseline has one model and one is given, that one. Without models they
-    are all of the baseline's, where it says. The second value are models that stand for none.
+    name; else, if `only_one` and the baseline has one model and one is given, that one. Without
+    models they are all of the baseline's, where it says. The second value are models that stand for
+    none.
 
     Raises:
         OptionError: two models stand for the same one.
@@ -269,7 +270,7 @@ def pair_models(
         candidates = (
             [known for known in baseline.models if known.place == own.place],
             [known for known in baseline.models if known.name == own.name],
-            baseline.models if len(models) == 1 else (),
+            baseline.models if only_one and len(models) == 1 else (),
         )
         known = next((found[0] for found in candidates if len(found) == 1), None)
         if known is None:

@@ -122,16 +122,17 @@ def update_baseline(
 ) -> tuple[Baseline, BenchResult]:
     """Measure a baseline's rows anew and accept what is found. Nothing is written.
 
-    The models are those of the baseline to measure, at their own places, and new ones to add to it;
-    none are all of the baseline's. The log keeps the reason why these numbers are the ones to hold
-    from now on, and the date, ISO, today unless given.
+    The models are those of the baseline to measure, at their own paths, and new ones to add to it,
+    which have another name than those that it has; none are all of the baseline's. The log keeps
+    the reason why these numbers are the ones to hold from now on, and the date, ISO, today unless
+    given.
 
     Returns:
         The new baseline and what it was made of.
 
     Raises:
         BaselineError: and its kinds, for a baseline that can't be used.
-        OptionError: no reason, or a model of the baseline's whose path is another now.
+        OptionError: no reason, or a model with the name of one of the baseline's at another path.
         NstcError: whatever `nstc.benchmarks.bench.bench` raises.
     """
     known = baselines.load_baseline(Path(baseline))
@@ -140,11 +141,12 @@ def update_baseline(
             "--reason is empty: say why the numbers are accepted, the baseline's log keeps it."
         )
     anew = Remeasurement(known, conditions, rounds or known.protocol.rounds)
-    pairs, strangers = baselines.pair_models(models, known, anew.find)
+    pairs, strangers = baselines.pair_models(models, known, anew.find, only_one=False)
     for own, model in pairs.items():
         if baselines.known_model(model, known.folder).place != own.place:
             raise OptionError(
-                f"{model} is not at {own.place}, where the baseline has it: put it there first."
+                f"{model} has the name of the baseline's {own.place}, {own.name}, and another "
+                "path: put it there to replace that one, or make it with another --name to add it."
             )
     new = {baselines.known_model(model, known.folder): model for model in strangers}
     measured = list(anew.measure({**pairs, **new}, timed=True).values())
@@ -274,6 +276,13 @@ class Remeasurement:
             if self.compared is not ComparedWith.NOTHING:
                 findings.append(self.finding(old, now if at_once else timed.get(old.key)))
         notes = []
+        for own, model in pairs.items():
+            given = baselines.known_model(model, known.folder)
+            if given.place != own.place and given.name != own.name:
+                notes.append(
+                    f"{model}, whose name is {given.name}, was compared with the baseline's only "
+                    f"model, {own.place}, whose name is {own.name}"
+                )
         if self.compared is ComparedWith.NOTHING:
             notes.append("time was left out, as --facts-and-quality-only asks")
         if self.compared is ComparedWith.BASE:

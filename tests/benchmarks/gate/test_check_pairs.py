@@ -18,6 +18,7 @@ def test_a_candidate_elsewhere_stands_for_the_model_of_its_name(
     report = check([candidate], baseline, photos=photos)
     assert verdicts(report) == ALL_PASS
     assert {finding.row.model for finding in report.findings} == {"../student"}
+    assert not report.notes
     assert fake_bench.calls[0]["models"] == [candidate]
 
 
@@ -82,7 +83,37 @@ def test_an_update_wants_a_reason_before_it_measures(baseline, photos, fake_benc
     assert not fake_bench.calls
 
 
-def test_an_update_is_of_the_models_at_their_own_places(baseline, photos, student, tmp_path):
+def test_an_update_is_of_the_models_at_their_own_places(
+    baseline, photos, fake_bench, student, tmp_path
+):
     copy = shutil.copytree(student.path, tmp_path / "copy")
-    with pytest.raises(OptionError, match="where the baseline has it"):
+    with pytest.raises(
+        OptionError, match=r"copy has the name of the baseline's \.\./student, student, and another"
+    ):
         update_baseline([copy], baseline, "moved", photos=photos)
+    assert not fake_bench.calls
+
+
+def test_an_update_adds_a_model_of_another_name_to_the_only_one(baseline, photos, make_bundle):
+    other = make_bundle("other", {"int8.onnx": 0.8}, width=24)
+    before = load_baseline(baseline)
+    updated, result = update_baseline([other.path], baseline, "a second style", photos=photos)
+    assert [model.place for model in updated.models] == ["../student", "../other"]
+    assert [(row.model, row.artifact) for row in updated.rows] == [
+        ("../student", "int8.onnx"),
+        ("../other", "int8.onnx"),
+    ]
+    assert updated.rows[0] == before.rows[0]
+    assert [row.model for row in result.rows] == [str(other.path)]
+
+
+def test_a_check_says_so_where_a_model_of_another_name_stands_for_the_only_one(
+    baseline, photos, make_bundle
+):
+    other = make_bundle("other", {"int8.onnx": 0.8}, width=24)
+    report = check([other.path], baseline, photos=photos)
+    assert {finding.row.model for finding in report.findings} == {"../student"}
+    assert report.notes == (
+        f"{other.path}, whose name is other, was compared with the baseline's only model, "
+        "../student, whose name is student",
+    )
