@@ -278,7 +278,6 @@ def _statistic(name: str, text: str | None) -> Statistic | None:
 
 
 _ALIAS: Final = "_alias_"  # begins the parameter of a hidden flag
-
 Placed = Any  # of a parameter that only says where help lists a setting's flag
 
 
@@ -335,10 +334,7 @@ def with_flags(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def setting_flags(recipe: Any) -> dict[str, inspect.Parameter]:
-    """A flag for each setting that has help, by the setting's name. None is what is not given.
-
-    A setting whose flag has another name has a second one of its own name, which help hides.
-    """
+    """A flag for each setting that has help, and its hidden alias; None is what is not given."""
     hints = typing.get_type_hints(recipe)
     flags = {}
     for each in dataclasses.fields(recipe):
@@ -365,13 +361,13 @@ def setting_flags(recipe: Any) -> dict[str, inspect.Parameter]:
 
 def _given(kind: Any, **values: Any) -> Any:
     """What was typed, with the old names of flags as their new ones."""
-    for each in dataclasses.fields(typing.get_args(kind)[0]):
-        old = values.pop(_ALIAS + each.name, None)
-        if old is not None and values[each.name] is not None:
+    fields = dataclasses.fields(typing.get_args(kind)[0])
+    for each in (own for own in fields if own.metadata["setting"].flag):
+        old = values.pop(_ALIAS + each.name)
+        if None not in (old, values[each.name]):
             own, new = each.name.replace("_", "-"), each.metadata["setting"].flag
             raise OptionError(f"--{own} is the old name of --{new}: give one of them.")
-        if old is not None:
-            values[each.name] = old
+        values[each.name] = values[each.name] if old is None else old
     return kind(**values)
 
 

@@ -86,7 +86,7 @@ def print_table(
         if width <= console.width:
             console.print(own)
         elif is_limited:
-            for line in stacked(own, console.width):
+            for line in stacked(own.columns, console):
                 console.print(line, soft_wrap=True)
         else:
             plain_console(width=width).print(own)
