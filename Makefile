@@ -26,8 +26,8 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
-demo: $(READY)  ## compress the shipped Starry Night network; ends with a table and a picture
-	$(BIN)/nstc compress zoo:starry-night/teacher -o demo --preset quick
+demo: $(READY)  ## take an included student to another style; ends with a table and a picture
+	$(BIN)/nstc compress zoo:starry-night/teacher -o demo --preset restyle-quick --init zoo:the-scream
 
 test: $(READY)  ## everything CI runs: first, side by side, what keeps one core busy
 	$(MAKE) --no-print-directory -j2 $(IN_ORDER) lint types imports docs test-base

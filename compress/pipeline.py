@@ -25,7 +25,7 @@ from nstc.compress.importing.import_model import import_checkpoint
 from nstc.compress.learning.photo_sets import photos_of
 from nstc.compress.pruning.prune_model import prune
 from nstc.compress.quantization.quantize_model import quantize
-from nstc.core import Progress, Silent, drafts, errors
+from nstc.core import Progress, Silent, drafts, errors, zoo
 from nstc.core.bundle import Bundle, artifact_name, is_bundle, open_bundle
 from nstc.core.decoding import DecodingError, decode, parse_json, read_file
 from nstc.core.files import one_at_a_time, reported_as_output_error, sha256_of, write_text
@@ -34,8 +34,8 @@ from nstc.core.recipe import BenchRecipe, Recipe
 from nstc.core.recipe.recipe_files import shipped_recipe
 from nstc.runtime.foreign import networks, probing
 
-PRESETS: Final = ("quick", "full", "restyle")
-_CONTINUED: Final = ("restyle",)  # presets without a stage in which a new student learns
+PRESETS: Final = ("quick", "restyle-quick", "restyle", "full")
+_CONTINUED: Final = ("restyle-quick", "restyle")  # presets in which no new student learns
 NO_BUDGET: Final = Budget()
 _STATE_FILE: Final = "pipeline.json"
 _FLOAT: Final = artifact_name("float")
@@ -263,6 +263,11 @@ class _Run:
             style=None if self.style is None else sha256_of(self.style),
             vgg=self.vgg,
         )
+        if self.start is not None:
+            self.progress.note(
+                f"taking the student {zoo.named(self.start.path)} to the style of "
+                f"{self.teacher.origin.name}"
+            )
         self.progress.note(f"learning from {len(learned)} photographs: {_listed(learned)}")
         self.progress.note(f"judging by {len(judged)} others: {_listed(judged)}")
         if isinstance(self.source, Bundle):

@@ -107,6 +107,7 @@ def test_the_typing_marker_the_presets_and_the_features_ship():
         "nstc.core/presets/quick.toml",
         "nstc.core/presets/full.toml",
         "nstc.core/presets/restyle.toml",
+        "nstc.core/presets/restyle-quick.toml",
         "nstc.core/samples/LICENSES.md",
         "nstc.models/data/vgg16_features_relu4_3_fp16.safetensors",
         "nstc.models/data/LICENSE-VGG16.md",

@@ -194,7 +194,7 @@ class TestNumbers:
             (["bench", "m", "--against", "m", "--std", "1,0,1"], "std is 1,0,1: expected imagenet"),
             (["compress", "m", "-o", "o", "--output-mean", "nan,0,0"], "output-mean is"),
             (["quantize", "m", "-o", "o", "--mode", "int4"], "static, dynamic"),
-            (["compress", "m", "-o", "o", "--preset", "fast"], "quick, full, restyle"),
+            (["compress", "m", "-o", "o", "--preset", "fast"], "restyle-quick, restyle"),
             (["export", "m", "--format", "coreml"], "onnx, torchscript"),
             (["export", "m", "--format", ""], "format is empty"),
             (["export", "m", "--static", "0x0"], "from 1 to"),

@@ -298,14 +298,17 @@ def test_what_is_learned_from_never_judges(photos: PhotoSet) -> None:
 
 
 def test_presets_are_there_by_name_and_no_other() -> None:
-    quick, full, restyle = (preset(name, "zoo:the-scream") for name in PRESETS)
-    assert quick.distill.steps < full.distill.steps
+    made = {name: preset(name, "zoo:the-scream") for name in PRESETS}
+    full, restyle = made["full"], made["restyle"]
+    assert made["quick"].distill.steps < full.distill.steps
+    assert made["restyle-quick"].distill.steps < restyle.distill.steps
     assert restyle.prune.removes_nothing
+    assert made["restyle-quick"].prune.removes_nothing
     weights = ("style_weight", "content_weight", "balance", "steadiness_weight", "size")
     assert all(getattr(restyle.distill, n) == getattr(full.distill, n) for n in weights)
-    with pytest.raises(OptionError, match="quick, full, restyle"):
+    with pytest.raises(OptionError, match="quick, restyle-quick, restyle, full"):
         preset("fast")
-    assert pipeline.PRESETS == ("quick", "full", "restyle")
+    assert tuple(made) == ("quick", "restyle-quick", "restyle", "full")
 
 
 def test_a_broken_budget_stops_at_its_stage_and_keeps_what_is_there(

@@ -1,4 +1,4 @@
-"""What `make demo` promises, on the network that ships: some minutes of training."""
+"""What the two presets of some minutes promise, on networks that ship."""
 
 from pathlib import Path
 
@@ -51,3 +51,18 @@ def test_the_quick_preset_leaves_the_photograph_for_the_painting(tmp_path: Path)
     assert int8.speedup.low > 20
     assert int8.size_bytes < 250_000
     assert read_picture(made.comparison).rgb.std() > 30
+
+
+def test_the_demo_takes_a_student_to_another_style(tmp_path: Path) -> None:
+    start = "zoo:the-scream"
+    recipe = preset("restyle-quick", start)
+    made = compress_model(TEACHER, tmp_path / "out", recipe=recipe, init=start)
+    rows = {(Path(row.model).name, row.artifact): row for row in made.result.rows}
+    int8, floating = rows["student", "int8.onnx"], rows["student", "onnx"]
+
+    assert int8.quality.metrics["style_ratio"].median <= 1.6
+    assert int8.quality.metrics["content_ratio"].median < 1.5
+    assert int8.quality.metrics["style_ratio"].median < (
+        floating.quality.metrics["style_ratio"].median + 0.1
+    )
+    assert int8.speedup.low > 20

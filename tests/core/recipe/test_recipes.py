@@ -324,7 +324,7 @@ def test_the_shipped_presets_are_whole_recipes():
     presets = {path.stem: load_recipe(path) for path in PRESETS.glob("*.toml")}
 
     trainings = {"train-draft", "train-good", "train-best"}
-    assert set(presets) == {"quick", "full", "restyle", *trainings}
+    assert set(presets) == {"quick", "full", "restyle-quick", "restyle", *trainings}
     quick, full = presets["quick"], presets["full"]
     assert quick.distill.pixel_steps + quick.distill.steps < full.distill.steps
     for recipe in (quick, full):

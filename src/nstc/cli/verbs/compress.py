@@ -20,7 +20,9 @@ def compress(
     ],
     *,
     preset: str = flag(
-        "full", "How long it trains. quick: minutes. full: some hours. restyle: from --init."
+        "full",
+        "How long it trains. From the student given by --init: restyle-quick, 5 minutes, or "
+        "restyle, 40. From nothing: quick, 6 minutes, or full, some hours.",
     ),
     recipe: options.Recipe = None,
     photos: options.PhotoSets = None,
