@@ -19,6 +19,7 @@ from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOut
 from nstc.compress.distillation.teachers import Teacher, TeacherOptions, open_teacher
 from nstc.compress.export.checking import refuse_unusable_network
 from nstc.compress.learning import loop, optimisers
+from nstc.compress.learning.balance import RatioBalance
 from nstc.compress.learning.named_losses import read_targets
 from nstc.compress.quantization import aware_training, calibration
 from nstc.core import Progress, Silent, errors, extensions, manifest
@@ -205,15 +206,15 @@ class DistillationRun:
         title: str,
         steps: int,
         rate: float,
-        before: loss_terms.RatioBalance | None = None,
-    ) -> loss_terms.RatioBalance | None:
+        before: RatioBalance | None = None,
+    ) -> RatioBalance | None:
         """Train a student, plain or fake-quantized, on from a balance; return the new balance."""
         network.to(best_device()).train()
         balance, judged = None, self.judged
         if judged is not None:
             seed = self.recipe.seed + _STAGES.index(title)
             ratios = loss_terms.JudgedRatios(network, judged, self.losses, seed)
-            balance = loss_terms.RatioBalance(self.recipe.goals_in_balance, ratios)
+            balance = RatioBalance(self.recipe.goals_in_balance, ratios)
             if before is not None:
                 balance.load_state_dict(before.state_dict())
         self._optimise(
@@ -228,7 +229,7 @@ class DistillationRun:
         return balance
 
     def perceptual_objective(
-        self, network: nn.Module, balance: loss_terms.RatioBalance | None = None
+        self, network: nn.Module, balance: RatioBalance | None = None
     ) -> loss_terms.PerceptualObjective:
         """What the second stage minimises; the network must be on the device of `features`."""
         return loss_terms.PerceptualObjective(
@@ -293,7 +294,7 @@ class DistillationRun:
         *,
         title: str,
         settings: Mapping[str, Any],
-        balance: loss_terms.RatioBalance | None = None,
+        balance: RatioBalance | None = None,
     ) -> None:
         loop.Optimisation(
             network=network,

@@ -1,12 +1,13 @@
-"""Weights of style and content that are set while a network or an image is optimised.
+"""Weights of losses that are set while a network or an image is optimised.
 
-Both kinds measure the norms of the two losses' gradients with respect to the picture. After Chen et
-al., "GradNorm: Gradient normalization for adaptive loss balancing in deep multitask networks", ICML
-2018, who learn such factors for the norms at a shared layer.
+`GradientBalance` and `ContentBalance` measure the norms of two losses' gradients with respect to
+the picture, after Chen et al., "GradNorm: Gradient normalization for adaptive loss balancing in
+deep multitask networks", ICML 2018, who learn such factors for the norms at a shared layer.
+`RatioBalance` measures what comes of the losses.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import torch
@@ -192,3 +193,71 @@ def typical_energies(vgg: VggFeatures, layers: Sequence[str]) -> Mapping[str, fl
         for name, features in found.items():
             logs[name].append(math.log(float(energy(features))))
     return {name: math.exp(sum(values) / len(values)) for name, values in logs.items()}
+
+
+# Steps between measurements: five runs of the student at 512 pixels, two runs of VGG.
+RATIOS_EVERY: Final = 20
+_PACE: Final = 0.1
+_FARTHEST: Final = 0.3
+_LARGEST_FACTOR: Final = math.log(4.0)
+_LEAST: Final = 1e-6
+
+
+class RatioBalance:
+    """Factors that bring ratios equally near to their goals.
+
+    A student is judged by what it loses in style, content and flicker over what its teacher
+    loses, and how these trade against each other differs by style. Every 20 steps every factor
+    moves, in logarithms, by a tenth of how much farther its ratio is from its goal than the others
+    are: an integral controller, slow enough that single photographs average out. What is farther
+    than 0.3 counts as that, and the others in proportion: a student that is still far from a style
+    it has only begun to learn would else be pushed past the photograph. The factors' product stays
+    1, up to a bound of 4 either way.
+
+    `goals` are what each ratio is to come down to; `measured` gives the ratios, by the same names,
+    at the number of a measurement.
+    """
+
+    def __init__(
+        self, goals: Mapping[str, float], measured: Callable[[int], Mapping[str, float]]
+    ) -> None:
+        self._goals = dict(goals)
+        self._measured = measured
+        self._corrections = dict.fromkeys(goals, 0.0)
+        self._ratios = dict.fromkeys(goals, math.nan)
+
+    def measure(self, step: int) -> None:
+        """Measure the ratios and move the factors, in every 20th step."""
+        if step % RATIOS_EVERY:
+            return
+        found = self._measured(step // RATIOS_EVERY)
+        self._ratios = {name: found[name] for name in self._goals}
+        if not all(map(math.isfinite, self._ratios.values())):
+            return  # the training itself reports a diverged loss
+        short = {n: math.log(max(r, _LEAST) / self._goals[n]) for n, r in self._ratios.items()}
+        mean = sum(short.values()) / len(short)
+        farther = {name: distance - mean for name, distance in short.items()}
+        pace = _PACE * min(1.0, _FARTHEST / max(_LEAST, *map(abs, farther.values())))
+        for name, distance in farther.items():
+            moved = self._corrections[name] + pace * distance
+            self._corrections[name] = max(-_LARGEST_FACTOR, min(_LARGEST_FACTOR, moved))
+
+    def factors(self) -> Mapping[str, float]:
+        """On the losses, by the names of the goals."""
+        return {name: math.exp(moved) for name, moved in self._corrections.items()}
+
+    def figures(self) -> Mapping[str, float]:
+        """For the log: the factors, and the ratios that were last measured."""
+        factors = {f"{name} x": factor for name, factor in self.factors().items()}
+        return factors | {f"{name} ratio": ratio for name, ratio in self._ratios.items()}
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """See `nstc.compress.learning.loop.Stateful`."""
+        known = [*self._corrections.values(), *self._ratios.values()]
+        return {"known": torch.tensor(known, dtype=torch.float64)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """See `nstc.compress.learning.loop.Stateful`."""
+        corrections, ratios = state["known"].reshape(2, -1).tolist()
+        self._corrections = dict(zip(self._corrections, corrections, strict=True))
+        self._ratios = dict(zip(self._ratios, ratios, strict=True))

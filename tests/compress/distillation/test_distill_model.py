@@ -15,8 +15,8 @@ from torch import nn
 from nstc.compress.card import card
 from nstc.compress.distillation import distill_model, teacher_outputs, teachers
 from nstc.compress.distillation.distill_model import fresh_student
-from nstc.compress.distillation.loss_terms import RatioBalance
 from nstc.compress.distillation.teachers import Teacher
+from nstc.compress.learning.balance import RatioBalance
 from nstc.compress.quantization import aware_training
 from nstc.core.bundle import STYLE_FILE, Bundle
 from nstc.core.errors import (

@@ -15,12 +15,12 @@ from nstc.compress.distillation.loss_terms import (
     TERMS,
     PerceptualObjective,
     PixelObjective,
-    RatioBalance,
     draw_batch,
     refuse_unusable_terms,
     weighted_terms,
 )
 from nstc.compress.distillation.teacher_outputs import TeacherLosses, TeacherOutputs
+from nstc.compress.learning.balance import RatioBalance
 from nstc.compress.learning.named_losses import Targets
 from nstc.core.errors import ExtensionError, OptionError
 from nstc.core.images import Pixels
